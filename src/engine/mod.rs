@@ -1,0 +1,163 @@
+//! What a run asks of a container engine.
+//!
+//! The real one, [`Docker`](docker::Docker), speaks the Docker API; the tests' one follows a script.
+
+use std::{collections::BTreeMap, future::Future, path::PathBuf, time::Duration};
+
+use crate::{
+    fingerprint::context::Context,
+    hierarchy::Test,
+    image::{Digest, Platform, Reference, Repository, Tagged},
+    registry::Login,
+};
+
+/// A container engine: builds, tests and moves images. Image IDs are [`Digest`]s.
+///
+/// Dropping a future cancels what it does, and leaves nothing running behind.
+pub trait Engine: Send + Sync + 'static {
+    /// Builds one image, passing on each thing the engine says.
+    ///
+    /// # Errors
+    /// Only positive evidence is success: an image ID that the engine then knows.
+    fn build(
+        &self,
+        request: BuildRequest,
+        progress: impl FnMut(BuildProgress) + Send,
+    ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
+
+    /// Runs one test in a fresh container of an image, and removes the container.
+    ///
+    /// `Ok` says whether the test passed; `Err` that the engine could not run it.
+    fn test(
+        &self,
+        image: &Digest,
+        test: &Test,
+        run: &str,
+    ) -> impl Future<Output = Result<TestResult, EngineError>> + Send;
+
+    /// What the engine knows of a local image, by name, `name@digest` or ID. Never pulls.
+    fn inspect(
+        &self,
+        image: &str,
+    ) -> impl Future<Output = Result<Option<LocalImage>, EngineError>> + Send;
+
+    /// Every tagged image of the engine: one cheap call instead of many.
+    fn list(&self) -> impl Future<Output = Result<BTreeMap<Tagged, Digest>, EngineError>> + Send;
+
+    fn tag(
+        &self,
+        image: &Digest,
+        name: &Tagged,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Takes a tag away; the image too if it was the last. No such tag is fine.
+    fn untag(&self, name: &Tagged) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Pushes a local tag to its registry.
+    fn push(
+        &self,
+        name: &Tagged,
+        login: Option<Login>,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Pulls `repository@digest` and returns the image's ID.
+    fn pull(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        platform: Option<&Platform>,
+        login: Option<Login>,
+    ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
+}
+
+/// Everything one build needs, with nothing left to look up.
+#[derive(Clone, Debug)]
+pub struct BuildRequest {
+    pub context: Context,
+    /// The Dockerfile with every base pinned. It takes the place of the one at `dockerfile_path`.
+    pub dockerfile: String,
+    /// Where the Dockerfile lies, absolute; perhaps outside the context.
+    pub dockerfile_path: PathBuf,
+    pub build_args: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    pub target: Option<String>,
+    pub platform: Option<Platform>,
+    pub no_cache: bool,
+    pub timeout: Duration,
+}
+
+/// What a build says while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildProgress {
+    /// A Dockerfile step has begun: `RUN make`, the `number`th of `total`.
+    Step { number: usize, total: usize, text: String },
+    /// Raw output; any bytes, not always whole lines.
+    Output(Vec<u8>),
+}
+
+/// What became of one test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestResult {
+    /// `None`: it passed. Else what was wrong, in a few words: `exit code 3`.
+    pub failure: Option<String>,
+    /// What it printed, at most the last 64 KiB.
+    pub output: Vec<u8>,
+}
+
+/// What the engine knows of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalImage {
+    pub id: Digest,
+    /// In bytes, all layers together, uncompressed.
+    pub size: u64,
+    /// The uncompressed layers' digests, the base's first.
+    pub layers: Vec<Digest>,
+    pub labels: BTreeMap<String, String>,
+    /// Entrypoint, command, environment, …: the image's configuration but its labels, as canonical
+    /// JSON. Equal text means equal behaviour.
+    pub config: String,
+    /// The names with a registry's digest under which it was pulled or pushed.
+    pub repo_digests: Vec<Reference>,
+    pub platform: Platform,
+}
+
+/// What the engine itself is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// `20.10.24`.
+    pub version: String,
+    pub platform: Platform,
+    pub cpus: usize,
+    pub buildkit: bool,
+    /// Where it was reached: `unix:///var/run/docker.sock`.
+    pub endpoint: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// Nobody answers there.
+    #[error("cannot reach the Docker engine at {endpoint}: {reason}")]
+    Unreachable { endpoint: String, reason: String },
+    /// The build ran and failed, or the Dockerfile is wrong.
+    #[error("{message}")]
+    Build {
+        message: String,
+        /// The step that failed, as the engine names it: `RUN make`.
+        step: Option<String>,
+        exit_code: Option<i64>,
+    },
+    /// The engine did not say anything for so long.
+    #[error("the engine said nothing for {} seconds while {doing}", .after.as_secs())]
+    Silent { doing: String, after: Duration },
+    #[error("{doing} took longer than its timeout of {} seconds", .after.as_secs())]
+    TimedOut { doing: String, after: Duration },
+    /// The registry, asked through the engine, said no.
+    #[error("{doing}: {message}")]
+    Transfer { doing: String, message: String },
+    /// The build context cannot be read.
+    #[error("{0}")]
+    Context(String),
+    /// Anything else the engine answers.
+    #[error("{doing}: the engine answered: {message}")]
+    Answer { doing: String, message: String },
+}

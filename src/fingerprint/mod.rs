@@ -1,0 +1,73 @@
+//! Identity: one hash over everything that can change what a node's build produces.
+//!
+//! **Invariant:** two machines with the same files, arguments, parents and upstreams compute the
+//! same fingerprint; times, owners and the place of the checkout never enter it.
+
+pub mod context;
+pub mod ignore;
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    hierarchy::NodeName,
+    image::{Digest, Platform, Tag},
+};
+
+/// The identity of a build. Its [build tag](Self::build_tag) is where the tested image is stored.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Fingerprint(Digest);
+
+/// Everything that a node's build depends on but its parents' digests, which are known only once
+/// the parents are built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// The Dockerfile's bytes.
+    pub dockerfile: Digest,
+    /// The context after `.dockerignore`: [`context::digest`].
+    pub context: Digest,
+    /// Build arguments, target, declared labels and the command that fills the context.
+    pub settings: Digest,
+    /// Own and inherited tests.
+    pub tests: Digest,
+    pub platform: Platform,
+    /// Each upstream as it is written, and what it was resolved to.
+    pub upstreams: BTreeMap<String, Digest>,
+    /// Counts up with each refresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
+}
+
+/// The digest of each parent that a node was, or is to be, pinned to.
+pub type Parents = BTreeMap<NodeName, Digest>;
+
+impl Inputs {
+    /// The canonical encoding is the JSON text of a version number, the inputs and the parents:
+    /// maps are sorted, and no field is a float.
+    pub fn fingerprint(&self, parents: &Parents) -> Fingerprint {
+        let encoded = serde_json::to_vec(&(1, self, parents)).expect("plain data is always JSON");
+        Fingerprint(Digest::of(&encoded))
+    }
+}
+
+impl Fingerprint {
+    /// `rb-` and the first 32 digits. It never moves once it is pushed.
+    pub fn build_tag(&self) -> Tag {
+        format!("rb-{}", &self.0.hex()[..32]).parse().expect("hexadecimal digits make a tag")
+    }
+
+    pub fn hex(&self) -> &str {
+        self.0.hex()
+    }
+
+    pub fn short(&self) -> &str {
+        self.0.short()
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0.hex())
+    }
+}

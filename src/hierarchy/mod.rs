@@ -1,0 +1,100 @@
+//! The hierarchy: which images there are, and which is built from which.
+//!
+//! **Invariant:** a [`Hierarchy`] is acyclic and every parent it names exists.
+//! **Invariant:** nothing outside this module knows that it is a `petgraph` graph, or that the
+//! file is YAML.
+
+mod node;
+mod template;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use petgraph::{
+    Direction,
+    graph::{DiGraph, NodeIndex},
+    visit::{Bfs, Reversed, Walker as _},
+};
+
+pub use self::node::{
+    Base, BaseUse, Check, Dockerfile, Instruction, Node, NodeName, OnFailure, Test,
+};
+pub use self::template::{TagTemplate, TagValues};
+use crate::image::Repository;
+
+/// Every image we build, each pointing at those built from it.
+#[derive(Debug)]
+pub struct Hierarchy {
+    /// The file it was read from, absolute.
+    pub file: PathBuf,
+    /// Where images are published; without it they live in the engine only.
+    pub registry: Option<Repository>,
+    graph: DiGraph<Node, ()>,
+    index: BTreeMap<NodeName, NodeIndex>,
+    order: Vec<NodeIndex>,
+}
+
+impl Hierarchy {
+    /// The folder of the file; every path in the file is relative to it.
+    pub fn root(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new("/"))
+    }
+
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    pub fn get(&self, name: &NodeName) -> Option<&Node> {
+        self.index.get(name).map(|&index| &self.graph[index])
+    }
+
+    /// Every node, parents before children; where the graph leaves a choice, as in the file.
+    pub fn in_build_order(&self) -> impl DoubleEndedIterator<Item = &Node> {
+        self.order.iter().map(|&index| &self.graph[index])
+    }
+
+    /// The nodes this one is built from, in order of name, each once.
+    pub fn parents(&self, name: &NodeName) -> impl Iterator<Item = &Node> {
+        self.beside(name, Direction::Incoming)
+    }
+
+    /// The nodes built directly from this one, in order of name, each once.
+    pub fn children(&self, name: &NodeName) -> impl Iterator<Item = &Node> {
+        self.beside(name, Direction::Outgoing)
+    }
+
+    /// The nodes built from this one, directly or not, without itself.
+    pub fn descendants(&self, name: &NodeName) -> impl Iterator<Item = &Node> {
+        let start = self.index[name];
+        Bfs::new(&self.graph, start)
+            .iter(&self.graph)
+            .filter(move |&index| index != start)
+            .map(|index| &self.graph[index])
+    }
+
+    /// The nodes this one is built from, directly or not, without itself.
+    pub fn ancestors(&self, name: &NodeName) -> impl Iterator<Item = &Node> {
+        let start = self.index[name];
+        let reversed = Reversed(&self.graph);
+        Bfs::new(reversed, start)
+            .iter(reversed)
+            .filter(move |&index| index != start)
+            .map(|index| &self.graph[index])
+    }
+
+    fn beside(&self, name: &NodeName, direction: Direction) -> impl Iterator<Item = &Node> {
+        let mut nodes: Vec<&Node> = self
+            .graph
+            .neighbors_directed(self.index[name], direction)
+            .map(|index| &self.graph[index])
+            .collect();
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        nodes.into_iter()
+    }
+}

@@ -1,0 +1,163 @@
+//! One image of the hierarchy, with everything the file and its Dockerfile say about it.
+
+use std::time::Duration;
+use std::{borrow::Borrow, collections::BTreeMap, fmt, ops::Range, path::PathBuf, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::template::TagTemplate;
+use crate::image::{Platform, Reference, Repository};
+
+/// A node's name in the hierarchy file. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct NodeName(Arc<str>);
+
+/// One image that we build.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub name: NodeName,
+    /// Where it is published: `<registry>/<name>`, or `repository:` of the file.
+    pub repository: Repository,
+    /// What people pull. Never empty.
+    pub tags: Vec<TagTemplate>,
+    /// The build context's folder, absolute.
+    pub context: PathBuf,
+    pub dockerfile: Dockerfile,
+    /// The stage to build; the last one if not given.
+    pub target: Option<String>,
+    /// The engine's own if not given.
+    pub platform: Option<Platform>,
+    pub build_args: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    /// A command (argv) that fills a copy of the context before each build.
+    pub prepare: Option<Vec<String>>,
+    /// Its own tests; a candidate runs those of its ancestors first.
+    pub tests: Vec<Test>,
+    pub on_failure: OnFailure,
+    /// For one build, from the first byte sent to the last received.
+    pub timeout: Duration,
+    /// In bytes; a larger candidate fails.
+    pub max_size: Option<u64>,
+}
+
+/// A Dockerfile as it was read, with the place of every image that it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dockerfile {
+    /// Absolute.
+    pub path: PathBuf,
+    pub text: String,
+    /// `FROM`, `COPY --from`, `ADD --from` and `RUN --mount=…,from=` of other images, in order of
+    /// place. Stages, `scratch` and numbers are not in it.
+    pub uses: Vec<BaseUse>,
+    /// Every instruction, for finding the line of a step that failed.
+    pub instructions: Vec<Instruction>,
+}
+
+/// An image named in a Dockerfile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUse {
+    /// The bytes of the token in [`Dockerfile::text`], to be replaced by what it is pinned to.
+    pub span: Range<usize>,
+    /// Counted from 1.
+    pub line: usize,
+    pub base: Base,
+    /// Whether it is the `FROM` of the stage that becomes the image.
+    pub is_final: bool,
+}
+
+/// What a `FROM` line names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// Another image of this hierarchy.
+    Node(NodeName),
+    /// An image that someone else builds.
+    Upstream(Reference),
+}
+
+/// One instruction, on one line: continuations joined, white space single, comments gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// Where it begins, counted from 1.
+    pub line: usize,
+    pub text: String,
+}
+
+/// Something that must hold in a container of the candidate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Test {
+    pub check: Check,
+    pub timeout: Duration,
+    /// Whether the container gets a network. Most need none.
+    pub network: bool,
+    /// Whether descendants run it too.
+    pub inherit: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Check {
+    /// Run instead of the image's own command; passes with exit code 0.
+    Run {
+        argv: Vec<String>,
+        /// A regular expression that must match somewhere in what it prints to stdout.
+        stdout: Option<String>,
+    },
+    /// The image started as it is becomes healthy by its own `HEALTHCHECK`.
+    Healthy,
+}
+
+/// What the failure of a node means for the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// Nothing of the run is promoted.
+    #[default]
+    Block,
+    /// The node and its descendants keep their old tags, the rest is promoted, the run fails.
+    Hold,
+    /// As hold, and the run still succeeds.
+    Optional,
+}
+
+impl Node {
+    /// Whether a tag is the same whatever day or commit it is made on.
+    pub fn stable_tags(&self) -> impl Iterator<Item = &TagTemplate> {
+        self.tags.iter().filter(|tag| tag.is_stable())
+    }
+}
+
+impl NodeName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for NodeName {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<String> for NodeName {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<NodeName> for String {
+    fn from(name: NodeName) -> Self {
+        name.0.as_ref().to_owned()
+    }
+}
+
+impl Borrow<str> for NodeName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}

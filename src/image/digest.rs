@@ -1,0 +1,117 @@
+//! Content digests.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// A content digest, such as `sha256:9f86d081…`. Always well formed.
+///
+/// It names a manifest in a registry, or an image in an engine (where it is called the image ID).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(String);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    #[error("a digest is `sha256:` and 64 hexadecimal digits, not `{0}`")]
+    Malformed(String),
+}
+
+impl Digest {
+    /// The digest of these bytes, as `sha256sum` computes it.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut hasher = Hasher::default();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// The 64 digits after `sha256:`.
+    pub fn hex(&self) -> &str {
+        &self.0["sha256:".len()..]
+    }
+
+    /// The first twelve digits, as `docker images` shows them.
+    pub fn short(&self) -> &str {
+        &self.hex()[..12]
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Computes a [`Digest`] of bytes that come in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn finish(self) -> Digest {
+        use fmt::Write as _;
+        let mut text = String::with_capacity("sha256:".len() + 64);
+        text.push_str("sha256:");
+        for byte in self.0.finalize() {
+            _ = write!(text, "{byte:02x}");
+        }
+        Digest(text)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        match s.strip_prefix("sha256:") {
+            Some(digits) if digits.len() == 64 && digits.bytes().all(hex) => Ok(Self(s.to_owned())),
+            _ => Err(DigestError::Malformed(s.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+
+    fn try_from(s: String) -> Result<Self, Self::Error> {
+        s.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_sha256sum() {
+        assert_eq!(
+            Digest::of(b"abc").as_str(),
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert_eq!(Digest::of(b"abc").short(), "ba7816bf8f01");
+    }
+
+    #[test]
+    fn only_well_formed_digests_exist() {
+        for bad in ["", "sha256:", "sha256:abc", "md5:d41d8cd98f00b204e9800998ecf8427e"] {
+            assert!(bad.parse::<Digest>().is_err(), "{bad}");
+        }
+        let upper = Digest::of(b"").to_string().replace('e', "E");
+        assert!(upper.parse::<Digest>().is_err());
+    }
+}

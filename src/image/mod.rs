@@ -1,0 +1,11 @@
+//! Names the field already has: digests, image references, platforms. No I/O.
+
+mod digest;
+mod platform;
+mod reference;
+
+pub use self::{
+    digest::{Digest, DigestError, Hasher},
+    platform::{Platform, PlatformError},
+    reference::{Reference, ReferenceError, Repository, Tag, Tagged},
+};

@@ -1,0 +1,92 @@
+//! Why an image is built, promoted or left alone: data first, a sentence second.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    hierarchy::NodeName,
+    image::{Digest, Tag},
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "reason")]
+pub enum Reason {
+    /// Named on the command line.
+    Requested,
+    /// None of its tags exists.
+    NeverBuilt,
+    /// Something of its own changed since the published image was built.
+    Changed { what: Vec<Change> },
+    /// An upstream tag points at another image now.
+    UpstreamMoved { upstream: String, was: Digest, now: Digest },
+    /// A parent's step comes first and may change it.
+    ParentRebuilt { parent: NodeName },
+    /// Its published image stands on an older image of the parent.
+    ParentMoved { parent: NodeName },
+    /// The published image does not say what it was built from.
+    Unknown,
+    /// The tested image is stored, and these tags do not point at it yet.
+    TagsBehind { tags: Vec<Tag> },
+    /// Every tag points at the image of today's inputs.
+    UpToDate,
+}
+
+/// A kind of input of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    Dockerfile,
+    Context,
+    Settings,
+    Tests,
+    Platform,
+    Upstreams,
+    Refresh,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dockerfile => "its Dockerfile",
+            Self::Context => "its build context",
+            Self::Settings => "its settings in the hierarchy",
+            Self::Tests => "its tests",
+            Self::Platform => "its platform",
+            Self::Upstreams => "its list of upstream images",
+            Self::Refresh => "its refresh epoch",
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requested => f.write_str("asked for"),
+            Self::NeverBuilt => f.write_str("never built"),
+            Self::Changed { what } => {
+                for (n, change) in what.iter().enumerate() {
+                    let separator = match n {
+                        0 => "",
+                        n if n + 1 == what.len() => " and ",
+                        _ => ", ",
+                    };
+                    write!(f, "{separator}{change}")?;
+                }
+                f.write_str(" changed")
+            }
+            Self::UpstreamMoved { upstream, was, now } => {
+                write!(f, "`{upstream}` moved from {} to {}", was.short(), now.short())
+            }
+            Self::ParentRebuilt { parent } => write!(f, "`{parent}` is rebuilt"),
+            Self::ParentMoved { parent } => write!(f, "it stands on an older `{parent}`"),
+            Self::Unknown => f.write_str("what it was built from is not known"),
+            Self::TagsBehind { tags } => {
+                let tags: Vec<String> = tags.iter().map(|tag| format!("`{tag}`")).collect();
+                let verb = if tags.len() == 1 { "does" } else { "do" };
+                write!(f, "built and tested, but {} {verb} not point at it", tags.join(", "))
+            }
+            Self::UpToDate => f.write_str("up to date"),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What happens in a run. The interface between running and reporting.
+
+use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc, time::Duration};
+
+use serde::Serialize;
+
+use crate::{
+    exit::Exit,
+    hierarchy::{NodeName, OnFailure},
+    image::{Digest, Tag, Tagged},
+    plan::{Plan, Reason},
+};
+
+/// Is told of each event, in order, as it happens. An error stops the run.
+pub trait Reporter: Send {
+    fn report(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Called a few times a second, for whatever moves without an event.
+    fn tick(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Since the run began.
+    pub at: Duration,
+    pub kind: EventKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum EventKind {
+    RunStarted {
+        run: String,
+        plan: Arc<Plan>,
+        /// Where images are published: a registry prefix, or `None` for the engine itself.
+        registry: Option<String>,
+        jobs: usize,
+    },
+    /// Something a person should know, and the run goes on.
+    Warning {
+        node: Option<NodeName>,
+        message: String,
+    },
+    StepStarted {
+        node: NodeName,
+    },
+    /// The step is now doing this.
+    PhaseStarted {
+        node: NodeName,
+        phase: Phase,
+    },
+    /// A Dockerfile step has begun, the `number`th of `total`.
+    BuildStep {
+        node: NodeName,
+        number: usize,
+        total: usize,
+        text: String,
+    },
+    /// A line that a build, a test or a prepare command printed, without its end. Any bytes.
+    Log {
+        node: NodeName,
+        line: Vec<u8>,
+    },
+    StepFinished {
+        node: NodeName,
+        outcome: Outcome,
+        took: Duration,
+    },
+    StopBegan {
+        reason: StopReason,
+        running: usize,
+    },
+    /// Every image that may be is staged; from here on tags move.
+    PromotionStarted {
+        tags: usize,
+    },
+    /// A moving tag was written and read back.
+    TagMoved {
+        node: NodeName,
+        tag: Tagged,
+        from: Option<Digest>,
+        to: Digest,
+    },
+    RunFinished {
+        summary: Summary,
+    },
+}
+
+/// What a step is busy with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Its prepare command fills the context.
+    Prepare,
+    /// Its bases are brought into the engine.
+    Pull,
+    Build,
+    /// The `number`th of `total` tests.
+    Test {
+        number: usize,
+        total: usize,
+    },
+    /// It is pushed under its build tag.
+    Push,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Built, tested and stored.
+    Built {
+        digest: Digest,
+        /// In bytes, all layers together, uncompressed.
+        size: u64,
+        /// The size of the image published before.
+        size_before: Option<u64>,
+    },
+    /// Built, and it came out as the published image: that one is kept, and its children too.
+    Unchanged {
+        digest: Digest,
+    },
+    /// Nothing to build: the image of these inputs was already stored.
+    Reused {
+        digest: Digest,
+    },
+    /// Nothing to do.
+    Kept {
+        digest: Digest,
+    },
+    Failed(Failure),
+    /// Never started, because a step it waits for failed.
+    Skipped {
+        failed: NodeName,
+    },
+    /// Never started or cut short, because the run stopped.
+    Cancelled,
+}
+
+/// A step that failed, with what a person needs to see first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub phase: Phase,
+    /// What is wrong: `RUN make: exit code 2`, `test 2 of 3, sh -c …: exit code 1`.
+    pub message: String,
+    pub exit: Exit,
+    pub on_failure: OnFailure,
+    /// The place in the Dockerfile, where there is one: path, line from 1, the instruction.
+    pub at: Option<(PathBuf, usize, String)>,
+    /// The last lines that the failing step printed, at most 20. Any bytes.
+    pub tail: Vec<Vec<u8>>,
+    /// The whole log, on disk before this failure is told.
+    pub log: Option<PathBuf>,
+}
+
+/// Why a run stops early. The order is the severity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StopReason {
+    /// A step failed: start no more, cancel what runs.
+    StepFailed,
+    /// Nobody reads the reports any more.
+    ReportFailed,
+    /// The first signal: cancel what runs, clean up.
+    Interrupted,
+    /// The second signal: leave at once.
+    Killed,
+}
+
+/// Everything that came of a run.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    pub run: String,
+    pub steps: Vec<StepSummary>,
+    pub stopped: Option<StopReason>,
+    pub promotion: Promotion,
+    pub took: Duration,
+    pub exit: Exit,
+}
+
+/// A row of the closing table.
+#[derive(Clone, Debug)]
+pub struct StepSummary {
+    pub node: NodeName,
+    pub reason: Reason,
+    pub outcome: Outcome,
+    pub took: Duration,
+    /// The tags that now point at it because of this run.
+    pub promoted: Vec<Tag>,
+}
+
+/// What became of the moving tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Promotion {
+    /// There was nothing to move.
+    Nothing,
+    /// `--no-push`: images were built and tested, nothing was stored or moved.
+    NotAsked,
+    /// A step failed, so no tag was moved.
+    Withheld,
+    /// All that may move has moved.
+    Done {
+        moved: usize,
+        /// How long old and new stood side by side.
+        took: Duration,
+        /// Nodes that keep their old tags, each with the node whose failure holds it back.
+        held: BTreeMap<NodeName, NodeName>,
+    },
+    /// It began and could not be finished.
+    Incomplete { moved: usize, of: usize, why: String },
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Built { .. } => f.write_str("built"),
+            Self::Unchanged { .. } => f.write_str("built, came out the same"),
+            Self::Reused { .. } => f.write_str("already built"),
+            Self::Kept { .. } => f.write_str("up to date"),
+            Self::Failed(failure) => write!(f, "failed: {}", failure.message),
+            Self::Skipped { failed } => write!(f, "skipped: `{failed}` failed"),
+            Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}
+
+impl Outcome {
+    /// The image that now stands for the node, if there is one.
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Built { digest, .. }
+            | Self::Unchanged { digest }
+            | Self::Reused { digest }
+            | Self::Kept { digest } => Some(digest),
+            Self::Failed(_) | Self::Skipped { .. } | Self::Cancelled => None,
+        }
+    }
+}
