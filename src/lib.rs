@@ -8,6 +8,7 @@ pub mod diagnostic; //  a problem as people read it: heading, excerpt, causes, h
 pub mod engine; //      do: build, test, tag, push; door to bollard
 pub mod exit; //        the exit codes
 pub mod fingerprint; // identity: everything that can change what a build produces
+pub mod git; //         ask: the user's git
 pub mod hierarchy; //   model: hierarchy.yaml and the Dockerfiles → the graph
 pub mod image; //       words: digests, references, platforms
 pub mod observe; //     what the store and the upstreams say now → the facts a plan needs
@@ -16,4 +17,8 @@ pub mod promote; //     publish: move the tags, parents before children
 pub mod registry; //    ask: a registry's HTTP API; knows no hierarchy
 pub mod report; //      tell: tty, plain, json; never runs anything
 pub mod run; //         execute: the one loop; never prints
+pub mod state; //       what stays on this machine: logs of runs, the lock
 pub mod store; //       where images are published: a registry, or the engine's own tags //    wire: one file a subcommand
+
+#[cfg(test)]
+mod scenario;

@@ -21,7 +21,7 @@ use petgraph::{
 pub use self::node::{
     Base, BaseUse, Check, Dockerfile, Instruction, Node, NodeName, OnFailure, Test,
 };
-pub use self::template::{TagTemplate, TagValues};
+pub use self::template::{TagTemplate, TagValues, TemplateError};
 use crate::image::Repository;
 
 /// Every image we build, each pointing at those built from it.
@@ -86,6 +86,26 @@ impl Hierarchy {
             .iter(reversed)
             .filter(move |&index| index != start)
             .map(|index| &self.graph[index])
+    }
+
+    /// The node that this one's last stage is `FROM`, if it is one of ours.
+    pub fn base(&self, node: &Node) -> Option<&Node> {
+        let last = node.dockerfile.uses.iter().find(|used| used.is_final)?;
+        match &last.base {
+            Base::Node(name) => self.get(name),
+            Base::Upstream(_) => None,
+        }
+    }
+
+    /// The tests a candidate must pass: those that the images it is `FROM` hand down, eldest
+    /// first, then its own. What is only copied from an image does not make it that image.
+    pub fn tests(&self, name: &NodeName) -> impl Iterator<Item = &Test> {
+        let mut line: Vec<&Node> =
+            std::iter::successors(self.get(name), |node| self.base(node)).collect();
+        line.reverse();
+        line.into_iter().flat_map(move |node| {
+            node.tests.iter().filter(move |test| test.inherit || node.name == *name)
+        })
     }
 
     fn beside(&self, name: &NodeName, direction: Direction) -> impl Iterator<Item = &Node> {

@@ -24,13 +24,18 @@ impl TagTemplate {
         !["{date}", "{git}", "{fingerprint}"].iter().any(|open| self.0.contains(open))
     }
 
+    /// Whether it can be filled in only once the fingerprint is known.
+    pub fn needs_fingerprint(&self) -> bool {
+        self.0.contains("{fingerprint}")
+    }
+
     /// Fills in the placeholders. `fingerprint` is the hexadecimal text, of which twelve are used.
     pub fn expand(
         &self,
         _values: &TagValues,
         _name: &str,
         _fingerprint: &str,
-    ) -> Result<Tag, ReferenceError> {
+    ) -> Result<Tag, TemplateError> {
         todo!()
     }
 }
@@ -39,4 +44,10 @@ impl fmt::Display for TagTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error(transparent)]
+    Tag(#[from] ReferenceError),
 }

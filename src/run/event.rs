@@ -161,8 +161,10 @@ pub enum StopReason {
     StepFailed,
     /// Nobody reads the reports any more.
     ReportFailed,
-    /// The first signal: cancel what runs, clean up.
+    /// The first ctrl-C: cancel what runs, clean up.
     Interrupted,
+    /// SIGTERM: the same.
+    Terminated,
     /// The second signal: leave at once.
     Killed,
 }
