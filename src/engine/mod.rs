@@ -2,6 +2,12 @@
 //!
 //! The real one, [`Docker`](docker::Docker), speaks the Docker API; the tests' one follows a script.
 
+mod connect;
+pub mod docker;
+mod tar_stub;
+
+pub use self::docker::{BuilderChoice, Docker, EngineOptions};
+
 use std::{collections::BTreeMap, future::Future, path::PathBuf, time::Duration};
 
 use crate::{
@@ -147,9 +153,9 @@ pub enum EngineError {
         exit_code: Option<i64>,
     },
     /// The engine did not say anything for so long.
-    #[error("the engine said nothing for {} seconds while {doing}", .after.as_secs())]
+    #[error("the engine said nothing for {} while {doing}", seconds(*.after))]
     Silent { doing: String, after: Duration },
-    #[error("{doing} took longer than its timeout of {} seconds", .after.as_secs())]
+    #[error("{doing} took longer than its timeout of {}", seconds(*.after))]
     TimedOut { doing: String, after: Duration },
     /// The registry, asked through the engine, said no.
     #[error("{doing}: {message}")]
@@ -160,4 +166,13 @@ pub enum EngineError {
     /// Anything else the engine answers.
     #[error("{doing}: the engine answered: {message}")]
     Answer { doing: String, message: String },
+}
+
+/// `1 second`, `90 seconds`, `200 ms`.
+fn seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 if !duration.is_zero() => format!("{} ms", duration.as_millis()),
+        1 => "1 second".to_owned(),
+        n => format!("{n} seconds"),
+    }
 }
