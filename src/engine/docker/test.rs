@@ -95,13 +95,11 @@ impl Docker {
         limit: Duration,
     ) -> Result<Verdict, EngineError> {
         let unable = |error| self.answer(DOING, error);
-        match timeout(limit, container.wait(self)).await {
-            Ok(ended) => ended.map_err(unable)?,
-            Err(_) => {
-                container.kill(self).await.map_err(unable)?;
-                return Ok(Some(format!("still running after {}", seconds(limit))));
-            }
-        }
+        let Ok(ended) = timeout(limit, container.wait(self)).await else {
+            container.kill(self).await.map_err(unable)?;
+            return Ok(Some(format!("still running after {}", seconds(limit))));
+        };
+        ended.map_err(unable)?;
         let state = container.state(self).await.map_err(unable)?;
         if state.running == Some(true) {
             return Err(EngineError::Answer {
@@ -109,7 +107,7 @@ impl Docker {
                 message: "the container has ended, and then that it still runs".to_owned(),
             });
         }
-        Ok(how_it_ended(&state).filter(|_| state.exit_code != Some(0)))
+        Ok((state.exit_code != Some(0)).then(|| how_it_ended(&state)))
     }
 
     async fn becomes_healthy(
@@ -122,7 +120,7 @@ impl Docker {
             loop {
                 last = container.state(self).await.map_err(|error| self.answer(DOING, error))?;
                 if last.running != Some(true) {
-                    let how = how_it_ended(&last).unwrap_or_default();
+                    let how = how_it_ended(&last);
                     return Ok(Some(format!("it ended before it was healthy: {how}")));
                 }
                 match last.health.as_ref().and_then(|health| health.status) {
@@ -134,13 +132,11 @@ impl Docker {
                 }
             }
         });
-        match healthy.await {
-            Ok(verdict) => verdict,
-            Err(_) => {
-                let check = last_check(&last);
-                Ok(Some(format!("not healthy after {}{check}", seconds(limit))))
-            }
-        }
+        let in_time = healthy.await;
+        in_time.unwrap_or_else(|_| {
+            let check = last_check(&last);
+            Ok(Some(format!("not healthy after {}{check}", seconds(limit))))
+        })
     }
 }
 
@@ -181,14 +177,14 @@ fn failed(failure: String) -> TestResult {
     TestResult { failure: Some(failure), output: Vec::new() }
 }
 
-fn how_it_ended(state: &ContainerState) -> Option<String> {
-    let code = state.exit_code?;
+fn how_it_ended(state: &ContainerState) -> String {
+    let Some(code) = state.exit_code else { return "no exit code".to_owned() };
     let memory = if state.oom_killed == Some(true) {
         format!(", out of memory (the limit is {} MiB)", MEMORY >> 20)
     } else {
         String::new()
     };
-    Some(format!("exit code {code}{memory}"))
+    format!("exit code {code}{memory}")
 }
 
 /// `: <what the last check printed>`, if it printed anything.

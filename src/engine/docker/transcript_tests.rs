@@ -13,7 +13,7 @@ fn told(messages: &str) -> String {
     let mut transcript = Transcript::default();
     let mut progress = |progress| match progress {
         BuildProgress::Step { number, total, text: step } => {
-            text.push_str(&format!("[{number}/{total}] {step}\n"));
+            text += &format!("[{number}/{total}] {step}\n");
         }
         BuildProgress::Output(bytes) => text.push_str(&String::from_utf8(bytes).unwrap()),
     };
