@@ -2,8 +2,13 @@
 //!
 //! The real one, [`Docker`](docker::Docker), speaks the Docker API; the tests' one follows a script.
 
+mod connect;
+pub mod docker;
 #[cfg(test)]
 pub(crate) mod fake;
+mod tar_stub;
+
+pub use self::docker::{BuilderChoice, Docker, EngineOptions, canonical_config};
 
 use std::{collections::BTreeMap, future::Future, path::PathBuf, time::Duration};
 
@@ -150,9 +155,9 @@ pub enum EngineError {
         exit_code: Option<i64>,
     },
     /// The engine did not say anything for so long.
-    #[error("the engine said nothing for {} seconds while {doing}", .after.as_secs())]
+    #[error("the engine said nothing for {} while {doing}", seconds(*.after))]
     Silent { doing: String, after: Duration },
-    #[error("{doing} took longer than its timeout of {} seconds", .after.as_secs())]
+    #[error("{doing} took longer than its timeout of {}", seconds(*.after))]
     TimedOut { doing: String, after: Duration },
     /// The registry, asked through the engine, said no.
     #[error("{doing}: {message}")]
@@ -165,9 +170,11 @@ pub enum EngineError {
     Answer { doing: String, message: String },
 }
 
-/// An image's configuration without its labels and without what differs from build to build, as
-/// canonical JSON: equal text means equal behaviour. Takes the `config` of an image's
-/// configuration blob, or the `Config` of `docker inspect`: they are the same.
-pub fn canonical_config(_config: &serde_json::Value) -> String {
-    todo!()
+/// `1 second`, `90 seconds`, `200 ms`.
+fn seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 if !duration.is_zero() => format!("{} ms", duration.as_millis()),
+        1 => "1 second".to_owned(),
+        n => format!("{n} seconds"),
+    }
 }

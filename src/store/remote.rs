@@ -107,7 +107,7 @@ impl<E: Engine> Store for Remote<E> {
         Ok(Some(Description {
             labels: serde_json::from_value(labels).unwrap_or_default(),
             layers: image.rootfs.diff_ids,
-            config: canonical_config(&image.config),
+            config: canonical_config(&image.config, &image.os),
         }))
     }
 }
@@ -127,8 +127,9 @@ struct Descriptor {
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md>.
 #[derive(Deserialize)]
 struct ImageConfig {
+    os: String,
     #[serde(default)]
-    config: serde_json::Value,
+    config: serde_json::Map<String, serde_json::Value>,
     rootfs: RootFs,
 }
 

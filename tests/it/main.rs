@@ -1,0 +1,3 @@
+//! Tests from outside: what a user of the library or of the program sees.
+
+mod engine;
