@@ -62,6 +62,8 @@ pub struct BaseUse {
     /// Counted from 1.
     pub line: usize,
     pub base: Base,
+    /// The stage that names it, counted from 0.
+    pub stage: usize,
     /// Whether it is the `FROM` of the stage that becomes the image.
     pub is_final: bool,
 }
