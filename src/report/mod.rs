@@ -45,6 +45,7 @@ pub type Size = (usize, usize);
 
 /// What a reporter knows of the place where it writes. Read from the environment by the caller.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct ReportOptions {
     /// Whether stderr is a terminal.
     pub is_terminal: bool,
@@ -102,8 +103,11 @@ impl Reporter for Tee {
 
 impl Tee {
     fn each(&mut self, tell: impl Fn(&mut dyn Reporter) -> io::Result<()>) -> io::Result<()> {
-        let told = self.0.iter_mut().map(|reporter| tell(reporter.as_mut()));
-        told.fold(Ok(()), |first, next| first.and(next))
+        let mut told = Ok(());
+        for reporter in &mut self.0 {
+            told = told.and(tell(reporter.as_mut()));
+        }
+        told
     }
 }
 

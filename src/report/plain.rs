@@ -64,8 +64,6 @@ impl Reporter for Plain {
                 let message = format!("{}: {}", paint.warning("warning"), sanitize::text(message));
                 self.line(at, node.as_ref(), &message)
             }
-            // Its first phase says so.
-            EventKind::StepStarted { .. } => Ok(()),
             EventKind::PhaseStarted { node, phase } => {
                 self.line(at, Some(node), &step::phase(phase))
             }
@@ -77,7 +75,8 @@ impl Reporter for Plain {
                 let line = format!("| {}", sanitize::line(line, paint.colour));
                 self.line(at, Some(node), &line)
             }
-            EventKind::Log { .. } => Ok(()),
+            // That a step has started is said by its first phase.
+            EventKind::StepStarted { .. } | EventKind::Log { .. } => Ok(()),
             EventKind::StepFinished { outcome, .. }
                 if is_dull(outcome) && !self.options.verbose =>
             {
@@ -131,7 +130,7 @@ pub(super) fn name_width(plan: &Plan) -> usize {
 pub(super) fn beginning(run: &str, plan: &Plan, registry: Option<&str>, jobs: usize) -> String {
     let mut text = format!("run {}: {}", sanitize::text(run), super::plan::counts(plan));
     if plan.steps.iter().any(|step| matches!(step.action, Action::Build { .. })) {
-        text += &format!(" · {jobs} at once");
+        text = format!("{text} · {jobs} at once");
     }
     text + " · " + &registry.map_or("no registry, in the engine only".to_owned(), sanitize::text)
 }

@@ -112,6 +112,10 @@ impl Shown {
     }
 
     fn finish(mut self) -> String {
+        // We may well write a colon behind it, as in `section_start: failed`.
+        if self.markers.is_section() {
+            self.out.push(BREAK);
+        }
         if self.coloured {
             self.out.push_str("\x1b[0m");
         }
@@ -140,8 +144,7 @@ impl Markers {
         // GitHub's parser trims a line before it looks for `::`; ours does not care how much.
         let github = letter && self.colons >= 2 && !self.in_path;
         let azure = c == '[' && self.hashes >= 2;
-        let gitlab = c == ':'
-            && (self.word.ends_with("section_start") || self.word.ends_with("section_end"));
+        let gitlab = c == ':' && self.is_section();
 
         match c {
             '#' if self.last == Some('#') => self.hashes += 1,
@@ -168,6 +171,10 @@ impl Markers {
         }
         self.last = Some(c);
         github || azure || gitlab
+    }
+
+    fn is_section(&self) -> bool {
+        self.word.ends_with("section_start") || self.word.ends_with("section_end")
     }
 }
 
@@ -263,6 +270,7 @@ pub(super) mod tests {
             (b"###TeamCity[x]", "###TeamCity·[x]"),
             (b"#\x1b[31m#[x", "#\x1b[31m#·[x\x1b[0m"),
             (b"section_start:1:x\r\x1b[0K", "section_start·:1:x␍␛[0K"),
+            (b"xsection_end", "xsection_end·"),
             (b"## heading [1]", "## heading [1]"),
         ] {
             assert_eq!(line(bytes, true), shown);

@@ -37,7 +37,7 @@ impl Screen {
         // What scrolled out at the top cannot be reached.
         let rows = rows.min(size.1.saturating_sub(1));
         if rows > 0 {
-            text += &format!("\x1b[{rows}A\r");
+            text = format!("{text}\x1b[{rows}A\r");
         }
         if !above.is_empty() {
             text += "\x1b[J";

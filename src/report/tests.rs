@@ -390,10 +390,11 @@ proptest! {
     #[test]
     fn no_text_breaks_a_report(bytes in hostile(), verbose: bool) {
         let options = ReportOptions { verbose, ..options() };
+        // What the screen itself writes: the cursor up, erase, begin and end of a frame.
+        let drawing = Regex::new("\x1b\\[([0-9]+A\r|[JK]|\\?2026[hl])").unwrap();
         for progress in [Progress::Plain, Progress::Quiet, Progress::Json, Progress::Tty] {
             let (out, result) = shown(progress, options, &scenario::hostile(&bytes));
-            // What the screen itself writes: the cursor up, erase, begin and end of a frame.
-            let out = Regex::new("\x1b\\[([0-9]+A\r|[JK]|\\?2026[hl])").unwrap().replace_all(&out, "");
+            let out = drawing.replace_all(&out, "");
             for line in out.lines().chain(result.lines()) {
                 check(line, false)?;
             }
