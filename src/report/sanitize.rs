@@ -336,10 +336,10 @@ pub(super) mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(1000))]
 
         #[test]
-        fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..3000), colour: bool) {
+        fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..2000), colour: bool) {
             check(&line(&bytes, colour), colour)?;
         }
 

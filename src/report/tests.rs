@@ -401,3 +401,14 @@ proptest! {
         }
     }
 }
+
+/// The words of `docs/events.md` for why a run stops.
+#[test]
+fn stop_reasons_are_documented() {
+    use crate::run::StopReason::{Interrupted, Killed, ReportFailed, StepFailed};
+    let page = include_str!("../../docs/events.md");
+    for reason in [StepFailed, ReportFailed, Interrupted, Killed] {
+        let word = serde_json::to_value(reason).unwrap();
+        assert!(page.contains(&format!("`{}`", word.as_str().unwrap())), "{word}");
+    }
+}
