@@ -22,8 +22,8 @@ pub(super) fn notice(text: &str) {
 }
 
 /// An answer, to stdout. A closed pipe is the reader's way of saying that it is enough.
-pub(super) fn answer(text: &str) -> io::Result<()> {
-    match anstream::stdout().write_all(text.as_bytes()) {
+pub(super) fn answer(text: &[u8]) -> io::Result<()> {
+    match anstream::stdout().write_all(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

@@ -31,11 +31,12 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
         }
     };
     warnings.iter().for_each(|warning| output::warning(warning));
-    let text = match arguments.format {
-        Format::Text => report::plan_text(&plan, &hierarchy, output::stdout_has_colour()),
-        Format::Json => report::plan_json(&plan, &hierarchy),
-    };
-    output::answer(&text)
+    let mut text = Vec::new();
+    match arguments.format {
+        Format::Text => report::plan::text(&plan, output::stdout_has_colour(), &mut text),
+        Format::Json => report::plan::json(&plan, &mut text),
+    }
+    .and_then(|()| output::answer(&text))
         .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     Ok(if arguments.exit_code && plan.has_work() { Exit::Work } else { Exit::Done })
 }

@@ -9,10 +9,11 @@ use std::{
 use super::{error::CommandError, output};
 use crate::{
     cli::{Common, SelectionArgs},
-    diagnostic::Renderer,
+    diagnostic::Rendering,
     exit::Exit,
     git,
     hierarchy::{Hierarchy, LoadOptions, NodeName, TagValues},
+    image::Platform,
     plan::Selection,
 };
 
@@ -20,26 +21,40 @@ use crate::{
 pub(super) fn load(common: &Common) -> Result<Hierarchy, CommandError> {
     output::choose_colour(common.color);
     let file = find(common)?;
-    let options = LoadOptions { registry: common.registry.clone() };
-    let renderer = Renderer { colour: output::stderr_has_colour(), base: env::current_dir().ok() };
+    let options = LoadOptions { registry: common.registry.clone(), platform: Some(host()) };
+    let current_dir = env::current_dir().unwrap_or_default();
+    let rendering =
+        Rendering { colour: output::stderr_has_colour(), current_dir: &current_dir };
     match Hierarchy::load(&file, &options) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                output::notice(&renderer.render(warning));
+                output::notice(&warning.render(rendering));
             }
             Ok(loaded.hierarchy)
         }
         Err(error) => {
-            for problem in &error.diagnostics {
-                output::notice(&renderer.render(problem));
+            for problem in &error.problems {
+                output::notice(&problem.render(rendering));
             }
-            let message = match error.diagnostics.len() {
+            let message = match error.problems.len() {
                 1 => format!("`{}` has a problem", file.display()),
                 n => format!("`{}` has {n} problems", file.display()),
             };
             Err(CommandError::new(Exit::Usage, message))
         }
     }
+}
+
+/// What an engine on this machine builds for, as Go and so docker call it. Dockerfiles may pick
+/// their base by it (`FROM base-${TARGETARCH}`), and they are read before the engine is asked.
+fn host() -> Platform {
+    let architecture = match env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    };
+    Platform { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
 }
 
 fn find(common: &Common) -> Result<PathBuf, CommandError> {

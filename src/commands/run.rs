@@ -154,7 +154,7 @@ impl Run<'_> {
             colour: output::stderr_has_colour(),
             github: env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true"),
             verbose: self.arguments.verbose,
-            ..ReportOptions::default()
+            size: report::stderr_size,
         };
         let (out, result) = (std::io::stderr(), std::io::stdout());
         report::reporter(progress, options, Box::new(out), Box::new(result))

@@ -155,7 +155,7 @@ pub struct Failure {
 
 /// Why a run stops early. The order is the severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum StopReason {
     /// A step failed: start no more, cancel what runs.
     StepFailed,
