@@ -1,10 +1,17 @@
 //! Text in columns of a terminal. **Invariant:** what is fitted is never wider than asked.
 
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthChar as _;
 
-/// How many columns a text without escape sequences takes.
+/// How many columns a text without escape sequences takes at most: the sum of its characters.
+///
+/// Terminals do not agree on sequences such as emoji with joiners; all of them make those narrower
+/// than their parts, but for the selector that makes a character an emoji, two columns wide.
 pub(super) fn width(text: &str) -> usize {
-    text.width()
+    text.chars().map(char_width).sum()
+}
+
+fn char_width(c: char) -> usize {
+    if c == '\u{fe0f}' { 1 } else { c.width().unwrap_or(0) }
 }
 
 /// The text, or as much of its beginning as fits, ending in `…`.
@@ -18,7 +25,7 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     let mut out = String::new();
     let mut used = 1; // the ellipsis
     for c in text.chars() {
-        used += c.width().unwrap_or(0);
+        used += char_width(c);
         if used > columns {
             break;
         }
@@ -54,6 +61,7 @@ mod tests {
             ("漢字", 4, "漢字"),
             ("漢字漢", 4, "漢…"),
             ("a b c", 3, "a…"),
+            ("0\u{fe0f}00", 3, "0\u{fe0f}…"),
             ("abc", 1, "…"),
             ("abc", 0, ""),
         ] {
