@@ -1,3 +1,5 @@
 //! Tests from outside: what a user of the library or of the program sees.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "in a test, both tell the reader")]
+
 mod engine;

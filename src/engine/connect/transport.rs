@@ -9,7 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{
+    HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header, uri::PathAndQuery,
+};
+use http_body_util::Empty;
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -107,12 +110,25 @@ impl Transport {
     }
 
     /// Asks the engine to speak something else on this connection (`101`), and hands it over.
-    #[expect(dead_code, reason = "the door of a BuildKit session, which is a part of its own")]
+    ///
+    /// A header that comes several times is sent several times.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the door of a BuildKit session, which is a part of its own")
+    )]
     pub(in crate::engine) async fn upgrade(
         &self,
-        request: Request<http_body_util::Empty<Bytes>>,
+        path: &str,
+        protocol: &str,
+        headers: impl IntoIterator<Item = (HeaderName, String)>,
     ) -> Result<impl ByteStream + 'static, Failure> {
-        let response = self.request(request).await?.detach();
+        let mut request = Request::post(path)
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, protocol);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let response = self.request(request.body(Empty::<Bytes>::new())?).await?.detach();
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let status = response.status();
             return Err(Failure::Open(io::Error::other(format!("it answered {status}, not 101"))));

@@ -25,8 +25,6 @@ use crate::{
 };
 
 const DOING: &str = "building";
-/// A Dockerfile that lies outside its context travels under this name.
-const FOREIGN_DOCKERFILE: &str = ".rebuild.Dockerfile";
 
 impl Docker {
     /// Dropping the future hangs up, which the engine takes as a cancel (within 24 ms, measured
@@ -62,11 +60,14 @@ impl Docker {
         activity: &Activity,
         mut progress: impl FnMut(BuildProgress) + Send,
     ) -> Result<Digest, EngineError> {
-        let name = dockerfile_name(&request);
-        let path = self.path(&request, &name);
+        let text = request.dockerfile.clone();
+        let dockerfile =
+            tar::Dockerfile::new(&request.context, &request.dockerfile_path, text, !self.buildkit);
+        let dockerfile = dockerfile.map_err(|error| EngineError::Context(with_causes(&error)))?;
+        let path = self.path(&request, &dockerfile.name);
         let unreadable = Unreadable::default();
-        let dockerfile = tar::Dockerfile { name, text: request.dockerfile };
-        let body = observed(tar::stream(request.context, dockerfile), activity, &unreadable);
+        let context = tar::stream(request.context, dockerfile, None);
+        let body = observed(context, activity, &unreadable);
         let post = Request::builder()
             .method(Method::POST)
             .uri(path)
@@ -121,14 +122,6 @@ impl Docker {
     }
 }
 
-/// Its path within the context, with `/`.
-fn dockerfile_name(request: &BuildRequest) -> String {
-    match request.dockerfile_path.strip_prefix(&request.context.root) {
-        Ok(name) => name.to_string_lossy().into_owned(),
-        Err(_) => FOREIGN_DOCKERFILE.to_owned(),
-    }
-}
-
 /// Why the context could not be sent to its end.
 #[derive(Clone, Debug, Default)]
 struct Unreadable(Arc<Mutex<Option<String>>>);
@@ -152,6 +145,17 @@ fn observed(
     let (activity, unreadable) = (activity.clone(), unreadable.clone());
     pieces
         .inspect_ok(move |_| activity.touch())
-        .inspect_err(move |error| unreadable.set(error.to_string()))
+        .inspect_err(move |error| unreadable.set(with_causes(error)))
         .map_ok(Frame::data)
+}
+
+/// `cannot read `x` of the build context: permission denied`
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

@@ -52,6 +52,13 @@ async fn answer(mut stream: TcpStream, build: String, then: Then) {
         "/version" => ok(r#"{"Version":"20.10","ApiVersion":"1.41","Os":"linux","Arch":"amd64"}"#),
         "/v1.41/info" => ok(r#"{"NCPU":2}"#),
         path if path.starts_with("/v1.41/build?") => build,
+        "/v1.41/session" if request.contains("x-a: 1\r\nx-a: 2\r\n") => {
+            let head = "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+            _ = stream.write_all(head.as_bytes()).await;
+            let (mut from, mut to) = stream.split();
+            _ = tokio::io::copy(&mut from, &mut to).await;
+            return;
+        }
         _ => {
             let json = r#"{"message":"No such image"}"#;
             let length = json.len();
@@ -86,7 +93,7 @@ fn request(root: &std::path::Path) -> BuildRequest {
 #[tokio::test]
 async fn no_misbehaviour_is_a_success() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("file"), "text").unwrap();
+    std::fs::write(folder.path().join("Dockerfile"), "").unwrap();
     let step = chunk("{\"stream\":\"Step 1/1 : FROM x\"}\n");
     let image = chunk(&format!("{{\"aux\":{{\"ID\":\"{ID}\"}}}}\n"));
     let built = chunk("{\"stream\":\"Successfully built 7f33abea92c8\\n\"}\n");
@@ -193,4 +200,23 @@ async fn unreachable_is_one_clear_line() {
             format!("cannot reach the Docker engine at {host}: {reason}")
         );
     }
+}
+
+#[tokio::test]
+async fn a_connection_can_be_upgraded() {
+    let host = Some(engine(String::new(), Then::Closes).await);
+    let options = EngineOptions { host, ..EngineOptions::default() };
+    let (docker, _) = Docker::connect(&options).await.unwrap();
+    let headers = ["1", "2"].map(|value| ("x-a".parse().unwrap(), value.to_owned()));
+    let mut stream = docker.transport.upgrade("/session", "h2c", headers).await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    let mut echo = [0; 5];
+    stream.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"hello");
+
+    let Err(refused) = docker.transport.upgrade("/session", "h2c", []).await else {
+        panic!("upgraded")
+    };
+    let reason = docker.transport.explain(&refused).to_string();
+    assert!(reason.ends_with(": it answered 404 Not Found, not 101"), "{reason}");
 }

@@ -1,5 +1,7 @@
 //! The messages below were recorded from Docker 20.10.24.
 
+use std::fmt::Write as _;
+
 use super::*;
 
 const CLASSIC_FAILURE: &str = include_str!("testdata/classic-exit-7.ndjson");
@@ -13,7 +15,7 @@ fn told(messages: &str) -> String {
     let mut transcript = Transcript::default();
     let mut progress = |progress| match progress {
         BuildProgress::Step { number, total, text: step } => {
-            text += &format!("[{number}/{total}] {step}\n");
+            _ = writeln!(text, "[{number}/{total}] {step}");
         }
         BuildProgress::Output(bytes) => text.push_str(&String::from_utf8(bytes).unwrap()),
     };

@@ -42,6 +42,7 @@ impl Bench {
             }
         };
         let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("Dockerfile"), "FROM not-what-is-built\n").unwrap();
         let bin = folder.path().join("root/bin");
         fs::create_dir_all(&bin).unwrap();
         fs::copy(BUSYBOX, bin.join("busybox")).unwrap();

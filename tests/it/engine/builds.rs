@@ -153,9 +153,18 @@ async fn a_build_that_nobody_wants_any_more_is_cancelled() {
 async fn a_dockerfile_may_lie_outside_its_context() {
     for builder in BUILDERS {
         let Some(bench) = Bench::new("outside", builder).await else { return };
-        fs::write(bench.folder().join("Dockerfile"), "not what is built").unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
         let mut request = bench.request("");
-        request.dockerfile_path = "/elsewhere/Dockerfile".into();
+        request.dockerfile_path = elsewhere.path().join("Dockerfile");
+        let (_, _, built) = bench.told(request.clone()).await;
+        let path = request.dockerfile_path.display();
+        assert_eq!(
+            built.unwrap_err().to_string(),
+            format!(
+                "cannot read `{path}` of the build context: No such file or directory (os error 2)"
+            )
+        );
+        fs::write(&request.dockerfile_path, "FROM not-what-is-built\n").unwrap();
         let (_, _, built) = bench.told(request).await;
         bench.docker.tag(&built.unwrap(), &bench.tagged("1")).await.unwrap();
         bench.clean().await;
