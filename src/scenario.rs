@@ -99,6 +99,10 @@ impl Scenario {
         self.stops.push((millis, reason));
     }
 
+    pub(crate) fn never_stop(&mut self) {
+        self.stops.clear();
+    }
+
     /// Every moving tag, and a short name of the image that it points at: what people would pull.
     pub(crate) fn published(&self) -> BTreeMap<String, Digest> {
         let state = self.engine.state.lock().unwrap();

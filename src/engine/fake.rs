@@ -13,7 +13,7 @@ use crate::{
     registry::Login,
 };
 
-/// An image is made of its Dockerfile as it was sent, and of its labels: as with a layer cache,
+/// An image is made of its Dockerfile as it was sent, its context and its labels: as with a layer cache,
 /// the same twice gives the same image. A `FROM` that names no image of the engine fails.
 #[derive(Debug, Default)]
 pub(crate) struct FakeEngine {
@@ -67,8 +67,11 @@ impl Engine for FakeEngine {
             };
             layers.clone_from(&state.images[base].layers);
         }
-        let content =
-            if state.constant.contains(&node) { node.clone() } else { request.dockerfile.clone() };
+        let files = request.context.digest().unwrap();
+        let content = match state.constant.contains(&node) {
+            true => node.clone(),
+            false => format!("{}{files}", request.dockerfile),
+        };
         layers.push(Digest::of(content.as_bytes()));
         let id = Digest::of(format!("{content}{:?}", request.labels).as_bytes());
         let image = LocalImage {

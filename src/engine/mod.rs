@@ -6,7 +6,7 @@ mod connect;
 pub mod docker;
 #[cfg(test)]
 pub(crate) mod fake;
-mod tar_stub;
+mod tar;
 
 pub use self::docker::{BuilderChoice, Docker, EngineOptions, canonical_config};
 

@@ -186,7 +186,7 @@ mod tests {
         4 to build, 1 to promote, 1 up to date
         ");
         let mut out = Vec::new();
-        text(&Plan { steps: Vec::new(), given: BTreeMap::new() }, true, &mut out).unwrap();
+        text(&Plan::default(), true, &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "no images\n");
     }
 

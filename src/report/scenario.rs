@@ -112,13 +112,14 @@ pub(super) fn plan() -> Plan {
             step("mirror", Action::Keep { digest: digest("mirror") }, Reason::UpToDate, &[]),
         ],
         given: BTreeMap::new(),
+        upstreams: BTreeMap::new(),
     }
 }
 
 /// So many images of one base.
 pub(super) fn wide_plan(n: usize) -> Plan {
     let steps = (0..n).map(|n| build(&format!("image-{n:03}"), None)).collect();
-    Plan { steps, given: BTreeMap::new() }
+    Plan { steps, ..Plan::default() }
 }
 
 pub(super) fn built(node: &str) -> Outcome {

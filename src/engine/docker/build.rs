@@ -20,7 +20,7 @@ use super::{
     transcript::Transcript,
 };
 use crate::{
-    engine::{BuildProgress, BuildRequest, EngineError, tar_stub as tar},
+    engine::{BuildProgress, BuildRequest, EngineError, tar},
     image::Digest,
 };
 
