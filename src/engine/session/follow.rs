@@ -5,10 +5,12 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
     path::{Component, Path, PathBuf},
 };
 
-use super::diffcopy::{Asked, path};
+use super::asked::Asked;
 use crate::fingerprint::context::{Entry, Kind};
 
 /// As many links in a row as Linux follows.
@@ -45,7 +47,7 @@ impl Followed {
         }
         let mut resolver = Resolver { entries, whole: BTreeSet::new(), seen: HashSet::new() };
         for wanted in &asked.follow {
-            if resolver.resolve(&clean(path(wanted)), HOPS).is_err() {
+            if resolver.resolve(&clean(Path::new(OsStr::from_bytes(wanted))), HOPS).is_err() {
                 return Self::Everything;
             }
         }
@@ -137,4 +139,80 @@ fn clean(path: &Path) -> PathBuf {
         }
     }
     clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `name -> target` is a link, `name/` a folder.
+    fn entries(lines: &[&str]) -> Vec<Entry> {
+        let entry = |line: &&str| {
+            let (path, kind) = match line.split_once(" -> ") {
+                Some((path, target)) => (path, Kind::Link { target: target.into() }),
+                None if line.ends_with('/') => (line.trim_end_matches('/'), Kind::Folder),
+                None => (*line, Kind::File { size: 0 }),
+            };
+            Entry { path: path.into(), kind, mode: 0o644 }
+        };
+        let mut entries: Vec<_> = lines.iter().map(entry).collect();
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        entries
+    }
+
+    #[test]
+    fn what_the_build_looks_at_is_kept() {
+        let entries = entries(&[
+            "a/",
+            "a/b/",
+            "a/b/c",
+            "a/d",
+            "a-b",
+            "up/",
+            "up/to-a -> ../a/b",
+            "root -> /a",
+            "out -> ../../a/d",
+            "loop -> loop/x",
+            "pair -> riap",
+            "riap -> pair",
+            "dots -> a/../a-b",
+        ]);
+        let all: Vec<_> = entries.iter().map(|entry| entry.path.to_str().unwrap()).collect();
+        for (follow, kept) in [
+            (&[][..], &all[..]),
+            (&["/"], &all),
+            (&["."], &all),
+            (&["a", ""], &all),
+            (&["a"], &["a", "a/b", "a/b/c", "a/d"]),
+            (&["/a/"], &["a", "a/b", "a/b/c", "a/d"]),
+            (&["./a/b/../d"], &["a", "a/d"]),
+            (&["a/b/c", "a-b"], &["a", "a/b", "a/b/c", "a-b"]),
+            (&["a/none", "none"], &["a"]),
+            (&["up/to-a"], &["a", "a/b", "a/b/c", "up", "up/to-a"]),
+            (&["up/to-a/c"], &["a", "a/b", "a/b/c", "up", "up/to-a"]),
+            (&["root/d", "root/b"], &["a", "a/b", "a/b/c", "a/d", "root"]),
+            (&["out"], &["a", "a/d", "out"]),
+            (&["dots"], &["a-b", "dots"]),
+            (&["pair"], &["pair", "riap"]),
+            (&["loop"], &all),
+            (&["a/b/*.c"], &["a", "a/b", "a/b/c"]),
+            (&["a/[b]/c"], &["a", "a/b", "a/b/c", "a/d"]),
+            (&["up/t?-a"], &["a", "a/b", "a/b/c", "up", "up/to-a"]),
+            (&["*"], &all),
+        ] {
+            let follow = follow.iter().map(|path| path.as_bytes().to_vec()).collect();
+            let followed = Followed::of(&Asked { follow, ..Asked::default() }, &entries);
+            let found: Vec<_> =
+                all.iter().filter(|path| followed.keeps(Path::new(path))).copied().collect();
+            assert_eq!(found, kept);
+        }
+    }
+
+    #[test]
+    fn patterns_to_include_are_not_matched_but_everything_is_kept() {
+        let entries = entries(&["a", "b"]);
+        let asked =
+            Asked { follow: vec![b"a".into()], include: vec![b"b".into()], ..Asked::default() };
+        assert_eq!(Followed::of(&asked, &entries), Followed::Everything);
+    }
 }

@@ -107,10 +107,10 @@ impl Messages {
                     .map_err(|error| Status::new(Code::Internal, error.to_string()));
             }
             let Some(data) = self.body.data().await.transpose()? else {
-                return match self.received.is_empty() {
-                    true => Ok(None),
-                    false => Err(Status::new(Code::Internal, "a message was cut short")),
-                };
+                if self.received.is_empty() {
+                    return Ok(None);
+                }
+                return Err(Status::new(Code::Internal, "a message was cut short"));
             };
             self.body.flow_control().release_capacity(data.len())?;
             self.received.extend_from_slice(&data);

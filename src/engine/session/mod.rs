@@ -11,6 +11,7 @@
 //! Only BuildKit knows sessions. The protocol is that of github.com/moby/buildkit, package
 //! `session`, from v0.8 (Docker 20.10) on, and of github.com/tonistiigi/fsutil for the files.
 
+mod asked;
 mod call;
 mod diffcopy;
 mod follow;
@@ -25,8 +26,8 @@ use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     io,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
 };
@@ -38,9 +39,18 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{fingerprint::context::Context, image::Digest};
+use crate::{
+    fingerprint::context::{Context, ContextError, Entry},
+    image::Digest,
+};
 
 /// What the engine may ask us for during one build.
+///
+/// In order: make one; send `POST /session` with its [headers](Self::headers), on a connection of
+/// its own; [serve](Self::serve) on what the answer `101` upgrades that to; send `POST
+/// /build?version=2&remote=client-session` with `session=` its [ID](Self::id) and an empty body.
+/// When the build has answered to its end, whatever the answer, drop the future that serves. A
+/// session is for one build: it lists the context once.
 pub struct Session {
     id: String,
     shared_key: String,
@@ -73,8 +83,8 @@ pub struct Traffic {
 struct Served {
     files: SessionFiles,
     secrets: BTreeMap<String, Vec<u8>>,
-    /// Whether the engine has already looked for `.dockerignore`: [`diffcopy`] says why it matters.
-    ignore_file_asked: AtomicBool,
+    /// Every call sees the same list, walked once.
+    entries: Mutex<Option<Arc<[Entry]>>>,
     listed: AtomicU64,
     sent_files: AtomicU64,
     sent_bytes: AtomicU64,
@@ -93,7 +103,7 @@ impl Session {
             served: Arc::new(Served {
                 files,
                 secrets,
-                ignore_file_asked: AtomicBool::new(false),
+                entries: Mutex::new(None),
                 listed: AtomicU64::new(0),
                 sent_files: AtomicU64::new(0),
                 sent_bytes: AtomicU64::new(0),
@@ -169,6 +179,19 @@ impl Session {
             files: self.served.sent_files.load(Ordering::Relaxed),
             bytes: self.served.sent_bytes.load(Ordering::Relaxed),
         }
+    }
+}
+
+impl Served {
+    /// In order of path. Blocks, at first for as long as the walk takes.
+    fn entries(&self) -> Result<Arc<[Entry]>, ContextError> {
+        let mut known = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entries) = &*known {
+            return Ok(Arc::clone(entries));
+        }
+        let mut entries = self.files.context.entries()?;
+        entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(Arc::clone(known.insert(entries.into())))
     }
 }
 

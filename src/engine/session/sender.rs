@@ -4,9 +4,7 @@
 //! and big the files are: it waits when the engine is slow.
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
+    io::Read,
     sync::{
         atomic::Ordering,
         mpsc::{Receiver, TryRecvError},
@@ -21,7 +19,7 @@ use super::{
     tree::{Content, Error, Item, Version},
     wire::{Packet, PacketKind},
 };
-use crate::fingerprint::context::ContextError;
+use crate::fingerprint::context::{ContextError, Entry};
 
 /// What one packet holds of a file, as in docker's own client.
 const PART: usize = 32 * 1024;
@@ -92,7 +90,7 @@ impl<'a> Sender<'a> {
                 contents.get_mut(id as usize).map(|it| std::mem::replace(it, Content::None));
             match content {
                 Some(Content::Memory(bytes)) => self.part(id, bytes)?,
-                Some(Content::File { path, version }) => self.file(id, &path, version)?,
+                Some(Content::File { entry, version }) => self.file(id, &entry, version)?,
                 Some(Content::None) | None => {
                     return Err(Stop::Failed(format!(
                         "the engine asked for a file {id}, which is none"
@@ -117,31 +115,23 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn file(&mut self, id: u32, path: &Path, version: Version) -> Result<(), Stop> {
-        let root = &self.served.files.context.root;
-        let shown = || path.strip_prefix(root).unwrap_or(path).to_owned();
-        let unreadable = |source: io::Error| ContextError::Io { path: shown(), source };
-        let mut file = File::open(path).map_err(unreadable)?;
-        let unchanged = |file: &File| match file.metadata() {
-            Ok(metadata) if Version::of(&metadata) == version => Ok(()),
-            Ok(_) => Err(ContextError::Changed { path: shown() }),
-            Err(error) => Err(unreadable(error)),
-        };
-        // Before: it may be another file by now, one outside the context. After: somebody may
-        // have written to it meanwhile.
-        unchanged(&file)?;
-        let mut left = version.size();
-        while left > 0 {
+    fn file(&mut self, id: u32, entry: &Entry, version: Version) -> Result<(), Stop> {
+        let files = &self.served.files.context;
+        let mut content = files.read(entry)?;
+        loop {
             let mut part = Vec::with_capacity(PART);
-            let read = (&mut file).take(left.min(PART as u64)).read_to_end(&mut part);
-            let read = read.map_err(unreadable)? as u64;
-            if read == 0 {
-                return Err(ContextError::Changed { path: shown() }.into());
+            let read = Read::by_ref(&mut content).take(PART as u64).read_to_end(&mut part);
+            read.map_err(|error| ContextError::from_read(error, &entry.path))?;
+            if part.is_empty() {
+                break;
             }
-            left -= read;
             self.part(id, part.into())?;
         }
-        Ok(unchanged(&file)?)
+        // While it was read it did not change; but it may have since it was listed.
+        if Version::now(&files.root, entry)? != version {
+            return Err(ContextError::Changed { path: entry.path.clone() }.into());
+        }
+        Ok(())
     }
 
     fn part(&mut self, id: u32, bytes: Bytes) -> Result<(), Stop> {
