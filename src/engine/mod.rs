@@ -6,6 +6,7 @@ mod connect;
 pub mod docker;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod session;
 mod tar;
 
 pub use self::docker::{BuilderChoice, Docker, EngineOptions, canonical_config};

@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "in a test, both tell the reader")]
 
 mod engine;
+mod session;
