@@ -83,6 +83,9 @@ pub trait Engine: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
     pub context: Context,
+    /// What the context was when the build was planned; anything else must not be built. `None` if
+    /// it was made for this build.
+    pub context_digest: Option<Digest>,
     /// The Dockerfile with every base pinned. It takes the place of the one at `dockerfile_path`.
     pub dockerfile: String,
     /// Where the Dockerfile lies, absolute; perhaps outside the context.

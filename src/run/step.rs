@@ -165,6 +165,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         }
         let request = BuildRequest {
             context,
+            context_digest: node.prepare.is_none().then(|| self.step.inputs.context.clone()),
             dockerfile: node.dockerfile.pinned(&pinned.names),
             dockerfile_path,
             build_args: node.build_args.clone(),

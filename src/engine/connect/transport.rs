@@ -112,10 +112,6 @@ impl Transport {
     /// Asks the engine to speak something else on this connection (`101`), and hands it over.
     ///
     /// A header that comes several times is sent several times.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the door of a BuildKit session, which is a part of its own")
-    )]
     pub(in crate::engine) async fn upgrade(
         &self,
         path: &str,

@@ -78,6 +78,7 @@ fn chunk(text: &str) -> String {
 
 fn request(root: &std::path::Path) -> BuildRequest {
     BuildRequest {
+        context_digest: None,
         context: Context { root: root.to_owned(), ignore: Ignore::default() },
         dockerfile: "FROM scratch\n".to_owned(),
         dockerfile_path: root.join("Dockerfile"),

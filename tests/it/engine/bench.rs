@@ -63,6 +63,7 @@ impl Bench {
     pub(crate) fn request(&self, lines: &str) -> BuildRequest {
         let name = &self.name;
         BuildRequest {
+            context_digest: None,
             context: Context { root: self.folder().to_owned(), ignore: Ignore::default() },
             dockerfile: format!("FROM scratch\nLABEL test={name}\nCOPY root /\n{lines}\n"),
             dockerfile_path: self.folder().join("Dockerfile"),
