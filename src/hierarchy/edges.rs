@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a look-up does not depend on how many nodes there are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Base, NodeName, TagTemplate};
 use crate::image::{Reference, Repository};
@@ -108,24 +108,30 @@ impl<'n> Index<'n> {
                 Resolved { base: Base::Node(self.nodes[index].name.clone()), warning: None }
             }
             None => {
-                let tags: Vec<String> = candidates()
+                let mut tags: Vec<String> = candidates()
                     .filter_map(|&index| self.nodes[index].tags)
                     .flatten()
                     .map(|tag| format!("`{tag}`"))
                     .collect();
-                let more = match tags.len().saturating_sub(SHOWN) {
-                    0 => String::new(),
-                    more => format!(" and {more} more"),
+                let mut seen = HashSet::new();
+                tags.retain(|tag| seen.insert(tag.clone()));
+                let made = match &tags[..] {
+                    [only] => format!("the only tag made here is {only}"),
+                    tags if tags.len() <= SHOWN => {
+                        format!("the tags made here are {}", tags.join(", "))
+                    }
+                    tags => format!(
+                        "the tags made here are {} and {} more",
+                        tags[..SHOWN].join(", "),
+                        tags.len() - SHOWN
+                    ),
                 };
-                let tags = tags[..tags.len().min(SHOWN)].join(", ");
                 upstream(Some(Warning {
                     message: format!(
                         "no image here makes the tag `{tag}` of `{}`",
                         reference.repository
                     ),
-                    hint: format!(
-                        "it is taken for an upstream; the tags made here are {tags}{more}"
-                    ),
+                    hint: format!("it is taken for an upstream; {made}"),
                 }))
             }
         }

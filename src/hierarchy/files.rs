@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -165,7 +165,16 @@ fn shown(path: &Path, root: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
 
-/// Without `.` in it. `..` stays, for it means something else behind a symlink.
+/// Without `.` in it, and without `folder/..` unless the folder is a symlink, behind which `..` is
+/// another place.
 fn tidy(path: &Path) -> PathBuf {
-    path.components().collect()
+    let mut tidy = PathBuf::new();
+    for component in path.components() {
+        let is_plain = tidy.file_name().is_some() && !tidy.is_symlink();
+        match component {
+            Component::ParentDir if is_plain => drop(tidy.pop()),
+            component => tidy.push(component),
+        }
+    }
+    tidy
 }

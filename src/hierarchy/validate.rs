@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Range,
     sync::Arc,
 };
 
@@ -147,23 +148,29 @@ pub(super) fn parents(
 
 /// Two images cannot move one tag.
 pub(super) fn published_once(drafts: &[Draft], problems: &mut Problems) {
-    let mut taken: HashMap<(String, String, String), usize> = HashMap::new();
-    for (index, draft) in drafts.iter().enumerate() {
+    let mut taken: HashMap<(String, String, String), (&Draft, &Range<usize>)> = HashMap::new();
+    for draft in drafts {
         let Some(repository) = &draft.repository else { continue };
         for (tag, span) in draft.tags.iter().zip(&draft.tag_spans) {
-            let written = tag.as_str().replace("{name}", draft.name.as_str());
-            let key = (repository.host().to_owned(), repository.path(), written.clone());
-            let Some(other) = taken.insert(key, index).filter(|other| *other != index) else {
+            let tag = tag.as_str().replace("{name}", draft.name.as_str());
+            let key = (repository.host().to_owned(), repository.path(), tag.clone());
+            let Some((other, other_span)) = taken.insert(key, (draft, span)) else { continue };
+            if other.name == draft.name {
                 continue;
-            };
-            let other = &drafts[other];
+            }
             let message = format!(
-                "`{}` and `{}` would both publish `{repository}:{written}`",
+                "`{}` and `{}` would both publish `{repository}:{tag}`",
                 other.name, draft.name
             );
-            let mut diagnostic = Diagnostic::error(message).at(&problems.source, span.clone(), "");
-            if other.span != draft.span {
-                diagnostic = diagnostic.at(&problems.source, other.span.clone(), "");
+            // Both may have their tags from `defaults`, or both be of one matrix.
+            let (first, second) = match span == other_span {
+                true => (&other.span, &draft.span),
+                false => (other_span, span),
+            };
+            let mut diagnostic =
+                Diagnostic::error(message).at(&problems.source, second.clone(), "");
+            if first != second {
+                diagnostic = diagnostic.at(&problems.source, first.clone(), "");
             }
             problems
                 .found
