@@ -74,7 +74,7 @@ impl Source {
 
     /// Line and column of a byte, both counted from 1, the column in characters.
     pub fn position(&self, offset: usize) -> (usize, usize) {
-        let offset = self.text.floor_char_boundary(offset);
+        let offset = self.within(offset..offset).start;
         let line = self.line(offset);
         let start = self.starts()[line - 1];
         (line, self.text[start..offset].trim_start_matches('\u{feff}').chars().count() + 1)
@@ -86,6 +86,14 @@ impl Source {
         let line = self.text[start..].split('\n').next().unwrap_or_default();
         let before: usize = line.chars().take(column.max(1) - 1).map(char::len_utf8).sum();
         start + before
+    }
+
+    /// The span widened to whole characters, and cut at the end of the text.
+    pub fn within(&self, span: Range<usize>) -> Range<usize> {
+        let is_boundary = |offset: &usize| self.text.is_char_boundary(*offset);
+        let start = (0..=span.start.min(self.text.len())).rfind(is_boundary).unwrap_or_default();
+        let end = (span.end..self.text.len()).find(is_boundary).unwrap_or(self.text.len());
+        start..end.max(start)
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -231,14 +239,8 @@ impl Excerpt {
     /// in a small file.
     fn snippet<'s>(&'s self, current_dir: &Path) -> Snippet<'s, Annotation<'s>> {
         let Source { path, text, .. } = &*self.source;
-        let spans: Vec<Range<usize>> = self
-            .labels
-            .iter()
-            .map(|label| {
-                let start = text.floor_char_boundary(label.span.start);
-                start..text.ceil_char_boundary(label.span.end).max(start)
-            })
-            .collect();
+        let spans: Vec<Range<usize>> =
+            self.labels.iter().map(|label| self.source.within(label.span.clone())).collect();
         let first = spans.iter().map(|span| span.start).min().unwrap_or(0);
         let last = spans.iter().map(|span| span.end).max().unwrap_or(0);
         let line = self.source.line(first);

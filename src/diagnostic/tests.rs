@@ -5,7 +5,7 @@ fn plain(diagnostics: &[Diagnostic], current_dir: &str) -> String {
 }
 
 fn source() -> Arc<Source> {
-    Source::new("/work/base/hierarchy.yaml", "\u{feff}version: 1\r\nimages:\r\n  café: {}\r\n")
+    Source::new("/home/base/hierarchy.yaml", "\u{feff}version: 1\r\nimages:\r\n  café: {}\r\n")
 }
 
 #[test]
@@ -15,10 +15,10 @@ fn a_problem_shows_its_place() {
     let problem = Diagnostic::error("`café` is not an image name")
         .at(&source, at..at + "café".len(), "here")
         .hint("use plain letters");
-    let warning = Diagnostic::warning("this is nothing").in_file("/work/other/Dockerfile");
-    assert_eq!(problem.position(), Some((Path::new("/work/base/hierarchy.yaml"), 3, 3)));
+    let warning = Diagnostic::warning("this is nothing").in_file("/home/other/Dockerfile");
+    assert_eq!(problem.position(), Some((Path::new("/home/base/hierarchy.yaml"), 3, 3)));
     assert_eq!(
-        plain(&[problem, warning], "/work/base/sub"),
+        plain(&[problem, warning], "/home/base/sub"),
         "\
 error: `café` is not an image name
  --> ../hierarchy.yaml:3:3

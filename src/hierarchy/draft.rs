@@ -169,12 +169,11 @@ fn below(repository: &Repository, of_file: Option<&Repository>) -> String {
     let inside = of_file.and_then(|registry| {
         repository.as_str().strip_prefix(registry.as_str())?.strip_prefix('/')
     });
-    match inside {
-        Some(path) => path.to_owned(),
-        None => {
-            let text = repository.as_str();
-            let host = format!("{}/", repository.host());
-            text.strip_prefix(&host).unwrap_or(text).to_owned()
-        }
+    if let Some(path) = inside {
+        path.to_owned()
+    } else {
+        let text = repository.as_str();
+        let host = format!("{}/", repository.host());
+        text.strip_prefix(&host).unwrap_or(text).to_owned()
     }
 }

@@ -91,11 +91,12 @@ fn read(draft: &Draft, place: Place<'_>) -> Read {
 fn context(draft: &Draft, place: Place<'_>) -> Result<PathBuf, Diagnostic> {
     if let Some(given) = &draft.image.context {
         let folder = tidy(&place.root.join(&given.value));
-        return match folder.is_dir() {
-            true => Ok(folder),
-            false => Err(Diagnostic::error(format!("there is no folder `{}`", given.value))
+        return if folder.is_dir() {
+            Ok(folder)
+        } else {
+            Err(Diagnostic::error(format!("there is no folder `{}`", given.value))
                 .at(place.file, given.span.clone(), "")
-                .hint("a context is relative to the folder of this file")),
+                .hint("a context is relative to the folder of this file"))
         };
     }
     let name = draft.name.as_str();

@@ -59,16 +59,17 @@ fn bases(draft: &Draft, files: &Files, index: &Index<'_>, problems: &mut Problem
             Ok(reference) => reference,
             Err(error) => {
                 let written = &source.text[image.span.clone()];
-                let label = match written == image.image {
-                    true => String::new(),
-                    false => format!("`{}` when it is expanded", image.image),
+                let label = if written == image.image {
+                    String::new()
+                } else {
+                    format!("`{}` when it is expanded", image.image)
                 };
                 let error = Diagnostic::error(error.to_string());
                 problems.found.push(error.at(source, image.span.clone(), label));
                 continue;
             }
         };
-        let resolved = index.resolve(reference, &draft.name);
+        let resolved = index.resolve(&reference, &draft.name);
         if let Some(warning) = resolved.warning {
             let diagnostic = Diagnostic::warning(warning.message)
                 .at(source, image.span.clone(), "")
@@ -163,10 +164,8 @@ pub(super) fn published_once(drafts: &[Draft], problems: &mut Problems) {
                 other.name, draft.name
             );
             // Both may have their tags from `defaults`, or both be of one matrix.
-            let (first, second) = match span == other_span {
-                true => (&other.span, &draft.span),
-                false => (other_span, span),
-            };
+            let (first, second) =
+                if span == other_span { (&other.span, &draft.span) } else { (other_span, span) };
             let mut diagnostic =
                 Diagnostic::error(message).at(&problems.source, second.clone(), "");
             if first != second {

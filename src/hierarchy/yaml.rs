@@ -209,8 +209,7 @@ fn bytes(location: Location, source: &Source) -> Range<usize> {
         // Errors of the syntax know only line and column.
         _ => (source.offset(number(location.line()), number(location.column())), 1),
     };
-    let start = source.text.floor_char_boundary(start);
-    start..source.text.ceil_char_boundary(start + length).max(start)
+    source.within(start..start.saturating_add(length))
 }
 
 fn syntax_error(source: &Arc<Source>, error: &Error) -> Diagnostic {

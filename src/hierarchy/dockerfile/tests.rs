@@ -28,9 +28,10 @@ fn seen(text: &str, build_args: &[(&str, &str)], target: Option<&str>) -> String
             let each = scan.uses.iter().map(|image| {
                 let token = &text[image.span.clone()];
                 let is_final = if image.is_final { "*" } else { "" };
-                match token == image.image {
-                    true => format!("{} {token}{is_final}", image.line),
-                    false => format!("{} {token:?}={}{is_final}", image.line, image.image),
+                if token == image.image {
+                    format!("{} {token}{is_final}", image.line)
+                } else {
+                    format!("{} {token:?}={}{is_final}", image.line, image.image)
                 }
             });
             each.collect::<Vec<_>>().join(", ")
