@@ -6,6 +6,7 @@
 
 use std::{
     error::Error,
+    fmt::Write as _,
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -73,10 +74,26 @@ impl Source {
 
     /// Line and column of a byte, both counted from 1, the column in characters.
     pub fn position(&self, offset: usize) -> (usize, usize) {
-        let offset = self.text.floor_char_boundary(offset);
+        let offset = self.within(offset..offset).start;
         let line = self.line(offset);
         let start = self.starts()[line - 1];
         (line, self.text[start..offset].trim_start_matches('\u{feff}').chars().count() + 1)
+    }
+
+    /// The byte at a line and a column, both counted from 1, the column in characters.
+    pub fn offset(&self, line: usize, column: usize) -> usize {
+        let Some(&start) = self.starts().get(line.max(1) - 1) else { return self.text.len() };
+        let line = self.text[start..].split('\n').next().unwrap_or_default();
+        let before: usize = line.chars().take(column.max(1) - 1).map(char::len_utf8).sum();
+        start + before
+    }
+
+    /// The span widened to whole characters, and cut at the end of the text.
+    pub fn within(&self, span: Range<usize>) -> Range<usize> {
+        let is_boundary = |offset: &usize| self.text.is_char_boundary(*offset);
+        let start = (0..=span.start.min(self.text.len())).rfind(is_boundary).unwrap_or_default();
+        let end = (span.end..self.text.len()).find(is_boundary).unwrap_or(self.text.len());
+        start..end.max(start)
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -146,7 +163,7 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
             Severity::Error => Level::ERROR,
         };
-        let mut group = Group::with_title(level.primary_title(&self.message));
+        let mut group = Group::with_title(level.primary_title(printable(&self.message)));
         for excerpt in &self.excerpts {
             group = group.element(excerpt.snippet(rendering.current_dir));
         }
@@ -154,7 +171,7 @@ impl Diagnostic {
             group = group.element(Origin::path(relative(file, rendering.current_dir)));
         }
         if let Some(hint) = &self.hint {
-            group = group.element(Level::HELP.with_name("hint").message(hint));
+            group = group.element(Level::HELP.with_name("hint").message(printable(hint)));
         }
         renderer(rendering.colour).render(&[group])
     }
@@ -176,18 +193,40 @@ pub fn render_error(error: &dyn Error, hint: Option<&str>, colour: bool) -> Stri
         messages.push(error.to_string());
         cause = error.source();
     }
-    let mut group = Group::with_title(Level::ERROR.primary_title(&messages[0]));
+    let title = Level::ERROR.primary_title(printable(&messages[0]));
+    let mut text = renderer(colour).render(&[Group::with_title(title)]);
+    let mut line = |name: &str, message: &str| {
+        let (on, off) =
+            if colour { (BOLD.render().to_string(), "\x1b[0m") } else { (String::new(), "") };
+        _ = write!(text, "\n{on}{name}{off}: {}", printable(message));
+    };
     let mut last = &messages[0];
     for cause in &messages[1..] {
         if !last.ends_with(cause.as_str()) {
-            group = group.element(Level::NOTE.with_name("caused by").message(cause));
+            line("caused by", cause);
             last = cause;
         }
     }
     if let Some(hint) = hint {
-        group = group.element(Level::HELP.with_name("hint").message(hint));
+        line("hint", hint);
     }
-    renderer(colour).render(&[group])
+    text
+}
+
+const BOLD: anstyle::Style = anstyle::Style::new().bold();
+
+/// What would steer a terminal is shown as what it is.
+fn printable(text: &str) -> String {
+    let is_bidi = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars()
+        .map(|c| match c {
+            '\n' => '\n',
+            '\t' => ' ',
+            '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
+            c if c.is_control() || is_bidi(c) => '\u{fffd}',
+            c => c,
+        })
+        .collect()
 }
 
 fn renderer(colour: bool) -> Renderer {
@@ -200,19 +239,13 @@ impl Excerpt {
     /// in a small file.
     fn snippet<'s>(&'s self, current_dir: &Path) -> Snippet<'s, Annotation<'s>> {
         let Source { path, text, .. } = &*self.source;
-        let spans: Vec<Range<usize>> = self
-            .labels
-            .iter()
-            .map(|label| {
-                let start = text.floor_char_boundary(label.span.start);
-                start..text.ceil_char_boundary(label.span.end).max(start)
-            })
-            .collect();
+        let spans: Vec<Range<usize>> =
+            self.labels.iter().map(|label| self.source.within(label.span.clone())).collect();
         let first = spans.iter().map(|span| span.start).min().unwrap_or(0);
         let last = spans.iter().map(|span| span.end).max().unwrap_or(0);
         let line = self.source.line(first);
         let start = self.source.starts()[line - 1];
-        let end = text[last..].find('\n').map_or(text.len(), |length| last + length);
+        let end = text[last..].find(['\r', '\n']).map_or(text.len(), |length| last + length);
         // The mark at the start of a file has no width, but would be shown with one.
         let start = if text[start..].starts_with('\u{feff}') { start + 3 } else { start };
         let shown = &text[start.min(end)..end];
@@ -221,7 +254,7 @@ impl Excerpt {
                 let kind =
                     if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
                 let span = span.start.saturating_sub(start)..span.end.saturating_sub(start);
-                kind.span(span).label((!label.text.is_empty()).then_some(label.text.as_str()))
+                kind.span(span).label((!label.text.is_empty()).then(|| printable(&label.text)))
             });
         Snippet::source(shown)
             .line_start(line)

@@ -1,6 +1,9 @@
 //! Nodes on their way from the file to the graph: names and tags are good, files not yet read.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use super::{
     NodeName, TagTemplate,
@@ -34,17 +37,14 @@ pub(super) fn drafts(
 ) -> Vec<Draft> {
     let mut drafts: Vec<Draft> = Vec::new();
     let mut seen: HashMap<String, Range<usize>> = HashMap::new();
+    let mut told: HashSet<usize> = HashSet::new();
     let of_file = file.registry.map(|registry| registry.value);
     for (entry, image) in file.images {
         for (name, image) in image.nodes(&entry.value) {
             match seen.get(&name) {
                 None => drop(seen.insert(name.clone(), entry.span.clone())),
                 Some(first) if *first == entry.span => {
-                    if !problems
-                        .found
-                        .last()
-                        .is_some_and(|last| last.message.contains("more than once"))
-                    {
+                    if told.insert(entry.span.start) {
                         problems.push_with_hint(
                             &entry.span,
                             format!("this matrix makes `{name}` more than once"),
@@ -111,6 +111,8 @@ impl Draft {
                 self.repository = Some(published);
                 self.repository_of_file = Some(by_file);
             }
+            // Without its matrix, a name is not good and could not be.
+            Err(_) if wrong && self.image.is_broken => {}
             Err(error) if wrong => problems.push_with_hint(
                 span,
                 error.to_string(),
@@ -167,12 +169,11 @@ fn below(repository: &Repository, of_file: Option<&Repository>) -> String {
     let inside = of_file.and_then(|registry| {
         repository.as_str().strip_prefix(registry.as_str())?.strip_prefix('/')
     });
-    match inside {
-        Some(path) => path.to_owned(),
-        None => {
-            let text = repository.as_str();
-            let host = format!("{}/", repository.host());
-            text.strip_prefix(&host).unwrap_or(text).to_owned()
-        }
+    if let Some(path) = inside {
+        path.to_owned()
+    } else {
+        let text = repository.as_str();
+        let host = format!("{}/", repository.host());
+        text.strip_prefix(&host).unwrap_or(text).to_owned()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a look-up does not depend on how many nodes there are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Base, NodeName, TagTemplate};
 use crate::image::{Reference, Repository};
@@ -59,7 +59,7 @@ impl<'n> Index<'n> {
     }
 
     /// What a reference in the Dockerfile of this node means.
-    pub(super) fn resolve(&self, reference: Reference, node: &NodeName) -> Resolved {
+    pub(super) fn resolve(&self, reference: &Reference, node: &NodeName) -> Resolved {
         let in_repository = self.by_repository.get(&key(&reference.repository));
         let candidates: Vec<usize> = match in_repository {
             Some(nodes) => nodes.clone(),
@@ -103,31 +103,34 @@ impl<'n> Index<'n> {
             .find(exact)
             .or_else(|| candidates().find(pattern))
             .or_else(|| candidates().find(bare));
-        match found {
-            Some(&index) => {
-                Resolved { base: Base::Node(self.nodes[index].name.clone()), warning: None }
-            }
-            None => {
-                let tags: Vec<String> = candidates()
-                    .filter_map(|&index| self.nodes[index].tags)
-                    .flatten()
-                    .map(|tag| format!("`{tag}`"))
-                    .collect();
-                let more = match tags.len().saturating_sub(SHOWN) {
-                    0 => String::new(),
-                    more => format!(" and {more} more"),
-                };
-                let tags = tags[..tags.len().min(SHOWN)].join(", ");
-                upstream(Some(Warning {
-                    message: format!(
-                        "no image here makes the tag `{tag}` of `{}`",
-                        reference.repository
-                    ),
-                    hint: format!(
-                        "it is taken for an upstream; the tags made here are {tags}{more}"
-                    ),
-                }))
-            }
+        if let Some(&index) = found {
+            Resolved { base: Base::Node(self.nodes[index].name.clone()), warning: None }
+        } else {
+            let mut tags: Vec<String> = candidates()
+                .filter_map(|&index| self.nodes[index].tags)
+                .flatten()
+                .map(|tag| format!("`{tag}`"))
+                .collect();
+            let mut seen = HashSet::new();
+            tags.retain(|tag| seen.insert(tag.clone()));
+            let made = match &tags[..] {
+                [only] => format!("the only tag made here is {only}"),
+                tags if tags.len() <= SHOWN => {
+                    format!("the tags made here are {}", tags.join(", "))
+                }
+                tags => format!(
+                    "the tags made here are {} and {} more",
+                    tags[..SHOWN].join(", "),
+                    tags.len() - SHOWN
+                ),
+            };
+            upstream(Some(Warning {
+                message: format!(
+                    "no image here makes the tag `{tag}` of `{}`",
+                    reference.repository
+                ),
+                hint: format!("it is taken for an upstream; {made}"),
+            }))
         }
     }
 }
@@ -161,7 +164,7 @@ mod tests {
                 })
                 .collect(),
         );
-        let resolved = index.resolve(reference.parse().unwrap(), &from.into());
+        let resolved = index.resolve(&reference.parse().unwrap(), &from.into());
         let base = match resolved.base {
             Base::Node(name) => format!("node {name}"),
             Base::Upstream(reference) => format!("upstream {reference}"),

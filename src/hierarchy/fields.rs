@@ -76,12 +76,11 @@ impl Problems {
     }
 
     pub(super) fn list<'y>(&mut self, field: &str, yaml: &'y Yaml) -> Option<&'y [Yaml]> {
-        match &yaml.kind {
-            Kind::List(items) => Some(items),
-            _ => {
-                self.expected(field, "a list", yaml);
-                None
-            }
+        if let Kind::List(items) = &yaml.kind {
+            Some(items)
+        } else {
+            self.expected(field, "a list", yaml);
+            None
         }
     }
 
@@ -100,12 +99,11 @@ impl Problems {
     }
 
     pub(super) fn switch(&mut self, field: &str, yaml: &Yaml) -> Option<bool> {
-        match yaml.kind {
-            Kind::Bool(value) => Some(value),
-            _ => {
-                self.expected(field, "`true` or `false`", yaml);
-                None
-            }
+        if let Kind::Bool(value) = yaml.kind {
+            Some(value)
+        } else {
+            self.expected(field, "`true` or `false`", yaml);
+            None
         }
     }
 
@@ -148,17 +146,14 @@ impl<'y> Fields<'y> {
         self.known.sort_unstable();
         for (key, _) in self.entries {
             let message = format!("{} has no `{}`", self.of, key.name);
-            match nearest(&key.name, self.known.iter().copied()) {
-                Some(known) => {
-                    let hint = format!("did you mean `{known}`?");
-                    problems.push_with_hint(&key.span, message, hint);
-                }
-                None => {
-                    let known: Vec<String> =
-                        self.known.iter().map(|name| format!("`{name}`")).collect();
-                    let hint = format!("it has {}", known.join(", "));
-                    problems.push_with_hint(&key.span, message, hint);
-                }
+            if let Some(known) = nearest(&key.name, self.known.iter().copied()) {
+                let hint = format!("did you mean `{known}`?");
+                problems.push_with_hint(&key.span, message, hint);
+            } else {
+                let known: Vec<String> =
+                    self.known.iter().map(|name| format!("`{name}`")).collect();
+                let hint = format!("it has {}", known.join(", "));
+                problems.push_with_hint(&key.span, message, hint);
             }
         }
     }

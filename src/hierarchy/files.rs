@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -91,11 +91,12 @@ fn read(draft: &Draft, place: Place<'_>) -> Read {
 fn context(draft: &Draft, place: Place<'_>) -> Result<PathBuf, Diagnostic> {
     if let Some(given) = &draft.image.context {
         let folder = tidy(&place.root.join(&given.value));
-        return match folder.is_dir() {
-            true => Ok(folder),
-            false => Err(Diagnostic::error(format!("there is no folder `{}`", given.value))
+        return if folder.is_dir() {
+            Ok(folder)
+        } else {
+            Err(Diagnostic::error(format!("there is no folder `{}`", given.value))
                 .at(place.file, given.span.clone(), "")
-                .hint("a context is relative to the folder of this file")),
+                .hint("a context is relative to the folder of this file"))
         };
     }
     let name = draft.name.as_str();
@@ -165,7 +166,16 @@ fn shown(path: &Path, root: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
 
-/// Without `.` in it. `..` stays, for it means something else behind a symlink.
+/// Without `.` in it, and without `folder/..` unless the folder is a symlink, behind which `..` is
+/// another place.
 fn tidy(path: &Path) -> PathBuf {
-    path.components().collect()
+    let mut tidy = PathBuf::new();
+    for component in path.components() {
+        let is_plain = tidy.file_name().is_some() && !tidy.is_symlink();
+        match component {
+            Component::ParentDir if is_plain => drop(tidy.pop()),
+            component => tidy.push(component),
+        }
+    }
+    tidy
 }

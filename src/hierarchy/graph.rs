@@ -11,7 +11,7 @@ use petgraph::{
     graph::{DiGraph, NodeIndex},
 };
 
-use super::{Base, Hierarchy, Node, NodeName};
+use super::{Hierarchy, Node, NodeName};
 use crate::image::Repository;
 
 /// Why nodes do not make a hierarchy.
@@ -65,10 +65,7 @@ impl Hierarchy {
 impl Node {
     /// The nodes that its Dockerfile names, as often as it does.
     pub(super) fn parent_names(&self) -> impl Iterator<Item = &NodeName> {
-        self.dockerfile.uses.iter().filter_map(|image| match &image.base {
-            Base::Node(name) => Some(name),
-            Base::Upstream(_) => None,
-        })
+        self.dockerfile.uses.iter().filter_map(|image| image.base.node())
     }
 }
 
@@ -184,7 +181,10 @@ mod tests {
             hierarchy.ancestors(&"far".into()).map(|node| node.name.as_str()).collect();
         above.sort_unstable();
         assert_eq!(above, ["app", "lib", "os"]);
-        assert_eq!(hierarchy.nearest("toool").map(|name| name.as_str()), Some("tool"));
+        assert_eq!(
+            hierarchy.nearest("toool").map(super::super::node::NodeName::as_str),
+            Some("tool")
+        );
         assert_eq!(hierarchy.nearest("python"), None);
     }
 }

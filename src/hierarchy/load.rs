@@ -4,10 +4,11 @@ use std::{
     collections::HashSet,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
-    Base, BaseUse, Dockerfile, Hierarchy, Node, OnFailure, Test,
+    BaseUse, Dockerfile, Hierarchy, Node, OnFailure, Test,
     draft::{self, Draft},
     fields::Problems,
     files::{self, Files, Place},
@@ -18,7 +19,6 @@ use crate::{
     diagnostic::{Diagnostic, Severity, Source},
     image::{Platform, Repository},
 };
-use std::time::Duration;
 
 /// A build that says nothing of its timeout gets this.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -199,16 +199,5 @@ fn this_machine() -> Platform {
         os: "linux".into(),
         architecture: architecture.into(),
         variant: variant.map(str::to_owned),
-    }
-}
-
-/// Whether it is a node's; used by what comes after the files are read.
-impl Base {
-    /// The node that it names.
-    pub fn node(&self) -> Option<&super::NodeName> {
-        match self {
-            Base::Node(name) => Some(name),
-            Base::Upstream(_) => None,
-        }
     }
 }

@@ -141,15 +141,12 @@ pub(super) fn fill(text: &str, combination: &Combination) -> String {
             let (_, value) = combination.iter().find(|(key, _)| *key == rest[1..close])?;
             Some((value, close))
         });
-        match value {
-            Some((value, close)) => {
-                filled.push_str(value);
-                rest = &rest[close + 1..];
-            }
-            None => {
-                filled.push('{');
-                rest = &rest[1..];
-            }
+        if let Some((value, close)) = value {
+            filled.push_str(value);
+            rest = &rest[close + 1..];
+        } else {
+            filled.push('{');
+            rest = &rest[1..];
         }
     }
     filled.push_str(rest);

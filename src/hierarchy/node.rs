@@ -128,6 +128,16 @@ impl Node {
     }
 }
 
+impl Base {
+    /// The node that it names.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Base::Node(name) => Some(name),
+            Base::Upstream(_) => None,
+        }
+    }
+}
+
 impl NodeName {
     pub fn as_str(&self) -> &str {
         &self.0

@@ -185,9 +185,10 @@ fn command(field: &str, yaml: &Yaml, problems: &mut Problems) -> Option<Vec<Stri
     let items = problems.list(field, yaml)?;
     let argv: Vec<String> = items
         .iter()
-        .filter_map(|item| match item.scalar() {
-            Some(word) => Some(word),
-            None => {
+        .filter_map(|item| {
+            if let Some(word) = item.scalar() {
+                Some(word)
+            } else {
                 problems.expected(field, "a list of words", item);
                 None
             }
@@ -276,18 +277,16 @@ fn variables(
     };
     let mut variables = BTreeMap::new();
     for (key, value) in entries {
-        match value.scalar() {
-            Some(text) => drop(variables.insert(key.name.clone(), text)),
-            None => {
-                let hint = "write `\"\"` for an empty text";
-                let message =
-                    format!("`{field}.{}` must be a text, not {}", key.name, value.what());
-                let span: &Range<usize> =
-                    if matches!(value.kind, Kind::Null) { &key.span } else { &value.span };
-                match value.kind {
-                    Kind::Null => problems.push_with_hint(span, message, hint),
-                    _ => problems.push(span, message),
-                }
+        if let Some(text) = value.scalar() {
+            drop(variables.insert(key.name.clone(), text));
+        } else {
+            let hint = "write `\"\"` for an empty text";
+            let message = format!("`{field}.{}` must be a text, not {}", key.name, value.what());
+            let span: &Range<usize> =
+                if matches!(value.kind, Kind::Null) { &key.span } else { &value.span };
+            match value.kind {
+                Kind::Null => problems.push_with_hint(span, message, hint),
+                _ => problems.push(span, message),
             }
         }
     }

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Range,
     sync::Arc,
 };
 
@@ -58,16 +59,17 @@ fn bases(draft: &Draft, files: &Files, index: &Index<'_>, problems: &mut Problem
             Ok(reference) => reference,
             Err(error) => {
                 let written = &source.text[image.span.clone()];
-                let label = match written == image.image {
-                    true => String::new(),
-                    false => format!("`{}` when it is expanded", image.image),
+                let label = if written == image.image {
+                    String::new()
+                } else {
+                    format!("`{}` when it is expanded", image.image)
                 };
                 let error = Diagnostic::error(error.to_string());
                 problems.found.push(error.at(source, image.span.clone(), label));
                 continue;
             }
         };
-        let resolved = index.resolve(reference, &draft.name);
+        let resolved = index.resolve(&reference, &draft.name);
         if let Some(warning) = resolved.warning {
             let diagnostic = Diagnostic::warning(warning.message)
                 .at(source, image.span.clone(), "")
@@ -147,23 +149,27 @@ pub(super) fn parents(
 
 /// Two images cannot move one tag.
 pub(super) fn published_once(drafts: &[Draft], problems: &mut Problems) {
-    let mut taken: HashMap<(String, String, String), usize> = HashMap::new();
-    for (index, draft) in drafts.iter().enumerate() {
+    let mut taken: HashMap<(String, String, String), (&Draft, &Range<usize>)> = HashMap::new();
+    for draft in drafts {
         let Some(repository) = &draft.repository else { continue };
         for (tag, span) in draft.tags.iter().zip(&draft.tag_spans) {
-            let written = tag.as_str().replace("{name}", draft.name.as_str());
-            let key = (repository.host().to_owned(), repository.path(), written.clone());
-            let Some(other) = taken.insert(key, index).filter(|other| *other != index) else {
+            let tag = tag.as_str().replace("{name}", draft.name.as_str());
+            let key = (repository.host().to_owned(), repository.path(), tag.clone());
+            let Some((other, other_span)) = taken.insert(key, (draft, span)) else { continue };
+            if other.name == draft.name {
                 continue;
-            };
-            let other = &drafts[other];
+            }
             let message = format!(
-                "`{}` and `{}` would both publish `{repository}:{written}`",
+                "`{}` and `{}` would both publish `{repository}:{tag}`",
                 other.name, draft.name
             );
-            let mut diagnostic = Diagnostic::error(message).at(&problems.source, span.clone(), "");
-            if other.span != draft.span {
-                diagnostic = diagnostic.at(&problems.source, other.span.clone(), "");
+            // Both may have their tags from `defaults`, or both be of one matrix.
+            let (first, second) =
+                if span == other_span { (&other.span, &draft.span) } else { (other_span, span) };
+            let mut diagnostic =
+                Diagnostic::error(message).at(&problems.source, second.clone(), "");
+            if first != second {
+                diagnostic = diagnostic.at(&problems.source, first.clone(), "");
             }
             problems
                 .found

@@ -1,4 +1,4 @@
-//! Words of a Dockerfile: quotes, escapes and variables, as BuildKit's `shell.Lex` reads them.
+//! Words of a Dockerfile: quotes, escapes and variables, as `BuildKit`'s `shell.Lex` reads them.
 
 use std::{collections::BTreeMap, iter::Peekable, str::Chars};
 

@@ -1,6 +1,6 @@
 //! A Dockerfile as logical lines: one instruction each, continuations joined, heredocs taken off.
 //!
-//! It reads exactly as `frontend/dockerfile/parser` of BuildKit does, quirks included: a comment or
+//! It reads exactly as `frontend/dockerfile/parser` of `BuildKit` does, quirks included: a comment or
 //! an empty line inside a continuation is skipped, a heredoc is found only in `RUN`, `COPY`, `ADD`
 //! and their `ONBUILD` forms, and never in their JSON form.
 //!
@@ -26,7 +26,7 @@ pub(super) struct Line {
 /// The lines, and what the directives above them say.
 #[derive(Debug)]
 pub(super) struct Lines {
-    pub(super) lines: Vec<Line>,
+    pub(super) all: Vec<Line>,
     pub(super) escape: char,
     /// Whether a `# syntax=` line chooses another frontend than the builder's own.
     pub(super) has_syntax: bool,
@@ -113,7 +113,7 @@ pub(super) fn read(text: &str) -> Result<Lines, Problem> {
             lines.push(line);
         }
     }
-    Ok(Lines { lines, escape: directives.escape, has_syntax: directives.has_syntax })
+    Ok(Lines { all: lines, escape: directives.escape, has_syntax: directives.has_syntax })
 }
 
 impl Line {

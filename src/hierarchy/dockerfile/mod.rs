@@ -2,7 +2,7 @@
 //!
 //! This is our own scanner because everything hangs on it. An image that it misses is an edge that
 //! is missing in the graph; a span that is off by one is a broken Dockerfile sent to the engine.
-//! The rules are those of BuildKit's `frontend/dockerfile`: `parser` for lines and flags, `shell`
+//! The rules are those of `BuildKit`'s `frontend/dockerfile`: `parser` for lines and flags, `shell`
 //! for variables, `instructions` and `dockerfile2llb` for stages.
 //!
 //! **Invariant:** nothing is read but the text given, and no text makes it panic.
@@ -85,7 +85,7 @@ pub(super) fn scan(text: &str, settings: Settings<'_>) -> Result<Scan, ScanError
     let lines = lines::read(text).map_err(|problem| ScanError::Problems(vec![problem]))?;
     let uses = stages::uses(&lines, settings)?;
     let instructions = lines
-        .lines
+        .all
         .iter()
         .map(|line| Instruction { line: line.number, text: steps::normal(&line.text) })
         .collect();

@@ -45,7 +45,7 @@ pub(super) fn uses(lines: &Lines, settings: Settings<'_>) -> Result<Vec<ImageUse
         arguments: platform_arguments(settings),
         ..Stages::default()
     };
-    for line in &lines.lines {
+    for line in &lines.all {
         stages.read(line, lines.has_syntax, settings.build_args);
     }
     // A stage may copy from one that comes after it, so this is a second pass.
@@ -53,7 +53,7 @@ pub(super) fn uses(lines: &Lines, settings: Settings<'_>) -> Result<Vec<ImageUse
         stages.read_from(stage, line);
     }
     if stages.list.is_empty() && stages.problems.is_empty() {
-        let end = lines.lines.last().map_or(0..0, Line::whole);
+        let end = lines.all.last().map_or(0..0, Line::whole);
         stages.problems.push(
             Problem::at(end, "there is no `FROM` in this Dockerfile")
                 .hint("begin with `FROM image`, or with `FROM scratch`"),
@@ -116,11 +116,9 @@ impl<'l> Stages<'l> {
         match name.as_str() {
             "FROM" => self.from(line, rest),
             "ARG" if self.list.is_empty() => self.argument(line, rest, build_args),
+            // Another frontend may well know instructions of its own.
             _ if !INSTRUCTIONS.contains(&name.as_str()) => {
-                // Another frontend may well know instructions of its own.
-                if !has_syntax {
-                    self.problems.push(unknown_instruction(line, &name));
-                }
+                self.problems.extend((!has_syntax).then(|| unknown_instruction(line, &name)));
             }
             _ if self.list.is_empty() => self.problems.push(
                 Problem::at(line.whole(), format!("`{name}` comes before the first `FROM`"))
@@ -318,12 +316,11 @@ fn unknown_instruction(line: &Line, name: &str) -> Problem {
 }
 
 fn empty_base(image: &str, span: Range<usize>) -> Problem {
-    let hint = match image.contains('$') {
-        true => {
-            "give it a default before the first `FROM`, as `ARG NAME=value`, or a value in \
-             `build_args`, which needs an `ARG NAME` there too"
-        }
-        false => "write an image, or `scratch`",
+    let hint = if image.contains('$') {
+        "give it a default before the first `FROM`, as `ARG NAME=value`, or a value in \
+         `build_args`, which needs an `ARG NAME` there too"
+    } else {
+        "write an image, or `scratch`"
     };
     Problem {
         span,

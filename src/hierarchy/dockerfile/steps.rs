@@ -24,7 +24,7 @@ impl Dockerfile {
         text
     }
 
-    /// The instruction that a builder calls by this text: `RUN make` after BuildKit's `[2/3] `, or
+    /// The instruction that a builder calls by this text: `RUN make` after `BuildKit`'s `[2/3] `, or
     /// the classic builder's `Step 2/3 : RUN make`. None if it might be several.
     ///
     /// Builders print an instruction with its variables filled in, the start of its heredoc behind

@@ -5,7 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::hierarchy::{Base, BaseUse, Dockerfile};
 
-fn scan_with(text: &str, build_args: &[(&str, &str)], target: Option<&str>) -> Result<Scan, ScanError> {
+fn scan_with(
+    text: &str,
+    build_args: &[(&str, &str)],
+    target: Option<&str>,
+) -> Result<Scan, ScanError> {
     let build_args: BTreeMap<String, String> =
         build_args.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let settings = Settings {
@@ -24,9 +28,10 @@ fn seen(text: &str, build_args: &[(&str, &str)], target: Option<&str>) -> String
             let each = scan.uses.iter().map(|image| {
                 let token = &text[image.span.clone()];
                 let is_final = if image.is_final { "*" } else { "" };
-                match token == image.image {
-                    true => format!("{} {token}{is_final}", image.line),
-                    false => format!("{} {token:?}={}{is_final}", image.line, image.image),
+                if token == image.image {
+                    format!("{} {token}{is_final}", image.line)
+                } else {
+                    format!("{} {token:?}={}{is_final}", image.line, image.image)
                 }
             });
             each.collect::<Vec<_>>().join(", ")
@@ -84,11 +89,17 @@ fn lines() {
         ("ARG X=1\n", "! there is no `FROM` in this Dockerfile @ ARG X=1"),
         ("FORM a\n", "! `FORM` is not an instruction @ FORM"),
         ("# syntax=mine\nINCLUDE x\nFROM a\n", "3 a*"),
-        ("FROM a # the base", "! `FROM` takes one image, and perhaps `AS name` @ FROM a # the base"),
+        (
+            "FROM a # the base",
+            "! `FROM` takes one image, and perhaps `AS name` @ FROM a # the base",
+        ),
         ("FROM", "! `FROM` takes one image, and perhaps `AS name` @ FROM"),
         ("FROM a b", "! `FROM` takes one image, and perhaps `AS name` @ FROM a b"),
         ("FROM a AS 1x", "! `1x` cannot be the name of a stage @ 1x"),
-        ("FROM a\nFOO\nBAR", "! `FOO` is not an instruction @ FOO, ! `BAR` is not an instruction @ BAR"),
+        (
+            "FROM a\nFOO\nBAR",
+            "! `FOO` is not an instruction @ FOO, ! `BAR` is not an instruction @ BAR",
+        ),
     ]);
 }
 
@@ -163,7 +174,11 @@ fn variables() {
         ("FROM 'a", "! `'a` cannot be read: the closing `'` is missing @ \\'a"),
     ];
     for (text, expected) in cases {
-        assert_eq!(seen(text, &[("GIVEN", "given"), ("TARGETOS", "linux")], None), *expected, "\n{text}");
+        assert_eq!(
+            seen(text, &[("GIVEN", "given"), ("TARGETOS", "linux")], None),
+            *expected,
+            "\n{text}"
+        );
     }
 }
 
@@ -215,7 +230,8 @@ fn stages() {
 
 #[test]
 fn a_target_leaves_out_what_comes_after_it() {
-    let text = "FROM a AS x\nFROM b AS y\nCOPY --from=z / /\nFROM c AS z\nFROM d AS w\nCOPY --from=e / /";
+    let text =
+        "FROM a AS x\nFROM b AS y\nCOPY --from=z / /\nFROM c AS z\nFROM d AS w\nCOPY --from=e / /";
     for (target, expected) in [
         (None, "1 a, 2 b, 4 c, 5 d*, 6 e"),
         (Some("x"), "1 a*"),
@@ -245,7 +261,12 @@ fn dockerfile(text: &str) -> Dockerfile {
             is_final: image.is_final,
         })
         .collect();
-    Dockerfile { path: "/Dockerfile".into(), text: text.to_owned(), uses, instructions: scan.instructions }
+    Dockerfile {
+        path: "/Dockerfile".into(),
+        text: text.to_owned(),
+        uses,
+        instructions: scan.instructions,
+    }
 }
 
 #[test]
@@ -295,7 +316,10 @@ fn a_step_is_found_by_what_the_builder_calls_it() {
         ("RUN --mount=type=cache,target=/c make install", Some(13)),
         ("COPY same here", None),
         ("RUN make", None),
-        ("FROM docker.io/library/debian:12@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", Some(2)),
+        (
+            "FROM docker.io/library/debian:12@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            Some(2),
+        ),
         ("FROM debian:12 AS build", Some(2)),
         ("FROM rebuild.invalid/other:0123456789abcdef AS build", Some(2)),
         ("FROM rebuild.invalid/os:12", Some(11)),
@@ -321,7 +345,10 @@ fn instructions_are_one_line_each() {
 #[test]
 fn hostile_text_ends_soon() {
     let nested = format!("FROM {}x{}", "${a:-".repeat(100_000), "}".repeat(100_000));
-    assert_eq!(seen(&nested, &[], None).split(": ").nth(1).unwrap().split(" @").next(), Some("the variables are nested too deeply"));
+    assert_eq!(
+        seen(&nested, &[], None).split(": ").nth(1).unwrap().split(" @").next(),
+        Some("the variables are nested too deeply")
+    );
     let quoted = format!("FROM {}", "\"${a:-".repeat(100_000));
     assert!(seen(&quoted, &[], None).starts_with("! "));
     let onbuild = format!("FROM a\n{}RUN <<E", "ONBUILD ".repeat(100_000));
@@ -335,11 +362,38 @@ fn hostile_text_ends_soon() {
 /// Pieces that mean something, so that random files are not only nonsense.
 fn dockerfiles() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
-        Just("FROM "), Just("from "), Just("a:1"), Just("$X"), Just("${X:-"), Just("}"), Just(" AS s"),
-        Just("\n"), Just("\r\n"), Just("\\\n"), Just("\\"), Just("`"), Just("# escape=`\n"), Just("#"),
-        Just("\u{feff}"), Just("RUN "), Just("<<EOF"), Just("<<-'E'"), Just("EOF\n"), Just("COPY "),
-        Just("--from="), Just("--mount=type=bind,from="), Just("\""), Just("'"), Just(","), Just(" "),
-        Just("ARG X=1\n"), Just("ONBUILD "), Just("é"), Just("0"), Just("s"), Just("\t"),
+        Just("FROM "),
+        Just("from "),
+        Just("a:1"),
+        Just("$X"),
+        Just("${X:-"),
+        Just("}"),
+        Just(" AS s"),
+        Just("\n"),
+        Just("\r\n"),
+        Just("\\\n"),
+        Just("\\"),
+        Just("`"),
+        Just("# escape=`\n"),
+        Just("#"),
+        Just("\u{feff}"),
+        Just("RUN "),
+        Just("<<EOF"),
+        Just("<<-'E'"),
+        Just("EOF\n"),
+        Just("COPY "),
+        Just("--from="),
+        Just("--mount=type=bind,from="),
+        Just("\""),
+        Just("'"),
+        Just(","),
+        Just(" "),
+        Just("ARG X=1\n"),
+        Just("ONBUILD "),
+        Just("é"),
+        Just("0"),
+        Just("s"),
+        Just("\t"),
     ];
     prop_oneof![
         prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat()),
