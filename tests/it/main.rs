@@ -1,0 +1,4 @@
+//! The integration tests: one crate, for it links once.
+
+mod registry;
+mod support;
