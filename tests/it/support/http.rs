@@ -1,6 +1,7 @@
 //! Raw HTTP/1.0 over a socket: the oracle shares no code with what it judges.
 
 use std::{
+    fmt::Write as _,
     io::{Read as _, Write as _},
     net::TcpStream,
 };
@@ -33,10 +34,10 @@ pub(crate) fn send(
         format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {}\r\n", body.len());
     if let Some((user, password)) = login {
         let encoded = BASE64_STANDARD.encode(format!("{user}:{password}"));
-        request.push_str(&format!("Authorization: Basic {encoded}\r\n"));
+        write!(request, "Authorization: Basic {encoded}\r\n").unwrap();
     }
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        write!(request, "{name}: {value}\r\n").unwrap();
     }
     request.push_str("\r\n");
     let mut stream = TcpStream::connect(host).unwrap();

@@ -1,8 +1,11 @@
 //! A server on a real socket that answers as the test says: the faults a good registry never shows.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::{
@@ -67,8 +70,10 @@ pub(crate) struct Scripted {
     listening: JoinHandle<()>,
 }
 
+type Script = dyn Fn(usize, &Seen) -> Act + Send + Sync;
+
 struct State {
-    script: Box<dyn Fn(usize, &Seen) -> Act + Send + Sync>,
+    script: Box<Script>,
     seen: Mutex<Vec<Seen>>,
     running: AtomicUsize,
     most: AtomicUsize,
@@ -206,7 +211,7 @@ async fn write(
 ) -> std::io::Result<()> {
     let mut text = format!("HTTP/1.1 {status} Scripted\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        write!(text, "{name}: {value}\r\n").unwrap();
     }
     text.push_str("\r\n");
     if seen.method != "HEAD" {
