@@ -23,6 +23,8 @@ use super::{
     transport::{Request, Transport},
 };
 
+pub(super) const BAD_LOGIN: &str = "it does not accept the login";
+
 /// Who asks for what, and the words for it if it is refused.
 #[derive(Clone, Copy)]
 pub(super) struct Asker<'a> {
@@ -93,7 +95,7 @@ impl Auth {
         used: Option<&HeaderValue>,
     ) -> Result<HeaderValue, Failure> {
         if used.is_some() && challenge == Challenge::Basic {
-            return Err(asker.refused("it does not accept the login").into());
+            return Err(asker.refused(BAD_LOGIN).into());
         }
         let answer = self.respond(transport, asker, &challenge, used).await?;
         let mut challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);

@@ -45,10 +45,10 @@ fn parse(header: &str) -> Vec<Challenge> {
         }
         rest = rest.trim_start_matches([',', ' ', '\t']);
     }
-    found.into_iter().filter_map(|(scheme, parameters)| known(&scheme, parameters)).collect()
+    found.into_iter().filter_map(|(scheme, parameters)| known(&scheme, &parameters)).collect()
 }
 
-fn known(scheme: &str, parameters: Vec<(String, String)>) -> Option<Challenge> {
+fn known(scheme: &str, parameters: &[(String, String)]) -> Option<Challenge> {
     let named = |name: &str| {
         parameters.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.clone())
     };
@@ -89,12 +89,12 @@ fn value_of(text: &str) -> (String, &str) {
 mod tests {
     use super::*;
 
-    fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Option<Challenge> {
-        Some(Challenge::Bearer {
+    fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Challenge {
+        Challenge::Bearer {
             realm: realm.parse().unwrap(),
             service: service.map(str::to_owned),
             scope: scope.map(str::to_owned),
-        })
+        }
     }
 
     #[test]
@@ -104,25 +104,28 @@ mod tests {
             (vec!["basic"], Some(Challenge::Basic)),
             (
                 vec![r#"Bearer realm="https://a/t",service="s",scope="repository:x:pull,push""#],
-                bearer("https://a/t", Some("s"), Some("repository:x:pull,push")),
+                Some(bearer("https://a/t", Some("s"), Some("repository:x:pull,push"))),
             ),
             (
                 vec![r#"bearer  realm = "https://a/t" , service=s"#],
-                bearer("https://a/t", Some("s"), None),
+                Some(bearer("https://a/t", Some("s"), None)),
             ),
             (
                 vec![r#"Basic realm="a, b", Bearer realm="https://a/t""#],
-                bearer("https://a/t", None, None),
+                Some(bearer("https://a/t", None, None)),
             ),
-            (vec!["Basic", r#"Bearer realm="https://a/t""#], bearer("https://a/t", None, None)),
+            (
+                vec!["Basic", r#"Bearer realm="https://a/t""#],
+                Some(bearer("https://a/t", None, None)),
+            ),
             (
                 vec![r#"Bearer realm="https://a/t?q=\"x\"",error="invalid_token""#],
-                bearer("https://a/t?q=%22x%22", None, None),
+                Some(bearer("https://a/t?q=%22x%22", None, None)),
             ),
             (vec![r#"Bearer realm="not an address""#], None),
             (vec!["Bearer"], None),
             (vec!["Negotiate abc=="], None),
-            (vec![r#"Bearer realm="https://a/t"#], bearer("https://a/t", None, None)),
+            (vec![r#"Bearer realm="https://a/t"#], Some(bearer("https://a/t", None, None))),
             (vec!["", ",,,", "\u{1}=é"], None),
         ] {
             assert_eq!(Challenge::choose(headers.iter().copied()), expected, "{headers:?}");

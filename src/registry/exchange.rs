@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     Credentials, RegistryError,
-    auth::{Asker, Auth},
+    auth::{Asker, Auth, BAD_LOGIN},
     challenge::Challenge,
     endpoint::{Endpoint, Scheme, same_origin, schemes},
     retry::{self, Again, Failure, Retry},
@@ -147,9 +147,13 @@ impl Exchange {
             let headers = reply.headers.get_all(header::WWW_AUTHENTICATE);
             let offers = headers.iter().filter_map(|value| value.to_str().ok());
             if let Some(challenge) = Challenge::choose(offers) {
+                let basic = challenge == Challenge::Basic;
                 let answer =
                     self.auth.answer(&self.transport, asker, challenge, known.as_ref()).await?;
                 reply = self.transport.send(request, Some(&answer)).await?;
+                if basic && reply.status == 401 && same_origin(&reply.url, &endpoint.base) {
+                    return Err(asker.refused(BAD_LOGIN).into());
+                }
             }
         }
         match (reply.status.as_u16(), reply.again()) {
@@ -178,8 +182,11 @@ impl Exchange {
         let found = cell.get_or_try_init(async || {
             for scheme in schemes {
                 let candidate = endpoint(host, *scheme).map_err(|_| ())?;
-                if self.answers(&candidate).await {
-                    return Ok(candidate);
+                match self.probe(&candidate).await {
+                    Probe::Here => return Ok(candidate),
+                    // From here on its certificate counts: a bad one is no reason for plain HTTP.
+                    Probe::WantsTls => return endpoint(host, Scheme::Https).map_err(|_| ()),
+                    Probe::Nothing => {}
                 }
             }
             Err(())
@@ -189,7 +196,7 @@ impl Exchange {
     }
 
     /// Whether a registry's API may be there. Sends nothing secret.
-    async fn answers(&self, endpoint: &Endpoint) -> bool {
+    async fn probe(&self, endpoint: &Endpoint) -> Probe {
         let mut url = endpoint.base.clone();
         url.set_path("/v2/");
         let request = Request {
@@ -201,15 +208,25 @@ impl Exchange {
             limit: 1 << 20,
         };
         let Ok(Ok(reply)) = timeout(PROBE, self.transport.send(request, None)).await else {
-            return false;
+            return Probe::Nothing;
         };
         // Go's and nginx's TLS servers explain plain HTTP requests with a 400 that says "HTTPS".
         let says_https = || {
             let text = String::from_utf8_lossy(&reply.body).to_ascii_lowercase();
             reply.status == 400 && text.contains("https")
         };
-        !endpoint.is_plain() || (same_origin(&reply.url, &endpoint.base) && !says_https())
+        if endpoint.is_plain() && (reply.url.scheme() == "https" || says_https()) {
+            return Probe::WantsTls;
+        }
+        Probe::Here
     }
+}
+
+/// What a host answers when asked under one scheme.
+enum Probe {
+    Here,
+    WantsTls,
+    Nothing,
 }
 
 fn endpoint(host: &str, scheme: Scheme) -> Result<Endpoint, RegistryError> {

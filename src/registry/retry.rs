@@ -152,7 +152,7 @@ mod tests {
         assert_eq!((succeeded, attempts), (false, 5));
         // 0.5 + 1 + 2 + 4 s, and jitter of at most as much again (the jitter is of the first pause).
         assert!((7..=15).contains(&waited), "{waited}");
-        assert_eq!(patience(&[Again::Backoff; 4]).await.0, true);
+        assert!(patience(&[Again::Backoff; 4]).await.0);
     }
 
     #[test]

@@ -224,3 +224,77 @@ impl Reply {
         super::printable(&said.join("; "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_lead_to_safe_places_only() {
+        for (method, from, status, location, expected) in [
+            ("GET", "https://r/v2/a", 307, "https://cdn/b?sig=1", "to https://cdn/b?sig=1"),
+            ("GET", "https://r/v2/a", 302, "/b", "to https://r/b"),
+            ("HEAD", "http://r/v2/a", 301, "https://r/v2/a", "to https://r/v2/a"),
+            ("GET", "https://r/v2/a", 307, "https://me:pw@cdn/b", "to https://cdn/b"),
+            ("PUT", "https://r/v2/a", 308, "https://s/v2/a", "to https://s/v2/a"),
+            ("PUT", "https://r/v2/a", 302, "https://s/v2/a", "stay"),
+            ("POST", "https://r/token", 307, "https://s/token", "stay"),
+            ("GET", "https://r/v2/a", 304, "https://s/", "stay"),
+            ("GET", "https://r/v2/a", 200, "https://s/", "stay"),
+            (
+                "GET",
+                "https://r/v2/a",
+                307,
+                "http://r/v2/a",
+                "cannot reach the registry r: it redirects from HTTPS to plain HTTP at `r`",
+            ),
+            (
+                "GET",
+                "https://r/v2/a",
+                307,
+                "file:///etc/passwd",
+                "cannot reach the registry r: it redirects to no address",
+            ),
+        ] {
+            let request = Request {
+                host: "r",
+                method: method.parse().unwrap(),
+                url: from.parse().unwrap(),
+                headers: HeaderMap::new(),
+                body: None,
+                limit: 0,
+            };
+            let headers =
+                HeaderMap::from_iter([(header::LOCATION, HeaderValue::from_static(location))]);
+            let status = StatusCode::from_u16(status).unwrap();
+            let reply = Reply { status, headers, body: Bytes::new(), url: request.url.clone() };
+            let told = match redirect(&request, &reply) {
+                Ok(Some(next)) => format!("to {next}"),
+                Ok(None) => "stay".to_owned(),
+                Err(failure) => failure.error.to_string(),
+            };
+            assert_eq!(told, expected, "{method} {from} {status} {location}");
+        }
+    }
+
+    #[test]
+    fn what_a_registry_says_is_bounded_and_harmless() {
+        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "é".repeat(900));
+        let long_expected = format!("{}…", "é".repeat(300));
+        for (body, expected) in [
+            (r#"{"errors":[{"code":"A","message":"b"},{"code":"C"}]}"#, "b (A); C"),
+            (r#"{"errors":[{"message":"a\n\u001b[31mb"}]}"#, "a [31mb"),
+            (r#"{"errors":[]}"#, "bad request"),
+            ("<html>", "bad request"),
+            (&long, &long_expected),
+        ] {
+            let reply = Reply {
+                status: StatusCode::BAD_REQUEST,
+                headers: HeaderMap::new(),
+                body: Bytes::copy_from_slice(body.as_bytes()),
+                url: "https://r/".parse().unwrap(),
+            };
+            assert_eq!(reply.reason(), expected, "{body}");
+        }
+    }
+}

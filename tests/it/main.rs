@@ -3,4 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "in a test, both tell the reader")]
 
 mod engine;
+mod registry;
 mod session;
+mod support;

@@ -36,10 +36,12 @@ pub(super) struct Config {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Auth {
-    auth: String,
+    #[serde(rename = "auth")]
+    encoded: String,
     username: String,
     password: String,
-    identitytoken: String,
+    #[serde(rename = "identitytoken")]
+    identity_token: String,
 }
 
 /// Where a login is, or who knows it.
@@ -88,20 +90,20 @@ impl Config {
 
 impl Auth {
     fn secret(&self) -> Result<Option<LoginSecret>, String> {
-        if !self.identitytoken.is_empty() {
-            return Ok(Some(LoginSecret::IdentityToken(self.identitytoken.clone())));
+        if !self.identity_token.is_empty() {
+            return Ok(Some(LoginSecret::IdentityToken(self.identity_token.clone())));
         }
         let password = |user: &str, password: &str| LoginSecret::Password {
             user: user.to_owned(),
             password: password.to_owned(),
         };
-        if self.auth.is_empty() {
+        if self.encoded.is_empty() {
             // `"ghcr.io": {}` is left behind beside a `credsStore`.
             let empty = self.username.is_empty() && self.password.is_empty();
             return Ok((!empty).then(|| password(&self.username, &self.password)));
         }
         let decoded = BASE64
-            .decode(self.auth.trim())
+            .decode(self.encoded.trim())
             .ok()
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .ok_or("its `auth` is not base64 of a text")?;

@@ -54,13 +54,12 @@ pub(super) async fn get(
     let mut out = Vec::new();
     let mut err = Vec::new();
     let ended = timeout(limit, converse(&mut *child, server, &mut out, &mut err)).await;
-    let (status, held) = match ended {
-        Ok(ended) => ended.map_err(|error| format!("the helper `{program}` failed: {error}"))?,
-        Err(_) => {
-            end(&mut *child).await;
-            return Err(format!("the helper `{program}` did not answer within {limit:?}"));
-        }
+    let Ok(ended) = ended else {
+        end(&mut *child).await;
+        return Err(format!("the helper `{program}` did not answer within {limit:?}"));
     };
+    let (status, held) =
+        ended.map_err(|error| format!("the helper `{program}` failed: {error}"))?;
     if held {
         end(&mut *child).await;
     }

@@ -200,9 +200,9 @@ async fn kills_what_hangs_with_all_that_it_started() {
     let holder = r#"sleep 600 & echo $! >"$0.pid"; echo '{"Username":"me","Secret":"s"}'"#;
     let (directory, path) = helpers(&[("hang", hang), ("holder", holder)]);
     let limit = Duration::from_millis(700);
-    let hung = helper::get("hang", "a.io", Some(&path), limit).await;
+    let late = helper::get("hang", "a.io", Some(&path), limit).await;
     assert_eq!(
-        hung.err().unwrap(),
+        late.err().unwrap(),
         "the helper `docker-credential-hang` did not answer within 700ms"
     );
     let held = helper::get("holder", "a.io", Some(&path), Duration::from_secs(30)).await;
