@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::image::Repository;
 
@@ -24,7 +24,7 @@ failed, 13 promotion incomplete, 20 no engine, 21 no registry, 75 another run is
 /// tests them and everything below them, and moves the tags that people pull only once all of it
 /// is good. Stops at the first broken image with nothing published.
 #[derive(Debug, Parser)]
-#[command(name = "rebuild", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+#[command(name = "rebuild", version, after_help = EXAMPLES)]
 #[command(subcommand_help_heading = "Commands", disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
@@ -33,6 +33,19 @@ pub struct Cli {
     pub run: RunArgs,
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+impl Cli {
+    /// Flags of a run that stand before another command would be lost without a word.
+    pub fn checked(self) -> Result<Self, clap::Error> {
+        if self.command.is_none() || self.run == RunArgs::default() {
+            return Ok(self);
+        }
+        Err(Self::command().error(
+            ErrorKind::ArgumentConflict,
+            "flags of a run stand behind the command: `rebuild plan --from os-base`",
+        ))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,7 +87,7 @@ pub enum Colour {
 }
 
 /// Which images.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct SelectionArgs {
     /// These images, even if up to date, and below them whatever that changes
     #[arg(long, value_name = "NODE,…", value_delimiter = ',', conflicts_with = "only")]
@@ -84,7 +97,7 @@ pub struct SelectionArgs {
     pub only: Vec<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 pub struct RunArgs {
     #[command(flatten)]
     pub selection: SelectionArgs,

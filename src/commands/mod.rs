@@ -22,7 +22,7 @@ use crate::{
 
 /// The whole program: a command line in, an exit code out.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::try_parse_from(arguments).and_then(Cli::checked) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers, and go to stdout with exit code 0.

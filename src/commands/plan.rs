@@ -37,7 +37,7 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
         Format::Json => report::plan::json(&plan, &mut text),
     }
     .and_then(|()| output::answer(&text))
-        .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
+    .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     Ok(if arguments.exit_code && plan.has_work() { Exit::Work } else { Exit::Done })
 }
 

@@ -23,8 +23,7 @@ pub(super) fn load(common: &Common) -> Result<Hierarchy, CommandError> {
     let file = find(common)?;
     let options = LoadOptions { registry: common.registry.clone(), platform: Some(host()) };
     let current_dir = env::current_dir().unwrap_or_default();
-    let rendering =
-        Rendering { colour: output::stderr_has_colour(), current_dir: &current_dir };
+    let rendering = Rendering { colour: output::stderr_has_colour(), current_dir: &current_dir };
     match Hierarchy::load(&file, &options) {
         Ok(loaded) => {
             for warning in &loaded.warnings {

@@ -32,12 +32,24 @@ pub(super) struct Bases {
 }
 
 /// The bases of one build.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pinned {
     /// For each image that the Dockerfile names, in order, the name to put in its place.
     pub(super) names: BTreeMap<usize, String>,
+    /// For each of those names, what the Dockerfile says.
+    written: BTreeMap<String, String>,
     /// The base of the final stage: as people call it, its digest, and its ID in the engine.
     pub(super) base: Option<(String, Digest, Digest)>,
+}
+
+impl Pinned {
+    /// What the engine says, with the images called as in the Dockerfile.
+    pub(super) fn as_written(&self, said: String) -> String {
+        if !said.contains("rebuild.invalid/") {
+            return said;
+        }
+        self.written.iter().fold(said, |said, (pin, written)| said.replace(pin, written))
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +109,7 @@ impl Bases {
         parents: &Parents,
         sources: &Sources<'_, E, S>,
     ) -> Result<Pinned, BaseError> {
-        let mut pinned = Pinned { names: BTreeMap::new(), base: None };
+        let mut pinned = Pinned::default();
         for (index, used) in node.dockerfile.uses.iter().enumerate() {
             let (called, digest) = match &used.base {
                 Base::Node(parent) => {
@@ -122,6 +134,8 @@ impl Bases {
                 Base::Upstream(_) => "upstream",
             };
             let pin = self.pin(sources.engine, name, &image).await?;
+            let written = node.dockerfile.text.get(used.span.clone()).unwrap_or(&called);
+            pinned.written.insert(pin.to_string(), written.to_owned());
             pinned.names.insert(index, pin.to_string());
             if used.is_final {
                 pinned.base = Some((called, digest.clone(), image));

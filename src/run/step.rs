@@ -180,12 +180,11 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             BuildProgress::Step { number, total, text } => tell.build_step(number, total, text),
             BuildProgress::Output(bytes) => tell.output(&bytes),
         };
-        let image = self
-            .shop
-            .engine
-            .build(request, said)
-            .await
-            .map_err(|error| Trouble::of_build(error))?;
+        let image = self.shop.engine.build(request, said).await.map_err(|error| {
+            let trouble = Trouble::of_build(error);
+            let step = trouble.step.map(|step| pinned.as_written(step));
+            Trouble { message: pinned.as_written(trouble.message), step, ..trouble }
+        })?;
         // Nothing but this name holds the image yet.
         self.bases
             .pin(&*self.shop.engine, node.name.as_str(), &image)
