@@ -2,6 +2,8 @@
 //!
 //! The real one, [`Docker`](docker::Docker), speaks the Docker API; the tests' one follows a script.
 
+mod tar;
+
 use std::{collections::BTreeMap, future::Future, path::PathBuf, time::Duration};
 
 use crate::{

@@ -1,28 +1,50 @@
 //! The files of a build context: walked in one way for hashing and for sending.
+//!
+//! **Invariant:** what is hashed is what is sent. An [`Entry`] holds exactly what both take: a path, a
+//! kind, a [normalised mode](Entry::mode). Times and owners are no part of it: the sender gives
+//! every entry the same.
+//!
+//! **Invariant:** nothing outside the context is read. Folders are opened one below the other, and
+//! no symbolic link is ever followed, not even one that takes a folder's place meanwhile.
+
+mod content;
+mod manifest;
+#[cfg(test)]
+mod tests;
+mod walk;
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use super::ignore::Ignore;
+pub use content::Content;
+pub use manifest::{Manifest, Tally};
+
+use super::ignore::{Ignore, IgnoreError};
 use crate::image::Digest;
 
 /// A build context: a folder, and what is left out of it.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Absolute.
+    /// Absolute, with symbolic links resolved.
     pub root: PathBuf,
     pub ignore: Ignore,
 }
 
-/// One thing in a context that is not ignored.
+/// One thing in a context that is not ignored, or a folder that holds one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Relative to the root, with `/`, never starting with it.
     pub path: PathBuf,
     pub kind: Kind,
-    /// The permission bits, `0o7777`.
+    /// The permission bits, as everyone who checks out the same commit has them.
+    ///
+    /// `COPY` takes a file's mode into the image, but git keeps nothing of it but whether it can
+    /// be executed; the rest comes from the umask of whoever checked out. So a file is `0644` or,
+    /// if anyone may execute it, `0755`; a folder is `0755`; a link is `0777`. A mode with a bit
+    /// that no umask sets (setuid, setgid, sticky) was given on purpose, and is kept whole. Only
+    /// setgid on a folder is not: that one is inherited from the folder of the checkout.
     pub mode: u32,
 }
 
@@ -46,25 +68,82 @@ pub enum ContextError {
         #[source]
         source: io::Error,
     },
-    #[error("`{}` of the build context is a {what}; docker takes files, folders and symbolic links", path.display())]
+    #[error(
+        "`{}` of the build context is a {what}; docker takes files, folders and symbolic links\n\
+         hint: name it in `.dockerignore`", path.display()
+    )]
     Unsupported { path: PathBuf, what: &'static str },
     #[error("`{}` changed while it was read", path.display())]
     Changed { path: PathBuf },
+    #[error("`{}`, {error}", path.display())]
+    Ignore { path: PathBuf, error: IgnoreError },
+    #[error("`{}` is a link that leads out of the build context", path.display())]
+    Outside { path: PathBuf },
+    #[error(
+        "the build context `{}` is not what it was when the plan was made\n\
+         hint: run `rebuild` again", root.display()
+    )]
+    Stale { root: PathBuf },
 }
 
 impl Context {
     /// Reads `<dockerfile>.dockerignore`, else `.dockerignore` of the context.
-    pub fn open(_root: &Path, _dockerfile: &Path) -> Result<Self, ContextError> {
-        todo!()
+    ///
+    /// `root` is absolute; `dockerfile` is absolute or relative to it.
+    pub fn open(root: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
+        let io = |source| ContextError::Io { path: root.to_owned(), source };
+        let root = root.canonicalize().map_err(io)?;
+        if !root.is_dir() {
+            return Err(io(io::ErrorKind::NotADirectory.into()));
+        }
+        let mut beside = root.join(dockerfile).into_os_string();
+        beside.push(".dockerignore");
+        let ignore = match read_ignore(Path::new(&beside), None)? {
+            Some(ignore) => ignore,
+            None => read_ignore(&root.join(".dockerignore"), Some(&root))?.unwrap_or_default(),
+        };
+        Ok(Self { root, ignore })
     }
 
-    /// Every entry that is not ignored, in order of path; a folder before what is in it.
+    /// Every entry that is not ignored, in order of the paths' bytes: a folder before what is in it.
     pub fn entries(&self) -> Result<Vec<Entry>, ContextError> {
-        todo!()
+        walk::walk(&self.root, &self.ignore)
     }
 
-    /// A digest over sorted paths, types, exec bits, sizes, contents and link targets.
-    pub fn digest(&self) -> Result<Digest, ContextError> {
-        todo!()
+    /// Every entry with the digest of its content: what a later run compares to say what changed.
+    pub fn manifest(&self) -> Result<Manifest, ContextError> {
+        manifest::read(self, self.entries()?)
     }
+
+    /// A digest over sorted paths, types, modes, sizes, contents and link targets.
+    pub fn digest(&self) -> Result<Digest, ContextError> {
+        Ok(self.manifest()?.digest())
+    }
+
+    /// Opens a file of the context. Reading it to its end fails if it is not, from its first byte to
+    /// its last, the file that the walk saw.
+    pub fn read(&self, entry: &Entry) -> Result<Content, ContextError> {
+        Content::open(&self.root, entry)
+    }
+}
+
+/// The patterns of one file, if there is one. It may be a link, but not out of `within`.
+fn read_ignore(path: &Path, within: Option<&Path>) -> Result<Option<Ignore>, ContextError> {
+    let io = |source| ContextError::Io { path: path.to_owned(), source };
+    let real = match path.canonicalize() {
+        Ok(real) => real,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A Dockerfile "below" a file: whoever reads the Dockerfile will say so.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+        Err(error) => return Err(io(error)),
+    };
+    if within.is_some_and(|root| !real.starts_with(root)) {
+        return Err(ContextError::Outside { path: path.to_owned() });
+    }
+    if !fs::metadata(&real).map_err(io)?.is_file() {
+        return Err(io(io::Error::other("it is not a file")));
+    }
+    let text = fs::read(&real).map_err(io)?;
+    let ignore = Ignore::parse(&text);
+    ignore.map(Some).map_err(|error| ContextError::Ignore { path: path.to_owned(), error })
 }

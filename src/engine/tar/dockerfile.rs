@@ -1,0 +1,83 @@
+//! Where the pinned Dockerfile goes in the tar.
+//!
+//! The engine gets the Dockerfile with every base pinned, not the one on the disk. If `COPY` can see
+//! the one on the disk, the pinned text takes its place: no name more, none less. If it cannot, since
+//! it is ignored or lies outside of the context, the text goes under a name of its own, which `COPY .`
+//! should not see either. The classic builder can be told so: it removes the Dockerfile and
+//! `.dockerignore` from the context where the tar's own `.dockerignore` names them. (The docker CLI
+//! does the same for a Dockerfile from its standard input.) BuildKit cannot be told in a tar.
+
+use std::path::{Path, PathBuf};
+
+use crate::fingerprint::context::{Context, ContextError, Entry};
+
+const IGNORE: &str = ".dockerignore";
+
+/// The Dockerfile as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Dockerfile {
+    /// Its path in the tar: the engine's `dockerfile` parameter.
+    pub(in crate::engine) name: String,
+    pub(in crate::engine) text: String,
+    pub(in crate::engine) place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Place {
+    /// Takes the place of the context's own file.
+    InPlace,
+    /// Comes on top of the context's files, and `COPY .` sees it.
+    Extra,
+    /// Comes on top, and the classic builder removes it before the first `COPY`.
+    Hidden,
+}
+
+impl Dockerfile {
+    /// Decides the place of the Dockerfile that lies at `path`; `classic` is the builder it is for.
+    pub(in crate::engine) fn new(
+        context: &Context,
+        path: &Path,
+        text: String,
+        classic: bool,
+    ) -> Result<Self, ContextError> {
+        // Docker, too, takes the file that a link leads to.
+        let real = context.root.join(path).canonicalize();
+        let real = real.map_err(|source| ContextError::Io { path: path.to_owned(), source })?;
+        let inside = real.strip_prefix(&context.root).ok();
+        if let Some(name) = inside.filter(|name| !context.ignore.excludes(name))
+            && let Some(name) = name.to_str()
+        {
+            return Ok(Self { name: name.to_owned(), text, place: Place::InPlace });
+        }
+        let taken = |name: &String| context.root.join(name).symlink_metadata().is_ok();
+        let mut name = ".rebuild.Dockerfile".to_owned();
+        while taken(&name) {
+            name.push('_');
+        }
+        Ok(Self { name, text, place: if classic { Place::Hidden } else { Place::Extra } })
+    }
+
+    pub(super) fn replaces(&self, entry: &Entry) -> bool {
+        self.place == Place::InPlace && entry.path == Path::new(&self.name)
+    }
+
+    /// What hides the Dockerfile, if this entry is the context's own `.dockerignore`.
+    pub(super) fn appended_to(&self, entry: &Entry) -> Option<String> {
+        let hides = self.place == Place::Hidden && entry.path == Path::new(IGNORE);
+        hides.then(|| format!("\n{}\n", self.name))
+    }
+
+    /// The files that the context does not have: name and text.
+    pub(super) fn extras(&self, entries: &[Entry]) -> Vec<(PathBuf, String)> {
+        if self.place == Place::InPlace {
+            return Vec::new();
+        }
+        let mut extras = vec![(self.name.clone().into(), self.text.clone())];
+        let has_own = entries.iter().any(|entry| entry.path == Path::new(IGNORE));
+        if self.place == Place::Hidden && !has_own {
+            // It hides itself as well.
+            extras.push((IGNORE.into(), format!("{IGNORE}\n{}\n", self.name)));
+        }
+        extras
+    }
+}

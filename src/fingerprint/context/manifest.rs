@@ -1,0 +1,115 @@
+//! The digest of a context, and of each file in it.
+
+use std::{
+    io::Read as _,
+    num::NonZero,
+    os::unix::ffi::OsStrExt,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+};
+
+use super::{Context, ContextError, Entry, Kind};
+use crate::image::{Digest, Hasher};
+
+/// Every entry of a context; files with the digest of their content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    pub entries: Vec<(Entry, Option<Digest>)>,
+}
+
+impl Manifest {
+    /// The digest of the whole context.
+    pub fn digest(&self) -> Digest {
+        let mut tally = Tally::default();
+        for (entry, content) in &self.entries {
+            tally.add(entry, content.as_ref());
+        }
+        tally.finish()
+    }
+}
+
+/// Computes the digest of a context whose entries come one after the other, in their order.
+#[derive(Clone, Debug)]
+pub struct Tally(Hasher);
+
+impl Default for Tally {
+    fn default() -> Self {
+        let mut hasher = Hasher::default();
+        // The version of the encoding. Changing it rebuilds every image there is.
+        hasher.update(b"rebuild context 1\n");
+        Self(hasher)
+    }
+}
+
+impl Tally {
+    /// `content` is the digest of a file's content, and `None` for anything else.
+    ///
+    /// Every part has a fixed length or carries its own, so that no two lists of entries have the
+    /// same encoding.
+    pub fn add(&mut self, entry: &Entry, content: Option<&Digest>) {
+        let path = entry.path.as_os_str().as_bytes();
+        let (kind, size, value) = match &entry.kind {
+            Kind::File { size } => (b'f', *size, content.map_or("", Digest::hex).as_bytes()),
+            Kind::Folder => (b'd', 0, &b""[..]),
+            Kind::Link { target } => (b'l', 0, target.as_os_str().as_bytes()),
+        };
+        self.0.update(&[kind]);
+        self.0.update(&entry.mode.to_be_bytes());
+        self.0.update(&size.to_be_bytes());
+        for text in [path, value] {
+            self.0.update(&(text.len() as u64).to_be_bytes());
+            self.0.update(text);
+        }
+    }
+
+    pub fn finish(self) -> Digest {
+        self.0.finish()
+    }
+}
+
+/// Reads every file once, several at a time. Of several problems, the first path's is returned.
+pub(super) fn read(context: &Context, entries: Vec<Entry>) -> Result<Manifest, ContextError> {
+    let files: Vec<usize> =
+        (0..entries.len()).filter(|i| matches!(entries[*i].kind, Kind::File { .. })).collect();
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len());
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let work = || {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut read = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let Some(&i) = files.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            let digest = hash(context, &entries[i], &mut buffer);
+            stop.fetch_or(digest.is_err(), Ordering::Relaxed);
+            read.push((i, digest));
+        }
+        read
+    };
+    let mut read = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let join = |worker: thread::ScopedJoinHandle<'_, _>| match worker.join() {
+            Ok(read) => read,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        workers.into_iter().flat_map(join).collect::<Vec<_>>()
+    });
+    read.sort_unstable_by_key(|(i, _)| *i);
+
+    let mut entries: Vec<_> = entries.into_iter().map(|entry| (entry, None)).collect();
+    for (i, digest) in read {
+        entries[i].1 = Some(digest?);
+    }
+    Ok(Manifest { entries })
+}
+
+fn hash(context: &Context, entry: &Entry, buffer: &mut [u8]) -> Result<Digest, ContextError> {
+    let mut file = context.read(entry)?;
+    let mut hasher = Hasher::default();
+    loop {
+        match file.read(buffer) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(n) => hasher.update(&buffer[..n]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(ContextError::from_read(error, &entry.path)),
+        }
+    }
+}

@@ -1,0 +1,348 @@
+use std::{
+    ffi::OsStr,
+    fmt::Write as _,
+    fs,
+    io::Read as _,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{PermissionsExt, symlink},
+    },
+};
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A folder with these files. A name ending in `/` is a folder, `a -> b` is a link, `fifo:a` is one.
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let (name, target) = name.split_once(" -> ").map_or((*name, None), |(n, t)| (n, Some(t)));
+        let path = dir.path().join(name.trim_start_matches("fifo:"));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if let Some(target) = target {
+            symlink(target, path).unwrap();
+        } else if name.starts_with("fifo:") {
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                &path,
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::RUSR,
+                0,
+            )
+            .unwrap();
+        } else if name.ends_with('/') {
+            fs::create_dir_all(path).unwrap();
+        } else {
+            fs::write(path, text).unwrap();
+        }
+    }
+    dir
+}
+
+fn open(dir: &TempDir) -> Context {
+    Context::open(dir.path(), Path::new("Dockerfile")).unwrap()
+}
+
+/// The entries, one a line.
+fn listed(context: &Context) -> String {
+    let mut text = String::new();
+    for Entry { path, kind, mode } in context.entries().unwrap() {
+        _ = match kind {
+            Kind::File { size } => writeln!(text, "{mode:o} {} {size}", path.display()),
+            Kind::Folder => writeln!(text, "{mode:o} {}/", path.display()),
+            Kind::Link { target } => {
+                writeln!(text, "{mode:o} {} -> {}", path.display(), target.display())
+            }
+        };
+    }
+    text
+}
+
+fn chmod(dir: &TempDir, name: &str, mode: u32) {
+    fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn entries_in_order_of_bytes_and_links_not_followed() {
+    let dir = folder(&[
+        ("b", "bb"),
+        ("a/x", "x"),
+        ("a-b", ""),
+        ("empty/", ""),
+        ("out -> /etc", ""),
+        ("up -> ../../..//x/", ""),
+        ("a/dangling -> nowhere", ""),
+        ("new\nline", "1"),
+    ]);
+    assert_eq!(
+        listed(&open(&dir)),
+        "755 a/\n644 a-b 0\n777 a/dangling -> nowhere\n644 a/x 1\n644 b 2\n755 empty/\n\
+         644 new\nline 1\n777 out -> /etc\n777 up -> ../../..//x/\n"
+    );
+}
+
+/// Folders that are ignored but hold something that is not are sent, as docker's client does.
+#[test]
+fn ignored_folders_around_exceptions() {
+    let files = [("a/b/c.md", ""), ("a/b/d", ""), ("a/e/f", ""), ("g.md", ""), ("h/i.md", "")];
+    for (ignore, expected) in [
+        ("*\n!a/b/c.md", "755 a/\n755 a/b/\n644 a/b/c.md 0\n"),
+        ("*\n!**/*.md", "755 a/\n755 a/b/\n644 a/b/c.md 0\n644 g.md 0\n755 h/\n644 h/i.md 0\n"),
+        ("*\n!a/e", "755 a/\n755 a/e/\n644 a/e/f 0\n"),
+        ("*\n!a/none", ""),
+        ("**/b\n*.md\n.docker*", "755 a/\n755 a/e/\n644 a/e/f 0\n755 h/\n644 h/i.md 0\n"),
+    ] {
+        let dir = folder(&files);
+        fs::write(dir.path().join(".dockerignore"), ignore).unwrap();
+        assert_eq!(listed(&open(&dir)), expected, "{ignore}");
+    }
+}
+
+#[test]
+fn which_ignore_file() {
+    let all = [("Dockerfile.dockerignore", "a"), (".dockerignore", "b"), ("a", ""), ("b", "")];
+    for (files, dockerfile, expected) in [
+        (&all[..], "Dockerfile", ".dockerignore Dockerfile.dockerignore b"),
+        (&all[..], "sub/Dockerfile", ".dockerignore Dockerfile.dockerignore a"),
+        (&all[1..], "Dockerfile", ".dockerignore a"),
+        (&all[2..], "Dockerfile", "a b"),
+        (&[("x/D.dockerignore", "**"), ("a", "")], "x/D", ""),
+        (&[("a", "")], "a/Dockerfile", "a"),
+    ] {
+        let dir = folder(files);
+        let context = Context::open(dir.path(), Path::new(dockerfile)).unwrap();
+        let names = context.entries().unwrap();
+        let names: Vec<_> = names.iter().map(|entry| entry.path.to_str().unwrap()).collect();
+        assert_eq!(names.join(" "), expected, "{dockerfile}");
+    }
+}
+
+#[test]
+fn problems_name_the_file() {
+    for (files, expected) in [
+        (
+            &[("fifo:a/pipe", "")][..],
+            "`a/pipe` of the build context is a fifo; docker takes files, folders and symbolic \
+             links\nhint: name it in `.dockerignore`",
+        ),
+        (&[("fifo:a/pipe", ""), (".dockerignore", "**/pipe")][..], ""),
+        (
+            &[(".dockerignore", "a\n[")][..],
+            "`DIR/.dockerignore`, line 2: `[` is not a pattern: a `[` needs its `]`",
+        ),
+        (
+            &[(".dockerignore -> /etc/passwd", "")][..],
+            "`DIR/.dockerignore` is a link that leads out of the build context",
+        ),
+        (&[(".dockerignore -> ign", ""), ("ign", "*")][..], ""),
+        (
+            &[(".dockerignore/x", "")][..],
+            "cannot read `DIR/.dockerignore` of the build context: it is not a file",
+        ),
+    ] {
+        let dir = folder(files);
+        let result =
+            Context::open(dir.path(), Path::new("Dockerfile")).and_then(|context| context.digest());
+        let text = match &result {
+            Ok(_) => String::new(),
+            Err(error @ ContextError::Io { source, .. }) => format!("{error}: {source}"),
+            Err(error) => error.to_string(),
+        };
+        let root = dir.path().canonicalize().unwrap();
+        assert_eq!(text.replace(root.to_str().unwrap(), "DIR"), expected);
+    }
+}
+
+#[test]
+fn the_root_must_be_a_folder() {
+    let dir = folder(&[("a", "")]);
+    for name in ["a", "none"] {
+        assert!(Context::open(&dir.path().join(name), Path::new("Dockerfile")).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn modes_are_what_git_keeps_and_what_was_given_on_purpose() {
+    let dir = folder(&[("f", ""), ("d/", "")]);
+    for (name, mode, expected) in [
+        ("f", 0o600, 0o644),
+        ("f", 0o664, 0o644),
+        ("f", 0o700, 0o755),
+        ("f", 0o655, 0o755),
+        ("f", 0o4711, 0o4711),
+        ("f", 0o2755, 0o2755),
+        ("d", 0o700, 0o755),
+        ("d", 0o2775, 0o755),
+        ("d", 0o1777, 0o1777),
+    ] {
+        chmod(&dir, name, mode);
+        let entries = open(&dir).entries().unwrap();
+        let entry = entries.iter().find(|entry| entry.path == Path::new(name)).unwrap();
+        assert_eq!(entry.mode, expected, "{name} {mode:o}, got {:o}", entry.mode);
+    }
+}
+
+/// The digest is the same on every machine, and says of every change that it is one.
+#[test]
+fn the_digest() {
+    let files =
+        [("a", "1"), ("b/c", "2"), ("l -> a", ""), (".dockerignore", "x"), ("x", "ignored")];
+    let digest = |change: &dyn Fn(&TempDir)| {
+        let dir = folder(&files);
+        change(&dir);
+        open(&dir).digest().unwrap()
+    };
+    let same = digest(&|_| {});
+    // It is stored in registries: a new encoding must be on purpose.
+    assert_eq!(
+        same.as_str(),
+        "sha256:baa52633eb737ce618d65df061e991c5ebd91972f0ecd4483967a3f7609fa3e1"
+    );
+    let path = |dir: &TempDir, name: &str| dir.path().join(name);
+    let write = |name: &'static str, text: &'static str| {
+        move |dir: &TempDir| fs::write(dir.path().join(name), text).unwrap()
+    };
+    assert_eq!(digest(&write("x", "ignored as well")), same);
+    assert_eq!(digest(&|dir| chmod(dir, "a", 0o600)), same);
+    let old = std::time::SystemTime::UNIX_EPOCH;
+    assert_eq!(
+        digest(&|dir| {
+            fs::File::options()
+                .write(true)
+                .open(path(dir, "a"))
+                .unwrap()
+                .set_modified(old)
+                .unwrap();
+        }),
+        same
+    );
+    let changes: [(&str, &dyn Fn(&TempDir)); 8] = [
+        ("content", &write("a", "2")),
+        ("a name", &|dir| fs::rename(path(dir, "a"), path(dir, "A")).unwrap()),
+        ("a new file", &write("n", "")),
+        ("a new folder", &|dir| fs::create_dir(path(dir, "n")).unwrap()),
+        ("one file less", &|dir| fs::remove_file(path(dir, "b/c")).unwrap()),
+        ("executable", &|dir| chmod(dir, "a", 0o755)),
+        ("where a link leads", &|dir| {
+            fs::remove_file(path(dir, "l")).unwrap();
+            symlink("b", path(dir, "l")).unwrap();
+        }),
+        ("a file instead of a link", &|dir| {
+            fs::remove_file(path(dir, "l")).unwrap();
+            fs::write(path(dir, "l"), "a").unwrap();
+        }),
+    ];
+    let mut seen = vec![same];
+    for (what, change) in changes {
+        let digest = digest(change);
+        assert!(!seen.contains(&digest), "{what}");
+        seen.push(digest);
+    }
+}
+
+#[test]
+fn the_manifest_has_the_digest_of_each_file() {
+    let dir = folder(&[("a/b", "abc"), ("l -> a", "")]);
+    let manifest = open(&dir).manifest().unwrap();
+    let mut text = String::new();
+    for (entry, digest) in &manifest.entries {
+        let digest = digest.as_ref().map_or("-", Digest::short);
+        _ = writeln!(text, "{} {digest}", entry.path.display());
+    }
+    assert_eq!(text, "a -\na/b ba7816bf8f01\nl -\n");
+}
+
+#[test]
+fn names_that_are_not_utf8() {
+    let dir = folder(&[(".dockerignore", "a*")]);
+    for name in [&b"a\xff"[..], b"b\xff\xfe"] {
+        fs::write(dir.path().join(OsStr::from_bytes(name)), "x").unwrap();
+    }
+    let manifest = open(&dir).manifest().unwrap();
+    let paths: Vec<_> = manifest.entries.iter().map(|(e, _)| e.path.as_os_str()).collect();
+    assert_eq!(paths, [OsStr::new(".dockerignore"), OsStr::from_bytes(b"b\xff\xfe")]);
+}
+
+/// What happens between the walk and the last byte, to the file at `d/f`.
+#[test]
+fn a_change_while_it_is_read_is_noticed() {
+    let rewrite = |dir: &Path, text: &str| fs::write(dir.join("d/f"), text).unwrap();
+    let cases: [(&str, &dyn Fn(&Path), &dyn Fn(&Path), bool); 9] = [
+        ("nothing", &|_| {}, &|_| {}, false),
+        ("shorter before", &|d| rewrite(d, "1"), &|_| {}, true),
+        ("longer while", &|_| {}, &|d| rewrite(d, "123456789"), true),
+        ("shorter while", &|_| {}, &|d| rewrite(d, ""), true),
+        (
+            "as long while",
+            &|_| {},
+            &|d| {
+                rewrite(d, "abcdef");
+                let file = fs::File::options().write(true).open(d.join("d/f")).unwrap();
+                file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+            },
+            true,
+        ),
+        ("gone", &|d| fs::remove_file(d.join("d/f")).unwrap(), &|_| {}, true),
+        (
+            "a link",
+            &|d| {
+                fs::remove_file(d.join("d/f")).unwrap();
+                symlink("/etc/passwd", d.join("d/f")).unwrap();
+            },
+            &|_| {},
+            true,
+        ),
+        (
+            "below a link",
+            &|d| {
+                fs::rename(d.join("d"), d.join("e")).unwrap();
+                symlink("e", d.join("d")).unwrap();
+            },
+            &|_| {},
+            true,
+        ),
+        // Whoever replaces a whole file leaves the open one as it was.
+        (
+            "replaced while",
+            &|_| {},
+            &|d| {
+                fs::write(d.join("n"), "other").unwrap();
+                fs::rename(d.join("n"), d.join("d/f")).unwrap();
+            },
+            false,
+        ),
+    ];
+    for (what, before, meanwhile, noticed) in cases {
+        let dir = folder(&[("d/f", "123456")]);
+        let context = open(&dir);
+        let entry = context.entries().unwrap().pop().unwrap();
+        before(dir.path());
+        let result = context.read(&entry).and_then(|mut content| {
+            let mut rest = [0; 2];
+            content.read_exact(&mut rest).unwrap();
+            meanwhile(dir.path());
+            content
+                .read_to_end(&mut Vec::new())
+                .map_err(|error| ContextError::from_read(error, &entry.path))
+        });
+        let expected = if noticed { "`d/f` changed while it was read" } else { "" };
+        assert_eq!(result.err().map_or(String::new(), |e| e.to_string()), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_fifo_in_a_files_place_does_not_hang() {
+    let dir = folder(&[("fifo:f", "")]);
+    let entry = Entry { path: "f".into(), kind: Kind::File { size: 0 }, mode: 0o644 };
+    assert!(matches!(open(&dir).read(&entry), Err(ContextError::Changed { .. })));
+}
+
+#[test]
+fn a_path_out_of_the_context_is_not_opened() {
+    let dir = folder(&[("a", "")]);
+    for path in ["../a", "/etc/passwd", "a/../../a"] {
+        let entry = Entry { path: path.into(), kind: Kind::File { size: 0 }, mode: 0o644 };
+        assert!(open(&dir).read(&entry).is_err(), "{path}");
+    }
+}

@@ -1,0 +1,171 @@
+//! Walks a build context, folder by folder, each opened by its name in the one above it.
+
+use std::{
+    ffi::{CString, OsString},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+
+use super::{ContextError, Entry, Kind};
+use crate::fingerprint::ignore::{Ignore, Matched};
+
+/// How folders are opened: never through a link.
+pub(super) const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+pub(super) fn walk(root: &Path, ignore: &Ignore) -> Result<Vec<Entry>, ContextError> {
+    let io = |source: rustix::io::Errno| ContextError::Io {
+        path: root.to_owned(),
+        source: source.into(),
+    };
+    let fd = rustix::fs::open(root, FOLDER, Mode::empty()).map_err(io)?;
+    let mut walk = Walk { ignore, path: Vec::new(), held: Vec::new(), entries: Vec::new() };
+    let names = names(fd.as_fd()).map_err(io)?;
+    walk.folder(fd.as_fd(), names, &Matched::default())?;
+    // Not the order of the walk: `a-b` comes between `a` and `a/b`.
+    walk.entries
+        .sort_unstable_by(|a, b| a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes()));
+    Ok(walk.entries)
+}
+
+struct Walk<'a> {
+    ignore: &'a Ignore,
+    /// Of what is being looked at.
+    path: Vec<u8>,
+    /// The ignored folders that it lies in: they are sent only if something in them is.
+    held: Vec<Entry>,
+    entries: Vec<Entry>,
+}
+
+impl Walk<'_> {
+    fn folder(
+        &mut self,
+        folder: BorrowedFd<'_>,
+        names: Vec<CString>,
+        parent: &Matched,
+    ) -> Result<(), ContextError> {
+        let length = self.path.len();
+        for name in names {
+            if length > 0 {
+                self.path.push(b'/');
+            }
+            self.path.extend_from_slice(name.as_bytes());
+            self.entry(folder, &name, parent)?;
+            self.path.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        folder: BorrowedFd<'_>,
+        name: &CString,
+        parent: &Matched,
+    ) -> Result<(), ContextError> {
+        let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        let stat = stat.map_err(|error| self.error(error))?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let (ignored, matched) = self.ignore.judge(&self.path, parent);
+        if ignored && !(kind.is_dir() && self.ignore.may_except_below(&self.path)) {
+            return Ok(());
+        }
+        let kind = self.kind(folder, name, &stat)?;
+        let entry = Entry { path: self.path(), mode: normalised_mode(&stat, &kind), kind };
+        if entry.kind != Kind::Folder {
+            self.entries.append(&mut self.held);
+            self.entries.push(entry);
+            return Ok(());
+        }
+
+        let opened = rustix::fs::openat(folder, name, FOLDER, Mode::empty())
+            .and_then(|fd| Ok((names(fd.as_fd())?, fd)));
+        let (names, fd): (_, OwnedFd) = match opened {
+            // What nobody wants need not be readable.
+            Err(rustix::io::Errno::ACCESS) if ignored => return Ok(()),
+            opened => opened.map_err(|error| self.error(error))?,
+        };
+        let depth = self.held.len();
+        self.held.push(entry);
+        if !ignored {
+            self.entries.append(&mut self.held);
+        }
+        self.folder(fd.as_fd(), names, &matched)?;
+        self.held.truncate(depth);
+        Ok(())
+    }
+
+    fn kind(
+        &self,
+        folder: BorrowedFd<'_>,
+        name: &CString,
+        stat: &Stat,
+    ) -> Result<Kind, ContextError> {
+        let what = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                return Ok(Kind::File { size: u64::try_from(stat.st_size).unwrap_or(0) });
+            }
+            FileType::Directory => return Ok(Kind::Folder),
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(folder, name, Vec::new());
+                let target = target.map_err(|error| self.error(error))?.into_bytes();
+                return Ok(Kind::Link { target: OsString::from_vec(target).into() });
+            }
+            FileType::Fifo => "fifo",
+            FileType::Socket => "socket",
+            FileType::CharacterDevice | FileType::BlockDevice => "device",
+            FileType::Unknown => "file of an unknown type",
+        };
+        Err(ContextError::Unsupported { path: self.path(), what })
+    }
+
+    fn path(&self) -> PathBuf {
+        OsString::from_vec(self.path.clone()).into()
+    }
+
+    fn error(&self, error: rustix::io::Errno) -> ContextError {
+        failed(self.path(), error.into())
+    }
+}
+
+/// A name that was there a moment ago and now is not, or is another kind of thing, has changed.
+pub(super) fn failed(path: PathBuf, source: io::Error) -> ContextError {
+    use rustix::io::Errno;
+    let changed = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::INVAL, Errno::NXIO]
+        .iter()
+        .any(|errno| source.raw_os_error() == Some(errno.raw_os_error()));
+    if changed { ContextError::Changed { path } } else { ContextError::Io { path, source } }
+}
+
+/// The names in a folder, sorted so that of several problems the same one is always reported.
+fn names(folder: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// See [`Entry::mode`].
+pub(super) fn normalised_mode(stat: &Stat, kind: &Kind) -> u32 {
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    let on_purpose = match kind {
+        Kind::Link { .. } => return 0o777,
+        Kind::Folder => Mode::SUID | Mode::SVTX,
+        Kind::File { .. } => Mode::SUID | Mode::SGID | Mode::SVTX,
+    };
+    if mode.intersects(on_purpose) {
+        return mode.bits() & 0o7777;
+    }
+    let executable = Mode::XUSR | Mode::XGRP | Mode::XOTH;
+    if *kind == Kind::Folder || mode.intersects(executable) { 0o755 } else { 0o644 }
+}
