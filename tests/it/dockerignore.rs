@@ -69,14 +69,15 @@ fn compare(seed: u64) -> Option<String> {
 
     let ours = ours(dir.path());
     if Ignore::parse(ignore.as_bytes()).is_ok() && has_wild_exception(&ignore) {
-        let spelled: String =
-            folders.iter().map(|folder| format!("\n!{folder}/no-such-file")).collect();
-        fs::write(&file, format!("{ignore}{spelled}\n")).unwrap();
+        let spelled = folders.iter().map(|folder| format!("!{folder}/no-such-file\n"));
+        fs::write(&file, format!("{ignore}\n{}", spelled.collect::<Vec<_>>().concat())).unwrap();
     }
     let theirs = theirs(dir.path(), seed);
     (ours != theirs).then(|| {
         let lines = |files: &Result<BTreeSet<String>, String>| match files {
-            Ok(files) => files.iter().map(|file| format!("    {file}\n")).collect(),
+            Ok(files) => {
+                files.iter().map(|file| format!("    {file}\n")).collect::<Vec<_>>().concat()
+            }
             Err(error) => format!("    error: {error}\n"),
         };
         let (ours, theirs) = (lines(&ours), lines(&theirs));

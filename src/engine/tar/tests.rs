@@ -113,7 +113,7 @@ fn a_dockerfile_outside_or_behind_a_link() {
     symlink("sub/D", dir.path().join("Dockerfile")).unwrap();
     let outside = tempfile::NamedTempFile::new().unwrap();
     for (path, name, place) in [
-        (Path::new("Dockerfile"), "sub/D", Place::InPlace),
+        (Path::new("Dockerfile"), "sub/D", Place::Instead),
         (outside.path(), ".rebuild.Dockerfile_", Place::Extra),
     ] {
         let dockerfile = pinned(&context, path, false);
