@@ -110,7 +110,7 @@ pub struct RunArgs {
     /// How many images are built at once [default: the engine's processors]
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
-    /// Which builder of the engine [env: DOCKER_BUILDKIT]
+    /// Which builder of the engine; `auto` heeds `DOCKER_BUILDKIT=0`
     #[arg(long, value_enum, default_value_t, value_name = "BUILDER")]
     pub builder: Builder,
     /// How to show what happens, on stderr

@@ -67,13 +67,13 @@ impl From<ObserveError> for CommandError {
             ObserveError::Context { .. } | ObserveError::Tag { .. } => {
                 Self::new(Exit::Usage, message)
             }
-            ObserveError::Upstream(UpstreamError::Engine(error)) => error.into(),
-            ObserveError::Upstream(UpstreamError::Registry { source, .. }) => {
-                Self { hint: source.hint(), ..Self::new(Exit::RegistryUnreachable, message) }
-            }
-            ObserveError::Upstream(UpstreamError::NotFound { .. }) => {
-                Self::new(Exit::RegistryUnreachable, message)
-            }
+            ObserveError::Upstream(error) => match *error {
+                UpstreamError::Engine(error) => error.into(),
+                UpstreamError::Registry { source, .. } => {
+                    Self { hint: source.hint(), ..Self::new(Exit::RegistryUnreachable, message) }
+                }
+                UpstreamError::NotFound { .. } => Self::new(Exit::RegistryUnreachable, message),
+            },
             ObserveError::Store(error) => error.into(),
         }
     }

@@ -20,17 +20,16 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     let hierarchy = load(common)?;
     let selection = selection(&hierarchy, &arguments.selection)?;
     let world = World::connect(Builder::Auto).await?;
-    let (plan, warnings) = match &hierarchy.registry {
-        Some(_) => {
-            let store = Remote::new(world.registries.clone(), world.engine.clone());
-            make(&hierarchy, &selection, &world, &store).await?
-        }
-        None => {
-            let store = Local::new(world.engine.clone());
-            make(&hierarchy, &selection, &world, &store).await?
-        }
+    let (plan, warnings) = if hierarchy.registry.is_some() {
+        let store = Remote::new(world.registries.clone(), world.engine.clone());
+        make(&hierarchy, &selection, &world, &store).await?
+    } else {
+        let store = Local::new(world.engine.clone());
+        make(&hierarchy, &selection, &world, &store).await?
     };
-    warnings.iter().for_each(|warning| output::warning(warning));
+    for warning in &warnings {
+        output::warning(warning);
+    }
     let mut text = Vec::new();
     match arguments.format {
         Format::Text => report::plan::text(&plan, output::stdout_has_colour(), &mut text),

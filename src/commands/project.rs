@@ -12,7 +12,7 @@ use crate::{
     diagnostic::Rendering,
     exit::Exit,
     git,
-    hierarchy::{Hierarchy, LoadOptions, NodeName, TagValues},
+    hierarchy::{Hierarchy, LoadOptions, NodeName, TagTemplate, TagValues},
     image::Platform,
     plan::Selection,
 };
@@ -109,7 +109,7 @@ fn nodes(hierarchy: &Hierarchy, names: &[String]) -> Result<BTreeSet<NodeName>, 
 /// What the placeholders in tags stand for today.
 pub(super) fn tag_values(hierarchy: &Hierarchy) -> Result<TagValues, CommandError> {
     let needs_git =
-        hierarchy.in_build_order().flat_map(|node| &node.tags).any(|tag| tag.needs_git());
+        hierarchy.in_build_order().flat_map(|node| &node.tags).any(TagTemplate::needs_git);
     let git = if needs_git { commit(hierarchy.root())? } else { None };
     let date = jiff::Timestamp::now().strftime("%Y%m%d").to_string();
     Ok(TagValues { date, git })

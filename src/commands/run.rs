@@ -37,15 +37,12 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
     let _lock =
         if arguments.no_push { None } else { Some(State::lock(&world.publishes_to(&hierarchy))?) };
     let run = Run { hierarchy, selection, world, arguments };
-    match &run.hierarchy.registry {
-        Some(_) => {
-            let store = Remote::new(run.world.registries.clone(), run.world.engine.clone());
-            run.on(Arc::new(store), stops).await
-        }
-        None => {
-            let store = Local::new(run.world.engine.clone());
-            run.on(Arc::new(store), stops).await
-        }
+    if run.hierarchy.registry.is_some() {
+        let store = Remote::new(run.world.registries.clone(), run.world.engine.clone());
+        run.on(Arc::new(store), stops).await
+    } else {
+        let store = Local::new(run.world.engine.clone());
+        run.on(Arc::new(store), stops).await
     }
 }
 

@@ -68,9 +68,10 @@ impl Engine for FakeEngine {
             layers.clone_from(&state.images[base].layers);
         }
         let files = request.context.digest().unwrap();
-        let content = match state.constant.contains(&node) {
-            true => node.clone(),
-            false => format!("{}{files}", request.dockerfile),
+        let content = if state.constant.contains(&node) {
+            node.clone()
+        } else {
+            format!("{}{files}", request.dockerfile)
         };
         layers.push(Digest::of(content.as_bytes()));
         let id = Digest::of(format!("{content}{:?}", request.labels).as_bytes());

@@ -129,6 +129,7 @@ fn write_entries(
 ) -> io::Result<()> {
     let mut tally = Tally::default();
     let entries = context.entries().map_err(io::Error::other)?;
+    header::begin(tar)?;
     for entry in &entries {
         let digest = if matches!(entry.kind, Kind::File { .. }) {
             let file = context.read(entry).map_err(io::Error::other)?;

@@ -5,6 +5,10 @@
 //! looked into: that is what `docker build` has done since BuildKit became its default (23.0). The
 //! classic builder's client looks into fewer: with `*` and `!**/*.md` it never finds `docs/a.md`.
 //!
+//! One thing is stricter on purpose: docker notices some wrong patterns, such as `[b-a]`, only when
+//! it comes to ask them about a file, so that it depends on the other files whether it builds.
+//! Here a wrong pattern is always an error.
+//!
 //! **Invariant:** paths are bytes, and a verdict depends on nothing but the path, its parents'
 //! verdicts and the patterns.
 

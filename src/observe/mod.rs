@@ -49,7 +49,7 @@ pub enum ObserveError {
     #[error("`{node}`: {source}")]
     Tag { node: NodeName, source: crate::hierarchy::TemplateError },
     #[error(transparent)]
-    Upstream(#[from] UpstreamError),
+    Upstream(Box<UpstreamError>),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -67,8 +67,9 @@ pub async fn observe<E: Engine, S: Store>(
 
     let nodes: Vec<&Node> =
         hierarchy.in_build_order().filter(|node| view.contains(&node.name)).collect();
-    let (upstreams, warnings) =
-        upstream::resolve(&nodes, sources.engine, sources.registries).await?;
+    let (upstreams, warnings) = upstream::resolve(&nodes, sources.engine, sources.registries)
+        .await
+        .map_err(|error| ObserveError::Upstream(Box::new(error)))?;
     let inputs = inputs::read(&nodes, hierarchy, question.platform, &upstreams)?;
 
     let outside: Parents = nodes

@@ -64,23 +64,24 @@ pub async fn promote<S: Store>(
     let of = moves.len();
     telling.emit(EventKind::PromotionStarted { tags: of });
     let began = Instant::now();
-    let (moved, refusal) = move_all(store, &moves, stops, telling).await;
+    let (done, refusal) = move_all(store, &moves, stops, telling).await;
     let Some(why) = refusal else {
-        let promotion = Promotion::Done { moved: moved.len(), took: began.elapsed(), held };
-        return Promoted { promotion, tags: by_node(&moved) };
+        let promotion = Promotion::Done { moved: done.len(), took: began.elapsed(), held };
+        return Promoted { promotion, tags: by_node(&moves, &done) };
     };
     telling.emit(EventKind::Warning {
         node: None,
         message: format!("{why}: putting back the tags that were moved"),
     });
-    let left = put_back(store, moved, telling).await;
+    let left = put_back(store, done, telling).await;
     let promotion = Promotion::Incomplete { moved: left.len(), of, why };
-    Promoted { promotion, tags: by_node(&left) }
+    Promoted { promotion, tags: by_node(&moves, &left) }
 }
 
-fn by_node(moved: &[&Move]) -> BTreeMap<NodeName, Vec<Tag>> {
+/// In the order of the file, whatever order they were moved in.
+fn by_node(moves: &[Move], done: &[&Move]) -> BTreeMap<NodeName, Vec<Tag>> {
     let mut tags: BTreeMap<NodeName, Vec<Tag>> = BTreeMap::new();
-    for tag in moved {
+    for tag in moves.iter().filter(|tag| done.contains(tag)) {
         tags.entry(tag.node.clone()).or_default().push(tag.tag.tag.clone());
     }
     tags
@@ -93,7 +94,7 @@ async fn move_all<'m, S: Store>(
     stops: &mut mpsc::Receiver<StopReason>,
     telling: &mut Telling<'_>,
 ) -> (Vec<&'m Move>, Option<String>) {
-    let mut moved = Vec::new();
+    let mut done = Vec::new();
     for wave in moves.chunk_by(|a, b| a.wave == b.wave) {
         let mut results = stream::iter(wave)
             .map(async |tag| (tag, move_one(&**store, tag).await))
@@ -110,7 +111,7 @@ async fn move_all<'m, S: Store>(
                 },
                 result = results.next() => match result {
                     Some((tag, Ok(()))) => {
-                        moved.push(tag);
+                        done.push(tag);
                         telling.emit(EventKind::TagMoved {
                             node: tag.node.clone(),
                             tag: tag.tag.clone(),
@@ -126,10 +127,10 @@ async fn move_all<'m, S: Store>(
             }
         }
         if refusal.is_some() {
-            return (moved, refusal);
+            return (done, refusal);
         }
     }
-    (moved, None)
+    (done, None)
 }
 
 /// A HEAD that must still show what the plan saw, the write, and a HEAD that must show it.
@@ -155,11 +156,11 @@ async fn move_one<S: Store>(store: &S, tag: &Move) -> Result<(), Refusal> {
 /// Undoes moves, children before parents. Returns those whose tags still point at the new images.
 async fn put_back<'m, S: Store>(
     store: &Arc<S>,
-    moved: Vec<&'m Move>,
+    done: Vec<&'m Move>,
     telling: &mut Telling<'_>,
 ) -> Vec<&'m Move> {
     let mut left = Vec::new();
-    for tag in moved.into_iter().rev() {
+    for tag in done.into_iter().rev() {
         let is_ours = matches!(store.head(&tag.tag).await, Ok(Some(found)) if found == tag.to);
         if !is_ours {
             continue;

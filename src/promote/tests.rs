@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use crate::{
     exit::Exit,
+    hierarchy::NodeName,
     plan::Selection,
     run::{Promotion, StopReason},
     scenario::{names, scenario},
@@ -161,7 +162,7 @@ async fn an_image_on_hold_keeps_its_branch_and_the_rest_is_promoted() {
         let ended = stack.run(&all()).await;
         assert_eq!(ended.summary.exit, exit, "{policy}");
         let Promotion::Done { held, .. } = &ended.summary.promotion else { panic!() };
-        let held: Vec<&str> = held.keys().map(|node| node.as_str()).collect();
+        let held: Vec<&str> = held.keys().map(NodeName::as_str).collect();
         assert_eq!(held, ["app", "site", "web"]);
         let after = stack.published();
         let stayed: Vec<&String> =

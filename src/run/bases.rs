@@ -27,9 +27,12 @@ pub(super) struct Bases {
     run: String,
     /// By the digest in the store, and for an index of several platforms by platform; fetched
     /// once, however many children wait for it.
-    images: Mutex<HashMap<(Digest, Option<Platform>), Arc<OnceCell<Digest>>>>,
+    images: Mutex<HashMap<ImageKey, Arc<OnceCell<Digest>>>>,
     pins: Mutex<BTreeSet<Tagged>>,
 }
+
+/// A digest in the store, and for an index of several platforms the one that is meant.
+type ImageKey = (Digest, Option<Platform>);
 
 /// The bases of one build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

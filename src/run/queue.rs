@@ -105,7 +105,9 @@ mod tests {
                 return text;
             }
             text.extend(wave.iter().chain(&[' ']));
-            wave.iter().for_each(|step| queue.succeeded(step));
+            for step in &wave {
+                queue.succeeded(step);
+            }
         }
     }
 

@@ -105,7 +105,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             return Ok(Outcome::Unchanged { digest: published });
         }
         let digest = if self.shop.options.push {
-            tell.phase(Phase::Push);
+            if self.shop.hierarchy.registry.is_some() {
+                tell.phase(Phase::Push);
+            }
             self.shop.store.upload(&image, &build_tag).await.map_err(stored)?
         } else {
             image.clone()
@@ -160,7 +162,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             if let Ok(inside) = dockerfile_path.strip_prefix(&context.root) {
                 dockerfile_path = copy.path().join(inside);
             }
-            context.root = copy.path().to_owned();
+            copy.path().clone_into(&mut context.root);
             _copy = Some(copy);
         }
         let request = BuildRequest {
@@ -177,7 +179,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         };
         tell.phase(Phase::Build);
         let said = |progress| match progress {
-            BuildProgress::Step { number, total, text } => tell.build_step(number, total, text),
+            BuildProgress::Step { number, total, text } => {
+                tell.build_step(number, total, pinned.as_written(text));
+            }
             BuildProgress::Output(bytes) => tell.output(&bytes),
         };
         let image = self.shop.engine.build(request, said).await.map_err(|error| {
@@ -189,7 +193,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         self.bases
             .pin(&*self.shop.engine, node.name.as_str(), &image)
             .await
-            .map_err(|error| Trouble::of_build(error))?;
+            .map_err(Trouble::of_build)?;
         Ok(image)
     }
 
@@ -240,7 +244,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 
     async fn inspect(&self, image: &Digest) -> Result<LocalImage, Trouble> {
         let found = self.shop.engine.inspect(image.as_str()).await;
-        found.map_err(|error| Trouble::of_build(error))?.ok_or_else(|| Trouble {
+        found.map_err(Trouble::of_build)?.ok_or_else(|| Trouble {
             phase: Phase::Build,
             message: format!("the image {} vanished from the engine", image.short()),
             exit: Exit::BuildFailed,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "in a test, both tell the reader")]
 
+mod dockerignore;
 mod engine;
 mod registry;
 mod session;

@@ -25,7 +25,7 @@ pub(in crate::engine) struct Dockerfile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Place {
     /// Takes the place of the context's own file.
-    InPlace,
+    Instead,
     /// Comes on top of the context's files, and `COPY .` sees it.
     Extra,
     /// Comes on top, and the classic builder removes it before the first `COPY`.
@@ -47,7 +47,7 @@ impl Dockerfile {
         if let Some(name) = inside.filter(|name| !context.ignore.excludes(name))
             && let Some(name) = name.to_str()
         {
-            return Ok(Self { name: name.to_owned(), text, place: Place::InPlace });
+            return Ok(Self { name: name.to_owned(), text, place: Place::Instead });
         }
         let taken = |name: &String| context.root.join(name).symlink_metadata().is_ok();
         let mut name = ".rebuild.Dockerfile".to_owned();
@@ -58,7 +58,7 @@ impl Dockerfile {
     }
 
     pub(super) fn replaces(&self, entry: &Entry) -> bool {
-        self.place == Place::InPlace && entry.path == Path::new(&self.name)
+        self.place == Place::Instead && entry.path == Path::new(&self.name)
     }
 
     /// What hides the Dockerfile, if this entry is the context's own `.dockerignore`.
@@ -69,7 +69,7 @@ impl Dockerfile {
 
     /// The files that the context does not have: name and text.
     pub(super) fn extras(&self, entries: &[Entry]) -> Vec<(PathBuf, String)> {
-        if self.place == Place::InPlace {
+        if self.place == Place::Instead {
             return Vec::new();
         }
         let mut extras = vec![(self.name.clone().into(), self.text.clone())];

@@ -16,6 +16,22 @@ use crate::fingerprint::context::{Entry, Kind};
 /// What a header has room for. Longer names go before it, in an entry of their own (GNU's way).
 const ROOM: usize = 100;
 
+/// Writes what comes first in every tar: a global header that says nothing (`git archive` writes the
+/// commit into its).
+///
+/// BuildKit takes a body for a tar only if the first 1024 bytes hold a whole entry; else for a
+/// Dockerfile, and complains about the instruction `././@LONGLINK`. A long name is no whole entry.
+pub(super) fn begin(tar: &mut Builder<impl Write>) -> io::Result<()> {
+    let record = b"19 comment=rebuild\n";
+    let mut header = blank(EntryType::XGlobalHeader, record.len() as u64);
+    let label = b"pax_global_header";
+    header.as_old_mut().name[..label.len()].copy_from_slice(label);
+    header.set_mode(0o644);
+    header.set_mtime(MODIFIED);
+    header.set_cksum();
+    tar.append(&header, &record[..])
+}
+
 /// `data` is its size and the bytes.
 pub(super) fn append(
     tar: &mut Builder<impl Write>,

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use ::tar::Archive;
+use ::tar::{Archive, EntryType};
 use futures_util::{StreamExt, TryStreamExt};
 use tempfile::TempDir;
 
@@ -50,6 +50,9 @@ fn listed(tar: &[u8]) -> String {
         let header = entry.header();
         assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
         assert_eq!(header.mtime().unwrap(), MODIFIED);
+        if header.entry_type() == EntryType::XGlobalHeader {
+            continue;
+        }
         let mode = header.mode().unwrap();
         let name = entry.path_bytes().escape_ascii().to_string();
         let target = entry.link_name_bytes().map(|bytes| bytes.escape_ascii().to_string());
@@ -110,7 +113,7 @@ fn a_dockerfile_outside_or_behind_a_link() {
     symlink("sub/D", dir.path().join("Dockerfile")).unwrap();
     let outside = tempfile::NamedTempFile::new().unwrap();
     for (path, name, place) in [
-        (Path::new("Dockerfile"), "sub/D", Place::InPlace),
+        (Path::new("Dockerfile"), "sub/D", Place::Instead),
         (outside.path(), ".rebuild.Dockerfile_", Place::Extra),
     ] {
         let dockerfile = pinned(&context, path, false);
@@ -187,10 +190,10 @@ fn a_failed_tar_is_not_whole() {
     let dockerfile = pinned(&context, Path::new("Dockerfile"), false);
     let mut tar = Vec::new();
     write(&mut tar, &context, &dockerfile, Some(&Digest::of(b"other"))).unwrap_err();
-    assert_eq!(tar.len(), 1024);
+    assert_eq!(tar.len(), 2048);
     tar.clear();
     write(&mut tar, &context, &dockerfile, Some(&context.digest().unwrap())).unwrap();
-    assert_eq!(tar.len(), 2048);
+    assert_eq!(tar.len(), 3072);
 }
 
 /// More chunks than may be in flight, and nobody who reads them.
@@ -209,31 +212,4 @@ async fn dropping_the_stream_ends_the_work() {
     drop(receiver);
     let error = writer.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
-}
-
-#[tokio::test]
-async fn throwaway() {
-    let Ok(root) = std::env::var("RB_ROOT") else { return };
-    let df = std::env::var("RB_DF").unwrap();
-    let context = Context::open(Path::new(&root), Path::new(&df)).unwrap();
-    let start = std::time::Instant::now();
-    let expected = std::env::var("RB_HASH").ok().map(|_| context.digest().unwrap());
-    let hashed = start.elapsed();
-    let text = std::env::var("RB_TEXT").unwrap();
-    let d = Dockerfile::new(&context, Path::new(&df), text, std::env::var("RB_CLASSIC").is_ok())
-        .unwrap();
-    let name = d.name.clone();
-    let mut chunks = stream(context, d, expected).boxed();
-    let mut out = std::env::var("RB_OUT").ok().map(|p| fs::File::create(p).unwrap());
-    let mut n = 0;
-    while let Some(c) = chunks.next().await {
-        let c = c.unwrap();
-        n += c.len();
-        if let Some(o) = &mut out {
-            o.write_all(&c).unwrap();
-        }
-    }
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let hwm = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
-    println!("{name} {n} bytes {hwm} hashed {hashed:?} total {:?}", start.elapsed());
 }

@@ -40,6 +40,9 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     dir
 }
 
+/// What a test does to a folder.
+type Change<'a, Folder> = &'a dyn Fn(&Folder);
+
 fn open(dir: &TempDir) -> Context {
     Context::open(dir.path(), Path::new("Dockerfile")).unwrap()
 }
@@ -217,7 +220,7 @@ fn the_digest() {
         }),
         same
     );
-    let changes: [(&str, &dyn Fn(&TempDir)); 8] = [
+    let changes: [(&str, Change<TempDir>); 8] = [
         ("content", &write("a", "2")),
         ("a name", &|dir| fs::rename(path(dir, "a"), path(dir, "A")).unwrap()),
         ("a new file", &write("n", "")),
@@ -268,7 +271,7 @@ fn names_that_are_not_utf8() {
 #[test]
 fn a_change_while_it_is_read_is_noticed() {
     let rewrite = |dir: &Path, text: &str| fs::write(dir.join("d/f"), text).unwrap();
-    let cases: [(&str, &dyn Fn(&Path), &dyn Fn(&Path), bool); 9] = [
+    let cases: [(&str, Change<Path>, Change<Path>, bool); 9] = [
         ("nothing", &|_| {}, &|_| {}, false),
         ("shorter before", &|d| rewrite(d, "1"), &|_| {}, true),
         ("longer while", &|_| {}, &|d| rewrite(d, "123456789"), true),
