@@ -1,1 +1,165 @@
-//! (to come)
+//! The command line, as structs: every flag, its help, and nothing else.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+
+use crate::image::Repository;
+
+const EXAMPLES: &str = "\
+Examples:
+  rebuild                          everything that is out of date
+  rebuild --from os-base           os-base, and below it whatever that changes
+  rebuild --only webapp-base       one image, on its published parents
+  rebuild --no-push                build and test, publish nothing
+  rebuild plan                     what would be done, and why
+
+Exit codes: 0 done, 2 wrong usage or hierarchy, 10 a build failed, 11 a test failed, 12 a push
+failed, 13 promotion incomplete, 20 no engine, 21 no registry, 75 another run is publishing,
+130 interrupted.";
+
+/// Rebuild, test and promote a hierarchy of container images.
+///
+/// Reads hierarchy.yaml and the Dockerfiles, finds the images that are out of date, rebuilds and
+/// tests them and everything below them, and moves the tags that people pull only once all of it
+/// is good. Stops at the first broken image with nothing published.
+#[derive(Debug, Parser)]
+#[command(name = "rebuild", version, after_help = EXAMPLES)]
+#[command(subcommand_help_heading = "Commands", disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+impl Cli {
+    /// Flags of a run that stand before another command would be lost without a word.
+    pub fn checked(self) -> Result<Self, clap::Error> {
+        if self.command.is_none() || self.run == RunArgs::default() {
+            return Ok(self);
+        }
+        Err(Self::command().error(
+            ErrorKind::ArgumentConflict,
+            "flags of a run stand behind the command: `rebuild plan --from os-base`",
+        ))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Rebuild what is out of date (what `rebuild` without a command does)
+    #[command(after_help = EXAMPLES)]
+    Run(RunArgs),
+    /// Print what a run would do and why, and change nothing
+    Plan(PlanArgs),
+    /// Print the completion script of a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+/// Where the hierarchy is, and how to talk.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The hierarchy's file [default: hierarchy.yaml here or in a folder above]
+    #[arg(short, long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub file: Option<PathBuf>,
+    /// Behave as if started in this folder
+    #[arg(short = 'C', long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub directory: Option<PathBuf>,
+    /// Publish below this prefix instead of the file's `registry:`
+    #[arg(long, global = true, value_name = "PREFIX", env = "REBUILD_REGISTRY")]
+    #[arg(help_heading = "Global options")]
+    pub registry: Option<Repository>,
+    /// Colours: auto, always or never
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide = true)]
+    #[arg(help_heading = "Global options")]
+    pub color: Colour,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Which images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct SelectionArgs {
+    /// These images, even if up to date, and below them whatever that changes
+    #[arg(long, value_name = "NODE,…", value_delimiter = ',', conflicts_with = "only")]
+    pub from: Vec<String>,
+    /// These images alone, even if up to date, on their published parents
+    #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
+    pub only: Vec<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Build and test, but store and publish nothing
+    #[arg(long)]
+    pub no_push: bool,
+    /// After a failure, build whatever does not stand on the failed image
+    #[arg(short, long)]
+    pub keep_going: bool,
+    /// How many images are built at once [default: the engine's processors]
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Which builder of the engine [env: DOCKER_BUILDKIT]
+    #[arg(long, value_enum, default_value_t, value_name = "BUILDER")]
+    pub builder: Builder,
+    /// How to show what happens, on stderr
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub progress: ProgressArg,
+    /// Show what builds and tests print, also where they succeed
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Print it for people or for programs
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// End with exit code 3 if there is work
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Builder {
+    /// BuildKit where the engine has it
+    #[default]
+    Auto,
+    Buildkit,
+    Classic,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressArg {
+    /// tty on a terminal, plain elsewhere
+    #[default]
+    Auto,
+    /// One line a running image, and a bar
+    Tty,
+    /// A line for each thing that happens
+    Plain,
+    /// A JSON object a line, on stdout
+    Json,
+    /// Failures and the result
+    Quiet,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+}

@@ -2,18 +2,23 @@
 //!
 //! Read the modules in this order; each may use only those above it (a test checks it).
 
-pub mod cli; //         the command line, as structs
-pub mod commands;
-pub mod diagnostic; //  a problem as people read it: heading, excerpt, causes, hint
-pub mod engine; //      do: build, test, tag, push; door to bollard
 pub mod exit; //        the exit codes
-pub mod fingerprint; // identity: everything that can change what a build produces
-pub mod hierarchy; //   model: hierarchy.yaml and the Dockerfiles → the graph
+pub mod diagnostic; //  a problem as people read it: heading, excerpt, causes, hint
 pub mod image; //       words: digests, references, platforms
-pub mod observe; //     what the store and the upstreams say now → the facts a plan needs
+pub mod hierarchy; //   model: hierarchy.yaml and the Dockerfiles → the graph
+pub mod git; //         ask: the user's git
+pub mod fingerprint; // identity: everything that can change what a build produces
 pub mod plan; //        decide: what is out of date, and why; pure
-pub mod promote; //     publish: move the tags, parents before children
 pub mod registry; //    ask: a registry's HTTP API; knows no hierarchy
-pub mod report; //      tell: tty, plain, json; never runs anything
+pub mod engine; //      do: build, test, tag, push; door to bollard
+pub mod store; //       where images are published: a registry, or the engine's own tags
+pub mod observe; //     what the store and the upstreams say now → the facts a plan needs
+pub mod state; //       what stays on this machine: logs of runs, the lock
 pub mod run; //         execute: the one loop; never prints
-pub mod store; //       where images are published: a registry, or the engine's own tags //    wire: one file a subcommand
+pub mod promote; //     publish: move the tags, parents before children
+pub mod report; //      tell: tty, plain, json; never runs anything
+pub mod cli; //         the command line, as structs
+pub mod commands; //    wire: one file a subcommand
+
+#[cfg(test)]
+mod scenario;

@@ -1,5 +1,61 @@
-//! (to come)
+//! Wires a command line to what does it: one file a subcommand.
+
+mod completions;
+mod error;
+mod output;
+mod plan;
+mod project;
+mod run;
+mod signals;
+mod world;
+
 use std::{ffi::OsString, process::ExitCode};
-pub fn main(_args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    ExitCode::SUCCESS
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use self::error::CommandError;
+use crate::{
+    cli::{Cli, Command},
+    exit::Exit,
+};
+
+/// The whole program: a command line in, an exit code out.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments).and_then(Cli::checked) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, and go to stdout with exit code 0.
+            _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_env("REBUILD_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    match dispatch(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::error(&error.to_string());
+            error.exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
+    let common = &cli.common;
+    match cli.command {
+        None => runtime()?.block_on(run::run(common, &cli.run)),
+        Some(Command::Run(arguments)) => runtime()?.block_on(run::run(common, &arguments)),
+        Some(Command::Plan(arguments)) => runtime()?.block_on(plan::plan(common, &arguments)),
+        Some(Command::Completions { shell }) => completions::completions(shell),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::new(Exit::Internal, format!("cannot start: {error}")))
 }

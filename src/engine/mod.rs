@@ -2,7 +2,14 @@
 //!
 //! The real one, [`Docker`](docker::Docker), speaks the Docker API; the tests' one follows a script.
 
+mod connect;
+pub mod docker;
+#[cfg(test)]
+pub(crate) mod fake;
+pub mod session;
 mod tar;
+
+pub use self::docker::{BuilderChoice, Docker, EngineOptions, canonical_config};
 
 use std::{collections::BTreeMap, future::Future, path::PathBuf, time::Duration};
 
@@ -76,6 +83,9 @@ pub trait Engine: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
     pub context: Context,
+    /// What the context was when the build was planned; anything else must not be built. `None` if
+    /// it was made for this build.
+    pub context_digest: Option<Digest>,
     /// The Dockerfile with every base pinned. It takes the place of the one at `dockerfile_path`.
     pub dockerfile: String,
     /// Where the Dockerfile lies, absolute; perhaps outside the context.
@@ -149,9 +159,9 @@ pub enum EngineError {
         exit_code: Option<i64>,
     },
     /// The engine did not say anything for so long.
-    #[error("the engine said nothing for {} seconds while {doing}", .after.as_secs())]
+    #[error("the engine said nothing for {} while {doing}", seconds(*.after))]
     Silent { doing: String, after: Duration },
-    #[error("{doing} took longer than its timeout of {} seconds", .after.as_secs())]
+    #[error("{doing} took longer than its timeout of {}", seconds(*.after))]
     TimedOut { doing: String, after: Duration },
     /// The registry, asked through the engine, said no.
     #[error("{doing}: {message}")]
@@ -162,4 +172,13 @@ pub enum EngineError {
     /// Anything else the engine answers.
     #[error("{doing}: the engine answered: {message}")]
     Answer { doing: String, message: String },
+}
+
+/// `1 second`, `90 seconds`, `200 ms`.
+fn seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 if !duration.is_zero() => format!("{} ms", duration.as_millis()),
+        1 => "1 second".to_owned(),
+        n => format!("{n} seconds"),
+    }
 }

@@ -3,13 +3,19 @@
 //! **Invariant:** two machines with the same files, arguments, parents and upstreams compute the
 //! same fingerprint; times, owners and the place of the checkout never enter it.
 
+mod built_from;
 pub mod context;
 pub mod ignore;
+mod source;
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    built_from::{BuiltFrom, LABEL_PREFIX},
+    source::source,
+};
 use crate::{
     hierarchy::NodeName,
     image::{Digest, Platform, Tag},

@@ -4,8 +4,26 @@
 //! **Invariant:** nothing outside this module knows that it is a `petgraph` graph, or that the
 //! file is YAML.
 
+mod dockerfile;
+mod draft;
+mod edges;
+mod fields;
+mod files;
+mod graph;
+mod load;
+mod matrix;
+mod nearest;
 mod node;
+mod schema;
 mod template;
+mod units;
+mod validate;
+mod yaml;
+
+#[cfg(test)]
+mod test_hierarchy;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +36,17 @@ use petgraph::{
     visit::{Bfs, Reversed, Walker as _},
 };
 
+use self::nearest::{glob, nearest};
 pub use self::node::{
     Base, BaseUse, Check, Dockerfile, Instruction, Node, NodeName, OnFailure, Test,
 };
-pub use self::template::{TagTemplate, TagValues};
+#[cfg(test)]
+pub(crate) use self::test_hierarchy::test_hierarchy;
+pub use self::{
+    graph::GraphError,
+    load::{LoadError, LoadOptions, Loaded},
+    template::{TagTemplate, TagValues, TemplateError},
+};
 use crate::image::Repository;
 
 /// Every image we build, each pointing at those built from it.
@@ -52,6 +77,12 @@ impl Hierarchy {
 
     pub fn get(&self, name: &NodeName) -> Option<&Node> {
         self.index.get(name).map(|&index| &self.graph[index])
+    }
+
+    /// The node whose name is nearest to this one, if it is near enough to have been meant.
+    pub fn nearest(&self, name: &str) -> Option<&NodeName> {
+        let near = nearest(name, self.index.keys().map(NodeName::as_str))?;
+        self.index.get_key_value(near).map(|(name, _)| name)
     }
 
     /// Every node, parents before children; where the graph leaves a choice, as in the file.
@@ -86,6 +117,26 @@ impl Hierarchy {
             .iter(reversed)
             .filter(move |&index| index != start)
             .map(|index| &self.graph[index])
+    }
+
+    /// The node that this one's last stage is `FROM`, if it is one of ours.
+    pub fn base(&self, node: &Node) -> Option<&Node> {
+        let last = node.dockerfile.uses.iter().find(|used| used.is_final)?;
+        match &last.base {
+            Base::Node(name) => self.get(name),
+            Base::Upstream(_) => None,
+        }
+    }
+
+    /// The tests a candidate must pass: those that the images it is `FROM` hand down, eldest
+    /// first, then its own. What is only copied from an image does not make it that image.
+    pub fn tests(&self, name: &NodeName) -> impl Iterator<Item = &Test> {
+        let mut line: Vec<&Node> =
+            std::iter::successors(self.get(name), |node| self.base(node)).collect();
+        line.reverse();
+        line.into_iter().flat_map(move |node| {
+            node.tests.iter().filter(move |test| test.inherit || node.name == *name)
+        })
     }
 
     fn beside(&self, name: &NodeName, direction: Direction) -> impl Iterator<Item = &Node> {

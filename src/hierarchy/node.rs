@@ -62,6 +62,8 @@ pub struct BaseUse {
     /// Counted from 1.
     pub line: usize,
     pub base: Base,
+    /// The stage that names it, counted from 0.
+    pub stage: usize,
     /// Whether it is the `FROM` of the stage that becomes the image.
     pub is_final: bool,
 }
@@ -123,6 +125,16 @@ impl Node {
     /// Whether a tag is the same whatever day or commit it is made on.
     pub fn stable_tags(&self) -> impl Iterator<Item = &TagTemplate> {
         self.tags.iter().filter(|tag| tag.is_stable())
+    }
+}
+
+impl Base {
+    /// The node that it names.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Base::Node(name) => Some(name),
+            Base::Upstream(_) => None,
+        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! Tag templates: `12-{date}-{git}`.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
+use super::nearest::glob;
 use crate::image::{ReferenceError, Tag};
 
 /// A moving tag with `{date}`, `{git}`, `{fingerprint}` and `{name}` left open.
+///
+/// **Invariant:** filled in, it is a tag, whatever the day and the commit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TagTemplate(String);
 
@@ -18,25 +21,227 @@ pub struct TagValues {
     pub git: Option<String>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error(
+        "there is no `{{{0}}}`: a tag may hold `{{date}}`, `{{git}}`, `{{fingerprint}}` and `{{name}}`"
+    )]
+    UnknownPlaceholder(String),
+    #[error("`{0}` opens a `{{` that is not closed")]
+    Unclosed(String),
+    #[error("the tag `{0}` needs a commit, and this is not a git repository")]
+    NotInGit(TagTemplate),
+    #[error(transparent)]
+    Tag(#[from] ReferenceError),
+}
+
+impl TemplateError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotInGit(_) => Some("run in a clone, or use `{fingerprint}` or `{date}` instead"),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Placeholder {
+    Date,
+    Git,
+    Fingerprint,
+    Name,
+}
+
+enum Piece<'t> {
+    Text(&'t str),
+    Open(Placeholder),
+}
+
 impl TagTemplate {
     /// Whether it names the same tag every day and at every commit.
     pub fn is_stable(&self) -> bool {
         !["{date}", "{git}", "{fingerprint}"].iter().any(|open| self.0.contains(open))
     }
 
+    /// Whether it can be filled in only once the fingerprint is known.
+    pub fn needs_fingerprint(&self) -> bool {
+        self.0.contains("{fingerprint}")
+    }
+
+    /// Whether it needs to know the commit.
+    pub fn needs_git(&self) -> bool {
+        self.0.contains("{git}")
+    }
+
     /// Fills in the placeholders. `fingerprint` is the hexadecimal text, of which twelve are used.
     pub fn expand(
         &self,
-        _values: &TagValues,
-        _name: &str,
-        _fingerprint: &str,
-    ) -> Result<Tag, ReferenceError> {
-        todo!()
+        values: &TagValues,
+        name: &str,
+        fingerprint: &str,
+    ) -> Result<Tag, TemplateError> {
+        let mut tag = String::new();
+        for piece in pieces(&self.0) {
+            match piece? {
+                Piece::Text(text) => tag.push_str(text),
+                Piece::Open(Placeholder::Date) => tag.push_str(&values.date),
+                Piece::Open(Placeholder::Git) => match &values.git {
+                    Some(git) => tag.push_str(git),
+                    None => return Err(TemplateError::NotInGit(self.clone())),
+                },
+                Piece::Open(Placeholder::Fingerprint) => {
+                    tag.push_str(fingerprint.get(..12).unwrap_or(fingerprint));
+                }
+                // A name may be a path, a tag may not.
+                Piece::Open(Placeholder::Name) => tag.push_str(&name.replace('/', "-")),
+            }
+        }
+        Ok(tag.parse()?)
+    }
+
+    /// Whether it might name this tag, on some day and at some commit.
+    pub fn matches(&self, tag: &Tag) -> bool {
+        let mut literals = vec![String::new()];
+        for piece in pieces(&self.0) {
+            match piece {
+                Ok(Piece::Text(text)) => literals.last_mut().expect("not empty").push_str(text),
+                Ok(Piece::Open(_)) => literals.push(String::new()),
+                Err(_) => return false,
+            }
+        }
+        let literals: Vec<&str> = literals.iter().map(String::as_str).collect();
+        glob(&literals, tag.as_str(), 1)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn pieces(mut text: &str) -> impl Iterator<Item = Result<Piece<'_>, TemplateError>> {
+    std::iter::from_fn(move || {
+        let open = text.find('{').unwrap_or(text.len());
+        if open > 0 {
+            let (before, rest) = text.split_at(open);
+            text = rest;
+            return Some(Ok(Piece::Text(before)));
+        }
+        let rest = text.strip_prefix('{')?;
+        let Some((name, after)) = rest.split_once('}') else {
+            let whole = std::mem::take(&mut text);
+            return Some(Err(TemplateError::Unclosed(whole.to_owned())));
+        };
+        text = after;
+        Some(Ok(Piece::Open(match name {
+            "date" => Placeholder::Date,
+            "git" => Placeholder::Git,
+            "fingerprint" => Placeholder::Fingerprint,
+            "name" => Placeholder::Name,
+            _ => return Some(Err(TemplateError::UnknownPlaceholder(name.to_owned()))),
+        })))
+    })
+}
+
+impl FromStr for TagTemplate {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let template = Self(text.to_owned());
+        // The values are as long as they get, so that what fits now always fits. The name is
+        // checked with the node's own.
+        let values = TagValues { date: "20261123".into(), git: Some("0123456789ab-dirty".into()) };
+        match template.expand(&values, "name", "0123456789ab") {
+            Ok(_) => Ok(template),
+            Err(TemplateError::Tag(_)) => {
+                Err(TemplateError::Tag(ReferenceError::Tag(text.to_owned())))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
 impl fmt::Display for TagTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(git: Option<&str>) -> TagValues {
+        TagValues { date: "20261123".into(), git: git.map(str::to_owned) }
+    }
+
+    #[test]
+    fn placeholders_are_filled_in() {
+        for (template, expected) in [
+            ("latest", "latest"),
+            ("12-{date}", "12-20261123"),
+            ("{git}", "abc123"),
+            ("{name}-{fingerprint}", "team-os-0123456789ab"),
+            ("{date}{git}", "20261123abc123"),
+        ] {
+            let tag = template.parse::<TagTemplate>().unwrap().expand(
+                &values(Some("abc123")),
+                "team/os",
+                "0123456789abcdef",
+            );
+            assert_eq!(tag.unwrap().as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn a_commit_is_needed_only_where_it_is_named() {
+        let template: TagTemplate = "12-{git}".parse().unwrap();
+        let error = template.expand(&values(None), "os", "").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the tag `12-{git}` needs a commit, and this is not a git repository"
+        );
+        assert_eq!(
+            error.hint(),
+            Some("run in a clone, or use `{fingerprint}` or `{date}` instead")
+        );
+        let plain: TagTemplate = "12".parse().unwrap();
+        assert_eq!(plain.expand(&values(None), "os", "").unwrap().as_str(), "12");
+    }
+
+    #[test]
+    fn what_would_not_be_a_tag_is_refused() {
+        for (template, expected) in [
+            (
+                "{day}",
+                "there is no `{day}`: a tag may hold `{date}`, `{git}`, `{fingerprint}` and `{name}`",
+            ),
+            ("1-{date", "`{date` opens a `{` that is not closed"),
+            (
+                "-{date}",
+                "`-{date}` is not a tag: a tag is at most 128 letters, digits, `_`, `.` and `-`, and \
+                 starts with a letter, a digit or `_`",
+            ),
+        ] {
+            assert_eq!(template.parse::<TagTemplate>().unwrap_err().to_string(), expected);
+        }
+        let long = format!("{}{{git}}", "x".repeat(115));
+        assert!(long.parse::<TagTemplate>().is_err());
+    }
+
+    #[test]
+    fn templates_match_what_they_might_make() {
+        for (template, tag, expected) in [
+            ("latest", "latest", true),
+            ("latest", "12", false),
+            ("12-{date}", "12-20261123", true),
+            ("12-{date}", "12-", false),
+            ("12-{date}-{git}", "12-20261123", false),
+            ("12-{date}-{git}", "12-20261123-abc", true),
+            ("{date}", "anything", true),
+        ] {
+            let template: TagTemplate = template.parse().unwrap();
+            assert_eq!(template.matches(&tag.parse().unwrap()), expected, "{template} {tag}");
+        }
     }
 }

@@ -1,25 +1,33 @@
 //! Decides what to rebuild, and why. Pure: facts in, a [`Plan`] out.
 
+mod observed;
 mod reason;
+mod selection;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-pub use self::reason::{Change, Reason};
+pub use self::{
+    observed::{NodeFacts, Observed, Place, Published, Upstream},
+    reason::{Change, Reason},
+    selection::Selection,
+};
 use crate::{
     fingerprint::{Inputs, Parents},
-    hierarchy::NodeName,
+    hierarchy::{Hierarchy, NodeName},
     image::{Digest, Tag},
 };
 
 /// What a run will do. Printing it is `rebuild plan`; executing it is `rebuild run`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The closure, in build order: every step stands after those it waits for.
     pub steps: Vec<Step>,
     /// What is published of the parents outside the closure.
     pub given: Parents,
+    /// Each upstream as it is written in a Dockerfile.
+    pub upstreams: BTreeMap<String, Upstream>,
 }
 
 /// One image of the closure.
@@ -51,3 +59,125 @@ pub enum Action {
     /// Nothing.
     Keep { digest: Digest },
 }
+
+/// Plans every node in view.
+pub fn plan(hierarchy: &Hierarchy, observed: &Observed, selection: &Selection) -> Plan {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut building: BTreeSet<NodeName> = BTreeSet::new();
+    for node in hierarchy.in_build_order() {
+        let Some(facts) = observed.nodes.get(&node.name) else { continue };
+        let after: Vec<NodeName> = hierarchy
+            .parents(&node.name)
+            .filter(|parent| observed.nodes.contains_key(&parent.name))
+            .map(|parent| parent.name.clone())
+            .collect();
+        let rebuilt_parent = after.iter().find(|parent| building.contains(*parent));
+        let (action, reason) = if selection.forces(&node.name) {
+            (Action::Build { forced: true }, Reason::Requested)
+        } else {
+            decide(facts, rebuilt_parent, observed, hierarchy)
+        };
+        if matches!(action, Action::Build { .. }) {
+            building.insert(node.name.clone());
+        }
+        steps.push(Step {
+            node: node.name.clone(),
+            action,
+            reason,
+            after,
+            inputs: facts.inputs.clone(),
+            moving: facts.moving.clone(),
+            published: facts.published.as_ref().map(|published| published.digest.clone()),
+        });
+    }
+    Plan { steps, given: observed.outside.clone(), upstreams: observed.upstreams.clone() }
+}
+
+/// What to do with a node that nobody named.
+fn decide(
+    facts: &NodeFacts,
+    rebuilt_parent: Option<&NodeName>,
+    observed: &Observed,
+    hierarchy: &Hierarchy,
+) -> (Action, Reason) {
+    let build = Action::Build { forced: false };
+    if let Some(parent) = rebuilt_parent {
+        // Its own change is the better reason: it holds whatever becomes of the parent.
+        let own = why_out_of_date(facts, observed, hierarchy)
+            .filter(|reason| matches!(reason, Reason::NeverBuilt | Reason::Changed { .. }));
+        let inherited = Reason::ParentRebuilt { parent: parent.clone() };
+        return (build, own.unwrap_or(inherited));
+    }
+    let Some(digest) = &facts.staged else {
+        return (
+            build,
+            why_out_of_date(facts, observed, hierarchy).unwrap_or(Reason::BuildTagGone),
+        );
+    };
+    let behind: Vec<Tag> = facts
+        .stable
+        .iter()
+        .filter(|tag| facts.moving.get(tag).and_then(Option::as_ref) != Some(digest))
+        .cloned()
+        .collect();
+    if behind.is_empty() {
+        (Action::Keep { digest: digest.clone() }, Reason::UpToDate)
+    } else {
+        (Action::Promote { digest: digest.clone() }, Reason::TagsBehind { tags: behind })
+    }
+}
+
+/// The difference between what the published image was built from and today's inputs.
+fn why_out_of_date(
+    facts: &NodeFacts,
+    observed: &Observed,
+    hierarchy: &Hierarchy,
+) -> Option<Reason> {
+    let Some(published) = &facts.published else { return Some(Reason::NeverBuilt) };
+    let Some(then) = &published.built_from else { return Some(Reason::Unknown) };
+    let now = &facts.inputs;
+    let changed: Vec<Change> = [
+        (Change::Dockerfile, then.inputs.dockerfile != now.dockerfile),
+        (Change::Context, then.inputs.context != now.context),
+        (Change::Settings, then.inputs.settings != now.settings),
+        (Change::Tests, then.inputs.tests != now.tests),
+        (Change::Platform, then.inputs.platform != now.platform),
+        (Change::Refresh, then.inputs.epoch != now.epoch),
+    ]
+    .into_iter()
+    .filter_map(|(change, differs)| differs.then_some(change))
+    .collect();
+    if !changed.is_empty() {
+        return Some(Reason::Changed { what: changed });
+    }
+    if then.inputs.upstreams.keys().ne(now.upstreams.keys()) {
+        return Some(Reason::Changed { what: vec![Change::Upstreams] });
+    }
+    for (upstream, was) in &then.inputs.upstreams {
+        let now = &now.upstreams[upstream];
+        if was != now {
+            let (upstream, was, now) = (upstream.clone(), was.clone(), now.clone());
+            return Some(Reason::UpstreamMoved { upstream, was, now });
+        }
+    }
+    then.parents
+        .iter()
+        .find(|(parent, was)| {
+            let now = match observed.nodes.get(*parent) {
+                Some(facts) => facts.staged.as_ref(),
+                None => observed.outside.get(*parent),
+            };
+            hierarchy.get(parent).is_none() || now != Some(was)
+        })
+        .map(|(parent, _)| Reason::ParentMoved { parent: parent.clone() })
+}
+
+impl Plan {
+    /// Whether a run would do anything at all.
+    pub fn has_work(&self) -> bool {
+        self.steps.iter().any(|step| !matches!(step.action, Action::Keep { .. }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

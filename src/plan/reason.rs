@@ -26,6 +26,8 @@ pub enum Reason {
     ParentMoved { parent: NodeName },
     /// The published image does not say what it was built from.
     Unknown,
+    /// The published image is of today's inputs, but the tag it was stored under is gone.
+    BuildTagGone,
     /// The tested image is stored, and these tags do not point at it yet.
     TagsBehind { tags: Vec<Tag> },
     /// Every tag points at the image of today's inputs.
@@ -81,6 +83,7 @@ impl fmt::Display for Reason {
             Self::ParentRebuilt { parent } => write!(f, "`{parent}` is rebuilt"),
             Self::ParentMoved { parent } => write!(f, "it stands on an older `{parent}`"),
             Self::Unknown => f.write_str("what it was built from is not known"),
+            Self::BuildTagGone => f.write_str("its build tag is gone"),
             Self::TagsBehind { tags } => {
                 let tags: Vec<String> = tags.iter().map(|tag| format!("`{tag}`")).collect();
                 let verb = if tags.len() == 1 { "does" } else { "do" };

@@ -1,11 +1,35 @@
 //! The calls a run makes of a registry: HEAD, GET and PUT of manifests, GET of small blobs.
 
-use super::{Credentials, Login, RegistryError};
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, header};
+use url::Url;
+
+use super::{
+    Credentials, Login, Options, RegistryError,
+    endpoint::same_origin,
+    exchange::{Call, Exchange},
+    listing,
+    transport::Reply,
+};
 use crate::image::{Digest, Repository, Tag};
 
-/// Talks to any number of registries. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Client {}
+/// Every kind of manifest that an engine can pull; without it some registries convert to schema 1.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
+                         application/vnd.oci.image.manifest.v1+json, \
+                         application/vnd.docker.distribution.manifest.list.v2+json, \
+                         application/vnd.docker.distribution.manifest.v2+json";
+const CONTENT_DIGEST: &str = "docker-content-digest";
+/// Registries take manifests of at least this size (distribution-spec §Pushing Manifests), and
+/// hardly any larger; the configuration of an image is smaller.
+const LIMIT: usize = 4 << 20;
+
+/// Talks to any number of registries. Cheap to clone; clones share connections and tokens.
+#[derive(Clone)]
+pub struct Client {
+    exchange: Arc<Exchange>,
+}
 
 /// A manifest as the registry stores it, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,54 +39,256 @@ pub struct Manifest {
     pub digest: Digest,
 }
 
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
 impl Client {
-    pub fn new(_credentials: Credentials) -> Result<Self, RegistryError> {
-        todo!()
+    pub fn new(credentials: Credentials) -> Result<Self, RegistryError> {
+        Self::with_options(credentials, Options::default())
+    }
+
+    pub fn with_options(credentials: Credentials, options: Options) -> Result<Self, RegistryError> {
+        Ok(Self { exchange: Arc::new(Exchange::new(credentials, options)) })
+    }
+
+    /// Whether the registry is there and accepts our login (end-1 of the specification).
+    pub async fn ping(&self, host: &str) -> Result<(), RegistryError> {
+        let call = Call {
+            host,
+            action: "serve",
+            repository: "/v2/",
+            scope: String::new(),
+            method: Method::GET,
+            path: "/v2/".to_owned(),
+            query: None,
+            headers: HeaderMap::new(),
+            body: None,
+            limit: LIMIT,
+        };
+        let reply = self.exchange.call(&call).await?;
+        if reply.status.is_success() {
+            return Ok(());
+        }
+        Err(call.unexpected(&reply, format!("{}: is this a registry?", reply.reason())))
     }
 
     /// The digest that a tag or digest stands for; `None` if the registry does not have it.
     pub async fn head(
         &self,
-        _repository: &Repository,
-        _reference: &str,
+        repository: &Repository,
+        reference: &str,
     ) -> Result<Option<Digest>, RegistryError> {
-        todo!()
+        let call = manifest_call(repository, reference, Method::HEAD);
+        let reply = self.exchange.call(&call).await?;
+        match reply.status.as_u16() {
+            200 => {}
+            404 => return Ok(None),
+            _ => return Err(call.unexpected(&reply, reply.reason())),
+        }
+        match digest_of(&reply) {
+            Some(digest) => {
+                agree(&call, &reply, reference, &digest)?;
+                Ok(Some(digest))
+            }
+            // The header is optional for a registry; the bytes always tell.
+            None => Ok(self.manifest(repository, reference).await?.map(|manifest| manifest.digest)),
+        }
     }
 
+    /// The manifest, checked against its digest; `None` if the registry does not have it.
     pub async fn manifest(
         &self,
-        _repository: &Repository,
-        _reference: &str,
+        repository: &Repository,
+        reference: &str,
     ) -> Result<Option<Manifest>, RegistryError> {
-        todo!()
+        let call = manifest_call(repository, reference, Method::GET);
+        let reply = self.exchange.call(&call).await?;
+        match reply.status.as_u16() {
+            200 => {}
+            404 => return Ok(None),
+            _ => return Err(call.unexpected(&reply, reply.reason())),
+        }
+        let digest = Digest::of(&reply.body);
+        if let Some(promised) = digest_of(&reply).filter(|promised| *promised != digest) {
+            let reason = format!("it sent bytes of {digest} as {promised}");
+            return Err(call.unexpected(&reply, reason));
+        }
+        agree(&call, &reply, reference, &digest)?;
+        let Some(media_type) = media_type(&reply) else {
+            return Err(call.unexpected(&reply, "what it sent is not a manifest"));
+        };
+        Ok(Some(Manifest { media_type, bytes: reply.body.into(), digest }))
     }
 
     /// Points a tag at a manifest whose blobs the repository already has.
     pub async fn put_manifest(
         &self,
-        _repository: &Repository,
-        _tag: &Tag,
-        _manifest: &Manifest,
+        repository: &Repository,
+        tag: &Tag,
+        manifest: &Manifest,
     ) -> Result<(), RegistryError> {
-        todo!()
+        let mut call = manifest_call(repository, tag.as_str(), Method::PUT)
+            .header(header::CONTENT_TYPE, &manifest.media_type);
+        call.body = Some(Bytes::copy_from_slice(&manifest.bytes));
+        let reply = self.exchange.call(&call).await?;
+        if !reply.status.is_success() {
+            return Err(call.unexpected(&reply, reply.reason()));
+        }
+        match digest_of(&reply).filter(|stored| *stored != manifest.digest) {
+            None => Ok(()),
+            Some(stored) => {
+                let reason = format!("it stored {} as {stored}", manifest.digest);
+                Err(call.unexpected(&reply, reason))
+            }
+        }
     }
 
     /// A blob of at most 4 MiB, checked against its digest: an image's configuration.
     pub async fn blob(
         &self,
-        _repository: &Repository,
-        _digest: &Digest,
+        repository: &Repository,
+        digest: &Digest,
     ) -> Result<Option<Vec<u8>>, RegistryError> {
-        todo!()
+        let call = call(repository, Access::Pull, Method::GET, &format!("blobs/{digest}"));
+        let reply = self.exchange.call(&call).await?;
+        match reply.status.as_u16() {
+            200 => {}
+            404 => return Ok(None),
+            _ => return Err(call.unexpected(&reply, reply.reason())),
+        }
+        agree(&call, &reply, digest.as_str(), &Digest::of(&reply.body))?;
+        Ok(Some(reply.body.into()))
     }
 
     /// Asks whether a push to this repository would be allowed, by opening an upload and cancelling it.
-    pub async fn may_push(&self, _repository: &Repository) -> Result<(), RegistryError> {
-        todo!()
+    pub async fn may_push(&self, repository: &Repository) -> Result<(), RegistryError> {
+        let mut open = call(repository, Access::Push, Method::POST, "blobs/uploads/");
+        // Some registries want the length even of nothing (411 otherwise).
+        open.body = Some(Bytes::new());
+        let reply = self.exchange.call(&open).await?;
+        if !reply.status.is_success() {
+            return Err(open.unexpected(&reply, reply.reason()));
+        }
+        let location = reply.header(header::LOCATION).and_then(|to| reply.url.join(to).ok());
+        // Elsewhere, the login would go along; an upload that nobody cancels expires.
+        if let Some(upload) = location.filter(|to| same_origin(to, &reply.url)) {
+            self.cancel(repository, &upload).await;
+        }
+        Ok(())
+    }
+
+    async fn cancel(&self, repository: &Repository, upload: &Url) {
+        let mut close = call(repository, Access::Push, Method::DELETE, "");
+        upload.path().clone_into(&mut close.path);
+        close.query = upload.query().map(str::to_owned);
+        if let Err(error) = self.exchange.call(&close).await {
+            tracing::debug!(%error, "the trial upload was not cancelled");
+        }
+    }
+
+    /// All tags of a repository, in the registry's order; none if there is no such repository.
+    pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, RegistryError> {
+        let mut call = call(repository, Access::Pull, Method::GET, "tags/list");
+        // Harbor and others stop at 100 unless asked; docker-registry 2.8 sends all.
+        call.query = Some("n=1000".to_owned());
+        call.action = "list";
+        // A thousand tags of 128 characters, many times over.
+        call.limit = 32 << 20;
+        listing::tags(&self.exchange, call).await
+    }
+
+    /// Deletes a manifest by digest, and with it every tag on it; or a tag, where the registry can.
+    ///
+    /// `false` if it was not there.
+    pub async fn delete(
+        &self,
+        repository: &Repository,
+        reference: &str,
+    ) -> Result<bool, RegistryError> {
+        let path = format!("manifests/{reference}");
+        let call = call(repository, Access::Delete, Method::DELETE, &path);
+        let reply = self.exchange.call(&call).await?;
+        match reply.status.as_u16() {
+            200..=299 => Ok(true),
+            404 => Ok(false),
+            _ => Err(call.unexpected(&reply, reply.reason())),
+        }
     }
 
     /// What docker would log in with, for calls that the engine makes on our behalf.
-    pub async fn login(&self, _host: &str) -> Result<Option<Login>, RegistryError> {
-        todo!()
+    pub async fn login(&self, host: &str) -> Result<Option<Login>, RegistryError> {
+        self.exchange.credentials().get(host).await
     }
+}
+
+#[derive(Clone, Copy)]
+enum Access {
+    Pull,
+    Push,
+    Delete,
+}
+
+fn call<'a>(repository: &'a Repository, access: Access, method: Method, path: &str) -> Call<'a> {
+    let name = repository.path();
+    let (action, actions) = match access {
+        Access::Pull => ("read", "pull"),
+        Access::Push => ("push to", "pull,push"),
+        Access::Delete => ("delete from", "delete"),
+    };
+    Call {
+        host: repository.host(),
+        action,
+        repository: repository.as_str(),
+        scope: format!("repository:{name}:{actions}"),
+        method,
+        path: format!("/v2/{name}/{path}"),
+        query: None,
+        headers: HeaderMap::new(),
+        body: None,
+        limit: LIMIT,
+    }
+}
+
+fn manifest_call<'a>(repository: &'a Repository, reference: &str, method: Method) -> Call<'a> {
+    let access = if method == Method::PUT { Access::Push } else { Access::Pull };
+    let call = call(repository, access, method, &format!("manifests/{reference}"));
+    if matches!(access, Access::Pull) { call.header(header::ACCEPT, MANIFESTS) } else { call }
+}
+
+/// The digest that the registry names, if it is one that we can check.
+fn digest_of(reply: &Reply) -> Option<Digest> {
+    reply.header(CONTENT_DIGEST)?.trim().parse().ok()
+}
+
+/// Who asks for a digest gets that, or nothing.
+fn agree(
+    call: &Call<'_>,
+    reply: &Reply,
+    reference: &str,
+    digest: &Digest,
+) -> Result<(), RegistryError> {
+    match reference.parse::<Digest>() {
+        Ok(asked) if asked != *digest => {
+            Err(call.unexpected(reply, format!("it sent {digest} when asked for {asked}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// From the header; else from the manifest itself, which should say so too.
+fn media_type(reply: &Reply) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Kind {
+        #[serde(rename = "mediaType")]
+        media_type: String,
+    }
+    let header = reply.header(header::CONTENT_TYPE).unwrap_or_default();
+    let header = header.split(';').next().unwrap_or_default().trim();
+    if header.contains("manifest") || header.contains("index") {
+        return Some(header.to_owned());
+    }
+    serde_json::from_slice::<Kind>(&reply.body).ok().map(|kind| kind.media_type)
 }

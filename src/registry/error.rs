@@ -3,7 +3,7 @@
 /// Each names the registry's host and, where there is one, the repository.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
-    /// No answer: name, connection, TLS or silence. Worth a retry.
+    /// No answer: name, connection, TLS or silence, after all retries.
     #[error("cannot reach the registry {host}: {reason}")]
     Unreachable { host: String, reason: String, hint: Option<String> },
     /// 401 or 403, after a fresh token.
@@ -15,4 +15,40 @@ pub enum RegistryError {
     /// The user's docker configuration or a credential helper of it.
     #[error("no credentials for {host}: {reason}")]
     Credentials { host: String, reason: String },
+}
+
+impl RegistryError {
+    /// What the person who sees this can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { hint, .. } => hint.clone(),
+            Self::Refused { host, action, repository, .. } => Some(format!(
+                "log in with `docker login {host}`, as an account that may {action} `{repository}`"
+            )),
+            Self::Answer { host, status, repository, .. } => status_hint(*status, host, repository),
+            Self::Credentials { host, .. } => Some(format!(
+                "`docker login {host}` writes this part of docker's configuration anew"
+            )),
+        }
+    }
+}
+
+fn status_hint(status: u16, host: &str, repository: &str) -> Option<String> {
+    let hint = match status {
+        404 => format!(
+            "some registries want a repository or project created first: does `{repository}` \
+             exist on {host}?"
+        ),
+        405 => format!(
+            "{host} is read-only, or this is switched off there (docker-registry: \
+             `storage.delete.enabled`, `proxy`)"
+        ),
+        413 => format!("a proxy in front of {host} limits the size of a request"),
+        429 => {
+            format!("a rate limit: wait, or `docker login {host}` as an account with a higher one")
+        }
+        500..=599 => format!("the fault is on the registry's side: see the logs of {host}"),
+        _ => return None,
+    };
+    Some(hint)
 }

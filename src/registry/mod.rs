@@ -1,16 +1,30 @@
 //! A registry's HTTP API: <https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md>.
 //!
+//! A call goes through four layers: `client` (what is asked), `exchange` (retry and 401),
+//! `transport` (one HTTP request, redirects), and `failure` (what its errors mean to a person).
+//!
 //! **Invariant:** credentials are sent only to the host they are for, or to the token server that
 //! this host names over the same or a safer scheme.
 
+mod auth;
+mod challenge;
 mod client;
 mod credentials;
+mod endpoint;
 mod error;
+mod exchange;
+mod failure;
+mod listing;
+mod retry;
+mod tls;
+mod transport;
 
 pub use self::{
     client::{Client, Manifest},
     credentials::Credentials,
     error::RegistryError,
+    exchange::Options,
+    retry::Retry,
 };
 
 /// A user name and a password, or an identity token, for one registry. Never printed.
@@ -30,5 +44,17 @@ pub enum LoginSecret {
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Login").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+/// What a stranger's text may contribute to a message: one line, 300 characters, no controls.
+fn printable(text: &str) -> String {
+    const LIMIT: usize = 300;
+    let clean: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let words = clean.split_whitespace().collect::<Vec<_>>().join(" ");
+    match words.char_indices().nth(LIMIT) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words,
     }
 }

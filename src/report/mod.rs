@@ -1,1 +1,117 @@
-//! (to come)
+//! Tells people and programs what happens in a run.
+//!
+//! **Invariant:** nothing here runs anything, and nothing a build prints reaches a screen but through
+//! [`sanitize`]. A reporter that cannot write says so, and the run stops.
+
+mod closing;
+mod failure;
+mod github;
+mod json;
+mod numbers;
+mod paint;
+mod plain;
+pub mod plan;
+mod quiet;
+pub mod sanitize;
+mod screen;
+mod step;
+mod table;
+mod tty;
+mod width;
+
+use std::io::{self, Write};
+
+use self::paint::Paint;
+use crate::run::{Event, Reporter};
+
+/// How a run is shown: the values of `--progress`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// `Tty` on a terminal, else `Plain`.
+    #[default]
+    Auto,
+    /// What runs now stays at the bottom of the terminal, what is finished moves up.
+    Tty,
+    /// A line for whatever happens, for logs.
+    Plain,
+    /// JSON lines, see `docs/events.md`.
+    Json,
+    /// Failures, and one line at the end.
+    Quiet,
+}
+
+/// Columns and rows of a terminal.
+pub type Size = (usize, usize);
+
+/// What a reporter knows of the place where it writes. Read from the environment by the caller.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct ReportOptions {
+    /// Whether stderr is a terminal.
+    pub is_terminal: bool,
+    /// Asked again at each redraw, for people resize their windows; `None` means as wide as need be.
+    pub size: fn() -> Option<Size>,
+    pub colour: bool,
+    /// Whether GitHub Actions reads along (`GITHUB_ACTIONS=true`) and may take output for commands.
+    pub github: bool,
+    /// Shows everything that builds print, and every image that nothing happened to.
+    pub verbose: bool,
+}
+
+/// Columns and rows of the terminal behind stderr: a value for [`ReportOptions::size`].
+pub fn stderr_size() -> Option<Size> {
+    terminal_size::terminal_size_of(io::stderr())
+        .map(|(columns, rows)| (columns.0.into(), rows.0.into()))
+}
+
+/// Where a reporter writes.
+pub type Out = Box<dyn Write + Send>;
+
+/// A reporter of the kind asked for.
+///
+/// `out` is stderr: what people look at. `result` is stdout: JSON lines, and the one line of
+/// [`Progress::Quiet`].
+pub fn reporter(
+    progress: Progress,
+    options: ReportOptions,
+    out: Out,
+    result: Out,
+) -> Box<dyn Reporter> {
+    match progress {
+        Progress::Auto if options.is_terminal => Box::new(tty::Tty::new(options, out)),
+        Progress::Tty => Box::new(tty::Tty::new(options, out)),
+        Progress::Auto | Progress::Plain => Box::new(plain::Plain::new(options, out)),
+        Progress::Json => Box::new(json::Json::new(result)),
+        Progress::Quiet => Box::new(quiet::Quiet::new(options, out, result)),
+    }
+}
+
+/// Passes each event to all of its reporters, as `tee` does.
+///
+/// All of them are told, even if one fails; the first error is returned.
+pub struct Tee(pub Vec<Box<dyn Reporter>>);
+
+impl Reporter for Tee {
+    fn report(&mut self, event: &Event) -> io::Result<()> {
+        self.each(|reporter| reporter.report(event))
+    }
+
+    fn tick(&mut self) -> io::Result<()> {
+        self.each(|reporter| reporter.tick())
+    }
+}
+
+impl Tee {
+    fn each(&mut self, tell: impl Fn(&mut dyn Reporter) -> io::Result<()>) -> io::Result<()> {
+        let mut told = Ok(());
+        for reporter in &mut self.0 {
+            told = told.and(tell(reporter.as_mut()));
+        }
+        told
+    }
+}
+
+#[cfg(test)]
+mod scenario;
+#[cfg(test)]
+mod tests;

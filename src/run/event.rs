@@ -155,14 +155,16 @@ pub struct Failure {
 
 /// Why a run stops early. The order is the severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum StopReason {
     /// A step failed: start no more, cancel what runs.
     StepFailed,
     /// Nobody reads the reports any more.
     ReportFailed,
-    /// The first signal: cancel what runs, clean up.
+    /// The first ctrl-C: cancel what runs, clean up.
     Interrupted,
+    /// SIGTERM: the same.
+    Terminated,
     /// The second signal: leave at once.
     Killed,
 }

@@ -1,8 +1,257 @@
 //! Executes a plan: as many steps at once as allowed, stopping at the first failure.
+//!
+//! **Invariant:** one loop owns all the state, and it alone calls the reporter; steps only send
+//! it messages. So every reporter sees one order of events, the order in which they happened.
+//! **Invariant:** nothing here prints.
 
+mod bases;
 mod event;
+mod prepare;
+mod queue;
+mod step;
+mod tell;
 
-pub use self::event::{
-    Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary, StopReason,
-    Summary,
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
 };
+
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinSet},
+    time::{Instant, MissedTickBehavior},
+};
+
+use self::{bases::Bases, queue::ReadyQueue, step::Work, tell::Inbox};
+pub use self::{
+    event::{
+        Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary, StopReason,
+        Summary,
+    },
+    step::Workshop,
+};
+use crate::{
+    engine::Engine,
+    fingerprint::Parents,
+    hierarchy::{NodeName, OnFailure},
+    plan::{Action, Step},
+    store::Store,
+};
+
+/// How often a reporter may redraw what moves by itself.
+const TICK: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions {
+    /// How many steps may run at once.
+    pub jobs: NonZeroUsize,
+    /// Run on after a failure, as far as the failure allows.
+    pub keep_going: bool,
+    /// Store what was built and tested. Without it nothing is changed anywhere.
+    pub push: bool,
+    /// Build without the engine's layer cache.
+    pub no_cache: bool,
+}
+
+/// What became of every step, before anything is promoted.
+#[derive(Debug)]
+pub struct Executed {
+    pub outcomes: BTreeMap<NodeName, (Outcome, Duration)>,
+    pub stopped: Option<StopReason>,
+}
+
+/// Tells the reporter, and remembers whether it still listens.
+pub struct Telling<'a> {
+    reporter: &'a mut dyn Reporter,
+    started: Instant,
+    /// Set by the first report that failed.
+    pub broken: bool,
+}
+
+impl<'a> Telling<'a> {
+    pub fn new(reporter: &'a mut dyn Reporter) -> Self {
+        Self { reporter, started: Instant::now(), broken: false }
+    }
+
+    pub fn emit(&mut self, kind: EventKind) {
+        let event = Event { at: self.started.elapsed(), kind };
+        self.broken |= self.reporter.report(&event).is_err();
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn tick(&mut self) {
+        self.broken |= self.reporter.tick().is_err();
+    }
+}
+
+/// Runs every step of the plan, or as many as it can.
+///
+/// A failed step is an outcome and not an error: whatever happens, every step has an outcome.
+pub async fn execute<E: Engine, S: Store>(
+    shop: &Arc<Workshop<E, S>>,
+    stops: &mut mpsc::Receiver<StopReason>,
+    telling: &mut Telling<'_>,
+) -> Executed {
+    let (inbox, mut events) = Inbox::new();
+    let mut run = Run {
+        shop,
+        steps: shop.plan.steps.iter().map(|step| (&step.node, step)).collect(),
+        bases: Arc::new(Bases::new(&shop.run.id)),
+        queue: ReadyQueue::new(
+            &shop
+                .plan
+                .steps
+                .iter()
+                .map(|step| (step.node.clone(), step.after.clone(), 1))
+                .collect::<Vec<_>>(),
+        ),
+        tasks: JoinSet::new(),
+        running: HashMap::new(),
+        inbox,
+        telling,
+        done: Executed { outcomes: BTreeMap::new(), stopped: None },
+    };
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+    loop {
+        run.start_ready_steps();
+        if run.tasks.is_empty() {
+            break;
+        }
+        tokio::select! {
+            // A stop first, so that no flood of lines delays it; a step's events before its end.
+            biased;
+            Some(reason) = stops.recv() => run.stop(reason),
+            Some(event) = events.recv() => run.tell(event),
+            Some(ended) = run.tasks.join_next_with_id() => match ended {
+                Ok((id, outcome)) => run.finish(id, outcome),
+                Err(error) if error.is_cancelled() => run.finish(error.id(), Outcome::Cancelled),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            _ = tick.tick() => run.telling.tick(),
+        }
+    }
+    while let Ok(event) = events.try_recv() {
+        run.tell(event);
+    }
+    for node in run.queue.drain() {
+        run.record(node, Outcome::Cancelled, Duration::ZERO);
+    }
+    for (pin, error) in run.bases.release(&*shop.engine).await {
+        let message = format!("`{pin}` is left in the engine: {error}");
+        run.telling.emit(EventKind::Warning { node: None, message });
+    }
+    run.done
+}
+
+struct Run<'a, 't, E, S> {
+    shop: &'a Arc<Workshop<E, S>>,
+    steps: HashMap<&'a NodeName, &'a Step>,
+    bases: Arc<Bases>,
+    queue: ReadyQueue<NodeName>,
+    tasks: JoinSet<Outcome>,
+    running: HashMap<Id, (NodeName, Instant)>,
+    inbox: Inbox,
+    telling: &'a mut Telling<'t>,
+    done: Executed,
+}
+
+impl<E: Engine, S: Store> Run<'_, '_, E, S> {
+    fn start_ready_steps(&mut self) {
+        while self.done.stopped.is_none() && self.tasks.len() < self.shop.options.jobs.get() {
+            let Some(node) = self.queue.next() else { break };
+            match self.steps[&node].action.clone() {
+                Action::Keep { digest } => self.settle(node, Outcome::Kept { digest }),
+                Action::Promote { digest } => self.settle(node, Outcome::Reused { digest }),
+                Action::Build { forced } => self.start(node, forced),
+            }
+        }
+    }
+
+    /// A step that needs no work.
+    fn settle(&mut self, node: NodeName, outcome: Outcome) {
+        self.queue.succeeded(&node);
+        self.record(node, outcome, Duration::ZERO);
+    }
+
+    fn start(&mut self, node: NodeName, forced: bool) {
+        self.telling.emit(EventKind::StepStarted { node: node.clone() });
+        let parents = self.parents(&node);
+        let step = self.steps[&node].clone();
+        let (shop, bases, inbox) = (self.shop.clone(), self.bases.clone(), self.inbox.clone());
+        let task = self.tasks.spawn(async move {
+            let work = Work { shop: &*shop, bases: &bases, step: &step, parents };
+            work.execute(forced, inbox).await
+        });
+        self.running.insert(task.id(), (node, Instant::now()));
+    }
+
+    /// The image that each parent now is.
+    fn parents(&self, node: &NodeName) -> Parents {
+        let digest = |parent: &NodeName| {
+            let made = self.done.outcomes.get(parent).and_then(|(outcome, _)| outcome.digest());
+            made.or_else(|| self.shop.plan.given.get(parent)).cloned()
+        };
+        self.shop
+            .hierarchy
+            .parents(node)
+            .filter_map(|parent| Some((parent.name.clone(), digest(&parent.name)?)))
+            .collect()
+    }
+
+    fn finish(&mut self, id: Id, outcome: Outcome) {
+        let (node, since) = self.running.remove(&id).expect("every task is a running step");
+        let Outcome::Failed(failure) = &outcome else {
+            if outcome.digest().is_some() {
+                self.queue.succeeded(&node);
+            }
+            return self.record(node, outcome, since.elapsed());
+        };
+        let stops = failure.on_failure == OnFailure::Block && !self.shop.options.keep_going;
+        let below = self.queue.failed(&node);
+        self.record(node.clone(), outcome, since.elapsed());
+        for skipped in below {
+            self.record(skipped, Outcome::Skipped { failed: node.clone() }, Duration::ZERO);
+        }
+        if stops {
+            self.stop(StopReason::StepFailed);
+        }
+    }
+
+    /// Starts no more steps, and cancels those that run: dropping a step cancels its build.
+    fn stop(&mut self, reason: StopReason) {
+        if self.done.stopped >= Some(reason) {
+            return;
+        }
+        self.done.stopped = Some(reason);
+        self.telling.emit(EventKind::StopBegan { reason, running: self.tasks.len() });
+        self.tasks.abort_all();
+    }
+
+    fn tell(&mut self, event: EventKind) {
+        self.inbox.taken(&event);
+        self.telling.emit(event);
+        self.stop_if_nobody_listens();
+    }
+
+    fn record(&mut self, node: NodeName, outcome: Outcome, took: Duration) {
+        self.done.outcomes.insert(node.clone(), (outcome.clone(), took));
+        self.telling.emit(EventKind::StepFinished { node, outcome, took });
+        self.stop_if_nobody_listens();
+    }
+
+    fn stop_if_nobody_listens(&mut self) {
+        if self.telling.broken {
+            self.stop(StopReason::ReportFailed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,9 @@ mod remote;
 
 use std::{collections::BTreeMap, future::Future};
 
+pub use self::{local::Local, remote::Remote};
 use crate::{
-    engine::{EngineError, LocalImage},
+    engine::EngineError,
     image::{Digest, Platform, Repository, Tagged},
     registry::RegistryError,
 };
@@ -40,6 +41,9 @@ pub trait Store: Send + Sync + 'static {
         digest: &Digest,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Takes a moving tag away; `false` if the store cannot do that.
+    fn remove(&self, tag: &Tagged) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Brings an image into the engine, and says its ID there.
     fn fetch(
         &self,
@@ -53,7 +57,17 @@ pub trait Store: Send + Sync + 'static {
         &self,
         repository: &Repository,
         digest: &Digest,
-    ) -> impl Future<Output = Result<Option<LocalImage>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<Description>, StoreError>> + Send;
+}
+
+/// What an image is, wherever it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    pub labels: BTreeMap<String, String>,
+    /// The uncompressed layers' digests (`diff_ids`), the base's first.
+    pub layers: Vec<Digest>,
+    /// As [`LocalImage::config`](crate::engine::LocalImage::config).
+    pub config: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +76,20 @@ pub enum StoreError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Engine(#[from] EngineError),
-    #[error("`{tag}` was pushed, and the registry then {found}")]
+    #[error("`{tag}` was written, and read back it {found}")]
     Lost { tag: Tagged, found: String },
+    #[error("`{repository}@{digest}` is not there any more")]
+    Gone { repository: Repository, digest: Digest },
+}
+
+/// A tag that was written must now be read as what was written.
+fn confirm(tag: &Tagged, wrote: &Digest, found: Option<Digest>) -> Result<(), StoreError> {
+    match found {
+        Some(found) if found == *wrote => Ok(()),
+        Some(found) => Err(StoreError::Lost {
+            tag: tag.clone(),
+            found: format!("points at {} and not at {}", found.short(), wrote.short()),
+        }),
+        None => Err(StoreError::Lost { tag: tag.clone(), found: "does not exist".to_owned() }),
+    }
 }

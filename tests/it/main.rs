@@ -1,5 +1,9 @@
-//! The tests that need more than one module, or a real engine. One file a subject.
+//! Tests from outside: what a user of the library or of the program sees.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "in a test, both tell the reader")]
 
 mod dockerignore;
+mod engine;
+mod registry;
+mod session;
+mod support;

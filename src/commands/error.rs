@@ -1,0 +1,93 @@
+//! How a command that could not do its work ends: a text for people, and an exit code.
+
+use std::fmt;
+
+use crate::{
+    engine::EngineError,
+    exit::Exit,
+    observe::{ObserveError, UpstreamError},
+    registry::RegistryError,
+    state::LockError,
+    store::StoreError,
+};
+
+#[derive(Debug)]
+pub(super) struct CommandError {
+    pub(super) exit: Exit,
+    message: String,
+    hint: Option<String>,
+}
+
+impl CommandError {
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))
+    }
+}
+
+impl From<EngineError> for CommandError {
+    fn from(error: EngineError) -> Self {
+        Self::new(Exit::EngineUnreachable, error.to_string())
+    }
+}
+
+impl From<RegistryError> for CommandError {
+    fn from(error: RegistryError) -> Self {
+        let hint = error.hint();
+        let error = Self::new(Exit::RegistryUnreachable, error.to_string());
+        Self { hint, ..error }
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Registry(error) => error.into(),
+            StoreError::Engine(error) => error.into(),
+            other => Self::new(Exit::RegistryUnreachable, other.to_string()),
+        }
+    }
+}
+
+impl From<ObserveError> for CommandError {
+    fn from(error: ObserveError) -> Self {
+        let message = error.to_string();
+        match error {
+            ObserveError::Context { .. } | ObserveError::Tag { .. } => {
+                Self::new(Exit::Usage, message)
+            }
+            ObserveError::Upstream(UpstreamError::Engine(error)) => error.into(),
+            ObserveError::Upstream(UpstreamError::Registry { source, .. }) => {
+                Self { hint: source.hint(), ..Self::new(Exit::RegistryUnreachable, message) }
+            }
+            ObserveError::Upstream(UpstreamError::NotFound { .. }) => {
+                Self::new(Exit::RegistryUnreachable, message)
+            }
+            ObserveError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LockError> for CommandError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Held { .. } => Self::new(Exit::Locked, error.to_string())
+                .hint("wait for it to end; nothing was changed"),
+            LockError::Io { ref source, .. } => {
+                let message = format!("{error}: {source}");
+                Self::new(Exit::Internal, message)
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Where commands print: results on stdout, everything else on stderr.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use crate::cli::Colour;
+
+/// Says what went wrong.
+pub(super) fn error(message: &str) {
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    _ = writeln!(anstream::stderr(), "{style}error{style:#}: {message}");
+}
+
+/// Says what a person should know though it goes on.
+pub(super) fn warning(message: &str) {
+    let style = anstyle::AnsiColor::Yellow.on_default().bold();
+    _ = writeln!(anstream::stderr(), "{style}warning{style:#}: {message}");
+}
+
+/// Text that is already laid out, to stderr.
+pub(super) fn notice(text: &str) {
+    _ = write!(anstream::stderr(), "{text}");
+}
+
+/// An answer, to stdout. A closed pipe is the reader's way of saying that it is enough.
+pub(super) fn answer(text: &[u8]) -> io::Result<()> {
+    match anstream::stdout().write_all(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes `--color`, `NO_COLOR`, `CLICOLOR_FORCE` and the terminal one decision.
+pub(super) fn choose_colour(colour: Colour) {
+    match colour {
+        Colour::Auto => {}
+        Colour::Always => anstream::ColorChoice::Always.write_global(),
+        Colour::Never => anstream::ColorChoice::Never.write_global(),
+    }
+}
+
+/// Whether text on stderr is coloured.
+pub(super) fn stderr_has_colour() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// Whether text on stdout is coloured.
+pub(super) fn stdout_has_colour() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
+
+/// Whether a person looks at stderr.
+pub(super) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}

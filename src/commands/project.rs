@@ -1,0 +1,120 @@
+//! Finds and loads the hierarchy that a command is about.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    path::{Path, PathBuf},
+};
+
+use super::{error::CommandError, output};
+use crate::{
+    cli::{Common, SelectionArgs},
+    diagnostic::Rendering,
+    exit::Exit,
+    git,
+    hierarchy::{Hierarchy, LoadOptions, NodeName, TagValues},
+    image::Platform,
+    plan::Selection,
+};
+
+/// Loads the hierarchy; its problems and warnings are printed here, each with its place.
+pub(super) fn load(common: &Common) -> Result<Hierarchy, CommandError> {
+    output::choose_colour(common.color);
+    let file = find(common)?;
+    let options = LoadOptions { registry: common.registry.clone(), platform: Some(host()) };
+    let current_dir = env::current_dir().unwrap_or_default();
+    let rendering = Rendering { colour: output::stderr_has_colour(), current_dir: &current_dir };
+    match Hierarchy::load(&file, &options) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                output::notice(&warning.render(rendering));
+            }
+            Ok(loaded.hierarchy)
+        }
+        Err(error) => {
+            for problem in &error.problems {
+                output::notice(&problem.render(rendering));
+            }
+            let message = match error.problems.len() {
+                1 => format!("`{}` has a problem", file.display()),
+                n => format!("`{}` has {n} problems", file.display()),
+            };
+            Err(CommandError::new(Exit::Usage, message))
+        }
+    }
+}
+
+/// What an engine on this machine builds for, as Go and so docker call it. Dockerfiles may pick
+/// their base by it (`FROM base-${TARGETARCH}`), and they are read before the engine is asked.
+fn host() -> Platform {
+    let architecture = match env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    };
+    Platform { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
+}
+
+fn find(common: &Common) -> Result<PathBuf, CommandError> {
+    let usage = |message: String| CommandError::new(Exit::Usage, message);
+    let here = env::current_dir().map_err(|error| usage(format!("no working folder: {error}")))?;
+    let start = match &common.directory {
+        Some(directory) => here.join(directory),
+        None => here,
+    };
+    if !start.is_dir() {
+        return Err(usage(format!("`{}` is not a folder", start.display())));
+    }
+    if let Some(file) = &common.file {
+        let file = start.join(file);
+        return if file.is_file() {
+            Ok(file)
+        } else {
+            Err(usage(format!("`{}` does not exist", file.display())))
+        };
+    }
+    Hierarchy::find_file(&start).ok_or_else(|| {
+        usage(format!("no hierarchy.yaml in `{}` or a folder above it", start.display()))
+            .hint("name one with `--file`, or write one: docs/hierarchy.md shows how")
+    })
+}
+
+/// The selection that the command line names.
+pub(super) fn selection(
+    hierarchy: &Hierarchy,
+    arguments: &SelectionArgs,
+) -> Result<Selection, CommandError> {
+    Ok(match (&arguments.from[..], &arguments.only[..]) {
+        ([], []) => Selection::OutOfDate,
+        (from, []) => Selection::From(nodes(hierarchy, from)?),
+        (_, only) => Selection::Only(nodes(hierarchy, only)?),
+    })
+}
+
+fn nodes(hierarchy: &Hierarchy, names: &[String]) -> Result<BTreeSet<NodeName>, CommandError> {
+    let known = |name: &String| {
+        let node = hierarchy.get(&NodeName::from(name.as_str()));
+        node.map(|node| node.name.clone()).ok_or_else(|| {
+            let error = CommandError::new(Exit::Usage, format!("no image is called `{name}`"));
+            match hierarchy.nearest(name) {
+                Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
+                None => error,
+            }
+        })
+    };
+    names.iter().map(known).collect()
+}
+
+/// What the placeholders in tags stand for today.
+pub(super) fn tag_values(hierarchy: &Hierarchy) -> Result<TagValues, CommandError> {
+    let needs_git =
+        hierarchy.in_build_order().flat_map(|node| &node.tags).any(|tag| tag.needs_git());
+    let git = if needs_git { commit(hierarchy.root())? } else { None };
+    let date = jiff::Timestamp::now().strftime("%Y%m%d").to_string();
+    Ok(TagValues { date, git })
+}
+
+fn commit(folder: &Path) -> Result<Option<String>, CommandError> {
+    git::describe(folder).map_err(|error| CommandError::new(Exit::Usage, error.to_string()))
+}

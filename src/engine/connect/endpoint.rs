@@ -1,0 +1,169 @@
+//! Which engine is meant: `DOCKER_HOST`, a docker context, or the usual socket, in docker's order.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use rustls::ClientConfig;
+use url::Url;
+
+use super::{
+    Environment,
+    context::{self, config_dir},
+    ssh, tls,
+};
+use crate::engine::EngineError;
+
+const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
+const DEFAULT_TLS_ADDRESS: &str = "tcp://localhost:2376";
+
+/// Where an engine is, and who says so.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Endpoint {
+    pub(super) address: Address,
+    /// As the user wrote it: `unix:///var/run/docker.sock`.
+    pub(in crate::engine) url: String,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Address {
+    Unix(PathBuf),
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Tls {
+        host: String,
+        port: u16,
+        config: Arc<ClientConfig>,
+    },
+    /// The command whose stdin and stdout are the connection.
+    Command(Vec<String>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Default,
+    Given,
+    Variable,
+    Context(String),
+}
+
+impl Endpoint {
+    /// The engine that `docker` would talk to; `given` wins over everything else.
+    pub(in crate::engine) fn find(
+        given: Option<&str>,
+        environment: Environment,
+    ) -> Result<Self, EngineError> {
+        if let Some(url) = given {
+            return Self::with_environment(url, Source::Given, environment);
+        }
+        if let Some(url) = environment("DOCKER_HOST") {
+            return Self::with_environment(&url, Source::Variable, environment);
+        }
+        let folder = config_dir(environment);
+        let name = match environment("DOCKER_CONTEXT") {
+            Some(name) => Some(name),
+            None => folder.as_deref().map(context::current).transpose()?.flatten(),
+        };
+        match (name, folder) {
+            (Some(name), Some(folder)) if name != "default" => {
+                let meant = context::read(&folder, &name)?;
+                Self::parse(&meant.host, Source::Context(name), meant.tls.as_ref())
+            }
+            (Some(name), None) if name != "default" => Err(context::unknown(&name)),
+            _ => {
+                let tls = tls::is_asked_for(environment);
+                let url = if tls { DEFAULT_TLS_ADDRESS } else { DEFAULT_SOCKET };
+                Self::with_environment(url, Source::Default, environment)
+            }
+        }
+    }
+
+    fn with_environment(
+        url: &str,
+        source: Source,
+        environment: Environment,
+    ) -> Result<Self, EngineError> {
+        let material = tls::Material::from_environment(environment)
+            .map_err(|reason| refuse(url, &source, reason))?;
+        Self::parse(url, source, material.as_ref())
+    }
+
+    fn parse(text: &str, source: Source, tls: Option<&tls::Material>) -> Result<Self, EngineError> {
+        let refuse = |reason: String| refuse(text, &source, reason);
+        // Docker takes a bare `host:port` for TCP.
+        let full = if text.contains("://") { text.to_owned() } else { format!("tcp://{text}") };
+        let (scheme, rest) = full.split_once("://").unwrap_or_default();
+        let address = match scheme {
+            "unix" if rest.is_empty() => return Err(refuse("the path is missing".to_owned())),
+            "unix" => Address::Unix(PathBuf::from(rest)),
+            "tcp" | "http" | "https" => {
+                let secure = scheme == "https" || tls.is_some();
+                let (host, port) = host_and_port(rest, secure).map_err(&refuse)?;
+                if secure {
+                    let config = tls::client_config(tls).map_err(&refuse)?;
+                    Address::Tls { host, port, config }
+                } else {
+                    Address::Tcp { host, port }
+                }
+            }
+            "ssh" => Address::Command(ssh::command(&full).map_err(&refuse)?),
+            _ => {
+                return Err(refuse(format!(
+                    "`{scheme}://` is not supported; unix://, tcp:// and ssh:// are"
+                )));
+            }
+        };
+        Ok(Self { address, url: text.to_owned(), source })
+    }
+}
+
+fn refuse(url: &str, source: &Source, reason: String) -> EngineError {
+    EngineError::Unreachable { endpoint: format!("{url}{source}"), reason }
+}
+
+fn host_and_port(address: &str, secure: bool) -> Result<(String, u16), String> {
+    // Whatever the scheme was: of `http://` a URL would forget port 80, which is not docker's.
+    let parsed = Url::parse(&format!("tcp://{address}")).map_err(|error| error.to_string())?;
+    if !matches!(parsed.path(), "" | "/") {
+        return Err(format!("an address has no path, but this one ends in `{}`", parsed.path()));
+    }
+    let host = parsed.host_str().filter(|host| !host.is_empty());
+    let host = host.ok_or_else(|| "the host is missing".to_owned())?;
+    let port = parsed.port().unwrap_or(if secure { 2376 } else { 2375 });
+    Ok((host.trim_matches(['[', ']']).to_owned(), port))
+}
+
+impl Source {
+    fn is_default(&self) -> bool {
+        *self == Self::Default
+    }
+}
+
+impl Endpoint {
+    /// Whether nobody named an engine, so that naming one may help.
+    pub(super) fn is_default(&self) -> bool {
+        self.source.is_default()
+    }
+}
+
+/// Where, and who says so: `unix:///run/x.sock`, from `DOCKER_HOST`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.url, self.source)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default | Self::Given => Ok(()),
+            Self::Variable => f.write_str(" (from `DOCKER_HOST`)"),
+            Self::Context(name) => write!(f, " (docker context `{name}`)"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;

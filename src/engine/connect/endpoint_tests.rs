@@ -1,0 +1,121 @@
+use std::{collections::BTreeMap, fs, path::Path};
+
+use super::*;
+use crate::image::Digest;
+
+/// The endpoint, or why there is none, as one line.
+fn find(given: Option<&str>, variables: &[(&str, &str)]) -> String {
+    let variables: BTreeMap<_, _> = variables.iter().copied().collect();
+    let environment = |name: &str| variables.get(name).map(|value| (*value).to_owned());
+    match Endpoint::find(given, &environment) {
+        Ok(endpoint) => {
+            let kind = match &endpoint.address {
+                Address::Unix(path) => format!("socket {}", path.display()),
+                Address::Tcp { host, port } => format!("plain {host} {port}"),
+                Address::Tls { host, port, .. } => format!("tls {host} {port}"),
+                Address::Command(command) => command.join(" "),
+            };
+            format!("{endpoint}: {kind}")
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn addresses_are_read_as_docker_reads_them() {
+    for (variables, expected) in [
+        (&[][..], "unix:///var/run/docker.sock: socket /var/run/docker.sock"),
+        (
+            &[("DOCKER_HOST", "unix:///run/user/1/docker.sock")],
+            "unix:///run/user/1/docker.sock (from `DOCKER_HOST`): socket /run/user/1/docker.sock",
+        ),
+        (&[("DOCKER_HOST", "tcp://box")], "tcp://box (from `DOCKER_HOST`): plain box 2375"),
+        (
+            &[("DOCKER_HOST", "http://[::1]:80")],
+            "http://[::1]:80 (from `DOCKER_HOST`): plain ::1 80",
+        ),
+        (&[("DOCKER_HOST", "box:1234")], "box:1234 (from `DOCKER_HOST`): plain box 1234"),
+        (
+            &[("DOCKER_HOST", "tcp://box"), ("DOCKER_TLS_VERIFY", "1"), ("HOME", "/nowhere")],
+            "tcp://box (from `DOCKER_HOST`): tls box 2376",
+        ),
+        (
+            &[("DOCKER_TLS_VERIFY", "1"), ("HOME", "/nowhere")],
+            "tcp://localhost:2376: tls localhost 2376",
+        ),
+        (
+            &[("DOCKER_HOST", "tcp://box"), ("DOCKER_TLS", "1")],
+            "cannot reach the Docker engine at tcp://box (from `DOCKER_HOST`): `DOCKER_TLS` alone \
+             does not check who answers; set `DOCKER_TLS_VERIFY=1`",
+        ),
+        (
+            &[("DOCKER_HOST", "npipe:////./pipe/docker")],
+            "cannot reach the Docker engine at npipe:////./pipe/docker (from `DOCKER_HOST`): \
+             `npipe://` is not supported; unix://, tcp:// and ssh:// are",
+        ),
+        (
+            &[("DOCKER_HOST", "tcp://box/path")],
+            "cannot reach the Docker engine at tcp://box/path (from `DOCKER_HOST`): an address \
+             has no path, but this one ends in `/path`",
+        ),
+        (
+            &[("DOCKER_HOST", "ssh://me@box")],
+            "ssh://me@box (from `DOCKER_HOST`): ssh -o ConnectTimeout=30 -T -l me -- box docker \
+             system dial-stdio",
+        ),
+    ] {
+        assert_eq!(find(None, variables), expected);
+    }
+    assert_eq!(
+        find(Some("tcp://given"), &[("DOCKER_HOST", "tcp://box")]),
+        "tcp://given: plain given 2375"
+    );
+}
+
+#[test]
+fn contexts_count_after_docker_host() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let context = |name: &str, endpoint: &str| {
+        let id = Digest::of(name.as_bytes());
+        let meta = folder.join("contexts/meta").join(id.hex());
+        fs::create_dir_all(&meta).unwrap();
+        let json = format!(r#"{{"Name":"{name}","Metadata":{{}},"Endpoints":{{{endpoint}}}}}"#);
+        fs::write(meta.join("meta.json"), json).unwrap();
+    };
+    fs::write(folder.join("config.json"), r#"{"auths":{},"currentContext":"far"}"#).unwrap();
+    context("far", r#""docker":{"Host":"tcp://far:1","SkipTLSVerify":false}"#);
+    context("lax", r#""docker":{"Host":"tcp://lax:1","SkipTLSVerify":true}"#);
+    context("odd", "");
+    let config = text(folder);
+    for (variables, expected) in [
+        (&[][..], "tcp://far:1 (docker context `far`): plain far 1"),
+        (
+            &[("DOCKER_CONTEXT", "default")],
+            "unix:///var/run/docker.sock: socket /var/run/docker.sock",
+        ),
+        (
+            &[("DOCKER_CONTEXT", "far"), ("DOCKER_HOST", "tcp://box")],
+            "tcp://box (from `DOCKER_HOST`): plain box 2375",
+        ),
+        (
+            &[("DOCKER_CONTEXT", "nix")],
+            "cannot reach the Docker engine at docker context `nix`: there is no such context; \
+             `docker context ls` lists them",
+        ),
+        (
+            &[("DOCKER_CONTEXT", "odd")],
+            "cannot reach the Docker engine at docker context `odd`: it names no docker endpoint",
+        ),
+        (
+            &[("DOCKER_CONTEXT", "lax")],
+            "cannot reach the Docker engine at docker context `lax`: it skips the TLS check of \
+             who answers, which `rebuild` does not do; give the context a `ca`",
+        ),
+    ] {
+        let mut variables = variables.to_vec();
+        variables.push(("DOCKER_CONFIG", &config));
+        assert_eq!(find(None, &variables), expected);
+    }
+}

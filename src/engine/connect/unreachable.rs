@@ -1,0 +1,62 @@
+//! Why an engine cannot be reached, and what to do about it, in one line.
+
+use std::{error::Error, io};
+
+use super::{
+    endpoint::{Address, Endpoint},
+    transport::Failure,
+};
+
+pub(super) fn reason(endpoint: &Endpoint, failure: &Failure) -> String {
+    match (failure, &endpoint.address) {
+        (Failure::Open(error), address) => opening(endpoint, address, error),
+        (Failure::Broken(error), Address::Command(command)) => {
+            let program = command.first().map_or("ssh", String::as_str);
+            format!("`{program}` says: {}", deepest(error))
+        }
+        (Failure::Broken(error), _) => {
+            format!("the connection broke ({}); is the engine still running?", deepest(error))
+        }
+        (Failure::Request(error), _) => error.to_string(),
+    }
+}
+
+fn opening(endpoint: &Endpoint, address: &Address, error: &io::Error) -> String {
+    let elsewhere = if endpoint.is_default() {
+        "; if the engine is elsewhere, set `DOCKER_HOST` or choose a `docker context`"
+    } else {
+        ""
+    };
+    match (address, error.kind()) {
+        (Address::Unix(_), io::ErrorKind::NotFound) => {
+            format!("there is no such socket; is the docker daemon running?{}", tail(elsewhere))
+        }
+        (Address::Unix(_), io::ErrorKind::PermissionDenied) => {
+            "permission denied; a member of the group `docker` may use it \
+             (`sudo usermod -aG docker $USER`, then log in again)"
+                .to_owned()
+        }
+        (_, io::ErrorKind::ConnectionRefused) => {
+            format!("nobody listens there; is the docker daemon running?{}", tail(elsewhere))
+        }
+        (_, io::ErrorKind::TimedOut) => "no answer within 30 seconds".to_owned(),
+        (Address::Tls { .. }, io::ErrorKind::InvalidData) => {
+            format!("TLS failed ({error}); see `DOCKER_CERT_PATH` or the context's `ca`")
+        }
+        _ => format!("{error}{elsewhere}"),
+    }
+}
+
+/// After a question mark no semicolon follows.
+fn tail(elsewhere: &str) -> String {
+    elsewhere.replacen("; if", " If", 1)
+}
+
+/// The first cause, which is the one that says something.
+fn deepest(error: &dyn Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}

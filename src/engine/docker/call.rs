@@ -1,0 +1,161 @@
+//! A request of our own to the engine, and what its errors mean.
+
+use std::{error::Error as StdError, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::{Body, Incoming};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::timeout;
+use url::form_urlencoded;
+
+use super::Docker;
+use crate::engine::{
+    EngineError,
+    connect::{Failure, Reply},
+};
+
+/// No answer that is read as a whole is longer.
+const LONGEST_ANSWER: usize = 16 << 20;
+/// Small calls take milliseconds; a machine that swaps may need seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An answer with an error status.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) message: String,
+}
+
+#[derive(Deserialize)]
+struct Complaint {
+    message: String,
+}
+
+/// `path?key=value&…`
+pub(super) fn path_with(path: &str, query: &[(&str, &str)]) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    format!("{path}?{query}")
+}
+
+pub(super) fn request(method: Method, path: &str) -> Request<Empty<Bytes>> {
+    let mut request = Request::new(Empty::new());
+    *request.method_mut() = method;
+    // Paths are made of image names and IDs, which are URI characters by their grammar.
+    *request.uri_mut() = path.parse().unwrap_or_default();
+    request
+}
+
+impl Docker {
+    /// Sends a request; an error status is an `Ok(Err(…))`, since some are expected.
+    pub(super) async fn send<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<Result<Reply, Refusal>, EngineError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let explain = |failure| self.transport.explain(&failure);
+        let reply = self.transport.request(request).await.map_err(explain)?;
+        let status = reply.response.status();
+        if status.is_success() {
+            return Ok(Ok(reply));
+        }
+        let (response, _connection) = reply.into_parts();
+        let message = match self.whole(response).await {
+            Ok(bytes) => match serde_json::from_slice::<Complaint>(&bytes) {
+                Ok(complaint) => complaint.message,
+                Err(_) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        let message = if message.is_empty() { status.to_string() } else { message };
+        Ok(Err(Refusal { status: status.as_u16(), message }))
+    }
+
+    pub(super) async fn get(&self, doing: &str, path: &str) -> Result<Reply, EngineError> {
+        let answer = self.patiently(doing, self.send(request(Method::GET, path))).await?;
+        answer.map_err(|refusal| EngineError::Answer {
+            doing: doing.to_owned(),
+            message: refusal.message,
+        })
+    }
+
+    /// The answer as JSON; `None` for 404.
+    pub(super) async fn get_json_if_any<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        path: &str,
+    ) -> Result<Option<T>, EngineError> {
+        let answer = |message| EngineError::Answer { doing: doing.to_owned(), message };
+        let call = async {
+            match self.send(request(Method::GET, path)).await? {
+                Ok(reply) => {
+                    let (response, _connection) = reply.into_parts();
+                    self.whole(response).await.map(Some)
+                }
+                Err(Refusal { status: 404, .. }) => Ok(None),
+                Err(refusal) => Err(answer(refusal.message)),
+            }
+        };
+        let Some(bytes) = self.patiently(doing, call).await? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| answer(error.to_string()))
+    }
+
+    pub(super) async fn get_json<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        path: &str,
+    ) -> Result<T, EngineError> {
+        self.get_json_if_any(doing, path).await?.ok_or_else(|| EngineError::Answer {
+            doing: doing.to_owned(),
+            message: format!("`{path}` does not exist"),
+        })
+    }
+
+    async fn whole(&self, response: Response<Incoming>) -> Result<Bytes, EngineError> {
+        match Limited::new(response.into_body(), LONGEST_ANSWER).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) => Err(match error.downcast::<hyper::Error>() {
+                Ok(error) => self.transport.explain(&Failure::Broken(*error)),
+                Err(error) => EngineError::Answer {
+                    doing: "reading its answer".to_owned(),
+                    message: error.to_string(),
+                },
+            }),
+        }
+    }
+
+    /// A small call, which an engine that is alive answers soon.
+    pub(super) async fn patiently<T>(
+        &self,
+        doing: &str,
+        call: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let after = self.idle.min(PATIENCE);
+        timeout(after, call)
+            .await
+            .unwrap_or_else(|_| Err(EngineError::Silent { doing: doing.to_owned(), after }))
+    }
+
+    /// What an error of bollard means.
+    pub(super) fn answer(&self, doing: &str, error: bollard::errors::Error) -> EngineError {
+        use bollard::errors::Error;
+
+        let answer = |message| EngineError::Answer { doing: doing.to_owned(), message };
+        match error {
+            Error::DockerResponseServerError { message, .. } => answer(message),
+            Error::RequestTimeoutError => {
+                EngineError::Silent { doing: doing.to_owned(), after: self.idle }
+            }
+            Error::HyperResponseError { err } => self.transport.explain(&Failure::Broken(err)),
+            Error::IOError { err } => match err.downcast::<Failure>() {
+                Ok(failure) => self.transport.explain(&failure),
+                Err(err) => answer(err.to_string()),
+            },
+            other => answer(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A test's container: made, and in any case removed.
+//!
+//! **Invariant:** from the request to make it on, somebody owns its removal: this struct, and once
+//! that is dropped, a task that [`Docker::quiesce`] waits for.
+
+use std::{collections::HashMap, time::Duration};
+
+use bollard::{
+    errors::Error,
+    models::{ContainerCreateBody, ContainerState},
+    query_parameters::{
+        CreateContainerOptions, InspectContainerOptions, KillContainerOptions,
+        ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+        WaitContainerOptions,
+    },
+};
+use futures_util::StreamExt as _;
+use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
+
+use super::Docker;
+use crate::engine::EngineError;
+
+/// Marks what is ours; the value is the run.
+pub(super) const RUN_LABEL: &str = "rebuild.run";
+/// An engine under load refuses a removal now and then; this is tried again.
+const REMOVAL_ATTEMPTS: u32 = 4;
+
+/// A container of ours that is still there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    pub id: String,
+    /// The run that made it.
+    pub run: String,
+}
+
+pub(super) struct Container {
+    pub(super) id: String,
+    removal: Removal,
+}
+
+/// Removes a container when it is dropped, even one that is only being made.
+struct Removal {
+    docker: Docker,
+    runtime: Handle,
+    made: Option<JoinHandle<Option<String>>>,
+}
+
+impl Container {
+    /// Makes it. The engine may finish the making after we stop waiting, so the making is a task
+    /// that goes on, and the removal waits for it.
+    pub(super) async fn create(docker: &Docker, body: ContainerCreateBody) -> Result<Self, Error> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let api = docker.api.clone();
+        let made = docker.removals.spawn(async move {
+            let made = api.create_container(None::<CreateContainerOptions>, body).await;
+            let made = made.map(|made| made.id);
+            let id = made.as_ref().ok().cloned();
+            _ = tell.send(made);
+            id
+        });
+        let removal =
+            Removal { docker: docker.clone(), runtime: Handle::current(), made: Some(made) };
+        let lost = |_| Error::IOError { err: std::io::Error::other("the making was lost") };
+        Ok(Self { id: told.await.map_err(lost)??, removal })
+    }
+
+    /// Removes it now, so that its image is free. A failure is logged: the next start finds it.
+    pub(super) async fn remove(mut self) {
+        if let Some(removal) = self.removal.begin() {
+            _ = removal.await;
+        }
+    }
+
+    pub(super) async fn start(&self, docker: &Docker) -> Result<(), Error> {
+        docker.api.start_container(&self.id, None::<StartContainerOptions>).await
+    }
+
+    /// Waits for its end; the exit code is then in its [`state`](Self::state).
+    pub(super) async fn wait(&self, docker: &Docker) -> Result<(), Error> {
+        let mut ends =
+            std::pin::pin!(docker.api.wait_container(&self.id, None::<WaitContainerOptions>));
+        match ends.next().await {
+            // bollard makes an error of an exit code that is not zero.
+            Some(Err(Error::DockerContainerWaitError { .. }) | Ok(_)) | None => Ok(()),
+            Some(Err(error)) => Err(error),
+        }
+    }
+
+    pub(super) async fn kill(&self, docker: &Docker) -> Result<(), Error> {
+        match docker.api.kill_container(&self.id, None::<KillContainerOptions>).await {
+            // It has ended in the meantime.
+            Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            killed => killed,
+        }
+    }
+
+    pub(super) async fn state(&self, docker: &Docker) -> Result<ContainerState, Error> {
+        let seen = docker.api.inspect_container(&self.id, None::<InspectContainerOptions>).await?;
+        Ok(seen.state.unwrap_or_default())
+    }
+}
+
+impl Removal {
+    fn begin(&mut self) -> Option<JoinHandle<()>> {
+        let made = self.made.take()?;
+        let docker = self.docker.clone();
+        let remove = async move {
+            if let Ok(Some(id)) = made.await
+                && let Err(error) = docker.remove_container(&id).await
+            {
+                tracing::warn!("a test container is left behind: {error}");
+            }
+        };
+        Some(self.docker.removals.spawn_on(remove, &self.runtime))
+    }
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        // The task goes on without its handle.
+        _ = self.begin();
+    }
+}
+
+impl Docker {
+    /// Containers of ours that are there, of whatever run.
+    pub async fn leftovers(&self) -> Result<Vec<Leftover>, EngineError> {
+        self.labelled(RUN_LABEL).await
+    }
+
+    /// Removes the containers of one run, and says how many there were.
+    pub async fn remove_leftovers(&self, run: &str) -> Result<usize, EngineError> {
+        let left = self.labelled(&format!("{RUN_LABEL}={run}")).await?;
+        for container in &left {
+            self.remove_container(&container.id).await?;
+        }
+        Ok(left.len())
+    }
+
+    async fn labelled(&self, label: &str) -> Result<Vec<Leftover>, EngineError> {
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let listed = self.api.list_containers(Some(options)).await;
+        let listed = listed.map_err(|error| self.answer("listing containers", error))?;
+        let ours = listed.into_iter().filter_map(|container| {
+            let run = container.labels.and_then(|mut labels| labels.remove(RUN_LABEL));
+            container.id.map(|id| Leftover { id, run: run.unwrap_or_default() })
+        });
+        Ok(ours.collect())
+    }
+
+    async fn remove_container(&self, id: &str) -> Result<(), EngineError> {
+        let mut pause = Duration::from_millis(200);
+        for attempt in 1.. {
+            let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+            match self.api.remove_container(id, Some(options)).await {
+                Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => break,
+                Err(error) if attempt == REMOVAL_ATTEMPTS => {
+                    return Err(self.answer(&format!("removing the container `{id}`"), error));
+                }
+                // 409: somebody else is at it; see whether they succeed.
+                Err(_) => sleep(pause).await,
+            }
+            pause *= 3;
+        }
+        Ok(())
+    }
+}

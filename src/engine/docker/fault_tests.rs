@@ -1,0 +1,223 @@
+//! An engine that misbehaves: a listener that speaks just enough HTTP to do it.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+use crate::fingerprint::{context::Context, ignore::Ignore};
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+const ID: &str = "sha256:7f33abea92c8329c3017e2b24fc33b867f96c2eb35b29dd18ad04ab0c8a698f3";
+
+/// What follows the answer's bytes.
+#[derive(Clone, Copy)]
+enum Then {
+    Hangs,
+    Closes,
+}
+
+/// Answers a build with these bytes; everything else as an engine would, which has no image.
+async fn engine(build: String, then: Then) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream, build.clone(), then));
+        }
+    });
+    address
+}
+
+async fn answer(mut stream: TcpStream, build: String, then: Then) {
+    let mut request = Vec::new();
+    let ends = |request: &[u8]| {
+        let text = String::from_utf8_lossy(request);
+        let end = if text.starts_with("POST /v1.41/build") { "\r\n0\r\n\r\n" } else { "\r\n\r\n" };
+        text.ends_with(end)
+    };
+    while !ends(&request) {
+        if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    let request = String::from_utf8_lossy(&request);
+    let ok =
+        |json: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{json}", json.len());
+    let text = match request.split(' ').nth(1).unwrap() {
+        "/_ping" => ok("OK"),
+        "/version" => ok(r#"{"Version":"20.10","ApiVersion":"1.41","Os":"linux","Arch":"amd64"}"#),
+        "/v1.41/info" => ok(r#"{"NCPU":2}"#),
+        path if path.starts_with("/v1.41/build?") => build,
+        "/v1.41/session" if request.contains("x-a: 1\r\nx-a: 2\r\n") => {
+            let head = "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+            _ = stream.write_all(head.as_bytes()).await;
+            let (mut from, mut to) = stream.split();
+            _ = tokio::io::copy(&mut from, &mut to).await;
+            return;
+        }
+        _ => {
+            let json = r#"{"message":"No such image"}"#;
+            let length = json.len();
+            format!("HTTP/1.1 404 Not Found\r\nContent-Length: {length}\r\n\r\n{json}")
+        }
+    };
+    _ = stream.write_all(text.as_bytes()).await;
+    if matches!(then, Then::Hangs) {
+        // Until the client hangs up.
+        _ = stream.read(&mut [0]).await;
+    }
+}
+
+fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+fn request(root: &std::path::Path) -> BuildRequest {
+    BuildRequest {
+        context_digest: None,
+        context: Context { root: root.to_owned(), ignore: Ignore::default() },
+        dockerfile: "FROM scratch\n".to_owned(),
+        dockerfile_path: root.join("Dockerfile"),
+        build_args: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        target: None,
+        platform: None,
+        no_cache: false,
+        timeout: Duration::from_secs(60),
+    }
+}
+
+#[tokio::test]
+async fn no_misbehaviour_is_a_success() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("Dockerfile"), "").unwrap();
+    let step = chunk("{\"stream\":\"Step 1/1 : FROM x\"}\n");
+    let image = chunk(&format!("{{\"aux\":{{\"ID\":\"{ID}\"}}}}\n"));
+    let built = chunk("{\"stream\":\"Successfully built 7f33abea92c8\\n\"}\n");
+    let end = "0\r\n\r\n";
+    for (what, answer, then, expected) in [
+        (
+            "a clean early end",
+            format!("{HEAD}{step}{end}"),
+            Then::Closes,
+            "building: the engine answered: the end of the build's messages, and no image",
+        ),
+        (
+            "a clean end after one stage",
+            format!("{HEAD}{step}{image}{end}"),
+            Then::Closes,
+            "building: the engine answered: the end of the build's messages, and no image",
+        ),
+        (
+            "an image that is not there",
+            format!("{HEAD}{step}{image}{built}{end}"),
+            Then::Closes,
+            "building: the engine answered: it built `7f33abea92c8`, and then that there is no such \
+             image",
+        ),
+        (
+            "a cut in a chunk",
+            format!("{HEAD}{step}20\r\n{{\"stream\":"),
+            Then::Closes,
+            "cannot reach the Docker engine at ADDRESS: the connection broke (end of file before \
+             message length reached); is the engine still running?",
+        ),
+        (
+            "no answer at all",
+            String::new(),
+            Then::Closes,
+            "cannot reach the Docker engine at ADDRESS: the connection broke (connection closed \
+             before message completed); is the engine still running?",
+        ),
+        (
+            "headers, then silence",
+            HEAD.to_owned(),
+            Then::Hangs,
+            "the engine said nothing for 1 second while building",
+        ),
+        (
+            "an error without its detail",
+            format!("{HEAD}{step}{}{end}", chunk("{\"error\":\"disk full\"}\n")),
+            Then::Closes,
+            "disk full",
+        ),
+        (
+            "something that is not JSON",
+            format!("{HEAD}{}{end}", chunk("<html>\n")),
+            Then::Closes,
+            "building: the engine answered: `<html>`, which is not the JSON it should be (expected \
+             value at line 1 column 1)",
+        ),
+        (
+            "a refusal",
+            "HTTP/1.1 400 Bad Request\r\nContent-Length: 17\r\n\r\n{\"message\":\"bad\"}"
+                .to_owned(),
+            Then::Closes,
+            "bad",
+        ),
+        (
+            "an internal error",
+            "HTTP/1.1 500 Oops\r\nContent-Length: 6\r\n\r\nbroken".to_owned(),
+            Then::Closes,
+            "building: the engine answered: broken",
+        ),
+    ] {
+        let address = engine(answer, then).await;
+        let options = EngineOptions {
+            host: Some(address.clone()),
+            idle: Duration::from_secs(1),
+            builder: BuilderChoice::Classic,
+        };
+        let (docker, info) = Docker::connect(&options).await.unwrap();
+        assert_eq!((info.cpus, info.buildkit), (2, false));
+        let built = docker.build(request(folder.path()), |_| ()).await;
+        let told = built.unwrap_err().to_string().replace(&address, "ADDRESS");
+        assert_eq!(told, expected, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn unreachable_is_one_clear_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file.sock");
+    std::fs::write(&file, "").unwrap();
+    let file = format!("unix://{}", file.display());
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let tcp = format!("tcp://{free}");
+    for (host, reason) in [
+        ("unix:///nowhere/docker.sock", "there is no such socket; is the docker daemon running?"),
+        (file.as_str(), "nobody listens there; is the docker daemon running?"),
+        (tcp.as_str(), "nobody listens there; is the docker daemon running?"),
+        ("ftp://box", "`ftp://` is not supported; unix://, tcp:// and ssh:// are"),
+    ] {
+        let options = EngineOptions { host: Some(host.to_owned()), ..EngineOptions::default() };
+        let error = Docker::connect(&options).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("cannot reach the Docker engine at {host}: {reason}")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_connection_can_be_upgraded() {
+    let host = Some(engine(String::new(), Then::Closes).await);
+    let options = EngineOptions { host, ..EngineOptions::default() };
+    let (docker, _) = Docker::connect(&options).await.unwrap();
+    let headers = ["1", "2"].map(|value| ("x-a".parse().unwrap(), value.to_owned()));
+    let mut stream = docker.transport.upgrade("/session", "h2c", headers).await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    let mut echo = [0; 5];
+    stream.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"hello");
+
+    let Err(refused) = docker.transport.upgrade("/session", "h2c", []).await else {
+        panic!("upgraded")
+    };
+    let reason = docker.transport.explain(&refused).to_string();
+    assert!(reason.ends_with(": it answered 404 Not Found, not 101"), "{reason}");
+}

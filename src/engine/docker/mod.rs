@@ -1,0 +1,119 @@
+//! The engine that speaks the Docker API.
+//!
+//! bollard does the plain calls, over our own transport. Builds, pushes and pulls are requests of
+//! our own: bollard takes a stream that ends early, or an `{"error":…}` alone, for success.
+//!
+//! **Invariant:** every container this module makes is labelled, and is removed by a task that
+//! outlives the future which wanted it; [`Docker::quiesce`] waits for those tasks.
+
+mod activity;
+mod build;
+mod call;
+mod config;
+mod connected;
+mod container;
+mod images;
+mod lines;
+mod message;
+mod output;
+mod test;
+mod trace;
+mod transcript;
+mod transfer;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio_util::task::TaskTracker;
+
+pub use self::{
+    config::canonical as canonical_config,
+    connected::{BuilderChoice, EngineOptions},
+    container::Leftover,
+};
+use super::{
+    BuildProgress, BuildRequest, Engine, EngineError, EngineInfo, LocalImage, TestResult,
+    connect::Transport,
+};
+use crate::{
+    hierarchy::Test,
+    image::{Digest, Platform, Repository, Tagged},
+    registry::Login,
+};
+
+/// A Docker engine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Docker {
+    transport: Transport,
+    api: bollard::Docker,
+    buildkit: bool,
+    /// Silence for so long is the end of a build, a push or a pull.
+    idle: Duration,
+    /// Removals of test containers that are under way.
+    removals: TaskTracker,
+}
+
+impl Docker {
+    /// Finds the engine, agrees with it on a version of the API and asks what it is.
+    pub async fn connect(options: &EngineOptions) -> Result<(Self, EngineInfo), EngineError> {
+        connected::connect(options).await
+    }
+
+    /// Waits until every test container is removed. Call it last, before the runtime goes.
+    pub async fn quiesce(&self) {
+        self.removals.close();
+        self.removals.wait().await;
+        self.removals.reopen();
+    }
+}
+
+impl Engine for Docker {
+    async fn build(
+        &self,
+        request: BuildRequest,
+        progress: impl FnMut(BuildProgress) + Send,
+    ) -> Result<Digest, EngineError> {
+        self.build_image(request, progress).await
+    }
+
+    async fn test(
+        &self,
+        image: &Digest,
+        test: &Test,
+        run: &str,
+    ) -> Result<TestResult, EngineError> {
+        self.test_image(image, test, run).await
+    }
+
+    async fn inspect(&self, image: &str) -> Result<Option<LocalImage>, EngineError> {
+        self.inspect_image(image).await
+    }
+
+    async fn list(&self) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
+        self.list_tags().await
+    }
+
+    async fn tag(&self, image: &Digest, name: &Tagged) -> Result<(), EngineError> {
+        self.tag_image(image, name).await
+    }
+
+    async fn untag(&self, name: &Tagged) -> Result<(), EngineError> {
+        self.untag_image(name).await
+    }
+
+    async fn push(&self, name: &Tagged, login: Option<Login>) -> Result<(), EngineError> {
+        self.push_tag(name, login.as_ref()).await
+    }
+
+    async fn pull(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        platform: Option<&Platform>,
+        login: Option<Login>,
+    ) -> Result<Digest, EngineError> {
+        self.pull_digest(repository, digest, platform, login.as_ref()).await
+    }
+}
+
+#[cfg(test)]
+mod fault_tests;

@@ -1,0 +1,198 @@
+//! One test of an image, in a container of its own.
+//!
+//! The container gets no socket, no new privileges, no network unless the test asks for it, and a
+//! limit on memory and processes: what it runs was built a moment ago from files of a change.
+
+use std::{collections::HashMap, time::Duration};
+
+use bollard::{
+    errors::Error,
+    models::{
+        ContainerCreateBody, ContainerState, HealthConfig, HealthStatusEnum, HostConfig,
+        HostConfigLogConfig,
+    },
+};
+use regex::bytes::Regex;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    Docker,
+    container::{Container, RUN_LABEL},
+    output::Output,
+};
+use crate::{
+    engine::{EngineError, TestResult, seconds},
+    hierarchy::{Check, Test},
+    image::Digest,
+};
+
+const MEMORY: i64 = 512 << 20;
+const PROCESSES: i64 = 512;
+/// How often a container's health is asked for; an inspect takes a millisecond.
+const HEALTH_POLL: Duration = Duration::from_millis(200);
+const DOING: &str = "testing";
+
+/// What to say, `None` if the test passed.
+type Verdict = Option<String>;
+
+impl Docker {
+    pub(super) async fn test_image(
+        &self,
+        image: &Digest,
+        test: &Test,
+        run: &str,
+    ) -> Result<TestResult, EngineError> {
+        let unable = |error| self.answer(DOING, error);
+        let pattern = match &test.check {
+            Check::Run { stdout: Some(pattern), .. } => match Regex::new(pattern) {
+                Ok(pattern) => Some(pattern),
+                Err(error) => return Ok(failed(format!("`stdout` is not a pattern: {error}"))),
+            },
+            Check::Run { stdout: None, .. } => None,
+            Check::Healthy => {
+                let seen = self.inspect_raw(image.as_str()).await?;
+                if seen.is_some_and(|image| !image.has_healthcheck()) {
+                    return Ok(failed("the image has no HEALTHCHECK".to_owned()));
+                }
+                None
+            }
+        };
+        let container = Container::create(self, body(image, test, run)).await.map_err(unable)?;
+        let result = self.test_in(&container, test, pattern.as_ref()).await;
+        container.remove().await;
+        result
+    }
+
+    async fn test_in(
+        &self,
+        container: &Container,
+        test: &Test,
+        pattern: Option<&Regex>,
+    ) -> Result<TestResult, EngineError> {
+        match container.start(self).await {
+            Ok(()) => {}
+            // Nothing of that name in the image, mostly: the image's fault, not the engine's.
+            Err(Error::DockerResponseServerError { status_code: 400, message }) => {
+                return Ok(failed(format!("it cannot be started: {message}")));
+            }
+            Err(error) => return Err(self.answer(DOING, error)),
+        }
+        let verdict = match test.check {
+            Check::Run { .. } => self.ends_well(container, test.timeout).await?,
+            Check::Healthy => self.becomes_healthy(container, test.timeout).await?,
+        };
+        let Output { both, stdout } = self.output(DOING, &container.id).await?;
+        let failure = verdict.or_else(|| {
+            let missing = pattern.filter(|pattern| !pattern.is_match(&stdout))?;
+            Some(format!("stdout does not match `{missing}`"))
+        });
+        Ok(TestResult { failure, output: both })
+    }
+
+    async fn ends_well(
+        &self,
+        container: &Container,
+        limit: Duration,
+    ) -> Result<Verdict, EngineError> {
+        let unable = |error| self.answer(DOING, error);
+        let Ok(ended) = timeout(limit, container.wait(self)).await else {
+            container.kill(self).await.map_err(unable)?;
+            return Ok(Some(format!("still running after {}", seconds(limit))));
+        };
+        ended.map_err(unable)?;
+        let state = container.state(self).await.map_err(unable)?;
+        if state.running == Some(true) {
+            return Err(EngineError::Answer {
+                doing: DOING.to_owned(),
+                message: "the container has ended, and then that it still runs".to_owned(),
+            });
+        }
+        Ok((state.exit_code != Some(0)).then(|| how_it_ended(&state)))
+    }
+
+    async fn becomes_healthy(
+        &self,
+        container: &Container,
+        limit: Duration,
+    ) -> Result<Verdict, EngineError> {
+        let mut last = ContainerState::default();
+        let healthy = timeout(limit, async {
+            loop {
+                last = container.state(self).await.map_err(|error| self.answer(DOING, error))?;
+                if last.running != Some(true) {
+                    let how = how_it_ended(&last);
+                    return Ok(Some(format!("it ended before it was healthy: {how}")));
+                }
+                match last.health.as_ref().and_then(|health| health.status) {
+                    Some(HealthStatusEnum::HEALTHY) => return Ok(None),
+                    Some(HealthStatusEnum::UNHEALTHY) => {
+                        return Ok(Some(format!("unhealthy{}", last_check(&last))));
+                    }
+                    _ => sleep(HEALTH_POLL).await,
+                }
+            }
+        });
+        let in_time = healthy.await;
+        in_time.unwrap_or_else(|_| {
+            let check = last_check(&last);
+            Ok(Some(format!("not healthy after {}{check}", seconds(limit))))
+        })
+    }
+}
+
+fn body(image: &Digest, test: &Test, run: &str) -> ContainerCreateBody {
+    let (entrypoint, healthcheck) = match &test.check {
+        // An entry point without a command also takes the image's command away.
+        Check::Run { argv, .. } => {
+            let none = HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() };
+            (Some(argv.clone()), Some(none))
+        }
+        Check::Healthy => (None, None),
+    };
+    // Whatever the daemon's default: `/logs` must work, and the disk stay free.
+    let log = HostConfigLogConfig {
+        typ: Some("json-file".to_owned()),
+        config: Some(HashMap::from([("max-size".to_owned(), "16m".to_owned())])),
+    };
+    ContainerCreateBody {
+        image: Some(image.to_string()),
+        entrypoint,
+        healthcheck,
+        labels: Some(HashMap::from([(RUN_LABEL.to_owned(), run.to_owned())])),
+        host_config: Some(HostConfig {
+            network_mode: Some(if test.network { "default" } else { "none" }.to_owned()),
+            memory: Some(MEMORY),
+            // The same: no swap on top.
+            memory_swap: Some(MEMORY),
+            pids_limit: Some(PROCESSES),
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            log_config: Some(log),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn failed(failure: String) -> TestResult {
+    TestResult { failure: Some(failure), output: Vec::new() }
+}
+
+fn how_it_ended(state: &ContainerState) -> String {
+    let Some(code) = state.exit_code else { return "no exit code".to_owned() };
+    let memory = if state.oom_killed == Some(true) {
+        format!(", out of memory (the limit is {} MiB)", MEMORY >> 20)
+    } else {
+        String::new()
+    };
+    format!("exit code {code}{memory}")
+}
+
+/// `: <what the last check printed>`, if it printed anything.
+fn last_check(state: &ContainerState) -> String {
+    let log = state.health.as_ref().and_then(|health| health.log.as_ref());
+    let last = log.and_then(|log| log.last()).and_then(|check| check.output.as_deref());
+    last.map(str::trim).filter(|text| !text.is_empty()).map_or(String::new(), |text| {
+        let text: String = text.chars().take(500).collect();
+        format!(": {text}")
+    })
+}

@@ -1,0 +1,151 @@
+//! What BuildKit says of its steps: `moby.buildkit.trace`, a base64 protobuf in each message.
+//!
+//! The structs are the fields we read of `StatusResponse` in github.com/moby/buildkit,
+//! `api/services/control/control.proto`; protobuf skips the others.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use prost::Message;
+use regex::Regex;
+
+use crate::engine::BuildProgress;
+
+#[derive(Clone, PartialEq, Message)]
+struct StatusResponse {
+    #[prost(message, repeated, tag = "1")]
+    vertexes: Vec<Vertex>,
+    #[prost(message, repeated, tag = "3")]
+    logs: Vec<VertexLog>,
+    #[prost(message, repeated, tag = "4")]
+    warnings: Vec<VertexWarning>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Vertex {
+    #[prost(string, tag = "1")]
+    digest: String,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(bool, tag = "4")]
+    cached: bool,
+    #[prost(message, optional, tag = "5")]
+    started: Option<Timestamp>,
+    #[prost(string, tag = "7")]
+    error: String,
+}
+
+/// Only whether there is one matters.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct Timestamp {}
+
+#[derive(Clone, PartialEq, Message)]
+struct VertexLog {
+    #[prost(bytes = "vec", tag = "4")]
+    msg: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct VertexWarning {
+    #[prost(bytes = "vec", tag = "3")]
+    short: Vec<u8>,
+}
+
+/// A step's place in its stage, and its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Step {
+    number: usize,
+    total: usize,
+    text: String,
+}
+
+/// What is known of the steps so far. A vertex is told of two or three times; its digest says it
+/// is the same.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    /// Whether each vertex was announced.
+    seen: BTreeMap<String, bool>,
+    /// The first step with an error of its own.
+    failed: Option<String>,
+}
+
+impl Trace {
+    /// Takes the text of one `aux`.
+    pub(super) fn take(
+        &mut self,
+        aux: &str,
+        progress: &mut impl FnMut(BuildProgress),
+    ) -> Result<(), String> {
+        let bytes = BASE64_STANDARD.decode(aux).map_err(|error| error.to_string())?;
+        let status = StatusResponse::decode(&bytes[..]).map_err(|error| error.to_string())?;
+        for vertex in status.vertexes {
+            self.take_vertex(vertex, progress);
+        }
+        for log in status.logs {
+            progress(BuildProgress::Output(log.msg));
+        }
+        for warning in status.warnings {
+            let text = [b"warning: ", &warning.short[..], b"\n"].concat();
+            progress(BuildProgress::Output(text));
+        }
+        Ok(())
+    }
+
+    fn take_vertex(&mut self, vertex: Vertex, progress: &mut impl FnMut(BuildProgress)) {
+        let step = Step::parse(&vertex.name);
+        let announced = self.seen.entry(vertex.digest).or_default();
+        let begun = vertex.started.is_some() || vertex.cached;
+        if begun && !*announced {
+            *announced = true;
+            if let Some(Step { number, total, text }) = step.clone() {
+                progress(BuildProgress::Step { number, total, text });
+            }
+        }
+        // A step that was cancelled because another failed says so as an error too.
+        let own = !vertex.error.is_empty() && !vertex.error.contains("context canceled");
+        if own && self.failed.is_none() {
+            self.failed = step.map(|step| step.text);
+        }
+    }
+
+    /// The step that failed, as the Dockerfile has it: `RUN make`.
+    pub(super) fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+}
+
+impl Step {
+    /// `[2/3] RUN make`, `[build 2/3] RUN make`, `[linux/arm64 build 2/3] RUN make`.
+    fn parse(name: &str) -> Option<Self> {
+        static STEP: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"(?s)^\[(?:[^\]]* )?(\d+)/(\d+)\] (.*)$").expect("a valid pattern")
+        });
+        let parts = STEP.captures(name)?;
+        Some(Self {
+            number: parts[1].parse().ok()?,
+            total: parts[2].parse().ok()?,
+            text: parts[3].to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_is_taken_off_the_name() {
+        for (name, expected) in [
+            ("[2/3] RUN make", Some((2, 3, "RUN make"))),
+            ("[stage-0 10/12] COPY a b", Some((10, 12, "COPY a b"))),
+            ("[linux/arm64 build 1/2] FROM x", Some((1, 2, "FROM x"))),
+            ("[2/3] RUN echo [4/5] six", Some((2, 3, "RUN echo [4/5] six"))),
+            ("[internal] load metadata for x", None),
+            ("exporting to image", None),
+        ] {
+            let step = Step::parse(name);
+            let step = step.as_ref().map(|step| (step.number, step.total, step.text.as_str()));
+            assert_eq!(step, expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What a build says, from its first message to the verdict. No I/O.
+//!
+//! **Invariant:** only positive evidence is success. The classic builder names an ID at the end of
+//! every stage, so there the last one counts once `Successfully built` confirms it.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde::Deserialize;
+
+use super::{message::Message, trace::Trace};
+use crate::{
+    engine::{BuildProgress, EngineError},
+    image::Digest,
+};
+
+/// Wrapping of BuildKit's that tells the user nothing.
+const WRAPPING: [&str; 5] = [
+    "failed to solve with frontend dockerfile.v0: ",
+    "failed to solve with frontend gateway.v0: ",
+    "failed to solve: ",
+    "rpc error: code = Unknown desc = ",
+    "failed to create LLB definition: ",
+];
+
+#[derive(Debug, Default)]
+pub(super) struct Transcript {
+    trace: Trace,
+    /// The classic builder's step that runs: number, total, text.
+    step: Option<(usize, usize, String)>,
+    /// Whether the line end of a step's announcement is still to come.
+    swallow_line_end: bool,
+    id: Option<Digest>,
+    confirmed: bool,
+}
+
+#[derive(Deserialize)]
+struct ImageId {
+    #[serde(rename = "ID")]
+    id: String,
+}
+
+impl Transcript {
+    pub(super) fn take(
+        &mut self,
+        message: &Message,
+        progress: &mut impl FnMut(BuildProgress),
+    ) -> Result<(), EngineError> {
+        if let Some((text, code)) = message.error() {
+            return Err(self.failure(&text, code));
+        }
+        if let Some(text) = &message.stream {
+            self.classic(text, progress);
+        }
+        if let Some(aux) = &message.aux {
+            self.aux(message.id.as_deref(), aux, progress).map_err(answer)?;
+        }
+        if let Some(status) = message.status.as_ref().filter(|_| message.aux.is_none()) {
+            // The classic builder pulls a base; layers' progress bars have an ID and are left out.
+            if message.id.is_none() {
+                progress(BuildProgress::Output(format!("{status}\n").into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The image's ID, if the end of the stream was the end of the build.
+    pub(super) fn finish(self) -> Result<Digest, EngineError> {
+        match self.id {
+            Some(id) if self.confirmed => Ok(id),
+            _ => Err(answer("the end of the build's messages, and no image".to_owned())),
+        }
+    }
+
+    /// What an error of the engine means for the build.
+    pub(super) fn failure(&self, text: &str, code: Option<i64>) -> EngineError {
+        let classic = || self.step.as_ref().map(|(_, _, text)| text.clone());
+        EngineError::Build {
+            message: unwrap(text).to_owned(),
+            step: self.trace.failed().map(str::to_owned).or_else(classic),
+            exit_code: exit_code(text).or(code),
+        }
+    }
+
+    fn aux(
+        &mut self,
+        kind: Option<&str>,
+        aux: &serde_json::Value,
+        progress: &mut impl FnMut(BuildProgress),
+    ) -> Result<(), String> {
+        if kind == Some("moby.buildkit.trace") {
+            let text = aux.as_str().ok_or("a trace that is no text")?;
+            return self
+                .trace
+                .take(text, progress)
+                .map_err(|error| format!("a trace that cannot be read: {error}"));
+        }
+        let Ok(ImageId { id }) = ImageId::deserialize(aux) else { return Ok(()) };
+        let id = if id.contains(':') { id } else { format!("sha256:{id}") };
+        self.id = Some(id.parse().map_err(|error| format!("{error}"))?);
+        self.confirmed = kind == Some("moby.image.id");
+        Ok(())
+    }
+
+    fn classic(&mut self, text: &str, progress: &mut impl FnMut(BuildProgress)) {
+        if std::mem::take(&mut self.swallow_line_end) && text == "\n" {
+            return;
+        }
+        if let Some(step) = self.classic_step(text) {
+            let (number, total, text) = step.clone();
+            progress(BuildProgress::Step { number, total, text });
+            self.step = Some(step);
+            self.swallow_line_end = true;
+            return;
+        }
+        if let (Some(built), Some(id)) = (text.strip_prefix("Successfully built "), &self.id) {
+            let built = built.trim_end();
+            self.confirmed |= built.len() >= 12 && id.hex().starts_with(built);
+        }
+        progress(BuildProgress::Output(text.as_bytes().to_vec()));
+    }
+
+    /// `Step 2/3 : RUN make`, with no line end. A `RUN` may print such a thing too; only the next
+    /// number of the same total is believed.
+    fn classic_step(&self, text: &str) -> Option<(usize, usize, String)> {
+        static STEP: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"(?s)^(?:Step|STEP) (\d+)/(\d+) ?: (.*)$").expect("a valid pattern")
+        });
+        let parts = STEP.captures(text)?;
+        let number: usize = parts[1].parse().ok()?;
+        let total: usize = parts[2].parse().ok()?;
+        let expected = match &self.step {
+            None => number == 1,
+            Some((before, of, _)) => number == before + 1 && total == *of,
+        };
+        // Podman ends the line in the same message.
+        expected.then(|| (number, total, parts[3].trim_end().to_owned()))
+    }
+}
+
+fn answer(message: String) -> EngineError {
+    EngineError::Answer { doing: "building".to_owned(), message }
+}
+
+fn unwrap(mut text: &str) -> &str {
+    while let Some(rest) = WRAPPING.iter().find_map(|wrapping| text.strip_prefix(wrapping)) {
+        text = rest;
+    }
+    text
+}
+
+/// Classic, BuildKit and Podman each say it in their own words; only the text has it in all three.
+fn exit_code(text: &str) -> Option<i64> {
+    static CODE: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?:returned a non-zero code: |exit code: |exit status )(\d+)\s*$")
+            .expect("a valid pattern")
+    });
+    CODE.captures(text)?[1].parse().ok()
+}
+
+#[cfg(test)]
+#[path = "transcript_tests.rs"]
+mod tests;

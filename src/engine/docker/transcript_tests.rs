@@ -1,0 +1,148 @@
+//! The messages below were recorded from Docker 20.10.24.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+const CLASSIC_FAILURE: &str = include_str!("testdata/classic-exit-7.ndjson");
+const BUILDKIT_FAILURE: &str = include_str!("testdata/buildkit-exit-7.ndjson");
+const CLASSIC_SUCCESS: &str = include_str!("testdata/classic-success.ndjson");
+const BUILDKIT_SUCCESS: &str = include_str!("testdata/buildkit-success.ndjson");
+
+/// Everything a build says: steps, output, and the verdict as the last line.
+fn told(messages: &str) -> String {
+    let mut text = String::new();
+    let mut transcript = Transcript::default();
+    let mut progress = |progress| match progress {
+        BuildProgress::Step { number, total, text: step } => {
+            _ = writeln!(text, "[{number}/{total}] {step}");
+        }
+        BuildProgress::Output(bytes) => text.push_str(&String::from_utf8(bytes).unwrap()),
+    };
+    let taken = messages
+        .lines()
+        .try_for_each(|line| transcript.take(&serde_json::from_str(line).unwrap(), &mut progress));
+    let verdict = match taken.and_then(|()| transcript.finish()) {
+        Ok(id) => format!("image {}", id.short()),
+        Err(EngineError::Build { message, step, exit_code }) => {
+            format!("failed: {message} | {step:?} | {exit_code:?}")
+        }
+        Err(error) => error.to_string(),
+    };
+    text + &verdict
+}
+
+#[test]
+fn a_classic_failure() {
+    assert_eq!(
+        told(CLASSIC_FAILURE),
+        r#"[1/6] FROM scratch AS a
+ ---> 
+[2/6] COPY busybox /bin/busybox
+ ---> 3a8907380754
+[3/6] RUN ["/bin/busybox","ln","-s","busybox","/bin/sh"]
+ ---> Running in 8318f984a8a4
+Removing intermediate container 8318f984a8a4
+ ---> a0271a6dc862
+[4/6] FROM a
+ ---> a0271a6dc862
+[5/6] RUN echo out; echo err >&2
+ ---> Running in 16ea9a8cb03a
+out
+"#
+        .to_owned()
+            + "\u{1b}[91merr\n\u{1b}[0m"
+            + r#"Removing intermediate container 16ea9a8cb03a
+ ---> e9e1e14e6561
+[6/6] RUN echo before; exit 7
+ ---> Running in 40e71e5166fd
+before
+Removing intermediate container 40e71e5166fd
+failed: The command '/bin/sh -c echo before; exit 7' returned a non-zero code: 7 | Some("RUN echo before; exit 7") | Some(7)"#
+    );
+}
+
+#[test]
+fn a_buildkit_failure() {
+    assert_eq!(
+        told(BUILDKIT_FAILURE),
+        r#"[1/2] COPY busybox /bin/busybox
+[2/2] RUN ["/bin/busybox","ln","-s","busybox","/bin/sh"]
+[1/2] RUN echo out; echo err >&2
+out
+err
+[2/2] RUN echo before; exit 7
+before
+failed: executor failed running [/bin/sh -c echo before; exit 7]: exit code: 7 | Some("RUN echo before; exit 7") | Some(7)"#
+    );
+}
+
+#[test]
+fn success_is_an_image() {
+    let verdict = |messages| told(messages).lines().last().unwrap().to_owned();
+    assert_eq!(verdict(CLASSIC_SUCCESS), "image 7f33abea92c8");
+    assert_eq!(verdict(BUILDKIT_SUCCESS), "image f08aeead1000");
+}
+
+/// A stream that ends early, wherever it is cut, is never an image.
+#[test]
+fn every_early_end_is_an_error() {
+    for messages in [CLASSIC_SUCCESS, BUILDKIT_SUCCESS] {
+        let lines: Vec<_> = messages.lines().collect();
+        for end in 0..lines.len() {
+            let told = told(&lines[..end].join("\n"));
+            let verdict = told.lines().last().unwrap();
+            assert_eq!(
+                verdict,
+                "building: the engine answered: the end of the build's messages, and no image",
+                "cut after {end} of {} lines",
+                lines.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_run_cannot_pass_for_a_step() {
+    let line = |text: &str| serde_json::json!({ "stream": text }).to_string();
+    let messages = [
+        line("Step 1/2 : FROM x"),
+        line("\n"),
+        line("Step 1/2 : RUN again\n"),
+        line("Step 2/9 : RUN other\n"),
+        line("Step 2/2 : RUN make"),
+    ];
+    assert_eq!(
+        told(&messages.join("\n")),
+        "[1/2] FROM x\nStep 1/2 : RUN again\nStep 2/9 : RUN other\n[2/2] RUN make\n\
+         building: the engine answered: the end of the build's messages, and no image"
+    );
+}
+
+#[test]
+fn errors_lose_their_wrapping_and_give_their_code() {
+    for (text, message, code) in [
+        (
+            "failed to solve with frontend dockerfile.v0: failed to create LLB definition: \
+             dockerfile parse error line 2: unknown instruction: RUNN",
+            "dockerfile parse error line 2: unknown instruction: RUNN",
+            None,
+        ),
+        (
+            "building at STEP \"RUN exit 7\": while running runtime: exit status 7",
+            "building at STEP \"RUN exit 7\": while running runtime: exit status 7",
+            Some(7),
+        ),
+        (
+            "failed to solve: process \"/bin/sh -c exit 3\" did not complete successfully: exit \
+             code: 3",
+            "process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3",
+            Some(3),
+        ),
+    ] {
+        assert_eq!(
+            Transcript::default().failure(text, None),
+            EngineError::Build { message: message.to_owned(), step: None, exit_code: code }
+        );
+    }
+}

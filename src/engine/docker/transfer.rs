@@ -1,0 +1,166 @@
+//! Push and pull, by the engine's hand.
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request};
+use http_body_util::Empty;
+use serde_json::json;
+
+use super::{
+    Docker,
+    activity::Activity,
+    call::{path_with, request},
+    message::{Message, Messages},
+};
+use crate::{
+    engine::EngineError,
+    image::{Digest, Platform, Repository, Tagged},
+    registry::{Login, LoginSecret},
+};
+
+const REGISTRY_AUTH: HeaderName = HeaderName::from_static("x-registry-auth");
+
+impl Docker {
+    pub(super) async fn push_tag(
+        &self,
+        name: &Tagged,
+        login: Option<&Login>,
+    ) -> Result<(), EngineError> {
+        let doing = format!("pushing `{name}`");
+        let path = format!("/images/{}/push", name.repository);
+        let post = post(&path_with(&path, &[("tag", name.tag.as_str())]), login)?;
+        let mut pushed = false;
+        self.transfer(&doing, post, |message| pushed |= is_pushed(message)).await?;
+        if pushed {
+            return Ok(());
+        }
+        Err(EngineError::Transfer {
+            doing,
+            message: "the engine stopped without naming the digest it pushed".to_owned(),
+        })
+    }
+
+    pub(super) async fn pull_digest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        platform: Option<&Platform>,
+        login: Option<&Login>,
+    ) -> Result<Digest, EngineError> {
+        let name = format!("{repository}@{digest}");
+        let doing = format!("pulling `{name}`");
+        let platform = platform.map(ToString::to_string);
+        let mut query = vec![("fromImage", repository.as_str()), ("tag", digest.as_str())];
+        query.extend(platform.as_deref().map(|platform| ("platform", platform)));
+        let post = post(&path_with("/images/create", &query), login)?;
+        self.transfer(&doing, post, |_| ()).await?;
+        match self.inspect_image(&name).await? {
+            Some(image) => Ok(image.id),
+            None => Err(EngineError::Transfer {
+                doing,
+                message: "the engine stopped, and does not have it".to_owned(),
+            }),
+        }
+    }
+
+    /// Reads a transfer to its end.
+    async fn transfer(
+        &self,
+        doing: &str,
+        post: Request<Empty<Bytes>>,
+        mut take: impl FnMut(&Message) + Send,
+    ) -> Result<(), EngineError> {
+        let failed = |message| EngineError::Transfer { doing: doing.to_owned(), message };
+        let activity = Activity::begin();
+        let transfer = async {
+            let reply = self.send(post).await?.map_err(|refusal| failed(refusal.message))?;
+            let mut messages = Messages::new(self, doing, reply, activity.clone());
+            while let Some(message) = messages.next().await? {
+                if let Some((text, _)) = message.error() {
+                    return Err(failed(text));
+                }
+                take(&message);
+            }
+            Ok(())
+        };
+        tokio::select! {
+            done = transfer => done,
+            () = activity.silent_for(self.idle) => {
+                Err(EngineError::Silent { doing: doing.to_owned(), after: self.idle })
+            }
+        }
+    }
+}
+
+fn post(path: &str, login: Option<&Login>) -> Result<Request<Empty<Bytes>>, EngineError> {
+    let mut post = request(Method::POST, path);
+    let mut value = HeaderValue::from_str(&registry_auth(login)).map_err(|error| {
+        EngineError::Answer { doing: "logging in".to_owned(), message: error.to_string() }
+    })?;
+    value.set_sensitive(true);
+    post.headers_mut().insert(REGISTRY_AUTH, value);
+    Ok(post)
+}
+
+/// The engine wants the URL-safe alphabet, and the header even without a login.
+fn registry_auth(login: Option<&Login>) -> String {
+    let value = match login {
+        None => json!({}),
+        Some(Login { host, secret: LoginSecret::Password { user, password } }) => {
+            json!({"username": user, "password": password, "serveraddress": host})
+        }
+        Some(Login { host, secret: LoginSecret::IdentityToken(token) }) => {
+            json!({"identitytoken": token, "serveraddress": host})
+        }
+    };
+    BASE64_URL_SAFE.encode(value.to_string())
+}
+
+/// Docker's last message names the digest in `aux`, Podman's only in `status`.
+fn is_pushed(message: &Message) -> bool {
+    let digest = message.aux.as_ref().and_then(|aux| aux.get("Digest")).and_then(|it| it.as_str());
+    let status = message.status.as_deref().and_then(|status| status.split_once(": digest: "));
+    let in_status = status.and_then(|(_, rest)| rest.split(' ').next());
+    digest.or(in_status).is_some_and(|digest| digest.parse::<Digest>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_login_is_in_the_alphabet_that_docker_reads() {
+        let login = Login {
+            host: "r.example".to_owned(),
+            secret: LoginSecret::Password {
+                user: "me".to_owned(),
+                password: "abc>>>???".to_owned(),
+            },
+        };
+        let text = registry_auth(Some(&login));
+        assert!(!text.contains(['+', '/']) && text.contains(['-', '_']), "{text}");
+        let json = BASE64_URL_SAFE.decode(text).unwrap();
+        assert_eq!(
+            String::from_utf8(json).unwrap(),
+            r#"{"password":"abc>>>???","serveraddress":"r.example","username":"me"}"#
+        );
+        assert_eq!(registry_auth(None), "e30=");
+    }
+
+    #[test]
+    fn only_a_digest_is_a_push() {
+        let digest = Digest::of(b"");
+        for (json, expected) in [
+            (json!({"status": "Pushed", "id": "5f70bf18a086"}), false),
+            (json!({"status": format!("1: digest: {digest} size: 738")}), true),
+            (json!({"aux": {"Tag": "1", "Digest": digest, "Size": 738}}), true),
+            (json!({"status": "1: digest: none size: 738"}), false),
+        ] {
+            assert_eq!(
+                is_pushed(&serde_json::from_value(json.clone()).unwrap()),
+                expected,
+                "{json}"
+            );
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Which call of the engine's is answered by what.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::{RecvStream, server::SendResponse};
+use http::Request;
+
+use super::{
+    Served, diffcopy,
+    grpc::{self, Code, Messages, Status},
+    wire::{Health, Secret, SecretRequest},
+};
+
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+const FILES: &str = "/moby.filesync.v1.FileSync/DiffCopy";
+const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
+
+/// What we tell the engine we can. The rest it may try all the same, and is told
+/// `Unimplemented`, which it takes well: credentials, for example, are never needed, as every base
+/// is in the engine before a build begins.
+pub(super) const METHODS: [&str; 3] = [HEALTH, FILES, SECRET];
+
+/// Answers one call. That the engine no longer listens is no failure of ours.
+pub(super) async fn answer(
+    served: Arc<Served>,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
+    let (head, body) = request.into_parts();
+    let method = head.uri.path();
+    let sent = match method {
+        HEALTH => grpc::unary(respond, Ok(Health { status: 1 })).await,
+        SECRET => grpc::unary(respond, secret(&served, body).await).await,
+        FILES => diffcopy::answer(served, &head.headers, body, respond).await,
+        _ => {
+            let message = format!("{method} is not part of this session");
+            grpc::refuse(respond, &Status::new(Code::Unimplemented, message))
+        }
+    };
+    if let Err(error) = sent {
+        tracing::debug!(method, %error, "the engine dropped a call of the session");
+    }
+}
+
+async fn secret(served: &Served, body: RecvStream) -> Result<Secret, Status> {
+    let request: SecretRequest = Messages::of(body).next().await?.unwrap_or_default();
+    match served.secrets.get(&request.id) {
+        Some(value) => Ok(Secret { data: value.clone() }),
+        None => Err(Status::new(Code::NotFound, format!("no secret has the id {}", request.id))),
+    }
+}

@@ -1,0 +1,179 @@
+//! Nodes on their way from the file to the graph: names and tags are good, files not yet read.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
+
+use super::{
+    NodeName, TagTemplate,
+    fields::Problems,
+    schema::{File, Image},
+    template::TagValues,
+};
+use crate::image::{ReferenceError, Repository};
+
+/// An image of the file, a matrix written out.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) name: NodeName,
+    /// Of the entry's name in the file.
+    pub(super) span: Range<usize>,
+    pub(super) image: Image,
+    /// None if it is not good, which is among the problems.
+    pub(super) repository: Option<Repository>,
+    /// Where the file alone would have published it.
+    pub(super) repository_of_file: Option<Repository>,
+    pub(super) tags: Vec<TagTemplate>,
+    /// One for each tag.
+    pub(super) tag_spans: Vec<Range<usize>>,
+}
+
+/// All nodes in the order of the file.
+pub(super) fn drafts(
+    file: File,
+    override_: Option<&Repository>,
+    problems: &mut Problems,
+) -> Vec<Draft> {
+    let mut drafts: Vec<Draft> = Vec::new();
+    let mut seen: HashMap<String, Range<usize>> = HashMap::new();
+    let mut told: HashSet<usize> = HashSet::new();
+    let of_file = file.registry.map(|registry| registry.value);
+    for (entry, image) in file.images {
+        for (name, image) in image.nodes(&entry.value) {
+            match seen.get(&name) {
+                None => drop(seen.insert(name.clone(), entry.span.clone())),
+                Some(first) if *first == entry.span => {
+                    if told.insert(entry.span.start) {
+                        problems.push_with_hint(
+                            &entry.span,
+                            format!("this matrix makes `{name}` more than once"),
+                            "put every key of the matrix into the name, as in `ruby-{ruby}`",
+                        );
+                    }
+                    continue;
+                }
+                Some(first) => {
+                    problems.push(&entry.span, format!("there are two images named `{name}`"));
+                    let (source, first) = (problems.source.clone(), first.clone());
+                    if let Some(last) = problems.found.pop() {
+                        problems.found.push(last.at(&source, first, "the other one"));
+                    }
+                    continue;
+                }
+            }
+            let mut draft = Draft {
+                name: NodeName::from(name),
+                span: entry.span.clone(),
+                image,
+                repository: None,
+                repository_of_file: None,
+                tags: Vec::new(),
+                tag_spans: Vec::new(),
+            };
+            draft.publish(of_file.as_ref(), override_, problems);
+            draft.tag(problems);
+            drafts.push(draft);
+        }
+    }
+    drafts
+}
+
+impl Draft {
+    /// Where it is published.
+    fn publish(
+        &mut self,
+        of_file: Option<&Repository>,
+        override_: Option<&Repository>,
+        problems: &mut Problems,
+    ) {
+        let (span, wrong) = match &self.image.repository {
+            Some(given) => (&given.span, false),
+            None => (&self.span, self.name.as_str().contains(['{', '}'])),
+        };
+        let parsed = match &self.image.repository {
+            Some(given) => given.value.parse(),
+            None => in_registry(of_file, self.name.as_str()),
+        };
+        // A name must be good by itself, so that `FROM name` can be written.
+        let name = self.name.as_str().parse::<Repository>();
+        let checked = parsed.and_then(|repository| {
+            name?;
+            match override_ {
+                None => Ok((repository.clone(), repository)),
+                Some(override_) => {
+                    Ok((in_registry(Some(override_), &below(&repository, of_file))?, repository))
+                }
+            }
+        });
+        match checked {
+            Ok((published, by_file)) => {
+                self.repository = Some(published);
+                self.repository_of_file = Some(by_file);
+            }
+            // Without its matrix, a name is not good and could not be.
+            Err(_) if wrong && self.image.is_broken => {}
+            Err(error) if wrong => problems.push_with_hint(
+                span,
+                error.to_string(),
+                "`{…}` in a name must be a key of the image's `matrix`",
+            ),
+            Err(error) => problems.push(span, error.to_string()),
+        }
+        self.image.is_broken |= self.repository.is_none();
+    }
+
+    fn tag(&mut self, problems: &mut Problems) {
+        let Some(tags) = &self.image.tags else {
+            self.tags.push("latest".parse().expect("`latest` is a tag"));
+            self.tag_spans.push(self.span.clone());
+            return;
+        };
+        if tags.value.is_empty() && !self.image.is_broken {
+            problems.push(&tags.span, "`tags` is empty: an image needs one at least");
+        }
+        let values = TagValues { date: "20261123".into(), git: Some("0".into()) };
+        for tag in &tags.value {
+            let parsed = tag.value.parse::<TagTemplate>().and_then(|template| {
+                template.expand(&values, self.name.as_str(), "0")?;
+                Ok(template)
+            });
+            match parsed {
+                Ok(template) if self.tags.contains(&template) => {
+                    problems.push(&tag.span, format!("the tag `{template}` is given twice"));
+                }
+                Ok(template) => {
+                    self.tags.push(template);
+                    self.tag_spans.push(tag.span.clone());
+                }
+                Err(error) => {
+                    problems.push(&tag.span, error.to_string());
+                    self.image.is_broken = true;
+                }
+            }
+        }
+        self.image.is_broken |= self.tags.is_empty();
+    }
+}
+
+fn in_registry(registry: Option<&Repository>, name: &str) -> Result<Repository, ReferenceError> {
+    match registry {
+        Some(registry) => registry.join(name),
+        None => name.parse(),
+    }
+}
+
+/// The path below the file's registry; of a repository elsewhere, the path below its host. So an
+/// override moves every image, and none is published to the real place by a run that said otherwise.
+fn below(repository: &Repository, of_file: Option<&Repository>) -> String {
+    let inside = of_file.and_then(|registry| {
+        repository.as_str().strip_prefix(registry.as_str())?.strip_prefix('/')
+    });
+    if let Some(path) = inside {
+        path.to_owned()
+    } else {
+        let text = repository.as_str();
+        let host = format!("{}/", repository.host());
+        text.strip_prefix(&host).unwrap_or(text).to_owned()
+    }
+}

@@ -1,0 +1,221 @@
+//! Which node a reference in a Dockerfile names, if any.
+//!
+//! **Invariant:** a look-up does not depend on how many nodes there are.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Base, NodeName, TagTemplate};
+use crate::image::{Reference, Repository};
+
+/// More tags than these are not listed in a hint.
+const SHOWN: usize = 5;
+
+/// What of a node decides whether a reference means it.
+#[derive(Debug)]
+pub(super) struct Named<'n> {
+    pub(super) name: &'n NodeName,
+    /// Where it is published; and, if `--registry` moves it, where the file says.
+    pub(super) repositories: Vec<&'n Repository>,
+    /// None if they could not be read: then any tag may be one of them.
+    pub(super) tags: Option<&'n [TagTemplate]>,
+}
+
+/// All nodes, by what a reference says.
+#[derive(Debug)]
+pub(super) struct Index<'n> {
+    nodes: Vec<Named<'n>>,
+    by_repository: HashMap<(String, String), Vec<usize>>,
+    by_name: HashMap<&'n str, usize>,
+}
+
+/// What a reference turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Resolved {
+    pub(super) base: Base,
+    /// It looks like a node, and is not: what to tell the person who wrote it.
+    pub(super) warning: Option<Warning>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Warning {
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+impl<'n> Index<'n> {
+    pub(super) fn new(nodes: Vec<Named<'n>>) -> Self {
+        let mut by_repository: HashMap<_, Vec<usize>> = HashMap::new();
+        let mut by_name = HashMap::new();
+        for (index, node) in nodes.iter().enumerate() {
+            by_name.entry(node.name.as_str()).or_insert(index);
+            for repository in &node.repositories {
+                let same = by_repository.entry(key(repository)).or_default();
+                if same.last() != Some(&index) {
+                    same.push(index);
+                }
+            }
+        }
+        Self { nodes, by_repository, by_name }
+    }
+
+    /// What a reference in the Dockerfile of this node means.
+    pub(super) fn resolve(&self, reference: &Reference, node: &NodeName) -> Resolved {
+        let in_repository = self.by_repository.get(&key(&reference.repository));
+        let candidates: Vec<usize> = match in_repository {
+            Some(nodes) => nodes.clone(),
+            // A bare name is a node's name before it is a repository of Docker Hub; but to wrap
+            // `nginx` in a node `nginx` is not to build it from itself.
+            None => match self.by_name.get(reference.repository.as_str()) {
+                Some(&index) if self.nodes[index].name != node => vec![index],
+                _ => vec![],
+            },
+        };
+        let upstream = |warning| Resolved { base: Base::Upstream(reference.clone()), warning };
+        let Some(&first) = candidates.first() else { return upstream(None) };
+        if reference.digest.is_some() {
+            return upstream(Some(Warning {
+                message: format!("`{}` is pinned to a digest here", self.nodes[first].name),
+                hint:
+                    "it will not be rebuilt when that image is; leave the digest out, each build \
+                       is pinned anyway"
+                        .to_owned(),
+            }));
+        }
+        let tag = reference.tag_or_latest().unwrap_or_else(crate::image::Tag::latest);
+        let exact = |&&index: &&usize| {
+            self.nodes[index]
+                .tags
+                .is_some_and(|tags| tags.iter().any(|t| t.as_str() == tag.as_str()))
+        };
+        // A pattern such as `{date}` would match any tag of an upstream of the same name.
+        let pattern = |&&index: &&usize| {
+            self.nodes[index].name != node
+                && self.nodes[index].tags.is_none_or(|tags| tags.iter().any(|t| t.matches(&tag)))
+        };
+        // `FROM os-base` means the node `os-base`, whatever its tags.
+        let bare = |&&index: &&usize| {
+            reference.tag.is_none()
+                && self.nodes[index].name.as_str() == reference.repository.as_str()
+                && self.nodes[index].name != node
+        };
+        let candidates = || candidates.iter();
+        let found = candidates()
+            .find(exact)
+            .or_else(|| candidates().find(pattern))
+            .or_else(|| candidates().find(bare));
+        if let Some(&index) = found {
+            Resolved { base: Base::Node(self.nodes[index].name.clone()), warning: None }
+        } else {
+            let mut tags: Vec<String> = candidates()
+                .filter_map(|&index| self.nodes[index].tags)
+                .flatten()
+                .map(|tag| format!("`{tag}`"))
+                .collect();
+            let mut seen = HashSet::new();
+            tags.retain(|tag| seen.insert(tag.clone()));
+            let made = match &tags[..] {
+                [only] => format!("the only tag made here is {only}"),
+                tags if tags.len() <= SHOWN => {
+                    format!("the tags made here are {}", tags.join(", "))
+                }
+                tags => format!(
+                    "the tags made here are {} and {} more",
+                    tags[..SHOWN].join(", "),
+                    tags.len() - SHOWN
+                ),
+            };
+            upstream(Some(Warning {
+                message: format!(
+                    "no image here makes the tag `{tag}` of `{}`",
+                    reference.repository
+                ),
+                hint: format!("it is taken for an upstream; {made}"),
+            }))
+        }
+    }
+}
+
+fn key(repository: &Repository) -> (String, String) {
+    (repository.host().to_owned(), repository.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `name repository tag,tag` a line.
+    fn resolve(nodes: &str, reference: &str, from: &str) -> String {
+        let owned: Vec<(NodeName, Repository, Vec<TagTemplate>)> = nodes
+            .lines()
+            .map(|line| {
+                let [name, repository, tags] =
+                    line.split_whitespace().collect::<Vec<_>>()[..].try_into().unwrap();
+                let tags = tags.split(',').map(|tag| tag.parse().unwrap()).collect();
+                (NodeName::from(name), repository.parse().unwrap(), tags)
+            })
+            .collect();
+        let index = Index::new(
+            owned
+                .iter()
+                .map(|(name, repository, tags)| Named {
+                    name,
+                    repositories: vec![repository],
+                    tags: Some(tags),
+                })
+                .collect(),
+        );
+        let resolved = index.resolve(&reference.parse().unwrap(), &from.into());
+        let base = match resolved.base {
+            Base::Node(name) => format!("node {name}"),
+            Base::Upstream(reference) => format!("upstream {reference}"),
+        };
+        match resolved.warning {
+            Some(Warning { message, hint }) => format!("{base}\n{message}\n{hint}"),
+            None => base,
+        }
+    }
+
+    #[test]
+    fn a_reference_is_a_node_by_repository_and_tag() {
+        let nodes = "os reg.io/base/os 12,12-{date}\n\
+                     runtime-8 reg.io/net 8.0,8.0-{git}\n\
+                     runtime-9 reg.io/net 9.0,latest\n\
+                     nginx reg.io/base/nginx latest,{date}\n\
+                     debian debian custom,{date}";
+        for (reference, expected) in [
+            ("reg.io/base/os:12", "node os"),
+            ("reg.io/base/os:12-20260101", "node os"),
+            ("os", "node os"),
+            ("os:12", "node os"),
+            ("reg.io/net", "node runtime-9"),
+            ("reg.io/net:8.0", "node runtime-8"),
+            ("reg.io/net:8.0-abc", "node runtime-8"),
+            ("runtime-8", "node runtime-8"),
+            ("nginx", "node nginx"),
+            ("debian:custom", "node debian"),
+            ("docker.io/library/debian:custom", "node debian"),
+            ("alpine:3", "upstream alpine:3"),
+            ("other.io/base/os:12", "upstream other.io/base/os:12"),
+            (
+                "reg.io/base/os",
+                "upstream reg.io/base/os\n\
+                 no image here makes the tag `latest` of `reg.io/base/os`\n\
+                 it is taken for an upstream; the tags made here are `12`, `12-{date}`",
+            ),
+            (
+                "os:13",
+                "upstream os:13\n\
+                 no image here makes the tag `13` of `os`\n\
+                 it is taken for an upstream; the tags made here are `12`, `12-{date}`",
+            ),
+        ] {
+            assert_eq!(resolve(nodes, reference, "app"), expected, "{reference}");
+        }
+        let digest = format!("os@{}", crate::image::Digest::of(b""));
+        assert!(resolve(nodes, &digest, "app").starts_with("upstream os@sha256:"));
+        // A node that wraps an upstream of its own name.
+        assert_eq!(resolve(nodes, "nginx", "nginx"), "upstream nginx");
+        assert_eq!(resolve(nodes, "debian:custom", "debian"), "node debian");
+        assert!(resolve(nodes, "debian:12", "debian").starts_with("upstream debian:12\n"));
+    }
+}

@@ -1,0 +1,160 @@
+//! Reads values out of the tree, and remembers every one that is not what it should be.
+
+use std::{fmt::Display, ops::Range, sync::Arc};
+
+use super::{
+    nearest,
+    yaml::{Key, Kind, Yaml},
+};
+use crate::diagnostic::{Diagnostic, Source};
+
+/// A value and where it stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) span: Range<usize>,
+}
+
+/// Collects what is wrong.
+#[derive(Debug)]
+pub(super) struct Problems {
+    pub(super) source: Arc<Source>,
+    pub(super) found: Vec<Diagnostic>,
+}
+
+/// The entries of one map. What is asked for is what is known.
+pub(super) struct Fields<'y> {
+    entries: Vec<(&'y Key, &'y Yaml)>,
+    known: Vec<&'static str>,
+    /// What the map is, for the message about a key that it does not have.
+    of: &'static str,
+}
+
+impl Problems {
+    pub(super) fn new(source: &Arc<Source>) -> Self {
+        Self { source: Arc::clone(source), found: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, span: &Range<usize>, message: impl Into<String>) {
+        let diagnostic = Diagnostic::error(message).at(&self.source, span.clone(), "");
+        self.found.push(diagnostic);
+    }
+
+    pub(super) fn push_with_hint(
+        &mut self,
+        span: &Range<usize>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.push(span, message);
+        if let Some(last) = self.found.last_mut() {
+            last.hint = Some(hint.into());
+        }
+    }
+
+    /// `…: expected this, found that`.
+    pub(super) fn expected(&mut self, field: &str, expected: &str, found: &Yaml) {
+        self.push(&found.span, format!("`{field}` must be {expected}, not {}", found.what()));
+    }
+
+    /// The entries; null is a map without any.
+    pub(super) fn map<'y>(
+        &mut self,
+        of: &'static str,
+        field: &str,
+        yaml: &'y Yaml,
+    ) -> Option<Fields<'y>> {
+        let entries = match &yaml.kind {
+            Kind::Null => Vec::new(),
+            Kind::Map(entries) => entries.iter().map(|(key, value)| (key, value)).collect(),
+            _ => {
+                self.expected(field, "a map", yaml);
+                return None;
+            }
+        };
+        Some(Fields { entries, known: Vec::new(), of })
+    }
+
+    pub(super) fn list<'y>(&mut self, field: &str, yaml: &'y Yaml) -> Option<&'y [Yaml]> {
+        if let Kind::List(items) = &yaml.kind {
+            Some(items)
+        } else {
+            self.expected(field, "a list", yaml);
+            None
+        }
+    }
+
+    pub(super) fn text(&mut self, field: &str, yaml: &Yaml) -> Option<At<String>> {
+        match yaml.scalar() {
+            Some(value) if !value.is_empty() => Some(At { value, span: yaml.span.clone() }),
+            Some(_) => {
+                self.push(&yaml.span, format!("`{field}` must not be empty"));
+                None
+            }
+            None => {
+                self.expected(field, "a text", yaml);
+                None
+            }
+        }
+    }
+
+    pub(super) fn switch(&mut self, field: &str, yaml: &Yaml) -> Option<bool> {
+        if let Kind::Bool(value) = yaml.kind {
+            Some(value)
+        } else {
+            self.expected(field, "`true` or `false`", yaml);
+            None
+        }
+    }
+
+    /// A list of texts. An item that is none is a problem, and left out.
+    pub(super) fn texts(&mut self, field: &str, yaml: &Yaml) -> Option<At<Vec<At<String>>>> {
+        let items = self.list(field, yaml)?;
+        let value = items.iter().filter_map(|item| self.text(field, item)).collect();
+        Some(At { value, span: yaml.span.clone() })
+    }
+
+    /// A text that means something by its own grammar.
+    pub(super) fn parsed<T, E: Display>(
+        &mut self,
+        field: &str,
+        yaml: &Yaml,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<At<T>> {
+        let At { value, span } = self.text(field, yaml)?;
+        match parse(&value) {
+            Ok(value) => Some(At { value, span }),
+            Err(error) => {
+                self.push(&span, error.to_string());
+                None
+            }
+        }
+    }
+}
+
+impl<'y> Fields<'y> {
+    /// A field that has a value; `key:` alone is as if it were not there.
+    pub(super) fn take(&mut self, name: &'static str) -> Option<&'y Yaml> {
+        self.known.push(name);
+        let at = self.entries.iter().position(|(key, _)| key.name == name)?;
+        let (_, value) = self.entries.remove(at);
+        (!matches!(value.kind, Kind::Null)).then_some(value)
+    }
+
+    /// What nobody asked for is a mistake.
+    pub(super) fn finish(mut self, problems: &mut Problems) {
+        self.known.sort_unstable();
+        for (key, _) in self.entries {
+            let message = format!("{} has no `{}`", self.of, key.name);
+            if let Some(known) = nearest(&key.name, self.known.iter().copied()) {
+                let hint = format!("did you mean `{known}`?");
+                problems.push_with_hint(&key.span, message, hint);
+            } else {
+                let known: Vec<String> =
+                    self.known.iter().map(|name| format!("`{name}`")).collect();
+                let hint = format!("it has {}", known.join(", "));
+                problems.push_with_hint(&key.span, message, hint);
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What stands beside the hierarchy file: each image's context and its Dockerfile.
+//!
+//! **Invariant:** reading one image looks at no other, so all are read at the same time.
+
+use std::{
+    fs,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    dockerfile::{self, Scan, ScanError, Settings},
+    draft::Draft,
+    nearest,
+};
+use crate::{
+    diagnostic::{Diagnostic, Source},
+    image::Platform,
+};
+
+/// An image's Dockerfile, read.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) context: PathBuf,
+    pub(super) dockerfile: Arc<Source>,
+    pub(super) scan: Scan,
+}
+
+/// Where to read, and for what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) root: &'a Path,
+    pub(super) file: &'a Arc<Source>,
+    /// The engine's.
+    pub(super) platform: &'a Platform,
+}
+
+type Read = Result<Files, Vec<Diagnostic>>;
+
+/// The files of every image, in order. None for those whose entry is broken.
+pub(super) fn read_all(drafts: &[Draft], place: Place<'_>) -> Vec<Option<Read>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = drafts.len().div_ceil(threads).max(1);
+    let of_share = |drafts: &[Draft]| -> Vec<Option<Read>> {
+        drafts.iter().map(|draft| (!draft.image.is_broken).then(|| read(draft, place))).collect()
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            drafts.chunks(share).map(|share| scope.spawn(move || of_share(share))).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| {
+                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
+    })
+}
+
+fn read(draft: &Draft, place: Place<'_>) -> Read {
+    let context = context(draft, place).map_err(|problem| vec![problem])?;
+    let path = tidy(&context.join(match &draft.image.dockerfile {
+        Some(dockerfile) => &dockerfile.value,
+        None => "Dockerfile",
+    }));
+    let source = text(draft, &path, place).map_err(|problem| vec![problem])?;
+    let settings = Settings {
+        build_args: &draft.image.build_args,
+        target: draft.image.target.as_ref().map(|target| target.value.as_str()),
+        platform: draft.image.platform.as_ref().map_or(place.platform, |own| &own.value),
+        build_platform: place.platform,
+    };
+    match dockerfile::scan(&source.text, settings) {
+        Ok(scan) => Ok(Files { context, dockerfile: source, scan }),
+        Err(ScanError::Problems(problems)) => Err(problems
+            .into_iter()
+            .map(|problem| {
+                let diagnostic =
+                    Diagnostic::error(problem.message).at(&source, problem.span, problem.label);
+                match problem.hint {
+                    Some(hint) => diagnostic.hint(hint),
+                    None => diagnostic,
+                }
+            })
+            .collect()),
+        Err(ScanError::UnknownTarget { stages }) => {
+            Err(vec![unknown_target(draft, &stages, &shown(&path, place.root), place)])
+        }
+    }
+}
+
+fn context(draft: &Draft, place: Place<'_>) -> Result<PathBuf, Diagnostic> {
+    if let Some(given) = &draft.image.context {
+        let folder = tidy(&place.root.join(&given.value));
+        return if folder.is_dir() {
+            Ok(folder)
+        } else {
+            Err(Diagnostic::error(format!("there is no folder `{}`", given.value))
+                .at(place.file, given.span.clone(), "")
+                .hint("a context is relative to the folder of this file"))
+        };
+    }
+    let name = draft.name.as_str();
+    let choices = [format!("images/{name}"), name.to_owned()];
+    for choice in &choices {
+        let folder = place.root.join(choice);
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+    }
+    Err(Diagnostic::error(format!("`{name}` has no context"))
+        .at(
+            place.file,
+            draft.span.clone(),
+            format!("neither `{}` nor `{}` is a folder", choices[0], choices[1]),
+        )
+        .hint("make one of the two, or name another with `context:`"))
+}
+
+fn text(draft: &Draft, path: &Path, place: Place<'_>) -> Result<Arc<Source>, Diagnostic> {
+    let span = draft.image.dockerfile.as_ref().or(draft.image.context.as_ref());
+    let span = span.map_or(&draft.span, |given| &given.span).clone();
+    let shown = shown(path, place.root);
+    let bytes = fs::read(path).map_err(|error| {
+        let message = match error.kind() {
+            std::io::ErrorKind::NotFound => format!("there is no file `{shown}`"),
+            _ => format!("`{shown}` cannot be read: {error}"),
+        };
+        let diagnostic = Diagnostic::error(message).at(place.file, span, "");
+        let other = path.with_file_name("Containerfile");
+        if draft.image.dockerfile.is_none() && other.is_file() {
+            return diagnostic
+                .hint("there is a `Containerfile`: write `dockerfile: Containerfile`");
+        }
+        diagnostic.hint("a Dockerfile is relative to its context; name it with `dockerfile:`")
+    })?;
+    String::from_utf8(bytes).map(|text| Source::new(path, text)).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Diagnostic::error(format!("this file is not UTF-8 text, from its byte {at} on"))
+            .in_file(path)
+            .hint("save it as UTF-8")
+    })
+}
+
+fn unknown_target(draft: &Draft, stages: &[String], shown: &str, place: Place<'_>) -> Diagnostic {
+    let Some(target) = &draft.image.target else {
+        return Diagnostic::error(format!("`{shown}` has no stage to build"));
+    };
+    let diagnostic = Diagnostic::error(format!(
+        "there is no stage `{}` in `{shown}`",
+        target.value
+    ))
+    .at(place.file, target.span.clone(), "");
+    let hint = match (nearest(&target.value, stages.iter().map(String::as_str)), stages) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, []) => "none of its stages has a name: write `FROM image AS name`".to_owned(),
+        (None, stages) => {
+            let names: Vec<String> = stages.iter().map(|stage| format!("`{stage}`")).collect();
+            format!("it has {}", names.join(", "))
+        }
+    };
+    diagnostic.hint(hint)
+}
+
+/// As the person wrote it, more or less.
+fn shown(path: &Path, root: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
+}
+
+/// Without `.` in it, and without `folder/..` unless the folder is a symlink, behind which `..` is
+/// another place.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for component in path.components() {
+        let is_plain = tidy.file_name().is_some() && !tidy.is_symlink();
+        match component {
+            Component::ParentDir if is_plain => drop(tidy.pop()),
+            component => tidy.push(component),
+        }
+    }
+    tidy
+}

@@ -1,0 +1,186 @@
+//! One entry of the file that stands for many nodes: `ruby-{ruby}` with `matrix: { ruby: […] }`.
+
+use super::{
+    fields::{At, Problems},
+    schema::Image,
+    yaml::{Kind, Yaml},
+};
+
+/// More nodes than this from one entry are a slip, and would take the machine's memory.
+const MAX_NODES: usize = 100_000;
+/// What a tag template fills in by itself; a key of the same name would hide it.
+const RESERVED: [&str; 4] = ["date", "git", "fingerprint", "name"];
+
+/// All combinations of the values, without those excluded, with those included.
+#[derive(Clone, Debug)]
+pub(super) struct Matrix {
+    /// In the order of the file, so that nodes are as well.
+    pub(super) combinations: Vec<Combination>,
+}
+
+/// A value for each key.
+pub(super) type Combination = Vec<(String, String)>;
+
+impl Matrix {
+    pub(super) fn read(yaml: &Yaml, problems: &mut Problems) -> Option<Self> {
+        let Kind::Map(entries) = &yaml.kind else {
+            problems.expected("matrix", "a map", yaml);
+            return None;
+        };
+        let before = problems.found.len();
+        let mut axes: Vec<(String, Vec<String>)> = Vec::new();
+        let (mut include, mut exclude) = (None, None);
+        for (key, value) in entries {
+            match key.name.as_str() {
+                "include" => include = Some(value),
+                "exclude" => exclude = Some(value),
+                name if RESERVED.contains(&name) => problems.push(
+                    &key.span,
+                    format!("`{name}` cannot be a key of a matrix: tags have a `{{{name}}}` of their own"),
+                ),
+                name => {
+                    let values = problems.texts(&format!("matrix.{name}"), value);
+                    let values: Vec<String> =
+                        values.map_or(vec![], |list| list.value.into_iter().map(|v| v.value).collect());
+                    if values.is_empty() && problems.found.len() == before {
+                        problems.push(&value.span, format!("`matrix.{name}` has no values"));
+                    }
+                    axes.push((name.to_owned(), values));
+                }
+            }
+        }
+        let keys: Vec<&str> = axes.iter().map(|(key, _)| key.as_str()).collect();
+        let exclude = rows("exclude", exclude, &keys, problems);
+        let include = rows("include", include, &keys, problems);
+        for row in &include {
+            if row.value.len() < keys.len() {
+                let all: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+                let message =
+                    format!("what a matrix includes needs a value for {}", all.join(", "));
+                problems.push(&row.span, message);
+            }
+        }
+        let count = axes.iter().try_fold(1usize, |n, (_, values)| n.checked_mul(values.len()));
+        if count.is_none_or(|count| count > MAX_NODES) {
+            problems.push(&yaml.span, format!("this matrix makes more than {MAX_NODES} images"));
+        }
+        if problems.found.len() > before {
+            return None;
+        }
+        let mut combinations = if axes.is_empty() { vec![] } else { product(&axes) };
+        combinations.retain(|one| {
+            !exclude.iter().any(|row| row.value.iter().all(|pair| one.contains(pair)))
+        });
+        for row in include {
+            let ordered: Combination = keys
+                .iter()
+                .filter_map(|key| row.value.iter().find(|(k, _)| k == key).cloned())
+                .collect();
+            if !combinations.contains(&ordered) {
+                combinations.push(ordered);
+            }
+        }
+        if combinations.is_empty() {
+            problems.push(&yaml.span, "this matrix makes no image at all");
+        }
+        Some(Self { combinations })
+    }
+}
+
+/// The first key turns slowest.
+fn product(axes: &[(String, Vec<String>)]) -> Vec<Combination> {
+    axes.iter().fold(vec![Vec::new()], |combinations, (key, values)| {
+        combinations
+            .iter()
+            .flat_map(|combination| {
+                values.iter().map(|value| {
+                    let mut longer: Combination = combination.clone();
+                    longer.push((key.clone(), value.clone()));
+                    longer
+                })
+            })
+            .collect()
+    })
+}
+
+/// The maps under `include` or `exclude`.
+fn rows(
+    field: &'static str,
+    yaml: Option<&Yaml>,
+    keys: &[&str],
+    problems: &mut Problems,
+) -> Vec<At<Combination>> {
+    let Some(items) = yaml.and_then(|yaml| problems.list(field, yaml)) else { return Vec::new() };
+    let mut rows = Vec::new();
+    for item in items {
+        let Kind::Map(entries) = &item.kind else {
+            problems.expected(field, "a list of maps", item);
+            continue;
+        };
+        let mut row = Vec::new();
+        for (key, value) in entries {
+            if !keys.contains(&key.name.as_str()) {
+                problems.push(&key.span, format!("the matrix has no key `{}`", key.name));
+            } else if let Some(value) = problems.text(&key.name, value) {
+                row.push((key.name.clone(), value.value));
+            }
+        }
+        rows.push(At { value: row, span: item.span.clone() });
+    }
+    rows
+}
+
+/// The text with `{key}` replaced by the values.
+pub(super) fn fill(text: &str, combination: &Combination) -> String {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some(open) = rest.find('{') {
+        filled.push_str(&rest[..open]);
+        rest = &rest[open..];
+        let value = rest.find('}').and_then(|close| {
+            let (_, value) = combination.iter().find(|(key, _)| *key == rest[1..close])?;
+            Some((value, close))
+        });
+        if let Some((value, close)) = value {
+            filled.push_str(value);
+            rest = &rest[close + 1..];
+        } else {
+            filled.push('{');
+            rest = &rest[1..];
+        }
+    }
+    filled.push_str(rest);
+    filled
+}
+
+impl Image {
+    /// The nodes that this entry stands for, by name.
+    pub(super) fn nodes(&self, name: &str) -> Vec<(String, Self)> {
+        let Some(matrix) = &self.matrix else { return vec![(name.to_owned(), self.clone())] };
+        matrix.combinations.iter().map(|one| (fill(name, one), self.filled(one))).collect()
+    }
+
+    fn filled(&self, combination: &Combination) -> Self {
+        let text =
+            |at: &At<String>| At { value: fill(&at.value, combination), span: at.span.clone() };
+        let list = |list: &At<Vec<At<String>>>| At {
+            value: list.value.iter().map(text).collect(),
+            span: list.span.clone(),
+        };
+        let map = |map: &std::collections::BTreeMap<String, String>| {
+            map.iter().map(|(key, value)| (key.clone(), fill(value, combination))).collect()
+        };
+        Self {
+            context: self.context.as_ref().map(text),
+            dockerfile: self.dockerfile.as_ref().map(text),
+            tags: self.tags.as_ref().map(list),
+            build_args: map(&self.build_args),
+            target: self.target.as_ref().map(text),
+            repository: self.repository.as_ref().map(text),
+            labels: map(&self.labels),
+            parents: self.parents.as_ref().map(list),
+            matrix: None,
+            ..self.clone()
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! `hierarchy.yaml`, field for field. Nothing here is checked beyond the shape of each value.
+//!
+//! A new field is a member of [`Image`], a line in [`Image::read`] and one in [`Image::over`].
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+use super::{
+    fields::{At, Fields, Problems},
+    matrix::Matrix,
+    node::{Check, OnFailure, Test},
+    units,
+    yaml::{Kind, Yaml},
+};
+use crate::image::{Platform, Repository};
+
+/// A test that says nothing of its timeout gets this.
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) registry: Option<At<Repository>>,
+    /// In the order of the file, `defaults` merged in.
+    pub(super) images: Vec<(At<String>, Image)>,
+}
+
+/// An entry under `images`, or `defaults`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Image {
+    pub(super) context: Option<At<String>>,
+    pub(super) dockerfile: Option<At<String>>,
+    pub(super) prepare: Option<Vec<String>>,
+    pub(super) tags: Option<At<Vec<At<String>>>>,
+    pub(super) test: Option<Vec<Test>>,
+    pub(super) max_size: Option<u64>,
+    pub(super) build_args: BTreeMap<String, String>,
+    pub(super) target: Option<At<String>>,
+    pub(super) platform: Option<At<Platform>>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) parents: Option<At<Vec<At<String>>>>,
+    pub(super) on_failure: Option<OnFailure>,
+    pub(super) repository: Option<At<String>>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) matrix: Option<Matrix>,
+    /// Whether something in it could not be read, so that what is missing may not be missing.
+    pub(super) is_broken: bool,
+}
+
+impl File {
+    /// As much of it as can be read.
+    pub(super) fn read(yaml: &Yaml, problems: &mut Problems) -> Option<Self> {
+        if matches!(yaml.kind, Kind::Null) {
+            problems.push_with_hint(&yaml.span, "the file is empty", "begin with `version: 1`");
+            return None;
+        }
+        let mut fields = problems.map("the file", "the file", yaml)?;
+        match fields.take("version") {
+            None => problems.push_with_hint(
+                &yaml.span,
+                "`version` is missing",
+                "begin the file with `version: 1`",
+            ),
+            Some(version) if version.scalar().as_deref() != Some("1") => {
+                problems.expected("version", "1", version);
+            }
+            Some(_) => {}
+        }
+        let registry = fields
+            .take("registry")
+            .and_then(|yaml| problems.parsed("registry", yaml, str::parse::<Repository>));
+        let defaults = fields.take("defaults").map(|yaml| {
+            let image = Image::read("`defaults`", "defaults", yaml, problems);
+            if image.matrix.is_some() {
+                problems.push(&yaml.span, "`matrix` has no place in `defaults`");
+            }
+            Image { matrix: None, ..image }
+        });
+        let defaults = defaults.unwrap_or_default();
+        let mut images = Vec::new();
+        match fields.take("images") {
+            None => problems.push_with_hint(
+                &yaml.span,
+                "`images` is missing",
+                "name each image under `images:`",
+            ),
+            Some(Yaml { kind: Kind::Map(entries), .. }) => {
+                for (key, value) in entries {
+                    let image = Image::read("an image", &key.name, value, problems);
+                    let name = At { value: key.name.clone(), span: key.span.clone() };
+                    images.push((name, image.over(&defaults)));
+                }
+            }
+            Some(other) => problems.expected("images", "a map", other),
+        }
+        fields.finish(problems);
+        Some(Self { registry, images })
+    }
+}
+
+impl Image {
+    fn read(of: &'static str, name: &str, yaml: &Yaml, problems: &mut Problems) -> Self {
+        let before = problems.found.len();
+        let mut image = Self::default();
+        if let Some(mut fields) = problems.map(of, name, yaml) {
+            image.fill(&mut fields, problems);
+            fields.finish(problems);
+        }
+        image.is_broken = problems.found.len() > before;
+        image
+    }
+
+    fn fill(&mut self, fields: &mut Fields<'_>, problems: &mut Problems) {
+        let text = |fields: &mut Fields<'_>, problems: &mut Problems, name| {
+            fields.take(name).and_then(|yaml| problems.text(name, yaml))
+        };
+        self.context = text(fields, problems, "context");
+        self.dockerfile = text(fields, problems, "dockerfile");
+        self.prepare = fields.take("prepare").and_then(|yaml| command("prepare", yaml, problems));
+        self.tags = fields.take("tags").and_then(|yaml| problems.texts("tags", yaml));
+        self.test = fields.take("test").and_then(|yaml| {
+            let items = problems.list("test", yaml)?;
+            Some(items.iter().filter_map(|item| test(item, problems)).collect())
+        });
+        self.max_size = fields
+            .take("max_size")
+            .and_then(|yaml| problems.parsed("max_size", yaml, units::size))
+            .map(|size| size.value);
+        self.build_args = variables("build_args", fields.take("build_args"), problems);
+        self.target = text(fields, problems, "target");
+        self.platform = fields
+            .take("platform")
+            .and_then(|yaml| problems.parsed("platform", yaml, str::parse::<Platform>));
+        self.labels = variables("labels", fields.take("labels"), problems);
+        self.parents = fields.take("parents").and_then(|yaml| problems.texts("parents", yaml));
+        self.on_failure = fields
+            .take("on_failure")
+            .and_then(|yaml| problems.parsed("on_failure", yaml, on_failure))
+            .map(|policy| policy.value);
+        self.repository = text(fields, problems, "repository");
+        self.timeout = fields
+            .take("timeout")
+            .and_then(|yaml| problems.parsed("timeout", yaml, units::duration))
+            .map(|timeout| timeout.value);
+        self.matrix = fields.take("matrix").and_then(|yaml| Matrix::read(yaml, problems));
+    }
+
+    /// This image's fields before those of `defaults`. Maps are merged.
+    fn over(self, defaults: &Self) -> Self {
+        let merged = |mut own: BTreeMap<_, _>, defaults: &BTreeMap<String, String>| {
+            for (key, value) in defaults {
+                own.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+            own
+        };
+        Self {
+            context: self.context.or_else(|| defaults.context.clone()),
+            dockerfile: self.dockerfile.or_else(|| defaults.dockerfile.clone()),
+            prepare: self.prepare.or_else(|| defaults.prepare.clone()),
+            tags: self.tags.or_else(|| defaults.tags.clone()),
+            test: self.test.or_else(|| defaults.test.clone()),
+            max_size: self.max_size.or(defaults.max_size),
+            build_args: merged(self.build_args, &defaults.build_args),
+            target: self.target.or_else(|| defaults.target.clone()),
+            platform: self.platform.or_else(|| defaults.platform.clone()),
+            labels: merged(self.labels, &defaults.labels),
+            parents: self.parents.or_else(|| defaults.parents.clone()),
+            on_failure: self.on_failure.or(defaults.on_failure),
+            repository: self.repository.or_else(|| defaults.repository.clone()),
+            timeout: self.timeout.or(defaults.timeout),
+            matrix: self.matrix,
+            is_broken: self.is_broken || defaults.is_broken,
+        }
+    }
+}
+
+/// A program and its arguments.
+fn command(field: &str, yaml: &Yaml, problems: &mut Problems) -> Option<Vec<String>> {
+    if let Kind::Text(line) = &yaml.kind {
+        problems.push_with_hint(
+            &yaml.span,
+            format!("`{field}` must be a list, not the text `{line}`"),
+            format!("commands are argv lists: `[sh, -c, \"{}\"]`", line.replace('"', "\\\"")),
+        );
+        return None;
+    }
+    let items = problems.list(field, yaml)?;
+    let argv: Vec<String> = items
+        .iter()
+        .filter_map(|item| {
+            if let Some(word) = item.scalar() {
+                Some(word)
+            } else {
+                problems.expected(field, "a list of words", item);
+                None
+            }
+        })
+        .collect();
+    if argv.first().is_none_or(String::is_empty) {
+        problems.push(&yaml.span, format!("`{field}` names no program"));
+        return None;
+    }
+    (argv.len() == items.len()).then_some(argv)
+}
+
+fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
+    let mut fields = problems.map("a test", "test", yaml)?;
+    let run = fields.take("run").map(|yaml| (yaml, command("run", yaml, problems)));
+    let healthy = fields
+        .take("healthy")
+        .map(|yaml| (yaml, problems.parsed("healthy", yaml, units::duration)));
+    let stdout = fields.take("stdout").and_then(|yaml| {
+        problems.parsed("stdout", yaml, |text| {
+            regex::Regex::new(text).map(|_| text.to_owned()).map_err(|error| {
+                format!("`{text}` is not a regular expression: {}", reason(&error))
+            })
+        })
+    });
+    let timeout =
+        fields.take("timeout").and_then(|yaml| problems.parsed("timeout", yaml, units::duration));
+    let network = fields.take("network").and_then(|yaml| problems.switch("network", yaml));
+    let inherit = fields.take("inherit").and_then(|yaml| problems.switch("inherit", yaml));
+    fields.finish(problems);
+    let (network, inherit) = (network.unwrap_or(false), inherit.unwrap_or(true));
+    match (run, healthy) {
+        (Some((_, argv)), None) => {
+            let check = Check::Run { argv: argv?, stdout: stdout.map(|stdout| stdout.value) };
+            let timeout = timeout.map_or(TEST_TIMEOUT, |timeout| timeout.value);
+            Some(Test { check, timeout, network, inherit })
+        }
+        (None, Some((_, limit))) => {
+            for (field, span) in [
+                ("stdout", stdout.map(|stdout| stdout.span)),
+                ("timeout", timeout.map(|timeout| timeout.span)),
+            ] {
+                if let Some(span) = span {
+                    let message = format!("`{field}` has no place beside `healthy`");
+                    problems.push(&span, message);
+                }
+            }
+            Some(Test { check: Check::Healthy, timeout: limit?.value, network, inherit })
+        }
+        (Some(_), Some((healthy, _))) => {
+            problems.push_with_hint(
+                &healthy.span,
+                "a test is either `run` or `healthy`",
+                "make two tests of it",
+            );
+            None
+        }
+        (None, None) => {
+            problems.push_with_hint(
+                &yaml.span,
+                "a test needs `run` or `healthy`",
+                "write `run: [program, argument]`, or `healthy: 30s`",
+            );
+            None
+        }
+    }
+}
+
+/// The last line of the message; the others draw the pattern with a caret.
+fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default().trim();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
+/// Names with values that are all text in the end.
+fn variables(
+    field: &str,
+    yaml: Option<&Yaml>,
+    problems: &mut Problems,
+) -> BTreeMap<String, String> {
+    let Some(yaml) = yaml else { return BTreeMap::new() };
+    let Kind::Map(entries) = &yaml.kind else {
+        problems.expected(field, "a map", yaml);
+        return BTreeMap::new();
+    };
+    let mut variables = BTreeMap::new();
+    for (key, value) in entries {
+        if let Some(text) = value.scalar() {
+            drop(variables.insert(key.name.clone(), text));
+        } else {
+            let hint = "write `\"\"` for an empty text";
+            let message = format!("`{field}.{}` must be a text, not {}", key.name, value.what());
+            let span: &Range<usize> =
+                if matches!(value.kind, Kind::Null) { &key.span } else { &value.span };
+            match value.kind {
+                Kind::Null => problems.push_with_hint(span, message, hint),
+                _ => problems.push(span, message),
+            }
+        }
+    }
+    variables
+}
+
+fn on_failure(text: &str) -> Result<OnFailure, String> {
+    match text {
+        "block" => Ok(OnFailure::Block),
+        "hold" => Ok(OnFailure::Hold),
+        "optional" => Ok(OnFailure::Optional),
+        _ => Err(format!("`on_failure` must be `block`, `hold` or `optional`, not `{text}`")),
+    }
+}

@@ -1,0 +1,429 @@
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::diagnostic::{self, Rendering};
+
+/// A folder with these files: `path` on a line of its own after `==`, then its text.
+fn folder(files: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in files.split("== ").skip(1) {
+        let (path, text) = file.split_once('\n').unwrap();
+        write(folder.path(), path, text);
+    }
+    folder
+}
+
+fn write(folder: &Path, path: &str, text: &str) {
+    let path = folder.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn load(folder: &Path, options: &LoadOptions) -> Result<Loaded, LoadError> {
+    let platform = options.platform.clone().or_else(|| "linux/amd64".parse().ok());
+    let options = LoadOptions { platform, ..options.clone() };
+    Hierarchy::load(&folder.join("hierarchy.yaml"), &options)
+}
+
+fn told(folder: &Path, problems: &[crate::diagnostic::Diagnostic]) -> String {
+    diagnostic::render(problems, Rendering { colour: false, current_dir: folder })
+}
+
+/// What a person sees.
+fn problems(files: &str) -> String {
+    let folder = folder(files);
+    match load(folder.path(), &LoadOptions::default()) {
+        Ok(loaded) => told(folder.path(), &loaded.warnings),
+        Err(error) => told(folder.path(), &error.problems),
+    }
+}
+
+/// The files, and what a person is told about them.
+macro_rules! told {
+    ($($name:ident: $files:expr,)*) => {$(
+        #[test]
+        fn $name() {
+            let files: &str = $files;
+            let told = format!("{}\n\n{}\n", files.trim_end(), problems(files));
+            insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+                insta::assert_snapshot!(stringify!($name), told);
+            });
+        }
+    )*};
+}
+
+told! {
+    shape: "\
+== hierarchy.yaml
+version: 2
+registr: x
+images:
+  a:
+    contxt: x
+    max_size: 12 parsecs
+    timeout: 90
+    platform: linux
+    prepare: ./make.sh
+    labels: [a]
+    build_args: {A: [1], B: }
+    secrets: {}
+    test:
+      - run: test -x \"/bin/sh\"
+      - healthy: soon
+      - network: yes
+        run: [x]
+      - run: [x]
+        stdout: \"(\"
+      - {run: [x], healthy: 30s}
+      - {healthy: 30s, stdout: x, timeout: 1s}
+      - inherit: false
+      - run: []
+      - x
+  b: {tags: [\"{day}\", -x, 12, 12], on_failure: ignore}
+  B: {}
+  c: []
+  \"d:1\": {}
+  e: {tags: []}
+  a: {}
+  f: {repository: \"Reg/x\", refresh: { every: 1d }}
+",
+    no_images: "== hierarchy.yaml\nversion: 1\n",
+    empty: "== hierarchy.yaml\n",
+    images_is_a_list: "== hierarchy.yaml\nversion: 1\nregistry: https://r.io\nimages: [a]\ndefaults: {matrix: {a: [1]}, parents: x}\n",
+    two_documents: "== hierarchy.yaml\nversion: 1\nimages: {}\n---\nversion: 1\n",
+    open_bracket: "== hierarchy.yaml\nversion: 1\nimages: [\n",
+    tab: "== hierarchy.yaml\nversion: 1\nimages:\n\ta: {}\n",
+    files: "\
+== hierarchy.yaml
+version: 1
+images:
+  a: {}
+  b:
+  nowhere:
+  d: {context: nope}
+  e: {context: b, dockerfile: ../images/other.Dockerfile}
+  f: {context: b, target: biuld}
+  g: {context: b, target: other}
+  h: {context: c}
+  i: {context: b, dockerfile: ../d.Dockerfile}
+== images/a/Dockerfile
+FROM b
+COPY --from=$X / /
+FROM $Y AS y # no
+FROM $Y AS y
+FRM x
+== b/Dockerfile
+FROM debian AS build
+== c/Containerfile
+FROM debian
+== d.Dockerfile
+ARG BASE=Debian
+FROM $BASE
+COPY --from=a:b:c / /
+",
+    ring: "\
+== hierarchy.yaml
+version: 1
+images:
+  a: {}
+  b: {}
+  c: {}
+  d: {}
+  self: {}
+== a/Dockerfile
+FROM b
+== b/Dockerfile
+FROM scratch
+COPY --from=c / /
+== c/Dockerfile
+ARG X=a
+FROM ${X}
+== d/Dockerfile
+FROM a
+== self/Dockerfile
+FROM self
+",
+    parents: "\
+== hierarchy.yaml
+version: 1
+registry: r.io/base
+images:
+  os: {}
+  lib: {parents: [so]}
+  app:
+    parents: [os, lib]
+  tool:
+    parents: [os]
+  good: {parents: [lib, os]}
+== os/Dockerfile
+FROM scratch
+== lib/Dockerfile
+FROM scratch
+== app/Dockerfile
+FROM os
+== tool/Dockerfile
+FROM os
+RUN --mount=from=r.io/base/lib,target=/lib /lib/x
+== good/Dockerfile
+FROM lib
+COPY --from=os / /
+COPY --from=os / /
+",
+    tags: "\
+== hierarchy.yaml
+version: 1
+registry: r.io/base
+images:
+  os:
+    tags: [\"12\", \"12-{date}\"]
+  app: {}
+  pinned: {}
+  twin: {repository: r.io/base/os, tags: [x, \"12\"]}
+== os/Dockerfile
+FROM scratch
+== app/Dockerfile
+FROM r.io/base/os:13
+COPY --from=r.io/base/os / /
+== pinned/Dockerfile
+FROM os@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+== twin/Dockerfile
+FROM scratch
+",
+    matrix: "\
+== hierarchy.yaml
+version: 1
+images:
+  ruby: {context: x, matrix: {ruby: [1, 2]}}
+  \"a-{b}\": {context: x}
+  \"c-{c}\": {context: x, matrix: {c: []}}
+  \"d-{d}\": {context: x, matrix: {d: [1], date: [2], include: [{e: 1}, {}], exclude: x}}
+  \"e-{e}\": {context: x, matrix: {e: [1], exclude: [{e: 1}]}}
+  \"f-{f}\": {context: x, matrix: 1}
+  \"g-{g}\": {context: x, repository: r.io/g, matrix: {g: [1, 2]}}
+  ruby-1: {context: x}
+  \"ruby-{v}\": {context: x, matrix: {v: [1]}}
+== x/Dockerfile
+FROM scratch
+",
+    warnings: "\
+== hierarchy.yaml
+version: 1
+images:
+  os: {tags: [\"12\"]}
+  app: {}
+== os/Dockerfile
+FROM scratch
+== app/Dockerfile
+FROM os:13
+",
+}
+
+#[test]
+fn a_hierarchy_of_every_field() {
+    let folder = folder(
+        "== hierarchy.yaml
+version: 1
+registry: registry.example.com/base
+defaults:
+  tags: [latest, \"{date}\"]
+  labels: { team: base, tier: \"1\" }
+  build_args: { PROXY: none }
+images:
+  os-base: &os
+    context: images/os-base
+    prepare: [./make-rootfs.sh]
+    tags: [\"12\", \"12-{date}-{git}\"]
+    test:
+      - run: [sh, -c, \"test -x /bin/sh\"]
+      - run: [cat, /etc/os-release]
+        stdout: ^ID=debian$
+        timeout: 5s
+        network: true
+        inherit: false
+    max_size: 120MB
+    timeout: 1h30m
+  webapp-base: {}
+  ruby-{ruby}:
+    context: images/ruby
+    dockerfile: ../ruby.Dockerfile
+    matrix: { ruby: [\"3.3\", 3.10], os: [a, b], exclude: [{ os: b }], include: [{ruby: 4, os: c}] }
+    build_args: { RUBY: \"{ruby}\", MINOR: 3.10, JIT: true, N: 0x10 }
+    labels: { tier: \"2\", ruby: \"{ruby}\" }
+    target: \"on-{os}\"
+    repository: registry.example.com/ruby
+    tags: [\"{ruby}\", \"{ruby}-{date}\"]
+  app:
+    parents: [ruby-3.10]
+    on_failure: hold
+    platform: linux/arm64
+    test:
+      - healthy: 30s
+== images/os-base/Dockerfile
+FROM scratch
+== images/webapp-base/Dockerfile
+FROM os-base
+== images/ruby/x
+== images/ruby.Dockerfile
+ARG RUBY
+ARG PROXY=x
+FROM registry.example.com/base/webapp-base AS on-a
+FROM ruby:${RUBY} AS on-b
+FROM webapp-base:${UNSET:-latest} AS on-c
+== app/Dockerfile
+FROM registry.example.com/ruby:3.10 AS x
+FROM alpine-$TARGETARCH-$BUILDARCH
+COPY --from=x / /
+",
+    );
+    let loaded = load(folder.path(), &LoadOptions::default())
+        .map_err(|error| told(folder.path(), &error.problems))
+        .unwrap();
+    let root = folder.path().display().to_string();
+    let mut text = String::new();
+    for node in loaded.hierarchy.in_build_order() {
+        // The text of the Dockerfile stands above.
+        let mut node = node.clone();
+        node.dockerfile.text.clear();
+        node.dockerfile.instructions.clear();
+        writeln!(text, "{node:#?}").unwrap();
+    }
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("every_field", text.replace(&root, "ROOT"));
+    });
+}
+
+fn order(folder: &Path, options: &LoadOptions) -> Vec<String> {
+    let loaded = load(folder, options).map_err(|error| told(folder, &error.problems)).unwrap();
+    loaded.hierarchy.in_build_order().map(|node| node.repository.to_string()).collect()
+}
+
+#[test]
+fn an_override_moves_every_image_and_keeps_every_edge() {
+    let folder = folder(
+        "== hierarchy.yaml
+version: 1
+registry: r.io/base
+images:
+  app: {}
+  os: {}
+  net: {repository: r.io/base/dot/net}
+  far: {repository: other.io/team/far}
+== app/Dockerfile
+FROM r.io/base/os
+COPY --from=r.io/base/dot/net / /
+COPY --from=localhost:5000/t/team/far / /
+== os/Dockerfile
+FROM scratch
+== net/Dockerfile
+FROM os
+== far/Dockerfile
+FROM scratch
+",
+    );
+    let options =
+        LoadOptions { registry: "localhost:5000/t".parse().ok(), ..LoadOptions::default() };
+    assert_eq!(
+        order(folder.path(), &options),
+        [
+            "localhost:5000/t/os",
+            "localhost:5000/t/dot/net",
+            "localhost:5000/t/team/far",
+            "localhost:5000/t/app"
+        ]
+    );
+}
+
+#[test]
+fn bom_and_crlf_change_nothing() {
+    let folder = folder("== a/Dockerfile\nFROM scratch\n== b/Dockerfile\n\u{feff}FROM a\r\n");
+    let file =
+        "\u{feff}version: 1\r\nimages:\r\n  b: {}\r\n  a:\r\n    tags:\r\n      - latest\r\n";
+    write(folder.path(), "hierarchy.yaml", file);
+    assert_eq!(order(folder.path(), &LoadOptions::default()), ["a", "b"]);
+    write(folder.path(), "hierarchy.yaml", &file.replace("latest", "-x"));
+    let error = load(folder.path(), &LoadOptions::default()).unwrap_err();
+    let (_, line, column) = error.problems[0].position().unwrap();
+    assert_eq!((line, column), (6, 9));
+}
+
+#[test]
+fn anchors_and_merges_are_understood() {
+    let folder = folder(
+        "== hierarchy.yaml\nversion: 1\nimages:\n  a: &a {context: x, tags: [\"1\"]}\n  b: *a\n  c: {<<: *a, tags: [\"2\"]}\n== x/Dockerfile\nFROM scratch\n",
+    );
+    assert_eq!(order(folder.path(), &LoadOptions::default()), ["a", "b", "c"]);
+}
+
+#[test]
+fn the_file_is_found_upwards() {
+    let folder = folder("== hierarchy.yml\n\n== a/hierarchy.yaml\n\n== a/b/c/x\n");
+    let find = |path: &str| Hierarchy::find_file(&folder.path().join(path));
+    assert_eq!(find("a/b/c"), Some(folder.path().join("a/hierarchy.yaml")));
+    assert_eq!(find("."), Some(folder.path().join("./hierarchy.yml")));
+    assert_eq!(
+        load(&folder.path().join("a/b"), &LoadOptions::default()).unwrap_err().to_string(),
+        "there is no such hierarchy file"
+    );
+}
+
+/// How long a hostile file may take; without optimization, on a machine that is busy, far longer.
+const LIMIT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 60 } else { 1 });
+
+/// Loads within the limit, or says why not.
+fn in_time(file: &str, contexts: &[(&str, &str)]) -> Result<usize, String> {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "hierarchy.yaml", file);
+    for (name, dockerfile) in contexts {
+        write(folder.path(), &format!("{name}/Dockerfile"), dockerfile);
+    }
+    let started = Instant::now();
+    let result = load(folder.path(), &LoadOptions::default());
+    let took = started.elapsed();
+    assert!(took < LIMIT, "{took:?}");
+    result.map(|loaded| loaded.hierarchy.len()).map_err(|error| error.problems[0].message.clone())
+}
+
+#[test]
+fn hostile_files_end_soon() {
+    let nested = format!("version: 1\nimages: {}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(in_time(&nested, &[]), Err("this is nested too deeply".to_owned()));
+    let nested = format!("version: 1\nimages: {}", "{a: ".repeat(100_000));
+    assert_eq!(in_time(&nested, &[]), Err("this is nested too deeply".to_owned()));
+    let mut bomb = "version: 1\na0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for level in 1..12 {
+        let aliases = vec![format!("*a{}", level - 1); 10].join(",");
+        writeln!(bomb, "a{level}: &a{level} [{aliases}]").unwrap();
+    }
+    assert_eq!(
+        in_time(&bomb, &[]),
+        Err("this file is too large when its aliases are written out".to_owned())
+    );
+    let matrix = "version: 1\nimages:\n  a: {matrix: {a: &v [1,2,3,4,5,6,7,8,9,10], b: *v, c: *v, d: *v, e: *v, f: *v}}\n";
+    assert_eq!(in_time(matrix, &[]), Err("this matrix makes more than 100000 images".to_owned()));
+}
+
+/// Ten thousand nodes in a few contexts: a matrix would do the same, this is the longer way.
+#[test]
+fn ten_thousand_nodes_load_soon() {
+    let mut file = "version: 1\nimages:\n  n0: {context: root}\n".to_owned();
+    for n in 1..10_000 {
+        writeln!(file, "  n{n}: {{context: x, build_args: {{PARENT: n{}}}}}", n / 2).unwrap();
+    }
+    let dockerfile = "ARG PARENT\nFROM $PARENT\nRUN make\n";
+    let contexts = [("root", "FROM scratch\n"), ("x", dockerfile)];
+    assert_eq!(in_time(&file, &contexts), Ok(10_000));
+    // All of them in one ring, the longest there can be.
+    let ring = file.replace("n0: {context: root}", "n0: {context: x, build_args: {PARENT: n9999}}");
+    let error = in_time(&ring, &contexts).unwrap_err();
+    assert!(error.starts_with("`n0` is built from itself: n0 <- n9999 <- n4999 <-"), "{error}");
+    // All of them below one.
+    let wide = file.replace("PARENT: n", "PARENT: n0, N: n");
+    assert_eq!(in_time(&wide, &contexts), Ok(10_000));
+}

@@ -1,0 +1,220 @@
+//! What can only be seen with all images side by side: edges, rings, and who publishes where.
+//!
+//! **Invariant:** nothing here looks at all images for each image.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::Arc,
+};
+
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use super::{
+    BaseUse, NodeName,
+    draft::Draft,
+    edges::{Index, Named},
+    fields::Problems,
+    files::Files,
+    graph, nearest,
+};
+use crate::{
+    diagnostic::{Diagnostic, Source},
+    image::Reference,
+};
+
+/// Edges of a ring that are shown where they stand.
+const SHOWN_EDGES: usize = 8;
+
+/// What each Dockerfile is built from.
+pub(super) fn resolve(
+    drafts: &[Draft],
+    files: &[Option<Files>],
+    problems: &mut Problems,
+) -> Vec<Vec<BaseUse>> {
+    let index = Index::new(drafts.iter().map(named).collect());
+    let each = drafts.iter().zip(files).map(|(draft, files)| match files {
+        Some(files) => bases(draft, files, &index, problems),
+        None => Vec::new(),
+    });
+    each.collect()
+}
+
+fn named(draft: &Draft) -> Named<'_> {
+    Named {
+        name: &draft.name,
+        repositories: [&draft.repository, &draft.repository_of_file]
+            .into_iter()
+            .flatten()
+            .collect(),
+        tags: (!draft.image.is_broken).then_some(&draft.tags),
+    }
+}
+
+fn bases(draft: &Draft, files: &Files, index: &Index<'_>, problems: &mut Problems) -> Vec<BaseUse> {
+    let source = &files.dockerfile;
+    let mut bases = Vec::new();
+    for image in &files.scan.uses {
+        let reference: Reference = match image.image.parse() {
+            Ok(reference) => reference,
+            Err(error) => {
+                let written = &source.text[image.span.clone()];
+                let label = if written == image.image {
+                    String::new()
+                } else {
+                    format!("`{}` when it is expanded", image.image)
+                };
+                let error = Diagnostic::error(error.to_string());
+                problems.found.push(error.at(source, image.span.clone(), label));
+                continue;
+            }
+        };
+        let resolved = index.resolve(&reference, &draft.name);
+        if let Some(warning) = resolved.warning {
+            let diagnostic = Diagnostic::warning(warning.message)
+                .at(source, image.span.clone(), "")
+                .hint(warning.hint);
+            problems.found.push(diagnostic);
+        }
+        bases.push(BaseUse {
+            span: image.span.clone(),
+            line: image.line,
+            base: resolved.base,
+            stage: image.stage,
+            is_final: image.is_final,
+        });
+    }
+    bases
+}
+
+/// `parents:`, where it is given, must say what the Dockerfile says.
+pub(super) fn parents(
+    drafts: &[Draft],
+    files: &[Option<Files>],
+    uses: &[Vec<BaseUse>],
+    problems: &mut Problems,
+) {
+    let names: HashMap<&str, &Draft> =
+        drafts.iter().map(|draft| (draft.name.as_str(), draft)).collect();
+    for ((draft, files), uses) in drafts.iter().zip(files).zip(uses) {
+        let Some(declared) = &draft.image.parents else { continue };
+        for parent in &declared.value {
+            let is_used =
+                uses.iter().any(|one| one.base.node().is_some_and(|n| n.as_str() == parent.value));
+            if !names.contains_key(parent.value.as_str()) {
+                let message = format!(
+                    "`{}` has a parent `{}`, which is no image here",
+                    draft.name, parent.value
+                );
+                match nearest(&parent.value, names.keys().copied()) {
+                    Some(near) => {
+                        let hint = format!("did you mean `{near}`?");
+                        problems.push_with_hint(&parent.span, message, hint);
+                    }
+                    None => problems.push(&parent.span, message),
+                }
+            } else if let (false, Some(files)) = (is_used, files) {
+                let message =
+                    format!("`{}` is not built from its parent `{}`", draft.name, parent.value);
+                problems.push_with_hint(
+                    &parent.span,
+                    message,
+                    format!(
+                        "no `FROM` and no `--from` of its {} names that image",
+                        files.dockerfile.path.file_name().unwrap_or_default().display()
+                    ),
+                );
+            }
+        }
+        let Some(files) = files else { continue };
+        let mut seen: Vec<&NodeName> = Vec::new();
+        for one in uses {
+            let Some(parent) = one.base.node() else { continue };
+            let is_declared = declared.value.iter().any(|name| name.value == parent.as_str());
+            if is_declared || seen.contains(&parent) {
+                continue;
+            }
+            seen.push(parent);
+            let message =
+                format!("`{}` is built from `{parent}`, which its `parents` leave out", draft.name);
+            problems.found.push(
+                Diagnostic::error(message)
+                    .at(&files.dockerfile, one.span.clone(), "")
+                    .at(&problems.source, declared.span.clone(), format!("add `{parent}` here"))
+                    .hint("parents are read from the Dockerfile; `parents` may be left out altogether"),
+            );
+        }
+    }
+}
+
+/// Two images cannot move one tag.
+pub(super) fn published_once(drafts: &[Draft], problems: &mut Problems) {
+    let mut taken: HashMap<(String, String, String), (&Draft, &Range<usize>)> = HashMap::new();
+    for draft in drafts {
+        let Some(repository) = &draft.repository else { continue };
+        for (tag, span) in draft.tags.iter().zip(&draft.tag_spans) {
+            let tag = tag.as_str().replace("{name}", draft.name.as_str());
+            let key = (repository.host().to_owned(), repository.path(), tag.clone());
+            let Some((other, other_span)) = taken.insert(key, (draft, span)) else { continue };
+            if other.name == draft.name {
+                continue;
+            }
+            let message = format!(
+                "`{}` and `{}` would both publish `{repository}:{tag}`",
+                other.name, draft.name
+            );
+            // Both may have their tags from `defaults`, or both be of one matrix.
+            let (first, second) =
+                if span == other_span { (&other.span, &draft.span) } else { (other_span, span) };
+            let mut diagnostic =
+                Diagnostic::error(message).at(&problems.source, second.clone(), "");
+            if first != second {
+                diagnostic = diagnostic.at(&problems.source, first.clone(), "");
+            }
+            problems
+                .found
+                .push(diagnostic.hint("give one of them another tag or another `repository`"));
+        }
+    }
+}
+
+/// Images that are built from themselves, by whatever way round.
+pub(super) fn rings(
+    drafts: &[Draft],
+    files: &[Option<Files>],
+    uses: &[Vec<BaseUse>],
+    problems: &mut Problems,
+) {
+    let mut graph: DiGraph<(), ()> = DiGraph::new();
+    let names: HashMap<&str, NodeIndex> =
+        drafts.iter().map(|draft| (draft.name.as_str(), graph.add_node(()))).collect();
+    // One use for each edge: the first that makes it.
+    let mut edges: BTreeMap<(NodeIndex, NodeIndex), &BaseUse> = BTreeMap::new();
+    for (child, uses) in uses.iter().enumerate() {
+        for one in uses {
+            if let Some(parent) = one.base.node() {
+                let edge = (names[parent.as_str()], NodeIndex::new(child));
+                edges.entry(edge).or_insert(one);
+            }
+        }
+    }
+    for &(parent, child) in edges.keys() {
+        graph.add_edge(parent, child, ());
+    }
+    for ring in graph::rings(&graph) {
+        let of = |index: NodeIndex| drafts[index.index()].name.clone();
+        let shown: Vec<NodeName> = ring.iter().map(|&index| of(index)).collect();
+        let mut diagnostic = Diagnostic::error(graph::ring_text(&shown));
+        for (at, &child) in ring.iter().enumerate().take(SHOWN_EDGES) {
+            let parent = ring[(at + 1) % ring.len()];
+            let (Some(one), Some(files)) = (edges.get(&(parent, child)), &files[child.index()])
+            else {
+                continue;
+            };
+            let label = format!("`{}` is built from `{}`", of(child), of(parent));
+            let source: &Arc<Source> = &files.dockerfile;
+            diagnostic = diagnostic.at(source, one.span.clone(), label);
+        }
+        problems.found.push(diagnostic.hint("take one of these references out"));
+    }
+}

@@ -1,0 +1,246 @@
+//! The door to the YAML reader: text in, a tree with the place of every node out.
+//!
+//! The file is not deserialized into structs, because that ends at the first thing that does not
+//! fit, and a person wants to hear of everything at once. It keeps the text of numbers as written:
+//! a build argument `3.10` is not `3.1`.
+//!
+//! **Invariant:** anchors, aliases and `<<` are gone, and no key stands twice in a map.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use serde_saphyr::{
+    Error, Location, Options, Spanned,
+    options::{DuplicateKeyPolicy, NonFiniteFloatPolicy},
+};
+
+use crate::diagnostic::{Diagnostic, Source};
+
+#[derive(Clone, Debug)]
+pub(super) struct Yaml {
+    pub(super) kind: Kind,
+    /// Where it is used: an alias's own place, not that of what it stands for. Of a list or map
+    /// only the beginning.
+    pub(super) span: Range<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Null,
+    Bool(bool),
+    /// As written.
+    Number(String),
+    Text(String),
+    List(Vec<Yaml>),
+    Map(Vec<(Key, Yaml)>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) span: Range<usize>,
+}
+
+impl Yaml {
+    /// What it is, for a sentence about what it should have been.
+    pub(super) fn what(&self) -> String {
+        match &self.kind {
+            Kind::Null => "nothing".to_owned(),
+            Kind::Bool(value) => format!("`{value}`"),
+            Kind::Number(text) => format!("the number `{text}`"),
+            Kind::Text(text) => format!("the text `{text}`"),
+            Kind::List(_) => "a list".to_owned(),
+            Kind::Map(_) => "a map".to_owned(),
+        }
+    }
+
+    /// The text of anything that is one word: a version `3.4` or a switch `true` is text too.
+    pub(super) fn scalar(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Bool(value) => Some(value.to_string()),
+            Kind::Number(text) | Kind::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the one document of a file. Keys that stand twice are the only problem that does not end
+/// it.
+pub(super) fn parse(source: &Arc<Source>) -> Result<(Yaml, Vec<Diagnostic>), Diagnostic> {
+    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(&source.text, options())
+        .map_err(|error| syntax_error(source, &error))?;
+    let mut twice = Vec::new();
+    let tree = raw_to_yaml(raw, source, &mut twice);
+    Ok((tree, twice))
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        // Ten thousand images are a fifth of the nodes. An alias bomb is stopped by what its anchors
+        // hold; and nothing in a hierarchy is nested deeper than eight.
+        budget: serde_saphyr::budget! {
+            max_nodes: 5_000_000,
+            max_events: 20_000_000,
+            max_depth: 24,
+            max_recorded_anchor_events: 100_000,
+        },
+        strict_booleans: true,
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        with_snippet: false,
+    }
+}
+
+/// As the reader hands it over: the text of numbers is still only a place.
+enum Raw {
+    Null,
+    Bool(bool),
+    Number,
+    Text(String),
+    List(Vec<Spanned<Raw>>),
+    Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
+}
+
+fn raw_to_yaml(raw: Spanned<Raw>, source: &Arc<Source>, twice: &mut Vec<Diagnostic>) -> Yaml {
+    let span = bytes(raw.referenced, source);
+    let kind = match raw.value {
+        Raw::Null => Kind::Null,
+        Raw::Bool(value) => Kind::Bool(value),
+        Raw::Number => Kind::Number(source.text[bytes(raw.defined, source)].trim().to_owned()),
+        Raw::Text(text) => Kind::Text(text),
+        Raw::List(items) => {
+            Kind::List(items.into_iter().map(|item| raw_to_yaml(item, source, twice)).collect())
+        }
+        Raw::Map(entries) => {
+            let mut seen = std::collections::HashMap::new();
+            let mut map = Vec::with_capacity(entries.len());
+            for (key, value) in entries {
+                let key = raw_to_yaml(key, source, twice);
+                let value = raw_to_yaml(value, source, twice);
+                let Some(name) = key.scalar() else {
+                    let message = format!("a key must be a word, not {}", key.what());
+                    twice.push(Diagnostic::error(message).at(source, key.span, ""));
+                    continue;
+                };
+                if let Some(first) = seen.insert(name.clone(), key.span.clone()) {
+                    twice.push(
+                        Diagnostic::error(format!("`{name}` is given twice"))
+                            .at(source, key.span, "again here")
+                            .at(source, first, "first here"),
+                    );
+                    continue;
+                }
+                map.push((Key { name, span: key.span }, value));
+            }
+            Kind::Map(map)
+        }
+    };
+    Yaml { kind, span }
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+        Ok(Raw::Bool(value))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Raw, E> {
+        Ok(Raw::Number)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Raw, E> {
+        Ok(Raw::Number)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
+        Ok(Raw::Number)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Raw, E> {
+        Ok(Raw::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Raw::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Raw::Map(map))
+    }
+}
+
+fn bytes(location: Location, source: &Source) -> Range<usize> {
+    let number = |n: u64| usize::try_from(n).unwrap_or_default();
+    let span = location.span();
+    let (start, length) = match (span.byte_offset(), span.byte_len()) {
+        (Some(start), Some(length)) => (number(start), number(length)),
+        // Errors of the syntax know only line and column.
+        _ => (source.offset(number(location.line()), number(location.column())), 1),
+    };
+    source.within(start..start.saturating_add(length))
+}
+
+fn syntax_error(source: &Arc<Source>, error: &Error) -> Diagnostic {
+    let (message, hint) = match error.without_snippet() {
+        Error::MultipleDocuments { .. } => (
+            "there are two documents in this file".to_owned(),
+            Some("keep one hierarchy in a file, and take the line `---` out"),
+        ),
+        other => (in_our_words(&other.to_string()), None),
+    };
+    let diagnostic = Diagnostic::error(message);
+    let diagnostic = match error.location().filter(|location| *location != Location::UNKNOWN) {
+        Some(location) => diagnostic.at(source, bytes(location, source), ""),
+        None => diagnostic.in_file(&source.path),
+    };
+    match hint {
+        Some(hint) => diagnostic.hint(hint),
+        None => diagnostic,
+    }
+}
+
+/// Without the place, which the excerpt shows. Limits are told by their text alone, because within
+/// an alias the reader wraps them in an error that is only text.
+fn in_our_words(message: &str) -> String {
+    let is = |what: &str| message.contains(what);
+    if is("recursion limit") || is("breached: Depth") {
+        return "this is nested too deeply".to_owned();
+    }
+    if is("budget breached") || is("alias replay") || is("alias expansion") {
+        return "this file is too large when its aliases are written out".to_owned();
+    }
+    let message = message.split(" at line ").next().unwrap_or(message);
+    message.trim_end_matches(['.', ',', ':', ' ']).to_owned()
+}

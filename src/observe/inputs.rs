@@ -1,0 +1,68 @@
+//! What each node's build depends on, read from its files and its entry in the hierarchy.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use serde::Serialize;
+
+use super::ObserveError;
+use crate::{
+    fingerprint::{Inputs, context::ContextError, source},
+    hierarchy::{Base, Hierarchy, Node, NodeName},
+    image::{Digest, Platform},
+    plan::Upstream,
+};
+
+/// Reads every node's files, as many at once as there are processors.
+pub(super) fn read(
+    nodes: &[&Node],
+    hierarchy: &Hierarchy,
+    platform: &Platform,
+    upstreams: &BTreeMap<String, Upstream>,
+) -> Result<BTreeMap<NodeName, Inputs>, ObserveError> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(node) = nodes.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let inputs = inputs(node, hierarchy, platform, upstreams)
+                .map_err(|source| ObserveError::Context { node: node.name.clone(), source });
+            done.push(inputs.map(|inputs| (node.name.clone(), inputs)));
+        }
+        done
+    };
+    let threads = thread::available_parallelism().map_or(2, usize::from).min(nodes.len());
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker only reads")).collect()
+    })
+}
+
+fn inputs(
+    node: &Node,
+    hierarchy: &Hierarchy,
+    platform: &Platform,
+    upstreams: &BTreeMap<String, Upstream>,
+) -> Result<Inputs, ContextError> {
+    let named = node.dockerfile.uses.iter().filter_map(|used| match &used.base {
+        Base::Upstream(reference) => Some(reference.to_string()),
+        Base::Node(_) => None,
+    });
+    Ok(Inputs {
+        dockerfile: Digest::of(node.dockerfile.text.as_bytes()),
+        context: source(node)?,
+        settings: digest(&(&node.build_args, &node.target, &node.labels, &node.prepare)),
+        tests: digest(&(node.max_size, hierarchy.tests(&node.name).collect::<Vec<_>>())),
+        platform: node.platform.as_ref().unwrap_or(platform).clone(),
+        upstreams: named
+            .filter_map(|name| Some((name.clone(), upstreams.get(&name)?.digest.clone())))
+            .collect(),
+        epoch: None,
+    })
+}
+
+fn digest(value: &impl Serialize) -> Digest {
+    Digest::of(&serde_json::to_vec(value).expect("plain data is always JSON"))
+}

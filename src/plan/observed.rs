@@ -1,0 +1,63 @@
+//! The facts a plan is made of: what is published, and what today's inputs are.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    fingerprint::{BuiltFrom, Fingerprint, Inputs, Parents},
+    hierarchy::NodeName,
+    image::{Digest, Reference, Tag},
+};
+
+/// Everything that was asked of the store, the upstreams and the files, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Of nodes in view: those selected and what is below them.
+    pub nodes: BTreeMap<NodeName, NodeFacts>,
+    /// What is published of nodes out of view that nodes in view stand on.
+    pub outside: Parents,
+    /// Each upstream as it is written in a Dockerfile.
+    pub upstreams: BTreeMap<String, Upstream>,
+}
+
+/// What is known of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFacts {
+    pub inputs: Inputs,
+    /// Of today's inputs; `None` while a parent's own image is still to be built.
+    pub fingerprint: Option<Fingerprint>,
+    /// The image under the build tag of [`fingerprint`](Self::fingerprint).
+    pub staged: Option<Digest>,
+    /// Where each moving tag that can already be named points.
+    pub moving: BTreeMap<Tag, Option<Digest>>,
+    /// The first moving tag that is the same every day, and those like it: they decide whether
+    /// the node is published.
+    pub stable: Vec<Tag>,
+    /// The image people pull today.
+    pub published: Option<Published>,
+}
+
+/// The image under a node's first moving tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    pub digest: Digest,
+    /// What it was built from; `None` if it does not say, or was not asked.
+    pub built_from: Option<BuiltFrom>,
+}
+
+/// An image from outside the hierarchy, resolved once for the whole run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    pub reference: Reference,
+    /// What the fingerprint of its children contains, and what they are pinned to.
+    pub digest: Digest,
+    pub place: Place,
+}
+
+/// Where an upstream's digest was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A manifest in its registry, to be pulled by digest.
+    Registry,
+    /// An image of the engine, named by its ID.
+    Engine,
+}

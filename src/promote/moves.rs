@@ -1,0 +1,112 @@
+//! Which tags may move after a run, and in what order. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    fingerprint::Parents,
+    hierarchy::{Hierarchy, NodeName, OnFailure, TagTemplate, TagValues, TemplateError},
+    image::{Digest, Tagged},
+    plan::Plan,
+    run::{Executed, Outcome},
+};
+
+/// One moving tag that is to point elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    pub node: NodeName,
+    pub tag: Tagged,
+    /// Where the plan saw it; `None` if it did not exist.
+    pub from: Option<Digest>,
+    pub to: Digest,
+    /// Moves of one wave may happen at once; a wave begins when the one before is done.
+    pub wave: usize,
+}
+
+/// What a run may do to the moving tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nobody asked for it: `--no-push`.
+    NotAsked,
+    /// A step failed or never ran, so nothing may move.
+    Withhold,
+    /// These may move, parents before children.
+    Move {
+        moves: Vec<Move>,
+        /// Nodes that keep their old tags, each with the node whose failure holds it back.
+        held: BTreeMap<NodeName, NodeName>,
+    },
+}
+
+/// Applies each failed node's policy.
+pub fn verdict(
+    hierarchy: &Hierarchy,
+    plan: &Plan,
+    executed: &Executed,
+    values: &TagValues,
+) -> Result<Verdict, TemplateError> {
+    let mut held = BTreeMap::new();
+    for step in &plan.steps {
+        match executed.outcomes.get(&step.node).map(|(outcome, _)| outcome) {
+            Some(Outcome::Failed(failure)) if failure.on_failure == OnFailure::Block => {
+                return Ok(Verdict::Withhold);
+            }
+            Some(Outcome::Failed(_)) => _ = held.insert(step.node.clone(), step.node.clone()),
+            Some(Outcome::Skipped { failed }) => _ = held.insert(step.node.clone(), failed.clone()),
+            Some(Outcome::Cancelled) | None => return Ok(Verdict::Withhold),
+            Some(_) => {}
+        }
+    }
+    if executed.stopped.is_some() {
+        return Ok(Verdict::Withhold);
+    }
+
+    let mut moves = Vec::new();
+    let mut level: BTreeMap<NodeName, usize> = BTreeMap::new();
+    for step in &plan.steps {
+        let above = step.after.iter().map(|parent| level[parent] + 1).max().unwrap_or(0);
+        level.insert(step.node.clone(), above);
+        let outcome = executed.outcomes.get(&step.node).map(|(outcome, _)| outcome);
+        let digest = match outcome {
+            // Every tag that can be named was seen to be right.
+            Some(Outcome::Kept { .. }) | None => continue,
+            Some(outcome) => outcome.digest(),
+        };
+        let (Some(node), Some(digest)) = (hierarchy.get(&step.node), digest) else { continue };
+        let fingerprint = step.inputs.fingerprint(&parents(hierarchy, plan, executed, &step.node));
+        for template in &node.tags {
+            let tag = template.expand(values, node.name.as_str(), fingerprint.hex())?;
+            let from = step.moving.get(&tag).cloned().flatten();
+            if from.as_ref() != Some(digest) {
+                moves.push(Move {
+                    node: node.name.clone(),
+                    tag: node.repository.tagged(tag),
+                    from,
+                    to: digest.clone(),
+                    wave: 2 * above + wave_in_node(template),
+                });
+            }
+        }
+    }
+    moves.sort_by_key(|tag| tag.wave);
+    Ok(Verdict::Move { moves, held })
+}
+
+/// The tags that decide whether a node is published move last: whoever sees them sees all.
+fn wave_in_node(template: &TagTemplate) -> usize {
+    usize::from(template.is_stable())
+}
+
+/// The image that each parent now is.
+fn parents(hierarchy: &Hierarchy, plan: &Plan, executed: &Executed, node: &NodeName) -> Parents {
+    hierarchy
+        .parents(node)
+        .filter_map(|parent| {
+            let made = executed.outcomes.get(&parent.name);
+            let digest = match made {
+                Some((outcome, _)) => outcome.digest(),
+                None => plan.given.get(&parent.name),
+            };
+            Some((parent.name.clone(), digest?.clone()))
+        })
+        .collect()
+}

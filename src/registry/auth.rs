@@ -1,0 +1,339 @@
+//! Answers to a 401: a password, or a token from the server that the registry names.
+//!
+//! Source: <https://distribution.github.io/distribution/spec/auth/token/> and `…/oauth/`.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde::Deserialize;
+use tokio::time::Instant;
+use url::{Url, form_urlencoded::Serializer};
+
+use super::{
+    Credentials, LoginSecret, RegistryError,
+    challenge::Challenge,
+    endpoint::{Endpoint, authority, is_loopback},
+    retry::Failure,
+    transport::{Request, Transport},
+};
+
+pub(super) const BAD_LOGIN: &str = "it does not accept the login";
+
+/// Who asks for what, and the words for it if it is refused.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub endpoint: &'a Endpoint,
+    /// `repository:library/debian:pull`, or nothing for the registry as such.
+    pub scope: &'a str,
+    pub action: &'static str,
+    pub repository: &'a str,
+}
+
+pub(super) struct Auth {
+    credentials: Credentials,
+    /// What each host asked for last, so that later requests bring it along.
+    challenges: Mutex<HashMap<String, Challenge>>,
+    /// By host and scope (which names the repository). The inner lock lets only one of many
+    /// callers fetch the token that all of them wait for.
+    tokens: Mutex<HashMap<(String, String), Slot>>,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
+
+struct Token {
+    header: HeaderValue,
+    until: Instant,
+}
+
+/// The parts of a bearer challenge that a token request is made of.
+struct TokenServer<'a> {
+    realm: &'a Url,
+    service: Option<&'a str>,
+    scope: Option<&'a str>,
+}
+
+impl Auth {
+    pub(super) fn new(credentials: Credentials) -> Self {
+        Self { credentials, challenges: Mutex::default(), tokens: Mutex::default() }
+    }
+
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// What this host is known to want; nothing if it has not asked yet.
+    pub(super) async fn known(
+        &self,
+        transport: &Transport,
+        asker: Asker<'_>,
+    ) -> Result<Option<HeaderValue>, Failure> {
+        let challenge = {
+            let challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+            challenges.get(&asker.endpoint.host).cloned()
+        };
+        match challenge {
+            None => Ok(None),
+            Some(challenge) => self.respond(transport, asker, &challenge, None).await.map(Some),
+        }
+    }
+
+    /// The answer to a 401 that `used` did not prevent.
+    ///
+    /// # Errors
+    /// There is nothing better to offer than what was used.
+    pub(super) async fn answer(
+        &self,
+        transport: &Transport,
+        asker: Asker<'_>,
+        challenge: Challenge,
+        used: Option<&HeaderValue>,
+    ) -> Result<HeaderValue, Failure> {
+        if used.is_some() && challenge == Challenge::Basic {
+            return Err(asker.refused(BAD_LOGIN).into());
+        }
+        let answer = self.respond(transport, asker, &challenge, used).await?;
+        let mut challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+        challenges.insert(asker.endpoint.host.clone(), challenge);
+        Ok(answer)
+    }
+
+    /// A header that satisfies the challenge, other than `spent`.
+    async fn respond(
+        &self,
+        transport: &Transport,
+        asker: Asker<'_>,
+        challenge: &Challenge,
+        spent: Option<&HeaderValue>,
+    ) -> Result<HeaderValue, Failure> {
+        let Challenge::Bearer { realm, service, scope } = challenge else {
+            return self.basic(asker).await;
+        };
+        let server = TokenServer { realm, service: service.as_deref(), scope: scope.as_deref() };
+        let slot = {
+            let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = (asker.endpoint.host.clone(), asker.scope.to_owned());
+            tokens.entry(key).or_default().clone()
+        };
+        let mut slot = slot.lock().await;
+        let usable = |token: &&Token| token.until > Instant::now() && Some(&token.header) != spent;
+        if let Some(token) = slot.as_ref().filter(usable) {
+            return Ok(token.header.clone());
+        }
+        let token = self.fetch(transport, asker, &server).await?;
+        let header = token.header.clone();
+        *slot = Some(token);
+        Ok(header)
+    }
+
+    async fn basic(&self, asker: Asker<'_>) -> Result<HeaderValue, Failure> {
+        match self.secret(asker).await? {
+            None => Err(asker.refused("it wants a login, and there is none for it").into()),
+            Some(LoginSecret::IdentityToken(_)) => {
+                Err(asker.refused("it wants a password, and the login is an identity token").into())
+            }
+            Some(LoginSecret::Password { user, password }) => Ok(basic_header(&user, &password)),
+        }
+    }
+
+    async fn secret(&self, asker: Asker<'_>) -> Result<Option<LoginSecret>, RegistryError> {
+        Ok(self.credentials.get(&asker.endpoint.host).await?.map(|login| login.secret))
+    }
+
+    /// Asks the token server, with the login if there is one, else as anybody.
+    async fn fetch(
+        &self,
+        transport: &Transport,
+        asker: Asker<'_>,
+        server: &TokenServer<'_>,
+    ) -> Result<Token, Failure> {
+        let name = authority(server.realm);
+        if !is_safe(asker.endpoint, server.realm) {
+            let reason = format!("its token server `{name}` would take the password in the clear");
+            return Err(asker.refused(&reason).into());
+        }
+        let secret = self.secret(asker).await?;
+        let (request, authorization) = server.request(asker, secret.as_ref());
+        let reply = transport.send(request, authorization.as_ref()).await?;
+        let answer = |reason: String| RegistryError::Answer {
+            host: asker.endpoint.host.clone(),
+            status: reply.status.as_u16(),
+            action: asker.action,
+            repository: asker.repository.to_owned(),
+            reason: format!("its token server `{name}`: {reason}"),
+        };
+        match reply.status.as_u16() {
+            200 => {}
+            400 | 401 | 403 => {
+                let verdict = match secret {
+                    Some(_) => "does not accept the login",
+                    None => "gives no token without a login",
+                };
+                let reason = format!("its token server `{name}` {verdict}: {}", reply.reason());
+                return Err(asker.refused(&reason).into());
+            }
+            _ => return Err(Failure { error: answer(reply.reason()), again: reply.again() }),
+        }
+        Token::read(&reply.body)
+            .ok_or_else(|| answer("there is no token in its answer".to_owned()).into())
+    }
+}
+
+impl TokenServer<'_> {
+    /// The request, and the header that only the token server itself may see.
+    fn request<'a>(
+        &self,
+        asker: Asker<'a>,
+        secret: Option<&LoginSecret>,
+    ) -> (Request<'a>, Option<HeaderValue>) {
+        let mut request = Request {
+            host: &asker.endpoint.host,
+            method: Method::GET,
+            url: self.realm.clone(),
+            headers: HeaderMap::new(),
+            body: None,
+            limit: 1 << 20,
+        };
+        // An address with a name in it would override the login. Realms have hosts, so this works.
+        _ = request.url.set_username("");
+        _ = request.url.set_password(None);
+        if let Some(LoginSecret::IdentityToken(token)) = secret {
+            let mut form = Serializer::new(String::new());
+            form.append_pair("grant_type", "refresh_token");
+            form.extend_pairs(self.service.map(|service| ("service", service)));
+            form.append_pair("client_id", "rebuild");
+            form.append_pair("scope", &self.scopes(asker).join(" "));
+            form.append_pair("refresh_token", token);
+            request.method = Method::POST;
+            request.body = Some(Bytes::from(form.finish()));
+            let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+            request.headers.insert(header::CONTENT_TYPE, form_type);
+            return (request, None);
+        }
+        let mut query = request.url.query_pairs_mut();
+        query.extend_pairs(self.service.map(|service| ("service", service)));
+        query.extend_pairs(self.scopes(asker).into_iter().map(|scope| ("scope", scope)));
+        let authorization = match secret {
+            Some(LoginSecret::Password { user, password }) => {
+                query.append_pair("account", user);
+                Some(basic_header(user, password))
+            }
+            _ => None,
+        };
+        drop(query);
+        (request, authorization)
+    }
+
+    /// What we need, and what the registry said we need where that is something else.
+    fn scopes<'a>(&'a self, asker: Asker<'a>) -> Vec<&'a str> {
+        let mut scopes = vec![asker.scope];
+        // A challenge remembered from another repository says nothing about this one.
+        let resource = asker.scope.rsplit_once(':').map_or("", |(resource, _)| resource);
+        let same = |scope: &&str| scope.rsplit_once(':').is_some_and(|(of, _)| of == resource);
+        scopes.extend(self.scope.filter(same).filter(|scope| *scope != asker.scope));
+        scopes.retain(|scope| !scope.is_empty());
+        scopes
+    }
+}
+
+impl Token {
+    fn read(body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Answer {
+            token: Option<String>,
+            access_token: Option<String>,
+            expires_in: Option<u64>,
+        }
+        let answer: Answer = serde_json::from_slice(body).ok()?;
+        let token = answer.token.filter(|t| !t.is_empty()).or(answer.access_token)?;
+        // "at least 60 seconds" and the default: the token specification, for old clients.
+        let lives = Duration::from_secs(answer.expires_in.unwrap_or(60).clamp(1, 86_400));
+        let header = secret_header(&format!("Bearer {token}"))?;
+        // Renewed a little early, so that it does not expire on its way.
+        Some(Self { header, until: Instant::now() + lives.mul_f32(0.9) })
+    }
+}
+
+impl Asker<'_> {
+    pub(super) fn refused(&self, reason: &str) -> RegistryError {
+        RegistryError::Refused {
+            host: self.endpoint.host.clone(),
+            action: self.action,
+            repository: self.repository.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+/// Over HTTPS always; over plain HTTP only if the registry itself is, and then a registry on this
+/// machine may not send a password out into the network.
+fn is_safe(endpoint: &Endpoint, realm: &Url) -> bool {
+    match realm.scheme() {
+        "https" => true,
+        "http" if endpoint.is_plain() => {
+            is_loopback(&authority(realm)) || !is_loopback(&endpoint.host)
+        }
+        _ => false,
+    }
+}
+
+fn basic_header(user: &str, password: &str) -> HeaderValue {
+    let encoded = BASE64_STANDARD.encode(format!("{user}:{password}"));
+    let header = secret_header(&format!("Basic {encoded}"));
+    header.unwrap_or_else(|| unreachable!("base64 is fit for a header"))
+}
+
+/// Sensitive: neither hyper nor a `Debug` of the headers shows it.
+fn secret_header(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::endpoint::Scheme;
+
+    #[test]
+    fn passwords_are_not_sent_in_the_clear() {
+        for (host, scheme, realm, expected) in [
+            ("r.example.com", Scheme::Https, "https://auth.example.com/t", true),
+            ("r.example.com", Scheme::Https, "http://auth.example.com/t", false),
+            ("r.example.com", Scheme::Https, "http://127.0.0.1/t", false),
+            ("r.example.com", Scheme::Https, "ftp://r.example.com/t", false),
+            ("127.0.0.1:5000", Scheme::Http, "http://127.0.0.1:5001/t", true),
+            ("127.0.0.1:5000", Scheme::Http, "http://auth.example.com/t", false),
+            ("127.0.0.1:5000", Scheme::Http, "https://auth.example.com/t", true),
+            ("lab:5000", Scheme::Http, "http://lab:5001/t", true),
+        ] {
+            let endpoint = Endpoint::new(host, scheme).unwrap();
+            assert_eq!(is_safe(&endpoint, &realm.parse().unwrap()), expected, "{host} {realm}");
+        }
+    }
+
+    #[test]
+    fn reads_the_token_under_both_names() {
+        for (body, expected) in [
+            (r#"{"token":"a"}"#, Some("Bearer a")),
+            (r#"{"access_token":"b","expires_in":300}"#, Some("Bearer b")),
+            (r#"{"token":"","access_token":"b"}"#, Some("Bearer b")),
+            (r#"{"token":"line\nbreak"}"#, None),
+            ("{}", None),
+            ("<html>", None),
+        ] {
+            let token = Token::read(body.as_bytes());
+            assert_eq!(token.as_ref().map(|t| t.header.to_str().unwrap()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        assert_eq!(format!("{:?}", basic_header("me", "secret")), "Sensitive");
+    }
+}

@@ -1,0 +1,138 @@
+//! Credentials as docker has them: `config.json`, credential helpers, `DOCKER_AUTH_CONFIG`.
+//!
+//! Nothing is read before a registry asks for a login, so that a broken configuration is no
+//! obstacle to those who need none. Each host is looked up once.
+
+mod config;
+mod helper;
+
+use std::{
+    collections::HashMap,
+    env,
+    ffi::OsString,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::OnceCell;
+
+use self::config::{Config, Found};
+use super::{
+    Login, RegistryError,
+    endpoint::{HUB, is_hub},
+};
+
+/// How long a credential helper may take: some ask the person for a fingerprint.
+const HELPER_LIMIT: Duration = Duration::from_secs(30);
+
+/// Where logins are looked up. Cheap to clone; clones share what they found.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    sources: Arc<Sources>,
+    found: Arc<Mutex<HashMap<String, Answer>>>,
+}
+
+/// An error is kept as well: a helper that hangs does so once, not once for each image.
+type Answer = Arc<OnceCell<Result<Option<Login>, RegistryError>>>;
+
+/// In the order in which they are asked.
+#[derive(Default)]
+struct Sources {
+    /// The text of `DOCKER_AUTH_CONFIG`.
+    inline: Option<String>,
+    files: Vec<PathBuf>,
+    /// `PATH` for helpers, if it is not our own.
+    path: Option<OsString>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("files", &self.sources.files).finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    /// `DOCKER_AUTH_CONFIG`, then docker's `config.json`, then podman's `auth.json`.
+    pub fn from_env() -> Self {
+        let docker = match env::var_os("DOCKER_CONFIG").filter(|dir| !dir.is_empty()) {
+            Some(directory) => Some(PathBuf::from(directory)),
+            None => env::home_dir().map(|home| home.join(".docker")),
+        };
+        let podman = env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+        let files = docker
+            .map(|directory| directory.join("config.json"))
+            .into_iter()
+            .chain(podman.map(|runtime| Path::new(&runtime).join("containers/auth.json")))
+            .collect();
+        let inline = env::var("DOCKER_AUTH_CONFIG").ok().filter(|text| !text.trim().is_empty());
+        Self::of(Sources { inline, files, path: None })
+    }
+
+    /// A file in the format of docker's `config.json`, and nothing else.
+    pub fn from_file(path: impl Into<PathBuf>) -> Self {
+        Self::of(Sources { files: vec![path.into()], ..Sources::default() })
+    }
+
+    /// Anonymous everywhere.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    fn of(sources: Sources) -> Self {
+        Self { sources: Arc::new(sources), found: Arc::default() }
+    }
+
+    /// The login for a host as image names have it, `docker.io` for Docker Hub.
+    pub(super) async fn get(&self, host: &str) -> Result<Option<Login>, RegistryError> {
+        let host = if is_hub(host) { HUB } else { host };
+        let answer = {
+            let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.entry(host.to_owned()).or_default().clone()
+        };
+        answer.get_or_init(|| self.sources.get(host)).await.clone()
+    }
+}
+
+impl Sources {
+    async fn get(&self, host: &str) -> Result<Option<Login>, RegistryError> {
+        let problem = |reason: String| RegistryError::Credentials { host: host.to_owned(), reason };
+        let login = |secret| Login { host: host.to_owned(), secret };
+        for (name, text) in self.texts() {
+            let text = text.map_err(|error| problem(format!("cannot read {name}: {error}")))?;
+            let config = Config::read(&text)
+                .map_err(|reason| problem(format!("{name} is not valid: {reason}")))?;
+            let found =
+                config.find(host).map_err(|reason| problem(format!("in {name}: {reason}")))?;
+            for found in found {
+                let secret = match found {
+                    Found::Secret(secret) => Some(secret),
+                    Found::Helper { suffix, server } => {
+                        helper::get(&suffix, &server, self.path.as_deref(), HELPER_LIMIT)
+                            .await
+                            .map_err(problem)?
+                    }
+                };
+                if let Some(secret) = secret {
+                    return Ok(Some(login(secret)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Each source's name and text; a file that is not there is none.
+    fn texts(&self) -> Vec<(String, io::Result<String>)> {
+        let inline =
+            self.inline.iter().map(|text| ("`DOCKER_AUTH_CONFIG`".to_owned(), Ok(text.clone())));
+        let files = self.files.iter().filter_map(|path| match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            text => Some((format!("`{}`", path.display()), text)),
+        });
+        inline.chain(files).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! What a broken connection means to a person, and whether it is worth another try.
+
+use std::{error::Error, io, time::Duration};
+
+use rustls::{CertificateError, InvalidMessage};
+use url::Url;
+
+use super::{
+    RegistryError,
+    endpoint::authority,
+    retry::{Again, Failure},
+};
+
+/// Why there was no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cause {
+    NoSuchHost,
+    LookupFailed,
+    Refused,
+    ConnectTimeout,
+    Silence,
+    PlainHttp,
+    Expired,
+    NotYetValid,
+    WrongName(Vec<String>),
+    UnknownAuthority,
+    Tls(String),
+    BrokeOff,
+    Other(String),
+}
+
+/// Explains the error of a request to `url`, sent on behalf of the registry `host`.
+pub(super) fn explain(host: &str, url: &Url, error: &reqwest::Error, idle: Duration) -> Failure {
+    let cause = cause_of(error);
+    let server = authority(url);
+    let reason = cause.reason(url.host_str().unwrap_or_default(), idle);
+    // A token server or a blob store of the registry is named, for it is another machine.
+    let reason = if server == host { reason } else { format!("`{server}`: {reason}") };
+    Failure {
+        error: RegistryError::Unreachable {
+            host: host.to_owned(),
+            reason,
+            hint: cause.hint(&server),
+        },
+        again: cause.again(),
+    }
+}
+
+impl Cause {
+    fn again(&self) -> Again {
+        match self {
+            Self::LookupFailed | Self::ConnectTimeout | Self::Silence | Self::BrokeOff => {
+                Again::Backoff
+            }
+            Self::Refused => Again::Once,
+            Self::NoSuchHost
+            | Self::PlainHttp
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::WrongName(_)
+            | Self::UnknownAuthority
+            | Self::Tls(_)
+            | Self::Other(_) => Again::Never,
+        }
+    }
+
+    fn reason(&self, name: &str, idle: Duration) -> String {
+        match self {
+            Self::NoSuchHost => format!("there is no host `{name}`"),
+            Self::LookupFailed => format!("the name `{name}` cannot be looked up right now"),
+            Self::Refused => "connection refused".to_owned(),
+            Self::ConnectTimeout => "no connection in time".to_owned(),
+            Self::Silence => format!("it sent nothing for {idle:?}"),
+            Self::PlainHttp => "it speaks plain HTTP where HTTPS is expected".to_owned(),
+            Self::Expired => "its certificate has expired".to_owned(),
+            Self::NotYetValid => "its certificate is not valid yet".to_owned(),
+            Self::WrongName(names) if names.is_empty() => {
+                format!("its certificate is not for `{name}`")
+            }
+            Self::WrongName(names) => {
+                let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+                format!("its certificate is for {}, not for `{name}`", names.join(", "))
+            }
+            Self::UnknownAuthority => {
+                "its certificate is from an authority that this machine does not know".to_owned()
+            }
+            Self::Tls(what) => format!("no TLS connection: {what}"),
+            Self::BrokeOff => "the connection broke off".to_owned(),
+            Self::Other(what) => what.clone(),
+        }
+    }
+
+    fn hint(&self, server: &str) -> Option<String> {
+        let hint = match self {
+            Self::NoSuchHost => "check the spelling of the name, and this machine's DNS".to_owned(),
+            Self::LookupFailed => "check this machine's network and DNS".to_owned(),
+            Self::Refused => format!("is a registry running at {server}?"),
+            Self::ConnectTimeout => {
+                "a firewall may be in the way, or `HTTPS_PROXY` be needed".to_owned()
+            }
+            Self::PlainHttp => format!(
+                "give {server} a certificate; rebuild sends no password over plain HTTP unless \
+                 the registry is on this machine"
+            ),
+            Self::Expired => {
+                format!("renew the certificate of {server}; or is this machine's clock wrong?")
+            }
+            Self::NotYetValid => "is this machine's clock wrong?".to_owned(),
+            Self::WrongName(_) => {
+                format!("use the name in the certificate, or have one issued for {server}")
+            }
+            Self::UnknownAuthority => format!(
+                "put the authority's certificate into `/etc/docker/certs.d/{server}/ca.crt`, or \
+                 among the system's"
+            ),
+            Self::Silence | Self::Tls(_) | Self::BrokeOff | Self::Other(_) => return None,
+        };
+        Some(hint)
+    }
+}
+
+fn cause_of(error: &reqwest::Error) -> Cause {
+    let mut texts = Vec::new();
+    let mut next: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(one) = next {
+        if let Some(cause) = known(one) {
+            return cause;
+        }
+        texts.push(one.to_string());
+        next = one.source();
+    }
+    let says = |part: &str| texts.iter().any(|text| text.contains(part));
+    // hyper-util does not export its connect error; getaddrinfo's answers have no `ErrorKind`.
+    if says("dns error") {
+        return if says("Temporary failure") { Cause::LookupFailed } else { Cause::NoSuchHost };
+    }
+    if error.is_timeout() {
+        return if error.is_connect() { Cause::ConnectTimeout } else { Cause::Silence };
+    }
+    if says("connection closed") || says("end of file") || says("error shutting down") {
+        return Cause::BrokeOff;
+    }
+    // The innermost text says most; reqwest's own would repeat the address with its query.
+    Cause::Other(super::printable(texts.last().map_or("the request failed", String::as_str)))
+}
+
+/// Looks inside I/O errors too: their `source` leaves out the error that they wrap.
+fn known(error: &(dyn Error + 'static)) -> Option<Cause> {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return Some(tls(error));
+    }
+    let error = error.downcast_ref::<io::Error>()?;
+    if let Some(cause) = error.get_ref().and_then(|inner| known(inner)) {
+        return Some(cause);
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Some(Cause::Refused),
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Some(Cause::BrokeOff),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            Some(Cause::Other(error.to_string()))
+        }
+        _ => None,
+    }
+}
+
+fn tls(error: &rustls::Error) -> Cause {
+    use rustls::Error as Tls;
+    match error {
+        Tls::InvalidMessage(InvalidMessage::InvalidContentType) => Cause::PlainHttp,
+        Tls::InvalidCertificate(CertificateError::UnknownIssuer) => Cause::UnknownAuthority,
+        Tls::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => Cause::Expired,
+        Tls::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => Cause::NotYetValid,
+        Tls::InvalidCertificate(CertificateError::NotValidForName) => Cause::WrongName(Vec::new()),
+        Tls::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }) => {
+            // `DnsName("a.example.com")` is how rustls writes them.
+            let name = |text: &String| text.split('"').nth(1).unwrap_or(text.as_str()).to_owned();
+            Cause::WrongName(presented.iter().map(name).collect())
+        }
+        // `openssl req -x509` makes certificates that sign themselves, and webpki says just this.
+        Tls::InvalidCertificate(CertificateError::Other(other))
+            if other.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            Cause::UnknownAuthority
+        }
+        other => Cause::Tls(other.to_string()),
+    }
+}

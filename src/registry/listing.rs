@@ -1,0 +1,100 @@
+//! Lists that come in pages: `tags/list` and its `Link` header (distribution-spec §Listing Tags).
+
+use serde::Deserialize;
+use url::Url;
+
+use super::{RegistryError, exchange::Call, exchange::Exchange, transport::Reply};
+use crate::image::Tag;
+
+/// A registry that goes on for longer than this goes round in circles.
+const MAX_PAGES: usize = 10_000;
+
+/// All tags of a repository, page by page; none if there is no such repository.
+pub(super) async fn tags(
+    exchange: &Exchange,
+    mut call: Call<'_>,
+) -> Result<Vec<Tag>, RegistryError> {
+    #[derive(Deserialize)]
+    struct Page {
+        /// `null` after the last tag of a repository was deleted.
+        tags: Option<Vec<String>>,
+    }
+    let mut tags = Vec::new();
+    for _ in 0..MAX_PAGES {
+        let reply = exchange.call(&call).await?;
+        match reply.status.as_u16() {
+            200 => {}
+            404 => return Ok(tags),
+            _ => return Err(call.unexpected(&reply, reply.reason())),
+        }
+        let page: Page = serde_json::from_slice(&reply.body)
+            .map_err(|error| call.unexpected(&reply, format!("not a list of tags: {error}")))?;
+        // What is not a tag by the specification cannot be pulled either.
+        tags.extend(page.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse().ok()));
+        let Some(next) = next(&reply) else { return Ok(tags) };
+        let next = next.map_err(|reason| call.unexpected(&reply, reason))?;
+        let query = next.query().map(str::to_owned);
+        if (next.path(), &query) == (call.path.as_str(), &call.query) {
+            return Err(call.unexpected(&reply, "its next page is the same page again"));
+        }
+        (call.path, call.query) = (next.path().to_owned(), query);
+    }
+    Err(RegistryError::Unreachable {
+        host: call.host.to_owned(),
+        reason: format!("its list of tags goes on after {MAX_PAGES} pages"),
+        hint: None,
+    })
+}
+
+/// The next page, which must be on the same host.
+///
+/// The scheme may differ: a registry behind a proxy that ends TLS believes it speaks plain HTTP.
+/// Only path and query are used, so nothing is sent there.
+fn next(reply: &Reply) -> Option<Result<Url, String>> {
+    let target = link(reply.header(http::header::LINK)?)?;
+    let Ok(url) = reply.url.join(target) else {
+        return Some(Err("its next page has no address".to_owned()));
+    };
+    if url.host_str() != reply.url.host_str() {
+        let host = super::printable(url.host_str().unwrap_or_default());
+        return Some(Err(format!("its next page is on another host, `{host}`")));
+    }
+    Some(Ok(url))
+}
+
+/// The target of `rel="next"` in a `Link` header (RFC 8288).
+fn link(header: &str) -> Option<&str> {
+    let mut rest = header;
+    loop {
+        let (target, after) = rest.split_once('<')?.1.split_once('>')?;
+        let parameters = after.split('<').next().unwrap_or_default();
+        let is_next = parameters.split([';', ',']).any(|parameter| {
+            let text = parameter.trim().to_ascii_lowercase().replace([' ', '"'], "");
+            text == "rel=next"
+        });
+        if is_next {
+            return Some(target);
+        }
+        rest = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_next_page() {
+        for (header, expected) in [
+            (r#"</v2/a/tags/list?n=1&last=b>; rel="next""#, Some("/v2/a/tags/list?n=1&last=b")),
+            ("</x>;rel=next", Some("/x")),
+            (r#"</p>; rel="prev", </n>; rel="next""#, Some("/n")),
+            (r#"</p>; rel="prev""#, None),
+            ("nonsense", None),
+            ("<unclosed", None),
+            ("", None),
+        ] {
+            assert_eq!(link(header), expected, "{header}");
+        }
+    }
+}

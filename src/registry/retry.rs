@@ -1,0 +1,173 @@
+//! When to try again, and how long to wait before: jittered exponential backoff, bounded.
+
+use std::{future::Future, time::Duration};
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use tokio::time::Instant;
+
+use super::RegistryError;
+
+/// How patient the client is with a registry that is in trouble.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// How often a call is sent at most, the first time included.
+    pub attempts: usize,
+    /// The first pause; each further one doubles, plus jitter.
+    pub first: Duration,
+    /// The longest pause, also when the registry asks for a longer one.
+    pub longest: Duration,
+    /// No pause begins that would end later than this after the first attempt.
+    pub budget: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            first: Duration::from_millis(500),
+            longest: Duration::from_secs(60),
+            // A `Retry-After` of a whole minute still fits.
+            budget: Duration::from_secs(70),
+        }
+    }
+}
+
+/// An attempt that failed, and whether another one may help.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub error: RegistryError,
+    pub again: Again,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// The same answer would come again.
+    Never,
+    /// Once, at once: a service that is just being restarted.
+    Once,
+    /// With growing pauses.
+    Backoff,
+    /// After the time that the registry asked for.
+    After(Duration),
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        Self { error, again: Again::Never }
+    }
+}
+
+/// Calls `attempt` until it succeeds, fails for good, or patience ends.
+pub(super) async fn run<T, F>(
+    retry: &Retry,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, RegistryError>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let started = Instant::now();
+    let mut pauses = ExponentialBuilder::new()
+        .with_min_delay(retry.first)
+        .with_max_delay(retry.longest)
+        .with_max_times(retry.attempts.saturating_sub(1))
+        .with_jitter()
+        .build();
+    let mut once = false;
+    loop {
+        let Failure { error, again } = match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(failure) => failure,
+        };
+        let Some(pause) = pauses.next() else { return Err(error) };
+        let pause = match again {
+            Again::Never => return Err(error),
+            Again::Once if once => return Err(error),
+            Again::Once => {
+                once = true;
+                pause.min(retry.first)
+            }
+            Again::Backoff => pause,
+            Again::After(asked) => asked.min(retry.longest),
+        };
+        if started.elapsed() + pause > retry.budget {
+            return Err(error);
+        }
+        tracing::debug!(%error, ?pause, "trying again");
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
+pub(super) fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let then = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok()?;
+    Some(Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(again: Again) -> Failure {
+        let error = RegistryError::Credentials { host: "h".into(), reason: "r".into() };
+        Failure { error, again }
+    }
+
+    /// Runs attempts that fail as told, then succeed: (succeeded, attempts, seconds waited).
+    async fn patience(answers: &[Again]) -> (bool, usize, u64) {
+        let started = Instant::now();
+        let mut asked = 0;
+        let result = run(&Retry::default(), || {
+            let answer = answers.get(asked).copied();
+            asked += 1;
+            async move { answer.map_or(Ok(()), |again| Err(failure(again))) }
+        })
+        .await;
+        (result.is_ok(), asked, started.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_as_asked_and_gives_up_in_time() {
+        let after = |seconds| Again::After(Duration::from_secs(seconds));
+        for (answers, expected) in [
+            (vec![], (true, 1, 0)),
+            (vec![Again::Never], (false, 1, 0)),
+            (vec![Again::Once], (true, 2, 0)),
+            (vec![Again::Once, Again::Once], (false, 2, 0)),
+            (vec![after(7)], (true, 2, 7)),
+            (vec![after(3), after(4)], (true, 3, 7)),
+            // An hour is cut to a minute, and a second minute is over the budget.
+            (vec![after(3600)], (true, 2, 60)),
+            (vec![after(3600), after(3600)], (false, 2, 60)),
+        ] {
+            assert_eq!(patience(&answers).await, expected, "{answers:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn backs_off_five_times_with_growing_jittered_pauses() {
+        let (succeeded, attempts, waited) = patience(&[Again::Backoff; 9]).await;
+        assert_eq!((succeeded, attempts), (false, 5));
+        // 0.5 + 1 + 2 + 4 s, and jitter of at most as much again (the jitter is of the first pause).
+        assert!((7..=15).contains(&waited), "{waited}");
+        assert!(patience(&[Again::Backoff; 4]).await.0);
+    }
+
+    #[test]
+    fn reads_seconds_and_dates() {
+        let now: jiff::Timestamp = "2015-10-21T07:27:00Z".parse().unwrap();
+        for (value, expected) in [
+            ("0", Some(0)),
+            (" 120 ", Some(120)),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(60)),
+            ("Wed, 21 Oct 2015 07:26:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after(value, now), expected.map(Duration::from_secs), "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! One HTTP request and its redirects: a client for each host, a limit on how many run at once.
+//!
+//! **Invariant:** `Authorization` goes to the origin the request was made for, and no further.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::sync::Semaphore;
+use url::Url;
+
+use super::{
+    RegistryError,
+    endpoint::{authority, is_loopback, same_origin},
+    failure::explain,
+    retry::{Again, Failure},
+    tls,
+};
+
+/// As go-containerregistry and docker allow, or fewer: a blob is one hop away, seldom two.
+const MAX_REDIRECTS: usize = 5;
+
+/// A request, before anybody knows who sends it.
+#[derive(Clone, Debug)]
+pub(super) struct Request<'a> {
+    /// The registry on whose behalf, for messages.
+    pub host: &'a str,
+    pub method: Method,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Option<Bytes>,
+    /// The longest answer that makes sense.
+    pub limit: usize,
+}
+
+/// An answer with its whole body.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Where it came from in the end.
+    pub url: Url,
+}
+
+pub(super) struct Transport {
+    certs: PathBuf,
+    connect: Duration,
+    idle: Duration,
+    parallel: usize,
+    /// By `host:port`, for each host may have certificates of its own.
+    peers: Mutex<HashMap<String, Peer>>,
+}
+
+#[derive(Clone)]
+struct Peer {
+    http: reqwest::Client,
+    permits: Arc<Semaphore>,
+}
+
+impl Transport {
+    pub(super) fn new(certs: PathBuf, connect: Duration, idle: Duration, parallel: usize) -> Self {
+        tls::install_provider();
+        Self { certs, connect, idle, parallel, peers: Mutex::default() }
+    }
+
+    /// Sends and follows redirects; any status is an answer.
+    pub(super) async fn send(
+        &self,
+        mut request: Request<'_>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Reply, Failure> {
+        let origin = request.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let trusted = same_origin(&origin, &request.url);
+            let reply = self.once(&request, authorization.filter(|_| trusted)).await?;
+            let Some(next) = redirect(&request, &reply)? else { return Ok(reply) };
+            request.url = next;
+        }
+        let reason = format!("it redirects more than {MAX_REDIRECTS} times");
+        Err(unreachable(request.host, reason).into())
+    }
+
+    /// Sends once; the permit is held until the whole answer is here.
+    async fn once(
+        &self,
+        request: &Request<'_>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Reply, Failure> {
+        let peer = self.peer(request.host, &request.url)?;
+        // Never closed, so never an error.
+        let _permit = peer.permits.acquire().await;
+        let mut headers = request.headers.clone();
+        if let Some(value) = authorization {
+            headers.insert(header::AUTHORIZATION, value.clone());
+        }
+        let mut builder =
+            peer.http.request(request.method.clone(), request.url.clone()).headers(headers);
+        if let Some(body) = &request.body {
+            builder = builder.body(body.clone());
+        }
+        let failed = |error: &reqwest::Error| explain(request.host, &request.url, error, self.idle);
+        let mut response = builder.send().await.map_err(|e| failed(&e))?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        tracing::debug!(
+            method = %request.method, host = authority(&request.url), path = request.url.path(),
+            status = status.as_u16(), "registry"
+        );
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| failed(&e))? {
+            if body.len() + chunk.len() > request.limit {
+                let reason = format!("its answer is longer than {} bytes", request.limit);
+                return Err(unreachable(request.host, reason).into());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Reply { status, headers, body: body.freeze(), url: request.url.clone() })
+    }
+
+    fn peer(&self, host: &str, url: &Url) -> Result<Peer, RegistryError> {
+        let name = authority(url);
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = peers.get(&name) {
+            return Ok(peer.clone());
+        }
+        let config = tls::config(&self.certs, &name).map_err(|reason| unreachable(host, reason))?;
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(config)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(self.connect)
+            .read_timeout(self.idle)
+            .user_agent(concat!("rebuild/", env!("CARGO_PKG_VERSION")));
+        if is_loopback(&name) {
+            // Go's HTTP client, and so docker, never asks a proxy for these.
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| unreachable(host, error.to_string()))?;
+        let peer = Peer { http, permits: Arc::new(Semaphore::new(self.parallel.max(1))) };
+        peers.insert(name, peer.clone());
+        Ok(peer)
+    }
+}
+
+/// Where the answer sends us, if it does.
+fn redirect(request: &Request<'_>, reply: &Reply) -> Result<Option<Url>, Failure> {
+    let read = matches!(request.method, Method::GET | Method::HEAD);
+    let follow = match reply.status.as_u16() {
+        301..=303 => read,
+        // These two keep the method and the body. No POST: a token request's body is a secret.
+        307 | 308 => request.method != Method::POST,
+        _ => false,
+    };
+    let Some(location) = reply.headers.get(header::LOCATION).filter(|_| follow) else {
+        return Ok(None);
+    };
+    let next = location.to_str().ok().and_then(|location| request.url.join(location).ok());
+    let Some(mut next) = next.filter(|next| matches!(next.scheme(), "http" | "https")) else {
+        return Err(unreachable(request.host, "it redirects to no address".to_owned()).into());
+    };
+    if request.url.scheme() == "https" && next.scheme() == "http" {
+        let reason = format!("it redirects from HTTPS to plain HTTP at `{}`", authority(&next));
+        return Err(unreachable(request.host, reason).into());
+    }
+    // A name and a password within an address would become a header of their own.
+    if next.set_username("").and_then(|()| next.set_password(None)).is_err() {
+        return Ok(None);
+    }
+    Ok(Some(next))
+}
+
+fn unreachable(host: &str, reason: String) -> RegistryError {
+    RegistryError::Unreachable { host: host.to_owned(), reason, hint: None }
+}
+
+impl Reply {
+    pub(super) fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether the server asks for patience: 408, 429 and the 5xx that pass.
+    pub(super) fn again(&self) -> Again {
+        if !matches!(self.status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504) {
+            return Again::Never;
+        }
+        let asked = self
+            .header(header::RETRY_AFTER)
+            .and_then(|value| super::retry::retry_after(value, jiff::Timestamp::now()));
+        asked.map_or(Again::Backoff, Again::After)
+    }
+
+    /// What the server says about an error: `errors[]` of the body, else the status in words.
+    pub(super) fn reason(&self) -> String {
+        #[derive(serde::Deserialize)]
+        struct Body {
+            errors: Vec<Item>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Item {
+            #[serde(default)]
+            code: String,
+            #[serde(default)]
+            message: String,
+        }
+        let items = serde_json::from_slice::<Body>(&self.body).map(|body| body.errors);
+        let said: Vec<String> = items
+            .unwrap_or_default()
+            .into_iter()
+            .map(|Item { code, message }| match (code.as_str(), message.as_str()) {
+                (_, "") => code,
+                ("", _) => message,
+                _ => format!("{message} ({code})"),
+            })
+            .filter(|text| !text.is_empty())
+            .collect();
+        if said.is_empty() {
+            return self.status.canonical_reason().unwrap_or("no reason given").to_lowercase();
+        }
+        super::printable(&said.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_lead_to_safe_places_only() {
+        for (method, from, status, location, expected) in [
+            ("GET", "https://r/v2/a", 307, "https://cdn/b?sig=1", "to https://cdn/b?sig=1"),
+            ("GET", "https://r/v2/a", 302, "/b", "to https://r/b"),
+            ("HEAD", "http://r/v2/a", 301, "https://r/v2/a", "to https://r/v2/a"),
+            ("GET", "https://r/v2/a", 307, "https://me:pw@cdn/b", "to https://cdn/b"),
+            ("PUT", "https://r/v2/a", 308, "https://s/v2/a", "to https://s/v2/a"),
+            ("PUT", "https://r/v2/a", 302, "https://s/v2/a", "stay"),
+            ("POST", "https://r/token", 307, "https://s/token", "stay"),
+            ("GET", "https://r/v2/a", 304, "https://s/", "stay"),
+            ("GET", "https://r/v2/a", 200, "https://s/", "stay"),
+            (
+                "GET",
+                "https://r/v2/a",
+                307,
+                "http://r/v2/a",
+                "cannot reach the registry r: it redirects from HTTPS to plain HTTP at `r`",
+            ),
+            (
+                "GET",
+                "https://r/v2/a",
+                307,
+                "file:///etc/passwd",
+                "cannot reach the registry r: it redirects to no address",
+            ),
+        ] {
+            let request = Request {
+                host: "r",
+                method: method.parse().unwrap(),
+                url: from.parse().unwrap(),
+                headers: HeaderMap::new(),
+                body: None,
+                limit: 0,
+            };
+            let headers =
+                HeaderMap::from_iter([(header::LOCATION, HeaderValue::from_static(location))]);
+            let status = StatusCode::from_u16(status).unwrap();
+            let reply = Reply { status, headers, body: Bytes::new(), url: request.url.clone() };
+            let told = match redirect(&request, &reply) {
+                Ok(Some(next)) => format!("to {next}"),
+                Ok(None) => "stay".to_owned(),
+                Err(failure) => failure.error.to_string(),
+            };
+            assert_eq!(told, expected, "{method} {from} {status} {location}");
+        }
+    }
+
+    #[test]
+    fn what_a_registry_says_is_bounded_and_harmless() {
+        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "é".repeat(900));
+        let long_expected = format!("{}…", "é".repeat(300));
+        for (body, expected) in [
+            (r#"{"errors":[{"code":"A","message":"b"},{"code":"C"}]}"#, "b (A); C"),
+            (r#"{"errors":[{"message":"a\n\u001b[31mb"}]}"#, "a [31mb"),
+            (r#"{"errors":[]}"#, "bad request"),
+            ("<html>", "bad request"),
+            (&long, &long_expected),
+        ] {
+            let reply = Reply {
+                status: StatusCode::BAD_REQUEST,
+                headers: HeaderMap::new(),
+                body: Bytes::copy_from_slice(body.as_bytes()),
+                url: "https://r/".parse().unwrap(),
+            };
+            assert_eq!(reply.reason(), expected, "{body}");
+        }
+    }
+}

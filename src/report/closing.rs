@@ -1,0 +1,141 @@
+//! How a report ends: the table, the failures, the promotion, and one line that says it all.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use super::{
+    Paint, failure,
+    numbers::{count, names, seconds},
+    sanitize, step, table,
+};
+use crate::{
+    exit::Exit,
+    hierarchy::{NodeName, OnFailure},
+    run::{Outcome, Promotion, StopReason, Summary},
+};
+
+/// Everything, the most important last, where people look first.
+pub(super) fn write(
+    summary: &Summary,
+    verbose: bool,
+    columns: Option<usize>,
+    (paint, out): (Paint, &mut dyn Write),
+) -> io::Result<()> {
+    table::write(summary, verbose, columns, (paint, out))?;
+    failure::all(summary, paint, out)?;
+    writeln!(out)?;
+    for line in promotion(summary) {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out, "{}", result(summary, paint))
+}
+
+/// `done in 42 s: 3 built, 12 up to date`.
+pub(super) fn result(summary: &Summary, paint: Paint) -> String {
+    let all = &summary.steps;
+    let kept = all.iter().filter(|s| matches!(s.outcome, Outcome::Kept { .. })).count();
+    if summary.exit == Exit::Done && kept == all.len() {
+        return match kept {
+            0 => paint.good("nothing to do"),
+            1 => format!("{}: the image is up to date", paint.good("nothing to do")),
+            n => format!("{}: all {n} images are up to date", paint.good("nothing to do")),
+        };
+    }
+    let took = seconds(summary.took);
+    let head = match (summary.stopped, summary.exit) {
+        (Some(StopReason::Interrupted | StopReason::Killed), _) => {
+            format!("{} after {took}", paint.bad("interrupted"))
+        }
+        (_, Exit::Done) => format!("{} in {took}", paint.good("done")),
+        (_, exit) => format!("{} after {took} (exit code {})", paint.bad("failed"), exit.code()),
+    };
+    let totals = totals(summary);
+    if totals.is_empty() { head } else { format!("{head}: {totals}") }
+}
+
+/// How many images came to which end, the ends that matter first.
+fn totals(summary: &Summary) -> String {
+    let ends = ["failed", "skipped", "cancelled", "built", "came out the same", "already built"];
+    let end = |outcome: &Outcome| match outcome {
+        Outcome::Failed(_) => ends[0],
+        Outcome::Skipped { .. } => ends[1],
+        Outcome::Cancelled => ends[2],
+        Outcome::Built { .. } => ends[3],
+        Outcome::Unchanged { .. } => ends[4],
+        Outcome::Reused { .. } => ends[5],
+        Outcome::Kept { .. } => "up to date",
+    };
+    let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+    for step in &summary.steps {
+        *counted.entry(end(&step.outcome)).or_default() += 1;
+    }
+    let some = |name: &&str| counted.get(name).map(|n| format!("{n} {name}"));
+    let parts: Vec<String> = ends.iter().chain([&"up to date"]).filter_map(some).collect();
+    parts.join(", ")
+}
+
+/// What became of the moving tags, a sentence a line. Nothing if there was nothing to move.
+pub(super) fn promotion(summary: &Summary) -> Vec<String> {
+    match &summary.promotion {
+        Promotion::Nothing => Vec::new(),
+        Promotion::NotAsked => {
+            vec!["nothing was promoted: `--no-push` was given".to_owned()]
+        }
+        Promotion::Withheld => vec![format!("nothing was promoted: {}", withheld(summary))],
+        Promotion::Done { moved, took, held } => {
+            let images = summary.steps.iter().filter(|s| !s.promoted.is_empty()).count();
+            let mut lines = Vec::new();
+            if *moved > 0 {
+                lines.push(format!(
+                    "promoted {} of {} in {}, parents first",
+                    count(*moved, "tag"),
+                    count(images, "image"),
+                    seconds(*took)
+                ));
+            }
+            lines.extend(keep_their_tags(held));
+            lines
+        }
+        Promotion::Incomplete { moved, of, why } => vec![
+            format!(
+                "promotion incomplete: {moved} of {} moved: {}",
+                count(*of, "tag"),
+                sanitize::text(why)
+            ),
+            "hint: run `rebuild` again, it begins with what is left".to_owned(),
+        ],
+    }
+}
+
+fn withheld(summary: &Summary) -> String {
+    let blocks = |outcome: &Outcome| matches!(outcome, Outcome::Failed(failure) if failure.on_failure == OnFailure::Block);
+    let failed: Vec<String> = summary
+        .steps
+        .iter()
+        .filter(|step| blocks(&step.outcome))
+        .map(|step| sanitize::text(step.node.as_str()))
+        .collect();
+    match (failed.is_empty(), summary.stopped) {
+        (false, _) => format!("{} failed, every tag is where it was", names(&failed, 3)),
+        (true, Some(reason)) => format!("{}, every tag is where it was", step::stop(reason)),
+        (true, None) => "every tag is where it was".to_owned(),
+    }
+}
+
+/// A line for each failure that holds back its branch.
+fn keep_their_tags(held: &BTreeMap<NodeName, NodeName>) -> Vec<String> {
+    let mut branches: BTreeMap<&NodeName, usize> = BTreeMap::new();
+    for (node, because) in held {
+        *branches.entry(because).or_default() += usize::from(node != because);
+    }
+    let line = |(because, below): (&NodeName, usize)| {
+        let name = sanitize::text(because.as_str());
+        match below {
+            0 => format!("`{name}` keeps its tags: it failed"),
+            n => format!("`{name}` and {n} below keep their tags: `{name}` failed"),
+        }
+    };
+    branches.into_iter().map(line).collect()
+}

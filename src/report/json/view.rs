@@ -1,0 +1,269 @@
+//! Events as they stand in JSON: field for field what `docs/events.md` says.
+//!
+//! The types of a run are free to change; these are not, without a new [`VERSION`].
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use serde::Serialize;
+
+use super::super::plan::{PlanView, ReasonView, VERSION};
+use crate::{
+    exit::Exit,
+    hierarchy::{NodeName, OnFailure},
+    image::{Digest, Tag},
+    run::{Event, EventKind, Failure, Outcome, Phase, Promotion, StopReason, Summary},
+};
+
+#[derive(Serialize)]
+pub(super) struct Line<'a> {
+    v: u32,
+    at: f64,
+    #[serde(flatten)]
+    body: Body<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Body<'a> {
+    RunStarted {
+        run: &'a str,
+        registry: Option<&'a str>,
+        jobs: usize,
+        plan: PlanView<'a>,
+    },
+    Warning {
+        node: Option<&'a NodeName>,
+        message: &'a str,
+    },
+    StepStarted {
+        node: &'a NodeName,
+    },
+    PhaseStarted {
+        node: &'a NodeName,
+        phase: PhaseView,
+    },
+    BuildStep {
+        node: &'a NodeName,
+        number: usize,
+        total: usize,
+        text: &'a str,
+    },
+    Log {
+        node: &'a NodeName,
+        line: String,
+    },
+    StepFinished {
+        node: &'a NodeName,
+        seconds: f64,
+        #[serde(flatten)]
+        outcome: OutcomeView<'a>,
+    },
+    StopBegan {
+        reason: StopReason,
+        running: usize,
+    },
+    PromotionStarted {
+        tags: usize,
+    },
+    TagMoved {
+        node: &'a NodeName,
+        tag: String,
+        from: Option<&'a Digest>,
+        to: &'a Digest,
+    },
+    RunFinished(SummaryView<'a>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+enum PhaseView {
+    Prepare,
+    Pull,
+    Build,
+    Test { number: usize, total: usize },
+    Push,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+enum OutcomeView<'a> {
+    Built { digest: &'a Digest, size: u64, size_before: Option<u64> },
+    Unchanged { digest: &'a Digest },
+    Reused { digest: &'a Digest },
+    Kept { digest: &'a Digest },
+    Failed { failure: Box<FailureView<'a>> },
+    Skipped { failed: &'a NodeName },
+    Cancelled,
+}
+
+#[derive(Serialize)]
+struct FailureView<'a> {
+    phase: PhaseView,
+    message: &'a str,
+    exit: Exit,
+    exit_code: u8,
+    on_failure: OnFailure,
+    at: Option<Place<'a>>,
+    tail: Vec<String>,
+    log: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    path: String,
+    line: usize,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct SummaryView<'a> {
+    run: &'a str,
+    exit: Exit,
+    exit_code: u8,
+    stopped: Option<StopReason>,
+    seconds: f64,
+    promotion: PromotionView<'a>,
+    steps: Vec<StepView<'a>>,
+}
+
+#[derive(Serialize)]
+struct StepView<'a> {
+    node: &'a NodeName,
+    #[serde(flatten)]
+    why: ReasonView<'a>,
+    #[serde(flatten)]
+    outcome: OutcomeView<'a>,
+    seconds: f64,
+    promoted: &'a [Tag],
+}
+
+#[derive(Serialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+enum PromotionView<'a> {
+    Nothing,
+    NotAsked,
+    Withheld,
+    Done { moved: usize, seconds: f64, held: &'a BTreeMap<NodeName, NodeName> },
+    Incomplete { moved: usize, of: usize, why: &'a str },
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(event: &'a Event) -> Self {
+        Self { v: VERSION, at: seconds(event.at), body: body(&event.kind) }
+    }
+}
+
+fn body(kind: &EventKind) -> Body<'_> {
+    match kind {
+        EventKind::RunStarted { run, plan, registry, jobs } => Body::RunStarted {
+            run,
+            registry: registry.as_deref(),
+            jobs: *jobs,
+            plan: PlanView::new(plan),
+        },
+        EventKind::Warning { node, message } => Body::Warning { node: node.as_ref(), message },
+        EventKind::StepStarted { node } => Body::StepStarted { node },
+        EventKind::PhaseStarted { node, phase } => {
+            Body::PhaseStarted { node, phase: phase_view(phase) }
+        }
+        EventKind::BuildStep { node, number, total, text } => {
+            Body::BuildStep { node, number: *number, total: *total, text }
+        }
+        EventKind::Log { node, line } => Body::Log { node, line: lossy(line) },
+        EventKind::StepFinished { node, outcome, took } => {
+            Body::StepFinished { node, seconds: seconds(*took), outcome: outcome_view(outcome) }
+        }
+        EventKind::StopBegan { reason, running } => {
+            Body::StopBegan { reason: *reason, running: *running }
+        }
+        EventKind::PromotionStarted { tags } => Body::PromotionStarted { tags: *tags },
+        EventKind::TagMoved { node, tag, from, to } => {
+            Body::TagMoved { node, tag: tag.to_string(), from: from.as_ref(), to }
+        }
+        EventKind::RunFinished { summary } => Body::RunFinished(summary_view(summary)),
+    }
+}
+
+fn phase_view(phase: &Phase) -> PhaseView {
+    match *phase {
+        Phase::Prepare => PhaseView::Prepare,
+        Phase::Pull => PhaseView::Pull,
+        Phase::Build => PhaseView::Build,
+        Phase::Test { number, total } => PhaseView::Test { number, total },
+        Phase::Push => PhaseView::Push,
+    }
+}
+
+fn outcome_view(outcome: &Outcome) -> OutcomeView<'_> {
+    match outcome {
+        Outcome::Built { digest, size, size_before } => {
+            OutcomeView::Built { digest, size: *size, size_before: *size_before }
+        }
+        Outcome::Unchanged { digest } => OutcomeView::Unchanged { digest },
+        Outcome::Reused { digest } => OutcomeView::Reused { digest },
+        Outcome::Kept { digest } => OutcomeView::Kept { digest },
+        Outcome::Failed(failure) => {
+            OutcomeView::Failed { failure: Box::new(failure_view(failure)) }
+        }
+        Outcome::Skipped { failed } => OutcomeView::Skipped { failed },
+        Outcome::Cancelled => OutcomeView::Cancelled,
+    }
+}
+
+fn failure_view(failure: &Failure) -> FailureView<'_> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    FailureView {
+        phase: phase_view(&failure.phase),
+        message: &failure.message,
+        exit: failure.exit,
+        exit_code: failure.exit.code(),
+        on_failure: failure.on_failure,
+        at: failure.at.as_ref().map(|(path, line, instruction)| Place {
+            path: text(path),
+            line: *line,
+            text: instruction,
+        }),
+        tail: failure.tail.iter().map(|line| lossy(line)).collect(),
+        log: failure.log.as_deref().map(text),
+    }
+}
+
+fn summary_view(summary: &Summary) -> SummaryView<'_> {
+    let steps = summary.steps.iter().map(|step| StepView {
+        node: &step.node,
+        why: ReasonView::new(&step.reason),
+        outcome: outcome_view(&step.outcome),
+        seconds: seconds(step.took),
+        promoted: &step.promoted,
+    });
+    SummaryView {
+        run: &summary.run,
+        exit: summary.exit,
+        exit_code: summary.exit.code(),
+        stopped: summary.stopped,
+        seconds: seconds(summary.took),
+        promotion: match &summary.promotion {
+            Promotion::Nothing => PromotionView::Nothing,
+            Promotion::NotAsked => PromotionView::NotAsked,
+            Promotion::Withheld => PromotionView::Withheld,
+            Promotion::Done { moved, took, held } => {
+                PromotionView::Done { moved: *moved, seconds: seconds(*took), held }
+            }
+            Promotion::Incomplete { moved, of, why } => {
+                PromotionView::Incomplete { moved: *moved, of: *of, why }
+            }
+        },
+        steps: steps.collect(),
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Seconds with three decimals.
+fn seconds(duration: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact for 285,000 years")]
+    let millis = duration.as_millis() as f64;
+    millis / 1000.0
+}

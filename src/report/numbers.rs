@@ -1,0 +1,117 @@
+//! Counts, times and sizes as people read them.
+
+use std::time::Duration;
+
+/// `1 image`, `2 images`.
+pub(super) fn count(n: usize, noun: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {noun}{s}")
+}
+
+/// How long something took: `0.3 s`, `42 s`, `3 min 4 s`, `1 h 2 min`.
+pub(super) fn seconds(took: Duration) -> String {
+    let tenths = (took.as_millis() + 50) / 100;
+    let whole = (took.as_millis() + 500) / 1000;
+    match whole {
+        _ if tenths < 100 => format!("{}.{} s", tenths / 10, tenths % 10),
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// A running clock: `0:42`, `1:02:03`.
+pub(super) fn clock(elapsed: Duration) -> String {
+    let (h, m, s) =
+        (elapsed.as_secs() / 3600, elapsed.as_secs() % 3600 / 60, elapsed.as_secs() % 60);
+    if h == 0 { format!("{m}:{s:02}") } else { format!("{h}:{m:02}:{s:02}") }
+}
+
+/// A size in decimal units, as `docker images` gives it: `118 MB`.
+pub(super) fn size(bytes: u64) -> String {
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "two or three digits are shown")]
+    let mut value = bytes as f64 / 1000.0;
+    let mut units = ["kB", "MB", "GB", "TB", "PB", "EB"].into_iter();
+    let mut unit = units.next();
+    while value >= 999.5 {
+        value /= 1000.0;
+        unit = units.next();
+    }
+    let digits = usize::from(value < 9.95);
+    format!("{value:.digits$} {}", unit.unwrap_or("EB"))
+}
+
+/// How a size changed: `+1.2 MB`, `-340 kB`, `same`, `new`.
+pub(super) fn size_change(now: u64, before: Option<u64>) -> String {
+    match before {
+        None => "new".to_owned(),
+        Some(before) if before == now => "same".to_owned(),
+        Some(before) if before < now => format!("+{}", size(now - before)),
+        Some(before) => format!("-{}", size(before - now)),
+    }
+}
+
+/// Names in backticks, the last few only as a number: `` `a`, `b` and 3 more ``.
+pub(super) fn names<T: ToString>(names: &[T], at_most: usize) -> String {
+    let quoted = |name: &T| format!("`{}`", name.to_string());
+    // A single name takes no more place than "1 more".
+    let shown = if names.len() <= at_most + 1 { names.len() } else { at_most };
+    let head: Vec<String> = names[..shown].iter().map(quoted).collect();
+    match (head.as_slice(), names.len() - shown) {
+        ([], 0) => String::new(),
+        ([one], 0) => one.clone(),
+        ([some @ .., last], 0) => format!("{} and {last}", some.join(", ")),
+        (some, more) => format!("{} and {more} more", some.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        let times = [0, 42, 960, 9_940, 9_960, 42_400, 59_600, 184_000, 3_720_000]
+            .map(Duration::from_millis);
+        assert_eq!(
+            times.map(seconds),
+            [
+                "0.0 s",
+                "0.0 s",
+                "1.0 s",
+                "9.9 s",
+                "10 s",
+                "42 s",
+                "1 min 0 s",
+                "3 min 4 s",
+                "1 h 2 min"
+            ]
+        );
+        assert_eq!(
+            [42, 184, 3723].map(|s| clock(Duration::from_secs(s))),
+            ["0:42", "3:04", "1:02:03"]
+        );
+        assert_eq!(
+            [0, 999, 1000, 9_960, 118_400_000, 999_600_000, u64::MAX].map(size),
+            ["0 B", "999 B", "1.0 kB", "10 kB", "118 MB", "1.0 GB", "18 EB"]
+        );
+        let changes = [(5, None), (5, Some(5)), (3000, Some(500)), (500, Some(3000))];
+        assert_eq!(
+            changes.map(|(now, before)| size_change(now, before)),
+            ["new", "same", "+2.5 kB", "-2.5 kB"]
+        );
+        assert_eq!([0, 1, 2].map(|n| count(n, "tag")), ["0 tags", "1 tag", "2 tags"]);
+    }
+
+    #[test]
+    fn long_lists_end_in_a_number() {
+        let all = ["a", "b", "c", "d"];
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(|n| names(&all[..n], 2)),
+            ["", "`a`", "`a` and `b`", "`a`, `b` and `c`", "`a`, `b` and 2 more"]
+        );
+    }
+}

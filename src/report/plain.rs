@@ -1,0 +1,136 @@
+//! A line for whatever happens: for logs, CI and 3 a.m.
+//!
+//! What builds print is left out unless asked for (of 300 images nobody reads it); the last lines of
+//! a failed one are at the very end, beside the path of its whole log.
+
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use super::{
+    Out, Paint, ReportOptions, closing,
+    github::Guard,
+    numbers::count,
+    sanitize, step,
+    width::{pad, width},
+};
+use crate::{
+    hierarchy::NodeName,
+    plan::{Action, Plan},
+    run::{Event, EventKind, Outcome, Reporter},
+};
+
+/// Longer names push the rest of their line to the right.
+const WIDEST_NAME: usize = 32;
+
+pub(super) struct Plain {
+    options: ReportOptions,
+    paint: Paint,
+    guard: Guard,
+    name_width: usize,
+    out: Out,
+}
+
+impl Plain {
+    pub(super) fn new(options: ReportOptions, out: Out) -> Self {
+        let paint = Paint { colour: options.colour };
+        Self { options, paint, guard: Guard::new(options.github), name_width: 0, out }
+    }
+
+    fn line(&mut self, at: Duration, node: Option<&NodeName>, what: &str) -> io::Result<()> {
+        let seconds = self.paint.faint(format!("{:>7.1}s", at.as_secs_f64()));
+        match node {
+            None => writeln!(self.out, "{seconds}  {what}"),
+            Some(node) => {
+                let name = sanitize::text(node.as_str());
+                let name = pad(&name, self.name_width.max(width(&name)));
+                writeln!(self.out, "{seconds}  {}  {what}", self.paint.strong(name))
+            }
+        }
+    }
+}
+
+impl Reporter for Plain {
+    fn report(&mut self, event: &Event) -> io::Result<()> {
+        let (at, paint) = (event.at, self.paint);
+        match &event.kind {
+            EventKind::RunStarted { run, plan, registry, jobs } => {
+                self.guard.open(&mut self.out)?;
+                self.name_width = name_width(plan);
+                self.line(at, None, &beginning(run, plan, registry.as_deref(), *jobs))
+            }
+            EventKind::Warning { node, message } => {
+                let message = format!("{}: {}", paint.warning("warning"), sanitize::text(message));
+                self.line(at, node.as_ref(), &message)
+            }
+            EventKind::PhaseStarted { node, phase } => {
+                self.line(at, Some(node), &step::phase(phase))
+            }
+            EventKind::BuildStep { node, number, total, text } => {
+                let text = format!("[{number}/{total}] {}", sanitize::text(text));
+                self.line(at, Some(node), &text)
+            }
+            EventKind::Log { node, line } if self.options.verbose => {
+                let line = format!("| {}", sanitize::line(line, paint.colour));
+                self.line(at, Some(node), &line)
+            }
+            // That a step has started is said by its first phase.
+            EventKind::StepStarted { .. } | EventKind::Log { .. } => Ok(()),
+            EventKind::StepFinished { outcome, .. }
+                if is_dull(outcome) && !self.options.verbose =>
+            {
+                Ok(())
+            }
+            EventKind::StepFinished { node, outcome, took } => {
+                self.line(at, Some(node), &step::outcome(outcome, *took, paint))
+            }
+            EventKind::StopBegan { reason, running } => {
+                let what = format!(
+                    "{}: {}, {} still running",
+                    paint.warning("stopping"),
+                    step::stop(*reason),
+                    count(*running, "step")
+                );
+                self.line(at, None, &what)
+            }
+            EventKind::PromotionStarted { tags } => {
+                self.line(at, None, &format!("promoting {}, parents first", count(*tags, "tag")))
+            }
+            EventKind::TagMoved { node, tag, from, to } => {
+                let what = match from {
+                    Some(from) => format!("{tag} moved from {} to {}", from.short(), to.short()),
+                    None => format!("{tag} is new, at {}", to.short()),
+                };
+                self.line(at, Some(node), &what)
+            }
+            EventKind::RunFinished { summary } => {
+                let columns = (self.options.size)().map(|(columns, _)| columns);
+                let to = (paint, &mut self.out as &mut dyn io::Write);
+                closing::write(summary, self.options.verbose, columns, to)?;
+                self.guard.close(&mut self.out)?;
+                self.out.flush()
+            }
+        }
+    }
+}
+
+/// Whether an end is counted in the last line only: with the failure that caused it, all is said.
+fn is_dull(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Kept { .. } | Outcome::Skipped { .. } | Outcome::Cancelled)
+}
+
+/// The width of the column of names.
+pub(super) fn name_width(plan: &Plan) -> usize {
+    let names = plan.steps.iter().map(|step| width(step.node.as_str()));
+    names.max().unwrap_or(0).min(WIDEST_NAME)
+}
+
+/// `run 7f3a: 3 to build, 12 up to date · 2 at once · registry.example.com/base`.
+pub(super) fn beginning(run: &str, plan: &Plan, registry: Option<&str>, jobs: usize) -> String {
+    let mut text = format!("run {}: {}", sanitize::text(run), super::plan::counts(plan));
+    if plan.steps.iter().any(|step| matches!(step.action, Action::Build { .. })) {
+        text = format!("{text} · {jobs} at once");
+    }
+    text + " · " + &registry.map_or("no registry, in the engine only".to_owned(), sanitize::text)
+}

@@ -1,0 +1,354 @@
+//! Runs as lists of events, for the tests of every reporter.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use super::ReportOptions;
+use crate::{
+    exit::Exit,
+    fingerprint::Inputs,
+    hierarchy::{NodeName, OnFailure},
+    image::{Digest, Tag},
+    plan::{Action, Change, Plan, Reason, Step},
+    run::{
+        Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary, StopReason,
+        Summary,
+    },
+};
+
+pub(super) fn options() -> ReportOptions {
+    ReportOptions {
+        is_terminal: false,
+        size: || None,
+        colour: false,
+        github: false,
+        verbose: false,
+    }
+}
+
+/// A writer that can be read afterwards.
+#[derive(Clone, Default)]
+pub(super) struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Paper {
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// What was written since the last time.
+    pub(super) fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+    }
+
+    pub(super) fn out(&self) -> super::Out {
+        Box::new(self.clone())
+    }
+}
+
+impl Write for Paper {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) fn digest(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
+}
+
+pub(super) fn tag(name: &str) -> Tag {
+    name.parse().unwrap()
+}
+
+pub(super) fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn step(node: &str, action: Action, reason: Reason, after: &[&str]) -> Step {
+    Step {
+        node: node.into(),
+        action,
+        reason,
+        after: after.iter().map(|&name| name.into()).collect(),
+        inputs: Inputs {
+            dockerfile: digest("dockerfile"),
+            context: digest("context"),
+            settings: digest("settings"),
+            tests: digest("tests"),
+            platform: "linux/amd64".parse().unwrap(),
+            upstreams: BTreeMap::new(),
+            epoch: None,
+        },
+        moving: [(tag("latest"), Some(digest("old")))].into(),
+        published: Some(digest("old")),
+    }
+}
+
+fn build(node: &str, parent: Option<&str>) -> Step {
+    let reason = match parent {
+        None => Reason::Changed { what: vec![Change::Dockerfile] },
+        Some(parent) => Reason::ParentRebuilt { parent: parent.into() },
+    };
+    step(node, Action::Build { forced: parent.is_none() }, reason, parent.as_slice())
+}
+
+/// One base with two branches below it, one image to promote and one to keep.
+pub(super) fn plan() -> Plan {
+    let behind = Reason::TagsBehind { tags: vec![tag("latest")] };
+    Plan {
+        steps: vec![
+            build("os-base", None),
+            build("webapp-base", Some("os-base")),
+            build("ruby-3.4", Some("webapp-base")),
+            build("tools", Some("os-base")),
+            step("cron", Action::Promote { digest: digest("cron") }, behind, &[]),
+            step("mirror", Action::Keep { digest: digest("mirror") }, Reason::UpToDate, &[]),
+        ],
+        given: BTreeMap::new(),
+        upstreams: BTreeMap::new(),
+    }
+}
+
+/// So many images of one base.
+pub(super) fn wide_plan(n: usize) -> Plan {
+    let steps = (0..n).map(|n| build(&format!("image-{n:03}"), None)).collect();
+    Plan { steps, ..Plan::default() }
+}
+
+pub(super) fn built(node: &str) -> Outcome {
+    let size_before = Some(117_200_000);
+    Outcome::Built { digest: digest(node), size: 118_400_000, size_before }
+}
+
+pub(super) fn failed(on_failure: OnFailure) -> Outcome {
+    Outcome::Failed(Failure {
+        phase: Phase::Build,
+        message: "RUN make: exit code 2".to_owned(),
+        exit: Exit::BuildFailed,
+        on_failure,
+        at: Some(("images/webapp-base/Dockerfile".into(), 7, "RUN make".to_owned())),
+        tail: vec![
+            b"cc -o app \x1b[31mapp.c\x1b[0m".to_vec(),
+            b"make: *** [app] Error 1\xff\x1b[2J".to_vec(),
+        ],
+        log: Some("/var/lib/rebuild/runs/r1/webapp-base.log".into()),
+    })
+}
+
+/// Grows a run event by event; time passes as told.
+pub(super) struct Story {
+    pub events: Vec<Event>,
+    plan: Plan,
+    now: Duration,
+    steps: BTreeMap<NodeName, (Outcome, Duration, Vec<Tag>)>,
+    stopped: Option<StopReason>,
+}
+
+impl Story {
+    pub(super) fn new(plan: Plan) -> Self {
+        let mut story = Self {
+            events: Vec::new(),
+            plan: plan.clone(),
+            now: Duration::ZERO,
+            steps: BTreeMap::new(),
+            stopped: None,
+        };
+        story.happens(EventKind::RunStarted {
+            run: "r1".to_owned(),
+            plan: Arc::new(plan),
+            registry: Some("registry.example.com/base".to_owned()),
+            jobs: 2,
+        });
+        story
+    }
+
+    pub(super) fn after(&mut self, millis: u64) -> &mut Self {
+        self.now += ms(millis);
+        self
+    }
+
+    pub(super) fn happens(&mut self, kind: EventKind) -> &mut Self {
+        self.events.push(Event { at: self.now, kind });
+        self
+    }
+
+    pub(super) fn starts(&mut self, node: &str) -> &mut Self {
+        self.happens(EventKind::StepStarted { node: node.into() });
+        self.phase(node, Phase::Build)
+    }
+
+    pub(super) fn phase(&mut self, node: &str, phase: Phase) -> &mut Self {
+        self.happens(EventKind::PhaseStarted { node: node.into(), phase })
+    }
+
+    pub(super) fn step(&mut self, node: &str, number: usize, text: &str) -> &mut Self {
+        let (node, text) = (node.into(), text.to_owned());
+        self.happens(EventKind::BuildStep { node, number, total: 3, text })
+    }
+
+    pub(super) fn log(&mut self, node: &str, line: &[u8]) -> &mut Self {
+        self.happens(EventKind::Log { node: node.into(), line: line.to_vec() })
+    }
+
+    pub(super) fn ends(&mut self, node: &str, outcome: Outcome, took: u64) -> &mut Self {
+        self.steps.insert(node.into(), (outcome.clone(), ms(took), Vec::new()));
+        self.happens(EventKind::StepFinished { node: node.into(), outcome, took: ms(took) })
+    }
+
+    pub(super) fn warns(&mut self, node: Option<&str>, message: &str) -> &mut Self {
+        let node = node.map(NodeName::from);
+        self.happens(EventKind::Warning { node, message: message.to_owned() })
+    }
+
+    pub(super) fn stops(&mut self, reason: StopReason, running: usize) -> &mut Self {
+        self.stopped = Some(reason);
+        self.happens(EventKind::StopBegan { reason, running })
+    }
+
+    pub(super) fn moves(&mut self, nodes: &[&str]) -> &mut Self {
+        self.happens(EventKind::PromotionStarted { tags: nodes.len() });
+        for &node in nodes {
+            let (outcome, _, promoted) = self.steps.get_mut(&NodeName::from(node)).unwrap();
+            promoted.push(tag("latest"));
+            let kind = EventKind::TagMoved {
+                node: node.into(),
+                tag: format!("registry.example.com/base/{node}:latest")
+                    .parse::<crate::image::Reference>()
+                    .map(|name| name.repository.tagged(tag("latest")))
+                    .unwrap(),
+                from: Some(digest("old")),
+                to: outcome.digest().unwrap().clone(),
+            };
+            self.happens(kind);
+        }
+        self
+    }
+
+    pub(super) fn finishes(&mut self, promotion: Promotion, exit: Exit) -> Vec<Event> {
+        let steps = self.plan.steps.iter().map(|step| {
+            let (outcome, took, promoted) = self.steps.get(&step.node).cloned().unwrap();
+            let (node, reason) = (step.node.clone(), step.reason.clone());
+            StepSummary { node, reason, outcome, took, promoted }
+        });
+        let summary = Summary {
+            run: "r1".to_owned(),
+            steps: steps.collect(),
+            stopped: self.stopped,
+            promotion,
+            took: self.now,
+            exit,
+        };
+        self.happens(EventKind::RunFinished { summary });
+        std::mem::take(&mut self.events)
+    }
+}
+
+fn begun() -> Story {
+    let mut story = Story::new(plan());
+    story
+        .ends("mirror", Outcome::Kept { digest: digest("mirror") }, 0)
+        .ends("cron", Outcome::Reused { digest: digest("cron") }, 0)
+        .after(100)
+        .starts("os-base")
+        .step("os-base", 1, "FROM scratch")
+        .after(2_000)
+        .step("os-base", 2, "RUN apt-get install -y \x1b[2Jmake")
+        .log("os-base", b"\x1b[32mSetting up make\x1b[0m ::set-output::x")
+        .phase("os-base", Phase::Test { number: 1, total: 2 })
+        .after(10_000)
+        .phase("os-base", Phase::Push)
+        .ends("os-base", built("os-base"), 12_000)
+        .starts("webapp-base")
+        .starts("tools")
+        .warns(Some("tools"), "`debian:1` is a tag nobody makes");
+    story
+}
+
+pub(super) fn success() -> Vec<Event> {
+    let promotion = Promotion::Done { moved: 4, took: ms(300), held: BTreeMap::new() };
+    begun()
+        .after(30_000)
+        .ends("tools", Outcome::Unchanged { digest: digest("tools") }, 30_000)
+        .ends("webapp-base", built("webapp-base"), 30_000)
+        .starts("ruby-3.4")
+        .after(61_000)
+        .ends("ruby-3.4", built("ruby-3.4"), 61_000)
+        .moves(&["cron", "os-base", "webapp-base", "ruby-3.4"])
+        .after(300)
+        .finishes(promotion, Exit::Done)
+}
+
+pub(super) fn failure() -> Vec<Event> {
+    begun()
+        .after(30_000)
+        .ends("webapp-base", failed(OnFailure::Block), 30_000)
+        .ends("ruby-3.4", Outcome::Skipped { failed: "webapp-base".into() }, 0)
+        .stops(StopReason::StepFailed, 1)
+        .ends("tools", Outcome::Cancelled, 30_000)
+        .finishes(Promotion::Withheld, Exit::BuildFailed)
+}
+
+pub(super) fn held() -> Vec<Event> {
+    let branch = ["webapp-base", "ruby-3.4"];
+    let held = branch.map(|node| (node.into(), "webapp-base".into())).into();
+    begun()
+        .after(30_000)
+        .ends("webapp-base", failed(OnFailure::Hold), 30_000)
+        .ends("ruby-3.4", Outcome::Skipped { failed: "webapp-base".into() }, 0)
+        .ends("tools", Outcome::Unchanged { digest: digest("tools") }, 30_000)
+        .moves(&["cron", "os-base"])
+        .after(200)
+        .finishes(Promotion::Done { moved: 2, took: ms(200), held }, Exit::BuildFailed)
+}
+
+pub(super) fn interrupted() -> Vec<Event> {
+    begun()
+        .after(1_000)
+        .stops(StopReason::Interrupted, 2)
+        .ends("webapp-base", Outcome::Cancelled, 1_000)
+        .ends("tools", Outcome::Cancelled, 1_000)
+        .ends("ruby-3.4", Outcome::Cancelled, 0)
+        .finishes(Promotion::Withheld, Exit::Interrupted)
+}
+
+/// A run in which every text that comes from outside is this one.
+pub(super) fn hostile(bytes: &[u8]) -> Vec<Event> {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let failure = Failure {
+        phase: Phase::Push,
+        message: text.clone(),
+        exit: Exit::PushFailed,
+        on_failure: OnFailure::Block,
+        at: Some((text.clone().into(), 1, text.clone())),
+        tail: vec![bytes.to_vec(); 2],
+        log: Some(text.clone().into()),
+    };
+    Story::new(wide_plan(1))
+        .warns(Some(&text), &text)
+        .starts("image-000")
+        .step("image-000", 1, &text)
+        .log("image-000", bytes)
+        .ends("image-000", Outcome::Failed(failure), 1)
+        .finishes(Promotion::Incomplete { moved: 0, of: 1, why: text }, Exit::PushFailed)
+}
+
+pub(super) fn nothing_to_do() -> Vec<Event> {
+    let mut plan = plan();
+    plan.steps.drain(..5);
+    Story::new(plan)
+        .ends("mirror", Outcome::Kept { digest: digest("mirror") }, 0)
+        .finishes(Promotion::Nothing, Exit::Done)
+}
+
+pub(super) fn tell(reporter: &mut dyn Reporter, events: &[Event]) {
+    for event in events {
+        reporter.report(event).unwrap();
+    }
+}

@@ -1,0 +1,75 @@
+//! One image in a few words: what is being done with it, and what became of it.
+
+use super::{
+    Paint,
+    numbers::{names, seconds, size, size_change},
+    sanitize,
+};
+use crate::run::{Failure, Outcome, Phase, StopReason};
+
+/// `building`, `test 1 of 2`.
+pub(super) fn phase(phase: &Phase) -> String {
+    match phase {
+        Phase::Prepare => "preparing the context".to_owned(),
+        Phase::Pull => "pulling its bases".to_owned(),
+        Phase::Build => "building".to_owned(),
+        Phase::Test { number, total } => format!("test {number} of {total}"),
+        Phase::Push => "pushing".to_owned(),
+    }
+}
+
+/// What failed, for a column: `test failed`.
+pub(super) fn failed(failure: &Failure) -> &'static str {
+    match failure.phase {
+        Phase::Prepare => "prepare failed",
+        Phase::Pull => "pull failed",
+        Phase::Build => "build failed",
+        Phase::Test { .. } => "test failed",
+        Phase::Push => "push failed",
+    }
+}
+
+/// What became of a step, for a line: `built in 42 s, 118 MB (+1.2 MB)`.
+pub(super) fn outcome(outcome: &Outcome, took: std::time::Duration, paint: Paint) -> String {
+    let took = seconds(took);
+    match outcome {
+        Outcome::Built { size: bytes, size_before, .. } => {
+            let change = size_change(*bytes, *size_before);
+            format!("{} in {took}, {} ({change})", paint.good("built"), size(*bytes))
+        }
+        Outcome::Unchanged { .. } => {
+            format!(
+                "{} in {took}, the published image stays",
+                paint.good("built, came out the same")
+            )
+        }
+        Outcome::Reused { .. } => {
+            format!("{}: the image of these inputs was stored before", paint.good("already built"))
+        }
+        Outcome::Failed(failure) => {
+            let message = sanitize::text(&failure.message);
+            format!("{} after {took}: {message}", paint.bad(failed(failure)))
+        }
+        Outcome::Kept { .. } => paint.faint(outcome),
+        Outcome::Skipped { .. } | Outcome::Cancelled => {
+            paint.warning(sanitize::text(&outcome.to_string()))
+        }
+    }
+}
+
+/// Why a run stops: `a step failed`.
+pub(super) fn stop(reason: StopReason) -> &'static str {
+    match reason {
+        StopReason::StepFailed => "a step failed",
+        StopReason::ReportFailed => "nobody reads the output any more",
+        StopReason::Interrupted => "interrupted",
+        StopReason::Terminated => "told to end",
+        StopReason::Killed => "interrupted twice",
+    }
+}
+
+/// Names of nodes, sanitised, at most ten of them.
+pub(super) fn nodes<'a>(nodes: impl IntoIterator<Item = &'a crate::hierarchy::NodeName>) -> String {
+    let all: Vec<String> = nodes.into_iter().map(|node| sanitize::text(node.as_str())).collect();
+    names(&all, 10)
+}

@@ -1,0 +1,140 @@
+//! The closing table: a row for each image that something happened to.
+
+use std::{
+    cmp::Ordering,
+    io::{self, Write},
+};
+
+use super::{
+    Paint,
+    numbers::{seconds, size, size_change},
+    sanitize, step,
+    width::{fit, pad, pad_left, width},
+};
+use crate::run::{Outcome, StepSummary, Summary};
+
+const COLUMNS: usize = 7;
+const HEAD: [&str; COLUMNS] = ["image", "result", "why", "time", "size", "change", "tags"];
+const RESULT: usize = 1;
+/// Numbers stand at the right.
+const RIGHT: [bool; COLUMNS] = [false, false, false, true, true, true, false];
+/// The columns that may be cut in a narrow terminal, the first first, and how far.
+const FLEXIBLE: [(usize, usize); 4] = [(2, 12), (6, 8), (0, 16), (2, 3)];
+const GAP: &str = "  ";
+
+/// Writes the table, with an empty line before it, or nothing if it would have no rows.
+///
+/// Images that stay as they are, that were skipped or never begun, are only counted (in the last
+/// line of a report), unless `verbose`: of 300 images the five that matter are to be seen.
+pub(super) fn write(
+    summary: &Summary,
+    verbose: bool,
+    columns: Option<usize>,
+    (paint, out): (Paint, &mut dyn Write),
+) -> io::Result<()> {
+    let steps: Vec<&StepSummary> =
+        summary.steps.iter().filter(|step| verbose || is_news(step)).collect();
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<[String; COLUMNS]> = steps.iter().map(|step| cells(step)).collect();
+    let widths = widths(&rows, columns);
+
+    let head = line(&HEAD.map(str::to_owned), widths, columns);
+    writeln!(out, "\n{}", paint.faint(head.concat().trim_end()))?;
+    for (step, row) in steps.iter().zip(&rows) {
+        let [before, result, after] = line(row, widths, columns);
+        let result = match &step.outcome {
+            Outcome::Failed(_) => paint.bad(result),
+            Outcome::Skipped { .. } | Outcome::Cancelled => paint.warning(result),
+            Outcome::Kept { .. } => paint.faint(result),
+            Outcome::Built { .. } | Outcome::Unchanged { .. } | Outcome::Reused { .. } => {
+                paint.good(result)
+            }
+        };
+        writeln!(out, "{before}{result}{}", after.trim_end())?;
+    }
+    Ok(())
+}
+
+fn is_news(step: &StepSummary) -> bool {
+    let quiet =
+        matches!(step.outcome, Outcome::Kept { .. } | Outcome::Skipped { .. } | Outcome::Cancelled);
+    !quiet || !step.promoted.is_empty()
+}
+
+fn cells(step: &StepSummary) -> [String; COLUMNS] {
+    let result = match &step.outcome {
+        Outcome::Built { .. } => "built",
+        Outcome::Unchanged { .. } => "built, same",
+        Outcome::Reused { .. } => "already built",
+        Outcome::Kept { .. } => "up to date",
+        Outcome::Failed(failure) => step::failed(failure),
+        Outcome::Skipped { .. } => "skipped",
+        Outcome::Cancelled => "cancelled",
+    };
+    let (bytes, change) = match step.outcome {
+        Outcome::Built { size: bytes, size_before, .. } => {
+            (size(bytes), size_change(bytes, size_before))
+        }
+        _ => (String::new(), String::new()),
+    };
+    let time = if step.took.is_zero() { String::new() } else { seconds(step.took) };
+    let tags: Vec<&str> = step.promoted.iter().map(crate::image::Tag::as_str).collect();
+    [
+        sanitize::text(step.node.as_str()),
+        result.to_owned(),
+        sanitize::text(&step.reason.to_string()),
+        time,
+        bytes,
+        change,
+        tags.join(" "),
+    ]
+}
+
+/// As wide as the widest cell, the flexible ones cut until the line fits. A column in which nothing
+/// stands is left out: its width is 0.
+fn widths(rows: &[[String; COLUMNS]], columns: Option<usize>) -> [usize; COLUMNS] {
+    let mut widths = [0; COLUMNS];
+    for (column, widest) in widths.iter_mut().enumerate() {
+        let content = rows.iter().map(|row| width(&row[column])).max().unwrap_or(0);
+        if content > 0 {
+            *widest = content.max(width(HEAD[column]));
+        }
+    }
+    let Some(columns) = columns else { return widths };
+    for (column, least) in FLEXIBLE {
+        let used: usize = widths.iter().filter(|w| **w > 0).map(|w| w + GAP.len()).sum();
+        let surplus = used.saturating_sub(columns + GAP.len());
+        let spare = widths[column].saturating_sub(least);
+        widths[column] -= surplus.min(spare);
+    }
+    widths
+}
+
+/// The line in three parts: what is before the result, the result, and what is after it.
+fn line(
+    cells: &[String; COLUMNS],
+    widths: [usize; COLUMNS],
+    columns: Option<usize>,
+) -> [String; 3] {
+    let mut parts = [String::new(), String::new(), String::new()];
+    let mut left = columns.unwrap_or(usize::MAX);
+    for (column, cell) in cells.iter().enumerate().filter(|(column, _)| widths[*column] > 0) {
+        let cell =
+            if RIGHT[column] { pad_left(cell, widths[column]) } else { pad(cell, widths[column]) };
+        let part = match column {
+            0 => cell,
+            _ => format!("{GAP}{cell}"),
+        };
+        let part = fit(&part, left);
+        left -= width(&part);
+        let place = match column.cmp(&RESULT) {
+            Ordering::Less => 0,
+            Ordering::Equal => 1,
+            Ordering::Greater => 2,
+        };
+        parts[place].push_str(&part);
+    }
+    parts
+}

@@ -1,0 +1,414 @@
+//! Whole reports of whole runs.
+
+use std::io::{self, Write};
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use regex::Regex;
+
+use super::{
+    Progress, ReportOptions, Tee, reporter,
+    sanitize::tests::{check, hostile},
+    scenario::{self, Paper, options, tell},
+};
+use crate::run::Event;
+
+/// What stands on stderr and on stdout after a run.
+fn shown(progress: Progress, options: ReportOptions, events: &[Event]) -> (String, String) {
+    let (out, result) = (Paper::default(), Paper::default());
+    tell(reporter(progress, options, out.out(), result.out()).as_mut(), events);
+    (out.text(), result.text())
+}
+
+fn plain(events: &[Event]) -> String {
+    let (out, result) = shown(Progress::Auto, options(), events);
+    assert_eq!(result, "", "results of a run that nobody asked for");
+    out
+}
+
+#[test]
+fn plain_success() {
+    assert_snapshot!(plain(&scenario::success()), @"
+        0.0s  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
+        0.0s  cron         already built: the image of these inputs was stored before
+        0.1s  os-base      building
+        0.1s  os-base      [1/3] FROM scratch
+        2.1s  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
+        2.1s  os-base      test 1 of 2
+       12.1s  os-base      pushing
+       12.1s  os-base      built in 12 s, 118 MB (+1.2 MB)
+       12.1s  webapp-base  building
+       12.1s  tools        building
+       12.1s  tools        warning: `debian:1` is a tag nobody makes
+       42.1s  tools        built, came out the same in 30 s, the published image stays
+       42.1s  webapp-base  built in 30 s, 118 MB (+1.2 MB)
+       42.1s  ruby-3.4     building
+      103.1s  ruby-3.4     built in 1 min 1 s, 118 MB (+1.2 MB)
+      103.1s  promoting 4 tags, parents first
+      103.1s  cron         registry.example.com/base/cron:latest moved from cba06b5736fa to c374eea599bb
+      103.1s  os-base      registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
+      103.1s  webapp-base  registry.example.com/base/webapp-base:latest moved from cba06b5736fa to a91de1421c56
+      103.1s  ruby-3.4     registry.example.com/base/ruby-3.4:latest moved from cba06b5736fa to 4b864a8b4ef0
+
+    image        result         why                                                       time    size   change  tags
+    os-base      built          its Dockerfile changed                                    12 s  118 MB  +1.2 MB  latest
+    webapp-base  built          `os-base` is rebuilt                                      30 s  118 MB  +1.2 MB  latest
+    ruby-3.4     built          `webapp-base` is rebuilt                             1 min 1 s  118 MB  +1.2 MB  latest
+    tools        built, same    `os-base` is rebuilt                                      30 s
+    cron         already built  built and tested, but `latest` does not point at it                              latest
+
+    promoted 4 tags of 4 images in 0.3 s, parents first
+    done in 1 min 43 s: 3 built, 1 came out the same, 1 already built, 1 up to date
+    ");
+}
+
+#[test]
+fn plain_failure() {
+    assert_snapshot!(plain(&scenario::failure()), @r"
+        0.0s  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
+        0.0s  cron         already built: the image of these inputs was stored before
+        0.1s  os-base      building
+        0.1s  os-base      [1/3] FROM scratch
+        2.1s  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
+        2.1s  os-base      test 1 of 2
+       12.1s  os-base      pushing
+       12.1s  os-base      built in 12 s, 118 MB (+1.2 MB)
+       12.1s  webapp-base  building
+       12.1s  tools        building
+       12.1s  tools        warning: `debian:1` is a tag nobody makes
+       42.1s  webapp-base  build failed after 30 s: RUN make: exit code 2
+       42.1s  stopping: a step failed, 1 step still running
+
+    image        result         why                                                  time    size   change
+    os-base      built          its Dockerfile changed                               12 s  118 MB  +1.2 MB
+    webapp-base  build failed   `os-base` is rebuilt                                 30 s
+    cron         already built  built and tested, but `latest` does not point at it
+
+    webapp-base: build failed after 30 s: RUN make: exit code 2
+      at images/webapp-base/Dockerfile:7: RUN make
+      | cc -o app app.c
+      | make: *** [app] Error 1\xff␛[2J
+      whole log: /var/lib/rebuild/runs/r1/webapp-base.log
+      skipped because of it: `ruby-3.4`
+
+    nothing was promoted: `webapp-base` failed, every tag is where it was
+    failed after 42 s (exit code 10): 1 failed, 1 skipped, 1 cancelled, 1 built, 1 already built, 1 up to date
+    ");
+}
+
+#[test]
+fn plain_held() {
+    assert_snapshot!(plain(&scenario::held()), @r"
+        0.0s  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
+        0.0s  cron         already built: the image of these inputs was stored before
+        0.1s  os-base      building
+        0.1s  os-base      [1/3] FROM scratch
+        2.1s  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
+        2.1s  os-base      test 1 of 2
+       12.1s  os-base      pushing
+       12.1s  os-base      built in 12 s, 118 MB (+1.2 MB)
+       12.1s  webapp-base  building
+       12.1s  tools        building
+       12.1s  tools        warning: `debian:1` is a tag nobody makes
+       42.1s  webapp-base  build failed after 30 s: RUN make: exit code 2
+       42.1s  tools        built, came out the same in 30 s, the published image stays
+       42.1s  promoting 2 tags, parents first
+       42.1s  cron         registry.example.com/base/cron:latest moved from cba06b5736fa to c374eea599bb
+       42.1s  os-base      registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
+
+    image        result         why                                                  time    size   change  tags
+    os-base      built          its Dockerfile changed                               12 s  118 MB  +1.2 MB  latest
+    webapp-base  build failed   `os-base` is rebuilt                                 30 s
+    tools        built, same    `os-base` is rebuilt                                 30 s
+    cron         already built  built and tested, but `latest` does not point at it                         latest
+
+    webapp-base: build failed after 30 s: RUN make: exit code 2
+      at images/webapp-base/Dockerfile:7: RUN make
+      | cc -o app app.c
+      | make: *** [app] Error 1\xff␛[2J
+      whole log: /var/lib/rebuild/runs/r1/webapp-base.log
+      on_failure: hold: it keeps its old tags
+      skipped because of it: `ruby-3.4`
+
+    promoted 2 tags of 2 images in 0.2 s, parents first
+    `webapp-base` and 1 below keep their tags: `webapp-base` failed
+    failed after 42 s (exit code 10): 1 failed, 1 skipped, 1 built, 1 came out the same, 1 already built, 1 up to date
+    ");
+}
+
+#[test]
+fn plain_interrupted() {
+    assert_snapshot!(plain(&scenario::interrupted()), @"
+        0.0s  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
+        0.0s  cron         already built: the image of these inputs was stored before
+        0.1s  os-base      building
+        0.1s  os-base      [1/3] FROM scratch
+        2.1s  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
+        2.1s  os-base      test 1 of 2
+       12.1s  os-base      pushing
+       12.1s  os-base      built in 12 s, 118 MB (+1.2 MB)
+       12.1s  webapp-base  building
+       12.1s  tools        building
+       12.1s  tools        warning: `debian:1` is a tag nobody makes
+       13.1s  stopping: interrupted, 2 steps still running
+
+    image    result         why                                                  time    size   change
+    os-base  built          its Dockerfile changed                               12 s  118 MB  +1.2 MB
+    cron     already built  built and tested, but `latest` does not point at it
+
+    nothing was promoted: interrupted, every tag is where it was
+    interrupted after 13 s: 3 cancelled, 1 built, 1 already built, 1 up to date
+    ");
+}
+
+#[test]
+fn plain_nothing_to_do() {
+    assert_snapshot!(plain(&scenario::nothing_to_do()), @"
+        0.0s  run r1: 1 up to date · registry.example.com/base
+
+    nothing to do: the image is up to date
+    ");
+}
+
+#[test]
+fn verbose_prints_what_builds_print() {
+    let options = ReportOptions { verbose: true, ..options() };
+    let (out, _) = shown(Progress::Plain, options, &scenario::interrupted());
+    assert_snapshot!(out, @"
+        0.0s  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
+        0.0s  mirror       up to date
+        0.0s  cron         already built: the image of these inputs was stored before
+        0.1s  os-base      building
+        0.1s  os-base      [1/3] FROM scratch
+        2.1s  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
+        2.1s  os-base      | Setting up make ::·set-output::x
+        2.1s  os-base      test 1 of 2
+       12.1s  os-base      pushing
+       12.1s  os-base      built in 12 s, 118 MB (+1.2 MB)
+       12.1s  webapp-base  building
+       12.1s  tools        building
+       12.1s  tools        warning: `debian:1` is a tag nobody makes
+       13.1s  stopping: interrupted, 2 steps still running
+       13.1s  webapp-base  cancelled
+       13.1s  tools        cancelled
+       13.1s  ruby-3.4     cancelled
+
+    image        result         why                                                   time    size   change
+    os-base      built          its Dockerfile changed                                12 s  118 MB  +1.2 MB
+    webapp-base  cancelled      `os-base` is rebuilt                                 1.0 s
+    ruby-3.4     cancelled      `webapp-base` is rebuilt
+    tools        cancelled      `os-base` is rebuilt                                 1.0 s
+    cron         already built  built and tested, but `latest` does not point at it
+    mirror       up to date     up to date
+
+    nothing was promoted: interrupted, every tag is where it was
+    interrupted after 13 s: 3 cancelled, 1 built, 1 already built, 1 up to date
+    ");
+}
+
+#[test]
+fn narrow_and_coloured() {
+    let options = ReportOptions { size: || Some((60, 24)), colour: true, ..options() };
+    let (out, _) = shown(Progress::Plain, options, &scenario::failure());
+    assert_snapshot!(out.replace('\x1b', "^"), @r"
+    ^[2m    0.0s^[0m  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
+    ^[2m    0.0s^[0m  ^[1mcron       ^[0m  ^[32malready built^[0m: the image of these inputs was stored before
+    ^[2m    0.1s^[0m  ^[1mos-base    ^[0m  building
+    ^[2m    0.1s^[0m  ^[1mos-base    ^[0m  [1/3] FROM scratch
+    ^[2m    2.1s^[0m  ^[1mos-base    ^[0m  [2/3] RUN apt-get install -y ␛[2Jmake
+    ^[2m    2.1s^[0m  ^[1mos-base    ^[0m  test 1 of 2
+    ^[2m   12.1s^[0m  ^[1mos-base    ^[0m  pushing
+    ^[2m   12.1s^[0m  ^[1mos-base    ^[0m  ^[32mbuilt^[0m in 12 s, 118 MB (+1.2 MB)
+    ^[2m   12.1s^[0m  ^[1mwebapp-base^[0m  building
+    ^[2m   12.1s^[0m  ^[1mtools      ^[0m  building
+    ^[2m   12.1s^[0m  ^[1mtools      ^[0m  ^[33mwarning^[0m: `debian:1` is a tag nobody makes
+    ^[2m   42.1s^[0m  ^[1mwebapp-base^[0m  ^[1m^[31mbuild failed^[0m after 30 s: RUN make: exit code 2
+    ^[2m   42.1s^[0m  ^[33mstopping^[0m: a step failed, 1 step still running
+
+    ^[2mimage        result         why        time    size   change^[0m
+    os-base    ^[32m  built        ^[0m  its Dock…  12 s  118 MB  +1.2 MB
+    webapp-base^[1m^[31m  build failed ^[0m  `os-base…  30 s
+    cron       ^[32m  already built^[0m  built an…
+
+    ^[1mwebapp-base^[0m: ^[1m^[31mbuild failed^[0m after 30 s: RUN make: exit code 2
+      ^[2mat images/webapp-base/Dockerfile:7:^[0m RUN make
+      ^[2m|^[0m cc -o app ^[31mapp.c^[0m^[0m
+      ^[2m|^[0m make: *** [app] Error 1\xff␛[2J
+      ^[2mwhole log:^[0m /var/lib/rebuild/runs/r1/webapp-base.log
+      ^[2mskipped because of it:^[0m `ruby-3.4`
+
+    nothing was promoted: `webapp-base` failed, every tag is where it was
+    ^[1m^[31mfailed^[0m after 42 s (exit code 10): 1 failed, 1 skipped, 1 cancelled, 1 built, 1 already built, 1 up to date
+    ");
+}
+
+#[test]
+fn quiet_says_what_failed() {
+    let quiet = |events: &[Event]| {
+        let (out, result) = shown(Progress::Quiet, options(), events);
+        format!("{out}--- stdout\n{result}")
+    };
+    assert_snapshot!(quiet(&scenario::failure()), @r"
+    webapp-base: build failed after 30 s: RUN make: exit code 2
+      at images/webapp-base/Dockerfile:7: RUN make
+      | cc -o app app.c
+      | make: *** [app] Error 1\xff␛[2J
+      whole log: /var/lib/rebuild/runs/r1/webapp-base.log
+      skipped because of it: `ruby-3.4`
+    --- stdout
+    failed after 42 s (exit code 10): 1 failed, 1 skipped, 1 cancelled, 1 built, 1 already built, 1 up to date
+    ");
+    assert_snapshot!(quiet(&scenario::success()), @"
+    --- stdout
+    done in 1 min 43 s: 3 built, 1 came out the same, 1 already built, 1 up to date
+    ");
+}
+
+#[test]
+fn json_lines() {
+    let (out, result) = shown(Progress::Json, options(), &scenario::held());
+    assert_eq!(out, "");
+    assert_snapshot!(result, @r#"
+    {"v":1,"at":0.0,"event":"run-started","run":"r1","registry":"registry.example.com/base","jobs":2,"plan":{"counts":{"build":4,"promote":1,"keep":1},"steps":[{"node":"os-base","action":"build","forced":true,"reason":"changed","what":["dockerfile"],"why":"its Dockerfile changed","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"webapp-base","action":"build","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","after":["os-base"],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"ruby-3.4","action":"build","reason":"parent-rebuilt","parent":"webapp-base","why":"`webapp-base` is rebuilt","after":["webapp-base"],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"tools","action":"build","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","after":["os-base"],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built and tested, but `latest` does not point at it","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}]}}
+    {"v":1,"at":0.0,"event":"step-finished","node":"mirror","seconds":0.0,"outcome":"kept","digest":"sha256:00154761637ca746c354a6d9cfbf1da1a92e79afa6bb127bb8a1c434e9c73170"}
+    {"v":1,"at":0.0,"event":"step-finished","node":"cron","seconds":0.0,"outcome":"reused","digest":"sha256:c374eea599bb3c50ed4432ef57aee1263cdc3c83d1c1a3c4d7e19eef1af8439b"}
+    {"v":1,"at":0.1,"event":"step-started","node":"os-base"}
+    {"v":1,"at":0.1,"event":"phase-started","node":"os-base","phase":{"name":"build"}}
+    {"v":1,"at":0.1,"event":"build-step","node":"os-base","number":1,"total":3,"text":"FROM scratch"}
+    {"v":1,"at":2.1,"event":"build-step","node":"os-base","number":2,"total":3,"text":"RUN apt-get install -y \u001b[2Jmake"}
+    {"v":1,"at":2.1,"event":"log","node":"os-base","line":"\u001b[32mSetting up make\u001b[0m :\u003aset-output:\u003ax"}
+    {"v":1,"at":2.1,"event":"phase-started","node":"os-base","phase":{"name":"test","number":1,"total":2}}
+    {"v":1,"at":12.1,"event":"phase-started","node":"os-base","phase":{"name":"push"}}
+    {"v":1,"at":12.1,"event":"step-finished","node":"os-base","seconds":12.0,"outcome":"built","digest":"sha256:6c090fe2e232cb13b0fa9c357cd626aec9674a1ef7e06a506973fe7a23c8452b","size":118400000,"size_before":117200000}
+    {"v":1,"at":12.1,"event":"step-started","node":"webapp-base"}
+    {"v":1,"at":12.1,"event":"phase-started","node":"webapp-base","phase":{"name":"build"}}
+    {"v":1,"at":12.1,"event":"step-started","node":"tools"}
+    {"v":1,"at":12.1,"event":"phase-started","node":"tools","phase":{"name":"build"}}
+    {"v":1,"at":12.1,"event":"warning","node":"tools","message":"`debian:1` is a tag nobody makes"}
+    {"v":1,"at":42.1,"event":"step-finished","node":"webapp-base","seconds":30.0,"outcome":"failed","failure":{"phase":{"name":"build"},"message":"RUN make: exit code 2","exit":"build-failed","exit_code":10,"on_failure":"hold","at":{"path":"images/webapp-base/Dockerfile","line":7,"text":"RUN make"},"tail":["cc -o app \u001b[31mapp.c\u001b[0m","make: *** [app] Error 1�\u001b[2J"],"log":"/var/lib/rebuild/runs/r1/webapp-base.log"}}
+    {"v":1,"at":42.1,"event":"step-finished","node":"ruby-3.4","seconds":0.0,"outcome":"skipped","failed":"webapp-base"}
+    {"v":1,"at":42.1,"event":"step-finished","node":"tools","seconds":30.0,"outcome":"unchanged","digest":"sha256:f9d35d43770d39092a663e665e82ae1d84a9e0da3d0d10c407acada6a40cd281"}
+    {"v":1,"at":42.1,"event":"promotion-started","tags":2}
+    {"v":1,"at":42.1,"event":"tag-moved","node":"cron","tag":"registry.example.com/base/cron:latest","from":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","to":"sha256:c374eea599bb3c50ed4432ef57aee1263cdc3c83d1c1a3c4d7e19eef1af8439b"}
+    {"v":1,"at":42.1,"event":"tag-moved","node":"os-base","tag":"registry.example.com/base/os-base:latest","from":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","to":"sha256:6c090fe2e232cb13b0fa9c357cd626aec9674a1ef7e06a506973fe7a23c8452b"}
+    {"v":1,"at":42.3,"event":"run-finished","run":"r1","exit":"build-failed","exit_code":10,"stopped":null,"seconds":42.3,"promotion":{"result":"done","moved":2,"seconds":0.2,"held":{"ruby-3.4":"webapp-base","webapp-base":"webapp-base"}},"steps":[{"node":"os-base","reason":"changed","what":["dockerfile"],"why":"its Dockerfile changed","outcome":"built","digest":"sha256:6c090fe2e232cb13b0fa9c357cd626aec9674a1ef7e06a506973fe7a23c8452b","size":118400000,"size_before":117200000,"seconds":12.0,"promoted":["latest"]},{"node":"webapp-base","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","outcome":"failed","failure":{"phase":{"name":"build"},"message":"RUN make: exit code 2","exit":"build-failed","exit_code":10,"on_failure":"hold","at":{"path":"images/webapp-base/Dockerfile","line":7,"text":"RUN make"},"tail":["cc -o app \u001b[31mapp.c\u001b[0m","make: *** [app] Error 1�\u001b[2J"],"log":"/var/lib/rebuild/runs/r1/webapp-base.log"},"seconds":30.0,"promoted":[]},{"node":"ruby-3.4","reason":"parent-rebuilt","parent":"webapp-base","why":"`webapp-base` is rebuilt","outcome":"skipped","failed":"webapp-base","seconds":0.0,"promoted":[]},{"node":"tools","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","outcome":"unchanged","digest":"sha256:f9d35d43770d39092a663e665e82ae1d84a9e0da3d0d10c407acada6a40cd281","seconds":30.0,"promoted":[]},{"node":"cron","reason":"tags-behind","tags":["latest"],"why":"built and tested, but `latest` does not point at it","outcome":"reused","digest":"sha256:c374eea599bb3c50ed4432ef57aee1263cdc3c83d1c1a3c4d7e19eef1af8439b","seconds":0.0,"promoted":["latest"]},{"node":"mirror","reason":"up-to-date","why":"up to date","outcome":"kept","digest":"sha256:00154761637ca746c354a6d9cfbf1da1a92e79afa6bb127bb8a1c434e9c73170","seconds":0.0,"promoted":[]}]}
+    "#);
+}
+
+#[test]
+fn github_obeys_nothing_in_between() {
+    let options = ReportOptions { github: true, verbose: true, ..options() };
+    for progress in [Progress::Plain, Progress::Quiet] {
+        let (out, _) = shown(progress, options, &scenario::failure());
+        let lines: Vec<&str> = out.lines().collect();
+        let token = lines[0].strip_prefix("::stop-commands::").unwrap();
+        assert_eq!(lines[lines.len() - 1], format!("::{token}::"));
+        assert_eq!(out.matches("::stop-commands").count(), 1);
+        assert!(!out.contains("::set-output"), "{out}");
+    }
+}
+
+/// Takes so many bytes, and then nobody reads any more.
+struct Pipe(usize);
+
+impl Write for Pipe {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(buf.len()).ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_broken_pipe_is_an_error() {
+    use Progress::{Json, Plain, Quiet, Tty};
+    for progress in [Plain, Json, Quiet, Tty] {
+        for bytes in [0, 1, 50, 100] {
+            let pipes = (Box::new(Pipe(bytes)), Box::new(Pipe(bytes)));
+            let mut reporter = reporter(progress, options(), pipes.0, pipes.1);
+            let events = scenario::failure();
+            let told: io::Result<()> = events.iter().try_for_each(|event| reporter.report(event));
+            let kind = told.map_err(|error| error.kind());
+            assert_eq!(kind, Err(io::ErrorKind::BrokenPipe), "{progress:?} after {bytes} bytes");
+        }
+    }
+}
+
+#[test]
+fn tee_tells_all_of_them_though_one_fails() {
+    let paper = Paper::default();
+    let broken = reporter(Progress::Plain, options(), Box::new(Pipe(0)), Box::new(Pipe(0)));
+    let whole = reporter(Progress::Plain, options(), paper.out(), paper.out());
+    let mut tee: Box<dyn crate::run::Reporter> = Box::new(Tee(vec![broken, whole]));
+    let events = scenario::success();
+    let told: Vec<bool> = events.iter().map(|event| tee.report(event).is_ok()).collect();
+    assert!(told.contains(&false));
+    assert_eq!(paper.text(), plain(&events));
+}
+
+#[test]
+fn every_exit_code_is_documented() {
+    use crate::exit::Exit::{
+        BuildFailed, Done, EngineUnreachable, Internal, Interrupted, Locked, PromotionFailed,
+        PushFailed, RegistryUnreachable, Terminated, TestFailed, Usage, Work,
+    };
+    let page = include_str!("../../docs/exit-codes.md");
+    let documented: Vec<String> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains('`'))
+        .map(|line| line.split('|').take(3).collect())
+        .collect();
+    let codes = [
+        Done,
+        Internal,
+        Usage,
+        Work,
+        BuildFailed,
+        TestFailed,
+        PushFailed,
+        PromotionFailed,
+        EngineUnreachable,
+        RegistryUnreachable,
+        Locked,
+        Interrupted,
+        Terminated,
+    ];
+    let row = |exit: crate::exit::Exit| {
+        let name = serde_json::to_value(exit).unwrap();
+        format!(" {}  `{}` ", exit.code(), name.as_str().unwrap())
+    };
+    assert_eq!(documented, codes.map(row));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Wherever a text from outside is shown, it is shown and not obeyed.
+    #[test]
+    fn no_text_breaks_a_report(bytes in hostile(), verbose: bool) {
+        let options = ReportOptions { verbose, ..options() };
+        // What the screen itself writes: the cursor up, erase, begin and end of a frame.
+        let drawing = Regex::new("\x1b\\[([0-9]+A\r|[JK]|\\?2026[hl])").unwrap();
+        for progress in [Progress::Plain, Progress::Quiet, Progress::Json, Progress::Tty] {
+            let (out, result) = shown(progress, options, &scenario::hostile(&bytes));
+            let out = drawing.replace_all(&out, "");
+            for line in out.lines().chain(result.lines()) {
+                check(line, false)?;
+            }
+        }
+    }
+}
+
+/// The words of `docs/events.md` for why a run stops.
+#[test]
+fn stop_reasons_are_documented() {
+    use crate::run::StopReason::{Interrupted, Killed, ReportFailed, StepFailed};
+    let page = include_str!("../../docs/events.md");
+    for reason in [StepFailed, ReportFailed, Interrupted, Killed] {
+        let word = serde_json::to_value(reason).unwrap();
+        assert!(page.contains(&format!("`{}`", word.as_str().unwrap())), "{word}");
+    }
+}

@@ -1,0 +1,295 @@
+//! For people who watch: what runs now stays at the bottom, what is finished moves up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Out, Paint, ReportOptions, Size, closing,
+    numbers::{clock, count},
+    plain::{beginning, name_width},
+    sanitize,
+    screen::{Line, Screen},
+    step,
+    width::{fit, pad, pad_left, width},
+};
+use crate::{
+    hierarchy::NodeName,
+    plan::Action,
+    run::{Event, EventKind, Outcome, Reporter, StopReason},
+};
+
+/// Ten times a second is as often as people can see it.
+const REDRAW: Duration = Duration::from_millis(100);
+/// The size of a terminal that does not say.
+const UNKNOWN: Size = (80, 24);
+const WIDEST_NAME: usize = 28;
+const BAR: usize = 20;
+
+pub(super) struct Tty {
+    options: ReportOptions,
+    paint: Paint,
+    screen: Screen,
+    /// The time since some fixed moment.
+    clock: Box<dyn Fn() -> Duration + Send>,
+    /// When the run began, by `clock`.
+    began: Option<Duration>,
+    drawn: Option<Duration>,
+    /// Lines that wait for the next frame, to be printed above it.
+    above: String,
+    running: BTreeMap<usize, Running>,
+    /// Counts the steps that were started, so that the oldest stands at the top.
+    starts: usize,
+    /// Of the names of finished images, so that what became of them stands in a column.
+    name_width: usize,
+    progress: Progress,
+}
+
+struct Running {
+    node: NodeName,
+    since: Duration,
+    what: String,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Steps with something to do, and how many of them have ended.
+    work: BTreeSet<NodeName>,
+    ended: usize,
+    failed: usize,
+    stopping: Option<StopReason>,
+    /// Tags moved, of how many.
+    promoting: Option<(usize, usize)>,
+}
+
+impl Tty {
+    pub(super) fn new(options: ReportOptions, out: Out) -> Self {
+        let start = Instant::now();
+        Self::with_clock(options, out, Box::new(move || start.elapsed()))
+    }
+
+    pub(super) fn with_clock(
+        options: ReportOptions,
+        out: Out,
+        clock: Box<dyn Fn() -> Duration + Send>,
+    ) -> Self {
+        Self {
+            options,
+            paint: Paint { colour: options.colour },
+            screen: Screen::new(out),
+            clock,
+            began: None,
+            drawn: None,
+            above: String::new(),
+            running: BTreeMap::new(),
+            starts: 0,
+            name_width: 0,
+            progress: Progress::default(),
+        }
+    }
+
+    fn size(&self) -> Size {
+        // Terminals without a window, as some CI systems give, say 0.
+        (self.options.size)().filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or(UNKNOWN)
+    }
+
+    fn elapsed(&self) -> Duration {
+        (self.clock)().saturating_sub(self.began.unwrap_or_default())
+    }
+
+    /// Takes in the event; nothing is written yet.
+    fn apply(&mut self, event: &Event) {
+        let paint = self.paint;
+        match &event.kind {
+            EventKind::RunStarted { run, plan, registry, jobs } => {
+                let work = |action: &Action| !matches!(action, Action::Keep { .. });
+                let steps = plan.steps.iter().filter(|step| work(&step.action));
+                self.name_width = name_width(plan).min(WIDEST_NAME);
+                self.progress.work = steps.map(|step| step.node.clone()).collect();
+                self.say(&paint.faint(beginning(run, plan, registry.as_deref(), *jobs)));
+            }
+            EventKind::Warning { node, message } => {
+                let node = node.iter().map(|node| format!("{}: ", sanitize::text(node.as_str())));
+                let text = format!("{}{}", node.collect::<String>(), sanitize::text(message));
+                self.say(&format!("{}: {text}", paint.warning("warning")));
+            }
+            EventKind::StepStarted { node } => {
+                let what = "starting".to_owned();
+                let running = Running { node: node.clone(), since: event.at, what };
+                self.running.insert(self.starts, running);
+                self.starts += 1;
+            }
+            EventKind::PhaseStarted { node, phase } => self.now(node, step::phase(phase)),
+            EventKind::BuildStep { node, number, total, text } => {
+                self.now(node, format!("[{number}/{total}] {}", sanitize::text(text)));
+            }
+            EventKind::Log { node, line } => {
+                if self.options.verbose {
+                    let name = paint.faint(format!("{} |", sanitize::text(node.as_str())));
+                    self.say(&format!("{name} {}", sanitize::line(line, paint.colour)));
+                }
+            }
+            EventKind::StepFinished { node, outcome, took } => {
+                let was_running = self.running.len();
+                self.running.retain(|_, running| running.node != *node);
+                self.finished(node, outcome, *took, was_running > self.running.len());
+            }
+            EventKind::StopBegan { reason, .. } => self.progress.stopping = Some(*reason),
+            EventKind::PromotionStarted { tags } => self.progress.promoting = Some((0, *tags)),
+            EventKind::TagMoved { .. } => {
+                self.progress.promoting = self.progress.promoting.map(|(n, of)| (n + 1, of));
+            }
+            EventKind::RunFinished { .. } => self.running.clear(),
+        }
+    }
+
+    fn now(&mut self, node: &NodeName, what: String) {
+        let running = self.running.values_mut().find(|running| running.node == *node);
+        if let Some(running) = running {
+            running.what = what;
+        }
+    }
+
+    fn finished(&mut self, node: &NodeName, outcome: &Outcome, took: Duration, was_running: bool) {
+        let paint = self.paint;
+        self.progress.ended += usize::from(self.progress.work.contains(node));
+        let mark = match outcome {
+            Outcome::Built { .. } | Outcome::Unchanged { .. } | Outcome::Reused { .. } => {
+                paint.good('✓')
+            }
+            Outcome::Failed(_) => {
+                self.progress.failed += 1;
+                paint.bad('✗')
+            }
+            Outcome::Skipped { .. } | Outcome::Cancelled if was_running => paint.warning('–'),
+            // One failed base is one line, and not three hundred.
+            Outcome::Kept { .. } | Outcome::Skipped { .. } | Outcome::Cancelled => return,
+        };
+        let name = sanitize::text(node.as_str());
+        let name = pad(&name, width(&name).max(self.name_width));
+        // Without colour first, for the width; with it if all of it fits.
+        let columns = self.size().0.saturating_sub(1);
+        let bare = step::outcome(outcome, took, Paint { colour: false });
+        let room = columns.saturating_sub(width(&name) + 4);
+        let what = if width(&bare) <= room {
+            step::outcome(outcome, took, paint)
+        } else {
+            fit(&bare, room)
+        };
+        let name = paint.strong(fit(&name, columns.saturating_sub(2)));
+        self.say(format!("{mark} {name}  {what}").trim_end());
+    }
+
+    fn say(&mut self, line: &str) {
+        self.above += line;
+        self.above.push('\n');
+    }
+
+    /// Draws a frame if the last one is old enough.
+    fn draw(&mut self) -> io::Result<()> {
+        let now = (self.clock)();
+        if self.drawn.is_some_and(|drawn| now.saturating_sub(drawn) < REDRAW) {
+            return Ok(());
+        }
+        self.drawn = Some(now);
+        let size = self.size();
+        let frame = self.frame(size);
+        self.screen.draw(&std::mem::take(&mut self.above), &frame, size)
+    }
+
+    /// The running images, the oldest first, as many as there is room for; and the bar.
+    fn frame(&self, (columns, rows): Size) -> Vec<Line> {
+        let columns = columns.saturating_sub(1);
+        let elapsed = self.elapsed();
+        // One row for the bar, and one for the cursor.
+        let room = rows.saturating_sub(2);
+        let shown =
+            if self.running.len() <= room { self.running.len() } else { room.saturating_sub(1) };
+        let names = self.running.values().map(|running| sanitize::text(running.node.as_str()));
+        let names: Vec<String> = names.take(shown).collect();
+        let widest = names.iter().map(|name| width(name)).max().unwrap_or(0);
+        let widest = widest.min(WIDEST_NAME).min(columns / 2);
+
+        let mut frame: Vec<Line> = names
+            .iter()
+            .zip(self.running.values())
+            .map(|(name, running)| {
+                let took = format!("{}s", elapsed.saturating_sub(running.since).as_secs());
+                let took = pad_left(&took, 5);
+                let room = columns.saturating_sub(widest + 2 + took.len() + 1);
+                if room < 4 {
+                    let text = fit(name, columns);
+                    return Line { width: width(&text), text };
+                }
+                let (name, what) = (pad(name, widest), pad(&running.what, room));
+                let wide = width(&name) + 2 + width(&what) + 1 + took.len();
+                let text =
+                    format!("{}  {what} {}", self.paint.active(name), self.paint.faint(took));
+                Line { text, width: wide }
+            })
+            .collect();
+        if shown < self.running.len() && room > 0 {
+            let text = fit(&format!("… and {} more", self.running.len() - shown), columns);
+            frame.push(Line { width: width(&text), text: self.paint.faint(text) });
+        }
+        if self.began.is_some() && rows > 1 {
+            frame.push(self.bar(columns, elapsed));
+        }
+        frame
+    }
+
+    /// `━━━━━━━───────  7/40 images · 2 running · 1 failed · 0:42`
+    fn bar(&self, columns: usize, elapsed: Duration) -> Line {
+        let progress = &self.progress;
+        let (done, total) = progress.promoting.unwrap_or((progress.ended, progress.work.len()));
+        let mut parts = Vec::new();
+        match progress.promoting {
+            Some((moved, of)) => parts.push(format!("promoting {moved}/{}", count(of, "tag"))),
+            None => parts.push(format!("{done}/{}", count(total, "image"))),
+        }
+        if let Some(reason) = progress.stopping {
+            parts.push(format!("stopping: {}", step::stop(reason)));
+        }
+        if !self.running.is_empty() {
+            parts.push(format!("{} running", self.running.len()));
+        }
+        if progress.failed > 0 {
+            parts.push(format!("{} failed", progress.failed));
+        }
+        parts.push(clock(elapsed));
+        let text = fit(&parts.join(" · "), columns);
+        if columns < width(&text) + BAR + 2 {
+            return Line { width: width(&text), text };
+        }
+        let full = (BAR * done).checked_div(total).unwrap_or(BAR).min(BAR);
+        let (full, rest) = ("━".repeat(full), "─".repeat(BAR - full));
+        let wide = BAR + 2 + width(&text);
+        let full = if progress.failed > 0 { self.paint.bad(full) } else { self.paint.good(full) };
+        Line { text: format!("{full}{}  {text}", self.paint.faint(rest)), width: wide }
+    }
+}
+
+impl Reporter for Tty {
+    fn report(&mut self, event: &Event) -> io::Result<()> {
+        if self.began.is_none() {
+            self.began = Some((self.clock)().saturating_sub(event.at));
+        }
+        self.apply(event);
+        let EventKind::RunFinished { summary } = &event.kind else { return self.draw() };
+        let size = self.size();
+        // Takes the frame away.
+        self.screen.draw(&std::mem::take(&mut self.above), &[], size)?;
+        let to = (self.paint, &mut self.screen as &mut dyn io::Write);
+        closing::write(summary, self.options.verbose, Some(size.0.saturating_sub(1)), to)?;
+        self.screen.flush()
+    }
+
+    fn tick(&mut self) -> io::Result<()> {
+        if self.began.is_some() { self.draw() } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+//! What stands on a terminal while a run goes on. The terminal is a small real one: it obeys the
+//! sequences that [`Screen`] writes, and refuses all others.
+
+use std::sync::{Arc, Mutex};
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    hierarchy::OnFailure,
+    report::scenario::{self, Paper, Story, built, failed, ms, options, plan, wide_plan},
+    run::Phase,
+};
+
+/// A terminal of some columns and rows, with what scrolled out of it.
+struct Terminal {
+    size: Size,
+    gone: Vec<String>,
+    rows: Vec<String>,
+    row: usize,
+}
+
+impl Terminal {
+    fn new(size: Size) -> Self {
+        Self { size, gone: Vec::new(), rows: vec![String::new()], row: 0 }
+    }
+
+    fn show(&mut self, text: &str) {
+        let mut column = 0;
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            rest = &rest[c.len_utf8()..];
+            match c {
+                '\x1b' => {
+                    let end = rest.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+                    let (sequence, after) = rest.split_at(end + 1);
+                    rest = after;
+                    match (sequence.trim_start_matches('['), column) {
+                        ("?2026h" | "?2026l", _) => {}
+                        ("J", 0) => self.rows.truncate(self.row + 1),
+                        ("K", _) => {
+                            let row = &mut self.rows[self.row];
+                            *row = row.chars().take(column).collect();
+                            continue;
+                        }
+                        (sgr, _) if sgr.ends_with('m') => continue,
+                        (up, _) => {
+                            let n: usize = up.strip_suffix('A').unwrap().parse().unwrap();
+                            self.row = self.row.checked_sub(n).expect("up beyond the top");
+                        }
+                    }
+                    if sequence == "[J" {
+                        self.rows[self.row].clear();
+                    }
+                }
+                '\r' => column = 0,
+                '\n' => {
+                    column = 0;
+                    self.feed();
+                }
+                c => {
+                    if column == self.size.0 {
+                        column = 0;
+                        self.feed();
+                    }
+                    let row = &mut self.rows[self.row];
+                    let tail: String = row.chars().skip(column + 1).collect();
+                    *row = row.chars().take(column).chain([c]).collect::<String>() + &tail;
+                    column += 1;
+                }
+            }
+        }
+        assert_eq!(column, 0, "a frame ends at the beginning of a row");
+    }
+
+    fn feed(&mut self) {
+        self.row += 1;
+        if self.row == self.rows.len() {
+            self.rows.push(String::new());
+        }
+        while self.rows.len() > self.size.1 {
+            self.gone.push(self.rows.remove(0));
+            self.row -= 1;
+        }
+    }
+
+    fn screen(&self) -> String {
+        let rows = self.rows.iter().map(|row| row.trim_end().to_owned() + "\n");
+        rows.collect::<String>().trim_end().to_owned()
+    }
+
+    fn everything(&self) -> String {
+        let gone: String = self.gone.iter().map(|row| row.trim_end().to_owned() + "\n").collect();
+        gone + &self.screen()
+    }
+}
+
+/// A reporter with a clock that stands still between the events.
+struct Watched {
+    tty: Tty,
+    now: Arc<Mutex<Duration>>,
+    paper: Paper,
+    terminal: Terminal,
+    frames: usize,
+}
+
+impl Watched {
+    fn new(size: fn() -> Option<Size>) -> Self {
+        let (now, paper) = (Arc::new(Mutex::new(Duration::ZERO)), Paper::default());
+        let clock = now.clone();
+        let options = ReportOptions { size, is_terminal: true, ..options() };
+        let tty = Tty::with_clock(options, paper.out(), Box::new(move || *clock.lock().unwrap()));
+        let terminal = Terminal::new(size().unwrap());
+        Self { tty, now, paper, terminal, frames: 0 }
+    }
+
+    /// The events, with a tick between any two.
+    fn see(&mut self, events: &[Event]) -> &mut Self {
+        for event in events {
+            self.tick(event.at);
+            self.tty.report(event).unwrap();
+            self.look();
+        }
+        self
+    }
+
+    fn tick(&mut self, now: Duration) -> &mut Self {
+        *self.now.lock().unwrap() = now;
+        self.tty.tick().unwrap();
+        self.look();
+        self
+    }
+
+    fn look(&mut self) {
+        let written = self.paper.take();
+        self.frames += usize::from(!written.is_empty());
+        self.terminal.show(&written);
+    }
+}
+
+#[test]
+fn what_runs_stays_at_the_bottom() {
+    let mut story = Story::new(plan());
+    story.after(200).starts("os-base").step(
+        "os-base",
+        2,
+        "RUN apt-get install -y --no-install-recommends make gcc libc6-dev git",
+    );
+    let mut watched = Watched::new(|| Some((80, 24)));
+    watched.see(&story.events).tick(ms(12_000));
+    assert_snapshot!(watched.terminal.screen(), @"
+    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.co
+    m/base
+    os-base  [2/3] RUN apt-get install -y --no-install-recommends make gcc l…   11s
+    ────────────────────  0/5 images · 1 running · 0:12
+    ");
+
+    story.events.clear();
+    story
+        .after(13_000)
+        .ends("os-base", built("os-base"), 13_000)
+        .starts("webapp-base")
+        .phase("webapp-base", Phase::Test { number: 1, total: 2 })
+        .starts("tools")
+        .warns(None, "a warning")
+        .after(500)
+        .ends("webapp-base", failed(OnFailure::Block), 500)
+        .ends("ruby-3.4", Outcome::Skipped { failed: "webapp-base".into() }, 0)
+        .stops(StopReason::StepFailed, 1);
+    watched.see(&story.events).tick(ms(14_000));
+    assert_snapshot!(watched.terminal.screen(), @"
+    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.co
+    m/base
+    ✓ os-base      built in 13 s, 118 MB (+1.2 MB)
+    warning: a warning
+    ✗ webapp-base  build failed after 0.5 s: RUN make: exit code 2
+    tools  building                                                              0s
+    3/5 images · stopping: a step failed · 1 running · 1 failed · 0:14
+    ");
+}
+
+#[test]
+fn whole_runs() {
+    let all = |events: &[Event]| {
+        let mut watched = Watched::new(|| Some((80, 24)));
+        watched.see(events).terminal.everything()
+    };
+    assert_snapshot!(all(&scenario::success()), @"
+    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.co
+    m/base
+    ✓ cron         already built: the image of these inputs was stored before
+    ✓ os-base      built in 12 s, 118 MB (+1.2 MB)
+    warning: tools: `debian:1` is a tag nobody makes
+    ✓ tools        built, came out the same in 30 s, the published image stays
+    ✓ webapp-base  built in 30 s, 118 MB (+1.2 MB)
+    ✓ ruby-3.4     built in 1 min 1 s, 118 MB (+1.2 MB)
+
+    image        result         why                   time    size   change  tags
+    os-base      built          its Dockerfile…       12 s  118 MB  +1.2 MB  latest
+    webapp-base  built          `os-base` is r…       30 s  118 MB  +1.2 MB  latest
+    ruby-3.4     built          `webapp-base`…   1 min 1 s  118 MB  +1.2 MB  latest
+    tools        built, same    `os-base` is r…       30 s
+    cron         already built  built and test…                              latest
+
+    promoted 4 tags of 4 images in 0.3 s, parents first
+    done in 1 min 43 s: 3 built, 1 came out the same, 1 already built, 1 up to date
+    ");
+    assert_snapshot!(all(&scenario::failure()), @r"
+    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.co
+    m/base
+    ✓ cron         already built: the image of these inputs was stored before
+    ✓ os-base      built in 12 s, 118 MB (+1.2 MB)
+    warning: tools: `debian:1` is a tag nobody makes
+    ✗ webapp-base  build failed after 30 s: RUN make: exit code 2
+    – tools        cancelled
+
+    image        result         why                           time    size   change
+    os-base      built          its Dockerfile changed        12 s  118 MB  +1.2 MB
+    webapp-base  build failed   `os-base` is rebuilt          30 s
+    cron         already built  built and tested, but `late…
+
+    webapp-base: build failed after 30 s: RUN make: exit code 2
+      at images/webapp-base/Dockerfile:7: RUN make
+      | cc -o app app.c
+      | make: *** [app] Error 1\xff␛[2J
+      whole log: /var/lib/rebuild/runs/r1/webapp-base.log
+      skipped because of it: `ruby-3.4`
+
+    nothing was promoted: `webapp-base` failed, every tag is where it was
+    failed after 42 s (exit code 10): 1 failed, 1 skipped, 1 cancelled, 1 built, 1 a
+    lready built, 1 up to date
+    ");
+    assert_snapshot!(all(&scenario::nothing_to_do()), @"
+    run r1: 1 up to date · registry.example.com/base
+
+    nothing to do: the image is up to date
+    ");
+}
+
+/// Forty images at once, and then more than the terminal has rows.
+#[test]
+fn more_than_fits_is_a_number() {
+    let mut story = Story::new(wide_plan(40));
+    for n in 0..40 {
+        story.starts(&format!("image-{n:03}"));
+    }
+    let mut watched = Watched::new(|| Some((40, 10)));
+    watched.see(&story.events).tick(ms(3_000));
+    assert_snapshot!(watched.terminal.screen(), @"
+    image-000  building                  3s
+    image-001  building                  3s
+    image-002  building                  3s
+    image-003  building                  3s
+    image-004  building                  3s
+    image-005  building                  3s
+    image-006  building                  3s
+    … and 33 more
+    0/40 images · 40 running · 0:03
+    ");
+}
+
+#[test]
+fn a_flood_of_events_is_ten_frames_a_second() {
+    let mut story = Story::new(plan());
+    story.starts("os-base");
+    for n in 0..5_000 {
+        story.after(1).step("os-base", n, "RUN make").log("os-base", b"line");
+    }
+    let mut watched = Watched::new(|| Some((80, 24)));
+    watched.see(&story.events);
+    assert!((40..=51).contains(&watched.frames), "{} frames in 5 s", watched.frames);
+}
+
+proptest! {
+    /// Whatever its names and whatever its size: no row is wrapped, and nothing above is touched.
+    #[test]
+    fn frames_fit(names in proptest::collection::vec("\\PC{0,40}", 0..30), columns in 1_usize..100, rows in 1_usize..30, what in any::<String>()) {
+        let mut story = Story::new(plan());
+        for name in &names {
+            story.starts(name).step(name, 1, &what);
+        }
+        let mut watched = Watched::new(|| Some((80, 24)));
+        watched.see(&story.events);
+        let frame = watched.tty.frame((columns, rows));
+        prop_assert!(frame.len() < rows.max(1) || frame.is_empty(), "{} in {rows}", frame.len());
+        for line in &frame {
+            prop_assert!(unicode_width::UnicodeWidthStr::width(line.text.as_str()) <= line.width);
+            prop_assert!(line.width < columns.max(1) || line.text.is_empty());
+            prop_assert!(!line.text.chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Brings the images that a build stands on into the engine and pins them.
+//!
+//! **Invariant:** a build is only ever sent names that this module made. They end in the image's
+//! own ID and lie in a domain that cannot exist (`.invalid`, RFC 6761), so that a name which is
+//! missing fails at once and nothing is ever pulled in its place.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::OnceCell;
+
+use crate::{
+    engine::{Engine, EngineError},
+    fingerprint::Parents,
+    hierarchy::{Base, Hierarchy, Node},
+    image::{Digest, Platform, Tagged},
+    plan::{Place, Upstream},
+    registry::{Client, RegistryError},
+    store::{Store, StoreError},
+};
+
+/// The local images of a run: what was built in it, and what was fetched for it.
+#[derive(Debug)]
+pub(super) struct Bases {
+    run: String,
+    /// By the digest in the store, and for an index of several platforms by platform; fetched
+    /// once, however many children wait for it.
+    images: Mutex<HashMap<(Digest, Option<Platform>), Arc<OnceCell<Digest>>>>,
+    pins: Mutex<BTreeSet<Tagged>>,
+}
+
+/// The bases of one build.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pinned {
+    /// For each image that the Dockerfile names, in order, the name to put in its place.
+    pub(super) names: BTreeMap<usize, String>,
+    /// For each of those names, what the Dockerfile says.
+    written: BTreeMap<String, String>,
+    /// The base of the final stage: as people call it, its digest, and its ID in the engine.
+    pub(super) base: Option<(String, Digest, Digest)>,
+}
+
+impl Pinned {
+    /// What the engine says, with the images called as in the Dockerfile.
+    pub(super) fn as_written(&self, said: String) -> String {
+        if !said.contains("rebuild.invalid/") {
+            return said;
+        }
+        self.written.iter().fold(said, |said, (pin, written)| said.replace(pin, written))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BaseError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error("`{0}` was never published")]
+    NeverPublished(String),
+}
+
+/// Where bases come from.
+pub(super) struct Sources<'a, E, S> {
+    pub(super) engine: &'a E,
+    pub(super) store: &'a S,
+    pub(super) registries: &'a Client,
+    pub(super) hierarchy: &'a Hierarchy,
+    pub(super) upstreams: &'a BTreeMap<String, Upstream>,
+}
+
+impl Bases {
+    pub(super) fn new(run: &str) -> Self {
+        Self { run: run.to_owned(), images: Mutex::default(), pins: Mutex::default() }
+    }
+
+    /// Remembers that the image of this digest is already in the engine.
+    pub(super) fn learn(&self, digest: &Digest, image: &Digest) {
+        let cell = OnceCell::new_with(Some(image.clone()));
+        lock(&self.images).insert((digest.clone(), None), Arc::new(cell));
+    }
+
+    /// Names an image such that it stays for this run, whoever prunes meanwhile.
+    pub(super) async fn pin<E: Engine>(
+        &self,
+        engine: &E,
+        name: &str,
+        image: &Digest,
+    ) -> Result<Tagged, EngineError> {
+        let repository = format!("rebuild.invalid/{}/{}", self.run, pin_name(name));
+        let pin = Tagged {
+            repository: repository.parse().expect("a pin's name is made of good parts"),
+            tag: image.hex()[..16].parse().expect("hexadecimal digits make a tag"),
+        };
+        if lock(&self.pins).insert(pin.clone()) {
+            engine.tag(image, &pin).await?;
+        }
+        Ok(pin)
+    }
+
+    /// Brings every base of a node into the engine and pins it.
+    pub(super) async fn pin_all<E: Engine, S: Store>(
+        &self,
+        node: &Node,
+        parents: &Parents,
+        sources: &Sources<'_, E, S>,
+    ) -> Result<Pinned, BaseError> {
+        let mut pinned = Pinned::default();
+        for (index, used) in node.dockerfile.uses.iter().enumerate() {
+            let (called, digest) = match &used.base {
+                Base::Node(parent) => {
+                    let node = sources.hierarchy.get(parent).expect("a parent is a node");
+                    let digest = parents
+                        .get(parent)
+                        .ok_or_else(|| BaseError::NeverPublished(parent.to_string()))?;
+                    (node.repository.to_string(), digest)
+                }
+                Base::Upstream(reference) => {
+                    let called = reference.to_string();
+                    let upstream = sources
+                        .upstreams
+                        .get(&called)
+                        .ok_or_else(|| BaseError::NeverPublished(called.clone()))?;
+                    (called, &upstream.digest)
+                }
+            };
+            let image = self.bring(&used.base, digest, node.platform.as_ref(), sources).await?;
+            let name = match &used.base {
+                Base::Node(parent) => parent.as_str(),
+                Base::Upstream(_) => "upstream",
+            };
+            let pin = self.pin(sources.engine, name, &image).await?;
+            let written = node.dockerfile.text.get(used.span.clone()).unwrap_or(&called);
+            pinned.written.insert(pin.to_string(), written.to_owned());
+            pinned.names.insert(index, pin.to_string());
+            if used.is_final {
+                pinned.base = Some((called, digest.clone(), image));
+            }
+        }
+        Ok(pinned)
+    }
+
+    /// The ID of a base's image in the engine; fetched or pulled if it is not there.
+    async fn bring<E: Engine, S: Store>(
+        &self,
+        base: &Base,
+        digest: &Digest,
+        platform: Option<&Platform>,
+        sources: &Sources<'_, E, S>,
+    ) -> Result<Digest, BaseError> {
+        let platform_of_index = match base {
+            Base::Node(_) => None,
+            Base::Upstream(_) => platform.cloned(),
+        };
+        let key = (digest.clone(), platform_of_index);
+        let cell = lock(&self.images).entry(key).or_default().clone();
+        let image = cell
+            .get_or_try_init(async || match base {
+                Base::Node(parent) => {
+                    let parent = sources.hierarchy.get(parent).expect("a parent is a node");
+                    Ok(sources.store.fetch(&parent.repository, digest, platform).await?)
+                }
+                Base::Upstream(reference) => {
+                    let upstream = &sources.upstreams[&reference.to_string()];
+                    if upstream.place == Place::Engine {
+                        return Ok::<_, BaseError>(digest.clone());
+                    }
+                    let repository = &reference.repository;
+                    let pulled = format!("{repository}@{digest}");
+                    if let Some(image) = sources.engine.inspect(&pulled).await?
+                        && platform.is_none_or(|platform| image.platform == *platform)
+                    {
+                        return Ok(image.id);
+                    }
+                    let login = sources.registries.login(repository.host()).await?;
+                    Ok(sources.engine.pull(repository, digest, platform, login).await?)
+                }
+            })
+            .await?;
+        Ok(image.clone())
+    }
+
+    /// Takes every name of this run away again. What cannot be taken away is returned.
+    pub(super) async fn release<E: Engine>(&self, engine: &E) -> Vec<(Tagged, EngineError)> {
+        let pins = std::mem::take(&mut *lock(&self.pins));
+        let mut left = Vec::new();
+        for pin in pins {
+            if let Err(error) = engine.untag(&pin).await {
+                left.push((pin, error));
+            }
+        }
+        left
+    }
+}
+
+/// A node's name as one component of a repository's.
+fn pin_name(name: &str) -> String {
+    let good = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
+    format!("n{}", name.chars().map(good).collect::<String>().trim_end_matches('-'))
+}
+
+/// Nothing panics while it holds one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of this lock panics")
+}

@@ -1,0 +1,143 @@
+//! Fills a copy of the build context with what a node's prepare command makes.
+
+use std::{
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use process_wrap::tokio::{CommandWrap, KillOnDrop, ProcessGroup};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    sync::mpsc,
+};
+
+use crate::{
+    fingerprint::context::{Context, ContextError, Kind},
+    hierarchy::Node,
+};
+
+/// How long output may still come once the command itself has ended: a child that it left behind
+/// may hold the pipe open for ever.
+const AFTER_END: Duration = Duration::from_secs(2);
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PrepareError {
+    #[error("cannot run `{command}`: {source}")]
+    Start { command: String, source: io::Error },
+    #[error("`{command}` ended with {status}")]
+    Failed { command: String, status: std::process::ExitStatus },
+    #[error("`{command}` took longer than {} seconds", .after.as_secs())]
+    TimedOut { command: String, after: Duration },
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    #[error("cannot copy the build context to `{}`: {source}", path.display())]
+    Copy { path: PathBuf, source: io::Error },
+}
+
+/// Runs the command in a copy of the context and returns that copy; it is removed on drop.
+///
+/// The command is an argument vector and no shell line. Its own process group is killed if it
+/// takes too long or the run stops.
+pub(super) async fn prepare(
+    node: &Node,
+    command: &[String],
+    context: &Context,
+    run: &str,
+    mut output: impl FnMut(&[u8]) + Send,
+) -> Result<TempDir, PrepareError> {
+    let copy = copy_context(context, command, run)?;
+    let shown = command.join(" ");
+    let program = command.first().map(String::as_str).unwrap_or_default();
+    // A relative program would be looked up from our own working directory, and not the copy.
+    let program =
+        if program.contains('/') { copy.path().join(program) } else { PathBuf::from(program) };
+    let mut wrap = CommandWrap::with_new(program, |process| {
+        process
+            .args(&command[1..])
+            .current_dir(copy.path())
+            .env("REBUILD_CONTEXT", &node.context)
+            .env("REBUILD_NODE", node.name.as_str())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+    });
+    wrap.wrap(ProcessGroup::leader()).wrap(KillOnDrop);
+    let started = |source| PrepareError::Start { command: shown.clone(), source };
+    let mut child = wrap.spawn().map_err(started)?;
+    let (sender, mut pieces) = mpsc::channel(16);
+    if let Some(stdout) = child.stdout().take() {
+        tokio::spawn(forward(stdout, sender.clone()));
+    }
+    if let Some(stderr) = child.stderr().take() {
+        tokio::spawn(forward(stderr, sender.clone()));
+    }
+    drop(sender);
+
+    let deadline = tokio::time::sleep(node.timeout);
+    tokio::pin!(deadline);
+    let status = loop {
+        tokio::select! {
+            Some(piece) = pieces.recv() => output(&piece),
+            status = child.wait() => break status.map_err(started)?,
+            () = &mut deadline => {
+                _ = child.start_kill();
+                return Err(PrepareError::TimedOut { command: shown, after: node.timeout });
+            }
+        }
+    };
+    let rest = async {
+        while let Some(piece) = pieces.recv().await {
+            output(&piece);
+        }
+    };
+    _ = tokio::time::timeout(AFTER_END, rest).await;
+    if status.success() { Ok(copy) } else { Err(PrepareError::Failed { command: shown, status }) }
+}
+
+async fn forward(mut pipe: impl AsyncRead + Unpin, pieces: mpsc::Sender<Vec<u8>>) {
+    let mut buffer = vec![0; 8 * 1024];
+    while let Ok(length) = pipe.read(&mut buffer).await {
+        if length == 0 || pieces.send(buffer[..length].to_vec()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What would be sent to the engine, and the command's own files even where they are ignored.
+fn copy_context(context: &Context, command: &[String], run: &str) -> Result<TempDir, PrepareError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| PrepareError::Copy { path, source }
+    };
+    let prefix = format!("rebuild-{run}-");
+    let copy = tempfile::Builder::new()
+        .prefix(&prefix)
+        .tempdir()
+        .map_err(failed(&std::env::temp_dir()))?;
+    for entry in context.entries()? {
+        let (from, to) = (context.root.join(&entry.path), copy.path().join(&entry.path));
+        match entry.kind {
+            Kind::Folder => fs::create_dir_all(&to),
+            Kind::File { .. } => copy_file(&from, &to),
+            Kind::Link { target } => symlink(target, &to),
+        }
+        .map_err(failed(&to))?;
+    }
+    for word in command {
+        let (from, to) = (context.root.join(word), copy.path().join(word));
+        if from.starts_with(&context.root) && from.is_file() && !to.exists() {
+            copy_file(&from, &to).map_err(failed(&to))?;
+        }
+    }
+    Ok(copy)
+}
+
+/// With its permissions. A folder above it may be ignored and yet needed.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    to.parent().map_or(Ok(()), fs::create_dir_all)?;
+    fs::copy(from, to).map(drop)
+}

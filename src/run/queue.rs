@@ -1,0 +1,141 @@
+//! Which step may start next. Knows nothing of time, tasks or engines.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+/// The steps not yet started.
+#[derive(Debug)]
+pub(super) struct ReadyQueue<K> {
+    /// What each waiting step still waits for.
+    waiting: BTreeMap<K, BTreeSet<K>>,
+    /// The steps that wait for nothing, those with the longest way below them first.
+    ready: BTreeSet<(Reverse<u64>, K)>,
+    dependents: BTreeMap<K, Vec<K>>,
+    /// The cost of a step and of the dearest chain of steps that waits for it.
+    weight: BTreeMap<K, u64>,
+}
+
+impl<K: Clone + Ord> ReadyQueue<K> {
+    /// Of steps in an order in which each stands after those it waits for; with each its cost.
+    pub(super) fn new(steps: &[(K, Vec<K>, u64)]) -> Self {
+        let mut dependents: BTreeMap<K, Vec<K>> = BTreeMap::new();
+        let mut weight: BTreeMap<K, u64> = BTreeMap::new();
+        for (step, after, cost) in steps.iter().rev() {
+            let below = dependents.get(step).into_iter().flatten().map(|child| weight[child]).max();
+            weight.insert(step.clone(), cost + below.unwrap_or_default());
+            for parent in after {
+                dependents.entry(parent.clone()).or_default().push(step.clone());
+            }
+        }
+        let mut queue =
+            Self { waiting: BTreeMap::new(), ready: BTreeSet::new(), dependents, weight };
+        for (step, after, _) in steps {
+            if after.is_empty() {
+                queue.ready.insert((Reverse(queue.weight[step]), step.clone()));
+            } else {
+                queue.waiting.insert(step.clone(), after.iter().cloned().collect());
+            }
+        }
+        queue
+    }
+
+    /// Takes the ready step with the longest way below it.
+    pub(super) fn next(&mut self) -> Option<K> {
+        self.ready.pop_first().map(|(_, step)| step)
+    }
+
+    pub(super) fn succeeded(&mut self, step: &K) {
+        for dependent in self.dependents.get(step).into_iter().flatten() {
+            let Some(parents) = self.waiting.get_mut(dependent) else { continue };
+            parents.remove(step);
+            if parents.is_empty() {
+                self.waiting.remove(dependent);
+                self.ready.insert((Reverse(self.weight[dependent]), dependent.clone()));
+            }
+        }
+    }
+
+    /// Drops and returns the steps that can now never start.
+    pub(super) fn failed(&mut self, step: &K) -> Vec<K> {
+        let mut dropped = Vec::new();
+        let mut open = vec![step.clone()];
+        while let Some(step) = open.pop() {
+            for dependent in self.dependents.get(&step).into_iter().flatten() {
+                if self.waiting.remove(dependent).is_some() {
+                    dropped.push(dependent.clone());
+                    open.push(dependent.clone());
+                }
+            }
+        }
+        dropped
+    }
+
+    /// Takes whatever is left, ready or not.
+    pub(super) fn drain(&mut self) -> Vec<K> {
+        let ready = std::mem::take(&mut self.ready).into_iter().map(|(_, step)| step);
+        ready.chain(std::mem::take(&mut self.waiting).into_keys()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `b<a` means that b waits for a; a number behind a colon is the cost, 1 if not given.
+    fn queue(steps: &str) -> ReadyQueue<char> {
+        let steps: Vec<(char, Vec<char>, u64)> = steps
+            .split_whitespace()
+            .map(|step| {
+                let (step, cost) = step.split_once(':').unwrap_or((step, "1"));
+                let (name, after) = step.split_once('<').unwrap_or((step, ""));
+                (name.chars().next().unwrap(), after.chars().collect(), cost.parse().unwrap())
+            })
+            .collect();
+        ReadyQueue::new(&steps)
+    }
+
+    /// Takes everything that is ready, finishes it in that order, and so on.
+    fn waves(mut queue: ReadyQueue<char>) -> String {
+        let mut text = String::new();
+        loop {
+            let wave: Vec<char> = std::iter::from_fn(|| queue.next()).collect();
+            if wave.is_empty() {
+                return text;
+            }
+            text.extend(wave.iter().chain(&[' ']));
+            wave.iter().for_each(|step| queue.succeeded(step));
+        }
+    }
+
+    #[test]
+    fn a_step_waits_for_all_its_parents() {
+        for (steps, expected) in [
+            ("a b<a c<b", "a b c "),
+            ("a b<a c<a d<bc", "a bc d "),
+            ("a b c<ab d<c e<a", "ab ce d "),
+            // The longest chain first, then by name.
+            ("a b x y<x z<y", "xab y z "),
+            ("a:5 b:9 c:7", "bca "),
+            ("a:1 b:1 c<a:9 d<b:2", "ab cd "),
+        ] {
+            assert_eq!(waves(queue(steps)), expected, "{steps}");
+        }
+    }
+
+    #[test]
+    fn a_failure_drops_what_is_below_it_and_nothing_else() {
+        let mut queue = queue("a b<a c<b d<bc e<a f");
+        assert_eq!(queue.next(), Some('a'));
+        queue.succeeded(&'a');
+        assert_eq!(queue.next(), Some('b'));
+        let mut dropped = queue.failed(&'b');
+        dropped.sort_unstable();
+        assert_eq!(dropped, ['c', 'd']);
+        let mut left = queue.drain();
+        left.sort_unstable();
+        assert_eq!(left, ['e', 'f']);
+        assert_eq!(queue.next(), None);
+    }
+}

@@ -1,0 +1,243 @@
+//! Whole runs on a small engine in memory, for tests: files on disk, plan, build, test, promote.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs, io,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use crate::{
+    engine::fake::{FakeEngine, FakeState},
+    hierarchy::{Hierarchy, LoadOptions, NodeName, TagValues},
+    image::Digest,
+    observe::{Question, Sources, observe},
+    plan::{Plan, Selection, plan},
+    promote::{Verdict, conclude, promote, verdict},
+    registry::{Client, Credentials},
+    run::{
+        Event, EventKind, Reporter, RunOptions, StopReason, Summary, Telling, Workshop, execute,
+    },
+    state::RunDir,
+    store::Local,
+};
+
+/// A hierarchy on disk and an engine that outlives its runs.
+pub(crate) struct Scenario {
+    folder: TempDir,
+    pub(crate) engine: Arc<FakeEngine>,
+    pub(crate) options: RunOptions,
+    stops: Vec<(u64, StopReason)>,
+    pub(crate) date: &'static str,
+}
+
+/// What came of one run.
+pub(crate) struct Ended {
+    pub(crate) summary: Summary,
+    pub(crate) events: Vec<Event>,
+}
+
+/// Lines of `child < parent parent : key=value`, where the keys are fields of hierarchy.yaml. Every
+/// image has one test, which passes unless it is told otherwise.
+pub(crate) fn scenario(lines: &str) -> Scenario {
+    let scenario = Scenario {
+        folder: TempDir::new().unwrap(),
+        engine: Arc::default(),
+        options: RunOptions {
+            jobs: NonZeroUsize::new(2).unwrap(),
+            keep_going: false,
+            push: true,
+            no_cache: false,
+        },
+        stops: vec![],
+        date: "20261123",
+    };
+    let mut yaml = "version: 1\nimages:\n".to_owned();
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (line, fields) = line.split_once(" : ").unwrap_or((line, ""));
+        let (name, parents) = line.split_once('<').unwrap_or((line, ""));
+        let name = name.trim();
+        writeln!(yaml, "  {name}:\n    test: [{{ run: [check], inherit: false }}]").unwrap();
+        for (key, value) in fields.split(';').filter_map(|field| field.split_once('=')) {
+            writeln!(yaml, "    {}: {}", key.trim(), value.trim()).unwrap();
+        }
+        let mut dockerfile = String::new();
+        for parent in parents.split_whitespace() {
+            writeln!(dockerfile, "FROM {parent}").unwrap();
+        }
+        if dockerfile.is_empty() {
+            dockerfile.push_str("FROM scratch\n");
+        }
+        writeln!(dockerfile, "RUN make {name}").unwrap();
+        scenario.write(&format!("{name}/Dockerfile"), &dockerfile);
+    }
+    scenario.write("hierarchy.yaml", &yaml);
+    scenario
+}
+
+impl Scenario {
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn file(&self, path: &str) -> std::path::PathBuf {
+        self.folder.path().join(path)
+    }
+
+    pub(crate) fn engine(&self, change: impl FnOnce(&mut FakeState)) {
+        change(&mut self.engine.state.lock().unwrap());
+    }
+
+    pub(crate) fn stop_at(&mut self, millis: u64, reason: StopReason) {
+        self.stops.push((millis, reason));
+    }
+
+    pub(crate) fn never_stop(&mut self) {
+        self.stops.clear();
+    }
+
+    /// Every moving tag, and a short name of the image that it points at: what people would pull.
+    pub(crate) fn published(&self) -> BTreeMap<String, Digest> {
+        let state = self.engine.state.lock().unwrap();
+        state
+            .tags
+            .iter()
+            .filter(|(tag, _)| !tag.tag.as_str().starts_with("rb-"))
+            .map(|(tag, digest)| (tag.to_string(), digest.clone()))
+            .collect()
+    }
+
+    /// The nodes built since this was last asked.
+    pub(crate) fn built(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.engine.state.lock().unwrap().built).into_iter().collect()
+    }
+
+    fn hierarchy(&self) -> Arc<Hierarchy> {
+        let file = self.folder.path().join("hierarchy.yaml");
+        Arc::new(Hierarchy::load(&file, &LoadOptions::default()).unwrap().hierarchy)
+    }
+
+    pub(crate) async fn plan(&self, selection: &Selection) -> Plan {
+        let hierarchy = self.hierarchy();
+        let (observed, warnings) = {
+            let store = Local::new(self.engine.clone());
+            let registries = Client::new(Credentials::none()).unwrap();
+            let sources = Sources { engine: &*self.engine, store: &store, registries: &registries };
+            let question = Question {
+                hierarchy: &hierarchy,
+                selection,
+                platform: &"linux/amd64".parse().unwrap(),
+                tag_values: &self.tag_values(),
+            };
+            observe(&sources, &question).await.unwrap()
+        };
+        assert_eq!(warnings, Vec::<String>::new());
+        plan(&hierarchy, &observed, selection)
+    }
+
+    /// The plan as lines of `node: action: reason`.
+    pub(crate) async fn planned(&self, selection: &Selection) -> String {
+        let mut text = String::new();
+        for step in self.plan(selection).await.steps {
+            let action = format!("{:?}", step.action);
+            let action = action.split([' ', '{']).next().unwrap().to_lowercase();
+            writeln!(text, "{}: {action}: {}", step.node, step.reason).unwrap();
+        }
+        text
+    }
+
+    pub(crate) async fn run(&self, selection: &Selection) -> Ended {
+        let plan = Arc::new(self.plan(selection).await);
+        self.run_plan(plan).await
+    }
+
+    /// Runs a plan that may have been made a while ago.
+    pub(crate) async fn run_plan(&self, plan: Arc<Plan>) -> Ended {
+        let store = Arc::new(Local::new(self.engine.clone()));
+        let shop = Arc::new(Workshop {
+            engine: self.engine.clone(),
+            store: store.clone(),
+            registries: Client::new(Credentials::none()).unwrap(),
+            hierarchy: self.hierarchy(),
+            plan: plan.clone(),
+            run: RunDir::at(&self.folder.path().join(".logs")),
+            options: self.options,
+        });
+        let (sender, mut stops) = mpsc::channel(4);
+        let times = self.stops.clone();
+        tokio::spawn(async move {
+            for (millis, reason) in times {
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+                _ = sender.send(reason).await;
+            }
+            std::future::pending::<()>().await;
+        });
+        let mut events = Events::default();
+        let mut telling = Telling::new(&mut events);
+        let executed = execute(&shop, &mut stops, &mut telling).await;
+        let verdict = if self.options.push {
+            verdict(&shop.hierarchy, &plan, &executed, &self.tag_values()).unwrap()
+        } else {
+            Verdict::NotAsked
+        };
+        let promoted = promote(&store, verdict, &mut stops, &mut telling).await;
+        let took = telling.elapsed();
+        let summary = conclude("run".to_owned(), &plan, executed, promoted, took);
+        self.nothing_is_left();
+        Ended { summary, events: events.0 }
+    }
+
+    fn tag_values(&self) -> TagValues {
+        TagValues { date: self.date.to_owned(), git: None }
+    }
+
+    /// No pin survives a run, whatever happened in it.
+    fn nothing_is_left(&self) {
+        let state = self.engine.state.lock().unwrap();
+        let pins: Vec<_> =
+            state.tags.keys().filter(|tag| tag.repository.host() == "rebuild.invalid").collect();
+        assert!(pins.is_empty(), "{pins:?}");
+    }
+}
+
+impl Ended {
+    /// What became of each node, a line each.
+    pub(crate) fn outcomes(&self) -> String {
+        self.summary.steps.iter().fold(String::new(), |mut text, step| {
+            writeln!(text, "{}: {}", step.node, step.outcome).unwrap();
+            text
+        })
+    }
+
+    /// The tags that moved, in order.
+    pub(crate) fn moved(&self) -> Vec<String> {
+        let moved = self.events.iter().filter_map(|event| match &event.kind {
+            EventKind::TagMoved { tag, .. } => Some(tag.to_string()),
+            _ => None,
+        });
+        moved.collect()
+    }
+}
+
+/// Keeps every event.
+#[derive(Default)]
+struct Events(Vec<Event>);
+
+impl Reporter for Events {
+    fn report(&mut self, event: &Event) -> io::Result<()> {
+        self.0.push(event.clone());
+        Ok(())
+    }
+}
+
+/// Nodes by name.
+pub(crate) fn names(names: &[&str]) -> BTreeSet<NodeName> {
+    names.iter().map(|name| NodeName::from(*name)).collect()
+}

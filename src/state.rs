@@ -1,0 +1,134 @@
+//! What stays on this machine: the logs of each run, and the lock between runs.
+//!
+//! **Invariant:** nothing here is needed to be right. Without it a run has no logs and no lock,
+//! says so, and does the same.
+
+use std::{
+    env,
+    fs::{self, File, TryLockError},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use crate::image::Digest;
+
+/// Of how many runs the logs are kept.
+const RUNS_KEPT: usize = 20;
+
+/// The folder of one hierarchy below `$XDG_STATE_HOME/rebuild`, `~/.local/state` by default.
+#[derive(Clone, Debug)]
+pub struct State {
+    root: PathBuf,
+}
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    /// A ULID in lower case: sorts by time, and may stand in an image's name.
+    pub id: String,
+    path: PathBuf,
+}
+
+/// Held while a run changes what is published. Released by the system if the process dies.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("another run is publishing to {what}{}", .holder.as_ref().map(|holder| format!(" ({holder})")).unwrap_or_default())]
+    Held { what: String, holder: Option<String> },
+    #[error("cannot lock `{}`", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+impl State {
+    /// Of the hierarchy in this file. Nothing is created before it is needed.
+    pub fn of(hierarchy: &Path) -> Self {
+        let key = Digest::of(hierarchy.as_os_str().as_encoded_bytes());
+        let folder = hierarchy.parent().and_then(Path::file_name).unwrap_or_default();
+        Self { root: home().join(format!("{}-{}", folder.display(), &key.hex()[..8])) }
+    }
+
+    /// A new run's folder. Logs of the oldest runs are removed.
+    pub fn begin_run(&self) -> RunDir {
+        let id = ulid::Ulid::from_parts(now_millis(), random()).to_string().to_lowercase();
+        let runs = self.root.join("runs");
+        forget_old(&runs);
+        RunDir { path: runs.join(&id), id }
+    }
+
+    /// Makes sure that no other run of this machine publishes to the same place.
+    ///
+    /// `what` is the registry prefix, or the engine's endpoint: two hierarchies may share it.
+    pub fn lock(what: &str) -> Result<Lock, LockError> {
+        let path = home().join(format!("{}.lock", Digest::of(what.as_bytes()).short()));
+        let io = |source| LockError::Io { path: path.clone(), source };
+        fs::create_dir_all(home()).map_err(io)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = fs::read_to_string(&path).ok().filter(|text| !text.trim().is_empty());
+                let holder = holder.map(|text| text.trim().to_owned());
+                return Err(LockError::Held { what: what.to_owned(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        file.set_len(0).map_err(io)?;
+        (&file).write_all(format!("process {}\n", std::process::id()).as_bytes()).map_err(io)?;
+        Ok(Lock { _file: file })
+    }
+}
+
+impl RunDir {
+    /// In a folder of the caller's choice, for tests.
+    #[cfg(test)]
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { id: "run".to_owned(), path: path.to_owned() }
+    }
+
+    /// Opens a node's log, to be appended to.
+    pub fn log(&self, node: &str) -> io::Result<(PathBuf, File)> {
+        fs::create_dir_all(&self.path)?;
+        let path = self.path.join(format!("{}.log", node.replace('/', "_")));
+        let file = File::options().create(true).append(true).open(&path)?;
+        Ok((path, file))
+    }
+}
+
+fn home() -> PathBuf {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".local/state")))
+        .unwrap_or_else(env::temp_dir)
+        .join("rebuild")
+}
+
+fn forget_old(runs: &Path) {
+    let Ok(entries) = fs::read_dir(runs) else { return };
+    let mut old: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    old.sort();
+    for path in old.iter().rev().skip(RUNS_KEPT - 1) {
+        _ = fs::remove_dir_all(path);
+    }
+}
+
+fn now_millis() -> u64 {
+    let now = jiff::Timestamp::now().as_millisecond();
+    u64::try_from(now).unwrap_or_default()
+}
+
+/// Enough to tell two runs of one millisecond apart: the standard library's hash seed is random.
+fn random() -> u128 {
+    use std::hash::{BuildHasher as _, RandomState};
+    let word = || u128::from(RandomState::new().hash_one(std::process::id()));
+    word() << 64 | word()
+}

@@ -1,0 +1,145 @@
+//! A root file system, a builder, and images that are gone when the test is over.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use rebuild::{
+    engine::{
+        BuildProgress, BuildRequest, BuilderChoice, Docker, Engine, EngineError, EngineInfo,
+        EngineOptions,
+    },
+    fingerprint::{context::Context, ignore::Ignore},
+    image::{Digest, Tagged},
+};
+use tempfile::TempDir;
+
+/// Debian's `busybox-static`.
+const BUSYBOX: &str = "/usr/bin/busybox";
+
+pub(crate) struct Bench {
+    pub(crate) docker: Docker,
+    pub(crate) info: EngineInfo,
+    /// Unique to this test in this process, and part of every name it gives.
+    pub(crate) name: String,
+    folder: TempDir,
+}
+
+impl Bench {
+    /// `None`, with a word to the reader, if there is no engine here.
+    pub(crate) async fn new(test: &str, builder: BuilderChoice) -> Option<Self> {
+        let options = EngineOptions { builder, ..EngineOptions::default() };
+        let (docker, info) = match Docker::connect(&options).await {
+            Ok(connected) => connected,
+            Err(error) => {
+                assert!(std::env::var_os("CI").is_none(), "no engine: {error}");
+                println!("skipped: no engine: {error}");
+                return None;
+            }
+        };
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("Dockerfile"), "FROM not-what-is-built\n").unwrap();
+        let bin = folder.path().join("root/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::copy(BUSYBOX, bin.join("busybox")).unwrap();
+        for name in ["sh", "sleep", "tail"] {
+            std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
+        }
+        let builder = format!("{builder:?}").to_lowercase();
+        let name = format!("engine-it-{test}-{builder}-{}", std::process::id());
+        Some(Self { docker, info, name, folder })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `FROM scratch`, a shell, and these lines. The label keeps tests that run at the same time
+    /// from sharing layers, which one would take away under the other.
+    pub(crate) fn request(&self, lines: &str) -> BuildRequest {
+        let name = &self.name;
+        BuildRequest {
+            context_digest: None,
+            context: Context { root: self.folder().to_owned(), ignore: Ignore::default() },
+            dockerfile: format!("FROM scratch\nLABEL test={name}\nCOPY root /\n{lines}\n"),
+            dockerfile_path: self.folder().join("Dockerfile"),
+            build_args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            target: None,
+            platform: None,
+            no_cache: false,
+            timeout: Duration::from_secs(300),
+        }
+    }
+
+    /// Builds, and tags at once as `<name>:<tag>`.
+    pub(crate) async fn build(&self, tag: &str, lines: &str) -> Digest {
+        let id = self.docker.build(self.request(lines), |_| ()).await.unwrap();
+        self.docker.tag(&id, &self.tagged(tag)).await.unwrap();
+        id
+    }
+
+    pub(crate) fn tagged(&self, tag: &str) -> Tagged {
+        let repository: rebuild::image::Repository = self.name.parse().unwrap();
+        repository.tagged(tag.parse().unwrap())
+    }
+
+    /// Everything a build says, and how it ended.
+    pub(crate) async fn told(
+        &self,
+        request: BuildRequest,
+    ) -> (Vec<String>, String, Result<Digest, EngineError>) {
+        let (mut steps, mut output) = (Vec::new(), Vec::new());
+        let built = self
+            .docker
+            .build(request, |progress| match progress {
+                BuildProgress::Step { number, total, text } => {
+                    steps.push(format!("{number}/{total} {text}"));
+                }
+                BuildProgress::Output(bytes) => output.extend(bytes),
+            })
+            .await;
+        (steps, String::from_utf8(output).unwrap(), built)
+    }
+
+    /// Takes away every tag this test made.
+    pub(crate) async fn clean(self) {
+        for name in self.docker.list().await.unwrap().keys() {
+            if name.repository.as_str().contains(&self.name) {
+                self.docker.untag(name).await.unwrap();
+            }
+        }
+        self.docker.quiesce().await;
+        // What the classic builder keeps of failed builds; only ours has the label.
+        docker(&["image", "prune", "-f", "--filter", &format!("label=test={}", self.name)]);
+    }
+}
+
+/// What `docker` prints.
+pub(crate) fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Whether a process or a container of the machine was started with this word.
+pub(crate) fn runs(word: &str) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let mut commands = processes.filter_map(|path: PathBuf| fs::read(path.join("cmdline")).ok());
+    let has = |command: &[u8]| String::from_utf8_lossy(command).contains(word);
+    commands.any(|command| has(&command))
+        || has(docker(&["ps", "-a", "--no-trunc", "--format", "{{.Command}}"]).as_bytes())
+}
+
+/// Polls, as nothing on the outside tells when it happens; a minute is for a busy machine.
+pub(crate) async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

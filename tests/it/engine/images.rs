@@ -1,0 +1,33 @@
+//! Tags.
+
+use rebuild::engine::{BuilderChoice, Engine};
+
+use super::Bench;
+
+#[tokio::test]
+async fn tags_come_and_go() {
+    let Some(bench) = Bench::new("tags", BuilderChoice::Auto).await else { return };
+    let docker = &bench.docker;
+    let id = bench.build("1", "").await;
+    let (one, two) = (bench.tagged("1"), bench.tagged("2"));
+    docker.tag(&id, &two).await.unwrap();
+    let tags = docker.list().await.unwrap();
+    assert_eq!((tags.get(&one), tags.get(&two)), (Some(&id), Some(&id)));
+    assert_eq!(docker.inspect(&two.to_string()).await.unwrap().unwrap().id, id);
+
+    docker.untag(&one).await.unwrap();
+    docker.untag(&one).await.unwrap();
+    assert_eq!(docker.inspect(&one.to_string()).await.unwrap(), None);
+    assert_eq!(docker.inspect(id.as_str()).await.unwrap().unwrap().id, id);
+
+    docker.untag(&two).await.unwrap();
+    assert_eq!(docker.inspect(id.as_str()).await.unwrap(), None);
+    assert!(!docker.list().await.unwrap().contains_key(&two));
+    let error = docker.tag(&id, &one).await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!("tagging `{one}`: the engine answered: No such image: {id}"),
+        "an image that is gone"
+    );
+    bench.clean().await;
+}

@@ -1,0 +1,228 @@
+//! Debian's docker-registry on a free port, with its storage in a directory that goes away.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use rebuild::image::Digest;
+use tempfile::TempDir;
+
+use super::{certificates::Certificate, http, is_installed, skipped};
+
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+
+/// What the registry is to be like; the default takes everything from everybody, over plain HTTP.
+#[derive(Default)]
+pub(crate) struct Setup<'a> {
+    /// The only user and the password.
+    pub(crate) login: Option<(&'a str, &'a str)>,
+    /// Whether manifests may be deleted.
+    pub(crate) delete: bool,
+    pub(crate) tls: Option<&'a Certificate>,
+    pub(crate) read_only: bool,
+}
+
+/// A registry that runs until it is dropped.
+pub(crate) struct Registry {
+    host: String,
+    login: Option<(String, String)>,
+    directory: TempDir,
+    process: Child,
+}
+
+/// An image as the test pushed it.
+pub(crate) struct Pushed {
+    pub(crate) digest: Digest,
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) media_type: String,
+    pub(crate) config: Vec<u8>,
+}
+
+impl Registry {
+    /// `None`, and a line that says so, where docker-registry is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        Self::with(&Setup::default())
+    }
+
+    pub(crate) fn with(setup: &Setup<'_>) -> Option<Self> {
+        for program in ["docker-registry", "htpasswd"] {
+            if !is_installed(program) {
+                skipped(&format!("{program} is not installed"));
+                return None;
+            }
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.yml");
+        fs::write(&file, configuration(setup, &directory)).unwrap();
+        let mut process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Port 0 lets the kernel choose, so that two tests never want the same; the log says which.
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut seen = Vec::new();
+        let port = log.by_ref().map_while(Result::ok).find_map(|line| {
+            let port = port_of(&line);
+            seen.push(line);
+            port
+        });
+        // The pipe is read to its end, or the registry would one day wait for us.
+        thread::spawn(move || log.map_while(Result::ok).for_each(drop));
+        let Some(port) = port else {
+            _ = process.kill();
+            _ = process.wait();
+            panic!("docker-registry did not start:\n{}", seen.join("\n"));
+        };
+        let login = setup.login.map(|(user, password)| (user.to_owned(), password.to_owned()));
+        Some(Self { host: format!("127.0.0.1:{port}"), login, directory, process })
+    }
+
+    /// `127.0.0.1:port`
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Oracle: the digest under a tag, as the registry's HTTP API says.
+    pub(crate) fn head(&self, repository: &str, tag: &str) -> Option<String> {
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let accept = format!(
+            "{MANIFEST}, application/vnd.docker.distribution.manifest.list.v2+json, \
+             application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
+        );
+        let answer = self.send("HEAD", &path, &[("Accept", &accept)], b"");
+        match answer.status {
+            200 => Some(answer.header("Docker-Content-Digest").unwrap().to_owned()),
+            404 => None,
+            status => panic!("HEAD {path}: {status}"),
+        }
+    }
+
+    /// Oracle: all tags of a repository, sorted; none if there is no such repository.
+    pub(crate) fn tags(&self, repository: &str) -> Vec<String> {
+        let answer = self.send("GET", &format!("/v2/{repository}/tags/list"), &[], b"");
+        if answer.status == 404 {
+            return Vec::new();
+        }
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let tags = body["tags"].as_array().cloned().unwrap_or_default();
+        let mut tags: Vec<String> =
+            tags.iter().map(|tag| tag.as_str().unwrap().to_owned()).collect();
+        tags.sort();
+        tags
+    }
+
+    /// Pushes an image of one layer with this content, over raw HTTP: no engine takes part.
+    pub(crate) fn push(&self, repository: &str, tag: &str, content: &str) -> Pushed {
+        let layer = content.as_bytes();
+        let config = serde_json::json!({
+            "architecture": "amd64", "os": "linux", "config": {"Labels": {"content": content}},
+            "rootfs": {"type": "layers", "diff_ids": [Digest::of(layer).as_str()]},
+        });
+        let config = config.to_string().into_bytes();
+        self.upload(repository, layer);
+        self.upload(repository, &config);
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "size": config.len(), "digest": Digest::of(&config).as_str()},
+            "layers": [{"mediaType": LAYER, "size": layer.len(), "digest": Digest::of(layer).as_str()}],
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let answer = self.send("PUT", &path, &[("Content-Type", MANIFEST)], &manifest);
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+        let digest = Digest::of(&manifest);
+        Pushed { digest, manifest, media_type: MANIFEST.to_owned(), config }
+    }
+
+    /// Uploads that were begun and neither finished nor cancelled.
+    pub(crate) fn open_uploads(&self, repository: &str) -> usize {
+        let uploads = self
+            .directory
+            .path()
+            .join("data/docker/registry/v2/repositories")
+            .join(repository)
+            .join("_uploads");
+        let Ok(uploads) = fs::read_dir(uploads) else { return 0 };
+        // A cancelled one leaves an empty skeleton behind (docker-registry 2.8), but no data.
+        uploads.filter(|upload| upload.as_ref().unwrap().path().join("data").exists()).count()
+    }
+
+    /// A docker `config.json` with a login for this registry.
+    pub(crate) fn docker_config(&self, user: &str, password: &str) -> PathBuf {
+        let path = self.directory.path().join(format!("{user}-{password}.json"));
+        let auth = serde_json::json!({"username": user, "password": password});
+        fs::write(&path, serde_json::json!({"auths": {&self.host: auth}}).to_string()).unwrap();
+        path
+    }
+
+    fn upload(&self, repository: &str, blob: &[u8]) {
+        let opened = self.send("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"");
+        assert_eq!(opened.status, 202, "{}", String::from_utf8_lossy(&opened.body));
+        let location = opened.header("Location").unwrap();
+        let path = location.split_once(&self.host).map_or(location, |(_, path)| path);
+        let path = format!("{path}&digest={}", Digest::of(blob));
+        let stored = self.send("PUT", &path, &[("Content-Type", "application/octet-stream")], blob);
+        assert_eq!(stored.status, 201, "{}", String::from_utf8_lossy(&stored.body));
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> http::Answer {
+        let login = self.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
+        http::send(&self.host, login, method, path, headers, body)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // By its own process id; nothing else on the machine is touched.
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// The registry's configuration is YAML, and JSON is YAML that quotes properly.
+fn configuration(setup: &Setup<'_>, directory: &TempDir) -> String {
+    let mut config = serde_json::json!({
+        "version": "0.1",
+        "log": {"level": "info"},
+        "storage": {
+            "filesystem": {"rootdirectory": directory.path().join("data")},
+            "delete": {"enabled": setup.delete},
+            "maintenance": {"readonly": {"enabled": setup.read_only}},
+        },
+        "http": {"addr": "127.0.0.1:0"},
+    });
+    if let Some((user, password)) = setup.login {
+        let file = directory.path().join("htpasswd");
+        let made = Command::new("htpasswd").args(["-Bbn", user, password]).output().unwrap();
+        assert!(made.status.success(), "htpasswd: {made:?}");
+        fs::write(&file, made.stdout).unwrap();
+        config["auth"] = serde_json::json!({"htpasswd": {"realm": "test", "path": file}});
+    }
+    if let Some(Certificate { certificate, key }) = setup.tls {
+        config["http"]["tls"] = serde_json::json!({"certificate": certificate, "key": key});
+    }
+    config.to_string()
+}
+
+/// `… msg="listening on 127.0.0.1:35289" …` and `… 127.0.0.1:35289, tls" …`
+fn port_of(line: &str) -> Option<u16> {
+    let after = line.split_once("listening on 127.0.0.1:")?.1;
+    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
