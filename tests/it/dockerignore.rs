@@ -22,15 +22,15 @@ use rebuild::fingerprint::{
     ignore::Ignore,
 };
 
+use crate::support::skipped;
+
 /// Cases of one run, unless `DOCKERIGNORE_CASES` says another number, from `DOCKERIGNORE_SEED` on.
 const CASES: u64 = 60;
 
 #[test]
 fn the_same_files_as_docker_build() {
     if !engine_answers() {
-        assert!(env::var_os("CI").is_none(), "no engine, and this is CI");
-        // Past the test harness, which shows what a passed test printed to nobody.
-        _ = writeln!(io::stderr(), "skipped: no engine (1 test)");
+        skipped("no engine");
         return;
     }
     let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -269,18 +269,7 @@ fn make_ignore(random: &mut Random) -> String {
     }
     for i in 0..=random.below(6) {
         if random.below(12) == 0 {
-            text.push_str(random.of(&[
-                "# comment",
-                " # x",
-                "",
-                "  ",
-                "a[",
-                "!",
-                "[b-a]",
-                "/",
-                ".",
-                "*",
-            ]));
+            text.push_str(random.of(&["# comment", " # x", "", "  ", "a[", "!", "/", ".", "*"]));
             text.push_str(newline);
         }
         if i > 0 && random.below(5) < 2 {
