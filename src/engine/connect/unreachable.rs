@@ -12,7 +12,12 @@ pub(super) fn reason(endpoint: &Endpoint, failure: &Failure) -> String {
         (Failure::Open(error), address) => opening(endpoint, address, error),
         (Failure::Broken(error), Address::Command(command)) => {
             let program = command.first().map_or("ssh", String::as_str);
-            format!("`{program}` says: {}", deepest(error))
+            let said = deepest(error);
+            if said.starts_with(program) { said } else { format!("`{program}` says: {said}") }
+        }
+        // The other side ends the handshake when it misses our certificate, after we are done.
+        (Failure::Broken(error), Address::Tls { .. }) if deepest(error).contains("fatal alert") => {
+            format!("TLS failed ({}); see `DOCKER_CERT_PATH`", deepest(error))
         }
         (Failure::Broken(error), _) => {
             format!("the connection broke ({}); is the engine still running?", deepest(error))
