@@ -3,6 +3,8 @@
 //! **Invariant:** nothing here is needed to be right. Without it a run has no logs and no lock,
 //! says so, and does the same.
 
+mod alive;
+
 use std::{
     env,
     fs::{self, File, TryLockError},
@@ -10,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use self::alive::Alive;
 use crate::image::Digest;
 
 /// Of how many runs the logs are kept.
@@ -88,7 +91,17 @@ impl State {
     }
 }
 
+/// Whether a run, of whichever hierarchy, is over, so that what it left behind may be removed.
+pub fn is_over(run: &str) -> bool {
+    alive::is_over(&home(), run, now_millis())
+}
+
 impl RunDir {
+    /// Tells other runs of this machine that this one is going on, until the answer is dropped.
+    pub fn declare_alive(&self) -> Option<Alive> {
+        Alive::declare(&home(), &self.id)
+    }
+
     /// In a folder of the caller's choice, for tests.
     #[cfg(test)]
     pub(crate) fn at(path: &Path) -> Self {

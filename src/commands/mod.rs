@@ -2,6 +2,7 @@
 
 mod completions;
 mod error;
+mod leftovers;
 mod output;
 mod plan;
 mod project;

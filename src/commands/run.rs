@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{
     error::CommandError,
-    output,
+    leftovers, output,
     plan::make,
     project::{load, selection, tag_values},
     signals,
@@ -60,7 +60,9 @@ impl Run<'_> {
         mut stops: mpsc::Receiver<StopReason>,
     ) -> Result<Exit, CommandError> {
         let decide = async {
-            let plan = make(&self.hierarchy, &self.selection, &self.world, &*store).await?;
+            let plan = make(&self.hierarchy, &self.selection, &self.world, &*store);
+            let (plan, ()) = tokio::join!(plan, leftovers::remove(&self.world.engine));
+            let plan = plan?;
             self.preflight(&plan.0).await?;
             Ok::<_, CommandError>(plan)
         };
@@ -71,13 +73,15 @@ impl Run<'_> {
         let plan = Arc::new(plan);
         let tag_values = tag_values(&self.hierarchy)?;
         let state = State::of(&self.hierarchy.file);
+        let run = state.begin_run();
+        let _alive = run.declare_alive();
         let shop = Arc::new(Workshop {
             engine: self.world.engine.clone(),
             store: store.clone(),
             registries: self.world.registries.clone(),
             hierarchy: self.hierarchy.clone(),
             plan: plan.clone(),
-            run: state.begin_run(),
+            run,
             options: self.options(),
         });
 

@@ -21,6 +21,15 @@ use crate::{
     store::{Store, StoreError},
 };
 
+/// The domain of every pin. It cannot exist.
+const PIN_DOMAIN: &str = "rebuild.invalid";
+
+/// The run that made a pin, if the name is one.
+pub fn run_of_pin(name: &Tagged) -> Option<&str> {
+    let rest = name.repository.as_str().strip_prefix(PIN_DOMAIN)?.strip_prefix('/')?;
+    rest.split_once('/').map(|(run, _)| run)
+}
+
 /// The local images of a run: what was built in it, and what was fetched for it.
 #[derive(Debug)]
 pub(super) struct Bases {
@@ -48,7 +57,7 @@ pub(super) struct Pinned {
 impl Pinned {
     /// What the engine says, with the images called as in the Dockerfile.
     pub(super) fn as_written(&self, said: String) -> String {
-        if !said.contains("rebuild.invalid/") {
+        if !said.contains(PIN_DOMAIN) {
             return said;
         }
         self.written.iter().fold(said, |said, (pin, written)| said.replace(pin, written))
@@ -94,7 +103,7 @@ impl Bases {
         name: &str,
         image: &Digest,
     ) -> Result<Tagged, EngineError> {
-        let repository = format!("rebuild.invalid/{}/{}", self.run, pin_name(name));
+        let repository = format!("{PIN_DOMAIN}/{}/{}", self.run, pin_name(name));
         let pin = Tagged {
             repository: repository.parse().expect("a pin's name is made of good parts"),
             tag: image.hex()[..16].parse().expect("hexadecimal digits make a tag"),

@@ -26,10 +26,12 @@ use tokio::{
 
 use self::{bases::Bases, queue::ReadyQueue, step::Work, tell::Inbox};
 pub use self::{
+    bases::run_of_pin,
     event::{
         Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary, StopReason,
         Summary,
     },
+    prepare::run_of_folder,
     step::Workshop,
 };
 use crate::{

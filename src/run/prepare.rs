@@ -24,6 +24,14 @@ use crate::{
 /// may hold the pipe open for ever.
 const AFTER_END: Duration = Duration::from_secs(2);
 
+/// Of the temporary folder's name; the run and something random follow.
+const FOLDER_PREFIX: &str = "rebuild-";
+
+/// The run that made a temporary folder, if its name is one of ours.
+pub fn run_of_folder(name: &str) -> Option<&str> {
+    name.strip_prefix(FOLDER_PREFIX)?.split_once('-').map(|(run, _)| run)
+}
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PrepareError {
     #[error("cannot run `{command}`: {source}")]
@@ -113,7 +121,7 @@ fn copy_context(context: &Context, command: &[String], run: &str) -> Result<Temp
         let path = path.to_owned();
         move |source| PrepareError::Copy { path, source }
     };
-    let prefix = format!("rebuild-{run}-");
+    let prefix = format!("{FOLDER_PREFIX}{run}-");
     let copy = tempfile::Builder::new()
         .prefix(&prefix)
         .tempdir()
