@@ -158,8 +158,18 @@ impl Scenario {
         self.run_plan(plan).await
     }
 
+    /// Runs while nobody reads the reports.
+    pub(crate) async fn run_unheard(&self, selection: &Selection) -> Ended {
+        let plan = Arc::new(self.plan(selection).await);
+        self.run_reporting(plan, Events { broken: true, ..Events::default() }).await
+    }
+
     /// Runs a plan that may have been made a while ago.
     pub(crate) async fn run_plan(&self, plan: Arc<Plan>) -> Ended {
+        self.run_reporting(plan, Events::default()).await
+    }
+
+    async fn run_reporting(&self, plan: Arc<Plan>, mut events: Events) -> Ended {
         let store = Arc::new(Local::new(self.engine.clone()));
         let shop = Arc::new(Workshop {
             engine: self.engine.clone(),
@@ -179,7 +189,6 @@ impl Scenario {
             }
             std::future::pending::<()>().await;
         });
-        let mut events = Events::default();
         let mut telling = Telling::new(&mut events);
         let executed = execute(&shop, &mut stops, &mut telling).await;
         let verdict = if self.options.push {
@@ -191,7 +200,7 @@ impl Scenario {
         let took = telling.elapsed();
         let summary = conclude("run".to_owned(), &plan, executed, promoted, took);
         self.nothing_is_left();
-        Ended { summary, events: events.0 }
+        Ended { summary, events: events.kept }
     }
 
     fn tag_values(&self) -> TagValues {
@@ -228,12 +237,16 @@ impl Ended {
 
 /// Keeps every event.
 #[derive(Default)]
-struct Events(Vec<Event>);
+struct Events {
+    kept: Vec<Event>,
+    /// Whether whoever should read them is gone.
+    broken: bool,
+}
 
 impl Reporter for Events {
     fn report(&mut self, event: &Event) -> io::Result<()> {
-        self.0.push(event.clone());
-        Ok(())
+        self.kept.push(event.clone());
+        if self.broken { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 }
 

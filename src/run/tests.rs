@@ -1,1 +1,127 @@
+use std::{collections::BTreeSet, num::NonZeroUsize};
 
+use super::*;
+use crate::{
+    exit::Exit,
+    plan::Selection,
+    scenario::{Ended, scenario},
+};
+
+const DIAMOND: &str = "
+    base
+    go < base
+    python < base
+    ml < python
+";
+
+/// The run as a line for each event that is not about a tag.
+fn told(ended: &Ended) -> String {
+    let lines = ended.events.iter().filter_map(|event| match &event.kind {
+        EventKind::StepStarted { node } => Some(format!("{node} starts")),
+        EventKind::PhaseStarted { node, phase } => Some(format!("{node}: {phase:?}")),
+        EventKind::BuildStep { node, number, total, text } => {
+            Some(format!("{node}: {number}/{total} {text}"))
+        }
+        EventKind::Log { node, line } => {
+            Some(format!("{node} | {}", String::from_utf8_lossy(line)))
+        }
+        EventKind::StepFinished { node, outcome, took } => {
+            Some(format!("{node}: {outcome} after {} s", took.as_secs()))
+        }
+        EventKind::StopBegan { reason, running } => Some(format!("{reason:?}, {running} running")),
+        _ => None,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_tells_what_it_does() {
+    let ended = scenario("base").run(&Selection::OutOfDate).await;
+    assert_eq!(
+        told(&ended),
+        "\
+base starts
+base: Build
+base: 1/1 RUN make base
+base | making base
+base: Test { number: 1, total: 1 }
+base | checking
+base: built after 1 s"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_steps_run_at_once_than_allowed() {
+    for (jobs, seconds) in [(1, 4), (2, 3), (8, 3)] {
+        let mut diamond = scenario(DIAMOND);
+        diamond.options.jobs = NonZeroUsize::new(jobs).unwrap();
+        let ended = diamond.run(&Selection::OutOfDate).await;
+        assert_eq!(ended.summary.took.as_secs(), seconds, "{jobs} jobs");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_cancels_what_runs_and_skips_what_is_below() {
+    let diamond = scenario(DIAMOND);
+    diamond.engine(|engine| _ = engine.builds_fail.insert("python".to_owned()));
+    let text = told(&diamond.run(&Selection::OutOfDate).await);
+    let end = text.split_once("python: 1/1 RUN make python").unwrap().1;
+    assert!(
+        end.contains(
+            "python: failed: `RUN make python` ended with exit code 2 after 1 s\n\
+             ml: skipped: `python` failed after 0 s\nStepFailed, "
+        ),
+        "{text}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_cancels_what_runs_and_starts_no_more() {
+    for (reason, exit) in
+        [(StopReason::Interrupted, Exit::Interrupted), (StopReason::Terminated, Exit::Terminated)]
+    {
+        let mut diamond = scenario(DIAMOND);
+        diamond.stop_at(1500, reason);
+        let ended = diamond.run(&Selection::OutOfDate).await;
+        assert_eq!(ended.summary.exit, exit);
+        assert_eq!(
+            ended.outcomes(),
+            "base: built\ngo: cancelled\npython: cancelled\nml: cancelled\n"
+        );
+        assert!(ended.summary.took < Duration::from_secs(2), "{:?}", ended.summary.took);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_keep_going_the_rest_is_built_and_nothing_is_promoted() {
+    let mut diamond = scenario(DIAMOND);
+    diamond.options.keep_going = true;
+    diamond.engine(|engine| _ = engine.builds_fail.insert("go".to_owned()));
+    let ended = diamond.run(&Selection::OutOfDate).await;
+    assert_eq!(diamond.built(), BTreeSet::from(["base", "python", "ml"].map(str::to_owned)));
+    assert_eq!(ended.summary.exit, Exit::BuildFailed);
+    assert_eq!(ended.moved(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reporter_that_fails_stops_the_run() {
+    let diamond = scenario(DIAMOND);
+    let ended = diamond.run_unheard(&Selection::OutOfDate).await;
+    assert_eq!(ended.summary.stopped, Some(StopReason::ReportFailed));
+    assert_eq!(ended.summary.exit, Exit::Internal);
+    assert!(diamond.published().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_whole_log_is_on_disk_before_a_failure_is_told() {
+    let diamond = scenario(DIAMOND);
+    diamond.engine(|engine| _ = engine.builds_fail.insert("base".to_owned()));
+    let ended = diamond.run(&Selection::OutOfDate).await;
+    let Outcome::Failed(failure) = &ended.summary.steps[0].outcome else { panic!() };
+    assert_eq!(failure.tail, [b"making base".to_vec()]);
+    assert_eq!(failure.at.as_ref().unwrap().1, 2, "the line of the Dockerfile");
+    assert_eq!(
+        std::fs::read_to_string(failure.log.as_ref().unwrap()).unwrap(),
+        "#1/1 RUN make base\nmaking base\n`RUN make base` ended with exit code 2\n"
+    );
+}
