@@ -180,7 +180,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         tell.phase(Phase::Build);
         let said = |progress| match progress {
             BuildProgress::Step { number, total, text } => {
-                tell.build_step(number, total, pinned.as_written(text));
+                tell.build_step(number, total, shown(pinned.as_written(text)));
             }
             BuildProgress::Output(bytes) => tell.output(&bytes),
         };
@@ -313,6 +313,12 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     fn node(&self) -> &Node {
         self.shop.hierarchy.get(&self.step.node).expect("a step is a node of the hierarchy")
     }
+}
+
+/// Our own labels are long, and nobody wrote them.
+fn shown(step: String) -> String {
+    let ours = step.starts_with("LABEL ") && step.contains(LABEL_PREFIX);
+    if ours { "LABEL (what it was built from)".to_owned() } else { step }
 }
 
 /// What makes an image what it is: everything but the labels that say how it came about.

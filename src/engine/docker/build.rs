@@ -18,6 +18,7 @@ use super::{
     Docker,
     activity::Activity,
     call::{Refusal, path_with},
+    labels,
     message::Messages,
     transcript::Transcript,
 };
@@ -69,7 +70,7 @@ impl Docker {
         if self.buildkit {
             return self.in_session(request, activity, progress).await;
         }
-        let text = request.dockerfile.clone();
+        let (text, request) = labels::in_one_step(request);
         let dockerfile =
             tar::Dockerfile::new(&request.context, &request.dockerfile_path, text, true);
         let dockerfile = dockerfile.map_err(|error| EngineError::Context(with_causes(&error)))?;

@@ -76,7 +76,7 @@ fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
-fn request(root: &std::path::Path) -> BuildRequest {
+pub(super) fn request(root: &std::path::Path) -> BuildRequest {
     BuildRequest {
         context_digest: None,
         context: Context { root: root.to_owned(), ignore: Ignore::default() },

@@ -13,6 +13,7 @@ mod config;
 mod connected;
 mod container;
 mod images;
+mod labels;
 mod lines;
 mod message;
 mod output;
