@@ -140,6 +140,8 @@ impl Docker {
     }
 }
 
+const NANOSECONDS_A_SECOND: i64 = 1_000_000_000;
+
 fn body(image: &Digest, test: &Test, run: &str) -> ContainerCreateBody {
     let (entrypoint, healthcheck) = match &test.check {
         // An entry point without a command also takes the image's command away.
@@ -147,7 +149,7 @@ fn body(image: &Digest, test: &Test, run: &str) -> ContainerCreateBody {
             let none = HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() };
             (Some(argv.clone()), Some(none))
         }
-        Check::Healthy => (None, None),
+        Check::Healthy => (None, Some(impatient(test.timeout))),
     };
     // Whatever the daemon's default: `/logs` must work, and the disk stay free.
     let log = HostConfigLogConfig {
@@ -169,6 +171,18 @@ fn body(image: &Digest, test: &Test, run: &str) -> ContainerCreateBody {
             log_config: Some(log),
             ..Default::default()
         }),
+        ..Default::default()
+    }
+}
+
+/// The image's own check, asked every second: docker's default is every 30 s, and the first time
+/// only then. So often asked, the image's number of retries would be used up while it still
+/// starts; it has until the test's timeout.
+fn impatient(limit: Duration) -> HealthConfig {
+    let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
+    HealthConfig {
+        interval: Some(NANOSECONDS_A_SECOND),
+        retries: Some(seconds.saturating_add(1)),
         ..Default::default()
     }
 }

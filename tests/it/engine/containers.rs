@@ -75,6 +75,8 @@ async fn a_test_passes_or_says_what_was_wrong() {
     bench.clean().await;
 }
 
+const ILL: &str = "not healthy after 4 seconds: it hurts";
+
 #[tokio::test]
 async fn an_image_shows_its_health() {
     let Some(bench) = Bench::new("health", BuilderChoice::Auto).await else { return };
@@ -83,7 +85,17 @@ async fn an_image_shows_its_health() {
     };
     for (tag, lines, seconds, failure, output) in [
         ("well", healthy("true"), 60, None, "begun\n"),
-        ("ill", healthy("echo it hurts; exit 1"), 60, Some("unhealthy: it hurts"), "begun\n"),
+        ("ill", healthy("echo it hurts; exit 1"), 4, Some(ILL), "begun\n"),
+        // Asked more often than the image says, and not given up as soon as it says.
+        (
+            "late",
+            "HEALTHCHECK --interval=30s --retries=1 CMD test -e /ok\n\
+             CMD echo begun; sleep 3; touch /ok; sleep 61401"
+                .to_owned(),
+            20,
+            None,
+            "begun\n",
+        ),
         ("slow", healthy("sleep 50"), 3, Some("not healthy after 3 seconds"), "begun\n"),
         (
             "ends",
