@@ -77,12 +77,14 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
     let environment = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let endpoint = Endpoint::find(options.host.as_deref(), &environment)?;
     let transport = Transport::new(endpoint);
+    let pending = TaskTracker::new();
+    pending.close();
     let mut docker = Docker {
         api: bollard_over(&transport, options.idle)?,
         transport,
         buildkit: false,
         idle: options.idle,
-        removals: TaskTracker::new(),
+        pending,
     };
     let ping = docker.get("greeting it", "/_ping").await?.detach();
     let version: Version = docker.get_json("asking for its version", "/version").await?;

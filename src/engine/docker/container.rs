@@ -51,7 +51,7 @@ impl Container {
     pub(super) async fn create(docker: &Docker, body: ContainerCreateBody) -> Result<Self, Error> {
         let (tell, told) = tokio::sync::oneshot::channel();
         let api = docker.api.clone();
-        let made = docker.removals.spawn(async move {
+        let made = docker.pending.spawn(async move {
             let made = api.create_container(None::<CreateContainerOptions>, body).await;
             let made = made.map(|made| made.id);
             let id = made.as_ref().ok().cloned();
@@ -111,7 +111,7 @@ impl Removal {
                 tracing::warn!("a test container is left behind: {error}");
             }
         };
-        Some(self.docker.removals.spawn_on(remove, &self.runtime))
+        Some(self.docker.pending.spawn_on(remove, &self.runtime))
     }
 }
 

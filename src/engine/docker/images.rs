@@ -76,11 +76,19 @@ impl Docker {
             .repo(name.repository.as_str())
             .tag(name.tag.as_str())
             .build();
-        let tagged = self.api.tag_image(image.as_str(), Some(options)).await;
+        // The engine may set it after we stop waiting, so that this goes on as a task: whoever takes
+        // the tag away waits for it.
+        let (api, image) = (self.api.clone(), image.to_string());
+        let tagging = async move { api.tag_image(&image, Some(options)).await };
+        let lost = |_| Error::IOError { err: std::io::Error::other("the tagging was lost") };
+        let tagged = self.pending.spawn(tagging).await.map_err(lost).flatten();
         tagged.map_err(|error| self.answer(&format!("tagging `{name}`"), error))
     }
 
+    /// Not before whatever is pending is done: a tag that is just being set would come back, and an
+    /// image does not lose its last name while a container of it is being removed.
     pub(super) async fn untag_image(&self, name: &Tagged) -> Result<(), EngineError> {
+        self.quiesce().await;
         let removed =
             self.api.remove_image(&name.to_string(), None::<RemoveImageOptions>, None).await;
         match removed {

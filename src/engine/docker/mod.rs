@@ -49,8 +49,10 @@ pub struct Docker {
     buildkit: bool,
     /// Silence for so long is the end of a build, a push or a pull.
     idle: Duration,
-    /// Removals of test containers that are under way.
-    removals: TaskTracker,
+    /// What goes on after nobody waits for it any more: the making and the removing of test
+    /// containers, and tags that are being set. Closed from the beginning, so that it can be waited
+    /// for at any time.
+    pending: TaskTracker,
 }
 
 impl Docker {
@@ -61,9 +63,7 @@ impl Docker {
 
     /// Waits until every test container is removed. Call it last, before the runtime goes.
     pub async fn quiesce(&self) {
-        self.removals.close();
-        self.removals.wait().await;
-        self.removals.reopen();
+        self.pending.wait().await;
     }
 }
 
