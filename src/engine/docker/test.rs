@@ -12,7 +12,7 @@ use bollard::{
         HostConfigLogConfig,
     },
 };
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -35,6 +35,11 @@ const DOING: &str = "testing";
 /// What to say, `None` if the test passed.
 type Verdict = Option<String>;
 
+/// What is printed ends with a line end, and `^ok$` is to match it all the same.
+fn by_line(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).multi_line(true).build()
+}
+
 impl Docker {
     pub(super) async fn test_image(
         &self,
@@ -44,7 +49,7 @@ impl Docker {
     ) -> Result<TestResult, EngineError> {
         let unable = |error| self.answer(DOING, error);
         let pattern = match &test.check {
-            Check::Run { stdout: Some(pattern), .. } => match Regex::new(pattern) {
+            Check::Run { stdout: Some(pattern), .. } => match by_line(pattern) {
                 Ok(pattern) => Some(pattern),
                 Err(error) => return Ok(failed(format!("`stdout` is not a pattern: {error}"))),
             },
