@@ -16,9 +16,9 @@ pub(super) fn warning(message: &str) {
     _ = writeln!(anstream::stderr(), "{style}warning{style:#}: {message}");
 }
 
-/// Text that is already laid out, to stderr.
+/// Text that is already laid out, to stderr, set apart from what follows.
 pub(super) fn notice(text: &str) {
-    _ = write!(anstream::stderr(), "{text}");
+    _ = writeln!(anstream::stderr(), "{text}\n");
 }
 
 /// An answer, to stdout. A closed pipe is the reader's way of saying that it is enough.
