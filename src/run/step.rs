@@ -67,9 +67,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 outcome
             }
             Err(trouble) => {
-                tell.output(format!("{}\n", trouble.message).as_bytes());
-                let (mut tail, log) = tell.finish();
-                tail.pop();
+                tell.failed(&trouble.message);
+                let (tail, log) = tell.finish();
                 let at = trouble.step.as_deref().and_then(|text| node.dockerfile.line_of(text));
                 Outcome::Failed(Failure {
                     phase: trouble.phase,

@@ -109,6 +109,14 @@ impl Tell {
         }
     }
 
+    /// Writes below what was printed why the step failed: in the log alone, for elsewhere it is said
+    /// by itself.
+    pub(super) fn failed(&mut self, message: &str) {
+        let end = if self.line.is_empty() { "" } else { "\n" };
+        self.end_line();
+        self.write(format!("{end}{message}\n").as_bytes());
+    }
+
     /// Ends the log, on disk before anybody is told of a failure, and returns its last lines.
     pub(super) fn finish(mut self) -> (Vec<Vec<u8>>, Option<PathBuf>) {
         self.end_line();
