@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "in a test, both tell the reader")]
 
+mod architecture;
 mod dockerignore;
 mod engine;
+mod program;
 mod registry;
 mod session;
 mod support;

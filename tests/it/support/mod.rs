@@ -2,6 +2,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod http;
+pub(crate) mod project;
 pub(crate) mod registry;
 pub(crate) mod scripted;
 

@@ -121,6 +121,26 @@ impl Registry {
         tags
     }
 
+    /// Oracle: the names of all repositories.
+    pub(crate) fn repositories(&self) -> Vec<String> {
+        let answer = self.send("GET", "/v2/_catalog?n=1000", &[], b"");
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let names = body["repositories"].as_array().unwrap();
+        names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Oracle: the configuration of the image under a tag.
+    pub(crate) fn config(&self, repository: &str, tag: &str) -> serde_json::Value {
+        let get = |path: String| -> serde_json::Value {
+            let answer = self.send("GET", &path, &[("Accept", MANIFEST)], b"");
+            assert_eq!(answer.status, 200, "{path}");
+            serde_json::from_slice(&answer.body).unwrap()
+        };
+        let manifest = get(format!("/v2/{repository}/manifests/{tag}"));
+        let config = manifest["config"]["digest"].as_str().unwrap();
+        get(format!("/v2/{repository}/blobs/{config}"))
+    }
+
     /// Pushes an image of one layer with this content, over raw HTTP: no engine takes part.
     pub(crate) fn push(&self, repository: &str, tag: &str, content: &str) -> Pushed {
         let layer = content.as_bytes();

@@ -1,0 +1,310 @@
+//! Checks the boundaries that the map in `src/lib.rs` draws.
+//!
+//! The lists are exact in both directions: a use that is not listed fails, and so does a listed one
+//! that is gone, so that what is written here is what is true.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+/// Each module in the order of `src/lib.rs`, and those above it that it uses.
+const USES: &[(&str, &[&str])] = &[
+    ("exit", &[]),
+    ("diagnostic", &[]),
+    ("image", &[]),
+    ("hierarchy", &["diagnostic", "image"]),
+    ("git", &[]),
+    ("fingerprint", &["hierarchy", "image"]),
+    ("plan", &["fingerprint", "hierarchy", "image"]),
+    ("registry", &["image"]),
+    ("engine", &["fingerprint", "hierarchy", "image", "registry"]),
+    ("store", &["engine", "image", "registry"]),
+    ("observe", &["engine", "fingerprint", "hierarchy", "image", "plan", "registry", "store"]),
+    ("state", &["image"]),
+    (
+        "run",
+        &[
+            "engine",
+            "exit",
+            "fingerprint",
+            "hierarchy",
+            "image",
+            "plan",
+            "registry",
+            "state",
+            "store",
+        ],
+    ),
+    ("promote", &["exit", "fingerprint", "hierarchy", "image", "plan", "run", "store"]),
+    ("report", &["exit", "hierarchy", "image", "plan", "run"]),
+    ("cli", &["image"]),
+    (
+        "commands",
+        &[
+            "cli",
+            "diagnostic",
+            "engine",
+            "exit",
+            "git",
+            "hierarchy",
+            "image",
+            "observe",
+            "plan",
+            "promote",
+            "registry",
+            "report",
+            "run",
+            "state",
+            "store",
+        ],
+    ),
+];
+
+/// Crates that few modules may know, and which.
+const DOORS: &[(&str, &[&str])] = &[
+    ("annotate_snippets", &["diagnostic"]),
+    ("anstream", &["commands"]),
+    ("backon", &["registry"]),
+    ("bollard", &["engine"]),
+    ("clap", &["cli", "commands"]),
+    ("clap_complete", &["cli", "commands"]),
+    ("h2", &["engine"]),
+    ("http_body_util", &["engine"]),
+    ("hyper", &["engine"]),
+    ("hyper_util", &["engine"]),
+    ("jiff", &["commands", "registry", "state"]),
+    ("petgraph", &["hierarchy"]),
+    ("process_wrap", &["registry", "run"]),
+    ("prost", &["engine"]),
+    ("reqwest", &["registry"]),
+    ("rustix", &["fingerprint"]),
+    ("rustls", &["engine", "registry"]),
+    ("serde_saphyr", &["hierarchy"]),
+    ("sha2", &["image"]),
+    ("tar", &["engine"]),
+    ("terminal_size", &["report"]),
+    ("tokio_rustls", &["engine"]),
+    ("tracing_subscriber", &["commands"]),
+    ("ulid", &["state"]),
+    ("unicode_width", &["report"]),
+];
+
+/// What a module promises to do without.
+const NEVER: &[(&str, &[&str])] = &[
+    // Words: no I/O, no clock.
+    ("image", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant"]),
+    // Decides, and is pure.
+    ("plan", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant", "reqwest"]),
+    // Tells, and can reach nothing.
+    ("report", &["std::fs", "std::net", "std::process", "tokio", "async "]),
+    ("hierarchy", &["std::net", "std::process", "tokio", "async "]),
+    ("cli", &["std::fs", "std::env", "std::process"]),
+];
+
+/// The longest file that is still one concept.
+const LONGEST: usize = 800;
+
+/// A file under `src/`.
+struct Source {
+    module: String,
+    path: String,
+    lines: usize,
+    /// Without comments, and without tests.
+    code: String,
+}
+
+#[test]
+fn the_order_is_that_of_the_map() {
+    let map = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let modules = map.lines().filter_map(|line| line.strip_prefix("pub mod ")?.split(';').next());
+    let listed = USES.iter().map(|(module, _)| *module);
+    assert_eq!(listed.collect::<Vec<_>>(), modules.collect::<Vec<_>>());
+    for (number, (module, uses)) in USES.iter().enumerate() {
+        for used in *uses {
+            let above = USES[..number].iter().any(|(above, _)| above == used);
+            assert!(above, "`{module}` uses `{used}`, which does not stand above it");
+        }
+    }
+}
+
+#[test]
+fn modules_use_what_they_may() {
+    let mut found: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let sources = sources();
+    for source in &sources {
+        let is_root =
+            matches!(source.path.split('/').count(), 2) || source.path.ends_with("mod.rs");
+        let is_root = is_root && source.path.split('/').count() <= 3;
+        let outside = if is_root { "super::" } else { "super::super::super::super::" };
+        assert!(!source.code.contains(outside), "{} uses `{outside}`: say `crate::`", source.path);
+        let uses = used_modules(&source.code).into_iter().filter(|used| *used != source.module);
+        found.entry(&source.module).or_default().extend(uses);
+    }
+    for (module, may) in USES {
+        let may: BTreeSet<String> = may.iter().map(|name| (*name).to_owned()).collect();
+        let uses = found.remove(module).unwrap_or_default();
+        assert_eq!(uses, may, "what `{module}` uses (left) and what the list says (right)");
+    }
+    assert!(found.is_empty(), "modules that the list does not have: {found:?}");
+}
+
+#[test]
+fn each_crate_has_its_door() {
+    let sources = sources();
+    for (name, doors) in DOORS {
+        let path = format!("{name}::");
+        let users: BTreeSet<&str> = sources
+            .iter()
+            .filter(|source| has_word(&source.code, &path))
+            .map(|source| source.module.as_str())
+            .collect();
+        let doors: BTreeSet<&str> = doors.iter().copied().collect();
+        assert_eq!(users, doors, "who uses `{name}` (left) and who may (right)");
+    }
+}
+
+#[test]
+fn modules_keep_their_promises() {
+    for Source { module, path, code, .. } in sources() {
+        for (_, words) in NEVER.iter().filter(|(name, _)| *name == module) {
+            for word in *words {
+                assert!(!has_word(&code, word), "{path} has `{word}`, and `{module}` does without");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_commands_and_reporters_print() {
+    for Source { module, path, code, .. } in sources() {
+        for print in ["println!", "eprintln!", "print!", "eprint!", "dbg!"] {
+            assert!(!has_word(&code, print), "{path} has `{print}`");
+        }
+        let is_door = path == "src/commands/output.rs" || path == "src/commands/run.rs";
+        for stream in ["io::stdout()", "io::stderr()", "anstream::stdout()", "anstream::stderr()"] {
+            // What a terminal is may be asked; a reporter is handed where it writes.
+            let asks = module == "report" && code.contains("terminal_size_of(io::stderr())");
+            let writes = has_word(&code, stream);
+            assert!(
+                !writes || is_door || asks,
+                "{path} has `{stream}`: see src/commands/output.rs"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let long: Vec<String> = sources()
+        .into_iter()
+        .filter(|source| source.lines > LONGEST)
+        .map(|source| format!("{}: {} lines", source.path, source.lines))
+        .collect();
+    assert!(long.is_empty(), "{long:?}");
+}
+
+#[test]
+fn main_only_exits() {
+    let main = fs::read_to_string(root().join("src/main.rs")).unwrap();
+    assert!(main.lines().count() <= 20, "{main}");
+}
+
+/// The modules that stand behind `crate::`, in `use` and in paths.
+fn used_modules(code: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let Some(group) = rest.strip_prefix('{') else {
+            used.insert(first_word(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let mut begins = true;
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => begins = true,
+                c if begins && !c.is_whitespace() => {
+                    used.insert(first_word(&group[at..]));
+                    begins = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    used
+}
+
+fn first_word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// Whether the text occurs, and not as the end of a longer word.
+fn has_word(code: &str, text: &str) -> bool {
+    code.match_indices(text).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    })
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file of the program. Tests may use what they like.
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root()).unwrap().display().to_string();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let module = name.split(['/', '.']).nth(1).unwrap().to_owned();
+            let is_test = name.ends_with("tests.rs") || name.contains("/tests/");
+            let is_whole = ["lib", "main"].contains(&module.as_str());
+            let text = fs::read_to_string(&path).unwrap();
+            // Modules and files that exist for tests only say so where they are declared.
+            let only_for_tests =
+                ["src/scenario.rs", "src/report/scenario.rs", "src/engine/fake.rs"];
+            if is_test || is_whole || only_for_tests.contains(&name.as_str()) {
+                continue;
+            }
+            let lines = text.lines().count();
+            found.push(Source { module, path: name, lines, code: without_tests(&text) });
+        }
+    }
+    assert!(found.len() > 50, "{} files are not the whole program", found.len());
+    found
+}
+
+/// Without comments and without items marked `#[cfg(test)]`, which stand at the end of a file or are
+/// declarations and functions.
+fn without_tests(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    while let Some(line) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            code.push_str(line);
+            code.push('\n');
+            continue;
+        }
+        // Up to the end of the item: a `;`, or the brace at its own indentation.
+        let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
+        let mut is_first = true;
+        for line in lines.by_ref() {
+            let is_attribute = line.trim_start().starts_with("#[");
+            if line == end || (is_first && line.ends_with(';')) {
+                break;
+            }
+            is_first &= is_attribute;
+        }
+    }
+    code
+}

@@ -1,0 +1,148 @@
+//! A broken image: what is said, what is held back, and that no tag moves that should not.
+
+use std::{collections::BTreeMap, fs};
+
+use super::{EDGES, assert_edges_agree, everywhere};
+use crate::support::project::{Ended, Place, Project, timeless};
+
+type Tags = BTreeMap<String, String>;
+
+/// Breaks `~web`'s build in its last line, and changes `~os` and `~tool`, so that there is much to move.
+fn break_web(project: &Project) {
+    change_os(project);
+    project.edit("tool/Dockerfile", "echo tool", "echo other");
+    project.edit(
+        "web/Dockerfile",
+        "COPY page /page\n",
+        "COPY page /page\nRUN i=1; while [ $i -le 30 ]; do echo \"line $i\"; i=$((i + 1)); done; \\\n    exit 7\n",
+    );
+}
+
+fn change_os(project: &Project) {
+    project.edit("os/name", "~os", "~os, the second");
+}
+
+#[test]
+fn a_failed_build_moves_no_tag() {
+    everywhere(|project, place| {
+        project.rebuilt(place);
+        let before = project.tags(place);
+        break_web(project);
+
+        let ended = project.rebuild("").to(place).run().exits(10);
+        assert_eq!(project.tags(place), before, "{ended}");
+        assert_eq!(project.under_way(), [""; 0], "{ended}");
+        let log = project.logs().remove("~web").unwrap();
+        let printed: Vec<&str> = log.lines().filter(|line| line.starts_with("line ")).collect();
+        assert_eq!(printed.len(), 30, "{log}");
+        assert_failure_is_told(project, &ended);
+    });
+}
+
+/// The block about the failure, word for word.
+fn assert_failure_is_told(project: &Project, ended: &Ended) {
+    let text = timeless(&ended.stderr).replace(&project.path("").display().to_string(), "HERE/");
+    let (_, block) = text.split_once("\n\n~web: ").unwrap_or_else(|| panic!("{ended}"));
+    let (block, rest) = block.split_once("\n\n").unwrap();
+    let mut lines: Vec<&str> = block.lines().collect();
+    let log = lines.iter().position(|line| line.starts_with("  whole log: ")).unwrap();
+    let path = lines.remove(log).trim_start_matches("  whole log: ");
+    let path = project.name(path);
+    assert!(fs::metadata(&path).unwrap().len() > 0, "{path}");
+
+    let step = "RUN i=1; while [ $i -le 30 ]; do echo \"line $i\"; i=$((i + 1)); done;";
+    let mut expected = vec![
+        format!("build failed after _: `{step}     exit 7` ended with exit code 7"),
+        format!("  at HERE/web/Dockerfile:3: {step} exit 7"),
+    ];
+    expected.extend((11..=30).map(|n| format!("  | line {n}")));
+    expected.push("  skipped because of it: `~app`".to_owned());
+    assert_eq!(lines, expected, "{ended}");
+    let told = "nothing was promoted: `~web` failed, every tag is where it was\nfailed after _ (exit code 10): ";
+    assert!(rest.starts_with(told), "{rest}");
+}
+
+#[test]
+fn a_failed_test_moves_no_tag() {
+    everywhere(|project, place| {
+        project.rebuilt(place);
+        let before = project.tags(place);
+        change_os(project);
+        // Inherited by those below, where it fails first in `~web` and `~tool`.
+        let test = "{ run: [sh, -c, \"echo looked; ! test -e /page\"] }";
+        project.edit("hierarchy.yaml", "[{ run: [cat, /etc/name] }]", &format!("[{test}]"));
+
+        project.rebuild("").to(place).run().exits(11).says(&[
+            "~web: test failed after ",
+            "test 1 of 1, `sh -c echo looked; ! test -e /page`: exit code 1",
+            "  | looked\n",
+            "  skipped because of it: `~app`",
+            "nothing was promoted: `~web` failed, every tag is where it was",
+        ]);
+        assert_eq!(project.tags(place), before);
+        assert_eq!(project.under_way(), [""; 0]);
+    });
+}
+
+#[test]
+fn hold_keeps_a_branch_and_promotes_the_rest() {
+    everywhere(|project, place| {
+        hold(project, place, ("hold", 10));
+        // Mended, the branch catches up, and nothing else is touched.
+        project.edit("web/Dockerfile", "exit 7", "exit 0");
+        let mended = project.rebuilt(place);
+        assert!(mended.result().ends_with(": 2 built, 2 up to date"), "{mended}");
+        assert_edges_agree(project, place, EDGES);
+    });
+}
+
+#[test]
+fn optional_is_as_hold_and_still_a_success() {
+    let Some(project) = Project::new() else { return };
+    hold(&project, Place::Engine, ("optional", 0));
+}
+
+/// Publishes everything, breaks `~web`, and runs again: only what does not stand on it moves.
+fn hold(project: &Project, place: Place<'_>, (policy, exit): (&str, i32)) {
+    project.rebuilt(place);
+    let before = project.tags(place);
+    let fields = format!("{{ context: web, on_failure: {policy} }}");
+    project.edit("hierarchy.yaml", "{ context: web }", &fields);
+    break_web(project);
+
+    let ended = project.rebuild("").to(place).run().exits(exit).says(&[
+        "`~web` and 1 below keep their tags: `~web` failed",
+        "promoted 3 tags of 2 images in ",
+    ]);
+    let after = project.tags(place);
+    let moved = after.iter().filter(|(tag, to)| before.get(*tag) != Some(to));
+    let moved: Vec<&str> = moved.map(|(tag, _)| tag.as_str()).collect();
+    assert_eq!(moved, ["~os:1", "~os:latest", "~tool:latest"], "{ended}");
+    assert_edges_agree(project, place, &[("~tool:latest", "~os:1")]);
+}
+
+#[test]
+fn keep_going_builds_what_does_not_stand_on_the_failed_image() {
+    everywhere(|project, place| {
+        project.edit("web/Dockerfile", "COPY page", "COPY no-such-file");
+        let ended = project.rebuild("--keep-going --jobs 1").to(place).run().exits(10);
+        let ends = ended.result();
+        assert_eq!(ends, "failed after _ (exit code 10): 1 failed, 1 skipped, 2 built", "{ended}");
+        ended.says(&["skipped because of it: `~app`", "nothing was promoted"]);
+        assert_eq!(project.tags(place), Tags::new());
+
+        project.edit("web/Dockerfile", "COPY no-such-file", "COPY page");
+        let mended = project.rebuilt(place);
+        assert!(mended.result().ends_with(": 2 built, 2 already built"), "{mended}");
+        assert_edges_agree(project, place, EDGES);
+    });
+}
+
+#[test]
+fn a_new_hierarchy_that_fails_leaves_no_moving_tag() {
+    everywhere(|project, place: Place<'_>| {
+        project.edit("app/Dockerfile", "cp /page /app", "cp /no-such-page /app");
+        project.rebuild("").to(place).run().exits(10).says(&["/no-such-page"]);
+        assert_eq!(project.tags(place), Tags::new());
+    });
+}

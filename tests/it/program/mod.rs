@@ -1,0 +1,44 @@
+//! The whole program: the binary, on the real engine, publishing to the engine and to a real registry.
+//!
+//! What it has done is read with the `docker` command and over raw HTTP, never through our own code.
+
+mod builders;
+mod example;
+mod failures;
+mod logins;
+mod output;
+mod prepare;
+mod recovery;
+mod selection;
+mod signals;
+mod unreachable;
+mod upstreams;
+
+use crate::support::{
+    project::{Place, Project},
+    registry::Registry,
+};
+
+/// Runs a check on a new project that publishes to the engine, and on one that publishes to a registry.
+fn everywhere(check: impl Fn(&Project, Place<'_>)) {
+    if let Some(project) = Project::new() {
+        check(&project, Place::Engine);
+    }
+    if let (Some(project), Some(registry)) = (Project::new(), Registry::start()) {
+        check(&project, Place::Registry(&registry));
+    }
+}
+
+/// Every image's recorded base is what its parent's tag points at now: promise I3.
+#[track_caller]
+fn assert_edges_agree(project: &Project, place: Place<'_>, edges: &[(&str, &str)]) {
+    let tags = project.tags(place);
+    for (child, parent) in edges {
+        let recorded = project.label(place, child, "org.opencontainers.image.base.digest");
+        assert_eq!(tags.get(*parent), Some(&recorded), "{child} stands on {parent}: {tags:#?}");
+    }
+}
+
+/// The edges of [`HIERARCHY`](crate::support::project::HIERARCHY), each image by a moving tag.
+const EDGES: &[(&str, &str)] =
+    &[("~web:latest", "~os:1"), ("~app:latest", "~web:latest"), ("~tool:latest", "~os:latest")];

@@ -1,0 +1,77 @@
+//! `prepare`: a command of the host that fills the context first.
+
+use crate::support::project::{Place, Project};
+
+fn project(prepare: &str, script: &str) -> Option<Project> {
+    let project = Project::new()?;
+    let fields = format!("{{ context: tool, prepare: [{prepare}], timeout: 2s }}");
+    project.edit("hierarchy.yaml", "{ context: tool }", &fields);
+    project.write("tool/Dockerfile", "FROM ~os\nCOPY made /made\n");
+    project.write_script("tool/make.sh", script);
+    Some(project)
+}
+
+#[test]
+fn it_fills_a_copy_and_leaves_the_checkout_alone() {
+    let script = "#!/bin/sh\necho \"$1 for $REBUILD_NODE\" >made\necho touched >>Dockerfile.bak\n";
+    let Some(project) = project("./make.sh, a word", script) else { return };
+    let before = files(&project);
+    project.rebuilt(Place::Engine);
+    assert_eq!(project.output_in("~tool", &["cat", "/made"]), "a word for ~tool\n");
+    assert_eq!(files(&project), before);
+    let again = project.rebuilt(Place::Engine);
+    assert_eq!(again.result(), "nothing to do: all 4 images are up to date");
+}
+
+#[test]
+fn a_failure_is_told_with_what_it_printed() {
+    let script = "#!/bin/sh\necho on stdout\necho on stderr >&2\nexit 9\n";
+    let Some(project) = project("./make.sh", script) else { return };
+    project.rebuild("").run().exits(10).says(&[
+        "~tool: prepare failed after ",
+        "`./make.sh` ended with exit code 9\n",
+        "  | on stdout\n",
+        "  | on stderr\n",
+        "nothing was promoted: `~tool` failed",
+    ]);
+    assert!(project.tags(Place::Engine).is_empty());
+}
+
+#[test]
+fn a_command_that_hangs_is_killed_with_all_it_started() {
+    // It ignores TERM, and its child holds the pipe.
+    let script = "#!/bin/sh\ntrap '' TERM\nsh -c 'trap \"\" TERM; while sleep 1; do :; done' ~child &\n\
+                  echo started\nwhile sleep 1; do :; done\n";
+    let Some(project) = project("./make.sh", script) else { return };
+    project.rebuild("").run().exits(10).says(&[
+        "~tool: prepare failed after ",
+        "`./make.sh` took longer than its timeout of 2s\n",
+        "  | started\n",
+    ]);
+    assert_eq!(project.under_way(), [""; 0]);
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_named() {
+    let Some(project) = project("no-such-command-anywhere", "") else { return };
+    let ended = project.rebuild("").run().exits(10);
+    ended.says(&["cannot run `no-such-command-anywhere`: No such file or directory"]);
+}
+
+/// Path and content of every file of the project.
+fn files(project: &Project) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut folders = vec![project.path("")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}

@@ -1,0 +1,124 @@
+//! Which images a run is about: `--from`, `--only`, `--no-push`, and names nobody knows.
+
+use super::{EDGES, assert_edges_agree, everywhere};
+use crate::support::project::Project;
+
+#[test]
+fn from_builds_an_image_and_below_it_what_that_changes() {
+    everywhere(|project, place| {
+        project.rebuilt(place);
+        let before = project.tags(place);
+
+        // Named, so built; it comes out the same, and so nothing below it is touched.
+        let same = project.rebuild("--from ~web").to(place).run().exits(0);
+        assert_eq!(same.result(), "done in _: 1 came out the same, 1 already built", "{same}");
+        assert_eq!(project.tags(place), before);
+
+        // A change in a sibling is none of its business.
+        project.edit("tool/Dockerfile", "echo tool", "echo other");
+        project.edit("web/page", "one", "two");
+        let changed = project.rebuild("--from ~web").to(place).run().exits(0);
+        assert_eq!(changed.result(), "done in _: 2 built", "{changed}");
+        let after = project.tags(place);
+        assert_eq!(after["~tool:latest"], before["~tool:latest"]);
+        assert_eq!(after["~os:1"], before["~os:1"]);
+        assert_edges_agree(project, place, EDGES);
+    });
+}
+
+#[test]
+fn only_builds_one_image_on_its_published_parents() {
+    everywhere(|project, place| {
+        // A parent that nobody published yet is built too.
+        let first = project.rebuild("--only ~web").to(place).run().exits(0);
+        assert_eq!(first.result(), "done in _: 2 built", "{first}");
+        project.rebuilt(place);
+        let before = project.tags(place);
+        project.edit("os/name", "~os", "~os, the second");
+        project.edit("web/page", "one", "two");
+
+        let ended = project.rebuild("--only ~web").to(place).run().exits(0);
+        assert_eq!(ended.result(), "done in _: 1 built", "{ended}");
+        let after = project.tags(place);
+        assert_ne!(after["~web:latest"], before["~web:latest"]);
+        assert_eq!(after["~os:1"], before["~os:1"]);
+        assert_edges_agree(project, place, &[("~web:latest", "~os:1")]);
+
+        project.rebuilt(place);
+        assert_edges_agree(project, place, EDGES);
+    });
+}
+
+#[test]
+fn no_push_changes_nothing_anywhere() {
+    everywhere(|project, place| {
+        let ended = project.rebuild("--no-push").to(place).run().exits(0);
+        assert!(ended.result().ends_with(": 4 built"), "{ended}");
+        let ended = ended.says(&["nothing was promoted: `--no-push` was given"]);
+        assert!(project.all_tags(place).is_empty(), "{ended}");
+        assert_eq!(project.under_way(), [""; 0], "{ended}");
+
+        project.rebuilt(place);
+        let before = project.all_tags(place);
+        project.edit("os/name", "~os", "~os, the second");
+        project.rebuild("--no-push").to(place).run().exits(0);
+        assert_eq!(project.all_tags(place), before);
+    });
+}
+
+#[test]
+fn plan_changes_nothing_and_tells_what_a_run_does() {
+    everywhere(|project, place| {
+        project.rebuild("plan --exit-code").to(place).run().exits(3);
+        assert!(project.all_tags(place).is_empty());
+        project.rebuilt(place);
+        let before = project.all_tags(place);
+        project.rebuild("plan --exit-code").to(place).run().exits(0);
+        project.edit("web/page", "one", "two");
+
+        let plan = project.rebuild("plan --exit-code --format json").to(place).run().exits(3);
+        let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+        let steps = plan["steps"].as_array().unwrap().iter();
+        let mut told: Vec<String> = steps
+            .map(|step| format!("{} {}: {}", step["action"], step["node"], step["why"]))
+            .map(|line| line.replace('"', ""))
+            .collect();
+        told.sort();
+        assert_eq!(
+            told,
+            [
+                "build ~app: `~web` is rebuilt",
+                "build ~web: its build context changed",
+                "keep ~os: up to date",
+                "keep ~tool: up to date",
+            ]
+        );
+        assert_eq!(project.all_tags(place), before);
+    });
+}
+
+#[test]
+fn one_job_builds_one_image_at_a_time() {
+    let Some(project) = Project::new() else { return };
+    let ended = project.rebuild("--jobs 1 --progress json").run().exits(0);
+    let mut running = 0;
+    for event in ended.events() {
+        match event["event"].as_str() {
+            Some("step-started") => running += 1,
+            Some("step-finished") => running -= 1,
+            _ => {}
+        }
+        assert!((0..=1).contains(&running), "{ended}");
+    }
+    assert_edges_agree(&project, crate::support::project::Place::Engine, EDGES);
+}
+
+#[test]
+fn names_that_nobody_knows() {
+    let Some(project) = Project::new() else { return };
+    for flag in ["--from", "--only"] {
+        let ended = project.rebuild(&format!("{flag} ~wep")).run().exits(2);
+        let expected = "error: no image is called `~wep`\n  hint: did you mean `~web`?\n";
+        assert_eq!((ended.stderr.as_str(), ended.stdout.as_str()), (expected, ""));
+    }
+}

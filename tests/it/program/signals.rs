@@ -1,0 +1,143 @@
+//! Signals, a closed stdout, and SIGKILL: nothing is left, and the next run is right.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{EDGES, assert_edges_agree};
+use crate::support::project::{Place, Project};
+
+/// The program must be gone by then.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A build that says that it runs and then never ends, in each of the builders.
+const BUILDERS: [&str; 2] = ["classic", "buildkit"];
+
+/// While it is said, the process is under way with the project's name in its command line.
+fn hang_in_build(project: &Project) {
+    let step = "\nRUN : ~marker; echo hanging; while sleep 1; do :; done\n";
+    project.edit("web/Dockerfile", "\nCOPY", &format!("{step}COPY"));
+}
+
+fn mend(project: &Project) {
+    project.edit("web/Dockerfile", "while sleep 1; do :; done", "true");
+}
+
+#[test]
+fn the_first_signal_stops_and_cleans_up() {
+    for (signal, builder, exit, word) in [
+        ("INT", "buildkit", 130, "interrupted"),
+        ("INT", "classic", 130, "interrupted"),
+        ("TERM", "buildkit", 143, "terminated"),
+    ] {
+        let Some(project) = Project::new() else { return };
+        hang_in_build(&project);
+        let mut run = project.rebuild(&format!("--progress json --builder {builder}")).start();
+        run.wait_for("\"hanging\"");
+        let began = Instant::now();
+        let ended = run.signal(signal).end().exits(exit);
+        assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+        let last = ended.events().pop().unwrap();
+        assert_eq!(last["event"], "run-finished", "{ended}");
+        assert_eq!(last["stopped"], word, "{ended}");
+        assert_eq!(last["exit_code"], exit, "{ended}");
+        assert_eq!(project.left_after(LIMIT), [""; 0], "{builder}: {ended}");
+        assert_eq!(project.tags(Place::Engine), BTreeMap::new());
+        if signal == "INT" {
+            mend(&project);
+            project.rebuilt(Place::Engine);
+            assert_edges_agree(&project, Place::Engine, EDGES);
+        }
+    }
+}
+
+#[test]
+fn a_signal_in_a_test_removes_its_container() {
+    let Some(project) = Project::new() else { return };
+    let hanging = "[{ run: [sh, -c, \": ~marker; while sleep 1; do :; done\"] }]";
+    project.edit("hierarchy.yaml", "[{ run: [cat, /etc/name] }]", hanging);
+    let mut run = project.rebuild("--progress json").start();
+    run.wait_for("\"name\":\"test\"");
+    project.wait_until_under_way("container");
+    run.signal("INT").end().exits(130);
+    assert_eq!(project.left_after(LIMIT), [""; 0]);
+}
+
+#[test]
+fn the_second_signal_ends_at_once_and_says_what_may_be_left() {
+    let Some(project) = Project::new() else { return };
+    // A prepare command that ignores the signal would be killed; a build that is cancelled takes time.
+    hang_in_build(&project);
+    let mut run = project.rebuild("--progress json --builder classic").start();
+    run.wait_for("\"hanging\"");
+    let began = Instant::now();
+    let ended = run.signal("INT").signal("INT").end();
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let ended = ended.exits(130);
+    // The first may be done already; if the second is heard, it says so.
+    let heard = ended.stderr.contains("warning: ended at once");
+    assert!(heard || ended.stdout.contains("run-finished"), "{ended}");
+    assert_eq!(project.tags(Place::Engine), BTreeMap::new());
+
+    mend(&project);
+    project.rebuilt(Place::Engine);
+    assert_edges_agree(&project, Place::Engine, EDGES);
+    assert_eq!(project.left_after(LIMIT), [""; 0]);
+}
+
+#[test]
+fn nobody_reads_stdout_any_more() {
+    let Some(project) = Project::new() else { return };
+    hang_in_build(&project);
+    project.edit(
+        "web/Dockerfile",
+        "while sleep 1; do :; done",
+        "while sleep 1; do echo more; done",
+    );
+    let mut run = project.rebuild("--progress json").start();
+    run.wait_for("\"hanging\"");
+    let began = Instant::now();
+    let ended = run.close_stdout().end();
+    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+    assert_ne!(ended.status.code(), Some(0), "{ended}");
+    assert_eq!(project.left_after(LIMIT), [""; 0], "{ended}");
+    assert_eq!(project.tags(Place::Engine), BTreeMap::new());
+
+    project.edit("web/Dockerfile", "while sleep 1; do echo more; done", "true");
+    project.rebuilt(Place::Engine);
+    assert_edges_agree(&project, Place::Engine, EDGES);
+}
+
+#[test]
+fn after_a_kill_the_next_run_is_right_and_leaves_nothing() {
+    for builder in BUILDERS {
+        let Some(project) = Project::new() else { return };
+        hang_in_build(&project);
+        let mut run = project.rebuild(&format!("--progress json --builder {builder}")).start();
+        run.wait_for("\"hanging\"");
+        let ended = run.signal("KILL").end();
+        assert_eq!(ended.status.code(), None);
+        assert_eq!(project.tags(Place::Engine), BTreeMap::new());
+
+        mend(&project);
+        let next = project.rebuild(&format!("--builder {builder}")).run().exits(0);
+        assert!(next.result().ends_with(": 3 built, 1 already built"), "{next}");
+        assert_edges_agree(&project, Place::Engine, EDGES);
+        assert_eq!(project.left_after(LIMIT), [""; 0], "{builder}: {next}");
+    }
+}
+
+#[test]
+fn after_a_kill_the_container_of_a_test_is_removed_by_the_next_run() {
+    let Some(project) = Project::new() else { return };
+    let hanging = "[{ run: [sh, -c, \": ~marker; while sleep 1; do :; done\"] }]";
+    project.edit("hierarchy.yaml", "[{ run: [cat, /etc/name] }]", hanging);
+    let mut run = project.rebuild("--progress json").start();
+    run.wait_for("\"name\":\"test\"");
+    project.wait_until_under_way("container");
+    run.signal("KILL").end();
+    project.edit("hierarchy.yaml", hanging, "[{ run: [cat, /etc/name] }]");
+    project.rebuilt(Place::Engine);
+    assert_eq!(project.left_after(LIMIT), [""; 0]);
+}

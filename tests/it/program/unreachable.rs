@@ -1,0 +1,95 @@
+//! What is missing before anything begins: an engine, a registry, a hierarchy, the lock.
+
+use std::fs;
+
+use super::{EDGES, assert_edges_agree};
+use crate::support::{
+    project::{Place, Project},
+    registry::Registry,
+};
+
+#[test]
+fn no_engine() {
+    let Some(project) = Project::new() else { return };
+    for (host, why) in [
+        (
+            "unix:///nonexistent/docker.sock",
+            "there is no such socket; is the docker daemon running?",
+        ),
+        ("tcp://127.0.0.1:1", "nobody listens there; is the docker daemon running?"),
+    ] {
+        for command in ["", "plan"] {
+            let ended = project.rebuild(command).env("DOCKER_HOST", host).run().exits(20);
+            assert!(ended.stderr.starts_with("error: "), "{ended}");
+            assert_eq!(ended.stderr.lines().count(), 1, "{ended}");
+            let ended = ended.says(&[host, why]);
+            assert_eq!(ended.stdout, "");
+        }
+    }
+}
+
+#[test]
+fn no_registry() {
+    let Some(project) = Project::new() else { return };
+    for arguments in ["", "plan"] {
+        let arguments = format!("--registry 127.0.0.1:1/demo {arguments}");
+        let ended = project.rebuild(&arguments).run().exits(21);
+        assert!(ended.stderr.starts_with("error: "), "{ended}");
+        ended.says(&["127.0.0.1:1"]).never_says(&["building"]);
+    }
+    assert!(project.all_tags(Place::Engine).is_empty());
+}
+
+#[test]
+fn an_invalid_hierarchy_is_told_with_its_places() {
+    let Some(project) = Project::new() else { return };
+    project.edit("hierarchy.yaml", "~app: { context: app }", "~app: { contxt: app }");
+    project.edit("os/Dockerfile", "FROM scratch", "FROM ~app");
+    let ended = project.rebuild("").run().exits(2);
+    // Both the wrong word and the ring, each with its file and line.
+    ended.says(&["contxt", "did you mean `context`?", "hierarchy.yaml:8:"]);
+    project.edit("hierarchy.yaml", "contxt", "context");
+    project.rebuild("").run().exits(2).says(&[
+        "os/Dockerfile:1:",
+        "web/Dockerfile:1:",
+        "app/Dockerfile:1:",
+    ]);
+
+    fs::remove_file(project.path("hierarchy.yaml")).unwrap();
+    project.rebuild("").run().exits(2).says(&["error: no hierarchy.yaml in `", "  hint: "]);
+    project.rebuild("--no-such-flag").run().exits(2).says(&["--no-such-flag"]);
+}
+
+#[test]
+fn the_second_run_on_one_place_leaves_it_to_the_first() {
+    let Some(project) = Project::new() else { return };
+    // It waits until the test lets it go on.
+    let gate = project.path("gate");
+    let fields = "{ context: tool, prepare: [./wait.sh] }";
+    project.edit("hierarchy.yaml", "{ context: tool }", fields);
+    let script = format!(
+        "#!/bin/sh\necho waiting\nuntil test -e '{}'; do sleep 0.05; done\n",
+        gate.display()
+    );
+    project.write_script("tool/wait.sh", &script);
+
+    let mut first = project.rebuild("--progress json").start();
+    first.wait_for("waiting");
+    let id = first.id();
+    let second =
+        project.rebuild("").run().exits(75).says(&["another run is publishing to ", "  hint: "]);
+    second.says(&[&format!("process {id}")]);
+    // What publishes nothing needs no lock.
+    project.rebuild("plan").run().exits(0);
+    fs::write(gate, "").unwrap();
+    first.end().exits(0);
+    assert_edges_agree(&project, Place::Engine, EDGES);
+}
+
+#[test]
+fn a_read_only_registry_is_found_out_before_the_first_build() {
+    let setup = crate::support::registry::Setup { read_only: true, ..Default::default() };
+    let (Some(project), Some(registry)) = (Project::new(), Registry::with(&setup)) else { return };
+    let ended = project.rebuild("").to(Place::Registry(&registry)).run().exits(21);
+    ended.never_says(&["building"]);
+}

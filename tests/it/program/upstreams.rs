@@ -1,0 +1,116 @@
+//! Images from outside of the hierarchy: resolved once, pinned, and the reason for a rebuild.
+
+use crate::support::{
+    project::{Place, Project, docker},
+    registry::Registry,
+};
+
+/// `~web` stands on `upstream`, `~app` on it, and `~os` is an image of the engine that is in no hierarchy.
+fn project(upstream: &str) -> Option<Project> {
+    let project = Project::empty()?;
+    let hierarchy = "version: 1\nimages:\n  ~web: { context: web }\n  ~app: { context: app }\n";
+    project.write("hierarchy.yaml", hierarchy);
+    project.write("web/Dockerfile", &format!("FROM {upstream}\nRUN cat /etc/name >/web\n"));
+    project.write("app/Dockerfile", "FROM ~web\nRUN echo app >/app\n");
+    Some(project)
+}
+
+/// Makes an image with the docker command, as somebody else would, and returns its ID.
+fn make(project: &Project, tag: &str, name: &str) -> String {
+    project.write_os();
+    project.write("os/name", name);
+    let (tag, folder) = (project.name(tag), project.path("os"));
+    docker(&["build", "--quiet", "--tag", &tag, folder.to_str().unwrap()]).unwrap();
+    docker(&["inspect", "--format", "{{.Id}}", &tag]).unwrap().trim().to_owned()
+}
+
+fn push(project: &Project, tag: &str) {
+    docker(&["push", "--quiet", &project.name(tag)]).unwrap();
+}
+
+const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+const BASE_NAME: &str = "org.opencontainers.image.base.name";
+
+#[test]
+fn an_image_that_only_the_engine_has() {
+    let Some(project) = project("~mine:1") else { return };
+    let first = make(&project, "~mine:1", "~ first");
+    project.rebuilt(Place::Engine);
+    let label = |name| project.shown(&project.label(Place::Engine, "~web:latest", name));
+    assert_eq!((label(BASE_DIGEST), label(BASE_NAME)), (first.clone(), "~mine:1".to_owned()));
+    assert_eq!(project.output_in("~app", &["cat", "/web"]), "~ first");
+
+    let second = make(&project, "~mine:1", "~ second");
+    let short = |id: &str| id["sha256:".len()..][..12].to_owned();
+    let (was, now) = (short(&first), short(&second));
+    let ended = project.rebuild("").run().exits(0);
+    let ended = ended.says(&[&format!("`~mine:1` moved from {was} to {now}")]);
+    assert_eq!(label(BASE_DIGEST), second, "{ended}");
+    assert_eq!(project.output_in("~app", &["cat", "/web"]), "~ second");
+    let again = project.rebuilt(Place::Engine);
+    assert_eq!(again.result(), "nothing to do: all 2 images are up to date", "{again}");
+}
+
+#[test]
+fn an_image_in_a_registry_that_moves() {
+    let Some(registry) = Registry::start() else { return };
+    let upstream = format!("{}/upstream/~base:1", registry.host());
+    let Some(project) = project(&upstream) else { return };
+    let repository = project.name("upstream/~base");
+    let digest = || registry.head(&repository, "1").unwrap();
+    make(&project, &upstream, "~ first");
+    push(&project, &upstream);
+    let first = digest();
+    project.rebuilt(Place::Engine);
+    let label = || project.label(Place::Engine, "~web:latest", BASE_DIGEST);
+    assert_eq!(label(), first);
+
+    // Somebody else publishes a new one, which this engine has not seen.
+    make(&project, &upstream, "~ second");
+    push(&project, &upstream);
+    let second = digest();
+    assert_ne!(first, second);
+    docker(&["rmi", &project.name(&upstream)]).unwrap();
+    let reason = project.rebuild("plan").run().exits(0);
+    let moved = format!("`{}` moved from ", project.shown(&project.name(&upstream)));
+    assert!(reason.stdout.contains(&moved), "{reason}");
+    project.rebuilt(Place::Engine);
+    assert_eq!(label(), second);
+    assert_eq!(project.output_in("~app", &["cat", "/web"]), "~ second");
+
+    // Pinned by its digest, it is what it is, whatever the tag says.
+    project.write("web/Dockerfile", &format!("FROM {upstream}@{first}\nRUN cat /etc/name >/web\n"));
+    project.rebuilt(Place::Engine);
+    assert_eq!(label(), first);
+    assert_eq!(project.output_in("~app", &["cat", "/web"]), "~ first");
+}
+
+#[test]
+fn a_registry_that_is_down_is_a_warning_if_the_engine_has_the_image() {
+    let Some(registry) = Registry::start() else { return };
+    let upstream = format!("{}/upstream/~base:1", registry.host());
+    let Some(project) = project(&upstream) else { return };
+    make(&project, &upstream, "~ first");
+    push(&project, &upstream);
+    project.rebuilt(Place::Engine);
+    drop(registry);
+
+    project.edit("app/Dockerfile", "echo app", "echo other");
+    let ended = project.rebuilt(Place::Engine);
+    let ended =
+        ended.says(&["warning: cannot ask whether `", "using the image that the engine has"]);
+    assert!(ended.result().ends_with(": 1 built, 1 up to date"), "{ended}");
+
+    docker(&["rmi", &project.name(&upstream)]).unwrap();
+    project.rebuild("").run().exits(21).says(&["cannot resolve `"]);
+}
+
+#[test]
+fn an_image_that_nobody_has() {
+    let Some(registry) = Registry::start() else { return };
+    let upstream = format!("{}/upstream/nothing:1", registry.host());
+    let Some(project) = project(&upstream) else { return };
+    project.rebuild("").run().exits(21).says(&[&format!(
+        "`{upstream}` does not exist: neither the engine nor its registry has it"
+    )]);
+}
