@@ -12,17 +12,24 @@ Examples:
   rebuild --from os-base           os-base, and below it whatever that changes
   rebuild --only webapp-base       one image, on its published parents
   rebuild --no-push                build and test, publish nothing
+  rebuild --registry HOST/PREFIX   publish to that registry, and not only in the engine
   rebuild plan                     what would be done, and why
 
-Exit codes: 0 done, 2 wrong usage or hierarchy, 10 a build failed, 11 a test failed, 12 a push
-failed, 13 promotion incomplete, 20 no engine, 21 no registry, 75 another run is publishing,
-130 interrupted.";
+Exit codes: 0 done or nothing to do, 1 internal, 2 wrong usage or hierarchy, 10 a build failed,
+11 a test failed, 12 a push failed, 13 promotion incomplete, 20 no engine, 21 no registry,
+75 another run is publishing, 130 or 143 interrupted.";
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  rebuild plan                     each image, below the one it waits for, with the reason
+  rebuild plan --from os-base      what rebuilding os-base would entail
+  rebuild plan --exit-code         in scripts: exit code 3 if there is work, 0 if there is none";
 
 /// Rebuild, test and promote a hierarchy of container images.
 ///
-/// Reads hierarchy.yaml and the Dockerfiles, finds the images that are out of date, rebuilds and
-/// tests them and everything below them, and moves the tags that people pull only once all of it
-/// is good. Stops at the first broken image with nothing published.
+/// Reads hierarchy.yaml and the Dockerfiles beside it, finds the images that are out of date,
+/// rebuilds and tests them and what stands on them, and moves the tags that people pull only once
+/// all of it is good. Stops at the first broken image, with every tag where it was.
 #[derive(Debug, Parser)]
 #[command(name = "rebuild", version, after_help = EXAMPLES)]
 #[command(subcommand_help_heading = "Commands", disable_help_subcommand = true)]
@@ -50,10 +57,11 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Rebuild what is out of date (what `rebuild` without a command does)
+    /// Rebuild, test and promote what is out of date (what `rebuild` without a command does)
     #[command(after_help = EXAMPLES)]
     Run(RunArgs),
     /// Print what a run would do and why, and change nothing
+    #[command(after_help = PLAN_EXAMPLES)]
     Plan(PlanArgs),
     /// Print the completion script of a shell
     Completions { shell: clap_complete::Shell },
@@ -89,10 +97,10 @@ pub enum Colour {
 /// Which images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct SelectionArgs {
-    /// These images, even if up to date, and below them whatever that changes
+    /// Rebuild these images even if they are up to date, and below them whatever that changes
     #[arg(long, value_name = "NODE,…", value_delimiter = ',', conflicts_with = "only")]
     pub from: Vec<String>,
-    /// These images alone, even if up to date, on their published parents
+    /// Rebuild these images alone, even if they are up to date, on their published parents
     #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
     pub only: Vec<String>,
 }
@@ -107,10 +115,10 @@ pub struct RunArgs {
     /// After a failure, build whatever does not stand on the failed image
     #[arg(short, long)]
     pub keep_going: bool,
-    /// How many images are built at once [default: the engine's processors]
+    /// Build at most so many images at once [default: as many as the engine has processors]
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
-    /// Which builder of the engine; `auto` heeds `DOCKER_BUILDKIT=0`
+    /// Which of the engine's builders to use; `auto` heeds `DOCKER_BUILDKIT=0`
     #[arg(long, value_enum, default_value_t, value_name = "BUILDER")]
     pub builder: Builder,
     /// How to show what happens, on stderr
@@ -125,10 +133,10 @@ pub struct RunArgs {
 pub struct PlanArgs {
     #[command(flatten)]
     pub selection: SelectionArgs,
-    /// Print it for people or for programs
+    /// Print the plan for people (text) or for programs (json: docs/events.md)
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
-    /// End with exit code 3 if there is work
+    /// End with exit code 3 if there is work to do
     #[arg(long)]
     pub exit_code: bool,
 }
@@ -138,7 +146,9 @@ pub enum Builder {
     /// BuildKit where the engine has it
     #[default]
     Auto,
+    /// BuildKit, or an error where the engine has none
     Buildkit,
+    /// The builder that BuildKit replaced
     Classic,
 }
 

@@ -9,7 +9,7 @@ use std::{
 use super::{error::CommandError, output};
 use crate::{
     cli::{Common, SelectionArgs},
-    diagnostic::Rendering,
+    diagnostic::{Diagnostic, Rendering, Severity},
     exit::Exit,
     git,
     hierarchy::{Hierarchy, LoadOptions, NodeName, TagTemplate, TagValues},
@@ -35,7 +35,8 @@ pub(super) fn load(common: &Common) -> Result<Hierarchy, CommandError> {
             for problem in &error.problems {
                 output::notice(&problem.render(rendering));
             }
-            let message = match error.problems.len() {
+            let is_error = |problem: &&Diagnostic| problem.severity == Severity::Error;
+            let message = match error.problems.iter().filter(is_error).count() {
                 1 => format!("`{}` has a problem", file.display()),
                 n => format!("`{}` has {n} problems", file.display()),
             };

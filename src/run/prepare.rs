@@ -4,7 +4,7 @@ use std::{
     fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -36,14 +36,19 @@ pub fn run_of_folder(name: &str) -> Option<&str> {
 pub(super) enum PrepareError {
     #[error("cannot run `{command}`: {source}")]
     Start { command: String, source: io::Error },
-    #[error("`{command}` ended with {status}")]
-    Failed { command: String, status: std::process::ExitStatus },
-    #[error("`{command}` took longer than {} seconds", .after.as_secs())]
+    #[error("`{command}` ended with {}", ending(*.status))]
+    Failed { command: String, status: ExitStatus },
+    #[error("`{command}` took longer than its timeout of {:?}", .after)]
     TimedOut { command: String, after: Duration },
     #[error(transparent)]
     Context(#[from] ContextError),
     #[error("cannot copy the build context to `{}`: {source}", path.display())]
     Copy { path: PathBuf, source: io::Error },
+}
+
+/// As everywhere else: `exit code 3`; a signal as the system calls it.
+fn ending(status: ExitStatus) -> String {
+    status.code().map_or_else(|| status.to_string(), |code| format!("exit code {code}"))
 }
 
 /// Runs the command in a copy of the context and returns that copy; it is removed on drop.
