@@ -171,9 +171,10 @@ fn shown(path: &Path, root: &Path) -> String {
 fn tidy(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for component in path.components() {
-        let is_plain = tidy.file_name().is_some() && !tidy.is_symlink();
         match component {
-            Component::ParentDir if is_plain => drop(tidy.pop()),
+            Component::ParentDir if tidy.file_name().is_some() && !tidy.is_symlink() => {
+                tidy.pop();
+            }
             component => tidy.push(component),
         }
     }

@@ -42,12 +42,12 @@ impl<E: Engine> Store for Local<E> {
 
     async fn upload(&self, image: &Digest, tag: &Tagged) -> Result<Digest, StoreError> {
         self.point(tag, image).await?;
-        confirm(tag, image, self.head(tag).await?)?;
         Ok(image.clone())
     }
 
     async fn point(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
-        Ok(self.engine.tag(digest, tag).await?)
+        self.engine.tag(digest, tag).await?;
+        confirm(tag, digest, self.head(tag).await?)
     }
 
     async fn remove(&self, tag: &Tagged) -> Result<bool, StoreError> {

@@ -34,7 +34,7 @@ pub trait Store: Send + Sync + 'static {
         tag: &Tagged,
     ) -> impl Future<Output = Result<Digest, StoreError>> + Send;
 
-    /// Points a tag at an image that its repository already has.
+    /// Points a tag at an image that its repository already has, and reads it back.
     fn point(
         &self,
         tag: &Tagged,

@@ -1,15 +1,19 @@
 //! A registry as the store: the engine pushes images in, tags are moved by manifest PUT.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 
 use super::{Description, Store, StoreError, confirm};
 use crate::{
     engine::{Engine, canonical_config},
     image::{Digest, Platform, Repository, Tagged},
-    registry::Client,
+    registry::{Client, Manifest},
 };
 
 /// How many tags are asked for at once.
@@ -19,11 +23,34 @@ const HEADS_AT_ONCE: usize = 16;
 pub struct Remote<E> {
     client: Client,
     engine: Arc<E>,
+    /// What a tag is pointed at, read once for all the tags of an image.
+    manifests: Mutex<HashMap<Stored, Arc<OnceCell<Manifest>>>>,
 }
+
+/// An image of a repository. Its bytes never change.
+type Stored = (Repository, Digest);
 
 impl<E: Engine> Remote<E> {
     pub fn new(client: Client, engine: Arc<E>) -> Self {
-        Self { client, engine }
+        Self { client, engine, manifests: Mutex::default() }
+    }
+
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Manifest, StoreError> {
+        let key = (repository.clone(), digest.clone());
+        let cell = {
+            let mut manifests = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+            manifests.entry(key).or_default().clone()
+        };
+        let manifest = cell.get_or_try_init(async || {
+            self.client.manifest(repository, digest.as_str()).await?.ok_or_else(|| {
+                StoreError::Gone { repository: repository.clone(), digest: digest.clone() }
+            })
+        });
+        manifest.await.cloned()
     }
 }
 
@@ -60,10 +87,7 @@ impl<E: Engine> Store for Remote<E> {
 
     async fn point(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
         let repository = &tag.repository;
-        let manifest =
-            self.client.manifest(repository, digest.as_str()).await?.ok_or_else(|| {
-                StoreError::Gone { repository: repository.clone(), digest: digest.clone() }
-            })?;
+        let manifest = self.manifest(repository, digest).await?;
         self.client.put_manifest(repository, &tag.tag, &manifest).await?;
         confirm(tag, digest, self.head(tag).await?)
     }
