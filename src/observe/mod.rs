@@ -70,7 +70,11 @@ pub async fn observe<E: Engine, S: Store>(
     let (upstreams, warnings) = upstream::resolve(&nodes, sources.engine, sources.registries)
         .await
         .map_err(|error| ObserveError::Upstream(Box::new(error)))?;
-    let inputs = inputs::read(&nodes, hierarchy, question.platform, &upstreams)?;
+    let (inputs, mut details): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        inputs::read(&nodes, hierarchy, question.platform, &upstreams)?
+            .into_iter()
+            .map(|(name, (inputs, detail))| ((name.clone(), inputs), (name, detail)))
+            .unzip();
 
     let outside: Parents = nodes
         .iter()
@@ -86,6 +90,7 @@ pub async fn observe<E: Engine, S: Store>(
         let tags = &moving[&node.name];
         let facts = NodeFacts {
             inputs: inputs[&node.name].clone(),
+            detail: details.remove(&node.name).unwrap_or_default(),
             fingerprint,
             staged,
             moving: tags

@@ -68,7 +68,7 @@ async fn a_change_rebuilds_its_cone_and_says_why() {
     assert_eq!(
         stack.planned(&all()).await,
         "os: keep: up to date\n\
-         web: build: its Dockerfile and its build context changed\n\
+         web: build: its Dockerfile changed\n\
          lang: keep: up to date\n\
          app: build: `web` is rebuilt\n\
          site: build: `web` is rebuilt\n"

@@ -86,7 +86,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 
     async fn make(&self, forced: bool, tell: &mut Tell) -> Result<Outcome, Trouble> {
         let node = self.node();
-        let record = BuiltFrom::new(self.step.inputs.clone(), self.parents.clone());
+        let record = self.record();
         let build_tag = node.repository.tagged(record.fingerprint.build_tag());
         let stored = |error| Trouble::of_store(Phase::Push, &error);
         if !forced && let Some(digest) = self.shop.store.head(&build_tag).await.map_err(stored)? {
@@ -227,7 +227,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             .await
             .expect("hashing does not panic")
             .map_err(|error| broken(error.to_string()))?;
-        if now != self.step.inputs.context {
+        if now.digest != self.step.inputs.context {
             return Err(broken(
                 "its build context changed while it was built; run again".to_owned(),
             ));
@@ -308,6 +308,16 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             }
         }
         None
+    }
+
+    /// What the image will say of itself.
+    fn record(&self) -> BuiltFrom {
+        let causes = self.shop.plan.causes(&self.step.node);
+        BuiltFrom {
+            detail: Some(self.step.detail.clone()),
+            cause: causes.first().map_or(String::new(), ToString::to_string),
+            ..BuiltFrom::new(self.step.inputs.clone(), self.parents.clone())
+        }
     }
 
     fn node(&self) -> &Node {
