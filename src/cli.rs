@@ -10,6 +10,7 @@ const EXAMPLES: &str = "\
 Examples:
   rebuild                          everything that is out of date
   rebuild --from os-base           os-base, and below it whatever that changes
+  rebuild --since origin/main...   what a branch touched, and below it
   rebuild --only webapp-base       one image, on its published parents
   rebuild --no-push                build and test, publish nothing
   rebuild plan                     what would be done, and why
@@ -72,6 +73,9 @@ pub struct Common {
     #[arg(long, global = true, value_name = "PREFIX", env = "REBUILD_REGISTRY")]
     #[arg(help_heading = "Global options")]
     pub registry: Option<Repository>,
+    /// Ask no registry whether upstream images moved: take those that the engine has
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub offline: bool,
     /// Colours: auto, always or never
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide = true)]
     #[arg(help_heading = "Global options")]
@@ -95,6 +99,15 @@ pub struct SelectionArgs {
     /// These images alone, even if up to date, on their published parents
     #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
     pub only: Vec<String>,
+    /// As --from, each image whose files or whose entry in hierarchy.yaml changed since this commit
+    /// (A, A..B or A...B), uncommitted changes included
+    ///
+    /// The working tree is compared with the commit; with A...B with the commit where B branched
+    /// off A. Files that git ignores are not seen; those that a build takes in are told of. In a
+    /// shallow clone the commit must be there: fetch deep enough. Forty zeros, which GitHub sends
+    /// for a new branch, select everything that is out of date.
+    #[arg(long, value_name = "REV", conflicts_with_all = ["from", "only"])]
+    pub since: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Args)]

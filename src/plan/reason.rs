@@ -95,7 +95,7 @@ impl fmt::Display for Reason {
             Self::NeverBuilt => f.write_str("never built"),
             Self::Changed { what, parts } => f.write_str(&sentence(what, parts, None)),
             Self::ChangedSince { since, what, parts } => {
-                write!(f, "{} since {since}", sentence(what, parts, None))
+                write!(f, "{} since `{since}`", sentence(what, parts, None))
             }
             Self::UpstreamMoved { upstream, was, now } => {
                 write!(f, "`{upstream}` moved from {} to {}", was.short(), now.short())
@@ -127,7 +127,7 @@ impl Reason {
             Self::NeverBuilt => format!("`{node}` was never built"),
             Self::Changed { what, parts } => sentence(what, parts, Some(node)),
             Self::ChangedSince { since, what, parts } => {
-                format!("{} since {since}", sentence(what, parts, Some(node)))
+                format!("{} since `{since}`", sentence(what, parts, Some(node)))
             }
             Self::UpstreamMoved { .. } => format!("{self} below `{node}`"),
             Self::ParentMoved { parent } => format!("`{node}` stands on an older `{parent}`"),

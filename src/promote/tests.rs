@@ -116,6 +116,8 @@ async fn only_builds_on_published_parents_and_adds_those_never_published() {
         stack.planned(&Selection::Only(names(&["web"]))).await,
         "os: build: never built\nweb: build: asked for\n"
     );
+    let said = std::mem::take(&mut *stack.warnings.lock().unwrap());
+    assert_eq!(said, ["`os` was never published: it is built first"]);
     stack.run(&all()).await;
     stack.built();
     stack.write("os/file", "not asked for");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub(super) use crate::diagnostic::names;
+
 /// `1 image`, `2 images`.
 pub(super) fn count(n: usize, noun: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
@@ -54,20 +56,6 @@ pub(super) fn size_change(now: u64, before: Option<u64>) -> String {
     }
 }
 
-/// Names in backticks, the last few only as a number: `` `a`, `b` and 3 more ``.
-pub(super) fn names<T: ToString>(names: &[T], at_most: usize) -> String {
-    let quoted = |name: &T| format!("`{}`", name.to_string());
-    // A single name takes no more place than "1 more".
-    let shown = if names.len() <= at_most + 1 { names.len() } else { at_most };
-    let head: Vec<String> = names[..shown].iter().map(quoted).collect();
-    match (head.as_slice(), names.len() - shown) {
-        ([], 0) => String::new(),
-        ([one], 0) => one.clone(),
-        ([some @ .., last], 0) => format!("{} and {last}", some.join(", ")),
-        (some, more) => format!("{} and {more} more", some.join(", ")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,14 +92,5 @@ mod tests {
             ["new", "same", "+2.5 kB", "-2.5 kB"]
         );
         assert_eq!([0, 1, 2].map(|n| count(n, "tag")), ["0 tags", "1 tag", "2 tags"]);
-    }
-
-    #[test]
-    fn long_lists_end_in_a_number() {
-        let all = ["a", "b", "c", "d"];
-        assert_eq!(
-            [0, 1, 2, 3, 4].map(|n| names(&all[..n], 2)),
-            ["", "`a`", "`a` and `b`", "`a`, `b` and `c`", "`a`, `b` and 2 more"]
-        );
     }
 }
