@@ -14,6 +14,7 @@ Examples:
   rebuild --only webapp-base       one image, on its published parents
   rebuild --no-push                build and test, publish nothing
   rebuild plan                     what would be done, and why
+  rebuild why app                  what made app out of date, through which parents
 
 Exit codes: 0 done, 2 wrong usage or hierarchy, 10 a build failed, 11 a test failed, 12 a push
 failed, 13 promotion incomplete, 20 no engine, 21 no registry, 75 another run is publishing,
@@ -56,6 +57,10 @@ pub enum Command {
     Run(RunArgs),
     /// Print what a run would do and why, and change nothing
     Plan(PlanArgs),
+    /// Say why images are, or are not, out of date, and why they were last built
+    Why(WhyArgs),
+    /// Show how each image stands: current, behind, held back or never built
+    Status(StatusArgs),
     /// Print the completion script of a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -142,6 +147,26 @@ pub struct PlanArgs {
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
     /// End with exit code 3 if there is work
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// Which images
+    #[arg(required = true, value_name = "NODE")]
+    pub nodes: Vec<String>,
+    /// Print it for people or for programs
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Print it for people or for programs
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// End with exit code 3 if an image is not current
     #[arg(long)]
     pub exit_code: bool,
 }

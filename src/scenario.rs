@@ -122,7 +122,7 @@ impl Scenario {
         std::mem::take(&mut self.engine.state.lock().unwrap().built).into_iter().collect()
     }
 
-    fn hierarchy(&self) -> Arc<Hierarchy> {
+    pub(crate) fn hierarchy(&self) -> Arc<Hierarchy> {
         let file = self.folder.path().join("hierarchy.yaml");
         Arc::new(Hierarchy::load(&file, &LoadOptions::default()).unwrap().hierarchy)
     }

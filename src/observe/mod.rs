@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing is changed anywhere, so `rebuild plan` may be run at any time.
 
+mod described;
 mod inputs;
 mod upstream;
 
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-pub use self::upstream::UpstreamError;
+pub use self::{described::describe, upstream::UpstreamError};
 use crate::{
     diagnostic::names,
     engine::Engine,

@@ -5,6 +5,7 @@ mod observed;
 mod reason;
 mod selection;
 mod sentence;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,7 @@ pub use self::{
     observed::{NodeFacts, Observed, Place, Published, Upstream},
     reason::{Change, Part, Reason},
     selection::Selection,
+    state::State,
 };
 use crate::{
     fingerprint::{Detail, Difference, Inputs, Parents},

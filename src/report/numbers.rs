@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 pub(super) use crate::diagnostic::names;
 
 /// `1 image`, `2 images`.
@@ -20,6 +22,19 @@ pub(super) fn seconds(took: Duration) -> String {
         60..3600 => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
     }
+}
+
+/// How long ago something was: `3 days ago`.
+pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_second() - then.as_second();
+    let (n, unit) = match seconds {
+        // Clocks differ.
+        ..60 => return "just now".to_owned(),
+        60..3600 => (seconds / 60, "minute"),
+        3600..86400 => (seconds / 3600, "hour"),
+        _ => (seconds / 86400, "day"),
+    };
+    format!("{n} {unit}{} ago", if n == 1 { "" } else { "s" })
 }
 
 /// A running clock: `0:42`, `1:02:03`.
@@ -92,5 +107,24 @@ mod tests {
             ["new", "same", "+2.5 kB", "-2.5 kB"]
         );
         assert_eq!([0, 1, 2].map(|n| count(n, "tag")), ["0 tags", "1 tag", "2 tags"]);
+    }
+
+    #[test]
+    fn how_long_ago() {
+        let now = Timestamp::UNIX_EPOCH;
+        let ago = |seconds: i64| ago(Timestamp::from_second(-seconds).unwrap(), now);
+        assert_eq!(
+            [-5, 59, 60, 3599, 7200, 86_399, 86_400, 864_000].map(ago),
+            [
+                "just now",
+                "just now",
+                "1 minute ago",
+                "59 minutes ago",
+                "2 hours ago",
+                "23 hours ago",
+                "1 day ago",
+                "10 days ago"
+            ]
+        );
     }
 }

@@ -295,6 +295,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             labels: candidate.labels.clone(),
             layers: candidate.layers.clone(),
             config: candidate.config.clone(),
+            created: None,
         };
         Ok((content(before) == content(now)).then(|| published.clone()))
     }
@@ -333,6 +334,7 @@ fn shown(step: String) -> String {
 
 /// What makes an image what it is: everything but the labels that say how it came about.
 fn content(mut image: Description) -> Description {
+    image.created = None;
     image.labels.retain(|label, _| {
         !label.starts_with(LABEL_PREFIX) && label != BASE_NAME && label != BASE_DIGEST
     });

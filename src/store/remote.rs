@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Description, Store, StoreError, confirm};
 use crate::{
-    engine::{Engine, canonical_config},
+    engine::{Engine, canonical_config, created},
     image::{Digest, Platform, Repository, Tagged},
     registry::Client,
 };
@@ -108,6 +108,7 @@ impl<E: Engine> Store for Remote<E> {
             labels: serde_json::from_value(labels).unwrap_or_default(),
             layers: image.rootfs.diff_ids,
             config: canonical_config(&image.config, &image.os),
+            created: image.created.as_deref().and_then(created),
         }))
     }
 }
@@ -128,6 +129,8 @@ struct Descriptor {
 #[derive(Deserialize)]
 struct ImageConfig {
     os: String,
+    #[serde(default)]
+    created: Option<String>,
     #[serde(default)]
     config: serde_json::Map<String, serde_json::Value>,
     rootfs: RootFs,
