@@ -10,10 +10,12 @@ const EXAMPLES: &str = "\
 Examples:
   rebuild                          everything that is out of date
   rebuild --from os-base           os-base, and below it whatever that changes
+  rebuild --since origin/main...   what a branch touched, and below it
   rebuild --only webapp-base       one image, on its published parents
   rebuild --no-push                build and test, publish nothing
   rebuild --registry HOST/PREFIX   publish to that registry, and not only in the engine
   rebuild plan                     what would be done, and why
+  rebuild why app                  what made app out of date, through which parents
 
 Exit codes: 0 done or nothing to do, 1 internal, 2 wrong usage or hierarchy, 10 a build failed,
 11 a test failed, 12 a push failed, 13 promotion incomplete, 20 no engine, 21 no registry,
@@ -63,6 +65,10 @@ pub enum Command {
     /// Print what a run would do and why, and change nothing
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(PlanArgs),
+    /// Say why images are, or are not, out of date, and why they were last built
+    Why(WhyArgs),
+    /// Show how each image stands: current, behind, held back or never built
+    Status(StatusArgs),
     /// Print the completion script of a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -80,6 +86,9 @@ pub struct Common {
     #[arg(long, global = true, value_name = "PREFIX", env = "REBUILD_REGISTRY")]
     #[arg(help_heading = "Global options")]
     pub registry: Option<Repository>,
+    /// Ask no registry whether upstream images moved: take those that the engine has
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub offline: bool,
     /// Colours: auto, always or never
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide = true)]
     #[arg(help_heading = "Global options")]
@@ -103,6 +112,15 @@ pub struct SelectionArgs {
     /// Rebuild these images alone, even if they are up to date, on their published parents
     #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
     pub only: Vec<String>,
+    /// As --from, each image whose files or whose entry in hierarchy.yaml changed since this commit
+    /// (A, A..B or A...B), uncommitted changes included
+    ///
+    /// The working tree is compared with the commit; with A...B with the commit where B branched
+    /// off A. Files that git ignores are not seen; those that a build takes in are told of. In a
+    /// shallow clone the commit must be there: fetch deep enough. Forty zeros, which GitHub sends
+    /// for a new branch, select everything that is out of date.
+    #[arg(long, value_name = "REV", conflicts_with_all = ["from", "only"])]
+    pub since: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Args)]
@@ -137,6 +155,26 @@ pub struct PlanArgs {
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
     /// End with exit code 3 if there is work to do
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// Which images
+    #[arg(required = true, value_name = "NODE")]
+    pub nodes: Vec<String>,
+    /// Print it for people or for programs
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Print it for people or for programs
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// End with exit code 3 if an image is not current
     #[arg(long)]
     pub exit_code: bool,
 }

@@ -4,6 +4,8 @@
 //! **Invariant:** what is rendered says the same with and without colour, and nothing in it, be it
 //! from a file, can steer a terminal.
 
+mod names;
+
 use std::{
     error::Error,
     fmt::Write as _,
@@ -15,6 +17,8 @@ use std::{
 use annotate_snippets::{
     Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet, renderer::DecorStyle,
 };
+
+pub use self::names::names;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,9 +1,11 @@
 //! Asks the user's own git, so that it behaves as theirs does.
 
 use std::{
+    ffi::{OsStr, OsString},
     io,
-    path::Path,
-    process::{Command, Stdio},
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
 };
 
 /// How many digits of a commit a tag carries.
@@ -17,6 +19,14 @@ pub enum GitError {
     Failed { command: String, message: String },
 }
 
+/// What became of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathChange {
+    Added,
+    Deleted,
+    Modified,
+}
+
 /// The commit that is checked out, `-dirty` behind it if anything in this folder differs from it;
 /// `None` outside a repository, and before its first commit.
 pub fn describe(folder: &Path) -> Result<Option<String>, GitError> {
@@ -25,23 +35,140 @@ pub fn describe(folder: &Path) -> Result<Option<String>, GitError> {
     };
     let changes = git(folder, &["status", "--porcelain", "-z", "--", "."])?;
     let dirty = if changes.is_empty() { "" } else { "-dirty" };
-    Ok(Some(format!("{}{dirty}", commit.trim())))
+    Ok(Some(format!("{}{dirty}", line(commit))))
 }
 
-/// Runs git without prompts, optional locks or a pager, and returns what it prints.
-fn git(folder: &Path, arguments: &[&str]) -> Result<String, GitError> {
-    let output = Command::new("git")
+/// The folder of the work tree that holds this one, with symbolic links resolved.
+pub fn work_tree(folder: &Path) -> Result<PathBuf, GitError> {
+    let mut path = git(folder, &["rev-parse", "--show-toplevel"])?;
+    path.pop_if(|last| *last == b'\n');
+    Ok(OsString::from_vec(path).into())
+}
+
+/// The commit that a revision names; `None` if this clone has no such commit.
+pub fn commit(folder: &Path, revision: &str) -> Result<Option<String>, GitError> {
+    let revision = format!("{revision}^{{commit}}");
+    let output = run(folder, &["rev-parse", "--verify", "--quiet", &revision])?;
+    let commit = line(output.stdout);
+    // Of `^main` it would make `^` and a commit.
+    let is_commit = commit.len() >= 40 && commit.bytes().all(|digit| digit.is_ascii_hexdigit());
+    Ok((output.status.success() && is_commit).then_some(commit))
+}
+
+/// The best common ancestor of two commits, if this clone has one.
+pub fn merge_base(folder: &Path, a: &str, b: &str) -> Result<Option<String>, GitError> {
+    let arguments = ["merge-base", a, b];
+    let output = run(folder, &arguments)?;
+    match output.status.code() {
+        Some(0) => Ok(Some(line(output.stdout))),
+        Some(1) => Ok(None),
+        _ => Err(failed(&arguments, &output)),
+    }
+}
+
+/// How many commits a clone goes back that does not go back to the first; `None` if it does.
+pub fn depth_of_shallow(folder: &Path) -> Result<Option<usize>, GitError> {
+    if line(git(folder, &["rev-parse", "--is-shallow-repository"])?) != "true" {
+        return Ok(None);
+    }
+    let count = line(git(folder, &["rev-list", "--count", "--first-parent", "HEAD"])?);
+    Ok(Some(count.parse().unwrap_or(0)))
+}
+
+/// Every tracked path that differs between a commit and the work tree, relative to the latter's
+/// root. A renamed file is one that is gone and one that is new; a submodule is one path.
+pub fn changed_since(
+    work_tree: &Path,
+    commit: &str,
+) -> Result<Vec<(PathChange, PathBuf)>, GitError> {
+    // What the user's configuration could leave out or put in another form is said here.
+    let output = git(
+        work_tree,
+        &[
+            "-c",
+            "diff.relative=false",
+            "diff",
+            "--name-status",
+            "-z",
+            "--no-renames",
+            "--no-ext-diff",
+            "--ignore-submodules=none",
+            commit,
+            "--",
+        ],
+    )?;
+    let mut changes = Vec::new();
+    let mut words = output.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    while let (Some(status), Some(path)) = (words.next(), words.next()) {
+        let change = match status {
+            b"A" => PathChange::Added,
+            b"D" => PathChange::Deleted,
+            _ => PathChange::Modified,
+        };
+        changes.push((change, Path::new(OsStr::from_bytes(path)).to_owned()));
+    }
+    Ok(changes)
+}
+
+/// Files that git does not track and does not ignore; of a repository in it, its folder.
+pub fn untracked(work_tree: &Path) -> Result<Vec<PathBuf>, GitError> {
+    let list = git(work_tree, &["ls-files", "--others", "--exclude-standard", "-z"])?;
+    Ok(paths(&list))
+}
+
+/// Files that git ignores; of a folder of nothing else, the folder.
+pub fn ignored(work_tree: &Path) -> Result<Vec<PathBuf>, GitError> {
+    let list = git(
+        work_tree,
+        &["ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z"],
+    )?;
+    Ok(paths(&list))
+}
+
+/// A file as it was in a commit; `None` if it was not there. The path is relative to the work
+/// tree's root.
+pub fn file_at(work_tree: &Path, commit: &str, path: &Path) -> Result<Option<Vec<u8>>, GitError> {
+    let mut object = OsString::from(format!("{commit}:"));
+    object.push(path);
+    let kind = run(work_tree, &[OsStr::new("cat-file"), OsStr::new("-t"), &object])?;
+    if line(kind.stdout) != "blob" {
+        return Ok(None);
+    }
+    git(work_tree, &[OsStr::new("cat-file"), OsStr::new("blob"), &object]).map(Some)
+}
+
+fn paths(list: &[u8]) -> Vec<PathBuf> {
+    let words = list.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    words.map(|word| Path::new(OsStr::from_bytes(word)).to_owned()).collect()
+}
+
+fn line(output: Vec<u8>) -> String {
+    String::from_utf8_lossy(&output).trim().to_owned()
+}
+
+/// What git prints, if all is well.
+fn git<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Result<Vec<u8>, GitError> {
+    let output = run(folder, arguments)?;
+    if output.status.success() { Ok(output.stdout) } else { Err(failed(arguments, &output)) }
+}
+
+/// Runs git without prompts, optional locks or a pager.
+fn run<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Result<Output, GitError> {
+    Command::new("git")
         .arg("-C")
         .arg(folder)
         .args(arguments)
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_OPTIONAL_LOCKS", "0")
+        // A name with a `*` in it is a name.
+        .env("GIT_LITERAL_PATHSPECS", "1")
         .stdin(Stdio::null())
         .output()
-        .map_err(GitError::Start)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
+        .map_err(GitError::Start)
+}
+
+fn failed<A: AsRef<OsStr>>(arguments: &[A], output: &Output) -> GitError {
+    let words: Vec<_> = arguments.iter().map(|word| word.as_ref().to_string_lossy()).collect();
     let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(GitError::Failed { command: arguments.join(" "), message })
+    GitError::Failed { command: words.join(" "), message }
 }

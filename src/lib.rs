@@ -9,6 +9,7 @@ pub mod hierarchy; //   model: hierarchy.yaml and the Dockerfiles → the graph
 pub mod git; //         ask: the user's git
 pub mod fingerprint; // identity: everything that can change what a build produces
 pub mod plan; //        decide: what is out of date, and why; pure
+pub mod since; //       ask: what changed since a commit, told by image
 pub mod registry; //    ask: a registry's HTTP API; knows no hierarchy
 pub mod engine; //      do: build, test, tag, push; door to bollard
 pub mod store; //       where images are published: a registry, or the engine's own tags

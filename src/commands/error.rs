@@ -7,6 +7,7 @@ use crate::{
     exit::Exit,
     observe::{ObserveError, UpstreamError},
     registry::RegistryError,
+    since::SinceError,
     state::LockError,
     store::StoreError,
 };
@@ -69,13 +70,29 @@ impl From<ObserveError> for CommandError {
             }
             ObserveError::Upstream(error) => match *error {
                 UpstreamError::Engine(error) => error.into(),
-                UpstreamError::Registry { source, .. } => {
-                    Self { hint: source.hint(), ..Self::new(Exit::RegistryUnreachable, message) }
+                error => {
+                    let hint = hint_of(&error);
+                    Self { hint, ..Self::new(Exit::RegistryUnreachable, message) }
                 }
-                UpstreamError::NotFound { .. } => Self::new(Exit::RegistryUnreachable, message),
             },
             ObserveError::Store(error) => error.into(),
         }
+    }
+}
+
+fn hint_of(error: &UpstreamError) -> Option<String> {
+    match error {
+        UpstreamError::Registry { source, .. } => source.hint(),
+        UpstreamError::NotHere { .. } => Some("`docker pull` it, or leave `--offline` out".to_owned()),
+        UpstreamError::Several { several } => several.iter().find_map(hint_of),
+        UpstreamError::NotFound { .. } | UpstreamError::Engine(_) => None,
+    }
+}
+
+impl From<SinceError> for CommandError {
+    fn from(error: SinceError) -> Self {
+        let hint = error.hint();
+        Self { hint, ..Self::new(Exit::Usage, error.to_string()) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Wires a command line to what does it: one file a subcommand.
 
+mod asked;
 mod completions;
 mod error;
 mod leftovers;
@@ -8,6 +9,8 @@ mod plan;
 mod project;
 mod run;
 mod signals;
+mod status;
+mod why;
 mod world;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -50,6 +53,10 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         None => runtime()?.block_on(run::run(common, &cli.run)),
         Some(Command::Run(arguments)) => runtime()?.block_on(run::run(common, &arguments)),
         Some(Command::Plan(arguments)) => runtime()?.block_on(plan::plan(common, &arguments)),
+        Some(Command::Why(arguments)) => runtime()?.block_on(why::why(common, &arguments)),
+        Some(Command::Status(arguments)) => {
+            runtime()?.block_on(status::status(common, &arguments))
+        }
         Some(Command::Completions { shell }) => completions::completions(shell),
     }
 }

@@ -18,8 +18,8 @@ use crate::{
 
 pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, CommandError> {
     let hierarchy = load(common)?;
-    let selection = selection(&hierarchy, &arguments.selection)?;
-    let world = World::connect(Builder::Auto).await?;
+    let selection = selection(&hierarchy, common, &arguments.selection)?;
+    let world = World::connect(Builder::Auto, common.offline).await?;
     let (plan, warnings) = if hierarchy.registry.is_some() {
         let store = Remote::new(world.registries.clone(), world.engine.clone());
         make(&hierarchy, &selection, &world, &store).await?
@@ -49,8 +49,13 @@ pub(super) async fn make<S: Store>(
 ) -> Result<(Plan, Vec<String>), CommandError> {
     let sources = Sources { engine: &*world.engine, store, registries: &world.registries };
     let tag_values = tag_values(hierarchy)?;
-    let question =
-        Question { hierarchy, selection, platform: &world.info.platform, tag_values: &tag_values };
+    let question = Question {
+        hierarchy,
+        selection,
+        platform: &world.info.platform,
+        tag_values: &tag_values,
+        offline: world.offline,
+    };
     let (observed, warnings) = observe(&sources, &question).await?;
     Ok((plan::plan(hierarchy, &observed, selection), warnings))
 }

@@ -15,13 +15,14 @@ use crate::{
     hierarchy::{Hierarchy, LoadOptions, NodeName, TagTemplate, TagValues},
     image::Platform,
     plan::Selection,
+    since::{Since, since},
 };
 
 /// Loads the hierarchy; its problems and warnings are printed here, each with its place.
 pub(super) fn load(common: &Common) -> Result<Hierarchy, CommandError> {
     output::choose_colour(common.color);
     let file = find(common)?;
-    let options = LoadOptions { registry: common.registry.clone(), platform: Some(host()) };
+    let options = load_options(common);
     let current_dir = env::current_dir().unwrap_or_default();
     let rendering = Rendering { colour: output::stderr_has_colour(), current_dir: &current_dir };
     match Hierarchy::load(&file, &options) {
@@ -43,6 +44,10 @@ pub(super) fn load(common: &Common) -> Result<Hierarchy, CommandError> {
             Err(CommandError::new(Exit::Usage, message))
         }
     }
+}
+
+fn load_options(common: &Common) -> LoadOptions {
+    LoadOptions { registry: common.registry.clone(), platform: Some(host()) }
 }
 
 /// What an engine on this machine builds for, as Go and so docker call it. Dockerfiles may pick
@@ -81,11 +86,17 @@ fn find(common: &Common) -> Result<PathBuf, CommandError> {
     })
 }
 
-/// The selection that the command line names.
+/// The selection that the command line names. What a person should know about it is printed here.
 pub(super) fn selection(
     hierarchy: &Hierarchy,
+    common: &Common,
     arguments: &SelectionArgs,
 ) -> Result<Selection, CommandError> {
+    if let Some(revision) = &arguments.since {
+        let Since { selection, notices } = since(hierarchy, revision, &load_options(common))?;
+        notices.iter().for_each(|notice| output::warning(notice));
+        return Ok(selection);
+    }
     Ok(match (&arguments.from[..], &arguments.only[..]) {
         ([], []) => Selection::OutOfDate,
         (from, []) => Selection::From(nodes(hierarchy, from)?),
@@ -93,7 +104,7 @@ pub(super) fn selection(
     })
 }
 
-fn nodes(hierarchy: &Hierarchy, names: &[String]) -> Result<BTreeSet<NodeName>, CommandError> {
+pub(super) fn nodes(hierarchy: &Hierarchy, names: &[String]) -> Result<BTreeSet<NodeName>, CommandError> {
     let known = |name: &String| {
         let node = hierarchy.get(&NodeName::from(name.as_str()));
         node.map(|node| node.name.clone()).ok_or_else(|| {

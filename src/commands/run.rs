@@ -32,8 +32,8 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
     let stops = signals::listen()
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
     let hierarchy = Arc::new(load(common)?);
-    let selection = selection(&hierarchy, &arguments.selection)?;
-    let world = World::connect(arguments.builder).await?;
+    let selection = selection(&hierarchy, common, &arguments.selection)?;
+    let world = World::connect(arguments.builder, common.offline).await?;
     let _lock =
         if arguments.no_push { None } else { Some(State::lock(&world.publishes_to(&hierarchy))?) };
     let run = Run { hierarchy, selection, world, arguments };

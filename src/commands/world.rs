@@ -18,10 +18,12 @@ pub(super) struct World {
     pub(super) engine: Arc<Docker>,
     pub(super) info: EngineInfo,
     pub(super) registries: Client,
+    /// Upstreams are what the engine has of them.
+    pub(super) offline: bool,
 }
 
 impl World {
-    pub(super) async fn connect(builder: Builder) -> Result<Self, CommandError> {
+    pub(super) async fn connect(builder: Builder, offline: bool) -> Result<Self, CommandError> {
         let builder = match builder {
             Builder::Auto => BuilderChoice::Auto,
             Builder::Buildkit => BuilderChoice::BuildKit,
@@ -30,7 +32,7 @@ impl World {
         let options = EngineOptions { builder, ..EngineOptions::default() };
         let (engine, info) = Docker::connect(&options).await?;
         let registries = Client::new(Credentials::from_env())?;
-        Ok(Self { engine: Arc::new(engine), info, registries })
+        Ok(Self { engine: Arc::new(engine), info, registries, offline })
     }
 
     /// Where images are published, as people call it.

@@ -83,6 +83,7 @@ impl Engine for FakeEngine {
             config: "{}".to_owned(),
             repo_digests: vec![],
             platform: "linux/amd64".parse().unwrap(),
+            created: "2026-11-20T12:00:00Z".parse().ok(),
         };
         state.images.insert(id.clone(), image);
         state.built.push(node);

@@ -9,9 +9,11 @@ pub(crate) mod fake;
 pub mod session;
 mod tar;
 
-pub use self::docker::{BuilderChoice, Docker, EngineOptions, canonical_config};
+pub use self::docker::{BuilderChoice, Docker, EngineOptions, canonical_config, created};
 
 use std::{collections::BTreeMap, future::Future, path::PathBuf, time::Duration};
+
+use jiff::Timestamp;
 
 use crate::{
     fingerprint::context::Context,
@@ -131,6 +133,8 @@ pub struct LocalImage {
     /// The names with a registry's digest under which it was pulled or pushed.
     pub repo_digests: Vec<Reference>,
     pub platform: Platform,
+    /// When it was built, if it says.
+    pub created: Option<Timestamp>,
 }
 
 /// What the engine itself is.

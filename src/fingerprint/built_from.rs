@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fingerprint, Inputs, Parents};
+use super::{Detail, Fingerprint, Inputs, Parents};
 
 /// Every label of ours begins with this. They are left aside when two images are compared.
 pub const LABEL_PREFIX: &str = "rebuild.";
@@ -10,6 +10,9 @@ const NODE: &str = "rebuild.node";
 const FINGERPRINT: &str = "rebuild.fingerprint";
 const INPUTS: &str = "rebuild.inputs";
 const PARENTS: &str = "rebuild.parents";
+const FILES: &str = "rebuild.files";
+const SETTINGS: &str = "rebuild.settings";
+const CAUSE: &str = "rebuild.cause";
 
 /// The record that explains, later and elsewhere, why an image is out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,21 +20,39 @@ pub struct BuiltFrom {
     pub fingerprint: Fingerprint,
     pub inputs: Inputs,
     pub parents: Parents,
+    /// `None` if the image does not tell.
+    pub detail: Option<Detail>,
+    /// Why it was built, in a sentence; empty if the image does not tell.
+    pub cause: String,
 }
 
 impl BuiltFrom {
     pub fn new(inputs: Inputs, parents: Parents) -> Self {
-        Self { fingerprint: inputs.fingerprint(&parents), inputs, parents }
+        let fingerprint = inputs.fingerprint(&parents);
+        Self { fingerprint, inputs, parents, detail: None, cause: String::new() }
     }
 
-    /// As labels of the image. Equal inputs give equal labels, or the layer cache would miss.
+    /// As labels of the image. Equal inputs give equal labels but for the cause, which is why a
+    /// candidate is compared with the published image without them.
+    ///
+    /// Every label is always there: an image inherits the labels of its base, and would else have
+    /// some of the base's.
     pub fn to_labels(&self, node: &str) -> BTreeMap<String, String> {
-        let json = |value| serde_json::to_string(value).expect("plain data is always JSON");
+        let json = |value: serde_json::Value| value.to_string();
+        let (files, settings) = match &self.detail {
+            Some(detail) => {
+                (json(serde_json::json!(detail.files)), json(serde_json::json!(detail.settings)))
+            }
+            None => (String::new(), String::new()),
+        };
         BTreeMap::from([
             (NODE.to_owned(), node.to_owned()),
             (FINGERPRINT.to_owned(), self.fingerprint.to_string()),
-            (INPUTS.to_owned(), json(&serde_json::json!(self.inputs))),
-            (PARENTS.to_owned(), json(&serde_json::json!(self.parents))),
+            (INPUTS.to_owned(), json(serde_json::json!(self.inputs))),
+            (PARENTS.to_owned(), json(serde_json::json!(self.parents))),
+            (FILES.to_owned(), files),
+            (SETTINGS.to_owned(), settings),
+            (CAUSE.to_owned(), self.cause.clone()),
         ])
     }
 
@@ -40,7 +61,12 @@ impl BuiltFrom {
         let inputs = serde_json::from_str(labels.get(INPUTS)?).ok()?;
         let parents = serde_json::from_str(labels.get(PARENTS)?).ok()?;
         let fingerprint = Fingerprint(format!("sha256:{}", labels.get(FINGERPRINT)?).parse().ok()?);
-        Some(Self { fingerprint, inputs, parents })
+        let detail = labels.get(FILES).zip(labels.get(SETTINGS)).and_then(|(files, settings)| {
+            let files = serde_json::from_str(files).ok()?;
+            Some(Detail { files, settings: serde_json::from_str(settings).ok()? })
+        });
+        let cause = labels.get(CAUSE).cloned().unwrap_or_default();
+        Some(Self { fingerprint, inputs, parents, detail, cause })
     }
 }
 
@@ -60,10 +86,16 @@ mod tests {
             upstreams: [("debian:12".to_owned(), Digest::of(b"12"))].into(),
             epoch: None,
         };
-        let record = BuiltFrom::new(inputs, [("os-base".into(), Digest::of(b"os"))].into());
-        let labels = record.to_labels("app");
-        assert_eq!(BuiltFrom::from_labels(&labels), Some(record));
-        assert!(labels.keys().all(|label| label.starts_with(LABEL_PREFIX)));
+        let mut record = BuiltFrom::new(inputs, [("os-base".into(), Digest::of(b"os"))].into());
+        let settings = [("target".to_owned(), "01234567".to_owned())].into();
+        for detail in [None, Some(Detail { settings, ..Detail::default() })] {
+            record.detail = detail;
+            record.cause.push_str("`files/x` of `os-base` changed");
+            let labels = record.to_labels("app");
+            assert_eq!(BuiltFrom::from_labels(&labels), Some(record.clone()));
+            assert!(labels.keys().all(|label| label.starts_with(LABEL_PREFIX)));
+            assert_eq!(labels.len(), 7);
+        }
         assert_eq!(BuiltFrom::from_labels(&BTreeMap::new()), None);
     }
 }

@@ -5,7 +5,9 @@
 
 mod built_from;
 pub mod context;
+mod detail;
 pub mod ignore;
+mod listing;
 mod source;
 
 use std::{collections::BTreeMap, fmt};
@@ -14,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     built_from::{BuiltFrom, LABEL_PREFIX},
-    source::source,
+    detail::Detail,
+    listing::{Difference, Listing, readable},
+    source::{Source, source},
 };
 use crate::{
     hierarchy::NodeName,

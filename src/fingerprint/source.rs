@@ -1,26 +1,47 @@
-//! What a node's own files are, as one digest.
+//! What a node's own files are, as one digest, and as a listing.
 
-use std::fs;
+use std::{fs, path::Path};
 
-use super::context::{Context, ContextError};
+use super::{
+    Listing,
+    context::{Context, ContextError},
+};
 use crate::{
     hierarchy::Node,
     image::{Digest, Hasher},
 };
 
+/// A node's own files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub digest: Digest,
+    /// The same without the Dockerfile, small.
+    pub files: Listing,
+}
+
 /// The context, and the scripts that a prepare command consists of even where they are ignored.
 /// What those scripts make is not hashed, so that planning does not have to run them.
-pub fn source(node: &Node) -> Result<Digest, ContextError> {
-    let context = Context::open(&node.context, &node.dockerfile.path)?.digest()?;
-    let Some(prepare) = &node.prepare else { return Ok(context) };
+pub fn source(node: &Node) -> Result<Source, ContextError> {
+    let context = Context::open(&node.context, &node.dockerfile.path)?;
+    let manifest = context.manifest()?;
+    let dockerfile = [&node.context, &context.root]
+        .into_iter()
+        .find_map(|root| node.dockerfile.path.strip_prefix(root).ok());
+    let mut files = Listing::new(&manifest, dockerfile);
+    let digest = manifest.digest();
+    let Some(prepare) = &node.prepare else { return Ok(Source { digest, files }) };
     let mut hasher = Hasher::default();
-    hasher.update(context.as_str().as_bytes());
-    for script in prepare.iter().map(|word| node.context.join(word)) {
+    hasher.update(digest.as_str().as_bytes());
+    for word in prepare {
+        let script = node.context.join(word);
         if script.is_file() {
             let bytes = fs::read(&script)
                 .map_err(|source| ContextError::Io { path: script.clone(), source })?;
-            hasher.update(Digest::of(&bytes).as_str().as_bytes());
+            let content = Digest::of(&bytes);
+            hasher.update(content.as_str().as_bytes());
+            let name = Path::new(word.strip_prefix("./").unwrap_or(word));
+            files = files.with(name, &content);
         }
     }
-    Ok(hasher.finish())
+    Ok(Source { digest: hasher.finish(), files })
 }

@@ -8,11 +8,17 @@ use super::{
 };
 use crate::diagnostic::{Diagnostic, Source};
 
-/// A value and where it stands in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A value and where it stands in the file. Two are equal if they say the same, wherever it stands.
+#[derive(Clone, Debug)]
 pub(super) struct At<T> {
     pub(super) value: T,
     pub(super) span: Range<usize>,
+}
+
+impl<T: PartialEq> PartialEq for At<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
 }
 
 /// Collects what is wrong.

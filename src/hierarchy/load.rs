@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A build that says nothing of its timeout gets this.
-const BUILD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+pub(super) const BUILD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// What a hierarchy file is called, the first choice first.
 const FILE_NAMES: [&str; 2] = ["hierarchy.yaml", "hierarchy.yml"];
 

@@ -12,7 +12,7 @@ const MAX_NODES: usize = 100_000;
 const RESERVED: [&str; 4] = ["date", "git", "fingerprint", "name"];
 
 /// All combinations of the values, without those excluded, with those included.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Matrix {
     /// In the order of the file, so that nodes are as well.
     pub(super) combinations: Vec<Combination>,

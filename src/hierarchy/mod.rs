@@ -7,6 +7,7 @@
 mod dockerfile;
 mod draft;
 mod edges;
+mod entry;
 mod fields;
 mod files;
 mod graph;
@@ -43,6 +44,7 @@ pub use self::node::{
 #[cfg(test)]
 pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
+    entry::{Entry, entries},
     graph::GraphError,
     load::{LoadError, LoadOptions, Loaded},
     template::{TagTemplate, TagValues, TemplateError},

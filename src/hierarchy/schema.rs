@@ -24,7 +24,7 @@ pub(super) struct File {
 }
 
 /// An entry under `images`, or `defaults`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Image {
     pub(super) context: Option<At<String>>,
     pub(super) dockerfile: Option<At<String>>,

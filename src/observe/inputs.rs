@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::ObserveError;
 use crate::{
-    fingerprint::{Inputs, context::ContextError, source},
+    fingerprint::{Detail, Inputs, context::ContextError, source},
     hierarchy::{Base, Hierarchy, Node, NodeName},
     image::{Digest, Platform},
     plan::Upstream,
@@ -22,7 +22,7 @@ pub(super) fn read(
     hierarchy: &Hierarchy,
     platform: &Platform,
     upstreams: &BTreeMap<String, Upstream>,
-) -> Result<BTreeMap<NodeName, Inputs>, ObserveError> {
+) -> Result<BTreeMap<NodeName, (Inputs, Detail)>, ObserveError> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
@@ -45,14 +45,15 @@ fn inputs(
     hierarchy: &Hierarchy,
     platform: &Platform,
     upstreams: &BTreeMap<String, Upstream>,
-) -> Result<Inputs, ContextError> {
+) -> Result<(Inputs, Detail), ContextError> {
     let named = node.dockerfile.uses.iter().filter_map(|used| match &used.base {
         Base::Upstream(reference) => Some(reference.to_string()),
         Base::Node(_) => None,
     });
-    Ok(Inputs {
+    let source = source(node)?;
+    let inputs = Inputs {
         dockerfile: Digest::of(node.dockerfile.text.as_bytes()),
-        context: source(node)?,
+        context: source.digest,
         settings: digest(&(&node.build_args, &node.target, &node.labels, &node.prepare)),
         tests: digest(&(node.max_size, hierarchy.tests(&node.name).collect::<Vec<_>>())),
         platform: node.platform.as_ref().unwrap_or(platform).clone(),
@@ -60,7 +61,8 @@ fn inputs(
             .filter_map(|name| Some((name.clone(), upstreams.get(&name)?.digest.clone())))
             .collect(),
         epoch: None,
-    })
+    };
+    Ok((inputs, Detail::new(node, source.files)))
 }
 
 fn digest(value: &impl Serialize) -> Digest {

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing is changed anywhere, so `rebuild plan` may be run at any time.
 
+mod described;
 mod inputs;
 mod upstream;
 
@@ -9,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-pub use self::upstream::UpstreamError;
+pub use self::{described::describe, upstream::UpstreamError};
 use crate::{
+    diagnostic::names,
     engine::Engine,
     fingerprint::{BuiltFrom, Fingerprint, Inputs, Parents, context::ContextError},
     hierarchy::{Hierarchy, Node, NodeName, TagValues},
@@ -22,6 +24,8 @@ use crate::{
 
 /// How many published images are asked at once what they were built from.
 const DESCRIBED_AT_ONCE: usize = 16;
+/// So many nodes that are built besides are named, the others counted.
+const ADDED: usize = 3;
 
 /// Whom to ask.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct Question<'a> {
     /// Of nodes that do not say theirs: the engine's.
     pub platform: &'a Platform,
     pub tag_values: &'a TagValues,
+    /// Take upstreams as the engine has them.
+    pub offline: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,10 +73,16 @@ pub async fn observe<E: Engine, S: Store>(
 
     let nodes: Vec<&Node> =
         hierarchy.in_build_order().filter(|node| view.contains(&node.name)).collect();
-    let (upstreams, warnings) = upstream::resolve(&nodes, sources.engine, sources.registries)
-        .await
-        .map_err(|error| ObserveError::Upstream(Box::new(error)))?;
-    let inputs = inputs::read(&nodes, hierarchy, question.platform, &upstreams)?;
+    let mut warnings = added(hierarchy, question.selection, &view);
+    let resolved =
+        upstream::resolve(&nodes, sources.engine, sources.registries, question.offline).await;
+    let (upstreams, more) = resolved.map_err(|error| ObserveError::Upstream(Box::new(error)))?;
+    warnings.extend(more);
+    let (inputs, mut details): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        inputs::read(&nodes, hierarchy, question.platform, &upstreams)?
+            .into_iter()
+            .map(|(name, (inputs, detail))| ((name.clone(), inputs), (name, detail)))
+            .unzip();
 
     let outside: Parents = nodes
         .iter()
@@ -86,6 +98,7 @@ pub async fn observe<E: Engine, S: Store>(
         let tags = &moving[&node.name];
         let facts = NodeFacts {
             inputs: inputs[&node.name].clone(),
+            detail: details.remove(&node.name).unwrap_or_default(),
             fingerprint,
             staged,
             moving: tags
@@ -162,6 +175,20 @@ fn with_unpublished_ancestors(
         }
     }
     view
+}
+
+/// Says what is built though nobody selected it.
+fn added(hierarchy: &Hierarchy, selection: &Selection, view: &BTreeSet<NodeName>) -> Vec<String> {
+    let selected = selection.in_view(hierarchy);
+    let added: Vec<&NodeName> = hierarchy
+        .in_build_order()
+        .map(|node| &node.name)
+        .filter(|name| view.contains(*name) && !selected.contains(*name))
+        .collect();
+    let (was, is) =
+        if added.len() == 1 { ("was", "it is") } else { ("were", "they are") };
+    let message = || format!("{} {was} never published: {is} built first", names(&added, ADDED));
+    (!added.is_empty()).then(message).into_iter().collect()
 }
 
 /// The fingerprint of each node whose parents' images exist, and the image under its build tag.

@@ -1,20 +1,25 @@
 //! Decides what to rebuild, and why. Pure: facts in, a [`Plan`] out.
 
+mod cause;
 mod observed;
 mod reason;
 mod selection;
+mod sentence;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 pub use self::{
+    cause::Cause,
     observed::{NodeFacts, Observed, Place, Published, Upstream},
-    reason::{Change, Reason},
+    reason::{Change, Part, Reason},
     selection::Selection,
+    state::State,
 };
 use crate::{
-    fingerprint::{Inputs, Parents},
+    fingerprint::{Detail, Difference, Inputs, Parents},
     hierarchy::{Hierarchy, NodeName},
     image::{Digest, Tag},
 };
@@ -39,6 +44,7 @@ pub struct Step {
     /// The steps of this plan that must succeed first.
     pub after: Vec<NodeName>,
     pub inputs: Inputs,
+    pub detail: Detail,
     /// What its moving tags point at now. Promotion makes sure that it is still so.
     pub moving: BTreeMap<Tag, Option<Digest>>,
     /// The image that is published now.
@@ -73,7 +79,7 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, selection: &Selection) -
             .collect();
         let rebuilt_parent = after.iter().find(|parent| building.contains(*parent));
         let (action, reason) = if selection.forces(&node.name) {
-            (Action::Build { forced: true }, Reason::Requested)
+            (Action::Build { forced: true }, selection.reason(&node.name))
         } else {
             decide(facts, rebuilt_parent, observed, hierarchy)
         };
@@ -86,6 +92,7 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, selection: &Selection) -
             reason,
             after,
             inputs: facts.inputs.clone(),
+            detail: facts.detail.clone(),
             moving: facts.moving.clone(),
             published: facts.published.as_ref().map(|published| published.digest.clone()),
         });
@@ -104,7 +111,7 @@ fn decide(
     if let Some(parent) = rebuilt_parent {
         // Its own change is the better reason: it holds whatever becomes of the parent.
         let own = why_out_of_date(facts, observed, hierarchy)
-            .filter(|reason| matches!(reason, Reason::NeverBuilt | Reason::Changed { .. }));
+            .filter(Reason::is_its_own);
         let inherited = Reason::ParentRebuilt { parent: parent.clone() };
         return (build, own.unwrap_or(inherited));
     }
@@ -148,10 +155,13 @@ fn why_out_of_date(
     .filter_map(|(change, differs)| differs.then_some(change))
     .collect();
     if !changed.is_empty() {
-        return Some(Reason::Changed { what: changed });
+        let detail = then.detail.as_ref();
+        let parts = detail.map_or(vec![], |then| parts(&changed, then, &facts.detail));
+        let what = told(changed, then.detail.is_some(), &parts);
+        return Some(Reason::Changed { what, parts });
     }
     if then.inputs.upstreams.keys().ne(now.upstreams.keys()) {
-        return Some(Reason::Changed { what: vec![Change::Upstreams] });
+        return Some(Reason::Changed { what: vec![Change::Upstreams], parts: vec![] });
     }
     for (upstream, was) in &then.inputs.upstreams {
         let now = &now.upstreams[upstream];
@@ -172,7 +182,46 @@ fn why_out_of_date(
         .map(|(parent, _)| Reason::ParentMoved { parent: parent.clone() })
 }
 
+/// Which files and which settings changed.
+fn parts(changed: &[Change], then: &Detail, now: &Detail) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let part = |what| move |(difference, name)| Part { what, difference, name };
+    if changed.contains(&Change::Context) {
+        parts.extend(then.files.differences(&now.files).into_iter().map(part(Change::Context)));
+    }
+    if changed.contains(&Change::Settings) {
+        let (then, now) = (&then.settings, &now.settings);
+        let names: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+        let differences = names.into_iter().filter_map(|name| {
+            let difference = match (then.get(name), now.get(name)) {
+                (Some(then), Some(now)) if then == now => return None,
+                (Some(_), Some(_)) => Difference::Changed,
+                (None, _) => Difference::New,
+                (_, None) => Difference::Gone,
+            };
+            Some((difference, name.clone()))
+        });
+        parts.extend(differences.map(part(Change::Settings)));
+    }
+    parts.sort();
+    parts
+}
+
+/// A Dockerfile in the context is a part of it: where nothing else in it changed, it is told once.
+fn told(mut changed: Vec<Change>, is_detailed: bool, parts: &[Part]) -> Vec<Change> {
+    let is_only_dockerfile = is_detailed
+        && changed.contains(&Change::Dockerfile)
+        && !parts.iter().any(|part| part.what == Change::Context);
+    changed.retain(|change| !(is_only_dockerfile && *change == Change::Context));
+    changed
+}
+
 impl Plan {
+    /// The step of a node in view.
+    pub fn step(&self, node: &NodeName) -> Option<&Step> {
+        self.steps.iter().find(|step| step.node == *node)
+    }
+
     /// Whether a run would do anything at all.
     pub fn has_work(&self) -> bool {
         self.steps.iter().any(|step| !matches!(step.action, Action::Keep { .. }))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    fingerprint::{BuiltFrom, Fingerprint, Inputs, Parents},
+    fingerprint::{BuiltFrom, Detail, Fingerprint, Inputs, Parents},
     hierarchy::NodeName,
     image::{Digest, Reference, Tag},
 };
@@ -23,6 +23,8 @@ pub struct Observed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeFacts {
     pub inputs: Inputs,
+    /// What the inputs consist of, to say which of it changed.
+    pub detail: Detail,
     /// Of today's inputs; `None` while a parent's own image is still to be built.
     pub fingerprint: Option<Fingerprint>,
     /// The image under the build tag of [`fingerprint`](Self::fingerprint).

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::sentence::sentence;
 use crate::{
+    fingerprint::Difference,
     hierarchy::NodeName,
     image::{Digest, Tag},
 };
@@ -17,7 +19,19 @@ pub enum Reason {
     /// None of its tags exists.
     NeverBuilt,
     /// Something of its own changed since the published image was built.
-    Changed { what: Vec<Change> },
+    Changed {
+        what: Vec<Change>,
+        /// Which files and settings, where the published image tells; sorted by `what`.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<Part>,
+    },
+    /// Something of its own differs from a commit that was named on the command line.
+    ChangedSince {
+        since: String,
+        what: Vec<Change>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<Part>,
+    },
     /// An upstream tag points at another image now.
     UpstreamMoved { upstream: String, was: Digest, now: Digest },
     /// A parent's step comes first and may change it.
@@ -45,6 +59,18 @@ pub enum Change {
     Platform,
     Upstreams,
     Refresh,
+    /// Any field of its entry in the file.
+    Entry,
+}
+
+/// One thing of a change.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Part {
+    pub what: Change,
+    #[serde(rename = "is")]
+    pub difference: Difference,
+    /// A path in the context, `build_args.NAME`, `labels.NAME`, `target`, `prepare`.
+    pub name: String,
 }
 
 impl fmt::Display for Change {
@@ -57,6 +83,7 @@ impl fmt::Display for Change {
             Self::Platform => "its platform",
             Self::Upstreams => "its list of upstream images",
             Self::Refresh => "its refresh epoch",
+            Self::Entry => "its entry in hierarchy.yaml",
         })
     }
 }
@@ -66,16 +93,9 @@ impl fmt::Display for Reason {
         match self {
             Self::Requested => f.write_str("asked for"),
             Self::NeverBuilt => f.write_str("never built"),
-            Self::Changed { what } => {
-                for (n, change) in what.iter().enumerate() {
-                    let separator = match n {
-                        0 => "",
-                        n if n + 1 == what.len() => " and ",
-                        _ => ", ",
-                    };
-                    write!(f, "{separator}{change}")?;
-                }
-                f.write_str(" changed")
+            Self::Changed { what, parts } => f.write_str(&sentence(what, parts, None)),
+            Self::ChangedSince { since, what, parts } => {
+                write!(f, "{} since `{since}`", sentence(what, parts, None))
             }
             Self::UpstreamMoved { upstream, was, now } => {
                 write!(f, "`{upstream}` moved from {} to {}", was.short(), now.short())
@@ -90,6 +110,31 @@ impl fmt::Display for Reason {
                 write!(f, "built and tested, but {} {verb} not point at it", tags.join(", "))
             }
             Self::UpToDate => f.write_str("up to date"),
+        }
+    }
+}
+
+impl Reason {
+    /// Whether it holds whatever becomes of the parents.
+    pub(super) fn is_its_own(&self) -> bool {
+        matches!(self, Self::NeverBuilt | Self::Changed { .. } | Self::UpstreamMoved { .. })
+    }
+
+    /// The same of a node that is named in it: `` `files/x` of `os-base` changed ``.
+    pub fn of(&self, node: &NodeName) -> String {
+        match self {
+            Self::Requested => format!("`{node}` was asked for"),
+            Self::NeverBuilt => format!("`{node}` was never built"),
+            Self::Changed { what, parts } => sentence(what, parts, Some(node)),
+            Self::ChangedSince { since, what, parts } => {
+                format!("{} since `{since}`", sentence(what, parts, Some(node)))
+            }
+            Self::UpstreamMoved { .. } => format!("{self} below `{node}`"),
+            Self::ParentMoved { parent } => format!("`{node}` stands on an older `{parent}`"),
+            Self::Unknown => format!("what `{node}` was built from is not known"),
+            Self::BuildTagGone => format!("the build tag of `{node}` is gone"),
+            Self::UpToDate => format!("`{node}` is up to date"),
+            other => format!("`{node}`: {other}"),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Which nodes a run is about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::Reason;
 use crate::hierarchy::{Hierarchy, NodeName};
 
 /// What the command line selects.
@@ -14,6 +15,8 @@ pub enum Selection {
     From(BTreeSet<NodeName>),
     /// These alone, even if current, on their published parents.
     Only(BTreeSet<NodeName>),
+    /// As [`From`](Self::From), each for a reason of its own.
+    Because(BTreeMap<NodeName, Reason>),
 }
 
 impl Selection {
@@ -22,7 +25,17 @@ impl Selection {
         match self {
             Self::OutOfDate => false,
             Self::From(names) | Self::Only(names) => names.contains(name),
+            Self::Because(reasons) => reasons.contains_key(name),
         }
+    }
+
+    /// Why a node is built that is built in any case.
+    pub fn reason(&self, name: &NodeName) -> Reason {
+        match self {
+            Self::Because(reasons) => reasons.get(name).cloned(),
+            Self::OutOfDate | Self::From(_) | Self::Only(_) => None,
+        }
+        .unwrap_or(Reason::Requested)
     }
 
     /// The nodes the run may touch, as long as every parent of them is published.
@@ -30,10 +43,16 @@ impl Selection {
         match self {
             Self::OutOfDate => hierarchy.in_build_order().map(|node| node.name.clone()).collect(),
             Self::Only(names) => names.clone(),
-            Self::From(names) => {
-                let below = names.iter().flat_map(|name| hierarchy.descendants(name));
-                below.map(|node| node.name.clone()).chain(names.iter().cloned()).collect()
-            }
+            Self::From(names) => with_descendants(hierarchy, names.iter()),
+            Self::Because(reasons) => with_descendants(hierarchy, reasons.keys()),
         }
     }
+}
+
+fn with_descendants<'a>(
+    hierarchy: &Hierarchy,
+    names: impl Iterator<Item = &'a NodeName> + Clone,
+) -> BTreeSet<NodeName> {
+    let below = names.clone().flat_map(|name| hierarchy.descendants(name));
+    below.map(|node| node.name.clone()).chain(names.cloned()).collect()
 }

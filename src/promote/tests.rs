@@ -68,7 +68,7 @@ async fn a_change_rebuilds_its_cone_and_says_why() {
     assert_eq!(
         stack.planned(&all()).await,
         "os: keep: up to date\n\
-         web: build: its Dockerfile and its build context changed\n\
+         web: build: its Dockerfile changed\n\
          lang: keep: up to date\n\
          app: build: `web` is rebuilt\n\
          site: build: `web` is rebuilt\n"
@@ -116,6 +116,8 @@ async fn only_builds_on_published_parents_and_adds_those_never_published() {
         stack.planned(&Selection::Only(names(&["web"]))).await,
         "os: build: never built\nweb: build: asked for\n"
     );
+    let said = std::mem::take(&mut *stack.warnings.lock().unwrap());
+    assert_eq!(said, ["`os` was never published: it is built first"]);
     stack.run(&all()).await;
     stack.built();
     stack.write("os/file", "not asked for");

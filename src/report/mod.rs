@@ -14,9 +14,11 @@ pub mod plan;
 mod quiet;
 pub mod sanitize;
 mod screen;
+pub mod status;
 mod step;
 mod table;
 mod tty;
+pub mod why;
 mod width;
 
 use std::io::{self, Write};

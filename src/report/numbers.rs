@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+pub(super) use crate::diagnostic::names;
+
 /// `1 image`, `2 images`.
 pub(super) fn count(n: usize, noun: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
@@ -18,6 +22,19 @@ pub(super) fn seconds(took: Duration) -> String {
         60..3600 => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
     }
+}
+
+/// How long ago something was: `3 days ago`.
+pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_second() - then.as_second();
+    let (n, unit) = match seconds {
+        // Clocks differ.
+        ..60 => return "just now".to_owned(),
+        60..3600 => (seconds / 60, "minute"),
+        3600..86400 => (seconds / 3600, "hour"),
+        _ => (seconds / 86400, "day"),
+    };
+    format!("{n} {unit}{} ago", if n == 1 { "" } else { "s" })
 }
 
 /// A running clock: `0:42`, `1:02:03`.
@@ -51,20 +68,6 @@ pub(super) fn size_change(now: u64, before: Option<u64>) -> String {
         Some(before) if before == now => "same".to_owned(),
         Some(before) if before < now => format!("+{}", size(now - before)),
         Some(before) => format!("-{}", size(before - now)),
-    }
-}
-
-/// Names in backticks, the last few only as a number: `` `a`, `b` and 3 more ``.
-pub(super) fn names<T: ToString>(names: &[T], at_most: usize) -> String {
-    let quoted = |name: &T| format!("`{}`", name.to_string());
-    // A single name takes no more place than "1 more".
-    let shown = if names.len() <= at_most + 1 { names.len() } else { at_most };
-    let head: Vec<String> = names[..shown].iter().map(quoted).collect();
-    match (head.as_slice(), names.len() - shown) {
-        ([], 0) => String::new(),
-        ([one], 0) => one.clone(),
-        ([some @ .., last], 0) => format!("{} and {last}", some.join(", ")),
-        (some, more) => format!("{} and {more} more", some.join(", ")),
     }
 }
 
@@ -107,11 +110,21 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_end_in_a_number() {
-        let all = ["a", "b", "c", "d"];
+    fn how_long_ago() {
+        let now = Timestamp::UNIX_EPOCH;
+        let ago = |seconds: i64| ago(Timestamp::from_second(-seconds).unwrap(), now);
         assert_eq!(
-            [0, 1, 2, 3, 4].map(|n| names(&all[..n], 2)),
-            ["", "`a`", "`a` and `b`", "`a`, `b` and `c`", "`a`, `b` and 2 more"]
+            [-5, 59, 60, 3599, 7200, 86_399, 86_400, 864_000].map(ago),
+            [
+                "just now",
+                "just now",
+                "1 minute ago",
+                "59 minutes ago",
+                "2 hours ago",
+                "23 hours ago",
+                "1 day ago",
+                "10 days ago"
+            ]
         );
     }
 }

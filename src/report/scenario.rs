@@ -77,6 +77,7 @@ fn step(node: &str, action: Action, reason: Reason, after: &[&str]) -> Step {
         action,
         reason,
         after: after.iter().map(|&name| name.into()).collect(),
+        detail: crate::fingerprint::Detail::default(),
         inputs: Inputs {
             dockerfile: digest("dockerfile"),
             context: digest("context"),
@@ -93,7 +94,7 @@ fn step(node: &str, action: Action, reason: Reason, after: &[&str]) -> Step {
 
 fn build(node: &str, parent: Option<&str>) -> Step {
     let reason = match parent {
-        None => Reason::Changed { what: vec![Change::Dockerfile] },
+        None => Reason::Changed { what: vec![Change::Dockerfile], parts: vec![] },
         Some(parent) => Reason::ParentRebuilt { parent: parent.into() },
     };
     step(node, Action::Build { forced: parent.is_none() }, reason, parent.as_slice())

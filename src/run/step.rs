@@ -85,7 +85,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 
     async fn make(&self, forced: bool, tell: &mut Tell) -> Result<Outcome, Trouble> {
         let node = self.node();
-        let record = BuiltFrom::new(self.step.inputs.clone(), self.parents.clone());
+        let record = self.record();
         let build_tag = node.repository.tagged(record.fingerprint.build_tag());
         let stored = |error| Trouble::of_store(Phase::Push, &error);
         if !forced && let Some(digest) = self.shop.store.head(&build_tag).await.map_err(stored)? {
@@ -226,7 +226,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             .await
             .expect("hashing does not panic")
             .map_err(|error| broken(error.to_string()))?;
-        if now != self.step.inputs.context {
+        if now.digest != self.step.inputs.context {
             return Err(broken(
                 "its build context changed while it was built; run again".to_owned(),
             ));
@@ -294,6 +294,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             labels: candidate.labels.clone(),
             layers: candidate.layers.clone(),
             config: candidate.config.clone(),
+            created: None,
         };
         Ok((content(before) == content(now)).then(|| published.clone()))
     }
@@ -309,6 +310,16 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         None
     }
 
+    /// What the image will say of itself.
+    fn record(&self) -> BuiltFrom {
+        let causes = self.shop.plan.causes(&self.step.node);
+        BuiltFrom {
+            detail: Some(self.step.detail.clone()),
+            cause: causes.first().map_or(String::new(), ToString::to_string),
+            ..BuiltFrom::new(self.step.inputs.clone(), self.parents.clone())
+        }
+    }
+
     fn node(&self) -> &Node {
         self.shop.hierarchy.get(&self.step.node).expect("a step is a node of the hierarchy")
     }
@@ -322,6 +333,7 @@ fn shown(step: String) -> String {
 
 /// What makes an image what it is: everything but the labels that say how it came about.
 fn content(mut image: Description) -> Description {
+    image.created = None;
     image.labels.retain(|label, _| {
         !label.starts_with(LABEL_PREFIX) && label != BASE_NAME && label != BASE_DIGEST
     });

@@ -79,6 +79,7 @@ impl<E: Engine> Store for Local<E> {
             labels: image.labels,
             layers: image.layers,
             config: image.config,
+            created: image.created,
         }))
     }
 }

@@ -8,6 +8,8 @@ mod remote;
 
 use std::{collections::BTreeMap, future::Future};
 
+use jiff::Timestamp;
+
 pub use self::{local::Local, remote::Remote};
 use crate::{
     engine::EngineError,
@@ -68,6 +70,8 @@ pub struct Description {
     pub layers: Vec<Digest>,
     /// As [`LocalImage::config`](crate::engine::LocalImage::config).
     pub config: String,
+    /// When it was built, if it says.
+    pub created: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

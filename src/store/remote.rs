@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::{Description, Store, StoreError, confirm};
 use crate::{
-    engine::{Engine, canonical_config},
+    engine::{Engine, canonical_config, created},
     image::{Digest, Platform, Repository, Tagged},
     registry::{Client, Manifest},
 };
@@ -132,6 +132,7 @@ impl<E: Engine> Store for Remote<E> {
             labels: serde_json::from_value(labels).unwrap_or_default(),
             layers: image.rootfs.diff_ids,
             config: canonical_config(&image.config, &image.os),
+            created: image.created.as_deref().and_then(created),
         }))
     }
 }
@@ -152,6 +153,8 @@ struct Descriptor {
 #[derive(Deserialize)]
 struct ImageConfig {
     os: String,
+    #[serde(default)]
+    created: Option<String>,
     #[serde(default)]
     config: serde_json::Map<String, serde_json::Value>,
     rootfs: RootFs,

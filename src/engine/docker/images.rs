@@ -6,6 +6,7 @@ use bollard::{
     errors::Error,
     query_parameters::{ListImagesOptions, RemoveImageOptions, TagImageOptionsBuilder},
 };
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -27,6 +28,8 @@ pub(super) struct Inspected {
     /// Kept as it is, so that fields we do not know are compared too.
     #[serde(default)]
     config: Option<Map<String, Value>>,
+    #[serde(default)]
+    created: Option<String>,
     architecture: String,
     #[serde(default)]
     variant: Option<String>,
@@ -40,6 +43,11 @@ pub(super) struct Inspected {
 struct RootFs {
     #[serde(default)]
     layers: Option<Vec<Digest>>,
+}
+
+/// Reads the time at which an image was built. One without time says year 1 or 1970.
+pub fn created(text: &str) -> Option<Timestamp> {
+    text.parse::<Timestamp>().ok().filter(|time| time.as_second() > 0)
 }
 
 impl Docker {
@@ -125,6 +133,7 @@ impl Inspected {
                 .flatten()
                 .flat_map(|name| name.parse())
                 .collect(),
+            created: self.created.as_deref().and_then(created),
             platform: Platform {
                 os: self.os,
                 architecture: self.architecture,

@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::{
     config::canonical as canonical_config,
+    images::created,
     connected::{BuilderChoice, EngineOptions},
     container::Leftover,
 };

@@ -1,0 +1,46 @@
+//! What some digests of the inputs consist of, in small: for telling which file or argument
+//! changed. Never a part of the identity.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::listing::{Listing, short};
+use crate::{hierarchy::Node, image::Digest};
+
+/// In bytes of JSON; more settings than fit are not told apart.
+const LIMIT: usize = 2 * 1024;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    pub files: Listing,
+    /// Eight digits of a digest for `build_args.VERSION`, `labels.a`, `target`, `prepare`. No value
+    /// is ever in it, but a short one can be guessed: build arguments are no place for secrets.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Detail {
+    pub fn new(node: &Node, files: Listing) -> Self {
+        Self { files, settings: settings(node) }
+    }
+}
+
+fn settings(node: &Node) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    for (group, map) in [("build_args", &node.build_args), ("labels", &node.labels)] {
+        let named = |(name, value): (&String, &String)| {
+            let name = format!("{group}.{name}");
+            let digest = digest(&(&name, value));
+            (name, digest)
+        };
+        settings.extend(map.iter().map(named));
+    }
+    settings.extend(node.target.iter().map(|target| ("target".to_owned(), digest(target))));
+    settings.extend(node.prepare.iter().map(|command| ("prepare".to_owned(), digest(command))));
+    let size = serde_json::to_string(&settings).map_or(usize::MAX, |text| text.len());
+    if size > LIMIT { BTreeMap::new() } else { settings }
+}
+
+fn digest(value: &impl Serialize) -> String {
+    short(&Digest::of(&serde_json::to_vec(value).expect("plain data is always JSON")))
+}

@@ -1,0 +1,323 @@
+//! What is in a build context, small enough for a label: for telling which file changed.
+//!
+//! **Invariant:** equal contexts give equal listings, and none is larger than [`LIMIT`].
+//! **Invariant:** a folder's digest is made of its members' digests alone, so that a listing with
+//! every file can still be compared with one that has room for folders only.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::context::{Entry, Kind, Manifest};
+use crate::image::{Digest, Hasher};
+
+/// In bytes of JSON. Labels travel in the address of a build request, and stay with an image.
+const LIMIT: usize = 6 * 1024;
+/// Digits of a digest. It only has to tell yesterday's file from today's.
+const DIGITS: usize = 8;
+/// The context itself, where not even its top folders have room.
+const ROOT: &str = "./";
+
+/// A digest for each file of a context but the Dockerfile, or for each folder: those end in `/`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Listing(BTreeMap<String, String>);
+
+/// What became of one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Difference {
+    Changed,
+    New,
+    Gone,
+}
+
+impl Listing {
+    /// The Dockerfile is left out: it has a digest of its own.
+    pub fn new(manifest: &Manifest, dockerfile: Option<&Path>) -> Self {
+        let mut all = BTreeMap::new();
+        for (n, (entry, content)) in manifest.entries.iter().enumerate() {
+            if Some(&*entry.path) == dockerfile {
+                continue;
+            }
+            let mut path = readable(&entry.path);
+            if entry.kind == Kind::Folder {
+                let next = manifest.entries.get(n + 1);
+                // What is in it speaks for it.
+                if next.is_some_and(|(next, _)| next.path.starts_with(&entry.path)) {
+                    continue;
+                }
+                path.push('/');
+            }
+            all.insert(path, digest(entry, content.as_ref()));
+        }
+        Self(all).bounded()
+    }
+
+    /// With something that stands for a file beside the context's own.
+    #[must_use]
+    pub fn with(mut self, path: &Path, content: &Digest) -> Self {
+        self.0.entry(readable(path)).or_insert_with(|| short(content));
+        self.bounded()
+    }
+
+    /// Puts one digest in the place of each of the deepest folders, until it is small enough.
+    fn bounded(mut self) -> Self {
+        while self.size() > LIMIT {
+            let depth = |key: &String| key.trim_end_matches('/').matches('/').count();
+            let deepest = self.0.keys().map(depth).max().unwrap_or(0);
+            if deepest == 0 {
+                self.collapse(ROOT);
+                break;
+            }
+            let mut folders: BTreeMap<String, usize> = BTreeMap::new();
+            for key in self.0.keys().filter(|key| depth(key) == deepest) {
+                let name = key.trim_end_matches('/').rfind('/').map_or(0, |slash| slash + 1);
+                *folders.entry(key[..name].to_owned()).or_default() += key.len();
+            }
+            // The one that takes most room first, so that few lose their files.
+            let mut folders: Vec<_> = folders.into_iter().collect();
+            folders.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+            let mut size = self.size();
+            for (folder, _) in folders {
+                if size <= LIMIT {
+                    break;
+                }
+                size -= self.collapse(&folder);
+            }
+        }
+        self
+    }
+
+    /// Of its JSON text.
+    fn size(&self) -> usize {
+        2 + self.0.keys().map(|key| room(key)).sum::<usize>()
+    }
+
+    /// Puts one digest in the place of all that is in a folder, and says how much room that made.
+    fn collapse(&mut self, folder: &str) -> usize {
+        let prefix = if folder == ROOT { "" } else { folder };
+        let below = |key: &String| key.starts_with(prefix) && key != folder;
+        let members: Vec<String> =
+            self.0.range(prefix.to_owned()..).map(|(key, _)| key).take_while(|key| key.starts_with(prefix)).filter(|key| below(key)).cloned().collect();
+        if members.is_empty() {
+            return 0;
+        }
+        let mut freed = 0;
+        let inner: BTreeSet<&str> = members
+            .iter()
+            .filter_map(|key| {
+                let slash = key[prefix.len()..].find('/')? + prefix.len() + 1;
+                (slash < key.len()).then(|| &key[..slash])
+            })
+            .collect();
+        for folder in inner {
+            freed += self.collapse(folder);
+        }
+        let mut hasher = Hasher::default();
+        let members: Vec<String> =
+            self.0.range(prefix.to_owned()..).map(|(key, _)| key).take_while(|key| key.starts_with(prefix)).filter(|key| below(key)).cloned().collect();
+        for key in members {
+            let digest = self.0.remove(&key).unwrap_or_default();
+            freed += room(&key);
+            hasher.update(format!("{} {}\0{digest}\n", key.len(), &key[prefix.len()..]).as_bytes());
+        }
+        let replaced = self.0.insert(folder.to_owned(), short(&hasher.finish())).is_some();
+        freed.saturating_sub(if replaced { 0 } else { room(folder) })
+    }
+
+    /// What is different now: what changed, what is new, what is gone, each in order of path.
+    ///
+    /// Of a folder that is new or gone with several things in it, the folder is named.
+    pub fn differences(&self, now: &Self) -> Vec<(Difference, String)> {
+        let (mut then, mut now) = (self.clone(), now.clone());
+        then.as_coarse_as(&now);
+        now.as_coarse_as(&then);
+        let mut found: Vec<(Difference, String)> = Vec::new();
+        for (path, digest) in &then.0 {
+            if now.0.get(path).is_some_and(|now| now != digest) {
+                found.push((Difference::Changed, path.clone()));
+            }
+        }
+        for (difference, of, other) in
+            [(Difference::New, &now, &then), (Difference::Gone, &then, &now)]
+        {
+            let paths = of.0.keys().filter(|path| !other.0.contains_key(*path));
+            let mut tops: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+            for path in paths {
+                tops.entry(other.first_missing(path)).or_default().push(path);
+            }
+            for (top, paths) in tops {
+                match paths[..] {
+                    [only] => found.push((difference, only.clone())),
+                    _ => found.push((difference, top.to_owned())),
+                }
+            }
+        }
+        found
+    }
+
+    /// Puts digests in the place of those folders for which the other one has no more.
+    fn as_coarse_as(&mut self, other: &Self) {
+        for folder in other.0.keys().filter(|key| key.ends_with('/')) {
+            self.collapse(folder);
+        }
+    }
+
+    /// The uppermost part of a path, a folder or the path itself, of which nothing is here.
+    fn first_missing<'p>(&self, path: &'p str) -> &'p str {
+        let ends = path.match_indices('/').map(|(slash, _)| &path[..=slash]);
+        let is_missing = |folder: &&str| {
+            let next = self.0.range((*folder).to_owned()..).next();
+            next.is_none_or(|(key, _)| !key.starts_with(folder))
+        };
+        ends.into_iter().find(is_missing).unwrap_or(path)
+    }
+}
+
+/// How many bytes of JSON a path and its digest take, with what stands between.
+fn room(key: &str) -> usize {
+    let escaped = serde_json::to_string(key).map_or(key.len() + 2, |text| text.len());
+    escaped + ":\"\",".len() + DIGITS
+}
+
+fn digest(entry: &Entry, content: Option<&Digest>) -> String {
+    let mut hasher = Hasher::default();
+    let (kind, value) = match &entry.kind {
+        Kind::File { .. } => ("file", content.map_or(&b""[..], |digest| digest.hex().as_bytes())),
+        Kind::Folder => ("folder", &b""[..]),
+        Kind::Link { target } => ("link", target.as_os_str().as_bytes()),
+    };
+    hasher.update(format!("{kind} {:o} ", entry.mode).as_bytes());
+    hasher.update(value);
+    short(&hasher.finish())
+}
+
+pub(super) fn short(digest: &Digest) -> String {
+    digest.hex()[..DIGITS].to_owned()
+}
+
+/// A path as text; bytes that are none as `\xff`.
+pub fn readable(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+    use crate::fingerprint::context::Context;
+
+    /// Files of a context: `path=content`, `path/` for an empty folder, `!path` for one to execute.
+    fn listing(files: &str) -> Listing {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files.split_whitespace() {
+            let (path, content) = file.split_once('=').unwrap_or((file, ""));
+            let place = folder.path().join(path.trim_start_matches('!'));
+            if path.ends_with('/') {
+                fs::create_dir_all(place).unwrap();
+                continue;
+            }
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(&place, content).unwrap();
+            if path.starts_with('!') {
+                fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+            }
+        }
+        let context = Context::open(folder.path(), Path::new("Dockerfile")).unwrap();
+        Listing::new(&context.manifest().unwrap(), Some(Path::new("Dockerfile")))
+    }
+
+    fn told(then: &str, now: &str) -> String {
+        let differences = listing(then).differences(&listing(now));
+        let words: Vec<String> =
+            differences.iter().map(|(how, path)| format!("{how:?} {path}")).collect();
+        words.join(", ").to_lowercase()
+    }
+
+    #[test]
+    fn what_is_different_is_named() {
+        for (then, now, expected) in [
+            ("a=1 b/c=1", "a=1 b/c=1", ""),
+            ("Dockerfile=1 a=1", "Dockerfile=2 a=1", ""),
+            ("a=1 b/c=1", "a=2 b/c=1", "changed a"),
+            ("a=1", "!a=1", "changed a"),
+            ("a=1", "a=1 b=1", "new b"),
+            ("a=1 b=1", "a=1", "gone b"),
+            ("", "x=1", "new x"),
+            ("a=1", "a=1 src/x=1 src/y=1 src/z/k=1", "new src/"),
+            ("a=1", "a=1 src/x=1", "new src/x"),
+            ("a=1 src/x=1 src/y=1", "a=1", "gone src/"),
+            ("s/a=1 s/b=1", "s/a=1 s/c=1 s/d/e=1 s/d/f=1", "new s/c, new s/d/, gone s/b"),
+            ("a=1", "a=1 empty/", "new empty/"),
+            ("a=1 empty/", "a=1 empty/x=1", "changed empty/"),
+            ("a/b=1", "a=1", "new a, gone a/b"),
+        ] {
+            assert_eq!(told(then, now), expected, "{then} to {now}");
+        }
+    }
+
+    /// Folders of ten files each, as `top/mid/file`.
+    fn many(folders: usize, change: &str) -> String {
+        let mut files = String::from("readme=1 ");
+        for folder in 0..folders {
+            for file in 0..10 {
+                _ = write!(files, "top{}/mid-{folder}/file-{file}=1 ", folder % 7);
+            }
+        }
+        files + change
+    }
+
+    #[test]
+    fn a_large_context_is_told_by_folders_and_always_fits() {
+        for (folders, change, expected) in [
+            (10, "top3/mid-3/file-3=2", "changed top3/mid-3/file-3"),
+            (60, "top5/mid-33/file-3=2", "changed top5/mid-33/"),
+            (60, "top0/mid-99/x=1", "new top0/mid-99/x"),
+            (60, "readme=2", "changed readme"),
+            (400, "top3/mid-3/file-3=2", "changed top3/"),
+        ] {
+            let (then, now) = (many(folders, ""), many(folders, change));
+            assert_eq!(told(&then, &now), expected, "{folders} {change}");
+            let listing = listing(&now);
+            let size = serde_json::to_string(&listing).unwrap().len();
+            assert!(size <= LIMIT && listing.size() >= size, "{size}");
+        }
+        let flat: String = (0..600).map(|n| format!("a-file-with-a-long-name-{n}=1 ")).collect();
+        assert_eq!(told(&flat, &format!("{flat} b=1")), "changed ./");
+        assert_eq!(told("a=1", &flat), "changed ./");
+    }
+
+    #[test]
+    fn a_context_that_grew_is_compared_by_what_both_know() {
+        let few = "top0/mid-0/a=1 top1/mid-1/a=1 ";
+        let much: String = (0..300).map(|n| format!("top1/mid-1/long-name-{n}=1 ")).collect();
+        for (change, expected) in [
+            ("", "changed top1/mid-1/"),
+            ("top0/mid-0/a=2", "changed top0/mid-0/a, changed top1/mid-1/"),
+        ] {
+            let grown = format!("{few}{much}{change}");
+            assert_eq!(told(few, &grown), expected, "{change}");
+            assert_eq!(told(&grown, few), expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown() {
+        let path = Path::new(std::ffi::OsStr::from_bytes(b"a\xff/b"));
+        assert_eq!(readable(path), "a\\xff/b");
+    }
+}

@@ -1,0 +1,151 @@
+//! "its Dockerfile and `a` changed, `b` is new": what is different, as a sentence.
+
+use super::{Change, Part};
+use crate::{fingerprint::Difference, hierarchy::NodeName};
+
+/// So many files, and so many settings, are called by their names.
+const NAMED: usize = 3;
+
+/// The sentence about an image that is known (`its Dockerfile changed`), or about one that has to
+/// be named (`the Dockerfile of `os-base` changed`).
+pub(super) fn sentence(what: &[Change], parts: &[Part], of: Option<&NodeName>) -> String {
+    let mut clauses = Vec::new();
+    for difference in [Difference::Changed, Difference::New, Difference::Gone] {
+        let mut subjects = Vec::new();
+        let mut unnamed = 0;
+        for change in what {
+            let all: Vec<(usize, &Part)> =
+                parts.iter().filter(|part| part.what == *change).enumerate().collect();
+            if all.is_empty() && difference == Difference::Changed {
+                subjects.push(possessed(&change.to_string(), of));
+            }
+            // A single name takes no more place than "1 more".
+            let named = if all.len() == NAMED + 1 { NAMED + 1 } else { NAMED };
+            for (n, part) in all {
+                match part.difference == difference {
+                    true if n < named => subjects.push(possessed(&subject(part), of)),
+                    true => unnamed += 1,
+                    false => {}
+                }
+            }
+        }
+        match unnamed {
+            0 => {}
+            1 if subjects.is_empty() => subjects.push("another one".to_owned()),
+            n if subjects.is_empty() => subjects.push(format!("{n} others")),
+            n => subjects.push(format!("{n} more")),
+        }
+        let is_many = subjects.len() > 1 || unnamed > 1;
+        if subjects.is_empty() {
+            continue;
+        }
+        let owner = of.map_or(String::new(), |node| format!(" of `{node}`"));
+        let verb = match (difference, is_many) {
+            (Difference::Changed, _) => "changed",
+            (Difference::New, false) => "is new",
+            (Difference::New, true) => "are new",
+            (Difference::Gone, false) => "is gone",
+            (Difference::Gone, true) => "are gone",
+        };
+        clauses.push(format!("{}{owner} {verb}", list(&subjects)));
+    }
+    list(&clauses)
+}
+
+/// `its` is said of an image that the listener has in mind.
+fn possessed(subject: &str, of: Option<&NodeName>) -> String {
+    match subject.strip_prefix("its ").filter(|_| of.is_some()) {
+        Some(rest) => format!("the {rest}"),
+        None => subject.to_owned(),
+    }
+}
+
+fn subject(part: &Part) -> String {
+    let name = &part.name;
+    match part.what {
+        Change::Settings => match name.split_once('.') {
+            Some(("build_args", argument)) => format!("build arg `{argument}`"),
+            Some(("labels", label)) => format!("label `{label}`"),
+            _ if name == "prepare" => "its prepare command".to_owned(),
+            _ => format!("its {name}"),
+        },
+        // The context itself, of which there is too much to tell more.
+        _ if name == "./" => Change::Context.to_string(),
+        _ => format!("`{name}`"),
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn list(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.clone(),
+        [some @ .., last] => format!("{} and {last}", some.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_different_reads_well() {
+        let file = |text: &str| {
+            let (sign, name) = text.split_at(1);
+            let difference = match sign {
+                "+" => Difference::New,
+                "-" => Difference::Gone,
+                _ => Difference::Changed,
+            };
+            let is_setting = name.contains('.') || ["target", "prepare"].contains(&name);
+            let what = if is_setting { Change::Settings } else { Change::Context };
+            Part { what, name: name.to_owned(), difference }
+        };
+        let (dockerfile, context, settings) =
+            (Change::Dockerfile, Change::Context, Change::Settings);
+        for (what, parts, its, the) in [
+            (&[dockerfile][..], "", "its Dockerfile changed", "the Dockerfile of `os` changed"),
+            (&[context], "", "its build context changed", "the build context of `os` changed"),
+            (&[context], "~a", "`a` changed", "`a` of `os` changed"),
+            (&[context], "~a ~b", "`a` and `b` changed", "`a` and `b` of `os` changed"),
+            (&[context], "+x", "`x` is new", "`x` of `os` is new"),
+            (&[context], "-x -y", "`x` and `y` are gone", "`x` and `y` of `os` are gone"),
+            (&[context], "~./", "its build context changed", "the build context of `os` changed"),
+            (
+                &[dockerfile, context],
+                "~src/ +x",
+                "its Dockerfile and `src/` changed and `x` is new",
+                "the Dockerfile and `src/` of `os` changed and `x` of `os` is new",
+            ),
+            (
+                &[context],
+                "~a ~b ~c ~d ~e",
+                "`a`, `b`, `c` and 2 more changed",
+                "`a`, `b`, `c` and 2 more of `os` changed",
+            ),
+            (
+                &[context],
+                "~a ~b ~c ~d",
+                "`a`, `b`, `c` and `d` changed",
+                "`a`, `b`, `c` and `d` of `os` changed",
+            ),
+            (
+                &[context],
+                "~a +b +c +d -e",
+                "`a` changed, `b`, `c` and 1 more are new and another one is gone",
+                "`a` of `os` changed, `b`, `c` and 1 more of `os` are new and another one of `os` is gone",
+            ),
+            (
+                &[settings],
+                "~build_args.VERSION +labels.a.b ~target",
+                "build arg `VERSION` and its target changed and label `a.b` is new",
+                "build arg `VERSION` and the target of `os` changed and label `a.b` of `os` is new",
+            ),
+        ] {
+            let parts: Vec<Part> = parts.split_whitespace().map(file).collect();
+            let of = NodeName::from("os");
+            let said = [sentence(what, &parts, None), sentence(what, &parts, Some(&of))];
+            assert_eq!(said, [its, the]);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! How an image stands today, in one word.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Action, Step};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// People pull the image of today's inputs.
+    Current,
+    /// They pull an older one.
+    Behind,
+    /// The image of today's inputs is built and tested, and its tags were not moved: a run ended
+    /// before, or another image of it failed.
+    HeldBack,
+    /// There is none.
+    NeverBuilt,
+}
+
+impl Step {
+    pub fn state(&self) -> State {
+        match (&self.action, &self.published) {
+            (Action::Keep { .. }, _) => State::Current,
+            (Action::Promote { .. }, _) => State::HeldBack,
+            (Action::Build { .. }, Some(_)) => State::Behind,
+            (Action::Build { .. }, None) => State::NeverBuilt,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Current => "current",
+            Self::Behind => "behind",
+            Self::HeldBack => "held back",
+            Self::NeverBuilt => "never built",
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! `rebuild status`: how each image stands, since when, and why.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    Paint,
+    numbers::ago,
+    plan::{ReasonView, VERSION},
+    sanitize,
+    width::{pad, width},
+};
+use crate::{
+    hierarchy::NodeName,
+    image::Digest,
+    plan::{Plan, State, Step},
+    store::Description,
+};
+
+/// What published images say of themselves, by node.
+pub type Described = BTreeMap<NodeName, Description>;
+
+/// Writes a line for each image, in build order, and the count.
+pub fn text(
+    plan: &Plan,
+    described: &Described,
+    now: Timestamp,
+    (colour, out): (bool, &mut dyn Write),
+) -> io::Result<()> {
+    let paint = Paint { colour };
+    let rows: Vec<(&Step, [String; 4])> = plan
+        .steps
+        .iter()
+        .map(|step| {
+            let since = created(step, described).map_or(String::new(), |then| ago(then, now));
+            let why = sanitize::text(&why(plan, step));
+            let name = sanitize::text(step.node.as_str());
+            (step, [name, step.state().to_string(), since, why])
+        })
+        .collect();
+    let widest = |column: usize| rows.iter().map(|(_, row)| width(&row[column])).max().unwrap_or(0);
+    let widths = [widest(0), widest(1), widest(2)];
+    for (step, [name, state, since, why]) in &rows {
+        let state = pad(state, widths[1]);
+        let state = match step.state() {
+            State::Current => paint.good(state),
+            State::Behind => paint.active(state),
+            State::HeldBack => paint.warning(state),
+            State::NeverBuilt => paint.bad(state),
+        };
+        let (name, since) = (pad(name, widths[0]), pad(since, widths[2]));
+        writeln!(out, "{name}  {state}  {since}  {why}")?;
+    }
+    if !rows.is_empty() {
+        writeln!(out)?;
+    }
+    writeln!(out, "{}", count(plan))
+}
+
+/// `2 of 4 images are current`.
+fn count(plan: &Plan) -> String {
+    let current = plan.steps.iter().filter(|step| step.state() == State::Current).count();
+    match (current, plan.steps.len()) {
+        (_, 0) => "no images".to_owned(),
+        (1, 1) => "the image is current".to_owned(),
+        (n, all) if n == all => format!("all {n} images are current"),
+        (1, all) => format!("1 of {all} images is current"),
+        (n, all) => format!("{n} of {all} images are current"),
+    }
+}
+
+/// The cause where there is one: of an image below a changed one, what changed there.
+fn why(plan: &Plan, step: &Step) -> String {
+    match plan.causes(&step.node).first() {
+        Some(cause) if cause.node != step.node => cause.to_string(),
+        _ => step.reason.to_string(),
+    }
+}
+
+/// When the image that people pull was made.
+fn created(step: &Step, described: &Described) -> Option<Timestamp> {
+    described.get(&step.node)?.created
+}
+
+/// Writes one JSON object: see `docs/why.md`.
+pub fn json(plan: &Plan, described: &Described, out: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        v: u32,
+        nodes: Vec<NodeView<'a>>,
+    }
+    #[derive(Serialize)]
+    struct NodeView<'a> {
+        node: &'a NodeName,
+        state: State,
+        since: Option<String>,
+        published: Option<&'a Digest>,
+        #[serde(flatten)]
+        why: ReasonView<'a>,
+        cause: String,
+    }
+    let nodes = plan.steps.iter().map(|step| NodeView {
+        node: &step.node,
+        state: step.state(),
+        since: created(step, described).map(|then| then.to_string()),
+        published: step.published.as_ref(),
+        why: ReasonView::new(&step.reason),
+        cause: why(plan, step),
+    });
+    super::json::write(&Document { v: VERSION, nodes: nodes.collect() }, out)
+}

@@ -1,0 +1,335 @@
+//! `rebuild why`: the chain from the cause to an image, now and at its last build.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    Paint,
+    numbers::ago,
+    plan::{ReasonView, VERSION},
+    sanitize,
+    status::Described,
+    width::{pad, width},
+};
+use crate::{
+    fingerprint::{BuiltFrom, Parents},
+    hierarchy::NodeName,
+    image::Digest,
+    plan::{Cause, Plan, Reason, State, Step},
+};
+
+/// More causes than these are counted only.
+const TOLD: usize = 10;
+
+/// Writes why an image is or is not out of date, and what its published image was built from.
+pub fn text(
+    plan: &Plan,
+    node: &NodeName,
+    (described, now): (&Described, Timestamp),
+    (colour, out): (bool, &mut dyn Write),
+) -> io::Result<()> {
+    let Some(step) = plan.step(node) else { return Ok(()) };
+    let paint = Paint { colour };
+    let causes = plan.causes(node);
+    let (head, rest) = verdict(step, &causes);
+    let head = match step.state() {
+        State::Current => paint.good(head),
+        State::Behind | State::HeldBack | State::NeverBuilt => paint.active(head),
+    };
+    writeln!(out, "`{}` {head}{}", sanitize::text(node.as_str()), sanitize::text(&rest))?;
+    for (n, cause) in causes.iter().enumerate().take(TOLD) {
+        if n > 0 {
+            writeln!(out, "  also because {}", sanitize::text(&told(cause)))?;
+        }
+        if let Some(earlier) = earlier(cause, described) {
+            writeln!(out, "  {}", sanitize::text(&earlier))?;
+        }
+    }
+    if causes.len() > TOLD {
+        writeln!(out, "  and for {} more reasons", causes.len() - TOLD)?;
+    }
+    last_build(step, (described, now), (paint, out))
+}
+
+/// What is said of it, the part that is coloured first.
+fn verdict(step: &Step, causes: &[Cause]) -> (&'static str, String) {
+    match (step.state(), causes.first()) {
+        (State::Current, _) => {
+            ("is up to date", ": its tags point at the image of today's inputs".to_owned())
+        }
+        (State::HeldBack, _) => ("is held back", format!(": {}", step.reason)),
+        (_, Some(cause)) if cause.node == step.node && cause.reason == Reason::NeverBuilt => {
+            ("was never built", String::new())
+        }
+        (State::NeverBuilt, _) => ("was never built", String::new()),
+        (_, Some(cause)) => ("is out of date", format!(" because {}", told(cause))),
+        (State::Behind, None) => ("is out of date", format!(": {}", step.reason)),
+    }
+}
+
+/// `` `files/x` of `os-base` changed: os-base → webapp-base → app ``.
+fn told(cause: &Cause) -> String {
+    let mut said = cause.to_string();
+    if cause.path.len() > 1 {
+        let path: Vec<&str> = cause.path.iter().map(NodeName::as_str).collect();
+        _ = write!(said, ": {}", path.join(" → "));
+    }
+    said
+}
+
+/// Of a parent that moved on by itself: why it did.
+fn earlier(cause: &Cause, described: &Described) -> Option<String> {
+    let Reason::ParentMoved { parent } = &cause.reason else { return None };
+    let record = BuiltFrom::from_labels(&described.get(parent)?.labels)?;
+    (!record.cause.is_empty())
+        .then(|| format!("`{parent}` was built meanwhile, because {}", record.cause))
+}
+
+/// What the published image says of itself.
+fn last_build(
+    step: &Step,
+    (described, now): (&Described, Timestamp),
+    (paint, out): (Paint, &mut dyn Write),
+) -> io::Result<()> {
+    let Some(digest) = &step.published else { return Ok(()) };
+    writeln!(out)?;
+    let description = described.get(&step.node);
+    let mut line = format!("its published image {}", digest.short());
+    if let Some(created) = description.and_then(|found| found.created) {
+        let at = created.strftime("%Y-%m-%d %H:%M UTC");
+        _ = write!(line, " was made {} ({at})", ago(created, now));
+    }
+    let record = description.and_then(|found| BuiltFrom::from_labels(&found.labels));
+    let Some(record) = record else {
+        return writeln!(out, "{line} and does not say what it was built from");
+    };
+    writeln!(out, "{line}")?;
+    if !record.cause.is_empty() {
+        writeln!(out, "  because {}", sanitize::text(&record.cause))?;
+    }
+    let parents = record.parents.iter().map(|(name, digest)| (name.to_string(), digest));
+    let upstreams = record.inputs.upstreams.iter().map(|(name, digest)| (name.clone(), digest));
+    let bases: Vec<(String, &Digest)> =
+        parents.chain(upstreams).map(|(name, digest)| (sanitize::text(&name), digest)).collect();
+    let widest = bases.iter().map(|(name, _)| width(name)).max().unwrap_or(0);
+    for (n, (name, digest)) in bases.iter().enumerate() {
+        let on = if n == 0 { "on" } else { "  " };
+        writeln!(out, "  {on} {}  {}", pad(name, widest), paint.faint(digest.short()))?;
+    }
+    Ok(())
+}
+
+/// Writes one JSON object about several images: see `docs/why.md`.
+pub fn json(
+    plan: &Plan,
+    nodes: &[NodeName],
+    described: &Described,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        v: u32,
+        nodes: Vec<NodeView<'a>>,
+    }
+    let steps = nodes.iter().filter_map(|node| plan.step(node));
+    let nodes = steps.map(|step| NodeView::new(plan, step, described)).collect();
+    super::json::write(&Document { v: VERSION, nodes }, out)
+}
+
+#[derive(Serialize)]
+struct NodeView<'a> {
+    node: &'a NodeName,
+    state: State,
+    #[serde(flatten)]
+    why: ReasonView<'a>,
+    causes: Vec<CauseView>,
+    last_build: Option<LastBuildView<'a>>,
+}
+
+#[derive(Serialize)]
+struct CauseView {
+    node: NodeName,
+    why: String,
+    path: Vec<NodeName>,
+}
+
+#[derive(Serialize)]
+struct LastBuildView<'a> {
+    digest: &'a Digest,
+    created: Option<String>,
+    cause: Option<String>,
+    parents: Parents,
+    upstreams: std::collections::BTreeMap<String, Digest>,
+}
+
+impl<'a> NodeView<'a> {
+    fn new(plan: &'a Plan, step: &'a Step, described: &Described) -> Self {
+        let cause = |cause: Cause| CauseView {
+            why: cause.to_string(),
+            node: cause.node,
+            path: cause.path,
+        };
+        let description = described.get(&step.node);
+        let record = description.and_then(|found| BuiltFrom::from_labels(&found.labels));
+        let last_build = step.published.as_ref().map(|digest| {
+            let (cause, parents, upstreams) = match record {
+                Some(record) => (
+                    Some(record.cause).filter(|cause| !cause.is_empty()),
+                    record.parents,
+                    record.inputs.upstreams,
+                ),
+                None => Default::default(),
+            };
+            let created = description.and_then(|found| found.created);
+            let created = created.map(|at| at.to_string());
+            LastBuildView { digest, created, cause, parents, upstreams }
+        });
+        Self {
+            node: &step.node,
+            state: step.state(),
+            why: ReasonView::new(&step.reason),
+            causes: plan.causes(&step.node).into_iter().map(cause).collect(),
+            last_build,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        observe::describe,
+        plan::Selection,
+        report::status,
+        scenario::{Scenario, names, scenario},
+        store::Local,
+    };
+
+    const STACK: &str = "os\nweb < os\napp < web\ntool < os";
+    /// When every image of the tests is looked at.
+    const NOW: &str = "2026-11-23T12:00:00Z";
+
+    /// What `why` says of a node, and what `status` says of all; the digests left out.
+    async fn asked(stack: &Scenario, node: &str) -> (String, String) {
+        let plan = stack.plan(&Selection::OutOfDate).await;
+        let store = Local::new(stack.engine.clone());
+        let all = plan.steps.iter().map(|step| step.node.clone()).collect();
+        let described = describe(&store, &stack.hierarchy(), &plan, &all).await.unwrap();
+        let now = NOW.parse().unwrap();
+        let (mut why, mut table) = (Vec::new(), Vec::new());
+        text(&plan, &node.into(), (&described, now), (false, &mut why)).unwrap();
+        status::text(&plan, &described, now, (false, &mut table)).unwrap();
+        let without_digests = |text: Vec<u8>| {
+            let text = String::from_utf8(text).unwrap();
+            regex::Regex::new("[0-9a-f]{12}").unwrap().replace_all(&text, "DIGEST").into_owned()
+        };
+        (without_digests(why), without_digests(table))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_cause_is_named_before_and_after() {
+        let stack = scenario(STACK);
+        let (why, status) = asked(&stack, "app").await;
+        insta::assert_snapshot!(why, @"
+        `app` was never built
+          also because `web` was never built: web → app
+          also because `os` was never built: os → web → app
+        ");
+        insta::assert_snapshot!(status, @"
+        os    never built    never built
+        web   never built    never built
+        app   never built    never built
+        tool  never built    never built
+
+        0 of 4 images are current
+        ");
+
+        stack.run(&Selection::OutOfDate).await;
+        let (why, status) = asked(&stack, "app").await;
+        insta::assert_snapshot!(why, @"
+        `app` is up to date: its tags point at the image of today's inputs
+
+        its published image DIGEST was made 3 days ago (2026-11-20 12:00 UTC)
+          because `app` was never built
+          on web  DIGEST
+        ");
+        insta::assert_snapshot!(status, @"
+        os    current  3 days ago  up to date
+        web   current  3 days ago  up to date
+        app   current  3 days ago  up to date
+        tool  current  3 days ago  up to date
+
+        all 4 images are current
+        ");
+
+        stack.write("os/files/x", "new");
+        let (why, status) = asked(&stack, "app").await;
+        insta::assert_snapshot!(why, @"
+        `app` is out of date because `files/x` of `os` is new: os → web → app
+
+        its published image DIGEST was made 3 days ago (2026-11-20 12:00 UTC)
+          because `app` was never built
+          on web  DIGEST
+        ");
+        insta::assert_snapshot!(status, @"
+        os    behind  3 days ago  `files/x` is new
+        web   behind  3 days ago  `files/x` of `os` is new
+        app   behind  3 days ago  `files/x` of `os` is new
+        tool  behind  3 days ago  `files/x` of `os` is new
+
+        0 of 4 images are current
+        ");
+
+        stack.run(&Selection::OutOfDate).await;
+        insta::assert_snapshot!(asked(&stack, "app").await.0, @"
+        `app` is up to date: its tags point at the image of today's inputs
+
+        its published image DIGEST was made 3 days ago (2026-11-20 12:00 UTC)
+          because `files/x` of `os` is new
+          on web  DIGEST
+        ");
+
+        stack.write("os/files/x", "newer");
+        stack.run(&Selection::Only(names(&["os"]))).await;
+        let (why, status) = asked(&stack, "app").await;
+        insta::assert_snapshot!(why, @"
+        `app` is out of date because `web` stands on an older `os`: web → app
+          `os` was built meanwhile, because `os` was asked for
+
+        its published image DIGEST was made 3 days ago (2026-11-20 12:00 UTC)
+          because `files/x` of `os` is new
+          on web  DIGEST
+        ");
+        insta::assert_snapshot!(status, @"
+        os    current  3 days ago  up to date
+        web   behind   3 days ago  it stands on an older `os`
+        app   behind   3 days ago  `web` stands on an older `os`
+        tool  behind   3 days ago  it stands on an older `os`
+
+        1 of 4 images is current
+        ");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_causes_are_all_named() {
+        let stack = scenario(STACK);
+        stack.run(&Selection::OutOfDate).await;
+        stack.write("os/Dockerfile", "FROM scratch\nRUN make os # now\n");
+        stack.write("web/a", "");
+        stack.write("app/b", "");
+        insta::assert_snapshot!(asked(&stack, "app").await.0, @"
+        `app` is out of date because `b` of `app` is new
+          also because `a` of `web` is new: web → app
+          also because the Dockerfile of `os` changed: os → web → app
+
+        its published image DIGEST was made 3 days ago (2026-11-20 12:00 UTC)
+          because `app` was never built
+          on web  DIGEST
+        ");
+    }
+}
