@@ -70,7 +70,7 @@ fn a_failed_test_moves_no_tag() {
         change_os(project);
         // Inherited by those below, where it fails first in `~web` and `~tool`.
         let test = "{ run: [sh, -c, \"echo looked; ! test -e /page\"] }";
-        project.edit("hierarchy.yaml", "[{ run: [cat, /etc/name] }]", &format!("[{test}]"));
+        project.edit("hierarchy.yaml", "\"1\"]", &format!("\"1\"], test: [{test}]"));
 
         project.rebuild("").to(place).run().exits(11).says(&[
             "~web: test failed after ",

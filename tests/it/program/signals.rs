@@ -56,7 +56,7 @@ fn the_first_signal_stops_and_cleans_up() {
 fn a_signal_in_a_test_removes_its_container() {
     let Some(project) = Project::new() else { return };
     let hanging = "[{ run: [sh, -c, \": ~marker; while sleep 1; do :; done\"] }]";
-    project.edit("hierarchy.yaml", "[{ run: [cat, /etc/name] }]", hanging);
+    project.edit("hierarchy.yaml", "[{ run: [cat, /page] }]", hanging);
     let mut run = project.rebuild("--progress json").start();
     run.wait_for("\"name\":\"test\"");
     project.wait_until_under_way("container");
@@ -132,12 +132,12 @@ fn after_a_kill_the_next_run_is_right_and_leaves_nothing() {
 fn after_a_kill_the_container_of_a_test_is_removed_by_the_next_run() {
     let Some(project) = Project::new() else { return };
     let hanging = "[{ run: [sh, -c, \": ~marker; while sleep 1; do :; done\"] }]";
-    project.edit("hierarchy.yaml", "[{ run: [cat, /etc/name] }]", hanging);
+    project.edit("hierarchy.yaml", "[{ run: [cat, /page] }]", hanging);
     let mut run = project.rebuild("--progress json").start();
     run.wait_for("\"name\":\"test\"");
     project.wait_until_under_way("container");
     run.signal("KILL").end();
-    project.edit("hierarchy.yaml", hanging, "[{ run: [cat, /etc/name] }]");
+    project.edit("hierarchy.yaml", hanging, "[{ run: [cat, /page] }]");
     project.rebuilt(Place::Engine);
     assert_eq!(project.left_after(LIMIT), [""; 0]);
 }

@@ -43,11 +43,11 @@ fn no_registry() {
 #[test]
 fn an_invalid_hierarchy_is_told_with_its_places() {
     let Some(project) = Project::new() else { return };
-    project.edit("hierarchy.yaml", "~app: { context: app }", "~app: { contxt: app }");
+    project.edit("hierarchy.yaml", "~app: { context: app,", "~app: { contxt: app,");
     project.edit("os/Dockerfile", "FROM scratch", "FROM ~app");
     let ended = project.rebuild("").run().exits(2);
     // Both the wrong word and the ring, each with its file and line.
-    ended.says(&["contxt", "did you mean `context`?", "hierarchy.yaml:8:"]);
+    ended.says(&["contxt", "did you mean `context`?", "hierarchy.yaml:5:"]);
     project.edit("hierarchy.yaml", "contxt", "context");
     project.rebuild("").run().exits(2).says(&[
         "os/Dockerfile:1:",

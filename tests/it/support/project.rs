@@ -42,12 +42,9 @@ pub(crate) enum Place<'a> {
 pub(crate) const HIERARCHY: &str = "\
 version: 1
 images:
-  ~os:
-    context: os
-    tags: [latest, \"1\"]
-    test: [{ run: [cat, /etc/name] }]
+  ~os: { context: os, tags: [latest, \"1\"] }
   ~web: { context: web }
-  ~app: { context: app }
+  ~app: { context: app, test: [{ run: [cat, /page] }] }
   ~tool: { context: tool }
 ";
 
@@ -297,7 +294,11 @@ impl Drop for Project {
     fn drop(&mut self) {
         // By name, and whatever the test left running in the containers of those images first.
         let mut names: Vec<String> = listing().into_iter().map(|(name, _)| name).collect();
-        names.retain(|name| name.contains(&self.prefix));
+        // What was pulled has a digest and no tag.
+        let digests = docker(&["images", "--digests", "--format", "{{.Repository}}@{{.Digest}}"]);
+        let digests = digests.unwrap_or_default();
+        names.extend(digests.lines().filter(|name| !name.contains('<')).map(str::to_owned));
+        names.retain(|name| name.contains(&self.prefix) && !name.contains('<'));
         for name in &names {
             let filter = format!("ancestor={name}");
             let containers = docker(&["ps", "--all", "--quiet", "--filter", &filter]);
