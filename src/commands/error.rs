@@ -83,7 +83,9 @@ impl From<ObserveError> for CommandError {
 fn hint_of(error: &UpstreamError) -> Option<String> {
     match error {
         UpstreamError::Registry { source, .. } => source.hint(),
-        UpstreamError::NotHere { .. } => Some("`docker pull` it, or leave `--offline` out".to_owned()),
+        UpstreamError::NotHere { .. } => {
+            Some("`docker pull` it, or leave `--offline` out".to_owned())
+        }
         UpstreamError::Several { several } => several.iter().find_map(hint_of),
         UpstreamError::NotFound { .. } | UpstreamError::Engine(_) => None,
     }

@@ -54,9 +54,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Run(arguments)) => runtime()?.block_on(run::run(common, &arguments)),
         Some(Command::Plan(arguments)) => runtime()?.block_on(plan::plan(common, &arguments)),
         Some(Command::Why(arguments)) => runtime()?.block_on(why::why(common, &arguments)),
-        Some(Command::Status(arguments)) => {
-            runtime()?.block_on(status::status(common, &arguments))
-        }
+        Some(Command::Status(arguments)) => runtime()?.block_on(status::status(common, &arguments)),
         Some(Command::Completions { shell }) => completions::completions(shell),
     }
 }

@@ -104,7 +104,10 @@ pub(super) fn selection(
     })
 }
 
-pub(super) fn nodes(hierarchy: &Hierarchy, names: &[String]) -> Result<BTreeSet<NodeName>, CommandError> {
+pub(super) fn nodes(
+    hierarchy: &Hierarchy,
+    names: &[String],
+) -> Result<BTreeSet<NodeName>, CommandError> {
     let known = |name: &String| {
         let node = hierarchy.get(&NodeName::from(name.as_str()));
         node.map(|node| node.name.clone()).ok_or_else(|| {

@@ -103,8 +103,14 @@ impl Listing {
     fn collapse(&mut self, folder: &str) -> usize {
         let prefix = if folder == ROOT { "" } else { folder };
         let below = |key: &String| key.starts_with(prefix) && key != folder;
-        let members: Vec<String> =
-            self.0.range(prefix.to_owned()..).map(|(key, _)| key).take_while(|key| key.starts_with(prefix)).filter(|key| below(key)).cloned().collect();
+        let members: Vec<String> = self
+            .0
+            .range(prefix.to_owned()..)
+            .map(|(key, _)| key)
+            .take_while(|key| key.starts_with(prefix))
+            .filter(|key| below(key))
+            .cloned()
+            .collect();
         if members.is_empty() {
             return 0;
         }
@@ -120,8 +126,14 @@ impl Listing {
             freed += self.collapse(folder);
         }
         let mut hasher = Hasher::default();
-        let members: Vec<String> =
-            self.0.range(prefix.to_owned()..).map(|(key, _)| key).take_while(|key| key.starts_with(prefix)).filter(|key| below(key)).cloned().collect();
+        let members: Vec<String> = self
+            .0
+            .range(prefix.to_owned()..)
+            .map(|(key, _)| key)
+            .take_while(|key| key.starts_with(prefix))
+            .filter(|key| below(key))
+            .cloned()
+            .collect();
         for key in members {
             let digest = self.0.remove(&key).unwrap_or_default();
             freed += room(&key);

@@ -86,7 +86,11 @@ mod tests {
             ("images: {a: {build_args: {X: 1}}}", "images: {a: {build_args: {X: '1'}}}", ""),
             ("images: {a: {}}", "images: {a: {tags: [x]}}", "a"),
             ("images: {a: {}}", "images: {a: {test: [{run: [x]}]}}", "a"),
-            ("images: {a: {}, b: {tags: [x]}}", "defaults: {tags: [x]}\nimages: {a: {}, b: {}}", "a"),
+            (
+                "images: {a: {}, b: {tags: [x]}}",
+                "defaults: {tags: [x]}\nimages: {a: {}, b: {}}",
+                "a",
+            ),
             ("images: {a: {}, b: {}}", "defaults: {labels: {x: y}}\nimages: {a: {}, b: {}}", "a b"),
             ("images: {a: {}}", "registry: r.io/x\nimages: {a: {}}", "a"),
             (

@@ -185,8 +185,7 @@ fn added(hierarchy: &Hierarchy, selection: &Selection, view: &BTreeSet<NodeName>
         .map(|node| &node.name)
         .filter(|name| view.contains(*name) && !selected.contains(*name))
         .collect();
-    let (was, is) =
-        if added.len() == 1 { ("was", "it is") } else { ("were", "they are") };
+    let (was, is) = if added.len() == 1 { ("was", "it is") } else { ("were", "they are") };
     let message = || format!("{} {was} never published: {is} built first", names(&added, ADDED));
     (!added.is_empty()).then(message).into_iter().collect()
 }

@@ -313,7 +313,11 @@ mod tests {
                  cannot resolve `q.io/b`: cannot reach the registry q.io: no route, asking for q.io/b\n\
                  `x` and `y` do not exist: neither the engine nor the registry has them",
             ),
-            ("a: gone", false, "1: `a` is not in the registry any more: using the image that the engine has"),
+            (
+                "a: gone",
+                false,
+                "1: `a` is not in the registry any more: using the image that the engine has",
+            ),
             ("a: unasked", true, "1: offline: 1 upstream (`a`) as the engine has it, moved or not"),
             (
                 "a: unasked\nb: unasked\nc: sure",

@@ -32,10 +32,15 @@ impl Plan {
         let mut queue = VecDeque::from([*start]);
         let mut causes = Vec::new();
         while let Some(step) = queue.pop_front() {
-            if !matches!(step.reason, Reason::ParentRebuilt { .. }) {
+            let reason = match (&step.reason, &step.besides) {
+                // That somebody asked is not why it was due.
+                (Reason::Requested, Some(besides)) => besides,
+                (reason, _) => reason,
+            };
+            if !matches!(reason, Reason::ParentRebuilt { .. }) {
                 let below = |name: &&NodeName| child_of.get(*name).copied();
                 let path = std::iter::successors(Some(&step.node), below).cloned().collect();
-                causes.push(Cause { node: step.node.clone(), reason: step.reason.clone(), path });
+                causes.push(Cause { node: step.node.clone(), reason: reason.clone(), path });
             }
             for parent in step.after.iter().filter_map(|parent| steps.get(parent)) {
                 if parent.node != *node && !child_of.contains_key(&parent.node) {

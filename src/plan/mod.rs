@@ -41,6 +41,8 @@ pub struct Step {
     pub node: NodeName,
     pub action: Action,
     pub reason: Reason,
+    /// Of an image that was named on the command line: why it is out of date besides.
+    pub besides: Option<Reason>,
     /// The steps of this plan that must succeed first.
     pub after: Vec<NodeName>,
     pub inputs: Inputs,
@@ -78,11 +80,13 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, selection: &Selection) -
             .map(|parent| parent.name.clone())
             .collect();
         let rebuilt_parent = after.iter().find(|parent| building.contains(*parent));
-        let (action, reason) = if selection.forces(&node.name) {
-            (Action::Build { forced: true }, selection.reason(&node.name))
-        } else {
-            decide(facts, rebuilt_parent, observed, hierarchy)
-        };
+        let (mut action, mut reason) = decide(facts, rebuilt_parent, observed, hierarchy);
+        let mut besides = None;
+        if selection.forces(&node.name) {
+            besides = matches!(action, Action::Build { .. }).then_some(reason);
+            action = Action::Build { forced: true };
+            reason = selection.reason(&node.name);
+        }
         if matches!(action, Action::Build { .. }) {
             building.insert(node.name.clone());
         }
@@ -90,6 +94,7 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, selection: &Selection) -
             node: node.name.clone(),
             action,
             reason,
+            besides,
             after,
             inputs: facts.inputs.clone(),
             detail: facts.detail.clone(),
@@ -110,8 +115,7 @@ fn decide(
     let build = Action::Build { forced: false };
     if let Some(parent) = rebuilt_parent {
         // Its own change is the better reason: it holds whatever becomes of the parent.
-        let own = why_out_of_date(facts, observed, hierarchy)
-            .filter(Reason::is_its_own);
+        let own = why_out_of_date(facts, observed, hierarchy).filter(Reason::is_its_own);
         let inherited = Reason::ParentRebuilt { parent: parent.clone() };
         return (build, own.unwrap_or(inherited));
     }

@@ -76,6 +76,7 @@ fn step(node: &str, action: Action, reason: Reason, after: &[&str]) -> Step {
         node: node.into(),
         action,
         reason,
+        besides: None,
         after: after.iter().map(|&name| name.into()).collect(),
         detail: crate::fingerprint::Detail::default(),
         inputs: Inputs {

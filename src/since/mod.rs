@@ -157,9 +157,8 @@ impl Changes {
     }
 
     fn reasons(self) -> BTreeMap<NodeName, Reason> {
-        let reason = |(what, parts)| {
-            Reason::ChangedSince { since: self.since.clone(), what, parts }
-        };
+        let reason =
+            |(what, parts)| Reason::ChangedSince { since: self.since.clone(), what, parts };
         self.of.into_iter().map(|(node, change)| (node, reason(change))).collect()
     }
 }

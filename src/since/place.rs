@@ -26,10 +26,7 @@ pub(super) struct Place<'h> {
 
 impl<'h> Place<'h> {
     /// The places of all images. The work tree has its symbolic links resolved.
-    pub(super) fn all(
-        hierarchy: &'h Hierarchy,
-        work_tree: &Path,
-    ) -> Result<Vec<Self>, SinceError> {
+    pub(super) fn all(hierarchy: &'h Hierarchy, work_tree: &Path) -> Result<Vec<Self>, SinceError> {
         let root = fs::canonicalize(hierarchy.root()).unwrap_or_else(|_| work_tree.to_owned());
         let place = |node: &'h Node| {
             Self::new(node, hierarchy.root(), &root)

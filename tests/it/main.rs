@@ -8,4 +8,5 @@ mod engine;
 mod program;
 mod registry;
 mod session;
+mod since;
 mod support;

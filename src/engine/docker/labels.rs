@@ -13,8 +13,10 @@ pub(super) fn in_one_step(mut request: BuildRequest) -> (String, BuildRequest) {
     if request.target.is_some() {
         return (text, request);
     }
-    let (quotable, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        std::mem::take(&mut request.labels).into_iter().partition(is_quotable);
+    let is_backtick_safe = !escapes_with_backtick(&text);
+    let (quotable, others): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut request.labels)
+        .into_iter()
+        .partition(|label| is_quotable(label, is_backtick_safe));
     request.labels = others;
     if !quotable.is_empty() {
         if !text.ends_with('\n') {
@@ -29,11 +31,21 @@ pub(super) fn in_one_step(mut request: BuildRequest) -> (String, BuildRequest) {
     (text, request)
 }
 
-/// Between single quotes nothing has a meaning but the quote and the escape character, of which
-/// there are two.
-fn is_quotable((key, value): &(String, String)) -> bool {
+/// Whether a line says so. Only at the beginning of the file it means it, but a label more that is
+/// sent beside the Dockerfile costs nothing but time.
+fn escapes_with_backtick(dockerfile: &str) -> bool {
+    let is_directive = |line: &str| {
+        let plain: String = line.chars().filter(|c| !c.is_whitespace()).collect();
+        plain.eq_ignore_ascii_case("#escape=`")
+    };
+    dockerfile.lines().any(is_directive)
+}
+
+/// Between single quotes nothing has a meaning but the quote and the escape character, which is the
+/// backslash or, if the Dockerfile says so, the backtick.
+fn is_quotable((key, value): &(String, String), is_backtick_safe: bool) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-    let safe = |c: char| !c.is_control() && !"'\\`".contains(c);
+    let safe = |c: char| !c.is_control() && !"'\\".contains(c) && (c != '`' || is_backtick_safe);
     !key.is_empty() && key.chars().all(plain) && value.chars().all(safe)
 }
 
@@ -44,8 +56,9 @@ mod tests {
     #[test]
     fn what_can_be_quoted_goes_into_one_line() {
         for (labels, target, line, left) in [
+            (&[("a", "`x` is new")][..], None, "LABEL a='`x` is new'\n", 0),
             (
-                &[("a", "1"), ("b.c", "{\"x\":\"$y z\"}")][..],
+                &[("a", "1"), ("b.c", "{\"x\":\"$y z\"}")],
                 None,
                 "LABEL a='1' b.c='{\"x\":\"$y z\"}'\n",
                 0,
@@ -67,6 +80,18 @@ mod tests {
                 format!("FROM scratch\n{line}")
             };
             assert_eq!((text, request.labels.len()), (expected, left), "{labels:?}");
+        }
+    }
+
+    #[test]
+    fn a_backtick_may_be_the_escape_character() {
+        for (dockerfile, expected) in [
+            ("FROM scratch\n", true),
+            ("# escape=`\nFROM scratch\n", false),
+            ("# syntax=x\n#  Escape = `\r\nFROM scratch\n", false),
+            ("# escape=\\\nFROM scratch\nRUN `x`\n", true),
+        ] {
+            assert_eq!(!escapes_with_backtick(dockerfile), expected, "{dockerfile}");
         }
     }
 }

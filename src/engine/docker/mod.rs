@@ -28,9 +28,9 @@ use tokio_util::task::TaskTracker;
 
 pub use self::{
     config::canonical as canonical_config,
-    images::created,
     connected::{BuilderChoice, EngineOptions},
     container::Leftover,
+    images::created,
 };
 use super::{
     BuildProgress, BuildRequest, Engine, EngineError, EngineInfo, LocalImage, TestResult,
