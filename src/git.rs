@@ -35,7 +35,7 @@ pub fn describe(folder: &Path) -> Result<Option<String>, GitError> {
     };
     let changes = git(folder, &["status", "--porcelain", "-z", "--", "."])?;
     let dirty = if changes.is_empty() { "" } else { "-dirty" };
-    Ok(Some(format!("{}{dirty}", line(commit))))
+    Ok(Some(format!("{}{dirty}", line(&commit))))
 }
 
 /// The folder of the work tree that holds this one, with symbolic links resolved.
@@ -49,7 +49,7 @@ pub fn work_tree(folder: &Path) -> Result<PathBuf, GitError> {
 pub fn commit(folder: &Path, revision: &str) -> Result<Option<String>, GitError> {
     let revision = format!("{revision}^{{commit}}");
     let output = run(folder, &["rev-parse", "--verify", "--quiet", &revision])?;
-    let commit = line(output.stdout);
+    let commit = line(&output.stdout);
     // Of `^main` it would make `^` and a commit.
     let is_commit = commit.len() >= 40 && commit.bytes().all(|digit| digit.is_ascii_hexdigit());
     Ok((output.status.success() && is_commit).then_some(commit))
@@ -60,7 +60,7 @@ pub fn merge_base(folder: &Path, a: &str, b: &str) -> Result<Option<String>, Git
     let arguments = ["merge-base", a, b];
     let output = run(folder, &arguments)?;
     match output.status.code() {
-        Some(0) => Ok(Some(line(output.stdout))),
+        Some(0) => Ok(Some(line(&output.stdout))),
         Some(1) => Ok(None),
         _ => Err(failed(&arguments, &output)),
     }
@@ -68,10 +68,10 @@ pub fn merge_base(folder: &Path, a: &str, b: &str) -> Result<Option<String>, Git
 
 /// How many commits a clone goes back that does not go back to the first; `None` if it does.
 pub fn depth_of_shallow(folder: &Path) -> Result<Option<usize>, GitError> {
-    if line(git(folder, &["rev-parse", "--is-shallow-repository"])?) != "true" {
+    if line(&git(folder, &["rev-parse", "--is-shallow-repository"])?) != "true" {
         return Ok(None);
     }
-    let count = line(git(folder, &["rev-list", "--count", "--first-parent", "HEAD"])?);
+    let count = line(&git(folder, &["rev-list", "--count", "--first-parent", "HEAD"])?);
     Ok(Some(count.parse().unwrap_or(0)))
 }
 
@@ -131,7 +131,7 @@ pub fn file_at(work_tree: &Path, commit: &str, path: &Path) -> Result<Option<Vec
     let mut object = OsString::from(format!("{commit}:"));
     object.push(path);
     let kind = run(work_tree, &[OsStr::new("cat-file"), OsStr::new("-t"), &object])?;
-    if line(kind.stdout) != "blob" {
+    if line(&kind.stdout) != "blob" {
         return Ok(None);
     }
     git(work_tree, &[OsStr::new("cat-file"), OsStr::new("blob"), &object]).map(Some)
@@ -142,8 +142,8 @@ fn paths(list: &[u8]) -> Vec<PathBuf> {
     words.map(|word| Path::new(OsStr::from_bytes(word)).to_owned()).collect()
 }
 
-fn line(output: Vec<u8>) -> String {
-    String::from_utf8_lossy(&output).trim().to_owned()
+fn line(output: &[u8]) -> String {
+    String::from_utf8_lossy(output).trim().to_owned()
 }
 
 /// What git prints, if all is well.

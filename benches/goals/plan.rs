@@ -10,10 +10,13 @@ use crate::{
 const NODES: usize = 10_000;
 const ROUNDS: usize = 5;
 
+/// The parent of the node of a number.
+type Parent = fn(usize) -> usize;
+
 pub(crate) fn run() -> Result<()> {
     let nonce = nonce();
     // Of each image the parent, by its number: bushy, flat, and one below the other.
-    let shapes: [(&str, fn(usize) -> usize); 3] = [
+    let shapes: [(&str, Parent); 3] = [
         ("ten children each", |child| (child - 1) / 10),
         ("all on one base", |_| 0),
         ("chains of 100", |child| if child % 100 == 1 { 0 } else { child - 1 }),

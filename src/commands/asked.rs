@@ -8,8 +8,7 @@ use crate::{
     cli::{Builder, Common},
     hierarchy::{Hierarchy, NodeName},
     observe::describe,
-    plan::{Plan, Selection},
-    report::status::Described,
+    plan::{LastBuilds, Plan, Selection},
     store::{Local, Remote, Store},
 };
 
@@ -18,7 +17,7 @@ pub(super) async fn ask(
     hierarchy: &Hierarchy,
     common: &Common,
     pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
-) -> Result<(Plan, Described), CommandError> {
+) -> Result<(Plan, LastBuilds), CommandError> {
     let world = World::connect(Builder::Auto, common.offline).await?;
     if hierarchy.registry.is_some() {
         let store = Remote::new(world.registries.clone(), world.engine.clone());
@@ -34,11 +33,11 @@ async fn ask_store<S: Store>(
     world: &World,
     store: &S,
     pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
-) -> Result<(Plan, Described), CommandError> {
+) -> Result<(Plan, LastBuilds), CommandError> {
     let (plan, warnings) = make(hierarchy, &Selection::OutOfDate, world, store).await?;
     for warning in &warnings {
         output::warning(warning);
     }
-    let described = describe(store, hierarchy, &plan, &pick(&plan)).await?;
-    Ok((plan, described))
+    let last_builds = describe(store, hierarchy, &plan, &pick(&plan)).await?;
+    Ok((plan, last_builds))
 }

@@ -94,7 +94,9 @@ pub(super) fn selection(
 ) -> Result<Selection, CommandError> {
     if let Some(revision) = &arguments.since {
         let Since { selection, notices } = since(hierarchy, revision, &load_options(common))?;
-        notices.iter().for_each(|notice| output::warning(notice));
+        for notice in &notices {
+            output::warning(notice);
+        }
         return Ok(selection);
     }
     Ok(match (&arguments.from[..], &arguments.only[..]) {

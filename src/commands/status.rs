@@ -13,14 +13,14 @@ use crate::{
 pub(super) async fn status(common: &Common, arguments: &StatusArgs) -> Result<Exit, CommandError> {
     let hierarchy = load(common)?;
     let all = |plan: &crate::plan::Plan| plan.steps.iter().map(|step| step.node.clone()).collect();
-    let (plan, described) = ask(&hierarchy, common, all).await?;
+    let (plan, last_builds) = ask(&hierarchy, common, all).await?;
     let mut text = Vec::new();
     match arguments.format {
         Format::Text => {
             let colour = output::stdout_has_colour();
-            report::status::text(&plan, &described, Timestamp::now(), (colour, &mut text))
+            report::status::text(&plan, &last_builds, Timestamp::now(), (colour, &mut text))
         }
-        Format::Json => report::status::json(&plan, &described, &mut text),
+        Format::Json => report::status::json(&plan, &last_builds, &mut text),
     }
     .and_then(|()| output::answer(&text))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;

@@ -24,18 +24,18 @@ pub(super) async fn why(common: &Common, arguments: &WhyArgs) -> Result<Exit, Co
     // In the order of the hierarchy: a parent's reason explains its child's.
     let in_order = hierarchy.in_build_order().map(|node| node.name.clone());
     let asked: Vec<NodeName> = in_order.filter(|name| asked.contains(name)).collect();
-    let (plan, described) = ask(&hierarchy, common, |plan| picked(plan, &asked)).await?;
+    let (plan, last_builds) = ask(&hierarchy, common, |plan| picked(plan, &asked)).await?;
 
     let mut text = Vec::new();
     match arguments.format {
-        Format::Json => report::why::json(&plan, &asked, &described, &mut text),
+        Format::Json => report::why::json(&plan, &asked, &last_builds, &mut text),
         Format::Text => asked.iter().enumerate().try_for_each(|(n, node)| {
             if n > 0 {
                 text.push(b'\n');
             }
             let now = Timestamp::now();
             let colour = output::stdout_has_colour();
-            report::why::text(&plan, node, (&described, now), (colour, &mut text))
+            report::why::text(&plan, node, (&last_builds, now), (colour, &mut text))
         }),
     }
     .and_then(|()| output::answer(&text))

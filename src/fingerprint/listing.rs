@@ -308,15 +308,19 @@ mod tests {
             let size = serde_json::to_string(&listing).unwrap().len();
             assert!(size <= LIMIT && listing.size() >= size, "{size}");
         }
-        let flat: String = (0..600).map(|n| format!("a-file-with-a-long-name-{n}=1 ")).collect();
+        let flat: String = files("a-file-with-a-long-name", 600);
         assert_eq!(told(&flat, &format!("{flat} b=1")), "changed ./");
         assert_eq!(told("a=1", &flat), "changed ./");
+    }
+
+    fn files(name: &str, count: usize) -> String {
+        (0..count).fold(String::new(), |text, n| format!("{text}{name}-{n}=1 "))
     }
 
     #[test]
     fn a_context_that_grew_is_compared_by_what_both_know() {
         let few = "top0/mid-0/a=1 top1/mid-1/a=1 ";
-        let much: String = (0..300).map(|n| format!("top1/mid-1/long-name-{n}=1 ")).collect();
+        let much: String = files("top1/mid-1/long-name", 300);
         for (change, expected) in [
             ("", "changed top1/mid-1/"),
             ("top0/mid-0/a=2", "changed top0/mid-0/a, changed top1/mid-1/"),

@@ -37,10 +37,10 @@ pub fn source(node: &Node) -> Result<Source, ContextError> {
         if script.is_file() {
             let bytes = fs::read(&script)
                 .map_err(|source| ContextError::Io { path: script.clone(), source })?;
-            let content = Digest::of(&bytes);
-            hasher.update(content.as_str().as_bytes());
+            let digest = Digest::of(&bytes);
+            hasher.update(digest.as_str().as_bytes());
             let name = Path::new(word.strip_prefix("./").unwrap_or(word));
-            files = files.with(name, &content);
+            files = files.with(name, &digest);
         }
     }
     Ok(Source { digest: hasher.finish(), files })

@@ -1,24 +1,24 @@
 //! What published images say of themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::DESCRIBED_AT_ONCE;
 use crate::{
+    fingerprint::BuiltFrom,
     hierarchy::{Hierarchy, NodeName},
-    plan::Plan,
-    store::{Description, Store, StoreError},
+    plan::{LastBuild, LastBuilds, Plan},
+    store::{Store, StoreError},
 };
 
-/// Asks about the published images of these nodes. One that is not published, or that says nothing,
-/// is not in the answer.
+/// Asks about the published images of these nodes.
 pub async fn describe<S: Store>(
     store: &S,
     hierarchy: &Hierarchy,
     plan: &Plan,
     nodes: &BTreeSet<NodeName>,
-) -> Result<BTreeMap<NodeName, Description>, StoreError> {
+) -> Result<LastBuilds, StoreError> {
     let asked = plan.steps.iter().filter(|step| nodes.contains(&step.node)).filter_map(|step| {
         let node = hierarchy.get(&step.node)?;
         Some((node, step.published.as_ref()?))
@@ -26,10 +26,14 @@ pub async fn describe<S: Store>(
     stream::iter(asked)
         .map(async |(node, digest)| {
             let description = store.describe(&node.repository, digest).await?;
-            Ok((node.name.clone(), description))
+            let last_build = description.map(|image| LastBuild {
+                created: image.created,
+                built_from: BuiltFrom::from_labels(&image.labels),
+            });
+            Ok((node.name.clone(), last_build))
         })
         .buffer_unordered(DESCRIBED_AT_ONCE)
-        .try_filter_map(async |(name, description)| Ok(description.map(|found| (name, found))))
+        .try_filter_map(async |(name, last_build)| Ok(last_build.map(|found| (name, found))))
         .try_collect()
         .await
 }

@@ -27,10 +27,12 @@ pub enum UpstreamError {
     #[error("cannot resolve {}: {source}", names(references, NAMED))]
     Registry { references: Vec<Reference>, source: RegistryError },
     #[error(
-        "{} {} not exist: neither the engine nor the registry has {}",
+        "{} {}",
         names(references, NAMED),
-        if references.len() == 1 { "does" } else { "do" },
-        if references.len() == 1 { "it" } else { "them" }
+        match references.len() {
+            1 => "does not exist: neither the engine nor its registry has it",
+            _ => "do not exist: neither the engine nor a registry has them",
+        }
     )]
     NotFound { references: Vec<Reference> },
     #[error(
@@ -214,14 +216,14 @@ fn conclude(
     }
     let mut errors = Vec::new();
     for (source, here, references) in silent {
-        if !references.is_empty() {
-            errors.push(UpstreamError::Registry { references, source });
-        } else {
+        if references.is_empty() {
             warnings.push(format!(
                 "cannot ask whether {} moved: {source}: using {} that the engine has",
                 names(&here, NAMED),
                 image(here.len())
             ));
+        } else {
+            errors.push(UpstreamError::Registry { references, source });
         }
     }
     match nowhere {
@@ -311,7 +313,7 @@ mod tests {
                 false,
                 "cannot resolve `r.io/a`: cannot reach the registry r.io: no route, asking for r.io/a\n\
                  cannot resolve `q.io/b`: cannot reach the registry q.io: no route, asking for q.io/b\n\
-                 `x` and `y` do not exist: neither the engine nor the registry has them",
+                 `x` and `y` do not exist: neither the engine nor a registry has them",
             ),
             (
                 "a: gone",

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use self::{
     cause::Cause,
-    observed::{NodeFacts, Observed, Place, Published, Upstream},
+    observed::{LastBuild, LastBuilds, NodeFacts, Observed, Place, Published, Upstream},
     reason::{Change, Part, Reason},
     selection::Selection,
     state::State,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::{
     fingerprint::{BuiltFrom, Detail, Fingerprint, Inputs, Parents},
     hierarchy::NodeName,
@@ -45,6 +47,18 @@ pub struct Published {
     /// What it was built from; `None` if it does not say, or was not asked.
     pub built_from: Option<BuiltFrom>,
 }
+
+/// What a published image says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastBuild {
+    /// When it was built, if it says.
+    pub created: Option<Timestamp>,
+    /// `None` if it does not say, or not in a way that we can read.
+    pub built_from: Option<BuiltFrom>,
+}
+
+/// Of nodes that were asked about, and are published.
+pub type LastBuilds = BTreeMap<NodeName, LastBuild>;
 
 /// An image from outside the hierarchy, resolved once for the whole run.
 #[derive(Clone, Debug, PartialEq, Eq)]

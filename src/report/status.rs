@@ -1,9 +1,6 @@
 //! `rebuild status`: how each image stands, since when, and why.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -18,17 +15,13 @@ use super::{
 use crate::{
     hierarchy::NodeName,
     image::Digest,
-    plan::{Plan, State, Step},
-    store::Description,
+    plan::{LastBuilds, Plan, State, Step},
 };
-
-/// What published images say of themselves, by node.
-pub type Described = BTreeMap<NodeName, Description>;
 
 /// Writes a line for each image, in build order, and the count.
 pub fn text(
     plan: &Plan,
-    described: &Described,
+    last_builds: &LastBuilds,
     now: Timestamp,
     (colour, out): (bool, &mut dyn Write),
 ) -> io::Result<()> {
@@ -37,7 +30,7 @@ pub fn text(
         .steps
         .iter()
         .map(|step| {
-            let since = created(step, described).map_or(String::new(), |then| ago(then, now));
+            let since = created(step, last_builds).map_or(String::new(), |then| ago(then, now));
             let why = sanitize::text(&why(plan, step));
             let name = sanitize::text(step.node.as_str());
             (step, [name, step.state().to_string(), since, why])
@@ -83,12 +76,12 @@ fn why(plan: &Plan, step: &Step) -> String {
 }
 
 /// When the image that people pull was made.
-fn created(step: &Step, described: &Described) -> Option<Timestamp> {
-    described.get(&step.node)?.created
+fn created(step: &Step, last_builds: &LastBuilds) -> Option<Timestamp> {
+    last_builds.get(&step.node)?.created
 }
 
 /// Writes one JSON object: see `docs/why.md`.
-pub fn json(plan: &Plan, described: &Described, out: &mut dyn Write) -> io::Result<()> {
+pub fn json(plan: &Plan, last_builds: &LastBuilds, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Document<'a> {
         v: u32,
@@ -107,7 +100,7 @@ pub fn json(plan: &Plan, described: &Described, out: &mut dyn Write) -> io::Resu
     let nodes = plan.steps.iter().map(|step| NodeView {
         node: &step.node,
         state: step.state(),
-        since: created(step, described).map(|then| then.to_string()),
+        since: created(step, last_builds).map(|then| then.to_string()),
         published: step.published.as_ref(),
         why: ReasonView::new(&step.reason),
         cause: why(plan, step),

@@ -13,14 +13,13 @@ use super::{
     numbers::ago,
     plan::{ReasonView, VERSION},
     sanitize,
-    status::Described,
     width::{pad, width},
 };
 use crate::{
-    fingerprint::{BuiltFrom, Parents},
+    fingerprint::Parents,
     hierarchy::NodeName,
     image::Digest,
-    plan::{Cause, Plan, Reason, State, Step},
+    plan::{Cause, LastBuilds, Plan, Reason, State, Step},
 };
 
 /// More causes than these are counted only.
@@ -30,7 +29,7 @@ const TOLD: usize = 10;
 pub fn text(
     plan: &Plan,
     node: &NodeName,
-    (described, now): (&Described, Timestamp),
+    (last_builds, now): (&LastBuilds, Timestamp),
     (colour, out): (bool, &mut dyn Write),
 ) -> io::Result<()> {
     let Some(step) = plan.step(node) else { return Ok(()) };
@@ -49,14 +48,14 @@ pub fn text(
         if n > 0 {
             writeln!(out, "  also because {}", sanitize::text(&told(cause)))?;
         }
-        if let Some(earlier) = earlier(cause, described) {
+        if let Some(earlier) = earlier(cause, last_builds) {
             writeln!(out, "  {}", sanitize::text(&earlier))?;
         }
     }
     if causes.len() > TOLD {
         writeln!(out, "  and for {} more reasons", causes.len() - TOLD)?;
     }
-    last_build(step, (described, now), (paint, out))
+    last_build(step, (last_builds, now), (paint, out))
 }
 
 /// What is said of it, the part that is coloured first.
@@ -86,9 +85,9 @@ fn told(cause: &Cause) -> String {
 }
 
 /// Of a parent that moved on by itself: why it did.
-fn earlier(cause: &Cause, described: &Described) -> Option<String> {
+fn earlier(cause: &Cause, last_builds: &LastBuilds) -> Option<String> {
     let Reason::ParentMoved { parent } = &cause.reason else { return None };
-    let record = BuiltFrom::from_labels(&described.get(parent)?.labels)?;
+    let record = last_builds.get(parent)?.built_from.as_ref()?;
     (!record.cause.is_empty())
         .then(|| format!("`{parent}` was built meanwhile, because {}", record.cause))
 }
@@ -96,19 +95,18 @@ fn earlier(cause: &Cause, described: &Described) -> Option<String> {
 /// What the published image says of itself.
 fn last_build(
     step: &Step,
-    (described, now): (&Described, Timestamp),
+    (last_builds, now): (&LastBuilds, Timestamp),
     (paint, out): (Paint, &mut dyn Write),
 ) -> io::Result<()> {
     let Some(digest) = &step.published else { return Ok(()) };
     writeln!(out)?;
-    let description = described.get(&step.node);
+    let last_build = last_builds.get(&step.node);
     let mut line = format!("its published image {}", digest.short());
-    if let Some(created) = description.and_then(|found| found.created) {
+    if let Some(created) = last_build.and_then(|found| found.created) {
         let at = created.strftime("%Y-%m-%d %H:%M UTC");
         _ = write!(line, " was made {} ({at})", ago(created, now));
     }
-    let record = description.and_then(|found| BuiltFrom::from_labels(&found.labels));
-    let Some(record) = record else {
+    let Some(record) = last_build.and_then(|found| found.built_from.as_ref()) else {
         return writeln!(out, "{line} and does not say what it was built from");
     };
     writeln!(out, "{line}")?;
@@ -131,7 +129,7 @@ fn last_build(
 pub fn json(
     plan: &Plan,
     nodes: &[NodeName],
-    described: &Described,
+    last_builds: &LastBuilds,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     #[derive(Serialize)]
@@ -140,7 +138,7 @@ pub fn json(
         nodes: Vec<NodeView<'a>>,
     }
     let steps = nodes.iter().filter_map(|node| plan.step(node));
-    let nodes = steps.map(|step| NodeView::new(plan, step, described)).collect();
+    let nodes = steps.map(|step| NodeView::new(plan, step, last_builds)).collect();
     super::json::write(&Document { v: VERSION, nodes }, out)
 }
 
@@ -171,11 +169,11 @@ struct LastBuildView<'a> {
 }
 
 impl<'a> NodeView<'a> {
-    fn new(plan: &'a Plan, step: &'a Step, described: &Described) -> Self {
+    fn new(plan: &'a Plan, step: &'a Step, last_builds: &LastBuilds) -> Self {
         let cause =
             |cause: Cause| CauseView { why: cause.to_string(), node: cause.node, path: cause.path };
-        let description = described.get(&step.node);
-        let record = description.and_then(|found| BuiltFrom::from_labels(&found.labels));
+        let found = last_builds.get(&step.node);
+        let record = found.and_then(|found| found.built_from.clone());
         let last_build = step.published.as_ref().map(|digest| {
             let (cause, parents, upstreams) = match record {
                 Some(record) => (
@@ -185,7 +183,7 @@ impl<'a> NodeView<'a> {
                 ),
                 None => Default::default(),
             };
-            let created = description.and_then(|found| found.created);
+            let created = found.and_then(|found| found.created);
             let created = created.map(|at| at.to_string());
             LastBuildView { digest, created, cause, parents, upstreams }
         });
@@ -219,11 +217,11 @@ mod tests {
         let plan = stack.plan(&Selection::OutOfDate).await;
         let store = Local::new(stack.engine.clone());
         let all = plan.steps.iter().map(|step| step.node.clone()).collect();
-        let described = describe(&store, &stack.hierarchy(), &plan, &all).await.unwrap();
+        let last_builds = describe(&store, &stack.hierarchy(), &plan, &all).await.unwrap();
         let now = NOW.parse().unwrap();
         let (mut why, mut table) = (Vec::new(), Vec::new());
-        text(&plan, &node.into(), (&described, now), (false, &mut why)).unwrap();
-        status::text(&plan, &described, now, (false, &mut table)).unwrap();
+        text(&plan, &node.into(), (&last_builds, now), (false, &mut why)).unwrap();
+        status::text(&plan, &last_builds, now, (false, &mut table)).unwrap();
         let without_digests = |text: Vec<u8>| {
             let text = String::from_utf8(text).unwrap();
             regex::Regex::new("[0-9a-f]{12}").unwrap().replace_all(&text, "DIGEST").into_owned()

@@ -170,7 +170,7 @@ fn renamed_deleted_and_oddly_named_files() {
         (
             "touch \"$(printf 'os/new\\nline')\" \"$(printf 'os/\\377')\" 'os/*'",
             "base",
-            "os: `*`, `new\nline` and `\\xff` are new since `base`\n",
+            "os: `*`, `\\xff` and `new\nline` are new since `base`\n",
         ),
         (
             "for n in 1 2 3 4 5 6; do touch os/$n; done",

@@ -13,6 +13,7 @@ mod selection;
 mod signals;
 mod unreachable;
 mod upstreams;
+mod why;
 
 use crate::support::{
     project::{Place, Project},

@@ -1,0 +1,185 @@
+//! Why an image is out of date and why it was built: `why`, `status`, `--since`, and the labels that tell.
+
+use std::process::Command;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::everywhere;
+use crate::support::project::{Place, Project};
+
+/// An answer, with what differs from day to day and from place to place left out.
+fn asked(project: &Project, place: Place<'_>, arguments: &str) -> String {
+    let ended = project.rebuild(arguments).to(place).run().exits(0);
+    let digests = Regex::new("[0-9a-f]{12}").unwrap();
+    let times = Regex::new(r"was made .* \(.*UTC\)").unwrap();
+    times.replace(&digests.replace_all(&ended.stdout, "DIGEST"), "was made TIME").into_owned()
+}
+
+/// The values of a field in the list of an answer in JSON, by node.
+fn field(project: &Project, place: Place<'_>, arguments: &str, field: &str) -> String {
+    let arguments = format!("{arguments} --format json");
+    let answer = project.rebuild(&arguments).to(place).run().exits(0);
+    let answer: Value = serde_json::from_str(&answer.stdout).unwrap();
+    let nodes = answer["nodes"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    nodes.map(|node| format!("{} {}\n", text(&node["node"]), text(&node[field]))).collect()
+}
+
+#[test]
+fn why_names_the_file_before_the_run_and_after_it() {
+    everywhere(|project, place| {
+        assert_eq!(asked(project, place, "why ~app"), "`~app` was never built\n");
+        project.rebuild("status --exit-code").to(place).run().exits(3);
+        project.rebuilt(place);
+        project.rebuild("status --exit-code").to(place).run().exits(0);
+        assert_eq!(
+            asked(project, place, "why ~os"),
+            "`~os` is up to date: its tags point at the image of today's inputs\n\n\
+             its published image DIGEST was made TIME\n  because `~os` was never built\n"
+        );
+
+        project.write("web/page", "two\n");
+        project.write("web/new/a", "");
+        assert_eq!(
+            asked(project, place, "why ~app"),
+            "`~app` is out of date because `page` of `~web` changed and `new/a` of `~web` is new: \
+             ~web → ~app\n\n\
+             its published image DIGEST was made TIME\n  because `~app` was never built\n  \
+             on ~web  DIGEST\n"
+        );
+        assert_eq!(
+            field(project, place, "status", "state"),
+            "~os current\n~web behind\n~app behind\n~tool current\n"
+        );
+
+        let ended = project.rebuilt(place);
+        assert_eq!(ended.result(), "done in _: 2 built, 2 up to date", "{ended}");
+        let after = asked(project, place, "why ~app");
+        assert_eq!(
+            after,
+            "`~app` is up to date: its tags point at the image of today's inputs\n\n\
+             its published image DIGEST was made TIME\n  \
+             because `page` of `~web` changed and `new/a` of `~web` is new\n  on ~web  DIGEST\n"
+        );
+        assert_eq!(
+            project.label(place, "~app:latest", "rebuild.cause"),
+            project.name("`page` of `~web` changed and `new/a` of `~web` is new")
+        );
+
+        // Built again for another reason, it comes out the same, and nothing is published.
+        let tags = project.tags(place);
+        let same = project.rebuild("--from ~app").to(place).run().exits(0);
+        assert_eq!(same.result(), "done in _: 1 came out the same", "{same}");
+        assert_eq!(project.tags(place), tags);
+        assert_eq!(asked(project, place, "why ~app"), after);
+    });
+}
+
+/// Labels come after all layers: a cause that differs takes no layer from the cache, or this image
+/// would come out another one each time.
+#[test]
+fn a_cause_costs_no_layer() {
+    for builder in ["buildkit", "classic"] {
+        let Some(project) = Project::new() else { return };
+        project.write("app/Dockerfile", "FROM ~web\nRUN cat /proc/sys/kernel/random/uuid >/app\n");
+        project.rebuild(&format!("--builder {builder}")).run().exits(0);
+        assert_eq!(
+            project.label(Place::Engine, "~app:latest", "rebuild.cause"),
+            project.name("`~app` was never built")
+        );
+        let again = project.rebuild(&format!("--from ~app --builder {builder}")).run().exits(0);
+        assert_eq!(again.result(), "done in _: 1 came out the same", "{again}");
+    }
+}
+
+#[test]
+fn arguments_are_named_and_their_values_are_not() {
+    everywhere(|project, place| {
+        project.edit(
+            "hierarchy.yaml",
+            "{ context: app }",
+            "{ context: app, build_args: { V: s3same, W: a } }",
+        );
+        project.rebuilt(place);
+        project.edit("hierarchy.yaml", "V: s3same, W: a", "V: s3other, X: a");
+        let why = asked(project, place, "why ~app");
+        let expected = "`~app` is out of date because build arg `V` of `~app` changed, build arg `X` \
+                        of `~app` is new and build arg `W` of `~app` is gone\n";
+        assert!(why.starts_with(expected), "{why}");
+        project.rebuilt(place);
+        let labels = project.config(place, "~app:latest")["Labels"].to_string();
+        assert!(labels.contains("build_args.V") && !labels.contains("s3"), "{labels}");
+    });
+}
+
+#[test]
+fn since_builds_what_a_commit_touched_and_says_so() {
+    everywhere(|project, place| {
+        project.rebuilt(place);
+        let git = |arguments: &str| {
+            let set = ["-c", "user.name=S", "-c", "user.email=s@example.com"];
+            let mut command = Command::new("git");
+            command.args(set).args(arguments.split_whitespace()).current_dir(project.path(""));
+            assert!(command.output().unwrap().status.success(), "{arguments}");
+        };
+        git("init -q");
+        git("add .");
+        git("commit -qm base");
+        let none = project.rebuild("--since HEAD").to(place).run().exits(0);
+        assert_eq!(none.result(), "nothing to do", "{none}");
+
+        project.write("web/page", "two\n");
+        // Behind for a reason that is none of the commit's.
+        project.write("tool/Dockerfile", "FROM ~os\nRUN echo other >/tool\n");
+        git("add tool");
+        git("commit -qm tool");
+        let plan = asked(project, place, "plan --since HEAD");
+        assert_eq!(
+            plan,
+            "build    ~web    `page` changed since `HEAD`\n\
+             build      ~app  `~web` is rebuilt\n\n2 to build\n"
+        );
+        let ended = project.rebuild("--since HEAD").to(place).run().exits(0);
+        assert_eq!(ended.result(), "done in _: 2 built", "{ended}");
+        let plan = asked(project, place, "plan --since HEAD^");
+        assert!(plan.contains("~tool   its Dockerfile changed since `HEAD^`"), "{plan}");
+
+        for (arguments, said) in [
+            ("--since=-x", "`-x` is not a commit"),
+            ("--since nowhere", "there is no commit `nowhere`"),
+            ("--since HEAD --only ~web", "cannot be used with"),
+        ] {
+            let ended = project.rebuild(arguments).to(place).run().exits(2);
+            assert!(ended.stderr.contains(said), "{ended}");
+        }
+    });
+}
+
+#[test]
+fn answers_need_a_name_that_exists() {
+    let Some(project) = Project::new() else { return };
+    let ended = project.rebuild("why ~ap").run().exits(2);
+    assert!(ended.stderr.contains("did you mean `~app`?"), "{ended}");
+    project.rebuild("why").run().exits(2);
+    let both = project.rebuild("why ~web ~os").run().exits(0);
+    assert_eq!(both.stdout, "`~os` was never built\n\n`~web` was never built\n");
+}
+
+#[test]
+fn offline_takes_upstreams_as_the_engine_has_them() {
+    let Some(project) = Project::new() else { return };
+    project.rebuilt(Place::Engine);
+    // Nobody listens there; and the engine has one of the two.
+    let (host, name) = ("127.0.0.1:9", project.name("~"));
+    project.edit(
+        "app/Dockerfile",
+        "FROM ~web",
+        &format!("FROM {host}/{name}gone:1\nCOPY --from=~web /page /page"),
+    );
+    let ended = project.rebuild("plan --offline").run().exits(21);
+    let said = ended.stderr.contains("and with `--offline` no registry is asked");
+    assert!(said && !ended.stderr.contains("cannot reach"), "{ended}");
+    let ended = project.rebuild("plan").run().exits(21);
+    assert!(ended.stderr.contains("cannot reach the registry 127.0.0.1:9"), "{ended}");
+}
