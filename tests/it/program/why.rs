@@ -23,7 +23,8 @@ fn field(project: &Project, place: Place<'_>, arguments: &str, field: &str) -> S
     let answer: Value = serde_json::from_str(&answer.stdout).unwrap();
     let nodes = answer["nodes"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    nodes.map(|node| format!("{} {}\n", text(&node["node"]), text(&node[field]))).collect()
+    let line = |node: &Value| format!("{} {}\n", text(&node["node"]), text(&node[field]));
+    nodes.map(line).collect::<Vec<_>>().concat()
 }
 
 #[test]
