@@ -158,14 +158,6 @@ async fn a_dockerfile_may_lie_outside_its_context() {
         let elsewhere = tempfile::tempdir().unwrap();
         let mut request = bench.request("");
         request.dockerfile_path = elsewhere.path().join("Dockerfile");
-        let (_, _, built) = bench.told(request.clone()).await;
-        let path = request.dockerfile_path.display();
-        assert_eq!(
-            built.unwrap_err().to_string(),
-            format!(
-                "cannot read `{path}` of the build context: No such file or directory (os error 2)"
-            )
-        );
         fs::write(&request.dockerfile_path, "FROM not-what-is-built\n").unwrap();
         let (_, _, built) = bench.told(request).await;
         bench.docker.tag(&built.unwrap(), &bench.tagged("1")).await.unwrap();
