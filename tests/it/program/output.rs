@@ -59,7 +59,7 @@ fn the_whole_output_of_a_run() {
          ~app  HOST/demo/~app:latest moved from DIGEST to DIGEST\n\
          \n\
          image  result  why  time  size  change  tags\n\
-         ~app  built  its Dockerfile and its build context changed  _  2.0 MB  same  latest\n\
+         ~app  built  its Dockerfile changed  _  2.0 MB  same  latest\n\
          \n\
          promoted 1 tag of 1 image in _, parents first\n\
          done in _: 1 built, 3 up to date\n"
