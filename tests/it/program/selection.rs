@@ -88,7 +88,7 @@ fn plan_changes_nothing_and_tells_what_a_run_does() {
             told,
             [
                 "build ~app: `~web` is rebuilt",
-                "build ~web: its build context changed",
+                "build ~web: `page` changed",
                 "keep ~os: up to date",
                 "keep ~tool: up to date",
             ]

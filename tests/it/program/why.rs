@@ -99,8 +99,8 @@ fn arguments_are_named_and_their_values_are_not() {
     everywhere(|project, place| {
         project.edit(
             "hierarchy.yaml",
-            "{ context: app }",
-            "{ context: app, build_args: { V: s3same, W: a } }",
+            "context: app,",
+            "context: app, build_args: { V: s3same, W: a },",
         );
         project.rebuilt(place);
         project.edit("hierarchy.yaml", "V: s3same, W: a", "V: s3other, X: a");
