@@ -8,7 +8,7 @@
 mod conclude;
 mod moves;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use tokio::{sync::mpsc, time::Instant};
@@ -61,6 +61,9 @@ pub async fn promote<S: Store>(
         }
         Verdict::Move { moves, held } => (moves, held),
     };
+    if moves.is_empty() {
+        return nothing(Promotion::Done { moved: 0, took: Duration::ZERO, held });
+    }
     let of = moves.len();
     telling.emit(EventKind::PromotionStarted { tags: of });
     let began = Instant::now();
