@@ -1,6 +1,6 @@
 //! What a run asks of a container engine.
 //!
-//! The real one, [`Docker`](docker::Docker), speaks the Docker API; the tests' one follows a script.
+//! The real one, [`Docker`], speaks the Docker API; the tests' one follows a script.
 
 mod connect;
 pub mod docker;

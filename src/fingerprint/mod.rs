@@ -35,7 +35,7 @@ pub struct Fingerprint(Digest);
 pub struct Inputs {
     /// The Dockerfile's bytes.
     pub dockerfile: Digest,
-    /// The context after `.dockerignore`: [`context::digest`].
+    /// The context after `.dockerignore`: [`context::Context::digest`].
     pub context: Digest,
     /// Build arguments, target, declared labels and the command that fills the context.
     pub settings: Digest,
