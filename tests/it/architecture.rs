@@ -14,6 +14,7 @@ const USES: &[(&str, &[&str])] = &[
     ("exit", &[]),
     ("diagnostic", &[]),
     ("image", &[]),
+    ("packages", &[]),
     ("hierarchy", &["diagnostic", "image"]),
     ("git", &[]),
     ("fingerprint", &["hierarchy", "image"]),
@@ -100,6 +101,11 @@ const DOORS: &[(&str, &[&str])] = &[
 const NEVER: &[(&str, &[&str])] = &[
     // Words: no I/O, no clock.
     ("image", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant"]),
+    // Reads what was printed elsewhere.
+    (
+        "packages",
+        &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"],
+    ),
     // Decides, and is pure.
     ("plan", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant", "reqwest"]),
     // Tells, and can reach nothing.

@@ -1,0 +1,30 @@
+//! A newer version of a package.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// `libssl3 3.0.15-1 → 3.0.16-1`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Update {
+    pub package: String,
+    pub from: String,
+    pub to: String,
+}
+
+impl Update {
+    /// `libssl3 3.0.15-1 → 3.0.16-1 and 2 more`; empty if there are none.
+    pub fn several(updates: &[Self]) -> String {
+        match updates {
+            [] => String::new(),
+            [only] => only.to_string(),
+            [first, more @ ..] => format!("{first} and {} more", more.len()),
+        }
+    }
+}
+
+impl fmt::Display for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} → {}", self.package, self.from, self.to)
+    }
+}
