@@ -16,6 +16,7 @@ pub mod engine; //      do: build, test, tag, push; door to bollard
 pub mod store; //       where images are published: a registry, or the engine's own tags
 pub mod observe; //     what the store and the upstreams say now → the facts a plan needs
 pub mod state; //       what stays on this machine: logs of runs, the lock
+pub mod journal; // what a run is going to move and how far it got, to be finished or taken back
 pub mod run; //         execute: the one loop; never prints
 pub mod promote; //     publish: move the tags, parents before children
 pub mod report; //      tell: tty, plain, json; never runs anything

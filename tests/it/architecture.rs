@@ -28,6 +28,7 @@ const USES: &[(&str, &[&str])] = &[
         &["diagnostic", "engine", "fingerprint", "hierarchy", "image", "plan", "registry", "store"],
     ),
     ("state", &["image"]),
+    ("journal", &["exit", "hierarchy", "image"]),
     (
         "run",
         &[
@@ -80,7 +81,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("http_body_util", &["engine"]),
     ("hyper", &["engine"]),
     ("hyper_util", &["engine"]),
-    ("jiff", &["commands", "engine", "plan", "registry", "report", "state", "store"]),
+    ("jiff", &["commands", "engine", "journal", "plan", "registry", "report", "state", "store"]),
     ("petgraph", &["hierarchy"]),
     ("process_wrap", &["registry", "run"]),
     ("prost", &["engine"]),

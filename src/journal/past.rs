@@ -1,0 +1,95 @@
+//! What a journal says, as far as it is whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Began, Ended, Line, Move};
+use crate::hierarchy::NodeName;
+
+/// A run as its journal tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    pub began: Began,
+    /// `None`: it never came to the point where tags move.
+    pub moves: Option<Vec<Move>>,
+    /// What became of single moves. Where nothing is said, the process may have died in between.
+    pub fates: BTreeMap<usize, Fate>,
+    /// Why tags went back.
+    pub turned: Option<String>,
+    pub ended: Option<Ended>,
+}
+
+/// What became of a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Moved,
+    /// Somebody else moved the tag.
+    Left,
+    /// It was moved and put back.
+    Back,
+}
+
+impl Past {
+    pub(super) fn began(began: Began) -> Self {
+        Self { began, moves: None, fates: BTreeMap::new(), turned: None, ended: None }
+    }
+
+    /// `None` if not even the first line is whole.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        Some(Self::read_whole(bytes)?.0)
+    }
+
+    /// Also says how many bytes are whole lines that we understand.
+    pub(super) fn read_whole(bytes: &[u8]) -> Option<(Self, usize)> {
+        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map_while(|line| {
+            let text = line.strip_suffix(b"\n")?;
+            Some((serde_json::from_slice::<Line>(text).ok()?, line.len()))
+        });
+        let Some((Line::Began(began), mut whole)) = lines.next() else { return None };
+        let mut past = Self::began(began);
+        for (line, length) in lines {
+            past.take(line);
+            whole += length;
+        }
+        Some((past, whole))
+    }
+
+    pub(super) fn take(&mut self, line: Line) {
+        match line {
+            Line::Began(_) => {}
+            Line::Committed { moves } => self.moves = Some(moves),
+            Line::Moved(index) => _ = self.fates.insert(index, Fate::Moved),
+            Line::Left(index) => _ = self.fates.insert(index, Fate::Left),
+            Line::Back(index) => _ = self.fates.insert(index, Fate::Back),
+            Line::Turned { why } => self.turned = Some(why),
+            Line::Ended(ended) => self.ended = Some(ended),
+        }
+    }
+
+    /// Whether tags may be half moved.
+    pub fn is_open(&self) -> bool {
+        self.moves.is_some() && self.ended.is_none()
+    }
+
+    /// The moves that it is known to have made and not to have taken back.
+    pub fn made(&self) -> impl Iterator<Item = &Move> {
+        let is_made = |index| self.fates.get(&index) == Some(&Fate::Moved);
+        let moves = self.moves.iter().flatten().enumerate();
+        moves.filter_map(move |(index, one)| is_made(index).then_some(one))
+    }
+
+    /// The moves that it made and did not take back. Of one that was cut off, also those that it may
+    /// have made.
+    pub fn standing(&self) -> impl Iterator<Item = &Move> {
+        let moves = self.moves.iter().flatten().enumerate();
+        moves.filter_map(|(index, one)| match self.fates.get(&index) {
+            Some(Fate::Moved) => Some(one),
+            None if self.ended.is_none() => Some(one),
+            _ => None,
+        })
+    }
+
+    /// The images that it promoted.
+    pub fn promoted(&self) -> BTreeSet<&NodeName> {
+        self.standing().map(|one| &one.node).collect()
+    }
+}

@@ -1,0 +1,157 @@
+use std::{fs, path::Path};
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn moves() -> Vec<Move> {
+    let tag = |name: &str| {
+        let (repository, tag) = name.rsplit_once(':').unwrap();
+        Tagged { repository: repository.parse().unwrap(), tag: tag.parse().unwrap() }
+    };
+    let digest = |text: &str| Some(Digest::of(text.as_bytes()));
+    vec![
+        Move { node: "os".into(), tag: tag("os:1"), from: None, to: digest("os"), wave: 0 },
+        Move {
+            node: "web".into(),
+            tag: tag("h:5000/web:latest"),
+            from: digest("old"),
+            to: digest("new"),
+            wave: 1,
+        },
+    ]
+}
+
+fn began(run: &str, place: &str) -> Began {
+    let at = "2026-11-23T12:00:00.5Z".parse().unwrap();
+    let asked = Asked::Run { flags: "--from os".to_owned() };
+    Began { at, commit: Some("0123-dirty".to_owned()), ..Began::new(run, place, asked) }
+}
+
+fn whole(folder: &Path, run: &str, place: &str) -> Journal {
+    let mut journal = Journal::begin(&file(folder, run), began(run, place));
+    journal.commit(&moves()).unwrap();
+    journal.moved(0);
+    journal.left(1);
+    journal.end(Exit::Done, false);
+    assert!(journal.take_failure().is_none());
+    journal
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path().join("not/there/yet");
+    let journal = whole(&folder, "1", "here");
+    let bytes = fs::read(file(&folder, "1")).unwrap();
+    assert_eq!(bytes, journal.text());
+    let past = Past::read(&bytes).unwrap();
+    assert_eq!(&past, journal.past());
+    assert_eq!(past.moves, Some(moves()));
+    assert_eq!(past.fates, [(0, Fate::Moved), (1, Fate::Left)].into());
+    assert_eq!(past.standing().collect::<Vec<_>>(), [&moves()[0]]);
+    assert_eq!(find(&folder, "here"), [past]);
+    assert_eq!(find(&folder, "elsewhere"), []);
+}
+
+#[test]
+fn what_stands_before_a_cut_counts_and_half_a_line_does_not() {
+    let folder = TempDir::new().unwrap();
+    let bytes = whole(folder.path(), "1", "here").text().to_owned();
+    let ends: Vec<usize> =
+        (0..bytes.len()).filter(|at| bytes[*at] == b'\n').map(|at| at + 1).collect();
+    assert_eq!(ends.len(), 5);
+    for cut in 0..=bytes.len() {
+        let lines = ends.iter().filter(|end| **end <= cut).count();
+        for garbage in [&b""[..], b"\0\0\0\n", b"{\"moved\":\n{\"moved\":1}\n"] {
+            let read = Past::read(&[&bytes[..cut], garbage].concat());
+            assert_eq!(read.is_some(), lines >= 1, "cut at {cut}");
+            let Some(past) = read else { continue };
+            assert_eq!(past.moves.is_some(), lines >= 2, "cut at {cut}");
+            assert_eq!(past.fates.len(), lines.saturating_sub(2).min(2), "cut at {cut}");
+            assert_eq!(past.ended.is_some(), lines >= 5, "cut at {cut}");
+            assert_eq!(past.is_open(), (2..5).contains(&lines), "cut at {cut}");
+        }
+
+        // Whoever goes on writes over the half line.
+        let path = file(folder.path(), "cut");
+        fs::write(&path, &bytes[..cut]).unwrap();
+        let reopened = Journal::reopen(&path).unwrap();
+        assert_eq!(reopened.is_some(), (2..5).contains(&lines), "cut at {cut}");
+        let Some(mut journal) = reopened else { continue };
+        journal.back(1);
+        let past = Past::read(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(past.fates.get(&1), Some(&Fate::Back), "cut at {cut}");
+        assert_eq!(&past, journal.past());
+    }
+}
+
+#[test]
+fn only_runs_of_this_place_that_are_committed_and_have_not_ended_are_finished() {
+    let folder = TempDir::new().unwrap();
+    let folders = [folder.path().join("a"), folder.path().join("b")];
+    whole(&folders[0], "1", "here");
+    for (folder, run, place) in
+        [(0, "5", "here"), (1, "3", "here"), (0, "4", "elsewhere"), (1, "2", "here")]
+    {
+        let path = file(&folders[folder], run);
+        let mut journal = Journal::begin(&path, began(run, place));
+        if run != "2" {
+            journal.commit(&moves()).unwrap();
+        }
+    }
+    fs::write(folders[0].join("notes.txt"), "").unwrap();
+    let found = open(&folders, "here");
+    let runs: Vec<&str> = found.iter().map(|journal| journal.past().began.run.as_str()).collect();
+    assert_eq!(runs, ["3", "5"]);
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_is_not_committed() {
+    // Every write to it fails, as on a full disk.
+    let mut full = Journal::begin(Path::new("/dev/full"), began("1", "here"));
+    let error = full.commit(&moves()).unwrap_err().to_string();
+    assert!(error.contains("`/dev/full` cannot be written: No space left"), "{error}");
+    assert!(!full.past().is_open());
+
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("journal"), "").unwrap();
+    let path = file(&folder.path().join("journal"), "1");
+    let mut nowhere = Journal::begin(&path, began("1", "here"));
+    assert!(nowhere.commit(&moves()).is_err());
+    // And when it can be again, the lines that were missed are there, but for the one that failed.
+    fs::remove_file(folder.path().join("journal")).unwrap();
+    nowhere.end(Exit::PromotionFailed, false);
+    let past = Past::read(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!((past.moves, past.ended.map(|it| it.exit)), (None, Some(Exit::PromotionFailed)));
+}
+
+#[test]
+fn what_cannot_be_written_after_the_commit_is_a_warning() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder.path().join("journal"), "1");
+    let mut journal = Journal::begin(&path, began("1", "here"));
+    journal.commit(&moves()).unwrap();
+    journal.goes_on_in(Path::new("/dev/full"));
+    journal.moved(0);
+    journal.moved(1);
+    assert!(journal.take_failure().is_some());
+    assert!(journal.take_failure().is_none(), "told once");
+    assert_eq!(journal.past().standing().count(), 2);
+}
+
+#[test]
+fn the_oldest_are_forgotten_but_none_that_is_open() {
+    let folder = TempDir::new().unwrap();
+    let mut open = Journal::begin(&file(folder.path(), "000"), began("000", "here"));
+    open.commit(&moves()).unwrap();
+    for run in 1..=101 {
+        let run = format!("{run:03}");
+        Journal::begin(&file(folder.path(), &run), began(&run, "here"));
+    }
+    forget_old(folder.path());
+    let runs: Vec<String> =
+        find(folder.path(), "here").into_iter().map(|past| past.began.run).collect();
+    assert_eq!(runs.len(), 101);
+    assert_eq!((runs[0].as_str(), runs[99].as_str(), runs[100].as_str()), ("101", "002", "000"));
+}
