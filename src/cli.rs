@@ -1,10 +1,10 @@
 //! The command line, as structs: every flag, its help, and nothing else.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
-use crate::image::Repository;
+use crate::{hierarchy::duration, image::Repository};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,10 +12,12 @@ Examples:
   rebuild --from os-base           os-base, and below it whatever that changes
   rebuild --since origin/main...   what a branch touched, and below it
   rebuild --only webapp-base       one image, on its published parents
+  rebuild --refresh                take in package updates: every image without the layer cache
   rebuild --no-push                build and test, publish nothing
   rebuild --registry HOST/PREFIX   publish to that registry, and not only in the engine
   rebuild plan                     what would be done, and why
   rebuild why app                  what made app out of date, through which parents
+  rebuild rollback                 take back what the last run promoted
 
 Exit codes: 0 done or nothing to do, 1 internal, 2 wrong usage or hierarchy, 10 a build failed,
 11 a test failed, 12 a push failed, 13 promotion incomplete, 20 no engine, 21 no registry,
@@ -26,6 +28,23 @@ Examples:
   rebuild plan                     each image, below the one it waits for, with the reason
   rebuild plan --from os-base      what rebuilding os-base would entail
   rebuild plan --exit-code         in scripts: exit code 3 if there is work, 0 if there is none";
+
+const GC_EXAMPLES: &str = "\
+Examples:
+  rebuild gc                       what would be removed, and why
+  rebuild gc --yes                 remove it
+  rebuild gc --keep 7d --yes       also what is only a week old
+
+An image is removed only if all its tags are build tags (rb-...), it is older than --keep, it is
+not of today's inputs, not among the last 3 of its image, and in no index. A registry deletes by
+digest, so that every tag is looked at again right before.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  rebuild doctor                   engine, logins, registries, disk, clock: what is wrong, what to do
+  rebuild doctor --format json     the same for a program
+
+Exit code: that of the first problem, as a run would end with it; 0 if there is none.";
 
 /// Rebuild, test and promote a hierarchy of container images.
 ///
@@ -69,6 +88,22 @@ pub enum Command {
     Why(WhyArgs),
     /// Show how each image stands: current, behind, held back or never built
     Status(StatusArgs),
+    /// List past runs: when, what was asked, what was promoted, how it ended
+    History(HistoryArgs),
+    /// Move the tags of a run back to where they were before it
+    ///
+    /// Children before parents, each tag only if it is still where that run put it. A tag that was new
+    /// in that run is taken away from the engine; in a registry it stays, and that is told. The next
+    /// `rebuild` of the same files moves the tags again: take back the change as well.
+    Rollback(RollbackArgs),
+    /// Remove build tags that nobody needs any more, and what killed runs have left
+    ///
+    /// Says what would be removed; with --yes does it.
+    #[command(after_help = GC_EXAMPLES)]
+    Gc(GcArgs),
+    /// Look at the engine, the logins, the registries, the disk and the clock, and change nothing
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     /// Print the completion script of a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -121,15 +156,26 @@ pub struct SelectionArgs {
     /// for a new branch, select everything that is out of date.
     #[arg(long, value_name = "REV", conflicts_with_all = ["from", "only"])]
     pub since: Option<String>,
+    /// Build what is selected without the layer cache, to take in package updates; with nothing
+    /// selected, every image
+    ///
+    /// An image that comes out with the same files keeps its tags, and what stands on it is left
+    /// alone. `refresh:` in hierarchy.yaml does the same by itself, by age.
+    #[arg(long)]
+    pub refresh: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct RunArgs {
     #[command(flatten)]
     pub selection: SelectionArgs,
     /// Build and test, but store and publish nothing
     #[arg(long)]
     pub no_push: bool,
+    /// Publish even where the published image was built from a commit that comes after this one
+    #[arg(long)]
+    pub allow_older: bool,
     /// After a failure, build whatever does not stand on the failed image
     #[arg(short, long)]
     pub keep_going: bool,
@@ -177,6 +223,43 @@ pub struct StatusArgs {
     /// End with exit code 3 if an image is not current
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Show at most so many runs, the newest
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+    pub limit: usize,
+    /// Print it for people or for programs
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print it for people or for programs
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// Which run, by its ID or the beginning of it [default: the last that moved a tag]
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// Say what would be moved, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Keep images that are younger than this
+    #[arg(long, value_name = "AGE", default_value = "30d", value_parser = duration)]
+    pub keep: Duration,
+    /// Remove it, and do not only say so
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

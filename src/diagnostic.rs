@@ -49,6 +49,16 @@ pub struct Label {
 pub struct Excerpt {
     pub source: Arc<Source>,
     pub labels: Vec<Label>,
+    pub shown: Shown,
+}
+
+/// How much of a place is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Its lines.
+    Text,
+    /// File, line and column: what stands there may be a secret.
+    Place,
 }
 
 /// One problem.
@@ -136,8 +146,21 @@ impl Diagnostic {
         let label = Label { span, text: label.into() };
         match self.excerpts.last_mut() {
             Some(last) if Arc::ptr_eq(&last.source, source) => last.labels.push(label),
-            _ => self.excerpts.push(Excerpt { source: Arc::clone(source), labels: vec![label] }),
+            _ => self.excerpts.push(Excerpt {
+                source: Arc::clone(source),
+                labels: vec![label],
+                shown: Shown::Text,
+            }),
         }
+        self
+    }
+
+    /// Names a place and shows nothing of what is written there.
+    #[must_use]
+    pub fn at_secret(mut self, source: &Arc<Source>, span: Range<usize>) -> Self {
+        let labels = vec![Label { span, text: String::new() }];
+        let source = Arc::clone(source);
+        self.excerpts.push(Excerpt { source, labels, shown: Shown::Place });
         self
     }
 
@@ -169,7 +192,10 @@ impl Diagnostic {
         };
         let mut group = Group::with_title(level.primary_title(printable(&self.message)));
         for excerpt in &self.excerpts {
-            group = group.element(excerpt.snippet(rendering.current_dir));
+            group = match excerpt.shown {
+                Shown::Text => group.element(excerpt.snippet(rendering.current_dir)),
+                Shown::Place => group.element(excerpt.origin(rendering.current_dir)),
+            };
         }
         if let (Some(file), true) = (&self.file, self.excerpts.is_empty()) {
             group = group.element(Origin::path(relative(file, rendering.current_dir)));
@@ -239,6 +265,12 @@ fn renderer(colour: bool) -> Renderer {
 }
 
 impl Excerpt {
+    fn origin(&self, current_dir: &Path) -> Origin<'static> {
+        let span = self.labels.first().map_or(0, |label| label.span.start);
+        let (line, column) = self.source.position(span);
+        Origin::path(relative(&self.source.path, current_dir)).line(line).char_column(column)
+    }
+
     /// Only the lines that are pointed at, so that a problem in a large file costs no more than one
     /// in a small file.
     fn snippet<'s>(&'s self, current_dir: &Path) -> Snippet<'s, Annotation<'s>> {

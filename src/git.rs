@@ -38,6 +38,46 @@ pub fn describe(folder: &Path) -> Result<Option<String>, GitError> {
     Ok(Some(format!("{}{dirty}", line(&commit))))
 }
 
+/// What is checked out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// In full.
+    pub commit: String,
+    /// Nothing in the folder that was asked about differs from it.
+    pub is_clean: bool,
+}
+
+impl Head {
+    /// For people: the first digits, `-dirty` behind them if anything differs.
+    pub fn short(&self) -> String {
+        let commit = short(&self.commit);
+        if self.is_clean { commit } else { format!("{commit}-dirty") }
+    }
+}
+
+/// The first digits of a commit, for people.
+pub fn short(commit: &str) -> String {
+    commit.chars().take(12).collect()
+}
+
+/// The commit that is checked out; `None` outside a repository, and before its first commit.
+pub fn head(folder: &Path) -> Option<Head> {
+    let commit = commit(folder, "HEAD").ok().flatten()?;
+    let changes = git(folder, &["status", "--porcelain", "-z", "--", "."]).ok()?;
+    Some(Head { commit, is_clean: changes.is_empty() })
+}
+
+/// Whether a commit came before another; `false` also where this clone does not know.
+pub fn is_ancestor(folder: &Path, earlier: &str, later: &str) -> bool {
+    // A name that begins with a dash would be an option.
+    let is_commit = |name: &str| name.bytes().all(|digit| digit.is_ascii_hexdigit());
+    earlier != later
+        && is_commit(earlier)
+        && is_commit(later)
+        && run(folder, &["merge-base", "--is-ancestor", earlier, later])
+            .is_ok_and(|output| output.status.success())
+}
+
 /// The folder of the work tree that holds this one, with symbolic links resolved.
 pub fn work_tree(folder: &Path) -> Result<PathBuf, GitError> {
     let mut path = git(folder, &["rev-parse", "--show-toplevel"])?;

@@ -10,10 +10,12 @@ pub mod hierarchy; //   model: hierarchy.yaml and the Dockerfiles → the graph
 pub mod git; //         ask: the user's git
 pub mod fingerprint; // identity: everything that can change what a build produces
 pub mod plan; //        decide: what is out of date, and why; pure
+pub mod schedule; //    order: what first, and how long it takes; pure
 pub mod since; //       ask: what changed since a commit, told by image
 pub mod registry; //    ask: a registry's HTTP API; knows no hierarchy
 pub mod engine; //      do: build, test, tag, push; door to bollard
 pub mod store; //       where images are published: a registry, or the engine's own tags
+pub mod gc; //          which stored images nobody needs any more
 pub mod observe; //     what the store and the upstreams say now → the facts a plan needs
 pub mod state; //       what stays on this machine: logs of runs, the lock
 pub mod journal; // what a run is going to move and how far it got, to be finished or taken back

@@ -5,35 +5,52 @@ use std::{
     fmt::Write as _,
     fs, io,
     num::NonZeroUsize,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::{
     engine::fake::{FakeEngine, FakeState},
+    exit::Exit,
+    fingerprint::HashCache,
     hierarchy::{Hierarchy, LoadOptions, NodeName, TagValues},
     image::Digest,
+    journal::{Asked, Began, Journal, Past},
     observe::{Question, Sources, observe},
-    plan::{Plan, Selection, plan},
-    promote::{Verdict, conclude, promote, verdict},
+    plan::{Plan, Request, Selection, plan},
+    promote::{Publisher, Recovered, Verdict, conclude, rollback, verdict},
     registry::{Client, Credentials},
     run::{
-        Event, EventKind, Reporter, RunOptions, StopReason, Summary, Telling, Workshop, execute,
+        Event, EventKind, Reporter, RunOptions, Secrets, StopReason, Summary, Telling, Workshop,
+        execute,
     },
+    schedule::History,
     state::RunDir,
-    store::Local,
+    store::{Local, StoreError},
 };
 
 /// A hierarchy on disk and an engine that outlives its runs.
 pub(crate) struct Scenario {
     folder: TempDir,
+    /// How many runs there were.
+    runs: AtomicUsize,
     pub(crate) engine: Arc<FakeEngine>,
+    pub(crate) hashes: Arc<HashCache>,
+    /// What builds took before; it grows only by what a test puts in.
+    pub(crate) history: History,
     pub(crate) options: RunOptions,
     stops: Vec<(u64, StopReason)>,
     pub(crate) date: &'static str,
+    /// Whether runs refresh what they are about, and when they are asked.
+    pub(crate) refresh: bool,
+    pub(crate) now: Timestamp,
     /// What the last plan had to say besides.
     pub(crate) warnings: std::sync::Mutex<Vec<String>>,
 }
@@ -49,15 +66,15 @@ pub(crate) struct Ended {
 pub(crate) fn scenario(lines: &str) -> Scenario {
     let scenario = Scenario {
         folder: TempDir::new().unwrap(),
+        runs: AtomicUsize::new(0),
         engine: Arc::default(),
-        options: RunOptions {
-            jobs: NonZeroUsize::new(2).unwrap(),
-            keep_going: false,
-            push: true,
-            no_cache: false,
-        },
+        hashes: Arc::default(),
+        history: History::default(),
+        options: RunOptions { jobs: NonZeroUsize::new(2).unwrap(), keep_going: false, push: true },
         stops: vec![],
         date: "20261123",
+        refresh: false,
+        now: "2026-11-23T12:00:00Z".parse().unwrap(),
         warnings: std::sync::Mutex::default(),
     };
     let mut yaml = "version: 1\nimages:\n".to_owned();
@@ -128,6 +145,8 @@ impl Scenario {
     }
 
     pub(crate) async fn plan(&self, selection: &Selection) -> Plan {
+        let request =
+            Request { selection: selection.clone(), refresh: self.refresh, now: self.now };
         let hierarchy = self.hierarchy();
         let (observed, warnings) = {
             let store = Local::new(self.engine.clone());
@@ -135,15 +154,17 @@ impl Scenario {
             let sources = Sources { engine: &*self.engine, store: &store, registries: &registries };
             let question = Question {
                 hierarchy: &hierarchy,
-                selection,
+                request: &request,
                 platform: &"linux/amd64".parse().unwrap(),
                 tag_values: &self.tag_values(),
+                hashes: &self.hashes,
                 offline: false,
+                run: "run",
             };
             observe(&sources, &question).await.unwrap()
         };
         *self.warnings.lock().unwrap() = warnings;
-        plan(&hierarchy, &observed, selection)
+        plan(&hierarchy, &observed, &request)
     }
 
     /// The plan as lines of `node: action: reason`.
@@ -181,7 +202,11 @@ impl Scenario {
             registries: Client::new(Credentials::none()).unwrap(),
             hierarchy: self.hierarchy(),
             plan: plan.clone(),
+            hashes: self.hashes.clone(),
+            secrets: Secrets::default(),
+            history: self.history.clone(),
             run: RunDir::at(&self.folder.path().join(".logs")),
+            revision: None,
             options: self.options,
         });
         let (sender, mut stops) = mpsc::channel(4);
@@ -200,11 +225,79 @@ impl Scenario {
         } else {
             Verdict::NotAsked
         };
-        let promoted = promote(&store, verdict, &mut stops, &mut telling).await;
-        let took = telling.elapsed();
+        let number = self.runs.fetch_add(1, Ordering::SeqCst);
+        let began = Began::new(number.to_string(), "here", Asked::Run { flags: String::new() });
+        let mut journal = Journal::begin(&self.journal(number), began);
+        let mut publisher = Publisher {
+            store: &*store,
+            journal: &mut journal,
+            stops: &mut stops,
+            telling: &mut telling,
+        };
+        let promoted = publisher.promote(verdict).await;
+        let took = publisher.telling.elapsed();
         let summary = conclude("run".to_owned(), &plan, executed, promoted, took);
+        publisher.end(summary.exit).await;
         self.nothing_is_left();
         Ended { summary, events: events.kept }
+    }
+
+    /// Where the journal of the `number`th run is, from 0.
+    pub(crate) fn journal(&self, number: usize) -> std::path::PathBuf {
+        self.folder.path().join(format!(".state/journal/{number}.jsonl"))
+    }
+
+    pub(crate) fn past(&self, number: usize) -> Past {
+        Past::read(&fs::read(self.journal(number)).unwrap()).unwrap()
+    }
+
+    /// What the next command does with the journal of a run; `None` if it leaves it alone.
+    pub(crate) async fn recover(
+        &self,
+        number: usize,
+    ) -> (Option<Result<Recovered, StoreError>>, Vec<Event>) {
+        let store = Local::new(self.engine.clone());
+        let Some(mut journal) = Journal::reopen(&self.journal(number)).unwrap() else {
+            return (None, vec![]);
+        };
+        let (_sender, mut stops) = mpsc::channel(4);
+        let mut events = Events::default();
+        let mut telling = Telling::new(&mut events);
+        let mut publisher = Publisher {
+            store: &store,
+            journal: &mut journal,
+            stops: &mut stops,
+            telling: &mut telling,
+        };
+        let recovered = publisher.recover().await;
+        (Some(recovered), events.kept)
+    }
+
+    /// Takes back a run, as a run of its own. Says which tags stay, and why.
+    pub(crate) async fn roll_back(&self, number: usize) -> String {
+        let store = Local::new(self.engine.clone());
+        let planned = rollback(&store, &self.past(number)).await.unwrap();
+        let staying = planned.staying.iter().fold(String::new(), |mut text, (one, staying)| {
+            writeln!(text, "{} {staying}", one.tag).unwrap();
+            text
+        });
+        let (_sender, mut stops) = mpsc::channel(4);
+        let mut events = Events::default();
+        let mut telling = Telling::new(&mut events);
+        let next = self.runs.fetch_add(1, Ordering::SeqCst);
+        let asked = Asked::Rollback { of: number.to_string() };
+        let mut journal =
+            Journal::begin(&self.journal(next), Began::new(next.to_string(), "here", asked));
+        let mut publisher = Publisher {
+            store: &store,
+            journal: &mut journal,
+            stops: &mut stops,
+            telling: &mut telling,
+        };
+        let verdict = Verdict::Move { moves: planned.moves, held: BTreeMap::new() };
+        publisher.promote(verdict).await;
+        publisher.end(Exit::Done).await;
+        staying
     }
 
     fn tag_values(&self) -> TagValues {

@@ -1,9 +1,11 @@
-//! What stays on this machine: the logs of each run, and the lock between runs.
+//! What stays on this machine: the logs and the journal of each run, the lock between runs, and what
+//! makes the next run quicker.
 //!
-//! **Invariant:** nothing here is needed to be right. Without it a run has no logs and no lock,
-//! says so, and does the same.
+//! **Invariant:** nothing here from earlier runs is needed to be right: without it the next run does
+//! the same. A run that cannot write its own journal promotes nothing.
 
 mod alive;
+mod kept;
 
 use std::{
     env,
@@ -12,9 +14,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use self::alive::Alive;
+pub use self::{alive::Alive, kept::machine};
 use crate::image::Digest;
 
+/// The folder of the journals, in that of a hierarchy.
+const JOURNALS: &str = "journal";
 /// Of how many runs the logs are kept.
 const RUNS_KEPT: usize = 20;
 
@@ -38,6 +42,13 @@ pub struct Lock {
     _file: File,
 }
 
+/// What containers belong to that are made before a run: an ID like a run's, alive until dropped.
+#[derive(Debug)]
+pub struct Asking {
+    pub id: String,
+    _alive: Option<Alive>,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     #[error("another run is publishing to {what}{}", .holder.as_ref().map(|holder| format!(" ({holder})")).unwrap_or_default())]
@@ -56,10 +67,15 @@ impl State {
 
     /// A new run's folder. Logs of the oldest runs are removed.
     pub fn begin_run(&self) -> RunDir {
-        let id = ulid::Ulid::from_parts(now_millis(), random()).to_string().to_lowercase();
+        let id = new_id();
         let runs = self.root.join("runs");
         forget_old(&runs);
         RunDir { path: runs.join(&id), id }
+    }
+
+    /// Where the journals of this hierarchy's runs are.
+    pub fn journals(&self) -> PathBuf {
+        self.root.join(JOURNALS)
     }
 
     /// Makes sure that no other run of this machine publishes to the same place.
@@ -91,9 +107,26 @@ impl State {
     }
 }
 
+/// Where the journals of all hierarchies are: two of them may publish to one place.
+pub fn all_journals() -> Vec<PathBuf> {
+    let Ok(hierarchies) = fs::read_dir(home()) else { return Vec::new() };
+    hierarchies
+        .flatten()
+        .map(|hierarchy| hierarchy.path().join(JOURNALS))
+        .filter(|journals| journals.is_dir())
+        .collect()
+}
+
 /// Whether a run, of whichever hierarchy, is over, so that what it left behind may be removed.
 pub fn is_over(run: &str) -> bool {
     alive::is_over(&home(), run, now_millis())
+}
+
+impl Asking {
+    pub fn begin() -> Self {
+        let id = new_id();
+        Self { _alive: Alive::declare(&home(), &id), id }
+    }
 }
 
 impl RunDir {
@@ -115,6 +148,10 @@ impl RunDir {
         let file = File::options().create(true).append(true).open(&path)?;
         Ok((path, file))
     }
+}
+
+fn new_id() -> String {
+    ulid::Ulid::from_parts(now_millis(), random()).to_string().to_lowercase()
 }
 
 fn home() -> PathBuf {

@@ -1,9 +1,12 @@
-//! A build context of 1 GB: how much of it is in memory at once.
+//! A build context of 1 GB: how much of it is in memory at once, and how long a plan takes that need not
+//! read it again.
 
 use std::{
     fs::{self, File},
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use crate::{
@@ -13,9 +16,13 @@ use crate::{
 
 const FILES: usize = 8;
 const FILE_MB: usize = 128;
+const ROUNDS: usize = 5;
+/// After this long the hash of a file is kept.
+const SETTLED: Duration = Duration::from_secs(3);
 
 pub(crate) fn run() -> Result<()> {
     let nonce = nonce();
+    unchanged(&format!("bench{nonce}-plan"))?;
     for builder in ["buildkit", "classic"] {
         let name = format!("bench{nonce}-{builder}");
         let folder = tempfile::tempdir()?;
@@ -26,6 +33,27 @@ pub(crate) fn run() -> Result<()> {
         numbers::line(&format!("{} MB of context, {builder}", FILES * FILE_MB), &[ran.took]);
         numbers::memory(ran.peak);
     }
+    Ok(())
+}
+
+/// A plan that finds the hashes of an unchanged context, and one that has to read it.
+fn unchanged(name: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    write(folder.path(), name)?;
+    let plan = || rebuild_ending(0, folder.path(), &["plan"]);
+    // Files that were just written are read once more.
+    thread::sleep(SETTLED);
+    let (mut known, mut read) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        fs::remove_dir_all(folder.path().join(".state")).or_else(|error| match error.kind() {
+            ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })?;
+        read.push(plan()?.took);
+        known.push(plan()?.took);
+    }
+    numbers::line(&format!("rebuild plan, {} MB of context, read", FILES * FILE_MB), &read);
+    numbers::line("  the same, unchanged", &known);
     Ok(())
 }
 

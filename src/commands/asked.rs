@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::{error::CommandError, output, plan::make, world::World};
 use crate::{
     cli::{Builder, Common},
     hierarchy::{Hierarchy, NodeName},
     observe::describe,
-    plan::{LastBuilds, Plan, Selection},
+    plan::{LastBuilds, Plan, Request, Selection},
     store::{Local, Remote, Store},
 };
 
@@ -18,9 +20,9 @@ pub(super) async fn ask(
     common: &Common,
     pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
 ) -> Result<(Plan, LastBuilds), CommandError> {
-    let world = World::connect(Builder::Auto, common.offline).await?;
-    if hierarchy.registry.is_some() {
-        let store = Remote::new(world.registries.clone(), world.engine.clone());
+    let world = World::connect(hierarchy, Builder::Auto, common.offline).await?;
+    if let Some(prefix) = &hierarchy.registry {
+        let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
         ask_store(hierarchy, &world, &store, pick).await
     } else {
         let store = Local::new(world.engine.clone());
@@ -34,7 +36,9 @@ async fn ask_store<S: Store>(
     store: &S,
     pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
 ) -> Result<(Plan, LastBuilds), CommandError> {
-    let (plan, warnings) = make(hierarchy, &Selection::OutOfDate, world, store).await?;
+    let request =
+        Request { selection: Selection::OutOfDate, refresh: false, now: Timestamp::now() };
+    let (plan, warnings) = make(hierarchy, &request, world, store).await?;
     for warning in &warnings {
         output::warning(warning);
     }

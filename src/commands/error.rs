@@ -7,6 +7,7 @@ use crate::{
     exit::Exit,
     observe::{ObserveError, UpstreamError},
     registry::RegistryError,
+    run::SecretError,
     since::SinceError,
     state::LockError,
     store::StoreError,
@@ -22,6 +23,12 @@ pub(super) struct CommandError {
 impl CommandError {
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), hint: None }
+    }
+
+    /// Says what had been done before it.
+    pub(super) fn after(mut self, done: &str) -> Self {
+        self.message = format!("{} ({done})", self.message);
+        self
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -65,9 +72,9 @@ impl From<ObserveError> for CommandError {
     fn from(error: ObserveError) -> Self {
         let message = error.to_string();
         match error {
-            ObserveError::Context { .. } | ObserveError::Tag { .. } => {
-                Self::new(Exit::Usage, message)
-            }
+            ObserveError::Context { .. }
+            | ObserveError::Tag { .. }
+            | ObserveError::Volatile { .. } => Self::new(Exit::Usage, message),
             ObserveError::Upstream(error) => match *error {
                 UpstreamError::Engine(error) => error.into(),
                 error => {
@@ -88,6 +95,22 @@ fn hint_of(error: &UpstreamError) -> Option<String> {
         }
         UpstreamError::Several { several } => several.iter().find_map(hint_of),
         UpstreamError::NotFound { .. } | UpstreamError::Engine(_) => None,
+    }
+}
+
+/// All of them at once: who sets one variable had better hear of the other too.
+impl From<Vec<SecretError>> for CommandError {
+    fn from(errors: Vec<SecretError>) -> Self {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let message = match &lines[..] {
+            [only] => only.clone(),
+            lines => format!("{} secrets cannot be had:\n  {}", lines.len(), lines.join("\n  ")),
+        };
+        let error = Self::new(Exit::Usage, message);
+        match errors.first() {
+            Some(first) => error.hint(first.hint()),
+            None => error,
+        }
     }
 }
 

@@ -1,44 +1,64 @@
-//! Removes what runs that were killed have left: test containers, pins and temporary folders.
+//! What runs that were killed have left: test containers, pins and temporary folders.
 
-use std::{collections::BTreeSet, env, fs};
+use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 use super::output;
 use crate::{
-    engine::{Docker, Engine as _, EngineError},
+    engine::{Docker, Engine as _, EngineError, Leftover},
+    image::Tagged,
     run::{run_of_folder, run_of_pin},
     state,
 };
 
+/// Of runs that are over, and of no others.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    pub(super) containers: Vec<Leftover>,
+    pub(super) pins: Vec<Tagged>,
+    /// Copies of build contexts that prepare commands have filled.
+    pub(super) folders: Vec<PathBuf>,
+}
+
 /// Best effort: a leftover is untidy, and no reason not to run.
 pub(super) async fn remove(engine: &Docker) {
-    if let Err(error) = try_remove(engine).await {
+    let removed = async {
+        let leftovers = Leftovers::find(engine).await?;
+        leftovers.remove(engine).await
+    };
+    if let Err(error) = removed.await {
         output::warning(&format!("leftovers of an earlier run cannot be removed: {error}"));
     }
 }
 
-async fn try_remove(engine: &Docker) -> Result<(), EngineError> {
-    let containers = engine.leftovers().await?;
-    let runs: BTreeSet<&str> = containers.iter().map(|left| left.run.as_str()).collect();
-    for run in runs.into_iter().filter(|run| state::is_over(run)) {
-        engine.remove_leftovers(run).await?;
+impl Leftovers {
+    pub(super) async fn find(engine: &Docker) -> Result<Self, EngineError> {
+        let mut containers = engine.leftovers().await?;
+        containers.retain(|container| state::is_over(&container.run));
+        let mut pins: Vec<Tagged> = engine.list().await?.into_keys().collect();
+        pins.retain(|name| run_of_pin(name).is_some_and(state::is_over));
+        Ok(Self { containers, pins, folders: folders() })
     }
-    for name in engine.list().await?.keys() {
-        if run_of_pin(name).is_some_and(state::is_over) {
+
+    pub(super) async fn remove(&self, engine: &Docker) -> Result<(), EngineError> {
+        let runs: BTreeSet<&str> = self.containers.iter().map(|left| left.run.as_str()).collect();
+        for run in runs {
+            engine.remove_leftovers(run).await?;
+        }
+        for name in &self.pins {
             engine.untag(name).await?;
         }
+        for folder in &self.folders {
+            _ = fs::remove_dir_all(folder);
+        }
+        Ok(())
     }
-    remove_folders();
-    Ok(())
 }
 
-/// Copies of build contexts that prepare commands have filled.
-fn remove_folders() {
-    let Ok(entries) = fs::read_dir(env::temp_dir()) else { return };
-    for entry in entries.flatten() {
+fn folders() -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(env::temp_dir()) else { return Vec::new() };
+    let is_left = |entry: &fs::DirEntry| {
         let name = entry.file_name();
-        let run = name.to_str().and_then(run_of_folder);
-        if run.is_some_and(state::is_over) {
-            _ = fs::remove_dir_all(entry.path());
-        }
-    }
+        name.to_str().and_then(run_of_folder).is_some_and(state::is_over)
+    };
+    entries.flatten().filter(is_left).map(|entry| entry.path()).collect()
 }

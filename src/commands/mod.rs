@@ -2,11 +2,20 @@
 
 mod asked;
 mod completions;
+mod doctor;
 mod error;
+mod history;
+mod journals;
+mod gc;
 mod leftovers;
+mod lines;
+mod older;
 mod output;
+mod place;
 mod plan;
+mod preflight;
 mod project;
+mod rollback;
 mod run;
 mod signals;
 mod status;
@@ -55,6 +64,14 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Plan(arguments)) => runtime()?.block_on(plan::plan(common, &arguments)),
         Some(Command::Why(arguments)) => runtime()?.block_on(why::why(common, &arguments)),
         Some(Command::Status(arguments)) => runtime()?.block_on(status::status(common, &arguments)),
+        Some(Command::History(arguments)) => {
+            runtime()?.block_on(history::history(common, &arguments))
+        }
+        Some(Command::Rollback(arguments)) => {
+            runtime()?.block_on(rollback::rollback(common, &arguments))
+        }
+        Some(Command::Gc(arguments)) => runtime()?.block_on(gc::gc(common, &arguments)),
+        Some(Command::Doctor(arguments)) => runtime()?.block_on(doctor::doctor(common, &arguments)),
         Some(Command::Completions { shell }) => completions::completions(shell),
     }
 }

@@ -21,6 +21,11 @@ pub(super) fn notice(text: &str) {
     _ = writeln!(anstream::stderr(), "{text}\n");
 }
 
+/// A line of what is going on, to stderr.
+pub(super) fn line(text: &str) {
+    _ = writeln!(anstream::stderr(), "{text}");
+}
+
 /// An answer, to stdout. A closed pipe is the reader's way of saying that it is enough.
 pub(super) fn answer(text: &[u8]) -> io::Result<()> {
     match anstream::stdout().write_all(text) {

@@ -3,7 +3,7 @@
 use super::{
     error::CommandError,
     output,
-    project::{load, selection, tag_values},
+    project::{load, request, tag_values},
     world::World,
 };
 use crate::{
@@ -11,29 +11,35 @@ use crate::{
     exit::Exit,
     hierarchy::Hierarchy,
     observe::{Question, Sources, observe},
-    plan::{self, Plan, Selection},
+    plan::{self, Plan, Request},
     report,
+    schedule::BlastRadius,
+    state::Asking,
     store::{Local, Remote, Store},
 };
 
 pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, CommandError> {
     let hierarchy = load(common)?;
-    let selection = selection(&hierarchy, common, &arguments.selection)?;
-    let world = World::connect(Builder::Auto, common.offline).await?;
-    let (plan, warnings) = if hierarchy.registry.is_some() {
-        let store = Remote::new(world.registries.clone(), world.engine.clone());
-        make(&hierarchy, &selection, &world, &store).await?
+    let request = request(&hierarchy, common, &arguments.selection)?;
+    let world = World::connect(&hierarchy, Builder::Auto, common.offline).await?;
+    let (plan, warnings) = if let Some(prefix) = &hierarchy.registry {
+        let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
+        make(&hierarchy, &request, &world, &store).await?
     } else {
         let store = Local::new(world.engine.clone());
-        make(&hierarchy, &selection, &world, &store).await?
+        make(&hierarchy, &request, &world, &store).await?
     };
     for warning in &warnings {
         output::warning(warning);
     }
+    let history = world.history(&world.publishes_to(&hierarchy));
+    let radius = BlastRadius::of(&plan, &hierarchy, &history, world.cpus());
     let mut text = Vec::new();
     match arguments.format {
-        Format::Text => report::plan::text(&plan, output::stdout_has_colour(), &mut text),
-        Format::Json => report::plan::json(&plan, &mut text),
+        Format::Text => {
+            report::plan::text(&plan, &radius, (output::stdout_has_colour(), &mut text))
+        }
+        Format::Json => report::plan::json(&plan, &radius, &mut text),
     }
     .and_then(|()| output::answer(&text))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
@@ -43,19 +49,23 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
 /// Asks everybody, and decides. Also what a run begins with.
 pub(super) async fn make<S: Store>(
     hierarchy: &Hierarchy,
-    selection: &Selection,
+    request: &Request,
     world: &World,
     store: &S,
 ) -> Result<(Plan, Vec<String>), CommandError> {
     let sources = Sources { engine: &*world.engine, store, registries: &world.registries };
     let tag_values = tag_values(hierarchy)?;
+    let asking = Asking::begin();
     let question = Question {
         hierarchy,
-        selection,
+        request,
         platform: &world.info.platform,
         tag_values: &tag_values,
+        hashes: &world.hashes,
         offline: world.offline,
+        run: &asking.id,
     };
     let (observed, warnings) = observe(&sources, &question).await?;
-    Ok((plan::plan(hierarchy, &observed, selection), warnings))
+    world.keep_hashes();
+    Ok((plan::plan(hierarchy, &observed, request), warnings))
 }

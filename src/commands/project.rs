@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
+
 use super::{error::CommandError, output};
 use crate::{
     cli::{Common, SelectionArgs},
@@ -14,7 +16,7 @@ use crate::{
     git,
     hierarchy::{Hierarchy, LoadOptions, NodeName, TagTemplate, TagValues},
     image::Platform,
-    plan::Selection,
+    plan::{Request, Selection},
     since::{Since, since},
 };
 
@@ -46,7 +48,7 @@ pub(super) fn load(common: &Common) -> Result<Hierarchy, CommandError> {
     }
 }
 
-fn load_options(common: &Common) -> LoadOptions {
+pub(super) fn load_options(common: &Common) -> LoadOptions {
     LoadOptions { registry: common.registry.clone(), platform: Some(host()) }
 }
 
@@ -62,13 +64,10 @@ fn host() -> Platform {
     Platform { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
 }
 
-fn find(common: &Common) -> Result<PathBuf, CommandError> {
+/// The hierarchy's file.
+pub(super) fn find(common: &Common) -> Result<PathBuf, CommandError> {
     let usage = |message: String| CommandError::new(Exit::Usage, message);
-    let here = env::current_dir().map_err(|error| usage(format!("no working folder: {error}")))?;
-    let start = match &common.directory {
-        Some(directory) => here.join(directory),
-        None => here,
-    };
+    let start = start(common)?;
     if !start.is_dir() {
         return Err(usage(format!("`{}` is not a folder", start.display())));
     }
@@ -86,8 +85,28 @@ fn find(common: &Common) -> Result<PathBuf, CommandError> {
     })
 }
 
+/// The folder that the command is about.
+pub(super) fn start(common: &Common) -> Result<PathBuf, CommandError> {
+    let here = env::current_dir()
+        .map_err(|error| CommandError::new(Exit::Usage, format!("no working folder: {error}")))?;
+    Ok(match &common.directory {
+        Some(directory) => here.join(directory),
+        None => here,
+    })
+}
+
+/// What the command line asks for.
+pub(super) fn request(
+    hierarchy: &Hierarchy,
+    common: &Common,
+    arguments: &SelectionArgs,
+) -> Result<Request, CommandError> {
+    let selection = selection(hierarchy, common, arguments)?;
+    Ok(Request { selection, refresh: arguments.refresh, now: Timestamp::now() })
+}
+
 /// The selection that the command line names. What a person should know about it is printed here.
-pub(super) fn selection(
+fn selection(
     hierarchy: &Hierarchy,
     common: &Common,
     arguments: &SelectionArgs,
@@ -128,7 +147,7 @@ pub(super) fn tag_values(hierarchy: &Hierarchy) -> Result<TagValues, CommandErro
     let needs_git =
         hierarchy.in_build_order().flat_map(|node| &node.tags).any(TagTemplate::needs_git);
     let git = if needs_git { commit(hierarchy.root())? } else { None };
-    let date = jiff::Timestamp::now().strftime("%Y%m%d").to_string();
+    let date = Timestamp::now().strftime("%Y%m%d").to_string();
     Ok(TagValues { date, git })
 }
 

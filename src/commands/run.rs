@@ -1,44 +1,47 @@
 //! `rebuild`, `rebuild run`: plan, build, test, store, promote, and say what came of it.
 
-use std::{collections::BTreeSet, env, num::NonZeroUsize, sync::Arc};
+use std::{env, sync::Arc};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::mpsc;
 
 use super::{
     error::CommandError,
-    leftovers, output,
+    journals, leftovers, older, output,
     plan::make,
-    project::{load, selection, tag_values},
-    signals,
+    preflight::{preflight, pushed_to},
+    project::{load, request, tag_values},
+    signals::{self, exit_of},
     world::World,
 };
 use crate::{
-    cli::{Common, ProgressArg, RunArgs},
+    cli::{Common, ProgressArg, RunArgs, SelectionArgs},
     exit::Exit,
+    git::{self, Head},
     hierarchy::Hierarchy,
-    plan::{Action, Plan, Selection},
-    promote::{Verdict, conclude, promote, verdict},
+    journal::{Asked, Journal},
+    plan::Request,
+    promote::{Publisher, Verdict, conclude, verdict},
     report::{self, Progress, ReportOptions},
-    run::{EventKind, Reporter, RunOptions, StopReason, Telling, Workshop, execute},
+    run::{
+        EventKind, Executed, Reporter, RunOptions, Secrets, StopReason, Telling, Workshop, execute,
+    },
+    schedule::History,
     state::State,
     store::{Local, Remote, Store},
 };
-
-/// How many repositories are asked at once whether we may push to them.
-const PREFLIGHTS_AT_ONCE: usize = 8;
 
 pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, CommandError> {
     let stops = signals::listen()
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
     let hierarchy = Arc::new(load(common)?);
-    let selection = selection(&hierarchy, common, &arguments.selection)?;
-    let world = World::connect(arguments.builder, common.offline).await?;
+    let request = request(&hierarchy, common, &arguments.selection)?;
+    let world = World::connect(&hierarchy, arguments.builder, common.offline).await?;
     let _lock =
         if arguments.no_push { None } else { Some(State::lock(&world.publishes_to(&hierarchy))?) };
-    let run = Run { hierarchy, selection, world, arguments };
-    if run.hierarchy.registry.is_some() {
-        let store = Remote::new(run.world.registries.clone(), run.world.engine.clone());
+    let run = Run { hierarchy, request, world, arguments };
+    if let Some(prefix) = &run.hierarchy.registry {
+        let (registries, engine) = (run.world.registries.clone(), run.world.engine.clone());
+        let store = Remote::new(registries, prefix, engine);
         run.on(Arc::new(store), stops).await
     } else {
         let store = Local::new(run.world.engine.clone());
@@ -48,7 +51,7 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
 
 struct Run<'a> {
     hierarchy: Arc<Hierarchy>,
-    selection: Selection,
+    request: Request,
     world: World,
     arguments: &'a RunArgs,
 }
@@ -59,22 +62,47 @@ impl Run<'_> {
         store: Arc<S>,
         mut stops: mpsc::Receiver<StopReason>,
     ) -> Result<Exit, CommandError> {
+        if !self.arguments.no_push {
+            let stopped = journals::finish(&*store, &self.place(), &mut stops).await?;
+            if let Some(reason) = stopped {
+                return Ok(exit_of(reason));
+            }
+        }
+        let head = git::head(self.hierarchy.root());
         let decide = async {
-            let plan = make(&self.hierarchy, &self.selection, &self.world, &*store);
+            let plan = make(&self.hierarchy, &self.request, &self.world, &*store);
             let (plan, ()) = tokio::join!(plan, leftovers::remove(&self.world.engine));
-            let plan = plan?;
-            self.preflight(&plan.0).await?;
-            Ok::<_, CommandError>(plan)
+            let (plan, mut warnings) = plan?;
+            let secrets = Secrets::read(&self.hierarchy, &plan, &self.world.info)?;
+            let publishes = !self.arguments.no_push && self.hierarchy.registry.is_some();
+            let repositories = publishes.then(|| pushed_to(&self.hierarchy, &plan));
+            warnings.extend(preflight(&self.world, &plan, repositories).await?);
+            if let Some(Head { commit, .. }) = &head
+                && !self.arguments.no_push
+                && !self.arguments.allow_older
+            {
+                older::refuse(&*store, &self.hierarchy, &plan, commit).await?;
+            }
+            Ok::<_, CommandError>((plan, warnings, secrets))
         };
-        let (plan, warnings) = tokio::select! {
+        let (plan, warnings, secrets) = tokio::select! {
             decided = decide => decided?,
-            Some(reason) = stops.recv() => return Ok(exit_of(reason)),
+            Some(reason) = stops.recv() => {
+                self.world.engine.quiesce().await;
+                return Ok(exit_of(reason));
+            }
         };
         let plan = Arc::new(plan);
         let tag_values = tag_values(&self.hierarchy)?;
-        let state = State::of(&self.hierarchy.file);
-        let run = state.begin_run();
+        let run = self.world.state.begin_run();
         let _alive = run.declare_alive();
+        let asked = Asked::Run { flags: flags(&self.arguments.selection) };
+        let mut journal = if self.arguments.no_push {
+            Journal::none(&run.id)
+        } else {
+            let commit = head.as_ref().map(Head::short);
+            journals::begin(&self.world.state, &run, (&self.place(), asked), commit)
+        };
         let shop = Arc::new(Workshop {
             engine: self.world.engine.clone(),
             store: store.clone(),
@@ -82,6 +110,10 @@ impl Run<'_> {
             hierarchy: self.hierarchy.clone(),
             plan: plan.clone(),
             run,
+            hashes: self.world.hashes.clone(),
+            secrets,
+            history: self.world.history(&self.place()),
+            revision: head.filter(|head| head.is_clean).map(|head| head.commit),
             options: self.options(),
         });
 
@@ -97,48 +129,56 @@ impl Run<'_> {
             telling.emit(EventKind::Warning { node: None, message });
         }
         let executed = execute(&shop, &mut stops, &mut telling).await;
+        self.remember(shop.history.clone(), &executed);
         let verdict = if self.arguments.no_push {
             Verdict::NotAsked
         } else {
             verdict(&self.hierarchy, &plan, &executed, &tag_values)
                 .map_err(|error| CommandError::new(Exit::Usage, error.to_string()))?
         };
-        let promoted = promote(&store, verdict, &mut stops, &mut telling).await;
+        let mut publisher = Publisher {
+            store: &*store,
+            journal: &mut journal,
+            stops: &mut stops,
+            telling: &mut telling,
+        };
+        let promoted = publisher.promote(verdict).await;
         self.world.engine.quiesce().await;
+        self.world.keep_hashes();
 
-        let took = telling.elapsed();
+        let took = publisher.telling.elapsed();
         let summary = conclude(shop.run.id.clone(), &plan, executed, promoted, took);
         let exit = summary.exit;
+        publisher.end(exit).await;
         telling.emit(EventKind::RunFinished { summary });
         Ok(exit)
     }
 
-    /// Finds out before the first build what would otherwise fail after the last.
-    async fn preflight(&self, plan: &Plan) -> Result<(), CommandError> {
-        if self.arguments.no_push || self.hierarchy.registry.is_none() {
-            return Ok(());
+    /// Keeps how long each build took that succeeded, whatever became of the run.
+    fn remember(&self, mut history: History, executed: &Executed) {
+        if executed.builds().next().is_none() {
+            return;
         }
-        let repositories: BTreeSet<_> = plan
-            .steps
-            .iter()
-            .filter(|step| !matches!(step.action, Action::Keep { .. }))
-            .filter_map(|step| Some(&self.hierarchy.get(&step.node)?.repository))
-            .collect();
-        stream::iter(repositories)
-            .map(|repository| self.world.registries.may_push(repository))
-            .buffer_unordered(PREFLIGHTS_AT_ONCE)
-            .try_collect::<()>()
-            .await?;
-        Ok(())
+        for (node, took, added) in executed.builds() {
+            history.record(node, took, added);
+        }
+        history.retain(|node| self.hierarchy.get(node).is_some());
+        self.world.keep_history(&self.place(), &history);
+    }
+
+    /// Where this run publishes.
+    fn place(&self) -> String {
+        if self.arguments.no_push {
+            return "nowhere".to_owned();
+        }
+        self.world.publishes_to(&self.hierarchy)
     }
 
     fn options(&self) -> RunOptions {
-        let cpus = NonZeroUsize::new(self.world.info.cpus).unwrap_or(NonZeroUsize::MIN);
         RunOptions {
-            jobs: self.arguments.jobs.unwrap_or(cpus),
+            jobs: self.arguments.jobs.unwrap_or_else(|| self.world.cpus()),
             keep_going: self.arguments.keep_going,
             push: !self.arguments.no_push,
-            no_cache: false,
         }
     }
 
@@ -162,9 +202,15 @@ impl Run<'_> {
     }
 }
 
-fn exit_of(reason: StopReason) -> Exit {
-    match reason {
-        StopReason::Terminated => Exit::Terminated,
-        _ => Exit::Interrupted,
+/// What was asked for, as it could be typed.
+fn flags(arguments: &SelectionArgs) -> String {
+    let mut flags = Vec::new();
+    for (flag, nodes) in [("--from", &arguments.from), ("--only", &arguments.only)] {
+        if !nodes.is_empty() {
+            flags.push(format!("{flag} {}", nodes.join(",")));
+        }
     }
+    flags.extend(arguments.since.iter().map(|revision| format!("--since {revision}")));
+    flags.extend(arguments.refresh.then(|| "--refresh".to_owned()));
+    flags.join(" ")
 }

@@ -35,3 +35,11 @@ pub(super) fn listen() -> std::io::Result<mpsc::Receiver<StopReason>> {
     });
     Ok(receiver)
 }
+
+/// How a command ends that was asked to stop.
+pub(super) fn exit_of(reason: StopReason) -> Exit {
+    match reason {
+        StopReason::Terminated => Exit::Terminated,
+        _ => Exit::Interrupted,
+    }
+}

@@ -1,6 +1,6 @@
 //! Connects a command to the engine, to registries and to the store.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use super::error::CommandError;
 use crate::{
@@ -9,9 +9,16 @@ use crate::{
         EngineInfo,
         docker::{BuilderChoice, Docker, EngineOptions},
     },
+    fingerprint::HashCache,
     hierarchy::Hierarchy,
+    image::Digest,
     registry::{Client, Credentials},
+    schedule::History,
+    state::{State, machine},
 };
+
+/// What the hashes of files are kept under.
+const HASHES: &str = "hashes";
 
 /// Everything outside the program that a command talks to.
 pub(super) struct World {
@@ -20,10 +27,17 @@ pub(super) struct World {
     pub(super) registries: Client,
     /// Upstreams are what the engine has of them.
     pub(super) offline: bool,
+    pub(super) state: State,
+    /// Of files that were read before.
+    pub(super) hashes: Arc<HashCache>,
 }
 
 impl World {
-    pub(super) async fn connect(builder: Builder, offline: bool) -> Result<Self, CommandError> {
+    pub(super) async fn connect(
+        hierarchy: &Hierarchy,
+        builder: Builder,
+        offline: bool,
+    ) -> Result<Self, CommandError> {
         let builder = match builder {
             Builder::Auto => BuilderChoice::Auto,
             Builder::Buildkit => BuilderChoice::BuildKit,
@@ -32,7 +46,30 @@ impl World {
         let options = EngineOptions { builder, ..EngineOptions::default() };
         let (engine, info) = Docker::connect(&options).await?;
         let registries = Client::new(Credentials::from_env())?;
-        Ok(Self { engine: Arc::new(engine), info, registries, offline })
+        let state = State::of(&hierarchy.file);
+        let hashes = Arc::new(HashCache::read(&state.recall(HASHES), &machine()));
+        Ok(Self { engine: Arc::new(engine), info, registries, offline, state, hashes })
+    }
+
+    /// What earlier builds took that were published to a place.
+    pub(super) fn history(&self, place: &str) -> History {
+        History::read(&self.state.recall(&history_of(place)))
+    }
+
+    pub(super) fn keep_history(&self, place: &str, history: &History) {
+        self.state.keep(&history_of(place), &history.kept());
+    }
+
+    /// Keeps the hashes of the files that were read, so that they need not be read again.
+    pub(super) fn keep_hashes(&self) {
+        if let Some(hashes) = self.hashes.kept() {
+            self.state.keep(HASHES, &hashes);
+        }
+    }
+
+    /// How many images are built at once if nobody says.
+    pub(super) fn cpus(&self) -> NonZeroUsize {
+        NonZeroUsize::new(self.info.cpus).unwrap_or(NonZeroUsize::MIN)
     }
 
     /// Where images are published, as people call it.
@@ -42,4 +79,9 @@ impl World {
             None => self.info.endpoint.clone(),
         }
     }
+}
+
+/// What the history of a place is kept under: a push may take longer than the build before it.
+fn history_of(place: &str) -> String {
+    format!("history-{}", Digest::of(place.as_bytes()).short())
 }

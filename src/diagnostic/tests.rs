@@ -132,3 +132,13 @@ hint: run `docker login`"
     );
     assert_eq!(render_error(&Chain::Status, None, false), "error: 401 Unauthorized");
 }
+
+#[test]
+fn a_place_can_be_named_without_what_is_written_there() {
+    let source = Source::new("/h/hierarchy.yaml", "version: 1\nimages: {a: {secrets: hunter2}}\n");
+    let diagnostic = Diagnostic::error("wrong").at_secret(&source, 23..30).hint("do so");
+    let rendering = Rendering { colour: false, current_dir: Path::new("/h") };
+    let text = diagnostic.render(rendering);
+    assert_eq!(text, "error: wrong\n--> hierarchy.yaml:2:13\n = hint: do so");
+    assert_eq!(diagnostic.position().map(|(_, line, column)| (line, column)), Some((2, 13)));
+}

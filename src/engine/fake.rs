@@ -2,12 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     sync::Mutex,
     time::Duration,
 };
 
-use super::{BuildProgress, BuildRequest, Engine, EngineError, LocalImage, TestResult};
+use super::{
+    BuildProgress, BuildRequest, Difference, Engine, EngineError, LocalImage, Network, Probe,
+    ProbeOutput, TestResult, Volatile,
+};
 use crate::{
+    fingerprint,
     hierarchy::Test,
     image::{Digest, Platform, Repository, Tagged},
     registry::Login,
@@ -26,12 +31,32 @@ pub(crate) struct FakeState {
     pub(crate) tags: BTreeMap<Tagged, Digest>,
     /// Nodes (by the label that we give them) whose build fails.
     pub(crate) builds_fail: BTreeSet<String>,
+    /// How the next builds of a node fail, the first first.
+    pub(crate) next_builds: BTreeMap<String, Vec<EngineError>>,
+    /// How often the tests of a node fail before they pass.
+    pub(crate) next_tests: BTreeMap<String, usize>,
     /// Nodes whose tests fail.
     pub(crate) tests_fail: BTreeSet<String>,
     /// Nodes that come out the same whatever goes in, but for labels.
     pub(crate) constant: BTreeSet<String>,
+    /// Nodes whose images always have the same files, though their layers differ.
+    pub(crate) same_tree: BTreeSet<String>,
+    /// Nodes that come out different each time, also with the layer cache.
+    pub(crate) drifting: BTreeSet<String>,
+    /// How often something was built into layers of its own: without the layer cache, or drifting.
+    pub(crate) fresh: u64,
     /// Tags that refuse to be set.
     pub(crate) refused: BTreeSet<Tagged>,
+    /// Tags that cannot be set right now.
+    pub(crate) unanswered: BTreeSet<Tagged>,
+    /// The newest version of each package that there is.
+    pub(crate) repository: BTreeMap<String, String>,
+    /// The packages that a node installs: `name`, in the newest version, or `name=version`.
+    pub(crate) installs: BTreeMap<String, Vec<&'static str>>,
+    /// The packages of each image, its parents' too.
+    pub(crate) packages: BTreeMap<Digest, BTreeMap<String, String>>,
+    /// Nodes whose package sources cannot be reached.
+    pub(crate) unreachable: BTreeSet<String>,
     /// Every node that was built, in the order in which builds ended.
     pub(crate) built: Vec<String>,
     /// Every tag that was set, in order, but for pins.
@@ -49,6 +74,9 @@ impl Engine for FakeEngine {
         progress(BuildProgress::Output(format!("making {node}\n").into_bytes()));
         tokio::time::sleep(Duration::from_secs(1)).await;
         let mut state = self.state.lock().unwrap();
+        if let Some(next) = state.next_builds.get_mut(&node).filter(|next| !next.is_empty()) {
+            return Err(next.remove(0));
+        }
         if state.builds_fail.contains(&node) {
             return Err(EngineError::Build {
                 message: "process did not complete: exit code: 2".to_owned(),
@@ -56,7 +84,7 @@ impl Engine for FakeEngine {
                 exit_code: Some(2),
             });
         }
-        let mut layers = Vec::new();
+        let (mut layers, mut packages) = (Vec::new(), BTreeMap::new());
         for from in request.dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")) {
             if from == "scratch" {
                 continue;
@@ -66,12 +94,25 @@ impl Engine for FakeEngine {
                 return Err(EngineError::Build { message, step: None, exit_code: None });
             };
             layers.clone_from(&state.images[base].layers);
+            packages.extend(state.packages.get(base).cloned().unwrap_or_default());
+        }
+        for package in state.installs.get(&node).into_iter().flatten() {
+            let (package, version) = match package.split_once('=') {
+                Some((package, version)) => (package, version.to_owned()),
+                None => (*package, state.repository[*package].clone()),
+            };
+            packages.insert(package.to_owned(), version);
         }
         let files = request.context.digest().unwrap();
+        let is_fresh = request.no_cache || state.drifting.contains(&node);
+        state.fresh += u64::from(is_fresh);
+        let fresh = if is_fresh { state.fresh.to_string() } else { String::new() };
         let content = if state.constant.contains(&node) {
             node.clone()
         } else {
-            format!("{}{files}", request.dockerfile)
+            let packages: Vec<String> =
+                packages.iter().map(|(name, version)| format!("{name}={version}")).collect();
+            format!("{}{files}{fresh}{}", request.dockerfile, packages.join(" "))
         };
         layers.push(Digest::of(content.as_bytes()));
         let id = Digest::of(format!("{content}{:?}", request.labels).as_bytes());
@@ -86,6 +127,7 @@ impl Engine for FakeEngine {
             created: "2026-11-20T12:00:00Z".parse().ok(),
         };
         state.images.insert(id.clone(), image);
+        state.packages.insert(id.clone(), packages);
         state.built.push(node);
         Ok(id)
     }
@@ -96,10 +138,48 @@ impl Engine for FakeEngine {
         _test: &Test,
         _run: &str,
     ) -> Result<TestResult, EngineError> {
+        let mut state = self.state.lock().unwrap();
+        let node = state.images[image].labels["rebuild.node"].clone();
+        let next = state.next_tests.get_mut(&node).filter(|next| **next > 0);
+        let is_flaky = next.map(|next| *next -= 1).is_some();
+        let fails = is_flaky || state.tests_fail.contains(&node);
+        let failure = fails.then(|| "exit code 1".to_owned());
+        Ok(TestResult { failure, output: b"checking\n".to_vec() })
+    }
+
+    /// Answers as apt does.
+    async fn probe(
+        &self,
+        image: &Digest,
+        probe: &Probe,
+        _run: &str,
+    ) -> Result<ProbeOutput, EngineError> {
         let state = self.state.lock().unwrap();
         let node = &state.images[image].labels["rebuild.node"];
-        let failure = state.tests_fail.contains(node).then(|| "exit code 1".to_owned());
-        Ok(TestResult { failure, output: b"checking\n".to_vec() })
+        let (mut installed, mut newer, mut upgraded) = (String::new(), String::new(), 0);
+        for (package, version) in &state.packages[image] {
+            _ = writeln!(installed, "= installed {package} all {version}");
+            let to = &state.repository[package];
+            if version != to {
+                _ = writeln!(newer, "Inst {package} [{version}] ({to} fake [all])");
+                upgraded += 1;
+            }
+        }
+        let section = |name: &str, text: &str, code: u8| {
+            format!("\nrebuild: begin {name}\n{text}\nrebuild: end {name} {code}\n")
+        };
+        let mut stdout = section("architecture", "amd64\n", 0);
+        stdout += &section("installed", &installed, 0);
+        if probe.network == Network::Default {
+            let is_down = state.unreachable.contains(node);
+            let (said, code) =
+                if is_down { ("E: Failed to fetch http://fake/\n", 100) } else { ("", 0) };
+            stdout += &section("refresh", said, code);
+            stdout += &section("sources", "= http://fake\n", 0);
+            _ = writeln!(newer, "{upgraded} upgraded, 0 newly installed");
+            stdout += &section("updates", &newer, 0);
+        }
+        Ok(ProbeOutput { stdout: stdout.into_bytes(), stderr: vec![], exit_code: 0 })
     }
 
     async fn inspect(&self, image: &str) -> Result<Option<LocalImage>, EngineError> {
@@ -121,6 +201,10 @@ impl Engine for FakeEngine {
         if state.refused.contains(name) {
             let (doing, message) = (format!("tagging {name}"), "no".to_owned());
             return Err(EngineError::Answer { doing, message });
+        }
+        if state.unanswered.contains(name) {
+            let (endpoint, reason) = ("fake".to_owned(), "gone".to_owned());
+            return Err(EngineError::Unreachable { endpoint, reason });
         }
         state.tags.insert(name.clone(), image.clone());
         if name.repository.host() != "rebuild.invalid" {
@@ -148,6 +232,29 @@ impl Engine for FakeEngine {
     ) -> Result<Digest, EngineError> {
         let (doing, message) = (format!("pulling {repository}"), "no registry here".to_owned());
         Err(EngineError::Transfer { doing, message })
+    }
+
+    /// Each image of a node that does not always have the same files has one that is its own.
+    async fn differences(
+        &self,
+        old: &Digest,
+        new: &Digest,
+        _volatile: &Volatile,
+    ) -> Result<Vec<Difference>, EngineError> {
+        let state = self.state.lock().unwrap();
+        let image = |id: &Digest| {
+            state.images.get(id).ok_or_else(|| EngineError::Answer {
+                doing: "comparing files".to_owned(),
+                message: format!("No such image: {id}"),
+            })
+        };
+        let (old, new) = (image(old)?, image(new)?);
+        let node = &new.labels["rebuild.node"];
+        let same_node = old.labels.get("rebuild.node") == Some(node);
+        if old.layers == new.layers || (same_node && state.same_tree.contains(node)) {
+            return Ok(vec![]);
+        }
+        Ok(vec![Difference { path: node.into(), what: fingerprint::Difference::Changed }])
     }
 }
 

@@ -6,10 +6,18 @@ mod connect;
 pub mod docker;
 #[cfg(test)]
 pub(crate) mod fake;
+mod holes;
+mod secrets;
 pub mod session;
 mod tar;
+mod tree;
 
-pub use self::docker::{BuilderChoice, Docker, EngineOptions, canonical_config, created};
+pub use self::{
+    docker::{About, BuilderChoice, Docker, EngineOptions, Leftover, canonical_config, created},
+    holes::{HOLES_AS_OF, Hole, holes},
+    secrets::BuildSecrets,
+    tree::{Difference, Volatile},
+};
 
 use std::{collections::BTreeMap, future::Future, path::PathBuf, time::Duration};
 
@@ -46,6 +54,17 @@ pub trait Engine: Send + Sync + 'static {
         run: &str,
     ) -> impl Future<Output = Result<TestResult, EngineError>> + Send;
 
+    /// Runs a command as root in a fresh container of an image, and removes the container.
+    ///
+    /// # Errors
+    /// Output that is not whole, or that nobody waited for, is none.
+    fn probe(
+        &self,
+        image: &Digest,
+        probe: &Probe,
+        run: &str,
+    ) -> impl Future<Output = Result<ProbeOutput, EngineError>> + Send;
+
     /// What the engine knows of a local image, by name, `name@digest` or ID. Never pulls.
     fn inspect(
         &self,
@@ -79,6 +98,18 @@ pub trait Engine: Send + Sync + 'static {
         platform: Option<&Platform>,
         login: Option<Login>,
     ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
+
+    /// Where the files of two local images differ, sorted by path; times and what is volatile left
+    /// aside. None means that whoever runs the one cannot tell it from the other by its files.
+    ///
+    /// # Errors
+    /// Whatever could not be read whole; that is never "no difference".
+    fn differences(
+        &self,
+        old: &Digest,
+        new: &Digest,
+        volatile: &Volatile,
+    ) -> impl Future<Output = Result<Vec<Difference>, EngineError>> + Send;
 }
 
 /// Everything one build needs, with nothing left to look up.
@@ -93,6 +124,8 @@ pub struct BuildRequest {
     /// Where the Dockerfile lies, absolute; perhaps outside the context.
     pub dockerfile_path: PathBuf,
     pub build_args: BTreeMap<String, String>,
+    /// Only BuildKit can hand them to a build.
+    pub secrets: BuildSecrets,
     pub labels: BTreeMap<String, String>,
     pub target: Option<String>,
     pub platform: Option<Platform>,
@@ -116,6 +149,31 @@ pub struct TestResult {
     pub failure: Option<String>,
     /// What it printed, at most the last 64 KiB.
     pub output: Vec<u8>,
+}
+
+/// A question to an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// In place of the image's own entry point and command.
+    pub argv: Vec<String>,
+    pub network: Network,
+    pub timeout: Duration,
+}
+
+/// What a container may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    None,
+    /// As builds do.
+    Default,
+}
+
+/// What a probe printed: everything, or there would be an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeOutput {
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub exit_code: i64,
 }
 
 /// What the engine knows of an image.
@@ -147,6 +205,8 @@ pub struct EngineInfo {
     pub buildkit: bool,
     /// Where it was reached: `unix:///var/run/docker.sock`.
     pub endpoint: String,
+    /// How many bytes its images may still take, where that can be known.
+    pub room: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -154,6 +214,11 @@ pub enum EngineError {
     /// Nobody answers there.
     #[error("cannot reach the Docker engine at {endpoint}: {reason}")]
     Unreachable { endpoint: String, reason: String },
+    /// It answers, in a version of the API that we do not speak.
+    #[error(
+        "the Docker engine {version} at {endpoint} is too old: it speaks API {api}, and rebuild needs API {needed} (Docker 20.10) or newer"
+    )]
+    TooOld { endpoint: String, version: String, api: String, needed: String },
     /// The build ran and failed, or the Dockerfile is wrong.
     #[error("{message}")]
     Build {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Detail, Fingerprint, Inputs, Parents};
+use crate::hierarchy::NodeName;
 
 /// Every label of ours begins with this. They are left aside when two images are compared.
 pub const LABEL_PREFIX: &str = "rebuild.";
@@ -13,6 +14,12 @@ const PARENTS: &str = "rebuild.parents";
 const FILES: &str = "rebuild.files";
 const SETTINGS: &str = "rebuild.settings";
 const CAUSE: &str = "rebuild.cause";
+const REVISION: &str = "rebuild.revision";
+
+/// The node that an image is of, if we built it.
+pub fn node_of(labels: &BTreeMap<String, String>) -> Option<NodeName> {
+    labels.get(NODE).filter(|name| !name.is_empty()).map(|name| NodeName::from(name.as_str()))
+}
 
 /// The record that explains, later and elsewhere, why an image is out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,15 +31,17 @@ pub struct BuiltFrom {
     pub detail: Option<Detail>,
     /// Why it was built, in a sentence; empty if the image does not tell.
     pub cause: String,
+    /// The commit that its files were of; `None` if the image does not tell, or if they were of none.
+    pub revision: Option<String>,
 }
 
 impl BuiltFrom {
     pub fn new(inputs: Inputs, parents: Parents) -> Self {
         let fingerprint = inputs.fingerprint(&parents);
-        Self { fingerprint, inputs, parents, detail: None, cause: String::new() }
+        Self { fingerprint, inputs, parents, detail: None, cause: String::new(), revision: None }
     }
 
-    /// As labels of the image. Equal inputs give equal labels but for the cause, which is why a
+    /// As labels of the image. Equal inputs give equal labels but for cause and revision, which is why a
     /// candidate is compared with the published image without them.
     ///
     /// Every label is always there: an image inherits the labels of its base, and would else have
@@ -53,6 +62,7 @@ impl BuiltFrom {
             (FILES.to_owned(), files),
             (SETTINGS.to_owned(), settings),
             (CAUSE.to_owned(), self.cause.clone()),
+            (REVISION.to_owned(), self.revision.clone().unwrap_or_default()),
         ])
     }
 
@@ -66,7 +76,8 @@ impl BuiltFrom {
             Some(Detail { files, settings: serde_json::from_str(settings).ok()? })
         });
         let cause = labels.get(CAUSE).cloned().unwrap_or_default();
-        Some(Self { fingerprint, inputs, parents, detail, cause })
+        let revision = labels.get(REVISION).filter(|revision| !revision.is_empty()).cloned();
+        Some(Self { fingerprint, inputs, parents, detail, cause, revision })
     }
 }
 
@@ -91,10 +102,11 @@ mod tests {
         for detail in [None, Some(Detail { settings, ..Detail::default() })] {
             record.detail = detail;
             record.cause.push_str("`files/x` of `os-base` changed");
+            record.revision = record.detail.is_some().then(|| "0123abcd".to_owned());
             let labels = record.to_labels("app");
             assert_eq!(BuiltFrom::from_labels(&labels), Some(record.clone()));
             assert!(labels.keys().all(|label| label.starts_with(LABEL_PREFIX)));
-            assert_eq!(labels.len(), 7);
+            assert_eq!(labels.len(), 8);
         }
         assert_eq!(BuiltFrom::from_labels(&BTreeMap::new()), None);
     }

@@ -9,6 +9,7 @@
 
 mod content;
 mod manifest;
+mod stamp;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -21,7 +22,10 @@ use std::{
 pub use content::Content;
 pub use manifest::{Manifest, Tally};
 
-use super::ignore::{Ignore, IgnoreError};
+use super::{
+    cache::HashCache,
+    ignore::{Ignore, IgnoreError},
+};
 use crate::image::Digest;
 
 /// A build context: a folder, and what is left out of it.
@@ -107,17 +111,19 @@ impl Context {
 
     /// Every entry that is not ignored, in order of the paths' bytes: a folder before what is in it.
     pub fn entries(&self) -> Result<Vec<Entry>, ContextError> {
-        walk::walk(&self.root, &self.ignore)
+        let seen = walk::walk(&self.root, &self.ignore)?;
+        Ok(seen.into_iter().map(|(entry, _)| entry).collect())
     }
 
     /// Every entry with the digest of its content: what a later run compares to say what changed.
-    pub fn manifest(&self) -> Result<Manifest, ContextError> {
-        manifest::read(self, self.entries()?)
+    /// Files whose hashes are known are not read.
+    pub fn manifest(&self, hashes: &HashCache) -> Result<Manifest, ContextError> {
+        manifest::read(self, walk::walk(&self.root, &self.ignore)?, hashes)
     }
 
-    /// A digest over sorted paths, types, modes, sizes, contents and link targets.
+    /// A digest over sorted paths, types, modes, sizes, contents and link targets, all of them read.
     pub fn digest(&self) -> Result<Digest, ContextError> {
-        Ok(self.manifest()?.digest())
+        Ok(self.manifest(&HashCache::default())?.digest())
     }
 
     /// Opens a file of the context. Reading it to its end fails if it is not, from its first byte to

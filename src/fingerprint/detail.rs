@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::listing::{Listing, short};
-use crate::{hierarchy::Node, image::Digest};
+use crate::{
+    hierarchy::{Node, Ssh},
+    image::Digest,
+};
 
 /// In bytes of JSON; more settings than fit are not told apart.
 const LIMIT: usize = 2 * 1024;
@@ -14,7 +17,8 @@ const LIMIT: usize = 2 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
     pub files: Listing,
-    /// Eight digits of a digest for `build_args.VERSION`, `labels.a`, `target`, `prepare`. No value
+    /// Eight digits of a digest for `build_args.VERSION`, `labels.a`, `secrets.b`,
+    /// `target`, `prepare`, `ssh`. No value
     /// is ever in it, but a short one can be guessed: build arguments are no place for secrets.
     pub settings: BTreeMap<String, String>,
 }
@@ -37,6 +41,11 @@ fn settings(node: &Node) -> BTreeMap<String, String> {
     }
     settings.extend(node.target.iter().map(|target| ("target".to_owned(), digest(target))));
     settings.extend(node.prepare.iter().map(|command| ("prepare".to_owned(), digest(command))));
+    // That there is one is all that counts.
+    settings.extend(node.secrets.keys().map(|id| (format!("secrets.{id}"), digest(id))));
+    if node.ssh == Ssh::Agent {
+        settings.insert("ssh".to_owned(), digest(&true));
+    }
     let size = serde_json::to_string(&settings).map_or(usize::MAX, |text| text.len());
     if size > LIMIT { BTreeMap::new() } else { settings }
 }

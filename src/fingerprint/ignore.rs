@@ -61,6 +61,13 @@ impl Ignore {
         Ok(Self { patterns })
     }
 
+    /// These patterns, and those of another text after them. What is wrong with that one is told with
+    /// its own line numbers.
+    pub fn with(mut self, text: &[u8]) -> Result<Self, IgnoreError> {
+        self.patterns.extend(Self::parse(text)?.patterns);
+        Ok(self)
+    }
+
     /// Whether docker leaves this path out. It is relative to the context, and need not exist.
     ///
     /// A folder that is left out is nevertheless sent when something below it is not.

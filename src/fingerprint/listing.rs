@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
+    fmt::{self, Write as _},
     os::unix::ffi::OsStrExt as _,
     path::Path,
 };
@@ -35,6 +35,16 @@ pub enum Difference {
     Changed,
     New,
     Gone,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Changed => "changed",
+            Self::New => "new",
+            Self::Gone => "gone",
+        })
+    }
 }
 
 impl Listing {
@@ -102,20 +112,17 @@ impl Listing {
     /// Puts one digest in the place of all that is in a folder, and says how much room that made.
     fn collapse(&mut self, folder: &str) -> usize {
         let prefix = if folder == ROOT { "" } else { folder };
-        let below = |key: &String| key.starts_with(prefix) && key != folder;
-        let members: Vec<String> = self
-            .0
-            .range(prefix.to_owned()..)
-            .map(|(key, _)| key)
-            .take_while(|key| key.starts_with(prefix))
-            .filter(|key| below(key))
-            .cloned()
-            .collect();
-        if members.is_empty() {
+        let members = |listing: &Self| -> Vec<String> {
+            let keys = listing.0.range(prefix.to_owned()..).map(|(key, _)| key);
+            let below = keys.take_while(|key| key.starts_with(prefix));
+            below.filter(|key| *key != folder).cloned().collect()
+        };
+        let before = members(self);
+        if before.is_empty() {
             return 0;
         }
         let mut freed = 0;
-        let inner: BTreeSet<&str> = members
+        let inner: BTreeSet<&str> = before
             .iter()
             .filter_map(|key| {
                 let slash = key[prefix.len()..].find('/')? + prefix.len() + 1;
@@ -126,15 +133,7 @@ impl Listing {
             freed += self.collapse(folder);
         }
         let mut hasher = Hasher::default();
-        let members: Vec<String> = self
-            .0
-            .range(prefix.to_owned()..)
-            .map(|(key, _)| key)
-            .take_while(|key| key.starts_with(prefix))
-            .filter(|key| below(key))
-            .cloned()
-            .collect();
-        for key in members {
+        for key in members(self) {
             let digest = self.0.remove(&key).unwrap_or_default();
             freed += room(&key);
             hasher.update(format!("{} {}\0{digest}\n", key.len(), &key[prefix.len()..]).as_bytes());
@@ -250,7 +249,10 @@ mod tests {
             }
         }
         let context = Context::open(folder.path(), Path::new("Dockerfile")).unwrap();
-        Listing::new(&context.manifest().unwrap(), Some(Path::new("Dockerfile")))
+        Listing::new(
+            &context.manifest(&crate::fingerprint::HashCache::default()).unwrap(),
+            Some(Path::new("Dockerfile")),
+        )
     }
 
     fn told(then: &str, now: &str) -> String {

@@ -4,8 +4,10 @@
 //! same fingerprint; times, owners and the place of the checkout never enter it.
 
 mod built_from;
+mod cache;
 pub mod context;
 mod detail;
+mod epoch;
 pub mod ignore;
 mod listing;
 mod source;
@@ -15,8 +17,10 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    built_from::{BuiltFrom, LABEL_PREFIX},
+    built_from::{BuiltFrom, LABEL_PREFIX, node_of},
+    cache::HashCache,
     detail::Detail,
+    epoch::Epoch,
     listing::{Difference, Listing, readable},
     source::{Source, source},
 };
@@ -29,6 +33,13 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(Digest);
 
+/// Whether a tag is one that only we make.
+pub fn is_build_tag(tag: &Tag) -> bool {
+    let is_hex = |digit: char| matches!(digit, '0'..='9' | 'a'..='f');
+    let digits = tag.as_str().strip_prefix("rb-");
+    digits.is_some_and(|digits| digits.len() == 32 && digits.chars().all(is_hex))
+}
+
 /// Everything that a node's build depends on but its parents' digests, which are known only once
 /// the parents are built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,16 +48,17 @@ pub struct Inputs {
     pub dockerfile: Digest,
     /// The context after `.dockerignore`: [`context::Context::digest`].
     pub context: Digest,
-    /// Build arguments, target, declared labels and the command that fills the context.
+    /// Build arguments, target, declared labels, the command that fills the context, and the IDs of
+    /// secrets: never their values, which differ from one machine to the next.
     pub settings: Digest,
     /// Own and inherited tests.
     pub tests: Digest,
     pub platform: Platform,
     /// Each upstream as it is written, and what it was resolved to.
     pub upstreams: BTreeMap<String, Digest>,
-    /// Counts up with each refresh.
+    /// As of when its packages are; none if it was never refreshed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub epoch: Option<String>,
+    pub epoch: Option<Epoch>,
 }
 
 /// The digest of each parent that a node was, or is to be, pinned to.

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use super::{
-    Listing,
+    HashCache, Listing,
     context::{Context, ContextError},
 };
 use crate::{
@@ -21,9 +21,9 @@ pub struct Source {
 
 /// The context, and the scripts that a prepare command consists of even where they are ignored.
 /// What those scripts make is not hashed, so that planning does not have to run them.
-pub fn source(node: &Node) -> Result<Source, ContextError> {
+pub fn source(node: &Node, cache: &HashCache) -> Result<Source, ContextError> {
     let context = Context::open(&node.context, &node.dockerfile.path)?;
-    let manifest = context.manifest()?;
+    let manifest = context.manifest(cache)?;
     let dockerfile = [&node.context, &context.root]
         .into_iter()
         .find_map(|root| node.dockerfile.path.strip_prefix(root).ok());

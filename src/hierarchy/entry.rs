@@ -45,11 +45,14 @@ impl Entry {
         image.test.get_or_insert_default();
         image.on_failure.get_or_insert(OnFailure::Block);
         image.timeout.get_or_insert(BUILD_TIMEOUT);
+        image.retries.get_or_insert(0);
         // Said already by the other fields, or only a check of what the Dockerfile says.
         image.tags = None;
         image.repository = None;
         image.parents = None;
         image.matrix = None;
+        image.allow_build_args = None;
+        image.ssh.get_or_insert_default();
         Self { image, repository, tags }
     }
 }
@@ -77,7 +80,7 @@ mod tests {
             ("images: {a: {}, b: {}}", "images: {a: {}}", ""),
             (
                 "images: {a: {}}",
-                "images: {a: {tags: [latest], timeout: 60m, dockerfile: Dockerfile, on_failure: block}}",
+                "images: {a: {tags: [latest], timeout: 60m, retries: 0, dockerfile: Dockerfile, on_failure: block}}",
                 "",
             ),
             ("images: {a: {}}", "images: {a: {parents: [x]}}", ""),

@@ -58,6 +58,17 @@ impl Problems {
         }
     }
 
+    /// The same without a word of what is written there.
+    pub(super) fn push_secret(
+        &mut self,
+        span: &Range<usize>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        let diagnostic = Diagnostic::error(message).at_secret(&self.source, span.clone());
+        self.found.push(diagnostic.hint(hint));
+    }
+
     /// `…: expected this, found that`.
     pub(super) fn expected(&mut self, field: &str, expected: &str, found: &Yaml) {
         self.push(&found.span, format!("`{field}` must be {expected}, not {}", found.what()));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    BaseUse, Dockerfile, Hierarchy, Node, OnFailure, Test,
+    BaseUse, Dockerfile, Hierarchy, Node, OnFailure, SecretSource, Test,
     draft::{self, Draft},
     fields::Problems,
     files::{self, Files, Place},
@@ -96,7 +96,8 @@ impl Hierarchy {
         });
 
         let platform = options.platform.clone().unwrap_or_else(this_machine);
-        let root = path.parent().unwrap_or(Path::new("/"));
+        let root = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let root = root.as_path();
         let place = Place { root, file: &source, platform: &platform };
         let mut found: Vec<Option<Files>> = Vec::with_capacity(drafts.len());
         for read in files::read_all(&drafts, place) {
@@ -133,7 +134,7 @@ impl Hierarchy {
             .into_iter()
             .zip(found)
             .zip(uses)
-            .filter_map(|((draft, files), uses)| node(draft, files?, uses))
+            .filter_map(|((draft, files), uses)| node(draft, files?, (uses, root)))
             .collect();
         match Self::from_nodes(path, registry, nodes) {
             Ok(hierarchy) => Ok(Loaded { hierarchy, warnings }),
@@ -158,10 +159,14 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
     })
 }
 
-fn node(draft: Draft, files: Files, uses: Vec<BaseUse>) -> Option<Node> {
+fn node(draft: Draft, files: Files, (uses, root): (Vec<BaseUse>, &Path)) -> Option<Node> {
     let Files { context, dockerfile, scan } = files;
     let image = draft.image;
     let tests: Vec<Test> = image.test.unwrap_or_default();
+    let absolute = |source| match source {
+        SecretSource::File(path) => SecretSource::File(root.join(path)),
+        env @ SecretSource::Env(_) => env,
+    };
     Some(Node {
         name: draft.name,
         repository: draft.repository?,
@@ -177,11 +182,16 @@ fn node(draft: Draft, files: Files, uses: Vec<BaseUse>) -> Option<Node> {
         platform: image.platform.map(|platform| platform.value),
         build_args: image.build_args,
         labels: image.labels,
+        secrets: image.secrets.into_iter().map(|(id, source)| (id, absolute(source))).collect(),
+        ssh: image.ssh.unwrap_or_default(),
         prepare: image.prepare,
         tests,
         on_failure: image.on_failure.unwrap_or(OnFailure::Block),
         timeout: image.timeout.unwrap_or(BUILD_TIMEOUT),
+        retries: image.retries.unwrap_or(0),
         max_size: image.max_size,
+        refresh: image.refresh.unwrap_or_default(),
+        volatile: image.volatile.unwrap_or_default(),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::{
     fields::{At, Problems},
     schema::Image,
+    secrets::SecretSource,
     yaml::{Kind, Yaml},
 };
 
@@ -153,6 +154,16 @@ pub(super) fn fill(text: &str, combination: &Combination) -> String {
     filled
 }
 
+impl SecretSource {
+    fn filled(&self, combination: &Combination) -> Self {
+        match self {
+            Self::Env(name) => Self::Env(fill(name, combination)),
+            // It came from the file, which is UTF-8.
+            Self::File(path) => Self::File(fill(&path.to_string_lossy(), combination).into()),
+        }
+    }
+}
+
 impl Image {
     /// The nodes that this entry stands for, by name.
     pub(super) fn nodes(&self, name: &str) -> Vec<(String, Self)> {
@@ -175,6 +186,11 @@ impl Image {
             dockerfile: self.dockerfile.as_ref().map(text),
             tags: self.tags.as_ref().map(list),
             build_args: map(&self.build_args),
+            secrets: self
+                .secrets
+                .iter()
+                .map(|(id, source)| (id.clone(), source.filled(combination)))
+                .collect(),
             target: self.target.as_ref().map(text),
             repository: self.repository.as_ref().map(text),
             labels: map(&self.labels),

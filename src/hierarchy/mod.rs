@@ -16,6 +16,7 @@ mod matrix;
 mod nearest;
 mod node;
 mod schema;
+mod secrets;
 mod template;
 mod units;
 mod validate;
@@ -39,7 +40,7 @@ use petgraph::{
 
 use self::nearest::{glob, nearest};
 pub use self::node::{
-    Base, BaseUse, Check, Dockerfile, Instruction, Node, NodeName, OnFailure, Test,
+    Base, BaseUse, Check, Dockerfile, Instruction, Node, NodeName, OnFailure, Refresh, Test,
 };
 #[cfg(test)]
 pub(crate) use self::test_hierarchy::test_hierarchy;
@@ -47,7 +48,9 @@ pub use self::{
     entry::{Entry, entries},
     graph::GraphError,
     load::{LoadError, LoadOptions, Loaded},
+    secrets::{SecretSource, Ssh},
     template::{TagTemplate, TagValues, TemplateError},
+    units::duration,
 };
 use crate::image::Repository;
 
@@ -139,6 +142,15 @@ impl Hierarchy {
         line.into_iter().flat_map(move |node| {
             node.tests.iter().filter(move |test| test.inherit || node.name == *name)
         })
+    }
+
+    /// The patterns of paths that a candidate may have otherwise and still count as the same: its
+    /// own, and those of the images it is `FROM`.
+    pub fn volatile(&self, name: &NodeName) -> Vec<String> {
+        let line = std::iter::successors(self.get(name), |node| self.base(node));
+        let mut line: Vec<&Node> = line.collect();
+        line.reverse();
+        line.into_iter().flat_map(|node| node.volatile.iter().cloned()).collect()
     }
 
     fn beside(&self, name: &NodeName, direction: Direction) -> impl Iterator<Item = &Node> {

@@ -5,8 +5,14 @@ use std::{borrow::Borrow, collections::BTreeMap, fmt, ops::Range, path::PathBuf,
 
 use serde::{Deserialize, Serialize};
 
-use super::template::TagTemplate;
-use crate::image::{Platform, Reference, Repository};
+use super::{
+    secrets::{SecretSource, Ssh},
+    template::TagTemplate,
+};
+use crate::{
+    image::{Platform, Reference, Repository},
+    packages::Manager,
+};
 
 /// A node's name in the hierarchy file. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,6 +36,9 @@ pub struct Node {
     pub platform: Option<Platform>,
     pub build_args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+    /// What a `RUN --mount=type=secret` gets, by ID.
+    pub secrets: BTreeMap<String, SecretSource>,
+    pub ssh: Ssh,
     /// A command (argv) that fills a copy of the context before each build.
     pub prepare: Option<Vec<String>>,
     /// Its own tests; a candidate runs those of its ancestors first.
@@ -37,8 +46,13 @@ pub struct Node {
     pub on_failure: OnFailure,
     /// For one build, from the first byte sent to the last received.
     pub timeout: Duration,
+    /// How often a build or a test that failed is tried again.
+    pub retries: u8,
     /// In bytes; a larger candidate fails.
     pub max_size: Option<u64>,
+    pub refresh: Refresh,
+    /// Patterns of paths that may differ between two images that count as the same.
+    pub volatile: Vec<String>,
 }
 
 /// A Dockerfile as it was read, with the place of every image that it names.
@@ -106,6 +120,15 @@ pub enum Check {
     },
     /// The image started as it is becomes healthy by its own `HEALTHCHECK`.
     Healthy,
+}
+
+/// When a node is built without the layer cache, to take in package updates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refresh {
+    /// So long after its image was built; never by itself if not given.
+    pub every: Option<Duration>,
+    /// Only if this package manager has newer versions.
+    pub packages: Option<Manager>,
 }
 
 /// What the failure of a node means for the run.

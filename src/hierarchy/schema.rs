@@ -7,14 +7,21 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 use super::{
     fields::{At, Fields, Problems},
     matrix::Matrix,
-    node::{Check, OnFailure, Test},
+    node::{Check, OnFailure, Refresh, Test},
+    secrets::{self, SecretSource, Ssh},
     units,
     yaml::{Kind, Yaml},
 };
-use crate::image::{Platform, Repository};
+use crate::{
+    image::{Platform, Repository},
+    packages::Manager,
+};
 
+/// What nobody can mean; and an epoch is told in seconds.
+const SHORTEST_REFRESH: Duration = Duration::from_secs(60);
 /// A test that says nothing of its timeout gets this.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+const MOST_RETRIES: u8 = 5;
 
 #[derive(Debug)]
 pub(super) struct File {
@@ -33,6 +40,11 @@ pub(super) struct Image {
     pub(super) test: Option<Vec<Test>>,
     pub(super) max_size: Option<u64>,
     pub(super) build_args: BTreeMap<String, String>,
+    /// Those of the build args that look like secrets, and those that nevertheless may.
+    pub(super) suspects: Vec<At<String>>,
+    pub(super) allow_build_args: Option<Vec<String>>,
+    pub(super) secrets: BTreeMap<String, SecretSource>,
+    pub(super) ssh: Option<Ssh>,
     pub(super) target: Option<At<String>>,
     pub(super) platform: Option<At<Platform>>,
     pub(super) labels: BTreeMap<String, String>,
@@ -40,6 +52,9 @@ pub(super) struct Image {
     pub(super) on_failure: Option<OnFailure>,
     pub(super) repository: Option<At<String>>,
     pub(super) timeout: Option<Duration>,
+    pub(super) retries: Option<u8>,
+    pub(super) refresh: Option<Refresh>,
+    pub(super) volatile: Option<Vec<String>>,
     pub(super) matrix: Option<Matrix>,
     /// Whether something in it could not be read, so that what is missing may not be missing.
     pub(super) is_broken: bool,
@@ -86,7 +101,10 @@ impl File {
                 for (key, value) in entries {
                     let image = Image::read("an image", &key.name, value, problems);
                     let name = At { value: key.name.clone(), span: key.span.clone() };
-                    images.push((name, image.over(&defaults)));
+                    let image = image.over(&defaults);
+                    let allowed = image.allow_build_args.as_deref().unwrap_or_default();
+                    secrets::refuse(&image.suspects, allowed, problems);
+                    images.push((name, image));
                 }
             }
             Some(other) => problems.expected("images", "a map", other),
@@ -124,7 +142,15 @@ impl Image {
             .take("max_size")
             .and_then(|yaml| problems.parsed("max_size", yaml, units::size))
             .map(|size| size.value);
-        self.build_args = variables("build_args", fields.take("build_args"), problems);
+        let build_args = fields.take("build_args");
+        self.build_args = variables("build_args", build_args, problems);
+        self.suspects = secrets::suspects(build_args);
+        self.allow_build_args = fields.take("allow_build_args").and_then(|yaml| {
+            let names = problems.texts("allow_build_args", yaml)?;
+            Some(names.value.into_iter().map(|name| name.value).collect())
+        });
+        self.secrets = secrets::read(fields.take("secrets"), problems);
+        self.ssh = fields.take("ssh").and_then(|yaml| secrets::ssh(yaml, problems));
         self.target = text(fields, problems, "target");
         self.platform = fields
             .take("platform")
@@ -140,17 +166,21 @@ impl Image {
             .take("timeout")
             .and_then(|yaml| problems.parsed("timeout", yaml, units::duration))
             .map(|timeout| timeout.value);
+        self.retries = fields
+            .take("retries")
+            .and_then(|yaml| problems.parsed("retries", yaml, retries))
+            .map(|retries| retries.value);
+        self.refresh = fields.take("refresh").and_then(|yaml| refresh(yaml, problems));
+        self.volatile = fields.take("volatile").and_then(|yaml| volatile(yaml, problems));
         self.matrix = fields.take("matrix").and_then(|yaml| Matrix::read(yaml, problems));
     }
 
     /// This image's fields before those of `defaults`. Maps are merged.
     fn over(self, defaults: &Self) -> Self {
-        let merged = |mut own: BTreeMap<_, _>, defaults: &BTreeMap<String, String>| {
-            for (key, value) in defaults {
-                own.entry(key.clone()).or_insert_with(|| value.clone());
-            }
-            own
-        };
+        let mut suspects = self.suspects;
+        // One that the image gives itself is told where it gives it.
+        let inherited = |one: &&At<String>| !self.build_args.contains_key(&one.value);
+        suspects.extend(defaults.suspects.iter().filter(inherited).cloned());
         Self {
             context: self.context.or_else(|| defaults.context.clone()),
             dockerfile: self.dockerfile.or_else(|| defaults.dockerfile.clone()),
@@ -159,6 +189,10 @@ impl Image {
             test: self.test.or_else(|| defaults.test.clone()),
             max_size: self.max_size.or(defaults.max_size),
             build_args: merged(self.build_args, &defaults.build_args),
+            suspects,
+            allow_build_args: self.allow_build_args.or_else(|| defaults.allow_build_args.clone()),
+            secrets: merged(self.secrets, &defaults.secrets),
+            ssh: self.ssh.or(defaults.ssh),
             target: self.target.or_else(|| defaults.target.clone()),
             platform: self.platform.or_else(|| defaults.platform.clone()),
             labels: merged(self.labels, &defaults.labels),
@@ -166,10 +200,23 @@ impl Image {
             on_failure: self.on_failure.or(defaults.on_failure),
             repository: self.repository.or_else(|| defaults.repository.clone()),
             timeout: self.timeout.or(defaults.timeout),
+            retries: self.retries.or(defaults.retries),
+            refresh: self.refresh.or_else(|| defaults.refresh.clone()),
+            volatile: self.volatile.or_else(|| defaults.volatile.clone()),
             matrix: self.matrix,
             is_broken: self.is_broken || defaults.is_broken,
         }
     }
+}
+
+fn merged<T: Clone>(
+    mut own: BTreeMap<String, T>,
+    defaults: &BTreeMap<String, T>,
+) -> BTreeMap<String, T> {
+    for (key, value) in defaults {
+        own.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    own
 }
 
 /// A program and its arguments.
@@ -291,6 +338,39 @@ fn variables(
         }
     }
     variables
+}
+
+/// When its packages are taken in anew.
+fn refresh(yaml: &Yaml, problems: &mut Problems) -> Option<Refresh> {
+    let mut fields = problems.map("`refresh`", "refresh", yaml)?;
+    let every = fields.take("every").and_then(|yaml| {
+        problems.parsed("every", yaml, |text| match units::duration(text)? {
+            every if every < SHORTEST_REFRESH => {
+                Err(format!("`every: {text}` is too often: a minute is the shortest"))
+            }
+            every => Ok(every),
+        })
+    });
+    let packages = fields
+        .take("packages")
+        .and_then(|yaml| problems.parsed("packages", yaml, str::parse::<Manager>));
+    fields.finish(problems);
+    let (every, packages) = (every.map(|every| every.value), packages.map(|it| it.value));
+    Some(Refresh { every, packages })
+}
+
+/// Patterns of paths in the image, as in a `.dockerignore`.
+fn volatile(yaml: &Yaml, problems: &mut Problems) -> Option<Vec<String>> {
+    let patterns = problems.texts("volatile", yaml)?;
+    Some(patterns.value.into_iter().map(|pattern| pattern.value).collect())
+}
+
+/// More would hide an image that is broken, and cost its build each time.
+fn retries(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(number) if number <= MOST_RETRIES => Ok(number),
+        _ => Err(format!("`retries` must be a number from 0 to {MOST_RETRIES}, not `{text}`")),
+    }
 }
 
 fn on_failure(text: &str) -> Result<OnFailure, String> {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use super::{Base, BaseUse, Dockerfile, Hierarchy, Instruction, Node, NodeName, OnFailure};
+use super::{
+    Base, BaseUse, Dockerfile, Hierarchy, Instruction, Node, NodeName, OnFailure, Refresh, Ssh,
+};
 
 /// A node a line, its parents behind `<`: `app < lib os`. Nothing of it is on disk.
 pub(crate) fn test_hierarchy(lines: &str) -> Hierarchy {
@@ -24,11 +26,16 @@ fn node(line: &str) -> Node {
         platform: None,
         build_args: BTreeMap::new(),
         labels: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        ssh: Ssh::None,
         prepare: None,
         tests: Vec::new(),
         on_failure: OnFailure::Block,
         timeout: Duration::from_secs(3600),
+        retries: 0,
         max_size: None,
+        refresh: Refresh::default(),
+        volatile: Vec::new(),
     }
 }
 

@@ -73,7 +73,8 @@ images:
     prepare: ./make.sh
     labels: [a]
     build_args: {A: [1], B: }
-    secrets: {}
+    secrets: {a: hunter2, b: {env: 1x}, \"c d\": {file: x}, e: {file: x, env: X}, f: {value: hunter2}}
+    ssh: maybe
     test:
       - run: test -x \"/bin/sh\"
       - healthy: soon
@@ -92,7 +93,9 @@ images:
   \"d:1\": {}
   e: {tags: []}
   a: {}
-  f: {repository: \"Reg/x\", refresh: { every: 1d }}
+  f: {repository: \"Reg/x\", refresh: { every: 1s, packages: pip, on: x }, volatile: var/x}
+  g: {refresh: 1d, volatile: [1, {}], retries: 6}
+  h: {retries: -1}
 ",
     no_images: "== hierarchy.yaml\nversion: 1\n",
     empty: "== hierarchy.yaml\n",
@@ -249,6 +252,8 @@ images:
         inherit: false
     max_size: 120MB
     timeout: 1h30m
+    refresh: {every: 1d, packages: apt}
+    volatile: [srv/generated/**]
   webapp-base: {}
   ruby-{ruby}:
     context: images/ruby
@@ -257,12 +262,18 @@ images:
     build_args: { RUBY: \"{ruby}\", MINOR: 3.10, JIT: true, N: 0x10 }
     labels: { tier: \"2\", ruby: \"{ruby}\" }
     target: \"on-{os}\"
+    secrets: { key: { file: \"keys/{ruby}.pem\" } }
     repository: registry.example.com/ruby
     tags: [\"{ruby}\", \"{ruby}-{date}\"]
   app:
     parents: [ruby-3.10]
     on_failure: hold
+    retries: 2
     platform: linux/arm64
+    secrets: { npm: { env: NPM_TOKEN } }
+    ssh: default
+    build_args: { CACHE_KEY: v1 }
+    allow_build_args: [CACHE_KEY]
     test:
       - healthy: 30s
 == images/os-base/Dockerfile

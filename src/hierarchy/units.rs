@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A sum of whole numbers with units.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a duration, such as `90s`, `10m` or `1h30m`");
     let (mut rest, mut total) = (text, Duration::ZERO);
     while !rest.is_empty() {

@@ -26,6 +26,25 @@ impl Digest {
         hasher.finish()
     }
 
+    /// The digest that these are the bytes of.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        use fmt::Write as _;
+        let mut text = String::with_capacity("sha256:".len() + 64);
+        text.push_str("sha256:");
+        for byte in bytes {
+            _ = write!(text, "{byte:02x}");
+        }
+        Self(text)
+    }
+
+    /// The bytes that the digits stand for.
+    pub fn bytes(&self) -> [u8; 32] {
+        let digit =
+            |digit: u8| if digit.is_ascii_digit() { digit - b'0' } else { digit - b'a' + 10 };
+        let digits = self.hex().as_bytes();
+        std::array::from_fn(|n| digit(digits[2 * n]) << 4 | digit(digits[2 * n + 1]))
+    }
+
     /// The 64 digits after `sha256:`.
     pub fn hex(&self) -> &str {
         &self.0["sha256:".len()..]
@@ -51,13 +70,12 @@ impl Hasher {
     }
 
     pub fn finish(self) -> Digest {
-        use fmt::Write as _;
-        let mut text = String::with_capacity("sha256:".len() + 64);
-        text.push_str("sha256:");
-        for byte in self.0.finalize() {
-            _ = write!(text, "{byte:02x}");
-        }
-        Digest(text)
+        Digest::from_bytes(&self.finish_bytes())
+    }
+
+    /// The bytes alone, where nobody reads them.
+    pub fn finish_bytes(self) -> [u8; 32] {
+        self.0.finalize().into()
     }
 }
 
@@ -104,6 +122,8 @@ mod tests {
             "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
         assert_eq!(Digest::of(b"abc").short(), "ba7816bf8f01");
+        assert_eq!(Digest::of(b"abc").bytes()[..3], [0xba, 0x78, 0x16]);
+        assert_eq!(Digest::from_bytes(&Digest::of(b"abc").bytes()), Digest::of(b"abc"));
     }
 
     #[test]

@@ -8,26 +8,25 @@ use std::{
 
 use serde::Serialize;
 
-use super::ObserveError;
+use super::{ObserveError, Question};
 use crate::{
     fingerprint::{Detail, Inputs, context::ContextError, source},
-    hierarchy::{Base, Hierarchy, Node, NodeName},
-    image::{Digest, Platform},
+    hierarchy::{Base, Node, NodeName, Ssh},
+    image::Digest,
     plan::Upstream,
 };
 
 /// Reads every node's files, as many at once as there are processors.
 pub(super) fn read(
     nodes: &[&Node],
-    hierarchy: &Hierarchy,
-    platform: &Platform,
+    question: &Question<'_>,
     upstreams: &BTreeMap<String, Upstream>,
 ) -> Result<BTreeMap<NodeName, (Inputs, Detail)>, ObserveError> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
         while let Some(node) = nodes.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let inputs = inputs(node, hierarchy, platform, upstreams)
+            let inputs = inputs(node, question, upstreams)
                 .map_err(|source| ObserveError::Context { node: node.name.clone(), source });
             done.push(inputs.map(|inputs| (node.name.clone(), inputs)));
         }
@@ -42,27 +41,36 @@ pub(super) fn read(
 
 fn inputs(
     node: &Node,
-    hierarchy: &Hierarchy,
-    platform: &Platform,
+    question: &Question<'_>,
     upstreams: &BTreeMap<String, Upstream>,
 ) -> Result<(Inputs, Detail), ContextError> {
     let named = node.dockerfile.uses.iter().filter_map(|used| match &used.base {
         Base::Upstream(reference) => Some(reference.to_string()),
         Base::Node(_) => None,
     });
-    let source = source(node)?;
+    let source = source(node, question.hashes)?;
     let inputs = Inputs {
         dockerfile: Digest::of(node.dockerfile.text.as_bytes()),
         context: source.digest,
-        settings: digest(&(&node.build_args, &node.target, &node.labels, &node.prepare)),
-        tests: digest(&(node.max_size, hierarchy.tests(&node.name).collect::<Vec<_>>())),
-        platform: node.platform.as_ref().unwrap_or(platform).clone(),
+        settings: settings(node),
+        tests: digest(&(node.max_size, question.hierarchy.tests(&node.name).collect::<Vec<_>>())),
+        platform: node.platform.as_ref().unwrap_or(question.platform).clone(),
         upstreams: named
             .filter_map(|name| Some((name.clone(), upstreams.get(&name)?.digest.clone())))
             .collect(),
         epoch: None,
     };
     Ok((inputs, Detail::new(node, source.files)))
+}
+
+/// Images without secrets keep the fingerprint that they had before there were any.
+fn settings(node: &Node) -> Digest {
+    let settings = (&node.build_args, &node.target, &node.labels, &node.prepare);
+    if node.secrets.is_empty() && node.ssh == Ssh::None {
+        return digest(&settings);
+    }
+    let secrets: Vec<&String> = node.secrets.keys().collect();
+    digest(&(settings, secrets, node.ssh == Ssh::Agent))
 }
 
 fn digest(value: &impl Serialize) -> Digest {

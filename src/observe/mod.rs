@@ -1,23 +1,28 @@
 //! Asks files, store and upstreams about every node in view: the facts a plan needs.
 //!
-//! **Invariant:** nothing is changed anywhere, so `rebuild plan` may be run at any time.
+//! **Invariant:** nothing is changed anywhere, so `rebuild plan` may be run at any time. Images that
+//! are asked about their packages are brought into the engine, which is no more than a pull.
 
 mod described;
 mod inputs;
+mod newer;
+mod staged;
 mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-
 pub use self::{described::describe, upstream::UpstreamError};
+use self::{
+    newer::Prober,
+    staged::{Staged, Staging},
+};
 use crate::{
     diagnostic::names,
-    engine::Engine,
-    fingerprint::{BuiltFrom, Fingerprint, Inputs, Parents, context::ContextError},
+    engine::{Engine, Volatile},
+    fingerprint::{HashCache, Inputs, Parents, context::ContextError, ignore::IgnoreError},
     hierarchy::{Hierarchy, Node, NodeName, TagValues},
     image::{Digest, Platform, Tag, Tagged},
-    plan::{NodeFacts, Observed, Published, Selection},
+    plan::{NodeFacts, Observed, Published, Request, Selection},
     registry::Client,
     store::{Store, StoreError},
 };
@@ -40,12 +45,16 @@ pub struct Sources<'a, E, S> {
 #[derive(Debug)]
 pub struct Question<'a> {
     pub hierarchy: &'a Hierarchy,
-    pub selection: &'a Selection,
+    pub request: &'a Request,
     /// Of nodes that do not say theirs: the engine's.
     pub platform: &'a Platform,
     pub tag_values: &'a TagValues,
+    /// Of files that need not be read again.
+    pub hashes: &'a HashCache,
     /// Take upstreams as the engine has them.
     pub offline: bool,
+    /// Whose the containers are in which images are asked about their packages.
+    pub run: &'a str,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +63,8 @@ pub enum ObserveError {
     Context { node: NodeName, source: ContextError },
     #[error("`{node}`: {source}")]
     Tag { node: NodeName, source: crate::hierarchy::TemplateError },
+    #[error("`{node}`: `volatile`: `{}` is not a pattern: {}", source.pattern, source.reason)]
+    Volatile { node: NodeName, source: IgnoreError },
     #[error(transparent)]
     Upstream(Box<UpstreamError>),
     #[error(transparent)]
@@ -66,20 +77,22 @@ pub async fn observe<E: Engine, S: Store>(
     question: &Question<'_>,
 ) -> Result<(Observed, Vec<String>), ObserveError> {
     let hierarchy = question.hierarchy;
+    let selection = &question.request.selection;
     let moving = moving_tags(question)?;
     let heads = sources.store.heads(moving.values().flatten().cloned().collect()).await?;
     let published = published(hierarchy, &moving, &heads);
-    let view = with_unpublished_ancestors(hierarchy, question.selection, &published);
+    let view = with_unpublished_ancestors(hierarchy, selection, &published);
 
     let nodes: Vec<&Node> =
         hierarchy.in_build_order().filter(|node| view.contains(&node.name)).collect();
-    let mut warnings = added(hierarchy, question.selection, &view);
+    volatile_is_good(hierarchy, &nodes)?;
+    let mut warnings = added(hierarchy, selection, &view);
     let resolved =
         upstream::resolve(&nodes, sources.engine, sources.registries, question.offline).await;
     let (upstreams, more) = resolved.map_err(|error| ObserveError::Upstream(Box::new(error)))?;
     warnings.extend(more);
     let (inputs, mut details): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        inputs::read(&nodes, hierarchy, question.platform, &upstreams)?
+        inputs::read(&nodes, question, &upstreams)?
             .into_iter()
             .map(|(name, (inputs, detail))| ((name.clone(), inputs), (name, detail)))
             .unzip();
@@ -90,17 +103,34 @@ pub async fn observe<E: Engine, S: Store>(
         .filter(|parent| !view.contains(&parent.name))
         .filter_map(|parent| Some((parent.name.clone(), published.get(&parent.name)?.clone())))
         .collect();
-    let staged = staged(sources.store, &nodes, hierarchy, &inputs, &outside).await?;
+    let staging = Staging {
+        store: sources.store,
+        hierarchy,
+        inputs: &inputs,
+        published: &published,
+        now: question.request.now,
+        prober: Prober { sources, hierarchy, run: question.run },
+    };
+    let mut staged = staging.look(&nodes, &outside).await?;
 
     let mut observed = Observed { nodes: BTreeMap::new(), outside, upstreams };
     for node in nodes {
-        let (fingerprint, staged) = staged.get(&node.name).cloned().unwrap_or_default();
+        let Staged { fingerprint, digest, epoch, due, built_from, updates, checked, silent } =
+            staged.remove(&node.name).unwrap_or_default();
+        warnings.extend(silent.map(|why| {
+            let name = &node.name;
+            let what = if due.is_some() { "is refreshed" } else { "stays as it is" };
+            format!("`{name}` {what}, as what is newer of its packages is not known: {why}")
+        }));
         let tags = &moving[&node.name];
         let facts = NodeFacts {
-            inputs: inputs[&node.name].clone(),
+            inputs: Inputs { epoch, ..inputs[&node.name].clone() },
             detail: details.remove(&node.name).unwrap_or_default(),
             fingerprint,
-            staged,
+            staged: digest,
+            due,
+            updates,
+            checked,
             moving: tags
                 .iter()
                 .map(|tagged| (tagged.tag.clone(), heads.get(tagged).cloned()))
@@ -108,12 +138,22 @@ pub async fn observe<E: Engine, S: Store>(
             stable: stable_tags(node, tags, question.tag_values),
             published: published
                 .get(&node.name)
-                .map(|digest| Published { digest: digest.clone(), built_from: None }),
+                .map(|digest| Published { digest: digest.clone(), built_from }),
         };
         observed.nodes.insert(node.name.clone(), facts);
     }
-    describe_published(sources.store, hierarchy, &mut observed).await?;
     Ok((observed, warnings))
+}
+
+/// What a run would come to know only after the build.
+fn volatile_is_good(hierarchy: &Hierarchy, nodes: &[&Node]) -> Result<(), ObserveError> {
+    nodes.iter().filter(|node| !node.volatile.is_empty()).try_for_each(|node| {
+        let volatile = Volatile::new(&hierarchy.volatile(&node.name));
+        volatile.map(|_| ()).map_err(|source| {
+            let node = node.name.clone();
+            ObserveError::Volatile { node, source }
+        })
+    })
 }
 
 /// Every moving tag that can be named before the fingerprint is known.
@@ -188,80 +228,4 @@ fn added(hierarchy: &Hierarchy, selection: &Selection, view: &BTreeSet<NodeName>
     let (was, is) = if added.len() == 1 { ("was", "it is") } else { ("were", "they are") };
     let message = || format!("{} {was} never published: {is} built first", names(&added, ADDED));
     (!added.is_empty()).then(message).into_iter().collect()
-}
-
-/// The fingerprint of each node whose parents' images exist, and the image under its build tag.
-///
-/// Asked level by level, since a child's fingerprint contains the digest of its parent's image.
-async fn staged<S: Store>(
-    store: &S,
-    nodes: &[&Node],
-    hierarchy: &Hierarchy,
-    inputs: &BTreeMap<NodeName, Inputs>,
-    outside: &Parents,
-) -> Result<BTreeMap<NodeName, (Option<Fingerprint>, Option<Digest>)>, ObserveError> {
-    let mut known = outside.clone();
-    let mut found = BTreeMap::new();
-    let mut waiting: Vec<&Node> = nodes.to_vec();
-    while !waiting.is_empty() {
-        let (level, rest): (Vec<&Node>, Vec<&Node>) = waiting.into_iter().partition(|node| {
-            hierarchy.parents(&node.name).all(|parent| known.contains_key(&parent.name))
-        });
-        if level.is_empty() {
-            break;
-        }
-        let fingerprint = |node: &Node| {
-            let parents: Parents = hierarchy
-                .parents(&node.name)
-                .map(|parent| (parent.name.clone(), known[&parent.name].clone()))
-                .collect();
-            inputs[&node.name].fingerprint(&parents)
-        };
-        let asked: Vec<(&Node, Fingerprint, Tagged)> = level
-            .into_iter()
-            .map(|node| (node, fingerprint(node)))
-            .map(|(node, print)| (node, print.clone(), node.repository.tagged(print.build_tag())))
-            .collect();
-        let heads = store.heads(asked.iter().map(|(_, _, tag)| tag.clone()).collect()).await?;
-        for (node, fingerprint, tag) in asked {
-            let digest = heads.get(&tag).cloned();
-            if let Some(digest) = &digest {
-                known.insert(node.name.clone(), digest.clone());
-            }
-            found.insert(node.name.clone(), (Some(fingerprint), digest));
-        }
-        waiting = rest;
-    }
-    Ok(found)
-}
-
-/// Asks the published images of nodes that are out of date what they were built from.
-async fn describe_published<S: Store>(
-    store: &S,
-    hierarchy: &Hierarchy,
-    observed: &mut Observed,
-) -> Result<(), ObserveError> {
-    let asked: Vec<(NodeName, Digest)> = observed
-        .nodes
-        .iter()
-        .filter(|(_, facts)| facts.staged.is_none())
-        .filter_map(|(name, facts)| Some((name.clone(), facts.published.as_ref()?.digest.clone())))
-        .collect();
-    let described: Vec<(NodeName, Option<BuiltFrom>)> = stream::iter(asked)
-        .map(async |(name, digest)| {
-            let node = hierarchy.get(&name).expect("every node in view is in the hierarchy");
-            let description = store.describe(&node.repository, &digest).await?;
-            let built_from = description.and_then(|image| BuiltFrom::from_labels(&image.labels));
-            Ok::<_, StoreError>((name, built_from))
-        })
-        .buffer_unordered(DESCRIBED_AT_ONCE)
-        .try_collect()
-        .await?;
-    for (name, built_from) in described {
-        let facts = observed.nodes.get_mut(&name).expect("asked about nodes in view only");
-        if let Some(published) = &mut facts.published {
-            published.built_from = built_from;
-        }
-    }
-    Ok(())
 }

@@ -13,15 +13,16 @@ use serde::Serialize;
 
 pub use self::{
     cause::Cause,
-    observed::{LastBuild, LastBuilds, NodeFacts, Observed, Place, Published, Upstream},
+    observed::{Due, LastBuild, LastBuilds, NodeFacts, Observed, Place, Published, Upstream},
     reason::{Change, Part, Reason},
-    selection::Selection,
+    selection::{Request, Selection},
     state::State,
 };
 use crate::{
-    fingerprint::{Detail, Difference, Inputs, Parents},
+    fingerprint::{Detail, Difference, Epoch, Inputs, Parents},
     hierarchy::{Hierarchy, NodeName},
     image::{Digest, Tag},
+    packages::Update,
 };
 
 /// What a run will do. Printing it is `rebuild plan`; executing it is `rebuild run`.
@@ -47,6 +48,10 @@ pub struct Step {
     pub after: Vec<NodeName>,
     pub inputs: Inputs,
     pub detail: Detail,
+    /// The newer packages that it is to take in, as far as they are known.
+    pub updates: Vec<Update>,
+    /// It is kept, having been looked after for this epoch: so that the next run need not.
+    pub checked: Option<Epoch>,
     /// What its moving tags point at now. Promotion makes sure that it is still so.
     pub moving: BTreeMap<Tag, Option<Digest>>,
     /// The image that is published now.
@@ -59,8 +64,11 @@ pub struct Step {
 pub enum Action {
     /// Build, unless its parents come out such that its build tag already exists.
     Build {
-        /// Build it even if the build tag exists.
-        forced: bool,
+        /// Without the layer cache.
+        fresh: bool,
+        /// Even if the build tag exists. Since that never moves, an image that comes out different
+        /// is stored as one of this epoch.
+        again: Option<Epoch>,
     },
     /// The tested image is stored; only its moving tags are not there yet.
     Promote { digest: Digest },
@@ -69,7 +77,7 @@ pub enum Action {
 }
 
 /// Plans every node in view.
-pub fn plan(hierarchy: &Hierarchy, observed: &Observed, selection: &Selection) -> Plan {
+pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &Request) -> Plan {
     let mut steps: Vec<Step> = Vec::new();
     let mut building: BTreeSet<NodeName> = BTreeSet::new();
     for node in hierarchy.in_build_order() {
@@ -82,10 +90,11 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, selection: &Selection) -
         let rebuilt_parent = after.iter().find(|parent| building.contains(*parent));
         let (mut action, mut reason) = decide(facts, rebuilt_parent, observed, hierarchy);
         let mut besides = None;
-        if selection.forces(&node.name) {
+        if request.forces(&node.name) {
             besides = matches!(action, Action::Build { .. }).then_some(reason);
-            action = Action::Build { forced: true };
-            reason = selection.reason(&node.name);
+            let fresh = request.refreshes(&node.name) || facts.due.is_some();
+            action = Action::Build { fresh, again: Some(request.epoch()) };
+            reason = request.reason(&node.name);
         }
         if matches!(action, Action::Build { .. }) {
             building.insert(node.name.clone());
@@ -98,6 +107,8 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, selection: &Selection) -
             after,
             inputs: facts.inputs.clone(),
             detail: facts.detail.clone(),
+            updates: facts.updates.clone().unwrap_or_default(),
+            checked: facts.checked,
             moving: facts.moving.clone(),
             published: facts.published.as_ref().map(|published| published.digest.clone()),
         });
@@ -112,7 +123,7 @@ fn decide(
     observed: &Observed,
     hierarchy: &Hierarchy,
 ) -> (Action, Reason) {
-    let build = Action::Build { forced: false };
+    let build = Action::Build { fresh: facts.due.is_some(), again: None };
     if let Some(parent) = rebuilt_parent {
         // Its own change is the better reason: it holds whatever becomes of the parent.
         let own = why_out_of_date(facts, observed, hierarchy).filter(Reason::is_its_own);
@@ -132,7 +143,11 @@ fn decide(
         .cloned()
         .collect();
     if behind.is_empty() {
-        (Action::Keep { digest: digest.clone() }, Reason::UpToDate)
+        let reason = match &facts.updates {
+            Some(updates) if updates.is_empty() => Reason::NothingNewer,
+            _ => Reason::UpToDate,
+        };
+        (Action::Keep { digest: digest.clone() }, reason)
     } else {
         (Action::Promote { digest: digest.clone() }, Reason::TagsBehind { tags: behind })
     }
@@ -153,7 +168,6 @@ fn why_out_of_date(
         (Change::Settings, then.inputs.settings != now.settings),
         (Change::Tests, then.inputs.tests != now.tests),
         (Change::Platform, then.inputs.platform != now.platform),
-        (Change::Refresh, then.inputs.epoch != now.epoch),
     ]
     .into_iter()
     .filter_map(|(change, differs)| differs.then_some(change))
@@ -173,6 +187,13 @@ fn why_out_of_date(
             let (upstream, was, now) = (upstream.clone(), was.clone(), now.clone());
             return Some(Reason::UpstreamMoved { upstream, was, now });
         }
+    }
+    if let Some(due) = facts.due {
+        let updates = facts.updates.clone().unwrap_or_default();
+        return Some(match due {
+            Due::Age { every, last } if updates.is_empty() => Reason::RefreshDue { every, last },
+            Due::Age { .. } | Due::Updates => Reason::UpdatesAvailable { updates },
+        });
     }
     then.parents
         .iter()

@@ -1,13 +1,14 @@
 //! The facts a plan is made of: what is published, and what today's inputs are.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{
-    fingerprint::{BuiltFrom, Detail, Fingerprint, Inputs, Parents},
+    fingerprint::{BuiltFrom, Detail, Epoch, Fingerprint, Inputs, Parents},
     hierarchy::NodeName,
     image::{Digest, Reference, Tag},
+    packages::Update,
 };
 
 /// Everything that was asked of the store, the upstreams and the files, at one moment.
@@ -36,8 +37,28 @@ pub struct NodeFacts {
     /// The first moving tag that is the same every day, and those like it: they decide whether
     /// the node is published.
     pub stable: Vec<Tag>,
+    /// Its image is to be refreshed, by its age.
+    pub due: Option<Due>,
+    /// What is newer of the packages that the published image itself has added; `None` if it was
+    /// not asked, or did not answer.
+    pub updates: Option<Vec<Update>>,
+    /// It was due for this epoch, and there is nothing newer.
+    pub checked: Option<Epoch>,
     /// The image people pull today.
     pub published: Option<Published>,
+}
+
+/// A refresh that is due by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    Age {
+        /// As the node has it.
+        every: Duration,
+        /// When its packages were last taken in.
+        last: Timestamp,
+    },
+    /// It has newer packages, whatever its age.
+    Updates,
 }
 
 /// The image under a node's first moving tag.
@@ -49,7 +70,7 @@ pub struct Published {
 }
 
 /// What a published image says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastBuild {
     /// When it was built, if it says.
     pub created: Option<Timestamp>,

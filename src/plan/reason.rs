@@ -1,14 +1,19 @@
 //! Why an image is built, promoted or left alone: data first, a sentence second.
 
-use std::fmt;
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 
 use super::sentence::sentence;
 use crate::{
     fingerprint::Difference,
     hierarchy::NodeName,
     image::{Digest, Tag},
+    packages::Update,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +37,17 @@ pub enum Reason {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         parts: Vec<Part>,
     },
+    /// Named by `--refresh`, with the others or alone.
+    Refresh,
+    /// Its packages were last taken in longer ago than it says.
+    RefreshDue {
+        #[serde(rename = "every_s", serialize_with = "seconds")]
+        every: Duration,
+        #[serde(serialize_with = "text")]
+        last: Timestamp,
+    },
+    /// Its refresh is due, and there are newer versions of packages that it has added.
+    UpdatesAvailable { updates: Vec<Update> },
     /// An upstream tag points at another image now.
     UpstreamMoved { upstream: String, was: Digest, now: Digest },
     /// A parent's step comes first and may change it.
@@ -44,8 +60,31 @@ pub enum Reason {
     BuildTagGone,
     /// The tested image is stored, and these tags do not point at it yet.
     TagsBehind { tags: Vec<Tag> },
+    /// Its refresh is due, and none of the packages that it has added has a newer version.
+    NothingNewer,
     /// Every tag points at the image of today's inputs.
     UpToDate,
+}
+
+/// As the file has it: `1d`, `12h`, `1h30m`.
+fn span(duration: Duration) -> String {
+    let mut left = duration.as_secs();
+    let mut text = String::new();
+    for (unit, seconds) in [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)] {
+        if left >= seconds {
+            _ = write!(text, "{}{unit}", left / seconds);
+            left %= seconds;
+        }
+    }
+    text
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
+}
+
+fn text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
 }
 
 /// A kind of input of one node.
@@ -58,7 +97,6 @@ pub enum Change {
     Tests,
     Platform,
     Upstreams,
-    Refresh,
     /// Any field of its entry in the file.
     Entry,
 }
@@ -69,7 +107,8 @@ pub struct Part {
     pub what: Change,
     #[serde(rename = "is")]
     pub difference: Difference,
-    /// A path in the context, `build_args.NAME`, `labels.NAME`, `target`, `prepare`.
+    /// A path in the context, `build_args.NAME`, `labels.NAME`, `secrets.ID`, `target`,
+    /// `prepare`, `ssh`.
     pub name: String,
 }
 
@@ -82,7 +121,6 @@ impl fmt::Display for Change {
             Self::Tests => "its tests",
             Self::Platform => "its platform",
             Self::Upstreams => "its list of upstream images",
-            Self::Refresh => "its refresh epoch",
             Self::Entry => "its entry in hierarchy.yaml",
         })
     }
@@ -97,6 +135,15 @@ impl fmt::Display for Reason {
             Self::ChangedSince { since, what, parts } => {
                 write!(f, "{} since `{since}`", sentence(what, parts, None))
             }
+            Self::Refresh => f.write_str("a refresh was asked for"),
+            Self::RefreshDue { every, last } => {
+                write!(f, "its refresh is due: every {}, last {last}", span(*every))
+            }
+            Self::UpdatesAvailable { updates } => {
+                let verb = if updates.len() == 1 { "is" } else { "are" };
+                write!(f, "{} {verb} available", Update::several(updates))
+            }
+            Self::NothingNewer => f.write_str("up to date, and so are its packages"),
             Self::UpstreamMoved { upstream, was, now } => {
                 write!(f, "`{upstream}` moved from {} to {}", was.short(), now.short())
             }
@@ -117,7 +164,14 @@ impl fmt::Display for Reason {
 impl Reason {
     /// Whether it holds whatever becomes of the parents.
     pub(super) fn is_its_own(&self) -> bool {
-        matches!(self, Self::NeverBuilt | Self::Changed { .. } | Self::UpstreamMoved { .. })
+        matches!(
+            self,
+            Self::NeverBuilt
+                | Self::Changed { .. }
+                | Self::UpstreamMoved { .. }
+                | Self::RefreshDue { .. }
+                | Self::UpdatesAvailable { .. }
+        )
     }
 
     /// The same of a node that is named in it: `` `files/x` of `os-base` changed ``.
@@ -129,6 +183,15 @@ impl Reason {
             Self::ChangedSince { since, what, parts } => {
                 format!("{} since `{since}`", sentence(what, parts, Some(node)))
             }
+            Self::Refresh => format!("a refresh of `{node}` was asked for"),
+            Self::RefreshDue { every, last } => {
+                format!("the refresh of `{node}` was due: every {}, last {last}", span(*every))
+            }
+            Self::UpdatesAvailable { updates } => {
+                let verb = if updates.len() == 1 { "was" } else { "were" };
+                format!("{} {verb} available for `{node}`", Update::several(updates))
+            }
+            Self::NothingNewer => format!("`{node}` is up to date, and so are its packages"),
             Self::UpstreamMoved { .. } => format!("{self} below `{node}`"),
             Self::ParentMoved { parent } => format!("`{node}` stands on an older `{parent}`"),
             Self::Unknown => format!("what `{node}` was built from is not known"),

@@ -1,9 +1,14 @@
-//! Which nodes a run is about.
+//! Which nodes a run is about, and whether it refreshes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::Reason;
-use crate::hierarchy::{Hierarchy, NodeName};
+use crate::{
+    fingerprint::Epoch,
+    hierarchy::{Hierarchy, NodeName},
+};
 
 /// What the command line selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,9 +24,43 @@ pub enum Selection {
     Because(BTreeMap<NodeName, Reason>),
 }
 
-impl Selection {
+/// What is asked for, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub selection: Selection,
+    /// Build what is selected without the layer cache; with nothing selected, everything.
+    pub refresh: bool,
+    /// When it was asked.
+    pub now: Timestamp,
+}
+
+impl Request {
     /// Whether a node is built even if its image is current.
     pub fn forces(&self, name: &NodeName) -> bool {
+        self.selection.forces(name) || self.refreshes(name)
+    }
+
+    /// Whether a node is built without the layer cache.
+    pub fn refreshes(&self, name: &NodeName) -> bool {
+        self.refresh && (self.selection == Selection::OutOfDate || self.selection.forces(name))
+    }
+
+    /// Why a node is built that is built in any case.
+    pub fn reason(&self, name: &NodeName) -> Reason {
+        match self.selection.reason(name) {
+            Reason::Requested if self.refreshes(name) => Reason::Refresh,
+            reason => reason,
+        }
+    }
+
+    /// The epoch of an image that is built although there is one of the same inputs.
+    pub fn epoch(&self) -> Epoch {
+        Epoch::at(self.now)
+    }
+}
+
+impl Selection {
+    fn forces(&self, name: &NodeName) -> bool {
         match self {
             Self::OutOfDate => false,
             Self::From(names) | Self::Only(names) => names.contains(name),
@@ -29,8 +68,7 @@ impl Selection {
         }
     }
 
-    /// Why a node is built that is built in any case.
-    pub fn reason(&self, name: &NodeName) -> Reason {
+    fn reason(&self, name: &NodeName) -> Reason {
         match self {
             Self::Because(reasons) => reasons.get(name).cloned(),
             Self::OutOfDate | Self::From(_) | Self::Only(_) => None,

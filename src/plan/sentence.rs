@@ -66,6 +66,8 @@ fn subject(part: &Part) -> String {
         Change::Settings => match name.split_once('.') {
             Some(("build_args", argument)) => format!("build arg `{argument}`"),
             Some(("labels", label)) => format!("label `{label}`"),
+            Some(("secrets", id)) => format!("secret `{id}`"),
+            _ if name == "ssh" => "its SSH agent".to_owned(),
             _ if name == "prepare" => "its prepare command".to_owned(),
             _ => format!("its {name}"),
         },

@@ -20,7 +20,7 @@ pub fn conclude(
 ) -> Summary {
     let Promoted { promotion, mut tags } = promoted;
     let exit = exit(&executed, &promotion);
-    let Executed { mut outcomes, stopped } = executed;
+    let Executed { mut outcomes, attempts, stopped } = executed;
     let steps = plan
         .steps
         .iter()
@@ -29,7 +29,8 @@ pub fn conclude(
                 outcomes.remove(&step.node).unwrap_or((Outcome::Cancelled, Duration::ZERO));
             let (node, reason) = (step.node.clone(), step.reason.clone());
             let promoted = tags.remove(&node).unwrap_or_default();
-            StepSummary { node, reason, outcome, took, promoted }
+            let attempts = attempts.get(&node).copied().unwrap_or(1);
+            StepSummary { node, reason, outcome, took, attempts, promoted }
         })
         .collect();
     Summary { run, steps, stopped, promotion, took, exit }

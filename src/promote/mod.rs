@@ -1,27 +1,39 @@
 //! Publishes: moves the tags of a whole closure, parents before children, or none.
 //!
-//! **Invariant:** before the first tag moves, every image that will get one is tested and stored.
-//! **Invariant:** a tag is moved only from where the plan saw it; if somebody else moved it
-//! meanwhile, or the store refuses, every tag that was moved goes back, as long as it is still
-//! where we put it.
+//! **Invariant:** before the first tag moves, every image that will get one is tested and stored, and
+//! the journal with every move is on the disk.
+//! **Invariant:** a tag is moved only from where the plan saw it. If somebody else moved it meanwhile,
+//! or the store refuses for good, every tag that was moved goes back, as long as it is still where we
+//! put it. If the store cannot be reached, the journal stays open and the next command goes on.
 
+mod back;
 mod conclude;
+mod forward;
 mod moves;
+mod recover;
+mod rollback;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use futures_util::{StreamExt as _, stream};
 use tokio::{sync::mpsc, time::Instant};
 
+use self::forward::Elsewhere;
 pub use self::{
     conclude::conclude,
-    moves::{Move, Verdict, verdict},
+    moves::{Verdict, verdict},
+    recover::Recovered,
+    rollback::{Rollback, Staying, rollback},
 };
 use crate::{
+    exit::Exit,
     hierarchy::NodeName,
-    image::{Tag, Tagged},
+    image::Tag,
+    journal::{Journal, Move},
     run::{EventKind, Promotion, StopReason, Telling},
-    store::{Store, StoreError},
+    store::{Stage, StoreError, Tags},
 };
 
 /// How many tags are moved at once.
@@ -35,152 +47,125 @@ pub struct Promoted {
     pub tags: BTreeMap<NodeName, Vec<Tag>>,
 }
 
-/// Why a tag could not be moved.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error("`{tag}` was moved by somebody else meanwhile: it points at {found}")]
-    Superseded { tag: Tagged, found: String },
-    #[error("`{tag}` cannot be moved: {source}")]
-    Store { tag: Tagged, source: StoreError },
+/// Moves tags and writes down what it does.
+pub struct Publisher<'a, 't, S> {
+    pub store: &'a S,
+    pub journal: &'a mut Journal,
+    /// A first stop signal lets a promotion finish, since it takes seconds and half of it would be a
+    /// mix; a second one does not.
+    pub stops: &'a mut mpsc::Receiver<StopReason>,
+    pub telling: &'a mut Telling<'t>,
 }
 
-/// Moves the tags of a verdict. A first stop signal lets it finish, since it takes seconds and
-/// half of it would be a mix; a second one does not.
-pub async fn promote<S: Store>(
-    store: &Arc<S>,
-    verdict: Verdict,
-    stops: &mut mpsc::Receiver<StopReason>,
-    telling: &mut Telling<'_>,
-) -> Promoted {
-    let nothing = |promotion| Promoted { promotion, tags: BTreeMap::new() };
-    let (moves, held) = match verdict {
-        Verdict::NotAsked => return nothing(Promotion::NotAsked),
-        Verdict::Withhold => return nothing(Promotion::Withheld),
-        Verdict::Move { moves, held } if moves.is_empty() && held.is_empty() => {
-            return nothing(Promotion::Nothing);
-        }
-        Verdict::Move { moves, held } => (moves, held),
-    };
-    if moves.is_empty() {
-        return nothing(Promotion::Done { moved: 0, took: Duration::ZERO, held });
-    }
-    let of = moves.len();
-    telling.emit(EventKind::PromotionStarted { tags: of });
-    let began = Instant::now();
-    let (done, refusal) = move_all(store, &moves, stops, telling).await;
-    let Some(why) = refusal else {
-        let promotion = Promotion::Done { moved: done.len(), took: began.elapsed(), held };
-        return Promoted { promotion, tags: by_node(&moves, &done) };
-    };
-    telling.emit(EventKind::Warning {
-        node: None,
-        message: format!("{why}: putting back the tags that were moved"),
-    });
-    let left = put_back(store, done, telling).await;
-    let promotion = Promotion::Incomplete { moved: left.len(), of, why };
-    Promoted { promotion, tags: by_node(&moves, &left) }
+/// Why tags could not be moved, and whether they never can.
+#[derive(Debug)]
+struct Refusal {
+    why: String,
+    is_for_good: bool,
+    source: Option<StoreError>,
+    /// Moves of which nobody knows whether they were made.
+    unsure: BTreeSet<usize>,
 }
 
-/// In the order of the file, whatever order they were moved in.
-fn by_node(moves: &[Move], done: &[&Move]) -> BTreeMap<NodeName, Vec<Tag>> {
-    let mut tags: BTreeMap<NodeName, Vec<Tag>> = BTreeMap::new();
-    for tag in moves.iter().filter(|tag| done.contains(tag)) {
-        tags.entry(tag.node.clone()).or_default().push(tag.tag.tag.clone());
-    }
-    tags
-}
-
-/// Moves tags wave by wave; ends at the first that cannot be moved, or at a second stop signal.
-async fn move_all<'m, S: Store>(
-    store: &Arc<S>,
-    moves: &'m [Move],
-    stops: &mut mpsc::Receiver<StopReason>,
-    telling: &mut Telling<'_>,
-) -> (Vec<&'m Move>, Option<String>) {
-    let mut done = Vec::new();
-    for wave in moves.chunk_by(|a, b| a.wave == b.wave) {
-        let mut results = stream::iter(wave)
-            .map(async |tag| (tag, move_one(&**store, tag).await))
-            .buffer_unordered(MOVED_AT_ONCE);
-        let mut refusal = None;
-        loop {
-            tokio::select! {
-                Some(reason) = stops.recv() => match reason {
-                    StopReason::Killed => {
-                        refusal.get_or_insert_with(|| "interrupted".to_owned());
-                        break;
-                    }
-                    _ => telling.emit(EventKind::StopBegan { reason, running: 0 }),
-                },
-                result = results.next() => match result {
-                    Some((tag, Ok(()))) => {
-                        done.push(tag);
-                        telling.emit(EventKind::TagMoved {
-                            node: tag.node.clone(),
-                            tag: tag.tag.clone(),
-                            from: tag.from.clone(),
-                            to: tag.to.clone(),
-                        });
-                    }
-                    Some((_, Err(error))) => {
-                        refusal.get_or_insert(error.to_string());
-                    }
-                    None => break,
-                },
+impl<S: Tags> Publisher<'_, '_, S> {
+    /// Moves the tags of a verdict.
+    pub async fn promote(&mut self, verdict: Verdict) -> Promoted {
+        let nothing = |promotion| Promoted { promotion, tags: BTreeMap::new() };
+        let (moves, held) = match verdict {
+            Verdict::NotAsked => return nothing(Promotion::NotAsked),
+            Verdict::Withhold => return nothing(Promotion::Withheld),
+            Verdict::Move { moves, held } if moves.is_empty() && held.is_empty() => {
+                return nothing(Promotion::Nothing);
             }
-        }
-        if refusal.is_some() {
-            return (done, refusal);
-        }
-    }
-    (done, None)
-}
-
-/// A HEAD that must still show what the plan saw, then the write, which the store reads back.
-async fn move_one<S: Store>(store: &S, tag: &Move) -> Result<(), Refusal> {
-    let refused = |source| Refusal::Store { tag: tag.tag.clone(), source };
-    let found = store.head(&tag.tag).await.map_err(refused)?;
-    if found.as_ref() == Some(&tag.to) {
-        return Ok(());
-    }
-    if found != tag.from {
-        let found = found.map_or("nothing".to_owned(), |digest| digest.short().to_owned());
-        return Err(Refusal::Superseded { tag: tag.tag.clone(), found });
-    }
-    store.point(&tag.tag, &tag.to).await.map_err(refused)
-}
-
-/// Undoes moves, children before parents. Returns those whose tags still point at the new images.
-async fn put_back<'m, S: Store>(
-    store: &Arc<S>,
-    done: Vec<&'m Move>,
-    telling: &mut Telling<'_>,
-) -> Vec<&'m Move> {
-    let mut left = Vec::new();
-    for tag in done.into_iter().rev() {
-        let is_ours = matches!(store.head(&tag.tag).await, Ok(Some(found)) if found == tag.to);
-        if !is_ours {
-            continue;
-        }
-        let result = match &tag.from {
-            Some(from) => store.point(&tag.tag, from).await.map(|()| true),
-            None => store.remove(&tag.tag).await,
+            Verdict::Move { moves, held } => (moves, held),
         };
-        let message = match result {
-            Ok(true) => format!("`{}` is back where it was", tag.tag),
-            Ok(false) => {
-                left.push(tag);
-                format!("`{}` is new, and the registry does not let us take it away", tag.tag)
-            }
-            Err(error) => {
-                left.push(tag);
-                format!("`{}` could not be put back: {error}", tag.tag)
+        if moves.is_empty() {
+            return nothing(Promotion::Done { moved: 0, took: Duration::ZERO, held });
+        }
+        let of = moves.len();
+        if let Err(error) = self.commit(&moves).await {
+            let why = format!("{error}: no tag was moved");
+            return nothing(Promotion::Incomplete { moved: 0, of, why });
+        }
+        self.telling.emit(EventKind::PromotionStarted { tags: of });
+        let began = Instant::now();
+        let ended = match self.forward(Elsewhere::Refused).await {
+            Ok(()) => self.overtaken(&moves).await.map_or(Ok(()), Err),
+            refused => refused,
+        };
+        let promotion = match ended {
+            Ok(()) => Promotion::Done { moved: self.made(), took: began.elapsed(), held },
+            Err(refusal) => {
+                let why = self.give_up(refusal).await;
+                Promotion::Incomplete { moved: self.made(), of, why }
             }
         };
-        telling.emit(EventKind::Warning { node: Some(tag.node.clone()), message });
+        Promoted { promotion, tags: self.tags_in_order(&moves) }
     }
-    left
+
+    /// Writes the last line of the journal, and the record that other machines see.
+    pub async fn end(&mut self, exit: Exit) {
+        self.close(exit, false).await;
+    }
+
+    async fn commit(&mut self, moves: &[Move]) -> Result<(), crate::journal::JournalError> {
+        self.journal.commit(moves)?;
+        self.record(Stage::Committed).await;
+        Ok(())
+    }
+
+    async fn close(&mut self, exit: Exit, recovered: bool) {
+        self.journal.end(exit, recovered);
+        let past = self.journal.past();
+        if past.moves.is_some() && past.ended.is_some() {
+            self.record(Stage::Ended).await;
+        }
+        if let Some(error) = self.journal.take_failure() {
+            self.warn(None, error.to_string());
+        }
+    }
+
+    /// Without it other machines do not know of the run, and that is all.
+    async fn record(&mut self, stage: Stage) {
+        let run = self.journal.past().began.run.clone();
+        if let Err(error) = self.store.record(&run, stage, self.journal.text()).await {
+            self.warn(None, format!("the record of the run is not in the registry: {error}"));
+        }
+    }
+
+    /// After a refusal: back, or to be continued.
+    async fn give_up(&mut self, refusal: Refusal) -> String {
+        let Refusal { why, is_for_good, unsure, .. } = refusal;
+        if is_for_good {
+            self.warn(None, format!("{why}: putting back the tags that were moved"));
+            self.journal.turned(&why);
+            _ = self.put_back(&unsure).await;
+            return why;
+        }
+        self.journal.stay_open();
+        format!("{why}; the next `rebuild` moves the rest")
+    }
+
+    fn made(&self) -> usize {
+        self.journal.past().made().count()
+    }
+
+    /// In the order of the file, whatever order they were moved in.
+    fn tags_in_order(&self, moves: &[Move]) -> BTreeMap<NodeName, Vec<Tag>> {
+        let made: Vec<&Move> = self.journal.past().made().collect();
+        let mut tags: BTreeMap<NodeName, Vec<Tag>> = BTreeMap::new();
+        for one in moves.iter().filter(|one| made.contains(one)) {
+            tags.entry(one.node.clone()).or_default().push(one.tag.tag.clone());
+        }
+        tags
+    }
+
+    fn warn(&mut self, node: Option<NodeName>, message: String) {
+        self.telling.emit(EventKind::Warning { node, message });
+    }
 }
 
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;

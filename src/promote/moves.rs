@@ -5,22 +5,10 @@ use std::collections::BTreeMap;
 use crate::{
     fingerprint::Parents,
     hierarchy::{Hierarchy, NodeName, OnFailure, TagTemplate, TagValues, TemplateError},
-    image::{Digest, Tagged},
-    plan::Plan,
+    journal::Move,
+    plan::{Action, Plan, Step},
     run::{Executed, Outcome},
 };
-
-/// One moving tag that is to point elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
-    pub node: NodeName,
-    pub tag: Tagged,
-    /// Where the plan saw it; `None` if it did not exist.
-    pub from: Option<Digest>,
-    pub to: Digest,
-    /// Moves of one wave may happen at once; a wave begins when the one before is done.
-    pub wave: usize,
-}
 
 /// What a run may do to the moving tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +60,12 @@ pub fn verdict(
             Some(outcome) => outcome.digest(),
         };
         let (Some(node), Some(digest)) = (hierarchy.get(&step.node), digest) else { continue };
-        let fingerprint = step.inputs.fingerprint(&parents(hierarchy, plan, executed, &step.node));
-        for template in &node.tags {
+        let fingerprint = match outcome {
+            Some(Outcome::Built { fingerprint, .. }) => fingerprint.clone(),
+            _ => step.inputs.fingerprint(&parents(hierarchy, plan, executed, &step.node)),
+        };
+        let stays = is_refresh_without_news(step, outcome);
+        for template in node.tags.iter().filter(|template| !stays || template.is_stable()) {
             let tag = template.expand(values, node.name.as_str(), fingerprint.hex())?;
             let from = step.moving.get(&tag).cloned().flatten();
             if from.as_ref() != Some(digest) {
@@ -81,7 +73,7 @@ pub fn verdict(
                     node: node.name.clone(),
                     tag: node.repository.tagged(tag),
                     from,
-                    to: digest.clone(),
+                    to: Some(digest.clone()),
                     wave: 2 * above + wave_in_node(template),
                 });
             }
@@ -89,6 +81,12 @@ pub fn verdict(
     }
     moves.sort_by_key(|tag| tag.wave);
     Ok(Verdict::Move { moves, held })
+}
+
+/// A nightly refresh that changes nothing publishes nothing: no tag with a date either.
+fn is_refresh_without_news(step: &Step, outcome: Option<&Outcome>) -> bool {
+    let is_fresh = matches!(step.action, Action::Build { fresh: true, .. });
+    is_fresh && matches!(outcome, Some(Outcome::Unchanged { .. }))
 }
 
 /// The tags that decide whether a node is published move last: whoever sees them sees all.

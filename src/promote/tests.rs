@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use crate::{
     exit::Exit,
     hierarchy::NodeName,
+    image::Tagged,
     plan::Selection,
     run::{Promotion, StopReason},
     scenario::{names, scenario},
@@ -17,6 +18,14 @@ const STACK: &str = "
     app < web
     site < web lang
 ";
+
+mod recovery;
+mod taken_back;
+
+fn tagged(name: &str) -> Tagged {
+    let (repository, tag) = name.rsplit_once(':').unwrap();
+    Tagged { repository: repository.parse().unwrap(), tag: tag.parse().unwrap() }
+}
 
 fn all() -> Selection {
     Selection::OutOfDate
@@ -194,13 +203,7 @@ async fn a_tag_that_refuses_puts_the_others_back() {
     stack.run(&all()).await;
     let before = stack.published();
     stack.write("os/file", "new");
-    let refused = "site:latest".rsplit_once(':').unwrap();
-    stack.engine(|engine| {
-        engine.refused.insert(crate::image::Tagged {
-            repository: refused.0.parse().unwrap(),
-            tag: refused.1.parse().unwrap(),
-        });
-    });
+    stack.engine(|engine| _ = engine.refused.insert(tagged("site:latest")));
     let ended = stack.run(&all()).await;
     assert_eq!(ended.summary.exit, Exit::PromotionFailed);
     assert!(matches!(ended.summary.promotion, Promotion::Incomplete { moved: 0, .. }));

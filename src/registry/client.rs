@@ -1,9 +1,10 @@
-//! The calls a run makes of a registry: HEAD, GET and PUT of manifests, GET of small blobs.
+//! The calls a run makes of a registry: HEAD, GET and PUT of manifests, GET and PUT of small blobs.
 
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
+use jiff::{Timestamp, fmt::rfc2822};
 use url::Url;
 
 use super::{
@@ -56,6 +57,17 @@ impl Client {
 
     /// Whether the registry is there and accepts our login (end-1 of the specification).
     pub async fn ping(&self, host: &str) -> Result<(), RegistryError> {
+        self.greet(host).await.map(drop)
+    }
+
+    /// What time it is there, if it says: the same question as [`ping`](Self::ping).
+    pub async fn date(&self, host: &str) -> Result<Option<Timestamp>, RegistryError> {
+        let reply = self.greet(host).await?;
+        let date = reply.header(header::DATE).and_then(|date| rfc2822::parse(date).ok());
+        Ok(date.map(|date| date.timestamp()))
+    }
+
+    async fn greet(&self, host: &str) -> Result<Reply, RegistryError> {
         let call = Call {
             host,
             action: "serve",
@@ -70,7 +82,7 @@ impl Client {
         };
         let reply = self.exchange.call(&call).await?;
         if reply.status.is_success() {
-            return Ok(());
+            return Ok(reply);
         }
         Err(call.unexpected(&reply, format!("{}: is this a registry?", reply.reason())))
     }
@@ -163,15 +175,56 @@ impl Client {
         Ok(Some(reply.body.into()))
     }
 
-    /// Asks whether a push to this repository would be allowed, by opening an upload and cancelling it.
-    pub async fn may_push(&self, repository: &Repository) -> Result<(), RegistryError> {
+    /// Stores a small blob, unless the repository has it already (end-4b and end-6).
+    pub async fn put_blob(
+        &self,
+        repository: &Repository,
+        bytes: &[u8],
+    ) -> Result<Digest, RegistryError> {
+        let digest = Digest::of(bytes);
+        let there = call(repository, Access::Pull, Method::HEAD, &format!("blobs/{digest}"));
+        if self.exchange.call(&there).await?.status.is_success() {
+            return Ok(digest);
+        }
+        let (open, reply) = self.open_upload(repository).await?;
+        let location = reply.header(header::LOCATION).and_then(|to| reply.url.join(to).ok());
+        let Some(mut upload) = location else {
+            return Err(open.unexpected(&reply, "it does not say where to send the blob"));
+        };
+        upload.query_pairs_mut().append_pair("digest", digest.as_str());
+        let mut put = call(repository, Access::Push, Method::PUT, "")
+            .header(header::CONTENT_TYPE, "application/octet-stream");
+        put.body = Some(Bytes::copy_from_slice(bytes));
+        upload.path().clone_into(&mut put.path);
+        put.query = upload.query().map(str::to_owned);
+        let stored = if same_host(&upload, &reply.url) {
+            self.exchange.call(&put).await?
+        } else {
+            self.exchange.elsewhere(&put, &upload).await?
+        };
+        if stored.status.is_success() {
+            return Ok(digest);
+        }
+        Err(put.unexpected(&stored, stored.reason()))
+    }
+
+    async fn open_upload<'a>(
+        &self,
+        repository: &'a Repository,
+    ) -> Result<(Call<'a>, Reply), RegistryError> {
         let mut open = call(repository, Access::Push, Method::POST, "blobs/uploads/");
         // Some registries want the length even of nothing (411 otherwise).
         open.body = Some(Bytes::new());
         let reply = self.exchange.call(&open).await?;
-        if !reply.status.is_success() {
-            return Err(open.unexpected(&reply, reply.reason()));
+        if reply.status.is_success() {
+            return Ok((open, reply));
         }
+        Err(open.unexpected(&reply, reply.reason()))
+    }
+
+    /// Asks whether a push to this repository would be allowed, by opening an upload and cancelling it.
+    pub async fn may_push(&self, repository: &Repository) -> Result<(), RegistryError> {
+        let (_, reply) = self.open_upload(repository).await?;
         let location = reply.header(header::LOCATION).and_then(|to| reply.url.join(to).ok());
         // Elsewhere, the login would go along; an upload that nobody cancels expires.
         if let Some(upload) = location.filter(|to| same_origin(to, &reply.url)) {
@@ -222,6 +275,12 @@ impl Client {
     pub async fn login(&self, host: &str) -> Result<Option<Login>, RegistryError> {
         self.exchange.credentials().get(host).await
     }
+}
+
+/// Whether two addresses are the same server, whatever it believes its scheme to be: behind a proxy
+/// that ends TLS it says `http`. Only the path is used then, with our own scheme.
+fn same_host(a: &Url, b: &Url) -> bool {
+    a.host_str() == b.host_str() && a.port() == b.port()
 }
 
 #[derive(Clone, Copy)]

@@ -124,6 +124,43 @@ impl Exchange {
         retry::run(&self.options.retry, || self.attempt(call)).await
     }
 
+    /// Sends the call to another server, which an answer of the registry named: without the login.
+    pub(super) async fn elsewhere(
+        &self,
+        call: &Call<'_>,
+        url: &Url,
+    ) -> Result<Reply, RegistryError> {
+        let registry = self.endpoint(call.host).await?;
+        if url.scheme() != "https" && !(registry.is_plain() && url.scheme() == "http") {
+            let reason = "it points to an address without HTTPS".to_owned();
+            let host = call.host.to_owned();
+            return Err(RegistryError::Unreachable { host, reason, hint: None });
+        }
+        let mut url = url.clone();
+        // A name and a password within an address would become a header of their own.
+        if url.set_username("").and_then(|()| url.set_password(None)).is_err() {
+            let reason = "it points to no address".to_owned();
+            let host = call.host.to_owned();
+            return Err(RegistryError::Unreachable { host, reason, hint: None });
+        }
+        retry::run(&self.options.retry, || async {
+            let request = Request {
+                host: call.host,
+                method: call.method.clone(),
+                url: url.clone(),
+                headers: call.headers.clone(),
+                body: call.body.clone(),
+                limit: call.limit,
+            };
+            let reply = self.transport.send(request, None).await?;
+            match reply.again() {
+                Again::Never => Ok(reply),
+                again => Err(Failure { error: call.unexpected(&reply, reply.reason()), again }),
+            }
+        })
+        .await
+    }
+
     async fn attempt(&self, call: &Call<'_>) -> Result<Reply, Failure> {
         let endpoint = self.endpoint(call.host).await?;
         let asker = Asker {

@@ -32,6 +32,19 @@ impl Default for Retry {
     }
 }
 
+impl Retry {
+    /// The pauses between attempts: each twice the one before, plus jitter, so that many who failed
+    /// together do not come back together.
+    pub fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+        ExponentialBuilder::new()
+            .with_min_delay(self.first)
+            .with_max_delay(self.longest)
+            .with_max_times(self.attempts.saturating_sub(1))
+            .with_jitter()
+            .build()
+    }
+}
+
 /// An attempt that failed, and whether another one may help.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -66,12 +79,7 @@ where
     F: Future<Output = Result<T, Failure>>,
 {
     let started = Instant::now();
-    let mut pauses = ExponentialBuilder::new()
-        .with_min_delay(retry.first)
-        .with_max_delay(retry.longest)
-        .with_max_times(retry.attempts.saturating_sub(1))
-        .with_jitter()
-        .build();
+    let mut pauses = retry.pauses();
     let mut once = false;
     loop {
         let Failure { error, again } = match attempt().await {

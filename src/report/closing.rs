@@ -13,7 +13,7 @@ use super::{
 use crate::{
     exit::Exit,
     hierarchy::{NodeName, OnFailure},
-    run::{Outcome, Promotion, StopReason, Summary},
+    run::{Outcome, Promotion, StepSummary, StopReason, Summary},
 };
 
 /// Everything, the most important last, where people look first.
@@ -76,10 +76,22 @@ fn totals(summary: &Summary) -> String {
     parts.join(", ")
 }
 
+/// Why there was nothing to move though images were built.
+fn came_out_the_same(summary: &Summary) -> Option<String> {
+    let same = |step: &&StepSummary| matches!(step.outcome, Outcome::Unchanged { .. });
+    let n = summary.steps.iter().filter(same).count();
+    let what = match n {
+        0 => return None,
+        1 => "the image that was built came out the same as the published one".to_owned(),
+        n => format!("the {n} images that were built came out the same as the published ones"),
+    };
+    Some(format!("nothing was promoted: {what}"))
+}
+
 /// What became of the moving tags, a sentence a line. Nothing if there was nothing to move.
 pub(super) fn promotion(summary: &Summary) -> Vec<String> {
     match &summary.promotion {
-        Promotion::Nothing => Vec::new(),
+        Promotion::Nothing => came_out_the_same(summary).into_iter().collect(),
         Promotion::NotAsked => {
             vec!["nothing was promoted: `--no-push` was given".to_owned()]
         }

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use self::view::Line;
+pub(super) use self::view::seconds;
 use super::{Out, sanitize::reorders};
 use crate::run::{Event, Reporter};
 
@@ -77,7 +78,9 @@ mod tests {
     /// The lines of a run in which everything happens.
     fn everything() -> Vec<Value> {
         let paper = Paper::default();
-        for events in [scenario::success(), scenario::failure(), scenario::held()] {
+        let runs =
+            [scenario::success(), scenario::refreshed(), scenario::failure(), scenario::held()];
+        for events in runs {
             tell(&mut Json::new(paper.out()), &events);
         }
         paper.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -128,10 +131,12 @@ mod tests {
             EventKind::PromotionStarted { .. } => 8,
             EventKind::TagMoved { .. } => 9,
             EventKind::RunFinished { .. } => 10,
+            EventKind::PackagesFixed { .. } => 11,
+            EventKind::Estimated { .. } => 12,
         };
-        let events = [scenario::success(), scenario::failure()].concat();
+        let events = [scenario::success(), scenario::refreshed(), scenario::failure()].concat();
         let kinds: BTreeSet<i32> = events.iter().map(|event| number(&event.kind)).collect();
-        assert_eq!(kinds, (0..11).collect());
+        assert_eq!(kinds, (0..13).collect());
     }
 
     proptest! {

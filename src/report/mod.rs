@@ -4,8 +4,12 @@
 //! [`sanitize`]. A reporter that cannot write says so, and the run stops.
 
 mod closing;
+pub mod doctor;
+mod eta;
 mod failure;
+pub mod gc;
 mod github;
+pub mod history;
 mod json;
 mod numbers;
 mod paint;

@@ -24,6 +24,19 @@ pub(super) fn seconds(took: Duration) -> String {
     }
 }
 
+/// How long something will take, as exactly as that can be known: `about 25 s`, `about 3 min`.
+pub(super) fn about(time: Duration) -> String {
+    let seconds = time.as_millis().div_ceil(1000);
+    match (seconds.div_ceil(5) * 5, (seconds + 30) / 60) {
+        (seconds @ ..60, _) => format!("about {} s", seconds.max(5)),
+        (_, minutes @ ..60) => format!("about {minutes} min"),
+        (_, minutes) => match ((minutes + 5) / 60, (minutes + 5) % 60 / 10 * 10) {
+            (hours, 0) => format!("about {hours} h"),
+            (hours, minutes) => format!("about {hours} h {minutes} min"),
+        },
+    }
+}
+
 /// How long ago something was: `3 days ago`.
 pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.as_second() - then.as_second();
@@ -45,7 +58,7 @@ pub(super) fn clock(elapsed: Duration) -> String {
 }
 
 /// A size in decimal units, as `docker images` gives it: `118 MB`.
-pub(super) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     if bytes < 1000 {
         return format!("{bytes} B");
     }
@@ -107,6 +120,31 @@ mod tests {
             ["new", "same", "+2.5 kB", "-2.5 kB"]
         );
         assert_eq!([0, 1, 2].map(|n| count(n, "tag")), ["0 tags", "1 tag", "2 tags"]);
+    }
+
+    #[test]
+    fn about_is_not_exact() {
+        let times = [0, 400, 5_000, 5_001, 54_000, 56_000, 89_000, 90_000, 3_569_000, 3_570_000];
+        assert_eq!(
+            times.map(|time| about(Duration::from_millis(time))),
+            [
+                "about 5 s",
+                "about 5 s",
+                "about 5 s",
+                "about 10 s",
+                "about 55 s",
+                "about 1 min",
+                "about 1 min",
+                "about 2 min",
+                "about 59 min",
+                "about 1 h",
+            ]
+        );
+        let minutes = [64, 65, 134, 135, 179];
+        assert_eq!(
+            minutes.map(|minutes| about(Duration::from_secs(60 * minutes))),
+            ["about 1 h", "about 1 h 10 min", "about 2 h 10 min", "about 2 h 20 min", "about 3 h"]
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Out, Paint, ReportOptions, closing,
+    eta::Eta,
     github::Guard,
     numbers::count,
     sanitize, step,
@@ -29,13 +30,14 @@ pub(super) struct Plain {
     paint: Paint,
     guard: Guard,
     name_width: usize,
+    eta: Option<Eta>,
     out: Out,
 }
 
 impl Plain {
     pub(super) fn new(options: ReportOptions, out: Out) -> Self {
         let paint = Paint { colour: options.colour };
-        Self { options, paint, guard: Guard::new(options.github), name_width: 0, out }
+        Self { options, paint, guard: Guard::new(options.github), name_width: 0, eta: None, out }
     }
 
     fn line(&mut self, at: Duration, node: Option<&NodeName>, what: &str) -> io::Result<()> {
@@ -60,6 +62,14 @@ impl Reporter for Plain {
                 self.name_width = name_width(plan);
                 self.line(at, None, &beginning(run, plan, registry.as_deref(), *jobs))
             }
+            EventKind::Estimated { left } => {
+                let eta = Eta::new(at, *left);
+                // Later ones stand beside what has just ended.
+                match (self.eta.replace(eta), eta.left(at)) {
+                    (None, Some(left)) => self.line(at, None, &left),
+                    _ => Ok(()),
+                }
+            }
             EventKind::Warning { node, message } => {
                 let message = format!("{}: {}", paint.warning("warning"), sanitize::text(message));
                 self.line(at, node.as_ref(), &message)
@@ -82,25 +92,36 @@ impl Reporter for Plain {
             {
                 Ok(())
             }
-            EventKind::StepFinished { node, outcome, took } => {
-                self.line(at, Some(node), &step::outcome(outcome, *took, paint))
+            EventKind::StepFinished { node, outcome, took, .. } => {
+                let mut what = step::outcome(outcome, *took, paint);
+                let left = self.eta.filter(|_| !took.is_zero()).and_then(|eta| eta.left(at));
+                if let Some(left) = left {
+                    what += &paint.faint(format!(" · {left}"));
+                }
+                self.line(at, Some(node), &what)
             }
             EventKind::StopBegan { reason, running } => {
-                let what = format!(
-                    "{}: {}, {} still running",
-                    paint.warning("stopping"),
-                    step::stop(*reason),
-                    count(*running, "step")
-                );
+                let rest = match running {
+                    0 => String::new(),
+                    n => format!(", {} still running", count(*n, "step")),
+                };
+                let stopping = paint.warning("stopping");
+                let what = format!("{stopping}: {}{rest}", step::stop(*reason));
                 self.line(at, None, &what)
+            }
+            EventKind::PackagesFixed { lines } => {
+                lines.iter().try_for_each(|line| self.line(at, None, &step::package(line, paint)))
             }
             EventKind::PromotionStarted { tags } => {
                 self.line(at, None, &format!("promoting {}, parents first", count(*tags, "tag")))
             }
             EventKind::TagMoved { node, tag, from, to } => {
-                let what = match from {
-                    Some(from) => format!("{tag} moved from {} to {}", from.short(), to.short()),
-                    None => format!("{tag} is new, at {}", to.short()),
+                let what = match (from, to) {
+                    (Some(from), Some(to)) => {
+                        format!("{tag} moved from {} to {}", from.short(), to.short())
+                    }
+                    (None, Some(to)) => format!("{tag} is new, at {}", to.short()),
+                    (_, None) => format!("{tag} was taken away"),
                 };
                 self.line(at, Some(node), &what)
             }

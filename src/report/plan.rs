@@ -8,20 +8,28 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Paint, sanitize,
+    Paint,
+    numbers::{about, count, size},
+    sanitize,
     width::{pad, width},
 };
 use crate::{
     hierarchy::NodeName,
     image::{Digest, Tag},
     plan::{Action, Plan, Reason, Step},
+    schedule::{BlastRadius, Destination},
 };
 
 /// Of the JSON of a plan, and of the events: counts up when a field goes or changes its meaning.
 pub const VERSION: u32 = 1;
 
-/// Writes a plan as a tree: each image below the one that it waits for, with action and reason.
-pub fn text(plan: &Plan, colour: bool, out: &mut dyn Write) -> io::Result<()> {
+/// Writes a plan as a tree: each image below the one that it waits for, with action and reason; and in
+/// the end what it would touch.
+pub fn text(
+    plan: &Plan,
+    radius: &BlastRadius,
+    (colour, out): (bool, &mut dyn Write),
+) -> io::Result<()> {
     let paint = Paint { colour };
     let lines = tree(plan);
     let indented =
@@ -40,18 +48,51 @@ pub fn text(plan: &Plan, colour: bool, out: &mut dyn Write) -> io::Result<()> {
     if !lines.is_empty() {
         writeln!(out)?;
     }
-    writeln!(out, "{}", counts(plan))
+    writeln!(out, "{}", counts(plan))?;
+    if radius.images() > 0 {
+        writeln!(out, "{}", touched(radius))?;
+    }
+    Ok(())
+}
+
+/// `5 images, 7 tags, about 3 min, about 120 MB to push`.
+fn touched(radius: &BlastRadius) -> String {
+    let mut parts = vec![count(radius.images(), "image"), count(radius.tags, "tag")];
+    if radius.time.builds == 0 {
+        parts.push("nothing to build".to_owned());
+        return parts.join(", ");
+    }
+    let is_timed = radius.time.is_fair();
+    parts.push(if is_timed { about(radius.time.left) } else { "time unknown".to_owned() });
+    let new = match radius.destination {
+        Destination::Registry => "to push",
+        Destination::Engine => "of new layers",
+    };
+    parts.push(if radius.is_size_fair() {
+        format!("about {} {new}", size(radius.size.bytes))
+    } else {
+        "size unknown".to_owned()
+    });
+    let known = radius.time.timed.min(radius.size.sized);
+    let guessed = match radius.time.builds - known {
+        0 => String::new(),
+        n => format!(" ({n} not timed here)"),
+    };
+    parts.join(", ") + &guessed
 }
 
 /// Writes a plan as one JSON object: see `docs/events.md`.
-pub fn json(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
+pub fn json(plan: &Plan, radius: &BlastRadius, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Document<'a> {
         v: u32,
         #[serde(flatten)]
         plan: PlanView<'a>,
+        blast_radius: RadiusView,
     }
-    super::json::write(&Document { v: VERSION, plan: PlanView::new(plan) }, out)
+    let plan = PlanView::new(plan);
+    let blast_radius = RadiusView::new(radius);
+    super::json::write(&Document { v: VERSION, plan, blast_radius }, out)
 }
 
 /// `3 to build, 1 to promote, 12 up to date`.
@@ -105,6 +146,33 @@ pub(super) struct PlanView<'a> {
     steps: Vec<StepView<'a>>,
 }
 
+/// What a plan would touch, as it stands in JSON.
+#[derive(Serialize)]
+struct RadiusView {
+    build: usize,
+    promote: usize,
+    tags: usize,
+    seconds: Option<f64>,
+    timed: usize,
+    bytes: Option<u64>,
+    sized: usize,
+}
+
+impl RadiusView {
+    fn new(radius: &BlastRadius) -> Self {
+        let time = &radius.time;
+        Self {
+            build: time.builds,
+            promote: radius.promoted,
+            tags: radius.tags,
+            seconds: time.is_fair().then(|| super::json::seconds(time.left)),
+            timed: time.timed,
+            bytes: radius.is_size_fair().then_some(radius.size.bytes),
+            sized: radius.size.sized,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Counts {
     build: usize,
@@ -118,6 +186,8 @@ struct StepView<'a> {
     action: &'static str,
     #[serde(skip_serializing_if = "is_false")]
     forced: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    fresh: bool,
     #[serde(flatten)]
     why: ReasonView<'a>,
     after: &'a [NodeName],
@@ -145,7 +215,8 @@ impl<'a> PlanView<'a> {
         let view = |step: &'a Step| StepView {
             node: &step.node,
             action: verb(&step.action),
-            forced: matches!(step.action, Action::Build { forced: true }),
+            forced: matches!(step.action, Action::Build { again: Some(_), .. }),
+            fresh: matches!(step.action, Action::Build { fresh: true, .. }),
             why: ReasonView::new(&step.reason),
             after: &step.after,
             published: step.published.as_ref(),
@@ -170,11 +241,23 @@ fn is_false(value: &bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{super::scenario, *};
+    use crate::schedule::{Estimate, Size};
+
+    fn radius(builds: usize, promoted: usize, known: usize) -> BlastRadius {
+        let left = std::time::Duration::from_secs(170);
+        BlastRadius {
+            promoted,
+            tags: 7,
+            time: Estimate { left, timed: known, builds },
+            size: Size { bytes: 120_400_000, sized: known },
+            destination: Destination::Registry,
+        }
+    }
 
     #[test]
     fn a_plan_is_a_tree() {
         let mut out = Vec::new();
-        text(&scenario::plan(), false, &mut out).unwrap();
+        text(&scenario::plan(), &radius(4, 1, 4), (false, &mut out)).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"
         build    os-base        its Dockerfile changed
         build      webapp-base  `os-base` is rebuilt
@@ -184,18 +267,46 @@ mod tests {
         keep     mirror         up to date
 
         4 to build, 1 to promote, 1 up to date
+        5 images, 7 tags, about 3 min, about 120 MB to push
         ");
         let mut out = Vec::new();
-        text(&Plan::default(), true, &mut out).unwrap();
+        text(&Plan::default(), &radius(0, 0, 0), (true, &mut out)).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "no images\n");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_told() {
+        let mut engine = radius(5, 0, 4);
+        engine.destination = Destination::Engine;
+        let no_time = Estimate { timed: 1, ..radius(5, 0, 5).time };
+        let cases = [
+            (radius(1, 0, 1), "1 image, 7 tags, about 3 min, about 120 MB to push"),
+            (
+                engine,
+                "5 images, 7 tags, about 3 min, about 120 MB of new layers (1 not timed here)",
+            ),
+            (radius(5, 1, 3), "6 images, 7 tags, time unknown, size unknown (2 not timed here)"),
+            (
+                BlastRadius { time: no_time, ..radius(5, 0, 5) },
+                "5 images, 7 tags, time unknown, about 120 MB to push (4 not timed here)",
+            ),
+            (radius(0, 2, 0), "2 images, 7 tags, nothing to build"),
+        ];
+        for (radius, expected) in cases {
+            assert_eq!(touched(&radius), expected);
+        }
     }
 
     #[test]
     fn a_plan_is_json() {
         let mut plan = scenario::plan();
         plan.steps.drain(..4);
-        let mut out = Vec::new();
-        json(&plan, &mut out).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"{"v":1,"counts":{"build":0,"promote":1,"keep":1},"steps":[{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built and tested, but `latest` does not point at it","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}]}"#);
+        let json = |plan: &Plan, radius: &BlastRadius| {
+            let mut out = Vec::new();
+            json(plan, radius, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        insta::assert_snapshot!(json(&Plan::default(), &radius(5, 1, 4)), @r#"{"v":1,"counts":{"build":0,"promote":0,"keep":0},"steps":[],"blast_radius":{"build":5,"promote":1,"tags":7,"seconds":170.0,"timed":4,"bytes":120400000,"sized":4}}"#);
+        insta::assert_snapshot!(json(&plan, &radius(0, 1, 0)), @r#"{"v":1,"counts":{"build":0,"promote":1,"keep":1},"steps":[{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built and tested, but `latest` does not point at it","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}],"blast_radius":{"build":0,"promote":1,"tags":7,"seconds":null,"timed":0,"bytes":null,"sized":0}}"#);
     }
 }

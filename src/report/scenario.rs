@@ -10,13 +10,14 @@ use std::{
 use super::ReportOptions;
 use crate::{
     exit::Exit,
-    fingerprint::Inputs,
+    fingerprint::{Epoch, Inputs},
     hierarchy::{NodeName, OnFailure},
     image::{Digest, Tag},
+    packages::{Line, Update},
     plan::{Action, Change, Plan, Reason, Step},
     run::{
-        Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary, StopReason,
-        Summary,
+        Different, Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary,
+        StopReason, Summary,
     },
 };
 
@@ -71,34 +72,41 @@ pub(super) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+fn inputs() -> Inputs {
+    Inputs {
+        dockerfile: digest("dockerfile"),
+        context: digest("context"),
+        settings: digest("settings"),
+        tests: digest("tests"),
+        platform: "linux/amd64".parse().unwrap(),
+        upstreams: BTreeMap::new(),
+        epoch: None,
+    }
+}
+
 fn step(node: &str, action: Action, reason: Reason, after: &[&str]) -> Step {
     Step {
         node: node.into(),
         action,
         reason,
         besides: None,
+        updates: vec![],
+        checked: None,
         after: after.iter().map(|&name| name.into()).collect(),
         detail: crate::fingerprint::Detail::default(),
-        inputs: Inputs {
-            dockerfile: digest("dockerfile"),
-            context: digest("context"),
-            settings: digest("settings"),
-            tests: digest("tests"),
-            platform: "linux/amd64".parse().unwrap(),
-            upstreams: BTreeMap::new(),
-            epoch: None,
-        },
+        inputs: inputs(),
         moving: [(tag("latest"), Some(digest("old")))].into(),
         published: Some(digest("old")),
     }
 }
 
 fn build(node: &str, parent: Option<&str>) -> Step {
+    let again = parent.is_none().then(|| Epoch::at("2026-11-23T12:00:00Z".parse().unwrap()));
     let reason = match parent {
         None => Reason::Changed { what: vec![Change::Dockerfile], parts: vec![] },
         Some(parent) => Reason::ParentRebuilt { parent: parent.into() },
     };
-    step(node, Action::Build { forced: parent.is_none() }, reason, parent.as_slice())
+    step(node, Action::Build { fresh: false, again }, reason, parent.as_slice())
 }
 
 /// One base with two branches below it, one image to promote and one to keep.
@@ -126,7 +134,15 @@ pub(super) fn wide_plan(n: usize) -> Plan {
 
 pub(super) fn built(node: &str) -> Outcome {
     let size_before = Some(117_200_000);
-    Outcome::Built { digest: digest(node), size: 118_400_000, size_before }
+    let fingerprint = inputs().fingerprint(&BTreeMap::new());
+    Outcome::Built {
+        digest: digest(node),
+        fingerprint,
+        size: 118_400_000,
+        added: 3_000_000,
+        size_before,
+        different: None,
+    }
 }
 
 pub(super) fn failed(on_failure: OnFailure) -> Outcome {
@@ -150,6 +166,8 @@ pub(super) struct Story {
     plan: Plan,
     now: Duration,
     steps: BTreeMap<NodeName, (Outcome, Duration, Vec<Tag>)>,
+    /// Of those that were tried again.
+    attempts: BTreeMap<NodeName, usize>,
     stopped: Option<StopReason>,
 }
 
@@ -160,6 +178,7 @@ impl Story {
             plan: plan.clone(),
             now: Duration::ZERO,
             steps: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             stopped: None,
         };
         story.happens(EventKind::RunStarted {
@@ -201,12 +220,32 @@ impl Story {
 
     pub(super) fn ends(&mut self, node: &str, outcome: Outcome, took: u64) -> &mut Self {
         self.steps.insert(node.into(), (outcome.clone(), ms(took), Vec::new()));
-        self.happens(EventKind::StepFinished { node: node.into(), outcome, took: ms(took) })
+        let attempts = self.attempts(&node.into());
+        self.happens(EventKind::StepFinished {
+            node: node.into(),
+            outcome,
+            took: ms(took),
+            attempts,
+        })
+    }
+
+    /// The first attempt failed, and there is a second.
+    pub(super) fn fails_once(&mut self, node: &str, message: &str) -> &mut Self {
+        self.attempts.insert(node.into(), 2);
+        self.warns(Some(node), &format!("attempt 1 of 3 failed: {message}"))
+    }
+
+    fn attempts(&self, node: &NodeName) -> usize {
+        self.attempts.get(node).copied().unwrap_or(1)
     }
 
     pub(super) fn warns(&mut self, node: Option<&str>, message: &str) -> &mut Self {
         let node = node.map(NodeName::from);
         self.happens(EventKind::Warning { node, message: message.to_owned() })
+    }
+
+    pub(super) fn estimates(&mut self, left: Option<u64>) -> &mut Self {
+        self.happens(EventKind::Estimated { left: left.map(ms) })
     }
 
     pub(super) fn stops(&mut self, reason: StopReason, running: usize) -> &mut Self {
@@ -226,7 +265,7 @@ impl Story {
                     .map(|name| name.repository.tagged(tag("latest")))
                     .unwrap(),
                 from: Some(digest("old")),
-                to: outcome.digest().unwrap().clone(),
+                to: outcome.digest().cloned(),
             };
             self.happens(kind);
         }
@@ -237,7 +276,8 @@ impl Story {
         let steps = self.plan.steps.iter().map(|step| {
             let (outcome, took, promoted) = self.steps.get(&step.node).cloned().unwrap();
             let (node, reason) = (step.node.clone(), step.reason.clone());
-            StepSummary { node, reason, outcome, took, promoted }
+            let attempts = self.attempts(&node);
+            StepSummary { node, reason, outcome, took, attempts, promoted }
         });
         let summary = Summary {
             run: "r1".to_owned(),
@@ -253,7 +293,10 @@ impl Story {
 }
 
 fn begun() -> Story {
-    let mut story = Story::new(plan());
+    story(Story::new(plan()))
+}
+
+fn story(mut story: Story) -> Story {
     story
         .ends("mirror", Outcome::Kept { digest: digest("mirror") }, 0)
         .ends("cron", Outcome::Reused { digest: digest("cron") }, 0)
@@ -275,16 +318,56 @@ fn begun() -> Story {
 
 pub(super) fn success() -> Vec<Event> {
     let promotion = Promotion::Done { moved: 4, took: ms(300), held: BTreeMap::new() };
-    begun()
-        .after(30_000)
+    let mut begun = Story::new(plan());
+    begun.estimates(Some(100_000));
+    story(begun)
+        .after(20_000)
+        .estimates(Some(70_000))
+        .after(10_000)
         .ends("tools", Outcome::Unchanged { digest: digest("tools") }, 30_000)
         .ends("webapp-base", built("webapp-base"), 30_000)
         .starts("ruby-3.4")
         .after(61_000)
+        .estimates(None)
         .ends("ruby-3.4", built("ruby-3.4"), 61_000)
         .moves(&["cron", "os-base", "webapp-base", "ruby-3.4"])
         .after(300)
         .finishes(promotion, Exit::Done)
+}
+
+/// Two images are built without the layer cache, and one of them comes out with other files.
+pub(super) fn refreshed() -> Vec<Event> {
+    let again = Some(Epoch::at("2026-11-23T12:00:00Z".parse().unwrap()));
+    let fresh = |node, reason| step(node, Action::Build { fresh: true, again }, reason, &[]);
+    let update = Update {
+        package: "libssl3".to_owned(),
+        from: "3.0.15-1".to_owned(),
+        to: "3.0.16-1".to_owned(),
+    };
+    let images = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    let fixed = Line::Fixed { update: update.clone(), images: images(&["os-base", "tools"]) };
+    let version = update.from.clone();
+    let left = Line::Left { update, version, images: images(&["web\u{1b}[2J"]) };
+    let due = Reason::RefreshDue {
+        every: Duration::from_secs(36 * 3600),
+        last: "2026-11-22T00:00:00Z".parse().unwrap(),
+    };
+    let steps = vec![fresh("os-base", Reason::Refresh), fresh("tools", due)];
+    let mut os_base = built("os-base");
+    if let Outcome::Built { different, .. } = &mut os_base {
+        let first = ["/etc/os-release", "/usr/bin/make", "/var/\u{1b}[2J"];
+        *different = Some(Different::Files { count: 14, first: first.map(str::to_owned).to_vec() });
+    }
+    Story::new(Plan { steps, ..Plan::default() })
+        .starts("os-base")
+        .starts("tools")
+        .after(12_000)
+        .phase("os-base", Phase::Compare)
+        .ends("os-base", os_base, 12_000)
+        .ends("tools", Outcome::Unchanged { digest: digest("tools") }, 12_000)
+        .happens(EventKind::PackagesFixed { lines: vec![fixed, left] })
+        .moves(&["os-base"])
+        .finishes(Promotion::Done { moved: 1, took: ms(100), held: BTreeMap::new() }, Exit::Done)
 }
 
 pub(super) fn failure() -> Vec<Event> {
@@ -304,6 +387,8 @@ pub(super) fn held() -> Vec<Event> {
         .after(30_000)
         .ends("webapp-base", failed(OnFailure::Hold), 30_000)
         .ends("ruby-3.4", Outcome::Skipped { failed: "webapp-base".into() }, 0)
+        .fails_once("tools", "`RUN make` ended with exit code 2")
+        .warns(Some("tools"), "failed once and then succeeded: `RUN make` ended with exit code 2")
         .ends("tools", Outcome::Unchanged { digest: digest("tools") }, 30_000)
         .moves(&["cron", "os-base"])
         .after(200)

@@ -5,7 +5,10 @@ use super::{
     numbers::{names, seconds, size, size_change},
     sanitize,
 };
-use crate::run::{Failure, Outcome, Phase, StopReason};
+use crate::{
+    packages,
+    run::{Failure, Outcome, Phase, StopReason},
+};
 
 /// `building`, `test 1 of 2`.
 pub(super) fn phase(phase: &Phase) -> String {
@@ -14,6 +17,7 @@ pub(super) fn phase(phase: &Phase) -> String {
         Phase::Pull => "pulling its bases".to_owned(),
         Phase::Build => "building".to_owned(),
         Phase::Test { number, total } => format!("test {number} of {total}"),
+        Phase::Compare => "comparing with the published image".to_owned(),
         Phase::Push => "pushing".to_owned(),
     }
 }
@@ -25,7 +29,17 @@ pub(super) fn failed(failure: &Failure) -> &'static str {
         Phase::Pull => "pull failed",
         Phase::Build => "build failed",
         Phase::Test { .. } => "test failed",
+        Phase::Compare => "compare failed",
         Phase::Push => "push failed",
+    }
+}
+
+/// What became of a newer package: `fixed: libssl3 3.0.15-1 → 3.0.16-1 in 14 images`.
+pub(super) fn package(line: &packages::Line, paint: Paint) -> String {
+    let text = sanitize::text(&line.to_string());
+    match line {
+        packages::Line::Fixed { .. } => format!("{}: {text}", paint.good("fixed")),
+        packages::Line::Left { .. } => format!("{}: {text}", paint.warning("not fixed")),
     }
 }
 
@@ -33,9 +47,12 @@ pub(super) fn failed(failure: &Failure) -> &'static str {
 pub(super) fn outcome(outcome: &Outcome, took: std::time::Duration, paint: Paint) -> String {
     let took = seconds(took);
     match outcome {
-        Outcome::Built { size: bytes, size_before, .. } => {
+        Outcome::Built { size: bytes, size_before, different, .. } => {
             let change = size_change(*bytes, *size_before);
-            format!("{} in {took}, {} ({change})", paint.good("built"), size(*bytes))
+            let different = different.as_ref().map_or(String::new(), |different| {
+                format!(": {}", sanitize::text(&different.to_string()))
+            });
+            format!("{} in {took}, {} ({change}){different}", paint.good("built"), size(*bytes))
         }
         Outcome::Unchanged { .. } => {
             format!(

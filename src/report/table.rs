@@ -83,7 +83,7 @@ fn cells(step: &StepSummary) -> [String; COLUMNS] {
     let tags: Vec<&str> = step.promoted.iter().map(crate::image::Tag::as_str).collect();
     [
         sanitize::text(step.node.as_str()),
-        result.to_owned(),
+        if step.is_flaky() { format!("{result}, flaky") } else { result.to_owned() },
         sanitize::text(&step.reason.to_string()),
         time,
         bytes,

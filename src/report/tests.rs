@@ -27,21 +27,45 @@ fn plain(events: &[Event]) -> String {
 }
 
 #[test]
+fn plain_refreshed() {
+    assert_snapshot!(plain(&scenario::refreshed()), @"
+        0.0s  run r1: 2 to build · 2 at once · registry.example.com/base
+        0.0s  os-base  building
+        0.0s  tools    building
+       12.0s  os-base  comparing with the published image
+       12.0s  os-base  built in 12 s, 118 MB (+1.2 MB): `/etc/os-release`, `/usr/bin/make`, `/var/␛[2J` and 11 more differ
+       12.0s  tools    built, came out the same in 12 s, the published image stays
+       12.0s  fixed: libssl3 3.0.15-1 → 3.0.16-1 in 2 images
+       12.0s  not fixed: libssl3 is still 3.0.15-1 in `web␛[2J`, not 3.0.16-1
+       12.0s  promoting 1 tag, parents first
+       12.0s  os-base  registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
+
+    image    result       why                                                         time    size   change  tags
+    os-base  built        a refresh was asked for                                     12 s  118 MB  +1.2 MB  latest
+    tools    built, same  its refresh is due: every 1d12h, last 2026-11-22T00:00:00Z  12 s
+
+    promoted 1 tag of 1 image in 0.1 s, parents first
+    done in 12 s: 1 built, 1 came out the same
+    ");
+}
+
+#[test]
 fn plain_success() {
     assert_snapshot!(plain(&scenario::success()), @"
         0.0s  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
+        0.0s  about 2 min left
         0.0s  cron         already built: the image of these inputs was stored before
         0.1s  os-base      building
         0.1s  os-base      [1/3] FROM scratch
         2.1s  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
         2.1s  os-base      test 1 of 2
        12.1s  os-base      pushing
-       12.1s  os-base      built in 12 s, 118 MB (+1.2 MB)
+       12.1s  os-base      built in 12 s, 118 MB (+1.2 MB) · about 1 min left
        12.1s  webapp-base  building
        12.1s  tools        building
        12.1s  tools        warning: `debian:1` is a tag nobody makes
-       42.1s  tools        built, came out the same in 30 s, the published image stays
-       42.1s  webapp-base  built in 30 s, 118 MB (+1.2 MB)
+       42.1s  tools        built, came out the same in 30 s, the published image stays · about 1 min left
+       42.1s  webapp-base  built in 30 s, 118 MB (+1.2 MB) · about 1 min left
        42.1s  ruby-3.4     building
       103.1s  ruby-3.4     built in 1 min 1 s, 118 MB (+1.2 MB)
       103.1s  promoting 4 tags, parents first
@@ -111,16 +135,18 @@ fn plain_held() {
        12.1s  tools        building
        12.1s  tools        warning: `debian:1` is a tag nobody makes
        42.1s  webapp-base  build failed after 30 s: RUN make: exit code 2
+       42.1s  tools        warning: attempt 1 of 3 failed: `RUN make` ended with exit code 2
+       42.1s  tools        warning: failed once and then succeeded: `RUN make` ended with exit code 2
        42.1s  tools        built, came out the same in 30 s, the published image stays
        42.1s  promoting 2 tags, parents first
        42.1s  cron         registry.example.com/base/cron:latest moved from cba06b5736fa to c374eea599bb
        42.1s  os-base      registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
 
-    image        result         why                                                  time    size   change  tags
-    os-base      built          its Dockerfile changed                               12 s  118 MB  +1.2 MB  latest
-    webapp-base  build failed   `os-base` is rebuilt                                 30 s
-    tools        built, same    `os-base` is rebuilt                                 30 s
-    cron         already built  built and tested, but `latest` does not point at it                         latest
+    image        result              why                                                  time    size   change  tags
+    os-base      built               its Dockerfile changed                               12 s  118 MB  +1.2 MB  latest
+    webapp-base  build failed        `os-base` is rebuilt                                 30 s
+    tools        built, same, flaky  `os-base` is rebuilt                                 30 s
+    cron         already built       built and tested, but `latest` does not point at it                         latest
 
     webapp-base: build failed after 30 s: RUN make: exit code 2
       at images/webapp-base/Dockerfile:7: RUN make
@@ -279,7 +305,7 @@ fn json_lines() {
     {"v":1,"at":2.1,"event":"log","node":"os-base","line":"\u001b[32mSetting up make\u001b[0m :\u003aset-output:\u003ax"}
     {"v":1,"at":2.1,"event":"phase-started","node":"os-base","phase":{"name":"test","number":1,"total":2}}
     {"v":1,"at":12.1,"event":"phase-started","node":"os-base","phase":{"name":"push"}}
-    {"v":1,"at":12.1,"event":"step-finished","node":"os-base","seconds":12.0,"outcome":"built","digest":"sha256:6c090fe2e232cb13b0fa9c357cd626aec9674a1ef7e06a506973fe7a23c8452b","size":118400000,"size_before":117200000}
+    {"v":1,"at":12.1,"event":"step-finished","node":"os-base","seconds":12.0,"outcome":"built","digest":"sha256:6c090fe2e232cb13b0fa9c357cd626aec9674a1ef7e06a506973fe7a23c8452b","fingerprint":"sha256:c7c0356064f8b79677be4a0f5f9d3545b04f2190a29d2dec42b7cfd7afaf85ff","size":118400000,"added":3000000,"size_before":117200000}
     {"v":1,"at":12.1,"event":"step-started","node":"webapp-base"}
     {"v":1,"at":12.1,"event":"phase-started","node":"webapp-base","phase":{"name":"build"}}
     {"v":1,"at":12.1,"event":"step-started","node":"tools"}
@@ -287,11 +313,13 @@ fn json_lines() {
     {"v":1,"at":12.1,"event":"warning","node":"tools","message":"`debian:1` is a tag nobody makes"}
     {"v":1,"at":42.1,"event":"step-finished","node":"webapp-base","seconds":30.0,"outcome":"failed","failure":{"phase":{"name":"build"},"message":"RUN make: exit code 2","exit":"build-failed","exit_code":10,"on_failure":"hold","at":{"path":"images/webapp-base/Dockerfile","line":7,"text":"RUN make"},"tail":["cc -o app \u001b[31mapp.c\u001b[0m","make: *** [app] Error 1�\u001b[2J"],"log":"/var/lib/rebuild/runs/r1/webapp-base.log"}}
     {"v":1,"at":42.1,"event":"step-finished","node":"ruby-3.4","seconds":0.0,"outcome":"skipped","failed":"webapp-base"}
-    {"v":1,"at":42.1,"event":"step-finished","node":"tools","seconds":30.0,"outcome":"unchanged","digest":"sha256:f9d35d43770d39092a663e665e82ae1d84a9e0da3d0d10c407acada6a40cd281"}
+    {"v":1,"at":42.1,"event":"warning","node":"tools","message":"attempt 1 of 3 failed: `RUN make` ended with exit code 2"}
+    {"v":1,"at":42.1,"event":"warning","node":"tools","message":"failed once and then succeeded: `RUN make` ended with exit code 2"}
+    {"v":1,"at":42.1,"event":"step-finished","node":"tools","seconds":30.0,"attempts":2,"outcome":"unchanged","digest":"sha256:f9d35d43770d39092a663e665e82ae1d84a9e0da3d0d10c407acada6a40cd281"}
     {"v":1,"at":42.1,"event":"promotion-started","tags":2}
     {"v":1,"at":42.1,"event":"tag-moved","node":"cron","tag":"registry.example.com/base/cron:latest","from":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","to":"sha256:c374eea599bb3c50ed4432ef57aee1263cdc3c83d1c1a3c4d7e19eef1af8439b"}
     {"v":1,"at":42.1,"event":"tag-moved","node":"os-base","tag":"registry.example.com/base/os-base:latest","from":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","to":"sha256:6c090fe2e232cb13b0fa9c357cd626aec9674a1ef7e06a506973fe7a23c8452b"}
-    {"v":1,"at":42.3,"event":"run-finished","run":"r1","exit":"build-failed","exit_code":10,"stopped":null,"seconds":42.3,"promotion":{"result":"done","moved":2,"seconds":0.2,"held":{"ruby-3.4":"webapp-base","webapp-base":"webapp-base"}},"steps":[{"node":"os-base","reason":"changed","what":["dockerfile"],"why":"its Dockerfile changed","outcome":"built","digest":"sha256:6c090fe2e232cb13b0fa9c357cd626aec9674a1ef7e06a506973fe7a23c8452b","size":118400000,"size_before":117200000,"seconds":12.0,"promoted":["latest"]},{"node":"webapp-base","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","outcome":"failed","failure":{"phase":{"name":"build"},"message":"RUN make: exit code 2","exit":"build-failed","exit_code":10,"on_failure":"hold","at":{"path":"images/webapp-base/Dockerfile","line":7,"text":"RUN make"},"tail":["cc -o app \u001b[31mapp.c\u001b[0m","make: *** [app] Error 1�\u001b[2J"],"log":"/var/lib/rebuild/runs/r1/webapp-base.log"},"seconds":30.0,"promoted":[]},{"node":"ruby-3.4","reason":"parent-rebuilt","parent":"webapp-base","why":"`webapp-base` is rebuilt","outcome":"skipped","failed":"webapp-base","seconds":0.0,"promoted":[]},{"node":"tools","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","outcome":"unchanged","digest":"sha256:f9d35d43770d39092a663e665e82ae1d84a9e0da3d0d10c407acada6a40cd281","seconds":30.0,"promoted":[]},{"node":"cron","reason":"tags-behind","tags":["latest"],"why":"built and tested, but `latest` does not point at it","outcome":"reused","digest":"sha256:c374eea599bb3c50ed4432ef57aee1263cdc3c83d1c1a3c4d7e19eef1af8439b","seconds":0.0,"promoted":["latest"]},{"node":"mirror","reason":"up-to-date","why":"up to date","outcome":"kept","digest":"sha256:00154761637ca746c354a6d9cfbf1da1a92e79afa6bb127bb8a1c434e9c73170","seconds":0.0,"promoted":[]}]}
+    {"v":1,"at":42.3,"event":"run-finished","run":"r1","exit":"build-failed","exit_code":10,"stopped":null,"seconds":42.3,"promotion":{"result":"done","moved":2,"seconds":0.2,"held":{"ruby-3.4":"webapp-base","webapp-base":"webapp-base"}},"steps":[{"node":"os-base","reason":"changed","what":["dockerfile"],"why":"its Dockerfile changed","outcome":"built","digest":"sha256:6c090fe2e232cb13b0fa9c357cd626aec9674a1ef7e06a506973fe7a23c8452b","fingerprint":"sha256:c7c0356064f8b79677be4a0f5f9d3545b04f2190a29d2dec42b7cfd7afaf85ff","size":118400000,"added":3000000,"size_before":117200000,"seconds":12.0,"promoted":["latest"]},{"node":"webapp-base","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","outcome":"failed","failure":{"phase":{"name":"build"},"message":"RUN make: exit code 2","exit":"build-failed","exit_code":10,"on_failure":"hold","at":{"path":"images/webapp-base/Dockerfile","line":7,"text":"RUN make"},"tail":["cc -o app \u001b[31mapp.c\u001b[0m","make: *** [app] Error 1�\u001b[2J"],"log":"/var/lib/rebuild/runs/r1/webapp-base.log"},"seconds":30.0,"promoted":[]},{"node":"ruby-3.4","reason":"parent-rebuilt","parent":"webapp-base","why":"`webapp-base` is rebuilt","outcome":"skipped","failed":"webapp-base","seconds":0.0,"promoted":[]},{"node":"tools","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","outcome":"unchanged","digest":"sha256:f9d35d43770d39092a663e665e82ae1d84a9e0da3d0d10c407acada6a40cd281","seconds":30.0,"attempts":2,"promoted":[]},{"node":"cron","reason":"tags-behind","tags":["latest"],"why":"built and tested, but `latest` does not point at it","outcome":"reused","digest":"sha256:c374eea599bb3c50ed4432ef57aee1263cdc3c83d1c1a3c4d7e19eef1af8439b","seconds":0.0,"promoted":["latest"]},{"node":"mirror","reason":"up-to-date","why":"up to date","outcome":"kept","digest":"sha256:00154761637ca746c354a6d9cfbf1da1a92e79afa6bb127bb8a1c434e9c73170","seconds":0.0,"promoted":[]}]}
     "#);
 }
 

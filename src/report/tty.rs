@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Out, Paint, ReportOptions, Size, closing,
+    eta::Eta,
     numbers::{clock, count},
     plain::{beginning, name_width},
     sanitize,
@@ -60,6 +61,7 @@ struct Progress {
     ended: usize,
     failed: usize,
     stopping: Option<StopReason>,
+    eta: Eta,
     /// Tags moved, of how many.
     promoting: Option<(usize, usize)>,
 }
@@ -110,6 +112,7 @@ impl Tty {
                 self.progress.work = steps.map(|step| step.node.clone()).collect();
                 self.say(&paint.faint(beginning(run, plan, registry.as_deref(), *jobs)));
             }
+            EventKind::Estimated { left } => self.progress.eta = Eta::new(event.at, *left),
             EventKind::Warning { node, message } => {
                 let node = node.iter().map(|node| format!("{}: ", sanitize::text(node.as_str())));
                 let text = format!("{}{}", node.collect::<String>(), sanitize::text(message));
@@ -131,12 +134,17 @@ impl Tty {
                     self.say(&format!("{name} {}", sanitize::line(line, paint.colour)));
                 }
             }
-            EventKind::StepFinished { node, outcome, took } => {
+            EventKind::StepFinished { node, outcome, took, .. } => {
                 let was_running = self.running.len();
                 self.running.retain(|_, running| running.node != *node);
                 self.finished(node, outcome, *took, was_running > self.running.len());
             }
             EventKind::StopBegan { reason, .. } => self.progress.stopping = Some(*reason),
+            EventKind::PackagesFixed { lines } => {
+                for line in lines {
+                    self.say(&step::package(line, paint));
+                }
+            }
             EventKind::PromotionStarted { tags } => self.progress.promoting = Some((0, *tags)),
             EventKind::TagMoved { .. } => {
                 self.progress.promoting = self.progress.promoting.map(|(n, of)| (n + 1, of));
@@ -240,7 +248,7 @@ impl Tty {
         frame
     }
 
-    /// `━━━━━━━───────  7/40 images · 2 running · 1 failed · 0:42`
+    /// `━━━━━━━───────  7/40 images · 2 running · 1 failed · 0:42 · about 3 min left`
     fn bar(&self, columns: usize, elapsed: Duration) -> Line {
         let progress = &self.progress;
         let (done, total) = progress.promoting.unwrap_or((progress.ended, progress.work.len()));
@@ -259,6 +267,7 @@ impl Tty {
             parts.push(format!("{} failed", progress.failed));
         }
         parts.push(clock(elapsed));
+        parts.extend(progress.eta.left(elapsed));
         let text = fit(&parts.join(" · "), columns);
         if columns < width(&text) + BAR + 2 {
             return Line { width: width(&text), text };

@@ -5,7 +5,7 @@
 //! missing fails at once and nothing is ever pulled in its place.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use crate::{
     engine::{Engine, EngineError},
     fingerprint::Parents,
-    hierarchy::{Base, Hierarchy, Node},
+    hierarchy::{Base, Hierarchy, Node, NodeName},
     image::{Digest, Platform, Tagged},
     plan::{Place, Upstream},
     registry::{Client, RegistryError},
@@ -37,7 +37,8 @@ pub(super) struct Bases {
     /// By the digest in the store, and for an index of several platforms by platform; fetched
     /// once, however many children wait for it.
     images: Mutex<HashMap<ImageKey, Arc<OnceCell<Digest>>>>,
-    pins: Mutex<BTreeSet<Tagged>>,
+    /// Each set once, and by whoever is first: the others wait until it is there.
+    pins: Mutex<BTreeMap<Tagged, Arc<OnceCell<()>>>>,
 }
 
 /// A digest in the store, and for an index of several platforms the one that is meant.
@@ -108,9 +109,8 @@ impl Bases {
             repository: repository.parse().expect("a pin's name is made of good parts"),
             tag: image.hex()[..16].parse().expect("hexadecimal digits make a tag"),
         };
-        if lock(&self.pins).insert(pin.clone()) {
-            engine.tag(image, &pin).await?;
-        }
+        let cell = lock(&self.pins).entry(pin.clone()).or_default().clone();
+        cell.get_or_try_init(async || engine.tag(image, &pin).await).await?;
         Ok(pin)
     }
 
@@ -154,6 +154,17 @@ impl Bases {
             }
         }
         Ok(pinned)
+    }
+
+    /// The ID of a node's own image in the engine; fetched if it is not there.
+    pub(super) async fn image<E: Engine, S: Store>(
+        &self,
+        node: &NodeName,
+        digest: &Digest,
+        sources: &Sources<'_, E, S>,
+    ) -> Result<Digest, BaseError> {
+        let platform = sources.hierarchy.get(node).and_then(|node| node.platform.as_ref());
+        self.bring(&Base::Node(node.clone()), digest, platform, sources).await
     }
 
     /// The ID of a base's image in the engine; fetched or pulled if it is not there.
@@ -200,7 +211,7 @@ impl Bases {
     pub(super) async fn release<E: Engine>(&self, engine: &E) -> Vec<(Tagged, EngineError)> {
         let pins = std::mem::take(&mut *lock(&self.pins));
         let mut left = Vec::new();
-        for pin in pins {
+        for pin in pins.into_keys() {
             if let Err(error) = engine.untag(&pin).await {
                 left.push((pin, error));
             }

@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc, time::Durati
 use serde::Serialize;
 
 use crate::{
+    engine::Difference,
     exit::Exit,
+    fingerprint::Fingerprint,
     hierarchy::{NodeName, OnFailure},
     image::{Digest, Tag, Tagged},
+    packages::Line,
     plan::{Plan, Reason},
 };
 
@@ -36,6 +39,10 @@ pub enum EventKind {
         /// Where images are published: a registry prefix, or `None` for the engine itself.
         registry: Option<String>,
         jobs: usize,
+    },
+    /// How long the rest will take, going by earlier builds; `None`: that cannot be said any more.
+    Estimated {
+        left: Option<Duration>,
     },
     /// Something a person should know, and the run goes on.
     Warning {
@@ -66,10 +73,15 @@ pub enum EventKind {
         node: NodeName,
         outcome: Outcome,
         took: Duration,
+        attempts: usize,
     },
     StopBegan {
         reason: StopReason,
         running: usize,
+    },
+    /// Images were rebuilt for newer packages, and this is what is in them now.
+    PackagesFixed {
+        lines: Vec<Line>,
     },
     /// Every image that may be is staged; from here on tags move.
     PromotionStarted {
@@ -80,7 +92,8 @@ pub enum EventKind {
         node: NodeName,
         tag: Tagged,
         from: Option<Digest>,
-        to: Digest,
+        /// `None`: it was taken away.
+        to: Option<Digest>,
     },
     RunFinished {
         summary: Summary,
@@ -96,6 +109,8 @@ pub enum Phase {
     /// Its bases are brought into the engine.
     Pull,
     Build,
+    /// Its files are compared with those of the published image.
+    Compare,
     /// The `number`th of `total` tests.
     Test {
         number: usize,
@@ -111,10 +126,15 @@ pub enum Outcome {
     /// Built, tested and stored.
     Built {
         digest: Digest,
+        fingerprint: Fingerprint,
         /// In bytes, all layers together, uncompressed.
         size: u64,
+        /// In bytes, the layers above its base, uncompressed.
+        added: u64,
         /// The size of the image published before.
         size_before: Option<u64>,
+        /// From the image published before, where that was looked at.
+        different: Option<Different>,
     },
     /// Built, and it came out as the published image: that one is kept, and its children too.
     Unchanged {
@@ -135,6 +155,44 @@ pub enum Outcome {
     },
     /// Never started or cut short, because the run stopped.
     Cancelled,
+}
+
+/// In what a refreshed image differs from the published one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Different {
+    /// Entrypoint, environment, labels of its own, …
+    Configuration,
+    Files {
+        count: usize,
+        /// The first few, from the image's root on. Anything that a build can call a file.
+        first: Vec<String>,
+    },
+}
+
+impl Different {
+    /// None if there is none.
+    pub(super) fn files(differences: &[Difference]) -> Option<Self> {
+        const FIRST: usize = 3;
+        let first = differences.iter().take(FIRST);
+        let first = first.map(|one| format!("/{}", one.path.display())).collect();
+        let count = differences.len();
+        (count > 0).then_some(Self::Files { count, first })
+    }
+}
+
+impl fmt::Display for Different {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Files { count, first } = self else {
+            return f.write_str("its configuration differs");
+        };
+        let named: Vec<String> = first.iter().map(|path| format!("`{path}`")).collect();
+        let verb = if *count == 1 { "differs" } else { "differ" };
+        match count - named.len() {
+            0 => write!(f, "{} {verb}", named.join(", ")),
+            more => write!(f, "{} and {more} more {verb}", named.join(", ")),
+        }
+    }
 }
 
 /// A step that failed, with what a person needs to see first.
@@ -187,6 +245,8 @@ pub struct StepSummary {
     pub reason: Reason,
     pub outcome: Outcome,
     pub took: Duration,
+    /// More than one if it failed and was tried again, as its `retries` allow.
+    pub attempts: usize,
     /// The tags that now point at it because of this run.
     pub promoted: Vec<Tag>,
 }
@@ -210,6 +270,13 @@ pub enum Promotion {
     },
     /// It began and could not be finished.
     Incomplete { moved: usize, of: usize, why: String },
+}
+
+impl StepSummary {
+    /// Whether it failed and then succeeded, with nothing changed in between.
+    pub fn is_flaky(&self) -> bool {
+        self.attempts > 1 && self.outcome.digest().is_some()
+    }
 }
 
 impl fmt::Display for Outcome {

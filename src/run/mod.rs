@@ -4,12 +4,16 @@
 //! it messages. So every reporter sees one order of events, the order in which they happened.
 //! **Invariant:** nothing here prints.
 
+mod attempts;
 mod bases;
+mod compare;
 mod event;
+mod mask;
 mod prepare;
-mod queue;
+mod secrets;
 mod step;
 mod tell;
+mod verify;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,14 +28,15 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use self::{bases::Bases, queue::ReadyQueue, step::Work, tell::Inbox};
+use self::{bases::Bases, step::Work, tell::Inbox, verify::Verifying};
 pub use self::{
     bases::run_of_pin,
     event::{
-        Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary, StopReason,
-        Summary,
+        Different, Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary,
+        StopReason, Summary,
     },
     prepare::run_of_folder,
+    secrets::{SecretError, SecretTrouble, Secrets},
     step::Workshop,
 };
 use crate::{
@@ -39,11 +44,16 @@ use crate::{
     fingerprint::Parents,
     hierarchy::{NodeName, OnFailure},
     plan::{Action, Step},
+    schedule::{ReadyQueue, Underway, estimate, weighed},
     store::Store,
 };
 
 /// How often a reporter may redraw what moves by itself.
 const TICK: Duration = Duration::from_millis(100);
+/// With more steps left than this, what is left is estimated once a second and not after each step:
+/// to play 10,000 of them through takes some milliseconds.
+const FEW: usize = 200;
+const ESTIMATE_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
@@ -53,15 +63,26 @@ pub struct RunOptions {
     pub keep_going: bool,
     /// Store what was built and tested. Without it nothing is changed anywhere.
     pub push: bool,
-    /// Build without the engine's layer cache.
-    pub no_cache: bool,
 }
 
 /// What became of every step, before anything is promoted.
 #[derive(Debug)]
 pub struct Executed {
     pub outcomes: BTreeMap<NodeName, (Outcome, Duration)>,
+    /// Of those steps that were tried more than once.
+    pub attempts: BTreeMap<NodeName, usize>,
     pub stopped: Option<StopReason>,
+}
+
+impl Executed {
+    /// What was built, how long that took, and the size of what is new of it.
+    pub fn builds(&self) -> impl Iterator<Item = (&NodeName, Duration, Option<u64>)> {
+        self.outcomes.iter().filter_map(|(node, (outcome, took))| match outcome {
+            Outcome::Built { added, .. } => Some((node, *took, Some(*added))),
+            Outcome::Unchanged { .. } => Some((node, *took, None)),
+            _ => None,
+        })
+    }
 }
 
 /// Tells the reporter, and remembers whether it still listens.
@@ -104,23 +125,18 @@ pub async fn execute<E: Engine, S: Store>(
         shop,
         steps: shop.plan.steps.iter().map(|step| (&step.node, step)).collect(),
         bases: Arc::new(Bases::new(&shop.run.id)),
-        queue: ReadyQueue::new(
-            &shop
-                .plan
-                .steps
-                .iter()
-                .map(|step| (step.node.clone(), step.after.clone(), 1))
-                .collect::<Vec<_>>(),
-        ),
+        queue: ReadyQueue::new(&weighed(&shop.plan, &shop.history)),
         tasks: JoinSet::new(),
         running: HashMap::new(),
         inbox,
         telling,
-        done: Executed { outcomes: BTreeMap::new(), stopped: None },
+        estimated: None,
+        done: Executed { outcomes: BTreeMap::new(), attempts: BTreeMap::new(), stopped: None },
     };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
+    run.estimate();
     loop {
         run.start_ready_steps();
         if run.tasks.is_empty() {
@@ -132,8 +148,8 @@ pub async fn execute<E: Engine, S: Store>(
             Some(reason) = stops.recv() => run.stop(reason),
             Some(event) = events.recv() => run.tell(event),
             Some(ended) = run.tasks.join_next_with_id() => match ended {
-                Ok((id, outcome)) => run.finish(id, outcome),
-                Err(error) if error.is_cancelled() => run.finish(error.id(), Outcome::Cancelled),
+                Ok((id, (outcome, attempts))) => run.finish(id, outcome, attempts),
+                Err(error) if error.is_cancelled() => run.finish(error.id(), Outcome::Cancelled, 1),
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             _ = tick.tick() => run.telling.tick(),
@@ -144,6 +160,11 @@ pub async fn execute<E: Engine, S: Store>(
     }
     for node in run.queue.drain() {
         run.record(node, Outcome::Cancelled, Duration::ZERO);
+    }
+    tokio::select! {
+        biased;
+        Some(reason) = stops.recv() => run.stop(reason),
+        () = run.verify_updates() => {}
     }
     for (pin, error) in run.bases.release(&*shop.engine).await {
         let message = format!("`{pin}` is left in the engine: {error}");
@@ -157,10 +178,13 @@ struct Run<'a, 't, E, S> {
     steps: HashMap<&'a NodeName, &'a Step>,
     bases: Arc<Bases>,
     queue: ReadyQueue<NodeName>,
-    tasks: JoinSet<Outcome>,
+    /// Each ends with what became of the step, and how often it was tried.
+    tasks: JoinSet<(Outcome, usize)>,
     running: HashMap<Id, (NodeName, Instant)>,
     inbox: Inbox,
     telling: &'a mut Telling<'t>,
+    /// When it was last told how long the rest will take, and what.
+    estimated: Option<(Instant, Option<Duration>)>,
     done: Executed,
 }
 
@@ -169,11 +193,17 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         while self.done.stopped.is_none() && self.tasks.len() < self.shop.options.jobs.get() {
             let Some(node) = self.queue.next() else { break };
             match self.steps[&node].action.clone() {
+                Action::Keep { .. } if self.is_to_note(&node) => self.start(node),
                 Action::Keep { digest } => self.settle(node, Outcome::Kept { digest }),
                 Action::Promote { digest } => self.settle(node, Outcome::Reused { digest }),
-                Action::Build { forced } => self.start(node, forced),
+                Action::Build { .. } => self.start(node),
             }
         }
+    }
+
+    /// Whether somebody is to find that an image was looked after.
+    fn is_to_note(&self, node: &NodeName) -> bool {
+        self.steps[node].checked.is_some() && self.shop.options.push
     }
 
     /// A step that needs no work.
@@ -182,14 +212,14 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.record(node, outcome, Duration::ZERO);
     }
 
-    fn start(&mut self, node: NodeName, forced: bool) {
+    fn start(&mut self, node: NodeName) {
         self.telling.emit(EventKind::StepStarted { node: node.clone() });
         let parents = self.parents(&node);
         let step = self.steps[&node].clone();
         let (shop, bases, inbox) = (self.shop.clone(), self.bases.clone(), self.inbox.clone());
         let task = self.tasks.spawn(async move {
             let work = Work { shop: &*shop, bases: &bases, step: &step, parents };
-            work.execute(forced, inbox).await
+            work.execute(inbox).await
         });
         self.running.insert(task.id(), (node, Instant::now()));
     }
@@ -207,8 +237,11 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
             .collect()
     }
 
-    fn finish(&mut self, id: Id, outcome: Outcome) {
+    fn finish(&mut self, id: Id, outcome: Outcome, attempts: usize) {
         let (node, since) = self.running.remove(&id).expect("every task is a running step");
+        if attempts > 1 {
+            self.done.attempts.insert(node.clone(), attempts);
+        }
         let Outcome::Failed(failure) = &outcome else {
             if outcome.digest().is_some() {
                 self.queue.succeeded(&node);
@@ -232,8 +265,23 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
             return;
         }
         self.done.stopped = Some(reason);
+        self.tell_estimate(None);
         self.telling.emit(EventKind::StopBegan { reason, running: self.tasks.len() });
         self.tasks.abort_all();
+    }
+
+    /// Says which images now have the updates that the run was made for.
+    async fn verify_updates(&mut self) {
+        let verifying = Verifying { shop: self.shop, bases: &self.bases, done: &self.done };
+        let (verified, unknown) = verifying.verify().await;
+        for (node, why) in unknown {
+            let message = format!("which packages it has now is not known: {why}");
+            self.telling.emit(EventKind::Warning { node: Some(node), message });
+        }
+        let lines = verified.lines();
+        if !lines.is_empty() {
+            self.telling.emit(EventKind::PackagesFixed { lines });
+        }
     }
 
     fn tell(&mut self, event: EventKind) {
@@ -244,8 +292,35 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
 
     fn record(&mut self, node: NodeName, outcome: Outcome, took: Duration) {
         self.done.outcomes.insert(node.clone(), (outcome.clone(), took));
-        self.telling.emit(EventKind::StepFinished { node, outcome, took });
+        self.estimate();
+        let attempts = self.done.attempts.get(&node).copied().unwrap_or(1);
+        self.telling.emit(EventKind::StepFinished { node, outcome, took, attempts });
         self.stop_if_nobody_listens();
+    }
+
+    /// How long the rest will take, if enough is known of it.
+    fn estimate(&mut self) {
+        let open = self.steps.len() - self.done.outcomes.len();
+        let is_recent = |(at, _): (Instant, _)| at.elapsed() < ESTIMATE_AGAIN;
+        if self.done.stopped.is_some() || (open > FEW && self.estimated.is_some_and(is_recent)) {
+            return;
+        }
+        let underway = Underway {
+            jobs: self.shop.options.jobs,
+            running: self.running.values().map(|(node, since)| (node, since.elapsed())).collect(),
+            over: self.done.outcomes.keys().collect(),
+        };
+        let estimate = estimate(&self.shop.plan, &self.shop.history, &underway);
+        let left = (estimate.is_fair() && !estimate.left.is_zero()).then_some(estimate.left);
+        self.tell_estimate(left);
+    }
+
+    fn tell_estimate(&mut self, left: Option<Duration>) {
+        let before = self.estimated.and_then(|(_, left)| left);
+        self.estimated = Some((Instant::now(), left));
+        if left.is_some() || before.is_some() {
+            self.telling.emit(EventKind::Estimated { left });
+        }
     }
 
     fn stop_if_nobody_listens(&mut self) {
@@ -255,5 +330,9 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     }
 }
 
+#[cfg(test)]
+mod package_tests;
+#[cfg(test)]
+mod refresh_tests;
 #[cfg(test)]
 mod tests;

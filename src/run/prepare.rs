@@ -62,7 +62,7 @@ pub(super) async fn prepare(
     run: &str,
     mut output: impl FnMut(&[u8]) + Send,
 ) -> Result<TempDir, PrepareError> {
-    let copy = copy_context(context, command, run)?;
+    let copy = copy_context(context, node, command, run)?;
     let shown = command.join(" ");
     let program = command.first().map(String::as_str).unwrap_or_default();
     // A relative program would be looked up from our own working directory, and not the copy.
@@ -120,8 +120,14 @@ async fn forward(mut pipe: impl AsyncRead + Unpin, pieces: mpsc::Sender<Vec<u8>>
     }
 }
 
-/// What would be sent to the engine, and the command's own files even where they are ignored.
-fn copy_context(context: &Context, command: &[String], run: &str) -> Result<TempDir, PrepareError> {
+/// What would be sent to the engine, and even where they are ignored the command's own files and the
+/// Dockerfile.
+fn copy_context(
+    context: &Context,
+    node: &Node,
+    command: &[String],
+    run: &str,
+) -> Result<TempDir, PrepareError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| PrepareError::Copy { path, source }
@@ -140,8 +146,9 @@ fn copy_context(context: &Context, command: &[String], run: &str) -> Result<Temp
         }
         .map_err(failed(&to))?;
     }
-    for word in command {
-        let (from, to) = (context.root.join(word), copy.path().join(word));
+    let dockerfile = node.dockerfile.path.strip_prefix(&context.root).ok();
+    for path in command.iter().map(Path::new).chain(dockerfile) {
+        let (from, to) = (context.root.join(path), copy.path().join(path));
         if from.starts_with(&context.root) && from.is_file() && !to.exists() {
             copy_file(&from, &to).map_err(failed(&to))?;
         }

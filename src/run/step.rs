@@ -4,27 +4,33 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     RunOptions,
+    attempts::{Again, Attempts},
     bases::{BaseError, Bases, Pinned, Sources},
+    compare::Compared,
     event::{Failure, Outcome, Phase},
     prepare::prepare,
+    secrets::Secrets,
     tell::{Inbox, Tell},
 };
 use crate::{
     engine::{BuildProgress, BuildRequest, Engine, EngineError, LocalImage},
     exit::Exit,
-    fingerprint::{BuiltFrom, LABEL_PREFIX, Parents, context::Context, source},
+    fingerprint::{
+        BuiltFrom, Epoch, HashCache, Inputs, LABEL_PREFIX, Parents, context::Context, source,
+    },
     hierarchy::{Check, Hierarchy, Node},
-    image::Digest,
-    plan::{Plan, Step},
+    image::{Digest, Tagged},
+    plan::{Action, Plan, Step},
     registry::Client,
+    schedule::History,
     state::RunDir,
-    store::{Description, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// The image that a node's base was, as the OCI image specification names these labels:
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.0/annotations.md>.
-const BASE_NAME: &str = "org.opencontainers.image.base.name";
-const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+pub(super) const BASE_NAME: &str = "org.opencontainers.image.base.name";
+pub(super) const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 
 /// Everything the steps of a run share.
 #[derive(Debug)]
@@ -36,16 +42,35 @@ pub struct Workshop<E, S> {
     pub hierarchy: Arc<Hierarchy>,
     pub plan: Arc<Plan>,
     pub run: RunDir,
+    /// Of files that need not be read again.
+    pub hashes: Arc<HashCache>,
+    /// What builds may use, read before the first of them.
+    pub secrets: Secrets,
+    /// What earlier builds took.
+    pub history: History,
+    /// The commit that is checked out, if nothing in the hierarchy's folder differs from it.
+    pub revision: Option<String>,
     pub options: RunOptions,
 }
 
 /// A failure before it has its log and its place in the Dockerfile.
-struct Trouble {
+pub(super) struct Trouble {
     phase: Phase,
-    message: String,
+    pub(super) message: String,
     exit: Exit,
     /// The text of the Dockerfile step that failed.
     step: Option<String>,
+    /// Whether another try may help.
+    pub(super) again: Again,
+}
+
+/// What of a step is done. It stays done when the step is tried again.
+#[derive(Default)]
+struct Done {
+    pinned: Option<Pinned>,
+    /// Built and checked; with the bytes it adds to its base.
+    candidate: Option<(LocalImage, u64)>,
+    is_tested: bool,
 }
 
 /// One step under way.
@@ -57,16 +82,30 @@ pub(super) struct Work<'a, E, S> {
 }
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
-    /// Whatever happens is an outcome.
-    pub(super) async fn execute(self, forced: bool, inbox: Inbox) -> Outcome {
+    /// Whatever happens is an outcome. Also says how often it was tried.
+    pub(super) async fn execute(self, inbox: Inbox) -> (Outcome, usize) {
         let node = self.node();
-        let mut tell = Tell::new(node.name.clone(), inbox, &self.shop.run);
-        match self.make(forced, &mut tell).await {
+        let mut tell =
+            Tell::new(node.name.clone(), inbox, (&self.shop.run, self.shop.secrets.mask()));
+        let mut attempts = Attempts::new(node.retries);
+        let mut done = Done::default();
+        let made = loop {
+            match self.make(&mut done, &mut tell).await {
+                Ok(outcome) => break Ok(outcome),
+                Err(trouble) => match attempts.after(trouble, &mut tell).await {
+                    Ok(()) => {}
+                    Err(trouble) => break Err(trouble),
+                },
+            }
+        };
+        let outcome = match made {
             Ok(outcome) => {
+                attempts.tell_flaky(&tell);
                 tell.finish();
                 outcome
             }
-            Err(trouble) => {
+            Err(mut trouble) => {
+                trouble.message = self.shop.secrets.mask().text(&trouble.message);
                 tell.failed(&trouble.message);
                 let (tail, log) = tell.finish();
                 let at = trouble.step.as_deref().and_then(|text| node.dockerfile.line_of(text));
@@ -80,40 +119,81 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                     log,
                 })
             }
-        }
+        };
+        (outcome, attempts.count())
     }
 
-    async fn make(&self, forced: bool, tell: &mut Tell) -> Result<Outcome, Trouble> {
-        let node = self.node();
-        let record = self.record();
-        let build_tag = node.repository.tagged(record.fingerprint.build_tag());
-        let stored = |error| Trouble::of_store(Phase::Push, &error);
-        if !forced && let Some(digest) = self.shop.store.head(&build_tag).await.map_err(stored)? {
-            return Ok(Outcome::Reused { digest });
-        }
-
-        let pinned = self.pin_bases(tell).await?;
-        let image = self.build(&pinned, &record, tell).await?;
-        let candidate = self.check(&image, &pinned).await?;
-        self.test(&candidate, tell).await?;
-
-        if let Some(published) = self.same_as_published(&candidate).await.map_err(stored)? {
-            if self.shop.options.push {
-                self.shop.store.point(&build_tag, &published).await.map_err(stored)?;
+    async fn make(&self, done: &mut Done, tell: &mut Tell) -> Result<Outcome, Trouble> {
+        let (fresh, again) = match &self.step.action {
+            Action::Build { fresh, again } => (*fresh, *again),
+            Action::Promote { digest } => return Ok(Outcome::Reused { digest: digest.clone() }),
+            Action::Keep { digest } => {
+                self.note_checked(digest, tell).await;
+                return Ok(Outcome::Kept { digest: digest.clone() });
             }
-            return Ok(Outcome::Unchanged { digest: published });
+        };
+        let stored = |error| Trouble::of_store(Phase::Push, &error);
+        let planned = self.record(self.step.inputs.epoch);
+        let planned_tag = self.build_tag(&planned);
+        let existing = self.shop.store.head(&planned_tag).await.map_err(stored)?;
+        if let (Some(digest), None) = (&existing, again) {
+            return Ok(Outcome::Reused { digest: digest.clone() });
         }
+        let record = match again {
+            Some(epoch) if fresh || existing.is_some() => self.record(Some(epoch)),
+            _ => planned,
+        };
+
+        let pinned = match &done.pinned {
+            Some(pinned) => pinned,
+            None => done.pinned.insert(self.pin_bases(tell).await?),
+        };
+        let (candidate, added) = if let Some(candidate) = &done.candidate {
+            candidate
+        } else {
+            let image = self.build(pinned, &record, fresh, tell).await?;
+            done.candidate.insert(self.check(&image, pinned).await?)
+        };
+        if !done.is_tested {
+            self.test(candidate, tell).await?;
+            done.is_tested = true;
+        }
+
+        let different = match self.compare(candidate, fresh, tell).await.map_err(stored)? {
+            Compared::Same(published) => {
+                // What is found under it is known to be the same; a build tag never moves.
+                if self.shop.options.push && existing.is_none() {
+                    self.shop.store.point(&planned_tag, &published).await.map_err(stored)?;
+                }
+                return Ok(Outcome::Unchanged { digest: published });
+            }
+            Compared::Different(different) => Some(different),
+            Compared::Other => None,
+        };
+        let build_tag = self.build_tag(&record);
         let digest = if self.shop.options.push {
             if self.shop.hierarchy.registry.is_some() {
                 tell.phase(Phase::Push);
             }
-            self.shop.store.upload(&image, &build_tag).await.map_err(stored)?
+            self.shop.store.upload(&candidate.id, &build_tag).await.map_err(stored)?
         } else {
-            image.clone()
+            candidate.id.clone()
         };
-        self.bases.learn(&digest, &image);
+        self.bases.learn(&digest, &candidate.id);
         let size_before = self.size_before().await;
-        Ok(Outcome::Built { digest, size: candidate.size, size_before })
+        let fingerprint = record.fingerprint;
+        let (size, added) = (candidate.size, *added);
+        Ok(Outcome::Built { digest, fingerprint, size, added, size_before, different })
+    }
+
+    /// An image that needed no refresh gets the build tag of the epoch that it was due for: the next run
+    /// finds it, and does not ask again. If that fails, the next run asks again.
+    async fn note_checked(&self, digest: &Digest, tell: &Tell) {
+        let Some(epoch) = self.step.checked else { return };
+        let tag = self.build_tag(&self.record(Some(epoch)));
+        if let Err(error) = self.shop.store.point(&tag, digest).await {
+            tell.warn(&format!("that it has no newer packages is not noted: {error}"));
+        }
     }
 
     async fn pin_bases(&self, tell: &mut Tell) -> Result<Pinned, Trouble> {
@@ -137,17 +217,19 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         &self,
         pinned: &Pinned,
         record: &BuiltFrom,
+        fresh: bool,
         tell: &mut Tell,
     ) -> Result<Digest, Trouble> {
         let node = self.node();
-        let broken = |phase: &Phase, message: String| Trouble {
-            phase: phase.clone(),
+        let broken = |phase, again, message: String| Trouble {
+            phase,
             message,
             exit: Exit::BuildFailed,
             step: None,
+            again,
         };
         let mut context = Context::open(&node.context, &node.dockerfile.path)
-            .map_err(|error| broken(&Phase::Build, error.to_string()))?;
+            .map_err(|error| broken(Phase::Build, Again::Never, error.to_string()))?;
         let mut dockerfile_path = node.dockerfile.path.clone();
         // Lives as long as the build.
         let mut _copy = None;
@@ -157,7 +239,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 tell.output(bytes);
             })
             .await
-            .map_err(|error| broken(&Phase::Prepare, error.to_string()))?;
+            .map_err(|error| broken(Phase::Prepare, Again::Asked, error.to_string()))?;
             if let Ok(inside) = dockerfile_path.strip_prefix(&context.root) {
                 dockerfile_path = copy.path().join(inside);
             }
@@ -170,16 +252,17 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             dockerfile: node.dockerfile.pinned(&pinned.names),
             dockerfile_path,
             build_args: node.build_args.clone(),
+            secrets: self.shop.secrets.of(&node.name),
             labels: self.labels(pinned, record),
             target: node.target.clone(),
             platform: node.platform.clone(),
-            no_cache: self.shop.options.no_cache,
+            no_cache: fresh,
             timeout: node.timeout,
         };
         tell.phase(Phase::Build);
         let said = |progress| match progress {
             BuildProgress::Step { number, total, text } => {
-                tell.build_step(number, total, shown(pinned.as_written(text)));
+                tell.build_step(number, total, &shown(pinned.as_written(text)));
             }
             BuildProgress::Output(bytes) => tell.output(&bytes),
         };
@@ -209,20 +292,27 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     }
 
     /// What must hold before it is worth testing: it stands on the base it was pinned to, its
-    /// files did not change meanwhile, and it is not too large.
-    async fn check(&self, image: &Digest, pinned: &Pinned) -> Result<LocalImage, Trouble> {
+    /// files did not change meanwhile, and it is not too large. Also says what it adds to its base.
+    async fn check(&self, image: &Digest, pinned: &Pinned) -> Result<(LocalImage, u64), Trouble> {
         let node = self.node();
-        let broken =
-            |message| Trouble { phase: Phase::Build, message, exit: Exit::BuildFailed, step: None };
+        let broken = |message| Trouble {
+            phase: Phase::Build,
+            message,
+            exit: Exit::BuildFailed,
+            step: None,
+            again: Again::Never,
+        };
         let candidate = self.inspect(image).await?;
+        let mut added = candidate.size;
         if let Some((name, _, base)) = &pinned.base {
             let base = self.inspect(base).await?;
             if !candidate.layers.starts_with(&base.layers) {
                 return Err(broken(format!("the engine did not build it on `{name}` as pinned")));
             }
+            added = added.saturating_sub(base.size);
         }
-        let owned = node.clone();
-        let now = tokio::task::spawn_blocking(move || source(&owned))
+        let (owned, hashes) = (node.clone(), self.shop.hashes.clone());
+        let now = tokio::task::spawn_blocking(move || source(&owned, &hashes))
             .await
             .expect("hashing does not panic")
             .map_err(|error| broken(error.to_string()))?;
@@ -238,7 +328,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 format!("it has {} bytes, more than its `max_size` of {max}", candidate.size);
             return Err(Trouble { exit: Exit::TestFailed, ..broken(message) });
         }
-        Ok(candidate)
+        Ok((candidate, added))
     }
 
     async fn inspect(&self, image: &Digest) -> Result<LocalImage, Trouble> {
@@ -248,6 +338,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             message: format!("the image {} vanished from the engine", image.short()),
             exit: Exit::BuildFailed,
             step: None,
+            again: Again::Race,
         })
     }
 
@@ -261,42 +352,24 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 Check::Run { argv, .. } => argv.join(" "),
                 Check::Healthy => "healthy".to_owned(),
             };
-            let failed = |message, exit| Trouble {
+            let failed = |message, exit, again| Trouble {
                 phase: phase.clone(),
                 message: format!("test {number} of {total}, `{what}`: {message}"),
                 exit,
                 step: None,
+                again,
             };
-            let result =
-                self.shop.engine.test(&candidate.id, test, &self.shop.run.id).await.map_err(
-                    |error| failed(error.to_string(), exit_of(&error, Exit::TestFailed)),
-                )?;
+            let tested = self.shop.engine.test(&candidate.id, test, &self.shop.run.id).await;
+            let result = tested.map_err(|error| {
+                let exit = exit_of(&error, Exit::TestFailed);
+                failed(error.to_string(), exit, Again::after_engine(&error))
+            })?;
             tell.output(&result.output);
             if let Some(failure) = result.failure {
-                return Err(failed(failure, Exit::TestFailed));
+                return Err(failed(failure, Exit::TestFailed, Again::Asked));
             }
         }
         Ok(())
-    }
-
-    /// The published image, if the candidate is the same but for our labels: then children of the
-    /// published one need no rebuilding.
-    async fn same_as_published(
-        &self,
-        candidate: &LocalImage,
-    ) -> Result<Option<Digest>, StoreError> {
-        let Some(published) = &self.step.published else { return Ok(None) };
-        let repository = &self.node().repository;
-        let Some(before) = self.shop.store.describe(repository, published).await? else {
-            return Ok(None);
-        };
-        let now = Description {
-            labels: candidate.labels.clone(),
-            layers: candidate.layers.clone(),
-            config: candidate.config.clone(),
-            created: None,
-        };
-        Ok((content(before) == content(now)).then(|| published.clone()))
     }
 
     async fn size_before(&self) -> Option<u64> {
@@ -310,17 +383,22 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         None
     }
 
+    fn build_tag(&self, record: &BuiltFrom) -> Tagged {
+        self.node().repository.tagged(record.fingerprint.build_tag())
+    }
+
     /// What the image will say of itself.
-    fn record(&self) -> BuiltFrom {
+    fn record(&self, epoch: Option<Epoch>) -> BuiltFrom {
         let causes = self.shop.plan.causes(&self.step.node);
         BuiltFrom {
             detail: Some(self.step.detail.clone()),
+            revision: self.shop.revision.clone(),
             cause: causes.first().map_or(String::new(), ToString::to_string),
-            ..BuiltFrom::new(self.step.inputs.clone(), self.parents.clone())
+            ..BuiltFrom::new(Inputs { epoch, ..self.step.inputs.clone() }, self.parents.clone())
         }
     }
 
-    fn node(&self) -> &Node {
+    pub(super) fn node(&self) -> &Node {
         self.shop.hierarchy.get(&self.step.node).expect("a step is a node of the hierarchy")
     }
 }
@@ -329,15 +407,6 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 fn shown(step: String) -> String {
     let ours = step.starts_with("LABEL ") && step.contains(LABEL_PREFIX);
     if ours { "LABEL (what it was built from)".to_owned() } else { step }
-}
-
-/// What makes an image what it is: everything but the labels that say how it came about.
-fn content(mut image: Description) -> Description {
-    image.created = None;
-    image.labels.retain(|label, _| {
-        !label.starts_with(LABEL_PREFIX) && label != BASE_NAME && label != BASE_DIGEST
-    });
-    image
 }
 
 /// An engine that is gone is its own cause, whatever was going on.
@@ -351,6 +420,7 @@ fn exit_of(error: &EngineError, otherwise: Exit) -> Exit {
 impl Trouble {
     fn of_build(error: EngineError) -> Self {
         let exit = exit_of(&error, Exit::BuildFailed);
+        let again = Again::after_engine(&error);
         let (message, step) = match error {
             EngineError::Build { step: Some(step), exit_code: Some(code), .. } => {
                 (format!("`{step}` ended with exit code {code}"), Some(step))
@@ -358,7 +428,7 @@ impl Trouble {
             EngineError::Build { message, step, .. } => (message, step),
             other => (other.to_string(), None),
         };
-        Self { phase: Phase::Build, message, exit, step }
+        Self { phase: Phase::Build, message, exit, step, again }
     }
 
     fn of_store(phase: Phase, error: &StoreError) -> Self {
@@ -366,7 +436,8 @@ impl Trouble {
             StoreError::Engine(error) => exit_of(error, Exit::PushFailed),
             _ => Exit::PushFailed,
         };
-        Self { phase, message: error.to_string(), exit, step: None }
+        let again = Again::after_store(error);
+        Self { phase, message: error.to_string(), exit, step: None, again }
     }
 
     fn of_base(error: &BaseError) -> Self {
@@ -377,6 +448,11 @@ impl Trouble {
             BaseError::Store(_) | BaseError::Registry(_) => Exit::RegistryUnreachable,
             BaseError::NeverPublished(_) => Exit::BuildFailed,
         };
-        Self { phase: Phase::Pull, message: error.to_string(), exit, step: None }
+        let again = match error {
+            BaseError::Engine(error) => Again::after_engine(error),
+            BaseError::Store(error) => Again::after_store(error),
+            BaseError::Registry(_) | BaseError::NeverPublished(_) => Again::Never,
+        };
+        Self { phase: Phase::Pull, message: error.to_string(), exit, step: None, again }
     }
 }

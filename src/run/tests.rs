@@ -5,6 +5,7 @@ use crate::{
     exit::Exit,
     plan::Selection,
     scenario::{Ended, scenario},
+    schedule::History,
 };
 
 const DIAMOND: &str = "
@@ -25,7 +26,7 @@ fn told(ended: &Ended) -> String {
         EventKind::Log { node, line } => {
             Some(format!("{node} | {}", String::from_utf8_lossy(line)))
         }
-        EventKind::StepFinished { node, outcome, took } => {
+        EventKind::StepFinished { node, outcome, took, .. } => {
             Some(format!("{node}: {outcome} after {} s", took.as_secs()))
         }
         EventKind::StopBegan { reason, running } => Some(format!("{reason:?}, {running} running")),
@@ -58,6 +59,97 @@ async fn no_more_steps_run_at_once_than_allowed() {
         let ended = diamond.run(&Selection::OutOfDate).await;
         assert_eq!(ended.summary.took.as_secs(), seconds, "{jobs} jobs");
     }
+}
+
+/// What earlier builds took, in seconds.
+fn history(builds: &[(&str, u64)]) -> History {
+    let mut history = History::default();
+    for (node, seconds) in builds {
+        history.record(&(*node).into(), Duration::from_secs(*seconds), None);
+    }
+    history
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_took_longest_is_begun_first() {
+    let order = async |builds: &[(&str, u64)]| {
+        let mut flat = scenario(
+            "a
+b
+c
+d < a",
+        );
+        flat.options.jobs = NonZeroUsize::MIN;
+        flat.history = history(builds);
+        let ended = flat.run(&Selection::OutOfDate).await;
+        let started = ended.events.iter().filter_map(|event| match &event.kind {
+            EventKind::StepStarted { node } => Some(node.to_string()),
+            _ => None,
+        });
+        started.collect::<Vec<_>>().join(" ")
+    };
+    // Nothing is known: by depth, and then by name.
+    assert_eq!(order(&[]).await, "a b c d");
+    assert_eq!(order(&[("a", 1), ("b", 9), ("c", 30), ("d", 7)]).await, "c b a d");
+    assert_eq!(order(&[("a", 1), ("b", 9), ("c", 30), ("d", 10)]).await, "c a d b");
+    // An unknown one is taken for a usual one.
+    assert_eq!(order(&[("a", 4), ("b", 9)]).await, "a b c d");
+    assert_eq!(order(&[("b", 1), ("c", 3), ("a", 2)]).await, "a c d b");
+}
+
+/// Each build takes a second and `seconds` were expected: what was said of the rest, and when.
+async fn estimated(keep_going: bool, broken: &str, seconds: &[(&str, u64)]) -> Vec<String> {
+    let mut diamond = scenario(DIAMOND);
+    diamond.history = history(seconds);
+    diamond.options.jobs = NonZeroUsize::MIN;
+    diamond.options.keep_going = keep_going;
+    diamond.engine(|engine| _ = engine.builds_fail.insert(broken.to_owned()));
+    let ended = diamond.run(&Selection::OutOfDate).await;
+    let said = ended.events.iter().filter_map(|event| match &event.kind {
+        EventKind::Estimated { left: Some(left) } => {
+            Some(format!("{} of {}", left.as_secs(), event.at.as_secs()))
+        }
+        EventKind::Estimated { left: None } => Some(format!("none of {}", event.at.as_secs())),
+        _ => None,
+    });
+    said.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_the_rest_takes_is_told_if_it_is_known() {
+    let all = [("base", 2), ("go", 1), ("python", 2), ("ml", 5)];
+    // Base, python, ml, go: one after the other, and each over after a second.
+    assert_eq!(
+        estimated(false, "", &all).await,
+        ["10 of 0", "8 of 1", "6 of 2", "1 of 3", "none of 4"]
+    );
+    assert_eq!(estimated(false, "", &[]).await, [""; 0]);
+    // One in four may be guessed, but not two; in the end only what is known is left.
+    assert_eq!(estimated(false, "", &all[..3]).await[0], "7 of 0");
+    assert_eq!(estimated(false, "", &all[..2]).await, ["1 of 3", "none of 4"]);
+    // A run that stops has no end to wait for; one that goes on has what is left to do.
+    let stopped = ["10 of 0", "8 of 1", "6 of 2", "1 of 2", "none of 2"];
+    assert_eq!(estimated(false, "python", &all).await, stopped);
+    let went_on = ["10 of 0", "8 of 1", "6 of 2", "1 of 2", "none of 3"];
+    assert_eq!(estimated(true, "python", &all).await, went_on);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_built_is_there_to_be_remembered() {
+    let stack = scenario(
+        "base
+app < base
+kept",
+    );
+    stack.run(&Selection::Only(crate::scenario::names(&["kept"]))).await;
+    stack.engine(|engine| _ = engine.constant.insert("kept".to_owned()));
+    let ended = stack.run(&Selection::OutOfDate).await;
+    let built = ended.summary.steps.iter().map(|step| match &step.outcome {
+        Outcome::Built { size, added, .. } => format!("{} {size} {added}", step.node),
+        other => format!("{} {other}", step.node),
+    });
+    // An image of the engine of these tests has a thousand bytes a layer.
+    assert_eq!(built.collect::<Vec<_>>(), ["base 1000 1000", "app 2000 1000", "kept up to date"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,14 @@
 //! The engine's own tags as the store: the whole flow works without any registry.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Description, Store, StoreError, confirm};
+use super::{Description, Holding, Stage, Store, StoreError, Tags, confirm};
 use crate::{
-    engine::Engine,
-    image::{Digest, Platform, Repository, Tagged},
+    engine::{Engine, LocalImage},
+    image::{Digest, Platform, Repository, Tag, Tagged},
 };
 
 /// Image IDs stand for digests, `docker tag` for a PUT and `docker inspect` for a HEAD.
@@ -20,7 +23,7 @@ impl<E: Engine> Local<E> {
     }
 }
 
-impl<E: Engine> Store for Local<E> {
+impl<E: Engine> Tags for Local<E> {
     async fn heads(&self, tags: Vec<Tagged>) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
         // From a few tags on, one list is quicker than asking for each.
         if tags.len() < 4 {
@@ -40,19 +43,40 @@ impl<E: Engine> Store for Local<E> {
         Ok(self.engine.inspect(&tag.to_string()).await?.map(|image| image.id))
     }
 
-    async fn upload(&self, image: &Digest, tag: &Tagged) -> Result<Digest, StoreError> {
-        self.point(tag, image).await?;
-        Ok(image.clone())
-    }
-
     async fn point(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
         self.engine.tag(digest, tag).await?;
         confirm(tag, digest, self.head(tag).await?)
     }
 
+    fn can_remove(&self) -> bool {
+        true
+    }
+
     async fn remove(&self, tag: &Tagged) -> Result<bool, StoreError> {
         self.engine.untag(tag).await?;
-        Ok(true)
+        match self.head(tag).await? {
+            None => Ok(true),
+            Some(found) => Err(StoreError::Lost {
+                tag: tag.clone(),
+                found: format!("still points at {}", found.short()),
+            }),
+        }
+    }
+
+    /// The journal on this machine is all that is needed: the images are here as well.
+    async fn record(&self, _run: &str, _stage: Stage, _text: &[u8]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn records(&self, _newest: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+impl<E: Engine> Store for Local<E> {
+    async fn upload(&self, image: &Digest, tag: &Tagged) -> Result<Digest, StoreError> {
+        self.point(tag, image).await?;
+        Ok(image.clone())
     }
 
     async fn fetch(
@@ -75,11 +99,85 @@ impl<E: Engine> Store for Local<E> {
         digest: &Digest,
     ) -> Result<Option<Description>, StoreError> {
         let image = self.engine.inspect(digest.as_str()).await?;
-        Ok(image.map(|image| Description {
-            labels: image.labels,
-            layers: image.layers,
-            config: image.config,
-            created: image.created,
-        }))
+        Ok(image.map(Description::from))
+    }
+
+    async fn tags(&self, repository: &Repository) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
+        let mut tags = self.engine.list().await?;
+        tags.retain(|tag, _| tag.repository == *repository);
+        Ok(tags)
+    }
+
+    async fn holdings(&self, repositories: Vec<Repository>) -> Result<Vec<Holding>, StoreError> {
+        let tags = self.engine.list().await?;
+        // All of them, since an image of elsewhere may share layers.
+        let ids: BTreeSet<&Digest> = tags.values().collect();
+        let mut images: BTreeMap<&Digest, LocalImage> = BTreeMap::new();
+        for id in ids {
+            if let Some(image) = self.engine.inspect(id.as_str()).await? {
+                images.insert(id, image);
+            }
+        }
+        let pieces = Pieces::of(images.values());
+        let mut holdings: BTreeMap<(&Repository, &Digest), Holding> = BTreeMap::new();
+        for (tagged, id) in &tags {
+            let Some(image) = images.get(id) else { continue };
+            let holding = holdings.entry((&tagged.repository, id)).or_insert_with(|| Holding {
+                repository: tagged.repository.clone(),
+                digest: id.clone(),
+                tags: BTreeSet::new(),
+                labels: image.labels.clone(),
+                created: image.created,
+                pieces: pieces.of_image(image),
+                members: BTreeSet::new(),
+            });
+            holding.tags.insert(tagged.tag.clone());
+        }
+        // Those of elsewhere stay, and so do their pieces; they are told of by their pieces alone.
+        let is_ours = |holding: &Holding| repositories.contains(&holding.repository);
+        let (mut ours, others): (Vec<Holding>, Vec<Holding>) =
+            holdings.into_values().partition(is_ours);
+        let elsewhere: BTreeSet<Digest> =
+            others.into_iter().flat_map(|other| other.pieces.into_keys()).collect();
+        for holding in &mut ours {
+            holding.pieces.retain(|piece, _| !elsewhere.contains(piece));
+        }
+        Ok(ours)
+    }
+
+    async fn forget(
+        &self,
+        repository: &Repository,
+        _digest: &Digest,
+        tags: &BTreeSet<Tag>,
+    ) -> Result<(), StoreError> {
+        for tag in tags {
+            self.engine.untag(&repository.tagged(tag.clone())).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The engine tells the size of an image and not of its layers. What an image adds to the largest
+/// one that it begins with counts as a piece, named by the layers up to there.
+struct Pieces(BTreeMap<Vec<Digest>, u64>);
+
+impl Pieces {
+    fn of<'i>(images: impl Iterator<Item = &'i LocalImage>) -> Self {
+        Self(images.map(|image| (image.layers.clone(), image.size)).collect())
+    }
+
+    fn of_image(&self, image: &LocalImage) -> BTreeMap<Digest, u64> {
+        let mut pieces = BTreeMap::new();
+        let mut below = 0;
+        for length in 1..=image.layers.len() {
+            let layers = &image.layers[..length];
+            if let Some(&size) = self.0.get(layers) {
+                let names: Vec<&str> = layers.iter().map(Digest::as_str).collect();
+                pieces.insert(Digest::of(names.join(" ").as_bytes()), size.saturating_sub(below));
+                below = size;
+            }
+        }
+        pieces
     }
 }

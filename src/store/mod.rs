@@ -4,21 +4,26 @@
 //! with image IDs as digests.
 
 mod local;
+mod record;
 mod remote;
+mod remote_tags;
 
-use std::{collections::BTreeMap, future::Future};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+};
 
 use jiff::Timestamp;
 
-pub use self::{local::Local, remote::Remote};
+pub use self::{local::Local, record::Stage, remote::Remote, remote_tags::RemoteTags};
 use crate::{
-    engine::EngineError,
-    image::{Digest, Platform, Repository, Tagged},
+    engine::{EngineError, LocalImage},
+    image::{Digest, Platform, Repository, Tag, Tagged},
     registry::RegistryError,
 };
 
-/// Tags and the tested images they point at.
-pub trait Store: Send + Sync + 'static {
+/// Tags and what they point at: all that it takes to move them.
+pub trait Tags: Send + Sync + 'static {
     /// Asks for many tags at once; a tag that does not exist is not in the answer.
     fn heads(
         &self,
@@ -29,13 +34,6 @@ pub trait Store: Send + Sync + 'static {
     fn head(&self, tag: &Tagged)
     -> impl Future<Output = Result<Option<Digest>, StoreError>> + Send;
 
-    /// Takes in an image of the engine under a tag, and reads it back.
-    fn upload(
-        &self,
-        image: &Digest,
-        tag: &Tagged,
-    ) -> impl Future<Output = Result<Digest, StoreError>> + Send;
-
     /// Points a tag at an image that its repository already has, and reads it back.
     fn point(
         &self,
@@ -43,8 +41,35 @@ pub trait Store: Send + Sync + 'static {
         digest: &Digest,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Whether a moving tag can be taken away.
+    fn can_remove(&self) -> bool;
+
     /// Takes a moving tag away; `false` if the store cannot do that.
     fn remove(&self, tag: &Tagged) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Keeps the record of a run beside the images, where that is another machine.
+    fn record(
+        &self,
+        run: &str,
+        stage: Stage,
+        text: &[u8],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The records of the newest runs, the newest first.
+    fn records(
+        &self,
+        newest: usize,
+    ) -> impl Future<Output = Result<Vec<Vec<u8>>, StoreError>> + Send;
+}
+
+/// Tags and the tested images they point at.
+pub trait Store: Tags {
+    /// Takes in an image of the engine under a tag, and reads it back.
+    fn upload(
+        &self,
+        image: &Digest,
+        tag: &Tagged,
+    ) -> impl Future<Output = Result<Digest, StoreError>> + Send;
 
     /// Brings an image into the engine, and says its ID there.
     fn fetch(
@@ -60,6 +85,42 @@ pub trait Store: Send + Sync + 'static {
         repository: &Repository,
         digest: &Digest,
     ) -> impl Future<Output = Result<Option<Description>, StoreError>> + Send;
+
+    /// Where every tag of a repository points.
+    fn tags(
+        &self,
+        repository: &Repository,
+    ) -> impl Future<Output = Result<BTreeMap<Tagged, Digest>, StoreError>> + Send;
+
+    /// Every image of these repositories that has a tag.
+    fn holdings(
+        &self,
+        repositories: Vec<Repository>,
+    ) -> impl Future<Output = Result<Vec<Holding>, StoreError>> + Send;
+
+    /// Takes an image away with all of its tags, which must be these.
+    fn forget(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        tags: &BTreeSet<Tag>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// An image that has a tag, with what it takes to decide whether anybody needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    pub repository: Repository,
+    pub digest: Digest,
+    /// Every tag of the repository that points at it.
+    pub tags: BTreeSet<Tag>,
+    pub labels: BTreeMap<String, String>,
+    /// When it was built, if it says.
+    pub created: Option<Timestamp>,
+    /// What it consists of, in bytes. Images share pieces.
+    pub pieces: BTreeMap<Digest, u64>,
+    /// Of an index: the images that it stands for.
+    pub members: BTreeSet<Digest>,
 }
 
 /// What an image is, wherever it lies.
@@ -74,6 +135,13 @@ pub struct Description {
     pub created: Option<Timestamp>,
 }
 
+impl From<LocalImage> for Description {
+    fn from(image: LocalImage) -> Self {
+        let LocalImage { labels, layers, config, created, .. } = image;
+        Self { labels, layers, config, created }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     #[error(transparent)]
@@ -86,8 +154,34 @@ pub enum StoreError {
     Gone { repository: Repository, digest: Digest },
 }
 
+impl StoreError {
+    /// Whether the same would be answered later, too: then it is a refusal, and not a bad moment.
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Self::Registry(RegistryError::Unreachable { .. })
+            | Self::Engine(
+                EngineError::Unreachable { .. }
+                | EngineError::Silent { .. }
+                | EngineError::TimedOut { .. },
+            ) => false,
+            // Those that a registry gives in a bad moment were tried again already, in vain.
+            Self::Registry(RegistryError::Answer { status, .. }) => {
+                *status < 500 && !matches!(status, 408 | 429)
+            }
+            Self::Registry(RegistryError::Refused { .. } | RegistryError::Credentials { .. })
+            | Self::Engine(_)
+            | Self::Lost { .. }
+            | Self::Gone { .. } => true,
+        }
+    }
+}
+
 /// A tag that was written must now be read as what was written.
-fn confirm(tag: &Tagged, wrote: &Digest, found: Option<Digest>) -> Result<(), StoreError> {
+pub(crate) fn confirm(
+    tag: &Tagged,
+    wrote: &Digest,
+    found: Option<Digest>,
+) -> Result<(), StoreError> {
     match found {
         Some(found) if found == *wrote => Ok(()),
         Some(found) => Err(StoreError::Lost {

@@ -1,76 +1,94 @@
 //! A registry as the store: the engine pushes images in, tags are moved by manifest PUT.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
-use tokio::sync::OnceCell;
 
-use super::{Description, Store, StoreError, confirm};
+use super::{
+    Description, Holding, RemoteTags, Stage, Store, StoreError, Tags, remote_tags::HEADS_AT_ONCE,
+};
 use crate::{
     engine::{Engine, canonical_config, created},
-    image::{Digest, Platform, Repository, Tagged},
-    registry::{Client, Manifest},
+    image::{Digest, Platform, Repository, Tag, Tagged},
+    registry::Client,
 };
 
-/// How many tags are asked for at once.
-const HEADS_AT_ONCE: usize = 16;
-
+/// What needs no engine is done by the [`RemoteTags`].
 #[derive(Debug)]
 pub struct Remote<E> {
     client: Client,
+    tags: RemoteTags,
     engine: Arc<E>,
-    /// What a tag is pointed at, read once for all the tags of an image.
-    manifests: Mutex<HashMap<Stored, Arc<OnceCell<Manifest>>>>,
 }
 
-/// An image of a repository. Its bytes never change.
-type Stored = (Repository, Digest);
+impl<E: Engine> Remote<E> {
+    pub fn new(client: Client, prefix: &Repository, engine: Arc<E>) -> Self {
+        Self { tags: RemoteTags::new(client.clone(), prefix), client, engine }
+    }
+}
 
 impl<E: Engine> Remote<E> {
-    pub fn new(client: Client, engine: Arc<E>) -> Self {
-        Self { client, engine, manifests: Mutex::default() }
+    async fn holding(
+        &self,
+        repository: Repository,
+        digest: Digest,
+        tags: BTreeSet<Tag>,
+    ) -> Result<Holding, StoreError> {
+        let manifest = self.client.manifest(&repository, digest.as_str()).await?;
+        let contents: Contents = manifest
+            .and_then(|manifest| serde_json::from_slice(&manifest.bytes).ok())
+            .unwrap_or_default();
+        let description = self.describe(&repository, &digest).await?;
+        let (labels, created) =
+            description.map(|found| (found.labels, found.created)).unwrap_or_default();
+        let blobs = contents.config.into_iter().chain(contents.layers);
+        Ok(Holding {
+            repository,
+            digest,
+            tags,
+            labels,
+            created,
+            pieces: blobs.map(|blob| (blob.digest, blob.size)).collect(),
+            members: contents.manifests.into_iter().map(|member| member.digest).collect(),
+        })
+    }
+}
+
+impl<E: Engine> Tags for Remote<E> {
+    async fn heads(&self, tags: Vec<Tagged>) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
+        self.tags.heads(tags).await
     }
 
-    async fn manifest(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<Manifest, StoreError> {
-        let key = (repository.clone(), digest.clone());
-        let cell = {
-            let mut manifests = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
-            manifests.entry(key).or_default().clone()
-        };
-        let manifest = cell.get_or_try_init(async || {
-            self.client.manifest(repository, digest.as_str()).await?.ok_or_else(|| {
-                StoreError::Gone { repository: repository.clone(), digest: digest.clone() }
-            })
-        });
-        manifest.await.cloned()
+    async fn head(&self, tag: &Tagged) -> Result<Option<Digest>, StoreError> {
+        self.tags.head(tag).await
+    }
+
+    async fn point(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
+        self.tags.point(tag, digest).await
+    }
+
+    fn can_remove(&self) -> bool {
+        self.tags.can_remove()
+    }
+
+    async fn remove(&self, tag: &Tagged) -> Result<bool, StoreError> {
+        self.tags.remove(tag).await
+    }
+
+    async fn record(&self, run: &str, stage: Stage, text: &[u8]) -> Result<(), StoreError> {
+        self.tags.record(run, stage, text).await
+    }
+
+    async fn records(&self, newest: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.tags.records(newest).await
     }
 }
 
 impl<E: Engine> Store for Remote<E> {
-    async fn heads(&self, tags: Vec<Tagged>) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
-        let heads: Vec<(Tagged, Option<Digest>)> = stream::iter(tags)
-            .map(async |tag| {
-                let digest = self.head(&tag).await?;
-                Ok::<_, StoreError>((tag, digest))
-            })
-            .buffer_unordered(HEADS_AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(heads.into_iter().filter_map(|(tag, digest)| Some((tag, digest?))).collect())
-    }
-
-    async fn head(&self, tag: &Tagged) -> Result<Option<Digest>, StoreError> {
-        Ok(self.client.head(&tag.repository, tag.tag.as_str()).await?)
-    }
-
     async fn upload(&self, image: &Digest, tag: &Tagged) -> Result<Digest, StoreError> {
         let login = self.client.login(tag.repository.host()).await?;
         self.engine.tag(image, tag).await?;
@@ -83,19 +101,6 @@ impl<E: Engine> Store for Remote<E> {
             Some(digest) => Ok(digest),
             None => Err(StoreError::Lost { tag: tag.clone(), found: "does not exist".to_owned() }),
         }
-    }
-
-    async fn point(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
-        let repository = &tag.repository;
-        let manifest = self.manifest(repository, digest).await?;
-        self.client.put_manifest(repository, &tag.tag, &manifest).await?;
-        confirm(tag, digest, self.head(tag).await?)
-    }
-
-    async fn remove(&self, _tag: &Tagged) -> Result<bool, StoreError> {
-        // DELETE by tag is optional in the specification, and by digest it takes every tag of
-        // that digest with it: neither is safe here.
-        Ok(false)
     }
 
     async fn fetch(
@@ -135,6 +140,36 @@ impl<E: Engine> Store for Remote<E> {
             created: image.created.as_deref().and_then(created),
         }))
     }
+
+    async fn tags(&self, repository: &Repository) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
+        let tags = self.client.tags(repository).await?;
+        self.heads(tags.into_iter().map(|tag| repository.tagged(tag)).collect()).await
+    }
+
+    async fn holdings(&self, repositories: Vec<Repository>) -> Result<Vec<Holding>, StoreError> {
+        let mut images: BTreeMap<(Repository, Digest), BTreeSet<Tag>> = BTreeMap::new();
+        for repository in repositories {
+            for (tagged, digest) in self.tags(&repository).await? {
+                images.entry((repository.clone(), digest)).or_default().insert(tagged.tag);
+            }
+        }
+        stream::iter(images)
+            .map(|((repository, digest), tags)| self.holding(repository, digest, tags))
+            .buffered(HEADS_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn forget(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        _tags: &BTreeSet<Tag>,
+    ) -> Result<(), StoreError> {
+        // DELETE by tag is optional in the specification; by digest it takes all of them along.
+        self.client.delete(repository, digest.as_str()).await?;
+        Ok(())
+    }
 }
 
 /// The part of an image manifest that leads to the configuration:
@@ -142,6 +177,22 @@ impl<E: Engine> Store for Remote<E> {
 #[derive(Deserialize)]
 struct ImageManifest {
     config: Descriptor,
+}
+
+/// What an image manifest, or an index, lists.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Contents {
+    config: Option<Blob>,
+    layers: Vec<Blob>,
+    manifests: Vec<Blob>,
+}
+
+#[derive(Deserialize)]
+struct Blob {
+    digest: Digest,
+    #[serde(default)]
+    size: u64,
 }
 
 #[derive(Deserialize)]

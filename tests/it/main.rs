@@ -6,6 +6,7 @@ mod architecture;
 mod dockerignore;
 mod engine;
 mod program;
+mod promises;
 mod registry;
 mod session;
 mod since;

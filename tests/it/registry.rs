@@ -221,3 +221,17 @@ async fn each_bad_certificate_has_its_own_sentence() {
         assert_eq!(told, format!("{prefix}{expected}"));
     }
 }
+
+#[tokio::test]
+async fn blobs_are_stored_once() {
+    let setup = Setup { login: Some(("me", "pw")), ..Setup::default() };
+    let Some(registry) = Registry::with(&setup) else { return };
+    let client = client(Credentials::from_file(registry.docker_config("me", "pw")));
+    let runs = repository(registry.host(), "base/runs");
+    for bytes in [&b"{}"[..], b"{}", b""] {
+        let digest = client.put_blob(&runs, bytes).await.unwrap();
+        assert_eq!(digest, Digest::of(bytes));
+        assert_eq!(client.blob(&runs, &digest).await.unwrap().as_deref(), Some(bytes));
+    }
+    assert_eq!(registry.open_uploads("base/runs"), 0);
+}

@@ -1,7 +1,6 @@
 //! One build: the context up, the messages down, both builders.
 
 use std::{
-    collections::BTreeMap,
     io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -105,7 +104,7 @@ impl Docker {
             dockerfile_name: name.clone(),
             dockerfile: request.dockerfile.clone().into_bytes(),
         };
-        let session = Session::new(files, BTreeMap::new());
+        let session = Session::new(files, request.secrets.clone());
         let connection = self
             .transport
             .upgrade("/session", "h2c", session.headers())

@@ -1,13 +1,13 @@
 //! Finding the engine, agreeing on a version of the API, and asking what it is.
 
-use std::{env, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use bollard::ClientVersion;
 use http::HeaderMap;
 use serde::Deserialize;
 use tokio_util::task::TaskTracker;
 
-use super::Docker;
+use super::{Docker, room::room};
 use crate::{
     engine::{
         EngineError, EngineInfo,
@@ -18,6 +18,9 @@ use crate::{
 
 /// The newest API that this program was tried with: Docker 26.1.
 const NEWEST_KNOWN: ApiVersion = ApiVersion { major: 1, minor: 45 };
+/// The oldest that it was tried with: Docker 20.10. Older engines lack what labels, BuildKit's session and
+/// digests after a push are made of.
+const OLDEST_KNOWN: ApiVersion = ApiVersion { major: 1, minor: 41 };
 /// `version=2` of `/build` arrived with Docker 19.03.
 const FIRST_WITH_BUILDKIT: ApiVersion = ApiVersion { major: 1, minor: 40 };
 
@@ -68,9 +71,15 @@ struct Version {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct Info {
     #[serde(rename = "NCPU")]
     cpus: usize,
+    #[serde(default)]
+    name: String,
+    /// Where its images are.
+    #[serde(default)]
+    docker_root_dir: PathBuf,
 }
 
 pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineInfo), EngineError> {
@@ -89,8 +98,16 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
     let ping = docker.get("greeting it", "/_ping").await?.detach();
     let version: Version = docker.get_json("asking for its version", "/version").await?;
     let api = agree(&version)?;
+    if api < OLDEST_KNOWN {
+        return Err(EngineError::TooOld {
+            endpoint: docker.transport.endpoint().url.clone(),
+            version: version.engine,
+            api: api.to_string(),
+            needed: OLDEST_KNOWN.to_string(),
+        });
+    }
     docker.transport.speak(&api.to_string());
-    let info: Info = docker.get_json("asking for its size", "/info").await?;
+    let size: Info = docker.get_json("asking for its size", "/info").await?;
     docker.buildkit =
         use_buildkit(options.builder, &environment, api, ping.headers(), &version.os)?;
     let platform = format!("{}/{}", version.os, version.arch);
@@ -101,9 +118,16 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
     let info = EngineInfo {
         version: version.engine,
         platform,
-        cpus: info.cpus.max(1),
+        cpus: size.cpus.max(1),
         buildkit: docker.buildkit,
         endpoint: docker.transport.endpoint().url.clone(),
+        room: docker
+            .transport
+            .endpoint()
+            .url
+            .starts_with("unix://")
+            .then(|| room(&size.name, &size.docker_root_dir))
+            .flatten(),
     };
     Ok((docker, info))
 }

@@ -7,7 +7,7 @@ use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     errors::Error,
-    models::{ContainerCreateBody, ContainerState},
+    models::{ContainerCreateBody, ContainerState, HealthConfig, HostConfig, HostConfigLogConfig},
     query_parameters::{
         CreateContainerOptions, InspectContainerOptions, KillContainerOptions,
         ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
@@ -24,6 +24,33 @@ use crate::engine::EngineError;
 pub(super) const RUN_LABEL: &str = "rebuild.run";
 /// An engine under load refuses a removal now and then; this is tried again.
 const REMOVAL_ATTEMPTS: u32 = 4;
+
+const PROCESSES: i64 = 512;
+
+/// What a container of ours may do: no socket, no new privileges, and no more than so much memory, in
+/// bytes. `log` is how much of what it prints is kept, as docker writes sizes.
+pub(super) fn confined(network: &str, memory: i64, log: &str) -> HostConfig {
+    // Whatever the daemon's default: `/logs` must work, and the disk stay free.
+    let log = HostConfigLogConfig {
+        typ: Some("json-file".to_owned()),
+        config: Some(HashMap::from([("max-size".to_owned(), log.to_owned())])),
+    };
+    HostConfig {
+        network_mode: Some(network.to_owned()),
+        memory: Some(memory),
+        // The same: no swap on top.
+        memory_swap: Some(memory),
+        pids_limit: Some(PROCESSES),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        log_config: Some(log),
+        ..Default::default()
+    }
+}
+
+/// Instead of the image's own health check.
+pub(super) fn no_healthcheck() -> HealthConfig {
+    HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }
+}
 
 /// A container of ours that is still there.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,10 +8,17 @@ use tokio::{
 };
 
 use super::*;
-use crate::fingerprint::{context::Context, ignore::Ignore};
+use crate::{
+    engine::BuildSecrets,
+    fingerprint::{context::Context, ignore::Ignore},
+};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 const ID: &str = "sha256:7f33abea92c8329c3017e2b24fc33b867f96c2eb35b29dd18ad04ab0c8a698f3";
+
+/// Two images of one layer each.
+const OLD: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+const NEW: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 
 /// What follows the answer's bytes.
 #[derive(Clone, Copy)]
@@ -20,19 +27,20 @@ enum Then {
     Closes,
 }
 
-/// Answers a build with these bytes; everything else as an engine would, which has no image.
-async fn engine(build: String, then: Then) -> String {
+/// Answers a build or an export with these bytes; everything else as an engine would that has two
+/// images.
+async fn engine(scripted: String, then: Then) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("tcp://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer(stream, build.clone(), then));
+            tokio::spawn(answer(stream, scripted.clone(), then));
         }
     });
     address
 }
 
-async fn answer(mut stream: TcpStream, build: String, then: Then) {
+async fn answer(mut stream: TcpStream, scripted: String, then: Then) {
     let mut request = Vec::new();
     let ends = |request: &[u8]| {
         let text = String::from_utf8_lossy(request);
@@ -51,7 +59,16 @@ async fn answer(mut stream: TcpStream, build: String, then: Then) {
         "/_ping" => ok("OK"),
         "/version" => ok(r#"{"Version":"20.10","ApiVersion":"1.41","Os":"linux","Arch":"amd64"}"#),
         "/v1.41/info" => ok(r#"{"NCPU":2}"#),
-        path if path.starts_with("/v1.41/build?") => build,
+        path if path.starts_with("/v1.41/build?") => scripted,
+        path if path.starts_with("/v1.41/images/get?") => {
+            assert_eq!(
+                path.replace("%3A", ":"),
+                format!("/v1.41/images/get?names={OLD}&names={NEW}")
+            );
+            scripted
+        }
+        path if path == format!("/v1.41/images/{OLD}/json") => ok(&inspected(OLD, &layer(2))),
+        path if path == format!("/v1.41/images/{NEW}/json") => ok(&inspected(NEW, &layer(3))),
         "/v1.41/session" if request.contains("x-a: 1\r\nx-a: 2\r\n") => {
             let head = "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
             _ = stream.write_all(head.as_bytes()).await;
@@ -72,6 +89,18 @@ async fn answer(mut stream: TcpStream, build: String, then: Then) {
     }
 }
 
+/// A tar with nothing in it, in so many blocks.
+fn layer(blocks: usize) -> String {
+    "\0".repeat(512 * blocks)
+}
+
+fn inspected(id: &str, layer: &str) -> String {
+    let layer = Digest::of(layer.as_bytes());
+    format!(
+        r#"{{"Id":"{id}","Os":"linux","Architecture":"amd64","RootFS":{{"Layers":["{layer}"]}}}}"#
+    )
+}
+
 fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
@@ -83,6 +112,7 @@ pub(super) fn request(root: &std::path::Path) -> BuildRequest {
         dockerfile: "FROM scratch\n".to_owned(),
         dockerfile_path: root.join("Dockerfile"),
         build_args: BTreeMap::new(),
+        secrets: BuildSecrets::default(),
         labels: BTreeMap::new(),
         target: None,
         platform: None,
@@ -181,6 +211,87 @@ async fn no_misbehaviour_is_a_success() {
 }
 
 #[tokio::test]
+async fn no_misbehaviour_makes_two_images_the_same() {
+    let archive = |layers: &[String]| {
+        let mut tar = ::tar::Builder::new(Vec::new());
+        for (n, layer) in layers.iter().enumerate() {
+            let mut header = ::tar::Header::new_ustar();
+            header.set_size(layer.len() as u64);
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            tar.append_data(&mut header, format!("{n}/layer.tar"), layer.as_bytes()).unwrap();
+        }
+        String::from_utf8(tar.into_inner().unwrap()).unwrap()
+    };
+    let whole = archive(&[layer(2), layer(3)]);
+    let lacking = archive(&[layer(2), layer(4)]);
+    let half = &whole[..whole.len() / 2];
+    let end = "0\r\n\r\n";
+    let silent = "the engine said nothing for 1 second while comparing the files of `111111111111` \
+                  and `222222222222`";
+    let broken = "cannot reach the Docker engine at ADDRESS: the connection broke (";
+    let answered =
+        "comparing the files of `111111111111` and `222222222222`: the engine answered: ";
+    let lacks = format!("an archive that lacks the layer {}", Digest::of(layer(3).as_bytes()));
+    for (what, answer, then, expected) in [
+        ("all of it", format!("{HEAD}{}{end}", chunk(&whole)), Then::Closes, "Ok([])".to_owned()),
+        (
+            "all of it but the end",
+            format!("{HEAD}{}", chunk(&whole)),
+            Then::Hangs,
+            silent.to_owned(),
+        ),
+        (
+            "a clean early end",
+            format!("{HEAD}{}{end}", chunk(half)),
+            Then::Closes,
+            format!("{answered}the archive is cut off"),
+        ),
+        (
+            "a cut",
+            format!("{HEAD}{}", chunk(half)),
+            Then::Closes,
+            format!("{broken}unexpected EOF during chunk size line); is the engine still running?"),
+        ),
+        ("silence", HEAD.to_owned(), Then::Hangs, silent.to_owned()),
+        ("silence in the middle", format!("{HEAD}{}", chunk(half)), Then::Hangs, silent.to_owned()),
+        (
+            "another layer",
+            format!("{HEAD}{}{end}", chunk(&lacking)),
+            Then::Closes,
+            format!("{answered}{lacks}"),
+        ),
+        (
+            "no archive",
+            format!("{HEAD}{}{end}", chunk("{\"message\":\"no\"}")),
+            Then::Closes,
+            format!("{answered}the archive is cut off"),
+        ),
+        (
+            "a refusal",
+            "HTTP/1.1 500 Oops\r\nContent-Length: 17\r\n\r\n{\"message\":\"bad\"}".to_owned(),
+            Then::Closes,
+            format!("{answered}bad"),
+        ),
+    ] {
+        let address = engine(answer, then).await;
+        let options = EngineOptions {
+            host: Some(address.clone()),
+            idle: Duration::from_secs(1),
+            builder: BuilderChoice::Classic,
+        };
+        let (docker, _) = Docker::connect(&options).await.unwrap();
+        let (old, new) = (OLD.parse().unwrap(), NEW.parse().unwrap());
+        let told = match docker.differences(&old, &new, &Volatile::new(&[]).unwrap()).await {
+            Ok(found) => format!("Ok({found:?})"),
+            Err(error) => error.to_string().replace(&address, "ADDRESS"),
+        };
+        assert_eq!(told, expected, "{what}");
+    }
+}
+
+#[tokio::test]
 async fn unreachable_is_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file.sock");
@@ -201,6 +312,30 @@ async fn unreachable_is_one_clear_line() {
             format!("cannot reach the Docker engine at {host}: {reason}")
         );
     }
+}
+
+#[tokio::test]
+async fn an_engine_that_is_too_old_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            _ = stream.read(&mut [0; 4096]).await;
+            let json = r#"{"Version":"19.03.15","ApiVersion":"1.40","MinAPIVersion":"1.12","Os":"linux","Arch":"amd64"}"#;
+            let length = json.len();
+            let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{json}");
+            _ = stream.write_all(text.as_bytes()).await;
+        }
+    });
+    let options = EngineOptions { host: Some(address.clone()), ..EngineOptions::default() };
+    let error = Docker::connect(&options).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the Docker engine 19.03.15 at {address} is too old: it speaks API 1.40, and rebuild \
+             needs API 1.41 (Docker 20.10) or newer"
+        )
+    );
 }
 
 #[tokio::test]

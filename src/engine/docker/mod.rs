@@ -6,9 +6,11 @@
 //! **Invariant:** every container this module makes is labelled, and is removed by a task that
 //! outlives the future which wanted it; [`Docker::quiesce`] waits for those tasks.
 
+mod about;
 mod activity;
 mod build;
 mod call;
+mod compare;
 mod config;
 mod connected;
 mod container;
@@ -17,6 +19,9 @@ mod labels;
 mod lines;
 mod message;
 mod output;
+mod pieces;
+mod probe;
+mod room;
 mod test;
 mod trace;
 mod transcript;
@@ -27,14 +32,15 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio_util::task::TaskTracker;
 
 pub use self::{
+    about::About,
     config::canonical as canonical_config,
     connected::{BuilderChoice, EngineOptions},
     container::Leftover,
     images::created,
 };
 use super::{
-    BuildProgress, BuildRequest, Engine, EngineError, EngineInfo, LocalImage, TestResult,
-    connect::Transport,
+    BuildProgress, BuildRequest, Difference, Engine, EngineError, EngineInfo, LocalImage, Probe,
+    ProbeOutput, TestResult, Volatile, connect::Transport,
 };
 use crate::{
     hierarchy::Test,
@@ -86,6 +92,15 @@ impl Engine for Docker {
         self.test_image(image, test, run).await
     }
 
+    async fn probe(
+        &self,
+        image: &Digest,
+        probe: &Probe,
+        run: &str,
+    ) -> Result<ProbeOutput, EngineError> {
+        self.probe_image(image, probe, run).await
+    }
+
     async fn inspect(&self, image: &str) -> Result<Option<LocalImage>, EngineError> {
         self.inspect_image(image).await
     }
@@ -114,6 +129,15 @@ impl Engine for Docker {
         login: Option<Login>,
     ) -> Result<Digest, EngineError> {
         self.pull_digest(repository, digest, platform, login.as_ref()).await
+    }
+
+    async fn differences(
+        &self,
+        old: &Digest,
+        new: &Digest,
+        volatile: &Volatile,
+    ) -> Result<Vec<Difference>, EngineError> {
+        self.compare_trees(old, new, volatile).await
     }
 }
 

@@ -7,17 +7,14 @@ use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     errors::Error,
-    models::{
-        ContainerCreateBody, ContainerState, HealthConfig, HealthStatusEnum, HostConfig,
-        HostConfigLogConfig,
-    },
+    models::{ContainerCreateBody, ContainerState, HealthConfig, HealthStatusEnum},
 };
 use regex::bytes::{Regex, RegexBuilder};
 use tokio::time::{sleep, timeout};
 
 use super::{
     Docker,
-    container::{Container, RUN_LABEL},
+    container::{Container, RUN_LABEL, confined, no_healthcheck},
     output::Output,
 };
 use crate::{
@@ -27,7 +24,7 @@ use crate::{
 };
 
 const MEMORY: i64 = 512 << 20;
-const PROCESSES: i64 = 512;
+const LOG: &str = "16m";
 /// How often a container's health is asked for; an inspect takes a millisecond.
 const HEALTH_POLL: Duration = Duration::from_millis(200);
 const DOING: &str = "testing";
@@ -150,32 +147,16 @@ const NANOSECONDS_A_SECOND: i64 = 1_000_000_000;
 fn body(image: &Digest, test: &Test, run: &str) -> ContainerCreateBody {
     let (entrypoint, healthcheck) = match &test.check {
         // An entry point without a command also takes the image's command away.
-        Check::Run { argv, .. } => {
-            let none = HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() };
-            (Some(argv.clone()), Some(none))
-        }
+        Check::Run { argv, .. } => (Some(argv.clone()), Some(no_healthcheck())),
         Check::Healthy => (None, Some(impatient(test.timeout))),
     };
-    // Whatever the daemon's default: `/logs` must work, and the disk stay free.
-    let log = HostConfigLogConfig {
-        typ: Some("json-file".to_owned()),
-        config: Some(HashMap::from([("max-size".to_owned(), "16m".to_owned())])),
-    };
+    let network = if test.network { "default" } else { "none" };
     ContainerCreateBody {
         image: Some(image.to_string()),
         entrypoint,
         healthcheck,
         labels: Some(HashMap::from([(RUN_LABEL.to_owned(), run.to_owned())])),
-        host_config: Some(HostConfig {
-            network_mode: Some(if test.network { "default" } else { "none" }.to_owned()),
-            memory: Some(MEMORY),
-            // The same: no swap on top.
-            memory_swap: Some(MEMORY),
-            pids_limit: Some(PROCESSES),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
-            log_config: Some(log),
-            ..Default::default()
-        }),
+        host_config: Some(confined(network, MEMORY, LOG)),
         ..Default::default()
     }
 }

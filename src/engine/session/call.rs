@@ -9,17 +9,22 @@ use http::Request;
 use super::{
     Served, diffcopy,
     grpc::{self, Code, Messages, Status},
+    ssh,
     wire::{Health, Secret, SecretRequest},
 };
 
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const FILES: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
+const AGENT: &str = "/moby.sshforward.v1.SSH/CheckAgent";
+const FORWARD: &str = "/moby.sshforward.v1.SSH/ForwardAgent";
+/// What a call about an SSH agent says its ID in: `session/sshforward`, `KeySSHID`.
+const AGENT_ID: &str = "buildkit.ssh.id";
 
 /// What we tell the engine we can. The rest it may try all the same, and is told
 /// `Unimplemented`, which it takes well: credentials, for example, are never needed, as every base
 /// is in the engine before a build begins.
-pub(super) const METHODS: [&str; 3] = [HEALTH, FILES, SECRET];
+pub(super) const METHODS: [&str; 5] = [HEALTH, FILES, SECRET, AGENT, FORWARD];
 
 /// Answers one call. That the engine no longer listens is no failure of ours.
 pub(super) async fn answer(
@@ -32,6 +37,11 @@ pub(super) async fn answer(
     let sent = match method {
         HEALTH => grpc::unary(respond, Ok(Health { status: 1 })).await,
         SECRET => grpc::unary(respond, secret(&served, body).await).await,
+        AGENT => grpc::unary(respond, ssh::check(&served, body).await).await,
+        FORWARD => {
+            let id = head.headers.get(AGENT_ID).map_or(&b""[..], |id| id.as_bytes());
+            ssh::forward(&served, id, body, respond).await
+        }
         FILES => diffcopy::answer(served, &head.headers, body, respond).await,
         _ => {
             let message = format!("{method} is not part of this session");
@@ -45,7 +55,7 @@ pub(super) async fn answer(
 
 async fn secret(served: &Served, body: RecvStream) -> Result<Secret, Status> {
     let request: SecretRequest = Messages::of(body).next().await?.unwrap_or_default();
-    match served.secrets.get(&request.id) {
+    match served.secrets.values.get(&request.id) {
         Some(value) => Ok(Secret { data: value.clone() }),
         None => Err(Status::new(Code::NotFound, format!("no secret has the id {}", request.id))),
     }

@@ -5,8 +5,8 @@
 //! under our shared key, so that the next build asks only for files that have changed; and the
 //! Dockerfile is served from memory, so that it can be a pinned one, and no `COPY . .` sees it.
 //!
-//! **Invariant:** nothing is served but the entries of the [`Context`], the one Dockerfile and the
-//! secrets given at the start; and a file's bytes only if they are those of the file as listed.
+//! **Invariant:** nothing is served but the entries of the [`Context`], the one Dockerfile, the
+//! secrets given at the start and an SSH agent if there was one among them; and a file's bytes only if they are those of the file as listed.
 //!
 //! Only BuildKit knows sessions. The protocol is that of github.com/moby/buildkit, package
 //! `session`, from v0.8 (Docker 20.10) on, and of github.com/tonistiigi/fsutil for the files.
@@ -17,11 +17,11 @@ mod diffcopy;
 mod follow;
 mod grpc;
 mod sender;
+mod ssh;
 mod tree;
 mod wire;
 
 use std::{
-    collections::BTreeMap,
     fmt,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     io,
@@ -40,6 +40,7 @@ use tokio::{
 };
 
 use crate::{
+    engine::BuildSecrets,
     fingerprint::context::{Context, ContextError, Entry},
     image::Digest,
 };
@@ -82,7 +83,7 @@ pub struct Traffic {
 /// What all the calls of a session share.
 struct Served {
     files: SessionFiles,
-    secrets: BTreeMap<String, Vec<u8>>,
+    secrets: BuildSecrets,
     /// Every call sees the same list, walked once.
     entries: Mutex<Option<Arc<[Entry]>>>,
     listed: AtomicU64,
@@ -91,8 +92,7 @@ struct Served {
 }
 
 impl Session {
-    /// `secrets` are values by ID, as in `RUN --mount=type=secret,id=…`.
-    pub fn new(files: SessionFiles, secrets: BTreeMap<String, Vec<u8>>) -> Self {
+    pub fn new(files: SessionFiles, secrets: BuildSecrets) -> Self {
         // What the engine keeps from one build to the next is a folder it brings up to date, so
         // two Dockerfiles that leave out different parts of one context had better have one each.
         let place = (files.context.root.as_os_str().as_encoded_bytes(), &files.dockerfile_name);
@@ -201,7 +201,7 @@ impl fmt::Debug for Session {
         f.debug_struct("Session")
             .field("id", &self.id)
             .field("context", &self.served.files.context.root)
-            .field("secrets", &self.served.secrets.keys())
+            .field("secrets", &self.served.secrets)
             .finish_non_exhaustive()
     }
 }

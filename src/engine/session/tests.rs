@@ -2,7 +2,7 @@
 
 mod engine;
 
-use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use bytes::Bytes;
 use engine::{ask, call, connect};
@@ -32,7 +32,8 @@ fn session(folder: &TempDir, dockerfile: (&str, &str)) -> Session {
         dockerfile_name: dockerfile.0.to_owned(),
         dockerfile: dockerfile.1.into(),
     };
-    Session::new(files, BTreeMap::from([("token".to_owned(), b"hunter2".to_vec())]))
+    let values = [("token".to_owned(), b"hunter2".to_vec())].into();
+    Session::new(files, BuildSecrets { values, agent: None })
 }
 
 /// Lets the engine do something in a session.
@@ -300,6 +301,8 @@ fn headers_and_debug_output() {
         (method, "/grpc.health.v1.Health/Check"),
         (method, "/moby.filesync.v1.FileSync/DiffCopy"),
         (method, "/moby.buildkit.secrets.v1.Secrets/GetSecret"),
+        (method, "/moby.sshforward.v1.SSH/CheckAgent"),
+        (method, "/moby.sshforward.v1.SSH/ForwardAgent"),
     ];
     let headers = one.headers();
     let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), &**value)).collect();

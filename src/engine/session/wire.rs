@@ -75,3 +75,21 @@ pub(super) struct Secret {
     #[prost(bytes = "vec", tag = "1")]
     pub(super) data: Vec<u8>,
 }
+
+/// `moby.sshforward.v1.CheckAgentRequest`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct AgentRequest {
+    #[prost(string, tag = "1")]
+    pub(super) id: String,
+}
+
+/// `moby.sshforward.v1.CheckAgentResponse`.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(super) struct Empty {}
+
+/// `moby.sshforward.v1.BytesMessage`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct Piece {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) data: Vec<u8>,
+}

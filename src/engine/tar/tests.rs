@@ -158,7 +158,7 @@ fn gnu_tar_agrees() {
         .status();
     assert!(unpacked.unwrap().success());
     let unpacked = Context::open(copy.path(), Path::new("Dockerfile")).unwrap();
-    assert_eq!(unpacked.manifest().unwrap(), context.manifest().unwrap());
+    assert_eq!(unpacked.digest().unwrap(), context.digest().unwrap());
 }
 
 #[test]

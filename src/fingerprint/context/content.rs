@@ -3,14 +3,15 @@
 use std::{
     fs::File,
     io::{self, Read},
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::{
     ContextError, Entry, Kind,
+    stamp::Stamp,
     walk::{FOLDER, failed, normalised_mode},
 };
 
@@ -21,31 +22,10 @@ use super::{
 pub struct Content {
     file: File,
     path: PathBuf,
+    size: u64,
     stamp: Stamp,
     /// Bytes still to come; `None` once the end was reached and found well.
     left: Option<u64>,
-}
-
-/// What tells that a file was written to. Not its ctime: a hard link made by a backup or by git
-/// changes that one, and no byte of the content.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    fn of(file: &File) -> io::Result<Self> {
-        let meta = file.metadata()?;
-        Ok(Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.len(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-        })
-    }
 }
 
 impl Content {
@@ -56,18 +36,23 @@ impl Content {
         };
         let fd = open_beneath(root, &entry.path).map_err(error)?;
         let stat = rustix::fs::fstat(&fd).map_err(|errno| error(errno.into()))?;
-        let file = File::from(fd);
-        let stamp = Stamp::of(&file).map_err(error)?;
-        let regular = file.metadata().map_err(error)?.is_file();
-        if !regular || stamp.size != size || normalised_mode(&stat, &entry.kind) != entry.mode {
+        let is_regular = FileType::from_raw_mode(stat.st_mode).is_file();
+        let is_as_long = u64::try_from(stat.st_size).is_ok_and(|now| now == size);
+        if !is_regular || !is_as_long || normalised_mode(&stat, &entry.kind) != entry.mode {
             return Err(ContextError::Changed { path: entry.path.clone() });
         }
-        Ok(Self { file, path: entry.path.clone(), stamp, left: Some(size) })
+        let (file, stamp) = (File::from(fd), Stamp::of(&stat));
+        Ok(Self { file, path: entry.path.clone(), size, stamp, left: Some(size) })
     }
 
     /// In bytes.
     pub fn size(&self) -> u64 {
-        self.stamp.size
+        self.size
+    }
+
+    /// What the file system says of the file now.
+    pub(super) fn stamp(&self) -> io::Result<Stamp> {
+        Ok(Stamp::of(&rustix::fs::fstat(&self.file)?))
     }
 
     fn changed(&self) -> io::Error {
@@ -81,7 +66,7 @@ impl Read for Content {
             return Ok(0);
         };
         if left == 0 {
-            let unchanged = Stamp::of(&self.file)? == self.stamp;
+            let unchanged = self.stamp()?.has_content_of(&self.stamp);
             if !unchanged || self.file.read(&mut [0])? > 0 {
                 return Err(self.changed());
             }

@@ -8,8 +8,11 @@ use std::{
     thread,
 };
 
-use super::{Context, ContextError, Entry, Kind};
-use crate::image::{Digest, Hasher};
+use super::{Context, ContextError, Entry, Kind, stamp::Stamp, walk::Seen};
+use crate::{
+    fingerprint::cache::{HashCache, Key, key},
+    image::{Digest, Hasher},
+};
 
 /// Every entry of a context; files with the digest of their content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,18 +70,32 @@ impl Tally {
     }
 }
 
-/// Reads every file once, several at a time. Of several problems, the first path's is returned.
-pub(super) fn read(context: &Context, entries: Vec<Entry>) -> Result<Manifest, ContextError> {
-    let files: Vec<usize> =
-        (0..entries.len()).filter(|i| matches!(entries[*i].kind, Kind::File { .. })).collect();
-    let threads = threads(files.iter().map(|&i| &entries[i]));
+/// Reads every file whose hash is not known, several at a time. Of several problems, the first path's
+/// is returned.
+pub(super) fn read(
+    context: &Context,
+    seen: Vec<Seen>,
+    hashes: &HashCache,
+) -> Result<Manifest, ContextError> {
+    let is_file = |(entry, _): &Seen| matches!(entry.kind, Kind::File { .. });
+    let device = Stamp::trusted_device(&context.root);
+    let key_of = |seen: &Seen| {
+        let (entry, stamp) = seen;
+        let is_trusted = is_file(seen) && device.is_some_and(|device| stamp.is_on(device));
+        is_trusted.then(|| key(&context.root, &entry.path, &stamp.bytes()))
+    };
+    let keys: Vec<Option<Key>> = seen.iter().map(key_of).collect();
+    let mut known: Vec<Option<Digest>> = keys.iter().map(|key| hashes.get(key.as_ref()?)).collect();
+    let is_unknown = |i: &usize| known[*i].is_none() && is_file(&seen[*i]);
+    let files: Vec<usize> = (0..seen.len()).filter(is_unknown).collect();
+    let threads = threads(files.iter().map(|&i| &seen[i].0));
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let work = || {
         let mut buffer = vec![0; 64 * 1024];
         let mut read = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             let Some(&i) = files.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            let digest = hash(context, &entries[i], &mut buffer);
+            let digest = hash(context, (&seen[i], keys[i]), hashes, &mut buffer);
             stop.fetch_or(digest.is_err(), Ordering::Relaxed);
             read.push((i, digest));
         }
@@ -97,10 +114,10 @@ pub(super) fn read(context: &Context, entries: Vec<Entry>) -> Result<Manifest, C
     });
     read.sort_unstable_by_key(|(i, _)| *i);
 
-    let mut entries: Vec<_> = entries.into_iter().map(|entry| (entry, None)).collect();
     for (i, digest) in read {
-        entries[i].1 = Some(digest?);
+        known[i] = Some(digest?);
     }
+    let entries = seen.into_iter().map(|(entry, _)| entry).zip(known).collect();
     Ok(Manifest { entries })
 }
 
@@ -122,15 +139,32 @@ fn threads<'a>(files: impl Iterator<Item = &'a Entry>) -> usize {
     }
 }
 
-fn hash(context: &Context, entry: &Entry, buffer: &mut [u8]) -> Result<Digest, ContextError> {
+/// Reads a file, and remembers its hash if nothing can have been written to it that the walk's stamp
+/// would not show.
+fn hash(
+    context: &Context,
+    ((entry, stamp), key): (&Seen, Option<Key>),
+    cache: &HashCache,
+    buffer: &mut [u8],
+) -> Result<Digest, ContextError> {
+    let began = cache.now();
     let mut file = context.read(entry)?;
     let mut hasher = Hasher::default();
     loop {
         match file.read(buffer) {
-            Ok(0) => return Ok(hasher.finish()),
+            Ok(0) => break,
             Ok(n) => hasher.update(&buffer[..n]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(ContextError::from_read(error, &entry.path)),
         }
     }
+    let digest = hasher.finish();
+    // The end is looked at with its ctime: between walk and end nobody may even have put back a time.
+    if let Some(key) = key
+        && stamp.is_settled_at(began)
+        && file.stamp().is_ok_and(|now| now == *stamp)
+    {
+        cache.put(key, &digest);
+    }
+    Ok(digest)
 }

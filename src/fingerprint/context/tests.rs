@@ -247,7 +247,7 @@ fn the_digest() {
 #[test]
 fn the_manifest_has_the_digest_of_each_file() {
     let dir = folder(&[("a/b", "abc"), ("l -> a", "")]);
-    let manifest = open(&dir).manifest().unwrap();
+    let manifest = open(&dir).manifest(&HashCache::default()).unwrap();
     let mut text = String::new();
     for (entry, digest) in &manifest.entries {
         let digest = digest.as_ref().map_or("-", Digest::short);
@@ -262,7 +262,7 @@ fn names_that_are_not_utf8() {
     for name in [&b"a\xff"[..], b"b\xff\xfe"] {
         fs::write(dir.path().join(OsStr::from_bytes(name)), "x").unwrap();
     }
-    let manifest = open(&dir).manifest().unwrap();
+    let manifest = open(&dir).manifest(&HashCache::default()).unwrap();
     let paths: Vec<_> = manifest.entries.iter().map(|(e, _)| e.path.as_os_str()).collect();
     assert_eq!(paths, [OsStr::new(".dockerignore"), OsStr::from_bytes(b"b\xff\xfe")]);
 }

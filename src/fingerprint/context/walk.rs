@@ -12,14 +12,17 @@ use std::{
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
-use super::{ContextError, Entry, Kind};
+use super::{ContextError, Entry, Kind, stamp::Stamp};
 use crate::fingerprint::ignore::{Ignore, Matched};
 
 /// How folders are opened: never through a link.
 pub(super) const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-pub(super) fn walk(root: &Path, ignore: &Ignore) -> Result<Vec<Entry>, ContextError> {
+/// An entry, and what the file system said of it.
+pub(super) type Seen = (Entry, Stamp);
+
+pub(super) fn walk(root: &Path, ignore: &Ignore) -> Result<Vec<Seen>, ContextError> {
     let io = |source: rustix::io::Errno| ContextError::Io {
         path: root.to_owned(),
         source: source.into(),
@@ -29,8 +32,9 @@ pub(super) fn walk(root: &Path, ignore: &Ignore) -> Result<Vec<Entry>, ContextEr
     let names = names(fd.as_fd()).map_err(io)?;
     walk.folder(fd.as_fd(), names, &Matched::default())?;
     // Not the order of the walk: `a-b` comes between `a` and `a/b`.
-    walk.entries
-        .sort_unstable_by(|a, b| a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes()));
+    walk.entries.sort_unstable_by(|(a, _), (b, _)| {
+        a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes())
+    });
     Ok(walk.entries)
 }
 
@@ -39,8 +43,8 @@ struct Walk<'a> {
     /// Of what is being looked at.
     path: Vec<u8>,
     /// The ignored folders that it lies in: they are sent only if something in them is.
-    held: Vec<Entry>,
-    entries: Vec<Entry>,
+    held: Vec<Seen>,
+    entries: Vec<Seen>,
 }
 
 impl Walk<'_> {
@@ -76,10 +80,12 @@ impl Walk<'_> {
             return Ok(());
         }
         let kind = self.kind(folder, name, &stat)?;
+        let is_folder = kind == Kind::Folder;
         let entry = Entry { path: self.path(), mode: normalised_mode(&stat, &kind), kind };
-        if entry.kind != Kind::Folder {
+        let seen = (entry, Stamp::of(&stat));
+        if !is_folder {
             self.entries.append(&mut self.held);
-            self.entries.push(entry);
+            self.entries.push(seen);
             return Ok(());
         }
 
@@ -91,7 +97,7 @@ impl Walk<'_> {
             opened => opened.map_err(|error| self.error(error))?,
         };
         let depth = self.held.len();
-        self.held.push(entry);
+        self.held.push(seen);
         if !ignored {
             self.entries.append(&mut self.held);
         }

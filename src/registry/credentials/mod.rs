@@ -22,6 +22,7 @@ use self::config::{Config, Found};
 use super::{
     Login, RegistryError,
     endpoint::{HUB, is_hub},
+    printable,
 };
 
 /// How long a credential helper may take: some ask the person for a fingerprint.
@@ -82,6 +83,20 @@ impl Credentials {
 
     fn of(sources: Sources) -> Self {
         Self { sources: Arc::new(sources), found: Arc::default() }
+    }
+
+    /// Where the login for a host would come from, as people call it. Asks no helper.
+    pub fn origin(&self, host: &str) -> Option<String> {
+        let host = if is_hub(host) { HUB } else { host };
+        self.sources.texts().into_iter().find_map(|(name, text)| {
+            let found = Config::read(&text.ok()?).ok()?.find(host).ok()?;
+            Some(match found.first()? {
+                Found::Secret(_) => name,
+                Found::Helper { suffix, .. } => {
+                    format!("the helper `docker-credential-{}`", printable(suffix))
+                }
+            })
+        })
     }
 
     /// The login for a host as image names have it, `docker.io` for Docker Hub.

@@ -9,9 +9,11 @@ use serde::Serialize;
 use super::super::plan::{PlanView, ReasonView, VERSION};
 use crate::{
     exit::Exit,
+    fingerprint::Fingerprint,
     hierarchy::{NodeName, OnFailure},
     image::{Digest, Tag},
-    run::{Event, EventKind, Failure, Outcome, Phase, Promotion, StopReason, Summary},
+    packages::{self, Update},
+    run::{Different, Event, EventKind, Failure, Outcome, Phase, Promotion, StopReason, Summary},
 };
 
 #[derive(Serialize)]
@@ -30,6 +32,9 @@ enum Body<'a> {
         registry: Option<&'a str>,
         jobs: usize,
         plan: PlanView<'a>,
+    },
+    Estimate {
+        seconds_left: Option<f64>,
     },
     Warning {
         node: Option<&'a NodeName>,
@@ -55,12 +60,18 @@ enum Body<'a> {
     StepFinished {
         node: &'a NodeName,
         seconds: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        attempts: Option<usize>,
         #[serde(flatten)]
         outcome: OutcomeView<'a>,
     },
     StopBegan {
         reason: StopReason,
         running: usize,
+    },
+    PackagesFixed {
+        fixed: Vec<FixedView<'a>>,
+        left: Vec<LeftView<'a>>,
     },
     PromotionStarted {
         tags: usize,
@@ -69,9 +80,24 @@ enum Body<'a> {
         node: &'a NodeName,
         tag: String,
         from: Option<&'a Digest>,
-        to: &'a Digest,
+        to: Option<&'a Digest>,
     },
     RunFinished(SummaryView<'a>),
+}
+
+#[derive(Serialize)]
+struct FixedView<'a> {
+    #[serde(flatten)]
+    update: &'a Update,
+    images: &'a [String],
+}
+
+#[derive(Serialize)]
+struct LeftView<'a> {
+    #[serde(flatten)]
+    update: &'a Update,
+    version: &'a str,
+    images: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -81,18 +107,37 @@ enum PhaseView {
     Pull,
     Build,
     Test { number: usize, total: usize },
+    Compare,
     Push,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 enum OutcomeView<'a> {
-    Built { digest: &'a Digest, size: u64, size_before: Option<u64> },
-    Unchanged { digest: &'a Digest },
-    Reused { digest: &'a Digest },
-    Kept { digest: &'a Digest },
-    Failed { failure: Box<FailureView<'a>> },
-    Skipped { failed: &'a NodeName },
+    Built {
+        digest: &'a Digest,
+        fingerprint: &'a Fingerprint,
+        size: u64,
+        added: u64,
+        size_before: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        different: Option<&'a Different>,
+    },
+    Unchanged {
+        digest: &'a Digest,
+    },
+    Reused {
+        digest: &'a Digest,
+    },
+    Kept {
+        digest: &'a Digest,
+    },
+    Failed {
+        failure: Box<FailureView<'a>>,
+    },
+    Skipped {
+        failed: &'a NodeName,
+    },
     Cancelled,
 }
 
@@ -134,6 +179,8 @@ struct StepView<'a> {
     #[serde(flatten)]
     outcome: OutcomeView<'a>,
     seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<usize>,
     promoted: &'a [Tag],
 }
 
@@ -161,6 +208,7 @@ fn body(kind: &EventKind) -> Body<'_> {
             jobs: *jobs,
             plan: PlanView::new(plan),
         },
+        EventKind::Estimated { left } => Body::Estimate { seconds_left: left.map(seconds) },
         EventKind::Warning { node, message } => Body::Warning { node: node.as_ref(), message },
         EventKind::StepStarted { node } => Body::StepStarted { node },
         EventKind::PhaseStarted { node, phase } => {
@@ -170,18 +218,35 @@ fn body(kind: &EventKind) -> Body<'_> {
             Body::BuildStep { node, number: *number, total: *total, text }
         }
         EventKind::Log { node, line } => Body::Log { node, line: lossy(line) },
-        EventKind::StepFinished { node, outcome, took } => {
-            Body::StepFinished { node, seconds: seconds(*took), outcome: outcome_view(outcome) }
-        }
+        EventKind::StepFinished { node, outcome, took, attempts } => Body::StepFinished {
+            node,
+            seconds: seconds(*took),
+            attempts: several(*attempts),
+            outcome: outcome_view(outcome),
+        },
         EventKind::StopBegan { reason, running } => {
             Body::StopBegan { reason: *reason, running: *running }
         }
+        EventKind::PackagesFixed { lines } => packages_fixed(lines),
         EventKind::PromotionStarted { tags } => Body::PromotionStarted { tags: *tags },
         EventKind::TagMoved { node, tag, from, to } => {
-            Body::TagMoved { node, tag: tag.to_string(), from: from.as_ref(), to }
+            Body::TagMoved { node, tag: tag.to_string(), from: from.as_ref(), to: to.as_ref() }
         }
         EventKind::RunFinished { summary } => Body::RunFinished(summary_view(summary)),
     }
+}
+
+fn packages_fixed(lines: &[packages::Line]) -> Body<'_> {
+    let (mut fixed, mut left) = (Vec::new(), Vec::new());
+    for line in lines {
+        match line {
+            packages::Line::Fixed { update, images } => fixed.push(FixedView { update, images }),
+            packages::Line::Left { update, version, images } => {
+                left.push(LeftView { update, version, images });
+            }
+        }
+    }
+    Body::PackagesFixed { fixed, left }
 }
 
 fn phase_view(phase: &Phase) -> PhaseView {
@@ -190,14 +255,22 @@ fn phase_view(phase: &Phase) -> PhaseView {
         Phase::Pull => PhaseView::Pull,
         Phase::Build => PhaseView::Build,
         Phase::Test { number, total } => PhaseView::Test { number, total },
+        Phase::Compare => PhaseView::Compare,
         Phase::Push => PhaseView::Push,
     }
 }
 
 fn outcome_view(outcome: &Outcome) -> OutcomeView<'_> {
     match outcome {
-        Outcome::Built { digest, size, size_before } => {
-            OutcomeView::Built { digest, size: *size, size_before: *size_before }
+        Outcome::Built { digest, fingerprint, size, added, size_before, different } => {
+            OutcomeView::Built {
+                digest,
+                fingerprint,
+                size: *size,
+                added: *added,
+                size_before: *size_before,
+                different: different.as_ref(),
+            }
         }
         Outcome::Unchanged { digest } => OutcomeView::Unchanged { digest },
         Outcome::Reused { digest } => OutcomeView::Reused { digest },
@@ -234,6 +307,7 @@ fn summary_view(summary: &Summary) -> SummaryView<'_> {
         why: ReasonView::new(&step.reason),
         outcome: outcome_view(&step.outcome),
         seconds: seconds(step.took),
+        attempts: several(step.attempts),
         promoted: &step.promoted,
     });
     SummaryView {
@@ -257,12 +331,17 @@ fn summary_view(summary: &Summary) -> SummaryView<'_> {
     }
 }
 
+/// One attempt goes without saying.
+fn several(attempts: usize) -> Option<usize> {
+    Some(attempts).filter(|attempts| *attempts > 1)
+}
+
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Seconds with three decimals.
-fn seconds(duration: Duration) -> f64 {
+pub(in crate::report) fn seconds(duration: Duration) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "exact for 285,000 years")]
     let millis = duration.as_millis() as f64;
     millis / 1000.0

@@ -238,6 +238,35 @@ fn whole_runs() {
     ");
 }
 
+#[test]
+fn how_long_the_rest_takes_is_counted_down() {
+    let mut story = Story::new(plan());
+    story.estimates(Some(100_000)).starts("os-base");
+    let mut watched = Watched::new(|| Some((80, 24)));
+    watched.see(&story.events);
+    let mut bar = |now: u64| {
+        watched.tick(ms(now));
+        let screen = watched.terminal.screen();
+        screen.lines().last().unwrap().trim_start_matches('─').trim().to_owned()
+    };
+    assert_eq!(bar(2_000), "0/5 images · 1 running · 0:02 · about 2 min left");
+    assert_eq!(bar(62_000), "0/5 images · 1 running · 1:02 · about 40 s left");
+    // Later than it was thought: nobody knows how much.
+    assert_eq!(bar(100_000), "0/5 images · 1 running · 1:40");
+
+    story.events.clear();
+    story.after(120_000).estimates(Some(30_000)).after(1_000).estimates(None);
+    watched.see(&story.events[..1]);
+    let mut bar = |now: u64| {
+        watched.tick(ms(now));
+        watched.terminal.screen().lines().last().unwrap().contains("left")
+    };
+    assert!(bar(120_500));
+    watched.see(&story.events[1..]);
+    let screen = watched.tick(ms(121_500)).terminal.screen();
+    assert!(!screen.contains("left"), "{screen}");
+}
+
 /// Forty images at once, and then more than the terminal has rows.
 #[test]
 fn more_than_fits_is_a_number() {

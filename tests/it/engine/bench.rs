@@ -10,8 +10,8 @@ use std::{
 
 use rebuild::{
     engine::{
-        BuildProgress, BuildRequest, BuilderChoice, Docker, Engine, EngineError, EngineInfo,
-        EngineOptions,
+        BuildProgress, BuildRequest, BuildSecrets, BuilderChoice, Docker, Engine, EngineError,
+        EngineInfo, EngineOptions,
     },
     fingerprint::{context::Context, ignore::Ignore},
     image::{Digest, Tagged},
@@ -68,6 +68,7 @@ impl Bench {
             dockerfile: format!("FROM scratch\nLABEL test={name}\nCOPY root /\n{lines}\n"),
             dockerfile_path: self.folder().join("Dockerfile"),
             build_args: BTreeMap::new(),
+            secrets: BuildSecrets::default(),
             labels: BTreeMap::new(),
             target: None,
             platform: None,
@@ -114,8 +115,13 @@ impl Bench {
             }
         }
         self.docker.quiesce().await;
-        // What the classic builder keeps of failed builds; only ours has the label.
-        docker(&["image", "prune", "-f", "--filter", &format!("label=test={}", self.name)]);
+        // What the classic builder keeps of failed builds; only ours has the label. One by one: a prune
+        // may take away what the build of another test is about to stand on.
+        let label = format!("label=test={}", self.name);
+        let left = docker(&["images", "--quiet", "--filter", "dangling=true", "--filter", &label]);
+        for image in left.lines() {
+            _ = Command::new("docker").args(["rmi", "--no-prune", image]).output().unwrap();
+        }
     }
 }
 

@@ -6,6 +6,9 @@ mod bench;
 mod builds;
 mod containers;
 mod images;
+mod packages;
+mod probes;
 mod transfers;
+mod trees;
 
 use bench::{Bench, wait_until};

@@ -3,12 +3,23 @@
 //! What it has done is read with the `docker` command and over raw HTTP, never through our own code.
 
 mod builders;
+mod doctor;
 mod example;
 mod failures;
+mod faults;
+mod fingerprint;
+mod gc;
+mod hashes;
+mod history;
 mod logins;
 mod output;
+mod older;
 mod prepare;
+mod promotion;
+mod refresh;
 mod recovery;
+mod rollback;
+mod secrets;
 mod selection;
 mod signals;
 mod unreachable;

@@ -48,6 +48,7 @@ fn the_whole_output_of_a_run() {
     assert_eq!(
         text,
         "run ID: 1 to build, 3 up to date · N at once · HOST/demo\n\
+         about _ left\n\
          ~app  pulling its bases\n\
          ~app  building\n\
          ~app  [1/2] FROM ~web\n\

@@ -136,11 +136,13 @@ fn since_builds_what_a_commit_touched_and_says_so() {
         git("add tool");
         git("commit -qm tool");
         let plan = asked(project, place, "plan --since HEAD");
+        let (plan, radius) = plan.rsplit_once("\n2 images, 2 tags, ").unwrap();
         assert_eq!(
             plan,
             "build    ~web    `page` changed since `HEAD`\n\
-             build      ~app  `~web` is rebuilt\n\n2 to build\n"
+             build      ~app  `~web` is rebuilt\n\n2 to build"
         );
+        assert!(radius.starts_with("about "), "{radius}");
         let ended = project.rebuild("--since HEAD").to(place).run().exits(0);
         assert_eq!(ended.result(), "done in _: 2 built", "{ended}");
         let plan = asked(project, place, "plan --since HEAD^");

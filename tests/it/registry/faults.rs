@@ -9,7 +9,11 @@ use rebuild::{
 use tokio::sync::Barrier;
 
 use super::{client, impatient, repository, told};
-use crate::support::scripted::{Act, Scripted, reply};
+use crate::support::{
+    proxy::{Fault, Proxy},
+    registry::Registry,
+    scripted::{Act, Scripted, reply},
+};
 
 const DIGEST: &str = "docker-content-digest";
 
@@ -266,4 +270,20 @@ async fn a_host_gets_so_many_requests_at_once_and_no_more() {
         assert_eq!(answer.unwrap().as_deref(), Some(&b"{}"[..]));
     }
     assert_eq!((server.log().len(), server.most_at_once()), (8, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_falls_silent_in_the_middle_is_asked_again() {
+    let Some(registry) = Registry::start() else { return };
+    let pushed = registry.push("app", "1", "one");
+    let proxy = tokio::task::block_in_place(|| Proxy::to_host(registry.host()));
+    for (fault, length) in [(Fault::Silence, 0), (Fault::SilentAfter(40), 40)] {
+        proxy.spoil(("GET", "/manifests/1"), 1, fault);
+        let mut options = impatient();
+        options.idle = Duration::from_millis(300);
+        let client = Client::with_options(Credentials::none(), options).unwrap();
+        let manifest = client.manifest(&repository(proxy.address(), "app"), "1").await.unwrap();
+        assert_eq!(manifest.unwrap().digest, pushed.digest, "silent after {length} bytes");
+        proxy.assert_all_spoilt();
+    }
 }

@@ -266,3 +266,32 @@ async fn a_trial_upload_elsewhere_is_left_alone() {
         ]
     );
 }
+
+#[tokio::test]
+async fn an_upload_elsewhere_gets_the_blob_and_no_login() {
+    let store = Scripted::start(|_, _| reply(201)).await;
+    let elsewhere = format!("http://me2:pw2@{}/put?sig=1", store.host());
+    for location in [Some(elsewhere), None] {
+        let registry = Scripted::start(move |_, seen: &Seen| match seen.method.as_str() {
+            _ if seen.authorization.is_none() => {
+                reply(401).header("www-authenticate", "Basic realm=\"r\"")
+            }
+            "HEAD" => reply(404),
+            "POST" => reply(202).header("location", location.as_deref().unwrap_or("/upload?a=b")),
+            _ => reply(201),
+        })
+        .await;
+        let (client, _directory) = with_login(registry.host(), &password());
+        let runs = repository(registry.host(), "base/runs");
+        client.put_blob(&runs, b"one").await.unwrap();
+        let digest = Digest::of(b"one").to_string().replace(':', "%3A");
+        let log = registry.log();
+        let last = log.last().unwrap();
+        if last.starts_with("PUT") {
+            assert_eq!(*last, format!("PUT /upload?a=b&digest={digest} {BASIC} one"));
+        } else {
+            assert_eq!(store.log(), [format!("PUT /put?sig=1&digest={digest} one")]);
+        }
+    }
+    assert_eq!(store.log().len(), 1);
+}

@@ -13,7 +13,10 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use rebuild::engine::session::{Session, SessionFiles, Traffic};
+use rebuild::engine::{
+    BuildSecrets,
+    session::{Session, SessionFiles, Traffic},
+};
 use serde_json::Value;
 use tokio::net::UnixStream;
 
@@ -94,7 +97,7 @@ impl Daemon {
         options: &str,
     ) -> Result<Image<'_>, String> {
         let secrets = secrets.iter().map(|&(id, value)| (id.to_owned(), value.to_vec())).collect();
-        let session = Session::new(files.clone(), secrets);
+        let session = Session::new(files.clone(), BuildSecrets { values: secrets, agent: None });
         let io = self.open(&session).await;
         tokio::select! {
             error = session.serve(io) => panic!("{error}"),

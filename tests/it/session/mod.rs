@@ -15,7 +15,10 @@ use std::{
 
 use daemon::{Daemon, Listing};
 use rebuild::{
-    engine::session::{Session, SessionFiles, Traffic},
+    engine::{
+        BuildSecrets,
+        session::{Session, SessionFiles, Traffic},
+    },
     fingerprint::context::{Context, Kind},
     image::Digest,
 };
@@ -310,7 +313,7 @@ async fn a_session_that_ends_fails_the_build() {
     let file = fs::File::create(folder.0.path().join("big")).unwrap();
     file.set_len(1 << 30).unwrap();
     let files = folder.files(ALL);
-    let session = Session::new(files.clone(), std::collections::BTreeMap::new());
+    let session = Session::new(files.clone(), BuildSecrets::default());
     let io = daemon.open(&session).await;
     let cut = async {
         tokio::select! {

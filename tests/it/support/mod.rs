@@ -1,10 +1,15 @@
 //! What several tests stand on: real registries, and servers that misbehave on purpose.
 
 pub(crate) mod certificates;
+pub(crate) mod debian;
+pub(crate) mod gate;
 pub(crate) mod http;
+pub(crate) mod invariants;
 pub(crate) mod project;
+pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod scripted;
+pub(crate) mod small_disk;
 
 use std::env;
 

@@ -81,6 +81,24 @@ impl Project {
         Some(project)
     }
 
+    /// The quickest hierarchy there is: an image of one file, and one that stands on it.
+    pub(crate) fn pair() -> Option<Self> {
+        let project = Self::empty()?;
+        let base = "~base: { context: base, tags: [latest, \"1\"] }";
+        let file = format!("version: 1\nimages:\n  {base}\n  ~app: {{ context: app }}\n");
+        project.write("hierarchy.yaml", &file);
+        project.write("base/Dockerfile", "FROM scratch\nCOPY name /\n");
+        project.write("base/name", "~base\n");
+        project.write("app/Dockerfile", "FROM ~base:1\nCOPY page /\n");
+        project.write("app/page", "one\n");
+        Some(project)
+    }
+
+    /// The address of the real engine.
+    pub(crate) fn engine(&self) -> &str {
+        &self.engine
+    }
+
     /// The context of an image with a shell and a file that is the project's own, so that no other
     /// project's image has the same ID.
     pub(crate) fn write_os(&self) {
@@ -163,6 +181,29 @@ impl Project {
         self.rebuild("").to(place).run().exits(0)
     }
 
+    /// Removes every image of the project from the engine.
+    pub(crate) fn forget_images(&self) {
+        // By name, and whatever the test left running in the containers of those images first.
+        let mut names: Vec<String> = listing().into_iter().map(|(name, _)| name).collect();
+        // What was pulled has a digest and no tag.
+        let digests = docker(&["images", "--digests", "--format", "{{.Repository}}@{{.Digest}}"]);
+        let digests = digests.unwrap_or_default();
+        names.extend(digests.lines().filter(|name| !name.contains('<')).map(str::to_owned));
+        names.retain(|name| name.contains(&self.prefix) && !name.contains('<'));
+        for name in &names {
+            let filter = format!("ancestor={name}");
+            let containers = docker(&["ps", "--all", "--quiet", "--filter", &filter]);
+            for container in containers.unwrap_or_default().lines() {
+                _ = docker(&["rm", "--force", container]);
+            }
+        }
+        if !names.is_empty() {
+            let mut arguments = vec!["rmi", "--force"];
+            arguments.extend(names.iter().map(String::as_str));
+            _ = docker(&arguments);
+        }
+    }
+
     /// Oracle: where each tag of the project points, build tags left out.
     pub(crate) fn tags(&self, place: Place<'_>) -> BTreeMap<String, String> {
         let mut tags = self.all_tags(place);
@@ -185,6 +226,10 @@ impl Project {
             Place::Registry(registry) => {
                 for repository in registry.repositories() {
                     let Some(name) = repository.strip_prefix("demo/") else { continue };
+                    // Records of runs are no images.
+                    if name == "rebuild-runs" {
+                        continue;
+                    }
                     for tag in registry.tags(&repository) {
                         let digest = registry.head(&repository, &tag).unwrap();
                         tags.insert(self.shown(&format!("{name}:{tag}")), digest);
@@ -292,25 +337,7 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        // By name, and whatever the test left running in the containers of those images first.
-        let mut names: Vec<String> = listing().into_iter().map(|(name, _)| name).collect();
-        // What was pulled has a digest and no tag.
-        let digests = docker(&["images", "--digests", "--format", "{{.Repository}}@{{.Digest}}"]);
-        let digests = digests.unwrap_or_default();
-        names.extend(digests.lines().filter(|name| !name.contains('<')).map(str::to_owned));
-        names.retain(|name| name.contains(&self.prefix) && !name.contains('<'));
-        for name in &names {
-            let filter = format!("ancestor={name}");
-            let containers = docker(&["ps", "--all", "--quiet", "--filter", &filter]);
-            for container in containers.unwrap_or_default().lines() {
-                _ = docker(&["rm", "--force", container]);
-            }
-        }
-        if !names.is_empty() {
-            let mut arguments = vec!["rmi", "--force"];
-            arguments.extend(names.iter().map(String::as_str));
-            _ = docker(&arguments);
-        }
+        self.forget_images();
     }
 }
 

@@ -129,6 +129,21 @@ impl Registry {
         names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
     }
 
+    /// Oracle: what is missing of the image under a tag: its manifest, its configuration, its layers.
+    pub(crate) fn missing(&self, repository: &str, tag: &str) -> Vec<String> {
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let answer = self.send("GET", &path, &[("Accept", MANIFEST)], b"");
+        if answer.status != 200 {
+            return vec![path];
+        }
+        let manifest: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let layers = manifest["layers"].as_array().unwrap().iter();
+        let blobs =
+            layers.chain([&manifest["config"]]).map(|blob| blob["digest"].as_str().unwrap());
+        let paths = blobs.map(|digest| format!("/v2/{repository}/blobs/{digest}"));
+        paths.filter(|path| self.send("HEAD", path, &[], b"").status != 200).collect()
+    }
+
     /// Oracle: the configuration of the image under a tag.
     pub(crate) fn config(&self, repository: &str, tag: &str) -> serde_json::Value {
         let get = |path: String| -> serde_json::Value {

@@ -5,9 +5,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use super::Weighed;
+
 /// The steps not yet started.
 #[derive(Debug)]
-pub(super) struct ReadyQueue<K> {
+pub struct ReadyQueue<K> {
     /// What each waiting step still waits for.
     waiting: BTreeMap<K, BTreeSet<K>>,
     /// The steps that wait for nothing, those with the longest way below them first.
@@ -19,12 +21,12 @@ pub(super) struct ReadyQueue<K> {
 
 impl<K: Clone + Ord> ReadyQueue<K> {
     /// Of steps in an order in which each stands after those it waits for; with each its cost.
-    pub(super) fn new(steps: &[(K, Vec<K>, u64)]) -> Self {
+    pub fn new(steps: &[Weighed<K>]) -> Self {
         let mut dependents: BTreeMap<K, Vec<K>> = BTreeMap::new();
         let mut weight: BTreeMap<K, u64> = BTreeMap::new();
         for (step, after, cost) in steps.iter().rev() {
             let below = dependents.get(step).into_iter().flatten().map(|child| weight[child]).max();
-            weight.insert(step.clone(), cost + below.unwrap_or_default());
+            weight.insert(step.clone(), cost.saturating_add(below.unwrap_or_default()));
             for parent in after {
                 dependents.entry(parent.clone()).or_default().push(step.clone());
             }
@@ -42,11 +44,18 @@ impl<K: Clone + Ord> ReadyQueue<K> {
     }
 
     /// Takes the ready step with the longest way below it.
-    pub(super) fn next(&mut self) -> Option<K> {
+    #[expect(clippy::should_implement_trait, reason = "what is next changes with what succeeded")]
+    pub fn next(&mut self) -> Option<K> {
         self.ready.pop_first().map(|(_, step)| step)
     }
 
-    pub(super) fn succeeded(&mut self, step: &K) {
+    /// Takes this step, if it is ready.
+    pub fn take(&mut self, step: &K) -> bool {
+        let weight = self.weight.get(step).copied().unwrap_or_default();
+        self.ready.remove(&(Reverse(weight), step.clone()))
+    }
+
+    pub fn succeeded(&mut self, step: &K) {
         for dependent in self.dependents.get(step).into_iter().flatten() {
             let Some(parents) = self.waiting.get_mut(dependent) else { continue };
             parents.remove(step);
@@ -58,7 +67,7 @@ impl<K: Clone + Ord> ReadyQueue<K> {
     }
 
     /// Drops and returns the steps that can now never start.
-    pub(super) fn failed(&mut self, step: &K) -> Vec<K> {
+    pub fn failed(&mut self, step: &K) -> Vec<K> {
         let mut dropped = Vec::new();
         let mut open = vec![step.clone()];
         while let Some(step) = open.pop() {
@@ -73,27 +82,29 @@ impl<K: Clone + Ord> ReadyQueue<K> {
     }
 
     /// Takes whatever is left, ready or not.
-    pub(super) fn drain(&mut self) -> Vec<K> {
+    pub fn drain(&mut self) -> Vec<K> {
         let ready = std::mem::take(&mut self.ready).into_iter().map(|(_, step)| step);
         ready.chain(std::mem::take(&mut self.waiting).into_keys()).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// `b<a` means that b waits for a; a number behind a colon is the cost, 1 if not given.
-    fn queue(steps: &str) -> ReadyQueue<char> {
-        let steps: Vec<(char, Vec<char>, u64)> = steps
-            .split_whitespace()
+    pub(in crate::schedule) fn steps(text: &str) -> Vec<Weighed<char>> {
+        text.split_whitespace()
             .map(|step| {
                 let (step, cost) = step.split_once(':').unwrap_or((step, "1"));
                 let (name, after) = step.split_once('<').unwrap_or((step, ""));
                 (name.chars().next().unwrap(), after.chars().collect(), cost.parse().unwrap())
             })
-            .collect();
-        ReadyQueue::new(&steps)
+            .collect()
+    }
+
+    fn queue(text: &str) -> ReadyQueue<char> {
+        ReadyQueue::new(&steps(text))
     }
 
     /// Takes everything that is ready, finishes it in that order, and so on.
@@ -124,6 +135,16 @@ mod tests {
         ] {
             assert_eq!(waves(queue(steps)), expected, "{steps}");
         }
+    }
+
+    #[test]
+    fn a_step_can_be_taken_out_of_turn_once_it_is_ready() {
+        let mut queue = queue("a:1 b:9 c<a:5");
+        assert!(!queue.take(&'c'));
+        assert!(queue.take(&'a'));
+        assert!(!queue.take(&'a'));
+        queue.succeeded(&'a');
+        assert_eq!([queue.next(), queue.next(), queue.next()], [Some('b'), Some('c'), None]);
     }
 
     #[test]

@@ -1,0 +1,85 @@
+//! The engine: is it there, is it safe by its version, has it room?
+
+use std::path::Path;
+
+use crate::{
+    commands::error::CommandError,
+    engine::{Docker, EngineInfo, EngineOptions, holes},
+    report::doctor::{Finding, size},
+};
+
+/// An image with a distribution in it is some hundred megabytes, and is there twice while it is built.
+const LITTLE_ROOM: u64 = 5_000_000_000;
+const NO_ROOM: u64 = 500_000_000;
+
+pub(super) async fn check(findings: &mut Vec<Finding>) {
+    let (engine, info) = match Docker::connect(&EngineOptions::default()).await {
+        Ok(connected) => connected,
+        Err(error) => {
+            let error = CommandError::from(error);
+            findings.push(Finding::problem("engine", error.exit, error.to_string()));
+            return;
+        }
+    };
+    let EngineInfo { version, platform, cpus, endpoint, .. } = &info;
+    let processors = if *cpus == 1 { "processor" } else { "processors" };
+    findings.push(Finding::ok(
+        "engine",
+        format!("{version} at {endpoint}, {platform}, {cpus} {processors}"),
+    ));
+    findings.push(if info.buildkit {
+        Finding::ok("builder", "BuildKit")
+    } else {
+        Finding::warning("builder", "the classic builder: slower, and without `secrets`")
+            .hint(Some("leave `DOCKER_BUILDKIT=0` out, or use an engine with BuildKit".to_owned()))
+    });
+    match engine.about().await {
+        Ok(about) => {
+            for (name, version) in &about.components {
+                part(name, version, findings);
+            }
+            if let (Some(root), Some(room)) = (about.root, info.room) {
+                disk(&root, room, findings);
+            }
+        }
+        Err(error) => {
+            let error = CommandError::from(error);
+            findings.push(Finding::problem("engine", error.exit, error.to_string()));
+        }
+    }
+}
+
+/// One part of it, against the table of known holes.
+fn part(name: &str, version: &str, findings: &mut Vec<Finding>) {
+    let what = match name {
+        "Engine" => "moby",
+        "containerd" => "containerd",
+        "runc" => "runc",
+        _ => return,
+    };
+    let (holes, mended) = holes(name, version);
+    if holes.is_empty() {
+        return findings.push(Finding::ok(what, format!("{version}: no known hole")));
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for hole in &holes {
+        lines.push(format!("{} ({})", hole.id, hole.what));
+    }
+    let hint = mended.map(|mended| {
+        format!(
+            "update to {mended} or later; a distribution may have mended {version} without changing \
+             its number: see its changelog"
+        )
+    });
+    findings.push(Finding::warning(what, format!("{version} has {}", lines.join(", "))).hint(hint));
+}
+
+fn disk(root: &Path, free: u64, findings: &mut Vec<Finding>) {
+    let text = format!("{} free in {}", size(free), root.display());
+    let hint = Some("`rebuild gc`, `docker system prune`".to_owned());
+    findings.push(match free {
+        ..NO_ROOM => Finding::problem("disk", crate::exit::Exit::BuildFailed, text).hint(hint),
+        NO_ROOM..LITTLE_ROOM => Finding::warning("disk", text).hint(hint),
+        _ => Finding::ok("disk", text),
+    });
+}

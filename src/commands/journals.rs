@@ -1,0 +1,63 @@
+//! The journals that a command begins with: its own, and those of runs that were cut off.
+
+use tokio::sync::mpsc;
+
+use super::{error::CommandError, lines::Lines, output};
+use crate::{
+    journal::{self, Asked, Began, Journal},
+    promote::{Publisher, Recovered},
+    run::{StopReason, Telling},
+    state::{self, RunDir, State},
+    store::Tags,
+};
+
+/// Finishes every run that was cut off while it moved tags of this place. Who calls this holds the
+/// lock of the place, so none of them is still alive. Says if the command is to end then.
+pub(super) async fn finish<S: Tags>(
+    store: &S,
+    place: &str,
+    stops: &mut mpsc::Receiver<StopReason>,
+) -> Result<Option<StopReason>, CommandError> {
+    let mut lines = Lines::default();
+    for mut journal in journal::open(&state::all_journals(), place) {
+        let run = journal.past().began.run.clone();
+        let mut telling = Telling::new(&mut lines);
+        let mut publisher =
+            Publisher { store, journal: &mut journal, stops, telling: &mut telling };
+        let recovered = publisher.recover().await.map_err(|error| {
+            let hint = "the run is finished by the next `rebuild` that can";
+            output::warning(&format!("run {run} was cut off while it moved tags: {hint}"));
+            CommandError::from(error)
+        })?;
+        output::warning(&match recovered {
+            Recovered::Finished { of, left: 0 } => {
+                format!("run {run} was cut off while it moved tags: all {of} of them are moved now")
+            }
+            Recovered::Finished { of, left } => format!(
+                "run {run} was cut off while it moved tags: {} of {of} are moved now, and {left} \
+                 somebody else has moved since",
+                of - left
+            ),
+            Recovered::PutBack { why } => {
+                format!("run {run} was cut off while it moved tags, and they were put back: {why}")
+            }
+        });
+        if lines.stopped.is_some() {
+            break;
+        }
+    }
+    Ok(lines.stopped)
+}
+
+/// The journal of a run that begins now.
+pub(super) fn begin(
+    state: &State,
+    run: &RunDir,
+    (place, asked): (&str, Asked),
+    commit: Option<String>,
+) -> Journal {
+    let folder = state.journals();
+    journal::forget_old(&folder);
+    let began = Began { commit, ..Began::new(&run.id, place, asked) };
+    Journal::begin(&journal::file(&folder, &run.id), began)
+}

@@ -1,0 +1,141 @@
+//! `rebuild rollback`: moves the tags of a run back to where they were.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use tokio::sync::mpsc;
+
+use super::{
+    error::CommandError, history::past_runs, journals, lines::Lines, output, place::Place,
+    project::load, signals,
+};
+use crate::{
+    cli::{Common, RollbackArgs},
+    exit::Exit,
+    git,
+    hierarchy::Hierarchy,
+    journal::{Asked, Past},
+    promote::{Publisher, Rollback, Verdict, rollback as plan},
+    run::{Promotion, StopReason, Telling},
+    state::State,
+    store::Tags,
+};
+
+/// Among how many of the newest runs a run is looked for.
+const LOOKED_THROUGH: usize = 100;
+
+pub(super) async fn rollback(
+    common: &Common,
+    arguments: &RollbackArgs,
+) -> Result<Exit, CommandError> {
+    let stops = signals::listen()
+        .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
+    let hierarchy = load(common)?;
+    match Place::of(&hierarchy).await? {
+        Place::Registry { name, tags } => on(&hierarchy, arguments, (&name, &tags), stops).await,
+        Place::Engine { name, tags } => on(&hierarchy, arguments, (&name, &tags), stops).await,
+    }
+}
+
+async fn on<T: Tags>(
+    hierarchy: &Hierarchy,
+    arguments: &RollbackArgs,
+    (place, tags): (&str, &T),
+    mut stops: mpsc::Receiver<StopReason>,
+) -> Result<Exit, CommandError> {
+    let state = State::of(&hierarchy.file);
+    let _lock = if arguments.dry_run { None } else { Some(State::lock(place)?) };
+    if !arguments.dry_run
+        && let Some(reason) = journals::finish(tags, place, &mut stops).await?
+    {
+        return Ok(signals::exit_of(reason));
+    }
+    let of = chosen(&past_runs(&state, place, tags, LOOKED_THROUGH).await, arguments)?;
+    let planned = plan(tags, &of).await?;
+    say(&planned, &of, arguments.dry_run)?;
+    if arguments.dry_run || planned.moves.is_empty() {
+        return Ok(exit(&planned));
+    }
+
+    let run = state.begin_run();
+    let commit = git::head(hierarchy.root()).as_ref().map(git::Head::short);
+    let asked = Asked::Rollback { of: of.began.run.clone() };
+    let mut journal = journals::begin(&state, &run, (place, asked), commit);
+    let mut lines = Lines::default();
+    let mut telling = Telling::new(&mut lines);
+    let mut publisher =
+        Publisher { store: tags, journal: &mut journal, stops: &mut stops, telling: &mut telling };
+    let verdict = Verdict::Move { moves: planned.moves.clone(), held: BTreeMap::new() };
+    let promoted = publisher.promote(verdict).await;
+    let exit = match &promoted.promotion {
+        Promotion::Incomplete { .. } => Exit::PromotionFailed,
+        _ => exit(&planned),
+    };
+    publisher.end(exit).await;
+    if let Promotion::Incomplete { why, .. } = promoted.promotion {
+        return Err(CommandError::new(exit, why));
+    }
+    let (tags, of_run) = (count(planned.moves.len(), "tag"), &of.began.run);
+    output::line(&format!("rolled back {tags} of run {of_run} (this is run {})", run.id));
+    if matches!(of.began.asked, Asked::Run { .. }) {
+        output::line(
+            "the next `rebuild` of the same files moves them again: take back the change as well",
+        );
+    }
+    Ok(exit)
+}
+
+/// The run that is named, or the last that moved a tag.
+fn chosen(runs: &[Past], arguments: &RollbackArgs) -> Result<Past, CommandError> {
+    let usage = |message: String| {
+        CommandError::new(Exit::Usage, message).hint("`rebuild history` lists the runs")
+    };
+    let Some(name) = &arguments.run else {
+        let last = runs.iter().find(|past| past.standing().next().is_some());
+        return last.cloned().ok_or_else(|| usage("no run has moved a tag".to_owned()));
+    };
+    let name = name.to_lowercase();
+    let mut named = runs.iter().filter(|past| past.began.run.starts_with(&name));
+    match (named.next(), named.next()) {
+        (Some(past), None) if past.standing().next().is_some() => Ok(past.clone()),
+        (Some(past), None) => Err(usage(format!("run {} has moved no tag", past.began.run))),
+        (Some(_), Some(_)) => Err(usage(format!("several runs begin with `{name}`"))),
+        (None, _) => Err(usage(format!("no run of this place begins with `{name}`"))),
+    }
+}
+
+/// What stays, and in a dry run what would be moved.
+fn say(planned: &Rollback, of: &Past, is_dry: bool) -> Result<(), CommandError> {
+    for (one, staying) in &planned.staying {
+        output::warning(&format!("`{}` {staying}", one.tag));
+    }
+    let run = &of.began.run;
+    if planned.moves.is_empty() {
+        output::line(&format!("nothing to roll back: no tag is where run {run} put it"));
+    }
+    if !is_dry {
+        return Ok(());
+    }
+    let mut text = String::new();
+    for one in &planned.moves {
+        let (from, to) = (one.from.as_ref(), one.to.as_ref());
+        let what = match (from, to) {
+            (Some(from), Some(to)) => {
+                format!("would move from {} to {}", from.short(), to.short())
+            }
+            (_, None) => "would be taken away".to_owned(),
+            (None, Some(to)) => format!("would come back, at {}", to.short()),
+        };
+        _ = writeln!(text, "{} {what}", one.tag);
+    }
+    output::answer(text.as_bytes())
+        .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))
+}
+
+/// Tags that somebody moved since are not rolled back, and a script should hear of it.
+fn exit(planned: &Rollback) -> Exit {
+    if planned.moved_since() > 0 { Exit::PromotionFailed } else { Exit::Done }
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}

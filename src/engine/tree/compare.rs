@@ -1,0 +1,57 @@
+//! Two trees, side by side.
+
+use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
+
+use super::{
+    Difference,
+    entry::{Entry, Kind},
+    fold::Tree,
+    volatile::Volatile,
+};
+use crate::fingerprint;
+
+/// Sorted by path.
+pub(super) fn differences(old: &Tree<'_>, new: &Tree<'_>, volatile: &Volatile) -> Vec<Difference> {
+    let paths: BTreeSet<&[u8]> = old.0.keys().chain(new.0.keys()).copied().collect();
+    let mut differences: Vec<Difference> = paths
+        .into_iter()
+        .filter_map(|bytes| {
+            let path = Path::new(OsStr::from_bytes(if bytes.is_empty() { b"." } else { bytes }));
+            let (old, new) = (old.0.get(bytes).copied(), new.0.get(bytes).copied());
+            let what = what(path, old, new, volatile)?;
+            Some(Difference { path: path.to_owned(), what })
+        })
+        .collect();
+    differences.sort();
+    differences
+}
+
+/// The patterns are asked only about what differs, which is little.
+fn what(
+    path: &Path,
+    old: Option<&Entry>,
+    new: Option<&Entry>,
+    volatile: &Volatile,
+) -> Option<fingerprint::Difference> {
+    use fingerprint::Difference::{Changed, Gone, New};
+
+    let is_file = |entry: &Entry| matches!(entry.kind, Kind::File { .. });
+    let what = match (old, new) {
+        (Some(old), Some(new)) if old == new => return None,
+        (Some(old), Some(new)) => {
+            let only_content = is_file(old) && is_file(new) && old.rights == new.rights;
+            if only_content && volatile.leaves_out_content(path) {
+                return None;
+            }
+            Changed
+        }
+        (Some(only), None) | (None, Some(only)) => {
+            if is_file(only) && volatile.leaves_out_content(path) {
+                return None;
+            }
+            if new.is_some() { New } else { Gone }
+        }
+        (None, None) => return None,
+    };
+    (!volatile.leaves_out(path)).then_some(what)
+}

@@ -1,0 +1,220 @@
+//! Reads a tar as it passes.
+//!
+//! The `tar` crate reads the headers. It does not read the pax records between them: it takes each
+//! line for one (0.4.46), while a capability of a program, as any binary value, may hold a line end,
+//! and would hide the records behind it, among them the file's size.
+//!
+//! **Invariant:** a tar that is cut off is an error wherever the cut is.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+};
+
+use ::tar::{EntryType, Header};
+
+use super::malformed;
+
+const BLOCK: usize = 512;
+/// Go's `archive/tar`, with which engines read and write tars, takes no longer ones either.
+const LONGEST_RECORDS: u64 = 1 << 20;
+
+/// Entries of a tar, one after the other. Reading from it reads the content of the last.
+pub(super) struct Entries<R> {
+    input: R,
+    /// Of the last entry, not yet read.
+    content: u64,
+    padding: u64,
+}
+
+/// What a tar says of an entry, but for its content.
+#[derive(Debug)]
+pub(super) struct Head {
+    header: Header,
+    pub(super) path: Vec<u8>,
+    /// What a link points at.
+    pub(super) target: Vec<u8>,
+    pub(super) size: u64,
+    pub(super) user: u64,
+    pub(super) group: u64,
+    pub(super) attributes: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// What comes before an entry because its header has no room for it.
+#[derive(Default)]
+struct Extension {
+    path: Option<Vec<u8>>,
+    target: Option<Vec<u8>>,
+    records: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl<R: Read> Entries<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, content: 0, padding: 0 }
+    }
+
+    /// Skips what is left of the last entry. `None` at the end that the tar says it has.
+    pub(super) fn next(&mut self) -> io::Result<Option<Head>> {
+        let mut extension = Extension::default();
+        loop {
+            let Some(header) = self.header()? else { return Ok(None) };
+            match header.entry_type() {
+                EntryType::XHeader => extension.records = records(&self.whole()?)?,
+                // It is about all that follow, and only comments and times are said so.
+                EntryType::XGlobalHeader => {}
+                EntryType::GNULongName => extension.path = Some(self.text()?),
+                EntryType::GNULongLink => extension.target = Some(self.text()?),
+                _ => return self.head(header, extension).map(Some),
+            }
+        }
+    }
+
+    /// What follows the end of the tar, if anything does, up to the end of the input.
+    pub(super) fn into_rest(self) -> R {
+        self.input
+    }
+
+    fn header(&mut self) -> io::Result<Option<Header>> {
+        let rest = self.content + self.padding;
+        if io::copy(&mut (&mut self.input).take(rest), &mut io::sink())? < rest {
+            return Err(cut_off());
+        }
+        (self.content, self.padding) = (0, 0);
+        let mut header = Header::new_old();
+        self.input.read_exact(header.as_mut_bytes()).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => cut_off(),
+            _ => error,
+        })?;
+        if header.as_bytes().iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        if !is_header(header.as_bytes()) {
+            return Err(malformed("an entry without its checksum"));
+        }
+        self.begin(header.entry_size()?)?;
+        Ok(Some(header))
+    }
+
+    fn begin(&mut self, size: u64) -> io::Result<()> {
+        let end = size.checked_next_multiple_of(BLOCK as u64);
+        self.padding = end.ok_or_else(|| malformed("an entry without an end"))? - size;
+        self.content = size;
+        Ok(())
+    }
+
+    /// The content of an entry that is about the next one.
+    fn whole(&mut self) -> io::Result<Vec<u8>> {
+        if self.content > LONGEST_RECORDS {
+            return Err(malformed("an entry with a header of more than 1 MiB"));
+        }
+        let mut whole = Vec::new();
+        self.read_to_end(&mut whole)?;
+        Ok(whole)
+    }
+
+    fn text(&mut self) -> io::Result<Vec<u8>> {
+        let mut text = self.whole()?;
+        text.truncate(text.iter().position(|byte| *byte == 0).unwrap_or(text.len()));
+        Ok(text)
+    }
+
+    fn head(&mut self, header: Header, mut extension: Extension) -> io::Result<Head> {
+        let mut records = extension.records;
+        if records.keys().any(|key| key.starts_with(b"GNU.sparse.")) {
+            return Err(malformed("a file with holes, written in a way that is not read"));
+        }
+        let mut number = |key: &str| {
+            let text = records.remove(key.as_bytes());
+            text.map(|text| {
+                let number = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
+                number.ok_or_else(|| malformed(format!("an entry whose `{key}` is no number")))
+            })
+        };
+        let (size, user, group) = (number("size"), number("uid"), number("gid"));
+        let size = size.unwrap_or_else(|| header.entry_size())?;
+        self.begin(size)?;
+        let path = records.remove(b"path".as_slice()).or(extension.path.take());
+        let target = records.remove(b"linkpath".as_slice()).or(extension.target.take());
+        let attribute = |(key, value): (Vec<u8>, Vec<u8>)| {
+            Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value))
+        };
+        Ok(Head {
+            path: path.unwrap_or_else(|| header.path_bytes().into_owned()),
+            target: target
+                .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
+                .unwrap_or_default(),
+            size,
+            user: user.unwrap_or_else(|| header.uid())?,
+            group: group.unwrap_or_else(|| header.gid())?,
+            attributes: records.into_iter().filter_map(attribute).collect(),
+            header,
+        })
+    }
+}
+
+impl<R: Read> Read for Entries<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = (&mut self.input).take(self.content).read(buffer)?;
+        if read == 0 && self.content > 0 && !buffer.is_empty() {
+            return Err(cut_off());
+        }
+        self.content -= read as u64;
+        Ok(read)
+    }
+}
+
+impl Head {
+    pub(super) fn kind(&self) -> EntryType {
+        match self.header.entry_type() {
+            // How folders were written before there was a type for them.
+            EntryType::Regular if self.path.ends_with(b"/") => EntryType::Directory,
+            kind => kind,
+        }
+    }
+
+    /// The permissions and the three bits above them.
+    pub(super) fn mode(&self) -> io::Result<u32> {
+        Ok(self.header.mode()? & 0o7777)
+    }
+
+    /// Major and minor number.
+    pub(super) fn device(&self) -> io::Result<(u32, u32)> {
+        let number =
+            |number: Option<u32>| number.ok_or_else(|| malformed("a device without a number"));
+        Ok((number(self.header.device_major()?)?, number(self.header.device_minor()?)?))
+    }
+}
+
+/// Whether this is the header of an entry: its checksum says so.
+pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
+    // The checksum's own field counts as spaces.
+    let sum: u32 = block[..148].iter().chain(&block[156..]).map(|byte| u32::from(*byte)).sum();
+    let header = Header::from_byte_slice(block);
+    header.cksum().is_ok_and(|written| written == sum + 8 * u32::from(b' '))
+}
+
+/// `<length> <key>=<value>\n`, where the length is that of it all.
+fn records(mut text: &[u8]) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let mut records = BTreeMap::new();
+    while !text.is_empty() {
+        let (record, rest) = record(text).ok_or_else(|| malformed("a malformed pax record"))?;
+        records.insert(record.0.to_vec(), record.1.to_vec());
+        text = rest;
+    }
+    Ok(records)
+}
+
+type Record<'a> = (&'a [u8], &'a [u8]);
+
+fn record(text: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    let space = text.iter().position(|byte| *byte == b' ')?;
+    let length: usize = std::str::from_utf8(&text[..space]).ok()?.parse().ok()?;
+    let (record, rest) = text.split_at_checked(length)?;
+    let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|byte| *byte == b'=')?;
+    Some(((&record[..equals], &record[equals + 1..]), rest))
+}
+
+fn cut_off() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is cut off")
+}

@@ -1,0 +1,57 @@
+//! The files of an image, and where those of two images differ.
+//!
+//! An engine hands out images as one archive of layers, each of them an archive too. Both are read
+//! while they pass; what is kept of a file is its digest.
+//!
+//! **Invariant:** in doubt there is a difference, or an error: only what was read whole is called the
+//! same. Times never count.
+
+mod archive;
+mod compare;
+mod entries;
+mod entry;
+mod fold;
+mod layer;
+mod shadow;
+#[cfg(test)]
+mod tests;
+mod volatile;
+
+use std::{
+    io::{self, Read},
+    path::PathBuf,
+};
+
+pub use volatile::Volatile;
+
+use self::{archive::Layers, fold::Tree};
+use crate::{fingerprint, image::Digest};
+
+/// One path at which two images differ.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Difference {
+    /// Relative to the root of the image; the root itself is `.`.
+    pub path: PathBuf,
+    /// New, gone or changed, seen from the old image.
+    pub what: fingerprint::Difference,
+}
+
+/// The layers of an image, the base's first, by the digests of what they are uncompressed.
+pub(super) type Stack = [Digest];
+
+/// Reads an archive that has the layers of both images, and compares what they make. Sorted by path.
+pub(super) fn differences(
+    archive: impl Read,
+    old: &Stack,
+    new: &Stack,
+    volatile: &Volatile,
+) -> io::Result<Vec<Difference>> {
+    let layers = Layers::read(archive)?;
+    let (old, new) = (Tree::of(old, &layers)?, Tree::of(new, &layers)?);
+    Ok(compare::differences(&old, &new, volatile))
+}
+
+/// An archive that is not what it should be.
+fn malformed(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}

@@ -1,0 +1,178 @@
+//! Secrets: where an image's come from, and which build args look like one.
+//!
+//! **Invariant:** a hierarchy has no secret's value, and no message shows one that somebody has
+//! written into the file all the same.
+
+use std::{collections::BTreeMap, ops::Range, path::PathBuf};
+
+use super::{
+    fields::{At, Problems},
+    yaml::{Key, Kind, Yaml},
+};
+
+/// Where the value of a secret is found when it is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// An environment variable of ours.
+    Env(String),
+    /// A file; of a [`Node`](super::Node) absolute.
+    File(PathBuf),
+}
+
+/// Whether a build may use the SSH agent of whoever runs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ssh {
+    #[default]
+    None,
+    /// That of `SSH_AUTH_SOCK`, under the ID `default`.
+    Agent,
+}
+
+/// Anywhere in a name.
+const TELLTALES: [&str; 8] = [
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "TOKEN",
+    "CREDENTIAL",
+    "APIKEY",
+    "AWS_ACCESS_KEY_ID",
+];
+/// The last word of a name, or all of it.
+const TELLTALE_ENDS: [&str; 4] = ["KEY", "AUTH", "PWD", "PWORD"];
+
+/// `NPM_TOKEN`, `DB_PASSWORD`, `DEPLOY_KEY`; not `SIGNING_PUBLIC_KEY`.
+fn looks_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let words = || name.split(['_', '-', '.']);
+    if words().any(|word| word == "PUBLIC") {
+        return false;
+    }
+    let last = words().next_back().unwrap_or_default();
+    TELLTALES.iter().any(|part| name.contains(part)) || TELLTALE_ENDS.contains(&last)
+}
+
+/// The build args whose names look like that of a secret, each where it stands.
+pub(super) fn suspects(yaml: Option<&Yaml>) -> Vec<At<String>> {
+    let Some(Yaml { kind: Kind::Map(entries), .. }) = yaml else { return Vec::new() };
+    let keys = entries.iter().map(|(key, _)| key).filter(|key| looks_secret(&key.name));
+    keys.map(|key| At { value: key.name.clone(), span: key.span.clone() }).collect()
+}
+
+/// Build args are in the image's history for everybody to read.
+pub(super) fn refuse(suspects: &[At<String>], allowed: &[String], problems: &mut Problems) {
+    for At { value: name, span } in suspects.iter().filter(|one| !allowed.contains(&one.value)) {
+        problems.push_secret(
+            span,
+            format!(
+                "the build arg `{name}` looks like a secret, and build args can be read from the image"
+            ),
+            format!(
+                "give it under `secrets`, or write `allow_build_args: [{name}]` if it is none"
+            ),
+        );
+    }
+}
+
+/// `id: { env: NAME }` or `id: { file: PATH }`.
+pub(super) fn read(yaml: Option<&Yaml>, problems: &mut Problems) -> BTreeMap<String, SecretSource> {
+    let Some(yaml) = yaml else { return BTreeMap::new() };
+    let Kind::Map(entries) = &yaml.kind else {
+        wrong(&yaml.span, "`secrets` must be a map from ID to where the value is", problems);
+        return BTreeMap::new();
+    };
+    let mut secrets = BTreeMap::new();
+    for (Key { name: id, span }, value) in entries {
+        if !is_id(id) {
+            let message = format!("`{id}` is no ID of a secret: letters, digits, `.`, `_` and `-`");
+            problems.push_secret(span, message, "it is the `id` of `RUN --mount=type=secret,id=…`");
+            continue;
+        }
+        match source(value) {
+            Some(source) => drop(secrets.insert(id.clone(), source)),
+            None => wrong(
+                span,
+                format!("`secrets.{id}` must be `{{ env: NAME }}` or `{{ file: PATH }}`"),
+                problems,
+            ),
+        }
+    }
+    secrets
+}
+
+fn wrong(span: &Range<usize>, message: impl Into<String>, problems: &mut Problems) {
+    problems.push_secret(span, message, "the value itself has no place in this file");
+}
+
+fn source(yaml: &Yaml) -> Option<SecretSource> {
+    let Kind::Map(entries) = &yaml.kind else { return None };
+    let [(Key { name: kind, .. }, value)] = &entries[..] else { return None };
+    let text = value.scalar().filter(|text| !text.is_empty())?;
+    match kind.as_str() {
+        "env" if is_variable(&text) => Some(SecretSource::Env(text)),
+        "file" => Some(SecretSource::File(text.into())),
+        _ => None,
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !text.is_empty() && text.chars().all(good) && text.chars().any(|c| c != '.')
+}
+
+/// The placeholders of a matrix may stand in it.
+fn is_variable(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || "_{}".contains(c);
+    !text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(good)
+}
+
+/// `true` or `default`: there is one agent.
+pub(super) fn ssh(yaml: &Yaml, problems: &mut Problems) -> Option<Ssh> {
+    match &yaml.kind {
+        Kind::Bool(true) => Some(Ssh::Agent),
+        Kind::Bool(false) => Some(Ssh::None),
+        Kind::Text(text) if text == "default" => Some(Ssh::Agent),
+        _ => {
+            problems.expected("ssh", "`true` or `false`", yaml);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_like_secrets() {
+        let secret = [
+            "NPM_TOKEN",
+            "npm_token",
+            "DB_PASSWORD",
+            "MYSQL_PWD",
+            "DEPLOY_KEY",
+            "KEY",
+            "APIKEY",
+            "CLIENT_SECRET",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "GITHUBTOKEN",
+            "PGPASSWORD",
+            "BASIC_AUTH",
+        ];
+        let fine = [
+            "AWS_REGION",
+            "KEYBOARD",
+            "MONKEY",
+            "SIGNING_PUBLIC_KEY",
+            "PWD_DIR",
+            "AUTHOR",
+            "VERSION",
+            "",
+        ];
+        let all = secret.into_iter().chain(fine);
+        let unsuspected: Vec<&str> = all.filter(|name| !looks_secret(name)).collect();
+        assert_eq!(unsuspected, fine);
+    }
+}

@@ -1,0 +1,247 @@
+//! The fingerprint of each node whose parents' images exist, and the image under its build tag.
+//!
+//! Asked level by level, since a child's fingerprint contains the digest of its parent's image.
+//! With it goes the epoch: that of the published image, or the one that is due now.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+
+use super::{DESCRIBED_AT_ONCE, described::last_build, newer::Prober};
+use crate::{
+    engine::Engine,
+    fingerprint::{BuiltFrom, Epoch, Fingerprint, Inputs, Parents},
+    hierarchy::{Hierarchy, Node, NodeName},
+    image::{Digest, Tagged},
+    packages::Update,
+    plan::{Due, LastBuild},
+    store::{Store, StoreError},
+};
+
+/// In how many images a package manager runs at once.
+const PROBED_AT_ONCE: usize = 4;
+
+/// What was found of a node.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Staged {
+    /// `None` while a parent's own image is still to be built.
+    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) digest: Option<Digest>,
+    pub(super) epoch: Option<Epoch>,
+    pub(super) due: Option<Due>,
+    /// What is newer of its packages, if the published image was asked.
+    pub(super) updates: Option<Vec<Update>>,
+    /// The epoch that it was due for, if there is nothing newer.
+    pub(super) checked: Option<Epoch>,
+    /// Why it was asked in vain.
+    pub(super) silent: Option<String>,
+    /// What the published image was built from, if it was asked and says.
+    pub(super) built_from: Option<BuiltFrom>,
+}
+
+pub(super) struct Staging<'a, E, S> {
+    pub(super) store: &'a S,
+    pub(super) hierarchy: &'a Hierarchy,
+    pub(super) inputs: &'a BTreeMap<NodeName, Inputs>,
+    pub(super) published: &'a BTreeMap<NodeName, Digest>,
+    pub(super) now: Timestamp,
+    pub(super) prober: Prober<'a, E, S>,
+}
+
+impl<E: Engine, S: Store> Staging<'_, E, S> {
+    /// Looks at every node of the view, and at published images where their epoch matters.
+    pub(super) async fn look(
+        &self,
+        nodes: &[&Node],
+        outside: &Parents,
+    ) -> Result<BTreeMap<NodeName, Staged>, StoreError> {
+        let mut known = outside.clone();
+        let mut found = BTreeMap::new();
+        let mut waiting: Vec<&Node> = nodes.to_vec();
+        while !waiting.is_empty() {
+            let (level, rest): (Vec<&Node>, Vec<&Node>) = waiting.into_iter().partition(|node| {
+                self.hierarchy.parents(&node.name).all(|parent| known.contains_key(&parent.name))
+            });
+            for (node, staged) in self.level(&level, &known).await? {
+                if let Some(digest) = &staged.digest {
+                    known.insert(node.name.clone(), digest.clone());
+                }
+                found.insert(node.name.clone(), staged);
+            }
+            waiting = rest;
+            if level.is_empty() {
+                break;
+            }
+        }
+        // Below an image that is still to be built: what is due is due all the same.
+        let mut below = Vec::with_capacity(waiting.len());
+        for (node, asked) in self.ask(&waiting).await? {
+            let mut staged = Staged::default();
+            self.date(node, asked, &mut staged);
+            below.push((node, staged));
+        }
+        self.look_for_updates(&mut below).await;
+        found.extend(below.into_iter().map(|(node, staged)| (node.name.clone(), staged)));
+        Ok(found)
+    }
+
+    /// Nodes all of whose parents are known.
+    async fn level<'n>(
+        &self,
+        nodes: &[&'n Node],
+        known: &Parents,
+    ) -> Result<Vec<(&'n Node, Staged)>, StoreError> {
+        let (by_age, others): (Vec<&Node>, Vec<&Node>) =
+            nodes.iter().partition(|node| has_refresh(node));
+        let mut level = Vec::with_capacity(nodes.len());
+        for (node, asked) in self.ask(&by_age).await? {
+            let mut staged = Staged::default();
+            self.date(node, asked, &mut staged);
+            level.push((node, staged));
+        }
+        level.extend(others.into_iter().map(|node| (node, Staged::default())));
+        let all: Vec<usize> = (0..level.len()).collect();
+        self.find(&mut level, &all, known).await?;
+        let moved = self.look_for_updates(&mut level).await;
+        self.find(&mut level, &moved, known).await?;
+
+        // A published image that is not the one of these inputs may be of a later epoch.
+        let doubtful: Vec<usize> = all
+            .into_iter()
+            .filter(|&n| {
+                let (node, staged) = &level[n];
+                let published = self.published.get(&node.name);
+                !has_refresh(node) && published.is_some() && published != staged.digest.as_ref()
+            })
+            .collect();
+        let nodes: Vec<&Node> = doubtful.iter().map(|&n| level[n].0).collect();
+        let mut dated = Vec::new();
+        for (&n, (node, asked)) in doubtful.iter().zip(self.ask(&nodes).await?) {
+            self.date(node, asked, &mut level[n].1);
+            if level[n].1.epoch.is_some() {
+                dated.push(n);
+            }
+        }
+        self.find(&mut level, &dated, known).await?;
+        Ok(level)
+    }
+
+    /// Which epoch a node is of, and whether it is due.
+    fn date(&self, node: &Node, asked: Option<LastBuild>, staged: &mut Staged) {
+        let Some(LastBuild { created, built_from }) = asked else {
+            staged.epoch = node.refresh.every.map(|every| Epoch::first(every, self.now));
+            return;
+        };
+        let epoch = built_from.as_ref().and_then(|record| record.inputs.epoch);
+        staged.epoch = epoch;
+        staged.built_from = built_from;
+        let last = epoch.map(Epoch::time).or(created);
+        if let (Some(every), Some(last)) = (node.refresh.every, last)
+            && let Some(due) = Epoch::due(last, every, self.now)
+        {
+            staged.epoch = Some(due);
+            staged.due = Some(Due::Age { every, last });
+        }
+    }
+
+    /// Asks images about their packages that are due, or are current and say no age. Returned is whose
+    /// epoch is another now: those that are due and have nothing newer stay in the one they are of.
+    async fn look_for_updates(&self, level: &mut [(&Node, Staged)]) -> Vec<usize> {
+        let asked: Vec<_> = level
+            .iter()
+            .enumerate()
+            .filter(|(_, (node, staged))| {
+                let is_current = staged.digest.is_some() && node.refresh.every.is_none();
+                staged.due.is_some() || is_current
+            })
+            .filter_map(|(n, (node, staged))| {
+                let published = (self.published.get(&node.name)?, staged.built_from.as_ref());
+                Some((n, self.prober.updates(node, node.refresh.packages?, published)))
+            })
+            .collect();
+        let answers: Vec<_> = stream::iter(asked)
+            .map(async |(n, updates)| (n, updates.await))
+            .buffered(PROBED_AT_ONCE)
+            .collect()
+            .await;
+        let mut moved = Vec::new();
+        for (n, updates) in answers {
+            let (node, staged) = &mut level[n];
+            match updates {
+                Ok(updates) => {
+                    match (node.refresh.every, updates.is_empty()) {
+                        (Some(_), true) => {
+                            staged.due = None;
+                            staged.checked = staged.epoch;
+                            let built_from = staged.built_from.as_ref();
+                            staged.epoch = built_from.and_then(|record| record.inputs.epoch);
+                            moved.push(n);
+                        }
+                        (None, false) => {
+                            staged.due = Some(Due::Updates);
+                            staged.epoch = Some(Epoch::at(self.now));
+                            moved.push(n);
+                        }
+                        (Some(_), false) | (None, true) => {}
+                    }
+                    staged.updates = Some(updates);
+                }
+                Err(why) => staged.silent = Some(why),
+            }
+        }
+        moved
+    }
+
+    /// Looks for the build tags of some of these nodes.
+    async fn find(
+        &self,
+        level: &mut [(&Node, Staged)],
+        which: &[usize],
+        known: &Parents,
+    ) -> Result<(), StoreError> {
+        let mut tags: Vec<(usize, Tagged)> = Vec::with_capacity(which.len());
+        for &n in which {
+            let (node, staged) = &mut level[n];
+            let parents: Parents = self
+                .hierarchy
+                .parents(&node.name)
+                .map(|parent| (parent.name.clone(), known[&parent.name].clone()))
+                .collect();
+            let inputs = Inputs { epoch: staged.epoch, ..self.inputs[&node.name].clone() };
+            let fingerprint = inputs.fingerprint(&parents);
+            tags.push((n, node.repository.tagged(fingerprint.build_tag())));
+            staged.fingerprint = Some(fingerprint);
+        }
+        let heads = self.store.heads(tags.iter().map(|(_, tag)| tag.clone()).collect()).await?;
+        for (n, tag) in tags {
+            let staged = &mut level[n].1;
+            staged.digest = heads.get(&tag).cloned();
+            if staged.digest.is_some() {
+                // Somebody has already done it for this epoch.
+                staged.due = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks published images, in the order of the nodes. `None` for a node without one.
+    async fn ask<'n>(
+        &self,
+        nodes: &[&'n Node],
+    ) -> Result<Vec<(&'n Node, Option<LastBuild>)>, StoreError> {
+        stream::iter(nodes.iter().copied())
+            .map(async |node| {
+                let Some(digest) = self.published.get(&node.name) else { return Ok((node, None)) };
+                Ok((node, Some(last_build(self.store, node, digest).await?.unwrap_or_default())))
+            })
+            .buffered(DESCRIBED_AT_ONCE)
+            .try_collect()
+            .await
+    }
+}
+
+/// Whether it matters in any case what its published image says of itself.
+fn has_refresh(node: &Node) -> bool {
+    node.refresh.every.is_some() || node.refresh.packages.is_some()
+}

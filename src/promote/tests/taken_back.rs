@@ -1,0 +1,47 @@
+//! Rollback: of a run, of a rollback, and of a run whose tags others have moved since.
+
+use super::{STACK, all};
+use crate::scenario::scenario;
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_takes_back_a_run_and_a_rollback_of_it_brings_it_again() {
+    let mut stack = scenario(&STACK.replace("\n    os\n", "\n    os : tags=[latest, '{date}']\n"));
+    stack.run(&all()).await;
+    let first = stack.published();
+    stack.write("os/file", "new");
+    stack.date = "20261124";
+    stack.run(&all()).await;
+    let second = stack.published();
+    assert_eq!(second.len(), first.len() + 1);
+
+    assert_eq!(stack.roll_back(1).await, "");
+    assert_eq!(stack.published(), first, "the tag of the second day is gone");
+    assert_eq!(stack.roll_back(2).await, "");
+    assert_eq!(stack.published(), second);
+    // The children went first, and came last.
+    let order = |run| -> Vec<String> {
+        stack.past(run).moves.unwrap().iter().map(|one| one.node.to_string()).collect()
+    };
+    assert_eq!(order(2)[4..], ["os", "os"]);
+    assert_eq!(order(3)[..2], ["os", "os"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_moved_since_stays() {
+    let stack = scenario(STACK);
+    stack.run(&all()).await;
+    stack.write("os/file", "new");
+    stack.run(&all()).await;
+    let second = stack.published();
+    stack.write("app/file", "newer");
+    stack.run(&all()).await;
+    let third = stack.published();
+    let said = stack.roll_back(1).await;
+    assert!(said.starts_with("app:latest was moved since, and is left at "), "{said}");
+    assert_eq!(said.lines().count(), 1);
+    let now = stack.published();
+    assert_eq!(now["app:latest"], third["app:latest"]);
+    assert!(now.keys().filter(|tag| now[*tag] != second[*tag]).count() == 5, "{now:?}");
+    let again = stack.roll_back(1).await;
+    assert_eq!(again.matches("is already where it was").count(), 4, "{again}");
+}

@@ -1,0 +1,149 @@
+//! `rebuild history`: past runs, the newest first.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{
+    Paint,
+    plan::VERSION,
+    sanitize,
+    width::{pad, width},
+};
+use crate::{
+    exit::Exit,
+    hierarchy::NodeName,
+    image::Digest,
+    journal::{Asked, Past},
+};
+
+/// Writes a line for each run.
+pub fn text(runs: &[Past], (colour, out): (bool, &mut dyn Write)) -> io::Result<()> {
+    let paint = Paint { colour };
+    if runs.is_empty() {
+        return writeln!(out, "no runs");
+    }
+    let head = ["run", "when", "result", "commit", "asked", "promoted"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = std::iter::once(head).chain(runs.iter().map(row)).collect();
+    let widest = |column: usize| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0);
+    let widths = [0, 1, 2, 3, 4, 5].map(widest);
+    for (number, row) in rows.iter().enumerate() {
+        let mut cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| pad(cell, width)).collect();
+        if let Some(past) = number.checked_sub(1).map(|index| &runs[index]) {
+            let cell = std::mem::take(&mut cells[2]);
+            cells[2] = match past.ended.as_ref().map(|ended| ended.exit) {
+                Some(Exit::Done) => paint.good(cell),
+                Some(_) => paint.bad(cell),
+                None => paint.warning(cell),
+            };
+        }
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+fn row(past: &Past) -> [String; 6] {
+    let began = &past.began;
+    let asked = match &began.asked {
+        Asked::Run { flags } if flags.is_empty() => "what is out of date".to_owned(),
+        Asked::Run { flags } => flags.clone(),
+        Asked::Rollback { of } => format!("rollback {of}"),
+    };
+    [
+        began.run.clone(),
+        began.at.strftime("%Y-%m-%d %H:%M").to_string(),
+        result(past),
+        began.commit.clone().unwrap_or_else(|| "-".to_owned()),
+        asked,
+        promoted(past),
+    ]
+    .map(|cell| sanitize::text(&cell))
+}
+
+/// `done`, `build-failed`, …; of a run that never said how it ended, how far it came.
+fn result(past: &Past) -> String {
+    match &past.ended {
+        Some(ended) if ended.recovered => format!("{} (recovered)", name(ended.exit)),
+        Some(ended) => name(ended.exit),
+        None if past.is_open() => "unfinished".to_owned(),
+        None => "cut off".to_owned(),
+    }
+}
+
+/// As in the events.
+fn name(exit: Exit) -> String {
+    serde_json::to_value(exit)
+        .ok()
+        .and_then(|name| Some(name.as_str()?.to_owned()))
+        .unwrap_or_default()
+}
+
+/// `3 tags: app, os`.
+fn promoted(past: &Past) -> String {
+    let images: Vec<&str> = past.promoted().into_iter().map(NodeName::as_str).collect();
+    match past.standing().count() {
+        0 => "nothing".to_owned(),
+        1 => format!("1 tag: {}", images.join(" ")),
+        n => format!("{n} tags: {}", images.join(" ")),
+    }
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    v: u32,
+    runs: Vec<RunView<'a>>,
+}
+
+#[derive(Serialize)]
+struct RunView<'a> {
+    run: &'a str,
+    at: String,
+    place: &'a str,
+    asked: &'a Asked,
+    commit: Option<&'a str>,
+    result: String,
+    exit: Option<Exit>,
+    exit_code: Option<u8>,
+    recovered: bool,
+    promoted: Vec<&'a NodeName>,
+    tags: Vec<TagView<'a>>,
+}
+
+#[derive(Serialize)]
+struct TagView<'a> {
+    node: &'a NodeName,
+    tag: String,
+    from: Option<&'a Digest>,
+    to: Option<&'a Digest>,
+}
+
+/// Writes one JSON object: `docs/events.md`.
+pub fn json(runs: &[Past], out: &mut dyn Write) -> io::Result<()> {
+    super::json::write(&View { v: VERSION, runs: runs.iter().map(run_view).collect() }, out)
+}
+
+fn run_view(past: &Past) -> RunView<'_> {
+    let exit = past.ended.as_ref().map(|ended| ended.exit);
+    RunView {
+        run: &past.began.run,
+        at: past.began.at.to_string(),
+        place: &past.began.place,
+        asked: &past.began.asked,
+        commit: past.began.commit.as_deref(),
+        result: result(past),
+        exit,
+        exit_code: exit.map(Exit::code),
+        recovered: past.ended.as_ref().is_some_and(|ended| ended.recovered),
+        promoted: past.promoted().into_iter().collect(),
+        tags: past
+            .standing()
+            .map(|one| TagView {
+                node: &one.node,
+                tag: one.tag.to_string(),
+                from: one.from.as_ref(),
+                to: one.to.as_ref(),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,168 @@
+//! Whether a step that failed is tried again, and after what pause.
+//!
+//! **Invariant:** what fails because of the image itself is tried again only as often as the image's own
+//! `retries` say, and what would fail in the same way for certain (a full disk, files that cannot be
+//! read) never.
+
+use std::time::Duration;
+
+use super::{step::Trouble, tell::Tell};
+use crate::{engine::EngineError, registry::Retry, store::StoreError};
+
+/// What another try would bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// The same.
+    Never,
+    /// Probably the same, so only if the image's `retries` ask for it.
+    Asked,
+    /// Something else, once: somebody took an image away between two steps of the engine's own.
+    Race,
+    /// Something else, in a while: an engine that restarts, a registry that is overloaded.
+    Passing,
+}
+
+/// An engine restarts in some ten seconds. The registry client has a patience of its own.
+const PATIENCE: Retry = Retry {
+    attempts: 5,
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(15),
+    budget: Duration::from_secs(60),
+};
+
+/// How an engine puts it, in the words of Go's network library and of its own, when the trouble lies in
+/// the network or in the registry and will pass.
+const PASSING: [&str; 15] = [
+    "connection reset by peer",
+    "connection refused",
+    "broken pipe",
+    "unexpected EOF",
+    ": EOF",
+    "i/o timeout",
+    "TLS handshake timeout",
+    "Client.Timeout exceeded",
+    "Temporary failure in name resolution",
+    "server misbehaving",
+    "toomanyrequests",
+    "Too Many Requests",
+    "HTTP status: 5",
+    "HTTP response code 5",
+    "parsing HTTP 5",
+];
+
+/// The attempts at one step.
+pub(super) struct Attempts {
+    /// How many more the image's `retries` allow, and how many they allowed.
+    left: u8,
+    of: u8,
+    raced: bool,
+    pauses: Box<dyn Iterator<Item = Duration> + Send>,
+    /// What was wrong with the image each time.
+    failed: Vec<String>,
+}
+
+impl Attempts {
+    pub(super) fn new(retries: u8) -> Self {
+        let pauses = Box::new(PATIENCE.pauses());
+        Self { left: retries, of: retries, raced: false, pauses, failed: Vec::new() }
+    }
+
+    /// How often the image was tried, by its own fault.
+    pub(super) fn count(&self) -> usize {
+        self.failed.len() + 1
+    }
+
+    /// Returns when the step is to be tried again, with the trouble if it is not.
+    pub(super) async fn after(&mut self, trouble: Trouble, tell: &mut Tell) -> Result<(), Trouble> {
+        let again = if tell.says("no space left on device") { Again::Never } else { trouble.again };
+        match again {
+            Again::Asked if self.left > 0 => {
+                self.left -= 1;
+                let (number, total) = (self.count(), self.of + 1);
+                tell.warn(&format!("attempt {number} of {total} failed: {}", trouble.message));
+                tell.failed(&trouble.message);
+                self.failed.push(trouble.message);
+                Ok(())
+            }
+            Again::Race if !self.raced => {
+                self.raced = true;
+                tell.warn(&format!("{}: trying once more", trouble.message));
+                tell.failed(&trouble.message);
+                Ok(())
+            }
+            Again::Passing => {
+                let Some(pause) = self.pauses.next() else { return Err(trouble) };
+                tell.warn(&format!("{}: trying again in {pause:.0?}", trouble.message));
+                tell.failed(&trouble.message);
+                tokio::time::sleep(pause).await;
+                Ok(())
+            }
+            Again::Never | Again::Asked | Again::Race => Err(trouble),
+        }
+    }
+
+    /// Says of an image that was made in the end that it cannot be relied upon.
+    pub(super) fn tell_flaky(&self, tell: &Tell) {
+        if let Some(first) = self.failed.first() {
+            let times = match self.failed.len() {
+                1 => "once".to_owned(),
+                n => format!("{n} times"),
+            };
+            tell.warn(&format!("failed {times} and then succeeded: {first}"));
+        }
+    }
+}
+
+impl Again {
+    pub(super) fn after_engine(error: &EngineError) -> Self {
+        let text = error.to_string();
+        let passes = PASSING.iter().any(|sign| text.contains(sign));
+        match error {
+            _ if is_full(&text) => Self::Never,
+            EngineError::Unreachable { .. } => Self::Passing,
+            EngineError::Build { message, .. } if lost_an_image(message) => Self::Race,
+            // A command of the Dockerfile that failed is the image's matter, whatever it printed.
+            EngineError::Build { exit_code: None, .. } | EngineError::Transfer { .. } if passes => {
+                Self::Passing
+            }
+            EngineError::Build { .. }
+            | EngineError::Silent { .. }
+            | EngineError::TimedOut { .. }
+            | EngineError::Answer { .. } => Self::Asked,
+            EngineError::Transfer { .. } | EngineError::Context(_) | EngineError::TooOld { .. } => {
+                Self::Never
+            }
+        }
+    }
+
+    pub(super) fn after_store(error: &StoreError) -> Self {
+        match error {
+            StoreError::Engine(error) => match Self::after_engine(error) {
+                // Retries are for builds and tests, and neither failed.
+                Self::Asked => Self::Never,
+                again => again,
+            },
+            // The registry client has tried as often as it makes sense.
+            StoreError::Registry(_) | StoreError::Lost { .. } | StoreError::Gone { .. } => {
+                Self::Never
+            }
+        }
+    }
+}
+
+/// Go's words for `ENOSPC` and `EDQUOT`. The next try would only fill it further.
+fn is_full(text: &str) -> bool {
+    ["no space left on device", "disk quota exceeded"].iter().any(|full| text.contains(full))
+}
+
+/// The classic builder keeps what it has built by ID alone, and an ID that nobody names may be pruned
+/// between two of its steps (moby: `image/store.go`, `builder/dockerfile`).
+fn lost_an_image(message: &str) -> bool {
+    ["unknown parent image ID", "failed to set parent", "unable to find image"]
+        .iter()
+        .any(|lost| message.contains(lost))
+}
+
+#[cfg(test)]
+#[path = "attempts_tests.rs"]
+mod tests;

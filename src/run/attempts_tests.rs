@@ -1,0 +1,147 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    engine::EngineError,
+    exit::Exit,
+    plan::Selection,
+    run::EventKind,
+    scenario::{Ended, scenario},
+};
+
+fn build(message: &str, exit_code: Option<i64>) -> EngineError {
+    EngineError::Build { message: message.to_owned(), step: None, exit_code }
+}
+
+fn gone() -> EngineError {
+    EngineError::Unreachable { endpoint: "unix:///x".to_owned(), reason: "it broke".to_owned() }
+}
+
+fn pushing(message: &str) -> EngineError {
+    EngineError::Transfer { doing: "pushing `x`".to_owned(), message: message.to_owned() }
+}
+
+/// The warnings of a run, without the length of pauses, which are random.
+fn warnings(ended: &Ended) -> Vec<String> {
+    let said = ended.events.iter().filter_map(|event| match &event.kind {
+        EventKind::Warning { node: Some(node), message } => {
+            Some(format!("{node}: {}", message.split(" in ").next().unwrap()))
+        }
+        _ => None,
+    });
+    said.collect()
+}
+
+#[test]
+fn each_trouble_has_its_class() {
+    let silent = EngineError::Silent { doing: "building".to_owned(), after: PATIENCE.first };
+    let answer =
+        EngineError::Answer { doing: "building".to_owned(), message: "no image".to_owned() };
+    let full = "write /x: no space left on device";
+    for (error, expected) in [
+        (gone(), Again::Passing),
+        (silent, Again::Asked),
+        (answer, Again::Asked),
+        (EngineError::Context("`a` is a socket".to_owned()), Again::Never),
+        (build("failed", Some(2)), Again::Asked),
+        (build("dockerfile parse error line 2", None), Again::Asked),
+        (build("read tcp: connection reset by peer", None), Again::Passing),
+        // What a command says of the network is the image's own matter.
+        (build("curl: connection reset by peer", Some(56)), Again::Asked),
+        (build(full, None), Again::Never),
+        (
+            build("failed to set parent sha256:1: unknown parent image ID sha256:1", None),
+            Again::Race,
+        ),
+        (pushing("received unexpected HTTP status: 503 Service Unavailable"), Again::Passing),
+        (
+            pushing("Put \"http://r/v2/\": dial tcp 127.0.0.1:1: connect: connection refused"),
+            Again::Passing,
+        ),
+        (pushing("toomanyrequests: slow down"), Again::Passing),
+        (pushing("Get \"http://r/v2/\": EOF"), Again::Passing),
+        (pushing("denied: requested access to the resource is denied"), Again::Never),
+        (pushing("unauthorized: authentication required"), Again::Never),
+        (pushing(full), Again::Never),
+    ] {
+        assert_eq!(Again::after_engine(&error), expected, "{error}");
+        let stored = Again::after_store(&StoreError::Engine(error));
+        assert_eq!(stored, if expected == Again::Asked { Again::Never } else { expected });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flaky_image_is_tried_again_and_named() {
+    let stack = scenario("os : retries=2\napp < os");
+    let fails = || build("exit code: 2", Some(2));
+    stack.engine(|engine| {
+        engine.next_builds.insert("os".to_owned(), vec![fails()]);
+        engine.next_tests.insert("os".to_owned(), 1);
+    });
+    let ended = stack.run(&Selection::OutOfDate).await;
+    assert_eq!(ended.summary.exit, Exit::Done);
+    assert_eq!(
+        warnings(&ended),
+        [
+            "os: attempt 1 of 3 failed: exit code: 2",
+            "os: attempt 2 of 3 failed: test 1 of 1, `check`: exit code 1",
+            "os: failed 2 times and then succeeded: exit code: 2",
+        ]
+    );
+    let attempts: Vec<_> =
+        ended.summary.steps.iter().map(|step| (step.attempts, step.is_flaky())).collect();
+    assert_eq!(attempts, [(3, true), (1, false)]);
+    // A test that failed is run again on the image that it failed on.
+    assert_eq!(stack.engine.state.lock().unwrap().built, ["os", "app"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_each_time_fails() {
+    for (retries, attempts) in [(0, 1), (1, 2), (5, 6)] {
+        let stack = scenario(&format!("os : retries={retries}"));
+        stack.engine(|engine| _ = engine.builds_fail.insert("os".to_owned()));
+        let ended = stack.run(&Selection::OutOfDate).await;
+        assert_eq!(ended.summary.exit, Exit::BuildFailed);
+        let step = &ended.summary.steps[0];
+        assert_eq!((step.attempts, step.is_flaky()), (attempts, false));
+        assert_eq!(warnings(&ended).len(), retries);
+        assert!(stack.published().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_restarts_is_waited_for() {
+    let stack = scenario("os");
+    stack.engine(|engine| _ = engine.next_builds.insert("os".to_owned(), vec![gone(); 4]));
+    let ended = stack.run(&Selection::OutOfDate).await;
+    assert_eq!(ended.summary.exit, Exit::Done);
+    // 1 + 2 + 4 + 8 s and their jitter, and the builds themselves; it is not the image's fault.
+    let took = ended.summary.took.as_secs();
+    assert!((20..=40).contains(&took), "{took}");
+    assert_eq!(ended.summary.steps[0].attempts, 1);
+    let said = "os: cannot reach the Docker engine at unix:///x: it broke: trying again";
+    assert_eq!(warnings(&ended), [said; 4]);
+
+    let stack = scenario("os : retries=5");
+    stack.engine(|engine| _ = engine.next_builds.insert("os".to_owned(), vec![gone(); 99]));
+    let ended = stack.run(&Selection::OutOfDate).await;
+    assert_eq!(ended.summary.exit, Exit::EngineUnreachable);
+    assert_eq!(warnings(&ended).len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parent_that_was_pruned_is_tried_once_more_and_a_full_disk_never() {
+    let pruned = || build("failed to set parent sha256:1: unknown parent image ID sha256:1", None);
+    let full = || build("write /x: no space left on device", Some(1));
+    for (errors, retries, exit, said) in [
+        (vec![pruned()], 0, Exit::Done, 1),
+        (vec![pruned(), pruned()], 0, Exit::BuildFailed, 1),
+        (vec![full()], 3, Exit::BuildFailed, 0),
+    ] {
+        let stack = scenario(&format!("os : retries={retries}"));
+        let next = BTreeMap::from([("os".to_owned(), errors)]);
+        stack.engine(|engine| engine.next_builds = next);
+        let ended = stack.run(&Selection::OutOfDate).await;
+        assert_eq!((ended.summary.exit, warnings(&ended).len()), (exit, said));
+    }
+}

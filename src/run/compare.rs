@@ -1,0 +1,80 @@
+//! Whether a candidate is the image that is published already.
+
+use super::{
+    event::{Different, Phase},
+    step::{BASE_DIGEST, BASE_NAME, Work},
+    tell::Tell,
+};
+use crate::{
+    engine::{Difference, Engine, EngineError, LocalImage, Volatile},
+    fingerprint::LABEL_PREFIX,
+    image::Digest,
+    store::{Description, Store, StoreError},
+};
+
+/// So many differing paths are written to the log of a step.
+const LISTED: usize = 1000;
+
+/// What came of the comparison.
+pub(super) enum Compared {
+    /// Everything that matters is the same: the published image may stay, and its children too.
+    Same(Digest),
+    /// Looked at closely.
+    Different(Different),
+    /// Other layers, or nothing to compare with.
+    Other,
+}
+
+impl<E: Engine, S: Store> Work<'_, E, S> {
+    /// Compares with the published image, leaving aside our own labels.
+    ///
+    /// A step that is repeated without the layer cache makes another layer even of the same files:
+    /// then the files decide.
+    pub(super) async fn compare(
+        &self,
+        candidate: &LocalImage,
+        fresh: bool,
+        tell: &mut Tell,
+    ) -> Result<Compared, StoreError> {
+        let Some(published) = &self.step.published else { return Ok(Compared::Other) };
+        let node = self.node();
+        let Some(before) = self.shop.store.describe(&node.repository, published).await? else {
+            return Ok(Compared::Other);
+        };
+        let now = Description::from(candidate.clone());
+        // Edges must agree: whoever stands on another base than before is published anew.
+        let is_rebased = before.labels.get(BASE_DIGEST) != now.labels.get(BASE_DIGEST);
+        let (before, now) = (content(before), content(now));
+        if before == now {
+            return Ok(Compared::Same(published.clone()));
+        }
+        if !fresh || is_rebased {
+            return Ok(Compared::Other);
+        }
+        if (before.labels, before.config) != (now.labels, now.config) {
+            return Ok(Compared::Different(Different::Configuration));
+        }
+        tell.phase(Phase::Compare);
+        let platform = node.platform.as_ref();
+        let before = self.shop.store.fetch(&node.repository, published, platform).await?;
+        let volatile = Volatile::new(&self.shop.hierarchy.volatile(&node.name))
+            .map_err(|error| EngineError::Context(error.to_string()))?;
+        let differences = self.shop.engine.differences(&before, &candidate.id, &volatile).await?;
+        for Difference { path, what } in differences.iter().take(LISTED) {
+            tell.output(format!("{what}: /{}\n", path.display()).as_bytes());
+        }
+        Ok(match Different::files(&differences) {
+            Some(different) => Compared::Different(different),
+            None => Compared::Same(published.clone()),
+        })
+    }
+}
+
+/// What makes an image what it is: everything but the labels that say how it came about.
+fn content(mut image: Description) -> Description {
+    image.created = None;
+    image.labels.retain(|label, _| {
+        !label.starts_with(LABEL_PREFIX) && label != BASE_NAME && label != BASE_DIGEST
+    });
+    image
+}

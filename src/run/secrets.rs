@@ -1,0 +1,217 @@
+//! The secrets of a run, read once, before its first build.
+//!
+//! **Invariant:** a value goes to builds of the images that name it, and nowhere else: whatever is
+//! said or shown of it is its ID and where it comes from.
+
+use std::{
+    collections::BTreeMap,
+    env, fmt, fs, io,
+    os::unix::{ffi::OsStringExt as _, net::UnixStream},
+    path::{Path, PathBuf},
+};
+
+use super::mask::Mask;
+use crate::{
+    engine::{BuildSecrets, EngineInfo},
+    fingerprint::context::Context,
+    hierarchy::{Hierarchy, Node, NodeName, SecretSource, Ssh},
+    plan::{Action, Plan},
+};
+
+/// `BuildKit`'s own limit: `session/secrets/secretsprovider`, `MaxSecretSize`.
+const LARGEST: usize = 500 * 1024;
+
+/// What the builds of a run may use, by image.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets {
+    of_nodes: BTreeMap<NodeName, BuildSecrets>,
+    mask: Mask,
+}
+
+/// Why an image cannot get what it needs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SecretError {
+    pub node: NodeName,
+    pub trouble: SecretTrouble,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum SecretTrouble {
+    /// Only `BuildKit` can hand something to a build that the image does not keep.
+    NeedsBuildKit,
+    NotSet {
+        id: String,
+        variable: String,
+    },
+    Unreadable {
+        id: String,
+        path: PathBuf,
+        why: String,
+    },
+    Empty {
+        id: String,
+        path: PathBuf,
+    },
+    TooLarge {
+        id: String,
+    },
+    /// `COPY .` would put it into the image.
+    InContext {
+        id: String,
+        path: PathBuf,
+    },
+    NoAgent {
+        why: String,
+    },
+}
+
+impl Secrets {
+    /// Of every image that the plan may build.
+    pub fn read(
+        hierarchy: &Hierarchy,
+        plan: &Plan,
+        engine: &EngineInfo,
+    ) -> Result<Self, Vec<SecretError>> {
+        let (mut of_nodes, mut troubles) = (BTreeMap::new(), Vec::new());
+        let built = plan.steps.iter().filter(|step| matches!(step.action, Action::Build { .. }));
+        for node in built.filter_map(|step| hierarchy.get(&step.node)) {
+            if node.secrets.is_empty() && node.ssh == Ssh::None {
+                continue;
+            }
+            let mut trouble = |trouble| {
+                troubles.push(SecretError { node: node.name.clone(), trouble });
+            };
+            if !engine.buildkit {
+                trouble(SecretTrouble::NeedsBuildKit);
+                continue;
+            }
+            let mut secrets = BuildSecrets::default();
+            for (id, source) in &node.secrets {
+                match value(node, id, source) {
+                    Ok(value) => drop(secrets.values.insert(id.clone(), value)),
+                    Err(error) => trouble(error),
+                }
+            }
+            match (node.ssh, agent()) {
+                (Ssh::None, _) => {}
+                (Ssh::Agent, Ok(agent)) => secrets.agent = Some(agent),
+                (Ssh::Agent, Err(why)) => trouble(SecretTrouble::NoAgent { why }),
+            }
+            of_nodes.insert(node.name.clone(), secrets);
+        }
+        if !troubles.is_empty() {
+            return Err(troubles);
+        }
+        let values = of_nodes.values().flat_map(|secrets| secrets.values.values());
+        let mask = Mask::new(values.map(Vec::as_slice));
+        Ok(Self { of_nodes, mask })
+    }
+
+    /// What the builds of this image may use.
+    pub(super) fn of(&self, node: &NodeName) -> BuildSecrets {
+        self.of_nodes.get(node).cloned().unwrap_or_default()
+    }
+
+    /// Takes every value of the run out of what any of its steps prints: an image below one that
+    /// kept a secret may print it too.
+    pub(super) fn mask(&self) -> Mask {
+        self.mask.clone()
+    }
+}
+
+fn value(node: &Node, id: &str, source: &SecretSource) -> Result<Vec<u8>, SecretTrouble> {
+    let id = id.to_owned();
+    let value = match source {
+        // CI systems set the variable of a secret that a job may not have to nothing.
+        SecretSource::Env(variable) => match env::var_os(variable) {
+            Some(value) if !value.is_empty() => value.into_vec(),
+            _ => return Err(SecretTrouble::NotSet { id, variable: variable.clone() }),
+        },
+        SecretSource::File(path) => {
+            let (path, why) = (path.clone(), |error: io::Error| error.to_string());
+            let value = fs::read(&path).map_err(|error| SecretTrouble::Unreadable {
+                id: id.clone(),
+                path: path.clone(),
+                why: why(error),
+            })?;
+            if value.is_empty() {
+                return Err(SecretTrouble::Empty { id, path });
+            }
+            if is_sent(node, &path) {
+                return Err(SecretTrouble::InContext { id, path });
+            }
+            value
+        }
+    };
+    if value.len() > LARGEST { Err(SecretTrouble::TooLarge { id }) } else { Ok(value) }
+}
+
+/// Whether a file is part of the build context. A context that cannot be read is told of elsewhere.
+fn is_sent(node: &Node, path: &Path) -> bool {
+    let Ok(context) = Context::open(&node.context, &node.dockerfile.path) else { return false };
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (path, root) = (real(path), real(&context.root));
+    let Ok(inside) = path.strip_prefix(&root) else { return false };
+    context.entries().is_ok_and(|entries| entries.iter().any(|entry| entry.path == inside))
+}
+
+fn agent() -> Result<PathBuf, String> {
+    let socket = env::var_os("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty());
+    let socket = PathBuf::from(socket.ok_or("`SSH_AUTH_SOCK` is not set")?);
+    match UnixStream::connect(&socket) {
+        Ok(_) => Ok(socket),
+        Err(error) => Err(format!("nobody answers at `{}`: {error}", socket.display())),
+    }
+}
+
+impl fmt::Display for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ", self.node)?;
+        match &self.trouble {
+            SecretTrouble::NeedsBuildKit => {
+                f.write_str("has secrets, which the classic builder cannot hand to a build")
+            }
+            SecretTrouble::NotSet { id, variable } => write!(
+                f,
+                "needs the secret `{id}`, and the environment variable `{variable}` is not set"
+            ),
+            SecretTrouble::Unreadable { id, path, why } => {
+                write!(f, "needs the secret `{id}`, and `{}` cannot be read: {why}", path.display())
+            }
+            SecretTrouble::Empty { id, path } => {
+                write!(f, "needs the secret `{id}`, and `{}` is empty", path.display())
+            }
+            SecretTrouble::TooLarge { id } => {
+                write!(f, "has a secret `{id}` that is larger than {} KiB", LARGEST / 1024)
+            }
+            SecretTrouble::InContext { id, path } => write!(
+                f,
+                "has its secret `{id}` in its build context: `{}` could be copied into the image",
+                path.display()
+            ),
+            SecretTrouble::NoAgent { why } => {
+                write!(f, "forwards the SSH agent, but {why}")
+            }
+        }
+    }
+}
+
+impl SecretError {
+    /// What to do.
+    pub fn hint(&self) -> &'static str {
+        match self.trouble {
+            SecretTrouble::NeedsBuildKit => {
+                "leave `--builder classic` and `DOCKER_BUILDKIT=0` out, if the engine has BuildKit"
+            }
+            SecretTrouble::NotSet { .. } => {
+                "set it where `rebuild` runs; in CI, a job may have to be allowed to see it"
+            }
+            SecretTrouble::Unreadable { .. } | SecretTrouble::Empty { .. } => {
+                "a file of a secret is relative to hierarchy.yaml"
+            }
+            SecretTrouble::TooLarge { .. } => "BuildKit hands over no larger ones",
+            SecretTrouble::InContext { .. } => "name it in `.dockerignore`, or keep it elsewhere",
+            SecretTrouble::NoAgent { .. } => "start one, `eval $(ssh-agent)`, and `ssh-add` a key",
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Records of runs in a registry, so that other machines can list and take back what was promoted.
+//!
+//! A record is an OCI artifact with one layer, the journal of the run. One is written when the run is
+//! committed and another when it has ended, each under a tag that never moves.
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    image::{Digest, Repository, Tag, Tagged},
+    registry::{Client, Manifest, RegistryError},
+};
+
+/// The repository below the prefix of the hierarchy.
+const REPOSITORY: &str = "rebuild-runs";
+const PREFIX: &str = "rb-run-";
+const ENDED: &str = "-end";
+/// What kind of artifact it is, and what its layer is: lines of JSON.
+const ARTIFACT: &str = "application/vnd.rebuild.run.v1";
+const LAYER: &str = "application/vnd.rebuild.run.v1.jsonl";
+/// <https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md#guidance-for-an-empty-descriptor>
+const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const READ_AT_ONCE: usize = 8;
+
+/// When in a run a record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Committed,
+    Ended,
+}
+
+impl Stage {
+    /// A run's ID is a ULID in lower case, which may stand in a tag.
+    pub(super) fn tag(self, runs: &Repository, run: &str) -> Option<Tagged> {
+        let end = if self == Self::Ended { ENDED } else { "" };
+        let tag = format!("{PREFIX}{run}{end}").parse().ok()?;
+        Some(runs.tagged(tag))
+    }
+}
+
+/// `None` if the prefix is too long for anything below it.
+pub(super) fn repository(prefix: &Repository) -> Option<Repository> {
+    format!("{prefix}/{REPOSITORY}").parse().ok()
+}
+
+pub(super) async fn push(client: &Client, tag: &Tagged, text: &[u8]) -> Result<(), RegistryError> {
+    let config = client.put_blob(&tag.repository, EMPTY.1).await?;
+    let layer = client.put_blob(&tag.repository, text).await?;
+    let bytes = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": ARTIFACT,
+        "config": {"mediaType": EMPTY.0, "digest": config, "size": EMPTY.1.len()},
+        "layers": [{"mediaType": LAYER, "digest": layer, "size": text.len()}],
+    });
+    let bytes = bytes.to_string().into_bytes();
+    let digest = Digest::of(&bytes);
+    let manifest = Manifest { media_type: MANIFEST.to_owned(), bytes, digest };
+    client.put_manifest(&tag.repository, &tag.tag, &manifest).await
+}
+
+/// Of each run the last record. One that somebody deleted, or that we do not understand, is passed over.
+pub(super) async fn newest(
+    client: &Client,
+    runs: &Repository,
+    newest: usize,
+) -> Result<Vec<Vec<u8>>, RegistryError> {
+    let tags = client.tags(runs).await?;
+    // Backwards by name, so the newest run first, and of a run the end before the beginning.
+    let tags: BTreeSet<Tag> =
+        tags.into_iter().filter(|tag| tag.as_str().starts_with(PREFIX)).collect();
+    let mut last: Vec<Tag> = tags.into_iter().rev().collect();
+    last.dedup_by(|later, kept| run_of(later) == run_of(kept));
+    let records = stream::iter(last.into_iter().take(newest))
+        .map(async |tag| read(client, runs, &tag).await)
+        .buffered(READ_AT_ONCE);
+    records.try_filter_map(async |record| Ok(record)).try_collect().await
+}
+
+fn run_of(tag: &Tag) -> &str {
+    let run = tag.as_str().strip_prefix(PREFIX).unwrap_or_default();
+    run.strip_suffix(ENDED).unwrap_or(run)
+}
+
+async fn read(
+    client: &Client,
+    runs: &Repository,
+    tag: &Tag,
+) -> Result<Option<Vec<u8>>, RegistryError> {
+    let Some(manifest) = client.manifest(runs, tag.as_str()).await? else { return Ok(None) };
+    let Ok(record) = serde_json::from_slice::<Record>(&manifest.bytes) else { return Ok(None) };
+    let layer = record.layers.into_iter().find(|layer| layer.media_type == LAYER);
+    let Some(layer) = layer else { return Ok(None) };
+    client.blob(runs, &layer.digest).await
+}
+
+#[derive(Deserialize)]
+struct Record {
+    layers: Vec<Layer>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Layer {
+    media_type: String,
+    digest: Digest,
+}

@@ -1,0 +1,165 @@
+//! `rebuild doctor`: each thing that a run needs, and what is wrong with it.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    thread,
+};
+
+use serde_json::Value;
+
+use crate::support::{
+    project::{Ended, Place, Project},
+    registry::{Registry, Setup},
+};
+
+const PASSWORD: &str = "s3cr3t>>>???";
+
+/// The lines about one thing, `level message`.
+fn about(ended: &Ended, what: &str) -> Vec<String> {
+    let lines = ended.stdout.lines().filter_map(|line| {
+        let (level, rest) = line.split_once(' ')?;
+        let (found, message) = rest.trim_start().split_once(' ')?;
+        (found == what).then(|| format!("{level} {}", message.trim_start()))
+    });
+    lines.collect()
+}
+
+#[test]
+fn a_machine_without_a_hierarchy() {
+    let Some(project) = Project::empty() else { return };
+    let ended = project.rebuild("doctor").run().exits(0);
+    let [hierarchy] = &about(&ended, "hierarchy")[..] else { panic!("{ended}") };
+    assert!(hierarchy.starts_with("ok none in `"), "{ended}");
+    let version = crate::support::project::docker(&["version", "--format", "{{.Server.Version}}"]);
+    let [engine] = &about(&ended, "engine")[..] else { panic!("{ended}") };
+    assert!(engine.starts_with(&format!("ok {} at ", version.unwrap().trim())), "{ended}");
+    assert!(about(&ended, "registry").is_empty() && about(&ended, "push").is_empty(), "{ended}");
+    for part in ["moby", "containerd", "runc"] {
+        assert_eq!(about(&ended, part).len(), 1, "{part}: {ended}");
+    }
+    assert!(ended.stdout.contains("; known holes as of 20"), "{ended}");
+    assert_eq!(ended.stderr, "");
+
+    let classic = project.rebuild("doctor").env("DOCKER_BUILDKIT", "0").run().exits(0);
+    assert!(about(&classic, "builder")[0].starts_with("warning the classic builder"), "{classic}");
+}
+
+#[test]
+fn no_engine_is_the_first_problem() {
+    let Some(project) = Project::new() else { return };
+    let ended = project.rebuild("doctor").env("DOCKER_HOST", "unix:///nowhere/at/all").run();
+    let ended = ended.exits(20);
+    assert!(about(&ended, "hierarchy")[0].contains("4 images, in the engine only"), "{ended}");
+    assert!(about(&ended, "engine")[0].starts_with("problem cannot reach the Docker engine"));
+
+    project.edit("hierarchy.yaml", "version: 1", "version: 2");
+    let ended = project.rebuild("doctor --format json").run().exits(2);
+    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&json["v"], &json["exit"]), (&1.into(), &"usage".into()), "{ended}");
+    assert_eq!(json["checks"][0]["what"], "hierarchy");
+    assert_eq!(json["checks"][0]["level"], "problem");
+}
+
+#[test]
+fn logins_are_tried_and_never_shown() {
+    let setup = Setup { login: Some(("me", PASSWORD)), ..Setup::default() };
+    let (Some(project), Some(registry)) = (Project::new(), Registry::with(&setup)) else { return };
+    let place = Place::Registry(&registry);
+    let config = project.docker_config().join("config.json");
+    let login = |password| fs::copy(registry.docker_config("me", password), &config).unwrap();
+
+    let none = project.rebuild("doctor").to(place).run().exits(21);
+    assert_eq!(about(&none, "credentials"), [format!("ok none for {}", registry.host())]);
+    assert!(
+        about(&none, "registry")[0].contains("it wants a login, and there is none for it"),
+        "{none}"
+    );
+    assert!(none.stdout.contains(&format!("hint: log in with `docker login {}`", registry.host())));
+
+    login("wrong");
+    let wrong = project.rebuild("doctor").to(place).run().exits(21);
+    assert!(about(&wrong, "registry")[0].starts_with("problem "), "{wrong}");
+    assert!(about(&wrong, "push").is_empty(), "{wrong}");
+
+    login(PASSWORD);
+    let good = project.rebuild("doctor").to(place).run().exits(0).never_says(&[PASSWORD]);
+    let host = registry.host();
+    let from = format!("ok for {host} from `{}`", config.display());
+    assert_eq!(about(&good, "credentials"), [from]);
+    assert_eq!(about(&good, "registry"), [format!("ok {host} answers")]);
+    assert_eq!(about(&good, "push"), [format!("ok allowed to 4 repositories of {host}")]);
+    assert_eq!(about(&good, "clock"), [format!("ok as that of {host}")]);
+    assert_eq!(registry.open_uploads("demo/os"), 0, "it leaves nothing behind");
+    assert!(registry.repositories().is_empty());
+
+    // A helper that is named and is not there, and one that works.
+    fs::write(&config, r#"{"credsStore": "none-such"}"#).unwrap();
+    let broken = project.rebuild("doctor").to(place).run().exits(21);
+    assert!(about(&broken, "credentials")[0].contains("`docker-credential-none-such`"), "{broken}");
+    let helper = project.path("docker-credential-mine");
+    let answer = format!("{{\"Username\":\"me\",\"Secret\":\"{PASSWORD}\"}}");
+    fs::write(&helper, format!("#!/bin/sh\necho '{answer}'\n")).unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&config, r#"{"credsStore": "mine"}"#).unwrap();
+    let path = format!("{}:{}", project.path("").display(), std::env::var("PATH").unwrap());
+    let with_helper = project.rebuild("doctor").to(place).env("PATH", path).run().exits(0);
+    assert_eq!(
+        about(&with_helper, "credentials"),
+        [format!("ok for {host} from the helper `docker-credential-mine`")]
+    );
+    with_helper.never_says(&[PASSWORD]);
+}
+
+#[test]
+fn a_registry_that_takes_nothing() {
+    let setup = Setup { read_only: true, ..Setup::default() };
+    let (Some(project), Some(registry)) = (Project::new(), Registry::with(&setup)) else { return };
+    let ended = project.rebuild("doctor").to(Place::Registry(&registry)).run().exits(21);
+    let [push] = &about(&ended, "push")[..] else { panic!("{ended}") };
+    assert!(push.starts_with("problem ") && push.ends_with("(and 3 more)"), "{ended}");
+    let ended = project.rebuild("doctor --registry 127.0.0.1:1/demo").run().exits(21);
+    assert!(about(&ended, "registry")[0].contains("connection refused"), "{ended}");
+    project.rebuild("doctor --registry 127.0.0.1:1/demo --offline").run().exits(0);
+}
+
+/// A registry in another time: it says yes to everything.
+fn registry_at(date: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut first = String::new();
+            _ = reader.read_line(&mut first);
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|n| n > 2) {
+                line.clear();
+            }
+            let status = if first.starts_with("POST") { "202 Accepted" } else { "200 OK" };
+            _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nDate: {date}\r\nLocation: /v2/upload\r\n\
+                 Content-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+        }
+    });
+    host
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_a_warning() {
+    let Some(project) = Project::new() else { return };
+    for (date, expected) in [
+        ("Wed, 01 Jan 2020 00:00:00 GMT", " seconds ahead of that of "),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", " seconds behind that of "),
+    ] {
+        let host = registry_at(date);
+        let ended = project.rebuild(&format!("doctor --registry {host}/demo")).run().exits(0);
+        let [clock] = &about(&ended, "clock")[..] else { panic!("{ended}") };
+        assert!(clock.starts_with("warning ") && clock.contains(expected), "{ended}");
+    }
+}

@@ -1,0 +1,154 @@
+//! A registry, or what stands before it, that stumbles, refuses, lies or is slow.
+
+use std::time::Duration;
+
+use super::Disturbed;
+use crate::support::{invariants::End, project::Project, proxy::Fault};
+
+const BASE: &str = "base/manifests/latest";
+const BASE_1: &str = "base/manifests/1";
+const APP: &str = "app/manifests/latest";
+
+const SECONDS: &[(&str, &str)] = &[("Retry-After", "0")];
+const DATE: &[(&str, &str)] = &[("Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT")];
+
+#[test]
+fn what_passes_is_waited_for_in_a_promotion() {
+    let Some((disturbed, before)) = Disturbed::new() else { return };
+    let proxy = &disturbed.proxy;
+    for (request, fault) in [
+        (("PUT", BASE), Fault::Status(429, SECONDS)),
+        (("PUT", BASE), Fault::Status(429, DATE)),
+        (("PUT", BASE_1), Fault::Status(408, &[])),
+        (("PUT", APP), Fault::Status(503, &[])),
+        (("HEAD", BASE_1), Fault::Reset),
+        (("HEAD", APP), Fault::CutAfter(20)),
+    ] {
+        proxy.spoil(request, 1, fault);
+    }
+    let ended = disturbed.rebuild().run().exits(0);
+    proxy.assert_all_spoilt();
+    let after = disturbed.holds(&before, End::Success);
+    assert!(after.iter().all(|(tag, to)| before[tag] != *to), "{ended}");
+}
+
+#[test]
+fn what_does_not_pass_is_not_tried_again_and_every_tag_is_put_back() {
+    let Some((disturbed, before)) = Disturbed::new() else { return };
+    for status in [400, 401, 403, 404, 405, 413] {
+        disturbed.proxy.behave();
+        let puts = disturbed.proxy.count(("PUT", APP));
+        disturbed.proxy.spoil(("PUT", APP), 99, Fault::Status(status, &[]));
+        let ended = disturbed.rebuild().run().exits(13);
+        assert_eq!(disturbed.proxy.count(("PUT", APP)) - puts, 1, "{status}: {ended}");
+        disturbed.holds(&before, End::Failure);
+        let why =
+            format!("~app:latest` cannot be moved: the registry {}", disturbed.proxy.address());
+        ended.says(&[&why, "base:latest` is back where it was", "base:1` is back where it was"]);
+    }
+    disturbed.heals(&before);
+}
+
+#[test]
+fn a_put_that_is_lost_is_found_out() {
+    let Some((disturbed, before)) = Disturbed::new() else { return };
+    disturbed.proxy.spoil(("PUT", APP), 1, Fault::Lost);
+    let ended = disturbed.rebuild().run().exits(13);
+    disturbed.proxy.assert_all_spoilt();
+    disturbed.holds(&before, End::Failure);
+    ended.says(&["~app:latest` was written, and read back it points at "]);
+    disturbed.heals(&before);
+}
+
+#[test]
+fn a_put_that_arrives_twice_changes_nothing() {
+    let Some((disturbed, before)) = Disturbed::new() else { return };
+    for put in [BASE, BASE_1, APP] {
+        disturbed.proxy.spoil(("PUT", put), 1, Fault::Doubled);
+    }
+    disturbed.rebuild().run().exits(0);
+    disturbed.proxy.assert_all_spoilt();
+    disturbed.holds(&before, End::Success);
+}
+
+#[test]
+fn an_image_that_the_registry_lost_is_not_promoted() {
+    let Some((disturbed, before)) = Disturbed::new() else { return };
+    disturbed.proxy.spoil(("PUT", "app/manifests/rb-"), 1, Fault::Lost);
+    let ended = disturbed.rebuild().run().exits(12);
+    disturbed.proxy.assert_all_spoilt();
+    disturbed.holds(&before, End::Failure);
+    ended.says(&["was written, and read back it does not exist", "every tag is where it was"]);
+    disturbed.heals(&before);
+}
+
+#[test]
+fn a_push_that_fails_for_a_moment_is_tried_again() {
+    let Some((disturbed, before)) = Disturbed::new() else { return };
+    disturbed.proxy.spoil(("PUT", "base/manifests/rb-"), 1, Fault::Status(503, &[]));
+    let ended = disturbed.rebuild().run().exits(0);
+    disturbed.proxy.assert_all_spoilt();
+    disturbed.holds(&before, End::Success);
+    // Nothing was built twice for it, and the image is not to blame.
+    ended.says(&[": trying again in "]).never_says(&["flaky"]);
+}
+
+#[test]
+fn a_push_that_is_refused_is_not_tried_again() {
+    let Some((disturbed, before)) = Disturbed::new() else { return };
+    disturbed.proxy.spoil(("PUT", "base/manifests/rb-"), 99, Fault::Status(403, &[]));
+    let ended = disturbed.rebuild().run().exits(12);
+    disturbed.holds(&before, End::Failure);
+    ended.never_says(&["trying again"]);
+    disturbed.heals(&before);
+}
+
+#[test]
+fn a_registry_that_refuses_us_is_found_out_before_the_first_build() {
+    let Some((disturbed, before)) = Disturbed::new() else { return };
+    let every = [("POST", "base/blobs/uploads/"), ("POST", "app/blobs/uploads/")];
+    for upload in every {
+        disturbed.proxy.spoil(upload, 99, Fault::Status(403, &[]));
+    }
+    let ended = disturbed.rebuild().run().exits(21);
+    disturbed.holds(&before, End::Failure);
+    ended.says(&["refuses to push to "]).never_says(&["building"]);
+    disturbed.heals(&before);
+}
+
+#[test]
+fn a_registry_that_is_slow_and_moves_is_fine() {
+    let Some((disturbed, before)) = Disturbed::new() else { return };
+    disturbed.proxy.spoil(("PUT", BASE), 1, Fault::Delay(Duration::from_millis(700)));
+    let drip = Fault::Dribble(40, Duration::from_millis(20));
+    disturbed.proxy.spoil(("GET", "/manifests/sha256:"), 2, drip);
+    disturbed.rebuild().run().exits(0);
+    disturbed.proxy.assert_all_spoilt();
+    disturbed.holds(&before, End::Success);
+}
+
+#[test]
+fn an_image_that_fails_now_and_then_is_tried_again_and_called_flaky() {
+    let Some(project) = Project::pair() else { return };
+    // A prepare command works in a copy, so it remembers beside the project that it was here.
+    let here = project.path("../tried");
+    let script =
+        format!("#!/bin/sh\ntest -e '{0}' && exit 0\ntouch '{0}'\nexit 3\n", here.display());
+    project.write_script("app/prepare.sh", &script);
+    let fields = "{ context: app, prepare: [./prepare.sh], retries: 1 }";
+    project.edit("hierarchy.yaml", "{ context: app }", fields);
+    let ended = project.rebuild("--progress plain").run().exits(0);
+    ended.says(&[
+        "~app   warning: attempt 1 of 2 failed: `./prepare.sh` ended with exit code 3",
+        "~app   warning: failed once and then succeeded: `./prepare.sh` ended with exit code 3",
+        "built, flaky",
+    ]);
+    std::fs::remove_file(here).unwrap();
+    project.write("app/page", "two\n");
+    let ended = project.rebuild("--progress json").run().exits(0);
+    let attempts = |event: &serde_json::Value| event["attempts"].as_u64();
+    let events = ended.events();
+    assert_eq!(events.iter().filter_map(attempts).collect::<Vec<_>>(), [2], "{ended}");
+    let steps = events.last().unwrap()["steps"].as_array().unwrap();
+    assert_eq!(steps.iter().filter_map(attempts).collect::<Vec<_>>(), [2], "{ended}");
+}

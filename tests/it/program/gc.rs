@@ -1,0 +1,172 @@
+//! `rebuild gc`: build tags that nobody needs go, and nothing else does.
+
+use std::collections::BTreeMap;
+
+use crate::support::{
+    project::{Place, Project, docker},
+    registry::{Registry, Setup},
+};
+
+/// So many images of `web` and of `app`, one after the other.
+const GENERATIONS: usize = 6;
+
+fn in_both_places(check: impl Fn(&Project, Place<'_>)) {
+    if let Some(project) = generations(Place::Engine) {
+        check(&project, Place::Engine);
+    }
+    let Some(registry) = Registry::with(&Setup { delete: true, ..Setup::default() }) else {
+        return;
+    };
+    let place = Place::Registry(&registry);
+    if let Some(project) = generations(place) {
+        check(&project, place);
+    }
+}
+
+fn generations(place: Place<'_>) -> Option<Project> {
+    let project = Project::new()?;
+    for n in 0..GENERATIONS {
+        project.write("web/page", &format!("page {n}\n"));
+        project.rebuilt(place);
+    }
+    Some(project)
+}
+
+fn count(tags: &BTreeMap<String, String>, image: &str) -> usize {
+    let prefix = format!("{image}:rb-");
+    tags.keys().filter(|tag| tag.starts_with(&prefix)).count()
+}
+
+#[test]
+fn old_build_tags_go_and_everything_people_pull_stays() {
+    in_both_places(|project, place| {
+        let before = project.all_tags(place);
+        assert_eq!((count(&before, "~web"), count(&before, "~os")), (GENERATIONS, 1));
+
+        // Young images stay, and without `--yes` all of them do.
+        let young = project.rebuild("gc --yes").to(place).run().exits(0);
+        assert!(young.stdout.contains(": nothing to remove"), "{young}");
+        assert!(young.stdout.contains(" younger than 30 days"), "{young}");
+        let dry = project.rebuild("gc --keep 1ms").to(place).run().exits(0);
+        assert_eq!(project.all_tags(place), before, "{dry}");
+        let going = (GENERATIONS - 3) * 2;
+        for said in [
+            &format!(": {going} images that nobody needs, {going} build tags, up to "),
+            "nothing was removed: `rebuild gc --yes` does it",
+        ] {
+            assert!(dry.stdout.contains(said), "{said:?}: {dry}");
+        }
+
+        let ended = project.rebuild("gc --keep 1ms --yes").to(place).run().exits(0);
+        let after = project.all_tags(place);
+        assert_eq!((count(&after, "~web"), count(&after, "~app")), (3, 3), "{ended}");
+        assert_eq!((count(&after, "~os"), count(&after, "~tool")), (1, 1), "{ended}");
+        let gone = before.keys().filter(|tag| !after.contains_key(*tag));
+        assert!(
+            gone.clone().all(|tag| dry.stdout.contains(tag.split(':').nth(1).unwrap())),
+            "{dry}"
+        );
+        assert_eq!(gone.count(), going);
+        assert_eq!(
+            before.iter().filter(|(tag, _)| !tag.contains(":rb-")).collect::<Vec<_>>(),
+            after.iter().filter(|(tag, _)| !tag.contains(":rb-")).collect::<Vec<_>>(),
+        );
+        super::assert_edges_agree(project, place, super::EDGES);
+        let still = project.rebuild("").to(place).run().exits(0);
+        assert_eq!(still.result(), "nothing to do: all 4 images are up to date", "{still}");
+        let again = project.rebuild("gc --keep 1ms --yes").to(place).run().exits(0);
+        assert!(again.stdout.contains(": nothing to remove"), "{again}");
+        assert_eq!(project.all_tags(place), after);
+
+        // An input of an image that is gone is built anew, as if it had never been there.
+        project.write("web/page", "page 0\n");
+        project.rebuilt(place);
+        super::assert_edges_agree(project, place, super::EDGES);
+    });
+}
+
+#[test]
+fn an_image_that_somebody_tagged_or_that_is_not_ours_stays() {
+    let Some(project) = generations(Place::Engine) else { return };
+    let tags = project.all_tags(Place::Engine);
+    let digest = |tag: &str| tags[tag].clone();
+    let current = digest("~web:latest");
+    // Each old image of `web` under one more tag: of a person, and one that only looks like ours.
+    let old: Vec<&String> = tags
+        .iter()
+        .filter(|(tag, at)| tag.starts_with("~web:rb-") && **at != current)
+        .map(|(tag, _)| tag)
+        .collect();
+    for (tag, name) in
+        old.iter().zip(["mine", "rb-0123", "rb-ABCDEFABCDEFABCDEFABCDEFABCDEFAB", "v1", "v2"])
+    {
+        docker(&["tag", &project.name(tag), &project.name(&format!("~web:{name}"))]).unwrap();
+    }
+    // A build tag of somebody who is not us: nothing says which image it is of.
+    let stranger = project.name(&format!("~os:rb-{}", "7".repeat(32)));
+    let script =
+        format!("echo FROM scratch | docker build -q -t {stranger} --label made=elsewhere -");
+    let built = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(built.status.success(), "{built:?}");
+    let before = project.all_tags(Place::Engine);
+    let ended = project.rebuild("gc --keep 1ms --yes").run().exits(0);
+    let after = project.all_tags(Place::Engine);
+    let gone: Vec<&String> = before.keys().filter(|tag| !after.contains_key(*tag)).collect();
+    assert_eq!(gone.len(), GENERATIONS - 3, "{gone:?} {ended}");
+    assert!(gone.iter().all(|tag| tag.starts_with("~app:rb-")), "{gone:?}");
+    assert!(ended.stdout.contains("1 of no image of this hierarchy"), "{ended}");
+}
+
+#[test]
+fn a_registry_that_deletes_nothing_says_so_and_loses_nothing() {
+    let Some(registry) = Registry::start() else { return };
+    let place = Place::Registry(&registry);
+    let Some(project) = generations(place) else { return };
+    let before = project.all_tags(place);
+    let ended = project.rebuild("gc --keep 1ms --yes").to(place).run().exits(21);
+    ended.says(&[
+        "answered 405 to delete from",
+        "(0 of 6 images removed)",
+        "hint: ",
+        "`storage.delete.enabled`",
+    ]);
+    assert_eq!(project.all_tags(place), before);
+}
+
+#[test]
+fn what_dead_runs_left_is_told_and_removed() {
+    let Some(project) = Project::new() else { return };
+    project.rebuilt(Place::Engine);
+    // A run of 2023 on a machine that nobody remembers. Any run removes what it left in the engine, and
+    // other tests run at the same time; but the folder for temporary files is this test's own.
+    let run = "01h455vb4pex5vsknk084sn02q";
+    let folder = project.path("tmp").join(format!("rebuild-{run}-x"));
+    std::fs::create_dir_all(folder.join("context")).unwrap();
+    let other = project.path("tmp/rebuild-notes");
+    std::fs::create_dir_all(&other).unwrap();
+    let gc = |arguments: &str| {
+        let start = project.rebuild(&format!("gc {arguments}"));
+        start.env("TMPDIR", project.path("tmp")).run().exits(0)
+    };
+    let dry = gc("");
+    assert!(dry.stdout.contains("left by runs that were killed: to remove "), "{dry}");
+    assert!(dry.stdout.contains("1 temporary folder\n"), "{dry}");
+    assert!(folder.exists());
+    let pin = project.name(&format!("rebuild.invalid/{run}/n~os:0123456789abcdef"));
+    docker(&["tag", &project.name("~os:latest"), &pin]).unwrap();
+    let ended = gc("--yes");
+    assert!(ended.stdout.contains("left by runs that were killed: removed "), "{ended}");
+    assert!(!folder.exists() && other.exists());
+    assert_eq!(project.under_way(), [""; 0]);
+}
+
+#[test]
+fn a_run_under_way_is_not_disturbed() {
+    let Some(project) = Project::new() else { return };
+    project.write("app/Dockerfile", "FROM ~web\nRUN sleep 600 && : ~running\n");
+    let running = project.rebuild("").start();
+    project.wait_until_under_way("process");
+    project.rebuild("gc --yes").run().exits(75).says(&["another run is publishing to"]);
+    project.rebuild("gc").run().exits(0);
+    drop(running);
+}

@@ -1,0 +1,164 @@
+//! What earlier builds took: the order of the next run, and how long it says it will take.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::Value;
+
+use super::everywhere;
+use crate::support::project::{Ended, Place, Project};
+
+/// The files in which it is kept: one for each place that was published to.
+fn kept(project: &Project) -> Vec<PathBuf> {
+    let hierarchies = fs::read_dir(project.state().join("rebuild")).unwrap().flatten();
+    let folders = hierarchies.map(|folder| folder.path()).filter(|path| path.is_dir());
+    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap().flatten());
+    let is_history =
+        |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("history-");
+    files.map(|file| file.path()).filter(is_history).collect()
+}
+
+/// Of each image what was kept of it, in one place.
+fn nodes(project: &Project) -> Value {
+    let [file] = &kept(project)[..] else { panic!("{:?}", kept(project)) };
+    let text = project.shown(&fs::read_to_string(file).unwrap());
+    serde_json::from_str::<Value>(&text).unwrap()["nodes"].take()
+}
+
+/// As if each image had always taken so long, in seconds.
+fn pretend(project: &Project, seconds: &[(&str, u64)]) {
+    let past = |(node, took): &(&str, u64)| {
+        (project.name(node), serde_json::json!({ "took": [took * 1000], "added": 3_000_000 }))
+    };
+    let nodes: serde_json::Map<String, Value> = seconds.iter().map(past).collect();
+    let text = serde_json::json!({ "v": 1, "nodes": nodes }).to_string();
+    fs::write(&kept(project)[0], text).unwrap();
+}
+
+fn estimates(ended: &Ended) -> Vec<Option<f64>> {
+    let events = ended.events();
+    let estimates = events.iter().filter(|event| event["event"] == "estimate");
+    estimates.map(|event| event["seconds_left"].as_f64()).collect()
+}
+
+#[test]
+fn builds_that_succeed_are_remembered() {
+    everywhere(|project, place| {
+        let first = project.rebuild("--progress json").to(place).run().exits(0);
+        assert_eq!(estimates(&first), [], "nothing is known of a first run");
+        let known = nodes(project);
+        for node in ["~os", "~web", "~app", "~tool"] {
+            let took = known[node]["took"].as_array().unwrap();
+            assert_eq!(took.len(), 1, "{known}");
+            let event = first
+                .events()
+                .into_iter()
+                .find(|event| event["event"] == "step-finished" && event["node"] == node);
+            let event = event.unwrap();
+            let seconds = event["seconds"].as_f64().unwrap();
+            assert!((took[0].as_f64().unwrap() / 1000.0 - seconds).abs() < 0.002, "{known}");
+            assert_eq!(known[node]["added"], event["added"]);
+        }
+        // The base is new as a whole, what stands on it is a few bytes more.
+        assert!(known["~os"]["added"].as_u64().unwrap() > 500_000, "{known}");
+        assert!(known["~web"]["added"].as_u64().unwrap() < 100, "{known}");
+
+        // What is up to date, or fails, says nothing of how long a build takes.
+        project.edit("os/name", "~os", "~os, the second");
+        project.edit("app/Dockerfile", "cp /page /app", "cp /page /no/such/folder/");
+        let second = project.rebuild("--progress json --keep-going").to(place).run().exits(10);
+        let known = nodes(project);
+        let times = |node: &str| known[node]["took"].as_array().unwrap().len();
+        assert_eq!((times("~os"), times("~web"), times("~app"), times("~tool")), (2, 2, 1, 2));
+        let told = estimates(&second);
+        assert!(told[0].unwrap() > 0.0, "{told:?}");
+        assert_eq!(told.last(), Some(&None), "nothing is left to wait for");
+
+        project.edit("app/Dockerfile", "/no/such/folder/", "/app");
+        project.rebuild("--no-push").to(place).run().exits(0);
+        assert_eq!(kept(project).len(), 2, "what is not pushed takes another time");
+    });
+}
+
+#[test]
+fn a_plan_ends_with_what_it_would_touch() {
+    everywhere(|project, place| {
+        let last = |arguments: &str| {
+            let ended = project.rebuild(arguments).to(place).run().exits(0);
+            ended.stdout.lines().last().unwrap_or_default().to_owned()
+        };
+        let new = match place {
+            Place::Engine => "of new layers",
+            Place::Registry(_) => "to push",
+        };
+        assert_eq!(last("plan"), "4 images, 5 tags, time unknown, size unknown (4 not timed here)");
+        project.rebuilt(place);
+        assert_eq!(last("plan"), "4 up to date");
+        // What it says of the size is what the last builds were.
+        let all = ["~os", "~web", "~app", "~tool"];
+        let known = nodes(project);
+        let bytes: u64 = all.iter().map(|node| known[node]["added"].as_u64().unwrap()).sum();
+        let json = last("plan --from ~os --format json");
+        let radius = &serde_json::from_str::<Value>(&json).unwrap()["blast_radius"];
+        assert_eq!(radius["bytes"], bytes);
+        assert_eq!(
+            (&radius["build"], &radius["tags"], &radius["timed"]),
+            (&4.into(), &5.into(), &4.into())
+        );
+
+        // Three megabytes each, and a minute; on one processor it would be four.
+        pretend(project, &all.map(|node| (node, 60)));
+        assert_eq!(
+            last("plan --from ~os"),
+            format!("4 images, 5 tags, about 3 min, about 12 MB {new}")
+        );
+        assert_eq!(
+            last("plan --from ~web"),
+            format!("2 images, 2 tags, about 2 min, about 6.0 MB {new}")
+        );
+        project.write("os/name", "~os, the second\n");
+        project.rebuilt(place);
+        project.write("os/name", "~os\n");
+        assert_eq!(last("plan"), "4 images, 5 tags, nothing to build");
+    });
+}
+
+#[test]
+fn the_longest_way_is_begun_first() {
+    let Some(project) = Project::new() else { return };
+    project.rebuilt(Place::Engine);
+    let started = |ended: &Ended| {
+        let events = ended.events();
+        let started = events.iter().filter(|event| event["event"] == "step-started");
+        started.map(|event| event["node"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for (tool, order) in
+        [(1, ["~os", "~web", "~app", "~tool"]), (9, ["~os", "~tool", "~web", "~app"])]
+    {
+        pretend(&project, &[("~os", 2), ("~web", 2), ("~app", 4), ("~tool", tool)]);
+        project.write("os/name", &format!("~os {tool}\n"));
+        let ended = project.rebuild("--jobs 1 --progress json").run().exits(0);
+        assert_eq!(started(&ended), order);
+        let told = estimates(&ended);
+        #[expect(clippy::cast_precision_loss, reason = "a few seconds")]
+        let all = 2.0 + 2.0 + 4.0 + tool as f64;
+        assert_eq!(told[0], Some(all), "{ended}");
+    }
+}
+
+#[test]
+fn how_long_it_takes_is_told_and_what_is_broken_is_nothing() {
+    let Some(project) = Project::new() else { return };
+    project.rebuilt(Place::Engine);
+    pretend(&project, &[("~os", 100), ("~web", 100), ("~app", 100), ("~tool", 100)]);
+    project.edit("os/name", "~os", "~os, the second");
+    let ended = project.rebuild("--jobs 2").run().exits(0);
+    ended.says(&["  about 5 min left\n", " · about 3 min left\n"]);
+
+    for (n, broken) in ["", "{", "null", "\0\0", "{\"v\":9,\"nodes\":{}}"].into_iter().enumerate() {
+        fs::write(&kept(&project)[0], broken).unwrap();
+        project.write("os/name", &format!("~os {n}\n"));
+        let ended = project.rebuild("").run().exits(0).never_says(&["left"]);
+        assert_eq!(ended.result(), "done in _: 4 built", "{ended}");
+        assert_eq!(nodes(&project)["~os"]["took"].as_array().unwrap().len(), 1);
+    }
+}

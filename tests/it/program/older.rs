@@ -1,0 +1,65 @@
+//! An older commit is not published over a newer one, unless somebody says so.
+
+use std::process::Command;
+
+use super::everywhere;
+use crate::support::project::Project;
+
+fn git(project: &Project, arguments: &[&str]) -> String {
+    let identity = ["-c", "user.name=Somebody", "-c", "user.email=s@example.com"];
+    let output = Command::new("git")
+        .args(identity)
+        .args(["-c", "commit.gpgsign=false"])
+        .args(arguments)
+        .current_dir(project.path(""))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn an_older_commit_is_refused_before_anything_is_built() {
+    everywhere(|project, place| {
+        git(project, &["init", "-q", "-b", "main"]);
+        git(project, &["add", "."]);
+        git(project, &["commit", "-qm", "one"]);
+        let one = git(project, &["rev-parse", "HEAD"]);
+        project.rebuilt(place);
+        assert_eq!(project.label(place, "~web:latest", "rebuild.revision"), one);
+        project.edit("web/page", "one", "two");
+        git(project, &["commit", "-qam", "two"]);
+        let two = git(project, &["rev-parse", "HEAD"]);
+        project.rebuilt(place);
+        let newest = project.tags(place);
+        assert_eq!(project.label(place, "~web:latest", "rebuild.revision"), two);
+
+        git(project, &["checkout", "-q", &one]);
+        let ended = project.rebuild("").to(place).run().exits(13);
+        ended.says(&[
+            &format!("was built from commit {}, which comes after {}", &two[..12], &one[..12]),
+            "hint: check out the newer commit, or publish the older one with `--allow-older`",
+        ]);
+        assert_eq!(project.tags(place), newest);
+        project.rebuild("--no-push").to(place).run().exits(0);
+
+        // A commit that is no ancestor, such as one that takes the change back, is none of that.
+        git(project, &["checkout", "-q", "main"]);
+        git(project, &["revert", "--no-edit", "HEAD"]);
+        project.rebuilt(place);
+        let reverted = project.tags(place);
+        assert_ne!(reverted, newest);
+
+        // What is not committed is of no commit.
+        project.edit("web/page", "one", "three");
+        project.rebuilt(place);
+        assert_eq!(project.label(place, "~web:latest", "rebuild.revision"), "");
+        git(project, &["checkout", "-q", "--force", "main"]);
+        project.edit("web/page", "one", "four");
+        git(project, &["commit", "-qam", "four"]);
+        project.rebuilt(place);
+        git(project, &["checkout", "-q", &one]);
+        project.rebuild("--allow-older").to(place).run().exits(0);
+        assert_eq!(project.tags(place), reverted);
+    });
+}

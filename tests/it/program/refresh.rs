@@ -1,0 +1,117 @@
+//! `--refresh`: everything without the layer cache, and nothing published that is the same.
+
+use super::{EDGES, assert_edges_agree, everywhere};
+use crate::support::{
+    project::{Place, Project},
+    registry::Registry,
+};
+
+/// Each builder and each place, but not each with each: that would take minutes.
+fn in_every_way(check: impl Fn(&Project, Place<'_>, &str)) {
+    everywhere(|project, place| match place {
+        Place::Engine => check(project, place, "--builder buildkit"),
+        Place::Registry(_) => check(project, place, "--builder classic"),
+    });
+}
+
+#[test]
+fn a_refresh_of_the_same_files_promotes_nothing_and_says_why() {
+    in_every_way(|project, place, builder| {
+        // Of everything that a build step leaves behind.
+        project.edit("hierarchy.yaml", "tool }", "tool, volatile: [srv/made, \"!srv/kept\"] }");
+        project.write(
+            "tool/Dockerfile",
+            "FROM ~os\nRUN mkdir -p /var/log /srv && date >/var/log/made && \
+             cat /proc/sys/kernel/random/uuid >/srv/made && touch /now && ln -s now /link && \
+             ln /now /also && mkdir /gone && chmod 700 /now\nRUN rmdir /gone\n",
+        );
+        project.rebuild(builder).to(place).run().exits(0);
+        let tags = project.all_tags(place);
+        for _ in 0..2 {
+            let ended = project.rebuild(&format!("--refresh {builder}")).to(place).run().exits(0);
+            assert_eq!(ended.result(), "done in _: 4 came out the same", "{ended}");
+            ended.says(&[
+                "nothing was promoted: the 4 images that were built came out the same as the \
+                 published ones",
+                "a refresh was asked for",
+            ]);
+            assert_eq!(project.all_tags(place), tags, "not even a build tag is new");
+        }
+        let ended = project.rebuild(builder).to(place).run().exits(0);
+        assert_eq!(ended.result(), "nothing to do: all 4 images are up to date", "{ended}");
+    });
+}
+
+#[test]
+fn a_refresh_of_other_files_is_promoted_with_everything_below() {
+    in_every_way(|project, place, builder| {
+        project.write(
+            "web/Dockerfile",
+            "FROM ~os:1\nCOPY page /page\nRUN cat /proc/sys/kernel/random/uuid >/package\n",
+        );
+        project.rebuild(builder).to(place).run().exits(0);
+        let before = project.tags(place);
+        let ended = project.rebuild(&format!("--refresh {builder}")).to(place).run().exits(0);
+        assert_eq!(ended.result(), "done in _: 2 built, 2 came out the same", "{ended}");
+        ended.says(&["`/package` differs"]);
+        let after = project.tags(place);
+        let moved: Vec<&String> = after
+            .iter()
+            .filter(|(tag, at)| before.get(*tag) != Some(at))
+            .map(|(tag, _)| tag)
+            .collect();
+        assert_eq!(moved, ["~app:latest", "~web:latest"]);
+        assert_edges_agree(project, place, EDGES);
+
+        let ended = project.rebuild(builder).to(place).run().exits(0);
+        assert_eq!(ended.result(), "nothing to do: all 4 images are up to date", "{ended}");
+        let why = project.rebuild("why ~web").to(place).run().exits(0);
+        assert!(why.stdout.contains("because a refresh of `~web` was asked for"), "{}", why.stdout);
+        // Nobody gets the older package back with the next change.
+        project.write("web/page", "two\n");
+        project.rebuild(builder).to(place).run().exits(0);
+        let ended = project.rebuild(builder).to(place).run().exits(0);
+        assert_eq!(ended.result(), "nothing to do: all 4 images are up to date", "{ended}");
+    });
+}
+
+/// A parent that is rebuilt without cache and comes out the same pushes nothing, and no child is built.
+#[test]
+fn below_a_refreshed_parent_that_is_the_same_nothing_is_built() {
+    in_every_way(|project, place, builder| {
+        project.rebuild(builder).to(place).run().exits(0);
+        let tags = project.all_tags(place);
+        let refresh = format!("--refresh --from ~os {builder} --progress json");
+        let ended = project.rebuild(&refresh).to(place).run().exits(0);
+        let built: Vec<String> = ended
+            .events()
+            .iter()
+            .filter(|event| event["event"] == "phase-started" && event["phase"]["name"] == "build")
+            .map(|event| event["node"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(built, ["~os"]);
+        assert_eq!(project.all_tags(place), tags);
+    });
+}
+
+/// What a machine with an empty engine does each night.
+#[test]
+fn a_published_image_that_only_the_registry_has_is_compared_too() {
+    let (Some(project), Some(registry)) = (Project::new(), Registry::start()) else { return };
+    let place = Place::Registry(&registry);
+    project.rebuilt(place);
+    let tags = project.all_tags(place);
+    project.forget_images();
+    let ended = project.rebuild("--refresh").to(place).run().exits(0);
+    assert_eq!(ended.result(), "done in _: 4 came out the same", "{ended}");
+    assert_eq!(project.all_tags(place), tags);
+}
+
+#[test]
+fn what_is_volatile_is_checked_before_the_first_build() {
+    let Some(project) = Project::new() else { return };
+    project.edit("hierarchy.yaml", "context: tool }", "context: tool, volatile: [\"[a\"] }");
+    let ended = project.rebuild("--refresh").run().exits(2);
+    ended.says(&["`~tool`: `volatile`: `[a` is not a pattern: "]);
+    assert!(project.tags(Place::Engine).is_empty());
+}

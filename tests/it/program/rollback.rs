@@ -1,0 +1,126 @@
+//! Past runs: they can be listed and taken back, from other machines as well.
+
+use super::{EDGES, assert_edges_agree, everywhere};
+use crate::support::{
+    project::{Place, Project},
+    registry::Registry,
+};
+
+/// Publishes twice; says what was published after each.
+fn twice(project: &Project, place: Place<'_>) -> [std::collections::BTreeMap<String, String>; 2] {
+    project.rebuilt(place);
+    let first = project.tags(place);
+    project.edit("os/name", "~os", "~os, the second");
+    project.rebuilt(place);
+    let second = project.tags(place);
+    assert!(first.iter().all(|(tag, to)| second.get(tag) != Some(to)));
+    [first, second]
+}
+
+#[test]
+fn a_run_is_taken_back_and_that_too() {
+    everywhere(|project, place| {
+        let [first, second] = twice(project, place);
+        let dry = project.rebuild("rollback --dry-run").to(place).run().exits(0);
+        assert_eq!(dry.stdout.matches(" would move from ").count(), 5, "{dry}");
+        assert_eq!(project.tags(place), second);
+
+        let ended = project.rebuild("rollback").to(place).run().exits(0);
+        let ended = ended.says(&["rolled back 5 tags of run ", "take back the change as well"]);
+        assert_eq!(project.tags(place), first, "{ended}");
+        assert_edges_agree(project, place, EDGES);
+        let lines: Vec<&str> =
+            ended.stderr.lines().filter(|it| it.contains(" now points")).collect();
+        assert!(lines[0].contains("~app:"), "children first: {lines:?}");
+        assert!(lines[3].contains("~os:") && lines[4].contains("~os:"), "{lines:?}");
+
+        project.rebuild("rollback").to(place).run().exits(0);
+        assert_eq!(project.tags(place), second);
+
+        let history = project.rebuild("history --format json").to(place).run().exits(0);
+        let history = &history.events()[0]["runs"];
+        let asked: Vec<String> = (0..4).map(|n| history[n]["asked"].to_string()).collect();
+        assert!(asked[0].contains("rollback") && asked[1].contains("rollback"), "{asked:?}");
+        assert_eq!(asked[2..], [r#"{"run":{"flags":""}}"#; 2]);
+        assert_eq!(history[3]["exit"], "done");
+        assert_eq!(history[3]["promoted"].as_array().unwrap().len(), 4);
+    });
+}
+
+#[test]
+fn what_was_new_is_taken_away_from_the_engine_and_stays_in_a_registry() {
+    everywhere(|project, place| {
+        project.rebuilt(place);
+        let all = project.tags(place);
+        let ended = project.rebuild("rollback").to(place).run().exits(0);
+        match place {
+            Place::Engine => assert_eq!(project.tags(place).len(), 0, "{ended}"),
+            Place::Registry(_) => {
+                assert_eq!(project.tags(place), all);
+                let said = "was new, and a registry does not let us take it away";
+                assert_eq!(ended.stderr.matches(said).count(), 5, "{ended}");
+                ended.says(&["nothing to roll back: no tag is where run "]);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_tag_that_was_moved_since_stays() {
+    everywhere(|project, place| {
+        let [first, _] = twice(project, place);
+        let run = project.rebuild("history --format json").to(place).run().exits(0);
+        let run = run.events()[0]["runs"][0]["run"].as_str().unwrap().to_owned();
+        project.edit("app/Dockerfile", "cp /page /app", "cp /page /other");
+        project.rebuilt(place);
+        let third = project.tags(place);
+        let ended = project.rebuild(&format!("rollback {run}")).to(place).run().exits(13);
+        let ended = ended.says(&["~app:latest` was moved since, and is left at "]);
+        let after = project.tags(place);
+        assert_eq!(after["~app:latest"], third["~app:latest"], "{ended}");
+        assert!(after.iter().filter(|(tag, to)| first[*tag] == **to).count() == 4, "{ended}");
+        project.rebuild("rollback 0000").to(place).run().exits(2).says(&["no run of this place"]);
+    });
+}
+
+#[test]
+fn another_machine_without_an_engine_knows_the_runs_and_takes_them_back() {
+    let (Some(project), Some(registry)) = (Project::new(), Registry::start()) else { return };
+    let place = Place::Registry(&registry);
+    let [first, second] = twice(&project, place);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let there = |arguments: &str| {
+        let start = project.rebuild(arguments).to(place).env("XDG_STATE_HOME", elsewhere.path());
+        start.env("DOCKER_HOST", "tcp://127.0.0.1:1").run()
+    };
+    let history = there("history").exits(0);
+    assert_eq!(history.stdout.matches("  done  ").count(), 2, "{history}");
+    assert_eq!(history.stdout.matches("5 tags: ~app ~os ~tool ~web").count(), 2, "{history}");
+    there("rollback").exits(0);
+    assert_eq!(project.tags(place), first);
+    // And here the rollback that was done there is known.
+    project.rebuild("rollback").to(place).run().exits(0);
+    assert_eq!(project.tags(place), second);
+
+    // Records are artifacts of their own kind, beside the images, and never move.
+    let tags = registry.tags("demo/rebuild-runs");
+    assert_eq!(tags.len(), 8, "{tags:?}");
+    assert_eq!(tags.iter().filter(|tag| tag.ends_with("-end")).count(), 4, "{tags:?}");
+}
+
+#[test]
+fn a_registry_that_takes_no_records_is_a_warning() {
+    use crate::support::gate::{Gate, Pass};
+    let (Some(project), Some(registry)) = (Project::new(), Registry::start()) else { return };
+    let gate = Gate::before(registry.host());
+    gate.rule(|method, path| {
+        let is_record = path.contains("/rebuild-runs/") && method != "GET";
+        if is_record { Pass::Refused(403) } else { Pass::Through }
+    });
+    let to = format!("{}/demo", gate.host());
+    let ended = project.rebuild("").env("REBUILD_REGISTRY", &to).run().exits(0);
+    ended.says(&["the record of the run is not in the registry: "]);
+    assert_edges_agree(&project, Place::Registry(&registry), EDGES);
+    let history = project.rebuild("history").env("REBUILD_REGISTRY", &to).run().exits(0);
+    assert_eq!(history.stdout.matches("  done  ").count(), 1, "{history}");
+}
