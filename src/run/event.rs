@@ -109,6 +109,8 @@ pub enum Phase {
     /// Its bases are brought into the engine.
     Pull,
     Build,
+    /// Its size is compared with its `max_size`.
+    Measure,
     /// Its files are compared with those of the published image.
     Compare,
     /// The `number`th of `total` tests.

@@ -106,6 +106,7 @@ enum PhaseView {
     Prepare,
     Pull,
     Build,
+    Measure,
     Test { number: usize, total: usize },
     Compare,
     Push,
@@ -255,6 +256,7 @@ fn phase_view(phase: &Phase) -> PhaseView {
         Phase::Pull => PhaseView::Pull,
         Phase::Build => PhaseView::Build,
         Phase::Test { number, total } => PhaseView::Test { number, total },
+        Phase::Measure => PhaseView::Measure,
         Phase::Compare => PhaseView::Compare,
         Phase::Push => PhaseView::Push,
     }
