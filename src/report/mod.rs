@@ -5,12 +5,14 @@
 
 mod closing;
 pub mod doctor;
+pub mod drawing;
 mod eta;
 mod failure;
 pub mod gc;
 mod github;
 pub mod history;
 mod json;
+pub mod mermaid;
 mod numbers;
 mod paint;
 mod plain;
@@ -21,6 +23,7 @@ mod screen;
 pub mod status;
 mod step;
 mod table;
+pub mod tree;
 mod tty;
 pub mod why;
 mod width;

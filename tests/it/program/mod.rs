@@ -22,6 +22,7 @@ mod rollback;
 mod secrets;
 mod selection;
 mod signals;
+mod tree;
 mod unreachable;
 mod upstreams;
 mod why;
