@@ -30,6 +30,14 @@ Examples:
   rebuild plan --from os-base      what rebuilding os-base would entail
   rebuild plan --exit-code         in scripts: exit code 3 if there is work, 0 if there is none";
 
+const TREE_EXAMPLES: &str = "\
+Examples:
+  rebuild tree                     each image below the one that it is FROM, and how it stands
+  rebuild tree shop                shop, what it is built from and what is built from it
+  rebuild tree --format svg >hierarchy.svg
+                                   a picture for a browser; a tooltip says why an image is behind
+  rebuild tree --no-state          without an engine and a registry";
+
 const GC_EXAMPLES: &str = "\
 Examples:
   rebuild gc                       what would be removed, and why
@@ -89,6 +97,12 @@ pub enum Command {
     Why(WhyArgs),
     /// Show how each image stands: current, behind, held back or never built
     Status(StatusArgs),
+    /// Show which image is built from which, as text or as a picture
+    ///
+    /// With images named, only those, what they are built from and what is built from them. How each image stands is asked as
+    /// `rebuild status` does; where no engine or registry answers, the tree is shown without it.
+    #[command(after_help = TREE_EXAMPLES)]
+    Tree(TreeArgs),
     /// List past runs: when, what was asked, what was promoted, how it ended
     History(HistoryArgs),
     /// Move the tags of a run back to where they were before it
@@ -265,6 +279,34 @@ pub struct StatusArgs {
     /// End with exit code 3 if an image is not current
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TreeArgs {
+    /// Which images [default: all]
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<String>,
+    /// Print it for people, for programs, or as a picture
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: TreeFormat,
+    /// Ask nobody how the images stand: only what the files say
+    #[arg(long)]
+    pub no_state: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TreeFormat {
+    /// Each image below the one that it is FROM
+    #[default]
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For pages and summaries that draw Mermaid diagrams
+    Mermaid,
+    /// A picture for a browser
+    Svg,
+    /// For programs: docs/tree.md
+    Json,
 }
 
 #[derive(Debug, Args)]

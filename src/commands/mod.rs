@@ -21,6 +21,7 @@ mod rollback;
 mod run;
 mod signals;
 mod status;
+mod tree;
 mod why;
 mod world;
 
@@ -66,6 +67,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Plan(arguments)) => runtime()?.block_on(plan::plan(common, &arguments)),
         Some(Command::Why(arguments)) => runtime()?.block_on(why::why(common, &arguments)),
         Some(Command::Status(arguments)) => runtime()?.block_on(status::status(common, &arguments)),
+        Some(Command::Tree(arguments)) => runtime()?.block_on(tree::tree(common, &arguments)),
         Some(Command::History(arguments)) => {
             runtime()?.block_on(history::history(common, &arguments))
         }

@@ -5,6 +5,7 @@
 
 mod closing;
 pub mod doctor;
+pub mod drawing;
 mod eta;
 mod failure;
 mod fold;
@@ -14,6 +15,7 @@ pub mod history;
 mod json;
 pub mod junit;
 pub mod markdown;
+pub mod mermaid;
 mod numbers;
 mod paint;
 mod plain;
@@ -25,6 +27,7 @@ mod screen;
 pub mod status;
 mod step;
 mod table;
+pub mod tree;
 mod tty;
 pub mod why;
 mod width;

@@ -23,6 +23,7 @@ mod rollback;
 mod secrets;
 mod selection;
 mod signals;
+mod tree;
 mod unreachable;
 mod upstreams;
 mod why;
