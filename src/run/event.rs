@@ -258,8 +258,11 @@ pub struct StepSummary {
 pub enum Promotion {
     /// There was nothing to move.
     Nothing,
-    /// `--no-push`: images were built and tested, nothing was stored or moved.
-    NotAsked,
+    /// `--no-push` or `--no-promote`: images were built and tested, and no tag was to be moved.
+    NotAsked {
+        /// Whether what was built is under its build tag.
+        stored: bool,
+    },
     /// A step failed, so no tag was moved.
     Withheld,
     /// All that may move has moved.

@@ -18,6 +18,7 @@ mod prepare;
 mod promotion;
 mod refresh;
 mod recovery;
+mod reports;
 mod rollback;
 mod secrets;
 mod selection;
