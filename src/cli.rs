@@ -29,6 +29,14 @@ Examples:
   rebuild plan --from os-base      what rebuilding os-base would entail
   rebuild plan --exit-code         in scripts: exit code 3 if there is work, 0 if there is none";
 
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  rebuild check                    problems and advice, each with its line
+  rebuild check --severity note    also what is merely worth knowing
+  rebuild check --fail-on warning  in CI: exit code 2 also if there are only warnings
+  rebuild check --format github    shown at its line in a pull request
+  rebuild explain RB040            what a rule is about";
+
 const TREE_EXAMPLES: &str = "\
 Examples:
   rebuild tree                     each image below the one that it is FROM, and how it stands
@@ -96,6 +104,15 @@ pub enum Command {
     Why(WhyArgs),
     /// Show how each image stands: current, behind, held back or never built
     Status(StatusArgs),
+    /// Say everything that can be known of the files without an engine: problems, and advice
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Say what a rule of `rebuild check` is about, with an example; without a code, list all
+    Explain {
+        /// As in `warning[RB040]`
+        #[arg(value_name = "CODE")]
+        code: Option<String>,
+    },
     /// Show which image is built from which, as text or as a picture
     ///
     /// With images named, only those, what they are built from and what is built from them. How each image stands is asked as
@@ -237,6 +254,48 @@ pub struct StatusArgs {
     /// End with exit code 3 if an image is not current
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Print it for people, for programs, or for code review (docs/checks.md)
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: CheckFormat,
+    /// Show problems from this severity on
+    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
+    pub severity: SeverityArg,
+    /// End with exit code 2 if there is a problem from this severity on
+    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
+    pub fail_on: FailOn,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// Each problem with its line
+    #[default]
+    Text,
+    Json,
+    /// SARIF 2.1.0, for code scanning and editors
+    Sarif,
+    /// Annotations of GitHub Actions
+    Github,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SeverityArg {
+    Error,
+    #[default]
+    Warning,
+    Note,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    #[default]
+    Error,
+    Warning,
+    Note,
+    Never,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! Wires a command line to what does it: one file a subcommand.
 
 mod asked;
+mod check;
 mod completions;
 mod doctor;
 mod error;
@@ -65,6 +66,8 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Plan(arguments)) => runtime()?.block_on(plan::plan(common, &arguments)),
         Some(Command::Why(arguments)) => runtime()?.block_on(why::why(common, &arguments)),
         Some(Command::Status(arguments)) => runtime()?.block_on(status::status(common, &arguments)),
+        Some(Command::Check(arguments)) => check::check(common, &arguments),
+        Some(Command::Explain { code }) => check::explain(code.as_deref()),
         Some(Command::Tree(arguments)) => runtime()?.block_on(tree::tree(common, &arguments)),
         Some(Command::History(arguments)) => {
             runtime()?.block_on(history::history(common, &arguments))

@@ -11,6 +11,8 @@ mod entry;
 mod fields;
 mod files;
 mod graph;
+mod ignore;
+mod lints;
 mod load;
 mod matrix;
 mod nearest;
@@ -47,7 +49,7 @@ pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
     entry::{Entry, entries},
     graph::GraphError,
-    load::{LoadError, LoadOptions, Loaded},
+    load::{Checked, LoadError, LoadOptions, Loaded},
     secrets::{SecretSource, Ssh},
     template::{TagTemplate, TagValues, TemplateError},
     units::duration,
