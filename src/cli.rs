@@ -37,6 +37,12 @@ Examples:
   rebuild check --format github    shown at its line in a pull request
   rebuild explain RB040            what a rule is about";
 
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  rebuild schema >hierarchy.schema.json
+                                   then in the first line of hierarchy.yaml:
+                                   # yaml-language-server: $schema=hierarchy.schema.json";
+
 const TREE_EXAMPLES: &str = "\
 Examples:
   rebuild tree                     each image below the one that it is FROM, and how it stands
@@ -135,6 +141,9 @@ pub enum Command {
     /// Look at the engine, the logins, the registries, the disk and the clock, and change nothing
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
+    /// Print the JSON Schema of hierarchy.yaml, for editors
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema,
     /// Print the completion script of a shell
     Completions { shell: clap_complete::Shell },
 }

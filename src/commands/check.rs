@@ -1,4 +1,5 @@
-//! `rebuild check`: everything that can be said of the files; and `rebuild explain`.
+//! `rebuild check`: everything that can be said of the files; `rebuild explain` and `rebuild schema`,
+//! what they should be.
 
 use std::{env, path::PathBuf};
 
@@ -12,7 +13,7 @@ use crate::{
     diagnostic::{Rendering, Severity},
     exit::Exit,
     git,
-    hierarchy::Hierarchy,
+    hierarchy::{Hierarchy, json_schema},
     report::check::{self, Findings},
     rules::{self, Code},
 };
@@ -71,6 +72,14 @@ pub(super) fn explain(code: Option<&str>) -> Result<Exit, CommandError> {
                 .hint("`rebuild explain` lists all rules")
         })?),
     };
+    answer(&text)
+}
+
+pub(super) fn schema() -> Result<Exit, CommandError> {
+    answer(&json_schema())
+}
+
+fn answer(text: &str) -> Result<Exit, CommandError> {
     output::answer(text.as_bytes())
         .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     Ok(Exit::Done)

@@ -77,6 +77,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         }
         Some(Command::Gc(arguments)) => runtime()?.block_on(gc::gc(common, &arguments)),
         Some(Command::Doctor(arguments)) => runtime()?.block_on(doctor::doctor(common, &arguments)),
+        Some(Command::Schema) => check::schema(),
         Some(Command::Completions { shell }) => completions::completions(shell),
     }
 }

@@ -12,6 +12,7 @@ mod fields;
 mod files;
 mod graph;
 mod ignore;
+mod json_schema;
 mod lints;
 mod load;
 mod matrix;
@@ -49,6 +50,7 @@ pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
     entry::{Entry, entries},
     graph::GraphError,
+    json_schema::json_schema,
     load::{Checked, LoadError, LoadOptions, Loaded},
     secrets::{SecretSource, Ssh},
     template::{TagTemplate, TagValues, TemplateError},

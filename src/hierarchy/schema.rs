@@ -1,6 +1,7 @@
 //! `hierarchy.yaml`, field for field. Nothing here is checked beyond the shape of each value.
 //!
-//! A new field is a member of [`Image`], a line in [`Image::read`] and one in [`Image::over`].
+//! A new field is a member of [`Image`], a line in [`Image::read`] and one in [`Image::over`], and one in
+//! `json_schema`.
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
@@ -22,7 +23,7 @@ use crate::{
 const SHORTEST_REFRESH: Duration = Duration::from_secs(60);
 /// A test that says nothing of its timeout gets this.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
-const MOST_RETRIES: u8 = 5;
+pub(super) const MOST_RETRIES: u8 = 5;
 
 #[derive(Debug)]
 pub(super) struct File {
