@@ -10,6 +10,7 @@ mod journals;
 mod gc;
 mod leftovers;
 mod lines;
+mod man;
 mod older;
 mod output;
 mod place;
@@ -26,7 +27,6 @@ mod world;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use self::error::CommandError;
@@ -37,7 +37,16 @@ use crate::{
 
 /// The whole program: a command line in, an exit code out.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments).and_then(Cli::checked) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match completions::complete(&arguments) {
+        Ok(false) => {}
+        Ok(true) => return Exit::Done.into(),
+        Err(error) => {
+            _ = error.print();
+            return Exit::Usage.into();
+        }
+    }
+    let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers, and go to stdout with exit code 0.
@@ -79,6 +88,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Doctor(arguments)) => runtime()?.block_on(doctor::doctor(common, &arguments)),
         Some(Command::Schema) => check::schema(),
         Some(Command::Completions { shell }) => completions::completions(shell),
+        Some(Command::Man { folder }) => man::man(folder.as_deref()),
     }
 }
 

@@ -126,6 +126,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("bollard", &["engine"]),
     ("clap", &["cli", "commands"]),
     ("clap_complete", &["cli", "commands"]),
+    ("clap_mangen", &["commands"]),
     ("flate2", &["engine"]),
     ("h2", &["engine"]),
     ("http_body_util", &["engine"]),

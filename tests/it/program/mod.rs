@@ -4,6 +4,7 @@
 
 mod builders;
 mod check;
+mod completions;
 mod doctor;
 mod example;
 mod failures;
