@@ -1,8 +1,10 @@
 //! The command line, as structs: every flag, its help, and nothing else.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind,
+};
 
 use crate::{hierarchy::duration, image::Repository};
 
@@ -30,6 +32,20 @@ Examples:
   rebuild plan --from os-base      what rebuilding os-base would entail
   rebuild plan --exit-code         in scripts: exit code 3 if there is work, 0 if there is none";
 
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  rebuild check                    problems and advice, each with its line
+  rebuild check --severity note    also what is merely worth knowing
+  rebuild check --fail-on warning  in CI: exit code 2 also if there are only warnings
+  rebuild check --format github    shown at its line in a pull request
+  rebuild explain RB040            what a rule is about";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  rebuild schema >hierarchy.schema.json
+                                   then in the first line of hierarchy.yaml:
+                                   # yaml-language-server: $schema=hierarchy.schema.json";
+
 const TREE_EXAMPLES: &str = "\
 Examples:
   rebuild tree                     each image below the one that it is FROM, and how it stands
@@ -37,6 +53,44 @@ Examples:
   rebuild tree --format svg >hierarchy.svg
                                    a picture for a browser; a tooltip says why an image is behind
   rebuild tree --no-state          without an engine and a registry";
+
+const WHY_EXAMPLES: &str = "\
+Examples:
+  rebuild why app                  what made app out of date, through which parents
+  rebuild why app --format json    the same for a program";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  rebuild status                   each image: current, behind, held back or never built
+  rebuild status --exit-code       in scripts: exit code 3 if an image is not current";
+
+const HISTORY_EXAMPLES: &str = "\
+Examples:
+  rebuild history                  the last 20 runs
+  rebuild history -n 1             the last run";
+
+const ROLLBACK_EXAMPLES: &str = "\
+Examples:
+  rebuild rollback --dry-run       what would be moved back
+  rebuild rollback                 take back what the last run promoted
+  rebuild rollback 01m852q         a run by the beginning of its ID, as `rebuild history` shows it";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  rebuild explain                  all rules
+  rebuild explain RB040            one of them, with an example";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(rebuild completions bash)     in ~/.bashrc
+  source <(rebuild completions zsh)      in ~/.zshrc, behind compinit
+  rebuild completions fish | source      in ~/.config/fish/config.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  rebuild man | man -l -           read it
+  rebuild man ~/.local/share/man/man1
+                                   then `man rebuild`, `man rebuild-plan` and so on";
 
 const GC_EXAMPLES: &str = "\
 Examples:
@@ -72,13 +126,33 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+/// Examples before everything that has to be read.
+const HELP: &str = "\
+{about}{after-help}
+
+{usage-heading} {usage}
+
+{all-args}";
+
+/// The command line, for parsing, for help, for man pages and for completion.
+pub fn command() -> clap::Command {
+    Cli::command().help_template(HELP).mut_subcommands(|command| command.help_template(HELP))
+}
+
 impl Cli {
+    /// What a command line says.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = command().try_get_matches_from(arguments)?;
+        let cli = Self::from_arg_matches(&matches);
+        cli.map_err(|error| error.format(&mut command()))?.checked()
+    }
+
     /// Flags of a run that stand before another command would be lost without a word.
-    pub fn checked(self) -> Result<Self, clap::Error> {
+    fn checked(self) -> Result<Self, clap::Error> {
         if self.command.is_none() || self.run == RunArgs::default() {
             return Ok(self);
         }
-        Err(Self::command().error(
+        Err(command().error(
             ErrorKind::ArgumentConflict,
             "flags of a run stand behind the command: `rebuild plan --from os-base`",
         ))
@@ -94,9 +168,21 @@ pub enum Command {
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(PlanArgs),
     /// Say why images are, or are not, out of date, and why they were last built
+    #[command(after_help = WHY_EXAMPLES)]
     Why(WhyArgs),
     /// Show how each image stands: current, behind, held back or never built
+    #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Say everything that can be known of the files without an engine: problems, and advice
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Say what a rule of `rebuild check` is about, with an example; without a code, list all
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain {
+        /// As in `warning[RB040]`
+        #[arg(value_name = "CODE")]
+        code: Option<String>,
+    },
     /// Show which image is built from which, as text or as a picture
     ///
     /// With images named, only those, what they are built from and what is built from them. How each image stands is asked as
@@ -104,12 +190,14 @@ pub enum Command {
     #[command(after_help = TREE_EXAMPLES)]
     Tree(TreeArgs),
     /// List past runs: when, what was asked, what was promoted, how it ended
+    #[command(after_help = HISTORY_EXAMPLES)]
     History(HistoryArgs),
     /// Move the tags of a run back to where they were before it
     ///
     /// Children before parents, each tag only if it is still where that run put it. A tag that was new
     /// in that run is taken away from the engine; in a registry it stays, and that is told. The next
     /// `rebuild` of the same files moves the tags again: take back the change as well.
+    #[command(after_help = ROLLBACK_EXAMPLES)]
     Rollback(RollbackArgs),
     /// Remove build tags that nobody needs any more, and what killed runs have left
     ///
@@ -119,8 +207,21 @@ pub enum Command {
     /// Look at the engine, the logins, the registries, the disk and the clock, and change nothing
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
+    /// Print the JSON Schema of hierarchy.yaml, for editors
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema,
     /// Print the completion script of a shell
+    ///
+    /// It asks `rebuild` back, so that names of images are completed, too. Make it anew with each version.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: clap_complete::Shell },
+    /// Print the man page, or write those of all commands into a folder
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// The folder; without it, the page of `rebuild` itself is printed
+        #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+        folder: Option<PathBuf>,
+    },
 }
 
 /// Where the hierarchy is, and how to talk.
@@ -282,6 +383,48 @@ pub struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Print it for people, for programs, or for code review (docs/checks.md)
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: CheckFormat,
+    /// Show problems from this severity on
+    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
+    pub severity: SeverityArg,
+    /// End with exit code 2 if there is a problem from this severity on
+    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
+    pub fail_on: FailOn,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// Each problem with its line
+    #[default]
+    Text,
+    Json,
+    /// SARIF 2.1.0, for code scanning and editors
+    Sarif,
+    /// Annotations of GitHub Actions
+    Github,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SeverityArg {
+    Error,
+    #[default]
+    Warning,
+    Note,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    #[default]
+    Error,
+    Warning,
+    Note,
+    Never,
+}
+
+#[derive(Debug, Args)]
 pub struct TreeArgs {
     /// Which images [default: all]
     #[arg(value_name = "NODE")]
@@ -378,3 +521,6 @@ pub enum Format {
     Text,
     Json,
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! Read the modules in this order; each may use only those above it (a test checks it).
 
 pub mod exit; //        the exit codes
+pub mod rules; //       what can be wrong with a hierarchy: codes, severities, explanations
 pub mod diagnostic; //  a problem as people read it: heading, excerpt, causes, hint
 pub mod image; //       words: digests, references, platforms
 pub mod packages; //    read: which packages an image has, and which have newer versions; pure

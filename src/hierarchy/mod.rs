@@ -11,6 +11,9 @@ mod entry;
 mod fields;
 mod files;
 mod graph;
+mod ignore;
+mod json_schema;
+mod lints;
 mod load;
 mod matrix;
 mod nearest;
@@ -47,7 +50,8 @@ pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
     entry::{Entry, entries},
     graph::GraphError,
-    load::{LoadError, LoadOptions, Loaded},
+    json_schema::json_schema,
+    load::{Checked, LoadError, LoadOptions, Loaded},
     secrets::{SecretSource, Ssh},
     template::{TagTemplate, TagValues, TemplateError},
     units::duration,

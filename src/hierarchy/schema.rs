@@ -1,6 +1,7 @@
 //! `hierarchy.yaml`, field for field. Nothing here is checked beyond the shape of each value.
 //!
-//! A new field is a member of [`Image`], a line in [`Image::read`] and one in [`Image::over`].
+//! A new field is a member of [`Image`], a line in [`Image::read`] and one in [`Image::over`], and one in
+//! `json_schema`.
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
@@ -15,13 +16,14 @@ use super::{
 use crate::{
     image::{Platform, Repository},
     packages::Manager,
+    rules::Code,
 };
 
 /// What nobody can mean; and an epoch is told in seconds.
 const SHORTEST_REFRESH: Duration = Duration::from_secs(60);
 /// A test that says nothing of its timeout gets this.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
-const MOST_RETRIES: u8 = 5;
+pub(super) const MOST_RETRIES: u8 = 5;
 
 #[derive(Debug)]
 pub(super) struct File {
@@ -58,8 +60,26 @@ pub(super) struct Image {
     pub(super) refresh: Option<Refresh>,
     pub(super) volatile: Option<Vec<String>>,
     pub(super) matrix: Option<Matrix>,
+    pub(super) places: Places,
     /// Whether something in it could not be read, so that what is missing may not be missing.
     pub(super) is_broken: bool,
+}
+
+/// Where the parts of an image stand whose values do not say it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    pub(super) prepare: Range<usize>,
+    /// One for each test.
+    pub(super) tests: Vec<Range<usize>>,
+    pub(super) build_args: BTreeMap<String, Range<usize>>,
+    pub(super) secrets: BTreeMap<String, Range<usize>>,
+}
+
+/// Two images are the same wherever they stand.
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl File {
@@ -67,15 +87,19 @@ impl File {
     pub(super) fn read(yaml: &Yaml, problems: &mut Problems) -> Option<Self> {
         if matches!(yaml.kind, Kind::Null) {
             problems.push_with_hint(&yaml.span, "the file is empty", "begin with `version: 1`");
+            problems.last_is(Code::MissingField);
             return None;
         }
         let mut fields = problems.map("the file", "the file", yaml)?;
         match fields.take("version") {
-            None => problems.push_with_hint(
-                &yaml.span,
-                "`version` is missing",
-                "begin the file with `version: 1`",
-            ),
+            None => {
+                problems.push_with_hint(
+                    &yaml.span,
+                    "`version` is missing",
+                    "begin the file with `version: 1`",
+                );
+                problems.last_is(Code::MissingField);
+            }
             Some(version) if version.scalar().as_deref() != Some("1") => {
                 problems.expected("version", "1", version);
             }
@@ -89,24 +113,30 @@ impl File {
             let image = Image::read("`defaults`", "defaults", yaml, problems);
             if image.matrix.is_some() {
                 problems.push(&yaml.span, "`matrix` has no place in `defaults`");
+                problems.last_is(Code::WrongMatrix);
             }
             Image { matrix: None, ..image }
         });
         let defaults = defaults.unwrap_or_default();
         let mut images = Vec::new();
         match fields.take("images") {
-            None => problems.push_with_hint(
-                &yaml.span,
-                "`images` is missing",
-                "name each image under `images:`",
-            ),
+            None => {
+                problems.push_with_hint(
+                    &yaml.span,
+                    "`images` is missing",
+                    "name each image under `images:`",
+                );
+                problems.last_is(Code::MissingField);
+            }
             Some(Yaml { kind: Kind::Map(entries), .. }) => {
                 for (key, value) in entries {
                     let image = Image::read("an image", &key.name, value, problems);
                     let name = At { value: key.name.clone(), span: key.span.clone() };
                     let image = image.over(&defaults);
                     let allowed = image.allow_build_args.as_deref().unwrap_or_default();
+                    let before = problems.found.len();
                     secrets::refuse(&image.suspects, allowed, problems);
+                    problems.recode(before, Code::SecretArgument);
                     images.push((name, image));
                 }
             }
@@ -135,11 +165,18 @@ impl Image {
         };
         self.context = text(fields, problems, "context");
         self.dockerfile = text(fields, problems, "dockerfile");
-        self.prepare = fields.take("prepare").and_then(|yaml| command("prepare", yaml, problems));
+        self.prepare = fields.take("prepare").and_then(|yaml| {
+            self.places.prepare = yaml.span.clone();
+            command("prepare", yaml, problems)
+        });
         self.tags = fields.take("tags").and_then(|yaml| problems.texts("tags", yaml));
         self.test = fields.take("test").and_then(|yaml| {
             let items = problems.list("test", yaml)?;
-            Some(items.iter().filter_map(|item| test(item, problems)).collect())
+            let tests = items.iter().filter_map(|item| Some((test(item, problems)?, item)));
+            let placed: Vec<(Test, Range<usize>)> =
+                tests.map(|(test, item)| (test, item.span.clone())).collect();
+            self.places.tests = placed.iter().map(|(_, span)| span.clone()).collect();
+            Some(placed.into_iter().map(|(test, _)| test).collect())
         });
         self.max_size = fields
             .take("max_size")
@@ -147,12 +184,17 @@ impl Image {
             .map(|size| size.value);
         let build_args = fields.take("build_args");
         self.build_args = variables("build_args", build_args, problems);
+        self.places.build_args = keys(build_args);
         self.suspects = secrets::suspects(build_args);
         self.allow_build_args = fields.take("allow_build_args").and_then(|yaml| {
             let names = problems.texts("allow_build_args", yaml)?;
             Some(names.value.into_iter().map(|name| name.value).collect())
         });
-        self.secrets = secrets::read(fields.take("secrets"), problems);
+        let before = problems.found.len();
+        let secrets = fields.take("secrets");
+        self.places.secrets = keys(secrets);
+        self.secrets = secrets::read(secrets, problems);
+        problems.recode(before, Code::WrongSecret);
         self.ssh = fields.take("ssh").and_then(|yaml| secrets::ssh(yaml, problems));
         self.target = text(fields, problems, "target");
         self.platform = fields
@@ -175,16 +217,25 @@ impl Image {
             .map(|retries| retries.value);
         self.refresh = fields.take("refresh").and_then(|yaml| refresh(yaml, problems));
         self.volatile = fields.take("volatile").and_then(|yaml| volatile(yaml, problems));
+        let before = problems.found.len();
         self.matrix = fields.take("matrix").and_then(|yaml| Matrix::read(yaml, problems));
+        problems.recode(before, Code::WrongMatrix);
     }
 
     /// This image's fields before those of `defaults`. Maps are merged.
     fn over(self, defaults: &Self) -> Self {
+        let places = Places {
+            prepare: (if self.prepare.is_some() { &self } else { defaults }).places.prepare.clone(),
+            tests: (if self.test.is_some() { &self } else { defaults }).places.tests.clone(),
+            build_args: merged(self.places.build_args.clone(), &defaults.places.build_args),
+            secrets: merged(self.places.secrets.clone(), &defaults.places.secrets),
+        };
         let mut suspects = self.suspects;
         // One that the image gives itself is told where it gives it.
         let inherited = |one: &&At<String>| !self.build_args.contains_key(&one.value);
         suspects.extend(defaults.suspects.iter().filter(inherited).cloned());
         Self {
+            places,
             context: self.context.or_else(|| defaults.context.clone()),
             dockerfile: self.dockerfile.or_else(|| defaults.dockerfile.clone()),
             prepare: self.prepare.or_else(|| defaults.prepare.clone()),
@@ -220,6 +271,16 @@ fn merged<T: Clone>(
         own.entry(key.clone()).or_insert_with(|| value.clone());
     }
     own
+}
+
+/// Where each key of a map stands.
+fn keys(yaml: Option<&Yaml>) -> BTreeMap<String, Range<usize>> {
+    match yaml.map(|yaml| &yaml.kind) {
+        Some(Kind::Map(entries)) => {
+            entries.iter().map(|(key, _)| (key.name.clone(), key.span.clone())).collect()
+        }
+        _ => BTreeMap::new(),
+    }
 }
 
 /// A program and its arguments.
@@ -284,6 +345,7 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
                 if let Some(span) = span {
                     let message = format!("`{field}` has no place beside `healthy`");
                     problems.push(&span, message);
+                    problems.last_is(Code::WrongTest);
                 }
             }
             Some(Test { check: Check::Healthy, timeout: limit?.value, network, inherit })
@@ -294,6 +356,7 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
                 "a test is either `run` or `healthy`",
                 "make two tests of it",
             );
+            problems.last_is(Code::WrongTest);
             None
         }
         (None, None) => {
@@ -302,6 +365,7 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
                 "a test needs `run` or `healthy`",
                 "write `run: [program, argument]`, or `healthy: 30s`",
             );
+            problems.last_is(Code::WrongTest);
             None
         }
     }

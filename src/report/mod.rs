@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here runs anything, and nothing a build prints reaches a screen but through
 //! [`sanitize`]. A reporter that cannot write says so, and the run stops.
 
+pub mod check;
 mod closing;
 pub mod doctor;
 pub mod drawing;

@@ -3,6 +3,8 @@
 //! What it has done is read with the `docker` command and over raw HTTP, never through our own code.
 
 mod builders;
+mod check;
+mod completions;
 mod doctor;
 mod example;
 mod failures;
