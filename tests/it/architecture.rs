@@ -15,7 +15,8 @@ const USES: &[(&str, &[&str])] = &[
     ("diagnostic", &[]),
     ("image", &[]),
     ("packages", &[]),
-    ("hierarchy", &["diagnostic", "image", "packages"]),
+    ("calendar", &[]),
+    ("hierarchy", &["calendar", "diagnostic", "image", "packages"]),
     ("git", &[]),
     ("fingerprint", &["hierarchy", "image"]),
     ("plan", &["fingerprint", "hierarchy", "image", "packages"]),
@@ -131,6 +132,7 @@ const DOORS: &[(&str, &[&str])] = &[
     (
         "jiff",
         &[
+            "calendar",
             "commands",
             "engine",
             "fingerprint",
@@ -170,6 +172,8 @@ const NEVER: &[(&str, &[&str])] = &[
         "packages",
         &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"],
     ),
+    // When, of a time that is given.
+    ("calendar", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant", "now()"]),
     // Decides, and is pure.
     ("plan", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant", "reqwest"]),
     // In what order, and how long: pure as well.

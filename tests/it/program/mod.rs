@@ -3,6 +3,7 @@
 //! What it has done is read with the `docker` command and over raw HTTP, never through our own code.
 
 mod builders;
+mod ci;
 mod doctor;
 mod example;
 mod failures;
