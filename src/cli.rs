@@ -15,6 +15,7 @@ Examples:
   rebuild --since origin/main...   what a branch touched, and below it
   rebuild --only webapp-base       one image, on its published parents
   rebuild --refresh                take in package updates: every image without the layer cache
+  rebuild --refresh --due          take in package updates where they are due, and nothing else
   rebuild --no-push                build and test, store and publish nothing
   rebuild --no-promote             build, test and store; no tag moves
   rebuild --registry HOST/PREFIX   publish to that registry, and not only in the engine
@@ -266,7 +267,8 @@ pub struct SelectionArgs {
     /// As --from, each image whose files or whose entry in hierarchy.yaml changed since this commit
     /// (A, A..B or A...B), uncommitted changes included
     ///
-    /// The working tree is compared with the commit; with A...B with the commit where B branched
+    /// An image that is already stored as it is now is not built again, only promoted. The working
+    /// tree is compared with the commit; with A...B with the commit where B branched
     /// off A. Files that git ignores are not seen; those that a build takes in are told of. In a
     /// shallow clone the commit must be there: fetch deep enough. Forty zeros, which GitHub sends
     /// for a new branch, select everything that is out of date.
@@ -279,6 +281,11 @@ pub struct SelectionArgs {
     /// alone. `refresh:` in hierarchy.yaml does the same by itself, by age.
     #[arg(long)]
     pub refresh: bool,
+    /// With --refresh: only images that are due by their `refresh: { every: … }` or their `schedule:`
+    ///
+    /// And what is out of date below them. Of several ticks that were missed, all count as one.
+    #[arg(long, requires = "refresh", conflicts_with_all = ["from", "only", "since"])]
+    pub due: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Args)]

@@ -7,6 +7,7 @@ pub mod rules; //       what can be wrong with a hierarchy: codes, severities, e
 pub mod diagnostic; //  a problem as people read it: heading, excerpt, causes, hint
 pub mod image; //       words: digests, references, platforms
 pub mod packages; //    read: which packages an image has, and which have newer versions; pure
+pub mod calendar; //    when a schedule is due; pure
 pub mod hierarchy; //   model: hierarchy.yaml and the Dockerfiles → the graph
 pub mod git; //         ask: the user's git
 pub mod fingerprint; // identity: everything that can change what a build produces

@@ -12,7 +12,7 @@ use super::{notify, output, project::start};
 use crate::{
     cli::{Common, RunArgs},
     hierarchy::Hierarchy,
-    report::{Ci, Record, annotations, junit, markdown, whole},
+    report::{Ci, Record, annotations, junit, markdown, mermaid, whole},
 };
 
 /// GitHub takes so much of a step's summary, and nothing at all of a longer one.
@@ -87,7 +87,9 @@ fn tell_github(record: &Record, hierarchy: Option<&Hierarchy>) {
     let written = || {
         let mut file = fs::File::options().append(true).create(true).open(&path)?;
         let there = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-        let page = markdown::page(record, None, LONGEST_SUMMARY.saturating_sub(there));
+        let graph = record.summary.as_ref().zip(hierarchy);
+        let graph = graph.and_then(|(summary, hierarchy)| mermaid::of_run(hierarchy, summary));
+        let page = markdown::page(record, graph.as_deref(), LONGEST_SUMMARY.saturating_sub(there));
         file.write_all(page.as_bytes())
     };
     if let Err(error) = written() {

@@ -245,5 +245,6 @@ fn flags(arguments: &SelectionArgs) -> String {
     }
     flags.extend(arguments.since.iter().map(|revision| format!("--since {revision}")));
     flags.extend(arguments.refresh.then(|| "--refresh".to_owned()));
+    flags.extend(arguments.due.then(|| "--due".to_owned()));
     flags.join(" ")
 }

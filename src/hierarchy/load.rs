@@ -251,6 +251,7 @@ fn node(draft: Draft, files: Files, (uses, root): (Vec<BaseUse>, &Path)) -> Opti
         retries: image.retries.unwrap_or(0),
         max_size: image.max_size,
         refresh: image.refresh.unwrap_or_default(),
+        schedule: image.schedule,
         volatile: image.volatile.unwrap_or_default(),
     })
 }

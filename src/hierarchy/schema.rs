@@ -14,6 +14,7 @@ use super::{
     yaml::{Kind, Yaml},
 };
 use crate::{
+    calendar::Schedule,
     image::{Platform, Repository},
     packages::Manager,
     rules::Code,
@@ -58,6 +59,7 @@ pub(super) struct Image {
     pub(super) timeout: Option<Duration>,
     pub(super) retries: Option<u8>,
     pub(super) refresh: Option<Refresh>,
+    pub(super) schedule: Option<Schedule>,
     pub(super) volatile: Option<Vec<String>>,
     pub(super) matrix: Option<Matrix>,
     pub(super) places: Places,
@@ -216,6 +218,7 @@ impl Image {
             .and_then(|yaml| problems.parsed("retries", yaml, retries))
             .map(|retries| retries.value);
         self.refresh = fields.take("refresh").and_then(|yaml| refresh(yaml, problems));
+        self.schedule = fields.take("schedule").and_then(|yaml| schedule(yaml, problems));
         self.volatile = fields.take("volatile").and_then(|yaml| volatile(yaml, problems));
         let before = problems.found.len();
         self.matrix = fields.take("matrix").and_then(|yaml| Matrix::read(yaml, problems));
@@ -256,6 +259,7 @@ impl Image {
             timeout: self.timeout.or(defaults.timeout),
             retries: self.retries.or(defaults.retries),
             refresh: self.refresh.or_else(|| defaults.refresh.clone()),
+            schedule: self.schedule.or_else(|| defaults.schedule.clone()),
             volatile: self.volatile.or_else(|| defaults.volatile.clone()),
             matrix: self.matrix,
             is_broken: self.is_broken || defaults.is_broken,
@@ -424,6 +428,41 @@ fn refresh(yaml: &Yaml, problems: &mut Problems) -> Option<Refresh> {
     fields.finish(problems);
     let (every, packages) = (every.map(|every| every.value), packages.map(|it| it.value));
     Some(Refresh { every, packages })
+}
+
+/// A cron expression alone, or with its time zone and jitter.
+fn schedule(yaml: &Yaml, problems: &mut Problems) -> Option<Schedule> {
+    if yaml.scalar().is_some() {
+        let parse = |text: &str| Schedule::new(text, None, Duration::ZERO);
+        return problems.parsed("schedule", yaml, parse).map(|schedule| schedule.value);
+    }
+    let mut fields = problems.map("`schedule`", "schedule", yaml)?;
+    let cron = fields.take("cron");
+    let zone = fields.take("timezone").map(|yaml| (yaml, problems.text("timezone", yaml)));
+    let jitter =
+        fields.take("jitter").and_then(|it| problems.parsed("jitter", it, units::duration));
+    fields.finish(problems);
+    let Some(cron) = cron else {
+        let hint = "write `cron: \"0 3 * * *\"`";
+        problems.push_with_hint(&yaml.span, "`schedule` has no `cron`", hint);
+        return None;
+    };
+    let jitter = jitter.map_or(Duration::ZERO, |jitter| jitter.value);
+    // Each problem at its own place.
+    let parsed = problems.parsed("cron", cron, |text| Schedule::new(text, None, jitter));
+    let (parsed, cron) = (parsed?.value, cron.scalar()?);
+    let Some((yaml, zone)) = zone else { return Some(parsed) };
+    match Schedule::new(&cron, Some(&zone?.value), jitter) {
+        Ok(schedule) => Some(schedule),
+        Err(error) => {
+            problems.push_with_hint(
+                &yaml.span,
+                error.to_string(),
+                "write it as in `Europe/Berlin`",
+            );
+            None
+        }
+    }
 }
 
 /// Patterns of paths in the image, as in a `.dockerignore`.

@@ -57,6 +57,12 @@ pub enum Due {
         /// When its packages were last taken in.
         last: Timestamp,
     },
+    /// A tick of its schedule has come.
+    Tick {
+        at: Timestamp,
+        /// When its packages were last taken in.
+        last: Timestamp,
+    },
     /// It has newer packages, whatever its age.
     Updates,
 }

@@ -11,6 +11,7 @@ use super::{numbers, status};
 use crate::{
     hierarchy::{Base, Hierarchy, Node, NodeName},
     plan::{LastBuilds, Plan, State},
+    run::{Outcome, Summary},
 };
 
 /// How an image stands, as far as that was asked.
@@ -58,8 +59,22 @@ pub struct Drawn {
 pub enum Kind {
     /// One of the hierarchy's, and how it stands if that is known.
     Image(Option<State>),
+    /// One of the hierarchy's, and what a run made of it.
+    Ended(Fate),
     /// From outside.
     Upstream,
+}
+
+/// What became of an image in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    Built,
+    /// Built, and it came out the same, or there already was an image of these inputs.
+    Same,
+    Kept,
+    Failed,
+    /// Skipped or cancelled.
+    NotBuilt,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,6 +126,29 @@ impl Drawing {
         drawing
     }
 
+    /// What a run changed, tried to change or left undone, and the parents of those images, each by
+    /// what became of it. None if that is nothing.
+    pub fn of_run(hierarchy: &Hierarchy, summary: &Summary) -> Option<Self> {
+        let fates: BTreeMap<&NodeName, Fate> =
+            summary.steps.iter().map(|step| (&step.node, fate(&step.outcome))).collect();
+        let news = fates.iter().filter(|(_, fate)| **fate != Fate::Kept).map(|(name, _)| *name);
+        let mut shown: BTreeSet<NodeName> = news.cloned().collect();
+        if shown.is_empty() {
+            return None;
+        }
+        let changed: Vec<NodeName> = shown.iter().cloned().collect();
+        let changed = changed.iter().filter(|name| hierarchy.get(name).is_some());
+        shown
+            .extend(changed.flat_map(|name| hierarchy.parents(name)).map(|node| node.name.clone()));
+        let mut drawing = Self::of(hierarchy, &shown, |_| None);
+        let images = drawing.boxes.iter_mut().filter(|one| one.kind == Kind::Image(None));
+        let nodes = hierarchy.in_build_order().filter(|node| shown.contains(&node.name));
+        for (image, node) in images.zip(nodes) {
+            image.kind = Kind::Ended(fates.get(&node.name).copied().unwrap_or(Fate::Kept));
+        }
+        Some(drawing)
+    }
+
     /// The boxes that an arrow leads from to each box.
     pub(super) fn parents(&self) -> Vec<Vec<(usize, Link)>> {
         let mut parents = vec![Vec::new(); self.boxes.len()];
@@ -140,6 +178,16 @@ impl Drawing {
     }
 }
 
+fn fate(outcome: &Outcome) -> Fate {
+    match outcome {
+        Outcome::Built { .. } => Fate::Built,
+        Outcome::Unchanged { .. } | Outcome::Reused { .. } => Fate::Same,
+        Outcome::Kept { .. } => Fate::Kept,
+        Outcome::Failed(_) => Fate::Failed,
+        Outcome::Skipped { .. } | Outcome::Cancelled => Fate::NotBuilt,
+    }
+}
+
 /// What a node is built from, each once; what it is `FROM` in the end first.
 pub(super) fn bases_of(node: &Node) -> Vec<(&Base, Link)> {
     let mut bases: Vec<(&Base, Link)> = Vec::new();
@@ -158,6 +206,11 @@ impl Kind {
         match self {
             Self::Upstream => "upstream",
             Self::Image(None) => "image",
+            Self::Ended(Fate::Built) => "built",
+            Self::Ended(Fate::Same) => "same",
+            Self::Ended(Fate::Kept) => "kept",
+            Self::Ended(Fate::Failed) => "failed",
+            Self::Ended(Fate::NotBuilt) => "not-built",
             Self::Image(Some(State::Current)) => "current",
             Self::Image(Some(State::Behind)) => "behind",
             Self::Image(Some(State::HeldBack)) => "held-back",

@@ -15,21 +15,29 @@ use super::{
 use crate::{
     hierarchy::{Hierarchy, NodeName},
     plan::State,
+    run::Summary,
 };
 
 /// Mermaid draws nothing at all of a diagram with more arrows than this (`maxEdges`), and a page
 /// cannot change it.
 const MOST_ARROWS: usize = 500;
+/// Nor of one whose text is longer, in characters (`maxTextSize`).
+const LONGEST: usize = 50_000;
 /// So many names of images that share a box are told.
 const NAMES: usize = 3;
 
 /// Fill, line and text of each kind; they can be read on a light page and on a dark one.
-const STYLES: [(&str, &str); 6] = [
+const STYLES: [(&str, &str); 11] = [
     ("image", "fill:#eef1f5,stroke:#7d8896,color:#1c2430"),
     ("current", "fill:#dcf3e2,stroke:#2c8a4b,color:#0f3a1e"),
     ("behind", "fill:#dcebfb,stroke:#2b6cb0,color:#0f2f52"),
     ("held-back", "fill:#fdf0cd,stroke:#b7791f,color:#4a3208"),
     ("never-built", "fill:#fbe0dd,stroke:#c0392b,color:#561710"),
+    ("built", "fill:#dcf3e2,stroke:#2c8a4b,color:#0f3a1e"),
+    ("same", "fill:#dcebfb,stroke:#2b6cb0,color:#0f2f52"),
+    ("kept", "fill:#eef1f5,stroke:#7d8896,color:#1c2430"),
+    ("failed", "fill:#fbe0dd,stroke:#c0392b,color:#561710"),
+    ("not-built", "fill:#fdf0cd,stroke:#b7791f,color:#4a3208"),
     ("upstream", "fill:#ffffff,stroke:#7d8896,color:#3c4653,stroke-dasharray:4 3"),
 ];
 
@@ -38,6 +46,13 @@ pub fn mermaid(hierarchy: &Hierarchy, states: &BTreeMap<NodeName, State>) -> Str
     let all: BTreeSet<NodeName> =
         hierarchy.in_build_order().map(|node| node.name.clone()).collect();
     text(&Drawing::of(hierarchy, &all, |name| states.get(name).copied()))
+}
+
+/// What a run did, each image in the colour of what became of it; none if it did nothing, or if it is
+/// more than Mermaid draws on a page.
+pub fn of_run(hierarchy: &Hierarchy, summary: &Summary) -> Option<String> {
+    let text = text(&Drawing::of_run(hierarchy, summary)?);
+    (text.len() <= LONGEST).then_some(text)
 }
 
 /// A drawing. If it has more arrows than Mermaid takes, images that nothing is built on, and that
@@ -112,7 +127,10 @@ fn merged(drawing: &Drawing) -> Drawing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hierarchy::test_hierarchy;
+    use crate::{
+        hierarchy::test_hierarchy,
+        report::scenario::{self, recorded},
+    };
 
     #[test]
     fn a_hierarchy_with_its_states() {
@@ -133,6 +151,31 @@ mod tests {
           classDef behind fill:#dcebfb,stroke:#2b6cb0,color:#0f2f52
           classDef never-built fill:#fbe0dd,stroke:#c0392b,color:#561710
         "#);
+    }
+
+    #[test]
+    fn a_run_by_what_became_of_its_images() {
+        let hierarchy = test_hierarchy(
+            "os-base\nwebapp-base < os-base\nruby-3.4 < webapp-base\ntools < os-base\ncron\nmirror",
+        );
+        let record = recorded(&scenario::held());
+        insta::assert_snapshot!(of_run(&hierarchy, record.summary.as_ref().unwrap()).unwrap(), @r#"
+        graph LR
+          n0["os-base"]:::built
+          n1["webapp-base"]:::failed
+          n2["ruby-3.4"]:::not-built
+          n3["tools"]:::same
+          n4["cron"]:::same
+          n0 --> n1
+          n1 --> n2
+          n0 --> n3
+          classDef built fill:#dcf3e2,stroke:#2c8a4b,color:#0f3a1e
+          classDef same fill:#dcebfb,stroke:#2b6cb0,color:#0f2f52
+          classDef failed fill:#fbe0dd,stroke:#c0392b,color:#561710
+          classDef not-built fill:#fdf0cd,stroke:#b7791f,color:#4a3208
+        "#);
+        let record = recorded(&scenario::nothing_to_do());
+        assert_eq!(of_run(&hierarchy, record.summary.as_ref().unwrap()), None);
     }
 
     #[test]

@@ -16,7 +16,8 @@ const USES: &[(&str, &[&str])] = &[
     ("diagnostic", &["rules"]),
     ("image", &[]),
     ("packages", &[]),
-    ("hierarchy", &["diagnostic", "image", "packages", "rules"]),
+    ("calendar", &[]),
+    ("hierarchy", &["calendar", "diagnostic", "image", "packages", "rules"]),
     ("git", &[]),
     ("fingerprint", &["hierarchy", "image"]),
     ("plan", &["fingerprint", "hierarchy", "image", "packages"]),
@@ -135,6 +136,7 @@ const DOORS: &[(&str, &[&str])] = &[
     (
         "jiff",
         &[
+            "calendar",
             "commands",
             "engine",
             "fingerprint",
@@ -174,6 +176,8 @@ const NEVER: &[(&str, &[&str])] = &[
         "packages",
         &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"],
     ),
+    // When, of a time that is given.
+    ("calendar", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant", "now()"]),
     // Decides, and is pure.
     ("plan", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant", "reqwest"]),
     // In what order, and how long: pure as well.

@@ -128,7 +128,7 @@ fn legend(drawing: &Drawing) -> Vec<(Option<Kind>, String)> {
         let word = match kind {
             Kind::Image(None) => "image".to_owned(),
             Kind::Image(Some(state)) => state.to_string(),
-            Kind::Upstream => "upstream".to_owned(),
+            Kind::Upstream | Kind::Ended(_) => kind.class().replace('-', " "),
         };
         (Some(kind), format!("{} {word} ({count})", mark(kind)))
     };

@@ -4,6 +4,7 @@
 
 mod builders;
 mod check;
+mod ci;
 mod completions;
 mod doctor;
 mod example;

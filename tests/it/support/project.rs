@@ -156,10 +156,20 @@ impl Project {
 
     /// The program, about to be run in the project's folder.
     pub(crate) fn rebuild(&self, arguments: &str) -> Start<'_> {
-        // The binary under test may be another one, such as the one that is to be released.
-        let program = env::var_os("REBUILD_TEST_BINARY")
-            .unwrap_or_else(|| env!("CARGO_BIN_EXE_rebuild").into());
-        let mut command = Command::new(program);
+        let mut command = Command::new(program());
+        command.args(self.name(arguments).split_whitespace());
+        self.start(command, &self.path(""))
+    }
+
+    /// A shell in a folder, about to run a script in which `rebuild` is the program.
+    pub(crate) fn shell(&self, folder: &Path, script: &str) -> Start<'_> {
+        let mut command = Command::new("sh");
+        command.args(["-ec", &format!("rebuild() {{ \"$REBUILD\" \"$@\"; }}\n{script}")]);
+        command.env("REBUILD", program());
+        self.start(command, folder)
+    }
+
+    fn start(&self, mut command: Command, folder: &Path) -> Start<'_> {
         for inherited in [
             "CI",
             "GITHUB_ACTIONS",
@@ -172,8 +182,7 @@ impl Project {
             command.env_remove(inherited);
         }
         command
-            .args(self.name(arguments).split_whitespace())
-            .current_dir(self.path(""))
+            .current_dir(folder)
             .env("XDG_STATE_HOME", self.state())
             .env("DOCKER_CONFIG", self.docker_config())
             .env("DOCKER_HOST", &self.engine)
@@ -531,6 +540,11 @@ fn engine() -> Option<String> {
         })
     };
     ENGINE.get_or_init(find).clone()
+}
+
+/// The binary under test: it may be another one, such as the one that is to be released.
+fn program() -> std::ffi::OsString {
+    env::var_os("REBUILD_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_rebuild").into())
 }
 
 /// A busybox that needs no loader.
