@@ -13,7 +13,8 @@ Examples:
   rebuild --since origin/main...   what a branch touched, and below it
   rebuild --only webapp-base       one image, on its published parents
   rebuild --refresh                take in package updates: every image without the layer cache
-  rebuild --no-push                build and test, publish nothing
+  rebuild --no-push                build and test, store and publish nothing
+  rebuild --no-promote             build, test and store; no tag moves
   rebuild --registry HOST/PREFIX   publish to that registry, and not only in the engine
   rebuild plan                     what would be done, and why
   rebuild why app                  what made app out of date, through which parents
@@ -28,6 +29,14 @@ Examples:
   rebuild plan                     each image, below the one it waits for, with the reason
   rebuild plan --from os-base      what rebuilding os-base would entail
   rebuild plan --exit-code         in scripts: exit code 3 if there is work, 0 if there is none";
+
+const TREE_EXAMPLES: &str = "\
+Examples:
+  rebuild tree                     each image below the one that it is FROM, and how it stands
+  rebuild tree shop                shop, what it is built from and what is built from it
+  rebuild tree --format svg >hierarchy.svg
+                                   a picture for a browser; a tooltip says why an image is behind
+  rebuild tree --no-state          without an engine and a registry";
 
 const GC_EXAMPLES: &str = "\
 Examples:
@@ -88,6 +97,12 @@ pub enum Command {
     Why(WhyArgs),
     /// Show how each image stands: current, behind, held back or never built
     Status(StatusArgs),
+    /// Show which image is built from which, as text or as a picture
+    ///
+    /// With images named, only those, what they are built from and what is built from them. How each image stands is asked as
+    /// `rebuild status` does; where no engine or registry answers, the tree is shown without it.
+    #[command(after_help = TREE_EXAMPLES)]
+    Tree(TreeArgs),
     /// List past runs: when, what was asked, what was promoted, how it ended
     History(HistoryArgs),
     /// Move the tags of a run back to where they were before it
@@ -171,8 +186,15 @@ pub struct RunArgs {
     #[command(flatten)]
     pub selection: SelectionArgs,
     /// Build and test, but store and publish nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_promote")]
     pub no_push: bool,
+    /// Build, test and store, but move no tag that people pull
+    ///
+    /// For a change that is not merged: images are stored under their build tags, so that the run after
+    /// the merge finds them and only moves the tags. With --no-push they are in the engine alone, and
+    /// are built once more.
+    #[arg(long)]
+    pub no_promote: bool,
     /// Publish even where the published image was built from a commit that comes after this one
     #[arg(long)]
     pub allow_older: bool,
@@ -191,6 +213,40 @@ pub struct RunArgs {
     /// Show what builds and tests print, also where they succeed
     #[arg(short, long)]
     pub verbose: bool,
+    /// Write what came of the run as a junit file: each build and each test is a test case
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub junit: Option<PathBuf>,
+    /// Write what came of the run to a file, as one JSON object (docs/ci.md), however it ends
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub json_report: Option<PathBuf>,
+    /// Start this program when the run is over, with the JSON report on its stdin
+    ///
+    /// A program, or a JSON list of a program and its arguments, as a Dockerfile has them. There is no
+    /// shell. Takes the place of `notify:` in hierarchy.yaml; '[]' starts none.
+    #[arg(long, value_name = "COMMAND", value_parser = argv, help_heading = "Reports")]
+    pub notify: Option<Argv>,
+}
+
+/// A program and its arguments; empty for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Argv(pub Vec<String>);
+
+/// A JSON list of words, or a program alone.
+fn argv(text: &str) -> Result<Argv, String> {
+    if !text.trim_start().starts_with('[') {
+        return if text.is_empty() {
+            Err("it names no program; `[]` starts none".to_owned())
+        } else {
+            Ok(Argv(vec![text.to_owned()]))
+        };
+    }
+    let words: Vec<String> = serde_json::from_str(text).map_err(|error| {
+        format!("it is not a JSON list of texts, such as [\"./tell.sh\", \"images\"]: {error}")
+    })?;
+    if words.first().is_some_and(String::is_empty) {
+        return Err("its first word names no program".to_owned());
+    }
+    Ok(Argv(words))
 }
 
 #[derive(Debug, Args)]
@@ -223,6 +279,34 @@ pub struct StatusArgs {
     /// End with exit code 3 if an image is not current
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TreeArgs {
+    /// Which images [default: all]
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<String>,
+    /// Print it for people, for programs, or as a picture
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: TreeFormat,
+    /// Ask nobody how the images stand: only what the files say
+    #[arg(long)]
+    pub no_state: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TreeFormat {
+    /// Each image below the one that it is FROM
+    #[default]
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For pages and summaries that draw Mermaid diagrams
+    Mermaid,
+    /// A picture for a browser
+    Svg,
+    /// For programs: docs/tree.md
+    Json,
 }
 
 #[derive(Debug, Args)]

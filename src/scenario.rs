@@ -223,7 +223,7 @@ impl Scenario {
         let verdict = if self.options.push {
             verdict(&shop.hierarchy, &plan, &executed, &self.tag_values()).unwrap()
         } else {
-            Verdict::NotAsked
+            Verdict::NotAsked { stored: false }
         };
         let number = self.runs.fetch_add(1, Ordering::SeqCst);
         let began = Began::new(number.to_string(), "here", Asked::Run { flags: String::new() });

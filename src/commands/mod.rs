@@ -9,16 +9,19 @@ mod journals;
 mod gc;
 mod leftovers;
 mod lines;
+mod notify;
 mod older;
 mod output;
 mod place;
 mod plan;
 mod preflight;
 mod project;
+mod reports;
 mod rollback;
 mod run;
 mod signals;
 mod status;
+mod tree;
 mod why;
 mod world;
 
@@ -64,6 +67,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Plan(arguments)) => runtime()?.block_on(plan::plan(common, &arguments)),
         Some(Command::Why(arguments)) => runtime()?.block_on(why::why(common, &arguments)),
         Some(Command::Status(arguments)) => runtime()?.block_on(status::status(common, &arguments)),
+        Some(Command::Tree(arguments)) => runtime()?.block_on(tree::tree(common, &arguments)),
         Some(Command::History(arguments)) => {
             runtime()?.block_on(history::history(common, &arguments))
         }

@@ -85,6 +85,7 @@ impl Hierarchy {
             .registry
             .clone()
             .or_else(|| file.registry.as_ref().map(|registry| registry.value.clone()));
+        let notify = file.notify.clone();
         let drafts = draft::drafts(file, options.registry.as_ref(), &mut problems);
         // What is wrong in the file itself comes in its order.
         problems.found.sort_by_key(|problem| {
@@ -137,7 +138,7 @@ impl Hierarchy {
             .filter_map(|((draft, files), uses)| node(draft, files?, (uses, root)))
             .collect();
         match Self::from_nodes(path, registry, nodes) {
-            Ok(hierarchy) => Ok(Loaded { hierarchy, warnings }),
+            Ok(hierarchy) => Ok(Loaded { hierarchy: Self { notify, ..hierarchy }, warnings }),
             Err(error) => Err(failed(vec![Diagnostic::error(error.to_string())], warnings)),
         }
     }

@@ -61,6 +61,8 @@ pub struct Hierarchy {
     pub file: PathBuf,
     /// Where images are published; without it they live in the engine only.
     pub registry: Option<Repository>,
+    /// A command that is started when a run is over.
+    pub notify: Option<Vec<String>>,
     graph: DiGraph<Node, ()>,
     index: BTreeMap<NodeName, NodeIndex>,
     order: Vec<NodeIndex>,

@@ -26,6 +26,8 @@ const MOST_RETRIES: u8 = 5;
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) registry: Option<At<Repository>>,
+    /// What is started when a run is over.
+    pub(super) notify: Option<Vec<String>>,
     /// In the order of the file, `defaults` merged in.
     pub(super) images: Vec<(At<String>, Image)>,
 }
@@ -82,6 +84,7 @@ impl File {
         let registry = fields
             .take("registry")
             .and_then(|yaml| problems.parsed("registry", yaml, str::parse::<Repository>));
+        let notify = fields.take("notify").and_then(|yaml| command("notify", yaml, problems));
         let defaults = fields.take("defaults").map(|yaml| {
             let image = Image::read("`defaults`", "defaults", yaml, problems);
             if image.matrix.is_some() {
@@ -110,7 +113,7 @@ impl File {
             Some(other) => problems.expected("images", "a map", other),
         }
         fields.finish(problems);
-        Some(Self { registry, images })
+        Some(Self { registry, notify, images })
     }
 }
 

@@ -129,7 +129,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
 
     /// Which epoch a node is of, and whether it is due.
     fn date(&self, node: &Node, asked: Option<LastBuild>, staged: &mut Staged) {
-        let Some(LastBuild { created, built_from }) = asked else {
+        let Some(LastBuild { created, built_from, .. }) = asked else {
             staged.epoch = node.refresh.every.map(|every| Epoch::first(every, self.now));
             return;
         };

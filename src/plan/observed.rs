@@ -74,6 +74,8 @@ pub struct Published {
 pub struct LastBuild {
     /// When it was built, if it says.
     pub created: Option<Timestamp>,
+    /// In bytes: in an engine unpacked, in a registry packed.
+    pub size: Option<u64>,
     /// `None` if it does not say, or not in a way that we can read.
     pub built_from: Option<BuiltFrom>,
 }

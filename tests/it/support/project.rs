@@ -160,7 +160,15 @@ impl Project {
         let program = env::var_os("REBUILD_TEST_BINARY")
             .unwrap_or_else(|| env!("CARGO_BIN_EXE_rebuild").into());
         let mut command = Command::new(program);
-        for inherited in ["CI", "GITHUB_ACTIONS", "DOCKER_BUILDKIT", "DOCKER_AUTH_CONFIG"] {
+        for inherited in [
+            "CI",
+            "GITHUB_ACTIONS",
+            "GITHUB_STEP_SUMMARY",
+            "GITHUB_WORKSPACE",
+            "GITLAB_CI",
+            "DOCKER_BUILDKIT",
+            "DOCKER_AUTH_CONFIG",
+        ] {
             command.env_remove(inherited);
         }
         command
