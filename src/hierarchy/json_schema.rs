@@ -23,6 +23,11 @@ pub fn json_schema() -> String {
             text(),
         ),
         (
+            "notify",
+            "A command that is started when a run is over, with the JSON report on its stdin: a list of arguments, no shell.",
+            command(),
+        ),
+        (
             "defaults",
             "Fields that each image has if it does not give them itself. `build_args`, `labels` and `secrets` are merged.",
             nullable(object(defaults)),
@@ -153,6 +158,7 @@ fn image() -> Vec<Field> {
             "When it is built without the layer cache, to take in package updates.",
             object(refresh),
         ),
+        ("schedule", "At which moments `rebuild --refresh --due` refreshes it.", schedule()),
         (
             "volatile",
             "Patterns of paths in the image, as in a `.dockerignore`, that a refresh may change and the image still counts as the same.",
@@ -171,6 +177,25 @@ fn image() -> Vec<Field> {
             }),
         ),
     ]
+}
+
+fn schedule() -> Value {
+    let cron = json!({ "type": "string", "examples": ["0 3 * * *", "@weekly"] });
+    let mut map = object(vec![
+        ("cron", "A cron expression of five fields.", cron.clone()),
+        (
+            "timezone",
+            "A time zone by its IANA name. Default: UTC.",
+            json!({ "type": "string", "examples": ["Europe/Berlin"] }),
+        ),
+        (
+            "jitter",
+            "Put off by up to so long, by each image by another, and always the same, time.",
+            duration(),
+        ),
+    ]);
+    map["required"] = json!(["cron"]);
+    json!({ "oneOf": [cron, map] })
 }
 
 fn test() -> Value {
