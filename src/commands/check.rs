@@ -68,8 +68,12 @@ pub(super) fn explain(code: Option<&str>) -> Result<Exit, CommandError> {
     let text = match code {
         None => rules::summary() + "\n`rebuild explain RB040` says more of one\n",
         Some(code) => rules::explanation(code.parse::<Code>().map_err(|error| {
-            CommandError::new(Exit::Usage, error.to_string())
-                .hint("`rebuild explain` lists all rules")
+            let number = code.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u16>();
+            let meant = number.ok().and_then(|n| format!("RB{n:03}").parse::<Code>().ok());
+            CommandError::new(Exit::Usage, error.to_string()).hint(match meant {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "`rebuild explain` lists all rules".to_owned(),
+            })
         })?),
     };
     answer(&text)

@@ -69,14 +69,21 @@ pub(super) fn find(common: &Common) -> Result<PathBuf, CommandError> {
     let usage = |message: String| CommandError::new(Exit::Usage, message);
     let start = start(common)?;
     if !start.is_dir() {
-        return Err(usage(format!("`{}` is not a folder", start.display())));
+        let error = usage(format!("`{}` is not a folder", start.display()));
+        return Err(error.hint("`--directory` takes the folder of the hierarchy, or one below it"));
     }
     if let Some(file) = &common.file {
         let file = start.join(file);
         return if file.is_file() {
             Ok(file)
         } else {
-            Err(usage(format!("`{}` does not exist", file.display())))
+            let error = usage(format!("`{}` does not exist", file.display()));
+            Err(match Hierarchy::find_file(&start) {
+                Some(found) => {
+                    error.hint(format!("there is `{}`: leave `--file` out", found.display()))
+                }
+                None => error,
+            })
         };
     }
     Hierarchy::find_file(&start).ok_or_else(|| {
@@ -137,7 +144,7 @@ pub(super) fn nodes(
             let error = CommandError::new(Exit::Usage, format!("no image is called `{name}`"));
             match hierarchy.nearest(name) {
                 Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
-                None => error,
+                None => error.hint("`rebuild tree --no-state` shows all images"),
             }
         })
     };

@@ -101,7 +101,10 @@ fn context(draft: &Draft, place: Place<'_>) -> Result<PathBuf, Diagnostic> {
             let message = format!("there is no folder `{}`", given.value);
             Err(Diagnostic::of(Code::NoContext, message)
                 .at(place.file, given.span.clone(), "")
-                .hint("a context is relative to the folder of this file"))
+                .hint(match beside(&folder, Path::is_dir) {
+                    Some(near) => format!("did you mean `{}`?", shown(&near, place.root)),
+                    None => "a context is relative to the folder of this file".to_owned(),
+                }))
         };
     }
     let name = draft.name.as_str();
@@ -136,7 +139,14 @@ fn text(draft: &Draft, path: &Path, place: Place<'_>) -> Result<Arc<Source>, Dia
             return diagnostic
                 .hint("there is a `Containerfile`: write `dockerfile: Containerfile`");
         }
-        diagnostic.hint("a Dockerfile is relative to its context; name it with `dockerfile:`")
+        match beside(path, Path::is_file).as_deref().and_then(Path::file_name) {
+            Some(near) => diagnostic.hint(format!(
+                "there is a `{}` beside it: name it with `dockerfile:`",
+                near.display()
+            )),
+            None => diagnostic
+                .hint("a Dockerfile is relative to its context; name it with `dockerfile:`"),
+        }
     })?;
     String::from_utf8(bytes).map(|text| Source::new(path, text)).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -162,6 +172,17 @@ fn unknown_target(draft: &Draft, stages: &[String], shown: &str, place: Place<'_
         }
     };
     diagnostic.hint(hint)
+}
+
+/// What there is in the same folder with nearly the same name.
+fn beside(path: &Path, is_kind: fn(&Path) -> bool) -> Option<PathBuf> {
+    let names: Vec<String> = fs::read_dir(path.parent()?)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| is_kind(&path.with_file_name(name)))
+        .collect();
+    let near = nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
+    Some(path.with_file_name(near))
 }
 
 /// As the person wrote it, more or less.

@@ -2,6 +2,7 @@
 
 use super::{
     fields::{At, Problems},
+    nearest,
     schema::Image,
     secrets::SecretSource,
     yaml::{Kind, Yaml},
@@ -121,7 +122,14 @@ fn rows(
         let mut row = Vec::new();
         for (key, value) in entries {
             if !keys.contains(&key.name.as_str()) {
-                problems.push(&key.span, format!("the matrix has no key `{}`", key.name));
+                let message = format!("the matrix has no key `{}`", key.name);
+                match nearest(&key.name, keys.iter().copied()) {
+                    Some(near) => {
+                        let hint = format!("did you mean `{near}`?");
+                        problems.push_with_hint(&key.span, message, hint);
+                    }
+                    None => problems.push(&key.span, message),
+                }
             } else if let Some(value) = problems.text(&key.name, value) {
                 row.push((key.name.clone(), value.value));
             }

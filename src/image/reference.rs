@@ -41,7 +41,7 @@ pub struct Reference {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    #[error("`{0}` is not an image name")]
+    #[error("`{0}` is not an image name{hint}", hint = scheme_hint(.0))]
     Repository(String),
     #[error("`{0}` is not an image name: repository names are lower case")]
     UpperCase(String),
@@ -52,6 +52,16 @@ pub enum ReferenceError {
     Tag(String),
     #[error(transparent)]
     Digest(#[from] DigestError),
+}
+
+/// What a browser shows is not what an image is called.
+fn scheme_hint(name: &str) -> String {
+    match name.split_once("://") {
+        Some((scheme @ ("http" | "https" | "docker" | "oci"), _)) => {
+            format!(": leave `{scheme}://` out")
+        }
+        _ => String::new(),
+    }
 }
 
 impl Repository {
@@ -300,6 +310,10 @@ mod tests {
         ] {
             assert!(bad.parse::<Reference>().is_err(), "{bad}");
         }
+        assert_eq!(
+            "https://r.io/x".parse::<Reference>().unwrap_err().to_string(),
+            "`https://r.io/x` is not an image name: leave `https://` out"
+        );
         assert_eq!(
             "team/App".parse::<Reference>().unwrap_err().to_string(),
             "`team/App` is not an image name: repository names are lower case"

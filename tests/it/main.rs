@@ -5,6 +5,7 @@
 mod architecture;
 mod dockerignore;
 mod engine;
+mod messages;
 mod program;
 mod promises;
 mod registry;

@@ -101,9 +101,6 @@ fn rules_are_explained() {
         one.starts_with("RB040: an upstream") && one.contains("\n    FROM debian:12-slim\n"),
         "{one}"
     );
-    project
-        .rebuild("explain RB4")
-        .run()
-        .exits(2)
-        .says(&["no rule `RB4`", "`rebuild explain` lists"]);
+    project.rebuild("explain RB4").run().exits(2).says(&["no rule `RB4`", "did you mean `RB004`?"]);
+    project.rebuild("explain RB99").run().exits(2).says(&["`rebuild explain` lists all rules"]);
 }
