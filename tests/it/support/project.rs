@@ -439,12 +439,16 @@ impl Running<'_> {
     }
 
     pub(crate) fn end(&mut self) -> Ended {
+        self.end_within(PATIENCE)
+    }
+
+    pub(crate) fn end_within(&mut self, limit: Duration) -> Ended {
         if let Some(mut stdout) = self.stdout.take() {
             let mut rest = Vec::new();
             stdout.read_to_end(&mut rest).unwrap();
             self.read.push_str(&String::from_utf8_lossy(&rest));
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + limit;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;

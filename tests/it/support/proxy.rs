@@ -5,16 +5,20 @@
 //! does to a request happens to no other.
 
 use std::{
-    io,
+    fmt, io,
     path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
 };
 
 use rebuild::image::Digest;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     runtime::Runtime,
 };
@@ -47,6 +51,24 @@ pub(crate) enum Fault {
     Edited(fn(&str) -> String),
 }
 
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status, _) => write!(f, "{status}"),
+            Self::Delay(pause) => write!(f, "delay of {pause:?}"),
+            Self::Silence => f.write_str("silence"),
+            Self::Reset => f.write_str("reset"),
+            Self::CutAfter(length) => write!(f, "cut after {length}"),
+            Self::SilentAfter(length) => write!(f, "silence after {length}"),
+            Self::Dribble(length, pause) => write!(f, "{length} bytes each {pause:?}"),
+            Self::Lost => f.write_str("lost"),
+            Self::Doubled => f.write_str("doubled"),
+            Self::First(_) => f.write_str("something first"),
+            Self::Edited(_) => f.write_str("edited"),
+        }
+    }
+}
+
 /// Which requests: the method, a part of the path, and of those that match how many are passed on before
 /// and how many are spoilt then.
 struct Rule {
@@ -70,6 +92,8 @@ struct State {
     real: Real,
     rules: Mutex<Vec<Rule>>,
     log: Mutex<Vec<String>>,
+    /// Requests that are being served.
+    open: AtomicUsize,
 }
 
 /// Listens until it is dropped.
@@ -149,6 +173,15 @@ impl Proxy {
         log.iter().filter(|line| line.starts_with(method) && line.contains(path)).count()
     }
 
+    /// Until nothing is under way any more: what a process asked for that was killed may still happen.
+    pub(crate) fn wait_until_quiet(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.state.open.load(Ordering::SeqCst) > 0 {
+            assert!(Instant::now() < deadline, "requests are under way, and nobody waits for them");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Whether nothing is left that was to be spoilt: else a test would prove nothing.
     #[track_caller]
     pub(crate) fn assert_all_spoilt(&self) {
@@ -173,7 +206,12 @@ fn runtime() -> Runtime {
 
 impl State {
     fn new(real: Real) -> Arc<Self> {
-        Arc::new(Self { real, rules: Mutex::default(), log: Mutex::default() })
+        Arc::new(Self {
+            real,
+            rules: Mutex::default(),
+            log: Mutex::default(),
+            open: AtomicUsize::new(0),
+        })
     }
 
     /// What is to happen to this request.
@@ -200,7 +238,9 @@ impl State {
 
 /// One request. Whoever hangs up in the middle is part of many a test.
 async fn serve(mut client: Stream, state: Arc<State>) {
+    state.open.fetch_add(1, Ordering::SeqCst);
     _ = try_serve(&mut client, &state).await;
+    state.open.fetch_sub(1, Ordering::SeqCst);
 }
 
 async fn try_serve(client: &mut Stream, state: &State) -> io::Result<()> {
@@ -224,7 +264,7 @@ async fn try_serve(client: &mut Stream, state: &State) -> io::Result<()> {
             tokio::time::sleep(pause).await;
             pass(client).await
         }
-        Fault::Silence => std::future::pending().await,
+        Fault::Silence => hung_up(client).await,
         Fault::Reset => match client {
             Either::Left(stream) => stream.set_zero_linger(),
             Either::Right(_) => Ok(()),
@@ -241,7 +281,7 @@ async fn try_serve(client: &mut Stream, state: &State) -> io::Result<()> {
             }
             writer.flush().await?;
             if matches!(fault, Fault::SilentAfter(_)) {
-                std::future::pending::<()>().await;
+                return hung_up(&mut reader).await;
             }
             Ok(())
         }
@@ -286,6 +326,11 @@ async fn try_serve(client: &mut Stream, state: &State) -> io::Result<()> {
             client.write_all(without(&text, "content-length").as_bytes()).await
         }
     }
+}
+
+/// Until the client has lost its patience, or its life.
+async fn hung_up(client: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    tokio::io::copy(client, &mut tokio::io::sink()).await.map(drop)
 }
 
 /// The real one's whole answer.

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::Disturbed;
-use crate::support::{invariants::End, project::Project, proxy::Fault};
+use crate::support::{
+    invariants::End,
+    project::{Place, Project},
+    proxy::Fault,
+};
 
 const BASE: &str = "base/manifests/latest";
 const BASE_1: &str = "base/manifests/1";
@@ -46,6 +50,21 @@ fn what_does_not_pass_is_not_tried_again_and_every_tag_is_put_back() {
             format!("~app:latest` cannot be moved: the registry {}", disturbed.proxy.address());
         ended.says(&[&why, "base:latest` is back where it was", "base:1` is back where it was"]);
     }
+    disturbed.heals(&before);
+}
+
+#[test]
+fn a_login_that_ends_in_a_promotion_leaves_the_way_back_to_the_next_run() {
+    let Some((disturbed, before)) = Disturbed::new() else { return };
+    // Both tags of the base are moved, and from then on nothing is written, neither forward nor back.
+    for (put, passing) in [(BASE, 1), (BASE_1, 1), (APP, 0)] {
+        disturbed.proxy.spoil_after(passing, ("PUT", put), 99, Fault::Status(401, &[]));
+    }
+    let ended = disturbed.rebuild().run().exits(13);
+    ended.says(&["base:latest` could not be put back: ", "; the next `rebuild` tries again"]);
+    let between = disturbed.project.tags(Place::Registry(&disturbed.registry));
+    let moved = between.iter().filter(|(tag, to)| before[*tag] != **to);
+    assert_eq!(moved.map(|(tag, _)| tag.as_str()).collect::<Vec<_>>(), ["~base:1", "~base:latest"]);
     disturbed.heals(&before);
 }
 

@@ -1,0 +1,84 @@
+//! Edits, runs, kills and faults at random until the time is over: whatever happens, the promises hold.
+//!
+//! Two machines share a registry and an engine. The seed decides what is tried, and in which order; how
+//! far a run has come when it is hit is up to the machine as well, so that the same seed need not
+//! end in the same way.
+
+mod action;
+mod oracle;
+mod world;
+
+use std::{
+    env,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use fastrand::Rng;
+
+use self::world::World;
+
+/// After so many actions the world must be found to be in order.
+const UNTIL_HEALED: usize = 8;
+
+/// What happened so far.
+#[derive(Default)]
+struct Tally {
+    actions: usize,
+    runs: usize,
+    kills: usize,
+    signals: usize,
+    faults: usize,
+    heals: usize,
+}
+
+#[test]
+#[ignore = "takes minutes: CONTRIBUTING.md"]
+fn soak() {
+    let minutes = number("REBUILD_SOAK_MINUTES").unwrap_or(10);
+    let seed = number("REBUILD_SOAK_SEED").unwrap_or_else(|| {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 1_000_000
+    });
+    let Some(world) = World::new() else { return };
+    let mut soak = Soak { world, rng: Rng::with_seed(seed), seed, tally: Tally::default() };
+    println!("soak of {minutes} min with the seed {seed}");
+    soak.world.heal();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(60 * minutes) {
+        for _ in 0..UNTIL_HEALED {
+            soak.act(began.elapsed());
+        }
+        soak.world.heal();
+        soak.tally.heals += 1;
+    }
+    let Tally { actions, runs, kills, signals, faults, heals } = soak.tally;
+    println!(
+        "{actions} actions, {runs} commands, {kills} kills, {signals} signals, {faults} faults, \
+         {heals} times found in order, violations: 0"
+    );
+}
+
+/// What an environment variable says.
+fn number(name: &str) -> Option<u64> {
+    let text = env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+struct Soak {
+    world: World,
+    rng: Rng,
+    seed: u64,
+    tally: Tally,
+}
+
+impl Drop for Soak {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let seed = self.seed;
+            println!("\nviolated; the same again: REBUILD_SOAK_SEED={seed}. What went before:");
+            for line in &self.world.log {
+                println!("{line}");
+            }
+            println!("{}", self.world.situation());
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Two runs that publish other files under the same tags at the same time, of one machine and of two.
+
+use std::{collections::BTreeSet, fs};
+
+use super::assert_edges_agree;
+use crate::support::{
+    project::{Ended, Place, Project, Start},
+    registry::Registry,
+};
+
+const EDGES: &[(&str, &str)] = &[("~app:latest", "~base:1")];
+
+/// Two checkouts of a project.
+struct Together {
+    project: Project,
+    registry: Registry,
+    /// How many machines they are on.
+    machines: usize,
+}
+
+impl Together {
+    fn new(machines: usize) -> Option<Self> {
+        let (project, registry) = (Project::pair()?, Registry::start()?);
+        let together = Self { project, registry, machines };
+        for file in ["hierarchy.yaml", "base/Dockerfile", "app/Dockerfile", "app/page"] {
+            let text = fs::read_to_string(together.project.path(file)).unwrap();
+            together.project.write(&format!("../other/{file}"), &text);
+        }
+        together.edit(0);
+        together.rebuild(0).run().exits(0);
+        Some(together)
+    }
+
+    /// Each checkout gets files of its own, from the base on.
+    fn edit(&self, round: usize) {
+        for (folder, who) in [("", "one"), ("../other/", "other")] {
+            let text = format!("FROM scratch\nLABEL who={who} round={round}\nCOPY name /\n");
+            self.project.write(&format!("{folder}base/Dockerfile"), &text);
+            self.project.write(&format!("{folder}base/name"), &format!("~{who}"));
+        }
+    }
+
+    fn rebuild(&self, which: usize) -> Start<'_> {
+        let (folder, state) = [("", "../state"), ("../other", "../other-state")][which];
+        let state = if self.machines == 1 { "../state" } else { state };
+        self.project
+            .rebuild(&format!("-C {}", self.project.path(folder).display()))
+            .to(Place::Registry(&self.registry))
+            .env("XDG_STATE_HOME", self.project.path(state))
+    }
+
+    fn round(&self, round: usize) {
+        let place = Place::Registry(&self.registry);
+        let before = self.project.tags(place);
+        self.edit(round);
+        let running = [self.rebuild(0).start(), self.rebuild(1).start()];
+        let ended = running.map(|mut run| run.end());
+        let codes: BTreeSet<_> = ended.iter().map(|ended| ended.status.code().unwrap()).collect();
+        let shown = || format!("round {round}\n{}\n{}", ended[0], ended[1]);
+        let lost = if self.machines == 1 { 75 } else { 13 };
+        // A run that has come too late is refused, or ends before the other begins.
+        assert!(codes.iter().all(|code| [0, lost].contains(code)), "{}", shown());
+
+        let after = self.project.tags(place);
+        let whose: BTreeSet<_> = after
+            .keys()
+            .map(|tag| ["who", "round"].map(|label| self.project.label(place, tag, label)))
+            .collect();
+        assert_eq!(whose.len(), 1, "the tags are not one run's: {after:#?}\n{}", shown());
+        if codes.contains(&0) {
+            let [_, of] = whose.first().unwrap();
+            assert_eq!(*of, round.to_string(), "nobody's tags: {after:#?}\n{}", shown());
+            assert_edges_agree(&self.project, place, EDGES);
+        } else {
+            assert_eq!(after, before, "both were refused: {}", shown());
+        }
+        for tag in after.keys() {
+            let (name, short) = tag.split_once(':').unwrap();
+            let repository = self.project.name(&format!("demo/{name}"));
+            assert_eq!(self.registry.missing(&repository, short), [""; 0], "I2: {tag}");
+        }
+        Self::is_told(&ended, &whose);
+    }
+
+    /// Whoever ended with 0 last is the one whose images the tags show, and a loser says why.
+    fn is_told(ended: &[Ended; 2], whose: &BTreeSet<[String; 2]>) {
+        for (index, who) in ["one", "other"].into_iter().enumerate() {
+            let is_theirs = whose.first().is_some_and(|[whose, _]| whose == who);
+            let end = &ended[index];
+            match end.status.code() {
+                // The only success is the one that is seen.
+                Some(0) if ended[1 - index].status.code() != Some(0) => assert!(is_theirs, "{end}"),
+                Some(13) => {
+                    // Found before the write, or by the read after it.
+                    let why = ["by somebody else", "read back it points at"];
+                    assert!(why.iter().any(|why| end.stderr.contains(why)), "{end}");
+                }
+                Some(75) => assert!(end.stderr.contains("another run is publishing"), "{end}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// In the end one of them alone has its way.
+    fn settles(&self) {
+        let place = Place::Registry(&self.registry);
+        for which in [0, 1] {
+            self.rebuild(which).run().exits(0);
+            let next = self.rebuild(which).run().exits(0);
+            assert!(next.result().starts_with("nothing to do"), "{next}");
+        }
+        assert_edges_agree(&self.project, place, EDGES);
+        assert_eq!(self.project.under_way(), [""; 0], "I8");
+    }
+}
+
+fn rounds(count: usize) {
+    for machines in [1, 2] {
+        let Some(together) = Together::new(machines) else { return };
+        for round in 1..=count {
+            together.round(round);
+        }
+        together.settles();
+    }
+}
+
+#[test]
+fn two_at_once_leave_the_tags_of_one() {
+    rounds(3);
+}
+
+#[test]
+#[ignore = "takes minutes: CONTRIBUTING.md"]
+fn two_at_once_a_hundred_times_leave_the_tags_of_one() {
+    rounds(100);
+}
