@@ -195,7 +195,7 @@ fn build_args_that_look_like_secrets_are_refused_without_showing_them() {
             .replace("secrets:", &format!("build_args: {{ NPM_TOKEN: {VALUE} }}\n    secrets:")),
     );
     let ended = project.rebuild("plan").run().exits(2).says(&[
-        "error: the build arg `NPM_TOKEN` looks like a secret",
+        "error[RB011]: the build arg `NPM_TOKEN` looks like a secret",
         "hierarchy.yaml:6:19",
         "hint: give it under `secrets`, or write `allow_build_args: [NPM_TOKEN]` if it is none",
     ]);
