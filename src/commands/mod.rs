@@ -5,11 +5,11 @@ mod completions;
 mod doctor;
 mod error;
 mod history;
+mod hook;
 mod journals;
 mod gc;
 mod leftovers;
 mod lines;
-mod notify;
 mod older;
 mod output;
 mod place;
@@ -22,6 +22,7 @@ mod run;
 mod signals;
 mod status;
 mod tree;
+mod watch;
 mod why;
 mod world;
 
@@ -64,6 +65,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
     match cli.command {
         None => runtime()?.block_on(run::run(common, &cli.run)),
         Some(Command::Run(arguments)) => runtime()?.block_on(run::run(common, &arguments)),
+        Some(Command::Watch(arguments)) => runtime()?.block_on(watch::watch(common, &arguments)),
         Some(Command::Plan(arguments)) => runtime()?.block_on(plan::plan(common, &arguments)),
         Some(Command::Why(arguments)) => runtime()?.block_on(why::why(common, &arguments)),
         Some(Command::Status(arguments)) => runtime()?.block_on(status::status(common, &arguments)),

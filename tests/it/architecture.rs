@@ -42,6 +42,7 @@ const USES: &[(&str, &[&str])] = &[
     ),
     ("state", &["image"]),
     ("journal", &["exit", "hierarchy", "image"]),
+    ("trigger", &["fingerprint", "hierarchy", "image", "plan"]),
     (
         "run",
         &[
@@ -112,6 +113,7 @@ const USES: &[(&str, &[&str])] = &[
             "since",
             "state",
             "store",
+            "trigger",
         ],
     ),
 ];
@@ -144,8 +146,10 @@ const DOORS: &[(&str, &[&str])] = &[
             "report",
             "state",
             "store",
+            "trigger",
         ],
     ),
+    ("notify", &["trigger"]),
     ("petgraph", &["hierarchy"]),
     ("process_wrap", &["commands", "registry", "run"]),
     ("prost", &["engine"]),

@@ -27,6 +27,7 @@ mod signals;
 mod tree;
 mod unreachable;
 mod upstreams;
+mod watch;
 mod why;
 
 use crate::support::{
