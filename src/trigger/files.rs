@@ -121,3 +121,98 @@ pub fn places(file: &Path, hierarchy: Option<&Hierarchy>) -> Places {
     places.retain(|path, _| !deep.iter().any(|above| path != above && path.starts_with(above)));
     places
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use notify::event::{AccessKind, AccessMode, CreateKind, Flag};
+
+    use super::*;
+
+    #[test]
+    fn reading_is_no_change_and_what_was_lost_is_one() {
+        let event = |kind| Event::new(kind).add_path("/x".into());
+        let path = vec![Seen::Path("/x".into())];
+        for (seen, expected) in [
+            (Ok(event(EventKind::Access(AccessKind::Open(AccessMode::Read)))), vec![]),
+            (Ok(event(EventKind::Access(AccessKind::Close(AccessMode::Read)))), vec![]),
+            (Ok(event(EventKind::Access(AccessKind::Close(AccessMode::Write)))), path.clone()),
+            (Ok(event(EventKind::Create(CreateKind::File))), path),
+            (Ok(event(EventKind::Other).set_flag(Flag::Rescan)), vec![Seen::Lost]),
+            (Err(notify::Error::generic("x")), vec![Seen::Lost]),
+        ] {
+            assert_eq!(understood(seen), expected);
+        }
+    }
+
+    /// Reads on until this path was told.
+    async fn told(seen: &mut mpsc::UnboundedReceiver<Seen>, path: &Path) {
+        let read = async { while seen.recv().await.unwrap() != Seen::Path(path.to_owned()) {} };
+        let told = tokio::time::timeout(Duration::from_secs(10), read).await;
+        assert!(told.is_ok(), "nobody told of {}", path.display());
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_made_anew_is_watched_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let context = root.join("web");
+        fs::create_dir(&context).unwrap();
+        let (sender, mut seen) = mpsc::unbounded_channel();
+        let mut files = Files::new(sender);
+        let places: Places = [(root.clone(), false), (context.clone(), true)].into();
+        assert_eq!(files.watch(&places), None);
+        fs::write(context.join("page"), "one").unwrap();
+        told(&mut seen, &context.join("page")).await;
+
+        // Another one is there in the same moment, and nobody has looked in between.
+        fs::rename(&context, root.join("old")).unwrap();
+        fs::create_dir_all(context.join("deep")).unwrap();
+        assert_eq!(files.watch(&places), None);
+        fs::write(context.join("deep/page"), "two").unwrap();
+        told(&mut seen, &context.join("deep/page")).await;
+
+        // What is watched no more is not told of.
+        assert_eq!(files.watch(&[(root.clone(), false)].into()), None);
+        fs::write(context.join("page"), "three").unwrap();
+        fs::write(root.join("end"), "x").unwrap();
+        let mut after = BTreeSet::new();
+        let read = async {
+            while let Some(Seen::Path(path)) = seen.recv().await {
+                let is_end = path == root.join("end");
+                after.insert(path);
+                if is_end {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), read).await.unwrap();
+        assert!(!after.contains(&context.join("page")), "{after:?}");
+    }
+
+    #[test]
+    fn a_hierarchy_is_its_folder_its_contexts_and_where_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let files = [
+            (
+                "h/hierarchy.yaml",
+                "version: 1\nimages:\n  os: {}\n  web: { context: ../shared/web, dockerfile: ../w.Dockerfile }\n  in: { context: os/inner }\n",
+            ),
+            ("h/os/Dockerfile", "FROM scratch\n"),
+            ("h/os/inner/Dockerfile", "FROM scratch\n"),
+            ("shared/w.Dockerfile", "FROM os\n"),
+            ("shared/web/page", "x"),
+        ];
+        for (path, text) in files {
+            fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            fs::write(root.join(path), text).unwrap();
+        }
+        let file = root.join("h/hierarchy.yaml");
+        let loaded = Hierarchy::load(&file, &crate::hierarchy::LoadOptions::default()).unwrap();
+        let found = places(&file, Some(&loaded.hierarchy));
+        let expected = [("h", false), ("h/os", true), ("shared", false), ("shared/web", true)];
+        assert_eq!(found, expected.map(|(path, deep)| (root.join(path), deep)).into());
+    }
+}
