@@ -19,6 +19,7 @@ Examples:
   rebuild --no-push                build and test, store and publish nothing
   rebuild --no-promote             build, test and store; no tag moves
   rebuild --registry HOST/PREFIX   publish to that registry, and not only in the engine
+  rebuild watch                    whatever changes, as soon as it is saved
   rebuild plan                     what would be done, and why
   rebuild why app                  what made app out of date, through which parents
   rebuild rollback                 take back what the last run promoted
@@ -165,6 +166,11 @@ pub enum Command {
     /// Rebuild, test and promote what is out of date (what `rebuild` without a command does)
     #[command(after_help = EXAMPLES)]
     Run(RunArgs),
+    /// Rebuild what changes, whenever a file is saved; with --schedule also when schedules are due
+    ///
+    /// Begins with what is out of date. Images are built and tagged in the engine only, under the names
+    /// that the file gives; with --push they are published. Ctrl-C ends it.
+    Watch(WatchArgs),
     /// Print what a run would do and why, and change nothing
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(PlanArgs),
@@ -355,6 +361,28 @@ fn argv(text: &str) -> Result<Argv, String> {
         return Err("its first word names no program".to_owned());
     }
     Ok(Argv(words))
+}
+
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Publish to the registry, and not only in the engine
+    #[arg(long)]
+    pub push: bool,
+    /// Heed `schedule:` of images, too: refresh them when it is time
+    #[arg(long)]
+    pub schedule: bool,
+    /// Build at most so many images at once [default: as many as the engine has processors]
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Which of the engine's builders to use; `auto` heeds `DOCKER_BUILDKIT=0`
+    #[arg(long, value_enum, default_value_t, value_name = "BUILDER")]
+    pub builder: Builder,
+    /// How to show what happens, on stderr
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub progress: ProgressArg,
+    /// Show what builds and tests print, also where they succeed
+    #[arg(short, long)]
+    pub verbose: bool,
 }
 
 #[derive(Debug, Args)]

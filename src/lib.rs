@@ -21,6 +21,7 @@ pub mod gc; //          which stored images nobody needs any more
 pub mod observe; //     what the store and the upstreams say now → the facts a plan needs
 pub mod state; //       what stays on this machine: logs of runs, the lock
 pub mod journal; // what a run is going to move and how far it got, to be finished or taken back
+pub mod trigger; //     what makes a run begin by itself: files, schedules
 pub mod run; //         execute: the one loop; never prints
 pub mod promote; //     publish: move the tags, parents before children
 pub mod report; //      tell: tty, plain, json; never runs anything

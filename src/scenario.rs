@@ -14,7 +14,7 @@ use std::{
 
 use jiff::Timestamp;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     engine::fake::{FakeEngine, FakeState},
@@ -47,6 +47,8 @@ pub(crate) struct Scenario {
     pub(crate) history: History,
     pub(crate) options: RunOptions,
     stops: Vec<(u64, StopReason)>,
+    /// Nodes that newer changes have made pointless.
+    pub(crate) overtaken: watch::Sender<BTreeSet<NodeName>>,
     pub(crate) date: &'static str,
     /// Whether runs refresh what they are about, and when they are asked.
     pub(crate) refresh: bool,
@@ -74,6 +76,7 @@ pub(crate) fn scenario(lines: &str) -> Scenario {
         history: History::default(),
         options: RunOptions { jobs: NonZeroUsize::new(2).unwrap(), keep_going: false, push: true },
         stops: vec![],
+        overtaken: watch::Sender::default(),
         date: "20261123",
         refresh: false,
         by_schedule: false,
@@ -220,6 +223,7 @@ impl Scenario {
             history: self.history.clone(),
             run: RunDir::at(&self.folder.path().join(".logs")),
             revision: None,
+            overtaken: self.overtaken.subscribe(),
             options: self.options,
         });
         let (sender, mut stops) = mpsc::channel(4);

@@ -78,6 +78,11 @@ impl State {
         self.root.join(JOURNALS)
     }
 
+    /// Where it is written down what made runs begin.
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("triggers.jsonl")
+    }
+
     /// Makes sure that no other run of this machine publishes to the same place.
     ///
     /// `what` is the registry prefix, or the engine's endpoint: two hierarchies may share it.

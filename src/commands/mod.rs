@@ -6,12 +6,12 @@ mod completions;
 mod doctor;
 mod error;
 mod history;
+mod hook;
 mod journals;
 mod gc;
 mod leftovers;
 mod lines;
 mod man;
-mod notify;
 mod older;
 mod output;
 mod place;
@@ -24,6 +24,7 @@ mod run;
 mod signals;
 mod status;
 mod tree;
+mod watch;
 mod why;
 mod world;
 
@@ -74,6 +75,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
     match cli.command {
         None => runtime()?.block_on(run::run(common, &cli.run)),
         Some(Command::Run(arguments)) => runtime()?.block_on(run::run(common, &arguments)),
+        Some(Command::Watch(arguments)) => runtime()?.block_on(watch::watch(common, &arguments)),
         Some(Command::Plan(arguments)) => runtime()?.block_on(plan::plan(common, &arguments)),
         Some(Command::Why(arguments)) => runtime()?.block_on(why::why(common, &arguments)),
         Some(Command::Status(arguments)) => runtime()?.block_on(status::status(common, &arguments)),

@@ -39,6 +39,11 @@ pub(super) fn line(text: &str) {
     _ = writeln!(anstream::stderr(), "{text}");
 }
 
+/// An empty screen, for what comes next.
+pub(super) fn clear() {
+    _ = write!(io::stderr(), "\x1b[2J\x1b[H");
+}
+
 /// An answer, to stdout. A closed pipe is the reader's way of saying that it is enough.
 pub(super) fn answer(text: &[u8]) -> io::Result<()> {
     match anstream::stdout().write_all(text) {

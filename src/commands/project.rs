@@ -23,27 +23,37 @@ use crate::{
 /// Loads the hierarchy; its problems and warnings are printed here, each with its place.
 pub(super) fn load(common: &Common) -> Result<Hierarchy, CommandError> {
     output::choose_colour(common.color);
-    let file = find(common)?;
+    let (read, notices) = match read(common) {
+        Ok((hierarchy, warnings)) => (Ok(hierarchy), warnings),
+        Err((error, problems)) => (Err(error), problems),
+    };
+    for notice in &notices {
+        output::notice(notice);
+    }
+    read
+}
+
+/// The hierarchy with what is to be said of it; or why there is none, with each problem.
+pub(super) fn read(
+    common: &Common,
+) -> Result<(Hierarchy, Vec<String>), (CommandError, Vec<String>)> {
+    let file = find(common).map_err(|error| (error, Vec::new()))?;
     let options = load_options(common);
     let current_dir = env::current_dir().unwrap_or_default();
     let rendering = Rendering { colour: output::stderr_has_colour(), current_dir: &current_dir };
     match Hierarchy::load(&file, &options) {
         Ok(loaded) => {
-            for warning in &loaded.warnings {
-                output::notice(&warning.render(rendering));
-            }
-            Ok(loaded.hierarchy)
+            let warnings = loaded.warnings.iter().map(|warning| warning.render(rendering));
+            Ok((loaded.hierarchy, warnings.collect()))
         }
         Err(error) => {
-            for problem in &error.problems {
-                output::notice(&problem.render(rendering));
-            }
+            let problems = error.problems.iter().map(|problem| problem.render(rendering)).collect();
             let is_error = |problem: &&Diagnostic| problem.severity == Severity::Error;
             let message = match error.problems.iter().filter(is_error).count() {
                 1 => format!("`{}` has a problem", file.display()),
                 n => format!("`{}` has {n} problems", file.display()),
             };
-            Err(CommandError::new(Exit::Usage, message))
+            Err((CommandError::new(Exit::Usage, message), problems))
         }
     }
 }

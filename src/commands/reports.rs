@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{notify, output, project::start};
+use super::{hook, output, project::start};
 use crate::{
     cli::{Common, RunArgs},
     hierarchy::Hierarchy,
@@ -53,7 +53,7 @@ pub(super) async fn tell(
     };
     if let Some((argv, folder)) = argv
         && !argv.is_empty()
-        && let Err(error) = notify::notify(argv, folder, record).await
+        && let Err(error) = hook::start(argv, folder, record).await
     {
         output::warning(&error.to_string());
     }

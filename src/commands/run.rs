@@ -1,8 +1,8 @@
 //! `rebuild`, `rebuild run`: plan, build, test, store, promote, and say what came of it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     error::CommandError,
@@ -18,7 +18,7 @@ use crate::{
     cli::{Common, ProgressArg, RunArgs, SelectionArgs},
     exit::Exit,
     git::{self, Head},
-    hierarchy::Hierarchy,
+    hierarchy::{Hierarchy, NodeName},
     journal::{Asked, Journal},
     plan::Request,
     promote::{Publisher, Verdict, conclude, verdict},
@@ -41,7 +41,9 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
             let run = async {
                 let request = request(&hierarchy, common, &arguments.selection)?;
                 let world = World::connect(&hierarchy, arguments.builder, common.offline).await?;
-                let run = Run { hierarchy: hierarchy.clone(), request, world, arguments };
+                let (hierarchy, overtaken) = (hierarchy.clone(), watch::Sender::default());
+                let overtaken = overtaken.subscribe();
+                let run = Run { hierarchy, request, world, arguments, overtaken };
                 run.execute(&mut stops, &mut record).await
             };
             let ended = run.await;
@@ -56,15 +58,19 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
     ended
 }
 
-struct Run<'a> {
-    hierarchy: Arc<Hierarchy>,
-    request: Request,
-    world: World,
-    arguments: &'a RunArgs,
+/// One run, all that it needs at hand.
+pub(super) struct Run<'a> {
+    pub(super) hierarchy: Arc<Hierarchy>,
+    pub(super) request: Request,
+    pub(super) world: World,
+    pub(super) arguments: &'a RunArgs,
+    /// Nodes whose builds newer changes have made pointless.
+    pub(super) overtaken: watch::Receiver<BTreeSet<NodeName>>,
 }
 
 impl Run<'_> {
-    async fn execute(
+    /// From what is published to what is promoted. Whatever can be told of it is in the record.
+    pub(super) async fn execute(
         &self,
         stops: &mut mpsc::Receiver<StopReason>,
         record: &mut Record,
@@ -146,6 +152,7 @@ impl Run<'_> {
             secrets,
             history: self.world.history(&self.place()),
             revision: head.filter(|head| head.is_clean).map(|head| head.commit),
+            overtaken: self.overtaken.clone(),
             options: self.options(),
         });
 

@@ -21,7 +21,7 @@ use crate::{
 pub struct NodeName(Arc<str>);
 
 /// One image that we build.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     pub name: NodeName,
     /// Where it is published: `<registry>/<name>`, or `repository:` of the file.

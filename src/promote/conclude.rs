@@ -42,7 +42,7 @@ fn exit(executed: &Executed, promotion: &Promotion) -> Exit {
         Some(StopReason::Terminated) => return Exit::Terminated,
         Some(StopReason::Interrupted | StopReason::Killed) => return Exit::Interrupted,
         Some(StopReason::ReportFailed) => return Exit::Internal,
-        Some(StopReason::StepFailed) | None => {}
+        Some(StopReason::Overtaken | StopReason::StepFailed) | None => {}
     }
     let failures = executed.outcomes.values().filter_map(|(outcome, _)| match outcome {
         Outcome::Failed(failure) if failure.on_failure != OnFailure::Optional => Some(failure),
@@ -54,6 +54,7 @@ fn exit(executed: &Executed, promotion: &Promotion) -> Exit {
     }
     match promotion {
         Promotion::Incomplete { .. } => Exit::PromotionFailed,
+        _ if executed.stopped == Some(StopReason::Overtaken) => Exit::Interrupted,
         _ => Exit::Done,
     }
 }

@@ -48,6 +48,9 @@ pub(super) fn result(summary: &Summary, paint: Paint) -> String {
         (Some(StopReason::Interrupted | StopReason::Killed), _) => {
             format!("{} after {took}", paint.bad("interrupted"))
         }
+        (Some(StopReason::Overtaken), Exit::Interrupted) => {
+            format!("{} after {took}", paint.warning("overtaken"))
+        }
         (_, Exit::Done) => format!("{} in {took}", paint.good("done")),
         (_, exit) => format!("{} after {took} (exit code {})", paint.bad("failed"), exit.code()),
     };

@@ -11,7 +11,7 @@ use crate::{
     hierarchy::NodeName,
     packages,
     plan::Plan,
-    run::{Event, EventKind, Phase, Reporter, Summary},
+    run::{Event, EventKind, Phase, Reporter, StopReason, Summary},
 };
 
 /// A run from its command to its end.
@@ -28,6 +28,8 @@ pub struct Record {
     pub warnings: Vec<(Option<NodeName>, String)>,
     pub packages: Vec<packages::Line>,
     pub summary: Option<Summary>,
+    /// The gravest reason to stop that came, if only to be noted until the tags were moved.
+    pub stopped: Option<StopReason>,
     /// Why it could not begin, or not go on.
     pub error: Option<(Exit, String)>,
     /// How long each image spent in each phase; of several tries all together.
@@ -68,6 +70,7 @@ impl Record {
             warnings: Vec::new(),
             packages: Vec::new(),
             summary: None,
+            stopped: None,
             error: None,
             phases: BTreeMap::new(),
             under_way: BTreeMap::new(),
@@ -97,12 +100,12 @@ impl Record {
                 self.turn(node, Some(Part::of(phase)), event.at);
             }
             EventKind::StepFinished { node, .. } => self.turn(node, None, event.at),
+            EventKind::StopBegan { reason, .. } => self.stopped = self.stopped.max(Some(*reason)),
             EventKind::PackagesFixed { lines } => self.packages.extend(lines.iter().cloned()),
             EventKind::RunFinished { summary } => self.summary = Some(summary.clone()),
             EventKind::Estimated { .. }
             | EventKind::BuildStep { .. }
             | EventKind::Log { .. }
-            | EventKind::StopBegan { .. }
             | EventKind::PromotionStarted { .. }
             | EventKind::TagMoved { .. } => {}
         }

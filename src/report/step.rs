@@ -79,6 +79,7 @@ pub(super) fn outcome(outcome: &Outcome, took: std::time::Duration, paint: Paint
 /// Why a run stops: `a step failed`.
 pub(super) fn stop(reason: StopReason) -> &'static str {
     match reason {
+        StopReason::Overtaken => "newer changes made builds pointless",
         StopReason::StepFailed => "a step failed",
         StopReason::ReportFailed => "nobody reads the output any more",
         StopReason::Interrupted => "interrupted",

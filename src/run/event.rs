@@ -217,6 +217,8 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopReason {
+    /// Newer changes made some of its builds pointless; the others went on.
+    Overtaken,
     /// A step failed: start no more, cancel what runs.
     StepFailed,
     /// Nobody reads the reports any more.

@@ -16,7 +16,7 @@ mod tell;
 mod verify;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     num::NonZeroUsize,
     sync::Arc,
     time::Duration,
@@ -24,7 +24,7 @@ use std::{
 
 use tokio::{
     sync::mpsc,
-    task::{Id, JoinSet},
+    task::{AbortHandle, Id, JoinSet},
     time::{Instant, MissedTickBehavior},
 };
 
@@ -128,11 +128,15 @@ pub async fn execute<E: Engine, S: Store>(
         queue: ReadyQueue::new(&weighed(&shop.plan, &shop.history)),
         tasks: JoinSet::new(),
         running: HashMap::new(),
+        cancels: HashMap::new(),
+        pointless: BTreeSet::new(),
         inbox,
         telling,
         estimated: None,
         done: Executed { outcomes: BTreeMap::new(), attempts: BTreeMap::new(), stopped: None },
     };
+    let mut overtaken = shop.overtaken.clone();
+    overtaken.mark_changed();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
@@ -146,6 +150,7 @@ pub async fn execute<E: Engine, S: Store>(
             // A stop first, so that no flood of lines delays it; a step's events before its end.
             biased;
             Some(reason) = stops.recv() => run.stop(reason),
+            Ok(()) = overtaken.changed() => run.give_up(overtaken.borrow_and_update().clone()),
             Some(event) = events.recv() => run.tell(event),
             Some(ended) = run.tasks.join_next_with_id() => match ended {
                 Ok((id, (outcome, attempts))) => run.finish(id, outcome, attempts),
@@ -160,6 +165,10 @@ pub async fn execute<E: Engine, S: Store>(
     }
     for node in run.queue.drain() {
         run.record(node, Outcome::Cancelled, Duration::ZERO);
+    }
+    let is_cancelled = |(outcome, _): &(Outcome, Duration)| *outcome == Outcome::Cancelled;
+    if run.done.outcomes.values().any(is_cancelled) {
+        run.done.stopped = run.done.stopped.max(Some(StopReason::Overtaken));
     }
     tokio::select! {
         biased;
@@ -181,6 +190,9 @@ struct Run<'a, 't, E, S> {
     /// Each ends with what became of the step, and how often it was tried.
     tasks: JoinSet<(Outcome, usize)>,
     running: HashMap<Id, (NodeName, Instant)>,
+    cancels: HashMap<NodeName, AbortHandle>,
+    /// What newer changes have made pointless.
+    pointless: BTreeSet<NodeName>,
     inbox: Inbox,
     telling: &'a mut Telling<'t>,
     /// When it was last told how long the rest will take, and what.
@@ -192,6 +204,10 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     fn start_ready_steps(&mut self) {
         while self.done.stopped.is_none() && self.tasks.len() < self.shop.options.jobs.get() {
             let Some(node) = self.queue.next() else { break };
+            if self.pointless.contains(&node) {
+                self.record(node, Outcome::Cancelled, Duration::ZERO);
+                continue;
+            }
             match self.steps[&node].action.clone() {
                 Action::Keep { .. } if self.is_to_note(&node) => self.start(node),
                 Action::Keep { digest } => self.settle(node, Outcome::Kept { digest }),
@@ -221,7 +237,8 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
             let work = Work { shop: &*shop, bases: &bases, step: &step, parents };
             work.execute(inbox).await
         });
-        self.running.insert(task.id(), (node, Instant::now()));
+        self.running.insert(task.id(), (node.clone(), Instant::now()));
+        self.cancels.insert(node, task);
     }
 
     /// The image that each parent now is.
@@ -239,6 +256,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
 
     fn finish(&mut self, id: Id, outcome: Outcome, attempts: usize) {
         let (node, since) = self.running.remove(&id).expect("every task is a running step");
+        self.cancels.remove(&node);
         if attempts > 1 {
             self.done.attempts.insert(node.clone(), attempts);
         }
@@ -268,6 +286,25 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.tell_estimate(None);
         self.telling.emit(EventKind::StopBegan { reason, running: self.tasks.len() });
         self.tasks.abort_all();
+    }
+
+    /// Cancels the builds that are pointless by now, and no others; those go on.
+    fn give_up(&mut self, pointless: BTreeSet<NodeName>) {
+        let open = |node: &&NodeName| {
+            self.steps.contains_key(*node) && !self.done.outcomes.contains_key(*node)
+        };
+        let new: Vec<NodeName> =
+            pointless.difference(&self.pointless).filter(open).cloned().collect();
+        self.pointless = pointless;
+        if new.is_empty() || self.done.stopped.is_some() {
+            return;
+        }
+        let cancelled: Vec<_> = new.iter().filter_map(|node| self.cancels.get(node)).collect();
+        let running = self.tasks.len() - cancelled.len();
+        for task in &cancelled {
+            task.abort();
+        }
+        self.telling.emit(EventKind::StopBegan { reason: StopReason::Overtaken, running });
     }
 
     /// Says which images now have the updates that the run was made for.

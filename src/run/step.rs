@@ -1,6 +1,11 @@
 //! One step: bring the bases, build, test, and store under the build tag.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tokio::sync::watch;
 
 use super::{
     RunOptions,
@@ -18,7 +23,7 @@ use crate::{
     fingerprint::{
         BuiltFrom, Epoch, HashCache, Inputs, LABEL_PREFIX, Parents, context::Context, source,
     },
-    hierarchy::{Check, Hierarchy, Node},
+    hierarchy::{Check, Hierarchy, Node, NodeName},
     image::{Digest, Tagged},
     plan::{Action, Plan, Step},
     registry::Client,
@@ -50,6 +55,8 @@ pub struct Workshop<E, S> {
     pub history: History,
     /// The commit that is checked out, if nothing in the hierarchy's folder differs from it.
     pub revision: Option<String>,
+    /// Nodes whose builds newer changes have made pointless, with all that is below them; it grows.
+    pub overtaken: watch::Receiver<BTreeSet<NodeName>>,
     pub options: RunOptions,
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     exit::Exit,
     plan::Selection,
-    scenario::{Ended, scenario},
+    scenario::{Ended, names, scenario},
     schedule::History,
 };
 
@@ -141,7 +141,7 @@ async fn what_was_built_is_there_to_be_remembered() {
 app < base
 kept",
     );
-    stack.run(&Selection::Only(crate::scenario::names(&["kept"]))).await;
+    stack.run(&Selection::Only(names(&["kept"]))).await;
     stack.engine(|engine| _ = engine.constant.insert("kept".to_owned()));
     let ended = stack.run(&Selection::OutOfDate).await;
     let built = ended.summary.steps.iter().map(|step| match &step.outcome {
@@ -232,4 +232,39 @@ async fn the_whole_log_is_on_disk_before_a_failure_is_told() {
         std::fs::read_to_string(failure.log.as_ref().unwrap()).unwrap(),
         "#1/1 RUN make base\nmaking base\n`RUN make base` ended with exit code 2\n"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_newer_changes_made_pointless_is_cancelled_and_nothing_else() {
+    let stack = scenario(
+        "os
+        web < os
+        app < web
+        tool < os",
+    );
+    let sender = stack.overtaken.clone();
+    // The build of os takes a second, then web and tool run at once.
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        _ = sender.send(names(&["web", "app"]));
+    });
+    let ended = stack.run(&Selection::OutOfDate).await;
+    assert_eq!(ended.outcomes(), "os: built\nweb: cancelled\napp: cancelled\ntool: built\n");
+    // No tag moves that stands beside an older one.
+    assert_eq!(ended.moved(), [""; 0]);
+    assert_eq!(ended.summary.exit, Exit::Interrupted);
+    assert_eq!(ended.summary.stopped, Some(StopReason::Overtaken));
+    stack.overtaken.send_replace(names(&[]));
+    let next = stack.run(&Selection::OutOfDate).await;
+    assert_eq!(next.outcomes(), "os: already built\nweb: built\napp: built\ntool: already built\n");
+    assert_eq!(next.moved().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_pointless_before_it_begins_is_not_begun() {
+    let stack = scenario("os\nweb < os\ntool");
+    stack.overtaken.send_replace(names(&["os", "web"]));
+    let ended = stack.run(&Selection::OutOfDate).await;
+    assert_eq!(ended.outcomes(), "os: cancelled\nweb: cancelled\ntool: built\n");
+    assert_eq!(stack.built(), ["tool".to_owned()].into());
 }

@@ -43,6 +43,7 @@ const USES: &[(&str, &[&str])] = &[
     ),
     ("state", &["image"]),
     ("journal", &["exit", "hierarchy", "image"]),
+    ("trigger", &["fingerprint", "hierarchy", "image", "plan"]),
     (
         "run",
         &[
@@ -115,6 +116,7 @@ const USES: &[(&str, &[&str])] = &[
             "since",
             "state",
             "store",
+            "trigger",
         ],
     ),
 ];
@@ -148,8 +150,10 @@ const DOORS: &[(&str, &[&str])] = &[
             "report",
             "state",
             "store",
+            "trigger",
         ],
     ),
+    ("notify", &["trigger"]),
     ("petgraph", &["hierarchy"]),
     ("process_wrap", &["commands", "registry", "run"]),
     ("prost", &["engine"]),

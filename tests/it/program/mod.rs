@@ -32,6 +32,7 @@ mod together;
 mod tree;
 mod unreachable;
 mod upstreams;
+mod watch;
 mod why;
 
 use crate::support::{

@@ -12,7 +12,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{LazyLock, OnceLock},
+    sync::{Arc, LazyLock, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -386,12 +386,16 @@ impl<'a> Start<'a> {
         let mut child = self.command.spawn().unwrap();
         let stdout = child.stdout.take().map(BufReader::new);
         let mut stderr = child.stderr.take().unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let all = said.clone();
         let stderr = std::thread::spawn(move || {
-            let mut all = Vec::new();
-            stderr.read_to_end(&mut all).unwrap();
-            all
+            let mut piece = [0; 4096];
+            while let Ok(length @ 1..) = stderr.read(&mut piece) {
+                all.lock().unwrap().extend_from_slice(&piece[..length]);
+            }
         });
-        Running { project: self.project, child, stdout, read: String::new(), stderr: Some(stderr) }
+        let stderr = Some(stderr);
+        Running { project: self.project, child, stdout, read: String::new(), stderr, said }
     }
 }
 
@@ -402,12 +406,20 @@ pub(crate) struct Running<'a> {
     stdout: Option<BufReader<ChildStdout>>,
     /// What was read of stdout.
     read: String,
-    stderr: Option<std::thread::JoinHandle<Vec<u8>>>,
+    stderr: Option<std::thread::JoinHandle<()>>,
+    /// What was read of stderr.
+    said: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Running<'_> {
     /// Reads stdout up to a line with this text: with `--progress json` that is when something happens.
     pub(crate) fn wait_for(&mut self, text: &str) -> &mut Self {
+        self.line_with(text);
+        self
+    }
+
+    /// The same, and that line.
+    pub(crate) fn line_with(&mut self, text: &str) -> String {
         let text = self.project.name(text);
         let stdout = self.stdout.as_mut().unwrap();
         loop {
@@ -416,8 +428,22 @@ impl Running<'_> {
             self.read.push_str(&line);
             assert!(length > 0, "it ended without {text:?}:\n{}", self.read);
             if line.contains(&text) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits until stderr says this.
+    pub(crate) fn wait_for_stderr(&mut self, text: &str) -> &mut Self {
+        let text = self.project.name(text);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned();
+            if said.contains(&text) {
                 return self;
             }
+            assert!(Instant::now() < deadline, "it does not say {text:?}:\n{said}");
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -456,7 +482,8 @@ impl Running<'_> {
             assert!(Instant::now() < deadline, "it does not end");
             std::thread::sleep(Duration::from_millis(5));
         };
-        let stderr = self.stderr.take().unwrap().join().unwrap();
+        self.stderr.take().unwrap().join().unwrap();
+        let stderr = std::mem::take(&mut *self.said.lock().unwrap());
         Ended {
             status,
             stdout: self.project.shown(&self.read),

@@ -20,7 +20,7 @@ use crate::report::{Record, whole};
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NotifyError {
+pub(super) enum HookError {
     #[error("nobody was notified: cannot run `{command}`: {source}")]
     Start { command: String, source: io::Error },
     #[error("`{command}`, which was to notify of the run, ended with {}", ending(*.status))]
@@ -34,13 +34,13 @@ fn ending(status: ExitStatus) -> String {
 }
 
 /// Runs it in a folder, with the report as JSON on its stdin; what it prints goes to stderr.
-pub(super) async fn notify(
+pub(super) async fn start(
     argv: &[String],
     folder: &Path,
     record: &Record,
-) -> Result<(), NotifyError> {
+) -> Result<(), HookError> {
     let command = argv.join(" ");
-    let failed = |source| NotifyError::Start { command: command.clone(), source };
+    let failed = |source| HookError::Start { command: command.clone(), source };
     let mut report = Vec::new();
     whole(record, &mut report).map_err(failed)?;
     let program = argv.first().map(String::as_str).unwrap_or_default();
@@ -75,9 +75,9 @@ pub(super) async fn notify(
     _ = child.start_kill();
     match status {
         Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(NotifyError::Failed { command, status }),
+        Ok(Ok(status)) => Err(HookError::Failed { command, status }),
         Ok(Err(source)) => Err(failed(source)),
-        Err(_) => Err(NotifyError::TimedOut { command }),
+        Err(_) => Err(HookError::TimedOut { command }),
     }
 }
 
@@ -104,9 +104,9 @@ mod tests {
             .await
             .unwrap();
         };
-        let told = notify(&argv, folder.path(), &record);
+        let told = start(&argv, folder.path(), &record);
         let (told, ()) = tokio::join!(told, started);
-        assert!(matches!(told, Err(NotifyError::TimedOut { .. })), "{told:?}");
+        assert!(matches!(told, Err(HookError::TimedOut { .. })), "{told:?}");
         for name in ["pid", "child"] {
             let process = Path::new("/proc").join(file(name).unwrap().trim());
             // A killed process stays as a zombie until somebody waits for it.

@@ -1,0 +1,122 @@
+//! One run of many: with an engine, a store and a report of its own.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+use super::pending::Scope;
+use crate::{
+    cli::{Common, RunArgs, WatchArgs},
+    commands::{error::CommandError, output, reports, run::Run, signals::exit_of, world::World},
+    exit::Exit,
+    fingerprint::HashCache,
+    hierarchy::{Hierarchy, NodeName},
+    plan::{Request, Selection},
+    report::Record,
+    run::StopReason,
+};
+
+/// A run and what it is for.
+pub(super) struct Underway {
+    pub(super) what: What,
+    pub(super) triggers: Vec<u64>,
+    pub(super) overtaken: watch::Receiver<BTreeSet<NodeName>>,
+}
+
+pub(super) enum What {
+    Files {
+        scope: Scope,
+        /// What is said of it: what earlier runs have left is not news.
+        named: Scope,
+    },
+    Ticks,
+}
+
+/// How a run ended, as far as it matters to what comes next.
+pub(super) enum Ended {
+    Succeeded,
+    Failed,
+    /// Some of it is to be done again, since files changed.
+    Overtaken,
+    /// Engine or registry cannot be reached, or another run is going on: later it may work.
+    Unreachable,
+    /// Somebody wants us to end.
+    Stopped(Exit),
+}
+
+pub(super) struct How<'a> {
+    pub(super) common: &'a Common,
+    pub(super) arguments: &'a WatchArgs,
+    pub(super) hashes: Arc<HashCache>,
+}
+
+pub(super) async fn run(
+    how: How<'_>,
+    hierarchy: Arc<Hierarchy>,
+    underway: &Underway,
+    stops: &mut mpsc::Receiver<StopReason>,
+) -> Ended {
+    let (selection, asked) = match &underway.what {
+        What::Ticks => (Selection::OutOfDate, "watch --schedule"),
+        What::Files { scope: Scope::Nodes(nodes), .. } => {
+            let known = nodes.keys().filter(|name| hierarchy.get(name).is_some());
+            (Selection::Among(known.cloned().collect()), "watch")
+        }
+        What::Files { .. } => (Selection::OutOfDate, "watch"),
+    };
+    let by_schedule = matches!(underway.what, What::Ticks);
+    let request = Request { selection, refresh: false, by_schedule, now: Timestamp::now() };
+    let arguments = RunArgs {
+        // What is checked out is what is wanted, in one's own engine.
+        allow_older: !how.arguments.push,
+        keep_going: true,
+        jobs: how.arguments.jobs,
+        builder: how.arguments.builder,
+        progress: how.arguments.progress,
+        verbose: how.arguments.verbose,
+        ..RunArgs::default()
+    };
+    let mut record = Record::new(asked.to_owned());
+    let run = async {
+        let mut world = World::connect(&hierarchy, arguments.builder, how.common.offline).await?;
+        world.hashes = how.hashes;
+        let (hierarchy, overtaken) = (hierarchy.clone(), underway.overtaken.clone());
+        let run = Run { hierarchy, request, world, arguments: &arguments, overtaken };
+        run.execute(stops, &mut record).await
+    };
+    let ended = run.await;
+    let ended = conclude(&mut record, ended);
+    if how.arguments.push {
+        reports::tell(&record, Some(&hierarchy), (how.common, &arguments)).await;
+    }
+    ended
+}
+
+fn conclude(record: &mut Record, ended: Result<Exit, CommandError>) -> Ended {
+    let stopped = record.stopped.filter(|reason| *reason >= StopReason::Interrupted);
+    if let Some(reason) = stopped {
+        return Ended::Stopped(exit_of(reason));
+    }
+    match ended {
+        Ok(exit @ (Exit::Interrupted | Exit::Terminated)) => match record.stopped {
+            Some(StopReason::Overtaken) => Ended::Overtaken,
+            _ => Ended::Stopped(exit),
+        },
+        Ok(Exit::Done) if record.stopped == Some(StopReason::Overtaken) => Ended::Overtaken,
+        Ok(Exit::Done) => Ended::Succeeded,
+        Ok(_) if record.stopped == Some(StopReason::Overtaken) => Ended::Overtaken,
+        Ok(_) => Ended::Failed,
+        Err(error) => {
+            output::error(&error.to_string());
+            let exit = error.exit;
+            record.error = Some((exit, error.to_string()));
+            match exit {
+                Exit::EngineUnreachable | Exit::RegistryUnreachable | Exit::Locked => {
+                    Ended::Unreachable
+                }
+                _ => Ended::Failed,
+            }
+        }
+    }
+}
