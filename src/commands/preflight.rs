@@ -15,9 +15,9 @@ use crate::{
 /// How many repositories are asked at once whether we may push to them.
 const ASKED_AT_ONCE: usize = 8;
 /// No build fits into less: a Debian base image alone has 120 MB.
-const TOO_LITTLE: u64 = 200_000_000;
+pub(super) const TOO_LITTLE: u64 = 200_000_000;
 /// A hierarchy of some ten images may well not fit into less.
-const LITTLE: u64 = 2_000_000_000;
+pub(super) const LITTLE: u64 = 2_000_000_000;
 
 /// Every repository that this plan stores an image in or moves a tag of.
 pub(super) fn pushed_to<'a>(hierarchy: &'a Hierarchy, plan: &Plan) -> BTreeSet<&'a Repository> {

@@ -78,6 +78,8 @@ struct Done {
     /// Built and checked; with the bytes it adds to its base.
     candidate: Option<(LocalImage, u64)>,
     is_tested: bool,
+    /// The build tag may be ours, even if nobody has told us so.
+    is_pushed: bool,
 }
 
 /// One step under way.
@@ -177,12 +179,23 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             Compared::Different(different) => Some(different),
             Compared::Other => None,
         };
-        let build_tag = self.build_tag(&record);
         let digest = if self.shop.options.push {
+            let build_tag = self.build_tag(&record);
+            // Another run of the same inputs may have been quicker, and a build tag never moves.
+            if !done.is_pushed
+                && let Some(digest) = self.shop.store.head(&build_tag).await.map_err(stored)?
+            {
+                return Ok(Outcome::Reused { digest });
+            }
             if self.shop.hierarchy.registry.is_some() {
                 tell.phase(Phase::Push);
             }
-            self.shop.store.upload(&candidate.id, &build_tag).await.map_err(stored)?
+            done.is_pushed = true;
+            let digest = self.shop.store.upload(&candidate.id, &build_tag).await.map_err(stored)?;
+            if !self.is_stored(&digest, candidate).await.map_err(stored)? {
+                return Ok(Outcome::Reused { digest });
+            }
+            digest
         } else {
             candidate.id.clone()
         };
@@ -191,6 +204,17 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let fingerprint = record.fingerprint;
         let (size, added) = (candidate.size, *added);
         Ok(Outcome::Built { digest, fingerprint, size, added, size_before, different })
+    }
+
+    /// Whether it is the candidate that stands under its build tag, and not what another run of the same
+    /// inputs has stored in the same second: children would say that they are built on the one, and be
+    /// built on the other.
+    async fn is_stored(&self, digest: &Digest, candidate: &LocalImage) -> Result<bool, StoreError> {
+        if *digest == candidate.id {
+            return Ok(true);
+        }
+        let stored = self.shop.store.describe(&self.node().repository, digest).await?;
+        Ok(stored.is_some_and(|stored| stored.layers == candidate.layers))
     }
 
     /// An image that needed no refresh gets the build tag of the epoch that it was due for: the next run

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use crate::{
-    commands::error::CommandError,
+    commands::{
+        error::CommandError,
+        preflight::{LITTLE, TOO_LITTLE},
+    },
     engine::{Docker, EngineInfo, EngineOptions, holes},
+    exit::Exit,
     report::doctor::{Finding, size},
 };
-
-/// An image with a distribution in it is some hundred megabytes, and is there twice while it is built.
-const LITTLE_ROOM: u64 = 5_000_000_000;
-const NO_ROOM: u64 = 500_000_000;
 
 pub(super) async fn check(findings: &mut Vec<Finding>) {
     let (engine, info) = match Docker::connect(&EngineOptions::default()).await {
@@ -78,8 +78,9 @@ fn disk(root: &Path, free: u64, findings: &mut Vec<Finding>) {
     let text = format!("{} free in {}", size(free), root.display());
     let hint = Some("`rebuild gc`, `docker system prune`".to_owned());
     findings.push(match free {
-        ..NO_ROOM => Finding::problem("disk", crate::exit::Exit::BuildFailed, text).hint(hint),
-        NO_ROOM..LITTLE_ROOM => Finding::warning("disk", text).hint(hint),
+        // As a run is refused before its first build.
+        ..TOO_LITTLE => Finding::problem("disk", Exit::EngineUnreachable, text).hint(hint),
+        TOO_LITTLE..LITTLE => Finding::warning("disk", text).hint(hint),
         _ => Finding::ok("disk", text),
     });
 }
