@@ -118,7 +118,18 @@ fn assert_harmless(ended: &Ended) {
     let is_ours = |line: &&str| {
         ["::stop-commands::rebuild-", "::rebuild-"].iter().any(|own| line.starts_with(own))
     };
-    for line in ended.stdout.lines().chain(ended.stderr.lines()).filter(|line| !is_ours(line)) {
+    // Of an annotation of ours, what the build had to say.
+    let said = |line| match line {
+        line if ["::error file=", "::error title="]
+            .iter()
+            .any(|own| str::starts_with(line, own)) =>
+        {
+            line.trim_start_matches("::error ").split_once("::").map_or(line, |(_, said)| said)
+        }
+        line => line,
+    };
+    let lines = ended.stdout.lines().chain(ended.stderr.lines()).filter(|line| !is_ours(line));
+    for line in lines.map(said) {
         for text in [
             "\u{1b}]",
             "\u{1b}[2J",
