@@ -7,6 +7,7 @@ mod error;
 mod history;
 mod journals;
 mod gc;
+mod init;
 mod leftovers;
 mod lines;
 mod older;
@@ -72,6 +73,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         }
         Some(Command::Gc(arguments)) => runtime()?.block_on(gc::gc(common, &arguments)),
         Some(Command::Doctor(arguments)) => runtime()?.block_on(doctor::doctor(common, &arguments)),
+        Some(Command::Init(arguments)) => init::init(common, &arguments),
         Some(Command::Completions { shell }) => completions::completions(shell),
     }
 }

@@ -71,8 +71,17 @@ impl Hierarchy {
     /// Reads the file, and every Dockerfile that it names.
     pub fn load(file: &Path, options: &LoadOptions) -> Result<Loaded, LoadError> {
         let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let text = read(&path).map_err(|problem| LoadError { problems: vec![problem] })?;
+        Self::load_text(path, text, options)
+    }
+
+    /// The same for a file that is not written yet. Its path is absolute.
+    pub fn load_text(
+        path: PathBuf,
+        text: String,
+        options: &LoadOptions,
+    ) -> Result<Loaded, LoadError> {
         let fatal = |problem| LoadError { problems: vec![problem] };
-        let text = read(&path).map_err(fatal)?;
         let source = Source::new(&path, text);
         let (tree, twice) = yaml::parse(&source).map_err(fatal)?;
 
@@ -196,7 +205,7 @@ fn node(draft: Draft, files: Files, (uses, root): (Vec<BaseUse>, &Path)) -> Opti
 }
 
 /// Docker's names for Rust's.
-fn this_machine() -> Platform {
+pub fn this_machine() -> Platform {
     let (architecture, variant) = match std::env::consts::ARCH {
         "x86_64" => ("amd64", None),
         "x86" => ("386", None),

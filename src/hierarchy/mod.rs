@@ -45,12 +45,14 @@ pub use self::node::{
 #[cfg(test)]
 pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
+    dockerfile::{Mention, Survey, Unreadable, expand, survey},
     entry::{Entry, entries},
     graph::GraphError,
-    load::{LoadError, LoadOptions, Loaded},
-    secrets::{SecretSource, Ssh},
+    load::{LoadError, LoadOptions, Loaded, this_machine},
+    secrets::{SecretSource, Ssh, looks_secret},
     template::{TagTemplate, TagValues, TemplateError},
     units::duration,
+    yaml::value,
 };
 use crate::image::Repository;
 

@@ -16,6 +16,7 @@ const USES: &[(&str, &[&str])] = &[
     ("image", &[]),
     ("packages", &[]),
     ("hierarchy", &["diagnostic", "image", "packages"]),
+    ("init", &["diagnostic", "hierarchy", "image"]),
     ("git", &[]),
     ("fingerprint", &["hierarchy", "image"]),
     ("plan", &["fingerprint", "hierarchy", "image", "packages"]),
@@ -100,6 +101,7 @@ const USES: &[(&str, &[&str])] = &[
             "git",
             "hierarchy",
             "image",
+            "init",
             "journal",
             "observe",
             "plan",
@@ -128,6 +130,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("http_body_util", &["engine"]),
     ("hyper", &["engine"]),
     ("hyper_util", &["engine"]),
+    ("ignore", &["init"]),
     (
         "jiff",
         &[
@@ -176,6 +179,8 @@ const NEVER: &[(&str, &[&str])] = &[
     // Tells, and can reach nothing.
     ("report", &["std::fs", "std::net", "std::process", "tokio", "async "]),
     ("hierarchy", &["std::net", "std::process", "tokio", "async "]),
+    // Reads files and asks nobody.
+    ("init", &["std::net", "std::process", "tokio", "async ", "fs::write"]),
     ("cli", &["std::fs", "std::env", "std::process"]),
 ];
 

@@ -11,6 +11,7 @@ mod fingerprint;
 mod gc;
 mod hashes;
 mod history;
+mod init;
 mod logins;
 mod output;
 mod older;
