@@ -1,8 +1,10 @@
 //! The command line, as structs: every flag, its help, and nothing else.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind,
+};
 
 use crate::{hierarchy::duration, image::Repository};
 
@@ -13,7 +15,9 @@ Examples:
   rebuild --since origin/main...   what a branch touched, and below it
   rebuild --only webapp-base       one image, on its published parents
   rebuild --refresh                take in package updates: every image without the layer cache
-  rebuild --no-push                build and test, publish nothing
+  rebuild --refresh --due          take in package updates where they are due, and nothing else
+  rebuild --no-push                build and test, store and publish nothing
+  rebuild --no-promote             build, test and store; no tag moves
   rebuild --registry HOST/PREFIX   publish to that registry, and not only in the engine
   rebuild plan                     what would be done, and why
   rebuild why app                  what made app out of date, through which parents
@@ -37,6 +41,66 @@ Examples:
   rebuild init images              the same for a folder
   docker buildx bake --print | rebuild init --from-bake -
   rebuild init --from-compose compose.yaml";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  rebuild check                    problems and advice, each with its line
+  rebuild check --severity note    also what is merely worth knowing
+  rebuild check --fail-on warning  in CI: exit code 2 also if there are only warnings
+  rebuild check --format github    shown at its line in a pull request
+  rebuild explain RB040            what a rule is about";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  rebuild schema >hierarchy.schema.json
+                                   then in the first line of hierarchy.yaml:
+                                   # yaml-language-server: $schema=hierarchy.schema.json";
+
+const TREE_EXAMPLES: &str = "\
+Examples:
+  rebuild tree                     each image below the one that it is FROM, and how it stands
+  rebuild tree shop                shop, what it is built from and what is built from it
+  rebuild tree --format svg >hierarchy.svg
+                                   a picture for a browser; a tooltip says why an image is behind
+  rebuild tree --no-state          without an engine and a registry";
+
+const WHY_EXAMPLES: &str = "\
+Examples:
+  rebuild why app                  what made app out of date, through which parents
+  rebuild why app --format json    the same for a program";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  rebuild status                   each image: current, behind, held back or never built
+  rebuild status --exit-code       in scripts: exit code 3 if an image is not current";
+
+const HISTORY_EXAMPLES: &str = "\
+Examples:
+  rebuild history                  the last 20 runs
+  rebuild history -n 1             the last run";
+
+const ROLLBACK_EXAMPLES: &str = "\
+Examples:
+  rebuild rollback --dry-run       what would be moved back
+  rebuild rollback                 take back what the last run promoted
+  rebuild rollback 01m852q         a run by the beginning of its ID, as `rebuild history` shows it";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  rebuild explain                  all rules
+  rebuild explain RB040            one of them, with an example";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(rebuild completions bash)     in ~/.bashrc
+  source <(rebuild completions zsh)      in ~/.zshrc, behind compinit
+  rebuild completions fish | source      in ~/.config/fish/config.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  rebuild man | man -l -           read it
+  rebuild man ~/.local/share/man/man1
+                                   then `man rebuild`, `man rebuild-plan` and so on";
 
 const GC_EXAMPLES: &str = "\
 Examples:
@@ -72,13 +136,33 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+/// Examples before everything that has to be read.
+const HELP: &str = "\
+{about}{after-help}
+
+{usage-heading} {usage}
+
+{all-args}";
+
+/// The command line, for parsing, for help, for man pages and for completion.
+pub fn command() -> clap::Command {
+    Cli::command().help_template(HELP).mut_subcommands(|command| command.help_template(HELP))
+}
+
 impl Cli {
+    /// What a command line says.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = command().try_get_matches_from(arguments)?;
+        let cli = Self::from_arg_matches(&matches);
+        cli.map_err(|error| error.format(&mut command()))?.checked()
+    }
+
     /// Flags of a run that stand before another command would be lost without a word.
-    pub fn checked(self) -> Result<Self, clap::Error> {
+    fn checked(self) -> Result<Self, clap::Error> {
         if self.command.is_none() || self.run == RunArgs::default() {
             return Ok(self);
         }
-        Err(Self::command().error(
+        Err(command().error(
             ErrorKind::ArgumentConflict,
             "flags of a run stand behind the command: `rebuild plan --from os-base`",
         ))
@@ -101,16 +185,36 @@ pub enum Command {
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(PlanArgs),
     /// Say why images are, or are not, out of date, and why they were last built
+    #[command(after_help = WHY_EXAMPLES)]
     Why(WhyArgs),
     /// Show how each image stands: current, behind, held back or never built
+    #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Say everything that can be known of the files without an engine: problems, and advice
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Say what a rule of `rebuild check` is about, with an example; without a code, list all
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain {
+        /// As in `warning[RB040]`
+        #[arg(value_name = "CODE")]
+        code: Option<String>,
+    },
+    /// Show which image is built from which, as text or as a picture
+    ///
+    /// With images named, only those, what they are built from and what is built from them. How each image stands is asked as
+    /// `rebuild status` does; where no engine or registry answers, the tree is shown without it.
+    #[command(after_help = TREE_EXAMPLES)]
+    Tree(TreeArgs),
     /// List past runs: when, what was asked, what was promoted, how it ended
+    #[command(after_help = HISTORY_EXAMPLES)]
     History(HistoryArgs),
     /// Move the tags of a run back to where they were before it
     ///
     /// Children before parents, each tag only if it is still where that run put it. A tag that was new
     /// in that run is taken away from the engine; in a registry it stays, and that is told. The next
     /// `rebuild` of the same files moves the tags again: take back the change as well.
+    #[command(after_help = ROLLBACK_EXAMPLES)]
     Rollback(RollbackArgs),
     /// Remove build tags that nobody needs any more, and what killed runs have left
     ///
@@ -120,8 +224,21 @@ pub enum Command {
     /// Look at the engine, the logins, the registries, the disk and the clock, and change nothing
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
+    /// Print the JSON Schema of hierarchy.yaml, for editors
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema,
     /// Print the completion script of a shell
+    ///
+    /// It asks `rebuild` back, so that names of images are completed, too. Make it anew with each version.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: clap_complete::Shell },
+    /// Print the man page, or write those of all commands into a folder
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// The folder; without it, the page of `rebuild` itself is printed
+        #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+        folder: Option<PathBuf>,
+    },
 }
 
 /// Where the hierarchy is, and how to talk.
@@ -166,7 +283,8 @@ pub struct SelectionArgs {
     /// As --from, each image whose files or whose entry in hierarchy.yaml changed since this commit
     /// (A, A..B or A...B), uncommitted changes included
     ///
-    /// The working tree is compared with the commit; with A...B with the commit where B branched
+    /// An image that is already stored as it is now is not built again, only promoted. The working
+    /// tree is compared with the commit; with A...B with the commit where B branched
     /// off A. Files that git ignores are not seen; those that a build takes in are told of. In a
     /// shallow clone the commit must be there: fetch deep enough. Forty zeros, which GitHub sends
     /// for a new branch, select everything that is out of date.
@@ -179,6 +297,11 @@ pub struct SelectionArgs {
     /// alone. `refresh:` in hierarchy.yaml does the same by itself, by age.
     #[arg(long)]
     pub refresh: bool,
+    /// With --refresh: only images that are due by their `refresh: { every: … }` or their `schedule:`
+    ///
+    /// And what is out of date below them. Of several ticks that were missed, all count as one.
+    #[arg(long, requires = "refresh", conflicts_with_all = ["from", "only", "since"])]
+    pub due: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Args)]
@@ -187,8 +310,15 @@ pub struct RunArgs {
     #[command(flatten)]
     pub selection: SelectionArgs,
     /// Build and test, but store and publish nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_promote")]
     pub no_push: bool,
+    /// Build, test and store, but move no tag that people pull
+    ///
+    /// For a change that is not merged: images are stored under their build tags, so that the run after
+    /// the merge finds them and only moves the tags. With --no-push they are in the engine alone, and
+    /// are built once more.
+    #[arg(long)]
+    pub no_promote: bool,
     /// Publish even where the published image was built from a commit that comes after this one
     #[arg(long)]
     pub allow_older: bool,
@@ -207,6 +337,40 @@ pub struct RunArgs {
     /// Show what builds and tests print, also where they succeed
     #[arg(short, long)]
     pub verbose: bool,
+    /// Write what came of the run as a junit file: each build and each test is a test case
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub junit: Option<PathBuf>,
+    /// Write what came of the run to a file, as one JSON object (docs/ci.md), however it ends
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub json_report: Option<PathBuf>,
+    /// Start this program when the run is over, with the JSON report on its stdin
+    ///
+    /// A program, or a JSON list of a program and its arguments, as a Dockerfile has them. There is no
+    /// shell. Takes the place of `notify:` in hierarchy.yaml; '[]' starts none.
+    #[arg(long, value_name = "COMMAND", value_parser = argv, help_heading = "Reports")]
+    pub notify: Option<Argv>,
+}
+
+/// A program and its arguments; empty for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Argv(pub Vec<String>);
+
+/// A JSON list of words, or a program alone.
+fn argv(text: &str) -> Result<Argv, String> {
+    if !text.trim_start().starts_with('[') {
+        return if text.is_empty() {
+            Err("it names no program; `[]` starts none".to_owned())
+        } else {
+            Ok(Argv(vec![text.to_owned()]))
+        };
+    }
+    let words: Vec<String> = serde_json::from_str(text).map_err(|error| {
+        format!("it is not a JSON list of texts, such as [\"./tell.sh\", \"images\"]: {error}")
+    })?;
+    if words.first().is_some_and(String::is_empty) {
+        return Err("its first word names no program".to_owned());
+    }
+    Ok(Argv(words))
 }
 
 #[derive(Debug, Args)]
@@ -258,6 +422,76 @@ pub struct StatusArgs {
     /// End with exit code 3 if an image is not current
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Print it for people, for programs, or for code review (docs/checks.md)
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: CheckFormat,
+    /// Show problems from this severity on
+    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
+    pub severity: SeverityArg,
+    /// End with exit code 2 if there is a problem from this severity on
+    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
+    pub fail_on: FailOn,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// Each problem with its line
+    #[default]
+    Text,
+    Json,
+    /// SARIF 2.1.0, for code scanning and editors
+    Sarif,
+    /// Annotations of GitHub Actions
+    Github,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SeverityArg {
+    Error,
+    #[default]
+    Warning,
+    Note,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    #[default]
+    Error,
+    Warning,
+    Note,
+    Never,
+}
+
+#[derive(Debug, Args)]
+pub struct TreeArgs {
+    /// Which images [default: all]
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<String>,
+    /// Print it for people, for programs, or as a picture
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: TreeFormat,
+    /// Ask nobody how the images stand: only what the files say
+    #[arg(long)]
+    pub no_state: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TreeFormat {
+    /// Each image below the one that it is FROM
+    #[default]
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For pages and summaries that draw Mermaid diagrams
+    Mermaid,
+    /// A picture for a browser
+    Svg,
+    /// For programs: docs/tree.md
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -329,3 +563,6 @@ pub enum Format {
     Text,
     Json,
 }
+
+#[cfg(test)]
+mod tests;

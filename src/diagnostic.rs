@@ -19,13 +19,7 @@ use annotate_snippets::{
 };
 
 pub use self::names::names;
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    Warning,
-    Error,
-}
+pub use crate::rules::{Code, Severity};
 
 /// A file that problems point into.
 #[derive(Debug)]
@@ -65,6 +59,8 @@ pub enum Shown {
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
     pub severity: Severity,
+    /// The rule that it breaks, if it is one of those that have a code.
+    pub code: Option<Code>,
     pub message: String,
     /// The file it is about, where there is no excerpt to show.
     pub file: Option<PathBuf>,
@@ -131,8 +127,14 @@ impl Diagnostic {
         Self::new(Severity::Warning, message.into())
     }
 
+    /// A problem of this rule, as bad as that says.
+    pub fn of(code: Code, message: impl Into<String>) -> Self {
+        let code_less = Self::new(code.severity(), message.into());
+        Self { code: Some(code), ..code_less }
+    }
+
     fn new(severity: Severity, message: String) -> Self {
-        Self { severity, message, file: None, excerpts: Vec::new(), hint: None }
+        Self { severity, code: None, message, file: None, excerpts: Vec::new(), hint: None }
     }
 
     /// Shows a place. The label may be empty.
@@ -187,10 +189,15 @@ impl Diagnostic {
 
     pub fn render(&self, rendering: Rendering<'_>) -> String {
         let level = match self.severity {
+            Severity::Note => Level::NOTE,
             Severity::Warning => Level::WARNING,
             Severity::Error => Level::ERROR,
         };
-        let mut group = Group::with_title(level.primary_title(printable(&self.message)));
+        let title = level.primary_title(printable(&self.message));
+        let mut group = Group::with_title(match self.code {
+            Some(code) => title.id(code.to_string()),
+            None => title,
+        });
         for excerpt in &self.excerpts {
             group = match excerpt.shown {
                 Shown::Text => group.element(excerpt.snippet(rendering.current_dir)),

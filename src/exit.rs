@@ -13,7 +13,7 @@ pub enum Exit {
     Done = 0,
     /// A bug of ours, or a file we could not write.
     Internal = 1,
-    /// Wrong usage, or a hierarchy that is not valid.
+    /// Wrong usage, or a hierarchy that is not valid, or `check` found a problem.
     Usage = 2,
     /// `plan --exit-code` and `status --exit-code`: there is work.
     Work = 3,

@@ -3,9 +3,11 @@
 //! Read the modules in this order; each may use only those above it (a test checks it).
 
 pub mod exit; //        the exit codes
+pub mod rules; //       what can be wrong with a hierarchy: codes, severities, explanations
 pub mod diagnostic; //  a problem as people read it: heading, excerpt, causes, hint
 pub mod image; //       words: digests, references, platforms
 pub mod packages; //    read: which packages an image has, and which have newer versions; pure
+pub mod calendar; //    when a schedule is due; pure
 pub mod hierarchy; //   model: hierarchy.yaml and the Dockerfiles → the graph
 pub mod init; //        a hierarchy file for Dockerfiles that have none
 pub mod git; //         ask: the user's git

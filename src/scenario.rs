@@ -23,7 +23,7 @@ use crate::{
     hierarchy::{Hierarchy, LoadOptions, NodeName, TagValues},
     image::Digest,
     journal::{Asked, Began, Journal, Past},
-    observe::{Question, Sources, observe},
+    observe::{Question, Sources, due, observe},
     plan::{Plan, Request, Selection, plan},
     promote::{Publisher, Recovered, Verdict, conclude, rollback, verdict},
     registry::{Client, Credentials},
@@ -50,6 +50,8 @@ pub(crate) struct Scenario {
     pub(crate) date: &'static str,
     /// Whether runs refresh what they are about, and when they are asked.
     pub(crate) refresh: bool,
+    /// Whether schedules count.
+    pub(crate) by_schedule: bool,
     pub(crate) now: Timestamp,
     /// What the last plan had to say besides.
     pub(crate) warnings: std::sync::Mutex<Vec<String>>,
@@ -74,6 +76,7 @@ pub(crate) fn scenario(lines: &str) -> Scenario {
         stops: vec![],
         date: "20261123",
         refresh: false,
+        by_schedule: false,
         now: "2026-11-23T12:00:00Z".parse().unwrap(),
         warnings: std::sync::Mutex::default(),
     };
@@ -144,9 +147,19 @@ impl Scenario {
         Arc::new(Hierarchy::load(&file, &LoadOptions::default()).unwrap().hierarchy)
     }
 
+    /// What is due by age or by schedule, as `--refresh --due` selects it.
+    pub(crate) async fn due(&self) -> Selection {
+        let (store, hierarchy) = (Local::new(self.engine.clone()), self.hierarchy());
+        Selection::Among(due(&store, (&hierarchy, &self.tag_values()), self.now).await.unwrap())
+    }
+
     pub(crate) async fn plan(&self, selection: &Selection) -> Plan {
-        let request =
-            Request { selection: selection.clone(), refresh: self.refresh, now: self.now };
+        let request = Request {
+            selection: selection.clone(),
+            refresh: self.refresh,
+            by_schedule: self.by_schedule,
+            now: self.now,
+        };
         let hierarchy = self.hierarchy();
         let (observed, warnings) = {
             let store = Local::new(self.engine.clone());
@@ -223,7 +236,7 @@ impl Scenario {
         let verdict = if self.options.push {
             verdict(&shop.hierarchy, &plan, &executed, &self.tag_values()).unwrap()
         } else {
-            Verdict::NotAsked
+            Verdict::NotAsked { stored: false }
         };
         let number = self.runs.fetch_add(1, Ordering::SeqCst);
         let began = Began::new(number.to_string(), "here", Asked::Run { flags: String::new() });

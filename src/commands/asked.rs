@@ -36,8 +36,8 @@ async fn ask_store<S: Store>(
     store: &S,
     pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
 ) -> Result<(Plan, LastBuilds), CommandError> {
-    let request =
-        Request { selection: Selection::OutOfDate, refresh: false, now: Timestamp::now() };
+    let selection = Selection::OutOfDate;
+    let request = Request { selection, refresh: false, by_schedule: false, now: Timestamp::now() };
     let (plan, warnings) = make(hierarchy, &request, world, store).await?;
     for warning in &warnings {
         output::warning(warning);

@@ -1,15 +1,118 @@
-//! `rebuild completions`.
+//! `rebuild completions`: scripts for shells that ask the program back, and its answer.
+//!
+//! **Invariant:** completing asks no engine and no registry, and says nothing of what is wrong.
 
-use clap::CommandFactory as _;
-use clap_complete::Shell;
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    path::PathBuf,
+};
+
+use clap::Command;
+use clap_complete::{
+    CompleteEnv, Shell,
+    engine::{ArgValueCompleter, CompletionCandidate},
+    env::Shells,
+};
 
 use super::{error::CommandError, output};
-use crate::{cli::Cli, exit::Exit};
+use crate::{
+    cli,
+    exit::Exit,
+    hierarchy::{Hierarchy, LoadOptions, entries},
+    rules,
+};
+
+/// Set by the scripts: for which shell to complete.
+const VARIABLE: &str = "REBUILD_COMPLETE";
+/// The commands that take names of images, and as which arguments.
+const TAKE_NODES: [(&str, &[&str]); 4] = [
+    ("run", &["from", "only"]),
+    ("plan", &["from", "only"]),
+    ("why", &["nodes"]),
+    ("tree", &["nodes"]),
+];
 
 pub(super) fn completions(shell: Shell) -> Result<Exit, CommandError> {
+    let internal = |error: std::io::Error| CommandError::new(Exit::Internal, error.to_string());
+    let name = shell.to_string();
+    let shells = Shells::builtins();
+    let shell = shells.completer(&name).ok_or_else(|| {
+        CommandError::new(Exit::Internal, format!("nobody knows how {name} completes"))
+    })?;
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "rebuild", &mut script);
-    output::answer(&script)
-        .map_err(|error| CommandError::new(Exit::Internal, error.to_string()))?;
+    shell
+        .write_registration(VARIABLE, "rebuild", "rebuild", "rebuild", &mut script)
+        .and_then(|()| output::answer(&script))
+        .map_err(internal)?;
     Ok(Exit::Done)
+}
+
+/// Answers a shell, if it is one that asks.
+pub(super) fn complete(arguments: &[OsString]) -> Result<bool, clap::Error> {
+    let here = env::current_dir().ok();
+    let command = || completable(arguments);
+    CompleteEnv::with_factory(command)
+        .var(VARIABLE)
+        .try_complete(arguments.iter().cloned(), here.as_deref())
+}
+
+/// The command line, with what can stand for its arguments.
+fn completable(arguments: &[OsString]) -> Command {
+    let file = file(arguments);
+    let nodes = ArgValueCompleter::new(move |typed: &OsStr| names(file.as_ref(), typed));
+    let with_nodes = |mut command: Command, names: &[&'static str]| {
+        for name in names {
+            command = command.mut_arg(name, |argument| argument.add(nodes.clone()));
+        }
+        command
+    };
+    let mut command = with_nodes(cli::command(), &["from", "only"]);
+    for (name, takes) in TAKE_NODES {
+        command = command.mut_subcommand(name, |command| with_nodes(command, takes));
+    }
+    let codes = ArgValueCompleter::new(|typed: &OsStr| codes(typed));
+    command.mut_subcommand("explain", |command| {
+        command.mut_arg("code", |argument| argument.add(codes))
+    })
+}
+
+/// The file that the line so far is about: `-f` and `-C` count, wherever they stand.
+fn file(arguments: &[OsString]) -> Option<PathBuf> {
+    let value = |short: &str, long: &str| {
+        let at = arguments.iter().rposition(|one| one == short || one == long);
+        let joined = arguments.iter().rev().find_map(|one| {
+            let one = one.to_str()?;
+            let short = one.strip_prefix(short).filter(|rest| !rest.is_empty());
+            short.or_else(|| one.strip_prefix(long)?.strip_prefix('='))
+        });
+        at.and_then(|at| arguments.get(at + 1)).map(PathBuf::from).or(joined.map(PathBuf::from))
+    };
+    let mut start = env::current_dir().ok()?;
+    if let Some(folder) = value("-C", "--directory") {
+        start.push(folder);
+    }
+    match value("-f", "--file") {
+        Some(file) => Some(start.join(file)),
+        None => Hierarchy::find_file(&start),
+    }
+}
+
+/// The images whose names begin so. Only the file itself is read, so that it is quick; a broken entry
+/// costs no more than its own name.
+fn names(file: Option<&PathBuf>, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let (Some(file), Some(typed)) = (file, typed.to_str()) else { return Vec::new() };
+    let text = fs::read(file).unwrap_or_default();
+    let entries = entries(file, &text, &LoadOptions::default()).unwrap_or_default();
+    let names = entries.keys().filter(|name| name.as_str().starts_with(typed));
+    names.map(|name| CompletionCandidate::new(name.as_str())).collect()
+}
+
+fn codes(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy().to_ascii_uppercase();
+    let all = rules::all().map(|rule| (rule.code.to_string(), rule.title));
+    all.filter(|(code, _)| code.starts_with(&typed))
+        .map(|(code, title)| CompletionCandidate::new(code).help(Some(title.into())))
+        .collect()
 }

@@ -57,8 +57,12 @@ struct Sweeper<'a> {
 impl Sweeper<'_> {
     /// The stored images of today's inputs. Those of images that are to be built do not exist.
     async fn today<S: Store>(&self, store: &S) -> Result<BTreeSet<Digest>, CommandError> {
-        let request =
-            Request { selection: Selection::OutOfDate, refresh: false, now: Timestamp::now() };
+        let request = Request {
+            selection: Selection::OutOfDate,
+            refresh: false,
+            by_schedule: false,
+            now: Timestamp::now(),
+        };
         let (plan, warnings) = make(self.hierarchy, &request, self.world, store).await?;
         for warning in &warnings {
             output::warning(warning);

@@ -1,6 +1,7 @@
 //! Wires a command line to what does it: one file a subcommand.
 
 mod asked;
+mod check;
 mod completions;
 mod doctor;
 mod error;
@@ -10,22 +11,25 @@ mod gc;
 mod init;
 mod leftovers;
 mod lines;
+mod man;
+mod notify;
 mod older;
 mod output;
 mod place;
 mod plan;
 mod preflight;
 mod project;
+mod reports;
 mod rollback;
 mod run;
 mod signals;
 mod status;
+mod tree;
 mod why;
 mod world;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use self::error::CommandError;
@@ -36,7 +40,16 @@ use crate::{
 
 /// The whole program: a command line in, an exit code out.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments).and_then(Cli::checked) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match completions::complete(&arguments) {
+        Ok(false) => {}
+        Ok(true) => return Exit::Done.into(),
+        Err(error) => {
+            _ = error.print();
+            return Exit::Usage.into();
+        }
+    }
+    let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers, and go to stdout with exit code 0.
@@ -65,6 +78,9 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Plan(arguments)) => runtime()?.block_on(plan::plan(common, &arguments)),
         Some(Command::Why(arguments)) => runtime()?.block_on(why::why(common, &arguments)),
         Some(Command::Status(arguments)) => runtime()?.block_on(status::status(common, &arguments)),
+        Some(Command::Check(arguments)) => check::check(common, &arguments),
+        Some(Command::Explain { code }) => check::explain(code.as_deref()),
+        Some(Command::Tree(arguments)) => runtime()?.block_on(tree::tree(common, &arguments)),
         Some(Command::History(arguments)) => {
             runtime()?.block_on(history::history(common, &arguments))
         }
@@ -74,7 +90,9 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Gc(arguments)) => runtime()?.block_on(gc::gc(common, &arguments)),
         Some(Command::Doctor(arguments)) => runtime()?.block_on(doctor::doctor(common, &arguments)),
         Some(Command::Init(arguments)) => init::init(common, &arguments),
+        Some(Command::Schema) => check::schema(),
         Some(Command::Completions { shell }) => completions::completions(shell),
+        Some(Command::Man { folder }) => man::man(folder.as_deref()),
     }
 }
 

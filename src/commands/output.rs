@@ -1,6 +1,9 @@
 //! Where commands print: results on stdout, everything else on stderr.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::{
+    io::{self, IsTerminal as _, Write},
+    process::Stdio,
+};
 
 use crate::cli::Colour;
 
@@ -19,6 +22,16 @@ pub(super) fn warning(message: &str) {
 /// Text that is already laid out, to stderr, set apart from what follows.
 pub(super) fn notice(text: &str) {
     _ = writeln!(anstream::stderr(), "{text}\n");
+}
+
+/// Text that a CI system is to read, to stderr, where the report of a run stands.
+pub(super) fn stderr() -> impl Write {
+    io::stderr()
+}
+
+/// Where a program of the user's prints: stdout is for results of ours.
+pub(super) fn stderr_of_child() -> Stdio {
+    io::stderr().into()
 }
 
 /// A line of what is going on, to stderr.

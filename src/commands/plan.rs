@@ -10,8 +10,8 @@ use crate::{
     cli::{Builder, Common, Format, PlanArgs},
     exit::Exit,
     hierarchy::Hierarchy,
-    observe::{Question, Sources, observe},
-    plan::{self, Plan, Request},
+    observe::{Question, Sources, due, observe},
+    plan::{self, Plan, Request, Selection},
     report,
     schedule::BlastRadius,
     state::Asking,
@@ -55,6 +55,12 @@ pub(super) async fn make<S: Store>(
 ) -> Result<(Plan, Vec<String>), CommandError> {
     let sources = Sources { engine: &*world.engine, store, registries: &world.registries };
     let tag_values = tag_values(hierarchy)?;
+    let request = &if request.by_schedule {
+        let selection = Selection::Among(due(store, (hierarchy, &tag_values), request.now).await?);
+        Request { selection, ..request.clone() }
+    } else {
+        request.clone()
+    };
     let asking = Asking::begin();
     let question = Question {
         hierarchy,

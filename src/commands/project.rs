@@ -103,7 +103,9 @@ pub(super) fn request(
     arguments: &SelectionArgs,
 ) -> Result<Request, CommandError> {
     let selection = selection(hierarchy, common, arguments)?;
-    Ok(Request { selection, refresh: arguments.refresh, now: Timestamp::now() })
+    // Which images are due is asked of the place where they are published.
+    let refresh = arguments.refresh && !arguments.due;
+    Ok(Request { selection, refresh, by_schedule: arguments.due, now: Timestamp::now() })
 }
 
 /// The selection that the command line names. What a person should know about it is printed here.

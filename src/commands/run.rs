@@ -1,6 +1,6 @@
 //! `rebuild`, `rebuild run`: plan, build, test, store, promote, and say what came of it.
 
-use std::{env, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -10,6 +10,7 @@ use super::{
     plan::make,
     preflight::{preflight, pushed_to},
     project::{load, request, tag_values},
+    reports,
     signals::{self, exit_of},
     world::World,
 };
@@ -21,7 +22,7 @@ use crate::{
     journal::{Asked, Journal},
     plan::Request,
     promote::{Publisher, Verdict, conclude, verdict},
-    report::{self, Progress, ReportOptions},
+    report::{self, Progress, Record, Recorder, ReportOptions},
     run::{
         EventKind, Executed, Reporter, RunOptions, Secrets, StopReason, Telling, Workshop, execute,
     },
@@ -31,22 +32,28 @@ use crate::{
 };
 
 pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, CommandError> {
-    let stops = signals::listen()
+    let mut stops = signals::listen()
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
-    let hierarchy = Arc::new(load(common)?);
-    let request = request(&hierarchy, common, &arguments.selection)?;
-    let world = World::connect(&hierarchy, arguments.builder, common.offline).await?;
-    let _lock =
-        if arguments.no_push { None } else { Some(State::lock(&world.publishes_to(&hierarchy))?) };
-    let run = Run { hierarchy, request, world, arguments };
-    if let Some(prefix) = &run.hierarchy.registry {
-        let (registries, engine) = (run.world.registries.clone(), run.world.engine.clone());
-        let store = Remote::new(registries, prefix, engine);
-        run.on(Arc::new(store), stops).await
-    } else {
-        let store = Local::new(run.world.engine.clone());
-        run.on(Arc::new(store), stops).await
+    let mut record = Record::new(flags(&arguments.selection));
+    let (hierarchy, ended) = match load(common) {
+        Ok(hierarchy) => {
+            let hierarchy = Arc::new(hierarchy);
+            let run = async {
+                let request = request(&hierarchy, common, &arguments.selection)?;
+                let world = World::connect(&hierarchy, arguments.builder, common.offline).await?;
+                let run = Run { hierarchy: hierarchy.clone(), request, world, arguments };
+                run.execute(&mut stops, &mut record).await
+            };
+            let ended = run.await;
+            (Some(hierarchy), ended)
+        }
+        Err(error) => (None, Err(error)),
+    };
+    if let Err(error) = &ended {
+        record.error = Some((error.exit, error.to_string()));
     }
+    reports::tell(&record, hierarchy.as_deref(), (common, arguments)).await;
+    ended
 }
 
 struct Run<'a> {
@@ -57,18 +64,43 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    async fn execute(
+        &self,
+        stops: &mut mpsc::Receiver<StopReason>,
+        record: &mut Record,
+    ) -> Result<Exit, CommandError> {
+        // Without a promotion nothing is written but build tags, which never move: there is nobody
+        // to wait for.
+        let _lock = if self.promotes() { Some(State::lock(&self.place())?) } else { None };
+        if let Some(prefix) = &self.hierarchy.registry {
+            let (registries, engine) = (self.world.registries.clone(), self.world.engine.clone());
+            let store = Remote::new(registries, prefix, engine);
+            self.on(Arc::new(store), stops, record).await
+        } else {
+            let store = Local::new(self.world.engine.clone());
+            self.on(Arc::new(store), stops, record).await
+        }
+    }
+
     async fn on<S: Store>(
         &self,
         store: Arc<S>,
-        mut stops: mpsc::Receiver<StopReason>,
+        stops: &mut mpsc::Receiver<StopReason>,
+        record: &mut Record,
     ) -> Result<Exit, CommandError> {
-        if !self.arguments.no_push {
-            let stopped = journals::finish(&*store, &self.place(), &mut stops).await?;
+        let interrupted = |record: &mut Record, reason| {
+            let exit = exit_of(reason);
+            record.error = Some((exit, "interrupted before it began".to_owned()));
+            Ok(exit)
+        };
+        if self.promotes() {
+            let stopped = journals::finish(&*store, &self.place(), stops).await?;
             if let Some(reason) = stopped {
-                return Ok(exit_of(reason));
+                return interrupted(record, reason);
             }
         }
         let head = git::head(self.hierarchy.root());
+        record.commit = head.as_ref().map(Head::short);
         let decide = async {
             let plan = make(&self.hierarchy, &self.request, &self.world, &*store);
             let (plan, ()) = tokio::join!(plan, leftovers::remove(&self.world.engine));
@@ -78,7 +110,7 @@ impl Run<'_> {
             let repositories = publishes.then(|| pushed_to(&self.hierarchy, &plan));
             warnings.extend(preflight(&self.world, &plan, repositories).await?);
             if let Some(Head { commit, .. }) = &head
-                && !self.arguments.no_push
+                && self.promotes()
                 && !self.arguments.allow_older
             {
                 older::refuse(&*store, &self.hierarchy, &plan, commit).await?;
@@ -89,7 +121,7 @@ impl Run<'_> {
             decided = decide => decided?,
             Some(reason) = stops.recv() => {
                 self.world.engine.quiesce().await;
-                return Ok(exit_of(reason));
+                return interrupted(record, reason);
             }
         };
         let plan = Arc::new(plan);
@@ -97,11 +129,11 @@ impl Run<'_> {
         let run = self.world.state.begin_run();
         let _alive = run.declare_alive();
         let asked = Asked::Run { flags: flags(&self.arguments.selection) };
-        let mut journal = if self.arguments.no_push {
-            Journal::none(&run.id)
-        } else {
+        let mut journal = if self.promotes() {
             let commit = head.as_ref().map(Head::short);
             journals::begin(&self.world.state, &run, (&self.place(), asked), commit)
+        } else {
+            Journal::none(&run.id)
         };
         let shop = Arc::new(Workshop {
             engine: self.world.engine.clone(),
@@ -117,8 +149,8 @@ impl Run<'_> {
             options: self.options(),
         });
 
-        let mut reporter = self.reporter();
-        let mut telling = Telling::new(&mut *reporter);
+        let mut reporter = Recorder::new(self.reporter(), record);
+        let mut telling = Telling::new(&mut reporter);
         telling.emit(EventKind::RunStarted {
             run: shop.run.id.clone(),
             plan: plan.clone(),
@@ -128,20 +160,16 @@ impl Run<'_> {
         for message in warnings {
             telling.emit(EventKind::Warning { node: None, message });
         }
-        let executed = execute(&shop, &mut stops, &mut telling).await;
+        let executed = execute(&shop, stops, &mut telling).await;
         self.remember(shop.history.clone(), &executed);
-        let verdict = if self.arguments.no_push {
-            Verdict::NotAsked
-        } else {
+        let verdict = if self.promotes() {
             verdict(&self.hierarchy, &plan, &executed, &tag_values)
                 .map_err(|error| CommandError::new(Exit::Usage, error.to_string()))?
+        } else {
+            Verdict::NotAsked { stored: !self.arguments.no_push }
         };
-        let mut publisher = Publisher {
-            store: &*store,
-            journal: &mut journal,
-            stops: &mut stops,
-            telling: &mut telling,
-        };
+        let mut publisher =
+            Publisher { store: &*store, journal: &mut journal, stops, telling: &mut telling };
         let promoted = publisher.promote(verdict).await;
         self.world.engine.quiesce().await;
         self.world.keep_hashes();
@@ -152,6 +180,11 @@ impl Run<'_> {
         publisher.end(exit).await;
         telling.emit(EventKind::RunFinished { summary });
         Ok(exit)
+    }
+
+    /// Whether tags may move.
+    fn promotes(&self) -> bool {
+        !self.arguments.no_push && !self.arguments.no_promote
     }
 
     /// Keeps how long each build took that succeeded, whatever became of the run.
@@ -193,7 +226,7 @@ impl Run<'_> {
         let options = ReportOptions {
             is_terminal: output::stderr_is_terminal(),
             colour: output::stderr_has_colour(),
-            github: env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true"),
+            ci: reports::ci(),
             verbose: self.arguments.verbose,
             size: report::stderr_size,
         };
@@ -212,5 +245,6 @@ fn flags(arguments: &SelectionArgs) -> String {
     }
     flags.extend(arguments.since.iter().map(|revision| format!("--since {revision}")));
     flags.extend(arguments.refresh.then(|| "--refresh".to_owned()));
+    flags.extend(arguments.due.then(|| "--due".to_owned()));
     flags.join(" ")
 }

@@ -11,7 +11,10 @@ use super::{
     schema::{File, Image},
     template::TagValues,
 };
-use crate::image::{ReferenceError, Repository};
+use crate::{
+    image::{ReferenceError, Repository},
+    rules::Code,
+};
 
 /// An image of the file, a matrix written out.
 #[derive(Debug)]
@@ -50,11 +53,13 @@ pub(super) fn drafts(
                             format!("this matrix makes `{name}` more than once"),
                             "put every key of the matrix into the name, as in `ruby-{ruby}`",
                         );
+                        problems.last_is(Code::WrongMatrix);
                     }
                     continue;
                 }
                 Some(first) => {
                     problems.push(&entry.span, format!("there are two images named `{name}`"));
+                    problems.last_is(Code::NameTwice);
                     let (source, first) = (problems.source.clone(), first.clone());
                     if let Some(last) = problems.found.pop() {
                         problems.found.push(last.at(&source, first, "the other one"));
@@ -71,8 +76,10 @@ pub(super) fn drafts(
                 tags: Vec::new(),
                 tag_spans: Vec::new(),
             };
+            let before = problems.found.len();
             draft.publish(of_file.as_ref(), override_, problems);
             draft.tag(problems);
+            problems.recode(before, Code::WrongName);
             drafts.push(draft);
         }
     }

@@ -5,7 +5,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Base, NodeName, TagTemplate};
-use crate::image::{Reference, Repository};
+use crate::{
+    image::{Reference, Repository},
+    rules::Code,
+};
 
 /// More tags than these are not listed in a hint.
 const SHOWN: usize = 5;
@@ -38,6 +41,7 @@ pub(super) struct Resolved {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Warning {
+    pub(super) code: Code,
     pub(super) message: String,
     pub(super) hint: String,
 }
@@ -74,6 +78,7 @@ impl<'n> Index<'n> {
         let Some(&first) = candidates.first() else { return upstream(None) };
         if reference.digest.is_some() {
             return upstream(Some(Warning {
+                code: Code::PinnedParent,
                 message: format!("`{}` is pinned to a digest here", self.nodes[first].name),
                 hint:
                     "it will not be rebuilt when that image is; leave the digest out, each build \
@@ -125,6 +130,7 @@ impl<'n> Index<'n> {
                 ),
             };
             upstream(Some(Warning {
+                code: Code::UnknownTag,
                 message: format!(
                     "no image here makes the tag `{tag}` of `{}`",
                     reference.repository
@@ -170,7 +176,7 @@ mod tests {
             Base::Upstream(reference) => format!("upstream {reference}"),
         };
         match resolved.warning {
-            Some(Warning { message, hint }) => format!("{base}\n{message}\n{hint}"),
+            Some(Warning { message, hint, .. }) => format!("{base}\n{message}\n{hint}"),
             None => base,
         }
     }

@@ -6,7 +6,10 @@ use super::{
     nearest,
     yaml::{Key, Kind, Yaml},
 };
-use crate::diagnostic::{Diagnostic, Source};
+use crate::{
+    diagnostic::{Diagnostic, Source},
+    rules::Code,
+};
 
 /// A value and where it stands in the file. Two are equal if they say the same, wherever it stands.
 #[derive(Clone, Debug)]
@@ -41,8 +44,10 @@ impl Problems {
         Self { source: Arc::clone(source), found: Vec::new() }
     }
 
+    /// A wrong value, unless [`recode`](Self::recode) says otherwise.
     pub(super) fn push(&mut self, span: &Range<usize>, message: impl Into<String>) {
-        let diagnostic = Diagnostic::error(message).at(&self.source, span.clone(), "");
+        let diagnostic =
+            Diagnostic::of(Code::WrongValue, message).at(&self.source, span.clone(), "");
         self.found.push(diagnostic);
     }
 
@@ -65,8 +70,22 @@ impl Problems {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        let diagnostic = Diagnostic::error(message).at_secret(&self.source, span.clone());
+        let diagnostic =
+            Diagnostic::of(Code::WrongValue, message).at_secret(&self.source, span.clone());
         self.found.push(diagnostic.hint(hint));
+    }
+
+    /// What was found from there on as a wrong value is one of this rule.
+    pub(super) fn recode(&mut self, from: usize, code: Code) {
+        let found = self.found.iter_mut().skip(from);
+        for problem in found.filter(|problem| problem.code == Some(Code::WrongValue)) {
+            problem.code = Some(code);
+        }
+    }
+
+    /// The problem pushed last is one of this rule.
+    pub(super) fn last_is(&mut self, code: Code) {
+        self.recode(self.found.len().saturating_sub(1), code);
     }
 
     /// `…: expected this, found that`.
@@ -172,6 +191,7 @@ impl<'y> Fields<'y> {
                 let hint = format!("it has {}", known.join(", "));
                 problems.push_with_hint(&key.span, message, hint);
             }
+            problems.last_is(Code::UnknownField);
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     diagnostic::{Diagnostic, Source},
     image::Platform,
+    rules::Code,
 };
 
 /// An image's Dockerfile, read.
@@ -74,8 +75,11 @@ fn read(draft: &Draft, place: Place<'_>) -> Read {
         Err(ScanError::Problems(problems)) => Err(problems
             .into_iter()
             .map(|problem| {
-                let diagnostic =
-                    Diagnostic::error(problem.message).at(&source, problem.span, problem.label);
+                let diagnostic = Diagnostic::of(Code::BrokenDockerfile, problem.message).at(
+                    &source,
+                    problem.span,
+                    problem.label,
+                );
                 match problem.hint {
                     Some(hint) => diagnostic.hint(hint),
                     None => diagnostic,
@@ -94,7 +98,8 @@ fn context(draft: &Draft, place: Place<'_>) -> Result<PathBuf, Diagnostic> {
         return if folder.is_dir() {
             Ok(folder)
         } else {
-            Err(Diagnostic::error(format!("there is no folder `{}`", given.value))
+            let message = format!("there is no folder `{}`", given.value);
+            Err(Diagnostic::of(Code::NoContext, message)
                 .at(place.file, given.span.clone(), "")
                 .hint("a context is relative to the folder of this file"))
         };
@@ -107,7 +112,7 @@ fn context(draft: &Draft, place: Place<'_>) -> Result<PathBuf, Diagnostic> {
             return Ok(folder);
         }
     }
-    Err(Diagnostic::error(format!("`{name}` has no context"))
+    Err(Diagnostic::of(Code::NoContext, format!("`{name}` has no context"))
         .at(
             place.file,
             draft.span.clone(),
@@ -125,7 +130,7 @@ fn text(draft: &Draft, path: &Path, place: Place<'_>) -> Result<Arc<Source>, Dia
             std::io::ErrorKind::NotFound => format!("there is no file `{shown}`"),
             _ => format!("`{shown}` cannot be read: {error}"),
         };
-        let diagnostic = Diagnostic::error(message).at(place.file, span, "");
+        let diagnostic = Diagnostic::of(Code::NoDockerfile, message).at(place.file, span, "");
         let other = path.with_file_name("Containerfile");
         if draft.image.dockerfile.is_none() && other.is_file() {
             return diagnostic
@@ -135,21 +140,19 @@ fn text(draft: &Draft, path: &Path, place: Place<'_>) -> Result<Arc<Source>, Dia
     })?;
     String::from_utf8(bytes).map(|text| Source::new(path, text)).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Diagnostic::error(format!("this file is not UTF-8 text, from its byte {at} on"))
-            .in_file(path)
-            .hint("save it as UTF-8")
+        let message = format!("this file is not UTF-8 text, from its byte {at} on");
+        Diagnostic::of(Code::NoDockerfile, message).in_file(path).hint("save it as UTF-8")
     })
 }
 
 fn unknown_target(draft: &Draft, stages: &[String], shown: &str, place: Place<'_>) -> Diagnostic {
     let Some(target) = &draft.image.target else {
-        return Diagnostic::error(format!("`{shown}` has no stage to build"));
+        let message = format!("`{shown}` has no stage to build");
+        return Diagnostic::of(Code::UnknownTarget, message);
     };
-    let diagnostic = Diagnostic::error(format!(
-        "there is no stage `{}` in `{shown}`",
-        target.value
-    ))
-    .at(place.file, target.span.clone(), "");
+    let message = format!("there is no stage `{}` in `{shown}`", target.value);
+    let diagnostic = Diagnostic::of(Code::UnknownTarget, message);
+    let diagnostic = diagnostic.at(place.file, target.span.clone(), "");
     let hint = match (nearest(&target.value, stages.iter().map(String::as_str)), stages) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, []) => "none of its stages has a name: write `FROM image AS name`".to_owned(),

@@ -12,12 +12,14 @@ use super::{
     draft::{self, Draft},
     fields::Problems,
     files::{self, Files, Place},
+    ignore, lints,
     schema::File,
     validate, yaml,
 };
 use crate::{
     diagnostic::{Diagnostic, Severity, Source},
     image::{Platform, Repository},
+    rules::Code,
 };
 
 /// A build that says nothing of its timeout gets this.
@@ -70,9 +72,7 @@ impl Hierarchy {
 
     /// Reads the file, and every Dockerfile that it names.
     pub fn load(file: &Path, options: &LoadOptions) -> Result<Loaded, LoadError> {
-        let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        let text = read(&path).map_err(|problem| LoadError { problems: vec![problem] })?;
-        Self::load_text(path, text, options)
+        Survey::of(file, options).map_err(|problems| LoadError { problems })?.loaded()
     }
 
     /// The same for a file that is not written yet. Its path is absolute.
@@ -81,19 +81,105 @@ impl Hierarchy {
         text: String,
         options: &LoadOptions,
     ) -> Result<Loaded, LoadError> {
-        let fatal = |problem| LoadError { problems: vec![problem] };
+        Survey::of_text(path, text, options).map_err(|problems| LoadError { problems })?.loaded()
+    }
+
+    /// Everything that can be said of the file and its Dockerfiles, however good or bad they are.
+    pub fn check(file: &Path, options: &LoadOptions) -> Checked {
+        let mut survey = match Survey::of(file, options) {
+            Ok(survey) => survey,
+            Err(problems) => return Checked { problems, ignored: 0, images: 0 },
+        };
+        lints::look(&mut survey);
+        let mut problems = std::mem::take(&mut survey.problems.found);
+        let dockerfiles = survey.files.iter().flatten().map(|files| &files.dockerfile);
+        let (ignored, useless) =
+            ignore::apply_all(&mut problems, dockerfiles.chain([&survey.problems.source]));
+        problems.extend(useless);
+        once(&mut problems);
+        problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+        Checked { problems, ignored, images: survey.drafts.len() }
+    }
+}
+
+/// What a hierarchy was found to be.
+#[derive(Debug)]
+pub struct Checked {
+    /// The worst first.
+    pub problems: Vec<Diagnostic>,
+    /// How many a comment takes away.
+    pub ignored: usize,
+    pub images: usize,
+}
+
+/// All that was read, good or not.
+pub(super) struct Survey {
+    path: PathBuf,
+    registry: Option<Repository>,
+    notify: Option<Vec<String>>,
+    pub(super) drafts: Vec<Draft>,
+    /// Of each draft, if they could be read.
+    pub(super) files: Vec<Option<Files>>,
+    /// Of each draft: what its Dockerfile names.
+    pub(super) uses: Vec<Vec<BaseUse>>,
+    /// What an image without a `platform` is built for.
+    pub(super) platform: Platform,
+    pub(super) problems: Problems,
+}
+
+impl Survey {
+    /// The hierarchy, if nothing is wrong with it.
+    fn loaded(mut self) -> Result<Loaded, LoadError> {
+        let mut problems = std::mem::take(&mut self.problems.found);
+        ignore::apply(&mut problems);
+        once(&mut problems);
+        let is_error = |problem: &Diagnostic| problem.severity == Severity::Error;
+        let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_error);
+        let failed = |mut errors: Vec<Diagnostic>, warnings| {
+            errors.extend(warnings);
+            LoadError { problems: errors }
+        };
+        if !errors.is_empty() {
+            return Err(failed(errors, warnings));
+        }
+        let (root, notify) = (self.root().to_owned(), self.notify);
+        let nodes: Vec<Node> = self
+            .drafts
+            .into_iter()
+            .zip(self.files)
+            .zip(self.uses)
+            .filter_map(|((draft, files), uses)| node(draft, files?, (uses, &root)))
+            .collect();
+        match Hierarchy::from_nodes(self.path, self.registry, nodes) {
+            Ok(hierarchy) => Ok(Loaded { hierarchy: Hierarchy { notify, ..hierarchy }, warnings }),
+            Err(error) => Err(failed(vec![Diagnostic::error(error.to_string())], warnings)),
+        }
+    }
+
+    /// `Err` if the file cannot be taken apart at all.
+    fn of(file: &Path, options: &LoadOptions) -> Result<Self, Vec<Diagnostic>> {
+        let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let text = read(&path).map_err(|problem| vec![problem])?;
+        Self::of_text(path, text, options)
+    }
+
+    /// The same for a file that may not be there. Its path is absolute.
+    fn of_text(
+        path: PathBuf,
+        text: String,
+        options: &LoadOptions,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let source = Source::new(&path, text);
-        let (tree, twice) = yaml::parse(&source).map_err(fatal)?;
+        let (tree, twice) = yaml::parse(&source).map_err(|problem| vec![problem])?;
 
         let mut problems = Problems::new(&source);
         problems.found.extend(twice);
-        let Some(file) = File::read(&tree, &mut problems) else {
-            return Err(LoadError { problems: problems.found });
-        };
+        let Some(file) = File::read(&tree, &mut problems) else { return Err(problems.found) };
         let registry = options
             .registry
             .clone()
             .or_else(|| file.registry.as_ref().map(|registry| registry.value.clone()));
+        let notify = file.notify.clone();
         let drafts = draft::drafts(file, options.registry.as_ref(), &mut problems);
         // What is wrong in the file itself comes in its order.
         problems.found.sort_by_key(|problem| {
@@ -105,8 +191,7 @@ impl Hierarchy {
         });
 
         let platform = options.platform.clone().unwrap_or_else(this_machine);
-        let root = path.parent().unwrap_or(Path::new("/")).to_owned();
-        let root = root.as_path();
+        let root = path.parent().unwrap_or(Path::new("/"));
         let place = Place { root, file: &source, platform: &platform };
         let mut found: Vec<Option<Files>> = Vec::with_capacity(drafts.len());
         for read in files::read_all(&drafts, place) {
@@ -123,33 +208,22 @@ impl Hierarchy {
         validate::parents(&drafts, &found, &uses, &mut problems);
         validate::published_once(&drafts, &mut problems);
         validate::rings(&drafts, &found, &uses, &mut problems);
-
-        let mut seen = HashSet::new();
-        problems.found.retain(|problem| {
-            let place =
-                problem.position().map(|(file, line, column)| (file.to_owned(), line, column));
-            seen.insert((problem.message.clone(), place))
-        });
-        let is_error = |problem: &Diagnostic| problem.severity == Severity::Error;
-        let (errors, warnings): (Vec<_>, Vec<_>) = problems.found.into_iter().partition(is_error);
-        let failed = |mut errors: Vec<Diagnostic>, warnings| {
-            errors.extend(warnings);
-            LoadError { problems: errors }
-        };
-        if !errors.is_empty() {
-            return Err(failed(errors, warnings));
-        }
-        let nodes: Vec<Node> = drafts
-            .into_iter()
-            .zip(found)
-            .zip(uses)
-            .filter_map(|((draft, files), uses)| node(draft, files?, (uses, root)))
-            .collect();
-        match Self::from_nodes(path, registry, nodes) {
-            Ok(hierarchy) => Ok(Loaded { hierarchy, warnings }),
-            Err(error) => Err(failed(vec![Diagnostic::error(error.to_string())], warnings)),
-        }
+        Ok(Self { path, registry, notify, drafts, files: found, uses, platform, problems })
     }
+
+    /// The folder of the file.
+    pub(super) fn root(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+}
+
+/// Images that share a Dockerfile share its problems.
+fn once(problems: &mut Vec<Diagnostic>) {
+    let mut seen = HashSet::new();
+    problems.retain(|problem| {
+        let place = problem.position().map(|(file, line, column)| (file.to_owned(), line, column));
+        seen.insert((problem.message.clone(), place))
+    });
 }
 
 fn read(path: &Path) -> Result<String, Diagnostic> {
@@ -158,13 +232,12 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
             std::io::ErrorKind::NotFound => "there is no such hierarchy file".to_owned(),
             _ => format!("the hierarchy file cannot be read: {error}"),
         };
-        Diagnostic::error(message).in_file(path)
+        Diagnostic::of(Code::Unreadable, message).in_file(path)
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Diagnostic::error(format!("this file is not UTF-8 text, from its byte {at} on"))
-            .in_file(path)
-            .hint("save it as UTF-8")
+        let message = format!("this file is not UTF-8 text, from its byte {at} on");
+        Diagnostic::of(Code::Unreadable, message).in_file(path).hint("save it as UTF-8")
     })
 }
 
@@ -200,6 +273,7 @@ fn node(draft: Draft, files: Files, (uses, root): (Vec<BaseUse>, &Path)) -> Opti
         retries: image.retries.unwrap_or(0),
         max_size: image.max_size,
         refresh: image.refresh.unwrap_or_default(),
+        schedule: image.schedule,
         volatile: image.volatile.unwrap_or_default(),
     })
 }

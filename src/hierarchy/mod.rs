@@ -11,6 +11,9 @@ mod entry;
 mod fields;
 mod files;
 mod graph;
+mod ignore;
+mod json_schema;
+mod lints;
 mod load;
 mod matrix;
 mod nearest;
@@ -48,7 +51,8 @@ pub use self::{
     dockerfile::{Mention, Survey, Unreadable, expand, survey},
     entry::{Entry, entries},
     graph::GraphError,
-    load::{LoadError, LoadOptions, Loaded, this_machine},
+    json_schema::json_schema,
+    load::{Checked, LoadError, LoadOptions, Loaded, this_machine},
     secrets::{SecretSource, Ssh, looks_secret},
     template::{TagTemplate, TagValues, TemplateError},
     units::duration,
@@ -63,6 +67,8 @@ pub struct Hierarchy {
     pub file: PathBuf,
     /// Where images are published; without it they live in the engine only.
     pub registry: Option<Repository>,
+    /// A command that is started when a run is over.
+    pub notify: Option<Vec<String>>,
     graph: DiGraph<Node, ()>,
     index: BTreeMap<NodeName, NodeIndex>,
     order: Vec<NodeIndex>,

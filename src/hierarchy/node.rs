@@ -10,6 +10,7 @@ use super::{
     template::TagTemplate,
 };
 use crate::{
+    calendar::Schedule,
     image::{Platform, Reference, Repository},
     packages::Manager,
 };
@@ -51,6 +52,8 @@ pub struct Node {
     /// In bytes; a larger candidate fails.
     pub max_size: Option<u64>,
     pub refresh: Refresh,
+    /// When it is refreshed by the clock.
+    pub schedule: Option<Schedule>,
     /// Patterns of paths that may differ between two images that count as the same.
     pub volatile: Vec<String>,
 }

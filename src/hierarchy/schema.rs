@@ -1,6 +1,7 @@
 //! `hierarchy.yaml`, field for field. Nothing here is checked beyond the shape of each value.
 //!
-//! A new field is a member of [`Image`], a line in [`Image::read`] and one in [`Image::over`].
+//! A new field is a member of [`Image`], a line in [`Image::read`] and one in [`Image::over`], and one in
+//! `json_schema`.
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
@@ -13,19 +14,23 @@ use super::{
     yaml::{Kind, Yaml},
 };
 use crate::{
+    calendar::Schedule,
     image::{Platform, Repository},
     packages::Manager,
+    rules::Code,
 };
 
 /// What nobody can mean; and an epoch is told in seconds.
 const SHORTEST_REFRESH: Duration = Duration::from_secs(60);
 /// A test that says nothing of its timeout gets this.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
-const MOST_RETRIES: u8 = 5;
+pub(super) const MOST_RETRIES: u8 = 5;
 
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) registry: Option<At<Repository>>,
+    /// What is started when a run is over.
+    pub(super) notify: Option<Vec<String>>,
     /// In the order of the file, `defaults` merged in.
     pub(super) images: Vec<(At<String>, Image)>,
 }
@@ -54,10 +59,29 @@ pub(super) struct Image {
     pub(super) timeout: Option<Duration>,
     pub(super) retries: Option<u8>,
     pub(super) refresh: Option<Refresh>,
+    pub(super) schedule: Option<Schedule>,
     pub(super) volatile: Option<Vec<String>>,
     pub(super) matrix: Option<Matrix>,
+    pub(super) places: Places,
     /// Whether something in it could not be read, so that what is missing may not be missing.
     pub(super) is_broken: bool,
+}
+
+/// Where the parts of an image stand whose values do not say it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    pub(super) prepare: Range<usize>,
+    /// One for each test.
+    pub(super) tests: Vec<Range<usize>>,
+    pub(super) build_args: BTreeMap<String, Range<usize>>,
+    pub(super) secrets: BTreeMap<String, Range<usize>>,
+}
+
+/// Two images are the same wherever they stand.
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl File {
@@ -65,15 +89,19 @@ impl File {
     pub(super) fn read(yaml: &Yaml, problems: &mut Problems) -> Option<Self> {
         if matches!(yaml.kind, Kind::Null) {
             problems.push_with_hint(&yaml.span, "the file is empty", "begin with `version: 1`");
+            problems.last_is(Code::MissingField);
             return None;
         }
         let mut fields = problems.map("the file", "the file", yaml)?;
         match fields.take("version") {
-            None => problems.push_with_hint(
-                &yaml.span,
-                "`version` is missing",
-                "begin the file with `version: 1`",
-            ),
+            None => {
+                problems.push_with_hint(
+                    &yaml.span,
+                    "`version` is missing",
+                    "begin the file with `version: 1`",
+                );
+                problems.last_is(Code::MissingField);
+            }
             Some(version) if version.scalar().as_deref() != Some("1") => {
                 problems.expected("version", "1", version);
             }
@@ -82,35 +110,42 @@ impl File {
         let registry = fields
             .take("registry")
             .and_then(|yaml| problems.parsed("registry", yaml, str::parse::<Repository>));
+        let notify = fields.take("notify").and_then(|yaml| command("notify", yaml, problems));
         let defaults = fields.take("defaults").map(|yaml| {
             let image = Image::read("`defaults`", "defaults", yaml, problems);
             if image.matrix.is_some() {
                 problems.push(&yaml.span, "`matrix` has no place in `defaults`");
+                problems.last_is(Code::WrongMatrix);
             }
             Image { matrix: None, ..image }
         });
         let defaults = defaults.unwrap_or_default();
         let mut images = Vec::new();
         match fields.take("images") {
-            None => problems.push_with_hint(
-                &yaml.span,
-                "`images` is missing",
-                "name each image under `images:`",
-            ),
+            None => {
+                problems.push_with_hint(
+                    &yaml.span,
+                    "`images` is missing",
+                    "name each image under `images:`",
+                );
+                problems.last_is(Code::MissingField);
+            }
             Some(Yaml { kind: Kind::Map(entries), .. }) => {
                 for (key, value) in entries {
                     let image = Image::read("an image", &key.name, value, problems);
                     let name = At { value: key.name.clone(), span: key.span.clone() };
                     let image = image.over(&defaults);
                     let allowed = image.allow_build_args.as_deref().unwrap_or_default();
+                    let before = problems.found.len();
                     secrets::refuse(&image.suspects, allowed, problems);
+                    problems.recode(before, Code::SecretArgument);
                     images.push((name, image));
                 }
             }
             Some(other) => problems.expected("images", "a map", other),
         }
         fields.finish(problems);
-        Some(Self { registry, images })
+        Some(Self { registry, notify, images })
     }
 }
 
@@ -132,11 +167,18 @@ impl Image {
         };
         self.context = text(fields, problems, "context");
         self.dockerfile = text(fields, problems, "dockerfile");
-        self.prepare = fields.take("prepare").and_then(|yaml| command("prepare", yaml, problems));
+        self.prepare = fields.take("prepare").and_then(|yaml| {
+            self.places.prepare = yaml.span.clone();
+            command("prepare", yaml, problems)
+        });
         self.tags = fields.take("tags").and_then(|yaml| problems.texts("tags", yaml));
         self.test = fields.take("test").and_then(|yaml| {
             let items = problems.list("test", yaml)?;
-            Some(items.iter().filter_map(|item| test(item, problems)).collect())
+            let tests = items.iter().filter_map(|item| Some((test(item, problems)?, item)));
+            let placed: Vec<(Test, Range<usize>)> =
+                tests.map(|(test, item)| (test, item.span.clone())).collect();
+            self.places.tests = placed.iter().map(|(_, span)| span.clone()).collect();
+            Some(placed.into_iter().map(|(test, _)| test).collect())
         });
         self.max_size = fields
             .take("max_size")
@@ -144,12 +186,17 @@ impl Image {
             .map(|size| size.value);
         let build_args = fields.take("build_args");
         self.build_args = variables("build_args", build_args, problems);
+        self.places.build_args = keys(build_args);
         self.suspects = secrets::suspects(build_args);
         self.allow_build_args = fields.take("allow_build_args").and_then(|yaml| {
             let names = problems.texts("allow_build_args", yaml)?;
             Some(names.value.into_iter().map(|name| name.value).collect())
         });
-        self.secrets = secrets::read(fields.take("secrets"), problems);
+        let before = problems.found.len();
+        let secrets = fields.take("secrets");
+        self.places.secrets = keys(secrets);
+        self.secrets = secrets::read(secrets, problems);
+        problems.recode(before, Code::WrongSecret);
         self.ssh = fields.take("ssh").and_then(|yaml| secrets::ssh(yaml, problems));
         self.target = text(fields, problems, "target");
         self.platform = fields
@@ -171,17 +218,27 @@ impl Image {
             .and_then(|yaml| problems.parsed("retries", yaml, retries))
             .map(|retries| retries.value);
         self.refresh = fields.take("refresh").and_then(|yaml| refresh(yaml, problems));
+        self.schedule = fields.take("schedule").and_then(|yaml| schedule(yaml, problems));
         self.volatile = fields.take("volatile").and_then(|yaml| volatile(yaml, problems));
+        let before = problems.found.len();
         self.matrix = fields.take("matrix").and_then(|yaml| Matrix::read(yaml, problems));
+        problems.recode(before, Code::WrongMatrix);
     }
 
     /// This image's fields before those of `defaults`. Maps are merged.
     fn over(self, defaults: &Self) -> Self {
+        let places = Places {
+            prepare: (if self.prepare.is_some() { &self } else { defaults }).places.prepare.clone(),
+            tests: (if self.test.is_some() { &self } else { defaults }).places.tests.clone(),
+            build_args: merged(self.places.build_args.clone(), &defaults.places.build_args),
+            secrets: merged(self.places.secrets.clone(), &defaults.places.secrets),
+        };
         let mut suspects = self.suspects;
         // One that the image gives itself is told where it gives it.
         let inherited = |one: &&At<String>| !self.build_args.contains_key(&one.value);
         suspects.extend(defaults.suspects.iter().filter(inherited).cloned());
         Self {
+            places,
             context: self.context.or_else(|| defaults.context.clone()),
             dockerfile: self.dockerfile.or_else(|| defaults.dockerfile.clone()),
             prepare: self.prepare.or_else(|| defaults.prepare.clone()),
@@ -202,6 +259,7 @@ impl Image {
             timeout: self.timeout.or(defaults.timeout),
             retries: self.retries.or(defaults.retries),
             refresh: self.refresh.or_else(|| defaults.refresh.clone()),
+            schedule: self.schedule.or_else(|| defaults.schedule.clone()),
             volatile: self.volatile.or_else(|| defaults.volatile.clone()),
             matrix: self.matrix,
             is_broken: self.is_broken || defaults.is_broken,
@@ -217,6 +275,16 @@ fn merged<T: Clone>(
         own.entry(key.clone()).or_insert_with(|| value.clone());
     }
     own
+}
+
+/// Where each key of a map stands.
+fn keys(yaml: Option<&Yaml>) -> BTreeMap<String, Range<usize>> {
+    match yaml.map(|yaml| &yaml.kind) {
+        Some(Kind::Map(entries)) => {
+            entries.iter().map(|(key, _)| (key.name.clone(), key.span.clone())).collect()
+        }
+        _ => BTreeMap::new(),
+    }
 }
 
 /// A program and its arguments.
@@ -281,6 +349,7 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
                 if let Some(span) = span {
                     let message = format!("`{field}` has no place beside `healthy`");
                     problems.push(&span, message);
+                    problems.last_is(Code::WrongTest);
                 }
             }
             Some(Test { check: Check::Healthy, timeout: limit?.value, network, inherit })
@@ -291,6 +360,7 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
                 "a test is either `run` or `healthy`",
                 "make two tests of it",
             );
+            problems.last_is(Code::WrongTest);
             None
         }
         (None, None) => {
@@ -299,6 +369,7 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
                 "a test needs `run` or `healthy`",
                 "write `run: [program, argument]`, or `healthy: 30s`",
             );
+            problems.last_is(Code::WrongTest);
             None
         }
     }
@@ -357,6 +428,41 @@ fn refresh(yaml: &Yaml, problems: &mut Problems) -> Option<Refresh> {
     fields.finish(problems);
     let (every, packages) = (every.map(|every| every.value), packages.map(|it| it.value));
     Some(Refresh { every, packages })
+}
+
+/// A cron expression alone, or with its time zone and jitter.
+fn schedule(yaml: &Yaml, problems: &mut Problems) -> Option<Schedule> {
+    if yaml.scalar().is_some() {
+        let parse = |text: &str| Schedule::new(text, None, Duration::ZERO);
+        return problems.parsed("schedule", yaml, parse).map(|schedule| schedule.value);
+    }
+    let mut fields = problems.map("`schedule`", "schedule", yaml)?;
+    let cron = fields.take("cron");
+    let zone = fields.take("timezone").map(|yaml| (yaml, problems.text("timezone", yaml)));
+    let jitter =
+        fields.take("jitter").and_then(|it| problems.parsed("jitter", it, units::duration));
+    fields.finish(problems);
+    let Some(cron) = cron else {
+        let hint = "write `cron: \"0 3 * * *\"`";
+        problems.push_with_hint(&yaml.span, "`schedule` has no `cron`", hint);
+        return None;
+    };
+    let jitter = jitter.map_or(Duration::ZERO, |jitter| jitter.value);
+    // Each problem at its own place.
+    let parsed = problems.parsed("cron", cron, |text| Schedule::new(text, None, jitter));
+    let (parsed, cron) = (parsed?.value, cron.scalar()?);
+    let Some((yaml, zone)) = zone else { return Some(parsed) };
+    match Schedule::new(&cron, Some(&zone?.value), jitter) {
+        Ok(schedule) => Some(schedule),
+        Err(error) => {
+            problems.push_with_hint(
+                &yaml.span,
+                error.to_string(),
+                "write it as in `Europe/Berlin`",
+            );
+            None
+        }
+    }
 }
 
 /// Patterns of paths in the image, as in a `.dockerignore`.

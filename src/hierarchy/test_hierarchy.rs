@@ -35,6 +35,7 @@ fn node(line: &str) -> Node {
         retries: 0,
         max_size: None,
         refresh: Refresh::default(),
+        schedule: None,
         volatile: Vec::new(),
     }
 }

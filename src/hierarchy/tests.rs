@@ -96,6 +96,10 @@ images:
   f: {repository: \"Reg/x\", refresh: { every: 1s, packages: pip, on: x }, volatile: var/x}
   g: {refresh: 1d, volatile: [1, {}], retries: 6}
   h: {retries: -1}
+  i: {schedule: 0 3 * *}
+  j: {schedule: {cron: 0 25 * * *, timezone: Berlin, jiter: 1m}}
+  k: {schedule: {timezone: Europe/Berlin}}
+  l: {schedule: {cron: 0 3 * * *, timezone: Europe/Berln}}
 ",
     no_images: "== hierarchy.yaml\nversion: 1\n",
     empty: "== hierarchy.yaml\n",
@@ -253,6 +257,7 @@ images:
     max_size: 120MB
     timeout: 1h30m
     refresh: {every: 1d, packages: apt}
+    schedule: {cron: \"0 3 * * *\", timezone: Europe/Berlin, jitter: 10m}
     volatile: [srv/generated/**]
   webapp-base: {}
   ruby-{ruby}:

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     diagnostic::{Diagnostic, Source},
     image::Reference,
+    rules::Code,
 };
 
 /// Edges of a ring that are shown where they stand.
@@ -64,14 +65,14 @@ fn bases(draft: &Draft, files: &Files, index: &Index<'_>, problems: &mut Problem
                 } else {
                     format!("`{}` when it is expanded", image.image)
                 };
-                let error = Diagnostic::error(error.to_string());
+                let error = Diagnostic::of(Code::WrongReference, error.to_string());
                 problems.found.push(error.at(source, image.span.clone(), label));
                 continue;
             }
         };
         let resolved = index.resolve(&reference, &draft.name);
         if let Some(warning) = resolved.warning {
-            let diagnostic = Diagnostic::warning(warning.message)
+            let diagnostic = Diagnostic::of(warning.code, warning.message)
                 .at(source, image.span.clone(), "")
                 .hint(warning.hint);
             problems.found.push(diagnostic);
@@ -113,6 +114,7 @@ pub(super) fn parents(
                     }
                     None => problems.push(&parent.span, message),
                 }
+                problems.last_is(Code::UnknownParent);
             } else if let (false, Some(files)) = (is_used, files) {
                 let message =
                     format!("`{}` is not built from its parent `{}`", draft.name, parent.value);
@@ -124,6 +126,7 @@ pub(super) fn parents(
                         files.dockerfile.path.file_name().unwrap_or_default().display()
                     ),
                 );
+                problems.last_is(Code::UnusedParent);
             }
         }
         let Some(files) = files else { continue };
@@ -138,7 +141,7 @@ pub(super) fn parents(
             let message =
                 format!("`{}` is built from `{parent}`, which its `parents` leave out", draft.name);
             problems.found.push(
-                Diagnostic::error(message)
+                Diagnostic::of(Code::LeftOutParent, message)
                     .at(&files.dockerfile, one.span.clone(), "")
                     .at(&problems.source, declared.span.clone(), format!("add `{parent}` here"))
                     .hint("parents are read from the Dockerfile; `parents` may be left out altogether"),
@@ -166,8 +169,11 @@ pub(super) fn published_once(drafts: &[Draft], problems: &mut Problems) {
             // Both may have their tags from `defaults`, or both be of one matrix.
             let (first, second) =
                 if span == other_span { (&other.span, &draft.span) } else { (other_span, span) };
-            let mut diagnostic =
-                Diagnostic::error(message).at(&problems.source, second.clone(), "");
+            let mut diagnostic = Diagnostic::of(Code::PublishedTwice, message).at(
+                &problems.source,
+                second.clone(),
+                "",
+            );
             if first != second {
                 diagnostic = diagnostic.at(&problems.source, first.clone(), "");
             }
@@ -204,7 +210,7 @@ pub(super) fn rings(
     for ring in graph::rings(&graph) {
         let of = |index: NodeIndex| drafts[index.index()].name.clone();
         let shown: Vec<NodeName> = ring.iter().map(|&index| of(index)).collect();
-        let mut diagnostic = Diagnostic::error(graph::ring_text(&shown));
+        let mut diagnostic = Diagnostic::of(Code::Ring, graph::ring_text(&shown));
         for (at, &child) in ring.iter().enumerate().take(SHOWN_EDGES) {
             let parent = ring[(at + 1) % ring.len()];
             let (Some(one), Some(files)) = (edges.get(&(parent, child)), &files[child.index()])

@@ -17,7 +17,10 @@ use serde_saphyr::{
     options::{DuplicateKeyPolicy, NonFiniteFloatPolicy},
 };
 
-use crate::diagnostic::{Diagnostic, Source};
+use crate::{
+    diagnostic::{Diagnostic, Source},
+    rules::Code,
+};
 
 #[derive(Clone, Debug)]
 pub(super) struct Yaml {
@@ -143,12 +146,12 @@ fn raw_to_yaml(raw: Spanned<Raw>, source: &Arc<Source>, twice: &mut Vec<Diagnost
                 let value = raw_to_yaml(value, source, twice);
                 let Some(name) = key.scalar() else {
                     let message = format!("a key must be a word, not {}", key.what());
-                    twice.push(Diagnostic::error(message).at(source, key.span, ""));
+                    twice.push(Diagnostic::of(Code::Syntax, message).at(source, key.span, ""));
                     continue;
                 };
                 if let Some(first) = seen.insert(name.clone(), key.span.clone()) {
                     twice.push(
-                        Diagnostic::error(format!("`{name}` is given twice"))
+                        Diagnostic::of(Code::KeyTwice, format!("`{name}` is given twice"))
                             .at(source, key.span, "again here")
                             .at(source, first, "first here"),
                     );
@@ -241,7 +244,7 @@ fn syntax_error(source: &Arc<Source>, error: &Error) -> Diagnostic {
         ),
         other => (in_our_words(&other.to_string()), None),
     };
-    let diagnostic = Diagnostic::error(message);
+    let diagnostic = Diagnostic::of(Code::Syntax, message);
     let diagnostic = match error.location().filter(|location| *location != Location::UNKNOWN) {
         Some(location) => diagnostic.at(source, bytes(location, source), ""),
         None => diagnostic.in_file(&source.path),

@@ -7,16 +7,21 @@ use super::matrix::Block;
 /// What is written around the entries.
 pub(super) struct Frame<'a> {
     pub(super) prefix: Option<&'a str>,
-    /// The name of the schema beside it, if there is one.
+    /// Whether the schema stands beside it, where editors find it.
     pub(super) has_schema: bool,
     /// Dockerfiles that are not in it, and why.
     pub(super) left_out: &'a [String],
 }
 
+/// Lists that would make a line longer are put on several.
+const WIDTH: usize = 100;
 const HEAD: &str = "\
 # The images of this repository. `rebuild init` wrote this file; it is yours to change.
-# Which image is built from which is read from the Dockerfiles: `rebuild plan` shows it.
-version: 1
+# Which image is built from which is read from the Dockerfiles: `rebuild tree` shows it.
+";
+const NO_SCHEMA: &str = "\
+# For help in editors: `rebuild schema >hierarchy.schema.json`, and above everything else here the line
+#   # yaml-language-server: $schema=./hierarchy.schema.json
 ";
 
 pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String {
@@ -25,6 +30,10 @@ pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String
         text.push_str("# yaml-language-server: $schema=./hierarchy.schema.json\n");
     }
     text.push_str(HEAD);
+    if !frame.has_schema {
+        text.push_str(NO_SCHEMA);
+    }
+    text.push_str("version: 1\n");
     let prefix = frame.prefix.unwrap_or("registry.example.com/base");
     _ = write!(
         text,
@@ -61,7 +70,7 @@ fn entry(block: &Block, comments: &[String], text: &mut String) {
     if !block.axes.is_empty() {
         text.push_str("    matrix:\n");
         for (key, values) in &block.axes {
-            _ = writeln!(text, "      {key}: {}", list(values));
+            list(&format!("      {key}:"), values, text);
         }
         if !block.exclude.is_empty() {
             text.push_str("      exclude:\n");
@@ -84,7 +93,7 @@ fn entry(block: &Block, comments: &[String], text: &mut String) {
         }
     }
     if !entry.tags.is_empty() {
-        _ = writeln!(text, "    tags: {}", list(&entry.tags));
+        list("    tags:", &entry.tags, text);
     }
     for (key, map) in [("build_args", &entry.build_args), ("labels", &entry.labels)] {
         if !map.is_empty() {
@@ -100,9 +109,26 @@ fn entry(block: &Block, comments: &[String], text: &mut String) {
     }
 }
 
-fn list(values: &[String]) -> String {
+/// On one line if it is short; else filled up, two columns further in.
+fn list(key: &str, values: &[String], text: &mut String) {
     let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
-    format!("[{}]", values.join(", "))
+    let line = format!("{key} [{}]", values.join(", "));
+    if line.chars().count() <= WIDTH {
+        _ = writeln!(text, "{line}");
+        return;
+    }
+    let indent = key.len() - key.trim_start().len();
+    _ = writeln!(text, "{key} [");
+    let mut line = String::new();
+    for value in values {
+        if !line.is_empty() && indent + 2 + line.chars().count() + value.chars().count() + 2 > WIDTH
+        {
+            _ = writeln!(text, "{:indent$}  {}", "", line.trim_end());
+            line.clear();
+        }
+        _ = write!(line, "{value}, ");
+    }
+    _ = writeln!(text, "{:indent$}  {}\n{:indent$}]", "", line.trim_end(), "");
 }
 
 /// As YAML reads it back: a word as it is, everything else in quotes.
@@ -133,6 +159,20 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lists_are_several_lines_and_the_same_to_yaml() {
+        for count in [1, 9, 10, 11, 90] {
+            let values: Vec<String> = (0..count).map(|n| format!("{n}.0-bookworm")).collect();
+            let mut text = "a:\n".to_owned();
+            list("      version:", &values, &mut text);
+            assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+            assert!(text.lines().count() <= 4 + count / 5, "{text}");
+            let source = crate::diagnostic::Source::new("/x", text.clone());
+            let expected = serde_json::json!({"a": {"version": values}});
+            assert_eq!(crate::hierarchy::value(&source).ok(), Some(expected), "{text}");
+        }
+    }
 
     #[test]
     fn texts_are_read_back_as_they_were() {

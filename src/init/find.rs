@@ -5,8 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ignore::WalkBuilder;
-
 /// Folders of what other people wrote.
 const SKIPPED: [&str; 3] = ["node_modules", "vendor", "testdata"];
 /// Endings of files that become, or were, or go with a Dockerfile.
@@ -46,7 +44,7 @@ pub(super) struct Found {
 /// the files of other people's packages are passed by, links are not followed.
 pub(super) fn find(root: &Path) -> Found {
     let mut found = Found::default();
-    let walk = WalkBuilder::new(root)
+    let walk = ignore::WalkBuilder::new(root)
         .require_git(false)
         .parents(false)
         .sort_by_file_name(Ord::cmp)

@@ -125,30 +125,40 @@ struct Known {
     repositories: BTreeMap<String, Repository>,
     /// Where in a path of so many folders the name of the repository stands.
     places: BTreeMap<usize, BTreeSet<usize>>,
+    /// Whether folders or files are called by both: `runtime-8.0`.
+    has_joined: bool,
 }
 
 impl Known {
     fn of(candidates: &[Candidate], matched: &Matched) -> Self {
-        let mut known = Self { repositories: BTreeMap::new(), places: BTreeMap::new() };
+        let mut known =
+            Self { repositories: BTreeMap::new(), places: BTreeMap::new(), has_joined: false };
         for (candidate, made) in candidates.iter().zip(&matched.made) {
             let Some(made) = made else { continue };
             let last = made.repository.as_str().rsplit('/').next().unwrap_or_default().to_owned();
             if let Some(place) = candidate.segments.iter().rposition(|one| *one == last) {
                 known.places.entry(candidate.segments.len()).or_default().insert(place);
+            } else if let Some((base, _)) = candidate.segments.last().and_then(|one| split(one)) {
+                known.has_joined |= name_part(base) == last;
             }
             known.repositories.entry(last).or_insert_with(|| made.repository.clone());
         }
         known
     }
 
-    /// The one image of a known repository that the candidate's comments, labels or neighbours name
+    /// The one image of a known repository, or of one beside those, that the candidate's comments, labels or neighbours name
     /// and that it does not use.
-    fn said(&self, candidate: &Candidate) -> Option<Raw> {
+    fn said(&self, candidate: &Candidate, prefix: &str) -> Option<Raw> {
         let references = candidate.said.iter().filter(|word| word.contains(':'));
         let mut references = references
             .filter_map(|word| word.parse::<Reference>().ok())
             .filter(|one| one.tag.is_some() && !candidate.uses_image(one))
-            .filter(|one| self.repositories.values().any(|known| known.is_same(&one.repository)));
+            .filter(|one| {
+                let text = one.repository.as_str();
+                let is_beside = text.strip_prefix(prefix).is_some_and(|rest| !rest.contains('/'));
+                (is_beside && !prefix.is_empty())
+                    || self.repositories.values().any(|known| known.is_same(&one.repository))
+            });
         let (first, second) = (references.next()?, references.next());
         let text = first.repository.as_str();
         let (prefix, base) = match text.rsplit_once('/') {
@@ -168,7 +178,7 @@ impl Known {
             let (variant, tags) = (Vec::new(), BTreeSet::new());
             return Raw { prefix: String::new(), base, variant, tags, is_given };
         }
-        if let Some(raw) = self.said(candidate) {
+        if let Some(raw) = self.said(candidate, prefix) {
             return raw;
         }
         let segments = &candidate.segments;
@@ -196,6 +206,11 @@ impl Known {
         if let Some(place) = at.filter(|&place| !is_version(&segments[place])) {
             return raw(vec![segments[place].clone()], around(segments, place), prefix.to_owned());
         }
+        if let Some((base, rest)) = segments.last().and_then(|one| split(one))
+            && self.has_joined
+        {
+            return raw(vec![base.to_owned()], vec![rest.to_owned()], prefix.to_owned());
+        }
         // The folder of all is one image in many variants, as docker-library's are.
         let root = root_names.first().cloned().unwrap_or_else(|| "image".to_owned());
         let of_root = root_names.iter().find_map(|name| self.repositories.get(name));
@@ -217,6 +232,12 @@ impl Known {
         let cut = (1..strong.len()).find(|&at| is_variant(&strong[at])).unwrap_or(strong.len());
         raw(strong[..cut].to_vec(), strong[cut..].to_vec(), prefix.to_owned())
     }
+}
+
+/// `runtime-8.0-alpine` is `runtime`, `8.0-alpine`.
+fn split(segment: &str) -> Option<(&str, &str)> {
+    let mut cuts = segment.match_indices('-').map(|(at, _)| (&segment[..at], &segment[at + 1..]));
+    cuts.find(|(_, rest)| is_version(rest))
 }
 
 /// What tells variants apart around the name of the image.

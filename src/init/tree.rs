@@ -32,7 +32,7 @@ pub fn tree(hierarchy: &Hierarchy) -> String {
         _ = writeln!(text, "{}", line.trim_end());
     }
     if rows.len() > LINES {
-        _ = writeln!(text, "… and {} more: `rebuild plan` shows all", rows.len() - LINES);
+        _ = writeln!(text, "… and {} more: `rebuild tree` shows all", rows.len() - LINES);
     }
     text
 }

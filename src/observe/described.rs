@@ -41,6 +41,7 @@ pub(super) async fn last_build<S: Store>(
     let description = store.describe(&node.repository, published).await?;
     Ok(description.map(|image| LastBuild {
         created: image.created,
+        size: Some(image.size),
         built_from: BuiltFrom::from_labels(&image.labels),
     }))
 }

@@ -4,6 +4,7 @@
 //! are asked about their packages are brought into the engine, which is no more than a pull.
 
 mod described;
+mod due;
 mod inputs;
 mod newer;
 mod staged;
@@ -11,7 +12,7 @@ mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::{described::describe, upstream::UpstreamError};
+pub use self::{described::describe, due::due, upstream::UpstreamError};
 use self::{
     newer::Prober,
     staged::{Staged, Staging},
@@ -78,7 +79,7 @@ pub async fn observe<E: Engine, S: Store>(
 ) -> Result<(Observed, Vec<String>), ObserveError> {
     let hierarchy = question.hierarchy;
     let selection = &question.request.selection;
-    let moving = moving_tags(question)?;
+    let moving = moving_tags(hierarchy, question.tag_values)?;
     let heads = sources.store.heads(moving.values().flatten().cloned().collect()).await?;
     let published = published(hierarchy, &moving, &heads);
     let view = with_unpublished_ancestors(hierarchy, selection, &published);
@@ -109,6 +110,7 @@ pub async fn observe<E: Engine, S: Store>(
         inputs: &inputs,
         published: &published,
         now: question.request.now,
+        by_schedule: question.request.by_schedule,
         prober: Prober { sources, hierarchy, run: question.run },
     };
     let mut staged = staging.look(&nodes, &outside).await?;
@@ -157,13 +159,16 @@ fn volatile_is_good(hierarchy: &Hierarchy, nodes: &[&Node]) -> Result<(), Observ
 }
 
 /// Every moving tag that can be named before the fingerprint is known.
-fn moving_tags(question: &Question<'_>) -> Result<BTreeMap<NodeName, Vec<Tagged>>, ObserveError> {
+fn moving_tags(
+    hierarchy: &Hierarchy,
+    values: &TagValues,
+) -> Result<BTreeMap<NodeName, Vec<Tagged>>, ObserveError> {
     let mut moving = BTreeMap::new();
-    for node in question.hierarchy.in_build_order() {
+    for node in hierarchy.in_build_order() {
         let mut tags = Vec::new();
         for template in node.tags.iter().filter(|template| !template.needs_fingerprint()) {
             let tag = template
-                .expand(question.tag_values, node.name.as_str(), "")
+                .expand(values, node.name.as_str(), "")
                 .map_err(|source| ObserveError::Tag { node: node.name.clone(), source })?;
             tags.push(node.repository.tagged(tag));
         }

@@ -46,6 +46,8 @@ pub(super) struct Staging<'a, E, S> {
     pub(super) inputs: &'a BTreeMap<NodeName, Inputs>,
     pub(super) published: &'a BTreeMap<NodeName, Digest>,
     pub(super) now: Timestamp,
+    /// Schedules count.
+    pub(super) by_schedule: bool,
     pub(super) prober: Prober<'a, E, S>,
 }
 
@@ -93,7 +95,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         known: &Parents,
     ) -> Result<Vec<(&'n Node, Staged)>, StoreError> {
         let (by_age, others): (Vec<&Node>, Vec<&Node>) =
-            nodes.iter().partition(|node| has_refresh(node));
+            nodes.iter().partition(|node| self.has_refresh(node));
         let mut level = Vec::with_capacity(nodes.len());
         for (node, asked) in self.ask(&by_age).await? {
             let mut staged = Staged::default();
@@ -112,7 +114,9 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
             .filter(|&n| {
                 let (node, staged) = &level[n];
                 let published = self.published.get(&node.name);
-                !has_refresh(node) && published.is_some() && published != staged.digest.as_ref()
+                !self.has_refresh(node)
+                    && published.is_some()
+                    && published != staged.digest.as_ref()
             })
             .collect();
         let nodes: Vec<&Node> = doubtful.iter().map(|&n| level[n].0).collect();
@@ -129,7 +133,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
 
     /// Which epoch a node is of, and whether it is due.
     fn date(&self, node: &Node, asked: Option<LastBuild>, staged: &mut Staged) {
-        let Some(LastBuild { created, built_from }) = asked else {
+        let Some(LastBuild { created, built_from, .. }) = asked else {
             staged.epoch = node.refresh.every.map(|every| Epoch::first(every, self.now));
             return;
         };
@@ -137,12 +141,28 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         staged.epoch = epoch;
         staged.built_from = built_from;
         let last = epoch.map(Epoch::time).or(created);
-        if let (Some(every), Some(last)) = (node.refresh.every, last)
-            && let Some(due) = Epoch::due(last, every, self.now)
-        {
-            staged.epoch = Some(due);
-            staged.due = Some(Due::Age { every, last });
+        if let Some((epoch, due)) = last.and_then(|last| self.due(node, last)) {
+            staged.epoch = Some(epoch);
+            staged.due = Some(due);
         }
+    }
+
+    /// By age or by schedule, whichever was due later.
+    fn due(&self, node: &Node, last: Timestamp) -> Option<(Epoch, Due)> {
+        let every = node.refresh.every;
+        let age = every
+            .and_then(|every| Some((Epoch::due(last, every, self.now)?, Due::Age { every, last })));
+        let schedule = node.schedule.as_ref().filter(|_| self.by_schedule);
+        let tick = schedule.and_then(|schedule| schedule.due(last, self.now));
+        let tick = tick.map(|at| (Epoch::at(at), Due::Tick { at, last }));
+        age.into_iter().chain(tick).max_by_key(|(epoch, _)| *epoch)
+    }
+
+    /// Whether it matters in any case what its published image says of itself.
+    fn has_refresh(&self, node: &Node) -> bool {
+        node.refresh.every.is_some()
+            || node.refresh.packages.is_some()
+            || (self.by_schedule && node.schedule.is_some())
     }
 
     /// Asks images about their packages that are due, or are current and say no age. Returned is whose
@@ -152,7 +172,8 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
             .iter()
             .enumerate()
             .filter(|(_, (node, staged))| {
-                let is_current = staged.digest.is_some() && node.refresh.every.is_none();
+                let waits = node.refresh.every.is_some() || node.schedule.is_some();
+                let is_current = staged.digest.is_some() && !waits;
                 staged.due.is_some() || is_current
             })
             .filter_map(|(n, (node, staged))| {
@@ -167,10 +188,10 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
             .await;
         let mut moved = Vec::new();
         for (n, updates) in answers {
-            let (node, staged) = &mut level[n];
+            let (_, staged) = &mut level[n];
             match updates {
                 Ok(updates) => {
-                    match (node.refresh.every, updates.is_empty()) {
+                    match (staged.due, updates.is_empty()) {
                         (Some(_), true) => {
                             staged.due = None;
                             staged.checked = staged.epoch;
@@ -239,9 +260,4 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
             .try_collect()
             .await
     }
-}
-
-/// Whether it matters in any case what its published image says of itself.
-fn has_refresh(node: &Node) -> bool {
-    node.refresh.every.is_some() || node.refresh.packages.is_some()
 }

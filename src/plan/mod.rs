@@ -93,7 +93,11 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &Request) -> Pl
         if request.forces(&node.name) {
             besides = matches!(action, Action::Build { .. }).then_some(reason);
             let fresh = request.refreshes(&node.name) || facts.due.is_some();
-            action = Action::Build { fresh, again: Some(request.epoch()) };
+            // A run on the branch that was merged has built and tested exactly this change.
+            let is_stored = matches!(action, Action::Promote { .. });
+            if !(is_stored && request.selection.is_of_changes() && !fresh) {
+                action = Action::Build { fresh, again: Some(request.epoch()) };
+            }
             reason = request.reason(&node.name);
         }
         if matches!(action, Action::Build { .. }) {
@@ -192,7 +196,10 @@ fn why_out_of_date(
         let updates = facts.updates.clone().unwrap_or_default();
         return Some(match due {
             Due::Age { every, last } if updates.is_empty() => Reason::RefreshDue { every, last },
-            Due::Age { .. } | Due::Updates => Reason::UpdatesAvailable { updates },
+            Due::Tick { at, last } if updates.is_empty() => Reason::ScheduleDue { at, last },
+            Due::Age { .. } | Due::Tick { .. } | Due::Updates => {
+                Reason::UpdatesAvailable { updates }
+            }
         });
     }
     then.parents

@@ -57,6 +57,12 @@ pub enum Due {
         /// When its packages were last taken in.
         last: Timestamp,
     },
+    /// A tick of its schedule has come.
+    Tick {
+        at: Timestamp,
+        /// When its packages were last taken in.
+        last: Timestamp,
+    },
     /// It has newer packages, whatever its age.
     Updates,
 }
@@ -74,6 +80,8 @@ pub struct Published {
 pub struct LastBuild {
     /// When it was built, if it says.
     pub created: Option<Timestamp>,
+    /// In bytes: in an engine unpacked, in a registry packed.
+    pub size: Option<u64>,
     /// `None` if it does not say, or not in a way that we can read.
     pub built_from: Option<BuiltFrom>,
 }

@@ -46,6 +46,13 @@ pub enum Reason {
         #[serde(serialize_with = "text")]
         last: Timestamp,
     },
+    /// A tick of its schedule has come since its packages were last taken in.
+    ScheduleDue {
+        #[serde(serialize_with = "text")]
+        at: Timestamp,
+        #[serde(serialize_with = "text")]
+        last: Timestamp,
+    },
     /// Its refresh is due, and there are newer versions of packages that it has added.
     UpdatesAvailable { updates: Vec<Update> },
     /// An upstream tag points at another image now.
@@ -139,6 +146,9 @@ impl fmt::Display for Reason {
             Self::RefreshDue { every, last } => {
                 write!(f, "its refresh is due: every {}, last {last}", span(*every))
             }
+            Self::ScheduleDue { at, last } => {
+                write!(f, "its schedule was due at {at}, last {last}")
+            }
             Self::UpdatesAvailable { updates } => {
                 let verb = if updates.len() == 1 { "is" } else { "are" };
                 write!(f, "{} {verb} available", Update::several(updates))
@@ -170,6 +180,7 @@ impl Reason {
                 | Self::Changed { .. }
                 | Self::UpstreamMoved { .. }
                 | Self::RefreshDue { .. }
+                | Self::ScheduleDue { .. }
                 | Self::UpdatesAvailable { .. }
         )
     }
@@ -186,6 +197,9 @@ impl Reason {
             Self::Refresh => format!("a refresh of `{node}` was asked for"),
             Self::RefreshDue { every, last } => {
                 format!("the refresh of `{node}` was due: every {}, last {last}", span(*every))
+            }
+            Self::ScheduleDue { at, last } => {
+                format!("the schedule of `{node}` was due at {at}, last {last}")
             }
             Self::UpdatesAvailable { updates } => {
                 let verb = if updates.len() == 1 { "was" } else { "were" };

@@ -20,6 +20,8 @@ pub enum Selection {
     From(BTreeSet<NodeName>),
     /// These alone, even if current, on their published parents.
     Only(BTreeSet<NodeName>),
+    /// What is out of date of these, and of what is below them.
+    Among(BTreeSet<NodeName>),
     /// As [`From`](Self::From), each for a reason of its own.
     Because(BTreeMap<NodeName, Reason>),
 }
@@ -30,6 +32,8 @@ pub struct Request {
     pub selection: Selection,
     /// Build what is selected without the layer cache; with nothing selected, everything.
     pub refresh: bool,
+    /// Schedules count: an image is due when a tick of its own has come.
+    pub by_schedule: bool,
     /// When it was asked.
     pub now: Timestamp,
 }
@@ -62,16 +66,21 @@ impl Request {
 impl Selection {
     fn forces(&self, name: &NodeName) -> bool {
         match self {
-            Self::OutOfDate => false,
+            Self::OutOfDate | Self::Among(_) => false,
             Self::From(names) | Self::Only(names) => names.contains(name),
             Self::Because(reasons) => reasons.contains_key(name),
         }
     }
 
+    /// Whether it names images because they changed, and not because they are to be built again.
+    pub(super) fn is_of_changes(&self) -> bool {
+        matches!(self, Self::Because(_))
+    }
+
     fn reason(&self, name: &NodeName) -> Reason {
         match self {
             Self::Because(reasons) => reasons.get(name).cloned(),
-            Self::OutOfDate | Self::From(_) | Self::Only(_) => None,
+            Self::OutOfDate | Self::Among(_) | Self::From(_) | Self::Only(_) => None,
         }
         .unwrap_or(Reason::Requested)
     }
@@ -81,7 +90,7 @@ impl Selection {
         match self {
             Self::OutOfDate => hierarchy.in_build_order().map(|node| node.name.clone()).collect(),
             Self::Only(names) => names.clone(),
-            Self::From(names) => with_descendants(hierarchy, names.iter()),
+            Self::From(names) | Self::Among(names) => with_descendants(hierarchy, names.iter()),
             Self::Because(reasons) => with_descendants(hierarchy, reasons.keys()),
         }
     }

@@ -13,8 +13,8 @@ use crate::{
 /// What a run may do to the moving tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nobody asked for it: `--no-push`.
-    NotAsked,
+    /// Nobody asked for it: `--no-push`, or `--no-promote` where what was built is stored.
+    NotAsked { stored: bool },
     /// A step failed or never ran, so nothing may move.
     Withhold,
     /// These may move, parents before children.

@@ -92,8 +92,11 @@ fn came_out_the_same(summary: &Summary) -> Option<String> {
 pub(super) fn promotion(summary: &Summary) -> Vec<String> {
     match &summary.promotion {
         Promotion::Nothing => came_out_the_same(summary).into_iter().collect(),
-        Promotion::NotAsked => {
+        Promotion::NotAsked { stored: false } => {
             vec!["nothing was promoted: `--no-push` was given".to_owned()]
+        }
+        Promotion::NotAsked { stored: true } => {
+            vec!["no tag was moved: `--no-promote` was given; what was built is stored".to_owned()]
         }
         Promotion::Withheld => vec![format!("nothing was promoted: {}", withheld(summary))],
         Promotion::Done { moved, took, held } => {

@@ -4,6 +4,7 @@
 //! could obey is written as `\u` escapes, so that a program still reads exactly what was printed.
 
 mod view;
+mod whole;
 
 use std::io::{self, Write};
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use self::view::Line;
 pub(super) use self::view::seconds;
+pub use self::whole::whole;
 use super::{Out, sanitize::reorders};
 use crate::run::{Event, Reporter};
 

@@ -3,24 +3,32 @@
 //! **Invariant:** nothing here runs anything, and nothing a build prints reaches a screen but through
 //! [`sanitize`]. A reporter that cannot write says so, and the run stops.
 
+pub mod check;
 mod closing;
 pub mod doctor;
+pub mod drawing;
 mod eta;
 mod failure;
+mod fold;
 pub mod gc;
 mod github;
 pub mod history;
 mod json;
+pub mod junit;
+pub mod markdown;
+pub mod mermaid;
 mod numbers;
 mod paint;
 mod plain;
 pub mod plan;
 mod quiet;
+mod record;
 pub mod sanitize;
 mod screen;
 pub mod status;
 mod step;
 mod table;
+pub mod tree;
 mod tty;
 pub mod why;
 mod width;
@@ -28,6 +36,11 @@ mod width;
 use std::io::{self, Write};
 
 use self::paint::Paint;
+pub use self::{
+    github::annotations,
+    json::whole,
+    record::{Record, Recorder},
+};
 use crate::run::{Event, Reporter};
 
 /// How a run is shown: the values of `--progress`.
@@ -46,20 +59,30 @@ pub enum Progress {
     Quiet,
 }
 
+/// A CI system that reads along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ci {
+    #[default]
+    None,
+    /// GitHub Actions: `GITHUB_ACTIONS=true`.
+    GitHub,
+    /// GitLab CI: `GITLAB_CI=true`.
+    GitLab,
+}
+
 /// Columns and rows of a terminal.
 pub type Size = (usize, usize);
 
 /// What a reporter knows of the place where it writes. Read from the environment by the caller.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct ReportOptions {
     /// Whether stderr is a terminal.
     pub is_terminal: bool,
     /// Asked again at each redraw, for people resize their windows; `None` means as wide as need be.
     pub size: fn() -> Option<Size>,
     pub colour: bool,
-    /// Whether GitHub Actions reads along (`GITHUB_ACTIONS=true`) and may take output for commands.
-    pub github: bool,
+    /// Who reads along, and may take output for commands.
+    pub ci: Ci,
     /// Shows everything that builds print, and every image that nothing happened to.
     pub verbose: bool,
 }

@@ -11,6 +11,7 @@ use std::{
 use super::{
     Out, Paint, ReportOptions, closing,
     eta::Eta,
+    fold::Folds,
     github::Guard,
     numbers::count,
     sanitize, step,
@@ -29,6 +30,7 @@ pub(super) struct Plain {
     options: ReportOptions,
     paint: Paint,
     guard: Guard,
+    folds: Folds,
     name_width: usize,
     eta: Option<Eta>,
     out: Out,
@@ -37,7 +39,13 @@ pub(super) struct Plain {
 impl Plain {
     pub(super) fn new(options: ReportOptions, out: Out) -> Self {
         let paint = Paint { colour: options.colour };
-        Self { options, paint, guard: Guard::new(options.github), name_width: 0, eta: None, out }
+        let (guard, folds) = (Guard::new(options.ci), Folds::new(options.ci));
+        Self { options, paint, guard, folds, name_width: 0, eta: None, out }
+    }
+
+    /// Whether what is printed is kept for a fold, and not shown line by line.
+    fn folds(&self) -> bool {
+        self.folds.are_shown() && !self.options.verbose
     }
 
     fn line(&mut self, at: Duration, node: Option<&NodeName>, what: &str) -> io::Result<()> {
@@ -79,7 +87,14 @@ impl Reporter for Plain {
             }
             EventKind::BuildStep { node, number, total, text } => {
                 let text = format!("[{number}/{total}] {}", sanitize::text(text));
+                if self.folds() {
+                    self.folds.keep(node, text.clone());
+                }
                 self.line(at, Some(node), &text)
+            }
+            EventKind::Log { node, line } if self.folds() => {
+                self.folds.keep(node, sanitize::line(line, paint.colour));
+                Ok(())
             }
             EventKind::Log { node, line } if self.options.verbose => {
                 let line = format!("| {}", sanitize::line(line, paint.colour));
@@ -98,7 +113,9 @@ impl Reporter for Plain {
                 if let Some(left) = left {
                     what += &paint.faint(format!(" · {left}"));
                 }
-                self.line(at, Some(node), &what)
+                self.line(at, Some(node), &what)?;
+                let title = format!("what {} printed", sanitize::text(node.as_str()));
+                self.folds.show(node, &title, (&self.guard, &mut self.out))
             }
             EventKind::StopBegan { reason, running } => {
                 let rest = match running {

@@ -14,7 +14,7 @@ pub(super) struct Quiet {
 
 impl Quiet {
     pub(super) fn new(options: ReportOptions, out: Out, result: Out) -> Self {
-        let guard = Guard::new(options.github);
+        let guard = Guard::new(options.ci);
         Self { paint: Paint { colour: options.colour }, guard, out, result }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::ReportOptions;
+use super::{Ci, Record, Recorder, ReportOptions};
 use crate::{
     exit::Exit,
     fingerprint::{Epoch, Inputs},
@@ -22,13 +22,7 @@ use crate::{
 };
 
 pub(super) fn options() -> ReportOptions {
-    ReportOptions {
-        is_terminal: false,
-        size: || None,
-        colour: false,
-        github: false,
-        verbose: false,
-    }
+    ReportOptions { is_terminal: false, size: || None, colour: false, ci: Ci::None, verbose: false }
 }
 
 /// A writer that can be read afterwards.
@@ -426,12 +420,37 @@ pub(super) fn hostile(bytes: &[u8]) -> Vec<Event> {
         .finishes(Promotion::Incomplete { moved: 0, of: 1, why: text }, Exit::PushFailed)
 }
 
+/// So many images are built.
+pub(super) fn wide(n: usize) -> Vec<Event> {
+    let mut story = Story::new(wide_plan(n));
+    for n in 0..n {
+        let name = format!("image-{n:03}");
+        story.starts(&name).ends(&name, built(&name), 1000);
+    }
+    story.finishes(Promotion::Nothing, Exit::Done)
+}
+
 pub(super) fn nothing_to_do() -> Vec<Event> {
     let mut plan = plan();
     plan.steps.drain(..5);
     Story::new(plan)
         .ends("mirror", Outcome::Kept { digest: digest("mirror") }, 0)
         .finishes(Promotion::Nothing, Exit::Done)
+}
+
+/// What is kept of a run.
+pub(super) fn recorded(events: &[Event]) -> Record {
+    struct Nobody;
+    impl Reporter for Nobody {
+        fn report(&mut self, _event: &Event) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut record = Record::new("--since abc".to_owned());
+    record.began = "2026-11-24T03:00:00Z".parse().unwrap();
+    record.commit = Some("0123456789ab".to_owned());
+    tell(&mut Recorder::new(Box::new(Nobody), &mut record), events);
+    record
 }
 
 pub(super) fn tell(reporter: &mut dyn Reporter, events: &[Event]) {

@@ -68,7 +68,7 @@ fn count(plan: &Plan) -> String {
 }
 
 /// The cause where there is one: of an image below a changed one, what changed there.
-fn why(plan: &Plan, step: &Step) -> String {
+pub(super) fn why(plan: &Plan, step: &Step) -> String {
     match plan.causes(&step.node).first() {
         Some(cause) if cause.node != step.node => cause.to_string(),
         _ => step.reason.to_string(),

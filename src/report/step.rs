@@ -17,6 +17,7 @@ pub(super) fn phase(phase: &Phase) -> String {
         Phase::Pull => "pulling its bases".to_owned(),
         Phase::Build => "building".to_owned(),
         Phase::Test { number, total } => format!("test {number} of {total}"),
+        Phase::Measure => "measuring".to_owned(),
         Phase::Compare => "comparing with the published image".to_owned(),
         Phase::Push => "pushing".to_owned(),
     }
@@ -29,6 +30,7 @@ pub(super) fn failed(failure: &Failure) -> &'static str {
         Phase::Pull => "pull failed",
         Phase::Build => "build failed",
         Phase::Test { .. } => "test failed",
+        Phase::Measure => "too large",
         Phase::Compare => "compare failed",
         Phase::Push => "push failed",
     }

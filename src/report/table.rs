@@ -13,8 +13,9 @@ use super::{
 };
 use crate::run::{Outcome, StepSummary, Summary};
 
-const COLUMNS: usize = 7;
-const HEAD: [&str; COLUMNS] = ["image", "result", "why", "time", "size", "change", "tags"];
+pub(super) const COLUMNS: usize = 7;
+pub(super) const HEAD: [&str; COLUMNS] =
+    ["image", "result", "why", "time", "size", "change", "tags"];
 const RESULT: usize = 1;
 /// Numbers stand at the right.
 const RIGHT: [bool; COLUMNS] = [false, false, false, true, true, true, false];
@@ -57,13 +58,13 @@ pub(super) fn write(
     Ok(())
 }
 
-fn is_news(step: &StepSummary) -> bool {
+pub(super) fn is_news(step: &StepSummary) -> bool {
     let quiet =
         matches!(step.outcome, Outcome::Kept { .. } | Outcome::Skipped { .. } | Outcome::Cancelled);
     !quiet || !step.promoted.is_empty()
 }
 
-fn cells(step: &StepSummary) -> [String; COLUMNS] {
+pub(super) fn cells(step: &StepSummary) -> [String; COLUMNS] {
     let result = match &step.outcome {
         Outcome::Built { .. } => "built",
         Outcome::Unchanged { .. } => "built, same",

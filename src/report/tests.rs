@@ -325,7 +325,7 @@ fn json_lines() {
 
 #[test]
 fn github_obeys_nothing_in_between() {
-    let options = ReportOptions { github: true, verbose: true, ..options() };
+    let options = ReportOptions { ci: super::Ci::GitHub, verbose: true, ..options() };
     for progress in [Progress::Plain, Progress::Quiet] {
         let (out, _) = shown(progress, options, &scenario::failure());
         let lines: Vec<&str> = out.lines().collect();

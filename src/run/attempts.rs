@@ -16,7 +16,7 @@ pub(super) enum Again {
     Never,
     /// Probably the same, so only if the image's `retries` ask for it.
     Asked,
-    /// Something else, once: somebody took an image away between two steps of the engine's own.
+    /// Something else, soon: somebody took an image away between two steps of the engine's own.
     Race,
     /// Something else, in a while: an engine that restarts, a registry that is overloaded.
     Passing,
@@ -29,6 +29,10 @@ const PATIENCE: Retry = Retry {
     longest: Duration::from_secs(15),
     budget: Duration::from_secs(60),
 };
+
+/// Where several jobs share an engine, one lost race is soon followed by another. A base that was pruned
+/// is lost for good, and that is seen as often in vain.
+const RACES: u8 = 3;
 
 /// How an engine puts it, in the words of Go's network library and of its own, when the trouble lies in
 /// the network or in the registry and will pass.
@@ -55,7 +59,7 @@ pub(super) struct Attempts {
     /// How many more the image's `retries` allow, and how many they allowed.
     left: u8,
     of: u8,
-    raced: bool,
+    races: u8,
     pauses: Box<dyn Iterator<Item = Duration> + Send>,
     /// What was wrong with the image each time.
     failed: Vec<String>,
@@ -64,7 +68,7 @@ pub(super) struct Attempts {
 impl Attempts {
     pub(super) fn new(retries: u8) -> Self {
         let pauses = Box::new(PATIENCE.pauses());
-        Self { left: retries, of: retries, raced: false, pauses, failed: Vec::new() }
+        Self { left: retries, of: retries, races: RACES, pauses, failed: Vec::new() }
     }
 
     /// How often the image was tried, by its own fault.
@@ -84,9 +88,9 @@ impl Attempts {
                 self.failed.push(trouble.message);
                 Ok(())
             }
-            Again::Race if !self.raced => {
-                self.raced = true;
-                tell.warn(&format!("{}: trying once more", trouble.message));
+            Again::Race if self.races > 0 => {
+                self.races -= 1;
+                tell.warn(&format!("{}: trying again", trouble.message));
                 tell.failed(&trouble.message);
                 Ok(())
             }
@@ -155,12 +159,22 @@ fn is_full(text: &str) -> bool {
     ["no space left on device", "disk quota exceeded"].iter().any(|full| text.contains(full))
 }
 
-/// The classic builder keeps what it has built by ID alone, and an ID that nobody names may be pruned
-/// between two of its steps (moby: `image/store.go`, `builder/dockerfile`).
+/// The classic builder keeps what it has built by ID alone, and an ID that nobody names may go between two
+/// of its steps; it looks through all images for one that it can use, and gives up if one of them, of
+/// whomever, is just being removed (moby: `image/store.go`, `image/cache/cache.go`). Seen with 20.10 where four jobs
+/// built and removed images at once: one build in eighty.
+const LOST: [&str; 7] = [
+    "unknown parent image ID",
+    "failed to set parent",
+    "unable to find image",
+    "failed to get digest sha256:",
+    "unrecognized image ID",
+    "No such image: sha256:",
+    "layer does not exist",
+];
+
 fn lost_an_image(message: &str) -> bool {
-    ["unknown parent image ID", "failed to set parent", "unable to find image"]
-        .iter()
-        .any(|lost| message.contains(lost))
+    LOST.iter().any(|lost| message.contains(lost))
 }
 
 #[cfg(test)]

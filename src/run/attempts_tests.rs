@@ -53,6 +53,13 @@ fn each_trouble_has_its_class() {
             build("failed to set parent sha256:1: unknown parent image ID sha256:1", None),
             Again::Race,
         ),
+        (
+            build(
+                "failed to get digest sha256:1: open /var/lib/docker/image/1: no such file",
+                None,
+            ),
+            Again::Race,
+        ),
         (pushing("received unexpected HTTP status: 503 Service Unavailable"), Again::Passing),
         (
             pushing("Put \"http://r/v2/\": dial tcp 127.0.0.1:1: connect: connection refused"),
@@ -130,12 +137,13 @@ async fn an_engine_that_restarts_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parent_that_was_pruned_is_tried_once_more_and_a_full_disk_never() {
+async fn an_image_lost_to_another_job_is_built_again_and_on_a_full_disk_never() {
     let pruned = || build("failed to set parent sha256:1: unknown parent image ID sha256:1", None);
     let full = || build("write /x: no space left on device", Some(1));
     for (errors, retries, exit, said) in [
         (vec![pruned()], 0, Exit::Done, 1),
-        (vec![pruned(), pruned()], 0, Exit::BuildFailed, 1),
+        (vec![pruned(), pruned(), pruned()], 0, Exit::Done, 3),
+        (vec![pruned(), pruned(), pruned(), pruned()], 0, Exit::BuildFailed, 3),
         (vec![full()], 3, Exit::BuildFailed, 0),
     ] {
         let stack = scenario(&format!("os : retries={retries}"));

@@ -72,7 +72,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 
 /// What makes an image what it is: everything but the labels that say how it came about.
 fn content(mut image: Description) -> Description {
-    image.created = None;
+    (image.created, image.size) = (None, 0);
     image.labels.retain(|label, _| {
         !label.starts_with(LABEL_PREFIX) && label != BASE_NAME && label != BASE_DIGEST
     });

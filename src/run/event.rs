@@ -109,6 +109,8 @@ pub enum Phase {
     /// Its bases are brought into the engine.
     Pull,
     Build,
+    /// Its size is compared with its `max_size`.
+    Measure,
     /// Its files are compared with those of the published image.
     Compare,
     /// The `number`th of `total` tests.
@@ -256,8 +258,11 @@ pub struct StepSummary {
 pub enum Promotion {
     /// There was nothing to move.
     Nothing,
-    /// `--no-push`: images were built and tested, nothing was stored or moved.
-    NotAsked,
+    /// `--no-push` or `--no-promote`: images were built and tested, and no tag was to be moved.
+    NotAsked {
+        /// Whether what was built is under its build tag.
+        stored: bool,
+    },
     /// A step failed, so no tag was moved.
     Withheld,
     /// All that may move has moved.

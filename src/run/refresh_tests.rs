@@ -183,3 +183,75 @@ async fn a_refresh_that_died_is_not_in_the_way() {
     assert_eq!(ended.outcomes(), "os: built\nweb: built\napp: built\n");
     no_build_tag_moved(&stack);
 }
+
+const SCHEDULED: &str = "
+    os : schedule='0 3 * * *'
+    web < os
+    tool : refresh={every: 2d}
+    other
+";
+
+/// A stack that was built and refreshed at noon of the 23rd.
+async fn scheduled() -> Scenario {
+    let mut stack = published(SCHEDULED).await;
+    stack.refresh = true;
+    stack.run(&Selection::OutOfDate).await;
+    stack.refresh = false;
+    stack.built();
+    stack.by_schedule = true;
+    stack
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_due_is_refreshed_and_nothing_else() {
+    let mut stack = scheduled().await;
+    assert_eq!(stack.due().await, Selection::Among(names(&[])));
+    // Out of date, and not due.
+    stack.write("other/Dockerfile", "FROM scratch\nRUN make other again\n");
+    // 03:01 of the 24th.
+    stack.now += (15 * 60 + 1).minutes();
+    let due = stack.due().await;
+    assert_eq!(due, Selection::Among(names(&["os"])));
+    assert_eq!(
+        stack.planned(&due).await,
+        "os: build: its schedule was due at 2026-11-24T03:00:00Z, last 2026-11-23T12:00:00Z\n\
+         web: build: `os` is rebuilt\n"
+    );
+    let ended = stack.run(&due).await;
+    assert_eq!(ended.outcomes(), "os: built\nweb: built\n");
+    // It is done, and a plain run knows it.
+    assert_eq!(stack.due().await, Selection::Among(names(&[])));
+    stack.by_schedule = false;
+    let plan = stack.planned(&Selection::OutOfDate).await;
+    assert!(plan.contains("os: keep: up to date\n") && plan.contains("web: keep: up"), "{plan}");
+    no_build_tag_moved(&stack);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ticks_that_were_missed_are_one_and_a_plain_run_heeds_none() {
+    let mut stack = scheduled().await;
+    hours_later(&mut stack, 24 * 5);
+    let due = stack.due().await;
+    assert_eq!(due, Selection::Among(names(&["os", "tool"])));
+    let plan = stack.planned(&due).await;
+    assert!(plan.contains("os: build: its schedule was due at 2026-11-28T03:00:00Z"), "{plan}");
+    stack.by_schedule = false;
+    let plan = stack.planned(&Selection::OutOfDate).await;
+    assert!(plan.contains("os: keep") && plan.contains("tool: build"), "{plan}");
+    stack.by_schedule = true;
+    stack.run(&due).await;
+    assert_eq!(stack.built(), ["os", "tool", "web"].map(str::to_owned).into());
+    assert_eq!(stack.due().await, Selection::Among(names(&[])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_that_finds_no_newer_package_is_done() {
+    let mut stack = published("os : schedule='0 3 * * *'; refresh={packages: apt}").await;
+    stack.by_schedule = true;
+    hours_later(&mut stack, 24);
+    let due = stack.due().await;
+    assert_eq!(due, Selection::Among(names(&["os"])));
+    stack.run(&due).await;
+    assert_eq!(stack.planned(&due).await, "os: keep: up to date\n");
+    assert!(stack.built().is_empty());
+}

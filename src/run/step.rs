@@ -326,7 +326,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         {
             let message =
                 format!("it has {} bytes, more than its `max_size` of {max}", candidate.size);
-            return Err(Trouble { exit: Exit::TestFailed, ..broken(message) });
+            let (phase, exit) = (Phase::Measure, Exit::TestFailed);
+            return Err(Trouble { phase, exit, ..broken(message) });
         }
         Ok((candidate, added))
     }

@@ -153,6 +153,22 @@ kept",
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_image_may_be_as_large_as_it_says() {
+    let told = async |max: &str| {
+        let stack = scenario(&format!("base : max_size={max}"));
+        let ended = stack.run(&Selection::OutOfDate).await;
+        let failure = match &ended.summary.steps[0].outcome {
+            Outcome::Failed(failure) => Some((failure.phase.clone(), failure.message.clone())),
+            _ => None,
+        };
+        (ended.summary.exit, failure)
+    };
+    assert_eq!(told("1kB").await, (Exit::Done, None));
+    let message = "it has 1000 bytes, more than its `max_size` of 999".to_owned();
+    assert_eq!(told("999B").await, (Exit::TestFailed, Some((Phase::Measure, message))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_cancels_what_runs_and_skips_what_is_below() {
     let diamond = scenario(DIAMOND);
     diamond.engine(|engine| _ = engine.builds_fail.insert("python".to_owned()));

@@ -133,12 +133,14 @@ pub struct Description {
     pub config: String,
     /// When it was built, if it says.
     pub created: Option<Timestamp>,
+    /// In bytes: in an engine unpacked, in a registry packed.
+    pub size: u64,
 }
 
 impl From<LocalImage> for Description {
     fn from(image: LocalImage) -> Self {
-        let LocalImage { labels, layers, config, created, .. } = image;
-        Self { labels, layers, config, created }
+        let LocalImage { labels, layers, config, created, size, .. } = image;
+        Self { labels, layers, config, created, size }
     }
 }
 

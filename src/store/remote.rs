@@ -138,6 +138,7 @@ impl<E: Engine> Store for Remote<E> {
             layers: image.rootfs.diff_ids,
             config: canonical_config(&image.config, &image.os),
             created: image.created.as_deref().and_then(created),
+            size: manifest.layers.iter().map(|layer| layer.size).sum(),
         }))
     }
 
@@ -177,6 +178,8 @@ impl<E: Engine> Store for Remote<E> {
 #[derive(Deserialize)]
 struct ImageManifest {
     config: Descriptor,
+    #[serde(default)]
+    layers: Vec<Blob>,
 }
 
 /// What an image manifest, or an index, lists.

@@ -12,10 +12,12 @@ use std::{
 /// Each module in the order of `src/lib.rs`, and those above it that it uses.
 const USES: &[(&str, &[&str])] = &[
     ("exit", &[]),
-    ("diagnostic", &[]),
+    ("rules", &[]),
+    ("diagnostic", &["rules"]),
     ("image", &[]),
     ("packages", &[]),
-    ("hierarchy", &["diagnostic", "image", "packages"]),
+    ("calendar", &[]),
+    ("hierarchy", &["calendar", "diagnostic", "image", "packages", "rules"]),
     ("init", &["diagnostic", "hierarchy", "image"]),
     ("git", &[]),
     ("fingerprint", &["hierarchy", "image"]),
@@ -84,6 +86,7 @@ const USES: &[(&str, &[&str])] = &[
             "journal",
             "packages",
             "plan",
+            "rules",
             "run",
             "schedule",
         ],
@@ -108,6 +111,7 @@ const USES: &[(&str, &[&str])] = &[
             "promote",
             "registry",
             "report",
+            "rules",
             "run",
             "schedule",
             "since",
@@ -125,15 +129,18 @@ const DOORS: &[(&str, &[&str])] = &[
     ("bollard", &["engine"]),
     ("clap", &["cli", "commands"]),
     ("clap_complete", &["cli", "commands"]),
+    ("clap_mangen", &["commands"]),
     ("flate2", &["engine"]),
     ("h2", &["engine"]),
     ("http_body_util", &["engine"]),
     ("hyper", &["engine"]),
     ("hyper_util", &["engine"]),
-    ("ignore", &["init"]),
+    // Modules of ours are called `ignore`, too.
+    ("ignore::WalkBuilder", &["init"]),
     (
         "jiff",
         &[
+            "calendar",
             "commands",
             "engine",
             "fingerprint",
@@ -148,8 +155,9 @@ const DOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("petgraph", &["hierarchy"]),
-    ("process_wrap", &["registry", "run"]),
+    ("process_wrap", &["commands", "registry", "run"]),
     ("prost", &["engine"]),
+    ("quick_junit", &["report"]),
     ("reqwest", &["registry"]),
     ("rustix", &["engine", "fingerprint"]),
     ("rustls", &["engine", "registry"]),
@@ -172,6 +180,8 @@ const NEVER: &[(&str, &[&str])] = &[
         "packages",
         &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"],
     ),
+    // When, of a time that is given.
+    ("calendar", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant", "now()"]),
     // Decides, and is pure.
     ("plan", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant", "reqwest"]),
     // In what order, and how long: pure as well.

@@ -101,6 +101,9 @@ impl Docker {
             self.api.remove_image(&name.to_string(), None::<RemoveImageOptions>, None).await;
         match removed {
             Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            // Removing the image fails if another job removes one that shares its parents at the same
+            // moment ("unrecognized image ID"); the tag is gone by then, and that is what we want.
+            Err(_) if matches!(self.inspect_image(&name.to_string()).await, Ok(None)) => Ok(()),
             Err(error) => Err(self.answer(&format!("taking the tag `{name}` away"), error)),
         }
     }

@@ -13,7 +13,10 @@ use crate::{
     hierarchy::{NodeName, OnFailure},
     image::{Digest, Tag},
     packages::{self, Update},
-    run::{Different, Event, EventKind, Failure, Outcome, Phase, Promotion, StopReason, Summary},
+    run::{
+        Different, Event, EventKind, Failure, Outcome, Phase, Promotion, StepSummary, StopReason,
+        Summary,
+    },
 };
 
 #[derive(Serialize)]
@@ -86,14 +89,14 @@ enum Body<'a> {
 }
 
 #[derive(Serialize)]
-struct FixedView<'a> {
+pub(super) struct FixedView<'a> {
     #[serde(flatten)]
     update: &'a Update,
     images: &'a [String],
 }
 
 #[derive(Serialize)]
-struct LeftView<'a> {
+pub(super) struct LeftView<'a> {
     #[serde(flatten)]
     update: &'a Update,
     version: &'a str,
@@ -106,6 +109,7 @@ enum PhaseView {
     Prepare,
     Pull,
     Build,
+    Measure,
     Test { number: usize, total: usize },
     Compare,
     Push,
@@ -172,7 +176,7 @@ struct SummaryView<'a> {
 }
 
 #[derive(Serialize)]
-struct StepView<'a> {
+pub(super) struct StepView<'a> {
     node: &'a NodeName,
     #[serde(flatten)]
     why: ReasonView<'a>,
@@ -186,9 +190,9 @@ struct StepView<'a> {
 
 #[derive(Serialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
-enum PromotionView<'a> {
+pub(super) enum PromotionView<'a> {
     Nothing,
-    NotAsked,
+    NotAsked { stored: bool },
     Withheld,
     Done { moved: usize, seconds: f64, held: &'a BTreeMap<NodeName, NodeName> },
     Incomplete { moved: usize, of: usize, why: &'a str },
@@ -227,7 +231,10 @@ fn body(kind: &EventKind) -> Body<'_> {
         EventKind::StopBegan { reason, running } => {
             Body::StopBegan { reason: *reason, running: *running }
         }
-        EventKind::PackagesFixed { lines } => packages_fixed(lines),
+        EventKind::PackagesFixed { lines } => {
+            let (fixed, left) = packages(lines);
+            Body::PackagesFixed { fixed, left }
+        }
         EventKind::PromotionStarted { tags } => Body::PromotionStarted { tags: *tags },
         EventKind::TagMoved { node, tag, from, to } => {
             Body::TagMoved { node, tag: tag.to_string(), from: from.as_ref(), to: to.as_ref() }
@@ -236,7 +243,7 @@ fn body(kind: &EventKind) -> Body<'_> {
     }
 }
 
-fn packages_fixed(lines: &[packages::Line]) -> Body<'_> {
+pub(super) fn packages(lines: &[packages::Line]) -> (Vec<FixedView<'_>>, Vec<LeftView<'_>>) {
     let (mut fixed, mut left) = (Vec::new(), Vec::new());
     for line in lines {
         match line {
@@ -246,7 +253,7 @@ fn packages_fixed(lines: &[packages::Line]) -> Body<'_> {
             }
         }
     }
-    Body::PackagesFixed { fixed, left }
+    (fixed, left)
 }
 
 fn phase_view(phase: &Phase) -> PhaseView {
@@ -255,6 +262,7 @@ fn phase_view(phase: &Phase) -> PhaseView {
         Phase::Pull => PhaseView::Pull,
         Phase::Build => PhaseView::Build,
         Phase::Test { number, total } => PhaseView::Test { number, total },
+        Phase::Measure => PhaseView::Measure,
         Phase::Compare => PhaseView::Compare,
         Phase::Push => PhaseView::Push,
     }
@@ -302,32 +310,43 @@ fn failure_view(failure: &Failure) -> FailureView<'_> {
 }
 
 fn summary_view(summary: &Summary) -> SummaryView<'_> {
-    let steps = summary.steps.iter().map(|step| StepView {
-        node: &step.node,
-        why: ReasonView::new(&step.reason),
-        outcome: outcome_view(&step.outcome),
-        seconds: seconds(step.took),
-        attempts: several(step.attempts),
-        promoted: &step.promoted,
-    });
     SummaryView {
         run: &summary.run,
         exit: summary.exit,
         exit_code: summary.exit.code(),
         stopped: summary.stopped,
         seconds: seconds(summary.took),
-        promotion: match &summary.promotion {
-            Promotion::Nothing => PromotionView::Nothing,
-            Promotion::NotAsked => PromotionView::NotAsked,
-            Promotion::Withheld => PromotionView::Withheld,
-            Promotion::Done { moved, took, held } => {
-                PromotionView::Done { moved: *moved, seconds: seconds(*took), held }
-            }
-            Promotion::Incomplete { moved, of, why } => {
-                PromotionView::Incomplete { moved: *moved, of: *of, why }
-            }
-        },
-        steps: steps.collect(),
+        promotion: promotion(&summary.promotion),
+        steps: steps(summary),
+    }
+}
+
+pub(super) fn steps(summary: &Summary) -> Vec<StepView<'_>> {
+    let view = |step| {
+        let StepSummary { node, reason, outcome, took, attempts, promoted }: &StepSummary = step;
+        StepView {
+            node,
+            why: ReasonView::new(reason),
+            outcome: outcome_view(outcome),
+            seconds: seconds(*took),
+            attempts: several(*attempts),
+            promoted,
+        }
+    };
+    summary.steps.iter().map(view).collect()
+}
+
+pub(super) fn promotion(promotion: &Promotion) -> PromotionView<'_> {
+    match promotion {
+        Promotion::Nothing => PromotionView::Nothing,
+        Promotion::NotAsked { stored } => PromotionView::NotAsked { stored: *stored },
+        Promotion::Withheld => PromotionView::Withheld,
+        Promotion::Done { moved, took, held } => {
+            PromotionView::Done { moved: *moved, seconds: seconds(*took), held }
+        }
+        Promotion::Incomplete { moved, of, why } => {
+            PromotionView::Incomplete { moved: *moved, of: *of, why }
+        }
     }
 }
 

@@ -137,7 +137,7 @@ fn project() -> Option<Project> {
     project.write_script("app/script", "#!/bin/sh\n");
     symlink("file", project.path("app/link")).unwrap();
     project.write("beside", "one\n");
-    for (upstream, content) in [("~up:1", "up"), ("~old:1", "old")] {
+    for (upstream, content) in [("~up:1", "~ up"), ("~old:1", "~ old")] {
         project.write("upstream/Dockerfile", "FROM scratch\nCOPY name /etc/name\n");
         project.write("upstream/name", content);
         let folder = project.path("upstream").display().to_string();

@@ -3,6 +3,9 @@
 //! What it has done is read with the `docker` command and over raw HTTP, never through our own code.
 
 mod builders;
+mod check;
+mod ci;
+mod completions;
 mod doctor;
 mod example;
 mod failures;
@@ -19,10 +22,12 @@ mod prepare;
 mod promotion;
 mod refresh;
 mod recovery;
+mod reports;
 mod rollback;
 mod secrets;
 mod selection;
 mod signals;
+mod tree;
 mod unreachable;
 mod upstreams;
 mod why;

@@ -147,8 +147,10 @@ async fn layers_do_not_depend_on_when_files_were_written() {
     let Some(daemon) = Daemon::find() else { return };
     let folder = Folder::with(&[("a", "content"), ("b", "more")]);
     let dockerfile = "FROM scratch\nCOPY a /a\nCOPY b /b\n";
+    // If the times were in the layers, all three would differ. A busy engine on fuse-overlayfs was once
+    // seen to make one that does.
     let mut layers = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..3 {
         for name in ["a", "b"] {
             let content = fs::read(folder.0.path().join(name)).unwrap();
             fs::remove_file(folder.0.path().join(name)).unwrap();
@@ -158,7 +160,8 @@ async fn layers_do_not_depend_on_when_files_were_written() {
         assert!(image.traffic.files >= 2, "{:?}", image.traffic);
         layers.push(image.inspect().await["RootFS"]["Layers"].clone());
     }
-    assert_eq!(layers[0], layers[1]);
+    let [one, two, three] = &layers[..] else { unreachable!() };
+    assert!(one == two || two == three || one == three, "{layers:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

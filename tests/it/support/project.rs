@@ -156,16 +156,33 @@ impl Project {
 
     /// The program, about to be run in the project's folder.
     pub(crate) fn rebuild(&self, arguments: &str) -> Start<'_> {
-        // The binary under test may be another one, such as the one that is to be released.
-        let program = env::var_os("REBUILD_TEST_BINARY")
-            .unwrap_or_else(|| env!("CARGO_BIN_EXE_rebuild").into());
-        let mut command = Command::new(program);
-        for inherited in ["CI", "GITHUB_ACTIONS", "DOCKER_BUILDKIT", "DOCKER_AUTH_CONFIG"] {
+        let mut command = Command::new(program());
+        command.args(self.name(arguments).split_whitespace());
+        self.start(command, &self.path(""))
+    }
+
+    /// A shell in a folder, about to run a script in which `rebuild` is the program.
+    pub(crate) fn shell(&self, folder: &Path, script: &str) -> Start<'_> {
+        let mut command = Command::new("sh");
+        command.args(["-ec", &format!("rebuild() {{ \"$REBUILD\" \"$@\"; }}\n{script}")]);
+        command.env("REBUILD", program());
+        self.start(command, folder)
+    }
+
+    fn start(&self, mut command: Command, folder: &Path) -> Start<'_> {
+        for inherited in [
+            "CI",
+            "GITHUB_ACTIONS",
+            "GITHUB_STEP_SUMMARY",
+            "GITHUB_WORKSPACE",
+            "GITLAB_CI",
+            "DOCKER_BUILDKIT",
+            "DOCKER_AUTH_CONFIG",
+        ] {
             command.env_remove(inherited);
         }
         command
-            .args(self.name(arguments).split_whitespace())
-            .current_dir(self.path(""))
+            .current_dir(folder)
             .env("XDG_STATE_HOME", self.state())
             .env("DOCKER_CONFIG", self.docker_config())
             .env("DOCKER_HOST", &self.engine)
@@ -184,7 +201,8 @@ impl Project {
     /// Removes every image of the project from the engine.
     pub(crate) fn forget_images(&self) {
         // By name, and whatever the test left running in the containers of those images first.
-        let mut names: Vec<String> = listing().into_iter().map(|(name, _)| name).collect();
+        let Ok(all) = try_listing() else { return };
+        let mut names: Vec<String> = all.into_iter().map(|(name, _)| name).collect();
         // What was pulled has a digest and no tag.
         let digests = docker(&["images", "--digests", "--format", "{{.Repository}}@{{.Digest}}"]);
         let digests = digests.unwrap_or_default();
@@ -525,6 +543,11 @@ fn engine() -> Option<String> {
     ENGINE.get_or_init(find).clone()
 }
 
+/// The binary under test: it may be another one, such as the one that is to be released.
+fn program() -> std::ffi::OsString {
+    env::var_os("REBUILD_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_rebuild").into())
+}
+
 /// A busybox that needs no loader.
 fn busybox() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -541,14 +564,51 @@ fn is_static(file: &Path) -> bool {
 
 /// Every name in the engine, with the image's ID.
 fn listing() -> Vec<(String, String)> {
+    try_listing().unwrap()
+}
+
+fn try_listing() -> Result<Vec<(String, String)>, String> {
     let format = "{{.Repository}}:{{.Tag}} {{.ID}}";
-    let listing = docker(&["images", "--no-trunc", "--format", format]).unwrap_or_default();
+    let listing = docker(&["images", "--no-trunc", "--format", format])?;
     let lines = listing.lines().filter_map(|line| line.split_once(' '));
-    lines.map(|(name, id)| (name.to_owned(), id.to_owned())).collect()
+    Ok(lines.map(|(name, id)| (name.to_owned(), id.to_owned())).collect())
 }
 
 /// The docker CLI, which shares no code with what it judges.
+///
+/// Other tests remove images at the same time, and an engine that comes upon one of them in that moment
+/// gives up: then it is asked again.
 pub(crate) fn docker(arguments: &[&str]) -> Result<String, String> {
+    let mut answer = docker_once(arguments);
+    for _ in 0..RACES {
+        match &answer {
+            Err(error) if LOST.iter().any(|lost| error.contains(lost)) => {}
+            _ => break,
+        }
+        answer = docker_once(arguments);
+        // The name went with the first try, and the image's parents were what it failed at.
+        if arguments[0] == "rmi"
+            && answer.as_ref().is_err_and(|error| error.contains("No such image"))
+        {
+            return Ok(String::new());
+        }
+    }
+    answer
+}
+
+/// What an engine says of an image that somebody else is just removing.
+const LOST: [&str; 7] = [
+    "unknown parent image ID",
+    "failed to set parent",
+    "unable to find image",
+    "failed to get digest sha256:",
+    "unrecognized image ID",
+    "No such image: sha256:",
+    "layer does not exist",
+];
+const RACES: usize = 5;
+
+fn docker_once(arguments: &[&str]) -> Result<String, String> {
     let output = Command::new("docker").args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| error.to_string())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -147,35 +148,35 @@ impl Image<'_> {
         fs::create_dir_all(folder).unwrap();
         let mut text = String::new();
         if layout == Layout::Comments {
-            text += &format!("# image: {}\n", self.name(layout));
+            _ = writeln!(text, "# image: {}", self.name(layout));
         }
         match parents.first() {
             None => text += "FROM scratch\n",
             Some(base) if layout == Layout::TagFolder => {
-                text += &format!(
-                    "ARG REPO={HOST}/{}\nARG TAG={}\nFROM ${{REPO}}:${{TAG}}\n",
+                _ = writeln!(
+                    text,
+                    "ARG REPO={HOST}/{}\nARG TAG={}\nFROM ${{REPO}}:${{TAG}}",
                     base.repository,
                     base.tag(layout)
                 );
             }
             Some(base) => {
-                text += &format!(
-                    "ARG REPO={HOST}/{}\nFROM $REPO:{}\n",
+                _ = writeln!(
+                    text,
+                    "ARG REPO={HOST}/{}\nFROM $REPO:{}",
                     base.repository,
                     base.tag(layout)
                 );
             }
         }
         for other in parents.iter().skip(1) {
-            text += &format!("COPY --from={} / /other\n", other.name(layout));
+            _ = writeln!(text, "COPY --from={} / /other", other.name(layout));
         }
         if layout == Layout::Labels {
-            text += &format!("LABEL org.opencontainers.image.ref.name=\"{}\"\n", self.name(layout));
+            _ = writeln!(text, "LABEL org.opencontainers.image.ref.name=\"{}\"", self.name(layout));
         }
-        text += "ENV NUMBER=";
-        text += &self.number.to_string();
-        text.push('\n');
-        fs::write(path, text).unwrap();
+        _ = writeln!(text, "ENV NUMBER={}", self.number);
+        fs::write(&path, text).unwrap();
         match layout {
             Layout::Makefiles => {
                 let text = format!(

@@ -47,7 +47,10 @@ fn an_image_that_is_removed_under_us_fails_its_child_and_moves_no_tag() {
         let id = all.lines().find(|line| line.contains(&base)).unwrap().split(' ').nth(1).unwrap();
         docker(&["rmi", "--force", id]).unwrap();
     };
-    proxy.spoil_after(1, ("POST", "/build?"), 1, Fault::First(Arc::new(remove)));
+    // The child's build, by its query: the base's own may take a second request.
+    project.edit("app/Dockerfile", "FROM ~base:1", "FROM ~base:1 AS child");
+    project.edit("hierarchy.yaml", "{ context: app }", "{ context: app, target: child }");
+    proxy.spoil(("POST", "&target=child"), 1, Fault::First(Arc::new(remove)));
     let run = project.rebuild("--builder classic").env("DOCKER_HOST", proxy.address());
     let ended = run.run().exits(10);
     proxy.assert_all_spoilt();

@@ -1,0 +1,86 @@
+//! `rebuild check`: everything that can be said of the files; `rebuild explain` and `rebuild schema`,
+//! what they should be.
+
+use std::{env, path::PathBuf};
+
+use super::{
+    error::CommandError,
+    output,
+    project::{find, load_options},
+};
+use crate::{
+    cli::{CheckArgs, CheckFormat, Common, FailOn, SeverityArg},
+    diagnostic::{Rendering, Severity},
+    exit::Exit,
+    git,
+    hierarchy::{Hierarchy, json_schema},
+    report::check::{self, Findings},
+    rules::{self, Code},
+};
+
+pub(super) fn check(common: &Common, arguments: &CheckArgs) -> Result<Exit, CommandError> {
+    output::choose_colour(common.color);
+    let file = find(common)?;
+    let checked = Hierarchy::check(&file, &load_options(common));
+    let severity = match arguments.severity {
+        SeverityArg::Error => Severity::Error,
+        SeverityArg::Warning => Severity::Warning,
+        SeverityArg::Note => Severity::Note,
+    };
+    let fail_on = match arguments.fail_on {
+        FailOn::Error => Some(Severity::Error),
+        FailOn::Warning => Some(Severity::Warning),
+        FailOn::Note => Some(Severity::Note),
+        FailOn::Never => None,
+    };
+    // Nobody is told of an exit code without its reason.
+    let least = fail_on.map_or(severity, |fail_on| fail_on.min(severity));
+    let root = root(&file);
+    let findings = Findings { checked: &checked, least, root: &root };
+    let mut text = Vec::new();
+    match arguments.format {
+        CheckFormat::Text => {
+            let current_dir = env::current_dir().unwrap_or_default();
+            let colour = output::stdout_has_colour();
+            check::text(findings, Rendering { colour, current_dir: &current_dir }, &mut text)
+        }
+        CheckFormat::Json => check::json(findings, &mut text),
+        CheckFormat::Sarif => check::sarif(findings, &mut text),
+        CheckFormat::Github => check::github(findings, &mut text),
+    }
+    .and_then(|()| output::answer(&text))
+    .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
+    let fails = |fail_on| checked.problems.iter().any(|problem| problem.severity >= fail_on);
+    Ok(if fail_on.is_some_and(fails) { Exit::Usage } else { Exit::Done })
+}
+
+/// Of the git repository; without one the file's folder.
+fn root(file: &std::path::Path) -> PathBuf {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let folder = file.parent().unwrap_or(&file).to_owned();
+    // git resolves links, and the paths of problems are as they were given.
+    let Ok(top) = git::work_tree(&folder) else { return folder };
+    let same = |above: &&std::path::Path| above.canonicalize().is_ok_and(|above| above == top);
+    folder.ancestors().find(same).map_or(folder.clone(), std::path::Path::to_owned)
+}
+
+pub(super) fn explain(code: Option<&str>) -> Result<Exit, CommandError> {
+    let text = match code {
+        None => rules::summary() + "\n`rebuild explain RB040` says more of one\n",
+        Some(code) => rules::explanation(code.parse::<Code>().map_err(|error| {
+            CommandError::new(Exit::Usage, error.to_string())
+                .hint("`rebuild explain` lists all rules")
+        })?),
+    };
+    answer(&text)
+}
+
+pub(super) fn schema() -> Result<Exit, CommandError> {
+    answer(&json_schema())
+}
+
+fn answer(text: &str) -> Result<Exit, CommandError> {
+    output::answer(text.as_bytes())
+        .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
+    Ok(Exit::Done)
+}

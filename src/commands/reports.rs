@@ -1,0 +1,98 @@
+//! Writes what came of a run where others read it: files, the CI system, a program of the user's.
+//!
+//! **Invariant:** a report that cannot be written is a warning, and never changes how the run ends.
+
+use std::{
+    env, fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{notify, output, project::start};
+use crate::{
+    cli::{Common, RunArgs},
+    hierarchy::Hierarchy,
+    report::{Ci, Record, annotations, junit, markdown, mermaid, whole},
+};
+
+/// GitHub takes so much of a step's summary, and nothing at all of a longer one.
+const LONGEST_SUMMARY: usize = 1024 * 1024;
+
+/// The CI system that reads along.
+pub(super) fn ci() -> Ci {
+    let is_set = |name| env::var_os(name).is_some_and(|value| value == "true");
+    if is_set("GITHUB_ACTIONS") {
+        Ci::GitHub
+    } else if is_set("GITLAB_CI") {
+        Ci::GitLab
+    } else {
+        Ci::None
+    }
+}
+
+/// Everything that was asked for, of a run that is over, however it ended.
+pub(super) async fn tell(
+    record: &Record,
+    hierarchy: Option<&Hierarchy>,
+    (common, arguments): (&Common, &RunArgs),
+) {
+    let folder = start(common).unwrap_or_default();
+    if let Some(path) = &arguments.junit {
+        save("--junit", &folder.join(path), |out| junit::write(record, hierarchy, out));
+    }
+    if let Some(path) = &arguments.json_report {
+        save("--json-report", &folder.join(path), |out| whole(record, out));
+    }
+    if ci() == Ci::GitHub {
+        tell_github(record, hierarchy);
+    }
+    let argv = match (&arguments.notify, hierarchy) {
+        (Some(argv), _) => Some((&argv.0, folder.as_path())),
+        (None, Some(hierarchy)) => hierarchy.notify.as_ref().map(|argv| (argv, hierarchy.root())),
+        (None, None) => None,
+    };
+    if let Some((argv, folder)) = argv
+        && !argv.is_empty()
+        && let Err(error) = notify::notify(argv, folder, record).await
+    {
+        output::warning(&error.to_string());
+    }
+}
+
+/// Writes a file, and the folders above it.
+fn save(flag: &str, path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+    let written = || {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut out = Vec::new();
+        write(&mut out)?;
+        fs::write(path, out)
+    };
+    if let Err(error) = written() {
+        output::warning(&format!("`{flag}`: `{}` cannot be written: {error}", path.display()));
+    }
+}
+
+fn tell_github(record: &Record, hierarchy: Option<&Hierarchy>) {
+    if let Some(hierarchy) = hierarchy {
+        let workspace = env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
+        let workspace = workspace.unwrap_or_else(|| hierarchy.root().to_owned());
+        let workspace = fs::canonicalize(&workspace).unwrap_or(workspace);
+        // Nobody reads stderr any more: then nobody needs them.
+        _ = annotations(record, (hierarchy, &workspace), &mut output::stderr());
+    }
+    let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from) else { return };
+    // Other commands of the step may have written to it.
+    let written = || {
+        let mut file = fs::File::options().append(true).create(true).open(&path)?;
+        let there = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        let graph = record.summary.as_ref().zip(hierarchy);
+        let graph = graph.and_then(|(summary, hierarchy)| mermaid::of_run(hierarchy, summary));
+        let page = markdown::page(record, graph.as_deref(), LONGEST_SUMMARY.saturating_sub(there));
+        file.write_all(page.as_bytes())
+    };
+    if let Err(error) = written() {
+        output::warning(&format!("`{}` cannot be written: {error}", path.display()));
+    }
+}

@@ -1,0 +1,281 @@
+//! The JSON Schema of `hierarchy.yaml`, for editors: `hierarchy.schema.json` beside `Cargo.toml` is what
+//! comes of it.
+//!
+//! **Invariant:** it has exactly the fields that `schema` reads, which a test asks it; and it refuses
+//! nothing that `schema` takes but keys without a value.
+
+use serde_json::{Map, Value, json};
+
+use super::schema::MOST_RETRIES;
+
+/// A field's name, what it means, and what it takes.
+type Field = (&'static str, &'static str, Value);
+
+/// The schema, as a file.
+pub fn json_schema() -> String {
+    let mut defaults = image();
+    defaults.retain(|(name, ..)| *name != "matrix");
+    let file = vec![
+        ("version", "The version of this format.", json!({ "const": 1 })),
+        (
+            "registry",
+            "Host and path that images are published below: `os-base` becomes `<registry>/os-base`. Without it, images live in the engine only.",
+            text(),
+        ),
+        (
+            "notify",
+            "A command that is started when a run is over, with the JSON report on its stdin: a list of arguments, no shell.",
+            command(),
+        ),
+        (
+            "defaults",
+            "Fields that each image has if it does not give them itself. `build_args`, `labels` and `secrets` are merged.",
+            nullable(object(defaults)),
+        ),
+        (
+            "images",
+            "The images, by name. `{}` is an image with nothing but defaults. Which is built from which is read from the Dockerfiles.",
+            json!({
+                "type": "object",
+                "propertyNames": { "pattern": "^[a-z0-9{]([a-z0-9._/{}-]*[a-z0-9}])?$" },
+                "additionalProperties": { "$ref": "#/$defs/image" },
+            }),
+        ),
+    ];
+    let mut schema = object(file);
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("hierarchy.yaml of rebuild");
+    schema["description"] = json!("A hierarchy of container images: docs/hierarchy.md");
+    schema["required"] = json!(["version", "images"]);
+    schema["$defs"] = json!({
+        "image": nullable(object(image())),
+        "test": test(),
+        "text": { "type": ["string", "number", "boolean"] },
+        "duration": { "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$", "examples": ["90s", "1h30m"] },
+        "command": { "type": "array", "items": text(), "minItems": 1 },
+    });
+    serde_json::to_string_pretty(&schema).expect("plain data is always JSON") + "\n"
+}
+
+#[expect(clippy::too_many_lines, reason = "a list")]
+fn image() -> Vec<Field> {
+    let refresh = vec![
+        (
+            "every",
+            "So long after its packages were last taken in, a plain `rebuild` refreshes the image; a minute at least.",
+            duration(),
+        ),
+        (
+            "packages",
+            "Ask this package manager first, and refresh only if there is something newer.",
+            json!({ "enum": ["apt", "apk", "dnf"] }),
+        ),
+    ];
+    vec![
+        (
+            "context",
+            "The build context, a folder. Default: `images/<name>` if there is one, else `<name>`.",
+            text(),
+        ),
+        ("dockerfile", "Relative to the context. Default: `Dockerfile`.", text()),
+        (
+            "prepare",
+            "A command that completes a copy of the context before each build: a list of arguments, no shell.",
+            command(),
+        ),
+        (
+            "tags",
+            "What people pull; default `[latest]`. A tag may hold `{date}`, `{git}`, `{fingerprint}`, `{name}`. They move only to tested images.",
+            json!({ "type": "array", "items": text(), "minItems": 1 }),
+        ),
+        (
+            "test",
+            "What must hold before a tag moves. Images built from this one run it as well.",
+            json!({ "type": "array", "items": { "$ref": "#/$defs/test" } }),
+        ),
+        (
+            "max_size",
+            "A larger image fails: `120MB`, `1.5GiB`, or bytes.",
+            json!({ "type": ["string", "integer"], "pattern": "^[0-9]+(\\.[0-9]+)?\\s*([kKmMgGtT]([iI]?[bB])?|[bB])?$", "minimum": 1 }),
+        ),
+        (
+            "build_args",
+            "Values for the Dockerfile's `ARG`s. They can be read from the image: no place for secrets.",
+            texts_by_name(),
+        ),
+        (
+            "allow_build_args",
+            "Build args that look like a secret by their name, and are none.",
+            texts(),
+        ),
+        (
+            "secrets",
+            "What `RUN --mount=type=secret,id=…` gets, by ID. The values are not in this file.",
+            json!({
+                "type": "object",
+                "propertyNames": { "pattern": "^[A-Za-z0-9._-]+$" },
+                "additionalProperties": { "oneOf": [
+                    object_of("env", "The environment variable of `rebuild` with the value."),
+                    object_of("file", "The file with the value, relative to this one."),
+                ] },
+            }),
+        ),
+        (
+            "ssh",
+            "Whether builds may use the SSH agent of whoever runs them.",
+            json!({ "enum": [true, false, "default"] }),
+        ),
+        ("target", "The stage that becomes the image. Default: the last one.", text()),
+        (
+            "platform",
+            "What it is built for; the engine's own if not given.",
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$", "examples": ["linux/amd64", "linux/arm64"] }),
+        ),
+        ("labels", "Labels that the image gets.", texts_by_name()),
+        (
+            "parents",
+            "Images it is built from. They are read from the Dockerfile; if given here, it must agree.",
+            texts(),
+        ),
+        (
+            "on_failure",
+            "If its build or test fails: `block` promotes nothing of the run; `hold` keeps it and what stands on it back; `optional` does too, and the run succeeds.",
+            json!({ "enum": ["block", "hold", "optional"], "default": "block" }),
+        ),
+        (
+            "repository",
+            "Where it is published, if not at `<registry>/<name>`. Several images may share one, under different tags.",
+            text(),
+        ),
+        ("timeout", "For one build. Default: `1h`.", duration()),
+        (
+            "retries",
+            "How often a build or a test that failed is tried again.",
+            json!({ "type": "integer", "minimum": 0, "maximum": MOST_RETRIES, "default": 0 }),
+        ),
+        (
+            "refresh",
+            "When it is built without the layer cache, to take in package updates.",
+            object(refresh),
+        ),
+        ("schedule", "At which moments `rebuild --refresh --due` refreshes it.", schedule()),
+        (
+            "volatile",
+            "Patterns of paths in the image, as in a `.dockerignore`, that a refresh may change and the image still counts as the same.",
+            texts(),
+        ),
+        (
+            "matrix",
+            "One image for each combination of these values; the name and every text may hold a key in braces.",
+            json!({
+                "type": "object",
+                "properties": {
+                    "include": { "type": "array", "items": texts_by_name(), "description": "Combinations besides: a value for each key." },
+                    "exclude": { "type": "array", "items": texts_by_name(), "description": "Without the combinations that have all of these values." },
+                },
+                "additionalProperties": { "type": "array", "items": text(), "minItems": 1 },
+            }),
+        ),
+    ]
+}
+
+fn schedule() -> Value {
+    let cron = json!({ "type": "string", "examples": ["0 3 * * *", "@weekly"] });
+    let mut map = object(vec![
+        ("cron", "A cron expression of five fields.", cron.clone()),
+        (
+            "timezone",
+            "A time zone by its IANA name. Default: UTC.",
+            json!({ "type": "string", "examples": ["Europe/Berlin"] }),
+        ),
+        (
+            "jitter",
+            "Put off by up to so long, by each image by another, and always the same, time.",
+            duration(),
+        ),
+    ]);
+    map["required"] = json!(["cron"]);
+    json!({ "oneOf": [cron, map] })
+}
+
+fn test() -> Value {
+    let mut test = object(vec![
+        (
+            "run",
+            "Run in a container of the image instead of its own command; passes with exit code 0.",
+            command(),
+        ),
+        (
+            "healthy",
+            "The image is started as it is, and becomes healthy by its own HEALTHCHECK within this time.",
+            duration(),
+        ),
+        (
+            "stdout",
+            "A regular expression that matches somewhere in what the command prints.",
+            text(),
+        ),
+        ("timeout", "For `run`. Default: `1m`.", duration()),
+        (
+            "network",
+            "Whether the container can reach a network.",
+            json!({ "type": "boolean", "default": false }),
+        ),
+        (
+            "inherit",
+            "Whether images built from this one run it, too.",
+            json!({ "type": "boolean", "default": true }),
+        ),
+    ]);
+    test["oneOf"] = json!([
+        { "required": ["run"] },
+        { "required": ["healthy"], "properties": { "stdout": false, "timeout": false } },
+    ]);
+    test
+}
+
+/// A map of these fields, and no others.
+fn object(fields: Vec<Field>) -> Value {
+    let described = |(name, about, mut value): Field| {
+        value["description"] = json!(about);
+        (name.to_owned(), value)
+    };
+    let properties: Map<String, Value> = fields.into_iter().map(described).collect();
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+/// `{ name: … }`, and nothing else.
+fn object_of(name: &'static str, about: &'static str) -> Value {
+    let mut object = object(vec![(name, about, text())]);
+    object["required"] = json!([name]);
+    object
+}
+
+/// `os-base:` with nothing behind it is a map without any entry.
+fn nullable(mut object: Value) -> Value {
+    object["type"] = json!(["object", "null"]);
+    object
+}
+
+fn text() -> Value {
+    json!({ "$ref": "#/$defs/text" })
+}
+
+fn duration() -> Value {
+    json!({ "$ref": "#/$defs/duration" })
+}
+
+fn command() -> Value {
+    json!({ "$ref": "#/$defs/command" })
+}
+
+fn texts() -> Value {
+    json!({ "type": "array", "items": text() })
+}
+
+fn texts_by_name() -> Value {
+    json!({ "type": "object", "additionalProperties": text() })
+}
+
+#[cfg(test)]
+mod tests;

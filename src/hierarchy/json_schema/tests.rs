@@ -1,0 +1,254 @@
+use std::{collections::BTreeSet, fs, path::Path};
+
+use boon::{Compiler, SchemaIndex, Schemas};
+
+use super::*;
+use crate::{
+    diagnostic::{Diagnostic, Source},
+    hierarchy::{
+        draft,
+        fields::Problems,
+        schema::File,
+        yaml::{self, Kind, Yaml},
+    },
+};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// With `UPDATE_DOCS=1` the file is written instead.
+#[test]
+fn the_file_is_what_the_program_prints() {
+    let path = root().join("hierarchy.schema.json");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, json_schema()).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&path).unwrap() == json_schema(),
+        "run the tests with UPDATE_DOCS=1"
+    );
+}
+
+fn read(text: &str) -> (Yaml, Vec<Diagnostic>) {
+    let source = Source::new("/h.yaml", text.to_owned());
+    let (tree, mut found) = yaml::parse(&source).unwrap();
+    let mut problems = Problems::new(&source);
+    if let Some(file) = File::read(&tree, &mut problems) {
+        draft::drafts(file, None, &mut problems);
+    }
+    found.extend(problems.found);
+    (tree, found)
+}
+
+/// As an editor sees it.
+fn to_json(yaml: &Yaml) -> Value {
+    match &yaml.kind {
+        Kind::Null => Value::Null,
+        Kind::Bool(value) => json!(value),
+        Kind::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+        Kind::Text(text) => json!(text),
+        Kind::List(items) => items.iter().map(to_json).collect(),
+        Kind::Map(entries) => {
+            let entries = entries.iter().map(|(key, value)| (key.name.clone(), to_json(value)));
+            Value::Object(entries.collect())
+        }
+    }
+}
+
+struct Validator(Schemas, SchemaIndex);
+
+impl Validator {
+    fn new() -> Self {
+        let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
+        let schema: Value = serde_json::from_str(&json_schema()).unwrap();
+        compiler.add_resource("file:///hierarchy.schema.json", schema).unwrap();
+        let index = compiler.compile("file:///hierarchy.schema.json", &mut schemas).unwrap();
+        Self(schemas, index)
+    }
+
+    fn complaint(&self, yaml: &Yaml) -> Option<String> {
+        self.0.validate(&to_json(yaml), self.1).err().map(|error| format!("{error:#}"))
+    }
+}
+
+/// The names in backticks of a text.
+fn quoted(text: &str) -> BTreeSet<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The names of the first column of the first table below a heading.
+fn documented(heading: &str) -> BTreeSet<String> {
+    let docs = fs::read_to_string(root().join("docs/hierarchy.md")).unwrap();
+    let section = docs.split(&format!("\n## {heading}\n")).nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.filter_map(|row| {
+        quoted(row).into_iter().find(|name| row.starts_with(&format!("| `{name}`")))
+    })
+    .collect()
+}
+
+#[test]
+fn the_fields_are_those_that_are_read_and_documented() {
+    let schema: Value = serde_json::from_str(&json_schema()).unwrap();
+    let top = "version: 1\nimages: {}\n";
+    for (place, text, heading) in [
+        ("/properties", format!("{top}zzzzzzzzzzzzzzzzzzzzzzzz: 1"), "At the top"),
+        (
+            "/$defs/image/properties",
+            "version: 1\nimages: {a: {zzzzzzzzzzzzzzzzzzzzzzzz: 1}}".to_owned(),
+            "An image",
+        ),
+        (
+            "/$defs/test/properties",
+            "version: 1\nimages: {a: {test: [{run: [x], zzzzzzzzzzzzzzzzzzzzzzzz: 1}]}}".to_owned(),
+            "tests",
+        ),
+        (
+            "/$defs/image/properties/refresh/properties",
+            "version: 1\nimages: {a: {refresh: {zzzzzzzzzzzzzzzzzzzzzzzz: 1}}}".to_owned(),
+            "refresh",
+        ),
+    ] {
+        let fields = schema.pointer(place).unwrap().as_object().unwrap();
+        let fields: BTreeSet<String> = fields.keys().cloned().collect();
+        let (_, problems) = read(&text);
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert_eq!(quoted(problem.hint.as_deref().unwrap()), fields, "{place}");
+        assert_eq!(documented(heading), fields, "{heading}");
+    }
+    let mut image = schema["$defs"]["image"]["properties"].clone();
+    image.as_object_mut().unwrap().remove("matrix");
+    assert_eq!(schema["properties"]["defaults"]["properties"], image);
+}
+
+#[test]
+fn every_field_is_described() {
+    fn look(schema: &Value, path: &str) {
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            // What a case forbids.
+            if field.is_object() {
+                let about = field["description"].as_str().unwrap_or_default();
+                assert!(about.len() > 15 && about.ends_with('.'), "{path}.{name}: {about}");
+                look(field, &format!("{path}.{name}"));
+            }
+        }
+    }
+    let schema: Value = serde_json::from_str(&json_schema()).unwrap();
+    look(&schema, "");
+    look(&schema["$defs"]["image"], "image");
+    look(&schema["$defs"]["test"], "test");
+}
+
+#[test]
+fn the_examples_are_valid() {
+    let validator = Validator::new();
+    for path in ["hierarchy.yaml", "examples/debian/hierarchy.yaml"] {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let (tree, problems) = read(&text);
+        assert_eq!((validator.complaint(&tree), problems.len()), (None, 0), "{path}");
+        let line = text.lines().next().unwrap();
+        let schema = line.strip_prefix("# yaml-language-server: $schema=").unwrap();
+        assert!(root().join(path).parent().unwrap().join(schema).is_file(), "{path}: {line}");
+    }
+}
+
+/// What the program takes, the schema takes; and of what the program refuses, whatever can be seen in one
+/// entry by itself.
+#[test]
+fn schema_and_program_agree() {
+    let validator = Validator::new();
+    let good = [
+        "{}",
+        "",
+        "{ context: x, dockerfile: y, target: z, repository: r.io/x, parents: [b] }",
+        "{ tags: [latest, 12, 3.10, \"{date}-{git}\"] }",
+        "{ prepare: [./x, 1, true] }",
+        "{ max_size: 120MB }",
+        "{ max_size: 1.5 GiB }",
+        "{ max_size: 4096 }",
+        "{ max_size: 10k }",
+        "{ build_args: { A: 1, B: x, C: true }, labels: {} }",
+        "{ build_args: { KEY: x }, allow_build_args: [KEY] }",
+        "{ secrets: { npm: { env: NPM }, key: { file: ../x } } }",
+        "{ ssh: true }",
+        "{ ssh: default }",
+        "{ platform: linux/arm/v7 }",
+        "{ on_failure: hold, timeout: 1h30m, retries: 5 }",
+        "{ refresh: { every: 1d, packages: apk }, volatile: [a, \"!b\"] }",
+        "{ refresh: {} }",
+        "{ test: [] }",
+        "{ test: [{ run: [x, 1], stdout: x, timeout: 5s, network: true, inherit: false }, { healthy: 30s, inherit: false }] }",
+    ];
+    let bad = [
+        "1",
+        "[]",
+        "{ contxt: x }",
+        "{ context: [] }",
+        "{ tags: x }",
+        "{ tags: [] }",
+        "{ tags: [{}] }",
+        "{ prepare: ./x }",
+        "{ prepare: [] }",
+        "{ max_size: 12 parsecs }",
+        "{ max_size: 0 }",
+        "{ max_size: -1 }",
+        "{ build_args: [A] }",
+        "{ build_args: { A: [] } }",
+        "{ labels: x }",
+        "{ secrets: { npm: x } }",
+        "{ secrets: { npm: { env: X, file: y } } }",
+        "{ secrets: { npm: { value: x } } }",
+        "{ secrets: { 'a b': { env: X } } }",
+        "{ ssh: maybe }",
+        "{ platform: linux }",
+        "{ platform: l/a/v/x }",
+        "{ on_failure: ignore }",
+        "{ timeout: 90 }",
+        "{ timeout: 1.5h }",
+        "{ retries: 6 }",
+        "{ retries: x }",
+        "{ refresh: 1d }",
+        "{ refresh: { packages: pip } }",
+        "{ refresh: { on: x } }",
+        "{ volatile: x }",
+        "{ matrix: 1 }",
+        "{ matrix: { v: [] } }",
+        "{ matrix: { v: x } }",
+        "{ matrix: { v: [x], include: x } }",
+        "{ test: x }",
+        "{ test: [{}] }",
+        "{ test: [{ run: [x], healthy: 1s }] }",
+        "{ test: [{ healthy: 1s, stdout: x }] }",
+        "{ test: [{ healthy: 1s, timeout: 1s }] }",
+        "{ test: [{ run: x }] }",
+        "{ test: [{ run: [x], network: maybe }] }",
+    ];
+    let file = |entry: &str| format!("version: 1\nimages:\n  a: {entry}\n");
+    let more_good = [
+        "version: 1\nregistry: r.io/x\ndefaults:\nimages: {}".to_owned(),
+        "version: 1\ndefaults: { tags: [x] }\nimages:\n  r-{v}: { matrix: { v: [\"3.3\", 3.4], include: [{ v: 4 }], exclude: [{ v: 3.4 }] }, tags: [\"{v}\"] }\n  a/b_c: {}".to_owned(),
+    ];
+    let more_bad = [
+        "",
+        "images: {}",
+        "version: 1",
+        "version: 2\nimages: {}",
+        "version: 1\nimages: []",
+        "version: 1\nimages: {}\nregistr: x",
+        "version: 1\nimages: {}\nregistry: []",
+        "version: 1\nimages: {}\ndefaults: []",
+        "version: 1\nimages: {}\ndefaults: { matrix: { v: [x] } }",
+    ];
+    for text in good.map(file).into_iter().chain(more_good) {
+        let (tree, problems) = read(&text);
+        assert_eq!(validator.complaint(&tree), None, "{text}");
+        assert_eq!(problems.len(), 0, "{text}{problems:?}");
+    }
+    for text in bad.map(file).into_iter().chain(more_bad.map(str::to_owned)) {
+        let (tree, problems) = read(&text);
+        assert!(validator.complaint(&tree).is_some(), "the schema takes {text}");
+        assert!(!problems.is_empty(), "the program takes {text}");
+    }
+}

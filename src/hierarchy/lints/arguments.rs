@@ -1,0 +1,83 @@
+//! Build args that go nowhere.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use super::Problems;
+use crate::{
+    diagnostic::Diagnostic,
+    hierarchy::{Instruction, load::Survey, nearest},
+    rules::Code,
+};
+
+/// Those that the builder knows without an `ARG`:
+/// <https://docs.docker.com/reference/dockerfile/#predefined-args>.
+const PREDEFINED: [&str; 12] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "SOURCE_DATE_EPOCH",
+    "TARGETPLATFORM",
+    "TARGETOS",
+    "TARGETARCH",
+    "TARGETVARIANT",
+    "BUILDPLATFORM",
+    "BUILDARCH",
+];
+
+/// A build arg that an image declares nowhere.
+struct Useless<'s> {
+    span: &'s Range<usize>,
+    /// What its images do declare.
+    declared: BTreeSet<String>,
+}
+
+/// One that stands at one place may be of many images, by `defaults` or a matrix; it is useless only if
+/// it is for all of them.
+pub(super) fn unused(survey: &Survey) -> Problems {
+    let mut useless: BTreeMap<(usize, &str), Useless<'_>> = BTreeMap::new();
+    let mut used: BTreeSet<(usize, &str)> = BTreeSet::new();
+    for (draft, files) in survey.drafts.iter().zip(&survey.files) {
+        let declared = files.as_ref().map(|files| declared(&files.scan.instructions));
+        for (name, span) in &draft.image.places.build_args {
+            let key = (span.start, name.as_str());
+            // Of an image whose files are not known, nothing is.
+            match declared.as_ref().filter(|declared| !declared.contains(name)) {
+                Some(declared) if !is_predefined(name) => {
+                    let one = Useless { span, declared: BTreeSet::new() };
+                    let one = useless.entry(key).or_insert(one);
+                    one.declared.extend(declared.iter().cloned());
+                }
+                _ => drop(used.insert(key)),
+            }
+        }
+    }
+    useless.retain(|key, _| !used.contains(key));
+    let problem = |((_, name), one): ((usize, &str), Useless<'_>)| {
+        let message = format!("no `ARG` declares the build arg `{name}`");
+        let problem = Diagnostic::of(Code::UnusedArgument, message);
+        // The value beside it is nobody's business here.
+        let problem = problem.at_secret(&survey.problems.source, one.span.clone());
+        problem.hint(match nearest(name, one.declared.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("write `ARG {name}` into the Dockerfile, or leave it out"),
+        })
+    };
+    useless.into_iter().map(problem).collect()
+}
+
+fn is_predefined(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    PREDEFINED.contains(&upper.as_str()) || name.starts_with("BUILDKIT_")
+}
+
+/// What `ARG`s name, before the first `FROM` or in a stage.
+fn declared(instructions: &[Instruction]) -> BTreeSet<String> {
+    let arguments = instructions.iter().filter_map(|one| one.text.strip_prefix("ARG "));
+    let words = arguments.flat_map(str::split_whitespace);
+    words.map(|word| word.split('=').next().unwrap_or(word).to_owned()).collect()
+}

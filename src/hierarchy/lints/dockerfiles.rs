@@ -1,0 +1,108 @@
+//! Advice on Dockerfiles: what they stand on, what they fetch, what they give away.
+
+use super::{Problems, line, read};
+use crate::{
+    diagnostic::Diagnostic,
+    hierarchy::{Base, load::Survey, secrets::looks_secret},
+    rules::Code,
+};
+
+pub(super) fn look(survey: &Survey) -> Problems {
+    let mut problems = upstreams(survey);
+    for (_, files) in read(survey) {
+        let source = &files.dockerfile;
+        for one in &files.scan.instructions {
+            let (name, rest) = one.text.split_once(' ').unwrap_or((&one.text, ""));
+            let found = match name {
+                "ADD" => fetched(rest),
+                "ARG" | "ENV" => given_away(name, rest),
+                _ => None,
+            };
+            let Some((code, message, hint)) = found else { continue };
+            let problem = Diagnostic::of(code, message);
+            let span = line(source, one.line);
+            // What stands on the line may be the secret itself.
+            let problem = match code {
+                Code::SecretInDockerfile => problem.at_secret(source, span),
+                _ => problem.at(source, span, ""),
+            };
+            problems.push(problem.hint(hint));
+        }
+    }
+    problems
+}
+
+const VERSIONS: &str = "name a line of versions by its tag, such as `12` or `3.4`";
+
+/// Upstreams that may become something else.
+fn upstreams(survey: &Survey) -> Problems {
+    let mut problems = Vec::new();
+    for (files, uses) in survey.files.iter().zip(&survey.uses) {
+        let Some(files) = files else { continue };
+        for used in uses {
+            let Base::Upstream(reference) = &used.base else { continue };
+            if reference.digest.is_some() {
+                continue;
+            }
+            let repository = &reference.repository;
+            let tag = reference.tag.as_ref().map(ToString::to_string);
+            let (code, message, hint) = match tag.as_deref() {
+                None => (
+                    Code::Floating,
+                    format!("`{repository}` may be any version: it has no tag"),
+                    VERSIONS.to_owned(),
+                ),
+                Some("latest") => (
+                    Code::Floating,
+                    format!("`{repository}:latest` may be any version"),
+                    VERSIONS.to_owned(),
+                ),
+                Some(tag) => (
+                    Code::NoDigest,
+                    format!("`{repository}:{tag}` is not pinned to a digest"),
+                    "it is rebuilt whenever that tag moves; pin it if each change should be a commit"
+                        .to_owned(),
+                ),
+            };
+            let problem = Diagnostic::of(code, message);
+            problems.push(problem.at(&files.dockerfile, used.span.clone(), "").hint(hint));
+        }
+    }
+    problems
+}
+
+type Found = Option<(Code, String, String)>;
+
+fn fetched(rest: &str) -> Found {
+    let is_summed = rest.split(' ').any(|word| word.starts_with("--checksum="));
+    let is_file = |word: &&str| {
+        let word = word.trim_matches(['"', '[', ',']);
+        let is_repository = word.strip_suffix(".git").is_some();
+        (word.starts_with("https://") || word.starts_with("http://")) && !is_repository
+    };
+    let url = rest.split(' ').find(is_file).filter(|_| !is_summed)?;
+    let url = url.trim_matches(['"', '[', ',']);
+    Some((
+        Code::UnsummedAdd,
+        format!("nobody notices when `{url}` changes"),
+        "add `--checksum=sha256:…`: then a change of it is one of the Dockerfile".to_owned(),
+    ))
+}
+
+fn given_away(instruction: &str, rest: &str) -> Found {
+    let is_old = instruction == "ENV" && !rest.split(' ').next().unwrap_or_default().contains('=');
+    // `ENV name value` has one name; the other form has many.
+    let words = rest.split(' ').take(if is_old { 1 } else { usize::MAX });
+    let mut names = words.map(|word| word.split('=').next().unwrap_or(word));
+    let name = names.find(|name| {
+        let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        // `ENV PASSWORD_FILE=/run/…` says where it is.
+        let is_file = name.to_ascii_uppercase().ends_with("_FILE");
+        is_name && !is_file && looks_secret(name)
+    })?;
+    Some((
+        Code::SecretInDockerfile,
+        format!("`{instruction} {name}` looks like a secret, and can be read from the image"),
+        "take it with `RUN --mount=type=secret,id=…`, and name it under `secrets`".to_owned(),
+    ))
+}

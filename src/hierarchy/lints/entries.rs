@@ -1,0 +1,108 @@
+//! Advice on the entries of `hierarchy.yaml` and the folders that they name.
+
+use std::{fs, ops::Range, os::unix::fs::PermissionsExt as _, path::Path};
+
+use super::{Problems, read};
+use crate::{
+    diagnostic::Diagnostic,
+    hierarchy::{Check, SecretSource, draft::Draft, files::Files, load::Survey},
+    rules::Code,
+};
+
+pub(super) fn look(survey: &Survey) -> Problems {
+    let mut problems = Vec::new();
+    let file = &survey.problems.source;
+    let mut tell = |span: &Range<usize>, problem: Diagnostic, hint: &str| {
+        problems.push(problem.at(file, span.clone(), "").hint(hint));
+    };
+    for (draft, files) in read(survey) {
+        if let Some((program, hint)) = no_prepare(draft, files) {
+            let message = format!("`{program}` of `prepare` cannot be run");
+            let problem = Diagnostic::of(Code::NoPrepare, message);
+            tell(&draft.image.places.prepare, problem, hint);
+        }
+        if files.context.join(".git").exists() && !has_dockerignore(files) {
+            let message = format!(
+                "the `.git` beside the Dockerfile is a part of the context of `{}`",
+                draft.name
+            );
+            let span = draft.image.context.as_ref().map_or(&draft.span, |given| &given.span);
+            let hint = "write a `.dockerignore` with the line `.git`";
+            tell(span, Diagnostic::of(Code::GitInContext, message), hint);
+        }
+        for (word, span) in host_files(draft, files, survey.root()) {
+            let message =
+                format!("`{word}` is a file here, and nothing takes it into `{}`", draft.name);
+            let hint = "copy it into the image, and name it as it is called there";
+            tell(&span, Diagnostic::of(Code::HostFileInTest, message), hint);
+        }
+    }
+    for draft in &survey.drafts {
+        for (id, source) in &draft.image.secrets {
+            let SecretSource::File(path) = source else { continue };
+            let span = draft.image.places.secrets.get(id);
+            if let (false, Some(span)) = (survey.root().join(path).exists(), span) {
+                let message = format!("the secret `{id}` is in a file that is not here");
+                let hint = "a run that builds the image needs it";
+                let problem = Diagnostic::of(Code::NoSecretFile, message);
+                problems.push(problem.at_secret(file, span.clone()).hint(hint));
+            }
+        }
+        let is_stable = draft.tags.iter().any(crate::hierarchy::TagTemplate::is_stable);
+        if !draft.tags.is_empty() && !is_stable {
+            let message = format!("no tag of `{}` stays the same", draft.name);
+            let span = draft.image.tags.as_ref().map_or(&draft.span, |tags| &tags.span);
+            let problem = Diagnostic::of(Code::NoStableTag, message);
+            let hint = "add one that people can name, such as `latest`";
+            problems.push(problem.at(file, span.clone(), "").hint(hint));
+        }
+    }
+    problems
+}
+
+fn has_dockerignore(files: &Files) -> bool {
+    let mut own = files.dockerfile.path.clone().into_os_string();
+    own.push(".dockerignore");
+    files.context.join(".dockerignore").exists() || Path::new(&own).exists()
+}
+
+/// The program that does not exist, or cannot be executed.
+fn no_prepare<'d>(draft: &'d Draft, files: &Files) -> Option<(&'d str, &'static str)> {
+    let program = draft.image.prepare.as_ref()?.first()?;
+    // Others are looked for in `PATH`, which may be another one where it runs.
+    if !program.contains('/') || program.starts_with('/') {
+        return None;
+    }
+    match fs::metadata(files.context.join(program)) {
+        Err(_) => Some((program, "there is no such file in the context")),
+        Ok(found) if !found.is_file() => Some((program, "it is not a file")),
+        Ok(found) if found.permissions().mode() & 0o111 == 0 => {
+            Some((program, "it is not executable: `chmod +x` it, and commit that"))
+        }
+        Ok(_) => None,
+    }
+}
+
+/// Words of tests that are files of this machine, while nothing of it is in the image.
+fn host_files(draft: &Draft, files: &Files, root: &Path) -> Vec<(String, Range<usize>)> {
+    let takes_in = files.scan.instructions.iter().any(|one| {
+        let rest = one.text.strip_prefix("COPY ").or_else(|| one.text.strip_prefix("ADD "));
+        rest.is_some_and(|rest| !rest.split(' ').any(|word| word.starts_with("--from=")))
+            || one.text.contains("type=bind")
+    });
+    if takes_in {
+        return Vec::new();
+    }
+    let is_here = |word: &&String| {
+        word.contains('/')
+            && Path::new(word).is_relative()
+            && (root.join(word).is_file() || files.context.join(word).is_file())
+    };
+    let tests = draft.image.test.iter().flatten().zip(&draft.image.places.tests);
+    tests
+        .filter_map(|(test, span)| match &test.check {
+            Check::Run { argv, .. } => Some((argv.iter().find(is_here)?.clone(), span.clone())),
+            Check::Healthy => None,
+        })
+        .collect()
+}

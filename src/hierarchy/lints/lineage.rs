@@ -1,0 +1,97 @@
+//! Advice that needs to know what an image is `FROM`.
+
+use std::collections::HashMap;
+
+use super::Problems;
+use crate::{
+    diagnostic::Diagnostic,
+    hierarchy::{Base, Check, load::Survey},
+    rules::Code,
+};
+
+/// What ends the line of images that each is `FROM` the next.
+enum End {
+    /// We build all of it.
+    Scratch,
+    /// An upstream, or something that could not be read.
+    Unknown,
+}
+
+pub(super) fn look(survey: &Survey) -> Problems {
+    let mut problems = Vec::new();
+    let file = &survey.problems.source;
+    let index: HashMap<&str, usize> =
+        survey.drafts.iter().enumerate().map(|(n, draft)| (draft.name.as_str(), n)).collect();
+    for (n, draft) in survey.drafts.iter().enumerate() {
+        let (line, end) = line(survey, &index, n);
+        let untested = |&n: &usize| survey.drafts[n].image.test.iter().flatten().next().is_none();
+        if line.iter().all(untested) && !draft.image.is_broken {
+            let message = format!("`{}` has no test, and inherits none", draft.name);
+            let hint = "a test of its base is inherited: `test: [{ run: [cat, /etc/os-release] }]`";
+            let problem = Diagnostic::of(Code::NoTest, message).at(file, draft.span.clone(), "");
+            problems.push(problem.hint(hint));
+        }
+        let checks_health = line.iter().any(|&n| {
+            let files = survey.files[n].as_ref();
+            files.is_none_or(|files| {
+                files.scan.instructions.iter().any(|one| one.text.starts_with("HEALTHCHECK "))
+            })
+        });
+        if let (End::Scratch, false) = (end, checks_health) {
+            let tests = draft.image.test.iter().flatten().zip(&draft.image.places.tests);
+            for (_, span) in tests.filter(|(test, _)| test.check == Check::Healthy) {
+                let message = format!("`{}` has no HEALTHCHECK to wait for", draft.name);
+                let problem =
+                    Diagnostic::of(Code::NoHealthcheck, message).at(file, span.clone(), "");
+                problems
+                    .push(problem.hint("write one into its Dockerfile, or into that of its base"));
+            }
+        }
+        if let Some(problem) = other_platform(survey, n, &line) {
+            problems.push(problem);
+        }
+    }
+    problems
+}
+
+fn other_platform(survey: &Survey, n: usize, line: &[usize]) -> Option<Diagnostic> {
+    let built_for = |n: usize| {
+        let platform = survey.drafts[n].image.platform.as_ref();
+        platform.map_or(&survey.platform, |platform| &platform.value)
+    };
+    let &base = line.get(1)?;
+    let (draft, own, other) = (&survey.drafts[n], built_for(n), built_for(base));
+    if own == other {
+        return None;
+    }
+    let name = &survey.drafts[base].name;
+    let message = format!(
+        "`{}` is built for {own}, and is FROM `{name}`, which is built for {other}",
+        draft.name
+    );
+    let span = draft.image.platform.as_ref().map_or(&draft.span, |platform| &platform.span);
+    let problem = Diagnostic::of(Code::OtherPlatform, message);
+    let problem = problem.at(&survey.problems.source, span.clone(), "");
+    Some(problem.hint("give both the same `platform`"))
+}
+
+/// The image, what it is `FROM`, what that is `FROM`, and so on.
+fn line(survey: &Survey, index: &HashMap<&str, usize>, from: usize) -> (Vec<usize>, End) {
+    let mut line = vec![from];
+    let mut at = from;
+    loop {
+        if survey.files[at].is_none() {
+            return (line, End::Unknown);
+        }
+        match survey.uses[at].iter().find(|used| used.is_final).map(|used| &used.base) {
+            None => return (line, End::Scratch),
+            Some(Base::Upstream(_)) => return (line, End::Unknown),
+            Some(Base::Node(name)) => match index.get(name.as_str()) {
+                // A ring is told as such.
+                Some(&next) if line.len() < survey.drafts.len() => at = next,
+                _ => return (line, End::Unknown),
+            },
+        }
+        line.push(at);
+    }
+}

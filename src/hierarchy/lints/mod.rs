@@ -1,0 +1,47 @@
+//! What `rebuild check` says beyond what makes a hierarchy invalid: it builds, and probably not as was meant.
+//!
+//! **Invariant:** nothing is asked but the files; and what cannot be known from them is not
+//! told.
+
+mod arguments;
+mod dockerfiles;
+mod entries;
+mod lineage;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use super::{draft::Draft, files::Files, load::Survey};
+use crate::diagnostic::{Diagnostic, Source};
+
+/// Adds what there is to say.
+pub(super) fn look(survey: &mut Survey) {
+    let found = [
+        arguments::unused(survey),
+        dockerfiles::look(survey),
+        entries::look(survey),
+        lineage::look(survey),
+    ];
+    survey.problems.found.extend(found.into_iter().flatten());
+}
+
+/// The images whose files could be read.
+fn read(survey: &Survey) -> impl Iterator<Item = (&Draft, &Files)> {
+    survey
+        .drafts
+        .iter()
+        .zip(&survey.files)
+        .filter_map(|(draft, files)| Some((draft, files.as_ref()?)))
+}
+
+/// The bytes of a line, counted from 1, without white space around it.
+fn line(source: &Source, number: usize) -> Range<usize> {
+    let start = source.offset(number, 1);
+    let line = source.text[start..].lines().next().unwrap_or_default();
+    let start = start + line.len() - line.trim_start().len();
+    start..start + line.trim().len()
+}
+
+type Problems = Vec<Diagnostic>;

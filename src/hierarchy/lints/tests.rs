@@ -1,0 +1,263 @@
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use tempfile::TempDir;
+
+use crate::{
+    diagnostic::{self, Rendering, Severity},
+    hierarchy::{Checked, Hierarchy, LoadOptions},
+    rules,
+};
+
+/// A folder with these files: `path` on a line of its own behind `==`, then its text. A path that ends in
+/// `!` is made executable.
+fn folder(files: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in files.split("== ").skip(1) {
+        let (path, text) = file.split_once('\n').unwrap();
+        let at = folder.path().join(path.trim_end_matches('!'));
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(&at, text).unwrap();
+        let mode = if path.ends_with('!') { 0o755 } else { 0o644 };
+        fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    folder
+}
+
+fn check(folder: &Path) -> Checked {
+    let platform = "linux/amd64".parse().ok();
+    Hierarchy::check(&folder.join("hierarchy.yaml"), &LoadOptions { platform, registry: None })
+}
+
+/// What a person sees.
+fn told(files: &str) -> String {
+    let folder = folder(files);
+    let rendering = Rendering { colour: false, current_dir: folder.path() };
+    diagnostic::render(&check(folder.path()).problems, rendering)
+}
+
+/// The codes that are told, each as often as it is.
+fn codes(files: &str) -> Vec<String> {
+    let folder = folder(files);
+    let problems = check(folder.path()).problems;
+    problems.iter().map(|problem| problem.code.unwrap().to_string()).collect()
+}
+
+/// A hierarchy of one image `a`, with this entry and this Dockerfile.
+fn one(entry: &str, dockerfile: &str) -> String {
+    format!("== hierarchy.yaml\nversion: 1\nimages:\n  a: {entry}\n== a/Dockerfile\n{dockerfile}\n")
+}
+
+const TESTED: &str = "{ test: [{ run: [x] }] }";
+
+#[test]
+fn every_rule_is_broken_by_its_example() {
+    let file = |text: &str| {
+        format!(
+            "== hierarchy.yaml\n{text}\n== a/Dockerfile\nFROM scratch\n== b/Dockerfile\nFROM a\n"
+        )
+    };
+    let images =
+        |entries: &str| file(&format!("version: 1\ndefaults: {TESTED}\nimages:\n  {entries}"));
+    let cases = [
+        ("RB001", String::new()),
+        ("RB002", file("version: 1\nimages: [")),
+        ("RB003", images("a: {}\n  a: {}")),
+        ("RB004", images("a: { contxt: a }")),
+        ("RB005", file("images: {}")),
+        ("RB006", images("a: { timeout: 90 }")),
+        ("RB007", images("a: { test: [{}] }")),
+        ("RB008", images("a: { matrix: { v: [] } }")),
+        ("RB009", images("a: { tags: [\"{day}\"] }")),
+        ("RB010", images("a: {}\n  '{v}': { context: a, matrix: { v: [a] } }")),
+        ("RB011", images("a: { build_args: { NPM_TOKEN: hunter2 } }")),
+        ("RB012", images("a: { secrets: { npm: hunter2 } }")),
+        ("RB020", images("a: { context: nowhere }")),
+        ("RB021", images("a: { dockerfile: nowhere }")),
+        ("RB022", one(TESTED, "FRM scratch")),
+        ("RB023", images("a: { target: nowhere }")),
+        ("RB024", one(TESTED, "FROM A")),
+        (
+            "RB030",
+            images("a: { dockerfile: ../b/Dockerfile, repository: x }\n  b: { repository: a }"),
+        ),
+        ("RB031", images("a: { parents: [x] }")),
+        ("RB032", images("a: { parents: [b] }\n  b: {}")),
+        ("RB033", images("a: {}\n  b: { parents: [] }")),
+        ("RB034", images("a: { repository: x }\n  b: { repository: x }")),
+        (
+            "RB035",
+            images(
+                "a: { tags: [x], repository: a }\n  b: {}\n  c: { context: c }\n== c/Dockerfile\nFROM a:y",
+            ),
+        ),
+        (
+            "RB036",
+            images(&format!(
+                "a: {{}}\n  c: {{}}\n== c/Dockerfile\nFROM a@{}",
+                crate::image::Digest::of(b"")
+            )),
+        ),
+        ("RB037", images("a: { platform: linux/arm64 }\n  b: {}")),
+        ("RB040", one(TESTED, "FROM debian:latest")),
+        ("RB041", one(TESTED, "FROM debian:12")),
+        ("RB042", images("a: { build_args: { X: y } }")),
+        ("RB043", one(TESTED, "FROM scratch\n== a/.git/HEAD\nx")),
+        ("RB044", images("a: { prepare: [./make.sh] }")),
+        ("RB045", one("{ test: [{ run: [sh, t/smoke.sh] }] }", "FROM scratch\n== a/t/smoke.sh\nx")),
+        ("RB046", images("a: { test: [{ healthy: 30s }] }")),
+        ("RB047", one(TESTED, "FROM scratch\nENV DB_PASSWORD=hunter2")),
+        ("RB048", one(TESTED, "FROM scratch\nADD https://x.org/y /")),
+        ("RB049", one("{}", "FROM scratch")),
+        ("RB050", images("a: { secrets: { npm: { file: nowhere } } }")),
+        ("RB051", images("a: { tags: [\"{date}\"] }")),
+        ("RB060", one(TESTED, "# rebuild ignore=RB040\nFROM scratch")),
+    ];
+    let known: Vec<String> = rules::all().map(|rule| rule.code.to_string()).collect();
+    assert_eq!(cases.iter().map(|(code, _)| *code).collect::<Vec<_>>(), known);
+    for (code, files) in &cases {
+        let found = codes(files);
+        assert!(found.contains(&(*code).to_owned()), "{code} is not among {found:?}:\n{files}");
+        assert!(!told(files).contains("hunter2"), "{}", told(files));
+        // Only the image that is the test's own gives more than one; see it by its severity.
+        let others = found.iter().filter(|found| *found != code);
+        assert!(others.count() <= 1, "{code}: {found:?}\n{}", told(files));
+    }
+}
+
+/// What looks like a problem, and is none.
+#[test]
+fn good_hierarchies_hear_nothing() {
+    let tested = "test: [{ run: [x] }]";
+    let digest = crate::image::Digest::of(b"");
+    for files in [
+        one(TESTED, &format!("FROM debian:12@{digest}\nARG X\nENV PASSWORD_FILE=/x KEYS=1")),
+        one(&format!("{{ {tested}, build_args: {{ X: y, http_proxy: z }} }}"), "ARG X=1\nFROM scratch"),
+        one(&format!("{{ {tested}, build_args: {{ X: y }} }}"), "FROM scratch\nARG W \\\n  X"),
+        one(TESTED, "FROM scratch\n== a/.git/HEAD\n== a/.dockerignore\n.git\n"),
+        one(TESTED, "FROM scratch\n== a/.git\ngitdir: x\n== a/Dockerfile.dockerignore\n.git\n"),
+        one(&format!("{{ {tested}, prepare: [./p, x] }}"), "FROM scratch\n== a/p!\n"),
+        one(&format!("{{ {tested}, prepare: [make] }}"), "FROM scratch"),
+        one("{ test: [{ run: [sh, t/x] }] }", "FROM scratch\nCOPY t /t\n== a/t/x\n"),
+        one("{ test: [{ run: [/t/x, ./y, t] }] }", "FROM scratch\n== a/t/x\n"),
+        one("{ test: [{ healthy: 1s }] }", "FROM scratch\nHEALTHCHECK CMD x"),
+        one(TESTED, "FROM scratch\nADD --checksum=sha256:x https://x.org/y /\nADD https://x.org/r.git /r"),
+        one(&format!("{{ {tested}, tags: ['{{date}}', x] }}"), "FROM scratch"),
+        // A base may have what its children need.
+        "== hierarchy.yaml\nversion: 1\nimages:\n  a: { test: [{ run: [x] }] }\n  b: { test: [{ healthy: 1s }] }\n\
+         == a/Dockerfile\nFROM scratch\nHEALTHCHECK CMD x\n== b/Dockerfile\nFROM a\n".to_owned(),
+        // A build arg of `defaults` need not be for everybody.
+        "== hierarchy.yaml\nversion: 1\ndefaults: { build_args: { X: y }, test: [{ run: [x] }] }\nimages: {a: {}, b: {}}\n\
+         == a/Dockerfile\nFROM scratch\n== b/Dockerfile\nARG X\nFROM scratch\n".to_owned(),
+    ] {
+        assert_eq!(told(&files), "", "{files}");
+    }
+    // An upstream may have a HEALTHCHECK of its own.
+    assert_eq!(codes(&one("{ test: [{ healthy: 1s }] }", "FROM nginx:1")), ["RB041"]);
+}
+
+#[test]
+fn advice_names_the_place_and_what_to_do() {
+    let files = "\
+== hierarchy.yaml
+version: 1
+images:
+  a:
+    build_args: { RUBY_VERISON: 3 }
+    prepare: [./make.sh]
+    tags: [\"{date}\"]
+    test:
+      - healthy: 30s
+  b:
+    platform: linux/arm64
+== a/Dockerfile
+ARG RUBY_VERSION
+FROM scratch
+ADD http://x.org/y \\
+  /z
+ARG DB_PASSWORD=hunter2
+COPY --from=debian / /
+== a/make.sh
+";
+    insta::assert_snapshot!(told(&format!("{files}== b/Dockerfile\nFROM a\n")));
+}
+
+#[test]
+fn comments_take_problems_away() {
+    let floating = |comment: &str| one(TESTED, &format!("{comment}\nFROM debian"));
+    let unused = |before: &str, behind: &str| {
+        one(
+            &format!("\n    test: [{{ run: [x] }}]\n    build_args:\n{before}      X: y{behind}"),
+            "FROM scratch",
+        )
+    };
+    for (files, expected) in [
+        (floating("# rebuild ignore=RB040"), vec![]),
+        (floating("#rebuild ignore=rb040 we always want the newest"), vec![]),
+        (floating("# rebuild ignore=RB040\n# another comment"), vec![]),
+        (floating("# rebuild ignore=RB041,RB040"), vec!["RB060"]),
+        (floating("# rebuild ignore=RB041"), vec!["RB040", "RB060"]),
+        (floating("# rebuild ignore=RB040\n"), vec!["RB040", "RB060"]),
+        (floating("# do not rebuild ignore=RB040"), vec!["RB040"]),
+        (floating("# rebuild ignore=RB999"), vec!["RB040", "RB060"]),
+        (floating("# rebuild ignore=RB022,RB040"), vec!["RB060"]),
+        (one(TESTED, "# rebuild ignore=RB022\nFRM x"), vec!["RB022"]),
+        (unused("", "  # rebuild ignore=RB042"), vec![]),
+        (unused("      # rebuild ignore=RB042\n", ""), vec![]),
+        (unused("      W: z # rebuild ignore=RB042\n", ""), vec!["RB042"]),
+    ] {
+        assert_eq!(codes(&files), expected, "{files}");
+    }
+    let folder = folder(&floating("# rebuild ignore=RB040"));
+    assert_eq!(check(folder.path()).ignored, 1);
+    insta::assert_snapshot!(told(&floating("# rebuild ignore=RB999,RB022,RB042\n#")), @r"
+    warning[RB040]: `debian` may be any version: it has no tag
+     --> a/Dockerfile:3:6
+      |
+    3 | FROM debian
+      |      ^^^^^^
+      |
+      = hint: name a line of versions by its tag, such as `12` or `3.4`
+
+    warning[RB060]: there is no rule `RB999`
+     --> a/Dockerfile:1:18
+      |
+    1 | # rebuild ignore=RB999,RB022,RB042
+      |                  ^^^^^
+      |
+      = hint: `rebuild explain` lists all rules
+
+    warning[RB060]: RB022 is an error, and errors cannot be ignored
+     --> a/Dockerfile:1:24
+      |
+    1 | # rebuild ignore=RB999,RB022,RB042
+      |                        ^^^^^
+      |
+      = hint: `rebuild explain RB022` says how to put it right
+
+    warning[RB060]: there is no RB042 here to ignore
+     --> a/Dockerfile:1:30
+      |
+    1 | # rebuild ignore=RB999,RB022,RB042
+      |                              ^^^^^
+      |
+      = hint: take the comment out
+    ");
+}
+
+/// Every command says the warnings of the hierarchy, and heeds the comments.
+#[test]
+fn comments_hold_for_every_command() {
+    let files = |comment: &str| {
+        let entries = "a: { tags: [x] }\n  b: {}";
+        format!(
+            "== hierarchy.yaml\nversion: 1\nimages:\n  {entries}\n== a/Dockerfile\nFROM scratch\n== b/Dockerfile\n{comment}\nFROM a:y\n"
+        )
+    };
+    for (comment, expected) in [("# rebuild ignore=RB035", 0), ("#", 1)] {
+        let folder = folder(&files(comment));
+        let file = folder.path().join("hierarchy.yaml");
+        let loaded = Hierarchy::load(&file, &LoadOptions::default()).unwrap();
+        assert_eq!(loaded.warnings.len(), expected);
+        assert!(loaded.warnings.iter().all(|one| one.severity == Severity::Warning));
+    }
+}

@@ -1,0 +1,229 @@
+//! A hierarchy as boxes and arrows, for those who draw it.
+//!
+//! **Invariant:** every arrow leads from an earlier box to a later one, and no two arrows join the
+//! same two boxes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{numbers, status};
+use crate::{
+    hierarchy::{Base, Hierarchy, Node, NodeName},
+    plan::{LastBuilds, Plan, State},
+    run::{Outcome, Summary},
+};
+
+/// How an image stands, as far as that was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub state: State,
+    /// When the image that people pull was made.
+    pub since: Option<Timestamp>,
+    /// Of the image that people pull, in bytes.
+    pub size: Option<u64>,
+    /// Why it stands so, as a sentence.
+    pub why: String,
+}
+
+/// Of those images that were asked about.
+pub type Standings = BTreeMap<NodeName, Standing>;
+
+/// What a plan and the published images say.
+pub fn standings(plan: &Plan, last_builds: &LastBuilds) -> Standings {
+    let standing = |step: &crate::plan::Step| {
+        let last = last_builds.get(&step.node);
+        Standing {
+            state: step.state(),
+            since: last.and_then(|last| last.created),
+            size: last.and_then(|last| last.size),
+            why: status::why(plan, step),
+        }
+    };
+    plan.steps.iter().map(|step| (step.node.clone(), standing(step))).collect()
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drawing {
+    pub boxes: Vec<Drawn>,
+    pub arrows: Vec<Arrow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drawn {
+    pub label: String,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// One of the hierarchy's, and how it stands if that is known.
+    Image(Option<State>),
+    /// One of the hierarchy's, and what a run made of it.
+    Ended(Fate),
+    /// From outside.
+    Upstream,
+}
+
+/// What became of an image in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    Built,
+    /// Built, and it came out the same, or there already was an image of these inputs.
+    Same,
+    Kept,
+    Failed,
+    /// Skipped or cancelled.
+    NotBuilt,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arrow {
+    pub from: usize,
+    pub to: usize,
+    pub link: Link,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// The image is `FROM` it.
+    Base,
+    /// Files are copied from it, or a stage that does not become the image is built on it.
+    Copied,
+}
+
+impl Drawing {
+    /// These images in build order, each upstream before the first that needs it.
+    pub fn of(
+        hierarchy: &Hierarchy,
+        shown: &BTreeSet<NodeName>,
+        state: impl Fn(&NodeName) -> Option<State>,
+    ) -> Self {
+        let mut drawing = Self::default();
+        let mut places: BTreeMap<String, usize> = BTreeMap::new();
+        for node in hierarchy.in_build_order().filter(|node| shown.contains(&node.name)) {
+            let mut bases: Vec<(usize, Link)> = Vec::new();
+            for (base, link) in bases_of(node) {
+                let (key, upstream) = match base {
+                    Base::Node(name) if !shown.contains(name) => continue,
+                    Base::Node(name) => (format!("node {name}"), None),
+                    Base::Upstream(reference) => (format!("upstream {reference}"), Some(reference)),
+                };
+                let next = drawing.boxes.len();
+                let from = *places.entry(key).or_insert(next);
+                if let (Some(reference), true) = (upstream, from == next) {
+                    let label = reference.to_string();
+                    drawing.boxes.push(Drawn { label, kind: Kind::Upstream });
+                }
+                bases.push((from, link));
+            }
+            let to = drawing.boxes.len();
+            places.insert(format!("node {}", node.name), to);
+            let kind = Kind::Image(state(&node.name));
+            drawing.boxes.push(Drawn { label: node.name.to_string(), kind });
+            drawing.arrows.extend(bases.into_iter().map(|(from, link)| Arrow { from, to, link }));
+        }
+        drawing
+    }
+
+    /// What a run changed, tried to change or left undone, and the parents of those images, each by
+    /// what became of it. None if that is nothing.
+    pub fn of_run(hierarchy: &Hierarchy, summary: &Summary) -> Option<Self> {
+        let fates: BTreeMap<&NodeName, Fate> =
+            summary.steps.iter().map(|step| (&step.node, fate(&step.outcome))).collect();
+        let news = fates.iter().filter(|(_, fate)| **fate != Fate::Kept).map(|(name, _)| *name);
+        let mut shown: BTreeSet<NodeName> = news.cloned().collect();
+        if shown.is_empty() {
+            return None;
+        }
+        let changed: Vec<NodeName> = shown.iter().cloned().collect();
+        let changed = changed.iter().filter(|name| hierarchy.get(name).is_some());
+        shown
+            .extend(changed.flat_map(|name| hierarchy.parents(name)).map(|node| node.name.clone()));
+        let mut drawing = Self::of(hierarchy, &shown, |_| None);
+        let images = drawing.boxes.iter_mut().filter(|one| one.kind == Kind::Image(None));
+        let nodes = hierarchy.in_build_order().filter(|node| shown.contains(&node.name));
+        for (image, node) in images.zip(nodes) {
+            image.kind = Kind::Ended(fates.get(&node.name).copied().unwrap_or(Fate::Kept));
+        }
+        Some(drawing)
+    }
+
+    /// The boxes that an arrow leads from to each box.
+    pub(super) fn parents(&self) -> Vec<Vec<(usize, Link)>> {
+        let mut parents = vec![Vec::new(); self.boxes.len()];
+        for arrow in &self.arrows {
+            parents[arrow.to].push((arrow.from, arrow.link));
+        }
+        parents
+    }
+
+    /// The boxes that no arrow leads from.
+    pub(super) fn is_leaf(&self) -> Vec<bool> {
+        let mut leaf = vec![true; self.boxes.len()];
+        for arrow in &self.arrows {
+            leaf[arrow.from] = false;
+        }
+        leaf
+    }
+
+    /// `8 images`, `8 images on 2 upstreams`.
+    pub(super) fn count(&self) -> String {
+        let upstreams = self.boxes.iter().filter(|one| one.kind == Kind::Upstream).count();
+        let images = numbers::count(self.boxes.len() - upstreams, "image");
+        match upstreams {
+            0 => images,
+            n => format!("{images} on {}", numbers::count(n, "upstream")),
+        }
+    }
+}
+
+fn fate(outcome: &Outcome) -> Fate {
+    match outcome {
+        Outcome::Built { .. } => Fate::Built,
+        Outcome::Unchanged { .. } | Outcome::Reused { .. } => Fate::Same,
+        Outcome::Kept { .. } => Fate::Kept,
+        Outcome::Failed(_) => Fate::Failed,
+        Outcome::Skipped { .. } | Outcome::Cancelled => Fate::NotBuilt,
+    }
+}
+
+/// What a node is built from, each once; what it is `FROM` in the end first.
+pub(super) fn bases_of(node: &Node) -> Vec<(&Base, Link)> {
+    let mut bases: Vec<(&Base, Link)> = Vec::new();
+    let uses = || node.dockerfile.uses.iter();
+    for used in uses().filter(|used| used.is_final).chain(uses()) {
+        if !bases.iter().any(|(base, _)| **base == used.base) {
+            bases.push((&used.base, if used.is_final { Link::Base } else { Link::Copied }));
+        }
+    }
+    bases
+}
+
+impl Kind {
+    /// A word for a class of a style sheet.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Image(None) => "image",
+            Self::Ended(Fate::Built) => "built",
+            Self::Ended(Fate::Same) => "same",
+            Self::Ended(Fate::Kept) => "kept",
+            Self::Ended(Fate::Failed) => "failed",
+            Self::Ended(Fate::NotBuilt) => "not-built",
+            Self::Image(Some(State::Current)) => "current",
+            Self::Image(Some(State::Behind)) => "behind",
+            Self::Image(Some(State::HeldBack)) => "held-back",
+            Self::Image(Some(State::NeverBuilt)) => "never-built",
+        }
+    }
+}
+
+impl Link {
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Copied => "copied",
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A picture that a browser shows, light or dark, without a script.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::{
+    View,
+    layout::{HEIGHT, Run, layout},
+};
+use crate::report::{
+    drawing::{Drawing, Kind, Link},
+    numbers::{ago, size},
+    sanitize,
+    width::{fit, width},
+};
+
+/// Around everything.
+const MARGIN: i32 = 20;
+/// Above the boxes, for the title and the legend.
+const HEAD: i32 = 64;
+/// What a letter takes in the picture's font, in tenths of a pixel: 0.6 of 12 pixels, as all usual
+/// fonts of fixed width have it.
+const LETTER: usize = 73;
+/// Longer labels are cut; the tooltip has all of them.
+const LONGEST: usize = 48;
+/// Within a box, left and right of the label; the mark of the state is at the left.
+const PADDING: i32 = 12;
+const MARK: i32 = 16;
+
+const STYLE: &str = "\
+svg{background:var(--paper);--paper:#fff;--ink:#1c2430;--faint:#667080;--line:#9aa5b4;--image:#eef1f5;\
+--current:#dcf3e2;--current-line:#2c8a4b;--behind:#dcebfb;--behind-line:#2b6cb0;--held:#fdf0cd;\
+--held-line:#b7791f;--never:#fbe0dd;--never-line:#c0392b}
+@media(prefers-color-scheme:dark){svg{--paper:#11161d;--ink:#e6ebf2;--faint:#9aa5b4;--line:#5d6a7a;\
+--image:#222b36;--current:#143a22;--current-line:#4cba73;--behind:#14304f;--behind-line:#5fa3ea;\
+--held:#453410;--held-line:#e0a83c;--never:#4d1c17;--never-line:#ef7b6e}}
+text{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:var(--ink)}
+.title{font-weight:bold;font-size:15px}.note{fill:var(--faint)}
+path{fill:none;stroke:var(--line);stroke-width:1.3}
+path.copied{stroke-dasharray:5 4;opacity:.75}
+path:hover{stroke:var(--ink);stroke-width:2.5;opacity:1}
+rect{fill:var(--image);stroke:var(--line);stroke-width:1.2}
+.current rect{fill:var(--current);stroke:var(--current-line)}
+.behind rect{fill:var(--behind);stroke:var(--behind-line)}
+.held-back rect{fill:var(--held);stroke:var(--held-line)}
+.never-built rect{fill:var(--never);stroke:var(--never-line)}
+.upstream rect{fill:var(--paper);stroke-dasharray:4 3}
+g:hover>rect{stroke-width:2.5}
+";
+
+/// The whole picture as one SVG document.
+pub fn svg(view: View<'_>, now: Timestamp) -> String {
+    let drawing = view.drawing();
+    let labels: Vec<String> =
+        drawing.boxes.iter().map(|one| fit(&sanitize::text(&one.label), LONGEST)).collect();
+    let widths: Vec<i32> =
+        labels.iter().map(|label| text_width(label) + 2 * PADDING + MARK).collect();
+    let placed = layout(&drawing, &widths);
+    let title = format!("{}: {}", project(view), drawing.count());
+    let legend = legend(&drawing);
+    let legend_width: i32 = legend.iter().map(|(_, text)| text_width(text) + 44).sum();
+    let width = placed.width.max(legend_width).max(text_width(&title) * 5 / 4) + 2 * MARGIN;
+    let height = placed.height + HEAD + 2 * MARGIN;
+
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" role=\"img\">\n<title>{}</title>\n<style>{STYLE}</style>\n\
+         <text class=\"title\" x=\"{MARGIN}\" y=\"{}\">{}</text>\n",
+        xml(&title),
+        MARGIN + 12,
+        xml(&title),
+    );
+    draw_legend(&legend, &mut out);
+    _ = writeln!(out, "<g transform=\"translate({MARGIN} {})\">", HEAD + MARGIN);
+    // Those that run straight may pass behind boxes, so they come first.
+    let mut runs: Vec<&Run> = placed.runs.iter().collect();
+    runs.sort_by_key(|run| run.is_in_band);
+    for Run { arrow, path, .. } in runs {
+        let [from, to] =
+            [arrow.from, arrow.to].map(|n| xml(&sanitize::text(&drawing.boxes[n].label)));
+        let how = if arrow.link == Link::Base { "is FROM" } else { "takes from" };
+        _ = writeln!(
+            out,
+            "<path class=\"{}\" d=\"{path}\"><title>{to} {how} {from}</title></path>",
+            arrow.link.class()
+        );
+    }
+    for (n, one) in drawing.boxes.iter().enumerate() {
+        let place = placed.places[n];
+        _ = writeln!(
+            out,
+            "<g class=\"{}\" transform=\"translate({} {})\"><title>{}</title>\
+             <rect width=\"{}\" height=\"{HEIGHT}\" rx=\"5\"/>\
+             <text x=\"{PADDING}\" y=\"17\">{} {}</text></g>",
+            one.kind.class(),
+            place.x,
+            place.y,
+            xml(&tooltip(view, &one.label, one.kind, now)),
+            place.width,
+            mark(one.kind),
+            xml(&labels[n]),
+        );
+    }
+    out.push_str("</g>\n</svg>\n");
+    out
+}
+
+/// Says the same as the colour.
+fn mark(kind: Kind) -> &'static str {
+    match kind.class() {
+        "current" => "●",
+        "behind" => "◐",
+        "held-back" => "◌",
+        "never-built" => "○",
+        "upstream" => "↗",
+        _ => "·",
+    }
+}
+
+/// The kinds that there are, each with its number.
+fn legend(drawing: &Drawing) -> Vec<(Option<Kind>, String)> {
+    let mut kinds: Vec<Kind> = drawing.boxes.iter().map(|one| one.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let entry = |kind: Kind| {
+        let count = drawing.boxes.iter().filter(|one| one.kind == kind).count();
+        let word = match kind {
+            Kind::Image(None) => "image".to_owned(),
+            Kind::Image(Some(state)) => state.to_string(),
+            Kind::Upstream | Kind::Ended(_) => kind.class().replace('-', " "),
+        };
+        (Some(kind), format!("{} {word} ({count})", mark(kind)))
+    };
+    let mut legend: Vec<_> = kinds.into_iter().map(entry).collect();
+    if drawing.arrows.iter().any(|arrow| arrow.link == Link::Copied) {
+        legend.push((None, "takes files from".to_owned()));
+    }
+    legend
+}
+
+fn draw_legend(legend: &[(Option<Kind>, String)], out: &mut String) {
+    let (mut x, y) = (MARGIN, MARGIN + 24);
+    for (kind, text) in legend {
+        let width = text_width(text);
+        _ = match kind {
+            Some(kind) => writeln!(
+                out,
+                "<g class=\"{}\" transform=\"translate({x} {y})\">\
+                 <rect width=\"{}\" height=\"22\" rx=\"5\"/><text x=\"10\" y=\"15\">{text}</text></g>",
+                kind.class(),
+                width + 20,
+            ),
+            None => writeln!(
+                out,
+                "<path class=\"copied\" d=\"M{x} {}h26\"/><text class=\"note\" x=\"{}\" y=\"{}\">{text}</text>",
+                y + 11,
+                x + 32,
+                y + 15,
+            ),
+        };
+        x += width + 32;
+    }
+}
+
+fn tooltip(view: View<'_>, label: &str, kind: Kind, now: Timestamp) -> String {
+    let name = sanitize::text(label);
+    let standing = view.standings.and_then(|standings| standings.get(label));
+    let (Kind::Image(_), Some(standing)) = (kind, standing) else {
+        let upstream = kind == Kind::Upstream;
+        return if upstream { format!("{name}\nfrom outside") } else { name };
+    };
+    let mut lines = vec![name, format!("{}: {}", standing.state, sanitize::text(&standing.why))];
+    let since = standing.since.map(|then| ago(then, now));
+    let facts: Vec<String> = since.into_iter().chain(standing.size.map(size)).collect();
+    if !facts.is_empty() {
+        lines.push(facts.join(", "));
+    }
+    lines.join("\n")
+}
+
+/// The folder's name, as people call the project.
+fn project(view: View<'_>) -> String {
+    let folder = view.hierarchy.root().file_name().unwrap_or_default();
+    sanitize::text(&folder.to_string_lossy())
+}
+
+fn text_width(text: &str) -> i32 {
+    i32::try_from((width(text) * LETTER).div_ceil(10)).unwrap_or(i32::MAX / 1000)
+}
+
+/// As text of an element or of an attribute. What XML cannot have was made visible before.
+fn xml(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\n' => out.push('\n'),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,158 @@
+//! For people: each image below the one that it is built from.
+//!
+//! An image with several parents stands in full below the one that it is `FROM`; below the others it
+//! is only named.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Write},
+};
+
+use jiff::Timestamp;
+
+use super::View;
+use crate::{
+    hierarchy::{Base, Node, NodeName},
+    plan::State,
+    report::{
+        Paint,
+        drawing::{Link, Standing, bases_of},
+        numbers::{ago, size},
+        sanitize,
+        width::{pad, width},
+    },
+};
+
+struct Line<'a> {
+    node: &'a Node,
+    /// What stands before the name.
+    branch: String,
+    /// Where the image stands in full, if not here.
+    elsewhere: Option<&'static str>,
+}
+
+/// Writes the tree, and a line that counts.
+pub fn text(
+    view: View<'_>,
+    now: Timestamp,
+    (colour, out): (bool, &mut dyn Write),
+) -> io::Result<()> {
+    let paint = Paint { colour };
+    let lines = lines(view);
+    let standing = |node: &Node| view.standings.and_then(|standings| standings.get(&node.name));
+    let rows: Vec<[String; 4]> = lines
+        .iter()
+        .map(|line| {
+            let name = line.branch.clone() + &sanitize::text(line.node.name.as_str());
+            let (state, since, bytes) =
+                match standing(line.node).filter(|_| line.elsewhere.is_none()) {
+                    Some(Standing { state, since, size: bytes, .. }) => (
+                        state.to_string(),
+                        since.map_or(String::new(), |then| ago(then, now)),
+                        bytes.map_or(String::new(), size),
+                    ),
+                    None => Default::default(),
+                };
+            [name, state, since, bytes]
+        })
+        .collect();
+    let widest = |column: usize| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0);
+    let widths = [widest(0), widest(1), widest(2), widest(3)];
+    for (line, row) in lines.iter().zip(&rows) {
+        let mut cells = vec![pad(&row[0], widths[0])];
+        if view.standings.is_some() {
+            let state = pad(&row[1], widths[1]);
+            cells.push(
+                match standing(line.node).filter(|_| line.elsewhere.is_none()).map(|it| it.state) {
+                    Some(State::Current) => paint.good(state),
+                    Some(State::Behind) => paint.active(state),
+                    Some(State::HeldBack) => paint.warning(state),
+                    Some(State::NeverBuilt) => paint.bad(state),
+                    None => state,
+                },
+            );
+            cells.extend([2, 3].map(|n| pad(&row[n], widths[n])));
+        }
+        let notes = notes(line, view);
+        if !notes.is_empty() {
+            cells.push(paint.faint(notes));
+        }
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    if !lines.is_empty() {
+        writeln!(out)?;
+    }
+    writeln!(out, "{}", count(view))
+}
+
+/// What the place in the tree does not say.
+fn notes(line: &Line<'_>, view: View<'_>) -> String {
+    if let Some(place) = line.elsewhere {
+        return format!("shown {place}");
+    }
+    let full = full_parent(line.node, view);
+    let mut notes: Vec<String> = Vec::new();
+    for (base, link) in bases_of(line.node) {
+        let named = match base {
+            Base::Node(name) if Some(name) == full => continue,
+            Base::Node(name) => name.to_string(),
+            Base::Upstream(reference) => reference.to_string(),
+        };
+        let how = if link == Link::Base { "FROM" } else { "takes from" };
+        notes.push(format!("{how} {}", sanitize::text(&named)));
+    }
+    notes.join(", ")
+}
+
+/// The parent below which an image stands in full: what it is `FROM`, else the first that is shown.
+fn full_parent<'a>(node: &'a Node, view: View<'_>) -> Option<&'a NodeName> {
+    let parents = bases_of(node).into_iter().filter_map(|(base, _)| base.node());
+    parents.into_iter().find(|name| view.shown.contains(*name))
+}
+
+fn lines<'a>(view: View<'a>) -> Vec<Line<'a>> {
+    let shown = || view.hierarchy.in_build_order().filter(|node| view.shown.contains(&node.name));
+    let mut below: BTreeMap<&NodeName, Vec<(&'a Node, bool)>> = BTreeMap::new();
+    let mut roots = Vec::new();
+    for node in shown() {
+        let full = full_parent(node, view);
+        if full.is_none() {
+            roots.push(node);
+        }
+        for parent in bases_of(node).into_iter().filter_map(|(base, _)| base.node()) {
+            if view.shown.contains(parent) {
+                below.entry(parent).or_default().push((node, Some(parent) == full));
+            }
+        }
+    }
+    // No recursion: a chain may be as long as the hierarchy.
+    let mut lines = Vec::new();
+    let mut full: BTreeSet<&NodeName> = BTreeSet::new();
+    let mut stack: Vec<(&Node, bool, String, String)> =
+        roots.into_iter().rev().map(|node| (node, true, String::new(), String::new())).collect();
+    while let Some((node, is_full, branch, inside)) = stack.pop() {
+        let seen = if full.contains(&node.name) { "above" } else { "below" };
+        lines.push(Line { node, branch, elsewhere: (!is_full).then_some(seen) });
+        if is_full {
+            full.insert(&node.name);
+        }
+        let children = below.get(&node.name).filter(|_| is_full).map_or(&[][..], Vec::as_slice);
+        let last = children.len().saturating_sub(1);
+        for (n, &(child, is_full)) in children.iter().enumerate().rev() {
+            let (turn, rest) = if n == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            stack.push((child, is_full, format!("{inside}{turn}"), format!("{inside}{rest}")));
+        }
+    }
+    lines
+}
+
+/// `8 images on 2 upstreams`, and how many of them are current.
+fn count(view: View<'_>) -> String {
+    let all = view.drawing().count();
+    let Some(standings) = view.standings.filter(|_| !view.shown.is_empty()) else { return all };
+    let states = view.shown.iter().filter_map(|name| standings.get(name));
+    match states.filter(|one| one.state == State::Current).count() {
+        n if n == view.shown.len() => format!("{all}, all current"),
+        n => format!("{all}, {n} current"),
+    }
+}

@@ -1,0 +1,56 @@
+//! What stands beside the file: contexts and Dockerfiles.
+
+use super::{
+    Code,
+    Language::{Dockerfile, Yaml},
+    Rule,
+    Severity::Error,
+};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: Code::NoContext,
+        severity: Error,
+        title: "there is no build context",
+        why: "A context is a folder, relative to the folder of `hierarchy.yaml`. Without `context` it is `images/<name>`, else `<name>`.",
+        bad: "images:\n  os-base: { context: image/os-base }   # the folder is images/os-base",
+        good: "images:\n  os-base: {}",
+        language: Yaml,
+    },
+    Rule {
+        code: Code::NoDockerfile,
+        severity: Error,
+        title: "there is no Dockerfile",
+        why: "It is `Dockerfile` in the context, or what `dockerfile` names, relative to the context; and it is UTF-8 text.",
+        bad: "images:\n  os-base: { context: os }   # there is only os/Containerfile",
+        good: "images:\n  os-base: { context: os, dockerfile: Containerfile }",
+        language: Yaml,
+    },
+    Rule {
+        code: Code::BrokenDockerfile,
+        severity: Error,
+        title: "the builder would refuse this Dockerfile",
+        why: "An instruction that does not exist, something before the first `FROM`, a variable that is empty where an image is named, a heredoc without an end. It is read as the builder reads it, so that you hear of it before a build.",
+        bad: "ARG VERSION\nFROM debian:$VERSION",
+        good: "ARG VERSION=12\nFROM debian:$VERSION",
+        language: Dockerfile,
+    },
+    Rule {
+        code: Code::UnknownTarget,
+        severity: Error,
+        title: "there is no stage of that name",
+        why: "`target` names a stage: `FROM image AS name`.",
+        bad: "images:\n  app: { target: rntime }",
+        good: "images:\n  app: { target: runtime }",
+        language: Yaml,
+    },
+    Rule {
+        code: Code::WrongReference,
+        severity: Error,
+        title: "this cannot be the name of an image",
+        why: "What a `FROM` or a `--from` names, with its variables expanded, is not a name that a registry could have.",
+        bad: "FROM Debian:12",
+        good: "FROM debian:12",
+        language: Dockerfile,
+    },
+];

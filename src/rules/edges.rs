@@ -1,0 +1,83 @@
+//! Which image is built from which, and who publishes where.
+
+use super::{
+    Code,
+    Language::{Dockerfile, Yaml},
+    Rule,
+    Severity::{Error, Warning},
+};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: Code::Ring,
+        severity: Error,
+        title: "an image is built from itself",
+        why: "By whatever way round. The message shows each reference of the ring where it stands; one of them has to go.",
+        bad: "# a/Dockerfile\nFROM b\n# b/Dockerfile\nFROM a",
+        good: "# a/Dockerfile\nFROM b\n# b/Dockerfile\nFROM debian:12",
+        language: Dockerfile,
+    },
+    Rule {
+        code: Code::UnknownParent,
+        severity: Error,
+        title: "`parents` names an image that does not exist",
+        why: "Only images of the same file can be parents. Parents are read from the Dockerfile; `parents` only checks that, and may be left out.",
+        bad: "images:\n  os-base: {}\n  app: { parents: [os-bsae] }",
+        good: "images:\n  os-base: {}\n  app: { parents: [os-base] }",
+        language: Yaml,
+    },
+    Rule {
+        code: Code::UnusedParent,
+        severity: Error,
+        title: "an image is not built from a parent that it declares",
+        why: "No `FROM` and no `--from` of its Dockerfile names that image, so it would not be rebuilt with it. Put the Dockerfile right, or take the parent out.",
+        bad: "images:\n  app: { parents: [os-base] }   # its Dockerfile: FROM debian:12",
+        good: "images:\n  app: { parents: [os-base] }   # its Dockerfile: FROM os-base",
+        language: Yaml,
+    },
+    Rule {
+        code: Code::LeftOutParent,
+        severity: Error,
+        title: "`parents` leaves one out",
+        why: "The Dockerfile names an image that `parents` does not have. Add it, or leave `parents` out altogether: they are read from the Dockerfile.",
+        bad: "images:\n  app: { parents: [os-base] }   # its Dockerfile: COPY --from=toolbox",
+        good: "images:\n  app: { parents: [os-base, toolbox] }",
+        language: Yaml,
+    },
+    Rule {
+        code: Code::PublishedTwice,
+        severity: Error,
+        title: "two images would publish one tag",
+        why: "Whoever pulls it would get now the one and now the other.",
+        bad: "images:\n  ruby-3.3: { repository: ruby, tags: [latest] }\n  ruby-3.4: { repository: ruby, tags: [latest] }",
+        good: "images:\n  ruby-3.3: { repository: ruby, tags: [\"3.3\"] }\n  ruby-3.4: { repository: ruby, tags: [\"3.4\", latest] }",
+        language: Yaml,
+    },
+    Rule {
+        code: Code::UnknownTag,
+        severity: Warning,
+        title: "no image here makes this tag",
+        why: "The repository is that of an image of the hierarchy, the tag is none of its tags. So it is taken for an image from outside, and is not rebuilt with the hierarchy. Mostly it is a slip, or an old tag.",
+        bad: "# os-base has the tags latest and 12\nFROM os-base:13",
+        good: "FROM os-base:12",
+        language: Dockerfile,
+    },
+    Rule {
+        code: Code::PinnedParent,
+        severity: Warning,
+        title: "an image of the hierarchy is pinned to a digest",
+        why: "It stands still while that image moves on. Every build is pinned to the image of the same run anyway; leave the digest out.",
+        bad: "FROM registry.example.com/base/os-base:12@sha256:…",
+        good: "FROM registry.example.com/base/os-base:12",
+        language: Dockerfile,
+    },
+    Rule {
+        code: Code::OtherPlatform,
+        severity: Warning,
+        title: "an image is built for another platform than what it is FROM",
+        why: "Its base has the programs of another processor, and they start only where that is emulated.",
+        bad: "images:\n  os-base: { platform: linux/arm64 }\n  app: { platform: linux/amd64 }   # FROM os-base",
+        good: "defaults: { platform: linux/arm64 }\nimages:\n  os-base: {}\n  app: {}",
+        language: Yaml,
+    },
+];

@@ -1,0 +1,109 @@
+//! `rebuild check` and `rebuild explain`: without an engine, and as a pipeline uses them.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::project::Project;
+
+const NOBODY: &str = "unix:///nowhere/docker.sock";
+
+fn project() -> Option<Project> {
+    let project = Project::empty()?;
+    project.write(
+        "deep/er/hierarchy.yaml",
+        "version: 1\nimages:\n  ~a:\n    context: a\n    build_args: { VERISON: 1 }\n",
+    );
+    project.write("deep/er/a/Dockerfile", "ARG VERSION\nFROM debian\n");
+    Some(project)
+}
+
+#[test]
+fn a_pipeline_chooses_what_fails_it() {
+    let Some(project) = project() else { return };
+    let check = |arguments: &str| {
+        project.rebuild(&format!("-C deep/er check {arguments}")).env("DOCKER_HOST", NOBODY).run()
+    };
+    let ended = check("").exits(0);
+    assert_eq!(
+        ended.stdout,
+        "\
+warning[RB042]: no `ARG` declares the build arg `VERISON`
+--> deep/er/hierarchy.yaml:5:19
+ = hint: did you mean `VERSION`?
+
+warning[RB040]: `debian` may be any version: it has no tag
+ --> deep/er/a/Dockerfile:2:6
+  |
+2 | FROM debian
+  |      ^^^^^^
+  |
+  = hint: name a line of versions by its tag, such as `12` or `3.4`
+
+2 warnings in 1 image (1 note not shown: `--severity note`)
+"
+    );
+    assert_eq!(ended.stderr, "");
+    assert_eq!(
+        check("--severity error").exits(0).stdout,
+        "no problems in 1 image (2 warnings and 1 note not shown: `--severity note`)\n"
+    );
+    check("--fail-on warning").exits(2);
+    check("--fail-on note").exits(2);
+    project.write("deep/er/a/Dockerfile", "FRM debian\n");
+    check("").exits(2);
+    check("--fail-on never").exits(0);
+    assert!(check("--severity error --fail-on warning").exits(2).stdout.contains("RB022"));
+    project.rebuild("plan -f nowhere.yaml").run().exits(2);
+}
+
+#[test]
+fn programs_get_paths_below_the_root_of_the_repository() {
+    let Some(project) = project() else { return };
+    let git = Command::new("git").args(["init", "-q"]).arg(project.path("")).status().unwrap();
+    assert!(git.success());
+    let check = |format: &str| {
+        let command = format!("-C deep/er check --severity note --format {format}");
+        project.rebuild(&command).env("DOCKER_HOST", NOBODY).run().exits(0).stdout
+    };
+    let log: Value = serde_json::from_str(&check("sarif")).unwrap();
+    let uri = |result: &Value| {
+        let place = &result["locations"][0]["physicalLocation"];
+        format!("{} {}", result["ruleId"], place["artifactLocation"]["uri"]).replace('"', "")
+    };
+    let found: Vec<String> =
+        log["runs"][0]["results"].as_array().unwrap().iter().map(uri).collect();
+    let expected = [
+        "RB042 deep/er/hierarchy.yaml",
+        "RB040 deep/er/a/Dockerfile",
+        "RB049 deep/er/hierarchy.yaml",
+    ];
+    assert_eq!(found, expected);
+    let lines = check("github");
+    let second = lines.lines().nth(1).unwrap();
+    assert!(
+        second.starts_with(
+            "::warning file=deep/er/a/Dockerfile,line=2,endLine=2,col=6,endColumn=12,title=RB040%3A"
+        ),
+        "{lines}"
+    );
+    let answer: Value = serde_json::from_str(&check("json")).unwrap();
+    assert_eq!(answer["problems"][1]["file"], "deep/er/a/Dockerfile");
+}
+
+#[test]
+fn rules_are_explained() {
+    let Some(project) = Project::empty() else { return };
+    let all = project.rebuild("explain").run().exits(0).stdout;
+    assert!(all.contains("\nRB040  warning  an upstream has no tag, or `latest`\n"), "{all}");
+    let one = project.rebuild("explain rb040").run().exits(0).stdout;
+    assert!(
+        one.starts_with("RB040: an upstream") && one.contains("\n    FROM debian:12-slim\n"),
+        "{one}"
+    );
+    project
+        .rebuild("explain RB4")
+        .run()
+        .exits(2)
+        .says(&["no rule `RB4`", "`rebuild explain` lists"]);
+}
