@@ -22,6 +22,7 @@ Examples:
   rebuild watch                    whatever changes, as soon as it is saved
   rebuild plan                     what would be done, and why
   rebuild why app                  what made app out of date, through which parents
+  rebuild init                     write a hierarchy.yaml for the Dockerfiles here
   rebuild rollback                 take back what the last run promoted
 
 Exit codes: 0 done or nothing to do, 1 internal, 2 wrong usage or hierarchy, 10 a build failed,
@@ -33,6 +34,14 @@ Examples:
   rebuild plan                     each image, below the one it waits for, with the reason
   rebuild plan --from os-base      what rebuilding os-base would entail
   rebuild plan --exit-code         in scripts: exit code 3 if there is work, 0 if there is none";
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  rebuild init                     read every Dockerfile here, and write hierarchy.yaml
+  rebuild init --dry-run           print it instead
+  rebuild init images              the same for a folder
+  docker buildx bake --print | rebuild init --from-bake -
+  rebuild init --from-compose compose.yaml";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -163,6 +172,13 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a hierarchy.yaml for the Dockerfiles of a folder
+    ///
+    /// Finds the Dockerfiles as git sees the folder, and reads from how they name each other which
+    /// image each of them makes. Says what it was unsure of. Changes nothing but that one file, and
+    /// asks neither an engine nor a registry.
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(InitArgs),
     /// Rebuild, test and promote what is out of date (what `rebuild` without a command does)
     #[command(after_help = EXAMPLES)]
     Run(RunArgs),
@@ -361,6 +377,25 @@ fn argv(text: &str) -> Result<Argv, String> {
         return Err("its first word names no program".to_owned());
     }
     Ok(Argv(words))
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The folder that is looked through, and that gets the file [default: here]
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// Take the targets of a bake file, as `docker buildx bake --print` prints them (`-`: from stdin)
+    #[arg(long, value_name = "FILE", conflicts_with = "from_compose")]
+    pub from_bake: Option<PathBuf>,
+    /// Take the services of a compose file that are built
+    #[arg(long, value_name = "FILE")]
+    pub from_compose: Option<PathBuf>,
+    /// Write over a hierarchy file that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Print the file to stdout, and write nothing
+    #[arg(long, conflicts_with = "force")]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

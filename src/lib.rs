@@ -9,6 +9,7 @@ pub mod image; //       words: digests, references, platforms
 pub mod packages; //    read: which packages an image has, and which have newer versions; pure
 pub mod calendar; //    when a schedule is due; pure
 pub mod hierarchy; //   model: hierarchy.yaml and the Dockerfiles → the graph
+pub mod init; //        a hierarchy file for Dockerfiles that have none
 pub mod git; //         ask: the user's git
 pub mod fingerprint; // identity: everything that can change what a build produces
 pub mod plan; //        decide: what is out of date, and why; pure

@@ -9,6 +9,7 @@ mod history;
 mod hook;
 mod journals;
 mod gc;
+mod init;
 mod leftovers;
 mod lines;
 mod man;
@@ -90,6 +91,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         }
         Some(Command::Gc(arguments)) => runtime()?.block_on(gc::gc(common, &arguments)),
         Some(Command::Doctor(arguments)) => runtime()?.block_on(doctor::doctor(common, &arguments)),
+        Some(Command::Init(arguments)) => init::init(common, &arguments),
         Some(Command::Schema) => check::schema(),
         Some(Command::Completions { shell }) => completions::completions(shell),
         Some(Command::Man { folder }) => man::man(folder.as_deref()),

@@ -97,8 +97,9 @@ pub(super) fn find(common: &Common) -> Result<PathBuf, CommandError> {
         };
     }
     Hierarchy::find_file(&start).ok_or_else(|| {
-        usage(format!("no hierarchy.yaml in `{}` or a folder above it", start.display()))
-            .hint("name one with `--file`, or write one: docs/hierarchy.md shows how")
+        usage(format!("no hierarchy.yaml in `{}` or a folder above it", start.display())).hint(
+            "name one with `--file`, or let `rebuild init` write one for the Dockerfiles here",
+        )
     })
 }
 

@@ -72,31 +72,16 @@ impl Hierarchy {
 
     /// Reads the file, and every Dockerfile that it names.
     pub fn load(file: &Path, options: &LoadOptions) -> Result<Loaded, LoadError> {
-        let mut survey = Survey::of(file, options).map_err(|problems| LoadError { problems })?;
-        let mut problems = std::mem::take(&mut survey.problems.found);
-        ignore::apply(&mut problems);
-        once(&mut problems);
-        let is_error = |problem: &Diagnostic| problem.severity == Severity::Error;
-        let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_error);
-        let failed = |mut errors: Vec<Diagnostic>, warnings| {
-            errors.extend(warnings);
-            LoadError { problems: errors }
-        };
-        if !errors.is_empty() {
-            return Err(failed(errors, warnings));
-        }
-        let (root, notify) = (survey.root().to_owned(), survey.notify);
-        let nodes: Vec<Node> = survey
-            .drafts
-            .into_iter()
-            .zip(survey.files)
-            .zip(survey.uses)
-            .filter_map(|((draft, files), uses)| node(draft, files?, (uses, &root)))
-            .collect();
-        match Self::from_nodes(survey.path, survey.registry, nodes) {
-            Ok(hierarchy) => Ok(Loaded { hierarchy: Self { notify, ..hierarchy }, warnings }),
-            Err(error) => Err(failed(vec![Diagnostic::error(error.to_string())], warnings)),
-        }
+        Survey::of(file, options).map_err(|problems| LoadError { problems })?.loaded()
+    }
+
+    /// The same for a file that is not written yet. Its path is absolute.
+    pub fn load_text(
+        path: PathBuf,
+        text: String,
+        options: &LoadOptions,
+    ) -> Result<Loaded, LoadError> {
+        Survey::of_text(path, text, options).map_err(|problems| LoadError { problems })?.loaded()
     }
 
     /// Everything that can be said of the file and its Dockerfiles, however good or bad they are.
@@ -143,10 +128,47 @@ pub(super) struct Survey {
 }
 
 impl Survey {
+    /// The hierarchy, if nothing is wrong with it.
+    fn loaded(mut self) -> Result<Loaded, LoadError> {
+        let mut problems = std::mem::take(&mut self.problems.found);
+        ignore::apply(&mut problems);
+        once(&mut problems);
+        let is_error = |problem: &Diagnostic| problem.severity == Severity::Error;
+        let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_error);
+        let failed = |mut errors: Vec<Diagnostic>, warnings| {
+            errors.extend(warnings);
+            LoadError { problems: errors }
+        };
+        if !errors.is_empty() {
+            return Err(failed(errors, warnings));
+        }
+        let (root, notify) = (self.root().to_owned(), self.notify);
+        let nodes: Vec<Node> = self
+            .drafts
+            .into_iter()
+            .zip(self.files)
+            .zip(self.uses)
+            .filter_map(|((draft, files), uses)| node(draft, files?, (uses, &root)))
+            .collect();
+        match Hierarchy::from_nodes(self.path, self.registry, nodes) {
+            Ok(hierarchy) => Ok(Loaded { hierarchy: Hierarchy { notify, ..hierarchy }, warnings }),
+            Err(error) => Err(failed(vec![Diagnostic::error(error.to_string())], warnings)),
+        }
+    }
+
     /// `Err` if the file cannot be taken apart at all.
     fn of(file: &Path, options: &LoadOptions) -> Result<Self, Vec<Diagnostic>> {
         let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let text = read(&path).map_err(|problem| vec![problem])?;
+        Self::of_text(path, text, options)
+    }
+
+    /// The same for a file that may not be there. Its path is absolute.
+    fn of_text(
+        path: PathBuf,
+        text: String,
+        options: &LoadOptions,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let source = Source::new(&path, text);
         let (tree, twice) = yaml::parse(&source).map_err(|problem| vec![problem])?;
 
@@ -257,7 +279,7 @@ fn node(draft: Draft, files: Files, (uses, root): (Vec<BaseUse>, &Path)) -> Opti
 }
 
 /// Docker's names for Rust's.
-fn this_machine() -> Platform {
+pub fn this_machine() -> Platform {
     let (architecture, variant) = match std::env::consts::ARCH {
         "x86_64" => ("amd64", None),
         "x86" => ("386", None),

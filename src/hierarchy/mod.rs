@@ -48,13 +48,15 @@ pub use self::node::{
 #[cfg(test)]
 pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
+    dockerfile::{Mention, Survey, Unreadable, expand, survey},
     entry::{Entry, entries},
     graph::GraphError,
     json_schema::json_schema,
-    load::{Checked, LoadError, LoadOptions, Loaded},
-    secrets::{SecretSource, Ssh},
+    load::{Checked, LoadError, LoadOptions, Loaded, this_machine},
+    secrets::{SecretSource, Ssh, looks_secret},
     template::{TagTemplate, TagValues, TemplateError},
     units::duration,
+    yaml::value,
 };
 use crate::image::Repository;
 

@@ -43,7 +43,7 @@ const TELLTALES: [&str; 8] = [
 const TELLTALE_ENDS: [&str; 4] = ["KEY", "AUTH", "PWD", "PWORD"];
 
 /// `NPM_TOKEN`, `DB_PASSWORD`, `DEPLOY_KEY`; not `SIGNING_PUBLIC_KEY`.
-pub(super) fn looks_secret(name: &str) -> bool {
+pub fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let words = || name.split(['_', '-', '.']);
     if words().any(|word| word == "PUBLIC") {

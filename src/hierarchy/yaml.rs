@@ -80,6 +80,27 @@ pub(super) fn parse(source: &Arc<Source>) -> Result<(Yaml, Vec<Diagnostic>), Dia
     Ok((tree, twice))
 }
 
+/// A file of another program, without places: numbers are texts, as they are written.
+pub fn value(source: &Arc<Source>) -> Result<serde_json::Value, Diagnostic> {
+    let (tree, mut twice) = parse(source)?;
+    match twice.pop() {
+        Some(problem) => Err(problem),
+        None => Ok(json(tree)),
+    }
+}
+
+fn json(yaml: Yaml) -> serde_json::Value {
+    match yaml.kind {
+        Kind::Null => serde_json::Value::Null,
+        Kind::Bool(value) => value.into(),
+        Kind::Number(text) | Kind::Text(text) => text.into(),
+        Kind::List(items) => items.into_iter().map(json).collect(),
+        Kind::Map(entries) => {
+            entries.into_iter().map(|(key, value)| (key.name, json(value))).collect()
+        }
+    }
+}
+
 fn options() -> Options {
     serde_saphyr::options! {
         // Ten thousand images are a fifth of the nodes. An alias bomb is stopped by what its anchors

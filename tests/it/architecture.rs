@@ -18,6 +18,7 @@ const USES: &[(&str, &[&str])] = &[
     ("packages", &[]),
     ("calendar", &[]),
     ("hierarchy", &["calendar", "diagnostic", "image", "packages", "rules"]),
+    ("init", &["diagnostic", "hierarchy", "image"]),
     ("git", &[]),
     ("fingerprint", &["hierarchy", "image"]),
     ("plan", &["fingerprint", "hierarchy", "image", "packages"]),
@@ -104,6 +105,7 @@ const USES: &[(&str, &[&str])] = &[
             "git",
             "hierarchy",
             "image",
+            "init",
             "journal",
             "observe",
             "plan",
@@ -135,6 +137,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("http_body_util", &["engine"]),
     ("hyper", &["engine"]),
     ("hyper_util", &["engine"]),
+    // Modules of ours are called `ignore`, too.
+    ("ignore::WalkBuilder", &["init"]),
     (
         "jiff",
         &[
@@ -189,6 +193,8 @@ const NEVER: &[(&str, &[&str])] = &[
     // Tells, and can reach nothing.
     ("report", &["std::fs", "std::net", "std::process", "tokio", "async "]),
     ("hierarchy", &["std::net", "std::process", "tokio", "async "]),
+    // Reads files and asks nobody.
+    ("init", &["std::net", "std::process", "tokio", "async ", "fs::write"]),
     ("cli", &["std::fs", "std::env", "std::process"]),
 ];
 

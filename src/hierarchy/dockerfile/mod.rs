@@ -13,11 +13,13 @@ mod lines;
 mod pattern;
 mod stages;
 mod steps;
+mod survey;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, ops::Range};
 
+pub use self::survey::{Mention, Survey, Unreadable, expand, survey};
 use super::node::Instruction;
 use crate::image::Platform;
 

@@ -339,7 +339,7 @@ fn is_stage_name(name: &str) -> bool {
 
 /// Arguments split at white space that is neither quoted nor escaped; quotes and escapes stay, to
 /// be taken off when the value is expanded.
-fn words(text: &str, escape: char) -> Vec<String> {
+pub(super) fn words(text: &str, escape: char) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     let mut chars = text.chars();
     while let Some(c) = chars.next() {

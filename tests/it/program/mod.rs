@@ -14,6 +14,7 @@ mod fingerprint;
 mod gc;
 mod hashes;
 mod history;
+mod init;
 mod kills;
 mod logins;
 mod output;

@@ -8,6 +8,7 @@ pub(crate) mod invariants;
 pub(crate) mod project;
 pub(crate) mod proxy;
 pub(crate) mod registry;
+pub(crate) mod repositories;
 pub(crate) mod scripted;
 pub(crate) mod small_disk;
 

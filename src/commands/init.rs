@@ -1,0 +1,214 @@
+//! `rebuild init`: a hierarchy file for a repository that has none.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    error::CommandError,
+    output,
+    project::{load_options, start},
+};
+use crate::{
+    cli::{Common, InitArgs},
+    diagnostic::{Diagnostic, Rendering, Severity},
+    exit::Exit,
+    hierarchy::Hierarchy,
+    init::{From, InitError, Proposal, propose, tree},
+};
+
+const FILE: &str = "hierarchy.yaml";
+
+pub(super) fn init(common: &Common, arguments: &InitArgs) -> Result<Exit, CommandError> {
+    output::choose_colour(common.color);
+    let file = file(common, arguments)?;
+    if !arguments.dry_run && !arguments.force && fs::symlink_metadata(&file).is_ok() {
+        return Err(usage(format!("`{}` is already there", file.display()))
+            .hint("`--dry-run` prints what would be written; `--force` writes over it"));
+    }
+    let from = from(common, arguments)?;
+    let proposal = propose(&file, from, &load_options(common)).map_err(failed)?;
+    if arguments.dry_run {
+        answer(&proposal.text)?;
+    } else {
+        write(&file, &proposal.text, arguments.force)?;
+    }
+    tell(&proposal, &file, arguments)
+}
+
+fn usage(message: String) -> CommandError {
+    CommandError::new(Exit::Usage, message)
+}
+
+/// The file to write, absolute.
+fn file(common: &Common, arguments: &InitArgs) -> Result<PathBuf, CommandError> {
+    let start = start(common)?;
+    let folder = match &arguments.folder {
+        Some(folder) => start.join(folder),
+        None => start.clone(),
+    };
+    if !folder.is_dir() {
+        return Err(usage(format!("`{}` is not a folder", folder.display())));
+    }
+    let file = match (&common.file, &arguments.folder) {
+        (Some(_), Some(_)) => {
+            return Err(usage("`--file` and a folder say two places".to_owned())
+                .hint("the folder is that of the file"));
+        }
+        (Some(file), None) => start.join(file),
+        (None, _) => folder.join(FILE),
+    };
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    // `..` and links would make paths seem to lead out of the folder.
+    let folder = folder
+        .canonicalize()
+        .map_err(|error| usage(format!("`{}` cannot be used: {error}", folder.display())))?;
+    Ok(folder.join(file.file_name().unwrap_or(FILE.as_ref())))
+}
+
+fn from(common: &Common, arguments: &InitArgs) -> Result<From, CommandError> {
+    let start = start(common)?;
+    let read = |path: &Path| {
+        let path = start.join(path);
+        let text = fs::read_to_string(&path)
+            .map_err(|error| usage(format!("`{}` cannot be read: {error}", path.display())))?;
+        let path = path.canonicalize().unwrap_or(path);
+        Ok::<_, CommandError>((path, text))
+    };
+    Ok(match (&arguments.from_bake, &arguments.from_compose) {
+        (Some(path), _) if path.as_os_str() == "-" => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| usage(format!("standard input cannot be read: {error}")))?;
+            From::Bake(text)
+        }
+        (Some(path), _) => From::Bake(read(path)?.1),
+        (None, Some(path)) => {
+            let (path, text) = read(path)?;
+            From::Compose(path, text)
+        }
+        (None, None) => From::Folder,
+    })
+}
+
+fn failed(error: InitError) -> CommandError {
+    let message = error.to_string();
+    match error {
+        InitError::NoDockerfile(_) => usage(message).hint(
+            "they are called `Dockerfile`, `Dockerfile.x`, `x.Dockerfile` or `Containerfile`; those that git \
+             ignores are not looked at",
+        ),
+        InitError::Compose(problem) => {
+            notice(&[*problem]);
+            usage(message)
+        }
+        InitError::Targets(_) | InitError::NoneReadable { .. } => usage(message),
+    }
+}
+
+fn notice(problems: &[Diagnostic]) {
+    let current_dir = env::current_dir().unwrap_or_default();
+    let rendering = Rendering { colour: output::stderr_has_colour(), current_dir: &current_dir };
+    for problem in problems {
+        output::notice(&problem.render(rendering));
+    }
+}
+
+/// Nothing that is there is lost, even if it came there a moment ago.
+fn write(file: &Path, text: &str, force: bool) -> Result<(), CommandError> {
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            usage(format!("`{}` is already there", file.display())).hint("`--force` writes over it")
+        }
+        _ => CommandError::new(
+            Exit::Internal,
+            format!("`{}` cannot be written: {error}", file.display()),
+        ),
+    };
+    let mut options = fs::OpenOptions::new();
+    options.write(true);
+    if force {
+        options.create(true).truncate(true)
+    } else {
+        options.create_new(true)
+    };
+    let mut opened = options.open(file).map_err(failed)?;
+    opened.write_all(text.as_bytes()).and_then(|()| opened.sync_all()).map_err(failed)
+}
+
+fn answer(text: &str) -> Result<(), CommandError> {
+    output::answer(text.as_bytes())
+        .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))
+}
+
+/// The tree, what is to be looked at, and what to type next.
+fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, CommandError> {
+    let mut text = String::new();
+    if let Ok(loaded) = &proposal.loaded {
+        text.push_str(&tree(&loaded.hierarchy));
+    }
+    for (what, lines) in [("left out", &proposal.left_out), ("unsure", &proposal.unsure)] {
+        if !lines.is_empty() {
+            _ = write!(text, "\n{what}:\n");
+            for line in lines {
+                _ = writeln!(text, "  {line}");
+            }
+        }
+    }
+    let problems = match &proposal.loaded {
+        Ok(loaded) => &loaded.warnings,
+        Err(error) => &error.problems,
+    };
+    let shown = shown(file);
+    let verb = if arguments.dry_run { "would write" } else { "wrote" };
+    _ = match &proposal.loaded {
+        Ok(loaded) => writeln!(text, "\n{verb} `{shown}`: {}", size(&loaded.hierarchy)),
+        Err(_) => writeln!(text, "\n{verb} `{shown}`, which is not right yet"),
+    };
+    if proposal.loaded.is_ok() && !arguments.dry_run {
+        _ = writeln!(text, "next: `{}`", next(file));
+    }
+    if arguments.dry_run {
+        output::line(text.trim_start_matches('\n').trim_end());
+    } else {
+        answer(text.trim_start_matches('\n'))?;
+    }
+    notice(problems);
+    if proposal.loaded.is_err() {
+        let is_error = |problem: &&Diagnostic| problem.severity == Severity::Error;
+        let count = problems.iter().filter(is_error).count();
+        let problems =
+            if count == 1 { "a problem".to_owned() } else { format!("{count} problems") };
+        return Err(usage(format!("`{shown}` has {problems}"))
+            .hint("put it right there, and then try `rebuild plan`"));
+    }
+    Ok(Exit::Done)
+}
+
+fn size(hierarchy: &Hierarchy) -> String {
+    let edges: usize =
+        hierarchy.in_build_order().map(|node| hierarchy.parents(&node.name).count()).sum();
+    let count =
+        |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
+    format!("{}, {}", count(hierarchy.len(), "image"), count(edges, "edge"))
+}
+
+/// As short as it can be said from here.
+fn shown(file: &Path) -> String {
+    let here = env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
+    file.strip_prefix(here).unwrap_or(file).display().to_string()
+}
+
+fn next(file: &Path) -> String {
+    let path = shown(file);
+    match path.strip_suffix(FILE) {
+        Some("") => "rebuild plan".to_owned(),
+        Some(folder) => format!("rebuild -C {} plan", folder.trim_end_matches('/')),
+        None => format!("rebuild -f {path} plan"),
+    }
+}

@@ -1,0 +1,210 @@
+//! The targets of a bake file, as `docker buildx bake --print` gives them.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde_json::Value;
+
+use super::candidate::{Given, Named};
+use crate::{hierarchy::looks_secret, image::Platform};
+
+/// A target, and the Dockerfile that it is built from.
+#[derive(Debug, PartialEq)]
+pub(super) struct Target {
+    pub(super) dockerfile: PathBuf,
+    pub(super) given: Given,
+}
+
+/// Targets, and what of them a hierarchy cannot say.
+#[derive(Debug, Default)]
+pub(super) struct Targets {
+    pub(super) found: Vec<Target>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Why a file has no targets.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetsError {
+    #[error("this is not JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+    #[error("this has no `target`: it is not what `docker buildx bake --print` prints")]
+    NoTargets,
+    #[error("this has no `services`: it is not a compose file")]
+    NoServices,
+    #[error("none of the services is built: there is no `build` in this file")]
+    NothingBuilt,
+    #[error("none of the targets has a Dockerfile in a folder: {0}")]
+    NothingUsable(String),
+}
+
+pub(super) fn targets(text: &str) -> Result<Targets, TargetsError> {
+    let value: Value = serde_json::from_str(text)?;
+    let Some(all) = value.get("target").and_then(Value::as_object) else {
+        return Err(TargetsError::NoTargets);
+    };
+    let mut targets = Targets::default();
+    for (name, fields) in all {
+        let notes = &mut targets.notes;
+        if fields.get("dockerfile-inline").is_some() {
+            notes.push(format!("`{name}`: its `dockerfile-inline` has no file; write it into one"));
+            continue;
+        }
+        let context = text_of(fields.get("context")).unwrap_or_else(|| ".".to_owned());
+        if is_remote(&context) {
+            notes.push(format!("`{name}`: its context `{context}` is not a folder here"));
+            continue;
+        }
+        let dockerfile = text_of(fields.get("dockerfile"));
+        let given = Given {
+            name: Some(name.clone()),
+            target: text_of(fields.get("target")),
+            build_args: build_args(name, map(fields.get("args")), notes),
+            labels: map(fields.get("labels")),
+            platform: platform(name, fields.get("platforms"), notes),
+            tags: tags(name, &list(fields.get("tags")), notes),
+            contexts: contexts(map(fields.get("contexts")), "target:"),
+            context: Some(tidy(&context)),
+        };
+        for (field, instead) in [("secret", "secrets"), ("ssh", "ssh")] {
+            if fields
+                .get(field)
+                .is_some_and(|value| value.as_array().is_none_or(|all| !all.is_empty()))
+            {
+                notes
+                    .push(format!("`{name}`: its `{field}` is left out; say it with `{instead}:`"));
+            }
+        }
+        let dockerfile =
+            PathBuf::from(&context).join(dockerfile.as_deref().unwrap_or("Dockerfile"));
+        targets.found.push(Target { dockerfile: tidy(&dockerfile.to_string_lossy()), given });
+    }
+    if targets.found.is_empty() {
+        return Err(TargetsError::NothingUsable(targets.notes.join("; ")));
+    }
+    Ok(targets)
+}
+
+pub(super) fn is_remote(context: &str) -> bool {
+    context.contains("://") || context.starts_with("git@") || context.starts_with("github.com/")
+}
+
+/// Without `.` and without `folder/..`.
+pub(super) fn tidy(path: &str) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in PathBuf::from(path).components() {
+        match part {
+            std::path::Component::CurDir => {}
+            std::path::Component::ParentDir
+                if tidy.file_name().is_some_and(|name| name != "..") =>
+            {
+                tidy.pop();
+            }
+            part => tidy.push(part),
+        }
+    }
+    tidy
+}
+
+/// Those that may stand in a file that everybody reads.
+pub(super) fn build_args(
+    name: &str,
+    mut args: BTreeMap<String, String>,
+    notes: &mut Vec<String>,
+) -> BTreeMap<String, String> {
+    args.retain(|key, _| {
+        let is_secret = looks_secret(key);
+        if is_secret {
+            notes.push(format!("`{name}`: its argument `{key}` looks like a secret and is left out; say it with `secrets:`"));
+        }
+        !is_secret
+    });
+    args
+}
+
+pub(super) fn platform(
+    name: &str,
+    value: Option<&Value>,
+    notes: &mut Vec<String>,
+) -> Option<Platform> {
+    match &list(value)[..] {
+        [] => None,
+        [only] => only.parse().ok(),
+        several => {
+            notes.push(format!(
+                "`{name}` is built for {}; here it is built for one, the engine's own",
+                several.join(", ")
+            ));
+            None
+        }
+    }
+}
+
+pub(super) fn tags(
+    name: &str,
+    tags: &[String],
+    notes: &mut Vec<String>,
+) -> Vec<crate::image::Reference> {
+    let mut good: Vec<crate::image::Reference> = Vec::new();
+    for tag in tags {
+        match tag.parse::<crate::image::Reference>() {
+            Ok(reference)
+                if good
+                    .first()
+                    .is_none_or(|first| first.repository.is_same(&reference.repository)) =>
+            {
+                good.push(reference);
+            }
+            Ok(_) => notes.push(format!(
+                "`{name}` is also published as `{tag}`: an image has one repository here"
+            )),
+            Err(error) => notes.push(format!("`{name}`: {error}")),
+        }
+    }
+    good
+}
+
+/// What the builder takes instead of images of those names.
+pub(super) fn contexts(all: BTreeMap<String, String>, target: &str) -> BTreeMap<String, Named> {
+    let named = |value: String| {
+        if let Some(name) = value.strip_prefix(target) {
+            Named::Target(name.to_owned())
+        } else if let Some(image) = value.strip_prefix("docker-image://") {
+            Named::Image(image.to_owned())
+        } else {
+            Named::Elsewhere(value)
+        }
+    };
+    all.into_iter().map(|(name, value)| (name, named(value))).collect()
+}
+
+pub(super) fn text_of(value: Option<&Value>) -> Option<String> {
+    match value? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(value) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// A map, or a list of `KEY=value`, which compose knows as well. What has no value is not in it.
+pub(super) fn map(value: Option<&Value>) -> BTreeMap<String, String> {
+    match value {
+        Some(Value::Object(map)) => map
+            .iter()
+            .filter_map(|(key, value)| Some((key.clone(), text_of(Some(value))?)))
+            .collect(),
+        Some(Value::Array(items)) => items
+            .iter()
+            .filter_map(|item| item.as_str()?.split_once('='))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
+        _ => BTreeMap::new(),
+    }
+}
+
+pub(super) fn list(value: Option<&Value>) -> Vec<String> {
+    match value {
+        Some(Value::Array(items)) => items.iter().filter_map(|item| text_of(Some(item))).collect(),
+        Some(one) => text_of(Some(one)).into_iter().collect(),
+        None => Vec::new(),
+    }
+}

@@ -1,0 +1,214 @@
+//! The text of the file.
+
+use std::fmt::Write as _;
+
+use super::matrix::Block;
+
+/// What is written around the entries.
+pub(super) struct Frame<'a> {
+    pub(super) prefix: Option<&'a str>,
+    /// Whether the schema stands beside it, where editors find it.
+    pub(super) has_schema: bool,
+    /// Dockerfiles that are not in it, and why.
+    pub(super) left_out: &'a [String],
+}
+
+/// Lists that would make a line longer are put on several.
+const WIDTH: usize = 100;
+const HEAD: &str = "\
+# The images of this repository. `rebuild init` wrote this file; it is yours to change.
+# Which image is built from which is read from the Dockerfiles: `rebuild tree` shows it.
+";
+const NO_SCHEMA: &str = "\
+# For help in editors: `rebuild schema >hierarchy.schema.json`, and above everything else here the line
+#   # yaml-language-server: $schema=./hierarchy.schema.json
+";
+
+pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String {
+    let mut text = String::new();
+    if frame.has_schema {
+        text.push_str("# yaml-language-server: $schema=./hierarchy.schema.json\n");
+    }
+    text.push_str(HEAD);
+    if !frame.has_schema {
+        text.push_str(NO_SCHEMA);
+    }
+    text.push_str("version: 1\n");
+    let prefix = frame.prefix.unwrap_or("registry.example.com/base");
+    _ = write!(
+        text,
+        "\n# Where images are published. Without it they stay in the engine.\n# registry: {}\n",
+        quoted(prefix)
+    );
+    text.push_str("\nimages:\n");
+    for (number, (block, comments)) in blocks.iter().enumerate() {
+        entry(block, comments, &mut text);
+        if number == 0 {
+            text.push_str(
+                "    # test:                            # before a tag moves, here and in every \
+                 image below\n    #   - run: [sh, -c, \"test -x /bin/sh\"]\n",
+            );
+        }
+    }
+    if !frame.left_out.is_empty() {
+        text.push_str("\n# Not here:\n");
+        for line in frame.left_out {
+            _ = writeln!(text, "#   {}", line.replace('\n', " "));
+        }
+    }
+    text
+}
+
+fn entry(block: &Block, comments: &[String], text: &mut String) {
+    let entry = &block.entry;
+    for comment in comments {
+        _ = writeln!(text, "  # {}", comment.replace('\n', " "));
+    }
+    let start = text.len();
+    _ = writeln!(text, "  {}:", quoted(&entry.name));
+    let body = text.len();
+    if !block.axes.is_empty() {
+        text.push_str("    matrix:\n");
+        for (key, values) in &block.axes {
+            list(&format!("      {key}:"), values, text);
+        }
+        if !block.exclude.is_empty() {
+            text.push_str("      exclude:\n");
+            for row in &block.exclude {
+                let pairs: Vec<String> =
+                    row.iter().map(|(key, value)| format!("{key}: {}", quoted(value))).collect();
+                _ = writeln!(text, "        - {{ {} }}", pairs.join(", "));
+            }
+        }
+    }
+    for (key, value) in [
+        ("repository", &entry.repository),
+        ("context", &entry.context),
+        ("dockerfile", &entry.dockerfile),
+        ("target", &entry.target),
+        ("platform", &entry.platform),
+    ] {
+        if let Some(value) = value {
+            _ = writeln!(text, "    {key}: {}", quoted(value));
+        }
+    }
+    if !entry.tags.is_empty() {
+        list("    tags:", &entry.tags, text);
+    }
+    for (key, map) in [("build_args", &entry.build_args), ("labels", &entry.labels)] {
+        if !map.is_empty() {
+            _ = writeln!(text, "    {key}:");
+            for (name, value) in map {
+                _ = writeln!(text, "      {}: {}", quoted(name), quoted(value));
+            }
+        }
+    }
+    if text.len() == body {
+        text.truncate(start);
+        _ = writeln!(text, "  {}: {{}}", quoted(&entry.name));
+    }
+}
+
+/// On one line if it is short; else filled up, two columns further in.
+fn list(key: &str, values: &[String], text: &mut String) {
+    let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
+    let line = format!("{key} [{}]", values.join(", "));
+    if line.chars().count() <= WIDTH {
+        _ = writeln!(text, "{line}");
+        return;
+    }
+    let indent = key.len() - key.trim_start().len();
+    _ = writeln!(text, "{key} [");
+    let mut line = String::new();
+    for value in values {
+        if !line.is_empty() && indent + 2 + line.chars().count() + value.chars().count() + 2 > WIDTH
+        {
+            _ = writeln!(text, "{:indent$}  {}", "", line.trim_end());
+            line.clear();
+        }
+        _ = write!(line, "{value}, ");
+    }
+    _ = writeln!(text, "{:indent$}  {}\n{:indent$}]", "", line.trim_end(), "");
+}
+
+/// As YAML reads it back: a word as it is, everything else in quotes.
+fn quoted(text: &str) -> String {
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_');
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./-@".contains(c);
+    let means_something = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+        .contains(&text.to_ascii_lowercase().as_str());
+    // A colon within a word is no separator.
+    let colon = !text.ends_with(':') && text.chars().all(|c| plain(c) || c == ':');
+    if starts && colon && !means_something || text == "." {
+        return text.to_owned();
+    }
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            c if c.is_control() => _ = write!(quoted, "\\u{:04x}", u32::from(c)),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_several_lines_and_the_same_to_yaml() {
+        for count in [1, 9, 10, 11, 90] {
+            let values: Vec<String> = (0..count).map(|n| format!("{n}.0-bookworm")).collect();
+            let mut text = "a:\n".to_owned();
+            list("      version:", &values, &mut text);
+            assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+            assert!(text.lines().count() <= 4 + count / 5, "{text}");
+            let source = crate::diagnostic::Source::new("/x", text.clone());
+            let expected = serde_json::json!({"a": {"version": values}});
+            assert_eq!(crate::hierarchy::value(&source).ok(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_are_read_back_as_they_were() {
+        for text in [
+            "web",
+            "3.10",
+            "true",
+            "No",
+            "a b",
+            "{x}-1",
+            "#x",
+            "a: b",
+            "a:1",
+            "quay.io:5000/x",
+            "\"q\"",
+            "\\",
+            "~",
+            "",
+            "a:",
+            "*x",
+            ".",
+            "1e3",
+            "é",
+            "tab\there",
+            "line\nbreak",
+            "-",
+            "null",
+            "0x1",
+            "@x",
+            "\u{7}",
+        ] {
+            let yaml = format!("x: {}\nl: [{}]\n", quoted(text), quoted(text));
+            let source = crate::diagnostic::Source::new("/x", yaml.clone());
+            let value = crate::hierarchy::value(&source);
+            let expected = serde_json::json!({"x": text, "l": [text]});
+            assert_eq!(value.ok(), Some(expected), "{yaml}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! `rebuild init`: what it makes of repositories as people have them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use rebuild::hierarchy::{Hierarchy, LoadOptions, TagTemplate};
+
+use crate::support::{
+    project::{Ended, Project},
+    repositories::{Edges, LAYOUTS, Layout, REPOSITORIES, write},
+};
+
+/// A project without a hierarchy, with these files: `path: lines with \n`.
+fn repository(files: &[(&str, &str)]) -> Option<Project> {
+    let project = Project::empty()?;
+    for (path, text) in files {
+        project.write(path, text);
+    }
+    Some(project)
+}
+
+fn loaded(root: &Path) -> Hierarchy {
+    let file = root.join("hierarchy.yaml");
+    match Hierarchy::load(&file, &LoadOptions::default()) {
+        Ok(loaded) => {
+            let warnings: Vec<String> =
+                loaded.warnings.iter().map(|warning| warning.message.clone()).collect();
+            assert_eq!(warnings, Vec::<String>::new());
+            loaded.hierarchy
+        }
+        Err(error) => panic!("{error:#?}\n{}", fs::read_to_string(file).unwrap()),
+    }
+}
+
+/// From each Dockerfile to those of its parents.
+fn edges(hierarchy: &Hierarchy) -> Edges {
+    let path = |path: &Path| path.strip_prefix(hierarchy.root()).unwrap().to_owned();
+    hierarchy
+        .in_build_order()
+        .map(|node| {
+            let parents: BTreeSet<PathBuf> =
+                hierarchy.parents(&node.name).map(|parent| path(&parent.dockerfile.path)).collect();
+            (path(&node.dockerfile.path), parents)
+        })
+        .collect()
+}
+
+/// `name repository:tags < parents`, a line each, in the order of names.
+fn shown(project: &Project) -> String {
+    let hierarchy = loaded(&project.path("").canonicalize().unwrap());
+    let mut lines: Vec<String> = hierarchy
+        .in_build_order()
+        .map(|node| {
+            let tags: Vec<&str> = node.tags.iter().map(TagTemplate::as_str).collect();
+            let parents: Vec<&str> =
+                hierarchy.parents(&node.name).map(|parent| parent.name.as_str()).collect();
+            let line = format!(
+                "{} {}:{} < {}",
+                node.name,
+                node.repository,
+                tags.join(","),
+                parents.join(" ")
+            );
+            project.shown(line.trim_end_matches([' ', '<']))
+        })
+        .collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+fn unsure(ended: &Ended) -> Vec<String> {
+    let lines = ended.stdout.lines().skip_while(|line| *line != "unsure:").skip(1);
+    lines.take_while(|line| line.starts_with("  ")).map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn six_hundred_dockerfiles_that_share_seven_repositories() {
+    for layout in LAYOUTS {
+        let Some(project) = repository(&[]) else { return };
+        let expected = write(&project.path(""), layout);
+        assert!(expected.len() >= 600);
+        let ended = project.rebuild("init").run().exits(0);
+        let hierarchy = loaded(&project.path("").canonicalize().unwrap());
+        let found = edges(&hierarchy);
+        let wrong: BTreeMap<_, _> =
+            expected.iter().filter(|(path, parents)| found.get(*path) != Some(parents)).collect();
+        assert!(
+            wrong.is_empty(),
+            "{layout:?}: {} are wrong, {:?}\n{}",
+            wrong.len(),
+            wrong.first_key_value(),
+            ended.stdout
+        );
+        assert_eq!(found.len(), expected.len(), "{layout:?}");
+        assert_eq!(unsure(&ended), Vec::<String>::new(), "{layout:?}");
+        let repositories: BTreeSet<&str> = hierarchy
+            .in_build_order()
+            .map(|node| node.repository.as_str().rsplit('/').next().unwrap())
+            .collect();
+        assert_eq!(repositories, REPOSITORIES.into_iter().collect(), "{layout:?}");
+    }
+}
+
+#[test]
+fn what_is_written_can_be_planned() {
+    let Some(project) = repository(&[]) else { return };
+    let expected = write(&project.path(""), Layout::Folders);
+    let begin = Instant::now();
+    project.rebuild("init").run().exits(0);
+    let planned = project.rebuild("plan --format json").run().exits(0);
+    let took = begin.elapsed();
+    let plan: serde_json::Value = serde_json::from_str(&planned.stdout).unwrap();
+    assert_eq!(plan["steps"].as_array().unwrap().len(), expected.len());
+    // The goal is two seconds with the release binary; this only shows that nothing is quadratic.
+    assert!(took.as_secs() < 60, "{took:?}");
+    println!("init and plan of {} images: {took:?}", expected.len());
+}
+
+/// As a stack of notebook images has it: one image a folder, named by a chain of `ARG` defaults.
+const NOTEBOOKS: [(&str, &str); 5] = [
+    (
+        "images/docker-stacks-foundation/Dockerfile",
+        "ARG ROOT_IMAGE=scratch\nFROM $ROOT_IMAGE\nCOPY start.sh /usr/local/bin/\n",
+    ),
+    ("images/docker-stacks-foundation/start.sh", "#!/bin/sh\n"),
+    (
+        "images/base-notebook/Dockerfile",
+        "ARG REGISTRY=quay.io\nARG OWNER=jupyter\nARG BASE_IMAGE=$REGISTRY/$OWNER/docker-stacks-foundation\n\
+         FROM $BASE_IMAGE\n",
+    ),
+    (
+        "images/minimal-notebook/Dockerfile",
+        "ARG REGISTRY=quay.io\nARG OWNER=jupyter\nARG BASE_IMAGE=$REGISTRY/$OWNER/base-notebook\n\
+         FROM $BASE_IMAGE\n",
+    ),
+    (
+        "images/scipy-notebook/Dockerfile",
+        "ARG REGISTRY=quay.io\nARG OWNER=jupyter\nARG BASE_IMAGE=$REGISTRY/$OWNER/minimal-notebook\n\
+         FROM $BASE_IMAGE\n",
+    ),
+];
+
+#[test]
+fn a_stack_of_notebooks_needs_no_edit() {
+    let Some(project) = repository(&NOTEBOOKS) else { return };
+    let ended = project.rebuild("init").run().exits(0);
+    assert_eq!(unsure(&ended), Vec::<String>::new());
+    insta::assert_snapshot!(shown(&project), @r"
+    base-notebook quay.io/jupyter/base-notebook:latest < docker-stacks-foundation
+    docker-stacks-foundation quay.io/jupyter/docker-stacks-foundation:latest
+    minimal-notebook quay.io/jupyter/minimal-notebook:latest < base-notebook
+    scipy-notebook quay.io/jupyter/scipy-notebook:latest < minimal-notebook
+    ");
+    project.rebuild("check").run().exits(0);
+    project.rebuild("plan").run().exits(0);
+}
+
+#[test]
+fn several_hierarchies_contexts_and_variants_of_one_repository() {
+    let Some(project) = repository(&[
+        (".gitignore", "out/\n"),
+        ("out/Dockerfile", "FROM scratch\n"),
+        ("node_modules/x/Dockerfile", "FROM scratch\n"),
+        // One hierarchy, whose images are built in the folder above.
+        ("shop/docker/base.Dockerfile", "FROM scratch\nCOPY shop/etc /etc\n"),
+        ("shop/etc/name", "shop\n"),
+        ("shop/docker/web.Dockerfile", "ARG BASE=registry.example.com/shop/base\nFROM ${BASE}\n"),
+        // And another.
+        ("lang/3.11/slim/Dockerfile", "FROM scratch\n"),
+        ("lang/3.11/full/Containerfile", "FROM registry.example.com/lang:3.11-slim\n"),
+        ("lang/3.12/slim/Dockerfile", "FROM scratch\n"),
+        ("lang/3.12/full/Containerfile", "FROM registry.example.com/lang:3.12-slim\n"),
+    ]) else {
+        return;
+    };
+    let ended = project.rebuild("init").run().exits(0);
+    insta::assert_snapshot!(shown(&project), @"");
+    insta::assert_snapshot!(unsure(&ended).join("\n"), @"");
+    project.rebuild("check").run().exits(0);
+}
+
+const BAKE: &str = r#"{
+  "group": { "default": { "targets": ["app", "base"] } },
+  "target": {
+    "app": {
+      "context": ".", "dockerfile": "docker/app.Dockerfile", "target": "final",
+      "args": { "FLAVOUR": "slim" }, "contexts": { "base": "target:base" },
+      "tags": ["registry.example.com/team/app:1", "registry.example.com/team/app:latest"]
+    },
+    "base": { "context": "docker/base", "tags": ["registry.example.com/team/base:1"] },
+    "inline": { "context": ".", "dockerfile-inline": "FROM scratch" }
+  }
+}"#;
+
+const COMPOSE: &str = "\
+services:
+  db: { image: postgres }
+  base: { build: docker/base, image: registry.example.com/team/base:1 }
+  app:
+    image: registry.example.com/team/app:1
+    build:
+      context: .
+      dockerfile: docker/app.Dockerfile
+      target: final
+      args: [FLAVOUR=slim]
+      additional_contexts: { base: service:base }
+  inline: { build: { dockerfile_inline: FROM scratch } }
+";
+
+#[test]
+fn targets_of_bake_and_services_of_compose() {
+    let app = "ARG FLAVOUR\nFROM base AS final\nFROM final AS other\n";
+    for arguments in ["--from-bake bake.json", "--from-compose compose.yaml"] {
+        let Some(project) = repository(&[
+            ("bake.json", BAKE),
+            ("compose.yaml", COMPOSE),
+            ("docker/base/Dockerfile", "FROM scratch\n"),
+            ("docker/app.Dockerfile", app),
+        ]) else {
+            return;
+        };
+        let ended = project.rebuild(&format!("init {arguments}")).run().exits(0);
+        assert!(unsure(&ended).join("\n").contains("`inline`"), "{}", ended.stdout);
+        let hierarchy = loaded(&project.path("").canonicalize().unwrap());
+        let node = hierarchy.in_build_order().last().unwrap();
+        assert_eq!(node.name.as_str(), "app", "{arguments}");
+        assert_eq!(node.repository.as_str(), "registry.example.com/team/app", "{arguments}");
+        let parents: Vec<&str> =
+            hierarchy.parents(&node.name).map(|parent| parent.name.as_str()).collect();
+        assert_eq!(parents, ["base"], "{arguments}");
+        let text = fs::read_to_string(project.path("hierarchy.yaml")).unwrap();
+        assert!(text.contains("target: final") && text.contains("FLAVOUR: slim"), "{text}");
+        project.rebuild("check").run().exits(0);
+    }
+}
+
+#[test]
+fn what_is_there_is_not_written_over() {
+    let Some(project) = repository(&[("web/Dockerfile", "FROM scratch\n")]) else { return };
+    let dry = project.rebuild("init --dry-run").run().exits(0);
+    assert!(!project.path("hierarchy.yaml").exists());
+    project.write("hierarchy.yaml", "mine\n");
+    let refused = project.rebuild("init").run().exits(2);
+    assert!(refused.stderr.contains("is already there"), "{}", refused.stderr);
+    assert_eq!(fs::read_to_string(project.path("hierarchy.yaml")).unwrap(), "mine\n");
+    project.rebuild("init --force").run().exits(0);
+    let written = fs::read_to_string(project.path("hierarchy.yaml")).unwrap();
+    assert_eq!(written, dry.stdout);
+    assert!(!written.starts_with("# yaml-language-server"), "{written}");
+    project.write("hierarchy.schema.json", "{}");
+    let with_schema = project.rebuild("init --dry-run").run().exits(0);
+    let first = "# yaml-language-server: $schema=./hierarchy.schema.json\n";
+    assert!(with_schema.stdout.starts_with(first), "{}", with_schema.stdout);
+}
