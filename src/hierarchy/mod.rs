@@ -16,6 +16,7 @@ mod json_schema;
 mod lints;
 mod load;
 mod matrix;
+mod naming;
 mod nearest;
 mod node;
 mod schema;
@@ -52,6 +53,7 @@ pub use self::{
     graph::GraphError,
     json_schema::json_schema,
     load::{Checked, LoadError, LoadOptions, Loaded},
+    naming::NamingError,
     secrets::{SecretSource, Ssh},
     template::{TagTemplate, TagValues, TemplateError},
     units::duration,

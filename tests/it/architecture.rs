@@ -150,6 +150,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
+    ("globset", &["hierarchy"]),
     ("petgraph", &["hierarchy"]),
     ("process_wrap", &["commands", "registry", "run"]),
     ("prost", &["engine"]),
