@@ -13,6 +13,7 @@ Examples:
   rebuild                          everything that is out of date
   rebuild --from os-base           os-base, and below it whatever that changes
   rebuild --since origin/main...   what a branch touched, and below it
+  rebuild --from 'ruby-*'          the images whose names begin so
   rebuild --only webapp-base       one image, on its published parents
   rebuild --refresh                take in package updates: every image without the layer cache
   rebuild --refresh --due          take in package updates where they are due, and nothing else
@@ -33,6 +34,7 @@ const PLAN_EXAMPLES: &str = "\
 Examples:
   rebuild plan                     each image, below the one it waits for, with the reason
   rebuild plan --from os-base      what rebuilding os-base would entail
+  rebuild plan 'ruby-*'            what it says of these images only
   rebuild plan --exit-code         in scripts: exit code 3 if there is work, 0 if there is none";
 
 const INIT_EXAMPLES: &str = "\
@@ -280,10 +282,12 @@ pub enum Colour {
 /// Which images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct SelectionArgs {
-    /// Rebuild these images even if they are up to date, and below them whatever that changes
+    /// Rebuild these images even if they are up to date, and below them whatever that changes; names
+    /// or globs, 'ruby-*'
     #[arg(long, value_name = "NODE,…", value_delimiter = ',', conflicts_with = "only")]
     pub from: Vec<String>,
-    /// Rebuild these images alone, even if they are up to date, on their published parents
+    /// Rebuild these images alone, even if they are up to date, on their published parents; names or
+    /// globs
     #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
     pub only: Vec<String>,
     /// As --from, each image whose files or whose entry in hierarchy.yaml changed since this commit
@@ -422,6 +426,9 @@ pub struct WatchArgs {
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
+    /// Tell of these images only, by name or glob [default: all that the run is about]
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<String>,
     #[command(flatten)]
     pub selection: SelectionArgs,
     /// Print the plan for people (text) or for programs (json: docs/events.md)
@@ -434,7 +441,7 @@ pub struct PlanArgs {
 
 #[derive(Debug, Args)]
 pub struct WhyArgs {
-    /// Which images
+    /// Which images, by name or glob: 'ruby-*'
     #[arg(required = true, value_name = "NODE")]
     pub nodes: Vec<String>,
     /// Print it for people or for programs
@@ -444,6 +451,9 @@ pub struct WhyArgs {
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
+    /// Which images, by name or glob [default: all]
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<String>,
     /// Print it for people or for programs
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
@@ -496,7 +506,7 @@ pub enum FailOn {
 
 #[derive(Debug, Args)]
 pub struct TreeArgs {
-    /// Which images [default: all]
+    /// Which images, by name or glob [default: all]
     #[arg(value_name = "NODE")]
     pub nodes: Vec<String>,
     /// Print it for people, for programs, or as a picture

@@ -27,10 +27,11 @@ use crate::{
 /// Set by the scripts: for which shell to complete.
 const VARIABLE: &str = "REBUILD_COMPLETE";
 /// The commands that take names of images, and as which arguments.
-const TAKE_NODES: [(&str, &[&str]); 4] = [
+const TAKE_NODES: [(&str, &[&str]); 5] = [
     ("run", &["from", "only"]),
-    ("plan", &["from", "only"]),
+    ("plan", &["from", "only", "nodes"]),
     ("why", &["nodes"]),
+    ("status", &["nodes"]),
     ("tree", &["nodes"]),
 ];
 

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::{
     engine::EngineError,
     exit::Exit,
+    hierarchy::NamingError,
     observe::{ObserveError, UpstreamError},
     registry::RegistryError,
     run::SecretError,
@@ -111,6 +112,12 @@ impl From<Vec<SecretError>> for CommandError {
             Some(first) => error.hint(first.hint()),
             None => error,
         }
+    }
+}
+
+impl From<NamingError> for CommandError {
+    fn from(error: NamingError) -> Self {
+        Self::new(Exit::Usage, error.to_string()).hint(error.hint())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     error::CommandError,
     output,
-    project::{load, request, tag_values},
+    project::{load, nodes, request, tag_values},
     world::World,
 };
 use crate::{
@@ -21,8 +21,9 @@ use crate::{
 pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, CommandError> {
     let hierarchy = load(common)?;
     let request = request(&hierarchy, common, &arguments.selection)?;
+    let named = nodes(&hierarchy, &arguments.nodes)?;
     let world = World::connect(&hierarchy, Builder::Auto, common.offline).await?;
-    let (plan, warnings) = if let Some(prefix) = &hierarchy.registry {
+    let (mut plan, warnings) = if let Some(prefix) = &hierarchy.registry {
         let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
         make(&hierarchy, &request, &world, &store).await?
     } else {
@@ -31,6 +32,9 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     };
     for warning in &warnings {
         output::warning(warning);
+    }
+    if !named.is_empty() {
+        plan = plan.narrowed(&named);
     }
     let history = world.history(&world.publishes_to(&hierarchy));
     let radius = BlastRadius::of(&plan, &hierarchy, &history, world.cpus());

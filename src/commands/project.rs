@@ -145,21 +145,16 @@ fn selection(
     })
 }
 
+/// The images that names and globs of the command line mean.
 pub(super) fn nodes(
     hierarchy: &Hierarchy,
     names: &[String],
 ) -> Result<BTreeSet<NodeName>, CommandError> {
-    let known = |name: &String| {
-        let node = hierarchy.get(&NodeName::from(name.as_str()));
-        node.map(|node| node.name.clone()).ok_or_else(|| {
-            let error = CommandError::new(Exit::Usage, format!("no image is called `{name}`"));
-            match hierarchy.nearest(name) {
-                Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
-                None => error.hint("`rebuild tree --no-state` shows all images"),
-            }
-        })
-    };
-    names.iter().map(known).collect()
+    let mut nodes = BTreeSet::new();
+    for name in names {
+        nodes.extend(hierarchy.named(name)?.into_iter().cloned());
+    }
+    Ok(nodes)
 }
 
 /// What the placeholders in tags stand for today.

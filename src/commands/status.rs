@@ -2,28 +2,38 @@
 
 use jiff::Timestamp;
 
-use super::{asked::ask, error::CommandError, output, project::load};
+use super::{
+    asked::ask,
+    error::CommandError,
+    output,
+    project::{load, nodes},
+};
 use crate::{
     cli::{Common, Format, StatusArgs},
     exit::Exit,
-    plan::State,
+    plan::{State, Step},
     report,
 };
 
 pub(super) async fn status(common: &Common, arguments: &StatusArgs) -> Result<Exit, CommandError> {
     let hierarchy = load(common)?;
     let all = |plan: &crate::plan::Plan| plan.steps.iter().map(|step| step.node.clone()).collect();
+    let named = nodes(&hierarchy, &arguments.nodes)?;
     let (plan, last_builds) = ask(&hierarchy, common, all).await?;
+    let shown: Vec<&Step> =
+        plan.steps.iter().filter(|step| named.is_empty() || named.contains(&step.node)).collect();
+    let standing =
+        report::status::Standing { plan: &plan, shown: &shown, last_builds: &last_builds };
     let mut text = Vec::new();
     match arguments.format {
         Format::Text => {
             let colour = output::stdout_has_colour();
-            report::status::text(&plan, &last_builds, Timestamp::now(), (colour, &mut text))
+            report::status::text(standing, Timestamp::now(), (colour, &mut text))
         }
-        Format::Json => report::status::json(&plan, &last_builds, &mut text),
+        Format::Json => report::status::json(standing, &mut text),
     }
     .and_then(|()| output::answer(&text))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
-    let is_current = plan.steps.iter().all(|step| step.state() == State::Current);
+    let is_current = shown.iter().all(|step| step.state() == State::Current);
     Ok(if arguments.exit_code && !is_current { Exit::Work } else { Exit::Done })
 }

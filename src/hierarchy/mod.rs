@@ -16,6 +16,7 @@ mod json_schema;
 mod lints;
 mod load;
 mod matrix;
+mod naming;
 mod nearest;
 mod node;
 mod schema;
@@ -53,6 +54,7 @@ pub use self::{
     graph::GraphError,
     json_schema::json_schema,
     load::{Checked, LoadError, LoadOptions, Loaded, this_machine},
+    naming::NamingError,
     secrets::{SecretSource, Ssh, looks_secret},
     template::{TagTemplate, TagValues, TemplateError},
     units::duration,

@@ -2,16 +2,19 @@
 
 /// The nearest of the known words, if it is near enough to be a slip of the keyboard.
 pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let near = known.into_iter().filter_map(|known| Some((slips(word, known)?, known)));
+    near.min_by_key(|(slips, _)| *slips).map(|(_, known)| known)
+}
+
+/// How many slips of the keyboard make one of the other, if they are near enough.
+pub(super) fn slips(word: &str, known: &str) -> Option<usize> {
+    let letters = |text: &str| text.to_lowercase().chars().collect::<Vec<char>>();
     // One slip in a word of three letters, two in one of six, and so on.
     let limit = word.chars().count().div_ceil(3);
-    let word: Vec<char> = word.to_lowercase().chars().collect();
-    known
-        .into_iter()
-        .filter(|known| known.chars().count().abs_diff(word.len()) <= limit)
-        .map(|known| (distance(&word, &known.to_lowercase().chars().collect::<Vec<_>>()), known))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
+    if known.chars().count().abs_diff(word.chars().count()) > limit {
+        return None;
+    }
+    Some(distance(&letters(word), &letters(known))).filter(|distance| *distance <= limit)
 }
 
 /// Letters to insert, delete, replace or swap with their neighbour.

@@ -76,6 +76,16 @@ pub enum Action {
     Keep { digest: Digest },
 }
 
+impl Plan {
+    /// What it says of these nodes alone: to be told, not to be run.
+    #[must_use]
+    pub fn narrowed(mut self, nodes: &BTreeSet<NodeName>) -> Self {
+        self.steps.retain(|step| nodes.contains(&step.node));
+        self.steps.iter_mut().for_each(|step| step.after.retain(|parent| nodes.contains(parent)));
+        self
+    }
+}
+
 /// Plans every node in view.
 pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &Request) -> Plan {
     let mut steps: Vec<Step> = Vec::new();

@@ -18,22 +18,31 @@ use crate::{
     plan::{LastBuilds, Plan, State, Step},
 };
 
+/// How images stand.
+#[derive(Clone, Copy)]
+pub struct Standing<'a> {
+    /// Of all images: what is above an image may be why it is behind.
+    pub plan: &'a Plan,
+    /// Those to tell of, in build order.
+    pub shown: &'a [&'a Step],
+    pub last_builds: &'a LastBuilds,
+}
+
 /// Writes a line for each image, in build order, and the count.
 pub fn text(
-    plan: &Plan,
-    last_builds: &LastBuilds,
+    standing: Standing<'_>,
     now: Timestamp,
     (colour, out): (bool, &mut dyn Write),
 ) -> io::Result<()> {
+    let Standing { plan, shown, last_builds } = standing;
     let paint = Paint { colour };
-    let rows: Vec<(&Step, [String; 4])> = plan
-        .steps
+    let rows: Vec<(&Step, [String; 4])> = shown
         .iter()
         .map(|step| {
             let since = created(step, last_builds).map_or(String::new(), |then| ago(then, now));
             let why = sanitize::text(&why(plan, step));
             let name = sanitize::text(step.node.as_str());
-            (step, [name, step.state().to_string(), since, why])
+            (*step, [name, step.state().to_string(), since, why])
         })
         .collect();
     let widest = |column: usize| rows.iter().map(|(_, row)| width(&row[column])).max().unwrap_or(0);
@@ -52,13 +61,13 @@ pub fn text(
     if !rows.is_empty() {
         writeln!(out)?;
     }
-    writeln!(out, "{}", count(plan))
+    writeln!(out, "{}", count(shown))
 }
 
 /// `2 of 4 images are current`.
-fn count(plan: &Plan) -> String {
-    let current = plan.steps.iter().filter(|step| step.state() == State::Current).count();
-    match (current, plan.steps.len()) {
+fn count(shown: &[&Step]) -> String {
+    let current = shown.iter().filter(|step| step.state() == State::Current).count();
+    match (current, shown.len()) {
         (_, 0) => "no images".to_owned(),
         (1, 1) => "the image is current".to_owned(),
         (n, all) if n == all => format!("all {n} images are current"),
@@ -81,7 +90,7 @@ fn created(step: &Step, last_builds: &LastBuilds) -> Option<Timestamp> {
 }
 
 /// Writes one JSON object: see `docs/why.md`.
-pub fn json(plan: &Plan, last_builds: &LastBuilds, out: &mut dyn Write) -> io::Result<()> {
+pub fn json(standing: Standing<'_>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Document<'a> {
         v: u32,
@@ -97,7 +106,8 @@ pub fn json(plan: &Plan, last_builds: &LastBuilds, out: &mut dyn Write) -> io::R
         why: ReasonView<'a>,
         cause: String,
     }
-    let nodes = plan.steps.iter().map(|step| NodeView {
+    let Standing { plan, shown, last_builds } = standing;
+    let nodes = shown.iter().map(|step| NodeView {
         node: &step.node,
         state: step.state(),
         since: created(step, last_builds).map(|then| then.to_string()),

@@ -157,6 +157,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "trigger",
         ],
     ),
+    ("globset", &["hierarchy"]),
     ("notify", &["trigger"]),
     ("petgraph", &["hierarchy"]),
     ("process_wrap", &["commands", "registry", "run"]),

@@ -114,6 +114,36 @@ fn one_job_builds_one_image_at_a_time() {
 }
 
 #[test]
+fn globs_stand_for_names() {
+    let Some(project) = Project::new() else { return };
+    let actions = |arguments: &str| {
+        let ended = project.rebuild(&format!("{arguments} --format json")).run().exits(0);
+        let answer: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        let list = answer.get("steps").or(answer.get("nodes")).unwrap().as_array().unwrap();
+        let line = |one: &serde_json::Value| one["node"].as_str().unwrap().to_owned();
+        list.iter().map(line).collect::<Vec<_>>().join(" ")
+    };
+    project.rebuilt(crate::support::project::Place::Engine);
+    for (arguments, expected) in [
+        ("plan --from ~w*", "~web ~app"),
+        ("plan --only ~*o*", "~os ~tool"),
+        ("plan --only ~?s,~app", "~os ~app"),
+        ("plan --from ~* ~[at]*", "~app ~tool"),
+        ("plan ~web", "~web"),
+        ("why ~[ao]*", "~os ~app"),
+        ("status ~{web,tool}", "~web ~tool"),
+        ("status", "~os ~web ~app ~tool"),
+    ] {
+        assert_eq!(actions(arguments), expected, "{arguments}");
+    }
+    for arguments in ["--from ~wep-*", "plan ~wep-*", "status ~wep-*", "why ~wep-*"] {
+        let ended = project.rebuild(arguments).run().exits(2);
+        let expected = "error: no image matches `~wep-*`\n  hint: did you mean `~web`?\n";
+        assert_eq!((ended.stderr.as_str(), ended.stdout.as_str()), (expected, ""), "{arguments}");
+    }
+}
+
+#[test]
 fn names_that_nobody_knows() {
     let Some(project) = Project::new() else { return };
     for flag in ["--from", "--only"] {
