@@ -67,6 +67,12 @@ Examples:
                                    a picture for a browser; a tooltip says why an image is behind
   rebuild tree --no-state          without an engine and a registry";
 
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  rebuild watch                    what is saved is built and tested, in the engine only
+  rebuild watch --push             and published
+  rebuild watch --schedule --push  resident: also refreshes images when their `schedule:` says so";
+
 const WHY_EXAMPLES: &str = "\
 Examples:
   rebuild why app                  what made app out of date, through which parents
@@ -188,6 +194,7 @@ pub enum Command {
     ///
     /// Begins with what is out of date. Images are built and tagged in the engine only, under the names
     /// that the file gives; with --push they are published. Ctrl-C ends it.
+    #[command(after_help = WATCH_EXAMPLES)]
     Watch(WatchArgs),
     /// Print what a run would do and why, and change nothing
     #[command(after_help = PLAN_EXAMPLES)]

@@ -3,6 +3,7 @@
 use super::{
     fields::{At, Problems},
     nearest,
+    node::{Check, Test},
     schema::Image,
     secrets::SecretSource,
     yaml::{Kind, Yaml},
@@ -172,6 +173,20 @@ impl SecretSource {
     }
 }
 
+impl Test {
+    /// Not the pattern of its output, in which braces count.
+    fn filled(&self, combination: &Combination) -> Self {
+        let check = match &self.check {
+            Check::Run { argv, stdout } => Check::Run {
+                argv: argv.iter().map(|word| fill(word, combination)).collect(),
+                stdout: stdout.clone(),
+            },
+            Check::Healthy => Check::Healthy,
+        };
+        Self { check, ..self.clone() }
+    }
+}
+
 impl Image {
     /// The nodes that this entry stands for, by name.
     pub(super) fn nodes(&self, name: &str) -> Vec<(String, Self)> {
@@ -189,7 +204,15 @@ impl Image {
         let map = |map: &std::collections::BTreeMap<String, String>| {
             map.iter().map(|(key, value)| (key.clone(), fill(value, combination))).collect()
         };
+        let words =
+            |words: &Vec<String>| words.iter().map(|word| fill(word, combination)).collect();
         Self {
+            prepare: self.prepare.as_ref().map(words),
+            test: self
+                .test
+                .as_ref()
+                .map(|tests| tests.iter().map(|test| test.filled(combination)).collect()),
+            volatile: self.volatile.as_ref().map(words),
             context: self.context.as_ref().map(text),
             dockerfile: self.dockerfile.as_ref().map(text),
             tags: self.tags.as_ref().map(list),

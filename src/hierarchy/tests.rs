@@ -270,6 +270,9 @@ images:
     secrets: { key: { file: \"keys/{ruby}.pem\" } }
     repository: registry.example.com/ruby
     tags: [\"{ruby}\", \"{ruby}-{date}\"]
+    prepare: [fetch, \"ruby-{ruby}\"]
+    test: [{ run: [grep, \"{ruby}\", /version], stdout: \"[0-9]{1}\" }]
+    volatile: [\"srv/{ruby}/**\"]
   app:
     parents: [ruby-3.10]
     on_failure: hold

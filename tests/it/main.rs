@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "in a test, both tell the reader")]
 
 mod architecture;
+mod dockerfiles;
 mod dockerignore;
 mod engine;
 mod messages;

@@ -83,13 +83,20 @@ impl Flags<'_> {
 
     /// The `from=` of every `--mount=`; the last one of each, as the builder takes it.
     pub(super) fn mounts_from(&self) -> Vec<Placed> {
-        let from = |field: Placed| {
-            let (key, value) = field.split_at(b'=')?;
-            key.bytes.eq_ignore_ascii_case(b"from").then_some(value)
+        let from = |mount: Placed| {
+            let fields = mount.fields();
+            let last = |name: &[u8]| {
+                fields.iter().rev().find_map(|field| {
+                    let (key, value) = field.split_at(b'=')?;
+                    key.bytes.eq_ignore_ascii_case(name).then_some(value)
+                })
+            };
+            // A tmpfs begins empty, whatever it is said to be from.
+            let is_empty =
+                last(b"type").is_some_and(|kind| kind.bytes.eq_ignore_ascii_case(b"tmpfs"));
+            if is_empty { None } else { last(b"from") }
         };
-        self.values("mount")
-            .filter_map(|mount| mount.fields().into_iter().filter_map(from).next_back())
-            .collect()
+        self.values("mount").filter_map(from).collect()
     }
 }
 

@@ -213,6 +213,7 @@ fn stages() {
         ("FROM a\nRUN --mount=type=bind,\\\"from=b\\\",target=/b x", "1 a*, 2 b"),
         ("FROM a AS s\nFROM c\nRUN --mount=from=s,target=/b x", "1 a, 2 c*"),
         ("FROM a\nRUN --network=none --mount=type=tmpfs,target=/t x", "1 a*"),
+        ("FROM a\nRUN --mount=type=tmpfs,from=b,target=/t x", "1 a*"),
         ("FROM a\nRUN x --mount=from=b", "1 a*"),
         ("FROM a\nONBUILD COPY --from=b / /", "1 a*"),
         ("FROM a\nonbuild RUN --mount=from=b x", "1 a*"),

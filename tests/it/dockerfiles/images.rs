@@ -1,0 +1,110 @@
+//! A registry in which every name and every tag is the same small image, and which writes down who was
+//! asked for.
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use rebuild::image::Digest;
+
+use crate::support::scripted::{Act, Scripted, reply};
+
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Everything that is made from the image inherits it, so that it can be found and removed.
+pub(super) const LABEL: &str = "rebuild.test.dockerfiles";
+
+/// `/f`, and nothing else.
+static LAYER: LazyLock<String> = LazyLock::new(|| {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(2);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "f", &b"f\n"[..]).unwrap();
+    String::from_utf8(tar.into_inner().unwrap()).unwrap()
+});
+
+static CONFIG: LazyLock<String> = LazyLock::new(|| {
+    let platform = super::builder::platform();
+    let config = serde_json::json!({
+        "architecture": platform.architecture, "os": platform.os,
+        "config": {"Labels": {LABEL: std::process::id().to_string()}},
+        "rootfs": {"type": "layers", "diff_ids": [Digest::of(LAYER.as_bytes()).as_str()]},
+        "history": [{"created_by": "corpus"}],
+    });
+    config.to_string()
+});
+
+static TEXT: LazyLock<String> = LazyLock::new(|| {
+    let blob = |kind: &str, text: &str| {
+        let digest = Digest::of(text.as_bytes());
+        serde_json::json!({"mediaType": kind, "size": text.len(), "digest": digest.as_str()})
+    };
+    let layer = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": MANIFEST,
+        "config": blob("application/vnd.docker.container.image.v1+json", &CONFIG),
+        "layers": [blob(layer, &LAYER)],
+    });
+    manifest.to_string()
+});
+
+/// Of the image.
+pub(super) static DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::of(TEXT.as_bytes()));
+
+pub(super) struct Images {
+    server: Scripted,
+}
+
+impl Images {
+    pub(super) async fn start() -> Self {
+        Self { server: Scripted::start(|_, seen| answer(&seen.path)).await }
+    }
+
+    pub(super) fn host(&self) -> &str {
+        self.server.host()
+    }
+
+    /// Where the images of a case are, asked for by one builder: no other build names them.
+    pub(super) fn place(&self, case: usize, builder: &str) -> String {
+        format!("{}/c{case}/{builder}", self.host())
+    }
+
+    /// What was asked for there: tags, and digests of what no tag was asked of.
+    pub(super) fn asked(&self, place: &str) -> BTreeSet<String> {
+        let folder = place.strip_prefix(self.host()).unwrap();
+        let prefix = format!("/v2{folder}/");
+        let log = self.server.log();
+        let manifests: BTreeSet<(&str, &str)> = log
+            .iter()
+            .filter_map(|line| line.split(' ').nth(1)?.strip_prefix(prefix.as_str()))
+            .filter_map(|path| path.split_once("/manifests/"))
+            .collect();
+        let has_tag =
+            |name: &str| manifests.iter().any(|(n, tag)| *n == name && !tag.contains(':'));
+        let asked = manifests.iter().filter_map(|&(name, tag)| {
+            // A tag is resolved to a digest, by which the rest is asked.
+            if !tag.contains(':') {
+                return Some(format!("{name}:{tag}"));
+            }
+            let digest = tag.replace(DIGEST.as_str(), "%");
+            (!has_tag(name)).then(|| format!("{name}@{digest}"))
+        });
+        asked.collect()
+    }
+}
+
+fn answer(path: &str) -> Act {
+    let (kind, text) = match path.rsplit_once('/') {
+        Some((before, _)) if before.ends_with("/manifests") => (MANIFEST, &*TEXT),
+        Some((_, digest)) if digest == Digest::of(CONFIG.as_bytes()).as_str() => {
+            ("application/octet-stream", &*CONFIG)
+        }
+        Some((_, digest)) if digest == Digest::of(LAYER.as_bytes()).as_str() => {
+            ("application/octet-stream", &*LAYER)
+        }
+        _ => return reply(404),
+    };
+    let digest = Digest::of(text.as_bytes());
+    reply(200)
+        .header("Content-Type", kind)
+        .header("Docker-Content-Digest", digest.as_str())
+        .body(text.as_str())
+}
