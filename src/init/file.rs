@@ -19,10 +19,8 @@ const HEAD: &str = "\
 # The images of this repository. `rebuild init` wrote this file; it is yours to change.
 # Which image is built from which is read from the Dockerfiles: `rebuild tree` shows it.
 ";
-const NO_SCHEMA: &str = "\
-# For help in editors: `rebuild schema >hierarchy.schema.json`, and above everything else here the line
-#   # yaml-language-server: $schema=./hierarchy.schema.json
-";
+/// Its examples have the line that editors look for.
+const NO_SCHEMA: &str = "# For completion and checks in editors: `rebuild schema --help`.\n";
 
 pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String {
     let mut text = String::new();

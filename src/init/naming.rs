@@ -64,9 +64,13 @@ pub(super) fn named(
     let mut raws: Vec<Raw> = candidates
         .iter()
         .zip(&matched.made)
-        .map(|(candidate, made)| match made {
-            Some(made) => of_made(candidate, made),
-            None => known.guess(candidate, root_names, &prefix),
+        .enumerate()
+        .map(|(index, (candidate, made))| {
+            if let Some(made) = made {
+                return of_made(candidate, made);
+            }
+            let prefix = beside_parents(index, matched).unwrap_or_else(|| prefix.clone());
+            known.guess(candidate, root_names, &prefix)
         })
         .collect();
     tell_apart(&mut raws);
@@ -103,6 +107,15 @@ pub(super) fn named(
         }
     }
     named
+}
+
+/// Where the images are published that one is built from.
+fn beside_parents(index: usize, matched: &Matched) -> Option<String> {
+    let mut parents = matched.parents(index).iter().filter_map(|&one| matched.made[one].as_ref());
+    parents.find_map(|made| {
+        let (prefix, _) = made.repository.as_str().rsplit_once('/')?;
+        Some(format!("{prefix}/"))
+    })
 }
 
 fn of_made(candidate: &Candidate, made: &Made) -> Raw {
@@ -149,26 +162,41 @@ impl Known {
     /// The one image of a known repository, or of one beside those, that the candidate's comments, labels or neighbours name
     /// and that it does not use.
     fn said(&self, candidate: &Candidate, prefix: &str) -> Option<Raw> {
-        let references = candidate.said.iter().filter(|word| word.contains(':'));
-        let mut references = references
-            .filter_map(|word| word.parse::<Reference>().ok())
-            .filter(|one| one.tag.is_some() && !candidate.uses_image(one))
-            .filter(|one| {
-                let text = one.repository.as_str();
-                let is_beside = text.strip_prefix(prefix).is_some_and(|rest| !rest.contains('/'));
-                (is_beside && !prefix.is_empty())
-                    || self.repositories.values().any(|known| known.is_same(&one.repository))
+        let is_known = |one: &Reference| {
+            let rest = one.repository.as_str().strip_prefix(prefix);
+            let is_beside = !prefix.is_empty() && rest.is_some_and(|rest| !rest.contains('/'));
+            is_beside || self.repositories.values().any(|known| known.is_same(&one.repository))
+        };
+        let only = |is_it: &dyn Fn(&Reference) -> bool| {
+            let words = candidate.said.iter().filter(|word| word.contains([':', '/']));
+            let mut found = words
+                .filter_map(|word| word.parse::<Reference>().ok())
+                .filter(|one| is_it(one) && is_known(one) && !candidate.uses_image(one));
+            found.next().filter(|_| found.next().is_none())
+        };
+        let whole = only(&|one| one.tag.is_some());
+        let (repository, tag) = if let Some(Reference { repository, tag: Some(tag), .. }) = whole {
+            (repository, tag.as_str().to_owned())
+        } else {
+            // A Makefile often has the two in variables of their own.
+            let mut tags = candidate.said.iter().filter(|word| {
+                is_version(word) && word.contains('-') && word.parse::<Tag>().is_ok()
             });
-        let (first, second) = (references.next()?, references.next());
-        let text = first.repository.as_str();
+            let tag = tags.next().filter(|_| tags.next().is_none())?;
+            (only(&|one| one.tag.is_none() && one.digest.is_none())?.repository, tag.clone())
+        };
+        let text = repository.as_str();
         let (prefix, base) = match text.rsplit_once('/') {
             Some((prefix, base)) => (format!("{prefix}/"), base),
             None => (String::new(), text),
         };
-        let tags = first.tag.iter().map(|tag| tag.as_str().to_owned()).collect();
-        let raw =
-            Raw { prefix, base: vec![base.to_owned()], variant: Vec::new(), tags, is_given: false };
-        second.is_none().then_some(raw)
+        Some(Raw {
+            prefix,
+            base: vec![base.to_owned()],
+            variant: Vec::new(),
+            tags: BTreeSet::from([tag]),
+            is_given: false,
+        })
     }
 
     fn guess(&self, candidate: &Candidate, root_names: &[String], prefix: &str) -> Raw {

@@ -178,8 +178,15 @@ fn several_hierarchies_contexts_and_variants_of_one_repository() {
         return;
     };
     let ended = project.rebuild("init").run().exits(0);
-    insta::assert_snapshot!(shown(&project), @"");
-    insta::assert_snapshot!(unsure(&ended).join("\n"), @"");
+    insta::assert_snapshot!(shown(&project), @r"
+    base registry.example.com/shop/base:latest
+    lang-3.11-full registry.example.com/lang:3.11-full < lang-3.11-slim
+    lang-3.11-slim registry.example.com/lang:3.11-slim
+    lang-3.12-full registry.example.com/lang:3.12-full < lang-3.12-slim
+    lang-3.12-slim registry.example.com/lang:3.12-slim
+    web registry.example.com/shop/web:latest < base
+    ");
+    insta::assert_snapshot!(unsure(&ended).join("\n"), @"`base`: built in a folder above the Dockerfile, where the files are that it copies; check `context`");
     project.rebuild("check").run().exits(0);
 }
 
