@@ -106,13 +106,19 @@ fn only_runs_of_this_place_that_are_committed_and_have_not_ended_are_finished() 
     assert_eq!(runs, ["3", "5"]);
 }
 
+/// Files that every write fails to: as on a full disk, and as on one that breaks, since nobody has memory
+/// at the address 0.
+const BROKEN: [(&str, &str); 2] =
+    [("/dev/full", "No space left"), ("/proc/self/mem", "Input/output error")];
+
 #[test]
 fn a_journal_that_cannot_be_written_is_not_committed() {
-    // Every write to it fails, as on a full disk.
-    let mut full = Journal::begin(Path::new("/dev/full"), began("1", "here"));
-    let error = full.commit(&moves()).unwrap_err().to_string();
-    assert!(error.contains("`/dev/full` cannot be written: No space left"), "{error}");
-    assert!(!full.past().is_open());
+    for (path, expected) in BROKEN {
+        let mut journal = Journal::begin(Path::new(path), began("1", "here"));
+        let error = journal.commit(&moves()).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{path}` cannot be written: {expected}")), "{error}");
+        assert!(!journal.past().is_open());
+    }
 
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("journal"), "").unwrap();
@@ -128,16 +134,19 @@ fn a_journal_that_cannot_be_written_is_not_committed() {
 
 #[test]
 fn what_cannot_be_written_after_the_commit_is_a_warning() {
-    let folder = TempDir::new().unwrap();
-    let path = file(&folder.path().join("journal"), "1");
-    let mut journal = Journal::begin(&path, began("1", "here"));
-    journal.commit(&moves()).unwrap();
-    journal.goes_on_in(Path::new("/dev/full"));
-    journal.moved(0);
-    journal.moved(1);
-    assert!(journal.take_failure().is_some());
-    assert!(journal.take_failure().is_none(), "told once");
-    assert_eq!(journal.past().standing().count(), 2);
+    for (broken, expected) in BROKEN {
+        let folder = TempDir::new().unwrap();
+        let path = file(&folder.path().join("journal"), "1");
+        let mut journal = Journal::begin(&path, began("1", "here"));
+        journal.commit(&moves()).unwrap();
+        journal.goes_on_in(Path::new(broken));
+        journal.moved(0);
+        journal.moved(1);
+        let failure = journal.take_failure().unwrap().to_string();
+        assert!(failure.contains(expected), "{failure}");
+        assert!(journal.take_failure().is_none(), "told once");
+        assert_eq!(journal.past().standing().count(), 2);
+    }
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl Journal {
         &self.past
     }
 
-    /// As if the disk were full from now on, with `/dev/full`.
+    /// As if the disk were full or broken from now on.
     #[cfg(test)]
     pub(super) fn goes_on_in(&mut self, path: &Path) {
         (self.path, self.file) = (path.to_owned(), None);

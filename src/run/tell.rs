@@ -196,6 +196,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_disk_that_breaks_under_a_log_is_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        // A write to it gives EIO, since nobody has memory at the address 0.
+        std::os::unix::fs::symlink("/proc/self/mem", folder.path().join("os.log")).unwrap();
+        let (inbox, mut events) = Inbox::new();
+        let run = RunDir::at(folder.path());
+        let mut tell = Tell::new("os".into(), inbox, (&run, Mask::default()));
+        tell.output(b"one\ntwo\n");
+        let (tail, log) = tell.finish();
+        assert_eq!((tail, log), (vec![b"one".to_vec(), b"two".to_vec()], None));
+        let mut warnings = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            if let EventKind::Warning { message, .. } = event {
+                warnings.push(message);
+            }
+        }
+        assert_eq!(warnings, ["the log ends here: Input/output error (os error 5)"]);
+    }
+
+    #[test]
     fn a_line_without_end_takes_little_memory() {
         let folder = tempfile::tempdir().unwrap();
         let (inbox, mut events) = Inbox::new();

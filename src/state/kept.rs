@@ -103,6 +103,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_broken_disk_does_not_give_is_not_there() {
+        let folder = tempfile::TempDir::new().unwrap();
+        // Reading it gives EIO, since nobody has memory at the address 0.
+        std::os::unix::fs::symlink("/proc/self/mem", folder.path().join("x")).unwrap();
+        let state = State { root: folder.path().to_owned() };
+        assert_eq!(state.recall("x"), b"");
+        state.keep("x", b"one");
+        assert_eq!(state.recall("x"), b"one");
+    }
+
+    #[test]
     fn what_a_killed_process_left_is_removed() {
         let folder = tempfile::TempDir::new().unwrap();
         for (name, hours) in [(".new-old", 2), (".new-young", 0), ("old", 2)] {

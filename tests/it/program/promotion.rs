@@ -19,7 +19,7 @@ const TAGS: usize = 6;
 /// Everything is published, `~os` is changed, and has a tag more that is new.
 fn prepared(project: &Project, gate: &Gate) {
     to(project, gate, "").run().exits(0);
-    project.edit("os/name", "~os", "~os, the second");
+    project.edit("os/page", "one", "two");
     project.edit("hierarchy.yaml", "[latest, \"1\"]", "[latest, \"1\", \"{date}\"]");
 }
 
@@ -28,7 +28,7 @@ fn to<'a>(project: &'a Project, gate: &Gate, arguments: &str) -> Start<'a> {
 }
 
 fn setup() -> Option<(Project, Registry, Gate)> {
-    let (project, registry) = (Project::new()?, Registry::start()?);
+    let (project, registry) = (Project::of_files()?, Registry::start()?);
     let gate = Gate::before(registry.host());
     Some((project, registry, gate))
 }
@@ -46,9 +46,7 @@ fn undisturbed() -> Option<BTreeMap<String, String>> {
 fn after_a_kill_at_any_tag_the_next_command_moves_the_others() {
     let Some(expected) = undisturbed() else { return };
     let names: Vec<&String> = expected.keys().collect();
-    for (passing, then) in
-        [(0, Pass::Held), (0, Pass::AnswerHeld), (3, Pass::AnswerHeld), (TAGS - 1, Pass::Held)]
-    {
+    for (passing, then) in [(0, Pass::AnswerHeld), (TAGS - 1, Pass::Held)] {
         let Some((project, registry, gate)) = setup() else { return };
         let place = Place::Registry(&registry);
         prepared(&project, &gate);

@@ -120,6 +120,7 @@ fn rounds(count: usize) {
         for round in 1..=count {
             together.round(round);
         }
+        println!("{count} rounds, machines: {machines}");
         together.settles();
     }
 }

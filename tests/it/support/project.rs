@@ -61,6 +61,19 @@ impl Project {
         Some(project)
     }
 
+    /// [`HIERARCHY`] of images that are nothing but files: where many are built, and none is to run.
+    pub(crate) fn of_files() -> Option<Self> {
+        let project = Self::empty()?;
+        project.write("hierarchy.yaml", &HIERARCHY.replace(", test: [{ run: [cat, /page] }]", ""));
+        for (image, from) in [("os", "scratch"), ("web", "~os:1"), ("app", "~web"), ("tool", "~os")]
+        {
+            let dockerfile = format!("FROM {from}\nCOPY page /{image}\n");
+            project.write(&format!("{image}/Dockerfile"), &dockerfile);
+            project.write(&format!("{image}/page"), &format!("~{image} one\n"));
+        }
+        Some(project)
+    }
+
     /// A folder with nothing in it.
     pub(crate) fn empty() -> Option<Self> {
         let Some(engine) = engine() else {

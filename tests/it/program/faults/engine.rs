@@ -8,7 +8,7 @@ use std::{
 use crate::support::{
     project::{Place, Project, docker},
     proxy::{Fault, Proxy},
-    small_disk::{BrokenDisk, SmallDisk},
+    small_disk::SmallDisk,
 };
 
 /// A small project on the real engine, spoken to through a proxy.
@@ -96,34 +96,6 @@ fn a_full_disk_under_the_logs_is_a_warning() {
     // Now that nothing more can be kept, a failure is still the failure that it is.
     project.edit("app/noise.sh", "i=0", "exit 4; i=0");
     run().exits(10).says(&["`./noise.sh` ended with exit code 4"]);
-    assert_eq!(project.under_way(), [""; 0]);
-}
-
-#[test]
-fn a_disk_that_breaks_under_the_journal_moves_no_tag() {
-    let (Some(project), Some(disk)) = (Project::pair(), BrokenDisk::new()) else { return };
-    project.rebuilt(Place::Engine);
-    let before = project.tags(Place::Engine);
-    project.write("base/name", "~base, the second\n");
-    let ended = project.rebuild("").env("XDG_STATE_HOME", disk.path()).run().exits(13);
-    let why = " cannot be written: Input/output error (os error 5): no tag was moved";
-    let ended = ended.says(&["the journal `", why]);
-    assert_eq!(project.tags(Place::Engine), before, "{ended}");
-    // What is kept elsewhere goes on from there, and nothing is built twice.
-    let next = project.rebuilt(Place::Engine).never_says(&["was cut off"]);
-    assert!(next.result().ends_with(": 2 already built"), "{next}");
-    assert!(project.tags(Place::Engine).iter().all(|(tag, to)| before[tag] != *to), "{next}");
-}
-
-#[test]
-fn a_disk_that_breaks_under_a_log_is_a_warning() {
-    let (Some(project), Some(disk)) = (Project::pair(), BrokenDisk::new()) else { return };
-    project.write_script("app/fails.sh", "#!/bin/sh\necho 'what it says'\nexit 4\n");
-    let fields = "{ context: app, prepare: [./fails.sh] }";
-    project.edit("hierarchy.yaml", "{ context: app }", fields);
-    let ended = project.rebuild("").env("XDG_STATE_HOME", disk.path()).run().exits(10);
-    ended.says(&["`./fails.sh` ended with exit code 4", "what it says", "Input/output error"]);
-    assert!(project.tags(Place::Engine).is_empty());
     assert_eq!(project.under_way(), [""; 0]);
 }
 
