@@ -2,19 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use super::Publisher;
+use super::{Publisher, Wanted};
 use crate::{
+    image::Digest,
     journal::{Fate, Move},
     registry::RegistryError,
     store::{StoreError, Tags},
 };
 
 impl<S: Tags> Publisher<'_, '_, S> {
-    /// `unsure` are those that it may have moved without a word.
+    /// `unsure` are those that it may have moved without a word; `wanted` is where another run wants tags.
     ///
     /// # Errors
     /// The store could not be asked about some of them: then the journal stays open.
-    pub(super) async fn put_back(&mut self, unsure: &BTreeSet<usize>) -> Result<(), StoreError> {
+    pub(super) async fn put_back(
+        &mut self,
+        unsure: &BTreeSet<usize>,
+        wanted: &Wanted,
+    ) -> Result<(), StoreError> {
         let moves = self.journal.past().moves.clone().unwrap_or_default();
         let mut failure = None;
         for (index, one) in moves.iter().enumerate().rev() {
@@ -23,7 +28,8 @@ impl<S: Tags> Publisher<'_, '_, S> {
                 None if unsure.contains(&index) => {}
                 _ => continue,
             }
-            match self.put_one_back(index, one).await {
+            let elsewhere = wanted.get(&one.tag).and_then(Option::as_ref);
+            match self.put_one_back(index, one, elsewhere).await {
                 Ok(None) => {}
                 Ok(Some(message)) => self.warn(Some(one.node.clone()), message),
                 Err(error) => {
@@ -53,6 +59,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
         &mut self,
         index: usize,
         one: &Move,
+        elsewhere: Option<&Digest>,
     ) -> Result<Option<String>, StoreError> {
         let was_moved = self.journal.past().fates.contains_key(&index);
         let found = self.store.head(&one.tag).await?;
@@ -61,6 +68,11 @@ impl<S: Tags> Publisher<'_, '_, S> {
                 self.journal.left(index);
             }
             return Ok(None);
+        }
+        if let Some(digest) = elsewhere {
+            self.store.point(&one.tag, digest).await?;
+            self.journal.left(index);
+            return Ok(Some(format!("`{}` is where the other run wants it", one.tag)));
         }
         let is_back = match &one.from {
             Some(from) => self.store.point(&one.tag, from).await.map(|()| true)?,

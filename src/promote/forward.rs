@@ -76,7 +76,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
                         },
                         Some((index, one, Ok(Ended::Elsewhere(found)))) => match elsewhere {
                             Elsewhere::Refused => {
-                                refusal.get_or_insert_with(|| Refusal::superseded(&one.tag, found.as_ref()));
+                                refusal.get_or_insert_with(|| Refusal::superseded(&one.tag, found));
                             }
                             Elsewhere::Left => {
                                 self.journal.left(index);
@@ -108,17 +108,17 @@ impl<S: Tags> Publisher<'_, '_, S> {
 impl<S: Tags> Publisher<'_, '_, S> {
     /// What is wrong with the tags once all are moved. No registry can compare and write in one step, so
     /// two runs that ask at the same moment where a tag is may both move it; who was first finds out here.
-    pub(super) async fn overtaken(&self, moves: &[Move]) -> Option<Refusal> {
+    pub(super) async fn overtaken(&self, moves: &[Move]) -> Result<(), Refusal> {
         let store = self.store;
         let read = stream::iter(moves)
             .map(async |one| match store.head(&one.tag).await {
                 Ok(found) if found == one.to => None,
-                Ok(found) => Some(Refusal::superseded(&one.tag, found.as_ref())),
+                Ok(found) => Some(Refusal::superseded(&one.tag, found)),
                 Err(error) => Some(Refusal::of_store(&one.tag, error)),
             })
             .buffer_unordered(MOVED_AT_ONCE);
         let wrong: Vec<Refusal> = read.filter_map(async |refusal| refusal).collect().await;
-        wrong.into_iter().next()
+        wrong.into_iter().next().map_or(Ok(()), Err)
     }
 }
 
@@ -152,18 +152,26 @@ impl Refusal {
             is_for_good: true,
             source: None,
             unsure: BTreeSet::new(),
+            elsewhere: None,
         }
     }
 
-    fn superseded(tag: &Tagged, found: Option<&Digest>) -> Self {
-        let found = shown(found);
-        let why = format!("`{tag}` was moved by somebody else meanwhile: it points at {found}");
-        Self { why, is_for_good: true, source: None, unsure: BTreeSet::new() }
+    pub(super) fn superseded(tag: &Tagged, found: Option<Digest>) -> Self {
+        let why = format!(
+            "`{tag}` was moved by somebody else meanwhile: it points at {}",
+            shown(found.as_ref())
+        );
+        let elsewhere = Some((tag.clone(), found));
+        Self { why, is_for_good: true, source: None, unsure: BTreeSet::new(), elsewhere }
     }
 
-    fn of_store(tag: &Tagged, error: StoreError) -> Self {
+    pub(super) fn of_store(tag: &Tagged, error: StoreError) -> Self {
         let why = format!("`{tag}` cannot be moved: {error}");
         let is_for_good = error.is_for_good();
-        Self { why, is_for_good, source: Some(error), unsure: BTreeSet::new() }
+        let elsewhere = match &error {
+            StoreError::Lost { tag, found, .. } => Some((tag.clone(), found.clone())),
+            _ => None,
+        };
+        Self { why, is_for_good, source: Some(error), unsure: BTreeSet::new(), elsewhere }
     }
 }

@@ -11,6 +11,7 @@ mod conclude;
 mod forward;
 mod moves;
 mod recover;
+mod rival;
 mod rollback;
 
 use std::{
@@ -30,7 +31,7 @@ pub use self::{
 use crate::{
     exit::Exit,
     hierarchy::NodeName,
-    image::Tag,
+    image::{Digest, Tag, Tagged},
     journal::{Journal, Move},
     run::{EventKind, Promotion, StopReason, Telling},
     store::{Stage, StoreError, Tags},
@@ -38,6 +39,8 @@ use crate::{
 
 /// How many tags are moved at once.
 const MOVED_AT_ONCE: usize = 16;
+/// How often a run moves its tags once more that a run which has to give way has moved.
+const INSISTS: usize = 5;
 
 /// What came of it.
 #[derive(Debug)]
@@ -57,6 +60,9 @@ pub struct Publisher<'a, 't, S> {
     pub telling: &'a mut Telling<'t>,
 }
 
+/// Where tags are to point.
+type Wanted = BTreeMap<Tagged, Option<Digest>>;
+
 /// Why tags could not be moved, and whether they never can.
 #[derive(Debug)]
 struct Refusal {
@@ -65,6 +71,8 @@ struct Refusal {
     source: Option<StoreError>,
     /// Moves of which nobody knows whether they were made.
     unsure: BTreeSet<usize>,
+    /// A tag that somebody else moved, and where it points now.
+    elsewhere: Option<(Tagged, Option<Digest>)>,
 }
 
 impl<S: Tags> Publisher<'_, '_, S> {
@@ -89,14 +97,27 @@ impl<S: Tags> Publisher<'_, '_, S> {
         }
         self.telling.emit(EventKind::PromotionStarted { tags: of });
         let began = Instant::now();
-        let ended = match self.forward(Elsewhere::Refused).await {
-            Ok(()) => self.overtaken(&moves).await.map_or(Ok(()), Err),
+        let mut ended = match self.forward(Elsewhere::Refused).await {
+            Ok(()) => self.overtaken(&moves).await,
             refused => refused,
         };
+        let mut wanted = BTreeMap::new();
+        for _ in 0..INSISTS {
+            let Err(refusal) = &ended else { break };
+            let Some(rival) = self.rival(refusal).await else { break };
+            if rival.stays {
+                wanted = rival.tags;
+                break;
+            }
+            ended = match self.insist(&moves, &rival).await {
+                Ok(()) => self.overtaken(&moves).await,
+                refused => refused,
+            };
+        }
         let promotion = match ended {
             Ok(()) => Promotion::Done { moved: self.made(), took: began.elapsed(), held },
             Err(refusal) => {
-                let why = self.give_up(refusal).await;
+                let why = self.give_up(refusal, &wanted).await;
                 Promotion::Incomplete { moved: self.made(), of, why }
             }
         };
@@ -133,13 +154,13 @@ impl<S: Tags> Publisher<'_, '_, S> {
         }
     }
 
-    /// After a refusal: back, or to be continued.
-    async fn give_up(&mut self, refusal: Refusal) -> String {
+    /// After a refusal: back, or to be continued. `wanted` is where a run that stays wants tags.
+    async fn give_up(&mut self, refusal: Refusal, wanted: &Wanted) -> String {
         let Refusal { why, is_for_good, unsure, .. } = refusal;
         if is_for_good {
             self.warn(None, format!("{why}: putting back the tags that were moved"));
             self.journal.turned(&why);
-            _ = self.put_back(&unsure).await;
+            _ = self.put_back(&unsure, wanted).await;
             return why;
         }
         self.journal.stay_open();

@@ -1,6 +1,6 @@
 //! Finishes a promotion that was cut off: forward, or back where the store refuses.
 
-use super::{Elsewhere, Publisher};
+use super::{Elsewhere, Publisher, Wanted};
 use crate::{
     exit::Exit,
     journal::Fate,
@@ -50,7 +50,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
 
     async fn recover_back(&mut self, why: String) -> Result<Recovered, StoreError> {
         let of = self.journal.past().moves.as_ref().map_or(0, Vec::len);
-        self.put_back(&(0..of).collect()).await?;
+        self.put_back(&(0..of).collect(), &Wanted::new()).await?;
         self.close(Exit::PromotionFailed, true).await;
         Ok(Recovered::PutBack { why })
     }

@@ -56,10 +56,7 @@ impl<E: Engine> Tags for Local<E> {
         self.engine.untag(tag).await?;
         match self.head(tag).await? {
             None => Ok(true),
-            Some(found) => Err(StoreError::Lost {
-                tag: tag.clone(),
-                found: format!("still points at {}", found.short()),
-            }),
+            found => Err(StoreError::Lost { tag: tag.clone(), wrote: None, found }),
         }
     }
 

@@ -150,8 +150,8 @@ pub enum StoreError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Engine(#[from] EngineError),
-    #[error("`{tag}` was written, and read back it {found}")]
-    Lost { tag: Tagged, found: String },
+    #[error("`{tag}` was written, and read back it {}", read_back(.found.as_ref(), .wrote.as_ref()))]
+    Lost { tag: Tagged, wrote: Option<Digest>, found: Option<Digest> },
     #[error("`{repository}@{digest}` is not there any more")]
     Gone { repository: Repository, digest: Digest },
 }
@@ -186,10 +186,16 @@ pub(crate) fn confirm(
 ) -> Result<(), StoreError> {
     match found {
         Some(found) if found == *wrote => Ok(()),
-        Some(found) => Err(StoreError::Lost {
-            tag: tag.clone(),
-            found: format!("points at {} and not at {}", found.short(), wrote.short()),
-        }),
-        None => Err(StoreError::Lost { tag: tag.clone(), found: "does not exist".to_owned() }),
+        found => Err(StoreError::Lost { tag: tag.clone(), wrote: Some(wrote.clone()), found }),
+    }
+}
+
+fn read_back(found: Option<&Digest>, wrote: Option<&Digest>) -> String {
+    match (found, wrote) {
+        (None, _) => "does not exist".to_owned(),
+        (Some(found), None) => format!("still points at {}", found.short()),
+        (Some(found), Some(wrote)) => {
+            format!("points at {} and not at {}", found.short(), wrote.short())
+        }
     }
 }

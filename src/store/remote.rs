@@ -99,7 +99,9 @@ impl<E: Engine> Store for Remote<E> {
         // The local tag stays: it is what keeps the next run from pulling its own parents.
         match self.head(tag).await? {
             Some(digest) => Ok(digest),
-            None => Err(StoreError::Lost { tag: tag.clone(), found: "does not exist".to_owned() }),
+            None => {
+                Err(StoreError::Lost { tag: tag.clone(), wrote: Some(image.clone()), found: None })
+            }
         }
     }
 
