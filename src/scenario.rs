@@ -175,6 +175,7 @@ impl Scenario {
                 tag_values: &self.tag_values(),
                 hashes: &self.hashes,
                 offline: false,
+                only_asks: false,
                 run: "run",
             };
             observe(&sources, &question).await.unwrap()

@@ -5,7 +5,12 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{error::CommandError, output, plan::make, world::World};
+use super::{
+    error::CommandError,
+    output,
+    plan::{ONLY_ASKS, make},
+    world::World,
+};
 use crate::{
     cli::{Builder, Common},
     hierarchy::{Hierarchy, NodeName},
@@ -38,7 +43,7 @@ async fn ask_store<S: Store>(
 ) -> Result<(Plan, LastBuilds), CommandError> {
     let selection = Selection::OutOfDate;
     let request = Request { selection, refresh: false, by_schedule: false, now: Timestamp::now() };
-    let (plan, warnings) = make(hierarchy, &request, world, store).await?;
+    let (plan, warnings) = make(hierarchy, &request, world, (store, ONLY_ASKS)).await?;
     for warning in &warnings {
         output::warning(warning);
     }

@@ -5,7 +5,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    error::CommandError, leftovers::Leftovers, output, plan::make, project::load, world::World,
+    error::CommandError,
+    leftovers::Leftovers,
+    output,
+    plan::{ONLY_ASKS, make},
+    project::load,
+    world::World,
 };
 use crate::{
     cli::{Builder, Common, GcArgs},
@@ -63,7 +68,8 @@ impl Sweeper<'_> {
             by_schedule: false,
             now: Timestamp::now(),
         };
-        let (plan, warnings) = make(self.hierarchy, &request, self.world, store).await?;
+        let (plan, warnings) =
+            make(self.hierarchy, &request, self.world, (store, !ONLY_ASKS)).await?;
         for warning in &warnings {
             output::warning(warning);
         }

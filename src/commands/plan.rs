@@ -18,6 +18,9 @@ use crate::{
     store::{Local, Remote, Store},
 };
 
+/// Of [`make`]: nothing is done by the plan that it makes.
+pub(super) const ONLY_ASKS: bool = true;
+
 pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, CommandError> {
     let hierarchy = load(common)?;
     let request = request(&hierarchy, common, &arguments.selection)?;
@@ -25,10 +28,10 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     let world = World::connect(&hierarchy, Builder::Auto, common.offline).await?;
     let (mut plan, warnings) = if let Some(prefix) = &hierarchy.registry {
         let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
-        make(&hierarchy, &request, &world, &store).await?
+        make(&hierarchy, &request, &world, (&store, ONLY_ASKS)).await?
     } else {
         let store = Local::new(world.engine.clone());
-        make(&hierarchy, &request, &world, &store).await?
+        make(&hierarchy, &request, &world, (&store, ONLY_ASKS)).await?
     };
     for warning in &warnings {
         output::warning(warning);
@@ -55,7 +58,7 @@ pub(super) async fn make<S: Store>(
     hierarchy: &Hierarchy,
     request: &Request,
     world: &World,
-    store: &S,
+    (store, only_asks): (&S, bool),
 ) -> Result<(Plan, Vec<String>), CommandError> {
     let sources = Sources { engine: &*world.engine, store, registries: &world.registries };
     let tag_values = tag_values(hierarchy)?;
@@ -73,6 +76,7 @@ pub(super) async fn make<S: Store>(
         tag_values: &tag_values,
         hashes: &world.hashes,
         offline: world.offline,
+        only_asks,
         run: &asking.id,
     };
     let (observed, warnings) = observe(&sources, &question).await?;

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use super::{
     error::CommandError,
     journals, leftovers, older, output,
-    plan::make,
+    plan::{ONLY_ASKS, make},
     preflight::{preflight, pushed_to},
     project::{load, request, tag_values},
     reports,
@@ -108,7 +108,7 @@ impl Run<'_> {
         let head = git::head(self.hierarchy.root());
         record.commit = head.as_ref().map(Head::short);
         let decide = async {
-            let plan = make(&self.hierarchy, &self.request, &self.world, &*store);
+            let plan = make(&self.hierarchy, &self.request, &self.world, (&*store, !ONLY_ASKS));
             let (plan, ()) = tokio::join!(plan, leftovers::remove(&self.world.engine));
             let (plan, mut warnings) = plan?;
             let secrets = Secrets::read(&self.hierarchy, &plan, &self.world.info)?;

@@ -162,6 +162,14 @@ impl Base {
             Base::Upstream(_) => None,
         }
     }
+
+    /// The image from outside that it names.
+    pub fn upstream(&self) -> Option<&Reference> {
+        match self {
+            Base::Upstream(reference) => Some(reference),
+            Base::Node(_) => None,
+        }
+    }
 }
 
 impl NodeName {

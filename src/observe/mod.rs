@@ -22,7 +22,7 @@ use crate::{
     engine::{Engine, Volatile},
     fingerprint::{HashCache, Inputs, Parents, context::ContextError, ignore::IgnoreError},
     hierarchy::{Hierarchy, Node, NodeName, TagValues},
-    image::{Digest, Platform, Tag, Tagged},
+    image::{Digest, Platform, Reference, Tag, Tagged},
     plan::{NodeFacts, Observed, Published, Request, Selection},
     registry::Client,
     store::{Store, StoreError},
@@ -54,6 +54,8 @@ pub struct Question<'a> {
     pub hashes: &'a HashCache,
     /// Take upstreams as the engine has them.
     pub offline: bool,
+    /// Nothing will be built: an upstream need not be known where that does not change the plan.
+    pub only_asks: bool,
     /// Whose the containers are in which images are asked about their packages.
     pub run: &'a str,
 }
@@ -88,8 +90,15 @@ pub async fn observe<E: Engine, S: Store>(
         hierarchy.in_build_order().filter(|node| view.contains(&node.name)).collect();
     volatile_is_good(hierarchy, &nodes)?;
     let mut warnings = added(hierarchy, selection, &view);
-    let resolved =
-        upstream::resolve(&nodes, sources.engine, sources.registries, question.offline).await;
+    // What was never published is built whatever its upstreams are.
+    let needed: BTreeSet<&Reference> = nodes
+        .iter()
+        .filter(|node| !question.only_asks || published.contains_key(&node.name))
+        .flat_map(|node| node.dockerfile.uses.iter().filter_map(|used| used.base.upstream()))
+        .collect();
+    let asked = (sources.engine, sources.registries);
+    let is_spared = |reference: &Reference| !needed.contains(reference);
+    let resolved = upstream::resolve(&nodes, asked, question.offline, is_spared).await;
     let (upstreams, more) = resolved.map_err(|error| ObserveError::Upstream(Box::new(error)))?;
     warnings.extend(more);
     let (inputs, mut details): (BTreeMap<_, _>, BTreeMap<_, _>) =

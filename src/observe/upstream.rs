@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use crate::{
     diagnostic::names,
     engine::{Engine, EngineError, LocalImage},
-    hierarchy::{Base, Node},
+    hierarchy::Node,
     image::Reference,
     plan::{Place, Upstream},
     registry::{Client, RegistryError},
@@ -60,20 +60,18 @@ enum Found {
     Nowhere,
 }
 
-/// Every upstream of these nodes, and what a person should know about how they were found.
+/// Every upstream of these nodes, and what a person should know about how they were found. One that
+/// nobody can be asked about is left out if the plan is the same whatever it is: `is_spared`.
 pub(super) async fn resolve<E: Engine>(
     nodes: &[&Node],
-    engine: &E,
-    registries: &Client,
+    (engine, registries): (&E, &Client),
     offline: bool,
+    is_spared: impl Fn(&Reference) -> bool,
 ) -> Result<(BTreeMap<String, Upstream>, Vec<String>), UpstreamError> {
     let references: BTreeSet<&Reference> = nodes
         .iter()
         .flat_map(|node| &node.dockerfile.uses)
-        .filter_map(|used| match &used.base {
-            Base::Upstream(reference) => Some(reference),
-            Base::Node(_) => None,
-        })
+        .filter_map(|used| used.base.upstream())
         .collect();
     let asking = Asking { engine, registries, offline, down: Mutex::default() };
     let mut found: Vec<(&Reference, Found)> = stream::iter(references)
@@ -82,7 +80,7 @@ pub(super) async fn resolve<E: Engine>(
         .try_collect()
         .await?;
     found.sort_by_key(|(reference, _)| *reference);
-    conclude(found, offline)
+    conclude(found, offline, is_spared)
 }
 
 struct Asking<'a, E> {
@@ -163,8 +161,10 @@ fn from_engine(reference: &Reference, image: &LocalImage) -> Upstream {
 fn conclude(
     found: Vec<(&Reference, Found)>,
     offline: bool,
+    is_spared: impl Fn(&Reference) -> bool,
 ) -> Result<(BTreeMap<String, Upstream>, Vec<String>), UpstreamError> {
     let mut upstreams = Vec::new();
+    let mut spared = Vec::new();
     let (mut only_here, mut unasked, mut nowhere) = (vec![], vec![], vec![]);
     // By what is wrong: the error, and the upstreams that the engine has and has not.
     let mut silent: Vec<(RegistryError, Vec<&Reference>, Vec<Reference>)> = Vec::new();
@@ -179,7 +179,11 @@ fn conclude(
                 unasked.push(reference);
                 upstreams.push(upstream);
             }
+            Found::Nowhere if offline && is_spared(reference) => spared.push((reference, None)),
             Found::Nowhere => nowhere.push(reference.clone()),
+            Found::NoAnswer(error, None) if is_spared(reference) => {
+                spared.push((reference, Some(error)));
+            }
             Found::NoAnswer(error, here) => {
                 let group = silent.iter().position(|(other, ..)| is_same(other, &error));
                 let group = group.unwrap_or_else(|| {
@@ -212,6 +216,16 @@ fn conclude(
             "{} {verb} not in the registry any more: using {} that the engine has",
             names(&only_here, NAMED),
             image(n)
+        ));
+    }
+    if !spared.is_empty() {
+        let list: Vec<&Reference> = spared.iter().map(|(reference, _)| *reference).collect();
+        let list = names(&list, NAMED);
+        let why = spared.iter().find_map(|(_, error)| error.as_ref());
+        let why = why.map_or("nobody is asked".to_owned(), ToString::to_string);
+        warnings.push(format!(
+            "cannot resolve {list}: {why}: planned all the same, since no image that needs it was ever \
+             published"
         ));
     }
     let mut errors = Vec::new();
@@ -286,7 +300,9 @@ mod tests {
             };
             (reference, found)
         });
-        match conclude(found.collect(), offline) {
+        match conclude(found.collect(), offline, |reference| {
+            reference.to_string().ends_with("-new")
+        }) {
             Ok((upstreams, warnings)) => format!("{}: {}", upstreams.len(), warnings.join("; ")),
             Err(error) => error.to_string(),
         }
@@ -330,6 +346,29 @@ mod tests {
                 "a: nowhere\nb: unasked",
                 true,
                 "the engine does not have `a`, and with `--offline` no registry is asked",
+            ),
+            // Where nothing depends on it, and only there.
+            (
+                "r.io/a-new: r.io\nr.io/b-new: r.io\nc: sure",
+                false,
+                "1: cannot resolve `r.io/a-new` and `r.io/b-new`: cannot reach the registry r.io: no route, \
+                 asking for r.io/a-new: planned all the same, since no image that needs it was ever published",
+            ),
+            (
+                "a-new: nowhere",
+                true,
+                "0: cannot resolve `a-new`: nobody is asked: planned all the same, since no image that needs it \
+                 was ever published",
+            ),
+            (
+                "a-new: nowhere",
+                false,
+                "`a-new` does not exist: neither the engine nor its registry has it",
+            ),
+            (
+                "r.io/a-new: r.io\nr.io/b: r.io",
+                false,
+                "cannot resolve `r.io/b`: cannot reach the registry r.io: no route, asking for r.io/b",
             ),
         ] {
             assert_eq!(concluded(lines, offline), expected, "{lines}");

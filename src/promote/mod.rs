@@ -2,9 +2,10 @@
 //!
 //! **Invariant:** before the first tag moves, every image that will get one is tested and stored, and
 //! the journal with every move is on the disk.
-//! **Invariant:** a tag is moved only from where the plan saw it. If somebody else moved it meanwhile,
-//! or the store refuses for good, every tag that was moved goes back, as long as it is still where we
-//! put it. If the store cannot be reached, the journal stays open and the next command goes on.
+//! **Invariant:** a tag is moved only from where the plan saw it, or from where a run moved it that has to
+//! give way to this one. If somebody else moved it meanwhile, or the store refuses for good, every tag that
+//! was moved goes back, as long as it is still where we put it. If the store cannot be reached, the journal
+//! stays open and the next command goes on.
 
 mod back;
 mod conclude;

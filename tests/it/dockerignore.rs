@@ -25,7 +25,7 @@ use rebuild::fingerprint::{
 use crate::support::skipped;
 
 /// Cases of one run, unless `DOCKERIGNORE_CASES` says another number, from `DOCKERIGNORE_SEED` on.
-const CASES: u64 = 60;
+const CASES: u64 = 24;
 
 #[test]
 fn the_same_files_as_docker_build() {

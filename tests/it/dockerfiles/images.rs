@@ -32,7 +32,8 @@ static CONFIG: LazyLock<String> = LazyLock::new(|| {
     config.to_string()
 });
 
-static TEXT: LazyLock<String> = LazyLock::new(|| {
+/// A manifest of its own for each build, or BuildKit would find by its digest what another has brought.
+fn manifest(place: &str) -> String {
     let blob = |kind: &str, text: &str| {
         let digest = Digest::of(text.as_bytes());
         serde_json::json!({"mediaType": kind, "size": text.len(), "digest": digest.as_str()})
@@ -42,12 +43,16 @@ static TEXT: LazyLock<String> = LazyLock::new(|| {
         "schemaVersion": 2, "mediaType": MANIFEST,
         "config": blob("application/vnd.docker.container.image.v1+json", &CONFIG),
         "layers": [blob(layer, &LAYER)],
+        "annotations": {"place": place},
     });
     manifest.to_string()
-});
+}
 
-/// Of the image.
-pub(super) static DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::of(TEXT.as_bytes()));
+/// Of the image that a case finds at its place, `127.0.0.1:5000/c7/classic`.
+pub(super) fn digest(place: &str) -> Digest {
+    let (_, place) = place.split_once('/').unwrap();
+    Digest::of(manifest(place).as_bytes())
+}
 
 pub(super) struct Images {
     server: Scripted,
@@ -84,7 +89,7 @@ impl Images {
             if !tag.contains(':') {
                 return Some(format!("{name}:{tag}"));
             }
-            let digest = tag.replace(DIGEST.as_str(), "%");
+            let digest = tag.replace(digest(place).as_str(), "%");
             (!has_tag(name)).then(|| format!("{name}@{digest}"))
         });
         asked.collect()
@@ -93,12 +98,16 @@ impl Images {
 
 fn answer(path: &str) -> Act {
     let (kind, text) = match path.rsplit_once('/') {
-        Some((before, _)) if before.ends_with("/manifests") => (MANIFEST, &*TEXT),
+        Some((before, _)) if before.ends_with("/manifests") => {
+            let mut place = before.split('/').skip(2);
+            let place = [place.next(), place.next()].map(Option::unwrap_or_default);
+            (MANIFEST, manifest(&place.join("/")))
+        }
         Some((_, digest)) if digest == Digest::of(CONFIG.as_bytes()).as_str() => {
-            ("application/octet-stream", &*CONFIG)
+            ("application/octet-stream", CONFIG.clone())
         }
         Some((_, digest)) if digest == Digest::of(LAYER.as_bytes()).as_str() => {
-            ("application/octet-stream", &*LAYER)
+            ("application/octet-stream", LAYER.clone())
         }
         _ => return reply(404),
     };
@@ -106,5 +115,5 @@ fn answer(path: &str) -> Act {
     reply(200)
         .header("Content-Type", kind)
         .header("Docker-Content-Digest", digest.as_str())
-        .body(text.as_str())
+        .body(text)
 }

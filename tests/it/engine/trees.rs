@@ -58,10 +58,11 @@ async fn a_build_without_the_cache_has_other_layers_and_the_same_files() {
 
 #[tokio::test]
 async fn each_difference_is_found_and_nothing_else() {
-    for builder in BUILDERS {
+    // How layers are read does not depend on who made them: of the classic builder one is enough.
+    for (builder, tried) in [(BuilderChoice::BuildKit, usize::MAX), (BuilderChoice::Classic, 1)] {
         let Some(bench) = Bench::new("other-files", builder).await else { return };
         let old = build_anew(&bench, "old", FILES).await;
-        for (lines, expected) in [
+        let differences = [
             ("RUN printf 'onE\\n' >/srv/deep/one", "Changed srv/deep/one"),
             ("RUN chmod 755 /srv/deep/one", "Changed srv/deep/one"),
             ("RUN chmod 700 /srv/deep", "Changed srv/deep"),
@@ -76,7 +77,8 @@ async fn each_difference_is_found_and_nothing_else() {
             // The layers differ and what they come to does not.
             ("RUN cp -a /srv/deep /srv/copy\nRUN rm -r /srv/copy", ""),
             ("RUN cp -a /srv/deep /x && rm -r /srv/deep\nRUN cp -a /x /srv/deep && rm -r /x", ""),
-        ] {
+        ];
+        for (lines, expected) in differences.into_iter().take(tried) {
             // On the layers of the old one, which are not made again.
             let new = bench.build("new", &format!("{FILES}\n{lines}")).await;
             let found = compared(&bench, &old, &new, &[]).await;

@@ -103,6 +103,18 @@ fn a_registry_that_is_down_is_a_warning_if_the_engine_has_the_image() {
 
     docker(&["rmi", &project.name(&upstream)]).unwrap();
     project.rebuild("").run().exits(21).says(&["cannot resolve `"]);
+    project.rebuild("plan").run().exits(21).says(&["cannot resolve `"]);
+}
+
+#[test]
+fn a_plan_of_images_that_were_never_built_needs_no_registry() {
+    let Some(project) = project("127.0.0.1:1/upstream/base:1") else { return };
+    for flags in ["plan", "plan --offline"] {
+        let plan = project.rebuild(flags).run().exits(0);
+        let plan = plan.says(&["warning: cannot resolve `127.0.0.1:1/upstream/base:1`: "]);
+        assert!(plan.stdout.contains("2 to build"), "{plan}");
+    }
+    project.rebuild("").run().exits(21).says(&["cannot resolve `"]);
 }
 
 #[test]

@@ -155,8 +155,11 @@ fn a_thousand_files_and_both_sides_of_a_diamond_are_one_run() {
     }
     project.edit("tool/Dockerfile", "echo tool", "echo other");
     let mut built = next_run(&project, &mut running);
-    // A burst may be longer than is waited for: then the first run is overtaken, and no third one comes.
-    if built.iter().any(|it| it.ends_with("cancelled")) {
+    // A burst may be longer than is waited for: then what it began with is overtaken by the rest.
+    for _ in 0..10 {
+        if !built.iter().any(|it| it.ends_with("cancelled")) {
+            break;
+        }
         built = next_run(&project, &mut running);
     }
     built.retain(|it| it.starts_with("~app"));
