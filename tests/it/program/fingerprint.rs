@@ -207,7 +207,7 @@ fn check(
 }
 
 /// Of so many changes one is tried each time.
-const EACH: usize = 3;
+const EACH: usize = 5;
 
 #[test]
 fn a_change_that_can_matter_changes_the_fingerprint() {

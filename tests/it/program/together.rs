@@ -127,7 +127,7 @@ fn rounds(count: usize) {
 
 #[test]
 fn two_at_once_leave_the_tags_of_one() {
-    rounds(3);
+    rounds(1);
 }
 
 #[test]
