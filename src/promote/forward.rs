@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{MOVED_AT_ONCE, Publisher, Refusal};
+use super::{MOVED_AT_ONCE, Publisher, Refusal, Wanted};
 use crate::{
     image::{Digest, Tagged},
     journal::{Fate, Move},
@@ -14,11 +14,19 @@ use crate::{
 
 /// What a tag means that is neither where it was nor where it is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Elsewhere {
+pub(super) enum Elsewhere<'a> {
     /// Another run overtakes this one: all of it is put back.
     Refused,
     /// It is left where it is, and the others are moved.
     Left,
+    /// Where a run that has to give way wants it, or has put it back to: it is moved once more.
+    Overruled(&'a Wanted),
+}
+
+impl Elsewhere<'_> {
+    fn overrules(self) -> bool {
+        matches!(self, Self::Overruled(_))
+    }
 }
 
 /// What became of one tag.
@@ -31,7 +39,7 @@ enum Ended {
 
 impl<S: Tags> Publisher<'_, '_, S> {
     /// Ends at the first that cannot be moved, or at a second stop signal.
-    pub(super) async fn forward(&mut self, elsewhere: Elsewhere) -> Result<(), Refusal> {
+    pub(super) async fn forward(&mut self, elsewhere: Elsewhere<'_>) -> Result<(), Refusal> {
         let moves = self.journal.past().moves.clone().unwrap_or_default();
         let fates = self.journal.past().fates.clone();
         let all: Vec<(usize, &Move)> = moves.iter().enumerate().collect();
@@ -40,11 +48,11 @@ impl<S: Tags> Publisher<'_, '_, S> {
             let mut results = stream::iter(wave)
                 .filter(|(index, _)| {
                     let is_settled = matches!(fates.get(index), Some(Fate::Left | Fate::Back));
-                    std::future::ready(!is_settled)
+                    std::future::ready(!is_settled || elsewhere.overrules())
                 })
                 .map(async |(index, one)| {
                     let was_moved = fates.contains_key(index);
-                    (*index, *one, move_one(store, one, was_moved).await)
+                    (*index, *one, move_one(store, one, (was_moved, elsewhere)).await)
                 })
                 .buffer_unordered(MOVED_AT_ONCE);
             let (mut refusal, mut unsure) = (None, BTreeSet::new());
@@ -58,6 +66,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
                         _ => self.telling.emit(EventKind::StopBegan { reason, running: 0 }),
                     },
                     result = results.next() => match result {
+                        Some((index, _, Ok(Ended::Moved))) if fates.get(&index) == Some(&Fate::Moved) => {}
                         Some((index, one, Ok(Ended::Moved))) => {
                             self.journal.moved(index);
                             self.telling.emit(EventKind::TagMoved {
@@ -70,12 +79,12 @@ impl<S: Tags> Publisher<'_, '_, S> {
                         Some((index, _, Ok(Ended::There))) if fates.contains_key(&index) => {}
                         Some((index, _, Ok(Ended::There))) => match elsewhere {
                             // Another run of the same images: what it moved is not ours to put back.
-                            Elsewhere::Refused => self.journal.left(index),
+                            Elsewhere::Refused | Elsewhere::Overruled(_) => self.journal.left(index),
                             // The process died between the write and the line about it.
                             Elsewhere::Left => self.journal.moved(index),
                         },
                         Some((index, one, Ok(Ended::Elsewhere(found)))) => match elsewhere {
-                            Elsewhere::Refused => {
+                            Elsewhere::Refused | Elsewhere::Overruled(_) => {
                                 refusal.get_or_insert_with(|| Refusal::superseded(&one.tag, found));
                             }
                             Elsewhere::Left => {
@@ -123,13 +132,21 @@ impl<S: Tags> Publisher<'_, '_, S> {
 }
 
 /// A HEAD that must still show what the plan saw, then the write, which the store reads back.
-async fn move_one<S: Tags>(store: &S, one: &Move, was_moved: bool) -> Result<Ended, StoreError> {
+async fn move_one<S: Tags>(
+    store: &S,
+    one: &Move,
+    (was_moved, elsewhere): (bool, Elsewhere<'_>),
+) -> Result<Ended, StoreError> {
     let found = store.head(&one.tag).await?;
     if found == one.to {
         return Ok(Ended::There);
     }
-    // Of a tag that was moved already, the old place is as strange as any other.
-    if found != one.from || was_moved {
+    let is_free = match elsewhere {
+        Elsewhere::Overruled(wanted) => found == one.from || wanted.get(&one.tag) == Some(&found),
+        // Of a tag that was moved already, the old place is as strange as any other.
+        Elsewhere::Refused | Elsewhere::Left => found == one.from && !was_moved,
+    };
+    if !is_free {
         return Ok(Ended::Elsewhere(found));
     }
     match &one.to {
@@ -156,7 +173,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn superseded(tag: &Tagged, found: Option<Digest>) -> Self {
+    fn superseded(tag: &Tagged, found: Option<Digest>) -> Self {
         let why = format!(
             "`{tag}` was moved by somebody else meanwhile: it points at {}",
             shown(found.as_ref())
@@ -165,7 +182,7 @@ impl Refusal {
         Self { why, is_for_good: true, source: None, unsure: BTreeSet::new(), elsewhere }
     }
 
-    pub(super) fn of_store(tag: &Tagged, error: StoreError) -> Self {
+    fn of_store(tag: &Tagged, error: StoreError) -> Self {
         let why = format!("`{tag}` cannot be moved: {error}");
         let is_for_good = error.is_for_good();
         let elsewhere = match &error {

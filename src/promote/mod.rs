@@ -110,7 +110,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
                 wanted = rival.tags;
                 break;
             }
-            ended = match self.insist(&moves, &rival).await {
+            ended = match self.forward(Elsewhere::Overruled(&rival.tags)).await {
                 Ok(()) => self.overtaken(&moves).await,
                 refused => refused,
             };

@@ -7,15 +7,8 @@
 //! else the one that began later, which is the one with the greater ID. The other one helps it: its tags go to
 //! where that run wants them, so that they are one run's whole set, and never half of each.
 
-use futures_util::{StreamExt as _, stream};
-
-use super::{MOVED_AT_ONCE, Publisher, Refusal, Wanted};
-use crate::{
-    exit::Exit,
-    journal::{Fate, Move, Past},
-    run::EventKind,
-    store::{StoreError, Tags},
-};
+use super::{Publisher, Refusal, Wanted};
+use crate::{exit::Exit, journal::Past, store::Tags};
 
 /// Among so many runs, the newest, the other is looked for.
 const RECENT: usize = 8;
@@ -51,46 +44,4 @@ impl<S: Tags> Publisher<'_, '_, S> {
         };
         others.find(wants).map(|past| Rival::new(past, ours))
     }
-
-    /// Moves all tags once more, also those that the rival has moved; nobody else's.
-    pub(super) async fn insist(&mut self, moves: &[Move], rival: &Rival) -> Result<(), Refusal> {
-        let all: Vec<(usize, &Move)> = moves.iter().enumerate().collect();
-        for wave in all.chunk_by(|(_, a), (_, b)| a.wave == b.wave) {
-            let store = self.store;
-            let results: Vec<_> = stream::iter(wave)
-                .map(async |(index, one)| (*index, *one, overrule(store, one, rival).await))
-                .buffer_unordered(MOVED_AT_ONCE)
-                .collect()
-                .await;
-            for (index, one, result) in results {
-                if result? && self.journal.past().fates.get(&index) != Some(&Fate::Moved) {
-                    self.journal.moved(index);
-                    self.telling.emit(EventKind::TagMoved {
-                        node: one.node.clone(),
-                        tag: one.tag.clone(),
-                        from: one.from.clone(),
-                        to: one.to.clone(),
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether it was written.
-async fn overrule<S: Tags>(store: &S, one: &Move, rival: &Rival) -> Result<bool, Refusal> {
-    let of_store = |error: StoreError| Refusal::of_store(&one.tag, error);
-    let found = store.head(&one.tag).await.map_err(of_store)?;
-    if found == one.to {
-        return Ok(false);
-    }
-    if found != one.from && rival.tags.get(&one.tag) != Some(&found) {
-        return Err(Refusal::superseded(&one.tag, found));
-    }
-    match &one.to {
-        Some(to) => store.point(&one.tag, to).await.map_err(of_store)?,
-        None => _ = store.remove(&one.tag).await.map_err(of_store)?,
-    }
-    Ok(true)
 }
