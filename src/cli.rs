@@ -342,18 +342,8 @@ pub struct RunArgs {
     /// After a failure, build whatever does not stand on the failed image
     #[arg(short, long)]
     pub keep_going: bool,
-    /// Build at most so many images at once [default: as many as the engine has processors]
-    #[arg(short, long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
-    /// Which of the engine's builders to use; `auto` heeds `DOCKER_BUILDKIT=0`
-    #[arg(long, value_enum, default_value_t, value_name = "BUILDER")]
-    pub builder: Builder,
-    /// How to show what happens, on stderr
-    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
-    pub progress: ProgressArg,
-    /// Show what builds and tests print, also where they succeed
-    #[arg(short, long)]
-    pub verbose: bool,
+    #[command(flatten)]
+    pub how: HowArgs,
     /// Write what came of the run as a junit file: each build and each test is a test case
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub junit: Option<PathBuf>,
@@ -409,14 +399,9 @@ pub struct InitArgs {
     pub dry_run: bool,
 }
 
-#[derive(Debug, Args)]
-pub struct WatchArgs {
-    /// Publish to the registry, and not only in the engine
-    #[arg(long)]
-    pub push: bool,
-    /// Heed `schedule:` of images, too: refresh them when it is time
-    #[arg(long)]
-    pub schedule: bool,
+/// How images are built, and what is shown of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct HowArgs {
     /// Build at most so many images at once [default: as many as the engine has processors]
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
@@ -429,6 +414,18 @@ pub struct WatchArgs {
     /// Show what builds and tests print, also where they succeed
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Publish to the registry, and not only in the engine
+    #[arg(long)]
+    pub push: bool,
+    /// Heed `schedule:` of images, too: refresh them when it is time
+    #[arg(long)]
+    pub schedule: bool,
+    #[command(flatten)]
+    pub how: HowArgs,
 }
 
 #[derive(Debug, Args)]

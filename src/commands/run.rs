@@ -40,7 +40,8 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
             let hierarchy = Arc::new(hierarchy);
             let run = async {
                 let request = request(&hierarchy, common, &arguments.selection)?;
-                let world = World::connect(&hierarchy, arguments.builder, common.offline).await?;
+                let world =
+                    World::connect(&hierarchy, arguments.how.builder, common.offline).await?;
                 let (hierarchy, overtaken) = (hierarchy.clone(), watch::Sender::default());
                 let overtaken = overtaken.subscribe();
                 let run = Run { hierarchy, request, world, arguments, overtaken };
@@ -216,14 +217,14 @@ impl Run<'_> {
 
     fn options(&self) -> RunOptions {
         RunOptions {
-            jobs: self.arguments.jobs.unwrap_or_else(|| self.world.cpus()),
+            jobs: self.arguments.how.jobs.unwrap_or_else(|| self.world.cpus()),
             keep_going: self.arguments.keep_going,
             push: !self.arguments.no_push,
         }
     }
 
     fn reporter(&self) -> Box<dyn Reporter> {
-        let progress = match self.arguments.progress {
+        let progress = match self.arguments.how.progress {
             ProgressArg::Auto => Progress::Auto,
             ProgressArg::Tty => Progress::Tty,
             ProgressArg::Plain => Progress::Plain,
@@ -234,7 +235,7 @@ impl Run<'_> {
             is_terminal: output::stderr_is_terminal(),
             colour: output::stderr_has_colour(),
             ci: reports::ci(),
-            verbose: self.arguments.verbose,
+            verbose: self.arguments.how.verbose,
             size: report::stderr_size,
         };
         let (out, result) = (std::io::stderr(), std::io::stdout());

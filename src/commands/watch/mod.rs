@@ -257,7 +257,7 @@ impl<'a> Watching<'a> {
 
     fn shows_screen(&self) -> bool {
         use crate::cli::ProgressArg::{Auto, Tty};
-        matches!(self.arguments.progress, Auto | Tty) && output::stderr_is_terminal()
+        matches!(self.arguments.how.progress, Auto | Tty) && output::stderr_is_terminal()
     }
 
     /// What is waited for after a run.

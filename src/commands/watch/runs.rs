@@ -71,15 +71,13 @@ pub(super) async fn run(
         // What is checked out is what is wanted, in one's own engine.
         allow_older: !how.arguments.push,
         keep_going: true,
-        jobs: how.arguments.jobs,
-        builder: how.arguments.builder,
-        progress: how.arguments.progress,
-        verbose: how.arguments.verbose,
+        how: how.arguments.how.clone(),
         ..RunArgs::default()
     };
     let mut record = Record::new(asked.to_owned());
     let run = async {
-        let mut world = World::connect(&hierarchy, arguments.builder, how.common.offline).await?;
+        let mut world =
+            World::connect(&hierarchy, arguments.how.builder, how.common.offline).await?;
         world.hashes = how.hashes;
         let (hierarchy, overtaken) = (hierarchy.clone(), underway.overtaken.clone());
         let run = Run { hierarchy, request, world, arguments: &arguments, overtaken };
