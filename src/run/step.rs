@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -21,7 +22,9 @@ use crate::{
     engine::{BuildProgress, BuildRequest, Engine, EngineError, LocalImage},
     exit::Exit,
     fingerprint::{
-        BuiltFrom, Epoch, HashCache, Inputs, LABEL_PREFIX, Parents, context::Context, source,
+        BuiltFrom, Epoch, HashCache, Inputs, LABEL_PREFIX, Parents,
+        context::{Context, ContextError},
+        source,
     },
     hierarchy::{Check, Hierarchy, Node, NodeName},
     image::{Digest, Tagged},
@@ -36,6 +39,9 @@ use crate::{
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.0/annotations.md>.
 pub(super) const BASE_NAME: &str = "org.opencontainers.image.base.name";
 pub(super) const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+
+/// By then it is seen by who watches that files have changed, even if many do.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Everything the steps of a run share.
 #[derive(Debug)]
@@ -101,10 +107,13 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let made = loop {
             match self.make(&mut done, &mut tell).await {
                 Ok(outcome) => break Ok(outcome),
-                Err(trouble) => match attempts.after(trouble, &mut tell).await {
-                    Ok(()) => {}
-                    Err(trouble) => break Err(trouble),
-                },
+                Err(trouble) => {
+                    self.let_overtake().await;
+                    match attempts.after(trouble, &mut tell).await {
+                        Ok(()) => {}
+                        Err(trouble) => break Err(trouble),
+                    }
+                }
             }
         };
         let outcome = match made {
@@ -342,12 +351,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             }
             added = added.saturating_sub(base.size);
         }
-        let (owned, hashes) = (node.clone(), self.shop.hashes.clone());
-        let now = tokio::task::spawn_blocking(move || source(&owned, &hashes))
-            .await
-            .expect("hashing does not panic")
-            .map_err(|error| broken(error.to_string()))?;
-        if now.digest != self.step.inputs.context {
+        if self.has_changed().await.map_err(|error| broken(error.to_string()))? {
             return Err(broken(
                 "its build context changed while it was built; run again".to_owned(),
             ));
@@ -361,6 +365,24 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             return Err(Trouble { phase, exit, ..broken(message) });
         }
         Ok((candidate, added))
+    }
+
+    /// Whether the files of the node are others than those that were planned with.
+    async fn has_changed(&self) -> Result<bool, ContextError> {
+        let (owned, hashes) = (self.node().clone(), self.shop.hashes.clone());
+        let now = tokio::task::spawn_blocking(move || source(&owned, &hashes))
+            .await
+            .expect("hashing does not panic")?;
+        Ok(now.digest != self.step.inputs.context)
+    }
+
+    /// Who watches the files cancels what they make pointless, a moment after they changed: a build that
+    /// found them half changed is cancelled then, and has not failed.
+    async fn let_overtake(&self) {
+        let is_watched = self.shop.overtaken.has_changed().is_ok();
+        if is_watched && self.has_changed().await.unwrap_or(true) {
+            tokio::time::sleep(SEEN_WITHIN).await;
+        }
     }
 
     async fn inspect(&self, image: &Digest) -> Result<LocalImage, Trouble> {

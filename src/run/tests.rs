@@ -260,6 +260,32 @@ async fn what_newer_changes_made_pointless_is_cancelled_and_nothing_else() {
     assert_eq!(next.moved().len(), 4);
 }
 
+/// Who watches the files sees that they changed a moment after the build has: it has not failed.
+#[tokio::test(start_paused = true)]
+async fn a_build_that_found_its_files_changed_waits_to_be_overtaken() {
+    let stack = scenario("os\nweb < os");
+    let (sender, page) = (stack.overtaken.clone(), stack.file("os/page"));
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        std::fs::write(page, "changed").unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        _ = sender.send(names(&["os", "web"]));
+    });
+    let ended = stack.run(&Selection::OutOfDate).await;
+    assert_eq!(ended.outcomes(), "os: cancelled\nweb: cancelled\n");
+
+    // Nobody sees it: then it is told.
+    stack.overtaken.send_replace(names(&[]));
+    let page = stack.file("os/page");
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        std::fs::write(page, "changed again").unwrap();
+    });
+    let ended = stack.run(&Selection::OutOfDate).await;
+    let why = "its build context changed while it was built; run again";
+    assert_eq!(ended.outcomes(), format!("os: failed: {why}\nweb: skipped: `os` failed\n"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_pointless_before_it_begins_is_not_begun() {
     let stack = scenario("os\nweb < os\ntool");
