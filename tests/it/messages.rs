@@ -67,7 +67,8 @@ impl Page {
                 text => self.project.write(path, text),
             }
         }
-        let mut start = self.project.rebuild(command);
+        // git has other words for where it would have to leave a file system.
+        let mut start = self.project.rebuild(command).env("GIT_DISCOVERY_ACROSS_FILESYSTEM", "1");
         for (name, value) in env {
             start = start.env(name, value);
         }

@@ -11,6 +11,8 @@ const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Everything that is made from the image inherits it, so that it can be found and removed.
 pub(super) const LABEL: &str = "rebuild.test.dockerfiles";
 
+const BY_DIGEST: &str = "digest";
+
 /// `/f`, and nothing else.
 static LAYER: LazyLock<String> = LazyLock::new(|| {
     let mut tar = tar::Builder::new(Vec::new());
@@ -32,8 +34,9 @@ static CONFIG: LazyLock<String> = LazyLock::new(|| {
     config.to_string()
 });
 
-/// A manifest of its own for each build, or BuildKit would find by its digest what another has brought.
-fn manifest(place: &str) -> String {
+/// A manifest of its own for each build, and in it for what is asked for by a tag and by a digest, or
+/// BuildKit would find by its digest what another has brought.
+fn manifest(place: &str, by: &str) -> String {
     let blob = |kind: &str, text: &str| {
         let digest = Digest::of(text.as_bytes());
         serde_json::json!({"mediaType": kind, "size": text.len(), "digest": digest.as_str()})
@@ -43,7 +46,7 @@ fn manifest(place: &str) -> String {
         "schemaVersion": 2, "mediaType": MANIFEST,
         "config": blob("application/vnd.docker.container.image.v1+json", &CONFIG),
         "layers": [blob(layer, &LAYER)],
-        "annotations": {"place": place},
+        "annotations": {"place": place, "by": by},
     });
     manifest.to_string()
 }
@@ -51,7 +54,7 @@ fn manifest(place: &str) -> String {
 /// Of the image that a case finds at its place, `127.0.0.1:5000/c7/classic`.
 pub(super) fn digest(place: &str) -> Digest {
     let (_, place) = place.split_once('/').unwrap();
-    Digest::of(manifest(place).as_bytes())
+    Digest::of(manifest(place, BY_DIGEST).as_bytes())
 }
 
 pub(super) struct Images {
@@ -98,10 +101,12 @@ impl Images {
 
 fn answer(path: &str) -> Act {
     let (kind, text) = match path.rsplit_once('/') {
-        Some((before, _)) if before.ends_with("/manifests") => {
+        Some((before, reference)) if before.ends_with("/manifests") => {
             let mut place = before.split('/').skip(2);
-            let place = [place.next(), place.next()].map(Option::unwrap_or_default);
-            (MANIFEST, manifest(&place.join("/")))
+            let place = [place.next(), place.next()].map(Option::unwrap_or_default).join("/");
+            let [by_tag, by_digest] = ["tag", BY_DIGEST].map(|by| manifest(&place, by));
+            let is_by_digest = Digest::of(by_digest.as_bytes()).as_str() == reference;
+            (MANIFEST, if is_by_digest { by_digest } else { by_tag })
         }
         Some((_, digest)) if digest == Digest::of(CONFIG.as_bytes()).as_str() => {
             ("application/octet-stream", CONFIG.clone())

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::assert_edges_agree;
 use crate::support::{
-    project::{Ended, Place, Project},
+    project::{Place, Project},
     registry::Registry,
+    running::Ended,
 };
 
 const ZEROS: &str = "0000000000000000000000000000000000000000";

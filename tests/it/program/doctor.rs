@@ -11,8 +11,9 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
-    project::{Ended, Place, Project},
+    project::{Place, Project},
     registry::{Registry, Setup},
+    running::Ended,
 };
 
 const PASSWORD: &str = "s3cr3t>>>???";

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fs};
 
 use super::{EDGES, assert_edges_agree, everywhere};
-use crate::support::project::{Ended, Place, Project, timeless};
+use crate::support::{
+    project::{Place, Project},
+    running::{Ended, timeless},
+};
 
 type Tags = BTreeMap<String, String>;
 

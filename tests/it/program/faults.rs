@@ -6,9 +6,10 @@ mod registry;
 
 use crate::support::{
     invariants::{End, Tags, assert_invariants},
-    project::{Project, Start},
+    project::Project,
     proxy::Proxy,
     registry::Registry,
+    running::Start,
 };
 
 /// A small project that publishes to a registry through a proxy.

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use crate::support::{
+    is_whole,
     project::{Place, Project, docker},
     registry::{Registry, Setup},
 };
 
 /// So many images of `web` and of `app`, one after the other.
-const GENERATIONS: usize = 5;
+const GENERATIONS: usize = 4;
 
 fn in_both_places(check: impl Fn(&Project, Place<'_>)) {
-    if let Some(project) = generations(Place::Engine) {
+    if is_whole()
+        && let Some(project) = generations(Place::Engine)
+    {
         check(&project, Place::Engine);
     }
     let Some(registry) = Registry::with(&Setup { delete: true, ..Setup::default() }) else {
@@ -126,7 +129,7 @@ fn a_registry_that_deletes_nothing_says_so_and_loses_nothing() {
     let ended = project.rebuild("gc --keep 1ms --yes").to(place).run().exits(21);
     ended.says(&[
         "answered 405 to delete from",
-        "(0 of 4 images removed)",
+        "(0 of 2 images removed)",
         "hint: ",
         "`storage.delete.enabled`",
     ]);

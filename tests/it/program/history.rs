@@ -4,8 +4,11 @@ use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 
-use super::everywhere;
-use crate::support::project::{Ended, Place, Project};
+use super::{everywhere, everywhere_of_files};
+use crate::support::{
+    project::{Place, Project},
+    running::Ended,
+};
 
 /// The files in which it is kept: one for each place that was published to.
 fn kept(project: &Project) -> Vec<PathBuf> {
@@ -81,7 +84,7 @@ fn builds_that_succeed_are_remembered() {
 
 #[test]
 fn a_plan_ends_with_what_it_would_touch() {
-    everywhere(|project, place| {
+    everywhere_of_files(|project, place| {
         let last = |arguments: &str| {
             let ended = project.rebuild(arguments).to(place).run().exits(0);
             ended.stdout.lines().last().unwrap_or_default().to_owned()
@@ -115,16 +118,16 @@ fn a_plan_ends_with_what_it_would_touch() {
             last("plan --from ~web"),
             format!("2 images, 2 tags, about 2 min, about 6.0 MB {new}")
         );
-        project.write("os/name", "~os, the second\n");
+        project.write("os/page", "~os, the second\n");
         project.rebuilt(place);
-        project.write("os/name", "~os\n");
+        project.write("os/page", "~os one\n");
         assert_eq!(last("plan"), "4 images, 5 tags, nothing to build");
     });
 }
 
 #[test]
 fn the_longest_way_is_begun_first() {
-    let Some(project) = Project::new() else { return };
+    let Some(project) = Project::of_files() else { return };
     project.rebuilt(Place::Engine);
     let started = |ended: &Ended| {
         let events = ended.events();
@@ -135,7 +138,7 @@ fn the_longest_way_is_begun_first() {
         [(1, ["~os", "~web", "~app", "~tool"]), (9, ["~os", "~tool", "~web", "~app"])]
     {
         pretend(&project, &[("~os", 2), ("~web", 2), ("~app", 4), ("~tool", tool)]);
-        project.write("os/name", &format!("~os {tool}\n"));
+        project.write("os/page", &format!("~os {tool}\n"));
         let ended = project.rebuild("--jobs 1 --progress json").run().exits(0);
         assert_eq!(started(&ended), order);
         let told = estimates(&ended);
@@ -154,11 +157,13 @@ fn how_long_it_takes_is_told_and_what_is_broken_is_nothing() {
     let ended = project.rebuild("--jobs 2").run().exits(0);
     ended.says(&["  about 5 min left\n", " · about 3 min left\n"]);
 
+    let Some(project) = Project::pair() else { return };
+    project.rebuilt(Place::Engine);
     for (n, broken) in ["", "{", "null", "\0\0", "{\"v\":9,\"nodes\":{}}"].into_iter().enumerate() {
         fs::write(&kept(&project)[0], broken).unwrap();
-        project.write("os/name", &format!("~os {n}\n"));
+        project.write("base/name", &format!("~base {n}\n"));
         let ended = project.rebuild("").run().exits(0).never_says(&["left"]);
-        assert_eq!(ended.result(), "done in _: 4 built", "{ended}");
-        assert_eq!(nodes(&project)["~os"]["took"].as_array().unwrap().len(), 1);
+        assert_eq!(ended.result(), "done in _: 2 built", "{ended}");
+        assert_eq!(nodes(&project)["~base"]["took"].as_array().unwrap().len(), 1);
     }
 }

@@ -10,8 +10,9 @@ use std::{
 use rebuild::hierarchy::{Hierarchy, LoadOptions, TagTemplate};
 
 use crate::support::{
-    project::{Ended, Project},
+    project::Project,
     repositories::{Edges, LAYOUTS, Layout, REPOSITORIES, write},
+    running::Ended,
 };
 
 /// A project without a hierarchy, with these files: `path: lines with \n`.

@@ -8,8 +8,9 @@ use std::sync::{
 use super::assert_edges_agree;
 use crate::support::{
     gate::{Gate, Pass},
-    project::{Place, Project, Start},
+    project::{Place, Project},
     registry::Registry,
+    running::Start,
 };
 
 const EDGES: &[(&str, &str)] = &[("~app:latest", "~base:1")];

@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::{EDGES, assert_edges_agree};
 use crate::support::{
-    project::{Place, Project, Start},
+    project::{Place, Project},
     registry::{Registry, Setup},
+    running::Start,
 };
 
 const USER: &str = "publisher";

@@ -37,16 +37,31 @@ mod watch;
 mod why;
 
 use crate::support::{
+    is_whole,
     project::{Place, Project},
     registry::Registry,
 };
 
-/// Runs a check on a new project that publishes to the engine, and on one that publishes to a registry.
+/// Runs a check on a new project that publishes to a registry, and among all tests also on one that
+/// publishes to the engine.
 fn everywhere(check: impl Fn(&Project, Place<'_>)) {
-    if let Some(project) = Project::new() {
+    in_both_places(Project::new, check);
+}
+
+/// The same where no image is to run: those are built in half the time.
+fn everywhere_of_files(check: impl Fn(&Project, Place<'_>)) {
+    in_both_places(Project::of_files, check);
+}
+
+fn in_both_places(new: impl Fn() -> Option<Project>, check: impl Fn(&Project, Place<'_>)) {
+    let registry = Registry::start();
+    // Of the two, the one where more can go wrong.
+    if (is_whole() || registry.is_none())
+        && let Some(project) = new()
+    {
         check(&project, Place::Engine);
     }
-    if let (Some(project), Some(registry)) = (Project::new(), Registry::start()) {
+    if let (Some(project), Some(registry)) = (new(), registry) {
         check(&project, Place::Registry(&registry));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::everywhere;
+use super::everywhere_of_files;
 use crate::support::project::Project;
 
 fn git(project: &Project, arguments: &[&str]) -> String {
@@ -20,7 +20,7 @@ fn git(project: &Project, arguments: &[&str]) -> String {
 
 #[test]
 fn an_older_commit_is_refused_before_anything_is_built() {
-    everywhere(|project, place| {
+    everywhere_of_files(|project, place| {
         git(project, &["init", "-q", "-b", "main"]);
         git(project, &["add", "."]);
         git(project, &["commit", "-qm", "one"]);

@@ -1,8 +1,9 @@
 //! What is printed: lines that parse, lines without escapes, and a build that cannot act through them.
 
 use crate::support::{
-    project::{Ended, Place, Project, timeless},
+    project::{Place, Project},
     registry::Registry,
+    running::{Ended, timeless},
 };
 
 #[test]

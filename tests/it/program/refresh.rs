@@ -6,11 +6,11 @@ use crate::support::{
     registry::Registry,
 };
 
-/// Each builder and each place, but not each with each: that would take minutes.
+/// Each builder and each place, but not each with each.
 fn in_every_way(check: impl Fn(&Project, Place<'_>, &str)) {
     everywhere(|project, place| match place {
-        Place::Engine => check(project, place, "--builder buildkit"),
-        Place::Registry(_) => check(project, place, "--builder classic"),
+        Place::Engine => check(project, place, "--builder classic"),
+        Place::Registry(_) => check(project, place, "--builder buildkit"),
     });
 }
 
@@ -27,16 +27,26 @@ fn a_refresh_of_the_same_files_promotes_nothing_and_says_why() {
         );
         project.rebuild(builder).to(place).run().exits(0);
         let tags = project.all_tags(place);
-        for _ in 0..2 {
-            let ended = project.rebuild(&format!("--refresh {builder}")).to(place).run().exits(0);
-            assert_eq!(ended.result(), "done in _: 4 came out the same", "{ended}");
-            ended.says(&[
-                "nothing was promoted: the 4 images that were built came out the same as the \
-                 published ones",
-                "a refresh was asked for",
-            ]);
-            assert_eq!(project.all_tags(place), tags, "not even a build tag is new");
-        }
+        let ended = project.rebuild(&format!("--refresh {builder}")).to(place).run().exits(0);
+        assert_eq!(ended.result(), "done in _: 4 came out the same", "{ended}");
+        ended.says(&[
+            "nothing was promoted: the 4 images that were built came out the same as the \
+             published ones",
+            "a refresh was asked for",
+        ]);
+        assert_eq!(project.all_tags(place), tags, "not even a build tag is new");
+
+        // Below an image that comes out the same nothing is built.
+        let refresh = format!("--refresh --from ~os {builder} --progress json");
+        let ended = project.rebuild(&refresh).to(place).run().exits(0);
+        let built: Vec<String> = ended
+            .events()
+            .iter()
+            .filter(|event| event["event"] == "phase-started" && event["phase"]["name"] == "build")
+            .map(|event| event["node"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(built, ["~os"]);
+        assert_eq!(project.all_tags(place), tags);
         let ended = project.rebuild(builder).to(place).run().exits(0);
         assert_eq!(ended.result(), "nothing to do: all 4 images are up to date", "{ended}");
     });
@@ -72,25 +82,6 @@ fn a_refresh_of_other_files_is_promoted_with_everything_below() {
         project.rebuild(builder).to(place).run().exits(0);
         let ended = project.rebuild(builder).to(place).run().exits(0);
         assert_eq!(ended.result(), "nothing to do: all 4 images are up to date", "{ended}");
-    });
-}
-
-/// A parent that is rebuilt without cache and comes out the same pushes nothing, and no child is built.
-#[test]
-fn below_a_refreshed_parent_that_is_the_same_nothing_is_built() {
-    in_every_way(|project, place, builder| {
-        project.rebuild(builder).to(place).run().exits(0);
-        let tags = project.all_tags(place);
-        let refresh = format!("--refresh --from ~os {builder} --progress json");
-        let ended = project.rebuild(&refresh).to(place).run().exits(0);
-        let built: Vec<String> = ended
-            .events()
-            .iter()
-            .filter(|event| event["event"] == "phase-started" && event["phase"]["name"] == "build")
-            .map(|event| event["node"].as_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(built, ["~os"]);
-        assert_eq!(project.all_tags(place), tags);
     });
 }
 

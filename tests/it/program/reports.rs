@@ -5,7 +5,10 @@ use std::fs;
 use serde_json::Value;
 
 use super::everywhere;
-use crate::support::project::{Ended, Place, Project};
+use crate::support::{
+    project::{Place, Project},
+    running::Ended,
+};
 
 /// Breaks `~web`'s build in its third line.
 fn break_web(project: &Project) {

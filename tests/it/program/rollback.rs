@@ -1,6 +1,6 @@
 //! Past runs: they can be listed and taken back, from other machines as well.
 
-use super::{EDGES, assert_edges_agree, everywhere};
+use super::{EDGES, assert_edges_agree, everywhere_of_files};
 use crate::support::{
     project::{Place, Project},
     registry::Registry,
@@ -10,7 +10,7 @@ use crate::support::{
 fn twice(project: &Project, place: Place<'_>) -> [std::collections::BTreeMap<String, String>; 2] {
     project.rebuilt(place);
     let first = project.tags(place);
-    project.edit("os/name", "~os", "~os, the second");
+    project.edit("os/page", "one", "two");
     project.rebuilt(place);
     let second = project.tags(place);
     assert!(first.iter().all(|(tag, to)| second.get(tag) != Some(to)));
@@ -19,7 +19,7 @@ fn twice(project: &Project, place: Place<'_>) -> [std::collections::BTreeMap<Str
 
 #[test]
 fn a_run_is_taken_back_and_that_too() {
-    everywhere(|project, place| {
+    everywhere_of_files(|project, place| {
         let [first, second] = twice(project, place);
         let dry = project.rebuild("rollback --dry-run").to(place).run().exits(0);
         assert_eq!(dry.stdout.matches(" would move from ").count(), 5, "{dry}");
@@ -49,7 +49,7 @@ fn a_run_is_taken_back_and_that_too() {
 
 #[test]
 fn what_was_new_is_taken_away_from_the_engine_and_stays_in_a_registry() {
-    everywhere(|project, place| {
+    everywhere_of_files(|project, place| {
         project.rebuilt(place);
         let all = project.tags(place);
         let ended = project.rebuild("rollback").to(place).run().exits(0);
@@ -67,11 +67,11 @@ fn what_was_new_is_taken_away_from_the_engine_and_stays_in_a_registry() {
 
 #[test]
 fn a_tag_that_was_moved_since_stays() {
-    everywhere(|project, place| {
+    everywhere_of_files(|project, place| {
         let [first, _] = twice(project, place);
         let run = project.rebuild("history --format json").to(place).run().exits(0);
         let run = run.events()[0]["runs"][0]["run"].as_str().unwrap().to_owned();
-        project.edit("app/Dockerfile", "cp /page /app", "cp /page /other");
+        project.edit("app/page", "one", "three");
         project.rebuilt(place);
         let third = project.tags(place);
         let ended = project.rebuild(&format!("rollback {run}")).to(place).run().exits(13);
@@ -85,7 +85,7 @@ fn a_tag_that_was_moved_since_stays() {
 
 #[test]
 fn another_machine_without_an_engine_knows_the_runs_and_takes_them_back() {
-    let (Some(project), Some(registry)) = (Project::new(), Registry::start()) else { return };
+    let (Some(project), Some(registry)) = (Project::of_files(), Registry::start()) else { return };
     let place = Place::Registry(&registry);
     let [first, second] = twice(&project, place);
     let elsewhere = tempfile::tempdir().unwrap();
@@ -111,7 +111,7 @@ fn another_machine_without_an_engine_knows_the_runs_and_takes_them_back() {
 #[test]
 fn a_registry_that_takes_no_records_is_a_warning() {
     use crate::support::gate::{Gate, Pass};
-    let (Some(project), Some(registry)) = (Project::new(), Registry::start()) else { return };
+    let (Some(project), Some(registry)) = (Project::of_files(), Registry::start()) else { return };
     let gate = Gate::before(registry.host());
     gate.rule(|method, path| {
         let is_record = path.contains("/rebuild-runs/") && method != "GET";

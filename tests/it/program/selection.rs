@@ -1,11 +1,11 @@
 //! Which images a run is about: `--from`, `--only`, `--no-push`, and names nobody knows.
 
-use super::{EDGES, assert_edges_agree, everywhere};
-use crate::support::project::Project;
+use super::{EDGES, assert_edges_agree, everywhere_of_files};
+use crate::support::project::{Place, Project};
 
 #[test]
 fn from_builds_an_image_and_below_it_what_that_changes() {
-    everywhere(|project, place| {
+    everywhere_of_files(|project, place| {
         project.rebuilt(place);
         let before = project.tags(place);
 
@@ -15,7 +15,7 @@ fn from_builds_an_image_and_below_it_what_that_changes() {
         assert_eq!(project.tags(place), before);
 
         // A change in a sibling is none of its business.
-        project.edit("tool/Dockerfile", "echo tool", "echo other");
+        project.edit("tool/page", "one", "two");
         project.edit("web/page", "one", "two");
         let changed = project.rebuild("--from ~web").to(place).run().exits(0);
         assert_eq!(changed.result(), "done in _: 2 built", "{changed}");
@@ -28,13 +28,13 @@ fn from_builds_an_image_and_below_it_what_that_changes() {
 
 #[test]
 fn only_builds_one_image_on_its_published_parents() {
-    everywhere(|project, place| {
+    everywhere_of_files(|project, place| {
         // A parent that nobody published yet is built too.
         let first = project.rebuild("--only ~web").to(place).run().exits(0);
         assert_eq!(first.result(), "done in _: 2 built", "{first}");
         project.rebuilt(place);
         let before = project.tags(place);
-        project.edit("os/name", "~os", "~os, the second");
+        project.edit("os/page", "one", "two");
         project.edit("web/page", "one", "two");
 
         let ended = project.rebuild("--only ~web").to(place).run().exits(0);
@@ -51,7 +51,7 @@ fn only_builds_one_image_on_its_published_parents() {
 
 #[test]
 fn no_push_changes_nothing_anywhere() {
-    everywhere(|project, place| {
+    everywhere_of_files(|project, place| {
         let ended = project.rebuild("--no-push").to(place).run().exits(0);
         assert!(ended.result().ends_with(": 4 built"), "{ended}");
         let ended = ended.says(&["nothing was promoted: `--no-push` was given"]);
@@ -60,7 +60,7 @@ fn no_push_changes_nothing_anywhere() {
 
         project.rebuilt(place);
         let before = project.all_tags(place);
-        project.edit("os/name", "~os", "~os, the second");
+        project.edit("os/page", "one", "two");
         project.rebuild("--no-push").to(place).run().exits(0);
         assert_eq!(project.all_tags(place), before);
     });
@@ -68,7 +68,7 @@ fn no_push_changes_nothing_anywhere() {
 
 #[test]
 fn plan_changes_nothing_and_tells_what_a_run_does() {
-    everywhere(|project, place| {
+    everywhere_of_files(|project, place| {
         project.rebuild("plan --exit-code").to(place).run().exits(3);
         assert!(project.all_tags(place).is_empty());
         project.rebuilt(place);
@@ -99,7 +99,7 @@ fn plan_changes_nothing_and_tells_what_a_run_does() {
 
 #[test]
 fn one_job_builds_one_image_at_a_time() {
-    let Some(project) = Project::new() else { return };
+    let Some(project) = Project::of_files() else { return };
     let ended = project.rebuild("--jobs 1 --progress json").run().exits(0);
     let mut running = 0;
     for event in ended.events() {
@@ -110,12 +110,12 @@ fn one_job_builds_one_image_at_a_time() {
         }
         assert!((0..=1).contains(&running), "{ended}");
     }
-    assert_edges_agree(&project, crate::support::project::Place::Engine, EDGES);
+    assert_edges_agree(&project, Place::Engine, EDGES);
 }
 
 #[test]
 fn globs_stand_for_names() {
-    let Some(project) = Project::new() else { return };
+    let Some(project) = Project::of_files() else { return };
     let actions = |arguments: &str| {
         let ended = project.rebuild(&format!("{arguments} --format json")).run().exits(0);
         let answer: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -123,7 +123,7 @@ fn globs_stand_for_names() {
         let line = |one: &serde_json::Value| one["node"].as_str().unwrap().to_owned();
         list.iter().map(line).collect::<Vec<_>>().join(" ")
     };
-    project.rebuilt(crate::support::project::Place::Engine);
+    project.rebuilt(Place::Engine);
     for (arguments, expected) in [
         ("plan --from ~w*", "~web ~app"),
         ("plan --only ~*o*", "~os ~tool"),
@@ -145,7 +145,7 @@ fn globs_stand_for_names() {
 
 #[test]
 fn names_that_nobody_knows() {
-    let Some(project) = Project::new() else { return };
+    let Some(project) = Project::of_files() else { return };
     for flag in ["--from", "--only"] {
         let ended = project.rebuild(&format!("{flag} ~wep")).run().exits(2);
         let expected = "error: no image is called `~wep`\n  hint: did you mean `~web`?\n";

@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, fs};
 
 use super::assert_edges_agree;
 use crate::support::{
-    project::{Ended, Place, Project, Start},
+    project::{Place, Project},
     registry::Registry,
+    running::{Ended, Start},
 };
 
 const EDGES: &[(&str, &str)] = &[("~app:latest", "~base:1")];

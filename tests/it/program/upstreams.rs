@@ -17,7 +17,9 @@ fn project(upstream: &str) -> Option<Project> {
 
 /// Makes an image with the docker command, as somebody else would, and returns its ID.
 fn make(project: &Project, tag: &str, name: &str) -> String {
-    project.write_os();
+    if !project.path("os").exists() {
+        project.write_os();
+    }
     project.write("os/name", name);
     let (tag, folder) = (project.name(tag), project.path("os"));
     docker(&["build", "--quiet", "--tag", &tag, folder.to_str().unwrap()]).unwrap();

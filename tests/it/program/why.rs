@@ -5,7 +5,7 @@ use std::process::Command;
 use regex::Regex;
 use serde_json::Value;
 
-use super::everywhere;
+use super::everywhere_of_files;
 use crate::support::project::{Place, Project};
 
 /// An answer, with what differs from day to day and from place to place left out.
@@ -29,7 +29,7 @@ fn field(project: &Project, place: Place<'_>, arguments: &str, field: &str) -> S
 
 #[test]
 fn why_names_the_file_before_the_run_and_after_it() {
-    everywhere(|project, place| {
+    everywhere_of_files(|project, place| {
         assert_eq!(asked(project, place, "why ~app"), "`~app` was never built\n");
         project.rebuild("status --exit-code").to(place).run().exits(3);
         project.rebuilt(place);
@@ -96,11 +96,11 @@ fn a_cause_costs_no_layer() {
 
 #[test]
 fn arguments_are_named_and_their_values_are_not() {
-    everywhere(|project, place| {
+    everywhere_of_files(|project, place| {
         project.edit(
             "hierarchy.yaml",
-            "context: app,",
-            "context: app, build_args: { V: s3same, W: a },",
+            "context: app }",
+            "context: app, build_args: { V: s3same, W: a } }",
         );
         project.rebuilt(place);
         project.edit("hierarchy.yaml", "V: s3same, W: a", "V: s3other, X: a");
@@ -116,7 +116,7 @@ fn arguments_are_named_and_their_values_are_not() {
 
 #[test]
 fn since_builds_what_a_commit_touched_and_says_so() {
-    everywhere(|project, place| {
+    everywhere_of_files(|project, place| {
         project.rebuilt(place);
         let git = |arguments: &str| {
             let set = ["-c", "user.name=S", "-c", "user.email=s@example.com"];
@@ -132,7 +132,7 @@ fn since_builds_what_a_commit_touched_and_says_so() {
 
         project.write("web/page", "two\n");
         // Behind for a reason that is none of the commit's.
-        project.write("tool/Dockerfile", "FROM ~os\nRUN echo other >/tool\n");
+        project.write("tool/Dockerfile", "FROM ~os\nCOPY page /other\n");
         git("add tool");
         git("commit -qm tool");
         let plan = asked(project, place, "plan --since HEAD");

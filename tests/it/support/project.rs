@@ -8,28 +8,63 @@ use std::{
     collections::BTreeMap,
     env, fs,
     hash::{BuildHasher as _, RandomState},
-    io::{BufRead as _, BufReader, Read as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{Arc, LazyLock, Mutex, OnceLock},
+    process::{Command, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use regex::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{registry::Registry, skipped};
-
-/// No run of these tests takes nearly as long; one that does hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+use super::{
+    registry::Registry,
+    running::{Ended, PATIENCE, Start},
+    skipped,
+};
 
 pub(crate) struct Project {
     folder: TempDir,
     prefix: String,
     engine: String,
 }
+
+/// What one can run in images that stand on [`Project::write_os`].
+const APPLETS: [&str; 32] = [
+    "cat",
+    "chmod",
+    "chown",
+    "cp",
+    "cut",
+    "date",
+    "dd",
+    "echo",
+    "env",
+    "false",
+    "find",
+    "grep",
+    "head",
+    "id",
+    "ln",
+    "ls",
+    "mkdir",
+    "mknod",
+    "mv",
+    "printf",
+    "rm",
+    "rmdir",
+    "seq",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "tail",
+    "test",
+    "touch",
+    "true",
+    "wc",
+];
 
 /// Where a project's images are published.
 #[derive(Clone, Copy)]
@@ -82,7 +117,7 @@ impl Project {
         };
         let unique = RandomState::new().hash_one(std::process::id());
         let prefix = format!("it{unique:016x}-");
-        let folder = tempfile::tempdir().unwrap();
+        let folder = super::folder();
         for inside in ["project", "state", "docker"] {
             fs::create_dir(folder.path().join(inside)).unwrap();
         }
@@ -115,13 +150,14 @@ impl Project {
     /// The context of an image with a shell and a file that is the project's own, so that no other
     /// project's image has the same ID.
     pub(crate) fn write_os(&self) {
-        self.write(
-            "os/Dockerfile",
-            "FROM scratch\nCOPY busybox /bin/\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
-             COPY name /etc/\n",
-        );
+        self.write("os/Dockerfile", "FROM scratch\nCOPY bin /bin/\nCOPY name /etc/\n");
         self.write("os/name", "~os\n");
-        fs::copy(busybox().unwrap(), self.path("os/busybox")).unwrap();
+        fs::create_dir(self.path("os/bin")).unwrap();
+        fs::copy(busybox().unwrap(), self.path("os/bin/busybox")).unwrap();
+        // Not all that it knows: every layer of four hundred links takes the engine a while.
+        for applet in APPLETS {
+            symlink("busybox", self.path("os/bin").join(applet)).unwrap();
+        }
     }
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {
@@ -221,18 +257,20 @@ impl Project {
         let digests = digests.unwrap_or_default();
         names.extend(digests.lines().filter(|name| !name.contains('<')).map(str::to_owned));
         names.retain(|name| name.contains(&self.prefix) && !name.contains('<'));
-        for name in &names {
-            let filter = format!("ancestor={name}");
-            let containers = docker(&["ps", "--all", "--quiet", "--filter", &filter]);
-            for container in containers.unwrap_or_default().lines() {
-                _ = docker(&["rm", "--force", container]);
-            }
+        if names.is_empty() {
+            return;
         }
-        if !names.is_empty() {
-            let mut arguments = vec!["rmi", "--force"];
-            arguments.extend(names.iter().map(String::as_str));
-            _ = docker(&arguments);
+        let filters: Vec<String> =
+            names.iter().map(|name| format!("--filter=ancestor={name}")).collect();
+        let with = |command: &[&'static str], each: &[String]| {
+            let each = each.iter().map(String::as_str);
+            docker(&command.iter().copied().chain(each).collect::<Vec<_>>()).unwrap_or_default()
+        };
+        let containers = with(&["ps", "--all", "--quiet"], &filters);
+        for container in containers.lines() {
+            _ = docker(&["rm", "--force", container]);
         }
+        with(&["rmi", "--force"], &names);
     }
 
     /// Oracle: where each tag of the project points, build tags left out.
@@ -370,207 +408,6 @@ impl Drop for Project {
     fn drop(&mut self) {
         self.forget_images();
     }
-}
-
-/// The program before it is started.
-pub(crate) struct Start<'a> {
-    project: &'a Project,
-    command: Command,
-}
-
-impl<'a> Start<'a> {
-    pub(crate) fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
-        self.command.env(name, value);
-        self
-    }
-
-    pub(crate) fn to(mut self, place: Place<'_>) -> Self {
-        if let Place::Registry(registry) = place {
-            self.command.env("REBUILD_REGISTRY", format!("{}/demo", registry.host()));
-        }
-        self
-    }
-
-    pub(crate) fn run(self) -> Ended {
-        self.start().end()
-    }
-
-    pub(crate) fn start(mut self) -> Running<'a> {
-        let mut child = self.command.spawn().unwrap();
-        let stdout = child.stdout.take().map(BufReader::new);
-        let mut stderr = child.stderr.take().unwrap();
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let all = said.clone();
-        let stderr = std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(length @ 1..) = stderr.read(&mut piece) {
-                all.lock().unwrap().extend_from_slice(&piece[..length]);
-            }
-        });
-        let stderr = Some(stderr);
-        Running { project: self.project, child, stdout, read: String::new(), stderr, said }
-    }
-}
-
-/// The program under way. Killed if the test ends first.
-pub(crate) struct Running<'a> {
-    project: &'a Project,
-    child: Child,
-    stdout: Option<BufReader<ChildStdout>>,
-    /// What was read of stdout.
-    read: String,
-    stderr: Option<std::thread::JoinHandle<()>>,
-    /// What was read of stderr.
-    said: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Running<'_> {
-    /// Reads stdout up to a line with this text: with `--progress json` that is when something happens.
-    pub(crate) fn wait_for(&mut self, text: &str) -> &mut Self {
-        self.line_with(text);
-        self
-    }
-
-    /// The same, and that line.
-    pub(crate) fn line_with(&mut self, text: &str) -> String {
-        let text = self.project.name(text);
-        let stdout = self.stdout.as_mut().unwrap();
-        loop {
-            let mut line = String::new();
-            let length = stdout.read_line(&mut line).unwrap();
-            self.read.push_str(&line);
-            assert!(length > 0, "it ended without {text:?}:\n{}", self.read);
-            if line.contains(&text) {
-                return line;
-            }
-        }
-    }
-
-    /// Waits until stderr says this.
-    pub(crate) fn wait_for_stderr(&mut self, text: &str) -> &mut Self {
-        let text = self.project.name(text);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let said = String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned();
-            if said.contains(&text) {
-                return self;
-            }
-            assert!(Instant::now() < deadline, "it does not say {text:?}:\n{said}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Nobody reads stdout any more.
-    pub(crate) fn close_stdout(&mut self) -> &mut Self {
-        self.stdout = None;
-        self
-    }
-
-    pub(crate) fn signal(&mut self, signal: &str) -> &mut Self {
-        let arguments = ["-s", signal, &self.child.id().to_string()];
-        let status = Command::new("kill").args(arguments).status().unwrap();
-        assert!(status.success());
-        self
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub(crate) fn end(&mut self) -> Ended {
-        self.end_within(PATIENCE)
-    }
-
-    pub(crate) fn end_within(&mut self, limit: Duration) -> Ended {
-        if let Some(mut stdout) = self.stdout.take() {
-            let mut rest = Vec::new();
-            stdout.read_to_end(&mut rest).unwrap();
-            self.read.push_str(&String::from_utf8_lossy(&rest));
-        }
-        let deadline = Instant::now() + limit;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "it does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        self.stderr.take().unwrap().join().unwrap();
-        let stderr = std::mem::take(&mut *self.said.lock().unwrap());
-        Ended {
-            status,
-            stdout: self.project.shown(&self.read),
-            stderr: self.project.shown(&String::from_utf8_lossy(&stderr)),
-        }
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-}
-
-/// What came of a run, with `~` for what is unique.
-pub(crate) struct Ended {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Ended {
-    #[track_caller]
-    pub(crate) fn exits(self, code: i32) -> Self {
-        assert_eq!(self.status.code(), Some(code), "{self}");
-        self
-    }
-
-    /// Each of these stands on stderr.
-    #[track_caller]
-    pub(crate) fn says(self, texts: &[&str]) -> Self {
-        for text in texts {
-            assert!(self.stderr.contains(text), "it does not say {text:?}\n{self}");
-        }
-        self
-    }
-
-    /// Neither on stdout nor on stderr.
-    #[track_caller]
-    pub(crate) fn never_says(self, texts: &[&str]) -> Self {
-        for text in texts {
-            let said = self.stdout.contains(text) || self.stderr.contains(text);
-            assert!(!said, "it says {text:?}\n{self}");
-        }
-        self
-    }
-
-    /// The last line on stderr, without the time it took.
-    pub(crate) fn result(&self) -> String {
-        timeless(self.stderr.trim_end().lines().last().unwrap_or_default())
-    }
-
-    /// stdout as JSON lines.
-    #[track_caller]
-    pub(crate) fn events(&self) -> Vec<Value> {
-        let parsed = |line: &str| {
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}\n{self}"))
-        };
-        self.stdout.lines().map(parsed).collect()
-    }
-}
-
-impl std::fmt::Display for Ended {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}\n-- stdout\n{}-- stderr\n{}--", self.status, self.stdout, self.stderr)
-    }
-}
-
-/// Without the times that things took: `built in 3.2 s` becomes `built in _`.
-pub(crate) fn timeless(text: &str) -> String {
-    static TIME: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"\b(\d+ h )?(\d+ min )?\d+(\.\d+)? m?s\b").unwrap());
-    TIME.replace_all(text, "_").into_owned()
 }
 
 /// The engine's address, as the docker CLI finds it; `None` if none answers.

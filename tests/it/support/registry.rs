@@ -11,7 +11,7 @@ use std::{
 use rebuild::image::Digest;
 use tempfile::TempDir;
 
-use super::{certificates::Certificate, http, is_installed, skipped};
+use super::{certificates::Certificate, folder, http, is_installed, skipped};
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
@@ -57,7 +57,7 @@ impl Registry {
                 return None;
             }
         }
-        let directory = tempfile::tempdir().unwrap();
+        let directory = folder();
         let file = directory.path().join("config.yml");
         fs::write(&file, configuration(setup, &directory)).unwrap();
         let mut process = Command::new("docker-registry")

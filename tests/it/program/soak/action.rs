@@ -14,8 +14,8 @@ use std::{
 
 use super::{Soak, world::NODES};
 use crate::support::{
-    project::{Ended, Running},
     proxy::{Fault, Proxy},
+    running::{Ended, Running},
 };
 
 /// No command of the soak takes nearly as long, whatever is done to it.

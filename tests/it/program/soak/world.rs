@@ -9,9 +9,10 @@ use std::{
 
 use super::oracle::{Seen, Settled};
 use crate::support::{
-    project::{Place, Project, Start},
+    project::{Place, Project},
     proxy::Proxy,
     registry::{Registry, Setup},
+    running::Start,
 };
 
 const HIERARCHY: &str = "\
