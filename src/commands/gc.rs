@@ -1,65 +1,146 @@
 //! `rebuild gc`: takes away build tags that nobody needs any more, and what dead runs have left.
 
-use std::collections::BTreeSet;
+use std::{cell::Cell, collections::BTreeSet};
 
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 
 use super::{
     error::CommandError,
+    history, journals,
     leftovers::Leftovers,
     output,
     plan::{ONLY_ASKS, make},
     project::load,
+    signals::{self, exit_of},
     world::World,
 };
 use crate::{
     cli::{Builder, Common, GcArgs},
+    engine::docker::Docker,
     exit::Exit,
-    gc::{Going, Needs, Removed, Sweep, decide, remove},
+    gc::{Going, KEPT_RUNS, Needs, Removed, Sweep, decide, old_records, remove},
     hierarchy::Hierarchy,
-    image::{Digest, Repository, Tag},
+    image::{Digest, Repository},
     plan::{Action, Request, Selection},
     report::{self, gc::Place},
+    run::StopReason,
     state::State,
     store::{Local, Remote, Store},
 };
 
+/// Images stay that so many of the last runs moved tags from or to.
+const TAKEN_BACK: usize = 3;
+
 pub(super) async fn gc(common: &Common, arguments: &GcArgs) -> Result<Exit, CommandError> {
+    let mut stops = signals::listen()
+        .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
     let hierarchy = load(common)?;
     let world = World::connect(&hierarchy, Builder::Auto, common.offline).await?;
-    // A run that is about to promote an image had better find it.
-    let _lock =
-        if arguments.yes { Some(State::lock(&world.publishes_to(&hierarchy))?) } else { None };
-    let sweeper = Sweeper { hierarchy: &hierarchy, world: &world, arguments };
+    let removed = Cell::new(0);
+    let sweeper = Sweeper { hierarchy: &hierarchy, world: &world, arguments, removed };
     let local = Local::new(world.engine.clone());
-    let mut found = false;
-    if let Some(prefix) = &hierarchy.registry {
-        let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
-        let today = sweeper.today(&store).await?;
-        let sweep = sweeper.sweep(&store, (today, BTreeSet::new()), Place::Registry).await?;
-        found |= !sweep.going.is_empty();
-        // What the engine has of it is only there to be quick.
-        let kept = (BTreeSet::new(), sweep.kept_tags);
-        found |= !sweeper.sweep(&local, kept, Place::Engine).await?.going.is_empty();
-    } else {
-        let today = sweeper.today(&local).await?;
-        let sweep = sweeper.sweep(&local, (today, BTreeSet::new()), Place::Engine).await?;
-        found |= !sweep.going.is_empty();
+    match &hierarchy.registry {
+        Some(prefix) => {
+            let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
+            sweeper.work((&store, Place::Registry), &local, &mut stops).await
+        }
+        None => sweeper.work((&local, Place::Engine), &local, &mut stops).await,
     }
-    found |= sweeper.leftovers().await?;
-    if found && !arguments.yes {
-        say(&report::gc::invitation())?;
-    }
-    Ok(Exit::Done)
 }
 
 struct Sweeper<'a> {
     hierarchy: &'a Hierarchy,
     world: &'a World,
     arguments: &'a GcArgs,
+    /// How many images are gone by now.
+    removed: Cell<usize>,
 }
 
 impl Sweeper<'_> {
+    async fn work<S: Store>(
+        &self,
+        published: (&S, Place),
+        local: &Local<Docker>,
+        stops: &mut mpsc::Receiver<StopReason>,
+    ) -> Result<Exit, CommandError> {
+        let place = self.world.publishes_to(self.hierarchy);
+        let mut _lock = None;
+        if self.arguments.yes {
+            // A run that is about to promote an image had better find it, and so had one that was cut off.
+            _lock = Some(State::lock(&place)?);
+            if let Some(reason) = journals::finish(published.0, &place, stops).await? {
+                return Ok(exit_of(reason));
+            }
+        }
+        tokio::select! {
+            biased;
+            Some(reason) = stops.recv() => {
+                output::warning(&report::gc::stopped(self.removed.get()));
+                Ok(exit_of(reason))
+            }
+            ended = self.sweep_all(published, local) => ended.map(|()| Exit::Done),
+        }
+    }
+
+    async fn sweep_all<S: Store>(
+        &self,
+        (store, place): (&S, Place),
+        local: &Local<Docker>,
+    ) -> Result<(), CommandError> {
+        let mut needs = self.needs();
+        needs.today = self.today(store).await?;
+        needs.rollback = self.rollback(store).await?;
+        let sweep = self.sweep(store, &needs, place).await?;
+        let mut found = !sweep.going.is_empty();
+        if place == Place::Registry {
+            found |= self.records(store).await?;
+            // What the engine has of it is only there to be quick.
+            let needs = Needs { tags: sweep.kept_tags, ..self.needs() };
+            found |= !self.sweep(local, &needs, Place::Engine).await?.going.is_empty();
+        }
+        found |= self.leftovers().await?;
+        if found && !self.arguments.yes {
+            say(&report::gc::invitation())?;
+        }
+        Ok(())
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            nodes: self.hierarchy.in_build_order().map(|node| node.name.clone()).collect(),
+            today: BTreeSet::new(),
+            rollback: BTreeSet::new(),
+            tags: BTreeSet::new(),
+            keep: self.arguments.keep,
+            now: Timestamp::now(),
+        }
+    }
+
+    /// The images that the last runs moved tags from and to.
+    async fn rollback<S: Store>(&self, store: &S) -> Result<BTreeSet<Digest>, CommandError> {
+        let place = self.world.publishes_to(self.hierarchy);
+        let records = store.records(KEPT_RUNS).await?;
+        let runs = history::merge(&State::of(&self.hierarchy.file), &place, &records);
+        let moves = runs.into_iter().filter_map(|run| run.moves).filter(|moves| !moves.is_empty());
+        let digests = moves.take(TAKEN_BACK).flatten().flat_map(|one| [one.from, one.to]);
+        Ok(digests.flatten().collect())
+    }
+
+    /// Whether there were any old ones.
+    async fn records<S: Store>(&self, store: &S) -> Result<bool, CommandError> {
+        let GcArgs { keep, yes } = *self.arguments;
+        let old = old_records(store.recorded().await?, keep, Timestamp::now());
+        let Some(line) = report::gc::records(old.len(), keep, yes) else { return Ok(false) };
+        if yes {
+            for run in &old {
+                store.forget_record(run).await?;
+            }
+        }
+        say(&line)?;
+        Ok(true)
+    }
+
     /// The stored images of today's inputs. Those of images that are to be built do not exist.
     async fn today<S: Store>(&self, store: &S) -> Result<BTreeSet<Digest>, CommandError> {
         let request = Request {
@@ -84,21 +165,14 @@ impl Sweeper<'_> {
     async fn sweep<S: Store>(
         &self,
         store: &S,
-        (today, tags): (BTreeSet<Digest>, BTreeSet<Tag>),
+        needs: &Needs,
         place: Place,
     ) -> Result<Sweep, CommandError> {
         let nodes = self.hierarchy.in_build_order();
         let repositories: BTreeSet<Repository> =
             nodes.map(|node| node.repository.clone()).collect();
         let holdings = store.holdings(repositories.into_iter().collect()).await?;
-        let needs = Needs {
-            nodes: self.hierarchy.in_build_order().map(|node| node.name.clone()).collect(),
-            today,
-            tags,
-            keep: self.arguments.keep,
-            now: Timestamp::now(),
-        };
-        let sweep = decide(&holdings, &needs);
+        let sweep = decide(&holdings, needs);
         let mut text = Vec::new();
         report::gc::text(&sweep, (place, self.arguments.keep), &mut text)
             .and_then(|()| output::answer(&text))
@@ -118,7 +192,10 @@ impl Sweeper<'_> {
         let mut removed: Vec<&Going> = Vec::new();
         for going in &sweep.going {
             match remove(store, going).await {
-                Ok(Removed::Gone) => removed.push(going),
+                Ok(Removed::Gone) => {
+                    removed.push(going);
+                    self.removed.update(|n| n + 1);
+                }
                 Ok(Removed::Changed) => output::warning(&format!(
                     "`{}@{}` stays: its tags have changed meanwhile",
                     going.repository,

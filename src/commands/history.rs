@@ -41,13 +41,20 @@ pub(super) async fn past_runs<T: Tags>(
     tags: &T,
     newest: usize,
 ) -> Vec<Past> {
-    let here = journal::find(&state.journals(), place);
     let there = tags.records(newest).await.unwrap_or_else(|error| {
         let known = "only the runs of this machine are known";
         output::warning(&format!("{known}: {error}"));
         Vec::new()
     });
-    let there = there.iter().filter_map(|record| Past::read(record));
+    let mut runs = merge(state, place, &there);
+    runs.truncate(newest);
+    runs
+}
+
+/// The runs of this machine and those of the records, the newest first.
+pub(super) fn merge(state: &State, place: &str, records: &[Vec<u8>]) -> Vec<Past> {
+    let here = journal::find(&state.journals(), place);
+    let there = records.iter().filter_map(|record| Past::read(record));
     let mut runs: BTreeMap<String, Past> = BTreeMap::new();
     // Of a run that is known twice, the one that says how it ended.
     for past in there.filter(|past| past.began.place == place).chain(here) {
@@ -57,5 +64,5 @@ pub(super) async fn past_runs<T: Tags>(
             *known = past;
         }
     }
-    runs.into_values().rev().take(newest).collect()
+    runs.into_values().rev().collect()
 }

@@ -4,6 +4,7 @@
 //! hierarchy, and it is in no index; in doubt it stays.
 
 mod freed;
+mod records;
 mod remove;
 
 use std::{
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 
 pub use self::{
     freed::freed,
+    records::{KEPT_RUNS, old_records},
     remove::{Removed, remove},
 };
 use crate::{
@@ -34,6 +36,8 @@ pub struct Needs {
     pub nodes: BTreeSet<NodeName>,
     /// Images of today's inputs.
     pub today: BTreeSet<Digest>,
+    /// What the last runs moved tags from and to: what `rebuild rollback` may want back.
+    pub rollback: BTreeSet<Digest>,
     /// Build tags that are needed elsewhere.
     pub tags: BTreeSet<Tag>,
     /// Younger images stay.
@@ -47,6 +51,7 @@ pub enum Stays {
     /// A tag that is none of ours points at it, or an index that has one contains it.
     Published,
     Today,
+    Rollback,
     Young,
     /// One of the last of its node.
     Recent,
@@ -130,6 +135,9 @@ fn fate(
     let is_needed = |tag: &Tag| needs.tags.contains(tag);
     if needs.today.contains(&holding.digest) || holding.tags.iter().any(is_needed) {
         return Err(Stays::Today);
+    }
+    if needs.rollback.contains(&holding.digest) {
+        return Err(Stays::Rollback);
     }
     let node = node_of(&holding.labels).ok_or(Stays::Foreign)?;
     if !needs.nodes.contains(&node) {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::Recorded;
 
 const DAY: i64 = 86_400;
 
@@ -40,6 +41,7 @@ fn needs() -> Needs {
     Needs {
         nodes: ["app".into()].into(),
         today: [Digest::of(b"today")].into(),
+        rollback: [Digest::of(b"before")].into(),
         tags: [build_tag("elsewhere")].into(),
         keep: Duration::from_secs(30 * 86_400),
         now: now(),
@@ -70,6 +72,7 @@ fn what_nobody_needs_goes() {
         ("old app 31: !old rb-mine", Some(Stays::Published)),
         ("today app 31: !old", Some(Stays::Today)),
         ("old app 31: !elsewhere", Some(Stays::Today)),
+        ("before app 31: !old", Some(Stays::Rollback)),
         ("old app 30: !old", Some(Stays::Young)),
         ("old app -5: !old", Some(Stays::Young)),
         ("old other 31: !old", Some(Stays::Foreign)),
@@ -120,4 +123,22 @@ fn room_is_counted_once_and_only_if_nothing_that_stays_needs_it() {
     let two = ["a app 90: !a", "b app 91: !b"].map(holding);
     assert_eq!(freed(&[&two[0], &two[1]], &[]), 1200);
     assert_eq!(freed(&[], &[&two[0]]), 0);
+}
+
+#[test]
+fn old_records_go_but_for_the_last() {
+    let run = |days: i64| {
+        let millis = u64::try_from((now().as_second() - days * DAY) * 1000).unwrap();
+        let run = ulid::Ulid::from_parts(millis, 7).to_string().to_lowercase();
+        Recorded { run, tags: vec![] }
+    };
+    let keep = needs().keep;
+    let young: Vec<Recorded> = (0..25).map(run).collect();
+    assert_eq!(old_records(young.clone(), keep, now()), []);
+    let old =
+        [run(30), run(31), run(400), Recorded { run: "of somebody".to_owned(), tags: vec![] }];
+    let all = |newer: usize| young[..newer].iter().chain(&old).cloned().collect::<Vec<_>>();
+    assert_eq!(old_records(all(KEPT_RUNS), keep, now()), old[1..3]);
+    assert_eq!(old_records(all(KEPT_RUNS - 2), keep, now()), old[2..3]);
+    assert_eq!(old_records(all(0), keep, now()), []);
 }

@@ -12,7 +12,7 @@ use super::{
     width::{pad, width},
 };
 use crate::{
-    gc::{Going, KEPT_OF_EACH, Stays, Sweep},
+    gc::{Going, KEPT_OF_EACH, KEPT_RUNS, Stays, Sweep},
     image::Tag,
 };
 
@@ -58,7 +58,8 @@ pub fn text(
             let (images, tags) = (count(n, "image"), count(tags, "build tag"));
             format!(
                 "{images} that nobody needs, {tags}, up to {}: older than {}, under no other tag, \
-                 not of today's inputs, not among the last {KEPT_OF_EACH} of their image",
+                 not of today's inputs, not among the last {KEPT_OF_EACH} of their image, not of \
+                 the last runs",
                 size(sweep.freed),
                 age_of(keep)
             )
@@ -72,6 +73,7 @@ pub fn text(
             let why = match stays {
                 Stays::Published => "published".to_owned(),
                 Stays::Today => "needed today".to_owned(),
+                Stays::Rollback => "of the last runs, for `rebuild rollback`".to_owned(),
                 Stays::Young => format!("younger than {}", age_of(keep)),
                 Stays::Recent => format!("among the last {KEPT_OF_EACH} of their image"),
                 Stays::Foreign => "of no image of this hierarchy".to_owned(),
@@ -120,6 +122,24 @@ pub fn done(removed: &[&Going], place: Place) -> String {
 
 pub fn so_far(done: usize, all: usize) -> String {
     format!("{done} of {} removed", count(all, "image"))
+}
+
+/// Records of runs. `None` if none is old.
+pub fn records(old: usize, keep: Duration, is_removed: bool) -> Option<String> {
+    let verb = if is_removed { "removed" } else { "to remove" };
+    (old > 0).then(|| {
+        format!(
+            "in the registry: {verb} the {} of runs that are older than {} and not among the last \
+             {KEPT_RUNS}",
+            count(old, "record"),
+            age_of(keep)
+        )
+    })
+}
+
+/// Somebody wants it to end.
+pub fn stopped(removed: usize) -> String {
+    format!("stopped: {} removed, the others stay", count(removed, "image"))
 }
 
 /// What killed runs have left: containers, pins, folders. `None` if there is nothing.

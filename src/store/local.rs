@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Description, Holding, Stage, Store, StoreError, Tags, confirm};
+use super::{Description, Holding, Recorded, Stage, Store, StoreError, Tags, confirm};
 use crate::{
     engine::{Engine, LocalImage},
     image::{Digest, Platform, Repository, Tag, Tagged},
@@ -151,6 +151,14 @@ impl<E: Engine> Store for Local<E> {
         for tag in tags {
             self.engine.untag(&repository.tagged(tag.clone())).await?;
         }
+        Ok(())
+    }
+
+    async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn forget_record(&self, _run: &Recorded) -> Result<(), StoreError> {
         Ok(())
     }
 }

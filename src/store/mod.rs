@@ -15,7 +15,12 @@ use std::{
 
 use jiff::Timestamp;
 
-pub use self::{local::Local, record::Stage, remote::Remote, remote_tags::RemoteTags};
+pub use self::{
+    local::Local,
+    record::{Recorded, Stage},
+    remote::Remote,
+    remote_tags::RemoteTags,
+};
 use crate::{
     engine::{EngineError, LocalImage},
     image::{Digest, Platform, Repository, Tag, Tagged},
@@ -105,6 +110,12 @@ pub trait Store: Tags {
         digest: &Digest,
         tags: &BTreeSet<Tag>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Every run whose record is beside the images, the newest first.
+    fn recorded(&self) -> impl Future<Output = Result<Vec<Recorded>, StoreError>> + Send;
+
+    /// Takes the record of a run away.
+    fn forget_record(&self, run: &Recorded) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// An image that has a tag, with what it takes to decide whether anybody needs it.

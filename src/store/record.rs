@@ -26,6 +26,14 @@ const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const READ_AT_ONCE: usize = 8;
 
+/// A run that has a record in a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    pub run: String,
+    /// The last one first.
+    pub tags: Vec<Tagged>,
+}
+
 /// When in a run a record is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -63,22 +71,47 @@ pub(super) async fn push(client: &Client, tag: &Tagged, text: &[u8]) -> Result<(
     client.put_manifest(&tag.repository, &tag.tag, &manifest).await
 }
 
+/// Every run that has a record, the newest first.
+pub(super) async fn all(
+    client: &Client,
+    runs: &Repository,
+) -> Result<Vec<Recorded>, RegistryError> {
+    let tags = client.tags(runs).await?;
+    // Backwards by name, so the newest run first, and of a run the end before the beginning.
+    let tags: BTreeSet<Tag> =
+        tags.into_iter().filter(|tag| tag.as_str().starts_with(PREFIX)).collect();
+    let mut all: Vec<Recorded> = Vec::new();
+    for tag in tags.into_iter().rev() {
+        let (run, tag) = (run_of(&tag).to_owned(), runs.tagged(tag));
+        match all.last_mut() {
+            Some(last) if last.run == run => last.tags.push(tag),
+            _ => all.push(Recorded { run, tags: vec![tag] }),
+        }
+    }
+    Ok(all)
+}
+
 /// Of each run the last record. One that somebody deleted, or that we do not understand, is passed over.
 pub(super) async fn newest(
     client: &Client,
     runs: &Repository,
     newest: usize,
 ) -> Result<Vec<Vec<u8>>, RegistryError> {
-    let tags = client.tags(runs).await?;
-    // Backwards by name, so the newest run first, and of a run the end before the beginning.
-    let tags: BTreeSet<Tag> =
-        tags.into_iter().filter(|tag| tag.as_str().starts_with(PREFIX)).collect();
-    let mut last: Vec<Tag> = tags.into_iter().rev().collect();
-    last.dedup_by(|later, kept| run_of(later) == run_of(kept));
-    let records = stream::iter(last.into_iter().take(newest))
-        .map(async |tag| read(client, runs, &tag).await)
+    let all = all(client, runs).await?;
+    let records = stream::iter(all.into_iter().take(newest))
+        .map(async |run| read(client, runs, &run.tags[0].tag).await)
         .buffered(READ_AT_ONCE);
     records.try_filter_map(async |record| Ok(record)).try_collect().await
+}
+
+/// The first record first: what is left of a run that was removed in part is how it ended.
+pub(super) async fn forget(client: &Client, run: &Recorded) -> Result<(), RegistryError> {
+    for Tagged { repository, tag } in run.tags.iter().rev() {
+        if let Some(digest) = client.head(repository, tag.as_str()).await? {
+            client.delete(repository, digest.as_str()).await?;
+        }
+    }
+    Ok(())
 }
 
 fn run_of(tag: &Tag) -> &str {

@@ -9,7 +9,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 
 use super::{
-    Description, Holding, RemoteTags, Stage, Store, StoreError, Tags, remote_tags::HEADS_AT_ONCE,
+    Description, Holding, Recorded, RemoteTags, Stage, Store, StoreError, Tags, record,
+    remote_tags::HEADS_AT_ONCE,
 };
 use crate::{
     engine::{Engine, canonical_config, created},
@@ -172,6 +173,14 @@ impl<E: Engine> Store for Remote<E> {
         // DELETE by tag is optional in the specification; by digest it takes all of them along.
         self.client.delete(repository, digest.as_str()).await?;
         Ok(())
+    }
+
+    async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
+        self.tags.recorded().await
+    }
+
+    async fn forget_record(&self, run: &Recorded) -> Result<(), StoreError> {
+        Ok(record::forget(&self.client, run).await?)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::OnceCell;
 
-use super::{Stage, StoreError, Tags, confirm, record};
+use super::{Recorded, Stage, StoreError, Tags, confirm, record};
 use crate::{
     image::{Digest, Repository, Tagged},
     registry::{Client, Manifest},
@@ -33,6 +33,11 @@ impl RemoteTags {
     /// `prefix` is what the hierarchy publishes below.
     pub fn new(client: Client, prefix: &Repository) -> Self {
         Self { client, runs: record::repository(prefix), manifests: Mutex::default() }
+    }
+
+    pub(super) async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
+        let Some(runs) = &self.runs else { return Ok(Vec::new()) };
+        Ok(record::all(&self.client, runs).await?)
     }
 
     async fn manifest(

@@ -172,7 +172,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("terminal_size", &["report"]),
     ("tokio_rustls", &["engine"]),
     ("tracing_subscriber", &["commands"]),
-    ("ulid", &["state"]),
+    ("ulid", &["gc", "state"]),
     ("unicode_width", &["report"]),
 ];
 

@@ -1,15 +1,16 @@
 //! `rebuild gc`: build tags that nobody needs go, and nothing else does.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::support::{
+    gate::{Gate, Pass},
     is_whole,
     project::{Place, Project, docker},
     registry::{Registry, Setup},
 };
 
 /// So many images of `web` and of `app`, one after the other.
-const GENERATIONS: usize = 4;
+const GENERATIONS: usize = 5;
 
 fn in_both_places(check: impl Fn(&Project, Place<'_>)) {
     if is_whole()
@@ -52,7 +53,8 @@ fn old_build_tags_go_and_everything_people_pull_stays() {
         assert!(young.stdout.contains(" younger than 30 days"), "{young}");
         let dry = project.rebuild("gc --keep 1ms").to(place).run().exits(0);
         assert_eq!(project.all_tags(place), before, "{dry}");
-        let going = (GENERATIONS - 3) * 2;
+        // The last three of each, and what the last three runs moved tags from.
+        let going = (GENERATIONS - 4) * 2;
         for said in [
             &format!(": {going} images that nobody needs, {going} build tags, up to "),
             "nothing was removed: `rebuild gc --yes` does it",
@@ -62,7 +64,7 @@ fn old_build_tags_go_and_everything_people_pull_stays() {
 
         let ended = project.rebuild("gc --keep 1ms --yes").to(place).run().exits(0);
         let after = project.all_tags(place);
-        assert_eq!((count(&after, "~web"), count(&after, "~app")), (3, 3), "{ended}");
+        assert_eq!((count(&after, "~web"), count(&after, "~app")), (4, 4), "{ended}");
         assert_eq!((count(&after, "~os"), count(&after, "~tool")), (1, 1), "{ended}");
         let gone = before.keys().filter(|tag| !after.contains_key(*tag));
         assert!(
@@ -115,9 +117,73 @@ fn an_image_that_somebody_tagged_or_that_is_not_ours_stays() {
     let ended = project.rebuild("gc --keep 1ms --yes").run().exits(0);
     let after = project.all_tags(Place::Engine);
     let gone: Vec<&String> = before.keys().filter(|tag| !after.contains_key(*tag)).collect();
-    assert_eq!(gone.len(), GENERATIONS - 3, "{gone:?} {ended}");
+    assert_eq!(gone.len(), GENERATIONS - 4, "{gone:?} {ended}");
     assert!(gone.iter().all(|tag| tag.starts_with("~app:rb-")), "{gone:?}");
     assert!(ended.stdout.contains("1 of no image of this hierarchy"), "{ended}");
+}
+
+#[test]
+fn records_of_runs_go_when_they_are_old_and_the_last_stay() {
+    let setup = Setup { delete: true, ..Setup::default() };
+    let Some(registry) = Registry::with(&setup) else { return };
+    let place = Place::Registry(&registry);
+    let Some(project) = Project::pair() else { return };
+    project.rebuilt(place);
+    let runs = "demo/rebuild-runs";
+    let own = registry.tags(runs);
+    assert_eq!(own.len(), 2, "{own:?}");
+    // As many of 2023 as it takes for two of them not to be among the last twenty, one of these that
+    // never came to its end.
+    let run = |n: usize| format!("rb-run-01h455vb4pex5vsknk084sn{n:03}");
+    for n in 0..21 {
+        registry.copy(runs, &own[0], &run(n));
+        if n != 1 {
+            registry.copy(runs, &own[1], &format!("{}-end", run(n)));
+        }
+    }
+    let all = registry.tags(runs);
+    let said = "2 records of runs that are older than 30 days and not among the last 20";
+    let dry = project.rebuild("gc").to(place).run().exits(0);
+    assert!(dry.stdout.contains(&format!("in the registry: to remove the {said}\n")), "{dry}");
+    assert_eq!(registry.tags(runs), all);
+
+    let ended = project.rebuild("gc --yes").to(place).run().exits(0);
+    assert!(ended.stdout.contains(&format!("in the registry: removed the {said}\n")), "{ended}");
+    let is_old = |tag: &String| tag.starts_with(&run(0)) || tag.starts_with(&run(1));
+    let expected: Vec<String> = all.into_iter().filter(|tag| !is_old(tag)).collect();
+    assert_eq!(registry.tags(runs), expected);
+    let again = project.rebuild("gc --yes").to(place).run().exits(0);
+    assert!(!again.stdout.contains("records of runs"), "{again}");
+}
+
+#[test]
+fn a_signal_ends_it_and_says_how_far_it_came() {
+    let setup = Setup { delete: true, ..Setup::default() };
+    let Some(registry) = Registry::with(&setup) else { return };
+    let gate = Gate::before(registry.host());
+    let to = format!("{}/demo", gate.host());
+    let Some(project) = Project::pair() else { return };
+    let rebuild = |arguments: &str| project.rebuild(arguments).env("REBUILD_REGISTRY", &to);
+    for n in 0..=GENERATIONS {
+        project.write("app/page", &format!("page {n}\n"));
+        rebuild("").run().exits(0);
+    }
+    // Images that no run moved a tag to, and so no rollback wants back.
+    for n in 0..3 {
+        project.write("app/page", &format!("request {n}\n"));
+        rebuild("--no-promote").run().exits(0);
+    }
+    let place = Place::Registry(&registry);
+    let before = count(&project.all_tags(place), "~app");
+    gate.after(|method, _| method == "DELETE", 1, Pass::Held);
+    let mut gc = rebuild("gc --keep 1ms --yes").start();
+    gate.wait_until_held();
+    let ended = gc.signal("TERM").end_within(Duration::from_secs(10)).exits(143);
+    ended.says(&["stopped: 1 image removed, the others stay"]);
+    assert_eq!(count(&project.all_tags(place), "~app"), before - 1);
+    // The lock is free again.
+    gate.rule(|_, _| Pass::Through);
+    rebuild("gc --keep 1ms --yes").run().exits(0);
 }
 
 #[test]

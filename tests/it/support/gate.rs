@@ -73,9 +73,14 @@ impl Gate {
 
     /// Lets so many writes of moving tags pass, and treats the others in this way.
     pub(crate) fn after_tags(&self, passing: usize, then: Pass) {
+        self.after(is_moving_tag, passing, then);
+    }
+
+    /// Lets so many of these requests pass, and treats the others in this way.
+    pub(crate) fn after(&self, which: fn(&str, &str) -> bool, passing: usize, then: Pass) {
         let left = AtomicUsize::new(passing);
         self.rule(move |method, path| {
-            let is_passing = !is_moving_tag(method, path)
+            let is_passing = !which(method, path)
                 || left
                     .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
                     .is_ok();

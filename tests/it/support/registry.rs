@@ -179,6 +179,18 @@ impl Registry {
         Pushed { digest, manifest, media_type: MANIFEST.to_owned(), config }
     }
 
+    /// Puts what a tag shows under another one, too, with an annotation that makes a manifest of its own of it.
+    pub(crate) fn copy(&self, repository: &str, from: &str, to: &str) {
+        let path = |tag: &str| format!("/v2/{repository}/manifests/{tag}");
+        let accept = "application/vnd.oci.image.manifest.v1+json";
+        let answer = self.send("GET", &path(from), &[("Accept", accept)], b"");
+        let mut manifest: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        manifest["annotations"] = serde_json::json!({ "copied-to": to });
+        let bytes = manifest.to_string().into_bytes();
+        let answer = self.send("PUT", &path(to), &[("Content-Type", accept)], &bytes);
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+    }
+
     /// Uploads that were begun and neither finished nor cancelled.
     pub(crate) fn open_uploads(&self, repository: &str) -> usize {
         let uploads = self
