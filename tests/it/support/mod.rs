@@ -1,5 +1,6 @@
 //! What several tests stand on: real registries, and servers that misbehave on purpose.
 
+pub(crate) mod busybox;
 pub(crate) mod certificates;
 pub(crate) mod debian;
 pub(crate) mod gate;

@@ -19,6 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
+    busybox::busybox,
     registry::Registry,
     running::{Ended, PATIENCE, Start},
     skipped,
@@ -121,12 +122,8 @@ impl Project {
         for inside in ["project", "state", "docker"] {
             fs::create_dir(folder.path().join(inside)).unwrap();
         }
-        let project = Self { folder, prefix, engine };
-        if busybox().is_none() {
-            skipped("no static busybox");
-            return None;
-        }
-        Some(project)
+        busybox()?;
+        Some(Self { folder, prefix, engine })
     }
 
     /// The quickest hierarchy there is: an image of one file, and one that stands on it.
@@ -427,20 +424,6 @@ fn engine() -> Option<String> {
 /// The binary under test: it may be another one, such as the one that is to be released.
 fn program() -> std::ffi::OsString {
     env::var_os("REBUILD_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_rebuild").into())
-}
-
-/// A busybox that needs no loader.
-fn busybox() -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).map(|folder| folder.join("busybox")).find(|file| is_static(file))
-}
-
-fn is_static(file: &Path) -> bool {
-    // A dynamic program names its loader in its first page.
-    fs::read(file).is_ok_and(|program| {
-        let first = &program[..program.len().min(4096)];
-        program.starts_with(b"\x7fELF") && !first.windows(4).any(|four| four == b"/ld-")
-    })
 }
 
 /// Every name in the engine, with the image's ID.
