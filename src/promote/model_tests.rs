@@ -6,11 +6,12 @@
 //! not a sample. From every end a next run is played that nothing disturbs, and it must succeed.
 
 use std::{
+    array::from_fn,
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     future::Future,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
 };
 
@@ -27,8 +28,13 @@ const BEFORE: usize = 0;
 const FIRST: usize = 1;
 const SECOND: usize = 2;
 
+/// Made once, since a walk through all states asks millions of times.
+static IMAGES: LazyLock<[[Digest; 3]; 3]> = LazyLock::new(|| {
+    from_fn(|node| from_fn(|of| Digest::of(format!("{node} of {of}").as_bytes())))
+});
+
 fn image(node: usize, of: usize) -> Digest {
-    Digest::of(format!("{node} of {of}").as_bytes())
+    IMAGES[node][of].clone()
 }
 
 fn tag(node: usize) -> Tagged {
@@ -258,6 +264,17 @@ struct Rules {
     kills: usize,
 }
 
+/// What a play goes on from.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    tags: Vec<Digest>,
+    asked: Vec<Request>,
+    heard: [Vec<Answer>; 2],
+    copies: [Option<(usize, Digest)>; 2],
+    states: [&'static str; 2],
+    left: (usize, usize),
+}
+
 struct Play {
     world: Arc<Mutex<World>>,
     /// `None`: not begun yet.
@@ -375,15 +392,17 @@ impl Play {
     }
 
     /// Two plays with equal keys go on in the same ways.
-    fn key(&self) -> String {
+    fn key(&self) -> Key {
         let world = self.world();
-        let asked = world.asked.iter().flatten().map(|(_, request, _)| request);
-        let asked: Vec<_> = asked.collect();
-        let states = self.states();
-        format!(
-            "{:?} {asked:?} {:?} {:?} {states:?} {} {}",
-            world.tags, world.heard, world.copies, self.left.writes, self.left.kills
-        )
+        let asked = world.asked.iter().flatten().map(|(_, request, _)| request.clone());
+        Key {
+            tags: world.tags.clone(),
+            asked: asked.collect(),
+            heard: world.heard.clone(),
+            copies: world.copies.clone(),
+            states: self.states(),
+            left: (self.left.writes, self.left.kills),
+        }
     }
 }
 
@@ -391,7 +410,7 @@ impl Play {
 fn shown(tags: &[Digest]) -> Vec<usize> {
     let whose = |(node, digest): (usize, &Digest)| {
         (0..=SECOND)
-            .find(|of| image(node, *of) == *digest)
+            .find(|of| IMAGES[node][*of] == *digest)
             .expect("I1: an image that nobody tested")
     };
     tags.iter().enumerate().map(whose).collect()
@@ -404,20 +423,23 @@ type End = ([&'static str; 2], Vec<usize>);
 fn explore(rules: Rules, mut check: impl FnMut(&Play, &[Choice])) -> (usize, BTreeSet<End>) {
     let (mut seen, mut ends) = (HashSet::new(), BTreeSet::new());
     let mut open: Vec<Vec<Choice>> = vec![vec![]];
-    while let Some(history) = open.pop() {
-        let play = Play::replay(rules, &history);
-        if !seen.insert(Digest::of(play.key().as_bytes())) {
-            continue;
+    while let Some(mut history) = open.pop() {
+        let mut play = Play::replay(rules, &history);
+        while seen.insert(play.key()) {
+            check(&play, &history);
+            let choices = play.choices();
+            let Some((first, others)) = choices.split_first() else {
+                let tags = play.world().tags.clone();
+                if ends.insert((play.states(), shown(&tags))) {
+                    heals(&tags);
+                }
+                break;
+            };
+            open.extend(others.iter().map(|next| [&history[..], &[*next]].concat()));
+            // One of them goes on from here, without a replay.
+            play.happens(*first);
+            history.push(*first);
         }
-        check(&play, &history);
-        let choices = play.choices();
-        if choices.is_empty() {
-            let tags = play.world().tags.clone();
-            if ends.insert((play.states(), shown(&tags))) {
-                heals(&tags);
-            }
-        }
-        open.extend(choices.into_iter().map(|next| [&history[..], &[next]].concat()));
     }
     (seen.len(), ends)
 }

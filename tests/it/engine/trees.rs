@@ -8,6 +8,7 @@ use rebuild::{
 };
 
 use super::{Bench, bench::docker};
+use crate::support::is_left_out;
 
 const BUILDERS: [BuilderChoice; 2] = [BuilderChoice::BuildKit, BuilderChoice::Classic];
 
@@ -38,6 +39,9 @@ async fn compared(bench: &Bench, old: &Digest, new: &Digest, extra: &[&str]) -> 
 
 #[tokio::test]
 async fn a_build_without_the_cache_has_other_layers_and_the_same_files() {
+    if is_left_out() {
+        return;
+    }
     for builder in BUILDERS {
         let Some(bench) = Bench::new("same-files", builder).await else { return };
         let old = build_anew(&bench, "old", FILES).await;
@@ -103,6 +107,9 @@ async fn an_image_that_is_not_there_is_an_error() {
 
 #[tokio::test]
 async fn a_comparison_that_nobody_wants_any_more_ends() {
+    if is_left_out() {
+        return;
+    }
     let Some(bench) = Bench::new("drop-files", BuilderChoice::Auto).await else { return };
     let large = "RUN head -c 300000000 /dev/zero >/large";
     let old = build_anew(&bench, "old", large).await;

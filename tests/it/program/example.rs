@@ -4,6 +4,7 @@ use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use super::assert_edges_agree;
 use crate::support::{
+    is_left_out,
     project::{Place, Project},
     registry::Registry,
 };
@@ -31,6 +32,9 @@ const EDGES: &[(&str, &str)] = &[
 
 #[test]
 fn in_the_engine() {
+    if is_left_out() {
+        return;
+    }
     if let Some(project) = Project::empty() {
         check(&project, Place::Engine);
         let name = project.output_in("~webapp-base:12", &["id", "-un"]);

@@ -1,6 +1,7 @@
 //! Images from outside of the hierarchy: resolved once, pinned, and the reason for a rebuild.
 
 use crate::support::{
+    is_left_out,
     project::{Place, Project, docker},
     registry::Registry,
 };
@@ -35,6 +36,9 @@ const BASE_NAME: &str = "org.opencontainers.image.base.name";
 
 #[test]
 fn an_image_that_only_the_engine_has() {
+    if is_left_out() {
+        return;
+    }
     let Some(project) = project("~mine:1") else { return };
     let first = make(&project, "~mine:1", "~ first");
     project.rebuilt(Place::Engine);
@@ -55,6 +59,9 @@ fn an_image_that_only_the_engine_has() {
 
 #[test]
 fn an_image_in_a_registry_that_moves() {
+    if is_left_out() {
+        return;
+    }
     let Some(registry) = Registry::start() else { return };
     let upstream = format!("{}/upstream/~base:1", registry.host());
     let Some(project) = project(&upstream) else { return };

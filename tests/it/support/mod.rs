@@ -29,6 +29,14 @@ pub(crate) fn is_whole() -> bool {
     env::var_os("REBUILD_TEST_WHOLE").is_some()
 }
 
+/// Whether a test is no part of the quick suite; says so if it is not.
+pub(crate) fn is_left_out() -> bool {
+    if !is_whole() {
+        println!("left to the whole suite: CONTRIBUTING.md");
+    }
+    !is_whole()
+}
+
 /// A folder that goes away; in memory where there is enough of it, for the disk has enough to do.
 pub(crate) fn folder() -> TempDir {
     const ENOUGH: u64 = 1 << 30;
