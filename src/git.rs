@@ -43,6 +43,9 @@ pub fn describe(folder: &Path) -> Result<Option<String>, GitError> {
 pub struct Head {
     /// In full.
     pub commit: String,
+    /// When it was committed, in seconds since 1970. Of two commits of one history the later one has
+    /// the greater, but for clocks that were wrong and commits of the same second.
+    pub committed: i64,
     /// Nothing in the folder that was asked about differs from it.
     pub is_clean: bool,
 }
@@ -62,9 +65,11 @@ pub fn short(commit: &str) -> String {
 
 /// The commit that is checked out; `None` outside a repository, and before its first commit.
 pub fn head(folder: &Path) -> Option<Head> {
-    let commit = commit(folder, "HEAD").ok().flatten()?;
+    let commit = line(&git(folder, &["rev-list", "--max-count=1", "--timestamp", "HEAD"]).ok()?);
+    let (committed, commit) = commit.split_once(' ')?;
     let changes = git(folder, &["status", "--porcelain", "-z", "--", "."]).ok()?;
-    Some(Head { commit, is_clean: changes.is_empty() })
+    let committed = committed.parse().ok()?;
+    Some(Head { commit: commit.to_owned(), committed, is_clean: changes.is_empty() })
 }
 
 /// Whether a commit came before another; `false` also where this clone does not know.

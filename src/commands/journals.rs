@@ -4,10 +4,10 @@ use tokio::sync::mpsc;
 
 use super::{error::CommandError, lines::Lines, output};
 use crate::{
-    journal::{self, Asked, Began, Journal},
+    journal::{self, Began, Journal},
     promote::{Publisher, Recovered},
     run::{StopReason, Telling},
-    state::{self, RunDir, State},
+    state::{self, State},
     store::Tags,
 };
 
@@ -50,14 +50,8 @@ pub(super) async fn finish<S: Tags>(
 }
 
 /// The journal of a run that begins now.
-pub(super) fn begin(
-    state: &State,
-    run: &RunDir,
-    (place, asked): (&str, Asked),
-    commit: Option<String>,
-) -> Journal {
+pub(super) fn begin(state: &State, began: Began) -> Journal {
     let folder = state.journals();
     journal::forget_old(&folder);
-    let began = Began { commit, ..Began::new(&run.id, place, asked) };
-    Journal::begin(&journal::file(&folder, &run.id), began)
+    Journal::begin(&journal::file(&folder, &began.run), began)
 }

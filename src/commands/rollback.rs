@@ -13,7 +13,7 @@ use crate::{
     exit::Exit,
     git,
     hierarchy::Hierarchy,
-    journal::{Asked, Past},
+    journal::{Asked, Began, Past},
     promote::{Publisher, Rollback, Verdict, rollback as plan},
     run::{Promotion, StopReason, Telling},
     state::State,
@@ -59,7 +59,8 @@ async fn on<T: Tags>(
     let run = state.begin_run();
     let commit = git::head(hierarchy.root()).as_ref().map(git::Head::short);
     let asked = Asked::Rollback { of: of.began.run.clone() };
-    let mut journal = journals::begin(&state, &run, (place, asked), commit);
+    let began = Began { commit, ..Began::new(&run.id, place, asked) };
+    let mut journal = journals::begin(&state, began);
     let mut lines = Lines::default();
     let mut telling = Telling::new(&mut lines);
     let mut publisher =

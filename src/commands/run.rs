@@ -19,7 +19,7 @@ use crate::{
     exit::Exit,
     git::{self, Head},
     hierarchy::{Hierarchy, NodeName},
-    journal::{Asked, Journal},
+    journal::{Asked, Began, Journal},
     plan::Request,
     promote::{Publisher, Verdict, conclude, verdict},
     report::{self, Progress, Record, Recorder, ReportOptions},
@@ -136,11 +136,15 @@ impl Run<'_> {
         let run = self.world.state.begin_run();
         let _alive = run.declare_alive();
         let asked = Asked::Run { flags: flags(&self.arguments.selection) };
+        let began = Began {
+            commit: head.as_ref().map(Head::short),
+            committed: head.as_ref().filter(|head| head.is_clean).map(|head| head.committed),
+            ..Began::new(&run.id, self.place(), asked)
+        };
         let mut journal = if self.promotes() {
-            let commit = head.as_ref().map(Head::short);
-            journals::begin(&self.world.state, &run, (&self.place(), asked), commit)
+            journals::begin(&self.world.state, began)
         } else {
-            Journal::none(&run.id)
+            Journal::none(began)
         };
         let shop = Arc::new(Workshop {
             engine: self.world.engine.clone(),

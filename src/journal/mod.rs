@@ -74,6 +74,10 @@ pub struct Began {
     pub asked: Asked,
     /// The commit of the hierarchy's folder, `-dirty` behind it if files differed.
     pub commit: Option<String>,
+    /// When that commit was made, in seconds since 1970, if nothing differed from it and it decides
+    /// which of two runs at once gives way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed: Option<i64>,
 }
 
 /// What somebody wanted of a run.
@@ -103,7 +107,7 @@ pub struct Ended {
 impl Began {
     pub fn new(run: impl Into<String>, place: impl Into<String>, asked: Asked) -> Self {
         let (run, place) = (run.into(), place.into());
-        Self { v: VERSION, run, at: Timestamp::now(), place, asked, commit: None }
+        Self { v: VERSION, run, at: Timestamp::now(), place, asked, commit: None, committed: None }
     }
 }
 

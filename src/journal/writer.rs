@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Asked, Began, Ended, Line, Move, Past};
+use super::{Began, Ended, Line, Move, Past};
 use crate::exit::Exit;
 
 /// The journal of a run under way.
@@ -63,9 +63,7 @@ impl Journal {
     }
 
     /// Of a run that publishes nothing: it is written nowhere.
-    pub fn none(run: &str) -> Self {
-        let asked = Asked::Run { flags: String::new() };
-        let began = Began::new(run, "nowhere", asked);
+    pub fn none(began: Began) -> Self {
         Self { is_kept: false, ..Self::new(PathBuf::new(), began) }
     }
 

@@ -19,6 +19,7 @@ use super::*;
 use crate::{
     engine::EngineError,
     image::{Digest, Repository, Tagged},
+    journal::{Asked, Began},
     run::{Event, Reporter},
     store::confirm,
 };
@@ -201,14 +202,20 @@ enum Run {
 }
 
 impl Run {
-    fn start(world: &Arc<Mutex<World>>, run: usize, moves: Vec<Move>) -> Self {
+    fn start(
+        world: &Arc<Mutex<World>>,
+        (run, committed): (usize, Option<i64>),
+        moves: Vec<Move>,
+    ) -> Self {
         let store = Registry { world: world.clone(), run };
         let mut started = Self::Running(Box::pin(async move {
             let (_open, mut stops) = mpsc::channel(1);
             let mut nobody = Nobody;
             let mut telling = Telling::new(&mut nobody);
             let verdict = Verdict::Move { moves, held: BTreeMap::new() };
-            let mut journal = Journal::none(&format!("run {run}"));
+            let asked = Asked::Run { flags: String::new() };
+            let began = Began::new(format!("run {run}"), "nowhere", asked);
+            let mut journal = Journal::none(Began { committed, ..began });
             let mut publisher = Publisher {
                 store: &store,
                 journal: &mut journal,
@@ -259,6 +266,8 @@ enum Order {
 #[derive(Clone, Copy)]
 struct Rules {
     nodes: usize,
+    /// The first run is of the newer commit; else nobody knows, and it is of no commit.
+    first_is_newer: bool,
     order: Order,
     writes: usize,
     kills: usize,
@@ -300,7 +309,8 @@ impl Play {
 
     fn start(&mut self, of: usize) {
         let tags = self.world().tags.clone();
-        self.runs[of - 1] = Some(Run::start(&self.world, of - 1, moves(&tags, of)));
+        let committed = self.left.first_is_newer.then_some(if of == FIRST { 2 } else { 1 });
+        self.runs[of - 1] = Some(Run::start(&self.world, (of - 1, committed), moves(&tags, of)));
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -447,7 +457,7 @@ fn explore(rules: Rules, mut check: impl FnMut(&Play, &[Choice])) -> (usize, BTr
 /// Whatever an end looks like, a next run that nothing disturbs makes all tags one run's complete set.
 fn heals(tags: &[Digest]) {
     let world = Arc::new(Mutex::new(World { tags: tags.to_vec(), ..World::default() }));
-    let mut next = Run::start(&world, 0, moves(tags, SECOND));
+    let mut next = Run::start(&world, (0, None), moves(tags, SECOND));
     while matches!(next, Run::Running(_)) {
         let mut now = world.lock().unwrap();
         let (number, request, waker) = now.asked[0].pop_front().unwrap();
@@ -474,7 +484,8 @@ fn is_parents_first(shown: &[usize]) -> bool {
 
 #[test]
 fn one_after_the_other_whatever_goes_wrong_the_tags_are_whole() {
-    let rules = Rules { nodes: 3, order: Order::Locked, writes: 1, kills: 1 };
+    let rules =
+        Rules { nodes: 3, first_is_newer: false, order: Order::Locked, writes: 1, kills: 1 };
     let (states, ends) = explore(rules, |play, history| {
         let shown = shown(&play.world().tags);
         assert!(is_parents_first(&shown), "{shown:?} after {history:?}");
@@ -505,15 +516,20 @@ fn one_after_the_other_whatever_goes_wrong_the_tags_are_whole() {
 /// Without a lock, on two machines, and with a registry that cannot compare and write in one step.
 #[test]
 fn at_the_same_time_one_of_them_has_its_way() {
-    for (writes, kills) in [(0, 0), (1, 0), (0, 1)] {
-        one_has_its_way(Rules { nodes: 2, order: Order::Free, writes, kills });
+    for (first_is_newer, writes, kills) in
+        [(false, 0, 0), (true, 0, 0), (false, 1, 0), (false, 0, 1)]
+    {
+        one_has_its_way(Rules { nodes: 2, first_is_newer, order: Order::Free, writes, kills });
     }
 }
 
 #[test]
 #[ignore = "takes minutes: CONTRIBUTING.md"]
 fn at_the_same_time_one_of_them_has_its_way_with_three_images() {
-    one_has_its_way(Rules { nodes: 3, order: Order::Free, writes: 0, kills: 0 });
+    for first_is_newer in [false, true] {
+        let order = Order::Free;
+        one_has_its_way(Rules { nodes: 3, first_is_newer, order, writes: 0, kills: 0 });
+    }
 }
 
 fn one_has_its_way(rules: Rules) {

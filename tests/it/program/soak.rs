@@ -16,6 +16,7 @@ use std::{
 use fastrand::Rng;
 
 use self::world::World;
+use crate::support::is_left_out;
 
 /// After so many actions the world must be found to be in order.
 const UNTIL_HEALED: usize = 8;
@@ -31,6 +32,7 @@ struct Tally {
     heals: usize,
 }
 
+/// As long as one likes: CONTRIBUTING.md.
 #[test]
 #[ignore = "takes minutes: CONTRIBUTING.md"]
 fn soak() {
@@ -38,12 +40,24 @@ fn soak() {
     let seed = number("REBUILD_SOAK_SEED").unwrap_or_else(|| {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 1_000_000
     });
+    println!("soak of {minutes} min with the seed {seed}");
+    soak_for(Duration::from_secs(60 * minutes), seed);
+}
+
+/// Not to find anything, but to know that the long one could.
+#[test]
+fn a_moment_of_the_soak() {
+    if !is_left_out() {
+        soak_for(Duration::from_secs(1), 7);
+    }
+}
+
+fn soak_for(limit: Duration, seed: u64) {
     let Some(world) = World::new() else { return };
     let mut soak = Soak { world, rng: Rng::with_seed(seed), seed, tally: Tally::default() };
-    println!("soak of {minutes} min with the seed {seed}");
     soak.world.heal();
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(60 * minutes) {
+    while began.elapsed() < limit {
         for _ in 0..UNTIL_HEALED {
             soak.act(began.elapsed());
         }

@@ -66,7 +66,7 @@ impl World {
         let way = Proxy::to_host(registry.host());
         project.write_os();
         project.write("hierarchy.yaml", HIERARCHY);
-        project.write("os/Dockerfile", "FROM scratch\nLABEL soak.os=0\nCOPY busybox name /\n");
+        project.write("os/Dockerfile", "FROM scratch\nLABEL soak.os=0\nCOPY bin/busybox name /\n");
         project.write("web/Dockerfile", "FROM ~os:1\nLABEL soak.web=0\nCOPY page /\n");
         project.write("web/page", "good 0\n");
         let step = "RUN [\"/busybox\", \"sh\", \"-c\", \": ~marker; echo app >/app\"]";
