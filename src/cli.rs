@@ -539,8 +539,8 @@ pub enum TreeFormat {
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
     /// Show at most so many runs, the newest
-    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
-    pub limit: usize,
+    #[arg(short = 'n', long, default_value = "20", value_name = "N")]
+    pub limit: std::num::NonZeroUsize,
     /// Print it for people or for programs
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,

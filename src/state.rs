@@ -127,6 +127,11 @@ pub fn is_over(run: &str) -> bool {
     alive::is_over(&home(), run, now_millis())
 }
 
+/// Whether a run of this machine is going on.
+pub fn is_going_on(run: &str) -> bool {
+    alive::is_going_on(&home(), run)
+}
+
 impl Asking {
     pub fn begin() -> Self {
         let id = new_id();

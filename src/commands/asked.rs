@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     error::CommandError,
-    output,
+    journals, output,
     plan::{ONLY_ASKS, make},
     world::World,
 };
@@ -47,6 +47,7 @@ async fn ask_store<S: Store>(
     for warning in &warnings {
         output::warning(warning);
     }
+    journals::tell(&world.publishes_to(hierarchy), "the next `rebuild` first moves the rest");
     let last_builds = describe(store, hierarchy, &plan, &pick(&plan)).await?;
     Ok((plan, last_builds))
 }

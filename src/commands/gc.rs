@@ -22,6 +22,7 @@ use crate::{
     gc::{Going, KEPT_RUNS, Needs, Removed, Sweep, decide, old_records, remove},
     hierarchy::Hierarchy,
     image::{Digest, Repository},
+    journal::Past,
     plan::{Action, Request, Selection},
     report::{self, gc::Place},
     run::StopReason,
@@ -72,6 +73,8 @@ impl Sweeper<'_> {
             if let Some(reason) = journals::finish(published.0, &place, stops).await? {
                 return Ok(exit_of(reason));
             }
+        } else {
+            journals::tell(&place, "`rebuild gc --yes` first moves the rest");
         }
         tokio::select! {
             biased;
@@ -120,8 +123,10 @@ impl Sweeper<'_> {
     /// The images that the last runs moved tags from and to.
     async fn rollback<S: Store>(&self, store: &S) -> Result<BTreeSet<Digest>, CommandError> {
         let place = self.world.publishes_to(self.hierarchy);
-        let records = store.records(KEPT_RUNS).await?;
-        let runs = history::merge(&State::of(&self.hierarchy.file), &place, &records);
+        let (runs, failure) = history::all_runs(self.hierarchy, (&place, store), KEPT_RUNS).await;
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
         let moves = runs.into_iter().filter_map(|run| run.moves).filter(|moves| !moves.is_empty());
         let digests = moves.take(TAKEN_BACK).flatten().flat_map(|one| [one.from, one.to]);
         Ok(digests.flatten().collect())
@@ -130,7 +135,15 @@ impl Sweeper<'_> {
     /// Whether there were any old ones.
     async fn records<S: Store>(&self, store: &S) -> Result<bool, CommandError> {
         let GcArgs { keep, yes } = *self.arguments;
-        let old = old_records(store.recorded().await?, keep, Timestamp::now());
+        let repositories = self.hierarchy.in_build_order().map(|node| &node.repository).collect();
+        let mut old = Vec::new();
+        // Another hierarchy may publish below the same prefix.
+        for run in old_records(store.recorded().await?, keep, Timestamp::now()) {
+            let past = store.read_record(&run).await?.and_then(|text| Past::read(&text));
+            if past.is_some_and(|past| past.concerns(&repositories)) {
+                old.push(run);
+            }
+        }
         let Some(line) = report::gc::records(old.len(), keep, yes) else { return Ok(false) };
         if yes {
             for run in &old {

@@ -1,28 +1,35 @@
 //! `rebuild history`: past runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{error::CommandError, output, place::Place, project::load};
 use crate::{
     cli::{Common, Format, HistoryArgs},
     exit::Exit,
+    hierarchy::Hierarchy,
+    image::Repository,
     journal::{self, Past},
-    report,
-    state::State,
-    store::Tags,
+    report::{self, history::Runs},
+    state::{self, State},
+    store::{StoreError, Tags},
 };
+
+/// So many records are read at most until there are enough of this hierarchy.
+const LOOKED_THROUGH: usize = 320;
 
 pub(super) async fn history(
     common: &Common,
     arguments: &HistoryArgs,
 ) -> Result<Exit, CommandError> {
     let hierarchy = load(common)?;
-    let place = Place::of(&hierarchy).await?;
-    let state = State::of(&hierarchy.file);
-    let runs = match &place {
-        Place::Registry { name, tags } => past_runs(&state, name, tags, arguments.limit).await,
-        Place::Engine { name, tags } => past_runs(&state, name, tags, arguments.limit).await,
+    let limit = arguments.limit.get();
+    let runs = match &Place::of(&hierarchy).await? {
+        Place::Registry { name, tags } => past_runs(&hierarchy, (name, tags), limit).await?,
+        Place::Engine { name, tags } => past_runs(&hierarchy, (name, tags), limit).await?,
     };
+    let open = runs.iter().filter(|past| past.ended.is_none()).map(|past| &past.began.run);
+    let going_on = open.filter(|run| state::is_going_on(run)).cloned().collect();
+    let runs = Runs { past: &runs, going_on };
     let mut text = Vec::new();
     match arguments.format {
         Format::Text => report::history::text(&runs, (output::stdout_has_colour(), &mut text)),
@@ -33,26 +40,54 @@ pub(super) async fn history(
     Ok(Exit::Done)
 }
 
-/// The newest runs that published to a place, the newest first: those of this machine, and those whose
-/// records are beside the images.
+/// The newest runs that published images of this hierarchy to a place, the newest first: those of this
+/// machine, and those whose records are beside the images. Where these cannot be read, and nothing is
+/// known here, that is an error; else a warning.
 pub(super) async fn past_runs<T: Tags>(
-    state: &State,
-    place: &str,
-    tags: &T,
+    hierarchy: &Hierarchy,
+    place: (&str, &T),
     newest: usize,
-) -> Vec<Past> {
-    let there = tags.records(newest).await.unwrap_or_else(|error| {
-        let known = "only the runs of this machine are known";
-        output::warning(&format!("{known}: {error}"));
-        Vec::new()
-    });
-    let mut runs = merge(state, place, &there);
-    runs.truncate(newest);
-    runs
+) -> Result<Vec<Past>, CommandError> {
+    let (runs, failure) = all_runs(hierarchy, place, newest).await;
+    match failure {
+        Some(error) if runs.is_empty() => Err(error.into()),
+        Some(error) => {
+            let known = "only the runs of this machine are known";
+            output::warning(&format!("{known}: {error}"));
+            Ok(runs)
+        }
+        None => Ok(runs),
+    }
+}
+
+/// The same, with why the records could not be read.
+pub(super) async fn all_runs<T: Tags>(
+    hierarchy: &Hierarchy,
+    (place, tags): (&str, &T),
+    newest: usize,
+) -> (Vec<Past>, Option<StoreError>) {
+    let repositories: BTreeSet<&Repository> =
+        hierarchy.in_build_order().map(|node| &node.repository).collect();
+    let state = State::of(&hierarchy.file);
+    let mut asked = newest;
+    loop {
+        let (records, failure) = match tags.records(asked).await {
+            Ok(records) => (records, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let mut runs = merge(&state, place, &records);
+        runs.retain(|past| past.concerns(&repositories));
+        // Another hierarchy may publish below the same prefix, and more often.
+        if runs.len() >= newest || records.len() < asked || asked >= LOOKED_THROUGH {
+            runs.truncate(newest);
+            return (runs, failure);
+        }
+        asked *= 4;
+    }
 }
 
 /// The runs of this machine and those of the records, the newest first.
-pub(super) fn merge(state: &State, place: &str, records: &[Vec<u8>]) -> Vec<Past> {
+fn merge(state: &State, place: &str, records: &[Vec<u8>]) -> Vec<Past> {
     let here = journal::find(&state.journals(), place);
     let there = records.iter().filter_map(|record| Past::read(record));
     let mut runs: BTreeMap<String, Past> = BTreeMap::new();

@@ -49,6 +49,16 @@ pub(super) async fn finish<S: Tags>(
     Ok(lines.stopped)
 }
 
+/// Tells of runs that were cut off while they moved tags of this place, and what becomes of them.
+pub(super) fn tell(place: &str, what_next: &str) {
+    for journal in journal::open(&state::all_journals(), place) {
+        let run = &journal.past().began.run;
+        if !state::is_going_on(run) {
+            output::warning(&format!("run {run} was cut off while it moved tags: {what_next}"));
+        }
+    }
+}
+
 /// The journal of a run that begins now.
 pub(super) fn begin(state: &State, began: Began) -> Journal {
     let folder = state.journals();

@@ -1,11 +1,12 @@
 //! Finds out before the first build whether a run would publish older files over newer ones.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use super::error::CommandError;
 use crate::{
     exit::Exit,
-    git,
+    fingerprint::Revision,
+    git::{self, Head},
     hierarchy::Hierarchy,
     observe::describe,
     plan::{Action, Plan},
@@ -13,12 +14,12 @@ use crate::{
 };
 
 /// Refuses if an image that would be replaced was built from a commit that comes after the one that is
-/// checked out. What this clone does not know of, such as the other side of a shallow one, is allowed.
+/// checked out. Of a commit that this clone does not have, as a shallow one has few, its time decides.
 pub(super) async fn refuse<S: Store>(
     store: &S,
     hierarchy: &Hierarchy,
     plan: &Plan,
-    ours: &str,
+    ours: &Head,
 ) -> Result<(), CommandError> {
     let replaced: BTreeSet<_> = plan
         .steps
@@ -33,22 +34,35 @@ pub(super) async fn refuse<S: Store>(
     let mut seen = BTreeSet::new();
     for (node, last_build) in &published {
         let built_from = last_build.built_from.as_ref();
-        let Some(theirs) = built_from.and_then(|it| it.revision.as_deref()) else { continue };
-        if seen.insert(theirs) && git::is_ancestor(hierarchy.root(), ours, theirs) {
-            return Err(refused(node.as_str(), theirs, ours));
+        let Some(theirs) = built_from.and_then(|it| it.revision.as_ref()) else { continue };
+        if !seen.insert(&theirs.commit) {
+            continue;
+        }
+        if let Some(why) = newer(hierarchy.root(), ours, theirs) {
+            return Err(refused(node.as_str(), ours, (theirs, why)));
         }
     }
     Ok(())
 }
 
-fn refused(node: &str, theirs: &str, ours: &str) -> CommandError {
+/// In what way theirs is newer, if it is.
+fn newer(folder: &Path, ours: &Head, theirs: &Revision) -> Option<&'static str> {
+    if git::is_ancestor(folder, &ours.commit, &theirs.commit) {
+        return Some("comes after");
+    }
+    let is_known = git::commit(folder, &theirs.commit).is_ok_and(|commit| commit.is_some());
+    let is_later = theirs.committed.is_some_and(|at| at.as_second() > ours.committed);
+    (!is_known && is_later).then_some("this clone does not have and which was made after")
+}
+
+fn refused(node: &str, ours: &Head, (theirs, why): (&Revision, &str)) -> CommandError {
     CommandError::new(
         Exit::PromotionFailed,
         format!(
-            "the published `{node}` was built from commit {}, which comes after {}, the one that is \
+            "the published `{node}` was built from commit {}, which {why} {}, the one that is \
              checked out; nothing was built",
-            git::short(theirs),
-            git::short(ours)
+            git::short(&theirs.commit),
+            git::short(&ours.commit)
         ),
     )
     .hint("check out the newer commit, or publish the older one with `--allow-older`")

@@ -2,13 +2,14 @@
 
 use super::{
     error::CommandError,
-    output,
+    journals, older, output,
     project::{load, nodes, request, tag_values},
     world::World,
 };
 use crate::{
     cli::{Builder, Common, Format, PlanArgs},
     exit::Exit,
+    git,
     hierarchy::Hierarchy,
     observe::{Question, Sources, due, observe},
     plan::{self, Plan, Request, Selection},
@@ -28,11 +29,12 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     let world = World::connect(&hierarchy, Builder::Auto, common.offline).await?;
     let (mut plan, warnings) = if let Some(prefix) = &hierarchy.registry {
         let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
-        make(&hierarchy, &request, &world, (&store, ONLY_ASKS)).await?
+        made(&hierarchy, &request, &world, &store).await?
     } else {
         let store = Local::new(world.engine.clone());
-        make(&hierarchy, &request, &world, (&store, ONLY_ASKS)).await?
+        made(&hierarchy, &request, &world, &store).await?
     };
+    journals::tell(&world.publishes_to(&hierarchy), "the next `rebuild` first moves the rest");
     for warning in &warnings {
         output::warning(warning);
     }
@@ -51,6 +53,23 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     .and_then(|()| output::answer(&text))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     Ok(if arguments.exit_code && plan.has_work() { Exit::Work } else { Exit::Done })
+}
+
+/// What a run would begin with, and a warning if it would be refused.
+async fn made<S: Store>(
+    hierarchy: &Hierarchy,
+    request: &Request,
+    world: &World,
+    store: &S,
+) -> Result<(Plan, Vec<String>), CommandError> {
+    let (plan, mut warnings) = make(hierarchy, request, world, (store, ONLY_ASKS)).await?;
+    if let Some(head) = git::head(hierarchy.root())
+        && let Err(error) = older::refuse(store, hierarchy, &plan, &head).await
+        && error.exit == Exit::PromotionFailed
+    {
+        warnings.push(format!("a run is refused without `--allow-older`: {error}"));
+    }
+    Ok((plan, warnings))
 }
 
 /// Asks everybody, and decides. Also what a run begins with.

@@ -13,8 +13,8 @@ use crate::{
     exit::Exit,
     git,
     hierarchy::Hierarchy,
-    journal::{Asked, Began, Past},
-    promote::{Publisher, Rollback, Verdict, rollback as plan},
+    journal::{Asked, Began, Move, Past},
+    promote::{Publisher, Rollback, Staying, Verdict, rollback as plan},
     run::{Promotion, StopReason, Telling},
     state::State,
     store::Tags,
@@ -44,19 +44,37 @@ async fn on<T: Tags>(
 ) -> Result<Exit, CommandError> {
     let state = State::of(&hierarchy.file);
     let _lock = if arguments.dry_run { None } else { Some(State::lock(place)?) };
-    if !arguments.dry_run
-        && let Some(reason) = journals::finish(tags, place, &mut stops).await?
-    {
+    if arguments.dry_run {
+        journals::tell(
+            place,
+            "`rebuild rollback` first moves the rest, and then takes back all of them",
+        );
+    } else if let Some(reason) = journals::finish(tags, place, &mut stops).await? {
         return Ok(signals::exit_of(reason));
     }
-    let of = chosen(&past_runs(&state, place, tags, LOOKED_THROUGH).await, arguments)?;
-    let planned = plan(tags, &of).await?;
+    let compare = async {
+        let runs = past_runs(hierarchy, (place, tags), LOOKED_THROUGH).await?;
+        let of = chosen(&runs, arguments)?;
+        let planned = plan(tags, &of).await?;
+        Ok::<_, CommandError>((of, planned))
+    };
+    let (of, planned) = tokio::select! {
+        biased;
+        Some(reason) = stops.recv() => return Ok(signals::exit_of(reason)),
+        compared = compare => compared?,
+    };
     say(&planned, &of, arguments.dry_run)?;
+    if let Some(one) = planned.impossible() {
+        let why = format!("`{}` cannot go back, so nothing is moved", one.tag);
+        return Err(CommandError::new(Exit::PromotionFailed, why)
+            .hint("the image was removed: build it again from its commit, with `--allow-older`"));
+    }
     if arguments.dry_run || planned.moves.is_empty() {
         return Ok(exit(&planned));
     }
 
     let run = state.begin_run();
+    let _alive = run.declare_alive();
     let commit = git::head(hierarchy.root()).as_ref().map(git::Head::short);
     let asked = Asked::Rollback { of: of.began.run.clone() };
     let began = Began { commit, ..Began::new(&run.id, place, asked) };
@@ -91,16 +109,16 @@ fn chosen(runs: &[Past], arguments: &RollbackArgs) -> Result<Past, CommandError>
         CommandError::new(Exit::Usage, message).hint("`rebuild history` lists the runs")
     };
     let Some(name) = &arguments.run else {
-        let last = runs.iter().find(|past| past.standing().next().is_some());
+        let last = runs.iter().find(|past| past.wanted().next().is_some());
         return last.cloned().ok_or_else(|| usage("no run has moved a tag".to_owned()));
     };
     let name = name.to_lowercase();
     let mut named = runs.iter().filter(|past| past.began.run.starts_with(&name));
     match (named.next(), named.next()) {
-        (Some(past), None) if past.standing().next().is_some() => Ok(past.clone()),
+        (Some(past), None) if past.wanted().next().is_some() => Ok(past.clone()),
         (Some(past), None) => Err(usage(format!("run {} has moved no tag", past.began.run))),
         (Some(_), Some(_)) => Err(usage(format!("several runs begin with `{name}`"))),
-        (None, _) => Err(usage(format!("no run of this place begins with `{name}`"))),
+        (None, _) => Err(usage(format!("no run of this hierarchy begins with `{name}`"))),
     }
 }
 
@@ -111,7 +129,12 @@ fn say(planned: &Rollback, of: &Past, is_dry: bool) -> Result<(), CommandError> 
     }
     let run = &of.began.run;
     if planned.moves.is_empty() {
-        output::line(&format!("nothing to roll back: no tag is where run {run} put it"));
+        let is_new = |(_, staying): &(Move, Staying)| *staying == Staying::New;
+        output::line(&if planned.staying.iter().any(is_new) {
+            format!("nothing to roll back: before run {run} there was nothing to go back to")
+        } else {
+            format!("nothing to roll back: no tag is where run {run} put it")
+        });
     }
     if !is_dry {
         return Ok(());

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     cli::{Common, ProgressArg, RunArgs, SelectionArgs},
     exit::Exit,
+    fingerprint::Revision,
     git::{self, Head},
     hierarchy::{Hierarchy, NodeName},
     journal::{Asked, Began, Journal},
@@ -116,11 +118,11 @@ impl Run<'_> {
             let publishes = !self.arguments.no_push && self.hierarchy.registry.is_some();
             let repositories = publishes.then(|| pushed_to(&self.hierarchy, &plan));
             warnings.extend(preflight(&self.world, &plan, repositories).await?);
-            if let Some(Head { commit, .. }) = &head
+            if let Some(head) = &head
                 && self.promotes()
                 && !self.arguments.allow_older
             {
-                older::refuse(&*store, &self.hierarchy, &plan, commit).await?;
+                older::refuse(&*store, &self.hierarchy, &plan, head).await?;
             }
             Ok::<_, CommandError>((plan, warnings, secrets))
         };
@@ -156,7 +158,10 @@ impl Run<'_> {
             hashes: self.world.hashes.clone(),
             secrets,
             history: self.world.history(&self.place()),
-            revision: head.filter(|head| head.is_clean).map(|head| head.commit),
+            revision: head.filter(|head| head.is_clean).map(|head| Revision {
+                committed: Timestamp::from_second(head.committed).ok(),
+                commit: head.commit,
+            }),
             overtaken: self.overtaken.clone(),
             options: self.options(),
         });

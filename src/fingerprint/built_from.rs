@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::{Detail, Fingerprint, Inputs, Parents};
 use crate::hierarchy::NodeName;
 
@@ -15,6 +17,7 @@ const FILES: &str = "rebuild.files";
 const SETTINGS: &str = "rebuild.settings";
 const CAUSE: &str = "rebuild.cause";
 const REVISION: &str = "rebuild.revision";
+const COMMITTED: &str = "rebuild.committed";
 
 /// The node that an image is of, if we built it.
 pub fn node_of(labels: &BTreeMap<String, String>) -> Option<NodeName> {
@@ -32,7 +35,16 @@ pub struct BuiltFrom {
     /// Why it was built, in a sentence; empty if the image does not tell.
     pub cause: String,
     /// The commit that its files were of; `None` if the image does not tell, or if they were of none.
-    pub revision: Option<String>,
+    pub revision: Option<Revision>,
+}
+
+/// A commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// Its hash in full.
+    pub commit: String,
+    /// When it was made; `None` if the image does not tell.
+    pub committed: Option<Timestamp>,
 }
 
 impl BuiltFrom {
@@ -54,6 +66,10 @@ impl BuiltFrom {
             }
             None => (String::new(), String::new()),
         };
+        let (commit, committed) = match &self.revision {
+            Some(Revision { commit, committed }) => (commit.clone(), *committed),
+            None => (String::new(), None),
+        };
         BTreeMap::from([
             (NODE.to_owned(), node.to_owned()),
             (FINGERPRINT.to_owned(), self.fingerprint.to_string()),
@@ -62,7 +78,8 @@ impl BuiltFrom {
             (FILES.to_owned(), files),
             (SETTINGS.to_owned(), settings),
             (CAUSE.to_owned(), self.cause.clone()),
-            (REVISION.to_owned(), self.revision.clone().unwrap_or_default()),
+            (REVISION.to_owned(), commit),
+            (COMMITTED.to_owned(), committed.map_or(String::new(), |at| at.to_string())),
         ])
     }
 
@@ -76,7 +93,9 @@ impl BuiltFrom {
             Some(Detail { files, settings: serde_json::from_str(settings).ok()? })
         });
         let cause = labels.get(CAUSE).cloned().unwrap_or_default();
-        let revision = labels.get(REVISION).filter(|revision| !revision.is_empty()).cloned();
+        let committed = labels.get(COMMITTED).and_then(|at| at.parse().ok());
+        let commit = labels.get(REVISION).filter(|commit| !commit.is_empty()).cloned();
+        let revision = commit.map(|commit| Revision { commit, committed });
         Some(Self { fingerprint, inputs, parents, detail, cause, revision })
     }
 }
@@ -102,11 +121,13 @@ mod tests {
         for detail in [None, Some(Detail { settings, ..Detail::default() })] {
             record.detail = detail;
             record.cause.push_str("`files/x` of `os-base` changed");
-            record.revision = record.detail.is_some().then(|| "0123abcd".to_owned());
+            let revision = |committed| Revision { commit: "0123abcd".to_owned(), committed };
+            record.revision =
+                record.detail.is_some().then(|| revision(Some(Timestamp::UNIX_EPOCH)));
             let labels = record.to_labels("app");
             assert_eq!(BuiltFrom::from_labels(&labels), Some(record.clone()));
             assert!(labels.keys().all(|label| label.starts_with(LABEL_PREFIX)));
-            assert_eq!(labels.len(), 8);
+            assert_eq!(labels.len(), 9);
         }
         assert_eq!(BuiltFrom::from_labels(&BTreeMap::new()), None);
     }

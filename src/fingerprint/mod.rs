@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    built_from::{BuiltFrom, LABEL_PREFIX, node_of},
+    built_from::{BuiltFrom, LABEL_PREFIX, Revision, node_of},
     cache::HashCache,
     detail::Detail,
     epoch::Epoch,

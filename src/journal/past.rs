@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Began, Ended, Line, Move};
-use crate::hierarchy::NodeName;
+use crate::{hierarchy::NodeName, image::Repository};
 
 /// A run as its journal tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,15 +77,31 @@ impl Past {
         moves.filter_map(move |(index, one)| is_made(index).then_some(one))
     }
 
-    /// The moves that it made and did not take back. Of one that was cut off, also those that it may
-    /// have made.
+    /// The moves that stand: those that it made and did not take back, and of one that was cut off also
+    /// those that it may have made.
     pub fn standing(&self) -> impl Iterator<Item = &Move> {
+        self.stands(|fate| fate == Fate::Moved).map(|(one, _)| one)
+    }
+
+    /// What may be taken back: also what was there already, since another run of the same images at the
+    /// same moment had moved it. Says of each whether the run moved it.
+    pub fn wanted(&self) -> impl Iterator<Item = (&Move, bool)> {
+        self.stands(|fate| fate != Fate::Back)
+    }
+
+    fn stands(&self, is_fate: impl Fn(Fate) -> bool) -> impl Iterator<Item = (&Move, bool)> {
         let moves = self.moves.iter().flatten().enumerate();
-        moves.filter_map(|(index, one)| match self.fates.get(&index) {
-            Some(Fate::Moved) => Some(one),
-            None if self.ended.is_none() => Some(one),
+        moves.filter_map(move |(index, one)| match self.fates.get(&index) {
+            Some(fate) if is_fate(*fate) => Some((one, *fate == Fate::Moved)),
+            None if self.ended.is_none() => Some((one, true)),
             _ => None,
         })
+    }
+
+    /// Whether it concerns one of these repositories. Of a run that came to move nothing nobody knows.
+    pub fn concerns(&self, repositories: &BTreeSet<&Repository>) -> bool {
+        let mut moves = self.moves.iter().flatten().peekable();
+        moves.peek().is_none() || moves.any(|one| repositories.contains(&one.tag.repository))
     }
 
     /// The images that it promoted.

@@ -1,8 +1,12 @@
 //! Takes back what a run promoted: which tags go where, and then a promotion like any other.
 
-use super::forward::shown;
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{MOVED_AT_ONCE, forward::shown};
 use crate::{
-    image::Digest,
+    image::{Digest, Tagged},
     journal::{Move, Past},
     store::{StoreError, Tags},
 };
@@ -25,22 +29,31 @@ pub enum Staying {
     MovedSince { found: Option<Digest> },
     /// It was new in that run, and the store cannot take it away.
     New,
+    /// The image that it would go back to is there no more.
+    Gone,
 }
 
 /// Compares where each tag of a run is with where the run put it. Changes nothing.
 pub async fn rollback<S: Tags>(store: &S, of: &Past) -> Result<Rollback, StoreError> {
-    let made: Vec<&Move> = of.standing().collect();
-    let now = store.heads(made.iter().map(|one| one.tag.clone()).collect()).await?;
-    let last = made.iter().map(|one| one.wave).max().unwrap_or(0);
+    let wanted: Vec<(&Move, bool)> = of.wanted().collect();
+    let now = store.heads(wanted.iter().map(|(one, _)| one.tag.clone()).collect()).await?;
+    let last = wanted.iter().map(|(one, _)| one.wave).max().unwrap_or(0);
+    let gone = gone(store, &wanted).await?;
     let mut rollback = Rollback::default();
-    for one in made {
+    for (one, is_ours) in wanted {
         let found = now.get(&one.tag).cloned();
+        // What another run wanted elsewhere was never where this one put it.
+        if !is_ours && found != one.to {
+            continue;
+        }
         let staying = if found == one.from {
             Staying::BackAlready
         } else if found != one.to {
             Staying::MovedSince { found }
         } else if one.from.is_none() && !store.can_remove() {
             Staying::New
+        } else if gone.contains(&one.tag) {
+            Staying::Gone
         } else {
             let (from, to) = (one.to.clone(), one.from.clone());
             rollback.moves.push(Move { from, to, wave: last - one.wave, ..one.clone() });
@@ -52,7 +65,28 @@ pub async fn rollback<S: Tags>(store: &S, of: &Past) -> Result<Rollback, StoreEr
     Ok(rollback)
 }
 
+/// The tags whose images of before are there no more.
+async fn gone<S: Tags>(
+    store: &S,
+    wanted: &[(&Move, bool)],
+) -> Result<BTreeSet<Tagged>, StoreError> {
+    let asked = wanted.iter().filter_map(|(one, _)| Some((&one.tag, one.from.as_ref()?)));
+    let gone = stream::iter(asked)
+        .map(async |(tag, digest)| {
+            let is_there = store.has(&tag.repository, digest).await?;
+            Ok((!is_there).then(|| tag.clone()))
+        })
+        .buffer_unordered(MOVED_AT_ONCE);
+    gone.try_filter_map(async |tag| Ok(tag)).try_collect().await
+}
+
 impl Rollback {
+    /// The first of the tags whose image of before is there no more: all of it stays then.
+    pub fn impossible(&self) -> Option<&Move> {
+        let gone = self.staying.iter().find(|(_, staying)| *staying == Staying::Gone);
+        gone.map(|(one, _)| one)
+    }
+
     /// The tags that others hold in place.
     pub fn moved_since(&self) -> usize {
         let since = |staying: &Staying| matches!(staying, Staying::MovedSince { .. });
@@ -67,6 +101,7 @@ impl std::fmt::Display for Staying {
             Self::MovedSince { found } => {
                 write!(f, "was moved since, and is left at {}", shown(found.as_ref()))
             }
+            Self::Gone => f.write_str("cannot go back: the image that it showed is gone"),
             Self::New => f.write_str("was new, and a registry does not let us take it away"),
         }
     }

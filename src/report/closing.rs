@@ -122,7 +122,7 @@ pub(super) fn promotion(summary: &Summary) -> Vec<String> {
                 count(*of, "tag"),
                 sanitize::text(why)
             ),
-            "hint: run `rebuild` again, it begins with what is left".to_owned(),
+            "hint: what was built is stored, and the next `rebuild` only moves tags".to_owned(),
         ],
     }
 }

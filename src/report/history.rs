@@ -1,6 +1,9 @@
 //! `rebuild history`: past runs, the newest first.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+};
 
 use serde::Serialize;
 
@@ -17,20 +20,29 @@ use crate::{
     journal::{Asked, Past},
 };
 
+/// The newest first.
+pub struct Runs<'a> {
+    pub past: &'a [Past],
+    /// Those that have not ended since they are still going on.
+    pub going_on: BTreeSet<String>,
+}
+
 /// Writes a line for each run.
-pub fn text(runs: &[Past], (colour, out): (bool, &mut dyn Write)) -> io::Result<()> {
+pub fn text(runs: &Runs<'_>, (colour, out): (bool, &mut dyn Write)) -> io::Result<()> {
     let paint = Paint { colour };
-    if runs.is_empty() {
+    let past = runs.past;
+    if past.is_empty() {
         return writeln!(out, "no runs");
     }
     let head = ["run", "when", "result", "commit", "asked", "promoted"].map(str::to_owned);
-    let rows: Vec<[String; 6]> = std::iter::once(head).chain(runs.iter().map(row)).collect();
+    let rows: Vec<[String; 6]> =
+        std::iter::once(head).chain(past.iter().map(|past| row(runs, past))).collect();
     let widest = |column: usize| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0);
     let widths = [0, 1, 2, 3, 4, 5].map(widest);
     for (number, row) in rows.iter().enumerate() {
         let mut cells: Vec<String> =
             row.iter().zip(widths).map(|(cell, width)| pad(cell, width)).collect();
-        if let Some(past) = number.checked_sub(1).map(|index| &runs[index]) {
+        if let Some(past) = number.checked_sub(1).map(|index| &past[index]) {
             let cell = std::mem::take(&mut cells[2]);
             cells[2] = match past.ended.as_ref().map(|ended| ended.exit) {
                 Some(Exit::Done) => paint.good(cell),
@@ -43,7 +55,7 @@ pub fn text(runs: &[Past], (colour, out): (bool, &mut dyn Write)) -> io::Result<
     Ok(())
 }
 
-fn row(past: &Past) -> [String; 6] {
+fn row(runs: &Runs<'_>, past: &Past) -> [String; 6] {
     let began = &past.began;
     let asked = match &began.asked {
         Asked::Run { flags } if flags.is_empty() => "what is out of date".to_owned(),
@@ -53,7 +65,7 @@ fn row(past: &Past) -> [String; 6] {
     [
         began.run.clone(),
         began.at.strftime("%Y-%m-%d %H:%M").to_string(),
-        result(past),
+        result(runs, past),
         began.commit.clone().unwrap_or_else(|| "-".to_owned()),
         asked,
         promoted(past),
@@ -62,10 +74,11 @@ fn row(past: &Past) -> [String; 6] {
 }
 
 /// `done`, `build-failed`, …; of a run that never said how it ended, how far it came.
-fn result(past: &Past) -> String {
+fn result(runs: &Runs<'_>, past: &Past) -> String {
     match &past.ended {
         Some(ended) if ended.recovered => format!("{} (recovered)", name(ended.exit)),
         Some(ended) => name(ended.exit),
+        None if runs.going_on.contains(&past.began.run) => "running".to_owned(),
         None if past.is_open() => "unfinished".to_owned(),
         None => "cut off".to_owned(),
     }
@@ -119,11 +132,12 @@ struct TagView<'a> {
 }
 
 /// Writes one JSON object: `docs/events.md`.
-pub fn json(runs: &[Past], out: &mut dyn Write) -> io::Result<()> {
-    super::json::write(&View { v: VERSION, runs: runs.iter().map(run_view).collect() }, out)
+pub fn json(runs: &Runs<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let views = runs.past.iter().map(|past| run_view(runs, past)).collect();
+    super::json::write(&View { v: VERSION, runs: views }, out)
 }
 
-fn run_view(past: &Past) -> RunView<'_> {
+fn run_view<'a>(runs: &Runs<'_>, past: &'a Past) -> RunView<'a> {
     let exit = past.ended.as_ref().map(|ended| ended.exit);
     RunView {
         run: &past.began.run,
@@ -131,7 +145,7 @@ fn run_view(past: &Past) -> RunView<'_> {
         place: &past.began.place,
         asked: &past.began.asked,
         commit: past.began.commit.as_deref(),
-        result: result(past),
+        result: result(runs, past),
         exit,
         exit_code: exit.map(Exit::code),
         recovered: past.ended.as_ref().is_some_and(|ended| ended.recovered),

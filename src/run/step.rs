@@ -22,7 +22,7 @@ use crate::{
     engine::{BuildProgress, BuildRequest, Engine, EngineError, LocalImage},
     exit::Exit,
     fingerprint::{
-        BuiltFrom, Epoch, HashCache, Inputs, LABEL_PREFIX, Parents,
+        BuiltFrom, Epoch, HashCache, Inputs, LABEL_PREFIX, Parents, Revision,
         context::{Context, ContextError},
         source,
     },
@@ -60,7 +60,7 @@ pub struct Workshop<E, S> {
     /// What earlier builds took.
     pub history: History,
     /// The commit that is checked out, if nothing in the hierarchy's folder differs from it.
-    pub revision: Option<String>,
+    pub revision: Option<Revision>,
     /// Nodes whose builds newer changes have made pointless, with all that is below them; it grows.
     pub overtaken: watch::Receiver<BTreeSet<NodeName>>,
     pub options: RunOptions,

@@ -53,6 +53,12 @@ pub(super) fn is_over(home: &Path, run: &str, now: u64) -> bool {
     over
 }
 
+/// Whether a run has said that it is alive, and still is.
+pub(super) fn is_going_on(home: &Path, run: &str) -> bool {
+    let file = File::open(home.join("alive").join(run));
+    file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 /// A run of ours that ended took its file away, and whatever is still there of it is left over.
 fn was_of_this_machine(home: &Path, run: &str) -> bool {
     let Ok(hierarchies) = fs::read_dir(home) else { return false };

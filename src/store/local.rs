@@ -43,6 +43,10 @@ impl<E: Engine> Tags for Local<E> {
         Ok(self.engine.inspect(&tag.to_string()).await?.map(|image| image.id))
     }
 
+    async fn has(&self, _: &Repository, digest: &Digest) -> Result<bool, StoreError> {
+        Ok(self.engine.inspect(digest.as_str()).await?.is_some())
+    }
+
     async fn point(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
         self.engine.tag(digest, tag).await?;
         confirm(tag, digest, self.head(tag).await?)
@@ -156,6 +160,10 @@ impl<E: Engine> Store for Local<E> {
 
     async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn read_record(&self, _run: &Recorded) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
     }
 
     async fn forget_record(&self, _run: &Recorded) -> Result<(), StoreError> {

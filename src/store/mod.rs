@@ -39,6 +39,13 @@ pub trait Tags: Send + Sync + 'static {
     fn head(&self, tag: &Tagged)
     -> impl Future<Output = Result<Option<Digest>, StoreError>> + Send;
 
+    /// Whether a repository still has an image, under whichever tags.
+    fn has(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Points a tag at an image that its repository already has, and reads it back.
     fn point(
         &self,
@@ -113,6 +120,12 @@ pub trait Store: Tags {
 
     /// Every run whose record is beside the images, the newest first.
     fn recorded(&self) -> impl Future<Output = Result<Vec<Recorded>, StoreError>> + Send;
+
+    /// The last record of a run; `None` if it is gone, or is not understood.
+    fn read_record(
+        &self,
+        run: &Recorded,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
     /// Takes the record of a run away.
     fn forget_record(&self, run: &Recorded) -> impl Future<Output = Result<(), StoreError>> + Send;

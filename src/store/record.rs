@@ -99,7 +99,7 @@ pub(super) async fn newest(
 ) -> Result<Vec<Vec<u8>>, RegistryError> {
     let all = all(client, runs).await?;
     let records = stream::iter(all.into_iter().take(newest))
-        .map(async |run| read(client, runs, &run.tags[0].tag).await)
+        .map(async |run| read(client, &run).await)
         .buffered(READ_AT_ONCE);
     records.try_filter_map(async |record| Ok(record)).try_collect().await
 }
@@ -119,11 +119,12 @@ fn run_of(tag: &Tag) -> &str {
     run.strip_suffix(ENDED).unwrap_or(run)
 }
 
-async fn read(
+/// The last record of a run.
+pub(super) async fn read(
     client: &Client,
-    runs: &Repository,
-    tag: &Tag,
+    run: &Recorded,
 ) -> Result<Option<Vec<u8>>, RegistryError> {
+    let Some(Tagged { repository: runs, tag }) = run.tags.first() else { return Ok(None) };
     let Some(manifest) = client.manifest(runs, tag.as_str()).await? else { return Ok(None) };
     let Ok(record) = serde_json::from_slice::<Record>(&manifest.bytes) else { return Ok(None) };
     let layer = record.layers.into_iter().find(|layer| layer.media_type == LAYER);

@@ -68,6 +68,10 @@ impl<E: Engine> Tags for Remote<E> {
         self.tags.head(tag).await
     }
 
+    async fn has(&self, repository: &Repository, digest: &Digest) -> Result<bool, StoreError> {
+        self.tags.has(repository, digest).await
+    }
+
     async fn point(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
         self.tags.point(tag, digest).await
     }
@@ -177,6 +181,10 @@ impl<E: Engine> Store for Remote<E> {
 
     async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
         self.tags.recorded().await
+    }
+
+    async fn read_record(&self, run: &Recorded) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(record::read(&self.client, run).await?)
     }
 
     async fn forget_record(&self, run: &Recorded) -> Result<(), StoreError> {

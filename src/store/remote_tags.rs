@@ -76,6 +76,10 @@ impl Tags for RemoteTags {
         Ok(self.client.head(&tag.repository, tag.tag.as_str()).await?)
     }
 
+    async fn has(&self, repository: &Repository, digest: &Digest) -> Result<bool, StoreError> {
+        Ok(self.client.head(repository, digest.as_str()).await?.is_some())
+    }
+
     async fn point(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
         let repository = &tag.repository;
         let manifest = self.manifest(repository, digest).await?;

@@ -1,5 +1,7 @@
 //! Rollback: of a run, of a rollback, and of a run whose tags others have moved since.
 
+use std::fs;
+
 use super::{STACK, all};
 use crate::scenario::scenario;
 
@@ -44,4 +46,22 @@ async fn what_others_moved_since_stays() {
     assert!(now.keys().filter(|tag| now[*tag] != second[*tag]).count() == 5, "{now:?}");
     let again = stack.roll_back(1).await;
     assert_eq!(again.matches("is already where it was").count(), 4, "{again}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_run_of_the_same_images_moved_is_taken_back_too() {
+    let stack = scenario(STACK);
+    stack.run(&all()).await;
+    let first = stack.published();
+    stack.write("os/file", "new");
+    stack.run(&all()).await;
+    // As if another machine had moved the first three at the same moment.
+    let text = fs::read_to_string(stack.journal(1)).unwrap();
+    let text = ["0", "1", "2"].iter().fold(text, |text, index| {
+        text.replace(&format!("{{\"moved\":{index}}}"), &format!("{{\"left\":{index}}}"))
+    });
+    assert_eq!(text.matches("left").count(), 3, "{text}");
+    fs::write(stack.journal(1), text).unwrap();
+    assert_eq!(stack.roll_back(1).await, "");
+    assert_eq!(stack.published(), first);
 }

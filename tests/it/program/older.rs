@@ -3,14 +3,23 @@
 use std::process::Command;
 
 use super::everywhere_of_files;
-use crate::support::project::Project;
+use crate::support::{
+    project::{Place, Project},
+    registry::Registry,
+};
 
 fn git(project: &Project, arguments: &[&str]) -> String {
+    git_at(project, "@1800000200 +0000", arguments)
+}
+
+/// With this time for a commit.
+fn git_at(project: &Project, date: &str, arguments: &[&str]) -> String {
     let identity = ["-c", "user.name=Somebody", "-c", "user.email=s@example.com"];
     let output = Command::new("git")
         .args(identity)
         .args(["-c", "commit.gpgsign=false"])
         .args(arguments)
+        .env("GIT_COMMITTER_DATE", date)
         .current_dir(project.path(""))
         .output()
         .unwrap();
@@ -62,4 +71,41 @@ fn an_older_commit_is_refused_before_anything_is_built() {
         project.rebuild("--allow-older").to(place).run().exits(0);
         assert_eq!(project.tags(place), reverted);
     });
+}
+
+#[test]
+fn a_clone_that_does_not_have_the_newer_commit_goes_by_its_time() {
+    let (Some(project), Some(registry)) = (Project::pair(), Registry::start()) else { return };
+    let place = Place::Registry(&registry);
+    let commit = |message: &str, seconds: u32| {
+        let at = format!("@{seconds} +0000");
+        std::fs::write(project.path("app/page"), format!("{message}\n")).unwrap();
+        git(&project, &["add", "."]);
+        git_at(&project, &at, &["commit", "-qm", message]);
+    };
+    git(&project, &["init", "-q", "-b", "main"]);
+    for (message, seconds) in [("one", 1_800_000_000), ("two", 1_800_000_100)] {
+        commit(message, seconds);
+    }
+    project.rebuilt(place);
+    let newest = project.tags(place);
+    let from = format!("file://{}", project.path("").display());
+    for (branch, revision, code) in [("older", "HEAD~1", 13), ("same", "HEAD", 0)] {
+        git(&project, &["branch", branch, revision]);
+        let folder = project.path("..").join(branch);
+        let clone =
+            ["clone", "-q", "--depth", "1", "-b", branch, &from, &folder.display().to_string()];
+        git(&project, &clone);
+        let rebuild = |arguments: &str| {
+            project.rebuild(&format!("-C {} {arguments}", folder.display())).to(place).run()
+        };
+        let planned = rebuild("plan").exits(0);
+        let ended = rebuild("").exits(code);
+        if code != 0 {
+            let said = "which this clone does not have and which was made after";
+            ended.says(&[said, "`--allow-older`"]);
+            planned.says(&["warning: a run is refused without `--allow-older`: ", said]);
+        }
+        assert_eq!(project.tags(place), newest);
+    }
 }

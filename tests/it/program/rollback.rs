@@ -1,9 +1,12 @@
 //! Past runs: they can be listed and taken back, from other machines as well.
 
+use std::time::Duration;
+
 use super::{EDGES, assert_edges_agree, everywhere_of_files};
 use crate::support::{
+    gate::{Gate, Pass},
     project::{Place, Project},
-    registry::Registry,
+    registry::{Registry, Setup},
 };
 
 /// Publishes twice; says what was published after each.
@@ -59,7 +62,7 @@ fn what_was_new_is_taken_away_from_the_engine_and_stays_in_a_registry() {
                 assert_eq!(project.tags(place), all);
                 let said = "was new, and a registry does not let us take it away";
                 assert_eq!(ended.stderr.matches(said).count(), 5, "{ended}");
-                ended.says(&["nothing to roll back: no tag is where run "]);
+                ended.says(&["nothing to roll back: before run "]);
             }
         }
     });
@@ -79,7 +82,12 @@ fn a_tag_that_was_moved_since_stays() {
         let after = project.tags(place);
         assert_eq!(after["~app:latest"], third["~app:latest"], "{ended}");
         assert!(after.iter().filter(|(tag, to)| first[*tag] == **to).count() == 4, "{ended}");
-        project.rebuild("rollback 0000").to(place).run().exits(2).says(&["no run of this place"]);
+        project
+            .rebuild("rollback 0000")
+            .to(place)
+            .run()
+            .exits(2)
+            .says(&["no run of this hierarchy"]);
     });
 }
 
@@ -110,7 +118,6 @@ fn another_machine_without_an_engine_knows_the_runs_and_takes_them_back() {
 
 #[test]
 fn a_registry_that_takes_no_records_is_a_warning() {
-    use crate::support::gate::{Gate, Pass};
     let (Some(project), Some(registry)) = (Project::of_files(), Registry::start()) else { return };
     let gate = Gate::before(registry.host());
     gate.rule(|method, path| {
@@ -123,4 +130,75 @@ fn a_registry_that_takes_no_records_is_a_warning() {
     assert_edges_agree(&project, Place::Registry(&registry), EDGES);
     let history = project.rebuild("history").env("REBUILD_REGISTRY", &to).run().exits(0);
     assert_eq!(history.stdout.matches("  done  ").count(), 1, "{history}");
+}
+
+#[test]
+fn two_hierarchies_below_one_prefix_do_not_take_back_each_others_runs() {
+    let (Some(mine), Some(theirs), Some(registry)) =
+        (Project::pair(), Project::pair(), Registry::start())
+    else {
+        return;
+    };
+    let place = Place::Registry(&registry);
+    mine.rebuilt(place);
+    mine.edit("base/name", "base", "base, the second");
+    mine.rebuilt(place);
+    theirs.rebuilt(place);
+    let history = theirs.rebuild("history").to(place).run().exits(0);
+    assert_eq!(history.stdout.lines().count(), 2, "{history}");
+    let ended = mine.rebuild("rollback").to(place).run().exits(0);
+    ended.says(&["rolled back 3 tags of run "]);
+    theirs.rebuild("rollback").to(place).run().exits(0).says(&["nothing to go back to"]);
+}
+
+#[test]
+fn without_an_answer_nothing_is_said_of_past_runs() {
+    let Some(project) = Project::pair() else { return };
+    for command in ["rollback", "rollback --dry-run", "history"] {
+        let asked = project.rebuild(command).env("REBUILD_REGISTRY", "127.0.0.1:9/demo").run();
+        asked.exits(21).says(&["cannot reach the registry 127.0.0.1:9: connection refused"]);
+    }
+}
+
+#[test]
+fn a_rollback_to_what_is_gone_moves_nothing_and_the_dry_run_says_so() {
+    let setup = Setup { delete: true, ..Setup::default() };
+    let (Some(project), Some(registry)) = (Project::pair(), Registry::with(&setup)) else { return };
+    let place = Place::Registry(&registry);
+    project.rebuilt(place);
+    let before = registry.head(&project.name("demo/~app"), "latest").unwrap();
+    project.edit("base/name", "base", "base, the second");
+    project.rebuilt(place);
+    let second = project.tags(place);
+    registry.delete(&project.name("demo/~app"), &before);
+    for command in ["rollback --dry-run", "rollback"] {
+        let ended = project.rebuild(command).to(place).run().exits(13);
+        ended.says(&["~app:latest` cannot go back: the image that it showed is gone"]);
+        assert_eq!(project.tags(place), second, "{command}");
+    }
+}
+
+#[test]
+fn a_signal_ends_a_rollback_that_waits_for_its_registry() {
+    let (Some(project), Some(registry)) = (Project::pair(), Registry::start()) else { return };
+    let gate = Gate::before(registry.host());
+    let to = format!("{}/demo", gate.host());
+    let rebuild = |arguments: &str| project.rebuild(arguments).env("REBUILD_REGISTRY", &to);
+    rebuild("").run().exits(0);
+    gate.rule(|_, _| Pass::Held);
+    let mut rollback = rebuild("rollback").start();
+    gate.wait_until_held();
+    rollback.signal("INT").end_within(Duration::from_secs(10)).exits(130);
+}
+
+#[test]
+fn a_run_that_is_going_on_is_no_run_that_was_cut_off() {
+    let Some(project) = Project::new() else { return };
+    project.write("app/Dockerfile", "FROM ~web\nRUN sleep 600 && : ~running\n");
+    let mut running = project.rebuild("").start();
+    project.wait_until_under_way("process");
+    let first = |project: &Project| project.rebuild("history -n 1").run().exits(0).stdout;
+    assert!(first(&project).contains("  running  "), "{}", first(&project));
+    running.signal("KILL").end();
+    assert!(first(&project).contains("  cut off  "), "{}", first(&project));
 }

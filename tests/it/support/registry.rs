@@ -191,6 +191,12 @@ impl Registry {
         assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
     }
 
+    /// Takes an image away, as a retention rule does.
+    pub(crate) fn delete(&self, repository: &str, digest: &str) {
+        let answer = self.send("DELETE", &format!("/v2/{repository}/manifests/{digest}"), &[], b"");
+        assert_eq!(answer.status, 202, "{}", String::from_utf8_lossy(&answer.body));
+    }
+
     /// Uploads that were begun and neither finished nor cancelled.
     pub(crate) fn open_uploads(&self, repository: &str) -> usize {
         let uploads = self
