@@ -265,9 +265,8 @@ pub struct Common {
     /// Behave as if started in this folder
     #[arg(short = 'C', long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub directory: Option<PathBuf>,
-    /// Publish below this prefix instead of the file's `registry:`
-    #[arg(long, global = true, value_name = "PREFIX", env = "REBUILD_REGISTRY")]
-    #[arg(help_heading = "Global options")]
+    /// Publish below this prefix instead of the file's `registry:`; as the variable `REBUILD_REGISTRY` does
+    #[arg(long, global = true, value_name = "PREFIX", help_heading = "Global options")]
     pub registry: Option<Repository>,
     /// Ask no registry whether upstream images moved: take those that the engine has
     #[arg(long, global = true, help_heading = "Global options")]

@@ -9,8 +9,9 @@ mod kept;
 
 use std::{
     env,
-    fs::{self, File, TryLockError},
+    fs::{self, DirBuilder, File, TryLockError},
     io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -53,13 +54,14 @@ pub struct Asking {
 pub enum LockError {
     #[error("another run is publishing to {what}{}", .holder.as_ref().map(|holder| format!(" ({holder})")).unwrap_or_default())]
     Held { what: String, holder: Option<String> },
-    #[error("cannot lock `{}`", path.display())]
+    #[error("cannot write `{}`", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
 
 impl State {
-    /// Of the hierarchy in this file. Nothing is created before it is needed.
+    /// Of the hierarchy in this file, by whichever name. Nothing is created before it is needed.
     pub fn of(hierarchy: &Path) -> Self {
+        let hierarchy = &fs::canonicalize(hierarchy).unwrap_or_else(|_| hierarchy.to_owned());
         let key = Digest::of(hierarchy.as_os_str().as_encoded_bytes());
         let folder = hierarchy.parent().and_then(Path::file_name).unwrap_or_default();
         Self { root: home().join(format!("{}-{}", folder.display(), &key.hex()[..8])) }
@@ -89,7 +91,7 @@ impl State {
     pub fn lock(what: &str) -> Result<Lock, LockError> {
         let path = home().join(format!("{}.lock", Digest::of(what.as_bytes()).short()));
         let io = |source| LockError::Io { path: path.clone(), source };
-        fs::create_dir_all(home()).map_err(io)?;
+        make(&home()).map_err(io)?;
         let file = File::options()
             .read(true)
             .write(true)
@@ -110,6 +112,25 @@ impl State {
         (&file).write_all(format!("process {}\n", std::process::id()).as_bytes()).map_err(io)?;
         Ok(Lock { _file: file })
     }
+}
+
+/// Where our files are or would be; or what keeps us from writing there. Leaves nothing behind.
+pub fn probe() -> Result<PathBuf, LockError> {
+    let home = home();
+    let there = home.ancestors().find(|folder| folder.exists()).unwrap_or(&home);
+    let written = tempfile::tempfile_in(there).and_then(|mut file| {
+        file.write_all(&[0; 4096])?;
+        file.sync_all()
+    });
+    match written {
+        Ok(()) => Ok(home),
+        Err(source) => Err(LockError::Io { path: home, source }),
+    }
+}
+
+/// A folder for us alone, as the XDG specification has it: output of builds is nobody else's business.
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Where the journals of all hierarchies are: two of them may publish to one place.
@@ -153,7 +174,7 @@ impl RunDir {
 
     /// Opens a node's log, to be appended to.
     pub fn log(&self, node: &str) -> io::Result<(PathBuf, File)> {
-        fs::create_dir_all(&self.path)?;
+        make(&self.path)?;
         let path = self.path.join(format!("{}.log", node.replace('/', "_")));
         let file = File::options().create(true).append(true).open(&path)?;
         Ok((path, file))
@@ -191,4 +212,22 @@ fn random() -> u128 {
     use std::hash::{BuildHasher as _, RandomState};
     let word = || u128::from(RandomState::new().hash_one(std::process::id()));
     word() << 64 | word()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hierarchy_has_one_folder_whatever_it_is_called() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let place = folder.path().join("shop");
+        fs::create_dir_all(place.join("web")).unwrap();
+        fs::write(place.join("hierarchy.yaml"), "").unwrap();
+        std::os::unix::fs::symlink(&place, folder.path().join("link")).unwrap();
+        let expected = State::of(&place.join("hierarchy.yaml")).journals();
+        for name in ["shop/web/../hierarchy.yaml", "link/hierarchy.yaml", "./shop/hierarchy.yaml"] {
+            assert_eq!(State::of(&folder.path().join(name)).journals(), expected, "{name}");
+        }
+    }
 }

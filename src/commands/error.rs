@@ -135,7 +135,9 @@ impl From<LockError> for CommandError {
                 .hint("wait for it to end; nothing was changed"),
             LockError::Io { ref source, .. } => {
                 let message = format!("{error}: {source}");
-                Self::new(Exit::Internal, message)
+                Self::new(Exit::Internal, message).hint(
+                    "make room, or let `XDG_STATE_HOME` name another folder for the state of runs",
+                )
             }
         }
     }

@@ -29,7 +29,7 @@ mod watch;
 mod why;
 mod world;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{env, ffi::OsString, process::ExitCode};
 
 use tracing_subscriber::EnvFilter;
 
@@ -38,6 +38,9 @@ use crate::{
     cli::{Cli, Command},
     exit::Exit,
 };
+
+/// Says what `--registry` does.
+const REGISTRY: &str = "REBUILD_REGISTRY";
 
 /// The whole program: a command line in, an exit code out.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -62,13 +65,25 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .with_env_filter(EnvFilter::from_env("REBUILD_LOG"))
         .with_writer(std::io::stderr)
         .init();
-    match dispatch(cli) {
+    match with_environment(cli).and_then(dispatch) {
         Ok(exit) => exit.into(),
         Err(error) => {
             output::error(&error.to_string());
             error.exit.into()
         }
     }
+}
+
+/// What is not on the command line may be in a variable; a CI system sets what has no value to nothing.
+fn with_environment(mut cli: Cli) -> Result<Cli, CommandError> {
+    let value = env::var_os(REGISTRY).filter(|value| !value.is_empty());
+    if let (None, Some(value)) = (&cli.common.registry, value) {
+        let registry = value.to_string_lossy().parse().map_err(|error| {
+            CommandError::new(Exit::Usage, format!("in the variable `{REGISTRY}`: {error}"))
+        })?;
+        cli.common.registry = Some(registry);
+    }
+    Ok(cli)
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, CommandError> {

@@ -27,8 +27,8 @@ pub(super) fn listen() -> std::io::Result<mpsc::Receiver<StopReason>> {
                 continue;
             }
             output::warning(
-                "ended at once: containers, names and temporary files of this run may be left; \
-                 the next run removes them",
+                "ended at once: containers, names and temporary files of this run may be left, and \
+                 tags be moved in part; the next `rebuild` removes the ones and moves the rest",
             );
             std::process::exit(i32::from(exit.code()));
         }

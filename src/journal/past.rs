@@ -84,9 +84,10 @@ impl Past {
     }
 
     /// What may be taken back: also what was there already, since another run of the same images at the
-    /// same moment had moved it. Says of each whether the run moved it.
+    /// same moment had moved it, unless this run gave way. Says of each whether the run moved it.
     pub fn wanted(&self) -> impl Iterator<Item = (&Move, bool)> {
-        self.stands(|fate| fate != Fate::Back)
+        let gave_way = self.turned.is_some();
+        self.stands(move |fate| fate == Fate::Moved || fate == Fate::Left && !gave_way)
     }
 
     fn stands(&self, is_fate: impl Fn(Fate) -> bool) -> impl Iterator<Item = (&Move, bool)> {

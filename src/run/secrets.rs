@@ -173,7 +173,7 @@ impl fmt::Display for SecretError {
             }
             SecretTrouble::NotSet { id, variable } => write!(
                 f,
-                "needs the secret `{id}`, and the environment variable `{variable}` is not set"
+                "needs the secret `{id}`, and the environment variable `{variable}` is not set, or empty"
             ),
             SecretTrouble::Unreadable { id, path, why } => {
                 write!(f, "needs the secret `{id}`, and `{}` cannot be read: {why}", path.display())

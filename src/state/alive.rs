@@ -24,7 +24,7 @@ impl Alive {
     /// decides.
     pub(super) fn declare(home: &Path, run: &str) -> Option<Self> {
         let folder = home.join("alive");
-        fs::create_dir_all(&folder).ok()?;
+        super::make(&folder).ok()?;
         let path = folder.join(run);
         let file = File::create(&path).ok()?;
         file.try_lock().ok()?;

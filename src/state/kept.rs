@@ -40,7 +40,7 @@ impl State {
     }
 
     fn try_keep(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.root)?;
+        super::make(&self.root)?;
         remove_left_over(&self.root);
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.root)?;
         file.write_all(bytes)?;

@@ -12,13 +12,14 @@ use crate::{
     report::doctor::{Finding, size},
 };
 
-pub(super) async fn check(findings: &mut Vec<Finding>) {
+/// Says where it is, if it answers.
+pub(super) async fn check(findings: &mut Vec<Finding>) -> Option<String> {
     let (engine, info) = match Docker::connect(&EngineOptions::default()).await {
         Ok(connected) => connected,
         Err(error) => {
             let error = CommandError::from(error);
             findings.push(Finding::problem("engine", error.exit, error.to_string()));
-            return;
+            return None;
         }
     };
     let EngineInfo { version, platform, cpus, endpoint, .. } = &info;
@@ -47,6 +48,7 @@ pub(super) async fn check(findings: &mut Vec<Finding>) {
             findings.push(Finding::problem("engine", error.exit, error.to_string()));
         }
     }
+    Some(info.endpoint)
 }
 
 /// One part of it, against the table of known holes.

@@ -2,6 +2,7 @@
 
 mod engine;
 mod registries;
+mod state;
 
 use super::{error::CommandError, output, project};
 use crate::{
@@ -15,7 +16,8 @@ pub(super) async fn doctor(common: &Common, arguments: &DoctorArgs) -> Result<Ex
     output::choose_colour(common.color);
     let mut findings = Vec::new();
     let hierarchy = hierarchy(common, &mut findings);
-    engine::check(&mut findings).await;
+    let endpoint = engine::check(&mut findings).await;
+    state::check(hierarchy.as_ref(), endpoint, &mut findings);
     if let Some(hierarchy) = &hierarchy {
         registries::check(hierarchy, common.offline, &mut findings).await;
     }

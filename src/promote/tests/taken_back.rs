@@ -61,6 +61,16 @@ async fn what_another_run_of_the_same_images_moved_is_taken_back_too() {
         text.replace(&format!("{{\"moved\":{index}}}"), &format!("{{\"left\":{index}}}"))
     });
     assert_eq!(text.matches("left").count(), 3, "{text}");
+    // One that gave way, and put back what it had moved itself, has nothing of all that.
+    let gave_way: String = text.replace("{\"moved\":", "{\"back\":").replacen(
+        "{\"left\":0}",
+        "{\"left\":0}\n{\"turned\":{\"why\":\"overtaken\"}}",
+        1,
+    );
+    fs::write(stack.journal(1), gave_way).unwrap();
+    assert_eq!(stack.past(1).wanted().count(), 0);
+    assert!(stack.past(1).turned.is_some() && stack.past(1).ended.is_some());
+
     fs::write(stack.journal(1), text).unwrap();
     assert_eq!(stack.roll_back(1).await, "");
     assert_eq!(stack.published(), first);

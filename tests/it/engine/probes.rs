@@ -5,6 +5,7 @@ use std::time::Duration;
 use rebuild::engine::{BuilderChoice, Engine, Network, Probe, ProbeOutput};
 
 use super::{Bench, bench::docker, wait_until};
+use crate::support::is_left_out;
 
 fn probe(script: &str, network: Network, seconds: u64) -> Probe {
     let argv = ["sh", "-c", script].map(str::to_owned).into();
@@ -13,6 +14,9 @@ fn probe(script: &str, network: Network, seconds: u64) -> Probe {
 
 #[tokio::test]
 async fn an_image_is_asked_as_root_and_without_its_settings() {
+    if is_left_out() {
+        return;
+    }
     let Some(bench) = Bench::new("probe", BuilderChoice::Auto).await else { return };
     let lines = "ENTRYPOINT [\"/bin/false\"]\nCMD [\"no\"]\nHEALTHCHECK CMD false\nUSER 7:8\n\
                  WORKDIR /bin\nVOLUME /data";

@@ -11,6 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
+    gate::{Gate, Pass},
     project::{Place, Project},
     registry::{Registry, Setup},
     running::Ended,
@@ -163,4 +164,33 @@ fn a_clock_that_is_wrong_is_a_warning() {
         let [clock] = &about(&ended, "clock")[..] else { panic!("{ended}") };
         assert!(clock.starts_with("warning ") && clock.contains(expected), "{ended}");
     }
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_written_and_a_promotion_that_was_cut_off() {
+    let Some(project) = Project::pair() else { return };
+    let doctor = || project.rebuild("doctor");
+    let ended = doctor().env("XDG_STATE_HOME", "/dev/null/state").run().exits(1);
+    assert!(ended.stdout.contains("problem  state "), "{ended}");
+    assert!(ended.stdout.contains("cannot write `/dev/null/state/rebuild`"), "{ended}");
+
+    let Some(registry) = Registry::start() else { return };
+    let gate = Gate::before(registry.host());
+    // Empty is not set, as CI systems have it.
+    project.rebuild("plan").env("REBUILD_REGISTRY", "").run().exits(0);
+    let to = format!("{}/demo", gate.host());
+    let rebuild = |arguments: &str| project.rebuild(arguments).env("REBUILD_REGISTRY", &to);
+    gate.after_tags(1, Pass::Held);
+    let mut run = rebuild("").start();
+    gate.wait_until_held();
+    run.signal("KILL").end();
+    gate.rule(|_, _| Pass::Through);
+    let said = "was cut off while it moved tags";
+    let ended = rebuild("doctor").run().exits(0);
+    assert!(ended.stdout.contains(said), "{ended}");
+    for command in ["plan", "status", "gc", "rollback --dry-run"] {
+        rebuild(command).run().exits(0).says(&[said]);
+    }
+    rebuild("").run().exits(0);
+    assert!(!rebuild("doctor").run().exits(0).stdout.contains(said));
 }

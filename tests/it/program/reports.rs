@@ -32,6 +32,9 @@ fn outcomes(report: &Value) -> Vec<String> {
 
 #[test]
 fn without_a_promotion_images_are_stored_and_no_tag_moves() {
+    if is_left_out() {
+        return;
+    }
     everywhere(|project, place| {
         project.rebuilt(place);
         let before = project.tags(place);

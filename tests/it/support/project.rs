@@ -446,7 +446,7 @@ pub(crate) fn docker(arguments: &[&str]) -> Result<String, String> {
     let mut answer = docker_once(arguments);
     for _ in 0..RACES {
         match &answer {
-            Err(error) if LOST.iter().any(|lost| error.contains(lost)) => {}
+            Err(error) if is_race(error) => {}
             _ => break,
         }
         answer = docker_once(arguments);
@@ -470,7 +470,12 @@ const LOST: [&str; 7] = [
     "No such image: sha256:",
     "layer does not exist",
 ];
-const RACES: usize = 5;
+pub(crate) const RACES: usize = 5;
+
+/// Whether an engine gave up for that alone.
+pub(crate) fn is_race(error: &str) -> bool {
+    LOST.iter().any(|lost| error.contains(lost))
+}
 
 fn docker_once(arguments: &[&str]) -> Result<String, String> {
     let output = Command::new("docker").args(arguments).stdin(Stdio::null()).output();

@@ -103,6 +103,6 @@ fn a_full_disk_under_the_logs_is_a_warning() {
 fn without_a_folder_for_the_lock_nothing_is_begun() {
     let Some(project) = Project::pair() else { return };
     let ended = project.rebuild("").env("XDG_STATE_HOME", "/dev/null/state").run().exits(1);
-    ended.says(&["error: cannot lock `/dev/null/state/"]).never_says(&["building"]);
+    ended.says(&["error: cannot write `/dev/null/state/"]).never_says(&["building"]);
     assert!(project.all_tags(Place::Engine).is_empty());
 }
