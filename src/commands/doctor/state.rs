@@ -14,11 +14,7 @@ pub(super) fn check(
         Ok(home) => findings.push(Finding::ok("state", format!("`{}`", home.display()))),
         Err(error) => {
             let error = CommandError::from(error);
-            findings.push(
-                Finding::problem("state", error.exit, error.to_string()).hint(Some(
-                    "make room, or let `XDG_STATE_HOME` name another folder".to_owned(),
-                )),
-            );
+            findings.push(Finding::problem("state", error.exit, error.to_string()));
         }
     }
     let Some(hierarchy) = hierarchy else { return };
