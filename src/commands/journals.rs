@@ -51,12 +51,19 @@ pub(super) async fn finish<S: Tags>(
 
 /// Tells of runs that were cut off while they moved tags of this place, and what becomes of them.
 pub(super) fn tell(place: &str, what_next: &str) {
-    for journal in journal::open(&state::all_journals(), place) {
-        let run = &journal.past().began.run;
-        if !state::is_going_on(run) {
-            output::warning(&format!("run {run} was cut off while it moved tags: {what_next}"));
-        }
+    for cut_off in cut_off(place) {
+        output::warning(&format!("{cut_off}: {what_next}"));
     }
+}
+
+/// What is to be said of each run that was cut off while it moved tags of this place.
+pub(super) fn cut_off(place: &str) -> Vec<String> {
+    journal::open(&state::all_journals(), place)
+        .iter()
+        .map(|journal| &journal.past().began.run)
+        .filter(|run| !state::is_going_on(run))
+        .map(|run| format!("run {run} was cut off while it moved tags"))
+        .collect()
 }
 
 /// The journal of a run that begins now.

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{MOVED_AT_ONCE, forward::shown};
 use crate::{
-    image::{Digest, Tagged},
+    image::{Digest, Repository},
     journal::{Move, Past},
     store::{StoreError, Tags},
 };
@@ -52,7 +52,7 @@ pub async fn rollback<S: Tags>(store: &S, of: &Past) -> Result<Rollback, StoreEr
             Staying::MovedSince { found }
         } else if one.from.is_none() && !store.can_remove() {
             Staying::New
-        } else if gone.contains(&one.tag) {
+        } else if before(one).is_some_and(|image| gone.contains(&image)) {
             Staying::Gone
         } else {
             let (from, to) = (one.to.clone(), one.from.clone());
@@ -65,19 +65,25 @@ pub async fn rollback<S: Tags>(store: &S, of: &Past) -> Result<Rollback, StoreEr
     Ok(rollback)
 }
 
-/// The tags whose images of before are there no more.
-async fn gone<S: Tags>(
+/// The images of before that are there no more. Several tags of a run mostly show one image.
+async fn gone<'a, S: Tags>(
     store: &S,
-    wanted: &[(&Move, bool)],
-) -> Result<BTreeSet<Tagged>, StoreError> {
-    let asked = wanted.iter().filter_map(|(one, _)| Some((&one.tag, one.from.as_ref()?)));
-    let gone = stream::iter(asked)
-        .map(async |(tag, digest)| {
-            let is_there = store.has(&tag.repository, digest).await?;
-            Ok((!is_there).then(|| tag.clone()))
+    wanted: &[(&'a Move, bool)],
+) -> Result<BTreeSet<Image<'a>>, StoreError> {
+    let images: BTreeSet<Image<'_>> = wanted.iter().filter_map(|(one, _)| before(one)).collect();
+    let gone = stream::iter(images)
+        .map(async |image @ (repository, digest)| {
+            Ok((!store.has(repository, digest).await?).then_some(image))
         })
         .buffer_unordered(MOVED_AT_ONCE);
-    gone.try_filter_map(async |tag| Ok(tag)).try_collect().await
+    gone.try_filter_map(async |image| Ok(image)).try_collect().await
+}
+
+type Image<'a> = (&'a Repository, &'a Digest);
+
+/// What a tag showed before the run.
+fn before(one: &Move) -> Option<Image<'_>> {
+    Some((&one.tag.repository, one.from.as_ref()?))
 }
 
 impl Rollback {

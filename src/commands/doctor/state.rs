@@ -1,7 +1,10 @@
 //! What stays on this machine: can it be written, and is a promotion to be finished?
 
 use crate::{
-    commands::error::CommandError, hierarchy::Hierarchy, journal, report::doctor::Finding, state,
+    commands::{error::CommandError, journals},
+    hierarchy::Hierarchy,
+    report::doctor::Finding,
+    state,
 };
 
 /// `endpoint` is the engine's, where images are published that have no registry.
@@ -20,12 +23,8 @@ pub(super) fn check(
     let Some(hierarchy) = hierarchy else { return };
     let registry = hierarchy.registry.as_ref().map(ToString::to_string);
     let Some(place) = registry.or(endpoint) else { return };
-    for cut_off in journal::open(&state::all_journals(), &place) {
-        let run = &cut_off.past().began.run;
-        if !state::is_going_on(run) {
-            let message = format!("run {run} was cut off while it moved tags");
-            let hint = Some("the next `rebuild` moves the rest".to_owned());
-            findings.push(Finding::warning("state", message).hint(hint));
-        }
+    for cut_off in journals::cut_off(&place) {
+        let hint = Some("the next `rebuild` moves the rest".to_owned());
+        findings.push(Finding::warning("state", cut_off).hint(hint));
     }
 }
