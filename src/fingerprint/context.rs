@@ -136,8 +136,11 @@ impl Context {
 /// The patterns of one file, if there is one. It may be a link, but not out of `within`.
 fn read_ignore(path: &Path, within: Option<&Path>) -> Result<Option<Ignore>, ContextError> {
     let io = |source| ContextError::Io { path: path.to_owned(), source };
-    // Most contexts have none, and one look at the name itself is cheaper than at each folder.
-    let real = match fs::symlink_metadata(path).and_then(|_| path.canonicalize()) {
+    // Resolving a path asks about each of its folders: only where it is needed.
+    let resolve = |found: fs::Metadata| {
+        if found.is_symlink() { path.canonicalize() } else { Ok(path.to_owned()) }
+    };
+    let real = match fs::symlink_metadata(path).and_then(resolve) {
         Ok(real) => real,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         // A Dockerfile "below" a file: whoever reads the Dockerfile will say so.

@@ -1,5 +1,7 @@
 //! One entry of the file that stands for many nodes: `ruby-{ruby}` with `matrix: { ruby: […] }`.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+
 use super::{
     fields::{At, Problems},
     nearest,
@@ -71,15 +73,15 @@ impl Matrix {
             return None;
         }
         let mut combinations = if axes.is_empty() { vec![] } else { product(&axes) };
-        combinations.retain(|one| {
-            !exclude.iter().any(|row| row.value.iter().all(|pair| one.contains(pair)))
-        });
+        let excluded = Excluded::of(&exclude, &keys);
+        combinations.retain(|one| !excluded.has(one));
+        let mut seen: HashSet<Combination> = combinations.iter().cloned().collect();
         for row in include {
             let ordered: Combination = keys
                 .iter()
                 .filter_map(|key| row.value.iter().find(|(k, _)| k == key).cloned())
                 .collect();
-            if !combinations.contains(&ordered) {
+            if seen.insert(ordered.clone()) {
                 combinations.push(ordered);
             }
         }
@@ -87,6 +89,32 @@ impl Matrix {
             problems.push(&yaml.span, "this matrix makes no image at all");
         }
         Some(Self { combinations })
+    }
+}
+
+/// The rows of `exclude`, by the keys that they name: a look-up does not depend on their number.
+struct Excluded<'r>(HashMap<Vec<usize>, HashSet<Vec<&'r str>>>);
+
+impl<'r> Excluded<'r> {
+    fn of(rows: &'r [At<Combination>], keys: &[&str]) -> Self {
+        let mut by_keys: HashMap<Vec<usize>, HashSet<Vec<&str>>> = HashMap::new();
+        for row in rows {
+            let find = |key: &&str| row.value.iter().find(|(name, _)| name == key);
+            let (places, values) = keys
+                .iter()
+                .enumerate()
+                .filter_map(|(place, key)| Some((place, find(key)?.1.as_str())))
+                .unzip();
+            by_keys.entry(places).or_default().insert(values);
+        }
+        Self(by_keys)
+    }
+
+    fn has(&self, one: &Combination) -> bool {
+        self.0.iter().any(|(places, rows)| {
+            let values: Vec<&str> = places.iter().map(|&place| one[place].1.as_str()).collect();
+            rows.contains(&values)
+        })
     }
 }
 
@@ -189,8 +217,9 @@ impl Test {
 
 impl Image {
     /// The nodes that this entry stands for, by name.
-    pub(super) fn nodes(&self, name: &str) -> Vec<(String, Self)> {
-        let Some(matrix) = &self.matrix else { return vec![(name.to_owned(), self.clone())] };
+    pub(super) fn nodes(mut self, name: &str) -> Vec<(String, Self)> {
+        // Taken out, or each node would copy every combination.
+        let Some(matrix) = self.matrix.take() else { return vec![(name.to_owned(), self)] };
         matrix.combinations.iter().map(|one| (fill(name, one), self.filled(one))).collect()
     }
 
@@ -201,7 +230,7 @@ impl Image {
             value: list.value.iter().map(text).collect(),
             span: list.span.clone(),
         };
-        let map = |map: &std::collections::BTreeMap<String, String>| {
+        let map = |map: &BTreeMap<String, String>| {
             map.iter().map(|(key, value)| (key.clone(), fill(value, combination))).collect()
         };
         let words =
@@ -226,7 +255,6 @@ impl Image {
             repository: self.repository.as_ref().map(text),
             labels: map(&self.labels),
             parents: self.parents.as_ref().map(list),
-            matrix: None,
             ..self.clone()
         }
     }

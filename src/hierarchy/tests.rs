@@ -446,3 +446,21 @@ fn ten_thousand_nodes_load_soon() {
     let wide = file.replace("PARENT: n", "PARENT: n0, N: n");
     assert_eq!(in_time(&wide, &contexts), Ok(10_000));
 }
+
+/// Each node has its own copy of the entry, and must not have one of the matrix.
+#[test]
+fn a_matrix_of_ten_thousand_loads_soon() {
+    let numbers: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    let numbers = numbers.join(", ");
+    let rows = |from: usize| {
+        let rows = (0..1000).map(|n| format!("{{a: {}, b: {}}}", from + n / 100, n % 100));
+        rows.collect::<Vec<_>>().join(", ")
+    };
+    let file = format!(
+        "version: 1\nimages:\n  \"n{{a}}-{{b}}\":\n    context: x\n    \
+         matrix: {{a: [{numbers}], b: [{numbers}], exclude: [{}], include: [{}]}}\n",
+        rows(0),
+        rows(200)
+    );
+    assert_eq!(in_time(&file, &[("x", "FROM scratch\n")]), Ok(10_000));
+}

@@ -102,6 +102,9 @@ pub(super) fn read(
         read
     };
     let mut read = thread::scope(|scope| {
+        if files.is_empty() {
+            return Vec::new();
+        }
         if threads < 2 {
             return work();
         }

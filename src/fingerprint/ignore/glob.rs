@@ -7,7 +7,11 @@
 
 mod expression;
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{LazyLock, Mutex, PoisonError},
+};
 
 use regex::Regex;
 
@@ -172,11 +176,26 @@ pub(super) fn compile(pattern: &[u8]) -> Result<Compiled, String> {
         Type::Suffix => Compiled::Suffix,
         Type::Wild => {
             expression.push('$');
-            let regex = Regex::new(&expression::translate(&expression)?);
-            Compiled::Wild(regex.map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => "it is too long".to_owned(),
-                error => error.to_string(),
-            })?)
+            Compiled::Wild(regex(expression::translate(&expression)?)?)
         }
     })
+}
+
+/// Compiling takes 100 µs, and most contexts of a hierarchy ignore the same patterns.
+fn regex(expression: String) -> Result<Regex, String> {
+    const MOST: usize = 1000;
+    static COMPILED: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
+    let compiled = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = compiled().get(&expression) {
+        return Ok(regex.clone());
+    }
+    let regex = Regex::new(&expression).map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => "it is too long".to_owned(),
+        error => error.to_string(),
+    })?;
+    let mut compiled = compiled();
+    if compiled.len() < MOST {
+        compiled.insert(expression, regex.clone());
+    }
+    Ok(regex)
 }
