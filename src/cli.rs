@@ -404,6 +404,14 @@ pub struct HowArgs {
     /// Build at most so many images at once [default: as many as the engine has processors]
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
+    /// Test at most so many images at once [default: as --jobs, and at least 4]
+    #[arg(long, value_name = "N")]
+    pub test_jobs: Option<NonZeroUsize>,
+    /// Build an image only after the tests of its parents have passed
+    ///
+    /// By default it is built while they run. Nothing is stored or promoted before they have passed.
+    #[arg(long)]
+    pub no_speculate: bool,
     /// Which of the engine's builders to use; `auto` heeds `DOCKER_BUILDKIT=0`
     #[arg(long, value_enum, default_value_t, value_name = "BUILDER")]
     pub builder: Builder,

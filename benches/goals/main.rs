@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
 
 mod bare;
+mod chain;
 mod context;
 mod engine;
 mod numbers;
@@ -23,14 +24,21 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// What a benchmark is called, and what runs it.
 type Goal = (&'static str, fn() -> Result<()>);
 
-const GOALS: [Goal; 4] =
-    [("tree", tree::run), ("plan", plan::run), ("context", context::run), ("tags", tags::run)];
+const GOALS: [Goal; 5] = [
+    ("tree", tree::run),
+    ("chain", chain::run),
+    ("plan", plan::run),
+    ("context", context::run),
+    ("tags", tags::run),
+];
 
 fn main() -> ExitCode {
     // Cargo itself passes `--bench`.
     let asked: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     if let Some(unknown) = asked.iter().find(|word| GOALS.iter().all(|(name, _)| name != word)) {
-        println!("no benchmark is called `{unknown}`: there are tree, plan, context and tags");
+        println!(
+            "no benchmark is called `{unknown}`: there are tree, chain, plan, context and tags"
+        );
         return ExitCode::FAILURE;
     }
     for (name, run) in GOALS {

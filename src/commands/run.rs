@@ -1,6 +1,6 @@
 //! `rebuild`, `rebuild run`: plan, build, test, store, promote, and say what came of it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -225,8 +225,12 @@ impl Run<'_> {
     }
 
     fn options(&self) -> RunOptions {
+        let jobs = self.arguments.how.jobs.unwrap_or_else(|| self.world.cpus());
+        let most = NonZeroUsize::MIN.saturating_add(3).max(jobs);
         RunOptions {
-            jobs: self.arguments.how.jobs.unwrap_or_else(|| self.world.cpus()),
+            jobs,
+            test_jobs: self.arguments.how.test_jobs.unwrap_or(most),
+            speculate: !self.arguments.how.no_speculate,
             keep_going: self.arguments.keep_going,
             push: !self.arguments.no_push,
         }

@@ -37,6 +37,10 @@ pub(crate) struct FakeState {
     pub(crate) next_tests: BTreeMap<String, usize>,
     /// Nodes whose tests fail.
     pub(crate) tests_fail: BTreeSet<String>,
+    /// How long the tests of a node take; at once if it does not say.
+    pub(crate) tests_take: BTreeMap<String, Duration>,
+    /// How many tests ran at once, at most.
+    pub(crate) testing: (usize, usize),
     /// Nodes that come out the same whatever goes in, but for labels.
     pub(crate) constant: BTreeSet<String>,
     /// Nodes whose images always have the same files, though their layers differ.
@@ -138,8 +142,20 @@ impl Engine for FakeEngine {
         _test: &Test,
         _run: &str,
     ) -> Result<TestResult, EngineError> {
+        let (node, takes) = {
+            let mut state = self.state.lock().unwrap();
+            let node = state.images[image].labels["rebuild.node"].clone();
+            state.testing.0 += 1;
+            state.testing.1 = state.testing.1.max(state.testing.0);
+            let takes = state.tests_take.get(&node).copied();
+            (node, takes)
+        };
+        let testing = Testing(self);
+        if let Some(takes) = takes {
+            tokio::time::sleep(takes).await;
+        }
+        drop(testing);
         let mut state = self.state.lock().unwrap();
-        let node = state.images[image].labels["rebuild.node"].clone();
         let next = state.next_tests.get_mut(&node).filter(|next| **next > 0);
         let is_flaky = next.map(|next| *next -= 1).is_some();
         let fails = is_flaky || state.tests_fail.contains(&node);
@@ -255,6 +271,15 @@ impl Engine for FakeEngine {
             return Ok(vec![]);
         }
         Ok(vec![Difference { path: node.into(), what: fingerprint::Difference::Changed }])
+    }
+}
+
+/// A test under way, which may be cancelled.
+struct Testing<'a>(&'a FakeEngine);
+
+impl Drop for Testing<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().unwrap().testing.0 -= 1;
     }
 }
 

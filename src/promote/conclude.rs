@@ -20,7 +20,7 @@ pub fn conclude(
 ) -> Summary {
     let Promoted { promotion, mut tags } = promoted;
     let exit = exit(&executed, &promotion);
-    let Executed { mut outcomes, attempts, stopped } = executed;
+    let Executed { mut outcomes, attempts, stopped, .. } = executed;
     let steps = plan
         .steps
         .iter()

@@ -51,9 +51,14 @@ pub(super) enum Part {
 impl Part {
     pub(super) fn of(phase: &Phase) -> Self {
         match phase {
-            Phase::Prepare | Phase::Pull | Phase::Build | Phase::Measure => Self::Build,
+            Phase::Prepare
+            | Phase::Pull
+            | Phase::Build
+            | Phase::Measure
+            | Phase::Compare
+            | Phase::Wait => Self::Build,
             Phase::Test { number, .. } => Self::Test(*number),
-            Phase::Compare | Phase::Push => Self::Store,
+            Phase::Push => Self::Store,
         }
     }
 }
@@ -97,7 +102,8 @@ impl Record {
             }
             EventKind::StepStarted { node } => self.turn(node, Some(Part::Build), event.at),
             EventKind::PhaseStarted { node, phase } => {
-                self.turn(node, Some(Part::of(phase)), event.at);
+                let part = (*phase != Phase::Wait).then(|| Part::of(phase));
+                self.turn(node, part, event.at);
             }
             EventKind::StepFinished { node, .. } => self.turn(node, None, event.at),
             EventKind::StopBegan { reason, .. } => self.stopped = self.stopped.max(Some(*reason)),

@@ -19,6 +19,7 @@ pub(super) fn phase(phase: &Phase) -> String {
         Phase::Test { number, total } => format!("test {number} of {total}"),
         Phase::Measure => "measuring".to_owned(),
         Phase::Compare => "comparing with the published image".to_owned(),
+        Phase::Wait => "waiting for tests".to_owned(),
         Phase::Push => "pushing".to_owned(),
     }
 }
@@ -28,7 +29,7 @@ pub(super) fn failed(failure: &Failure) -> &'static str {
     match failure.phase {
         Phase::Prepare => "prepare failed",
         Phase::Pull => "pull failed",
-        Phase::Build => "build failed",
+        Phase::Build | Phase::Wait => "build failed",
         Phase::Test { .. } => "test failed",
         Phase::Measure => "too large",
         Phase::Compare => "compare failed",

@@ -97,6 +97,13 @@ impl Bases {
         lock(&self.images).insert((digest.clone(), None), Arc::new(cell));
     }
 
+    /// Whether two digests are of one image here, under which a build may find the other's layers.
+    pub(super) fn are_same(&self, one: &Digest, other: &Digest) -> bool {
+        let images = lock(&self.images);
+        let image = |digest: &Digest| images.get(&(digest.clone(), None))?.get();
+        one == other || image(one).is_some_and(|one| image(other) == Some(one))
+    }
+
     /// Names an image such that it stays for this run, whoever prunes meanwhile.
     pub(super) async fn pin<E: Engine>(
         &self,

@@ -118,6 +118,8 @@ pub enum Phase {
         number: usize,
         total: usize,
     },
+    /// For a place among the tests, or for the tests of its parents.
+    Wait,
     /// It is pushed under its build tag.
     Push,
 }
@@ -151,7 +153,7 @@ pub enum Outcome {
         digest: Digest,
     },
     Failed(Failure),
-    /// Never started, because a step it waits for failed.
+    /// Never started or cut short, because a step it waits for failed.
     Skipped {
         failed: NodeName,
     },

@@ -4,6 +4,7 @@
 //! it messages. So every reporter sees one order of events, the order in which they happened.
 //! **Invariant:** nothing here prints.
 
+mod ahead;
 mod attempts;
 mod bases;
 mod compare;
@@ -23,12 +24,18 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::{AbortHandle, Id, JoinSet},
     time::{Instant, MissedTickBehavior},
 };
 
-use self::{bases::Bases, step::Work, tell::Inbox, verify::Verifying};
+use self::{
+    ahead::{Ahead, Made},
+    bases::Bases,
+    step::{Ended, Work},
+    tell::Inbox,
+    verify::Verifying,
+};
 pub use self::{
     bases::run_of_pin,
     event::{
@@ -43,6 +50,7 @@ use crate::{
     engine::Engine,
     fingerprint::Parents,
     hierarchy::{NodeName, OnFailure},
+    image::Digest,
     plan::{Action, Step},
     schedule::{ReadyQueue, Underway, estimate, weighed},
     store::Store,
@@ -57,8 +65,12 @@ const ESTIMATE_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
-    /// How many steps may run at once.
+    /// How many images may be built at once.
     pub jobs: NonZeroUsize,
+    /// How many images may be tested at once.
+    pub test_jobs: NonZeroUsize,
+    /// Whether children are built while their parents are tested.
+    pub speculate: bool,
     /// Run on after a failure, as far as the failure allows.
     pub keep_going: bool,
     /// Store what was built and tested. Without it nothing is changed anywhere.
@@ -66,21 +78,26 @@ pub struct RunOptions {
 }
 
 /// What became of every step, before anything is promoted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Executed {
     pub outcomes: BTreeMap<NodeName, (Outcome, Duration)>,
     /// Of those steps that were tried more than once.
     pub attempts: BTreeMap<NodeName, usize>,
+    /// From the start of each step to the end of its build.
+    pub built: BTreeMap<NodeName, Duration>,
     pub stopped: Option<StopReason>,
 }
 
 impl Executed {
-    /// What was built, how long that took, and the size of what is new of it.
+    /// What was built, how long its children had to wait for it, and the size of what is new of it.
     pub fn builds(&self) -> impl Iterator<Item = (&NodeName, Duration, Option<u64>)> {
-        self.outcomes.iter().filter_map(|(node, (outcome, took))| match outcome {
-            Outcome::Built { added, .. } => Some((node, *took, Some(*added))),
-            Outcome::Unchanged { .. } => Some((node, *took, None)),
-            _ => None,
+        self.outcomes.iter().filter_map(|(node, (outcome, took))| {
+            let built = *self.built.get(node).unwrap_or(took);
+            match outcome {
+                Outcome::Built { added, .. } => Some((node, built, Some(*added))),
+                Outcome::Unchanged { .. } => Some((node, built, None)),
+                _ => None,
+            }
         })
     }
 }
@@ -121,19 +138,26 @@ pub async fn execute<E: Engine, S: Store>(
     telling: &mut Telling<'_>,
 ) -> Executed {
     let (inbox, mut events) = Inbox::new();
+    let settled = watch::Sender::new(shop.plan.given.clone());
+    let (ahead, mut made) = Ahead::new(shop.options, settled.subscribe());
     let mut run = Run {
         shop,
         steps: shop.plan.steps.iter().map(|step| (&step.node, step)).collect(),
         bases: Arc::new(Bases::new(&shop.run.id)),
+        ahead: Arc::new(ahead),
+        settled,
         queue: ReadyQueue::new(&weighed(&shop.plan, &shop.history)),
         tasks: JoinSet::new(),
         running: HashMap::new(),
+        building: HashMap::new(),
+        made: BTreeMap::new(),
         cancels: HashMap::new(),
+        skipped: HashMap::new(),
         pointless: BTreeSet::new(),
         inbox,
         telling,
         estimated: None,
-        done: Executed { outcomes: BTreeMap::new(), attempts: BTreeMap::new(), stopped: None },
+        done: Executed::default(),
     };
     let mut overtaken = shop.overtaken.clone();
     overtaken.mark_changed();
@@ -152,9 +176,10 @@ pub async fn execute<E: Engine, S: Store>(
             Some(reason) = stops.recv() => run.stop(reason),
             Ok(()) = overtaken.changed() => run.give_up(overtaken.borrow_and_update().clone()),
             Some(event) = events.recv() => run.tell(event),
+            Some(made) = made.recv() => run.has_made(made),
             Some(ended) = run.tasks.join_next_with_id() => match ended {
-                Ok((id, (outcome, attempts))) => run.finish(id, outcome, attempts),
-                Err(error) if error.is_cancelled() => run.finish(error.id(), Outcome::Cancelled, 1),
+                Ok((id, ended)) => run.finish(id, ended),
+                Err(error) if error.is_cancelled() => run.finish(error.id(), Ended::cancelled()),
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             _ = tick.tick() => run.telling.tick(),
@@ -186,11 +211,19 @@ struct Run<'a, 't, E, S> {
     shop: &'a Arc<Workshop<E, S>>,
     steps: HashMap<&'a NodeName, &'a Step>,
     bases: Arc<Bases>,
+    ahead: Arc<Ahead>,
+    /// What steps wait for that are ahead of their parents.
+    settled: watch::Sender<Parents>,
     queue: ReadyQueue<NodeName>,
-    /// Each ends with what became of the step, and how often it was tried.
-    tasks: JoinSet<(Outcome, usize)>,
+    tasks: JoinSet<Ended>,
     running: HashMap<Id, (NodeName, Instant)>,
+    /// Those of the running steps whose image is not made yet.
+    building: HashMap<NodeName, Instant>,
+    /// What the other running steps have made.
+    made: BTreeMap<NodeName, Digest>,
     cancels: HashMap<NodeName, AbortHandle>,
+    /// Running steps that end because another one failed.
+    skipped: HashMap<NodeName, NodeName>,
     /// What newer changes have made pointless.
     pointless: BTreeSet<NodeName>,
     inbox: Inbox,
@@ -202,7 +235,7 @@ struct Run<'a, 't, E, S> {
 
 impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     fn start_ready_steps(&mut self) {
-        while self.done.stopped.is_none() && self.tasks.len() < self.shop.options.jobs.get() {
+        while self.done.stopped.is_none() && self.building.len() < self.shop.options.jobs.get() {
             let Some(node) = self.queue.next() else { break };
             if self.pointless.contains(&node) {
                 self.record(node, Outcome::Cancelled, Duration::ZERO);
@@ -233,18 +266,21 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         let parents = self.parents(&node);
         let step = self.steps[&node].clone();
         let (shop, bases, inbox) = (self.shop.clone(), self.bases.clone(), self.inbox.clone());
+        let ahead = self.ahead.clone();
         let task = self.tasks.spawn(async move {
-            let work = Work { shop: &*shop, bases: &bases, step: &step, parents };
+            let work = Work { shop: &*shop, bases: &bases, ahead: &ahead, step: &step, parents };
             work.execute(inbox).await
         });
         self.running.insert(task.id(), (node.clone(), Instant::now()));
+        self.building.insert(node.clone(), Instant::now());
         self.cancels.insert(node, task);
     }
 
     /// The image that each parent now is.
     fn parents(&self, node: &NodeName) -> Parents {
         let digest = |parent: &NodeName| {
-            let made = self.done.outcomes.get(parent).and_then(|(outcome, _)| outcome.digest());
+            let ended = self.done.outcomes.get(parent).and_then(|(outcome, _)| outcome.digest());
+            let made = ended.or_else(|| self.made.get(parent));
             made.or_else(|| self.shop.plan.given.get(parent)).cloned()
         };
         self.shop
@@ -254,23 +290,44 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
             .collect()
     }
 
-    fn finish(&mut self, id: Id, outcome: Outcome, attempts: usize) {
+    /// The image of a step is built: its place is free, and its children may begin.
+    fn has_made(&mut self, Made { node, digest }: Made) {
+        let Some(since) = self.building.remove(&node) else { return };
+        self.done.built.insert(node.clone(), since.elapsed());
+        if self.shop.options.speculate {
+            self.queue.succeeded(&node);
+        }
+        self.made.insert(node, digest);
+    }
+
+    fn finish(&mut self, id: Id, Ended { mut outcome, attempts, waited }: Ended) {
         let (node, since) = self.running.remove(&id).expect("every task is a running step");
+        let took = since.elapsed().saturating_sub(waited);
         self.cancels.remove(&node);
+        self.building.remove(&node);
+        self.made.remove(&node);
         if attempts > 1 {
             self.done.attempts.insert(node.clone(), attempts);
+        }
+        if let Some(failed) = self.skipped.remove(&node) {
+            outcome = Outcome::Skipped { failed };
         }
         let Outcome::Failed(failure) = &outcome else {
             if outcome.digest().is_some() {
                 self.queue.succeeded(&node);
             }
-            return self.record(node, outcome, since.elapsed());
+            return self.record(node, outcome, took);
         };
         let stops = failure.on_failure == OnFailure::Block && !self.shop.options.keep_going;
         let below = self.queue.failed(&node);
-        self.record(node.clone(), outcome, since.elapsed());
+        self.record(node.clone(), outcome, took);
         for skipped in below {
-            self.record(skipped, Outcome::Skipped { failed: node.clone() }, Duration::ZERO);
+            if let Some(task) = self.cancels.get(&skipped) {
+                task.abort();
+                self.skipped.insert(skipped, node.clone());
+            } else if !self.done.outcomes.contains_key(&skipped) {
+                self.record(skipped, Outcome::Skipped { failed: node.clone() }, Duration::ZERO);
+            }
         }
         if stops {
             self.stop(StopReason::StepFailed);
@@ -328,6 +385,9 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     }
 
     fn record(&mut self, node: NodeName, outcome: Outcome, took: Duration) {
+        if let Some(digest) = outcome.digest() {
+            self.settled.send_modify(|known| _ = known.insert(node.clone(), digest.clone()));
+        }
         self.done.outcomes.insert(node.clone(), (outcome.clone(), took));
         self.estimate();
         let attempts = self.done.attempts.get(&node).copied().unwrap_or(1);
@@ -344,8 +404,8 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         }
         let underway = Underway {
             jobs: self.shop.options.jobs,
-            running: self.running.values().map(|(node, since)| (node, since.elapsed())).collect(),
-            over: self.done.outcomes.keys().collect(),
+            running: self.building.iter().map(|(node, since)| (node, since.elapsed())).collect(),
+            over: self.done.outcomes.keys().chain(self.made.keys()).collect(),
         };
         let estimate = estimate(&self.shop.plan, &self.shop.history, &underway);
         let left = (estimate.is_fair() && !estimate.left.is_zero()).then_some(estimate.left);

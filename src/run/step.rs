@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     RunOptions,
+    ahead::Ahead,
     attempts::{Again, Attempts},
     bases::{BaseError, Bases, Pinned, Sources},
     compare::Compared,
@@ -79,31 +80,80 @@ pub(super) struct Trouble {
 
 /// What of a step is done. It stays done when the step is tried again.
 #[derive(Default)]
-struct Done {
-    pinned: Option<Pinned>,
-    /// Built and checked; with the bytes it adds to its base.
-    candidate: Option<(LocalImage, u64)>,
+pub(super) struct Done {
+    /// What the step is built on: at first perhaps candidates of parents that are still tested.
+    pub(super) parents: Parents,
+    pub(super) pinned: Option<Pinned>,
+    /// Built, checked and compared.
+    candidate: Option<Candidate>,
+    /// The image on which children have begun to build.
+    begun_on: Option<Digest>,
     is_tested: bool,
     /// The build tag may be ours, even if nobody has told us so.
     is_pushed: bool,
+    /// For a place among the tests, and for the parents' tests.
+    pub(super) waited: Duration,
+}
+
+/// What a build has made.
+pub(super) struct Candidate {
+    pub(super) image: LocalImage,
+    /// In bytes, what it adds to its base.
+    added: u64,
+    /// Those that its labels name.
+    parents: Parents,
+    compared: Compared,
+}
+
+impl Done {
+    /// The candidate was built on other images than its parents have become.
+    pub(super) fn forget_candidate(&mut self) {
+        (self.candidate, self.begun_on, self.is_tested) = (None, None, false);
+    }
+}
+
+/// What the image that comes out is called and says of itself.
+struct Identity {
+    record: BuiltFrom,
+    /// The build tag of the plan, without a new epoch.
+    planned: Tagged,
+    /// The image that is stored under it.
+    existing: Option<Digest>,
+}
+
+/// What a step came to.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    /// How often it was tried.
+    pub(super) attempts: usize,
+    /// The part of its time in which it only waited.
+    pub(super) waited: Duration,
+}
+
+impl Ended {
+    pub(super) fn cancelled() -> Self {
+        Self { outcome: Outcome::Cancelled, attempts: 1, waited: Duration::ZERO }
+    }
 }
 
 /// One step under way.
 pub(super) struct Work<'a, E, S> {
     pub(super) shop: &'a Workshop<E, S>,
     pub(super) bases: &'a Bases,
+    pub(super) ahead: &'a Ahead,
     pub(super) step: &'a Step,
+    /// What each parent is now, as far as it is known.
     pub(super) parents: Parents,
 }
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
-    /// Whatever happens is an outcome. Also says how often it was tried.
-    pub(super) async fn execute(self, inbox: Inbox) -> (Outcome, usize) {
+    /// Whatever happens is an outcome.
+    pub(super) async fn execute(self, inbox: Inbox) -> Ended {
         let node = self.node();
         let mut tell =
             Tell::new(node.name.clone(), inbox, (&self.shop.run, self.shop.secrets.mask()));
         let mut attempts = Attempts::new(node.retries);
-        let mut done = Done::default();
+        let mut done = Done { parents: self.parents.clone(), ..Done::default() };
         let made = loop {
             match self.make(&mut done, &mut tell).await {
                 Ok(outcome) => break Ok(outcome),
@@ -125,7 +175,10 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             Err(mut trouble) => {
                 trouble.message = self.shop.secrets.mask().text(&trouble.message);
                 tell.failed(&trouble.message);
-                let (tail, log) = tell.finish();
+                let tail = tell.tail();
+                // A parent whose tests fail may be the cause.
+                self.settled(&mut done, &mut tell).await;
+                let (_, log) = tell.finish();
                 let at = trouble.step.as_deref().and_then(|text| node.dockerfile.line_of(text));
                 Outcome::Failed(Failure {
                     phase: trouble.phase,
@@ -138,7 +191,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 })
             }
         };
-        (outcome, attempts.count())
+        Ended { outcome, attempts: attempts.count(), waited: done.waited }
     }
 
     async fn make(&self, done: &mut Done, tell: &mut Tell) -> Result<Outcome, Trouble> {
@@ -150,46 +203,112 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 return Ok(Outcome::Kept { digest: digest.clone() });
             }
         };
+        loop {
+            let identity = self.identify(&done.parents, (fresh, again)).await?;
+            if let (Some(digest), None) = (&identity.existing, again) {
+                self.announce(digest.clone());
+                if self.is_settled(done, tell).await {
+                    return Ok(Outcome::Reused { digest: digest.clone() });
+                }
+                continue;
+            }
+            self.have_candidate(done, (&identity.record, fresh), tell).await?;
+            if !done.is_tested {
+                self.test(done, tell).await?;
+                done.is_tested = true;
+            }
+            if self.is_settled(done, tell).await {
+                return self.store(done, identity, tell).await;
+            }
+        }
+    }
+
+    async fn identify(
+        &self,
+        parents: &Parents,
+        (fresh, again): (bool, Option<Epoch>),
+    ) -> Result<Identity, Trouble> {
         let stored = |error| Trouble::of_store(Phase::Push, &error);
-        let planned = self.record(self.step.inputs.epoch);
+        let planned = self.record(self.step.inputs.epoch, parents);
         let planned_tag = self.build_tag(&planned);
         let existing = self.shop.store.head(&planned_tag).await.map_err(stored)?;
-        if let (Some(digest), None) = (&existing, again) {
-            return Ok(Outcome::Reused { digest: digest.clone() });
-        }
         let record = match again {
-            Some(epoch) if fresh || existing.is_some() => self.record(Some(epoch)),
+            Some(epoch) if fresh || existing.is_some() => self.record(Some(epoch), parents),
             _ => planned,
         };
+        Ok(Identity { record, planned: planned_tag, existing })
+    }
 
+    /// Builds the candidate, unless it is there, and lets children begin.
+    async fn have_candidate(
+        &self,
+        done: &mut Done,
+        (record, fresh): (&BuiltFrom, bool),
+        tell: &mut Tell,
+    ) -> Result<(), Trouble> {
+        let is_first = done.pinned.is_none() && done.candidate.is_none();
+        if is_first && !self.node().dockerfile.uses.is_empty() {
+            tell.phase(Phase::Pull);
+        }
         let pinned = match &done.pinned {
             Some(pinned) => pinned,
-            None => done.pinned.insert(self.pin_bases(tell).await?),
+            None => done.pinned.insert(self.pin_bases(&done.parents).await?),
         };
-        let (candidate, added) = if let Some(candidate) = &done.candidate {
-            candidate
-        } else {
-            let image = self.build(pinned, &record, fresh, tell).await?;
-            done.candidate.insert(self.check(&image, pinned).await?)
-        };
-        if !done.is_tested {
-            self.test(candidate, tell).await?;
-            done.is_tested = true;
+        if let Some(candidate) = &mut done.candidate {
+            let is_thrown_away = matches!(candidate.compared, Compared::Same(_));
+            if is_thrown_away || candidate.parents == done.parents {
+                return Ok(());
+            }
+            if let Some(image) = self.relabelled(candidate, pinned, record).await? {
+                (candidate.image, candidate.parents) = (image, done.parents.clone());
+                return Ok(());
+            }
         }
+        let pinned = pinned.clone();
+        done.forget_candidate();
+        let image = self.build(&pinned, record, fresh, tell).await?;
+        let (image, added) = self.check(&image, &pinned).await?;
+        let compared = self.compare(&image, fresh, tell).await;
+        let compared = compared.map_err(|error| Trouble::of_store(Phase::Push, &error))?;
+        let digest = match &compared {
+            Compared::Same(published) => published.clone(),
+            Compared::Different(_) | Compared::Other => {
+                self.bases.learn(&image.id, &image.id);
+                image.id.clone()
+            }
+        };
+        done.begun_on = Some(image.id.clone());
+        let parents = done.parents.clone();
+        done.candidate = Some(Candidate { image, added, parents, compared });
+        self.announce(digest);
+        Ok(())
+    }
 
-        let different = match self.compare(candidate, fresh, tell).await.map_err(stored)? {
+    /// Everything has passed: what was made becomes what is stored.
+    async fn store(
+        &self,
+        done: &mut Done,
+        identity: Identity,
+        tell: &mut Tell,
+    ) -> Result<Outcome, Trouble> {
+        let stored = |error| Trouble::of_store(Phase::Push, &error);
+        let Some(Candidate { image, added, compared, .. }) = &done.candidate else {
+            unreachable!("only a candidate is stored");
+        };
+        let _place = self.ahead.may_upload().await;
+        let different = match compared {
             Compared::Same(published) => {
                 // What is found under it is known to be the same; a build tag never moves.
-                if self.shop.options.push && existing.is_none() {
-                    self.shop.store.point(&planned_tag, &published).await.map_err(stored)?;
+                if self.shop.options.push && identity.existing.is_none() {
+                    self.shop.store.point(&identity.planned, published).await.map_err(stored)?;
                 }
-                return Ok(Outcome::Unchanged { digest: published });
+                return Ok(Outcome::Unchanged { digest: published.clone() });
             }
-            Compared::Different(different) => Some(different),
+            Compared::Different(different) => Some(different.clone()),
             Compared::Other => None,
         };
         let digest = if self.shop.options.push {
-            let build_tag = self.build_tag(&record);
+            let build_tag = self.build_tag(&identity.record);
             // Another run of the same inputs may have been quicker, and a build tag never moves.
             if !done.is_pushed
                 && let Some(digest) = self.shop.store.head(&build_tag).await.map_err(stored)?
@@ -200,21 +319,20 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 tell.phase(Phase::Push);
             }
             done.is_pushed = true;
-            let digest = self.shop.store.upload(&candidate.id, &build_tag).await.map_err(stored)?;
-            if !self.is_stored(&digest, candidate).await.map_err(stored)? {
+            let digest = self.shop.store.upload(&image.id, &build_tag).await.map_err(stored)?;
+            if !self.is_stored(&digest, image).await.map_err(stored)? {
                 return Ok(Outcome::Reused { digest });
             }
             digest
         } else {
-            candidate.id.clone()
+            image.id.clone()
         };
-        self.bases.learn(&digest, &candidate.id);
+        self.bases.learn(&digest, done.begun_on.as_ref().unwrap_or(&image.id));
         let size_before = self.size_before().await;
-        let fingerprint = record.fingerprint;
-        let (size, added) = (candidate.size, *added);
+        let fingerprint = identity.record.fingerprint;
+        let (size, added) = (image.size, *added);
         Ok(Outcome::Built { digest, fingerprint, size, added, size_before, different })
     }
-
     /// Whether it is the candidate that stands under its build tag, and not what another run of the same
     /// inputs has stored in the same second: children would say that they are built on the one, and be
     /// built on the other.
@@ -230,16 +348,13 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     /// finds it, and does not ask again. If that fails, the next run asks again.
     async fn note_checked(&self, digest: &Digest, tell: &Tell) {
         let Some(epoch) = self.step.checked else { return };
-        let tag = self.build_tag(&self.record(Some(epoch)));
+        let tag = self.build_tag(&self.record(Some(epoch), &self.parents));
         if let Err(error) = self.shop.store.point(&tag, digest).await {
             tell.warn(&format!("that it has no newer packages is not noted: {error}"));
         }
     }
 
-    async fn pin_bases(&self, tell: &mut Tell) -> Result<Pinned, Trouble> {
-        if !self.node().dockerfile.uses.is_empty() {
-            tell.phase(Phase::Pull);
-        }
+    async fn pin_bases(&self, parents: &Parents) -> Result<Pinned, Trouble> {
         let sources = Sources {
             engine: &*self.shop.engine,
             store: &*self.shop.store,
@@ -248,7 +363,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             upstreams: &self.shop.plan.upstreams,
         };
         self.bases
-            .pin_all(self.node(), &self.parents, &sources)
+            .pin_all(self.node(), parents, &sources)
             .await
             .map_err(|error| Trouble::of_base(&error))
     }
@@ -320,7 +435,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     }
 
     /// The labels of the image: the user's, where it stands, and what it was built from.
-    fn labels(&self, pinned: &Pinned, record: &BuiltFrom) -> BTreeMap<String, String> {
+    pub(super) fn labels(&self, pinned: &Pinned, record: &BuiltFrom) -> BTreeMap<String, String> {
         let node = self.node();
         let mut labels = record.to_labels(node.name.as_str());
         if let Some((name, digest, _)) = &pinned.base {
@@ -385,7 +500,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         }
     }
 
-    async fn inspect(&self, image: &Digest) -> Result<LocalImage, Trouble> {
+    pub(super) async fn inspect(&self, image: &Digest) -> Result<LocalImage, Trouble> {
         let found = self.shop.engine.inspect(image.as_str()).await;
         found.map_err(Trouble::of_build)?.ok_or_else(|| Trouble {
             phase: Phase::Build,
@@ -396,8 +511,14 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         })
     }
 
-    async fn test(&self, candidate: &LocalImage, tell: &mut Tell) -> Result<(), Trouble> {
+    async fn test(&self, done: &mut Done, tell: &mut Tell) -> Result<(), Trouble> {
         let tests: Vec<_> = self.shop.hierarchy.tests(&self.step.node).collect();
+        let Some(candidate) = done.candidate.as_ref().filter(|_| !tests.is_empty()) else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        let _place = self.ahead.may_test(|| tell.phase(Phase::Wait)).await;
+        done.waited += began.elapsed();
         let total = tests.len();
         for (number, test) in (1..).zip(tests) {
             let phase = Phase::Test { number, total };
@@ -413,7 +534,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 step: None,
                 again,
             };
-            let tested = self.shop.engine.test(&candidate.id, test, &self.shop.run.id).await;
+            let tested = self.shop.engine.test(&candidate.image.id, test, &self.shop.run.id).await;
             let result = tested.map_err(|error| {
                 let exit = exit_of(&error, Exit::TestFailed);
                 failed(error.to_string(), exit, Again::after_engine(&error))
@@ -442,13 +563,13 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     }
 
     /// What the image will say of itself.
-    fn record(&self, epoch: Option<Epoch>) -> BuiltFrom {
+    fn record(&self, epoch: Option<Epoch>, parents: &Parents) -> BuiltFrom {
         let causes = self.shop.plan.causes(&self.step.node);
         BuiltFrom {
             detail: Some(self.step.detail.clone()),
             revision: self.shop.revision.clone(),
             cause: causes.first().map_or(String::new(), ToString::to_string),
-            ..BuiltFrom::new(Inputs { epoch, ..self.step.inputs.clone() }, self.parents.clone())
+            ..BuiltFrom::new(Inputs { epoch, ..self.step.inputs.clone() }, parents.clone())
         }
     }
 
@@ -472,7 +593,7 @@ fn exit_of(error: &EngineError, otherwise: Exit) -> Exit {
 }
 
 impl Trouble {
-    fn of_build(error: EngineError) -> Self {
+    pub(super) fn of_build(error: EngineError) -> Self {
         let exit = exit_of(&error, Exit::BuildFailed);
         let again = Again::after_engine(&error);
         let (message, step) = match error {

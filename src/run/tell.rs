@@ -147,6 +147,11 @@ impl Tell {
         self.tail.iter().chain([&self.line]).any(has)
     }
 
+    /// The last lines of what was printed.
+    pub(super) fn tail(&self) -> Vec<Vec<u8>> {
+        self.tail.iter().cloned().collect()
+    }
+
     /// Ends the log, on disk before anybody is told of a failure, and returns its last lines.
     pub(super) fn finish(mut self) -> (Vec<Vec<u8>>, Option<PathBuf>) {
         self.end_line();

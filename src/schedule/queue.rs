@@ -66,19 +66,20 @@ impl<K: Clone + Ord> ReadyQueue<K> {
         }
     }
 
-    /// Drops and returns the steps that can now never start.
-    pub fn failed(&mut self, step: &K) -> Vec<K> {
-        let mut dropped = Vec::new();
+    /// Drops the steps below one that failed, and returns them; also those that were taken before.
+    pub fn failed(&mut self, step: &K) -> BTreeSet<K> {
+        let mut below = BTreeSet::new();
         let mut open = vec![step.clone()];
         while let Some(step) = open.pop() {
             for dependent in self.dependents.get(&step).into_iter().flatten() {
-                if self.waiting.remove(dependent).is_some() {
-                    dropped.push(dependent.clone());
+                if below.insert(dependent.clone()) {
+                    self.waiting.remove(dependent);
+                    self.ready.remove(&(Reverse(self.weight[dependent]), dependent.clone()));
                     open.push(dependent.clone());
                 }
             }
         }
-        dropped
+        below
     }
 
     /// Takes whatever is left, ready or not.
@@ -153,12 +154,23 @@ pub(super) mod tests {
         assert_eq!(queue.next(), Some('a'));
         queue.succeeded(&'a');
         assert_eq!(queue.next(), Some('b'));
-        let mut dropped = queue.failed(&'b');
-        dropped.sort_unstable();
-        assert_eq!(dropped, ['c', 'd']);
+        assert_eq!(queue.failed(&'b'), ['c', 'd'].into());
         let mut left = queue.drain();
         left.sort_unstable();
         assert_eq!(left, ['e', 'f']);
         assert_eq!(queue.next(), None);
+    }
+
+    #[test]
+    fn a_failure_drops_ready_steps_and_names_started_ones() {
+        let mut queue = queue("a b<a c<b d<c e<b");
+        queue.next();
+        queue.succeeded(&'a');
+        queue.next();
+        queue.succeeded(&'b');
+        assert_eq!(queue.next(), Some('c'));
+        // Only now do the tests of a fail: c has started, e is ready, d waits.
+        assert_eq!(queue.failed(&'a'), ['b', 'c', 'd', 'e'].into());
+        assert_eq!((queue.next(), queue.drain()), (None, vec![]));
     }
 }

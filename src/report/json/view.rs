@@ -112,6 +112,7 @@ enum PhaseView {
     Measure,
     Test { number: usize, total: usize },
     Compare,
+    Wait,
     Push,
 }
 
@@ -264,6 +265,7 @@ fn phase_view(phase: &Phase) -> PhaseView {
         Phase::Test { number, total } => PhaseView::Test { number, total },
         Phase::Measure => PhaseView::Measure,
         Phase::Compare => PhaseView::Compare,
+        Phase::Wait => PhaseView::Wait,
         Phase::Push => PhaseView::Push,
     }
 }

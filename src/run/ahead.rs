@@ -1,0 +1,156 @@
+//! Builds that start while their parents are still tested, and what holds them back.
+//!
+//! A step announces its image when it is built and compared; its children start on that image.
+//! **Invariant:** a step is stored, and ends, only after its parents have ended well. So nothing is
+//! stored before its own tests and those of all its ancestors have passed, and a failure that may be an
+//! ancestor's fault is never reported as the step's own.
+
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    RunOptions,
+    bases::Pinned,
+    event::Phase,
+    step::{Candidate, Done, Trouble, Work},
+    tell::Tell,
+};
+use crate::{
+    engine::{BuildRequest, BuildSecrets, Engine, LocalImage},
+    fingerprint::{BuiltFrom, Parents, context::Context, ignore::Ignore},
+    hierarchy::NodeName,
+    image::Digest,
+    store::Store,
+};
+
+/// A step's image is built; its tests are not over.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) node: NodeName,
+    /// As its children are to name it: in the store if that is known, else in the engine.
+    pub(super) digest: Digest,
+}
+
+/// What all steps of a run share to be ahead of each other.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    tests: Semaphore,
+    uploads: Semaphore,
+    made: mpsc::UnboundedSender<Made>,
+    /// The digests of the parents outside the plan and of every step that ended well.
+    settled: watch::Receiver<Parents>,
+}
+
+impl Ahead {
+    pub(super) fn new(
+        options: RunOptions,
+        settled: watch::Receiver<Parents>,
+    ) -> (Self, mpsc::UnboundedReceiver<Made>) {
+        let (made, announced) = mpsc::unbounded_channel();
+        let tests = Semaphore::new(options.test_jobs.get());
+        let uploads = Semaphore::new(options.jobs.get());
+        (Self { tests, uploads, made, settled }, announced)
+    }
+
+    /// `waits` is called first if all places are taken.
+    pub(super) async fn may_test(&self, waits: impl FnOnce()) -> SemaphorePermit<'_> {
+        if let Ok(place) = self.tests.try_acquire() {
+            return place;
+        }
+        waits();
+        self.tests.acquire().await.expect("nobody closes it")
+    }
+
+    pub(super) async fn may_upload(&self) -> SemaphorePermit<'_> {
+        self.uploads.acquire().await.expect("nobody closes it")
+    }
+}
+
+impl<E: Engine, S: Store> Work<'_, E, S> {
+    pub(super) fn announce(&self, digest: Digest) {
+        // The loop outlives its steps.
+        _ = self.ahead.made.send(Made { node: self.step.node.clone(), digest });
+    }
+
+    /// The digest of each parent, once all of them have ended well. If one does not, the loop drops
+    /// this step.
+    pub(super) async fn settled(&self, done: &mut Done, tell: &mut Tell) -> Parents {
+        let mut settled = self.ahead.settled.clone();
+        let are_over = |known: &Parents| self.step.after.iter().all(|one| known.contains_key(one));
+        if !are_over(&settled.borrow()) {
+            tell.phase(Phase::Wait);
+            let began = Instant::now();
+            if settled.wait_for(are_over).await.is_err() {
+                // The run is over, and so is this step.
+                std::future::pending::<()>().await;
+            }
+            done.waited += began.elapsed();
+        }
+        let known = settled.borrow();
+        let parents = self.shop.hierarchy.parents(&self.step.node).map(|parent| &parent.name);
+        parents.filter_map(|name| Some((name.clone(), known.get(name)?.clone()))).collect()
+    }
+
+    /// Returns when the parents have ended: whether they are what the step was made for. If not, the
+    /// step knows its parents now; what it has built stays only if their images are the same, under
+    /// another digest in the store.
+    pub(super) async fn is_settled(&self, done: &mut Done, tell: &mut Tell) -> bool {
+        let parents = self.settled(done, tell).await;
+        if parents == done.parents {
+            return true;
+        }
+        let mut pairs = done.parents.iter().map(|(name, assumed)| (assumed, parents.get(name)));
+        let are_same = pairs.all(|(assumed, parent)| {
+            parent.is_some_and(|parent| self.bases.are_same(assumed, parent))
+        });
+        if !are_same {
+            done.forget_candidate();
+        }
+        done.parents = parents;
+        done.pinned = None;
+        false
+    }
+
+    /// The candidate with labels that name its parents as they were stored, by a build of no step.
+    /// `None` if that changes more than labels: the image has `ONBUILD` instructions.
+    pub(super) async fn relabelled(
+        &self,
+        candidate: &Candidate,
+        pinned: &Pinned,
+        record: &BuiltFrom,
+    ) -> Result<Option<LocalImage>, Trouble> {
+        let (node, engine) = (self.node(), &*self.shop.engine);
+        let pin = async |image: &Digest| {
+            let pinned = self.bases.pin(engine, node.name.as_str(), image).await;
+            pinned.map_err(Trouble::of_build)
+        };
+        let request = BuildRequest {
+            context: Context {
+                root: node.context.clone(),
+                ignore: Ignore::parse(b"*").expect("a star is a pattern"),
+            },
+            context_digest: None,
+            dockerfile: format!("FROM {}\n", pin(&candidate.image.id).await?),
+            dockerfile_path: node.dockerfile.path.clone(),
+            build_args: [].into(),
+            secrets: BuildSecrets::default(),
+            labels: self.labels(pinned, record),
+            target: None,
+            platform: node.platform.clone(),
+            no_cache: false,
+            timeout: node.timeout,
+        };
+        let image = engine.build(request, |_| {}).await.map_err(Trouble::of_build)?;
+        pin(&image).await?;
+        let image = self.inspect(&image).await?;
+        let before = &candidate.image;
+        let is_same = image.layers == before.layers && image.config == before.config;
+        Ok(is_same.then_some(image))
+    }
+}
+
+#[cfg(test)]
+#[path = "ahead_tests.rs"]
+mod tests;
