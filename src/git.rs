@@ -155,6 +155,12 @@ pub fn changed_since(
     Ok(changes)
 }
 
+/// The files below a folder that git tracks, relative to the folder.
+pub fn tracked(folder: &Path) -> Result<Vec<PathBuf>, GitError> {
+    let list = git(folder, &["ls-files", "--cached", "-z"])?;
+    Ok(paths(&list))
+}
+
 /// Files that git does not track and does not ignore; of a repository in it, its folder.
 pub fn untracked(work_tree: &Path) -> Result<Vec<PathBuf>, GitError> {
     let list = git(work_tree, &["ls-files", "--others", "--exclude-standard", "-z"])?;

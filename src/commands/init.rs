@@ -17,6 +17,7 @@ use crate::{
     cli::{Common, InitArgs},
     diagnostic::{Diagnostic, Rendering, Severity},
     exit::Exit,
+    git,
     hierarchy::Hierarchy,
     init::{From, InitError, Proposal, propose, tree},
 };
@@ -30,7 +31,7 @@ pub(super) fn init(common: &Common, arguments: &InitArgs) -> Result<Exit, Comman
         return Err(usage(format!("`{}` is already there", file.display()))
             .hint("`--dry-run` prints what would be written; `--force` writes over it"));
     }
-    let from = from(common, arguments)?;
+    let from = from(&file, common, arguments)?;
     let proposal = propose(&file, from, &load_options(common)).map_err(failed)?;
     if arguments.dry_run {
         answer(&proposal.text)?;
@@ -70,7 +71,7 @@ fn file(common: &Common, arguments: &InitArgs) -> Result<PathBuf, CommandError> 
     Ok(folder.join(file.file_name().unwrap_or(FILE.as_ref())))
 }
 
-fn from(common: &Common, arguments: &InitArgs) -> Result<From, CommandError> {
+fn from(file: &Path, common: &Common, arguments: &InitArgs) -> Result<From, CommandError> {
     let start = start(common)?;
     let read = |path: &Path| {
         let path = start.join(path);
@@ -92,7 +93,11 @@ fn from(common: &Common, arguments: &InitArgs) -> Result<From, CommandError> {
             let (path, text) = read(path)?;
             From::Compose(path, text)
         }
-        (None, None) => From::Folder,
+        (None, None) => {
+            // Without git, or outside of a work tree, nothing is tracked.
+            let tracked = git::tracked(file.parent().unwrap_or(file)).unwrap_or_default();
+            From::Folder { tracked }
+        }
     })
 }
 

@@ -28,29 +28,46 @@ pub enum Ssh {
     Agent,
 }
 
-/// Anywhere in a name.
-const TELLTALES: [&str; 8] = [
+/// A word of a name that ends with one of these holds a secret: `DB_PASSWORD`, `PGPASSWORD`.
+/// `TOKENS` is left out: it counts the tokens of a language model.
+const TELLTALES: [&str; 10] = [
     "PASSWORD",
+    "PASSWORDS",
     "PASSWD",
     "PASSPHRASE",
     "SECRET",
+    "SECRETS",
     "TOKEN",
     "CREDENTIAL",
+    "CREDENTIALS",
     "APIKEY",
-    "AWS_ACCESS_KEY_ID",
 ];
 /// The last word of a name, or all of it.
 const TELLTALE_ENDS: [&str; 4] = ["KEY", "AUTH", "PWD", "PWORD"];
+/// Before `KEY`: a public key's fingerprint, or a key that opens nothing.
+const HARMLESS_KEYS: [&str; 10] =
+    ["CACHE", "FOREIGN", "GPG", "GROUP", "INDEX", "MAP", "PARTITION", "PGP", "PRIMARY", "SORT"];
+/// A name that ends with one of these says where a secret is, not what it is.
+const PLACES: [&str; 4] = ["FILE", "PATH", "DIR", "URL"];
 
-/// `NPM_TOKEN`, `DB_PASSWORD`, `DEPLOY_KEY`; not `SIGNING_PUBLIC_KEY`.
+/// `NPM_TOKEN`, `DB_PASSWORD`, `DEPLOY_KEY`; not `SIGNING_PUBLIC_KEY`, `GPG_KEY` or `TOKEN_FILE`.
 pub fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    let words = || name.split(['_', '-', '.']);
-    if words().any(|word| word == "PUBLIC") {
+    let words: Vec<&str> = name.split(['_', '-', '.']).filter(|word| !word.is_empty()).collect();
+    let Some((last, before)) = words.split_last() else { return false };
+    if words.contains(&"PUBLIC") || PLACES.contains(last) {
         return false;
     }
-    let last = words().next_back().unwrap_or_default();
-    TELLTALES.iter().any(|part| name.contains(part)) || TELLTALE_ENDS.contains(&last)
+    // `Filters__0__Key` is a field of a list in the configuration of .NET.
+    let is_harmless_key = *last == "KEY"
+        && before.last().is_some_and(|word| {
+            HARMLESS_KEYS.contains(word) || word.bytes().all(|byte| byte.is_ascii_digit())
+        });
+    let has_telltale =
+        words.iter().any(|word| TELLTALES.iter().any(|telltale| word.ends_with(telltale)));
+    has_telltale
+        || name.contains("AWS_ACCESS_KEY_ID")
+        || (TELLTALE_ENDS.contains(last) && !is_harmless_key)
 }
 
 /// The build args whose names look like that of a secret, each where it stands.
@@ -160,6 +177,9 @@ mod tests {
             "GITHUBTOKEN",
             "PGPASSWORD",
             "BASIC_AUTH",
+            "GPG_SECRET_KEY",
+            "GPG_PRIVATE_KEY",
+            "API_CREDENTIALS",
         ];
         let fine = [
             "AWS_REGION",
@@ -167,6 +187,17 @@ mod tests {
             "MONKEY",
             "SIGNING_PUBLIC_KEY",
             "PWD_DIR",
+            "GPG_KEY",
+            "SLACK_GPG_KEY",
+            "CACHE_KEY",
+            "SORT_KEY",
+            "Filters__0__Key",
+            "TOKENIZER_MODEL",
+            "MAX_TOKENS",
+            "PASSWORDLESS_SUDO",
+            "SECRETARY_NAME",
+            "TRUST_STORE_PASSWORD_FILE",
+            "AUTHORIZED_KEYS_FILE",
             "AUTHOR",
             "VERSION",
             "",

@@ -28,6 +28,9 @@ const NOT_ENDINGS: [&str; 17] = [
     "py",
 ];
 
+/// Between `Dockerfile` and the rest of a file's name.
+const SEPARATORS: [char; 3] = ['.', '-', '_'];
+
 /// What was found, all of it relative to the folder and in order.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -40,21 +43,20 @@ pub(super) struct Found {
     pub(super) unreadable: Vec<String>,
 }
 
-/// Looks through a folder as git sees it: what `.gitignore` names is not there. Hidden folders and
-/// the files of other people's packages are passed by, links are not followed.
-pub(super) fn find(root: &Path) -> Found {
+/// Finds every Dockerfile that git tracks, and every other one that `.gitignore` does not name, in
+/// hidden folders too. Skips [`SKIPPED`] folders, and links that leave the folder.
+pub(super) fn find(root: &Path, tracked: &[PathBuf]) -> Found {
     let mut found = Found::default();
     let walk = ignore::WalkBuilder::new(root)
         .require_git(false)
         .parents(false)
+        .hidden(false)
         .sort_by_file_name(Ord::cmp)
         .filter_entry(|entry| {
             let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
             let name = entry.file_name().to_string_lossy();
             // A folder below with a hierarchy of its own is a question of its own.
-            !is_folder
-                || entry.depth() == 0
-                || !(SKIPPED.contains(&name.as_ref()) || has_hierarchy(entry.path()))
+            !is_folder || entry.depth() == 0 || !(is_skipped(&name) || has_hierarchy(entry.path()))
         })
         .build();
     for entry in walk {
@@ -70,17 +72,57 @@ pub(super) fn find(root: &Path) -> Found {
             found.hierarchies.extend(nested(entry.path(), root));
             continue;
         }
-        if !entry.file_type().is_some_and(|kind| kind.is_file()) {
-            continue;
-        }
-        let name = entry.file_name().to_string_lossy();
-        if is_dockerfile(&name) {
-            found.dockerfiles.push(path.to_owned());
+        found.add(root, path);
+    }
+    for path in tracked.iter().filter(|path| !is_inside_skipped(root, path)) {
+        found.add(root, path);
+    }
+    found.dockerfiles.sort();
+    found.dockerfiles.dedup();
+    found.bake_files.sort();
+    found.bake_files.dedup();
+    found
+}
+
+impl Found {
+    fn add(&mut self, root: &Path, path: &Path) {
+        let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else { return };
+        let kind = if is_dockerfile(&name) {
+            &mut self.dockerfiles
         } else if name.starts_with("docker-bake") && name.ends_with(".hcl") {
-            found.bake_files.push(path.to_owned());
+            &mut self.bake_files
+        } else {
+            return;
+        };
+        if is_file_inside(root, path) {
+            kind.push(path.to_owned());
         }
     }
-    found
+}
+
+/// A file, or a link to a file of the same folder.
+fn is_file_inside(root: &Path, path: &Path) -> bool {
+    let whole = root.join(path);
+    let Ok(data) = whole.symlink_metadata() else { return false };
+    if !data.is_symlink() {
+        return data.is_file();
+    }
+    match (root.canonicalize(), whole.canonicalize()) {
+        (Ok(root), Ok(target)) => target.starts_with(root) && target.is_file(),
+        _ => false,
+    }
+}
+
+fn is_skipped(name: &str) -> bool {
+    name == ".git" || SKIPPED.contains(&name)
+}
+
+fn is_inside_skipped(root: &Path, path: &Path) -> bool {
+    let folders = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+    folders.into_iter().any(|folder| {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        is_skipped(&name) || has_hierarchy(&root.join(folder))
+    })
 }
 
 fn has_hierarchy(folder: &Path) -> bool {
@@ -101,39 +143,34 @@ fn nested(folder: &Path, root: &Path) -> Vec<PathBuf> {
     below
 }
 
-/// `Dockerfile`, `Dockerfile.x`, `x.Dockerfile`, and the same with `Containerfile`.
+/// `Dockerfile`, `Dockerfile.x`, `x.Dockerfile`, also with `-` or `_`, and the same with
+/// `Containerfile`.
 fn is_dockerfile(name: &str) -> bool {
-    ["dockerfile", "containerfile"].iter().any(|kind| {
-        let name = name.to_ascii_lowercase();
-        if name.ends_with('~') {
-            return false;
-        }
-        match name.strip_prefix(kind) {
-            Some("") => true,
-            Some(rest) => rest.strip_prefix('.').is_some_and(|ending| {
-                !NOT_ENDINGS.contains(&ending.rsplit('.').next().unwrap_or(ending))
-            }),
-            None => {
-                name.strip_suffix(kind).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1)
-            }
-        }
-    })
+    let ending = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
+    !name.ends_with('~') && !NOT_ENDINGS.contains(&ending.as_str()) && split(name).is_some()
 }
 
-/// What a Dockerfile's own name says of its image: `web` of `web.Dockerfile` and `Dockerfile.web`.
+/// What a Dockerfile's own name says of its image: `web` of `web.Dockerfile` and `Dockerfile-web`.
 pub(super) fn stem(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?;
+    let stem = split(path.file_name()?.to_str()?)?;
+    (!stem.is_empty()).then(|| stem.to_owned())
+}
+
+/// The name without its `Dockerfile` and the separator; `None` if it is not a Dockerfile's.
+fn split(name: &str) -> Option<&str> {
     let small = name.to_ascii_lowercase();
-    for kind in ["dockerfile", "containerfile"] {
-        if let Some(rest) = small.strip_prefix(kind) {
-            let from = name.len() - rest.len();
-            return name[from..].strip_prefix('.').map(str::to_owned);
-        }
-        if let Some(rest) = small.strip_suffix(kind) {
-            return name[..rest.len()].strip_suffix('.').map(str::to_owned);
-        }
-    }
-    None
+    ["dockerfile", "containerfile"].iter().find_map(|kind| {
+        let rest = if let Some(rest) = small.strip_prefix(kind) {
+            if rest.is_empty() {
+                return Some("");
+            }
+            name[name.len() - rest.len()..].strip_prefix(SEPARATORS)
+        } else {
+            let rest = small.strip_suffix(kind)?;
+            name[..rest.len()].strip_suffix(SEPARATORS)
+        };
+        rest.filter(|rest| !rest.is_empty())
+    })
 }
 
 #[cfg(test)]
@@ -159,11 +196,35 @@ mod tests {
             ("Dockerfile-linux.template", false, None),
             (".Dockerfile", false, None),
             ("Makefile", false, None),
+            ("Dockerfile-alpine", true, Some("alpine")),
+            ("web-Dockerfile", true, Some("web")),
+            ("dockerfile_web", true, Some("web")),
+            ("Dockerfile-", false, None),
+            ("Dockerfiles", false, None),
+            ("Dockerfile-run.sh", false, None),
         ] {
             assert_eq!(is_dockerfile(name), is_one, "{name}");
             if is_one {
                 assert_eq!(stem(Path::new(name)).as_deref(), expected, "{name}");
             }
         }
+    }
+
+    #[test]
+    fn hidden_linked_and_tracked_files_are_found_and_ignored_ones_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for path in
+            [".devcontainer/Dockerfile", "kept/Dockerfile", "lost/Dockerfile", ".git/Dockerfile"]
+        {
+            fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            fs::write(root.join(path), "FROM scratch").unwrap();
+        }
+        fs::write(root.join(".gitignore"), "kept\nlost\n").unwrap();
+        std::os::unix::fs::symlink("kept/Dockerfile", root.join("Dockerfile-link")).unwrap();
+        std::os::unix::fs::symlink("/etc/hosts", root.join("Dockerfile-outside")).unwrap();
+        let found = find(root, &["kept/Dockerfile".into()]);
+        let expected = [".devcontainer/Dockerfile", "Dockerfile-link", "kept/Dockerfile"];
+        assert_eq!(found.dockerfiles, expected.map(PathBuf::from));
     }
 }

@@ -43,8 +43,8 @@ use crate::{
 /// Where the images are read from.
 #[derive(Debug)]
 pub enum From {
-    /// Every Dockerfile of the folder.
-    Folder,
+    /// Every Dockerfile of the folder, with the files that git tracks although it may ignore them.
+    Folder { tracked: Vec<PathBuf> },
     /// What `docker buildx bake --print` says.
     Bake(String),
     /// A compose file and its text.
@@ -90,7 +90,7 @@ pub fn propose(file: &Path, from: From, options: &LoadOptions) -> Result<Proposa
     let host = options.platform.clone().unwrap_or_else(this_machine);
     let mut unsure = Vec::new();
     let targets = match from {
-        From::Folder => found(root, &mut unsure)?,
+        From::Folder { tracked } => found(root, &tracked, &mut unsure)?,
         From::Bake(text) => bake::targets(&text)?,
         From::Compose(path, text) => {
             let folder = path.parent().unwrap_or(Path::new(""));
@@ -168,8 +168,8 @@ pub fn propose(file: &Path, from: From, options: &LoadOptions) -> Result<Proposa
 }
 
 /// The Dockerfiles of a folder, of which nobody has said anything.
-fn found(root: &Path, unsure: &mut Vec<String>) -> Result<Targets, InitError> {
-    let found = find::find(root);
+fn found(root: &Path, tracked: &[PathBuf], unsure: &mut Vec<String>) -> Result<Targets, InitError> {
+    let found = find::find(root, tracked);
     if found.dockerfiles.is_empty() {
         return Err(InitError::NoDockerfile(root.to_owned()));
     }
@@ -184,8 +184,9 @@ fn found(root: &Path, unsure: &mut Vec<String>) -> Result<Targets, InitError> {
         } else {
             format!("-C {} ", folder.display())
         };
+        // Without `-f`, bake reads only `docker-bake.hcl` and `docker-bake.override.hcl`.
         unsure.push(format!(
-            "`{}` may know names and tags better: `docker buildx bake --print | rebuild {place}init --from-bake -`",
+            "`{0}` may know names and tags better: `docker buildx bake -f {0} --print | rebuild {place}init --from-bake -`",
             file.display()
         ));
     }

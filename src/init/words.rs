@@ -55,7 +55,8 @@ const VARIANTS: [&str; 50] = [
     "zts",
 ];
 /// Folders that say nothing of the image in them.
-const WEAK: [&str; 22] = [
+const WEAK: [&str; 23] = [
+    ".devcontainer",
     "build",
     "builds",
     "ci",
