@@ -412,7 +412,7 @@ pub struct HowArgs {
     /// By default it is built while they run. Nothing is stored or promoted before they have passed.
     #[arg(long)]
     pub no_speculate: bool,
-    /// Which of the engine's builders to use; `auto` heeds `DOCKER_BUILDKIT=0`
+    /// The builder that the engine must have
     #[arg(long, value_enum, default_value_t, value_name = "BUILDER")]
     pub builder: Builder,
     /// How to show what happens, on stderr
@@ -582,12 +582,12 @@ pub struct GcArgs {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Builder {
-    /// BuildKit where the engine has it
+    /// BuildKit if the engine has it, else the engine's own builder
     #[default]
     Auto,
-    /// BuildKit, or an error where the engine has none
+    /// BuildKit; an error if the engine does not have it
     Buildkit,
-    /// The builder that BuildKit replaced
+    /// The engine's builder without BuildKit, such as podman's; an error if the engine has BuildKit
     Classic,
 }
 

@@ -47,6 +47,9 @@ impl fmt::Display for CommandError {
 
 impl From<EngineError> for CommandError {
     fn from(error: EngineError) -> Self {
+        if let EngineError::Builder { hint, .. } = &error {
+            return Self::new(Exit::Usage, error.to_string()).hint(hint);
+        }
         Self::new(Exit::EngineUnreachable, error.to_string())
     }
 }

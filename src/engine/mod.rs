@@ -13,7 +13,10 @@ mod tar;
 mod tree;
 
 pub use self::{
-    docker::{About, BuilderChoice, Docker, EngineOptions, Leftover, canonical_config, created},
+    docker::{
+        About, BuilderChoice, BuilderKind, Capabilities, Capability, Docker, EngineOptions,
+        ImageStore, Leftover, Sizes, canonical_config, created,
+    },
     holes::{HOLES_AS_OF, Hole, holes},
     secrets::BuildSecrets,
     tree::{Difference, Volatile},
@@ -202,7 +205,7 @@ pub struct EngineInfo {
     pub version: String,
     pub platform: Platform,
     pub cpus: usize,
-    pub buildkit: bool,
+    pub capabilities: Capabilities,
     /// Where it was reached: `unix:///var/run/docker.sock`.
     pub endpoint: String,
     /// How many bytes its images may still take, where that can be known.
@@ -219,6 +222,9 @@ pub enum EngineError {
         "the Docker engine {version} at {endpoint} is too old: it speaks API {api}, and rebuild needs API {needed} (Docker 20.10) or newer"
     )]
     TooOld { endpoint: String, version: String, api: String, needed: String },
+    /// The request is for a builder that this engine does not have.
+    #[error("{message}")]
+    Builder { message: String, hint: String },
     /// The build ran and failed, or the Dockerfile is wrong.
     #[error("{message}")]
     Build {

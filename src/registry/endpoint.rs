@@ -61,7 +61,7 @@ pub(super) fn schemes(host: &str, insecure: &[String]) -> &'static [Scheme] {
     }
 }
 
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let Ok(url) = Url::parse(&format!("http://{host}/")) else { return false };
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

@@ -19,6 +19,7 @@ mod retry;
 mod tls;
 mod transport;
 
+pub(crate) use self::endpoint::is_loopback;
 pub use self::{
     client::{Client, Manifest},
     credentials::Credentials,

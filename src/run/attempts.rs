@@ -16,7 +16,7 @@ pub(super) enum Again {
     Never,
     /// Probably the same, so only if the image's `retries` ask for it.
     Asked,
-    /// Something else, soon: somebody took an image away between two steps of the engine's own.
+    /// Something else, soon: another job removed the image that was just built.
     Race,
     /// Something else, in a while: an engine that restarts, a registry that is overloaded.
     Passing,
@@ -124,7 +124,6 @@ impl Again {
         match error {
             _ if is_full(&text) => Self::Never,
             EngineError::Unreachable { .. } => Self::Passing,
-            EngineError::Build { message, .. } if lost_an_image(message) => Self::Race,
             // A command of the Dockerfile that failed is the image's matter, whatever it printed.
             EngineError::Build { exit_code: None, .. } | EngineError::Transfer { .. } if passes => {
                 Self::Passing
@@ -133,9 +132,10 @@ impl Again {
             | EngineError::Silent { .. }
             | EngineError::TimedOut { .. }
             | EngineError::Answer { .. } => Self::Asked,
-            EngineError::Transfer { .. } | EngineError::Context(_) | EngineError::TooOld { .. } => {
-                Self::Never
-            }
+            EngineError::Transfer { .. }
+            | EngineError::Context(_)
+            | EngineError::TooOld { .. }
+            | EngineError::Builder { .. } => Self::Never,
         }
     }
 
@@ -157,24 +157,6 @@ impl Again {
 /// Go's words for `ENOSPC` and `EDQUOT`. The next try would only fill it further.
 fn is_full(text: &str) -> bool {
     ["no space left on device", "disk quota exceeded"].iter().any(|full| text.contains(full))
-}
-
-/// The classic builder keeps what it has built by ID alone, and an ID that nobody names may go between two
-/// of its steps; it looks through all images for one that it can use, and gives up if one of them, of
-/// whomever, is just being removed (moby: `image/store.go`, `image/cache/cache.go`). Seen with 20.10 where four jobs
-/// built and removed images at once: one build in eighty.
-const LOST: [&str; 7] = [
-    "unknown parent image ID",
-    "failed to set parent",
-    "unable to find image",
-    "failed to get digest sha256:",
-    "unrecognized image ID",
-    "No such image: sha256:",
-    "layer does not exist",
-];
-
-fn lost_an_image(message: &str) -> bool {
-    LOST.iter().any(|lost| message.contains(lost))
 }
 
 #[cfg(test)]

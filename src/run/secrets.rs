@@ -12,7 +12,7 @@ use std::{
 
 use super::mask::Mask;
 use crate::{
-    engine::{BuildSecrets, EngineInfo},
+    engine::{BuildSecrets, Capability, EngineInfo},
     fingerprint::context::Context,
     hierarchy::{Hierarchy, Node, NodeName, SecretSource, Ssh},
     plan::{Action, Plan},
@@ -81,7 +81,7 @@ impl Secrets {
             let mut trouble = |trouble| {
                 troubles.push(SecretError { node: node.name.clone(), trouble });
             };
-            if !engine.buildkit {
+            if !engine.capabilities.has(Capability::Secrets) {
                 trouble(SecretTrouble::NeedsBuildKit);
                 continue;
             }
@@ -169,7 +169,7 @@ impl fmt::Display for SecretError {
         write!(f, "`{}` ", self.node)?;
         match &self.trouble {
             SecretTrouble::NeedsBuildKit => {
-                f.write_str("has secrets, which the classic builder cannot hand to a build")
+                f.write_str("has secrets, which only BuildKit hands to a build, and this engine does not have it")
             }
             SecretTrouble::NotSet { id, variable } => write!(
                 f,
@@ -200,9 +200,7 @@ impl SecretError {
     /// What to do.
     pub fn hint(&self) -> &'static str {
         match self.trouble {
-            SecretTrouble::NeedsBuildKit => {
-                "leave `--builder classic` and `DOCKER_BUILDKIT=0` out, if the engine has BuildKit"
-            }
+            SecretTrouble::NeedsBuildKit => "build it with Docker: `docs/engines.md`",
             SecretTrouble::NotSet { .. } => {
                 "set it where `rebuild` runs; in CI, a job may have to be allowed to see it"
             }

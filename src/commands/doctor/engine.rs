@@ -7,7 +7,7 @@ use crate::{
         error::CommandError,
         preflight::{LITTLE, TOO_LITTLE},
     },
-    engine::{Docker, EngineInfo, EngineOptions, holes},
+    engine::{Capabilities, Capability, Docker, EngineError, EngineInfo, EngineOptions, holes},
     exit::Exit,
     report::doctor::{Finding, size},
 };
@@ -17,8 +17,9 @@ pub(super) async fn check(findings: &mut Vec<Finding>) -> Option<String> {
     let (engine, info) = match Docker::connect(&EngineOptions::default()).await {
         Ok(connected) => connected,
         Err(error) => {
+            let what = if let EngineError::Builder { .. } = error { "builder" } else { "engine" };
             let error = CommandError::from(error);
-            findings.push(Finding::problem("engine", error.exit, error.to_string()));
+            findings.push(Finding::problem(what, error.exit, error.to_string()));
             return None;
         }
     };
@@ -28,12 +29,8 @@ pub(super) async fn check(findings: &mut Vec<Finding>) -> Option<String> {
         "engine",
         format!("{version} at {endpoint}, {platform}, {cpus} {processors}"),
     ));
-    findings.push(if info.buildkit {
-        Finding::ok("builder", "BuildKit")
-    } else {
-        Finding::warning("builder", "the classic builder: slower, and without `secrets`")
-            .hint(Some("leave `DOCKER_BUILDKIT=0` out, or use an engine with BuildKit".to_owned()))
-    });
+    findings.push(Finding::ok("builder", info.capabilities.builder.to_string()));
+    findings.push(capabilities(info.capabilities));
     match engine.about().await {
         Ok(about) => {
             for (name, version) in &about.components {
@@ -49,6 +46,19 @@ pub(super) async fn check(findings: &mut Vec<Finding>) -> Option<String> {
         }
     }
     Some(info.endpoint)
+}
+
+/// What it can do, and what not.
+fn capabilities(engine: Capabilities) -> Finding {
+    let all = Capability::ALL.into_iter();
+    let (has, lacks): (Vec<_>, Vec<_>) = all.partition(|capability| engine.has(*capability));
+    let names = |names: &[Capability]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (store, sizes) = (engine.store, engine.sizes());
+    let mut text = format!("{}; image store: {store}, sizes: {sizes}", names(&has).join(", "));
+    if !lacks.is_empty() {
+        text = format!("{text}; lacks {}", names(&lacks).join(", "));
+    }
+    Finding::ok("capabilities", text)
 }
 
 /// One part of it, against the table of known holes.

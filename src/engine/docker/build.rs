@@ -1,4 +1,4 @@
-//! One build: the context up, the messages down, both builders.
+//! One build: the context up, the messages down; over a session of BuildKit, or as a tar.
 
 use std::{
     io,
@@ -14,10 +14,9 @@ use hyper::body::{Body, Frame};
 use tokio::time::sleep;
 
 use super::{
-    Docker,
+    Capability, Docker,
     activity::Activity,
     call::{Refusal, path_with},
-    labels,
     message::Messages,
     transcript::Transcript,
 };
@@ -31,6 +30,9 @@ use crate::{
 };
 
 const DOING: &str = "building";
+/// Podman makes OCI images unless told otherwise, and those have no `HEALTHCHECK`. Docker ignores it.
+const OUTPUT_FORMAT: (&str, &str) =
+    ("outputformat", "application/vnd.docker.distribution.manifest.v2+json");
 
 impl Docker {
     /// Dropping the future hangs up, which the engine takes as a cancel (within 24 ms, measured
@@ -66,14 +68,14 @@ impl Docker {
         activity: &Activity,
         mut progress: impl FnMut(BuildProgress) + Send,
     ) -> Result<Digest, EngineError> {
-        if self.buildkit {
+        if self.capabilities.has(Capability::BuildKit) {
             return self.in_session(request, activity, progress).await;
         }
-        let (text, request) = labels::in_one_step(request);
+        let text = request.dockerfile.clone();
         let dockerfile =
             tar::Dockerfile::new(&request.context, &request.dockerfile_path, text, true);
         let dockerfile = dockerfile.map_err(|error| EngineError::Context(with_causes(&error)))?;
-        let path = build_path(&request, &dockerfile.name, &[]);
+        let path = build_path(&request, &dockerfile.name, &[OUTPUT_FORMAT]);
         let unreadable = Unreadable::default();
         let context = tar::stream(request.context, dockerfile, request.context_digest);
         let body = observed(context, activity, &unreadable);
@@ -167,7 +169,7 @@ fn build_path(request: &BuildRequest, dockerfile: &str, more: &[(&str, &str)]) -
         ("buildargs", &arguments),
         ("labels", &labels),
         ("rm", "1"),
-        // Without it the classic builder leaves the container of a failed RUN behind.
+        // Without it podman leaves the container of a failed RUN behind.
         ("forcerm", "1"),
     ];
     query.extend(request.target.as_deref().map(|target| ("target", target)));

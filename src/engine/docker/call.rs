@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::{Body, Incoming};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use url::form_urlencoded;
 
-use super::Docker;
+use super::{Docker, complaint::sentence};
 use crate::engine::{
     EngineError,
     connect::{Failure, Reply},
@@ -26,11 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct Refusal {
     pub(super) status: u16,
     pub(super) message: String,
-}
-
-#[derive(Deserialize)]
-struct Complaint {
-    message: String,
 }
 
 /// `path?key=value&…`
@@ -65,10 +60,7 @@ impl Docker {
         }
         let (response, _connection) = reply.into_parts();
         let message = match self.whole(response).await {
-            Ok(bytes) => match serde_json::from_slice::<Complaint>(&bytes) {
-                Ok(complaint) => complaint.message,
-                Err(_) => String::from_utf8_lossy(&bytes).trim().to_owned(),
-            },
+            Ok(bytes) => sentence(&String::from_utf8_lossy(&bytes)),
             Err(error) => error.to_string(),
         };
         let message = if message.is_empty() { status.to_string() } else { message };
@@ -146,7 +138,7 @@ impl Docker {
 
         let answer = |message| EngineError::Answer { doing: doing.to_owned(), message };
         match error {
-            Error::DockerResponseServerError { message, .. } => answer(message),
+            Error::DockerResponseServerError { message, .. } => answer(sentence(&message)),
             Error::RequestTimeoutError => {
                 EngineError::Silent { doing: doing.to_owned(), after: self.idle }
             }

@@ -3,15 +3,20 @@
 use std::{env, path::PathBuf, time::Duration};
 
 use bollard::ClientVersion;
-use http::HeaderMap;
 use serde::Deserialize;
 use tokio_util::task::TaskTracker;
 
-use super::{Docker, room::room};
+use super::{
+    Docker,
+    api_version::ApiVersion,
+    builder::{self, BuilderChoice},
+    capabilities::{Capabilities, Reported},
+    room::room,
+};
 use crate::{
     engine::{
         EngineError, EngineInfo,
-        connect::{Endpoint, Environment, Transport},
+        connect::{Endpoint, Transport},
     },
     image::Platform,
 };
@@ -21,8 +26,6 @@ const NEWEST_KNOWN: ApiVersion = ApiVersion { major: 1, minor: 45 };
 /// The oldest that it was tried with: Docker 20.10. Older engines lack what labels, BuildKit's session and
 /// digests after a push are made of.
 const OLDEST_KNOWN: ApiVersion = ApiVersion { major: 1, minor: 41 };
-/// `version=2` of `/build` arrived with Docker 19.03.
-const FIRST_WITH_BUILDKIT: ApiVersion = ApiVersion { major: 1, minor: 40 };
 
 /// How to reach an engine, and how to use it.
 #[derive(Clone, Debug)]
@@ -35,25 +38,10 @@ pub struct EngineOptions {
     pub idle: Duration,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BuilderChoice {
-    /// `DOCKER_BUILDKIT` if it is set, else BuildKit where the engine has it.
-    #[default]
-    Auto,
-    BuildKit,
-    Classic,
-}
-
 impl Default for EngineOptions {
     fn default() -> Self {
         Self { host: None, builder: BuilderChoice::Auto, idle: Duration::from_secs(600) }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct ApiVersion {
-    major: usize,
-    minor: usize,
 }
 
 /// What we read of `GET /version`.
@@ -80,6 +68,9 @@ struct Info {
     /// Where its images are.
     #[serde(default)]
     docker_root_dir: PathBuf,
+    /// Facts about what keeps the images; podman and `fuse-overlayfs` may have none.
+    #[serde(default)]
+    driver_status: Option<Vec<(String, String)>>,
 }
 
 pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineInfo), EngineError> {
@@ -91,7 +82,7 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
     let mut docker = Docker {
         api: bollard_over(&transport, options.idle)?,
         transport,
-        buildkit: false,
+        capabilities: Capabilities::UNKNOWN,
         idle: options.idle,
         pending,
     };
@@ -108,8 +99,13 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
     }
     docker.transport.speak(&api.to_string());
     let size: Info = docker.get_json("asking for its size", "/info").await?;
-    docker.buildkit =
-        use_buildkit(options.builder, &environment, api, ping.headers(), &version.os)?;
+    docker.capabilities = Capabilities::of(&Reported {
+        api,
+        os: &version.os,
+        ping: ping.headers(),
+        driver: size.driver_status.as_deref().unwrap_or_default(),
+    });
+    builder::check(options.builder, &environment, docker.capabilities.builder)?;
     let platform = format!("{}/{}", version.os, version.arch);
     let platform: Platform = platform.parse().map_err(|error| EngineError::Answer {
         doing: "asking for its version".to_owned(),
@@ -119,7 +115,7 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         version: version.engine,
         platform,
         cpus: size.cpus.max(1),
-        buildkit: docker.buildkit,
+        capabilities: docker.capabilities,
         endpoint: docker.transport.endpoint().url.clone(),
         room: docker
             .transport
@@ -177,59 +173,6 @@ fn agree(version: &Version) -> Result<ApiVersion, EngineError> {
     Ok(newest.min(NEWEST_KNOWN).max(oldest.min(newest)))
 }
 
-/// docker's own order: what was asked for, `DOCKER_BUILDKIT`, what the engine prefers. An engine
-/// that prefers nothing (20.10) can do it, and `docker build` has used it there since 23.0.
-fn use_buildkit(
-    choice: BuilderChoice,
-    environment: Environment,
-    api: ApiVersion,
-    ping: &HeaderMap,
-    os: &str,
-) -> Result<bool, EngineError> {
-    // Podman takes `version=2` and builds with buildah all the same.
-    let able =
-        api >= FIRST_WITH_BUILDKIT && os != "windows" && !ping.contains_key("Libpod-API-Version");
-    let variable = environment("DOCKER_BUILDKIT");
-    let asked = match (choice, variable.as_deref()) {
-        (BuilderChoice::BuildKit, _) => Some("the option"),
-        (BuilderChoice::Classic, _) => return Ok(false),
-        (BuilderChoice::Auto, None) => None,
-        (BuilderChoice::Auto, Some("1" | "t" | "T" | "true" | "TRUE" | "True")) => {
-            Some("`DOCKER_BUILDKIT`")
-        }
-        (BuilderChoice::Auto, Some("0" | "f" | "F" | "false" | "FALSE" | "False")) => {
-            return Ok(false);
-        }
-        (BuilderChoice::Auto, Some(other)) => {
-            return Err(EngineError::Answer {
-                doing: "choosing a builder".to_owned(),
-                message: format!("`DOCKER_BUILDKIT` is 0 or 1, not `{other}`"),
-            });
-        }
-    };
-    match asked {
-        Some(by) if !able => Err(EngineError::Answer {
-            doing: "choosing a builder".to_owned(),
-            message: format!("{by} asks for BuildKit, which this engine does not have"),
-        }),
-        Some(_) => Ok(true),
-        None => Ok(able && ping.get("Builder-Version").is_none_or(|version| version != "1")),
-    }
-}
-
-impl ApiVersion {
-    fn parse(text: &str) -> Option<Self> {
-        let (major, minor) = text.split_once('.')?;
-        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
-    }
-}
-
-impl std::fmt::Display for ApiVersion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,62 +194,6 @@ mod tests {
                 arch: String::new(),
             };
             assert_eq!(agree(&version).unwrap().to_string(), agreed, "{engine}, {oldest}");
-        }
-    }
-
-    #[test]
-    fn the_builder_is_chosen_as_docker_chooses() {
-        use BuilderChoice::{Auto, BuildKit, Classic};
-        let choose = |choice, variable: &str, header: (&'static str, &str), api| {
-            let environment = |_: &str| Some(variable.to_owned()).filter(|value| !value.is_empty());
-            let headers = [(header.0, header.1)];
-            let mut ping = HeaderMap::new();
-            for (name, value) in headers {
-                ping.insert(name, value.parse().unwrap());
-            }
-            let api = ApiVersion::parse(api).unwrap();
-            match use_buildkit(choice, &environment, api, &ping, "linux") {
-                Ok(true) => "BuildKit".to_owned(),
-                Ok(false) => "classic".to_owned(),
-                Err(error) => error.to_string(),
-            }
-        };
-        let none = ("server", "Docker");
-        let one = ("builder-version", "1");
-        let two = ("builder-version", "2");
-        let podman = ("libpod-api-version", "4.3.1");
-        let lacks = "choosing a builder: the engine answered: ";
-        for (choice, variable, header, api, expected) in [
-            (Auto, "", none, "1.41", "BuildKit"),
-            (Auto, "", two, "1.45", "BuildKit"),
-            (Auto, "", one, "1.41", "classic"),
-            (Auto, "", podman, "1.41", "classic"),
-            (Auto, "", none, "1.39", "classic"),
-            (Auto, "0", two, "1.45", "classic"),
-            (Auto, "1", one, "1.41", "BuildKit"),
-            (BuildKit, "0", one, "1.41", "BuildKit"),
-            (Classic, "1", two, "1.41", "classic"),
-        ] {
-            assert_eq!(choose(choice, variable, header, api), expected);
-        }
-        for (choice, variable, header, api, expected) in [
-            (Auto, "maybe", two, "1.45", "`DOCKER_BUILDKIT` is 0 or 1, not `maybe`"),
-            (
-                Auto,
-                "1",
-                podman,
-                "1.41",
-                "`DOCKER_BUILDKIT` asks for BuildKit, which this engine does not have",
-            ),
-            (
-                BuildKit,
-                "",
-                none,
-                "1.39",
-                "the option asks for BuildKit, which this engine does not have",
-            ),
-        ] {
-            assert_eq!(choose(choice, variable, header, api), format!("{lacks}{expected}"));
         }
     }
 }

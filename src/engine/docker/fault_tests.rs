@@ -56,7 +56,8 @@ async fn answer(mut stream: TcpStream, scripted: String, then: Then) {
     let ok =
         |json: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{json}", json.len());
     let text = match request.split(' ').nth(1).unwrap() {
-        "/_ping" => ok("OK"),
+        // A build by podman is one request, without a session.
+        "/_ping" => ok("OK").replacen("\r\n", "\r\nLibpod-API-Version: 5.8.6\r\n", 1),
         "/version" => ok(r#"{"Version":"20.10","ApiVersion":"1.41","Os":"linux","Arch":"amd64"}"#),
         "/v1.41/info" => ok(r#"{"NCPU":2}"#),
         path if path.starts_with("/v1.41/build?") => scripted,
@@ -67,8 +68,12 @@ async fn answer(mut stream: TcpStream, scripted: String, then: Then) {
             );
             scripted
         }
-        path if path == format!("/v1.41/images/{OLD}/json") => ok(&inspected(OLD, &layer(2))),
-        path if path == format!("/v1.41/images/{NEW}/json") => ok(&inspected(NEW, &layer(3))),
+        path if path == format!("/v1.41/libpod/images/{OLD}/json") => {
+            ok(&inspected(OLD, &layer(2)))
+        }
+        path if path == format!("/v1.41/libpod/images/{NEW}/json") => {
+            ok(&inspected(NEW, &layer(3)))
+        }
         "/v1.41/session" if request.contains("x-a: 1\r\nx-a: 2\r\n") => {
             let head = "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
             _ = stream.write_all(head.as_bytes()).await;
@@ -200,10 +205,10 @@ async fn no_misbehaviour_is_a_success() {
         let options = EngineOptions {
             host: Some(address.clone()),
             idle: Duration::from_secs(1),
-            builder: BuilderChoice::Classic,
+            ..EngineOptions::default()
         };
         let (docker, info) = Docker::connect(&options).await.unwrap();
-        assert_eq!((info.cpus, info.buildkit), (2, false));
+        assert_eq!((info.cpus, info.capabilities.builder), (2, BuilderKind::Buildah));
         let built = docker.build(request(folder.path()), |_| ()).await;
         let told = built.unwrap_err().to_string().replace(&address, "ADDRESS");
         assert_eq!(told, expected, "{what}");
@@ -279,7 +284,7 @@ async fn no_misbehaviour_makes_two_images_the_same() {
         let options = EngineOptions {
             host: Some(address.clone()),
             idle: Duration::from_secs(1),
-            builder: BuilderChoice::Classic,
+            ..EngineOptions::default()
         };
         let (docker, _) = Docker::connect(&options).await.unwrap();
         let (old, new) = (OLD.parse().unwrap(), NEW.parse().unwrap());

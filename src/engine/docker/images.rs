@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use bollard::{
     errors::Error,
+    models::HealthConfig,
     query_parameters::{ListImagesOptions, RemoveImageOptions, TagImageOptionsBuilder},
 };
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Map, Value};
 
-use super::{Docker, config};
+use super::{Docker, ImageStore, config};
 use crate::{
     engine::{EngineError, LocalImage},
     image::{Digest, Platform, Reference, Tagged},
@@ -20,6 +21,8 @@ use crate::{
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Inspected {
+    /// Podman's own API leaves `sha256:` out.
+    #[serde(deserialize_with = "digest_or_hex")]
     id: Digest,
     #[serde(default)]
     size: u64,
@@ -36,6 +39,9 @@ pub(super) struct Inspected {
     os: String,
     #[serde(rename = "RootFS")]
     root_fs: RootFs,
+    /// Podman's own API has it here, and its Docker API nowhere.
+    #[serde(default)]
+    healthcheck: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,7 +66,14 @@ impl Docker {
 
     pub(super) async fn inspect_raw(&self, name: &str) -> Result<Option<Inspected>, EngineError> {
         let doing = format!("looking at the image `{name}`");
-        self.get_json_if_any(&doing, &format!("/images/{name}/json")).await
+        // Podman's Docker API leaves `HEALTHCHECK` out, its own has it.
+        let api = match self.capabilities.store {
+            ImageStore::Podman => "/libpod/images",
+            ImageStore::StorageDriver | ImageStore::Containerd => "/images",
+        };
+        let seen: Option<Inspected> =
+            self.get_json_if_any(&doing, &format!("{api}/{name}/json")).await?;
+        Ok(seen.map(Inspected::with_healthcheck))
     }
 
     pub(super) async fn list_tags(&self) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
@@ -71,12 +84,22 @@ impl Docker {
             // `<none>:<none>` is no reference, and an ID that is no digest names no image of ours.
             let Ok(id) = image.id.parse::<Digest>() else { continue };
             for name in image.repo_tags {
+                let name = self.familiar(&name);
                 if let Ok(Reference { repository, tag: Some(tag), digest: None }) = name.parse() {
                     tags.insert(repository.tagged(tag), id.clone());
                 }
             }
         }
         Ok(tags)
+    }
+
+    /// A name without what podman's Docker API puts before short ones.
+    fn familiar<'a>(&self, name: &'a str) -> &'a str {
+        if self.capabilities.store != ImageStore::Podman {
+            return name;
+        }
+        let short = name.strip_prefix("docker.io/library/");
+        short.or_else(|| name.strip_prefix("docker.io/")).unwrap_or(name)
     }
 
     pub(super) async fn tag_image(&self, image: &Digest, name: &Tagged) -> Result<(), EngineError> {
@@ -101,20 +124,34 @@ impl Docker {
             self.api.remove_image(&name.to_string(), None::<RemoveImageOptions>, None).await;
         match removed {
             Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
-            // Removing the image fails if another job removes one that shares its parents at the same
-            // moment ("unrecognized image ID"); the tag is gone by then, and that is what we want.
+            // Another job may remove the image at the same moment: the tag is gone then, as it should.
             Err(_) if matches!(self.inspect_image(&name.to_string()).await, Ok(None)) => Ok(()),
             Err(error) => Err(self.answer(&format!("taking the tag `{name}` away"), error)),
         }
     }
 }
 
+fn digest_or_hex<'de, D: Deserializer<'de>>(from: D) -> Result<Digest, D::Error> {
+    let text = String::deserialize(from)?;
+    let text = if text.contains(':') { text } else { format!("sha256:{text}") };
+    text.parse().map_err(D::Error::custom)
+}
+
 impl Inspected {
-    /// Whether a container of it would have a `HEALTHCHECK` to run.
-    pub(super) fn has_healthcheck(&self) -> bool {
-        let check = self.config.as_ref().and_then(|config| config.get("Healthcheck"));
-        let test = check.and_then(|check| check.get("Test")).and_then(Value::as_array);
-        test.is_some_and(|test| test.first().is_some_and(|first| first != "NONE"))
+    /// The check among the rest of the configuration, where Docker has it.
+    fn with_healthcheck(mut self) -> Self {
+        if let Some(check) = self.healthcheck.take().filter(|check| !check.is_null()) {
+            self.config.get_or_insert_default().insert("Healthcheck".to_owned(), check);
+        }
+        self
+    }
+
+    /// The `HEALTHCHECK` that a container of it would run.
+    pub(super) fn healthcheck(&self) -> Option<HealthConfig> {
+        let check = self.config.as_ref()?.get("Healthcheck")?;
+        let check = HealthConfig::deserialize(check).ok()?;
+        let first = check.test.as_ref().and_then(|test| test.first());
+        first.is_some_and(|first| first != "NONE").then_some(check)
     }
 
     fn into_image(self) -> LocalImage {

@@ -8,6 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Docker,
     activity::Activity,
+    complaint::sentence,
     lines::{LineError, Lines},
 };
 use crate::engine::{
@@ -41,7 +42,7 @@ impl Message {
         let detail = self.error_detail.clone().unwrap_or_default();
         let given = |text: &String| !text.is_empty();
         if let Some(message) = detail.message.filter(given).or(self.error.clone().filter(given)) {
-            return Some((message, detail.code.filter(|code| *code != 0)));
+            return Some((sentence(&message), detail.code.filter(|code| *code != 0)));
         }
         let empty = self.error.is_some() || self.error_detail.is_some();
         empty.then(|| ("an error without a message".to_owned(), detail.code))

@@ -8,14 +8,17 @@
 
 mod about;
 mod activity;
+mod api_version;
 mod build;
+mod builder;
 mod call;
+mod capabilities;
 mod compare;
+mod complaint;
 mod config;
 mod connected;
 mod container;
 mod images;
-mod labels;
 mod lines;
 mod message;
 mod output;
@@ -33,8 +36,10 @@ use tokio_util::task::TaskTracker;
 
 pub use self::{
     about::About,
+    builder::BuilderChoice,
+    capabilities::{BuilderKind, Capabilities, Capability, ImageStore, Sizes},
     config::canonical as canonical_config,
-    connected::{BuilderChoice, EngineOptions},
+    connected::EngineOptions,
     container::Leftover,
     images::created,
 };
@@ -53,7 +58,7 @@ use crate::{
 pub struct Docker {
     transport: Transport,
     api: bollard::Docker,
-    buildkit: bool,
+    capabilities: Capabilities,
     /// Silence for so long is the end of a build, a push or a pull.
     idle: Duration,
     /// What goes on after nobody waits for it any more: the making and the removing of test

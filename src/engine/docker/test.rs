@@ -9,11 +9,13 @@ use bollard::{
     errors::Error,
     models::{ContainerCreateBody, ContainerState, HealthConfig, HealthStatusEnum},
 };
+use http::Method;
 use regex::bytes::{Regex, RegexBuilder};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    Docker,
+    Docker, ImageStore,
+    call::request,
     container::{Container, RUN_LABEL, confined, no_healthcheck},
     output::Output,
 };
@@ -27,6 +29,10 @@ const MEMORY: i64 = 512 << 20;
 const LOG: &str = "16m";
 /// How often a container's health is asked for; an inspect takes a millisecond.
 const HEALTH_POLL: Duration = Duration::from_millis(200);
+/// How often a check runs.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// In what podman says of it, with any status.
+const NOT_STARTED: &str = "OCI runtime attempted to invoke a command";
 const DOING: &str = "testing";
 
 /// What to say, `None` if the test passed.
@@ -45,21 +51,22 @@ impl Docker {
         run: &str,
     ) -> Result<TestResult, EngineError> {
         let unable = |error| self.answer(DOING, error);
-        let pattern = match &test.check {
+        let (pattern, healthcheck) = match &test.check {
             Check::Run { stdout: Some(pattern), .. } => match by_line(pattern) {
-                Ok(pattern) => Some(pattern),
+                Ok(pattern) => (Some(pattern), no_healthcheck()),
                 Err(error) => return Ok(failed(format!("`stdout` is not a pattern: {error}"))),
             },
-            Check::Run { stdout: None, .. } => None,
+            Check::Run { stdout: None, .. } => (None, no_healthcheck()),
             Check::Healthy => {
                 let seen = self.inspect_raw(image.as_str()).await?;
-                if seen.is_some_and(|image| !image.has_healthcheck()) {
-                    return Ok(failed("the image has no HEALTHCHECK".to_owned()));
+                match seen.and_then(|image| image.healthcheck()) {
+                    Some(check) => (None, impatient(check, test.timeout)),
+                    None => return Ok(failed("the image has no HEALTHCHECK".to_owned())),
                 }
-                None
             }
         };
-        let container = Container::create(self, body(image, test, run)).await.map_err(unable)?;
+        let body = ContainerCreateBody { healthcheck: Some(healthcheck), ..body(image, test, run) };
+        let container = Container::create(self, body).await.map_err(unable)?;
         let result = self.test_in(&container, test, pattern.as_ref()).await;
         container.remove().await;
         result
@@ -74,7 +81,9 @@ impl Docker {
         match container.start(self).await {
             Ok(()) => {}
             // Nothing of that name in the image, mostly: the image's fault, not the engine's.
-            Err(Error::DockerResponseServerError { status_code: 400, message }) => {
+            Err(Error::DockerResponseServerError { status_code, message })
+                if status_code == 400 || message.contains(NOT_STARTED) =>
+            {
                 return Ok(failed(format!("it cannot be started: {message}")));
             }
             Err(error) => return Err(self.answer(DOING, error)),
@@ -120,6 +129,7 @@ impl Docker {
         let mut last = ContainerState::default();
         let healthy = timeout(limit, async {
             loop {
+                self.check_health(container).await?;
                 last = container.state(self).await.map_err(|error| self.answer(DOING, error))?;
                 if last.running != Some(true) {
                     let how = how_it_ended(&last);
@@ -130,7 +140,7 @@ impl Docker {
                     Some(HealthStatusEnum::UNHEALTHY) => {
                         return Ok(Some(format!("unhealthy{}", last_check(&last))));
                     }
-                    _ => sleep(HEALTH_POLL).await,
+                    _ => sleep(self.health_poll()).await,
                 }
             }
         });
@@ -142,19 +152,36 @@ impl Docker {
     }
 }
 
+impl Docker {
+    /// Podman leaves the checks to timers of systemd, which not every machine has. One check more than
+    /// those does no harm.
+    async fn check_health(&self, container: &Container) -> Result<(), EngineError> {
+        if self.capabilities.store != ImageStore::Podman {
+            return Ok(());
+        }
+        let path = format!("/libpod/containers/{}/healthcheck", container.id);
+        // A container that has just ended cannot be checked; its state, which is asked for next, says so.
+        _ = self.send(request(Method::GET, &path)).await?;
+        Ok(())
+    }
+
+    fn health_poll(&self) -> Duration {
+        if self.capabilities.store == ImageStore::Podman { INTERVAL } else { HEALTH_POLL }
+    }
+}
+
 const NANOSECONDS_A_SECOND: i64 = 1_000_000_000;
 
 fn body(image: &Digest, test: &Test, run: &str) -> ContainerCreateBody {
-    let (entrypoint, healthcheck) = match &test.check {
+    let entrypoint = match &test.check {
         // An entry point without a command also takes the image's command away.
-        Check::Run { argv, .. } => (Some(argv.clone()), Some(no_healthcheck())),
-        Check::Healthy => (None, Some(impatient(test.timeout))),
+        Check::Run { argv, .. } => Some(argv.clone()),
+        Check::Healthy => None,
     };
     let network = if test.network { "default" } else { "none" };
     ContainerCreateBody {
         image: Some(image.to_string()),
         entrypoint,
-        healthcheck,
         labels: Some(HashMap::from([(RUN_LABEL.to_owned(), run.to_owned())])),
         host_config: Some(confined(network, MEMORY, LOG)),
         ..Default::default()
@@ -164,12 +191,12 @@ fn body(image: &Digest, test: &Test, run: &str) -> ContainerCreateBody {
 /// The image's own check, asked every second: docker's default is every 30 s, and the first time
 /// only then. So often asked, the image's number of retries would be used up while it still
 /// starts; it has until the test's timeout.
-fn impatient(limit: Duration) -> HealthConfig {
+fn impatient(check: HealthConfig, limit: Duration) -> HealthConfig {
     let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
     HealthConfig {
         interval: Some(NANOSECONDS_A_SECOND),
         retries: Some(seconds.saturating_add(1)),
-        ..Default::default()
+        ..check
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Transcript {
     trace: Trace,
     /// The classic builder's step that runs: number, total, text.
     step: Option<(usize, usize, String)>,
+    /// Of a build of several stages, buildah says which one it is in.
+    stage: usize,
     /// Whether the line end of a step's announcement is still to come.
     swallow_line_end: bool,
     id: Option<Digest>,
@@ -122,19 +124,22 @@ impl Transcript {
 
     /// `Step 2/3 : RUN make`, with no line end. A `RUN` may print such a thing too; only the next
     /// number of the same total is believed.
-    fn classic_step(&self, text: &str) -> Option<(usize, usize, String)> {
+    fn classic_step(&mut self, text: &str) -> Option<(usize, usize, String)> {
         static STEP: LazyLock<Regex> = LazyLock::new(|| {
-            Regex::new(r"(?s)^(?:Step|STEP) (\d+)/(\d+) ?: (.*)$").expect("a valid pattern")
+            Regex::new(r"(?s)^(?:\[(\d+)/\d+\] )?(?:Step|STEP) (\d+)/(\d+) ?: (.*)$")
+                .expect("a valid pattern")
         });
         let parts = STEP.captures(text)?;
-        let number: usize = parts[1].parse().ok()?;
-        let total: usize = parts[2].parse().ok()?;
+        let stage = parts.get(1).map_or(Some(0), |stage| stage.as_str().parse().ok())?;
+        let number: usize = parts[2].parse().ok()?;
+        let total: usize = parts[3].parse().ok()?;
         let expected = match &self.step {
-            None => number == 1,
-            Some((before, of, _)) => number == before + 1 && total == *of,
+            Some((before, of, _)) if stage == self.stage => number == before + 1 && total == *of,
+            _ => number == 1 && stage >= self.stage,
         };
+        self.stage = if expected { stage } else { self.stage };
         // Podman ends the line in the same message.
-        expected.then(|| (number, total, parts[3].trim_end().to_owned()))
+        expected.then(|| (number, total, parts[4].trim_end().to_owned()))
     }
 }
 
@@ -146,7 +151,20 @@ fn unwrap(mut text: &str) -> &str {
     while let Some(rest) = WRAPPING.iter().find_map(|wrapping| text.strip_prefix(wrapping)) {
         text = rest;
     }
-    text
+    without_step(text)
+}
+
+/// buildah names the step, which we name ourselves, and shows what it made of the line.
+fn without_step(text: &str) -> &str {
+    static STEP: LazyLock<Regex> = LazyLock::new(|| {
+        let pattern = concat!(
+            r#"(?s)^building at STEP "(?:[^"\\]|\\.)*": (?:Build error: )?"#,
+            r"(.*?)(?: &imagebuilder\.Step\{.*)?$",
+        );
+        Regex::new(pattern).expect("a valid pattern")
+    });
+    let said = STEP.captures(text).and_then(|parts| parts.get(1));
+    said.map_or(text, |said| said.as_str().trim_end())
 }
 
 /// Classic, BuildKit and Podman each say it in their own words; only the text has it in all three.

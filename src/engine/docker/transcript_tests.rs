@@ -78,6 +78,37 @@ failed: executor failed running [/bin/sh -c echo before; exit 7]: exit code: 7 |
 }
 
 #[test]
+fn buildahs_errors_are_a_sentence() {
+    for (text, message, code) in [
+        (
+            r#"building at STEP \"RUN echo \\\"x\\\"; exit 7\": while running runtime: exit status 7\n"#,
+            "while running runtime: exit status 7",
+            Some(7),
+        ),
+        (
+            r#"building at STEP \"RUNN \": Build error: Unknown instruction: \"RUNN\" &imagebuilder.Step{Env:[]string{\"A=1\"}}\n"#,
+            "Unknown instruction: \"RUNN\"",
+            None,
+        ),
+    ] {
+        let line = format!(r#"{{"errorDetail":{{"message":"{text}"}},"error":"{text}"}}"#);
+        let told = told(&line);
+        assert_eq!(told, format!("failed: {message} | None | {code:?}"));
+    }
+}
+
+#[test]
+fn each_stage_of_buildah_counts_its_own_steps() {
+    let messages = r#"{"stream":"[1/2] STEP 1/1: FROM scratch AS other\n"}
+{"stream":"[2/2] STEP 1/2: FROM scratch\n"}
+{"stream":"[2/2] STEP 2/2: RUN true\n"}
+{"stream":"[1/2] STEP 1/1: what a command prints\n"}"#;
+    let steps: Vec<_> = told(messages).lines().take(3).map(str::to_owned).collect();
+    assert_eq!(steps, ["[1/1] FROM scratch AS other", "[1/2] FROM scratch", "[2/2] RUN true"]);
+    assert!(told(messages).contains("\n[1/2] STEP 1/1: what a command prints"));
+}
+
+#[test]
 fn success_is_an_image() {
     let verdict = |messages| told(messages).lines().last().unwrap().to_owned();
     assert_eq!(verdict(CLASSIC_SUCCESS), "image 7f33abea92c8");
@@ -130,7 +161,7 @@ fn errors_lose_their_wrapping_and_give_their_code() {
         ),
         (
             "building at STEP \"RUN exit 7\": while running runtime: exit status 7",
-            "building at STEP \"RUN exit 7\": while running runtime: exit status 7",
+            "while running runtime: exit status 7",
             Some(7),
         ),
         (

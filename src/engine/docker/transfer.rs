@@ -7,7 +7,7 @@ use http_body_util::Empty;
 use serde_json::json;
 
 use super::{
-    Docker,
+    Docker, ImageStore,
     activity::Activity,
     call::{path_with, request},
     message::{Message, Messages},
@@ -15,9 +15,11 @@ use super::{
 use crate::{
     engine::EngineError,
     image::{Digest, Platform, Repository, Tagged},
-    registry::{Login, LoginSecret},
+    registry::{Login, LoginSecret, is_loopback},
 };
 
+/// Podman's word for a registry that may answer without TLS.
+const PLAIN_HTTP: (&str, &str) = ("tlsVerify", "false");
 const REGISTRY_AUTH: HeaderName = HeaderName::from_static("x-registry-auth");
 
 impl Docker {
@@ -28,7 +30,9 @@ impl Docker {
     ) -> Result<(), EngineError> {
         let doing = format!("pushing `{name}`");
         let path = format!("/images/{}/push", name.repository);
-        let post = post(&path_with(&path, &[("tag", name.tag.as_str())]), login)?;
+        let mut query = vec![("tag", name.tag.as_str())];
+        query.extend(self.takes_plain_http(&name.repository).then_some(PLAIN_HTTP));
+        let post = post(&path_with(&path, &query), login)?;
         let mut pushed = false;
         self.transfer(&doing, post, |message| pushed |= is_pushed(message)).await?;
         if pushed {
@@ -49,10 +53,15 @@ impl Docker {
     ) -> Result<Digest, EngineError> {
         let name = format!("{repository}@{digest}");
         let doing = format!("pulling `{name}`");
-        let platform = platform.map(ToString::to_string);
-        let mut query = vec![("fromImage", repository.as_str()), ("tag", digest.as_str())];
-        query.extend(platform.as_deref().map(|platform| ("platform", platform)));
-        let post = post(&path_with("/images/create", &query), login)?;
+        let path = if self.takes_plain_http(repository) {
+            podmans_pull(&name, platform)
+        } else {
+            let platform = platform.map(ToString::to_string);
+            let mut query = vec![("fromImage", repository.as_str()), ("tag", digest.as_str())];
+            query.extend(platform.as_deref().map(|platform| ("platform", platform)));
+            path_with("/images/create", &query)
+        };
+        let post = post(&path, login)?;
         self.transfer(&doing, post, |_| ()).await?;
         match self.inspect_image(&name).await? {
             Some(image) => Ok(image.id),
@@ -63,6 +72,11 @@ impl Docker {
         }
     }
 
+    /// Whether podman is to be told what Docker assumes: a registry on this machine may have no TLS.
+    fn takes_plain_http(&self, repository: &Repository) -> bool {
+        self.capabilities.store == ImageStore::Podman && is_loopback(repository.host())
+    }
+
     /// Reads a transfer to its end.
     async fn transfer(
         &self,
@@ -70,7 +84,10 @@ impl Docker {
         post: Request<Empty<Bytes>>,
         mut take: impl FnMut(&Message) + Send,
     ) -> Result<(), EngineError> {
-        let failed = |message| EngineError::Transfer { doing: doing.to_owned(), message };
+        let failed = |message: String| {
+            let message = with_fix(message, self.capabilities.store);
+            EngineError::Transfer { doing: doing.to_owned(), message }
+        };
         let activity = Activity::begin();
         let transfer = async {
             let reply = self.send(post).await?.map_err(|refusal| failed(refusal.message))?;
@@ -90,6 +107,30 @@ impl Docker {
             }
         }
     }
+}
+
+/// A pull by podman's own API: its Docker API always wants TLS.
+fn podmans_pull(name: &str, platform: Option<&Platform>) -> String {
+    let mut query = vec![("reference", name), ("compatMode", "true"), PLAIN_HTTP];
+    if let Some(platform) = platform {
+        query.extend([("OS", platform.os.as_str()), ("Arch", platform.architecture.as_str())]);
+        query.extend(platform.variant.as_deref().map(|variant| ("Variant", variant)));
+    }
+    path_with("/libpod/images/pull", &query)
+}
+
+/// Says what to do about a registry that answers without TLS, which engines refuse elsewhere than here.
+fn with_fix(message: String, store: ImageStore) -> String {
+    if !message.contains("server gave HTTP response to HTTPS client") {
+        return message;
+    }
+    let fix = match store {
+        ImageStore::Podman => "name it in /etc/containers/registries.conf with `insecure = true`",
+        ImageStore::StorageDriver | ImageStore::Containerd => {
+            "name it in the engine's `insecure-registries`"
+        }
+    };
+    format!("{message}; the registry has no TLS: {fix}")
 }
 
 fn post(path: &str, login: Option<&Login>) -> Result<Request<Empty<Bytes>>, EngineError> {
@@ -145,6 +186,19 @@ mod tests {
             r#"{"password":"abc>>>???","serveraddress":"r.example","username":"me"}"#
         );
         assert_eq!(registry_auth(None), "e30=");
+    }
+
+    #[test]
+    fn a_registry_without_tls_is_told_with_the_fix() {
+        let refused = "Get \"https://r:5000/v2/\": http: server gave HTTP response to HTTPS client";
+        for (store, fix) in [
+            (ImageStore::Podman, "/etc/containers/registries.conf with `insecure = true`"),
+            (ImageStore::Containerd, "the engine's `insecure-registries`"),
+        ] {
+            let told = with_fix(refused.to_owned(), store);
+            assert!(told.starts_with(refused) && told.ends_with(fix), "{told}");
+        }
+        assert_eq!(with_fix("denied".to_owned(), ImageStore::Podman), "denied");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The engine's two builders, by its API alone: nothing of ours stands between.
+//! The engine's BuildKit, by its API alone: nothing of ours stands between.
 
 use std::{
     collections::BTreeMap,
@@ -9,33 +9,11 @@ use std::{
     process::Command,
 };
 
-use rebuild::image::Platform;
+use rebuild::{engine::Capability, image::Platform};
 use url::form_urlencoded;
 
-use super::{By, Case, images};
-use crate::support::skipped;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Builder {
-    BuildKit,
-    Classic,
-}
-
-impl Builder {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::BuildKit => "new",
-            Self::Classic => "old",
-        }
-    }
-
-    pub(super) fn may_read(self, by: By) -> bool {
-        match self {
-            Self::BuildKit => !matches!(by, By::Classic | By::NeverSent),
-            Self::Classic => matches!(by, By::Both | By::Classic | By::Nobody),
-        }
-    }
-}
+use super::{Case, images};
+use crate::support::{engine::lacks, skipped};
 
 /// What the engine of this machine builds for.
 pub(super) fn platform() -> Platform {
@@ -52,8 +30,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// `None`, having said so, if there is none.
+    /// `None`, having said so, if there is none, or none with BuildKit.
     pub(super) fn find() -> Option<Self> {
+        if lacks(Capability::BuildKit) {
+            return None;
+        }
         let host = env::var("DOCKER_HOST").unwrap_or("unix:///var/run/docker.sock".to_owned());
         let socket = host.strip_prefix("unix://").map(PathBuf::from);
         let socket = socket.filter(|socket| UnixStream::connect(socket).is_ok());
@@ -64,12 +45,12 @@ impl Engine {
     }
 
     /// Builds it. An error is the engine's message.
-    pub(super) fn build(&self, case: &Case, place: &str, builder: Builder) -> Result<(), String> {
+    pub(super) fn build(&self, case: &Case, place: &str) -> Result<(), String> {
         let args: BTreeMap<_, _> = case.args.iter().copied().collect();
         let labels = BTreeMap::from([(images::LABEL, std::process::id().to_string())]);
         let mut query = form_urlencoded::Serializer::new(String::new());
         query
-            .append_pair("version", if builder == Builder::BuildKit { "2" } else { "1" })
+            .append_pair("version", "2")
             .append_pair("dockerfile", "Dockerfile")
             .append_pair("rm", "1")
             .append_pair("forcerm", "1")

@@ -6,16 +6,12 @@
 /// Who reads it as we do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
-    Both,
-    /// The classic builder does not know what is in it, or takes it for something else.
     BuildKit,
-    /// BuildKit would first fetch another frontend.
-    Classic,
     /// Frontends of later years; one that cannot read it refuses it.
     Newer,
     /// Builders refuse it, and we leave that to them.
     Nobody,
-    /// It is never sent: the whole engine of 20.10 dies of it, with all that others do there.
+    /// It is never sent: BuildKit would first fetch another frontend, or all of 20.10 dies of it.
     NeverSent,
 }
 
@@ -35,16 +31,8 @@ const fn case(by: By, text: &'static str, needs: Option<&'static str>) -> Case {
     Case { text, by, needs, unneeded: "", target: None, args: &[] }
 }
 
-const fn both(text: &'static str, needs: &'static str) -> Case {
-    case(By::Both, text, Some(needs))
-}
-
 const fn buildkit(text: &'static str, needs: &'static str) -> Case {
     case(By::BuildKit, text, Some(needs))
-}
-
-const fn classic(text: &'static str, needs: &'static str) -> Case {
-    case(By::Classic, text, Some(needs))
 }
 
 const fn newer(text: &'static str, needs: &'static str) -> Case {
@@ -52,7 +40,7 @@ const fn newer(text: &'static str, needs: &'static str) -> Case {
 }
 
 const fn refused(text: &'static str) -> Case {
-    case(By::Both, text, None)
+    case(By::BuildKit, text, None)
 }
 
 const fn refused_by_them(text: &'static str, needs: &'static str) -> Case {
@@ -79,36 +67,36 @@ impl Case {
 
 pub(super) const CASES: &[Case] = &[
     // Lines.
-    both("FROM ~/a", "a"),
-    both("from ~/a\ncopy --from=~/b /f /g", "a b"),
-    both("FrOm ~/a aS X\nFROM ~/b\nCOPY --from=x /f /g", "a b"),
-    both("\u{feff}FROM ~/a\n", "a"),
-    both("\u{feff}# comment\r\nFROM ~/a\r\nCOPY --from=~/b /f /g\r\n", "a b"),
-    both("FROM ~/a \\\r\n  AS x\r\n\r\nFROM ~/b\r\nCOPY \\\r\n --from=x /f /g\r\n", "a b"),
-    both("\n\n  # comment\n\t\n\tFROM\t~/a\tAS\tx\t\nFROM x", "a"),
-    both("FROM \\\n  # comment\n\n  ~/a \\\n# FROM ~/b\n  AS x\nFROM x", "a"),
-    both("FROM ~/a\nCOPY \\\n\n# --from=~/c\n --from=~/b \\\n /f /g", "a b"),
-    both("FROM ~/a\\\nb:1", "ab:1"),
-    both("FROM ~/a\nENV X=1 \\\n# FROM ~/b\n Y=2\nCOPY --from=~/c /f /g", "a c"),
-    both("FROM ~/a\nLABEL x=\"\\\nFROM ~/b\"\n", "a"),
+    buildkit("FROM ~/a", "a"),
+    buildkit("from ~/a\ncopy --from=~/b /f /g", "a b"),
+    buildkit("FrOm ~/a aS X\nFROM ~/b\nCOPY --from=x /f /g", "a b"),
+    buildkit("\u{feff}FROM ~/a\n", "a"),
+    buildkit("\u{feff}# comment\r\nFROM ~/a\r\nCOPY --from=~/b /f /g\r\n", "a b"),
+    buildkit("FROM ~/a \\\r\n  AS x\r\n\r\nFROM ~/b\r\nCOPY \\\r\n --from=x /f /g\r\n", "a b"),
+    buildkit("\n\n  # comment\n\t\n\tFROM\t~/a\tAS\tx\t\nFROM x", "a"),
+    buildkit("FROM \\\n  # comment\n\n  ~/a \\\n# FROM ~/b\n  AS x\nFROM x", "a"),
+    buildkit("FROM ~/a\nCOPY \\\n\n# --from=~/c\n --from=~/b \\\n /f /g", "a b"),
+    buildkit("FROM ~/a\\\nb:1", "ab:1"),
+    buildkit("FROM ~/a\nENV X=1 \\\n# FROM ~/b\n Y=2\nCOPY --from=~/c /f /g", "a c"),
+    buildkit("FROM ~/a\nLABEL x=\"\\\nFROM ~/b\"\n", "a"),
     newer("FROM ~/a\nENV X=\\\\\nCOPY --from=~/b /f /g", "a b"),
-    both("FROM ~/a\nENV X=1 \\  \n Y=FROM\n", "a"),
-    both("# escape=`\nFROM ~/a\nENV X=c:\\\nCOPY --from=~/b /f /g", "a b"),
-    both(
+    buildkit("FROM ~/a\nENV X=1 \\  \n Y=FROM\n", "a"),
+    buildkit("# escape=`\nFROM ~/a\nENV X=c:\\\nCOPY --from=~/b /f /g", "a b"),
+    buildkit(
         "# escape=`\nFROM `\n ~/a `\n# comment\n\n AS x\nFROM ~/b\nCOPY `\n --from=x /f /g",
         "a b",
     ),
-    both("#ESCAPE = `\nFROM ~/a\nENV X=\\\nCOPY --from=~/b /f /g", "a b"),
-    both("# no directive\n# escape=`\nFROM ~/a\nENV X=1 \\\n Y=COPY\n", "a"),
-    both("\n# escape=`\nFROM ~/a\nENV X=1 \\\n Y=COPY\n", "a"),
-    both("# unknown=1\n# escape=`\nFROM ~/a\nENV X=1 \\\n Y=COPY\n", "a"),
-    classic("# syntax=docker/dockerfile:1\nFROM ~/a\nCOPY --from=~/b /f /g", "a b"),
-    classic(
+    buildkit("#ESCAPE = `\nFROM ~/a\nENV X=\\\nCOPY --from=~/b /f /g", "a b"),
+    buildkit("# no directive\n# escape=`\nFROM ~/a\nENV X=1 \\\n Y=COPY\n", "a"),
+    buildkit("\n# escape=`\nFROM ~/a\nENV X=1 \\\n Y=COPY\n", "a"),
+    buildkit("# unknown=1\n# escape=`\nFROM ~/a\nENV X=1 \\\n Y=COPY\n", "a"),
+    never_sent("# syntax=docker/dockerfile:1\nFROM ~/a\nCOPY --from=~/b /f /g", "a b"),
+    never_sent(
         "# syntax=docker/dockerfile:1\n# escape=`\nFROM ~/a\nENV X=c:\\\nCOPY --from=~/b /f /g",
         "a b",
     ),
-    both("# check=skip=all\nFROM ~/a", "a"),
-    both("FROM ~/a\nMAINTAINER FROM ~/b\nCMD FROM ~/b\n", "a"),
+    buildkit("# check=skip=all\nFROM ~/a", "a"),
+    buildkit("FROM ~/a\nMAINTAINER FROM ~/b\nCMD FROM ~/b\n", "a"),
     refused("# escape=x\nFROM ~/a"),
     refused("# escape=`\n# escape=`\nFROM ~/a"),
     refused("# only a comment\n"),
@@ -135,34 +123,34 @@ pub(super) const CASES: &[Case] = &[
     newer("FROM ~/a\r\nRUN <<EOF\r\nFROM ~/b\r\nEOF\r\nCOPY --from=~/c /f /g\r\n", "a c"),
     newer("FROM ~/a\nONBUILD RUN <<EOF\nFROM ~/b\nEOF\nCOPY --from=~/c /f /g", "a c"),
     newer("FROM ~/a\nRUN --mount=from=~/m,target=/m <<EOF\nFROM ~/b\nEOF\n", "a m"),
-    both("FROM ~/a\nCMD cat <<EOF\nCOPY --from=~/b /f /g", "a b"),
+    buildkit("FROM ~/a\nCMD cat <<EOF\nCOPY --from=~/b /f /g", "a b"),
     buildkit("FROM ~/a\nRUN [\"cat\", \"<<EOF\"]\nCOPY --from=~/b /f /g", "a b"),
     buildkit("FROM ~/a\nRUN cat <<<EOF\nCOPY --from=~/b /f /g", "a b"),
     // Variables.
-    both("ARG X=a\nFROM ~/$X", "a"),
-    both("ARG X=~/a Y=1\nFROM $X:$Y", "a:1"),
-    both("ARG X=~/a\nARG Y=${X}:1\nFROM ${Y}", "a:1"),
-    both("ARG X=~/a\nARG X=~/b\nFROM $X", "b"),
-    both("ARG X=\"~/a\"\nARG Y='~/b'\nFROM $X AS x\nFROM $Y\nCOPY --from=x /f /g", "a b"),
-    both("ARG X=~/a\nFROM \"$X:1\"", "a:1"),
-    both("FROM \"~/a\"", "a"),
-    both("ARG X\nFROM ~/${X:-a}", "a"),
-    both("ARG X=\nFROM ~/${X:-a}", "a"),
-    both("ARG X=b\nFROM ~/${X:-a}", "b"),
-    both("ARG X=b\nFROM ~/a${X:+-c}", "a-c"),
-    both("FROM ~/a${X:+-c}", "a"),
-    both("ARG Y=y\nFROM ~/${X:-${Y}z}", "yz"),
-    both("ARG X=a\nFROM ~/$X", "b").args(&[("X", "b")]),
-    both("ARG X\nFROM ~/$X", "b").args(&[("X", "b")]),
-    both("ARG X=a\nARG Y=~/$X\nFROM $Y", "b").args(&[("X", "b")]),
-    both("FROM ~/${X:-a}", "a").args(&[("X", "undeclared")]),
-    both("ARG X=a\nFROM ~/$X AS x\nARG X=b\nFROM ~/$X\nCOPY --from=x /f /g", "a"),
-    both("FROM ~/a\nARG X=b\nFROM ~/${X:-c}\nCOPY --from=0 /f /g", "a c"),
-    both("ARG REGISTRY=~\nARG OWNER=o\nARG BASE=$REGISTRY/$OWNER/a\nFROM $BASE", "o/a"),
-    both("ARG REGISTRY=~\nARG OWNER=o\nARG BASE=$REGISTRY/$OWNER/a\nFROM $BASE", "p/a")
+    buildkit("ARG X=a\nFROM ~/$X", "a"),
+    buildkit("ARG X=~/a Y=1\nFROM $X:$Y", "a:1"),
+    buildkit("ARG X=~/a\nARG Y=${X}:1\nFROM ${Y}", "a:1"),
+    buildkit("ARG X=~/a\nARG X=~/b\nFROM $X", "b"),
+    buildkit("ARG X=\"~/a\"\nARG Y='~/b'\nFROM $X AS x\nFROM $Y\nCOPY --from=x /f /g", "a b"),
+    buildkit("ARG X=~/a\nFROM \"$X:1\"", "a:1"),
+    buildkit("FROM \"~/a\"", "a"),
+    buildkit("ARG X\nFROM ~/${X:-a}", "a"),
+    buildkit("ARG X=\nFROM ~/${X:-a}", "a"),
+    buildkit("ARG X=b\nFROM ~/${X:-a}", "b"),
+    buildkit("ARG X=b\nFROM ~/a${X:+-c}", "a-c"),
+    buildkit("FROM ~/a${X:+-c}", "a"),
+    buildkit("ARG Y=y\nFROM ~/${X:-${Y}z}", "yz"),
+    buildkit("ARG X=a\nFROM ~/$X", "b").args(&[("X", "b")]),
+    buildkit("ARG X\nFROM ~/$X", "b").args(&[("X", "b")]),
+    buildkit("ARG X=a\nARG Y=~/$X\nFROM $Y", "b").args(&[("X", "b")]),
+    buildkit("FROM ~/${X:-a}", "a").args(&[("X", "undeclared")]),
+    buildkit("ARG X=a\nFROM ~/$X AS x\nARG X=b\nFROM ~/$X\nCOPY --from=x /f /g", "a"),
+    buildkit("FROM ~/a\nARG X=b\nFROM ~/${X:-c}\nCOPY --from=0 /f /g", "a c"),
+    buildkit("ARG REGISTRY=~\nARG OWNER=o\nARG BASE=$REGISTRY/$OWNER/a\nFROM $BASE", "o/a"),
+    buildkit("ARG REGISTRY=~\nARG OWNER=o\nARG BASE=$REGISTRY/$OWNER/a\nFROM $BASE", "p/a")
         .args(&[("OWNER", "p")]),
-    both("ARG TAG=1.0-x\nFROM ~/a:${TAG} AS x\nFROM x", "a:1.0-x"),
-    both("ARG X=s\nFROM ~/a AS s\nFROM $X", "a"),
+    buildkit("ARG TAG=1.0-x\nFROM ~/a:${TAG} AS x\nFROM x", "a:1.0-x"),
+    buildkit("ARG X=s\nFROM ~/a AS s\nFROM $X", "a"),
     buildkit(
         "FROM --platform=$BUILDPLATFORM ~/a AS build\nFROM ~/b\nCOPY --from=build /f /g",
         "a b",
@@ -188,24 +176,27 @@ pub(super) const CASES: &[Case] = &[
     refused("FROM ~/${X:?must be given}"),
     refused("FROM ~/A"),
     // Stages.
-    both("FROM ~/a AS x\nFROM ~/b\nCOPY --from=x /f /g", "a b"),
-    both("FROM ~/a AS x\nFROM x AS y\nFROM y", "a"),
-    both("FROM ~/a AS Build\nFROM build\n", "a"),
+    buildkit("FROM ~/a AS x\nFROM ~/b\nCOPY --from=x /f /g", "a b"),
+    buildkit("FROM ~/a AS x\nFROM x AS y\nFROM y", "a"),
+    buildkit("FROM ~/a AS Build\nFROM build\n", "a"),
     // BuildKit looks for a stage in small letters only here, and refuses the name of the image.
-    classic("FROM ~/a AS Build\nFROM BUILD\n", "a"),
-    both("FROM ~/a AS Build\nFROM ~/b\nCOPY --from=bUILD /f /g", "a b"),
-    both("FROM ~/a AS a\nFROM a\nCOPY --from=~/a:2 /f /g", "a a:2"),
-    both("FROM ~/a AS x.y-z_1\nFROM x.y-z_1", "a"),
-    both("FROM ~/a\nFROM ~/b\nCOPY --from=0 /f /g", "a b"),
-    both("FROM ~/a AS x\nFROM ~/b AS y\nFROM ~/c\nCOPY --from=1 /f /g", "a b c").unneeded("a"),
-    both("FROM ~/a\nFROM ~/b", "a b").unneeded("a"),
-    both("FROM scratch\nCOPY --from=~/b /f /g", "b"),
-    both("FROM scratch AS x\nCOPY f /f\nFROM ~/a\nCOPY --from=x /f /g", "a"),
-    both("FROM scratch\nCOPY f /f", ""),
-    both("FROM ~/a AS x\nFROM ~/b AS y\nFROM ~/c AS z", "a b").target("y").unneeded("a"),
-    both("FROM ~/a AS x\nFROM x AS y\nFROM ~/c AS z", "a").target("Y"),
-    both("FROM ~/a AS x\nFROM ~/b AS y\nCOPY --from=x /f /g\nFROM ~/c\nCOPY --from=y /f /g", "a b")
-        .target("y"),
+    never_sent("FROM ~/a AS Build\nFROM BUILD\n", "a"),
+    buildkit("FROM ~/a AS Build\nFROM ~/b\nCOPY --from=bUILD /f /g", "a b"),
+    buildkit("FROM ~/a AS a\nFROM a\nCOPY --from=~/a:2 /f /g", "a a:2"),
+    buildkit("FROM ~/a AS x.y-z_1\nFROM x.y-z_1", "a"),
+    buildkit("FROM ~/a\nFROM ~/b\nCOPY --from=0 /f /g", "a b"),
+    buildkit("FROM ~/a AS x\nFROM ~/b AS y\nFROM ~/c\nCOPY --from=1 /f /g", "a b c").unneeded("a"),
+    buildkit("FROM ~/a\nFROM ~/b", "a b").unneeded("a"),
+    buildkit("FROM scratch\nCOPY --from=~/b /f /g", "b"),
+    buildkit("FROM scratch AS x\nCOPY f /f\nFROM ~/a\nCOPY --from=x /f /g", "a"),
+    buildkit("FROM scratch\nCOPY f /f", ""),
+    buildkit("FROM ~/a AS x\nFROM ~/b AS y\nFROM ~/c AS z", "a b").target("y").unneeded("a"),
+    buildkit("FROM ~/a AS x\nFROM x AS y\nFROM ~/c AS z", "a").target("Y"),
+    buildkit(
+        "FROM ~/a AS x\nFROM ~/b AS y\nCOPY --from=x /f /g\nFROM ~/c\nCOPY --from=y /f /g",
+        "a b",
+    )
+    .target("y"),
     buildkit("FROM ~/a AS x\nCOPY --from=z /f /g\nFROM ~/b AS y\nFROM ~/c AS z\n", "a c")
         .target("x"),
     buildkit(
@@ -217,16 +208,16 @@ pub(super) const CASES: &[Case] = &[
     refused_by_them("FROM ~/a\nCOPY --from=0 /f /g", "a"),
     refused("ARG X=~/b\nFROM ~/a\nCOPY --from=$X /f /g"),
     // What is copied.
-    both("FROM ~/a\nCOPY --from=~/b:1 /f /g\nCOPY --from=~/c /f /h", "a b:1 c"),
-    both("FROM ~/a\nCOPY --chown=1:1 --from=~/b /f /g", "a b"),
-    both("FROM ~/a\nCOPY --from=~/b --chown=1:1 [\"/f\", \"/g\"]", "a b"),
-    both("FROM ~/a\nCOPY --from=\"~/b\" /f /g", "a b"),
+    buildkit("FROM ~/a\nCOPY --from=~/b:1 /f /g\nCOPY --from=~/c /f /h", "a b:1 c"),
+    buildkit("FROM ~/a\nCOPY --chown=1:1 --from=~/b /f /g", "a b"),
+    buildkit("FROM ~/a\nCOPY --from=~/b --chown=1:1 [\"/f\", \"/g\"]", "a b"),
+    buildkit("FROM ~/a\nCOPY --from=\"~/b\" /f /g", "a b"),
     buildkit("FROM ~/a\nCOPY f --from=~/b /d/", "a"),
-    both("FROM ~/a\nADD f /d/", "a"),
-    both("FROM ~/a@%", "a@%"),
-    both("FROM ~/a:1@%", "a@%"),
-    both("FROM ~/a\nCOPY --from=~/b@% /f /g", "a b@%"),
-    both("FROM ~/a/b/c:x_Y.z-1", "a/b/c:x_Y.z-1"),
+    buildkit("FROM ~/a\nADD f /d/", "a"),
+    buildkit("FROM ~/a@%", "a@%"),
+    buildkit("FROM ~/a:1@%", "a@%"),
+    buildkit("FROM ~/a\nCOPY --from=~/b@% /f /g", "a b@%"),
+    buildkit("FROM ~/a/b/c:x_Y.z-1", "a/b/c:x_Y.z-1"),
     newer("FROM ~/a\nCOPY --link --from=~/b /f /g", "a b"),
     newer("FROM ~/a\nCOPY --parents --exclude=*.c --from=~/b /f /g", "a b"),
     buildkit("FROM ~/a\nCOPY --chmod=755 --from=~/b /f /g", "a b"),
@@ -252,8 +243,8 @@ pub(super) const CASES: &[Case] = &[
     buildkit("FROM ~/a AS x\nRUN --mount=from=~/m,target=/m x\nFROM ~/b AS y", "a b m")
         .unneeded("a m"),
     // What runs in children.
-    both("FROM ~/a\nONBUILD COPY --from=~/b /f /g", "a"),
-    both("FROM ~/a\nonbuild ADD f /f\nONBUILD RUN FROM ~/b", "a"),
+    buildkit("FROM ~/a\nONBUILD COPY --from=~/b /f /g", "a"),
+    buildkit("FROM ~/a\nonbuild ADD f /f\nONBUILD RUN FROM ~/b", "a"),
     buildkit("FROM ~/a\nONBUILD RUN --mount=from=~/b,target=/b x", "a"),
     refused_by_them("FROM ~/a\nONBUILD FROM ~/b", "a"),
     refused_by_them("FROM ~/a\nONBUILD ONBUILD RUN x", "a"),

@@ -51,7 +51,7 @@ fn manifest(place: &str, by: &str) -> String {
     manifest.to_string()
 }
 
-/// Of the image that a case finds at its place, `127.0.0.1:5000/c7/classic`.
+/// Of the image that a case finds at its place, `127.0.0.1:5000/c7/x`.
 pub(super) fn digest(place: &str) -> Digest {
     let (_, place) = place.split_once('/').unwrap();
     Digest::of(manifest(place, BY_DIGEST).as_bytes())
@@ -70,9 +70,9 @@ impl Images {
         self.server.host()
     }
 
-    /// Where the images of a case are, asked for by one builder: no other build names them.
-    pub(super) fn place(&self, case: usize, builder: &str) -> String {
-        format!("{}/c{case}/{builder}", self.host())
+    /// Where the images of a case are: no other build names them.
+    pub(super) fn place(&self, case: usize) -> String {
+        format!("{}/c{case}/x", self.host())
     }
 
     /// What was asked for there: tags, and digests of what no tag was asked of.

@@ -1,5 +1,4 @@
-//! Dockerfiles against the builders themselves: what we say that a build needs is what the engine asks
-//! a registry for, with BuildKit and with the classic builder.
+//! Dockerfiles against BuildKit itself: what we say that a build needs is what the engine asks a registry for.
 //!
 //! The oracle is a registry that has every image one may name, and writes down what is asked. It is the
 //! only one whose answer counts: no image is needed that a builder does not ask for.
@@ -18,7 +17,7 @@ use std::{
 use rebuild::hierarchy::{Base, Hierarchy, LoadOptions, NodeName};
 
 use self::{
-    builder::{Builder, Engine},
+    builder::Engine,
     cases::{By, CASES, Case},
     images::Images,
 };
@@ -48,25 +47,11 @@ fn the_corpus_is_read_as_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn builders_ask_for_what_we_say_that_they_need() {
-    // The classic builder runs what it reads, which takes longer: here only what BuildKit cannot be given.
-    let is_quick = |case: &Case, builder| builder == Builder::BuildKit || case.by == By::Classic;
-    agree(is_quick).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes: CONTRIBUTING.md"]
-async fn the_classic_builder_asks_for_what_we_say_that_it_needs() {
-    agree(|_, builder| builder == Builder::Classic).await;
-}
-
-async fn agree(is_tried: impl Fn(&Case, Builder) -> bool) {
+async fn buildkit_asks_for_what_we_say_that_it_needs() {
     let Some(engine) = Engine::find() else { return };
     let images = Images::start().await;
-    let runs: Vec<(usize, Builder)> = (0..CASES.len())
-        .flat_map(|number| [(number, Builder::BuildKit), (number, Builder::Classic)])
-        .filter(|(number, builder)| builder.may_read(CASES[*number].by))
-        .filter(|(number, builder)| is_tried(&CASES[*number], *builder))
+    let runs: Vec<usize> = (0..CASES.len())
+        .filter(|number| CASES[*number].by != By::NeverSent)
         .step_by(if is_whole() { 1 } else { EACH })
         .collect();
     let (next, unread) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -74,8 +59,8 @@ async fn agree(is_tried: impl Fn(&Case, Builder) -> bool) {
         thread::scope(|scope| {
             let work = || {
                 let mine = std::iter::from_fn(|| runs.get(next.fetch_add(1, Ordering::Relaxed)));
-                let compared = mine.map(|&(number, builder)| {
-                    compare(&engine, &images, number, builder).inspect(|one| {
+                let compared = mine.map(|&number| {
+                    compare(&engine, &images, number).inspect(|one| {
                         unread.fetch_add(usize::from(one == UNREAD), Ordering::Relaxed);
                     })
                 });
@@ -95,32 +80,28 @@ async fn agree(is_tried: impl Fn(&Case, Builder) -> bool) {
 /// It is in words that came after this engine.
 const UNREAD: &str = "unread";
 
-/// Says how the builder differs from what we say, if it does.
-fn compare(engine: &Engine, images: &Images, number: usize, builder: Builder) -> Option<String> {
+/// Says how BuildKit differs from what we say, if it does.
+fn compare(engine: &Engine, images: &Images, number: usize) -> Option<String> {
     let case = &CASES[number];
-    let place = images.place(number, builder.word());
-    let result = engine.build(case, &place, builder);
+    let place = images.place(number);
+    let result = engine.build(case, &place);
     let asked = images.asked(&place);
-    let unneeded: BTreeSet<String> = match builder {
-        Builder::BuildKit => normal(case.unneeded),
-        Builder::Classic => BTreeSet::new(),
-    };
+    let unneeded = normal(case.unneeded);
     if case.by == By::Newer && asked.is_empty() && result.is_err() {
         return Some(UNREAD.to_owned());
     }
     let ours = ours(case, &place);
     let agree = match (&ours, &result) {
         // BuildKit asks for all before its first step, which may well fail.
-        (Ok(needs), result) if case.by != By::Nobody => {
+        (Ok(needs), _) if case.by != By::Nobody => {
             let needs: BTreeSet<String> = needs.difference(&unneeded).cloned().collect();
-            needs == asked && (builder == Builder::BuildKit || result.is_ok())
+            needs == asked
         }
         (_, Err(_)) => asked.is_subset(&case.expected().unwrap_or_else(|| asked.clone())),
         (_, Ok(())) => false,
     };
-    (!agree).then(|| {
-        format!("{builder:?} {case:?}\n  we say {ours:?}\n  it asks {asked:?}, and ends {result:?}")
-    })
+    (!agree)
+        .then(|| format!("{case:?}\n  we say {ours:?}\n  it asks {asked:?}, and ends {result:?}"))
 }
 
 /// What the program reads, as a user would have it read: in a hierarchy with one image.

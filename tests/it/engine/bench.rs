@@ -10,19 +10,15 @@ use std::{
 
 use rebuild::{
     engine::{
-        BuildProgress, BuildRequest, BuildSecrets, BuilderChoice, Docker, Engine, EngineError,
-        EngineInfo, EngineOptions,
+        BuildProgress, BuildRequest, BuildSecrets, Docker, Engine, EngineError, EngineInfo,
+        EngineOptions,
     },
     fingerprint::{context::Context, ignore::Ignore},
     image::{Digest, Tagged},
 };
 use tempfile::TempDir;
 
-use crate::support::{
-    busybox::busybox,
-    project::{RACES, is_race},
-    skipped,
-};
+use crate::support::{busybox::busybox, skipped};
 
 pub(crate) struct Bench {
     pub(crate) docker: Docker,
@@ -34,9 +30,8 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// `None`, with a word to the reader, if there is no engine or no busybox here.
-    pub(crate) async fn new(test: &str, builder: BuilderChoice) -> Option<Self> {
-        let options = EngineOptions { builder, ..EngineOptions::default() };
-        let (docker, info) = match Docker::connect(&options).await {
+    pub(crate) async fn new(test: &str) -> Option<Self> {
+        let (docker, info) = match Docker::connect(&EngineOptions::default()).await {
             Ok(connected) => connected,
             Err(error) => {
                 skipped(&format!("no engine: {error}"));
@@ -52,8 +47,7 @@ impl Bench {
         for name in ["sh", "sleep", "tail"] {
             std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
         }
-        let builder = format!("{builder:?}").to_lowercase();
-        let name = format!("engine-it-{test}-{builder}-{}", std::process::id());
+        let name = format!("engine-it-{test}-{}", std::process::id());
         Some(Self { docker, info, name, folder })
     }
 
@@ -92,24 +86,8 @@ impl Bench {
         repository.tagged(tag.parse().unwrap())
     }
 
-    /// Everything a build says, and how it ended. The classic builder gives up if it comes upon an image
-    /// that another test is just removing: then it is asked again.
+    /// Everything a build says, and how it ended.
     pub(crate) async fn told(
-        &self,
-        request: BuildRequest,
-    ) -> (Vec<String>, String, Result<Digest, EngineError>) {
-        let mut told = self.told_once(request.clone()).await;
-        for _ in 0..RACES {
-            match &told.2 {
-                Err(error) if is_race(&error.to_string()) => {}
-                _ => break,
-            }
-            told = self.told_once(request.clone()).await;
-        }
-        told
-    }
-
-    async fn told_once(
         &self,
         request: BuildRequest,
     ) -> (Vec<String>, String, Result<Digest, EngineError>) {
@@ -134,13 +112,6 @@ impl Bench {
             }
         }
         self.docker.quiesce().await;
-        // What the classic builder keeps of failed builds; only ours has the label. One by one: a prune
-        // may take away what the build of another test is about to stand on.
-        let label = format!("label=test={}", self.name);
-        let left = docker(&["images", "--quiet", "--filter", "dangling=true", "--filter", &label]);
-        for image in left.lines() {
-            _ = Command::new("docker").args(["rmi", "--no-prune", image]).output().unwrap();
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rebuild::{
-    engine::{BuilderChoice, Engine},
+    engine::Engine,
     hierarchy::{Check, Test},
 };
 
@@ -18,7 +18,7 @@ fn run(script: &str, stdout: Option<&str>, seconds: u64) -> Test {
 
 #[tokio::test]
 async fn a_test_passes_or_says_what_was_wrong() {
-    let Some(bench) = Bench::new("run", BuilderChoice::Auto).await else { return };
+    let Some(bench) = Bench::new("run").await else { return };
     // An entry point, a command and a health check that no test may meet.
     let lines = "ENTRYPOINT [\"/bin/false\"]\nCMD [\"no\"]\nHEALTHCHECK CMD false\nUSER 7:8";
     let image = bench.build("1", lines).await;
@@ -83,7 +83,7 @@ async fn an_image_shows_its_health() {
     if is_left_out() {
         return;
     }
-    let Some(bench) = Bench::new("health", BuilderChoice::Auto).await else { return };
+    let Some(bench) = Bench::new("health").await else { return };
     let healthy = |check: &str| {
         format!("HEALTHCHECK --interval=1s --retries=1 CMD {check}\nCMD echo begun; sleep 61401")
     };
@@ -130,7 +130,7 @@ async fn an_image_shows_its_health() {
 
 #[tokio::test]
 async fn a_dropped_test_leaves_no_container() {
-    let Some(bench) = Bench::new("dropped", BuilderChoice::Auto).await else { return };
+    let Some(bench) = Bench::new("dropped").await else { return };
     let image = bench.build("1", "").await;
     // At once, while it is made, and while it runs.
     for wait_for_it in [false, true] {
@@ -159,7 +159,7 @@ async fn a_dropped_test_leaves_no_container() {
 
 #[tokio::test]
 async fn leftovers_of_a_run_are_removed_and_no_others() {
-    let Some(bench) = Bench::new("leftovers", BuilderChoice::Auto).await else { return };
+    let Some(bench) = Bench::new("leftovers").await else { return };
     let image = bench.build("1", "").await;
     let (mine, other) = (bench.name.clone(), format!("{}-other", bench.name));
     for run in [&mine, &other] {

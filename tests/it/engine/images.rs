@@ -1,12 +1,12 @@
 //! Tags.
 
-use rebuild::engine::{BuilderChoice, Engine};
+use rebuild::engine::Engine;
 
 use super::Bench;
 
 #[tokio::test]
 async fn tags_come_and_go() {
-    let Some(bench) = Bench::new("tags", BuilderChoice::Auto).await else { return };
+    let Some(bench) = Bench::new("tags").await else { return };
     let docker = &bench.docker;
     let id = bench.build("1", "").await;
     let (one, two) = (bench.tagged("1"), bench.tagged("2"));

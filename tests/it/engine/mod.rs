@@ -4,6 +4,7 @@
 
 mod bench;
 mod builds;
+mod capabilities;
 mod containers;
 mod images;
 mod packages;

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use rebuild::{
-    engine::{BuildRequest, BuilderChoice, Engine, Network, Probe},
+    engine::{BuildRequest, Engine, Network, Probe},
     image::Digest,
     packages::{Manager, Offer, Update, Verified},
 };
@@ -96,7 +96,7 @@ fn told(updates: &[Update]) -> Vec<String> {
 #[tokio::test]
 #[ignore = "takes minutes: CONTRIBUTING.md"]
 async fn a_debian_image_tells_what_is_newer() {
-    let Some(bench) = Bench::new("packages", BuilderChoice::Auto).await else { return };
+    let Some(bench) = Bench::new("packages").await else { return };
     let Some(rootfs) = debian::rootfs() else { return };
     fs::copy(rootfs, bench.folder().join("rootfs.tar")).unwrap();
     fs::write(bench.folder().join("make.sh"), MAKE).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rebuild::engine::{BuilderChoice, Engine, Network, Probe, ProbeOutput};
+use rebuild::engine::{Engine, Network, Probe, ProbeOutput};
 
 use super::{Bench, bench::docker, wait_until};
 use crate::support::is_left_out;
@@ -17,7 +17,7 @@ async fn an_image_is_asked_as_root_and_without_its_settings() {
     if is_left_out() {
         return;
     }
-    let Some(bench) = Bench::new("probe", BuilderChoice::Auto).await else { return };
+    let Some(bench) = Bench::new("probe").await else { return };
     let lines = "ENTRYPOINT [\"/bin/false\"]\nCMD [\"no\"]\nHEALTHCHECK CMD false\nUSER 7:8\n\
                  WORKDIR /bin\nVOLUME /data";
     let image = bench.build("1", lines).await;
@@ -62,7 +62,7 @@ async fn an_image_is_asked_as_root_and_without_its_settings() {
 
 #[tokio::test]
 async fn a_dropped_probe_leaves_no_container() {
-    let Some(bench) = Bench::new("probe-dropped", BuilderChoice::Auto).await else { return };
+    let Some(bench) = Bench::new("probe-dropped").await else { return };
     let image = bench.build("1", "").await;
     let (engine, name) = (bench.docker.clone(), bench.name.clone());
     let task = tokio::spawn(async move {

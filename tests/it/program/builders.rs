@@ -1,7 +1,9 @@
-//! Both builders of the engine make the same of everything a Dockerfile can say.
+//! The engine's own builder makes of a Dockerfile what it says; another one cannot be asked for.
+
+use rebuild::engine::Capability;
 
 use crate::support::{
-    is_left_out,
+    engine::lacks,
     project::{Place, Project},
 };
 
@@ -39,59 +41,48 @@ RUN exit 1
 ";
 
 #[test]
-fn both_builders_build_the_same() {
-    if is_left_out() {
-        return;
-    }
-    for builder in ["classic", "buildkit"] {
-        let Some(project) = Project::empty() else { return };
-        project.write("hierarchy.yaml", HIERARCHY);
-        project.write_os();
-        project.write("tool/Dockerfile", "FROM ~os\nRUN echo tool >/tool\n");
-        // It ignores its own Dockerfile and itself, and neither may be in the image.
-        project.write("tool/.dockerignore", "Dockerfile\n.dockerignore\n");
-        // The classic builder builds unused stages too.
-        let app =
-            if builder == "classic" { APP.replace("RUN exit 1", "RUN true") } else { APP.into() };
-        project.write("build/app.dockerfile", &app);
-        project.write("app/kept", "kept");
-        project.write("app/folder/kept too", "kept");
-        project.write("app/secret.key", "secret");
-        project.write("app/.dockerignore", "*.key\n.dockerignore\n");
+fn an_image_is_what_its_dockerfile_and_its_entry_say() {
+    let Some(project) = Project::empty() else { return };
+    project.write("hierarchy.yaml", HIERARCHY);
+    project.write_os();
+    project.write("tool/Dockerfile", "FROM ~os\nRUN echo tool >/tool\n");
+    // It ignores its own Dockerfile and itself, and neither may be in the image.
+    project.write("tool/.dockerignore", "Dockerfile\n.dockerignore\n");
+    project.write("build/app.dockerfile", APP);
+    project.write("app/kept", "kept");
+    project.write("app/folder/kept too", "kept");
+    project.write("app/secret.key", "secret");
+    project.write("app/.dockerignore", "*.key\n.dockerignore\n");
 
-        let run = || project.rebuild(&format!("--builder {builder}")).run().exits(0);
-        let ended = run();
-        assert!(ended.result().ends_with(": 3 built"), "{builder}: {ended}");
-        let find = ["sh", "-c", "cd /srv && find . -type f | sort && cat greeting tool"];
-        let expected = "./files/folder/kept too\n./files/kept\n./greeting\n./tool\nhello\ntool\n";
-        assert_eq!(project.output_in("~app", &find), expected, "{builder}: {ended}");
+    let ended = project.rebuild("").run().exits(0);
+    assert!(ended.result().ends_with(": 3 built"), "{ended}");
+    let find = ["sh", "-c", "cd /srv && find . -type f | sort && cat greeting tool"];
+    let expected = "./files/folder/kept too\n./files/kept\n./greeting\n./tool\nhello\ntool\n";
+    assert_eq!(project.output_in("~app", &find), expected, "{ended}");
 
-        let label = |name| project.label(Place::Engine, "~app:latest", name);
-        assert_eq!(project.shown(&label("org.example.team")), "web ~");
-        let base = label("org.opencontainers.image.base.digest");
-        assert_eq!(project.tags(Place::Engine)["~os:1"], base);
-        assert_eq!(project.under_way(), [""; 0]);
-        let again = run();
-        assert_eq!(again.result(), "nothing to do: all 3 images are up to date", "{again}");
-    }
+    let label = |name| project.label(Place::Engine, "~app:latest", name);
+    assert_eq!(project.shown(&label("org.example.team")), "web ~");
+    let base = label("org.opencontainers.image.base.digest");
+    assert_eq!(project.tags(Place::Engine)["~os:1"], base);
+    assert_eq!(project.under_way(), [""; 0]);
+    let again = project.rebuild("").run().exits(0);
+    assert_eq!(again.result(), "nothing to do: all 3 images are up to date", "{again}");
 }
 
 #[test]
 fn the_dockerfile_does_not_leak_into_an_image_that_ignores_it() {
-    for builder in ["classic", "buildkit"] {
-        let Some(project) = Project::empty() else { return };
-        project.write(
-            "hierarchy.yaml",
-            "version: 1\nimages:\n  ~os: { context: os }\n  ~all: { context: all }\n",
-        );
-        project.write_os();
-        project.write("all/Dockerfile", "FROM ~os\nCOPY . /all/\n");
-        project.write("all/.dockerignore", "Dockerfile\n.dockerignore\n");
-        project.write("all/file", "");
-        let ended = project.rebuild(&format!("--builder {builder}")).run().exits(0);
-        let files = project.output_in("~all", &["sh", "-c", "ls -A /all"]);
-        assert_eq!(files, "file\n", "{builder}: {ended}");
-    }
+    let Some(project) = Project::empty() else { return };
+    project.write(
+        "hierarchy.yaml",
+        "version: 1\nimages:\n  ~os: { context: os }\n  ~all: { context: all }\n",
+    );
+    project.write_os();
+    project.write("all/Dockerfile", "FROM ~os\nCOPY . /all/\n");
+    project.write("all/.dockerignore", "Dockerfile\n.dockerignore\n");
+    project.write("all/file", "");
+    let ended = project.rebuild("").run().exits(0);
+    let files = project.output_in("~all", &["sh", "-c", "ls -A /all"]);
+    assert_eq!(files, "file\n", "{ended}");
 }
 
 #[test]
@@ -106,4 +97,23 @@ fn an_image_is_never_built_on_what_a_tag_points_at_meanwhile() {
     project.rebuilt(Place::Engine);
     assert_eq!(project.tags(Place::Engine)["~os:1"], os);
     super::assert_edges_agree(&project, Place::Engine, super::EDGES);
+}
+
+#[test]
+fn a_builder_that_the_engine_does_not_have_is_refused() {
+    let Some(project) = Project::pair() else { return };
+    let (other, variable) =
+        if lacks(Capability::BuildKit) { ("buildkit", "1") } else { ("classic", "0") };
+    for command in ["", "plan", "status"] {
+        let ended = project.rebuild(command).env("DOCKER_BUILDKIT", variable).run().exits(2);
+        assert_eq!(ended.stderr.lines().count(), 2, "{ended}");
+        ended.says(&["error: `DOCKER_BUILDKIT", "  hint: unset `DOCKER_BUILDKIT`"]);
+    }
+    let ended = project.rebuild(&format!("--builder {other}")).run().exits(2);
+    ended.says(&[&format!("error: `--builder {other}` asks for "), "hint: leave `--builder` out"]);
+    let doctor = project.rebuild("doctor").env("DOCKER_BUILDKIT", variable).run().exits(2);
+    assert!(doctor.stdout.contains("problem  builder"), "{doctor}");
+    assert!(project.all_tags(Place::Engine).is_empty());
+    let own = if other == "classic" { "buildkit" } else { "classic" };
+    project.rebuild(&format!("--builder {own}")).run().exits(0);
 }

@@ -45,8 +45,8 @@ fn a_machine_without_a_hierarchy() {
     assert!(ended.stdout.contains("; known holes as of 20"), "{ended}");
     assert_eq!(ended.stderr, "");
 
-    let classic = project.rebuild("doctor").env("DOCKER_BUILDKIT", "0").run().exits(0);
-    assert!(about(&classic, "builder")[0].starts_with("warning the classic builder"), "{classic}");
+    let [capabilities] = &about(&ended, "capabilities")[..] else { panic!("{ended}") };
+    assert!(capabilities.contains("healthcheck") && capabilities.contains("sizes: "), "{ended}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The fingerprint changes when, and only when, something does that can change the image: a table of
-//! changes, each judged by the real builders.
+//! changes, each judged by the real builder.
 
 use std::{
     fs,
@@ -23,8 +23,7 @@ enum Becomes {
     Same,
     /// Another image.
     Other,
-    /// Another fingerprint: `Same` with one builder and `Other` with the next, since each has a layer
-    /// cache of its own.
+    /// Another fingerprint: `Same` or `Other`, as the builder's layer cache has it.
     Anew,
 }
 use Becomes::{Anew, Kept, Other, Same};
@@ -159,8 +158,8 @@ fn outcome(project: &Project, arguments: &str) -> String {
 }
 
 fn becomes(project: &Project) -> Result<Becomes, String> {
-    match outcome(project, "--builder buildkit").as_str() {
-        "kept" | "reused" => stays(project, "--builder buildkit"),
+    match outcome(project, "").as_str() {
+        "kept" | "reused" => stays(project),
         "unchanged" => Ok(Same),
         "built" => Ok(Other),
         other => Err(other.to_owned()),
@@ -168,21 +167,17 @@ fn becomes(project: &Project) -> Result<Becomes, String> {
 }
 
 /// What a build by force says to a fingerprint that is the same.
-fn stays(project: &Project, builder: &str) -> Result<Becomes, String> {
-    match outcome(project, &format!("{builder} --from ~app")).as_str() {
+fn stays(project: &Project) -> Result<Becomes, String> {
+    match outcome(project, "--from ~app").as_str() {
         "unchanged" => Ok(Kept),
         forced => Err(format!("the fingerprint is the same, and built it is {forced}")),
     }
 }
 
 /// Makes each of these changes to a project that is built and published, and judges what becomes of it.
-fn check(
-    builder: &str,
-    changes: impl Iterator<Item = &'static (Becomes, &'static str, Change)>,
-    judge: impl Fn(&Project) -> Result<Becomes, String>,
-) {
+fn check(changes: impl Iterator<Item = &'static (Becomes, &'static str, Change)>) {
     let Some(project) = project() else { return };
-    project.rebuild(builder).run().exits(0);
+    project.rebuild("").run().exits(0);
     let folder = project.path("");
     let original = folder.with_file_name("original");
     let copy = |from: &Path, to: &Path| {
@@ -194,7 +189,7 @@ fn check(
     let mut wrong = Vec::new();
     for (expected, what, change) in changes {
         change(&project);
-        let found = judge(&project);
+        let found = becomes(&project);
         let is_right = match expected {
             Anew => matches!(found, Ok(Same | Other)),
             expected => found == Ok(*expected),
@@ -206,7 +201,7 @@ fn check(
         copy(&original, &folder);
         docker(&["tag", &project.name("~spare:1"), &project.name("~up:1")]).unwrap();
     }
-    assert!(wrong.is_empty(), "{builder}: {wrong:#?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// Of so many changes one is tried each time.
@@ -215,7 +210,7 @@ const EACH: usize = 5;
 #[test]
 fn a_change_that_can_matter_changes_the_fingerprint() {
     let matter = CHANGES.iter().filter(|(expected, ..)| *expected != Kept);
-    check("--builder buildkit", matter.step_by(EACH), becomes);
+    check(matter.step_by(EACH));
 }
 
 #[test]
@@ -224,19 +219,11 @@ fn a_change_that_cannot_matter_keeps_the_fingerprint() {
         return;
     }
     let kept = CHANGES.iter().filter(|(expected, ..)| *expected == Kept);
-    check("--builder buildkit", kept.step_by(EACH), becomes);
+    check(kept.step_by(EACH));
 }
 
 #[test]
 #[ignore = "takes minutes: CONTRIBUTING.md"]
 fn each_change_in_the_table_is_as_it_says() {
-    check("--builder buildkit", CHANGES.iter(), becomes);
-}
-
-/// The fingerprint knows nothing of builders. That it misses nothing holds for each of them.
-#[test]
-#[ignore = "takes minutes: CONTRIBUTING.md"]
-fn what_does_not_change_the_fingerprint_does_not_matter_to_the_classic_builder() {
-    let kept = CHANGES.iter().filter(|(expected, ..)| *expected == Kept);
-    check("--builder classic", kept, |project| stays(project, "--builder classic"));
+    check(CHANGES.iter());
 }

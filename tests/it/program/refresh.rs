@@ -7,17 +7,9 @@ use crate::support::{
     registry::Registry,
 };
 
-/// Each builder and each place, but not each with each.
-fn in_every_way(check: impl Fn(&Project, Place<'_>, &str)) {
-    everywhere(|project, place| match place {
-        Place::Engine => check(project, place, "--builder classic"),
-        Place::Registry(_) => check(project, place, "--builder buildkit"),
-    });
-}
-
 #[test]
 fn a_refresh_of_the_same_files_promotes_nothing_and_says_why() {
-    in_every_way(|project, place, builder| {
+    everywhere(|project, place| {
         // Of everything that a build step leaves behind.
         project.edit("hierarchy.yaml", "tool }", "tool, volatile: [srv/made, \"!srv/kept\"] }");
         project.write(
@@ -26,9 +18,9 @@ fn a_refresh_of_the_same_files_promotes_nothing_and_says_why() {
              cat /proc/sys/kernel/random/uuid >/srv/made && touch /now && ln -s now /link && \
              ln /now /also && mkdir /gone && chmod 700 /now\nRUN rmdir /gone\n",
         );
-        project.rebuild(builder).to(place).run().exits(0);
+        project.rebuild("").to(place).run().exits(0);
         let tags = project.all_tags(place);
-        let ended = project.rebuild(&format!("--refresh {builder}")).to(place).run().exits(0);
+        let ended = project.rebuild("--refresh").to(place).run().exits(0);
         assert_eq!(ended.result(), "done in _: 4 came out the same", "{ended}");
         ended.says(&[
             "nothing was promoted: the 4 images that were built came out the same as the \
@@ -38,8 +30,8 @@ fn a_refresh_of_the_same_files_promotes_nothing_and_says_why() {
         assert_eq!(project.all_tags(place), tags, "not even a build tag is new");
 
         // Below an image that comes out the same nothing is built.
-        let refresh = format!("--refresh --from ~os {builder} --progress json");
-        let ended = project.rebuild(&refresh).to(place).run().exits(0);
+        let refresh = "--refresh --from ~os --progress json";
+        let ended = project.rebuild(refresh).to(place).run().exits(0);
         let built: Vec<String> = ended
             .events()
             .iter()
@@ -48,7 +40,7 @@ fn a_refresh_of_the_same_files_promotes_nothing_and_says_why() {
             .collect();
         assert_eq!(built, ["~os"]);
         assert_eq!(project.all_tags(place), tags);
-        let ended = project.rebuild(builder).to(place).run().exits(0);
+        let ended = project.rebuild("").to(place).run().exits(0);
         assert_eq!(ended.result(), "nothing to do: all 4 images are up to date", "{ended}");
     });
 }
@@ -58,14 +50,14 @@ fn a_refresh_of_other_files_is_promoted_with_everything_below() {
     if is_left_out() {
         return;
     }
-    in_every_way(|project, place, builder| {
+    everywhere(|project, place| {
         project.write(
             "web/Dockerfile",
             "FROM ~os:1\nCOPY page /page\nRUN cat /proc/sys/kernel/random/uuid >/package\n",
         );
-        project.rebuild(builder).to(place).run().exits(0);
+        project.rebuild("").to(place).run().exits(0);
         let before = project.tags(place);
-        let ended = project.rebuild(&format!("--refresh {builder}")).to(place).run().exits(0);
+        let ended = project.rebuild("--refresh").to(place).run().exits(0);
         assert_eq!(ended.result(), "done in _: 2 built, 2 came out the same", "{ended}");
         ended.says(&["`/package` differs"]);
         let after = project.tags(place);
@@ -77,14 +69,14 @@ fn a_refresh_of_other_files_is_promoted_with_everything_below() {
         assert_eq!(moved, ["~app:latest", "~web:latest"]);
         assert_edges_agree(project, place, EDGES);
 
-        let ended = project.rebuild(builder).to(place).run().exits(0);
+        let ended = project.rebuild("").to(place).run().exits(0);
         assert_eq!(ended.result(), "nothing to do: all 4 images are up to date", "{ended}");
         let why = project.rebuild("why ~web").to(place).run().exits(0);
         assert!(why.stdout.contains("because a refresh of `~web` was asked for"), "{}", why.stdout);
         // Nobody gets the older package back with the next change.
         project.write("web/page", "two\n");
-        project.rebuild(builder).to(place).run().exits(0);
-        let ended = project.rebuild(builder).to(place).run().exits(0);
+        project.rebuild("").to(place).run().exits(0);
+        let ended = project.rebuild("").to(place).run().exits(0);
         assert_eq!(ended.result(), "nothing to do: all 4 images are up to date", "{ended}");
     });
 }

@@ -173,12 +173,8 @@ fn what_is_missing_is_told_before_the_first_build() {
         project.rebuild("").env("APP_TOKEN", value).run().exits(2).says(&[message]);
     }
     fs::write(project.path("keys/deploy.pem"), KEY).unwrap();
-    let classic = project.rebuild("--builder classic").env("APP_TOKEN", VALUE).run().exits(2);
-    classic.says(&["`~app` has secrets, which the classic builder cannot hand to a build"]);
-    assert!(project.all_tags(Place::Engine).is_empty());
-
     // What the plan need not build needs no secret.
-    project.rebuild("--builder classic --only ~os").run().exits(0);
+    project.rebuild("--only ~os").run().exits(0);
 }
 
 #[test]

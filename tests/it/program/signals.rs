@@ -11,10 +11,7 @@ use crate::support::project::{Place, Project};
 /// The program must be gone by then.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A build that says that it runs and then never ends, in each of the builders.
-const BUILDERS: [&str; 2] = ["classic", "buildkit"];
-
-/// While it is said, the process is under way with the project's name in its command line.
+/// A build that says that it runs and then never ends. While it is said, the process is under way with the project's name in its command line.
 fn hang_in_build(project: &Project) {
     let step = "\nRUN : ~marker; echo hanging; while sleep 1; do :; done\n";
     project.edit("web/Dockerfile", "\nCOPY", &format!("{step}COPY"));
@@ -26,14 +23,10 @@ fn mend(project: &Project) {
 
 #[test]
 fn the_first_signal_stops_and_cleans_up() {
-    for (signal, builder, exit, word) in [
-        ("INT", "buildkit", 130, "interrupted"),
-        ("INT", "classic", 130, "interrupted"),
-        ("TERM", "buildkit", 143, "terminated"),
-    ] {
+    for (signal, exit, word) in [("INT", 130, "interrupted"), ("TERM", 143, "terminated")] {
         let Some(project) = Project::new() else { return };
         hang_in_build(&project);
-        let mut run = project.rebuild(&format!("--progress json --builder {builder}")).start();
+        let mut run = project.rebuild("--progress json").start();
         run.wait_for("\"hanging\"");
         let began = Instant::now();
         let ended = run.signal(signal).end().exits(exit);
@@ -42,7 +35,7 @@ fn the_first_signal_stops_and_cleans_up() {
         assert_eq!(last["event"], "run-finished", "{ended}");
         assert_eq!(last["stopped"], word, "{ended}");
         assert_eq!(last["exit_code"], exit, "{ended}");
-        assert_eq!(project.left_after(LIMIT), [""; 0], "{builder}: {ended}");
+        assert_eq!(project.left_after(LIMIT), [""; 0], "{ended}");
         assert_eq!(project.tags(Place::Engine), BTreeMap::new());
         if signal == "INT" {
             mend(&project);
@@ -69,7 +62,7 @@ fn the_second_signal_ends_at_once_and_says_what_may_be_left() {
     let Some(project) = Project::new() else { return };
     // A prepare command that ignores the signal would be killed; a build that is cancelled takes time.
     hang_in_build(&project);
-    let mut run = project.rebuild("--progress json --builder classic").start();
+    let mut run = project.rebuild("--progress json").start();
     run.wait_for("\"hanging\"");
     let began = Instant::now();
     let ended = run.signal("INT").signal("INT").end();
@@ -111,21 +104,19 @@ fn nobody_reads_stdout_any_more() {
 
 #[test]
 fn after_a_kill_the_next_run_is_right_and_leaves_nothing() {
-    for builder in BUILDERS {
-        let Some(project) = Project::new() else { return };
-        hang_in_build(&project);
-        let mut run = project.rebuild(&format!("--progress json --builder {builder}")).start();
-        run.wait_for("\"hanging\"");
-        let ended = run.signal("KILL").end();
-        assert_eq!(ended.status.code(), None);
-        assert_eq!(project.tags(Place::Engine), BTreeMap::new());
+    let Some(project) = Project::new() else { return };
+    hang_in_build(&project);
+    let mut run = project.rebuild("--progress json").start();
+    run.wait_for("\"hanging\"");
+    let ended = run.signal("KILL").end();
+    assert_eq!(ended.status.code(), None);
+    assert_eq!(project.tags(Place::Engine), BTreeMap::new());
 
-        mend(&project);
-        let next = project.rebuild(&format!("--builder {builder}")).run().exits(0);
-        assert!(next.result().ends_with(": 3 built, 1 already built"), "{next}");
-        assert_edges_agree(&project, Place::Engine, EDGES);
-        assert_eq!(project.left_after(LIMIT), [""; 0], "{builder}: {next}");
-    }
+    mend(&project);
+    let next = project.rebuild("").run().exits(0);
+    assert!(next.result().ends_with(": 3 built, 1 already built"), "{next}");
+    assert_edges_agree(&project, Place::Engine, EDGES);
+    assert_eq!(project.left_after(LIMIT), [""; 0], "{next}");
 }
 
 #[test]

@@ -14,13 +14,13 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rebuild::engine::{
-    BuildSecrets,
+    BuildSecrets, Capability,
     session::{Session, SessionFiles, Traffic},
 };
 use serde_json::Value;
 use tokio::net::UnixStream;
 
-use crate::support::skipped;
+use crate::support::{engine::lacks, skipped};
 
 #[derive(Debug)]
 pub(super) struct Daemon {
@@ -41,8 +41,11 @@ pub(super) type Listing = BTreeMap<PathBuf, String>;
 static NAMES: AtomicU32 = AtomicU32::new(0);
 
 impl Daemon {
-    /// `None`, having said so, if there is no engine. In CI there has to be one.
+    /// `None`, having said so, if there is no engine, or none with BuildKit.
     pub(super) fn find() -> Option<Self> {
+        if lacks(Capability::BuildKit) {
+            return None;
+        }
         let host = std::env::var("DOCKER_HOST").unwrap_or("unix:///var/run/docker.sock".to_owned());
         let found = host.strip_prefix("unix://").map(PathBuf::from);
         let socket = found.filter(|socket| net::UnixStream::connect(socket).is_ok());

@@ -24,7 +24,7 @@ use rebuild::{
 };
 use tempfile::TempDir;
 
-use crate::support::busybox::busybox;
+use crate::support::{busybox::busybox, engine::sizes_are_unpacked};
 
 /// A build context on the disk.
 struct Folder(TempDir);
@@ -82,6 +82,17 @@ fn sent(traffic: Traffic) -> (u64, u64) {
     (traffic.files, traffic.bytes)
 }
 
+/// The files and bytes that were sent besides the Dockerfile, which had not changed. BuildKit reads it anew
+/// in each build since 0.9 (`llb.DiffNone` in moby/buildkit, `frontend/dockerui/config.go`); before that
+/// it took it for a file of the context.
+fn sent_of_context(traffic: Traffic, dockerfile: &str) -> (u64, u64) {
+    let length = dockerfile.len() as u64;
+    match sent(traffic) {
+        (files @ 1.., bytes) if bytes >= length => (files - 1, bytes - length),
+        sent => sent,
+    }
+}
+
 const ALL: &str = "FROM scratch\nCOPY . /in/\n";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,12 +137,12 @@ async fn only_what_changed_travels_again() {
     let first = daemon.build(folder.files(ALL), &[], "").await.unwrap();
     assert_eq!(first.traffic.files, 4, "with the Dockerfile");
     let again = daemon.build(folder.files(ALL), &[], "").await.unwrap();
-    assert_eq!(sent(again.traffic), (0, 0));
+    assert_eq!(sent_of_context(again.traffic, ALL), (0, 0));
 
     folder.write("b", "new b");
     settle(&folder, "b");
     let changed = daemon.build(folder.files(ALL), &[], "").await.unwrap();
-    assert_eq!(sent(changed.traffic), (1, 5));
+    assert_eq!(sent_of_context(changed.traffic, ALL), (1, 5));
     assert_eq!(changed.listing().await, folder.listing());
 
     let other = ALL.replace("/in/", "/ni/");
@@ -269,7 +280,9 @@ async fn a_big_file_takes_little_memory() {
     let image = daemon.build(folder.files(dockerfile), &[], "").await.unwrap();
     let grown = peak_memory() - before;
     assert_eq!(sent(image.traffic), (2, size + dockerfile.len() as u64));
-    assert_eq!(image.inspect().await["Size"], size);
+    if sizes_are_unpacked() {
+        assert_eq!(image.inspect().await["Size"], size);
+    }
     // Other tests run in this process at the same time, hence the tolerance.
     assert!(grown < 64 << 20, "{grown} bytes");
 }

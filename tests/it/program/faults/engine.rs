@@ -23,17 +23,14 @@ const IN_THE_MIDDLE: usize = 250;
 
 #[test]
 fn a_connection_that_breaks_in_a_build_is_made_again() {
-    for builder in ["classic", "buildkit"] {
-        let Some((project, proxy)) = start() else { return };
-        proxy.spoil(("POST", "/build?"), 1, Fault::CutAfter(IN_THE_MIDDLE));
-        let run = project.rebuild(&format!("--builder {builder}"));
-        let ended = run.env("DOCKER_HOST", proxy.address()).run().exits(0);
-        proxy.assert_all_spoilt();
-        let ended = ended.says(&["is the engine still running?: trying again in "]);
-        assert!(ended.result().ends_with(": 2 built"), "{ended}");
-        assert_eq!(project.tags(Place::Engine).len(), 3, "{ended}");
-        assert_eq!(project.under_way(), [""; 0], "{ended}");
-    }
+    let Some((project, proxy)) = start() else { return };
+    proxy.spoil(("POST", "/build?"), 1, Fault::CutAfter(IN_THE_MIDDLE));
+    let ended = project.rebuild("").env("DOCKER_HOST", proxy.address()).run().exits(0);
+    proxy.assert_all_spoilt();
+    let ended = ended.says(&["is the engine still running?: trying again in "]);
+    assert!(ended.result().ends_with(": 2 built"), "{ended}");
+    assert_eq!(project.tags(Place::Engine).len(), 3, "{ended}");
+    assert_eq!(project.under_way(), [""; 0], "{ended}");
 }
 
 #[test]
@@ -51,7 +48,7 @@ fn an_image_that_is_removed_under_us_fails_its_child_and_moves_no_tag() {
     project.edit("app/Dockerfile", "FROM ~base:1", "FROM ~base:1 AS child");
     project.edit("hierarchy.yaml", "{ context: app }", "{ context: app, target: child }");
     proxy.spoil(("POST", "&target=child"), 1, Fault::First(Arc::new(remove)));
-    let run = project.rebuild("--builder classic").env("DOCKER_HOST", proxy.address());
+    let run = project.rebuild("").env("DOCKER_HOST", proxy.address());
     let ended = run.run().exits(10);
     proxy.assert_all_spoilt();
     assert_eq!(project.tags(Place::Engine), BTreeMap::new(), "{ended}");

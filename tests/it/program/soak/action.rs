@@ -41,13 +41,13 @@ impl What {
         matches!(self, Self::Run | Self::Refresh)
     }
 
-    fn arguments(self, builder: &str) -> String {
+    fn arguments(self) -> &'static str {
         match self {
-            Self::Run => format!("--builder {builder}"),
-            Self::Refresh => format!("--refresh --builder {builder}"),
-            Self::Rollback => "rollback".to_owned(),
+            Self::Run => "",
+            Self::Refresh => "--refresh",
+            Self::Rollback => "rollback",
             // Nothing is young enough to stay for that.
-            Self::Gc => "gc --keep 1ms --yes".to_owned(),
+            Self::Gc => "gc --keep 1ms --yes",
         }
     }
 
@@ -101,7 +101,7 @@ impl Soak {
         let mut line = format!("{:4} {:3} s ", self.tally.actions, at.as_secs());
         self.edit(&mut line);
         let (what, machine) = (self.what(), self.machine());
-        let mut commands = vec![(what, machine, self.builder())];
+        let mut commands = vec![(what, machine)];
         if self.chance(20) {
             let (what, machine) = (self.what(), self.machine());
             // With nothing young enough to stay, what one run has just stored would go with another's `gc`.
@@ -110,7 +110,7 @@ impl Soak {
             if is_gc {
                 commands[0].0 = What::Run;
             }
-            commands.push((what, machine, self.builder()));
+            commands.push((what, machine));
         }
         let is_cut = self.chance(45);
         if !is_cut || self.chance(30) {
@@ -120,8 +120,8 @@ impl Soak {
         let signal = is_cut.then(|| self.cut(machine, &pid, &mut line));
 
         let mut running = Vec::new();
-        for (what, machine, builder) in &commands {
-            let started = self.world.rebuild(*machine, &what.arguments(builder)).start();
+        for (what, machine) in &commands {
+            let started = self.world.rebuild(*machine, what.arguments()).start();
             if running.is_empty() {
                 pid.store(started.id(), Ordering::SeqCst);
             }
@@ -177,10 +177,6 @@ impl Soak {
 
     fn machine(&mut self) -> usize {
         usize::from(self.chance(40))
-    }
-
-    fn builder(&mut self) -> &'static str {
-        if self.chance(50) { "classic" } else { "buildkit" }
     }
 
     fn edit(&mut self, line: &mut String) {
