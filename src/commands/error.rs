@@ -50,7 +50,11 @@ impl From<EngineError> for CommandError {
         if let EngineError::Builder { hint, .. } = &error {
             return Self::new(Exit::Usage, error.to_string()).hint(hint);
         }
-        Self::new(Exit::EngineUnreachable, error.to_string())
+        let told = Self::new(Exit::EngineUnreachable, error.to_string());
+        match error {
+            EngineError::NoEngine { hint, .. } => told.hint(hint),
+            _ => told,
+        }
     }
 }
 

@@ -212,11 +212,23 @@ pub struct EngineInfo {
     pub room: Option<u64>,
 }
 
+/// A place where an engine may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// `unix:///run/podman/podman.sock (podman)`
+    pub place: String,
+    /// Why no engine answers there; `None` if one does.
+    pub problem: Option<String>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// Nobody answers there.
     #[error("cannot reach the Docker engine at {endpoint}: {reason}")]
     Unreachable { endpoint: String, reason: String },
+    /// The user named no engine, and none answers where engines usually listen.
+    #[error("no engine answers{}", listed(.tried))]
+    NoEngine { tried: Vec<Tried>, hint: String },
     /// It answers, in a version of the API that we do not speak.
     #[error(
         "the Docker engine {version} at {endpoint} is too old: it speaks API {api}, and rebuild needs API {needed} (Docker 20.10) or newer"
@@ -247,6 +259,14 @@ pub enum EngineError {
     /// Anything else the engine answers.
     #[error("{doing}: the engine answered: {message}")]
     Answer { doing: String, message: String },
+}
+
+/// A line for each place.
+fn listed(tried: &[Tried]) -> String {
+    let line = |tried: &Tried| {
+        format!("\n  {}: {}", tried.place, tried.problem.as_deref().unwrap_or("an engine answers"))
+    };
+    tried.iter().map(line).collect()
 }
 
 /// `1 second`, `90 seconds`, `200 ms`.

@@ -134,6 +134,7 @@ impl Again {
             | EngineError::Answer { .. } => Self::Asked,
             EngineError::Transfer { .. }
             | EngineError::Context(_)
+            | EngineError::NoEngine { .. }
             | EngineError::TooOld { .. }
             | EngineError::Builder { .. } => Self::Never,
         }

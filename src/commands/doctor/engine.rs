@@ -7,13 +7,38 @@ use crate::{
         error::CommandError,
         preflight::{LITTLE, TOO_LITTLE},
     },
-    engine::{Capabilities, Capability, Docker, EngineError, EngineInfo, EngineOptions, holes},
+    engine::{
+        Capabilities, Capability, Docker, EngineError, EngineInfo, EngineOptions, Tried, holes,
+    },
     exit::Exit,
     report::doctor::{Finding, size},
 };
 
 /// Says where it is, if it answers.
 pub(super) async fn check(findings: &mut Vec<Finding>) -> Option<String> {
+    let used = connect(findings).await;
+    places(used.as_deref(), findings).await;
+    used
+}
+
+/// Where else an engine was looked for.
+async fn places(used: Option<&str>, findings: &mut Vec<Finding>) {
+    let mut used = used;
+    for Tried { place, problem } in Docker::survey().await {
+        let is_used = used.is_some_and(|url| place.split(' ').next() == Some(url));
+        let message = match problem {
+            None if is_used => {
+                used = None;
+                format!("{place}: used")
+            }
+            None => format!("{place}: answers, not used"),
+            Some(problem) => format!("{place}: {problem}"),
+        };
+        findings.push(Finding::ok("place", message));
+    }
+}
+
+async fn connect(findings: &mut Vec<Finding>) -> Option<String> {
     let (engine, info) = match Docker::connect(&EngineOptions::default()).await {
         Ok(connected) => connected,
         Err(error) => {

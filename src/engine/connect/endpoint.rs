@@ -8,6 +8,7 @@ use url::Url;
 use super::{
     Environment,
     context::{self, config_dir},
+    places::Place,
     ssh, tls,
 };
 use crate::engine::EngineError;
@@ -43,6 +44,8 @@ pub(super) enum Address {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Default,
+    /// A socket on which an engine of that name usually listens.
+    Usual(&'static str),
     Given,
     Variable,
     Context(String),
@@ -134,16 +137,25 @@ fn host_and_port(address: &str, secure: bool) -> Result<(String, u16), String> {
     Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }
 
-impl Source {
-    fn is_default(&self) -> bool {
-        *self == Self::Default
-    }
-}
-
 impl Endpoint {
-    /// Whether nobody named an engine, so that naming one may help.
+    /// Where an engine usually listens.
+    pub(super) fn usual(place: Place) -> Self {
+        let url = format!("unix://{}", place.socket.display());
+        Self { address: Address::Unix(place.socket), url, source: Source::Usual(place.engine) }
+    }
+
+    /// Whether the user named no engine.
     pub(super) fn is_default(&self) -> bool {
-        self.source.is_default()
+        matches!(self.source, Source::Default | Source::Usual(_))
+    }
+
+    /// Whether the user named no engine, and other places may have one as well.
+    pub(super) fn is_default_socket(&self) -> bool {
+        self.is_default() && self.is_socket()
+    }
+
+    pub(in crate::engine) fn is_socket(&self) -> bool {
+        matches!(self.address, Address::Unix(_))
     }
 }
 
@@ -158,6 +170,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default | Self::Given => Ok(()),
+            Self::Usual(engine) => write!(f, " ({engine})"),
             Self::Variable => f.write_str(" (from `DOCKER_HOST`)"),
             Self::Context(name) => write!(f, " (docker context `{name}`)"),
         }

@@ -4,14 +4,16 @@
 //! TLS and the wording of *unreachable* are decided once.
 
 mod context;
+mod discover;
 mod endpoint;
+mod places;
 mod ssh;
 mod tls;
 mod transport;
 mod unreachable;
 
 pub(super) use self::{
-    endpoint::Endpoint,
+    discover::{PATIENCE, discover, silence, survey},
     transport::{Failure, Reply, Transport},
 };
 

@@ -27,14 +27,11 @@ pub(super) fn reason(endpoint: &Endpoint, failure: &Failure) -> String {
 }
 
 fn opening(endpoint: &Endpoint, address: &Address, error: &io::Error) -> String {
-    let elsewhere = if endpoint.is_default() {
-        "; if the engine is elsewhere, set `DOCKER_HOST` or choose a `docker context`"
-    } else {
-        ""
-    };
+    // Of several places that were tried one question would not be answered better than another.
+    let question = if endpoint.is_default() { "" } else { "; is the docker daemon running?" };
     match (address, error.kind()) {
         (Address::Unix(_), io::ErrorKind::NotFound) => {
-            format!("there is no such socket; is the docker daemon running?{}", tail(elsewhere))
+            format!("there is no such socket{question}")
         }
         (Address::Unix(_), io::ErrorKind::PermissionDenied) => {
             "permission denied; a member of the group `docker` may use it \
@@ -42,19 +39,14 @@ fn opening(endpoint: &Endpoint, address: &Address, error: &io::Error) -> String 
                 .to_owned()
         }
         (_, io::ErrorKind::ConnectionRefused) => {
-            format!("nobody listens there; is the docker daemon running?{}", tail(elsewhere))
+            format!("nobody listens there{question}")
         }
         (_, io::ErrorKind::TimedOut) => "no answer within 30 seconds".to_owned(),
         (Address::Tls { .. }, io::ErrorKind::InvalidData) => {
             format!("TLS failed ({error}); see `DOCKER_CERT_PATH` or the context's `ca`")
         }
-        _ => format!("{error}{elsewhere}"),
+        _ => error.to_string(),
     }
-}
-
-/// After a question mark no semicolon follows.
-fn tail(elsewhere: &str) -> String {
-    elsewhere.replacen("; if", " If", 1)
 }
 
 /// The first cause, which is the one that says something.

@@ -3,7 +3,10 @@
 use std::{env, path::PathBuf, time::Duration};
 
 use bollard::ClientVersion;
+use http::Response;
+use hyper::body::Incoming;
 use serde::Deserialize;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -16,7 +19,7 @@ use super::{
 use crate::{
     engine::{
         EngineError, EngineInfo,
-        connect::{Endpoint, Transport},
+        connect::{PATIENCE, Transport, discover, silence},
     },
     image::Platform,
 };
@@ -75,7 +78,7 @@ struct Info {
 
 pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineInfo), EngineError> {
     let environment = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let endpoint = Endpoint::find(options.host.as_deref(), &environment)?;
+    let endpoint = discover(options.host.as_deref(), &environment).await?;
     let transport = Transport::new(endpoint);
     let pending = TaskTracker::new();
     pending.close();
@@ -86,7 +89,7 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         idle: options.idle,
         pending,
     };
-    let ping = docker.get("greeting it", "/_ping").await?.detach();
+    let ping = greet(&docker).await?;
     let version: Version = docker.get_json("asking for its version", "/version").await?;
     let api = agree(&version)?;
     if api < OLDEST_KNOWN {
@@ -126,6 +129,17 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
             .flatten(),
     };
     Ok((docker, info))
+}
+
+/// A socket that takes connections and does not answer must not hold up a run.
+async fn greet(docker: &Docker) -> Result<Response<Incoming>, EngineError> {
+    let endpoint = docker.transport.endpoint();
+    let greeting = docker.get("greeting it", "/_ping");
+    if !endpoint.is_socket() {
+        return Ok(greeting.await?.detach());
+    }
+    let silent = |_| EngineError::Unreachable { endpoint: endpoint.to_string(), reason: silence() };
+    Ok(timeout(PATIENCE, greeting).await.map_err(silent)??.detach())
 }
 
 /// bollard, with every request sent by our transport.

@@ -45,7 +45,8 @@ pub use self::{
 };
 use super::{
     BuildProgress, BuildRequest, Difference, Engine, EngineError, EngineInfo, LocalImage, Probe,
-    ProbeOutput, TestResult, Volatile, connect::Transport,
+    ProbeOutput, TestResult, Tried, Volatile,
+    connect::{Transport, survey},
 };
 use crate::{
     hierarchy::Test,
@@ -71,6 +72,12 @@ impl Docker {
     /// Finds the engine, agrees with it on a version of the API and asks what it is.
     pub async fn connect(options: &EngineOptions) -> Result<(Self, EngineInfo), EngineError> {
         connected::connect(options).await
+    }
+
+    /// Where an engine is looked for, and what is found there.
+    pub async fn survey() -> Vec<Tried> {
+        let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        survey(&environment).await
     }
 
     /// Waits until every test container is removed. Call it last, before the runtime goes.

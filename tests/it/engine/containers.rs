@@ -8,7 +8,6 @@ use rebuild::{
 };
 
 use super::{Bench, bench::docker, wait_until};
-use crate::support::is_left_out;
 
 fn run(script: &str, stdout: Option<&str>, seconds: u64) -> Test {
     let argv = ["sh", "-c", script].map(str::to_owned).into();
@@ -80,9 +79,6 @@ const ILL: &str = "not healthy after 4 seconds: it hurts";
 
 #[tokio::test]
 async fn an_image_shows_its_health() {
-    if is_left_out() {
-        return;
-    }
     let Some(bench) = Bench::new("health").await else { return };
     let healthy = |check: &str| {
         format!("HEALTHCHECK --interval=1s --retries=1 CMD {check}\nCMD echo begun; sleep 61401")

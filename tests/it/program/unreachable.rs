@@ -1,11 +1,19 @@
 //! What is missing before anything begins: an engine, a registry, a hierarchy, the lock.
 
-use std::fs;
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt as _, symlink},
+        net::UnixListener,
+    },
+    time::{Duration, Instant},
+};
 
 use super::{EDGES, assert_edges_agree};
 use crate::support::{
     project::{Place, Project},
     registry::Registry,
+    skipped,
 };
 
 #[test]
@@ -26,6 +34,56 @@ fn no_engine() {
             assert_eq!(ended.stdout, "");
         }
     }
+}
+
+/// A socket where podman of this user would listen, another that hangs, and none at all.
+#[test]
+fn an_engine_is_found_where_it_listens() {
+    let Some(project) = Project::pair() else { return };
+    let Some(engine) = project.engine().strip_prefix("unix://") else { return };
+    let home = project.path("home");
+    fs::create_dir_all(home.join("podman")).unwrap();
+    let rebuild = |command: &str| {
+        let run = project.rebuild(command).env("DOCKER_HOST", "").env("DOCKER_CONTEXT", "");
+        run.env("HOME", &home).env("XDG_RUNTIME_DIR", &home)
+    };
+    let hanging = UnixListener::bind(home.join("docker.sock")).unwrap();
+    symlink(engine, home.join("podman/podman.sock")).unwrap();
+    let began = Instant::now();
+    let doctor = rebuild("doctor").run().exits(0);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    for line in ["(rootless Docker): no answer within 5 seconds", "(podman of this user): answers"]
+    {
+        assert!(doctor.stdout.contains(line), "{doctor}");
+    }
+    drop(hanging);
+    // A named engine is the only one that is asked, also if it hangs.
+    let named = home.join("named.sock");
+    let _named = UnixListener::bind(&named).unwrap();
+    let ended = rebuild("plan").env("DOCKER_HOST", format!("unix://{}", named.display())).run();
+    ended.exits(20).says(&["named.sock (from `DOCKER_HOST`): no answer within 5 seconds"]);
+}
+
+/// Each place is told with its reason, and the command that starts an engine.
+#[test]
+fn without_any_engine_every_place_is_told() {
+    let Some(project) = Project::pair() else { return };
+    // In a mount namespace without the sockets of this machine, which only root may have.
+    let alone = "unshare -m sh -c 'mount -t tmpfs none /run && exec \"$0\" plan' \"$REBUILD\"";
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return skipped("only root may mount");
+    }
+    let run = project.shell(&project.path(""), alone).env("DOCKER_HOST", "");
+    let ended =
+        run.env("HOME", project.path("")).env("XDG_RUNTIME_DIR", "/run/user/7").run().exits(20);
+    ended.says(&[
+        "error: no engine answers\n  unix:///var/run/docker.sock (Docker): there is no such socket\n",
+        "  unix:///run/user/7/docker.sock (rootless Docker): there is no such socket\n",
+        "/.colima/default/docker.sock (Colima): there is no such socket\n",
+        "  unix:///run/podman/podman.sock (podman): there is no such socket\n",
+        "  hint: ",
+        "set `DOCKER_HOST` or choose a `docker context`",
+    ]);
 }
 
 #[test]
