@@ -13,6 +13,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 pub use self::{alive::Alive, kept::machine};
@@ -20,6 +21,9 @@ use crate::image::Digest;
 
 /// The folder of the journals, in that of a hierarchy.
 const JOURNALS: &str = "journal";
+/// Written when all pins of runs that are over were removed.
+const SEARCHED: &str = "pins-removed";
+const SEARCHED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// Of how many runs the logs are kept.
 const RUNS_KEPT: usize = 20;
 
@@ -146,6 +150,24 @@ pub fn all_journals() -> Vec<PathBuf> {
 /// Whether a run, of whichever hierarchy, is over, so that what it left behind may be removed.
 pub fn is_over(run: &str) -> bool {
     alive::is_over(&home(), run, now_millis())
+}
+
+/// Whether a run may have left pins in an engine: one of this machine was killed or could not remove
+/// them, or the last search was a day ago, since runs of other machines may use the same engine.
+pub fn may_have_left_pins() -> bool {
+    let searched = fs::metadata(home().join(SEARCHED)).and_then(|meta| meta.modified());
+    let age = searched.ok().and_then(|time| time.elapsed().ok());
+    age.is_none_or(|age| age > SEARCHED_FOR) || alive::any_is_over(&home())
+}
+
+/// Makes the next run search for pins.
+pub fn expect_pins() {
+    _ = fs::remove_file(home().join(SEARCHED));
+}
+
+/// No pin of a run that is over is left.
+pub fn pins_are_removed() {
+    _ = make(&home()).and_then(|()| File::create(home().join(SEARCHED)));
 }
 
 /// Whether a run of this machine is going on.

@@ -6,7 +6,7 @@ use super::output;
 use crate::{
     engine::{Docker, Engine as _, EngineError, Leftover},
     image::Tagged,
-    run::{run_of_folder, run_of_pin},
+    run::{pins_of_all_runs, run_of_folder, run_of_pin},
     state,
 };
 
@@ -22,8 +22,14 @@ pub(super) struct Leftovers {
 /// Best effort: a leftover is untidy, and no reason not to run.
 pub(super) async fn remove(engine: &Docker) {
     let removed = async {
-        let leftovers = Leftovers::find(engine).await?;
-        leftovers.remove(engine).await
+        if state::may_have_left_pins() {
+            state::expect_pins();
+            Leftovers::find(engine).await?.remove(engine).await?;
+            state::pins_are_removed();
+            Ok::<_, EngineError>(())
+        } else {
+            Leftovers::find_but_pins(engine).await?.remove(engine).await
+        }
     };
     if let Err(error) = removed.await {
         output::warning(&format!("leftovers of an earlier run cannot be removed: {error}"));
@@ -32,11 +38,17 @@ pub(super) async fn remove(engine: &Docker) {
 
 impl Leftovers {
     pub(super) async fn find(engine: &Docker) -> Result<Self, EngineError> {
+        let mut pins: Vec<Tagged> =
+            engine.tags_of(vec![pins_of_all_runs()]).await?.into_keys().collect();
+        pins.retain(|name| run_of_pin(name).is_some_and(state::is_over));
+        Ok(Self { pins, ..Self::find_but_pins(engine).await? })
+    }
+
+    /// Cheap, where a list of pins takes the engine as long as it has images.
+    async fn find_but_pins(engine: &Docker) -> Result<Self, EngineError> {
         let mut containers = engine.leftovers().await?;
         containers.retain(|container| state::is_over(&container.run));
-        let mut pins: Vec<Tagged> = engine.list().await?.into_keys().collect();
-        pins.retain(|name| run_of_pin(name).is_some_and(state::is_over));
-        Ok(Self { containers, pins, folders: folders() })
+        Ok(Self { containers, pins: Vec::new(), folders: folders() })
     }
 
     pub(super) async fn remove(&self, engine: &Docker) -> Result<(), EngineError> {

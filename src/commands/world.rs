@@ -19,6 +19,8 @@ use crate::{
 
 /// What the hashes of files are kept under.
 const HASHES: &str = "hashes";
+/// What the tags of the engine are kept under.
+const TAGS: &str = "engine-tags";
 
 /// Everything outside the program that a command talks to.
 pub(super) struct World {
@@ -48,6 +50,7 @@ impl World {
         let registries = Client::new(Credentials::from_env())?;
         let state = State::of(&hierarchy.file);
         let hashes = Arc::new(HashCache::read(&state.recall(HASHES), &machine()));
+        engine.recall(&state.recall(TAGS));
         Ok(Self { engine: Arc::new(engine), info, registries, offline, state, hashes })
     }
 
@@ -60,8 +63,11 @@ impl World {
         self.state.keep(&history_of(place), &history.kept());
     }
 
-    /// Keeps the hashes of the files that were read, so that they need not be read again.
+    /// Keeps what makes the next command quicker: hashes of files that were read, and the engine's tags.
     pub(super) fn keep_hashes(&self) {
+        if let Some(tags) = self.engine.kept() {
+            self.state.keep(TAGS, &tags);
+        }
         if let Some(hashes) = self.hashes.kept() {
             self.state.keep(HASHES, &hashes);
         }

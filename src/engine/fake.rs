@@ -72,7 +72,7 @@ impl Engine for FakeEngine {
         &self,
         request: BuildRequest,
         mut progress: impl FnMut(BuildProgress) + Send,
-    ) -> Result<Digest, EngineError> {
+    ) -> Result<LocalImage, EngineError> {
         let node = request.labels["rebuild.node"].clone();
         progress(BuildProgress::Step { number: 1, total: 1, text: format!("RUN make {node}") });
         progress(BuildProgress::Output(format!("making {node}\n").into_bytes()));
@@ -130,10 +130,10 @@ impl Engine for FakeEngine {
             platform: "linux/amd64".parse().unwrap(),
             created: "2026-11-20T12:00:00Z".parse().ok(),
         };
-        state.images.insert(id.clone(), image);
-        state.packages.insert(id.clone(), packages);
+        state.images.insert(id.clone(), image.clone());
+        state.packages.insert(id, packages);
         state.built.push(node);
-        Ok(id)
+        Ok(image)
     }
 
     async fn test(
@@ -208,8 +208,19 @@ impl Engine for FakeEngine {
         Ok(id.and_then(|id| state.images.get(&id).cloned()))
     }
 
-    async fn list(&self) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
-        Ok(self.state.lock().unwrap().tags.clone())
+    async fn resolve(&self, names: Vec<Tagged>) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
+        let tags = &self.state.lock().unwrap().tags;
+        let found = |name: Tagged| Some((name.clone(), tags.get(&name)?.clone()));
+        Ok(names.into_iter().filter_map(found).collect())
+    }
+
+    async fn tags_of(
+        &self,
+        repositories: Vec<String>,
+    ) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
+        let mut tags = self.state.lock().unwrap().tags.clone();
+        tags.retain(|tag, _| repositories.iter().any(|name| name == tag.repository.as_str()));
+        Ok(tags)
     }
 
     async fn tag(&self, image: &Digest, name: &Tagged) -> Result<(), EngineError> {

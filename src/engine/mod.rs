@@ -45,7 +45,7 @@ pub trait Engine: Send + Sync + 'static {
         &self,
         request: BuildRequest,
         progress: impl FnMut(BuildProgress) + Send,
-    ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
+    ) -> impl Future<Output = Result<LocalImage, EngineError>> + Send;
 
     /// Runs one test in a fresh container of an image, and removes the container.
     ///
@@ -74,8 +74,22 @@ pub trait Engine: Send + Sync + 'static {
         image: &str,
     ) -> impl Future<Output = Result<Option<LocalImage>, EngineError>> + Send;
 
-    /// Every tagged image of the engine: one cheap call instead of many.
-    fn list(&self) -> impl Future<Output = Result<BTreeMap<Tagged, Digest>, EngineError>> + Send;
+    /// What these tags point at. A tag that does not exist is not in the answer.
+    ///
+    /// Its cost depends on the number of names, and not on how many other images the engine has.
+    fn resolve(
+        &self,
+        names: Vec<Tagged>,
+    ) -> impl Future<Output = Result<BTreeMap<Tagged, Digest>, EngineError>> + Send;
+
+    /// Every tag of the repositories that match one of these patterns, with `*` for anything but `/`.
+    ///
+    /// Slow: containerd's image store measures each image that matches, and the other stores compare
+    /// each image that they have.
+    fn tags_of(
+        &self,
+        repositories: Vec<String>,
+    ) -> impl Future<Output = Result<BTreeMap<Tagged, Digest>, EngineError>> + Send;
 
     fn tag(
         &self,

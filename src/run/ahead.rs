@@ -143,8 +143,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             timeout: node.timeout,
         };
         let image = engine.build(request, |_| {}).await.map_err(Trouble::of_build)?;
-        pin(&image).await?;
-        let image = self.inspect(&image).await?;
+        pin(&image.id).await?;
         let before = &candidate.image;
         let is_same = image.layers == before.layers && image.config == before.config;
         Ok(is_same.then_some(image))

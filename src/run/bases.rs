@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::OnceCell;
 
 use crate::{
-    engine::{Engine, EngineError},
+    engine::{Engine, EngineError, LocalImage},
     fingerprint::Parents,
     hierarchy::{Base, Hierarchy, Node, NodeName},
     image::{Digest, Platform, Tagged},
@@ -23,6 +23,11 @@ use crate::{
 
 /// The domain of every pin. It cannot exist.
 const PIN_DOMAIN: &str = "rebuild.invalid";
+
+/// The pattern of the repositories of all pins.
+pub fn pins_of_all_runs() -> String {
+    format!("{PIN_DOMAIN}/*/*")
+}
 
 /// The run that made a pin, if the name is one.
 pub fn run_of_pin(name: &Tagged) -> Option<&str> {
@@ -37,6 +42,8 @@ pub(super) struct Bases {
     /// By the digest in the store, and for an index of several platforms by platform; fetched
     /// once, however many children wait for it.
     images: Mutex<HashMap<ImageKey, Arc<OnceCell<Digest>>>>,
+    /// What the engine says of them, by ID.
+    described: Mutex<HashMap<Digest, Arc<OnceCell<Arc<LocalImage>>>>>,
     /// Each set once, and by whoever is first: the others wait until it is there.
     pins: Mutex<BTreeMap<Tagged, Arc<OnceCell<()>>>>,
 }
@@ -88,7 +95,17 @@ pub(super) struct Sources<'a, E, S> {
 
 impl Bases {
     pub(super) fn new(run: &str) -> Self {
-        Self { run: run.to_owned(), images: Mutex::default(), pins: Mutex::default() }
+        Self {
+            run: run.to_owned(),
+            images: Mutex::default(),
+            described: Mutex::default(),
+            pins: Mutex::default(),
+        }
+    }
+
+    /// What is known of an image by its ID, to be filled in by the first user.
+    pub(super) fn image_of(&self, id: &Digest) -> Arc<OnceCell<Arc<LocalImage>>> {
+        lock(&self.described).entry(id.clone()).or_default().clone()
     }
 
     /// Remembers that the image of this digest is already in the engine.

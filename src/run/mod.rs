@@ -37,7 +37,7 @@ use self::{
     verify::Verifying,
 };
 pub use self::{
-    bases::run_of_pin,
+    bases::{pins_of_all_runs, run_of_pin},
     event::{
         Different, Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary,
         StopReason, Summary,
@@ -53,6 +53,7 @@ use crate::{
     image::Digest,
     plan::{Action, Step},
     schedule::{ReadyQueue, Underway, estimate, weighed},
+    state,
     store::Store,
 };
 
@@ -200,7 +201,11 @@ pub async fn execute<E: Engine, S: Store>(
         Some(reason) = stops.recv() => run.stop(reason),
         () = run.verify_updates() => {}
     }
-    for (pin, error) in run.bases.release(&*shop.engine).await {
+    let left = run.bases.release(&*shop.engine).await;
+    if !left.is_empty() {
+        state::expect_pins();
+    }
+    for (pin, error) in left {
         let message = format!("`{pin}` is left in the engine: {error}");
         run.telling.emit(EventKind::Warning { node: None, message });
     }

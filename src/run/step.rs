@@ -267,7 +267,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let pinned = pinned.clone();
         done.forget_candidate();
         let image = self.build(&pinned, record, fresh, tell).await?;
-        let (image, added) = self.check(&image, &pinned).await?;
+        let added = self.check(&image, &pinned).await?;
         let compared = self.compare(&image, fresh, tell).await;
         let compared = compared.map_err(|error| Trouble::of_store(Phase::Push, &error))?;
         let digest = match &compared {
@@ -374,7 +374,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         record: &BuiltFrom,
         fresh: bool,
         tell: &mut Tell,
-    ) -> Result<Digest, Trouble> {
+    ) -> Result<LocalImage, Trouble> {
         let node = self.node();
         let broken = |phase, again, message: String| Trouble {
             phase,
@@ -428,7 +428,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         })?;
         // Nothing but this name holds the image yet.
         self.bases
-            .pin(&*self.shop.engine, node.name.as_str(), &image)
+            .pin(&*self.shop.engine, node.name.as_str(), &image.id)
             .await
             .map_err(Trouble::of_build)?;
         Ok(image)
@@ -448,7 +448,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 
     /// What must hold before it is worth testing: it stands on the base it was pinned to, its
     /// files did not change meanwhile, and it is not too large. Also says what it adds to its base.
-    async fn check(&self, image: &Digest, pinned: &Pinned) -> Result<(LocalImage, u64), Trouble> {
+    async fn check(&self, candidate: &LocalImage, pinned: &Pinned) -> Result<u64, Trouble> {
         let node = self.node();
         let broken = |message| Trouble {
             phase: Phase::Build,
@@ -457,10 +457,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             step: None,
             again: Again::Never,
         };
-        let candidate = self.inspect(image).await?;
         let mut added = candidate.size;
         if let Some((name, _, base)) = &pinned.base {
-            let base = self.inspect(base).await?;
+            let base = self.base(base).await?;
             if !candidate.layers.starts_with(&base.layers) {
                 return Err(broken(format!("the engine did not build it on `{name}` as pinned")));
             }
@@ -479,7 +478,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             let (phase, exit) = (Phase::Measure, Exit::TestFailed);
             return Err(Trouble { phase, exit, ..broken(message) });
         }
-        Ok((candidate, added))
+        Ok(added)
     }
 
     /// Whether the files of the node are others than those that were planned with.
@@ -500,7 +499,14 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         }
     }
 
-    pub(super) async fn inspect(&self, image: &Digest) -> Result<LocalImage, Trouble> {
+    /// What the base of a build is, asked once for all its children.
+    async fn base(&self, image: &Digest) -> Result<Arc<LocalImage>, Trouble> {
+        let known = self.bases.image_of(image);
+        let asked = known.get_or_try_init(async || Ok(Arc::new(self.inspect(image).await?))).await;
+        asked.cloned()
+    }
+
+    async fn inspect(&self, image: &Digest) -> Result<LocalImage, Trouble> {
         let found = self.shop.engine.inspect(image.as_str()).await;
         found.map_err(Trouble::of_build)?.ok_or_else(|| Trouble {
             phase: Phase::Build,

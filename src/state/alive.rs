@@ -53,6 +53,16 @@ pub(super) fn is_over(home: &Path, run: &str, now: u64) -> bool {
     over
 }
 
+/// Whether a run of this machine was killed, and its file is still there.
+pub(super) fn any_is_over(home: &Path) -> bool {
+    let Ok(runs) = fs::read_dir(home.join("alive")) else { return false };
+    let is_over = |run: fs::DirEntry| {
+        let file = File::open(run.path());
+        file.is_ok_and(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    };
+    runs.flatten().any(is_over)
+}
+
 /// Whether a run has said that it is alive, and still is.
 pub(super) fn is_going_on(home: &Path, run: &str) -> bool {
     let file = File::open(home.join("alive").join(run));

@@ -25,18 +25,7 @@ impl<E: Engine> Local<E> {
 
 impl<E: Engine> Tags for Local<E> {
     async fn heads(&self, tags: Vec<Tagged>) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
-        // From a few tags on, one list is quicker than asking for each.
-        if tags.len() < 4 {
-            let mut heads = BTreeMap::new();
-            for tag in tags {
-                if let Some(digest) = self.head(&tag).await? {
-                    heads.insert(tag, digest);
-                }
-            }
-            return Ok(heads);
-        }
-        let all = self.engine.list().await?;
-        Ok(tags.into_iter().filter_map(|tag| Some((tag.clone(), all.get(&tag)?.clone()))).collect())
+        Ok(self.engine.resolve(tags).await?)
     }
 
     async fn head(&self, tag: &Tagged) -> Result<Option<Digest>, StoreError> {
@@ -104,14 +93,12 @@ impl<E: Engine> Store for Local<E> {
     }
 
     async fn tags(&self, repository: &Repository) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
-        let mut tags = self.engine.list().await?;
-        tags.retain(|tag, _| tag.repository == *repository);
-        Ok(tags)
+        Ok(self.engine.tags_of(vec![repository.to_string()]).await?)
     }
 
     async fn holdings(&self, repositories: Vec<Repository>) -> Result<Vec<Holding>, StoreError> {
-        let tags = self.engine.list().await?;
-        // All of them, since an image of elsewhere may share layers.
+        let names = repositories.iter().map(ToString::to_string).collect();
+        let tags = self.engine.tags_of(names).await?;
         let ids: BTreeSet<&Digest> = tags.values().collect();
         let mut images: BTreeMap<&Digest, LocalImage> = BTreeMap::new();
         for id in ids {
@@ -134,16 +121,7 @@ impl<E: Engine> Store for Local<E> {
             });
             holding.tags.insert(tagged.tag.clone());
         }
-        // Those of elsewhere stay, and so do their pieces; they are told of by their pieces alone.
-        let is_ours = |holding: &Holding| repositories.contains(&holding.repository);
-        let (mut ours, others): (Vec<Holding>, Vec<Holding>) =
-            holdings.into_values().partition(is_ours);
-        let elsewhere: BTreeSet<Digest> =
-            others.into_iter().flat_map(|other| other.pieces.into_keys()).collect();
-        for holding in &mut ours {
-            holding.pieces.retain(|piece, _| !elsewhere.contains(piece));
-        }
-        Ok(ours)
+        Ok(holdings.into_values().collect())
     }
 
     async fn forget(

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     engine::{
-        BuildProgress, BuildRequest, EngineError,
+        BuildProgress, BuildRequest, EngineError, LocalImage,
         session::{Session, SessionFiles},
         tar,
     },
@@ -41,7 +41,7 @@ impl Docker {
         &self,
         request: BuildRequest,
         progress: impl FnMut(BuildProgress) + Send,
-    ) -> Result<Digest, EngineError> {
+    ) -> Result<LocalImage, EngineError> {
         let timeout = request.timeout;
         let activity = Activity::begin();
         let id = tokio::select! {
@@ -53,13 +53,10 @@ impl Docker {
                 return Err(EngineError::TimedOut { doing: DOING.to_owned(), after: timeout });
             }
         };
-        if self.inspect_image(id.as_str()).await?.is_none() {
-            return Err(EngineError::Answer {
-                doing: DOING.to_owned(),
-                message: format!("it built `{}`, and then that there is no such image", id.short()),
-            });
-        }
-        Ok(id)
+        self.inspect_image(id.as_str()).await?.ok_or_else(|| EngineError::Answer {
+            doing: DOING.to_owned(),
+            message: format!("it built `{}`, and then that there is no such image", id.short()),
+        })
     }
 
     async fn exchange(

@@ -96,6 +96,27 @@ impl Docker {
         serde_json::from_slice(&bytes).map(Some).map_err(|error| answer(error.to_string()))
     }
 
+    /// The answer as one JSON value a line.
+    pub(super) async fn get_lines<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        path: &str,
+    ) -> Result<Vec<T>, EngineError> {
+        let answer = |message| EngineError::Answer { doing: doing.to_owned(), message };
+        let call = async {
+            match self.send(request(Method::GET, path)).await? {
+                Ok(reply) => {
+                    let (response, _connection) = reply.into_parts();
+                    self.whole(response).await
+                }
+                Err(refusal) => Err(answer(refusal.message)),
+            }
+        };
+        let bytes = self.patiently(doing, call).await?;
+        let lines = serde_json::Deserializer::from_slice(&bytes).into_iter();
+        lines.collect::<Result<_, _>>().map_err(|error| answer(error.to_string()))
+    }
+
     pub(super) async fn get_json<T: DeserializeOwned>(
         &self,
         doing: &str,

@@ -12,6 +12,8 @@ use super::api_version::ApiVersion;
 /// Docker 23.0 brought BuildKit 0.10, whose Dockerfile frontend reads heredocs, and layers packed by zstd
 /// (docs.docker.com/engine/release-notes/23.0).
 const DOCKER_23: ApiVersion = ApiVersion { major: 1, minor: 42 };
+/// Docker 28.0 brought `manifests=` of `GET /images/NAME/json` (docs.docker.com/reference/api/engine/version-history).
+const DOCKER_28: ApiVersion = ApiVersion { major: 1, minor: 48 };
 /// buildah reads heredocs since 1.33 (github.com/containers/buildah, CHANGELOG.md).
 const BUILDAH_WITH_HEREDOCS: ApiVersion = ApiVersion { major: 1, minor: 33 };
 /// The value of `driver-type` in the `DriverStatus` of `GET /info` with the containerd image store.
@@ -75,6 +77,8 @@ pub enum Sizes {
 pub struct Capabilities {
     pub builder: BuilderKind,
     pub store: ImageStore,
+    /// The store tells unpacked sizes of single manifests, and packed ones of images.
+    pub(super) sizes_are_by_manifest: bool,
     heredocs: bool,
     zstd: bool,
 }
@@ -82,6 +86,8 @@ pub struct Capabilities {
 /// What the engine says of itself.
 pub(super) struct Reported<'a> {
     pub(super) api: ApiVersion,
+    /// The newest that the engine speaks.
+    pub(super) newest: ApiVersion,
     pub(super) os: &'a str,
     /// Of the answer to `/_ping`.
     pub(super) ping: &'a HeaderMap,
@@ -125,6 +131,7 @@ impl Capabilities {
     pub(super) const UNKNOWN: Self = Self {
         builder: BuilderKind::Classic,
         store: ImageStore::StorageDriver,
+        sizes_are_by_manifest: false,
         heredocs: false,
         zstd: false,
     };
@@ -137,6 +144,7 @@ impl Capabilities {
             return Self {
                 builder: BuilderKind::Buildah,
                 store: ImageStore::Podman,
+                sizes_are_by_manifest: false,
                 heredocs: buildah.is_some_and(|version| version >= BUILDAH_WITH_HEREDOCS),
                 zstd: true,
             };
@@ -146,14 +154,16 @@ impl Capabilities {
         };
         let is_linux = engine.os != "windows";
         let is_new = engine.api >= DOCKER_23;
+        let store = if engine.driver.iter().any(has_store) {
+            ImageStore::Containerd
+        } else {
+            ImageStore::StorageDriver
+        };
         Self {
             // Every Docker that this program speaks to has it, but on Windows.
             builder: if is_linux { BuilderKind::BuildKit } else { BuilderKind::Classic },
-            store: if engine.driver.iter().any(has_store) {
-                ImageStore::Containerd
-            } else {
-                ImageStore::StorageDriver
-            },
+            store,
+            sizes_are_by_manifest: store == ImageStore::Containerd && engine.newest >= DOCKER_28,
             heredocs: is_new && is_linux,
             zstd: is_new,
         }
@@ -178,8 +188,8 @@ impl Capabilities {
 
     pub fn sizes(self) -> Sizes {
         match self.store {
-            ImageStore::Containerd => Sizes::Packed,
-            ImageStore::StorageDriver | ImageStore::Podman => Sizes::Unpacked,
+            ImageStore::Containerd if !self.sizes_are_by_manifest => Sizes::Packed,
+            _ => Sizes::Unpacked,
         }
     }
 }

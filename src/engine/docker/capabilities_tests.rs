@@ -9,6 +9,7 @@ fn of(api: &str, os: &str, ping: &[(&'static str, &str)], driver: &[(&str, &str)
     let driver: Vec<_> = driver.iter().map(owned).collect();
     Capabilities::of(&Reported {
         api: ApiVersion::parse(api).unwrap(),
+        newest: ApiVersion::parse(api).unwrap(),
         os,
         ping: &headers,
         driver: &driver,

@@ -1,6 +1,6 @@
 //! Finding the engine, agreeing on a version of the API, and asking what it is.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use bollard::ClientVersion;
 use http::Response;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Docker,
+    Docker, Identity,
     api_version::ApiVersion,
     builder::{self, BuilderChoice},
     capabilities::{Capabilities, Reported},
@@ -68,6 +68,11 @@ struct Info {
     cpus: usize,
     #[serde(default)]
     name: String,
+    #[serde(default, rename = "ID")]
+    id: String,
+    /// By the engine's clock; RFC 3339 with nanoseconds.
+    #[serde(default)]
+    system_time: String,
     /// Where its images are.
     #[serde(default)]
     docker_root_dir: PathBuf,
@@ -88,6 +93,8 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         capabilities: Capabilities::UNKNOWN,
         idle: options.idle,
         pending,
+        known: Arc::default(),
+        identity: Identity::default(),
     };
     let ping = greet(&docker).await?;
     let version: Version = docker.get_json("asking for its version", "/version").await?;
@@ -104,10 +111,13 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
     let size: Info = docker.get_json("asking for its size", "/info").await?;
     docker.capabilities = Capabilities::of(&Reported {
         api,
+        newest: ApiVersion::parse(&version.newest).unwrap_or(api),
         os: &version.os,
         ping: ping.headers(),
         driver: size.driver_status.as_deref().unwrap_or_default(),
     });
+    docker.identity =
+        Identity { id: size.id, connected: size.system_time.parse().unwrap_or_default() };
     builder::check(options.builder, &environment, docker.capabilities.builder)?;
     let platform = format!("{}/{}", version.os, version.arch);
     let platform: Platform = platform.parse().map_err(|error| EngineError::Answer {

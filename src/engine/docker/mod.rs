@@ -19,6 +19,7 @@ mod config;
 mod connected;
 mod container;
 mod images;
+mod known_tags;
 mod lines;
 mod message;
 mod output;
@@ -30,10 +31,12 @@ mod trace;
 mod transcript;
 mod transfer;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
+use self::known_tags::KnownTags;
 pub use self::{
     about::About,
     builder::BuilderChoice,
@@ -66,6 +69,15 @@ pub struct Docker {
     /// containers, and tags that are being set. Closed from the beginning, so that it can be waited
     /// for at any time.
     pending: TaskTracker,
+    known: Arc<KnownTags>,
+    /// The engine's own ID, and the time by its clock when it was connected.
+    identity: Identity,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Identity {
+    id: String,
+    connected: Timestamp,
 }
 
 impl Docker {
@@ -80,6 +92,16 @@ impl Docker {
         survey(&environment).await
     }
 
+    /// Starts from what an earlier process kept of this engine's tags.
+    pub fn recall(&self, kept: &[u8]) {
+        self.known.recall(kept);
+    }
+
+    /// What the next process may [recall](Self::recall); `None` if that is the same as before.
+    pub fn kept(&self) -> Option<Vec<u8>> {
+        self.known.kept()
+    }
+
     /// Waits until every test container is removed. Call it last, before the runtime goes.
     pub async fn quiesce(&self) {
         self.pending.wait().await;
@@ -91,7 +113,7 @@ impl Engine for Docker {
         &self,
         request: BuildRequest,
         progress: impl FnMut(BuildProgress) + Send,
-    ) -> Result<Digest, EngineError> {
+    ) -> Result<LocalImage, EngineError> {
         self.build_image(request, progress).await
     }
 
@@ -117,8 +139,15 @@ impl Engine for Docker {
         self.inspect_image(image).await
     }
 
-    async fn list(&self) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
-        self.list_tags().await
+    async fn resolve(&self, names: Vec<Tagged>) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
+        self.resolve_tags(names).await
+    }
+
+    async fn tags_of(
+        &self,
+        repositories: Vec<String>,
+    ) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
+        self.list_tags(repositories).await
     }
 
     async fn tag(&self, image: &Digest, name: &Tagged) -> Result<(), EngineError> {

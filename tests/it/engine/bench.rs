@@ -76,7 +76,7 @@ impl Bench {
 
     /// Builds, and tags at once as `<name>:<tag>`.
     pub(crate) async fn build(&self, tag: &str, lines: &str) -> Digest {
-        let id = self.docker.build(self.request(lines), |_| ()).await.unwrap();
+        let id = self.docker.build(self.request(lines), |_| ()).await.unwrap().id;
         self.docker.tag(&id, &self.tagged(tag)).await.unwrap();
         id
     }
@@ -101,15 +101,13 @@ impl Bench {
                 BuildProgress::Output(bytes) => output.extend(bytes),
             })
             .await;
-        (steps, String::from_utf8(output).unwrap(), built)
+        (steps, String::from_utf8(output).unwrap(), built.map(|image| image.id))
     }
 
     /// Takes away every tag this test made.
     pub(crate) async fn clean(self) {
-        for name in self.docker.list().await.unwrap().keys() {
-            if name.repository.as_str().contains(&self.name) {
-                self.docker.untag(name).await.unwrap();
-            }
+        for name in self.docker.tags_of(vec![self.name.clone()]).await.unwrap().keys() {
+            self.docker.untag(name).await.unwrap();
         }
         self.docker.quiesce().await;
     }

@@ -11,7 +11,9 @@ async fn tags_come_and_go() {
     let id = bench.build("1", "").await;
     let (one, two) = (bench.tagged("1"), bench.tagged("2"));
     docker.tag(&id, &two).await.unwrap();
-    let tags = docker.list().await.unwrap();
+    let names = vec![one.clone(), two.clone(), bench.tagged("none")];
+    let tags = docker.resolve(names.clone()).await.unwrap();
+    assert_eq!(docker.tags_of(vec![one.repository.to_string()]).await.unwrap(), tags);
     assert_eq!((tags.get(&one), tags.get(&two)), (Some(&id), Some(&id)));
     assert_eq!(docker.inspect(&two.to_string()).await.unwrap().unwrap().id, id);
 
@@ -22,7 +24,7 @@ async fn tags_come_and_go() {
 
     docker.untag(&two).await.unwrap();
     assert_eq!(docker.inspect(id.as_str()).await.unwrap(), None);
-    assert!(!docker.list().await.unwrap().contains_key(&two));
+    assert_eq!(docker.resolve(names).await.unwrap(), [].into());
     let error = docker.tag(&id, &one).await.unwrap_err().to_string();
     assert_eq!(
         error,

@@ -22,7 +22,7 @@ const FILES: &str = "RUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
 async fn build_anew(bench: &Bench, tag: &str, lines: &str) -> Digest {
     let mut request = bench.request(lines);
     request.no_cache = true;
-    let id = bench.docker.build(request, |_| ()).await.unwrap();
+    let id = bench.docker.build(request, |_| ()).await.unwrap().id;
     bench.docker.tag(&id, &bench.tagged(tag)).await.unwrap();
     id
 }
