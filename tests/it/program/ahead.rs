@@ -19,7 +19,7 @@ fn nothing_is_stored_before_the_tests_of_all_ancestors() {
         let events = ended.events();
         let outcome = |node: &str| {
             let is_it = |event: &&serde_json::Value| {
-                event["event"] == "step-finished" && event["node"] == project.name(node).as_str()
+                event["event"] == "step-finished" && event["node"] == node
             };
             events.iter().find(is_it).unwrap()["outcome"].as_str().unwrap().to_owned()
         };
