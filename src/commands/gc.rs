@@ -93,7 +93,8 @@ impl Sweeper<'_> {
     ) -> Result<(), CommandError> {
         let mut needs = self.needs();
         needs.today = self.today(store).await?;
-        needs.rollback = self.rollback(store).await?;
+        let place_name = self.world.publishes_to(self.hierarchy);
+        needs.rollback = taken_back(self.hierarchy, (&place_name, store)).await?;
         let sweep = self.sweep(store, &needs, place).await?;
         let mut found = !sweep.going.is_empty();
         if place == Place::Registry {
@@ -118,18 +119,6 @@ impl Sweeper<'_> {
             keep: self.arguments.keep,
             now: Timestamp::now(),
         }
-    }
-
-    /// The images that the last runs moved tags from and to.
-    async fn rollback<S: Store>(&self, store: &S) -> Result<BTreeSet<Digest>, CommandError> {
-        let place = self.world.publishes_to(self.hierarchy);
-        let (runs, failure) = history::all_runs(self.hierarchy, (&place, store), KEPT_RUNS).await;
-        if let Some(error) = failure {
-            return Err(error.into());
-        }
-        let moves = runs.into_iter().filter_map(|run| run.moves).filter(|moves| !moves.is_empty());
-        let digests = moves.take(TAKEN_BACK).flatten().flat_map(|one| [one.from, one.to]);
-        Ok(digests.flatten().collect())
     }
 
     /// Whether there were any old ones.
@@ -242,6 +231,20 @@ impl Sweeper<'_> {
         say(&line)?;
         Ok(true)
     }
+}
+
+/// The images that the last runs moved tags from and to.
+pub(super) async fn taken_back<S: Store>(
+    hierarchy: &Hierarchy,
+    place: (&str, &S),
+) -> Result<BTreeSet<Digest>, CommandError> {
+    let (runs, failure) = history::all_runs(hierarchy, place, KEPT_RUNS).await;
+    if let Some(error) = failure {
+        return Err(error.into());
+    }
+    let moves = runs.into_iter().filter_map(|run| run.moves).filter(|moves| !moves.is_empty());
+    let digests = moves.take(TAKEN_BACK).flatten().flat_map(|one| [one.from, one.to]);
+    Ok(digests.flatten().collect())
 }
 
 fn say(line: &str) -> Result<(), CommandError> {

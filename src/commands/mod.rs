@@ -24,6 +24,7 @@ mod rollback;
 mod run;
 mod signals;
 mod status;
+mod tidy;
 mod tree;
 mod watch;
 mod why;

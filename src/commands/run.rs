@@ -13,6 +13,7 @@ use super::{
     project::{load, request, tag_values},
     reports,
     signals::{self, exit_of},
+    tidy::Tidy,
     world::World,
 };
 use crate::{
@@ -195,6 +196,14 @@ impl Run<'_> {
         let summary = conclude(shop.run.id.clone(), &plan, executed, promoted, took);
         let exit = summary.exit;
         publisher.end(exit).await;
+        if !self.arguments.no_push {
+            let (place, is_locked) = (self.place(), self.promotes());
+            let (hierarchy, world) = (&*self.hierarchy, &self.world);
+            let tidy = Tidy { hierarchy, world, place: &place, is_locked };
+            if let Some(removed) = tidy.after(&summary, &*store).await {
+                telling.emit(removed);
+            }
+        }
         telling.emit(EventKind::RunFinished { summary });
         Ok(exit)
     }

@@ -126,6 +126,7 @@ impl Engine for FakeEngine {
             layers,
             labels: request.labels,
             config: "{}".to_owned(),
+            tags: BTreeSet::new(),
             repo_digests: vec![],
             platform: "linux/amd64".parse().unwrap(),
             created: "2026-11-20T12:00:00Z".parse().ok(),
@@ -205,7 +206,11 @@ impl Engine for FakeEngine {
             Err(_) if image.contains('@') => None,
             Err(_) => state.tags.get(&tagged(image)).cloned(),
         };
-        Ok(id.and_then(|id| state.images.get(&id).cloned()))
+        let tags = |id: &Digest| {
+            let its = state.tags.iter().filter(|(_, image)| *image == id);
+            its.map(|(tag, _)| tag.clone()).collect()
+        };
+        Ok(id.and_then(|id| Some(LocalImage { tags: tags(&id), ..state.images.get(&id)?.clone() })))
     }
 
     async fn resolve(&self, names: Vec<Tagged>) -> Result<BTreeMap<Tagged, Digest>, EngineError> {

@@ -22,7 +22,12 @@ pub use self::{
     tree::{Difference, Volatile},
 };
 
-use std::{collections::BTreeMap, future::Future, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    path::PathBuf,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -205,6 +210,8 @@ pub struct LocalImage {
     /// Entrypoint, command, environment, …: the image's configuration but its labels, as canonical
     /// JSON. Equal text means equal behaviour.
     pub config: String,
+    /// Every tag that it has.
+    pub tags: BTreeSet<Tagged>,
     /// The names with a registry's digest under which it was pulled or pushed.
     pub repo_digests: Vec<Reference>,
     pub platform: Platform,

@@ -6,6 +6,7 @@
 mod freed;
 mod records;
 mod remove;
+mod stored;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +19,7 @@ pub use self::{
     freed::freed,
     records::{KEPT_RUNS, old_records},
     remove::{Removed, remove},
+    stored::{Stored, StoredImage},
 };
 use crate::{
     fingerprint::{is_build_tag, node_of},

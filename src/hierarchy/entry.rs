@@ -46,6 +46,8 @@ impl Entry {
         image.on_failure.get_or_insert(OnFailure::Block);
         image.timeout.get_or_insert(BUILD_TIMEOUT);
         image.retries.get_or_insert(0);
+        // It changes no image.
+        image.keep = None;
         // Said already by the other fields, or only a check of what the Dockerfile says.
         image.tags = None;
         image.repository = None;

@@ -154,6 +154,11 @@ fn image() -> Vec<Field> {
             json!({ "type": "integer", "minimum": 0, "maximum": MOST_RETRIES, "default": 0 }),
         ),
         (
+            "keep",
+            "How many of its images the engine keeps without a registry, the newest first.",
+            json!({ "type": "integer", "minimum": 1, "default": 3 }),
+        ),
+        (
             "refresh",
             "When it is built without the layer cache, to take in package updates.",
             object(refresh),

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     fs,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,6 +25,8 @@ use crate::{
 
 /// A build that says nothing of its timeout gets this.
 pub(super) const BUILD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+/// An image that says nothing of `keep` keeps as many as the last runs that can be rolled back.
+pub(super) const KEPT: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
 /// What a hierarchy file is called, the first choice first.
 const FILE_NAMES: [&str; 2] = ["hierarchy.yaml", "hierarchy.yml"];
 
@@ -271,6 +274,7 @@ fn node(draft: Draft, files: Files, (uses, root): (Vec<BaseUse>, &Path)) -> Opti
         on_failure: image.on_failure.unwrap_or(OnFailure::Block),
         timeout: image.timeout.unwrap_or(BUILD_TIMEOUT),
         retries: image.retries.unwrap_or(0),
+        keep: image.keep.unwrap_or(KEPT),
         max_size: image.max_size,
         refresh: image.refresh.unwrap_or_default(),
         schedule: image.schedule,

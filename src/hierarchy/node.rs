@@ -1,7 +1,9 @@
 //! One image of the hierarchy, with everything the file and its Dockerfile say about it.
 
-use std::time::Duration;
-use std::{borrow::Borrow, collections::BTreeMap, fmt, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    borrow::Borrow, collections::BTreeMap, fmt, num::NonZeroUsize, ops::Range, path::PathBuf,
+    sync::Arc, time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +51,8 @@ pub struct Node {
     pub timeout: Duration,
     /// How often a build or a test that failed is tried again.
     pub retries: u8,
+    /// How many of its images the engine keeps, where that is the only place they are.
+    pub keep: NonZeroUsize,
     /// In bytes; a larger candidate fails.
     pub max_size: Option<u64>,
     pub refresh: Refresh,

@@ -3,7 +3,7 @@
 //! A new field is a member of [`Image`], a line in [`Image::read`] and one in [`Image::over`], and one in
 //! `json_schema`.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range, time::Duration};
 
 use super::{
     fields::{At, Fields, Problems},
@@ -58,6 +58,7 @@ pub(super) struct Image {
     pub(super) repository: Option<At<String>>,
     pub(super) timeout: Option<Duration>,
     pub(super) retries: Option<u8>,
+    pub(super) keep: Option<NonZeroUsize>,
     pub(super) refresh: Option<Refresh>,
     pub(super) schedule: Option<Schedule>,
     pub(super) volatile: Option<Vec<String>>,
@@ -217,6 +218,10 @@ impl Image {
             .take("retries")
             .and_then(|yaml| problems.parsed("retries", yaml, retries))
             .map(|retries| retries.value);
+        self.keep = fields
+            .take("keep")
+            .and_then(|yaml| problems.parsed("keep", yaml, keep))
+            .map(|keep| keep.value);
         self.refresh = fields.take("refresh").and_then(|yaml| refresh(yaml, problems));
         self.schedule = fields.take("schedule").and_then(|yaml| schedule(yaml, problems));
         self.volatile = fields.take("volatile").and_then(|yaml| volatile(yaml, problems));
@@ -258,6 +263,7 @@ impl Image {
             repository: self.repository.or_else(|| defaults.repository.clone()),
             timeout: self.timeout.or(defaults.timeout),
             retries: self.retries.or(defaults.retries),
+            keep: self.keep.or(defaults.keep),
             refresh: self.refresh.or_else(|| defaults.refresh.clone()),
             schedule: self.schedule.or_else(|| defaults.schedule.clone()),
             volatile: self.volatile.or_else(|| defaults.volatile.clone()),
@@ -477,6 +483,10 @@ fn retries(text: &str) -> Result<u8, String> {
         Ok(number) if number <= MOST_RETRIES => Ok(number),
         _ => Err(format!("`retries` must be a number from 0 to {MOST_RETRIES}, not `{text}`")),
     }
+}
+
+fn keep(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| format!("`keep` must be a number of images, at least 1, not `{text}`"))
 }
 
 fn on_failure(text: &str) -> Result<OnFailure, String> {

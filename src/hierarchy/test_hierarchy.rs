@@ -33,6 +33,7 @@ fn node(line: &str) -> Node {
         on_failure: OnFailure::Block,
         timeout: Duration::from_secs(3600),
         retries: 0,
+        keep: super::load::KEPT,
         max_size: None,
         refresh: Refresh::default(),
         schedule: None,

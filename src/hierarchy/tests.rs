@@ -277,6 +277,7 @@ images:
     parents: [ruby-3.10]
     on_failure: hold
     retries: 2
+    keep: 5
     platform: linux/arm64
     secrets: { npm: { env: NPM_TOKEN } }
     ssh: default

@@ -135,10 +135,11 @@ mod tests {
             EventKind::RunFinished { .. } => 10,
             EventKind::PackagesFixed { .. } => 11,
             EventKind::Estimated { .. } => 12,
+            EventKind::ImagesRemoved { .. } => 13,
         };
         let events = [scenario::success(), scenario::refreshed(), scenario::failure()].concat();
         let kinds: BTreeSet<i32> = events.iter().map(|event| number(&event.kind)).collect();
-        assert_eq!(kinds, (0..13).collect());
+        assert_eq!(kinds, (0..14).collect());
     }
 
     proptest! {

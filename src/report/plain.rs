@@ -129,6 +129,9 @@ impl Reporter for Plain {
             EventKind::PackagesFixed { lines } => {
                 lines.iter().try_for_each(|line| self.line(at, None, &step::package(line, paint)))
             }
+            EventKind::ImagesRemoved { images, bytes } => {
+                self.line(at, None, &step::removed(*images, *bytes))
+            }
             EventKind::PromotionStarted { tags } => {
                 self.line(at, None, &format!("promoting {}, parents first", count(*tags, "tag")))
             }

@@ -113,6 +113,7 @@ impl Record {
             | EventKind::BuildStep { .. }
             | EventKind::Log { .. }
             | EventKind::PromotionStarted { .. }
+            | EventKind::ImagesRemoved { .. }
             | EventKind::TagMoved { .. } => {}
         }
     }

@@ -361,6 +361,7 @@ pub(super) fn refreshed() -> Vec<Event> {
         .ends("tools", Outcome::Unchanged { digest: digest("tools") }, 12_000)
         .happens(EventKind::PackagesFixed { lines: vec![fixed, left] })
         .moves(&["os-base"])
+        .happens(EventKind::ImagesRemoved { images: 3, bytes: 12_300_000 })
         .finishes(Promotion::Done { moved: 1, took: ms(100), held: BTreeMap::new() }, Exit::Done)
 }
 

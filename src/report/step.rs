@@ -2,7 +2,7 @@
 
 use super::{
     Paint,
-    numbers::{names, seconds, size, size_change},
+    numbers::{count, names, seconds, size, size_change},
     sanitize,
 };
 use crate::{
@@ -44,6 +44,11 @@ pub(super) fn package(line: &packages::Line, paint: Paint) -> String {
         packages::Line::Fixed { .. } => format!("{}: {text}", paint.good("fixed")),
         packages::Line::Left { .. } => format!("{}: {text}", paint.warning("not fixed")),
     }
+}
+
+/// What the engine no longer has: `removed 3 old images from the engine, about 12 MB`.
+pub(super) fn removed(images: usize, bytes: u64) -> String {
+    format!("removed {} from the engine, about {}", count(images, "old image"), size(bytes))
 }
 
 /// What became of a step, for a line: `built in 42 s, 118 MB (+1.2 MB)`.

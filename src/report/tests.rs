@@ -39,6 +39,7 @@ fn plain_refreshed() {
        12.0s  not fixed: libssl3 is still 3.0.15-1 in `web␛[2J`, not 3.0.16-1
        12.0s  promoting 1 tag, parents first
        12.0s  os-base  registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
+       12.0s  removed 3 old images from the engine, about 12 MB
 
     image    result       why                                                         time    size   change  tags
     os-base  built        a refresh was asked for                                     12 s  118 MB  +1.2 MB  latest

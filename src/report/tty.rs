@@ -145,6 +145,9 @@ impl Tty {
                     self.say(&step::package(line, paint));
                 }
             }
+            EventKind::ImagesRemoved { images, bytes } => {
+                self.say(&paint.faint(step::removed(*images, *bytes)));
+            }
             EventKind::PromotionStarted { tags } => self.progress.promoting = Some((0, *tags)),
             EventKind::TagMoved { .. } => {
                 self.progress.promoting = self.progress.promoting.map(|(n, of)| (n + 1, of));

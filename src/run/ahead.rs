@@ -144,9 +144,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         };
         let image = engine.build(request, |_| {}).await.map_err(Trouble::of_build)?;
         pin(&image.id).await?;
-        let before = &candidate.image;
-        let is_same = image.layers == before.layers && image.config == before.config;
-        Ok(is_same.then_some(image))
+        Ok(candidate.is_but_for_labels(&image).then_some(image))
     }
 }
 

@@ -87,6 +87,12 @@ pub enum EventKind {
     PromotionStarted {
         tags: usize,
     },
+    /// Old images of this hierarchy were removed from the engine.
+    ImagesRemoved {
+        images: usize,
+        /// About how much room they took, uncompressed.
+        bytes: u64,
+    },
     /// A moving tag was written and read back.
     TagMoved {
         node: NodeName,

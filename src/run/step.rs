@@ -105,6 +105,13 @@ pub(super) struct Candidate {
     compared: Compared,
 }
 
+impl Candidate {
+    /// Whether this is the same image under other labels: then its tests, and the builds on it, hold.
+    pub(super) fn is_but_for_labels(&self, image: &LocalImage) -> bool {
+        self.image.layers == image.layers && self.image.config == image.config
+    }
+}
+
 impl Done {
     /// The candidate was built on other images than its parents have become.
     pub(super) fn forget_candidate(&mut self) {
@@ -265,9 +272,18 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             }
         }
         let pinned = pinned.clone();
+        let before = (done.candidate.take(), done.begun_on.take(), done.is_tested);
         done.forget_candidate();
         let image = self.build(&pinned, record, fresh, tell).await?;
         let added = self.check(&image, &pinned).await?;
+        if let (Some(candidate), begun_on, is_tested) = before
+            && candidate.is_but_for_labels(&image)
+        {
+            (done.begun_on, done.is_tested) = (begun_on, is_tested);
+            let parents = done.parents.clone();
+            done.candidate = Some(Candidate { image, added, parents, ..candidate });
+            return Ok(());
+        }
         let compared = self.compare(&image, fresh, tell).await;
         let compared = compared.map_err(|error| Trouble::of_store(Phase::Push, &error))?;
         let digest = match &compared {

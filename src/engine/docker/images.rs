@@ -31,6 +31,8 @@ pub(super) struct Inspected {
     #[serde(default)]
     size: u64,
     #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
     repo_digests: Option<Vec<String>>,
     /// Kept as it is, so that fields we do not know are compared too.
     #[serde(default)]
@@ -82,6 +84,14 @@ struct RootFs {
 /// Reads the time at which an image was built. One without time says year 1 or 1970.
 pub fn created(text: &str) -> Option<Timestamp> {
     text.parse::<Timestamp>().ok().filter(|time| time.as_second() > 0)
+}
+
+/// `<none>:<none>` is no reference.
+fn tagged(name: &str) -> Option<Tagged> {
+    match name.parse() {
+        Ok(Reference { repository, tag: Some(tag), digest: None }) => Some(repository.tagged(tag)),
+        _ => None,
+    }
 }
 
 impl Docker {
@@ -150,12 +160,11 @@ impl Docker {
         let images = images.map_err(|error| self.answer("listing images", error))?;
         let mut tags = BTreeMap::new();
         for image in images {
-            // `<none>:<none>` is no reference, and an ID that is no digest names no image of ours.
+            // An ID that is not a digest names no image of ours.
             let Ok(id) = image.id.parse::<Digest>() else { continue };
             for name in image.repo_tags {
-                let name = self.familiar(&name);
-                if let Ok(Reference { repository, tag: Some(tag), digest: None }) = name.parse() {
-                    tags.insert(repository.tagged(tag), id.clone());
+                if let Some(tagged) = tagged(self.familiar(&name)) {
+                    tags.insert(tagged, id.clone());
                 }
             }
         }
@@ -240,6 +249,7 @@ impl Inspected {
             layers: self.root_fs.layers.unwrap_or_default(),
             labels: labels.into_iter().flatten().filter_map(label).collect(),
             config: config::canonical(&config, &self.os),
+            tags: self.repo_tags.iter().flatten().filter_map(|name| tagged(name)).collect(),
             // `<none>@<none>` is no reference.
             repo_digests: self
                 .repo_digests

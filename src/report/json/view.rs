@@ -79,6 +79,10 @@ enum Body<'a> {
     PromotionStarted {
         tags: usize,
     },
+    ImagesRemoved {
+        images: usize,
+        bytes: u64,
+    },
     TagMoved {
         node: &'a NodeName,
         tag: String,
@@ -237,6 +241,9 @@ fn body(kind: &EventKind) -> Body<'_> {
             Body::PackagesFixed { fixed, left }
         }
         EventKind::PromotionStarted { tags } => Body::PromotionStarted { tags: *tags },
+        EventKind::ImagesRemoved { images, bytes } => {
+            Body::ImagesRemoved { images: *images, bytes: *bytes }
+        }
         EventKind::TagMoved { node, tag, from, to } => {
             Body::TagMoved { node, tag: tag.to_string(), from: from.as_ref(), to: to.as_ref() }
         }

@@ -26,6 +26,7 @@ mod refresh;
 mod recovery;
 mod reports;
 mod rollback;
+mod room;
 mod secrets;
 mod selection;
 mod signals;
