@@ -27,7 +27,8 @@ use crate::{
     promote::{Publisher, Verdict, conclude, verdict},
     report::{self, Progress, Record, Recorder, ReportOptions},
     run::{
-        EventKind, Executed, Reporter, RunOptions, Secrets, StopReason, Telling, Workshop, execute,
+        EventKind, Executed, Reporter, RunOptions, Secrets, StopReason, Summary, Telling, Workshop,
+        execute,
     },
     schedule::History,
     state::State,
@@ -138,17 +139,7 @@ impl Run<'_> {
         let tag_values = tag_values(&self.hierarchy)?;
         let run = self.world.state.begin_run();
         let _alive = run.declare_alive();
-        let asked = Asked::Run { flags: flags(&self.arguments.selection) };
-        let began = Began {
-            commit: head.as_ref().map(Head::short),
-            committed: head.as_ref().filter(|head| head.is_clean).map(|head| head.committed),
-            ..Began::new(&run.id, self.place(), asked)
-        };
-        let mut journal = if self.promotes() {
-            journals::begin(&self.world.state, began)
-        } else {
-            Journal::none(began)
-        };
+        let mut journal = self.journal(&run.id, head.as_ref());
         let shop = Arc::new(Workshop {
             engine: self.world.engine.clone(),
             store: store.clone(),
@@ -196,16 +187,35 @@ impl Run<'_> {
         let summary = conclude(shop.run.id.clone(), &plan, executed, promoted, took);
         let exit = summary.exit;
         publisher.end(exit).await;
-        if !self.arguments.no_push {
-            let (place, is_locked) = (self.place(), self.promotes());
-            let (hierarchy, world) = (&*self.hierarchy, &self.world);
-            let tidy = Tidy { hierarchy, world, place: &place, is_locked };
-            if let Some(removed) = tidy.after(&summary, &*store).await {
-                telling.emit(removed);
-            }
+        if let Some(removed) = self.tidy(&summary, &*store).await {
+            telling.emit(removed);
         }
         telling.emit(EventKind::RunFinished { summary });
         Ok(exit)
+    }
+
+    fn journal(&self, run: &str, head: Option<&Head>) -> Journal {
+        let asked = Asked::Run { flags: flags(&self.arguments.selection) };
+        let began = Began {
+            commit: head.map(Head::short),
+            committed: head.filter(|head| head.is_clean).map(|head| head.committed),
+            ..Began::new(run, self.place(), asked)
+        };
+        if self.promotes() {
+            journals::begin(&self.world.state, began)
+        } else {
+            Journal::none(began)
+        }
+    }
+
+    /// Removes images of earlier runs from the engine that this run made unnecessary.
+    async fn tidy<S: Store>(&self, summary: &Summary, store: &S) -> Option<EventKind> {
+        if self.arguments.no_push {
+            return None;
+        }
+        let (place, is_locked) = (self.place(), self.promotes());
+        let (hierarchy, world) = (&*self.hierarchy, &self.world);
+        Tidy { hierarchy, world, place: &place, is_locked }.after(summary, store).await
     }
 
     /// Whether tags may move.

@@ -53,8 +53,8 @@ async fn builds(bench: &Bench, request: &BuildRequest) -> bool {
     let mut request = request.clone();
     request.no_cache = true;
     match bench.docker.build(request, |_| ()).await {
-        Ok(id) => {
-            bench.docker.tag(&id, &bench.tagged("tried")).await.unwrap();
+        Ok(image) => {
+            bench.docker.tag(&image.id, &bench.tagged("tried")).await.unwrap();
             true
         }
         Err(error) => {
