@@ -284,6 +284,7 @@ impl Scenario {
         let Some(mut journal) = Journal::reopen(&self.journal(number)).unwrap() else {
             return (None, vec![]);
         };
+        let neighbors = crate::journal::find(&self.folder.path().join(".state/journal"), "here");
         let (_sender, mut stops) = mpsc::channel(4);
         let mut events = Events::default();
         let mut telling = Telling::new(&mut events);
@@ -293,7 +294,7 @@ impl Scenario {
             stops: &mut stops,
             telling: &mut telling,
         };
-        let recovered = publisher.recover().await;
+        let recovered = publisher.recover(neighbors).await;
         (Some(recovered), events.kept)
     }
 

@@ -242,8 +242,11 @@ pub(super) async fn taken_back<S: Store>(
     if let Some(error) = failure {
         return Err(error.into());
     }
-    let moves = runs.into_iter().filter_map(|run| run.moves).filter(|moves| !moves.is_empty());
-    let digests = moves.take(TAKEN_BACK).flatten().flat_map(|one| [one.from, one.to]);
+    // A promotion that is not finished goes forward or back.
+    let (open, ended): (Vec<Past>, Vec<Past>) = runs.into_iter().partition(Past::is_open);
+    let ended = ended.into_iter().filter_map(|run| run.moves).filter(|moves| !moves.is_empty());
+    let moves = open.into_iter().filter_map(|run| run.moves).chain(ended.take(TAKEN_BACK));
+    let digests = moves.flatten().flat_map(|one| [one.from, one.to]);
     Ok(digests.flatten().collect())
 }
 

@@ -19,24 +19,29 @@ pub(super) async fn finish<S: Tags>(
     stops: &mut mpsc::Receiver<StopReason>,
 ) -> Result<Option<StopReason>, CommandError> {
     let mut lines = Lines::default();
-    for mut journal in journal::open(&state::all_journals(), place) {
+    let folders = state::all_journals();
+    for mut journal in journal::open(&folders, place) {
         let run = journal.past().began.run.clone();
+        let neighbors = folders.iter().flat_map(|folder| journal::find(folder, place)).collect();
         let mut telling = Telling::new(&mut lines);
         let mut publisher =
             Publisher { store, journal: &mut journal, stops, telling: &mut telling };
-        let recovered = publisher.recover().await.map_err(|error| {
+        let recovered = publisher.recover(neighbors).await.map_err(|error| {
             let hint = "the run is finished by the next `rebuild` that can";
             output::warning(&format!("run {run} was cut off while it moved tags: {hint}"));
             CommandError::from(error)
         })?;
         output::warning(&match recovered {
-            Recovered::Finished { of, left: 0 } => {
+            Recovered::Finished { of } => {
                 format!("run {run} was cut off while it moved tags: all {of} of them are moved now")
             }
-            Recovered::Finished { of, left } => format!(
-                "run {run} was cut off while it moved tags: {} of {of} are moved now, and {left} \
-                 somebody else has moved since",
-                of - left
+            Recovered::LeftTo { run: other } => format!(
+                "run {run} was cut off while it moved tags: run {other} has published since, so \
+                 its tags stay where they are"
+            ),
+            Recovered::Stuck { tags, why } => format!(
+                "run {run} was cut off while it moved tags, and {tags} of them could not be put \
+                 back: {why}"
             ),
             Recovered::PutBack { why } => {
                 format!("run {run} was cut off while it moved tags, and they were put back: {why}")

@@ -13,6 +13,8 @@ mod writer;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use self::writer::Memory;
 pub use self::{
     folder::{file, find, forget_old, open},
     past::{Fate, Past},
@@ -48,6 +50,8 @@ enum Line {
     /// From here on tags move, and whoever finds the journal finishes it.
     Committed {
         moves: Vec<Move>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<At>,
     },
     /// The tag was written and read back.
     Moved(usize),
@@ -110,6 +114,10 @@ impl Began {
         Self { v: VERSION, run, at: Timestamp::now(), place, asked, commit: None, committed: None }
     }
 }
+
+/// A moment that older journals do not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct At(#[serde(with = "moment")] Timestamp);
 
 /// Times as RFC 3339 has them.
 mod moment {

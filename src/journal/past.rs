@@ -1,8 +1,13 @@
 //! What a journal says, as far as it is whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use super::{Began, Ended, Line, Move};
+use jiff::Timestamp;
+
+use super::{At, Began, Ended, Line, Move};
 use crate::{hierarchy::NodeName, image::Repository};
 
 /// A run as its journal tells it.
@@ -11,6 +16,8 @@ pub struct Past {
     pub began: Began,
     /// `None`: it never came to the point where tags move.
     pub moves: Option<Vec<Move>>,
+    /// When it came to that point; older journals do not say.
+    committed: Option<Timestamp>,
     /// What became of single moves. Where nothing is said, the process may have died in between.
     pub fates: BTreeMap<usize, Fate>,
     /// Why tags went back.
@@ -30,7 +37,14 @@ pub enum Fate {
 
 impl Past {
     pub(super) fn began(began: Began) -> Self {
-        Self { began, moves: None, fates: BTreeMap::new(), turned: None, ended: None }
+        Self {
+            began,
+            moves: None,
+            committed: None,
+            fates: BTreeMap::new(),
+            turned: None,
+            ended: None,
+        }
     }
 
     /// `None` if not even the first line is whole.
@@ -56,7 +70,10 @@ impl Past {
     pub(super) fn take(&mut self, line: Line) {
         match line {
             Line::Began(_) => {}
-            Line::Committed { moves } => self.moves = Some(moves),
+            Line::Committed { moves, at } => {
+                self.moves = Some(moves);
+                self.committed = at.map(|At(at)| at);
+            }
             Line::Moved(index) => _ = self.fates.insert(index, Fate::Moved),
             Line::Left(index) => _ = self.fates.insert(index, Fate::Left),
             Line::Back(index) => _ = self.fates.insert(index, Fate::Back),
@@ -68,6 +85,23 @@ impl Past {
     /// Whether tags may be half moved.
     pub fn is_open(&self) -> bool {
         self.moves.is_some() && self.ended.is_none()
+    }
+
+    /// When it began to move tags.
+    pub fn committed(&self) -> Timestamp {
+        self.committed.unwrap_or(self.began.at)
+    }
+
+    /// How long ago that was.
+    pub fn age(&self) -> Duration {
+        Timestamp::now().duration_since(self.committed()).try_into().unwrap_or_default()
+    }
+
+    /// When it ended with all its tags moved. The exit code does not say that: a run that holds back an
+    /// image which failed promotes the others.
+    pub fn succeeded(&self) -> Option<Timestamp> {
+        let ended = self.ended.as_ref().filter(|_| self.moves.is_some() && self.turned.is_none());
+        ended.map(|ended| ended.at)
     }
 
     /// The moves that it is known to have made and not to have taken back.

@@ -11,8 +11,12 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Began, Ended, Line, Move, Past};
+use super::{At, Began, Ended, Line, Move, Past};
 use crate::exit::Exit;
+
+/// The lines of a journal that has no file.
+#[cfg(test)]
+pub(crate) type Memory = std::sync::Arc<std::sync::Mutex<Vec<u8>>>;
 
 /// The journal of a run under way.
 #[derive(Debug)]
@@ -30,6 +34,9 @@ pub struct Journal {
     stays_open: bool,
     /// The last line that was not written, until somebody asks.
     failure: Option<JournalError>,
+    /// In place of a file.
+    #[cfg(test)]
+    memory: Memory,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +66,8 @@ impl Journal {
             is_kept: true,
             stays_open: false,
             failure: None,
+            #[cfg(test)]
+            memory: Memory::default(),
         }
     }
 
@@ -70,27 +79,34 @@ impl Journal {
     /// Of a run that was cut off, to be finished; `None` if there is nothing to finish. What follows
     /// the last whole line is cut away with the next one that is written.
     pub fn reopen(path: &Path) -> io::Result<Option<Self>> {
-        let bytes = fs::read(path)?;
-        let Some((past, whole)) = Past::read_whole(&bytes) else { return Ok(None) };
-        if !past.is_open() {
-            return Ok(None);
-        }
-        Ok(Some(Self {
-            path: path.to_owned(),
-            file: None,
-            text: bytes[..whole].to_owned(),
-            written: whole,
-            past,
-            is_kept: true,
-            stays_open: false,
-            failure: None,
-        }))
+        Ok(Self::of_bytes(path, &fs::read(path)?))
+    }
+
+    fn of_bytes(path: &Path, bytes: &[u8]) -> Option<Self> {
+        let (past, whole) = Past::read_whole(bytes)?;
+        let began = past.began.clone();
+        let text = bytes[..whole].to_owned();
+        let journal = Self { text, written: whole, past, ..Self::new(path.to_owned(), began) };
+        journal.past.is_open().then_some(journal)
+    }
+
+    /// Of a new run, or the same run again if it was cut off; the lines are kept in memory.
+    #[cfg(test)]
+    pub(crate) fn in_memory(memory: &Memory, began: impl FnOnce() -> Began) -> Option<Self> {
+        let bytes = memory.lock().unwrap().clone();
+        let journal = if bytes.is_empty() {
+            Some(Self::none(began()))
+        } else {
+            Self::of_bytes(Path::new(""), &bytes)
+        };
+        Some(Self { memory: memory.clone(), is_kept: false, ..journal? })
     }
 
     /// The point of no return: once this is on the disk, tags move.
     pub fn commit(&mut self, moves: &[Move]) -> Result<(), JournalError> {
         let before = (self.text.clone(), self.written);
-        let committed = Line::Committed { moves: moves.to_owned() };
+        let at = Some(At(Timestamp::now()));
+        let committed = Line::Committed { moves: moves.to_owned(), at };
         self.text.extend(line(&committed));
         match self.flush().and_then(|()| self.sync()) {
             Ok(()) => {
@@ -178,6 +194,8 @@ impl Journal {
     }
 
     fn try_flush(&mut self) -> io::Result<()> {
+        #[cfg(test)]
+        self.memory.lock().unwrap().clone_from(&self.text);
         if !self.is_kept {
             return Ok(());
         }

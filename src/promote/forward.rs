@@ -1,32 +1,29 @@
-//! Moves the tags of the journal, wave by wave, those that are not moved yet.
+//! Moves the tags of the journal, wave by wave, and reads all of them once more.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeMap, future::Future};
 
 use futures_util::{StreamExt as _, stream};
+use tokio::sync::mpsc;
 
-use super::{MOVED_AT_ONCE, Publisher, Refusal, Wanted};
+use super::{
+    MOVED_AT_ONCE, Publisher, Wanted,
+    refusal::{Doubt, Refusal},
+};
 use crate::{
-    image::{Digest, Tagged},
+    image::Digest,
     journal::{Fate, Move},
-    run::{EventKind, StopReason},
-    store::{StoreError, Tags},
+    run::{EventKind, StopReason, Telling},
+    store::{Sight, StoreError, Tags, read, write},
 };
 
-/// What a tag means that is neither where it was nor where it is to be.
+/// How often the run has tried to move its tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Elsewhere<'a> {
-    /// Another run overtakes this one: all of it is put back.
-    Refused,
-    /// It is left where it is, and the others are moved.
-    Left,
-    /// Where a run that has to give way wants it, or has put it back to: it is moved once more.
-    Overruled(&'a Wanted),
-}
-
-impl Elsewhere<'_> {
-    fn overrules(self) -> bool {
-        matches!(self, Self::Overruled(_))
-    }
+pub(super) enum Attempt<'a> {
+    First,
+    /// After it was cut off: what is where it is to be was moved by it.
+    Resumed,
+    /// A tag is moved again if it is where it was, or where another run wants it that gives way.
+    Again(&'a Wanted),
 }
 
 /// What became of one tag.
@@ -38,73 +35,58 @@ enum Ended {
 }
 
 impl<S: Tags> Publisher<'_, '_, S> {
+    /// Moves all tags and sees each of them there at the end.
+    pub(super) async fn attempt(&mut self, attempt: Attempt<'_>) -> Result<(), Refusal> {
+        self.forward(attempt).await?;
+        self.last_look().await
+    }
+
     /// Ends at the first that cannot be moved, or at a second stop signal.
-    pub(super) async fn forward(&mut self, elsewhere: Elsewhere<'_>) -> Result<(), Refusal> {
+    async fn forward(&mut self, attempt: Attempt<'_>) -> Result<(), Refusal> {
         let moves = self.journal.past().moves.clone().unwrap_or_default();
         let fates = self.journal.past().fates.clone();
         let all: Vec<(usize, &Move)> = moves.iter().enumerate().collect();
         for wave in all.chunk_by(|(_, a), (_, b)| a.wave == b.wave) {
             let store = self.store;
             let mut results = stream::iter(wave)
-                .filter(|(index, _)| {
-                    let is_settled = matches!(fates.get(index), Some(Fate::Left | Fate::Back));
-                    std::future::ready(!is_settled || elsewhere.overrules())
-                })
                 .map(async |(index, one)| {
-                    let was_moved = fates.contains_key(index);
-                    (*index, *one, move_one(store, one, (was_moved, elsewhere)).await)
+                    let was_moved = fates.get(index) == Some(&Fate::Moved);
+                    (*index, *one, move_one(store, one, (was_moved, attempt)).await)
                 })
                 .buffer_unordered(MOVED_AT_ONCE);
-            let (mut refusal, mut unsure) = (None, BTreeSet::new());
+            let mut refusal = None;
+            let mut unsure: BTreeMap<usize, Doubt> =
+                wave.iter().map(|(index, _)| (*index, Doubt::Written)).collect();
             loop {
-                tokio::select! {
-                    Some(reason) = self.stops.recv() => match reason {
-                        StopReason::Killed => {
-                            refusal.get_or_insert_with(Refusal::interrupted);
-                            break;
-                        }
-                        _ => self.telling.emit(EventKind::StopBegan { reason, running: 0 }),
-                    },
-                    result = results.next() => match result {
-                        Some((index, _, Ok(Ended::Moved))) if fates.get(&index) == Some(&Fate::Moved) => {}
-                        Some((index, one, Ok(Ended::Moved))) => {
-                            self.journal.moved(index);
-                            self.telling.emit(EventKind::TagMoved {
-                                node: one.node.clone(),
-                                tag: one.tag.clone(),
-                                from: one.from.clone(),
-                                to: one.to.clone(),
-                            });
-                        }
-                        Some((index, _, Ok(Ended::There))) if fates.contains_key(&index) => {}
-                        Some((index, _, Ok(Ended::There))) => match elsewhere {
-                            // Another run of the same images: what it moved is not ours to put back.
-                            Elsewhere::Refused | Elsewhere::Overruled(_) => self.journal.left(index),
+                let next = unless_killed(self.stops, self.telling, results.next()).await;
+                let Some(next) = next else {
+                    refusal.get_or_insert_with(Refusal::interrupted);
+                    break;
+                };
+                let Some((index, one, result)) = next else { break };
+                let error = match result {
+                    Ok(ended) => {
+                        unsure.remove(&index);
+                        match ended {
+                            Ended::Moved if fates.get(&index) == Some(&Fate::Moved) => {}
+                            Ended::Moved => self.moved(index, one),
+                            Ended::There if fates.contains_key(&index) => {}
                             // The process died between the write and the line about it.
-                            Elsewhere::Left => self.journal.moved(index),
-                        },
-                        Some((index, one, Ok(Ended::Elsewhere(found)))) => match elsewhere {
-                            Elsewhere::Refused | Elsewhere::Overruled(_) => {
+                            Ended::There if attempt == Attempt::Resumed => {
+                                self.journal.moved(index);
+                            }
+                            // Another run of the same images: what it moved is not ours to put back.
+                            Ended::There => self.journal.left(index),
+                            Ended::Elsewhere(found) => {
                                 refusal.get_or_insert_with(|| Refusal::superseded(&one.tag, found));
                             }
-                            Elsewhere::Left => {
-                                self.journal.left(index);
-                                let message = format!(
-                                    "`{}` was moved by somebody else meanwhile, and is left where it is: \
-                                     it points at {}",
-                                    one.tag, shown(found.as_ref())
-                                );
-                                let node = Some(one.node.clone());
-                                self.telling.emit(EventKind::Warning { node, message });
-                            }
-                        },
-                        Some((index, one, Err(error))) => {
-                            unsure.insert(index);
-                            refusal.get_or_insert_with(|| Refusal::of_store(&one.tag, error));
                         }
-                        None => break,
-                    },
-                }
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                unsure.insert(index, Doubt::of(&error));
+                refusal.get_or_insert_with(|| Refusal::of_store(&one.tag, error));
             }
             if let Some(refusal) = refusal {
                 return Err(Refusal { unsure, ..refusal });
@@ -112,83 +94,99 @@ impl<S: Tags> Publisher<'_, '_, S> {
         }
         Ok(())
     }
-}
 
-impl<S: Tags> Publisher<'_, '_, S> {
+    fn moved(&mut self, index: usize, one: &Move) {
+        self.journal.moved(index);
+        self.telling.emit(EventKind::TagMoved {
+            node: one.node.clone(),
+            tag: one.tag.clone(),
+            from: one.from.clone(),
+            to: one.to.clone(),
+        });
+    }
+
     /// What is wrong with the tags once all are moved. No registry can compare and write in one step, so
     /// two runs that ask at the same moment where a tag is may both move it; who was first finds out here.
-    pub(super) async fn overtaken(&self, moves: &[Move]) -> Result<(), Refusal> {
-        let store = self.store;
-        let read = stream::iter(moves)
-            .map(async |one| match store.head(&one.tag).await {
-                Ok(found) if found == one.to => None,
-                Ok(found) => Some(Refusal::superseded(&one.tag, found)),
-                Err(error) => Some(Refusal::of_store(&one.tag, error)),
+    async fn last_look(&mut self) -> Result<(), Refusal> {
+        let moves = self.journal.past().moves.clone().unwrap_or_default();
+        let judge = |_: usize, one: &Move, found: Option<&Digest>| match found {
+            found if found == one.to.as_ref() => Sight::Expected,
+            found if found == one.from.as_ref() => Sight::Late,
+            _ => Sight::Strange,
+        };
+        self.look(&moves, judge).await
+    }
+
+    /// Reads all tags, and refuses if one of them is not where it is expected.
+    pub(super) async fn look(
+        &mut self,
+        moves: &[Move],
+        judge: impl Fn(usize, &Move, Option<&Digest>) -> Sight + Send + Sync,
+    ) -> Result<(), Refusal> {
+        let (store, judge) = (self.store, &judge);
+        let wrong = stream::iter(moves.iter().enumerate())
+            .map(async |(index, one)| {
+                let judge = |found: Option<&Digest>| judge(index, one, found);
+                match read(store, &one.tag, judge).await {
+                    Ok(found) if judge(found.as_ref()) == Sight::Expected => None,
+                    Ok(found) => Some(Refusal::superseded(&one.tag, found)),
+                    Err(error) => Some(Refusal::of_store(&one.tag, error)),
+                }
             })
-            .buffer_unordered(MOVED_AT_ONCE);
-        let wrong: Vec<Refusal> = read.filter_map(async |refusal| refusal).collect().await;
+            .buffer_unordered(MOVED_AT_ONCE)
+            .filter_map(async |refusal| refusal)
+            .collect::<Vec<Refusal>>();
+        let Some(wrong) = unless_killed(self.stops, self.telling, wrong).await else {
+            return Err(Refusal::interrupted());
+        };
         wrong.into_iter().next().map_or(Ok(()), Err)
     }
 }
 
-/// A HEAD that must still show what the plan saw, then the write, which the store reads back.
+/// A HEAD that must still show what the plan saw, then the write, which is read back.
 async fn move_one<S: Tags>(
     store: &S,
     one: &Move,
-    (was_moved, elsewhere): (bool, Elsewhere<'_>),
+    (was_moved, attempt): (bool, Attempt<'_>),
 ) -> Result<Ended, StoreError> {
-    let found = store.head(&one.tag).await?;
+    let is_free = |found: &Option<Digest>| match attempt {
+        Attempt::Again(wanted) => *found == one.from || wanted.get(&one.tag) == Some(found),
+        // Of a tag that was moved already, the old place is as strange as any other.
+        Attempt::First | Attempt::Resumed => *found == one.from && !was_moved,
+    };
+    let found = read(store, &one.tag, |found| {
+        let found = found.cloned();
+        if found == one.to || is_free(&found) { Sight::Expected } else { Sight::Strange }
+    });
+    let found = found.await?;
     if found == one.to {
         return Ok(Ended::There);
     }
-    let is_free = match elsewhere {
-        Elsewhere::Overruled(wanted) => found == one.from || wanted.get(&one.tag) == Some(&found),
-        // Of a tag that was moved already, the old place is as strange as any other.
-        Elsewhere::Refused | Elsewhere::Left => found == one.from && !was_moved,
-    };
-    if !is_free {
+    if !is_free(&found) {
         return Ok(Ended::Elsewhere(found));
     }
     match &one.to {
-        Some(to) => store.point(&one.tag, to).await?,
+        Some(to) => write(store, &one.tag, to, found.as_ref()).await?,
         None if store.remove(&one.tag).await? => {}
         None => return Ok(Ended::Elsewhere(found)),
     }
     Ok(Ended::Moved)
 }
 
-/// Where a tag points, for people.
-pub(super) fn shown(found: Option<&Digest>) -> String {
-    found.map_or("nothing".to_owned(), |digest| digest.short().to_owned())
-}
-
-impl Refusal {
-    fn interrupted() -> Self {
-        Self {
-            why: "interrupted".to_owned(),
-            is_for_good: true,
-            source: None,
-            unsure: BTreeSet::new(),
-            elsewhere: None,
+/// A first stop signal lets a promotion finish, and is only told. After a second one nothing is returned.
+async fn unless_killed<T>(
+    stops: &mut mpsc::Receiver<StopReason>,
+    telling: &mut Telling<'_>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            Some(reason) = stops.recv() => match reason {
+                StopReason::Killed => return None,
+                _ => telling.emit(EventKind::StopBegan { reason, running: 0 }),
+            },
+            done = &mut work => return Some(done),
         }
-    }
-
-    fn superseded(tag: &Tagged, found: Option<Digest>) -> Self {
-        let why = format!(
-            "`{tag}` was moved by somebody else meanwhile: it points at {}",
-            shown(found.as_ref())
-        );
-        let elsewhere = Some((tag.clone(), found));
-        Self { why, is_for_good: true, source: None, unsure: BTreeSet::new(), elsewhere }
-    }
-
-    fn of_store(tag: &Tagged, error: StoreError) -> Self {
-        let why = format!("`{tag}` cannot be moved: {error}");
-        let is_for_good = error.is_for_good();
-        let elsewhere = match &error {
-            StoreError::Lost { tag, found, .. } => Some((tag.clone(), found.clone())),
-            _ => None,
-        };
-        Self { why, is_for_good, source: Some(error), unsure: BTreeSet::new(), elsewhere }
     }
 }

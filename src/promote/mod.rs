@@ -4,44 +4,46 @@
 //! the journal with every move is on the disk.
 //! **Invariant:** a tag is moved only from where the plan saw it, or from where a run moved it that has to
 //! give way to this one. If somebody else moved it meanwhile, or the store refuses for good, every tag that
-//! was moved goes back, as long as it is still where we put it. If the store cannot be reached, the journal
-//! stays open and the next command goes on.
+//! was moved goes back, as long as it is still where we put it. If the store cannot be reached, or refuses to
+//! put a tag back, the journal stays open and the next command goes on.
+//! **Invariant:** a success means that every tag was seen at its place after the last write. One answer that
+//! says otherwise decides nothing: the tag is read again.
 
 mod back;
 mod conclude;
 mod forward;
 mod moves;
 mod recover;
+mod refusal;
 mod rival;
 mod rollback;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
-use self::forward::Elsewhere;
 pub use self::{
     conclude::conclude,
     moves::{Verdict, verdict},
     recover::Recovered,
     rollback::{Rollback, Staying, rollback},
 };
+use self::{
+    forward::Attempt,
+    refusal::{Refusal, shown},
+    rival::Over,
+};
 use crate::{
     exit::Exit,
     hierarchy::NodeName,
     image::{Digest, Tag, Tagged},
-    journal::{Journal, Move},
+    journal::{Journal, JournalError, Move},
     run::{EventKind, Promotion, StopReason, Telling},
-    store::{Stage, StoreError, Tags},
+    store::{Stage, Tags},
 };
 
 /// How many tags are moved at once.
 const MOVED_AT_ONCE: usize = 16;
-/// How often a run moves its tags once more that a run which has to give way has moved.
-const INSISTS: usize = 5;
 
 /// What came of it.
 #[derive(Debug)]
@@ -64,18 +66,6 @@ pub struct Publisher<'a, 't, S> {
 /// Where tags are to point.
 type Wanted = BTreeMap<Tagged, Option<Digest>>;
 
-/// Why tags could not be moved, and whether they never can.
-#[derive(Debug)]
-struct Refusal {
-    why: String,
-    is_for_good: bool,
-    source: Option<StoreError>,
-    /// Moves of which nobody knows whether they were made.
-    unsure: BTreeSet<usize>,
-    /// A tag that somebody else moved, and where it points now.
-    elsewhere: Option<(Tagged, Option<Digest>)>,
-}
-
 impl<S: Tags> Publisher<'_, '_, S> {
     /// Moves the tags of a verdict.
     pub async fn promote(&mut self, verdict: Verdict) -> Promoted {
@@ -92,32 +82,18 @@ impl<S: Tags> Publisher<'_, '_, S> {
             return nothing(Promotion::Done { moved: 0, took: Duration::ZERO, held });
         }
         let of = moves.len();
-        if let Err(error) = self.commit(&moves).await {
-            let why = format!("{error}: no tag was moved");
-            return nothing(Promotion::Incomplete { moved: 0, of, why });
-        }
+        let over = match self.commit(&moves).await {
+            Ok(over) => over,
+            Err(error) => {
+                let why = format!("{error}: no tag was moved");
+                return nothing(Promotion::Incomplete { moved: 0, of, why });
+            }
+        };
         self.telling.emit(EventKind::PromotionStarted { tags: of });
         let began = Instant::now();
-        let mut ended = match self.forward(Elsewhere::Refused).await {
-            Ok(()) => self.overtaken(&moves).await,
-            refused => refused,
-        };
-        let mut wanted = BTreeMap::new();
-        for _ in 0..INSISTS {
-            let Err(refusal) = &ended else { break };
-            let Some(rival) = self.rival(refusal).await else { break };
-            if rival.stays {
-                wanted = rival.tags;
-                break;
-            }
-            ended = match self.forward(Elsewhere::Overruled(&rival.tags)).await {
-                Ok(()) => self.overtaken(&moves).await,
-                refused => refused,
-            };
-        }
-        let promotion = match ended {
+        let promotion = match self.contend(Attempt::First, &over).await {
             Ok(()) => Promotion::Done { moved: self.made(), took: began.elapsed(), held },
-            Err(refusal) => {
+            Err((refusal, wanted)) => {
                 let why = self.give_up(refusal, &wanted).await;
                 Promotion::Incomplete { moved: self.made(), of, why }
             }
@@ -130,10 +106,12 @@ impl<S: Tags> Publisher<'_, '_, S> {
         self.close(exit, false).await;
     }
 
-    async fn commit(&mut self, moves: &[Move]) -> Result<(), crate::journal::JournalError> {
+    /// Says which runs were over by then.
+    async fn commit(&mut self, moves: &[Move]) -> Result<Over, JournalError> {
+        let over = self.store.ended().await.ok();
         self.journal.commit(moves)?;
         self.record(Stage::Committed).await;
-        Ok(())
+        Ok(over)
     }
 
     async fn close(&mut self, exit: Exit, recovered: bool) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{MOVED_AT_ONCE, forward::shown};
+use super::{MOVED_AT_ONCE, shown};
 use crate::{
     image::{Digest, Repository},
     journal::{Move, Past},

@@ -16,7 +16,8 @@ pub(super) enum Again {
     Never,
     /// Probably the same, so only if the image's `retries` ask for it.
     Asked,
-    /// Something else, soon: another job removed the image that was just built.
+    /// Something else, soon: another client of the engine removed an image, or cancelled a step that the
+    /// engine ran for both.
     Race,
     /// Something else, in a while: an engine that restarts, a registry that is overloaded.
     Passing,
@@ -124,6 +125,13 @@ impl Again {
         match error {
             _ if is_full(&text) => Self::Never,
             EngineError::Unreachable { .. } => Self::Passing,
+            EngineError::Build { message, exit_code: None, .. } if was_cancelled(message) => {
+                Self::Race
+            }
+            EngineError::Answer { message, .. } if message.starts_with("No such image: ") => {
+                Self::Race
+            }
+            EngineError::Transfer { message, .. } if lost_a_push(message) => Self::Race,
             // A command of the Dockerfile that failed is the image's matter, whatever it printed.
             EngineError::Build { exit_code: None, .. } | EngineError::Transfer { .. } if passes => {
                 Self::Passing
@@ -158,6 +166,30 @@ impl Again {
 /// Go's words for `ENOSPC` and `EDQUOT`. The next try would only fill it further.
 fn is_full(text: &str) -> bool {
     ["no space left on device", "disk quota exceeded"].iter().any(|full| text.contains(full))
+}
+
+/// BuildKit runs a step once for all clients that ask for it at the same time, with the session of one of
+/// them (moby/buildkit: `solver/scheduler.go`, `session/manager.go`). If that client goes away, the others
+/// get one of these errors. A build that this run cancels is dropped and has no error.
+const CANCELLED: [&str; 5] = [
+    "context canceled",
+    "code = Canceled",
+    "no active session",
+    "failed to get session",
+    "session healthcheck failed",
+];
+
+fn was_cancelled(message: &str) -> bool {
+    CANCELLED.iter().any(|cancelled| message.contains(cancelled))
+}
+
+/// Two runs push the same image: one of them removes the tag from the engine, or has not yet uploaded the
+/// layers that the engine takes for uploaded.
+const LOST_PUSHES: [&str; 3] =
+    ["does not exist locally with the tag", "tag does not exist", "blob unknown to registry"];
+
+fn lost_a_push(message: &str) -> bool {
+    LOST_PUSHES.iter().any(|lost| message.contains(lost))
 }
 
 #[cfg(test)]

@@ -21,6 +21,11 @@ fn pushing(message: &str) -> EngineError {
     EngineError::Transfer { doing: "pushing `x`".to_owned(), message: message.to_owned() }
 }
 
+fn gone_image() -> EngineError {
+    let message = format!("No such image: {}", crate::image::Digest::of(b"x"));
+    EngineError::Answer { doing: "testing".to_owned(), message }
+}
+
 /// The warnings of a run, without the length of pauses, which are random.
 fn warnings(ended: &Ended) -> Vec<String> {
     let said = ended.events.iter().filter_map(|event| match &event.kind {
@@ -49,6 +54,16 @@ fn each_trouble_has_its_class() {
         // What a command says of the network is the image's own matter.
         (build("curl: connection reset by peer", Some(56)), Again::Asked),
         (build(full, None), Again::Never),
+        (build("failed to solve: Canceled: context canceled", None), Again::Race),
+        (build("failed to compute cache key: no active sessions", None), Again::Race),
+        // A command that prints it has failed itself.
+        (build("context canceled", Some(1)), Again::Asked),
+        (gone_image(), Again::Race),
+        (pushing("An image does not exist locally with the tag: r/x"), Again::Race),
+        (
+            pushing("errors: digest invalid manifest blob unknown: blob unknown to registry"),
+            Again::Race,
+        ),
         (pushing("received unexpected HTTP status: 503 Service Unavailable"), Again::Passing),
         (
             pushing("Put \"http://r/v2/\": dial tcp 127.0.0.1:1: connect: connection refused"),

@@ -166,6 +166,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 Ok(outcome) => break Ok(outcome),
                 Err(trouble) => {
                     self.let_overtake().await;
+                    if trouble.again == Again::Race {
+                        self.forget_lost(&mut done).await;
+                    }
                     match attempts.after(trouble, &mut tell).await {
                         Ok(()) => {}
                         Err(trouble) => break Err(trouble),
@@ -199,6 +202,16 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             }
         };
         Ended { outcome, attempts: attempts.count(), waited: done.waited }
+    }
+
+    /// Another run of the same inputs has the same candidate in a shared engine, and removes it when it is
+    /// through with it.
+    async fn forget_lost(&self, done: &mut Done) {
+        if let Some(Candidate { image, .. }) = &done.candidate
+            && let Ok(None) = self.shop.engine.inspect(image.id.as_str()).await
+        {
+            done.forget_candidate();
+        }
     }
 
     async fn make(&self, done: &mut Done, tell: &mut Tell) -> Result<Outcome, Trouble> {

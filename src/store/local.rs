@@ -3,9 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
-use super::{Description, Holding, Recorded, Stage, Store, StoreError, Tags, confirm};
+use super::{Description, Holding, Recorded, Stage, Store, StoreError, Tags};
 use crate::{
     engine::{Engine, LocalImage},
     image::{Digest, Platform, Repository, Tag, Tagged},
@@ -36,9 +37,12 @@ impl<E: Engine> Tags for Local<E> {
         Ok(self.engine.inspect(digest.as_str()).await?.is_some())
     }
 
-    async fn point(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
-        self.engine.tag(digest, tag).await?;
-        confirm(tag, digest, self.head(tag).await?)
+    async fn put(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
+        Ok(self.engine.tag(digest, tag).await?)
+    }
+
+    fn pauses(&self) -> &'static [Duration] {
+        &[]
     }
 
     fn can_remove(&self) -> bool {
@@ -56,6 +60,10 @@ impl<E: Engine> Tags for Local<E> {
     /// The journal on this machine is all that is needed: the images are here as well.
     async fn record(&self, _run: &str, _stage: Stage, _text: &[u8]) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn ended(&self) -> Result<BTreeSet<String>, StoreError> {
+        Ok(BTreeSet::new())
     }
 
     async fn records(&self, _newest: usize) -> Result<Vec<Vec<u8>>, StoreError> {

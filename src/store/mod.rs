@@ -4,6 +4,7 @@
 //! with image IDs as digests.
 
 mod local;
+mod read;
 mod record;
 mod remote;
 mod remote_tags;
@@ -11,12 +12,14 @@ mod remote_tags;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
+    time::Duration,
 };
 
 use jiff::Timestamp;
 
 pub use self::{
     local::Local,
+    read::{Sight, read, write},
     record::{Recorded, Stage},
     remote::Remote,
     remote_tags::RemoteTags,
@@ -46,12 +49,28 @@ pub trait Tags: Send + Sync + 'static {
         digest: &Digest,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Points a tag at an image that its repository already has, and reads it back.
-    fn point(
+    /// Points a tag at an image that its repository already has. Whether that is seen is another question.
+    fn put(
         &self,
         tag: &Tagged,
         digest: &Digest,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The same, and waits until it is seen.
+    fn point(
+        &self,
+        tag: &Tagged,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send
+    where
+        Self: Sized,
+    {
+        write(self, tag, digest, None)
+    }
+
+    /// The pauses before a tag is read again whose value may be an old one. Empty where a read always shows
+    /// the last write.
+    fn pauses(&self) -> &'static [Duration];
 
     /// Whether a moving tag can be taken away.
     fn can_remove(&self) -> bool;
@@ -66,6 +85,9 @@ pub trait Tags: Send + Sync + 'static {
         stage: Stage,
         text: &[u8],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The runs whose record says that they have ended.
+    fn ended(&self) -> impl Future<Output = Result<BTreeSet<String>, StoreError>> + Send;
 
     /// The records of the newest runs, the newest first.
     fn records(
@@ -199,18 +221,6 @@ impl StoreError {
             | Self::Lost { .. }
             | Self::Gone { .. } => true,
         }
-    }
-}
-
-/// A tag that was written must now be read as what was written.
-pub(crate) fn confirm(
-    tag: &Tagged,
-    wrote: &Digest,
-    found: Option<Digest>,
-) -> Result<(), StoreError> {
-    match found {
-        Some(found) if found == *wrote => Ok(()),
-        found => Err(StoreError::Lost { tag: tag.clone(), wrote: Some(wrote.clone()), found }),
     }
 }
 

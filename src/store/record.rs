@@ -34,6 +34,12 @@ pub struct Recorded {
     pub tags: Vec<Tagged>,
 }
 
+impl Recorded {
+    pub(super) fn has_ended(&self) -> bool {
+        self.tags.iter().any(|tag| tag.tag.as_str().ends_with(ENDED))
+    }
+}
+
 /// When in a run a record is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {

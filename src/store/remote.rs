@@ -3,14 +3,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 
 use super::{
-    Description, Holding, Recorded, RemoteTags, Stage, Store, StoreError, Tags, record,
-    remote_tags::HEADS_AT_ONCE,
+    Description, Holding, Recorded, RemoteTags, Sight, Stage, Store, StoreError, Tags, read,
+    record, remote_tags::HEADS_AT_ONCE,
 };
 use crate::{
     engine::{Engine, canonical_config, created},
@@ -72,8 +73,12 @@ impl<E: Engine> Tags for Remote<E> {
         self.tags.has(repository, digest).await
     }
 
-    async fn point(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
-        self.tags.point(tag, digest).await
+    async fn put(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
+        self.tags.put(tag, digest).await
+    }
+
+    fn pauses(&self) -> &'static [Duration] {
+        self.tags.pauses()
     }
 
     fn can_remove(&self) -> bool {
@@ -86,6 +91,10 @@ impl<E: Engine> Tags for Remote<E> {
 
     async fn record(&self, run: &str, stage: Stage, text: &[u8]) -> Result<(), StoreError> {
         self.tags.record(run, stage, text).await
+    }
+
+    async fn ended(&self) -> Result<BTreeSet<String>, StoreError> {
+        self.tags.ended().await
     }
 
     async fn records(&self, newest: usize) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -102,7 +111,8 @@ impl<E: Engine> Store for Remote<E> {
             return Err(error.into());
         }
         // The local tag stays: it is what keeps the next run from pulling its own parents.
-        match self.head(tag).await? {
+        let judge = |found: Option<&Digest>| found.map_or(Sight::Late, |_| Sight::Expected);
+        match read(self, tag, judge).await? {
             Some(digest) => Ok(digest),
             None => {
                 Err(StoreError::Lost { tag: tag.clone(), wrote: Some(image.clone()), found: None })

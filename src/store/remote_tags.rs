@@ -1,14 +1,15 @@
 //! The tags of a registry, moved by manifest PUT. No engine takes part.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::OnceCell;
 
-use super::{Recorded, Stage, StoreError, Tags, confirm, record};
+use super::{Recorded, Stage, StoreError, Tags, read::PAUSES, record};
 use crate::{
     image::{Digest, Repository, Tagged},
     registry::{Client, Manifest},
@@ -80,11 +81,14 @@ impl Tags for RemoteTags {
         Ok(self.client.head(repository, digest.as_str()).await?.is_some())
     }
 
-    async fn point(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
+    async fn put(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
         let repository = &tag.repository;
         let manifest = self.manifest(repository, digest).await?;
-        self.client.put_manifest(repository, &tag.tag, &manifest).await?;
-        confirm(tag, digest, self.head(tag).await?)
+        Ok(self.client.put_manifest(repository, &tag.tag, &manifest).await?)
+    }
+
+    fn pauses(&self) -> &'static [Duration] {
+        &PAUSES
     }
 
     /// DELETE by tag is optional in the specification, and by digest it takes every tag of that
@@ -101,6 +105,11 @@ impl Tags for RemoteTags {
         let tag = self.runs.as_ref().and_then(|runs| stage.tag(runs, run));
         let Some(tag) = tag else { return Ok(()) };
         Ok(record::push(&self.client, &tag, text).await?)
+    }
+
+    async fn ended(&self) -> Result<BTreeSet<String>, StoreError> {
+        let runs = self.recorded().await?.into_iter();
+        Ok(runs.filter(Recorded::has_ended).map(|run| run.run).collect())
     }
 
     async fn records(&self, newest: usize) -> Result<Vec<Vec<u8>>, StoreError> {

@@ -6,9 +6,9 @@ use super::{STACK, all, tagged};
 use crate::{
     exit::Exit,
     image::Digest,
-    journal::{Fate, Move},
+    journal::Move,
     promote::Recovered,
-    run::{EventKind, Promotion},
+    run::Promotion,
     scenario::{Scenario, scenario},
 };
 
@@ -67,7 +67,7 @@ async fn after_a_cut_anywhere_all_of_it_is_moved_or_nothing() {
                     assert_eq!(stack.published(), if committed { &after } else { &before }.clone());
                     continue;
                 }
-                let finished = Recovered::Finished { of: 6, left: 0 };
+                let finished = Recovered::Finished { of: 6 };
                 assert_eq!(recovered.unwrap().unwrap(), finished, "{told}");
                 assert_eq!(stack.published(), after, "{told}");
                 let past = stack.past(1);
@@ -93,28 +93,49 @@ async fn a_hierarchy_that_changed_meanwhile_does_not_change_what_is_finished() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tag_that_somebody_else_moved_is_left_alone_and_told() {
-    let (stack, moves) = twice().await;
+async fn a_tag_that_a_person_moved_since_is_left_alone_and_the_others_go_back() {
+    // One that was not moved yet is elsewhere; one that was is where it was before.
+    for moved_by_hand in [5, 1] {
+        let (stack, moves) = twice().await;
+        let text = fs::read_to_string(stack.journal(1)).unwrap();
+        let cut: String = text.split_inclusive('\n').take(4).collect();
+        fs::write(stack.journal(1), cut).unwrap();
+        cut_off(&stack, &moves, 0);
+        let mut expected = stack.published();
+        cut_off(&stack, &moves, 2);
+        let one = &moves[moved_by_hand];
+        let to = if moved_by_hand == 5 { &moves[0].to } else { &one.from };
+        set(&stack, one, to.as_ref());
+        match to {
+            Some(to) => _ = expected.insert(one.tag.to_string(), to.clone()),
+            None => _ = expected.remove(&one.tag.to_string()),
+        }
+        let (recovered, events) = stack.recover(1).await;
+        let Recovered::PutBack { why } = recovered.unwrap().unwrap() else { panic!("{events:?}") };
+        assert!(why.contains("was moved by somebody else"), "{why}");
+        assert_eq!(stack.published(), expected, "{events:?}");
+        assert_eq!(stack.past(1).standing().count(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_in_which_another_run_has_published_since_stays_whole() {
+    let (mut stack, moves) = twice().await;
     let text = fs::read_to_string(stack.journal(1)).unwrap();
     let cut: String = text.split_inclusive('\n').take(4).collect();
-    fs::write(stack.journal(1), cut).unwrap();
     cut_off(&stack, &moves, 2);
-    // One that was not moved yet is elsewhere; one that was is where it was before.
-    let other = moves[0].to.clone();
-    set(&stack, &moves[5], other.as_ref());
-    set(&stack, &moves[1], moves[1].from.as_ref());
+    // The next one publishes what was there before, and thereby only the two that are moved.
+    std::fs::remove_file(stack.file("os/file")).unwrap();
+    stack.date = "20261123";
+    stack.run(&all()).await;
+    let before = stack.published();
+    fs::write(stack.journal(1), cut).unwrap();
     let (recovered, events) = stack.recover(1).await;
-    assert_eq!(recovered.unwrap().unwrap(), Recovered::Finished { of: 6, left: 2 });
-    let published = stack.published();
-    assert_eq!(published.get(&moves[5].tag.to_string()), other.as_ref());
-    assert_eq!(published.get(&moves[1].tag.to_string()), moves[1].from.as_ref());
-    let warnings = events.iter().filter(|event| match &event.kind {
-        EventKind::Warning { message, .. } => message.contains("was moved by somebody else"),
-        _ => false,
-    });
-    assert_eq!(warnings.count(), 2, "{events:?}");
-    assert_eq!(stack.past(1).fates[&5], Fate::Left);
-    assert_eq!(stack.past(1).standing().count(), 4);
+    let left = Recovered::LeftTo { run: "2".to_owned() };
+    assert_eq!(recovered.unwrap().unwrap(), left, "{events:?}");
+    assert_eq!(stack.published(), before);
+    assert_eq!(stack.past(1).wanted().count(), 0);
+    assert!(stack.past(1).ended.unwrap().recovered);
 }
 
 #[tokio::test(start_paused = true)]

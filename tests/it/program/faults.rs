@@ -3,6 +3,7 @@
 
 mod engine;
 mod registry;
+mod tags;
 
 use crate::support::{
     invariants::{End, Tags, assert_invariants},

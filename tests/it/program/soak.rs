@@ -29,6 +29,7 @@ struct Tally {
     kills: usize,
     signals: usize,
     faults: usize,
+    by_hand: usize,
     heals: usize,
 }
 
@@ -54,7 +55,8 @@ fn a_moment_of_the_soak() {
 
 fn soak_for(limit: Duration, seed: u64) {
     let Some(world) = World::new() else { return };
-    let mut soak = Soak { world, rng: Rng::with_seed(seed), seed, tally: Tally::default() };
+    let mut soak =
+        Soak { world, rng: Rng::with_seed(seed), seed, tally: Tally::default(), other_first: None };
     soak.world.heal();
     let began = Instant::now();
     while began.elapsed() < limit {
@@ -64,10 +66,10 @@ fn soak_for(limit: Duration, seed: u64) {
         soak.world.heal();
         soak.tally.heals += 1;
     }
-    let Tally { actions, runs, kills, signals, faults, heals } = soak.tally;
+    let Tally { actions, runs, kills, signals, faults, by_hand, heals } = soak.tally;
     println!(
         "{actions} actions, {runs} commands, {kills} kills, {signals} signals, {faults} faults, \
-         {heals} times found in order, violations: 0"
+         {by_hand} tags moved by hand, {heals} times found in order, violations: 0"
     );
 }
 
@@ -82,6 +84,8 @@ struct Soak {
     rng: Rng,
     seed: u64,
     tally: Tally,
+    /// The machine of the next command, if that matters.
+    other_first: Option<usize>,
 }
 
 impl Drop for Soak {

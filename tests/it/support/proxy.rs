@@ -5,6 +5,7 @@
 //! does to a request happens to no other.
 
 use std::{
+    collections::HashMap,
     fmt, io,
     path::PathBuf,
     sync::{
@@ -45,6 +46,8 @@ pub(crate) enum Fault {
     Lost,
     /// A PUT that arrives twice.
     Doubled,
+    /// A HEAD that is answered as it was before the last PUT to this path, if there was one.
+    Stale,
     /// Something is done, and then it is passed on.
     First(Arc<dyn Fn() + Send + Sync>),
     /// The answer is changed; it must not be binary.
@@ -63,6 +66,7 @@ impl fmt::Debug for Fault {
             Self::Dribble(length, pause) => write!(f, "{length} bytes each {pause:?}"),
             Self::Lost => f.write_str("lost"),
             Self::Doubled => f.write_str("doubled"),
+            Self::Stale => f.write_str("stale"),
             Self::First(_) => f.write_str("something first"),
             Self::Edited(_) => f.write_str("edited"),
         }
@@ -92,6 +96,10 @@ struct State {
     real: Real,
     rules: Mutex<Vec<Rule>>,
     log: Mutex<Vec<String>>,
+    /// For so long a HEAD is answered as before a PUT.
+    lag: Mutex<Duration>,
+    /// When a manifest was last written, and what a HEAD was answered before.
+    old: Mutex<HashMap<String, (Instant, Vec<u8>)>>,
     /// Requests that are being served.
     open: AtomicUsize,
 }
@@ -162,6 +170,12 @@ impl Proxy {
         self.state.rules.lock().unwrap().push(rule);
     }
 
+    /// From here on, what is written to a tag is seen so much later.
+    pub(crate) fn lag(&self, lag: Duration) {
+        self.state.old.lock().unwrap().clear();
+        *self.state.lag.lock().unwrap() = lag;
+    }
+
     /// From here on everything is passed on.
     pub(crate) fn behave(&self) {
         self.state.rules.lock().unwrap().clear();
@@ -210,6 +224,8 @@ impl State {
             real,
             rules: Mutex::default(),
             log: Mutex::default(),
+            lag: Mutex::default(),
+            old: Mutex::default(),
             open: AtomicUsize::new(0),
         })
     }
@@ -226,6 +242,28 @@ impl State {
         }
         rule.times -= 1;
         Some(rule.fault.clone())
+    }
+
+    /// What a HEAD is answered.
+    async fn seen(&self, path: &str, head: &str) -> io::Result<Vec<u8>> {
+        let login =
+            head.lines().filter(|line| line.to_ascii_lowercase().starts_with("authorization:"));
+        let login: String = login.flat_map(|line| [line, "\r\n"]).collect();
+        let accept = [
+            "application/vnd.docker.distribution.manifest.v2+json",
+            "application/vnd.docker.distribution.manifest.list.v2+json",
+            "application/vnd.oci.image.manifest.v1+json",
+            "application/vnd.oci.image.index.v1+json",
+        ];
+        let request = format!(
+            "HEAD {path} HTTP/1.1\r\nHost: registry\r\nAccept: {}\r\n{login}Connection: close\r\n\r\n",
+            accept.join(", ")
+        );
+        let mut real = self.connect().await?;
+        real.write_all(request.as_bytes()).await?;
+        let mut text = Vec::new();
+        real.read_to_end(&mut text).await?;
+        Ok(text)
     }
 
     async fn connect(&self) -> io::Result<Stream> {
@@ -254,7 +292,23 @@ async fn try_serve(client: &mut Stream, state: &State) -> io::Result<()> {
         real.write_all(request.as_bytes()).await?;
         tokio::io::copy_bidirectional(client, &mut real).await.map(drop)
     };
-    let Some(fault) = state.fault(method, path) else { return pass(client).await };
+    let is_tag = path.contains("/manifests/") && !path.contains("sha256:");
+    let fault = state.fault(method, path);
+    let is_kept_back = method == "PUT" && matches!(fault, Some(Fault::Lost | Fault::Status(..)));
+    if is_tag && method == "PUT" && !is_kept_back {
+        let before = state.seen(path, &head).await?;
+        state.old.lock().unwrap().insert(path.to_owned(), (Instant::now(), before));
+    }
+    if is_tag && method == "HEAD" {
+        let lag = *state.lag.lock().unwrap();
+        let old = state.old.lock().unwrap().get(path).cloned();
+        if let Some((written, before)) = old
+            && (matches!(fault, Some(Fault::Stale)) || written.elapsed() < lag)
+        {
+            return client.write_all(&before).await;
+        }
+    }
+    let Some(fault) = fault else { return pass(client).await };
     match fault {
         Fault::Status(status, headers) => {
             body(client, &head).await?;
@@ -314,6 +368,7 @@ async fn try_serve(client: &mut Stream, state: &State) -> io::Result<()> {
             }
             client.write_all(&said).await
         }
+        Fault::Stale => pass(client).await,
         Fault::First(act) => {
             tokio::task::spawn_blocking(move || act()).await?;
             pass(client).await

@@ -191,6 +191,23 @@ impl Registry {
         assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
     }
 
+    /// Points a tag at an image of its repository, as a person does with another tool. To be called from
+    /// wherever the tests have it happen.
+    pub(crate) fn by_hand(&self, repository: &str, tag: &str, digest: &str) -> impl Fn() + use<> {
+        let accept = format!("{MANIFEST}, application/vnd.oci.image.manifest.v1+json");
+        let path = |tag: &str| format!("/v2/{repository}/manifests/{tag}");
+        let answer = self.send("GET", &path(digest), &[("Accept", &accept)], b"");
+        assert_eq!(answer.status, 200, "{}", path(digest));
+        let media_type = answer.header("Content-Type").unwrap().to_owned();
+        let (host, path, login) = (self.host.clone(), path(tag), self.login.clone());
+        move || {
+            let login = login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
+            let headers = [("Content-Type", media_type.as_str())];
+            let answer = http::send(&host, login, "PUT", &path, &headers, &answer.body);
+            assert_eq!(answer.status, 201, "{path}");
+        }
+    }
+
     /// Takes an image away, as a retention rule does.
     pub(crate) fn delete(&self, repository: &str, digest: &str) {
         let answer = self.send("DELETE", &format!("/v2/{repository}/manifests/{digest}"), &[], b"");

@@ -112,6 +112,9 @@ impl Soak {
             }
             commands.push((what, machine));
         }
+        if self.chance(20) {
+            self.move_by_hand(&mut line);
+        }
         let is_cut = self.chance(45);
         if !is_cut || self.chance(30) {
             self.spoil(machine, &mut line);
@@ -160,6 +163,10 @@ impl Soak {
         self.world.say(line);
         self.world.said = deeds.iter().map(|deed| deed.ended.to_string()).collect();
         self.world.check(&deeds);
+        self.world.by_hand = None;
+        // Another machine publishes before the one that was killed comes back.
+        let was_killed = deeds.iter().any(|deed| deed.ended.status.code().is_none());
+        self.other_first = (was_killed && self.chance(50)).then_some(1 - machine);
     }
 
     fn chance(&mut self, percent: u32) -> bool {
@@ -176,7 +183,7 @@ impl Soak {
     }
 
     fn machine(&mut self) -> usize {
-        usize::from(self.chance(40))
+        self.other_first.take().unwrap_or_else(|| usize::from(self.chance(40)))
     }
 
     fn edit(&mut self, line: &mut String) {
@@ -221,8 +228,26 @@ impl Soak {
         }
     }
 
-    /// One to three faults, of the registry or of the engine.
+    /// Up to three faults, of the registry or of the engine.
     fn spoil(&mut self, machine: usize, line: &mut String) {
+        if self.chance(10) {
+            let status = [400, 403, 405, 409, 422][self.rng.usize(0..5)];
+            let skip = self.rng.usize(0..12);
+            write!(line, " {status} on each PUT from the {skip}th on,").unwrap();
+            self.world.way.spoil_after(
+                skip,
+                ("PUT", "/manifests/"),
+                9999,
+                Fault::Status(status, &[]),
+            );
+            self.tally.faults += 1;
+        }
+        if self.chance(10) {
+            let skip = self.rng.usize(0..12);
+            write!(line, " a stale HEAD after {skip},").unwrap();
+            self.world.way.spoil_after(skip, ("HEAD", "/manifests/"), 1, Fault::Stale);
+            self.tally.faults += 1;
+        }
         for _ in 0..self.rng.u32(0..=3) {
             let is_registry = self.chance(65);
             let requests = if is_registry { &REGISTRY[..] } else { &ENGINE[..] };
@@ -236,6 +261,31 @@ impl Soak {
             proxy.spoil_after(skip, request, times, fault);
             self.tally.faults += 1;
         }
+    }
+
+    /// While a command works, a person points a tag at an image that it had before.
+    fn move_by_hand(&mut self, line: &mut String) {
+        let node = NODES[self.rng.usize(0..NODES.len())];
+        let tag = format!("~{node}:latest");
+        let images = self.world.published(node);
+        if images.is_empty() {
+            return;
+        }
+        let digest = images[self.rng.usize(0..images.len())].clone();
+        let repository = self.world.project.name(&format!("demo/~{node}"));
+        let act = self.world.registry.by_hand(&repository, "latest", &digest);
+        let (method, path) = [
+            ("PUT", "/manifests/latest"),
+            ("HEAD", "/manifests/latest"),
+            ("PUT", "/rebuild-runs/"),
+        ][self.rng.usize(0..3)];
+        let skip = self.rng.usize(0..4);
+        write!(line, " {tag} to {} by hand at {method} {path} after {skip},", &digest[7..19])
+            .unwrap();
+        let fault = Fault::First(Arc::new(act));
+        self.world.way.spoil_after(skip, (method, path), 1, fault);
+        self.world.by_hand = Some((tag, digest));
+        self.tally.by_hand += 1;
     }
 
     fn fault(&mut self, is_registry: bool, (method, path): (&str, &str)) -> Fault {

@@ -22,6 +22,13 @@ pub(super) struct Seen {
     revisions: BTreeMap<String, String>,
 }
 
+impl Seen {
+    /// Whether the image was ever published.
+    pub(super) fn knows(&self, digest: &str) -> bool {
+        self.revisions.contains_key(digest)
+    }
+}
+
 /// What a run that succeeded has settled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
@@ -35,16 +42,33 @@ pub(super) enum Settled {
 impl World {
     /// After an action.
     pub(super) fn check(&mut self, deeds: &[Deed]) {
-        let before = self.seen.tags.clone();
+        let mut before = self.seen.tags.clone();
         let is_rollback = deeds.iter().any(|deed| deed.what == What::Rollback);
-        self.check_tags(settled(deeds, self), !is_rollback && !self.may_roll_back);
+        // A person may be first or last, and no promise is about that tag then.
+        let by_hand = self.by_hand.is_some();
+        let settled = if by_hand { Settled::Nothing } else { settled(deeds, self) };
+        // The next command puts back what the registry did not let the one before put back.
+        let puts_back = deeds.iter().any(|deed| deed.ended.stderr.contains("put back"));
+        let only_forward = !is_rollback && !self.may_roll_back && !puts_back;
+        self.check_tags(settled, only_forward);
         let now = &self.seen.tags;
+        if let Some((tag, digest)) = &self.by_hand
+            && now.get(tag) == Some(digest)
+        {
+            before.insert(tag.clone(), digest.clone());
+        }
         let [deed] = deeds else { return };
         let Deed { what, ended, .. } = deed;
         // What an earlier run has left open is finished first, and what cannot go on stays open.
         let finished = "was cut off";
         if *what == What::Gc && ended.status.success() && !ended.stderr.contains(finished) {
             assert_eq!(*now, before, "gc moved a tag: {ended}");
+        }
+        // A set in which another run has published since stays as that run left it.
+        let is_left = ended.stderr.contains("has published since");
+        let is_moved = ["are moved now", "put back"].iter().any(|said| ended.stderr.contains(said));
+        if is_left && !is_moved && !matches!(ended.status.code(), Some(0 | 130 | 143) | None) {
+            assert_eq!(*now, before, "a set of another run was moved: {ended}");
         }
         let excuses = [finished, "the next `rebuild`", "could not be put back"];
         let is_excused = excuses.iter().any(|excuse| ended.stderr.contains(excuse));
@@ -57,6 +81,7 @@ impl World {
             && *now != before
             && !is_excused
             && *what != What::Rollback
+            && !by_hand
         {
             self.edges_agree();
         }
@@ -79,7 +104,7 @@ impl World {
             // Nothing but a tested image ever gets a build tag, and a rollback leads to one that had one.
             let stored = format!("{name}:rb-");
             let is_tested = all.iter().any(|(tag, to)| tag.starts_with(&stored) && to == digest);
-            let was_published = self.seen.revisions.contains_key(digest);
+            let was_published = self.seen.knows(digest);
             let config = self.registry.config(&repository, digest)["config"].clone();
             // Of two that build the same at once each has tested its own, and one has the build tag.
             let fingerprint = label(&config, "rebuild.fingerprint");
@@ -89,7 +114,11 @@ impl World {
             let revision = label(&config, "rebuild.revision");
             if let Some(old) = before.get(tag).and_then(|old| self.seen.revisions.get(old)) {
                 let back = is_older(&self.machines[0].folder, &revision, old);
-                assert!(!(only_forward && back), "I6: {tag} went from {old} to {revision}");
+                let by_hand = self.by_hand.as_ref() == Some(&(tag.clone(), digest.clone()));
+                assert!(
+                    !(only_forward && back) || by_hand,
+                    "I6: {tag} went from {old} to {revision}"
+                );
             }
             self.seen.revisions.insert(digest.clone(), revision);
         }

@@ -53,6 +53,8 @@ pub(super) struct World {
     pub(super) is_bad: bool,
     /// A rollback was disturbed, so that tags may still go to older images.
     pub(super) may_roll_back: bool,
+    /// A tag that a person moves while a command works, and where to.
+    pub(super) by_hand: Option<(String, String)>,
     pub(super) seen: Seen,
     pub(super) log: Vec<String>,
     /// What the last commands said.
@@ -94,10 +96,19 @@ impl World {
             edits: 0,
             is_bad: false,
             may_roll_back: false,
+            by_hand: None,
             seen: Seen::default(),
             log: Vec::new(),
             said: Vec::new(),
         })
+    }
+
+    /// The images that a node has published and that are still there.
+    pub(super) fn published(&self, node: &str) -> Vec<String> {
+        let all = self.project.all_tags(Place::Registry(&self.registry));
+        let name = format!("~{node}:");
+        let of_node = all.into_iter().filter(|(tag, _)| tag.starts_with(&name));
+        of_node.map(|(_, digest)| digest).filter(|digest| self.seen.knows(digest)).collect()
     }
 
     /// The program on a machine.

@@ -1,0 +1,80 @@
+//! Reads a tag again where one answer proves nothing.
+//!
+//! A registry of several servers may show a write some seconds late, and one of its servers may answer
+//! from an old copy.
+
+use std::time::Duration;
+
+use super::{StoreError, Tags};
+use crate::image::{Digest, Tagged};
+
+/// Pauses before a tag of a registry is read again: 20 s in all.
+pub(super) const PAUSES: [Duration; 8] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(6),
+    Duration::from_millis(6200),
+];
+/// So many of them, 3.8 s, before an unexpected value is believed.
+const DOUBTS: usize = 5;
+
+/// What an answer means to the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    Expected,
+    /// What the tag showed before a write that the registry has acknowledged.
+    Late,
+    Strange,
+}
+
+/// Reads a tag until it shows what is expected. After the last pause, returns what it shows then.
+pub async fn read<S: Tags>(
+    store: &S,
+    tag: &Tagged,
+    judge: impl Fn(Option<&Digest>) -> Sight + Send,
+) -> Result<Option<Digest>, StoreError> {
+    let mut pauses = store.pauses().iter().enumerate();
+    loop {
+        let found = store.head(tag).await?;
+        let most = match judge(found.as_ref()) {
+            Sight::Expected => return Ok(found),
+            Sight::Late => usize::MAX,
+            Sight::Strange => DOUBTS,
+        };
+        match pauses.next() {
+            Some((number, pause)) if number < most => {
+                if !pause.is_zero() {
+                    tokio::time::sleep(*pause).await;
+                }
+            }
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// Points a tag, which showed `old`, at an image, and waits until it is seen there.
+pub async fn write<S: Tags>(
+    store: &S,
+    tag: &Tagged,
+    new: &Digest,
+    old: Option<&Digest>,
+) -> Result<(), StoreError> {
+    store.put(tag, new).await?;
+    let found = read(store, tag, |found| match found {
+        Some(found) if found == new => Sight::Expected,
+        found if found == old => Sight::Late,
+        _ => Sight::Strange,
+    });
+    match found.await? {
+        Some(found) if found == *new => Ok(()),
+        found => Err(StoreError::Lost { tag: tag.clone(), wrote: Some(new.clone()), found }),
+    }
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

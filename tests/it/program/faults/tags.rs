@@ -1,0 +1,201 @@
+//! What moves a tag, or seems to, beside the run: people, runs that are over, old copies, refusals.
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::Disturbed;
+use crate::support::{
+    http,
+    invariants::{End, Tags},
+    project::Place,
+    proxy::Fault,
+    running::Start,
+};
+
+const BASE: &str = "base/manifests/latest";
+const BASE_1: &str = "base/manifests/1";
+const APP: &str = "app/manifests/latest";
+
+impl Disturbed {
+    /// Of both images several runs are over: what the tags show is of different ones.
+    fn after_several() -> Option<(Self, Tags)> {
+        let (disturbed, _) = Self::new()?;
+        for (file, text) in
+            [("base/name", "~base 2\n"), ("base/name", "~base 3\n"), ("app/page", "two\n")]
+        {
+            disturbed.project.write(file, &disturbed.project.name(text));
+            disturbed.rebuild().run().exits(0);
+        }
+        let before = disturbed.tags();
+        disturbed.project.write("base/name", &disturbed.project.name("~base 4\n"));
+        Some((disturbed, before))
+    }
+
+    fn tags(&self) -> Tags {
+        self.project.tags(Place::Registry(&self.registry))
+    }
+
+    /// The same files on a machine that has no state.
+    fn elsewhere(&self, arguments: &str) -> Start<'_> {
+        self.with(arguments).env("XDG_STATE_HOME", self.project.path("../state-elsewhere"))
+    }
+
+    fn with(&self, arguments: &str) -> Start<'_> {
+        let registry = format!("{}/demo", self.proxy.address());
+        self.project.rebuild(arguments).env("REBUILD_REGISTRY", registry)
+    }
+
+    /// As the proxy shows it, which may be behind the registry.
+    fn seen(&self, tag: &str) -> Option<String> {
+        let (name, short) = tag.split_once(':').unwrap();
+        let path = self.project.name(&format!("/v2/demo/{name}/manifests/{short}"));
+        let accept = "application/vnd.docker.distribution.manifest.v2+json, \
+                      application/vnd.oci.image.manifest.v1+json";
+        let headers = [("Accept", accept)];
+        let answer = http::send(self.proxy.address(), None, "HEAD", &path, &headers, b"");
+        answer.header("Docker-Content-Digest").map(str::to_owned)
+    }
+}
+
+#[test]
+fn a_write_that_is_lost_puts_every_tag_back_whatever_other_runs_wanted_before() {
+    let Some((disturbed, before)) = Disturbed::after_several() else { return };
+    disturbed.proxy.spoil(("PUT", APP), 1, Fault::Lost);
+    let ended = disturbed.rebuild().run().exits(13);
+    disturbed.proxy.assert_all_spoilt();
+    disturbed.holds(&before, End::Failure);
+    ended
+        .says(&["~base:latest` is back where it was", "~base:1` is back where it was"])
+        .never_says(&["the other run"]);
+    disturbed.heals(&before);
+}
+
+#[test]
+fn one_stale_read_decides_nothing() {
+    let Some((disturbed, before)) = Disturbed::after_several() else { return };
+    // Before the write; after it; in the last look.
+    for (path, skip) in [(BASE, 1), (BASE_1, 2), (APP, 2)] {
+        disturbed.proxy.spoil_after(skip, ("HEAD", path), 1, Fault::Stale);
+    }
+    let ended = disturbed.rebuild().run().exits(0);
+    disturbed.proxy.assert_all_spoilt();
+    let after = disturbed.holds(&before, End::Success);
+    assert!(after.iter().all(|(tag, to)| before[tag] != *to), "{ended}");
+}
+
+#[test]
+fn a_tag_that_a_person_moves_meanwhile_is_left_alone_and_the_others_go_back() {
+    // Right after the commit point; and when both tags of the base are moved.
+    for path in ["/rebuild-runs/manifests/", APP] {
+        let Some((disturbed, before)) = Disturbed::after_several() else { return };
+        // The newest but two of what an image showed, which a run that is over has published.
+        let repository = disturbed.project.name("demo/~base");
+        let place = Place::Registry(&disturbed.registry);
+        let all = disturbed.project.all_tags(place);
+        let old = all.values().find(|digest| {
+            all.iter().any(|(tag, to)| tag.starts_with("~base:rb-") && to == *digest)
+                && !before.values().any(|to| to == *digest)
+        });
+        let old = old.unwrap().clone();
+        let act = disturbed.registry.by_hand(&repository, "latest", &old);
+        disturbed.proxy.spoil(("PUT", path), 1, Fault::First(Arc::new(act)));
+        let ended = disturbed.rebuild().run().exits(13);
+        disturbed.proxy.assert_all_spoilt();
+        let mut expected = before.clone();
+        expected.insert("~base:latest".to_owned(), old);
+        assert_eq!(disturbed.tags(), expected, "{ended}");
+        ended.says(&["~base:latest` was moved by somebody else meanwhile"]);
+    }
+}
+
+#[test]
+fn a_set_that_another_machine_has_published_since_is_not_touched() {
+    for arguments in ["gc --yes", ""] {
+        let Some((disturbed, before)) = Disturbed::after_several() else { return };
+        // Killed when two of its three tags are moved.
+        let mut run = {
+            let pid = Arc::new(std::sync::atomic::AtomicU32::new(0));
+            let shared = pid.clone();
+            let kill = move || {
+                let pid = shared.load(std::sync::atomic::Ordering::SeqCst).to_string();
+                std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+            };
+            disturbed.proxy.spoil(("PUT", APP), 1, Fault::First(Arc::new(kill)));
+            let run = disturbed.rebuild().start();
+            pid.store(run.id(), std::sync::atomic::Ordering::SeqCst);
+            run
+        };
+        assert_eq!(run.end().status.code(), None);
+        disturbed.proxy.wait_until_quiet();
+        disturbed.proxy.behave();
+        let between = disturbed.tags();
+        assert!(between["~base:1"] != before["~base:1"], "{between:#?}");
+
+        // Another machine publishes what was there before.
+        disturbed.project.write("base/name", &disturbed.project.name("~base 3\n"));
+        disturbed.elsewhere("").run().exits(0);
+        let published = disturbed.tags();
+        let (code, broken) = if arguments.is_empty() { (10, "COPY no-page /\n") } else { (0, "") };
+        let text = fs::read_to_string(disturbed.project.path("app/Dockerfile")).unwrap();
+        fs::write(disturbed.project.path("app/Dockerfile"), format!("{text}{broken}")).unwrap();
+        let ended = disturbed.with(arguments).run().exits(code);
+        let ended = ended.says(&["has published since, so its tags stay where they are"]);
+        assert_eq!(disturbed.tags(), published, "{ended}");
+        fs::write(disturbed.project.path("app/Dockerfile"), text).unwrap();
+
+        // Every machine sees that it is over.
+        let history = disturbed.elsewhere("history").run().exits(0);
+        let runs = disturbed.registry.tags("demo/rebuild-runs");
+        let begun = runs.iter().filter(|tag| !tag.ends_with("-end"));
+        for tag in begun {
+            assert!(runs.contains(&format!("{tag}-end")), "{runs:#?}\n{history}");
+        }
+        assert!(!history.stdout.contains("unfinished"), "{history}");
+    }
+}
+
+#[test]
+fn a_put_back_that_is_refused_is_made_up_for_by_the_next_command_even_if_its_build_fails() {
+    let Some((disturbed, before)) = Disturbed::after_several() else { return };
+    let text = fs::read_to_string(disturbed.project.path("app/Dockerfile")).unwrap();
+    for status in [400, 401, 403, 404, 405, 409, 413, 422] {
+        disturbed.proxy.behave();
+        fs::write(disturbed.project.path("app/Dockerfile"), &text).unwrap();
+        // Both tags of the base are moved, and from then on nothing is written, neither forward nor back.
+        for (put, passing) in [(BASE, 1), (BASE_1, 1), (APP, 0)] {
+            disturbed.proxy.spoil_after(passing, ("PUT", put), 99, Fault::Status(status, &[]));
+        }
+        let ended = disturbed.rebuild().run().exits(13);
+        let between = disturbed.tags();
+        assert!(between["~base:1"] != before["~base:1"], "{status}: {ended}");
+        ended.says(&["base:latest` could not be put back: ", "; the next `rebuild` tries again"]);
+        let stuck = disturbed.with("gc --yes").run();
+        assert!(stuck.stderr.contains("could not be put back"), "{status}: {stuck}");
+        assert_eq!(disturbed.tags(), between, "{status}: {stuck}");
+
+        disturbed.proxy.behave();
+        fs::write(disturbed.project.path("app/Dockerfile"), format!("{text}COPY no-page /\n"))
+            .unwrap();
+        let next = disturbed.rebuild().run().exits(10);
+        assert_eq!(disturbed.tags(), before, "{status}: {next}");
+        next.says(&["and they were put back"]);
+    }
+    fs::write(disturbed.project.path("app/Dockerfile"), &text).unwrap();
+    disturbed.heals(&before);
+}
+
+#[test]
+fn a_write_that_is_seen_three_seconds_later_is_waited_for() {
+    let Some((disturbed, before)) = Disturbed::after_several() else { return };
+    disturbed.proxy.lag(Duration::from_secs(3));
+    let began = Instant::now();
+    let ended = disturbed.rebuild().run().exits(0);
+    for tag in before.keys() {
+        assert_ne!(disturbed.seen(tag).as_ref(), Some(&before[tag]), "{tag}: {ended}");
+    }
+    assert!(began.elapsed() > Duration::from_secs(3), "{ended}");
+    disturbed.holds(&before, End::Success);
+}
