@@ -200,6 +200,7 @@ mod tests {
             ("nginx", "node nginx"),
             ("debian:custom", "node debian"),
             ("docker.io/library/debian:custom", "node debian"),
+            ("index.docker.io/library/debian:custom", "node debian"),
             ("alpine:3", "upstream alpine:3"),
             ("other.io/base/os:12", "upstream other.io/base/os:12"),
             (

@@ -8,6 +8,8 @@ use super::{Digest, DigestError};
 
 /// Docker Hub, whose name may be left out.
 const DEFAULT_HOST: &str = "docker.io";
+/// The other names of Docker Hub. Docker replaces the first of them; its API is at the second.
+const HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 /// Docker Hub's official images, whose namespace may be left out.
 const DEFAULT_NAMESPACE: &str = "library";
 
@@ -65,15 +67,16 @@ fn scheme_hint(name: &str) -> String {
 }
 
 impl Repository {
-    /// The registry's host and port; `docker.io` where none is written.
+    /// The registry's host and port; `docker.io` for every name of Docker Hub and where none is
+    /// written.
     pub fn host(&self) -> &str {
-        self.split().0.unwrap_or(DEFAULT_HOST)
+        self.split().0.filter(|host| !HUB_ALIASES.contains(host)).unwrap_or(DEFAULT_HOST)
     }
 
     /// The name within the registry, `library/debian` for `debian`.
     pub fn path(&self) -> String {
-        let (host, path) = self.split();
-        if host.is_none_or(|host| host == DEFAULT_HOST) && !path.contains('/') {
+        let (_, path) = self.split();
+        if self.host() == DEFAULT_HOST && !path.contains('/') {
             return format!("{DEFAULT_NAMESPACE}/{path}");
         }
         path.to_owned()
@@ -263,6 +266,9 @@ mod tests {
         for (text, host, path) in [
             ("debian", "docker.io", "library/debian"),
             ("docker.io/debian", "docker.io", "library/debian"),
+            ("index.docker.io/debian", "docker.io", "library/debian"),
+            ("index.docker.io/team/app", "docker.io", "team/app"),
+            ("registry-1.docker.io/library/debian", "docker.io", "library/debian"),
             ("team/app", "docker.io", "team/app"),
             ("ghcr.io/team/app", "ghcr.io", "team/app"),
             ("localhost/app", "localhost", "app"),
@@ -323,7 +329,9 @@ mod tests {
     #[test]
     fn the_same_repository_has_several_spellings() {
         let of = |s: &str| s.parse::<Repository>().unwrap();
-        assert!(of("debian").is_same(&of("docker.io/library/debian")));
+        for spelling in ["library/debian", "docker.io/debian", "index.docker.io/library/debian"] {
+            assert!(of("debian").is_same(&of(spelling)), "{spelling}");
+        }
         assert!(!of("debian").is_same(&of("ghcr.io/library/debian")));
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     hierarchy::{Base, Hierarchy, Node},
     image::{Digest, Reference},
     packages::{Installed, Manager, ProbeError, Update},
-    store::Store,
+    store::{Store, StoreError},
 };
 
 /// Indexes of packages are tens of megabytes, and a mirror may be slow.
@@ -132,9 +132,11 @@ impl<E: Engine, S: Store> Prober<'_, E, S> {
                 return Ok(image.id);
             }
         }
-        let login = self.sources.registries.login(repository.host()).await;
-        let login = login.map_err(|error| error.to_string())?;
-        let pulled = engine.pull(repository, digest, node.platform.as_ref(), login).await;
+        let pull = |login| async move {
+            let pulled = engine.pull(repository, digest, node.platform.as_ref(), login).await;
+            pulled.map_err(StoreError::from)
+        };
+        let pulled = self.sources.registries.with_login(repository.host(), pull).await;
         pulled.map_err(|error| error.to_string())
     }
 }

@@ -16,14 +16,14 @@ use tokio::time::Instant;
 use url::{Url, form_urlencoded::Serializer};
 
 use super::{
-    Credentials, LoginSecret, RegistryError,
+    Credentials, Login, LoginSecret, RegistryError,
     challenge::Challenge,
     endpoint::{Endpoint, authority, is_loopback},
     retry::Failure,
     transport::{Request, Transport},
 };
 
-pub(super) const BAD_LOGIN: &str = "it does not accept the login";
+const BAD_LOGIN: &str = "it does not accept the login";
 
 /// Who asks for what, and the words for it if it is refused.
 #[derive(Clone, Copy)]
@@ -94,10 +94,10 @@ impl Auth {
         challenge: Challenge,
         used: Option<&HeaderValue>,
     ) -> Result<HeaderValue, Failure> {
-        if used.is_some() && challenge == Challenge::Basic {
-            return Err(asker.refused(BAD_LOGIN).into());
-        }
-        let answer = self.respond(transport, asker, &challenge, used).await?;
+        let answer = match used {
+            Some(used) if challenge == Challenge::Basic => self.renewed(asker, used).await?,
+            used => self.respond(transport, asker, &challenge, used).await?,
+        };
         let mut challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
         challenges.insert(asker.endpoint.host.clone(), challenge);
         Ok(answer)
@@ -141,6 +141,18 @@ impl Auth {
         }
     }
 
+    /// A password other than the one that the registry rejected.
+    async fn renewed(&self, asker: Asker<'_>, used: &HeaderValue) -> Result<HeaderValue, Failure> {
+        let host = &asker.endpoint.host;
+        let mut answer = self.basic(asker).await?;
+        if answer == *used {
+            let spent = self.credentials.get(host).await?;
+            self.credentials.renew(host, spent.as_ref()).await?;
+            answer = self.basic(asker).await?;
+        }
+        if answer == *used { Err(asker.refused(BAD_LOGIN).into()) } else { Ok(answer) }
+    }
+
     async fn secret(&self, asker: Asker<'_>) -> Result<Option<LoginSecret>, RegistryError> {
         Ok(self.credentials.get(&asker.endpoint.host).await?.map(|login| login.secret))
     }
@@ -157,9 +169,19 @@ impl Auth {
             let reason = format!("its token server `{name}` would take the password in the clear");
             return Err(asker.refused(&reason).into());
         }
-        let secret = self.secret(asker).await?;
-        let (request, authorization) = server.request(asker, secret.as_ref());
-        let reply = transport.send(request, authorization.as_ref()).await?;
+        let host = &asker.endpoint.host;
+        let mut login = self.credentials.get(host).await?;
+        let send = async |login: Option<&Login>| {
+            let (request, authorization) = server.request(asker, login.map(|login| &login.secret));
+            transport.send(request, authorization.as_ref()).await
+        };
+        let mut reply = send(login.as_ref()).await?;
+        if matches!(reply.status.as_u16(), 400 | 401 | 403)
+            && let Some(newer) = self.credentials.renew(host, login.as_ref()).await?
+        {
+            reply = send(Some(&newer)).await?;
+            login = Some(newer);
+        }
         let answer = |reason: String| RegistryError::Answer {
             host: asker.endpoint.host.clone(),
             status: reply.status.as_u16(),
@@ -170,7 +192,7 @@ impl Auth {
         match reply.status.as_u16() {
             200 => {}
             400 | 401 | 403 => {
-                let verdict = match secret {
+                let verdict = match login {
                     Some(_) => "does not accept the login",
                     None => "gives no token without a login",
                 };

@@ -271,9 +271,33 @@ impl Client {
         }
     }
 
-    /// What docker would log in with, for calls that the engine makes on our behalf.
+    /// What docker would log in with.
     pub async fn login(&self, host: &str) -> Result<Option<Login>, RegistryError> {
         self.exchange.credentials().get(host).await
+    }
+
+    /// Gives the login for a host to a transfer that the engine makes for us. If the transfer fails
+    /// and its login was replaced meanwhile, it is tried once more: engines report an expired login
+    /// only as text.
+    pub async fn with_login<T, E, F>(
+        &self,
+        host: &str,
+        transfer: impl Fn(Option<Login>) -> F,
+    ) -> Result<T, E>
+    where
+        E: From<RegistryError>,
+        F: Future<Output = Result<T, E>>,
+    {
+        let credentials = self.exchange.credentials();
+        let login = credentials.get(host).await?;
+        let error = match transfer(login.clone()).await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        match credentials.renew(host, login.as_ref()).await {
+            Ok(Some(newer)) => transfer(Some(newer)).await,
+            _ => Err(error),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     Credentials, RegistryError,
-    auth::{Asker, Auth, BAD_LOGIN},
+    auth::{Asker, Auth},
     challenge::Challenge,
     endpoint::{Endpoint, Scheme, same_origin, schemes},
     retry::{self, Again, Failure, Retry},
@@ -177,20 +177,19 @@ impl Exchange {
             body: call.body.clone(),
             limit: call.limit,
         };
-        let known = self.auth.known(&self.transport, asker).await?;
-        let mut reply = self.transport.send(request.clone(), known.as_ref()).await?;
+        let mut used = self.auth.known(&self.transport, asker).await?;
+        let mut reply = self.transport.send(request.clone(), used.as_ref()).await?;
         // Only the registry itself may ask for the login, not where it redirects to.
-        if reply.status == 401 && same_origin(&reply.url, &endpoint.base) {
+        while reply.status == 401 && same_origin(&reply.url, &endpoint.base) {
             let headers = reply.headers.get_all(header::WWW_AUTHENTICATE);
             let offers = headers.iter().filter_map(|value| value.to_str().ok());
-            if let Some(challenge) = Challenge::choose(offers) {
-                let basic = challenge == Challenge::Basic;
-                let answer =
-                    self.auth.answer(&self.transport, asker, challenge, known.as_ref()).await?;
-                reply = self.transport.send(request, Some(&answer)).await?;
-                if basic && reply.status == 401 && same_origin(&reply.url, &endpoint.base) {
-                    return Err(asker.refused(BAD_LOGIN).into());
-                }
+            let Some(challenge) = Challenge::choose(offers) else { break };
+            let is_basic = challenge == Challenge::Basic;
+            let answer = self.auth.answer(&self.transport, asker, challenge, used.as_ref()).await?;
+            reply = self.transport.send(request.clone(), Some(&answer)).await?;
+            // A password gets one more try, with a new one if there is one. A token was new.
+            if !is_basic || used.replace(answer).is_some() {
+                break;
             }
         }
         match (reply.status.as_u16(), reply.again()) {

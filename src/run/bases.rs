@@ -15,7 +15,7 @@ use crate::{
     engine::{Engine, EngineError, LocalImage},
     fingerprint::Parents,
     hierarchy::{Base, Hierarchy, Node, NodeName},
-    image::{Digest, Platform, Tagged},
+    image::{Digest, Platform, Reference, Tagged},
     plan::{Place, Upstream},
     registry::{Client, RegistryError},
     store::{Store, StoreError},
@@ -147,13 +147,14 @@ impl Bases {
     ) -> Result<Pinned, BaseError> {
         let mut pinned = Pinned::default();
         for (index, used) in node.dockerfile.uses.iter().enumerate() {
+            let written = node.dockerfile.text.get(used.span.clone());
             let (called, digest) = match &used.base {
                 Base::Node(parent) => {
                     let node = sources.hierarchy.get(parent).expect("a parent is a node");
                     let digest = parents
                         .get(parent)
                         .ok_or_else(|| BaseError::NeverPublished(parent.to_string()))?;
-                    (node.repository.to_string(), digest)
+                    (base_name(node, written), digest)
                 }
                 Base::Upstream(reference) => {
                     let called = reference.to_string();
@@ -170,7 +171,7 @@ impl Bases {
                 Base::Upstream(_) => "upstream",
             };
             let pin = self.pin(sources.engine, name, &image).await?;
-            let written = node.dockerfile.text.get(used.span.clone()).unwrap_or(&called);
+            let written = written.unwrap_or(&called);
             pinned.written.insert(pin.to_string(), written.to_owned());
             pinned.names.insert(index, pin.to_string());
             if used.is_final {
@@ -223,8 +224,10 @@ impl Bases {
                     {
                         return Ok(image.id);
                     }
-                    let login = sources.registries.login(repository.host()).await?;
-                    Ok(sources.engine.pull(repository, digest, platform, login).await?)
+                    let pull = |login| async move {
+                        Ok(sources.engine.pull(repository, digest, platform, login).await?)
+                    };
+                    sources.registries.with_login(repository.host(), pull).await
                 }
             })
             .await?;
@@ -244,6 +247,15 @@ impl Bases {
     }
 }
 
+/// A parent as people pull it: its repository, and the tag that the Dockerfile names or else the
+/// parent's first stable tag.
+fn base_name(parent: &Node, written: Option<&str>) -> String {
+    let written = written.and_then(|text| text.parse::<Reference>().ok());
+    let tag = written.and_then(|reference| reference.tag).map(|tag| tag.to_string());
+    let tag = tag.or_else(|| parent.stable_tags().next().map(ToString::to_string));
+    tag.map_or_else(|| parent.repository.to_string(), |tag| format!("{}:{tag}", parent.repository))
+}
+
 /// A node's name as one component of a repository's.
 fn pin_name(name: &str) -> String {
     let good = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
@@ -253,4 +265,29 @@ fn pin_name(name: &str) -> String {
 /// Nothing panics while it holds one of these locks.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().expect("no holder of this lock panics")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hierarchy::test_hierarchy;
+
+    #[test]
+    fn the_name_of_a_base_has_the_tag_of_the_from_line_or_the_first_stable_tag() {
+        let hierarchy = test_hierarchy("os");
+        let mut os = hierarchy.get(&"os".into()).unwrap().clone();
+        os.repository = "r.io/base/os".parse().unwrap();
+        os.tags = ["{date}", "12", "latest"].map(|tag| tag.parse().unwrap()).into();
+        for (written, expected) in [
+            (Some("r.io/base/os:latest"), "r.io/base/os:latest"),
+            (Some("os:12-x"), "r.io/base/os:12-x"),
+            (Some("os"), "r.io/base/os:12"),
+            (Some("${BASE}"), "r.io/base/os:12"),
+            (None, "r.io/base/os:12"),
+        ] {
+            assert_eq!(base_name(&os, written), expected, "{written:?}");
+        }
+        os.tags = vec!["{date}".parse().unwrap()];
+        assert_eq!(base_name(&os, Some("os")), "r.io/base/os");
+    }
 }

@@ -104,11 +104,11 @@ impl<E: Engine> Tags for Remote<E> {
 
 impl<E: Engine> Store for Remote<E> {
     async fn upload(&self, image: &Digest, tag: &Tagged) -> Result<Digest, StoreError> {
-        let login = self.client.login(tag.repository.host()).await?;
         self.engine.tag(image, tag).await?;
-        if let Err(error) = self.engine.push(tag, login).await {
+        let push = |login| async move { Ok(self.engine.push(tag, login).await?) };
+        if let Err(error) = self.client.with_login(tag.repository.host(), push).await {
             self.engine.untag(tag).await?;
-            return Err(error.into());
+            return Err(error);
         }
         // The local tag stays: it is what keeps the next run from pulling its own parents.
         let judge = |found: Option<&Digest>| found.map_or(Sight::Late, |_| Sight::Expected);
@@ -129,8 +129,9 @@ impl<E: Engine> Store for Remote<E> {
         if let Some(image) = self.engine.inspect(&format!("{repository}@{digest}")).await? {
             return Ok(image.id);
         }
-        let login = self.client.login(repository.host()).await?;
-        Ok(self.engine.pull(repository, digest, platform, login).await?)
+        let pull =
+            |login| async move { Ok(self.engine.pull(repository, digest, platform, login).await?) };
+        self.client.with_login(repository.host(), pull).await
     }
 
     async fn describe(

@@ -122,16 +122,31 @@ fn difference((was, before): (&Node, &Context), (is, now): (&Node, &Context)) ->
     if was.dockerfile.text != is.dockerfile.text {
         what.push(What::Dockerfile);
     }
-    let files = before.detail.files.differences(&now.detail.files);
+    let mut files = before.detail.files.differences(&now.detail.files);
+    let count = files.len();
+    files.retain(|(_, path)| !is_left_by_an_editor(path));
+    let has_only_editor_files = count > 0 && files.is_empty();
     let part = |(difference, name)| Part { what: What::Context, difference, name };
     let parts: Vec<Part> = files.into_iter().map(part).collect();
-    if before.digest != now.digest && (what.is_empty() || !parts.is_empty()) {
+    if before.digest != now.digest
+        && !has_only_editor_files
+        && (what.is_empty() || !parts.is_empty())
+    {
         what.push(What::Context);
     }
     if what.is_empty() && was != is {
         what.push(What::Entry);
     }
     (!what.is_empty()).then(|| Reason::Changed { what, parts }.of(&is.name))
+}
+
+/// Swap, backup and lock files of vim and emacs, and the file with which vim tries to write.
+fn is_left_by_an_editor(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name == "4913"
+        || name.starts_with(".#")
+        || [".swp", ".swx", ".swo", "~"].iter().any(|end| name.ends_with(end))
+        || (name.len() > 2 && name.starts_with('#') && name.ends_with('#'))
 }
 
 #[cfg(test)]
@@ -220,6 +235,22 @@ mod tests {
         ] {
             assert_eq!(folder.after(&[path], write(path, text)), expected, "{path}: {text}");
         }
+    }
+
+    #[test]
+    fn files_that_editors_leave_in_a_context_are_no_change() {
+        let folder = Folder::new();
+        for path in ["os/.x.swp", "os/x.swx", "os/4913", "os/x~", "os/#x#", "os/.#x"] {
+            assert_eq!(folder.after(&[path], || folder.write(path, "x")), "||", "{path}");
+            let gone = folder.after(&[path], || fs::remove_file(folder.path(path)).unwrap());
+            assert_eq!(gone, "||", "{path}");
+        }
+        let both = folder.after(&["os/x", "os/x~"], || {
+            folder.write("os/x~", "x");
+            folder.write("os/x", "x");
+        });
+        assert_eq!(both, "`x` of `os` is new||app os web");
+        assert!(!is_left_by_an_editor("src/~x") && !is_left_by_an_editor("#"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod context;
 mod discover;
 mod endpoint;
 mod places;
+mod proxies;
 mod ssh;
 mod tls;
 mod transport;
@@ -14,6 +15,7 @@ mod unreachable;
 
 pub(super) use self::{
     discover::{PATIENCE, discover, silence, survey},
+    proxies::proxies,
     transport::{Failure, Reply, Transport},
 };
 

@@ -39,9 +39,13 @@ impl Docker {
     /// with both builders of 20.10).
     pub(super) async fn build_image(
         &self,
-        request: BuildRequest,
+        mut request: BuildRequest,
         progress: impl FnMut(BuildProgress) + Send,
     ) -> Result<LocalImage, EngineError> {
+        for (name, value) in &self.proxies {
+            // The user's own build argument wins, as with `docker build`.
+            request.build_args.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         let timeout = request.timeout;
         let activity = Activity::begin();
         let id = tokio::select! {

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     engine::{
         EngineError, EngineInfo,
-        connect::{PATIENCE, Transport, discover, silence},
+        connect::{PATIENCE, Transport, discover, proxies, silence},
     },
     image::Platform,
 };
@@ -84,6 +84,7 @@ struct Info {
 pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineInfo), EngineError> {
     let environment = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let endpoint = discover(options.host.as_deref(), &environment).await?;
+    let proxies = proxies(&environment, &endpoint.url);
     let transport = Transport::new(endpoint);
     let pending = TaskTracker::new();
     pending.close();
@@ -91,6 +92,7 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         api: bollard_over(&transport, options.idle)?,
         transport,
         capabilities: Capabilities::UNKNOWN,
+        proxies,
         idle: options.idle,
         pending,
         known: Arc::default(),

@@ -63,6 +63,8 @@ pub struct Docker {
     transport: Transport,
     api: bollard::Docker,
     capabilities: Capabilities,
+    /// Build arguments for the proxies of docker's configuration.
+    proxies: BTreeMap<String, String>,
     /// Silence for so long is the end of a build, a push or a pull.
     idle: Duration,
     /// What goes on after nobody waits for it any more: the making and the removing of test

@@ -1,7 +1,8 @@
 //! Credentials as docker has them: `config.json`, credential helpers, `DOCKER_AUTH_CONFIG`.
 //!
 //! Nothing is read before a registry asks for a login, so that a broken configuration is no
-//! obstacle to those who need none. Each host is looked up once.
+//! obstacle to those who need none. A login is kept for [`KEPT`], and dropped earlier if a registry
+//! rejects it: the logins of ECR, GAR and others expire.
 
 mod config;
 mod helper;
@@ -16,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::Instant};
 
 use self::config::{Config, Found};
 use super::{
@@ -28,6 +29,10 @@ use super::{
 /// How long a credential helper may take: some ask the person for a fingerprint.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a login is used before its helper or file is asked again. The shortest logins that are
+/// in use live 15 minutes; a helper takes up to a second.
+const KEPT: Duration = Duration::from_secs(5 * 60);
+
 /// Where logins are looked up. Cheap to clone; clones share what they found.
 #[derive(Clone, Default)]
 pub struct Credentials {
@@ -36,7 +41,17 @@ pub struct Credentials {
 }
 
 /// An error is kept as well: a helper that hangs does so once, not once for each image.
-type Answer = Arc<OnceCell<Result<Option<Login>, RegistryError>>>;
+#[derive(Clone)]
+struct Answer {
+    login: Arc<OnceCell<Result<Option<Login>, RegistryError>>>,
+    asked: Instant,
+}
+
+impl Answer {
+    fn unasked() -> Self {
+        Self { login: Arc::default(), asked: Instant::now() }
+    }
+}
 
 /// In the order in which they are asked.
 #[derive(Default)]
@@ -104,9 +119,32 @@ impl Credentials {
         let host = if is_hub(host) { HUB } else { host };
         let answer = {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.entry(host.to_owned()).or_default().clone()
+            let answer = found.entry(host.to_owned()).or_insert_with(Answer::unasked);
+            if answer.asked.elapsed() > KEPT {
+                *answer = Answer::unasked();
+            }
+            answer.clone()
         };
-        answer.get_or_init(|| self.sources.get(host)).await.clone()
+        answer.login.get_or_init(|| self.sources.get(host)).await.clone()
+    }
+
+    /// The login for a host that rejected `spent`; `None` if there is no other one.
+    pub(super) async fn renew(
+        &self,
+        host: &str,
+        spent: Option<&Login>,
+    ) -> Result<Option<Login>, RegistryError> {
+        {
+            let key = if is_hub(host) { HUB } else { host };
+            let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another caller may have renewed it already.
+            let is_spent = |answer: &Answer| matches!(answer.login.get(), Some(Ok(login)) if login.as_ref() == spent);
+            if found.get(key).is_some_and(is_spent) {
+                found.remove(key);
+            }
+        }
+        let login = self.get(host).await?;
+        Ok(login.filter(|login| Some(login) != spent))
     }
 }
 

@@ -186,6 +186,47 @@ async fn asks_helpers_as_docker_does() {
     assert_eq!(log, "get echo.io\nget https://index.docker.io/v1/\n", "asked once a host");
 }
 
+#[tokio::test]
+async fn a_helper_is_asked_again_for_a_login_that_was_rejected() {
+    let counting = r#"echo x >>"$0.log"
+echo "{\"Username\":\"me\",\"Secret\":\"$(wc -l <"$0.log")\"}""#;
+    let (_directory, path) = helpers(&[("counting", counting)]);
+    let config =
+        r#"{"credHelpers": {"counts.io": "counting"}, "auths": {"file.io": {"auth": "eDp4"}}}"#;
+    let credentials = Credentials::of(Sources {
+        inline: Some(config.to_owned()),
+        files: Vec::new(),
+        path: Some(path),
+    });
+    let first = credentials.get("counts.io").await.unwrap();
+    let second = credentials.renew("counts.io", first.as_ref()).await.unwrap();
+    assert!(second.is_some() && second != first);
+    // Another caller that still has the first login gets the second one, not a third.
+    assert!(credentials.renew("counts.io", first.as_ref()).await.unwrap() == second);
+    assert!(credentials.get("counts.io").await.unwrap() == second);
+
+    let login = credentials.get("file.io").await.unwrap();
+    assert!(login.is_some());
+    assert!(credentials.renew("file.io", login.as_ref()).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_is_read_again_after_some_minutes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.json");
+    let write = |password: &str| {
+        let auths = format!(r#"{{"auths":{{"a.io":{{"username":"u","password":"{password}"}}}}}}"#);
+        fs::write(&path, auths).unwrap();
+    };
+    write("old");
+    let credentials = Credentials::from_file(&path);
+    assert_eq!(line(&credentials, "a.io").await, "u / old");
+    write("new");
+    assert_eq!(line(&credentials, "a.io").await, "u / old");
+    tokio::time::advance(KEPT + Duration::from_secs(1)).await;
+    assert_eq!(line(&credentials, "a.io").await, "u / new");
+}
+
 /// Whether a process is gone, or is at most a corpse that its parent has not buried yet.
 fn is_gone(pid: &str) -> bool {
     match fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {

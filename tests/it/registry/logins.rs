@@ -105,6 +105,29 @@ async fn many_callers_share_one_token_and_a_useless_one_is_renewed_once() {
 }
 
 #[tokio::test]
+async fn an_expired_password_is_replaced_by_the_new_one() {
+    let new = "Basic bWU6bmV3";
+    let registry = Scripted::start(move |n, seen: &Seen| {
+        let accepted = if n < 2 { BASIC } else { new };
+        match seen.authorization.as_deref() {
+            Some(password) if password == accepted => {
+                reply(200).header("docker-content-digest", Digest::of(b"x").as_str())
+            }
+            _ => reply(401).header("www-authenticate", "Basic realm=\"lab\""),
+        }
+    })
+    .await;
+    let (client, config) = with_login(registry.host(), &password());
+    let app = repository(registry.host(), "app");
+    assert_eq!(client.head(&app, "1").await.unwrap(), Some(Digest::of(b"x")));
+    let login = serde_json::json!({"username": "me", "password": "new"});
+    let auths = serde_json::json!({"auths": {registry.host(): login}});
+    std::fs::write(config.path().join("config.json"), auths.to_string()).unwrap();
+    assert_eq!(client.head(&app, "1").await.unwrap(), Some(Digest::of(b"x")));
+    assert_eq!(registry.log().len(), 4);
+}
+
+#[tokio::test]
 async fn an_identity_token_is_posted_and_not_put_in_an_address() {
     let tokens = token_server().await;
     let registry = registry_of(&tokens, |_, _| true).await;
