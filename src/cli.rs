@@ -3,7 +3,8 @@
 use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{
-    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind,
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    builder::FalseyValueParser, error::ErrorKind,
 };
 
 use crate::{hierarchy::duration, image::Repository};
@@ -271,6 +272,11 @@ pub struct Common {
     /// Ask no registry whether upstream images moved: take those that the engine has
     #[arg(long, global = true, help_heading = "Global options")]
     pub offline: bool,
+    /// Refuse a hierarchy that would run programs, read secrets or use files outside its folder; as
+    /// `REBUILD_UNTRUSTED=1` does
+    #[arg(long, global = true, env = "REBUILD_UNTRUSTED", hide_env = true)]
+    #[arg(value_parser = FalseyValueParser::new(), help_heading = "Global options")]
+    pub untrusted: bool,
     /// Colours: auto, always or never
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide = true)]
     #[arg(help_heading = "Global options")]

@@ -26,6 +26,9 @@ pub use crate::rules::{Code, Severity};
 pub struct Source {
     pub path: PathBuf,
     pub text: String,
+    /// Whether it lies outside the folder that the user works on. Nothing of it is shown: it may be any
+    /// file of the machine, and the output is for others to read.
+    pub is_outside: bool,
     /// Where each line begins; found when the first problem asks.
     lines: OnceLock<Vec<usize>>,
 }
@@ -79,7 +82,14 @@ pub struct Rendering<'a> {
 
 impl Source {
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { path: path.into(), text: text.into(), lines: OnceLock::new() })
+        let (path, text, lines) = (path.into(), text.into(), OnceLock::new());
+        Arc::new(Self { path, text, is_outside: false, lines })
+    }
+
+    /// A file of which nothing is shown.
+    pub fn outside(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
+        let (path, text, lines) = (path.into(), text.into(), OnceLock::new());
+        Arc::new(Self { path, text, is_outside: true, lines })
     }
 
     /// Line and column of a byte, both counted from 1, the column in characters.
@@ -151,7 +161,7 @@ impl Diagnostic {
             _ => self.excerpts.push(Excerpt {
                 source: Arc::clone(source),
                 labels: vec![label],
-                shown: Shown::Text,
+                shown: if source.is_outside { Shown::Place } else { Shown::Text },
             }),
         }
         self
@@ -164,6 +174,22 @@ impl Diagnostic {
         let source = Arc::clone(source);
         self.excerpts.push(Excerpt { source, labels, shown: Shown::Place });
         self
+    }
+
+    /// Says only which rule a file outside breaks: a message may quote what stands there.
+    pub fn conceal(&mut self) {
+        if !self.excerpts.iter().any(|excerpt| excerpt.source.is_outside) {
+            return;
+        }
+        self.message = match self.code {
+            Some(code) => code.rule().title.to_owned(),
+            None => "there is a problem in this file".to_owned(),
+        };
+        for label in self.excerpts.iter_mut().flat_map(|excerpt| &mut excerpt.labels) {
+            label.text.clear();
+        }
+        let hint = "nothing is shown of a file outside the folder of hierarchy.yaml";
+        self.hint = Some(hint.to_owned());
     }
 
     /// Names the file, where there is nothing in it to show.
@@ -254,7 +280,7 @@ const BOLD: anstyle::Style = anstyle::Style::new().bold();
 
 /// What would steer a terminal is shown as what it is.
 fn printable(text: &str) -> String {
-    let is_bidi = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_bidi = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars()
         .map(|c| match c {
             '\n' => '\n',
@@ -306,8 +332,12 @@ impl Excerpt {
     }
 }
 
-/// As short as `..` allows at most twice, else as it is.
+/// As short as `..` allows at most twice, else as it is; and no name of a file steers a terminal.
 fn relative(path: &Path, current_dir: &Path) -> String {
+    printable(&shortened(path, current_dir)).replace('\n', "\u{240a}")
+}
+
+fn shortened(path: &Path, current_dir: &Path) -> String {
     let mut up = String::new();
     for base in current_dir.ancestors().take(3) {
         if let Ok(rest) = path.strip_prefix(base)

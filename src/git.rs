@@ -167,6 +167,17 @@ pub fn untracked(work_tree: &Path) -> Result<Vec<PathBuf>, GitError> {
     Ok(paths(&list))
 }
 
+/// Those of some files that git tracks. Paths are relative to the work tree's root.
+pub fn tracked_among<'p>(
+    work_tree: &Path,
+    files: impl Iterator<Item = &'p PathBuf>,
+) -> Result<Vec<PathBuf>, GitError> {
+    let mut arguments: Vec<&OsStr> = ["ls-files", "-z", "--"].map(OsStr::new).to_vec();
+    arguments.extend(files.map(|file| file.as_os_str()));
+    // Without a path, git would list every file.
+    if arguments.len() == 3 { Ok(Vec::new()) } else { Ok(paths(&git(work_tree, &arguments)?)) }
+}
+
 /// Files that git ignores; of a folder of nothing else, the folder.
 pub fn ignored(work_tree: &Path) -> Result<Vec<PathBuf>, GitError> {
     let list = git(

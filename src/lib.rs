@@ -3,6 +3,8 @@
 //! Read the modules in this order; each may use only those above it (a test checks it).
 
 pub mod exit; //        the exit codes
+pub mod bounded; //     read: regular files, up to a size
+pub mod owner; //       ask: whose a file is
 pub mod rules; //       what can be wrong with a hierarchy: codes, severities, explanations
 pub mod diagnostic; //  a problem as people read it: heading, excerpt, causes, hint
 pub mod image; //       words: digests, references, platforms

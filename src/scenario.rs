@@ -22,7 +22,7 @@ use crate::{
     fingerprint::HashCache,
     hierarchy::{Hierarchy, LoadOptions, NodeName, TagValues},
     image::Digest,
-    journal::{Asked, Began, Journal, Past},
+    journal::{Asked, Began, Journal, Past, test_id},
     observe::{Question, Sources, due, observe},
     plan::{Plan, Request, Selection, plan},
     promote::{Publisher, Recovered, Verdict, conclude, rollback, verdict},
@@ -250,7 +250,7 @@ impl Scenario {
             Verdict::NotAsked { stored: false }
         };
         let number = self.runs.fetch_add(1, Ordering::SeqCst);
-        let began = Began::new(number.to_string(), "here", Asked::Run { flags: String::new() });
+        let began = Began::new(test_id(number), "here", Asked::Run { flags: String::new() });
         let mut journal = Journal::begin(&self.journal(number), began);
         let mut publisher = Publisher {
             store: &*store,
@@ -310,9 +310,9 @@ impl Scenario {
         let mut events = Events::default();
         let mut telling = Telling::new(&mut events);
         let next = self.runs.fetch_add(1, Ordering::SeqCst);
-        let asked = Asked::Rollback { of: number.to_string() };
+        let asked = Asked::Rollback { of: test_id(number) };
         let mut journal =
-            Journal::begin(&self.journal(next), Began::new(next.to_string(), "here", asked));
+            Journal::begin(&self.journal(next), Began::new(test_id(next), "here", asked));
         let mut publisher = Publisher {
             store: &store,
             journal: &mut journal,

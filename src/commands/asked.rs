@@ -47,7 +47,11 @@ async fn ask_store<S: Store>(
     for warning in &warnings {
         output::warning(warning);
     }
-    journals::tell(&world.publishes_to(hierarchy), "the next `rebuild` first moves the rest");
+    journals::tell(
+        hierarchy,
+        &world.publishes_to(hierarchy),
+        "the next `rebuild` first moves the rest",
+    );
     let last_builds = describe(store, hierarchy, &plan, &pick(&plan)).await?;
     Ok((plan, last_builds))
 }

@@ -48,7 +48,10 @@ pub(super) fn check(common: &Common, arguments: &CheckArgs) -> Result<Exit, Comm
         CheckFormat::Sarif => check::sarif(findings, &mut text),
         CheckFormat::Github => check::github(findings, &mut text),
     }
-    .and_then(|()| output::answer(&text))
+    .and_then(|()| match arguments.format {
+        CheckFormat::Github => output::trusted(&text),
+        _ => output::answer(&text),
+    })
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     let fails = |fail_on| checked.problems.iter().any(|problem| problem.severity >= fail_on);
     Ok(if fail_on.is_some_and(fails) { Exit::Usage } else { Exit::Done })

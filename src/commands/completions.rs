@@ -5,7 +5,6 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs,
     path::PathBuf,
 };
 
@@ -18,7 +17,7 @@ use clap_complete::{
 
 use super::{error::CommandError, output};
 use crate::{
-    cli,
+    bounded, cli,
     exit::Exit,
     hierarchy::{Hierarchy, LoadOptions, entries},
     rules,
@@ -45,7 +44,7 @@ pub(super) fn completions(shell: Shell) -> Result<Exit, CommandError> {
     let mut script = Vec::new();
     shell
         .write_registration(VARIABLE, "rebuild", "rebuild", "rebuild", &mut script)
-        .and_then(|()| output::answer(&script))
+        .and_then(|()| output::trusted(&script))
         .map_err(internal)?;
     Ok(Exit::Done)
 }
@@ -96,7 +95,7 @@ fn file(arguments: &[OsString]) -> Option<PathBuf> {
     }
     match value("-f", "--file") {
         Some(file) => Some(start.join(file)),
-        None => Hierarchy::find_file(&start),
+        None => Hierarchy::find_file(&start).ok().flatten(),
     }
 }
 
@@ -104,7 +103,7 @@ fn file(arguments: &[OsString]) -> Option<PathBuf> {
 /// costs no more than its own name.
 fn names(file: Option<&PathBuf>, typed: &OsStr) -> Vec<CompletionCandidate> {
     let (Some(file), Some(typed)) = (file, typed.to_str()) else { return Vec::new() };
-    let text = fs::read(file).unwrap_or_default();
+    let text = bounded::read(file, bounded::TEXT).unwrap_or_default();
     let entries = entries(file, &text, &LoadOptions::default()).unwrap_or_default();
     let names = entries.keys().filter(|name| name.as_str().starts_with(typed));
     names.map(|name| CompletionCandidate::new(name.as_str())).collect()

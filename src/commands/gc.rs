@@ -70,11 +70,13 @@ impl Sweeper<'_> {
         if self.arguments.yes {
             // A run that is about to promote an image had better find it, and so had one that was cut off.
             _lock = Some(State::lock(&place)?);
-            if let Some(reason) = journals::finish(published.0, &place, stops).await? {
+            if let Some(reason) =
+                journals::finish(published.0, (self.hierarchy, &place), stops).await?
+            {
                 return Ok(exit_of(reason));
             }
         } else {
-            journals::tell(&place, "`rebuild gc --yes` first moves the rest");
+            journals::tell(self.hierarchy, &place, "`rebuild gc --yes` first moves the rest");
         }
         tokio::select! {
             biased;

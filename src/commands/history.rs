@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{error::CommandError, output, place::Place, project::load};
+use super::{error::CommandError, journals, output, place::Place, project::load};
 use crate::{
     cli::{Common, Format, HistoryArgs},
     exit::Exit,
@@ -77,6 +77,8 @@ pub(super) async fn all_runs<T: Tags>(
         };
         let mut runs = merge(&state, place, &records);
         runs.retain(|past| past.concerns(&repositories));
+        let is_ours = journals::moving_tags(hierarchy);
+        let mut runs: Vec<Past> = runs.into_iter().map(|past| past.only(&is_ours)).collect();
         // Another hierarchy may publish below the same prefix, and more often.
         if runs.len() >= newest || records.len() < asked || asked >= LOOKED_THROUGH {
             runs.truncate(newest);

@@ -14,6 +14,7 @@ use super::{
     project::{load_options, start},
 };
 use crate::{
+    bounded,
     cli::{Common, InitArgs},
     diagnostic::{Diagnostic, Rendering, Severity},
     exit::Exit,
@@ -75,7 +76,7 @@ fn from(file: &Path, common: &Common, arguments: &InitArgs) -> Result<From, Comm
     let start = start(common)?;
     let read = |path: &Path| {
         let path = start.join(path);
-        let text = fs::read_to_string(&path)
+        let text = bounded::text(&path)
             .map_err(|error| usage(format!("`{}` cannot be read: {error}", path.display())))?;
         let path = path.canonicalize().unwrap_or(path);
         Ok::<_, CommandError>((path, text))
@@ -113,6 +114,8 @@ fn failed(error: InitError) -> CommandError {
             usage(message)
         }
         InitError::Targets(_) | InitError::NoneReadable { .. } => usage(message),
+        InitError::Unsafe => CommandError::new(Exit::Internal, message)
+            .hint("nothing was written; please report this repository as a bug"),
     }
 }
 

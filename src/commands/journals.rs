@@ -1,9 +1,13 @@
 //! The journals that a command begins with: its own, and those of runs that were cut off.
 
+use std::collections::BTreeSet;
+
 use tokio::sync::mpsc;
 
 use super::{error::CommandError, lines::Lines, output};
 use crate::{
+    hierarchy::Hierarchy,
+    image::{Repository, Tagged},
     journal::{self, Began, Journal},
     promote::{Publisher, Recovered},
     run::{StopReason, Telling},
@@ -15,12 +19,12 @@ use crate::{
 /// lock of the place, so none of them is still alive. Says if the command is to end then.
 pub(super) async fn finish<S: Tags>(
     store: &S,
-    place: &str,
+    (hierarchy, place): (&Hierarchy, &str),
     stops: &mut mpsc::Receiver<StopReason>,
 ) -> Result<Option<StopReason>, CommandError> {
     let mut lines = Lines::default();
     let folders = state::all_journals();
-    for mut journal in journal::open(&folders, place) {
+    for mut journal in open(hierarchy, place) {
         let run = journal.past().began.run.clone();
         let neighbors = folders.iter().flat_map(|folder| journal::find(folder, place)).collect();
         let mut telling = Telling::new(&mut lines);
@@ -55,20 +59,44 @@ pub(super) async fn finish<S: Tags>(
 }
 
 /// Tells of runs that were cut off while they moved tags of this place, and what becomes of them.
-pub(super) fn tell(place: &str, what_next: &str) {
-    for cut_off in cut_off(place) {
+pub(super) fn tell(hierarchy: &Hierarchy, place: &str, what_next: &str) {
+    for cut_off in cut_off(hierarchy, place) {
         output::warning(&format!("{cut_off}: {what_next}"));
     }
 }
 
 /// What is to be said of each run that was cut off while it moved tags of this place.
-pub(super) fn cut_off(place: &str) -> Vec<String> {
-    journal::open(&state::all_journals(), place)
+pub(super) fn cut_off(hierarchy: &Hierarchy, place: &str) -> Vec<String> {
+    open(hierarchy, place)
         .iter()
         .map(|journal| &journal.past().began.run)
         .filter(|run| !state::is_going_on(run))
         .map(|run| format!("run {run} was cut off while it moved tags"))
         .collect()
+}
+
+/// Of this user's runs that were cut off: those that moved tags of this hierarchy's repositories, or of
+/// others below the same prefix.
+fn open(hierarchy: &Hierarchy, place: &str) -> Vec<Journal> {
+    let is_moving = moving_tags(hierarchy);
+    let prefix = hierarchy.registry.as_ref().map(|prefix| format!("{prefix}/"));
+    journal::open(&state::all_journals(), place, |tag| {
+        let is_below =
+            prefix.as_ref().is_some_and(|prefix| tag.repository.as_str().starts_with(prefix));
+        is_moving(tag) || is_below && is_moving_tag(tag)
+    })
+}
+
+/// Whether a tag is one that runs of this hierarchy may move. Whatever a record says, no other is moved.
+pub(super) fn moving_tags(hierarchy: &Hierarchy) -> impl Fn(&Tagged) -> bool {
+    let repositories: BTreeSet<&Repository> =
+        hierarchy.in_build_order().map(|node| &node.repository).collect();
+    move |tag| repositories.contains(&tag.repository) && is_moving_tag(tag)
+}
+
+/// Build tags and the records of runs never move.
+fn is_moving_tag(tag: &Tagged) -> bool {
+    !tag.tag.as_str().starts_with("rb-")
 }
 
 /// The journal of a run that begins now.

@@ -6,6 +6,7 @@ use super::output;
 use crate::{
     engine::{Docker, Engine as _, EngineError, Leftover},
     image::Tagged,
+    owner,
     run::{pins_of_all_runs, run_of_folder, run_of_pin},
     state,
 };
@@ -70,7 +71,8 @@ fn folders() -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(env::temp_dir()) else { return Vec::new() };
     let is_left = |entry: &fs::DirEntry| {
         let name = entry.file_name();
-        name.to_str().and_then(run_of_folder).is_some_and(state::is_over)
+        let is_ours = entry.metadata().is_ok_and(|found| owner::is_ours(&found));
+        is_ours && name.to_str().and_then(run_of_folder).is_some_and(state::is_over)
     };
     entries.flatten().filter(is_left).map(|entry| entry.path()).collect()
 }

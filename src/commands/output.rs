@@ -1,27 +1,36 @@
 //! Where commands print: results on stdout, everything else on stderr.
+//!
+//! **Invariant:** what is printed here went through the sanitizer, whatever it was made of: paths, names,
+//! errors of registries. `tests/it/architecture.rs` lists who may go around it, and that there is no other
+//! door.
 
 use std::{
     io::{self, IsTerminal as _, Write},
     process::Stdio,
 };
 
-use crate::cli::Colour;
+use crate::{cli::Colour, report::sanitize};
 
 /// Says what went wrong.
 pub(super) fn error(message: &str) {
     let style = anstyle::AnsiColor::Red.on_default().bold();
-    _ = writeln!(anstream::stderr(), "{style}error{style:#}: {message}");
+    line(&format!("{style}error{style:#}: {message}"));
 }
 
 /// Says what a person should know though it goes on.
 pub(super) fn warning(message: &str) {
     let style = anstyle::AnsiColor::Yellow.on_default().bold();
-    _ = writeln!(anstream::stderr(), "{style}warning{style:#}: {message}");
+    line(&format!("{style}warning{style:#}: {message}"));
 }
 
 /// Text that is already laid out, to stderr, set apart from what follows.
 pub(super) fn notice(text: &str) {
-    _ = writeln!(anstream::stderr(), "{text}\n");
+    line(&format!("{text}\n"));
+}
+
+/// A line of what is going on, to stderr.
+pub(super) fn line(text: &str) {
+    _ = writeln!(anstream::stderr(), "{}", sanitize::lines(text));
 }
 
 /// Text that a CI system is to read, to stderr, where the report of a run stands.
@@ -34,18 +43,20 @@ pub(super) fn stderr_of_child() -> Stdio {
     io::stderr().into()
 }
 
-/// A line of what is going on, to stderr.
-pub(super) fn line(text: &str) {
-    _ = writeln!(anstream::stderr(), "{text}");
-}
-
 /// An empty screen, for what comes next.
 pub(super) fn clear() {
     _ = write!(io::stderr(), "\x1b[2J\x1b[H");
 }
 
-/// An answer, to stdout. A closed pipe is the reader's way of saying that it is enough.
+/// An answer, to stdout.
 pub(super) fn answer(text: &[u8]) -> io::Result<()> {
+    trusted(sanitize::lines(&String::from_utf8_lossy(text)).as_bytes())
+}
+
+/// Text to stdout as it is: made of nothing but our own command line, or of commands for a CI system
+/// whose writer has made each text in them harmless. A closed pipe is the reader's way of saying that it
+/// is enough.
+pub(super) fn trusted(text: &[u8]) -> io::Result<()> {
     match anstream::stdout().write_all(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,

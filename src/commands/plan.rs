@@ -34,7 +34,11 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
         let store = Local::new(world.engine.clone());
         made(&hierarchy, &request, &world, &store).await?
     };
-    journals::tell(&world.publishes_to(&hierarchy), "the next `rebuild` first moves the rest");
+    journals::tell(
+        &hierarchy,
+        &world.publishes_to(&hierarchy),
+        "the next `rebuild` first moves the rest",
+    );
     for warning in &warnings {
         output::warning(warning);
     }

@@ -14,7 +14,7 @@ use crate::{
     diagnostic::{Diagnostic, Rendering, Severity},
     exit::Exit,
     git,
-    hierarchy::{Hierarchy, LoadOptions, NodeName, TagTemplate, TagValues},
+    hierarchy::{Hierarchy, LoadOptions, NodeName, TagTemplate, TagValues, Trust},
     image::Platform,
     plan::{Request, Selection},
     since::{Since, since},
@@ -59,7 +59,8 @@ pub(super) fn read(
 }
 
 pub(super) fn load_options(common: &Common) -> LoadOptions {
-    LoadOptions { registry: common.registry.clone(), platform: Some(host()) }
+    let trust = if common.untrusted { Trust::Untrusted } else { Trust::Full };
+    LoadOptions { registry: common.registry.clone(), platform: Some(host()), trust }
 }
 
 /// What an engine on this machine builds for, as Go and so docker call it. Dockerfiles may pick
@@ -88,7 +89,7 @@ pub(super) fn find(common: &Common) -> Result<PathBuf, CommandError> {
             Ok(file)
         } else {
             let error = usage(format!("`{}` does not exist", file.display()));
-            Err(match Hierarchy::find_file(&start) {
+            Err(match Hierarchy::find_file(&start).ok().flatten() {
                 Some(found) => {
                     error.hint(format!("there is `{}`: leave `--file` out", found.display()))
                 }
@@ -96,7 +97,11 @@ pub(super) fn find(common: &Common) -> Result<PathBuf, CommandError> {
             })
         };
     }
-    Hierarchy::find_file(&start).ok_or_else(|| {
+    let found = Hierarchy::find_file(&start).map_err(|foreign| {
+        usage(foreign.to_string())
+            .hint("`--file` names it, if you trust that user: a hierarchy can run programs")
+    })?;
+    found.ok_or_else(|| {
         usage(format!("no hierarchy.yaml in `{}` or a folder above it", start.display())).hint(
             "name one with `--file`, or let `rebuild init` write one for the Dockerfiles here",
         )

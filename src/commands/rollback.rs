@@ -46,10 +46,11 @@ async fn on<T: Tags>(
     let _lock = if arguments.dry_run { None } else { Some(State::lock(place)?) };
     if arguments.dry_run {
         journals::tell(
+            hierarchy,
             place,
             "`rebuild rollback` first moves the rest, and then takes back all of them",
         );
-    } else if let Some(reason) = journals::finish(tags, place, &mut stops).await? {
+    } else if let Some(reason) = journals::finish(tags, (hierarchy, place), &mut stops).await? {
         return Ok(signals::exit_of(reason));
     }
     let compare = async {

@@ -105,8 +105,8 @@ impl Run<'_> {
             Ok(exit)
         };
         if self.promotes() {
-            let stopped = journals::finish(&*store, &self.place(), stops).await?;
-            if let Some(reason) = stopped {
+            let of = (&*self.hierarchy, &*self.place());
+            if let Some(reason) = journals::finish(&*store, of, stops).await? {
                 return interrupted(record, reason);
             }
         }

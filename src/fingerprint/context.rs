@@ -26,7 +26,7 @@ use super::{
     cache::HashCache,
     ignore::{Ignore, IgnoreError},
 };
-use crate::image::Digest;
+use crate::{bounded, image::Digest};
 
 /// A build context: a folder, and what is left out of it.
 #[derive(Clone, Debug)]
@@ -102,9 +102,12 @@ impl Context {
         }
         let mut beside = root.join(dockerfile).into_os_string();
         beside.push(".dockerignore");
-        let ignore = match read_ignore(Path::new(&beside), None)? {
+        let beside = Path::new(&beside);
+        let folder = beside.parent().and_then(|folder| folder.canonicalize().ok());
+        let around = folder.as_deref().unwrap_or(&root);
+        let ignore = match read_ignore(beside, &[&root, around])? {
             Some(ignore) => ignore,
-            None => read_ignore(&root.join(".dockerignore"), Some(&root))?.unwrap_or_default(),
+            None => read_ignore(&root.join(".dockerignore"), &[&root])?.unwrap_or_default(),
         };
         Ok(Self { root, ignore })
     }
@@ -131,10 +134,16 @@ impl Context {
     pub fn read(&self, entry: &Entry) -> Result<Content, ContextError> {
         Content::open(&self.root, entry)
     }
+
+    /// Opens a file that need not be an entry, through no link.
+    pub fn script(&self, path: &Path) -> Result<fs::File, ContextError> {
+        content::regular_file(&self.root, path)
+    }
 }
 
-/// The patterns of one file, if there is one. It may be a link, but not out of `within`.
-fn read_ignore(path: &Path, within: Option<&Path>) -> Result<Option<Ignore>, ContextError> {
+/// The patterns of one file, if there is one. It may be a link, but not out of `within`: messages
+/// quote it.
+fn read_ignore(path: &Path, within: &[&Path]) -> Result<Option<Ignore>, ContextError> {
     let io = |source| ContextError::Io { path: path.to_owned(), source };
     // Resolving a path asks about each of its folders: only where it is needed.
     let resolve = |found: fs::Metadata| {
@@ -147,13 +156,10 @@ fn read_ignore(path: &Path, within: Option<&Path>) -> Result<Option<Ignore>, Con
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
         Err(error) => return Err(io(error)),
     };
-    if within.is_some_and(|root| !real.starts_with(root)) {
+    if !within.iter().any(|folder| real.starts_with(folder)) {
         return Err(ContextError::Outside { path: path.to_owned() });
     }
-    if !fs::metadata(&real).map_err(io)?.is_file() {
-        return Err(io(io::Error::other("it is not a file")));
-    }
-    let text = fs::read(&real).map_err(io)?;
+    let text = bounded::read(&real, bounded::TEXT).map_err(io)?;
     let ignore = Ignore::parse(&text);
     ignore.map(Some).map_err(|error| ContextError::Ignore { path: path.to_owned(), error })
 }

@@ -41,8 +41,8 @@ fn settings(node: &Node) -> BTreeMap<String, String> {
     }
     settings.extend(node.target.iter().map(|target| ("target".to_owned(), digest(target))));
     settings.extend(node.prepare.iter().map(|command| ("prepare".to_owned(), digest(command))));
-    // That there is one is all that counts.
-    settings.extend(node.secrets.keys().map(|id| (format!("secrets.{id}"), digest(id))));
+    let secrets = node.secrets.iter();
+    settings.extend(secrets.map(|(id, source)| (format!("secrets.{id}"), digest(&(id, source)))));
     if node.ssh == Ssh::Agent {
         settings.insert("ssh".to_owned(), digest(&true));
     }

@@ -22,6 +22,11 @@ use std::{os::unix::ffi::OsStrExt, path::Path};
 
 use pattern::Pattern;
 
+/// Of one file. Each path of a context is compared with all of them.
+const MOST_PATTERNS: usize = 10_000;
+/// In bytes, of the patterns that become regular expressions.
+const MOST_WILD: usize = 64 * 1024;
+
 /// The patterns of one `.dockerignore` file, in its order. The default ignores nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Ignore {
@@ -49,14 +54,23 @@ pub(super) struct Matched(Vec<bool>);
 impl Ignore {
     /// Reads the text of a `.dockerignore`.
     pub fn parse(text: &[u8]) -> Result<Self, IgnoreError> {
-        let mut patterns = Vec::new();
+        let (mut patterns, mut wild) = (Vec::new(), 0);
         for line in lines::lines(text)? {
             let error = |reason| IgnoreError {
                 line: line.number,
                 pattern: String::from_utf8_lossy(&line.written).into_owned(),
                 reason,
             };
-            patterns.push(Pattern::new(line.cleaned, line.exception).map_err(error)?);
+            let length = line.cleaned.len();
+            let pattern = Pattern::new(line.cleaned, line.exception).map_err(error)?;
+            wild += if pattern.is_compiled() { length } else { 0 };
+            patterns.push(pattern);
+            if patterns.len() > MOST_PATTERNS || wild > MOST_WILD {
+                return Err(error(format!(
+                    "the patterns before it are too many: {MOST_PATTERNS}, or {} KiB with wildcards",
+                    MOST_WILD / 1024
+                )));
+            }
         }
         Ok(Self { patterns })
     }

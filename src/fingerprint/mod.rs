@@ -48,8 +48,9 @@ pub struct Inputs {
     pub dockerfile: Digest,
     /// The context after `.dockerignore`: [`context::Context::digest`].
     pub context: Digest,
-    /// Build arguments, target, declared labels, the command that fills the context, and the IDs of
-    /// secrets: never their values, which differ from one machine to the next.
+    /// Build arguments, target, declared labels, the command that fills the context, and for
+    /// each secret its ID and source. Never its value, which differs from one machine to the next;
+    /// unless it is in a file that git tracks, which is no secret and enters by content.
     pub settings: Digest,
     /// Own and inherited tests.
     pub tests: Digest,

@@ -1,13 +1,16 @@
 //! What a node's own files are, as one digest, and as a listing.
 
-use std::{fs, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+};
 
 use super::{
     HashCache, Listing,
     context::{Context, ContextError},
 };
 use crate::{
-    hierarchy::Node,
+    hierarchy::{Hierarchy, Node},
     image::{Digest, Hasher},
 };
 
@@ -21,7 +24,11 @@ pub struct Source {
 
 /// The context, and the scripts that a prepare command consists of even where they are ignored.
 /// What those scripts make is not hashed, so that planning does not have to run them.
-pub fn source(node: &Node, cache: &HashCache) -> Result<Source, ContextError> {
+pub fn source(
+    hierarchy: &Hierarchy,
+    node: &Node,
+    cache: &HashCache,
+) -> Result<Source, ContextError> {
     let context = Context::open(&node.context, &node.dockerfile.path)?;
     let manifest = context.manifest(cache)?;
     let dockerfile = [&node.context, &context.root]
@@ -29,19 +36,27 @@ pub fn source(node: &Node, cache: &HashCache) -> Result<Source, ContextError> {
         .find_map(|root| node.dockerfile.path.strip_prefix(root).ok());
     let mut files = Listing::new(&manifest, dockerfile);
     let digest = manifest.digest();
-    let Some(prepare) = &node.prepare else { return Ok(Source { digest, files }) };
+    if node.prepare.is_none() {
+        return Ok(Source { digest, files });
+    }
     let mut hasher = Hasher::default();
     hasher.update(digest.as_str().as_bytes());
-    for word in prepare {
-        let script = node.context.join(word);
-        if script.is_file() {
-            let bytes = fs::read(&script)
-                .map_err(|source| ContextError::Io { path: script.clone(), source })?;
-            let digest = Digest::of(&bytes);
-            hasher.update(digest.as_str().as_bytes());
-            let name = Path::new(word.strip_prefix("./").unwrap_or(word));
-            files = files.with(name, &digest);
-        }
+    let scripts = hierarchy.prepare_files(node).map_err(|path| ContextError::Outside { path })?;
+    for (named, real) in scripts {
+        let digest = content(context.script(&real)?)
+            .map_err(|source| ContextError::Io { path: real, source })?;
+        hasher.update(digest.as_str().as_bytes());
+        files = files.with(&named, &digest);
     }
     Ok(Source { digest: hasher.finish(), files })
+}
+
+fn content(mut file: File) -> io::Result<Digest> {
+    let (mut hasher, mut buffer) = (Hasher::default(), vec![0; 64 * 1024]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            length => hasher.update(&buffer[..length]),
+        }
+    }
 }

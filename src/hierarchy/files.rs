@@ -11,9 +11,11 @@ use std::{
 use super::{
     dockerfile::{self, Scan, ScanError, Settings},
     draft::Draft,
-    nearest,
+    nearest, prepare,
+    trust::{self, Trust},
 };
 use crate::{
+    bounded,
     diagnostic::{Diagnostic, Source},
     image::Platform,
     rules::Code,
@@ -34,6 +36,7 @@ pub(super) struct Place<'a> {
     pub(super) file: &'a Arc<Source>,
     /// The engine's.
     pub(super) platform: &'a Platform,
+    pub(super) trust: Trust,
 }
 
 type Read = Result<Files, Vec<Diagnostic>>;
@@ -59,10 +62,26 @@ pub(super) fn read_all(drafts: &[Draft], place: Place<'_>) -> Vec<Option<Read>> 
 
 fn read(draft: &Draft, place: Place<'_>) -> Read {
     let context = context(draft, place).map_err(|problem| vec![problem])?;
+    let command = draft.image.prepare.as_deref().unwrap_or_default();
+    if let Some((word, refused)) = prepare::refused(command, &context, place.root) {
+        let message = format!("`{word}` of `prepare` leads out of the build context");
+        let problem = Diagnostic::of(Code::PrepareOutside, message)
+            .at(place.file, draft.image.places.prepare.clone(), "")
+            .hint(refused.hint());
+        return Err(vec![problem]);
+    }
     let path = tidy(&context.join(match &draft.image.dockerfile {
         Some(dockerfile) => &dockerfile.value,
         None => "Dockerfile",
     }));
+    if place.trust == Trust::Untrusted {
+        for (what, path) in [("the context", &context), ("the Dockerfile", &path)] {
+            if trust::outside(path, place.root).is_some() {
+                let problem = trust::refused(what, &shown(path, place.root));
+                return Err(vec![problem.at(place.file, draft.span.clone(), "")]);
+            }
+        }
+    }
     let source = text(draft, &path, place).map_err(|problem| vec![problem])?;
     let settings = Settings {
         build_args: &draft.image.build_args,
@@ -87,6 +106,7 @@ fn read(draft: &Draft, place: Place<'_>) -> Read {
             })
             .collect()),
         Err(ScanError::UnknownTarget { stages }) => {
+            let stages = if source.is_outside { Vec::new() } else { stages };
             Err(vec![unknown_target(draft, &stages, &shown(&path, place.root), place)])
         }
     }
@@ -128,7 +148,7 @@ fn text(draft: &Draft, path: &Path, place: Place<'_>) -> Result<Arc<Source>, Dia
     let span = draft.image.dockerfile.as_ref().or(draft.image.context.as_ref());
     let span = span.map_or(&draft.span, |given| &given.span).clone();
     let shown = shown(path, place.root);
-    let bytes = fs::read(path).map_err(|error| {
+    let bytes = bounded::read(path, bounded::TEXT).map_err(|error| {
         let message = match error.kind() {
             std::io::ErrorKind::NotFound => format!("there is no file `{shown}`"),
             _ => format!("`{shown}` cannot be read: {error}"),
@@ -148,7 +168,11 @@ fn text(draft: &Draft, path: &Path, place: Place<'_>) -> Result<Arc<Source>, Dia
                 .hint("a Dockerfile is relative to its context; name it with `dockerfile:`"),
         }
     })?;
-    String::from_utf8(bytes).map(|text| Source::new(path, text)).map_err(|error| {
+    let source = match trust::outside(path, place.root) {
+        Some(_) => Source::outside,
+        None => Source::new,
+    };
+    String::from_utf8(bytes).map(|text| source(path, text)).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let message = format!("this file is not UTF-8 text, from its byte {at} on");
         Diagnostic::of(Code::NoDockerfile, message).in_file(path).hint("save it as UTF-8")

@@ -2,22 +2,22 @@
 
 use std::{
     collections::HashSet,
-    fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use super::{
-    BaseUse, Dockerfile, Hierarchy, Node, OnFailure, SecretSource, Test,
+    BaseUse, Dockerfile, Hierarchy, Node, OnFailure, Test, Trust,
     draft::{self, Draft},
     fields::Problems,
     files::{self, Files, Place},
     ignore, lints,
     schema::File,
-    validate, yaml,
+    trust, validate, yaml,
 };
 use crate::{
+    bounded,
     diagnostic::{Diagnostic, Severity, Source},
     image::{Platform, Repository},
     rules::Code,
@@ -27,8 +27,6 @@ use crate::{
 pub(super) const BUILD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// An image that says nothing of `keep` keeps as many as the last runs that can be rolled back.
 pub(super) const KEPT: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
-/// What a hierarchy file is called, the first choice first.
-const FILE_NAMES: [&str; 2] = ["hierarchy.yaml", "hierarchy.yml"];
 
 /// What the command line says about how to read it.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +36,7 @@ pub struct LoadOptions {
     /// The engine's platform, for `$BUILDPLATFORM` and for images without a `platform`. If not
     /// known, Linux on this machine's processor.
     pub platform: Option<Platform>,
+    pub trust: Trust,
 }
 
 #[derive(Debug)]
@@ -65,17 +64,11 @@ impl std::fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 impl Hierarchy {
-    /// The hierarchy file of a folder, or of the nearest one above it.
-    pub fn find_file(start: &Path) -> Option<PathBuf> {
-        start
-            .ancestors()
-            .flat_map(|folder| FILE_NAMES.map(|name| folder.join(name)))
-            .find(|file| file.is_file())
-    }
-
     /// Reads the file, and every Dockerfile that it names.
     pub fn load(file: &Path, options: &LoadOptions) -> Result<Loaded, LoadError> {
-        Survey::of(file, options).map_err(|problems| LoadError { problems })?.loaded()
+        Survey::of(file, options)
+            .map_err(|problems| LoadError { problems: presented(problems) })?
+            .loaded()
     }
 
     /// The same for a file that is not written yet. Its path is absolute.
@@ -91,7 +84,9 @@ impl Hierarchy {
     pub fn check(file: &Path, options: &LoadOptions) -> Checked {
         let mut survey = match Survey::of(file, options) {
             Ok(survey) => survey,
-            Err(problems) => return Checked { problems, ignored: 0, images: 0 },
+            Err(problems) => {
+                return Checked { problems: presented(problems), ignored: 0, images: 0 };
+            }
         };
         lints::look(&mut survey);
         let mut problems = std::mem::take(&mut survey.problems.found);
@@ -99,8 +94,7 @@ impl Hierarchy {
         let (ignored, useless) =
             ignore::apply_all(&mut problems, dockerfiles.chain([&survey.problems.source]));
         problems.extend(useless);
-        once(&mut problems);
-        problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+        let problems = presented(problems);
         Checked { problems, ignored, images: survey.drafts.len() }
     }
 }
@@ -135,7 +129,7 @@ impl Survey {
     fn loaded(mut self) -> Result<Loaded, LoadError> {
         let mut problems = std::mem::take(&mut self.problems.found);
         ignore::apply(&mut problems);
-        once(&mut problems);
+        let problems = presented(problems);
         let is_error = |problem: &Diagnostic| problem.severity == Severity::Error;
         let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_error);
         let failed = |mut errors: Vec<Diagnostic>, warnings| {
@@ -182,8 +176,11 @@ impl Survey {
             .registry
             .clone()
             .or_else(|| file.registry.as_ref().map(|registry| registry.value.clone()));
-        let notify = file.notify.clone();
+        let (notify, notify_span) = (file.notify.clone(), file.notify_span.clone());
         let drafts = draft::drafts(file, options.registry.as_ref(), &mut problems);
+        if options.trust == Trust::Untrusted {
+            trust::refuse(&drafts, notify_span.as_ref(), &mut problems);
+        }
         // What is wrong in the file itself comes in its order.
         problems.found.sort_by_key(|problem| {
             problem
@@ -195,7 +192,7 @@ impl Survey {
 
         let platform = options.platform.clone().unwrap_or_else(this_machine);
         let root = path.parent().unwrap_or(Path::new("/"));
-        let place = Place { root, file: &source, platform: &platform };
+        let place = Place { root, file: &source, platform: &platform, trust: options.trust };
         let mut found: Vec<Option<Files>> = Vec::with_capacity(drafts.len());
         for read in files::read_all(&drafts, place) {
             found.push(match read {
@@ -220,6 +217,26 @@ impl Survey {
     }
 }
 
+/// So many problems are shown at most: the rest is mostly the same again.
+const SHOWN: usize = 100;
+
+/// Each once, the worst first, and no more than can be read.
+fn presented(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    // Finding the place of a problem takes time, if there are many in one long line.
+    let many = problems.len().saturating_sub(SHOWN * 10);
+    problems.truncate(SHOWN * 10);
+    once(&mut problems);
+    problems.iter_mut().for_each(Diagnostic::conceal);
+    let more = problems.len().saturating_sub(SHOWN) + many;
+    if more > 0 {
+        problems.truncate(SHOWN);
+        let message = format!("there are {more} more problems, which are not shown");
+        problems.push(Diagnostic { severity: problems[0].severity, ..Diagnostic::error(message) });
+    }
+    problems
+}
+
 /// Images that share a Dockerfile share its problems.
 fn once(problems: &mut Vec<Diagnostic>) {
     let mut seen = HashSet::new();
@@ -230,7 +247,7 @@ fn once(problems: &mut Vec<Diagnostic>) {
 }
 
 fn read(path: &Path) -> Result<String, Diagnostic> {
-    let bytes = fs::read(path).map_err(|error| {
+    let bytes = bounded::read(path, bounded::TEXT).map_err(|error| {
         let message = match error.kind() {
             std::io::ErrorKind::NotFound => "there is no such hierarchy file".to_owned(),
             _ => format!("the hierarchy file cannot be read: {error}"),
@@ -248,10 +265,6 @@ fn node(draft: Draft, files: Files, (uses, root): (Vec<BaseUse>, &Path)) -> Opti
     let Files { context, dockerfile, scan } = files;
     let image = draft.image;
     let tests: Vec<Test> = image.test.unwrap_or_default();
-    let absolute = |source| match source {
-        SecretSource::File(path) => SecretSource::File(root.join(path)),
-        env @ SecretSource::Env(_) => env,
-    };
     Some(Node {
         name: draft.name,
         repository: draft.repository?,
@@ -267,7 +280,11 @@ fn node(draft: Draft, files: Files, (uses, root): (Vec<BaseUse>, &Path)) -> Opti
         platform: image.platform.map(|platform| platform.value),
         build_args: image.build_args,
         labels: image.labels,
-        secrets: image.secrets.into_iter().map(|(id, source)| (id, absolute(source))).collect(),
+        secrets: image
+            .secrets
+            .into_iter()
+            .map(|(id, source)| (id, source.relative_to(root)))
+            .collect(),
         ssh: image.ssh.unwrap_or_default(),
         prepare: image.prepare,
         tests,

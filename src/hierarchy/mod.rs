@@ -10,6 +10,7 @@ mod edges;
 mod entry;
 mod fields;
 mod files;
+mod find;
 mod graph;
 mod ignore;
 mod json_schema;
@@ -19,9 +20,11 @@ mod matrix;
 mod naming;
 mod nearest;
 mod node;
+mod prepare;
 mod schema;
 mod secrets;
 mod template;
+mod trust;
 mod units;
 mod validate;
 mod yaml;
@@ -51,12 +54,14 @@ pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
     dockerfile::{Mention, Survey, Unreadable, expand, survey},
     entry::{Entry, entries},
+    find::Foreign,
     graph::GraphError,
     json_schema::json_schema,
     load::{Checked, LoadError, LoadOptions, Loaded, this_machine},
     naming::NamingError,
     secrets::{SecretSource, Ssh, looks_secret},
     template::{TagTemplate, TagValues, TemplateError},
+    trust::Trust,
     units::duration,
     yaml::value,
 };
@@ -141,6 +146,23 @@ impl Hierarchy {
             Base::Node(name) => self.get(name),
             Base::Upstream(_) => None,
         }
+    }
+
+    /// The files of the context that a node's `prepare` command names: as they are named, and where
+    /// they are, both relative to the context. `Err` is a path that leads out of it by now.
+    pub fn prepare_files(&self, node: &Node) -> Result<Vec<(PathBuf, PathBuf)>, PathBuf> {
+        let words = node.prepare.iter().flatten();
+        let files = words.map(|word| {
+            let file = prepare::file(word, &node.context, self.root());
+            let named = || Path::new(word).components().collect();
+            file.map(|file| file.map(|real| (named(), real))).map_err(|_| node.context.join(word))
+        });
+        files.filter_map(Result::transpose).collect()
+    }
+
+    /// Where the file of a secret is.
+    pub fn secret_path(&self, file: &Path) -> PathBuf {
+        self.root().join(file)
     }
 
     /// The tests a candidate must pass: those that the images it is `FROM` hand down, eldest

@@ -31,6 +31,7 @@ pub(super) struct File {
     pub(super) registry: Option<At<Repository>>,
     /// What is started when a run is over.
     pub(super) notify: Option<Vec<String>>,
+    pub(super) notify_span: Option<Range<usize>>,
     /// In the order of the file, `defaults` merged in.
     pub(super) images: Vec<(At<String>, Image)>,
 }
@@ -111,7 +112,9 @@ impl File {
         let registry = fields
             .take("registry")
             .and_then(|yaml| problems.parsed("registry", yaml, str::parse::<Repository>));
-        let notify = fields.take("notify").and_then(|yaml| command("notify", yaml, problems));
+        let notify = fields.take("notify");
+        let notify_span = notify.map(|yaml| yaml.span.clone());
+        let notify = notify.and_then(|yaml| command("notify", yaml, problems));
         let defaults = fields.take("defaults").map(|yaml| {
             let image = Image::read("`defaults`", "defaults", yaml, problems);
             if image.matrix.is_some() {
@@ -146,7 +149,7 @@ impl File {
             Some(other) => problems.expected("images", "a map", other),
         }
         fields.finish(problems);
-        Some(Self { registry, notify, images })
+        Some(Self { registry, notify, notify_span, images })
     }
 }
 

@@ -3,7 +3,13 @@
 //! **Invariant:** a hierarchy has no secret's value, and no message shows one that somebody has
 //! written into the file all the same.
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
 
 use super::{
     fields::{At, Problems},
@@ -11,12 +17,28 @@ use super::{
 };
 
 /// Where the value of a secret is found when it is needed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It is a part of the fingerprint: an image that was built with another secret is another image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SecretSource {
     /// An environment variable of ours.
     Env(String),
-    /// A file; of a [`Node`](super::Node) absolute.
+    /// A file, relative to the folder of the hierarchy if it is below that.
     File(PathBuf),
+}
+
+impl SecretSource {
+    /// The same on every machine: without `./`, and relative where that is possible.
+    pub(super) fn relative_to(self, root: &Path) -> Self {
+        match self {
+            Self::File(path) => {
+                let path: PathBuf = path.components().collect();
+                Self::File(path.strip_prefix(root).unwrap_or(&path).to_owned())
+            }
+            env @ Self::Env(_) => env,
+        }
+    }
 }
 
 /// Whether a build may use the SSH agent of whoever runs it.

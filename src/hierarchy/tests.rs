@@ -384,7 +384,7 @@ fn anchors_and_merges_are_understood() {
 #[test]
 fn the_file_is_found_upwards() {
     let folder = folder("== hierarchy.yml\n\n== a/hierarchy.yaml\n\n== a/b/c/x\n");
-    let find = |path: &str| Hierarchy::find_file(&folder.path().join(path));
+    let find = |path: &str| Hierarchy::find_file(&folder.path().join(path)).unwrap();
     assert_eq!(find("a/b/c"), Some(folder.path().join("a/hierarchy.yaml")));
     assert_eq!(find("."), Some(folder.path().join("./hierarchy.yml")));
     assert_eq!(
@@ -429,6 +429,67 @@ fn hostile_files_end_soon() {
     assert_eq!(in_time(matrix, &[]), Err("this matrix makes more than 100000 images".to_owned()));
 }
 
+#[test]
+fn hostile_dockerfiles_end_soon() {
+    let one = "version: 1\nimages: {a: {context: a}}\n";
+    let doubling: String = (1..40).fold("ARG A0=x\n".to_owned(), |mut text, n| {
+        let before = n - 1;
+        writeln!(text, "ARG A{n}=$A{before}$A{before}").unwrap();
+        text
+    });
+    let too_long = Err("a value is longer than 64 KiB".to_owned());
+    assert_eq!(in_time(one, &[("a", &format!("{doubling}FROM $A39\n"))]), too_long);
+    let replaced = format!("ARG A={}\nARG B=${{A//x/$A}}\nFROM $B\n", "x".repeat(40_000));
+    assert_eq!(in_time(one, &[("a", &replaced)]), too_long);
+    let many = (0..10_000).map(|n| format!("ARG B{n}=$A\n")).collect::<Vec<_>>().concat();
+    let many = format!("ARG A={}\n{many}FROM scratch\n", "x".repeat(60_000));
+    let total = Err("the values of this file are longer than 4 MiB".to_owned());
+    assert_eq!(in_time(one, &[("a", &many)]), total);
+    let large = "#".repeat(4 * 1024 * 1024 + 1);
+    let error = in_time(one, &[("a", &large)]).unwrap_err();
+    assert_eq!(error, "`a/Dockerfile` cannot be read: it is larger than 4 MiB");
+}
+
+#[test]
+fn a_long_list_is_refused_and_many_problems_are_counted() {
+    let items = "x,".repeat(800_000);
+    for field in ["tags", "parents", "prepare", "volatile", "test"] {
+        let file = format!("version: 1\nimages: {{a: {{{field}: [{items}]}}}}\n");
+        let error = in_time(&file, &[("a", "FROM scratch\n")]).unwrap_err();
+        assert_eq!(error, "a list has more than 10000 items", "{field}");
+    }
+    let fields = (0..20_000).map(|n| format!("x{n}: 1, ")).collect::<Vec<_>>().concat();
+    let folder = folder(&format!("== hierarchy.yaml\nversion: 1\nimages: {{a: {{{fields}}}}}\n"));
+    let problems = load(folder.path(), &LoadOptions::default()).unwrap_err().problems;
+    assert_eq!(problems.len(), 101);
+    let last = &problems[100].message;
+    assert!(
+        last.starts_with("there are ") && last.ends_with(" more problems, which are not shown")
+    );
+}
+
+#[test]
+fn what_is_no_file_is_not_read() {
+    let folder = folder(
+        "== hierarchy.yaml\nversion: 1\nimages: {a: {context: a, dockerfile: /dev/zero}, b: {}}\n== a/x\n== b/x\n",
+    );
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        folder.path().join("b/Dockerfile"),
+        rustix::fs::Mode::RWXU,
+    )
+    .unwrap();
+    let problems = load(folder.path(), &LoadOptions::default()).unwrap_err().problems;
+    let messages: Vec<&str> = problems.iter().map(|one| one.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "`/dev/zero` cannot be read: it is a device, not a file",
+            "`b/Dockerfile` cannot be read: it is a fifo, not a file"
+        ]
+    );
+}
+
 /// Ten thousand nodes in a few contexts: a matrix would do the same, this is the longer way.
 #[test]
 fn ten_thousand_nodes_load_soon() {
@@ -464,4 +525,80 @@ fn a_matrix_of_ten_thousand_loads_soon() {
         rows(200)
     );
     assert_eq!(in_time(&file, &[("x", "FROM scratch\n")]), Ok(10_000));
+}
+
+#[test]
+fn an_untrusted_hierarchy_runs_nothing_and_stays_in_its_folder() {
+    let untrusted = LoadOptions { trust: super::Trust::Untrusted, ..LoadOptions::default() };
+    let outside = tempfile::tempdir().unwrap();
+    write(outside.path(), "Dockerfile", "FROM scratch\n");
+    let outside = outside.path().display();
+    let fine = "== a/Dockerfile\nFROM scratch\n== b/Dockerfile\nFROM a\n";
+    for (rest, refused) in [
+        ("notify: [x]\nimages: {a: {}}".to_owned(), "`notify` runs a program on this machine"),
+        ("images: {a: {prepare: [x]}}".to_owned(), "`prepare` runs a program on this machine"),
+        ("defaults: {prepare: [x]}\nimages: {a: {}}".to_owned(), "`prepare` runs a program"),
+        (
+            "images: {a: {secrets: {k: {env: X}}}}".to_owned(),
+            "the secret `k` is a file or a variable",
+        ),
+        (
+            "images: {a: {secrets: {k: {file: x}}}}".to_owned(),
+            "the secret `k` is a file or a variable",
+        ),
+        ("images: {a: {ssh: true}}".to_owned(), "`ssh` uses the keys of this machine"),
+        (format!("images: {{a: {{context: {outside}}}}}"), "the context `"),
+        (format!("images: {{a: {{dockerfile: {outside}/Dockerfile}}}}"), "the Dockerfile `"),
+        ("images: {a: {dockerfile: ../link}}".to_owned(), "the Dockerfile `link` lies outside"),
+        ("images: {a: {context: links}}".to_owned(), "the context `links` lies outside"),
+    ] {
+        let folder = folder(&format!("== hierarchy.yaml\nversion: 1\n{rest}\n{fine}"));
+        std::os::unix::fs::symlink(format!("{outside}/Dockerfile"), folder.path().join("link"))
+            .unwrap();
+        std::os::unix::fs::symlink(format!("{outside}"), folder.path().join("links")).unwrap();
+        assert!(load(folder.path(), &LoadOptions::default()).is_ok(), "{rest}");
+        let error = load(folder.path(), &untrusted).unwrap_err();
+        let first = &error.problems[0];
+        assert!(
+            first.message.starts_with(refused) && first.message.ends_with("refused"),
+            "{first:?}"
+        );
+        assert_eq!(first.code, Some(crate::rules::Code::Untrusted));
+    }
+    let folder = folder(&format!(
+        "== hierarchy.yaml\nversion: 1\nimages: {{a: {{}}, b: {{context: ./b}}}}\n{fine}"
+    ));
+    assert!(load(folder.path(), &untrusted).is_ok());
+}
+
+#[test]
+fn nothing_is_shown_of_a_file_outside() {
+    let outside = tempfile::tempdir().unwrap();
+    let secret = "hunter2";
+    for text in [
+        format!("{{ \"auths\": {{ \"x\": {{ \"auth\": \"{secret}\" }} }} }}\n"),
+        format!("FROM {secret}:{secret}:{secret}\n"),
+        format!("FROM x AS {secret}\nENV PASSWORD={secret}\n"),
+        format!("FROM scratch\n{secret} x\n"),
+        format!("FROM ${{{secret}\n"),
+    ] {
+        write(outside.path(), "config.json", &text);
+        let at = outside.path().join("config.json");
+        let entry = format!("a: {{dockerfile: {}, target: {secret}x}}", at.display())
+            .replace("hunter2x", "other");
+        let folder =
+            folder(&format!("== hierarchy.yaml\nversion: 1\nimages: {{{entry}}}\n== a/x\n"));
+        let file = folder.path().join("hierarchy.yaml");
+        let checked = Hierarchy::check(&file, &LoadOptions::default());
+        let rendering = Rendering { colour: false, current_dir: folder.path() };
+        let told = crate::diagnostic::render(&checked.problems, rendering);
+        assert!(!told.contains(secret), "{told}");
+        assert!(
+            !format!(
+                "{:?}",
+                checked.problems.iter().map(|p| (&p.message, &p.hint)).collect::<Vec<_>>()
+            )
+            .contains(secret)
+        );
+    }
 }

@@ -22,6 +22,11 @@ use crate::{
     rules::Code,
 };
 
+/// Of items. A matrix of ten thousand images fits.
+const LONGEST_LIST: usize = 10_000;
+/// Of keys: ten times as many images as there were ever.
+const LONGEST_MAP: usize = 100_000;
+
 #[derive(Clone, Debug)]
 pub(super) struct Yaml {
     pub(super) kind: Kind,
@@ -212,6 +217,10 @@ impl<'de> Visitor<'de> for RawVisitor {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
             list.push(item);
+            if list.len() > LONGEST_LIST {
+                let message = format!("a list has more than {LONGEST_LIST} items");
+                return Err(serde::de::Error::custom(message));
+            }
         }
         Ok(Raw::List(list))
     }
@@ -220,6 +229,10 @@ impl<'de> Visitor<'de> for RawVisitor {
         let mut map = Vec::new();
         while let Some(entry) = entries.next_entry()? {
             map.push(entry);
+            if map.len() > LONGEST_MAP {
+                let message = format!("a map has more than {LONGEST_MAP} keys");
+                return Err(serde::de::Error::custom(message));
+            }
         }
         Ok(Raw::Map(map))
     }

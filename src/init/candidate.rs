@@ -8,6 +8,7 @@ use std::{
 
 use super::find;
 use crate::{
+    bounded,
     hierarchy::{self, Survey, Unreadable},
     image::{Platform, Reference},
 };
@@ -60,7 +61,7 @@ impl Candidate {
         host: &Platform,
     ) -> Result<Self, Unreadable> {
         let failed = |message: String| Unreadable { line: 1, message, hint: None };
-        let bytes = fs::read(root.join(&dockerfile))
+        let bytes = bounded::read(&root.join(&dockerfile), bounded::TEXT)
             .map_err(|error| failed(format!("it cannot be read: {error}")))?;
         let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8 text".into()))?;
         let platform = given.platform.as_ref().unwrap_or(host);
@@ -111,7 +112,7 @@ impl Candidate {
             let is_small = entry.metadata().is_ok_and(|data| data.is_file() && data.len() <= SMALL);
             if speaks
                 && is_small
-                && let Ok(text) = fs::read_to_string(path)
+                && let Ok(text) = bounded::text(&path)
             {
                 add_words(&text, &mut self.said);
             }

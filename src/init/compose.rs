@@ -1,6 +1,6 @@
 //! The services of a compose file that are built.
 
-use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
+use std::{collections::BTreeMap, path::Path, path::PathBuf};
 
 use serde_json::Value;
 
@@ -10,6 +10,7 @@ use super::bake::{
 };
 use super::candidate::Given;
 use crate::{
+    bounded,
     diagnostic::{Diagnostic, Source},
     hierarchy::{self, looks_secret},
 };
@@ -28,11 +29,13 @@ pub(super) fn targets(file: &Path, text: String, folder: &Path) -> Result<Target
         hierarchy::value(&source).map_err(|problem| ComposeError::Yaml(Box::new(problem)))?;
     let mut variables = BTreeMap::new();
     if let Some(own) = file.parent()
-        && let Ok(text) = fs::read_to_string(own.join(".env"))
+        && let Ok(text) = bounded::text(&own.join(".env"))
     {
         variables = environment(&text);
     }
     let mut targets = Targets::default();
+    leave_out_values(&mut value, &variables, &mut targets.notes);
+    variables.retain(|key, _| !looks_secret(key));
     fill(&mut value, &variables);
     let Some(services) = value.get("services").and_then(Value::as_object) else {
         return Err(ComposeError::Targets(TargetsError::NoServices));
@@ -101,7 +104,48 @@ fn fill(value: &mut Value, variables: &BTreeMap<String, String>) {
     }
 }
 
-/// The variables of `.env`, those that may be secrets left out.
+/// `.env` is the place for values that are not committed, and hierarchy.yaml is committed: a build
+/// argument or a label that takes a value from it is left out.
+fn leave_out_values(
+    file: &mut Value,
+    variables: &BTreeMap<String, String>,
+    notes: &mut Vec<String>,
+) {
+    let none = BTreeMap::new();
+    let is_from_env = |value: &Value| {
+        value.as_str().is_some_and(|text| {
+            let text = text.replace("$$", "");
+            let [with, without] =
+                [variables, &none].map(|variables| hierarchy::expand(&text, variables).ok());
+            with != without
+        })
+    };
+    let services = file.get_mut("services").and_then(Value::as_object_mut);
+    for (name, service) in services.into_iter().flatten() {
+        for (field, what) in [("args", "argument"), ("labels", "label")] {
+            let mut left_out = Vec::new();
+            match service.get_mut("build").and_then(|build| build.get_mut(field)) {
+                Some(Value::Object(map)) => map.retain(|key, value| {
+                    let is_from_env = is_from_env(value);
+                    left_out.extend(is_from_env.then(|| key.clone()));
+                    !is_from_env
+                }),
+                Some(Value::Array(items)) => items.retain(|item| {
+                    let is_from_env = is_from_env(item);
+                    let key = item.as_str().and_then(|item| item.split('=').next());
+                    left_out.extend(key.filter(|_| is_from_env).map(str::to_owned));
+                    !is_from_env
+                }),
+                _ => {}
+            }
+            notes.extend(left_out.into_iter().map(|key| {
+                format!("`{name}`: its {what} `{key}` has its value from `.env` and is left out")
+            }));
+        }
+    }
+}
+
+/// The variables of `.env`.
 fn environment(text: &str) -> BTreeMap<String, String> {
     let lines = text.lines().map(|line| line.trim().trim_start_matches("export "));
     lines
@@ -110,6 +154,37 @@ fn environment(text: &str) -> BTreeMap<String, String> {
         .map(|(key, value)| {
             (key.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned())
         })
-        .filter(|(key, _)| !looks_secret(key))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_env_files_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let env = "DB_URL=postgres://u:hunter2@h/\nDB_PASSWORD=hunter2\nVERSION=3\n";
+        std::fs::write(folder.path().join(".env"), env).unwrap();
+        let file = "\
+services:
+  a:
+    image: acme/a:${VERSION}
+    build:
+      context: a
+      args: { URL: \"${DB_URL}\", PLAIN: x, DEFAULT: \"${OTHER:-y}\", DOLLAR: \"$$DB_URL\", DEEP: \"${OTHER:-$DB_PASSWORD}\" }
+      labels: [\"url=$DB_URL\", fine=1]
+  b: { build: { context: b, args: [\"URL=${DB_URL}\", PLAIN=x] } }
+";
+        let path = folder.path().join("compose.yaml");
+        let targets = targets(&path, file.to_owned(), Path::new("")).unwrap();
+        assert!(!format!("{targets:?}").contains("hunter2"), "{targets:#?}");
+        let args: Vec<String> = targets.found[0].given.build_args.keys().cloned().collect();
+        assert_eq!(args, ["DEFAULT", "DOLLAR", "PLAIN"]);
+        assert_eq!(targets.found[1].given.build_args.len(), 1);
+        for what in ["argument `URL`", "argument `DEEP`", "label `url`"] {
+            let told = format!("`a`: its {what} has its value from `.env` and is left out");
+            assert!(targets.notes.contains(&told), "{:?}", targets.notes);
+        }
+    }
 }

@@ -51,7 +51,7 @@ pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String
     if !frame.left_out.is_empty() {
         text.push_str("\n# Not here:\n");
         for line in frame.left_out {
-            _ = writeln!(text, "#   {}", line.replace('\n', " "));
+            _ = writeln!(text, "#   {}", comment(line));
         }
     }
     text
@@ -60,7 +60,7 @@ pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String
 fn entry(block: &Block, comments: &[String], text: &mut String) {
     let entry = &block.entry;
     for comment in comments {
-        _ = writeln!(text, "  # {}", comment.replace('\n', " "));
+        _ = writeln!(text, "  # {}", self::comment(comment));
     }
     let start = text.len();
     _ = writeln!(text, "  {}:", quoted(&entry.name));
@@ -68,13 +68,15 @@ fn entry(block: &Block, comments: &[String], text: &mut String) {
     if !block.axes.is_empty() {
         text.push_str("    matrix:\n");
         for (key, values) in &block.axes {
-            list(&format!("      {key}:"), values, text);
+            list(&format!("      {}:", quoted(key)), values, text);
         }
         if !block.exclude.is_empty() {
             text.push_str("      exclude:\n");
             for row in &block.exclude {
-                let pairs: Vec<String> =
-                    row.iter().map(|(key, value)| format!("{key}: {}", quoted(value))).collect();
+                let pairs: Vec<String> = row
+                    .iter()
+                    .map(|(key, value)| format!("{}: {}", quoted(key), quoted(value)))
+                    .collect();
                 _ = writeln!(text, "        - {{ {} }}", pairs.join(", "));
             }
         }
@@ -105,6 +107,40 @@ fn entry(block: &Block, comments: &[String], text: &mut String) {
         text.truncate(start);
         _ = writeln!(text, "  {}: {{}}", quoted(&entry.name));
     }
+}
+
+/// A text of the repository as it may stand in a comment. A control character could end the comment
+/// and begin a line of YAML: a lone carriage return does.
+fn comment(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => shown.push(' '),
+            c if is_hidden(c) => _ = write!(shown, "{}", c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Controls, line separators, and what changes the order of the text around it.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Whether a file that init wrote names a program to run or a secret to read. It never gives these
+/// fields; a text of the repository that reads as one of them is an attack.
+pub(super) fn names_a_program(text: &str) -> bool {
+    let source = crate::diagnostic::Source::new("hierarchy.yaml", text);
+    // What is not YAML cannot be checked.
+    let Ok(value) = crate::hierarchy::value(&source) else { return true };
+    let entries = value.get("images").and_then(serde_json::Value::as_object);
+    let entries =
+        entries.into_iter().flat_map(serde_json::Map::values).chain(value.get("defaults"));
+    let runs = ["prepare", "secrets", "ssh"];
+    value.get("notify").is_some()
+        || entries.into_iter().any(|entry| runs.iter().any(|field| entry.get(field).is_some()))
 }
 
 /// On one line if it is short; else filled up, two columns further in.
@@ -147,7 +183,7 @@ fn quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
             '\r' => quoted.push_str("\\r"),
-            c if c.is_control() => _ = write!(quoted, "\\u{:04x}", u32::from(c)),
+            c if is_hidden(c) => _ = write!(quoted, "\\u{:04x}", u32::from(c)),
             c => quoted.push(c),
         }
     }
@@ -169,6 +205,33 @@ mod tests {
             let source = crate::diagnostic::Source::new("/x", text.clone());
             let expected = serde_json::json!({"a": {"version": values}});
             assert_eq!(crate::hierarchy::value(&source).ok(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_text_of_the_repository_ends_a_comment() {
+        let hidden = ('\0'..='\u{ffff}').filter(|c| is_hidden(*c) || c.is_whitespace());
+        for c in hidden {
+            let evil = format!("a{c}notify: [evil]{c}images: {{}}");
+            let left_out = [evil.clone()];
+            let frame =
+                Frame { prefix: Some(&evil.clone()), has_schema: false, left_out: &left_out };
+            let entry = super::super::entry::Entry { name: "web".into(), ..Default::default() };
+            let block = Block { entry, axes: vec![], exclude: vec![], members: vec![] };
+            let text = text(&[(block, vec![evil.clone()])], &frame);
+            let source = crate::diagnostic::Source::new("/x", text.clone());
+            let expected = serde_json::json!({"version": "1", "images": {"web": {}}});
+            assert_eq!(crate::hierarchy::value(&source).ok(), Some(expected), "{c:?} {text:?}");
+            assert!(!names_a_program(&text));
+        }
+        for evil in [
+            "notify: [x]",
+            "images: { a: { prepare: [x] } }",
+            "defaults: { ssh: true }",
+            "images: { a: { secrets: { x: { env: X } } } }",
+            "{",
+        ] {
+            assert!(names_a_program(evil), "{evil}");
         }
     }
 
@@ -201,6 +264,9 @@ mod tests {
             "0x1",
             "@x",
             "\u{7}",
+            "\u{85}",
+            "\u{2028}x",
+            "\u{202e}x",
         ] {
             let yaml = format!("x: {}\nl: [{}]\n", quoted(text), quoted(text));
             let source = crate::diagnostic::Source::new("/x", yaml.clone());

@@ -21,7 +21,6 @@ mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -35,6 +34,7 @@ use self::{
     naming::Named,
 };
 use crate::{
+    bounded,
     diagnostic::names,
     hierarchy::{Hierarchy, LoadError, LoadOptions, Loaded, this_machine},
     image::Reference,
@@ -71,6 +71,11 @@ pub enum InitError {
     NoneReadable { count: usize, first: String },
     #[error(transparent)]
     Targets(#[from] TargetsError),
+    /// A text of the repository would have been read as a field that runs a program.
+    #[error(
+        "a file or a Dockerfile here has a name or a text that would make the proposal run a program"
+    )]
+    Unsafe,
     #[error("this compose file cannot be read")]
     Compose(Box<crate::diagnostic::Diagnostic>),
 }
@@ -163,6 +168,9 @@ pub fn propose(file: &Path, from: From, options: &LoadOptions) -> Result<Proposa
     let Some((text, loaded, wrong)) = last else {
         return Err(InitError::NoDockerfile(root.to_owned()));
     };
+    if file::names_a_program(&text) {
+        return Err(InitError::Unsafe);
+    }
     unsure.extend(wrong);
     Ok(Proposal { text, loaded, unsure, left_out })
 }
@@ -240,7 +248,7 @@ fn listen(root: &Path, candidates: &mut [Candidate]) {
 /// What the repository is called: by where it came from, and by its folder.
 fn root_names(root: &Path) -> Vec<String> {
     let mut names = Vec::new();
-    if let Ok(config) = fs::read_to_string(root.join(".git/config")) {
+    if let Ok(config) = bounded::text(&root.join(".git/config")) {
         let mut urls = config.lines().filter_map(|line| line.trim().strip_prefix("url"));
         let url = urls.find_map(|rest| rest.trim_start().strip_prefix('='));
         if let Some(name) = url.and_then(|url| url.trim().rsplit(['/', ':']).next()) {

@@ -6,11 +6,14 @@ use std::{
 };
 
 use super::{Journal, Past};
+use crate::{bounded, image::Tagged};
 
 /// What a journal's file name ends in.
 const SUFFIX: &str = "jsonl";
 /// How many runs of a hierarchy are kept. Of one with 300 tags a journal has 100 kB.
 const KEPT: usize = 100;
+/// In bytes. A larger file is no journal.
+pub(super) const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// The journal of a run.
 pub fn file(folder: &Path, run: &str) -> PathBuf {
@@ -27,8 +30,8 @@ pub fn forget_old(folder: &Path) {
 }
 
 /// The journals of runs that were cut off while they published to a place, the oldest first. What
-/// publishes somewhere else is none of ours.
-pub fn open(folders: &[PathBuf], place: &str) -> Vec<Journal> {
+/// publishes somewhere else is none of ours, and neither is a journal that would move another tag.
+pub fn open(folders: &[PathBuf], place: &str, is_ours: impl Fn(&Tagged) -> bool) -> Vec<Journal> {
     let mut open: Vec<Journal> = folders
         .iter()
         .flat_map(|folder| files(folder))
@@ -39,7 +42,10 @@ pub fn open(folders: &[PathBuf], place: &str) -> Vec<Journal> {
                 None
             }
         })
-        .filter(|journal| journal.past().began.place == place)
+        .filter(|journal| {
+            let past = journal.past();
+            past.began.place == place && past.moves.iter().flatten().all(|one| is_ours(&one.tag))
+        })
         .collect();
     open.sort_by(|a, b| a.past().began.run.cmp(&b.past().began.run));
     open
@@ -49,7 +55,7 @@ pub fn open(folders: &[PathBuf], place: &str) -> Vec<Journal> {
 pub fn find(folder: &Path, place: &str) -> Vec<Past> {
     let files = files(folder).into_iter().rev();
     files
-        .filter_map(|path| Past::read(&fs::read(path).ok()?))
+        .filter_map(|path| Past::read(&bounded::read(&path, LARGEST).ok()?))
         .filter(|past| past.began.place == place)
         .collect()
 }

@@ -108,6 +108,13 @@ pub struct Ended {
     pub recovered: bool,
 }
 
+/// Whether a text is the ID of a run: a ULID in lower case, which may stand in a path and in a tag.
+/// Whatever a record calls a run else is no run of ours.
+pub fn is_run_id(text: &str) -> bool {
+    ulid::Ulid::from_string(&text.to_uppercase())
+        .is_ok_and(|id| id.to_string().to_lowercase() == text)
+}
+
 impl Began {
     pub fn new(run: impl Into<String>, place: impl Into<String>, asked: Asked) -> Self {
         let (run, place) = (run.into(), place.into());
@@ -118,6 +125,12 @@ impl Began {
 /// A moment that older journals do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct At(#[serde(with = "moment")] Timestamp);
+
+/// An ID of a run, for tests: a number, or letters that a ULID may have.
+#[cfg(test)]
+pub(crate) fn test_id(short: impl std::fmt::Display) -> String {
+    format!("{short:0>26}")
+}
 
 /// Times as RFC 3339 has them.
 mod moment {

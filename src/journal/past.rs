@@ -7,8 +7,11 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{At, Began, Ended, Line, Move};
-use crate::{hierarchy::NodeName, image::Repository};
+use super::{Asked, At, Began, Ended, Line, Move, is_run_id};
+use crate::{
+    hierarchy::NodeName,
+    image::{Repository, Tagged},
+};
 
 /// A run as its journal tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +62,13 @@ impl Past {
             Some((serde_json::from_slice::<Line>(text).ok()?, line.len()))
         });
         let Some((Line::Began(began), mut whole)) = lines.next() else { return None };
+        let of_rollback = match &began.asked {
+            Asked::Rollback { of } => Some(of),
+            Asked::Run { .. } => None,
+        };
+        if ![Some(&began.run), of_rollback].into_iter().flatten().all(|run| is_run_id(run)) {
+            return None;
+        }
         let mut past = Self::began(began);
         for (line, length) in lines {
             past.take(line);
@@ -131,6 +141,21 @@ impl Past {
             None if self.ended.is_none() => Some((one, true)),
             _ => None,
         })
+    }
+
+    /// Without the moves of other tags. A record is a text in a registry or in a folder, and what it
+    /// says of a tag that is none of ours is no reason to move that tag.
+    #[must_use]
+    pub fn only(mut self, is_ours: impl Fn(&Tagged) -> bool) -> Self {
+        let Some(moves) = self.moves.take() else { return self };
+        let (mut kept, mut fates) = (Vec::new(), BTreeMap::new());
+        for (index, one) in moves.into_iter().enumerate() {
+            if is_ours(&one.tag) {
+                fates.extend(self.fates.get(&index).map(|fate| (kept.len(), *fate)));
+                kept.push(one);
+            }
+        }
+        Self { moves: Some(kept), fates, ..self }
     }
 
     /// Whether it concerns one of these repositories. Of a run that came to move nothing nobody knows.

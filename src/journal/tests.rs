@@ -25,7 +25,7 @@ fn moves() -> Vec<Move> {
 fn began(run: &str, place: &str) -> Began {
     let at = "2026-11-23T12:00:00.5Z".parse().unwrap();
     let asked = Asked::Run { flags: "--from os".to_owned() };
-    Began { at, commit: Some("0123-dirty".to_owned()), ..Began::new(run, place, asked) }
+    Began { at, commit: Some("0123-dirty".to_owned()), ..Began::new(test_id(run), place, asked) }
 }
 
 fn whole(folder: &Path, run: &str, place: &str) -> Journal {
@@ -101,9 +101,9 @@ fn only_runs_of_this_place_that_are_committed_and_have_not_ended_are_finished() 
         }
     }
     fs::write(folders[0].join("notes.txt"), "").unwrap();
-    let found = open(&folders, "here");
+    let found = open(&folders, "here", |_| true);
     let runs: Vec<&str> = found.iter().map(|journal| journal.past().began.run.as_str()).collect();
-    assert_eq!(runs, ["3", "5"]);
+    assert_eq!(runs, [&*test_id(3), &*test_id(5)]);
 }
 
 /// Files that every write fails to: as on a full disk, and as on one that breaks, since nobody has memory
@@ -162,5 +162,39 @@ fn the_oldest_are_forgotten_but_none_that_is_open() {
     let runs: Vec<String> =
         find(folder.path(), "here").into_iter().map(|past| past.began.run).collect();
     assert_eq!(runs.len(), 101);
-    assert_eq!((runs[0].as_str(), runs[99].as_str(), runs[100].as_str()), ("101", "002", "000"));
+    assert_eq!(
+        (runs[0].as_str(), runs[99].as_str(), runs[100].as_str()),
+        (&*test_id("101"), &*test_id("002"), &*test_id("000"))
+    );
+}
+
+#[test]
+fn a_record_that_calls_its_run_something_else_is_none() {
+    let text = |run: &str, of: &str| {
+        let asked = Asked::Rollback { of: of.to_owned() };
+        let began = Began { run: run.to_owned(), ..Began::new("", "here", asked) };
+        format!("{}\n", serde_json::to_string(&super::Line::Began(began)).unwrap())
+    };
+    let good = "01kb6d1w7s4ppyhq2gm3jdy0tc";
+    assert!(Past::read(text(good, good).as_bytes()).is_some());
+    let upper = good.to_uppercase();
+    for bad in ["", "1", "../../etc/passwd", "01kb6d1w7s4ppyhq2gm3jdy0t\u{1b}", "01", &upper] {
+        assert_eq!(Past::read(text(bad, good).as_bytes()), None, "{bad:?}");
+        assert_eq!(Past::read(text(good, bad).as_bytes()), None, "{bad:?}");
+    }
+}
+
+#[test]
+fn moves_of_other_tags_are_no_moves_of_ours() {
+    let folder = TempDir::new().unwrap();
+    let past = whole(folder.path(), "1", "here").past().clone();
+    let second = moves().remove(1);
+    let only = past.only(|tag| *tag == second.tag);
+    assert_eq!(only.moves, Some(vec![second]));
+    assert_eq!(only.fates, [(0, Fate::Left)].into());
+    let folders = [folder.path().to_owned()];
+    let mut cut_off = Journal::begin(&file(folder.path(), "2"), began("2", "here"));
+    cut_off.commit(&moves()).unwrap();
+    assert_eq!(open(&folders, "here", |_| true).len(), 1);
+    assert_eq!(open(&folders, "here", |tag| *tag == moves()[0].tag).len(), 0);
 }

@@ -11,8 +11,8 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{At, Began, Ended, Line, Move, Past};
-use crate::exit::Exit;
+use super::{At, Began, Ended, Line, Move, Past, folder::LARGEST};
+use crate::{bounded, exit::Exit};
 
 /// The lines of a journal that has no file.
 #[cfg(test)]
@@ -79,7 +79,7 @@ impl Journal {
     /// Of a run that was cut off, to be finished; `None` if there is nothing to finish. What follows
     /// the last whole line is cut away with the next one that is written.
     pub fn reopen(path: &Path) -> io::Result<Option<Self>> {
-        Ok(Self::of_bytes(path, &fs::read(path)?))
+        Ok(Self::of_bytes(path, &bounded::read(path, LARGEST)?))
     }
 
     fn of_bytes(path: &Path, bytes: &[u8]) -> Option<Self> {

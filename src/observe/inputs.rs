@@ -1,7 +1,8 @@
 //! What each node's build depends on, read from its files and its entry in the hierarchy.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -10,8 +11,10 @@ use serde::Serialize;
 
 use super::{ObserveError, Question};
 use crate::{
+    bounded,
     fingerprint::{Detail, Inputs, context::ContextError, source},
-    hierarchy::{Base, Node, NodeName, Ssh},
+    git,
+    hierarchy::{Base, Hierarchy, Node, NodeName, SecretSource, Ssh},
     image::Digest,
     plan::Upstream,
 };
@@ -22,11 +25,12 @@ pub(super) fn read(
     question: &Question<'_>,
     upstreams: &BTreeMap<String, Upstream>,
 ) -> Result<BTreeMap<NodeName, (Inputs, Detail)>, ObserveError> {
+    let tracked = tracked_secrets(nodes, question.hierarchy);
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
         while let Some(node) = nodes.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let inputs = inputs(node, question, upstreams)
+            let inputs = inputs(node, (question, &tracked), upstreams)
                 .map_err(|source| ObserveError::Context { node: node.name.clone(), source });
             done.push(inputs.map(|inputs| (node.name.clone(), inputs)));
         }
@@ -41,18 +45,18 @@ pub(super) fn read(
 
 fn inputs(
     node: &Node,
-    question: &Question<'_>,
+    (question, tracked): (&Question<'_>, &Tracked),
     upstreams: &BTreeMap<String, Upstream>,
 ) -> Result<(Inputs, Detail), ContextError> {
     let named = node.dockerfile.uses.iter().filter_map(|used| match &used.base {
         Base::Upstream(reference) => Some(reference.to_string()),
         Base::Node(_) => None,
     });
-    let source = source(node, question.hashes)?;
+    let source = source(question.hierarchy, node, question.hashes)?;
     let inputs = Inputs {
         dockerfile: Digest::of(node.dockerfile.text.as_bytes()),
         context: source.digest,
-        settings: settings(node),
+        settings: settings(node, tracked),
         tests: digest(&(node.max_size, question.hierarchy.tests(&node.name).collect::<Vec<_>>())),
         platform: node.platform.as_ref().unwrap_or(question.platform).clone(),
         upstreams: named
@@ -63,14 +67,51 @@ fn inputs(
     Ok((inputs, Detail::new(node, source.files)))
 }
 
+/// The content of each secret's file that git tracks.
+type Tracked = BTreeMap<PathBuf, Digest>;
+
+/// A file that git tracks is no secret, but a file that anyone with a branch can change: its content
+/// decides what is built. Other values are never hashed.
+fn tracked_secrets(nodes: &[&Node], hierarchy: &Hierarchy) -> Tracked {
+    let sources = nodes.iter().flat_map(|node| node.secrets.values());
+    let files: BTreeSet<&PathBuf> = sources
+        .filter_map(|source| match source {
+            SecretSource::File(file) => Some(file),
+            SecretSource::Env(_) => None,
+        })
+        .collect();
+    if files.is_empty() {
+        return Tracked::new();
+    }
+    let Ok(work_tree) = git::work_tree(hierarchy.root()) else { return Tracked::new() };
+    let real = files.into_iter().filter_map(|file| {
+        let real = hierarchy.secret_path(file).canonicalize().ok()?;
+        Some((real.strip_prefix(&work_tree).ok()?.to_owned(), file))
+    });
+    let real: BTreeMap<PathBuf, &PathBuf> = real.collect();
+    let tracked = git::tracked_among(&work_tree, real.keys()).unwrap_or_default();
+    let hashed = tracked.into_iter().filter_map(|path| {
+        let bytes = bounded::read(&work_tree.join(&path), bounded::TEXT).ok()?;
+        Some(((*real.get(&path)?).clone(), Digest::of(&bytes)))
+    });
+    hashed.collect()
+}
+
 /// Images without secrets keep the fingerprint that they had before there were any.
-fn settings(node: &Node) -> Digest {
+fn settings(node: &Node, tracked: &Tracked) -> Digest {
     let settings = (&node.build_args, &node.target, &node.labels, &node.prepare);
     if node.secrets.is_empty() && node.ssh == Ssh::None {
         return digest(&settings);
     }
-    let secrets: Vec<&String> = node.secrets.keys().collect();
-    digest(&(settings, secrets, node.ssh == Ssh::Agent))
+    let contents: BTreeMap<&String, &Digest> = node
+        .secrets
+        .iter()
+        .filter_map(|(id, source)| match source {
+            SecretSource::File(file) => Some((id, tracked.get(file)?)),
+            SecretSource::Env(_) => None,
+        })
+        .collect();
+    digest(&(settings, &node.secrets, contents, node.ssh == Ssh::Agent))
 }
 
 fn digest(value: &impl Serialize) -> Digest {

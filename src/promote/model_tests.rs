@@ -309,7 +309,7 @@ impl Run {
             let mut telling = Telling::new(&mut nobody);
             let began = || {
                 let asked = Asked::Run { flags: String::new() };
-                Began { committed, ..Began::new(format!("run {run}"), "nowhere", asked) }
+                Began { committed, ..Began::new(crate::journal::test_id(run), "nowhere", asked) }
             };
             let mut journal = Journal::in_memory(&memory, began).unwrap();
             let mut publisher = Publisher {

@@ -44,6 +44,19 @@ pub fn line(bytes: &[u8], colour: bool) -> String {
     shown.finish()
 }
 
+/// Lines that are laid out and coloured by us, with texts of others in them: nothing is cut.
+pub fn lines(text: &str) -> String {
+    let shown = |line: &str| {
+        let (mut rest, mut shown) =
+            (line.as_bytes(), Shown { colour: true, is_ours: true, ..Shown::default() });
+        while !rest.is_empty() {
+            rest = shown.take(rest);
+        }
+        shown.finish()
+    };
+    text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
+}
+
 /// A message or a name as it may stand within a line: one line, no colours.
 pub fn text(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
@@ -58,6 +71,8 @@ struct Shown {
     chars: usize,
     /// Whether a colour was set that must be taken back at the end.
     coloured: bool,
+    /// Whether the colours are ours, and taken back already where a sequence says so.
+    is_ours: bool,
     markers: Markers,
 }
 
@@ -72,7 +87,7 @@ impl Shown {
             let (sequence, rest) = input.split_at(length);
             if self.colour {
                 self.out.extend(sequence.iter().map(|&byte| char::from(byte)));
-                self.coloured = true;
+                self.coloured = !self.is_ours || !matches!(sequence, b"\x1b[0m" | b"\x1b[m");
             }
             return rest;
         }
@@ -347,11 +362,16 @@ pub(super) mod tests {
         fn no_attack_does_harm(bytes in hostile(), colour: bool) {
             check(&line(&bytes, colour), colour)?;
             check(&text(&String::from_utf8_lossy(&bytes)), false)?;
+            for line in lines(&String::from_utf8_lossy(&bytes)).split('\n') {
+                check(line, true)?;
+            }
         }
 
         #[test]
         fn harmless_text_stays(letters in "[a-zA-Z0-9 ,.+=/-]{0,200}") {
-            prop_assert_eq!(line(letters.as_bytes(), true), letters);
+            prop_assert_eq!(line(letters.as_bytes(), true), letters.clone());
+            let two = format!("{letters}\n{letters}\n");
+            prop_assert_eq!(lines(&two), two);
         }
     }
 }

@@ -117,6 +117,15 @@ pub(super) const RULES: &[Rule] = &[
         language: Yaml,
     },
     Rule {
+        code: Code::PathOutside,
+        severity: Warning,
+        title: "a context or a Dockerfile lies outside the folder of the hierarchy",
+        why: "By its real path, links resolved, it is a folder or a file elsewhere on the machine. Another checkout may not have it, and a build can copy whatever is there into the image. `--untrusted` refuses it.",
+        bad: "images:\n  app: { context: ../app }",
+        good: "images:\n  app: { context: app }",
+        language: Yaml,
+    },
+    Rule {
         code: Code::UselessIgnore,
         severity: Warning,
         title: "a comment ignores nothing",

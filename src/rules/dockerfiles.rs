@@ -53,4 +53,13 @@ pub(super) const RULES: &[Rule] = &[
         good: "FROM debian:12",
         language: Dockerfile,
     },
+    Rule {
+        code: Code::PrepareOutside,
+        severity: Error,
+        title: "a `prepare` command leads out of the build context",
+        why: "The command runs in a copy of the context. A path with `..` leads into the temporary folder of the machine, where other users can put files. A link out of the context, or an absolute path into the checkout, names a file that is not a part of the fingerprint. Name files by a path relative to the context.",
+        bad: "images:\n  app: { prepare: [sh, ../gen.sh] }",
+        good: "images:\n  app: { prepare: [sh, gen.sh] }   # app/gen.sh",
+        language: Yaml,
+    },
 ];

@@ -111,4 +111,13 @@ pub(super) const RULES: &[Rule] = &[
         good: "secrets: { npm: { env: NPM_TOKEN } }",
         language: Yaml,
     },
+    Rule {
+        code: Code::Untrusted,
+        severity: Error,
+        title: "an untrusted hierarchy may not do this",
+        why: "`--untrusted` or `REBUILD_UNTRUSTED=1` is set, as in a CI job for pull requests of strangers. A hierarchy may then run no program on the machine (`prepare`, `notify`), read no secret, use no SSH agent, and have no context and no Dockerfile outside its folder.",
+        bad: "# REBUILD_UNTRUSTED=1\nnotify: [./tell.sh]",
+        good: "# without REBUILD_UNTRUSTED, after a review\nnotify: [./tell.sh]",
+        language: Yaml,
+    },
 ];

@@ -51,11 +51,13 @@ pub enum Code {
     NameTwice = 10,
     SecretArgument = 11,
     WrongSecret = 12,
+    Untrusted = 13,
     NoContext = 20,
     NoDockerfile = 21,
     BrokenDockerfile = 22,
     UnknownTarget = 23,
     WrongReference = 24,
+    PrepareOutside = 25,
     Ring = 30,
     UnknownParent = 31,
     UnusedParent = 32,
@@ -76,6 +78,7 @@ pub enum Code {
     NoTest = 49,
     NoSecretFile = 50,
     NoStableTag = 51,
+    PathOutside = 52,
     UselessIgnore = 60,
 }
 

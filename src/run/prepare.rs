@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     fingerprint::context::{Context, ContextError, Kind},
-    hierarchy::Node,
+    hierarchy::{Hierarchy, Node},
 };
 
 /// How long output may still come once the command itself has ended: a child that it left behind
@@ -56,13 +56,14 @@ fn ending(status: ExitStatus) -> String {
 /// The command is an argument vector and no shell line. Its own process group is killed if it
 /// takes too long or the run stops.
 pub(super) async fn prepare(
-    node: &Node,
+    (hierarchy, node): (&Hierarchy, &Node),
     command: &[String],
     context: &Context,
     run: &str,
     mut output: impl FnMut(&[u8]) + Send,
 ) -> Result<TempDir, PrepareError> {
-    let copy = copy_context(context, node, command, run)?;
+    let scripts = hierarchy.prepare_files(node).map_err(|path| ContextError::Outside { path })?;
+    let copy = copy_context(context, node, &scripts, run)?;
     let shown = command.join(" ");
     let program = command.first().map(String::as_str).unwrap_or_default();
     // A relative program would be looked up from our own working directory, and not the copy.
@@ -125,7 +126,7 @@ async fn forward(mut pipe: impl AsyncRead + Unpin, pieces: mpsc::Sender<Vec<u8>>
 fn copy_context(
     context: &Context,
     node: &Node,
-    command: &[String],
+    scripts: &[(PathBuf, PathBuf)],
     run: &str,
 ) -> Result<TempDir, PrepareError> {
     let failed = |path: &Path| {
@@ -135,29 +136,43 @@ fn copy_context(
     let prefix = format!("{FOLDER_PREFIX}{run}-");
     let copy = tempfile::Builder::new()
         .prefix(&prefix)
+        // What is copied may be readable for its owner only.
+        .permissions(fs::Permissions::from_mode(0o700))
         .tempdir()
         .map_err(failed(&std::env::temp_dir()))?;
     for entry in context.entries()? {
-        let (from, to) = (context.root.join(&entry.path), copy.path().join(&entry.path));
-        match entry.kind {
+        let to = copy.path().join(&entry.path);
+        match &entry.kind {
             Kind::Folder => fs::create_dir_all(&to),
-            Kind::File { .. } => copy_file(&from, &to),
+            Kind::File { .. } => copy_file(&mut context.read(&entry)?, &to, entry.mode),
             Kind::Link { target } => symlink(target, &to),
         }
         .map_err(failed(&to))?;
     }
-    let dockerfile = node.dockerfile.path.strip_prefix(&context.root).ok();
-    for path in command.iter().map(Path::new).chain(dockerfile) {
-        let (from, to) = (context.root.join(path), copy.path().join(path));
-        if from.starts_with(&context.root) && from.is_file() && !to.exists() {
-            copy_file(&from, &to).map_err(failed(&to))?;
+    for (named, real) in scripts {
+        let to = copy.path().join(named);
+        if !to.exists() {
+            let mut from = context.script(real)?;
+            let mode = from.metadata().map_or(0o600, |found| found.permissions().mode());
+            copy_file(&mut from, &to, mode).map_err(failed(&to))?;
+        }
+    }
+    if let Ok(dockerfile) = node.dockerfile.path.strip_prefix(&context.root) {
+        let to = copy.path().join(dockerfile);
+        if !to.exists() {
+            // A link whose target is not in the copy.
+            _ = fs::remove_file(&to);
+            let mut text = node.dockerfile.text.as_bytes();
+            copy_file(&mut text, &to, 0o644).map_err(failed(&to))?;
         }
     }
     Ok(copy)
 }
 
-/// With its permissions. A folder above it may be ignored and yet needed.
-fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+/// A folder above it may be ignored and yet needed.
+fn copy_file(from: &mut impl io::Read, to: &Path, mode: u32) -> io::Result<()> {
     to.parent().map_or(Ok(()), fs::create_dir_all)?;
-    fs::copy(from, to).map(drop)
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(to)?;
+    io::copy(from, &mut file)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))
 }

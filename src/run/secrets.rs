@@ -5,13 +5,14 @@
 
 use std::{
     collections::BTreeMap,
-    env, fmt, fs, io,
+    env, fmt, io,
     os::unix::{ffi::OsStringExt as _, net::UnixStream},
     path::{Path, PathBuf},
 };
 
 use super::mask::Mask;
 use crate::{
+    bounded,
     engine::{BuildSecrets, Capability, EngineInfo},
     fingerprint::context::Context,
     hierarchy::{Hierarchy, Node, NodeName, SecretSource, Ssh},
@@ -87,7 +88,7 @@ impl Secrets {
             }
             let mut secrets = BuildSecrets::default();
             for (id, source) in &node.secrets {
-                match value(node, id, source) {
+                match value((hierarchy, node), id, source) {
                     Ok(value) => drop(secrets.values.insert(id.clone(), value)),
                     Err(error) => trouble(error),
                 }
@@ -119,7 +120,11 @@ impl Secrets {
     }
 }
 
-fn value(node: &Node, id: &str, source: &SecretSource) -> Result<Vec<u8>, SecretTrouble> {
+fn value(
+    (hierarchy, node): (&Hierarchy, &Node),
+    id: &str,
+    source: &SecretSource,
+) -> Result<Vec<u8>, SecretTrouble> {
     let id = id.to_owned();
     let value = match source {
         // CI systems set the variable of a secret that a job may not have to nothing.
@@ -128,11 +133,9 @@ fn value(node: &Node, id: &str, source: &SecretSource) -> Result<Vec<u8>, Secret
             _ => return Err(SecretTrouble::NotSet { id, variable: variable.clone() }),
         },
         SecretSource::File(path) => {
-            let (path, why) = (path.clone(), |error: io::Error| error.to_string());
-            let value = fs::read(&path).map_err(|error| SecretTrouble::Unreadable {
-                id: id.clone(),
-                path: path.clone(),
-                why: why(error),
+            let (path, why) = (hierarchy.secret_path(path), |error: io::Error| error.to_string());
+            let value = bounded::read(&path, bounded::TEXT).map_err(|error| {
+                SecretTrouble::Unreadable { id: id.clone(), path: path.clone(), why: why(error) }
             })?;
             if value.is_empty() {
                 return Err(SecretTrouble::Empty { id, path });

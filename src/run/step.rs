@@ -419,9 +419,15 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let mut _copy = None;
         if let Some(command) = &node.prepare {
             tell.phase(Phase::Prepare);
-            let copy = prepare(node, command, &context, &self.shop.run.id, |bytes| {
-                tell.output(bytes);
-            })
+            let copy = prepare(
+                (&self.shop.hierarchy, node),
+                command,
+                &context,
+                &self.shop.run.id,
+                |bytes| {
+                    tell.output(bytes);
+                },
+            )
             .await
             .map_err(|error| broken(Phase::Prepare, Again::Asked, error.to_string()))?;
             if let Ok(inside) = dockerfile_path.strip_prefix(&context.root) {
@@ -440,7 +446,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             labels: self.labels(pinned, record),
             target: node.target.clone(),
             platform: node.platform.clone(),
-            no_cache: fresh,
+            // BuildKit keys a layer by the ID of a secret only: a layer that was built with another
+            // source of it would be used again.
+            no_cache: fresh || !node.secrets.is_empty(),
             timeout: node.timeout,
         };
         tell.phase(Phase::Build);
@@ -513,7 +521,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     /// Whether the files of the node are others than those that were planned with.
     async fn has_changed(&self) -> Result<bool, ContextError> {
         let (owned, hashes) = (self.node().clone(), self.shop.hashes.clone());
-        let now = tokio::task::spawn_blocking(move || source(&owned, &hashes))
+        let hierarchy = Arc::clone(&self.shop.hierarchy);
+        let now = tokio::task::spawn_blocking(move || source(&hierarchy, &owned, &hashes))
             .await
             .expect("hashing does not panic")?;
         Ok(now.digest != self.step.inputs.context)

@@ -29,17 +29,18 @@ impl<'h> Place<'h> {
     pub(super) fn all(hierarchy: &'h Hierarchy, work_tree: &Path) -> Result<Vec<Self>, SinceError> {
         let root = fs::canonicalize(hierarchy.root()).unwrap_or_else(|_| work_tree.to_owned());
         let place = |node: &'h Node| {
-            Self::new(node, hierarchy.root(), &root)
+            Self::new(hierarchy, node, &root)
                 .map_err(|source| SinceError::Context { node: node.name.clone(), source })
         };
         hierarchy.in_build_order().map(place).collect()
     }
 
     fn new(
+        hierarchy: &'h Hierarchy,
         node: &'h Node,
-        root: &Path,
         real_root: &Path,
     ) -> Result<Self, crate::fingerprint::context::ContextError> {
+        let root = hierarchy.root();
         let context = Context::open(&node.context, &node.dockerfile.path)?;
         // As it is called below the real root, and with all links resolved.
         let ways = |path: &Path| {
@@ -54,8 +55,12 @@ impl<'h> Place<'h> {
         if !beside.exists() {
             always.push(context.root.join(".dockerignore"));
         }
-        for word in node.prepare.iter().flatten() {
-            always.extend(ways(&tidy(&node.context.join(word))));
+        let scripts = hierarchy
+            .prepare_files(node)
+            .map_err(|path| crate::fingerprint::context::ContextError::Outside { path })?;
+        for (named, real) in scripts {
+            always.extend(ways(&node.context.join(named)));
+            always.push(context.root.join(real));
         }
         Ok(Self {
             node: &node.name,
@@ -82,9 +87,4 @@ impl<'h> Place<'h> {
         let name = name.or_else(|| path.strip_prefix(&self.root).ok()).unwrap_or(path);
         is_own.then(|| (Change::Context, Some(readable(name))))
     }
-}
-
-/// Without `.` in it; `a/../b` keeps its `..`, and is then found by its real path.
-fn tidy(path: &Path) -> PathBuf {
-    path.components().collect()
 }

@@ -65,6 +65,10 @@ pub(super) fn any_is_over(home: &Path) -> bool {
 
 /// Whether a run has said that it is alive, and still is.
 pub(super) fn is_going_on(home: &Path, run: &str) -> bool {
+    // The name may be that of a record in a registry, and lead anywhere.
+    if ulid::Ulid::from_string(&run.to_uppercase()).is_err() {
+        return false;
+    }
     let file = File::open(home.join("alive").join(run));
     file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }

@@ -52,7 +52,7 @@ impl Look {
                 let known = look.contexts.get(&node.name)?;
                 (is_as_it_was && !touches(node, paths)).then(|| known.clone())
             });
-            let context = known.unwrap_or_else(|| context(node, hashes));
+            let context = known.unwrap_or_else(|| context(&hierarchy, node, hashes));
             contexts.insert(node.name.clone(), context);
         }
         Self { hierarchy, contexts }
@@ -92,8 +92,8 @@ impl Changed {
     }
 }
 
-fn context(node: &Node, hashes: &HashCache) -> Context {
-    match source(node, hashes) {
+fn context(hierarchy: &Hierarchy, node: &Node, hashes: &HashCache) -> Context {
+    match source(hierarchy, node, hashes) {
         Ok(source) => {
             Context { digest: Ok(source.digest), detail: Detail::new(node, source.files) }
         }

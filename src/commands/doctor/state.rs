@@ -23,7 +23,7 @@ pub(super) fn check(
     let Some(hierarchy) = hierarchy else { return };
     let registry = hierarchy.registry.as_ref().map(ToString::to_string);
     let Some(place) = registry.or(endpoint) else { return };
-    for cut_off in journals::cut_off(&place) {
+    for cut_off in journals::cut_off(hierarchy, &place) {
         let hint = Some("the next `rebuild` moves the rest".to_owned());
         findings.push(Finding::warning("state", cut_off).hint(hint));
     }

@@ -99,6 +99,17 @@ impl ContextError {
     }
 }
 
+/// Opens a regular file through no link at all.
+pub(super) fn regular_file(root: &Path, path: &Path) -> Result<File, ContextError> {
+    let error = |source| failed(path.to_owned(), source);
+    let fd = open_beneath(root, path).map_err(error)?;
+    let stat = rustix::fs::fstat(&fd).map_err(|errno| error(errno.into()))?;
+    if !FileType::from_raw_mode(stat.st_mode).is_file() {
+        return Err(error(io::Error::other("it is not a file")));
+    }
+    Ok(File::from(fd))
+}
+
 /// Opens a file through no link at all, whatever happens to the folders above it meanwhile.
 fn open_beneath(root: &Path, path: &Path) -> io::Result<OwnedFd> {
     // Without NONBLOCK, a fifo that has taken the file's place would wait for its writer.

@@ -141,7 +141,7 @@ fn problems_name_the_file() {
         (&[(".dockerignore -> ign", ""), ("ign", "*")][..], ""),
         (
             &[(".dockerignore/x", "")][..],
-            "cannot read `DIR/.dockerignore` of the build context: it is not a file",
+            "cannot read `DIR/.dockerignore` of the build context: it is a folder, not a file",
         ),
     ] {
         let dir = folder(files);

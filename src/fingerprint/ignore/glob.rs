@@ -13,7 +13,10 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
+
+/// Of a compiled pattern, in bytes; one of a hundred wildcards has a tenth of it.
+const LARGEST: usize = 1024 * 1024;
 
 /// How docker matches a pattern.
 pub(super) enum Compiled {
@@ -189,10 +192,13 @@ fn regex(expression: String) -> Result<Regex, String> {
     if let Some(regex) = compiled().get(&expression) {
         return Ok(regex.clone());
     }
-    let regex = Regex::new(&expression).map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "it is too long".to_owned(),
-        error => error.to_string(),
-    })?;
+    let regex =
+        RegexBuilder::new(&expression).size_limit(LARGEST).build().map_err(
+            |error| match error {
+                regex::Error::CompiledTooBig(_) => "it is too long".to_owned(),
+                error => error.to_string(),
+            },
+        )?;
     let mut compiled = compiled();
     if compiled.len() < MOST {
         compiled.insert(expression, regex.clone());

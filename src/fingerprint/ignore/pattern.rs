@@ -49,6 +49,11 @@ impl Pattern {
         }
     }
 
+    /// Whether it is a regular expression.
+    pub(super) fn is_compiled(&self) -> bool {
+        matches!(self.matcher, Matcher::Wild(_))
+    }
+
     /// Whether it has a wildcard before its end.
     pub(super) fn is_wild(&self) -> bool {
         self.before_last_stars().iter().any(|byte| b"*[]?^\\".contains(byte))

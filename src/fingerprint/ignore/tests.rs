@@ -179,3 +179,21 @@ fn any_bytes_at_all() {
         }
     });
 }
+
+#[test]
+fn hostile_patterns_end_soon() {
+    let limit = std::time::Duration::from_secs(if cfg!(debug_assertions) { 60 } else { 2 });
+    let many = "a\n".repeat(20_000);
+    let wild = "*a\n".repeat(9_000) + &"?".repeat(60_000);
+    let class = format!("[{}]", "[:x".repeat(20_000));
+    let long = format!("[{}]", "a".repeat(60_000));
+    let stars = "**/*a".repeat(10_000);
+    for (text, is_good) in
+        [(many, false), (wild, false), (class, true), (long, true), (stars, false)]
+    {
+        let started = std::time::Instant::now();
+        let read = Ignore::parse(text.as_bytes());
+        assert!(started.elapsed() < limit, "{:?} for {}", started.elapsed(), &text[..10]);
+        assert_eq!(read.is_ok(), is_good, "{}: {:?}", &text[..10], read.err().map(|e| e.reason));
+    }
+}

@@ -6,6 +6,8 @@ use super::pattern;
 
 /// Deeper nesting of `${a:-${b:-…}}` is refused rather than followed down the stack.
 const MAX_DEPTH: usize = 64;
+/// In bytes. Each `ARG` may double the one before: 30 short lines make a gigabyte.
+pub(super) const LONGEST: usize = 64 * 1024;
 
 pub(super) type Variables = BTreeMap<String, String>;
 
@@ -67,6 +69,15 @@ impl Words {
     }
 }
 
+/// Adds a text that may come from a variable.
+fn add(result: &mut String, text: &str) -> Result<(), String> {
+    if result.len().saturating_add(text.len()) > LONGEST && !text.is_empty() {
+        return Err(pattern::too_long());
+    }
+    result.push_str(text);
+    Ok(())
+}
+
 struct Reader<'t> {
     lex: Lex,
     chars: Peekable<Chars<'t>>,
@@ -91,12 +102,12 @@ impl Reader<'_> {
                 '\'' | '"' => {
                     let quoted = if c == '"' { self.double(raw_escapes)? } else { self.single()? };
                     words.word.push_str(&quoted);
-                    result.push_str(&quoted);
+                    add(&mut result, &quoted)?;
                 }
                 '$' => {
                     let value = self.dollar()?;
                     value.chars().for_each(|c| words.add(c));
-                    result.push_str(&value);
+                    add(&mut result, &value)?;
                 }
                 _ if c == self.lex.escape => {
                     self.chars.next();
@@ -147,7 +158,7 @@ impl Reader<'_> {
                     self.quote(&mut result);
                     return Ok(result);
                 }
-                Some('$') => result.push_str(&self.dollar()?),
+                Some('$') => add(&mut result, &self.dollar()?)?,
                 Some(&c) if c == self.lex.escape => {
                     self.chars.next();
                     if raw_escapes {

@@ -2,6 +2,8 @@
 
 use regex::{NoExpand, Regex};
 
+use super::lex::LONGEST;
+
 /// Cuts what matches off the start (`#`) or the end (`%`); the operator doubled: as much as can be.
 pub(super) fn trim(operator: char, word: &str, value: &str) -> Result<String, String> {
     let (longest, word) = match word.strip_prefix(operator) {
@@ -26,6 +28,10 @@ pub(super) fn replace(
 ) -> Result<String, String> {
     let expression = compile(&format!("(?s){}", regular(pattern, ".*")?))?;
     let limit = usize::from(!everywhere);
+    let longer = expression.find_iter(value).count().saturating_mul(replacement.len());
+    if longer.saturating_add(value.len()) > LONGEST {
+        return Err(too_long());
+    }
     Ok(expression.replacen(value, limit, NoExpand(replacement)).into_owned())
 }
 
@@ -53,6 +59,10 @@ fn regular(pattern: &str, star: &str) -> Result<String, String> {
 
 fn escape(c: char) -> String {
     regex::escape(c.encode_utf8(&mut [0; 4]))
+}
+
+pub(super) fn too_long() -> String {
+    format!("a value is longer than {} KiB", LONGEST / 1024)
 }
 
 fn compile(expression: &str) -> Result<Regex, String> {

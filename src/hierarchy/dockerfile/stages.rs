@@ -47,10 +47,15 @@ pub(super) fn uses(lines: &Lines, settings: Settings<'_>) -> Result<Vec<ImageUse
     };
     for line in &lines.all {
         stages.read(line, lines.has_syntax, settings.build_args);
+        if stages.problems.len() >= PROBLEMS {
+            break;
+        }
     }
     // A stage may copy from one that comes after it, so this is a second pass.
     for (stage, line) in std::mem::take(&mut stages.later) {
-        stages.read_from(stage, line);
+        if stages.problems.len() < PROBLEMS {
+            stages.read_from(stage, line);
+        }
     }
     if stages.list.is_empty() && stages.problems.is_empty() {
         let end = lines.all.last().map_or(0..0, Line::whole);
@@ -78,7 +83,14 @@ struct Stages<'l> {
     /// Instructions of stages that may name other images.
     later: Vec<(usize, &'l Line)>,
     problems: Vec<Problem>,
+    /// How many bytes of values may still be made.
+    left: usize,
 }
+
+/// In bytes, of all values together: many may be as long as one may be.
+const VALUES: usize = 4 * 1024 * 1024;
+/// More problems of one file help nobody.
+const PROBLEMS: usize = 100;
 
 #[derive(Debug)]
 struct Stage {
@@ -105,6 +117,7 @@ impl Default for Stages<'_> {
             uses: Vec::new(),
             later: Vec::new(),
             problems: Vec::new(),
+            left: VALUES,
         }
     }
 }
@@ -130,6 +143,14 @@ impl<'l> Stages<'l> {
         }
     }
 
+    fn expand(&mut self, word: &str) -> Result<String, String> {
+        let value = self.lex.expand(word, &self.arguments)?;
+        self.left = self.left.checked_sub(value.len()).ok_or_else(|| {
+            format!("the values of this file are longer than {} MiB", VALUES / (1024 * 1024))
+        })?;
+        Ok(value)
+    }
+
     fn argument(&mut self, line: &Line, rest: &str, build_args: &BTreeMap<String, String>) {
         for word in words(rest, self.lex.escape) {
             let (key, default) = match word.split_once('=') {
@@ -138,7 +159,7 @@ impl<'l> Stages<'l> {
             };
             let value = match (build_args.get(key), default) {
                 (Some(given), _) => Some(given.clone()),
-                (None, Some(default)) => match self.lex.expand(default, &self.arguments) {
+                (None, Some(default)) => match self.expand(default) {
                     Ok(value) => Some(value),
                     Err(error) => {
                         self.problems.push(Problem::at(line.whole(), error));
@@ -171,7 +192,7 @@ impl<'l> Stages<'l> {
             }
         };
         let span = line.in_file(offset..offset + image.len());
-        let base = match self.lex.expand(image, &self.arguments) {
+        let base = match self.expand(image) {
             Ok(expanded) if expanded.is_empty() => {
                 self.problems.push(empty_base(image, span));
                 None

@@ -5,7 +5,7 @@ use std::{fs, ops::Range, os::unix::fs::PermissionsExt as _, path::Path};
 use super::{Problems, read};
 use crate::{
     diagnostic::Diagnostic,
-    hierarchy::{Check, SecretSource, draft::Draft, files::Files, load::Survey},
+    hierarchy::{Check, SecretSource, draft::Draft, files::Files, load::Survey, trust},
     rules::Code,
 };
 
@@ -29,6 +29,17 @@ pub(super) fn look(survey: &Survey) -> Problems {
             let span = draft.image.context.as_ref().map_or(&draft.span, |given| &given.span);
             let hint = "write a `.dockerignore` with the line `.git`";
             tell(span, Diagnostic::of(Code::GitInContext, message), hint);
+        }
+        let dockerfile = (&files.dockerfile.path, "the Dockerfile", &draft.image.dockerfile);
+        let context = (&files.context, "the context", &draft.image.context);
+        let outside = [context, dockerfile].into_iter().find_map(|(path, what, given)| {
+            Some((trust::outside(path, survey.root())?, what, given))
+        });
+        if let Some((real, what, given)) = outside {
+            let message = format!("{what} of `{}` is outside: `{}`", draft.name, real.display());
+            let span = given.as_ref().map_or(&draft.span, |given| &given.span);
+            let hint = "keep it in the folder of hierarchy.yaml, or move hierarchy.yaml above both";
+            tell(span, Diagnostic::of(Code::PathOutside, message), hint);
         }
         for (word, span) in host_files(draft, files, survey.root()) {
             let message =

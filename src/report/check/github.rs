@@ -24,7 +24,7 @@ pub fn github(findings: Findings<'_>, out: &mut dyn Write) -> io::Result<()> {
             properties.push(format!("{name}={}", escaped(value, true)));
         };
         if let Some(file) = findings.file(problem) {
-            property("file", &file);
+            property("file", &sanitize::text(&file));
         }
         if let Some(region) = region(problem) {
             property("line", &region.line.to_string());

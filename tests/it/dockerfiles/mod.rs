@@ -119,7 +119,7 @@ fn ours(case: &Case, place: &str) -> Needs {
     let file = folder.path().join("hierarchy.yaml");
     let hierarchy = serde_json::json!({"version": 1, "images": {"one": image}});
     fs::write(&file, hierarchy.to_string()).unwrap();
-    let options = LoadOptions { registry: None, platform: Some(builder::platform()) };
+    let options = LoadOptions { platform: Some(builder::platform()), ..LoadOptions::default() };
     let loaded = Hierarchy::load(&file, &options).map_err(|error| format!("{error:?}"))?;
     let node = loaded.hierarchy.get(&NodeName::from("one")).unwrap();
     let needs = node.dockerfile.uses.iter().map(|one| match &one.base {

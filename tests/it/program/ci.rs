@@ -52,7 +52,9 @@ fn commands(file: &Value) -> Vec<String> {
 
 #[test]
 fn every_command_in_the_examples_is_one_that_there_is() {
-    for (name, expected) in [("github.yaml", 5), ("gitlab.yaml", 4)] {
+    for (name, expected) in
+        [("github.yaml", 5), ("github-request-prefix.yaml", 2), ("gitlab.yaml", 4)]
+    {
         let commands = commands(&example(name));
         assert_eq!(commands.len(), expected, "{commands:?}");
         for command in commands {
@@ -60,6 +62,30 @@ fn every_command_in_the_examples_is_one_that_there_is() {
             let parsed = Cli::read(words);
             assert!(parsed.is_ok(), "{command}: {}", parsed.unwrap_err());
         }
+    }
+}
+
+/// What a tag or a branch shows may change after it was reviewed.
+#[test]
+fn the_examples_name_nothing_that_can_move() {
+    for name in ["github.yaml", "github-request-prefix.yaml"] {
+        let file = example(name);
+        let jobs = file["jobs"].as_object().unwrap().values();
+        for step in jobs.flat_map(|job| job["steps"].as_array().unwrap()) {
+            if let Some(action) = step["uses"].as_str() {
+                let (_, commit) = action.split_once('@').unwrap();
+                assert!(commit.len() == 40, "{name}: {action}");
+                if action.starts_with("actions/checkout") {
+                    assert_eq!(step["with"]["persist-credentials"], false, "{name}");
+                }
+            }
+            let script = step["run"].as_str().unwrap_or_default();
+            assert!(!script.contains("--git") || script.contains("--rev"), "{name}: {script}");
+        }
+    }
+    let images = &example("gitlab.yaml")[".images"];
+    for image in [&images["image"], &images["services"][0]] {
+        assert!(image.as_str().unwrap().contains("@sha256:"), "{image}");
     }
 }
 

@@ -3,6 +3,7 @@
 //! What it has done is read with the `docker` command and over raw HTTP, never through our own code.
 
 mod ahead;
+mod attacks;
 mod builders;
 mod check;
 mod ci;

@@ -1,0 +1,60 @@
+//! What a hierarchy that is not trusted may not do: docs/security.md.
+//!
+//! **Invariant:** an untrusted hierarchy starts no program of the host, reads no secret, reaches no SSH
+//! agent, and reads no file outside its folder.
+
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use super::{draft::Draft, fields::Problems, secrets::Ssh};
+use crate::{diagnostic::Diagnostic, rules::Code};
+
+/// Whether a hierarchy was reviewed by somebody whom the user of this machine trusts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    #[default]
+    Full,
+    /// That of a pull request, for example.
+    Untrusted,
+}
+
+const HINT: &str = "`--untrusted` or `REBUILD_UNTRUSTED` is set: docs/security.md";
+
+/// What the entries say that an untrusted hierarchy may not say.
+pub(super) fn refuse(drafts: &[Draft], notify: Option<&Range<usize>>, problems: &mut Problems) {
+    let mut refused: Vec<(&Range<usize>, String)> = Vec::new();
+    refused.extend(notify.map(|span| (span, "`notify` runs a program on this machine".to_owned())));
+    for draft in drafts {
+        let image = &draft.image;
+        if image.prepare.is_some() {
+            let what = "`prepare` runs a program on this machine";
+            refused.push((&image.places.prepare, what.to_owned()));
+        }
+        for id in image.secrets.keys() {
+            let span = image.places.secrets.get(id).unwrap_or(&draft.span);
+            refused
+                .push((span, format!("the secret `{id}` is a file or a variable of this machine")));
+        }
+        if image.ssh == Some(Ssh::Agent) {
+            refused.push((&draft.span, "`ssh` uses the keys of this machine".to_owned()));
+        }
+    }
+    for (span, what) in refused {
+        let problem = Diagnostic::of(Code::Untrusted, format!("{what}: refused"));
+        problems.found.push(problem.at_secret(&problems.source, span.clone()).hint(HINT));
+    }
+}
+
+/// The real path, if it leads out of the folder of the hierarchy.
+pub(super) fn outside(path: &Path, root: &Path) -> Option<PathBuf> {
+    let (real, root) = (path.canonicalize().ok()?, root.canonicalize().ok()?);
+    (!real.starts_with(root)).then_some(real)
+}
+
+/// A path that an untrusted hierarchy may not read.
+pub(super) fn refused(what: &str, shown: &str) -> Diagnostic {
+    let message = format!("{what} `{shown}` lies outside the folder of hierarchy.yaml: refused");
+    Diagnostic::of(Code::Untrusted, message).hint(HINT)
+}
