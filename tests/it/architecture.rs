@@ -66,20 +66,7 @@ const USES: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    (
-        "promote",
-        &[
-            "exit",
-            "fingerprint",
-            "hierarchy",
-            "image",
-            "journal",
-            "plan",
-            "registry",
-            "run",
-            "store",
-        ],
-    ),
+    ("promote", &["exit", "fingerprint", "hierarchy", "image", "journal", "plan", "run", "store"]),
     (
         "report",
         &[
