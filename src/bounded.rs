@@ -1,4 +1,4 @@
-//! Reads a file that may be anything: of a repository that somebody else wrote.
+//! Reads a file that may be anything: for example of a repository that others wrote.
 //!
 //! **Invariant:** nothing but a regular file is read, and never more of it than the limit. A fifo, a
 //! device or a file without end takes neither time nor memory.

@@ -54,7 +54,7 @@ impl Stored {
         }
     }
 
-    /// The images of a node beyond so many, the newest of them first.
+    /// The images of a node beyond this number, the newest first.
     pub fn beyond(&self, node: &NodeName, keep: NonZeroUsize) -> Vec<StoredImage> {
         self.nodes.get(node).into_iter().flatten().skip(keep.get()).cloned().collect()
     }

@@ -11,7 +11,7 @@ use std::{
 use super::{draft::Draft, fields::Problems, secrets::Ssh};
 use crate::{diagnostic::Diagnostic, rules::Code};
 
-/// Whether a hierarchy was reviewed by somebody whom the user of this machine trusts.
+/// Whether the user of this machine trusts the author of a hierarchy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
     #[default]

@@ -35,7 +35,7 @@ pub enum Recovered {
     LeftTo {
         run: String,
     },
-    /// The store refuses to put back so many tags. The journal stays open.
+    /// The store refuses to put back this number of tags. The journal stays open.
     Stuck {
         tags: usize,
         why: String,

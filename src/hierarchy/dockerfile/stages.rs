@@ -89,7 +89,7 @@ struct Stages<'l> {
 
 /// In bytes, of all values together: many may be as long as one may be.
 const VALUES: usize = 4 * 1024 * 1024;
-/// More problems of one file help nobody.
+/// A reader cannot use more problems of one file.
 const PROBLEMS: usize = 100;
 
 #[derive(Debug)]
