@@ -62,7 +62,9 @@ fn builds_that_succeed_are_remembered() {
                 .find(|event| event["event"] == "step-finished" && event["node"] == node);
             let event = event.unwrap();
             let seconds = event["seconds"].as_f64().unwrap();
-            assert!((took[0].as_f64().unwrap() / 1000.0 - seconds).abs() < 0.002, "{known}");
+            // Until the image is built; its tests and its push come after that.
+            let built = took[0].as_f64().unwrap() / 1000.0;
+            assert!(built > 0.0 && built < seconds + 0.002, "{known}");
             assert_eq!(known[node]["added"], event["added"]);
         }
         // The base is new as a whole, what stands on it is a few bytes more.
