@@ -131,7 +131,7 @@ async fn a_set_in_which_another_run_has_published_since_stays_whole() {
     let before = stack.published();
     fs::write(stack.journal(1), cut).unwrap();
     let (recovered, events) = stack.recover(1).await;
-    let left = Recovered::LeftTo { run: "2".to_owned() };
+    let left = Recovered::LeftTo { run: crate::journal::test_id(2) };
     assert_eq!(recovered.unwrap().unwrap(), left, "{events:?}");
     assert_eq!(stack.published(), before);
     assert_eq!(stack.past(1).wanted().count(), 0);
