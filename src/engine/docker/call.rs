@@ -42,6 +42,14 @@ pub(super) fn request(method: Method, path: &str) -> Request<Empty<Bytes>> {
     request
 }
 
+fn unreadable(doing: &str, error: &serde_json::Error) -> EngineError {
+    EngineError::Answer { doing: doing.to_owned(), message: error.to_string() }
+}
+
+fn missing(doing: &str, path: &str) -> EngineError {
+    EngineError::Answer { doing: doing.to_owned(), message: format!("`{path}` does not exist") }
+}
+
 impl Docker {
     /// Sends a request; an error status is an `Ok(Err(…))`, since some are expected.
     pub(super) async fn send<B>(
@@ -81,19 +89,8 @@ impl Docker {
         doing: &str,
         path: &str,
     ) -> Result<Option<T>, EngineError> {
-        let answer = |message| EngineError::Answer { doing: doing.to_owned(), message };
-        let call = async {
-            match self.send(request(Method::GET, path)).await? {
-                Ok(reply) => {
-                    let (response, _connection) = reply.into_parts();
-                    self.whole(response).await.map(Some)
-                }
-                Err(Refusal { status: 404, .. }) => Ok(None),
-                Err(refusal) => Err(answer(refusal.message)),
-            }
-        };
-        let Some(bytes) = self.patiently(doing, call).await? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| answer(error.to_string()))
+        let Some(bytes) = self.get_bytes_if_any(doing, path).await? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| unreadable(doing, &error))
     }
 
     /// The answer as one JSON value a line.
@@ -102,19 +99,30 @@ impl Docker {
         doing: &str,
         path: &str,
     ) -> Result<Vec<T>, EngineError> {
-        let answer = |message| EngineError::Answer { doing: doing.to_owned(), message };
+        let bytes = self.get_bytes_if_any(doing, path).await?;
+        let bytes = bytes.ok_or_else(|| missing(doing, path))?;
+        let lines = serde_json::Deserializer::from_slice(&bytes).into_iter();
+        lines.collect::<Result<_, _>>().map_err(|error| unreadable(doing, &error))
+    }
+
+    async fn get_bytes_if_any(
+        &self,
+        doing: &str,
+        path: &str,
+    ) -> Result<Option<Bytes>, EngineError> {
         let call = async {
             match self.send(request(Method::GET, path)).await? {
                 Ok(reply) => {
                     let (response, _connection) = reply.into_parts();
-                    self.whole(response).await
+                    self.whole(response).await.map(Some)
                 }
-                Err(refusal) => Err(answer(refusal.message)),
+                Err(Refusal { status: 404, .. }) => Ok(None),
+                Err(Refusal { message, .. }) => {
+                    Err(EngineError::Answer { doing: doing.to_owned(), message })
+                }
             }
         };
-        let bytes = self.patiently(doing, call).await?;
-        let lines = serde_json::Deserializer::from_slice(&bytes).into_iter();
-        lines.collect::<Result<_, _>>().map_err(|error| answer(error.to_string()))
+        self.patiently(doing, call).await
     }
 
     pub(super) async fn get_json<T: DeserializeOwned>(
@@ -122,10 +130,7 @@ impl Docker {
         doing: &str,
         path: &str,
     ) -> Result<T, EngineError> {
-        self.get_json_if_any(doing, path).await?.ok_or_else(|| EngineError::Answer {
-            doing: doing.to_owned(),
-            message: format!("`{path}` does not exist"),
-        })
+        self.get_json_if_any(doing, path).await?.ok_or_else(|| missing(doing, path))
     }
 
     async fn whole(&self, response: Response<Incoming>) -> Result<Bytes, EngineError> {

@@ -139,9 +139,8 @@ impl KnownTags {
 
     /// This process changes a tag itself: an event will say so, and until then it is not known.
     pub(super) fn forget(&self, name: &Tagged) {
-        if self.lock().kept.tags.remove(&name.to_string()).is_some() {
-            self.lock().has_changed = true;
-        }
+        let mut known = self.lock();
+        known.has_changed |= known.kept.tags.remove(&name.to_string()).is_some();
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
