@@ -102,7 +102,7 @@ fn hint_of(error: &UpstreamError) -> Option<String> {
             Some("`docker pull` it, or leave `--offline` out".to_owned())
         }
         UpstreamError::Several { several } => several.iter().find_map(hint_of),
-        UpstreamError::NotFound { .. } | UpstreamError::Engine(_) => None,
+        UpstreamError::Engine(_) => None,
     }
 }
 

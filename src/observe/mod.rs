@@ -16,14 +16,15 @@ pub use self::{described::describe, due::due, upstream::UpstreamError};
 use self::{
     newer::Prober,
     staged::{Staged, Staging},
+    upstream::Resolved,
 };
 use crate::{
     diagnostic::names,
     engine::{Engine, Volatile},
-    fingerprint::{HashCache, Inputs, Parents, context::ContextError, ignore::IgnoreError},
-    hierarchy::{Hierarchy, Node, NodeName, TagValues},
+    fingerprint::{HashCache, Parents, context::ContextError, ignore::IgnoreError},
+    hierarchy::{BaseUse, Hierarchy, Node, NodeName, TagValues},
     image::{Digest, Platform, Reference, Tag, Tagged},
-    plan::{NodeFacts, Observed, Published, Request, Selection},
+    plan::{Missing, NodeFacts, Observed, Published, Request, Selection},
     registry::Client,
     store::{Store, StoreError},
 };
@@ -99,8 +100,12 @@ pub async fn observe<E: Engine, S: Store>(
     let asked = (sources.engine, sources.registries);
     let is_spared = |reference: &Reference| !needed.contains(reference);
     let resolved = upstream::resolve(&nodes, asked, question.offline, is_spared).await;
-    let (upstreams, more) = resolved.map_err(|error| ObserveError::Upstream(Box::new(error)))?;
+    let Resolved { upstreams, missing, warnings: more } =
+        resolved.map_err(|error| ObserveError::Upstream(Box::new(error)))?;
     warnings.extend(more);
+    warnings.extend(
+        missing.iter().map(|(name, missing)| needed_by(hierarchy, &nodes, (name, missing))),
+    );
     let (inputs, mut details): (BTreeMap<_, _>, BTreeMap<_, _>) =
         inputs::read(&nodes, question, &upstreams)?
             .into_iter()
@@ -120,14 +125,18 @@ pub async fn observe<E: Engine, S: Store>(
         published: &published,
         now: question.request.now,
         by_schedule: question.request.by_schedule,
+        upstreams: &upstreams,
+        is_online: !question.offline,
+        manifests: std::sync::Mutex::default(),
         prober: Prober { sources, hierarchy, run: question.run },
     };
     let mut staged = staging.look(&nodes, &outside).await?;
 
-    let mut observed = Observed { nodes: BTreeMap::new(), outside, upstreams };
+    let mut observed = Observed { nodes: BTreeMap::new(), outside, upstreams, missing };
     for node in nodes {
-        let Staged { fingerprint, digest, epoch, due, built_from, updates, checked, silent } =
-            staged.remove(&node.name).unwrap_or_default();
+        let staged = staged.remove(&node.name).unwrap_or_default();
+        let today = staged.inputs(&inputs[&node.name]);
+        let Staged { fingerprint, digest, due, built_from, updates, checked, silent, .. } = staged;
         warnings.extend(silent.map(|why| {
             let name = &node.name;
             let what = if due.is_some() { "is refreshed" } else { "stays as it is" };
@@ -135,7 +144,7 @@ pub async fn observe<E: Engine, S: Store>(
         }));
         let tags = &moving[&node.name];
         let facts = NodeFacts {
-            inputs: Inputs { epoch, ..inputs[&node.name].clone() },
+            inputs: today,
             detail: details.remove(&node.name).unwrap_or_default(),
             fingerprint,
             staged: digest,
@@ -229,6 +238,32 @@ fn with_unpublished_ancestors(
         }
     }
     view
+}
+
+/// Says which images cannot be built because an upstream cannot be used, and where they name it.
+fn needed_by(
+    hierarchy: &Hierarchy,
+    nodes: &[&Node],
+    (upstream, missing): (&str, &Missing),
+) -> String {
+    let places: Vec<String> = nodes
+        .iter()
+        .filter_map(|node| {
+            let names_it = |used: &&BaseUse| {
+                used.base.upstream().is_some_and(|named| named.to_string() == upstream)
+            };
+            let used = node.dockerfile.uses.iter().find(names_it)?;
+            let path = &node.dockerfile.path;
+            let path = path.strip_prefix(hierarchy.root()).unwrap_or(path).display();
+            Some(format!("`{}` ({path}:{})", node.name, used.line))
+        })
+        .collect();
+    let more = match places.len().saturating_sub(ADDED) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let shown = places[..places.len().min(ADDED)].join(", ");
+    format!("{}: needed by {shown}{more}", missing.why)
 }
 
 /// Says what is built though nobody selected it.

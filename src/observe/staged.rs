@@ -3,7 +3,10 @@
 //! Asked level by level, since a child's fingerprint contains the digest of its parent's image.
 //! With it goes the epoch: that of the published image, or the one that is due now.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -13,9 +16,9 @@ use crate::{
     engine::Engine,
     fingerprint::{BuiltFrom, Epoch, Fingerprint, Inputs, Parents},
     hierarchy::{Hierarchy, Node, NodeName},
-    image::{Digest, Tagged},
+    image::{Digest, Platform, Repository, Tagged},
     packages::Update,
-    plan::{Due, LastBuild},
+    plan::{Due, LastBuild, Place, Upstream},
     store::{Store, StoreError},
 };
 
@@ -38,6 +41,18 @@ pub(super) struct Staged {
     pub(super) silent: Option<String>,
     /// What the published image was built from, if it was asked and says.
     pub(super) built_from: Option<BuiltFrom>,
+    /// Upstreams that are another index now, of which our platform's manifest is the one that the
+    /// published image was built from: the digests that it knows them by.
+    same_upstreams: BTreeMap<String, Digest>,
+}
+
+impl Staged {
+    /// What a build of today depends on, with what was found.
+    pub(super) fn inputs(&self, today: &Inputs) -> Inputs {
+        let mut inputs = Inputs { epoch: self.epoch, ..today.clone() };
+        inputs.upstreams.extend(self.same_upstreams.clone());
+        inputs
+    }
 }
 
 pub(super) struct Staging<'a, E, S> {
@@ -48,7 +63,12 @@ pub(super) struct Staging<'a, E, S> {
     pub(super) now: Timestamp,
     /// Schedules count.
     pub(super) by_schedule: bool,
+    pub(super) upstreams: &'a BTreeMap<String, Upstream>,
+    /// Asks registries about upstreams.
+    pub(super) is_online: bool,
     pub(super) prober: Prober<'a, E, S>,
+    /// The manifest for a platform, of each digest that was asked about.
+    pub(super) manifests: Mutex<BTreeMap<(String, Digest, Platform), Option<Digest>>>,
 }
 
 impl<E: Engine, S: Store> Staging<'_, E, S> {
@@ -81,6 +101,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         for (node, asked) in self.ask(&waiting).await? {
             let mut staged = Staged::default();
             self.date(node, asked, &mut staged);
+            self.compare_upstreams(node, &mut staged).await;
             below.push((node, staged));
         }
         self.look_for_updates(&mut below).await;
@@ -100,6 +121,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         for (node, asked) in self.ask(&by_age).await? {
             let mut staged = Staged::default();
             self.date(node, asked, &mut staged);
+            self.compare_upstreams(node, &mut staged).await;
             level.push((node, staged));
         }
         level.extend(others.into_iter().map(|node| (node, Staged::default())));
@@ -122,13 +144,53 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         let nodes: Vec<&Node> = doubtful.iter().map(|&n| level[n].0).collect();
         let mut dated = Vec::new();
         for (&n, (node, asked)) in doubtful.iter().zip(self.ask(&nodes).await?) {
-            self.date(node, asked, &mut level[n].1);
-            if level[n].1.epoch.is_some() {
+            let staged = &mut level[n].1;
+            self.date(node, asked, staged);
+            self.compare_upstreams(node, staged).await;
+            if staged.epoch.is_some() || !staged.same_upstreams.is_empty() {
                 dated.push(n);
             }
         }
         self.find(&mut level, &dated, known).await?;
         Ok(level)
+    }
+
+    /// Looks for upstreams that changed as an index, but not for our platform.
+    async fn compare_upstreams(&self, node: &Node, staged: &mut Staged) {
+        let Some(BuiltFrom { inputs: then, .. }) = &staged.built_from else { return };
+        let today = &self.inputs[&node.name];
+        if !self.is_online || then.platform != today.platform {
+            return;
+        }
+        for (name, was) in &then.upstreams {
+            let Some(upstream) = self.upstreams.get(name) else { continue };
+            if upstream.digest == *was || upstream.place != Place::Registry {
+                continue;
+            }
+            let repository = &upstream.reference.repository;
+            let now = self.manifest(repository, &upstream.digest, &today.platform).await;
+            if now.is_some() && self.manifest(repository, was, &today.platform).await == now {
+                staged.same_upstreams.insert(name.clone(), was.clone());
+            }
+        }
+    }
+
+    /// An old index may be gone, and a registry may not answer: then the upstream counts as changed.
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        platform: &Platform,
+    ) -> Option<Digest> {
+        let key = (repository.to_string(), digest.clone(), platform.clone());
+        let known = || self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known().get(&key) {
+            return found.clone();
+        }
+        let registries = self.prober.sources.registries;
+        let found = registries.manifest_for(repository, digest, platform).await.unwrap_or(None);
+        known().insert(key, found.clone());
+        found
     }
 
     /// Which epoch a node is of, and whether it is due.
@@ -229,8 +291,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
                 .parents(&node.name)
                 .map(|parent| (parent.name.clone(), known[&parent.name].clone()))
                 .collect();
-            let inputs = Inputs { epoch: staged.epoch, ..self.inputs[&node.name].clone() };
-            let fingerprint = inputs.fingerprint(&parents);
+            let fingerprint = staged.inputs(&self.inputs[&node.name]).fingerprint(&parents);
             tags.push((n, node.repository.tagged(fingerprint.build_tag())));
             staged.fingerprint = Some(fingerprint);
         }

@@ -12,7 +12,7 @@ use crate::{
     engine::{Engine, EngineError, LocalImage},
     hierarchy::Node,
     image::Reference,
-    plan::{Place, Upstream},
+    plan::{Missing, Place, Upstream},
     registry::{Client, RegistryError},
 };
 
@@ -27,15 +27,6 @@ pub enum UpstreamError {
     #[error("cannot resolve {}: {source}", names(references, NAMED))]
     Registry { references: Vec<Reference>, source: RegistryError },
     #[error(
-        "{} {}",
-        names(references, NAMED),
-        match references.len() {
-            1 => "does not exist: neither the engine nor its registry has it",
-            _ => "do not exist: neither the engine nor a registry has them",
-        }
-    )]
-    NotFound { references: Vec<Reference> },
-    #[error(
         "the engine does not have {}, and with `--offline` no registry is asked",
         names(references, NAMED)
     )]
@@ -44,6 +35,15 @@ pub enum UpstreamError {
     Several { several: Vec<UpstreamError> },
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+/// What came of asking for all of them.
+#[derive(Default)]
+pub(super) struct Resolved {
+    /// By what the Dockerfiles say.
+    pub(super) upstreams: BTreeMap<String, Upstream>,
+    pub(super) missing: BTreeMap<String, Missing>,
+    pub(super) warnings: Vec<String>,
 }
 
 /// What came of asking for one upstream.
@@ -67,7 +67,7 @@ pub(super) async fn resolve<E: Engine>(
     (engine, registries): (&E, &Client),
     offline: bool,
     is_spared: impl Fn(&Reference) -> bool,
-) -> Result<(BTreeMap<String, Upstream>, Vec<String>), UpstreamError> {
+) -> Result<Resolved, UpstreamError> {
     let references: BTreeSet<&Reference> = nodes
         .iter()
         .flat_map(|node| &node.dockerfile.uses)
@@ -162,10 +162,11 @@ fn conclude(
     found: Vec<(&Reference, Found)>,
     offline: bool,
     is_spared: impl Fn(&Reference) -> bool,
-) -> Result<(BTreeMap<String, Upstream>, Vec<String>), UpstreamError> {
+) -> Result<Resolved, UpstreamError> {
     let mut upstreams = Vec::new();
+    let mut missing = BTreeMap::new();
     let mut spared = Vec::new();
-    let (mut only_here, mut unasked, mut nowhere) = (vec![], vec![], vec![]);
+    let (mut only_here, mut unasked, mut not_here) = (vec![], vec![], vec![]);
     // By what is wrong: the error, and the upstreams that the engine has and has not.
     let mut silent: Vec<(RegistryError, Vec<&Reference>, Vec<Reference>)> = Vec::new();
     for (reference, found) in found {
@@ -180,9 +181,18 @@ fn conclude(
                 upstreams.push(upstream);
             }
             Found::Nowhere if offline && is_spared(reference) => spared.push((reference, None)),
-            Found::Nowhere => nowhere.push(reference.clone()),
+            Found::Nowhere if offline => not_here.push(reference.clone()),
+            Found::Nowhere => {
+                missing.insert(reference.to_string(), Missing::gone(reference));
+            }
             Found::NoAnswer(error, None) if is_spared(reference) => {
                 spared.push((reference, Some(error)));
+            }
+            // The next upstream of the same registry may well be given.
+            Found::NoAnswer(error, None) if !is_of_host(&error) => {
+                let why = format!("cannot resolve `{reference}`: {error}");
+                let (is_refused, hint) = (true, error.hint());
+                missing.insert(reference.to_string(), Missing { why, is_refused, hint });
             }
             Found::NoAnswer(error, here) => {
                 let group = silent.iter().position(|(other, ..)| is_same(other, &error));
@@ -240,10 +250,8 @@ fn conclude(
             errors.push(UpstreamError::Registry { references, source });
         }
     }
-    match nowhere {
-        references if references.is_empty() => {}
-        references if offline => errors.push(UpstreamError::NotHere { references }),
-        references => errors.push(UpstreamError::NotFound { references }),
+    if !not_here.is_empty() {
+        errors.push(UpstreamError::NotHere { references: not_here });
     }
     match errors.len() {
         0 => {}
@@ -251,7 +259,7 @@ fn conclude(
         _ => return Err(UpstreamError::Several { several: errors }),
     }
     let by_name = |upstream: Upstream| (upstream.reference.to_string(), upstream);
-    Ok((upstreams.into_iter().map(by_name).collect(), warnings))
+    Ok(Resolved { upstreams: upstreams.into_iter().map(by_name).collect(), missing, warnings })
 }
 
 /// Whether two failures are one: of the same host, where the host is what failed.
@@ -288,6 +296,15 @@ mod tests {
                 "gone" => Found::OnlyHere(here),
                 "unasked" => Found::Unasked(here),
                 "nowhere" => Found::Nowhere,
+                "refused" => Found::NoAnswer(
+                    RegistryError::Refused {
+                        host: reference.repository.host().to_owned(),
+                        action: "pull",
+                        repository: reference.repository.path(),
+                        reason: "denied".to_owned(),
+                    },
+                    None,
+                ),
                 down => {
                     let (host, is_here) = down.split_once(' ').unwrap_or((down, ""));
                     let error = RegistryError::Unreachable {
@@ -303,7 +320,11 @@ mod tests {
         match conclude(found.collect(), offline, |reference| {
             reference.to_string().ends_with("-new")
         }) {
-            Ok((upstreams, warnings)) => format!("{}: {}", upstreams.len(), warnings.join("; ")),
+            Ok(Resolved { upstreams, missing, warnings }) => {
+                let missing = missing.into_values().map(|missing| missing.why);
+                let said: Vec<String> = missing.chain(warnings).collect();
+                format!("{}: {}", upstreams.len(), said.join("; "))
+            }
             Err(error) => error.to_string(),
         }
     }
@@ -328,8 +349,7 @@ mod tests {
                 "r.io/a: r.io\nq.io/b: q.io\nx: nowhere\ny: nowhere",
                 false,
                 "cannot resolve `r.io/a`: cannot reach the registry r.io: no route, asking for r.io/a\n\
-                 cannot resolve `q.io/b`: cannot reach the registry q.io: no route, asking for q.io/b\n\
-                 `x` and `y` do not exist: neither the engine nor a registry has them",
+                 cannot resolve `q.io/b`: cannot reach the registry q.io: no route, asking for q.io/b",
             ),
             (
                 "a: gone",
@@ -363,7 +383,14 @@ mod tests {
             (
                 "a-new: nowhere",
                 false,
-                "`a-new` does not exist: neither the engine nor its registry has it",
+                "0: `a-new` does not exist: neither the engine nor its registry has it",
+            ),
+            // These concern the images that need them, and no others.
+            (
+                "x: nowhere\ny: sure\nr.io/z: refused",
+                false,
+                "1: cannot resolve `r.io/z`: the registry r.io refuses to pull `z`: denied; `x` does not exist: \
+                 neither the engine nor its registry has it",
             ),
             (
                 "r.io/a-new: r.io\nr.io/b: r.io",

@@ -13,14 +13,16 @@ use serde::Serialize;
 
 pub use self::{
     cause::Cause,
-    observed::{Due, LastBuild, LastBuilds, NodeFacts, Observed, Place, Published, Upstream},
+    observed::{
+        Due, LastBuild, LastBuilds, Missing, NodeFacts, Observed, Place, Published, Upstream,
+    },
     reason::{Change, Part, Reason},
     selection::{Request, Selection},
     state::State,
 };
 use crate::{
     fingerprint::{Detail, Difference, Epoch, Inputs, Parents},
-    hierarchy::{Hierarchy, NodeName},
+    hierarchy::{Hierarchy, Node, NodeName},
     image::{Digest, Tag},
     packages::Update,
 };
@@ -34,6 +36,8 @@ pub struct Plan {
     pub given: Parents,
     /// Each upstream as it is written in a Dockerfile.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// Upstreams that cannot be used: the images that name one fail.
+    pub missing: BTreeMap<String, Missing>,
 }
 
 /// One image of the closure.
@@ -98,7 +102,10 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &Request) -> Pl
             .map(|parent| parent.name.clone())
             .collect();
         let rebuilt_parent = after.iter().find(|parent| building.contains(*parent));
-        let (mut action, mut reason) = decide(facts, rebuilt_parent, observed, hierarchy);
+        let (mut action, mut reason) = match missing(node, observed) {
+            Some(reason) => (Action::Build { fresh: false, again: None }, reason),
+            None => decide(facts, rebuilt_parent, observed, hierarchy),
+        };
         let mut besides = None;
         if request.forces(&node.name) {
             besides = matches!(action, Action::Build { .. }).then_some(reason);
@@ -127,7 +134,17 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &Request) -> Pl
             published: facts.published.as_ref().map(|published| published.digest.clone()),
         });
     }
-    Plan { steps, given: observed.outside.clone(), upstreams: observed.upstreams.clone() }
+    let Observed { outside, upstreams, missing, .. } = observed.clone();
+    Plan { steps, given: outside, upstreams, missing }
+}
+
+/// An upstream that a node needs and that cannot be used.
+fn missing(node: &Node, observed: &Observed) -> Option<Reason> {
+    node.dockerfile.uses.iter().find_map(|used| {
+        let upstream = used.base.upstream()?.to_string();
+        let why = observed.missing.get(&upstream)?.why.clone();
+        Some(Reason::UpstreamMissing { upstream, why })
+    })
 }
 
 /// What to do with a node that nobody named.

@@ -20,6 +20,8 @@ pub struct Observed {
     pub outside: Parents,
     /// Each upstream as it is written in a Dockerfile.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// Upstreams that neither the engine nor a registry gives. Only the images that name one fail.
+    pub missing: BTreeMap<String, Missing>,
 }
 
 /// What is known of one node.
@@ -96,6 +98,25 @@ pub struct Upstream {
     /// What the fingerprint of its children contains, and what they are pinned to.
     pub digest: Digest,
     pub place: Place,
+}
+
+/// Why an upstream cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// A sentence that names the upstream.
+    pub why: String,
+    /// The registry refuses to give it; otherwise it does not exist.
+    pub is_refused: bool,
+    pub hint: Option<String>,
+}
+
+impl Missing {
+    /// Neither the engine nor a registry has it.
+    pub fn gone(reference: &Reference) -> Self {
+        let why =
+            format!("`{reference}` does not exist: neither the engine nor its registry has it");
+        Self { why, is_refused: false, hint: None }
+    }
 }
 
 /// Where an upstream's digest was found.

@@ -57,6 +57,8 @@ pub enum Reason {
     UpdatesAvailable { updates: Vec<Update> },
     /// An upstream tag points at another image now.
     UpstreamMoved { upstream: String, was: Digest, now: Digest },
+    /// An upstream cannot be used, so the build will fail.
+    UpstreamMissing { upstream: String, why: String },
     /// A parent's step comes first and may change it.
     ParentRebuilt { parent: NodeName },
     /// Its published image stands on an older image of the parent.
@@ -157,6 +159,7 @@ impl fmt::Display for Reason {
             Self::UpstreamMoved { upstream, was, now } => {
                 write!(f, "`{upstream}` moved from {} to {}", was.short(), now.short())
             }
+            Self::UpstreamMissing { why, .. } => f.write_str(why),
             Self::ParentRebuilt { parent } => write!(f, "`{parent}` is rebuilt"),
             Self::ParentMoved { parent } => write!(f, "it stands on an older `{parent}`"),
             Self::Unknown => f.write_str("what it was built from is not known"),
@@ -179,6 +182,7 @@ impl Reason {
             Self::NeverBuilt
                 | Self::Changed { .. }
                 | Self::UpstreamMoved { .. }
+                | Self::UpstreamMissing { .. }
                 | Self::RefreshDue { .. }
                 | Self::ScheduleDue { .. }
                 | Self::UpdatesAvailable { .. }
@@ -207,6 +211,7 @@ impl Reason {
             }
             Self::NothingNewer => format!("`{node}` is up to date, and so are its packages"),
             Self::UpstreamMoved { .. } => format!("{self} below `{node}`"),
+            Self::UpstreamMissing { .. } => format!("{self}, and `{node}` needs it"),
             Self::ParentMoved { parent } => format!("`{node}` stands on an older `{parent}`"),
             Self::Unknown => format!("what `{node}` was built from is not known"),
             Self::BuildTagGone => format!("the build tag of `{node}` is gone"),

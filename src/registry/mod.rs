@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod exchange;
 mod failure;
+mod index;
 mod listing;
 mod retry;
 mod tls;

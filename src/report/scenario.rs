@@ -116,7 +116,7 @@ pub(super) fn plan() -> Plan {
             step("mirror", Action::Keep { digest: digest("mirror") }, Reason::UpToDate, &[]),
         ],
         given: BTreeMap::new(),
-        upstreams: BTreeMap::new(),
+        ..Plan::default()
     }
 }
 

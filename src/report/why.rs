@@ -68,7 +68,11 @@ fn verdict(step: &Step, causes: &[Cause]) -> (&'static str, String) {
         (_, Some(cause)) if cause.node == step.node && cause.reason == Reason::NeverBuilt => {
             ("was never built", String::new())
         }
-        (State::NeverBuilt, _) => ("was never built", String::new()),
+        (State::NeverBuilt, _) => {
+            let is_missing = matches!(step.reason, Reason::UpstreamMissing { .. });
+            let why = if is_missing { format!(": {}", step.reason) } else { String::new() };
+            ("was never built", why)
+        }
         (_, Some(cause)) => ("is out of date", format!(" because {}", told(cause))),
         (State::Behind, None) => ("is out of date", format!(": {}", step.reason)),
     }

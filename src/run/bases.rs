@@ -16,7 +16,7 @@ use crate::{
     fingerprint::Parents,
     hierarchy::{Base, Hierarchy, Node, NodeName},
     image::{Digest, Platform, Reference, Tagged},
-    plan::{Place, Upstream},
+    plan::{Missing, Place, Plan},
     registry::{Client, RegistryError},
     store::{Store, StoreError},
 };
@@ -82,6 +82,9 @@ pub(super) enum BaseError {
     Registry(#[from] RegistryError),
     #[error("`{0}` was never published")]
     NeverPublished(String),
+    /// An upstream that neither the engine nor its registry gives.
+    #[error("{}", .missing.why)]
+    Missing { missing: Missing, line: usize },
 }
 
 /// Where bases come from.
@@ -90,7 +93,23 @@ pub(super) struct Sources<'a, E, S> {
     pub(super) store: &'a S,
     pub(super) registries: &'a Client,
     pub(super) hierarchy: &'a Hierarchy,
-    pub(super) upstreams: &'a BTreeMap<String, Upstream>,
+    pub(super) plan: &'a Plan,
+}
+
+impl<E, S> Sources<'_, E, S> {
+    /// Whether an image could not be pulled because its registry does not have it any more.
+    async fn is_gone(&self, reference: &Reference, digest: &Digest, error: &BaseError) -> bool {
+        let is_refusal = matches!(
+            error,
+            BaseError::Engine(EngineError::Transfer { .. })
+                | BaseError::Store(StoreError::Engine(EngineError::Transfer { .. }))
+        );
+        is_refusal
+            && matches!(
+                self.registries.head(&reference.repository, digest.as_str()).await,
+                Ok(None)
+            )
+    }
 }
 
 impl Bases {
@@ -158,14 +177,24 @@ impl Bases {
                 }
                 Base::Upstream(reference) => {
                     let called = reference.to_string();
-                    let upstream = sources
-                        .upstreams
-                        .get(&called)
-                        .ok_or_else(|| BaseError::NeverPublished(called.clone()))?;
+                    let Some(upstream) = sources.plan.upstreams.get(&called) else {
+                        let missing = sources.plan.missing.get(&called).cloned();
+                        let missing = missing.unwrap_or_else(|| Missing::gone(reference));
+                        return Err(BaseError::Missing { missing, line: used.line });
+                    };
                     (called, &upstream.digest)
                 }
             };
-            let image = self.bring(&used.base, digest, node.platform.as_ref(), sources).await?;
+            let brought = self.bring(&used.base, digest, node.platform.as_ref(), sources).await;
+            let image = match (brought, used.base.upstream()) {
+                (Err(error), Some(reference))
+                    if sources.is_gone(reference, digest, &error).await =>
+                {
+                    let missing = Missing::gone(reference);
+                    return Err(BaseError::Missing { missing, line: used.line });
+                }
+                (brought, _) => brought?,
+            };
             let name = match &used.base {
                 Base::Node(parent) => parent.as_str(),
                 Base::Upstream(_) => "upstream",
@@ -213,7 +242,7 @@ impl Bases {
                     Ok(sources.store.fetch(&parent.repository, digest, platform).await?)
                 }
                 Base::Upstream(reference) => {
-                    let upstream = &sources.upstreams[&reference.to_string()];
+                    let upstream = &sources.plan.upstreams[&reference.to_string()];
                     if upstream.place == Place::Engine {
                         return Ok::<_, BaseError>(digest.clone());
                     }

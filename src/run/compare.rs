@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     engine::{Difference, Engine, EngineError, LocalImage, Volatile},
-    fingerprint::LABEL_PREFIX,
+    fingerprint::{BuiltFrom, LABEL_PREFIX},
     image::Digest,
     store::{Description, Store, StoreError},
 };
@@ -42,8 +42,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             return Ok(Compared::Other);
         };
         let now = Description::from(candidate.clone());
-        // Edges must agree: whoever stands on another base than before is published anew.
-        let is_rebased = before.labels.get(BASE_DIGEST) != now.labels.get(BASE_DIGEST);
+        // Edges must agree: an image on another base than before is published anew.
+        let is_rebased = before.labels.get(BASE_DIGEST) != now.labels.get(BASE_DIGEST)
+            && !self.is_on_same_upstream(&before);
         let (before, now) = (content(before), content(now));
         if before == now {
             return Ok(Compared::Same(published.clone()));
@@ -67,6 +68,17 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             Some(different) => Compared::Different(different),
             None => Compared::Same(published.clone()),
         })
+    }
+}
+
+impl<E: Engine, S: Store> Work<'_, E, S> {
+    /// Whether the published image is based on the same upstream: its index may be another one by now.
+    fn is_on_same_upstream(&self, before: &Description) -> bool {
+        let base = self.node().dockerfile.uses.iter().find(|used| used.is_final);
+        let Some(base) = base.and_then(|used| used.base.upstream()) else { return false };
+        let record = BuiltFrom::from_labels(&before.labels);
+        let was = record.as_ref().and_then(|record| record.inputs.upstreams.get(&base.to_string()));
+        was.is_some() && was == self.step.inputs.upstreams.get(&base.to_string())
     }
 }
 

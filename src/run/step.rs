@@ -29,7 +29,7 @@ use crate::{
     },
     hierarchy::{Check, Hierarchy, Node, NodeName},
     image::{Digest, Tagged},
-    plan::{Action, Plan, Step},
+    plan::{Action, Missing, Plan, Step},
     registry::Client,
     schedule::History,
     state::RunDir,
@@ -389,12 +389,19 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             store: &*self.shop.store,
             registries: &self.shop.registries,
             hierarchy: &self.shop.hierarchy,
-            upstreams: &self.shop.plan.upstreams,
+            plan: &self.shop.plan,
         };
         self.bases
             .pin_all(self.node(), parents, &sources)
             .await
-            .map_err(|error| Trouble::of_base(&error))
+            .map_err(|error| Trouble { step: self.naming(&error), ..Trouble::of_base(&error) })
+    }
+
+    /// The instruction that names an upstream which is missing.
+    fn naming(&self, error: &BaseError) -> Option<String> {
+        let BaseError::Missing { line, .. } = error else { return None };
+        let instructions = &self.node().dockerfile.instructions;
+        instructions.iter().find(|one| one.line == *line).map(|one| one.text.clone())
     }
 
     async fn build(
@@ -665,13 +672,23 @@ impl Trouble {
                 exit_of(error, Exit::RegistryUnreachable)
             }
             BaseError::Store(_) | BaseError::Registry(_) => Exit::RegistryUnreachable,
-            BaseError::NeverPublished(_) => Exit::BuildFailed,
+            BaseError::Missing { missing, .. } if missing.is_refused => Exit::RegistryUnreachable,
+            BaseError::NeverPublished(_) | BaseError::Missing { .. } => Exit::BuildFailed,
         };
         let again = match error {
             BaseError::Engine(error) => Again::after_engine(error),
             BaseError::Store(error) => Again::after_store(error),
-            BaseError::Registry(_) | BaseError::NeverPublished(_) => Again::Never,
+            BaseError::Registry(_) | BaseError::NeverPublished(_) | BaseError::Missing { .. } => {
+                Again::Never
+            }
         };
-        Self { phase: Phase::Pull, message: error.to_string(), exit, step: None, again }
+        let hint = match error {
+            BaseError::Missing { missing: Missing { hint: Some(hint), .. }, .. } => {
+                format!("\nhint: {hint}")
+            }
+            _ => String::new(),
+        };
+        let message = format!("{error}{hint}");
+        Self { phase: Phase::Pull, message, exit, step: None, again }
     }
 }

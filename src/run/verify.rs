@@ -104,7 +104,7 @@ impl<E: Engine, S: Store> Verifying<'_, E, S> {
             store: &*shop.store,
             registries: &shop.registries,
             hierarchy: &shop.hierarchy,
-            upstreams: &shop.plan.upstreams,
+            plan: &shop.plan,
         };
         let image = self.bases.image(name, digest, &sources).await;
         let image = image.map_err(|error| error.to_string())?;

@@ -3,7 +3,7 @@
 use crate::support::{
     is_left_out,
     project::{Place, Project, docker},
-    registry::Registry,
+    registry::{Registry, Setup},
 };
 
 /// `~web` stands on `upstream`, `~app` on it, and `~os` is an image of the engine that is in no hierarchy.
@@ -127,11 +127,69 @@ fn a_plan_of_images_that_were_never_built_needs_no_registry() {
 }
 
 #[test]
-fn an_image_that_nobody_has() {
+fn an_index_that_changes_for_other_platforms_is_no_change() {
     let Some(registry) = Registry::start() else { return };
-    let upstream = format!("{}/upstream/nothing:1", registry.host());
+    let upstream = format!("{}/upstream/~base:1", registry.host());
     let Some(project) = project(&upstream) else { return };
-    project.rebuild("").run().exits(21).says(&[&format!(
-        "`{upstream}` does not exist: neither the engine nor its registry has it"
-    )]);
+    let repository = project.name("upstream/~base");
+    let pushed = |name: &str| {
+        make(&project, &upstream, name);
+        push(&project, &upstream);
+        let digest = registry.head(&repository, "1").unwrap();
+        docker(&["rmi", &project.name(&upstream)]).unwrap();
+        digest
+    };
+    let (ours, other, newer) = (pushed("~ ours"), pushed("~ other"), pushed("~ newer"));
+    let here = docker(&["version", "--format", "{{.Server.Arch}}"]).unwrap().trim().to_owned();
+    let index = |ours: &str, others: &[&str]| {
+        let others = others.iter().map(|architecture| (*architecture, other.as_str()));
+        let members: Vec<_> = std::iter::once((here.as_str(), ours)).chain(others).collect();
+        registry.push_index(&repository, "1", &members);
+    };
+    // A tag that was no index at first, too.
+    registry.by_hand(&repository, "1", &ours)();
+    project.rebuilt(Place::Engine);
+    for others in [&["s390x"][..], &["s390x", "riscv64"]] {
+        index(&ours, others);
+        let again = project.rebuilt(Place::Engine);
+        assert_eq!(again.result(), "nothing to do: all 2 images are up to date", "{again}");
+    }
+    // A change of our own is built, and so is what changed for our platform.
+    project.edit("web/Dockerfile", "/web", "/web ");
+    let ended = project.rebuilt(Place::Engine);
+    assert!(!ended.stderr.contains(" moved from "), "{ended}");
+    assert_eq!(project.output_in("~app", &["cat", "/web"]), "~ ours");
+    index(&newer, &["s390x", "riscv64"]);
+    project.rebuilt(Place::Engine).says(&["moved from"]);
+    assert_eq!(project.output_in("~app", &["cat", "/web"]), "~ newer");
+}
+
+#[test]
+fn an_upstream_that_is_gone_concerns_the_images_that_need_it() {
+    let setup = Setup { delete: true, ..Setup::default() };
+    let Some(registry) = Registry::with(&setup) else { return };
+    let pushed = registry.push("upstream/base", "1", "layer");
+    let upstream = format!("{}/upstream/base:1", registry.host());
+    let Some(project) = project(&upstream) else { return };
+    let hierarchy = "version: 1\nimages:\n  ~web: { context: web }\n  ~app: { context: app }\n  \
+                     ~pinned: { context: pinned }\n  ~os: { context: os }\n";
+    project.write_os();
+    project.write("hierarchy.yaml", hierarchy);
+    project.write("pinned/Dockerfile", &format!("FROM {upstream}@{}\nLABEL x=1\n", pushed.digest));
+    registry.delete("upstream/base", pushed.digest.as_str());
+
+    let sentence =
+        format!("`{upstream}` does not exist: neither the engine nor its registry has it");
+    let needed = ": needed by `~web` (web/Dockerfile:1)";
+    let plan = project.rebuild("plan").run().exits(0).says(&[&format!("{sentence}{needed}")]);
+    assert!(plan.stdout.contains("4 to build") && plan.stdout.contains(&sentence), "{plan}");
+    let why = project.rebuild(&project.name("why ~web")).run().exits(0);
+    assert!(why.stdout.contains(&sentence), "{why}");
+    project.rebuild("status").run().exits(0);
+
+    let place = |file: &str| format!("{}:1: FROM {upstream}", project.path(file).display());
+    let ended = project.rebuild("--keep-going").run().exits(10);
+    let ended = ended.says(&[&sentence, &place("web/Dockerfile"), &place("pinned/Dockerfile")]);
+    assert!(ended.result().contains("2 failed"), "{ended}");
+    assert!(ended.result().contains("1 built"), "{ended}");
 }

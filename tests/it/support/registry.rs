@@ -208,6 +208,37 @@ impl Registry {
         }
     }
 
+    /// Points a tag at an index of images that the repository has, by platform.
+    pub(crate) fn push_index(&self, repository: &str, tag: &str, members: &[(&str, &str)]) {
+        let found = |digest: &str| {
+            let path = format!("/v2/{repository}/manifests/{digest}");
+            let accept = format!(
+                "{MANIFEST}, application/vnd.oci.image.manifest.v1+json, \
+                 application/vnd.oci.image.index.v1+json"
+            );
+            let found = self.send("GET", &path, &[("Accept", &accept)], b"");
+            assert_eq!(found.status, 200, "{path}");
+            found
+        };
+        let members = members.iter().map(|(architecture, digest)| {
+            // With containerd's image store, an engine pushes an index that begins with the image.
+            let pushed: serde_json::Value = serde_json::from_slice(&found(digest).body).unwrap();
+            let digest = pushed["manifests"][0]["digest"].as_str().unwrap_or(digest);
+            let found = found(digest);
+            serde_json::json!({
+                "mediaType": found.header("Content-Type").unwrap(), "digest": digest, "size": found.body.len(),
+                "platform": {"os": "linux", "architecture": architecture},
+            })
+        });
+        let media_type = "application/vnd.docker.distribution.manifest.list.v2+json";
+        let index = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media_type, "manifests": members.collect::<Vec<_>>(),
+        });
+        let (index, path) = (index.to_string(), format!("/v2/{repository}/manifests/{tag}"));
+        let answer = self.send("PUT", &path, &[("Content-Type", media_type)], index.as_bytes());
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+    }
+
     /// Takes an image away, as a retention rule does.
     pub(crate) fn delete(&self, repository: &str, digest: &str) {
         let answer = self.send("DELETE", &format!("/v2/{repository}/manifests/{digest}"), &[], b"");
