@@ -161,6 +161,40 @@ pub fn tracked(folder: &Path) -> Result<Vec<PathBuf>, GitError> {
     Ok(paths(&list))
 }
 
+/// What git's index has for a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexMode {
+    File,
+    Executable,
+    Link,
+    Submodule,
+}
+
+/// Every path of the index, relative to the root of this work tree. A path with conflicts comes
+/// several times.
+pub fn index(work_tree: &Path) -> Result<Vec<(PathBuf, IndexMode)>, GitError> {
+    // A file system monitor is a program that the repository's configuration names.
+    let list = own_git(work_tree, &["-c", "core.fsmonitor=false", "ls-files", "--stage", "-z"])?;
+    let entries = list.split(|byte| *byte == 0).filter_map(|line| {
+        // `MODE OBJECT STAGE<tab>PATH`
+        let tab = line.iter().position(|byte| *byte == b'\t')?;
+        let mode = match line.get(..6)? {
+            b"100755" => IndexMode::Executable,
+            b"120000" => IndexMode::Link,
+            b"160000" => IndexMode::Submodule,
+            _ => IndexMode::File,
+        };
+        Some((OsStr::from_bytes(&line[tab + 1..]).into(), mode))
+    });
+    Ok(entries.collect())
+}
+
+/// Whether git trusts this work tree to keep which files can be executed: `core.fileMode`.
+pub fn keeps_modes(work_tree: &Path) -> bool {
+    let arguments = ["config", "--type=bool", "--get", "core.fileMode"];
+    own_git(work_tree, &arguments).map_or(true, |answer| line(&answer) != "false")
+}
+
 /// Files that git does not track and does not ignore; of a repository in it, its folder.
 pub fn untracked(work_tree: &Path) -> Result<Vec<PathBuf>, GitError> {
     let list = git(work_tree, &["ls-files", "--others", "--exclude-standard", "-z"])?;
@@ -214,9 +248,25 @@ fn git<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Result<Vec<u8>, GitEr
     if output.status.success() { Ok(output.stdout) } else { Err(failed(arguments, &output)) }
 }
 
-/// Runs git without prompts, optional locks or a pager.
+/// What git prints about the repository of this folder, whatever repository the environment names, as
+/// it does in a hook.
+fn own_git<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Result<Vec<u8>, GitError> {
+    let mut command = command(folder, arguments);
+    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
+        command.env_remove(variable);
+    }
+    let output = command.output().map_err(GitError::Start)?;
+    if output.status.success() { Ok(output.stdout) } else { Err(failed(arguments, &output)) }
+}
+
 fn run<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Result<Output, GitError> {
-    Command::new("git")
+    command(folder, arguments).output().map_err(GitError::Start)
+}
+
+/// Git without prompts, optional locks or a pager.
+fn command<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Command {
+    let mut command = Command::new("git");
+    command
         .arg("-C")
         .arg(folder)
         .args(arguments)
@@ -224,9 +274,8 @@ fn run<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Result<Output, GitErr
         .env("GIT_OPTIONAL_LOCKS", "0")
         // A name with a `*` in it is a name.
         .env("GIT_LITERAL_PATHSPECS", "1")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(GitError::Start)
+        .stdin(Stdio::null());
+    command
 }
 
 fn failed<A: AsRef<OsStr>>(arguments: &[A], output: &Output) -> GitError {

@@ -1,7 +1,7 @@
 //! The files of a build context: walked in one way for hashing and for sending.
 //!
 //! **Invariant:** what is hashed is what is sent. An [`Entry`] holds exactly what both take: a path, a
-//! kind, a [normalised mode](Entry::mode). Times and owners are no part of it: the sender gives
+//! kind, a [mode](Entry::mode). Times and owners are no part of it: the sender gives
 //! every entry the same.
 //!
 //! **Invariant:** nothing outside the context is read. Folders are opened one below the other, and
@@ -9,6 +9,7 @@
 
 mod content;
 mod manifest;
+mod modes;
 mod stamp;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,16 @@ pub struct Context {
     /// Absolute, with symbolic links resolved.
     pub root: PathBuf,
     pub ignore: Ignore,
+    pub modes: Modes,
+}
+
+/// Which modes its entries get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modes {
+    /// What git tracks has the mode that git keeps: [`Entry::mode`].
+    Git,
+    /// Everything has its own mode: a copy of a context that a command has filled.
+    Own,
 }
 
 /// One thing in a context that is not ignored, or a folder that holds one.
@@ -42,13 +53,13 @@ pub struct Entry {
     /// Relative to the root, with `/`, never starting with it.
     pub path: PathBuf,
     pub kind: Kind,
-    /// The permission bits, as everyone who checks out the same commit has them.
+    /// The permission bits that the image gets.
     ///
-    /// `COPY` takes a file's mode into the image, but git keeps nothing of it but whether it can
-    /// be executed; the rest comes from the umask of whoever checked out. So a file is `0644` or,
-    /// if anyone may execute it, `0755`; a folder is `0755`; a link is `0777`. A mode with a bit
-    /// that no umask sets (setuid, setgid, sticky) was given on purpose, and is kept whole. Only
-    /// setgid on a folder is not: that one is inherited from the folder of the checkout.
+    /// A file that git tracks is `0755` if its owner may execute it, else `0644`, and a folder with
+    /// such a file in it is `0755`: git keeps no more, the rest comes from the umask of the checkout.
+    /// A link is `0777`. Everything else has its own mode, and so has a tracked file with a bit
+    /// that no checkout sets: setuid, setgid, sticky. Setgid on a tracked folder is not kept:
+    /// it is inherited from the folder of the checkout.
     pub mode: u32,
 }
 
@@ -109,19 +120,26 @@ impl Context {
             Some(ignore) => ignore,
             None => read_ignore(&root.join(".dockerignore"), &[&root])?.unwrap_or_default(),
         };
-        Ok(Self { root, ignore })
+        Ok(Self { root, ignore, modes: Modes::Git })
     }
 
     /// Every entry that is not ignored, in order of the paths' bytes: a folder before what is in it.
     pub fn entries(&self) -> Result<Vec<Entry>, ContextError> {
-        let seen = walk::walk(&self.root, &self.ignore)?;
-        Ok(seen.into_iter().map(|(entry, _)| entry).collect())
+        Ok(self.walk()?.into_iter().map(|(entry, _)| entry).collect())
     }
 
     /// Every entry with the digest of its content: what a later run compares to say what changed.
     /// Files whose hashes are known are not read.
     pub fn manifest(&self, hashes: &HashCache) -> Result<Manifest, ContextError> {
-        manifest::read(self, walk::walk(&self.root, &self.ignore)?, hashes)
+        manifest::read(self, self.walk()?, hashes)
+    }
+
+    fn walk(&self) -> Result<Vec<walk::Seen>, ContextError> {
+        let mut seen = walk::walk(&self.root, &self.ignore)?;
+        if self.modes == Modes::Git {
+            modes::normalise(&self.root, seen.iter_mut().map(|(entry, _)| entry));
+        }
+        Ok(seen)
     }
 
     /// A digest over sorted paths, types, modes, sizes, contents and link targets, all of them read.

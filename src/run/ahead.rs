@@ -19,7 +19,11 @@ use super::{
 };
 use crate::{
     engine::{BuildRequest, BuildSecrets, Engine, LocalImage},
-    fingerprint::{BuiltFrom, Parents, context::Context, ignore::Ignore},
+    fingerprint::{
+        BuiltFrom, Parents,
+        context::{Context, Modes},
+        ignore::Ignore,
+    },
     hierarchy::NodeName,
     image::Digest,
     store::Store,
@@ -130,6 +134,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             context: Context {
                 root: node.context.clone(),
                 ignore: Ignore::parse(b"*").expect("a star is a pattern"),
+                modes: Modes::Own,
             },
             context_digest: None,
             dockerfile: format!("FROM {}\n", pin(&candidate.image.id).await?),

@@ -51,7 +51,36 @@ fn ending(status: ExitStatus) -> String {
     status.code().map_or_else(|| status.to_string(), |code| format!("exit code {code}"))
 }
 
-/// Runs the command in a copy of the context and returns that copy; it is removed on drop.
+/// A copy of a context, filled by a command. Removed on drop, even if a folder in it cannot be written to.
+#[derive(Debug)]
+pub(super) struct Prepared(TempDir);
+
+impl Prepared {
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        make_writable(self.0.path());
+    }
+}
+
+/// Only the owner of a folder that is not writable can remove what is in it, and only after this.
+fn make_writable(folder: &Path) {
+    const ALL: u32 = 0o700;
+    let is_writable = |found: &fs::Metadata| found.permissions().mode() & ALL == ALL;
+    if !folder.symlink_metadata().is_ok_and(|found| is_writable(&found)) {
+        _ = fs::set_permissions(folder, fs::Permissions::from_mode(ALL));
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        make_writable(&entry.path());
+    }
+}
+
+/// Runs the command in a copy of the context and returns that copy.
 ///
 /// The command is an argument vector and no shell line. Its own process group is killed if it
 /// takes too long or the run stops.
@@ -61,9 +90,9 @@ pub(super) async fn prepare(
     context: &Context,
     run: &str,
     mut output: impl FnMut(&[u8]) + Send,
-) -> Result<TempDir, PrepareError> {
+) -> Result<Prepared, PrepareError> {
     let scripts = hierarchy.prepare_files(node).map_err(|path| ContextError::Outside { path })?;
-    let copy = copy_context(context, node, &scripts, run)?;
+    let copy = Prepared(copy_context(context, node, &scripts, run)?);
     let shown = command.join(" ");
     let program = command.first().map(String::as_str).unwrap_or_default();
     // A relative program would be looked up from our own working directory, and not the copy.
@@ -140,11 +169,12 @@ fn copy_context(
         .permissions(fs::Permissions::from_mode(0o700))
         .tempdir()
         .map_err(failed(&std::env::temp_dir()))?;
-    for entry in context.entries()? {
+    let entries = context.entries()?;
+    for entry in &entries {
         let to = copy.path().join(&entry.path);
         match &entry.kind {
             Kind::Folder => fs::create_dir_all(&to),
-            Kind::File { .. } => copy_file(&mut context.read(&entry)?, &to, entry.mode),
+            Kind::File { .. } => copy_file(&mut context.read(entry)?, &to, entry.mode),
             Kind::Link { target } => symlink(target, &to),
         }
         .map_err(failed(&to))?;
@@ -166,6 +196,11 @@ fn copy_context(
             copy_file(&mut text, &to, 0o644).map_err(failed(&to))?;
         }
     }
+    // At the end, and what is in a folder before it: a folder may not be writable.
+    for entry in entries.iter().rev().filter(|entry| entry.kind == Kind::Folder) {
+        let to = copy.path().join(&entry.path);
+        fs::set_permissions(&to, fs::Permissions::from_mode(entry.mode)).map_err(failed(&to))?;
+    }
     Ok(copy)
 }
 
@@ -175,4 +210,23 @@ fn copy_file(from: &mut impl io::Read, to: &Path, mode: u32) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).open(to)?;
     io::copy(from, &mut file)?;
     file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_writable_is_made_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("a/b");
+        fs::create_dir_all(&inner).unwrap();
+        for (path, mode) in [(&*inner, 0o000), (inner.parent().unwrap(), 0o555)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        make_writable(folder.path());
+        for path in [&*inner, inner.parent().unwrap()] {
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700, "{path:?}");
+        }
+    }
 }

@@ -24,7 +24,7 @@ use crate::{
     exit::Exit,
     fingerprint::{
         BuiltFrom, Epoch, HashCache, Inputs, LABEL_PREFIX, Parents, Revision,
-        context::{Context, ContextError},
+        context::{Context, ContextError, Modes},
         source,
     },
     hierarchy::{Check, Hierarchy, Node, NodeName},
@@ -441,6 +441,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 dockerfile_path = copy.path().join(inside);
             }
             copy.path().clone_into(&mut context.root);
+            context.modes = Modes::Own;
             _copy = Some(copy);
         }
         let request = BuildRequest {

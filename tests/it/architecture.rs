@@ -22,7 +22,7 @@ const USES: &[(&str, &[&str])] = &[
     ("hierarchy", &["bounded", "calendar", "diagnostic", "image", "owner", "packages", "rules"]),
     ("init", &["bounded", "diagnostic", "hierarchy", "image"]),
     ("git", &[]),
-    ("fingerprint", &["bounded", "hierarchy", "image"]),
+    ("fingerprint", &["bounded", "git", "hierarchy", "image"]),
     ("plan", &["fingerprint", "hierarchy", "image", "packages"]),
     ("schedule", &["hierarchy", "plan"]),
     ("since", &["diagnostic", "fingerprint", "git", "hierarchy", "plan"]),

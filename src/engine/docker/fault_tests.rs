@@ -10,7 +10,10 @@ use tokio::{
 use super::*;
 use crate::{
     engine::BuildSecrets,
-    fingerprint::{context::Context, ignore::Ignore},
+    fingerprint::{
+        context::{Context, Modes},
+        ignore::Ignore,
+    },
 };
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -113,7 +116,7 @@ fn chunk(text: &str) -> String {
 pub(super) fn request(root: &std::path::Path) -> BuildRequest {
     BuildRequest {
         context_digest: None,
-        context: Context { root: root.to_owned(), ignore: Ignore::default() },
+        context: Context { root: root.to_owned(), ignore: Ignore::default(), modes: Modes::Own },
         dockerfile: "FROM scratch\n".to_owned(),
         dockerfile_path: root.join("Dockerfile"),
         build_args: BTreeMap::new(),

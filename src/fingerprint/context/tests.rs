@@ -165,25 +165,113 @@ fn the_root_must_be_a_folder() {
     }
 }
 
+fn mode(dir: &TempDir, name: &str) -> u32 {
+    let entries = open(dir).entries().unwrap();
+    entries.iter().find(|entry| entry.path == Path::new(name)).unwrap().mode
+}
+
 #[test]
-fn modes_are_what_git_keeps_and_what_was_given_on_purpose() {
+fn files_outside_git_have_their_own_modes() {
     let dir = folder(&[("f", ""), ("d/", "")]);
-    for (name, mode, expected) in [
+    for (name, mode_given) in [
+        ("f", 0o644),
+        ("f", 0o400),
+        ("f", 0o664),
+        ("f", 0o4711),
+        ("f", 0o2755),
+        ("d", 0o755),
+        ("d", 0o700),
+        ("d", 0o2775),
+        ("d", 0o1777),
+    ] {
+        chmod(&dir, name, mode_given);
+        assert_eq!(mode(&dir, name), mode_given, "{name} {mode_given:o}");
+    }
+}
+
+fn git(folder: &Path, arguments: &[&str]) {
+    let identity = ["-c", "user.name=T", "-c", "user.email=t@example.com"];
+    let more = ["-c", "protocol.file.allow=always", "-c", "commit.gpgSign=false"];
+    let mut command = std::process::Command::new("git");
+    command.args(identity).args(more).args(arguments).current_dir(folder);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn tracked_files_have_the_modes_that_git_keeps() {
+    let dir = folder(&[("f", ""), ("d/f", ""), ("d-", ""), ("new", ""), ("empty/", "")]);
+    git(dir.path(), &["init", "-q"]);
+    git(dir.path(), &["add", "f", "d/f", "d-"]);
+    for (name, given, expected) in [
         ("f", 0o600, 0o644),
         ("f", 0o664, 0o644),
+        ("f", 0o655, 0o644),
         ("f", 0o700, 0o755),
-        ("f", 0o655, 0o755),
+        // Set after the checkout, and so not by a umask.
         ("f", 0o4711, 0o4711),
         ("f", 0o2755, 0o2755),
+        ("d/f", 0o640, 0o644),
         ("d", 0o700, 0o755),
         ("d", 0o2775, 0o755),
         ("d", 0o1777, 0o1777),
+        ("new", 0o400, 0o400),
+        ("empty", 0o700, 0o700),
     ] {
-        chmod(&dir, name, mode);
-        let entries = open(&dir).entries().unwrap();
-        let entry = entries.iter().find(|entry| entry.path == Path::new(name)).unwrap();
-        assert_eq!(entry.mode, expected, "{name} {mode:o}, got {:o}", entry.mode);
+        chmod(&dir, name, given);
+        assert_eq!(mode(&dir, name), expected, "{name} {given:o}");
     }
+    chmod(&dir, "new", 0o600);
+    git(dir.path(), &["add", "new"]);
+    assert_eq!(mode(&dir, "new"), 0o644, "the index is read again");
+}
+
+#[test]
+fn a_file_system_without_modes_has_the_index_decide() {
+    let dir = folder(&[("f", ""), ("program", "")]);
+    git(dir.path(), &["init", "-q"]);
+    git(dir.path(), &["add", "."]);
+    git(dir.path(), &["update-index", "--chmod=+x", "program"]);
+    let modes = || [mode(&dir, "f"), mode(&dir, "program")];
+    for name in ["f", "program"] {
+        chmod(&dir, name, 0o777);
+    }
+    assert_eq!(modes(), [0o755, 0o755], "as `git diff` shows it");
+    git(dir.path(), &["config", "core.fileMode", "false"]);
+    // Git's answer is kept as long as the index.
+    git(dir.path(), &["add", "--renormalize", "."]);
+    git(dir.path(), &["update-index", "--force-remove", "f"]);
+    git(dir.path(), &["update-index", "--add", "--chmod=-x", "f"]);
+    assert_eq!(modes(), [0o644, 0o755]);
+}
+
+#[test]
+fn contexts_within_a_repository_and_its_submodules() {
+    let inner = folder(&[("f", "")]);
+    git(inner.path(), &["init", "-q"]);
+    git(inner.path(), &["add", "."]);
+    git(inner.path(), &["commit", "-qm", "first"]);
+    let dir = folder(&[("a/images/x/f", ""), ("a/images/x/own", "")]);
+    git(dir.path(), &["init", "-q"]);
+    git(dir.path(), &["add", "a/images/x/f"]);
+    let url = inner.path().to_str().unwrap();
+    git(dir.path(), &["submodule", "--quiet", "add", url, "a/images/x/sub"]);
+    let context = dir.path().join("a/images/x");
+    for name in ["f", "own", "sub/f"] {
+        fs::set_permissions(context.join(name), fs::Permissions::from_mode(0o660)).unwrap();
+    }
+    fs::write(context.join("sub/own"), "").unwrap();
+    for (name, given) in [("sub/own", 0o600), ("sub", 0o700)] {
+        fs::set_permissions(context.join(name), fs::Permissions::from_mode(given)).unwrap();
+    }
+    let modes = |folder: &Path| {
+        let entries = Context::open(folder, Path::new("Dockerfile")).unwrap().entries().unwrap();
+        let shown = entries.iter().filter(|entry| !entry.path.starts_with("sub/.git"));
+        let shown = shown.map(|entry| format!("{} {:o}", entry.path.display(), entry.mode));
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(modes(&context), "f 644, own 660, sub 755, sub/f 644, sub/own 600");
+    assert_eq!(modes(&context.join("sub")).replace(".git 644, ", ""), "f 644, own 600");
 }
 
 /// The digest is the same on every machine, and says of every change that it is one.
@@ -207,7 +295,6 @@ fn the_digest() {
         move |dir: &TempDir| fs::write(dir.path().join(name), text).unwrap()
     };
     assert_eq!(digest(&write("x", "ignored as well")), same);
-    assert_eq!(digest(&|dir| chmod(dir, "a", 0o600)), same);
     let old = std::time::SystemTime::UNIX_EPOCH;
     assert_eq!(
         digest(&|dir| {
@@ -220,13 +307,14 @@ fn the_digest() {
         }),
         same
     );
-    let changes: [(&str, Change<TempDir>); 8] = [
+    let changes: [(&str, Change<TempDir>); 9] = [
         ("content", &write("a", "2")),
         ("a name", &|dir| fs::rename(path(dir, "a"), path(dir, "A")).unwrap()),
         ("a new file", &write("n", "")),
         ("a new folder", &|dir| fs::create_dir(path(dir, "n")).unwrap()),
         ("one file less", &|dir| fs::remove_file(path(dir, "b/c")).unwrap()),
         ("executable", &|dir| chmod(dir, "a", 0o755)),
+        ("who may read it", &|dir| chmod(dir, "a", 0o600)),
         ("where a link leads", &|dir| {
             fs::remove_file(path(dir, "l")).unwrap();
             symlink("b", path(dir, "l")).unwrap();

@@ -81,7 +81,11 @@ impl Walk<'_> {
         }
         let kind = self.kind(folder, name, &stat)?;
         let is_folder = kind == Kind::Folder;
-        let entry = Entry { path: self.path(), mode: normalised_mode(&stat, &kind), kind };
+        let mode = match kind {
+            Kind::Link { .. } => 0o777,
+            _ => Mode::from_raw_mode(stat.st_mode).bits() & 0o7777,
+        };
+        let entry = Entry { path: self.path(), mode, kind };
         let seen = (entry, Stamp::of(&stat));
         if !is_folder {
             self.entries.append(&mut self.held);
@@ -159,19 +163,4 @@ fn names(folder: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
     }
     names.sort_unstable();
     Ok(names)
-}
-
-/// See [`Entry::mode`].
-pub(super) fn normalised_mode(stat: &Stat, kind: &Kind) -> u32 {
-    let mode = Mode::from_raw_mode(stat.st_mode);
-    let on_purpose = match kind {
-        Kind::Link { .. } => return 0o777,
-        Kind::Folder => Mode::SUID | Mode::SVTX,
-        Kind::File { .. } => Mode::SUID | Mode::SGID | Mode::SVTX,
-    };
-    if mode.intersects(on_purpose) {
-        return mode.bits() & 0o7777;
-    }
-    let executable = Mode::XUSR | Mode::XGRP | Mode::XOTH;
-    if *kind == Kind::Folder || mode.intersects(executable) { 0o755 } else { 0o644 }
 }

@@ -13,7 +13,10 @@ use rebuild::{
         BuildProgress, BuildRequest, BuildSecrets, Docker, Engine, EngineError, EngineInfo,
         EngineOptions,
     },
-    fingerprint::{context::Context, ignore::Ignore},
+    fingerprint::{
+        context::{Context, Modes},
+        ignore::Ignore,
+    },
     image::{Digest, Tagged},
 };
 use tempfile::TempDir;
@@ -61,7 +64,11 @@ impl Bench {
         let name = &self.name;
         BuildRequest {
             context_digest: None,
-            context: Context { root: self.folder().to_owned(), ignore: Ignore::default() },
+            context: Context {
+                root: self.folder().to_owned(),
+                ignore: Ignore::default(),
+                modes: Modes::Git,
+            },
             dockerfile: format!("FROM scratch\nLABEL test={name}\nCOPY root /\n{lines}\n"),
             dockerfile_path: self.folder().join("Dockerfile"),
             build_args: BTreeMap::new(),

@@ -6,6 +6,7 @@ mod bench;
 mod builds;
 mod capabilities;
 mod containers;
+mod contexts;
 mod images;
 mod packages;
 mod probes;

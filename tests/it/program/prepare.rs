@@ -1,5 +1,7 @@
 //! `prepare`: a command of the host that fills the context first.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::support::project::{Place, Project};
 
 fn project(prepare: &str, script: &str, timeout: &str) -> Option<Project> {
@@ -21,6 +23,20 @@ fn it_fills_a_copy_and_leaves_the_checkout_alone() {
     assert_eq!(files(&project), before);
     let again = project.rebuilt(Place::Engine);
     assert_eq!(again.result(), "nothing to do: all 4 images are up to date");
+}
+
+#[test]
+fn files_keep_the_modes_that_the_command_gave_them() {
+    let script = "#!/bin/sh\nmkdir -p made/folder\necho key >made/key\nchmod 400 made/key\n\
+                  chmod 700 made/folder\ncp -p given made/\n";
+    let Some(project) = project("./make.sh", script, "1m") else { return };
+    project.write("tool/given", "given");
+    let given = project.path("tool/given");
+    std::fs::set_permissions(given, std::fs::Permissions::from_mode(0o640)).unwrap();
+    project.rebuilt(Place::Engine);
+    let paths = ["/made/key", "/made/folder", "/made/given"];
+    let command = [&["busybox", "stat", "-c", "%a"], &paths[..]].concat();
+    assert_eq!(project.output_in("~tool", &command), "400\n700\n640\n");
 }
 
 #[test]

@@ -1,0 +1,163 @@
+//! The permission bits that files and folders of a context have in an image.
+//!
+//! Git keeps of a mode only whether a file can be executed; the rest comes from the umask of the
+//! checkout. So what git tracks has the same mode on every machine, and everything else has its own.
+
+use std::{
+    collections::HashMap,
+    ffi::OsStr,
+    fs, io,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use super::{Entry, Kind};
+use crate::{
+    bounded,
+    git::{self, IndexMode},
+};
+
+/// Set-user-ID, set-group-ID, sticky. No checkout sets them, so they were set on purpose.
+const SPECIAL: u32 = 0o7000;
+const SET_GROUP: u32 = 0o2000;
+const OWNER_EXECUTES: u32 = 0o100;
+
+/// Gives every entry that git tracks the mode that it has in a checkout.
+pub(super) fn normalise<'e>(root: &Path, entries: impl Iterator<Item = &'e mut Entry>) {
+    let Some(repository) = Repository::around(root) else { return };
+    let Ok(prefix) = root.strip_prefix(&repository.work_tree) else { return };
+    let mut submodules: HashMap<PathBuf, Option<Arc<Repository>>> = HashMap::new();
+    for entry in entries {
+        let path = prefix.join(&entry.path);
+        match repository.submodule_of(&path) {
+            None => entry.mode = repository.mode(&path, entry),
+            Some(folder) => {
+                let inner = submodules
+                    .entry(folder.to_owned())
+                    .or_insert_with(|| Repository::at(&repository.work_tree.join(folder)));
+                let Ok(inside) = path.strip_prefix(folder) else { continue };
+                match inner {
+                    // The folder itself is tracked by the outer repository.
+                    _ if inside.as_os_str().is_empty() => entry.mode = of_folder(entry.mode),
+                    Some(inner) => entry.mode = inner.mode(inside, entry),
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+fn of_folder(mode: u32) -> u32 {
+    // The group bit is inherited from the folder that the checkout lies in.
+    if mode & SPECIAL & !SET_GROUP == 0 { 0o755 } else { mode }
+}
+
+/// What git tracks in one work tree.
+#[derive(Debug)]
+struct Repository {
+    work_tree: PathBuf,
+    /// In order of the paths' bytes.
+    index: Vec<(PathBuf, IndexMode)>,
+    has_submodules: bool,
+    /// Whether the file system can tell if a file can be executed; asked when it matters.
+    keeps_executable: OnceLock<bool>,
+}
+
+impl Repository {
+    /// The repository that a folder lies in.
+    fn around(folder: &Path) -> Option<Arc<Self>> {
+        let work_tree = folder.ancestors().find(|it| it.join(".git").symlink_metadata().is_ok())?;
+        Self::at(work_tree)
+    }
+
+    /// The repository with this work tree; `None` if git does not open it.
+    ///
+    /// Asked once for each state of its index, which git replaces to change it.
+    fn at(work_tree: &Path) -> Option<Arc<Self>> {
+        type Known = HashMap<PathBuf, (Stamp, Option<Arc<Repository>>)>;
+        static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+        let stamp = stamp(work_tree).ok()?;
+        // Other contexts of the repository wait for the answer.
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_or_insert_default();
+        if let Some((then, repository)) = known.get(work_tree)
+            && *then == stamp
+        {
+            return repository.clone();
+        }
+        let repository = match git::index(work_tree) {
+            Ok(index) => Some(Arc::new(Self::of(work_tree, index))),
+            Err(error) => {
+                tracing::warn!(%error, folder = %work_tree.display(), "files keep their own modes");
+                None
+            }
+        };
+        known.insert(work_tree.to_owned(), (stamp, repository.clone()));
+        repository
+    }
+
+    fn of(work_tree: &Path, mut index: Vec<(PathBuf, IndexMode)>) -> Self {
+        // Git's own order; `Path` has another.
+        index.sort_unstable_by(|(a, _), (b, _)| bytes(a).cmp(bytes(b)));
+        let has_submodules = index.iter().any(|(_, mode)| *mode == IndexMode::Submodule);
+        let keeps_executable = OnceLock::new();
+        Self { work_tree: work_tree.to_owned(), index, has_submodules, keeps_executable }
+    }
+
+    fn mode(&self, path: &Path, entry: &Entry) -> u32 {
+        match entry.kind {
+            Kind::Folder if self.tracks_below(path) => of_folder(entry.mode),
+            Kind::Link { .. } | Kind::Folder => entry.mode,
+            Kind::File { .. } => match self.get(path) {
+                Some(tracked) if entry.mode & SPECIAL == 0 => {
+                    if self.is_executable(entry.mode, tracked) { 0o755 } else { 0o644 }
+                }
+                _ => entry.mode,
+            },
+        }
+    }
+
+    /// As git sees the work tree: `core.fileMode` is off where the file system does not keep it.
+    fn is_executable(&self, mode: u32, tracked: IndexMode) -> bool {
+        let (here, there) = (mode & OWNER_EXECUTES != 0, tracked == IndexMode::Executable);
+        let keeps = || *self.keeps_executable.get_or_init(|| git::keeps_modes(&self.work_tree));
+        if here == there || keeps() { here } else { there }
+    }
+
+    fn get(&self, path: &Path) -> Option<IndexMode> {
+        let found = self.index.binary_search_by(|(it, _)| bytes(it).cmp(bytes(path)));
+        found.ok().map(|place| self.index[place].1)
+    }
+
+    fn tracks_below(&self, folder: &Path) -> bool {
+        let prefix = [bytes(folder), b"/"].concat();
+        let first = self.index.partition_point(|(it, _)| bytes(it) < &*prefix);
+        self.index.get(first).is_some_and(|(it, _)| bytes(it).starts_with(&prefix))
+    }
+
+    /// The submodule that a path is, or lies in.
+    fn submodule_of<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        let is_submodule = |folder: &&Path| self.get(folder) == Some(IndexMode::Submodule);
+        self.has_submodules.then(|| path.ancestors().find(is_submodule))?
+    }
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+/// Tells one state of an index from another. A repository without a commit may have no index.
+type Stamp = Option<(u64, u64, i64, i64, u64)>;
+
+fn stamp(work_tree: &Path) -> io::Result<Stamp> {
+    let mut folder = work_tree.join(".git");
+    if fs::metadata(&folder)?.is_file() {
+        // Of a submodule or a second work tree: `gitdir: PATH`.
+        let text = bounded::read(&folder, bounded::TEXT)?;
+        let path = text.strip_prefix(b"gitdir: ").unwrap_or(&text).trim_ascii_end();
+        folder = work_tree.join(OsStr::from_bytes(path));
+    }
+    let Ok(found) = fs::metadata(folder.join("index")) else { return Ok(None) };
+    Ok(Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec(), found.size())))
+}
