@@ -4,7 +4,7 @@
 
 pub mod exit; //        the exit codes
 pub mod bounded; //     read: regular files, up to a size
-pub mod owner; //       ask: whose a file is
+pub mod owner; //       whose a file is, and files for one user only
 pub mod rules; //       what can be wrong with a hierarchy: codes, severities, explanations
 pub mod diagnostic; //  a problem as people read it: heading, excerpt, causes, hint
 pub mod image; //       words: digests, references, platforms

@@ -9,15 +9,14 @@ mod kept;
 
 use std::{
     env,
-    fs::{self, DirBuilder, File, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Write as _},
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 pub use self::{alive::Alive, kept::machine};
-use crate::image::Digest;
+use crate::{image::Digest, owner};
 
 /// The folder of the journals, in that of a hierarchy.
 const JOURNALS: &str = "journal";
@@ -93,16 +92,13 @@ impl State {
     ///
     /// `what` is the registry prefix, or the engine's endpoint: two hierarchies may share it.
     pub fn lock(what: &str) -> Result<Lock, LockError> {
-        let path = home().join(format!("{}.lock", Digest::of(what.as_bytes()).short()));
+        let home = Home::find().folder();
+        make(&home).map_err(|source| LockError::Io { path: home.clone(), source })?;
+        let path = home.join(format!("{}.lock", Digest::of(what.as_bytes()).short()));
         let io = |source| LockError::Io { path: path.clone(), source };
-        make(&home()).map_err(io)?;
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(io)?;
+        let mut options = owner::private();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(&path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -120,21 +116,35 @@ impl State {
 
 /// Where our files are or would be; or what keeps us from writing there. Leaves nothing behind.
 pub fn probe() -> Result<PathBuf, LockError> {
-    let home = home();
+    let home = Home::find().folder();
     let there = home.ancestors().find(|folder| folder.exists()).unwrap_or(&home);
-    let written = tempfile::tempfile_in(there).and_then(|mut file| {
+    let written = || {
+        check(&home)?;
+        let mut file = tempfile::tempfile_in(there)?;
         file.write_all(&[0; 4096])?;
         file.sync_all()
-    });
-    match written {
+    };
+    match written() {
         Ok(()) => Ok(home),
         Err(source) => Err(LockError::Io { path: home, source }),
     }
 }
 
-/// A folder for us alone, as the XDG specification has it: output of builds is nobody else's business.
+/// A folder for this user alone, as the XDG specification requires: it holds the output of builds.
 fn make(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    owner::make_folder(folder)?;
+    check(folder)
+}
+
+/// Refuses a folder for the state in the shared folder for temporary files, if another user can
+/// change it.
+fn check(folder: &Path) -> io::Result<()> {
+    match Home::find() {
+        Home::Shared(home) if folder.starts_with(&home) && home.symlink_metadata().is_ok() => {
+            owner::check_private(&home)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where the journals of all hierarchies are: two of them may publish to one place.
@@ -155,7 +165,7 @@ pub fn is_over(run: &str) -> bool {
 /// Whether a run may have left pins in an engine: one of this machine was killed or could not remove
 /// them, or the last search was a day ago, since runs of other machines may use the same engine.
 pub fn may_have_left_pins() -> bool {
-    let searched = fs::metadata(home().join(SEARCHED)).and_then(|meta| meta.modified());
+    let searched = fs::symlink_metadata(home().join(SEARCHED)).and_then(|meta| meta.modified());
     let age = searched.ok().and_then(|time| time.elapsed().ok());
     age.is_none_or(|age| age > SEARCHED_FOR) || alive::any_is_over(&home())
 }
@@ -167,7 +177,13 @@ pub fn expect_pins() {
 
 /// No pin of a run that is over is left.
 pub fn pins_are_removed() {
-    _ = make(&home()).and_then(|()| File::create(home().join(SEARCHED)));
+    let create = || {
+        make(&home())?;
+        let mut options = owner::private();
+        // Writes nothing, and yet the time of the file changes.
+        options.write(true).create(true).truncate(true).open(home().join(SEARCHED))
+    };
+    _ = create();
 }
 
 /// Whether a run of this machine is going on.
@@ -198,7 +214,7 @@ impl RunDir {
     pub fn log(&self, node: &str) -> io::Result<(PathBuf, File)> {
         make(&self.path)?;
         let path = self.path.join(format!("{}.log", node.replace('/', "_")));
-        let file = File::options().create(true).append(true).open(&path)?;
+        let file = owner::private().create(true).append(true).open(&path)?;
         Ok((path, file))
     }
 }
@@ -207,12 +223,41 @@ fn new_id() -> String {
     ulid::Ulid::from_parts(now_millis(), random()).to_string().to_lowercase()
 }
 
+/// Where the state of all hierarchies is.
+enum Home {
+    /// In a folder that the user, or the user's session, chose.
+    Own(PathBuf),
+    /// Where every user of the machine can write: nothing there is used before it is checked.
+    Shared(PathBuf),
+}
+
+impl Home {
+    fn folder(self) -> PathBuf {
+        match self {
+            Self::Own(folder) | Self::Shared(folder) => folder,
+        }
+    }
+
+    fn find() -> Self {
+        Self::of(|name| env::var_os(name).map(PathBuf::from))
+    }
+
+    fn of(variable: impl Fn(&str) -> Option<PathBuf>) -> Self {
+        let absolute = |name| variable(name).filter(|path| path.is_absolute());
+        let state = absolute("XDG_STATE_HOME")
+            .or_else(|| Some(absolute("HOME")?.join(".local/state")))
+            .map(|folder| Self::Own(folder.join("rebuild")));
+        let temporary = || absolute("TMPDIR").unwrap_or_else(|| "/tmp".into());
+        let name = || format!("rebuild-{}", owner::user());
+        state.unwrap_or_else(|| Self::Shared(temporary().join(name())))
+    }
+}
+
+/// The folder of the state. One that another user can change is as if it could not be used: below
+/// a file nothing can be read or written.
 fn home() -> PathBuf {
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_STATE_HOME")
-        .or_else(|| Some(absolute("HOME")?.join(".local/state")))
-        .unwrap_or_else(env::temp_dir)
-        .join("rebuild")
+    let folder = Home::find().folder();
+    if check(&folder).is_err() { Path::new("/dev/null").join("rebuild") } else { folder }
 }
 
 fn forget_old(runs: &Path) {
@@ -239,6 +284,26 @@ fn random() -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_home_the_state_is_in_a_folder_of_this_user() {
+        let find = |set: &[(&str, &str)]| {
+            let set: std::collections::BTreeMap<_, _> = set.iter().copied().collect();
+            match Home::of(|name| set.get(name).map(PathBuf::from)) {
+                Home::Own(path) => format!("own {}", path.display()),
+                Home::Shared(path) => format!("shared {}", path.display()),
+            }
+        };
+        let uid = owner::user();
+        for (set, expected) in [
+            (&[("XDG_STATE_HOME", "/x"), ("HOME", "/h")][..], "own /x/rebuild".to_owned()),
+            (&[("XDG_STATE_HOME", "x"), ("HOME", "/h")], "own /h/.local/state/rebuild".to_owned()),
+            (&[("TMPDIR", "/scratch")], format!("shared /scratch/rebuild-{uid}")),
+            (&[("HOME", ""), ("TMPDIR", "scratch")], format!("shared /tmp/rebuild-{uid}")),
+        ] {
+            assert_eq!(find(set), expected);
+        }
+    }
 
     #[test]
     fn a_hierarchy_has_one_folder_whatever_it_is_called() {

@@ -21,6 +21,7 @@ use crate::{
     git,
     hierarchy::Hierarchy,
     init::{From, InitError, Proposal, propose, tree},
+    owner,
 };
 
 const FILE: &str = "hierarchy.yaml";
@@ -138,14 +139,10 @@ fn write(file: &Path, text: &str, force: bool) -> Result<(), CommandError> {
             format!("`{}` cannot be written: {error}", file.display()),
         ),
     };
-    let mut options = fs::OpenOptions::new();
-    options.write(true);
     if force {
-        options.create(true).truncate(true)
-    } else {
-        options.create_new(true)
-    };
-    let mut opened = options.open(file).map_err(failed)?;
+        return owner::replace(file, text.as_bytes()).map_err(failed);
+    }
+    let mut opened = fs::File::create_new(file).map_err(failed)?;
     opened.write_all(text.as_bytes()).and_then(|()| opened.sync_all()).map_err(failed)
 }
 

@@ -12,6 +12,7 @@ use super::{hook, output, project::start};
 use crate::{
     cli::{Common, RunArgs},
     hierarchy::Hierarchy,
+    owner,
     report::{Ci, Record, annotations, junit, markdown, mermaid, whole},
 };
 
@@ -38,10 +39,10 @@ pub(super) async fn tell(
 ) {
     let folder = start(common).unwrap_or_default();
     if let Some(path) = &arguments.junit {
-        save("--junit", &folder.join(path), |out| junit::write(record, hierarchy, out));
+        save("--junit", (&folder, path), |out| junit::write(record, hierarchy, out));
     }
     if let Some(path) = &arguments.json_report {
-        save("--json-report", &folder.join(path), |out| whole(record, out));
+        save("--json-report", (&folder, path), |out| whole(record, out));
     }
     if ci() == Ci::GitHub {
         tell_github(record, hierarchy);
@@ -59,15 +60,24 @@ pub(super) async fn tell(
     }
 }
 
-/// Writes a file, and the folders above it.
-fn save(flag: &str, path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+/// Writes a file, and the folders above it. A relative path is one of the checkout, whose author
+/// may have made a link of any part of it.
+fn save(
+    flag: &str,
+    (folder, path): (&Path, &Path),
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) {
+    let whole = folder.join(path);
     let written = || {
-        if let Some(folder) = path.parent() {
+        if path.is_relative() {
+            owner::check_no_links(folder, path)?;
+        }
+        if let Some(folder) = whole.parent() {
             fs::create_dir_all(folder)?;
         }
         let mut out = Vec::new();
         write(&mut out)?;
-        fs::write(path, out)
+        owner::replace(&whole, &out)
     };
     if let Err(error) = written() {
         output::warning(&format!("`{flag}`: `{}` cannot be written: {error}", path.display()));

@@ -4,7 +4,7 @@
 //! failed, the file does not have it.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{At, Began, Ended, Line, Move, Past, folder::LARGEST};
-use crate::{bounded, exit::Exit};
+use crate::{bounded, exit::Exit, owner};
 
 /// The lines of a journal that has no file.
 #[cfg(test)]
@@ -201,9 +201,10 @@ impl Journal {
         }
         if self.file.is_none() {
             if let Some(folder) = self.path.parent() {
-                fs::create_dir_all(folder)?;
+                owner::make_folder(folder)?;
             }
-            let file = File::options().write(true).create(true).truncate(false).open(&self.path)?;
+            let mut options = owner::private();
+            let file = options.write(true).create(true).truncate(false).open(&self.path)?;
             self.file = Some(file);
         }
         let Some(file) = &mut self.file else { return Ok(()) };

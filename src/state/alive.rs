@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crate::owner;
+
 /// After this long a run that we know nothing of, because another machine or user started it on
 /// the same engine, is taken for dead. No build runs for a day.
 const UNKNOWN_FOR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -26,7 +28,8 @@ impl Alive {
         let folder = home.join("alive");
         super::make(&folder).ok()?;
         let path = folder.join(run);
-        let file = File::create(&path).ok()?;
+        let mut options = owner::private();
+        let file = options.write(true).create(true).truncate(true).open(&path).ok()?;
         file.try_lock().ok()?;
         Some(Self { path, _file: file })
     }

@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::hierarchy::NodeName;
+use crate::{hierarchy::NodeName, owner};
 
 /// With more lines than this, those of what is over are dropped.
 const LONGEST: usize = 1000;
@@ -180,9 +180,9 @@ impl Ledger {
 
     fn append(&mut self) -> io::Result<()> {
         if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
+            owner::make_folder(folder)?;
         }
-        self.file = Some(File::options().append(true).create(true).open(&self.path)?);
+        self.file = Some(owner::private().append(true).create(true).open(&self.path)?);
         Ok(())
     }
 

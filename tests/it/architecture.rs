@@ -46,9 +46,9 @@ const USES: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("state", &["image"]),
-    ("journal", &["bounded", "exit", "hierarchy", "image"]),
-    ("trigger", &["fingerprint", "hierarchy", "image", "plan"]),
+    ("state", &["image", "owner"]),
+    ("journal", &["bounded", "exit", "hierarchy", "image", "owner"]),
+    ("trigger", &["fingerprint", "hierarchy", "image", "owner", "plan"]),
     (
         "run",
         &[
@@ -119,6 +119,7 @@ const USES: &[(&str, &[&str])] = &[
 
 /// Crates that few modules may know, and which.
 const DOORS: &[(&str, &[&str])] = &[
+    ("aho_corasick", &["run"]),
     ("annotate_snippets", &["diagnostic"]),
     ("anstream", &["commands"]),
     ("backon", &["registry"]),

@@ -21,6 +21,7 @@ mod kills;
 mod logins;
 mod output;
 mod older;
+mod other_users;
 mod prepare;
 mod promotion;
 mod refresh;

@@ -40,6 +40,14 @@ fn files_keep_the_modes_that_the_command_gave_them() {
 }
 
 #[test]
+fn the_copy_is_for_this_user_only_whatever_the_umask_is() {
+    let script = "#!/bin/sh\nstat -c %a . >made\n";
+    let Some(project) = project("./make.sh", script, "1m") else { return };
+    project.shell(&project.path(""), "umask 000\nrebuild").run().exits(0);
+    assert_eq!(project.output_in("~tool", &["cat", "/made"]), "700\n");
+}
+
+#[test]
 fn a_failure_is_told_with_what_it_printed() {
     let script = "#!/bin/sh\necho on stdout\necho on stderr >&2\nexit 9\n";
     let Some(project) = project("./make.sh", script, "1m") else { return };
