@@ -72,6 +72,36 @@ pub fn head(folder: &Path) -> Option<Head> {
     Some(Head { commit: commit.to_owned(), committed, is_clean: changes.is_empty() })
 }
 
+/// The address of the repository that `origin` is, without credentials; `None` if there is none, or if it is
+/// a folder of this machine.
+pub fn source(folder: &Path) -> Option<String> {
+    // Not `remote get-url`: what it prints may hold the password of an `insteadOf`.
+    let remote = git(folder, &["config", "--get", "remote.origin.url"]).ok()?;
+    address(&line(&remote))
+}
+
+/// As a browser takes it: `git@github.com:acme/images.git` is `https://github.com/acme/images`.
+fn address(remote: &str) -> Option<String> {
+    let (scheme, rest) = match remote.split_once("://") {
+        Some((scheme @ ("http" | "https"), rest)) => (scheme, rest.to_owned()),
+        Some(("ssh" | "git" | "git+ssh", rest)) => {
+            let (host, path) = rest.split_once('/')?;
+            let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+            ("https", format!("{host}/{path}"))
+        }
+        Some(_) => return None,
+        None => {
+            let (host, path) = remote.split_once(':').filter(|(host, _)| !host.contains('/'))?;
+            ("https", format!("{host}/{}", path.trim_start_matches('/')))
+        }
+    };
+    let (host, path) = rest.split_once('/')?;
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let path = path.split(['?', '#']).next()?.trim_end_matches('/').trim_end_matches(".git");
+    let is_good = !host.is_empty() && !path.is_empty() && !rest.contains(char::is_control);
+    is_good.then(|| format!("{scheme}://{host}/{path}"))
+}
+
 /// Whether a commit came before another; `false` also where this clone does not know.
 pub fn is_ancestor(folder: &Path, earlier: &str, later: &str) -> bool {
     // A name that begins with a dash would be an option.
@@ -282,4 +312,34 @@ fn failed<A: AsRef<OsStr>>(arguments: &[A], output: &Output) -> GitError {
     let words: Vec<_> = arguments.iter().map(|word| word.as_ref().to_string_lossy()).collect();
     let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     GitError::Failed { command: words.join(" "), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_no_credentials() {
+        for (remote, expected) in [
+            ("https://github.com/acme/images.git", Some("https://github.com/acme/images")),
+            (
+                "https://me:to@ken@git.example.com:8443/a/b?x=1#y",
+                Some("https://git.example.com:8443/a/b"),
+            ),
+            ("http://token@host/a.git/", Some("http://host/a")),
+            ("git@github.com:acme/images.git", Some("https://github.com/acme/images")),
+            (
+                "ssh://git@git.example.com:2222/acme/images.git",
+                Some("https://git.example.com/acme/images"),
+            ),
+            ("host:/srv/git/images", Some("https://host/srv/git/images")),
+            ("/srv/git/images.git", None),
+            ("../images:1", None),
+            ("file:///srv/git/images", None),
+            ("https://host", None),
+            ("", None),
+        ] {
+            assert_eq!(address(remote).as_deref(), expected, "{remote}");
+        }
+    }
 }

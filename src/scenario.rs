@@ -28,8 +28,8 @@ use crate::{
     promote::{Publisher, Recovered, Verdict, conclude, rollback, verdict},
     registry::{Client, Credentials},
     run::{
-        Event, EventKind, Reporter, RunOptions, Secrets, StopReason, Summary, Telling, Workshop,
-        execute,
+        Event, EventKind, Origin, Reporter, RunOptions, Secrets, StopReason, Summary, Telling,
+        Workshop, execute,
     },
     schedule::History,
     state::RunDir,
@@ -230,6 +230,7 @@ impl Scenario {
             history: self.history.clone(),
             run: RunDir::at(&self.folder.path().join(".logs")),
             revision: None,
+            origin: Origin { tag_values: Some(self.tag_values()), ..Origin::default() },
             overtaken: self.overtaken.subscribe(),
             options: self.options,
         });

@@ -1,6 +1,6 @@
 //! `rebuild`, `rebuild run`: plan, build, test, store, promote, and say what came of it.
 
-use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroUsize, path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -21,14 +21,14 @@ use crate::{
     exit::Exit,
     fingerprint::Revision,
     git::{self, Head},
-    hierarchy::{Hierarchy, NodeName},
+    hierarchy::{Hierarchy, NodeName, TagValues},
     journal::{Asked, Began, Journal},
     plan::Request,
     promote::{Publisher, Verdict, conclude, verdict},
     report::{self, Progress, Record, Recorder, ReportOptions},
     run::{
-        EventKind, Executed, Reporter, RunOptions, Secrets, StopReason, Summary, Telling, Workshop,
-        execute,
+        EventKind, Executed, Origin, Reporter, RunOptions, Secrets, StopReason, Summary, Telling,
+        Workshop, execute,
     },
     schedule::History,
     state::State,
@@ -150,6 +150,7 @@ impl Run<'_> {
             hashes: self.world.hashes.clone(),
             secrets,
             history: self.world.history(&self.place()),
+            origin: origin(head.as_ref(), self.hierarchy.root(), &tag_values),
             revision: head.filter(|head| head.is_clean).map(|head| Revision {
                 committed: Timestamp::from_second(head.committed).ok(),
                 commit: head.commit,
@@ -272,6 +273,19 @@ impl Run<'_> {
         };
         let (out, result) = (std::io::stderr(), std::io::stdout());
         report::reporter(progress, options, Box::new(out), Box::new(result))
+    }
+}
+
+/// What images say of where their files come from.
+fn origin(head: Option<&Head>, folder: &Path, tag_values: &TagValues) -> Origin {
+    let dirty = |head: &Head| if head.is_clean { "" } else { "-dirty" };
+    Origin {
+        commit: head.map(|head| format!("{}{}", head.commit, dirty(head))),
+        committed: head
+            .and_then(|head| Timestamp::from_second(head.committed).ok())
+            .map(|at| at.to_string()),
+        source: head.and_then(|_| git::source(folder)),
+        tag_values: Some(tag_values.clone()),
     }
 }
 

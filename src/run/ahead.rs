@@ -141,7 +141,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             dockerfile_path: node.dockerfile.path.clone(),
             build_args: [].into(),
             secrets: BuildSecrets::default(),
-            labels: self.labels(pinned, record),
+            labels: self.labels(pinned, record).await?,
             target: None,
             platform: node.platform.clone(),
             no_cache: false,

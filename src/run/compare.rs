@@ -2,12 +2,14 @@
 
 use super::{
     event::{Different, Phase},
-    step::{BASE_DIGEST, BASE_NAME, Work},
+    labels::{BASE_DIGEST, is_of_the_build},
+    step::Work,
     tell::Tell,
 };
 use crate::{
     engine::{Difference, Engine, EngineError, LocalImage, Volatile},
-    fingerprint::{BuiltFrom, LABEL_PREFIX},
+    fingerprint::BuiltFrom,
+    hierarchy::Node,
     image::Digest,
     store::{Description, Store, StoreError},
 };
@@ -45,7 +47,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         // Edges must agree: an image on another base than before is published anew.
         let is_rebased = before.labels.get(BASE_DIGEST) != now.labels.get(BASE_DIGEST)
             && !self.is_on_same_upstream(&before);
-        let (before, now) = (content(before), content(now));
+        let (before, now) = (content(node, before), content(node, now));
         if before == now {
             return Ok(Compared::Same(published.clone()));
         }
@@ -83,10 +85,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 }
 
 /// What makes an image what it is: everything but the labels that say how it came about.
-fn content(mut image: Description) -> Description {
+fn content(node: &Node, mut image: Description) -> Description {
     (image.created, image.size) = (None, 0);
-    image.labels.retain(|label, _| {
-        !label.starts_with(LABEL_PREFIX) && label != BASE_NAME && label != BASE_DIGEST
-    });
+    image.labels.retain(|label, _| !is_of_the_build(node, label));
     image
 }

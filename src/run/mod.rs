@@ -9,6 +9,7 @@ mod attempts;
 mod bases;
 mod compare;
 mod event;
+mod labels;
 mod mask;
 mod prepare;
 mod secrets;
@@ -42,6 +43,7 @@ pub use self::{
         Different, Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary,
         StopReason, Summary,
     },
+    labels::Origin,
     prepare::run_of_folder,
     secrets::{SecretError, SecretTrouble, Secrets},
     step::Workshop,

@@ -1,10 +1,6 @@
 //! One step: bring the bases, build, test, and store under the build tag.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -15,6 +11,7 @@ use super::{
     bases::{BaseError, Bases, Pinned, Sources},
     compare::Compared,
     event::{Failure, Outcome, Phase},
+    labels::Origin,
     prepare::prepare,
     secrets::Secrets,
     tell::{Inbox, Tell},
@@ -35,11 +32,6 @@ use crate::{
     state::RunDir,
     store::{Store, StoreError},
 };
-
-/// The image that a node's base was, as the OCI image specification names these labels:
-/// <https://github.com/opencontainers/image-spec/blob/v1.1.0/annotations.md>.
-pub(super) const BASE_NAME: &str = "org.opencontainers.image.base.name";
-pub(super) const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 
 /// By then it is seen by who watches that files have changed, even if many do.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
@@ -62,6 +54,8 @@ pub struct Workshop<E, S> {
     pub history: History,
     /// The commit that is checked out, if nothing in the hierarchy's folder differs from it.
     pub revision: Option<Revision>,
+    /// What images say of where their files come from.
+    pub origin: Origin,
     /// Nodes whose builds newer changes have made pointless, with all that is below them; it grows.
     pub overtaken: watch::Receiver<BTreeSet<NodeName>>,
     pub options: RunOptions,
@@ -451,7 +445,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             dockerfile_path,
             build_args: node.build_args.clone(),
             secrets: self.shop.secrets.of(&node.name),
-            labels: self.labels(pinned, record),
+            labels: self.labels(pinned, record).await?,
             target: node.target.clone(),
             platform: node.platform.clone(),
             // BuildKit keys a layer by the ID of a secret only: a layer that was built with another
@@ -477,18 +471,6 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             .await
             .map_err(Trouble::of_build)?;
         Ok(image)
-    }
-
-    /// The labels of the image: the user's, where it stands, and what it was built from.
-    pub(super) fn labels(&self, pinned: &Pinned, record: &BuiltFrom) -> BTreeMap<String, String> {
-        let node = self.node();
-        let mut labels = record.to_labels(node.name.as_str());
-        if let Some((name, digest, _)) = &pinned.base {
-            labels.insert(BASE_NAME.to_owned(), name.clone());
-            labels.insert(BASE_DIGEST.to_owned(), digest.to_string());
-        }
-        labels.extend(node.labels.clone());
-        labels
     }
 
     /// What must hold before it is worth testing: it stands on the base it was pinned to, its
@@ -546,7 +528,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     }
 
     /// What the base of a build is, asked once for all its children.
-    async fn base(&self, image: &Digest) -> Result<Arc<LocalImage>, Trouble> {
+    pub(super) async fn base(&self, image: &Digest) -> Result<Arc<LocalImage>, Trouble> {
         let known = self.bases.image_of(image);
         let asked = known.get_or_try_init(async || Ok(Arc::new(self.inspect(image).await?))).await;
         asked.cloned()

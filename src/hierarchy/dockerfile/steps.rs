@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::stages::words;
 use crate::{
     hierarchy::{Base, Dockerfile, Instruction, glob},
     image::Reference,
@@ -22,6 +23,12 @@ impl Dockerfile {
         }
         text.push_str(&self.text[done..]);
         text
+    }
+
+    /// Whether a `LABEL` instruction sets this label.
+    pub fn sets_label(&self, label: &str) -> bool {
+        let arguments = self.instructions.iter().filter_map(|one| one.text.strip_prefix("LABEL "));
+        arguments.flat_map(label_names).any(|name| name == label)
     }
 
     /// The instruction that a builder calls by this text: `RUN make` after `BuildKit`'s `[2/3] `, or
@@ -117,6 +124,16 @@ impl<'d> Found<'d> {
 
     fn one(self) -> Option<&'d Instruction> {
         if let Found::One(one) = self { Some(one) } else { None }
+    }
+}
+
+/// The names in `a=1 "b c"=2`, or in the old form `a 1`.
+fn label_names(arguments: &str) -> Vec<String> {
+    let words = words(arguments, '\\');
+    let name = |word: &str| word.trim_matches(['"', '\'']).to_owned();
+    match words.first() {
+        Some(first) if !first.contains('=') => vec![name(first)],
+        _ => words.iter().filter_map(|word| Some(name(word.split_once('=')?.0))).collect(),
     }
 }
 

@@ -290,6 +290,22 @@ fn pins_replace_the_token_and_nothing_else() {
 }
 
 #[test]
+fn the_labels_that_a_dockerfile_sets() {
+    let file =
+        dockerfile("FROM a\nlabel one=1 \\\n \"t.w.o\"='two = 2 x'\nLABEL old form=x\nENV env=1\n");
+    for (label, expected) in [
+        ("one", true),
+        ("t.w.o", true),
+        ("old", true),
+        ("form", false),
+        ("env", false),
+        ("x", false),
+    ] {
+        assert_eq!(file.sets_label(label), expected, "{label}");
+    }
+}
+
+#[test]
 fn a_step_is_found_by_what_the_builder_calls_it() {
     let file = dockerfile(
         "ARG V=12\n\

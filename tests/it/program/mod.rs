@@ -18,6 +18,7 @@ mod hashes;
 mod history;
 mod init;
 mod kills;
+mod labels;
 mod logins;
 mod output;
 mod older;

@@ -8,7 +8,7 @@ use crate::support::{
     registry::Registry,
 };
 
-fn git(project: &Project, arguments: &[&str]) -> String {
+pub(super) fn git(project: &Project, arguments: &[&str]) -> String {
     git_at(project, "@1800000200 +0000", arguments)
 }
 

@@ -14,6 +14,10 @@ use tempfile::TempDir;
 use super::{certificates::Certificate, folder, http, is_installed, skipped};
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const ANY_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+                            application/vnd.docker.distribution.manifest.list.v2+json, \
+                            application/vnd.oci.image.manifest.v1+json, \
+                            application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
@@ -95,11 +99,7 @@ impl Registry {
     /// Oracle: the digest under a tag, as the registry's HTTP API says.
     pub(crate) fn head(&self, repository: &str, tag: &str) -> Option<String> {
         let path = format!("/v2/{repository}/manifests/{tag}");
-        let accept = format!(
-            "{MANIFEST}, application/vnd.docker.distribution.manifest.list.v2+json, \
-             application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
-        );
-        let answer = self.send("HEAD", &path, &[("Accept", &accept)], b"");
+        let answer = self.send("HEAD", &path, &[("Accept", ANY_MANIFEST)], b"");
         match answer.status {
             200 => Some(answer.header("Docker-Content-Digest").unwrap().to_owned()),
             404 => None,
@@ -194,9 +194,8 @@ impl Registry {
     /// Points a tag at an image of its repository, as a person does with another tool. To be called from
     /// wherever the tests have it happen.
     pub(crate) fn by_hand(&self, repository: &str, tag: &str, digest: &str) -> impl Fn() + use<> {
-        let accept = format!("{MANIFEST}, application/vnd.oci.image.manifest.v1+json");
         let path = |tag: &str| format!("/v2/{repository}/manifests/{tag}");
-        let answer = self.send("GET", &path(digest), &[("Accept", &accept)], b"");
+        let answer = self.send("GET", &path(digest), &[("Accept", ANY_MANIFEST)], b"");
         assert_eq!(answer.status, 200, "{}", path(digest));
         let media_type = answer.header("Content-Type").unwrap().to_owned();
         let (host, path, login) = (self.host.clone(), path(tag), self.login.clone());
@@ -212,11 +211,7 @@ impl Registry {
     pub(crate) fn push_index(&self, repository: &str, tag: &str, members: &[(&str, &str)]) {
         let found = |digest: &str| {
             let path = format!("/v2/{repository}/manifests/{digest}");
-            let accept = format!(
-                "{MANIFEST}, application/vnd.oci.image.manifest.v1+json, \
-                 application/vnd.oci.image.index.v1+json"
-            );
-            let found = self.send("GET", &path, &[("Accept", &accept)], b"");
+            let found = self.send("GET", &path, &[("Accept", ANY_MANIFEST)], b"");
             assert_eq!(found.status, 200, "{path}");
             found
         };

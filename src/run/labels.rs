@@ -1,0 +1,99 @@
+//! The labels of an image: the user's, what it is based on, where its files come from, and what it was
+//! built from.
+//!
+//! The names that do not begin with `rebuild.` are those of the OCI image specification:
+//! <https://github.com/opencontainers/image-spec/blob/v1.1.0/annotations.md>.
+
+use std::collections::BTreeMap;
+
+use super::{
+    bases::Pinned,
+    step::{Trouble, Work},
+};
+use crate::{
+    engine::Engine,
+    fingerprint::{BuiltFrom, LABEL_PREFIX},
+    hierarchy::{Node, TagValues},
+    store::Store,
+};
+
+/// The image that a node's base was.
+pub(super) const BASE_NAME: &str = "org.opencontainers.image.base.name";
+pub(super) const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+const CREATED: &str = "org.opencontainers.image.created";
+const REVISION: &str = "org.opencontainers.image.revision";
+const SOURCE: &str = "org.opencontainers.image.source";
+const VERSION: &str = "org.opencontainers.image.version";
+
+/// Where the files of a run come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The commit that is checked out, `-dirty` behind it if files in the hierarchy's folder differ.
+    pub commit: Option<String>,
+    /// When it was committed, as RFC 3339 says. The time of the build would make another image of the
+    /// same inputs.
+    pub committed: Option<String>,
+    /// The repository's address, without credentials.
+    pub source: Option<String>,
+    pub tag_values: Option<TagValues>,
+}
+
+impl<E: Engine, S: Store> Work<'_, E, S> {
+    /// An image inherits the labels of its base, so one that has no value here is emptied where the base has
+    /// one, and left out elsewhere.
+    pub(super) async fn labels(
+        &self,
+        pinned: &Pinned,
+        record: &BuiltFrom,
+    ) -> Result<BTreeMap<String, String>, Trouble> {
+        let node = self.node();
+        let mut labels = record.to_labels(node.name.as_str());
+        let (name, digest) = match &pinned.base {
+            Some((name, digest, _)) => (name.clone(), digest.to_string()),
+            None => Default::default(),
+        };
+        labels.insert(BASE_NAME.to_owned(), name);
+        labels.insert(BASE_DIGEST.to_owned(), digest);
+        let origin = &self.shop.origin;
+        for (label, value) in [
+            (CREATED, origin.committed.clone()),
+            (REVISION, origin.commit.clone()),
+            (SOURCE, origin.source.clone()),
+            (VERSION, version(node, origin, record)),
+        ] {
+            if !is_set_by_user(node, label) {
+                labels.insert(label.to_owned(), value.unwrap_or_default());
+            }
+        }
+        if labels.values().any(String::is_empty) {
+            let inherited = match &pinned.base {
+                Some((_, _, base)) => self.base(base).await?.labels.clone(),
+                None => BTreeMap::new(),
+            };
+            let says = |label: &String| inherited.get(label).is_some_and(|value| !value.is_empty());
+            labels.retain(|label, value| !value.is_empty() || says(label));
+        }
+        labels.extend(node.labels.clone());
+        Ok(labels)
+    }
+}
+
+/// The first tag that is made for one build; else the first that is not `latest`.
+fn version(node: &Node, origin: &Origin, record: &BuiltFrom) -> Option<String> {
+    let unique = node.tags.iter().find(|tag| !tag.is_stable());
+    let tag = unique.or_else(|| node.tags.iter().find(|tag| tag.as_str() != "latest"))?;
+    let values = origin.tag_values.as_ref()?;
+    tag.expand(values, node.name.as_str(), record.fingerprint.hex()).ok().map(|tag| tag.to_string())
+}
+
+fn is_set_by_user(node: &Node, label: &str) -> bool {
+    node.labels.contains_key(label) || node.dockerfile.sets_label(label)
+}
+
+/// Whether a label says how an image of this node came about, and not what it is.
+pub(super) fn is_of_the_build(node: &Node, label: &str) -> bool {
+    label.starts_with(LABEL_PREFIX)
+        || label == BASE_NAME
+        || label == BASE_DIGEST
+        || [CREATED, REVISION, SOURCE, VERSION].contains(&label) && !is_set_by_user(node, label)
+}
