@@ -86,10 +86,10 @@ impl Run<'_> {
         if let Some(prefix) = &self.hierarchy.registry {
             let (registries, engine) = (self.world.registries.clone(), self.world.engine.clone());
             let store = Remote::new(registries, prefix, engine);
-            self.on(Arc::new(store), stops, record).await
+            Box::pin(self.on(Arc::new(store), stops, record)).await
         } else {
             let store = Local::new(self.world.engine.clone());
-            self.on(Arc::new(store), stops, record).await
+            Box::pin(self.on(Arc::new(store), stops, record)).await
         }
     }
 
@@ -131,7 +131,9 @@ impl Run<'_> {
         let (plan, warnings, secrets) = tokio::select! {
             decided = decide => decided?,
             Some(reason) = stops.recv() => {
-                self.world.engine.quiesce().await;
+                for left in signals::quiesce(&self.world.engine, stops, true).await {
+                    output::warning(&left);
+                }
                 return interrupted(record, reason);
             }
         };
@@ -181,7 +183,10 @@ impl Run<'_> {
         let mut publisher =
             Publisher { store: &*store, journal: &mut journal, stops, telling: &mut telling };
         let promoted = publisher.promote(verdict).await;
-        self.world.engine.quiesce().await;
+        let is_stopped = executed.stopped >= Some(StopReason::Interrupted);
+        for message in signals::quiesce(&self.world.engine, publisher.stops, is_stopped).await {
+            publisher.telling.emit(EventKind::Warning { node: None, message });
+        }
         self.world.keep_hashes();
 
         let took = publisher.telling.elapsed();

@@ -1,4 +1,8 @@
-//! Signals: the first asks a run to stop and clean up, the second ends the program at once.
+//! Signals: the first asks a command to stop and clean up, the second ends the program at once.
+//!
+//! **Invariant:** after the first signal the program ends within [`LIMIT`], whatever hangs.
+
+use std::{thread, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -6,34 +10,96 @@ use tokio::{
 };
 
 use super::output;
-use crate::{exit::Exit, run::StopReason};
+use crate::{engine::Docker, exit::Exit, run::StopReason};
 
-/// Sends a reason for each SIGINT and SIGTERM. On the second one the program ends here.
+/// CI systems kill a job some ten seconds after they asked it to stop.
+const LIMIT: Duration = Duration::from_millis(9500);
+/// What cleaning up may take of it, at each of two places.
+pub(super) use crate::run::CLEANUP;
+
+/// Sends a reason for the first SIGINT, SIGTERM, SIGHUP or SIGQUIT. On the second one the program ends here.
+///
+/// SIGHUP comes when a terminal or an SSH connection is closed. `nohup` and shells that start a command in the
+/// background have the process ignore SIGHUP or SIGQUIT, which stays so.
 pub(super) fn listen() -> std::io::Result<mpsc::Receiver<StopReason>> {
     let (sender, receiver) = mpsc::channel(4);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let ignored = ignored();
+    let unless_ignored = |kind: SignalKind| {
+        let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
+        (!is_ignored).then(|| signal(kind)).transpose()
+    };
+    let mut hangup = unless_ignored(SignalKind::hangup())?;
+    let mut quit = unless_ignored(SignalKind::quit())?;
     tokio::spawn(async move {
         let mut signals = 0;
         loop {
             let (reason, exit) = tokio::select! {
                 Some(()) = interrupt.recv() => (StopReason::Interrupted, Exit::Interrupted),
                 Some(()) = terminate.recv() => (StopReason::Terminated, Exit::Terminated),
+                Some(()) = received(&mut hangup) => (StopReason::Terminated, Exit::Terminated),
+                Some(()) = received(&mut quit) => (StopReason::Terminated, Exit::Terminated),
                 else => return,
             };
             signals += 1;
             if signals == 1 {
+                // A thread, since a runtime that ends may wait for what hangs.
+                thread::spawn(move || {
+                    thread::sleep(LIMIT);
+                    end("ended 10 seconds after the signal", exit);
+                });
                 _ = sender.send(reason).await;
                 continue;
             }
-            output::warning(
-                "ended at once: containers, names and temporary files of this run may be left, and \
-                 tags be moved in part; the next `rebuild` removes the ones and moves the rest",
-            );
-            std::process::exit(i32::from(exit.code()));
+            end("ended at once", exit);
         }
     });
     Ok(receiver)
+}
+
+async fn received(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+    signal.as_mut()?.recv().await
+}
+
+/// The signals that the process ignores, a bit each (proc(5), `SigIgn`). Systems without `/proc` give none.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
+fn end(why: &str, exit: Exit) {
+    output::warning(&format!(
+        "{why}: containers, names and temporary files of this run may be left, and tags be moved in \
+         part; the next `rebuild` removes the ones and moves the rest"
+    ));
+    std::process::exit(i32::from(exit.code()));
+}
+
+/// Waits until the engine has removed every container of this process, or, after a stop signal, for
+/// [`CLEANUP`]. Returns a sentence for each container that is left.
+pub(super) async fn quiesce(
+    engine: &Docker,
+    stops: &mut mpsc::Receiver<StopReason>,
+    has_stopped: bool,
+) -> Vec<String> {
+    let patience = async {
+        if !has_stopped && stops.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(CLEANUP).await;
+    };
+    tokio::select! {
+        () = engine.quiesce() => {}
+        () = patience => {}
+    }
+    let left = engine.containers_left().into_iter();
+    left.map(|id| {
+        let short = &id[..id.len().min(12)];
+        format!("the container `{short}` is left in the engine; the next `rebuild` removes it")
+    })
+    .collect()
 }
 
 /// How a command ends that was asked to stop.

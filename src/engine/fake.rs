@@ -33,6 +33,12 @@ pub(crate) struct FakeState {
     pub(crate) builds_fail: BTreeSet<String>,
     /// How the next builds of a node fail, the first first.
     pub(crate) next_builds: BTreeMap<String, Vec<EngineError>>,
+    /// Nodes whose next build finds every pin removed.
+    pub(crate) builds_unpin: BTreeSet<String>,
+    /// Nodes whose next build takes the engine down with it: how many pings fail then.
+    pub(crate) builds_kill: BTreeMap<String, usize>,
+    pub(crate) losses: usize,
+    pub(crate) pings_fail: usize,
     /// How often the tests of a node fail before they pass.
     pub(crate) next_tests: BTreeMap<String, usize>,
     /// Nodes whose tests fail.
@@ -68,6 +74,20 @@ pub(crate) struct FakeState {
 }
 
 impl Engine for FakeEngine {
+    fn losses(&self) -> usize {
+        self.state.lock().unwrap().losses
+    }
+
+    async fn ping(&self) -> Result<(), EngineError> {
+        let mut state = self.state.lock().unwrap();
+        if state.pings_fail == 0 {
+            return Ok(());
+        }
+        state.pings_fail -= 1;
+        let (endpoint, reason) = ("fake".to_owned(), "gone".to_owned());
+        Err(EngineError::Unreachable { endpoint, reason })
+    }
+
     async fn build(
         &self,
         request: BuildRequest,
@@ -78,8 +98,17 @@ impl Engine for FakeEngine {
         progress(BuildProgress::Output(format!("making {node}\n").into_bytes()));
         tokio::time::sleep(Duration::from_secs(1)).await;
         let mut state = self.state.lock().unwrap();
+        if state.builds_unpin.remove(&node) {
+            state.tags.retain(|tag, _| tag.repository.host() != "rebuild.invalid");
+        }
         if let Some(next) = state.next_builds.get_mut(&node).filter(|next| !next.is_empty()) {
             return Err(next.remove(0));
+        }
+        if let Some(pings) = state.builds_kill.remove(&node) {
+            state.losses += 1;
+            state.pings_fail = pings;
+            let message = "process did not complete: exit code: 137".to_owned();
+            return Err(EngineError::Build { message, step: None, exit_code: Some(137) });
         }
         if state.builds_fail.contains(&node) {
             return Err(EngineError::Build {
@@ -275,8 +304,9 @@ impl Engine for FakeEngine {
     ) -> Result<Vec<Difference>, EngineError> {
         let state = self.state.lock().unwrap();
         let image = |id: &Digest| {
-            state.images.get(id).ok_or_else(|| EngineError::Answer {
+            state.images.get(id).ok_or_else(|| EngineError::Refused {
                 doing: "comparing files".to_owned(),
+                status: 404,
                 message: format!("No such image: {id}"),
             })
         };

@@ -42,6 +42,12 @@ use crate::{
 ///
 /// Dropping a future cancels what it does, and leaves nothing running behind.
 pub trait Engine: Send + Sync + 'static {
+    /// How often the engine went away since this was asked for the first time.
+    fn losses(&self) -> usize;
+
+    /// Whether it answers.
+    fn ping(&self) -> impl Future<Output = Result<(), EngineError>> + Send;
+
     /// Builds one image, passing on each thing the engine says.
     ///
     /// # Errors
@@ -250,6 +256,11 @@ pub enum EngineError {
     /// The user named no engine, and none answers where engines usually listen.
     #[error("no engine answers{}", listed(.tried))]
     NoEngine { tried: Vec<Tried>, hint: String },
+    /// It takes a request that it answers in milliseconds otherwise, and does not answer it, twice.
+    #[error(
+        "the Docker engine at {endpoint} hangs: no answer within {}, twice, while {doing}", seconds(*.after)
+    )]
+    Hangs { endpoint: String, doing: String, after: Duration },
     /// It answers, in a version of the API that we do not speak.
     #[error(
         "the Docker engine {version} at {endpoint} is too old: it speaks API {api}, and rebuild needs API {needed} (Docker 20.10) or newer"
@@ -277,9 +288,19 @@ pub enum EngineError {
     /// The build context cannot be read.
     #[error("{0}")]
     Context(String),
+    /// An answer with an error status.
+    #[error("{doing}: the engine answered: {message}")]
+    Refused { doing: String, status: u16, message: String },
     /// Anything else the engine answers.
     #[error("{doing}: the engine answered: {message}")]
     Answer { doing: String, message: String },
+}
+
+impl EngineError {
+    /// Whether the engine went away or hangs, which says nothing of what it was asked for.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Hangs { .. } | Self::NoEngine { .. })
+    }
 }
 
 /// A line for each place.

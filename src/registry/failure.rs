@@ -26,11 +26,18 @@ enum Cause {
     UnknownAuthority,
     Tls(String),
     BrokeOff,
+    NoRoute(String),
     Other(String),
 }
 
-/// Explains the error of a request to `url`, sent on behalf of the registry `host`.
-pub(super) fn explain(host: &str, url: &Url, error: &reqwest::Error, idle: Duration) -> Failure {
+/// Explains the error of a request to `url`, sent on behalf of the registry `host`. `has_answered` says
+/// whether that server answered a request before.
+pub(super) fn explain(
+    (host, url): (&str, &Url),
+    error: &reqwest::Error,
+    idle: Duration,
+    has_answered: bool,
+) -> Failure {
     let cause = cause_of(error);
     let server = authority(url);
     let reason = cause.reason(url.host_str().unwrap_or_default(), idle);
@@ -42,13 +49,16 @@ pub(super) fn explain(host: &str, url: &Url, error: &reqwest::Error, idle: Durat
             reason,
             hint: cause.hint(&server),
         },
-        again: cause.again(),
+        again: cause.again(has_answered),
     }
 }
 
 impl Cause {
-    fn again(&self) -> Again {
+    /// A server that answered a moment ago is being restarted, or the network is: worth waiting for. One that
+    /// never did is probably misspelt.
+    fn again(&self, has_answered: bool) -> Again {
         match self {
+            Self::Refused | Self::NoSuchHost | Self::NoRoute(_) if has_answered => Again::Backoff,
             Self::LookupFailed | Self::ConnectTimeout | Self::Silence | Self::BrokeOff => {
                 Again::Backoff
             }
@@ -60,6 +70,7 @@ impl Cause {
             | Self::WrongName(_)
             | Self::UnknownAuthority
             | Self::Tls(_)
+            | Self::NoRoute(_)
             | Self::Other(_) => Again::Never,
         }
     }
@@ -86,7 +97,7 @@ impl Cause {
             }
             Self::Tls(what) => format!("no TLS connection: {what}"),
             Self::BrokeOff => "the connection broke off".to_owned(),
-            Self::Other(what) => what.clone(),
+            Self::NoRoute(what) | Self::Other(what) => what.clone(),
         }
     }
 
@@ -113,7 +124,9 @@ impl Cause {
                 "put the authority's certificate into `/etc/docker/certs.d/{server}/ca.crt`, or \
                  among the system's"
             ),
-            Self::Silence | Self::Tls(_) | Self::BrokeOff | Self::Other(_) => return None,
+            Self::Silence | Self::Tls(_) | Self::BrokeOff | Self::NoRoute(_) | Self::Other(_) => {
+                return None;
+            }
         };
         Some(hint)
     }
@@ -160,7 +173,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<Cause> {
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::UnexpectedEof => Some(Cause::BrokeOff),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            Some(Cause::Other(error.to_string()))
+            Some(Cause::NoRoute(error.to_string()))
         }
         _ => None,
     }

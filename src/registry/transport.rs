@@ -5,7 +5,10 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -61,6 +64,7 @@ pub(super) struct Transport {
 struct Peer {
     http: reqwest::Client,
     permits: Arc<Semaphore>,
+    has_answered: Arc<AtomicBool>,
 }
 
 impl Transport {
@@ -104,8 +108,12 @@ impl Transport {
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         }
-        let failed = |error: &reqwest::Error| explain(request.host, &request.url, error, self.idle);
+        let failed = |error: &reqwest::Error| {
+            let has_answered = peer.has_answered.load(Ordering::Relaxed);
+            explain((request.host, &request.url), error, self.idle, has_answered)
+        };
         let mut response = builder.send().await.map_err(|e| failed(&e))?;
+        peer.has_answered.store(true, Ordering::Relaxed);
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         tracing::debug!(
             method = %request.method, host = authority(&request.url), path = request.url.path(),
@@ -141,7 +149,8 @@ impl Transport {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| unreachable(host, error.to_string()))?;
-        let peer = Peer { http, permits: Arc::new(Semaphore::new(self.parallel.max(1))) };
+        let permits = Arc::new(Semaphore::new(self.parallel.max(1)));
+        let peer = Peer { http, permits, has_answered: Arc::default() };
         peers.insert(name, peer.clone());
         Ok(peer)
     }

@@ -6,7 +6,13 @@
 
 use std::time::Duration;
 
-use super::{step::Trouble, tell::Tell};
+use tokio::time::Instant;
+
+use super::{
+    shapes::{Shape, shape},
+    step::Trouble,
+    tell::Tell,
+};
 use crate::{engine::EngineError, registry::Retry, store::StoreError};
 
 /// What another try would bring.
@@ -16,15 +22,19 @@ pub(super) enum Again {
     Never,
     /// Probably the same, so only if the image's `retries` ask for it.
     Asked,
+    /// The same, unless an image that it needs was removed by another client.
+    Unsure,
     /// Something else, soon: another client of the engine removed an image, or cancelled a step that the
     /// engine ran for both.
     Race,
-    /// Something else, in a while: an engine that restarts, a registry that is overloaded.
+    /// Something else, in a while: a registry that is overloaded.
     Passing,
+    /// Something else, once the engine is back.
+    Gone,
 }
 
-/// An engine restarts in some ten seconds. The registry client has a patience of its own.
-const PATIENCE: Retry = Retry {
+/// An engine restarts in some ten seconds.
+const ENGINE: Retry = Retry {
     attempts: 5,
     first: Duration::from_secs(1),
     longest: Duration::from_secs(15),
@@ -35,26 +45,6 @@ const PATIENCE: Retry = Retry {
 /// is lost for good, and that is seen as often in vain.
 const RACES: u8 = 3;
 
-/// How an engine puts it, in the words of Go's network library and of its own, when the trouble lies in
-/// the network or in the registry and will pass.
-const PASSING: [&str; 15] = [
-    "connection reset by peer",
-    "connection refused",
-    "broken pipe",
-    "unexpected EOF",
-    ": EOF",
-    "i/o timeout",
-    "TLS handshake timeout",
-    "Client.Timeout exceeded",
-    "Temporary failure in name resolution",
-    "server misbehaving",
-    "toomanyrequests",
-    "Too Many Requests",
-    "HTTP status: 5",
-    "HTTP response code 5",
-    "parsing HTTP 5",
-];
-
 /// The attempts at one step.
 pub(super) struct Attempts {
     /// How many more the image's `retries` allow, and how many they allowed.
@@ -62,14 +52,20 @@ pub(super) struct Attempts {
     of: u8,
     races: u8,
     pauses: Box<dyn Iterator<Item = Duration> + Send>,
+    engine: Box<dyn Iterator<Item = Duration> + Send>,
+    /// When what passes was first met.
+    since: Option<Instant>,
     /// What was wrong with the image each time.
     failed: Vec<String>,
 }
 
 impl Attempts {
     pub(super) fn new(retries: u8) -> Self {
-        let pauses = Box::new(PATIENCE.pauses());
-        Self { left: retries, of: retries, races: RACES, pauses, failed: Vec::new() }
+        // An engine that pushes is as patient with a registry as our own requests are.
+        let pauses = Box::new(Retry::default().pauses());
+        let engine = Box::new(ENGINE.pauses());
+        let (left, of, races) = (retries, retries, RACES);
+        Self { left, of, races, pauses, engine, since: None, failed: Vec::new() }
     }
 
     /// How often the image was tried, by its own fault.
@@ -81,7 +77,7 @@ impl Attempts {
     pub(super) async fn after(&mut self, trouble: Trouble, tell: &mut Tell) -> Result<(), Trouble> {
         let again = if tell.says("no space left on device") { Again::Never } else { trouble.again };
         match again {
-            Again::Asked if self.left > 0 => {
+            Again::Asked | Again::Unsure if self.left > 0 => {
                 self.left -= 1;
                 let (number, total) = (self.count(), self.of + 1);
                 tell.warn(&format!("attempt {number} of {total} failed: {}", trouble.message));
@@ -95,15 +91,28 @@ impl Attempts {
                 tell.failed(&trouble.message);
                 Ok(())
             }
-            Again::Passing => {
-                let Some(pause) = self.pauses.next() else { return Err(trouble) };
-                tell.warn(&format!("{}: trying again in {pause:.0?}", trouble.message));
-                tell.failed(&trouble.message);
-                tokio::time::sleep(pause).await;
+            Again::Gone => {
+                let Some(pause) = self.engine.next() else { return Err(trouble) };
+                Self::pause(pause, &trouble, tell).await;
                 Ok(())
             }
-            Again::Never | Again::Asked | Again::Race => Err(trouble),
+            Again::Passing => {
+                let Some(pause) = self.pauses.next() else { return Err(trouble) };
+                let since = *self.since.get_or_insert_with(Instant::now);
+                if since.elapsed() + pause > Retry::default().budget {
+                    return Err(trouble);
+                }
+                Self::pause(pause, &trouble, tell).await;
+                Ok(())
+            }
+            Again::Never | Again::Asked | Again::Unsure | Again::Race => Err(trouble),
         }
+    }
+
+    async fn pause(pause: Duration, trouble: &Trouble, tell: &mut Tell) {
+        tell.warn(&format!("{}: trying again in {pause:.0?}", trouble.message));
+        tell.failed(&trouble.message);
+        tokio::time::sleep(pause).await;
     }
 
     /// Says of an image that was made in the end that it cannot be relied upon.
@@ -120,31 +129,52 @@ impl Attempts {
 
 impl Again {
     pub(super) fn after_engine(error: &EngineError) -> Self {
-        let text = error.to_string();
-        let passes = PASSING.iter().any(|sign| text.contains(sign));
-        match error {
-            _ if is_full(&text) => Self::Never,
-            EngineError::Unreachable { .. } => Self::Passing,
-            EngineError::Build { message, exit_code: None, .. } if was_cancelled(message) => {
-                Self::Race
-            }
-            EngineError::Answer { message, .. } if message.starts_with("No such image: ") => {
-                Self::Race
-            }
-            EngineError::Transfer { message, .. } if lost_a_push(message) => Self::Race,
+        let said = match error {
             // A command of the Dockerfile that failed is the image's matter, whatever it printed.
-            EngineError::Build { exit_code: None, .. } | EngineError::Transfer { .. } if passes => {
+            EngineError::Build { exit_code: Some(_), message, .. } => {
+                shape(message).filter(|said| *said == Shape::Full)
+            }
+            EngineError::Build { message, .. }
+            | EngineError::Transfer { message, .. }
+            | EngineError::Refused { message, .. }
+            | EngineError::Answer { message, .. } => shape(message),
+            _ => None,
+        };
+        match (error, said) {
+            (_, Some(Shape::Full)) => Self::Never,
+            (EngineError::Unreachable { .. }, _) => Self::Gone,
+            // An image that the engine had a moment ago.
+            (EngineError::Refused { status: 404, .. }, _) => Self::Race,
+            // Not 500, which Docker also answers where a request makes no sense.
+            (EngineError::Refused { status: 502..=504, .. }, _) => Self::Passing,
+            (EngineError::Build { .. } | EngineError::Transfer { .. }, Some(Shape::Passing)) => {
                 Self::Passing
             }
-            EngineError::Build { .. }
-            | EngineError::Silent { .. }
-            | EngineError::TimedOut { .. }
-            | EngineError::Answer { .. } => Self::Asked,
-            EngineError::Transfer { .. }
-            | EngineError::Context(_)
-            | EngineError::NoEngine { .. }
-            | EngineError::TooOld { .. }
-            | EngineError::Builder { .. } => Self::Never,
+            (EngineError::Build { .. } | EngineError::Transfer { .. }, Some(Shape::Race)) => {
+                Self::Race
+            }
+            (
+                EngineError::Build { exit_code: None, .. }
+                | EngineError::Refused { .. }
+                | EngineError::Answer { .. },
+                _,
+            ) => Self::Unsure,
+            (
+                EngineError::Build { .. }
+                | EngineError::Silent { .. }
+                | EngineError::TimedOut { .. },
+                _,
+            ) => Self::Asked,
+            // It was asked twice already.
+            (
+                EngineError::Hangs { .. }
+                | EngineError::Transfer { .. }
+                | EngineError::Context(_)
+                | EngineError::NoEngine { .. }
+                | EngineError::TooOld { .. }
+                | EngineError::Builder { .. },
+                _,
+            ) => Self::Never,
         }
     }
 
@@ -152,7 +182,7 @@ impl Again {
         match error {
             StoreError::Engine(error) => match Self::after_engine(error) {
                 // Retries are for builds and tests, and neither failed.
-                Self::Asked => Self::Never,
+                Self::Asked | Self::Unsure => Self::Never,
                 again => again,
             },
             // The registry client has tried as often as it makes sense.
@@ -161,35 +191,6 @@ impl Again {
             }
         }
     }
-}
-
-/// Go's words for `ENOSPC` and `EDQUOT`. The next try would only fill it further.
-fn is_full(text: &str) -> bool {
-    ["no space left on device", "disk quota exceeded"].iter().any(|full| text.contains(full))
-}
-
-/// BuildKit runs a step once for all clients that ask for it at the same time, with the session of one of
-/// them (moby/buildkit: `solver/scheduler.go`, `session/manager.go`). If that client goes away, the others
-/// get one of these errors. A build that this run cancels is dropped and has no error.
-const CANCELLED: [&str; 5] = [
-    "context canceled",
-    "code = Canceled",
-    "no active session",
-    "failed to get session",
-    "session healthcheck failed",
-];
-
-fn was_cancelled(message: &str) -> bool {
-    CANCELLED.iter().any(|cancelled| message.contains(cancelled))
-}
-
-/// Two runs push the same image: one of them removes the tag from the engine, or has not yet uploaded the
-/// layers that the engine takes for uploaded.
-const LOST_PUSHES: [&str; 3] =
-    ["does not exist locally with the tag", "tag does not exist", "blob unknown to registry"];
-
-fn lost_a_push(message: &str) -> bool {
-    LOST_PUSHES.iter().any(|lost| message.contains(lost))
 }
 
 #[cfg(test)]

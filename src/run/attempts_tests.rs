@@ -23,7 +23,7 @@ fn pushing(message: &str) -> EngineError {
 
 fn gone_image() -> EngineError {
     let message = format!("No such image: {}", crate::image::Digest::of(b"x"));
-    EngineError::Answer { doing: "testing".to_owned(), message }
+    EngineError::Refused { doing: "creating a container".to_owned(), status: 404, message }
 }
 
 /// The warnings of a run, without the length of pauses, which are random.
@@ -39,45 +39,77 @@ fn warnings(ended: &Ended) -> Vec<String> {
 
 #[test]
 fn each_trouble_has_its_class() {
-    let silent = EngineError::Silent { doing: "building".to_owned(), after: PATIENCE.first };
+    let silent = EngineError::Silent { doing: "building".to_owned(), after: ENGINE.first };
+    let refused = |status| EngineError::Refused {
+        doing: "looking at the image `x`".to_owned(),
+        status,
+        message: "try again".to_owned(),
+    };
+    let hangs = EngineError::Hangs {
+        endpoint: "unix:///x".to_owned(),
+        doing: "inspecting a container".to_owned(),
+        after: ENGINE.first,
+    };
     let answer =
         EngineError::Answer { doing: "building".to_owned(), message: "no image".to_owned() };
     let full = "write /x: no space left on device";
     for (error, expected) in [
-        (gone(), Again::Passing),
+        (gone(), Again::Gone),
+        (hangs, Again::Never),
         (silent, Again::Asked),
-        (answer, Again::Asked),
+        (answer, Again::Unsure),
+        (refused(500), Again::Unsure),
+        (refused(503), Again::Passing),
+        (gone_image(), Again::Race),
         (EngineError::Context("`a` is a socket".to_owned()), Again::Never),
         (build("failed", Some(2)), Again::Asked),
-        (build("dockerfile parse error line 2", None), Again::Asked),
-        (build("read tcp: connection reset by peer", None), Again::Passing),
-        // What a command says of the network is the image's own matter.
+        (build("dockerfile parse error line 2", None), Again::Unsure),
+        // Words of a parser and of a command, and not of a network.
+        (build("dockerfile parse error on line 2: unknown instruction: EOF", None), Again::Unsure),
+        (
+            build("dockerfile parse error on line 3: unknown instruction: connection", None),
+            Again::Unsure,
+        ),
+        (build("failed to read dockerfile: connection refused by policy", None), Again::Unsure),
         (build("curl: connection reset by peer", Some(56)), Again::Asked),
+        (build("context canceled", Some(1)), Again::Asked),
+        (
+            build("failed to do request: Head \"https://r.example/v2/x/manifests/1\": EOF", None),
+            Again::Passing,
+        ),
+        (
+            build("read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer", None),
+            Again::Passing,
+        ),
         (build(full, None), Again::Never),
         (build("failed to solve: Canceled: context canceled", None), Again::Race),
         (build("failed to compute cache key: no active sessions", None), Again::Race),
-        // A command that prints it has failed itself.
-        (build("context canceled", Some(1)), Again::Asked),
-        (gone_image(), Again::Race),
         (pushing("An image does not exist locally with the tag: r/x"), Again::Race),
         (
             pushing("errors: digest invalid manifest blob unknown: blob unknown to registry"),
             Again::Race,
         ),
         (pushing("received unexpected HTTP status: 503 Service Unavailable"), Again::Passing),
+        (pushing("received unexpected HTTP status: 403 Forbidden"), Again::Never),
         (
             pushing("Put \"http://r/v2/\": dial tcp 127.0.0.1:1: connect: connection refused"),
             Again::Passing,
         ),
         (pushing("toomanyrequests: slow down"), Again::Passing),
         (pushing("Get \"http://r/v2/\": EOF"), Again::Passing),
+        (pushing("Get http://r/v2/: EOF"), Again::Passing),
+        (
+            pushing("Get \"http://r/v2/\": dial tcp: lookup r on 127.0.0.1:53: no such host"),
+            Again::Never,
+        ),
         (pushing("denied: requested access to the resource is denied"), Again::Never),
         (pushing("unauthorized: authentication required"), Again::Never),
         (pushing(full), Again::Never),
     ] {
         assert_eq!(Again::after_engine(&error), expected, "{error}");
         let stored = Again::after_store(&StoreError::Engine(error));
-        assert_eq!(stored, if expected == Again::Asked { Again::Never } else { expected });
+        let is_image = matches!(expected, Again::Asked | Again::Unsure);
+        assert_eq!(stored, if is_image { Again::Never } else { expected });
     }
 }
 
@@ -148,4 +180,46 @@ async fn a_build_on_a_full_disk_is_not_retried() {
     stack.engine(|engine| engine.next_builds = next);
     let ended = stack.run(&Selection::OutOfDate).await;
     assert_eq!((ended.summary.exit, warnings(&ended).len()), (Exit::BuildFailed, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_the_engine_took_down_with_itself_is_tried_again_when_it_is_back() {
+    // What BuildKit says of a command that is killed with the engine is what it says of one that fails.
+    for (pings, exit, attempts) in [(0, Exit::Done, 1), (10, Exit::Done, 1)] {
+        let stack = scenario("os");
+        stack.engine(|engine| _ = engine.builds_kill.insert("os".to_owned(), pings));
+        let ended = stack.run(&Selection::OutOfDate).await;
+        assert_eq!(ended.summary.exit, exit, "{pings}");
+        assert_eq!(ended.summary.steps[0].attempts, attempts);
+        let said = "os: the Docker engine went away: process did not complete: exit code: 137";
+        let waits = format!("{said}: waiting for it for up to 60 s");
+        let tries = format!("{said}: trying again");
+        let expected = if pings > 1 { vec![waits, tries] } else { vec![tries] };
+        assert_eq!(warnings(&ended), expected);
+    }
+    // Away for longer than a minute.
+    let stack = scenario("os : retries=5");
+    stack.engine(|engine| _ = engine.builds_kill.insert("os".to_owned(), 9999));
+    let ended = stack.run(&Selection::OutOfDate).await;
+    assert_eq!(ended.summary.exit, Exit::EngineUnreachable);
+    let took = ended.summary.took.as_secs();
+    assert!((60..=70).contains(&took), "{took}");
+    assert!(stack.published().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_base_that_another_client_removed_is_brought_again() {
+    let stack = scenario("os\napp < os");
+    let forget = EngineError::Build {
+        message: "rebuild.invalid/x/nos:1: not found".to_owned(),
+        step: None,
+        exit_code: None,
+    };
+    stack.engine(|engine| {
+        engine.next_builds.insert("app".to_owned(), vec![forget]);
+        engine.builds_unpin.insert("app".to_owned());
+    });
+    let ended = stack.run(&Selection::OutOfDate).await;
+    assert_eq!(ended.summary.exit, Exit::Done, "{:?}", warnings(&ended));
+    assert_eq!(warnings(&ended).len(), 1);
 }

@@ -263,16 +263,41 @@ impl Bases {
         Ok(image.clone())
     }
 
-    /// Takes every name of this run away again. What cannot be taken away is returned.
-    pub(super) async fn release<E: Engine>(&self, engine: &E) -> Vec<(Tagged, EngineError)> {
-        let pins = std::mem::take(&mut *lock(&self.pins));
-        let mut left = Vec::new();
-        for pin in pins.into_keys() {
-            if let Err(error) = engine.untag(&pin).await {
-                left.push((pin, error));
+    /// Takes every name of this run away again, up to the first that cannot be taken away because the
+    /// engine does not answer. Those that are left are the [`pins`](Self::pins).
+    pub(super) async fn release<E: Engine>(&self, engine: &E) -> Result<(), EngineError> {
+        let mut failed = None;
+        for pin in self.pins() {
+            match engine.untag(&pin).await {
+                Ok(()) => _ = lock(&self.pins).remove(&pin),
+                Err(error) if error.is_gone() => return Err(error),
+                Err(error) => failed = Some(error),
             }
         }
-        left
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// The names that this run has set and not yet taken away.
+    pub(super) fn pins(&self) -> Vec<Tagged> {
+        lock(&self.pins).keys().cloned().collect()
+    }
+
+    /// Forgets those bases of a build that are no longer in the engine, and says whether there are any:
+    /// another client may have removed them.
+    pub(super) async fn forget_lost<E: Engine>(&self, engine: &E, pinned: &Pinned) -> bool {
+        let mut is_lost = false;
+        for name in pinned.names.values() {
+            if !matches!(engine.inspect(name).await, Ok(None)) {
+                continue;
+            }
+            is_lost = true;
+            lock(&self.pins).retain(|pin, _| pin.to_string() != *name);
+            // The tag of a pin is the beginning of the image's ID.
+            let id = name.rsplit_once(':').map_or("", |(_, tag)| tag);
+            lock(&self.images)
+                .retain(|_, image| image.get().is_none_or(|image| !image.hex().starts_with(id)));
+        }
+        is_lost
     }
 }
 

@@ -7,12 +7,14 @@
 mod ahead;
 mod attempts;
 mod bases;
+mod blame;
 mod compare;
 mod event;
 mod labels;
 mod mask;
 mod prepare;
 mod secrets;
+mod shapes;
 mod step;
 mod tell;
 mod verify;
@@ -59,6 +61,8 @@ use crate::{
     store::Store,
 };
 
+/// What removing pins, and then removing containers, may take after a stop signal.
+pub const CLEANUP: Duration = Duration::from_secs(4);
 /// How often a reporter may redraw what moves by itself.
 const TICK: Duration = Duration::from_millis(100);
 /// With more steps left than this, what is left is estimated once a second and not after each step:
@@ -203,14 +207,7 @@ pub async fn execute<E: Engine, S: Store>(
         Some(reason) = stops.recv() => run.stop(reason),
         () = run.verify_updates() => {}
     }
-    let left = run.bases.release(&*shop.engine).await;
-    if !left.is_empty() {
-        state::expect_pins();
-    }
-    for (pin, error) in left {
-        let message = format!("`{pin}` is left in the engine: {error}");
-        run.telling.emit(EventKind::Warning { node: None, message });
-    }
+    run.release(stops).await;
     run.done
 }
 
@@ -383,6 +380,41 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         if !lines.is_empty() {
             self.telling.emit(EventKind::PackagesFixed { lines });
         }
+    }
+
+    /// Takes the pins away; after a stop signal for [`CLEANUP`] at most. The next run removes the others.
+    async fn release(&mut self, stops: &mut mpsc::Receiver<StopReason>) {
+        let is_stopped = self.done.stopped >= Some(StopReason::Interrupted);
+        let mut reason = None;
+        let why = {
+            let released = self.bases.release(&*self.shop.engine);
+            let patience = async {
+                if !is_stopped {
+                    match stops.recv().await {
+                        Some(signal) => reason = Some(signal),
+                        None => std::future::pending().await,
+                    }
+                }
+                tokio::time::sleep(CLEANUP).await;
+            };
+            tokio::select! {
+                released = released => released.err().map(|error| error.to_string()),
+                () = patience => Some("the engine does not answer".to_owned()),
+            }
+        };
+        self.done.stopped = self.done.stopped.max(reason);
+        let left = self.bases.pins();
+        let (Some(why), Some(first)) = (why, left.first()) else { return };
+        state::expect_pins();
+        let others = match left.len() - 1 {
+            0 => String::new(),
+            1 => " and 1 other name".to_owned(),
+            n => format!(" and {n} other names"),
+        };
+        let message = format!(
+            "`{first}`{others} of this run stay in the engine until the next `rebuild`: {why}"
+        );
+        self.telling.emit(EventKind::Warning { node: None, message });
     }
 
     fn tell(&mut self, event: EventKind) {

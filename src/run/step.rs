@@ -63,11 +63,11 @@ pub struct Workshop<E, S> {
 
 /// A failure before it has its log and its place in the Dockerfile.
 pub(super) struct Trouble {
-    phase: Phase,
+    pub(super) phase: Phase,
     pub(super) message: String,
-    exit: Exit,
+    pub(super) exit: Exit,
     /// The text of the Dockerfile step that failed.
-    step: Option<String>,
+    pub(super) step: Option<String>,
     /// Whether another try may help.
     pub(super) again: Again,
 }
@@ -79,7 +79,7 @@ pub(super) struct Done {
     pub(super) parents: Parents,
     pub(super) pinned: Option<Pinned>,
     /// Built, checked and compared.
-    candidate: Option<Candidate>,
+    pub(super) candidate: Option<Candidate>,
     /// The image on which children have begun to build.
     begun_on: Option<Digest>,
     is_tested: bool,
@@ -156,12 +156,19 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let mut attempts = Attempts::new(node.retries);
         let mut done = Done { parents: self.parents.clone(), ..Done::default() };
         let made = loop {
+            let losses = self.shop.engine.losses();
             match self.make(&mut done, &mut tell).await {
                 Ok(outcome) => break Ok(outcome),
                 Err(trouble) => {
+                    let mut trouble = self.blame(trouble, losses).await;
                     self.let_overtake().await;
-                    if trouble.again == Again::Race {
-                        self.forget_lost(&mut done).await;
+                    match trouble.again {
+                        Again::Gone if !self.is_back(&trouble, &tell).await => break Err(trouble),
+                        Again::Race => _ = self.forget_lost(&mut done).await,
+                        Again::Unsure | Again::Passing if self.forget_lost(&mut done).await => {
+                            trouble.again = Again::Race;
+                        }
+                        _ => {}
                     }
                     match attempts.after(trouble, &mut tell).await {
                         Ok(()) => {}
@@ -198,16 +205,6 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ended { outcome, attempts: attempts.count(), waited: done.waited }
     }
 
-    /// Another run of the same inputs has the same candidate in a shared engine, and removes it when it is
-    /// through with it.
-    async fn forget_lost(&self, done: &mut Done) {
-        if let Some(Candidate { image, .. }) = &done.candidate
-            && let Ok(None) = self.shop.engine.inspect(image.id.as_str()).await
-        {
-            done.forget_candidate();
-        }
-    }
-
     async fn make(&self, done: &mut Done, tell: &mut Tell) -> Result<Outcome, Trouble> {
         let (fresh, again) = match &self.step.action {
             Action::Build { fresh, again } => (*fresh, *again),
@@ -220,6 +217,10 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         loop {
             let identity = self.identify(&done.parents, (fresh, again)).await?;
             if let (Some(digest), None) = (&identity.existing, again) {
+                if std::mem::take(&mut done.is_pushed) {
+                    let tag = &identity.planned;
+                    tell.warn(&format!("the push was cut off, but `{tag}` was read back whole"));
+                }
                 self.announce(digest.clone());
                 if self.is_settled(done, tell).await {
                     return Ok(Outcome::Reused { digest: digest.clone() });
@@ -620,10 +621,7 @@ fn shown(step: String) -> String {
 
 /// An engine that is gone is its own cause, whatever was going on.
 fn exit_of(error: &EngineError, otherwise: Exit) -> Exit {
-    match error {
-        EngineError::Unreachable { .. } => Exit::EngineUnreachable,
-        _ => otherwise,
-    }
+    if error.is_gone() { Exit::EngineUnreachable } else { otherwise }
 }
 
 impl Trouble {
@@ -651,12 +649,16 @@ impl Trouble {
 
     fn of_base(error: &BaseError) -> Self {
         let exit = match error {
-            BaseError::Engine(error) | BaseError::Store(StoreError::Engine(error)) => {
-                exit_of(error, Exit::RegistryUnreachable)
-            }
-            BaseError::Store(_) | BaseError::Registry(_) => Exit::RegistryUnreachable,
+            BaseError::Engine(error) | BaseError::Store(StoreError::Engine(error)) => match error {
+                // No registry was asked.
+                EngineError::Refused { .. } | EngineError::Answer { .. } => Exit::EngineUnreachable,
+                error => exit_of(error, Exit::RegistryUnreachable),
+            },
             BaseError::Missing { missing, .. } if missing.is_refused => Exit::RegistryUnreachable,
-            BaseError::NeverPublished(_) | BaseError::Missing { .. } => Exit::BuildFailed,
+            BaseError::Store(StoreError::Gone { .. })
+            | BaseError::NeverPublished(_)
+            | BaseError::Missing { .. } => Exit::BuildFailed,
+            BaseError::Store(_) | BaseError::Registry(_) => Exit::RegistryUnreachable,
         };
         let again = match error {
             BaseError::Engine(error) => Again::after_engine(error),

@@ -209,7 +209,9 @@ impl StoreError {
             Self::Registry(RegistryError::Unreachable { .. })
             | Self::Engine(
                 EngineError::Unreachable { .. }
+                | EngineError::Hangs { .. }
                 | EngineError::Silent { .. }
+                | EngineError::Refused { status: 500.., .. }
                 | EngineError::TimedOut { .. },
             ) => false,
             // Those that a registry gives in a bad moment were tried again already, in vain.

@@ -147,9 +147,7 @@ impl Docker {
             Err(Refusal { status: 400..500, message }) => {
                 return Err(transcript.failure(&message, None));
             }
-            Err(Refusal { message, .. }) => {
-                return Err(EngineError::Answer { doing: DOING.to_owned(), message });
-            }
+            Err(refusal) => return Err(refusal.while_doing(DOING)),
         };
         let mut messages = Messages::new(self, DOING, reply, activity.clone());
         while let Some(message) = messages.next().await? {

@@ -1,13 +1,13 @@
 //! A request of our own to the engine, and what its errors mean.
 
-use std::{error::Error as StdError, time::Duration};
+use std::{error::Error as StdError, io, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::{Body, Incoming};
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use url::form_urlencoded;
 
 use super::{Docker, complaint::sentence};
@@ -19,13 +19,24 @@ use crate::engine::{
 /// No answer that is read as a whole is longer.
 const LONGEST_ANSWER: usize = 16 << 20;
 /// Small calls take milliseconds; a machine that swaps may need seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+const QUICK: Duration = Duration::from_secs(20);
+/// Lists of all images, and what writes to a disk: they take as long as there are images and files.
+const SLOW: Duration = Duration::from_secs(120);
+/// Between an answer with a status of 500 or above and the second try.
+const BEFORE_ASKING_AGAIN: Duration = Duration::from_millis(500);
 
 /// An answer with an error status.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: u16,
     pub(super) message: String,
+}
+
+impl Refusal {
+    pub(super) fn while_doing(self, doing: &str) -> EngineError {
+        let Self { status, message } = self;
+        EngineError::Refused { doing: doing.to_owned(), status, message }
+    }
 }
 
 /// `path?key=value&…`
@@ -76,11 +87,9 @@ impl Docker {
     }
 
     pub(super) async fn get(&self, doing: &str, path: &str) -> Result<Reply, EngineError> {
-        let answer = self.patiently(doing, self.send(request(Method::GET, path))).await?;
-        answer.map_err(|refusal| EngineError::Answer {
-            doing: doing.to_owned(),
-            message: refusal.message,
-        })
+        self.quickly(doing, || self.send(request(Method::GET, path)))
+            .await?
+            .map_err(|refusal| refusal.while_doing(doing))
     }
 
     /// The answer as JSON; `None` for 404.
@@ -110,19 +119,25 @@ impl Docker {
         doing: &str,
         path: &str,
     ) -> Result<Option<Bytes>, EngineError> {
-        let call = async {
-            match self.send(request(Method::GET, path)).await? {
-                Ok(reply) => {
-                    let (response, _connection) = reply.into_parts();
-                    self.whole(response).await.map(Some)
-                }
-                Err(Refusal { status: 404, .. }) => Ok(None),
-                Err(Refusal { message, .. }) => {
-                    Err(EngineError::Answer { doing: doing.to_owned(), message })
-                }
+        let call = || self.get_bytes_once(doing, path);
+        match self.quickly(doing, call).await {
+            Err(EngineError::Refused { status: 500.., .. }) => {
+                sleep(BEFORE_ASKING_AGAIN).await;
+                self.quickly(doing, call).await
             }
-        };
-        self.patiently(doing, call).await
+            answered => answered,
+        }
+    }
+
+    async fn get_bytes_once(&self, doing: &str, path: &str) -> Result<Option<Bytes>, EngineError> {
+        match self.send(request(Method::GET, path)).await? {
+            Ok(reply) => {
+                let (response, _connection) = reply.into_parts();
+                self.whole(response).await.map(Some)
+            }
+            Err(Refusal { status: 404, .. }) => Ok(None),
+            Err(refusal) => Err(refusal.while_doing(doing)),
+        }
     }
 
     pub(super) async fn get_json<T: DeserializeOwned>(
@@ -146,13 +161,33 @@ impl Docker {
         }
     }
 
-    /// A small call, which an engine that is alive answers soon.
+    /// A small call, which an engine that is alive answers soon. It may be sent twice.
+    pub(super) async fn quickly<T, F>(
+        &self,
+        doing: &str,
+        call: impl Fn() -> F,
+    ) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, EngineError>>,
+    {
+        let after = self.idle.min(QUICK);
+        for _ in 0..2 {
+            match timeout(after, call()).await {
+                Err(_) | Ok(Err(EngineError::Silent { .. })) => {}
+                Ok(answered) => return answered,
+            }
+        }
+        let endpoint = self.transport.endpoint().to_string();
+        Err(EngineError::Hangs { endpoint, doing: doing.to_owned(), after })
+    }
+
+    /// A call that may take longer, and is sent once.
     pub(super) async fn patiently<T>(
         &self,
         doing: &str,
         call: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
-        let after = self.idle.min(PATIENCE);
+        let after = self.idle.min(SLOW);
         timeout(after, call)
             .await
             .unwrap_or_else(|_| Err(EngineError::Silent { doing: doing.to_owned(), after }))
@@ -164,16 +199,26 @@ impl Docker {
 
         let answer = |message| EngineError::Answer { doing: doing.to_owned(), message };
         match error {
-            Error::DockerResponseServerError { message, .. } => answer(sentence(&message)),
+            Error::DockerResponseServerError { status_code: status, message } => {
+                let (doing, message) = (doing.to_owned(), sentence(&message));
+                EngineError::Refused { doing, status, message }
+            }
             Error::RequestTimeoutError => {
                 EngineError::Silent { doing: doing.to_owned(), after: self.idle }
             }
             Error::HyperResponseError { err } => self.transport.explain(&Failure::Broken(err)),
             Error::IOError { err } => match err.downcast::<Failure>() {
                 Ok(failure) => self.transport.explain(&failure),
-                Err(err) => answer(err.to_string()),
+                // A stream that broke in the middle: bollard keeps nothing but the text of it.
+                Err(err) => self.transport.explain(&Failure::Open(err)),
             },
             other => answer(other.to_string()),
         }
+    }
+
+    /// The error of an answer that ended before it said what it was asked for.
+    pub(super) fn hung_up(&self) -> EngineError {
+        let early = io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up");
+        self.transport.explain(&Failure::Open(early))
     }
 }

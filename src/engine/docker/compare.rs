@@ -57,8 +57,9 @@ impl Docker {
     async fn layers_of(&self, id: &Digest, doing: &str) -> Result<Vec<Digest>, EngineError> {
         match self.inspect_image(id.as_str()).await? {
             Some(image) => Ok(image.layers),
-            None => Err(EngineError::Answer {
+            None => Err(EngineError::Refused {
                 doing: doing.to_owned(),
+                status: 404,
                 message: format!("No such image: {id}"),
             }),
         }

@@ -14,6 +14,7 @@ use super::{
     api_version::ApiVersion,
     builder::{self, BuilderChoice},
     capabilities::{Capabilities, Reported},
+    container::Containers,
     room::room,
 };
 use crate::{
@@ -96,6 +97,8 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         idle: options.idle,
         pending,
         known: Arc::default(),
+        containers: Containers::default(),
+        lifeline: Arc::default(),
         identity: Identity::default(),
     };
     let ping = greet(&docker).await?;

@@ -3,7 +3,11 @@
 //! **Invariant:** from the request to make it on, somebody owns its removal: this struct, and once
 //! that is dropped, a task that [`Docker::quiesce`] waits for.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bollard::{
     errors::Error,
@@ -15,7 +19,11 @@ use bollard::{
     },
 };
 use futures_util::StreamExt as _;
-use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
+use tokio::{
+    runtime::Handle,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 use super::Docker;
 use crate::engine::EngineError;
@@ -24,6 +32,8 @@ use crate::engine::EngineError;
 pub(super) const RUN_LABEL: &str = "rebuild.run";
 /// An engine under load refuses a removal now and then; this is tried again.
 const REMOVAL_ATTEMPTS: u32 = 4;
+/// An engine that is being restarted is back by then.
+const RESTART: Duration = Duration::from_secs(60);
 
 const PROCESSES: i64 = 512;
 
@@ -72,58 +82,101 @@ struct Removal {
     made: Option<JoinHandle<Option<String>>>,
 }
 
+/// The containers that this process made and has not removed, by ID.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Containers(Arc<Mutex<BTreeSet<String>>>);
+
+impl Containers {
+    fn add(&self, id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+    }
+
+    fn remove(&self, id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
 impl Container {
     /// Makes it. The engine may finish the making after we stop waiting, so the making is a task
     /// that goes on, and the removal waits for it.
-    pub(super) async fn create(docker: &Docker, body: ContainerCreateBody) -> Result<Self, Error> {
+    pub(super) async fn create(
+        docker: &Docker,
+        body: ContainerCreateBody,
+    ) -> Result<Self, EngineError> {
+        const DOING: &str = "creating a container";
         let (tell, told) = tokio::sync::oneshot::channel();
-        let api = docker.api.clone();
+        let engine = docker.clone();
         let made = docker.pending.spawn(async move {
-            let made = api.create_container(None::<CreateContainerOptions>, body).await;
-            let made = made.map(|made| made.id);
+            let create = || async {
+                let made =
+                    engine.api.create_container(None::<CreateContainerOptions>, body.clone());
+                made.await.map_err(|error| engine.answer(DOING, error))
+            };
+            let made = engine.quickly(DOING, create).await.map(|made| made.id);
             let id = made.as_ref().ok().cloned();
+            if let Some(id) = &id {
+                engine.containers.add(id);
+            }
             _ = tell.send(made);
             id
         });
         let removal =
             Removal { docker: docker.clone(), runtime: Handle::current(), made: Some(made) };
-        let lost = |_| Error::IOError { err: std::io::Error::other("the making was lost") };
-        Ok(Self { id: told.await.map_err(lost)??, removal })
+        Ok(Self { id: told.await.map_err(|_| docker.hung_up())??, removal })
     }
 
-    /// Removes it now, so that its image is free. A failure is logged: the next start finds it.
-    pub(super) async fn remove(mut self) {
-        if let Some(removal) = self.removal.begin() {
+    /// Removes it now, so that its image is free; in the background if the engine has gone away. A failure is
+    /// logged: the next start finds it.
+    pub(super) async fn remove_after<T>(mut self, result: &Result<T, EngineError>) {
+        let is_gone = result.as_ref().is_err_and(EngineError::is_gone);
+        if let Some(removal) = self.removal.begin()
+            && !is_gone
+        {
             _ = removal.await;
         }
     }
 
-    pub(super) async fn start(&self, docker: &Docker) -> Result<(), Error> {
-        docker.api.start_container(&self.id, None::<StartContainerOptions>).await
+    pub(super) async fn start(&self, docker: &Docker) -> Result<(), EngineError> {
+        const DOING: &str = "starting a container";
+        let start = docker.api.start_container(&self.id, None::<StartContainerOptions>);
+        let start = async { start.await.map_err(|error| docker.answer(DOING, error)) };
+        docker.patiently(DOING, start).await
     }
 
     /// Waits for its end; the exit code is then in its [`state`](Self::state).
-    pub(super) async fn wait(&self, docker: &Docker) -> Result<(), Error> {
+    pub(super) async fn wait(&self, docker: &Docker) -> Result<(), EngineError> {
         let mut ends =
             std::pin::pin!(docker.api.wait_container(&self.id, None::<WaitContainerOptions>));
         match ends.next().await {
             // bollard makes an error of an exit code that is not zero.
-            Some(Err(Error::DockerContainerWaitError { .. }) | Ok(_)) | None => Ok(()),
-            Some(Err(error)) => Err(error),
+            Some(Err(Error::DockerContainerWaitError { .. }) | Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(docker.answer("waiting for a container", error)),
+            None => Err(docker.hung_up()),
         }
     }
 
-    pub(super) async fn kill(&self, docker: &Docker) -> Result<(), Error> {
-        match docker.api.kill_container(&self.id, None::<KillContainerOptions>).await {
+    pub(super) async fn kill(&self, docker: &Docker) -> Result<(), EngineError> {
+        const DOING: &str = "killing a container";
+        let kill = docker.api.kill_container(&self.id, None::<KillContainerOptions>);
+        let kill = async { kill.await.map_err(|error| docker.answer(DOING, error)) };
+        match docker.patiently(DOING, kill).await {
             // It has ended in the meantime.
-            Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            Err(EngineError::Refused { status: 404 | 409, .. }) => Ok(()),
             killed => killed,
         }
     }
 
-    pub(super) async fn state(&self, docker: &Docker) -> Result<ContainerState, Error> {
-        let seen = docker.api.inspect_container(&self.id, None::<InspectContainerOptions>).await?;
-        Ok(seen.state.unwrap_or_default())
+    pub(super) async fn state(&self, docker: &Docker) -> Result<ContainerState, EngineError> {
+        const DOING: &str = "inspecting a container";
+        let inspect = || async {
+            let seen = docker.api.inspect_container(&self.id, None::<InspectContainerOptions>);
+            seen.await.map_err(|error| docker.answer(DOING, error))
+        };
+        Ok(docker.quickly(DOING, inspect).await?.state.unwrap_or_default())
     }
 }
 
@@ -155,6 +208,11 @@ impl Docker {
         self.labelled(RUN_LABEL).await
     }
 
+    /// Containers that this process made and that are not removed.
+    pub fn containers_left(&self) -> Vec<String> {
+        self.containers.all()
+    }
+
     /// Removes the containers of one run, and says how many there were.
     pub async fn remove_leftovers(&self, run: &str) -> Result<usize, EngineError> {
         let left = self.labelled(&format!("{RUN_LABEL}={run}")).await?;
@@ -167,8 +225,12 @@ impl Docker {
     async fn labelled(&self, label: &str) -> Result<Vec<Leftover>, EngineError> {
         let filters = HashMap::from([("label", vec![label])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let listed = self.api.list_containers(Some(options)).await;
-        let listed = listed.map_err(|error| self.answer("listing containers", error))?;
+        let doing = "listing containers";
+        let list = || async {
+            let listed = self.api.list_containers(Some(options.clone()));
+            listed.await.map_err(|error| self.answer(doing, error))
+        };
+        let listed = self.quickly(doing, list).await?;
         let ours = listed.into_iter().filter_map(|container| {
             let run = container.labels.and_then(|mut labels| labels.remove(RUN_LABEL));
             container.id.map(|id| Leftover { id, run: run.unwrap_or_default() })
@@ -177,19 +239,29 @@ impl Docker {
     }
 
     async fn remove_container(&self, id: &str) -> Result<(), EngineError> {
-        let mut pause = Duration::from_millis(200);
-        for attempt in 1.. {
+        let doing = format!("removing the container `{id}`");
+        let began = Instant::now();
+        let (mut attempt, mut pause) = (1, Duration::from_millis(200));
+        loop {
             let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-            match self.api.remove_container(id, Some(options)).await {
-                Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => break,
-                Err(error) if attempt == REMOVAL_ATTEMPTS => {
-                    return Err(self.answer(&format!("removing the container `{id}`"), error));
+            let remove = self.api.remove_container(id, Some(options));
+            let remove = async { remove.await.map_err(|error| self.answer(&doing, error)) };
+            match self.patiently(&doing, remove).await {
+                Ok(()) | Err(EngineError::Refused { status: 404, .. }) => break,
+                Err(EngineError::Unreachable { .. }) if began.elapsed() < RESTART => {
+                    sleep(Duration::from_millis(500)).await;
+                    continue;
                 }
+                Err(error) if attempt == REMOVAL_ATTEMPTS => return Err(error),
+                // The next one would be as silent.
+                Err(error @ EngineError::Silent { .. }) => return Err(error),
                 // 409: somebody else is at it; see whether they succeed.
                 Err(_) => sleep(pause).await,
             }
+            attempt += 1;
             pause *= 3;
         }
+        self.containers.remove(id);
         Ok(())
     }
 }

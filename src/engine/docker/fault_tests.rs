@@ -364,3 +364,154 @@ async fn a_connection_can_be_upgraded() {
     let reason = docker.transport.explain(&refused).to_string();
     assert!(reason.ends_with(": it answered 404 Not Found, not 101"), "{reason}");
 }
+
+/// What a small call is answered: `None` is silence.
+type Answers = Vec<Option<(u16, &'static str)>>;
+
+/// An engine whose calls of one path get these answers in order, and then the last one again and again.
+/// Says how often that path was asked for.
+async fn small_calls(
+    path: &'static str,
+    answers: Answers,
+) -> (String, Arc<std::sync::atomic::AtomicUsize>) {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (count, answers) = (count.clone(), answers.clone());
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                while !String::from_utf8_lossy(&request).contains("\r\n\r\n") {
+                    if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                let text = String::from_utf8_lossy(&request).into_owned();
+                let asked = text.split(' ').nth(1).unwrap().to_owned();
+                let (status, json) = match &asked[..] {
+                    "/_ping" => (200, "OK"),
+                    "/version" => (
+                        200,
+                        r#"{"Version":"20.10","ApiVersion":"1.41","Os":"linux","Arch":"amd64"}"#,
+                    ),
+                    "/v1.41/info" => (200, r#"{"NCPU":2}"#),
+                    asked if asked.contains(path) => {
+                        let number = count.fetch_add(1, Ordering::SeqCst);
+                        if let Some(answer) = answers[number.min(answers.len() - 1)] {
+                            answer
+                        } else {
+                            _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                            return;
+                        }
+                    }
+                    _ => (404, r#"{"message":"No such image"}"#),
+                };
+                let length = json.len();
+                let text =
+                    format!("HTTP/1.1 {status} It\r\nContent-Length: {length}\r\n\r\n{json}");
+                _ = stream.write_all(text.as_bytes()).await;
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_or_stumbles_in_a_small_call_is_asked_twice() {
+    const IMAGE: &str = r#"{"Id":"sha256:7f33abea92c8329c3017e2b24fc33b867f96c2eb35b29dd18ad04ab0c8a698f3","Os":"linux","Architecture":"amd64","RootFS":{}}"#;
+    const BROKEN: Option<(u16, &str)> = Some((500, r#"{"message":"database is locked"}"#));
+    let silent = "hangs: no answer within 1 second, twice, while looking at the image `x`";
+    let broken = "looking at the image `x`: the engine answered: database is locked";
+    for (answers, asked_often, expected) in [
+        (vec![Some((200, IMAGE))], 1, Ok(())),
+        (vec![None, Some((200, IMAGE))], 2, Ok(())),
+        (vec![None], 2, Err(silent)),
+        (vec![BROKEN, Some((200, IMAGE))], 2, Ok(())),
+        (vec![BROKEN], 2, Err(broken)),
+        (vec![Some((404, "{}"))], 1, Err("no such image")),
+    ] {
+        let (address, asked) = small_calls("/images/x/json", answers.clone()).await;
+        let idle = Duration::from_secs(1);
+        let options = EngineOptions { host: Some(address), idle, ..EngineOptions::default() };
+        let (docker, _) = Docker::connect(&options).await.unwrap();
+        let seen = docker.inspect("x").await;
+        let seen = seen.and_then(|image| {
+            let (doing, message) = ("looking".to_owned(), "no such image".to_owned());
+            image.map(drop).ok_or(EngineError::Answer { doing, message })
+        });
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), asked_often, "{answers:?}");
+        match (seen, expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(error), Err(text)) => assert!(error.to_string().ends_with(text), "{error}"),
+            (seen, expected) => panic!("{answers:?}: {seen:?} and not {expected:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_made_names_the_call_that_hangs() {
+    let (address, asked) = small_calls("/containers/create", vec![None]).await;
+    let idle = Duration::from_secs(1);
+    let options = EngineOptions { host: Some(address), idle, ..EngineOptions::default() };
+    let (docker, _) = Docker::connect(&options).await.unwrap();
+    let probe = Probe {
+        argv: vec!["true".to_owned()],
+        network: crate::engine::Network::None,
+        timeout: Duration::from_secs(60),
+    };
+    let error = docker.probe(&ID.parse().unwrap(), &probe, "run").await.unwrap_err();
+    assert!(error.is_gone(), "{error:?}");
+    let told = error.to_string();
+    assert!(
+        told.ends_with("no answer within 1 second, twice, while creating a container"),
+        "{told}"
+    );
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn the_end_of_the_lifeline_is_a_loss() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let (cut, _) = tokio::sync::broadcast::channel::<()>(4);
+    let sender = cut.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut cut = sender.subscribe();
+            tokio::spawn(async move {
+                let mut request = vec![0; 4096];
+                let length = stream.read(&mut request).await.unwrap_or(0);
+                let text = String::from_utf8_lossy(&request[..length]).into_owned();
+                let json = match text.split(' ').nth(1).unwrap() {
+                    path if path.contains("/events?") => {
+                        _ = stream.write_all(HEAD.as_bytes()).await;
+                        _ = cut.recv().await;
+                        return;
+                    }
+                    "/version" => {
+                        r#"{"Version":"20.10","ApiVersion":"1.41","Os":"linux","Arch":"amd64"}"#
+                    }
+                    _ => r#"{"NCPU":2}"#,
+                };
+                let length = json.len();
+                let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{json}");
+                _ = stream.write_all(text.as_bytes()).await;
+            });
+        }
+    });
+    let options = EngineOptions { host: Some(address), ..EngineOptions::default() };
+    let (docker, _) = Docker::connect(&options).await.unwrap();
+    for losses in 0..3 {
+        while docker.losses() != losses {
+            tokio::task::yield_now().await;
+        }
+        // The next lifeline is open once it can be cut.
+        while cut.send(()).is_err() || docker.losses() == losses {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::{
-    errors::Error,
     models::HealthConfig,
     query_parameters::{ListImagesOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder},
 };
@@ -156,8 +155,10 @@ impl Docker {
     ) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
         let filters = HashMap::from([("reference", repositories)]);
         let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-        let images = self.api.list_images(Some(options)).await;
-        let images = images.map_err(|error| self.answer("listing images", error))?;
+        let doing = "listing images";
+        let list = self.api.list_images(Some(options));
+        let list = async { list.await.map_err(|error| self.answer(doing, error)) };
+        let images = self.patiently(doing, list).await?;
         let mut tags = BTreeMap::new();
         for image in images {
             // An ID that is not a digest names no image of ours.
@@ -188,11 +189,15 @@ impl Docker {
         self.known.forget(name);
         // The engine may set it after we stop waiting, so that this goes on as a task: whoever takes
         // the tag away waits for it.
-        let (api, image) = (self.api.clone(), image.to_string());
-        let tagging = async move { api.tag_image(&image, Some(options)).await };
-        let lost = |_| Error::IOError { err: std::io::Error::other("the tagging was lost") };
-        let tagged = self.pending.spawn(tagging).await.map_err(lost).flatten();
-        tagged.map_err(|error| self.answer(&format!("tagging `{name}`"), error))
+        let (engine, image, doing) = (self.clone(), image.to_string(), format!("tagging `{name}`"));
+        let tagging = async move {
+            let tag = || async {
+                let tagged = engine.api.tag_image(&image, Some(options.clone())).await;
+                tagged.map_err(|error| engine.answer(&doing, error))
+            };
+            engine.quickly(&doing, tag).await
+        };
+        self.pending.spawn(tagging).await.map_err(|_| self.hung_up())?
     }
 
     /// Not before whatever is pending is done: a tag that is just being set would come back, and an
@@ -200,13 +205,15 @@ impl Docker {
     pub(super) async fn untag_image(&self, name: &Tagged) -> Result<(), EngineError> {
         self.known.forget(name);
         self.quiesce().await;
-        let removed =
-            self.api.remove_image(&name.to_string(), None::<RemoveImageOptions>, None).await;
-        match removed {
-            Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+        let (doing, name) = (format!("taking the tag `{name}` away"), name.to_string());
+        let remove = self.api.remove_image(&name, None::<RemoveImageOptions>, None);
+        let remove = async { remove.await.map_err(|error| self.answer(&doing, error)) };
+        match self.patiently(&doing, remove).await {
+            Ok(_) | Err(EngineError::Refused { status: 404, .. }) => Ok(()),
+            Err(error) if error.is_gone() => Err(error),
             // Another job may remove the image at the same moment: the tag is gone then, as it should.
-            Err(_) if matches!(self.inspect_image(&name.to_string()).await, Ok(None)) => Ok(()),
-            Err(error) => Err(self.answer(&format!("taking the tag `{name}` away"), error)),
+            Err(_) if matches!(self.inspect_image(&name).await, Ok(None)) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

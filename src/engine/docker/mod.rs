@@ -20,6 +20,7 @@ mod connected;
 mod container;
 mod images;
 mod known_tags;
+mod lifeline;
 mod lines;
 mod message;
 mod output;
@@ -36,7 +37,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
-use self::known_tags::KnownTags;
 pub use self::{
     about::About,
     builder::BuilderChoice,
@@ -46,6 +46,7 @@ pub use self::{
     container::Leftover,
     images::created,
 };
+use self::{container::Containers, known_tags::KnownTags, lifeline::Lifeline};
 use super::{
     BuildProgress, BuildRequest, Difference, Engine, EngineError, EngineInfo, LocalImage, Probe,
     ProbeOutput, TestResult, Tried, Volatile,
@@ -72,6 +73,8 @@ pub struct Docker {
     /// for at any time.
     pending: TaskTracker,
     known: Arc<KnownTags>,
+    containers: Containers,
+    lifeline: Arc<Lifeline>,
     /// The engine's own ID, and the time by its clock when it was connected.
     identity: Identity,
 }
@@ -111,6 +114,14 @@ impl Docker {
 }
 
 impl Engine for Docker {
+    fn losses(&self) -> usize {
+        self.lifeline.losses(&self.transport)
+    }
+
+    async fn ping(&self) -> Result<(), EngineError> {
+        self.get("asking whether it is there (`/_ping`)", "/_ping").await.map(drop)
+    }
+
     async fn build(
         &self,
         request: BuildRequest,

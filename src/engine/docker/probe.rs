@@ -37,10 +37,9 @@ impl Docker {
         probe: &Probe,
         run: &str,
     ) -> Result<ProbeOutput, EngineError> {
-        let created = Container::create(self, body(image, probe, run)).await;
-        let container = created.map_err(|error| self.answer(DOING, error))?;
+        let container = Container::create(self, body(image, probe, run)).await?;
         let result = self.probe_in(&container, probe).await;
-        container.remove().await;
+        container.remove_after(&result).await;
         result
     }
 
@@ -49,15 +48,14 @@ impl Docker {
         container: &Container,
         probe: &Probe,
     ) -> Result<ProbeOutput, EngineError> {
-        let unable = |error| self.answer(DOING, error);
-        container.start(self).await.map_err(unable)?;
+        container.start(self).await?;
         let Ok(ended) = timeout(probe.timeout, container.wait(self)).await else {
-            container.kill(self).await.map_err(unable)?;
+            container.kill(self).await?;
             let doing = DOING.to_owned();
             return Err(EngineError::TimedOut { doing, after: probe.timeout });
         };
-        ended.map_err(unable)?;
-        let state = container.state(self).await.map_err(unable)?;
+        ended?;
+        let state = container.state(self).await?;
         let (Some(false), Some(exit_code)) = (state.running, state.exit_code) else {
             return Err(refused("the container has ended, and then that it still runs"));
         };

@@ -5,10 +5,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bollard::{
-    errors::Error,
-    models::{ContainerCreateBody, ContainerState, HealthConfig, HealthStatusEnum},
-};
+use bollard::models::{ContainerCreateBody, ContainerState, HealthConfig, HealthStatusEnum};
 use http::Method;
 use regex::bytes::{Regex, RegexBuilder};
 use tokio::time::{sleep, timeout};
@@ -50,7 +47,6 @@ impl Docker {
         test: &Test,
         run: &str,
     ) -> Result<TestResult, EngineError> {
-        let unable = |error| self.answer(DOING, error);
         let (pattern, healthcheck) = match &test.check {
             Check::Run { stdout: Some(pattern), .. } => match by_line(pattern) {
                 Ok(pattern) => (Some(pattern), no_healthcheck()),
@@ -66,9 +62,9 @@ impl Docker {
             }
         };
         let body = ContainerCreateBody { healthcheck: Some(healthcheck), ..body(image, test, run) };
-        let container = Container::create(self, body).await.map_err(unable)?;
+        let container = Container::create(self, body).await?;
         let result = self.test_in(&container, test, pattern.as_ref()).await;
-        container.remove().await;
+        container.remove_after(&result).await;
         result
     }
 
@@ -81,12 +77,12 @@ impl Docker {
         match container.start(self).await {
             Ok(()) => {}
             // Nothing of that name in the image, mostly: the image's fault, not the engine's.
-            Err(Error::DockerResponseServerError { status_code, message })
-                if status_code == 400 || message.contains(NOT_STARTED) =>
+            Err(EngineError::Refused { status, message, .. })
+                if status == 400 || message.contains(NOT_STARTED) =>
             {
                 return Ok(failed(format!("it cannot be started: {message}")));
             }
-            Err(error) => return Err(self.answer(DOING, error)),
+            Err(error) => return Err(error),
         }
         let verdict = match test.check {
             Check::Run { .. } => self.ends_well(container, test.timeout).await?,
@@ -105,13 +101,12 @@ impl Docker {
         container: &Container,
         limit: Duration,
     ) -> Result<Verdict, EngineError> {
-        let unable = |error| self.answer(DOING, error);
         let Ok(ended) = timeout(limit, container.wait(self)).await else {
-            container.kill(self).await.map_err(unable)?;
+            container.kill(self).await?;
             return Ok(Some(format!("still running after {}", seconds(limit))));
         };
-        ended.map_err(unable)?;
-        let state = container.state(self).await.map_err(unable)?;
+        ended?;
+        let state = container.state(self).await?;
         if state.running == Some(true) {
             return Err(EngineError::Answer {
                 doing: DOING.to_owned(),
@@ -130,7 +125,7 @@ impl Docker {
         let healthy = timeout(limit, async {
             loop {
                 self.check_health(container).await?;
-                last = container.state(self).await.map_err(|error| self.answer(DOING, error))?;
+                last = container.state(self).await?;
                 if last.running != Some(true) {
                     let how = how_it_ended(&last);
                     return Ok(Some(format!("it ended before it was healthy: {how}")));

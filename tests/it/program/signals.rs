@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::{EDGES, assert_edges_agree};
-use crate::support::project::{Place, Project};
+use crate::support::{
+    project::{Place, Project},
+    proxy::{Fault, Proxy},
+};
 
 /// The program must be gone by then.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -23,7 +26,13 @@ fn mend(project: &Project) {
 
 #[test]
 fn the_first_signal_stops_and_cleans_up() {
-    for (signal, exit, word) in [("INT", 130, "interrupted"), ("TERM", 143, "terminated")] {
+    for (signal, exit, word) in [
+        ("INT", 130, "interrupted"),
+        ("TERM", 143, "terminated"),
+        // A terminal or an SSH connection that is closed.
+        ("HUP", 143, "terminated"),
+        ("QUIT", 143, "terminated"),
+    ] {
         let Some(project) = Project::new() else { return };
         hang_in_build(&project);
         let mut run = project.rebuild("--progress json").start();
@@ -55,6 +64,40 @@ fn a_signal_in_a_test_removes_its_container() {
     project.wait_until_under_way("container");
     run.signal("INT").end().exits(130);
     assert_eq!(project.left_after(LIMIT), [""; 0]);
+}
+
+#[test]
+fn a_signal_ends_it_in_time_while_the_engine_hangs_and_says_what_is_left() {
+    let Some(project) = Project::new() else { return };
+    let Some(engine) = Proxy::to_engine(project.engine()) else { return };
+    let hanging = "[{ run: [sh, -c, \": ~marker; while sleep 1; do :; done\"] }]";
+    project.edit("hierarchy.yaml", "[{ run: [cat, /page] }]", hanging);
+    engine.spoil(("DELETE", "/containers/"), 99, Fault::Silence);
+    let mut run = project.rebuild("--progress json").env("DOCKER_HOST", engine.address()).start();
+    run.wait_for("\"name\":\"test\"");
+    project.wait_until_under_way("container");
+    let began = Instant::now();
+    let ended = run.signal("INT").end().exits(130);
+    assert!(began.elapsed() < LIMIT, "{:?} {ended}", began.elapsed());
+    for left in ["the container `", "of this run stay in the engine until the next `rebuild`"] {
+        assert!(ended.stdout.contains(left), "it does not say {left:?}: {ended}");
+    }
+    engine.behave();
+    project.edit("hierarchy.yaml", hanging, "[{ run: [cat, /page] }]");
+    project.rebuilt(Place::Engine);
+    assert_eq!(project.left_after(LIMIT), [""; 0]);
+}
+
+#[test]
+fn a_hangup_that_is_ignored_stays_ignored() {
+    let Some(project) = Project::new() else { return };
+    hang_in_build(&project);
+    // As `nohup` does.
+    let script = "trap '' HUP; exec \"$REBUILD\" --progress json";
+    let mut run = project.shell(&project.path(""), script).start();
+    run.wait_for("\"hanging\"");
+    let ended = run.signal("HUP").signal("INT").end().exits(130);
+    assert!(!ended.stderr.contains("ended at once"), "{ended}");
 }
 
 #[test]

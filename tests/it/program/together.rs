@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fs};
 
 use super::assert_edges_agree;
 use crate::support::{
+    is_left_out,
     project::{Place, Project},
     registry::Registry,
     running::{Ended, Start},
@@ -135,4 +136,28 @@ fn two_at_once_leave_the_tags_of_one() {
 #[ignore = "takes minutes: CONTRIBUTING.md"]
 fn two_at_once_a_hundred_times_leave_the_tags_of_one() {
     rounds(100);
+}
+
+/// Both check out the same commit and build it at the same moment, each with a state folder of its own.
+#[test]
+fn two_machines_that_build_the_same_files_on_one_engine_never_fail_a_build() {
+    if is_left_out() {
+        return;
+    }
+    let Some(together) = Together::new(2) else { return };
+    for round in 1..=6 {
+        for folder in ["", "../other/"] {
+            let text = format!("FROM scratch\nCOPY name /\nLABEL round={round}\n");
+            together.project.write(&format!("{folder}base/Dockerfile"), &text);
+            together.project.write(&format!("{folder}base/name"), &format!("~round {round}"));
+        }
+        let running = [together.rebuild(0).start(), together.rebuild(1).start()];
+        let ended = running.map(|mut run| run.end());
+        let codes = ended.each_ref().map(|ended| ended.status.code().unwrap());
+        let shown = || format!("round {round}\n{}\n{}", ended[0], ended[1]);
+        assert!(codes.contains(&0), "{}", shown());
+        assert!(codes.iter().all(|code| [0, 13].contains(code)), "{}", shown());
+        assert_edges_agree(&together.project, Place::Registry(&together.registry), EDGES);
+    }
+    together.settles();
 }

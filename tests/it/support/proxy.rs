@@ -22,14 +22,24 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     runtime::Runtime,
+    sync::watch,
 };
 use tokio_util::either::Either;
+
+/// Until an engine that is going away is gone: so far a build or a test has come.
+const A_MOMENT: Duration = Duration::from_millis(300);
 
 /// What happens to a request.
 #[derive(Clone)]
 pub(crate) enum Fault {
     /// The proxy answers with this status and these headers, and asks nobody.
     Status(u16, &'static [(&'static str, &'static str)]),
+    /// The same with a body of this type.
+    Says(u16, &'static str, &'static str),
+    /// It is passed on, and a moment later every connection is cut, and none is taken for so long.
+    Gone(Duration),
+    /// A reset instead of an answer, and for so long nobody listens.
+    Closed(Duration),
     /// It is passed on after so long.
     Delay(Duration),
     /// It is never answered.
@@ -58,6 +68,9 @@ impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status, _) => write!(f, "{status}"),
+            Self::Says(status, kind, _) => write!(f, "{status} {kind}"),
+            Self::Closed(pause) => write!(f, "closed for {pause:?}"),
+            Self::Gone(pause) => write!(f, "gone for {pause:?}"),
             Self::Delay(pause) => write!(f, "delay of {pause:?}"),
             Self::Silence => f.write_str("silence"),
             Self::Reset => f.write_str("reset"),
@@ -102,6 +115,10 @@ struct State {
     old: Mutex<HashMap<String, (Instant, Vec<u8>)>>,
     /// Requests that are being served.
     open: AtomicUsize,
+    /// Until when nothing is served; each change cuts what is.
+    gone: watch::Sender<Option<Instant>>,
+    /// Each change closes the port for so long.
+    closed: watch::Sender<Duration>,
 }
 
 /// Listens until it is dropped.
@@ -119,12 +136,7 @@ impl Proxy {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let state = State::new(Real::Tcp(host.to_owned()));
-        let shared = state.clone();
-        runtime.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(Either::Left(stream), shared.clone()));
-            }
-        });
+        runtime.spawn(listen(listener, state.clone()));
         Self { address, state, runtime: Some(runtime), _folder: None }
     }
 
@@ -214,6 +226,24 @@ impl Drop for Proxy {
     }
 }
 
+async fn listen(mut listener: TcpListener, state: Arc<State>) {
+    let address = listener.local_addr().unwrap();
+    let mut closed = state.closed.subscribe();
+    loop {
+        tokio::select! {
+            Ok((stream, _)) = listener.accept() => {
+                tokio::spawn(serve(Either::Left(stream), state.clone()));
+            }
+            Ok(()) = closed.changed() => {
+                let pause = *closed.borrow_and_update();
+                drop(listener);
+                tokio::time::sleep(pause).await;
+                listener = TcpListener::bind(address).await.unwrap();
+            }
+        }
+    }
+}
+
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
@@ -227,6 +257,8 @@ impl State {
             lag: Mutex::default(),
             old: Mutex::default(),
             open: AtomicUsize::new(0),
+            gone: watch::Sender::new(None),
+            closed: watch::Sender::new(Duration::ZERO),
         })
     }
 
@@ -277,24 +309,27 @@ impl State {
 /// One request. Whoever hangs up in the middle is part of many a test.
 async fn serve(mut client: Stream, state: Arc<State>) {
     state.open.fetch_add(1, Ordering::SeqCst);
-    _ = try_serve(&mut client, &state).await;
+    let mut gone = state.gone.subscribe();
+    let is_gone = gone.borrow().is_some_and(|until| Instant::now() < until);
+    if !is_gone {
+        tokio::select! {
+            _ = try_serve(&mut client, &state) => {}
+            _ = gone.changed() => {}
+        }
+    }
     state.open.fetch_sub(1, Ordering::SeqCst);
 }
 
-async fn try_serve(client: &mut Stream, state: &State) -> io::Result<()> {
+async fn try_serve(client: &mut Stream, state: &Arc<State>) -> io::Result<()> {
     let head = head(client).await?;
     let mut words = head.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     state.log.lock().unwrap().push(format!("{method} {path}"));
     let request = closing(&head);
-    let pass = async |client: &mut Stream| {
-        let mut real = state.connect().await?;
-        real.write_all(request.as_bytes()).await?;
-        tokio::io::copy_bidirectional(client, &mut real).await.map(drop)
-    };
     let is_tag = path.contains("/manifests/") && !path.contains("sha256:");
     let fault = state.fault(method, path);
-    let is_kept_back = method == "PUT" && matches!(fault, Some(Fault::Lost | Fault::Status(..)));
+    let is_kept_back =
+        method == "PUT" && matches!(fault, Some(Fault::Lost | Fault::Status(..) | Fault::Says(..)));
     if is_tag && method == "PUT" && !is_kept_back {
         let before = state.seen(path, &head).await?;
         state.old.lock().unwrap().insert(path.to_owned(), (Instant::now(), before));
@@ -308,17 +343,55 @@ async fn try_serve(client: &mut Stream, state: &State) -> io::Result<()> {
             return client.write_all(&before).await;
         }
     }
-    let Some(fault) = fault else { return pass(client).await };
+    match fault {
+        None => pass(client, state, &request).await,
+        Some(fault) => spoil(client, state, fault, (&head, &request)).await,
+    }
+}
+
+async fn pass(client: &mut Stream, state: &State, request: &str) -> io::Result<()> {
+    let mut real = state.connect().await?;
+    real.write_all(request.as_bytes()).await?;
+    tokio::io::copy_bidirectional(client, &mut real).await.map(drop)
+}
+
+async fn spoil(
+    client: &mut Stream,
+    state: &Arc<State>,
+    fault: Fault,
+    (head, request): (&str, &str),
+) -> io::Result<()> {
     match fault {
         Fault::Status(status, headers) => {
-            body(client, &head).await?;
+            body(client, head).await?;
             answer(client, status, headers).await
+        }
+        Fault::Says(status, kind, said) => {
+            body(client, head).await?;
+            let length = said.len();
+            let text = format!(
+                "HTTP/1.1 {status} Spoilt\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
+                 Connection: close\r\n\r\n{said}"
+            );
+            client.write_all(text.as_bytes()).await
+        }
+        Fault::Gone(pause) => {
+            let shared = state.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(A_MOMENT).await;
+                shared.gone.send_replace(Some(Instant::now() + pause));
+            });
+            pass(client, state, request).await
         }
         Fault::Delay(pause) => {
             tokio::time::sleep(pause).await;
-            pass(client).await
+            pass(client, state, request).await
         }
         Fault::Silence => hung_up(client).await,
+        Fault::Closed(pause) => {
+            state.closed.send_replace(pause);
+            Ok(())
+        }
         Fault::Reset => match client {
             Either::Left(stream) => stream.set_zero_linger(),
             Either::Right(_) => Ok(()),
@@ -340,7 +413,7 @@ async fn try_serve(client: &mut Stream, state: &State) -> io::Result<()> {
             Ok(())
         }
         Fault::Dribble(length, pause) => {
-            let text = whole(client, state, &head, &request).await?;
+            let text = whole(client, state, head, request).await?;
             for piece in text.chunks(length) {
                 tokio::time::sleep(pause).await;
                 client.write_all(piece).await?;
@@ -349,7 +422,7 @@ async fn try_serve(client: &mut Stream, state: &State) -> io::Result<()> {
             Ok(())
         }
         Fault::Lost => {
-            let digest = Digest::of(&body(client, &head).await?);
+            let digest = Digest::of(&body(client, head).await?);
             let head = format!(
                 "HTTP/1.1 201 Created\r\nDocker-Content-Digest: {digest}\r\nContent-Length: 0\r\n\
                  Connection: close\r\n\r\n"
@@ -357,7 +430,7 @@ async fn try_serve(client: &mut Stream, state: &State) -> io::Result<()> {
             client.write_all(head.as_bytes()).await
         }
         Fault::Doubled => {
-            let body = body(client, &head).await?;
+            let body = body(client, head).await?;
             let mut said = Vec::new();
             for _ in 0..2 {
                 said.clear();
@@ -368,15 +441,15 @@ async fn try_serve(client: &mut Stream, state: &State) -> io::Result<()> {
             }
             client.write_all(&said).await
         }
-        Fault::Stale => pass(client).await,
+        Fault::Stale => pass(client, state, request).await,
         Fault::First(act) => {
             tokio::task::spawn_blocking(move || act()).await?;
-            pass(client).await
+            pass(client, state, request).await
         }
         Fault::Edited(edit) => {
             // An old client gets an answer that is neither chunked nor of a promised length.
             let request = request.replacen(" HTTP/1.1\r\n", " HTTP/1.0\r\n", 1);
-            let text = whole(client, state, &head, &request).await?;
+            let text = whole(client, state, head, &request).await?;
             let text = edit(&String::from_utf8_lossy(&text)).replacen("HTTP/1.0", "HTTP/1.1", 1);
             client.write_all(without(&text, "content-length").as_bytes()).await
         }

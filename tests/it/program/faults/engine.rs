@@ -3,11 +3,15 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
+use super::super::{EDGES, assert_edges_agree};
 use crate::support::{
+    is_left_out,
     project::{Place, Project, docker},
     proxy::{Fault, Proxy},
+    registry::Registry,
     small_disk::SmallDisk,
 };
 
@@ -31,6 +35,79 @@ fn a_connection_that_breaks_in_a_build_is_made_again() {
     assert!(ended.result().ends_with(": 2 built"), "{ended}");
     assert_eq!(project.tags(Place::Engine).len(), 3, "{ended}");
     assert_eq!(project.under_way(), [""; 0], "{ended}");
+}
+
+/// A test that takes a second, so that the engine goes in the middle of it.
+const SLOW_TEST: &str = "[{ run: [sh, -c, \": ~marker; sleep 1\"] }]";
+
+/// The usual project with that test.
+fn start_with_slow_test() -> Option<(Project, Proxy)> {
+    let project = Project::new()?;
+    project.edit("hierarchy.yaml", "[{ run: [cat, /page] }]", SLOW_TEST);
+    let proxy = Proxy::to_engine(project.engine())?;
+    Some((project, proxy))
+}
+
+#[test]
+fn an_engine_that_is_gone_for_five_seconds_is_waited_for() {
+    let five = Duration::from_secs(5);
+    for request in [("POST", "/build?"), ("POST", "/wait"), ("POST", "/containers/create")] {
+        let Some((project, proxy)) = start_with_slow_test() else { return };
+        proxy.spoil(request, 1, Fault::Gone(five));
+        let ended = project.rebuild("").env("DOCKER_HOST", proxy.address()).run().exits(0);
+        proxy.assert_all_spoilt();
+        let ended = ended.says(&["waiting for it for up to 60 s", ": trying again in "]);
+        assert!(ended.result().ends_with(": 4 built"), "{ended}");
+        assert_edges_agree(&project, Place::Engine, EDGES);
+        assert_eq!(project.left_after(Duration::from_secs(10)), [""; 0], "{request:?} {ended}");
+    }
+}
+
+#[test]
+fn an_engine_that_stays_away_is_the_cause_and_the_next_run_removes_what_is_left() {
+    if is_left_out() {
+        return;
+    }
+    let Some((project, proxy)) = start_with_slow_test() else { return };
+    proxy.spoil(("POST", "/wait"), 1, Fault::Gone(Duration::from_secs(90)));
+    let ended = project.rebuild("").env("DOCKER_HOST", proxy.address()).run().exits(20);
+    proxy.assert_all_spoilt();
+    ended.says(&["the Docker engine", "until the next `rebuild`"]);
+    assert_eq!(project.tags(Place::Engine), BTreeMap::new());
+    project.rebuilt(Place::Engine);
+    assert_eq!(project.left_after(Duration::from_secs(10)), [""; 0]);
+}
+
+#[test]
+fn an_engine_that_goes_away_in_a_push_says_whether_the_image_arrived() {
+    let (Some(project), Some(registry)) = (Project::pair(), Registry::start()) else { return };
+    let Some(proxy) = Proxy::to_engine(project.engine()) else { return };
+    let place = Place::Registry(&registry);
+    let run = || project.rebuild("").to(place).env("DOCKER_HOST", proxy.address()).run().exits(0);
+    // The image arrives, and nobody hears of it.
+    proxy.spoil(("POST", "base/push"), 1, Fault::CutAfter(0));
+    let ended = run();
+    proxy.assert_all_spoilt();
+    assert_eq!(project.left_after(Duration::from_secs(10)), [""; 0], "{ended}");
+    assert_edges_agree(&project, place, &[("~app:latest", "~base:1")]);
+    let is_told = ended.stderr.contains("was read back whole");
+    let is_pushed_again = proxy.count(("POST", "base/push")) == 2;
+    assert!(is_told != is_pushed_again, "{ended}");
+    // It does not arrive.
+    project.write("base/name", "another ~base");
+    proxy.spoil(("POST", "base/push"), 1, Fault::Status(503, &[]));
+    run().says(&["trying again"]).never_says(&["was read back whole"]);
+    assert_eq!(project.left_after(Duration::from_secs(10)), [""; 0]);
+    assert_edges_agree(&project, place, &[("~app:latest", "~base:1")]);
+}
+
+#[test]
+fn an_inspect_that_is_answered_500_once_is_asked_again() {
+    let Some((project, proxy)) = start() else { return };
+    proxy.spoil(("GET", "/images/"), 1, Fault::Status(500, &[]));
+    let ended = project.rebuild("").env("DOCKER_HOST", proxy.address()).run().exits(0);
+    proxy.assert_all_spoilt();
+    ended.never_says(&["trying again"]);
 }
 
 #[test]

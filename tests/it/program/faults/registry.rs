@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Disturbed;
 use crate::support::{
     invariants::End,
+    is_left_out, is_whole,
     project::{Place, Project},
     proxy::Fault,
 };
@@ -110,6 +111,67 @@ fn a_push_that_fails_for_a_moment_is_tried_again() {
     disturbed.holds(&before, End::Success);
     // Nothing was built twice for it, and the image is not to blame.
     ended.says(&[": trying again in "]).never_says(&["flaky"]);
+}
+
+const HTML: &str = "<html><body><h1>Bad Gateway</h1></body></html>";
+const JSON: &str = r#"{"errors":[{"code":"UNAVAILABLE","message":"service unavailable"}]}"#;
+const OTHER_JSON: &str = r#"{"message":"no healthy upstream"}"#;
+
+#[test]
+fn a_push_that_meets_a_gateway_error_is_tried_as_often_as_our_own_requests() {
+    let Some((disturbed, mut before)) = Disturbed::new() else { return };
+    for (number, (request, times, status, kind, body)) in [
+        (("POST", "base/blobs/uploads/"), 1, 502, "text/html", HTML),
+        (("PUT", "base/manifests/rb-"), 3, 503, "application/json", JSON),
+        (("PUT", "base/blobs/uploads/"), 2, 502, "application/json", OTHER_JSON),
+        (("PUT", "base/manifests/rb-"), 1, 502, "text/html", HTML),
+        (("POST", "base/blobs/uploads/"), 3, 503, "application/json", JSON),
+        (("PUT", "base/blobs/uploads/"), 1, 503, "text/html", HTML),
+        (("PUT", "base/manifests/rb-"), 2, 429, "application/json", JSON),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if number > 2 && !is_whole() {
+            break;
+        }
+        disturbed.proxy.behave();
+        disturbed.project.write("base/name", &format!("another {number} of ~base"));
+        // The first upload is our own trial of whether we may push.
+        let skip = usize::from(request.0 == "POST");
+        disturbed.proxy.spoil_after(skip, request, times, Fault::Says(status, kind, body));
+        let ended = disturbed.rebuild().run().exits(0);
+        disturbed.proxy.assert_all_spoilt();
+        before = disturbed.holds(&before, End::Success);
+        ended.never_says(&["flaky"]);
+    }
+}
+
+#[test]
+fn a_push_is_given_up_after_five_tries() {
+    if is_left_out() {
+        return;
+    }
+    let Some((disturbed, before)) = Disturbed::new() else { return };
+    disturbed.proxy.spoil(("PUT", "base/manifests/rb-"), 99, Fault::Says(503, "text/html", HTML));
+    let puts = disturbed.proxy.count(("PUT", "base/manifests/rb-"));
+    let ended = disturbed.rebuild().run().exits(12);
+    disturbed.holds(&before, End::Failure);
+    let puts = disturbed.proxy.count(("PUT", "base/manifests/rb-")) - puts;
+    // Engines may send each of them more than once.
+    assert!(puts >= 5, "{puts}: {ended}");
+    assert_eq!(ended.stderr.matches(": trying again in ").count(), 4, "{ended}");
+    disturbed.heals(&before);
+}
+
+#[test]
+fn a_registry_that_refuses_connections_in_mid_run_is_waited_for() {
+    let Some((disturbed, before)) = Disturbed::new() else { return };
+    // What its own client and the engine's meet while it restarts.
+    disturbed.proxy.spoil(("PUT", BASE), 1, Fault::Closed(Duration::from_secs(2)));
+    disturbed.rebuild().run().exits(0);
+    disturbed.proxy.assert_all_spoilt();
+    disturbed.holds(&before, End::Success);
 }
 
 #[test]

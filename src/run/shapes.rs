@@ -1,0 +1,84 @@
+//! What an engine's text says of a registry or of another client, where there is nothing but text.
+//!
+//! Builds, pushes and pulls report an error in the middle of a stream, as `{"errorDetail": {"message": …}}`
+//! without a status or a code. Only whole known shapes are matched, and never a part of what a command, a
+//! parser or a registry may have written itself. `docs/recovery.md` has the table.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// What another try would bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// The network or the registry was in trouble for a moment.
+    Passing,
+    /// Another client of the engine took away what this one uses.
+    Race,
+    /// A disk is full.
+    Full,
+}
+
+/// Each pattern with what it means, and where its text is made.
+const SHAPES: &[(Shape, &str)] = &[
+    // Go, syscall/zerrors_linux.go: ENOSPC and EDQUOT, which end what the operating system says.
+    (Shape::Full, r"(?:^|: )(?:no space left on device|disk quota exceeded)\b"),
+    // Go, net/url `Error` around net `OpError`, io and crypto/tls: `Get "https://r/v2/": dial tcp …: connect: …`.
+    // Older versions of Go quote no address.
+    (
+        Shape::Passing,
+        concat!(
+            r#"\b(?:Get|Head|Post|Put|Patch|Delete) "?https?://[^\s"]+"?: (?:[^"]*: )?"#,
+            r"(?:EOF|unexpected EOF|connection reset by peer|connection refused|broken pipe|i/o timeout",
+            r"|no route to host|network is unreachable|server misbehaving",
+            r"|Temporary failure in name resolution|TLS handshake timeout",
+            r"|http: server closed idle connection",
+            r"|(?:context deadline exceeded|net/http: request canceled[^:]*)(?: \(Client\.Timeout exceeded[^)]*\))?",
+            r")(?:$|[\s;,)])",
+        ),
+    ),
+    // Go, net `OpError`: `read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer`.
+    (
+        Shape::Passing,
+        concat!(
+            r"\b(?:read|write|dial) tcp [^\s]+: (?:[a-z]+: )?",
+            r"(?:connection reset by peer|connection refused|broken pipe|i/o timeout|use of closed network connection)(?:$|[\s;,)])",
+        ),
+    ),
+    // github.com/distribution/distribution, registry/client/errors.go: `UnexpectedHTTPStatusError` and
+    // `UnexpectedHTTPResponseError`; also in github.com/containers/image.
+    (Shape::Passing, r"\breceived unexpected HTTP status: (?:5\d\d|408|429)\b"),
+    (Shape::Passing, r"\b(?:error )?parsing HTTP (?:5\d\d|408|429) response body: "),
+    // github.com/containers/image, docker/errors.go: `unexpectedHTTPResponseError` and `errUnexpectedStatus…`.
+    (Shape::Passing, r"\bStatusCode: (?:5\d\d|408|429), "),
+    // github.com/containerd/containerd, remotes/errors/errors.go: `ErrUnexpectedStatus`.
+    (
+        Shape::Passing,
+        r"\bunexpected status(?: code)? (?:from [A-Z]+ request to \S+: |\[[^\]]*\]: |https?://\S+: )?(?:5\d\d|408|429)\b",
+    ),
+    // github.com/distribution/distribution, registry/api/errcode/register.go: the codes of 429 and 503.
+    (Shape::Passing, r"(?:^|: |\n)(?:toomanyrequests|unavailable): "),
+    // github.com/moby/buildkit, solver/scheduler.go and session/manager.go: a step that two clients asked for
+    // runs with the session of one of them.
+    (
+        Shape::Race,
+        r"(?:^|: )(?:context canceled|no active sessions?(?: for \S+)?(?:: context deadline exceeded)?|session healthcheck failed(?: fatally)?)$",
+    ),
+    (Shape::Race, r"\bcode = Canceled\b"),
+    (Shape::Race, r"(?:^|: )failed to get session\b"),
+    // github.com/moby/moby, distribution/push.go and push_v2.go; the registry's `BLOB_UNKNOWN` of a manifest.
+    (Shape::Race, r"^(?:[^:]+: )?An image does not exist locally with the tag: "),
+    (Shape::Race, r"^tag does not exist: "),
+    (Shape::Race, r"\bmanifest blob unknown: blob unknown to registry\b"),
+];
+
+/// The shape of a text that an engine gave as an error.
+pub(super) fn shape(text: &str) -> Option<Shape> {
+    static PATTERNS: LazyLock<Vec<(Shape, Regex)>> = LazyLock::new(|| {
+        let pattern = |(shape, pattern): &(Shape, &str)| {
+            (*shape, Regex::new(pattern).expect("a valid pattern"))
+        };
+        SHAPES.iter().map(pattern).collect()
+    });
+    PATTERNS.iter().find(|(_, pattern)| pattern.is_match(text)).map(|(shape, _)| *shape)
+}
