@@ -90,7 +90,11 @@ impl Docker {
         };
         let activity = Activity::begin();
         let transfer = async {
-            let reply = self.send(post).await?.map_err(|refusal| failed(refusal.message))?;
+            let reply = self.send(post).await?.map_err(|refusal| match refusal.status {
+                // What stands before the engine; podman gives what a registry says with 500.
+                502..=504 => refusal.while_doing(doing),
+                _ => failed(refusal.message),
+            })?;
             let mut messages = Messages::new(self, doing, reply, activity.clone());
             while let Some(message) = messages.next().await? {
                 if let Some((text, _)) = message.error() {
