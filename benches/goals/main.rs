@@ -5,6 +5,7 @@
 //! the machine decides that. It fails if something did not work.
 #![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
 
+mod bake;
 mod bare;
 mod chain;
 mod context;
@@ -24,7 +25,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// What a benchmark is called, and what runs it.
 type Goal = (&'static str, fn() -> Result<()>);
 
-const GOALS: [Goal; 5] = [
+const GOALS: [Goal; 6] = [
+    ("bake", bake::run),
     ("tree", tree::run),
     ("chain", chain::run),
     ("plan", plan::run),
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
     let asked: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     if let Some(unknown) = asked.iter().find(|word| GOALS.iter().all(|(name, _)| name != word)) {
         println!(
-            "no benchmark is called `{unknown}`: there are tree, chain, plan, context and tags"
+            "no benchmark is called `{unknown}`: there are bake, tree, chain, plan, context and tags"
         );
         return ExitCode::FAILURE;
     }

@@ -15,6 +15,16 @@ pub(crate) fn line(what: &str, times: &[Duration]) {
     println!("  {what:<52} {middle:>8.3} s   ({})", all.join(" "));
 }
 
+/// `  ratio: 0.93 (goal: at most 1.00)`, of the medians.
+pub(crate) fn ratio(ours: &[Duration], theirs: &[Duration], goal: f64) {
+    let seconds = |times: &[Duration]| median(times.to_vec()).as_secs_f64();
+    println!(
+        "  {:<52} {:>8.3}     (goal: at most {goal})",
+        "  ratio",
+        seconds(ours) / seconds(theirs)
+    );
+}
+
 /// The most that a process had, given in KiB.
 pub(crate) fn memory(peak: u64) {
     println!("  {:<52} {:>6}.{} MiB", "  of memory, at most", peak / 1024, peak % 1024 * 10 / 1024);

@@ -30,7 +30,7 @@ pub(crate) struct Tree {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) folder: String,
-    parent: Option<usize>,
+    pub(crate) parent: Option<usize>,
 }
 
 impl Tree {
