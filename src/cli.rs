@@ -407,7 +407,7 @@ pub struct InitArgs {
 /// How images are built, and what is shown of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct HowArgs {
-    /// Build at most so many images at once [default: as many as the engine has processors]
+    /// Build at most so many images at once [default: the engine's processors plus two]
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
     /// Test at most so many images at once [default: as --jobs, and at least 4]

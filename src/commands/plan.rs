@@ -46,7 +46,7 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
         plan = plan.narrowed(&named);
     }
     let history = world.history(&world.publishes_to(&hierarchy));
-    let radius = BlastRadius::of(&plan, &hierarchy, &history, world.cpus());
+    let radius = BlastRadius::of(&plan, &hierarchy, &history, world.jobs());
     let mut text = Vec::new();
     match arguments.format {
         Format::Text => {
@@ -103,6 +103,6 @@ pub(super) async fn make<S: Store>(
         run: &asking.id,
     };
     let (observed, warnings) = observe(&sources, &question).await?;
-    world.keep_hashes();
+    world.keep_hashes().await;
     Ok((plan::plan(hierarchy, &observed, request), warnings))
 }

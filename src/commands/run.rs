@@ -187,7 +187,7 @@ impl Run<'_> {
         for message in signals::quiesce(&self.world.engine, publisher.stops, is_stopped).await {
             publisher.telling.emit(EventKind::Warning { node: None, message });
         }
-        self.world.keep_hashes();
+        self.world.keep_hashes().await;
 
         let took = publisher.telling.elapsed();
         let summary = conclude(shop.run.id.clone(), &plan, executed, promoted, took);
@@ -250,7 +250,7 @@ impl Run<'_> {
     }
 
     fn options(&self) -> RunOptions {
-        let jobs = self.arguments.how.jobs.unwrap_or_else(|| self.world.cpus());
+        let jobs = self.arguments.how.jobs.unwrap_or_else(|| self.world.jobs());
         let most = NonZeroUsize::MIN.saturating_add(3).max(jobs);
         RunOptions {
             jobs,

@@ -145,7 +145,10 @@ impl Engine for FakeEngine {
         } else {
             let packages: Vec<String> =
                 packages.iter().map(|(name, version)| format!("{name}={version}")).collect();
-            format!("{}{files}{fresh}{}", request.dockerfile, packages.join(" "))
+            // Pins differ from run to run; what they stand for is in the layers.
+            let lines = request.dockerfile.lines().filter(|line| !line.starts_with("FROM "));
+            let lines: Vec<&str> = lines.collect();
+            format!("{}{files}{fresh}{}", lines.join("\n"), packages.join(" "))
         };
         layers.push(Digest::of(content.as_bytes()));
         let id = Digest::of(format!("{content}{:?}", request.labels).as_bytes());
@@ -161,6 +164,7 @@ impl Engine for FakeEngine {
             created: "2026-11-20T12:00:00Z".parse().ok(),
         };
         state.images.insert(id.clone(), image.clone());
+        state.tags.extend(request.name.map(|name| (name, id.clone())));
         state.packages.insert(id, packages);
         state.built.push(node);
         Ok(image)

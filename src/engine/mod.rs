@@ -85,7 +85,8 @@ pub trait Engine: Send + Sync + 'static {
         image: &str,
     ) -> impl Future<Output = Result<Option<LocalImage>, EngineError>> + Send;
 
-    /// What these tags point at. A tag that does not exist is not in the answer.
+    /// What these tags point at. A tag that does not exist is not in the answer; other tags of the same
+    /// images may be.
     ///
     /// Its cost depends on the number of names, and not on how many other images the engine has.
     fn resolve(
@@ -158,6 +159,8 @@ pub struct BuildRequest {
     pub target: Option<String>,
     pub platform: Option<Platform>,
     pub no_cache: bool,
+    /// The image has this name from the beginning, so that no other job prunes it.
+    pub name: Option<Tagged>,
     pub timeout: Duration,
 }
 

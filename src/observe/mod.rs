@@ -123,6 +123,7 @@ pub async fn observe<E: Engine, S: Store>(
         hierarchy,
         inputs: &inputs,
         published: &published,
+        heads: &heads,
         now: question.request.now,
         by_schedule: question.request.by_schedule,
         upstreams: &upstreams,

@@ -60,6 +60,8 @@ pub(super) struct Staging<'a, E, S> {
     pub(super) hierarchy: &'a Hierarchy,
     pub(super) inputs: &'a BTreeMap<NodeName, Inputs>,
     pub(super) published: &'a BTreeMap<NodeName, Digest>,
+    /// Where tags point, of those that were read already.
+    pub(super) heads: &'a BTreeMap<Tagged, Digest>,
     pub(super) now: Timestamp,
     /// Schedules count.
     pub(super) by_schedule: bool,
@@ -295,10 +297,11 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
             tags.push((n, node.repository.tagged(fingerprint.build_tag())));
             staged.fingerprint = Some(fingerprint);
         }
-        let heads = self.store.heads(tags.iter().map(|(_, tag)| tag.clone()).collect()).await?;
+        let open = tags.iter().map(|(_, tag)| tag).filter(|tag| !self.heads.contains_key(tag));
+        let heads = self.store.heads(open.cloned().collect()).await?;
         for (n, tag) in tags {
             let staged = &mut level[n].1;
-            staged.digest = heads.get(&tag).cloned();
+            staged.digest = self.heads.get(&tag).or_else(|| heads.get(&tag)).cloned();
             if staged.digest.is_some() {
                 // Somebody has already done it for this epoch.
                 staged.due = None;

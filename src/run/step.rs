@@ -439,6 +439,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             context.modes = Modes::Own;
             _copy = Some(copy);
         }
+        let name = self.bases.name_of_build(&node.name);
         let request = BuildRequest {
             context,
             context_digest: node.prepare.is_none().then(|| self.step.inputs.context.clone()),
@@ -452,6 +453,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             // BuildKit keys a layer by the ID of a secret only: a layer that was built with another
             // source of it would be used again.
             no_cache: fresh || !node.secrets.is_empty(),
+            name: Some(name.clone()),
             timeout: node.timeout,
         };
         tell.phase(Phase::Build);
@@ -466,11 +468,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             let step = trouble.step.map(|step| pinned.as_written(step));
             Trouble { message: pinned.as_written(trouble.message), step, ..trouble }
         })?;
-        // Nothing but this name holds the image yet.
-        self.bases
-            .pin(&*self.shop.engine, node.name.as_str(), &image.id)
-            .await
-            .map_err(Trouble::of_build)?;
+        self.bases.learn_built(name, &image);
         Ok(image)
     }
 
@@ -584,13 +582,12 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 
     async fn size_before(&self) -> Option<u64> {
         let published = self.step.published.as_ref()?;
-        let names = [format!("{}@{published}", self.node().repository), published.to_string()];
-        for name in names {
-            if let Ok(Some(image)) = self.shop.engine.inspect(&name).await {
-                return Some(image.size);
-            }
+        let repository = &self.node().repository;
+        if self.shop.hierarchy.registry.is_none() {
+            return Some(self.shop.store.describe(repository, published).await.ok()??.size);
         }
-        None
+        let pulled = format!("{repository}@{published}");
+        Some(self.shop.engine.inspect(&pulled).await.ok()??.size)
     }
 
     fn build_tag(&self, record: &BuiltFrom) -> Tagged {

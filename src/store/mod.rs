@@ -32,7 +32,8 @@ use crate::{
 
 /// Tags and what they point at: all that it takes to move them.
 pub trait Tags: Send + Sync + 'static {
-    /// Asks for many tags at once; a tag that does not exist is not in the answer.
+    /// Asks for many tags at once. A tag that does not exist is not in the answer; other tags of the
+    /// same images may be.
     fn heads(
         &self,
         tags: Vec<Tagged>,

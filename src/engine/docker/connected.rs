@@ -1,6 +1,11 @@
 //! Finding the engine, agreeing on a version of the API, and asking what it is.
 
-use std::{env, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bollard::ClientVersion;
 use http::Response;
@@ -102,7 +107,13 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         identity: Identity::default(),
     };
     let ping = greet(&docker).await?;
-    let version: Version = docker.get_json("asking for its version", "/version").await?;
+    let asked = Instant::now();
+    // podman needs 60 ms for each.
+    let (version, size) = tokio::join!(
+        docker.get_json::<Version>("asking for its version", "/version"),
+        docker.get_json::<Info>("asking for its size", "/info"),
+    );
+    let version = version?;
     let api = agree(&version)?;
     if api < OLDEST_KNOWN {
         return Err(EngineError::TooOld {
@@ -113,7 +124,7 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         });
     }
     docker.transport.speak(&api.to_string());
-    let size: Info = docker.get_json("asking for its size", "/info").await?;
+    let size = size?;
     docker.capabilities = Capabilities::of(&Reported {
         api,
         newest: ApiVersion::parse(&version.newest).unwrap_or(api),
@@ -121,8 +132,10 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         ping: ping.headers(),
         driver: size.driver_status.as_deref().unwrap_or_default(),
     });
-    docker.identity =
-        Identity { id: size.id, connected: size.system_time.parse().unwrap_or_default() };
+    docker.identity = Identity {
+        id: size.id,
+        connected: size.system_time.parse().ok().map(|time| (time, asked)),
+    };
     builder::check(options.builder, &environment, docker.capabilities.builder)?;
     let platform = format!("{}/{}", version.os, version.arch);
     let platform: Platform = platform.parse().map_err(|error| EngineError::Answer {

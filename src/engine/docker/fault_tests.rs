@@ -62,7 +62,7 @@ async fn answer(mut stream: TcpStream, scripted: String, then: Then) {
         // A build by podman is one request, without a session.
         "/_ping" => ok("OK").replacen("\r\n", "\r\nLibpod-API-Version: 5.8.6\r\n", 1),
         "/version" => ok(r#"{"Version":"20.10","ApiVersion":"1.41","Os":"linux","Arch":"amd64"}"#),
-        "/v1.41/info" => ok(r#"{"NCPU":2}"#),
+        "/info" => ok(r#"{"NCPU":2}"#),
         path if path.starts_with("/v1.41/build?") => scripted,
         path if path.starts_with("/v1.41/images/get?") => {
             assert_eq!(
@@ -125,6 +125,7 @@ pub(super) fn request(root: &std::path::Path) -> BuildRequest {
         target: None,
         platform: None,
         no_cache: false,
+        name: None,
         timeout: Duration::from_secs(60),
     }
 }

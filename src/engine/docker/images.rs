@@ -98,7 +98,11 @@ impl Docker {
         &self,
         name: &str,
     ) -> Result<Option<LocalImage>, EngineError> {
-        Ok(self.inspect_raw(name).await?.map(Inspected::into_image))
+        let image = self.inspect_raw(name).await?.map(Inspected::into_image);
+        Ok(image.map(|image| {
+            let familiar = |name: &Tagged| tagged(self.familiar(&name.to_string()));
+            LocalImage { tags: image.tags.iter().filter_map(familiar).collect(), ..image }
+        }))
     }
 
     pub(super) async fn inspect_raw(&self, name: &str) -> Result<Option<Inspected>, EngineError> {
@@ -120,32 +124,41 @@ impl Docker {
         &self,
         names: Vec<Tagged>,
     ) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
-        if self.capabilities.store == ImageStore::Containerd && !self.known.is_proven() {
-            self.prove_known_tags().await?;
+        self.read_events().await?;
+        let mut asked = self.known.split(names);
+        let images: Vec<(Tagged, Option<LocalImage>)> =
+            stream::iter(std::mem::take(&mut asked.open))
+                .map(async |name| {
+                    let image = self.inspect_image(&name.to_string()).await?;
+                    Ok::<_, EngineError>((name, image))
+                })
+                .buffer_unordered(ASKED_AT_ONCE)
+                .try_collect()
+                .await?;
+        for (name, image) in images {
+            let id = image.as_ref().map(|image| &image.id);
+            self.known.learn(&asked, &name, id);
+            let Some(LocalImage { id, tags, .. }) = image else { continue };
+            for other in tags {
+                self.known.learn(&asked, &other, Some(&id));
+                asked.found.insert(other, id.clone());
+            }
+            asked.found.insert(name, id);
         }
-        let (mut found, open) = self.known.split(names);
-        let asked: Vec<(Tagged, Option<Digest>)> = stream::iter(open)
-            .map(async |name| {
-                let image = self.inspect_raw(&name.to_string()).await?;
-                Ok::<_, EngineError>((name, image.map(|image| image.id)))
-            })
-            .buffer_unordered(ASKED_AT_ONCE)
-            .try_collect()
-            .await?;
-        for (name, digest) in asked {
-            self.known.learn(&name, digest.as_ref());
-            found.extend(digest.map(|digest| (name, digest)));
-        }
-        Ok(found)
+        Ok(asked.found)
     }
 
-    async fn prove_known_tags(&self) -> Result<(), EngineError> {
+    /// Brings what is known of tags up to date, where that costs less than asking for them.
+    pub(super) async fn read_events(&self) -> Result<(), EngineError> {
+        if self.capabilities.store != ImageStore::Containerd {
+            return Ok(());
+        }
         let seconds =
             |time: Timestamp| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
-        let (since, until) = (seconds(self.known.since()), seconds(self.identity.connected));
+        let (since, until) = (seconds(self.known.since()), seconds(self.identity.now()));
         let path = path_with("/events", &[("since", &since), ("until", &until)]);
         let events: Vec<Event> = self.get_lines("asking for its last events", &path).await?;
-        self.known.prove(&self.identity.id, &events);
+        self.known.take(&self.identity.id, &events);
         Ok(())
     }
 
@@ -186,7 +199,7 @@ impl Docker {
             .repo(name.repository.as_str())
             .tag(name.tag.as_str())
             .build();
-        self.known.forget(name);
+        self.known.expect(name, Some(image));
         // The engine may set it after we stop waiting, so that this goes on as a task: whoever takes
         // the tag away waits for it.
         let (engine, image, doing) = (self.clone(), image.to_string(), format!("tagging `{name}`"));
@@ -203,7 +216,7 @@ impl Docker {
     /// Not before whatever is pending is done: a tag that is just being set would come back, and an
     /// image does not lose its last name while a container of it is being removed.
     pub(super) async fn untag_image(&self, name: &Tagged) -> Result<(), EngineError> {
-        self.known.forget(name);
+        self.known.expect(name, None);
         self.quiesce().await;
         let (doing, name) = (format!("taking the tag `{name}` away"), name.to_string());
         let remove = self.api.remove_image(&name, None::<RemoveImageOptions>, None);

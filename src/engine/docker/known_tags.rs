@@ -1,20 +1,21 @@
-//! What tags point at, known from an earlier run and proven by the engine's events.
+//! What tags point at, known from an earlier answer and kept up to date by the engine's events.
 //!
-//! containerd's image store needs 10 to 30 ms for each image that it is asked about, more the more
-//! images it has. It also keeps its last 256 events. If the last event that we saw is still among them,
-//! then every change since is there too, and only the tags that these events name are asked for.
+//! containerd's image store needs 10 to 60 ms for each image that it is asked about, more the more
+//! images it has. It also keeps its last 256 events, and an event names the tag and the image. If the last
+//! event that we saw is still among them, then every change since is there too.
 //!
-//! **Invariant:** a tag is answered from memory only if no event since we asked for it can concern it.
+//! **Invariant:** a tag is answered from memory only if no event since can concern it, and every change
+//! that this process made to it was seen in the events.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Mutex, MutexGuard},
 };
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::image::{Digest, Reference, Tagged};
+use crate::image::{Digest, Reference, Repository, Tag, Tagged};
 
 /// Kept from one run to the next.
 #[derive(Debug, Default)]
@@ -25,8 +26,12 @@ struct Known {
     kept: Kept,
     /// Whether `kept` holds now. Before that, nothing is answered from it.
     is_proven: bool,
-    /// Tags that this process asked for; the others are forgotten.
+    /// Tags that this process asked for, by key; the others are forgotten.
     asked: BTreeSet<String>,
+    /// Changes of this process that no event has shown yet, by key, the oldest first.
+    pending: BTreeMap<String, VecDeque<Option<Digest>>>,
+    /// How often events were read: an answer to a question from before may be outdated.
+    round: u64,
     has_changed: bool,
 }
 
@@ -34,9 +39,9 @@ struct Known {
 struct Kept {
     /// The engine's own ID.
     engine: String,
-    /// The newest event when the tags were asked for.
+    /// The newest event that was seen.
     last: Option<Event>,
-    /// By name; `None` for a tag that does not exist.
+    /// By key; `None` for a tag that does not exist.
     tags: BTreeMap<String, Option<Digest>>,
 }
 
@@ -62,6 +67,27 @@ struct Actor {
     attributes: BTreeMap<String, String>,
 }
 
+/// What an event says of tags.
+enum Change {
+    Nothing,
+    /// A tag, by its key, points at an image now, or was removed.
+    Tag(String, Option<Digest>),
+    /// A tag may point at something else now.
+    Doubt(String),
+    /// So may every tag of an image.
+    Image(Digest),
+    /// So may any tag.
+    Everything,
+}
+
+/// What was known when a question was asked.
+pub(super) struct Asked {
+    pub(super) found: BTreeMap<Tagged, Digest>,
+    /// The tags that only the engine can answer.
+    pub(super) open: Vec<Tagged>,
+    round: u64,
+}
+
 impl KnownTags {
     /// Takes in what an earlier process kept. Anything else than that counts as nothing.
     pub(super) fn recall(&self, bytes: &[u8]) {
@@ -77,70 +103,77 @@ impl KnownTags {
             return None;
         }
         let mut kept = known.kept.clone();
-        kept.tags.retain(|name, _| known.asked.contains(name));
+        kept.tags.retain(|key, _| known.asked.contains(key));
         serde_json::to_vec(&kept).ok()
     }
 
-    pub(super) fn is_proven(&self) -> bool {
-        self.lock().is_proven
+    /// Whether there is nothing that reading the events could add for the next process.
+    pub(super) fn is_settled(&self) -> bool {
+        let known = self.lock();
+        !known.is_proven || known.pending.is_empty()
     }
 
-    /// The moment from which events are needed, for [`Self::prove`].
+    /// The moment from which events are needed, for [`Self::take`].
     pub(super) fn since(&self) -> Timestamp {
         let last = self.lock().kept.last.as_ref().map_or(0, |event| event.time);
         Timestamp::from_nanosecond(last.into()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// Checks what is kept by the events since [`Self::since`], the oldest first.
-    pub(super) fn prove(&self, engine: &str, events: &[Event]) {
-        let mut known = self.lock();
-        let kept = &mut known.kept;
-        let seen =
-            kept.last.as_ref().and_then(|last| events.iter().position(|event| event == last));
-        if let Some(seen) = seen.filter(|_| kept.engine == engine) {
-            for event in events[seen + 1..].iter().filter(|event| event.kind == "image") {
-                kept.tags.retain(|name, digest| !event.may_concern(name, digest.as_ref()));
+    /// Applies the events since [`Self::since`], the oldest first.
+    pub(super) fn take(&self, engine: &str, events: &[Event]) {
+        let mut guard = self.lock();
+        let known = &mut *guard;
+        let last = known.kept.last.as_ref();
+        let seen = last.and_then(|last| events.iter().position(|event| event == last));
+        match seen {
+            Some(seen) if known.kept.engine == engine => {
+                for event in &events[seen + 1..] {
+                    known.apply(event.change());
+                }
             }
-        } else {
-            kept.tags.clear();
+            _ => known.kept.tags.clear(),
         }
-        engine.clone_into(&mut kept.engine);
-        let last = events.last().cloned();
-        let has_changed = kept.last != last;
-        kept.last = last;
+        engine.clone_into(&mut known.kept.engine);
+        known.has_changed |= known.kept.last.as_ref() != events.last();
+        known.kept.last = events.last().cloned();
         known.is_proven = true;
-        known.has_changed |= has_changed;
+        known.round += 1;
     }
 
-    /// Those that are known, and those that must be asked for.
-    pub(super) fn split(&self, names: Vec<Tagged>) -> (BTreeMap<Tagged, Digest>, Vec<Tagged>) {
+    pub(super) fn split(&self, names: Vec<Tagged>) -> Asked {
         let mut known = self.lock();
         let (mut found, mut open) = (BTreeMap::new(), Vec::new());
         for name in names {
-            let text = name.to_string();
-            match known.kept.tags.get(&text).filter(|_| known.is_proven) {
+            let key = key(&name.repository, &name.tag);
+            match known.kept.tags.get(&key).filter(|_| known.is_proven) {
                 Some(Some(digest)) => _ = found.insert(name, digest.clone()),
                 Some(None) => {}
                 None => open.push(name),
             }
-            known.asked.insert(text);
+            known.asked.insert(key);
         }
-        (found, open)
+        Asked { found, open, round: known.round }
     }
 
-    pub(super) fn learn(&self, name: &Tagged, digest: Option<&Digest>) {
+    /// What the engine answered to a question.
+    pub(super) fn learn(&self, asked: &Asked, name: &Tagged, digest: Option<&Digest>) {
         let mut known = self.lock();
+        let key = key(&name.repository, &name.tag);
         // Without an event to go by, the next process could prove nothing.
-        if known.is_proven && known.kept.last.is_some() {
-            known.kept.tags.insert(name.to_string(), digest.cloned());
+        let is_of_now = known.round == asked.round && !known.pending.contains_key(&key);
+        if known.is_proven && known.kept.last.is_some() && is_of_now {
+            known.asked.insert(key.clone());
+            known.kept.tags.insert(key, digest.cloned());
             known.has_changed = true;
         }
     }
 
-    /// This process changes a tag itself: an event will say so, and until then it is not known.
-    pub(super) fn forget(&self, name: &Tagged) {
+    /// This process changes a tag itself: until an event shows it, the tag is not known.
+    pub(super) fn expect(&self, name: &Tagged, to: Option<&Digest>) {
         let mut known = self.lock();
-        known.has_changed |= known.kept.tags.remove(&name.to_string()).is_some();
+        let key = key(&name.repository, &name.tag);
+        known.has_changed |= known.kept.tags.remove(&key).is_some();
+        known.pending.entry(key).or_default().push_back(to.cloned());
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -148,20 +181,64 @@ impl KnownTags {
     }
 }
 
-impl Event {
-    /// Names are those that people type; an event without one may be about any tag of its image.
-    fn may_concern(&self, name: &str, digest: Option<&Digest>) -> bool {
-        let is_of_image = digest.is_some_and(|digest| digest.as_str() == self.actor.id);
-        let named = self.actor.attributes.get("name").map(|named| named.parse::<Reference>());
-        match (named, name.parse::<Reference>()) {
-            (Some(Ok(named)), Ok(tagged)) if named.digest.is_none() => {
-                is_of_image
-                    || (named.repository.is_same(&tagged.repository)
-                        && named.tag_or_latest() == tagged.tag_or_latest())
+impl Known {
+    fn apply(&mut self, change: Change) {
+        let tags = &mut self.kept.tags;
+        match change {
+            Change::Nothing => {}
+            Change::Tag(key, to) => {
+                if let Some(expected) = self.pending.get_mut(&key) {
+                    if *expected.front().expect("no queue here is empty") != to {
+                        return;
+                    }
+                    expected.pop_front();
+                    if !expected.is_empty() {
+                        return;
+                    }
+                    self.pending.remove(&key);
+                }
+                if self.asked.contains(&key) || tags.contains_key(&key) {
+                    tags.insert(key, to);
+                }
             }
-            _ => is_of_image || digest.is_none(),
+            Change::Doubt(key) => _ = tags.remove(&key),
+            Change::Image(id) => tags.retain(|_, digest| digest.as_ref() != Some(&id)),
+            Change::Everything => tags.clear(),
         }
     }
+}
+
+impl Event {
+    /// What an event means, measured on Docker 28.5. The name of a `tag` or `untag` is a tag, as people type
+    /// it; that of a `create` or `delete` is the image's ID; the ID of a `pull` is the reference.
+    fn change(&self) -> Change {
+        if self.kind != "image" {
+            return Change::Nothing;
+        }
+        let name = self.actor.attributes.get("name").map_or("", String::as_str);
+        let id = self.actor.id.parse::<Digest>();
+        let is_id = name.starts_with("sha256:");
+        match (self.action.as_str(), id, tag_key(name).filter(|_| !is_id)) {
+            ("create" | "push" | "save", ..) => Change::Nothing,
+            ("tag", Ok(id), Some(key)) => Change::Tag(key, Some(id)),
+            ("untag", Ok(_), Some(key)) => Change::Tag(key, None),
+            ("untag" | "delete", Ok(id), _) => Change::Image(id),
+            ("pull" | "load" | "import", Err(_), _) => {
+                tag_key(&self.actor.id).map_or(Change::Everything, Change::Doubt)
+            }
+            _ => Change::Everything,
+        }
+    }
+}
+
+/// One spelling for each tag.
+fn key(repository: &Repository, tag: &Tag) -> String {
+    format!("{}/{}:{tag}", repository.host(), repository.path())
+}
+
+fn tag_key(name: &str) -> Option<String> {
+    let reference: Reference = name.parse().ok()?;
+    Some(key(&reference.repository, &reference.tag_or_latest()?))
 }
 
 #[cfg(test)]
@@ -173,49 +250,73 @@ mod tests {
         Tagged { repository: repository.parse().unwrap(), tag: tag.parse().unwrap() }
     }
 
-    fn event(time: i64, action: &str, name: &str) -> Event {
+    fn event(time: i64, action: &str, id: &str, name: &str) -> Event {
         let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
-        let actor = Actor { id: Digest::of(b"x").to_string(), attributes };
+        let id = if id.len() == 1 { Digest::of(id.as_bytes()).to_string() } else { id.to_owned() };
+        let actor = Actor { id, attributes };
         Event { kind: "image".to_owned(), action: action.to_owned(), actor, time }
     }
 
-    /// What is still known of `a:1` (an image `x`), `b:1` (an image `y`) and `c:1` (no such tag).
-    fn known_after(engine: &str, events: &[Event]) -> String {
-        let first = KnownTags::default();
-        first.prove("one", &[event(1, "tag", "other:1")]);
-        let names: Vec<Tagged> = ["a:1", "b:1", "c:1"].map(tagged).into_iter().collect();
-        let digests = [Some(Digest::of(b"x")), Some(Digest::of(b"y")), None];
-        for (name, digest) in names.iter().zip(&digests) {
-            first.learn(name, digest.as_ref());
+    fn last() -> Event {
+        event(1, "tag", "z", "other:1")
+    }
+
+    /// `a:1=x b:1=y c:1=-`: what is known of these tags, without asking.
+    fn shown(tags: &KnownTags) -> String {
+        let names = ["a:1", "b:1", "c:1"].map(tagged);
+        let asked = tags.split(names.to_vec());
+        let known = names.iter().filter(|name| !asked.open.contains(name));
+        let letter = |digest: &Digest| {
+            let is_of = |letter: &&str| Digest::of(letter.as_bytes()) == *digest;
+            ["x", "y", "z"].into_iter().find(is_of).unwrap()
+        };
+        let known =
+            known.map(|name| format!("{name}={}", asked.found.get(name).map_or("-", letter)));
+        known.collect::<Vec<_>>().join(" ")
+    }
+
+    /// `a:1` is an image `x`, `b:1` an image `y`, and there is no `c:1`.
+    fn first() -> KnownTags {
+        let tags = KnownTags::default();
+        tags.take("one", &[last()]);
+        let names = ["a:1", "b:1", "c:1"].map(tagged);
+        let asked = tags.split(names.to_vec());
+        for (name, digest) in names.iter().zip([Some("x"), Some("y"), None]) {
+            let digest = digest.map(|letter| Digest::of(letter.as_bytes()));
+            tags.learn(&asked, name, digest.as_ref());
         }
-        first.split(names.clone());
+        tags
+    }
+
+    fn known_after(engine: &str, events: &[Event]) -> String {
         let next = KnownTags::default();
-        next.recall(&first.kept().unwrap());
-        assert_eq!(next.split(names.clone()).1.len(), 3, "nothing is known before it is proven");
-        next.prove(engine, events);
-        let (_, open) = next.split(names.clone());
-        let is_known = |name: &&Tagged| !open.contains(name);
-        let known: Vec<_> = names.iter().filter(is_known).map(ToString::to_string).collect();
-        known.join(" ")
+        next.recall(&first().kept().unwrap());
+        assert_eq!(shown(&next), "", "nothing is known before it is proven");
+        next.take(engine, events);
+        shown(&next)
     }
 
     #[test]
-    fn a_tag_is_known_until_an_event_may_concern_it() {
-        let last = || event(1, "tag", "other:1");
-        let of_y = || Event {
-            actor: Actor { id: Digest::of(b"y").to_string(), ..event(2, "", "").actor },
-            ..event(2, "untag", Digest::of(b"y").as_str())
-        };
+    fn the_next_process_knows_what_the_events_leave() {
+        let y = Digest::of(b"y").to_string();
+        let container = || Event { kind: "container".to_owned(), ..event(2, "delete", "y", &y) };
         for (events, expected) in [
-            (vec![last()], "a:1 b:1 c:1"),
-            (vec![last(), event(2, "tag", "d:1")], "b:1 c:1"),
-            (vec![last(), event(2, "tag", "b:1")], "c:1"),
-            (vec![last(), event(2, "pull", "docker.io/library/c:1")], "b:1"),
-            (vec![last(), of_y()], "a:1"),
-            (vec![last(), Event { kind: "container".to_owned(), ..of_y() }], "a:1 b:1 c:1"),
-            // The last event that was seen is gone: the engine was restarted, or too much happened.
+            (vec![last()], "a:1=x b:1=y c:1=-"),
+            (vec![last(), event(2, "tag", "z", "d:1")], "a:1=x b:1=y c:1=-"),
+            (vec![last(), event(2, "tag", "z", "b:1")], "a:1=x b:1=z c:1=-"),
+            (vec![last(), event(2, "tag", "z", "docker.io/library/c:1")], "a:1=x b:1=y c:1=z"),
+            (vec![last(), event(2, "untag", "y", "b:1")], "a:1=x b:1=- c:1=-"),
+            (vec![last(), event(2, "untag", "y", "d:1")], "a:1=x b:1=y c:1=-"),
+            (vec![last(), event(2, "untag", "y", &y)], "a:1=x c:1=-"),
+            (vec![last(), event(2, "delete", "y", &y)], "a:1=x c:1=-"),
+            (vec![last(), event(2, "pull", "c:1", "c")], "a:1=x b:1=y"),
+            (vec![last(), event(2, "create", "y", &y)], "a:1=x b:1=y c:1=-"),
+            (vec![last(), event(2, "load", "y", "")], ""),
+            (vec![last(), event(2, "something new", "y", "a:1")], ""),
+            (vec![last(), container()], "a:1=x b:1=y c:1=-"),
+            // The last event that was seen is not there: the engine was restarted, or too much happened.
             (vec![], ""),
-            (vec![event(2, "tag", "d:1")], ""),
+            (vec![event(2, "tag", "x", "d:1")], ""),
         ] {
             assert_eq!(known_after("one", &events), expected, "{events:?}");
         }
@@ -223,12 +324,30 @@ mod tests {
     }
 
     #[test]
-    fn what_this_process_changes_is_asked_for() {
-        let tags = KnownTags::default();
-        tags.prove("one", &[event(1, "tag", "other:1")]);
-        let name = tagged("a:1");
-        tags.learn(&name, Some(&Digest::of(b"x")));
-        tags.forget(&name);
-        assert_eq!(tags.split(vec![name.clone()]).1, [name]);
+    fn a_change_of_this_process_is_known_once_its_event_is_seen() {
+        let (x, z) = (Digest::of(b"x"), Digest::of(b"z"));
+        let tags = first();
+        let seen = event(2, "tag", "y", "a:1");
+        tags.expect(&tagged("a:1"), Some(&z));
+        tags.expect(&tagged("a:1"), Some(&x));
+        tags.take("one", &[last(), seen.clone()]);
+        assert_eq!(shown(&tags), "b:1=y c:1=-", "somebody else's change came before ours");
+        let (one, two) = (event(3, "tag", "z", "a:1"), event(4, "tag", "x", "a:1"));
+        tags.take("one", &[seen, one.clone()]);
+        assert_eq!(shown(&tags), "b:1=y c:1=-", "the first of two changes");
+        tags.take("one", &[one, two.clone()]);
+        assert_eq!(shown(&tags), "a:1=x b:1=y c:1=-");
+        tags.take("one", &[two, event(5, "tag", "y", "a:1")]);
+        assert_eq!(shown(&tags), "a:1=y b:1=y c:1=-", "somebody else's change after ours");
+    }
+
+    #[test]
+    fn an_answer_from_before_an_event_is_not_kept() {
+        let tags = first();
+        let asked = tags.split(vec![tagged("d:1")]);
+        tags.take("one", &[last(), event(2, "tag", "z", "d:1")]);
+        tags.learn(&asked, &tagged("d:1"), None);
+        let now = tags.split(vec![tagged("d:1")]);
+        assert_eq!(now.found[&tagged("d:1")], Digest::of(b"z"));
     }
 }

@@ -32,7 +32,11 @@ mod trace;
 mod transcript;
 mod transfer;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
@@ -82,7 +86,17 @@ pub struct Docker {
 #[derive(Clone, Debug, Default)]
 struct Identity {
     id: String,
-    connected: Timestamp,
+    /// The engine's clock, and ours a moment before.
+    connected: Option<(Timestamp, Instant)>,
+}
+
+impl Identity {
+    /// By the engine's clock, or up to a round trip later.
+    fn now(&self) -> Timestamp {
+        self.connected.map_or(Timestamp::UNIX_EPOCH, |(engine, ours)| {
+            engine.saturating_add(ours.elapsed()).unwrap_or(engine)
+        })
+    }
 }
 
 impl Docker {
@@ -103,7 +117,11 @@ impl Docker {
     }
 
     /// What the next process may [recall](Self::recall); `None` if that is the same as before.
-    pub fn kept(&self) -> Option<Vec<u8>> {
+    pub async fn kept(&self) -> Option<Vec<u8>> {
+        if !self.known.is_settled() {
+            // Without it the next process asks for these tags again.
+            _ = self.read_events().await;
+        }
         self.known.kept()
     }
 

@@ -77,6 +77,7 @@ impl Bench {
             target: None,
             platform: None,
             no_cache: false,
+            name: None,
             timeout: Duration::from_secs(300),
         }
     }
