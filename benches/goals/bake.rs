@@ -20,7 +20,7 @@ use crate::{
     tree::Tree,
 };
 
-const ROUNDS: usize = 1;
+const ROUNDS: usize = 5;
 /// What is timed in a round, in this order, and the most that `rebuild` may take of bake's time.
 const STEPS: [(&str, f64); 4] = [
     ("everything for the first time", 1.0),

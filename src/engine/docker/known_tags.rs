@@ -264,7 +264,7 @@ mod tests {
     /// `a:1=x b:1=y c:1=-`: what is known of these tags, without asking.
     fn shown(tags: &KnownTags) -> String {
         let names = ["a:1", "b:1", "c:1"].map(tagged);
-        let asked = tags.split(names.to_vec());
+        let asked = tags.split(Vec::from(names.clone()));
         let known = names.iter().filter(|name| !asked.open.contains(name));
         let letter = |digest: &Digest| {
             let is_of = |letter: &&str| Digest::of(letter.as_bytes()) == *digest;
@@ -280,7 +280,7 @@ mod tests {
         let tags = KnownTags::default();
         tags.take("one", &[last()]);
         let names = ["a:1", "b:1", "c:1"].map(tagged);
-        let asked = tags.split(names.to_vec());
+        let asked = tags.split(Vec::from(names.clone()));
         for (name, digest) in names.iter().zip([Some("x"), Some("y"), None]) {
             let digest = digest.map(|letter| Digest::of(letter.as_bytes()));
             tags.learn(&asked, name, digest.as_ref());

@@ -25,6 +25,7 @@ mod older;
 mod other_users;
 mod prepare;
 mod promotion;
+mod questions;
 mod refresh;
 mod recovery;
 mod reports;
