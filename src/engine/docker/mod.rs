@@ -39,6 +39,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 pub use self::{
@@ -61,6 +62,9 @@ use crate::{
     image::{Digest, Platform, Repository, Tagged},
     registry::Login,
 };
+
+/// How long the end of a run waits for events that only make the next one quicker.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// A Docker engine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -119,8 +123,8 @@ impl Docker {
     /// What the next process may [recall](Self::recall); `None` if that is the same as before.
     pub async fn kept(&self) -> Option<Vec<u8>> {
         if !self.known.is_settled() {
-            // Without it the next process asks for these tags again.
-            _ = self.read_events().await;
+            // If that fails, the next process asks for these tags again.
+            _ = timeout(LAST_EVENTS, self.read_events()).await;
         }
         self.known.kept()
     }
