@@ -325,10 +325,14 @@ impl Bases {
             }
             is_lost = true;
             lock(&self.pins).retain(|pin, _| pin.to_string() != *name);
-            // The tag of a pin is the beginning of the image's ID.
-            let id = name.rsplit_once(':').map_or("", |(_, tag)| tag);
-            lock(&self.images)
-                .retain(|_, image| image.get().is_none_or(|image| !image.hex().starts_with(id)));
+            let built = lock(&self.built).extract_if(|_, pin| pin.to_string() == *name).next();
+            // Otherwise the tag of a pin is the beginning of the image's ID.
+            let tag = name.rsplit_once(':').map_or("", |(_, tag)| tag);
+            let is_it = |image: &Digest| match &built {
+                Some((id, _)) => image == id,
+                None => image.hex().starts_with(tag),
+            };
+            lock(&self.images).retain(|_, image| image.get().is_none_or(|image| !is_it(image)));
         }
         is_lost
     }

@@ -399,7 +399,7 @@ async fn small_calls(
                         200,
                         r#"{"Version":"20.10","ApiVersion":"1.41","Os":"linux","Arch":"amd64"}"#,
                     ),
-                    "/v1.41/info" => (200, r#"{"NCPU":2}"#),
+                    "/info" => (200, r#"{"NCPU":2}"#),
                     asked if asked.contains(path) => {
                         let number = count.fetch_add(1, Ordering::SeqCst);
                         if let Some(answer) = answers[number.min(answers.len() - 1)] {
