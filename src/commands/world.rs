@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use super::error::CommandError;
+use super::{error::CommandError, output};
 use crate::{
     cli::Builder,
     engine::{
@@ -47,6 +47,9 @@ impl World {
         };
         let options = EngineOptions { builder, ..EngineOptions::default() };
         let (engine, info) = Docker::connect(&options).await?;
+        if info.is_exposed {
+            output::warning(&exposed(&info.endpoint));
+        }
         let registries = Client::new(Credentials::from_env())?;
         let state = State::of(&hierarchy.file);
         let hashes = Arc::new(HashCache::read(&state.recall(HASHES), &machine()));
@@ -87,6 +90,14 @@ impl World {
             None => self.info.endpoint.clone(),
         }
     }
+}
+
+/// What is wrong with plain TCP to another machine.
+pub(super) fn exposed(endpoint: &str) -> String {
+    format!(
+        "`{endpoint}` is reached without TLS: anyone on the network can control the engine\n  \
+         hint: set `DOCKER_TLS_VERIFY=1`, or use `ssh://`"
+    )
 }
 
 /// What the history of a place is kept under: a push may take longer than the build before it.

@@ -238,6 +238,8 @@ pub struct EngineInfo {
     pub capabilities: Capabilities,
     /// Where it was reached: `unix:///var/run/docker.sock`.
     pub endpoint: String,
+    /// Whether it is reached without TLS over a network.
+    pub is_exposed: bool,
     /// How many bytes its images may still take, where that can be known.
     pub room: Option<u64>,
 }

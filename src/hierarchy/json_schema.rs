@@ -227,6 +227,11 @@ fn test() -> Value {
             json!({ "type": "boolean", "default": false }),
         ),
         (
+            "read_only",
+            "Whether the container can write nothing but `/tmp`, which is empty and has 64 MiB.",
+            json!({ "type": "boolean", "default": false }),
+        ),
+        (
             "inherit",
             "Whether images built from this one run it, too.",
             json!({ "type": "boolean", "default": true }),

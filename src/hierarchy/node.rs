@@ -113,6 +113,10 @@ pub struct Test {
     pub timeout: Duration,
     /// Whether the container gets a network. Most need none.
     pub network: bool,
+    /// Whether the container cannot write, but to `/tmp`. Left out where it is false: the tests are a
+    /// part of the fingerprint.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
     /// Whether descendants run it too.
     pub inherit: bool,
 }

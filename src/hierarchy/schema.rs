@@ -341,14 +341,16 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
     let timeout =
         fields.take("timeout").and_then(|yaml| problems.parsed("timeout", yaml, units::duration));
     let network = fields.take("network").and_then(|yaml| problems.switch("network", yaml));
+    let read_only = fields.take("read_only").and_then(|yaml| problems.switch("read_only", yaml));
     let inherit = fields.take("inherit").and_then(|yaml| problems.switch("inherit", yaml));
     fields.finish(problems);
-    let (network, inherit) = (network.unwrap_or(false), inherit.unwrap_or(true));
+    let (network, read_only) = (network.unwrap_or(false), read_only.unwrap_or(false));
+    let inherit = inherit.unwrap_or(true);
     match (run, healthy) {
         (Some((_, argv)), None) => {
             let check = Check::Run { argv: argv?, stdout: stdout.map(|stdout| stdout.value) };
             let timeout = timeout.map_or(TEST_TIMEOUT, |timeout| timeout.value);
-            Some(Test { check, timeout, network, inherit })
+            Some(Test { check, timeout, network, read_only, inherit })
         }
         (None, Some((_, limit))) => {
             for (field, span) in [
@@ -361,7 +363,8 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
                     problems.last_is(Code::WrongTest);
                 }
             }
-            Some(Test { check: Check::Healthy, timeout: limit?.value, network, inherit })
+            let timeout = limit?.value;
+            Some(Test { check: Check::Healthy, timeout, network, read_only, inherit })
         }
         (Some(_), Some((healthy, _))) => {
             problems.push_with_hint(

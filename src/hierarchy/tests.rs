@@ -253,6 +253,7 @@ images:
         stdout: ^ID=debian$
         timeout: 5s
         network: true
+        read_only: true
         inherit: false
     max_size: 120MB
     timeout: 1h30m

@@ -250,7 +250,7 @@ impl Client {
         call.action = "list";
         // A thousand tags of 128 characters, many times over.
         call.limit = 32 << 20;
-        listing::tags(&self.exchange, call).await
+        listing::tags(&self.exchange, call, listing::MOST).await
     }
 
     /// Deletes a manifest by digest, and with it every tag on it; or a tag, where the registry can.

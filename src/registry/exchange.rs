@@ -19,7 +19,7 @@ use super::{
     challenge::Challenge,
     endpoint::{Endpoint, Scheme, same_origin, schemes},
     retry::{self, Again, Failure, Retry},
-    transport::{Reply, Request, Transport},
+    transport::{Patience, Reply, Request, Transport},
 };
 
 /// A registry on this machine or in the next room says at once which scheme it speaks.
@@ -39,6 +39,9 @@ pub struct Options {
     pub connect: Duration,
     /// How long a registry may be silent in the middle of an answer.
     pub idle: Duration,
+    /// How long an answer may take as a whole, with its redirects: one that comes a byte at a time is
+    /// never silent. Waiting for other requests does not count.
+    pub whole: Duration,
 }
 
 impl Default for Options {
@@ -50,6 +53,8 @@ impl Default for Options {
             retry: Retry::default(),
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(30),
+            // 4 MiB at 14 kB a second.
+            whole: Duration::from_secs(300),
         }
     }
 }
@@ -110,8 +115,9 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) fn new(credentials: Credentials, options: Options) -> Self {
-        let transport =
-            Transport::new(options.certs.clone(), options.connect, options.idle, options.parallel);
+        let patience =
+            Patience { connect: options.connect, idle: options.idle, whole: options.whole };
+        let transport = Transport::new(options.certs.clone(), patience, options.parallel);
         Self { options, transport, auth: Auth::new(credentials), endpoints: Mutex::default() }
     }
 

@@ -1,26 +1,49 @@
 //! Lists that come in pages: `tags/list` and its `Link` header (distribution-spec §Listing Tags).
 
+use std::time::Duration;
+
 use serde::Deserialize;
+use tokio::time::Instant;
 use url::Url;
 
 use super::{RegistryError, exchange::Call, exchange::Exchange, transport::Reply};
 use crate::image::Tag;
 
-/// A registry that goes on for longer than this goes round in circles.
-const MAX_PAGES: usize = 10_000;
+/// Where a list ends in any case: a registry may invent pages for ever, or send a page of one tag each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    pages: usize,
+    tags: usize,
+    time: Duration,
+}
+
+/// A thousand tags a page is usual, a hundred the least that is known (Harbor).
+pub(super) const MOST: Most =
+    Most { pages: 5_000, tags: 500_000, time: Duration::from_secs(15 * 60) };
+
+#[derive(Deserialize)]
+struct Page {
+    /// `null` after the last tag of a repository was deleted.
+    tags: Option<Vec<String>>,
+}
 
 /// All tags of a repository, page by page; none if there is no such repository.
 pub(super) async fn tags(
     exchange: &Exchange,
     mut call: Call<'_>,
+    most: Most,
 ) -> Result<Vec<Tag>, RegistryError> {
-    #[derive(Deserialize)]
-    struct Page {
-        /// `null` after the last tag of a repository was deleted.
-        tags: Option<Vec<String>>,
-    }
+    let began = Instant::now();
+    let endless = |what: String| RegistryError::Unreachable {
+        host: call.host.to_owned(),
+        reason: format!("its list of tags goes on after {what}"),
+        hint: None,
+    };
     let mut tags = Vec::new();
-    for _ in 0..MAX_PAGES {
+    for _ in 0..most.pages {
+        if began.elapsed() > most.time {
+            return Err(endless(format!("{} seconds", most.time.as_secs())));
+        }
         let reply = exchange.call(&call).await?;
         match reply.status.as_u16() {
             200 => {}
@@ -31,6 +54,9 @@ pub(super) async fn tags(
             .map_err(|error| call.unexpected(&reply, format!("not a list of tags: {error}")))?;
         // What is not a tag by the specification cannot be pulled either.
         tags.extend(page.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse().ok()));
+        if tags.len() > most.tags {
+            return Err(endless(format!("{} tags", most.tags)));
+        }
         let Some(next) = next(&reply) else { return Ok(tags) };
         let next = next.map_err(|reason| call.unexpected(&reply, reason))?;
         let query = next.query().map(str::to_owned);
@@ -39,11 +65,7 @@ pub(super) async fn tags(
         }
         (call.path, call.query) = (next.path().to_owned(), query);
     }
-    Err(RegistryError::Unreachable {
-        host: call.host.to_owned(),
-        reason: format!("its list of tags goes on after {MAX_PAGES} pages"),
-        hint: None,
-    })
+    Err(endless(format!("{} pages", most.pages)))
 }
 
 /// The next page, which must be on the same host.

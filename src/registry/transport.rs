@@ -14,7 +14,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 use url::Url;
 
 use super::{
@@ -51,10 +54,17 @@ pub(super) struct Reply {
     pub url: Url,
 }
 
+/// How long what may take; see `exchange::Options`.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    pub connect: Duration,
+    pub idle: Duration,
+    pub whole: Duration,
+}
+
 pub(super) struct Transport {
     certs: PathBuf,
-    connect: Duration,
-    idle: Duration,
+    patience: Patience,
     parallel: usize,
     /// By `host:port`, for each host may have certificates of its own.
     peers: Mutex<HashMap<String, Peer>>,
@@ -68,9 +78,9 @@ struct Peer {
 }
 
 impl Transport {
-    pub(super) fn new(certs: PathBuf, connect: Duration, idle: Duration, parallel: usize) -> Self {
+    pub(super) fn new(certs: PathBuf, patience: Patience, parallel: usize) -> Self {
         tls::install_provider();
-        Self { certs, connect, idle, parallel, peers: Mutex::default() }
+        Self { certs, patience, parallel, peers: Mutex::default() }
     }
 
     /// Sends and follows redirects; any status is an answer.
@@ -80,9 +90,11 @@ impl Transport {
         authorization: Option<&HeaderValue>,
     ) -> Result<Reply, Failure> {
         let origin = request.url.clone();
+        let mut left = self.patience.whole;
         for _ in 0..=MAX_REDIRECTS {
             let trusted = same_origin(&origin, &request.url);
-            let reply = self.once(&request, authorization.filter(|_| trusted)).await?;
+            let authorization = authorization.filter(|_| trusted);
+            let reply = self.once(&request, authorization, &mut left).await?;
             let Some(next) = redirect(&request, &reply)? else { return Ok(reply) };
             request.url = next;
         }
@@ -90,15 +102,32 @@ impl Transport {
         Err(unreachable(request.host, reason).into())
     }
 
-    /// Sends once; the permit is held until the whole answer is here.
+    /// Sends once, within the time that is left; the permit is held until the whole answer is here.
     async fn once(
         &self,
         request: &Request<'_>,
         authorization: Option<&HeaderValue>,
+        left: &mut Duration,
     ) -> Result<Reply, Failure> {
         let peer = self.peer(request.host, &request.url)?;
         // Never closed, so never an error.
         let _permit = peer.permits.acquire().await;
+        let began = Instant::now();
+        let reply = timeout(*left, self.answer(&peer, request, authorization)).await;
+        *left = left.saturating_sub(began.elapsed());
+        reply.unwrap_or_else(|_| {
+            let whole = self.patience.whole;
+            let reason = format!("no whole answer within {} seconds", whole.as_secs_f64());
+            Err(unreachable(request.host, reason).into())
+        })
+    }
+
+    async fn answer(
+        &self,
+        peer: &Peer,
+        request: &Request<'_>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Reply, Failure> {
         let mut headers = request.headers.clone();
         if let Some(value) = authorization {
             headers.insert(header::AUTHORIZATION, value.clone());
@@ -110,7 +139,7 @@ impl Transport {
         }
         let failed = |error: &reqwest::Error| {
             let has_answered = peer.has_answered.load(Ordering::Relaxed);
-            explain((request.host, &request.url), error, self.idle, has_answered)
+            explain((request.host, &request.url), error, self.patience.idle, has_answered)
         };
         let mut response = builder.send().await.map_err(|e| failed(&e))?;
         peer.has_answered.store(true, Ordering::Relaxed);
@@ -141,8 +170,8 @@ impl Transport {
             .tls_backend_preconfigured(config)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .connect_timeout(self.connect)
-            .read_timeout(self.idle)
+            .connect_timeout(self.patience.connect)
+            .read_timeout(self.patience.idle)
             .user_agent(concat!("rebuild/", env!("CARGO_PKG_VERSION")));
         if is_loopback(&name) {
             // Go's HTTP client, and so docker, never asks a proxy for these.

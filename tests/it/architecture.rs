@@ -154,6 +154,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ),
     ("globset", &["hierarchy"]),
     ("notify", &["trigger"]),
+    ("percent_encoding", &["engine"]),
     ("petgraph", &["hierarchy"]),
     ("process_wrap", &["commands", "registry", "run"]),
     ("prost", &["engine"]),

@@ -6,6 +6,7 @@ use crate::{
     commands::{
         error::CommandError,
         preflight::{LITTLE, TOO_LITTLE},
+        world::exposed,
     },
     engine::{
         Capabilities, Capability, Docker, EngineError, EngineInfo, EngineOptions, Tried, holes,
@@ -54,6 +55,9 @@ async fn connect(findings: &mut Vec<Finding>) -> Option<String> {
         "engine",
         format!("{version} at {endpoint}, {platform}, {cpus} {processors}"),
     ));
+    if info.is_exposed {
+        findings.push(Finding::warning("engine", exposed(endpoint)));
+    }
     findings.push(Finding::ok("builder", info.capabilities.builder.to_string()));
     findings.push(capabilities(info.capabilities));
     match engine.about().await {

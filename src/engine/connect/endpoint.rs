@@ -20,7 +20,7 @@ const DEFAULT_TLS_ADDRESS: &str = "tcp://localhost:2376";
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Endpoint {
     pub(super) address: Address,
-    /// As the user wrote it: `unix:///var/run/docker.sock`.
+    /// As the user wrote it, without a password: `unix:///var/run/docker.sock`.
     pub(in crate::engine) url: String,
     source: Source,
 }
@@ -111,24 +111,51 @@ impl Endpoint {
                 }
             }
             "ssh" => Address::Command(ssh::command(&full).map_err(&refuse)?),
+            // What stands before `://` may be half of a password with such a sign in it.
+            _ if scheme.contains('@') || scheme.contains(':') => {
+                return Err(refuse("it is not an address".to_owned()));
+            }
             _ => {
                 return Err(refuse(format!(
                     "`{scheme}://` is not supported; unix://, tcp:// and ssh:// are"
                 )));
             }
         };
-        Ok(Self { address, url: text.to_owned(), source })
+        Ok(Self { address, url: without_password(text), source })
     }
 }
 
 fn refuse(url: &str, source: &Source, reason: String) -> EngineError {
-    EngineError::Unreachable { endpoint: format!("{url}{source}"), reason }
+    EngineError::Unreachable { endpoint: format!("{}{source}", without_password(url)), reason }
+}
+
+/// An address as it may be shown. `ssh://` has the user's name before the host, other schemes may have
+/// a token there.
+fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    // A password may have a `/` or an `@` in it, so that the last `@` ends it.
+    let shown = match (scheme, rest.rsplit_once('@')) {
+        ("unix", _) | (_, None) => rest.to_owned(),
+        ("ssh", Some((login, host))) => match login.split_once(':') {
+            Some((user, _)) => format!("{user}:***@{host}"),
+            None => rest.to_owned(),
+        },
+        (_, Some((_, host))) => format!("***@{host}"),
+    };
+    match scheme.rsplit_once('@') {
+        _ if scheme.is_empty() => shown,
+        Some((_, end)) => format!("***@{end}://{shown}"),
+        None => format!("{scheme}://{shown}"),
+    }
 }
 
 fn host_and_port(address: &str, secure: bool) -> Result<(String, u16), String> {
     // Whatever the scheme was: of `http://` a URL would forget port 80, which is not docker's.
     let parsed = Url::parse(&format!("tcp://{address}")).map_err(|error| error.to_string())?;
     if !matches!(parsed.path(), "" | "/") {
+        if address.contains('@') {
+            return Err("an address has no path".to_owned());
+        }
         return Err(format!("an address has no path, but this one ends in `{}`", parsed.path()));
     }
     let host = parsed.host_str().filter(|host| !host.is_empty());
@@ -142,6 +169,15 @@ impl Endpoint {
     pub(super) fn usual(place: Place) -> Self {
         let url = format!("unix://{}", place.socket.display());
         Self { address: Address::Unix(place.socket), url, source: Source::Usual(place.engine) }
+    }
+
+    /// Whether anyone on the network between can read and change what is sent.
+    pub(in crate::engine) fn is_exposed(&self) -> bool {
+        let is_local = |host: &str| {
+            let ip = host.parse::<std::net::IpAddr>();
+            host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+        };
+        matches!(&self.address, Address::Tcp { host, .. } if !is_local(host))
     }
 
     /// Whether the user named no engine.

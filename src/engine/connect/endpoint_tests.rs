@@ -73,6 +73,54 @@ fn addresses_are_read_as_docker_reads_them() {
 }
 
 #[test]
+fn a_password_is_never_shown() {
+    for (url, shown) in [
+        ("tcp://me:hunter2@box:1", "tcp://***@box:1 (from `DOCKER_HOST`): plain box 1"),
+        ("https://hunter2@box", "https://***@box (from `DOCKER_HOST`): tls box 2376"),
+        ("me:hunter2@box", "***@box (from `DOCKER_HOST`): plain box 2375"),
+        (
+            "ssh://me:hunter2@box",
+            "cannot reach the Docker engine at ssh://me:***@box (from `DOCKER_HOST`): an ssh:// \
+             address takes no password; use a key",
+        ),
+        (
+            "tcp://me:pass/hunter2@box",
+            "cannot reach the Docker engine at tcp://***@box (from `DOCKER_HOST`): ",
+        ),
+        (
+            "me:hunter2@box://x",
+            "cannot reach the Docker engine at me:hunter2@box://x (from `DOCKER_HOST`): it is not",
+        ),
+        (
+            "npipe://me:hunter2@box",
+            "cannot reach the Docker engine at npipe://***@box (from `DOCKER_HOST`): ",
+        ),
+    ] {
+        let found = find(None, &[("DOCKER_HOST", url), ("HOME", "/nowhere")]);
+        let expected = shown.replace("me:hunter2@box://x", "***@box://x");
+        assert!(found.starts_with(&expected), "{url}: {found}");
+        assert!(!found.contains("hunter2"), "{url}: {found}");
+    }
+}
+
+#[test]
+fn plain_tcp_to_another_machine_is_exposed() {
+    for (url, is_exposed) in [
+        ("tcp://box", true),
+        ("tcp://10.0.0.1:2375", true),
+        ("tcp://127.0.0.1:2375", false),
+        ("http://[::1]:80", false),
+        ("tcp://localhost:2375", false),
+        ("https://box", false),
+        ("ssh://box", false),
+        ("unix:///run/x.sock", false),
+    ] {
+        let endpoint = Endpoint::find(Some(url), &|name| (name == "HOME").then(|| "/no".into()));
+        assert_eq!(endpoint.unwrap().is_exposed(), is_exposed, "{url}");
+    }
+}
+
+#[test]
 fn contexts_count_after_docker_host() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path();

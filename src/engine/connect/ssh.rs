@@ -35,17 +35,32 @@ pub(super) fn command(url: &str) -> Result<Vec<String>, String> {
     let mut command: Vec<String> =
         ["ssh", "-o", "ConnectTimeout=30", "-T"].map(str::to_owned).into();
     if !url.username().is_empty() {
-        command.extend(["-l".to_owned(), url.username().to_owned()]);
+        command.extend(["-l".to_owned(), decoded(url.username())?]);
     }
     if let Some(port) = url.port() {
         command.extend(["-p".to_owned(), port.to_string()]);
     }
     command.extend(["--", host.trim_matches(['[', ']']), "docker"].map(str::to_owned));
     if !matches!(url.path(), "" | "/") {
-        command.extend(["--host".to_owned(), format!("unix://{}", url.path())]);
+        let socket = format!("unix://{}", decoded(url.path())?);
+        command.extend(["--host".to_owned(), quoted(&socket)]);
     }
     command.extend(["system", "dial-stdio"].map(str::to_owned));
     Ok(command)
+}
+
+fn decoded(text: &str) -> Result<String, String> {
+    let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
+    decoded.map(Into::into).map_err(|_| "it is not UTF-8 text".to_owned())
+}
+
+/// A word for the shell on the other machine: `ssh` joins all words by spaces.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/:._-+@%,=".contains(c);
+    if word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// The stdin and stdout of a command, as one stream.
@@ -173,6 +188,11 @@ mod tests {
                 "ssh://me@box:2222/run/x.sock",
                 "ssh -o ConnectTimeout=30 -T -l me -p 2222 -- box docker --host unix:///run/x.sock \
                  system dial-stdio",
+            ),
+            (
+                "ssh://box/run/my%20docker;touch $HOME/x'y",
+                "ssh -o ConnectTimeout=30 -T -- box docker --host \
+                 'unix:///run/my docker;touch $HOME/x'\\''y' system dial-stdio",
             ),
         ] {
             assert_eq!(command(url).unwrap().join(" "), expected);

@@ -18,7 +18,8 @@ use super::{
     Docker, Identity,
     api_version::ApiVersion,
     builder::{self, BuilderChoice},
-    capabilities::{Capabilities, Reported},
+    capabilities::{Capabilities, ImageStore, Reported},
+    confined::Limits,
     container::Containers,
     room::room,
 };
@@ -76,6 +77,11 @@ struct Info {
     name: String,
     #[serde(default, rename = "ID")]
     id: String,
+    /// Whether a container can be given a part of the processors' time.
+    #[serde(default)]
+    cpu_cfs_quota: bool,
+    #[serde(default)]
+    security_options: Option<Vec<String>>,
     /// By the engine's clock; RFC 3339 with nanoseconds.
     #[serde(default)]
     system_time: String,
@@ -104,6 +110,7 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         known: Arc::default(),
         containers: Containers::default(),
         lifeline: Arc::default(),
+        limits: Limits::new(false),
         identity: Identity::default(),
     };
     let ping = greet(&docker).await?;
@@ -132,6 +139,9 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         ping: ping.headers(),
         driver: size.driver_status.as_deref().unwrap_or_default(),
     });
+    let is_rootless = size.security_options.iter().flatten().any(|it| it == "name=rootless");
+    let is_podman = docker.capabilities.store == ImageStore::Podman;
+    docker.limits = Limits::new(size.cpu_cfs_quota && !(is_podman && is_rootless));
     docker.identity = Identity {
         id: size.id,
         connected: size.system_time.parse().ok().map(|time| (time, asked)),
@@ -148,6 +158,7 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         cpus: size.cpus.max(1),
         capabilities: docker.capabilities,
         endpoint: docker.transport.endpoint().url.clone(),
+        is_exposed: docker.transport.endpoint().is_exposed(),
         room: docker
             .transport
             .endpoint()

@@ -11,11 +11,10 @@ use std::{
 
 use bollard::{
     errors::Error,
-    models::{ContainerCreateBody, ContainerState, HealthConfig, HostConfig, HostConfigLogConfig},
+    models::{ContainerCreateBody, ContainerState, HealthConfig},
     query_parameters::{
-        CreateContainerOptions, InspectContainerOptions, KillContainerOptions,
-        ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-        WaitContainerOptions,
+        InspectContainerOptions, KillContainerOptions, ListContainersOptionsBuilder,
+        RemoveContainerOptionsBuilder, StartContainerOptions, WaitContainerOptions,
     },
 };
 use futures_util::StreamExt as _;
@@ -25,7 +24,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::Docker;
+use super::{Docker, confined};
 use crate::engine::EngineError;
 
 /// Marks what is ours; the value is the run.
@@ -34,28 +33,6 @@ pub(super) const RUN_LABEL: &str = "rebuild.run";
 const REMOVAL_ATTEMPTS: u32 = 4;
 /// An engine that is being restarted is back by then.
 const RESTART: Duration = Duration::from_secs(60);
-
-const PROCESSES: i64 = 512;
-
-/// What a container of ours may do: no socket, no new privileges, and no more than so much memory, in
-/// bytes. `log` is how much of what it prints is kept, as docker writes sizes.
-pub(super) fn confined(network: &str, memory: i64, log: &str) -> HostConfig {
-    // Whatever the daemon's default: `/logs` must work, and the disk stay free.
-    let log = HostConfigLogConfig {
-        typ: Some("json-file".to_owned()),
-        config: Some(HashMap::from([("max-size".to_owned(), log.to_owned())])),
-    };
-    HostConfig {
-        network_mode: Some(network.to_owned()),
-        memory: Some(memory),
-        // The same: no swap on top.
-        memory_swap: Some(memory),
-        pids_limit: Some(PROCESSES),
-        security_opt: Some(vec!["no-new-privileges".to_owned()]),
-        log_config: Some(log),
-        ..Default::default()
-    }
-}
 
 /// Instead of the image's own health check.
 pub(super) fn no_healthcheck() -> HealthConfig {
@@ -112,11 +89,10 @@ impl Container {
         let engine = docker.clone();
         let made = docker.pending.spawn(async move {
             let create = || async {
-                let made =
-                    engine.api.create_container(None::<CreateContainerOptions>, body.clone());
+                let made = confined::create(&engine.api, &engine.limits, body.clone());
                 made.await.map_err(|error| engine.answer(DOING, error))
             };
-            let made = engine.quickly(DOING, create).await.map(|made| made.id);
+            let made = engine.quickly(DOING, create).await;
             let id = made.as_ref().ok().cloned();
             if let Some(id) = &id {
                 engine.containers.add(id);

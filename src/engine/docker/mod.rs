@@ -15,6 +15,7 @@ mod call;
 mod capabilities;
 mod compare;
 mod complaint;
+mod confined;
 mod config;
 mod connected;
 mod container;
@@ -51,7 +52,7 @@ pub use self::{
     container::Leftover,
     images::created,
 };
-use self::{container::Containers, known_tags::KnownTags, lifeline::Lifeline};
+use self::{confined::Limits, container::Containers, known_tags::KnownTags, lifeline::Lifeline};
 use super::{
     BuildProgress, BuildRequest, Difference, Engine, EngineError, EngineInfo, LocalImage, Probe,
     ProbeOutput, TestResult, Tried, Volatile,
@@ -83,6 +84,7 @@ pub struct Docker {
     known: Arc<KnownTags>,
     containers: Containers,
     lifeline: Arc<Lifeline>,
+    limits: Limits,
     /// The engine's own ID, and the time by its clock when it was connected.
     identity: Identity,
 }

@@ -15,7 +15,8 @@ use tokio::time::timeout;
 
 use super::{
     Docker,
-    container::{Container, RUN_LABEL, confined, no_healthcheck},
+    confined::{Limits, confined},
+    container::{Container, RUN_LABEL, no_healthcheck},
 };
 use crate::{
     engine::{EngineError, Network, Probe, ProbeOutput},
@@ -37,7 +38,7 @@ impl Docker {
         probe: &Probe,
         run: &str,
     ) -> Result<ProbeOutput, EngineError> {
-        let container = Container::create(self, body(image, probe, run)).await?;
+        let container = Container::create(self, body(image, probe, (run, &self.limits))).await?;
         let result = self.probe_in(&container, probe).await;
         container.remove_after(&result).await;
         result
@@ -90,7 +91,7 @@ fn refused(message: &str) -> EngineError {
     EngineError::Answer { doing: DOING.to_owned(), message: message.to_owned() }
 }
 
-fn body(image: &Digest, probe: &Probe, run: &str) -> ContainerCreateBody {
+fn body(image: &Digest, probe: &Probe, (run, limits): (&str, &Limits)) -> ContainerCreateBody {
     let network = match probe.network {
         Network::None => "none",
         Network::Default => "default",
@@ -103,7 +104,7 @@ fn body(image: &Digest, probe: &Probe, run: &str) -> ContainerCreateBody {
         working_dir: Some("/".to_owned()),
         healthcheck: Some(no_healthcheck()),
         labels: Some(HashMap::from([(RUN_LABEL.to_owned(), run.to_owned())])),
-        host_config: Some(confined(network, MEMORY, LOG)),
+        host_config: Some(confined(limits, network, MEMORY, LOG)),
         ..Default::default()
     }
 }

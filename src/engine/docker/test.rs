@@ -1,7 +1,6 @@
 //! One test of an image, in a container of its own.
 //!
-//! The container gets no socket, no new privileges, no network unless the test asks for it, and a
-//! limit on memory and processes: what it runs was built a moment ago from files of a change.
+//! The container is [confined](super::confined), and has no network unless the test asks for it.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,7 +12,8 @@ use tokio::time::{sleep, timeout};
 use super::{
     Docker, ImageStore,
     call::request,
-    container::{Container, RUN_LABEL, confined, no_healthcheck},
+    confined::{Limits, confined},
+    container::{Container, RUN_LABEL, no_healthcheck},
     output::Output,
 };
 use crate::{
@@ -61,7 +61,10 @@ impl Docker {
                 }
             }
         };
-        let body = ContainerCreateBody { healthcheck: Some(healthcheck), ..body(image, test, run) };
+        let body = ContainerCreateBody {
+            healthcheck: Some(healthcheck),
+            ..body(image, test, (run, &self.limits))
+        };
         let container = Container::create(self, body).await?;
         let result = self.test_in(&container, test, pattern.as_ref()).await;
         container.remove_after(&result).await;
@@ -167,18 +170,26 @@ impl Docker {
 
 const NANOSECONDS_A_SECOND: i64 = 1_000_000_000;
 
-fn body(image: &Digest, test: &Test, run: &str) -> ContainerCreateBody {
+/// What a test may write with `read_only`.
+const SCRATCH: (&str, &str) = ("/tmp", "size=64m,mode=1777");
+
+fn body(image: &Digest, test: &Test, (run, limits): (&str, &Limits)) -> ContainerCreateBody {
     let entrypoint = match &test.check {
         // An entry point without a command also takes the image's command away.
         Check::Run { argv, .. } => Some(argv.clone()),
         Check::Healthy => None,
     };
     let network = if test.network { "default" } else { "none" };
+    let mut host_config = confined(limits, network, MEMORY, LOG);
+    if test.read_only {
+        host_config.readonly_rootfs = Some(true);
+        host_config.tmpfs = Some(HashMap::from([(SCRATCH.0.to_owned(), SCRATCH.1.to_owned())]));
+    }
     ContainerCreateBody {
         image: Some(image.to_string()),
         entrypoint,
         labels: Some(HashMap::from([(RUN_LABEL.to_owned(), run.to_owned())])),
-        host_config: Some(confined(network, MEMORY, LOG)),
+        host_config: Some(host_config),
         ..Default::default()
     }
 }

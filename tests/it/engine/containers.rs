@@ -12,7 +12,13 @@ use super::{Bench, bench::docker, wait_until};
 fn run(script: &str, stdout: Option<&str>, seconds: u64) -> Test {
     let argv = ["sh", "-c", script].map(str::to_owned).into();
     let check = Check::Run { argv, stdout: stdout.map(str::to_owned) };
-    Test { check, timeout: Duration::from_secs(seconds), network: false, inherit: true }
+    Test {
+        check,
+        timeout: Duration::from_secs(seconds),
+        network: false,
+        read_only: false,
+        inherit: true,
+    }
 }
 
 #[tokio::test]
@@ -75,6 +81,35 @@ async fn a_test_passes_or_says_what_was_wrong() {
     bench.clean().await;
 }
 
+/// What is left of the default of docker. The default of podman has no more. `CHOWN`, `DAC_OVERRIDE`,
+/// `FOWNER`, `FSETID`, `KILL`, `SETGID`, `SETUID`, `SETPCAP`, `NET_BIND_SERVICE`.
+const LEFT: u64 = 0b101_1111_1011;
+
+#[tokio::test]
+async fn a_test_has_few_capabilities_and_limits() {
+    let Some(bench) = Bench::new("confined").await else { return };
+    let image = bench.build("1", "RUN mkdir -p /tmp && busybox touch /tmp/of-the-image").await;
+    let limits = "busybox grep CapEff /proc/self/status; busybox mknod /dev/x c 1 3 || echo no device; \
+                  busybox chroot / busybox true || echo no chroot; echo x >/written && echo written";
+    let result = bench.docker.test(&image, &run(limits, None, 60), &bench.name).await.unwrap();
+    let output = String::from_utf8(result.output).unwrap();
+    assert_eq!(result.failure, None, "{output}");
+    let effective = output.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    let effective = u64::from_str_radix(effective.trim(), 16).unwrap();
+    assert_eq!(effective & !LEFT, 0, "{effective:b}");
+    for line in ["no device", "no chroot", "written"] {
+        assert!(output.lines().any(|it| it == line), "{line}: {output}");
+    }
+
+    let script = "echo x >/written || echo read-only; echo x >/tmp/written && busybox ls /tmp";
+    let read_only = Test { read_only: true, ..run(script, None, 60) };
+    let result = bench.docker.test(&image, &read_only, &bench.name).await.unwrap();
+    let output = String::from_utf8(result.output).unwrap();
+    assert_eq!(result.failure, None, "{output}");
+    assert!(output.contains("read-only\n") && output.ends_with("written\n"), "{output}");
+    bench.clean().await;
+}
+
 const ILL: &str = "not healthy after 4 seconds: it hurts";
 
 #[tokio::test]
@@ -115,7 +150,13 @@ async fn an_image_shows_its_health() {
     ] {
         let image = bench.build(tag, &lines).await;
         let timeout = Duration::from_secs(seconds);
-        let test = Test { check: Check::Healthy, timeout, network: false, inherit: false };
+        let test = Test {
+            check: Check::Healthy,
+            timeout,
+            network: false,
+            read_only: false,
+            inherit: false,
+        };
         let result = bench.docker.test(&image, &test, &bench.name).await.unwrap();
         assert_eq!(result.failure.as_deref(), failure, "{tag}");
         assert_eq!(String::from_utf8(result.output).unwrap(), output, "{tag}");

@@ -256,6 +256,42 @@ async fn lists_come_in_pages_of_one_host() {
 }
 
 #[tokio::test]
+async fn an_answer_that_never_ends_has_a_deadline() {
+    let server = Scripted::start(|_, _| Act::Trickle).await;
+    let mut options = impatient();
+    options.whole = Duration::from_millis(400);
+    let client = Client::with_options(Credentials::none(), options).unwrap();
+    let error = client.manifest(&repository(server.host(), "app"), "1").await.unwrap_err();
+    let text = told(&error, &[(server.host(), "HOST")]);
+    assert!(text.ends_with("no whole answer within 0.4 seconds"), "{text}");
+    assert_eq!(server.log().len(), 1, "it is not asked again");
+}
+
+#[tokio::test]
+async fn a_list_of_tags_without_end_has_limits() {
+    // Pages of one tag, and pages of very many.
+    let server = Scripted::start(|n, seen| {
+        let many = seen.path.starts_with("/v2/many");
+        let first = if many { n * 30_000 } else { n };
+        let tags: Vec<String> =
+            (0..if many { 30_000 } else { 1 }).map(|tag| format!("t{}", first + tag)).collect();
+        let path = seen.path.split('?').next().unwrap();
+        reply(200)
+            .header("link", format!("<{path}?last=t{n}>; rel=\"next\""))
+            .body(serde_json::json!({ "tags": tags }).to_string())
+    })
+    .await;
+    let client = client(Credentials::none());
+    for (path, limit) in [("few", "5000 pages"), ("many", "500000 tags")] {
+        let error = client.tags(&repository(server.host(), path)).await.unwrap_err();
+        let text = told(&error, &[(server.host(), "HOST")]);
+        assert!(text.ends_with(&format!("its list of tags goes on after {limit}")), "{text}");
+    }
+    let many = server.log().iter().filter(|line| line.contains("/v2/many")).count();
+    assert_eq!(many, 17);
+}
+
+#[tokio::test]
 async fn a_host_gets_so_many_requests_at_once_and_no_more() {
     // Two at a time must arrive for any to be answered, and a third never may.
     let barrier = Arc::new(Barrier::new(2));

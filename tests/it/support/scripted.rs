@@ -38,6 +38,8 @@ pub(crate) enum Act {
     Cut,
     /// Nothing, for ever.
     Silence,
+    /// A byte of an answer now and then, for ever.
+    Trickle,
     /// As `Reply` with 200, once so many requests wait at the same time.
     Together(Arc<Barrier>),
 }
@@ -168,6 +170,13 @@ async fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
                 return stream.write_all(half).await;
             }
             Act::Silence => std::future::pending().await,
+            Act::Trickle => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await?;
+                loop {
+                    stream.write_all(b" ").await?;
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            }
         }
     }
     Ok(())
