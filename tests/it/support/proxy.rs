@@ -191,6 +191,17 @@ impl Proxy {
     /// From here on everything is passed on.
     pub(crate) fn behave(&self) {
         self.state.rules.lock().unwrap().clear();
+        if self.state.gone.borrow().is_some() {
+            self.state.gone.send_replace(None);
+        }
+        // A port that is closed is opened again in a moment.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while matches!(self.state.real, Real::Tcp(_))
+            && std::net::TcpStream::connect(&self.address).is_err()
+        {
+            assert!(Instant::now() < deadline, "nobody listens at {}", self.address);
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// How many requests of this kind arrived.

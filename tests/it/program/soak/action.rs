@@ -94,6 +94,9 @@ const ENGINE: [(&str, &str); 11] = [
     ("POST", "/session"),
 ];
 
+/// What stands before a registry says, and not the registry.
+const GATEWAY: &str = "<html><body><h1>Bad Gateway</h1></body></html>";
+
 impl Soak {
     /// Does one thing, and looks at what came of it.
     pub(super) fn act(&mut self, at: Duration) {
@@ -291,7 +294,13 @@ impl Soak {
     fn fault(&mut self, is_registry: bool, (method, path): (&str, &str)) -> Fault {
         let pause = Duration::from_millis(self.rng.u64(0..900));
         let length = self.rng.usize(0..600);
-        match self.rng.u32(0..10) {
+        match self.rng.u32(0..11) {
+            // Now and then all of the registry or of the engine is away, and not only one request.
+            10 if is_registry && self.chance(30) => Fault::Closed(2 * pause),
+            10 if !is_registry => Fault::Gone(3 * pause),
+            3 if is_registry && self.chance(50) => {
+                Fault::Says(if self.chance(50) { 502 } else { 503 }, "text/html", GATEWAY)
+            }
             0..4 if is_registry => Fault::Status(STATUSES[self.rng.usize(0..STATUSES.len())], &[]),
             0..3 => Fault::Status(if self.chance(50) { 500 } else { 503 }, &[]),
             4 | 5 => Fault::Reset,
@@ -306,7 +315,8 @@ impl Soak {
 
     /// Ends the process when it sends some request, or at some moment.
     fn cut(&mut self, machine: usize, pid: &Arc<AtomicU32>, line: &mut String) -> &'static str {
-        let signal = ["KILL", "KILL", "KILL", "INT", "TERM"][self.rng.usize(0..5)];
+        let signal =
+            ["KILL", "KILL", "KILL", "KILL", "INT", "TERM", "HUP", "QUIT"][self.rng.usize(0..8)];
         let pid = pid.clone();
         let hit = move || kill_our_own(&pid, signal);
         if self.chance(25) {
