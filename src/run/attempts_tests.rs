@@ -96,6 +96,9 @@ fn each_trouble_has_its_class() {
             Again::Passing,
         ),
         (pushing("toomanyrequests: slow down"), Again::Passing),
+        (pushing("error from registry: unavailable\nunavailable"), Again::Passing),
+        (pushing("writing manifest: uploading manifest 1 to r/x: unavailable"), Again::Passing),
+        (pushing("denied: the repository `unavailable` is read-only"), Again::Never),
         (pushing("Get \"http://r/v2/\": EOF"), Again::Passing),
         (pushing("Get http://r/v2/: EOF"), Again::Passing),
         (

@@ -57,7 +57,8 @@ const SHAPES: &[(Shape, &str)] = &[
         r"\bunexpected status(?: code)? (?:from [A-Z]+ request to \S+: |\[[^\]]*\]: |https?://\S+: )?(?:5\d\d|408|429)\b",
     ),
     // github.com/distribution/distribution, registry/api/errcode/register.go: the codes of 429 and 503.
-    (Shape::Passing, r"(?:^|: |\n)(?:toomanyrequests|unavailable): "),
+    // A message that is the default one is left out.
+    (Shape::Passing, r"(?m)(?:^|: )(?:toomanyrequests|unavailable)(?:: |$)"),
     // github.com/moby/buildkit, solver/scheduler.go and session/manager.go: a step that two clients asked for
     // runs with the session of one of them.
     (
