@@ -113,12 +113,9 @@ impl Context {
         }
         let mut beside = root.join(dockerfile).into_os_string();
         beside.push(".dockerignore");
-        let beside = Path::new(&beside);
-        let folder = beside.parent().and_then(|folder| folder.canonicalize().ok());
-        let around = folder.as_deref().unwrap_or(&root);
-        let ignore = match read_ignore(beside, &[&root, around])? {
+        let ignore = match read_ignore(Path::new(&beside), &root)? {
             Some(ignore) => ignore,
-            None => read_ignore(&root.join(".dockerignore"), &[&root])?.unwrap_or_default(),
+            None => read_ignore(&root.join(".dockerignore"), &root)?.unwrap_or_default(),
         };
         Ok(Self { root, ignore, modes: Modes::Git })
     }
@@ -159,22 +156,29 @@ impl Context {
     }
 }
 
-/// The patterns of one file, if there is one. It may be a link, but not out of `within`: messages
-/// quote it.
-fn read_ignore(path: &Path, within: &[&Path]) -> Result<Option<Ignore>, ContextError> {
+/// The patterns of one file, if there is one. It may be a link, but not out of the context and its own
+/// folder: messages quote it.
+fn read_ignore(path: &Path, root: &Path) -> Result<Option<Ignore>, ContextError> {
     let io = |source| ContextError::Io { path: path.to_owned(), source };
     // Resolving a path asks about each of its folders: only where it is needed.
     let resolve = |found: fs::Metadata| {
-        if found.is_symlink() { path.canonicalize() } else { Ok(path.to_owned()) }
+        if !found.is_symlink() {
+            return Ok((path.to_owned(), true));
+        }
+        let real = path.canonicalize()?;
+        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+        let is_inside =
+            real.starts_with(root) || folder.is_some_and(|folder| real.starts_with(folder));
+        Ok((real, is_inside))
     };
-    let real = match fs::symlink_metadata(path).and_then(resolve) {
-        Ok(real) => real,
+    let (real, is_inside) = match fs::symlink_metadata(path).and_then(resolve) {
+        Ok(resolved) => resolved,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         // A Dockerfile "below" a file: whoever reads the Dockerfile will say so.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
         Err(error) => return Err(io(error)),
     };
-    if !within.iter().any(|folder| real.starts_with(folder)) {
+    if !is_inside {
         return Err(ContextError::Outside { path: path.to_owned() });
     }
     let text = bounded::read(&real, bounded::TEXT).map_err(io)?;

@@ -5,7 +5,7 @@
 
 use std::{
     ops::Range,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::{draft::Draft, fields::Problems, secrets::Ssh};
@@ -49,8 +49,21 @@ pub(super) fn refuse(drafts: &[Draft], notify: Option<&Range<usize>>, problems: 
 
 /// The real path, if it leads out of the folder of the hierarchy.
 pub(super) fn outside(path: &Path, root: &Path) -> Option<PathBuf> {
+    // Resolving a path asks about each folder from the top of the file system on.
+    if path.strip_prefix(root).is_ok_and(|below| has_no_link(root, below)) {
+        return None;
+    }
     let (real, root) = (path.canonicalize().ok()?, root.canonicalize().ok()?);
     (!real.starts_with(root)).then_some(real)
+}
+
+fn has_no_link(root: &Path, below: &Path) -> bool {
+    let mut path = root.to_owned();
+    below.components().all(|component| {
+        path.push(component);
+        matches!(component, Component::Normal(_))
+            && path.symlink_metadata().is_ok_and(|found| !found.is_symlink())
+    })
 }
 
 /// A path that an untrusted hierarchy may not read.

@@ -19,6 +19,10 @@ use crate::{
 
 /// How many images are asked for at once. An engine answers four as fast as forty.
 const ASKED_AT_ONCE: usize = 4;
+/// From so many tags on, a storage driver lists all its images in less time than it answers for each tag:
+/// 0.15 ms for each image that it has, 0.6 ms for each question. The other stores need 10 ms and more for
+/// each image of a list.
+const MANY: usize = 1000;
 
 /// What we read of `GET /images/{name}/json`.
 #[derive(Debug, Deserialize)]
@@ -124,6 +128,11 @@ impl Docker {
         &self,
         names: Vec<Tagged>,
     ) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
+        if names.len() > MANY && self.capabilities.store == ImageStore::StorageDriver {
+            let all = self.list_tags(vec![]).await?;
+            let found = |name: Tagged| Some((name.clone(), all.get(&name)?.clone()));
+            return Ok(names.into_iter().filter_map(found).collect());
+        }
         self.read_events().await?;
         let mut asked = self.known.split(names);
         let images: Vec<(Tagged, Option<LocalImage>)> =
@@ -166,8 +175,11 @@ impl Docker {
         &self,
         repositories: Vec<String>,
     ) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
-        let filters = HashMap::from([("reference", repositories)]);
-        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+        let mut options = ListImagesOptionsBuilder::default();
+        if !repositories.is_empty() {
+            options = options.filters(&HashMap::from([("reference", repositories)]));
+        }
+        let options = options.build();
         let doing = "listing images";
         let list = self.api.list_images(Some(options));
         let list = async { list.await.map_err(|error| self.answer(doing, error)) };
