@@ -157,6 +157,9 @@ pub struct BuildRequest {
     pub secrets: BuildSecrets,
     pub labels: BTreeMap<String, String>,
     pub target: Option<String>,
+    /// The stages of the Dockerfile that only `ONBUILD` instructions of the base name, and the images that
+    /// they are.
+    pub named: BTreeMap<String, String>,
     pub platform: Option<Platform>,
     pub no_cache: bool,
     /// The image has this name from the beginning, so that no other job prunes it.

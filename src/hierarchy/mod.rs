@@ -24,6 +24,7 @@ mod prepare;
 mod schema;
 mod secrets;
 mod template;
+mod triggers;
 mod trust;
 mod units;
 mod validate;

@@ -87,6 +87,9 @@ pub struct BaseUse {
     pub stage: usize,
     /// Whether it is the `FROM` of the stage that becomes the image.
     pub is_final: bool,
+    /// The name that an `ONBUILD` instruction of the stage's base gives it. This Dockerfile does not name
+    /// it: `span` and `line` are those of the base.
+    pub on_build: Option<String>,
 }
 
 /// What a `FROM` line names.

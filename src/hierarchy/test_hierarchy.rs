@@ -48,7 +48,14 @@ fn dockerfile(path: PathBuf, parents: &str) -> Dockerfile {
         text.push_str(if index == 0 { "FROM " } else { "COPY --from=" });
         let span = text.len()..text.len() + parent.len();
         let base = Base::Node(NodeName::from(parent));
-        uses.push(BaseUse { span, line: index + 1, base, stage: 0, is_final: index == 0 });
+        uses.push(BaseUse {
+            span,
+            line: index + 1,
+            base,
+            stage: 0,
+            is_final: index == 0,
+            on_build: None,
+        });
         text.push_str(parent);
         text.push_str(if index == 0 { "\n" } else { " / /\n" });
     }

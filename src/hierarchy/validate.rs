@@ -16,7 +16,7 @@ use super::{
     edges::{Index, Named},
     fields::Problems,
     files::Files,
-    graph, nearest,
+    graph, nearest, triggers,
 };
 use crate::{
     diagnostic::{Diagnostic, Source},
@@ -33,12 +33,23 @@ pub(super) fn resolve(
     files: &[Option<Files>],
     problems: &mut Problems,
 ) -> Vec<Vec<BaseUse>> {
+    let all = files;
     let index = Index::new(drafts.iter().map(named).collect());
     let each = drafts.iter().zip(files).map(|(draft, files)| match files {
         Some(files) => bases(draft, files, &index, problems),
         None => Vec::new(),
     });
-    each.collect()
+    let mut uses: Vec<Vec<BaseUse>> = each.collect();
+    let names: HashMap<&str, usize> =
+        drafts.iter().enumerate().map(|(at, draft)| (draft.name.as_str(), at)).collect();
+    for (at, (draft, files)) in drafts.iter().zip(files.iter()).enumerate() {
+        let Some(child) = files else { continue };
+        let parent = |name: &NodeName| all[*names.get(name.as_str())?].as_ref();
+        let triggered = triggers::triggered((draft, child), &uses[at], parent, (&index, problems));
+        uses[at].extend(triggered);
+        uses[at].sort_by_key(|used| used.span.start);
+    }
+    uses
 }
 
 fn named(draft: &Draft) -> Named<'_> {
@@ -83,6 +94,7 @@ fn bases(draft: &Draft, files: &Files, index: &Index<'_>, problems: &mut Problem
             base: resolved.base,
             stage: image.stage,
             is_final: image.is_final,
+            on_build: None,
         });
     }
     bases

@@ -126,6 +126,15 @@ pub(super) const RULES: &[Rule] = &[
         language: Yaml,
     },
     Rule {
+        code: Code::UnpinnedOnbuild,
+        severity: Warning,
+        title: "an `ONBUILD` instruction takes from an upstream that is not pinned",
+        why: "The instruction runs in the builds of the images that are FROM this one, and takes whatever the engine finds under that name. They are not rebuilt when it moves. Docker 20.10 does not find it at all. A name that a stage can have is pinned.",
+        bad: "ONBUILD COPY --from=composer:2 /usr/bin/composer /bin/",
+        good: "# composer is an image of the hierarchy: FROM composer:2\nONBUILD COPY --from=composer /usr/bin/composer /bin/",
+        language: Dockerfile,
+    },
+    Rule {
         code: Code::UselessIgnore,
         severity: Warning,
         title: "a comment ignores nothing",

@@ -62,4 +62,13 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  app: { prepare: [sh, gen.sh] }   # app/gen.sh",
         language: Yaml,
     },
+    Rule {
+        code: Code::OnbuildName,
+        severity: Error,
+        title: "an `ONBUILD` instruction names an image in a way that cannot be pinned",
+        why: "The instruction lies in the image, and runs in the builds of the images that are FROM it. Those builds get a stage of the name that it uses, so the name must be one that a stage can have: a letter, then letters, digits, `-`, `_` and `.`. The new stage moves the numbers of the stages after it, so a `--from` that counts must name its stage.",
+        bad: "ONBUILD COPY --from=registry.example.com/base/tools:1 /lint /lint",
+        good: "ONBUILD COPY --from=tools /lint /lint",
+        language: Dockerfile,
+    },
 ];

@@ -58,6 +58,7 @@ pub enum Code {
     UnknownTarget = 23,
     WrongReference = 24,
     PrepareOutside = 25,
+    OnbuildName = 26,
     Ring = 30,
     UnknownParent = 31,
     UnusedParent = 32,
@@ -79,6 +80,7 @@ pub enum Code {
     NoSecretFile = 50,
     NoStableTag = 51,
     PathOutside = 52,
+    UnpinnedOnbuild = 53,
     UselessIgnore = 60,
 }
 

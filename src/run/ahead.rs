@@ -126,6 +126,10 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         record: &BuiltFrom,
     ) -> Result<Option<LocalImage>, Trouble> {
         let (node, engine) = (self.node(), &*self.shop.engine);
+        // They would run in that build.
+        if node.dockerfile.has_triggers() {
+            return Ok(None);
+        }
         let pin = async |image: &Digest| {
             let pinned = self.bases.pin(engine, node.name.as_str(), image).await;
             pinned.map_err(Trouble::of_build)
@@ -144,6 +148,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             secrets: BuildSecrets::default(),
             labels: self.labels(pinned, record).await?,
             target: None,
+            named: [].into(),
             platform: node.platform.clone(),
             no_cache: false,
             name: Some(name.clone()),

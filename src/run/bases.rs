@@ -199,7 +199,10 @@ impl Bases {
     ) -> Result<Pinned, BaseError> {
         let mut pinned = Pinned::default();
         for (index, used) in node.dockerfile.uses.iter().enumerate() {
-            let written = node.dockerfile.text.get(used.span.clone());
+            let written = match &used.on_build {
+                Some(name) => Some(name.as_str()),
+                None => node.dockerfile.text.get(used.span.clone()),
+            };
             let (called, digest) = match &used.base {
                 Base::Node(parent) => {
                     let node = sources.hierarchy.get(parent).expect("a parent is a node");

@@ -449,6 +449,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             secrets: self.shop.secrets.of(&node.name),
             labels: self.labels(pinned, record).await?,
             target: node.target.clone(),
+            named: node.dockerfile.named(&pinned.names),
             platform: node.platform.clone(),
             // BuildKit keys a layer by the ID of a secret only: a layer that was built with another
             // source of it would be used again.

@@ -175,6 +175,10 @@ fn build_path(request: &BuildRequest, dockerfile: &str, more: &[(&str, &str)]) -
     query.extend(name.as_deref().map(|name| ("t", name)));
     query.extend(request.target.as_deref().map(|target| ("target", target)));
     query.extend(platform.as_deref().map(|platform| ("platform", platform)));
+    // Podman leaves out stages that the Dockerfile itself does not name. Docker ignores it.
+    let named = request.named.iter().map(|(name, image)| format!("{name}=image:{image}"));
+    let named: Vec<String> = named.collect();
+    query.extend(named.iter().map(|named| ("additionalbuildcontexts", named.as_str())));
     query.extend(request.no_cache.then_some(("nocache", "1")));
     query.extend(more);
     path_with("/build", &query)

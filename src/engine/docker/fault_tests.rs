@@ -123,6 +123,7 @@ pub(super) fn request(root: &std::path::Path) -> BuildRequest {
         secrets: BuildSecrets::default(),
         labels: BTreeMap::new(),
         target: None,
+        named: [].into(),
         platform: None,
         no_cache: false,
         name: None,

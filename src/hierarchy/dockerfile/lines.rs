@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::{Problem, lex::Lex};
 
-const BOM: &str = "\u{feff}";
+pub(super) const BOM: &str = "\u{feff}";
 
 /// One instruction as the builder sees it, before it is taken apart.
 #[derive(Debug)]

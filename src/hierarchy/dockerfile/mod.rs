@@ -17,8 +17,12 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
+pub(super) use self::stages::is_stage_name;
 pub use self::survey::{Mention, Survey, Unreadable, expand, survey};
 use super::node::Instruction;
 use crate::image::Platform;
@@ -38,6 +42,13 @@ pub(super) struct Settings<'a> {
 pub(super) struct Scan {
     /// In order of place.
     pub(super) uses: Vec<ImageUse>,
+    /// What the `ONBUILD` instructions of the stage that becomes the image name: images or stages of the
+    /// Dockerfiles that are `FROM` it.
+    pub(super) triggers: Vec<Trigger>,
+    /// Names of its stages, in small letters.
+    pub(super) stages: BTreeSet<String>,
+    /// The last stage that a `--from` counts, instead of naming it, and where it does.
+    pub(super) counted: Option<(usize, Range<usize>)>,
     pub(super) instructions: Vec<Instruction>,
 }
 
@@ -52,6 +63,16 @@ pub(super) struct ImageUse {
     /// The stage it belongs to, counted from 0.
     pub(super) stage: usize,
     pub(super) is_final: bool,
+    /// Whether it is the `FROM` of its stage.
+    pub(super) is_from: bool,
+}
+
+/// A name in an `ONBUILD` instruction.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Trigger {
+    /// In the file.
+    pub(super) span: Range<usize>,
+    pub(super) image: String,
 }
 
 /// Why a Dockerfile cannot be built, and where it says so.
@@ -85,13 +106,13 @@ impl Problem {
 
 pub(super) fn scan(text: &str, settings: Settings<'_>) -> Result<Scan, ScanError> {
     let lines = lines::read(text).map_err(|problem| ScanError::Problems(vec![problem]))?;
-    let uses = stages::uses(&lines, settings)?;
+    let stages::Found { uses, triggers, stages, counted } = stages::read(&lines, settings)?;
     let instructions = lines
         .all
         .iter()
         .map(|line| Instruction { line: line.number, text: steps::normal(&line.text) })
         .collect();
-    Ok(Scan { uses, instructions })
+    Ok(Scan { uses, triggers, stages, counted, instructions })
 }
 
 /// The instruction's name and what follows it. Always a suffix of the text.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    ImageUse, Problem, ScanError, Settings,
+    ImageUse, Problem, ScanError, Settings, Trigger,
     flags::{self, Placed},
     is_blank,
     lex::{Lex, Variables},
@@ -38,8 +38,16 @@ const INSTRUCTIONS: [&str; 18] = [
 /// The image that is none.
 const SCRATCH: &str = "scratch";
 
-/// The images that building the target needs, in order of place.
-pub(super) fn uses(lines: &Lines, settings: Settings<'_>) -> Result<Vec<ImageUse>, ScanError> {
+/// What the stages name.
+pub(super) struct Found {
+    /// The images that building the target needs, in order of place.
+    pub(super) uses: Vec<ImageUse>,
+    pub(super) triggers: Vec<Trigger>,
+    pub(super) stages: BTreeSet<String>,
+    pub(super) counted: Option<(usize, Range<usize>)>,
+}
+
+pub(super) fn read(lines: &Lines, settings: Settings<'_>) -> Result<Found, ScanError> {
     let mut stages = Stages {
         lex: Lex::new(lines.escape),
         arguments: platform_arguments(settings),
@@ -68,7 +76,7 @@ pub(super) fn uses(lines: &Lines, settings: Settings<'_>) -> Result<Vec<ImageUse
         stages.problems.sort_by_key(|problem| problem.span.start);
         return Err(ScanError::Problems(stages.problems));
     }
-    stages.needed(settings.target)
+    stages.found(settings.target)
 }
 
 #[derive(Debug)]
@@ -82,6 +90,9 @@ struct Stages<'l> {
     uses: Vec<ImageUse>,
     /// Instructions of stages that may name other images.
     later: Vec<(usize, &'l Line)>,
+    /// `ONBUILD` instructions.
+    on_build: Vec<(usize, &'l Line)>,
+    counted: Option<(usize, Range<usize>)>,
     problems: Vec<Problem>,
     /// How many bytes of values may still be made.
     left: usize,
@@ -116,6 +127,8 @@ impl Default for Stages<'_> {
             by_name: BTreeMap::new(),
             uses: Vec::new(),
             later: Vec::new(),
+            on_build: Vec::new(),
+            counted: None,
             problems: Vec::new(),
             left: VALUES,
         }
@@ -138,7 +151,8 @@ impl<'l> Stages<'l> {
                     .hint("only `ARG` may stand there"),
             ),
             "COPY" | "ADD" | "RUN" => self.later.push((self.list.len() - 1, line)),
-            // The trigger of an `ONBUILD` runs in children; this image does not need what it names.
+            // A trigger runs in children; this image does not need what it names.
+            "ONBUILD" => self.on_build.push((self.list.len() - 1, line)),
             _ => {}
         }
     }
@@ -227,21 +241,14 @@ impl<'l> Stages<'l> {
             return None;
         }
         let stage = self.list.len();
-        self.uses.push(ImageUse { span, line, image, stage, is_final: false });
+        self.uses.push(ImageUse { span, line, image, stage, is_final: false, is_from: true });
         Some(Source::Image)
     }
 
     /// `COPY --from=`, `ADD --from=`, `RUN --mount=…,from=`.
     fn read_from(&mut self, stage: usize, line: &Line) {
-        let (name, rest) = split_instruction(&line.text);
-        let offset = line.text.len() - rest.len();
-        let flags = flags::read(rest);
-        if name.eq_ignore_ascii_case("run") {
-            for from in flags.mounts_from() {
-                self.source(stage, line, &from.shifted(offset), false);
-            }
-        } else if let Some(from) = flags.values("from").last() {
-            self.source(stage, line, &from.shifted(offset), true);
+        for (from, numbers) in sources(&line.text) {
+            self.source(stage, line, &from, numbers);
         }
     }
 
@@ -271,21 +278,23 @@ impl<'l> Stages<'l> {
                 };
                 self.problems.push(Problem::at(span, message));
             } else {
+                if self.counted.as_ref().is_none_or(|(last, _)| *last < index) {
+                    self.counted = Some((index, span));
+                }
                 self.list[stage].needs.push(index);
             }
             return;
         }
-        match self.by_name.get(&image.to_ascii_lowercase()) {
-            Some(&other) => self.list[stage].needs.push(other),
-            None => {
-                self.uses.push(ImageUse { span, line: line.number, image, stage, is_final: false });
-            }
+        if let Some(&other) = self.by_name.get(&image.to_ascii_lowercase()) {
+            return self.list[stage].needs.push(other);
         }
+        let line = line.number;
+        self.uses.push(ImageUse { span, line, image, stage, is_final: false, is_from: false });
     }
 
     /// Leaves out what is only used by stages after the target. Those before it count even if the
     /// target does not need them, because the classic builder builds them all the same.
-    fn needed(mut self, target: Option<&str>) -> Result<Vec<ImageUse>, ScanError> {
+    fn found(mut self, target: Option<&str>) -> Result<Found, ScanError> {
         let target = match target {
             None => self.list.len() - 1,
             Some(name) => *self.by_name.get(&name.to_ascii_lowercase()).ok_or_else(|| {
@@ -313,7 +322,10 @@ impl<'l> Stages<'l> {
         }
         self.uses.retain(|image| needed.contains(&image.stage));
         self.uses.sort_by_key(|image| image.span.start);
-        Ok(self.uses)
+        let triggers = self.on_build.iter().filter(|(stage, _)| *stage == target);
+        let triggers = triggers.flat_map(|(_, line)| triggers_of(line)).collect();
+        let stages = self.by_name.into_keys().collect();
+        Ok(Found { uses: self.uses, triggers, stages, counted: self.counted })
     }
 
     /// Always one that comes before.
@@ -323,6 +335,35 @@ impl<'l> Stages<'l> {
             _ => None,
         }
     }
+}
+
+/// What an instruction names by `--from=` or `--mount=…,from=`, and whether a number means a stage there.
+fn sources(text: &str) -> Vec<(Placed, bool)> {
+    let (name, rest) = split_instruction(text);
+    let offset = text.len() - rest.len();
+    let flags = flags::read(rest);
+    let shifted = |from: Placed| from.shifted(offset);
+    match name.to_ascii_uppercase().as_str() {
+        "RUN" => flags.mounts_from().into_iter().map(|from| (shifted(from), false)).collect(),
+        "COPY" | "ADD" => {
+            flags.values("from").last().map(|from| (shifted(from), true)).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What the trigger of an `ONBUILD` names. A number means a stage of the child.
+fn triggers_of(line: &Line) -> Vec<Trigger> {
+    let (_, trigger) = split_instruction(&line.text);
+    let offset = line.text.len() - trigger.len();
+    let named = sources(trigger).into_iter().filter_map(|(from, numbers)| {
+        let (image, span) = (from.text(), line.in_file(from.shifted(offset).span()));
+        let is_number = numbers && image.parse::<usize>().is_ok();
+        // The builder expands no variables there.
+        let is_image = !image.is_empty() && image != SCRATCH && !image.contains('$');
+        (is_image && !is_number).then_some(Trigger { span, image })
+    });
+    named.collect()
 }
 
 fn unknown_instruction(line: &Line, name: &str) -> Problem {
@@ -351,7 +392,8 @@ fn empty_base(image: &str, span: Range<usize>) -> Problem {
     }
 }
 
-fn is_stage_name(name: &str) -> bool {
+/// Whether `FROM image AS name` may give this name, in small letters.
+pub(in crate::hierarchy) fn is_stage_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_lowercase())
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))

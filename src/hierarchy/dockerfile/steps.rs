@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::stages::words;
+use super::{lines::BOM, stages::words};
 use crate::{
     hierarchy::{Base, Dockerfile, Instruction, glob},
     image::Reference,
@@ -11,18 +11,50 @@ use crate::{
 impl Dockerfile {
     /// The text with the tokens of some of its [`uses`](Self::uses), by their index, replaced.
     /// Every other byte stays.
+    ///
+    /// What `ONBUILD` instructions name becomes a stage of that name, before the first stage that needs it:
+    /// the name stands in the configuration of the base, where it cannot be replaced.
     pub fn pinned(&self, pins: &BTreeMap<usize, String>) -> String {
+        let mut edits: Vec<(usize, usize, String)> = Vec::new();
+        for (index, image) in self.uses.iter().enumerate() {
+            match (pins.get(&index), &image.on_build) {
+                (None, _) => {}
+                (Some(pin), None) => edits.push((image.span.start, image.span.end, pin.clone())),
+                (Some(pin), Some(name)) => {
+                    let first = self.uses.iter().find(|one| one.on_build.is_some());
+                    let at = self.start_of_line(first.map_or(image.line, |one| one.line));
+                    edits.push((at, at, format!("FROM {pin} AS {name}\n")));
+                }
+            }
+        }
+        edits.sort_by_key(|(start, ..)| *start);
         let mut text = String::with_capacity(self.text.len());
         let mut done = 0;
-        for (index, image) in self.uses.iter().enumerate() {
-            if let Some(pin) = pins.get(&index) {
-                text.push_str(&self.text[done..image.span.start]);
-                text.push_str(pin);
-                done = image.span.end;
-            }
+        for (start, end, new) in edits {
+            text.push_str(&self.text[done..start]);
+            text.push_str(&new);
+            done = end;
         }
         text.push_str(&self.text[done..]);
         text
+    }
+
+    /// The stages that [`pinned`](Self::pinned) adds, and what they are.
+    pub fn named(&self, pins: &BTreeMap<usize, String>) -> BTreeMap<String, String> {
+        let uses = self.uses.iter().enumerate();
+        uses.filter_map(|(n, image)| Some((image.on_build.clone()?, pins.get(&n)?.clone())))
+            .collect()
+    }
+
+    /// Whether an image of it may have `ONBUILD` instructions.
+    pub fn has_triggers(&self) -> bool {
+        self.instructions.iter().any(|one| one.text.starts_with("ONBUILD "))
+    }
+
+    fn start_of_line(&self, number: usize) -> usize {
+        let lines = self.text.split_inclusive('\n').take(number - 1);
+        let bom = if number == 1 && self.text.starts_with(BOM) { BOM.len() } else { 0 };
+        lines.map(str::len).sum::<usize>() + bom
     }
 
     /// Whether a `LABEL` instruction sets this label.

@@ -260,6 +260,7 @@ fn dockerfile(text: &str) -> Dockerfile {
             },
             stage: image.stage,
             is_final: image.is_final,
+            on_build: None,
         })
         .collect();
     Dockerfile {
@@ -435,6 +436,7 @@ proptest! {
             base: Base::Upstream(reference.clone()),
             stage: image.stage,
             is_final: image.is_final,
+            on_build: None,
         }).collect();
         let file = Dockerfile {
             path: "/Dockerfile".into(), text: text.clone(), uses, instructions: scan.instructions,

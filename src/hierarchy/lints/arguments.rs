@@ -1,14 +1,14 @@
 //! Build args that go nowhere.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Range,
 };
 
-use super::Problems;
+use super::{Problems, read};
 use crate::{
     diagnostic::Diagnostic,
-    hierarchy::{Instruction, load::Survey, nearest},
+    hierarchy::{Instruction, files::Files, load::Survey, nearest},
     rules::Code,
 };
 
@@ -41,8 +41,15 @@ struct Useless<'s> {
 pub(super) fn unused(survey: &Survey) -> Problems {
     let mut useless: BTreeMap<(usize, &str), Useless<'_>> = BTreeMap::new();
     let mut used: BTreeSet<(usize, &str)> = BTreeSet::new();
-    for (draft, files) in survey.drafts.iter().zip(&survey.files) {
-        let declared = files.as_ref().map(|files| declared(&files.scan.instructions));
+    let by_name: HashMap<&str, &Files> =
+        read(survey).map(|(draft, files)| (draft.name.as_str(), files)).collect();
+    for ((draft, files), uses) in survey.drafts.iter().zip(&survey.files).zip(&survey.uses) {
+        let parents = uses.iter().filter_map(|used| by_name.get(used.base.node()?.as_str()));
+        let of_parents = parents.flat_map(|it| declared(&it.scan.instructions, "ONBUILD ARG "));
+        let declared = files.as_ref().map(|files| {
+            let own = declared(&files.scan.instructions, "ARG ");
+            own.into_iter().chain(of_parents).collect::<BTreeSet<String>>()
+        });
         for (name, span) in &draft.image.places.build_args {
             let key = (span.start, name.as_str());
             // Of an image whose files are not known, nothing is.
@@ -75,9 +82,9 @@ fn is_predefined(name: &str) -> bool {
     PREDEFINED.contains(&upper.as_str()) || name.starts_with("BUILDKIT_")
 }
 
-/// What `ARG`s name, before the first `FROM` or in a stage.
-fn declared(instructions: &[Instruction]) -> BTreeSet<String> {
-    let arguments = instructions.iter().filter_map(|one| one.text.strip_prefix("ARG "));
+/// What `ARG`s name, before the first `FROM` or in a stage; or those of `ONBUILD`.
+fn declared(instructions: &[Instruction], prefix: &str) -> BTreeSet<String> {
+    let arguments = instructions.iter().filter_map(|one| one.text.strip_prefix(prefix));
     let words = arguments.flat_map(str::split_whitespace);
     words.map(|word| word.split('=').next().unwrap_or(word).to_owned()).collect()
 }

@@ -41,7 +41,8 @@ fn upstreams(survey: &Survey) -> Problems {
         let Some(files) = files else { continue };
         for used in uses {
             let Base::Upstream(reference) = &used.base else { continue };
-            if reference.digest.is_some() {
+            // Its place is in the Dockerfile of the base.
+            if reference.digest.is_some() || used.on_build.is_some() {
                 continue;
             }
             let repository = &reference.repository;

@@ -87,6 +87,12 @@ fn every_rule_is_broken_by_its_example() {
         ("RB024", one(TESTED, "FROM A")),
         ("RB025", images("a: { prepare: [sh, ../gen.sh] }\n  b: {}\n== gen.sh\nx")),
         (
+            "RB026",
+            images(
+                "a: {}\n  c: {}\n  d: {}\n== c/Dockerfile\nFROM scratch\nONBUILD COPY --from=a:latest / /\n== d/Dockerfile\nFROM c",
+            ),
+        ),
+        (
             "RB030",
             images("a: { dockerfile: ../b/Dockerfile, repository: x }\n  b: { repository: a }"),
         ),
@@ -127,6 +133,12 @@ fn every_rule_is_broken_by_its_example() {
                 env!("CARGO_MANIFEST_DIR"),
                 "/examples/webstack/os-base }"
             )),
+        ),
+        (
+            "RB053",
+            images(
+                "c: {}\n  d: {}\n== c/Dockerfile\nFROM scratch\nONBUILD COPY --from=x:1 / /\n== d/Dockerfile\nFROM c",
+            ),
         ),
         ("RB060", one(TESTED, "# rebuild ignore=RB040\nFROM scratch")),
     ];

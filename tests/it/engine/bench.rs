@@ -75,6 +75,7 @@ impl Bench {
             secrets: BuildSecrets::default(),
             labels: BTreeMap::new(),
             target: None,
+            named: [].into(),
             platform: None,
             no_cache: false,
             name: None,

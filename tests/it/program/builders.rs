@@ -146,3 +146,48 @@ fn a_builder_that_the_engine_does_not_have_is_refused() {
     let own = if other == "classic" { "buildkit" } else { "classic" };
     project.rebuild(&format!("--builder {own}")).run().exits(0);
 }
+
+/// `~runtime` gives its children a file of `~tool`.
+#[test]
+fn what_onbuild_names_is_a_parent_of_direct_children() {
+    let Some(project) = Project::empty() else { return };
+    let entries =
+        ["os", "tool", "runtime"].map(|name| format!("  ~{name}: {{ context: {name} }}\n"));
+    let tested = ["app", "below"].map(|name| {
+        let test = "test: [{ run: [cat, /given, /mounted], inherit: false }]";
+        format!("  ~{name}: {{ context: {name}, {test} }}\n")
+    });
+    let images = entries.concat() + &tested.concat();
+    project.write("hierarchy.yaml", &format!("version: 1\nimages:\n{images}"));
+    project.write_os();
+    for (image, dockerfile) in [
+        ("tool", "FROM scratch\nCOPY given /given\n"),
+        (
+            "runtime",
+            "FROM ~os\nONBUILD COPY --from=~tool /given /given\n\
+             ONBUILD RUN --mount=type=bind,from=~tool,target=/m cat /m/given >/mounted\n",
+        ),
+        (
+            "app",
+            "FROM ~os AS unused\nRUN exit 1\nFROM ~os AS first\nRUN echo first >/first\n\
+             FROM ~runtime\nCOPY --from=1 /first /first\n",
+        ),
+        ("below", "FROM ~app\n"),
+    ] {
+        project.write(&format!("{image}/Dockerfile"), dockerfile);
+    }
+    project.write("tool/given", "one\n");
+    project.rebuilt(Place::Engine);
+    let given = |image| project.output_in(image, &["cat", "/given", "/mounted", "/first"]);
+    assert_eq!(given("~app"), "one\none\nfirst\n");
+    let again = project.rebuilt(Place::Engine);
+    assert!(again.result().starts_with("nothing to do"), "{again}");
+
+    project.edit("tool/given", "one", "two");
+    let plan = project.rebuild("plan").run().exits(0);
+    assert!(plan.stdout.contains("3 to build"), "{plan}");
+    project.rebuilt(Place::Engine);
+    for image in ["~app", "~below"] {
+        assert_eq!(given(image), "two\ntwo\nfirst\n", "{image}");
+    }
+}
