@@ -26,6 +26,7 @@ pub use manifest::{Manifest, Tally};
 use super::{
     cache::HashCache,
     ignore::{Ignore, IgnoreError},
+    listing::readable,
 };
 use crate::{bounded, image::Digest};
 
@@ -75,6 +76,17 @@ pub enum Kind {
     },
 }
 
+impl Entry {
+    /// Whether its path and what it links to are UTF-8.
+    pub fn is_text(&self) -> bool {
+        let target = match &self.kind {
+            Kind::Link { target } => target.to_str(),
+            Kind::File { .. } | Kind::Folder => Some(""),
+        };
+        self.path.to_str().and(target).is_some()
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
     #[error("cannot read `{}` of the build context", path.display())]
@@ -88,6 +100,12 @@ pub enum ContextError {
          hint: name it in `.dockerignore`", path.display()
     )]
     Unsupported { path: PathBuf, what: &'static str },
+    #[error(
+        "the name of `{}` in the build context, or what it links to, is not UTF-8, and this engine \
+         takes no other names\nhint: rename it, or name it in `.dockerignore`",
+        readable(path)
+    )]
+    NotText { path: PathBuf },
     #[error("`{}` changed while it was read", path.display())]
     Changed { path: PathBuf },
     #[error("`{}`, {error}", path.display())]

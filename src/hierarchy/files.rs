@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    dockerfile::{self, Scan, ScanError, Settings},
+    dockerfile::{self, NotText, Scan, ScanError, Settings},
     draft::Draft,
     nearest, prepare,
     trust::{self, Trust},
@@ -172,10 +172,11 @@ fn text(draft: &Draft, path: &Path, place: Place<'_>) -> Result<Arc<Source>, Dia
         Some(_) => Source::outside,
         None => Source::new,
     };
-    String::from_utf8(bytes).map(|text| source(path, text)).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let message = format!("this file is not UTF-8 text, from its byte {at} on");
-        Diagnostic::of(Code::NoDockerfile, message).in_file(path).hint("save it as UTF-8")
+    dockerfile::decode(bytes).map(|text| source(path, text)).map_err(|NotText { text, span }| {
+        let message = "this file is not UTF-8 text".to_owned();
+        Diagnostic::of(Code::BrokenDockerfile, message)
+            .at(&source(path, text), span, "the first byte that is not")
+            .hint("save it as UTF-8; other bytes may stand in comments only")
     })
 }
 

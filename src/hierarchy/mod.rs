@@ -53,7 +53,7 @@ pub use self::node::{
 #[cfg(test)]
 pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
-    dockerfile::{Mention, Survey, Unreadable, expand, survey},
+    dockerfile::{Mention, NotText, Survey, Unreadable, decode, expand, survey},
     entry::{Entry, entries},
     find::Foreign,
     graph::GraphError,

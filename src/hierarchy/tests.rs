@@ -603,3 +603,30 @@ fn nothing_is_shown_of_a_file_outside() {
         );
     }
 }
+
+#[test]
+fn a_dockerfile_in_another_encoding_is_named_and_no_other() {
+    let dir = folder(
+        "== hierarchy.yaml\nversion: 1\nimages:\n  os: {}\n  app: {}\n  comment: {}\n\
+         == os/Dockerfile\nFROM scratch\n== app/Dockerfile\n== comment/Dockerfile\n",
+    );
+    let write = |name: &str, bytes: &[u8]| {
+        fs::write(dir.path().join(name).join("Dockerfile"), bytes).unwrap();
+    };
+    write("comment", b"# J\xfcrgen\nFROM os\n");
+    write("app", b"FROM os\nLABEL by=\"J\xfcrgen\"\n");
+    let error = load(dir.path(), &LoadOptions::default()).unwrap_err();
+    assert_eq!(
+        told(dir.path(), &error.problems).trim_end(),
+        "\
+error[RB022]: this file is not UTF-8 text
+ --> app/Dockerfile:2:12
+  |
+2 | LABEL by=\"J\u{fffd}rgen\"
+  |            ^ the first byte that is not
+  |
+  = hint: save it as UTF-8; other bytes may stand in comments only"
+    );
+    write("app", b"FROM os\n");
+    load(dir.path(), &LoadOptions::default()).unwrap();
+}

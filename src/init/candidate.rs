@@ -63,7 +63,7 @@ impl Candidate {
         let failed = |message: String| Unreadable { line: 1, message, hint: None };
         let bytes = bounded::read(&root.join(&dockerfile), bounded::TEXT)
             .map_err(|error| failed(format!("it cannot be read: {error}")))?;
-        let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8 text".into()))?;
+        let text = hierarchy::decode(bytes).map_err(|_| failed("it is not UTF-8 text".into()))?;
         let platform = given.platform.as_ref().unwrap_or(host);
         let survey = hierarchy::survey(&text, &given.build_args, given.target.as_deref(), platform);
         let survey = survey.map_err(|error| {

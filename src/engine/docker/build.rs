@@ -107,7 +107,13 @@ impl Docker {
             dockerfile_name: name.clone(),
             dockerfile: request.dockerfile.clone().into_bytes(),
         };
-        let session = Session::new(files, request.secrets.clone());
+        let session = Arc::new(Session::new(files, request.secrets.clone()));
+        if !self.capabilities.has(Capability::AnyNames) {
+            let session = session.clone();
+            let checked = tokio::task::spawn_blocking(move || session.refuse_other_names());
+            let checked = checked.await.expect("a walk does not panic");
+            checked.map_err(|error| EngineError::Context(with_causes(&error)))?;
+        }
         let connection = self
             .transport
             .upgrade("/session", "h2c", session.headers())

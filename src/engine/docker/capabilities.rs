@@ -32,7 +32,7 @@ pub enum Capability {
     Heredocs,
     /// `RUN --mount=type=cache`.
     CacheMounts,
-    /// A build attests where its image comes from.
+    /// An image is kept together with attestations of where it comes from.
     Attestations,
     /// Images with layers that are packed by zstd can be pulled.
     Zstd,
@@ -42,6 +42,8 @@ pub enum Capability {
     Healthcheck,
     /// A build that is cancelled ends at once, with the command that it runs.
     Cancel,
+    /// A build context may have names and link targets that are not UTF-8.
+    AnyNames,
 }
 
 /// What builds an image when the engine is asked to.
@@ -74,6 +76,7 @@ pub enum Sizes {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Capabilities {
     pub builder: BuilderKind,
     pub store: ImageStore,
@@ -81,6 +84,7 @@ pub struct Capabilities {
     pub(super) sizes_are_by_manifest: bool,
     heredocs: bool,
     zstd: bool,
+    any_names: bool,
 }
 
 /// What the engine says of itself.
@@ -96,7 +100,7 @@ pub(super) struct Reported<'a> {
 }
 
 impl Capability {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::BuildKit,
         Self::Secrets,
         Self::Ssh,
@@ -107,6 +111,7 @@ impl Capability {
         Self::MultiPlatform,
         Self::Healthcheck,
         Self::Cancel,
+        Self::AnyNames,
     ];
 
     /// As JSON and the documentation call it.
@@ -122,6 +127,7 @@ impl Capability {
             Self::MultiPlatform => "multi-platform",
             Self::Healthcheck => "healthcheck",
             Self::Cancel => "cancel",
+            Self::AnyNames => "any-names",
         }
     }
 }
@@ -134,6 +140,7 @@ impl Capabilities {
         sizes_are_by_manifest: false,
         heredocs: false,
         zstd: false,
+        any_names: false,
     };
 
     pub(super) fn of(engine: &Reported<'_>) -> Self {
@@ -147,6 +154,7 @@ impl Capabilities {
                 sizes_are_by_manifest: false,
                 heredocs: buildah.is_some_and(|version| version >= BUILDAH_WITH_HEREDOCS),
                 zstd: true,
+                any_names: true,
             };
         }
         let has_store = |(key, value): &(String, String)| {
@@ -166,6 +174,8 @@ impl Capabilities {
             sizes_are_by_manifest: store == ImageStore::Containerd && engine.newest >= DOCKER_28,
             heredocs: is_new && is_linux,
             zstd: is_new,
+            // BuildKit's messages are checked by Google's protobuf since 0.17, in Docker 28.
+            any_names: engine.newest < DOCKER_28,
         }
     }
 
@@ -183,6 +193,7 @@ impl Capabilities {
             Capability::Healthcheck => true,
             // buildah lets the command end first (seen with podman 5.8).
             Capability::Cancel => self.builder != BuilderKind::Buildah,
+            Capability::AnyNames => self.any_names,
         }
     }
 

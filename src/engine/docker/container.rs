@@ -13,18 +13,19 @@ use bollard::{
     errors::Error,
     models::{ContainerCreateBody, ContainerState, HealthConfig},
     query_parameters::{
-        InspectContainerOptions, KillContainerOptions, ListContainersOptionsBuilder,
-        RemoveContainerOptionsBuilder, StartContainerOptions, WaitContainerOptions,
+        InspectContainerOptions, KillContainerOptions, RemoveContainerOptionsBuilder,
+        StartContainerOptions, WaitContainerOptions,
     },
 };
 use futures_util::StreamExt as _;
+use serde::Deserialize;
 use tokio::{
     runtime::Handle,
     task::JoinHandle,
     time::{Instant, sleep},
 };
 
-use super::{Docker, confined};
+use super::{Docker, call::path_with, confined};
 use crate::engine::EngineError;
 
 /// Marks what is ours; the value is the run.
@@ -45,6 +46,15 @@ pub struct Leftover {
     pub id: String,
     /// The run that made it.
     pub run: String,
+}
+
+/// What we read of each container of `GET /containers/json`. Not its state: podman has states that Docker,
+/// and so bollard, does not know.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: String,
+    labels: Option<HashMap<String, String>>,
 }
 
 pub(super) struct Container {
@@ -199,17 +209,12 @@ impl Docker {
     }
 
     async fn labelled(&self, label: &str) -> Result<Vec<Leftover>, EngineError> {
-        let filters = HashMap::from([("label", vec![label])]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let doing = "listing containers";
-        let list = || async {
-            let listed = self.api.list_containers(Some(options.clone()));
-            listed.await.map_err(|error| self.answer(doing, error))
-        };
-        let listed = self.quickly(doing, list).await?;
-        let ours = listed.into_iter().filter_map(|container| {
-            let run = container.labels.and_then(|mut labels| labels.remove(RUN_LABEL));
-            container.id.map(|id| Leftover { id, run: run.unwrap_or_default() })
+        let filters = serde_json::json!({ "label": [label] }).to_string();
+        let path = path_with("/containers/json", &[("all", "true"), ("filters", &filters)]);
+        let listed: Vec<Listed> = self.get_json("listing containers", &path).await?;
+        let ours = listed.into_iter().map(|Listed { id, labels }| {
+            let run = labels.and_then(|mut labels| labels.remove(RUN_LABEL));
+            Leftover { id, run: run.unwrap_or_default() }
         });
         Ok(ours.collect())
     }

@@ -132,6 +132,15 @@ impl Session {
         headers
     }
 
+    /// Fails if a name in the context is not UTF-8. Newer engines end a session with such a name, without
+    /// telling which. Blocks for as long as the walk takes, which is not repeated.
+    pub fn refuse_other_names(&self) -> Result<(), ContextError> {
+        match self.served.entries()?.iter().find(|entry| !entry.is_text()) {
+            Some(entry) => Err(ContextError::NotText { path: entry.path.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Answers the engine on a connection that `POST /session` has upgraded, until it is gone.
     ///
     /// The engine never ends a session, so returning at all is an error. Once the build is over,

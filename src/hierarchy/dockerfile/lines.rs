@@ -27,6 +27,8 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Lines {
     pub(super) all: Vec<Line>,
+    /// In the file, without directives. The builder reads none of them.
+    pub(super) comments: Vec<Range<usize>>,
     pub(super) escape: char,
     /// Whether a `# syntax=` line chooses another frontend than the builder's own.
     pub(super) has_syntax: bool,
@@ -63,6 +65,12 @@ struct Raw<'t> {
     number: usize,
 }
 
+impl Raw<'_> {
+    fn in_file(&self) -> Range<usize> {
+        self.start..self.start + self.text.len()
+    }
+}
+
 fn raw_lines(text: &str) -> impl Iterator<Item = Raw<'_>> {
     let mut start = 0;
     text.split_inclusive('\n').enumerate().map(move |(index, whole)| {
@@ -80,13 +88,14 @@ fn raw_lines(text: &str) -> impl Iterator<Item = Raw<'_>> {
 pub(super) fn read(text: &str) -> Result<Lines, Problem> {
     let mut raw = raw_lines(text);
     let mut directives = Directives::default();
-    let mut lines = Vec::new();
+    let (mut lines, mut comments) = (Vec::new(), Vec::new());
     while let Some(first) = raw.next() {
         let trimmed = first.text.trim_start();
         let first =
             Raw { start: first.start + first.text.len() - trimmed.len(), text: trimmed, ..first };
-        directives.read(first)?;
+        let is_directive = directives.read(first)?;
         if first.text.is_empty() || first.text.starts_with('#') {
+            comments.extend((!is_directive).then(|| first.in_file()));
             continue;
         }
         let mut line = Line { text: String::new(), number: first.number, pieces: Vec::new() };
@@ -94,7 +103,9 @@ pub(super) fn read(text: &str) -> Result<Lines, Problem> {
         while goes_on && let Some(next) = raw.next() {
             directives.read(next)?;
             let trimmed = next.text.trim_start();
-            if !trimmed.is_empty() && !trimmed.starts_with('#') {
+            if trimmed.is_empty() || trimmed.starts_with('#') {
+                comments.push(next.in_file());
+            } else {
                 goes_on = line.push(next, directives.escape);
             }
         }
@@ -113,7 +124,8 @@ pub(super) fn read(text: &str) -> Result<Lines, Problem> {
             lines.push(line);
         }
     }
-    Ok(Lines { all: lines, escape: directives.escape, has_syntax: directives.has_syntax })
+    let Directives { escape, has_syntax, .. } = directives;
+    Ok(Lines { all: lines, comments, escape, has_syntax })
 }
 
 impl Line {
@@ -150,16 +162,17 @@ impl Default for Directives {
 }
 
 impl Directives {
-    fn read(&mut self, raw: Raw<'_>) -> Result<(), Problem> {
+    /// Whether the line is a directive.
+    fn read(&mut self, raw: Raw<'_>) -> Result<bool, Problem> {
         if self.done {
-            return Ok(());
+            return Ok(false);
         }
         let Some((name, value)) = directive(raw.text) else {
             self.done = true;
-            return Ok(());
+            return Ok(false);
         };
         let problem = |message: String, hint: &str| Problem {
-            span: raw.start..raw.start + raw.text.len(),
+            span: raw.in_file(),
             message,
             label: String::new(),
             hint: Some(hint.to_owned()),
@@ -184,7 +197,7 @@ impl Directives {
             _ => {}
         }
         self.seen.push(name);
-        Ok(())
+        Ok(true)
     }
 }
 

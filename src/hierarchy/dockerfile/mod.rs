@@ -115,6 +115,42 @@ pub(super) fn scan(text: &str, settings: Settings<'_>) -> Result<Scan, ScanError
     Ok(Scan { uses, triggers, stages, counted, instructions })
 }
 
+/// A Dockerfile that has bytes which are not UTF-8 outside its comments.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotText {
+    /// With U+FFFD for each such byte.
+    pub text: String,
+    /// The first of them, in that text.
+    pub span: Range<usize>,
+}
+
+/// The text of a Dockerfile. In comments, which no builder reads, U+FFFD stands for bytes that are not
+/// UTF-8.
+pub fn decode(bytes: Vec<u8>) -> Result<String, NotText> {
+    let bytes = match String::from_utf8(bytes) {
+        Ok(text) => return Ok(text),
+        Err(error) => error.into_bytes(),
+    };
+    let (mut text, mut replaced) = (String::with_capacity(bytes.len()), Vec::new());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            let start = text.len();
+            text.push(char::REPLACEMENT_CHARACTER);
+            replaced.push(start..text.len());
+        }
+    }
+    let comments = lines::read(&text).map_or(Vec::new(), |lines| lines.comments);
+    let is_comment = |span: &Range<usize>| {
+        let before = comments.partition_point(|comment| comment.start <= span.start);
+        before > 0 && comments[before - 1].contains(&span.start)
+    };
+    match replaced.into_iter().find(|span| !is_comment(span)) {
+        Some(span) => Err(NotText { text, span }),
+        None => Ok(text),
+    }
+}
+
 /// The instruction's name and what follows it. Always a suffix of the text.
 fn split_instruction(text: &str) -> (&str, &str) {
     let text = text.trim_start();

@@ -458,3 +458,27 @@ proptest! {
         file.line_of(&text);
     }
 }
+
+#[test]
+fn bytes_that_are_not_utf8_stand_in_comments_only() {
+    let decoded = |bytes: &[u8]| match decode(bytes.to_vec()) {
+        Ok(text) => text,
+        Err(NotText { text, span }) => format!("{}: {}", span.start, &text[..span.start]),
+    };
+    for (bytes, expected) in [
+        (&b"# J\xfcrgen\nFROM a\n"[..], "# J\u{fffd}rgen\nFROM a\n"),
+        (
+            b"FROM a\nRUN b \\\n  # \xfc\n  c\n# \xff\xfe",
+            "FROM a\nRUN b \\\n  # \u{fffd}\n  c\n# \u{fffd}\u{fffd}",
+        ),
+        (b"FROM a\nRUN b # \xfc\n", "15: FROM a\nRUN b # "),
+        (b"# \xfc\nFROM a\nLABEL b=\xfc\n", "21: # \u{fffd}\nFROM a\nLABEL b="),
+        (b"FROM a\nCOPY <<E /b\n# \xfc\nE\n", "21: FROM a\nCOPY <<E /b\n# "),
+        (b"# syntax=\xfc\nFROM a\n", "9: # syntax="),
+        (b"\xff\xfeF\0R\0O\0M\0", "0: "),
+        // What cannot be read has no comments.
+        (b"# \xfc\nFROM a\nRUN <<E\n", "2: # "),
+    ] {
+        assert_eq!(decoded(bytes), expected, "{}", bytes.escape_ascii());
+    }
+}

@@ -1,14 +1,27 @@
 //! Each capability of builds, tried: the engine does what its capabilities say, and nothing that they deny.
 
 use std::{
+    ffi::OsStr,
+    fs,
     io::{Read as _, Write as _},
-    os::unix::net::{UnixListener, UnixStream},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::symlink,
+        net::{UnixListener, UnixStream},
+    },
     process::Command,
 };
 
-use rebuild::engine::{BuildRequest, Capability, Engine};
+use rebuild::{
+    engine::{BuildRequest, Capability, Engine},
+    image::Digest,
+};
+use serde_json::{Value, json};
 
 use super::Bench;
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_engine_does_what_its_capabilities_say() {
@@ -34,9 +47,10 @@ async fn the_engine_does_what_its_capabilities_say() {
                 let line = "RUN --mount=type=cache,target=/kept busybox touch /kept/file";
                 builds(&bench, &bench.request(line)).await
             }
-            Capability::Attestations => is_attested(&bench).await,
+            Capability::Attestations => keeps_attestations(&bench),
             // Of a pull, which needs a registry with such images; and of a test of its own.
             Capability::Zstd | Capability::MultiPlatform | Capability::Cancel => continue,
+            Capability::AnyNames => takes_any_names(&bench).await,
             Capability::Healthcheck => keeps_healthcheck(&bench).await,
         };
         if does != bench.info.capabilities.has(capability) {
@@ -76,10 +90,86 @@ fn takes_sessions(bench: &Bench) -> bool {
     &status == b"HTTP/1.1 101"
 }
 
-/// Whether an image is saved together with an attestation.
-async fn is_attested(bench: &Bench) -> bool {
-    let id = bench.build("attested", "").await;
-    saved(id.as_str()).windows(20).any(|bytes| bytes == b"attestation-manifest")
+/// Whether an image is kept together with an attestation. A build that is asked for through the API makes none.
+fn keeps_attestations(bench: &Bench) -> bool {
+    let name = bench.tagged("attested").to_string();
+    let layout = attested(&name, &bench.info.platform.to_string());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("image.tar");
+    fs::write(&file, layout).unwrap();
+    let loaded = Command::new("docker").arg("load").arg("--input").arg(&file).output().unwrap();
+    println!("{loaded:?}");
+    loaded.status.success()
+        && Command::new("docker").args(["inspect", &name]).output().unwrap().status.success()
+        && saved(&name).windows(20).any(|bytes| bytes == b"attestation-manifest")
+}
+
+/// An OCI image layout: an index of an empty image and of an attestation for it.
+fn attested(name: &str, platform: &str) -> Vec<u8> {
+    let mut layout = tar::Builder::new(Vec::new());
+    let mut add = |path: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        layout.append_data(&mut header, path, bytes).unwrap();
+    };
+    let mut blob = |media_type: &str, bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        add(&format!("blobs/sha256/{}", digest.hex()), bytes);
+        json!({ "mediaType": media_type, "digest": digest.as_str(), "size": bytes.len() })
+    };
+    let (os, architecture) = platform.split_once('/').unwrap();
+    let empty = [0; 1024];
+    let layer = blob("application/vnd.oci.image.layer.v1.tar", &empty);
+    let statement = blob("application/vnd.in-toto+json", b"{}");
+    let mut manifest = |diff: &Value, os: &str, architecture: &str, layer: &Value| {
+        let rootfs = json!({ "type": "layers", "diff_ids": [diff] });
+        let config = json!({ "os": os, "architecture": architecture, "rootfs": rootfs });
+        let config = config.to_string();
+        let config = blob("application/vnd.oci.image.config.v1+json", config.as_bytes());
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]
+        });
+        let mut described = blob(MANIFEST, manifest.to_string().as_bytes());
+        described["platform"] = json!({ "os": os, "architecture": architecture });
+        described
+    };
+    let image = manifest(&layer["digest"], os, architecture, &layer);
+    let mut attestation = manifest(&statement["digest"], "unknown", "unknown", &statement);
+    attestation["annotations"] = json!({
+        "vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": image["digest"],
+    });
+    let index = |manifests: &[&Value]| {
+        json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }).to_string()
+    };
+    let mut top = blob(INDEX, index(&[&image, &attestation]).as_bytes());
+    top["annotations"] = json!({ "io.containerd.image.name": format!("docker.io/library/{name}") });
+    add("index.json", index(&[&top]).as_bytes());
+    add("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+    layout.into_inner().unwrap()
+}
+
+/// Whether a file whose name is not UTF-8 arrives. If not, the error names it.
+async fn takes_any_names(bench: &Bench) -> bool {
+    let folder = bench.folder().join("names");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join(OsStr::from_bytes(b"latin-\xe9")), "1").unwrap();
+    symlink(OsStr::from_bytes(b"nowhere-\xff"), folder.join("link")).unwrap();
+    let request = bench.request("COPY names /names/\nRUN test -e /names/latin-*");
+    let does = match bench.docker.build(request, |_| ()).await {
+        Ok(image) => {
+            bench.docker.tag(&image.id, &bench.tagged("names")).await.unwrap();
+            true
+        }
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.contains(r"`names/latin-\xe9` in the build context"), "{error}");
+            false
+        }
+    };
+    fs::remove_dir_all(folder).unwrap();
+    does
 }
 
 async fn keeps_healthcheck(bench: &Bench) -> bool {

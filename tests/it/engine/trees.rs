@@ -93,7 +93,7 @@ async fn an_image_that_is_not_there_is_an_error() {
     let error = bench.docker.differences(&old, &gone, &volatile).await.unwrap_err();
     let doing = format!("comparing the files of `{}` and `{}`", old.short(), gone.short());
     let message = format!("No such image: {gone}");
-    assert_eq!(error, EngineError::Answer { doing, message });
+    assert_eq!(error, EngineError::Refused { doing, status: 404, message });
     bench.clean().await;
 }
 

@@ -7,8 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rebuild::engine::Capability;
+
 use super::everywhere_of_files;
 use crate::support::{
+    engine::lacks,
     is_installed,
     project::{Place, Project, docker},
     running::Ended,
@@ -97,6 +100,9 @@ fn assert_secret(project: &Project, place: Place<'_>, ended: &Ended) {
 
 #[test]
 fn a_build_gets_its_secrets_and_they_are_found_nowhere() {
+    if lacks(Capability::Secrets) {
+        return;
+    }
     everywhere_of_files(|_, place| {
         // What is shown does not depend on where it is published.
         let shown: &[&str] = match place {
@@ -137,6 +143,9 @@ fn a_build_gets_its_secrets_and_they_are_found_nowhere() {
 
 #[test]
 fn a_failed_build_tells_no_secret() {
+    if lacks(Capability::Secrets) {
+        return;
+    }
     let Some(project) = project() else { return };
     project.write(
         "app/Dockerfile",
@@ -153,6 +162,9 @@ fn a_failed_build_tells_no_secret() {
 
 #[test]
 fn what_is_missing_is_told_before_the_first_build() {
+    if lacks(Capability::Secrets) {
+        return;
+    }
     let Some(project) = project() else { return };
     fs::remove_file(project.path("keys/deploy.pem")).unwrap();
     let ended = project.rebuild("").run().exits(2);
@@ -179,6 +191,9 @@ fn what_is_missing_is_told_before_the_first_build() {
 
 #[test]
 fn a_secret_in_the_build_context_is_refused() {
+    if lacks(Capability::Secrets) {
+        return;
+    }
     let Some(project) = project() else { return };
     project.write("app/deploy.pem", KEY);
     project.edit("hierarchy.yaml", "keys/deploy.pem", "app/deploy.pem");
@@ -283,6 +298,9 @@ fn copy_program(project: &Project, program: &str) -> Option<()> {
 
 #[test]
 fn a_build_may_ask_the_ssh_agent_but_not_change_it() {
+    if lacks(Capability::Ssh) {
+        return;
+    }
     for program in ["ssh-agent", "ssh-keygen", "ldd"] {
         if !is_installed(program) {
             return skipped(&format!("{program} is not installed"));

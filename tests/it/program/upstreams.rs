@@ -1,7 +1,7 @@
 //! Images from outside of the hierarchy: resolved once, pinned, and the reason for a rebuild.
 
 use crate::support::{
-    is_left_out,
+    engine, is_left_out,
     project::{Place, Project, docker},
     registry::{Registry, Setup},
 };
@@ -28,7 +28,7 @@ fn make(project: &Project, tag: &str, name: &str) -> String {
 }
 
 fn push(project: &Project, tag: &str) {
-    docker(&["push", "--quiet", &project.name(tag)]).unwrap();
+    engine::push(&project.name(tag));
 }
 
 const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";

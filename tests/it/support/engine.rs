@@ -2,18 +2,37 @@
 
 use std::{sync::OnceLock, thread};
 
-use rebuild::engine::{Capabilities, Capability, Docker, EngineOptions, Sizes};
+use rebuild::{
+    engine::{Capabilities, Capability, Docker, Engine as _, EngineOptions},
+    image::Reference,
+};
 
 /// As the program finds it when it connects; `None` if no engine answers.
 pub(crate) fn capabilities() -> Option<Capabilities> {
     static FOUND: OnceLock<Option<Capabilities>> = OnceLock::new();
-    // A test may itself be inside a runtime, which cannot block.
-    let ask = || {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let connected = runtime.block_on(Docker::connect(&EngineOptions::default()));
+    let ask = async || {
+        let connected = Docker::connect(&EngineOptions::default()).await;
         connected.ok().map(|(_, info)| info.capabilities)
     };
-    *FOUND.get_or_init(|| thread::spawn(ask).join().unwrap())
+    *FOUND.get_or_init(|| wait_for(ask))
+}
+
+/// Pushes an image to a registry on this machine that has no TLS, which the docker command does with Docker only.
+pub(crate) fn push(name: &str) {
+    let name: Reference = name.parse().unwrap();
+    let name = name.repository.tagged(name.tag.unwrap());
+    wait_for(async move || {
+        let (docker, _) = Docker::connect(&EngineOptions::default()).await.unwrap();
+        docker.push(&name, None).await.unwrap();
+    });
+}
+
+/// A test may itself be inside a runtime, which cannot block.
+fn wait_for<T: Send + 'static, F: Future<Output = T>>(
+    work: impl FnOnce() -> F + Send + 'static,
+) -> T {
+    let wait = || tokio::runtime::Runtime::new().unwrap().block_on(work());
+    thread::spawn(wait).join().unwrap()
 }
 
 /// Whether the engine lacks a capability; says that the test is skipped for it.
@@ -23,9 +42,4 @@ pub(crate) fn lacks(capability: Capability) -> bool {
         println!("skipped: the engine lacks the capability `{capability}`");
     }
     lacks
-}
-
-/// Whether the engine gives the sizes of images as they are unpacked.
-pub(crate) fn sizes_are_unpacked() -> bool {
-    capabilities().is_none_or(|engine| engine.sizes() == Sizes::Unpacked)
 }

@@ -15,11 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rebuild::engine::Capability;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
     busybox::busybox,
+    engine::capabilities,
     registry::Registry,
     running::{Ended, PATIENCE, Start},
     skipped,
@@ -461,8 +463,14 @@ pub(crate) fn docker(arguments: &[&str]) -> Result<String, String> {
 }
 
 /// What an engine says of an image that another test is just removing.
-const LOST: [&str; 3] = ["unrecognized image ID", "No such image: sha256:", "layer does not exist"];
-const RACES: usize = 5;
+const LOST: [&str; 4] = [
+    "unrecognized image ID",
+    "No such image: sha256:",
+    "layer does not exist",
+    // The containerd image store, in a list of all images.
+    "content digest sha256:",
+];
+const RACES: usize = 10;
 
 /// Whether an engine gave up for that alone.
 fn is_race(error: &str) -> bool {
@@ -470,7 +478,13 @@ fn is_race(error: &str) -> bool {
 }
 
 fn docker_once(arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new("docker").args(arguments).stdin(Stdio::null()).output();
+    let mut command = Command::new("docker");
+    if arguments[0] == "build" && capabilities().is_some_and(|it| !it.has(Capability::BuildKit)) {
+        command.env("DOCKER_BUILDKIT", "0");
+    }
+    // An attestation makes an index of an image of one platform.
+    command.env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1");
+    let output = command.args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| error.to_string())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
