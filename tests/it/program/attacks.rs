@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 /// Runs git in a folder, as nobody in particular.
-fn git(folder: &Path, arguments: &str) {
+pub(super) fn git(folder: &Path, arguments: &str) {
     let status = Command::new("git")
         .args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"])
         .args(arguments.split(' '))
