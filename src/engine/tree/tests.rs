@@ -350,6 +350,7 @@ fn long_names_come_before_their_entry() {
 
 #[test]
 fn fuzz_tar() {
+    const WORDS: [&str; 6] = ["ustar", "\0\0\0", "77777777777", "9 path=x\n", "\u{80}", "../"];
     let mut layer = Builder::new(Vec::new());
     for (path, content) in
         [("etc/passwd", &b"root"[..]), ("a/very/long/path", b""), (".wh.gone", b"")]
@@ -366,7 +367,6 @@ fn fuzz_tar() {
     header.set_mode(0o644);
     archive.append_data(&mut header, "x/layer.tar", &layer[..]).unwrap();
     let archive = archive.into_inner().unwrap();
-    const WORDS: [&str; 6] = ["ustar", "\0\0\0", "77777777777", "9 path=x\n", "\u{80}", "../"];
     crate::fuzz::each(&[&archive, &layer], &WORDS, |bytes| {
         _ = super::archive::Layers::read(bytes);
     });
