@@ -32,4 +32,6 @@ pub mod cli; //         the command line, as structs
 pub mod commands; //    wire: one file a subcommand
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod scenario;

@@ -50,21 +50,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(false) => {}
         Ok(true) => return Exit::Done.into(),
         Err(error) => {
-            _ = error.print();
+            output::usage(&error);
             return Exit::Usage.into();
         }
     }
     let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are answers, and go to stdout with exit code 0.
-            _ = error.print();
+            output::usage(&error);
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_env("REBUILD_LOG"))
-        .with_writer(std::io::stderr)
+        .with_writer(output::Log::default)
         .init();
     match with_environment(cli).and_then(dispatch) {
         Ok(exit) => exit.into(),

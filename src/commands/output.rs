@@ -33,6 +33,37 @@ pub(super) fn line(text: &str) {
     _ = writeln!(anstream::stderr(), "{}", sanitize::lines(text));
 }
 
+/// What clap says of a command line. Help and version are answers, and go to stdout.
+pub(super) fn usage(error: &clap::Error) {
+    let text = error.render().ansi().to_string();
+    if error.use_stderr() {
+        line(text.trim_end());
+    } else {
+        _ = answer(text.as_bytes());
+    }
+}
+
+/// Where `REBUILD_LOG` goes: stderr, an event at a time.
+#[derive(Default)]
+pub(super) struct Log(Vec<u8>);
+
+impl Write for Log {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(buf);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        line(String::from_utf8_lossy(&self.0).trim_end());
+    }
+}
+
 /// Text that a CI system is to read, to stderr, where the report of a run stands.
 pub(super) fn stderr() -> impl Write {
     io::stderr()

@@ -25,7 +25,7 @@ use crate::{
     journal::{Asked, Began, Journal},
     plan::Request,
     promote::{Publisher, Verdict, conclude, verdict},
-    report::{self, Progress, Record, Recorder, ReportOptions},
+    report::{self, Out, Progress, Record, Recorder, ReportOptions},
     run::{
         EventKind, Executed, Origin, Reporter, RunOptions, Secrets, StopReason, Summary, Telling,
         Workshop, execute,
@@ -277,7 +277,7 @@ impl Run<'_> {
             size: report::stderr_size,
         };
         let (out, result) = (std::io::stderr(), std::io::stdout());
-        report::reporter(progress, options, Box::new(out), Box::new(result))
+        report::reporter(progress, options, Out::new(out), Out::new(result))
     }
 }
 

@@ -48,6 +48,7 @@ impl Entry {
         image.retries.get_or_insert(0);
         // It changes no image.
         image.keep = None;
+        image.file_labels = None;
         // Said already by the other fields, or only a check of what the Dockerfile says.
         image.tags = None;
         image.repository = None;

@@ -159,6 +159,11 @@ fn image() -> Vec<Field> {
             json!({ "type": "integer", "minimum": 1, "default": 3 }),
         ),
         (
+            "file_labels",
+            "Whether labels of the image name the files and settings that it was built from.",
+            json!({ "type": "boolean", "default": true }),
+        ),
+        (
             "refresh",
             "When it is built without the layer cache, to take in package updates.",
             object(refresh),

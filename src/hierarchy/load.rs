@@ -292,6 +292,7 @@ fn node(draft: Draft, files: Files, (uses, root): (Vec<BaseUse>, &Path)) -> Opti
         timeout: image.timeout.unwrap_or(BUILD_TIMEOUT),
         retries: image.retries.unwrap_or(0),
         keep: image.keep.unwrap_or(KEPT),
+        file_labels: image.file_labels.unwrap_or(true),
         max_size: image.max_size,
         refresh: image.refresh.unwrap_or_default(),
         schedule: image.schedule,

@@ -1,6 +1,6 @@
 //! Images by what a person types: a name, or a glob that means several.
 
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobSetBuilder};
 
 use super::{Hierarchy, NodeName, nearest::slips};
 
@@ -47,11 +47,17 @@ impl Hierarchy {
             let near = self.nearest(text).into_iter().cloned().collect();
             return Err(NamingError::Unknown { name: text.to_owned(), near });
         }
-        let glob = GlobBuilder::new(text).build().map_err(|error| NamingError::Glob {
-            glob: text.to_owned(),
-            reason: error.kind().to_string(),
-        })?;
-        let glob = glob.compile_matcher();
+        let refused = |reason: String| {
+            Err(NamingError::Glob { glob: text.chars().take(100).collect(), reason })
+        };
+        let glob = match GlobBuilder::new(text).build() {
+            Ok(glob) => glob,
+            Err(error) => return refused(error.kind().to_string()),
+        };
+        // One alone is compiled with a panic where this is an error, which shows all of the glob.
+        let Ok(glob) = GlobSetBuilder::new().add(glob).build() else {
+            return refused("it is too long, or nested too deeply".to_owned());
+        };
         let matched: Vec<&NodeName> =
             self.index.keys().filter(|name| glob.is_match(name.as_str())).collect();
         if matched.is_empty() {
@@ -139,6 +145,17 @@ mod tests {
                 Err(error) => format!("! {error}; {}", error.hint()),
             };
             assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn braces_without_end_are_refused() {
+        let hierarchy = crate::hierarchy::test_hierarchy("os");
+        let nested = |n: usize| "{a,".repeat(n) + "os" + &"}".repeat(n);
+        assert_eq!(hierarchy.named(&nested(20)).unwrap().len(), 1);
+        for glob in [nested(400), nested(12_000), "{os,a}".repeat(24), "{".repeat(50_000)] {
+            let error = hierarchy.named(&glob).unwrap_err().to_string();
+            assert!(error.len() < 400, "{} bytes: {}", error.len(), &error[..200]);
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct Node {
     pub retries: u8,
     /// How many of its images the engine keeps, where that is the only place they are.
     pub keep: NonZeroUsize,
+    /// Whether its labels name the files and settings that it was built from.
+    pub file_labels: bool,
     /// In bytes; a larger candidate fails.
     pub max_size: Option<u64>,
     pub refresh: Refresh,

@@ -60,6 +60,7 @@ pub(super) struct Image {
     pub(super) timeout: Option<Duration>,
     pub(super) retries: Option<u8>,
     pub(super) keep: Option<NonZeroUsize>,
+    pub(super) file_labels: Option<bool>,
     pub(super) refresh: Option<Refresh>,
     pub(super) schedule: Option<Schedule>,
     pub(super) volatile: Option<Vec<String>>,
@@ -221,6 +222,8 @@ impl Image {
             .take("retries")
             .and_then(|yaml| problems.parsed("retries", yaml, retries))
             .map(|retries| retries.value);
+        self.file_labels =
+            fields.take("file_labels").and_then(|yaml| problems.switch("file_labels", yaml));
         self.keep = fields
             .take("keep")
             .and_then(|yaml| problems.parsed("keep", yaml, keep))
@@ -267,6 +270,7 @@ impl Image {
             timeout: self.timeout.or(defaults.timeout),
             retries: self.retries.or(defaults.retries),
             keep: self.keep.or(defaults.keep),
+            file_labels: self.file_labels.or(defaults.file_labels),
             refresh: self.refresh.or_else(|| defaults.refresh.clone()),
             schedule: self.schedule.or_else(|| defaults.schedule.clone()),
             volatile: self.volatile.or_else(|| defaults.volatile.clone()),

@@ -34,6 +34,7 @@ fn node(line: &str) -> Node {
         timeout: Duration::from_secs(3600),
         retries: 0,
         keep: super::load::KEPT,
+        file_labels: true,
         max_size: None,
         refresh: Refresh::default(),
         schedule: None,

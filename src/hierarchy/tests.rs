@@ -630,3 +630,60 @@ error[RB022]: this file is not UTF-8 text
     write("app", b"FROM os\n");
     load(dir.path(), &LoadOptions::default()).unwrap();
 }
+
+#[test]
+fn fuzz_hierarchy() {
+    const WORDS: [&str; 30] = [
+        "  ",
+        "\n",
+        ": ",
+        "- ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "&a ",
+        "*a",
+        "<<: ",
+        "|",
+        ">",
+        "\"",
+        "'",
+        "!!map ",
+        "#",
+        "---\n",
+        "matrix: { a: [1, 2], b: [x] }",
+        "{a}",
+        "{date}",
+        "test: [{ run: [x] }]",
+        "version: 1\n",
+        "images:\n",
+        "defaults:\n",
+        "refresh: { every: 1d }",
+        "exclude: [{ a: 1 }]",
+        "~",
+        "\u{feff}",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+    let path = folder.path().join("hierarchy.yaml");
+    let examples: [&[u8]; 3] = [
+        include_bytes!("../../hierarchy.yaml"),
+        b"version: 1\nregistry: r.example.com/x\ndefaults: { context: ., tags: [\"{date}\"] }\nimages:\n  a: {}\n  b: { context: . }\n",
+        b"version: 1\nimages:\n  r-{v}:\n    context: .\n    matrix: { v: [1, 2], w: [a, b], exclude: [{ v: 1, w: a }], include: [{ v: 3, w: c }] }\n    secrets: { s: { env: S } }\n    build_args: { A: \"{v}\" }\n",
+    ];
+    let rendering = crate::diagnostic::Rendering { colour: true, current_dir: folder.path() };
+    crate::fuzz::each(&examples, &WORDS, |text| {
+        let text = String::from_utf8_lossy(text).into_owned();
+        // A path out of the folder might name any file of this machine.
+        if text.contains("/dev") || text.contains("/proc") {
+            return;
+        }
+        if let Err(error) = Hierarchy::load_text(path.clone(), text, &LoadOptions::default()) {
+            for problem in &error.problems {
+                problem.render(rendering);
+            }
+        }
+    });
+}

@@ -198,3 +198,35 @@ fn moves_of_other_tags_are_no_moves_of_ours() {
     assert_eq!(open(&folders, "here", |_| true).len(), 1);
     assert_eq!(open(&folders, "here", |tag| *tag == moves()[0].tag).len(), 0);
 }
+
+/// Records are read from a registry, where anyone who may push can write one.
+#[test]
+fn fuzz_record() {
+    const WORDS: [&str; 10] = [
+        "{",
+        "}",
+        "\n",
+        "\"",
+        "{\"moved\":0}\n",
+        "{\"left\":9999999}\n",
+        "null",
+        "-1",
+        "[]",
+        "\\u001b",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.jsonl");
+    let mut journal = Journal::begin(&path, began("1", "place"));
+    journal.commit(&moves()).unwrap();
+    journal.moved(0);
+    journal.left(1);
+    journal.end(Exit::Done, false);
+    let whole = fs::read(&path).unwrap();
+    crate::fuzz::each(&[&whole], &WORDS, |text| {
+        if let Some(past) = Past::read(text) {
+            assert!(is_run_id(&past.began.run));
+            _ = (past.is_open(), past.age(), past.made().count(), past.standing().count());
+            _ = past.wanted().count();
+        }
+    });
+}

@@ -97,4 +97,18 @@ mod tests {
             assert_eq!(found, expected.map(|name| Digest::of(name.as_bytes())), "{platform}");
         }
     }
+
+    #[test]
+    fn fuzz_index() {
+        const WORDS: [&str; 8] = ["{", "}", "[", "\"", ":", "null", "\"variant\":\"v8\"", ","];
+        let digest = Digest::of(b"x");
+        let platform: Platform = "linux/arm64".parse().unwrap();
+        let example = serde_json::json!({ "manifests": [
+            { "digest": digest, "platform": { "os": "linux", "architecture": "arm64", "variant": "v8" } },
+            { "digest": digest, "platform": { "os": "linux", "architecture": "amd64" } },
+        ] });
+        crate::fuzz::each(&[example.to_string().as_bytes()], &WORDS, |text| {
+            _ = member(text, &digest, &platform);
+        });
+    }
 }

@@ -5,12 +5,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    io::{self, Write},
+    io::{self, Write as _},
 };
 
 use jiff::Timestamp;
 
-use super::{Ci, github::Guard, numbers::count};
+use super::{Ci, Out, github::Guard, numbers::count};
 use crate::hierarchy::NodeName;
 
 /// In bytes, of one image: some ten thousand lines.
@@ -53,25 +53,24 @@ impl Folds {
         }
     }
 
-    /// Shows what was kept of an image, if anything was, under a title of one line.
+    /// Shows what was kept of an image, if anything was, under a title of one line that was sanitized.
     pub(super) fn show(
         &mut self,
         node: &NodeName,
         title: &str,
-        (guard, out): (&Guard, &mut dyn Write),
+        (guard, out): (&Guard, &mut Out),
     ) -> io::Result<()> {
         let Some(kept) = self.kept.remove(node) else { return Ok(()) };
         self.number += 1;
         let name = format!("rebuild_{}", self.number);
         let now = || Timestamp::now().as_second();
         match self.ci {
-            Ci::GitHub => guard.lifted(out, |out| writeln!(out, "::group::{title}"))?,
+            Ci::GitHub => guard.lifted(out, &format!("::group::{title}"))?,
             // https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections
-            Ci::GitLab => writeln!(
-                out,
-                "\x1b[0Ksection_start:{}:{name}[collapsed=true]\r\x1b[0K{title}",
+            Ci::GitLab => out.ours(&format!(
+                "\x1b[0Ksection_start:{}:{name}[collapsed=true]\r\x1b[0K{title}\n",
                 now()
-            )?,
+            ))?,
             Ci::None => {}
         }
         if kept.dropped > 0 {
@@ -79,8 +78,8 @@ impl Folds {
         }
         kept.lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
         match self.ci {
-            Ci::GitHub => guard.lifted(out, |out| writeln!(out, "::endgroup::")),
-            Ci::GitLab => writeln!(out, "\x1b[0Ksection_end:{}:{name}\r\x1b[0K", now()),
+            Ci::GitHub => guard.lifted(out, "::endgroup::"),
+            Ci::GitLab => out.ours(&format!("\x1b[0Ksection_end:{}:{name}\r\x1b[0K\n", now())),
             Ci::None => Ok(()),
         }
     }
@@ -144,9 +143,9 @@ mod tests {
         for n in 0..3000 {
             folds.keep(&node, format!("{n:01000}"));
         }
-        let mut out = Vec::new();
-        folds.show(&node, "os", (&Guard::new(Ci::GitLab), &mut out)).unwrap();
-        let text = String::from_utf8(out).unwrap();
+        let paper = Paper::default();
+        folds.show(&node, "os", (&Guard::new(Ci::GitLab), &mut paper.out())).unwrap();
+        let text = paper.text();
         assert!(text.len() < KEPT + 2000, "{}", text.len());
         assert!(text.contains("… 1952 lines before these\n"), "{}", &text[..200]);
         assert!(text.contains("2999\n"));

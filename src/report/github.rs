@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use super::{Ci, record::Record, sanitize, step};
+use super::{Ci, Out, record::Record, sanitize, step};
 use crate::{
     hierarchy::Hierarchy,
     run::{Failure, Outcome, StepSummary},
@@ -26,22 +26,18 @@ impl Guard {
         Self((ci == Ci::GitHub).then(|| format!("rebuild-{:016x}{:016x}", random(), random())))
     }
 
-    pub(super) fn open(&self, out: &mut dyn Write) -> io::Result<()> {
-        self.0.iter().try_for_each(|token| writeln!(out, "::stop-commands::{token}"))
+    pub(super) fn open(&self, out: &mut Out) -> io::Result<()> {
+        self.0.iter().try_for_each(|token| out.ours(&format!("::stop-commands::{token}\n")))
     }
 
-    pub(super) fn close(&self, out: &mut dyn Write) -> io::Result<()> {
-        self.0.iter().try_for_each(|token| writeln!(out, "::{token}::"))
+    pub(super) fn close(&self, out: &mut Out) -> io::Result<()> {
+        self.0.iter().try_for_each(|token| out.ours(&format!("::{token}::\n")))
     }
 
     /// Writes a command of ours, in the middle of a run.
-    pub(super) fn lifted(
-        &self,
-        out: &mut dyn Write,
-        command: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<()> {
+    pub(super) fn lifted(&self, out: &mut Out, command: &str) -> io::Result<()> {
         self.close(out)?;
-        command(out)?;
+        out.ours(&format!("{command}\n"))?;
         self.open(out)
     }
 }
@@ -109,16 +105,17 @@ mod tests {
     use super::*;
     use crate::{
         hierarchy::test_hierarchy,
-        report::scenario::{self, recorded},
+        report::scenario::{self, Paper, recorded},
     };
 
     #[test]
     fn every_run_has_its_own_token() {
         let lines = |guard: &Guard| {
-            let mut out = Vec::new();
+            let paper = Paper::default();
+            let mut out = paper.out();
             guard.open(&mut out).unwrap();
             guard.close(&mut out).unwrap();
-            String::from_utf8(out).unwrap()
+            paper.text()
         };
         assert_eq!(lines(&Guard(Some("t".into()))), "::stop-commands::t\n::t::\n");
         assert_eq!(lines(&Guard::new(Ci::GitLab)), "");

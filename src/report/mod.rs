@@ -1,7 +1,7 @@
 //! Tells people and programs what happens in a run.
 //!
-//! **Invariant:** nothing here runs anything, and nothing a build prints reaches a screen but through
-//! [`sanitize`]. A reporter that cannot write says so, and the run stops.
+//! **Invariant:** nothing here runs anything, and nothing reaches a screen but through [`sanitize`]:
+//! reporters write to [`Out`]. A reporter that cannot write says so, and the run stops.
 
 pub mod check;
 mod closing;
@@ -18,6 +18,7 @@ pub mod junit;
 pub mod markdown;
 pub mod mermaid;
 mod numbers;
+mod out;
 mod paint;
 mod plain;
 pub mod plan;
@@ -33,12 +34,13 @@ mod tty;
 pub mod why;
 mod width;
 
-use std::io::{self, Write};
+use std::io;
 
 use self::paint::Paint;
 pub use self::{
     github::annotations,
     json::whole,
+    out::Out,
     record::{Record, Recorder},
 };
 use crate::run::{Event, Reporter};
@@ -92,9 +94,6 @@ pub fn stderr_size() -> Option<Size> {
     terminal_size::terminal_size_of(io::stderr())
         .map(|(columns, rows)| (columns.0.into(), rows.0.into()))
 }
-
-/// Where a reporter writes.
-pub type Out = Box<dyn Write + Send>;
 
 /// A reporter of the kind asked for.
 ///

@@ -40,7 +40,7 @@ impl Paper {
     }
 
     pub(super) fn out(&self) -> super::Out {
-        Box::new(self.clone())
+        super::Out::new(self.clone())
     }
 }
 

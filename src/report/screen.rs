@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use super::{Out, Size};
+use super::{Out, Size, sanitize};
 
 /// Begins and ends a frame for terminals that can wait for all of it; others ignore it.
 const BEGIN: &str = "\x1b[?2026h";
@@ -41,16 +41,16 @@ impl Screen {
         }
         if !above.is_empty() {
             text += "\x1b[J";
-            text += above;
+            text += &sanitize::lines(above);
         }
         for line in frame {
-            text += &line.text;
+            text += &sanitize::lines(&line.text);
             text += "\x1b[K\n";
         }
         text += "\x1b[J";
         text += END;
         self.drawn = frame.iter().map(|line| line.width).collect();
-        self.out.write_all(text.as_bytes())?;
+        self.out.ours(&text)?;
         self.out.flush()
     }
 }

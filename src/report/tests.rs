@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use regex::Regex;
 
 use super::{
-    Progress, ReportOptions, Tee, reporter,
+    Ci, Out, Progress, ReportOptions, Tee, reporter,
     sanitize::tests::{check, hostile},
     scenario::{self, Paper, options, tell},
 };
@@ -356,8 +356,8 @@ fn a_broken_pipe_is_an_error() {
     use Progress::{Json, Plain, Quiet, Tty};
     for progress in [Plain, Json, Quiet, Tty] {
         for bytes in [0, 1, 50, 100] {
-            let pipes = (Box::new(Pipe(bytes)), Box::new(Pipe(bytes)));
-            let mut reporter = reporter(progress, options(), pipes.0, pipes.1);
+            let (out, result) = (Out::new(Pipe(bytes)), Out::new(Pipe(bytes)));
+            let mut reporter = reporter(progress, options(), out, result);
             let events = scenario::failure();
             let told: io::Result<()> = events.iter().try_for_each(|event| reporter.report(event));
             let kind = told.map_err(|error| error.kind());
@@ -369,7 +369,7 @@ fn a_broken_pipe_is_an_error() {
 #[test]
 fn tee_tells_all_of_them_though_one_fails() {
     let paper = Paper::default();
-    let broken = reporter(Progress::Plain, options(), Box::new(Pipe(0)), Box::new(Pipe(0)));
+    let broken = reporter(Progress::Plain, options(), Out::new(Pipe(0)), Out::new(Pipe(0)));
     let whole = reporter(Progress::Plain, options(), paper.out(), paper.out());
     let mut tee: Box<dyn crate::run::Reporter> = Box::new(Tee(vec![broken, whole]));
     let events = scenario::success();
@@ -410,6 +410,43 @@ fn every_exit_code_is_documented() {
         format!(" {}  `{}` ", exit.code(), name.as_str().unwrap())
     };
     assert_eq!(documented, codes.map(row));
+}
+
+/// Each way of telling, at each CI system, of a run in which every text is an attack.
+#[test]
+fn no_reporter_passes_what_acts_on_a_terminal_or_a_ci_system() {
+    let attacks = [
+        "\u{1b}]52;c;eA==\u{7}",
+        "\u{9b}2J\u{90}q\u{9c}",
+        "\u{202e}\u{2066}x\u{61c}",
+        "::error::x\r\n::set-output name=a::b\n  ::add-mask::c",
+        "##[command]x ##vso[task.setvariable]y ##teamcity[z",
+        "section_start:1:x\r\u{1b}[0K",
+        "\u{1b}[8m\u{1b}[?1049h\u{0}\u{8}",
+    ];
+    let acts = Regex::new(concat!(
+        "[\u{0}-\u{9}\u{b}-\u{1a}\u{1c}-\u{1f}\u{7f}-\u{9f}\u{202a}-\u{202e}\u{2066}-\u{2069}\u{61c}]",
+        r"|\x1b\]|\x1b\[8m|\x1b\[2J|\x1b\[\?1049|##(vso|teamcity)?\[",
+        r"|(?m)^\s*::(error|set-output|add-mask)::",
+    ));
+    let acts = acts.unwrap();
+    for attack in attacks {
+        for progress in [Progress::Plain, Progress::Tty, Progress::Json, Progress::Quiet] {
+            for ci in [Ci::None, Ci::GitHub, Ci::GitLab] {
+                for (colour, verbose) in [(false, false), (true, true)] {
+                    let options = ReportOptions { ci, colour, verbose, ..options() };
+                    let events = scenario::hostile(attack.as_bytes());
+                    let (out, result) = shown(progress, options, &events);
+                    // What is ours: it ends a frame's line, and opens a section of GitLab.
+                    let out = out.replace("\r\u{1b}[0K", "").replace("A\r", "");
+                    for text in [&out, &result] {
+                        let found = acts.find(text).map(|found| found.as_str());
+                        assert_eq!(found, None, "{progress:?} {ci:?} {attack:?}: {text:?}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 proptest! {

@@ -597,11 +597,13 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 
     /// What the image will say of itself.
     fn record(&self, epoch: Option<Epoch>, parents: &Parents) -> BuiltFrom {
+        let told = self.node().file_labels;
         let causes = self.shop.plan.causes(&self.step.node);
+        let cause = causes.first().filter(|_| told);
         BuiltFrom {
-            detail: Some(self.step.detail.clone()),
+            detail: told.then(|| self.step.detail.clone()),
             revision: self.shop.revision.clone(),
-            cause: causes.first().map_or(String::new(), ToString::to_string),
+            cause: cause.map_or(String::new(), ToString::to_string),
             ..BuiltFrom::new(Inputs { epoch, ..self.step.inputs.clone() }, parents.clone())
         }
     }

@@ -149,15 +149,7 @@ impl<E: Engine> Store for Remote<E> {
         let Some(blob) = self.client.blob(repository, &manifest.config.digest).await? else {
             return Ok(None);
         };
-        let Ok(image) = serde_json::from_slice::<ImageConfig>(&blob) else { return Ok(None) };
-        let labels = image.config.get("Labels").cloned().unwrap_or_default();
-        Ok(Some(Description {
-            labels: serde_json::from_value(labels).unwrap_or_default(),
-            layers: image.rootfs.diff_ids,
-            config: canonical_config(&image.config, &image.os),
-            created: image.created.as_deref().and_then(created),
-            size: manifest.layers.iter().map(|layer| layer.size).sum(),
-        }))
+        Ok(described(&manifest, &blob))
     }
 
     async fn tags(&self, repository: &Repository) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
@@ -201,6 +193,21 @@ impl<E: Engine> Store for Remote<E> {
     async fn forget_record(&self, run: &Recorded) -> Result<(), StoreError> {
         Ok(record::forget(&self.client, run).await?)
     }
+}
+
+/// What an image says of itself, in its manifest and its configuration.
+fn described(manifest: &ImageManifest, config: &[u8]) -> Option<Description> {
+    let image: ImageConfig = serde_json::from_slice(config).ok()?;
+    let labels = image.config.get("Labels").cloned().unwrap_or_default();
+    // Anyone who may push can write any size.
+    let sizes = manifest.layers.iter().map(|layer| layer.size);
+    Some(Description {
+        labels: serde_json::from_value(labels).unwrap_or_default(),
+        layers: image.rootfs.diff_ids,
+        config: canonical_config(&image.config, &image.os),
+        created: image.created.as_deref().and_then(created),
+        size: sizes.fold(0, u64::saturating_add),
+    })
 }
 
 /// The part of an image manifest that leads to the configuration:
@@ -247,4 +254,62 @@ struct ImageConfig {
 #[derive(Deserialize)]
 struct RootFs {
     diff_ids: Vec<Digest>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:7f33abea92c8329c3017e2b24fc33b867f96c2eb35b29dd18ad04ab0c8a698f3";
+
+    /// A manifest, and a configuration on the next line.
+    fn example() -> String {
+        let manifest = serde_json::json!({
+            "config": { "digest": DIGEST, "size": 7 },
+            "layers": [{ "digest": DIGEST, "size": 9 }],
+        });
+        let config = serde_json::json!({
+            "os": "linux", "created": "2026-01-01T00:00:00Z", "rootfs": { "diff_ids": [DIGEST] },
+            "config": { "Labels": { "a": "b" }, "Env": ["A=b"], "Healthcheck": { "Interval": 1 } },
+        });
+        format!("{manifest}\n{config}")
+    }
+
+    #[test]
+    fn sizes_without_measure_are_no_overflow() {
+        let text = example().replace("\"size\":9", &format!("\"size\":{}", u64::MAX));
+        let layer = format!("{{\"digest\":\"{DIGEST}\",\"size\":5}}");
+        let text = text.replace("\"layers\":[", &format!("\"layers\":[{layer},"));
+        let (manifest, config) = text.split_once('\n').unwrap();
+        let manifest: ImageManifest = serde_json::from_str(manifest).unwrap();
+        assert_eq!(manifest.layers.len(), 2);
+        assert_eq!(described(&manifest, config.as_bytes()).unwrap().size, u64::MAX);
+    }
+
+    #[test]
+    fn fuzz_manifest() {
+        const WORDS: [&str; 12] = [
+            "{",
+            "}",
+            "[",
+            "]",
+            "\"",
+            ":",
+            ",",
+            "null",
+            "-1",
+            "18446744073709551615",
+            "1e999",
+            "\"sha256:\"",
+        ];
+        let example = example();
+        crate::fuzz::each(&[example.as_bytes()], &WORDS, |text| {
+            let (manifest, config) =
+                text.split_at(text.iter().position(|b| *b == b'\n').unwrap_or(0));
+            if let Ok(manifest) = serde_json::from_slice::<ImageManifest>(manifest) {
+                described(&manifest, config);
+            }
+            _ = serde_json::from_slice::<Contents>(manifest);
+        });
+    }
 }

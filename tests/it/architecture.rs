@@ -302,6 +302,16 @@ fn few_print_around_the_sanitizer() {
             found.filter_map(|source| source.path.strip_prefix("src/commands/")).collect();
         assert_eq!(found, users.iter().copied().collect(), "who calls `{call}`");
     }
+    // Sequences of our own, within what reporters write.
+    let sources = sources();
+    let ours = sources.iter().filter(|source| source.code.contains(".ours("));
+    let ours: BTreeSet<&str> =
+        ours.filter_map(|source| source.path.strip_prefix("src/report/")).collect();
+    assert_eq!(ours, ["fold.rs", "github.rs", "screen.rs"].into());
+    for Source { path, code, .. } in &sources {
+        let is_around = code.contains("with_writer(std::io") || code.contains("error.print()");
+        assert!(!is_around, "{path} prints around src/commands/output.rs");
+    }
     let door = fs::read_to_string(root().join("src/commands/output.rs")).unwrap();
     for (stream, times) in [("anstream::stdout()", 1), ("anstream::stderr()", 1)] {
         assert_eq!(door.matches(stream).count(), times, "`{stream}` has one place");
@@ -385,7 +395,7 @@ fn sources() -> Vec<Source> {
             let text = fs::read_to_string(&path).unwrap();
             // Modules and files that exist for tests only say so where they are declared.
             let only_for_tests =
-                ["src/scenario.rs", "src/report/scenario.rs", "src/engine/fake.rs"];
+                ["src/fuzz.rs", "src/scenario.rs", "src/report/scenario.rs", "src/engine/fake.rs"];
             if is_test || is_whole || only_for_tests.contains(&name.as_str()) {
                 continue;
             }

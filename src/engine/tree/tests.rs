@@ -347,3 +347,27 @@ fn long_names_come_before_their_entry() {
     assert_eq!(heads[0], heads[1]);
     assert_eq!(heads[0], (long.into_bytes(), 1, 3_000_000, "1".to_owned()));
 }
+
+#[test]
+fn fuzz_tar() {
+    const WORDS: [&str; 6] = ["ustar", "\0\0\0", "77777777777", "9 path=x\n", "\u{80}", "../"];
+    let mut layer = Builder::new(Vec::new());
+    for (path, content) in
+        [("etc/passwd", &b"root"[..]), ("a/very/long/path", b""), (".wh.gone", b"")]
+    {
+        let mut header = Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        layer.append_data(&mut header, path, content).unwrap();
+    }
+    let layer = layer.into_inner().unwrap();
+    let mut archive = Builder::new(Vec::new());
+    let mut header = Header::new_gnu();
+    header.set_size(layer.len() as u64);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, "x/layer.tar", &layer[..]).unwrap();
+    let archive = archive.into_inner().unwrap();
+    crate::fuzz::each(&[&archive, &layer], &WORDS, |bytes| {
+        _ = super::archive::Layers::read(bytes);
+    });
+}

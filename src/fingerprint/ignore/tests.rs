@@ -197,3 +197,20 @@ fn hostile_patterns_end_soon() {
         assert_eq!(read.is_ok(), is_good, "{}: {:?}", &text[..10], read.err().map(|e| e.reason));
     }
 }
+
+#[test]
+fn fuzz_dockerignore() {
+    const WORDS: [&str; 16] = [
+        "**", "*", "?", "[a-z]", "[^", "]", "!", "\\", "#", "\n", "/", "../", ".", " ", "\u{feff}",
+        "{a,b}",
+    ];
+    let examples: [&[u8]; 2] =
+        [b"**/*.o\n!keep/**\n# note\n[a-c]?/x\n", b"a\\*b\n/abs/**/x\n!../y\n"];
+    crate::fuzz::each(&examples, &WORDS, |text| {
+        if let Ok(ignore) = Ignore::parse(text) {
+            for path in [&b"a/b/keep/x.o"[..], b"b1/x", text.get(..20).unwrap_or(b"y")] {
+                ignore.excludes(Path::new(OsStr::from_bytes(path)));
+            }
+        }
+    });
+}

@@ -482,3 +482,46 @@ fn bytes_that_are_not_utf8_stand_in_comments_only() {
         assert_eq!(decoded(bytes), expected, "{}", bytes.escape_ascii());
     }
 }
+
+#[test]
+fn fuzz_dockerfile() {
+    const WORDS: [&str; 24] = [
+        "FROM ",
+        "COPY --from=",
+        "RUN --mount=type=bind,from=",
+        "ARG X=",
+        "ENV ",
+        "ONBUILD ",
+        "${X:-",
+        "${X#",
+        "${X//a/",
+        "}",
+        "<<EOF\n",
+        "EOF\n",
+        "\\\n",
+        "# syntax=x\n",
+        "# escape=`\n",
+        "AS s",
+        "$X",
+        "\"",
+        "'",
+        "\r\n",
+        "\t",
+        "--platform=$BUILDPLATFORM ",
+        "[\"a\"]",
+        "\u{feff}",
+    ];
+    let examples: [&[u8]; 3] = [
+        b"ARG V=1\nFROM a:$V AS s\nRUN --mount=type=cache,target=/x make\nFROM s\nCOPY --from=s /a /b\n",
+        b"# syntax=docker/dockerfile:1\nFROM a\nRUN <<E <<'F'\nFROM x\nE\nF\nCOPY <<-G /x\n\tG\n",
+        b"FROM --platform=$BUILDPLATFORM ${A:-b}${C%%x*}\nONBUILD COPY --from=t x y\nRUN a \\\n # no\n b\n",
+    ];
+    crate::fuzz::each(&examples, &WORDS, |text| {
+        let text = String::from_utf8_lossy(text);
+        if let Ok(scan) = scan_with(&text, &[("X", "y")], None) {
+            for one in &scan.uses {
+                assert!(text.get(one.span.clone()).is_some(), "{:?}", one.span);
+            }
+        }
+    });
+}

@@ -175,7 +175,7 @@ fn schema_and_program_agree() {
         "{ ssh: true }",
         "{ ssh: default }",
         "{ platform: linux/arm/v7 }",
-        "{ on_failure: hold, timeout: 1h30m, retries: 5, keep: 1 }",
+        "{ on_failure: hold, timeout: 1h30m, retries: 5, keep: 1, file_labels: false }",
         "{ refresh: { every: 1d, packages: apk }, volatile: [a, \"!b\"] }",
         "{ refresh: {} }",
         "{ test: [] }",

@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 /// Runs git in a folder, as nobody in particular.
-fn git(folder: &Path, arguments: &str) {
+pub(super) fn git(folder: &Path, arguments: &str) {
     let status = Command::new("git")
         .args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"])
         .args(arguments.split(' '))
@@ -228,4 +228,25 @@ fn an_untrusted_hierarchy_is_refused_what_it_may_not_do() {
     let good = Project::of_files();
     let Some(good) = good else { return };
     good.rebuild("--untrusted --no-push").run().exits(0);
+}
+
+#[test]
+fn labels_name_no_file_where_that_is_turned_off() {
+    let Some(project) = Project::of_files() else { return };
+    project.edit(
+        "hierarchy.yaml",
+        "version: 1\n",
+        "version: 1\ndefaults: { file_labels: false }\n",
+    );
+    project.write("os/page", "two\n");
+    project.rebuilt(Place::Engine);
+    let labels = project.config(Place::Engine, "~web:latest")["Labels"].clone();
+    assert!(!labels.to_string().contains("page"), "{labels}");
+    project.write("web/page", "three\n");
+    let why = project.rebuild("why ~web").run().exits(0);
+    assert!(project.shown(&why.stdout).contains("the build context of `~web` changed"), "{why}");
+    project.edit("hierarchy.yaml", "defaults: { file_labels: false }\n", "");
+    project.rebuilt(Place::Engine);
+    let labels = project.config(Place::Engine, "~web:latest")["Labels"].clone();
+    assert!(labels.to_string().contains("page"), "{labels}");
 }

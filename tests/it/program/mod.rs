@@ -25,6 +25,7 @@ mod older;
 mod other_users;
 mod prepare;
 mod promotion;
+mod pull_request;
 mod questions;
 mod refresh;
 mod recovery;
