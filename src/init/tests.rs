@@ -1,0 +1,1 @@
+//! What init makes of small repositories.
