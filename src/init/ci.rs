@@ -445,11 +445,11 @@ web:
             Workflow::parse(Path::new(".github/workflows/a.yml"), caller.to_owned()).unwrap();
         let calls = caller.calls();
         assert!(calls.iter().all(|(name, _)| name == "b.yml"));
-        let called: Vec<Values> = calls.into_iter().map(|(_, values)| values).collect();
+        let given: Vec<Values> = calls.into_iter().map(|(_, values)| values).collect();
         let text = "on: { workflow_call: { inputs: { dir: { type: string }, tag: { default: 3 } } } }
 jobs: { b: { steps: [{ run: 'docker build -t acme/${{ inputs.dir }}:${{ inputs.tag }} ${{ inputs.dir }}' }] } }";
         assert_eq!(
-            read(".github/workflows/b.yml", text, &called),
+            read(".github/workflows/b.yml", text, &given),
             ["base/Dockerfile acme/base:3", "web/Dockerfile acme/web:3"]
         );
     }

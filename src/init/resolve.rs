@@ -508,13 +508,13 @@ impl Resolved {
 
     /// The one build that publishes the repository, but under another tag.
     fn by_repository(&mut self, candidates: &[Candidate], wanted: &Wanted) -> bool {
-        let makes = |one: &&Candidate| {
+        let publishes = |one: &&Candidate| {
             let is_of =
                 |output: &Output| output.is_whole && output.is_of(&wanted.reference.repository);
             one.given.outputs.iter().any(is_of)
                 && !one.uses.iter().any(|(used, _)| is_same(used, wanted))
         };
-        let mut makers = candidates.iter().enumerate().filter(|(_, one)| makes(one));
+        let mut makers = candidates.iter().enumerate().filter(|(_, one)| publishes(one));
         match (makers.next(), makers.next()) {
             (Some((only, _)), None) if !wanted.namespace.is_empty() => {
                 if self.take(candidates, only, wanted, None) {
