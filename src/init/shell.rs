@@ -150,6 +150,16 @@ impl Script<'_> {
             if is_recipe {
                 folder = self.folder.to_owned();
             }
+            let plain = commands(&expand(trimmed, &values, syntax));
+            let concerns = |words: &Vec<String>| {
+                ["cd", "pushd"].iter().any(|one| words[0] == *one)
+                    || renamed(words).is_some()
+                    || command(words, &values).is_some()
+            };
+            // Most lines build nothing, and need no turn for each value of a loop.
+            if !plain.iter().any(concerns) {
+                continue;
+            }
             for row in rows(trimmed, &lists, &values) {
                 let expanded = expand(trimmed, &row, syntax);
                 let mut here = folder.clone();
