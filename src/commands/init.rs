@@ -82,6 +82,9 @@ fn from(file: &Path, common: &Common, arguments: &InitArgs) -> Result<From, Comm
         let path = path.canonicalize().unwrap_or(path);
         Ok::<_, CommandError>((path, text))
     };
+    let environment = env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
     Ok(match (&arguments.from_bake, &arguments.from_compose) {
         (Some(path), _) if path.as_os_str() == "-" => {
             let mut text = String::new();
@@ -93,12 +96,12 @@ fn from(file: &Path, common: &Common, arguments: &InitArgs) -> Result<From, Comm
         (Some(path), _) => From::Bake(read(path)?.1),
         (None, Some(path)) => {
             let (path, text) = read(path)?;
-            From::Compose(path, text)
+            From::Compose(path, text, environment)
         }
         (None, None) => {
             // Without git, or outside of a work tree, nothing is tracked.
             let tracked = git::tracked(file.parent().unwrap_or(file)).unwrap_or_default();
-            From::Folder { tracked }
+            From::Folder { tracked, environment }
         }
     })
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     bounded,
     diagnostic::{Diagnostic, Severity, Source},
-    image::{Platform, Repository},
+    image::{Platform, Reference, Repository},
     rules::Code,
 };
 
@@ -194,17 +194,23 @@ impl Survey {
         let root = path.parent().unwrap_or(Path::new("/"));
         let place = Place { root, file: &source, platform: &platform, trust: options.trust };
         let mut found: Vec<Option<Files>> = Vec::with_capacity(drafts.len());
+        let mut read_problems: Vec<Vec<Diagnostic>> = Vec::with_capacity(drafts.len());
         for read in files::read_all(&drafts, place) {
-            found.push(match read {
-                Some(Ok(files)) => Some(files),
-                Some(Err(more)) => {
-                    problems.found.extend(more);
-                    None
-                }
-                None => None,
-            });
+            let (files, more) = match read {
+                Some(Ok(files)) => (Some(files), Vec::new()),
+                Some(Err(more)) => (None, more),
+                None => (None, Vec::new()),
+            };
+            found.push(files);
+            read_problems.push(more);
         }
-        let uses = validate::resolve(&drafts, &found, &mut problems);
+        let mut drafts = drafts;
+        let mut unfilled = unfilled(&drafts, &mut found, &mut problems, read_problems);
+        let mut uses = validate::resolve(&drafts, &found, &mut problems);
+        validate::without_values(&drafts, &uses, &mut unfilled, &mut problems);
+        keep(&mut drafts, &unfilled);
+        keep(&mut found, &unfilled);
+        keep(&mut uses, &unfilled);
         validate::parents(&drafts, &found, &uses, &mut problems);
         validate::published_once(&drafts, &mut problems);
         validate::rings(&drafts, &found, &uses, &mut problems);
@@ -215,6 +221,50 @@ impl Survey {
     pub(super) fn root(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
     }
+}
+
+/// Which images need a value that is empty, so that their Dockerfile cannot be read. They are left
+/// out, and only a warning: everything can be said of the others.
+fn unfilled(
+    drafts: &[Draft],
+    found: &mut [Option<Files>],
+    problems: &mut Problems,
+    read: Vec<Vec<Diagnostic>>,
+) -> Vec<bool> {
+    let mut unfilled = Vec::with_capacity(drafts.len());
+    for ((draft, files), more) in drafts.iter().zip(found).zip(read) {
+        let empty = draft.image.build_args.iter().find(|(_, value)| value.is_empty());
+        let is_bad = match files {
+            None => more.iter().any(|one| one.code == Some(Code::BrokenDockerfile)),
+            Some(files) => {
+                let mut uses = files.scan.uses.iter();
+                uses.any(|one| one.image.parse::<Reference>().is_err())
+            }
+        };
+        match empty {
+            Some((name, _)) if is_bad => {
+                let message =
+                    format!("`{}` is left out: its argument `{name}` has no value", draft.name);
+                let mut warning = Diagnostic::of(Code::BrokenDockerfile, message)
+                    .at(&problems.source, draft.span.clone(), "")
+                    .hint("fill it in under `build_args`");
+                warning.severity = Severity::Warning;
+                problems.found.push(warning);
+                *files = None;
+                unfilled.push(true);
+            }
+            _ => {
+                problems.found.extend(more);
+                unfilled.push(false);
+            }
+        }
+    }
+    unfilled
+}
+
+fn keep<T>(all: &mut Vec<T>, left_out: &[bool]) {
+    let mut left_out = left_out.iter();
+    all.retain(|_| !left_out.next().copied().unwrap_or(false));
 }
 
 /// So many problems are shown at most: the rest is mostly the same again.

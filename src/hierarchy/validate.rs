@@ -19,7 +19,7 @@ use super::{
     graph, nearest, triggers,
 };
 use crate::{
-    diagnostic::{Diagnostic, Source},
+    diagnostic::{Diagnostic, Severity, Source},
     image::Reference,
     rules::Code,
 };
@@ -50,6 +50,39 @@ pub(super) fn resolve(
         uses[at].sort_by_key(|used| used.span.start);
     }
     uses
+}
+
+/// What is built from an image that misses a value is left out with it.
+pub(super) fn without_values(
+    drafts: &[Draft],
+    uses: &[Vec<BaseUse>],
+    left_out: &mut [bool],
+    problems: &mut Problems,
+) {
+    if !left_out.contains(&true) {
+        return;
+    }
+    let names: HashMap<&str, usize> =
+        drafts.iter().enumerate().map(|(index, draft)| (draft.name.as_str(), index)).collect();
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); drafts.len()];
+    for (child, uses) in uses.iter().enumerate() {
+        let parents = uses.iter().filter_map(|one| names.get(one.base.node()?.as_str()));
+        parents.for_each(|&parent| children[parent].push(child));
+    }
+    let mut open: Vec<usize> = (0..drafts.len()).filter(|&index| left_out[index]).collect();
+    while let Some(parent) = open.pop() {
+        for &child in &children[parent] {
+            if std::mem::replace(&mut left_out[child], true) {
+                continue;
+            }
+            let message =
+                format!("`{}` is left out: so is `{}`", drafts[child].name, drafts[parent].name);
+            let mut warning = Diagnostic::of(Code::BrokenDockerfile, message);
+            warning.severity = Severity::Warning;
+            problems.found.push(warning.at(&problems.source, drafts[child].span.clone(), ""));
+            open.push(child);
+        }
+    }
 }
 
 fn named(draft: &Draft) -> Named<'_> {

@@ -1,23 +1,19 @@
 //! The targets of a bake file, as `docker buildx bake --print` gives them.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
-use super::candidate::{Given, Named};
+use super::{
+    candidate::{Given, Named},
+    evidence::{Evidence, Open, Output, Rule, tidy},
+};
 use crate::{hierarchy::looks_secret, image::Platform};
-
-/// A target, and the Dockerfile that it is built from.
-#[derive(Debug, PartialEq)]
-pub(super) struct Target {
-    pub(super) dockerfile: PathBuf,
-    pub(super) given: Given,
-}
 
 /// Targets, and what of them a hierarchy cannot say.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
-    pub(super) found: Vec<Target>,
+    pub(super) found: Vec<Evidence>,
     pub(super) notes: Vec<String>,
 }
 
@@ -36,7 +32,9 @@ pub enum TargetsError {
     NothingUsable(String),
 }
 
-pub(super) fn targets(text: &str) -> Result<Targets, TargetsError> {
+/// Reads targets; `folder` is that of the file, which contexts are relative to.
+pub(super) fn targets(text: &str, file: &Path) -> Result<Targets, TargetsError> {
+    let folder = file.parent().unwrap_or(Path::new(""));
     let value: Value = serde_json::from_str(text)?;
     let Some(all) = value.get("target").and_then(Value::as_object) else {
         return Err(TargetsError::NoTargets);
@@ -60,9 +58,9 @@ pub(super) fn targets(text: &str) -> Result<Targets, TargetsError> {
             build_args: build_args(name, map(fields.get("args")), notes),
             labels: map(fields.get("labels")),
             platform: platform(name, fields.get("platforms"), notes),
-            tags: tags(name, &list(fields.get("tags")), notes),
+            outputs: outputs(&list(fields.get("tags"))),
             contexts: contexts(map(fields.get("contexts")), "target:"),
-            context: Some(tidy(&context)),
+            context: Some(tidy(&folder.join(&context).to_string_lossy())),
         };
         for (field, instead) in [("secret", "secrets"), ("ssh", "ssh")] {
             if fields
@@ -73,9 +71,10 @@ pub(super) fn targets(text: &str) -> Result<Targets, TargetsError> {
                     .push(format!("`{name}`: its `{field}` is left out; say it with `{instead}:`"));
             }
         }
-        let dockerfile =
-            PathBuf::from(&context).join(dockerfile.as_deref().unwrap_or("Dockerfile"));
-        targets.found.push(Target { dockerfile: tidy(&dockerfile.to_string_lossy()), given });
+        let dockerfile = folder.join(&context).join(dockerfile.as_deref().unwrap_or("Dockerfile"));
+        let dockerfile = tidy(&dockerfile.to_string_lossy());
+        let place = format!("{} `{name}`", file.display());
+        targets.found.push(Evidence { rule: Rule::Bake, place, dockerfile, given });
     }
     if targets.found.is_empty() {
         return Err(TargetsError::NothingUsable(targets.notes.join("; ")));
@@ -85,23 +84,6 @@ pub(super) fn targets(text: &str) -> Result<Targets, TargetsError> {
 
 pub(super) fn is_remote(context: &str) -> bool {
     context.contains("://") || context.starts_with("git@") || context.starts_with("github.com/")
-}
-
-/// Without `.` and without `folder/..`.
-pub(super) fn tidy(path: &str) -> PathBuf {
-    let mut tidy = PathBuf::new();
-    for part in PathBuf::from(path).components() {
-        match part {
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir
-                if tidy.file_name().is_some_and(|name| name != "..") =>
-            {
-                tidy.pop();
-            }
-            part => tidy.push(part),
-        }
-    }
-    tidy
 }
 
 /// Those that may stand in a file that everybody reads.
@@ -138,28 +120,9 @@ pub(super) fn platform(
     }
 }
 
-pub(super) fn tags(
-    name: &str,
-    tags: &[String],
-    notes: &mut Vec<String>,
-) -> Vec<crate::image::Reference> {
-    let mut good: Vec<crate::image::Reference> = Vec::new();
-    for tag in tags {
-        match tag.parse::<crate::image::Reference>() {
-            Ok(reference)
-                if good
-                    .first()
-                    .is_none_or(|first| first.repository.is_same(&reference.repository)) =>
-            {
-                good.push(reference);
-            }
-            Ok(_) => notes.push(format!(
-                "`{name}` is also published as `{tag}`: an image has one repository here"
-            )),
-            Err(error) => notes.push(format!("`{name}`: {error}")),
-        }
-    }
-    good
+/// The images that a target is published as.
+pub(super) fn outputs(tags: &[String]) -> Vec<Output> {
+    tags.iter().filter_map(|tag| Output::read(&Open(tag.clone()))).collect()
 }
 
 /// What the builder takes instead of images of those names.

@@ -1,20 +1,19 @@
-//! A Dockerfile, or a target of a bake or compose file, on its way to an image of the hierarchy.
+//! A Dockerfile, built one way, that may become an image of the hierarchy.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use super::find;
+use super::{
+    evidence::{Evidence, Output, Rule},
+    find, words,
+};
 use crate::{
     bounded,
     hierarchy::{self, Survey, Unreadable},
     image::{Platform, Reference},
 };
-
-/// A file beside a Dockerfile that is larger says nothing of it in particular.
-const SMALL: u64 = 16 * 1024;
 
 /// What may become an image.
 #[derive(Debug, Default)]
@@ -22,16 +21,20 @@ pub(super) struct Candidate {
     /// Relative to the folder of the hierarchy, as all paths are.
     pub(super) dockerfile: PathBuf,
     pub(super) given: Given,
+    /// The rule that says how it is built, and where; none if only the Dockerfile is known.
+    pub(super) said: Option<(Rule, String)>,
     pub(super) survey: Survey,
     /// The images that it needs and that are good references, with the line.
     pub(super) uses: Vec<(Reference, usize)>,
     /// Folders and the stem of the file's name.
     pub(super) segments: Vec<String>,
-    /// Words of its comments and labels, and of small files beside it.
-    pub(super) said: BTreeSet<String>,
+    /// The words of each segment.
+    pub(super) words: Vec<Vec<String>>,
+    /// Arguments that need a value.
+    pub(super) fill_in: Vec<String>,
 }
 
-/// What a bake or compose file says of a target.
+/// What evidence says of a build.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Given {
     pub(super) name: Option<String>,
@@ -40,7 +43,7 @@ pub(super) struct Given {
     pub(super) build_args: BTreeMap<String, String>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) platform: Option<Platform>,
-    pub(super) tags: Vec<Reference>,
+    pub(super) outputs: Vec<Output>,
     /// What the builder takes instead of an image of that name.
     pub(super) contexts: BTreeMap<String, Named>,
 }
@@ -56,103 +59,102 @@ impl Candidate {
     /// Reads a Dockerfile as it would be built.
     pub(super) fn read(
         root: &Path,
-        dockerfile: PathBuf,
-        given: Given,
+        evidence: Evidence,
         host: &Platform,
-    ) -> Result<Self, Unreadable> {
+    ) -> Result<Self, (PathBuf, Unreadable)> {
+        let path = evidence.dockerfile.clone();
+        Self::of(root, evidence, host).map_err(|error| (path, error))
+    }
+
+    fn of(root: &Path, evidence: Evidence, host: &Platform) -> Result<Self, Unreadable> {
+        let Evidence { rule, place, dockerfile, mut given } = evidence;
+        if given.context.as_ref().is_some_and(|folder| !root.join(folder).is_dir()) {
+            given.context = None;
+        }
         let failed = |message: String| Unreadable { line: 1, message, hint: None };
         let bytes = bounded::read(&root.join(&dockerfile), bounded::TEXT)
             .map_err(|error| failed(format!("it cannot be read: {error}")))?;
         let text = hierarchy::decode(bytes).map_err(|_| failed("it is not UTF-8 text".into()))?;
+        if text.contains("{{") || text.contains("{%") || text.contains("<%=") {
+            return Err(failed("it is a template of Dockerfiles".into()));
+        }
         let platform = given.platform.as_ref().unwrap_or(host);
-        let survey = hierarchy::survey(&text, &given.build_args, given.target.as_deref(), platform);
-        let survey = survey.map_err(|error| {
-            if text.contains("{{") {
-                failed("it looks like a template of Dockerfiles".into())
-            } else {
-                error
+        let (mut args, mut fill_in) = (given.build_args.clone(), Vec::new());
+        // A stand-in for each value that is missing, so that the rest can be read.
+        let survey = loop {
+            let survey = hierarchy::survey(&text, &args, given.target.as_deref(), platform);
+            let missing = match &survey {
+                Ok(survey) => {
+                    let bad =
+                        |image: &&hierarchy::Mention| image.image.parse::<Reference>().is_err();
+                    survey.images.iter().find(bad).map(|image| image.written.clone())
+                }
+                Err(error) => Some(error.message.clone()),
+            };
+            let missing = missing.iter().flat_map(|written| variables(written));
+            let missing: Vec<String> = missing
+                .filter(|name| args.get(name).is_none_or(String::is_empty) && declares(&text, name))
+                .collect();
+            if missing.is_empty() {
+                break survey?;
             }
-        })?;
+            for name in missing {
+                args.insert(name.clone(), STAND_IN.to_owned());
+                fill_in.push(name);
+            }
+        };
         let mut uses = Vec::new();
         for image in &survey.images {
-            if given.contexts.contains_key(&image.image) {
+            let is_given = given.contexts.contains_key(&image.image);
+            if is_given || image.image.contains(STAND_IN) {
                 continue;
             }
             match image.image.parse() {
                 Ok(reference) => uses.push((reference, image.line)),
                 Err(error) => {
-                    let line = image.line;
-                    let hint = image.written.contains('$').then(|| {
-                        format!("`{}` needs values: give them in `build_args`", image.written)
+                    return Err(Unreadable {
+                        line: image.line,
+                        message: format!("{error}"),
+                        hint: None,
                     });
-                    let message = format!("{error}");
-                    return Err(Unreadable { line, message, hint });
                 }
             }
         }
         let segments = segments(&dockerfile);
-        let said = said(&text, &survey);
-        Ok(Self { dockerfile, given, survey, uses, segments, said })
+        let words = segments.iter().map(|segment| words::words(segment)).collect();
+        let said = (!place.is_empty()).then_some((rule, place));
+        Ok(Self { dockerfile, given, said, survey, uses, segments, words, fill_in })
     }
 
     pub(super) fn folder(&self) -> &Path {
         self.dockerfile.parent().unwrap_or(Path::new(""))
     }
-
-    pub(super) fn uses_image(&self, reference: &Reference) -> bool {
-        self.uses.iter().any(|(one, _)| one == reference)
-    }
-
-    /// Adds what small files beside it say. It must be the only Dockerfile of its folder.
-    pub(super) fn listen(&mut self, root: &Path) {
-        let Ok(entries) = fs::read_dir(root.join(self.folder())) else { return };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let speaks = is_about_builds(&entry.file_name().to_string_lossy());
-            let is_small = entry.metadata().is_ok_and(|data| data.is_file() && data.len() <= SMALL);
-            if speaks
-                && is_small
-                && let Ok(text) = bounded::text(&path)
-            {
-                add_words(&text, &mut self.said);
-            }
-        }
-    }
 }
 
-fn is_about_builds(name: &str) -> bool {
-    let small = name.to_ascii_lowercase();
-    let ending = small.rsplit_once('.').map(|(_, ending)| ending);
-    ["makefile", "tag", "tags", "version", "image", "repository", "name"].contains(&small.as_str())
-        || ending.is_some_and(|ending| {
-            ["mk", "sh", "json", "yaml", "yml", "env", "toml", "tags", "hcl"].contains(&ending)
-        })
+/// The value of an argument that has none.
+const STAND_IN: &str = "value-to-fill-in";
+
+/// The variables that a text takes, `X` of `$X` and `${X}`.
+fn variables(text: &str) -> Vec<String> {
+    let names = text.split('$').skip(1).map(|rest| {
+        let rest = rest.strip_prefix('{').unwrap_or(rest);
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        rest[..end.unwrap_or(rest.len())].to_owned()
+    });
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+/// Whether there is an `ARG` of that name.
+fn declares(text: &str, name: &str) -> bool {
+    text.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next().is_some_and(|word| word.eq_ignore_ascii_case("ARG"))
+            && words.any(|word| word.split('=').next() == Some(name))
+    })
 }
 
 fn segments(dockerfile: &Path) -> Vec<String> {
     let folder = dockerfile.parent().unwrap_or(Path::new(""));
     let parts = folder.iter().map(|part| part.to_string_lossy().into_owned());
     parts.filter(|part| part != "..").chain(find::stem(dockerfile)).collect()
-}
-
-fn said(text: &str, survey: &Survey) -> BTreeSet<String> {
-    let mut said = BTreeSet::new();
-    for line in text.lines() {
-        if let Some(comment) = line.trim_start().strip_prefix('#') {
-            add_words(comment, &mut said);
-        }
-    }
-    for (_, value) in &survey.values {
-        add_words(value, &mut said);
-    }
-    said
-}
-
-fn add_words(text: &str, words: &mut BTreeSet<String>) {
-    let separators = [
-        ' ', '\t', '\n', '\r', '"', '\'', '`', '=', ',', ';', '(', ')', '[', ']', '{', '}', '<',
-        '>', '|',
-    ];
-    let clean = text.split(separators).map(|word| word.trim_end_matches(['.', ':']));
-    words.extend(clean.filter(|word| !word.is_empty()).map(str::to_owned));
 }

@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, path::Path, path::PathBuf};
 use serde_json::Value;
 
 use super::bake::{
-    Target, Targets, TargetsError, build_args, contexts, is_remote, list, map, platform, tags,
-    text_of, tidy,
+    Targets, TargetsError, build_args, contexts, is_remote, list, map, outputs, platform, text_of,
 };
-use super::candidate::Given;
+use super::{
+    candidate::Given,
+    evidence::{Evidence, Rule, tidy},
+};
 use crate::{
     bounded,
     diagnostic::{Diagnostic, Source},
@@ -23,7 +25,12 @@ pub enum ComposeError {
 }
 
 /// Reads services. `folder` is that of the file, seen from the folder of the hierarchy.
-pub(super) fn targets(file: &Path, text: String, folder: &Path) -> Result<Targets, ComposeError> {
+pub(super) fn targets(
+    file: &Path,
+    text: String,
+    folder: &Path,
+    process: &BTreeMap<String, String>,
+) -> Result<Targets, ComposeError> {
     let source = Source::new(file, text);
     let mut value =
         hierarchy::value(&source).map_err(|problem| ComposeError::Yaml(Box::new(problem)))?;
@@ -31,8 +38,10 @@ pub(super) fn targets(file: &Path, text: String, folder: &Path) -> Result<Target
     if let Some(own) = file.parent()
         && let Ok(text) = bounded::text(&own.join(".env"))
     {
-        variables = environment(&text);
+        variables = environment(&text, process);
     }
+    // As in compose, the environment comes before `.env`.
+    variables.extend(process.iter().map(|(key, value)| (key.clone(), value.clone())));
     let mut targets = Targets::default();
     leave_out_values(&mut value, &variables, &mut targets.notes);
     variables.retain(|key, _| !looks_secret(key));
@@ -65,7 +74,7 @@ pub(super) fn targets(file: &Path, text: String, folder: &Path) -> Result<Target
             build_args: build_args(name, map(build.get("args")), notes),
             labels: map(build.get("labels")),
             platform: platform(name, platforms, notes),
-            tags: tags(name, &published, notes),
+            outputs: outputs(&published),
             contexts: contexts(map(build.get("additional_contexts")), "service:"),
             context: Some(tidy(&context.to_string_lossy())),
         };
@@ -75,7 +84,8 @@ pub(super) fn targets(file: &Path, text: String, folder: &Path) -> Result<Target
             }
         }
         let dockerfile: PathBuf = tidy(&context.join(dockerfile).to_string_lossy());
-        targets.found.push(Target { dockerfile, given });
+        let place = format!("{} `{name}`", file.file_name().unwrap_or_default().display());
+        targets.found.push(Evidence { rule: Rule::Compose, place, dockerfile, given });
     }
     match (targets.found.is_empty(), targets.notes.is_empty()) {
         (true, true) => Err(ComposeError::Targets(TargetsError::NothingBuilt)),
@@ -139,22 +149,29 @@ fn leave_out_values(
                 _ => {}
             }
             notes.extend(left_out.into_iter().map(|key| {
-                format!("`{name}`: its {what} `{key}` has its value from `.env` and is left out")
+                format!("`{name}`: its {what} `{key}` has its value from the environment or `.env` and is left out")
             }));
         }
     }
 }
 
-/// The variables of `.env`.
-fn environment(text: &str) -> BTreeMap<String, String> {
+/// The variables of `.env`. A value may take those above it, and those of the environment first.
+fn environment(text: &str, process: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut all = process.clone();
     let lines = text.lines().map(|line| line.trim().trim_start_matches("export "));
-    lines
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| {
-            (key.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned())
-        })
-        .collect()
+    for line in lines.filter(|line| !line.starts_with('#')) {
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let (key, value) = (key.trim().to_owned(), value.trim());
+        let is_literal = value.len() > 1 && value.starts_with('\'') && value.ends_with('\'');
+        let plain = value.trim_matches(['"', '\'']);
+        let value = if is_literal {
+            plain.to_owned()
+        } else {
+            hierarchy::expand(plain, &all).unwrap_or_else(|_| plain.to_owned())
+        };
+        all.entry(key).or_insert(value);
+    }
+    all
 }
 
 #[cfg(test)]
@@ -177,13 +194,15 @@ services:
   b: { build: { context: b, args: [\"URL=${DB_URL}\", PLAIN=x] } }
 ";
         let path = folder.path().join("compose.yaml");
-        let targets = targets(&path, file.to_owned(), Path::new("")).unwrap();
+        let targets = targets(&path, file.to_owned(), Path::new(""), &BTreeMap::new()).unwrap();
         assert!(!format!("{targets:?}").contains("hunter2"), "{targets:#?}");
         let args: Vec<String> = targets.found[0].given.build_args.keys().cloned().collect();
         assert_eq!(args, ["DEFAULT", "DOLLAR", "PLAIN"]);
         assert_eq!(targets.found[1].given.build_args.len(), 1);
         for what in ["argument `URL`", "argument `DEEP`", "label `url`"] {
-            let told = format!("`a`: its {what} has its value from `.env` and is left out");
+            let told = format!(
+                "`a`: its {what} has its value from the environment or `.env` and is left out"
+            );
             assert!(targets.notes.contains(&told), "{:?}", targets.notes);
         }
     }

@@ -6,7 +6,9 @@ use super::matrix::Block;
 
 /// What is written around the entries.
 pub(super) struct Frame<'a> {
-    pub(super) prefix: Option<&'a str>,
+    pub(super) registry: Option<&'a str>,
+    /// Tags of every image that says no others.
+    pub(super) tags: &'a [String],
     /// Whether the schema stands beside it, where editors find it.
     pub(super) has_schema: bool,
     /// Dockerfiles that are not in it, and why.
@@ -22,6 +24,12 @@ const HEAD: &str = "\
 /// Its examples have the line that editors look for.
 const NO_SCHEMA: &str = "# For completion and checks in editors: `rebuild schema --help`.\n";
 
+const TESTS: &str = "
+# An image may have tests, which run before a tag moves, here and in every image built from it:
+#   test:
+#     - run: [sh, -c, \"test -x /bin/sh\"]
+";
+
 pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String {
     let mut text = String::new();
     if frame.has_schema {
@@ -32,21 +40,20 @@ pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String
         text.push_str(NO_SCHEMA);
     }
     text.push_str("version: 1\n");
-    let prefix = frame.prefix.unwrap_or("registry.example.com/base");
-    _ = write!(
-        text,
-        "\n# Where images are published. Without it they stay in the engine.\n# registry: {}\n",
-        quoted(prefix)
-    );
+    match frame.registry {
+        Some(registry) => _ = write!(text, "\n# Where images are published.\nregistry: {}\n", quoted(registry)),
+        None => text.push_str(
+            "\n# Where images are published. Without it they stay in the engine.\n# registry: registry.example.com/base\n",
+        ),
+    }
+    if !frame.tags.is_empty() {
+        text.push_str("\ndefaults:\n");
+        list("  tags:", frame.tags, &mut text);
+    }
+    text.push_str(TESTS);
     text.push_str("\nimages:\n");
-    for (number, (block, comments)) in blocks.iter().enumerate() {
+    for (block, comments) in blocks {
         entry(block, comments, &mut text);
-        if number == 0 {
-            text.push_str(
-                "    # test:                            # before a tag moves, here and in every \
-                 image below\n    #   - run: [sh, -c, \"test -x /bin/sh\"]\n",
-            );
-        }
     }
     if !frame.left_out.is_empty() {
         text.push_str("\n# Not here:\n");
@@ -59,6 +66,10 @@ pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String
 
 fn entry(block: &Block, comments: &[String], text: &mut String) {
     let entry = &block.entry;
+    if let Some(line) = one_line(block, comments) {
+        text.push_str(&line);
+        return;
+    }
     for comment in comments {
         _ = writeln!(text, "  # {}", self::comment(comment));
     }
@@ -81,13 +92,7 @@ fn entry(block: &Block, comments: &[String], text: &mut String) {
             }
         }
     }
-    for (key, value) in [
-        ("repository", &entry.repository),
-        ("context", &entry.context),
-        ("dockerfile", &entry.dockerfile),
-        ("target", &entry.target),
-        ("platform", &entry.platform),
-    ] {
+    for (key, value) in fields_of(entry) {
         if let Some(value) = value {
             _ = writeln!(text, "    {key}: {}", quoted(value));
         }
@@ -99,7 +104,9 @@ fn entry(block: &Block, comments: &[String], text: &mut String) {
         if !map.is_empty() {
             _ = writeln!(text, "    {key}:");
             for (name, value) in map {
-                _ = writeln!(text, "      {}: {}", quoted(name), quoted(value));
+                let fill_in =
+                    if value.is_empty() && key == "build_args" { "  # fill in" } else { "" };
+                _ = writeln!(text, "      {}: {}{fill_in}", quoted(name), quoted(value));
             }
         }
     }
@@ -107,6 +114,46 @@ fn entry(block: &Block, comments: &[String], text: &mut String) {
         text.truncate(start);
         _ = writeln!(text, "  {}: {{}}", quoted(&entry.name));
     }
+}
+
+/// An image with few fields, on one line with its comment.
+fn one_line(block: &Block, comments: &[String]) -> Option<String> {
+    let entry = &block.entry;
+    let is_long = !entry.labels.is_empty() || !entry.build_args.is_empty();
+    if is_long || !block.axes.is_empty() {
+        return None;
+    }
+    let mut fields = Vec::new();
+    for (key, value) in fields_of(entry) {
+        fields.extend(value.as_ref().map(|value| format!("{key}: {}", quoted(value))));
+    }
+    if !entry.tags.is_empty() {
+        let tags: Vec<String> = entry.tags.iter().map(|tag| quoted(tag)).collect();
+        fields.push(format!("tags: [{}]", tags.join(", ")));
+    }
+    let fields =
+        if fields.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", fields.join(", ")) };
+    let line = format!("  {}: {fields}", quoted(&entry.name));
+    let comments: Vec<String> = comments.iter().map(|one| comment(one)).collect();
+    let is_short = line.chars().count() <= WIDTH && !entry.name.contains('{');
+    is_short.then(|| {
+        let comments = if comments.is_empty() {
+            String::new()
+        } else {
+            format!("  # {}", comments.join("; "))
+        };
+        format!("{line}{comments}\n")
+    })
+}
+
+fn fields_of(entry: &super::entry::Entry) -> [(&'static str, &Option<String>); 5] {
+    [
+        ("repository", &entry.repository),
+        ("context", &entry.context),
+        ("dockerfile", &entry.dockerfile),
+        ("target", &entry.target),
+        ("platform", &entry.platform),
+    ]
 }
 
 /// A text of the repository as it may stand in a comment. A control character could end the comment
@@ -214,8 +261,7 @@ mod tests {
         for c in hidden {
             let evil = format!("a{c}notify: [evil]{c}images: {{}}");
             let left_out = [evil.clone()];
-            let frame =
-                Frame { prefix: Some(&evil.clone()), has_schema: false, left_out: &left_out };
+            let frame = Frame { registry: None, tags: &[], has_schema: false, left_out: &left_out };
             let entry = super::super::entry::Entry { name: "web".into(), ..Default::default() };
             let block = Block { entry, axes: vec![], exclude: vec![], members: vec![] };
             let text = text(&[(block, vec![evil.clone()])], &frame);

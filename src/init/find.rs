@@ -1,6 +1,7 @@
 //! Which Dockerfiles a folder holds.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -39,8 +40,77 @@ pub(super) struct Found {
     pub(super) hierarchies: Vec<PathBuf>,
     /// Bake files in HCL, which only `docker buildx bake` can read.
     pub(super) bake_files: Vec<PathBuf>,
+    /// Files that may say how images are built.
+    pub(super) texts: BTreeSet<(PathBuf, Kind)>,
     /// What could not be looked into, and why.
     pub(super) unreadable: Vec<String>,
+}
+
+/// How a file says how images are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Bake,
+    Compose,
+    Workflow,
+    Makefile,
+    Script,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        let is_yaml = ["yaml", "yml"].contains(&ending);
+        let is_in = |folder: &str| path.iter().any(|part| part == folder);
+        let of_ci = [
+            "cloudbuild",
+            ".gitlab-ci",
+            "gitlab-ci",
+            "azure-pipelines",
+            ".travis",
+            ".drone",
+            "bitbucket-pipelines",
+            "taskfile",
+            ".woodpecker",
+            "buildspec",
+            "action.",
+            ".cirrus",
+            ".semaphore",
+        ];
+        let folders = [
+            "workflows",
+            ".circleci",
+            ".gitlab",
+            ".buildkite",
+            ".ci",
+            "ci",
+            ".azure",
+            ".woodpecker",
+            ".semaphore",
+        ];
+        if ending == "json" && name.contains("bake") {
+            Some(Self::Bake)
+        } else if is_yaml && name.contains("compose") {
+            Some(Self::Compose)
+        } else if is_yaml
+            && (of_ci.iter().any(|one| name.starts_with(one))
+                || folders.iter().any(|one| is_in(one)))
+        {
+            Some(Self::Workflow)
+        } else if ["makefile", "gnumakefile"].iter().any(|one| name.starts_with(one))
+            || ["mk", "mak", "make"].contains(&ending)
+        {
+            Some(Self::Makefile)
+        } else if ["sh", "bash", "zsh", "ps1"].contains(&ending)
+            || ["jenkinsfile", "justfile", "build", "make", "push", "release"]
+                .iter()
+                .any(|one| name.starts_with(one) && (ending.is_empty() || *one == "jenkinsfile"))
+        {
+            Some(Self::Script)
+        } else {
+            None
+        }
+    }
 }
 
 /// Finds every Dockerfile that git tracks, and every other one that `.gitignore` does not name, in
@@ -73,6 +143,9 @@ pub(super) fn find(root: &Path, tracked: &[PathBuf]) -> Found {
             continue;
         }
         found.add(root, path);
+        if entry.path_is_symlink() {
+            found.follow(root, path);
+        }
     }
     for path in tracked.iter().filter(|path| !is_inside_skipped(root, path)) {
         found.add(root, path);
@@ -85,8 +158,27 @@ pub(super) fn find(root: &Path, tracked: &[PathBuf]) -> Found {
 }
 
 impl Found {
+    /// The Dockerfiles of a folder that a link names, if it is inside.
+    fn follow(&mut self, root: &Path, link: &Path) {
+        let (Ok(whole), Ok(target)) = (root.canonicalize(), root.join(link).canonicalize()) else {
+            return;
+        };
+        if !target.starts_with(&whole) || !target.is_dir() {
+            return;
+        }
+        for entry in fs::read_dir(target).into_iter().flatten().flatten() {
+            let is_one = is_dockerfile(&entry.file_name().to_string_lossy());
+            if is_one && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                self.dockerfiles.push(link.join(entry.file_name()));
+            }
+        }
+    }
+
     fn add(&mut self, root: &Path, path: &Path) {
         let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else { return };
+        if let Some(kind) = Kind::of(path).filter(|_| is_file_inside(root, path)) {
+            self.texts.insert((path.to_owned(), kind));
+        }
         let kind = if is_dockerfile(&name) {
             &mut self.dockerfiles
         } else if name.starts_with("docker-bake") && name.ends_with(".hcl") {

@@ -9,11 +9,31 @@ use std::{
 
 use super::{
     entry::Entry,
-    words::{is_variant, is_version, platform},
+    words::{is_version, platform},
 };
 
 /// Fewer entries are as easily read by themselves.
 const FEWEST: usize = 3;
+
+/// What the values of an axis of operating systems begin with.
+const OS: [&str; 16] = [
+    "alma",
+    "alpine",
+    "amazonlinux",
+    "azurelinux",
+    "bookworm",
+    "bullseye",
+    "buster",
+    "centos",
+    "debian",
+    "focal",
+    "jammy",
+    "mariner",
+    "noble",
+    "slim",
+    "trixie",
+    "ubuntu",
+];
 
 /// An entry of the file, with the matrix that makes it several images.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +157,7 @@ fn kind(values: &[String]) -> &'static str {
         "arch"
     } else if all(&is_version) {
         "version"
-    } else if all(&is_variant) {
+    } else if all(&|value| OS.iter().any(|os| value.starts_with(os))) {
         "os"
     } else {
         "variant"

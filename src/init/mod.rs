@@ -1,21 +1,29 @@
 //! A hierarchy file for a repository that has none: which images there are, what they are called,
 //! and which stands on which, as its Dockerfiles tell.
 //!
-//! **Invariant:** nothing is written and nobody is asked but the files. What is proposed was loaded
-//! as `rebuild` will load it, and each edge that differs from what was meant is told.
+//! Readers turn files into [`evidence`]; [`resolve`] decides by the strongest of it; [`names`] and
+//! [`file`] write what was decided.
+//!
+//! **Invariant:** nothing is written, and only files are read. What is proposed was loaded as
+//! `rebuild` will load it, and each edge that differs from the decision is reported.
 
 mod bake;
 mod candidate;
+mod ci;
 mod compose;
 mod context;
-mod doubts;
 mod entry;
+mod evidence;
 mod file;
 mod find;
-mod matching;
 mod matrix;
-mod meant;
-mod naming;
+mod names;
+mod readers;
+mod report;
+mod resolve;
+mod shell;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod words;
 
@@ -26,12 +34,12 @@ use std::{
 
 pub use self::{bake::TargetsError, compose::ComposeError, tree::tree};
 use self::{
-    bake::{Target, Targets},
-    candidate::{Candidate, Given},
+    candidate::Candidate,
     entry::Entry,
+    evidence::{Evidence, Rule},
     file::Frame,
-    matching::Matched,
-    naming::Named,
+    names::{Named, Names},
+    resolve::{Known, Resolved},
 };
 use crate::{
     bounded,
@@ -43,12 +51,13 @@ use crate::{
 /// Where the images are read from.
 #[derive(Debug)]
 pub enum From {
-    /// Every Dockerfile of the folder, with the files that git tracks although it may ignore them.
-    Folder { tracked: Vec<PathBuf> },
+    /// Every Dockerfile of the folder, with the files that git tracks although it may ignore them,
+    /// and the environment, which compose files take variables from.
+    Folder { tracked: Vec<PathBuf>, environment: BTreeMap<String, String> },
     /// What `docker buildx bake --print` says.
     Bake(String),
-    /// A compose file and its text.
-    Compose(PathBuf, String),
+    /// A compose file, its text and the environment.
+    Compose(PathBuf, String, BTreeMap<String, String>),
 }
 
 #[derive(Debug)]
@@ -57,10 +66,12 @@ pub struct Proposal {
     pub text: String,
     /// How it will be loaded.
     pub loaded: Result<Loaded, LoadError>,
-    /// What a person should look at, a line each.
+    /// What a person should check, a line each, the worst first.
     pub unsure: Vec<String>,
     /// Dockerfiles that are not in it, and why, a line each.
     pub left_out: Vec<String>,
+    /// The rule and the place by which each image got its name.
+    pub explained: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -93,97 +104,159 @@ impl std::convert::From<ComposeError> for InitError {
 pub fn propose(file: &Path, from: From, options: &LoadOptions) -> Result<Proposal, InitError> {
     let root = file.parent().unwrap_or(Path::new("/"));
     let host = options.platform.clone().unwrap_or_else(this_machine);
-    let mut unsure = Vec::new();
-    let targets = match from {
-        From::Folder { tracked } => found(root, &tracked, &mut unsure)?,
-        From::Bake(text) => bake::targets(&text)?,
-        From::Compose(path, text) => {
+    let mut notes = Vec::new();
+    let evidence = match from {
+        From::Folder { tracked, environment } => found(root, &tracked, &environment, &mut notes)?,
+        From::Bake(text) => {
+            let targets = bake::targets(&text, Path::new("docker-bake.json"))?;
+            notes = targets.notes;
+            targets.found
+        }
+        From::Compose(path, text, environment) => {
             let folder = path.parent().unwrap_or(Path::new(""));
             let folder = folder.strip_prefix(root).unwrap_or(folder).to_owned();
-            compose::targets(&path, text, &folder)?
+            let targets = compose::targets(&path, text, &folder, &environment)?;
+            notes = targets.notes;
+            targets.found
         }
     };
-    unsure.extend(targets.notes);
-    let count = targets.found.len();
+    let count = evidence.len();
     let (mut candidates, mut unreadable) = (Vec::new(), Vec::new());
-    for Target { dockerfile, given } in targets.found {
-        match Candidate::read(root, dockerfile.clone(), given, &host) {
+    for one in evidence {
+        match Candidate::read(root, one, &host) {
             Ok(candidate) => candidates.push(candidate),
-            Err(error) => unreadable.push((dockerfile, error)),
+            Err(error) => unreadable.push(error),
         }
     }
-    let mut left_out = doubts::left_out(&unreadable);
+    let mut left_out = report::left_out(&unreadable);
     leave_out_windows(&mut candidates, &mut left_out);
     if candidates.is_empty() {
         let first = left_out.first().cloned().unwrap_or_default();
         return Err(InitError::NoneReadable { count, first });
     }
-    listen(root, &mut candidates);
 
-    let roots = root_names(root);
-    let matched = matching::matched(&candidates, &roots, &host.to_string());
-    let mut named = naming::named(&candidates, &matched, &roots);
-    let aliases = meant::alias(&candidates, &mut named, &mut unsure);
-    unsure.extend(doubts::lines(&matched.doubts, &candidates));
-    if !matched.contested.is_empty() {
-        unsure.push(meant::contested(&matched, &candidates));
-    }
-    let entries = entries(root, &candidates, &named, &mut unsure);
-    let expected = meant::expected(&candidates, &matched, &named, &aliases);
-    let order = order(&expected, &named);
-    unsure.extend(meant::outsiders(&matched, &candidates, &named));
-    let prefix = naming::prefix(&matched);
-    let frame = Frame {
-        prefix: prefix.as_deref(),
-        has_schema: root.join("hierarchy.schema.json").is_file(),
-        left_out: &left_out,
-    };
-    let mut last = None;
-    // A matrix that would not mean the same is written out.
-    for may_fold in [true, false] {
-        let ordered: Vec<matrix::Placed> = order
-            .iter()
-            .map(|&one| (entries[one].clone(), candidates[one].segments.clone()))
-            .collect();
-        let blocks = matrix::blocks(&ordered, may_fold);
-        let with_comments: Vec<_> = blocks
-            .into_iter()
-            .map(|block| {
-                let comments = comments(&candidates, &matched, &block, &order);
-                (block, comments)
-            })
-            .collect();
-        let text = file::text(&with_comments, &frame);
-        let loaded = Hierarchy::load_text(file.to_owned(), text.clone(), options);
-        let wrong = match &loaded {
-            Ok(loaded) => meant::differences(&loaded.hierarchy, &expected),
-            Err(_) => Vec::new(),
-        };
-        let is_good = loaded.is_ok() && wrong.is_empty();
-        last = Some((text, loaded, wrong));
-        if is_good {
-            break;
-        }
-    }
-    let Some((text, loaded, wrong)) = last else {
-        return Err(InitError::NoDockerfile(root.to_owned()));
-    };
+    let (roots, owner) = origin(root);
+    let known = Known { roots: &roots, owner: owner.as_deref(), host: &host.to_string() };
+    let resolved = resolve::resolve(&candidates, &known);
+    let mut names = names::names(&candidates, &resolved, &roots);
+    let mut unsure = report::doubts(&resolved, &candidates, &names.all);
+    report::aliases(&candidates, &mut names.all, &mut unsure);
+    unsure.extend(report::collisions(&names, &candidates));
+    unsure.extend(notes);
+    let entries = entries(root, &candidates, &names.all, &mut unsure);
+    let expected = report::expected(&resolved, &names.all);
+    let order = order(&expected, &names.all);
+    let draft =
+        Draft { file, candidates: &candidates, resolved: &resolved, names: &names, entries, order };
+    let (text, loaded, wrong) = draft.written(&expected, &left_out, options);
     if file::names_a_program(&text) {
         return Err(InitError::Unsafe);
     }
-    unsure.extend(wrong);
-    Ok(Proposal { text, loaded, unsure, left_out })
+    unsure.splice(0..0, wrong);
+    unsure.extend(report::fill_in(&candidates, &names.all));
+    let explained = report::explained(&names, &candidates);
+    Ok(Proposal { text, loaded, unsure, left_out, explained })
 }
 
-/// The Dockerfiles of a folder, of which nobody has said anything.
-fn found(root: &Path, tracked: &[PathBuf], unsure: &mut Vec<String>) -> Result<Targets, InitError> {
+/// Everything that is written, before it is a text.
+struct Draft<'a> {
+    file: &'a Path,
+    candidates: &'a [Candidate],
+    resolved: &'a Resolved,
+    names: &'a Names,
+    entries: Vec<Entry>,
+    order: Vec<usize>,
+}
+
+impl Draft<'_> {
+    /// The text, what it is loaded as, and where that is not what was decided. A matrix that would
+    /// change an edge is written out.
+    fn written(
+        &self,
+        expected: &report::Expected,
+        left_out: &[String],
+        options: &LoadOptions,
+    ) -> (String, Result<Loaded, LoadError>, Vec<String>) {
+        let root = self.file.parent().unwrap_or(Path::new("/"));
+        let frame = Frame {
+            registry: self.names.registry.as_deref(),
+            tags: &self.names.tags,
+            has_schema: root.join("hierarchy.schema.json").is_file(),
+            left_out,
+        };
+        let attempt = |may_fold: bool| {
+            let placed = self
+                .order
+                .iter()
+                .map(|&one| (self.entries[one].clone(), self.candidates[one].segments.clone()));
+            let blocks = matrix::blocks(&placed.collect::<Vec<_>>(), may_fold);
+            let with_comments = blocks.into_iter().map(|block| {
+                let comments = self.comments(&block);
+                (block, comments)
+            });
+            let text = file::text(&with_comments.collect::<Vec<_>>(), &frame);
+            let loaded = Hierarchy::load_text(self.file.to_owned(), text.clone(), options);
+            let wrong = match &loaded {
+                Ok(loaded) => report::differences(&loaded.hierarchy, expected),
+                Err(_) => Vec::new(),
+            };
+            (text, loaded, wrong)
+        };
+        let folded = attempt(true);
+        if folded.1.is_ok() && folded.2.is_empty() { folded } else { attempt(false) }
+    }
+
+    /// What stands above an entry: the upstreams, and the rule that gave the name.
+    fn comments(&self, block: &matrix::Block) -> Vec<String> {
+        let mut upstreams: Vec<String> = Vec::new();
+        let mut rules: Vec<String> = Vec::new();
+        for &member in &block.members {
+            let index = self.order[member];
+            for (reference, _) in &self.candidates[index].uses {
+                let is_ours = self.resolved.parents[index].iter().any(|&parent| {
+                    self.resolved.made[parent].as_ref().is_some_and(|made| {
+                        made.repository.is_same(&reference.repository)
+                            && reference.tag_or_latest().is_some_and(|tag| made.tags.contains(&tag))
+                    })
+                });
+                let text = tree::usual(reference);
+                if !is_ours && !upstreams.contains(&text) {
+                    upstreams.push(text);
+                }
+            }
+            let named = &self.names.all[index];
+            let rule = match named.rule {
+                Rule::Path => "path".to_owned(),
+                rule => format!("{} {}", rule.name(), named.place),
+            };
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        let more =
+            if rules.len() > 1 { format!(" and {} more", rules.len() - 1) } else { String::new() };
+        let rule = format!("[{}{more}]", rules.first().map_or("path", String::as_str));
+        if upstreams.is_empty() {
+            vec![rule]
+        } else {
+            vec![format!("on {} {rule}", names(&upstreams, 4).replace('`', ""))]
+        }
+    }
+}
+
+/// The Dockerfiles of a folder, with the evidence of the files around them.
+fn found(
+    root: &Path,
+    tracked: &[PathBuf],
+    environment: &BTreeMap<String, String>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Evidence>, InitError> {
     let found = find::find(root, tracked);
     if found.dockerfiles.is_empty() {
         return Err(InitError::NoDockerfile(root.to_owned()));
     }
-    unsure.extend(found.unreadable);
-    for folder in found.hierarchies {
-        unsure.push(format!("`{}` has a hierarchy of its own and is left out", folder.display()));
+    for folder in &found.hierarchies {
+        notes.push(format!("`{}` has a hierarchy of its own and is left out", folder.display()));
     }
     if let Some(file) = found.bake_files.first() {
         let folder = file.parent().unwrap_or(Path::new(""));
@@ -193,13 +266,14 @@ fn found(root: &Path, tracked: &[PathBuf], unsure: &mut Vec<String>) -> Result<T
             format!("-C {} ", folder.display())
         };
         // Without `-f`, bake reads only `docker-bake.hcl` and `docker-bake.override.hcl`.
-        unsure.push(format!(
+        notes.push(format!(
             "`{0}` may know names and tags better: `docker buildx bake -f {0} --print | rebuild {place}init --from-bake -`",
             file.display()
         ));
     }
-    let target = |dockerfile| Target { dockerfile, given: Given::default() };
-    Ok(Targets { found: found.dockerfiles.into_iter().map(target).collect(), notes: Vec::new() })
+    let evidence = readers::read(root, &found, environment);
+    notes.extend(found.unreadable);
+    Ok(readers::variants(evidence, &found.dockerfiles))
 }
 
 /// Images for Windows need an engine on Windows, and so does what stands on them.
@@ -231,28 +305,18 @@ fn leave_out_windows(candidates: &mut Vec<Candidate>, left_out: &mut Vec<String>
     }
 }
 
-/// Reads what stands beside Dockerfiles that are alone in their folders.
-fn listen(root: &Path, candidates: &mut [Candidate]) {
-    let mut counts: BTreeMap<PathBuf, usize> = BTreeMap::new();
-    for candidate in &*candidates {
-        *counts.entry(candidate.folder().to_owned()).or_default() += 1;
-    }
-    for candidate in candidates {
-        let is_root = candidate.folder().as_os_str().is_empty();
-        if counts.get(candidate.folder()) == Some(&1) && !is_root {
-            candidate.listen(root);
-        }
-    }
-}
-
-/// What the repository is called: by where it came from, and by its folder.
-fn root_names(root: &Path) -> Vec<String> {
-    let mut names = Vec::new();
+/// What the repository is called, by where it came from and by its folder; and the owner there.
+fn origin(root: &Path) -> (Vec<String>, Option<String>) {
+    let (mut names, mut owner) = (Vec::new(), None);
     if let Ok(config) = bounded::text(&root.join(".git/config")) {
         let mut urls = config.lines().filter_map(|line| line.trim().strip_prefix("url"));
         let url = urls.find_map(|rest| rest.trim_start().strip_prefix('='));
-        if let Some(name) = url.and_then(|url| url.trim().rsplit(['/', ':']).next()) {
+        let mut parts = url.into_iter().flat_map(|url| url.trim().rsplit(['/', ':']));
+        if let Some(name) = parts.next() {
             names.push(name.trim_end_matches(".git").to_owned());
+            // A path of this machine has no owner.
+            let is_remote = url.is_some_and(|url| url.contains("://") || url.contains('@'));
+            owner = parts.next().filter(|_| is_remote).map(str::to_owned);
         }
     }
     names.extend(root.file_name().map(|name| name.to_string_lossy().into_owned()));
@@ -266,7 +330,7 @@ fn root_names(root: &Path) -> Vec<String> {
             }
         }
     }
-    good
+    (good, owner)
 }
 
 fn entries(
@@ -297,7 +361,12 @@ fn entries(
                 .as_ref()
                 .map(ToString::to_string)
                 .or_else(|| named.platform.map(str::to_owned)),
-            build_args: given.build_args.clone(),
+            build_args: candidate
+                .fill_in
+                .iter()
+                .map(|name| (name.clone(), String::new()))
+                .chain(given.build_args.clone())
+                .collect(),
             labels: given.labels.clone(),
             ..Entry::default()
         };
@@ -320,7 +389,7 @@ fn entries(
 }
 
 /// Parents before children. Images with others around them come before those that stand alone.
-fn order(expected: &meant::Meant, named: &[Named]) -> Vec<usize> {
+fn order(expected: &report::Expected, named: &[Named]) -> Vec<usize> {
     let parents: BTreeSet<&String> = expected.values().flatten().collect();
     let is_alone = |index: &usize| {
         let name = &named[*index].name;
@@ -351,27 +420,4 @@ fn order(expected: &meant::Meant, named: &[Named]) -> Vec<usize> {
         }
     }
     order
-}
-
-/// What stands above an entry: the images from outside that it is built from.
-fn comments(
-    candidates: &[Candidate],
-    matched: &Matched,
-    block: &matrix::Block,
-    order: &[usize],
-) -> Vec<String> {
-    let mut upstreams: Vec<String> = Vec::new();
-    for &member in &block.members {
-        for (reference, _) in &candidates[order[member]].uses {
-            let text = Reference { digest: None, ..reference.clone() }.to_string();
-            if matched.upstream.contains(reference) && !upstreams.contains(&text) {
-                upstreams.push(text);
-            }
-        }
-    }
-    if upstreams.is_empty() {
-        Vec::new()
-    } else {
-        vec![format!("on {}", names(&upstreams, 4).replace('`', ""))]
-    }
 }

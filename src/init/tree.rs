@@ -62,6 +62,21 @@ fn above<'h>(hierarchy: &'h Hierarchy, node: &Node) -> Option<&'h Node> {
     hierarchy.base(node).or_else(|| hierarchy.parents(&node.name).next())
 }
 
+/// One spelling for each image: `debian:latest` for `docker.io/library/debian`.
+pub(super) fn usual(reference: &Reference) -> String {
+    let text = reference.repository.as_str();
+    let short = if reference.repository.host() == "docker.io" {
+        let path = reference.repository.path();
+        path.strip_prefix("library/").map_or(path.clone(), str::to_owned)
+    } else {
+        text.to_owned()
+    };
+    match reference.tag_or_latest() {
+        Some(tag) => format!("{short}:{tag}"),
+        None => short,
+    }
+}
+
 /// Tags, what it stands on from outside, and other parents.
 fn rest(hierarchy: &Hierarchy, node: &Node) -> String {
     let tags: Vec<&str> = node.tags.iter().map(TagTemplate::as_str).collect();
@@ -70,7 +85,7 @@ fn rest(hierarchy: &Hierarchy, node: &Node) -> String {
     let hangs = above(hierarchy, node).map(|parent| &parent.name);
     for one in &node.dockerfile.uses {
         let other = match &one.base {
-            Base::Upstream(one) => Reference { digest: None, ..one.clone() }.to_string(),
+            Base::Upstream(one) => usual(one),
             Base::Node(name) if Some(name) != hangs => name.to_string(),
             Base::Node(_) => continue,
         };

@@ -1,69 +1,16 @@
-//! Words of paths and tags: what is a version, what a variant, what a processor, and how well a tag
-//! says what a path says.
+//! Words of paths, names and tags.
 
-/// What makes a variant of an image rather than another image, behind its name.
-const VARIANTS: [&str; 50] = [
-    "alma",
-    "almalinux",
-    "alpine",
-    "amazonlinux",
-    "azurelinux",
-    "bionic",
-    "bookworm",
-    "bullseye",
-    "buster",
-    "cbl",
-    "centos",
-    "chiseled",
-    "cuda",
-    "debian",
-    "distroless",
-    "edge",
-    "fedora",
-    "focal",
-    "fpm",
-    "glibc",
-    "jammy",
-    "jdk",
-    "jre",
-    "jessie",
-    "latest",
-    "lts",
-    "mariner",
-    "musl",
-    "nanoserver",
-    "nightly",
-    "noble",
-    "onbuild",
-    "oracle",
-    "oraclelinux",
-    "php",
-    "python",
-    "rhel",
-    "rocky",
-    "rockylinux",
-    "rocm",
-    "sid",
-    "sle",
-    "slim",
-    "stable",
-    "stretch",
-    "trixie",
-    "ubi",
-    "ubuntu",
-    "windowsservercore",
-    "zts",
-];
 /// Folders that say nothing of the image in them.
-const WEAK: [&str; 23] = [
-    ".devcontainer",
+const WEAK: [&str; 22] = [
     "build",
     "builds",
     "ci",
     "container",
     "containers",
+    "context",
     "deploy",
     "deployment",
+    "devcontainer",
     "docker",
     "dockerfile",
     "dockerfiles",
@@ -75,14 +22,12 @@ const WEAK: [&str; 23] = [
     "recipes",
     "services",
     "src",
-    "stacks",
-    "tools",
     "variants",
     "versions",
 ];
 
-/// Docker Hub's official images that others name as their own are rare; these names are theirs.
-const OFFICIAL: [&str; 64] = [
+/// Docker Hub's official images: a name of these is theirs.
+const OFFICIAL: [&str; 66] = [
     "almalinux",
     "alpine",
     "alt",
@@ -116,6 +61,7 @@ const OFFICIAL: [&str; 64] = [
     "httpd",
     "ibmjava",
     "influxdb",
+    "jenkins",
     "jetty",
     "julia",
     "kibana",
@@ -135,6 +81,7 @@ const OFFICIAL: [&str; 64] = [
     "postgres",
     "pypy",
     "python",
+    "r-base",
     "rabbitmq",
     "redis",
     "rockylinux",
@@ -145,12 +92,16 @@ const OFFICIAL: [&str; 64] = [
     "traefik",
     "ubuntu",
     "varnish",
-    "wordpress",
     "vault",
+    "wordpress",
 ];
 
 pub(super) fn is_official(name: &str) -> bool {
     OFFICIAL.contains(&name)
+}
+
+pub(super) fn is_weak(word: &str) -> bool {
+    WEAK.contains(&word)
 }
 
 /// The platform that a folder is for, by docker-library's names and by docker's own.
@@ -170,98 +121,77 @@ pub(super) fn platform(segment: &str) -> Option<&'static str> {
     })
 }
 
-pub(super) fn is_weak(segment: &str) -> bool {
-    WEAK.contains(&segment.to_ascii_lowercase().as_str())
-}
-
 /// `3.11`, `v2`, `8.0-rc`.
 pub(super) fn is_version(segment: &str) -> bool {
     let segment = segment.strip_prefix(['v', 'V']).unwrap_or(segment);
     segment.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// Whether a folder below an image's own tells a variant of it.
-pub(super) fn is_variant(segment: &str) -> bool {
-    let small = segment.to_ascii_lowercase();
-    let first = small.split(['-', '_', '.']).next().unwrap_or_default();
-    let letters = first.trim_end_matches(|c: char| c.is_ascii_digit());
-    is_version(segment) || platform(&small).is_some() || VARIANTS.contains(&letters)
-}
-
-/// Small words; a `v` before a number is none of it.
+/// Small words, split where the kind of letter changes. A version such as `3.11` is one word, and a
+/// processor's name is one.
 pub(super) fn words(text: &str) -> Vec<String> {
-    text.to_ascii_lowercase()
-        .split(['-', '_', '+', ' ', '/'])
-        .filter(|word| !word.is_empty())
-        .map(|word| if is_version(word) { word.trim_start_matches('v') } else { word }.to_owned())
-        .collect()
-}
-
-/// What it costs to take a tag for that of a path: 0 if each says what the other says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Cost {
-    /// Words of the tag that the path does not have.
-    pub(super) unexplained: u32,
-    pub(super) total: u32,
-}
-
-/// `like` are words of whoever refers to it: of two that differ only in what the tag leaves open,
-/// the one that is alike.
-pub(super) fn cost(tag: &str, path: &[String]) -> Cost {
-    let tag_words = if tag == "latest" { Vec::new() } else { words(tag) };
-    let mut used = vec![false; tag_words.len()];
-    let mut cost = Cost::default();
-    // Those that are there exactly come first, so that `3` does not take the place of `3.1`.
-    let mut left: Vec<&String> = Vec::new();
-    for word in path {
-        let at = tag_words.iter().zip(&used).position(|(one, used)| one == word && !used);
-        match at {
-            Some(at) => used[at] = true,
-            None => left.push(word),
+    let mut words = Vec::new();
+    for part in text.split(['-', '_', '+', ' ', '/', '@']) {
+        if platform(part).is_some() {
+            words.push(part.to_ascii_lowercase());
+            continue;
         }
-    }
-    for word in left {
-        let near = tag_words
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| !used[*at])
-            .filter_map(|(at, one)| Some((nearness(one, word)?, at)))
-            .min();
-        match near {
-            Some((price, at)) => {
-                used[at] = true;
-                cost.total += price;
+        let mut word = String::new();
+        let mut before = None::<char>;
+        for c in part.chars() {
+            let splits = match before {
+                None => false,
+                Some('.') => {
+                    !(c.is_ascii_digit() && word.starts_with(|c: char| c.is_ascii_digit()))
+                }
+                Some(b) if c == '.' => !b.is_ascii_digit(),
+                Some(b) => {
+                    let letters = word.chars().filter(|c| c.is_alphabetic()).count();
+                    // `s2i` and `c9s` are one word.
+                    (!b.is_ascii_digit() && c.is_ascii_digit() && letters > 2)
+                        || (b.is_lowercase() && c.is_uppercase())
+                }
+            };
+            if splits {
+                push(&mut words, &word);
+                word.clear();
             }
-            None if is_weak(word) => {}
-            None if platform(word).is_some() => cost.total += 2,
-            None => cost.total += 6,
+            word.push(c);
+            before = Some(c);
         }
+        push(&mut words, &word);
     }
-    let open = tag_words.iter().zip(&used).filter(|(_, used)| !**used);
-    for (word, _) in open {
-        cost.unexplained += 1;
-        let small = ["preview", "rc", "alpha", "beta"].iter().any(|kind| word.starts_with(kind));
-        cost.total += if small { 4 } else { 8 };
-    }
-    cost
+    words
 }
 
-/// `8.0.11` for a folder `8.0`, `8` for one `8.0`, `alpine` for one `alpine3.20`.
-fn nearness(tag: &str, path: &str) -> Option<u32> {
+fn push(words: &mut Vec<String>, word: &str) {
+    let word = word.trim_matches('.').to_ascii_lowercase();
+    // The `v` of `v2`.
+    if !word.is_empty() && word != "v" {
+        words.push(word);
+    }
+}
+
+/// Whether two words say the same: `8.0.11` and `8.0`, `36` and `3.6`.
+pub(super) fn is_near(one: &str, other: &str) -> bool {
     let begins = |long: &str, short: &str| {
         long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'))
     };
-    let letters =
-        |text: &str| text.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').to_owned();
-    if is_version(path) && begins(tag, path) {
-        Some(1)
-    } else if begins(path, tag) {
-        Some(2)
-    } else if letters(path) == tag || letters(tag) == path {
-        Some(3)
-    } else {
-        None
-    }
+    // `f44` of Fedora and `44`.
+    let short = |long: &str, short: &str| {
+        is_version(short)
+            && !is_version(long)
+            && long.len() <= short.len() + 2
+            && long.ends_with(short)
+    };
+    one == other
+        || short(one, other)
+        || short(other, one)
+        || (is_version(one)
+            && is_version(other)
+            && (begins(one, other)
+                || begins(other, one)
+                || one.replace('.', "") == other.replace('.', "")))
 }
 
 /// As a part of a name: small letters, digits, and single separators between them.
@@ -277,46 +207,54 @@ pub(super) fn name_part(text: &str) -> String {
     name.trim_end_matches(['-', '.', '_']).to_owned()
 }
 
+/// `WebNode` is `web-node`.
+pub(super) fn kebab(segment: &str) -> String {
+    let mut text = String::new();
+    let mut before = None::<char>;
+    for c in segment.chars() {
+        if before.is_some_and(char::is_lowercase) && c.is_uppercase() {
+            text.push('-');
+        }
+        text.push(c);
+        before = Some(c);
+    }
+    name_part(&text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Which of the paths a tag is for; `?` if it may be several.
-    fn best<'p>(tag: &str, paths: &[&'p str]) -> &'p str {
-        let mut costs: Vec<(Cost, &str)> =
-            paths.iter().map(|path| (cost(tag, &words(path)), *path)).collect();
-        costs.sort_by_key(|(cost, _)| cost.total);
-        if costs.len() > 1 && costs[0].0.total == costs[1].0.total { "?" } else { costs[0].1 }
+    #[test]
+    fn texts_are_split_into_words() {
+        for (text, expected) in [
+            ("WebNode", "web node"),
+            ("lake-base_2.0", "lake base 2.0"),
+            ("alpine3.20", "alpine 3.20"),
+            ("php81", "php 81"),
+            ("python3.6-v2", "python 3.6 2"),
+            ("8.0.11-bookworm-slim-arm64v8", "8.0.11 bookworm slim arm64v8"),
+            (".devcontainer", "devcontainer"),
+            ("quarkus.io", "quarkus io"),
+            ("x86_64", "x86 64"),
+            ("s2i-core-c9s", "s2i core c9s"),
+        ] {
+            assert_eq!(words(text).join(" "), expected, "{text}");
+        }
     }
 
     #[test]
-    fn a_tag_is_for_the_path_that_says_the_same() {
-        let net = [
-            "8.0/bookworm-slim/amd64",
-            "8.0/bookworm-slim/arm64v8",
-            "8.0/alpine3.20/amd64",
-            "8.0/azurelinux3.0/amd64",
-            "8.0/azurelinux3.0-distroless/amd64",
-            "8.0/azurelinux3.0-distroless-extra/amd64",
-            "9.0/bookworm-slim/amd64",
-            "10.0/bookworm-slim/amd64",
-        ];
-        for (tag, expected) in [
-            ("8.0-bookworm-slim-amd64", "8.0/bookworm-slim/amd64"),
-            ("8.0.11-bookworm-slim-arm64v8", "8.0/bookworm-slim/arm64v8"),
-            ("8.0-azurelinux3.0-distroless-amd64", "8.0/azurelinux3.0-distroless/amd64"),
-            ("8.0-azurelinux3.0-distroless-extra", "8.0/azurelinux3.0-distroless-extra/amd64"),
-            ("8.0-azurelinux3.0", "8.0/azurelinux3.0/amd64"),
-            ("8.0-alpine", "8.0/alpine3.20/amd64"),
-            ("10.0.100-preview.7-bookworm-slim", "10.0/bookworm-slim/amd64"),
-            ("9.0", "9.0/bookworm-slim/amd64"),
-            ("8.0-bookworm-slim", "?"),
+    fn versions_are_near_by_whole_numbers() {
+        for (one, other, expected) in [
+            ("8.0.11", "8.0", true),
+            ("3.1", "3.10", false),
+            ("36", "3.6", true),
+            ("8", "8.0", true),
+            ("f44", "44", true),
+            ("a", "b", false),
         ] {
-            assert_eq!(best(tag, &net), expected, "{tag}");
+            assert_eq!(is_near(one, other), expected, "{one} {other}");
         }
-        assert_eq!(best("v2", &["v1", "v2"]), "v2");
-        assert_eq!(best("3.1.4", &["3", "3.1", "3.1.4"]), "3.1.4");
-        assert_eq!(best("latest", &["3", ""]), "");
     }
 
     #[test]
@@ -330,5 +268,6 @@ mod tests {
         ] {
             assert_eq!(name_part(text), expected, "{text}");
         }
+        assert_eq!(kebab("WebNode"), "web-node");
     }
 }

@@ -1,0 +1,456 @@
+//! Builds of CI files: GitHub Actions, GitLab CI, Cloud Build, CircleCI, and others in YAML.
+//!
+//! Every such file is a tree with commands in it. Above a command stand the variables and the matrix
+//! that it is run with, whatever the service calls them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value};
+
+use super::{
+    bake::{list, text_of},
+    evidence::{Evidence, Open, Rule, Syntax, Values, expand, tidy},
+    shell::{self, Command, Script},
+};
+use crate::{
+    diagnostic::Source,
+    hierarchy::{self},
+};
+
+const MOST: usize = 256;
+/// Fields with commands in them.
+const COMMANDS: [&str; 9] = [
+    "run",
+    "script",
+    "before_script",
+    "after_script",
+    "command",
+    "commands",
+    "bash",
+    "sh",
+    "install",
+];
+/// Fields with variables in them.
+const VARIABLES: [&str; 5] = ["env", "variables", "environment", "substitutions", "vars"];
+
+/// A CI file, as data.
+pub(super) struct Workflow {
+    pub(super) path: PathBuf,
+    text: String,
+    value: Value,
+}
+
+impl Workflow {
+    pub(super) fn parse(path: &Path, text: String) -> Option<Self> {
+        let value = hierarchy::value(&Source::new(path, text.clone())).ok()?;
+        Some(Self { path: path.to_owned(), text, value })
+    }
+
+    /// The workflows that this one calls, with what it gives them.
+    pub(super) fn calls(&self) -> Vec<(String, Values)> {
+        let mut calls = Vec::new();
+        let global = variables(self.value.as_object(), &Values::new());
+        for job in
+            self.value.get("jobs").and_then(Value::as_object).into_iter().flat_map(Map::values)
+        {
+            let Some(uses) = job.get("uses").and_then(Value::as_str) else { continue };
+            let name = uses.rsplit('/').next().unwrap_or(uses).split('@').next().unwrap_or(uses);
+            for row in matrix(job, &global) {
+                let mut given = Values::new();
+                for (key, value) in job.get("with").and_then(Value::as_object).into_iter().flatten()
+                {
+                    let Some(value) = text_of(Some(value)) else { continue };
+                    let value = expand(&value, &row, Syntax::Shell);
+                    if Open(value.clone()).is_known() {
+                        given.insert(key.clone(), value);
+                    }
+                }
+                calls.push((name.to_owned(), given));
+            }
+        }
+        calls
+    }
+
+    /// The defaults of its inputs.
+    fn inputs(&self) -> Values {
+        let on = self.value.get("on").or_else(|| self.value.get("true"));
+        let call = on.and_then(|on| on.get("workflow_call")).and_then(|call| call.get("inputs"));
+        let fields = call.or_else(|| self.value.get("inputs")).and_then(Value::as_object);
+        let default =
+            |(key, value): (&String, &Value)| Some((key.clone(), text_of(value.get("default"))?));
+        fields.into_iter().flatten().filter_map(default).collect()
+    }
+
+    /// Its builds; `called` is what other workflows give it.
+    pub(super) fn read(
+        &self,
+        called: &[Values],
+        dockerfiles: &BTreeSet<PathBuf>,
+        found: &mut Vec<Evidence>,
+    ) {
+        let none = [Values::new()];
+        for row in if called.is_empty() { &none } else { called } {
+            let mut values = self.inputs();
+            values.extend(row.clone());
+            let mut walk = Walk { workflow: self, dockerfiles, found, ids: BTreeMap::new() };
+            walk.value(&self.value, &values, Path::new(""), 0);
+        }
+    }
+
+    /// The line of a text; the first one if it cannot be found.
+    fn line(&self, text: &str) -> usize {
+        let first = text.lines().map(str::trim).find(|line| line.contains("build")).unwrap_or(text);
+        let first = first.split(['"', '\\']).next().unwrap_or(first);
+        let at = self.text.find(first).filter(|_| !first.is_empty());
+        at.map_or(1, |at| self.text[..at].matches('\n').count() + 1)
+    }
+}
+
+struct Walk<'a> {
+    workflow: &'a Workflow,
+    dockerfiles: &'a BTreeSet<PathBuf>,
+    found: &'a mut Vec<Evidence>,
+    /// The images that `docker/metadata-action` steps name, by the step's id.
+    ids: BTreeMap<String, Vec<String>>,
+}
+
+impl Walk<'_> {
+    fn value(&mut self, value: &Value, values: &Values, folder: &Path, depth: usize) {
+        match value {
+            Value::Array(items) => {
+                items.iter().for_each(|item| self.value(item, values, folder, depth + 1));
+            }
+            Value::Object(map) => {
+                let values = variables(Some(map), values);
+                let working = map
+                    .get("defaults")
+                    .and_then(|one| one.get("run"))
+                    .and_then(|one| one.get("working-directory"))
+                    .or_else(|| map.get("working-directory"))
+                    .or_else(|| map.get("working_directory"))
+                    .or_else(|| map.get("dir"))
+                    .and_then(Value::as_str);
+                for row in matrix(value, &values) {
+                    let folder = working.map(|one| expand(one, &row, Syntax::Shell));
+                    let folder =
+                        folder.filter(|one| Open(one.clone()).is_known() && !one.starts_with('~'));
+                    let folder = folder.map_or_else(|| folder_of(working, self), |one| tidy(&one));
+                    self.step(map, &row, &folder);
+                    for (key, item) in map {
+                        if COMMANDS.contains(&key.as_str()) && !item.is_object() {
+                            self.commands(item, &row, &folder);
+                        }
+                        if item.is_object() || item.is_array() {
+                            self.value(item, &row, &folder, depth + 1);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn commands(&mut self, item: &Value, values: &Values, folder: &Path) {
+        let text = list(Some(item)).join("\n");
+        let script = Script {
+            rule: Rule::Ci,
+            path: &self.workflow.path,
+            text: &text,
+            first_line: self.workflow.line(&text),
+            folder,
+            values,
+        };
+        script.read(self.dockerfiles, self.found);
+    }
+
+    /// Steps that build without a shell.
+    fn step(&mut self, map: &Map<String, Value>, values: &Values, folder: &Path) {
+        let with = map.get("with").and_then(Value::as_object);
+        let uses = map.get("uses").and_then(Value::as_str).unwrap_or_default();
+        let field = |name: &str| {
+            let text = text_of(with?.get(name))?;
+            Some(Open(expand(&text, values, Syntax::Shell)))
+        };
+        if uses.starts_with("docker/metadata-action")
+            && let (Some(id), Some(images)) =
+                (map.get("id").and_then(Value::as_str), field("images"))
+        {
+            let images = lines(&images.0).map(|one| {
+                one.split(',')
+                    .find_map(|part| part.strip_prefix("name="))
+                    .unwrap_or(&one)
+                    .to_owned()
+            });
+            self.ids.insert(format!("steps.{id}.outputs.tags"), images.collect());
+        } else if uses.contains("build-push-action") {
+            let mut command = Command {
+                dockerfile: field("file"),
+                context: field("context").or_else(|| field("path")),
+                target: field("target"),
+                ..Command::default()
+            };
+            let tags = field("tags").map(|tags| tags.0).unwrap_or_default();
+            for tag in lines(&tags) {
+                let id = self.ids.iter().find(|(id, _)| tag.contains(id.as_str()));
+                match id {
+                    // The action makes the tags of the branch.
+                    Some((_, images)) => command
+                        .tags
+                        .extend(images.iter().map(|image| Open(format!("{image}:\u{1}tag\u{2}")))),
+                    None => command.tags.push(Open(tag)),
+                }
+            }
+            let args = field("build-args").map(|args| args.0).unwrap_or_default();
+            for arg in args.lines() {
+                if let Some((key, value)) = arg.trim().split_once('=') {
+                    command.build_args.insert(key.to_owned(), Open(value.to_owned()));
+                }
+            }
+            let place = self.place(uses);
+            shell::bind(Rule::Ci, &place, folder, &command, self.dockerfiles, self.found);
+        }
+        // Cloud Build: `name: gcr.io/cloud-builders/docker`, `args: [build, -t, X, .]`.
+        let builder = map.get("name").and_then(Value::as_str).unwrap_or_default();
+        let name = builder.rsplit('/').next().unwrap_or("").split([':', '@']).next().unwrap_or("");
+        if !["docker", "executor", "buildah"].contains(&name) {
+            return;
+        }
+        let args = list(map.get("args")).into_iter().map(|arg| expand(&arg, values, Syntax::Shell));
+        let engine = if name == "executor" { "/kaniko/executor" } else { name };
+        let words: Vec<String> = [engine.to_owned()].into_iter().chain(args).collect();
+        if let Some(command) = shell::command(&words, values) {
+            let place = self.place(builder);
+            shell::bind(Rule::Ci, &place, folder, &command, self.dockerfiles, self.found);
+        }
+    }
+
+    fn place(&self, text: &str) -> String {
+        format!("{}:{}", self.workflow.path.display(), self.workflow.line(text))
+    }
+}
+
+/// Where commands run: in the folder of the repository, or of the file if that is not a hidden one.
+fn folder_of(working: Option<&str>, walk: &Walk<'_>) -> PathBuf {
+    let own = walk.workflow.path.parent().unwrap_or(Path::new(""));
+    let is_hidden = own.iter().any(|part| part.to_string_lossy().starts_with('.'));
+    if working.is_some() || is_hidden { PathBuf::new() } else { own.to_owned() }
+}
+
+fn lines(text: &str) -> impl Iterator<Item = String> {
+    let lines = text.split(['\n', ',']).map(str::trim).filter(|line| !line.is_empty());
+    lines.map(str::to_owned).collect::<Vec<_>>().into_iter()
+}
+
+/// The values that stand above, and those of this map.
+fn variables(map: Option<&Map<String, Value>>, values: &Values) -> Values {
+    let mut values = values.clone();
+    for field in VARIABLES {
+        match map.and_then(|map| map.get(field)) {
+            Some(Value::Object(own)) => {
+                for (key, value) in own {
+                    if let Some(value) =
+                        text_of(Some(value)).or_else(|| text_of(value.get("value")))
+                    {
+                        let value = expand(&value, &values, Syntax::Shell);
+                        values.insert(key.clone(), value);
+                    }
+                }
+            }
+            Some(Value::Array(all)) => {
+                for one in all {
+                    let name = one.get("name").and_then(Value::as_str);
+                    if let (Some(name), Some(value)) = (name, text_of(one.get("value"))) {
+                        values.insert(name.to_owned(), value);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    values
+}
+
+/// The rows of a matrix, each with the values that stand above it; one row if there is none.
+fn matrix(job: &Value, values: &Values) -> Vec<Values> {
+    let strategy = job.get("strategy").or_else(|| job.get("parallel"));
+    let Some(matrix) = strategy.and_then(|one| one.get("matrix")).or_else(|| job.get("matrix"))
+    else {
+        return vec![values.clone()];
+    };
+    let mut rows = vec![values.clone()];
+    match matrix {
+        // GitLab: a list of maps of lists.
+        Value::Array(parts) => {
+            rows = parts.iter().flat_map(|part| product(part.as_object(), values)).collect();
+        }
+        Value::Object(map) => {
+            rows = product(Some(map), values);
+            for include in map.get("include").and_then(Value::as_array).into_iter().flatten() {
+                include_row(include, values, map, &mut rows);
+            }
+        }
+        _ => {}
+    }
+    if rows.is_empty() {
+        rows.push(values.clone());
+    }
+    rows
+}
+
+fn product(map: Option<&Map<String, Value>>, values: &Values) -> Vec<Values> {
+    let mut rows = vec![values.clone()];
+    for (key, items) in
+        map.into_iter().flatten().filter(|(key, _)| !["include", "exclude"].contains(&key.as_str()))
+    {
+        let Value::Array(items) = items else { continue };
+        if rows.len() * items.len() > MOST || items.is_empty() {
+            continue;
+        }
+        let turn = |row: &Values| {
+            let with = |item: &Value| {
+                let mut row = row.clone();
+                put(key, item, &mut row);
+                row
+            };
+            items.iter().map(with).collect::<Vec<_>>()
+        };
+        rows = rows.iter().flat_map(turn).collect();
+    }
+    rows
+}
+
+/// A value of a matrix; those of a map are `key.field`.
+fn put(key: &str, item: &Value, row: &mut Values) {
+    match item {
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                put(&format!("{key}.{field}"), value, row);
+            }
+        }
+        item => {
+            if let Some(text) = text_of(Some(item)) {
+                row.insert(key.to_owned(), text);
+            }
+        }
+    }
+}
+
+fn include_row(include: &Value, values: &Values, map: &Map<String, Value>, rows: &mut Vec<Values>) {
+    let mut own = Values::new();
+    for (key, value) in include.as_object().into_iter().flatten() {
+        put(key, value, &mut own);
+    }
+    let has_axes = map.keys().any(|key| key != "include" && key != "exclude");
+    let fits = |row: &Values| {
+        let keys = own.iter().filter(|(key, _)| map.contains_key(*key));
+        keys.clone().count() > 0 && keys.into_iter().all(|(key, value)| row.get(key) == Some(value))
+    };
+    if has_axes && rows.iter().any(fits) {
+        rows.iter_mut().filter(|row| fits(row)).for_each(|row| row.extend(own.clone()));
+    } else {
+        if !has_axes && rows.len() == 1 && rows[0] == *values {
+            rows.clear();
+        }
+        let mut row = values.clone();
+        row.extend(own);
+        rows.push(row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &str, text: &str, called: &[Values]) -> Vec<String> {
+        let files = ["base/Dockerfile", "web/Dockerfile"].map(PathBuf::from).into();
+        let mut found = Vec::new();
+        let workflow = Workflow::parse(Path::new(path), text.to_owned()).unwrap();
+        workflow.read(called, &files, &mut found);
+        let shown = |one: &Evidence| {
+            let outputs = one.given.outputs.iter();
+            let outputs: Vec<String> = outputs
+                .map(|one| format!("{}:{}", one.repository, one.tag.as_deref().unwrap_or("?")))
+                .collect();
+            let args: Vec<String> =
+                one.given.build_args.iter().map(|(k, v)| format!(" {k}={v}")).collect();
+            format!("{} {}{}", one.dockerfile.display(), outputs.join(","), args.concat())
+        };
+        found.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn builds_of_ci_files() {
+        let github = ".github/workflows/build.yml";
+        for (path, text, expected) in [
+            (
+                github,
+                "env: { ORG: acme }
+jobs:
+  b:
+    strategy: { matrix: { image: [base, web], v: [1, 2] } }
+    steps:
+      - uses: docker/build-push-action@v6
+        with:
+          context: ${{ matrix.image }}
+          tags: |
+            ${{ env.ORG }}/${{ matrix.image }}:${{ matrix.v }}
+          build-args: V=${{ matrix.v }}
+",
+                "base/Dockerfile acme/base:1 V=1|base/Dockerfile acme/base:2 V=2|\
+                 web/Dockerfile acme/web:1 V=1|web/Dockerfile acme/web:2 V=2",
+            ),
+            (
+                github,
+                "jobs:
+  b:
+    strategy: { matrix: { include: [{ dir: base, name: b }, { dir: web, name: w }] } }
+    steps:
+      - { id: meta, uses: docker/metadata-action@v5, with: { images: 'ghcr.io/acme/${{ matrix.name }}' } }
+      - uses: docker/build-push-action@v6
+        with: { context: '${{ matrix.dir }}', tags: '${{ steps.meta.outputs.tags }}' }
+",
+                "base/Dockerfile ghcr.io/acme/b:?|web/Dockerfile ghcr.io/acme/w:?",
+            ),
+            (
+                ".gitlab-ci.yml",
+                "variables: { R: reg.io/acme }
+web:
+  parallel: { matrix: [{ D: [base, web] }] }
+  script: [cd $D, docker build -t $R/$D:1 .]
+",
+                "base/Dockerfile reg.io/acme/base:1|web/Dockerfile reg.io/acme/web:1",
+            ),
+            (
+                "web/cloudbuild.yaml",
+                "steps: [{ name: 'gcr.io/tools/docker', args: [build, '--tag=gcr.io/$PROJECT_ID/web', .] }]",
+                "web/Dockerfile web:latest",
+            ),
+            (
+                ".circleci/config.yml",
+                "jobs: { b: { steps: [checkout, { run: { command: \"docker build -t acme/web:2 web\" } }] } }",
+                "web/Dockerfile acme/web:2",
+            ),
+        ] {
+            assert_eq!(read(path, text, &[]).join("|"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn called_workflows_get_what_the_caller_gives() {
+        let caller = "jobs: { a: { uses: ./.github/workflows/b.yml, strategy: { matrix: { d: [base, web] } }, with: { dir: '${{ matrix.d }}' } } }";
+        let caller =
+            Workflow::parse(Path::new(".github/workflows/a.yml"), caller.to_owned()).unwrap();
+        let calls = caller.calls();
+        assert!(calls.iter().all(|(name, _)| name == "b.yml"));
+        let given: Vec<Values> = calls.into_iter().map(|(_, values)| values).collect();
+        let text = "on: { workflow_call: { inputs: { dir: { type: string }, tag: { default: 3 } } } }
+jobs: { b: { steps: [{ run: 'docker build -t acme/${{ inputs.dir }}:${{ inputs.tag }} ${{ inputs.dir }}' }] } }";
+        assert_eq!(
+            read(".github/workflows/b.yml", text, &given),
+            ["base/Dockerfile acme/base:3", "web/Dockerfile acme/web:3"]
+        );
+    }
+}

@@ -1,0 +1,421 @@
+//! What files of the repository say about the images that it makes.
+//!
+//! **Invariant:** evidence is an output of a build (`-t`, `tags:`, `image:`), never prose.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use super::candidate::Given;
+use crate::image::{Reference, Repository};
+
+/// The rules by which an image gets its name, its tags and its edges, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rule {
+    Bake,
+    Compose,
+    Ci,
+    Makefile,
+    Script,
+    Reference,
+    Path,
+}
+
+impl Rule {
+    /// Rank, name, and what the rule reads. Rank 1 says it; rank 2 concludes it from references;
+    /// rank 3 concludes it from paths.
+    pub(super) fn row(self) -> (u8, &'static str, &'static str) {
+        match self {
+            Self::Bake => (1, "bake", "targets of a bake file"),
+            Self::Compose => (1, "compose", "services of a compose file with `build` and `image`"),
+            Self::Ci => (1, "ci", "build steps and commands of a CI file, with their matrices"),
+            Self::Makefile => (1, "makefile", "build commands of a Makefile"),
+            Self::Script => (1, "script", "build commands of a shell script"),
+            Self::Reference => (2, "reference", "`FROM` and `COPY --from` of other Dockerfiles"),
+            Self::Path => (3, "path", "words of the Dockerfile's path"),
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        self.row().1
+    }
+}
+
+/// One build that a file of the repository names.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Evidence {
+    pub(super) rule: Rule,
+    /// `file:line`.
+    pub(super) place: String,
+    pub(super) dockerfile: PathBuf,
+    pub(super) given: Given,
+}
+
+/// The image that a build publishes, as far as the file says it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Output {
+    /// The repository, or its last parts if a variable without a value stands before them.
+    pub(super) repository: String,
+    pub(super) is_whole: bool,
+    pub(super) tag: Option<String>,
+}
+
+impl Output {
+    pub(super) fn read(text: &Open) -> Option<Self> {
+        let text = text.0.trim();
+        let name_start = text.rfind('/').map_or(0, |at| at + 1);
+        let (repository, tag) = match text[name_start..].find(':') {
+            Some(at) => (&text[..name_start + at], Some(&text[name_start + at + 1..])),
+            None => (text, Some("latest")),
+        };
+        let tag = tag.filter(|tag| !tag.contains(OPEN)).map(str::to_owned);
+        let (repository, is_whole) = match repository.rfind(CLOSE) {
+            None => (repository, true),
+            Some(at) => (repository[at + CLOSE.len_utf8()..].strip_prefix('/')?, false),
+        };
+        let repository = repository.trim_start_matches('/').to_ascii_lowercase();
+        repository.parse::<Repository>().ok()?;
+        Some(Self { repository, is_whole, tag })
+    }
+
+    /// Whether a reference may mean it: the repository, and the tag if it is known.
+    pub(super) fn makes(&self, reference: &Reference) -> bool {
+        self.is_of(&reference.repository)
+            && self
+                .tag
+                .as_ref()
+                .is_none_or(|tag| reference.tag_or_latest().is_some_and(|one| one.as_str() == tag))
+    }
+
+    pub(super) fn is_of(&self, repository: &Repository) -> bool {
+        if self.is_whole {
+            return self.repository.parse::<Repository>().is_ok_and(|own| own.is_same(repository));
+        }
+        let name = repository.as_str();
+        name.strip_suffix(&self.repository).is_some_and(|rest| rest.ends_with('/'))
+    }
+}
+
+/// A text with variables that have no value: each is between these two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Open(pub(super) String);
+
+const OPEN: char = '\u{1}';
+const CLOSE: char = '\u{2}';
+
+pub(super) type Values = BTreeMap<String, String>;
+
+/// A variable whose value is not known.
+fn unknown(name: &str) -> String {
+    format!("{OPEN}{name}{CLOSE}")
+}
+
+impl Open {
+    pub(super) fn is_known(&self) -> bool {
+        !self.0.contains(OPEN)
+    }
+
+    fn pieces(&self) -> Vec<Piece<'_>> {
+        let mut pieces = Vec::new();
+        let mut rest = self.0.as_str();
+        while let Some(at) = rest.find(OPEN) {
+            if at > 0 {
+                pieces.push(Piece::Text(&rest[..at]));
+            }
+            let Some(end) = rest.find(CLOSE) else { break };
+            pieces.push(Piece::Variable(&rest[at + 1..end]));
+            rest = &rest[end + 1..];
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest));
+        }
+        pieces
+    }
+
+    /// The values that make this text that one: each variable is a part of a path, or several.
+    pub(super) fn bind(&self, text: &str) -> Option<Values> {
+        let mut values = Values::new();
+        bind(&self.pieces(), text, &mut values).then_some(values)
+    }
+
+    /// Puts values in.
+    pub(super) fn fill(&self, values: &Values) -> Self {
+        let filled = self.pieces().into_iter().map(|piece| match piece {
+            Piece::Text(text) => text.to_owned(),
+            Piece::Variable(name) => {
+                let plain = name.strip_prefix("base:").unwrap_or(name);
+                match values.get(name).or_else(|| values.get(plain)) {
+                    Some(value) if plain != name => {
+                        value.trim_end_matches('/').rsplit('/').next().unwrap_or("").to_owned()
+                    }
+                    Some(value) => value.clone(),
+                    None => unknown(name),
+                }
+            }
+        });
+        Self(filled.collect())
+    }
+
+    /// The names of its variables.
+    pub(super) fn variables(&self) -> BTreeSet<&str> {
+        let names = self.pieces().into_iter().filter_map(|piece| match piece {
+            Piece::Variable(name) => Some(name.strip_prefix("base:").unwrap_or(name)),
+            Piece::Text(_) => None,
+        });
+        names.collect()
+    }
+}
+
+impl fmt::Display for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.replace(OPEN, "${").replace(CLOSE, "}"))
+    }
+}
+
+enum Piece<'a> {
+    Text(&'a str),
+    Variable(&'a str),
+}
+
+fn bind(pieces: &[Piece<'_>], text: &str, values: &mut Values) -> bool {
+    match pieces.split_first() {
+        None => text.is_empty(),
+        Some((Piece::Text(piece), rest)) => {
+            text.strip_prefix(piece).is_some_and(|text| bind(rest, text, values))
+        }
+        Some((Piece::Variable(name), rest)) => {
+            if let Some(value) = values.get(*name).cloned() {
+                return text.strip_prefix(&value).is_some_and(|text| bind(rest, text, values));
+            }
+            let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+            let ends: Vec<usize> = ends.collect();
+            for end in ends {
+                values.insert((*name).to_owned(), text[..end].to_owned());
+                if bind(rest, &text[end..], values) {
+                    return true;
+                }
+                values.remove(*name);
+            }
+            false
+        }
+    }
+}
+
+/// How variables are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Syntax {
+    Shell,
+    Make,
+}
+
+/// Fills in what has a value. Values may contain variables themselves.
+pub(super) fn expand(text: &str, values: &Values, syntax: Syntax) -> String {
+    expand_to(text, values, syntax, &mut Vec::new())
+}
+
+fn expand_to(text: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if syntax == Syntax::Make
+            && let Some(after) = rest.strip_prefix('$')
+        {
+            rest = after;
+            if !rest.starts_with(|c: char| c.is_alphanumeric() || "_{(".contains(c)) {
+                continue;
+            }
+        }
+        let (name, after) = match rest.chars().next() {
+            Some('{') if rest.starts_with("{{") => match rest.find("}}") {
+                Some(end) => (rest[2..end].trim(), &rest[end + 2..]),
+                None => break,
+            },
+            Some(open @ ('{' | '(')) => match closing(rest, open) {
+                Some(end) => (&rest[1..end], &rest[end + 1..]),
+                None => break,
+            },
+            Some(c) if c.is_alphanumeric() || c == '_' => {
+                let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+                rest.split_at(end.unwrap_or(rest.len()))
+            }
+            Some(c) if "@*<^#?!".contains(c) => rest.split_at(1),
+            _ => {
+                out.push('$');
+                continue;
+            }
+        };
+        rest = after;
+        out.push_str(&value(name, values, syntax, open));
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Where a bracket that begins the text ends.
+fn closing(text: &str, open: char) -> Option<usize> {
+    let close = if open == '{' { '}' } else { ')' };
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        if c == open {
+            depth += 1;
+        } else if c == close {
+            depth -= 1;
+            if depth == 0 {
+                return Some(at);
+            }
+        }
+    }
+    None
+}
+
+/// More levels of variables in values are not followed.
+const DEEPEST: usize = 8;
+
+/// `open` are the variables whose values are being read.
+fn value(written: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>) -> String {
+    let mut look = |name: &str| {
+        let text = values.get(name)?;
+        if open.len() >= DEEPEST || open.iter().any(|one| one == name) {
+            return None;
+        }
+        open.push(name.to_owned());
+        let text = expand_to(text, values, syntax, open);
+        open.pop();
+        Some(text)
+    };
+    let bare = |text: &str| -> String {
+        text.trim_matches(|c: char| !(c.is_alphanumeric() || "_@*.".contains(c))).to_owned()
+    };
+    let written = written.trim();
+    // `$(basename "$X")`, `$(notdir $@)`, `$(@F)`, `${X##*/}`: the last part of a path.
+    for base in ["basename ", "notdir "] {
+        if let Some(name) = written.strip_prefix(base) {
+            return last_part(&bare(name), look(&bare(name)));
+        }
+    }
+    if let Some(name) = written.strip_suffix("##*/").or_else(|| (written == "@F").then_some("@")) {
+        return last_part(name, look(name));
+    }
+    let is_here = ["pwd", "PWD", "CURDIR", "github.workspace", "dirname", "git rev-parse --show"];
+    if is_here.iter().any(|one| written.starts_with(one)) {
+        return ".".to_owned();
+    }
+    if let Some(rest) = written.strip_prefix("shell ").or(Some(written))
+        && rest.contains(char::is_whitespace)
+        && !rest.contains("||")
+        && !written.contains(":-")
+    {
+        return unknown(written);
+    }
+    if ["&&", "==", "!=", "format(", "fromJ"].iter().any(|one| written.contains(one)) {
+        return unknown(written);
+    }
+    // `${{ inputs.x || 'y' }}`, `${X:-y}`, `${X%/}`.
+    let (name, default) = if let Some((name, default)) = written.split_once("||") {
+        (name.trim(), Some(default.trim().trim_matches('\'')))
+    } else {
+        let end = written.find([':', '-', '=', '+', '?', '%', '#', '/', ',', '^']);
+        let end = end.filter(|_| !written.contains('.') || written.contains(":-"));
+        let (name, rest) = written.split_at(end.unwrap_or(written.len()));
+        // What is cut out of a value is another value.
+        if rest.starts_with(['%', '#', '/', '^', ',']) && rest != "%/" {
+            return unknown(written);
+        }
+        let rest = rest.strip_prefix(':').unwrap_or(rest);
+        (name, rest.strip_prefix(['-', '=']))
+    };
+    let plain = ["matrix.", "env.", "inputs.", "vars.", "parameters."];
+    let plain = plain.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+    match (look(plain), default) {
+        (Some(value), _) if !value.is_empty() => value,
+        (_, Some(_)) if open.len() >= DEEPEST => unknown(plain),
+        (_, Some(default)) => {
+            open.push(String::new());
+            let text = expand_to(default, values, syntax, open);
+            open.pop();
+            text
+        }
+        (Some(value), None) => value,
+        (None, None) => unknown(plain),
+    }
+}
+
+fn last_part(name: &str, value: Option<String>) -> String {
+    match value {
+        Some(value) if !value.contains(OPEN) => {
+            value.trim_end_matches('/').rsplit('/').next().unwrap_or("").to_owned()
+        }
+        _ => unknown(&format!("base:{name}")),
+    }
+}
+
+/// Without `.` and without `folder/..`.
+pub(super) fn tidy(path: &str) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            std::path::Component::CurDir => {}
+            std::path::Component::ParentDir
+                if tidy.file_name().is_some_and(|name| name != "..") =>
+            {
+                tidy.pop();
+            }
+            part => tidy.push(part),
+        }
+    }
+    tidy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_scripts_and_makefiles() {
+        let values: Values =
+            [("A", "x"), ("B", "$A-y"), ("LOOP", "$LOOP"), ("D", "a/b/"), ("V.W", "no")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into();
+        for (text, expected) in [
+            ("$A:${B}", "x:x-y"),
+            ("${{ matrix.A }}", "x"),
+            ("${{ inputs.Q || 'z' }}", "z"),
+            ("${C:-$A}", "x"),
+            ("${A:-z}", "x"),
+            ("$(basename \"$D\")", "b"),
+            ("${D##*/}", "b"),
+            ("$PWD/x", "./x"),
+        ] {
+            assert_eq!(expand(text, &values, Syntax::Shell), expected, "{text}");
+        }
+        for (text, expected) in
+            [("$(A)$$A", "xx"), ("$(notdir $@)", "\u{1}base:@\u{2}"), ("$(C)", "\u{1}C\u{2}")]
+        {
+            assert_eq!(expand(text, &values, Syntax::Make), expected, "{text}");
+        }
+        assert!(!Open(expand("$LOOP", &values, Syntax::Shell)).is_known());
+    }
+
+    #[test]
+    fn outputs_say_what_is_known() {
+        for (text, expected) in [
+            ("acme/base:1", Some("acme/base true 1")),
+            ("acme/base", Some("acme/base true latest")),
+            ("host:5000/base", Some("host:5000/base true latest")),
+            ("acme/base:\u{1}V\u{2}", Some("acme/base true ?")),
+            ("\u{1}R\u{2}/web:1", Some("web false 1")),
+            ("acme/\u{1}R\u{2}", None),
+            ("\u{1}R\u{2}", None),
+        ] {
+            let shown = Output::read(&Open(text.to_owned())).map(|one| {
+                let tag = one.tag.unwrap_or_else(|| "?".to_owned());
+                format!("{} {} {tag}", one.repository, one.is_whole)
+            });
+            assert_eq!(shown.as_deref(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! What images are called, where they are published, and under which tags.
+//!
+//! **Invariant:** no two images have one name, or one repository and tag; none has the name of an
+//! image from outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    candidate::Candidate,
+    evidence::Rule,
+    resolve::{Resolved, split},
+    words::{self, is_official, is_version, is_weak, kebab, name_part, platform},
+};
+use crate::image::{Repository, Tag};
+
+/// What is proposed for a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) name: String,
+    /// None if it is the registry and the name.
+    pub(super) repository: Option<String>,
+    /// Empty: those of `defaults`, else `latest`.
+    pub(super) tags: Vec<String>,
+    pub(super) platform: Option<&'static str>,
+    pub(super) rule: Rule,
+    pub(super) place: String,
+}
+
+/// All names, and what they have in common.
+pub(super) struct Names {
+    pub(super) all: Vec<Named>,
+    pub(super) registry: Option<String>,
+    pub(super) tags: Vec<String>,
+    /// Images whose tag was taken by another.
+    pub(super) collided: Vec<usize>,
+}
+
+struct Raw {
+    repository: Option<Repository>,
+    /// For an image without a repository.
+    own: String,
+    tags: BTreeSet<String>,
+    rule: Rule,
+    place: String,
+    is_guessed: bool,
+}
+
+pub(super) fn names(candidates: &[Candidate], resolved: &Resolved, roots: &[String]) -> Names {
+    let most =
+        resolved.namespaces.iter().max_by_key(|(name, count)| (**count, std::cmp::Reverse(*name)));
+    let registry: Option<String> = most.map(|(name, _)| name.clone());
+    let mut raws = raws(candidates, resolved, roots, registry.as_deref());
+    let tags = common_tags(&raws, candidates.len());
+    for raw in raws.iter_mut().filter(|raw| raw.is_guessed && raw.tags.is_empty()) {
+        raw.tags = tags.iter().cloned().collect();
+    }
+    let collided = collisions(&mut raws, candidates);
+    let called = called(candidates, resolved, &raws, registry.as_deref());
+    let platforms = platforms(candidates, &raws);
+    let all = raws.iter().zip(called).zip(platforms).map(|((raw, name), platform)| {
+        let implied = match &registry {
+            Some(registry) => format!("{registry}/{name}"),
+            None => name.clone(),
+        };
+        let repository = raw.repository.as_ref().map(|one| one.as_str().to_owned());
+        let repository = repository.filter(|one| *one != implied);
+        let own: Vec<String> = raw.tags.iter().cloned().collect();
+        let is_usual = own == tags
+            || (own.is_empty() && tags.is_empty())
+            || (tags.is_empty() && own == ["latest"]);
+        let own = if own.is_empty() && !tags.is_empty() { vec!["latest".to_owned()] } else { own };
+        Named {
+            name,
+            repository,
+            tags: if is_usual { Vec::new() } else { own },
+            platform,
+            rule: raw.rule,
+            place: raw.place.clone(),
+        }
+    });
+    Names { all: all.collect(), registry, tags, collided }
+}
+
+fn raws(
+    candidates: &[Candidate],
+    resolved: &Resolved,
+    roots: &[String],
+    registry: Option<&str>,
+) -> Vec<Raw> {
+    let shapes = Shape::all(candidates, resolved);
+    let shared = shared_start(candidates);
+    let raw = |(candidate, made): (&Candidate, &Option<super::resolve::Made>)| {
+        if let Some(made) = made {
+            // A build that says no tag makes the one that its siblings' paths say.
+            let by_shape = made.tags.is_empty().then(|| shape_of(&shapes, candidate)).flatten();
+            let by_shape = by_shape.filter(|(one, _)| split(one).1 == split(&made.repository).1);
+            if let Some((repository, tag)) = by_shape {
+                return Raw {
+                    own: split(&repository).1.to_owned(),
+                    repository: Some(repository),
+                    tags: BTreeSet::from([tag]),
+                    rule: made.rule,
+                    place: made.place.clone(),
+                    is_guessed: false,
+                };
+            }
+            return Raw {
+                repository: Some(made.repository.clone()),
+                own: split(&made.repository).1.to_owned(),
+                tags: made.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
+                rule: made.rule,
+                place: made.place.clone(),
+                is_guessed: false,
+            };
+        }
+        let place = candidate.dockerfile.display().to_string();
+        let partial = candidate.given.outputs.first();
+        let rule = if partial.is_some() {
+            candidate.said.as_ref().map_or(Rule::Path, |said| said.0)
+        } else {
+            Rule::Path
+        };
+        if let Some(name) = &candidate.given.name {
+            let (own, tags) = (name_part(name), BTreeSet::new());
+            return Raw {
+                repository: None,
+                own,
+                tags,
+                rule: candidate.said.as_ref().map_or(rule, |said| said.0),
+                place,
+                is_guessed: false,
+            };
+        }
+        if let Some(output) = partial {
+            let own = output.repository.rsplit('/').next().unwrap_or_default().to_owned();
+            let repository = registry.and_then(|one| format!("{one}/{own}").parse().ok());
+            let tags = output.tag.iter().cloned().collect();
+            let place = candidate.said.as_ref().map_or(place, |said| said.1.clone());
+            return Raw { repository, own, tags, rule, place, is_guessed: false };
+        }
+        if let Some((repository, tag)) = shape_of(&shapes, candidate) {
+            let own = split(&repository).1.to_owned();
+            let tags = BTreeSet::from([tag]);
+            return Raw { repository: Some(repository), own, tags, rule, place, is_guessed: true };
+        }
+        let own = by_path(candidate, shared, roots);
+        let repository = registry.and_then(|one| format!("{one}/{own}").parse().ok());
+        Raw { repository, own, tags: BTreeSet::new(), rule, place, is_guessed: true }
+    };
+    candidates.iter().zip(&resolved.made).map(raw).collect()
+}
+
+/// How the paths of named images say their names: `{1}` is the second part of the path.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Shape {
+    length: usize,
+    repository: String,
+    tag: String,
+}
+
+impl Shape {
+    /// The shapes, each with the number of images that have it.
+    fn all(candidates: &[Candidate], resolved: &Resolved) -> BTreeMap<Self, usize> {
+        let mut shapes = BTreeMap::new();
+        for (candidate, made) in candidates.iter().zip(&resolved.made) {
+            let Some(made) = made else { continue };
+            let [tag] = &made.tags.iter().collect::<Vec<_>>()[..] else { continue };
+            let (namespace, name) = split(&made.repository);
+            let open = |text: &str| opened(text, &candidate.segments);
+            let name = open(name);
+            let repository =
+                if namespace.is_empty() { name } else { format!("{namespace}/{name}") };
+            let shape =
+                Self { length: candidate.segments.len(), repository, tag: open(tag.as_str()) };
+            *shapes.entry(shape).or_default() += 1;
+        }
+        shapes
+    }
+}
+
+fn opened(text: &str, segments: &[String]) -> String {
+    let mut parts: Vec<(usize, String)> = segments
+        .iter()
+        .map(|one| kebab(one))
+        .enumerate()
+        .filter(|(_, one)| !one.is_empty())
+        .collect();
+    parts.sort_by_key(|(_, one)| std::cmp::Reverse(one.len()));
+    let mut text = text.to_owned();
+    for (index, part) in parts {
+        let found = text.match_indices(part.as_str()).find(|(at, _)| {
+            let before = text[..*at].chars().next_back();
+            let after = text[at + part.len()..].chars().next();
+            let is_edge = |c: Option<char>| c.is_none_or(|c| "-_{}".contains(c));
+            is_edge(before) && is_edge(after)
+        });
+        if let Some((at, _)) = found {
+            text.replace_range(at..at + part.len(), &format!("{{{index}}}"));
+        }
+    }
+    text
+}
+
+/// The image that siblings say a path makes. Every part in which paths differ must be in it.
+fn shape_of(
+    shapes: &BTreeMap<Shape, usize>,
+    candidate: &Candidate,
+) -> Option<(Repository, String)> {
+    let of_length = shapes.iter().filter(|(shape, _)| shape.length == candidate.segments.len());
+    let filled = of_length.filter_map(|(shape, count)| {
+        let fill = |text: &str| {
+            candidate.segments.iter().enumerate().fold(text.to_owned(), |text, (index, part)| {
+                text.replace(&format!("{{{index}}}"), &kebab(part))
+            })
+        };
+        let last = candidate.segments.len().checked_sub(1)?;
+        let is_whole = shape.repository.contains(&format!("{{{last}}}"))
+            || shape.tag.contains(&format!("{{{last}}}"));
+        let repository = fill(&shape.repository);
+        if !is_whole || (*count < 2 && !shape.repository.contains('{')) && !shape.tag.contains('{')
+        {
+            return None;
+        }
+        let literal: Vec<&str> = shape.repository.rsplit('/').next()?.split(['{', '}']).collect();
+        // A name that no part of the path says belongs to the image that has it.
+        let has_own = literal.iter().any(|one| one.chars().any(char::is_alphabetic));
+        if has_own && !shape.tag.contains('{') {
+            return None;
+        }
+        Some((*count, repository.parse::<Repository>().ok()?, fill(&shape.tag)))
+    });
+    let (_, repository, tag) = filled.max_by_key(|(count, ..)| *count)?;
+    tag.parse::<Tag>().ok()?;
+    Some((repository, tag))
+}
+
+/// How many parts all paths begin with.
+fn shared_start(candidates: &[Candidate]) -> usize {
+    let Some(first) = candidates.first() else { return 0 };
+    if candidates.len() < 2 {
+        return 0;
+    }
+    (0..first.segments.len())
+        .take_while(|&at| {
+            candidates
+                .iter()
+                .all(|one| one.segments.len() > at + 1 && one.segments[at] == first.segments[at])
+        })
+        .count()
+}
+
+fn by_path(candidate: &Candidate, shared: usize, roots: &[String]) -> String {
+    let segments = &candidate.segments[shared.min(candidate.segments.len())..];
+    let strong: Vec<String> = segments
+        .iter()
+        .filter(|one| !words::words(one).iter().all(|word| is_weak(word)))
+        .map(|one| kebab(one))
+        .filter(|one| !one.is_empty())
+        .collect();
+    let root = || roots.first().cloned().unwrap_or_else(|| "image".to_owned());
+    let name = match strong.first() {
+        None => candidate
+            .segments
+            .last()
+            .map(|one| kebab(one))
+            .filter(|one| !one.is_empty() && one != "dockerfile")
+            .unwrap_or_else(root),
+        Some(first) if is_version(first) => format!("{}-{}", root(), strong.join("-")),
+        Some(_) => strong.join("-"),
+    };
+    name_part(&name)
+}
+
+/// Tags that more than half of the images have in common, and at least two.
+fn common_tags(raws: &[Raw], count: usize) -> Vec<String> {
+    let mut counts: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+    let known = raws.iter().filter(|raw| !raw.tags.is_empty());
+    for raw in known.clone() {
+        *counts.entry(raw.tags.iter().cloned().collect()).or_default() += 1;
+    }
+    let best = counts.into_iter().max_by_key(|(_, count)| *count);
+    let all = known.count();
+    match best {
+        Some((tags, most)) if tags != ["latest"] && most * 2 > all && (most > 1 || count == 1) => {
+            tags
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Takes a tag away from the second image that has it: the stronger evidence comes first.
+fn collisions(raws: &mut [Raw], candidates: &[Candidate]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..raws.len()).collect();
+    order.sort_by_key(|&index| (raws[index].is_guessed, raws[index].rule));
+    let mut taken: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut collided = Vec::new();
+    for index in order {
+        let raw = &mut raws[index];
+        let Some(repository) = &raw.repository else { continue };
+        let key =
+            |tag: &String| (format!("{}/{}", repository.host(), repository.path()), tag.clone());
+        let own: Vec<String> = if raw.tags.is_empty() {
+            vec!["latest".to_owned()]
+        } else {
+            raw.tags.iter().cloned().collect()
+        };
+        let free: BTreeSet<String> =
+            own.iter().filter(|tag| !taken.contains(&key(tag))).cloned().collect();
+        if free.is_empty() {
+            // It is known by its name alone.
+            raw.repository = None;
+            raw.tags.clear();
+            raw.own = by_path(&candidates[index], 0, std::slice::from_ref(&raw.own));
+            collided.push(index);
+        } else {
+            taken.extend(free.iter().map(key));
+            if !raw.tags.is_empty() {
+                raw.tags = free;
+            }
+        }
+    }
+    collided
+}
+
+/// A name for each image.
+fn called(
+    candidates: &[Candidate],
+    resolved: &Resolved,
+    raws: &[Raw],
+    registry: Option<&str>,
+) -> Vec<String> {
+    let mut families: BTreeMap<&str, usize> = BTreeMap::new();
+    for raw in raws {
+        *families.entry(&raw.own).or_default() += 1;
+    }
+    let made = |reference: &crate::image::Reference| {
+        resolved.made.iter().flatten().any(|made| {
+            made.repository.is_same(&reference.repository)
+                && reference.tag_or_latest().is_some_and(|tag| made.tags.contains(&tag))
+        })
+    };
+    let outside: BTreeSet<&str> = candidates
+        .iter()
+        .flat_map(|one| &one.uses)
+        .filter(|(one, _)| !made(one))
+        .map(|(one, _)| split(&one.repository))
+        .filter(|(namespace, _)| namespace.is_empty())
+        .map(|(_, name)| name)
+        .collect();
+    let published: BTreeSet<String> = raws
+        .iter()
+        .filter_map(|raw| raw.repository.as_ref().map(|one| one.as_str().to_owned()))
+        .collect();
+    let mut taken = BTreeSet::new();
+    let mut all = Vec::new();
+    for (candidate, raw) in candidates.iter().zip(raws) {
+        let base = name_part(&raw.own);
+        let mut choices = vec![base.clone()];
+        if families.get(raw.own.as_str()).is_some_and(|count| *count > 1) {
+            choices.clear();
+        }
+        if let Some(tag) = raw.tags.iter().find(|tag| *tag != "latest").or_else(|| raw.tags.first())
+        {
+            choices.push(format!("{base}-{}", name_part(tag)));
+        }
+        if let Some(name) = &candidate.given.name {
+            choices.insert(0, name_part(name));
+        }
+        let path: Vec<String> =
+            candidate.segments.iter().map(|one| kebab(one)).filter(|one| !one.is_empty()).collect();
+        choices.push(base.clone());
+        for from in (0..path.len()).rev() {
+            choices.push(format!("{base}-{}", path[from..].join("-")));
+        }
+        let suffix =
+            candidate.given.target.as_ref().map(|one| format!("{base}-{}", name_part(one)));
+        choices.extend(suffix);
+        choices.extend(
+            candidate.given.build_args.values().map(|one| format!("{base}-{}", name_part(one))),
+        );
+        let is_good = |name: &String| {
+            let is_foreign = outside.contains(name.as_str())
+                || (registry.is_none() && raw.repository.is_none() && is_official(name));
+            let is_published = raw.repository.is_none()
+                && registry
+                    .is_some_and(|registry| published.contains(&format!("{registry}/{name}")));
+            !name.is_empty()
+                && !is_foreign
+                && !is_published
+                && !taken.contains(name)
+                && name.parse::<Repository>().is_ok()
+        };
+        let name = choices.iter().find(|name| is_good(name)).cloned();
+        let name = name.unwrap_or_else(|| {
+            let base = if base.is_empty() { "image" } else { &base };
+            let mut numbers = (2..).map(|number| format!("{base}-image-{number}"));
+            let plain = format!("{base}-image");
+            if is_good(&plain) {
+                plain
+            } else {
+                numbers.find(|name| is_good(name)).unwrap_or(plain)
+            }
+        });
+        taken.insert(name.clone());
+        all.push(name);
+    }
+    all
+}
+
+/// The platform of each, if its path says one and others of its repository have another.
+fn platforms(candidates: &[Candidate], raws: &[Raw]) -> Vec<Option<&'static str>> {
+    let own = |candidate: &Candidate| candidate.segments.iter().find_map(|part| platform(part));
+    let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (candidate, raw) in candidates.iter().zip(raws) {
+        all.entry(&raw.own).or_default().extend(own(candidate));
+    }
+    let several =
+        |raw: &Raw| all.get(raw.own.as_str()).is_some_and(|platforms| platforms.len() > 1);
+    candidates.iter().zip(raws).map(|(one, raw)| own(one).filter(|_| several(raw))).collect()
+}

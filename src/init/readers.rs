@@ -1,0 +1,166 @@
+//! Reads the files that say how images are built, and what they say of each Dockerfile.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    bake, ci, compose,
+    evidence::{Evidence, Output, Rule, Syntax, Values, expand, tidy},
+    find::{Found, Kind},
+    shell::{self, Script},
+};
+use crate::bounded;
+
+/// A file that is larger is no build script.
+const LARGEST: u64 = 256 * 1024;
+/// Files that include each other are read to this depth.
+const DEEPEST: usize = 4;
+
+/// All evidence of a folder, the strongest first. `environment` is that of the process.
+pub(super) fn read(root: &Path, found: &Found, environment: &Values) -> Vec<Evidence> {
+    let dockerfiles: BTreeSet<PathBuf> = found.dockerfiles.iter().cloned().collect();
+    let (mut all, mut workflows) = (Vec::new(), Vec::new());
+    for (path, kind) in &found.texts {
+        let Ok(text) = bounded::text(&root.join(path)) else { continue };
+        match kind {
+            Kind::Bake => {
+                let targets = bake::targets(&text, path);
+                all.extend(targets.into_iter().flat_map(|targets| targets.found));
+            }
+            Kind::Compose => {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                let targets = compose::targets(&root.join(path), text, folder, environment);
+                // Without an `image`, a service is a program to run, not an image to publish.
+                let targets = targets.into_iter().flat_map(|targets| targets.found);
+                all.extend(targets.filter(|one| !one.given.outputs.is_empty()));
+            }
+            Kind::Workflow if is_about_builds(&text) || text.contains("uses:") => {
+                workflows.extend(ci::Workflow::parse(path, text));
+            }
+            Kind::Makefile | Kind::Script
+                if text.len() as u64 <= LARGEST && is_about_builds(&text) =>
+            {
+                let (rule, syntax) = match kind {
+                    Kind::Makefile => (Rule::Makefile, Syntax::Make),
+                    _ if path.to_string_lossy().contains("Jenkinsfile") => {
+                        (Rule::Ci, Syntax::Shell)
+                    }
+                    _ => (Rule::Script, Syntax::Shell),
+                };
+                let folder = path.parent().unwrap_or(Path::new(""));
+                let values = included(root, folder, &text, syntax, DEEPEST);
+                Script { rule, path, text: &text, first_line: 1, folder, values: &values }
+                    .read(&dockerfiles, &mut all);
+            }
+            _ => {}
+        }
+    }
+    let mut calls: BTreeMap<String, Vec<Values>> = BTreeMap::new();
+    for (name, values) in workflows.iter().flat_map(ci::Workflow::calls) {
+        calls.entry(name).or_default().push(values);
+    }
+    for workflow in &workflows {
+        let name = workflow.path.file_name().unwrap_or_default().to_string_lossy();
+        let called = calls.get(name.as_ref()).map_or(&[][..], Vec::as_slice);
+        workflow.read(called, &dockerfiles, &mut all);
+    }
+    all.retain(|one| dockerfiles.contains(&one.dockerfile));
+    all
+}
+
+fn is_about_builds(text: &str) -> bool {
+    ["docker", "podman", "buildah", "nerdctl", "kaniko", "DOCKER", "PODMAN", "ENGINE"]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
+/// The assignments of the files that a file includes.
+fn included(root: &Path, folder: &Path, text: &str, syntax: Syntax, depth: usize) -> Values {
+    let mut values = Values::new();
+    if depth == 0 {
+        return values;
+    }
+    for name in shell::includes(text) {
+        let own = shell::assignments(text, syntax);
+        let name = expand(&name, &own, syntax);
+        for name in name.split_whitespace() {
+            for base in [folder, Path::new("")] {
+                let path = tidy(&base.join(name).to_string_lossy());
+                let is_outside = path.is_absolute() || path.starts_with("..");
+                let inside = !is_outside
+                    && root.join(&path).canonicalize().is_ok_and(|file| {
+                        root.canonicalize().is_ok_and(|root| file.starts_with(root))
+                            && file.is_file()
+                    });
+                let Some(text) = inside.then(|| bounded::text(&root.join(&path)).ok()).flatten()
+                else {
+                    continue;
+                };
+                values.extend(included(root, folder, &text, syntax, depth - 1));
+                for (key, value) in shell::assignments(&text, syntax) {
+                    values.entry(key).or_insert(value);
+                }
+                break;
+            }
+        }
+    }
+    values
+}
+
+/// The images that each Dockerfile makes: one for each target and set of arguments whose output is
+/// another. Evidence of a weaker rule adds nothing that a stronger one says otherwise.
+pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> Vec<Evidence> {
+    evidence.sort_by_key(|one| one.rule);
+    let mut kept: BTreeMap<PathBuf, Vec<Evidence>> = BTreeMap::new();
+    for one in evidence {
+        let variants = kept.entry(one.dockerfile.clone()).or_default();
+        let is_known = |output: &Output| output.is_whole && output.tag.is_some();
+        let says_more = |kept: &Evidence| {
+            one.given
+                .outputs
+                .iter()
+                .any(|output| is_known(output) && !kept.given.outputs.contains(output))
+        };
+        let same = variants.iter_mut().find(|kept| {
+            let shares = kept.given.outputs.iter().any(|output| one.given.outputs.contains(output));
+            let is_same = kept.given.target == one.given.target
+                && (kept.given.build_args == one.given.build_args || kept.given.outputs.is_empty());
+            shares
+                || is_same
+                || (one.given.outputs.is_empty() && kept.given.target == one.given.target)
+        });
+        match same {
+            Some(kept) => {
+                if kept.given.outputs.is_empty() && !one.given.outputs.is_empty() {
+                    *kept = one;
+                } else if kept.rule == one.rule {
+                    for output in one.given.outputs {
+                        if !kept.given.outputs.contains(&output) {
+                            kept.given.outputs.push(output);
+                        }
+                    }
+                }
+                continue;
+            }
+            None => {}
+        }
+        let is_first = variants.is_empty();
+        let is_strongest = variants.first().is_none_or(|first| first.rule == one.rule);
+        let differs = one.given.outputs.iter().any(is_known) && variants.iter().all(says_more);
+        if is_first || (is_strongest && differs) {
+            variants.push(one);
+        }
+    }
+    let all = dockerfiles.iter().flat_map(|path| match kept.remove(path) {
+        Some(variants) => variants,
+        None => vec![Evidence {
+            rule: Rule::Path,
+            place: String::new(),
+            dockerfile: path.clone(),
+            given: super::candidate::Given::default(),
+        }],
+    });
+    all.collect()
+}

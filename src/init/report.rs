@@ -1,0 +1,195 @@
+//! What a person should check, grouped by cause, the worst first; and where a decision came from.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use super::{
+    candidate::{Candidate, Named as Instead},
+    names::{Named, Names},
+    resolve::{Cause, Doubt, Resolved, split},
+    words::name_part,
+};
+use crate::{
+    diagnostic::names,
+    hierarchy::{Hierarchy, Unreadable},
+    image::Reference,
+};
+
+/// So many of one cause are named.
+const SHOWN: usize = 3;
+/// Images without an edge are worth a word from this many on.
+const MANY: usize = 5;
+
+/// The names of the parents of each image, by its name.
+pub(super) type Expected = BTreeMap<String, BTreeSet<String>>;
+
+pub(super) fn expected(resolved: &Resolved, named: &[Named]) -> Expected {
+    let parents = |index: usize| {
+        resolved.parents[index].iter().map(|&parent| named[parent].name.clone()).collect()
+    };
+    named.iter().enumerate().map(|(index, one)| (one.name.clone(), parents(index))).collect()
+}
+
+/// A line for each cause, and for each repository that it concerns.
+pub(super) fn doubts(
+    resolved: &Resolved,
+    candidates: &[Candidate],
+    named: &[Named],
+) -> Vec<String> {
+    let mut groups: BTreeMap<(Cause, String), Vec<&Doubt>> = BTreeMap::new();
+    for doubt in &resolved.doubts {
+        let about = doubt.image.parse::<Reference>().map(|one| match doubt.cause {
+            Cause::Several | Cause::Tag => one.repository.to_string(),
+            _ => split(&one.repository).0.to_owned(),
+        });
+        groups.entry((doubt.cause, about.unwrap_or_default())).or_default().push(doubt);
+    }
+    let mut lines: Vec<String> =
+        groups.iter().map(|((cause, _), doubts)| line(*cause, doubts, candidates, named)).collect();
+    if named.len() >= MANY && resolved.parents.iter().all(BTreeSet::is_empty) {
+        lines.insert(0, format!("{} images and no edge: no image here is built from another one; check `registry` and the names", named.len()));
+    }
+    lines
+}
+
+fn line(cause: Cause, doubts: &[&Doubt], candidates: &[Candidate], named: &[Named]) -> String {
+    let images: Vec<&str> = doubts.iter().map(|doubt| doubt.image.as_str()).collect();
+    let tag = images.first().and_then(|one| one.parse::<Reference>().ok()?.tag_or_latest());
+    let tag = tag.map_or_else(|| "latest".to_owned(), |tag| tag.to_string());
+    let images = names(&images, SHOWN);
+    let all: BTreeSet<usize> = doubts.iter().flat_map(|doubt| doubt.candidates.clone()).collect();
+    let paths: Vec<String> =
+        all.iter().map(|&one| candidates[one].dockerfile.display().to_string()).collect();
+    let paths = names(&paths, SHOWN);
+    let first = all.first().map_or("IMAGE", |&one| named[one].name.as_str());
+    match cause {
+        Cause::Several => format!(
+            "{images}: several Dockerfiles may make it ({paths}), and it has no edge; add `tags: [\"{tag}\"]` and the `repository` to the right one, for example to `{first}`"
+        ),
+        Cause::NothingMakes => format!(
+            "{images}: the namespace is of this repository, but no Dockerfile here makes it; if one does, set its `repository` and `tags`"
+        ),
+        Cause::Ring => {
+            format!("{images}: {paths} would be built from itself; it is taken for an upstream")
+        }
+        Cause::Tag => format!(
+            "{images}: taken for {paths}, but nothing says its tag; check `tags` of `{first}`"
+        ),
+        Cause::Namespace => format!(
+            "{images}: taken for {paths} by the name alone; if it is an upstream, change the `repository` of `{first}`"
+        ),
+    }
+}
+
+/// Images that lost their tag to another one.
+pub(super) fn collisions(all: &Names, candidates: &[Candidate]) -> Option<String> {
+    let paths: Vec<String> =
+        all.collided.iter().map(|&one| candidates[one].dockerfile.display().to_string()).collect();
+    (!paths.is_empty()).then(|| {
+        format!("{}: another Dockerfile makes the same image and tag; they have names of their own, check `repository` and `tags`", names(&paths, SHOWN))
+    })
+}
+
+/// Images with arguments that have no value.
+pub(super) fn fill_in(candidates: &[Candidate], named: &[Named]) -> Option<String> {
+    let missing = candidates.iter().zip(named).filter(|(one, _)| !one.fill_in.is_empty());
+    let missing: Vec<String> =
+        missing.map(|(one, named)| format!("{}: {}", named.name, one.fill_in.join(", "))).collect();
+    (!missing.is_empty()).then(|| {
+        format!("{}: arguments without a value; fill in `build_args`", names(&missing, SHOWN))
+    })
+}
+
+/// Dockerfiles that cannot be read, those of one fault in one line.
+pub(super) fn left_out(all: &[(PathBuf, Unreadable)]) -> Vec<String> {
+    let mut groups: BTreeMap<(&str, &Option<String>), Vec<String>> = BTreeMap::new();
+    for (path, error) in all {
+        let place = format!("{}:{}", path.display(), error.line);
+        groups.entry((&error.message, &error.hint)).or_default().push(place);
+    }
+    let line = |((message, hint), places): ((&str, &Option<String>), Vec<String>)| {
+        let hint = hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("{}: {message}{hint}", names(&places, SHOWN))
+    };
+    groups.into_iter().map(line).collect()
+}
+
+/// `name: repository:tags by rule, place`.
+pub(super) fn explained(all: &Names, candidates: &[Candidate]) -> Vec<String> {
+    let line = |(named, candidate): (&Named, &Candidate)| {
+        let (rank, rule, _) = named.rule.row();
+        format!(
+            "{}: {} by `{rule}` (rank {rank}), {}",
+            named.name,
+            candidate.dockerfile.display(),
+            named.place
+        )
+    };
+    all.all.iter().zip(candidates).map(line).collect()
+}
+
+/// Names images as the bake or compose file lets others call them.
+pub(super) fn aliases(candidates: &[Candidate], named: &mut [Named], unsure: &mut Vec<String>) {
+    for candidate in candidates {
+        let name = candidate.given.name.clone().unwrap_or_default();
+        for image in &candidate.survey.images {
+            match candidate.given.contexts.get(&image.image) {
+                None => {}
+                Some(Instead::Target(target)) => {
+                    let by_name = |one: &Candidate| one.given.name.as_ref() == Some(target);
+                    let Some(parent) = candidates.iter().position(by_name) else { continue };
+                    let is_free = named.iter().all(|one| one.name != image.image);
+                    let makes = named[parent].name == image.image
+                        || image.image.parse().is_ok_and(|reference| {
+                            candidates[parent].given.outputs.iter().any(|one| one.makes(&reference))
+                        });
+                    if !makes && is_free && name_part(&image.image) == image.image {
+                        let repository = named[parent].name.clone();
+                        named[parent].name.clone_from(&image.image);
+                        if !candidates[parent].given.outputs.is_empty() {
+                            named[parent].repository.get_or_insert(repository);
+                        }
+                    } else if !makes {
+                        unsure.push(format!(
+                            "`{name}`: `{}` in its Dockerfile stands for the target `{target}`; write that name there",
+                            image.image
+                        ));
+                    }
+                }
+                Some(Instead::Image(other)) => unsure.push(format!(
+                    "`{name}`: `{}` in its Dockerfile stands for `{other}`; write that there",
+                    image.image
+                )),
+                Some(Instead::Elsewhere(place)) => unsure.push(format!(
+                    "`{name}`: `{}` in its Dockerfile stands for `{place}`, which a hierarchy cannot say",
+                    image.image
+                )),
+            }
+        }
+    }
+}
+
+/// Where what would be loaded has other edges than were decided.
+pub(super) fn differences(hierarchy: &Hierarchy, expected: &Expected) -> Vec<String> {
+    let mut lines = Vec::new();
+    for node in hierarchy.in_build_order() {
+        let parents: BTreeSet<String> =
+            hierarchy.parents(&node.name).map(|parent| parent.name.to_string()).collect();
+        let decided = expected.get(node.name.as_str()).cloned().unwrap_or_default();
+        if parents != decided {
+            let list = |all: &BTreeSet<String>| match all.len() {
+                0 => "no image here".to_owned(),
+                _ => names(&all.iter().collect::<Vec<_>>(), SHOWN),
+            };
+            lines.push(format!(
+                "`{}` is built from {}, and not from {}; check their `tags` and names",
+                node.name,
+                list(&parents),
+                list(&decided)
+            ));
+        }
+    }
+    lines
+}

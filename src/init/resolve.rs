@@ -1,0 +1,725 @@
+//! Which Dockerfile makes which image: one decision for each reference, by the strongest evidence.
+//!
+//! **Invariant:** the edges make no ring. An edge that is not certain has a doubt.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Write as _,
+};
+
+use super::{
+    candidate::{Candidate, Named as Instead},
+    evidence::{Output, Rule},
+    words::{self, is_near, is_official, is_version, is_weak, platform},
+};
+use crate::image::{Reference, Repository, Tag};
+
+/// Hosts where most of what is named was made by others.
+const PUBLIC: [&str; 12] = [
+    "docker.io",
+    "mcr.microsoft.com",
+    "gcr.io",
+    "ghcr.io",
+    "quay.io",
+    "registry.k8s.io",
+    "public.ecr.aws",
+    "nvcr.io",
+    "registry.access.redhat.com",
+    "registry.redhat.io",
+    "docker.elastic.co",
+    "registry.gitlab.com",
+];
+
+/// What a candidate makes, and by which rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Made {
+    pub(super) rule: Rule,
+    /// `file:line` of the evidence, or the reference.
+    pub(super) place: String,
+    pub(super) repository: Repository,
+    pub(super) tags: BTreeSet<Tag>,
+}
+
+/// Everything that was decided.
+#[derive(Debug, Default)]
+pub(super) struct Resolved {
+    /// For each candidate.
+    pub(super) made: Vec<Option<Made>>,
+    pub(super) parents: Vec<BTreeSet<usize>>,
+    pub(super) doubts: Vec<Doubt>,
+    /// Candidates that a reference has named already.
+    taken: BTreeSet<usize>,
+    /// Repositories without their last part that are ours, with the number of their images.
+    pub(super) namespaces: BTreeMap<String, usize>,
+}
+
+/// What a person should look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Doubt {
+    pub(super) cause: Cause,
+    pub(super) image: String,
+    pub(super) candidates: Vec<usize>,
+}
+
+/// Causes of doubt, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cause {
+    /// Several Dockerfiles may make it: there is no edge.
+    Several,
+    /// The namespace is ours, and nothing here makes it: there is no edge.
+    NothingMakes,
+    /// An edge would make a ring.
+    Ring,
+    /// There is an edge, but the tag is not proven.
+    Tag,
+    /// There is an edge, but the namespace is not proven to be ours.
+    Namespace,
+}
+
+/// What a repository is known by.
+pub(super) struct Known<'a> {
+    /// What the folder and the repository it came from are called.
+    pub(super) roots: &'a [String],
+    /// The owner of `origin`.
+    pub(super) owner: Option<&'a str>,
+    /// The platform of this machine.
+    pub(super) host: &'a str,
+}
+
+/// How well a path says what a reference says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    /// The tag is for another processor.
+    is_other: bool,
+    /// Words of the tag that the path does not have.
+    unexplained: usize,
+    /// Words of the path that neither name nor tag have.
+    leftover: usize,
+    /// 0: a part of the path is the name. 1: the path has the words. 2: the repository is.
+    strength: u8,
+    is_foreign: bool,
+    /// Words that the path has and the tag says.
+    explained: usize,
+    candidate: usize,
+}
+
+/// A reference, and the candidates that use it.
+struct Wanted {
+    reference: Reference,
+    tag: Tag,
+    namespace: String,
+    name: Vec<String>,
+    tag_words: Vec<String>,
+    users: Vec<usize>,
+}
+
+pub(super) fn resolve(candidates: &[Candidate], known: &Known<'_>) -> Resolved {
+    let mut resolved = Resolved {
+        made: candidates.iter().map(said).collect(),
+        parents: vec![BTreeSet::new(); candidates.len()],
+        ..Resolved::default()
+    };
+    aliases(candidates, &mut resolved);
+    let mut wanted = wanted(candidates);
+    wanted.retain(|one| !resolved.by_output(candidates, one));
+    let paths = Paths::of(candidates, known);
+    common_words(candidates, &mut wanted, known.roots);
+    let fits: Vec<Vec<Fit>> = wanted.iter().map(|one| paths.fits(one)).collect();
+    let trust = namespaces(candidates, known, &wanted, &fits, &resolved);
+    // What most Dockerfiles say comes first: an image has one repository.
+    let mut order: Vec<usize> = (0..wanted.len()).collect();
+    order.sort_by_key(|&at| {
+        let is_proven = trust.get(&wanted[at].namespace).copied().unwrap_or(false);
+        let is_exact = fits[at].first().is_some_and(|fit| fit.leftover == 0);
+        (std::cmp::Reverse((is_proven, is_exact)), std::cmp::Reverse(wanted[at].users.len()))
+    });
+    for at in order {
+        let one = &wanted[at];
+        match trust.get(&one.namespace) {
+            Some(&is_proven) => resolved.by_path(candidates, one, &fits[at], is_proven),
+            None => drop(resolved.by_repository(candidates, one)),
+        }
+    }
+    for made in resolved.made.iter().flatten() {
+        let namespace = split(&made.repository).0.to_owned();
+        if !namespace.is_empty() {
+            *resolved.namespaces.entry(namespace).or_default() += 1;
+        }
+    }
+    resolved
+}
+
+/// The namespace and the last part of a repository. Docker Hub's bare names have none.
+pub(super) fn split(repository: &Repository) -> (&str, &str) {
+    let text = repository.as_str();
+    match text.rsplit_once('/') {
+        Some((namespace, name)) if !["library", "docker.io/library"].contains(&namespace) => {
+            (namespace, name)
+        }
+        Some((_, name)) => ("", name),
+        None => ("", text),
+    }
+}
+
+/// What the evidence of a candidate says without a doubt.
+fn said(candidate: &Candidate) -> Option<Made> {
+    let (rule, place) = candidate.said.clone()?;
+    let outputs = &candidate.given.outputs;
+    let first = outputs.iter().find(|one| one.is_whole)?;
+    let repository: Repository = first.repository.parse().ok()?;
+    // A local name such as `test` or `app` is no proof of where it is published.
+    let is_local = !first.repository.contains('/') && !matches!(rule, Rule::Bake | Rule::Compose);
+    if is_local && is_official(&first.repository) {
+        return None;
+    }
+    let same = outputs.iter().filter(|one| one.is_of(&repository));
+    let tags = same.filter_map(|one| one.tag.as_ref()?.parse().ok()).collect();
+    Some(Made { rule, place, repository, tags })
+}
+
+/// What bake and compose files let Dockerfiles call other targets.
+fn aliases(candidates: &[Candidate], resolved: &mut Resolved) {
+    for (child, candidate) in candidates.iter().enumerate() {
+        for image in &candidate.survey.images {
+            if let Some(Instead::Target(target)) = candidate.given.contexts.get(&image.image) {
+                let by_name = |one: &Candidate| one.given.name.as_ref() == Some(target);
+                if let Some(parent) = candidates.iter().position(by_name) {
+                    resolved.parents[child].insert(parent);
+                }
+            }
+        }
+    }
+}
+
+fn wanted(candidates: &[Candidate]) -> Vec<Wanted> {
+    let mut all: BTreeMap<(String, String, String), Wanted> = BTreeMap::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        for (reference, _) in &candidate.uses {
+            let Some(tag) = reference.tag_or_latest() else { continue };
+            if reference.digest.is_some() {
+                continue;
+            }
+            let host = reference.repository.host().to_owned();
+            let key = (host, reference.repository.path(), tag.to_string());
+            let one = all.entry(key).or_insert_with(|| {
+                let (namespace, name) = split(&reference.repository);
+                let tag_words =
+                    if tag.as_str() == "latest" { vec![] } else { words::words(tag.as_str()) };
+                Wanted {
+                    namespace: namespace.to_owned(),
+                    name: words::words(name),
+                    reference: reference.clone(),
+                    tag,
+                    tag_words,
+                    users: vec![],
+                }
+            });
+            if !one.users.contains(&index) {
+                one.users.push(index);
+            }
+        }
+    }
+    all.into_values().collect()
+}
+
+/// Takes off what all names of a namespace begin or end with, if no path has it; and forgets the one
+/// tag that all images of it have.
+fn common_words(candidates: &[Candidate], wanted: &mut [Wanted], roots: &[String]) {
+    let has = |word: &String| {
+        candidates.iter().any(|one| one.words.iter().flatten().any(|own| own == word))
+    };
+    // What the repository itself begins with: `s2i-core` of `s2i-base-container`.
+    let own: Vec<String> =
+        roots.iter().filter_map(|root| words::words(root).into_iter().next()).collect();
+    for one in &mut *wanted {
+        if one.name.len() > 1 && own.contains(&one.name[0]) && !has(&one.name[0]) {
+            one.name.remove(0);
+        }
+    }
+    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, one) in wanted.iter().enumerate() {
+        groups.entry(one.namespace.clone()).or_default().push(index);
+    }
+    for group in groups.into_values() {
+        let names: BTreeSet<Vec<String>> =
+            group.iter().map(|&one| wanted[one].name.clone()).collect();
+        if names.len() < 2 {
+            continue;
+        }
+        for is_last in [false, true] {
+            let end =
+                |name: &Vec<String>| if is_last { name.last() } else { name.first() }.cloned();
+            while let Some(word) = group.first().and_then(|&one| end(&wanted[one].name)) {
+                let is_common = group.iter().all(|&one| {
+                    wanted[one].name.len() > 1 && end(&wanted[one].name).as_ref() == Some(&word)
+                });
+                if !is_common || has(&word) {
+                    break;
+                }
+                for &one in &group {
+                    let at = if is_last { wanted[one].name.len() - 1 } else { 0 };
+                    wanted[one].name.remove(at);
+                }
+            }
+        }
+        let tags: BTreeSet<Vec<String>> =
+            group.iter().map(|&one| wanted[one].tag_words.clone()).collect();
+        if tags.len() == 1 && !tags.iter().flatten().all(has) {
+            group.iter().for_each(|&one| wanted[one].tag_words.clear());
+        }
+    }
+}
+
+/// All paths, by their words.
+struct Paths<'a> {
+    candidates: &'a [Candidate],
+    known: &'a Known<'a>,
+    roots: Vec<Vec<String>>,
+    by_word: HashMap<&'a str, Vec<usize>>,
+    /// Words that every path has.
+    common: BTreeSet<&'a str>,
+}
+
+impl<'a> Paths<'a> {
+    fn of(candidates: &'a [Candidate], known: &'a Known<'a>) -> Self {
+        let mut by_word: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (index, candidate) in candidates.iter().enumerate() {
+            let own: BTreeSet<&str> =
+                candidate.words.iter().flatten().map(String::as_str).collect();
+            for word in own {
+                by_word.entry(word).or_default().push(index);
+            }
+        }
+        let is_common = |all: &Vec<usize>| all.len() == candidates.len() && all.len() > 1;
+        let common =
+            by_word.iter().filter(|(_, all)| is_common(all)).map(|(word, _)| *word).collect();
+        let roots = known.roots.iter().map(|root| words::words(root)).collect();
+        Self { candidates, known, roots, by_word, common }
+    }
+
+    /// The candidates whose paths have the name, the best first.
+    fn fits(&self, wanted: &Wanted) -> Vec<Fit> {
+        let is_root = self.roots.contains(&wanted.name);
+        let mut places: Vec<usize> =
+            match wanted.name.first().and_then(|one| self.by_word.get(one.as_str())) {
+                Some(places) => places.clone(),
+                None => Vec::new(),
+            };
+        if is_root {
+            places = (0..self.candidates.len()).collect();
+        }
+        let fits = places.into_iter().filter(|index| {
+            let candidate = &self.candidates[*index];
+            // What is built from an image does not make it.
+            !candidate.uses.iter().any(|(one, _)| is_same(one, wanted))
+        });
+        let mut fits: Vec<Fit> =
+            fits.filter_map(|index| self.fit(wanted, index, is_root)).collect();
+        fits.sort();
+        fits
+    }
+
+    fn fit(&self, wanted: &Wanted, index: usize, is_root: bool) -> Option<Fit> {
+        let candidate = &self.candidates[index];
+        let all: Vec<&str> = candidate.words.iter().flatten().map(String::as_str).collect();
+        let (mut rest, strength) = match run(&candidate.words, &wanted.name) {
+            Some(rest) => (rest, 0),
+            None => match without(&all, &wanted.name) {
+                Some(rest) => (rest, 1),
+                None if is_root => (all.clone(), 2),
+                None => return None,
+            },
+        };
+        // Words of the namespace may stand in the path as well.
+        let above = words::words(&wanted.namespace);
+        let (mut unexplained, mut explained) = (0, 0);
+        let own = rest.iter().find_map(|word| platform(word));
+        let mut open: Vec<&String> = Vec::new();
+        for word in &wanted.tag_words {
+            match rest.iter().position(|one| one == word) {
+                Some(at) => {
+                    rest.remove(at);
+                    explained += 1;
+                }
+                None => open.push(word),
+            }
+        }
+        for word in open {
+            match rest.iter().position(|one| is_near(one, word)) {
+                Some(at) => {
+                    rest.remove(at);
+                    explained += 1;
+                }
+                // A tag repeats the name, or says a processor that no path says.
+                None if all.contains(&word.as_str()) || platform(word).is_some() => {}
+                None => unexplained += 1,
+            }
+        }
+        let said = wanted.tag_words.iter().find_map(|word| platform(word));
+        let is_foreign = own.is_some_and(|own| own != said.unwrap_or(self.known.host));
+        let is_other = said.is_some() && is_foreign;
+        let counts = |word: &&&str| {
+            !is_weak(word)
+                && !self.common.contains(**word)
+                && platform(word).is_none()
+                && !above.iter().any(|one| one == *word)
+                && !(wanted.tag.as_str() == "latest" && **word == "latest")
+        };
+        let leftover = rest.iter().filter(counts).count();
+        Some(Fit {
+            is_other,
+            unexplained,
+            leftover,
+            strength,
+            is_foreign,
+            explained,
+            candidate: index,
+        })
+    }
+}
+
+/// The words outside of the parts of the path that are the name, the last such parts.
+fn run<'w>(path: &'w [Vec<String>], name: &[String]) -> Option<Vec<&'w str>> {
+    for start in (0..path.len()).rev() {
+        for end in start + 1..=path.len() {
+            let joined = path[start..end].iter().flatten();
+            if joined.clone().count() > name.len() {
+                break;
+            }
+            if joined.eq(name.iter()) {
+                let rest = path[..start].iter().chain(&path[end..]).flatten();
+                return Some(rest.map(String::as_str).collect());
+            }
+        }
+    }
+    None
+}
+
+/// The words without those of the name; `None` if one of them is missing.
+fn without<'w>(all: &[&'w str], name: &[String]) -> Option<Vec<&'w str>> {
+    let mut rest = all.to_vec();
+    for word in name {
+        let at = rest.iter().rposition(|one| one == word)?;
+        rest.remove(at);
+    }
+    Some(rest)
+}
+
+fn is_same(one: &Reference, wanted: &Wanted) -> bool {
+    one.digest.is_none()
+        && one.repository.is_same(&wanted.reference.repository)
+        && one.tag_or_latest().as_ref() == Some(&wanted.tag)
+}
+
+/// The namespaces that are ours; `true` if that is proven.
+fn namespaces(
+    candidates: &[Candidate],
+    known: &Known<'_>,
+    wanted: &[Wanted],
+    fits: &[Vec<Fit>],
+    resolved: &Resolved,
+) -> BTreeMap<String, bool> {
+    let mut trust = BTreeMap::new();
+    let mut names: BTreeMap<&str, BTreeSet<&[String]>> = BTreeMap::new();
+    let mut tagged: BTreeMap<&str, BTreeSet<(&[String], &[String])>> = BTreeMap::new();
+    for (one, fits) in wanted.iter().zip(fits) {
+        if one.namespace.is_empty()
+            && is_official(&one.reference.repository.path().replace("library/", ""))
+        {
+            continue;
+        }
+        let is_good = |fit: &Fit| {
+            (fit.strength == 0 || fit.leftover == 0) && fit.strength < 2 && fit.unexplained == 0
+        };
+        if fits.iter().any(|fit| is_good(fit) || (fit.strength == 0 && fits.len() == 1)) {
+            names.entry(&one.namespace).or_default().insert(&one.name);
+        }
+        let has_tag = one.tag_words.len() > 1 || one.tag_words.iter().any(|word| !is_version(word));
+        if has_tag && fits.iter().any(|fit| fit.unexplained == 0 && fit.strength != 1) {
+            tagged.entry(&one.namespace).or_default().insert((&one.name, &one.tag_words));
+        }
+    }
+    for one in wanted {
+        let namespace = one.namespace.as_str();
+        let is_said = !namespace.is_empty()
+            && resolved.made.iter().flatten().any(|made| split(&made.repository).0 == namespace);
+        let host = one.reference.repository.host();
+        let is_owned = known.owner.is_some_and(|owner| {
+            namespace
+                .split('/')
+                .filter(|part| *part != host)
+                .next()
+                .is_some_and(|first| first.eq_ignore_ascii_case(owner))
+        });
+        let count = names.get(namespace).map_or(0, BTreeSet::len);
+        let tags = tagged.get(namespace).map_or(0, BTreeSet::len);
+        let is_private = !PUBLIC.contains(&host) && count > 0;
+        let is_bare = namespace.is_empty();
+        if is_said || is_owned || is_private || count > 1 || tags > 1 {
+            trust.insert(namespace.to_owned(), true);
+        } else if count == 1 && (!is_bare || candidates.len() > 1) {
+            trust.insert(namespace.to_owned(), false);
+        }
+    }
+    trust
+}
+
+impl Resolved {
+    /// Decides by what builds say that they publish; `false` if they do not say it.
+    fn by_output(&mut self, candidates: &[Candidate], wanted: &Wanted) -> bool {
+        let reference = &wanted.reference;
+        let makers = |is_it: &dyn Fn(&Output) -> bool| -> Vec<usize> {
+            let all = candidates.iter().enumerate();
+            all.filter(|(_, one)| one.given.outputs.iter().any(is_it)).map(|(at, _)| at).collect()
+        };
+        let mut found = makers(&|one| one.is_whole && one.tag.is_some() && one.makes(reference));
+        if found.is_empty() {
+            found = makers(&|one| {
+                one.makes(reference) && (one.is_whole || !wanted.namespace.is_empty())
+            });
+        }
+        // What is built from an image does not make it, even if its script says so.
+        found.retain(|&one| !candidates[one].uses.iter().any(|(used, _)| is_same(used, wanted)));
+        if found.len() > 1 {
+            // Of several that make the repository, the one whose variant the tag says.
+            let says = |&index: &usize| {
+                let one = &candidates[index];
+                let given = one.given.build_args.values().chain(&one.given.target);
+                let mut own: Vec<String> = given.flat_map(|value| words::words(value)).collect();
+                own.extend(one.words.iter().flatten().cloned());
+                std::cmp::Reverse(wanted.tag_words.iter().filter(|word| own.contains(word)).count())
+            };
+            found.sort_by_key(says);
+            let best = says(&found[0]);
+            found.retain(|one| says(one) == best);
+        }
+        match found[..] {
+            [] => false,
+            [only] => {
+                self.take(candidates, only, wanted, None);
+                true
+            }
+            _ => {
+                self.doubt(Cause::Several, wanted, found);
+                true
+            }
+        }
+    }
+
+    /// The one build that publishes the repository, but under another tag.
+    fn by_repository(&mut self, candidates: &[Candidate], wanted: &Wanted) -> bool {
+        let publishes = |one: &&Candidate| {
+            let is_of =
+                |output: &Output| output.is_whole && output.is_of(&wanted.reference.repository);
+            one.given.outputs.iter().any(is_of)
+                && !one.uses.iter().any(|(used, _)| is_same(used, wanted))
+        };
+        let mut makers = candidates.iter().enumerate().filter(|(_, one)| publishes(one));
+        match (makers.next(), makers.next()) {
+            (Some((only, _)), None) if !wanted.namespace.is_empty() => {
+                if self.take(candidates, only, wanted, None) {
+                    self.doubt(Cause::Tag, wanted, vec![only]);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Decides by the words of paths.
+    fn by_path(
+        &mut self,
+        candidates: &[Candidate],
+        wanted: &Wanted,
+        fits: &[Fit],
+        is_proven: bool,
+    ) {
+        let is_bare = wanted.namespace.is_empty();
+        let name = split(&wanted.reference.repository).1;
+        if is_bare && is_official(name) {
+            return;
+        }
+        // Evidence that an image has another name is stronger than its path.
+        let is_taken = |one: usize| {
+            self.taken.contains(&one)
+                && self.made[one]
+                    .as_ref()
+                    .is_some_and(|made| !made.repository.is_same(&wanted.reference.repository))
+        };
+        let is_free = |fit: &&Fit| match &self.made[fit.candidate] {
+            _ if is_taken(fit.candidate) => false,
+            Some(made) => {
+                made.repository.is_same(&wanted.reference.repository)
+                    || !made.repository.as_str().contains('/')
+                    // The same image in two registries.
+                    || split(&made.repository).1 == name
+            }
+            None => true,
+        };
+        let free: Vec<&Fit> = fits.iter().filter(is_free).collect();
+        let is_latest = wanted.tag_words.is_empty();
+        let key =
+            |fit: &Fit| (fit.is_other, fit.unexplained, fit.leftover, fit.strength, fit.is_foreign);
+        let tied: Vec<usize> = free
+            .iter()
+            .take_while(|fit| key(fit) == key(free[0]))
+            .map(|fit| fit.candidate)
+            .collect();
+        let Some(best) = free.first() else {
+            if !self.by_repository(candidates, wanted) && is_proven && !is_bare {
+                self.doubt(Cause::NothingMakes, wanted, vec![]);
+            }
+            return;
+        };
+        let is_alone = free.len() == 1;
+        let whole = best.strength == 0;
+        let is_exact = best.leftover == 0 && best.unexplained == 0;
+        let is_certain = if best.is_other {
+            false
+        } else if is_latest {
+            is_exact || (is_alone && whole && best.unexplained == 0)
+        } else {
+            best.unexplained == 0 && (whole || best.leftover == 0 || best.strength == 2 || wanted.tag_words.len() > 1)
+                // The reference says all of the path, and more: a patch level, a preview.
+                || (whole && best.leftover == 0 && best.explained > 0)
+        };
+        // The only Dockerfile of the name, whose path says nothing of the tag.
+        let is_likely = !best.is_other
+            && whole
+            && is_alone
+            && (best.leftover == 0 || best.unexplained < wanted.tag_words.len());
+        if !is_certain && !is_likely {
+            if self.by_repository(candidates, wanted) {
+                return;
+            }
+            let near = free.iter().filter(|fit| fit.strength == 0).map(|fit| fit.candidate);
+            let near: Vec<usize> = near.collect();
+            if is_latest && !near.is_empty() && is_proven {
+                self.doubt(Cause::Several, wanted, near);
+            } else if is_proven && !is_bare {
+                self.doubt(Cause::NothingMakes, wanted, vec![]);
+            }
+            return;
+        }
+        let index = if tied.len() > 1 {
+            // Several hierarchies in one repository: the one beside the user.
+            match beside(candidates, &tied, &wanted.users) {
+                Some(nearest) => {
+                    for (user, parent) in nearest {
+                        self.take(candidates, parent, wanted, Some(user));
+                    }
+                    self.doubt(Cause::Several, wanted, tied);
+                }
+                None => self.doubt(Cause::Several, wanted, tied),
+            }
+            return;
+        } else {
+            best.candidate
+        };
+        if !self.take(candidates, index, wanted, None) {
+            return;
+        }
+        if !is_proven {
+            self.doubt(Cause::Namespace, wanted, vec![index]);
+        } else if !is_certain {
+            // With one image of one version, its tag is what others call it.
+            let others =
+                candidates.iter().filter(|one| one.dockerfile != candidates[index].dockerfile);
+            let has_variants = others.clone().any(|one| run(&one.words, &wanted.name).is_some());
+            if has_variants || best.leftover > 0 {
+                self.doubt(Cause::Tag, wanted, vec![index]);
+            }
+        }
+    }
+
+    /// Says that a candidate makes an image, unless it would then be built from itself.
+    fn take(
+        &mut self,
+        candidates: &[Candidate],
+        index: usize,
+        wanted: &Wanted,
+        only: Option<usize>,
+    ) -> bool {
+        let users: Vec<usize> = match only {
+            Some(user) => vec![user],
+            None => wanted.users.clone(),
+        };
+        if users.iter().any(|&user| user == index || self.stands_on(index, user)) {
+            if users.iter().any(|&user| user != index) {
+                self.doubt(Cause::Ring, wanted, vec![index]);
+            }
+            return false;
+        }
+        for &user in &users {
+            self.parents[user].insert(index);
+        }
+        let place = users.first().map(|&user| {
+            let line = candidates[user].uses.iter().find(|(one, _)| is_same(one, wanted));
+            let mut place = candidates[user].dockerfile.display().to_string();
+            _ = write!(place, ":{}", line.map_or(1, |(_, line)| *line));
+            place
+        });
+        self.taken.insert(index);
+        let is_weak = |made: &Made| !made.repository.is_same(&wanted.reference.repository);
+        if self.made[index].as_ref().is_none_or(is_weak) {
+            let known = self.made[index].take();
+            let (rule, place) = match (&candidates[index].said, known) {
+                (Some(said), _)
+                    if candidates[index]
+                        .given
+                        .outputs
+                        .iter()
+                        .any(|one| one.is_of(&wanted.reference.repository)) =>
+                {
+                    said.clone()
+                }
+                _ => (Rule::Reference, place.unwrap_or_default()),
+            };
+            let repository = wanted.reference.repository.clone();
+            let same = candidates[index].given.outputs.iter().filter(|one| one.is_of(&repository));
+            let tags = same.filter_map(|one| one.tag.as_ref()?.parse().ok()).collect();
+            self.made[index] = Some(Made { rule, place, repository, tags });
+        }
+        if let Some(made) = &mut self.made[index] {
+            made.tags.insert(wanted.tag.clone());
+        }
+        true
+    }
+
+    fn stands_on(&self, child: usize, parent: usize) -> bool {
+        let (mut open, mut seen) = (vec![child], BTreeSet::from([child]));
+        while let Some(one) = open.pop() {
+            if one == parent {
+                return true;
+            }
+            open.extend(self.parents[one].iter().filter(|next| seen.insert(**next)));
+        }
+        false
+    }
+
+    fn doubt(&mut self, cause: Cause, wanted: &Wanted, candidates: Vec<usize>) {
+        self.doubts.push(Doubt { cause, image: wanted.reference.to_string(), candidates });
+    }
+}
+
+/// The one of several that shares most of its path with each user, if there is one for every user.
+/// Two images of one name cannot be in one file, so this never gives edges to more than one.
+fn beside(
+    candidates: &[Candidate],
+    tied: &[usize],
+    users: &[usize],
+) -> Option<Vec<(usize, usize)>> {
+    let mut chosen = Vec::new();
+    for &user in users {
+        let shared = |&one: &usize| {
+            let pairs = candidates[user].segments.iter().zip(&candidates[one].segments);
+            pairs.take_while(|(a, b)| a == b).count()
+        };
+        let most = tied.iter().map(shared).max()?;
+        let mut best = tied.iter().filter(|one| shared(one) == most);
+        let (&first, None) = (best.next()?, best.next()) else { return None };
+        chosen.push((user, first));
+    }
+    let parents: BTreeSet<usize> = chosen.iter().map(|(_, parent)| *parent).collect();
+    (parents.len() == 1).then_some(chosen)
+}

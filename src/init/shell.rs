@@ -1,0 +1,573 @@
+//! Build commands of shell scripts, Makefiles and CI steps.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    candidate::Given,
+    evidence::{Evidence, Open, Output, Rule, Syntax, Values, expand, tidy},
+};
+use crate::hierarchy::looks_secret;
+
+/// More combinations of values than this are not tried.
+const MOST: usize = 256;
+/// Options of `build` that take no value.
+const FLAGS: [&str; 16] = [
+    "--pull",
+    "--no-cache",
+    "--push",
+    "--load",
+    "--rm",
+    "--force-rm",
+    "--squash",
+    "-q",
+    "--quiet",
+    "--compress",
+    "--layers",
+    "--debug",
+    "-D",
+    "--tls-verify",
+    "--isolation",
+    "--disable-content-trust",
+];
+
+/// Commands, and where they are.
+pub(super) struct Script<'a> {
+    pub(super) rule: Rule,
+    pub(super) path: &'a Path,
+    pub(super) text: &'a str,
+    /// The number of the text's first line.
+    pub(super) first_line: usize,
+    /// The folder that the commands run in; empty for the folder of the hierarchy.
+    pub(super) folder: &'a Path,
+    pub(super) values: &'a Values,
+}
+
+/// A build command with its variables filled in.
+#[derive(Debug, Default)]
+pub(super) struct Command {
+    pub(super) dockerfile: Option<Open>,
+    pub(super) context: Option<Open>,
+    pub(super) target: Option<Open>,
+    pub(super) tags: Vec<Open>,
+    pub(super) build_args: BTreeMap<String, Open>,
+}
+
+/// The assignments of a file, and of the files that it includes.
+pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
+    let mut values = Values::new();
+    for (_, line) in logical_lines(text) {
+        let line = line.trim_start_matches(['\t', ' ']);
+        let line = ["export ", "local ", "readonly ", "declare ", "typeset ", "override "]
+            .iter()
+            .fold(line, |line, word| line.strip_prefix(word).unwrap_or(line));
+        for part in line.split("; ").flat_map(|part| part.split(" && ")) {
+            let Some((name, value)) = part.split_once('=') else { continue };
+            let name = match syntax {
+                Syntax::Shell => name.trim_start(),
+                Syntax::Make => name.trim_end_matches([':', '?', '+', ' ']).trim_start(),
+            };
+            let is_name = !name.is_empty()
+                && name.chars().all(|c| c.is_alphanumeric() || "_-".contains(c))
+                && !name.starts_with('-');
+            if is_name {
+                let value = value.split(" #").next().unwrap_or("").trim();
+                let is_quoted = value.len() > 1
+                    && ['"', '\''].iter().any(|q| value.starts_with(*q) && value.ends_with(*q));
+                let value = if is_quoted { &value[1..value.len() - 1] } else { value };
+                // The first is the default; a value that takes the variable itself adds to it.
+                let own = [format!("${name}"), format!("${{{name}"), format!("$({name})")];
+                if !own.iter().any(|own| value.contains(own)) || value.contains(":-") {
+                    let value = match value.strip_prefix(&format!("${{{name}:-")) {
+                        Some(default) => default.trim_end_matches('}'),
+                        None => value,
+                    };
+                    values.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+                }
+            }
+        }
+    }
+    values
+}
+
+/// The files that a Makefile or a script reads, as they are written.
+pub(super) fn includes(text: &str) -> Vec<String> {
+    let lines = text.lines().map(str::trim_start);
+    let named = lines.filter_map(|line| {
+        let words = ["include ", "-include ", "source ", ". "];
+        words.iter().find_map(|word| line.strip_prefix(word))
+    });
+    named.map(|name| name.trim().trim_matches(['"', '\'']).to_owned()).collect()
+}
+
+/// Lines that end in a backslash are one, with the number of the first.
+fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    let mut continues = false;
+    for (number, line) in text.lines().enumerate() {
+        let (part, goes_on) = match line.trim_end().strip_suffix('\\') {
+            Some(part) => (part, true),
+            None => (line, false),
+        };
+        match lines.last_mut() {
+            Some((_, whole)) if continues => {
+                if !part.trim_start().starts_with('#') {
+                    whole.push(' ');
+                    whole.push_str(part.trim_start());
+                }
+            }
+            _ => lines.push((number, part.to_owned())),
+        }
+        continues = goes_on;
+    }
+    lines
+}
+
+impl Script<'_> {
+    /// The builds of a script, each with the Dockerfiles that it is for.
+    pub(super) fn read(&self, dockerfiles: &BTreeSet<PathBuf>, found: &mut Vec<Evidence>) {
+        if !["build", "bud", "executor"].iter().any(|word| self.text.contains(word)) {
+            return;
+        }
+        let syntax = if self.rule == Rule::Makefile { Syntax::Make } else { Syntax::Shell };
+        let mut values = assignments(self.text, syntax);
+        values.extend(self.values.iter().map(|(key, value)| (key.clone(), value.clone())));
+        let mut folder = self.folder.to_owned();
+        let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (number, line) in logical_lines(self.text) {
+            let is_recipe = line.starts_with('\t');
+            let trimmed = line.trim_start_matches(['\t', ' ', '@', '-']);
+            if trimmed.starts_with('#') {
+                continue;
+            }
+            if self.rule == Rule::Makefile && !is_recipe {
+                targets(&line, &values, &mut lists);
+                continue;
+            }
+            loops(trimmed, &values, syntax, &mut lists);
+            if is_recipe {
+                folder = self.folder.to_owned();
+            }
+            let plain = commands(&expand(trimmed, &values, syntax));
+            let concerns = |words: &Vec<String>| {
+                ["cd", "pushd"].iter().any(|one| words[0] == *one)
+                    || renamed(words).is_some()
+                    || command(words, &values).is_some()
+            };
+            // Most lines build nothing, and need no turn for each value of a loop.
+            if !plain.iter().any(concerns) {
+                continue;
+            }
+            for row in rows(trimmed, &lists, &values) {
+                let expanded = expand(trimmed, &row, syntax);
+                let mut here = folder.clone();
+                for words in commands(&expanded) {
+                    if let ["cd" | "pushd", to, ..] =
+                        &words[..].iter().map(String::as_str).collect::<Vec<_>>()[..]
+                        && Open(to.to_string()).is_known()
+                    {
+                        here = tidy(&here.join(to).to_string_lossy());
+                        continue;
+                    }
+                    if let Some(names) = renamed(&words) {
+                        rename(&names, found);
+                        continue;
+                    }
+                    let Some(command) = command(&words, &row) else { continue };
+                    let place = format!("{}:{}", self.path.display(), self.first_line + number);
+                    bind(self.rule, &place, &here, &command, dockerfiles, found);
+                }
+                if !is_recipe && !trimmed.contains('(') {
+                    folder = here;
+                }
+            }
+        }
+    }
+}
+
+/// `a b: c`: what `$@` may be in the recipe.
+fn targets(line: &str, values: &Values, lists: &mut BTreeMap<String, Vec<String>>) {
+    let Some((names, rest)) = line.split_once(':') else { return };
+    if rest.starts_with('=') || names.contains('=') || names.starts_with(' ') {
+        return;
+    }
+    lists.remove("@");
+    lists.remove("*");
+    let names = expand(names, values, Syntax::Make);
+    let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
+    let is_known = |name: &String| !name.contains('%') && Open(name.clone()).is_known();
+    if !names.is_empty() && names.iter().all(is_known) {
+        lists.insert("@".to_owned(), names);
+    }
+}
+
+/// `for x in a b; do`: what `$x` may be.
+fn loops(line: &str, values: &Values, syntax: Syntax, lists: &mut BTreeMap<String, Vec<String>>) {
+    for part in line.split(';') {
+        let Some((name, rest)) =
+            part.trim().strip_prefix("for ").and_then(|rest| rest.split_once(" in "))
+        else {
+            continue;
+        };
+        let rest = rest.split(';').next().unwrap_or("").trim_end_matches(" do");
+        let rest = expand(rest, values, syntax);
+        let is_known = Open(rest.clone()).is_known() && !rest.contains(['*', '?', '(', '@']);
+        let words: Vec<String> =
+            rest.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned()).collect();
+        if is_known && !words.is_empty() {
+            lists.insert(name.trim().to_owned(), words);
+        } else {
+            lists.remove(name.trim());
+        }
+    }
+}
+
+/// The values of each turn of the loops that a line is in.
+fn rows(line: &str, lists: &BTreeMap<String, Vec<String>>, values: &Values) -> Vec<Values> {
+    let mut rows = vec![values.clone()];
+    let uses = |name: &str, text: &str| {
+        ["", "{", "(", "(notdir ", "(basename ", "(basename \""]
+            .iter()
+            .any(|open| text.contains(&format!("${open}{name}")))
+    };
+    for (name, words) in lists {
+        let is_used = uses(name, line) || values.values().any(|value| uses(name, value));
+        if is_used && rows.len() * words.len() <= MOST {
+            let turn = |row: &Values| -> Vec<Values> {
+                let with = |word: &String| {
+                    let mut row = row.clone();
+                    row.insert(name.clone(), word.clone());
+                    row
+                };
+                words.iter().map(with).collect()
+            };
+            rows = rows.iter().flat_map(turn).collect();
+        }
+    }
+    for row in &mut rows {
+        // A loop over files, or a pattern rule: what it is shows in the path.
+        for name in ["@", "*"] {
+            if !lists.contains_key(name) {
+                row.remove(name);
+            }
+        }
+    }
+    rows
+}
+
+/// The words of each simple command of a line.
+pub(super) fn commands(line: &str) -> Vec<Vec<String>> {
+    let (mut all, mut words, mut word) = (Vec::new(), Vec::new(), String::new());
+    let (mut quote, mut has_word, mut is_open) = (None, false, false);
+    for c in line.chars() {
+        match (quote, c) {
+            (_, '\u{1}' | '\u{2}') => {
+                is_open = c == '\u{1}';
+                has_word = true;
+                word.push(c);
+            }
+            _ if is_open => word.push(c),
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), c) => word.push(c),
+            (None, '"' | '\'') => (quote, has_word) = (Some(c), true),
+            (None, c) if c.is_whitespace() || ";&|()".contains(c) => {
+                if has_word {
+                    words.push(std::mem::take(&mut word));
+                }
+                has_word = false;
+                if !c.is_whitespace() && !words.is_empty() {
+                    all.push(std::mem::take(&mut words));
+                }
+            }
+            (None, c) => {
+                has_word = true;
+                word.push(c);
+            }
+        }
+    }
+    if has_word {
+        words.push(word);
+    }
+    if !words.is_empty() {
+        all.push(words);
+    }
+    all
+}
+
+fn is_engine(word: &str) -> bool {
+    let name = word.rsplit('/').next().unwrap_or(word).to_ascii_lowercase();
+    let is_variable = word.starts_with('\u{1}') && word.ends_with('\u{2}');
+    ["docker", "podman", "buildah", "nerdctl"].contains(&name.as_str())
+        || (is_variable
+            && ["docker", "podman", "engine", "container", "buildah"]
+                .iter()
+                .any(|one| name.contains(one)))
+}
+
+/// What follows the name of the engine and its own options.
+fn after_engine(words: &[String]) -> Option<&[String]> {
+    let at = words.iter().position(|word| is_engine(word))?;
+    let rest = &words[at + 1..];
+    let skip = rest.iter().take_while(|word| word.starts_with('-')).count();
+    Some(&rest[skip..])
+}
+
+/// `docker tag A B`.
+fn renamed(words: &[String]) -> Option<[Open; 2]> {
+    match after_engine(words)? {
+        [tag, from, to] if tag == "tag" => Some([Open(from.clone()), Open(to.clone())]),
+        _ => None,
+    }
+}
+
+fn rename([from, to]: &[Open; 2], found: &mut [Evidence]) {
+    let (Some(from), Some(to)) = (Output::read(from), Output::read(to)) else { return };
+    for one in found {
+        if one.given.outputs.contains(&from) && !one.given.outputs.contains(&to) {
+            one.given.outputs.push(to.clone());
+        }
+    }
+}
+
+/// A build, if the words are one.
+pub(super) fn command(words: &[String], values: &Values) -> Option<Command> {
+    if words.iter().any(|word| word.ends_with("kaniko/executor")) {
+        return Some(options(words, values));
+    }
+    let rest = after_engine(words)?;
+    let rest = match rest.first()?.as_str() {
+        "buildx" | "image" | "builder" => &rest[1..],
+        _ => rest,
+    };
+    ["build", "bud", "b", "build-using-dockerfile"]
+        .contains(&rest.first()?.as_str())
+        .then(|| options(&rest[1..], values))
+}
+
+fn options(words: &[String], values: &Values) -> Command {
+    let mut command = Command::default();
+    let mut places: Vec<Open> = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if word == "<" {
+            command.dockerfile = words.next().cloned().map(Open);
+            continue;
+        }
+        if !word.starts_with('-') || word == "-" {
+            places.push(Open(word.clone()));
+            continue;
+        }
+        if FLAGS.contains(&word.as_str()) {
+            continue;
+        }
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) if word.starts_with("--") => (name, value.to_owned()),
+            _ => match words.next() {
+                Some(value) => (word.as_str(), value.clone()),
+                None => break,
+            },
+        };
+        let value = Open(value);
+        match name {
+            "-t" | "--tag" | "--destination" => command.tags.push(value),
+            "-f" | "--file" | "--dockerfile" => command.dockerfile = Some(value),
+            "--target" => command.target = Some(value),
+            "--context" => places.push(value),
+            "--build-arg" => {
+                let (key, value) = match value.0.split_once('=') {
+                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                    None => (value.0.clone(), values.get(&value.0).cloned()),
+                };
+                if let Some(value) = value {
+                    command.build_args.insert(key, Open(value));
+                }
+            }
+            _ => {}
+        }
+    }
+    let is_place =
+        |place: &&Open| place.0 != "-" && !place.0.starts_with('>') && !place.0.starts_with("2>");
+    let known: Vec<Open> = places.iter().filter(is_place).cloned().collect();
+    // `$OPTIONS .`: what stands last is the folder.
+    command.context = known.last().cloned();
+    command
+}
+
+/// Finds the Dockerfiles that a build is for.
+pub(super) fn bind(
+    rule: Rule,
+    place: &str,
+    folder: &Path,
+    command: &Command,
+    dockerfiles: &BTreeSet<PathBuf>,
+    found: &mut Vec<Evidence>,
+) {
+    let context = command.context.clone().unwrap_or_else(|| Open(".".to_owned()));
+    if context.0.contains("://") {
+        return;
+    }
+    let join = |base: &Path, path: &Open| {
+        Open(
+            tidy(&base.join(path.0.trim_start_matches("./")).to_string_lossy())
+                .to_string_lossy()
+                .into_owned(),
+        )
+    };
+    // Scripts run in their own folder, or in one above it.
+    for base in folder.ancestors() {
+        let context = join(base, &context);
+        let files: Vec<Open> = match &command.dockerfile {
+            Some(file) => vec![join(base, file), join(Path::new(&context.0), file)],
+            None => ["Dockerfile", "Containerfile"]
+                .map(|name| join(Path::new(&context.0), &Open(name.to_owned())))
+                .into(),
+        };
+        for file in files {
+            let mut hits: Vec<(PathBuf, Values)> = Vec::new();
+            if file.is_known() {
+                let path = PathBuf::from(&file.0);
+                if dockerfiles.contains(&path) {
+                    hits.push((path, Values::new()));
+                }
+            } else {
+                hits.extend(
+                    dockerfiles
+                        .iter()
+                        .filter_map(|path| Some((path.clone(), file.bind(path.to_str()?)?))),
+                );
+                let named = command.tags.iter().flat_map(Open::variables);
+                let named: BTreeSet<&str> = named.collect();
+                let by_path = file.variables();
+                // The path must say what the name is.
+                if hits.len() > 1 && by_path.is_disjoint(&named) {
+                    hits.clear();
+                }
+            }
+            if hits.is_empty() {
+                continue;
+            }
+            for (path, values) in hits {
+                found.push(evidence(rule, place, path, &values, &context, command));
+            }
+            return;
+        }
+    }
+}
+
+fn evidence(
+    rule: Rule,
+    place: &str,
+    dockerfile: PathBuf,
+    values: &Values,
+    context: &Open,
+    command: &Command,
+) -> Evidence {
+    let known = |open: &Open| {
+        let open = open.fill(values);
+        open.is_known().then_some(open.0)
+    };
+    // The builder itself sets `TARGETARCH` and the like.
+    let is_builtin = |key: &str| {
+        let rest = key.strip_prefix("TARGET").or_else(|| key.strip_prefix("BUILD"));
+        rest.is_some_and(|rest| ["ARCH", "OS", "PLATFORM", "VARIANT"].contains(&rest))
+    };
+    let args = command.build_args.iter().filter(|(key, _)| !looks_secret(key) && !is_builtin(key));
+    let mut outputs: Vec<Output> = Vec::new();
+    for output in command.tags.iter().filter_map(|tag| Output::read(&tag.fill(values))) {
+        if !outputs.contains(&output) {
+            outputs.push(output);
+        }
+    }
+    let given = Given {
+        context: known(context).map(|context| tidy(&context)),
+        target: command.target.as_ref().and_then(known),
+        build_args: args.filter_map(|(key, value)| Some((key.clone(), known(value)?))).collect(),
+        outputs,
+        ..Given::default()
+    };
+    Evidence { rule, place: place.to_owned(), dockerfile, given }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(rule: Rule, path: &str, text: &str, files: &[&str]) -> Vec<String> {
+        let files = files.iter().map(PathBuf::from).collect();
+        let mut found = Vec::new();
+        let folder = Path::new(path).parent().unwrap();
+        let values = Values::new();
+        let script =
+            Script { rule, path: Path::new(path), text, first_line: 1, folder, values: &values };
+        script.read(&files, &mut found);
+        let shown = |one: &Evidence| {
+            let outputs = one
+                .given
+                .outputs
+                .iter()
+                .map(|one| format!("{}:{}", one.repository, one.tag.as_deref().unwrap_or("?")));
+            let outputs: Vec<String> = outputs.collect();
+            let target =
+                one.given.target.as_ref().map(|one| format!(" @{one}")).unwrap_or_default();
+            let args: Vec<String> =
+                one.given.build_args.iter().map(|(k, v)| format!(" {k}={v}")).collect();
+            format!("{} {}{target}{}", one.dockerfile.display(), outputs.join(","), args.concat())
+        };
+        found.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn commands_of_scripts_and_makefiles() {
+        let files =
+            ["base/Dockerfile", "web/Dockerfile", "web/Dockerfile.slim", "tools/base/Dockerfile"];
+        for (rule, path, text, expected) in [
+            (
+                Rule::Script,
+                "build.sh",
+                "docker build -t acme/base:1 base",
+                vec!["base/Dockerfile acme/base:1"],
+            ),
+            (
+                Rule::Script,
+                "build.sh",
+                "V=2\nfor i in base web; do\n  docker build --pull -t \"acme/$i:$V\" \\\n    $i/\ndone",
+                vec!["base/Dockerfile acme/base:2", "web/Dockerfile acme/web:2"],
+            ),
+            (
+                Rule::Script,
+                "tools/build.sh",
+                "cd base && podman build . --tag=x/tools --build-arg A=b --build-arg TOKEN=s --target t",
+                vec!["tools/base/Dockerfile x/tools:latest @t A=b"],
+            ),
+            (
+                Rule::Script,
+                "all.sh",
+                "for d in */; do docker buildx build -t \"$R/${d%/}\" \"$d\"; done",
+                vec!["base/Dockerfile base:latest", "web/Dockerfile web:latest"],
+            ),
+            (
+                Rule::Makefile,
+                "Makefile",
+                "ORG ?= acme\nbuild-%:\n\t@docker build -t $(ORG)/$* -f $*/Dockerfile .\n",
+                vec!["base/Dockerfile acme/base:latest", "web/Dockerfile acme/web:latest"],
+            ),
+            (
+                Rule::Makefile,
+                "Makefile",
+                "IMAGES = base web\n$(IMAGES):\n\tdocker build -t acme/$@:$(shell git describe) $@\n",
+                vec!["base/Dockerfile acme/base:?", "web/Dockerfile acme/web:?"],
+            ),
+            (
+                Rule::Makefile,
+                "web/Makefile",
+                "all:\n\tbuildah bud -t acme/web-slim -f Dockerfile.slim .\n\tdocker tag acme/web-slim acme/web-slim:2\n",
+                vec!["web/Dockerfile.slim acme/web-slim:latest,acme/web-slim:2"],
+            ),
+            (Rule::Script, "x.sh", "# docker build -t acme/base base\necho build", vec![]),
+        ] {
+            assert_eq!(read(rule, path, text, &files), expected, "{text}");
+        }
+    }
+}
