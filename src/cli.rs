@@ -12,20 +12,20 @@ use crate::{hierarchy::duration, image::Repository};
 const EXAMPLES: &str = "\
 Examples:
   rebuild                          everything that is out of date
-  rebuild --from os-base           os-base, and below it whatever that changes
-  rebuild --since origin/main...   what a branch touched, and below it
-  rebuild --from 'ruby-*'          the images whose names begin so
+  rebuild --from os-base           os-base, and the descendants that change with it
+  rebuild --since origin/main...   images that a branch changed, and their descendants
+  rebuild --from 'ruby-*'          images by glob
   rebuild --only webapp-base       one image, on its published parents
-  rebuild --refresh                take in package updates: every image without the layer cache
-  rebuild --refresh --due          take in package updates where they are due, and nothing else
+  rebuild --refresh                install package updates: every image without the layer cache
+  rebuild --refresh --due          install package updates where they are due, and nothing else
   rebuild --no-push                build and test, store and publish nothing
   rebuild --no-promote             build, test and store; no tag moves
-  rebuild --registry HOST/PREFIX   publish to that registry, and not only in the engine
-  rebuild watch                    whatever changes, as soon as it is saved
-  rebuild plan                     what would be done, and why
-  rebuild why app                  what made app out of date, through which parents
+  rebuild --registry HOST/PREFIX   publish to that registry
+  rebuild watch                    rebuild images as their files are saved
+  rebuild plan                     what a run would do, and why
+  rebuild why app                  why app is out of date, through which parents
   rebuild init                     write a hierarchy.yaml for the Dockerfiles here
-  rebuild rollback                 take back what the last run promoted
+  rebuild rollback                 move the tags of the last run back
 
 Exit codes: 0 done or nothing to do, 1 internal, 2 wrong usage or hierarchy, 10 a build failed,
 11 a test failed, 12 a push failed, 13 promotion incomplete, 20 no engine, 21 no registry,
@@ -33,10 +33,10 @@ Exit codes: 0 done or nothing to do, 1 internal, 2 wrong usage or hierarchy, 10 
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
-  rebuild plan                     each image, below the one it waits for, with the reason
-  rebuild plan --from os-base      what rebuilding os-base would entail
-  rebuild plan 'ruby-*'            what it says of these images only
-  rebuild plan --exit-code         in scripts: exit code 3 if there is work, 0 if there is none";
+  rebuild plan                     each image with the reason, below its parent
+  rebuild plan --from os-base      what a rebuild of os-base would touch
+  rebuild plan 'ruby-*'            these images only
+  rebuild plan --exit-code         in scripts: exit code 3 if there is work, else 0";
 
 const INIT_EXAMPLES: &str = "\
 Examples:
@@ -49,10 +49,10 @@ Examples:
 const CHECK_EXAMPLES: &str = "\
 Examples:
   rebuild check                    problems and advice, each with its line
-  rebuild check --severity note    also what is merely worth knowing
-  rebuild check --fail-on warning  in CI: exit code 2 also if there are only warnings
-  rebuild check --format github    shown at its line in a pull request
-  rebuild explain RB040            what a rule is about";
+  rebuild check --severity note    notes too
+  rebuild check --fail-on warning  in CI: exit code 2 for warnings too
+  rebuild check --format github    annotations in a pull request
+  rebuild explain RB040            the rule behind a code";
 
 const SCHEMA_EXAMPLES: &str = "\
 Examples:
@@ -62,21 +62,21 @@ Examples:
 
 const TREE_EXAMPLES: &str = "\
 Examples:
-  rebuild tree                     each image below the one that it is FROM, and how it stands
-  rebuild tree shop                shop, what it is built from and what is built from it
+  rebuild tree                     each image below its base, with its state
+  rebuild tree shop                shop, its ancestors and its descendants
   rebuild tree --format svg >hierarchy.svg
                                    a picture for a browser; a tooltip says why an image is behind
   rebuild tree --no-state          without an engine and a registry";
 
 const WATCH_EXAMPLES: &str = "\
 Examples:
-  rebuild watch                    what is saved is built and tested, in the engine only
-  rebuild watch --push             and published
-  rebuild watch --schedule --push  resident: also refreshes images when their `schedule:` says so";
+  rebuild watch                    build and test on each save, in the engine only
+  rebuild watch --push             publish, too
+  rebuild watch --schedule --push  refresh images by their `schedule:`, too";
 
 const WHY_EXAMPLES: &str = "\
 Examples:
-  rebuild why app                  what made app out of date, through which parents
+  rebuild why app                  why app is out of date, through which parents
   rebuild why app --format json    the same for a program";
 
 const STATUS_EXAMPLES: &str = "\
@@ -91,9 +91,9 @@ Examples:
 
 const ROLLBACK_EXAMPLES: &str = "\
 Examples:
-  rebuild rollback --dry-run       what would be moved back
-  rebuild rollback                 take back what the last run promoted
-  rebuild rollback 01m852q         a run by the beginning of its ID, as `rebuild history` shows it";
+  rebuild rollback --dry-run       the tags that would move back
+  rebuild rollback                 move the tags of the last run back
+  rebuild rollback 01m852q         a run by the first letters of its ID";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
@@ -116,24 +116,24 @@ const GC_EXAMPLES: &str = "\
 Examples:
   rebuild gc                       what would be removed, and why
   rebuild gc --yes                 remove it
-  rebuild gc --keep 7d --yes       also what is only a week old
+  rebuild gc --keep 7d --yes       remove images older than a week
 
-An image is removed only if all its tags are build tags (rb-...), it is older than --keep, it is
-not of today's inputs, not among the last 3 of its image, and in no index. A registry deletes by
-digest, so that every tag is looked at again right before.";
+`rebuild gc` removes an image only if all its tags are build tags (rb-...), it is older than --keep,
+it is not the image of the current inputs or one of the last 3, and no index contains it. It reads
+every tag again before it deletes, since a registry deletes by digest.";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
-  rebuild doctor                   engine, logins, registries, disk, clock: what is wrong, what to do
+  rebuild doctor                   problems of engine, logins, registries, disk and clock, and their fixes
   rebuild doctor --format json     the same for a program
 
-Exit code: that of the first problem, as a run would end with it; 0 if there is none.";
+Exit code: that of a run with the first problem; 0 without problems.";
 
 /// Rebuild, test and promote a hierarchy of container images.
 ///
-/// Reads hierarchy.yaml and the Dockerfiles beside it, finds the images that are out of date,
-/// rebuilds and tests them and what stands on them, and moves the tags that people pull only once
-/// all of it is good. Stops at the first broken image, with every tag where it was.
+/// Reads hierarchy.yaml and the Dockerfiles. Rebuilds and tests the images that are out of date and
+/// their descendants. Moves tags only if all of them are good. Stops at the first broken image, and
+/// then moves no tag.
 #[derive(Debug, Parser)]
 #[command(name = "rebuild", version, after_help = EXAMPLES)]
 #[command(subcommand_help_heading = "Commands", disable_help_subcommand = true)]
@@ -174,7 +174,7 @@ impl Cli {
         }
         Err(command().error(
             ErrorKind::ArgumentConflict,
-            "flags of a run stand behind the command: `rebuild plan --from os-base`",
+            "flags of a run come after the command: `rebuild plan --from os-base`",
         ))
     }
 }
@@ -183,33 +183,32 @@ impl Cli {
 pub enum Command {
     /// Write a hierarchy.yaml for the Dockerfiles of a folder
     ///
-    /// Finds the Dockerfiles as git sees the folder, and reads from how they name each other which
-    /// image each of them makes. Says what it was unsure of. Changes nothing but that one file, and
-    /// asks neither an engine nor a registry.
+    /// Finds the Dockerfiles as git sees the folder, and decides which image each of them makes. Lists
+    /// what it is unsure of. Writes that one file only. Needs no engine and no registry.
     #[command(after_help = INIT_EXAMPLES)]
     Init(InitArgs),
-    /// Rebuild, test and promote what is out of date (what `rebuild` without a command does)
+    /// Rebuild, test and promote what is out of date (the default command)
     #[command(after_help = EXAMPLES)]
     Run(RunArgs),
-    /// Rebuild what changes, whenever a file is saved; with --schedule also when schedules are due
+    /// Rebuild images when their files are saved; with --schedule also when schedules are due
     ///
-    /// Begins with what is out of date. Images are built and tagged in the engine only, under the names
-    /// that the file gives; with --push they are published. Ctrl-C ends it.
+    /// First builds everything that is out of date. Builds and tags images in the engine only, under
+    /// their names in the file. With --push, publishes them. Ctrl-C ends it.
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(WatchArgs),
     /// Print what a run would do and why, and change nothing
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(PlanArgs),
-    /// Say why images are, or are not, out of date, and why they were last built
+    /// Explain why images are out of date or not, and why they were last built
     #[command(after_help = WHY_EXAMPLES)]
     Why(WhyArgs),
-    /// Show how each image stands: current, behind, held back or never built
+    /// Show the state of each image: current, behind, held back or never built
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
-    /// Say everything that can be known of the files without an engine: problems, and advice
+    /// Check the files, without an engine: problems and advice
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
-    /// Say what a rule of `rebuild check` is about, with an example; without a code, list all
+    /// Explain a rule of `rebuild check`, with an example; without a code, list all rules
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain {
         /// As in `warning[RB040]`
@@ -218,26 +217,26 @@ pub enum Command {
     },
     /// Show which image is built from which, as text or as a picture
     ///
-    /// With images named, only those, what they are built from and what is built from them. How each image stands is asked as
-    /// `rebuild status` does; where no engine or registry answers, the tree is shown without it.
+    /// With images named: only those, their ancestors and their descendants. Shows the state of each
+    /// image as `rebuild status` does. Without an engine or a registry, the tree has no states.
     #[command(after_help = TREE_EXAMPLES)]
     Tree(TreeArgs),
-    /// List past runs: when, what was asked, what was promoted, how it ended
+    /// List past runs: time, request, promoted tags, result
     #[command(after_help = HISTORY_EXAMPLES)]
     History(HistoryArgs),
     /// Move the tags of a run back to where they were before it
     ///
-    /// Children before parents, each tag only if it is still where that run put it. A tag that was new
-    /// in that run is taken away from the engine; in a registry it stays, and that is told. The next
-    /// `rebuild` of the same files moves the tags again: take back the change as well.
+    /// Moves children before parents, and each tag only if it is still where that run put it. A tag that
+    /// the run created is removed from the engine; in a registry it stays, and a warning names it. The next
+    /// `rebuild` of the same files moves the tags again: revert the change, too.
     #[command(after_help = ROLLBACK_EXAMPLES)]
     Rollback(RollbackArgs),
-    /// Remove build tags that nobody needs any more, and what killed runs have left
+    /// Remove unused build tags, and leftovers of killed runs
     ///
-    /// Says what would be removed; with --yes does it.
+    /// Lists what would be removed. With --yes, removes it.
     #[command(after_help = GC_EXAMPLES)]
     Gc(GcArgs),
-    /// Look at the engine, the logins, the registries, the disk and the clock, and change nothing
+    /// Check the engine, the logins, the registries, the disk and the clock; change nothing
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
     /// Print the JSON Schema of hierarchy.yaml, for editors
@@ -245,7 +244,7 @@ pub enum Command {
     Schema,
     /// Print the completion script of a shell
     ///
-    /// It asks `rebuild` back, so that names of images are completed, too. Make it anew with each version.
+    /// It also completes names of images, by running `rebuild`. Generate it again after an update.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: clap_complete::Shell },
     /// Print the man page, or write those of all commands into a folder
@@ -257,23 +256,23 @@ pub enum Command {
     },
 }
 
-/// Where the hierarchy is, and how to talk.
+/// Where the hierarchy is, and how to print.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// The hierarchy's file [default: hierarchy.yaml here or in a folder above]
+    /// The hierarchy file [default: hierarchy.yaml here or in a folder above]
     #[arg(short, long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub file: Option<PathBuf>,
     /// Behave as if started in this folder
     #[arg(short = 'C', long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub directory: Option<PathBuf>,
-    /// Publish below this prefix instead of the file's `registry:`; as the variable `REBUILD_REGISTRY` does
+    /// Publish below this prefix instead of the file's `registry:` [env: REBUILD_REGISTRY]
     #[arg(long, global = true, value_name = "PREFIX", help_heading = "Global options")]
     pub registry: Option<Repository>,
-    /// Ask no registry whether upstream images moved: take those that the engine has
+    /// Do not check registries for moved upstream images: use those in the engine
     #[arg(long, global = true, help_heading = "Global options")]
     pub offline: bool,
-    /// Refuse a hierarchy that would run programs, read secrets or use files outside its folder; as
-    /// `REBUILD_UNTRUSTED=1` does
+    /// Refuse a hierarchy that runs programs, reads secrets or uses files outside its folder [env:
+    /// REBUILD_UNTRUSTED=1]
     #[arg(long, global = true, env = "REBUILD_UNTRUSTED", hide_env = true)]
     #[arg(value_parser = FalseyValueParser::new(), help_heading = "Global options")]
     pub untrusted: bool,
@@ -294,34 +293,32 @@ pub enum Colour {
 /// Which images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct SelectionArgs {
-    /// Rebuild these images even if they are up to date, and below them whatever that changes; names
-    /// or globs, 'ruby-*'
+    /// Rebuild these images even if they are up to date, and the descendants that change with them;
+    /// names or globs, 'ruby-*'
     #[arg(long, value_name = "NODE,…", value_delimiter = ',', conflicts_with = "only")]
     pub from: Vec<String>,
-    /// Rebuild these images alone, even if they are up to date, on their published parents; names or
+    /// Rebuild only these images, even if they are up to date, on their published parents; names or
     /// globs
     #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
     pub only: Vec<String>,
-    /// As --from, each image whose files or whose entry in hierarchy.yaml changed since this commit
-    /// (A, A..B or A...B), uncommitted changes included
+    /// As --from, for each image whose files or entry in hierarchy.yaml changed since this commit (A,
+    /// A..B or A...B), uncommitted changes included
     ///
-    /// An image that is already stored as it is now is not built again, only promoted. The working
-    /// tree is compared with the commit; with A...B with the commit where B branched
-    /// off A. Files that git ignores are not seen; those that a build takes in are told of. In a
-    /// shallow clone the commit must be there: fetch deep enough. Forty zeros, which GitHub sends
-    /// for a new branch, select everything that is out of date.
+    /// Images that are already stored are not built again, only promoted. Compares the working tree
+    /// with the commit; with A...B, with the commit where B branched off A. Changes of files that git
+    /// ignores are not seen; a warning names those that a build uses. A shallow clone must contain the
+    /// commit. Forty zeros, which GitHub sends for a new branch, select everything that is out of date.
     #[arg(long, value_name = "REV", conflicts_with_all = ["from", "only"])]
     pub since: Option<String>,
-    /// Build what is selected without the layer cache, to take in package updates; with nothing
-    /// selected, every image
+    /// Build the selected images, by default all, without the layer cache, to install package updates
     ///
-    /// An image that comes out with the same files keeps its tags, and what stands on it is left
-    /// alone. `refresh:` in hierarchy.yaml does the same by itself, by age.
+    /// An image whose files did not change keeps its tags, and its descendants are not rebuilt.
+    /// `refresh:` in hierarchy.yaml does the same automatically, by age.
     #[arg(long)]
     pub refresh: bool,
     /// With --refresh: only images that are due by their `refresh: { every: … }` or their `schedule:`
     ///
-    /// And what is out of date below them. Of several ticks that were missed, all count as one.
+    /// And descendants of them that are out of date. Several missed ticks count as one.
     #[arg(long, requires = "refresh", conflicts_with_all = ["from", "only", "since"])]
     pub due: bool,
 }
@@ -334,31 +331,31 @@ pub struct RunArgs {
     /// Build and test, but store and publish nothing
     #[arg(long, conflicts_with = "no_promote")]
     pub no_push: bool,
-    /// Build, test and store, but move no tag that people pull
+    /// Build, test and store, but move no tag
     ///
-    /// For a change that is not merged: images are stored under their build tags, so that the run after
-    /// the merge finds them and only moves the tags. With --no-push they are in the engine alone, and
-    /// are built once more.
+    /// For a change that is not merged: images are stored under their build tags, and the run after the
+    /// merge only moves the tags. With --no-push, images stay in the engine, and that run builds them
+    /// again.
     #[arg(long)]
     pub no_promote: bool,
-    /// Publish even where the published image was built from a commit that comes after this one
+    /// Publish even if the published image was built from a newer commit
     #[arg(long)]
     pub allow_older: bool,
-    /// After a failure, build whatever does not stand on the failed image
+    /// After a failure, continue with images that do not depend on the failed one
     #[arg(short, long)]
     pub keep_going: bool,
     #[command(flatten)]
     pub how: HowArgs,
-    /// Write what came of the run as a junit file: each build and each test is a test case
+    /// Write a JUnit report: each build and each test is a test case
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub junit: Option<PathBuf>,
-    /// Write what came of the run to a file, as one JSON object (docs/ci.md), however it ends
+    /// Write a report as one JSON object (docs/ci.md), also if the run fails
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub json_report: Option<PathBuf>,
-    /// Start this program when the run is over, with the JSON report on its stdin
+    /// Start this program at the end of the run, with the JSON report on its stdin
     ///
-    /// A program, or a JSON list of a program and its arguments, as a Dockerfile has them. There is no
-    /// shell. Takes the place of `notify:` in hierarchy.yaml; '[]' starts none.
+    /// A program, or a JSON list of a program and its arguments. No shell. Replaces `notify:` in
+    /// hierarchy.yaml; '[]' starts no program.
     #[arg(long, value_name = "COMMAND", value_parser = argv, help_heading = "Reports")]
     pub notify: Option<Argv>,
 }
@@ -387,16 +384,16 @@ fn argv(text: &str) -> Result<Argv, String> {
 
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// The folder that is looked through, and that gets the file [default: here]
+    /// The folder to search, in which the file is written [default: here]
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
-    /// Take the targets of a bake file, as `docker buildx bake --print` prints them (`-`: from stdin)
+    /// Import the targets of a bake file, as printed by `docker buildx bake --print` (`-`: from stdin)
     #[arg(long, value_name = "FILE", conflicts_with = "from_compose")]
     pub from_bake: Option<PathBuf>,
-    /// Take the services of a compose file that are built
+    /// Import the services of a compose file that have `build:`
     #[arg(long, value_name = "FILE")]
     pub from_compose: Option<PathBuf>,
-    /// Write over a hierarchy file that is there
+    /// Overwrite an existing hierarchy file
     #[arg(long)]
     pub force: bool,
     /// Print the file to stdout, and write nothing
@@ -404,37 +401,37 @@ pub struct InitArgs {
     pub dry_run: bool,
 }
 
-/// How images are built, and what is shown of it.
+/// How images are built, and what is printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct HowArgs {
-    /// Build at most so many images at once [default: the engine's processors plus two]
+    /// Build at most N images at once [default: the engine's processors plus two]
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
-    /// Test at most so many images at once [default: as --jobs, and at least 4]
+    /// Test at most N images at once [default: as --jobs, and at least 4]
     #[arg(long, value_name = "N")]
     pub test_jobs: Option<NonZeroUsize>,
     /// Build an image only after the tests of its parents have passed
     ///
-    /// By default it is built while they run. Nothing is stored or promoted before they have passed.
+    /// By default it is built while they run. It is never stored or promoted before they passed.
     #[arg(long)]
     pub no_speculate: bool,
     /// The builder that the engine must have
     #[arg(long, value_enum, default_value_t, value_name = "BUILDER")]
     pub builder: Builder,
-    /// How to show what happens, on stderr
+    /// How to report progress, on stderr
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub progress: ProgressArg,
-    /// Show what builds and tests print, also where they succeed
+    /// Print the output of builds and tests that succeed, too
     #[arg(short, long)]
     pub verbose: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct WatchArgs {
-    /// Publish to the registry, and not only in the engine
+    /// Publish to the registry, too
     #[arg(long)]
     pub push: bool,
-    /// Heed `schedule:` of images, too: refresh them when it is time
+    /// Refresh images by their `schedule:`, too
     #[arg(long)]
     pub schedule: bool,
     #[command(flatten)]
@@ -443,15 +440,15 @@ pub struct WatchArgs {
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// Tell of these images only, by name or glob [default: all that the run is about]
+    /// Print these images only, by name or glob [default: all images of the run]
     #[arg(value_name = "NODE")]
     pub nodes: Vec<String>,
     #[command(flatten)]
     pub selection: SelectionArgs,
-    /// Print the plan for people (text) or for programs (json: docs/events.md)
+    /// Text, or JSON for programs (docs/events.md)
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
-    /// End with exit code 3 if there is work to do
+    /// Exit code 3 if there is work
     #[arg(long)]
     pub exit_code: bool,
 }
@@ -461,7 +458,7 @@ pub struct WhyArgs {
     /// Which images, by name or glob: 'ruby-*'
     #[arg(required = true, value_name = "NODE")]
     pub nodes: Vec<String>,
-    /// Print it for people or for programs
+    /// Text, or JSON for programs
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
 }
@@ -471,23 +468,23 @@ pub struct StatusArgs {
     /// Which images, by name or glob [default: all]
     #[arg(value_name = "NODE")]
     pub nodes: Vec<String>,
-    /// Print it for people or for programs
+    /// Text, or JSON for programs
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
-    /// End with exit code 3 if an image is not current
+    /// Exit code 3 if an image is not current
     #[arg(long)]
     pub exit_code: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Print it for people, for programs, or for code review (docs/checks.md)
+    /// Text, JSON for programs, or formats for code review (docs/checks.md)
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: CheckFormat,
-    /// Show problems from this severity on
+    /// Print problems of this severity and above
     #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
     pub severity: SeverityArg,
-    /// End with exit code 2 if there is a problem from this severity on
+    /// Exit code 2 for problems of this severity and above
     #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
     pub fail_on: FailOn,
 }
@@ -526,17 +523,17 @@ pub struct TreeArgs {
     /// Which images, by name or glob [default: all]
     #[arg(value_name = "NODE")]
     pub nodes: Vec<String>,
-    /// Print it for people, for programs, or as a picture
+    /// Text, JSON for programs, or a picture
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: TreeFormat,
-    /// Ask nobody how the images stand: only what the files say
+    /// Use the files only; ask no engine and no registry
     #[arg(long)]
     pub no_state: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum TreeFormat {
-    /// Each image below the one that it is FROM
+    /// Each image below its base
     #[default]
     Text,
     /// For Graphviz
@@ -551,37 +548,37 @@ pub enum TreeFormat {
 
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// Show at most so many runs, the newest
+    /// List the newest N runs
     #[arg(short = 'n', long, default_value = "20", value_name = "N")]
     pub limit: std::num::NonZeroUsize,
-    /// Print it for people or for programs
+    /// Text, or JSON for programs
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
 }
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Print it for people or for programs
+    /// Text, or JSON for programs
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
 }
 
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
-    /// Which run, by its ID or the beginning of it [default: the last that moved a tag]
+    /// A run, by its ID or the first letters of it [default: the last run that moved a tag]
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
-    /// Say what would be moved, and change nothing
+    /// Print the tags that would move, and change nothing
     #[arg(long)]
     pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct GcArgs {
-    /// Keep images that are younger than this
+    /// Keep images younger than this
     #[arg(long, value_name = "AGE", default_value = "30d", value_parser = duration)]
     pub keep: Duration,
-    /// Remove it, and do not only say so
+    /// Remove, instead of listing
     #[arg(long)]
     pub yes: bool,
 }
@@ -602,13 +599,13 @@ pub enum ProgressArg {
     /// tty on a terminal, plain elsewhere
     #[default]
     Auto,
-    /// One line a running image, and a bar
+    /// One line for each running image, and a bar
     Tty,
-    /// A line for each thing that happens
+    /// One line for each event
     Plain,
-    /// A JSON object a line, on stdout
+    /// One JSON object for each line, on stdout
     Json,
-    /// Failures and the result
+    /// Failures and the result only
     Quiet,
 }
 

@@ -122,7 +122,7 @@ fn image() -> Vec<Field> {
         ),
         (
             "ssh",
-            "Whether builds may use the SSH agent of whoever runs them.",
+            "Whether builds may use the SSH agent of the user.",
             json!({ "enum": [true, false, "default"] }),
         ),
         ("target", "The stage that becomes the image. Default: the last one.", text()),
@@ -139,7 +139,7 @@ fn image() -> Vec<Field> {
         ),
         (
             "on_failure",
-            "If its build or test fails: `block` promotes nothing of the run; `hold` keeps it and what stands on it back; `optional` does too, and the run succeeds.",
+            "If its build or test fails: `block` promotes nothing of the run; `hold` keeps it and its descendants back; `optional` does too, and the run succeeds.",
             json!({ "enum": ["block", "hold", "optional"], "default": "block" }),
         ),
         (
@@ -200,7 +200,7 @@ fn schedule() -> Value {
         ),
         (
             "jitter",
-            "Put off by up to so long, by each image by another, and always the same, time.",
+            "Delays each image's tick by a fixed time between 0 and this, different for each image.",
             duration(),
         ),
     ]);

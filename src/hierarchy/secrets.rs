@@ -108,7 +108,7 @@ pub(super) fn refuse(suspects: &[At<String>], allowed: &[String], problems: &mut
                 "the build arg `{name}` looks like a secret, and build args can be read from the image"
             ),
             format!(
-                "give it under `secrets`, or write `allow_build_args: [{name}]` if it is none"
+                "give it under `secrets`, or write `allow_build_args: [{name}]` if it is not a secret"
             ),
         );
     }

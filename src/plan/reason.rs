@@ -61,7 +61,7 @@ pub enum Reason {
     UpstreamMissing { upstream: String, why: String },
     /// A parent's step comes first and may change it.
     ParentRebuilt { parent: NodeName },
-    /// Its published image stands on an older image of the parent.
+    /// Its published image is based on an older image of the parent.
     ParentMoved { parent: NodeName },
     /// The published image does not say what it was built from.
     Unknown,
@@ -161,7 +161,7 @@ impl fmt::Display for Reason {
             }
             Self::UpstreamMissing { why, .. } => f.write_str(why),
             Self::ParentRebuilt { parent } => write!(f, "`{parent}` is rebuilt"),
-            Self::ParentMoved { parent } => write!(f, "it stands on an older `{parent}`"),
+            Self::ParentMoved { parent } => write!(f, "it is based on an older `{parent}`"),
             Self::Unknown => f.write_str("what it was built from is not known"),
             Self::BuildTagGone => f.write_str("its build tag is gone"),
             Self::TagsBehind { tags } => {
@@ -212,7 +212,7 @@ impl Reason {
             Self::NothingNewer => format!("`{node}` is up to date, and so are its packages"),
             Self::UpstreamMoved { .. } => format!("{self} below `{node}`"),
             Self::UpstreamMissing { .. } => format!("{self}, and `{node}` needs it"),
-            Self::ParentMoved { parent } => format!("`{node}` stands on an older `{parent}`"),
+            Self::ParentMoved { parent } => format!("`{node}` is based on an older `{parent}`"),
             Self::Unknown => format!("what `{node}` was built from is not known"),
             Self::BuildTagGone => format!("the build tag of `{node}` is gone"),
             Self::UpToDate => format!("`{node}` is up to date"),

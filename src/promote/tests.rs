@@ -98,7 +98,7 @@ async fn children_of_a_parent_that_came_out_the_same_stay() {
     assert_eq!(stack.built(), BTreeSet::from(["os".to_owned()]));
     assert_eq!(
         ended.outcomes(),
-        "os: built, came out the same\nweb: already built\nlang: already built\n\
+        "os: built, unchanged\nweb: already built\nlang: already built\n\
          app: already built\nsite: already built\n"
     );
     assert_eq!(stack.published(), before);
@@ -114,7 +114,7 @@ async fn from_builds_what_is_named_and_below_it_what_that_changes() {
     assert_eq!(stack.built(), BTreeSet::from(["web".to_owned()]));
     assert_eq!(
         ended.outcomes(),
-        "web: built, came out the same\napp: already built\nsite: already built\n"
+        "web: built, unchanged\napp: already built\nsite: already built\n"
     );
 }
 

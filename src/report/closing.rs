@@ -60,7 +60,7 @@ pub(super) fn result(summary: &Summary, paint: Paint) -> String {
 
 /// How many images came to which end, the ends that matter first.
 fn totals(summary: &Summary) -> String {
-    let ends = ["failed", "skipped", "cancelled", "built", "came out the same", "already built"];
+    let ends = ["failed", "skipped", "cancelled", "built", "unchanged", "already built"];
     let end = |outcome: &Outcome| match outcome {
         Outcome::Failed(_) => ends[0],
         Outcome::Skipped { .. } => ends[1],
@@ -85,8 +85,8 @@ fn came_out_the_same(summary: &Summary) -> Option<String> {
     let n = summary.steps.iter().filter(same).count();
     let what = match n {
         0 => return None,
-        1 => "the image that was built came out the same as the published one".to_owned(),
-        n => format!("the {n} images that were built came out the same as the published ones"),
+        1 => "the built image is unchanged".to_owned(),
+        n => format!("the {n} built images are unchanged"),
     };
     Some(format!("nothing was promoted: {what}"))
 }

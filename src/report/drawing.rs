@@ -69,7 +69,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     Built,
-    /// Built, and it came out the same, or there already was an image of these inputs.
+    /// Built and unchanged, or there already was an image of these inputs.
     Same,
     Kept,
     Failed,

@@ -198,7 +198,7 @@ mod tests {
     fn a_run_with_a_failure() {
         let record = recorded(&scenario::held());
         insta::assert_snapshot!(page(&record, Some("graph LR\n  a --> b\n"), PLENTY), @r"
-        ### rebuild: failed after 42 s (exit code 10): 1 failed, 1 skipped, 1 built, 1 came out the same, 1 already built, 1 up to date
+        ### rebuild: failed after 42 s (exit code 10): 1 failed, 1 skipped, 1 built, 1 unchanged, 1 already built, 1 up to date
 
         Asked for: <code>--since abc</code>, commit <code>0123456789ab</code>.
 

@@ -63,10 +63,7 @@ pub(super) fn outcome(outcome: &Outcome, took: std::time::Duration, paint: Paint
             format!("{} in {took}, {} ({change}){different}", paint.good("built"), size(*bytes))
         }
         Outcome::Unchanged { .. } => {
-            format!(
-                "{} in {took}, the published image stays",
-                paint.good("built, came out the same")
-            )
+            format!("{} in {took}, the published image stays", paint.good("built, unchanged"))
         }
         Outcome::Reused { .. } => {
             format!("{}: the image of these inputs was stored before", paint.good("already built"))

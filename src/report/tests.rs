@@ -34,7 +34,7 @@ fn plain_refreshed() {
         0.0s  tools    building
        12.0s  os-base  comparing with the published image
        12.0s  os-base  built in 12 s, 118 MB (+1.2 MB): `/etc/os-release`, `/usr/bin/make`, `/var/␛[2J` and 11 more differ
-       12.0s  tools    built, came out the same in 12 s, the published image stays
+       12.0s  tools    built, unchanged in 12 s, the published image stays
        12.0s  fixed: libssl3 3.0.15-1 → 3.0.16-1 in 2 images
        12.0s  not fixed: libssl3 is still 3.0.15-1 in `web␛[2J`, not 3.0.16-1
        12.0s  promoting 1 tag, parents first
@@ -46,7 +46,7 @@ fn plain_refreshed() {
     tools    built, same  its refresh is due: every 1d12h, last 2026-11-22T00:00:00Z  12 s
 
     promoted 1 tag of 1 image in 0.1 s, parents first
-    done in 12 s: 1 built, 1 came out the same
+    done in 12 s: 1 built, 1 unchanged
     ");
 }
 
@@ -65,7 +65,7 @@ fn plain_success() {
        12.1s  webapp-base  building
        12.1s  tools        building
        12.1s  tools        warning: `debian:1` is a tag nobody makes
-       42.1s  tools        built, came out the same in 30 s, the published image stays · about 1 min left
+       42.1s  tools        built, unchanged in 30 s, the published image stays · about 1 min left
        42.1s  webapp-base  built in 30 s, 118 MB (+1.2 MB) · about 1 min left
        42.1s  ruby-3.4     building
       103.1s  ruby-3.4     built in 1 min 1 s, 118 MB (+1.2 MB)
@@ -83,7 +83,7 @@ fn plain_success() {
     cron         already built  built and tested, but `latest` does not point at it                              latest
 
     promoted 4 tags of 4 images in 0.3 s, parents first
-    done in 1 min 43 s: 3 built, 1 came out the same, 1 already built, 1 up to date
+    done in 1 min 43 s: 3 built, 1 unchanged, 1 already built, 1 up to date
     ");
 }
 
@@ -138,7 +138,7 @@ fn plain_held() {
        42.1s  webapp-base  build failed after 30 s: RUN make: exit code 2
        42.1s  tools        warning: attempt 1 of 3 failed: `RUN make` ended with exit code 2
        42.1s  tools        warning: failed once and then succeeded: `RUN make` ended with exit code 2
-       42.1s  tools        built, came out the same in 30 s, the published image stays
+       42.1s  tools        built, unchanged in 30 s, the published image stays
        42.1s  promoting 2 tags, parents first
        42.1s  cron         registry.example.com/base/cron:latest moved from cba06b5736fa to c374eea599bb
        42.1s  os-base      registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
@@ -159,7 +159,7 @@ fn plain_held() {
 
     promoted 2 tags of 2 images in 0.2 s, parents first
     `webapp-base` and 1 below keep their tags: `webapp-base` failed
-    failed after 42 s (exit code 10): 1 failed, 1 skipped, 1 built, 1 came out the same, 1 already built, 1 up to date
+    failed after 42 s (exit code 10): 1 failed, 1 skipped, 1 built, 1 unchanged, 1 already built, 1 up to date
     ");
 }
 
@@ -287,7 +287,7 @@ fn quiet_says_what_failed() {
     ");
     assert_snapshot!(quiet(&scenario::success()), @"
     --- stdout
-    done in 1 min 43 s: 3 built, 1 came out the same, 1 already built, 1 up to date
+    done in 1 min 43 s: 3 built, 1 unchanged, 1 already built, 1 up to date
     ");
 }
 

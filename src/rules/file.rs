@@ -97,7 +97,7 @@ pub(super) const RULES: &[Rule] = &[
         code: Code::SecretArgument,
         severity: Error,
         title: "a build arg looks like a secret",
-        why: "Build args are in the history of the image, where everybody who pulls it can read them. Give the value under `secrets`, and take it with `RUN --mount=type=secret,id=…`. If it is none, say so with `allow_build_args`.",
+        why: "Build args are in the history of the image, where everybody who pulls it can read them. Give the value under `secrets`, and take it with `RUN --mount=type=secret,id=…`. If it is not a secret, list it under `allow_build_args`.",
         bad: "images:\n  app:\n    build_args: { NPM_TOKEN: … }",
         good: "images:\n  app:\n    secrets: { npm: { env: NPM_TOKEN } }",
         language: Yaml,

@@ -143,7 +143,7 @@ async fn below_an_unchanged_image_nothing_is_built_ahead() {
     let ended = stack.run(&ALL).await;
     assert_eq!(
         ended.outcomes(),
-        "a: built, came out the same\nb: already built\nc: already built\nd: already built\n"
+        "a: built, unchanged\nb: already built\nc: already built\nd: already built\n"
     );
     assert_eq!(stack.built(), BTreeSet::from(["a".to_owned()]));
     // Its tests fail: then the children are not current either, as nobody knows.

@@ -298,7 +298,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Built { .. } => f.write_str("built"),
-            Self::Unchanged { .. } => f.write_str("built, came out the same"),
+            Self::Unchanged { .. } => f.write_str("built, unchanged"),
             Self::Reused { .. } => f.write_str("already built"),
             Self::Kept { .. } => f.write_str("up to date"),
             Self::Failed(failure) => write!(f, "failed: {}", failure.message),

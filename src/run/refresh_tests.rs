@@ -58,7 +58,7 @@ async fn a_refresh_that_changes_no_file_promotes_nothing() {
         let ended = stack.run(&Selection::OutOfDate).await;
         assert_eq!(
             ended.outcomes(),
-            "os: built, came out the same\nweb: built, came out the same\napp: built, came out the same\n"
+            "os: built, unchanged\nweb: built, unchanged\napp: built, unchanged\n"
         );
         assert_eq!(ended.moved(), Vec::<String>::new());
         assert_eq!(stack.built().len(), 3);
@@ -99,10 +99,7 @@ async fn only_what_is_named_is_refreshed_and_below_it_what_that_changes() {
     same(&stack, &["os"]);
     stack.refresh = true;
     let ended = stack.run(&Selection::From(names(&["os"]))).await;
-    assert_eq!(
-        ended.outcomes(),
-        "os: built, came out the same\nweb: already built\napp: already built\n"
-    );
+    assert_eq!(ended.outcomes(), "os: built, unchanged\nweb: already built\napp: already built\n");
     assert_eq!(ended.moved(), Vec::<String>::new());
     let ended = stack.run(&Selection::Only(names(&["web"]))).await;
     assert_eq!(ended.outcomes(), "web: built\n");
@@ -129,7 +126,7 @@ async fn an_image_is_refreshed_when_it_is_old_enough() {
             )
         );
         let ended = stack.run(&Selection::OutOfDate).await;
-        assert_eq!(ended.outcomes(), "os: built, came out the same\nweb: already built\n");
+        assert_eq!(ended.outcomes(), "os: built, unchanged\nweb: already built\n");
         assert_eq!(ended.moved(), Vec::<String>::new());
         assert_eq!(stack.planned(&Selection::OutOfDate).await, current, "it was looked after");
         hours_later(&mut stack, 24);

@@ -192,7 +192,7 @@ fn whole_runs() {
     ✓ cron         already built: the image of these inputs was stored before
     ✓ os-base      built in 12 s, 118 MB (+1.2 MB)
     warning: tools: `debian:1` is a tag nobody makes
-    ✓ tools        built, came out the same in 30 s, the published image stays
+    ✓ tools        built, unchanged in 30 s, the published image stays
     ✓ webapp-base  built in 30 s, 118 MB (+1.2 MB)
     ✓ ruby-3.4     built in 1 min 1 s, 118 MB (+1.2 MB)
 
@@ -204,7 +204,7 @@ fn whole_runs() {
     cron         already built  built and test…                              latest
 
     promoted 4 tags of 4 images in 0.3 s, parents first
-    done in 1 min 43 s: 3 built, 1 came out the same, 1 already built, 1 up to date
+    done in 1 min 43 s: 3 built, 1 unchanged, 1 already built, 1 up to date
     ");
     assert_snapshot!(all(&scenario::failure()), @r"
     run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.co

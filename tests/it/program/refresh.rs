@@ -21,10 +21,9 @@ fn a_refresh_of_the_same_files_promotes_nothing_and_says_why() {
         project.rebuild("").to(place).run().exits(0);
         let tags = project.all_tags(place);
         let ended = project.rebuild("--refresh").to(place).run().exits(0);
-        assert_eq!(ended.result(), "done in _: 4 came out the same", "{ended}");
+        assert_eq!(ended.result(), "done in _: 4 unchanged", "{ended}");
         ended.says(&[
-            "nothing was promoted: the 4 images that were built came out the same as the \
-             published ones",
+            "nothing was promoted: the 4 built images are unchanged",
             "a refresh was asked for",
         ]);
         assert_eq!(project.all_tags(place), tags, "not even a build tag is new");
@@ -58,7 +57,7 @@ fn a_refresh_of_other_files_is_promoted_with_everything_below() {
         project.rebuild("").to(place).run().exits(0);
         let before = project.tags(place);
         let ended = project.rebuild("--refresh").to(place).run().exits(0);
-        assert_eq!(ended.result(), "done in _: 2 built, 2 came out the same", "{ended}");
+        assert_eq!(ended.result(), "done in _: 2 built, 2 unchanged", "{ended}");
         ended.says(&["`/package` differs"]);
         let after = project.tags(place);
         let moved: Vec<&String> = after
@@ -93,7 +92,7 @@ fn a_published_image_that_only_the_registry_has_is_compared_too() {
     let tags = project.all_tags(place);
     project.forget_images();
     let ended = project.rebuild("--refresh").to(place).run().exits(0);
-    assert_eq!(ended.result(), "done in _: 4 came out the same", "{ended}");
+    assert_eq!(ended.result(), "done in _: 4 unchanged", "{ended}");
     assert_eq!(project.all_tags(place), tags);
 }
 

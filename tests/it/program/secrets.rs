@@ -214,7 +214,7 @@ fn build_args_that_look_like_secrets_are_refused_without_showing_them() {
     let ended = project.rebuild("plan").run().exits(2).says(&[
         "error[RB011]: the build arg `NPM_TOKEN` looks like a secret",
         "hierarchy.yaml:6:19",
-        "hint: give it under `secrets`, or write `allow_build_args: [NPM_TOKEN]` if it is none",
+        "hint: give it under `secrets`, or write `allow_build_args: [NPM_TOKEN]` if it is not a secret",
     ]);
     assert_clean("the message", ended.to_string().as_bytes());
     project.edit(

@@ -11,7 +11,7 @@ fn from_builds_an_image_and_below_it_what_that_changes() {
 
         // Named, so built; it comes out the same, and so nothing below it is touched.
         let same = project.rebuild("--from ~web").to(place).run().exits(0);
-        assert_eq!(same.result(), "done in _: 1 came out the same, 1 already built", "{same}");
+        assert_eq!(same.result(), "done in _: 1 unchanged, 1 already built", "{same}");
         assert_eq!(project.tags(place), before);
 
         // A change in a sibling is none of its business.

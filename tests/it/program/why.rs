@@ -74,7 +74,7 @@ fn why_names_the_file_before_the_run_and_after_it() {
         // Built again for another reason, it comes out the same, and nothing is published.
         let tags = project.tags(place);
         let same = project.rebuild("--from ~app").to(place).run().exits(0);
-        assert_eq!(same.result(), "done in _: 1 came out the same", "{same}");
+        assert_eq!(same.result(), "done in _: 1 unchanged", "{same}");
         assert_eq!(project.tags(place), tags);
         assert_eq!(asked(project, place, "why ~app"), after);
     });
@@ -95,7 +95,7 @@ fn a_cause_costs_no_layer() {
         project.name("`~app` was never built")
     );
     let again = project.rebuild("--from ~app").run().exits(0);
-    assert_eq!(again.result(), "done in _: 1 came out the same", "{again}");
+    assert_eq!(again.result(), "done in _: 1 unchanged", "{again}");
 }
 
 #[test]
