@@ -437,6 +437,12 @@ pub(super) fn bind(
                         .iter()
                         .filter_map(|path| Some((path.clone(), file.bind(path.to_str()?)?))),
                 );
+                // A loop over `*/` sees one level.
+                let is_flat =
+                    |(_, values): &(PathBuf, Values)| values.values().all(|one| !one.contains('/'));
+                if hits.iter().any(is_flat) {
+                    hits.retain(is_flat);
+                }
                 let named = command.tags.iter().flat_map(Open::variables);
                 let named: BTreeSet<&str> = named.collect();
                 let by_path = file.variables();

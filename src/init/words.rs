@@ -167,6 +167,9 @@ pub(super) fn words(text: &str) -> Vec<String> {
 fn push(words: &mut Vec<String>, word: &str) {
     let word = word.trim_matches('.').to_ascii_lowercase();
     // The `v` of `v2`.
+    let number =
+        word.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let word = number.map_or(word.clone(), str::to_owned);
     if !word.is_empty() && word != "v" {
         words.push(word);
     }
