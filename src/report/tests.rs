@@ -434,7 +434,7 @@ fn no_reporter_passes_what_acts_on_a_terminal_or_a_ci_system() {
         for progress in [Progress::Plain, Progress::Tty, Progress::Json, Progress::Quiet] {
             for ci in [Ci::None, Ci::GitHub, Ci::GitLab] {
                 for (colour, verbose) in [(false, false), (true, true)] {
-                    let options = ReportOptions { ci, colour, verbose, ..options() };
+                    let options = ReportOptions { colour, ci, verbose, ..options() };
                     let events = scenario::hostile(attack.as_bytes());
                     let (out, result) = shown(progress, options, &events);
                     // What is ours: it ends a frame's line, and opens a section of GitLab.
