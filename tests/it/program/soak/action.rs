@@ -162,6 +162,8 @@ impl Soak {
                 panic!("it may not end like that: {ended}");
             }
             self.world.may_roll_back |= *what == What::Rollback && code != Some(0);
+            // A next command that is killed while it puts them back cannot say so.
+            self.world.may_roll_back |= ended.stderr.contains("could not be put back");
         }
         self.world.say(line);
         self.world.said = deeds.iter().map(|deed| deed.ended.to_string()).collect();
