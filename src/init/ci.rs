@@ -1,4 +1,4 @@
-//! Builds of CI files: GitHub Actions, GitLab CI, Cloud Build, CircleCI, and others in YAML.
+//! Builds of CI files: GitHub Actions, GitLab CI, Cloud Build, `CircleCI`, and others in YAML.
 //!
 //! Every such file is a tree with commands in it. Above a command stand the variables and the matrix
 //! that it is run with, whatever the service calls them.
@@ -96,7 +96,7 @@ impl Workflow {
             let mut values = self.inputs();
             values.extend(row.clone());
             let mut walk = Walk { workflow: self, dockerfiles, found, ids: BTreeMap::new() };
-            walk.value(&self.value, &values, Path::new(""), 0);
+            walk.value(&self.value, &values);
         }
     }
 
@@ -118,10 +118,12 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn value(&mut self, value: &Value, values: &Values, folder: &Path, depth: usize) {
+    fn value(&mut self, value: &Value, values: &Values) {
         match value {
             Value::Array(items) => {
-                items.iter().for_each(|item| self.value(item, values, folder, depth + 1));
+                for item in items {
+                    self.value(item, values);
+                }
             }
             Value::Object(map) => {
                 let values = variables(Some(map), values);
@@ -144,7 +146,7 @@ impl Walk<'_> {
                             self.commands(item, &row, &folder);
                         }
                         if item.is_object() || item.is_array() {
-                            self.value(item, &row, &folder, depth + 1);
+                            self.value(item, &row);
                         }
                     }
                 }

@@ -131,20 +131,17 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
                 || is_same
                 || (one.given.outputs.is_empty() && kept.given.target == one.given.target)
         });
-        match same {
-            Some(kept) => {
-                if kept.given.outputs.is_empty() && !one.given.outputs.is_empty() {
-                    *kept = one;
-                } else if kept.rule == one.rule {
-                    for output in one.given.outputs {
-                        if !kept.given.outputs.contains(&output) {
-                            kept.given.outputs.push(output);
-                        }
+        if let Some(kept) = same {
+            if kept.given.outputs.is_empty() && !one.given.outputs.is_empty() {
+                *kept = one;
+            } else if kept.rule == one.rule {
+                for output in one.given.outputs {
+                    if !kept.given.outputs.contains(&output) {
+                        kept.given.outputs.push(output);
                     }
                 }
-                continue;
             }
-            None => {}
+            continue;
         }
         let is_first = variants.is_empty();
         let is_strongest = variants.first().is_none_or(|first| first.rule == one.rule);

@@ -265,7 +265,9 @@ fn common_words(candidates: &[Candidate], wanted: &mut [Wanted], roots: &[String
         let tags: BTreeSet<Vec<String>> =
             group.iter().map(|&one| wanted[one].tag_words.clone()).collect();
         if tags.len() == 1 && !tags.iter().flatten().all(has) {
-            group.iter().for_each(|&one| wanted[one].tag_words.clear());
+            for &one in &group {
+                wanted[one].tag_words.clear();
+            }
         }
     }
 }
@@ -359,11 +361,12 @@ impl<'a> Paths<'a> {
         let is_foreign = own.is_some_and(|own| own != said.unwrap_or(self.known.host));
         let is_other = said.is_some() && is_foreign;
         let counts = |word: &&&str| {
-            !is_weak(word)
-                && !self.common.contains(**word)
-                && platform(word).is_none()
-                && !above.iter().any(|one| one == *word)
-                && !(wanted.tag.as_str() == "latest" && **word == "latest")
+            let is_free = is_weak(word)
+                || self.common.contains(**word)
+                || platform(word).is_some()
+                || above.iter().any(|one| one == *word)
+                || (wanted.tag.as_str() == "latest" && **word == "latest");
+            !is_free
         };
         let leftover = rest.iter().filter(counts).count();
         Some(Fit {
@@ -411,6 +414,9 @@ fn is_same(one: &Reference, wanted: &Wanted) -> bool {
         && one.tag_or_latest().as_ref() == Some(&wanted.tag)
 }
 
+/// The words of a name, and those of a tag.
+type NameAndTag<'w> = (&'w [String], &'w [String]);
+
 /// The namespaces that are ours; `true` if that is proven.
 fn namespaces(
     candidates: &[Candidate],
@@ -421,7 +427,7 @@ fn namespaces(
 ) -> BTreeMap<String, bool> {
     let mut trust = BTreeMap::new();
     let mut names: BTreeMap<&str, BTreeSet<&[String]>> = BTreeMap::new();
-    let mut tagged: BTreeMap<&str, BTreeSet<(&[String], &[String])>> = BTreeMap::new();
+    let mut tagged: BTreeMap<&str, BTreeSet<NameAndTag<'_>>> = BTreeMap::new();
     for (one, fits) in wanted.iter().zip(fits) {
         if one.namespace.is_empty()
             && is_official(&one.reference.repository.path().replace("library/", ""))
@@ -447,8 +453,7 @@ fn namespaces(
         let is_owned = known.owner.is_some_and(|owner| {
             namespace
                 .split('/')
-                .filter(|part| *part != host)
-                .next()
+                .find(|part| *part != host)
                 .is_some_and(|first| first.eq_ignore_ascii_case(owner))
         });
         let count = names.get(namespace).map_or(0, BTreeSet::len);

@@ -148,7 +148,7 @@ impl Script<'_> {
             }
             loops(trimmed, &values, syntax, &mut lists);
             if is_recipe {
-                folder = self.folder.to_owned();
+                self.folder.clone_into(&mut folder);
             }
             let plain = commands(&expand(trimmed, &values, syntax));
             let concerns = |words: &Vec<String>| {
