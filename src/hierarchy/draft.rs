@@ -43,7 +43,7 @@ pub(super) fn drafts(
     let mut told: HashSet<usize> = HashSet::new();
     let of_file = file.registry.map(|registry| registry.value);
     for (entry, image) in file.images {
-        for (name, image) in image.nodes(&entry.value) {
+        for (name, image) in image.nodes(&entry.value, problems) {
             match seen.get(&name) {
                 None => drop(seen.insert(name.clone(), entry.span.clone())),
                 Some(first) if *first == entry.span => {

@@ -161,7 +161,14 @@ impl Problems {
         match parse(&value) {
             Ok(value) => Some(At { value, span }),
             Err(error) => {
-                self.push(&span, error.to_string());
+                let error = error.to_string();
+                if value.contains('{') {
+                    let hint = "`{key}` is a value of the image's `matrix`; `refresh`, `schedule` and the \
+                                times of tests take none";
+                    self.push_with_hint(&span, error, hint);
+                } else {
+                    self.push(&span, error);
+                }
                 None
             }
         }

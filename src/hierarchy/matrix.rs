@@ -217,10 +217,33 @@ impl Test {
 
 impl Image {
     /// The nodes that this entry stands for, by name.
-    pub(super) fn nodes(mut self, name: &str) -> Vec<(String, Self)> {
+    pub(super) fn nodes(mut self, name: &str, problems: &mut Problems) -> Vec<(String, Self)> {
+        let later = std::mem::take(&mut self.later);
         // Taken out, or each node would copy every combination.
-        let Some(matrix) = self.matrix.take() else { return vec![(name.to_owned(), self)] };
-        matrix.combinations.iter().map(|one| (fill(name, one), self.filled(one))).collect()
+        let Some(matrix) = self.matrix.take() else {
+            self.set_all(&later, &Combination::new(), problems);
+            return vec![(name.to_owned(), self)];
+        };
+        let node = |one: &Combination| {
+            let mut image = self.filled(one);
+            image.set_all(&later, one, problems);
+            (fill(name, one), image)
+        };
+        matrix.combinations.iter().map(node).collect()
+    }
+
+    fn set_all(
+        &mut self,
+        later: &[(&'static str, At<String>)],
+        combination: &Combination,
+        problems: &mut Problems,
+    ) {
+        let before = problems.found.len();
+        for (field, text) in later {
+            let kind = Kind::Text(fill(&text.value, combination));
+            self.set(field, &Yaml { kind, span: text.span.clone() }, problems);
+        }
+        self.is_broken |= problems.found.len() > before;
     }
 
     fn filled(&self, combination: &Combination) -> Self {
@@ -242,6 +265,7 @@ impl Image {
                 .as_ref()
                 .map(|tests| tests.iter().map(|test| test.filled(combination)).collect()),
             volatile: self.volatile.as_ref().map(words),
+            allow_build_args: self.allow_build_args.as_ref().map(words),
             context: self.context.as_ref().map(text),
             dockerfile: self.dockerfile.as_ref().map(text),
             tags: self.tags.as_ref().map(list),

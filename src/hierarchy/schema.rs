@@ -24,6 +24,9 @@ use crate::{
 const SHORTEST_REFRESH: Duration = Duration::from_secs(60);
 /// A test that says nothing of its timeout gets this.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The fields of one value that are no text.
+const FILLED_LATER: [&str; 6] =
+    ["keep", "max_size", "on_failure", "platform", "retries", "timeout"];
 pub(super) const MOST_RETRIES: u8 = 5;
 
 #[derive(Debug)]
@@ -65,6 +68,8 @@ pub(super) struct Image {
     pub(super) schedule: Option<Schedule>,
     pub(super) volatile: Option<Vec<String>>,
     pub(super) matrix: Option<Matrix>,
+    /// Fields that a matrix has to fill in before they can be read.
+    pub(super) later: Vec<(&'static str, At<String>)>,
     pub(super) places: Places,
     /// Whether something in it could not be read, so that what is missing may not be missing.
     pub(super) is_broken: bool,
@@ -185,10 +190,6 @@ impl Image {
             self.places.tests = placed.iter().map(|(_, span)| span.clone()).collect();
             Some(placed.into_iter().map(|(test, _)| test).collect())
         });
-        self.max_size = fields
-            .take("max_size")
-            .and_then(|yaml| problems.parsed("max_size", yaml, units::size))
-            .map(|size| size.value);
         let build_args = fields.take("build_args");
         self.build_args = variables("build_args", build_args, problems);
         self.places.build_args = keys(build_args);
@@ -204,36 +205,55 @@ impl Image {
         problems.recode(before, Code::WrongSecret);
         self.ssh = fields.take("ssh").and_then(|yaml| secrets::ssh(yaml, problems));
         self.target = text(fields, problems, "target");
-        self.platform = fields
-            .take("platform")
-            .and_then(|yaml| problems.parsed("platform", yaml, str::parse::<Platform>));
         self.labels = variables("labels", fields.take("labels"), problems);
         self.parents = fields.take("parents").and_then(|yaml| problems.texts("parents", yaml));
-        self.on_failure = fields
-            .take("on_failure")
-            .and_then(|yaml| problems.parsed("on_failure", yaml, on_failure))
-            .map(|policy| policy.value);
         self.repository = text(fields, problems, "repository");
-        self.timeout = fields
-            .take("timeout")
-            .and_then(|yaml| problems.parsed("timeout", yaml, units::duration))
-            .map(|timeout| timeout.value);
-        self.retries = fields
-            .take("retries")
-            .and_then(|yaml| problems.parsed("retries", yaml, retries))
-            .map(|retries| retries.value);
         self.file_labels =
             fields.take("file_labels").and_then(|yaml| problems.switch("file_labels", yaml));
-        self.keep = fields
-            .take("keep")
-            .and_then(|yaml| problems.parsed("keep", yaml, keep))
-            .map(|keep| keep.value);
         self.refresh = fields.take("refresh").and_then(|yaml| refresh(yaml, problems));
         self.schedule = fields.take("schedule").and_then(|yaml| schedule(yaml, problems));
         self.volatile = fields.take("volatile").and_then(|yaml| volatile(yaml, problems));
+        for field in FILLED_LATER {
+            let Some(yaml) = fields.take(field) else { continue };
+            match yaml.scalar().filter(|text| text.contains('{')) {
+                Some(value) => self.later.push((field, At { value, span: yaml.span.clone() })),
+                None => self.set(field, yaml, problems),
+            }
+        }
         let before = problems.found.len();
         self.matrix = fields.take("matrix").and_then(|yaml| Matrix::read(yaml, problems));
         problems.recode(before, Code::WrongMatrix);
+    }
+
+    /// Gives one of the fields in [`FILLED_LATER`] its value.
+    pub(super) fn set(&mut self, field: &'static str, yaml: &Yaml, problems: &mut Problems) {
+        fn read<T, E: std::fmt::Display>(
+            (field, yaml, problems): (&str, &Yaml, &mut Problems),
+            parse: impl FnOnce(&str) -> Result<T, E>,
+        ) -> Option<T> {
+            problems.parsed(field, yaml, parse).map(|read| read.value)
+        }
+        let of = (field, yaml, &mut *problems);
+        match field {
+            "max_size" => self.max_size = read(of, units::size),
+            "on_failure" => self.on_failure = read(of, on_failure),
+            "timeout" => self.timeout = read(of, units::duration),
+            "retries" => self.retries = read(of, retries),
+            "keep" => self.keep = read(of, keep),
+            _ => self.platform = problems.parsed(field, yaml, str::parse::<Platform>),
+        }
+    }
+
+    fn has(&self, field: &str) -> bool {
+        let is_set = match field {
+            "max_size" => self.max_size.is_some(),
+            "on_failure" => self.on_failure.is_some(),
+            "timeout" => self.timeout.is_some(),
+            "retries" => self.retries.is_some(),
+            "keep" => self.keep.is_some(),
+            _ => self.platform.is_some(),
+        };
+        is_set || self.later.iter().any(|(later, _)| *later == field)
     }
 
     /// This image's fields before those of `defaults`. Maps are merged.
@@ -244,12 +264,16 @@ impl Image {
             build_args: merged(self.places.build_args.clone(), &defaults.places.build_args),
             secrets: merged(self.places.secrets.clone(), &defaults.places.secrets),
         };
+        let absent = |(field, _): &&(&'static str, At<String>)| !self.has(field);
+        let inherited: Vec<_> = defaults.later.iter().filter(absent).cloned().collect();
+        let later = self.later.iter().cloned().chain(inherited).collect();
         let mut suspects = self.suspects;
         // One that the image gives itself is told where it gives it.
         let inherited = |one: &&At<String>| !self.build_args.contains_key(&one.value);
         suspects.extend(defaults.suspects.iter().filter(inherited).cloned());
         Self {
             places,
+            later,
             context: self.context.or_else(|| defaults.context.clone()),
             dockerfile: self.dockerfile.or_else(|| defaults.dockerfile.clone()),
             prepare: self.prepare.or_else(|| defaults.prepare.clone()),

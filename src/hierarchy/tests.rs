@@ -687,3 +687,36 @@ fn fuzz_hierarchy() {
         }
     });
 }
+
+#[test]
+fn a_matrix_fills_in_fields_that_are_no_text() {
+    let entry = "platform: \"linux/{arch}\", max_size: \"{size}0MB\", timeout: \"{size}m\", retries: \"{size}\", \
+                 keep: \"{size}\", on_failure: \"{policy}\"";
+    let matrix = "matrix: {arch: [arm64], size: [2], policy: [hold]}";
+    let hierarchy = |defaults: &str, entry: &str| {
+        format!(
+            "== hierarchy.yaml\nversion: 1\ndefaults: {{{defaults}}}\nimages:\n  \"a-{{arch}}-{{size}}-{{policy}}\": \
+             {{context: a, {entry}{matrix}}}\n== a/Dockerfile\nFROM scratch\n"
+        )
+    };
+    for files in [hierarchy("", &format!("{entry}, ")), hierarchy(entry, "")] {
+        let folder = folder(&files);
+        let hierarchy = load(folder.path(), &LoadOptions::default()).unwrap().hierarchy;
+        let node = hierarchy.get(&"a-arm64-2-hold".into()).unwrap();
+        assert_eq!(node.platform, "linux/arm64".parse().ok());
+        assert_eq!((node.max_size, node.retries, node.keep.get()), (Some(20_000_000), 2, 2));
+        assert_eq!((node.timeout, node.on_failure), (Duration::from_secs(120), OnFailure::Hold));
+    }
+    // What is no value is told where it stands.
+    for (entry, expected) in [
+        ("platform: \"{size}\", ", "a platform is `os/architecture`"),
+        ("retries: \"{sise}\", ", "`{sise}`"),
+    ] {
+        let told = problems(&hierarchy("", entry));
+        assert!(told.contains(expected) && told.contains("hierarchy.yaml:4:"), "{told}");
+    }
+    // A value of its own comes before one of `defaults`.
+    let folder = folder(&hierarchy("retries: \"{size}\"", "retries: 1, "));
+    let hierarchy = load(folder.path(), &LoadOptions::default()).unwrap().hierarchy;
+    assert_eq!(hierarchy.get(&"a-arm64-2-hold".into()).unwrap().retries, 1);
+}

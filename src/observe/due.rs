@@ -28,7 +28,7 @@ pub async fn due<S: Store>(
     let moving = moving_tags(hierarchy, tag_values)?;
     let tags = nodes.iter().flat_map(|node| moving[&node.name].clone()).collect();
     let heads = store.heads(tags).await?;
-    let published = &published(hierarchy, &moving, &heads);
+    let published = &published(store, hierarchy, (&moving, &heads)).await?;
     let asked: Vec<Option<NodeName>> = stream::iter(nodes)
         .map(async |node| {
             let Some(digest) = published.get(&node.name) else { return Ok(None) };

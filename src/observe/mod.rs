@@ -84,7 +84,7 @@ pub async fn observe<E: Engine, S: Store>(
     let selection = &question.request.selection;
     let moving = moving_tags(hierarchy, question.tag_values)?;
     let heads = sources.store.heads(moving.values().flatten().cloned().collect()).await?;
-    let published = published(hierarchy, &moving, &heads);
+    let published = published(sources.store, hierarchy, (&moving, &heads)).await?;
     let view = with_unpublished_ancestors(hierarchy, selection, &published);
 
     let nodes: Vec<&Node> =
@@ -207,19 +207,26 @@ fn stable_tags(node: &Node, tags: &[Tagged], values: &TagValues) -> Vec<Tag> {
     if stable.is_empty() { tags.iter().map(|tagged| tagged.tag.clone()).collect() } else { stable }
 }
 
-/// The image under each node's first moving tag, a stable one if it has one.
-fn published(
+/// The image under each node's first moving tag, a stable one if it has one. Of a node without a tag that
+/// stays the same, the newest image.
+async fn published<S: Store>(
+    store: &S,
     hierarchy: &Hierarchy,
-    moving: &BTreeMap<NodeName, Vec<Tagged>>,
-    heads: &BTreeMap<Tagged, Digest>,
-) -> BTreeMap<NodeName, Digest> {
+    (moving, heads): (&BTreeMap<NodeName, Vec<Tagged>>, &BTreeMap<Tagged, Digest>),
+) -> Result<BTreeMap<NodeName, Digest>, StoreError> {
     let first = |node: &Node| {
         let tags = &moving[&node.name];
         let stable: Vec<String> = node.stable_tags().map(ToString::to_string).collect();
         let is_stable = |tagged: &&Tagged| stable.iter().any(|tag| tag == tagged.tag.as_str());
         tags.iter().filter(is_stable).chain(tags).find_map(|tagged| heads.get(tagged)).cloned()
     };
-    hierarchy.in_build_order().filter_map(|node| Some((node.name.clone(), first(node)?))).collect()
+    let nodes = || hierarchy.in_build_order();
+    let mut published: BTreeMap<NodeName, Digest> =
+        nodes().filter_map(|node| Some((node.name.clone(), first(node)?))).collect();
+    let unknown = nodes().filter(|node| !published.contains_key(&node.name));
+    let newest = described::newest(store, unknown).await?;
+    published.extend(newest);
+    Ok(published)
 }
 
 /// What is selected, and each ancestor of it that was never published: without those there would

@@ -17,6 +17,12 @@ use crate::{
 /// So many differing paths are written to the log of a step.
 const LISTED: usize = 1000;
 
+/// In bytes. An engine gives some 200 MB of an image in a second, and both images are read; a refresh is asked
+/// for, and reads images of any size.
+const READ_WITHOUT_REQUEST: u64 = 1 << 30;
+const LARGE: &str =
+    "the files are not compared with those of the published image: it has more than 1 GiB\n";
+
 /// What came of the comparison.
 pub(super) enum Compared {
     /// Everything that matters is the same: the published image may stay, and its children too.
@@ -30,8 +36,8 @@ pub(super) enum Compared {
 impl<E: Engine, S: Store> Work<'_, E, S> {
     /// Compares with the published image, leaving aside our own labels.
     ///
-    /// A step that is repeated without the layer cache makes another layer even of the same files:
-    /// then the files decide.
+    /// A step that runs again makes another layer even of the same files, since their times differ: then the
+    /// files decide.
     pub(super) async fn compare(
         &self,
         candidate: &LocalImage,
@@ -51,11 +57,12 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         if before == now {
             return Ok(Compared::Same(published.clone()));
         }
-        if !fresh || is_rebased {
+        if is_rebased || !(fresh || self.is_worth_reading(&before, candidate, tell)) {
             return Ok(Compared::Other);
         }
         if (before.labels, before.config) != (now.labels, now.config) {
-            return Ok(Compared::Different(Different::Configuration));
+            let different = Compared::Different(Different::Configuration);
+            return Ok(if fresh { different } else { Compared::Other });
         }
         tell.phase(Phase::Compare);
         let platform = node.platform.as_ref();
@@ -63,6 +70,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let volatile = Volatile::new(&self.shop.hierarchy.volatile(&node.name))
             .map_err(|error| EngineError::Context(error.to_string()))?;
         let differences = self.shop.engine.differences(&before, &candidate.id, &volatile).await?;
+        if !fresh && Different::files(&differences).is_some() {
+            return Ok(Compared::Other);
+        }
         for Difference { path, what } in differences.iter().take(LISTED) {
             tell.output(format!("{what}: /{}\n", path.display()).as_bytes());
         }
@@ -74,6 +84,25 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 }
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
+    /// Whether the files of both images are compared in a run that is no refresh: if other images are based
+    /// on this one, and its layers may be the same but for times.
+    fn is_worth_reading(
+        &self,
+        before: &Description,
+        candidate: &LocalImage,
+        tell: &mut Tell,
+    ) -> bool {
+        let has_children = self.shop.hierarchy.children(&self.step.node).next().is_some();
+        if !has_children || before.layers.len() != candidate.layers.len() {
+            return false;
+        }
+        let is_small = candidate.size <= READ_WITHOUT_REQUEST;
+        if !is_small {
+            tell.output(LARGE.as_bytes());
+        }
+        is_small
+    }
+
     /// Whether the published image is based on the same upstream: its index may be another one by now.
     fn is_on_same_upstream(&self, before: &Description) -> bool {
         let base = self.node().dockerfile.uses.iter().find(|used| used.is_final);

@@ -252,3 +252,35 @@ async fn a_tick_that_finds_no_newer_package_is_done() {
     assert_eq!(stack.planned(&due).await, "os: keep: up to date\n");
     assert!(stack.built().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_finds_what_is_published_under_unique_tags_only() {
+    let tags = "os : tags=['1-{fingerprint}']\nweb < os : tags=['1-{fingerprint}', 'day-{date}']";
+    let mut stack = published(tags).await;
+    same(&stack, &["os", "web"]);
+    let before = stack.published();
+    stack.refresh = true;
+    stack.date = "20261124";
+    hours_later(&mut stack, 24);
+    for _ in 0..2 {
+        let ended = stack.run(&Selection::OutOfDate).await;
+        assert_eq!(
+            ended.outcomes(),
+            "os: built, came out the same\nweb: built, came out the same\n"
+        );
+        assert_eq!(ended.moved(), Vec::<String>::new());
+    }
+    assert_eq!(stack.published(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_makes_the_same_files_again_rebuilds_no_child() {
+    let stack = published(STACK).await;
+    same(&stack, &["os", "app"]);
+    stack.write("os/Dockerfile", "FROM scratch\nRUN make  os\n");
+    let ended = stack.run(&Selection::OutOfDate).await;
+    assert_eq!(
+        ended.outcomes(),
+        "os: built, came out the same\nweb: already built\napp: already built\n"
+    );
+}
