@@ -265,14 +265,14 @@ pub struct Common {
     /// Behave as if started in this folder
     #[arg(short = 'C', long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub directory: Option<PathBuf>,
-    /// Publish below this prefix instead of the file's `registry:` [env: REBUILD_REGISTRY]
+    /// Publish below this prefix instead of the file's `registry:`; `REBUILD_REGISTRY` does the same
     #[arg(long, global = true, value_name = "PREFIX", help_heading = "Global options")]
     pub registry: Option<Repository>,
     /// Do not check registries for moved upstream images: use those in the engine
     #[arg(long, global = true, help_heading = "Global options")]
     pub offline: bool,
-    /// Refuse a hierarchy that runs programs, reads secrets or uses files outside its folder [env:
-    /// REBUILD_UNTRUSTED=1]
+    /// Refuse a hierarchy that runs programs, reads secrets or uses files outside its folder;
+    /// `REBUILD_UNTRUSTED=1` does the same
     #[arg(long, global = true, env = "REBUILD_UNTRUSTED", hide_env = true)]
     #[arg(value_parser = FalseyValueParser::new(), help_heading = "Global options")]
     pub untrusted: bool,
@@ -346,7 +346,7 @@ pub struct RunArgs {
     pub keep_going: bool,
     #[command(flatten)]
     pub how: HowArgs,
-    /// Write a JUnit report: each build and each test is a test case
+    /// Write a junit report: each build and each test is a test case
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub junit: Option<PathBuf>,
     /// Write a report as one JSON object (docs/ci.md), also if the run fails

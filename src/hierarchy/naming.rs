@@ -4,6 +4,8 @@ use globset::{GlobBuilder, GlobSetBuilder};
 
 use super::{Hierarchy, NodeName, nearest::slips};
 
+/// The most groups, such as `{a,b}`, of a glob.
+const GROUPS: usize = 20;
 /// More names than this are no hint.
 const MOST: usize = 3;
 
@@ -50,6 +52,10 @@ impl Hierarchy {
         let refused = |reason: String| {
             Err(NamingError::Glob { glob: text.chars().take(100).collect(), reason })
         };
+        // globset works through nested groups by recursion.
+        if text.matches('{').count() > GROUPS {
+            return refused("it has too many groups".to_owned());
+        }
         let glob = match GlobBuilder::new(text).build() {
             Ok(glob) => glob,
             Err(error) => return refused(error.kind().to_string()),

@@ -174,7 +174,7 @@ pub(super) fn list(value: Option<&Value>) -> Vec<String> {
 
 #[cfg(test)]
 mod fuzz_tests {
-    use std::path::Path;
+    use std::{collections::BTreeMap, path::Path};
 
     const WORDS: [&str; 16] = [
         "{", "}", "[", "]", "\"", ":", ",", "target", "services", "${X}", "$$", "null", "context",

@@ -264,10 +264,7 @@ async fn a_refresh_finds_what_is_published_under_unique_tags_only() {
     hours_later(&mut stack, 24);
     for _ in 0..2 {
         let ended = stack.run(&Selection::OutOfDate).await;
-        assert_eq!(
-            ended.outcomes(),
-            "os: built, came out the same\nweb: built, came out the same\n"
-        );
+        assert_eq!(ended.outcomes(), "os: built, unchanged\nweb: built, unchanged\n");
         assert_eq!(ended.moved(), Vec::<String>::new());
     }
     assert_eq!(stack.published(), before);
@@ -279,8 +276,5 @@ async fn a_step_that_makes_the_same_files_again_rebuilds_no_child() {
     same(&stack, &["os", "app"]);
     stack.write("os/Dockerfile", "FROM scratch\nRUN make  os\n");
     let ended = stack.run(&Selection::OutOfDate).await;
-    assert_eq!(
-        ended.outcomes(),
-        "os: built, came out the same\nweb: already built\napp: already built\n"
-    );
+    assert_eq!(ended.outcomes(), "os: built, unchanged\nweb: already built\napp: already built\n");
 }
