@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::ToSpan as _;
 
 use crate::{
-    image::{Digest, Tagged},
+    image::{Digest, Repository, Tag, Tagged},
     plan::Selection,
     scenario::{Scenario, names, scenario},
 };
@@ -277,4 +277,26 @@ async fn a_step_that_makes_the_same_files_again_rebuilds_no_child() {
     stack.write("os/Dockerfile", "FROM scratch\nRUN make  os\n");
     let ended = stack.run(&Selection::OutOfDate).await;
     assert_eq!(ended.outcomes(), "os: built, unchanged\nweb: already built\napp: already built\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_on_a_new_image_of_its_base_is_published_anew_though_its_content_is_the_same() {
+    let stack = published("os\nweb < os").await;
+    stack.engine(|engine| engine.constant = ["os", "web"].map(str::to_owned).into());
+    stack.write("os/Dockerfile", "FROM scratch\nRUN make os # 1\n");
+    stack.run(&Selection::OutOfDate).await;
+    // Another user moves the tag of the base: the next run finds nothing that equals its image.
+    let web = stack.published()["web:latest"].clone();
+    stack.engine(|engine| {
+        _ = engine.tags.insert("os".parse::<Repository>().unwrap().tagged(Tag::latest()), web);
+    });
+    stack.write("os/Dockerfile", "FROM scratch\nRUN make os # 2\n");
+    let ended = stack.run(&Selection::OutOfDate).await;
+    assert_eq!(ended.outcomes(), "os: built\nweb: built\n");
+    let published = stack.published();
+    stack.engine(|engine| {
+        let base =
+            &engine.images[&published["web:latest"]].labels["org.opencontainers.image.base.digest"];
+        assert_eq!(*base, published["os:latest"].to_string());
+    });
 }
