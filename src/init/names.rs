@@ -159,9 +159,12 @@ struct Shape {
 }
 
 impl Shape {
-    /// The shapes, each with the number of images that have it.
-    fn all(candidates: &[Candidate], resolved: &Resolved) -> BTreeMap<Self, usize> {
-        let mut shapes = BTreeMap::new();
+    /// The shapes, each with the images that have it.
+    fn all<'c>(
+        candidates: &'c [Candidate],
+        resolved: &Resolved,
+    ) -> BTreeMap<Self, Vec<&'c Candidate>> {
+        let mut shapes: BTreeMap<Self, Vec<&Candidate>> = BTreeMap::new();
         for (candidate, made) in candidates.iter().zip(&resolved.made) {
             let Some(made) = made else { continue };
             let [tag] = &made.tags.iter().collect::<Vec<_>>()[..] else { continue };
@@ -172,7 +175,7 @@ impl Shape {
                 if namespace.is_empty() { name } else { format!("{namespace}/{name}") };
             let shape =
                 Self { length: candidate.segments.len(), repository, tag: open(tag.as_str()) };
-            *shapes.entry(shape).or_default() += 1;
+            shapes.entry(shape).or_default().push(candidate);
         }
         shapes
     }
@@ -201,24 +204,33 @@ fn opened(text: &str, segments: &[String]) -> String {
     text
 }
 
-/// The image that siblings say a path makes. Every part in which paths differ must be in it.
+/// The image that siblings say a path makes. The last part in which the paths differ must be in it. Of
+/// several shapes, the one of the nearest siblings counts.
 fn shape_of(
-    shapes: &BTreeMap<Shape, usize>,
+    shapes: &BTreeMap<Shape, Vec<&Candidate>>,
     candidate: &Candidate,
 ) -> Option<(Repository, String)> {
     let of_length = shapes.iter().filter(|(shape, _)| shape.length == candidate.segments.len());
-    let filled = of_length.filter_map(|(shape, count)| {
+    let filled = of_length.filter_map(|(shape, siblings)| {
+        let count = siblings.len();
+        let shared = |one: &&Candidate| {
+            let pairs = one.segments.iter().zip(&candidate.segments);
+            pairs.take_while(|(a, b)| a == b).count()
+        };
+        let nearest = siblings.iter().map(shared).max()?;
+        let is_varied = |index: &usize| {
+            siblings.iter().any(|one| one.segments[*index] != candidate.segments[*index])
+        };
         let fill = |text: &str| {
             candidate.segments.iter().enumerate().fold(text.to_owned(), |text, (index, part)| {
                 text.replace(&format!("{{{index}}}"), &kebab(part))
             })
         };
-        let last = candidate.segments.len().checked_sub(1)?;
+        let last = (0..candidate.segments.len()).rev().find(is_varied)?;
         let is_whole = shape.repository.contains(&format!("{{{last}}}"))
             || shape.tag.contains(&format!("{{{last}}}"));
         let repository = fill(&shape.repository);
-        if !is_whole || (*count < 2 && !shape.repository.contains('{')) && !shape.tag.contains('{')
-        {
+        if !is_whole || (count < 2 && !shape.repository.contains('{')) && !shape.tag.contains('{') {
             return None;
         }
         let literal: Vec<&str> = shape.repository.rsplit('/').next()?.split(['{', '}']).collect();
@@ -227,9 +239,9 @@ fn shape_of(
         if has_own && !shape.tag.contains('{') {
             return None;
         }
-        Some((*count, repository.parse::<Repository>().ok()?, fill(&shape.tag)))
+        Some(((nearest, count), repository.parse::<Repository>().ok()?, fill(&shape.tag)))
     });
-    let (_, repository, tag) = filled.max_by_key(|(count, ..)| *count)?;
+    let (_, repository, tag) = filled.max_by_key(|(weight, ..)| *weight)?;
     tag.parse::<Tag>().ok()?;
     Some((repository, tag))
 }
