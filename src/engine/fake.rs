@@ -164,7 +164,6 @@ impl Engine for FakeEngine {
             created: "2026-11-20T12:00:00Z".parse().ok(),
         };
         state.images.insert(id.clone(), image.clone());
-        state.tags.extend(request.name.map(|name| (name, id.clone())));
         state.packages.insert(id, packages);
         state.built.push(node);
         Ok(image)

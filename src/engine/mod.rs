@@ -162,8 +162,6 @@ pub struct BuildRequest {
     pub named: BTreeMap<String, String>,
     pub platform: Option<Platform>,
     pub no_cache: bool,
-    /// The image has this name from the beginning, so that no other job prunes it.
-    pub name: Option<Tagged>,
     pub timeout: Duration,
 }
 

@@ -56,6 +56,11 @@ pub(super) enum Named {
 }
 
 impl Candidate {
+    /// The last part of its path, as a name.
+    pub(super) fn last(&self) -> String {
+        self.segments.last().map_or_else(String::new, |one| words::kebab(one))
+    }
+
     /// Reads a Dockerfile as it would be built.
     pub(super) fn read(
         root: &Path,

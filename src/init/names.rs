@@ -159,25 +159,47 @@ struct Shape {
 }
 
 impl Shape {
-    /// The shapes, each with the images that have it.
-    fn all<'c>(
-        candidates: &'c [Candidate],
-        resolved: &Resolved,
-    ) -> BTreeMap<Self, Vec<&'c Candidate>> {
-        let mut shapes: BTreeMap<Self, Vec<&Candidate>> = BTreeMap::new();
+    /// The shapes, each with the paths that have it.
+    fn all(candidates: &[Candidate], resolved: &Resolved) -> Shapes {
+        let made = || candidates.iter().zip(&resolved.made);
+        let heads = made().filter_map(|(candidate, made)| {
+            let name = split(&made.as_ref()?.repository).1.to_owned();
+            candidate.last().starts_with(&format!("{name}-")).then_some(name)
+        });
+        let heads: BTreeSet<String> = heads.collect();
+        let mut shapes = Shapes { heads, all: BTreeMap::new() };
         for (candidate, made) in candidates.iter().zip(&resolved.made) {
             let Some(made) = made else { continue };
             let [tag] = &made.tags.iter().collect::<Vec<_>>()[..] else { continue };
             let (namespace, name) = split(&made.repository);
-            let open = |text: &str| opened(text, &candidate.segments);
+            let parts = shapes.parts(candidate);
+            let open = |text: &str| opened(text, &parts);
             let name = open(name);
             let repository =
                 if namespace.is_empty() { name } else { format!("{namespace}/{name}") };
-            let shape =
-                Self { length: candidate.segments.len(), repository, tag: open(tag.as_str()) };
-            shapes.entry(shape).or_default().push(candidate);
+            let shape = Self { length: parts.len(), repository, tag: open(tag.as_str()) };
+            shapes.all.entry(shape).or_default().push(parts);
         }
         shapes
+    }
+}
+
+struct Shapes {
+    /// Names of repositories with which file names begin: `web-1.2.Dockerfile` makes `web:1.2`.
+    heads: BTreeSet<String>,
+    all: BTreeMap<Shape, Vec<Vec<String>>>,
+}
+
+impl Shapes {
+    /// The parts of a path, and a file's name in two where it begins with that of a repository.
+    fn parts(&self, candidate: &Candidate) -> Vec<String> {
+        let last = candidate.last();
+        let rest = |head: &String| last.strip_prefix(head.as_str())?.strip_prefix('-');
+        let whole = candidate.segments.clone();
+        let Some(head) = self.heads.iter().rfind(|head| rest(head).is_some()) else { return whole };
+        let own = [head.clone(), rest(head).unwrap_or_default().to_owned()];
+        let folders = &whole[..whole.len() - 1];
+        folders.iter().cloned().chain(own).collect()
     }
 }
 
@@ -204,33 +226,32 @@ fn opened(text: &str, segments: &[String]) -> String {
     text
 }
 
-/// The image that siblings say a path makes. The last part in which the paths differ must be in it. Of
-/// several shapes, the one of the nearest siblings counts.
-fn shape_of(
-    shapes: &BTreeMap<Shape, Vec<&Candidate>>,
-    candidate: &Candidate,
-) -> Option<(Repository, String)> {
-    let of_length = shapes.iter().filter(|(shape, _)| shape.length == candidate.segments.len());
+/// The image that siblings say a path makes. Every part in which the path differs from a sibling's must be
+/// in it. Of several shapes, the one of the nearest sibling counts.
+fn shape_of(shapes: &Shapes, candidate: &Candidate) -> Option<(Repository, String)> {
+    let parts = shapes.parts(candidate);
+    let of_length = shapes.all.iter().filter(|(shape, _)| shape.length == parts.len());
     let filled = of_length.filter_map(|(shape, siblings)| {
-        let count = siblings.len();
-        let shared = |one: &&Candidate| {
-            let pairs = one.segments.iter().zip(&candidate.segments);
+        let says = |index: usize| {
+            let part = format!("{{{index}}}");
+            shape.repository.contains(&part) || shape.tag.contains(&part)
+        };
+        let is_said = |one: &&Vec<String>| {
+            let mut pairs = one.iter().zip(&parts).enumerate();
+            pairs.all(|(index, (a, b))| a == b || says(index))
+        };
+        let shared = |one: &Vec<String>| {
+            let pairs = one.iter().zip(&parts);
             pairs.take_while(|(a, b)| a == b).count()
         };
-        let nearest = siblings.iter().map(shared).max()?;
-        let is_varied = |index: &usize| {
-            siblings.iter().any(|one| one.segments[*index] != candidate.segments[*index])
-        };
+        let (count, nearest) = (siblings.len(), siblings.iter().filter(is_said).map(shared).max()?);
         let fill = |text: &str| {
-            candidate.segments.iter().enumerate().fold(text.to_owned(), |text, (index, part)| {
+            parts.iter().enumerate().fold(text.to_owned(), |text, (index, part)| {
                 text.replace(&format!("{{{index}}}"), &kebab(part))
             })
         };
-        let last = (0..candidate.segments.len()).rev().find(is_varied)?;
-        let is_whole = shape.repository.contains(&format!("{{{last}}}"))
-            || shape.tag.contains(&format!("{{{last}}}"));
         let repository = fill(&shape.repository);
-        if !is_whole || (count < 2 && !shape.repository.contains('{')) && !shape.tag.contains('{') {
+        if (count < 2 && !shape.repository.contains('{')) && !shape.tag.contains('{') {
             return None;
         }
         let literal: Vec<&str> = shape.repository.rsplit('/').next()?.split(['{', '}']).collect();

@@ -134,7 +134,6 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             let pinned = self.bases.pin(engine, node.name.as_str(), image).await;
             pinned.map_err(Trouble::of_build)
         };
-        let name = self.bases.name_of_build(&node.name);
         let request = BuildRequest {
             context: Context {
                 root: node.context.clone(),
@@ -151,11 +150,10 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             named: [].into(),
             platform: node.platform.clone(),
             no_cache: false,
-            name: Some(name.clone()),
             timeout: node.timeout,
         };
         let image = engine.build(request, |_| {}).await.map_err(Trouble::of_build)?;
-        self.bases.learn_built(name, &image);
+        pin(&image.id).await?;
         Ok(candidate.is_but_for_labels(&image).then_some(image))
     }
 }

@@ -1,16 +1,12 @@
 //! Brings the images that a build stands on into the engine and pins them.
 //!
-//! **Invariant:** a build is only ever sent names that this module made. Each is the name of one image: it
-//! ends in the image's own ID, or in the number of the build that made the image. It lies in a domain that
-//! cannot exist (`.invalid`, RFC 6761), so that a name which is missing fails at once and nothing is ever
-//! pulled in its place.
+//! **Invariant:** a build is only ever sent names that this module made. They end in the image's
+//! own ID and lie in a domain that cannot exist (`.invalid`, RFC 6761), so that a name which is
+//! missing fails at once and nothing is ever pulled in its place.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use tokio::sync::OnceCell;
@@ -46,10 +42,6 @@ pub(super) struct Bases {
     /// By the digest in the store, and for an index of several platforms by platform; fetched
     /// once, however many children wait for it.
     images: Mutex<HashMap<ImageKey, Arc<OnceCell<Digest>>>>,
-    /// The names that images got when they were built, by ID.
-    built: Mutex<HashMap<Digest, Tagged>>,
-    /// How many names were given to builds.
-    builds: AtomicUsize,
     /// What the engine says of them, by ID.
     described: Mutex<HashMap<Digest, Arc<OnceCell<Arc<LocalImage>>>>>,
     /// Each set once, and by whoever is first: the others wait until it is there.
@@ -125,8 +117,6 @@ impl Bases {
         Self {
             run: run.to_owned(),
             images: Mutex::default(),
-            built: Mutex::default(),
-            builds: AtomicUsize::new(0),
             described: Mutex::default(),
             pins: Mutex::default(),
         }
@@ -157,37 +147,20 @@ impl Bases {
         name: &str,
         image: &Digest,
     ) -> Result<Tagged, EngineError> {
-        if let Some(pin) = lock(&self.built).get(image) {
-            return Ok(pin.clone());
-        }
-        let pin = self.name(name, &image.hex()[..16]);
+        let repository = format!("{PIN_DOMAIN}/{}/{}", self.run, pin_name(name));
+        let pin = Tagged {
+            repository: repository.parse().expect("a pin's name is made of good parts"),
+            tag: image.hex()[..16].parse().expect("hexadecimal digits make a tag"),
+        };
         let cell = lock(&self.pins).entry(pin.clone()).or_default().clone();
         cell.get_or_try_init(async || engine.tag(image, &pin).await).await?;
         Ok(pin)
     }
 
-    /// A name for the image of a build that is about to begin. Each build has its own, so that a name is
-    /// never of two images.
-    pub(super) fn name_of_build(&self, node: &NodeName) -> Tagged {
-        let number = self.builds.fetch_add(1, Ordering::Relaxed);
-        let name = self.name(node.as_str(), &format!("build-{number}"));
-        lock(&self.pins).entry(name.clone()).or_default();
-        name
-    }
-
-    /// The build has made this image, and has given it the name.
-    pub(super) fn learn_built(&self, name: Tagged, image: &LocalImage) {
-        lock(&self.built).insert(image.id.clone(), name);
+    /// What the engine said of an image that was just built.
+    pub(super) fn learn_built(&self, image: &LocalImage) {
         let described = OnceCell::new_with(Some(Arc::new(image.clone())));
         lock(&self.described).insert(image.id.clone(), Arc::new(described));
-    }
-
-    fn name(&self, node: &str, tag: &str) -> Tagged {
-        let repository = format!("{PIN_DOMAIN}/{}/{}", self.run, pin_name(node));
-        Tagged {
-            repository: repository.parse().expect("a pin's name is made of good parts"),
-            tag: tag.parse().expect("letters, digits and dashes make a tag"),
-        }
     }
 
     /// Brings every base of a node into the engine and pins it.
@@ -328,14 +301,10 @@ impl Bases {
             }
             is_lost = true;
             lock(&self.pins).retain(|pin, _| pin.to_string() != *name);
-            let built = lock(&self.built).extract_if(|_, pin| pin.to_string() == *name).next();
-            // Otherwise the tag of a pin is the beginning of the image's ID.
-            let tag = name.rsplit_once(':').map_or("", |(_, tag)| tag);
-            let is_it = |image: &Digest| match &built {
-                Some((id, _)) => image == id,
-                None => image.hex().starts_with(tag),
-            };
-            lock(&self.images).retain(|_, image| image.get().is_none_or(|image| !is_it(image)));
+            // The tag of a pin is the beginning of the image's ID.
+            let id = name.rsplit_once(':').map_or("", |(_, tag)| tag);
+            lock(&self.images)
+                .retain(|_, image| image.get().is_none_or(|image| !image.hex().starts_with(id)));
         }
         is_lost
     }

@@ -439,7 +439,6 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             context.modes = Modes::Own;
             _copy = Some(copy);
         }
-        let name = self.bases.name_of_build(&node.name);
         let request = BuildRequest {
             context,
             context_digest: node.prepare.is_none().then(|| self.step.inputs.context.clone()),
@@ -454,7 +453,6 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             // BuildKit keys a layer by the ID of a secret only: a layer that was built with another
             // source of it would be used again.
             no_cache: fresh || !node.secrets.is_empty(),
-            name: Some(name.clone()),
             timeout: node.timeout,
         };
         tell.phase(Phase::Build);
@@ -469,7 +467,13 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             let step = trouble.step.map(|step| pinned.as_written(step));
             Trouble { message: pinned.as_written(trouble.message), step, ..trouble }
         })?;
-        self.bases.learn_built(name, &image);
+        // Nothing but this name holds the image yet. The engine could set it, too, but would do so after
+        // this run has removed its names, if a build ends while it is cancelled.
+        self.bases
+            .pin(&*self.shop.engine, node.name.as_str(), &image.id)
+            .await
+            .map_err(Trouble::of_build)?;
+        self.bases.learn_built(&image);
         Ok(image)
     }
 

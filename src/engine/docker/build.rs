@@ -169,7 +169,6 @@ fn build_path(request: &BuildRequest, dockerfile: &str, more: &[(&str, &str)]) -
     let arguments = json(&request.build_args);
     let labels = json(&request.labels);
     let platform = request.platform.as_ref().map(ToString::to_string);
-    let name = request.name.as_ref().map(ToString::to_string);
     let mut query = vec![
         ("dockerfile", dockerfile),
         ("buildargs", &arguments),
@@ -178,7 +177,6 @@ fn build_path(request: &BuildRequest, dockerfile: &str, more: &[(&str, &str)]) -
         // Without it podman leaves the container of a failed RUN behind.
         ("forcerm", "1"),
     ];
-    query.extend(name.as_deref().map(|name| ("t", name)));
     query.extend(request.target.as_deref().map(|target| ("target", target)));
     query.extend(platform.as_deref().map(|platform| ("platform", platform)));
     // Podman leaves out stages that the Dockerfile itself does not name. Docker ignores it.

@@ -126,7 +126,6 @@ pub(super) fn request(root: &std::path::Path) -> BuildRequest {
         named: [].into(),
         platform: None,
         no_cache: false,
-        name: None,
         timeout: Duration::from_secs(60),
     }
 }

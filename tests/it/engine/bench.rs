@@ -78,7 +78,6 @@ impl Bench {
             named: [].into(),
             platform: None,
             no_cache: false,
-            name: None,
             timeout: Duration::from_secs(300),
         }
     }

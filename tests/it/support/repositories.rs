@@ -1,7 +1,7 @@
 //! Repositories as people have them, made up: many Dockerfiles that share a few repositories by tag.
 //!
 //! A Dockerfile does not say what image it makes. Each [`Layout`] is a way in which people let others
-//! know: by folders, by file names, by comments, by labels, by what stands beside it.
+//! know: by folders, by file names, by what is beside it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,25 +41,19 @@ pub(crate) enum Layout {
     Endings,
     /// `docker/runtime-8.0-bookworm-slim.Dockerfile`.
     Files,
-    /// `images/0042/Dockerfile`, and a comment.
-    Comments,
-    /// `images/0042/Dockerfile`, and a label.
-    Labels,
     /// `images/0042/Dockerfile`, and a Makefile beside it.
     Makefiles,
     /// `images/0042/Dockerfile`, and a compose file beside it.
     Compose,
 }
 
-pub(crate) const LAYOUTS: [Layout; 10] = [
+pub(crate) const LAYOUTS: [Layout; 8] = [
     Layout::Folders,
     Layout::Patched,
     Layout::VersionFirst,
     Layout::TagFolder,
     Layout::Endings,
     Layout::Files,
-    Layout::Comments,
-    Layout::Labels,
     Layout::Makefiles,
     Layout::Compose,
 ];
@@ -124,7 +118,7 @@ impl Image<'_> {
             Layout::TagFolder => format!("{repository}/{version}-{system}/Dockerfile"),
             Layout::Endings => format!("{repository}/Dockerfile.{version}-{system}"),
             Layout::Files => format!("docker/{repository}-{version}-{system}.Dockerfile"),
-            Layout::Comments | Layout::Labels | Layout::Makefiles | Layout::Compose => {
+            Layout::Makefiles | Layout::Compose => {
                 format!("images/{number:04}/Dockerfile")
             }
         })
@@ -147,9 +141,6 @@ impl Image<'_> {
         let folder = path.parent().unwrap();
         fs::create_dir_all(folder).unwrap();
         let mut text = String::new();
-        if layout == Layout::Comments {
-            _ = writeln!(text, "# image: {}", self.name(layout));
-        }
         match parents.first() {
             None => text += "FROM scratch\n",
             Some(base) if layout == Layout::TagFolder => {
@@ -171,9 +162,6 @@ impl Image<'_> {
         }
         for other in parents.iter().skip(1) {
             _ = writeln!(text, "COPY --from={} / /other", other.name(layout));
-        }
-        if layout == Layout::Labels {
-            _ = writeln!(text, "LABEL org.opencontainers.image.ref.name=\"{}\"", self.name(layout));
         }
         _ = writeln!(text, "ENV NUMBER={}", self.number);
         fs::write(&path, text).unwrap();
