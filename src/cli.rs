@@ -42,6 +42,7 @@ const INIT_EXAMPLES: &str = "\
 Examples:
   rebuild init                     read every Dockerfile here, and write hierarchy.yaml
   rebuild init --dry-run           print it instead
+  rebuild init --explain           with the evidence for each image
   rebuild init images              the same for a folder
   docker buildx bake --print | rebuild init --from-bake -
   rebuild init --from-compose compose.yaml";
@@ -399,6 +400,12 @@ pub struct InitArgs {
     /// Print the file to stdout, and write nothing
     #[arg(long, conflicts_with = "force")]
     pub dry_run: bool,
+    /// Print the rule and the place behind each decision
+    #[arg(long)]
+    pub explain: bool,
+    /// Exit code 3 if there are lines below `unsure:`
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// How images are built, and what is printed.

@@ -160,7 +160,10 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
     if let Ok(loaded) = &proposal.loaded {
         text.push_str(&tree(&loaded.hierarchy));
     }
-    for (what, lines) in [("left out", &proposal.left_out), ("unsure", &proposal.unsure)] {
+    let explained = if arguments.explain { &proposal.explained[..] } else { &[] };
+    let lists =
+        [("explained", explained), ("left out", &proposal.left_out), ("unsure", &proposal.unsure)];
+    for (what, lines) in lists {
         if !lines.is_empty() {
             _ = write!(text, "\n{what}:\n");
             for line in lines {
@@ -195,7 +198,8 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
         return Err(usage(format!("`{shown}` has {problems}"))
             .hint("put it right there, and then try `rebuild plan`"));
     }
-    Ok(Exit::Done)
+    let is_doubtful = arguments.strict && !proposal.unsure.is_empty();
+    Ok(if is_doubtful { Exit::Work } else { Exit::Done })
 }
 
 fn size(hierarchy: &Hierarchy) -> String {

@@ -19,7 +19,7 @@ use crate::{
 
 /// How many images are asked for at once. An engine answers four as fast as forty.
 const ASKED_AT_ONCE: usize = 4;
-/// From so many tags on, a storage driver lists all its images in less time than it answers for each tag:
+/// Above this number of tags, a storage driver lists all its images in less time than it answers for each tag:
 /// 0.15 ms for each image that it has, 0.6 ms for each question. The other stores need 10 ms and more for
 /// each image of a list.
 const MANY: usize = 1000;

@@ -331,14 +331,14 @@ mod tests {
         tags.expect(&tagged("a:1"), Some(&z));
         tags.expect(&tagged("a:1"), Some(&x));
         tags.take("one", &[last(), seen.clone()]);
-        assert_eq!(shown(&tags), "b:1=y c:1=-", "somebody else's change came before ours");
+        assert_eq!(shown(&tags), "b:1=y c:1=-", "another user's change came before ours");
         let (one, two) = (event(3, "tag", "z", "a:1"), event(4, "tag", "x", "a:1"));
         tags.take("one", &[seen, one.clone()]);
         assert_eq!(shown(&tags), "b:1=y c:1=-", "the first of two changes");
         tags.take("one", &[one, two.clone()]);
         assert_eq!(shown(&tags), "a:1=x b:1=y c:1=-");
         tags.take("one", &[two, event(5, "tag", "y", "a:1")]);
-        assert_eq!(shown(&tags), "a:1=y b:1=y c:1=-", "somebody else's change after ours");
+        assert_eq!(shown(&tags), "a:1=y b:1=y c:1=-", "another user's change after ours");
     }
 
     #[test]
