@@ -193,11 +193,16 @@ struct Shapes {
 impl Shapes {
     /// The parts of a path, and a file's name in two where it begins with that of a repository.
     fn parts(&self, candidate: &Candidate) -> Vec<String> {
-        let last = candidate.last();
-        let rest = |head: &String| last.strip_prefix(head.as_str())?.strip_prefix('-');
-        let whole = candidate.segments.clone();
-        let Some(head) = self.heads.iter().rfind(|head| rest(head).is_some()) else { return whole };
-        let own = [head.clone(), rest(head).unwrap_or_default().to_owned()];
+        let (last, whole) = (candidate.last(), candidate.segments.clone());
+        let of_head = self.heads.iter().rfind(|head| last.starts_with(&format!("{head}-")));
+        // If some file names are a repository and a tag, others with a version are, too.
+        let before_version = || {
+            let mut dashes = last.match_indices('-').filter(|_| !self.heads.is_empty());
+            dashes.find(|(at, _)| last[at + 1..].starts_with(|c: char| c.is_ascii_digit()))
+        };
+        let at = of_head.map(String::len).or_else(|| Some(before_version()?.0));
+        let Some(at) = at else { return whole };
+        let own = [last[..at].to_owned(), last[at + 1..].to_owned()];
         let folders = &whole[..whole.len() - 1];
         folders.iter().cloned().chain(own).collect()
     }

@@ -190,7 +190,10 @@ fn several_hierarchies_contexts_and_variants_of_one_repository() {
     insta::assert_snapshot!(unsure(&ended).join("\n"), @"`base`: built in a folder above the Dockerfile, where the files are that it copies; check `context`");
     let strict = project.rebuild("init --dry-run --explain --strict").run().exits(3);
     let place = "lang/3.11/full/Containerfile:1";
-    assert!(strict.stdout.contains("explained:") || strict.stderr.contains("explained:"), "{strict}");
+    assert!(
+        strict.stdout.contains("explained:") || strict.stderr.contains("explained:"),
+        "{strict}"
+    );
     assert!(format!("{strict}").contains(place), "{strict}");
     project.rebuild("check").run().exits(0);
 }
