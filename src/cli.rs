@@ -384,6 +384,7 @@ fn argv(text: &str) -> Result<Argv, String> {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct InitArgs {
     /// The folder to search, in which the file is written [default: here]
     #[arg(value_name = "DIR")]
