@@ -1,8 +1,8 @@
 //! A hierarchy file for a repository that has none: which images there are, what they are called,
 //! and which stands on which, as its Dockerfiles tell.
 //!
-//! Readers turn files into [`evidence`]; [`resolve`] decides by the strongest of it; [`names`] and
-//! [`file`] write what was decided.
+//! Readers turn files into `evidence`; `resolve` decides by the strongest of it; `names` and
+//! `file` write what was decided.
 //!
 //! **Invariant:** nothing is written, and only files are read. What is proposed was loaded as
 //! `rebuild` will load it, and each edge that differs from the decision is reported.
