@@ -275,7 +275,7 @@ fn variables(map: Option<&Map<String, Value>>, values: &Values) -> Values {
     values
 }
 
-/// The rows of a matrix, each with the values that stand above it; one row if there is none.
+/// The rows of a matrix, each with the values above it; one row without a matrix.
 fn matrix(job: &Value, values: &Values) -> Vec<Values> {
     let strategy = job.get("strategy").or_else(|| job.get("parallel"));
     let Some(matrix) = strategy.and_then(|one| one.get("matrix")).or_else(|| job.get("matrix"))

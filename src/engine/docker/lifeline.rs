@@ -44,7 +44,7 @@ impl Lifeline {
 async fn watch(transport: Transport, losses: Arc<AtomicUsize>) {
     loop {
         if let Ok(reply) = transport.request(get(EVENTS)).await {
-            // A proxy that lets nobody read events: then there is no lifeline.
+            // Without access to events, for example behind a proxy, there is no lifeline.
             if !reply.response.status().is_success() {
                 return;
             }
