@@ -1,37 +1,24 @@
 //! Rebuilds a hierarchy of container base images.
 //!
-//! Read the modules in this order; each may use only those above it (a test checks it).
+//! Read the modules in this order. A module may use only those above it; `tests/it/architecture.rs`
+//! checks that.
 
-pub mod exit; //        the exit codes
-pub mod bounded; //     read: regular files, up to a size
-pub mod owner; //       whose a file is, and files for one user only
-pub mod rules; //       what can be wrong with a hierarchy: codes, severities, explanations
-pub mod diagnostic; //  a problem as people read it: heading, excerpt, causes, hint
-pub mod image; //       words: digests, references, platforms
-pub mod packages; //    read: which packages an image has, and which have newer versions; pure
-pub mod calendar; //    when a schedule is due; pure
-pub mod hierarchy; //   model: hierarchy.yaml and the Dockerfiles → the graph
-pub mod init; //        a hierarchy file for Dockerfiles that have none
-pub mod git; //         ask: the user's git
+mod exit; //        the exit codes
+mod host; //        this machine: files of unknown size or owner, the user's git
+pub mod image; //       words: digests, references, platforms, installed packages; pure
+mod check; //       problems: rules with codes and explanations, diagnostics with excerpts
+mod dockerfile; //  what a Dockerfile says: instructions, stages, references and their spans
+pub mod hierarchy; //   model: hierarchy.yaml and the Dockerfiles → the graph, problems, advice
+mod init; //        proposes a hierarchy.yaml for a repository that has none
 pub mod fingerprint; // identity: everything that can change what a build produces
-pub mod plan; //        decide: what is out of date, and why; pure
-pub mod schedule; //    order: what first, and how long it takes; pure
-pub mod since; //       ask: what changed since a commit, told by image
-pub mod registry; //    ask: a registry's HTTP API; knows no hierarchy
-pub mod engine; //      do: build, test, tag, push; door to bollard
-pub mod store; //       where images are published: a registry, or the engine's own tags
-pub mod gc; //          which stored images nobody needs any more
-pub mod observe; //     what the store and the upstreams say now → the facts a plan needs
-pub mod state; //       what stays on this machine: logs of runs, the lock
-pub mod journal; // what a run is going to move and how far it got, to be finished or taken back
-pub mod trigger; //     what makes a run begin by itself: files, schedules
-pub mod run; //         execute: the one loop; never prints
-pub mod promote; //     publish: move the tags, parents before children
-pub mod report; //      tell: tty, plain, json; never runs anything
-pub mod cli; //         the command line, as structs
-pub mod commands; //    wire: one file a subcommand
+pub mod plan; //        decides what is out of date and why, in what order, how long it takes
+pub mod registry; //    the HTTP API of registries; knows no hierarchy
+pub mod engine; //      the Docker API: build, test, tag, push; the only user of bollard
+mod event; //       what happens in a run, as reporters receive it
+mod publish; //     the stores, promotion and its journal, rollback, garbage collection
+mod run; //         observes the store, executes the plan in one loop; never prints
+mod report; //      output: tty, plain, json, reports; never runs anything
+pub mod commands; //    the command line; one file a subcommand
 
 #[cfg(test)]
-mod fuzz;
-#[cfg(test)]
-mod scenario;
+mod testing;

@@ -9,13 +9,15 @@ use super::{
     project::{find, load_options},
 };
 use crate::{
-    cli::{CheckArgs, CheckFormat, Common, FailOn, SeverityArg},
-    diagnostic::{Rendering, Severity},
+    check::{
+        diagnostic::{Rendering, Severity},
+        rules::{self, Code},
+    },
+    commands::cli::{CheckArgs, CheckFormat, Common, FailOn, SeverityArg},
     exit::Exit,
-    git,
     hierarchy::{Hierarchy, json_schema},
+    host::git,
     report::check::{self, Findings},
-    rules::{self, Code},
 };
 
 pub(super) fn check(common: &Common, arguments: &CheckArgs) -> Result<Exit, CommandError> {

@@ -17,10 +17,11 @@ use clap_complete::{
 
 use super::{error::CommandError, output};
 use crate::{
-    bounded, cli,
+    check::rules,
+    commands::cli,
     exit::Exit,
     hierarchy::{Hierarchy, LoadOptions, entries},
-    rules,
+    host::bounded,
 };
 
 /// Set by the scripts: for which shell to complete.

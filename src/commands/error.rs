@@ -6,12 +6,14 @@ use crate::{
     engine::EngineError,
     exit::Exit,
     hierarchy::NamingError,
-    observe::{ObserveError, UpstreamError},
+    plan::since::SinceError,
+    publish::store::StoreError,
     registry::RegistryError,
-    run::SecretError,
-    since::SinceError,
-    state::LockError,
-    store::StoreError,
+    run::{
+        SecretError,
+        observe::{ObserveError, UpstreamError},
+        state::LockError,
+    },
 };
 
 #[derive(Debug)]

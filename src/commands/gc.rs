@@ -6,28 +6,30 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
+    connections::World,
     error::CommandError,
     history, journals,
-    leftovers::Leftovers,
+    killed_runs::Leftovers,
     output,
     plan::{ONLY_ASKS, make},
     project::load,
     signals::{self, exit_of},
-    world::World,
 };
 use crate::{
-    cli::{Builder, Common, GcArgs},
+    commands::cli::{Builder, Common, GcArgs},
     engine::docker::Docker,
+    event::StopReason,
     exit::Exit,
-    gc::{Going, KEPT_RUNS, Needs, Removed, Sweep, decide, old_records, remove},
     hierarchy::Hierarchy,
     image::{Digest, Repository},
-    journal::Past,
     plan::{Action, Request, Selection},
+    publish::{
+        gc::{Going, KEPT_RUNS, Needs, Removed, Sweep, decide, old_records, remove},
+        journal::Past,
+        store::{Local, Remote, Store},
+    },
     report::{self, gc::Place},
-    run::StopReason,
-    state::State,
-    store::{Local, Remote, Store},
+    run::state::State,
 };
 
 /// Images stay that so many of the last runs moved tags from or to.

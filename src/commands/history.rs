@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{error::CommandError, journals, output, place::Place, project::load};
+use super::{error::CommandError, journals, output, project::load, target::Place};
 use crate::{
-    cli::{Common, Format, HistoryArgs},
+    commands::cli::{Common, Format, HistoryArgs},
     exit::Exit,
     hierarchy::Hierarchy,
     image::Repository,
-    journal::{self, Past},
+    publish::{
+        journal::{self, Past},
+        store::{StoreError, Tags},
+    },
     report::{self, history::Runs},
-    state::{self, State},
-    store::{StoreError, Tags},
+    run::state::{self, State},
 };
 
 /// So many records are read at most until there are enough of this hierarchy.

@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::output;
 use crate::report::{Record, whole};
 
-/// Whoever waits for the run would wait for the program, too.
+/// A process that waits for the run would wait for the program, too.
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]

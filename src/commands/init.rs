@@ -14,14 +14,12 @@ use super::{
     project::{load_options, start},
 };
 use crate::{
-    bounded,
-    cli::{Common, InitArgs},
-    diagnostic::{Diagnostic, Rendering, Severity},
+    check::diagnostic::{Diagnostic, Rendering, Severity},
+    commands::cli::{Common, InitArgs},
     exit::Exit,
-    git,
     hierarchy::Hierarchy,
+    host::{bounded, git, owner},
     init::{From, InitError, Proposal, propose, tree},
-    owner,
 };
 
 const FILE: &str = "hierarchy.yaml";

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 
 use tokio::sync::mpsc;
 
-use super::{error::CommandError, lines::Lines, output};
+use super::{error::CommandError, output, tag_progress::Lines};
 use crate::{
+    event::{StopReason, Telling},
     hierarchy::Hierarchy,
     image::{Repository, Tagged},
-    journal::{self, Began, Journal},
-    promote::{Publisher, Recovered},
-    run::{StopReason, Telling},
-    state::{self, State},
-    store::Tags,
+    publish::{
+        journal::{self, Began, Journal},
+        promote::{Publisher, Recovered},
+        store::Tags,
+    },
+    run::state::{self, State},
 };
 
 /// Finishes every run that was cut off while it moved tags of this place. Who calls this holds the

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use super::{error::CommandError, output};
-use crate::{cli, exit::Exit};
+use crate::{commands::cli, exit::Exit};
 
 /// Prints the page of `rebuild`, or writes that and those of its commands into a folder.
 pub(super) fn man(folder: Option<&Path>) -> Result<Exit, CommandError> {

@@ -1,7 +1,8 @@
 //! Wires a command line to what does it: one file a subcommand.
 
-mod asked;
+mod query;
 mod check;
+pub mod cli;
 mod completions;
 mod doctor;
 mod error;
@@ -10,12 +11,12 @@ mod hook;
 mod journals;
 mod gc;
 mod init;
-mod leftovers;
-mod lines;
+mod killed_runs;
+mod tag_progress;
 mod man;
-mod older;
+mod older_commit;
 mod output;
-mod place;
+mod target;
 mod plan;
 mod preflight;
 mod project;
@@ -24,11 +25,11 @@ mod rollback;
 mod run;
 mod signals;
 mod status;
-mod tidy;
+mod retention;
 mod tree;
 mod watch;
 mod why;
-mod world;
+mod connections;
 
 use std::{env, ffi::OsString, process::ExitCode};
 
@@ -36,7 +37,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::error::CommandError;
 use crate::{
-    cli::{Cli, Command},
+    commands::cli::{Cli, Command},
     exit::Exit,
 };
 

@@ -9,7 +9,7 @@ use std::{
     process::Stdio,
 };
 
-use crate::{cli::Colour, report::sanitize};
+use crate::{commands::cli::Colour, report::sanitize};
 
 /// Says what went wrong.
 pub(super) fn error(message: &str) {

@@ -1,22 +1,23 @@
 //! `rebuild plan`: what a run would do, and why.
 
 use super::{
+    connections::World,
     error::CommandError,
-    journals, older, output,
+    journals, older_commit, output,
     project::{load, nodes, request, tag_values},
-    world::World,
 };
 use crate::{
-    cli::{Builder, Common, Format, PlanArgs},
+    commands::cli::{Builder, Common, Format, PlanArgs},
     exit::Exit,
-    git,
     hierarchy::Hierarchy,
-    observe::{Question, Sources, due, observe},
-    plan::{self, Plan, Request, Selection},
+    host::git,
+    plan::{self, Plan, Request, Selection, order::BlastRadius},
+    publish::store::{Local, Remote, Store},
     report,
-    schedule::BlastRadius,
-    state::Asking,
-    store::{Local, Remote, Store},
+    run::{
+        observe::{Question, Sources, due, observe},
+        state::Asking,
+    },
 };
 
 /// Of [`make`]: nothing is done by the plan that it makes.
@@ -68,7 +69,7 @@ async fn made<S: Store>(
 ) -> Result<(Plan, Vec<String>), CommandError> {
     let (plan, mut warnings) = make(hierarchy, request, world, (store, ONLY_ASKS)).await?;
     if let Some(head) = git::head(hierarchy.root())
-        && let Err(error) = older::refuse(store, hierarchy, &plan, &head).await
+        && let Err(error) = older_commit::refuse(store, hierarchy, &plan, &head).await
         && error.exit == Exit::PromotionFailed
     {
         warnings.push(format!("a run is refused without `--allow-older`: {error}"));

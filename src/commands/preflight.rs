@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{error::CommandError, world::World};
+use super::{connections::World, error::CommandError};
 use crate::{
     exit::Exit,
     hierarchy::Hierarchy,

@@ -10,14 +10,15 @@ use jiff::Timestamp;
 
 use super::{error::CommandError, output};
 use crate::{
-    cli::{Common, SelectionArgs},
-    diagnostic::{Diagnostic, Rendering, Severity},
+    check::diagnostic::{Diagnostic, Rendering, Severity},
+    commands::cli::{Common, SelectionArgs},
     exit::Exit,
-    git,
     hierarchy::{Hierarchy, LoadOptions, NodeName, TagTemplate, TagValues, Trust},
-    image::Platform,
-    plan::{Request, Selection},
-    since::{Since, since},
+    host::git,
+    plan::{
+        Request, Selection,
+        since::{Since, since},
+    },
 };
 
 /// Loads the hierarchy; its problems and warnings are printed here, each with its place.
@@ -33,7 +34,7 @@ pub(super) fn load(common: &Common) -> Result<Hierarchy, CommandError> {
     read
 }
 
-/// The hierarchy with what is to be said of it; or why there is none, with each problem.
+/// The hierarchy with its warnings, or the error with each problem.
 pub(super) fn read(
     common: &Common,
 ) -> Result<(Hierarchy, Vec<String>), (CommandError, Vec<String>)> {
@@ -60,19 +61,7 @@ pub(super) fn read(
 
 pub(super) fn load_options(common: &Common) -> LoadOptions {
     let trust = if common.untrusted { Trust::Untrusted } else { Trust::Full };
-    LoadOptions { registry: common.registry.clone(), platform: Some(host()), trust }
-}
-
-/// What an engine on this machine builds for, as Go and so docker call it. Dockerfiles may pick
-/// their base by it (`FROM base-${TARGETARCH}`), and they are read before the engine is asked.
-fn host() -> Platform {
-    let architecture = match env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        other => other,
-    };
-    Platform { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
+    LoadOptions { registry: common.registry.clone(), platform: None, trust }
 }
 
 /// The hierarchy's file.

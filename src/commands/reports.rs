@@ -10,9 +10,9 @@ use std::{
 
 use super::{hook, output, project::start};
 use crate::{
-    cli::{Common, RunArgs},
+    commands::cli::{Common, RunArgs},
     hierarchy::Hierarchy,
-    owner,
+    host::owner,
     report::{Ci, Record, annotations, junit, markdown, mermaid, whole},
 };
 

@@ -5,19 +5,21 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use tokio::sync::mpsc;
 
 use super::{
-    error::CommandError, history::past_runs, journals, lines::Lines, output, place::Place,
-    project::load, signals,
+    error::CommandError, history::past_runs, journals, output, project::load, signals,
+    tag_progress::Lines, target::Place,
 };
 use crate::{
-    cli::{Common, RollbackArgs},
+    commands::cli::{Common, RollbackArgs},
+    event::{Promotion, StopReason, Telling},
     exit::Exit,
-    git,
     hierarchy::Hierarchy,
-    journal::{Asked, Began, Move, Past},
-    promote::{Publisher, Rollback, Staying, Verdict, rollback as plan},
-    run::{Promotion, StopReason, Telling},
-    state::State,
-    store::Tags,
+    host::git,
+    publish::{
+        journal::{Asked, Began, Move, Past},
+        promote::{Publisher, Rollback, Staying, Verdict, rollback as plan},
+        store::Tags,
+    },
+    run::state::State,
 };
 
 /// Among how many of the newest runs a run is looked for.

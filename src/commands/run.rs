@@ -6,33 +6,31 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    connections::World,
     error::CommandError,
-    journals, leftovers, older, output,
+    journals, killed_runs, older_commit, output,
     plan::{ONLY_ASKS, make},
     preflight::{preflight, pushed_to},
     project::{load, request, tag_values},
     reports,
+    retention::Tidy,
     signals::{self, exit_of},
-    tidy::Tidy,
-    world::World,
 };
 use crate::{
-    cli::{Common, ProgressArg, RunArgs, SelectionArgs},
+    commands::cli::{Common, ProgressArg, RunArgs, SelectionArgs},
+    event::{EventKind, Executed, Reporter, StopReason, Summary, Telling},
     exit::Exit,
     fingerprint::Revision,
-    git::{self, Head},
     hierarchy::{Hierarchy, NodeName, TagValues},
-    journal::{Asked, Began, Journal},
-    plan::Request,
-    promote::{Publisher, Verdict, conclude, verdict},
-    report::{self, Out, Progress, Record, Recorder, ReportOptions},
-    run::{
-        EventKind, Executed, Origin, Reporter, RunOptions, Secrets, StopReason, Summary, Telling,
-        Workshop, execute,
+    host::git::{self, Head},
+    plan::{Request, order::History},
+    publish::{
+        journal::{Asked, Began, Journal},
+        promote::{Publisher, Verdict, conclude, verdict},
+        store::{Local, Remote, Store},
     },
-    schedule::History,
-    state::State,
-    store::{Local, Remote, Store},
+    report::{self, Out, Progress, Record, Recorder, ReportOptions},
+    run::{Origin, RunOptions, Secrets, Workshop, execute, state::State},
 };
 
 pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, CommandError> {
@@ -114,7 +112,7 @@ impl Run<'_> {
         record.commit = head.as_ref().map(Head::short);
         let decide = async {
             let plan = make(&self.hierarchy, &self.request, &self.world, (&*store, !ONLY_ASKS));
-            let (plan, ()) = tokio::join!(plan, leftovers::remove(&self.world.engine));
+            let (plan, ()) = tokio::join!(plan, killed_runs::remove(&self.world.engine));
             let (plan, mut warnings) = plan?;
             let secrets = Secrets::read(&self.hierarchy, &plan, &self.world.info)?;
             let publishes = !self.arguments.no_push && self.hierarchy.registry.is_some();
@@ -124,7 +122,7 @@ impl Run<'_> {
                 && self.promotes()
                 && !self.arguments.allow_older
             {
-                older::refuse(&*store, &self.hierarchy, &plan, head).await?;
+                older_commit::refuse(&*store, &self.hierarchy, &plan, head).await?;
             }
             Ok::<_, CommandError>((plan, warnings, secrets))
         };

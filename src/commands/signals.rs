@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::output;
-use crate::{engine::Docker, exit::Exit, run::StopReason};
+use crate::{engine::Docker, event::StopReason, exit::Exit};
 
 /// CI systems kill a job some ten seconds after they asked it to stop.
 const LIMIT: Duration = Duration::from_millis(9500);

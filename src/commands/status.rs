@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 
 use super::{
-    asked::ask,
     error::CommandError,
     output,
     project::{load, nodes},
+    query::ask,
 };
 use crate::{
-    cli::{Common, Format, StatusArgs},
+    commands::cli::{Common, Format, StatusArgs},
     exit::Exit,
     plan::{State, Step},
     report,

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    asked::ask,
     error::CommandError,
     output,
     project::{load, nodes},
+    query::ask,
 };
 use crate::{
-    cli::{Common, TreeArgs, TreeFormat},
+    commands::cli::{Common, TreeArgs, TreeFormat},
     exit::Exit,
     hierarchy::{Hierarchy, NodeName},
     report::{

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    asked::ask,
     error::CommandError,
     output,
     project::{load, nodes},
+    query::ask,
 };
 use crate::{
-    cli::{Common, Format, WhyArgs},
+    commands::cli::{Common, Format, WhyArgs},
     exit::Exit,
     hierarchy::NodeName,
     plan::{Plan, Reason},

@@ -6,7 +6,6 @@ mod connect;
 pub mod docker;
 #[cfg(test)]
 pub(crate) mod fake;
-mod holes;
 mod secrets;
 pub mod session;
 mod tar;
@@ -17,7 +16,6 @@ pub use self::{
         About, BuilderChoice, BuilderKind, Capabilities, Capability, Docker, EngineOptions,
         ImageStore, Leftover, Sizes, canonical_config, created,
     },
-    holes::{HOLES_AS_OF, Hole, holes},
     secrets::BuildSecrets,
     tree::{Difference, Volatile},
 };
@@ -71,7 +69,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Runs a command as root in a fresh container of an image, and removes the container.
     ///
     /// # Errors
-    /// Output that is not whole, or that nobody waited for, is none.
+    /// Incomplete output is an error.
     fn probe(
         &self,
         image: &Digest,
@@ -129,7 +127,7 @@ pub trait Engine: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
 
     /// Where the files of two local images differ, sorted by path; times and what is volatile left
-    /// aside. None means that whoever runs the one cannot tell it from the other by its files.
+    /// aside. None: the files of both images are equal.
     ///
     /// # Errors
     /// Whatever could not be read whole; that is never "no difference".

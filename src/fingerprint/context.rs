@@ -28,7 +28,7 @@ use super::{
     ignore::{Ignore, IgnoreError},
     listing::readable,
 };
-use crate::{bounded, image::Digest};
+use crate::{host::bounded, image::Digest};
 
 /// A build context: a folder, and what is left out of it.
 #[derive(Clone, Debug)]
@@ -192,7 +192,7 @@ fn read_ignore(path: &Path, root: &Path) -> Result<Option<Ignore>, ContextError>
     let (real, is_inside) = match fs::symlink_metadata(path).and_then(resolve) {
         Ok(resolved) => resolved,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        // A Dockerfile "below" a file: whoever reads the Dockerfile will say so.
+        // A Dockerfile "below" a file: reading the Dockerfile reports it.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
         Err(error) => return Err(io(error)),
     };

@@ -12,8 +12,8 @@ use super::{
     template::TagValues,
 };
 use crate::{
+    check::rules::Code,
     image::{ReferenceError, Repository},
-    rules::Code,
 };
 
 /// An image of the file, a matrix written out.

@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Base, NodeName, TagTemplate};
 use crate::{
+    check::rules::Code,
     image::{Reference, Repository},
-    rules::Code,
 };
 
 /// More tags than these are not listed in a hint.

@@ -10,7 +10,7 @@ use super::{
     schema::{File, Image},
     yaml,
 };
-use crate::{diagnostic::Source, image::Repository};
+use crate::{check::diagnostic::Source, image::Repository};
 
 /// What the file says of one image, `defaults` and matrix applied. Two are equal if the file means
 /// the same by them, however it is written.

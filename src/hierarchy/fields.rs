@@ -2,11 +2,9 @@
 
 use std::{fmt::Display, ops::Range, sync::Arc};
 
-use super::{
-    nearest,
-    yaml::{Key, Kind, Yaml},
-};
-use crate::{
+use super::yaml::{Key, Kind, Yaml};
+use crate::check::nearest;
+use crate::check::{
     diagnostic::{Diagnostic, Source},
     rules::Code,
 };
@@ -143,7 +141,7 @@ impl Problems {
         }
     }
 
-    /// A list of texts. An item that is none is a problem, and left out.
+    /// A list of texts. Another kind of item is a problem, and left out.
     pub(super) fn texts(&mut self, field: &str, yaml: &Yaml) -> Option<At<Vec<At<String>>>> {
         let items = self.list(field, yaml)?;
         let value = items.iter().filter_map(|item| self.text(field, item)).collect();

@@ -9,16 +9,21 @@ use std::{
 };
 
 use super::{
-    dockerfile::{self, NotText, Scan, ScanError, Settings},
     draft::Draft,
-    nearest, prepare,
+    prepare,
     trust::{self, Trust},
 };
 use crate::{
-    bounded,
-    diagnostic::{Diagnostic, Source},
+    check::nearest,
+    dockerfile::{self, NotText, Scan, ScanError, Settings},
+};
+use crate::{
+    check::{
+        diagnostic::{Diagnostic, Source},
+        rules::Code,
+    },
+    host::bounded,
     image::Platform,
-    rules::Code,
 };
 
 /// An image's Dockerfile, read.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::Hierarchy;
-use crate::owner;
+use crate::host::owner;
 
 /// What a hierarchy file is called, the first choice first.
 const NAMES: [&str; 2] = ["hierarchy.yaml", "hierarchy.yml"];
@@ -47,7 +47,7 @@ impl Hierarchy {
     }
 }
 
-/// The folder that the user is in was chosen by the user, whoever owns it.
+/// The user chose the current folder, so its owner does not matter.
 fn is_good(is_start: bool, folder: &Metadata, file: &Metadata) -> bool {
     let is_of_folder = file.uid() == folder.uid() && is_start;
     is_of_folder || owner::is_trusted(file) && (is_start || owner::is_trusted(folder))
@@ -90,7 +90,7 @@ mod tests {
             (0, 1000, &below, false),
             (1000, 1000, &below, false),
             (1000, 0, &below, false),
-            // As in `/tmp`: the folder is of root, and the file of whoever was there first.
+            // As in `/tmp`: root owns the folder, and any user may own the file.
             (0, 1000, &above, false),
             (1000, 1000, &above, true),
             (1000, 0, &above, true),

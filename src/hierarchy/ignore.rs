@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
+use crate::check::{
     diagnostic::{Diagnostic, Severity, Source},
     rules::Code,
 };

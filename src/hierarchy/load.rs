@@ -17,10 +17,12 @@ use super::{
     trust, validate, yaml,
 };
 use crate::{
-    bounded,
-    diagnostic::{Diagnostic, Severity, Source},
+    check::{
+        diagnostic::{Diagnostic, Severity, Source},
+        rules::Code,
+    },
+    host::bounded,
     image::{Platform, Reference, Repository},
-    rules::Code,
 };
 
 /// A build that says nothing of its timeout gets this.

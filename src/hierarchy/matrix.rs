@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     fields::{At, Problems},
-    nearest,
     node::{Check, Test},
     schema::Image,
     secrets::SecretSource,
     yaml::{Kind, Yaml},
 };
+use crate::check::nearest;
 
 /// More nodes than this from one entry are a slip, and would take the machine's memory.
 const MAX_NODES: usize = 100_000;

@@ -4,7 +4,7 @@
 //! **Invariant:** nothing outside this module knows that it is a `petgraph` graph, or that the
 //! file is YAML.
 
-mod dockerfile;
+pub mod calendar;
 mod draft;
 mod edges;
 mod entry;
@@ -17,9 +17,9 @@ mod json_schema;
 mod lints;
 mod load;
 mod matrix;
-mod naming;
-mod nearest;
+mod name_match;
 mod node;
+mod pinned;
 mod prepare;
 mod schema;
 mod secrets;
@@ -46,27 +46,23 @@ use petgraph::{
     visit::{Bfs, Reversed, Walker as _},
 };
 
-use self::nearest::{glob, nearest};
-pub use self::node::{
-    Base, BaseUse, Check, Dockerfile, Instruction, Node, NodeName, OnFailure, Refresh, Test,
-};
+pub use self::node::{Base, BaseUse, Check, Dockerfile, Node, NodeName, OnFailure, Refresh, Test};
 #[cfg(test)]
 pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
-    dockerfile::{Mention, NotText, Survey, Unreadable, decode, expand, survey},
     entry::{Entry, entries},
     find::Foreign,
     graph::GraphError,
     json_schema::json_schema,
     load::{Checked, LoadError, LoadOptions, Loaded, this_machine},
-    naming::NamingError,
+    name_match::NamingError,
     secrets::{SecretSource, Ssh, looks_secret},
     template::{TagTemplate, TagValues, TemplateError},
     trust::Trust,
     units::duration,
     yaml::value,
 };
-use crate::image::Repository;
+use crate::{check::nearest, image::Repository};
 
 /// Every image we build, each pointing at those built from it.
 #[derive(Debug)]

@@ -12,9 +12,8 @@ use super::{
     template::TagTemplate,
 };
 use crate::{
-    calendar::Schedule,
-    image::{Platform, Reference, Repository},
-    packages::Manager,
+    hierarchy::calendar::Schedule,
+    image::{Platform, Reference, Repository, packages::Manager},
 };
 
 /// A node's name in the hierarchy file. Cheap to clone.
@@ -74,7 +73,7 @@ pub struct Dockerfile {
     /// place. Stages, `scratch` and numbers are not in it.
     pub uses: Vec<BaseUse>,
     /// Every instruction, for finding the line of a step that failed.
-    pub instructions: Vec<Instruction>,
+    pub instructions: Vec<crate::dockerfile::Instruction>,
 }
 
 /// An image named in a Dockerfile.
@@ -101,14 +100,6 @@ pub enum Base {
     Node(NodeName),
     /// An image that someone else builds.
     Upstream(Reference),
-}
-
-/// One instruction, on one line: continuations joined, white space single, comments gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instruction {
-    /// Where it begins, counted from 1.
-    pub line: usize,
-    pub text: String,
 }
 
 /// Something that must hold in a container of the candidate.

@@ -14,10 +14,9 @@ use super::{
     yaml::{Kind, Yaml},
 };
 use crate::{
-    calendar::Schedule,
-    image::{Platform, Repository},
-    packages::Manager,
-    rules::Code,
+    check::rules::Code,
+    hierarchy::calendar::Schedule,
+    image::{Platform, Repository, packages::Manager},
 };
 
 /// What nobody can mean; and an epoch is told in seconds.

@@ -41,7 +41,7 @@ impl SecretSource {
     }
 }
 
-/// Whether a build may use the SSH agent of whoever runs it.
+/// Whether a build may use the user's SSH agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ssh {
     #[default]

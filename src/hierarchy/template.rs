@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::nearest::glob;
+use crate::check::glob;
 use crate::image::{ReferenceError, Tag};
 
 /// A moving tag with `{date}`, `{git}`, `{fingerprint}` and `{name}` left open.

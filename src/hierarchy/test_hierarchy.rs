@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use super::{
-    Base, BaseUse, Dockerfile, Hierarchy, Instruction, Node, NodeName, OnFailure, Refresh, Ssh,
-};
+use super::{Base, BaseUse, Dockerfile, Hierarchy, Node, NodeName, OnFailure, Refresh, Ssh};
+use crate::dockerfile::Instruction;
 
 /// A node a line, its parents behind `<`: `app < lib os`. Nothing of it is on disk.
 pub(crate) fn test_hierarchy(lines: &str) -> Hierarchy {

@@ -8,7 +8,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::diagnostic::{self, Rendering};
+use crate::check::diagnostic::{self, Rendering};
 
 /// A folder with these files: `path` on a line of its own after `==`, then its text.
 fn folder(files: &str) -> TempDir {
@@ -32,7 +32,7 @@ fn load(folder: &Path, options: &LoadOptions) -> Result<Loaded, LoadError> {
     Hierarchy::load(&folder.join("hierarchy.yaml"), &options)
 }
 
-fn told(folder: &Path, problems: &[crate::diagnostic::Diagnostic]) -> String {
+fn told(folder: &Path, problems: &[crate::check::diagnostic::Diagnostic]) -> String {
     diagnostic::render(problems, Rendering { colour: false, current_dir: folder })
 }
 
@@ -564,7 +564,7 @@ fn an_untrusted_hierarchy_runs_nothing_and_stays_in_its_folder() {
             first.message.starts_with(refused) && first.message.ends_with("refused"),
             "{first:?}"
         );
-        assert_eq!(first.code, Some(crate::rules::Code::Untrusted));
+        assert_eq!(first.code, Some(crate::check::rules::Code::Untrusted));
     }
     let folder = folder(&format!(
         "== hierarchy.yaml\nversion: 1\nimages: {{a: {{}}, b: {{context: ./b}}}}\n{fine}"
@@ -592,7 +592,7 @@ fn nothing_is_shown_of_a_file_outside() {
         let file = folder.path().join("hierarchy.yaml");
         let checked = Hierarchy::check(&file, &LoadOptions::default());
         let rendering = Rendering { colour: false, current_dir: folder.path() };
-        let told = crate::diagnostic::render(&checked.problems, rendering);
+        let told = crate::check::diagnostic::render(&checked.problems, rendering);
         assert!(!told.contains(secret), "{told}");
         assert!(
             !format!(
@@ -673,8 +673,9 @@ fn fuzz_hierarchy() {
         b"version: 1\nregistry: r.example.com/x\ndefaults: { context: ., tags: [\"{date}\"] }\nimages:\n  a: {}\n  b: { context: . }\n",
         b"version: 1\nimages:\n  r-{v}:\n    context: .\n    matrix: { v: [1, 2], w: [a, b], exclude: [{ v: 1, w: a }], include: [{ v: 3, w: c }] }\n    secrets: { s: { env: S } }\n    build_args: { A: \"{v}\" }\n",
     ];
-    let rendering = crate::diagnostic::Rendering { colour: true, current_dir: folder.path() };
-    crate::fuzz::each(&examples, &WORDS, |text| {
+    let rendering =
+        crate::check::diagnostic::Rendering { colour: true, current_dir: folder.path() };
+    crate::testing::fuzz::each(&examples, &WORDS, |text| {
         let text = String::from_utf8_lossy(text).into_owned();
         // A path out of the folder might name any file of this machine.
         if text.contains("/dev") || text.contains("/proc") {

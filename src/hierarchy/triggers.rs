@@ -6,11 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Base, BaseUse, NodeName, dockerfile::is_stage_name, draft::Draft, edges::Index,
-    fields::Problems, files::Files,
+use super::{Base, BaseUse, NodeName, draft::Draft, edges::Index, fields::Problems, files::Files};
+use crate::dockerfile::is_stage_name;
+use crate::{
+    check::{diagnostic::Diagnostic, rules::Code},
+    image::Reference,
 };
-use crate::{diagnostic::Diagnostic, image::Reference, rules::Code};
 
 /// What a child needs because of its parents' `ONBUILD` instructions.
 pub(super) fn triggered<'f>(

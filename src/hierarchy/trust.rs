@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{draft::Draft, fields::Problems, secrets::Ssh};
-use crate::{diagnostic::Diagnostic, rules::Code};
+use crate::check::{diagnostic::Diagnostic, rules::Code};
 
 /// Whether the user of this machine trusts the author of a hierarchy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,12 +16,15 @@ use super::{
     edges::{Index, Named},
     fields::Problems,
     files::Files,
-    graph, nearest, triggers,
+    graph, triggers,
 };
+use crate::check::nearest;
 use crate::{
-    diagnostic::{Diagnostic, Severity, Source},
+    check::{
+        diagnostic::{Diagnostic, Severity, Source},
+        rules::Code,
+    },
     image::Reference,
-    rules::Code,
 };
 
 /// Edges of a ring that are shown where they stand.

@@ -17,7 +17,7 @@ use serde_saphyr::{
     options::{DuplicateKeyPolicy, NonFiniteFloatPolicy},
 };
 
-use crate::{
+use crate::check::{
     diagnostic::{Diagnostic, Source},
     rules::Code,
 };

@@ -1,6 +1,7 @@
 //! Names the field already has: digests, image references, platforms. No I/O.
 
 mod digest;
+pub mod packages;
 mod platform;
 mod reference;
 

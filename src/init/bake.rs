@@ -184,7 +184,7 @@ mod fuzz_tests {
     #[test]
     fn fuzz_bake() {
         let example: &[u8] = b"{\"target\":{\"a\":{\"context\":\".\",\"dockerfile\":\"D\",\"args\":{\"A\":\"1\",\"B\":null},\"tags\":[\"acme/a:1\"],\"contexts\":{\"b\":\"target:b\"},\"platforms\":[\"linux/amd64\"]}}}";
-        crate::fuzz::each(&[example], &WORDS, |text| {
+        crate::testing::fuzz::each(&[example], &WORDS, |text| {
             _ = super::targets(&String::from_utf8_lossy(text), std::path::Path::new("x.json"));
         });
     }
@@ -195,7 +195,7 @@ mod fuzz_tests {
         let file = folder.path().join("compose.yaml");
         std::fs::write(folder.path().join(".env"), "X=1\nY=$X\n").unwrap();
         let example: &[u8] = b"services:\n  a: { image: \"acme/a:${X}\", build: { context: a, args: { A: \"${Y:-2}\" }, labels: [l=1] } }\n  b: { build: ./b, depends_on: [a] }\n";
-        crate::fuzz::each(&[example], &WORDS, |text| {
+        crate::testing::fuzz::each(&[example], &WORDS, |text| {
             let text = String::from_utf8_lossy(text).into_owned();
             _ = super::super::compose::targets(&file, text, Path::new(""), &BTreeMap::new());
         });

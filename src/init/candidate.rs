@@ -7,11 +7,11 @@ use std::{
 
 use super::{
     evidence::{Evidence, Output, Rule},
-    find, words,
+    find, path_words,
 };
 use crate::{
-    bounded,
-    hierarchy::{self, Survey, Unreadable},
+    dockerfile::{self, Survey, Unreadable},
+    host::bounded,
     image::{Platform, Reference},
 };
 
@@ -58,7 +58,7 @@ pub(super) enum Named {
 impl Candidate {
     /// The last part of its path, as a name.
     pub(super) fn last(&self) -> String {
-        self.segments.last().map_or_else(String::new, |one| words::kebab(one))
+        self.segments.last().map_or_else(String::new, |one| path_words::kebab(one))
     }
 
     /// Reads a Dockerfile as it would be built.
@@ -79,7 +79,7 @@ impl Candidate {
         let failed = |message: String| Unreadable { line: 1, message, hint: None };
         let bytes = bounded::read(&root.join(&dockerfile), bounded::TEXT)
             .map_err(|error| failed(format!("it cannot be read: {error}")))?;
-        let text = hierarchy::decode(bytes).map_err(|_| failed("it is not UTF-8 text".into()))?;
+        let text = dockerfile::decode(bytes).map_err(|_| failed("it is not UTF-8 text".into()))?;
         if text.contains("{{") || text.contains("{%") || text.contains("<%=") {
             return Err(failed("it is a template of Dockerfiles".into()));
         }
@@ -87,11 +87,11 @@ impl Candidate {
         let (mut args, mut fill_in) = (given.build_args.clone(), Vec::new());
         // A stand-in for each value that is missing, so that the rest can be read.
         let survey = loop {
-            let survey = hierarchy::survey(&text, &args, given.target.as_deref(), platform);
+            let survey = dockerfile::survey(&text, &args, given.target.as_deref(), platform);
             let missing = match &survey {
                 Ok(survey) => {
                     let bad =
-                        |image: &&hierarchy::Mention| image.image.parse::<Reference>().is_err();
+                        |image: &&dockerfile::Mention| image.image.parse::<Reference>().is_err();
                     survey.images.iter().find(bad).map(|image| image.written.clone())
                 }
                 Err(error) => Some(error.message.clone()),
@@ -126,7 +126,7 @@ impl Candidate {
             }
         }
         let segments = segments(&dockerfile);
-        let words = segments.iter().map(|segment| words::words(segment)).collect();
+        let words = segments.iter().map(|segment| path_words::words(segment)).collect();
         let said = (!place.is_empty()).then_some((rule, place));
         Ok(Self { dockerfile, given, said, survey, uses, segments, words, fill_in })
     }

@@ -15,10 +15,7 @@ use super::{
     evidence::{Evidence, Open, Rule, Syntax, Values, expand, tidy},
     shell::{self, Command, Script},
 };
-use crate::{
-    diagnostic::Source,
-    hierarchy::{self},
-};
+use crate::{check::diagnostic::Source, hierarchy};
 
 const MOST: usize = 256;
 /// Fields with commands in them.

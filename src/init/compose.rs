@@ -12,9 +12,10 @@ use super::{
     evidence::{Evidence, Rule, tidy},
 };
 use crate::{
-    bounded,
-    diagnostic::{Diagnostic, Source},
+    check::diagnostic::{Diagnostic, Source},
+    dockerfile,
     hierarchy::{self, looks_secret},
+    host::bounded,
 };
 
 /// Why a compose file cannot be used.
@@ -103,7 +104,7 @@ fn fill(value: &mut Value, variables: &BTreeMap<String, String>) {
             let pieces: Vec<String> = text
                 .split("$$")
                 .map(|piece| {
-                    hierarchy::expand(piece, variables).unwrap_or_else(|_| piece.to_owned())
+                    dockerfile::expand(piece, variables).unwrap_or_else(|_| piece.to_owned())
                 })
                 .collect();
             *text = pieces.join("$");
@@ -126,7 +127,7 @@ fn leave_out_values(
         value.as_str().is_some_and(|text| {
             let text = text.replace("$$", "");
             let [with, without] =
-                [variables, &none].map(|variables| hierarchy::expand(&text, variables).ok());
+                [variables, &none].map(|variables| dockerfile::expand(&text, variables).ok());
             with != without
         })
     };
@@ -167,7 +168,7 @@ fn environment(text: &str, process: &BTreeMap<String, String>) -> BTreeMap<Strin
         let value = if is_literal {
             plain.to_owned()
         } else {
-            hierarchy::expand(plain, &all).unwrap_or_else(|_| plain.to_owned())
+            dockerfile::expand(plain, &all).unwrap_or_else(|_| plain.to_owned())
         };
         all.entry(key).or_insert(value);
     }

@@ -179,7 +179,7 @@ fn is_hidden(c: char) -> bool {
 /// Whether a file that init wrote names a program to run or a secret to read. It never gives these
 /// fields; a text of the repository that reads as one of them is an attack.
 pub(super) fn names_a_program(text: &str) -> bool {
-    let source = crate::diagnostic::Source::new("hierarchy.yaml", text);
+    let source = crate::check::diagnostic::Source::new("hierarchy.yaml", text);
     // What is not YAML cannot be checked.
     let Ok(value) = crate::hierarchy::value(&source) else { return true };
     let entries = value.get("images").and_then(serde_json::Value::as_object);
@@ -249,7 +249,7 @@ mod tests {
             list("      version:", &values, &mut text);
             assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
             assert!(text.lines().count() <= 4 + count / 5, "{text}");
-            let source = crate::diagnostic::Source::new("/x", text.clone());
+            let source = crate::check::diagnostic::Source::new("/x", text.clone());
             let expected = serde_json::json!({"a": {"version": values}});
             assert_eq!(crate::hierarchy::value(&source).ok(), Some(expected), "{text}");
         }
@@ -265,7 +265,7 @@ mod tests {
             let entry = super::super::entry::Entry { name: "web".into(), ..Default::default() };
             let block = Block { entry, axes: vec![], exclude: vec![], members: vec![] };
             let text = text(&[(block, vec![evil.clone()])], &frame);
-            let source = crate::diagnostic::Source::new("/x", text.clone());
+            let source = crate::check::diagnostic::Source::new("/x", text.clone());
             let expected = serde_json::json!({"version": "1", "images": {"web": {}}});
             assert_eq!(crate::hierarchy::value(&source).ok(), Some(expected), "{c:?} {text:?}");
             assert!(!names_a_program(&text));
@@ -315,7 +315,7 @@ mod tests {
             "\u{202e}x",
         ] {
             let yaml = format!("x: {}\nl: [{}]\n", quoted(text), quoted(text));
-            let source = crate::diagnostic::Source::new("/x", yaml.clone());
+            let source = crate::check::diagnostic::Source::new("/x", yaml.clone());
             let value = crate::hierarchy::value(&source);
             let expected = serde_json::json!({"x": text, "l": [text]});
             assert_eq!(value.ok(), Some(expected), "{yaml}");

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     entry::Entry,
-    words::{is_version, platform},
+    path_words::{is_version, platform},
 };
 
 /// Fewer entries are as easily read by themselves.

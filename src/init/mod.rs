@@ -25,7 +25,7 @@ mod shell;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod words;
+mod path_words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,9 +42,9 @@ use self::{
     resolve::{Known, Resolved},
 };
 use crate::{
-    bounded,
-    diagnostic::names,
+    check::diagnostic::names,
     hierarchy::{Hierarchy, LoadError, LoadOptions, Loaded, this_machine},
+    host::bounded,
     image::Reference,
 };
 
@@ -88,7 +88,7 @@ pub enum InitError {
     )]
     Unsafe,
     #[error("this compose file cannot be read")]
-    Compose(Box<crate::diagnostic::Diagnostic>),
+    Compose(Box<crate::check::diagnostic::Diagnostic>),
 }
 
 impl std::convert::From<ComposeError> for InitError {
@@ -322,7 +322,7 @@ fn origin(root: &Path) -> (Vec<String>, Option<String>) {
     names.extend(root.file_name().map(|name| name.to_string_lossy().into_owned()));
     let mut good: Vec<String> = Vec::new();
     for name in names {
-        let name = words::name_part(&name);
+        let name = path_words::name_part(&name);
         let short = name.strip_prefix("docker-").or_else(|| name.strip_suffix("-docker"));
         for name in [short, Some(&name)].into_iter().flatten() {
             if !name.is_empty() && !good.iter().any(|one| one == name) {

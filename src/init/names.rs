@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     candidate::Candidate,
     evidence::Rule,
+    path_words::{self, is_official, is_version, is_weak, kebab, name_part, platform},
     resolve::{Resolved, split},
-    words::{self, is_official, is_version, is_weak, kebab, name_part, platform},
 };
 use crate::image::{Repository, Tag};
 
@@ -291,7 +291,7 @@ fn by_path(candidate: &Candidate, shared: usize, roots: &[String]) -> String {
     let segments = &candidate.segments[shared.min(candidate.segments.len())..];
     let strong: Vec<String> = segments
         .iter()
-        .filter(|one| !words::words(one).iter().all(|word| is_weak(word)))
+        .filter(|one| !path_words::words(one).iter().all(|word| is_weak(word)))
         .map(|one| kebab(one))
         .filter(|one| !one.is_empty())
         .collect();

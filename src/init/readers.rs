@@ -11,7 +11,7 @@ use super::{
     find::{Found, Kind},
     shell::{self, Script},
 };
-use crate::bounded;
+use crate::host::bounded;
 
 /// A file that is larger is no build script.
 const LARGEST: u64 = 256 * 1024;

@@ -8,13 +8,11 @@ use std::{
 use super::{
     candidate::{Candidate, Named as Instead},
     names::{Named, Names},
+    path_words::name_part,
     resolve::{Cause, Doubt, Resolved, split},
-    words::name_part,
 };
 use crate::{
-    diagnostic::names,
-    hierarchy::{Hierarchy, Unreadable},
-    image::Reference,
+    check::diagnostic::names, dockerfile::Unreadable, hierarchy::Hierarchy, image::Reference,
 };
 
 /// So many of one cause are named.

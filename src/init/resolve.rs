@@ -10,7 +10,7 @@ use std::{
 use super::{
     candidate::{Candidate, Named as Instead},
     evidence::{Output, Rule},
-    words::{self, is_near, is_official, is_version, is_weak, platform},
+    path_words::{self, is_near, is_official, is_version, is_weak, platform},
 };
 use crate::image::{Reference, Repository, Tag};
 
@@ -204,10 +204,10 @@ fn wanted(candidates: &[Candidate]) -> Vec<Wanted> {
             let one = all.entry(key).or_insert_with(|| {
                 let (namespace, name) = split(&reference.repository);
                 let tag_words =
-                    if tag.as_str() == "latest" { vec![] } else { words::words(tag.as_str()) };
+                    if tag.as_str() == "latest" { vec![] } else { path_words::words(tag.as_str()) };
                 Wanted {
                     namespace: namespace.to_owned(),
-                    name: words::words(name),
+                    name: path_words::words(name),
                     reference: reference.clone(),
                     tag,
                     tag_words,
@@ -230,7 +230,7 @@ fn common_words(candidates: &[Candidate], wanted: &mut [Wanted], roots: &[String
     };
     // What the repository itself begins with: `s2i-core` of `s2i-base-container`.
     let own: Vec<String> =
-        roots.iter().filter_map(|root| words::words(root).into_iter().next()).collect();
+        roots.iter().filter_map(|root| path_words::words(root).into_iter().next()).collect();
     for one in &mut *wanted {
         if one.name.len() > 1 && own.contains(&one.name[0]) && !has(&one.name[0]) {
             one.name.remove(0);
@@ -295,7 +295,7 @@ impl<'a> Paths<'a> {
         let is_common = |all: &Vec<usize>| all.len() == candidates.len() && all.len() > 1;
         let common =
             by_word.iter().filter(|(_, all)| is_common(all)).map(|(word, _)| *word).collect();
-        let roots = known.roots.iter().map(|root| words::words(root)).collect();
+        let roots = known.roots.iter().map(|root| path_words::words(root)).collect();
         Self { candidates, known, roots, by_word, common }
     }
 
@@ -333,7 +333,7 @@ impl<'a> Paths<'a> {
             },
         };
         // Words of the namespace may stand in the path as well.
-        let above = words::words(&wanted.namespace);
+        let above = path_words::words(&wanted.namespace);
         let (mut unexplained, mut explained) = (0, 0);
         let own = rest.iter().find_map(|word| platform(word));
         let mut open: Vec<&String> = Vec::new();
@@ -490,7 +490,8 @@ impl Resolved {
             let says = |&index: &usize| {
                 let one = &candidates[index];
                 let given = one.given.build_args.values().chain(&one.given.target);
-                let mut own: Vec<String> = given.flat_map(|value| words::words(value)).collect();
+                let mut own: Vec<String> =
+                    given.flat_map(|value| path_words::words(value)).collect();
                 own.extend(one.words.iter().flatten().cloned());
                 std::cmp::Reverse(wanted.tag_words.iter().filter(|word| own.contains(word)).count())
             };

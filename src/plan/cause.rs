@@ -1,4 +1,4 @@
-//! Where it begins: from the reason of a node up to those of the images it stands on.
+//! The root cause: from the reason of a node up to the reasons of the images it is based on.
 
 use std::{
     collections::{BTreeMap, VecDeque},

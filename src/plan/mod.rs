@@ -2,9 +2,11 @@
 
 mod cause;
 mod observed;
+pub mod order;
 mod reason;
 mod selection;
 mod sentence;
+pub mod since;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +25,7 @@ pub use self::{
 use crate::{
     fingerprint::{Detail, Difference, Epoch, Inputs, Parents},
     hierarchy::{Hierarchy, Node, NodeName},
-    image::{Digest, Tag},
-    packages::Update,
+    image::{Digest, Tag, packages::Update},
 };
 
 /// What a run will do. Printing it is `rebuild plan`; executing it is `rebuild run`.

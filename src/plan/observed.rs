@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use crate::{
     fingerprint::{BuiltFrom, Detail, Epoch, Fingerprint, Inputs, Parents},
     hierarchy::NodeName,
-    image::{Digest, Reference, Tag},
-    packages::Update,
+    image::{Digest, Reference, Tag, packages::Update},
 };
 
 /// Everything that was asked of the store, the upstreams and the files, at one moment.
@@ -16,7 +15,7 @@ use crate::{
 pub struct Observed {
     /// Of nodes in view: those selected and what is below them.
     pub nodes: BTreeMap<NodeName, NodeFacts>,
-    /// What is published of nodes out of view that nodes in view stand on.
+    /// The published images of nodes out of view that nodes in view are based on.
     pub outside: Parents,
     /// Each upstream as it is written in a Dockerfile.
     pub upstreams: BTreeMap<String, Upstream>,

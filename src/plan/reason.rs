@@ -12,8 +12,7 @@ use super::sentence::sentence;
 use crate::{
     fingerprint::Difference,
     hierarchy::NodeName,
-    image::{Digest, Tag},
-    packages::Update,
+    image::{Digest, Tag, packages::Update},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

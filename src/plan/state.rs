@@ -16,7 +16,7 @@ pub enum State {
     /// The image of today's inputs is built and tested, and its tags were not moved: a run ended
     /// before, or another image of it failed.
     HeldBack,
-    /// There is none.
+    /// No image is published.
     NeverBuilt,
 }
 

@@ -133,7 +133,7 @@ impl Auth {
 
     async fn basic(&self, asker: Asker<'_>) -> Result<HeaderValue, Failure> {
         match self.secret(asker).await? {
-            None => Err(asker.refused("it wants a login, and there is none for it").into()),
+            None => Err(asker.refused("it requires a login, and none is configured").into()),
             Some(LoginSecret::IdentityToken(_)) => {
                 Err(asker.refused("it wants a password, and the login is an identity token").into())
             }

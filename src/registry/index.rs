@@ -107,7 +107,7 @@ mod tests {
             { "digest": digest, "platform": { "os": "linux", "architecture": "arm64", "variant": "v8" } },
             { "digest": digest, "platform": { "os": "linux", "architecture": "amd64" } },
         ] });
-        crate::fuzz::each(&[example.to_string().as_bytes()], &WORDS, |text| {
+        crate::testing::fuzz::each(&[example.to_string().as_bytes()], &WORDS, |text| {
             _ = member(text, &digest, &platform);
         });
     }

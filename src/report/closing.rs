@@ -11,9 +11,9 @@ use super::{
     sanitize, step, table,
 };
 use crate::{
+    event::{Outcome, Promotion, StepSummary, StopReason, Summary},
     exit::Exit,
     hierarchy::{NodeName, OnFailure},
-    run::{Outcome, Promotion, StepSummary, StopReason, Summary},
 };
 
 /// Everything, the most important last, where people look first.
@@ -45,7 +45,7 @@ pub(super) fn result(summary: &Summary, paint: Paint) -> String {
     }
     let took = seconds(summary.took);
     let head = match (summary.stopped, summary.exit) {
-        (Some(StopReason::Interrupted | StopReason::Killed), _) => {
+        (Some(StopReason::Interrupted), _) => {
             format!("{} after {took}", paint.bad("interrupted"))
         }
         (Some(StopReason::Overtaken), Exit::Interrupted) => {

@@ -34,8 +34,6 @@ pub enum Level {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     pub findings: Vec<Finding>,
-    /// The day of the table of known holes.
-    pub holes_as_of: &'static str,
 }
 
 impl Finding {
@@ -86,23 +84,18 @@ impl Health {
         let of = |level| self.findings.iter().filter(|finding| finding.level == level).count();
         let (problems, warnings) =
             (count(of(Level::Problem), "problem"), count(of(Level::Warning), "warning"));
-        writeln!(out, "\n{problems}, {warnings}; known holes as of {}", self.holes_as_of)
+        writeln!(out, "\n{problems}, {warnings}")
     }
 
     pub fn json(&self, out: &mut dyn Write) -> io::Result<()> {
         #[derive(Serialize)]
         struct Document<'a> {
             v: u32,
-            holes_as_of: &'a str,
             exit: Exit,
             checks: &'a [Finding],
         }
-        let document = Document {
-            v: super::plan::VERSION,
-            holes_as_of: self.holes_as_of,
-            exit: self.exit(),
-            checks: &self.findings,
-        };
+        let document =
+            Document { v: super::plan::VERSION, exit: self.exit(), checks: &self.findings };
         super::json::write(&document, out)
     }
 }
@@ -121,7 +114,6 @@ mod tests {
                 Finding::problem("push", Exit::RegistryUnreachable, "refused\n  hint: log in"),
                 Finding::problem("disk", Exit::BuildFailed, "full"),
             ],
-            holes_as_of: "2026-11-23",
         };
         let mut text = Vec::new();
         health.text((false, &mut text)).unwrap();
@@ -133,7 +125,7 @@ problem  push    refused
                  hint: log in
 problem  disk    full
 
-2 problems, 1 warning; known holes as of 2026-11-23
+2 problems, 1 warning
 ";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
         assert_eq!(health.exit(), Exit::RegistryUnreachable);

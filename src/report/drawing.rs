@@ -9,9 +9,9 @@ use jiff::Timestamp;
 
 use super::{numbers, status};
 use crate::{
+    event::{Outcome, Summary},
     hierarchy::{Base, Hierarchy, Node, NodeName},
     plan::{LastBuilds, Plan, State},
-    run::{Outcome, Summary},
 };
 
 /// How an image stands, as far as that was asked.

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::{Paint, numbers::seconds, sanitize, step};
 use crate::{
+    event::{Failure, Outcome, StepSummary, Summary},
     hierarchy::{NodeName, OnFailure},
-    run::{Failure, Outcome, StepSummary, Summary},
 };
 
 /// Every failure of a run, each a block with an empty line before it.

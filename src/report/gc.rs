@@ -12,8 +12,8 @@ use super::{
     width::{pad, width},
 };
 use crate::{
-    gc::{Going, KEPT_OF_EACH, KEPT_RUNS, Stays, Sweep},
     image::Tag,
+    publish::gc::{Going, KEPT_OF_EACH, KEPT_RUNS, Stays, Sweep},
 };
 
 /// What was looked through.

@@ -5,15 +5,15 @@
 //! two suffices.
 
 use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
     io::{self, Write},
     path::Path,
 };
 
-use super::{Ci, Out, record::Record, sanitize, step};
+use super::{Ci, Out, run_data::Record, sanitize, step};
 use crate::{
+    event::{Failure, Outcome, StepSummary},
     hierarchy::Hierarchy,
-    run::{Failure, Outcome, StepSummary},
+    host::random,
 };
 
 /// Both lines around the output of a run; nothing outside of GitHub Actions.
@@ -21,9 +21,7 @@ pub(super) struct Guard(Option<String>);
 
 impl Guard {
     pub(super) fn new(ci: Ci) -> Self {
-        // Each `RandomState` is keyed by the operating system's random numbers; 128 bits of it.
-        let random = || RandomState::new().build_hasher().finish();
-        Self((ci == Ci::GitHub).then(|| format!("rebuild-{:016x}{:016x}", random(), random())))
+        Self((ci == Ci::GitHub).then(|| format!("rebuild-{:032x}", random::bits())))
     }
 
     pub(super) fn open(&self, out: &mut Out) -> io::Result<()> {
@@ -122,7 +120,7 @@ mod tests {
         assert_ne!(lines(&Guard::new(Ci::GitHub)), lines(&Guard::new(Ci::GitHub)));
     }
 
-    fn annotated(events: &[crate::run::Event], workspace: &str) -> String {
+    fn annotated(events: &[crate::event::Event], workspace: &str) -> String {
         let hierarchy = test_hierarchy("os-base\nwebapp-base < os-base");
         let mut out = Vec::new();
         let place = (&hierarchy, Path::new(workspace));

@@ -17,7 +17,7 @@ use crate::{
     exit::Exit,
     hierarchy::NodeName,
     image::Digest,
-    journal::{Asked, Past},
+    publish::journal::{Asked, Past},
 };
 
 /// The newest first.

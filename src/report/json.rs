@@ -14,7 +14,7 @@ use self::view::Line;
 pub(super) use self::view::seconds;
 pub use self::whole::whole;
 use super::{Out, sanitize::reorders};
-use crate::run::{Event, Reporter};
+use crate::event::{Event, Reporter};
 
 pub(super) struct Json {
     out: Out,
@@ -29,7 +29,7 @@ impl Json {
 impl Reporter for Json {
     fn report(&mut self, event: &Event) -> io::Result<()> {
         write(&Line::new(event), &mut self.out)?;
-        // Whoever reads along wants to see it now.
+        // A reader wants to see it now.
         self.out.flush()
     }
 }
@@ -73,8 +73,8 @@ mod tests {
 
     use super::*;
     use crate::{
+        event::EventKind,
         report::scenario::{self, Paper, tell},
-        run::EventKind,
     };
 
     /// The lines of a run in which everything happens.

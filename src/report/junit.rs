@@ -10,13 +10,13 @@ use std::{
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{
-    record::{Part, Record},
+    run_data::{Part, Record},
     sanitize,
 };
 use crate::{
+    event::{Failure, Outcome, StepSummary},
     exit::Exit,
     hierarchy::{Check, Hierarchy},
-    run::{Failure, Outcome, StepSummary},
 };
 
 /// What the suite is called, and what a run is that did not begin.
@@ -151,7 +151,7 @@ mod tests {
         report::scenario::{self, recorded},
     };
 
-    fn xml(events: &[crate::run::Event]) -> String {
+    fn xml(events: &[crate::event::Event]) -> String {
         let hierarchy = test_hierarchy("os-base\nwebapp-base < os-base");
         let mut out = Vec::new();
         write(&recorded(events), Some(&hierarchy), &mut out).unwrap();

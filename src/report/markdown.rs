@@ -8,11 +8,11 @@ use std::fmt::Write as _;
 use super::{
     Paint, closing,
     numbers::count,
-    record::Record,
+    run_data::Record,
     sanitize,
     table::{self, HEAD},
 };
-use crate::run::{Failure, Outcome, StepSummary, Summary};
+use crate::event::{Failure, Outcome, StepSummary, Summary};
 
 /// Kept free for the sentences about what was left out.
 const RESERVED: usize = 1024;

@@ -12,11 +12,7 @@ use super::{
     numbers::count,
     sanitize,
 };
-use crate::{
-    hierarchy::{Hierarchy, NodeName},
-    plan::State,
-    run::Summary,
-};
+use crate::{event::Summary, hierarchy::Hierarchy};
 
 /// Mermaid draws nothing at all of a diagram with more arrows than this (`maxEdges`), and a page
 /// cannot change it.
@@ -40,13 +36,6 @@ const STYLES: [(&str, &str); 11] = [
     ("not-built", "fill:#fdf0cd,stroke:#b7791f,color:#4a3208"),
     ("upstream", "fill:#ffffff,stroke:#7d8896,color:#3c4653,stroke-dasharray:4 3"),
 ];
-
-/// All of a hierarchy, each image in the colour of its state.
-pub fn mermaid(hierarchy: &Hierarchy, states: &BTreeMap<NodeName, State>) -> String {
-    let all: BTreeSet<NodeName> =
-        hierarchy.in_build_order().map(|node| node.name.clone()).collect();
-    text(&Drawing::of(hierarchy, &all, |name| states.get(name).copied()))
-}
 
 /// What a run did, each image in the colour of what became of it; none if it did nothing, or if it is
 /// more than Mermaid draws on a page.
@@ -127,10 +116,18 @@ fn merged(drawing: &Drawing) -> Drawing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{hierarchy::NodeName, plan::State};
     use crate::{
         hierarchy::test_hierarchy,
         report::scenario::{self, recorded},
     };
+
+    /// All of a hierarchy, each image in the colour of its state.
+    fn mermaid(hierarchy: &Hierarchy, states: &BTreeMap<NodeName, State>) -> String {
+        let all: BTreeSet<NodeName> =
+            hierarchy.in_build_order().map(|node| node.name.clone()).collect();
+        text(&Drawing::of(hierarchy, &all, |name| states.get(name).copied()))
+    }
 
     #[test]
     fn a_hierarchy_with_its_states() {

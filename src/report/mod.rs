@@ -23,7 +23,7 @@ mod paint;
 mod plain;
 pub mod plan;
 mod quiet;
-mod record;
+mod run_data;
 pub mod sanitize;
 mod screen;
 pub mod status;
@@ -41,9 +41,9 @@ pub use self::{
     github::annotations,
     json::whole,
     out::Out,
-    record::{Record, Recorder},
+    run_data::{Record, Recorder},
 };
-use crate::run::{Event, Reporter};
+use crate::event::Reporter;
 
 /// How a run is shown: the values of `--progress`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,31 +111,6 @@ pub fn reporter(
         Progress::Auto | Progress::Plain => Box::new(plain::Plain::new(options, out)),
         Progress::Json => Box::new(json::Json::new(result)),
         Progress::Quiet => Box::new(quiet::Quiet::new(options, out, result)),
-    }
-}
-
-/// Passes each event to all of its reporters, as `tee` does.
-///
-/// All of them are told, even if one fails; the first error is returned.
-pub struct Tee(pub Vec<Box<dyn Reporter>>);
-
-impl Reporter for Tee {
-    fn report(&mut self, event: &Event) -> io::Result<()> {
-        self.each(|reporter| reporter.report(event))
-    }
-
-    fn tick(&mut self) -> io::Result<()> {
-        self.each(|reporter| reporter.tick())
-    }
-}
-
-impl Tee {
-    fn each(&mut self, tell: impl Fn(&mut dyn Reporter) -> io::Result<()>) -> io::Result<()> {
-        let mut told = Ok(());
-        for reporter in &mut self.0 {
-            told = told.and(tell(reporter.as_mut()));
-        }
-        told
     }
 }
 

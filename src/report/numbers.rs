@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub(super) use crate::diagnostic::names;
+pub(super) use crate::check::diagnostic::names;
 
 /// `1 image`, `2 images`.
 pub(super) fn count(n: usize, noun: &str) -> String {

@@ -18,9 +18,9 @@ use super::{
     width::{pad, width},
 };
 use crate::{
+    event::{Event, EventKind, Outcome, Reporter},
     hierarchy::NodeName,
     plan::{Action, Plan},
-    run::{Event, EventKind, Outcome, Reporter},
 };
 
 /// Longer names push the rest of their line to the right.

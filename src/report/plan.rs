@@ -16,8 +16,10 @@ use super::{
 use crate::{
     hierarchy::NodeName,
     image::{Digest, Tag},
-    plan::{Action, Plan, Reason, Step},
-    schedule::{BlastRadius, Destination},
+    plan::{
+        Action, Plan, Reason, Step,
+        order::{BlastRadius, Destination},
+    },
 };
 
 /// Of the JSON of a plan, and of the events: counts up when a field goes or changes its meaning.
@@ -241,7 +243,7 @@ fn is_false(value: &bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{super::scenario, *};
-    use crate::schedule::{Estimate, Size};
+    use crate::plan::order::{Estimate, blast_radius::Size};
 
     fn radius(builds: usize, promoted: usize, known: usize) -> BlastRadius {
         let left = std::time::Duration::from_secs(170);

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use super::{Out, Paint, ReportOptions, closing, failure, github::Guard};
-use crate::run::{Event, EventKind, Reporter};
+use crate::event::{Event, EventKind, Reporter};
 
 pub(super) struct Quiet {
     paint: Paint,

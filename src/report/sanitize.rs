@@ -1,6 +1,6 @@
 //! Makes what builds print safe to look at.
 //!
-//! Build output is data: whoever writes a Dockerfile, or a package that it installs, decides what it
+//! Build output is data: the author of a Dockerfile, or of a package that it installs, decides what it
 //! says. **Invariant:** what leaves here has no control character but those of complete SGR sequences
 //! that set colours and weights, no bidirectional override, and no marker on which a CI system acts
 //! (`::error::`, `##[group]`, `##vso[`, `##teamcity[`, `section_start:`), with the colours taken out
@@ -140,7 +140,7 @@ impl Shown {
 
 /// Watches the visible characters for the markers of CI systems.
 ///
-/// Colours are left out on purpose: whoever takes them out later must not thereby join a marker.
+/// Colours are left out on purpose: removing them later must not join the parts of a marker.
 #[derive(Default)]
 struct Markers {
     last: Option<char>,

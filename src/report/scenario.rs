@@ -9,16 +9,18 @@ use std::{
 
 use super::{Ci, Record, Recorder, ReportOptions};
 use crate::{
-    exit::Exit,
-    fingerprint::{Epoch, Inputs},
-    hierarchy::{NodeName, OnFailure},
-    image::{Digest, Tag},
-    packages::{Line, Update},
-    plan::{Action, Change, Plan, Reason, Step},
-    run::{
+    event::{
         Different, Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary,
         StopReason, Summary,
     },
+    exit::Exit,
+    fingerprint::{Epoch, Inputs},
+    hierarchy::{NodeName, OnFailure},
+    image::{
+        Digest, Tag,
+        packages::{Line, Update},
+    },
+    plan::{Action, Change, Plan, Reason, Step},
 };
 
 pub(super) fn options() -> ReportOptions {

@@ -6,8 +6,8 @@ use super::{
     sanitize,
 };
 use crate::{
-    packages,
-    run::{Failure, Outcome, Phase, StopReason},
+    event::{Failure, Outcome, Phase, StopReason},
+    image::packages,
 };
 
 /// `building`, `test 1 of 2`.
@@ -87,7 +87,6 @@ pub(super) fn stop(reason: StopReason) -> &'static str {
         StopReason::ReportFailed => "nobody reads the output any more",
         StopReason::Interrupted => "interrupted",
         StopReason::Terminated => "told to end",
-        StopReason::Killed => "interrupted twice",
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     sanitize, step,
     width::{fit, pad, pad_left, width},
 };
-use crate::run::{Outcome, StepSummary, Summary};
+use crate::event::{Outcome, StepSummary, Summary};
 
 pub(super) const COLUMNS: usize = 7;
 pub(super) const HEAD: [&str; COLUMNS] =

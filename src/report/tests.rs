@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use regex::Regex;
 
 use super::{
-    Ci, Out, Progress, ReportOptions, Tee, reporter,
+    Ci, Out, Progress, ReportOptions, reporter,
     sanitize::tests::{check, hostile},
     scenario::{self, Paper, options, tell},
 };
-use crate::run::Event;
+use crate::event::Event;
 
-/// What stands on stderr and on stdout after a run.
+/// The text on stderr and on stdout after a run.
 fn shown(progress: Progress, options: ReportOptions, events: &[Event]) -> (String, String) {
     let (out, result) = (Paper::default(), Paper::default());
     tell(reporter(progress, options, out.out(), result.out()).as_mut(), events);
@@ -367,18 +367,6 @@ fn a_broken_pipe_is_an_error() {
 }
 
 #[test]
-fn tee_tells_all_of_them_though_one_fails() {
-    let paper = Paper::default();
-    let broken = reporter(Progress::Plain, options(), Out::new(Pipe(0)), Out::new(Pipe(0)));
-    let whole = reporter(Progress::Plain, options(), paper.out(), paper.out());
-    let mut tee: Box<dyn crate::run::Reporter> = Box::new(Tee(vec![broken, whole]));
-    let events = scenario::success();
-    let told: Vec<bool> = events.iter().map(|event| tee.report(event).is_ok()).collect();
-    assert!(told.contains(&false));
-    assert_eq!(paper.text(), plain(&events));
-}
-
-#[test]
 fn every_exit_code_is_documented() {
     use crate::exit::Exit::{
         BuildFailed, Done, EngineUnreachable, Internal, Interrupted, Locked, PromotionFailed,
@@ -471,9 +459,9 @@ proptest! {
 /// The words of `docs/events.md` for why a run stops.
 #[test]
 fn stop_reasons_are_documented() {
-    use crate::run::StopReason::{Interrupted, Killed, ReportFailed, StepFailed};
+    use crate::event::StopReason::{Interrupted, ReportFailed, StepFailed, Terminated};
     let page = include_str!("../../docs/events.md");
-    for reason in [StepFailed, ReportFailed, Interrupted, Killed] {
+    for reason in [StepFailed, ReportFailed, Interrupted, Terminated] {
         let word = serde_json::to_value(reason).unwrap();
         assert!(page.contains(&format!("`{}`", word.as_str().unwrap())), "{word}");
     }

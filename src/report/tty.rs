@@ -17,9 +17,9 @@ use super::{
     width::{fit, pad, pad_left, width},
 };
 use crate::{
+    event::{Event, EventKind, Outcome, Reporter, StopReason},
     hierarchy::NodeName,
     plan::Action,
-    run::{Event, EventKind, Outcome, Reporter, StopReason},
 };
 
 /// Ten times a second is as often as people can see it.

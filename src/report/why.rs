@@ -205,11 +205,11 @@ impl<'a> NodeView<'a> {
 mod tests {
     use super::*;
     use crate::{
-        observe::describe,
         plan::Selection,
+        publish::store::Local,
         report::status,
-        scenario::{Scenario, names, scenario},
-        store::Local,
+        run::observe::describe,
+        testing::scenario::{Scenario, names, scenario},
     };
 
     const STACK: &str = "os\nweb < os\napp < web\ntool < os";

@@ -13,12 +13,12 @@ use tokio::{
 use super::{
     RunOptions,
     bases::Pinned,
-    event::Phase,
     step::{Candidate, Done, Trouble, Work},
-    tell::Tell,
+    step_events::Tell,
 };
 use crate::{
     engine::{BuildRequest, BuildSecrets, Engine, LocalImage},
+    event::Phase,
     fingerprint::{
         BuiltFrom, Parents,
         context::{Context, Modes},
@@ -26,7 +26,7 @@ use crate::{
     },
     hierarchy::NodeName,
     image::Digest,
-    store::Store,
+    publish::store::Store,
 };
 
 /// A step's image is built; its tests are not over.

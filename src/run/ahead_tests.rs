@@ -1,10 +1,10 @@
 use std::{collections::BTreeSet, num::NonZeroUsize, time::Duration};
 
 use crate::{
+    event::{EventKind, Phase},
     exit::Exit,
     plan::Selection,
-    run::{EventKind, Phase},
-    scenario::{Ended, Scenario, names, scenario},
+    testing::scenario::{Ended, Scenario, names, scenario},
 };
 
 const ALL: Selection = Selection::OutOfDate;
@@ -171,7 +171,7 @@ async fn no_more_images_are_tested_at_once_than_allowed() {
 #[tokio::test(start_paused = true)]
 async fn a_signal_cancels_tests_and_what_is_ahead_of_them() {
     let mut stack = tested_for(9, CHAIN);
-    stack.stop_at(2500, crate::run::StopReason::Interrupted);
+    stack.stop_at(2500, crate::event::StopReason::Interrupted);
     let ended = stack.run(&ALL).await;
     assert_eq!(ended.outcomes(), "a: cancelled\nb: cancelled\nc: cancelled\nd: cancelled\n");
     assert_eq!(ended.summary.took, Duration::from_millis(2500));

@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    shapes::{Shape, shape},
+    engine_messages::{Shape, shape},
     step::Trouble,
-    tell::Tell,
+    step_events::Tell,
 };
-use crate::{engine::EngineError, registry::Retry, store::StoreError};
+use crate::{engine::EngineError, publish::store::StoreError, registry::Retry};
 
 /// What another try would bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ const ENGINE: Retry = Retry {
 };
 
 /// Where several jobs share an engine, one lost race is soon followed by another. A base that was pruned
-/// is lost for good, and that is seen as often in vain.
+/// is lost for good, and that is retried as often.
 const RACES: u8 = 3;
 
 /// The attempts at one step.

@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     engine::EngineError,
+    event::EventKind,
     exit::Exit,
     plan::Selection,
-    run::EventKind,
-    scenario::{Ended, scenario},
+    testing::scenario::{Ended, scenario},
 };
 
 fn build(message: &str, exit_code: Option<i64>) -> EngineError {

@@ -1,4 +1,4 @@
-//! Brings the images that a build stands on into the engine and pins them.
+//! Brings the images that a build is based on into the engine and pins them.
 //!
 //! **Invariant:** a build is only ever sent names that this module made. They end in the image's
 //! own ID and lie in a domain that cannot exist (`.invalid`, RFC 6761), so that a name which is
@@ -17,8 +17,8 @@ use crate::{
     hierarchy::{Base, Hierarchy, Node, NodeName},
     image::{Digest, Platform, Reference, Tagged},
     plan::{Missing, Place, Plan},
+    publish::store::{Store, StoreError},
     registry::{Client, RegistryError},
-    store::{Store, StoreError},
 };
 
 /// The domain of every pin. It cannot exist.
@@ -44,7 +44,7 @@ pub(super) struct Bases {
     images: Mutex<HashMap<ImageKey, Arc<OnceCell<Digest>>>>,
     /// What the engine says of them, by ID.
     described: Mutex<HashMap<Digest, Arc<OnceCell<Arc<LocalImage>>>>>,
-    /// Each set once, and by whoever is first: the others wait until it is there.
+    /// Each is set once, by the first step: the others wait until it is set.
     pins: Mutex<BTreeMap<Tagged, Arc<OnceCell<()>>>>,
 }
 
@@ -140,7 +140,7 @@ impl Bases {
         one == other || image(one).is_some_and(|one| image(other) == Some(one))
     }
 
-    /// Names an image such that it stays for this run, whoever prunes meanwhile.
+    /// Tags an image so that it stays for this run, even if another process prunes.
     pub(super) async fn pin<E: Engine>(
         &self,
         engine: &E,

@@ -1,17 +1,17 @@
 //! Whether a candidate is the image that is published already.
 
 use super::{
-    event::{Different, Phase},
     labels::{BASE_DIGEST, is_of_the_build},
     step::Work,
-    tell::Tell,
+    step_events::Tell,
 };
 use crate::{
     engine::{Difference, Engine, EngineError, LocalImage, Volatile},
+    event::{Different, Phase},
     fingerprint::BuiltFrom,
     hierarchy::Node,
     image::Digest,
-    store::{Description, Store, StoreError},
+    publish::store::{Description, Store, StoreError},
 };
 
 /// So many differing paths are written to the log of a step.

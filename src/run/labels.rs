@@ -14,7 +14,7 @@ use crate::{
     engine::Engine,
     fingerprint::{BuiltFrom, LABEL_PREFIX},
     hierarchy::{Node, TagValues},
-    store::Store,
+    publish::store::Store,
 };
 
 /// The image that a node's base was.

@@ -7,16 +7,18 @@
 mod ahead;
 mod attempts;
 mod bases;
-mod blame;
+mod lost_engine;
 mod compare;
-mod event;
 mod labels;
 mod mask;
+pub mod observe;
 mod prepare;
 mod secrets;
-mod shapes;
+mod engine_messages;
+pub mod state;
 mod step;
-mod tell;
+mod step_events;
+pub mod trigger;
 mod verify;
 
 use std::{
@@ -36,29 +38,27 @@ use self::{
     ahead::{Ahead, Made},
     bases::Bases,
     step::{Ended, Work},
-    tell::Inbox,
+    step_events::Inbox,
     verify::Verifying,
 };
 pub use self::{
     bases::{pins_of_all_runs, run_of_pin},
-    event::{
-        Different, Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary,
-        StopReason, Summary,
-    },
     labels::Origin,
     prepare::run_of_folder,
-    secrets::{SecretError, SecretTrouble, Secrets},
+    secrets::{SecretError, Secrets},
     step::Workshop,
 };
 use crate::{
     engine::Engine,
+    event::{EventKind, Executed, Outcome, StopReason, Telling},
     fingerprint::Parents,
     hierarchy::{NodeName, OnFailure},
     image::Digest,
-    plan::{Action, Step},
-    schedule::{ReadyQueue, Underway, estimate, weighed},
-    state,
-    store::Store,
+    plan::{
+        Action, Step,
+        order::{ReadyQueue, Underway, estimate, weighed},
+    },
+    publish::store::Store,
 };
 
 /// What removing pins, and then removing containers, may take after a stop signal.
@@ -82,58 +82,6 @@ pub struct RunOptions {
     pub keep_going: bool,
     /// Store what was built and tested. Without it nothing is changed anywhere.
     pub push: bool,
-}
-
-/// What became of every step, before anything is promoted.
-#[derive(Debug, Default)]
-pub struct Executed {
-    pub outcomes: BTreeMap<NodeName, (Outcome, Duration)>,
-    /// Of those steps that were tried more than once.
-    pub attempts: BTreeMap<NodeName, usize>,
-    /// From the start of each step to the end of its build.
-    pub built: BTreeMap<NodeName, Duration>,
-    pub stopped: Option<StopReason>,
-}
-
-impl Executed {
-    /// What was built, how long its children had to wait for it, and the size of what is new of it.
-    pub fn builds(&self) -> impl Iterator<Item = (&NodeName, Duration, Option<u64>)> {
-        self.outcomes.iter().filter_map(|(node, (outcome, took))| {
-            let built = *self.built.get(node).unwrap_or(took);
-            match outcome {
-                Outcome::Built { added, .. } => Some((node, built, Some(*added))),
-                Outcome::Unchanged { .. } => Some((node, built, None)),
-                _ => None,
-            }
-        })
-    }
-}
-
-/// Tells the reporter, and remembers whether it still listens.
-pub struct Telling<'a> {
-    reporter: &'a mut dyn Reporter,
-    started: Instant,
-    /// Set by the first report that failed.
-    pub broken: bool,
-}
-
-impl<'a> Telling<'a> {
-    pub fn new(reporter: &'a mut dyn Reporter) -> Self {
-        Self { reporter, started: Instant::now(), broken: false }
-    }
-
-    pub fn emit(&mut self, kind: EventKind) {
-        let event = Event { at: self.started.elapsed(), kind };
-        self.broken |= self.reporter.report(&event).is_err();
-    }
-
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    fn tick(&mut self) {
-        self.broken |= self.reporter.tick().is_err();
-    }
 }
 
 /// Runs every step of the plan, or as many as it can.

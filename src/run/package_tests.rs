@@ -5,7 +5,7 @@ use jiff::ToSpan as _;
 use super::EventKind;
 use crate::{
     plan::Selection,
-    scenario::{Ended, Scenario, scenario},
+    testing::scenario::{Ended, Scenario, scenario},
 };
 
 const STACK: &str = "

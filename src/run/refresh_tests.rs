@@ -7,7 +7,7 @@ use jiff::ToSpan as _;
 use crate::{
     image::{Digest, Repository, Tag, Tagged},
     plan::Selection,
-    scenario::{Scenario, names, scenario},
+    testing::scenario::{Scenario, names, scenario},
 };
 
 const STACK: &str = "
@@ -225,7 +225,7 @@ async fn what_is_due_is_refreshed_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ticks_that_were_missed_are_one_and_a_plain_run_heeds_none() {
+async fn missed_ticks_count_once_and_a_plain_run_ignores_them() {
     let mut stack = scheduled().await;
     hours_later(&mut stack, 24 * 5);
     let due = stack.due().await;

@@ -12,10 +12,10 @@ use std::{
 
 use super::mask::Mask;
 use crate::{
-    bounded,
     engine::{BuildSecrets, Capability, EngineInfo},
     fingerprint::context::Context,
     hierarchy::{Hierarchy, Node, NodeName, SecretSource, Ssh},
+    host::bounded,
     plan::{Action, Plan},
 };
 

@@ -10,14 +10,14 @@ use super::{
     attempts::{Again, Attempts},
     bases::{BaseError, Bases, Pinned, Sources},
     compare::Compared,
-    event::{Failure, Outcome, Phase},
     labels::Origin,
     prepare::prepare,
     secrets::Secrets,
-    tell::{Inbox, Tell},
+    step_events::{Inbox, Tell},
 };
 use crate::{
     engine::{BuildProgress, BuildRequest, Engine, EngineError, LocalImage},
+    event::{Failure, Outcome, Phase},
     exit::Exit,
     fingerprint::{
         BuiltFrom, Epoch, HashCache, Inputs, LABEL_PREFIX, Parents, Revision,
@@ -26,11 +26,10 @@ use crate::{
     },
     hierarchy::{Check, Hierarchy, Node, NodeName},
     image::{Digest, Tagged},
-    plan::{Action, Missing, Plan, Step},
+    plan::{Action, Missing, Plan, Step, order::History},
+    publish::store::{Store, StoreError},
     registry::Client,
-    schedule::History,
-    state::RunDir,
-    store::{Store, StoreError},
+    run::state::RunDir,
 };
 
 /// By then it is seen by who watches that files have changed, even if many do.
@@ -477,7 +476,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ok(image)
     }
 
-    /// What must hold before it is worth testing: it stands on the base it was pinned to, its
+    /// What must hold before it is worth testing: it is based on the image it was pinned to, its
     /// files did not change meanwhile, and it is not too large. Also says what it adds to its base.
     async fn check(&self, candidate: &LocalImage, pinned: &Pinned) -> Result<u64, Trouble> {
         let node = self.node();

@@ -2,10 +2,10 @@ use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use super::*;
 use crate::{
+    event::Phase,
     exit::Exit,
-    plan::Selection,
-    scenario::{Ended, names, scenario},
-    schedule::History,
+    plan::{Selection, order::History},
+    testing::scenario::{Ended, names, scenario},
 };
 
 const DIAMOND: &str = "

@@ -16,9 +16,11 @@ use super::{
 use crate::{
     engine::{Engine, Network, Probe},
     hierarchy::{Node, NodeName},
-    image::Digest,
-    packages::{Installed, Manager, ProbeError, Update, Verified},
-    store::Store,
+    image::{
+        Digest,
+        packages::{Installed, Manager, ProbeError, Update, Verified},
+    },
+    publish::store::Store,
 };
 
 /// A list is printed in a second.

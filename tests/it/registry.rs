@@ -149,7 +149,7 @@ async fn wants_the_right_password() {
     let nobody = client(Credentials::none());
     let wrong = client(Credentials::from_file(registry.docker_config("ann", "guess")));
     for (client, sentence) in [
-        (nobody, "it wants a login, and there is none for it"),
+        (nobody, "it requires a login, and none is configured"),
         (wrong, "it does not accept the login"),
     ] {
         // Twice: the second time, what the host wants is known beforehand.

@@ -8,8 +8,7 @@ use std::{
 
 use rebuild::{
     hierarchy::{Hierarchy, LoadOptions},
-    plan::Selection,
-    since::since,
+    plan::{Selection, since::since},
 };
 
 /// What every repository begins with; `base` is a tag on its commit.

@@ -6,7 +6,7 @@ mod state;
 
 use super::{error::CommandError, output, project};
 use crate::{
-    cli::{Common, DoctorArgs, Format},
+    commands::cli::{Common, DoctorArgs, Format},
     exit::Exit,
     hierarchy::{Hierarchy, LoadOptions},
     report::doctor::{Finding, Health},
@@ -21,7 +21,7 @@ pub(super) async fn doctor(common: &Common, arguments: &DoctorArgs) -> Result<Ex
     if let Some(hierarchy) = &hierarchy {
         registries::check(hierarchy, common.offline, &mut findings).await;
     }
-    let health = Health { findings, holes_as_of: crate::engine::HOLES_AS_OF };
+    let health = Health { findings };
     let mut text = Vec::new();
     match arguments.format {
         Format::Text => health.text((output::stdout_has_colour(), &mut text)),

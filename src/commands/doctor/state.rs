@@ -4,7 +4,7 @@ use crate::{
     commands::{error::CommandError, journals},
     hierarchy::Hierarchy,
     report::doctor::Finding,
-    state,
+    run::state,
 };
 
 /// `endpoint` is the engine's, where images are published that have no registry.

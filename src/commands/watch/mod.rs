@@ -25,13 +25,15 @@ use super::{
     signals::{self, exit_of},
 };
 use crate::{
-    cli::{Common, WatchArgs},
+    commands::cli::{Common, WatchArgs},
+    event::StopReason,
     exit::Exit,
     fingerprint::HashCache,
     hierarchy::Hierarchy,
-    run::StopReason,
-    state::State,
-    trigger::{Bursts, Change, Changed, Files, Ledger, Look, Ticks, Trigger, places},
+    run::{
+        state::State,
+        trigger::{Bursts, Change, Changed, Files, Ledger, Look, Ticks, Trigger, places},
+    },
 };
 
 /// Everything is looked at so often, in case the system has not told of a change.
@@ -256,7 +258,7 @@ impl<'a> Watching<'a> {
     }
 
     fn shows_screen(&self) -> bool {
-        use crate::cli::ProgressArg::{Auto, Tty};
+        use crate::commands::cli::ProgressArg::{Auto, Tty};
         matches!(self.arguments.how.progress, Auto | Tty) && output::stderr_is_terminal()
     }
 

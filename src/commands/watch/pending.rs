@@ -17,7 +17,7 @@ use super::{
 use crate::{
     commands::output,
     hierarchy::NodeName,
-    trigger::{Changed, How, Ledger, Ticks, Trigger},
+    run::trigger::{Changed, How, Ledger, Ticks, Trigger},
 };
 
 /// After trouble with the engine or a registry it is tried again so soon, and then later and later.
@@ -91,7 +91,7 @@ impl Pending {
     pub(super) fn add(&mut self, trigger: Trigger, scope: Scope) {
         self.open.push(self.ledger.begin(trigger, Timestamp::now()));
         self.scope = std::mem::take(&mut self.scope).and(scope);
-        // Whoever saves a file does not want to wait for the next try.
+        // A saved file must not wait for the next try.
         self.retry = None;
         self.tell_trouble();
     }

@@ -7,14 +7,20 @@ use tokio::sync::{mpsc, watch};
 
 use super::pending::Scope;
 use crate::{
-    cli::{Common, RunArgs, WatchArgs},
-    commands::{error::CommandError, output, reports, run::Run, signals::exit_of, world::World},
+    commands::{
+        cli::{Common, RunArgs, WatchArgs},
+        connections::World,
+        error::CommandError,
+        output, reports,
+        run::Run,
+        signals::exit_of,
+    },
+    event::StopReason,
     exit::Exit,
     fingerprint::HashCache,
     hierarchy::{Hierarchy, NodeName},
     plan::{Request, Selection},
     report::Record,
-    run::StopReason,
 };
 
 /// A run and what it is for.

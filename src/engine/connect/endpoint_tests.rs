@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use super::*;
 use crate::image::Digest;
 
-/// The endpoint, or why there is none, as one line.
+/// The endpoint, or the error, as one line.
 fn find(given: Option<&str>, variables: &[(&str, &str)]) -> String {
     let variables: BTreeMap<_, _> = variables.iter().copied().collect();
     let environment = |name: &str| variables.get(name).map(|value| (*value).to_owned());

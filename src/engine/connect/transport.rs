@@ -102,7 +102,7 @@ impl Transport {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = AbortOnDropHandle::new(tokio::spawn(async move {
-            // The error also reaches whoever waits for the answer or reads its body.
+            // The error also reaches the caller that waits for the answer or reads its body.
             _ = connection.with_upgrades().await;
         }));
         let response = sender.send_request(request).await?;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::Docker;
 use crate::engine::EngineError;
 
-/// For whoever wants to know whether the engine is in good health.
+/// What `rebuild doctor` reports of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     /// Names and versions as it gives them: `Engine`, `containerd`, `runc`.

@@ -212,7 +212,7 @@ impl Docker {
             .tag(name.tag.as_str())
             .build();
         self.known.expect(name, Some(image));
-        // The engine may set it after we stop waiting, so that this goes on as a task: whoever takes
+        // The engine may set it after we stop waiting, so that this continues as a task: the code that takes
         // the tag away waits for it.
         let (engine, image, doing) = (self.clone(), image.to_string(), format!("tagging `{name}`"));
         let tagging = async move {

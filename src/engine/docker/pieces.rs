@@ -2,7 +2,7 @@
 //! own while it is received here.
 //!
 //! **Invariant:** at most [`IN_FLIGHT`] pieces are in memory. A body that was not received to its end
-//! never looks like one that was, whoever ended it.
+//! never looks complete, whichever side ended it.
 
 use std::io::{self, Read};
 

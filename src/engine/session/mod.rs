@@ -22,14 +22,11 @@ mod tree;
 mod wire;
 
 use std::{
-    fmt,
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    io,
+    fmt, io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -42,6 +39,7 @@ use tokio::{
 use crate::{
     engine::BuildSecrets,
     fingerprint::context::{Context, ContextError, Entry},
+    host::random,
     image::Digest,
 };
 
@@ -223,12 +221,9 @@ fn gone(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error
     )
 }
 
-/// 32 hexadecimal digits that nobody can guess: whoever knows an ID could ask for the files.
+/// 32 hexadecimal digits. A process that knows an ID could ask for the files of the session.
 fn random_id() -> String {
-    // Each `RandomState` is keyed from the system's random numbers.
-    let random = || RandomState::new().build_hasher().finish();
-    let seed = (random(), random(), SystemTime::now(), std::process::id());
-    Digest::of(format!("{seed:?}").as_bytes()).hex()[..32].to_owned()
+    format!("{:032x}", random::bits())
 }
 
 #[cfg(test)]

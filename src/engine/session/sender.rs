@@ -93,7 +93,7 @@ impl<'a> Sender<'a> {
                 Some(Content::File { entry, version }) => self.file(id, &entry, version)?,
                 Some(Content::None) | None => {
                     return Err(Stop::Failed(format!(
-                        "the engine asked for a file {id}, which is none"
+                        "the engine asked for file {id}, which does not exist"
                     )));
                 }
             }

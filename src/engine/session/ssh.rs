@@ -1,4 +1,4 @@
-//! The SSH agent of whoever runs us, for one build: `moby.sshforward.v1.SSH`.
+//! The user's SSH agent, for one build: `moby.sshforward.v1.SSH`.
 //!
 //! **Invariant:** a build may list the agent's keys and have it sign, and nothing else: it can
 //! neither add a key nor take one away, and the keys themselves never leave the agent.

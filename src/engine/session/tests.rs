@@ -203,7 +203,7 @@ async fn what_is_no_file_cannot_be_asked_for() {
             let mut files = call(&engine, FILES, &[("dir-name", "context")]).await;
             files.list().await;
             files.request(id);
-            let message = format!("the engine asked for a file {id}, which is none");
+            let message = format!("the engine asked for file {id}, which does not exist");
             assert_eq!(files.file(id).await.unwrap_err(), message);
             assert_eq!(files.status().await, format!("10 {message}"));
         })

@@ -1,4 +1,4 @@
-//! `/etc/shadow` says on which day each password was changed, and whoever makes a user writes today.
+//! `/etc/shadow` says on which day each password was changed, and creating a user writes today's date.
 //! Leaving the file out would hide a password; so it is read without those days.
 
 pub(super) const PATH: &[u8] = b"etc/shadow";

@@ -367,7 +367,7 @@ fn fuzz_tar() {
     header.set_mode(0o644);
     archive.append_data(&mut header, "x/layer.tar", &layer[..]).unwrap();
     let archive = archive.into_inner().unwrap();
-    crate::fuzz::each(&[&archive, &layer], &WORDS, |bytes| {
+    crate::testing::fuzz::each(&[&archive, &layer], &WORDS, |bytes| {
         _ = super::archive::Layers::read(bytes);
     });
 }

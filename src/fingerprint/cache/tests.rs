@@ -41,7 +41,7 @@ fn kept(context: &Context) -> (Vec<u8>, Manifest) {
     (cache.kept().unwrap(), manifest)
 }
 
-/// Every hash that is known is another one: whoever believes it is found out.
+/// Every cached hash is wrong, so a test fails that uses one.
 fn forged(kept: &[u8]) -> Vec<u8> {
     let cache = cache(kept);
     for (content, _) in cache.known().entries.values_mut() {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{Entry, Kind};
-use crate::{
+use crate::host::{
     bounded,
     git::{self, IndexMode},
 };

@@ -393,7 +393,7 @@ fn a_change_while_it_is_read_is_noticed() {
             &|_| {},
             true,
         ),
-        // Whoever replaces a whole file leaves the open one as it was.
+        // Replacing a whole file leaves the open one unchanged.
         (
             "replaced while",
             &|_| {},

@@ -206,7 +206,7 @@ fn fuzz_dockerignore() {
     ];
     let examples: [&[u8]; 2] =
         [b"**/*.o\n!keep/**\n# note\n[a-c]?/x\n", b"a\\*b\n/abs/**/x\n!../y\n"];
-    crate::fuzz::each(&examples, &WORDS, |text| {
+    crate::testing::fuzz::each(&examples, &WORDS, |text| {
         if let Ok(ignore) = Ignore::parse(text) {
             for path in [&b"a/b/keep/x.o"[..], b"b1/x", text.get(..20).unwrap_or(b"y")] {
                 ignore.excludes(Path::new(OsStr::from_bytes(path)));

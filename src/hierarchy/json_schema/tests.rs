@@ -4,7 +4,7 @@ use boon::{Compiler, SchemaIndex, Schemas};
 
 use super::*;
 use crate::{
-    diagnostic::{Diagnostic, Source},
+    check::diagnostic::{Diagnostic, Source},
     hierarchy::{
         draft,
         fields::Problems,

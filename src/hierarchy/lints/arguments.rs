@@ -7,9 +7,9 @@ use std::{
 
 use super::{Problems, read};
 use crate::{
-    diagnostic::Diagnostic,
-    hierarchy::{Instruction, files::Files, load::Survey, nearest},
-    rules::Code,
+    check::{diagnostic::Diagnostic, nearest, rules::Code},
+    dockerfile::Instruction,
+    hierarchy::{files::Files, load::Survey},
 };
 
 /// Those that the builder knows without an `ARG`:

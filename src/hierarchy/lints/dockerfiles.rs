@@ -1,10 +1,9 @@
-//! Advice on Dockerfiles: what they stand on, what they fetch, what they give away.
+//! Advice on Dockerfiles: their bases, their downloads, their secrets.
 
 use super::{Problems, line, read};
 use crate::{
-    diagnostic::Diagnostic,
+    check::{diagnostic::Diagnostic, rules::Code},
     hierarchy::{Base, load::Survey, secrets::looks_secret},
-    rules::Code,
 };
 
 pub(super) fn look(survey: &Survey) -> Problems {
@@ -21,7 +20,7 @@ pub(super) fn look(survey: &Survey) -> Problems {
             let Some((code, message, hint)) = found else { continue };
             let problem = Diagnostic::of(code, message);
             let span = line(source, one.line);
-            // What stands on the line may be the secret itself.
+            // The line may contain the secret itself.
             let problem = match code {
                 Code::SecretInDockerfile => problem.at_secret(source, span),
                 _ => problem.at(source, span, ""),

@@ -4,9 +4,8 @@ use std::{fs, ops::Range, os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::{Problems, read};
 use crate::{
-    diagnostic::Diagnostic,
+    check::{diagnostic::Diagnostic, rules::Code},
     hierarchy::{Check, SecretSource, draft::Draft, files::Files, load::Survey, trust},
-    rules::Code,
 };
 
 pub(super) fn look(survey: &Survey) -> Problems {

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use super::Problems;
 use crate::{
-    diagnostic::Diagnostic,
+    check::{diagnostic::Diagnostic, rules::Code},
     hierarchy::{Base, Check, load::Survey},
-    rules::Code,
 };
 
 /// What ends the line of images that each is `FROM` the next.

@@ -14,7 +14,7 @@ mod tests;
 use std::ops::Range;
 
 use super::{draft::Draft, files::Files, load::Survey};
-use crate::diagnostic::{Diagnostic, Source};
+use crate::check::diagnostic::{Diagnostic, Source};
 
 /// Adds what there is to say.
 pub(super) fn look(survey: &mut Survey) {

@@ -3,9 +3,11 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use tempfile::TempDir;
 
 use crate::{
-    diagnostic::{self, Rendering, Severity},
+    check::{
+        diagnostic::{self, Rendering, Severity},
+        rules,
+    },
     hierarchy::{Checked, Hierarchy, LoadOptions, Trust},
-    rules,
 };
 
 /// A folder with these files: `path` on a line of its own behind `==`, then its text. A path that ends in
@@ -155,7 +157,7 @@ fn every_rule_is_broken_by_its_example() {
     }
 }
 
-/// What looks like a problem, and is none.
+/// Looks like a problem, but is not.
 #[test]
 fn good_hierarchies_hear_nothing() {
     let tested = "test: [{ run: [x] }]";
@@ -275,7 +277,7 @@ fn comments_take_problems_away() {
     ");
 }
 
-/// Every command says the warnings of the hierarchy, and heeds the comments.
+/// Every command prints the warnings of the hierarchy, and respects the comments.
 #[test]
 fn comments_hold_for_every_command() {
     let files = |comment: &str| {

@@ -175,7 +175,7 @@ impl Sources {
         Ok(None)
     }
 
-    /// Each source's name and text; a file that is not there is none.
+    /// Each source's name and text; a missing file is no source.
     fn texts(&self) -> Vec<(String, io::Result<String>)> {
         let inline =
             self.inline.iter().map(|text| ("`DOCKER_AUTH_CONFIG`".to_owned(), Ok(text.clone())));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Findings, region};
-use crate::{diagnostic::Severity, report::sanitize};
+use crate::{check::diagnostic::Severity, report::sanitize};
 
 /// Writes a command for each problem, and a line that counts.
 pub fn github(findings: Findings<'_>, out: &mut dyn Write) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{Findings, region};
-use crate::{diagnostic::Severity, report::plan::VERSION};
+use crate::{check::diagnostic::Severity, report::plan::VERSION};
 
 #[derive(Serialize)]
 struct Document<'a> {

@@ -10,7 +10,7 @@ use std::path::Path;
 pub use self::{github::github, json::json, sarif::sarif, text::text};
 use super::numbers::count;
 use crate::{
-    diagnostic::{Diagnostic, Severity},
+    check::diagnostic::{Diagnostic, Severity},
     hierarchy::Checked,
 };
 

@@ -11,7 +11,7 @@ use std::{
 use serde::Serialize;
 
 use super::{Findings, region};
-use crate::{
+use crate::check::{
     diagnostic::{Diagnostic, Severity},
     rules::{self, Code, Rule},
 };

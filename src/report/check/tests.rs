@@ -4,9 +4,11 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    diagnostic::{Code, Source},
+    check::{
+        diagnostic::{Code, Source},
+        rules,
+    },
     hierarchy::{Hierarchy, LoadOptions},
-    rules,
 };
 
 fn checked() -> Checked {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::Findings;
-use crate::diagnostic::Rendering;
+use crate::check::diagnostic::Rendering;
 
 /// Writes each problem with its place, and a line that counts.
 pub fn text(

@@ -8,14 +8,16 @@ use serde::Serialize;
 
 use super::super::plan::{PlanView, ReasonView, VERSION};
 use crate::{
+    event::{
+        Different, Event, EventKind, Failure, Outcome, Phase, Promotion, StepSummary, StopReason,
+        Summary,
+    },
     exit::Exit,
     fingerprint::Fingerprint,
     hierarchy::{NodeName, OnFailure},
-    image::{Digest, Tag},
-    packages::{self, Update},
-    run::{
-        Different, Event, EventKind, Failure, Outcome, Phase, Promotion, StepSummary, StopReason,
-        Summary,
+    image::{
+        Digest, Tag,
+        packages::{self, Update},
     },
 };
 

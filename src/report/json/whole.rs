@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    super::{plan::VERSION, record::Record},
+    super::{plan::VERSION, run_data::Record},
     view::{FixedView, LeftView, PromotionView, StepView, packages, promotion, seconds, steps},
     write,
 };
-use crate::{exit::Exit, hierarchy::NodeName, run::StopReason};
+use crate::{event::StopReason, exit::Exit, hierarchy::NodeName};
 
 #[derive(Serialize)]
 struct Whole<'a> {

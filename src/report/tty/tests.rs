@@ -1,4 +1,4 @@
-//! What stands on a terminal while a run goes on. The terminal is a small real one: it obeys the
+//! What a terminal shows during a run. The terminal is a small real one: it obeys the
 //! sequences that [`Screen`] writes, and refuses all others.
 
 use std::sync::{Arc, Mutex};
@@ -8,9 +8,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    event::Phase,
     hierarchy::OnFailure,
     report::scenario::{self, Paper, Story, built, failed, ms, options, plan, wide_plan},
-    run::Phase,
 };
 
 /// A terminal of some columns and rows, with what scrolled out of it.

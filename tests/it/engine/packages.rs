@@ -4,8 +4,10 @@ use std::{fs, time::Duration};
 
 use rebuild::{
     engine::{BuildRequest, Engine, Network, Probe},
-    image::Digest,
-    packages::{Manager, Offer, Update, Verified},
+    image::{
+        Digest,
+        packages::{Manager, Offer, Update, Verified},
+    },
 };
 
 use super::Bench;
@@ -71,7 +73,7 @@ impl Debian {
         printed.stdout
     }
 
-    async fn installed(&self, image: &Digest) -> rebuild::packages::Installed {
+    async fn installed(&self, image: &Digest) -> rebuild::image::packages::Installed {
         let printed = self.printed(image, Manager::Apt.list_installed(), Network::None).await;
         Manager::Apt.read_installed(&printed).unwrap()
     }
@@ -113,7 +115,8 @@ async fn a_debian_image_tells_what_is_newer() {
     assert!(offer.installed.version("dpkg").is_some() && below.version("app-tool").is_none());
     let own = offer.own(&below);
     assert_eq!(told(&own), ["app-tool 1:1.0-1 → 1:1.0-2"]);
-    let all = debian.offer(&parent).await.unwrap().own(&rebuild::packages::Installed::default());
+    let all =
+        debian.offer(&parent).await.unwrap().own(&rebuild::image::packages::Installed::default());
     assert_eq!(told(&all), ["base-tool 1:1.0-1 → 1:1.0-2"]);
 
     // The node is rebuilt; one of its descendants has a version of its own.

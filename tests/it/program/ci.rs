@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
-use rebuild::cli::Cli;
+use rebuild::commands::cli::Cli;
 use serde_json::Value;
 
 use super::assert_edges_agree;

@@ -40,9 +40,9 @@ fn a_machine_without_a_hierarchy() {
     assert!(engine.starts_with(&format!("ok {} at ", version.unwrap().trim())), "{ended}");
     assert!(about(&ended, "registry").is_empty() && about(&ended, "push").is_empty(), "{ended}");
     for part in ["moby", "containerd", "runc"] {
-        assert_eq!(about(&ended, part).len(), 1, "{part}: {ended}");
+        let [part] = &about(&ended, part)[..] else { panic!("{part}: {ended}") };
+        assert!(part.contains("/security/advisories"), "{ended}");
     }
-    assert!(ended.stdout.contains("; known holes as of 20"), "{ended}");
     assert_eq!(ended.stderr, "");
 
     let [capabilities] = &about(&ended, "capabilities")[..] else { panic!("{ended}") };
@@ -76,7 +76,7 @@ fn logins_are_tried_and_never_shown() {
     let none = project.rebuild("doctor").to(place).run().exits(21);
     assert_eq!(about(&none, "credentials"), [format!("ok none for {}", registry.host())]);
     assert!(
-        about(&none, "registry")[0].contains("it wants a login, and there is none for it"),
+        about(&none, "registry")[0].contains("it requires a login, and none is configured"),
         "{none}"
     );
     assert!(none.stdout.contains(&format!("hint: log in with `docker login {}`", registry.host())));

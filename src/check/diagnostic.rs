@@ -1,0 +1,322 @@
+//! A problem as people read it: heading, excerpt, causes, hint.
+//!
+//! It knows paths, text and spans, and nothing else of ours.
+//! **Invariant:** what is rendered says the same with and without colour, and nothing in it, be it
+//! from a file, can steer a terminal.
+
+mod names;
+
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use annotate_snippets::{
+    Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet, renderer::DecorStyle,
+};
+
+pub use self::names::names;
+pub use crate::check::rules::{Code, Severity};
+
+/// A file that problems point into.
+#[derive(Debug)]
+pub struct Source {
+    pub path: PathBuf,
+    pub text: String,
+    /// Whether it lies outside the folder that the user works on. Nothing of it is shown: it may be any
+    /// file of the machine, and the output is for others to read.
+    pub is_outside: bool,
+    /// Where each line begins; found when the first problem asks.
+    lines: OnceLock<Vec<usize>>,
+}
+
+/// A place in a file, and what is to be said of it there.
+#[derive(Clone, Debug)]
+pub struct Label {
+    /// Bytes of the source's text.
+    pub span: Range<usize>,
+    pub text: String,
+}
+
+/// A part of a file, with the places to look at. The first is the one the problem is about.
+#[derive(Clone, Debug)]
+pub struct Excerpt {
+    pub source: Arc<Source>,
+    pub labels: Vec<Label>,
+    pub shown: Shown,
+}
+
+/// How much of a place is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Its lines.
+    Text,
+    /// File, line and column: what stands there may be a secret.
+    Place,
+}
+
+/// One problem.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    pub severity: Severity,
+    /// The rule that it breaks, if it is one of those that have a code.
+    pub code: Option<Code>,
+    pub message: String,
+    /// The file it is about, where there is no excerpt to show.
+    pub file: Option<PathBuf>,
+    pub excerpts: Vec<Excerpt>,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+/// How to render.
+#[derive(Clone, Copy, Debug)]
+pub struct Rendering<'a> {
+    pub colour: bool,
+    /// Paths are shown relative to it.
+    pub current_dir: &'a Path,
+}
+
+impl Source {
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
+        let (path, text, lines) = (path.into(), text.into(), OnceLock::new());
+        Arc::new(Self { path, text, is_outside: false, lines })
+    }
+
+    /// A file of which nothing is shown.
+    pub fn outside(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
+        let (path, text, lines) = (path.into(), text.into(), OnceLock::new());
+        Arc::new(Self { path, text, is_outside: true, lines })
+    }
+
+    /// Line and column of a byte, both counted from 1, the column in characters.
+    pub fn position(&self, offset: usize) -> (usize, usize) {
+        let offset = self.within(offset..offset).start;
+        let line = self.line(offset);
+        let start = self.starts()[line - 1];
+        (line, self.text[start..offset].trim_start_matches('\u{feff}').chars().count() + 1)
+    }
+
+    /// The byte at a line and a column, both counted from 1, the column in characters.
+    pub fn offset(&self, line: usize, column: usize) -> usize {
+        let Some(&start) = self.starts().get(line.max(1) - 1) else { return self.text.len() };
+        let line = self.text[start..].split('\n').next().unwrap_or_default();
+        let before: usize = line.chars().take(column.max(1) - 1).map(char::len_utf8).sum();
+        start + before
+    }
+
+    /// The span widened to whole characters, and cut at the end of the text.
+    pub fn within(&self, span: Range<usize>) -> Range<usize> {
+        let is_boundary = |offset: &usize| self.text.is_char_boundary(*offset);
+        let start = (0..=span.start.min(self.text.len())).rfind(is_boundary).unwrap_or_default();
+        let end = (span.end..self.text.len()).find(is_boundary).unwrap_or(self.text.len());
+        start..end.max(start)
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        self.starts().partition_point(|&start| start <= offset).max(1)
+    }
+
+    fn starts(&self) -> &[usize] {
+        self.lines.get_or_init(|| {
+            let breaks = self.text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
+            std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect()
+        })
+    }
+}
+
+impl Diagnostic {
+    pub fn error(message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, message.into())
+    }
+
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, message.into())
+    }
+
+    /// A problem of this rule, as bad as that says.
+    pub fn of(code: Code, message: impl Into<String>) -> Self {
+        let code_less = Self::new(code.severity(), message.into());
+        Self { code: Some(code), ..code_less }
+    }
+
+    fn new(severity: Severity, message: String) -> Self {
+        Self { severity, code: None, message, file: None, excerpts: Vec::new(), hint: None }
+    }
+
+    /// Shows a place. The label may be empty.
+    #[must_use]
+    pub fn at(
+        mut self,
+        source: &Arc<Source>,
+        span: Range<usize>,
+        label: impl Into<String>,
+    ) -> Self {
+        let label = Label { span, text: label.into() };
+        match self.excerpts.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.source, source) => last.labels.push(label),
+            _ => self.excerpts.push(Excerpt {
+                source: Arc::clone(source),
+                labels: vec![label],
+                shown: if source.is_outside { Shown::Place } else { Shown::Text },
+            }),
+        }
+        self
+    }
+
+    /// Names a place and shows nothing of what is written there.
+    #[must_use]
+    pub fn at_secret(mut self, source: &Arc<Source>, span: Range<usize>) -> Self {
+        let labels = vec![Label { span, text: String::new() }];
+        let source = Arc::clone(source);
+        self.excerpts.push(Excerpt { source, labels, shown: Shown::Place });
+        self
+    }
+
+    /// Says only which rule a file outside breaks: a message may quote what stands there.
+    pub fn conceal(&mut self) {
+        if !self.excerpts.iter().any(|excerpt| excerpt.source.is_outside) {
+            return;
+        }
+        self.message = match self.code {
+            Some(code) => code.rule().title.to_owned(),
+            None => "there is a problem in this file".to_owned(),
+        };
+        for label in self.excerpts.iter_mut().flat_map(|excerpt| &mut excerpt.labels) {
+            label.text.clear();
+        }
+        let hint = "nothing is shown of a file outside the folder of hierarchy.yaml";
+        self.hint = Some(hint.to_owned());
+    }
+
+    /// Names the file, where there is nothing in it to show.
+    #[must_use]
+    pub fn in_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Some(path.into());
+        self
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// File, line and column of the place it is about.
+    pub fn position(&self) -> Option<(&Path, usize, usize)> {
+        let excerpt = self.excerpts.first()?;
+        let label = excerpt.labels.first()?;
+        let (line, column) = excerpt.source.position(label.span.start);
+        Some((&excerpt.source.path, line, column))
+    }
+
+    pub fn render(&self, rendering: Rendering<'_>) -> String {
+        let level = match self.severity {
+            Severity::Note => Level::NOTE,
+            Severity::Warning => Level::WARNING,
+            Severity::Error => Level::ERROR,
+        };
+        let title = level.primary_title(printable(&self.message));
+        let mut group = Group::with_title(match self.code {
+            Some(code) => title.id(code.to_string()),
+            None => title,
+        });
+        for excerpt in &self.excerpts {
+            group = match excerpt.shown {
+                Shown::Text => group.element(excerpt.snippet(rendering.current_dir)),
+                Shown::Place => group.element(excerpt.origin(rendering.current_dir)),
+            };
+        }
+        if let (Some(file), true) = (&self.file, self.excerpts.is_empty()) {
+            group = group.element(Origin::path(relative(file, rendering.current_dir)));
+        }
+        if let Some(hint) = &self.hint {
+            group = group.element(Level::HELP.with_name("hint").message(printable(hint)));
+        }
+        renderer(rendering.colour).render(&[group])
+    }
+}
+
+/// All of them, an empty line between two.
+#[cfg(test)]
+pub fn render(diagnostics: &[Diagnostic], rendering: Rendering<'_>) -> String {
+    let each: Vec<String> = diagnostics.iter().map(|one| one.render(rendering)).collect();
+    each.join("\n\n")
+}
+
+/// What would steer a terminal is shown as what it is.
+fn printable(text: &str) -> String {
+    let is_bidi = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars()
+        .map(|c| match c {
+            '\n' => '\n',
+            '\t' => ' ',
+            '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
+            c if c.is_control() || is_bidi(c) => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+fn renderer(colour: bool) -> Renderer {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    renderer.decor_style(DecorStyle::Ascii)
+}
+
+impl Excerpt {
+    fn origin(&self, current_dir: &Path) -> Origin<'static> {
+        let span = self.labels.first().map_or(0, |label| label.span.start);
+        let (line, column) = self.source.position(span);
+        Origin::path(relative(&self.source.path, current_dir)).line(line).char_column(column)
+    }
+
+    /// Only the lines that are pointed at, so that a problem in a large file costs no more than one
+    /// in a small file.
+    fn snippet<'s>(&'s self, current_dir: &Path) -> Snippet<'s, Annotation<'s>> {
+        let Source { path, text, .. } = &*self.source;
+        let spans: Vec<Range<usize>> =
+            self.labels.iter().map(|label| self.source.within(label.span.clone())).collect();
+        let first = spans.iter().map(|span| span.start).min().unwrap_or(0);
+        let last = spans.iter().map(|span| span.end).max().unwrap_or(0);
+        let line = self.source.line(first);
+        let start = self.source.starts()[line - 1];
+        let end = text[last..].find(['\r', '\n']).map_or(text.len(), |length| last + length);
+        // The mark at the start of a file has no width, but would be shown with one.
+        let start = if text[start..].starts_with('\u{feff}') { start + 3 } else { start };
+        let shown = &text[start.min(end)..end];
+        let annotations =
+            spans.iter().zip(&self.labels).enumerate().map(|(index, (span, label))| {
+                let kind =
+                    if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+                let span = span.start.saturating_sub(start)..span.end.saturating_sub(start);
+                kind.span(span).label((!label.text.is_empty()).then(|| printable(&label.text)))
+            });
+        Snippet::source(shown)
+            .line_start(line)
+            .path(relative(path, current_dir))
+            .annotations(annotations)
+    }
+}
+
+/// As short as `..` allows at most twice, else as it is; and no name of a file steers a terminal.
+fn relative(path: &Path, current_dir: &Path) -> String {
+    printable(&shortened(path, current_dir)).replace('\n', "\u{240a}")
+}
+
+fn shortened(path: &Path, current_dir: &Path) -> String {
+    let mut up = String::new();
+    for base in current_dir.ancestors().take(3) {
+        if let Ok(rest) = path.strip_prefix(base)
+            && (up.is_empty() || base.parent().is_some())
+        {
+            let rest = rest.display().to_string();
+            return if up.is_empty() && rest.is_empty() { ".".to_owned() } else { up + &rest };
+        }
+        up.push_str("../");
+    }
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+use super::*;
+
+fn plain(diagnostics: &[Diagnostic], current_dir: &str) -> String {
+    render(diagnostics, Rendering { colour: false, current_dir: Path::new(current_dir) })
+}
+
+fn source() -> Arc<Source> {
+    Source::new("/home/base/hierarchy.yaml", "\u{feff}version: 1\r\nimages:\r\n  café: {}\r\n")
+}
+
+#[test]
+fn a_problem_shows_its_place() {
+    let source = source();
+    let at = source.text.find("café").unwrap();
+    let problem = Diagnostic::error("`café` is not an image name")
+        .at(&source, at..at + "café".len(), "here")
+        .hint("use plain letters");
+    let warning = Diagnostic::warning("this is nothing").in_file("/home/other/Dockerfile");
+    assert_eq!(problem.position(), Some((Path::new("/home/base/hierarchy.yaml"), 3, 3)));
+    assert_eq!(
+        plain(&[problem, warning], "/home/base/sub"),
+        "\
+error: `café` is not an image name
+ --> ../hierarchy.yaml:3:3
+  |
+3 |   café: {}
+  |   ^^^^ here
+  |
+  = hint: use plain letters
+
+warning: this is nothing
+--> ../../other/Dockerfile"
+    );
+}
+
+#[test]
+fn places_in_several_files_and_far_apart() {
+    let one = Source::new("/a/one", format!("first\n{}last\n", "line\n".repeat(500)));
+    let two = Source::new("/a/two", "x");
+    let end = one.text.find("last").unwrap();
+    let problem = Diagnostic::error("these disagree")
+        .at(&one, end..end + 4, "this")
+        .at(&one, 0..5, "that")
+        .at(&two, 0..1, "");
+    assert_eq!(
+        plain(&[problem], "/a"),
+        "\
+error: these disagree
+   --> one:502:1
+    |
+  1 | first
+    | ----- that
+...
+502 | last
+    | ^^^^ this
+    |
+   ::: two:1:1
+    |
+  1 | x
+    | ^"
+    );
+}
+
+/// What a span may be without a panic: anything.
+#[test]
+fn every_span_renders() {
+    let source = source();
+    let length = source.text.len() + 3;
+    for start in 0..length {
+        for end in start..length {
+            let problem = Diagnostic::error("x").at(&source, start..end, "y");
+            assert!(plain(&[problem], "/").starts_with("error: x\n"), "{start}..{end}");
+        }
+    }
+    let empty = Diagnostic::error("x").at(&Source::new("/f", ""), 0..0, "");
+    assert_eq!(plain(&[empty], "/"), "error: x\n --> f:1:1\n  |\n1 |\n  | ^");
+}
+
+#[test]
+fn lines_and_columns_are_found_both_ways() {
+    let source = source();
+    for (offset, line, column) in [(3, 1, 1), (15, 2, 1), (26, 3, 3), (31, 3, 7), (99, 4, 1)] {
+        assert_eq!(source.position(offset), (line, column), "{offset}");
+    }
+    for (line, column, offset) in [(2, 1, 15), (3, 3, 26), (3, 7, 31), (9, 9, 37), (0, 0, 0)] {
+        assert_eq!(source.offset(line, column), offset, "{line}:{column}");
+    }
+}
+
+#[test]
+fn nothing_in_a_problem_steers_the_terminal() {
+    let source = Source::new("/f", "a\x1b[2Jb\u{202e}c\n");
+    let problem =
+        Diagnostic::error("bad\x1b]0;title\x07").at(&source, 0..1, "x\x1b[1m").hint("\x08");
+    let text = plain(&[problem], "/");
+    assert!(!text.contains(['\u{9b}', '\x1b', '\x07', '\x08', '\u{202e}']), "{text:?}");
+}
+
+#[test]
+fn colour_adds_nothing_but_colour() {
+    let source = source();
+    let problem = Diagnostic::error("x").at(&source, 3..10, "y").hint("z");
+    let current_dir = Path::new("/");
+    let coloured = problem.render(Rendering { colour: true, current_dir });
+    assert!(coloured.contains("\x1b["));
+    assert_eq!(
+        anstream::adapter::strip_str(&coloured).to_string(),
+        problem.render(Rendering { colour: false, current_dir })
+    );
+}
+
+#[test]
+fn a_place_can_be_named_without_what_is_written_there() {
+    let source = Source::new("/h/hierarchy.yaml", "version: 1\nimages: {a: {secrets: hunter2}}\n");
+    let diagnostic = Diagnostic::error("wrong").at_secret(&source, 23..30).hint("do so");
+    let rendering = Rendering { colour: false, current_dir: Path::new("/h") };
+    let text = diagnostic.render(rendering);
+    assert_eq!(text, "error: wrong\n--> hierarchy.yaml:2:13\n = hint: do so");
+    assert_eq!(diagnostic.position().map(|(_, line, column)| (line, column)), Some((2, 13)));
+}

@@ -1,0 +1,77 @@
+//! What runs that were killed have left: test containers, pins and temporary folders.
+
+use std::{collections::BTreeSet, env, fs, path::PathBuf};
+
+use super::output;
+use crate::{
+    engine::{Docker, Engine as _, EngineError, Leftover},
+    host::owner,
+    image::Tagged,
+    run::{pins_of_all_runs, run_of_folder, run_of_pin, state},
+};
+
+/// Of runs that are over, and of no others.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    pub(super) containers: Vec<Leftover>,
+    pub(super) pins: Vec<Tagged>,
+    /// Copies of build contexts that prepare commands have filled.
+    pub(super) folders: Vec<PathBuf>,
+}
+
+/// Best effort: a leftover is untidy, and no reason not to run.
+pub(super) async fn remove(engine: &Docker) {
+    let removed = async {
+        if state::may_have_left_pins() {
+            state::expect_pins();
+            Leftovers::find(engine).await?.remove(engine).await?;
+            state::pins_are_removed();
+            Ok::<_, EngineError>(())
+        } else {
+            Leftovers::find_but_pins(engine).await?.remove(engine).await
+        }
+    };
+    if let Err(error) = removed.await {
+        output::warning(&format!("leftovers of an earlier run cannot be removed: {error}"));
+    }
+}
+
+impl Leftovers {
+    pub(super) async fn find(engine: &Docker) -> Result<Self, EngineError> {
+        let mut pins: Vec<Tagged> =
+            engine.tags_of(vec![pins_of_all_runs()]).await?.into_keys().collect();
+        pins.retain(|name| run_of_pin(name).is_some_and(state::is_over));
+        Ok(Self { pins, ..Self::find_but_pins(engine).await? })
+    }
+
+    /// Cheap, where a list of pins takes the engine as long as it has images.
+    async fn find_but_pins(engine: &Docker) -> Result<Self, EngineError> {
+        let mut containers = engine.leftovers().await?;
+        containers.retain(|container| state::is_over(&container.run));
+        Ok(Self { containers, pins: Vec::new(), folders: folders() })
+    }
+
+    pub(super) async fn remove(&self, engine: &Docker) -> Result<(), EngineError> {
+        let runs: BTreeSet<&str> = self.containers.iter().map(|left| left.run.as_str()).collect();
+        for run in runs {
+            engine.remove_leftovers(run).await?;
+        }
+        for name in &self.pins {
+            engine.untag(name).await?;
+        }
+        for folder in &self.folders {
+            _ = fs::remove_dir_all(folder);
+        }
+        Ok(())
+    }
+}
+
+fn folders() -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(env::temp_dir()) else { return Vec::new() };
+    let is_left = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let is_ours = entry.metadata().is_ok_and(|found| owner::is_ours(&found));
+        is_ours && name.to_str().and_then(run_of_folder).is_some_and(state::is_over)
+    };
+    entries.flatten().filter(is_left).map(|entry| entry.path()).collect()
+}

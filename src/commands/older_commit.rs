@@ -1,0 +1,69 @@
+//! Finds out before the first build whether a run would publish older files over newer ones.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::error::CommandError;
+use crate::{
+    exit::Exit,
+    fingerprint::Revision,
+    hierarchy::Hierarchy,
+    host::git::{self, Head},
+    plan::{Action, Plan},
+    publish::store::Store,
+    run::observe::describe,
+};
+
+/// Refuses if an image that would be replaced was built from a commit that comes after the one that is
+/// checked out. Of a commit that this clone does not have, as a shallow one has few, its time decides.
+pub(super) async fn refuse<S: Store>(
+    store: &S,
+    hierarchy: &Hierarchy,
+    plan: &Plan,
+    ours: &Head,
+) -> Result<(), CommandError> {
+    let replaced: BTreeSet<_> = plan
+        .steps
+        .iter()
+        .filter(|step| !matches!(step.action, Action::Keep { .. }))
+        .map(|step| step.node.clone())
+        .collect();
+    if replaced.is_empty() {
+        return Ok(());
+    }
+    let published = describe(store, hierarchy, plan, &replaced).await?;
+    let mut seen = BTreeSet::new();
+    for (node, last_build) in &published {
+        let built_from = last_build.built_from.as_ref();
+        let Some(theirs) = built_from.and_then(|it| it.revision.as_ref()) else { continue };
+        if !seen.insert(&theirs.commit) {
+            continue;
+        }
+        if let Some(why) = newer(hierarchy.root(), ours, theirs) {
+            return Err(refused(node.as_str(), ours, (theirs, why)));
+        }
+    }
+    Ok(())
+}
+
+/// In what way theirs is newer, if it is.
+fn newer(folder: &Path, ours: &Head, theirs: &Revision) -> Option<&'static str> {
+    if git::is_ancestor(folder, &ours.commit, &theirs.commit) {
+        return Some("comes after");
+    }
+    let is_known = git::commit(folder, &theirs.commit).is_ok_and(|commit| commit.is_some());
+    let is_later = theirs.committed.is_some_and(|at| at.as_second() > ours.committed);
+    (!is_known && is_later).then_some("this clone does not have and which was made after")
+}
+
+fn refused(node: &str, ours: &Head, (theirs, why): (&Revision, &str)) -> CommandError {
+    CommandError::new(
+        Exit::PromotionFailed,
+        format!(
+            "the published `{node}` was built from commit {}, which {why} {}, the one that is \
+             checked out; nothing was built",
+            git::short(&theirs.commit),
+            git::short(&ours.commit)
+        ),
+    )
+    .hint("check out the newer commit, or publish the older one with `--allow-older`")
+}

@@ -1,0 +1,57 @@
+//! What commands that only answer begin with: the plan of all that is out of date, and what
+//! published images say of themselves.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::{
+    connections::World,
+    error::CommandError,
+    journals, output,
+    plan::{ONLY_ASKS, make},
+};
+use crate::{
+    commands::cli::{Builder, Common},
+    hierarchy::{Hierarchy, NodeName},
+    plan::{LastBuilds, Plan, Request, Selection},
+    publish::store::{Local, Remote, Store},
+    run::observe::describe,
+};
+
+/// Asks about every image; and the published ones of those that are picked, what they say.
+pub(super) async fn ask(
+    hierarchy: &Hierarchy,
+    common: &Common,
+    pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
+) -> Result<(Plan, LastBuilds), CommandError> {
+    let world = World::connect(hierarchy, Builder::Auto, common.offline).await?;
+    if let Some(prefix) = &hierarchy.registry {
+        let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
+        ask_store(hierarchy, &world, &store, pick).await
+    } else {
+        let store = Local::new(world.engine.clone());
+        ask_store(hierarchy, &world, &store, pick).await
+    }
+}
+
+async fn ask_store<S: Store>(
+    hierarchy: &Hierarchy,
+    world: &World,
+    store: &S,
+    pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
+) -> Result<(Plan, LastBuilds), CommandError> {
+    let selection = Selection::OutOfDate;
+    let request = Request { selection, refresh: false, by_schedule: false, now: Timestamp::now() };
+    let (plan, warnings) = make(hierarchy, &request, world, (store, ONLY_ASKS)).await?;
+    for warning in &warnings {
+        output::warning(warning);
+    }
+    journals::tell(
+        hierarchy,
+        &world.publishes_to(hierarchy),
+        "the next `rebuild` first moves the rest",
+    );
+    let last_builds = describe(store, hierarchy, &plan, &pick(&plan)).await?;
+    Ok((plan, last_builds))
+}

@@ -1,0 +1,130 @@
+//! After a successful run: removes images from the engine that newer ones have replaced.
+//!
+//! **Invariant:** only images go that a run of this hierarchy has stored, that say so in their labels, and
+//! whose tags are all build tags of this hierarchy. The engine refuses to remove an image of a container.
+
+use std::collections::BTreeSet;
+
+use super::{connections::World, error::CommandError, gc::taken_back};
+use crate::{
+    engine::{Engine as _, LocalImage},
+    event::{EventKind, Outcome, Summary},
+    exit::Exit,
+    fingerprint::{is_build_tag, node_of},
+    hierarchy::{Hierarchy, Node},
+    image::{Digest, Repository, Tagged},
+    publish::{gc::Stored, store::Store},
+};
+
+/// Of one hierarchy.
+pub(super) struct Tidy<'a> {
+    pub(super) hierarchy: &'a Hierarchy,
+    pub(super) world: &'a World,
+    /// Where the run has published.
+    pub(super) place: &'a str,
+    /// Nobody else publishes there meanwhile.
+    pub(super) is_locked: bool,
+}
+
+/// What went, and the bytes that it took.
+#[derive(Default)]
+struct Gone {
+    images: usize,
+    bytes: u64,
+}
+
+impl Tidy<'_> {
+    /// Remembers what the run has stored. After a success, removes what is old. `None` if nothing went.
+    pub(super) async fn after<S: Store>(&self, summary: &Summary, store: &S) -> Option<EventKind> {
+        let name = format!("stored-{}", Digest::of(self.place.as_bytes()).short());
+        let mut stored = Stored::read(&self.world.state.recall(&name));
+        let mut built = Vec::new();
+        for step in &summary.steps {
+            if let Outcome::Built { fingerprint, added, .. } = &step.outcome {
+                stored.add(&step.node, &fingerprint.build_tag(), *added);
+                built.extend(self.hierarchy.get(&step.node));
+            }
+        }
+        if built.is_empty() {
+            return None;
+        }
+        let mut gone = Gone::default();
+        // What the next rollback needs is not known if it cannot be read: then everything stays.
+        if self.is_locked
+            && summary.exit == Exit::Done
+            && let Ok(needed) = self.needed(summary, store).await
+        {
+            for node in built {
+                self.remove_old(node, &needed, (&mut stored, &mut gone)).await;
+            }
+        }
+        self.world.state.keep(&name, &stored.kept());
+        let Gone { images, bytes } = gone;
+        (images > 0).then_some(EventKind::ImagesRemoved { images, bytes })
+    }
+
+    /// Images that are current, and those that a rollback wants.
+    async fn needed<S: Store>(
+        &self,
+        summary: &Summary,
+        store: &S,
+    ) -> Result<BTreeSet<Digest>, CommandError> {
+        let current = summary.steps.iter().filter_map(|step| step.outcome.digest()).cloned();
+        let mut needed: BTreeSet<Digest> = current.collect();
+        // Those of a registry are brought back from there.
+        if self.hierarchy.registry.is_none() {
+            needed.extend(taken_back(self.hierarchy, (self.place, store)).await?);
+        }
+        Ok(needed)
+    }
+
+    async fn remove_old(
+        &self,
+        node: &Node,
+        needed: &BTreeSet<Digest>,
+        (stored, gone): (&mut Stored, &mut Gone),
+    ) {
+        let keep = match self.hierarchy.registry {
+            Some(_) => std::num::NonZeroUsize::MIN,
+            None => node.keep,
+        };
+        for old in stored.beyond(&node.name, keep) {
+            let Some(build_tag) = old.build_tag() else { continue };
+            let tagged = node.repository.tagged(build_tag.clone());
+            match self.world.engine.inspect(&tagged.to_string()).await {
+                Ok(None) => stored.remove(&node.name, &build_tag),
+                Ok(Some(image)) if self.is_free(&image, node, needed) => {
+                    if self.remove(&image, &tagged).await {
+                        stored.remove(&node.name, &build_tag);
+                        gone.images += 1;
+                        gone.bytes += old.added;
+                    }
+                }
+                // Needed as yet, or not to be asked: the next run looks again.
+                Ok(Some(_)) | Err(_) => {}
+            }
+        }
+    }
+
+    fn is_free(&self, image: &LocalImage, node: &Node, needed: &BTreeSet<Digest>) -> bool {
+        let repositories: BTreeSet<&Repository> =
+            self.hierarchy.in_build_order().map(|node| &node.repository).collect();
+        let is_ours = |tagged: &Tagged| {
+            is_build_tag(&tagged.tag) && repositories.contains(&tagged.repository)
+        };
+        node_of(&image.labels).as_ref() == Some(&node.name)
+            && !needed.contains(&image.id)
+            && image.tags.iter().all(is_ours)
+    }
+
+    /// Whether the engine has removed it. The tag that is remembered goes last, so that it is found again.
+    async fn remove(&self, image: &LocalImage, tagged: &Tagged) -> bool {
+        let others = image.tags.iter().filter(|one| *one != tagged);
+        for tagged in others.chain([tagged]) {
+            if self.world.engine.untag(tagged).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,34 @@
+//! Tells what happens to tags outside a run: a line each on stderr.
+
+use std::io;
+
+use super::output;
+use crate::event::{Event, EventKind, Reporter, StopReason};
+
+#[derive(Default)]
+pub(super) struct Lines {
+    /// Somebody wants the command to end, once the tags are moved.
+    pub(super) stopped: Option<StopReason>,
+}
+
+impl Reporter for Lines {
+    fn report(&mut self, event: &Event) -> io::Result<()> {
+        match &event.kind {
+            EventKind::Warning { message, .. } => output::warning(message),
+            EventKind::TagMoved { tag, to: Some(to), .. } => {
+                output::line(&format!("`{tag}` now points at {}", to.short()));
+            }
+            EventKind::TagMoved { tag, to: None, .. } => {
+                output::line(&format!("`{tag}` was taken away"));
+            }
+            EventKind::StopBegan { reason, .. } => {
+                self.stopped = Some(*reason);
+                output::warning(
+                    "the tags are moved first: it takes seconds, and half of it is a mix",
+                );
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! Where a hierarchy is published, for commands that only deal with tags: a registry needs no engine.
+
+use std::sync::Arc;
+
+use super::error::CommandError;
+use crate::{
+    engine::docker::{Docker, EngineOptions},
+    hierarchy::Hierarchy,
+    publish::store::{Local, RemoteTags},
+    registry::{Client, Credentials},
+};
+
+pub(super) enum Place {
+    Registry { name: String, tags: RemoteTags },
+    Engine { name: String, tags: Local<Docker> },
+}
+
+impl Place {
+    pub(super) async fn of(hierarchy: &Hierarchy) -> Result<Self, CommandError> {
+        if let Some(prefix) = &hierarchy.registry {
+            let client = Client::new(Credentials::from_env())?;
+            let tags = RemoteTags::new(client, prefix);
+            return Ok(Self::Registry { name: prefix.to_string(), tags });
+        }
+        let (engine, info) = Docker::connect(&EngineOptions::default()).await?;
+        Ok(Self::Engine { name: info.endpoint, tags: Local::new(Arc::new(engine)) })
+    }
+}

@@ -1,0 +1,164 @@
+//! What the last builds of each node took, and how much they added to their bases.
+//!
+//! **Invariant:** any file gives a history: a cut or foreign file gives an empty one.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{middle, millis};
+use crate::hierarchy::NodeName;
+
+/// Of the file it is kept in. Another one is not understood.
+const VERSION: u32 = 1;
+/// So many builds of a node are remembered. The one in the middle is what is expected: a single build
+/// from the layer cache, or one on a busy machine, does not move it far.
+const REMEMBERED: usize = 5;
+/// No build takes longer than a year; a larger number was not written by this program.
+const LONGEST: u64 = 365 * 24 * 60 * 60 * 1000;
+
+/// Of one hierarchy and one place that it is published to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    nodes: BTreeMap<NodeName, Past>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Past {
+    /// In milliseconds, the last one last.
+    took: Vec<u64>,
+    /// In bytes: the layers above its base, uncompressed.
+    added: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    v: u32,
+    nodes: BTreeMap<NodeName, Past>,
+}
+
+impl History {
+    /// What was [`kept`](Self::kept).
+    pub fn read(kept: &[u8]) -> Self {
+        let document = serde_json::from_slice::<Document>(kept).ok();
+        let mut nodes = document
+            .filter(|document| document.v == VERSION)
+            .map_or(BTreeMap::new(), |document| document.nodes);
+        for past in nodes.values_mut() {
+            past.took.retain(|took| *took <= LONGEST);
+            let extra = past.took.len().saturating_sub(REMEMBERED);
+            past.took.drain(..extra);
+        }
+        nodes.retain(|_, past| !past.took.is_empty());
+        Self { nodes }
+    }
+
+    /// To be kept for the next time.
+    pub fn kept(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            v: u32,
+            nodes: &'a BTreeMap<NodeName, Past>,
+        }
+        let document = Document { v: VERSION, nodes: &self.nodes };
+        serde_json::to_vec(&document).expect("plain data is always JSON")
+    }
+
+    /// Remembers a build that succeeded. `added` is `None` where nothing new came of it.
+    pub fn record(&mut self, node: &NodeName, took: Duration, added: Option<u64>) {
+        let past = self.nodes.entry(node.clone()).or_default();
+        past.took.push(u64::try_from(took.as_millis()).unwrap_or(LONGEST).min(LONGEST));
+        if past.took.len() > REMEMBERED {
+            past.took.remove(0);
+        }
+        past.added = added.or(past.added);
+    }
+
+    /// Forgets all other nodes.
+    pub fn retain(&mut self, is_kept: impl Fn(&NodeName) -> bool) {
+        self.nodes.retain(|node, _| is_kept(node));
+    }
+
+    /// How long a build of the node usually takes.
+    pub fn took(&self, node: &NodeName) -> Option<Duration> {
+        middle(self.nodes.get(node)?.took.clone()).map(Duration::from_millis)
+    }
+
+    /// How long a build of any of these nodes usually takes.
+    pub fn usual<'a>(&self, nodes: impl Iterator<Item = &'a NodeName>) -> Option<Duration> {
+        middle(nodes.filter_map(|node| self.took(node)).map(millis).collect())
+            .map(Duration::from_millis)
+    }
+
+    /// The size of the layers that the node's last build put on its base, in bytes, uncompressed.
+    pub fn added(&self, node: &NodeName) -> Option<u64> {
+        self.nodes.get(node)?.added
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(builds: &[(&str, u64, Option<u64>)]) -> History {
+        let mut history = History::default();
+        for (node, millis, added) in builds {
+            history.record(&(*node).into(), Duration::from_millis(*millis), *added);
+        }
+        history
+    }
+
+    #[test]
+    fn the_middle_of_the_last_few_counts() {
+        let took = |millis: &[u64]| {
+            let builds: Vec<_> = millis.iter().map(|millis| ("a", *millis, None)).collect();
+            history(&builds).took(&"a".into()).map(|took| took.as_millis())
+        };
+        assert_eq!(took(&[]), None);
+        assert_eq!(took(&[7]), Some(7));
+        assert_eq!(took(&[7, 9]), Some(9));
+        assert_eq!(took(&[500, 3, 510]), Some(500));
+        assert_eq!(took(&[1, 1, 1, 1, 1, 9, 9, 9]), Some(9));
+    }
+
+    #[test]
+    fn what_was_added_stays_until_something_new_comes() {
+        let history = history(&[("a", 1, Some(5)), ("a", 1, None), ("b", 1, None)]);
+        assert_eq!(history.added(&"a".into()), Some(5));
+        assert_eq!(history.added(&"b".into()), None);
+        let all = ["a", "b", "c"].map(NodeName::from);
+        assert_eq!(history.usual(all.iter()), Some(Duration::from_millis(1)));
+        assert_eq!(history.usual(all[2..].iter()), None);
+    }
+
+    #[test]
+    fn it_reads_what_it_writes_and_nothing_else() {
+        let mut history = history(&[("a", 1, Some(5)), ("b/c", u64::MAX, None), ("gone", 1, None)]);
+        history.retain(|node| node.as_str() != "gone");
+        let kept = history.kept();
+        assert_eq!(
+            String::from_utf8_lossy(&kept),
+            r#"{"v":1,"nodes":{"a":{"took":[1],"added":5},"b/c":{"took":[31536000000],"added":null}}}"#
+        );
+        assert_eq!(History::read(&kept), history);
+        for length in 0..kept.len() {
+            assert_eq!(History::read(&kept[..length]), History::default(), "{length}");
+        }
+        for other in [
+            "null",
+            "[]",
+            r#"{"v":2,"nodes":{"a":{"took":[1],"added":5}}}"#,
+            r#"{"v":1,"nodes":{"a":{"took":[-1],"added":5}}}"#,
+            r#"{"v":1,"nodes":{"a":{"took":[1e99],"added":5}}}"#,
+            r#"{"v":1,"nodes":{"a":{"took":[],"added":5}}}"#,
+            r#"{"v":1,"nodes":{"a":{"took":[18446744073709551615],"added":5}}}"#,
+        ] {
+            assert_eq!(History::read(other.as_bytes()), History::default(), "{other}");
+        }
+        let long = r#"{"v":1,"nodes":{"a":{"took":[9,9,9,9,9,9,1,1,1],"added":null}}}"#;
+        assert_eq!(
+            History::read(long.as_bytes()).took(&"a".into()),
+            Some(Duration::from_millis(1))
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! In what order, and how long it will take: what earlier builds took, weighed against the plan. Pure.
+//!
+//! **Invariant:** nothing here decides whether something is done, only when; so what is wrong in the
+//! history costs time and makes an estimate worse, and nothing else.
+
+pub mod blast_radius;
+mod estimate;
+mod history;
+mod queue;
+
+pub use self::{
+    blast_radius::{BlastRadius, Destination},
+    estimate::{Estimate, Underway, estimate},
+    history::History,
+    queue::ReadyQueue,
+};
+use crate::{
+    hierarchy::NodeName,
+    plan::{Action, Plan},
+};
+
+/// A step, the steps it waits for, and its cost.
+pub type Weighed<K> = (K, Vec<K>, u64);
+
+/// The steps of a plan with what each will cost: milliseconds if anything is known, else 1 a build, so
+/// that depth decides.
+pub fn weighed(plan: &Plan, history: &History) -> Vec<Weighed<NodeName>> {
+    let builds = plan.steps.iter().filter(|step| matches!(step.action, Action::Build { .. }));
+    let usual = history.usual(builds.map(|step| &step.node));
+    let cost = |node| history.took(node).or(usual).map_or(1, millis);
+    plan.steps
+        .iter()
+        .map(|step| {
+            let cost = match step.action {
+                Action::Build { .. } => cost(&step.node),
+                Action::Promote { .. } | Action::Keep { .. } => 0,
+            };
+            (step.node.clone(), step.after.clone(), cost)
+        })
+        .collect()
+}
+
+/// Of an even number, the larger of the two: who waits would rather be surprised by an early end.
+fn middle(mut numbers: Vec<u64>) -> Option<u64> {
+    numbers.sort_unstable();
+    numbers.get(numbers.len() / 2).copied()
+}
+
+/// At least one, so that depth still counts where nothing takes any time.
+fn millis(took: std::time::Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX / 1_000_000).max(1)
+}

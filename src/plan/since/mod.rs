@@ -1,0 +1,237 @@
+//! What changed since a commit, told by image: `--since`.
+//!
+//! Git says which paths differ between the commit and the working tree, uncommitted and untracked
+//! files included; each path is then held against every context. Files that git ignores are not
+//! seen, since git does not know what they were: those that a context takes in are told of.
+//!
+//! **Invariant:** in doubt an image counts as changed. What the fingerprint finds unchanged is only
+//! time lost.
+
+mod image_files;
+mod range;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use self::{image_files::Place, range::Range};
+use crate::{
+    check::diagnostic,
+    fingerprint::{Difference, context::ContextError, readable},
+    hierarchy::{Hierarchy, LoadOptions, NodeName, entries},
+    host::git::{self, GitError, PathChange},
+    plan::{Change, Part, Reason, Selection},
+};
+
+/// So many names are told, the others counted.
+const NAMED: usize = 3;
+
+/// What to build, and what a person should know about how it was found.
+#[derive(Debug)]
+pub struct Since {
+    pub selection: Selection,
+    pub notices: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SinceError {
+    #[error("`--since` was given no commit")]
+    Empty,
+    #[error("`{0}` is not a commit: it begins with `-`")]
+    Option(String),
+    #[error("`--since` needs a git repository: {0}")]
+    NoRepository(GitError),
+    #[error("there is no commit `{0}`")]
+    Unknown(String),
+    /// The clone is cut off before it.
+    #[error(
+        "there is no commit `{revision}` in this clone: it is shallow, {} deep",
+        commits(*.depth)
+    )]
+    Shallow { revision: String, depth: usize, needed: Option<usize> },
+    #[error("`{0}` and `{1}` have no commit in common")]
+    Unrelated(String, String),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error("`{node}`: {source}")]
+    Context { node: NodeName, source: ContextError },
+}
+
+fn commits(n: usize) -> String {
+    format!("{n} commit{}", if n == 1 { "" } else { "s" })
+}
+
+impl SinceError {
+    /// What the person who sees this can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Empty => Some("is the variable set that it comes from?".to_owned()),
+            Self::Unknown(_) => Some("`git fetch` it first, or name one of `git log`".to_owned()),
+            Self::Shallow { needed, .. } => {
+                let depth = needed.map_or(String::new(), |depth| {
+                    format!(" or at least `git fetch --depth={depth}`,")
+                });
+                Some(format!(
+                    "`git fetch --unshallow`,{depth} or in GitHub Actions `fetch-depth: {}` for \
+                     actions/checkout",
+                    needed.unwrap_or(0)
+                ))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What differs between a revision and the working tree.
+///
+/// The revision is `A`, `A..B` (what `A` has become: as `A`) or `A...B` (since `B` branched off
+/// `A`). Forty zeros, which GitHub sends for a branch that is new, select all that is out of date.
+pub fn since(
+    hierarchy: &Hierarchy,
+    revision: &str,
+    options: &LoadOptions,
+) -> Result<Since, SinceError> {
+    let range: Range = revision.parse()?;
+    let root = hierarchy.root();
+    let work_tree = git::work_tree(root).map_err(|error| match error {
+        GitError::Failed { .. } => SinceError::NoRepository(error),
+        GitError::Start(_) => SinceError::Git(error),
+    })?;
+    if range.is_nothing() {
+        let notice = format!("`{range}` stands for no commit: all that is out of date is selected");
+        return Ok(Since { selection: Selection::OutOfDate, notices: vec![notice] });
+    }
+    let mut notices = Vec::new();
+    let commit = range.resolve(root, &mut notices)?;
+    let mut changes = Changes { since: range.to_string(), of: BTreeMap::new() };
+    let places = Place::all(hierarchy, &work_tree)?;
+
+    let mut paths: BTreeMap<PathBuf, Difference> = BTreeMap::new();
+    for (change, path) in git::changed_since(&work_tree, &commit)? {
+        let difference = match change {
+            PathChange::Added => Difference::New,
+            PathChange::Deleted => Difference::Gone,
+            PathChange::Modified => Difference::Changed,
+        };
+        paths.insert(path, difference);
+    }
+    for path in git::untracked(&work_tree)? {
+        // One that was tracked and is not any more is there all the same.
+        let found = paths.entry(path).or_insert(Difference::New);
+        if *found == Difference::Gone {
+            *found = Difference::Changed;
+        }
+    }
+    for (path, difference) in &paths {
+        let path = work_tree.join(path);
+        for place in &places {
+            if let Some((what, name)) = place.touched_by(&path) {
+                changes.add(place.node, what, name.map(|name| (*difference, name)));
+            }
+        }
+    }
+    entries_changed(hierarchy, (&work_tree, &commit), options, &mut changes, &mut notices)?;
+
+    notices.extend(outside(&places, &work_tree));
+    notices.extend(unseen(&places, &work_tree)?);
+    Ok(Since { selection: Selection::Because(changes.reasons()), notices })
+}
+
+/// What is found to have changed, by image.
+struct Changes {
+    since: String,
+    of: BTreeMap<NodeName, (Vec<Change>, Vec<Part>)>,
+}
+
+impl Changes {
+    fn add(&mut self, node: &NodeName, what: Change, part: Option<(Difference, String)>) {
+        let (changes, parts) = self.of.entry(node.clone()).or_default();
+        if !changes.contains(&what) {
+            changes.push(what);
+            changes.sort();
+        }
+        parts.extend(part.map(|(difference, name)| Part { what, difference, name }));
+        parts.sort();
+    }
+
+    fn reasons(self) -> BTreeMap<NodeName, Reason> {
+        let reason =
+            |(what, parts)| Reason::ChangedSince { since: self.since.clone(), what, parts };
+        self.of.into_iter().map(|(node, change)| (node, reason(change))).collect()
+    }
+}
+
+/// Compares what the file says of each image with what it said.
+fn entries_changed(
+    hierarchy: &Hierarchy,
+    (work_tree, commit): (&Path, &str),
+    options: &LoadOptions,
+    changes: &mut Changes,
+    notices: &mut Vec<String>,
+) -> Result<(), SinceError> {
+    let file = fs::canonicalize(&hierarchy.file).unwrap_or_else(|_| hierarchy.file.clone());
+    let Ok(path) = file.strip_prefix(work_tree) else {
+        notices.push(format!(
+            "`{}` is outside the repository: `--since` does not see what changes in it",
+            file.display()
+        ));
+        return Ok(());
+    };
+    let read = |text: &[u8]| entries(&file, text, options);
+    let then = match git::file_at(work_tree, commit, path)? {
+        None => BTreeMap::new(),
+        Some(text) => read(&text).unwrap_or_else(|| {
+            notices.push(format!(
+                "`{}` of `{}` cannot be read: every entry in it counts as changed",
+                path.display(),
+                changes.since
+            ));
+            BTreeMap::new()
+        }),
+    };
+    let now = fs::read(&file).ok().and_then(|text| read(&text)).unwrap_or_default();
+    for node in hierarchy.in_build_order() {
+        let (then, now) = (then.get(&node.name), now.get(&node.name));
+        if then.is_none() || then != now {
+            changes.add(&node.name, Change::Entry, None);
+        }
+    }
+    Ok(())
+}
+
+/// Contexts of which this repository knows nothing.
+fn outside(places: &[Place<'_>], work_tree: &Path) -> Option<String> {
+    let outside = places.iter().filter(|place| !place.context.root.starts_with(work_tree));
+    let names: Vec<&str> = outside.map(|place| place.node.as_str()).collect();
+    let (of, does) = if names.len() == 1 { ("context", "is") } else { ("contexts", "are") };
+    (!names.is_empty()).then(|| {
+        format!(
+            "the build {of} of {} {does} outside the repository: `--since` does not see what \
+             changes there",
+            diagnostic::names(&names, NAMED)
+        )
+    })
+}
+
+/// Files that a context takes in, and of which git knows nothing.
+fn unseen(places: &[Place<'_>], work_tree: &Path) -> Result<Option<String>, SinceError> {
+    let mut names = Vec::new();
+    for path in git::ignored(work_tree)? {
+        let full = work_tree.join(&path);
+        if places.iter().any(|place| place.touched_by(&full).is_some()) {
+            names.push(readable(&path));
+        }
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let them = if names.len() == 1 { "it" } else { "they" };
+    Ok((!names.is_empty()).then(|| {
+        format!(
+            "git ignores {}, and build contexts take {} in: `--since` does not see whether {them} \
+             changed",
+            diagnostic::names(&names, NAMED),
+            if names.len() == 1 { "it" } else { "them" },
+        )
+    }))
+}

@@ -1,0 +1,177 @@
+//! Decides which stored images nobody needs any more, and takes them away.
+//!
+//! **Invariant:** an image goes only if each of its tags is a build tag of an image of this
+//! hierarchy, and it is in no index; in doubt it stays.
+
+mod freed;
+mod records;
+mod remove;
+mod stored;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+pub use self::{
+    freed::freed,
+    records::{KEPT_RUNS, old_records},
+    remove::{Removed, remove},
+    stored::Stored,
+};
+use crate::{
+    fingerprint::{is_build_tag, node_of},
+    hierarchy::NodeName,
+    image::{Digest, Repository, Tag},
+    publish::store::Holding,
+};
+
+/// So many images of each node stay, however old: those that the last promotions published.
+pub const KEPT_OF_EACH: usize = 3;
+
+/// What is still needed, and what counts as old.
+#[derive(Clone, Debug)]
+pub struct Needs {
+    /// The nodes of the hierarchy: whatever else an image may be of, it is not ours to take away.
+    pub nodes: BTreeSet<NodeName>,
+    /// Images of today's inputs.
+    pub today: BTreeSet<Digest>,
+    /// What the last runs moved tags from and to: what `rebuild rollback` may want back.
+    pub rollback: BTreeSet<Digest>,
+    /// Build tags that are needed elsewhere.
+    pub tags: BTreeSet<Tag>,
+    /// Younger images stay.
+    pub keep: Duration,
+    pub now: Timestamp,
+}
+
+/// Why an image with a build tag stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stays {
+    /// A tag that is not ours points at it, or an index with such a tag contains it.
+    Published,
+    Today,
+    Rollback,
+    Young,
+    /// One of the last of its node.
+    Recent,
+    /// It is of no node of this hierarchy, or does not say.
+    Foreign,
+    AgeUnknown,
+}
+
+/// An image that goes, with all of its tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Going {
+    pub node: NodeName,
+    pub repository: Repository,
+    pub digest: Digest,
+    pub tags: BTreeSet<Tag>,
+    pub age: Duration,
+}
+
+/// What becomes of a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// By repository, the oldest first.
+    pub going: Vec<Going>,
+    /// How many images stay, and why.
+    pub staying: BTreeMap<Stays, usize>,
+    /// In bytes: what only the images that go consist of.
+    pub freed: u64,
+    /// Every build tag that stays.
+    pub kept_tags: BTreeSet<Tag>,
+}
+
+/// Everything in the hierarchy's repositories → what goes.
+pub fn decide(holdings: &[Holding], needs: &Needs) -> Sweep {
+    let in_an_index: BTreeSet<(&Repository, &Digest)> = holdings
+        .iter()
+        .flat_map(|holding| holding.members.iter().map(|digest| (&holding.repository, digest)))
+        .collect();
+    let recent = recent(holdings);
+    let mut sweep = Sweep::default();
+    for holding in holdings.iter().filter(|holding| holding.tags.iter().any(is_build_tag)) {
+        let fate = if in_an_index.contains(&(&holding.repository, &holding.digest)) {
+            Err(Stays::Published)
+        } else {
+            fate(holding, needs, &recent)
+        };
+        match fate {
+            Ok((node, age)) => sweep.going.push(Going {
+                node,
+                repository: holding.repository.clone(),
+                digest: holding.digest.clone(),
+                tags: holding.tags.clone(),
+                age,
+            }),
+            Err(stays) => {
+                *sweep.staying.entry(stays).or_default() += 1;
+                let build_tags = holding.tags.iter().filter(|tag| is_build_tag(tag));
+                sweep.kept_tags.extend(build_tags.cloned());
+            }
+        }
+    }
+    sweep.going.sort_by(|a, b| a.repository.cmp(&b.repository).then(b.age.cmp(&a.age)));
+    let goes = |holding: &&Holding| {
+        let is_it = |going: &Going| {
+            going.digest == holding.digest && going.repository == holding.repository
+        };
+        sweep.going.iter().any(is_it)
+    };
+    let (going, staying): (Vec<&Holding>, Vec<&Holding>) = holdings.iter().partition(goes);
+    sweep.freed = freed(&going, &staying);
+    sweep
+}
+
+fn fate(
+    holding: &Holding,
+    needs: &Needs,
+    recent: &BTreeSet<(&Repository, &Digest)>,
+) -> Result<(NodeName, Duration), Stays> {
+    if !holding.tags.iter().all(is_build_tag) {
+        return Err(Stays::Published);
+    }
+    let is_needed = |tag: &Tag| needs.tags.contains(tag);
+    if needs.today.contains(&holding.digest) || holding.tags.iter().any(is_needed) {
+        return Err(Stays::Today);
+    }
+    if needs.rollback.contains(&holding.digest) {
+        return Err(Stays::Rollback);
+    }
+    let node = node_of(&holding.labels).ok_or(Stays::Foreign)?;
+    if !needs.nodes.contains(&node) {
+        return Err(Stays::Foreign);
+    }
+    let created = holding.created.ok_or(Stays::AgeUnknown)?;
+    let age = Duration::try_from(needs.now.duration_since(created)).unwrap_or_default();
+    if age <= needs.keep {
+        return Err(Stays::Young);
+    }
+    if recent.contains(&(&holding.repository, &holding.digest)) {
+        return Err(Stays::Recent);
+    }
+    Ok((node, age))
+}
+
+/// The newest images of each node in each repository.
+fn recent(holdings: &[Holding]) -> BTreeSet<(&Repository, &Digest)> {
+    let mut of_nodes: BTreeMap<(&Repository, NodeName), Vec<&Holding>> = BTreeMap::new();
+    for holding in holdings.iter().filter(|holding| holding.tags.iter().any(is_build_tag)) {
+        if let Some(node) = node_of(&holding.labels) {
+            of_nodes.entry((&holding.repository, node)).or_default().push(holding);
+        }
+    }
+    let newest = |mut images: Vec<_>| {
+        images.sort_by_key(|holding: &&Holding| std::cmp::Reverse(holding.created));
+        images.truncate(KEPT_OF_EACH);
+        images
+    };
+    let all = of_nodes.into_values().flat_map(newest);
+    all.map(|holding| (&holding.repository, &holding.digest)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! The journals in folders: those to be finished, and all of them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{Journal, Past};
+use crate::{host::bounded, image::Tagged};
+
+/// What a journal's file name ends in.
+const SUFFIX: &str = "jsonl";
+/// How many runs of a hierarchy are kept. Of one with 300 tags a journal has 100 kB.
+const KEPT: usize = 100;
+/// In bytes. A larger file is no journal.
+pub(super) const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// The journal of a run.
+pub fn file(folder: &Path, run: &str) -> PathBuf {
+    folder.join(format!("{run}.{SUFFIX}"))
+}
+
+/// Removes the oldest, but none that is to be finished.
+pub fn forget_old(folder: &Path) {
+    for path in files(folder).into_iter().rev().skip(KEPT) {
+        if matches!(Journal::reopen(&path), Ok(None)) {
+            _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The journals of runs that were cut off while they published to a place, the oldest first. What
+/// publishes somewhere else is not ours, and neither is a journal that would move another tag.
+pub fn open(folders: &[PathBuf], place: &str, is_ours: impl Fn(&Tagged) -> bool) -> Vec<Journal> {
+    let mut open: Vec<Journal> = folders
+        .iter()
+        .flat_map(|folder| files(folder))
+        .filter_map(|path| match Journal::reopen(&path) {
+            Ok(journal) => journal,
+            Err(error) => {
+                tracing::debug!(path = %path.display(), %error, "a journal cannot be read");
+                None
+            }
+        })
+        .filter(|journal| {
+            let past = journal.past();
+            past.began.place == place && past.moves.iter().flatten().all(|one| is_ours(&one.tag))
+        })
+        .collect();
+    open.sort_by(|a, b| a.past().began.run.cmp(&b.past().began.run));
+    open
+}
+
+/// Every run of a folder that published to a place, the newest first.
+pub fn find(folder: &Path, place: &str) -> Vec<Past> {
+    let files = files(folder).into_iter().rev();
+    files
+        .filter_map(|path| Past::read(&bounded::read(&path, LARGEST).ok()?))
+        .filter(|past| past.began.place == place)
+        .collect()
+}
+
+/// By name, which is by time.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == SUFFIX))
+        .collect();
+    files.sort();
+    files
+}

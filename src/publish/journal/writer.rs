@@ -1,0 +1,244 @@
+//! Writes a journal, a line at a time.
+//!
+//! **Invariant:** when [`Journal::commit`] has succeeded, its line survives the machine; when it has
+//! failed, the file does not have it.
+
+use std::{
+    fs::File,
+    io::{self, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+
+use super::{At, Began, Ended, Line, Move, Past, folder::LARGEST};
+use crate::{
+    exit::Exit,
+    host::{bounded, owner},
+};
+
+/// The lines of a journal that has no file.
+#[cfg(test)]
+pub(crate) type Memory = std::sync::Arc<std::sync::Mutex<Vec<u8>>>;
+
+/// The journal of a run under way.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: Option<File>,
+    /// All lines so far, also those that could not be written yet.
+    text: Vec<u8>,
+    /// How many bytes of them are in the file.
+    written: usize,
+    past: Past,
+    /// Whether there is a file at all.
+    is_kept: bool,
+    /// Set where the run must be finished by a later command.
+    stays_open: bool,
+    /// The last line that was not written, until somebody asks.
+    failure: Option<JournalError>,
+    /// In place of a file.
+    #[cfg(test)]
+    memory: Memory,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the journal `{}` cannot be written: {source}", path.display())]
+pub struct JournalError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Journal {
+    /// Of a new run. A file that cannot be written is told when it matters.
+    pub fn begin(path: &Path, began: Began) -> Self {
+        let mut journal = Self::new(path.to_owned(), began);
+        if let Err(error) = journal.flush() {
+            tracing::debug!(%error, "the run has no journal yet");
+        }
+        journal
+    }
+
+    fn new(path: PathBuf, began: Began) -> Self {
+        Self {
+            path,
+            file: None,
+            text: line(&Line::Began(began.clone())),
+            written: 0,
+            past: Past::began(began),
+            is_kept: true,
+            stays_open: false,
+            failure: None,
+            #[cfg(test)]
+            memory: Memory::default(),
+        }
+    }
+
+    /// Of a run that publishes nothing: it is written nowhere.
+    pub fn none(began: Began) -> Self {
+        Self { is_kept: false, ..Self::new(PathBuf::new(), began) }
+    }
+
+    /// Of a run that was cut off, to be finished; `None` if there is nothing to finish. What follows
+    /// the last whole line is cut away with the next one that is written.
+    pub fn reopen(path: &Path) -> io::Result<Option<Self>> {
+        Ok(Self::of_bytes(path, &bounded::read(path, LARGEST)?))
+    }
+
+    fn of_bytes(path: &Path, bytes: &[u8]) -> Option<Self> {
+        let (past, whole) = Past::read_whole(bytes)?;
+        let began = past.began.clone();
+        let text = bytes[..whole].to_owned();
+        let journal = Self { text, written: whole, past, ..Self::new(path.to_owned(), began) };
+        journal.past.is_open().then_some(journal)
+    }
+
+    /// Of a new run, or the same run again if it was cut off; the lines are kept in memory.
+    #[cfg(test)]
+    pub(crate) fn in_memory(memory: &Memory, began: impl FnOnce() -> Began) -> Option<Self> {
+        let bytes = memory.lock().unwrap().clone();
+        let journal = if bytes.is_empty() {
+            Some(Self::none(began()))
+        } else {
+            Self::of_bytes(Path::new(""), &bytes)
+        };
+        Some(Self { memory: memory.clone(), is_kept: false, ..journal? })
+    }
+
+    /// The point of no return: once this is on the disk, tags move.
+    pub fn commit(&mut self, moves: &[Move]) -> Result<(), JournalError> {
+        let before = (self.text.clone(), self.written);
+        let at = Some(At(Timestamp::now()));
+        let committed = Line::Committed { moves: moves.to_owned(), at };
+        self.text.extend(line(&committed));
+        match self.flush().and_then(|()| self.sync()) {
+            Ok(()) => {
+                self.past.take(committed);
+                Ok(())
+            }
+            Err(error) => {
+                (self.text, self.written) = before;
+                // Half of it, or all of it in a cache that will never be written.
+                let cut = self.file.as_ref().map(|file| file.set_len(self.written as u64));
+                if let Some(Err(error)) = cut {
+                    // A disk in that state may show anything later. At worst the next command
+                    // promotes images that are tested and stored.
+                    tracing::debug!(%error, "the journal may keep a line that does not count");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    pub fn moved(&mut self, index: usize) {
+        self.note(Line::Moved(index));
+    }
+
+    pub fn left(&mut self, index: usize) {
+        self.note(Line::Left(index));
+    }
+
+    pub fn back(&mut self, index: usize) {
+        self.note(Line::Back(index));
+    }
+
+    pub fn turned(&mut self, why: &str) {
+        self.note(Line::Turned { why: why.to_owned() });
+    }
+
+    /// Leaves the rest to a later command.
+    pub fn stay_open(&mut self) {
+        self.stays_open = true;
+    }
+
+    /// The last line; none where the rest is left to a later command.
+    pub fn end(&mut self, exit: Exit, recovered: bool) {
+        if self.stays_open {
+            return;
+        }
+        self.note(Line::Ended(Ended { at: Timestamp::now(), exit, recovered }));
+        if let Some(file) = &self.file {
+            _ = file.sync_data();
+        }
+    }
+
+    /// What it says by now.
+    pub fn past(&self) -> &Past {
+        &self.past
+    }
+
+    /// As if the disk were full or broken from now on.
+    #[cfg(test)]
+    pub(super) fn goes_on_in(&mut self, path: &Path) {
+        (self.path, self.file) = (path.to_owned(), None);
+    }
+
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Why the last lines are not in the file, told once.
+    pub fn take_failure(&mut self) -> Option<JournalError> {
+        self.failure.take()
+    }
+
+    /// After the commit point nothing that cannot be written changes what happens.
+    fn note(&mut self, one: Line) {
+        self.text.extend(line(&one));
+        self.past.take(one);
+        if let Err(error) = self.flush() {
+            self.failure = Some(error);
+        }
+    }
+
+    /// Writes what is not in the file yet, over half a line that an earlier try may have left.
+    fn flush(&mut self) -> Result<(), JournalError> {
+        self.try_flush().map_err(|source| JournalError { path: self.path.clone(), source })
+    }
+
+    fn try_flush(&mut self) -> io::Result<()> {
+        #[cfg(test)]
+        self.memory.lock().unwrap().clone_from(&self.text);
+        if !self.is_kept {
+            return Ok(());
+        }
+        if self.file.is_none() {
+            if let Some(folder) = self.path.parent() {
+                owner::make_folder(folder)?;
+            }
+            let mut options = owner::private();
+            let file = options.write(true).create(true).truncate(false).open(&self.path)?;
+            self.file = Some(file);
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if file.metadata()?.len() > self.written as u64 {
+            file.set_len(self.written as u64)?;
+        }
+        file.seek(SeekFrom::Start(self.written as u64))?;
+        file.write_all(&self.text[self.written..])?;
+        self.written = self.text.len();
+        Ok(())
+    }
+
+    /// The file, and the folders by which it is found.
+    fn sync(&self) -> Result<(), JournalError> {
+        let sync = || {
+            self.file.iter().try_for_each(File::sync_all)?;
+            let folders = self.path.ancestors().skip(1).take(FOLDERS);
+            for folder in folders {
+                File::open(folder)?.sync_all()?;
+            }
+            Ok(())
+        };
+        sync().map_err(|source| JournalError { path: self.path.clone(), source })
+    }
+}
+
+/// `journal`, the folder of the hierarchy, `rebuild`: those that we may just have made.
+const FOLDERS: usize = 3;
+
+fn line(line: &Line) -> Vec<u8> {
+    let mut text = serde_json::to_vec(line).expect("words and numbers can be written");
+    text.push(b'\n');
+    text
+}

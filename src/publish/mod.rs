@@ -1,0 +1,6 @@
+//! Where images are published, and how their tags move: parents before children, all or none.
+
+pub mod gc;
+pub mod journal;
+pub mod promote;
+pub mod store;

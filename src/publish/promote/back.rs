@@ -1,0 +1,133 @@
+//! Puts back what was moved, children before parents, each tag only if it is still where we put it.
+
+use std::collections::BTreeMap;
+
+use super::{Publisher, Wanted, refusal::Doubt};
+use crate::{
+    image::Digest,
+    publish::{
+        journal::{Fate, Move},
+        store::{Sight, StoreError, Tags, read, write},
+    },
+};
+
+/// What became of one tag.
+enum Ended {
+    /// It never was where this run wanted it.
+    Untouched,
+    /// Somebody else moved it.
+    Left,
+    Back,
+    /// A run that stays wants it here.
+    WithRival,
+    /// It was new, and the store cannot take it away.
+    New,
+}
+
+impl<S: Tags> Publisher<'_, '_, S> {
+    /// `unsure` are those that it may have moved without a word; `wanted` is where a run that stays wants
+    /// tags. Returns how many tags the store refused to put back: for those, and for those about which it
+    /// could not be asked, the journal stays open.
+    ///
+    /// # Errors
+    /// The store could not be asked about some of them.
+    pub(super) async fn put_back(
+        &mut self,
+        unsure: &BTreeMap<usize, Doubt>,
+        wanted: &Wanted,
+    ) -> Result<usize, StoreError> {
+        let moves = self.journal.past().moves.clone().unwrap_or_default();
+        let (mut refused, mut failure) = (0, None);
+        for (index, one) in moves.iter().enumerate().rev() {
+            let doubt = match self.journal.past().fates.get(&index) {
+                Some(Fate::Moved) => None,
+                Some(Fate::Left | Fate::Back) => continue,
+                None => match unsure.get(&index) {
+                    Some(doubt) => Some(*doubt),
+                    None => continue,
+                },
+            };
+            let rival = wanted.get(&one.tag).and_then(Option::as_ref);
+            let tag = &one.tag;
+            let message = match put_one_back(self.store, one, (doubt, rival)).await {
+                Ok(ended) => {
+                    let message = match ended {
+                        Ended::Untouched | Ended::Left => None,
+                        Ended::Back => Some(format!("`{tag}` is back where it was")),
+                        Ended::WithRival => {
+                            Some(format!("`{tag}` is where the other run wants it"))
+                        }
+                        Ended::New => Some(format!(
+                            "`{tag}` is new, and the registry does not let us take it away"
+                        )),
+                    };
+                    match ended {
+                        Ended::Left | Ended::WithRival => self.journal.left(index),
+                        Ended::Back => self.journal.back(index),
+                        Ended::New if doubt.is_some() => self.journal.moved(index),
+                        Ended::Untouched | Ended::New => {}
+                    }
+                    message
+                }
+                // No later try would find it.
+                Err(error @ StoreError::Gone { .. }) => {
+                    self.journal.left(index);
+                    Some(format!("`{tag}` cannot be put back: {error}"))
+                }
+                Err(error) => {
+                    let message = format!(
+                        "`{tag}` could not be put back: {error}; the next `rebuild` tries again"
+                    );
+                    if error.is_for_good() {
+                        refused += 1;
+                    } else {
+                        failure.get_or_insert(error);
+                    }
+                    Some(message)
+                }
+            };
+            if let Some(message) = message {
+                self.warn(Some(one.node.clone()), message);
+            }
+        }
+        if refused > 0 || failure.is_some() {
+            self.journal.stay_open();
+        }
+        failure.map_or(Ok(refused), Err)
+    }
+}
+
+/// `doubt` is `None` for a tag that was seen where this run put it.
+async fn put_one_back<S: Tags>(
+    store: &S,
+    one: &Move,
+    (doubt, rival): (Option<Doubt>, Option<&Digest>),
+) -> Result<Ended, StoreError> {
+    let found = read(store, &one.tag, |found| {
+        let is_known = found == one.to.as_ref() || doubt.is_some() && found == one.from.as_ref();
+        if is_known { Sight::Expected } else { Sight::Strange }
+    });
+    let found = found.await?;
+    let (ours, before) = (one.to.as_ref(), one.from.as_ref());
+    if found != one.to {
+        if let (Some(Doubt::Written), Some(from)) = (doubt, before)
+            && found == one.from
+        {
+            // Whatever comes of it, the tag is seen where it is to be.
+            _ = store.put(&one.tag, from).await;
+        }
+        return Ok(if doubt.is_none() { Ended::Left } else { Ended::Untouched });
+    }
+    if let Some(digest) = rival {
+        if Some(digest) != ours {
+            write(store, &one.tag, digest, ours).await?;
+        }
+        return Ok(Ended::WithRival);
+    }
+    match before {
+        Some(from) => write(store, &one.tag, from, ours).await?,
+        None if store.remove(&one.tag).await? => {}
+        None => return Ok(Ended::New),
+    }
+    Ok(Ended::Back)
+}

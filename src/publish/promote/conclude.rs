@@ -1,0 +1,60 @@
+//! The end of a run: every step's fate, and the exit code.
+
+use std::time::Duration;
+
+use super::Promoted;
+use crate::{
+    event::{Executed, Outcome, Promotion, StepSummary, StopReason, Summary},
+    exit::Exit,
+    hierarchy::OnFailure,
+    plan::Plan,
+};
+
+/// Puts together what is told last.
+pub fn conclude(
+    run: String,
+    plan: &Plan,
+    executed: Executed,
+    promoted: Promoted,
+    took: Duration,
+) -> Summary {
+    let Promoted { promotion, mut tags } = promoted;
+    let exit = exit(&executed, &promotion);
+    let Executed { mut outcomes, attempts, stopped, .. } = executed;
+    let steps = plan
+        .steps
+        .iter()
+        .map(|step| {
+            let (outcome, took) =
+                outcomes.remove(&step.node).unwrap_or((Outcome::Cancelled, Duration::ZERO));
+            let (node, reason) = (step.node.clone(), step.reason.clone());
+            let promoted = tags.remove(&node).unwrap_or_default();
+            let attempts = attempts.get(&node).copied().unwrap_or(1);
+            StepSummary { node, reason, outcome, took, attempts, promoted }
+        })
+        .collect();
+    Summary { run, steps, stopped, promotion, took, exit }
+}
+
+/// The gravest first: the stop signal, then what failed, then what was not published.
+fn exit(executed: &Executed, promotion: &Promotion) -> Exit {
+    match executed.stopped {
+        Some(StopReason::Terminated) => return Exit::Terminated,
+        Some(StopReason::Interrupted) => return Exit::Interrupted,
+        Some(StopReason::ReportFailed) => return Exit::Internal,
+        Some(StopReason::Overtaken | StopReason::StepFailed) | None => {}
+    }
+    let failures = executed.outcomes.values().filter_map(|(outcome, _)| match outcome {
+        Outcome::Failed(failure) if failure.on_failure != OnFailure::Optional => Some(failure),
+        _ => None,
+    });
+    // With several failures, one that blocks tells more than one that only holds back.
+    if let Some(first) = failures.min_by_key(|failure| failure.on_failure != OnFailure::Block) {
+        return first.exit;
+    }
+    match promotion {
+        Promotion::Incomplete { .. } => Exit::PromotionFailed,
+        _ if executed.stopped == Some(StopReason::Overtaken) => Exit::Interrupted,
+        _ => Exit::Done,
+    }
+}

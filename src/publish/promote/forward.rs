@@ -1,0 +1,185 @@
+//! Moves the tags of the journal, wave by wave, and reads all of them once more.
+
+use std::{collections::BTreeMap, future::Future};
+
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::mpsc;
+
+use super::{
+    MOVED_AT_ONCE, Publisher, Wanted,
+    refusal::{Doubt, Refusal},
+};
+use crate::{
+    event::{EventKind, StopReason, Telling},
+    image::Digest,
+    publish::{
+        journal::{Fate, Move},
+        store::{Sight, StoreError, Tags, read, write},
+    },
+};
+
+/// How often the run has tried to move its tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt<'a> {
+    First,
+    /// After it was cut off: what is where it is to be was moved by it.
+    Resumed,
+    /// A tag is moved again if it is where it was, or where another run wants it that gives way.
+    Again(&'a Wanted),
+}
+
+/// What became of one tag.
+enum Ended {
+    Moved,
+    /// It was there already.
+    There,
+    Elsewhere(Option<Digest>),
+}
+
+impl<S: Tags> Publisher<'_, '_, S> {
+    /// Moves all tags and sees each of them there at the end.
+    pub(super) async fn attempt(&mut self, attempt: Attempt<'_>) -> Result<(), Refusal> {
+        self.forward(attempt).await?;
+        self.last_look().await
+    }
+
+    /// Ends at the first that cannot be moved, or at a second stop signal.
+    async fn forward(&mut self, attempt: Attempt<'_>) -> Result<(), Refusal> {
+        let moves = self.journal.past().moves.clone().unwrap_or_default();
+        let fates = self.journal.past().fates.clone();
+        let all: Vec<(usize, &Move)> = moves.iter().enumerate().collect();
+        for wave in all.chunk_by(|(_, a), (_, b)| a.wave == b.wave) {
+            let store = self.store;
+            let mut results = stream::iter(wave)
+                .map(async |(index, one)| {
+                    let was_moved = fates.get(index) == Some(&Fate::Moved);
+                    (*index, *one, move_one(store, one, (was_moved, attempt)).await)
+                })
+                .buffer_unordered(MOVED_AT_ONCE);
+            let mut refusal = None;
+            let mut unsure: BTreeMap<usize, Doubt> =
+                wave.iter().map(|(index, _)| (*index, Doubt::Written)).collect();
+            loop {
+                let next = ignoring_stops(self.stops, self.telling, results.next()).await;
+                let Some((index, one, result)) = next else { break };
+                let error = match result {
+                    Ok(ended) => {
+                        unsure.remove(&index);
+                        match ended {
+                            Ended::Moved if fates.get(&index) == Some(&Fate::Moved) => {}
+                            Ended::Moved => self.moved(index, one),
+                            Ended::There if fates.contains_key(&index) => {}
+                            // The process died between the write and the line about it.
+                            Ended::There if attempt == Attempt::Resumed => {
+                                self.journal.moved(index);
+                            }
+                            // Another run of the same images: what it moved is not ours to put back.
+                            Ended::There => self.journal.left(index),
+                            Ended::Elsewhere(found) => {
+                                refusal.get_or_insert_with(|| Refusal::superseded(&one.tag, found));
+                            }
+                        }
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                unsure.insert(index, Doubt::of(&error));
+                refusal.get_or_insert_with(|| Refusal::of_store(&one.tag, error));
+            }
+            if let Some(refusal) = refusal {
+                return Err(Refusal { unsure, ..refusal });
+            }
+        }
+        Ok(())
+    }
+
+    fn moved(&mut self, index: usize, one: &Move) {
+        self.journal.moved(index);
+        self.telling.emit(EventKind::TagMoved {
+            node: one.node.clone(),
+            tag: one.tag.clone(),
+            from: one.from.clone(),
+            to: one.to.clone(),
+        });
+    }
+
+    /// What is wrong with the tags once all are moved. No registry can compare and write in one step, so
+    /// two runs that ask at the same moment where a tag is may both move it; who was first finds out here.
+    async fn last_look(&mut self) -> Result<(), Refusal> {
+        let moves = self.journal.past().moves.clone().unwrap_or_default();
+        let judge = |_: usize, one: &Move, found: Option<&Digest>| match found {
+            found if found == one.to.as_ref() => Sight::Expected,
+            found if found == one.from.as_ref() => Sight::Late,
+            _ => Sight::Strange,
+        };
+        self.look(&moves, judge).await
+    }
+
+    /// Reads all tags, and refuses if one of them is not where it is expected.
+    pub(super) async fn look(
+        &mut self,
+        moves: &[Move],
+        judge: impl Fn(usize, &Move, Option<&Digest>) -> Sight + Send + Sync,
+    ) -> Result<(), Refusal> {
+        let (store, judge) = (self.store, &judge);
+        let wrong = stream::iter(moves.iter().enumerate())
+            .map(async |(index, one)| {
+                let judge = |found: Option<&Digest>| judge(index, one, found);
+                match read(store, &one.tag, judge).await {
+                    Ok(found) if judge(found.as_ref()) == Sight::Expected => None,
+                    Ok(found) => Some(Refusal::superseded(&one.tag, found)),
+                    Err(error) => Some(Refusal::of_store(&one.tag, error)),
+                }
+            })
+            .buffer_unordered(MOVED_AT_ONCE)
+            .filter_map(async |refusal| refusal)
+            .collect::<Vec<Refusal>>();
+        let wrong = ignoring_stops(self.stops, self.telling, wrong).await;
+        wrong.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+/// A HEAD that must still show what the plan saw, then the write, which is read back.
+async fn move_one<S: Tags>(
+    store: &S,
+    one: &Move,
+    (was_moved, attempt): (bool, Attempt<'_>),
+) -> Result<Ended, StoreError> {
+    let is_free = |found: &Option<Digest>| match attempt {
+        Attempt::Again(wanted) => *found == one.from || wanted.get(&one.tag) == Some(found),
+        // Of a tag that was moved already, the old place is as strange as any other.
+        Attempt::First | Attempt::Resumed => *found == one.from && !was_moved,
+    };
+    let found = read(store, &one.tag, |found| {
+        let found = found.cloned();
+        if found == one.to || is_free(&found) { Sight::Expected } else { Sight::Strange }
+    });
+    let found = found.await?;
+    if found == one.to {
+        return Ok(Ended::There);
+    }
+    if !is_free(&found) {
+        return Ok(Ended::Elsewhere(found));
+    }
+    match &one.to {
+        Some(to) => write(store, &one.tag, to, found.as_ref()).await?,
+        None if store.remove(&one.tag).await? => {}
+        None => return Ok(Ended::Elsewhere(found)),
+    }
+    Ok(Ended::Moved)
+}
+
+/// Reports stop signals, and lets the work finish: a promotion is never stopped between two tags.
+async fn ignoring_stops<T>(
+    stops: &mut mpsc::Receiver<StopReason>,
+    telling: &mut Telling<'_>,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            Some(reason) = stops.recv() => telling.emit(EventKind::StopBegan { reason, running: 0 }),
+            done = &mut work => return done,
+        }
+    }
+}

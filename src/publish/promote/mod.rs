@@ -1,0 +1,173 @@
+//! Publishes: moves the tags of a whole closure, parents before children, or none.
+//!
+//! **Invariant:** before the first tag moves, every image that will get one is tested and stored, and
+//! the journal with every move is on the disk.
+//! **Invariant:** a tag is moved only from where the plan saw it, or from where a run moved it that has to
+//! give way to this one. If somebody else moved it meanwhile, or the store refuses for good, every tag that
+//! was moved goes back, as long as it is still where we put it. If the store cannot be reached, or refuses to
+//! put a tag back, the journal stays open and the next command goes on.
+//! **Invariant:** a success means that every tag was seen at its place after the last write. One answer that
+//! says otherwise decides nothing: the tag is read again.
+
+mod back;
+mod conclude;
+mod forward;
+mod moves;
+mod recover;
+mod refusal;
+mod rival;
+mod rollback;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::{sync::mpsc, time::Instant};
+
+pub use self::{
+    conclude::conclude,
+    moves::{Verdict, verdict},
+    recover::Recovered,
+    rollback::{Rollback, Staying, rollback},
+};
+use self::{
+    forward::Attempt,
+    refusal::{Refusal, shown},
+    rival::Over,
+};
+use crate::{
+    event::{EventKind, Promotion, StopReason, Telling},
+    exit::Exit,
+    hierarchy::NodeName,
+    image::{Digest, Tag, Tagged},
+    publish::{
+        journal::{Journal, JournalError, Move},
+        store::{Stage, Tags},
+    },
+};
+
+/// How many tags are moved at once.
+const MOVED_AT_ONCE: usize = 16;
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Promoted {
+    pub promotion: Promotion,
+    /// The tags of each node that were moved and stayed.
+    pub tags: BTreeMap<NodeName, Vec<Tag>>,
+}
+
+/// Moves tags and writes down what it does.
+pub struct Publisher<'a, 't, S> {
+    pub store: &'a S,
+    pub journal: &'a mut Journal,
+    /// A first stop signal lets a promotion finish, since it takes seconds and half of it would be a
+    /// mix; a second one does not.
+    pub stops: &'a mut mpsc::Receiver<StopReason>,
+    pub telling: &'a mut Telling<'t>,
+}
+
+/// Where tags are to point.
+type Wanted = BTreeMap<Tagged, Option<Digest>>;
+
+impl<S: Tags> Publisher<'_, '_, S> {
+    /// Moves the tags of a verdict.
+    pub async fn promote(&mut self, verdict: Verdict) -> Promoted {
+        let nothing = |promotion| Promoted { promotion, tags: BTreeMap::new() };
+        let (moves, held) = match verdict {
+            Verdict::NotAsked { stored } => return nothing(Promotion::NotAsked { stored }),
+            Verdict::Withhold => return nothing(Promotion::Withheld),
+            Verdict::Move { moves, held } if moves.is_empty() && held.is_empty() => {
+                return nothing(Promotion::Nothing);
+            }
+            Verdict::Move { moves, held } => (moves, held),
+        };
+        if moves.is_empty() {
+            return nothing(Promotion::Done { moved: 0, took: Duration::ZERO, held });
+        }
+        let of = moves.len();
+        let over = match self.commit(&moves).await {
+            Ok(over) => over,
+            Err(error) => {
+                let why = format!("{error}: no tag was moved");
+                return nothing(Promotion::Incomplete { moved: 0, of, why });
+            }
+        };
+        self.telling.emit(EventKind::PromotionStarted { tags: of });
+        let began = Instant::now();
+        let promotion = match self.contend(Attempt::First, &over).await {
+            Ok(()) => Promotion::Done { moved: self.made(), took: began.elapsed(), held },
+            Err((refusal, wanted)) => {
+                let why = self.give_up(refusal, &wanted).await;
+                Promotion::Incomplete { moved: self.made(), of, why }
+            }
+        };
+        Promoted { promotion, tags: self.tags_in_order(&moves) }
+    }
+
+    /// Writes the last line of the journal, and the record that other machines see.
+    pub async fn end(&mut self, exit: Exit) {
+        self.close(exit, false).await;
+    }
+
+    /// Says which runs were over by then.
+    async fn commit(&mut self, moves: &[Move]) -> Result<Over, JournalError> {
+        let over = self.store.ended().await.ok();
+        self.journal.commit(moves)?;
+        self.record(Stage::Committed).await;
+        Ok(over)
+    }
+
+    async fn close(&mut self, exit: Exit, recovered: bool) {
+        self.journal.end(exit, recovered);
+        let past = self.journal.past();
+        if past.moves.is_some() && past.ended.is_some() {
+            self.record(Stage::Ended).await;
+        }
+        if let Some(error) = self.journal.take_failure() {
+            self.warn(None, error.to_string());
+        }
+    }
+
+    /// Without it other machines do not know of the run, and that is all.
+    async fn record(&mut self, stage: Stage) {
+        let run = self.journal.past().began.run.clone();
+        if let Err(error) = self.store.record(&run, stage, self.journal.text()).await {
+            self.warn(None, format!("the record of the run is not in the registry: {error}"));
+        }
+    }
+
+    /// After a refusal: back, or to be continued. `wanted` is where a run that stays wants tags.
+    async fn give_up(&mut self, refusal: Refusal, wanted: &Wanted) -> String {
+        let Refusal { why, is_for_good, unsure, .. } = refusal;
+        if is_for_good {
+            self.warn(None, format!("{why}: putting back the tags that were moved"));
+            self.journal.turned(&why);
+            _ = self.put_back(&unsure, wanted).await;
+            return why;
+        }
+        self.journal.stay_open();
+        format!("{why}; the next `rebuild` moves the rest")
+    }
+
+    fn made(&self) -> usize {
+        self.journal.past().made().count()
+    }
+
+    /// In the order of the file, whatever order they were moved in.
+    fn tags_in_order(&self, moves: &[Move]) -> BTreeMap<NodeName, Vec<Tag>> {
+        let made: Vec<&Move> = self.journal.past().made().collect();
+        let mut tags: BTreeMap<NodeName, Vec<Tag>> = BTreeMap::new();
+        for one in moves.iter().filter(|one| made.contains(one)) {
+            tags.entry(one.node.clone()).or_default().push(one.tag.tag.clone());
+        }
+        tags
+    }
+
+    fn warn(&mut self, node: Option<NodeName>, message: String) {
+        self.telling.emit(EventKind::Warning { node, message });
+    }
+}
+
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod tests;

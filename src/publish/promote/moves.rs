@@ -1,0 +1,110 @@
+//! Which tags may move after a run, and in what order. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    event::{Executed, Outcome},
+    fingerprint::Parents,
+    hierarchy::{Hierarchy, NodeName, OnFailure, TagTemplate, TagValues, TemplateError},
+    plan::{Action, Plan, Step},
+    publish::journal::Move,
+};
+
+/// What a run may do to the moving tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nobody asked for it: `--no-push`, or `--no-promote` where what was built is stored.
+    NotAsked { stored: bool },
+    /// A step failed or never ran, so nothing may move.
+    Withhold,
+    /// These may move, parents before children.
+    Move {
+        moves: Vec<Move>,
+        /// Nodes that keep their old tags, each with the node whose failure holds it back.
+        held: BTreeMap<NodeName, NodeName>,
+    },
+}
+
+/// Applies each failed node's policy.
+pub fn verdict(
+    hierarchy: &Hierarchy,
+    plan: &Plan,
+    executed: &Executed,
+    values: &TagValues,
+) -> Result<Verdict, TemplateError> {
+    let mut held = BTreeMap::new();
+    for step in &plan.steps {
+        match executed.outcomes.get(&step.node).map(|(outcome, _)| outcome) {
+            Some(Outcome::Failed(failure)) if failure.on_failure == OnFailure::Block => {
+                return Ok(Verdict::Withhold);
+            }
+            Some(Outcome::Failed(_)) => _ = held.insert(step.node.clone(), step.node.clone()),
+            Some(Outcome::Skipped { failed }) => _ = held.insert(step.node.clone(), failed.clone()),
+            Some(Outcome::Cancelled) | None => return Ok(Verdict::Withhold),
+            Some(_) => {}
+        }
+    }
+    if executed.stopped.is_some() {
+        return Ok(Verdict::Withhold);
+    }
+
+    let mut moves = Vec::new();
+    let mut level: BTreeMap<NodeName, usize> = BTreeMap::new();
+    for step in &plan.steps {
+        let above = step.after.iter().map(|parent| level[parent] + 1).max().unwrap_or(0);
+        level.insert(step.node.clone(), above);
+        let outcome = executed.outcomes.get(&step.node).map(|(outcome, _)| outcome);
+        let digest = match outcome {
+            // Every tag that can be named was seen to be right.
+            Some(Outcome::Kept { .. }) | None => continue,
+            Some(outcome) => outcome.digest(),
+        };
+        let (Some(node), Some(digest)) = (hierarchy.get(&step.node), digest) else { continue };
+        let fingerprint = match outcome {
+            Some(Outcome::Built { fingerprint, .. }) => fingerprint.clone(),
+            _ => step.inputs.fingerprint(&parents(hierarchy, plan, executed, &step.node)),
+        };
+        let stays = is_refresh_without_news(step, outcome);
+        for template in node.tags.iter().filter(|template| !stays || template.is_stable()) {
+            let tag = template.expand(values, node.name.as_str(), fingerprint.hex())?;
+            let from = step.moving.get(&tag).cloned().flatten();
+            if from.as_ref() != Some(digest) {
+                moves.push(Move {
+                    node: node.name.clone(),
+                    tag: node.repository.tagged(tag),
+                    from,
+                    to: Some(digest.clone()),
+                    wave: 2 * above + wave_in_node(template),
+                });
+            }
+        }
+    }
+    moves.sort_by_key(|tag| tag.wave);
+    Ok(Verdict::Move { moves, held })
+}
+
+/// A nightly refresh that changes nothing publishes nothing: no tag with a date either.
+fn is_refresh_without_news(step: &Step, outcome: Option<&Outcome>) -> bool {
+    let is_fresh = matches!(step.action, Action::Build { fresh: true, .. });
+    is_fresh && matches!(outcome, Some(Outcome::Unchanged { .. }))
+}
+
+/// The tags that decide whether a node is published move last: a client that sees them sees all.
+fn wave_in_node(template: &TagTemplate) -> usize {
+    usize::from(template.is_stable())
+}
+
+/// The image that each parent now is.
+fn parents(hierarchy: &Hierarchy, plan: &Plan, executed: &Executed, node: &NodeName) -> Parents {
+    hierarchy
+        .parents(node)
+        .filter_map(|parent| {
+            let made = executed.outcomes.get(&parent.name);
+            let digest = match made {
+                Some((outcome, _)) => outcome.digest(),
+                None => plan.given.get(&parent.name),
+            };
+            Some((parent.name.clone(), digest?.clone()))
+        })
+        .collect()
+}

@@ -1,0 +1,138 @@
+//! Finishes a promotion that was cut off: forward, or back where the store refuses.
+//!
+//! **Invariant:** it decides for the whole set before it moves one tag. If another run has published since, the
+//! set stays as that run left it; if somebody else has moved a tag, that tag is left alone and the others are
+//! put back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Attempt, Publisher, Wanted,
+    refusal::{Doubt, Refusal},
+    rival::Over,
+};
+use crate::{
+    exit::Exit,
+    image::{Digest, Tagged},
+    publish::{
+        journal::{Fate, Move, Past},
+        store::{Sight, StoreError, Tags},
+    },
+};
+
+/// Among so many runs, the newest, those are looked for that have published since.
+const LOOKED_THROUGH: usize = 100;
+
+/// How a run that was cut off has ended now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// All its tags are moved.
+    Finished {
+        of: usize,
+    },
+    PutBack {
+        why: String,
+    },
+    /// Another run has published since, so its tags stay where they are.
+    LeftTo {
+        run: String,
+    },
+    /// The store refuses to put back this number of tags. The journal stays open.
+    Stuck {
+        tags: usize,
+        why: String,
+    },
+}
+
+impl<S: Tags> Publisher<'_, '_, S> {
+    /// Brings the journal's run to its end. `neighbors` are the runs of this machine.
+    ///
+    /// # Errors
+    /// The store cannot be reached. The journal stays open, and the next command tries again.
+    pub async fn recover(&mut self, neighbors: Vec<Past>) -> Result<Recovered, StoreError> {
+        let recorded = match self.store.records(LOOKED_THROUGH).await {
+            Ok(records) => records,
+            Err(error) if error.is_for_good() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let recorded = recorded.iter().filter_map(|record| Past::read(record));
+        let others: Vec<Past> = recorded.chain(neighbors).collect();
+        let past = self.journal.past();
+        if let Some(other) = others.iter().find(|other| has_published_since(past, other)) {
+            return Ok(self.leave_to(other.began.run.clone()).await);
+        }
+        if let Some(why) = past.turned.clone() {
+            return self.recover_back(why, Default::default()).await;
+        }
+        let over: Over = Some(over_before(past, &others));
+        let moves = past.moves.clone().unwrap_or_default();
+        let fates = past.fates.clone();
+        let judge = move |index: usize, one: &Move, found: Option<&Digest>| {
+            let is_from = found == one.from.as_ref() && fates.get(&index) != Some(&Fate::Moved);
+            if found == one.to.as_ref() || is_from { Sight::Expected } else { Sight::Strange }
+        };
+        let ended = match self.look(&moves, judge).await {
+            Ok(()) => self.contend(Attempt::Resumed, &over).await,
+            Err(refusal) => Err((refusal, Wanted::new())),
+        };
+        let Err((Refusal { why, is_for_good, source, unsure, .. }, wanted)) = ended else {
+            self.close(Exit::Done, true).await;
+            return Ok(Recovered::Finished { of: moves.len() });
+        };
+        if let (false, Some(error)) = (is_for_good, source) {
+            self.journal.stay_open();
+            return Err(error);
+        }
+        self.warn(None, format!("{why}: putting back the tags that were moved"));
+        self.journal.turned(&why);
+        self.recover_back(why, (unsure, wanted)).await
+    }
+
+    async fn recover_back(
+        &mut self,
+        why: String,
+        (unsure, wanted): (BTreeMap<usize, Doubt>, Wanted),
+    ) -> Result<Recovered, StoreError> {
+        // Of any other it is not known whether the process wrote it before it was cut off.
+        let of = self.journal.past().moves.as_ref().map_or(0, Vec::len);
+        let mut all: BTreeMap<_, _> = (0..of).map(|index| (index, Doubt::Refused)).collect();
+        all.extend(unsure);
+        let tags = self.put_back(&all, &wanted).await?;
+        if tags > 0 {
+            return Ok(Recovered::Stuck { tags, why });
+        }
+        self.close(Exit::PromotionFailed, true).await;
+        Ok(Recovered::PutBack { why })
+    }
+
+    /// Moves nothing, and is over.
+    async fn leave_to(&mut self, run: String) -> Recovered {
+        self.journal.turned(&format!("run {run} has published since"));
+        let of = self.journal.past().moves.as_ref().map_or(0, Vec::len);
+        for index in 0..of {
+            self.journal.left(index);
+        }
+        self.close(Exit::PromotionFailed, true).await;
+        Recovered::LeftTo { run }
+    }
+}
+
+/// Whether another run has moved tags of the same set after the run was cut off, or is about to.
+fn has_published_since(past: &Past, other: &Past) -> bool {
+    let tags: BTreeSet<&Tagged> = past.moves.iter().flatten().map(|one| &one.tag).collect();
+    let mut moves = other.moves.iter().flatten();
+    if other.began.run == past.began.run || !moves.any(|one| tags.contains(&one.tag)) {
+        return false;
+    }
+    match other.ended {
+        Some(_) => other.succeeded().is_some_and(|at| at > past.committed()),
+        None => other.committed() > past.committed(),
+    }
+}
+
+/// The runs that had ended before a run began to move tags.
+fn over_before(past: &Past, others: &[Past]) -> BTreeSet<String> {
+    let is_over =
+        |other: &&Past| other.ended.as_ref().is_some_and(|ended| ended.at <= past.committed());
+    others.iter().filter(is_over).map(|other| other.began.run.clone()).collect()
+}

@@ -1,0 +1,238 @@
+//! Where images are published: the only database there is.
+//!
+//! With a `registry:` it is that registry; without one the engine's own tags play the same part,
+//! with image IDs as digests.
+
+mod local;
+mod read;
+mod run_record;
+mod remote;
+mod remote_tags;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+pub use self::{
+    local::Local,
+    read::{Sight, read, write},
+    remote::Remote,
+    remote_tags::RemoteTags,
+    run_record::{Recorded, Stage},
+};
+use crate::{
+    engine::{EngineError, LocalImage},
+    image::{Digest, Platform, Repository, Tag, Tagged},
+    registry::RegistryError,
+};
+
+/// Tags and what they point at: all that it takes to move them.
+pub trait Tags: Send + Sync + 'static {
+    /// Asks for many tags at once. A tag that does not exist is not in the answer; other tags of the
+    /// same images may be.
+    fn heads(
+        &self,
+        tags: Vec<Tagged>,
+    ) -> impl Future<Output = Result<BTreeMap<Tagged, Digest>, StoreError>> + Send;
+
+    /// What a tag points at right now.
+    fn head(&self, tag: &Tagged)
+    -> impl Future<Output = Result<Option<Digest>, StoreError>> + Send;
+
+    /// Whether a repository still has an image, under whichever tags.
+    fn has(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Points a tag at an image that its repository already has. Whether that is seen is another question.
+    fn put(
+        &self,
+        tag: &Tagged,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The same, and waits until it is seen.
+    fn point(
+        &self,
+        tag: &Tagged,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send
+    where
+        Self: Sized,
+    {
+        write(self, tag, digest, None)
+    }
+
+    /// The pauses before a tag is read again whose value may be an old one. Empty where a read always shows
+    /// the last write.
+    fn pauses(&self) -> &'static [Duration];
+
+    /// Whether a moving tag can be taken away.
+    fn can_remove(&self) -> bool;
+
+    /// Takes a moving tag away; `false` if the store cannot do that.
+    fn remove(&self, tag: &Tagged) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Keeps the record of a run beside the images, where that is another machine.
+    fn record(
+        &self,
+        run: &str,
+        stage: Stage,
+        text: &[u8],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The runs whose record says that they have ended.
+    fn ended(&self) -> impl Future<Output = Result<BTreeSet<String>, StoreError>> + Send;
+
+    /// The records of the newest runs, the newest first.
+    fn records(
+        &self,
+        newest: usize,
+    ) -> impl Future<Output = Result<Vec<Vec<u8>>, StoreError>> + Send;
+}
+
+/// Tags and the tested images they point at.
+pub trait Store: Tags {
+    /// Takes in an image of the engine under a tag, and reads it back.
+    fn upload(
+        &self,
+        image: &Digest,
+        tag: &Tagged,
+    ) -> impl Future<Output = Result<Digest, StoreError>> + Send;
+
+    /// Brings an image into the engine, and says its ID there.
+    fn fetch(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        platform: Option<&Platform>,
+    ) -> impl Future<Output = Result<Digest, StoreError>> + Send;
+
+    /// Labels, layers and configuration of a stored image, without fetching it.
+    fn describe(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<Option<Description>, StoreError>> + Send;
+
+    /// Where every tag of a repository points.
+    fn tags(
+        &self,
+        repository: &Repository,
+    ) -> impl Future<Output = Result<BTreeMap<Tagged, Digest>, StoreError>> + Send;
+
+    /// Every image of these repositories that has a tag.
+    fn holdings(
+        &self,
+        repositories: Vec<Repository>,
+    ) -> impl Future<Output = Result<Vec<Holding>, StoreError>> + Send;
+
+    /// Takes an image away with all of its tags, which must be these.
+    fn forget(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        tags: &BTreeSet<Tag>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Every run whose record is beside the images, the newest first.
+    fn recorded(&self) -> impl Future<Output = Result<Vec<Recorded>, StoreError>> + Send;
+
+    /// The last record of a run; `None` if it is gone, or is not understood.
+    fn read_record(
+        &self,
+        run: &Recorded,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+
+    /// Takes the record of a run away.
+    fn forget_record(&self, run: &Recorded) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// An image that has a tag, with what it takes to decide whether anybody needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    pub repository: Repository,
+    pub digest: Digest,
+    /// Every tag of the repository that points at it.
+    pub tags: BTreeSet<Tag>,
+    pub labels: BTreeMap<String, String>,
+    /// When it was built, if it says.
+    pub created: Option<Timestamp>,
+    /// What it consists of, in bytes. Images share pieces.
+    pub pieces: BTreeMap<Digest, u64>,
+    /// Of an index: the images that it stands for.
+    pub members: BTreeSet<Digest>,
+}
+
+/// What an image is, wherever it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    pub labels: BTreeMap<String, String>,
+    /// The uncompressed layers' digests (`diff_ids`), the base's first.
+    pub layers: Vec<Digest>,
+    /// As [`LocalImage::config`](crate::engine::LocalImage::config).
+    pub config: String,
+    /// When it was built, if it says.
+    pub created: Option<Timestamp>,
+    /// In bytes: in an engine unpacked, in a registry packed.
+    pub size: u64,
+}
+
+impl From<LocalImage> for Description {
+    fn from(image: LocalImage) -> Self {
+        let LocalImage { labels, layers, config, created, size, .. } = image;
+        Self { labels, layers, config, created, size }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("`{tag}` was written, and read back it {}", read_back(.found.as_ref(), .wrote.as_ref()))]
+    Lost { tag: Tagged, wrote: Option<Digest>, found: Option<Digest> },
+    #[error("`{repository}@{digest}` is not there any more")]
+    Gone { repository: Repository, digest: Digest },
+}
+
+impl StoreError {
+    /// Whether the same would be answered later, too: then it is a refusal, and not a bad moment.
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Self::Registry(RegistryError::Unreachable { .. })
+            | Self::Engine(
+                EngineError::Unreachable { .. }
+                | EngineError::Hangs { .. }
+                | EngineError::Silent { .. }
+                | EngineError::Refused { status: 500.., .. }
+                | EngineError::TimedOut { .. },
+            ) => false,
+            // Temporary errors of a registry were already retried.
+            Self::Registry(RegistryError::Answer { status, .. }) => {
+                *status < 500 && !matches!(status, 408 | 429)
+            }
+            Self::Registry(RegistryError::Refused { .. } | RegistryError::Credentials { .. })
+            | Self::Engine(_)
+            | Self::Lost { .. }
+            | Self::Gone { .. } => true,
+        }
+    }
+}
+
+fn read_back(found: Option<&Digest>, wrote: Option<&Digest>) -> String {
+    match (found, wrote) {
+        (None, _) => "does not exist".to_owned(),
+        (Some(found), None) => format!("still points at {}", found.short()),
+        (Some(found), Some(wrote)) => {
+            format!("points at {} and not at {}", found.short(), wrote.short())
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The tags of a registry, moved by manifest PUT. No engine takes part.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::OnceCell;
+
+use super::{Recorded, Stage, StoreError, Tags, read::PAUSES, run_record};
+use crate::{
+    image::{Digest, Repository, Tagged},
+    registry::{Client, Manifest},
+};
+
+/// How many tags are asked for at once.
+pub(super) const HEADS_AT_ONCE: usize = 16;
+
+#[derive(Debug)]
+pub struct RemoteTags {
+    client: Client,
+    /// Where the records of runs are.
+    runs: Option<Repository>,
+    /// What a tag is pointed at, read once for all the tags of an image.
+    manifests: Mutex<HashMap<Stored, Arc<OnceCell<Manifest>>>>,
+}
+
+/// An image of a repository. Its bytes never change.
+type Stored = (Repository, Digest);
+
+impl RemoteTags {
+    /// `prefix` is what the hierarchy publishes below.
+    pub fn new(client: Client, prefix: &Repository) -> Self {
+        Self { client, runs: run_record::repository(prefix), manifests: Mutex::default() }
+    }
+
+    pub(super) async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
+        let Some(runs) = &self.runs else { return Ok(Vec::new()) };
+        Ok(run_record::all(&self.client, runs).await?)
+    }
+
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Manifest, StoreError> {
+        let key = (repository.clone(), digest.clone());
+        let cell = {
+            let mut manifests = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+            manifests.entry(key).or_default().clone()
+        };
+        let manifest = cell.get_or_try_init(async || {
+            self.client.manifest(repository, digest.as_str()).await?.ok_or_else(|| {
+                StoreError::Gone { repository: repository.clone(), digest: digest.clone() }
+            })
+        });
+        manifest.await.cloned()
+    }
+}
+
+impl Tags for RemoteTags {
+    async fn heads(&self, tags: Vec<Tagged>) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
+        let heads: Vec<(Tagged, Option<Digest>)> = stream::iter(tags)
+            .map(async |tag| {
+                let digest = self.head(&tag).await?;
+                Ok::<_, StoreError>((tag, digest))
+            })
+            .buffer_unordered(HEADS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(heads.into_iter().filter_map(|(tag, digest)| Some((tag, digest?))).collect())
+    }
+
+    async fn head(&self, tag: &Tagged) -> Result<Option<Digest>, StoreError> {
+        Ok(self.client.head(&tag.repository, tag.tag.as_str()).await?)
+    }
+
+    async fn has(&self, repository: &Repository, digest: &Digest) -> Result<bool, StoreError> {
+        Ok(self.client.head(repository, digest.as_str()).await?.is_some())
+    }
+
+    async fn put(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
+        let repository = &tag.repository;
+        let manifest = self.manifest(repository, digest).await?;
+        Ok(self.client.put_manifest(repository, &tag.tag, &manifest).await?)
+    }
+
+    fn pauses(&self) -> &'static [Duration] {
+        &PAUSES
+    }
+
+    /// DELETE by tag is optional in the specification, and by digest it takes every tag of that
+    /// digest with it: neither is safe here.
+    fn can_remove(&self) -> bool {
+        false
+    }
+
+    async fn remove(&self, _tag: &Tagged) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn record(&self, run: &str, stage: Stage, text: &[u8]) -> Result<(), StoreError> {
+        let tag = self.runs.as_ref().and_then(|runs| stage.tag(runs, run));
+        let Some(tag) = tag else { return Ok(()) };
+        Ok(run_record::push(&self.client, &tag, text).await?)
+    }
+
+    async fn ended(&self) -> Result<BTreeSet<String>, StoreError> {
+        let runs = self.recorded().await?.into_iter();
+        Ok(runs.filter(Recorded::has_ended).map(|run| run.run).collect())
+    }
+
+    async fn records(&self, newest: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let Some(runs) = &self.runs else { return Ok(Vec::new()) };
+        Ok(run_record::newest(&self.client, runs, newest).await?)
+    }
+}

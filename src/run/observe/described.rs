@@ -1,0 +1,86 @@
+//! What published images say of themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::DESCRIBED_AT_ONCE;
+use crate::{
+    fingerprint::{BuiltFrom, node_of},
+    hierarchy::{Hierarchy, Node, NodeName},
+    image::{Digest, Tagged},
+    plan::{LastBuild, LastBuilds, Plan},
+    publish::store::{Store, StoreError},
+};
+
+/// Asks about the published images of these nodes.
+pub async fn describe<S: Store>(
+    store: &S,
+    hierarchy: &Hierarchy,
+    plan: &Plan,
+    nodes: &BTreeSet<NodeName>,
+) -> Result<LastBuilds, StoreError> {
+    let asked = plan.steps.iter().filter(|step| nodes.contains(&step.node)).filter_map(|step| {
+        let node = hierarchy.get(&step.node)?;
+        Some((node, step.published.as_ref()?))
+    });
+    stream::iter(asked)
+        .map(async |(node, digest)| Ok((node.name.clone(), last_build(store, node, digest).await?)))
+        .buffer_unordered(DESCRIBED_AT_ONCE)
+        .try_filter_map(async |(name, last_build)| Ok(last_build.map(|found| (name, found))))
+        .try_collect()
+        .await
+}
+
+/// The newest image under a tag of each node that has no tag which stays the same, as its labels and its time
+/// say. Others are known by that tag.
+pub(super) async fn newest<'n, S: Store>(
+    store: &S,
+    nodes: impl Iterator<Item = &'n Node>,
+) -> Result<BTreeMap<NodeName, Digest>, StoreError> {
+    let mut newest = BTreeMap::new();
+    let mut listed: BTreeMap<String, BTreeMap<Tagged, Digest>> = BTreeMap::new();
+    for node in nodes.filter(|node| node.stable_tags().next().is_none()) {
+        let repository = &node.repository;
+        if !listed.contains_key(repository.as_str()) {
+            let tags = match store.tags(repository).await {
+                // A registry need not list its tags.
+                Err(error) if error.is_for_good() => BTreeMap::new(),
+                tags => tags?,
+            };
+            listed.insert(repository.to_string(), tags);
+        }
+        let is_of_node =
+            |tagged: &&Tagged| node.tags.iter().any(|template| template.matches(&tagged.tag));
+        let tags = listed[repository.as_str()].iter().filter(|(tagged, _)| is_of_node(tagged));
+        let images: BTreeSet<&Digest> = tags.map(|(_, digest)| digest).collect();
+        let images: Vec<_> = stream::iter(images)
+            .map(async |digest| {
+                Ok::<_, StoreError>((store.describe(repository, digest).await?, digest))
+            })
+            .buffered(DESCRIBED_AT_ONCE)
+            .try_collect()
+            .await?;
+        let own = images.into_iter().filter_map(|(image, digest)| {
+            let image =
+                image.filter(|image| node_of(&image.labels).as_ref() == Some(&node.name))?;
+            Some((image.created, digest))
+        });
+        newest.extend(own.max().map(|(_, digest)| (node.name.clone(), digest.clone())));
+    }
+    Ok(newest)
+}
+
+/// Asks one published image of a node; `None` if it is no image that says anything, or is gone.
+pub(super) async fn last_build<S: Store>(
+    store: &S,
+    node: &Node,
+    published: &Digest,
+) -> Result<Option<LastBuild>, StoreError> {
+    let description = store.describe(&node.repository, published).await?;
+    Ok(description.map(|image| LastBuild {
+        created: image.created,
+        size: Some(image.size),
+        built_from: BuiltFrom::from_labels(&image.labels),
+    }))
+}

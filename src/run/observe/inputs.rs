@@ -1,0 +1,118 @@
+//! What each node's build depends on, read from its files and its entry in the hierarchy.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use serde::Serialize;
+
+use super::{ObserveError, Question};
+use crate::{
+    fingerprint::{Detail, Inputs, context::ContextError, source},
+    hierarchy::{Base, Hierarchy, Node, NodeName, SecretSource, Ssh},
+    host::{bounded, git},
+    image::Digest,
+    plan::Upstream,
+};
+
+/// Reads every node's files, as many at once as there are processors.
+pub(super) fn read(
+    nodes: &[&Node],
+    question: &Question<'_>,
+    upstreams: &BTreeMap<String, Upstream>,
+) -> Result<BTreeMap<NodeName, (Inputs, Detail)>, ObserveError> {
+    let tracked = tracked_secrets(nodes, question.hierarchy);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(node) = nodes.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let inputs = inputs(node, (question, &tracked), upstreams)
+                .map_err(|source| ObserveError::Context { node: node.name.clone(), source });
+            done.push(inputs.map(|inputs| (node.name.clone(), inputs)));
+        }
+        done
+    };
+    let threads = thread::available_parallelism().map_or(2, usize::from).min(nodes.len());
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker only reads")).collect()
+    })
+}
+
+fn inputs(
+    node: &Node,
+    (question, tracked): (&Question<'_>, &Tracked),
+    upstreams: &BTreeMap<String, Upstream>,
+) -> Result<(Inputs, Detail), ContextError> {
+    let named = node.dockerfile.uses.iter().filter_map(|used| match &used.base {
+        Base::Upstream(reference) => Some(reference.to_string()),
+        Base::Node(_) => None,
+    });
+    let source = source(question.hierarchy, node, question.hashes)?;
+    let inputs = Inputs {
+        dockerfile: Digest::of(node.dockerfile.text.as_bytes()),
+        context: source.digest,
+        settings: settings(node, tracked),
+        tests: digest(&(node.max_size, question.hierarchy.tests(&node.name).collect::<Vec<_>>())),
+        platform: node.platform.as_ref().unwrap_or(question.platform).clone(),
+        upstreams: named
+            .filter_map(|name| Some((name.clone(), upstreams.get(&name)?.digest.clone())))
+            .collect(),
+        epoch: None,
+    };
+    Ok((inputs, Detail::new(node, source.files)))
+}
+
+/// The content of each secret's file that git tracks.
+type Tracked = BTreeMap<PathBuf, Digest>;
+
+/// A file that git tracks is no secret, but a file that anyone with a branch can change: its content
+/// decides what is built. Other values are never hashed.
+fn tracked_secrets(nodes: &[&Node], hierarchy: &Hierarchy) -> Tracked {
+    let sources = nodes.iter().flat_map(|node| node.secrets.values());
+    let files: BTreeSet<&PathBuf> = sources
+        .filter_map(|source| match source {
+            SecretSource::File(file) => Some(file),
+            SecretSource::Env(_) => None,
+        })
+        .collect();
+    if files.is_empty() {
+        return Tracked::new();
+    }
+    let Ok(work_tree) = git::work_tree(hierarchy.root()) else { return Tracked::new() };
+    let real = files.into_iter().filter_map(|file| {
+        let real = hierarchy.secret_path(file).canonicalize().ok()?;
+        Some((real.strip_prefix(&work_tree).ok()?.to_owned(), file))
+    });
+    let real: BTreeMap<PathBuf, &PathBuf> = real.collect();
+    let tracked = git::tracked_among(&work_tree, real.keys()).unwrap_or_default();
+    let hashed = tracked.into_iter().filter_map(|path| {
+        let bytes = bounded::read(&work_tree.join(&path), bounded::TEXT).ok()?;
+        Some(((*real.get(&path)?).clone(), Digest::of(&bytes)))
+    });
+    hashed.collect()
+}
+
+/// Images without secrets keep the fingerprint that they had before there were any.
+fn settings(node: &Node, tracked: &Tracked) -> Digest {
+    let settings = (&node.build_args, &node.target, &node.labels, &node.prepare);
+    if node.secrets.is_empty() && node.ssh == Ssh::None {
+        return digest(&settings);
+    }
+    let contents: BTreeMap<&String, &Digest> = node
+        .secrets
+        .iter()
+        .filter_map(|(id, source)| match source {
+            SecretSource::File(file) => Some((id, tracked.get(file)?)),
+            SecretSource::Env(_) => None,
+        })
+        .collect();
+    digest(&(settings, &node.secrets, contents, node.ssh == Ssh::Agent))
+}
+
+fn digest(value: &impl Serialize) -> Digest {
+    Digest::of(&serde_json::to_vec(value).expect("plain data is always JSON"))
+}

@@ -1,0 +1,288 @@
+//! Asks files, store and upstreams about every node in view: the facts a plan needs.
+//!
+//! **Invariant:** nothing is changed anywhere, so `rebuild plan` may be run at any time. Images that
+//! are asked about their packages are brought into the engine, which is no more than a pull.
+
+mod described;
+mod due;
+mod inputs;
+mod newer;
+mod staged;
+mod upstream;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use self::{described::describe, due::due, upstream::UpstreamError};
+use self::{
+    newer::Prober,
+    staged::{Staged, Staging},
+    upstream::Resolved,
+};
+use crate::{
+    check::diagnostic::names,
+    engine::{Engine, Volatile},
+    fingerprint::{HashCache, Parents, context::ContextError, ignore::IgnoreError},
+    hierarchy::{BaseUse, Hierarchy, Node, NodeName, TagValues},
+    image::{Digest, Platform, Reference, Tag, Tagged},
+    plan::{Missing, NodeFacts, Observed, Published, Request, Selection},
+    publish::store::{Store, StoreError},
+    registry::Client,
+};
+
+/// How many published images are asked at once what they were built from.
+const DESCRIBED_AT_ONCE: usize = 16;
+/// So many nodes that are built besides are named, the others counted.
+const ADDED: usize = 3;
+
+/// Whom to ask.
+#[derive(Debug)]
+pub struct Sources<'a, E, S> {
+    pub engine: &'a E,
+    pub store: &'a S,
+    /// For upstreams, which may lie in any registry.
+    pub registries: &'a Client,
+}
+
+/// What to ask about.
+#[derive(Debug)]
+pub struct Question<'a> {
+    pub hierarchy: &'a Hierarchy,
+    pub request: &'a Request,
+    /// Of nodes that do not say theirs: the engine's.
+    pub platform: &'a Platform,
+    pub tag_values: &'a TagValues,
+    /// Of files that need not be read again.
+    pub hashes: &'a HashCache,
+    /// Take upstreams as the engine has them.
+    pub offline: bool,
+    /// Nothing will be built: an upstream need not be known where that does not change the plan.
+    pub only_asks: bool,
+    /// Whose the containers are in which images are asked about their packages.
+    pub run: &'a str,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    #[error("`{node}`: {source}")]
+    Context { node: NodeName, source: ContextError },
+    #[error("`{node}`: {source}")]
+    Tag { node: NodeName, source: crate::hierarchy::TemplateError },
+    #[error("`{node}`: `volatile`: `{}` is not a pattern: {}", source.pattern, source.reason)]
+    Volatile { node: NodeName, source: IgnoreError },
+    #[error(transparent)]
+    Upstream(Box<UpstreamError>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The facts, and what a person should know about how they were found.
+pub async fn observe<E: Engine, S: Store>(
+    sources: &Sources<'_, E, S>,
+    question: &Question<'_>,
+) -> Result<(Observed, Vec<String>), ObserveError> {
+    let hierarchy = question.hierarchy;
+    let selection = &question.request.selection;
+    let moving = moving_tags(hierarchy, question.tag_values)?;
+    let heads = sources.store.heads(moving.values().flatten().cloned().collect()).await?;
+    let published = published(sources.store, hierarchy, (&moving, &heads)).await?;
+    let view = with_unpublished_ancestors(hierarchy, selection, &published);
+
+    let nodes: Vec<&Node> =
+        hierarchy.in_build_order().filter(|node| view.contains(&node.name)).collect();
+    volatile_is_good(hierarchy, &nodes)?;
+    let mut warnings = added(hierarchy, selection, &view);
+    // What was never published is built whatever its upstreams are.
+    let needed: BTreeSet<&Reference> = nodes
+        .iter()
+        .filter(|node| !question.only_asks || published.contains_key(&node.name))
+        .flat_map(|node| node.dockerfile.uses.iter().filter_map(|used| used.base.upstream()))
+        .collect();
+    let asked = (sources.engine, sources.registries);
+    let is_spared = |reference: &Reference| !needed.contains(reference);
+    let resolved = upstream::resolve(&nodes, asked, question.offline, is_spared).await;
+    let Resolved { upstreams, missing, warnings: more } =
+        resolved.map_err(|error| ObserveError::Upstream(Box::new(error)))?;
+    warnings.extend(more);
+    warnings.extend(
+        missing.iter().map(|(name, missing)| needed_by(hierarchy, &nodes, (name, missing))),
+    );
+    let (inputs, mut details): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        inputs::read(&nodes, question, &upstreams)?
+            .into_iter()
+            .map(|(name, (inputs, detail))| ((name.clone(), inputs), (name, detail)))
+            .unzip();
+
+    let outside: Parents = nodes
+        .iter()
+        .flat_map(|node| hierarchy.parents(&node.name))
+        .filter(|parent| !view.contains(&parent.name))
+        .filter_map(|parent| Some((parent.name.clone(), published.get(&parent.name)?.clone())))
+        .collect();
+    let staging = Staging {
+        store: sources.store,
+        hierarchy,
+        inputs: &inputs,
+        published: &published,
+        heads: &heads,
+        now: question.request.now,
+        by_schedule: question.request.by_schedule,
+        upstreams: &upstreams,
+        is_online: !question.offline,
+        manifests: std::sync::Mutex::default(),
+        prober: Prober { sources, hierarchy, run: question.run },
+    };
+    let mut staged = staging.look(&nodes, &outside).await?;
+
+    let mut observed = Observed { nodes: BTreeMap::new(), outside, upstreams, missing };
+    for node in nodes {
+        let staged = staged.remove(&node.name).unwrap_or_default();
+        let today = staged.inputs(&inputs[&node.name]);
+        let Staged { fingerprint, digest, due, built_from, updates, checked, silent, .. } = staged;
+        warnings.extend(silent.map(|why| {
+            let name = &node.name;
+            let what = if due.is_some() { "is refreshed" } else { "stays as it is" };
+            format!("`{name}` {what}, as what is newer of its packages is not known: {why}")
+        }));
+        let tags = &moving[&node.name];
+        let facts = NodeFacts {
+            inputs: today,
+            detail: details.remove(&node.name).unwrap_or_default(),
+            fingerprint,
+            staged: digest,
+            due,
+            updates,
+            checked,
+            moving: tags
+                .iter()
+                .map(|tagged| (tagged.tag.clone(), heads.get(tagged).cloned()))
+                .collect(),
+            stable: stable_tags(node, tags, question.tag_values),
+            published: published
+                .get(&node.name)
+                .map(|digest| Published { digest: digest.clone(), built_from }),
+        };
+        observed.nodes.insert(node.name.clone(), facts);
+    }
+    Ok((observed, warnings))
+}
+
+/// What a run would come to know only after the build.
+fn volatile_is_good(hierarchy: &Hierarchy, nodes: &[&Node]) -> Result<(), ObserveError> {
+    nodes.iter().filter(|node| !node.volatile.is_empty()).try_for_each(|node| {
+        let volatile = Volatile::new(&hierarchy.volatile(&node.name));
+        volatile.map(|_| ()).map_err(|source| {
+            let node = node.name.clone();
+            ObserveError::Volatile { node, source }
+        })
+    })
+}
+
+/// Every moving tag that can be named before the fingerprint is known.
+fn moving_tags(
+    hierarchy: &Hierarchy,
+    values: &TagValues,
+) -> Result<BTreeMap<NodeName, Vec<Tagged>>, ObserveError> {
+    let mut moving = BTreeMap::new();
+    for node in hierarchy.in_build_order() {
+        let mut tags = Vec::new();
+        for template in node.tags.iter().filter(|template| !template.needs_fingerprint()) {
+            let tag = template
+                .expand(values, node.name.as_str(), "")
+                .map_err(|source| ObserveError::Tag { node: node.name.clone(), source })?;
+            tags.push(node.repository.tagged(tag));
+        }
+        moving.insert(node.name.clone(), tags);
+    }
+    Ok(moving)
+}
+
+/// The tags that decide whether a node is published: those that are the same every day, or all of
+/// them if none is. A dated tag is written with the others, and its absence on the next day does
+/// not make an image out of date.
+fn stable_tags(node: &Node, tags: &[Tagged], values: &TagValues) -> Vec<Tag> {
+    let stable: Vec<Tag> = node
+        .stable_tags()
+        .filter_map(|template| template.expand(values, node.name.as_str(), "").ok())
+        .collect();
+    if stable.is_empty() { tags.iter().map(|tagged| tagged.tag.clone()).collect() } else { stable }
+}
+
+/// The image under each node's first moving tag, a stable one if it has one. Of a node without a tag that
+/// stays the same, the newest image.
+async fn published<S: Store>(
+    store: &S,
+    hierarchy: &Hierarchy,
+    (moving, heads): (&BTreeMap<NodeName, Vec<Tagged>>, &BTreeMap<Tagged, Digest>),
+) -> Result<BTreeMap<NodeName, Digest>, StoreError> {
+    let first = |node: &Node| {
+        let tags = &moving[&node.name];
+        let stable: Vec<String> = node.stable_tags().map(ToString::to_string).collect();
+        let is_stable = |tagged: &&Tagged| stable.iter().any(|tag| tag == tagged.tag.as_str());
+        tags.iter().filter(is_stable).chain(tags).find_map(|tagged| heads.get(tagged)).cloned()
+    };
+    let nodes = || hierarchy.in_build_order();
+    let mut published: BTreeMap<NodeName, Digest> =
+        nodes().filter_map(|node| Some((node.name.clone(), first(node)?))).collect();
+    let unknown = nodes().filter(|node| !published.contains_key(&node.name));
+    let newest = described::newest(store, unknown).await?;
+    published.extend(newest);
+    Ok(published)
+}
+
+/// What is selected, and each ancestor of it that was never published: without those there would
+/// be nothing to build on.
+fn with_unpublished_ancestors(
+    hierarchy: &Hierarchy,
+    selection: &Selection,
+    published: &BTreeMap<NodeName, Digest>,
+) -> BTreeSet<NodeName> {
+    let mut view = selection.in_view(hierarchy);
+    let mut open: Vec<NodeName> = view.iter().cloned().collect();
+    while let Some(name) = open.pop() {
+        for parent in hierarchy.parents(&name) {
+            if !published.contains_key(&parent.name) && view.insert(parent.name.clone()) {
+                open.push(parent.name.clone());
+            }
+        }
+    }
+    view
+}
+
+/// Says which images cannot be built because an upstream cannot be used, and where they name it.
+fn needed_by(
+    hierarchy: &Hierarchy,
+    nodes: &[&Node],
+    (upstream, missing): (&str, &Missing),
+) -> String {
+    let places: Vec<String> = nodes
+        .iter()
+        .filter_map(|node| {
+            let names_it = |used: &&BaseUse| {
+                used.base.upstream().is_some_and(|named| named.to_string() == upstream)
+            };
+            let used = node.dockerfile.uses.iter().find(names_it)?;
+            let path = &node.dockerfile.path;
+            let path = path.strip_prefix(hierarchy.root()).unwrap_or(path).display();
+            Some(format!("`{}` ({path}:{})", node.name, used.line))
+        })
+        .collect();
+    let more = match places.len().saturating_sub(ADDED) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let shown = places[..places.len().min(ADDED)].join(", ");
+    format!("{}: needed by {shown}{more}", missing.why)
+}
+
+/// Says what is built though nobody selected it.
+fn added(hierarchy: &Hierarchy, selection: &Selection, view: &BTreeSet<NodeName>) -> Vec<String> {
+    let selected = selection.in_view(hierarchy);
+    let added: Vec<&NodeName> = hierarchy
+        .in_build_order()
+        .map(|node| &node.name)
+        .filter(|name| view.contains(*name) && !selected.contains(*name))
+        .collect();
+    let (was, is) = if added.len() == 1 { ("was", "it is") } else { ("were", "they are") };
+    let message = || format!("{} {was} never published: {is} built first", names(&added, ADDED));
+    (!added.is_empty()).then(message).into_iter().collect()
+}

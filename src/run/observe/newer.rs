@@ -1,0 +1,144 @@
+//! What is newer of the packages that a published image itself added to its base.
+//!
+//! The image is asked in a container, and so is its base, for a list to be taken away from the
+//! image's. Asking brings both into the engine if they are not there.
+
+use std::time::Duration;
+
+use super::Sources;
+use crate::{
+    engine::{Engine, LocalImage, Network, Probe},
+    fingerprint::BuiltFrom,
+    hierarchy::{Base, Hierarchy, Node},
+    image::{
+        Digest, Reference,
+        packages::{Installed, Manager, ProbeError, Update},
+    },
+    publish::store::{Store, StoreError},
+};
+
+/// Indexes of packages are tens of megabytes, and a mirror may be slow.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Why the packages of an image are not known.
+#[derive(Debug, thiserror::Error)]
+enum ProbeFailure {
+    #[error("{0}")]
+    Engine(String),
+    #[error(transparent)]
+    Said(#[from] ProbeError),
+}
+
+impl From<ProbeFailure> for String {
+    fn from(failure: ProbeFailure) -> Self {
+        failure.to_string()
+    }
+}
+
+pub(super) struct Prober<'a, E, S> {
+    pub(super) sources: &'a Sources<'a, E, S>,
+    pub(super) hierarchy: &'a Hierarchy,
+    /// Whose the containers are.
+    pub(super) run: &'a str,
+}
+
+impl<E: Engine, S: Store> Prober<'_, E, S> {
+    /// The updates, or in a few words why they are not known.
+    pub(super) async fn updates(
+        &self,
+        node: &Node,
+        manager: Manager,
+        published: (&Digest, Option<&BuiltFrom>),
+    ) -> Result<Vec<Update>, String> {
+        let (digest, built_from) = published;
+        let fetched = self.sources.store.fetch(&node.repository, digest, node.platform.as_ref());
+        let image = fetched.await.map_err(|error| error.to_string())?;
+        let below = match self.base(node, built_from).await? {
+            None => Installed::default(),
+            Some(base) => {
+                let installed = self.installed(&image, manager).await?;
+                let below = match self.installed(&base, manager).await {
+                    // The image has brought its package manager itself.
+                    Err(ProbeFailure::Said(ProbeError::Missing(_))) => Installed::default(),
+                    read => read.map_err(|error| format!("its base: {error}"))?,
+                };
+                // Most applications add none, and their indexes need not be fetched.
+                if installed.beyond(&below).iter().next().is_none() {
+                    return Ok(vec![]);
+                }
+                below
+            }
+        };
+        let printed = self.probe(&image, manager.list_updates(), Network::Default).await?;
+        let offer = manager.read_updates(&printed).map_err(|error| error.to_string())?;
+        Ok(offer.own(&below))
+    }
+
+    async fn installed(&self, image: &Digest, manager: Manager) -> Result<Installed, ProbeFailure> {
+        let printed = self.probe(image, manager.list_installed(), Network::None).await;
+        let printed = printed.map_err(ProbeFailure::Engine)?;
+        manager.read_installed(&printed).map_err(ProbeFailure::Said)
+    }
+
+    async fn probe(
+        &self,
+        image: &Digest,
+        argv: Vec<String>,
+        network: Network,
+    ) -> Result<Vec<u8>, String> {
+        let probe = Probe { argv, network, timeout: LIMIT };
+        let printed = self.sources.engine.probe(image, &probe, self.run).await;
+        printed.map(|printed| printed.stdout).map_err(|error| error.to_string())
+    }
+
+    /// The ID of the image that the published one was built on; none if on nothing.
+    async fn base(
+        &self,
+        node: &Node,
+        built_from: Option<&BuiltFrom>,
+    ) -> Result<Option<Digest>, String> {
+        let from = node.dockerfile.uses.iter().find(|used| used.is_final);
+        let Some(from) = from else { return Ok(None) };
+        let unknown = || "what it was built on is not known".to_owned();
+        let built_from = built_from.ok_or_else(unknown)?;
+        match &from.base {
+            Base::Node(name) => {
+                let parent = self.hierarchy.get(name).ok_or_else(unknown)?;
+                let digest = built_from.parents.get(name).ok_or_else(unknown)?;
+                let platform = node.platform.as_ref();
+                let fetched = self.sources.store.fetch(&parent.repository, digest, platform).await;
+                fetched.map(Some).map_err(|error| error.to_string())
+            }
+            Base::Upstream(reference) => {
+                let upstreams = &built_from.inputs.upstreams;
+                let digest = upstreams.get(&reference.to_string()).ok_or_else(unknown)?;
+                self.upstream(node, reference, digest).await.map(Some)
+            }
+        }
+    }
+
+    /// The digest is that of a manifest, or the ID of an image of the engine.
+    async fn upstream(
+        &self,
+        node: &Node,
+        reference: &Reference,
+        digest: &Digest,
+    ) -> Result<Digest, String> {
+        let (engine, repository) = (self.sources.engine, &reference.repository);
+        for name in [format!("{repository}@{digest}"), digest.to_string()] {
+            let found = engine.inspect(&name).await.map_err(|error| error.to_string())?;
+            let fits = |image: &LocalImage| {
+                node.platform.as_ref().is_none_or(|wanted| *wanted == image.platform)
+            };
+            if let Some(image) = found.filter(fits) {
+                return Ok(image.id);
+            }
+        }
+        let pull = |login| async move {
+            let pulled = engine.pull(repository, digest, node.platform.as_ref(), login).await;
+            pulled.map_err(StoreError::from)
+        };
+        let pulled = self.sources.registries.with_login(repository.host(), pull).await;
+        pulled.map_err(|error| error.to_string())
+    }
+}

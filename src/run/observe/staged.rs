@@ -1,0 +1,326 @@
+//! The fingerprint of each node whose parents' images exist, and the image under its build tag.
+//!
+//! Asked level by level, since a child's fingerprint contains the digest of its parent's image.
+//! With it goes the epoch: that of the published image, or the one that is due now.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+
+use super::{DESCRIBED_AT_ONCE, described::last_build, newer::Prober};
+use crate::{
+    engine::Engine,
+    fingerprint::{BuiltFrom, Epoch, Fingerprint, Inputs, Parents},
+    hierarchy::{Hierarchy, Node, NodeName},
+    image::{Digest, Platform, Repository, Tagged, packages::Update},
+    plan::{Due, LastBuild, Place, Upstream},
+    publish::store::{Store, StoreError},
+};
+
+/// In how many images a package manager runs at once.
+const PROBED_AT_ONCE: usize = 4;
+
+/// What was found of a node.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Staged {
+    /// `None` while a parent's own image is still to be built.
+    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) digest: Option<Digest>,
+    pub(super) epoch: Option<Epoch>,
+    pub(super) due: Option<Due>,
+    /// What is newer of its packages, if the published image was asked.
+    pub(super) updates: Option<Vec<Update>>,
+    /// The epoch that it was due for, if there is nothing newer.
+    pub(super) checked: Option<Epoch>,
+    /// Why the question failed.
+    pub(super) silent: Option<String>,
+    /// What the published image was built from, if it was asked and says.
+    pub(super) built_from: Option<BuiltFrom>,
+    /// Upstreams that are another index now, of which our platform's manifest is the one that the
+    /// published image was built from: the digests that it knows them by.
+    same_upstreams: BTreeMap<String, Digest>,
+}
+
+impl Staged {
+    /// What a build of today depends on, with what was found.
+    pub(super) fn inputs(&self, today: &Inputs) -> Inputs {
+        let mut inputs = Inputs { epoch: self.epoch, ..today.clone() };
+        inputs.upstreams.extend(self.same_upstreams.clone());
+        inputs
+    }
+}
+
+pub(super) struct Staging<'a, E, S> {
+    pub(super) store: &'a S,
+    pub(super) hierarchy: &'a Hierarchy,
+    pub(super) inputs: &'a BTreeMap<NodeName, Inputs>,
+    pub(super) published: &'a BTreeMap<NodeName, Digest>,
+    /// Where tags point, of those that were read already.
+    pub(super) heads: &'a BTreeMap<Tagged, Digest>,
+    pub(super) now: Timestamp,
+    /// Schedules count.
+    pub(super) by_schedule: bool,
+    pub(super) upstreams: &'a BTreeMap<String, Upstream>,
+    /// Asks registries about upstreams.
+    pub(super) is_online: bool,
+    pub(super) prober: Prober<'a, E, S>,
+    /// The manifest for a platform, of each digest that was asked about.
+    pub(super) manifests: Mutex<BTreeMap<(String, Digest, Platform), Option<Digest>>>,
+}
+
+impl<E: Engine, S: Store> Staging<'_, E, S> {
+    /// Looks at every node of the view, and at published images where their epoch matters.
+    pub(super) async fn look(
+        &self,
+        nodes: &[&Node],
+        outside: &Parents,
+    ) -> Result<BTreeMap<NodeName, Staged>, StoreError> {
+        let mut known = outside.clone();
+        let mut found = BTreeMap::new();
+        let mut waiting: Vec<&Node> = nodes.to_vec();
+        while !waiting.is_empty() {
+            let (level, rest): (Vec<&Node>, Vec<&Node>) = waiting.into_iter().partition(|node| {
+                self.hierarchy.parents(&node.name).all(|parent| known.contains_key(&parent.name))
+            });
+            for (node, staged) in self.level(&level, &known).await? {
+                if let Some(digest) = &staged.digest {
+                    known.insert(node.name.clone(), digest.clone());
+                }
+                found.insert(node.name.clone(), staged);
+            }
+            waiting = rest;
+            if level.is_empty() {
+                break;
+            }
+        }
+        // Below an image that is still to be built: what is due is due all the same.
+        let mut below = Vec::with_capacity(waiting.len());
+        for (node, asked) in self.ask(&waiting).await? {
+            let mut staged = Staged::default();
+            self.date(node, asked, &mut staged);
+            self.compare_upstreams(node, &mut staged).await;
+            below.push((node, staged));
+        }
+        self.look_for_updates(&mut below).await;
+        found.extend(below.into_iter().map(|(node, staged)| (node.name.clone(), staged)));
+        Ok(found)
+    }
+
+    /// Nodes all of whose parents are known.
+    async fn level<'n>(
+        &self,
+        nodes: &[&'n Node],
+        known: &Parents,
+    ) -> Result<Vec<(&'n Node, Staged)>, StoreError> {
+        let (by_age, others): (Vec<&Node>, Vec<&Node>) =
+            nodes.iter().partition(|node| self.has_refresh(node));
+        let mut level = Vec::with_capacity(nodes.len());
+        for (node, asked) in self.ask(&by_age).await? {
+            let mut staged = Staged::default();
+            self.date(node, asked, &mut staged);
+            self.compare_upstreams(node, &mut staged).await;
+            level.push((node, staged));
+        }
+        level.extend(others.into_iter().map(|node| (node, Staged::default())));
+        let all: Vec<usize> = (0..level.len()).collect();
+        self.find(&mut level, &all, known).await?;
+        let moved = self.look_for_updates(&mut level).await;
+        self.find(&mut level, &moved, known).await?;
+
+        // A published image that is not the one of these inputs may be of a later epoch.
+        let doubtful: Vec<usize> = all
+            .into_iter()
+            .filter(|&n| {
+                let (node, staged) = &level[n];
+                let published = self.published.get(&node.name);
+                !self.has_refresh(node)
+                    && published.is_some()
+                    && published != staged.digest.as_ref()
+            })
+            .collect();
+        let nodes: Vec<&Node> = doubtful.iter().map(|&n| level[n].0).collect();
+        let mut dated = Vec::new();
+        for (&n, (node, asked)) in doubtful.iter().zip(self.ask(&nodes).await?) {
+            let staged = &mut level[n].1;
+            self.date(node, asked, staged);
+            self.compare_upstreams(node, staged).await;
+            if staged.epoch.is_some() || !staged.same_upstreams.is_empty() {
+                dated.push(n);
+            }
+        }
+        self.find(&mut level, &dated, known).await?;
+        Ok(level)
+    }
+
+    /// Looks for upstreams that changed as an index, but not for our platform.
+    async fn compare_upstreams(&self, node: &Node, staged: &mut Staged) {
+        let Some(BuiltFrom { inputs: then, .. }) = &staged.built_from else { return };
+        let today = &self.inputs[&node.name];
+        if !self.is_online || then.platform != today.platform {
+            return;
+        }
+        for (name, was) in &then.upstreams {
+            let Some(upstream) = self.upstreams.get(name) else { continue };
+            if upstream.digest == *was || upstream.place != Place::Registry {
+                continue;
+            }
+            let repository = &upstream.reference.repository;
+            let now = self.manifest(repository, &upstream.digest, &today.platform).await;
+            if now.is_some() && self.manifest(repository, was, &today.platform).await == now {
+                staged.same_upstreams.insert(name.clone(), was.clone());
+            }
+        }
+    }
+
+    /// An old index may be gone, and a registry may not answer: then the upstream counts as changed.
+    async fn manifest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        platform: &Platform,
+    ) -> Option<Digest> {
+        let key = (repository.to_string(), digest.clone(), platform.clone());
+        let known = || self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known().get(&key) {
+            return found.clone();
+        }
+        let registries = self.prober.sources.registries;
+        let found = registries.manifest_for(repository, digest, platform).await.unwrap_or(None);
+        known().insert(key, found.clone());
+        found
+    }
+
+    /// Which epoch a node is of, and whether it is due.
+    fn date(&self, node: &Node, asked: Option<LastBuild>, staged: &mut Staged) {
+        let Some(LastBuild { created, built_from, .. }) = asked else {
+            staged.epoch = node.refresh.every.map(|every| Epoch::first(every, self.now));
+            return;
+        };
+        let epoch = built_from.as_ref().and_then(|record| record.inputs.epoch);
+        staged.epoch = epoch;
+        staged.built_from = built_from;
+        let last = epoch.map(Epoch::time).or(created);
+        if let Some((epoch, due)) = last.and_then(|last| self.due(node, last)) {
+            staged.epoch = Some(epoch);
+            staged.due = Some(due);
+        }
+    }
+
+    /// By age or by schedule, whichever was due later.
+    fn due(&self, node: &Node, last: Timestamp) -> Option<(Epoch, Due)> {
+        let every = node.refresh.every;
+        let age = every
+            .and_then(|every| Some((Epoch::due(last, every, self.now)?, Due::Age { every, last })));
+        let schedule = node.schedule.as_ref().filter(|_| self.by_schedule);
+        let tick = schedule.and_then(|schedule| schedule.due(last, self.now));
+        let tick = tick.map(|at| (Epoch::at(at), Due::Tick { at, last }));
+        age.into_iter().chain(tick).max_by_key(|(epoch, _)| *epoch)
+    }
+
+    /// Whether it matters in any case what its published image says of itself.
+    fn has_refresh(&self, node: &Node) -> bool {
+        node.refresh.every.is_some()
+            || node.refresh.packages.is_some()
+            || (self.by_schedule && node.schedule.is_some())
+    }
+
+    /// Asks images about their packages that are due, or are current and say no age. Returned is whose
+    /// epoch is another now: those that are due and have nothing newer stay in the one they are of.
+    async fn look_for_updates(&self, level: &mut [(&Node, Staged)]) -> Vec<usize> {
+        let asked: Vec<_> = level
+            .iter()
+            .enumerate()
+            .filter(|(_, (node, staged))| {
+                let waits = node.refresh.every.is_some() || node.schedule.is_some();
+                let is_current = staged.digest.is_some() && !waits;
+                staged.due.is_some() || is_current
+            })
+            .filter_map(|(n, (node, staged))| {
+                let published = (self.published.get(&node.name)?, staged.built_from.as_ref());
+                Some((n, self.prober.updates(node, node.refresh.packages?, published)))
+            })
+            .collect();
+        let answers: Vec<_> = stream::iter(asked)
+            .map(async |(n, updates)| (n, updates.await))
+            .buffered(PROBED_AT_ONCE)
+            .collect()
+            .await;
+        let mut moved = Vec::new();
+        for (n, updates) in answers {
+            let (_, staged) = &mut level[n];
+            match updates {
+                Ok(updates) => {
+                    match (staged.due, updates.is_empty()) {
+                        (Some(_), true) => {
+                            staged.due = None;
+                            staged.checked = staged.epoch;
+                            let built_from = staged.built_from.as_ref();
+                            staged.epoch = built_from.and_then(|record| record.inputs.epoch);
+                            moved.push(n);
+                        }
+                        (None, false) => {
+                            staged.due = Some(Due::Updates);
+                            staged.epoch = Some(Epoch::at(self.now));
+                            moved.push(n);
+                        }
+                        (Some(_), false) | (None, true) => {}
+                    }
+                    staged.updates = Some(updates);
+                }
+                Err(why) => staged.silent = Some(why),
+            }
+        }
+        moved
+    }
+
+    /// Looks for the build tags of some of these nodes.
+    async fn find(
+        &self,
+        level: &mut [(&Node, Staged)],
+        which: &[usize],
+        known: &Parents,
+    ) -> Result<(), StoreError> {
+        let mut tags: Vec<(usize, Tagged)> = Vec::with_capacity(which.len());
+        for &n in which {
+            let (node, staged) = &mut level[n];
+            let parents: Parents = self
+                .hierarchy
+                .parents(&node.name)
+                .map(|parent| (parent.name.clone(), known[&parent.name].clone()))
+                .collect();
+            let fingerprint = staged.inputs(&self.inputs[&node.name]).fingerprint(&parents);
+            tags.push((n, node.repository.tagged(fingerprint.build_tag())));
+            staged.fingerprint = Some(fingerprint);
+        }
+        let open = tags.iter().map(|(_, tag)| tag).filter(|tag| !self.heads.contains_key(tag));
+        let heads = self.store.heads(open.cloned().collect()).await?;
+        for (n, tag) in tags {
+            let staged = &mut level[n].1;
+            staged.digest = self.heads.get(&tag).or_else(|| heads.get(&tag)).cloned();
+            if staged.digest.is_some() {
+                // Somebody has already done it for this epoch.
+                staged.due = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks published images, in the order of the nodes. `None` for a node without one.
+    async fn ask<'n>(
+        &self,
+        nodes: &[&'n Node],
+    ) -> Result<Vec<(&'n Node, Option<LastBuild>)>, StoreError> {
+        stream::iter(nodes.iter().copied())
+            .map(async |node| {
+                let Some(digest) = self.published.get(&node.name) else { return Ok((node, None)) };
+                Ok((node, Some(last_build(self.store, node, digest).await?.unwrap_or_default())))
+            })
+            .buffered(DESCRIBED_AT_ONCE)
+            .try_collect()
+            .await
+    }
+}

@@ -1,0 +1,404 @@
+//! Resolves every upstream to a digest, once, at the start.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::{
+    check::diagnostic::names,
+    engine::{Engine, EngineError, LocalImage},
+    hierarchy::Node,
+    image::Reference,
+    plan::{Missing, Place, Upstream},
+    registry::{Client, RegistryError},
+};
+
+/// Few enough for Docker Hub's limits, which count manifest requests.
+const ASKED_AT_ONCE: usize = 8;
+/// So many upstreams are named in a message, the others counted.
+const NAMED: usize = 3;
+
+/// A failure is told once, with all the upstreams that it is about.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    #[error("cannot resolve {}: {source}", names(references, NAMED))]
+    Registry { references: Vec<Reference>, source: RegistryError },
+    #[error(
+        "the engine does not have {}, and with `--offline` no registry is asked",
+        names(references, NAMED)
+    )]
+    NotHere { references: Vec<Reference> },
+    #[error("{}", several.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several { several: Vec<UpstreamError> },
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// What came of asking for all of them.
+#[derive(Default)]
+pub(super) struct Resolved {
+    /// By what the Dockerfiles say.
+    pub(super) upstreams: BTreeMap<String, Upstream>,
+    pub(super) missing: BTreeMap<String, Missing>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// What came of asking for one upstream.
+enum Found {
+    /// It is this.
+    Sure(Upstream),
+    /// The registry does not have it, the engine does.
+    OnlyHere(Upstream),
+    /// Nobody asked, and the engine has it.
+    Unasked(Upstream),
+    /// The registry could not be asked; perhaps the engine has it.
+    NoAnswer(RegistryError, Option<Upstream>),
+    /// Nobody has it.
+    Nowhere,
+}
+
+/// Every upstream of these nodes, and what a person should know about how they were found. One that
+/// nobody can be asked about is left out if the plan is the same whatever it is: `is_spared`.
+pub(super) async fn resolve<E: Engine>(
+    nodes: &[&Node],
+    (engine, registries): (&E, &Client),
+    offline: bool,
+    is_spared: impl Fn(&Reference) -> bool,
+) -> Result<Resolved, UpstreamError> {
+    let references: BTreeSet<&Reference> = nodes
+        .iter()
+        .flat_map(|node| &node.dockerfile.uses)
+        .filter_map(|used| used.base.upstream())
+        .collect();
+    let asking = Asking { engine, registries, offline, down: Mutex::default() };
+    let mut found: Vec<(&Reference, Found)> = stream::iter(references)
+        .map(async |reference| Ok::<_, EngineError>((reference, asking.one(reference).await?)))
+        .buffer_unordered(ASKED_AT_ONCE)
+        .try_collect()
+        .await?;
+    found.sort_by_key(|(reference, _)| *reference);
+    conclude(found, offline, is_spared)
+}
+
+struct Asking<'a, E> {
+    engine: &'a E,
+    registries: &'a Client,
+    offline: bool,
+    /// The hosts that do not answer: once is enough to know.
+    down: Mutex<BTreeMap<String, RegistryError>>,
+}
+
+impl<E: Engine> Asking<'_, E> {
+    /// An image that only this engine has is taken as it is; everything else is looked up in its
+    /// registry, and taken from the engine when the registry does not answer.
+    async fn one(&self, reference: &Reference) -> Result<Found, EngineError> {
+        let Some(tag) = reference.tag_or_latest().filter(|_| reference.digest.is_none()) else {
+            let digest = reference.digest.clone().expect("no tag means a digest");
+            let reference = reference.clone();
+            return Ok(Found::Sure(Upstream { reference, digest, place: Place::Registry }));
+        };
+        let local = self.engine.inspect(&reference.to_string()).await?;
+        let here = local.as_ref().map(|image| from_engine(reference, image));
+        if local.is_some_and(|image| image.repo_digests.is_empty())
+            && let Some(here) = here
+        {
+            return Ok(Found::Sure(here));
+        }
+        if self.offline {
+            return Ok(here.map_or(Found::Nowhere, Found::Unasked));
+        }
+        let host = reference.repository.host();
+        if let Some(error) = self.lock_down().get(host).cloned() {
+            return Ok(Found::NoAnswer(error, here));
+        }
+        match self.registries.head(&reference.repository, tag.as_str()).await {
+            Ok(Some(digest)) => {
+                let reference = reference.clone();
+                Ok(Found::Sure(Upstream { reference, digest, place: Place::Registry }))
+            }
+            Ok(None) => Ok(here.map_or(Found::Nowhere, Found::OnlyHere)),
+            Err(error) => {
+                if is_of_host(&error) {
+                    self.lock_down().entry(host.to_owned()).or_insert_with(|| error.clone());
+                }
+                Ok(Found::NoAnswer(error, here))
+            }
+        }
+    }
+
+    fn lock_down(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, RegistryError>> {
+        self.down.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Whether the next question would fail in the same way, whatever it is about.
+fn is_of_host(error: &RegistryError) -> bool {
+    match error {
+        RegistryError::Unreachable { .. } | RegistryError::Credentials { .. } => true,
+        RegistryError::Answer { status, .. } => *status == 429 || *status >= 500,
+        RegistryError::Refused { .. } => false,
+    }
+}
+
+/// By the digest under which it was pulled, so that the fingerprint is that of other machines.
+fn from_engine(reference: &Reference, image: &LocalImage) -> Upstream {
+    let pulled = image
+        .repo_digests
+        .iter()
+        .find(|pulled| pulled.repository.is_same(&reference.repository))
+        .and_then(|pulled| pulled.digest.clone());
+    let reference = reference.clone();
+    match pulled {
+        Some(digest) => Upstream { reference, digest, place: Place::Registry },
+        None => Upstream { reference, digest: image.id.clone(), place: Place::Engine },
+    }
+}
+
+/// Puts together what is said for one reason.
+fn conclude(
+    found: Vec<(&Reference, Found)>,
+    offline: bool,
+    is_spared: impl Fn(&Reference) -> bool,
+) -> Result<Resolved, UpstreamError> {
+    let mut upstreams = Vec::new();
+    let mut missing = BTreeMap::new();
+    let mut spared = Vec::new();
+    let (mut only_here, mut unasked, mut not_here) = (vec![], vec![], vec![]);
+    // By what is wrong: the error, and the upstreams that the engine has and has not.
+    let mut silent: Vec<(RegistryError, Vec<&Reference>, Vec<Reference>)> = Vec::new();
+    for (reference, found) in found {
+        match found {
+            Found::Sure(upstream) => upstreams.push(upstream),
+            Found::OnlyHere(upstream) => {
+                only_here.push(reference);
+                upstreams.push(upstream);
+            }
+            Found::Unasked(upstream) => {
+                unasked.push(reference);
+                upstreams.push(upstream);
+            }
+            Found::Nowhere if offline && is_spared(reference) => spared.push((reference, None)),
+            Found::Nowhere if offline => not_here.push(reference.clone()),
+            Found::Nowhere => {
+                missing.insert(reference.to_string(), Missing::gone(reference));
+            }
+            Found::NoAnswer(error, None) if is_spared(reference) => {
+                spared.push((reference, Some(error)));
+            }
+            // The next upstream of the same registry may well be given.
+            Found::NoAnswer(error, None) if !is_of_host(&error) => {
+                let why = format!("cannot resolve `{reference}`: {error}");
+                let (is_refused, hint) = (true, error.hint());
+                missing.insert(reference.to_string(), Missing { why, is_refused, hint });
+            }
+            Found::NoAnswer(error, here) => {
+                let group = silent.iter().position(|(other, ..)| is_same(other, &error));
+                let group = group.unwrap_or_else(|| {
+                    silent.push((error, vec![], vec![]));
+                    silent.len() - 1
+                });
+                let (_, present, absent) = &mut silent[group];
+                if let Some(upstream) = here {
+                    present.push(reference);
+                    upstreams.push(upstream);
+                } else {
+                    absent.push(reference.clone());
+                }
+            }
+        }
+    }
+    let mut warnings = Vec::new();
+    let image = |n: usize| if n == 1 { "the image" } else { "the images" };
+    if !unasked.is_empty() {
+        let (n, s) = (unasked.len(), if unasked.len() == 1 { "" } else { "s" });
+        let list = names(&unasked, NAMED);
+        warnings.push(format!(
+            "offline: {n} upstream{s} ({list}) as the engine has {}, moved or not",
+            if n == 1 { "it" } else { "them" }
+        ));
+    }
+    if !only_here.is_empty() {
+        let (verb, n) = (if only_here.len() == 1 { "is" } else { "are" }, only_here.len());
+        warnings.push(format!(
+            "{} {verb} not in the registry any more: using {} that the engine has",
+            names(&only_here, NAMED),
+            image(n)
+        ));
+    }
+    if !spared.is_empty() {
+        let list: Vec<&Reference> = spared.iter().map(|(reference, _)| *reference).collect();
+        let list = names(&list, NAMED);
+        let why = spared.iter().find_map(|(_, error)| error.as_ref());
+        let why = why.map_or("nobody is asked".to_owned(), ToString::to_string);
+        warnings.push(format!(
+            "cannot resolve {list}: {why}: planned all the same, since no image that needs it was ever \
+             published"
+        ));
+    }
+    let mut errors = Vec::new();
+    for (source, here, references) in silent {
+        if references.is_empty() {
+            warnings.push(format!(
+                "cannot ask whether {} moved: {source}: using {} that the engine has",
+                names(&here, NAMED),
+                image(here.len())
+            ));
+        } else {
+            errors.push(UpstreamError::Registry { references, source });
+        }
+    }
+    if !not_here.is_empty() {
+        errors.push(UpstreamError::NotHere { references: not_here });
+    }
+    match errors.len() {
+        0 => {}
+        1 => return Err(errors.remove(0)),
+        _ => return Err(UpstreamError::Several { several: errors }),
+    }
+    let by_name = |upstream: Upstream| (upstream.reference.to_string(), upstream);
+    Ok(Resolved { upstreams: upstreams.into_iter().map(by_name).collect(), missing, warnings })
+}
+
+/// Whether two failures are one: of the same host, where the host is what failed.
+fn is_same(a: &RegistryError, b: &RegistryError) -> bool {
+    use RegistryError::{Answer, Credentials, Unreachable};
+    match (a, b) {
+        (Unreachable { host: a, .. }, Unreachable { host: b, .. })
+        | (Credentials { host: a, .. }, Credentials { host: b, .. }) => a == b,
+        (Answer { host, status, .. }, Answer { host: other, status: its, .. }) => {
+            host == other && status == its && is_of_host(a)
+        }
+        _ => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Digest;
+
+    /// Lines of `reference: what came of it`, where that is `sure`, `gone` (only the engine has
+    /// it), `unasked`, `nowhere`, or a host that is down, with `here` if the engine has the image.
+    fn concluded(lines: &str, offline: bool) -> String {
+        let lines: Vec<(Reference, &str)> = lines
+            .lines()
+            .map(|line| line.trim().split_once(": ").unwrap())
+            .map(|(reference, came)| (reference.parse().unwrap(), came))
+            .collect();
+        let found = lines.iter().map(|(reference, came)| {
+            let digest = Digest::of(b"x");
+            let here = Upstream { reference: reference.clone(), digest, place: Place::Engine };
+            let found = match *came {
+                "sure" => Found::Sure(here),
+                "gone" => Found::OnlyHere(here),
+                "unasked" => Found::Unasked(here),
+                "nowhere" => Found::Nowhere,
+                "refused" => Found::NoAnswer(
+                    RegistryError::Refused {
+                        host: reference.repository.host().to_owned(),
+                        action: "pull",
+                        repository: reference.repository.path(),
+                        reason: "denied".to_owned(),
+                    },
+                    None,
+                ),
+                down => {
+                    let (host, is_here) = down.split_once(' ').unwrap_or((down, ""));
+                    let error = RegistryError::Unreachable {
+                        host: host.to_owned(),
+                        reason: format!("no route, asking for {reference}"),
+                        hint: None,
+                    };
+                    Found::NoAnswer(error, (is_here == "here").then_some(here))
+                }
+            };
+            (reference, found)
+        });
+        match conclude(found.collect(), offline, |reference| {
+            reference.to_string().ends_with("-new")
+        }) {
+            Ok(Resolved { upstreams, missing, warnings }) => {
+                let missing = missing.into_values().map(|missing| missing.why);
+                let said: Vec<String> = missing.chain(warnings).collect();
+                format!("{}: {}", upstreams.len(), said.join("; "))
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn one_reason_is_told_once() {
+        for (lines, offline, expected) in [
+            ("a:1: sure\nb:1: sure", false, "2: "),
+            (
+                "r.io/a: r.io here\nr.io/b: r.io here\nr.io/c: r.io here\nr.io/d: r.io here\nr.io/e: r.io here",
+                false,
+                "5: cannot ask whether `r.io/a`, `r.io/b`, `r.io/c` and 2 more moved: cannot reach \
+                 the registry r.io: no route, asking for r.io/a: using the images that the engine has",
+            ),
+            (
+                "r.io/a: r.io here\nr.io/b: r.io\nr.io/c: r.io\nq.io/x: q.io here",
+                false,
+                "cannot resolve `r.io/b` and `r.io/c`: cannot reach the registry r.io: no route, \
+                 asking for r.io/a",
+            ),
+            (
+                "r.io/a: r.io\nq.io/b: q.io\nx: nowhere\ny: nowhere",
+                false,
+                "cannot resolve `r.io/a`: cannot reach the registry r.io: no route, asking for r.io/a\n\
+                 cannot resolve `q.io/b`: cannot reach the registry q.io: no route, asking for q.io/b",
+            ),
+            (
+                "a: gone",
+                false,
+                "1: `a` is not in the registry any more: using the image that the engine has",
+            ),
+            ("a: unasked", true, "1: offline: 1 upstream (`a`) as the engine has it, moved or not"),
+            (
+                "a: unasked\nb: unasked\nc: sure",
+                true,
+                "3: offline: 2 upstreams (`a` and `b`) as the engine has them, moved or not",
+            ),
+            (
+                "a: nowhere\nb: unasked",
+                true,
+                "the engine does not have `a`, and with `--offline` no registry is asked",
+            ),
+            // Where nothing depends on it, and only there.
+            (
+                "r.io/a-new: r.io\nr.io/b-new: r.io\nc: sure",
+                false,
+                "1: cannot resolve `r.io/a-new` and `r.io/b-new`: cannot reach the registry r.io: no route, \
+                 asking for r.io/a-new: planned all the same, since no image that needs it was ever published",
+            ),
+            (
+                "a-new: nowhere",
+                true,
+                "0: cannot resolve `a-new`: nobody is asked: planned all the same, since no image that needs it \
+                 was ever published",
+            ),
+            (
+                "a-new: nowhere",
+                false,
+                "0: `a-new` does not exist: neither the engine nor its registry has it",
+            ),
+            // These concern the images that need them, and no others.
+            (
+                "x: nowhere\ny: sure\nr.io/z: refused",
+                false,
+                "1: cannot resolve `r.io/z`: the registry r.io refuses to pull `z`: denied; `x` does not exist: \
+                 neither the engine nor its registry has it",
+            ),
+            (
+                "r.io/a-new: r.io\nr.io/b: r.io",
+                false,
+                "cannot resolve `r.io/b`: cannot reach the registry r.io: no route, asking for r.io/b",
+            ),
+        ] {
+            assert_eq!(concluded(lines, offline), expected, "{lines}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! How a step tells the loop what it does, and keeps its log.
+//!
+//! **Invariant:** whatever is told or kept of output has passed the [`Mask`](super::mask::Mask).
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::Write as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::mpsc;
+
+use super::mask::{Mask, Masked};
+use crate::{
+    event::{EventKind, Phase},
+    hierarchy::NodeName,
+    run::state::RunDir,
+};
+
+/// A longer line is told in pieces, so that no build can fill the memory.
+const LONGEST_LINE: usize = 16 * 1024;
+/// How many lines may be on their way to the reporters. Beyond that lines are only in the log:
+/// a terminal that cannot keep up must not slow a build down, or fill the memory.
+const LINES_UNDER_WAY: usize = 4096;
+/// How many lines of a failing step are shown.
+const TAIL: usize = 20;
+
+/// What the steps send to the loop.
+#[derive(Clone, Debug)]
+pub(super) struct Inbox {
+    sender: mpsc::UnboundedSender<EventKind>,
+    lines: Arc<AtomicUsize>,
+}
+
+impl Inbox {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<EventKind>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self { sender, lines: Arc::default() }, receiver)
+    }
+
+    /// The loop has taken an event out.
+    pub(super) fn taken(&self, event: &EventKind) {
+        if matches!(event, EventKind::Log { .. }) {
+            self.lines.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn send(&self, event: EventKind) {
+        // The loop outlives its steps; if it is gone, so is everybody who would care.
+        _ = self.sender.send(event);
+    }
+
+    fn send_line(&self, node: &NodeName, line: Vec<u8>) {
+        if self.lines.fetch_add(1, Ordering::Relaxed) < LINES_UNDER_WAY {
+            self.send(EventKind::Log { node: node.clone(), line });
+        } else {
+            self.lines.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One step's voice: events to the loop, every byte of output to the log.
+#[derive(Debug)]
+pub(super) struct Tell {
+    node: NodeName,
+    inbox: Inbox,
+    log: Option<(PathBuf, File)>,
+    mask: Mask,
+    /// Output on its way.
+    masked: Masked,
+    line: Vec<u8>,
+    tail: VecDeque<Vec<u8>>,
+}
+
+impl Tell {
+    pub(super) fn new(node: NodeName, inbox: Inbox, (run, mask): (&RunDir, Mask)) -> Self {
+        let mut tell = Self {
+            node,
+            inbox,
+            log: None,
+            masked: Masked::by(mask.clone()),
+            mask,
+            line: Vec::new(),
+            tail: VecDeque::new(),
+        };
+        match run.log(tell.node.as_str()) {
+            Ok(log) => tell.log = Some(log),
+            Err(error) => tell.warn(&format!("no log is kept: {error}")),
+        }
+        tell
+    }
+
+    pub(super) fn phase(&mut self, phase: Phase) {
+        self.end_line();
+        self.tail.clear();
+        self.inbox.send(EventKind::PhaseStarted { node: self.node.clone(), phase });
+    }
+
+    pub(super) fn build_step(&mut self, number: usize, total: usize, text: &str) {
+        self.end_line();
+        self.tail.clear();
+        let text = self.mask.text(text);
+        self.write(format!("#{number}/{total} {text}\n").as_bytes());
+        self.inbox.send(EventKind::BuildStep { node: self.node.clone(), number, total, text });
+    }
+
+    pub(super) fn warn(&self, message: &str) {
+        let message = self.mask.text(message);
+        self.inbox.send(EventKind::Warning { node: Some(self.node.clone()), message });
+    }
+
+    /// Takes raw output, in whatever pieces it comes.
+    pub(super) fn output(&mut self, bytes: &[u8]) {
+        let shown = self.masked.take(bytes);
+        self.show(&shown);
+    }
+
+    fn show(&mut self, bytes: &[u8]) {
+        self.write(bytes);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if self.line.ends_with(b"\n") {
+                self.line.pop();
+                self.send_line();
+            } else if self.line.len() >= LONGEST_LINE {
+                self.send_line();
+            }
+        }
+    }
+
+    /// Writes below what was printed why the step failed: in the log alone, for elsewhere it is said
+    /// by itself.
+    pub(super) fn failed(&mut self, message: &str) {
+        self.show_rest();
+        let end = if self.line.is_empty() { "" } else { "\n" };
+        self.end_line();
+        self.write(format!("{end}{message}\n").as_bytes());
+    }
+
+    /// Whether this stands in the last lines of what was printed.
+    pub(super) fn says(&self, text: &str) -> bool {
+        let has = |line: &Vec<u8>| String::from_utf8_lossy(line).to_lowercase().contains(text);
+        self.tail.iter().chain([&self.line]).any(has)
+    }
+
+    /// The last lines of what was printed.
+    pub(super) fn tail(&self) -> Vec<Vec<u8>> {
+        self.tail.iter().cloned().collect()
+    }
+
+    /// Ends the log, on disk before anybody is told of a failure, and returns its last lines.
+    pub(super) fn finish(mut self) -> (Vec<Vec<u8>>, Option<PathBuf>) {
+        self.end_line();
+        let log = self.log.take().map(|(path, file)| {
+            if let Err(error) = file.sync_data() {
+                self.warn(&format!("the log may be incomplete: {error}"));
+            }
+            path
+        });
+        (std::mem::take(&mut self.tail).into(), log)
+    }
+
+    /// Nothing more comes of what is printed now.
+    fn end_line(&mut self) {
+        self.show_rest();
+        self.send_line();
+    }
+
+    fn show_rest(&mut self) {
+        let rest = self.masked.rest();
+        self.show(&rest);
+    }
+
+    fn send_line(&mut self) {
+        if self.line.is_empty() {
+            return;
+        }
+        let line = std::mem::take(&mut self.line);
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line.clone());
+        self.inbox.send_line(&self.node, line);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let Some((_, file)) = &mut self.log else { return };
+        if let Err(error) = file.write_all(bytes) {
+            self.log = None;
+            self.warn(&format!("the log ends here: {error}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_breaks_under_a_log_is_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inbox, mut events) = Inbox::new();
+        let run = RunDir::at(folder.path());
+        let mut tell = Tell::new("os".into(), inbox, (&run, Mask::default()));
+        // A write to it gives EIO, since this process has no memory at the address 0.
+        let broken = std::fs::OpenOptions::new().write(true).open("/proc/self/mem").unwrap();
+        tell.log.as_mut().unwrap().1 = broken;
+        tell.output(b"one\ntwo\n");
+        let (tail, log) = tell.finish();
+        assert_eq!((tail, log), (vec![b"one".to_vec(), b"two".to_vec()], None));
+        let mut warnings = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            if let EventKind::Warning { message, .. } = event {
+                warnings.push(message);
+            }
+        }
+        assert_eq!(warnings, ["the log ends here: Input/output error (os error 5)"]);
+    }
+
+    #[test]
+    fn a_line_without_end_takes_little_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inbox, mut events) = Inbox::new();
+        let run = RunDir::at(folder.path());
+        let mut tell = Tell::new("os".into(), inbox, (&run, Mask::default()));
+        let piece = vec![b'x'; 8 * 1024];
+        let pieces = 16 * 1024;
+        for _ in 0..pieces {
+            tell.output(&piece);
+            assert!(tell.line.capacity() <= 2 * LONGEST_LINE, "{}", tell.line.capacity());
+        }
+        let (tail, log) = tell.finish();
+        assert_eq!(tail.len(), TAIL);
+        // Of 128 MiB half are on their way to a reporter that does not come to read them, and no more;
+        // the log has them all.
+        let mut lines = 0;
+        while let Ok(EventKind::Log { line, .. }) = events.try_recv() {
+            assert!(line.len() <= 2 * LONGEST_LINE);
+            lines += 1;
+        }
+        assert_eq!(lines, LINES_UNDER_WAY);
+        let length = std::fs::metadata(log.unwrap()).unwrap().len();
+        assert_eq!(length, (pieces * piece.len()) as u64);
+    }
+}

@@ -1,0 +1,152 @@
+//! Makes one change of many events: an editor's save is several, and a checkout thousands.
+
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+/// So long nothing more must come. Editors write, sync and rename within some milliseconds.
+const QUIET: Duration = Duration::from_millis(100);
+/// However many more come, so long is waited and no longer: something may write all the time.
+const LONGEST: Duration = Duration::from_millis(400);
+/// With more paths than this, it is quicker to look at everything.
+const MOST: usize = 4096;
+
+/// What the watcher has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Path(PathBuf),
+    /// Events were lost.
+    Lost,
+}
+
+/// Where something may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Paths(BTreeSet<PathBuf>),
+    /// Anywhere.
+    Everything,
+}
+
+#[derive(Debug)]
+pub struct Bursts {
+    seen: mpsc::UnboundedReceiver<Seen>,
+    /// What came, since when, and when the last of it.
+    open: Option<(Change, Instant, Instant)>,
+}
+
+impl Bursts {
+    pub fn new(seen: mpsc::UnboundedReceiver<Seen>) -> Self {
+        Self { seen, open: None }
+    }
+
+    /// The next change. What was taken in is not lost if nobody waits for the end.
+    pub async fn next(&mut self) -> Change {
+        loop {
+            let until =
+                self.open.as_ref().map(|(_, first, last)| (*first + LONGEST).min(*last + QUIET));
+            tokio::select! {
+                // Time first: a process that writes all the time would otherwise never let it end.
+                biased;
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
+                    if let Some((change, ..)) = self.open.take() {
+                        return change;
+                    }
+                }
+                seen = self.seen.recv() => match seen {
+                    Some(seen) => self.take(seen),
+                    // Nobody watches any more.
+                    None if until.is_none() => std::future::pending().await,
+                    None => sleep_until(until.unwrap_or_else(Instant::now)).await,
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, seen: Seen) {
+        let now = Instant::now();
+        let nothing = || (Change::Paths(BTreeSet::new()), now, now);
+        let (change, _, last) = self.open.get_or_insert_with(nothing);
+        *last = now;
+        match (seen, &mut *change) {
+            (Seen::Path(path), Change::Paths(paths)) if paths.len() < MOST => {
+                _ = paths.insert(path);
+            }
+            (Seen::Path(_), Change::Everything) => {}
+            (Seen::Path(_) | Seen::Lost, _) => *change = Change::Everything,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(name: &str) -> Seen {
+        Seen::Path(name.into())
+    }
+
+    fn paths(names: &[&str]) -> Change {
+        Change::Paths(names.iter().map(PathBuf::from).collect())
+    }
+
+    fn bursts() -> (mpsc::UnboundedSender<Seen>, Bursts) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (sender, Bursts::new(receiver))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_together_is_one_change() {
+        let (sender, mut bursts) = bursts();
+        let began = Instant::now();
+        for name in ["a", "b", "a"] {
+            sender.send(path(name)).unwrap();
+        }
+        assert_eq!(bursts.next().await, paths(&["a", "b"]));
+        assert!(began.elapsed() <= QUIET + Duration::from_millis(2));
+        sender.send(path("c")).unwrap();
+        assert_eq!(bursts.next().await, paths(&["c"]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn constant_writes_do_not_delay_forever() {
+        let (sender, mut bursts) = bursts();
+        let began = Instant::now();
+        tokio::spawn(async move {
+            while sender.send(path("log")).is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        for n in 1..4 {
+            assert_eq!(bursts.next().await, paths(&["log"]));
+            let most = (LONGEST + Duration::from_millis(25)) * n;
+            assert!(began.elapsed() <= most, "{:?}", began.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_event_or_too_many_are_a_change_anywhere() {
+        let (sender, mut bursts) = bursts();
+        for seen in [path("a"), Seen::Lost, path("b")] {
+            sender.send(seen).unwrap();
+        }
+        assert_eq!(bursts.next().await, Change::Everything);
+        for n in 0..=MOST {
+            sender.send(path(&n.to_string())).unwrap();
+        }
+        assert_eq!(bursts.next().await, Change::Everything);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stops_waiting_loses_nothing() {
+        let (sender, mut bursts) = bursts();
+        sender.send(path("a")).unwrap();
+        let short = Duration::from_millis(30);
+        assert!(tokio::time::timeout(short, bursts.next()).await.is_err());
+        drop(sender);
+        assert_eq!(bursts.next().await, paths(&["a"]));
+        assert!(tokio::time::timeout(short, bursts.next()).await.is_err(), "nothing more comes");
+    }
+}

@@ -1,0 +1,151 @@
+//! Which ticks have come. Pure: the time is given, and what was done is kept by others.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::hierarchy::{Hierarchy, NodeName};
+
+/// The last tick of each image that was acted on; of one that is new, when it was first seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ticks {
+    pub done: BTreeMap<NodeName, Timestamp>,
+}
+
+impl Ticks {
+    /// Takes note of images that have a schedule now; those of images that have none any more are forgotten.
+    pub fn know(&mut self, hierarchy: &Hierarchy, now: Timestamp) {
+        let scheduled =
+            |name: &NodeName| hierarchy.get(name).is_some_and(|it| it.schedule.is_some());
+        self.done.retain(|name, _| scheduled(name));
+        for node in hierarchy.in_build_order().filter(|node| node.schedule.is_some()) {
+            self.done.entry(node.name.clone()).or_insert(now);
+        }
+    }
+
+    /// The images whose ticks are to be acted on now, each with the last of them: those that were missed
+    /// count as one.
+    pub fn due(&self, hierarchy: &Hierarchy, now: Timestamp) -> BTreeMap<NodeName, Timestamp> {
+        let due = self.done.iter().filter_map(|(name, done)| {
+            let schedule = hierarchy.get(name)?.schedule.as_ref()?;
+            let mut tick = schedule.due(*done, now)?;
+            if schedule.acted_on(tick, &key(hierarchy, name)) > now {
+                // The one before it may still wait.
+                tick = schedule.last(tick.checked_sub(jiff::SignedDuration::from_secs(1)).ok()?)?;
+            }
+            (tick > *done).then(|| (name.clone(), tick))
+        });
+        due.collect()
+    }
+
+    /// When the next tick is to be acted on.
+    pub fn next(&self, hierarchy: &Hierarchy) -> Option<Timestamp> {
+        let next = self.done.iter().filter_map(|(name, done)| {
+            let schedule = hierarchy.get(name)?.schedule.as_ref()?;
+            Some(schedule.acted_on(schedule.next(*done)?, &key(hierarchy, name)))
+        });
+        next.min()
+    }
+}
+
+/// Two hierarchies may have an image of one name.
+fn key(hierarchy: &Hierarchy, name: &NodeName) -> String {
+    format!("{} {name}", hierarchy.file.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hierarchy::{calendar::Schedule, test_hierarchy};
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    /// `os` at three each night in Berlin, with a jitter of minutes if asked for; `web` each quarter of
+    /// an hour; `app` never.
+    fn hierarchy(jitter: u64) -> Hierarchy {
+        let mut nodes: Vec<_> =
+            test_hierarchy("os\nweb < os\napp < web").in_build_order().cloned().collect();
+        let jitter = std::time::Duration::from_secs(60 * jitter);
+        nodes[0].schedule = Schedule::new("0 3 * * *", Some("Europe/Berlin"), jitter).ok();
+        nodes[1].schedule = Schedule::new("*/15 * * * *", None, jitter).ok();
+        Hierarchy::from_nodes("/h.yaml".into(), None, nodes).unwrap()
+    }
+
+    /// Looks at the clock at each of these moments, and does what is due: who, and for which tick.
+    fn done_at(hierarchy: &Hierarchy, times: &[&str]) -> Vec<String> {
+        let mut ticks = Ticks::default();
+        let mut done = Vec::new();
+        for now in times {
+            ticks.know(hierarchy, at(now));
+            for (node, tick) in ticks.due(hierarchy, at(now)) {
+                done.push(format!("{node} {tick}"));
+                ticks.done.insert(node, tick);
+            }
+            assert!(ticks.due(hierarchy, at(now)).is_empty(), "done is done");
+        }
+        done
+    }
+
+    #[test]
+    fn each_tick_is_done_once_and_those_missed_count_as_one() {
+        let hierarchy = hierarchy(0);
+        assert_eq!(
+            done_at(
+                &hierarchy,
+                &[
+                    // It is new: what was before is not made up for.
+                    "2026-11-24T01:00:00Z",
+                    "2026-11-24T01:14:59.9Z",
+                    "2026-11-24T01:15:00Z",
+                    "2026-11-24T01:15:01Z",
+                    // Late, by a run that took long; both at once.
+                    "2026-11-24T02:07:00Z",
+                    // The machine slept for three days.
+                    "2026-11-27T02:01:00Z",
+                    // The clock is put back by a day, and comes back to where it was.
+                    "2026-11-26T02:01:00Z",
+                    "2026-11-26T23:00:00Z",
+                    "2026-11-27T02:14:00Z",
+                    "2026-11-27T02:15:00Z",
+                ]
+            ),
+            [
+                "web 2026-11-24T01:15:00Z",
+                "os 2026-11-24T02:00:00Z",
+                "web 2026-11-24T02:00:00Z",
+                "os 2026-11-27T02:00:00Z",
+                "web 2026-11-27T02:00:00Z",
+                "web 2026-11-27T02:15:00Z",
+            ]
+        );
+    }
+
+    #[test]
+    fn jitter_puts_off_and_loses_nothing() {
+        let hierarchy = hierarchy(10);
+        let mut ticks = Ticks::default();
+        ticks.know(&hierarchy, at("2026-11-24T01:00:00Z"));
+        let next = ticks.next(&hierarchy).unwrap();
+        let (first, last) = (at("2026-11-24T01:15:00Z"), at("2026-11-24T01:25:00Z"));
+        assert!((first..=last).contains(&next), "{next}");
+        let before = next - jiff::SignedDuration::from_millis(1);
+        assert!(ticks.due(&hierarchy, before).is_empty());
+        assert_eq!(ticks.due(&hierarchy, next), [("web".into(), first)].into());
+        // With the next tick waiting, the one before is still to be done.
+        let later = at("2026-11-24T01:30:00Z");
+        assert_eq!(ticks.due(&hierarchy, later), [("web".into(), first)].into());
+    }
+
+    #[test]
+    fn a_schedule_that_is_taken_away_is_forgotten() {
+        let mut ticks = Ticks::default();
+        ticks.know(&hierarchy(0), at("2026-11-24T01:00:00Z"));
+        assert_eq!(ticks.done.len(), 2);
+        let none = test_hierarchy("os");
+        ticks.know(&none, at("2026-11-24T02:00:00Z"));
+        assert_eq!(ticks, Ticks::default());
+        assert_eq!(ticks.next(&none), None);
+    }
+}
