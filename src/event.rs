@@ -11,7 +11,7 @@ use crate::{
     fingerprint::Fingerprint,
     hierarchy::{NodeName, OnFailure},
     image::{Digest, Tag, Tagged, packages::Line},
-    plan::{Plan, Reason},
+    plan::{Plan, Reason, order::Pushed},
 };
 
 /// Is told of each event, in order, as it happens. An error stops the run.
@@ -130,6 +130,21 @@ pub enum Phase {
     Push,
 }
 
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prepare => "preparing the context",
+            Self::Pull => "pulling its bases",
+            Self::Build => "building",
+            Self::Test { number, total } => return write!(f, "test {number} of {total}"),
+            Self::Measure => "measuring",
+            Self::Compare => "comparing with the published image",
+            Self::Wait => "waiting for tests",
+            Self::Push => "pushing",
+        })
+    }
+}
+
 /// What became of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -141,6 +156,8 @@ pub enum Outcome {
         size: u64,
         /// In bytes, the layers above its base, uncompressed.
         added: u64,
+        /// What it takes in a registry.
+        pushed: Option<Pushed>,
         /// The size of the image published before.
         size_before: Option<u64>,
         /// From the image published before, where that was looked at.
@@ -219,6 +236,8 @@ pub struct Failure {
     pub tail: Vec<Vec<u8>>,
     /// The whole log, on disk before this failure is told.
     pub log: Option<PathBuf>,
+    /// The name in the engine of the image that was built, for `rebuild shell`.
+    pub kept: Option<Tagged>,
 }
 
 /// Why a run stops early. The order is the severity.
@@ -331,13 +350,18 @@ pub struct Executed {
 }
 
 impl Executed {
-    /// What was built, how long its children had to wait for it, and the size of what is new of it.
-    pub fn builds(&self) -> impl Iterator<Item = (&NodeName, Duration, Option<u64>)> {
+    /// What was built, how long its children had to wait for it, and the size of what is new of it, here and
+    /// in a registry.
+    pub fn builds(
+        &self,
+    ) -> impl Iterator<Item = (&NodeName, Duration, (Option<u64>, Option<Pushed>))> {
         self.outcomes.iter().filter_map(|(node, (outcome, took))| {
             let built = *self.built.get(node).unwrap_or(took);
             match outcome {
-                Outcome::Built { added, .. } => Some((node, built, Some(*added))),
-                Outcome::Unchanged { .. } => Some((node, built, None)),
+                Outcome::Built { added, pushed, .. } => {
+                    Some((node, built, (Some(*added), *pushed)))
+                }
+                Outcome::Unchanged { .. } => Some((node, built, (None, None))),
                 _ => None,
             }
         })

@@ -24,6 +24,7 @@ Examples:
   rebuild watch                    rebuild images as their files are saved
   rebuild plan                     what a run would do, and why
   rebuild why app                  why app is out of date, through which parents
+  rebuild log app                  the log of app's last build and tests
   rebuild init                     write a hierarchy.yaml for the Dockerfiles here
   rebuild rollback                 move the tags of the last run back
 
@@ -36,6 +37,7 @@ Examples:
   rebuild plan                     each image with the reason, below its parent
   rebuild plan --from os-base      what a rebuild of os-base would touch
   rebuild plan 'ruby-*'            these images only
+  rebuild plan --changed           only images that are built or promoted
   rebuild plan --exit-code         in scripts: exit code 3 if there is work, else 0";
 
 const INIT_EXAMPLES: &str = "\
@@ -84,6 +86,17 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   rebuild status                   each image: current, behind, held back or never built
   rebuild status --exit-code       in scripts: exit code 3 if an image is not current";
+
+const LOG_EXAMPLES: &str = "\
+Examples:
+  rebuild log app                  the log of app's last build and tests
+  rebuild log app --run 01m852q    of a run by the first letters of its ID";
+
+const SHELL_EXAMPLES: &str = "\
+Examples:
+  rebuild shell app                look around in the image, or in the one whose test failed
+  rebuild shell app -- cat /etc/app.conf
+                                   run one program; exit code 11 if it fails";
 
 const HISTORY_EXAMPLES: &str = "\
 Examples:
@@ -206,6 +219,15 @@ pub enum Command {
     /// Show the state of each image: current, behind, held back or never built
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Print the log of an image's last build and tests on this machine
+    #[command(after_help = LOG_EXAMPLES)]
+    Log(LogArgs),
+    /// Start a shell in a container of an image, or of the one whose test failed in the last run
+    ///
+    /// The container has a network and the limits of a test container. It is removed when the shell ends.
+    /// An image whose test failed stays in the engine until the image's next run on this machine.
+    #[command(after_help = SHELL_EXAMPLES)]
+    Shell(ShellArgs),
     /// Check the files, without an engine: problems and advice
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -448,11 +470,17 @@ pub struct WatchArgs {
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// Print these images only, by name or glob [default: all images of the run]
+    /// Print these images only, by name or glob; the totals stay those of the run
     #[arg(value_name = "NODE")]
     pub nodes: Vec<String>,
     #[command(flatten)]
     pub selection: SelectionArgs,
+    /// Print only images that are built or promoted [default with more than 40 images]
+    #[arg(long, conflicts_with = "all")]
+    pub changed: bool,
+    /// Print all images of the run, also if there are more than 40
+    #[arg(long)]
+    pub all: bool,
     /// Text, or JSON for programs (docs/events.md)
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
@@ -482,6 +510,29 @@ pub struct StatusArgs {
     /// Exit code 3 if an image is not current
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// Which image
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// Of this run, by its ID or the first letters of it [default: the image's last run]
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ShellArgs {
+    /// Which image
+    #[arg(value_name = "NODE", index = 1)]
+    pub node: String,
+    /// The published image, also if a test of a newer one failed
+    #[arg(long)]
+    pub published: bool,
+    /// Start this program instead of `sh`
+    #[arg(last = true, value_name = "COMMAND", index = 2)]
+    pub command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -27,12 +27,14 @@ use crate::{
 /// Set by the scripts: for which shell to complete.
 const VARIABLE: &str = "REBUILD_COMPLETE";
 /// The commands that take names of images, and as which arguments.
-const TAKE_NODES: [(&str, &[&str]); 5] = [
+const TAKE_NODES: [(&str, &[&str]); 7] = [
     ("run", &["from", "only"]),
     ("plan", &["from", "only", "nodes"]),
     ("why", &["nodes"]),
     ("status", &["nodes"]),
     ("tree", &["nodes"]),
+    ("log", &["node"]),
+    ("shell", &["node"]),
 ];
 
 pub(super) fn completions(shell: Shell) -> Result<Exit, CommandError> {

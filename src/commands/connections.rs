@@ -1,24 +1,28 @@
 //! Connects a command to the engine, to registries and to the store.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use super::{error::CommandError, output};
 use crate::{
     commands::cli::Builder,
     engine::{
-        EngineInfo,
+        Capabilities, EngineInfo,
         docker::{BuilderChoice, Docker, EngineOptions},
     },
+    exit::Exit,
     fingerprint::HashCache,
-    hierarchy::Hierarchy,
+    hierarchy::{Hierarchy, this_machine},
     image::Digest,
     plan::order::History,
+    publish::store::Local,
     registry::{Client, Credentials},
     run::state::{State, machine},
 };
 
 /// What the hashes of files are kept under.
 const HASHES: &str = "hashes";
+/// What the last failures are kept under.
+pub(super) const FAILURES: &str = "failures";
 /// What the tags of the engine are kept under.
 const TAGS: &str = "engine-tags";
 
@@ -32,6 +36,7 @@ pub(super) struct World {
     pub(super) state: State,
     /// Of files that were read before.
     pub(super) hashes: Arc<HashCache>,
+    has_engine: bool,
 }
 
 impl World {
@@ -54,7 +59,46 @@ impl World {
         let state = State::of(&hierarchy.file);
         let hashes = Arc::new(HashCache::read(&state.recall(HASHES), &machine()));
         engine.recall(&state.recall(TAGS));
-        Ok(Self { engine: Arc::new(engine), info, registries, offline, state, hashes })
+        let engine = Arc::new(engine);
+        Ok(Self { engine, info, registries, offline, state, hashes, has_engine: true })
+    }
+
+    /// For commands that only ask: if all images are in a registry, no engine is needed.
+    pub(super) async fn asking(hierarchy: &Hierarchy, offline: bool) -> Result<Self, CommandError> {
+        match Self::connect(hierarchy, Builder::Auto, offline).await {
+            Err(error) if hierarchy.registry.is_some() && error.exit == Exit::EngineUnreachable => {
+                output::warning("no engine answers: this answer uses registries only");
+                Self::without_engine(hierarchy, offline).await
+            }
+            connected => connected,
+        }
+    }
+
+    async fn without_engine(hierarchy: &Hierarchy, offline: bool) -> Result<Self, CommandError> {
+        let info = EngineInfo {
+            version: String::new(),
+            platform: this_machine(),
+            cpus: thread::available_parallelism().map_or(1, usize::from),
+            capabilities: Capabilities::UNKNOWN,
+            endpoint: String::new(),
+            is_exposed: false,
+            room: None,
+        };
+        let state = State::of(&hierarchy.file);
+        Ok(Self {
+            engine: Arc::new(Docker::absent().await?),
+            info,
+            registries: Client::new(Credentials::from_env())?,
+            offline,
+            hashes: Arc::new(HashCache::read(&state.recall(HASHES), &machine())),
+            state,
+            has_engine: false,
+        })
+    }
+
+    /// The engine as the place where images are published.
+    pub(super) fn local(&self) -> Local<Docker> {
+        Local::new(self.engine.clone()).with_notes(self.state.notes())
     }
 
     /// What earlier builds took that were published to a place.
@@ -68,7 +112,9 @@ impl World {
 
     /// Keeps what makes the next command quicker: hashes of files that were read, and the engine's tags.
     pub(super) async fn keep_hashes(&self) {
-        if let Some(tags) = self.engine.kept().await {
+        if self.has_engine
+            && let Some(tags) = self.engine.kept().await
+        {
             self.state.keep(TAGS, &tags);
         }
         if let Some(hashes) = self.hashes.kept() {

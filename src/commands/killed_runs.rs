@@ -1,14 +1,17 @@
 //! What runs that were killed have left: test containers, pins and temporary folders.
 
-use std::{collections::BTreeSet, env, fs, path::PathBuf};
+use std::{collections::BTreeSet, env, fs, path::PathBuf, time::Duration};
 
 use super::output;
 use crate::{
     engine::{Docker, Engine as _, EngineError, Leftover},
     host::owner,
     image::Tagged,
-    run::{pins_of_all_runs, run_of_folder, run_of_pin, state},
+    run::{failed_of_all_runs, pins_of_all_runs, run_of_failed, run_of_folder, run_of_pin, state},
 };
+
+/// For so long an image whose test failed stays, if nothing newer takes its place.
+const FAILED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Of runs that are over, and of no others.
 #[derive(Debug, Default)]
@@ -38,9 +41,12 @@ pub(super) async fn remove(engine: &Docker) {
 
 impl Leftovers {
     pub(super) async fn find(engine: &Docker) -> Result<Self, EngineError> {
-        let mut pins: Vec<Tagged> =
-            engine.tags_of(vec![pins_of_all_runs()]).await?.into_keys().collect();
-        pins.retain(|name| run_of_pin(name).is_some_and(state::is_over));
+        let patterns = vec![pins_of_all_runs(), failed_of_all_runs()];
+        let mut pins: Vec<Tagged> = engine.tags_of(patterns).await?.into_keys().collect();
+        pins.retain(|name| {
+            let is_old = |run: &str| state::began_before(run, FAILED_KEPT);
+            run_of_pin(name).is_some_and(state::is_over) || run_of_failed(name).is_some_and(is_old)
+        });
         Ok(Self { pins, ..Self::find_but_pins(engine).await? })
     }
 

@@ -12,6 +12,7 @@ mod journals;
 mod gc;
 mod init;
 mod killed_runs;
+mod log;
 mod tag_progress;
 mod man;
 mod older_commit;
@@ -23,6 +24,7 @@ mod project;
 mod reports;
 mod rollback;
 mod run;
+mod shell;
 mod signals;
 mod status;
 mod retention;
@@ -96,6 +98,8 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Plan(arguments)) => runtime()?.block_on(plan::plan(common, &arguments)),
         Some(Command::Why(arguments)) => runtime()?.block_on(why::why(common, &arguments)),
         Some(Command::Status(arguments)) => runtime()?.block_on(status::status(common, &arguments)),
+        Some(Command::Log(arguments)) => log::log(common, &arguments),
+        Some(Command::Shell(arguments)) => runtime()?.block_on(shell::shell(common, &arguments)),
         Some(Command::Check(arguments)) => check::check(common, &arguments),
         Some(Command::Explain { code }) => check::explain(code.as_deref()),
         Some(Command::Tree(arguments)) => runtime()?.block_on(tree::tree(common, &arguments)),

@@ -94,6 +94,12 @@ pub(super) fn trusted(text: &[u8]) -> io::Result<()> {
     }
 }
 
+/// What a program prints that the user has started in a container: all of it, as with `docker run`.
+pub(super) fn session(bytes: &[u8]) {
+    let mut out = io::stdout();
+    _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
 /// Makes `--color`, `NO_COLOR`, `CLICOLOR_FORCE` and the terminal one decision.
 pub(super) fn choose_colour(colour: Colour) {
     match colour {
@@ -111,6 +117,11 @@ pub(super) fn stderr_has_colour() -> bool {
 /// Whether text on stdout is coloured.
 pub(super) fn stdout_has_colour() -> bool {
     anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
+
+/// Whether a person looks at stdout.
+pub(super) fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
 }
 
 /// Whether a person looks at stderr.

@@ -1,5 +1,7 @@
 //! `rebuild plan`: what a run would do, and why.
 
+use std::collections::BTreeSet;
+
 use super::{
     connections::World,
     error::CommandError,
@@ -7,19 +9,21 @@ use super::{
     project::{load, nodes, request, tag_values},
 };
 use crate::{
-    commands::cli::{Builder, Common, Format, PlanArgs},
+    commands::cli::{Common, Format, PlanArgs},
     exit::Exit,
-    hierarchy::Hierarchy,
+    hierarchy::{Hierarchy, NodeName},
     host::git,
-    plan::{self, Plan, Request, Selection, order::BlastRadius},
-    publish::store::{Local, Remote, Store},
-    report,
+    plan::{self, Action, Plan, Request, Selection, Step, order::BlastRadius},
+    publish::store::{Remote, Store},
+    report::{self, plan::Planned},
     run::{
         observe::{Question, Sources, due, observe},
         state::Asking,
     },
 };
 
+/// So many images are printed with those that stay as they are.
+const ALL: usize = 40;
 /// Of [`make`]: nothing is done by the plan that it makes.
 pub(super) const ONLY_ASKS: bool = true;
 
@@ -27,12 +31,12 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     let hierarchy = load(common)?;
     let request = request(&hierarchy, common, &arguments.selection)?;
     let named = nodes(&hierarchy, &arguments.nodes)?;
-    let world = World::connect(&hierarchy, Builder::Auto, common.offline).await?;
-    let (mut plan, warnings) = if let Some(prefix) = &hierarchy.registry {
+    let world = World::asking(&hierarchy, common.offline).await?;
+    let (plan, warnings) = if let Some(prefix) = &hierarchy.registry {
         let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
         made(&hierarchy, &request, &world, &store).await?
     } else {
-        let store = Local::new(world.engine.clone());
+        let store = world.local();
         made(&hierarchy, &request, &world, &store).await?
     };
     journals::tell(
@@ -43,21 +47,31 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     for warning in &warnings {
         output::warning(warning);
     }
-    if !named.is_empty() {
-        plan = plan.narrowed(&named);
-    }
-    let history = world.history(&world.publishes_to(&hierarchy));
+    let place = world.publishes_to(&hierarchy);
+    let history = world.history(&place);
     let radius = BlastRadius::of(&plan, &hierarchy, &history, world.jobs());
+    let shown = shown(&plan, &named, arguments);
+    let planned = Planned { run: &plan, shown: &shown, radius: &radius, place: &place };
     let mut text = Vec::new();
     match arguments.format {
-        Format::Text => {
-            report::plan::text(&plan, &radius, (output::stdout_has_colour(), &mut text))
-        }
-        Format::Json => report::plan::json(&plan, &radius, &mut text),
+        Format::Text => report::plan::text(planned, (output::stdout_has_colour(), &mut text)),
+        Format::Json => report::plan::json(planned, &mut text),
     }
     .and_then(|()| output::answer(&text))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
-    Ok(if arguments.exit_code && plan.has_work() { Exit::Work } else { Exit::Done })
+    Ok(if arguments.exit_code && shown.has_work() { Exit::Work } else { Exit::Done })
+}
+
+/// The part of a plan that is printed.
+fn shown(plan: &Plan, named: &BTreeSet<NodeName>, arguments: &PlanArgs) -> Plan {
+    let is_long = arguments.format == Format::Text && plan.steps.len() > ALL;
+    let only_changed = arguments.changed || (is_long && named.is_empty() && !arguments.all);
+    let is_shown = |step: &&Step| {
+        let is_named = named.is_empty() || named.contains(&step.node);
+        is_named && !(only_changed && matches!(step.action, Action::Keep { .. }))
+    };
+    let nodes = plan.steps.iter().filter(is_shown).map(|step| step.node.clone()).collect();
+    plan.clone().narrowed(&nodes)
 }
 
 /// What a run would begin with, and a warning if it would be refused.

@@ -151,6 +151,16 @@ pub(super) fn nodes(
     Ok(nodes)
 }
 
+/// The image that a name of the command line means.
+pub(super) fn node(hierarchy: &Hierarchy, name: &str) -> Result<NodeName, CommandError> {
+    let named = nodes(hierarchy, &[name.to_owned()])?;
+    let mut named = named.into_iter();
+    match (named.next(), named.next()) {
+        (Some(node), None) => Ok(node),
+        _ => Err(CommandError::new(Exit::Usage, format!("`{name}` means several images"))),
+    }
+}
+
 /// What the placeholders in tags stand for today.
 pub(super) fn tag_values(hierarchy: &Hierarchy) -> Result<TagValues, CommandError> {
     let needs_git =

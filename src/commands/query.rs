@@ -6,31 +6,42 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    connections::World,
+    connections::{FAILURES, World},
     error::CommandError,
     journals, output,
     plan::{ONLY_ASKS, make},
 };
 use crate::{
-    commands::cli::{Builder, Common},
+    commands::cli::Common,
     hierarchy::{Hierarchy, NodeName},
     plan::{LastBuilds, Plan, Request, Selection},
-    publish::store::{Local, Remote, Store},
+    publish::{
+        failures::Failures,
+        store::{Remote, Store},
+    },
     run::observe::describe,
 };
+
+/// How images stand.
+pub(super) struct Asked {
+    pub(super) plan: Plan,
+    pub(super) last_builds: LastBuilds,
+    /// Of this machine.
+    pub(super) failures: Failures,
+}
 
 /// Asks about every image; and the published ones of those that are picked, what they say.
 pub(super) async fn ask(
     hierarchy: &Hierarchy,
     common: &Common,
     pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
-) -> Result<(Plan, LastBuilds), CommandError> {
-    let world = World::connect(hierarchy, Builder::Auto, common.offline).await?;
+) -> Result<Asked, CommandError> {
+    let world = World::asking(hierarchy, common.offline).await?;
     if let Some(prefix) = &hierarchy.registry {
         let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
         ask_store(hierarchy, &world, &store, pick).await
     } else {
-        let store = Local::new(world.engine.clone());
+        let store = world.local();
         ask_store(hierarchy, &world, &store, pick).await
     }
 }
@@ -40,7 +51,7 @@ async fn ask_store<S: Store>(
     world: &World,
     store: &S,
     pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
-) -> Result<(Plan, LastBuilds), CommandError> {
+) -> Result<Asked, CommandError> {
     let selection = Selection::OutOfDate;
     let request = Request { selection, refresh: false, by_schedule: false, now: Timestamp::now() };
     let (plan, warnings) = make(hierarchy, &request, world, (store, ONLY_ASKS)).await?;
@@ -53,5 +64,6 @@ async fn ask_store<S: Store>(
         "the next `rebuild` first moves the rest",
     );
     let last_builds = describe(store, hierarchy, &plan, &pick(&plan)).await?;
-    Ok((plan, last_builds))
+    let failures = Failures::read(&world.state.recall(FAILURES));
+    Ok(Asked { plan, last_builds, failures })
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    connections::World,
+    connections::{FAILURES, World},
     error::CommandError,
     journals, killed_runs, older_commit, output,
     plan::{ONLY_ASKS, make},
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     commands::cli::{Common, ProgressArg, RunArgs, SelectionArgs},
+    engine::Engine as _,
     event::{EventKind, Executed, Reporter, StopReason, Summary, Telling},
     exit::Exit,
     fingerprint::Revision,
@@ -25,9 +26,10 @@ use crate::{
     host::git::{self, Head},
     plan::{Request, order::History},
     publish::{
+        failures::Failures,
         journal::{Asked, Began, Journal},
         promote::{Publisher, Verdict, conclude, verdict},
-        store::{Local, Remote, Store},
+        store::{Remote, Store},
     },
     report::{self, Out, Progress, Record, Recorder, ReportOptions},
     run::{Origin, RunOptions, Secrets, Workshop, execute, state::State},
@@ -86,7 +88,7 @@ impl Run<'_> {
             let store = Remote::new(registries, prefix, engine);
             Box::pin(self.on(Arc::new(store), stops, record)).await
         } else {
-            let store = Local::new(self.world.engine.clone());
+            let store = self.world.local();
             Box::pin(self.on(Arc::new(store), stops, record)).await
         }
     }
@@ -191,6 +193,7 @@ impl Run<'_> {
         let summary = conclude(shop.run.id.clone(), &plan, executed, promoted, took);
         let exit = summary.exit;
         publisher.end(exit).await;
+        self.remember_failures(&summary).await;
         if let Some(removed) = self.tidy(&summary, &*store).await {
             telling.emit(removed);
         }
@@ -232,11 +235,27 @@ impl Run<'_> {
         if executed.builds().next().is_none() {
             return;
         }
-        for (node, took, added) in executed.builds() {
-            history.record(node, took, added);
+        for (node, took, sizes) in executed.builds() {
+            history.record(node, took, sizes);
         }
         history.retain(|node| self.hierarchy.get(node).is_some());
         self.world.keep_history(&self.place(), &history);
+    }
+
+    /// Keeps what failed for `status`, `why`, `log` and `shell`, and removes images of earlier failures.
+    async fn remember_failures(&self, summary: &Summary) {
+        let state = &self.world.state;
+        let before = state.recall(FAILURES);
+        let mut failures = Failures::read(&before);
+        let gone = failures.update(summary, Timestamp::now());
+        let kept = failures.kept();
+        if kept != before {
+            state.keep(FAILURES, &kept);
+        }
+        for image in gone {
+            // It may be gone already, and the engine too.
+            _ = self.world.engine.untag(&image).await;
+        }
     }
 
     /// Where this run publishes.

@@ -6,7 +6,7 @@ use super::{
     error::CommandError,
     output,
     project::{load, nodes},
-    query::ask,
+    query::{Asked, ask},
 };
 use crate::{
     commands::cli::{Common, Format, StatusArgs},
@@ -19,11 +19,15 @@ pub(super) async fn status(common: &Common, arguments: &StatusArgs) -> Result<Ex
     let hierarchy = load(common)?;
     let all = |plan: &crate::plan::Plan| plan.steps.iter().map(|step| step.node.clone()).collect();
     let named = nodes(&hierarchy, &arguments.nodes)?;
-    let (plan, last_builds) = ask(&hierarchy, common, all).await?;
+    let Asked { plan, last_builds, failures } = ask(&hierarchy, common, all).await?;
     let shown: Vec<&Step> =
         plan.steps.iter().filter(|step| named.is_empty() || named.contains(&step.node)).collect();
-    let standing =
-        report::status::Standing { plan: &plan, shown: &shown, last_builds: &last_builds };
+    let standing = report::status::Standing {
+        plan: &plan,
+        shown: &shown,
+        last_builds: &last_builds,
+        failures: &failures,
+    };
     let mut text = Vec::new();
     match arguments.format {
         Format::Text => {

@@ -8,7 +8,7 @@ use super::{
     error::CommandError,
     output,
     project::{load, nodes},
-    query::ask,
+    query::{Asked, ask},
 };
 use crate::{
     commands::cli::{Common, TreeArgs, TreeFormat},
@@ -66,7 +66,7 @@ fn shown(hierarchy: &Hierarchy, named: &BTreeSet<NodeName>) -> BTreeSet<NodeName
 async fn stand(hierarchy: &Hierarchy, common: &Common) -> Result<Option<Standings>, CommandError> {
     let all = |plan: &crate::plan::Plan| plan.steps.iter().map(|step| step.node.clone()).collect();
     match ask(hierarchy, common, all).await {
-        Ok((plan, last_builds)) => Ok(Some(standings(&plan, &last_builds))),
+        Ok(Asked { plan, last_builds, .. }) => Ok(Some(standings(&plan, &last_builds))),
         Err(error) if matches!(error.exit, Exit::EngineUnreachable | Exit::RegistryUnreachable) => {
             output::warning(&format!(
                 "{error}\n  the tree is that of the files; `--no-state` asks nobody"

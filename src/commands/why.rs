@@ -8,7 +8,7 @@ use super::{
     error::CommandError,
     output,
     project::{load, nodes},
-    query::ask,
+    query::{Asked, ask},
 };
 use crate::{
     commands::cli::{Common, Format, WhyArgs},
@@ -24,18 +24,22 @@ pub(super) async fn why(common: &Common, arguments: &WhyArgs) -> Result<Exit, Co
     // In the order of the hierarchy: a parent's reason explains its child's.
     let in_order = hierarchy.in_build_order().map(|node| node.name.clone());
     let asked: Vec<NodeName> = in_order.filter(|name| asked.contains(name)).collect();
-    let (plan, last_builds) = ask(&hierarchy, common, |plan| picked(plan, &asked)).await?;
+    let Asked { plan, last_builds, failures } =
+        ask(&hierarchy, common, |plan| picked(plan, &asked)).await?;
 
     let mut text = Vec::new();
     match arguments.format {
-        Format::Json => report::why::json(&plan, &asked, &last_builds, &mut text),
+        Format::Json => report::why::json(&plan, &asked, (&last_builds, &failures), &mut text),
         Format::Text => asked.iter().enumerate().try_for_each(|(n, node)| {
             if n > 0 {
                 text.push(b'\n');
             }
-            let now = Timestamp::now();
-            let colour = output::stdout_has_colour();
-            report::why::text(&plan, node, (&last_builds, now), (colour, &mut text))
+            let past = report::why::Past {
+                last_builds: &last_builds,
+                failures: &failures,
+                now: Timestamp::now(),
+            };
+            report::why::text(&plan, node, past, (output::stdout_has_colour(), &mut text))
         }),
     }
     .and_then(|()| output::answer(&text))

@@ -14,7 +14,7 @@ mod tree;
 pub use self::{
     docker::{
         About, BuilderChoice, BuilderKind, Capabilities, Capability, Docker, EngineOptions,
-        ImageStore, Leftover, Sizes, canonical_config, created,
+        ImageStore, Leftover, Session, Sizes, canonical_config, created,
     },
     secrets::BuildSecrets,
     tree::{Difference, Volatile},

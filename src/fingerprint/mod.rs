@@ -11,6 +11,7 @@ mod epoch;
 pub mod ignore;
 mod listing;
 mod source;
+mod taken_in;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -23,6 +24,7 @@ pub use self::{
     epoch::Epoch,
     listing::{Difference, Listing, readable},
     source::{Source, source},
+    taken_in::TakenIn,
 };
 use crate::{
     hierarchy::NodeName,

@@ -158,6 +158,13 @@ impl Node {
     }
 }
 
+impl Node {
+    /// The image from outside that its last stage is `FROM`.
+    pub fn upstream(&self) -> Option<&Reference> {
+        self.dockerfile.uses.iter().find(|used| used.is_final)?.base.upstream()
+    }
+}
+
 impl Base {
     /// The node that it names.
     pub fn node(&self) -> Option<&NodeName> {

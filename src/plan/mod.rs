@@ -61,6 +61,8 @@ pub struct Step {
     pub moving: BTreeMap<Tag, Option<Digest>>,
     /// The image that is published now.
     pub published: Option<Digest>,
+    /// It is based on an upstream that the published image is not based on.
+    pub has_new_base: bool,
 }
 
 /// What is to be done with an image.
@@ -133,6 +135,7 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &Request) -> Pl
             checked: facts.checked,
             moving: facts.moving.clone(),
             published: facts.published.as_ref().map(|published| published.digest.clone()),
+            has_new_base: has_new_base(node, facts),
         });
     }
     let Observed { outside, upstreams, missing, .. } = observed.clone();
@@ -146,6 +149,13 @@ fn missing(node: &Node, observed: &Observed) -> Option<Reason> {
         let why = observed.missing.get(&upstream)?.why.clone();
         Some(Reason::UpstreamMissing { upstream, why })
     })
+}
+
+fn has_new_base(node: &Node, facts: &NodeFacts) -> bool {
+    let Some(upstream) = node.upstream().map(ToString::to_string) else { return false };
+    let then = facts.published.as_ref().and_then(|published| published.built_from.as_ref());
+    let was = then.and_then(|then| then.inputs.upstreams.get(&upstream));
+    was.is_none() || was != facts.inputs.upstreams.get(&upstream)
 }
 
 /// What to do with a node that nobody named.
@@ -185,28 +195,26 @@ fn decide(
     }
 }
 
-/// The difference between what the published image was built from and today's inputs.
+/// What of today's inputs the published image does not have yet.
 fn why_out_of_date(
     facts: &NodeFacts,
     observed: &Observed,
     hierarchy: &Hierarchy,
 ) -> Option<Reason> {
     let Some(published) = &facts.published else { return Some(Reason::NeverBuilt) };
-    let Some(then) = &published.built_from else { return Some(Reason::Unknown) };
+    let records = published.taken_in.iter().chain(&published.built_from);
+    let Some((then, changed, parts)) = records
+        .map(|then| {
+            let changed = changed(&then.inputs, &facts.inputs);
+            let parts = then.detail.as_ref().map(|then| parts(&changed, then, &facts.detail));
+            (then, changed, parts.unwrap_or_default())
+        })
+        .min_by_key(|(_, changed, parts)| (changed.len(), parts.len()))
+    else {
+        return Some(Reason::Unknown);
+    };
     let now = &facts.inputs;
-    let changed: Vec<Change> = [
-        (Change::Dockerfile, then.inputs.dockerfile != now.dockerfile),
-        (Change::Context, then.inputs.context != now.context),
-        (Change::Settings, then.inputs.settings != now.settings),
-        (Change::Tests, then.inputs.tests != now.tests),
-        (Change::Platform, then.inputs.platform != now.platform),
-    ]
-    .into_iter()
-    .filter_map(|(change, differs)| differs.then_some(change))
-    .collect();
     if !changed.is_empty() {
-        let detail = then.detail.as_ref();
-        let parts = detail.map_or(vec![], |then| parts(&changed, then, &facts.detail));
         let what = told(changed, then.detail.is_some(), &parts);
         return Some(Reason::Changed { what, parts });
     }
@@ -240,6 +248,20 @@ fn why_out_of_date(
             hierarchy.get(parent).is_none() || now != Some(was)
         })
         .map(|(parent, _)| Reason::ParentMoved { parent: parent.clone() })
+}
+
+/// Which kinds of inputs of its own differ.
+fn changed(then: &Inputs, now: &Inputs) -> Vec<Change> {
+    [
+        (Change::Dockerfile, then.dockerfile != now.dockerfile),
+        (Change::Context, then.context != now.context),
+        (Change::Settings, then.settings != now.settings),
+        (Change::Tests, then.tests != now.tests),
+        (Change::Platform, then.platform != now.platform),
+    ]
+    .into_iter()
+    .filter_map(|(change, differs)| differs.then_some(change))
+    .collect()
 }
 
 /// Which files and which settings changed.

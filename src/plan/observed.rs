@@ -74,6 +74,8 @@ pub struct Published {
     pub digest: Digest,
     /// What it was built from; `None` if it does not say, or was not asked.
     pub built_from: Option<BuiltFrom>,
+    /// Inputs of later builds whose result was this image, the newest first.
+    pub taken_in: Vec<BuiltFrom>,
 }
 
 /// What a published image says of itself.

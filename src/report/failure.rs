@@ -2,11 +2,46 @@
 
 use std::io::{self, Write};
 
-use super::{Paint, numbers::seconds, sanitize, step};
+use jiff::Timestamp;
+
+use super::{
+    Paint,
+    numbers::{ago, seconds},
+    sanitize, step,
+};
 use crate::{
     event::{Failure, Outcome, StepSummary, Summary},
     hierarchy::{NodeName, OnFailure},
+    plan::{State, Step},
+    publish::failures::{Failures, LastFailure, Setback},
 };
+
+/// Of an image that is not published as it would be today: what kept it back last.
+pub(super) fn last<'a>(step: &Step, failures: &'a Failures) -> Option<&'a LastFailure> {
+    failures.of(&step.node).filter(|_| step.state() != State::Current)
+}
+
+/// `last run, 5 minutes ago: test 1 of 1, `cat /page`: exit code 1`.
+pub(super) fn told(failure: &LastFailure, now: Timestamp) -> String {
+    let when = ago(failure.at, now);
+    match &failure.setback {
+        Setback::Failed { message, .. } => format!("failed {when}: {message}"),
+        Setback::Blocked { by } => format!("not published {when}, because `{by}` failed"),
+    }
+}
+
+/// What a user does next.
+pub(super) fn next(node: &NodeName, failure: &LastFailure) -> Vec<String> {
+    match &failure.setback {
+        Setback::Failed { log, image, .. } => {
+            let log = log.as_ref().map(|_| format!("whole log: rebuild log {node}"));
+            let shell =
+                image.as_ref().map(|_| format!("a shell in that image: rebuild shell {node}"));
+            log.into_iter().chain(shell).collect()
+        }
+        Setback::Blocked { by } => vec![format!("its failure: rebuild why {by}")],
+    }
+}
 
 /// Every failure of a run, each a block with an empty line before it.
 pub(super) fn all(summary: &Summary, paint: Paint, out: &mut dyn Write) -> io::Result<()> {

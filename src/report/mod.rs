@@ -95,6 +95,12 @@ pub fn stderr_size() -> Option<Size> {
         .map(|(columns, rows)| (columns.0.into(), rows.0.into()))
 }
 
+/// Columns and rows of the terminal behind stdout.
+pub fn stdout_size() -> Option<(u16, u16)> {
+    let size = terminal_size::terminal_size_of(io::stdout());
+    size.map(|(columns, rows)| (columns.0, rows.0))
+}
+
 /// A reporter of the kind asked for.
 ///
 /// `out` is stderr: what people look at. `result` is stdout: JSON lines, and the one line of

@@ -83,7 +83,7 @@ impl Reporter for Plain {
                 self.line(at, node.as_ref(), &message)
             }
             EventKind::PhaseStarted { node, phase } => {
-                self.line(at, Some(node), &step::phase(phase))
+                self.line(at, Some(node), &phase.to_string())
             }
             EventKind::BuildStep { node, number, total, text } => {
                 let text = format!("[{number}/{total}] {}", sanitize::text(text));

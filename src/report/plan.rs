@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     Paint,
-    numbers::{about, count, size},
+    numbers::{about, count},
     sanitize,
     width::{pad, width},
 };
@@ -25,15 +25,29 @@ use crate::{
 /// Of the JSON of a plan, and of the events: counts up when a field goes or changes its meaning.
 pub const VERSION: u32 = 1;
 
-/// Writes a plan as a tree: each image below the one that it waits for, with action and reason; and in
-/// the end what it would touch.
-pub fn text(
-    plan: &Plan,
-    radius: &BlastRadius,
-    (colour, out): (bool, &mut dyn Write),
-) -> io::Result<()> {
+/// How many tags are named that a run would move.
+const NAMED: usize = 12;
+
+/// What `rebuild plan` answers.
+#[derive(Clone, Copy)]
+pub struct Planned<'a> {
+    /// All of the run.
+    pub run: &'a Plan,
+    /// The images to print, of that plan.
+    pub shown: &'a Plan,
+    /// Of the run.
+    pub radius: &'a BlastRadius,
+    /// The registry, or the engine.
+    pub place: &'a str,
+}
+
+/// Writes where a run would publish; a plan as a tree, each image below the one that it waits for, with
+/// action and reason; and in the end what the run would touch.
+pub fn text(planned: Planned<'_>, (colour, out): (bool, &mut dyn Write)) -> io::Result<()> {
+    let Planned { run, shown, radius, place } = planned;
     let paint = Paint { colour };
-    let lines = tree(plan);
+    writeln!(out, "{}", sanitize::text(&target(radius.destination, place)))?;
+    let lines = tree(shown);
     let indented =
         |depth: usize, step: &Step| "  ".repeat(depth) + &sanitize::text(step.node.as_str());
     let widest = lines.iter().map(|&(depth, step)| width(&indented(depth, step))).max();
@@ -50,51 +64,88 @@ pub fn text(
     if !lines.is_empty() {
         writeln!(out)?;
     }
-    writeln!(out, "{}", counts(plan))?;
+    let hidden = match run.steps.len() - shown.steps.len() {
+        0 => String::new(),
+        n => format!(" ({n} not shown)"),
+    };
+    writeln!(out, "{}{hidden}", counts(run))?;
     if radius.images() > 0 {
         writeln!(out, "{}", touched(radius))?;
+        writeln!(out, "moves {}", sanitize::text(&moves(&radius.tags)))?;
     }
     Ok(())
 }
 
+/// `publishes to registry.example.com/base`.
+fn target(destination: Destination, place: &str) -> String {
+    match destination {
+        Destination::Registry => format!("publishes to {place}"),
+        Destination::Engine => format!("tags images in the engine at {place} (no registry)"),
+    }
+}
+
+/// `os:1, os:latest and 3 more tags`.
+fn moves(tags: &[String]) -> String {
+    // A single name takes no more place than "1 more tag".
+    let named = if tags.len() == NAMED + 1 { tags.len() } else { tags.len().min(NAMED) };
+    let more = match tags.len() - named {
+        0 => String::new(),
+        n => format!(" and {} more tags", n),
+    };
+    tags[..named].join(", ") + &more
+}
+
 /// `5 images, 7 tags, about 3 min, about 120 MB to push`.
 fn touched(radius: &BlastRadius) -> String {
-    let mut parts = vec![count(radius.images(), "image"), count(radius.tags, "tag")];
-    if radius.time.builds == 0 {
+    let mut parts = vec![count(radius.images(), "image"), count(radius.tags.len(), "tag")];
+    let (time, size) = (&radius.time, &radius.size);
+    if time.builds == 0 {
         parts.push("nothing to build".to_owned());
         return parts.join(", ");
     }
-    let is_timed = radius.time.is_fair();
-    parts.push(if is_timed { about(radius.time.left) } else { "time unknown".to_owned() });
+    parts.push(match time.builds - time.timed {
+        _ if !time.is_fair() => "time unknown".to_owned(),
+        0 => about(time.left),
+        n => format!("{} ({n} not timed here)", about(time.left)),
+    });
     let new = match radius.destination {
         Destination::Registry => "to push",
         Destination::Engine => "of new layers",
     };
-    parts.push(if radius.is_size_fair() {
-        format!("about {} {new}", size(radius.size.bytes))
-    } else {
-        "size unknown".to_owned()
+    let bytes = super::numbers::size(size.bytes);
+    parts.push(match time.builds - size.sized {
+        _ if size.sized == 0 => "size unknown".to_owned(),
+        0 => format!("about {bytes} {new}"),
+        n => format!("at least {bytes} {new} (the size of {} is unknown)", count(n, "image")),
     });
-    let known = radius.time.timed.min(radius.size.sized);
-    let guessed = match radius.time.builds - known {
-        0 => String::new(),
-        n => format!(" ({n} not timed here)"),
-    };
-    parts.join(", ") + &guessed
+    parts.join(", ")
 }
 
 /// Writes a plan as one JSON object: see `docs/events.md`.
-pub fn json(plan: &Plan, radius: &BlastRadius, out: &mut dyn Write) -> io::Result<()> {
+pub fn json(planned: Planned<'_>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Document<'a> {
         v: u32,
+        target: TargetView<'a>,
         #[serde(flatten)]
         plan: PlanView<'a>,
-        blast_radius: RadiusView,
+        blast_radius: RadiusView<'a>,
     }
-    let plan = PlanView::new(plan);
-    let blast_radius = RadiusView::new(radius);
-    super::json::write(&Document { v: VERSION, plan, blast_radius }, out)
+    let target = match planned.radius.destination {
+        Destination::Registry => TargetView::Registry(planned.place),
+        Destination::Engine => TargetView::Engine(planned.place),
+    };
+    let plan = PlanView { counts: Counts::of(planned.run), ..PlanView::new(planned.shown) };
+    let blast_radius = RadiusView::new(planned.radius);
+    super::json::write(&Document { v: VERSION, target, plan, blast_radius }, out)
+}
+
+/// `{"registry":"registry.example.com/base"}`.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum TargetView<'a> {
+    Registry(&'a str),
+    Engine(&'a str),
 }
 
 /// `3 to build, 1 to promote, 12 up to date`.
@@ -150,26 +201,28 @@ pub(super) struct PlanView<'a> {
 
 /// What a plan would touch, as it stands in JSON.
 #[derive(Serialize)]
-struct RadiusView {
+struct RadiusView<'a> {
     build: usize,
     promote: usize,
     tags: usize,
+    moves: &'a [String],
     seconds: Option<f64>,
     timed: usize,
     bytes: Option<u64>,
     sized: usize,
 }
 
-impl RadiusView {
-    fn new(radius: &BlastRadius) -> Self {
+impl<'a> RadiusView<'a> {
+    fn new(radius: &'a BlastRadius) -> Self {
         let time = &radius.time;
         Self {
             build: time.builds,
             promote: radius.promoted,
-            tags: radius.tags,
+            tags: radius.tags.len(),
+            moves: &radius.tags,
             seconds: time.is_fair().then(|| super::json::seconds(time.left)),
             timed: time.timed,
-            bytes: radius.is_size_fair().then_some(radius.size.bytes),
+            bytes: (radius.size.sized > 0).then_some(radius.size.bytes),
             sized: radius.size.sized,
         }
     }
@@ -249,18 +302,24 @@ mod tests {
         let left = std::time::Duration::from_secs(170);
         BlastRadius {
             promoted,
-            tags: 7,
+            tags: (1..=7).map(|n| format!("os-base:{n}")).collect(),
             time: Estimate { left, timed: known, builds },
             size: Size { bytes: 120_400_000, sized: known },
             destination: Destination::Registry,
         }
     }
 
+    fn planned<'a>(plan: &'a Plan, radius: &'a BlastRadius) -> Planned<'a> {
+        Planned { run: plan, shown: plan, radius, place: "registry.example.com/base" }
+    }
+
     #[test]
     fn a_plan_is_a_tree() {
         let mut out = Vec::new();
-        text(&scenario::plan(), &radius(4, 1, 4), (false, &mut out)).unwrap();
+        let (plan, radius4) = (scenario::plan(), radius(4, 1, 4));
+        text(planned(&plan, &radius4), (false, &mut out)).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"
+        publishes to registry.example.com/base
         build    os-base        its Dockerfile changed
         build      webapp-base  `os-base` is rebuilt
         build        ruby-3.4   `webapp-base` is rebuilt
@@ -270,10 +329,33 @@ mod tests {
 
         4 to build, 1 to promote, 1 up to date
         5 images, 7 tags, about 3 min, about 120 MB to push
+        moves os-base:1, os-base:2, os-base:3, os-base:4, os-base:5, os-base:6, os-base:7
         ");
         let mut out = Vec::new();
-        text(&Plan::default(), &radius(0, 0, 0), (true, &mut out)).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "no images\n");
+        let shown = plan.clone().narrowed(&["tools".into()].into());
+        text(Planned { shown: &shown, ..planned(&plan, &radius4) }, (false, &mut out)).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"
+        publishes to registry.example.com/base
+        build    tools  `os-base` is rebuilt
+
+        4 to build, 1 to promote, 1 up to date (5 not shown)
+        5 images, 7 tags, about 3 min, about 120 MB to push
+        moves os-base:1, os-base:2, os-base:3, os-base:4, os-base:5, os-base:6, os-base:7
+        ");
+        let mut out = Vec::new();
+        let engine = BlastRadius { destination: Destination::Engine, ..radius(0, 0, 0) };
+        text(planned(&Plan::default(), &engine), (true, &mut out)).unwrap();
+        let expected =
+            "tags images in the engine at registry.example.com/base (no registry)\nno images\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn many_tags_are_counted() {
+        let tags: Vec<String> = (1..=14).map(|n| format!("os:{n}")).collect();
+        assert_eq!(moves(&tags[..2]), "os:1, os:2");
+        assert!(moves(&tags[..13]).ends_with("os:12, os:13"));
+        assert!(moves(&tags).ends_with("os:11, os:12 and 2 more tags"));
     }
 
     #[test]
@@ -285,12 +367,17 @@ mod tests {
             (radius(1, 0, 1), "1 image, 7 tags, about 3 min, about 120 MB to push"),
             (
                 engine,
-                "5 images, 7 tags, about 3 min, about 120 MB of new layers (1 not timed here)",
+                "5 images, 7 tags, about 3 min (1 not timed here), \
+                 at least 120 MB of new layers (the size of 1 image is unknown)",
             ),
-            (radius(5, 1, 3), "6 images, 7 tags, time unknown, size unknown (2 not timed here)"),
+            (
+                radius(5, 1, 3),
+                "6 images, 7 tags, time unknown, at least 120 MB to push (the size of 2 images is unknown)",
+            ),
+            (radius(5, 1, 0), "6 images, 7 tags, time unknown, size unknown"),
             (
                 BlastRadius { time: no_time, ..radius(5, 0, 5) },
-                "5 images, 7 tags, time unknown, about 120 MB to push (4 not timed here)",
+                "5 images, 7 tags, time unknown, about 120 MB to push",
             ),
             (radius(0, 2, 0), "2 images, 7 tags, nothing to build"),
         ];
@@ -305,10 +392,10 @@ mod tests {
         plan.steps.drain(..4);
         let json = |plan: &Plan, radius: &BlastRadius| {
             let mut out = Vec::new();
-            json(plan, radius, &mut out).unwrap();
+            json(planned(plan, radius), &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
-        insta::assert_snapshot!(json(&Plan::default(), &radius(5, 1, 4)), @r#"{"v":1,"counts":{"build":0,"promote":0,"keep":0},"steps":[],"blast_radius":{"build":5,"promote":1,"tags":7,"seconds":170.0,"timed":4,"bytes":120400000,"sized":4}}"#);
-        insta::assert_snapshot!(json(&plan, &radius(0, 1, 0)), @r#"{"v":1,"counts":{"build":0,"promote":1,"keep":1},"steps":[{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built and tested, but `latest` does not point at it","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}],"blast_radius":{"build":0,"promote":1,"tags":7,"seconds":null,"timed":0,"bytes":null,"sized":0}}"#);
+        insta::assert_snapshot!(json(&Plan::default(), &radius(5, 1, 4)), @r#"{"v":1,"target":{"registry":"registry.example.com/base"},"counts":{"build":0,"promote":0,"keep":0},"steps":[],"blast_radius":{"build":5,"promote":1,"tags":7,"moves":["os-base:1","os-base:2","os-base:3","os-base:4","os-base:5","os-base:6","os-base:7"],"seconds":170.0,"timed":4,"bytes":120400000,"sized":4}}"#);
+        insta::assert_snapshot!(json(&plan, &radius(0, 1, 0)), @r#"{"v":1,"target":{"registry":"registry.example.com/base"},"counts":{"build":0,"promote":1,"keep":1},"steps":[{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built and tested, but `latest` does not point at it","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}],"blast_radius":{"build":0,"promote":1,"tags":7,"moves":["os-base:1","os-base:2","os-base:3","os-base:4","os-base:5","os-base:6","os-base:7"],"seconds":null,"timed":0,"bytes":null,"sized":0}}"#);
     }
 }

@@ -93,6 +93,7 @@ fn step(node: &str, action: Action, reason: Reason, after: &[&str]) -> Step {
         inputs: inputs(),
         moving: [(tag("latest"), Some(digest("old")))].into(),
         published: Some(digest("old")),
+        has_new_base: false,
     }
 }
 
@@ -136,6 +137,7 @@ pub(super) fn built(node: &str) -> Outcome {
         fingerprint,
         size: 118_400_000,
         added: 3_000_000,
+        pushed: None,
         size_before,
         different: None,
     }
@@ -153,6 +155,7 @@ pub(super) fn failed(on_failure: OnFailure) -> Outcome {
             b"make: *** [app] Error 1\xff\x1b[2J".to_vec(),
         ],
         log: Some("/var/lib/rebuild/runs/r1/webapp-base.log".into()),
+        kept: None,
     })
 }
 
@@ -413,6 +416,7 @@ pub(super) fn hostile(bytes: &[u8]) -> Vec<Event> {
         at: Some((text.clone().into(), 1, text.clone())),
         tail: vec![bytes.to_vec(); 2],
         log: Some(text.clone().into()),
+        kept: None,
     };
     Story::new(wide_plan(1))
         .warns(Some(&text), &text)

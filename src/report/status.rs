@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Paint,
+    Paint, failure,
     numbers::ago,
     plan::{ReasonView, VERSION},
     sanitize,
@@ -16,6 +16,7 @@ use crate::{
     hierarchy::NodeName,
     image::Digest,
     plan::{LastBuilds, Plan, State, Step},
+    publish::failures::{Failures, LastFailure},
 };
 
 /// How images stand.
@@ -26,6 +27,8 @@ pub struct Standing<'a> {
     /// Those to tell of, in build order.
     pub shown: &'a [&'a Step],
     pub last_builds: &'a LastBuilds,
+    /// Of this machine.
+    pub failures: &'a Failures,
 }
 
 /// Writes a line for each image, in build order, and the count.
@@ -34,7 +37,7 @@ pub fn text(
     now: Timestamp,
     (colour, out): (bool, &mut dyn Write),
 ) -> io::Result<()> {
-    let Standing { plan, shown, last_builds } = standing;
+    let Standing { plan, shown, last_builds, failures } = standing;
     let paint = Paint { colour };
     let rows: Vec<(&Step, [String; 4])> = shown
         .iter()
@@ -57,6 +60,15 @@ pub fn text(
         };
         let (name, since) = (pad(name, widths[0]), pad(since, widths[2]));
         writeln!(out, "{name}  {state}  {since}  {why}")?;
+        if let Some(failure) = failure::last(step, failures) {
+            writeln!(
+                out,
+                "{:1$}  {2}",
+                "",
+                widths[0],
+                sanitize::text(&failure::told(failure, now))
+            )?;
+        }
     }
     if !rows.is_empty() {
         writeln!(out)?;
@@ -105,8 +117,9 @@ pub fn json(standing: Standing<'_>, out: &mut dyn Write) -> io::Result<()> {
         #[serde(flatten)]
         why: ReasonView<'a>,
         cause: String,
+        last_failure: Option<&'a LastFailure>,
     }
-    let Standing { plan, shown, last_builds } = standing;
+    let Standing { plan, shown, last_builds, failures } = standing;
     let nodes = shown.iter().map(|step| NodeView {
         node: &step.node,
         state: step.state(),
@@ -114,6 +127,7 @@ pub fn json(standing: Standing<'_>, out: &mut dyn Write) -> io::Result<()> {
         published: step.published.as_ref(),
         why: ReasonView::new(&step.reason),
         cause: why(plan, step),
+        last_failure: failure::last(step, failures),
     });
     super::json::write(&Document { v: VERSION, nodes: nodes.collect() }, out)
 }

@@ -10,20 +10,6 @@ use crate::{
     image::packages,
 };
 
-/// `building`, `test 1 of 2`.
-pub(super) fn phase(phase: &Phase) -> String {
-    match phase {
-        Phase::Prepare => "preparing the context".to_owned(),
-        Phase::Pull => "pulling its bases".to_owned(),
-        Phase::Build => "building".to_owned(),
-        Phase::Test { number, total } => format!("test {number} of {total}"),
-        Phase::Measure => "measuring".to_owned(),
-        Phase::Compare => "comparing with the published image".to_owned(),
-        Phase::Wait => "waiting for tests".to_owned(),
-        Phase::Push => "pushing".to_owned(),
-    }
-}
-
 /// What failed, for a column: `test failed`.
 pub(super) fn failed(failure: &Failure) -> &'static str {
     match failure.phase {

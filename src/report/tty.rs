@@ -124,7 +124,7 @@ impl Tty {
                 self.running.insert(self.starts, running);
                 self.starts += 1;
             }
-            EventKind::PhaseStarted { node, phase } => self.now(node, step::phase(phase)),
+            EventKind::PhaseStarted { node, phase } => self.now(node, phase.to_string()),
             EventKind::BuildStep { node, number, total, text } => {
                 self.now(node, format!("[{number}/{total}] {}", sanitize::text(text)));
             }

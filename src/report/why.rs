@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Paint,
+    Paint, failure,
     numbers::ago,
     plan::{ReasonView, VERSION},
     sanitize,
@@ -20,18 +20,29 @@ use crate::{
     hierarchy::NodeName,
     image::Digest,
     plan::{Cause, LastBuilds, Plan, Reason, State, Step},
+    publish::failures::{Failures, LastFailure},
 };
 
 /// More causes than these are counted only.
 const TOLD: usize = 10;
 
+/// What earlier runs left behind.
+#[derive(Clone, Copy)]
+pub struct Past<'a> {
+    pub last_builds: &'a LastBuilds,
+    /// Of this machine.
+    pub failures: &'a Failures,
+    pub now: Timestamp,
+}
+
 /// Writes why an image is or is not out of date, and what its published image was built from.
 pub fn text(
     plan: &Plan,
     node: &NodeName,
-    (last_builds, now): (&LastBuilds, Timestamp),
+    past: Past<'_>,
     (colour, out): (bool, &mut dyn Write),
 ) -> io::Result<()> {
+    let Past { last_builds, failures, now } = past;
     let Some(step) = plan.step(node) else { return Ok(()) };
     let paint = Paint { colour };
     let mut causes = plan.causes(node);
@@ -54,6 +65,13 @@ pub fn text(
     }
     if causes.len() > TOLD {
         writeln!(out, "  and for {} more reasons", causes.len() - TOLD)?;
+    }
+    if let Some(failure) = failure::last(step, failures) {
+        let told = failure::told(failure, now);
+        writeln!(out, "\n{} (run {})", sanitize::text(&told), sanitize::text(&failure.run))?;
+        for line in failure::next(&step.node, failure) {
+            writeln!(out, "  {}", sanitize::text(&line))?;
+        }
     }
     last_build(step, (last_builds, now), (paint, out))
 }
@@ -133,7 +151,7 @@ fn last_build(
 pub fn json(
     plan: &Plan,
     nodes: &[NodeName],
-    last_builds: &LastBuilds,
+    (last_builds, failures): (&LastBuilds, &Failures),
     out: &mut dyn Write,
 ) -> io::Result<()> {
     #[derive(Serialize)]
@@ -142,7 +160,11 @@ pub fn json(
         nodes: Vec<NodeView<'a>>,
     }
     let steps = nodes.iter().filter_map(|node| plan.step(node));
-    let nodes = steps.map(|step| NodeView::new(plan, step, last_builds)).collect();
+    let nodes = steps.map(|step| NodeView {
+        last_failure: failure::last(step, failures),
+        ..NodeView::new(plan, step, last_builds)
+    });
+    let nodes = nodes.collect();
     super::json::write(&Document { v: VERSION, nodes }, out)
 }
 
@@ -154,6 +176,7 @@ struct NodeView<'a> {
     why: ReasonView<'a>,
     causes: Vec<CauseView>,
     last_build: Option<LastBuildView<'a>>,
+    last_failure: Option<&'a LastFailure>,
 }
 
 #[derive(Serialize)]
@@ -197,6 +220,7 @@ impl<'a> NodeView<'a> {
             why: ReasonView::new(&step.reason),
             causes: plan.causes(&step.node).into_iter().map(cause).collect(),
             last_build,
+            last_failure: None,
         }
     }
 }
@@ -224,9 +248,15 @@ mod tests {
         let last_builds = describe(&store, &stack.hierarchy(), &plan, &all).await.unwrap();
         let now = NOW.parse().unwrap();
         let (mut why, mut table) = (Vec::new(), Vec::new());
-        text(&plan, &node.into(), (&last_builds, now), (false, &mut why)).unwrap();
+        let past = Past { last_builds: &last_builds, failures: &Failures::default(), now };
+        text(&plan, &node.into(), past, (false, &mut why)).unwrap();
         let shown: Vec<_> = plan.steps.iter().collect();
-        let standing = status::Standing { plan: &plan, shown: &shown, last_builds: &last_builds };
+        let standing = status::Standing {
+            plan: &plan,
+            shown: &shown,
+            last_builds: &last_builds,
+            failures: &Failures::default(),
+        };
         status::text(standing, now, (false, &mut table)).unwrap();
         let without_digests = |text: Vec<u8>| {
             let text = String::from_utf8(text).unwrap();
@@ -313,6 +343,33 @@ mod tests {
 
         1 of 4 images is current
         ");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_without_effect_is_named_once() {
+        let stack = scenario(STACK);
+        stack.run(&Selection::OutOfDate).await;
+        stack.engine(|engine| _ = engine.constant.insert("web".to_owned()));
+        stack.run(&Selection::From(names(&["web"]))).await;
+        for file in ["web/a", "web/b"] {
+            stack.write(file, "");
+            let ended = stack.run(&Selection::OutOfDate).await;
+            assert!(ended.outcomes().contains("web: built, unchanged\n"), "{}", ended.outcomes());
+        }
+        stack.write("os/c", "");
+        assert_eq!(
+            stack.planned(&Selection::OutOfDate).await,
+            "os: build: `c` is new\nweb: build: `os` is rebuilt\napp: build: `web` is rebuilt\n\
+             tool: build: `os` is rebuilt\n"
+        );
+        stack.write("web/d", "");
+        let planned = stack.planned(&Selection::OutOfDate).await;
+        assert!(planned.contains("web: build: `d` is new\n"), "{planned}");
+        // Without `b` it is as it was taken in before.
+        std::fs::remove_file(stack.file("web/d")).unwrap();
+        std::fs::remove_file(stack.file("web/b")).unwrap();
+        let planned = stack.planned(&Selection::OutOfDate).await;
+        assert!(planned.contains("web: build: `os` is rebuilt\n"), "{planned}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use crate::{
     engine::{Engine, EngineError, LocalImage},
     fingerprint::Parents,
     hierarchy::{Base, Hierarchy, Node, NodeName},
-    image::{Digest, Platform, Reference, Tagged},
+    image::{Digest, Platform, Reference, Repository, Tagged},
     plan::{Missing, Place, Plan},
     publish::store::{Store, StoreError},
     registry::{Client, RegistryError},
@@ -23,6 +23,28 @@ use crate::{
 
 /// The domain of every pin. It cannot exist.
 const PIN_DOMAIN: &str = "rebuild.invalid";
+
+/// The domain of images whose tests failed. They outlive their run.
+const FAILED_DOMAIN: &str = "failed.rebuild.invalid";
+
+/// The pattern of the repositories of all images whose tests failed.
+pub fn failed_of_all_runs() -> String {
+    format!("{FAILED_DOMAIN}/*/*")
+}
+
+/// The run in which the test of an image failed, if the name is one of these.
+pub fn run_of_failed(name: &Tagged) -> Option<&str> {
+    let rest = name.repository.as_str().strip_prefix(FAILED_DOMAIN)?.strip_prefix('/')?;
+    rest.split_once('/').map(|(run, _)| run)
+}
+
+/// What the engine calls the image of a node whose test failed in a run.
+pub(super) fn failed_image(run: &str, node: &str) -> Tagged {
+    let repository: Repository = format!("{FAILED_DOMAIN}/{run}/{}", pin_name(node))
+        .parse()
+        .expect("a run's ID and a pin's name make a name");
+    repository.tagged("rb-failed".parse().expect("it is a tag"))
+}
 
 /// The pattern of the repositories of all pins.
 pub fn pins_of_all_runs() -> String {

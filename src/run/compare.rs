@@ -105,8 +105,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 
     /// Whether the published image is based on the same upstream: its index may be another one by now.
     fn is_on_same_upstream(&self, before: &Description) -> bool {
-        let base = self.node().dockerfile.uses.iter().find(|used| used.is_final);
-        let Some(base) = base.and_then(|used| used.base.upstream()) else { return false };
+        let Some(base) = self.node().upstream() else { return false };
         let record = BuiltFrom::from_labels(&before.labels);
         let was = record.as_ref().and_then(|record| record.inputs.upstreams.get(&base.to_string()));
         was.is_some() && was == self.step.inputs.upstreams.get(&base.to_string())
@@ -115,7 +114,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 
 /// What makes an image what it is: everything but the labels that say how it came about.
 fn content(node: &Node, mut image: Description) -> Description {
-    (image.created, image.size) = (None, 0);
+    (image.created, image.size, image.stored) = (None, 0, None);
     image.labels.retain(|label, _| !is_of_the_build(node, label));
     image
 }

@@ -42,7 +42,7 @@ use self::{
     verify::Verifying,
 };
 pub use self::{
-    bases::{pins_of_all_runs, run_of_pin},
+    bases::{failed_of_all_runs, pins_of_all_runs, run_of_failed, run_of_pin},
     labels::Origin,
     prepare::run_of_folder,
     secrets::{SecretError, Secrets},

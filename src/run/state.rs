@@ -81,9 +81,27 @@ impl State {
         RunDir { path: runs.join(&id), id }
     }
 
+    /// The logs of a node, the newest run's first: the run, and the file.
+    pub fn logs(&self, node: &str) -> Vec<(String, PathBuf)> {
+        let Ok(runs) = fs::read_dir(self.root.join("runs")) else { return Vec::new() };
+        let log = |run: fs::DirEntry| {
+            let path = run.path().join(log_name(node));
+            path.is_file().then(|| (run.file_name().to_string_lossy().into_owned(), path))
+        };
+        let mut logs: Vec<(String, PathBuf)> = runs.flatten().filter_map(log).collect();
+        logs.sort();
+        logs.reverse();
+        logs
+    }
+
     /// Where the journals of this hierarchy's runs are.
     pub fn journals(&self) -> PathBuf {
         self.root.join(JOURNALS)
+    }
+
+    /// Where notes about the images of this engine are.
+    pub fn notes(&self) -> PathBuf {
+        self.root.join("notes")
     }
 
     /// Where it is written down what made runs begin.
@@ -189,6 +207,12 @@ pub fn pins_are_removed() {
     _ = create();
 }
 
+/// Whether a run, of whichever machine, began so long ago.
+pub fn began_before(run: &str, age: Duration) -> bool {
+    let id = ulid::Ulid::from_string(&run.to_uppercase());
+    id.is_ok_and(|id| Duration::from_millis(now_millis().saturating_sub(id.timestamp_ms())) > age)
+}
+
 /// Whether a run of this machine is going on.
 pub fn is_going_on(run: &str) -> bool {
     alive::is_going_on(&home(), run)
@@ -216,10 +240,14 @@ impl RunDir {
     /// Opens a node's log, to be appended to.
     pub fn log(&self, node: &str) -> io::Result<(PathBuf, File)> {
         make(&self.path)?;
-        let path = self.path.join(format!("{}.log", node.replace('/', "_")));
+        let path = self.path.join(log_name(node));
         let file = owner::private().create(true).append(true).open(&path)?;
         Ok((path, file))
     }
+}
+
+fn log_name(node: &str) -> String {
+    format!("{}.log", node.replace('/', "_"))
 }
 
 fn new_id() -> String {

@@ -8,7 +8,7 @@ use super::{
     RunOptions,
     ahead::Ahead,
     attempts::{Again, Attempts},
-    bases::{BaseError, Bases, Pinned, Sources},
+    bases::{BaseError, Bases, Pinned, Sources, failed_image},
     compare::Compared,
     labels::Origin,
     prepare::prepare,
@@ -20,14 +20,17 @@ use crate::{
     event::{Failure, Outcome, Phase},
     exit::Exit,
     fingerprint::{
-        BuiltFrom, Epoch, HashCache, Inputs, LABEL_PREFIX, Parents, Revision,
+        BuiltFrom, Epoch, HashCache, Inputs, LABEL_PREFIX, Parents, Revision, TakenIn,
         context::{Context, ContextError, Modes},
         source,
     },
     hierarchy::{Check, Hierarchy, Node, NodeName},
     image::{Digest, Tagged},
-    plan::{Action, Missing, Plan, Step, order::History},
-    publish::store::{Store, StoreError},
+    plan::{
+        Action, Missing, Plan, Step,
+        order::{History, Pushed},
+    },
+    publish::store::{Description, Store, StoreError},
     registry::Client,
     run::state::RunDir,
 };
@@ -188,6 +191,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 let tail = tell.tail();
                 // A parent whose tests fail may be the cause.
                 self.settled(&mut done, &mut tell).await;
+                let kept = self.keep_failed(&done).await;
                 let (_, log) = tell.finish();
                 let at = trouble.step.as_deref().and_then(|text| node.dockerfile.line_of(text));
                 Outcome::Failed(Failure {
@@ -198,10 +202,19 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                     at: at.map(|at| (node.dockerfile.path.clone(), at.line, at.text.clone())),
                     tail,
                     log,
+                    kept,
                 })
             }
         };
         Ended { outcome, attempts: attempts.count(), waited: done.waited }
+    }
+
+    /// Gives the image of a failed test a name, so that it is there when the run is over.
+    async fn keep_failed(&self, done: &Done) -> Option<Tagged> {
+        let candidate = done.candidate.as_ref()?;
+        let name = failed_image(&self.shop.run.id, self.step.node.as_str());
+        self.shop.engine.tag(&candidate.image.id, &name).await.ok()?;
+        Some(name)
     }
 
     async fn make(&self, done: &mut Done, tell: &mut Tell) -> Result<Outcome, Trouble> {
@@ -324,12 +337,14 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 // What is found under it is known to be the same; a build tag never moves.
                 if self.shop.options.push && identity.existing.is_none() {
                     self.shop.store.point(&identity.planned, published).await.map_err(stored)?;
+                    self.note_taken_in(published, &identity.record, tell).await;
                 }
                 return Ok(Outcome::Unchanged { digest: published.clone() });
             }
             Compared::Different(different) => Some(different.clone()),
             Compared::Other => None,
         };
+        let mut pushed = None;
         let digest = if self.shop.options.push {
             let build_tag = self.build_tag(&identity.record);
             // Another run of the same inputs may have been quicker, and a build tag never moves.
@@ -343,9 +358,14 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             }
             done.is_pushed = true;
             let digest = self.shop.store.upload(&image.id, &build_tag).await.map_err(stored)?;
-            if !self.is_stored(&digest, image).await.map_err(stored)? {
+            let found = self.shop.store.describe(&self.node().repository, &digest).await;
+            let Some(found) = found.map_err(stored)?.filter(|found| found.layers == image.layers)
+            else {
+                // Another run of the same inputs has stored its image in the same second: children would
+                // say that they are built on the one, and be built on the other.
                 return Ok(Outcome::Reused { digest });
-            }
+            };
+            pushed = self.pushed(&found, done.pinned.as_ref()).await?;
             digest
         } else {
             image.id.clone()
@@ -354,17 +374,24 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let size_before = self.size_before().await;
         let fingerprint = identity.record.fingerprint;
         let (size, added) = (image.size, *added);
-        Ok(Outcome::Built { digest, fingerprint, size, added, size_before, different })
+        Ok(Outcome::Built { digest, fingerprint, size, added, pushed, size_before, different })
     }
-    /// Whether it is the candidate that stands under its build tag, and not what another run of the same
-    /// inputs has stored in the same second: children would say that they are built on the one, and be
-    /// built on the other.
-    async fn is_stored(&self, digest: &Digest, candidate: &LocalImage) -> Result<bool, StoreError> {
-        if *digest == candidate.id {
-            return Ok(true);
-        }
-        let stored = self.shop.store.describe(&self.node().repository, digest).await?;
-        Ok(stored.is_some_and(|stored| stored.layers == candidate.layers))
+
+    /// What a stored image takes in its registry.
+    async fn pushed(
+        &self,
+        found: &Description,
+        pinned: Option<&Pinned>,
+    ) -> Result<Option<Pushed>, Trouble> {
+        let Some(stored) = &found.stored else { return Ok(None) };
+        let base = match pinned.and_then(|pinned| pinned.base.as_ref()) {
+            Some((_, _, base)) => self.base(base).await?.layers.len(),
+            None => 0,
+        };
+        let (below, own) = stored.layers.split_at(base.min(stored.layers.len()));
+        let sum = |layers: &[u64]| layers.iter().copied().fold(0, u64::saturating_add);
+        let upstream = if self.node().upstream().is_some() { sum(below) } else { 0 };
+        Ok(Some(Pushed { own: sum(own).saturating_add(stored.documents), upstream }))
     }
 
     /// An image that needed no refresh gets the build tag of the epoch that it was due for: the next run
@@ -374,6 +401,19 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let tag = self.build_tag(&self.record(Some(epoch), &self.parents));
         if let Err(error) = self.shop.store.point(&tag, digest).await {
             tell.warn(&format!("that it has no newer packages is not noted: {error}"));
+        }
+    }
+
+    /// The labels of the published image keep the older inputs.
+    async fn note_taken_in(&self, published: &Digest, record: &BuiltFrom, tell: &Tell) {
+        let (store, node) = (&self.shop.store, self.step.node.as_str());
+        let noted = async {
+            let mut taken_in = TakenIn::read(&store.note(node).await?.unwrap_or_default());
+            taken_in.add(published, (node, record));
+            store.keep_note(node, &taken_in.written()).await
+        };
+        if let Err(error) = noted.await {
+            tell.warn(&format!("`rebuild why` will name this change again: {error}"));
         }
     }
 
@@ -559,11 +599,11 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let total = tests.len();
         for (number, test) in (1..).zip(tests) {
             let phase = Phase::Test { number, total };
-            tell.phase(phase.clone());
             let what = match &test.check {
                 Check::Run { argv, .. } => argv.join(" "),
                 Check::Healthy => "healthy".to_owned(),
             };
+            tell.phase_with(phase.clone(), &format!("test {number} of {total}: {what}"));
             let failed = |message, exit, again| Trouble {
                 phase: phase.clone(),
                 message: format!("test {number} of {total}, `{what}`: {message}"),

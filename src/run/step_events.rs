@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::mask::{Mask, Masked};
@@ -96,7 +97,15 @@ impl Tell {
     }
 
     pub(super) fn phase(&mut self, phase: Phase) {
+        let heading = phase.to_string();
+        self.phase_with(phase, &heading);
+    }
+
+    /// The same with a heading for the log that says more.
+    pub(super) fn phase_with(&mut self, phase: Phase, heading: &str) {
         self.end_line();
+        let heading = self.mask.text(heading);
+        self.write(format!("--- {} {heading}\n", now()).as_bytes());
         self.tail.clear();
         self.inbox.send(EventKind::PhaseStarted { node: self.node.clone(), phase });
     }
@@ -105,7 +114,7 @@ impl Tell {
         self.end_line();
         self.tail.clear();
         let text = self.mask.text(text);
-        self.write(format!("#{number}/{total} {text}\n").as_bytes());
+        self.write(format!("--- {} [{number}/{total}] {text}\n", now()).as_bytes());
         self.inbox.send(EventKind::BuildStep { node: self.node.clone(), number, total, text });
     }
 
@@ -139,7 +148,7 @@ impl Tell {
         self.show_rest();
         let end = if self.line.is_empty() { "" } else { "\n" };
         self.end_line();
-        self.write(format!("{end}{message}\n").as_bytes());
+        self.write(format!("{end}--- {} failed: {message}\n", now()).as_bytes());
     }
 
     /// Whether this stands in the last lines of what was printed.
@@ -195,6 +204,11 @@ impl Tell {
             self.warn(&format!("the log ends here: {error}"));
         }
     }
+}
+
+/// For people who compare a log with others: RFC 3339 in UTC, to the second.
+fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ async fn no_more_steps_run_at_once_than_allowed() {
 fn history(builds: &[(&str, u64)]) -> History {
     let mut history = History::default();
     for (node, seconds) in builds {
-        history.record(&(*node).into(), Duration::from_secs(*seconds), None);
+        history.record(&(*node).into(), Duration::from_secs(*seconds), (None, None));
     }
     history
 }

@@ -152,6 +152,10 @@ impl Scenario {
         std::mem::take(&mut self.engine.state.lock().unwrap().built).into_iter().collect()
     }
 
+    fn store(&self) -> Local<FakeEngine> {
+        Local::new(self.engine.clone()).with_notes(self.file(".state/notes"))
+    }
+
     pub(crate) fn hierarchy(&self) -> Arc<Hierarchy> {
         let file = self.folder.path().join("hierarchy.yaml");
         Arc::new(Hierarchy::load(&file, &LoadOptions::default()).unwrap().hierarchy)
@@ -159,7 +163,7 @@ impl Scenario {
 
     /// What is due by age or by schedule, as `--refresh --due` selects it.
     pub(crate) async fn due(&self) -> Selection {
-        let (store, hierarchy) = (Local::new(self.engine.clone()), self.hierarchy());
+        let (store, hierarchy) = (self.store(), self.hierarchy());
         Selection::Among(due(&store, (&hierarchy, &self.tag_values()), self.now).await.unwrap())
     }
 
@@ -172,7 +176,7 @@ impl Scenario {
         };
         let hierarchy = self.hierarchy();
         let (observed, warnings) = {
-            let store = Local::new(self.engine.clone());
+            let store = self.store();
             let registries = Client::new(Credentials::none()).unwrap();
             let sources = Sources { engine: &*self.engine, store: &store, registries: &registries };
             let question = Question {
@@ -219,7 +223,7 @@ impl Scenario {
     }
 
     async fn run_reporting(&self, plan: Arc<Plan>, mut events: Events) -> Ended {
-        let store = Arc::new(Local::new(self.engine.clone()));
+        let store = Arc::new(self.store());
         let shop = Arc::new(Workshop {
             engine: self.engine.clone(),
             store: store.clone(),
@@ -282,7 +286,7 @@ impl Scenario {
         &self,
         number: usize,
     ) -> (Option<Result<Recovered, StoreError>>, Vec<Event>) {
-        let store = Local::new(self.engine.clone());
+        let store = self.store();
         let Some(mut journal) = Journal::reopen(&self.journal(number)).unwrap() else {
             return (None, vec![]);
         };
@@ -303,7 +307,7 @@ impl Scenario {
 
     /// Takes back a run, as a run of its own. Says which tags stay, and why.
     pub(crate) async fn roll_back(&self, number: usize) -> String {
-        let store = Local::new(self.engine.clone());
+        let store = self.store();
         let planned = rollback(&store, &self.past(number)).await.unwrap();
         let staying = planned.staying.iter().fold(String::new(), |mut text, (one, staying)| {
             writeln!(text, "{} {staying}", one.tag).unwrap();

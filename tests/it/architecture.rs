@@ -64,6 +64,7 @@ const USES: &[(&str, &[&str])] = &[
             "engine",
             "event",
             "exit",
+            "failures",
             "fingerprint",
             "hierarchy",
             "host",
@@ -118,7 +119,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("prost", &["engine"]),
     ("quick_junit", &["report"]),
     ("reqwest", &["registry"]),
-    ("rustix", &["engine", "fingerprint", "host"]),
+    ("rustix", &["commands", "engine", "fingerprint", "host"]),
     ("rustls", &["engine", "registry"]),
     ("serde_saphyr", &["hierarchy"]),
     ("sha2", &["image"]),
@@ -256,6 +257,8 @@ fn few_print_around_the_sanitizer() {
         // Commands of GitHub, whose texts their writers make harmless.
         ("output::trusted(", &["check.rs", "completions.rs", "man.rs"]),
         ("output::stderr()", &["reports.rs"]),
+        // A program that the user talks to.
+        ("output::session(", &["shell.rs"]),
     ];
     for (call, users) in AROUND {
         let sources = sources();

@@ -134,7 +134,7 @@ impl Capability {
 
 impl Capabilities {
     /// Before the engine was asked.
-    pub(super) const UNKNOWN: Self = Self {
+    pub const UNKNOWN: Self = Self {
         builder: BuilderKind::Classic,
         store: ImageStore::StorageDriver,
         sizes_are_by_manifest: false,

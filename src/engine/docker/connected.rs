@@ -93,14 +93,18 @@ struct Info {
     driver_status: Option<Vec<(String, String)>>,
 }
 
-pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineInfo), EngineError> {
-    let environment = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+fn environment(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Finds the engine, and asks it nothing.
+pub(super) async fn unconnected(options: &EngineOptions) -> Result<Docker, EngineError> {
     let endpoint = discover(options.host.as_deref(), &environment).await?;
     let proxies = proxies(&environment, &endpoint.url);
     let transport = Transport::new(endpoint);
     let pending = TaskTracker::new();
     pending.close();
-    let mut docker = Docker {
+    Ok(Docker {
         api: bollard_over(&transport, options.idle)?,
         transport,
         capabilities: Capabilities::UNKNOWN,
@@ -112,7 +116,11 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         lifeline: Arc::default(),
         limits: Limits::new(false),
         identity: Identity::default(),
-    };
+    })
+}
+
+pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineInfo), EngineError> {
+    let mut docker = unconnected(options).await?;
     let ping = greet(&docker).await?;
     let asked = Instant::now();
     // podman needs 60 ms for each.

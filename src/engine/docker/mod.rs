@@ -20,6 +20,7 @@ mod config;
 mod connected;
 mod container;
 mod images;
+mod interact;
 mod known_tags;
 mod lifeline;
 mod lines;
@@ -51,6 +52,7 @@ pub use self::{
     connected::EngineOptions,
     container::Leftover,
     images::created,
+    interact::Session,
 };
 use self::{confined::Limits, container::Containers, known_tags::KnownTags, lifeline::Lifeline};
 use super::{
@@ -109,6 +111,12 @@ impl Docker {
     /// Finds the engine, agrees with it on a version of the API and asks what it is.
     pub async fn connect(options: &EngineOptions) -> Result<(Self, EngineInfo), EngineError> {
         connected::connect(options).await
+    }
+
+    /// An engine that does not answer, for commands that can do without one.
+    pub async fn absent() -> Result<Self, EngineError> {
+        let nowhere = Some("unix:///dev/null/no-engine".to_owned());
+        connected::unconnected(&EngineOptions { host: nowhere, ..EngineOptions::default() }).await
     }
 
     /// Where an engine is looked for, and what is found there.

@@ -22,8 +22,8 @@ use crate::{
     image::Digest,
 };
 
-const MEMORY: i64 = 512 << 20;
-const LOG: &str = "16m";
+pub(super) const MEMORY: i64 = 512 << 20;
+pub(super) const LOG: &str = "16m";
 /// How often a container's health is asked for; an inspect takes a millisecond.
 const HEALTH_POLL: Duration = Duration::from_millis(200);
 /// How often a check runs.

@@ -1,20 +1,22 @@
 //! What a run of a plan would touch: images, tags, time, and how much there is to push.
 
-use std::num::NonZeroUsize;
+use std::{collections::BTreeSet, num::NonZeroUsize};
 
-use super::{Estimate, History, Underway, estimate, middle};
+use super::{Estimate, History, Underway, estimate};
 use crate::{
-    hierarchy::{Hierarchy, NodeName},
+    hierarchy::{Hierarchy, Node},
+    image::Repository,
     plan::{Action, Plan},
 };
 
 /// All of it at most: an image that comes out the same leaves those below it alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlastRadius {
     /// How many images are only promoted.
     pub promoted: usize,
-    /// How many moving tags would point elsewhere.
-    pub tags: usize,
+    /// The moving tags that would point elsewhere, parents first. One that needs the fingerprint is as the file
+    /// has it.
+    pub tags: Vec<String>,
     /// How many images are built, and how long that takes.
     pub time: Estimate,
     pub size: Size,
@@ -24,10 +26,10 @@ pub struct BlastRadius {
 /// How much is new of the images that are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// The layers above their bases, uncompressed.
+    /// For a registry what is pushed: layers as they are stored, those of a moved upstream too, manifests and
+    /// configurations. For an engine the layers above their bases, unpacked.
     pub bytes: u64,
-    /// Of how many images that are built it is known; the others are taken to be as large as these
-    /// usually are.
+    /// Of how many images that are built it is known; nothing is assumed for the others.
     pub sized: usize,
 }
 
@@ -45,31 +47,28 @@ impl BlastRadius {
     pub fn of(plan: &Plan, hierarchy: &Hierarchy, history: &History, jobs: NonZeroUsize) -> Self {
         let mut radius = Self {
             promoted: 0,
-            tags: 0,
+            tags: Vec::new(),
             time: estimate(plan, history, &Underway::nothing(jobs)),
-            size: Size { bytes: 0, sized: 0 },
-            destination: match hierarchy.registry {
-                Some(_) => Destination::Registry,
-                None => Destination::Engine,
-            },
+            size: size(plan, hierarchy, history),
+            destination: destination(hierarchy),
         };
-        let mut built = Vec::new();
         for step in &plan.steps {
-            let tags = hierarchy.get(&step.node).map_or(0, |node| node.tags.len());
-            match &step.action {
-                Action::Keep { .. } => {}
-                Action::Build { .. } => {
-                    built.push(&step.node);
-                    radius.tags += tags;
-                }
+            let Some(node) = hierarchy.get(&step.node) else { continue };
+            let stays = match &step.action {
+                Action::Keep { .. } => continue,
+                Action::Build { .. } => None,
                 Action::Promote { digest } => {
-                    let there = step.moving.values().filter(|now| now.as_ref() == Some(digest));
                     radius.promoted += 1;
-                    radius.tags += tags.saturating_sub(there.count());
+                    Some(digest)
                 }
-            }
+            };
+            let known =
+                step.moving.iter().filter(|(_, at)| stays.is_none() || at.as_ref() != stays);
+            let known = known.map(|(tag, _)| tag.to_string());
+            let later = node.tags.iter().filter(|template| template.needs_fingerprint());
+            let tags = known.chain(later.map(ToString::to_string));
+            radius.tags.extend(tags.map(|tag| format!("{}:{tag}", short(hierarchy, node))));
         }
-        radius.size = size(&built, history);
         radius
     }
 
@@ -77,19 +76,41 @@ impl BlastRadius {
     pub fn images(&self) -> usize {
         self.time.builds + self.promoted
     }
+}
 
-    /// Whether the size may be told: at most a quarter of it is guessed.
-    pub fn is_size_fair(&self) -> bool {
-        self.size.sized > 0 && 4 * self.size.sized >= 3 * self.time.builds
+fn destination(hierarchy: &Hierarchy) -> Destination {
+    match hierarchy.registry {
+        Some(_) => Destination::Registry,
+        None => Destination::Engine,
     }
 }
 
-fn size(built: &[&NodeName], history: &History) -> Size {
-    let known: Vec<u64> = built.iter().filter_map(|node| history.added(node)).collect();
-    let unknown = u64::try_from(built.len() - known.len()).unwrap_or(u64::MAX);
-    let guessed = middle(known.clone()).unwrap_or(0).saturating_mul(unknown);
-    let bytes = known.iter().fold(guessed, |sum, bytes| sum.saturating_add(*bytes));
-    Size { bytes, sized: known.len() }
+/// The repository, without the prefix that all have.
+fn short<'a>(hierarchy: &Hierarchy, node: &'a Node) -> &'a str {
+    let name = node.repository.as_str();
+    let prefix = hierarchy.registry.as_ref().map(Repository::as_str);
+    prefix.and_then(|prefix| name.strip_prefix(prefix)?.strip_prefix('/')).unwrap_or(name)
+}
+
+fn size(plan: &Plan, hierarchy: &Hierarchy, history: &History) -> Size {
+    let mut size = Size { bytes: 0, sized: 0 };
+    // The layers of an upstream are stored once, however many images are based on it.
+    let mut upstreams = BTreeSet::new();
+    for step in plan.steps.iter().filter(|step| matches!(step.action, Action::Build { .. })) {
+        let bytes = match destination(hierarchy) {
+            Destination::Engine => history.added(&step.node),
+            Destination::Registry => history.pushed(&step.node).map(|pushed| {
+                let upstream = hierarchy.get(&step.node).and_then(Node::upstream);
+                let is_new = step.has_new_base && upstream.is_some_and(|one| upstreams.insert(one));
+                pushed.own.saturating_add(if is_new { pushed.upstream } else { 0 })
+            }),
+        };
+        if let Some(bytes) = bytes {
+            size.bytes = size.bytes.saturating_add(bytes);
+            size.sized += 1;
+        }
+    }
+    size
 }
 
 #[cfg(test)]
@@ -109,8 +130,9 @@ mod tests {
         let radius = BlastRadius::of(&plan, &stack.hierarchy(), history, jobs);
         let BlastRadius { promoted, tags, time, size, .. } = radius;
         format!(
-            "{} images, {promoted} promoted, {tags} tags; {} s of {}; {} bytes of {}",
-            radius.images(),
+            "{} images, {promoted} promoted, {} tags; {} s of {}; {} bytes of {}",
+            time.builds + promoted,
+            tags.len(),
             time.left.as_secs(),
             time.timed,
             size.bytes,
@@ -136,17 +158,17 @@ mod tests {
         );
 
         for (node, seconds, added) in [("os", 10, 800), ("web", 20, 50), ("tool", 90, 70)] {
-            history.record(&node.into(), Duration::from_secs(seconds), Some(added));
+            history.record(&node.into(), Duration::from_secs(seconds), (Some(added), None));
         }
         let from = |node| Selection::From(names(&[node]));
-        // App is taken to be as long, and as large, as these usually are.
+        // App is taken to be as long as these usually are; its size is not known.
         assert_eq!(
             radius(&stack, &from("os"), &history).await,
-            "4 images, 0 promoted, 6 tags; 100 s of 3; 990 bytes of 3"
+            "4 images, 0 promoted, 6 tags; 100 s of 3; 920 bytes of 3"
         );
         assert_eq!(
             radius(&stack, &from("web"), &history).await,
-            "2 images, 0 promoted, 3 tags; 40 s of 1; 100 bytes of 1"
+            "2 images, 0 promoted, 3 tags; 40 s of 1; 50 bytes of 1"
         );
 
         // A change is made and taken back: its image is still stored.

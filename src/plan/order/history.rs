@@ -29,6 +29,17 @@ struct Past {
     took: Vec<u64>,
     /// In bytes: the layers above its base, uncompressed.
     added: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pushed: Option<Pushed>,
+}
+
+/// What an image takes in a registry, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pushed {
+    /// Manifest, configuration and the layers above its base, packed.
+    pub own: u64,
+    /// The layers of an upstream that it is based on, packed.
+    pub upstream: u64,
 }
 
 #[derive(Deserialize)]
@@ -64,14 +75,20 @@ impl History {
         serde_json::to_vec(&document).expect("plain data is always JSON")
     }
 
-    /// Remembers a build that succeeded. `added` is `None` where nothing new came of it.
-    pub fn record(&mut self, node: &NodeName, took: Duration, added: Option<u64>) {
+    /// Remembers a build that succeeded. `added` and `pushed` are `None` where nothing new came of it.
+    pub fn record(
+        &mut self,
+        node: &NodeName,
+        took: Duration,
+        (added, pushed): (Option<u64>, Option<Pushed>),
+    ) {
         let past = self.nodes.entry(node.clone()).or_default();
         past.took.push(u64::try_from(took.as_millis()).unwrap_or(LONGEST).min(LONGEST));
         if past.took.len() > REMEMBERED {
             past.took.remove(0);
         }
         past.added = added.or(past.added);
+        past.pushed = pushed.or(past.pushed);
     }
 
     /// Forgets all other nodes.
@@ -94,6 +111,11 @@ impl History {
     pub fn added(&self, node: &NodeName) -> Option<u64> {
         self.nodes.get(node)?.added
     }
+
+    /// What the node's last image takes in a registry.
+    pub fn pushed(&self, node: &NodeName) -> Option<Pushed> {
+        self.nodes.get(node)?.pushed
+    }
 }
 
 #[cfg(test)]
@@ -103,7 +125,7 @@ mod tests {
     fn history(builds: &[(&str, u64, Option<u64>)]) -> History {
         let mut history = History::default();
         for (node, millis, added) in builds {
-            history.record(&(*node).into(), Duration::from_millis(*millis), *added);
+            history.record(&(*node).into(), Duration::from_millis(*millis), (*added, None));
         }
         history
     }

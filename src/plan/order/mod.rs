@@ -11,7 +11,7 @@ mod queue;
 pub use self::{
     blast_radius::{BlastRadius, Destination},
     estimate::{Estimate, Underway, estimate},
-    history::History,
+    history::{History, Pushed},
     queue::ReadyQueue,
 };
 use crate::{

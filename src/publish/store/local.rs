@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -9,6 +10,7 @@ use std::{
 use super::{Description, Holding, Recorded, Stage, Store, StoreError, Tags};
 use crate::{
     engine::{Engine, LocalImage},
+    host::{bounded, owner},
     image::{Digest, Platform, Repository, Tag, Tagged},
 };
 
@@ -18,11 +20,19 @@ pub struct Local<E> {
     engine: Arc<E>,
     /// What was asked for, by ID: the containerd image store takes 10 to 60 ms for each answer.
     described: Mutex<HashMap<Digest, Description>>,
+    /// The folder of this machine in which notes are kept.
+    notes: Option<PathBuf>,
 }
 
 impl<E: Engine> Local<E> {
     pub fn new(engine: Arc<E>) -> Self {
-        Self { engine, described: Mutex::default() }
+        Self { engine, described: Mutex::default(), notes: None }
+    }
+
+    /// The same, with the notes of this machine.
+    #[must_use]
+    pub fn with_notes(self, folder: PathBuf) -> Self {
+        Self { notes: Some(folder), ..self }
     }
 }
 
@@ -151,6 +161,22 @@ impl<E: Engine> Store for Local<E> {
         Ok(())
     }
 
+    /// Where it cannot be kept, a sentence is less exact.
+    async fn keep_note(&self, node: &str, text: &[u8]) -> Result<(), StoreError> {
+        let Some(folder) = &self.notes else { return Ok(()) };
+        let write = || {
+            owner::make_folder(folder)?;
+            owner::replace(&folder.join(file(node)), text)
+        };
+        write().unwrap_or_else(|error| tracing::debug!(node, %error, "no note is kept"));
+        Ok(())
+    }
+
+    async fn note(&self, node: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.notes.as_ref().map(|folder| folder.join(file(node)));
+        Ok(path.and_then(|path| bounded::read(&path, bounded::TEXT).ok()))
+    }
+
     async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
         Ok(Vec::new())
     }
@@ -162,6 +188,11 @@ impl<E: Engine> Store for Local<E> {
     async fn forget_record(&self, _run: &Recorded) -> Result<(), StoreError> {
         Ok(())
     }
+}
+
+/// The name of a node may have a slash.
+fn file(node: &str) -> String {
+    format!("{}.json", Digest::of(node.as_bytes()).short())
 }
 
 /// The engine tells the size of an image and not of its layers. What an image adds to the largest

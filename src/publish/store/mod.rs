@@ -3,7 +3,9 @@
 //! With a `registry:` it is that registry; without one the engine's own tags play the same part,
 //! with image IDs as digests.
 
+mod artifact;
 mod local;
+mod note;
 mod read;
 mod run_record;
 mod remote;
@@ -141,6 +143,16 @@ pub trait Store: Tags {
         tags: &BTreeSet<Tag>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Keeps a note about the images of a node, in place of the last one.
+    fn keep_note(
+        &self,
+        node: &str,
+        text: &[u8],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The note about the images of a node.
+    fn note(&self, node: &str) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+
     /// Every run whose record is beside the images, the newest first.
     fn recorded(&self) -> impl Future<Output = Result<Vec<Recorded>, StoreError>> + Send;
 
@@ -182,12 +194,23 @@ pub struct Description {
     pub created: Option<Timestamp>,
     /// In bytes: in an engine unpacked, in a registry packed.
     pub size: u64,
+    /// In a registry.
+    pub stored: Option<StoredSize>,
+}
+
+/// How much an image takes in a registry, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSize {
+    /// Each layer packed, the base's first.
+    pub layers: Vec<u64>,
+    /// Manifest and configuration.
+    pub documents: u64,
 }
 
 impl From<LocalImage> for Description {
     fn from(image: LocalImage) -> Self {
         let LocalImage { labels, layers, config, created, size, .. } = image;
-        Self { labels, layers, config, created, size }
+        Self { labels, layers, config, created, size, stored: None }
     }
 }
 

@@ -10,8 +10,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 
 use super::{
-    Description, Holding, Recorded, RemoteTags, Sight, Stage, Store, StoreError, Tags, read,
-    remote_tags::HEADS_AT_ONCE, run_record,
+    Description, Holding, Recorded, RemoteTags, Sight, Stage, Store, StoreError, StoredSize, Tags,
+    note, read, remote_tags::HEADS_AT_ONCE, run_record,
 };
 use crate::{
     engine::{Engine, canonical_config, created},
@@ -143,13 +143,13 @@ impl<E: Engine> Store for Remote<E> {
             return Ok(None);
         };
         // An index, or something that is no image: it says nothing about itself.
-        let Ok(manifest) = serde_json::from_slice::<ImageManifest>(&manifest.bytes) else {
+        let Ok(image) = serde_json::from_slice::<ImageManifest>(&manifest.bytes) else {
             return Ok(None);
         };
-        let Some(blob) = self.client.blob(repository, &manifest.config.digest).await? else {
+        let Some(blob) = self.client.blob(repository, &image.config.digest).await? else {
             return Ok(None);
         };
-        Ok(described(&manifest, &blob))
+        Ok(described(&image, manifest.bytes.len(), &blob))
     }
 
     async fn tags(&self, repository: &Repository) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
@@ -182,6 +182,16 @@ impl<E: Engine> Store for Remote<E> {
         Ok(())
     }
 
+    async fn keep_note(&self, node: &str, text: &[u8]) -> Result<(), StoreError> {
+        let Some(runs) = self.tags.runs() else { return Ok(()) };
+        note::push(&self.client, runs, (node, text)).await
+    }
+
+    async fn note(&self, node: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(runs) = self.tags.runs() else { return Ok(None) };
+        note::read(&self.client, runs, node).await
+    }
+
     async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
         self.tags.recorded().await
     }
@@ -196,17 +206,18 @@ impl<E: Engine> Store for Remote<E> {
 }
 
 /// What an image says of itself, in its manifest and its configuration.
-fn described(manifest: &ImageManifest, config: &[u8]) -> Option<Description> {
+fn described(manifest: &ImageManifest, length: usize, config: &[u8]) -> Option<Description> {
     let image: ImageConfig = serde_json::from_slice(config).ok()?;
     let labels = image.config.get("Labels").cloned().unwrap_or_default();
     // Anyone who may push can write any size.
-    let sizes = manifest.layers.iter().map(|layer| layer.size);
+    let layers: Vec<u64> = manifest.layers.iter().map(|layer| layer.size).collect();
     Some(Description {
         labels: serde_json::from_value(labels).unwrap_or_default(),
         layers: image.rootfs.diff_ids,
         config: canonical_config(&image.config, &image.os),
         created: image.created.as_deref().and_then(created),
-        size: sizes.fold(0, u64::saturating_add),
+        size: layers.iter().copied().fold(0, u64::saturating_add),
+        stored: Some(StoredSize { layers, documents: (length + config.len()) as u64 }),
     })
 }
 
@@ -283,7 +294,7 @@ mod tests {
         let (manifest, config) = text.split_once('\n').unwrap();
         let manifest: ImageManifest = serde_json::from_str(manifest).unwrap();
         assert_eq!(manifest.layers.len(), 2);
-        assert_eq!(described(&manifest, config.as_bytes()).unwrap().size, u64::MAX);
+        assert_eq!(described(&manifest, 0, config.as_bytes()).unwrap().size, u64::MAX);
     }
 
     #[test]
@@ -307,7 +318,7 @@ mod tests {
             let (manifest, config) =
                 text.split_at(text.iter().position(|b| *b == b'\n').unwrap_or(0));
             if let Ok(manifest) = serde_json::from_slice::<ImageManifest>(manifest) {
-                described(&manifest, config);
+                described(&manifest, 0, config);
             }
             _ = serde_json::from_slice::<Contents>(manifest);
         });

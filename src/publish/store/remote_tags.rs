@@ -36,6 +36,11 @@ impl RemoteTags {
         Self { client, runs: run_record::repository(prefix), manifests: Mutex::default() }
     }
 
+    /// Where records and notes are.
+    pub(super) fn runs(&self) -> Option<&Repository> {
+        self.runs.as_ref()
+    }
+
     pub(super) async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
         let Some(runs) = &self.runs else { return Ok(Vec::new()) };
         Ok(run_record::all(&self.client, runs).await?)

@@ -6,24 +6,22 @@
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde::Deserialize;
-use serde_json::json;
 
+use super::artifact::{self, Kind};
 use crate::{
-    image::{Digest, Repository, Tag, Tagged},
-    registry::{Client, Manifest, RegistryError},
+    image::{Repository, Tag, Tagged},
+    registry::{Client, RegistryError},
 };
 
 /// The repository below the prefix of the hierarchy.
 const REPOSITORY: &str = "rebuild-runs";
 const PREFIX: &str = "rb-run-";
 const ENDED: &str = "-end";
-/// What kind of artifact it is, and what its layer is: lines of JSON.
-const ARTIFACT: &str = "application/vnd.rebuild.run.v1";
-const LAYER: &str = "application/vnd.rebuild.run.v1.jsonl";
-/// <https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md#guidance-for-an-empty-descriptor>
-const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The layer is lines of JSON.
+const KIND: Kind = Kind {
+    artifact: "application/vnd.rebuild.run.v1",
+    layer: "application/vnd.rebuild.run.v1.jsonl",
+};
 const READ_AT_ONCE: usize = 8;
 
 /// A run that has a record in a registry.
@@ -62,19 +60,7 @@ pub(super) fn repository(prefix: &Repository) -> Option<Repository> {
 }
 
 pub(super) async fn push(client: &Client, tag: &Tagged, text: &[u8]) -> Result<(), RegistryError> {
-    let config = client.put_blob(&tag.repository, EMPTY.1).await?;
-    let layer = client.put_blob(&tag.repository, text).await?;
-    let bytes = json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "artifactType": ARTIFACT,
-        "config": {"mediaType": EMPTY.0, "digest": config, "size": EMPTY.1.len()},
-        "layers": [{"mediaType": LAYER, "digest": layer, "size": text.len()}],
-    });
-    let bytes = bytes.to_string().into_bytes();
-    let digest = Digest::of(&bytes);
-    let manifest = Manifest { media_type: MANIFEST.to_owned(), bytes, digest };
-    client.put_manifest(&tag.repository, &tag.tag, &manifest).await
+    artifact::push(client, tag, (KIND, text)).await
 }
 
 /// Every run that has a record, the newest first.
@@ -130,22 +116,6 @@ pub(super) async fn read(
     client: &Client,
     run: &Recorded,
 ) -> Result<Option<Vec<u8>>, RegistryError> {
-    let Some(Tagged { repository: runs, tag }) = run.tags.first() else { return Ok(None) };
-    let Some(manifest) = client.manifest(runs, tag.as_str()).await? else { return Ok(None) };
-    let Ok(record) = serde_json::from_slice::<Record>(&manifest.bytes) else { return Ok(None) };
-    let layer = record.layers.into_iter().find(|layer| layer.media_type == LAYER);
-    let Some(layer) = layer else { return Ok(None) };
-    client.blob(runs, &layer.digest).await
-}
-
-#[derive(Deserialize)]
-struct Record {
-    layers: Vec<Layer>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Layer {
-    media_type: String,
-    digest: Digest,
+    let Some(tag) = run.tags.first() else { return Ok(None) };
+    artifact::read(client, tag, KIND).await
 }

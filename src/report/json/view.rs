@@ -281,7 +281,7 @@ fn phase_view(phase: &Phase) -> PhaseView {
 
 fn outcome_view(outcome: &Outcome) -> OutcomeView<'_> {
     match outcome {
-        Outcome::Built { digest, fingerprint, size, added, size_before, different } => {
+        Outcome::Built { digest, fingerprint, size, added, size_before, different, .. } => {
             OutcomeView::Built {
                 digest,
                 fingerprint,

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::DESCRIBED_AT_ONCE;
 use crate::{
-    fingerprint::{BuiltFrom, node_of},
+    fingerprint::{BuiltFrom, TakenIn, node_of},
     hierarchy::{Hierarchy, Node, NodeName},
     image::{Digest, Tagged},
     plan::{LastBuild, LastBuilds, Plan},
@@ -69,6 +69,21 @@ pub(super) async fn newest<'n, S: Store>(
         newest.extend(own.max().map(|(_, digest)| (node.name.clone(), digest.clone())));
     }
     Ok(newest)
+}
+
+/// The inputs of later builds whose result was the published image.
+pub(super) async fn taken_in<S: Store>(
+    store: &S,
+    published: impl Iterator<Item = (NodeName, Digest)>,
+) -> Result<BTreeMap<NodeName, Vec<BuiltFrom>>, StoreError> {
+    stream::iter(published)
+        .map(async |(node, digest)| {
+            let note = store.note(node.as_str()).await?.unwrap_or_default();
+            Ok((node, TakenIn::read(&note).of(&digest)))
+        })
+        .buffer_unordered(DESCRIBED_AT_ONCE)
+        .try_collect()
+        .await
 }
 
 /// Asks one published image of a node; `None` if it is no image that says anything, or is gone.

@@ -100,7 +100,7 @@ pub async fn observe<E: Engine, S: Store>(
     let asked = (sources.engine, sources.registries);
     let is_spared = |reference: &Reference| !needed.contains(reference);
     let resolved = upstream::resolve(&nodes, asked, question.offline, is_spared).await;
-    let Resolved { upstreams, missing, warnings: more } =
+    let Resolved { upstreams, missing, warnings: more, unasked } =
         resolved.map_err(|error| ObserveError::Upstream(Box::new(error)))?;
     warnings.extend(more);
     warnings.extend(
@@ -128,10 +128,36 @@ pub async fn observe<E: Engine, S: Store>(
         by_schedule: question.request.by_schedule,
         upstreams: &upstreams,
         is_online: !question.offline,
+        unasked: unasked.iter().map(ToString::to_string).collect(),
         manifests: std::sync::Mutex::default(),
         prober: Prober { sources, hierarchy, run: question.run },
     };
     let mut staged = staging.look(&nodes, &outside).await?;
+
+    // The published image tells what an upstream was: enough for an answer, and too little for a build.
+    let is_told = |reference: &Reference| {
+        let name = reference.to_string();
+        let uses_it = |node: &&&Node| {
+            node.dockerfile.uses.iter().any(|used| used.base.upstream() == Some(reference))
+        };
+        let tells = |node: &Node| staged.get(&node.name).is_some_and(|found| found.tells(&name));
+        question.only_asks && nodes.iter().filter(uses_it).all(|node| tells(node))
+    };
+    let (told, not_here): (Vec<Reference>, Vec<Reference>) = unasked.into_iter().partition(is_told);
+    if !not_here.is_empty() {
+        return Err(ObserveError::Upstream(Box::new(UpstreamError::not_here(not_here))));
+    }
+    if !told.is_empty() {
+        let list = names(&told, ADDED);
+        warnings.push(format!(
+            "offline: {list} as at the last build, since the engine does not have it"
+        ));
+    }
+    let out_of_date = published
+        .iter()
+        .filter(|(node, _)| staged.get(*node).is_some_and(|staged| staged.digest.is_none()))
+        .map(|(node, digest)| (node.clone(), digest.clone()));
+    let mut taken_in = described::taken_in(sources.store, out_of_date).await?;
 
     let mut observed = Observed { nodes: BTreeMap::new(), outside, upstreams, missing };
     for node in nodes {
@@ -157,9 +183,11 @@ pub async fn observe<E: Engine, S: Store>(
                 .map(|tagged| (tagged.tag.clone(), heads.get(tagged).cloned()))
                 .collect(),
             stable: stable_tags(node, tags, question.tag_values),
-            published: published
-                .get(&node.name)
-                .map(|digest| Published { digest: digest.clone(), built_from }),
+            published: published.get(&node.name).map(|digest| Published {
+                digest: digest.clone(),
+                built_from,
+                taken_in: taken_in.remove(&node.name).unwrap_or_default(),
+            }),
         };
         observed.nodes.insert(node.name.clone(), facts);
     }

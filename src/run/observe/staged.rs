@@ -4,7 +4,7 @@
 //! With it goes the epoch: that of the published image, or the one that is due now.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -46,6 +46,11 @@ pub(super) struct Staged {
 }
 
 impl Staged {
+    /// Whether the published image told what this upstream was.
+    pub(super) fn tells(&self, upstream: &str) -> bool {
+        self.same_upstreams.contains_key(upstream)
+    }
+
     /// What a build of today depends on, with what was found.
     pub(super) fn inputs(&self, today: &Inputs) -> Inputs {
         let mut inputs = Inputs { epoch: self.epoch, ..today.clone() };
@@ -67,6 +72,8 @@ pub(super) struct Staging<'a, E, S> {
     pub(super) upstreams: &'a BTreeMap<String, Upstream>,
     /// Asks registries about upstreams.
     pub(super) is_online: bool,
+    /// Upstreams that the engine does not have, offline.
+    pub(super) unasked: BTreeSet<String>,
     pub(super) prober: Prober<'a, E, S>,
     /// The manifest for a platform, of each digest that was asked about.
     pub(super) manifests: Mutex<BTreeMap<(String, Digest, Platform), Option<Digest>>>,
@@ -160,6 +167,8 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
     async fn compare_upstreams(&self, node: &Node, staged: &mut Staged) {
         let Some(BuiltFrom { inputs: then, .. }) = &staged.built_from else { return };
         let today = &self.inputs[&node.name];
+        let unasked = then.upstreams.iter().filter(|(name, _)| self.unasked.contains(*name));
+        staged.same_upstreams.extend(unasked.map(|(name, was)| (name.clone(), was.clone())));
         if !self.is_online || then.platform != today.platform {
             return;
         }

@@ -44,6 +44,15 @@ pub(super) struct Resolved {
     pub(super) upstreams: BTreeMap<String, Upstream>,
     pub(super) missing: BTreeMap<String, Missing>,
     pub(super) warnings: Vec<String>,
+    /// The engine does not have them, and nobody else was asked.
+    pub(super) unasked: Vec<Reference>,
+}
+
+impl UpstreamError {
+    /// Without a registry and without the engine's copy.
+    pub(super) fn not_here(references: Vec<Reference>) -> Self {
+        Self::NotHere { references }
+    }
 }
 
 /// What came of asking for one upstream.
@@ -100,7 +109,11 @@ impl<E: Engine> Asking<'_, E> {
             let reference = reference.clone();
             return Ok(Found::Sure(Upstream { reference, digest, place: Place::Registry }));
         };
-        let local = self.engine.inspect(&reference.to_string()).await?;
+        let local = match self.engine.inspect(&reference.to_string()).await {
+            // Registries can be asked without it.
+            Err(error) if error.is_gone() => None,
+            local => local?,
+        };
         let here = local.as_ref().map(|image| from_engine(reference, image));
         if local.is_some_and(|image| image.repo_digests.is_empty())
             && let Some(here) = here
@@ -250,16 +263,14 @@ fn conclude(
             errors.push(UpstreamError::Registry { references, source });
         }
     }
-    if !not_here.is_empty() {
-        errors.push(UpstreamError::NotHere { references: not_here });
-    }
     match errors.len() {
         0 => {}
         1 => return Err(errors.remove(0)),
         _ => return Err(UpstreamError::Several { several: errors }),
     }
     let by_name = |upstream: Upstream| (upstream.reference.to_string(), upstream);
-    Ok(Resolved { upstreams: upstreams.into_iter().map(by_name).collect(), missing, warnings })
+    let upstreams = upstreams.into_iter().map(by_name).collect();
+    Ok(Resolved { upstreams, missing, warnings, unasked: not_here })
 }
 
 /// Whether two failures are one: of the same host, where the host is what failed.
@@ -320,7 +331,10 @@ mod tests {
         match conclude(found.collect(), offline, |reference| {
             reference.to_string().ends_with("-new")
         }) {
-            Ok(Resolved { upstreams, missing, warnings }) => {
+            Ok(Resolved { unasked, .. }) if !unasked.is_empty() => {
+                UpstreamError::not_here(unasked).to_string()
+            }
+            Ok(Resolved { upstreams, missing, warnings, .. }) => {
                 let missing = missing.into_values().map(|missing| missing.why);
                 let said: Vec<String> = missing.chain(warnings).collect();
                 format!("{}: {}", upstreams.len(), said.join("; "))

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::{everywhere, everywhere_of_files};
 use crate::support::{
     is_left_out,
-    project::{Place, Project},
+    project::{Place, Project, docker},
+    registry::Registry,
     running::Ended,
 };
 
@@ -31,7 +32,10 @@ fn nodes(project: &Project) -> Value {
 /// As if each image had always taken so long, in seconds.
 fn pretend(project: &Project, seconds: &[(&str, u64)]) {
     let past = |(node, took): &(&str, u64)| {
-        (project.name(node), serde_json::json!({ "took": [took * 1000], "added": 3_000_000 }))
+        let pushed = serde_json::json!({ "own": 3_000_000, "upstream": 0 });
+        let past =
+            serde_json::json!({ "took": [took * 1000], "added": 3_000_000, "pushed": pushed });
+        (project.name(node), past)
     };
     let nodes: serde_json::Map<String, Value> = seconds.iter().map(past).collect();
     let text = serde_json::json!({ "v": 1, "nodes": nodes }).to_string();
@@ -89,46 +93,115 @@ fn builds_that_succeed_are_remembered() {
 }
 
 #[test]
-fn a_plan_ends_with_what_it_would_touch() {
+fn a_plan_says_where_to_and_what_it_would_touch() {
     everywhere_of_files(|project, place| {
-        let last = |arguments: &str| {
+        let lines = |arguments: &str| {
             let ended = project.rebuild(arguments).to(place).run().exits(0);
-            ended.stdout.lines().last().unwrap_or_default().to_owned()
+            ended.stdout.lines().map(str::to_owned).collect::<Vec<_>>()
         };
-        let new = match place {
-            Place::Engine => "of new layers",
-            Place::Registry(_) => "to push",
+        // The totals, and the tags that move.
+        let last = |arguments: &str| {
+            let lines = lines(arguments);
+            project.shown(&lines[lines.len() - 2..].join("; "))
         };
-        assert_eq!(last("plan"), "4 images, 5 tags, time unknown, size unknown (4 not timed here)");
+        let (target, new) = match place {
+            Place::Engine => (
+                format!("tags images in the engine at {} (no registry)", project.engine()),
+                "of new layers",
+            ),
+            Place::Registry(registry) => {
+                (format!("publishes to {}/demo", registry.host()), "to push")
+            }
+        };
+        assert_eq!(lines("plan")[0], target);
+        let moves = "moves ~os:1, ~os:latest, ~web:latest, ~app:latest, ~tool:latest";
+        assert_eq!(last("plan"), format!("4 images, 5 tags, time unknown, size unknown; {moves}"));
         project.rebuilt(place);
-        assert_eq!(last("plan"), "4 up to date");
+        assert_eq!(lines("plan").last().unwrap(), "4 up to date");
+        assert_eq!(lines("plan --changed")[1..], ["4 up to date (4 not shown)"]);
         // What it says of the size is what the last builds were.
         let all = ["~os", "~web", "~app", "~tool"];
         let known = nodes(project);
-        let bytes: u64 = all.iter().map(|node| known[node]["added"].as_u64().unwrap()).sum();
-        let json = last("plan --from ~os --format json");
-        let radius = &serde_json::from_str::<Value>(&json).unwrap()["blast_radius"];
+        let bytes = |node: &&str| match place {
+            Place::Engine => known[*node]["added"].as_u64().unwrap(),
+            Place::Registry(_) => known[*node]["pushed"]["own"].as_u64().unwrap(),
+        };
+        let bytes: u64 = all.iter().map(bytes).sum();
+        let json = lines("plan --from ~os --format json").concat();
+        let json: Value = serde_json::from_str(&json).unwrap();
+        let radius = &json["blast_radius"];
         assert_eq!(radius["bytes"], bytes);
         assert_eq!(
             (&radius["build"], &radius["tags"], &radius["timed"]),
             (&4.into(), &5.into(), &4.into())
         );
+        assert_eq!(radius["moves"].as_array().unwrap().len(), 5);
+        assert!(target.contains(
+            json["target"].as_object().unwrap().values().next().unwrap().as_str().unwrap()
+        ));
 
         // Three megabytes each, and a minute; on one processor it would be four.
         pretend(project, &all.map(|node| (node, 60)));
         assert_eq!(
             last("plan --from ~os"),
-            format!("4 images, 5 tags, about 3 min, about 12 MB {new}")
+            format!("4 images, 5 tags, about 3 min, about 12 MB {new}; {moves}")
         );
         assert_eq!(
             last("plan --from ~web"),
-            format!("2 images, 2 tags, about 2 min, about 6.0 MB {new}")
+            format!(
+                "2 images, 2 tags, about 2 min, about 6.0 MB {new}; moves ~web:latest, ~app:latest"
+            )
         );
+        // Some images only: the totals are those of the run.
+        let some = lines("plan --from ~os ~app");
+        assert_eq!(project.shown(&some[1]), "build    ~app  `~web` is rebuilt");
+        assert_eq!(some[3], "4 to build (3 not shown)");
+        assert!(some[4].starts_with("4 images, 5 tags, "), "{some:?}");
         project.write("os/page", "~os, the second\n");
         project.rebuilt(place);
         project.write("os/page", "~os one\n");
-        assert_eq!(last("plan"), "4 images, 5 tags, nothing to build");
+        assert_eq!(last("plan"), format!("4 images, 5 tags, nothing to build; {moves}"));
     });
+}
+
+/// The layers of an upstream that moved are pushed, too.
+#[test]
+fn the_size_of_a_plan_is_what_the_registry_grows_by() {
+    let (Some(registry), Some(project)) = (Registry::start(), Project::empty()) else { return };
+    let upstream = project.name("~upstream:1");
+    let make = |seed: u32| {
+        // Does not compress.
+        let mut random = seed;
+        let noise = std::iter::repeat_with(|| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            random.to_be_bytes()[0]
+        });
+        let noise: Vec<u8> = noise.take(1_000_000).collect();
+        project.write("upstream/Dockerfile", "FROM scratch\nCOPY noise /\n");
+        fs::write(project.path("upstream/noise"), noise).unwrap();
+        let folder = project.path("upstream");
+        docker(&["build", "--quiet", "--tag", &upstream, folder.to_str().unwrap()]).unwrap();
+    };
+    make(1);
+    let images = "  ~web: { context: web }\n  ~app: { context: app }\n";
+    project.write("hierarchy.yaml", &format!("version: 1\nimages:\n{images}"));
+    project.write("web/Dockerfile", "FROM ~upstream:1\nCOPY page /\n");
+    project.write("web/page", "~ one");
+    project.write("app/Dockerfile", "FROM ~web\nCOPY page /app\n");
+    project.write("app/page", "~ two");
+    let place = Place::Registry(&registry);
+    let plan = || {
+        let ended = project.rebuild("plan --format json").to(place).run().exits(0);
+        let plan: Value = serde_json::from_str(&ended.stdout).unwrap();
+        plan["blast_radius"]["bytes"].as_u64()
+    };
+    assert_eq!(plan(), None, "nothing was built here");
+    project.rebuilt(place);
+    make(2);
+    let (said, before) = (plan().unwrap(), registry.stored());
+    project.rebuilt(place);
+    let grown = registry.stored() - before;
+    assert!(grown > 1_000_000 && said.abs_diff(grown) < grown / 20, "said {said}, grew by {grown}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! What it has done is read with the `docker` command and over raw HTTP, never through our own code.
 
+mod after_failure;
 mod ahead;
 mod attacks;
 mod builders;

@@ -107,6 +107,22 @@ impl Registry {
         }
     }
 
+    /// Oracle: the bytes of all blobs.
+    pub(crate) fn stored(&self) -> u64 {
+        let mut folders = vec![self.directory.path().to_owned()];
+        let mut bytes = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap().flatten() {
+                match entry.metadata().unwrap() {
+                    found if found.is_dir() => folders.push(entry.path()),
+                    found if entry.file_name() == "data" => bytes += found.len(),
+                    _ => {}
+                }
+            }
+        }
+        bytes
+    }
+
     /// Oracle: all tags of a repository, sorted; none if there is no such repository.
     pub(crate) fn tags(&self, repository: &str) -> Vec<String> {
         let answer = self.send("GET", &format!("/v2/{repository}/tags/list"), &[], b"");

@@ -1,0 +1,159 @@
+//! `rebuild shell`: look around in an image.
+
+use std::{
+    io::{self, IsTerminal as _, Read as _},
+    thread,
+};
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use super::{
+    connections::{FAILURES, World},
+    error::CommandError,
+    output,
+    project::{load, node},
+};
+use crate::{
+    commands::cli::{Builder, Common, ShellArgs},
+    engine::{Engine as _, Session},
+    exit::Exit,
+    hierarchy::{Hierarchy, Node},
+    image::Digest,
+    publish::{
+        failures::{Failures, LastFailure, Setback},
+        store::{Remote, Store},
+    },
+    report,
+    run::state::Asking,
+};
+
+pub(super) async fn shell(common: &Common, arguments: &ShellArgs) -> Result<Exit, CommandError> {
+    let hierarchy = load(common)?;
+    let name = node(&hierarchy, &arguments.node)?;
+    let node = hierarchy.get(&name).expect("it was found by its name");
+    let world = World::connect(&hierarchy, Builder::Auto, common.offline).await?;
+    let failed = if arguments.published { None } else { failed(&world, node).await? };
+    let image = match failed {
+        Some((image, failure)) => {
+            let Setback::Failed { message, .. } = &failure.setback else {
+                unreachable!("it failed")
+            };
+            output::line(&format!("image of run {}: {message}", failure.run));
+            image
+        }
+        None => published(&hierarchy, &world, node).await?,
+    };
+    let argv = match &arguments.command[..] {
+        [] => vec!["sh".to_owned()],
+        command => command.to_vec(),
+    };
+    let asking = Asking::begin();
+    let terminal = Terminal::begin();
+    let session = Session {
+        argv,
+        terminal: terminal.as_ref().and(report::stdout_size()),
+        input: typed(),
+        sizes: resized()?,
+    };
+    let print = |bytes: &[u8]| output::session(bytes);
+    let ended = world.engine.interact(&image, session, (&asking.id, print)).await;
+    drop(terminal);
+    world.engine.quiesce().await;
+    Ok(if ended? == 0 { Exit::Done } else { Exit::TestFailed })
+}
+
+/// The image whose test failed in the last run, if the engine still has it.
+async fn failed(world: &World, node: &Node) -> Result<Option<(Digest, LastFailure)>, CommandError> {
+    let failures = Failures::read(&world.state.recall(FAILURES));
+    let Some(failure) = failures.of(&node.name) else { return Ok(None) };
+    let Some(tag) = failure.setback.image() else { return Ok(None) };
+    let image = world.engine.inspect(&tag.to_string()).await?;
+    Ok(image.map(|image| (image.id, failure.clone())))
+}
+
+/// The image under the first tag that exists.
+async fn published(
+    hierarchy: &Hierarchy,
+    world: &World,
+    node: &Node,
+) -> Result<Digest, CommandError> {
+    if let Some(prefix) = &hierarchy.registry {
+        let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
+        fetched(&store, node).await
+    } else {
+        fetched(&world.local(), node).await
+    }
+}
+
+async fn fetched<S: Store>(store: &S, node: &Node) -> Result<Digest, CommandError> {
+    for tag in node.stable_tags().filter_map(|tag| tag.to_string().parse().ok()) {
+        let tag = node.repository.tagged(tag);
+        if let Some(digest) = store.head(&tag).await? {
+            output::line(&format!("image `{tag}`"));
+            return Ok(store.fetch(&node.repository, &digest, node.platform.as_ref()).await?);
+        }
+    }
+    let message =
+        format!("`{}` was never published, and no image of a failed test is kept", node.name);
+    Err(CommandError::new(Exit::Usage, message))
+}
+
+/// The terminal, passing every key to the container until it is dropped.
+struct Terminal {
+    before: Termios,
+}
+
+impl Terminal {
+    /// `None` if the user does not sit at one.
+    fn begin() -> Option<Self> {
+        let stdin = io::stdin();
+        if !stdin.is_terminal() || !output::stdout_is_terminal() {
+            return None;
+        }
+        let before = tcgetattr(&stdin).ok()?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(&stdin, OptionalActions::Now, &raw).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// What is typed. A thread, since a runtime that ends would wait for the next key.
+fn typed() -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel(16);
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(length @ 1..) = io::stdin().read(&mut bytes) {
+            if sender.blocking_send(bytes[..length].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn resized() -> Result<mpsc::Receiver<(u16, u16)>, CommandError> {
+    let (sender, receiver) = mpsc::channel(1);
+    let mut signals = signal(SignalKind::window_change())
+        .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            if let Some(size) = report::stdout_size()
+                && sender.send(size).await.is_err()
+            {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}

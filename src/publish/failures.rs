@@ -1,0 +1,120 @@
+//! What last kept each image from being published, by the runs of this machine.
+//!
+//! **Invariant:** decides nothing: `status` and `why` print it, `log` and `shell` follow it. What is missing
+//! or damaged is empty.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    event::{Failure, Outcome, Promotion, Summary},
+    hierarchy::{NodeName, OnFailure},
+    image::{Reference, Tagged},
+};
+
+/// Of one hierarchy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    nodes: BTreeMap<NodeName, LastFailure>,
+}
+
+/// What happened to an image in the last run that did not publish it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFailure {
+    pub run: String,
+    pub at: Timestamp,
+    pub setback: Setback,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "result")]
+pub enum Setback {
+    /// Its build or one of its tests failed.
+    Failed {
+        /// `test 1 of 2, `cat /page`: exit code 1`.
+        message: String,
+        log: Option<PathBuf>,
+        /// The name in the engine of the image whose test failed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        image: Option<String>,
+    },
+    /// The failure of another image held it back.
+    Blocked { by: NodeName },
+}
+
+impl Failures {
+    /// What was [`kept`](Self::kept).
+    pub fn read(kept: &[u8]) -> Self {
+        serde_json::from_slice(kept).unwrap_or_default()
+    }
+
+    /// To be kept for the next time.
+    pub fn kept(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("plain data is always JSON")
+    }
+
+    pub fn of(&self, node: &NodeName) -> Option<&LastFailure> {
+        self.nodes.get(node)
+    }
+
+    /// Takes in a run. Returned are images of earlier failures, which are not needed any more.
+    pub fn update(&mut self, summary: &Summary, at: Timestamp) -> Vec<Tagged> {
+        let mut gone = Vec::new();
+        for step in &summary.steps {
+            let setback = match &step.outcome {
+                Outcome::Cancelled => continue,
+                Outcome::Failed(failure) => Some(failed(failure)),
+                Outcome::Skipped { failed } => Some(Setback::Blocked { by: failed.clone() }),
+                Outcome::Kept { .. } => None,
+                _ => blocker(summary, &step.node).map(|by| Setback::Blocked { by }),
+            };
+            let before = match setback {
+                Some(setback) => {
+                    let failure = LastFailure { run: summary.run.clone(), at, setback };
+                    self.nodes.insert(step.node.clone(), failure)
+                }
+                None => self.nodes.remove(&step.node),
+            };
+            gone.extend(before.and_then(|before| before.setback.image()));
+        }
+        gone
+    }
+}
+
+impl Setback {
+    /// The image whose test failed.
+    pub fn image(&self) -> Option<Tagged> {
+        match self {
+            Self::Failed { image, .. } => {
+                let Reference { repository, tag, .. } = image.as_ref()?.parse().ok()?;
+                Some(repository.tagged(tag?))
+            }
+            Self::Blocked { .. } => None,
+        }
+    }
+}
+
+fn failed(failure: &Failure) -> Setback {
+    let mut lines = failure.message.lines().filter(|line| !line.trim().is_empty());
+    Setback::Failed {
+        message: lines.next().unwrap_or_default().to_owned(),
+        log: failure.log.clone(),
+        image: failure.kept.as_ref().map(ToString::to_string),
+    }
+}
+
+/// The image whose failure keeps another one that is good from being published.
+fn blocker(summary: &Summary, node: &NodeName) -> Option<NodeName> {
+    match &summary.promotion {
+        Promotion::Done { held, .. } => held.get(node).cloned(),
+        Promotion::Withheld => summary.steps.iter().find_map(|step| match &step.outcome {
+            Outcome::Failed(failure) if failure.on_failure == OnFailure::Block => {
+                Some(step.node.clone())
+            }
+            _ => None,
+        }),
+        Promotion::Nothing | Promotion::NotAsked { .. } | Promotion::Incomplete { .. } => None,
+    }
+}
