@@ -224,6 +224,10 @@ impl fmt::Display for Different {
 
 /// A step that failed, with what a person needs to see first.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "`on_failure` is the name of the field in hierarchy.yaml"
+)]
 pub struct Failure {
     pub phase: Phase,
     /// What is wrong: `RUN make: exit code 2`, `test 2 of 3, sh -c …: exit code 1`.

@@ -53,6 +53,12 @@ impl BuiltFrom {
         Self { fingerprint, inputs, parents, detail: None, cause: String::new(), revision: None }
     }
 
+    /// Whether the same inputs have another fingerprint today: the image was built by a version of this
+    /// program that encoded them differently.
+    pub fn has_old_format(&self) -> bool {
+        self.fingerprint != self.inputs.fingerprint(&self.parents)
+    }
+
     /// As labels of the image. Equal inputs give equal labels but for cause and revision, which is why a
     /// candidate is compared with the published image without them.
     ///

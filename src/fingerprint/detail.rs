@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::listing::{Listing, short};
+use super::{
+    encoding,
+    listing::{Listing, short},
+};
 use crate::{
     hierarchy::{Node, Ssh},
     image::Digest,
@@ -42,7 +45,9 @@ fn settings(node: &Node) -> BTreeMap<String, String> {
     settings.extend(node.target.iter().map(|target| ("target".to_owned(), digest(target))));
     settings.extend(node.prepare.iter().map(|command| ("prepare".to_owned(), digest(command))));
     let secrets = node.secrets.iter();
-    settings.extend(secrets.map(|(id, source)| (format!("secrets.{id}"), digest(&(id, source)))));
+    settings.extend(
+        secrets.map(|(id, source)| (format!("secrets.{id}"), short(&encoding::secret(id, source)))),
+    );
     if node.ssh == Ssh::Agent {
         settings.insert("ssh".to_owned(), digest(&true));
     }

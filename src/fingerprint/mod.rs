@@ -7,6 +7,7 @@ mod built_from;
 mod cache;
 pub mod context;
 mod detail;
+pub mod encoding;
 mod epoch;
 pub mod ignore;
 mod listing;
@@ -68,11 +69,8 @@ pub struct Inputs {
 pub type Parents = BTreeMap<NodeName, Digest>;
 
 impl Inputs {
-    /// The canonical encoding is the JSON text of a version number, the inputs and the parents:
-    /// maps are sorted, and no field is a float.
     pub fn fingerprint(&self, parents: &Parents) -> Fingerprint {
-        let encoded = serde_json::to_vec(&(1, self, parents)).expect("plain data is always JSON");
-        Fingerprint(Digest::of(&encoded))
+        Fingerprint(encoding::fingerprint(self, parents))
     }
 }
 

@@ -103,21 +103,19 @@ pub enum Base {
 }
 
 /// Something that must hold in a container of the candidate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Test {
     pub check: Check,
     pub timeout: Duration,
     /// Whether the container gets a network. Most need none.
     pub network: bool,
-    /// Whether the container cannot write, but to `/tmp`. Left out where it is false: the tests are a
-    /// part of the fingerprint.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    /// Whether the container cannot write, but to `/tmp`.
     pub read_only: bool,
     /// Whether descendants run it too.
     pub inherit: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
     /// Run instead of the image's own command; passes with exit code 0.
     Run {

@@ -9,8 +9,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
-
 use super::{
     fields::{At, Problems},
     yaml::{Key, Kind, Yaml},
@@ -19,8 +17,7 @@ use super::{
 /// Where the value of a secret is found when it is needed.
 ///
 /// It is a part of the fingerprint: an image that was built with another secret is another image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     /// An environment variable of ours.
     Env(String),

@@ -213,6 +213,9 @@ fn why_out_of_date(
     else {
         return Some(Reason::Unknown);
     };
+    if then.has_old_format() {
+        return Some(Reason::NewFormat);
+    }
     let now = &facts.inputs;
     if !changed.is_empty() {
         let what = told(changed, then.detail.is_some(), &parts);

@@ -64,6 +64,8 @@ pub enum Reason {
     ParentMoved { parent: NodeName },
     /// The published image does not say what it was built from.
     Unknown,
+    /// The published image was built by a version of this program that encoded its inputs differently.
+    NewFormat,
     /// The published image is of today's inputs, but the tag it was stored under is gone.
     BuildTagGone,
     /// The tested image is stored, and these tags do not point at it yet.
@@ -162,7 +164,8 @@ impl fmt::Display for Reason {
             Self::ParentRebuilt { parent } => write!(f, "`{parent}` is rebuilt"),
             Self::ParentMoved { parent } => write!(f, "it is based on an older `{parent}`"),
             Self::Unknown => f.write_str("what it was built from is not known"),
-            Self::BuildTagGone => f.write_str("its build tag is gone"),
+            Self::NewFormat => f.write_str("new fingerprint format"),
+            Self::BuildTagGone => f.write_str("its build tag is missing"),
             Self::TagsBehind { tags } => {
                 let tags: Vec<String> = tags.iter().map(|tag| format!("`{tag}`")).collect();
                 let verb = if tags.len() == 1 { "does" } else { "do" };
@@ -213,7 +216,8 @@ impl Reason {
             Self::UpstreamMissing { .. } => format!("{self}, and `{node}` needs it"),
             Self::ParentMoved { parent } => format!("`{node}` is based on an older `{parent}`"),
             Self::Unknown => format!("what `{node}` was built from is not known"),
-            Self::BuildTagGone => format!("the build tag of `{node}` is gone"),
+            Self::NewFormat => format!("new fingerprint format of `{node}`"),
+            Self::BuildTagGone => format!("the build tag of `{node}` is missing"),
             Self::UpToDate => format!("`{node}` is up to date"),
             other => format!("`{node}`: {other}"),
         }

@@ -7,12 +7,10 @@ use std::{
     thread,
 };
 
-use serde::Serialize;
-
 use super::{ObserveError, Question};
 use crate::{
-    fingerprint::{Detail, Inputs, context::ContextError, source},
-    hierarchy::{Base, Hierarchy, Node, NodeName, SecretSource, Ssh},
+    fingerprint::{Detail, Inputs, context::ContextError, encoding, source},
+    hierarchy::{Base, Hierarchy, Node, NodeName, SecretSource},
     host::{bounded, git},
     image::Digest,
     plan::Upstream,
@@ -56,7 +54,7 @@ fn inputs(
         dockerfile: Digest::of(node.dockerfile.text.as_bytes()),
         context: source.digest,
         settings: settings(node, tracked),
-        tests: digest(&(node.max_size, question.hierarchy.tests(&node.name).collect::<Vec<_>>())),
+        tests: encoding::tests(node.max_size, question.hierarchy.tests(&node.name)),
         platform: node.platform.as_ref().unwrap_or(question.platform).clone(),
         upstreams: named
             .filter_map(|name| Some((name.clone(), upstreams.get(&name)?.digest.clone())))
@@ -96,23 +94,10 @@ fn tracked_secrets(nodes: &[&Node], hierarchy: &Hierarchy) -> Tracked {
     hashed.collect()
 }
 
-/// Images without secrets keep the fingerprint that they had before there were any.
 fn settings(node: &Node, tracked: &Tracked) -> Digest {
-    let settings = (&node.build_args, &node.target, &node.labels, &node.prepare);
-    if node.secrets.is_empty() && node.ssh == Ssh::None {
-        return digest(&settings);
-    }
-    let contents: BTreeMap<&String, &Digest> = node
-        .secrets
-        .iter()
-        .filter_map(|(id, source)| match source {
-            SecretSource::File(file) => Some((id, tracked.get(file)?)),
-            SecretSource::Env(_) => None,
-        })
-        .collect();
-    digest(&(settings, &node.secrets, contents, node.ssh == Ssh::Agent))
-}
-
-fn digest(value: &impl Serialize) -> Digest {
-    Digest::of(&serde_json::to_vec(value).expect("plain data is always JSON"))
+    let contents = node.secrets.iter().filter_map(|(id, source)| match source {
+        SecretSource::File(file) => Some((id, tracked.get(file)?)),
+        SecretSource::Env(_) => None,
+    });
+    encoding::settings(node, &contents.collect())
 }

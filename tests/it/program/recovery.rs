@@ -79,6 +79,6 @@ fn a_build_tag_that_is_gone_is_made_again() {
     let before = project.all_tags(Place::Engine);
     let build_tag = before.keys().find(|tag| tag.starts_with("~web:rb-")).unwrap();
     docker(&["rmi", &project.name(build_tag)]).unwrap();
-    let next = project.rebuilt(Place::Engine).says(&["its build tag is gone"]);
+    let next = project.rebuilt(Place::Engine).says(&["its build tag is missing"]);
     assert_eq!(project.all_tags(Place::Engine), before, "{next}");
 }

@@ -1,0 +1,183 @@
+//! The bytes that a fingerprint is the hash of.
+//!
+//! **Invariant:** these bytes never change for inputs that exist today, or every image of every user is
+//! built again. Types of the model are not encoded directly, so that renaming a field there changes
+//! nothing here. `encodings_stay` below fails if a byte changes.
+//!
+//! To change the encoding on purpose: raise [`VERSION`], and write the new digests into `encodings_stay`.
+//! `why` then says "new fingerprint format" for each image, and the next run builds all of them once.
+//! An image with the same content as before keeps its digest and its tags (the cutoff).
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use serde::Serialize;
+
+use super::{Epoch, Inputs, Parents};
+use crate::{
+    hierarchy::{Check, Node, NodeName, SecretSource, Ssh, Test},
+    image::{Digest, Platform},
+};
+
+/// The first element of what is hashed.
+const VERSION: u32 = 1;
+
+/// A JSON array: the version, the inputs as an object, and the parents as an object. Objects have their
+/// keys in the order of the fields here, maps are sorted, and no number is a float.
+pub(super) fn fingerprint(inputs: &Inputs, parents: &Parents) -> Digest {
+    #[derive(Serialize)]
+    struct Encoded<'a> {
+        dockerfile: &'a Digest,
+        context: &'a Digest,
+        settings: &'a Digest,
+        tests: &'a Digest,
+        platform: &'a Platform,
+        upstreams: &'a BTreeMap<String, Digest>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        epoch: &'a Option<Epoch>,
+    }
+    let Inputs { dockerfile, context, settings, tests, platform, upstreams, epoch } = inputs;
+    let encoded = Encoded { dockerfile, context, settings, tests, platform, upstreams, epoch };
+    let parents: &BTreeMap<NodeName, Digest> = parents;
+    digest(&(VERSION, encoded, parents))
+}
+
+/// Build arguments, target, labels, `prepare`; and secrets, where an image has any. `tracked` has the
+/// content of each secret's file that git tracks, by the secret's ID.
+pub fn settings(node: &Node, tracked: &BTreeMap<&String, &Digest>) -> Digest {
+    let settings = (&node.build_args, &node.target, &node.labels, &node.prepare);
+    if node.secrets.is_empty() && node.ssh == Ssh::None {
+        // As it was before there were secrets.
+        return digest(&settings);
+    }
+    let secrets: BTreeMap<&String, Secret<'_>> =
+        node.secrets.iter().map(|(id, source)| (id, source.into())).collect();
+    digest(&(settings, secrets, tracked, node.ssh == Ssh::Agent))
+}
+
+/// The limit of the size, and the tests: those of its ancestors first.
+pub fn tests<'a>(max_size: Option<u64>, tests: impl Iterator<Item = &'a Test>) -> Digest {
+    #[derive(Serialize)]
+    struct Encoded<'a> {
+        check: Checked<'a>,
+        timeout: Duration,
+        network: bool,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        read_only: bool,
+        inherit: bool,
+    }
+    #[derive(Serialize)]
+    enum Checked<'a> {
+        Run { argv: &'a [String], stdout: &'a Option<String> },
+        Healthy,
+    }
+    let encoded = tests.map(|Test { check, timeout, network, read_only, inherit }| Encoded {
+        check: match check {
+            Check::Run { argv, stdout } => Checked::Run { argv, stdout },
+            Check::Healthy => Checked::Healthy,
+        },
+        timeout: *timeout,
+        network: *network,
+        read_only: *read_only,
+        inherit: *inherit,
+    });
+    digest(&(max_size, encoded.collect::<Vec<_>>()))
+}
+
+/// A secret's source: never its value.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Secret<'a> {
+    Env(&'a str),
+    File(&'a Path),
+}
+
+impl<'a> From<&'a SecretSource> for Secret<'a> {
+    fn from(source: &'a SecretSource) -> Self {
+        match source {
+            SecretSource::Env(name) => Self::Env(name),
+            SecretSource::File(path) => Self::File(path),
+        }
+    }
+}
+
+/// Of a secret's ID and source, for telling which of them changed.
+pub(super) fn secret(id: &str, source: &SecretSource) -> Digest {
+    digest(&(id, Secret::from(source)))
+}
+
+fn digest(value: &impl Serialize) -> Digest {
+    Digest::of(&serde_json::to_vec(value).expect("plain data is always JSON"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hierarchy::test_hierarchy;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// Golden values. A change here is a new `VERSION`.
+    #[test]
+    fn encodings_stay() {
+        let mut node = test_hierarchy("os").get(&"os".into()).unwrap().clone();
+        let plain = settings(&node, &BTreeMap::new());
+        node.build_args = map(&[("A", "1"), ("B", "ü")]);
+        node.target = Some("final".to_owned());
+        node.labels = map(&[("l", "x")]);
+        node.prepare = Some(vec!["sh".to_owned(), "p.sh".to_owned()]);
+        let full = settings(&node, &BTreeMap::new());
+        node.secrets = [
+            ("env".to_owned(), SecretSource::Env("E".to_owned())),
+            ("file".to_owned(), SecretSource::File("f/s".into())),
+        ]
+        .into();
+        node.ssh = Ssh::Agent;
+        let (id, content) = ("file".to_owned(), Digest::of(b"content"));
+        let secrets = settings(&node, &[(&id, &content)].into());
+
+        let test = |check, read_only| Test {
+            check,
+            timeout: Duration::from_millis(1500),
+            network: true,
+            read_only,
+            inherit: false,
+        };
+        let argv = vec!["true".to_owned()];
+        let both = [
+            test(Check::Run { argv, stdout: Some("^a$".to_owned()) }, false),
+            test(Check::Healthy, true),
+        ];
+        let of_tests = tests(Some(7), both.iter());
+        let no_tests = tests(None, [].iter());
+
+        let mut inputs = Inputs {
+            dockerfile: Digest::of(b"FROM scratch"),
+            context: Digest::of(b""),
+            settings: full.clone(),
+            tests: of_tests.clone(),
+            platform: "linux/arm/v7".parse().unwrap(),
+            upstreams: [("debian:12".to_owned(), Digest::of(b"12"))].into(),
+            epoch: None,
+        };
+        let parents = [("os".into(), Digest::of(b"os"))].into();
+        let without = fingerprint(&inputs, &parents);
+        inputs.epoch = Some(Epoch::at(jiff::Timestamp::UNIX_EPOCH));
+        let with = fingerprint(&inputs, &parents);
+
+        let found = [plain, full, secrets, of_tests, no_tests, without, with];
+        let found: Vec<&str> = found.iter().map(Digest::short).collect();
+        assert_eq!(found, EXPECTED);
+    }
+
+    const EXPECTED: [&str; 7] = [
+        "23c46dc6b369",
+        "f959ae70dffb",
+        "88bd21ebbe26",
+        "89db517cb59c",
+        "97294f05c360",
+        "7817dc8d1dc6",
+        "7d2ed8d9da71",
+    ];
+}
