@@ -33,6 +33,8 @@ pub(crate) struct FakeState {
     pub(crate) builds_fail: BTreeSet<String>,
     /// How the next builds of a node fail, the first first.
     pub(crate) next_builds: BTreeMap<String, Vec<EngineError>>,
+    /// How long the engine writes the image of a node after its steps; no time if it does not say.
+    pub(crate) exports_take: BTreeMap<String, Duration>,
     /// Nodes whose next build finds every pin removed.
     pub(crate) builds_unpin: BTreeSet<String>,
     /// Nodes whose next build takes the engine down with it: how many pings fail then.
@@ -97,6 +99,11 @@ impl Engine for FakeEngine {
         progress(BuildProgress::Step { number: 1, total: 1, text: format!("RUN make {node}") });
         progress(BuildProgress::Output(format!("making {node}\n").into_bytes()));
         tokio::time::sleep(Duration::from_secs(1)).await;
+        let export = self.state.lock().unwrap().exports_take.get(&node).copied();
+        if let Some(export) = export {
+            progress(BuildProgress::Exporting);
+            tokio::time::sleep(export).await;
+        }
         let mut state = self.state.lock().unwrap();
         if state.builds_unpin.remove(&node) {
             state.tags.retain(|tag, _| tag.repository.host() != "rebuild.invalid");

@@ -170,6 +170,8 @@ pub enum BuildProgress {
     Step { number: usize, total: usize, text: String },
     /// Raw output; any bytes, not always whole lines.
     Output(Vec<u8>),
+    /// All steps have ended, and the engine writes the image: it waits for the disk more than it computes.
+    Exporting,
 }
 
 /// What became of one test.

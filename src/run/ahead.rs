@@ -29,12 +29,16 @@ use crate::{
     publish::store::Store,
 };
 
-/// A step's image is built; its tests are not over.
+/// What the loop has to know of a step before it ends.
 #[derive(Debug)]
-pub(super) struct Made {
-    pub(super) node: NodeName,
-    /// As its children are to name it: in the store if that is known, else in the engine.
-    pub(super) digest: Digest,
+pub(super) enum Moved {
+    /// It takes a place among the builds.
+    Building,
+    /// Its steps have ended, and the engine writes the image.
+    Exporting,
+    /// Its image is built; its tests are not over. The digest is that of the store if it is known, else
+    /// that of the engine.
+    Made(Digest),
 }
 
 /// What all steps of a run share to be ahead of each other.
@@ -42,7 +46,7 @@ pub(super) struct Made {
 pub(super) struct Ahead {
     tests: Semaphore,
     uploads: Semaphore,
-    made: mpsc::UnboundedSender<Made>,
+    moved: mpsc::UnboundedSender<(NodeName, Moved)>,
     /// The digests of the parents outside the plan and of every step that ended well.
     settled: watch::Receiver<Parents>,
 }
@@ -51,11 +55,11 @@ impl Ahead {
     pub(super) fn new(
         options: RunOptions,
         settled: watch::Receiver<Parents>,
-    ) -> (Self, mpsc::UnboundedReceiver<Made>) {
-        let (made, announced) = mpsc::unbounded_channel();
+    ) -> (Self, mpsc::UnboundedReceiver<(NodeName, Moved)>) {
+        let (moved, received) = mpsc::unbounded_channel();
         let tests = Semaphore::new(options.test_jobs.get());
         let uploads = Semaphore::new(options.jobs.get());
-        (Self { tests, uploads, made, settled }, announced)
+        (Self { tests, uploads, moved, settled }, received)
     }
 
     /// `waits` is called first if all places are taken.
@@ -73,9 +77,13 @@ impl Ahead {
 }
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
-    pub(super) fn announce(&self, digest: Digest) {
+    pub(super) fn moved(&self, moved: Moved) {
         // The loop outlives its steps.
-        _ = self.ahead.made.send(Made { node: self.step.node.clone(), digest });
+        _ = self.ahead.moved.send((self.step.node.clone(), moved));
+    }
+
+    pub(super) fn announce(&self, digest: Digest) {
+        self.moved(Moved::Made(digest));
     }
 
     /// The digest of each parent, once all of them have ended well. If one does not, the loop drops

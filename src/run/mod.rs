@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use self::{
-    ahead::{Ahead, Made},
+    ahead::{Ahead, Moved},
     bases::Bases,
     step::{Ended, Work},
     step_events::Inbox,
@@ -68,6 +68,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// With more steps left than this, what is left is estimated once a second and not after each step:
 /// to play 10,000 of them through takes some milliseconds.
 const FEW: usize = 200;
+/// How many images the engine may write at once, for each job.
+const EXPORTS_A_JOB: usize = 2;
 const ESTIMATE_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +96,7 @@ pub async fn execute<E: Engine, S: Store>(
 ) -> Executed {
     let (inbox, mut events) = Inbox::new();
     let settled = watch::Sender::new(shop.plan.given.clone());
-    let (ahead, mut made) = Ahead::new(shop.options, settled.subscribe());
+    let (ahead, mut moved) = Ahead::new(shop.options, settled.subscribe());
     let mut run = Run {
         shop,
         steps: shop.plan.steps.iter().map(|step| (&step.node, step)).collect(),
@@ -105,6 +107,7 @@ pub async fn execute<E: Engine, S: Store>(
         tasks: JoinSet::new(),
         running: HashMap::new(),
         building: HashMap::new(),
+        exporting: BTreeSet::new(),
         made: BTreeMap::new(),
         cancels: HashMap::new(),
         skipped: HashMap::new(),
@@ -131,7 +134,7 @@ pub async fn execute<E: Engine, S: Store>(
             Some(reason) = stops.recv() => run.stop(reason),
             Ok(()) = overtaken.changed() => run.give_up(overtaken.borrow_and_update().clone()),
             Some(event) = events.recv() => run.tell(event),
-            Some(made) = made.recv() => run.has_made(made),
+            Some((node, moved)) = moved.recv() => run.has_moved(node, moved),
             Some(ended) = run.tasks.join_next_with_id() => match ended {
                 Ok((id, ended)) => run.finish(id, ended),
                 Err(error) if error.is_cancelled() => run.finish(error.id(), Ended::cancelled()),
@@ -171,6 +174,8 @@ struct Run<'a, 't, E, S> {
     running: HashMap<Id, (NodeName, Instant)>,
     /// Those of the running steps whose image is not made yet.
     building: HashMap<NodeName, Instant>,
+    /// Those of `building` whose image the engine writes.
+    exporting: BTreeSet<NodeName>,
     /// What the other running steps have made.
     made: BTreeMap<NodeName, Digest>,
     cancels: HashMap<NodeName, AbortHandle>,
@@ -187,7 +192,7 @@ struct Run<'a, 't, E, S> {
 
 impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     fn start_ready_steps(&mut self) {
-        while self.done.stopped.is_none() && self.building.len() < self.shop.options.jobs.get() {
+        while self.done.stopped.is_none() && self.has_place() {
             let Some(node) = self.queue.next() else { break };
             if self.pointless.contains(&node) {
                 self.record(node, Outcome::Cancelled, Duration::ZERO);
@@ -200,6 +205,13 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
                 Action::Build { .. } => self.start(node),
             }
         }
+    }
+
+    /// An image that the engine writes takes no place: builds compute meanwhile.
+    fn has_place(&self) -> bool {
+        let jobs = self.shop.options.jobs.get();
+        let exporting = self.exporting.len();
+        exporting < EXPORTS_A_JOB * jobs && self.building.len() - exporting < jobs
     }
 
     /// Whether somebody is to find that an image was looked after.
@@ -242,8 +254,22 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
             .collect()
     }
 
-    /// The image of a step is built: its place is free, and its children may begin.
-    fn has_made(&mut self, Made { node, digest }: Made) {
+    fn has_moved(&mut self, node: NodeName, moved: Moved) {
+        let digest = match moved {
+            Moved::Building => {
+                self.exporting.remove(&node);
+                return;
+            }
+            Moved::Exporting => {
+                if self.building.contains_key(&node) {
+                    self.exporting.insert(node);
+                }
+                return;
+            }
+            Moved::Made(digest) => digest,
+        };
+        // Its place is free, and its children may begin.
+        self.exporting.remove(&node);
         let Some(since) = self.building.remove(&node) else { return };
         self.done.built.insert(node.clone(), since.elapsed());
         if self.shop.options.speculate {
@@ -257,6 +283,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         let took = since.elapsed().saturating_sub(waited);
         self.cancels.remove(&node);
         self.building.remove(&node);
+        self.exporting.remove(&node);
         self.made.remove(&node);
         if attempts > 1 {
             self.done.attempts.insert(node.clone(), attempts);

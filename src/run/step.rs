@@ -6,7 +6,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     RunOptions,
-    ahead::Ahead,
+    ahead::{Ahead, Moved},
     attempts::{Again, Attempts},
     bases::{BaseError, Bases, Pinned, Sources, failed_image},
     compare::Compared,
@@ -495,11 +495,13 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             timeout: node.timeout,
         };
         tell.phase(Phase::Build);
+        self.moved(Moved::Building);
         let said = |progress| match progress {
             BuildProgress::Step { number, total, text } => {
                 tell.build_step(number, total, &shown(pinned.as_written(text)));
             }
             BuildProgress::Output(bytes) => tell.output(&bytes),
+            BuildProgress::Exporting => self.moved(Moved::Exporting),
         };
         let image = self.shop.engine.build(request, said).await.map_err(|error| {
             let trouble = Trouble::of_build(error);

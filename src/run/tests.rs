@@ -61,6 +61,22 @@ async fn no_more_steps_run_at_once_than_allowed() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_image_that_the_engine_writes_takes_no_place() {
+    // `a` and `b` compute one after the other, and are written at the same time. `c` waits until one of
+    // the two is written.
+    for (lines, seconds) in [("a", 11), ("a\nb", 12), ("a\nb\nc", 22)] {
+        let mut flat = scenario(lines);
+        flat.options.jobs = NonZeroUsize::MIN;
+        flat.engine(|engine| {
+            let export = std::time::Duration::from_secs(10);
+            engine.exports_take = ["a", "b", "c"].map(|node| (node.to_owned(), export)).into();
+        });
+        let ended = flat.run(&Selection::OutOfDate).await;
+        assert_eq!(ended.summary.took.as_secs(), seconds, "{lines}");
+    }
+}
+
 /// What earlier builds took, in seconds.
 fn history(builds: &[(&str, u64)]) -> History {
     let mut history = History::default();

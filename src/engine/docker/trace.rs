@@ -59,6 +59,10 @@ struct Step {
     text: String,
 }
 
+/// The last vertex of a build for an image store: `exporter/containerimage/export.go` of BuildKit, and
+/// `daemon/internal/builder-next/exporter` of moby.
+const EXPORT: &str = "exporting to image";
+
 /// What is known of the steps so far. A vertex is told of two or three times; its digest says it
 /// is the same.
 #[derive(Debug, Default)]
@@ -99,6 +103,8 @@ impl Trace {
             *announced = true;
             if let Some(Step { number, total, text }) = step.clone() {
                 progress(BuildProgress::Step { number, total, text });
+            } else if vertex.name == EXPORT {
+                progress(BuildProgress::Exporting);
             }
         }
         // A step that was cancelled because another failed says so as an error too.

@@ -18,6 +18,7 @@ fn told(messages: &str) -> String {
             _ = writeln!(text, "[{number}/{total}] {step}");
         }
         BuildProgress::Output(bytes) => text.push_str(&String::from_utf8(bytes).unwrap()),
+        BuildProgress::Exporting => text.push_str("exporting\n"),
     };
     let taken = messages
         .lines()

@@ -107,6 +107,7 @@ impl Bench {
                     steps.push(format!("{number}/{total} {text}"));
                 }
                 BuildProgress::Output(bytes) => output.extend(bytes),
+                BuildProgress::Exporting => {}
             })
             .await;
         (steps, String::from_utf8(output).unwrap(), built.map(|image| image.id))
