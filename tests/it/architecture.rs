@@ -64,7 +64,6 @@ const USES: &[(&str, &[&str])] = &[
             "engine",
             "event",
             "exit",
-            "failures",
             "fingerprint",
             "hierarchy",
             "host",

@@ -71,6 +71,13 @@ struct Version {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Info {
+    #[serde(default)]
+    server_version: String,
+    #[serde(default, rename = "OSType")]
+    os: String,
+    /// Go's word for it on podman, the kernel's on Docker.
+    #[serde(default)]
+    architecture: String,
     #[serde(rename = "NCPU")]
     cpus: usize,
     #[serde(default)]
@@ -91,6 +98,26 @@ struct Info {
     /// Facts about what keeps the images; podman and `fuse-overlayfs` may have none.
     #[serde(default)]
     driver_status: Option<Vec<(String, String)>>,
+}
+
+impl Version {
+    /// podman starts several programs to answer `/version`, which takes 60 ms. `/info` and the greeting say the
+    /// same, but for the oldest API: that is a constant, `version/version.go` of podman.
+    fn of_podman(newest: &str, info: &Info) -> Self {
+        Self {
+            engine: info.server_version.clone(),
+            newest: newest.to_owned(),
+            oldest: "1.24".to_owned(),
+            os: info.os.clone(),
+            arch: info.architecture.clone(),
+        }
+    }
+}
+
+/// The newest Docker API that podman speaks; `None` on another engine.
+fn podman_api<B>(greeting: &Response<B>) -> Option<&str> {
+    greeting.headers().get("libpod-api-version")?;
+    greeting.headers().get("api-version")?.to_str().ok()
 }
 
 fn environment(name: &str) -> Option<String> {
@@ -123,12 +150,17 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
     let mut docker = unconnected(options).await?;
     let ping = greet(&docker).await?;
     let asked = Instant::now();
-    // podman needs 60 ms for each.
-    let (version, size) = tokio::join!(
-        docker.get_json::<Version>("asking for its version", "/version"),
-        docker.get_json::<Info>("asking for its size", "/info"),
-    );
-    let version = version?;
+    let size = docker.get_json::<Info>("asking for its size", "/info");
+    let (version, size) = match podman_api(&ping) {
+        Some(api) => {
+            let size = size.await?;
+            (Version::of_podman(api, &size), size)
+        }
+        None => {
+            let version = docker.get_json::<Version>("asking for its version", "/version");
+            tokio::try_join!(version, size)?
+        }
+    };
     let api = agree(&version)?;
     if api < OLDEST_KNOWN {
         return Err(EngineError::TooOld {
@@ -139,7 +171,6 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         });
     }
     docker.transport.speak(&api.to_string());
-    let size = size?;
     docker.capabilities = Capabilities::of(&Reported {
         api,
         newest: ApiVersion::parse(&version.newest).unwrap_or(api),
