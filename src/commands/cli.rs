@@ -19,6 +19,7 @@ Examples:
   rebuild --refresh                install package updates: every image without the layer cache
   rebuild --refresh --due          install package updates where they are due, and nothing else
   rebuild --no-push                build and test, store and publish nothing
+  rebuild --local app              build app for this machine, on published parents; publish nothing
   rebuild --no-promote             build, test and store; no tag moves
   rebuild --registry HOST/PREFIX   publish to that registry
   rebuild watch                    rebuild images as their files are saved
@@ -74,6 +75,7 @@ Examples:
 const WATCH_EXAMPLES: &str = "\
 Examples:
   rebuild watch                    build and test on each save, in the engine only
+  rebuild watch --only app         one image, on published parents
   rebuild watch --push             publish, too
   rebuild watch --schedule --push  refresh images by their `schedule:`, too";
 
@@ -106,8 +108,14 @@ Examples:
 const ROLLBACK_EXAMPLES: &str = "\
 Examples:
   rebuild rollback --dry-run       the tags that would move back
-  rebuild rollback                 move the tags of the last run back
+  rebuild rollback                 print the tags of the last run, ask, and move them back
+  rebuild rollback --yes           without asking
   rebuild rollback 01m852q         a run by the first letters of its ID";
+
+const RESUME_EXAMPLES: &str = "\
+Examples:
+  rebuild resume                   all images that were rolled back
+  rebuild resume app               one of them";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
@@ -206,8 +214,9 @@ pub enum Command {
     Run(RunArgs),
     /// Rebuild images when their files are saved; with --schedule also when schedules are due
     ///
-    /// First builds everything that is out of date. Builds and tags images in the engine only, under
-    /// their names in the file. With --push, publishes them. Ctrl-C ends it.
+    /// First builds what is out of date. Builds and tags images in the engine only, under their names in the
+    /// file, on published parents: images of the registry that are up to date are not built. With --push,
+    /// publishes them. Ctrl-C ends it.
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(WatchArgs),
     /// Print what a run would do and why, and change nothing
@@ -250,10 +259,17 @@ pub enum Command {
     /// Move the tags of a run back to where they were before it
     ///
     /// Moves children before parents, and each tag only if it is still where that run put it. A tag that
-    /// the run created is removed from the engine; in a registry it stays, and a warning names it. The next
-    /// `rebuild` of the same files moves the tags again: revert the change, too.
+    /// the run created is removed from the engine; in a registry it stays, and a warning names it. Prints the
+    /// tags first, and asks on a terminal. Images that were rolled back are held: later runs leave them alone
+    /// until `rebuild resume`, or until a newer commit is checked out.
     #[command(after_help = ROLLBACK_EXAMPLES)]
     Rollback(RollbackArgs),
+    /// Let runs publish images again that were rolled back
+    ///
+    /// `rebuild rollback` holds the images whose tags it moves. Without names, all of them are resumed. The next
+    /// `rebuild` publishes what is out of date.
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(ResumeArgs),
     /// Remove unused build tags, and leftovers of killed runs
     ///
     /// Lists what would be removed. With --yes, removes it.
@@ -361,9 +377,20 @@ pub struct RunArgs {
     /// again.
     #[arg(long)]
     pub no_promote: bool,
+    /// Build, test and tag in the engine only, also with `registry:`; with names, these images and what they
+    /// need
+    ///
+    /// What is published and up to date is not built again: builds use the images of the registry. Images keep
+    /// the names that hierarchy.yaml gives them. With names, these images are in the engine afterwards.
+    #[arg(long, value_name = "NODE,…", value_delimiter = ',', num_args = 0..)]
+    #[arg(conflicts_with_all = ["no_push", "no_promote", "from", "only", "since"])]
+    pub local: Option<Vec<String>>,
     /// Publish even if the published image was built from a newer commit
     #[arg(long)]
     pub allow_older: bool,
+    /// Wait up to this time for another run on this machine that publishes to the same place
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub wait: Option<Duration>,
     /// After a failure, continue with images that do not depend on the failed one
     #[arg(short, long)]
     pub keep_going: bool,
@@ -381,6 +408,11 @@ pub struct RunArgs {
     /// hierarchy.yaml; '[]' starts no program.
     #[arg(long, value_name = "COMMAND", value_parser = argv, help_heading = "Reports")]
     pub notify: Option<Argv>,
+}
+
+/// clap's own words for 0 are those of Rust.
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "it must be a whole number, at least 1".to_owned())
 }
 
 /// A program and its arguments; empty for none.
@@ -435,10 +467,10 @@ pub struct InitArgs {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct HowArgs {
     /// Build at most N images at once [default: the engine's processors plus two]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = at_least_one)]
     pub jobs: Option<NonZeroUsize>,
     /// Test at most N images at once [default: as --jobs, and at least 4]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub test_jobs: Option<NonZeroUsize>,
     /// Build an image only after the tests of its parents have passed
     ///
@@ -458,6 +490,12 @@ pub struct HowArgs {
 
 #[derive(Debug, Args)]
 pub struct WatchArgs {
+    /// Build only these images and their descendants; names or globs
+    #[arg(long, value_name = "NODE,…", value_delimiter = ',', conflicts_with = "only")]
+    pub from: Vec<String>,
+    /// Build only these images; names or globs
+    #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
+    pub only: Vec<String>,
     /// Publish to the registry, too
     #[arg(long)]
     pub push: bool,
@@ -608,7 +646,7 @@ pub enum TreeFormat {
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
     /// List the newest N runs
-    #[arg(short = 'n', long, default_value = "20", value_name = "N")]
+    #[arg(short = 'n', long, default_value = "20", value_name = "N", value_parser = at_least_one)]
     pub limit: std::num::NonZeroUsize,
     /// Text, or JSON for programs
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -630,6 +668,19 @@ pub struct RollbackArgs {
     /// Print the tags that would move, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Move them without asking; without a terminal nothing is asked anyway
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Wait up to this time for another run on this machine that publishes to the same place
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub wait: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// Which images, by name or glob [default: all that were rolled back]
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,10 @@ use std::{
     path::PathBuf,
 };
 
-use clap::Command;
+use clap::{
+    Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use clap_complete::{
     CompleteEnv, Shell,
     engine::{ArgValueCompleter, CompletionCandidate},
@@ -27,14 +30,16 @@ use crate::{
 /// Set by the scripts: for which shell to complete.
 const VARIABLE: &str = "REBUILD_COMPLETE";
 /// The commands that take names of images, and as which arguments.
-const TAKE_NODES: [(&str, &[&str]); 7] = [
-    ("run", &["from", "only"]),
+const TAKE_NODES: [(&str, &[&str]); 9] = [
+    ("run", &["from", "only", "local"]),
+    ("watch", &["from", "only"]),
     ("plan", &["from", "only", "nodes"]),
     ("why", &["nodes"]),
     ("status", &["nodes"]),
     ("tree", &["nodes"]),
     ("log", &["node"]),
     ("shell", &["node"]),
+    ("resume", &["nodes"]),
 ];
 
 pub(super) fn completions(shell: Shell) -> Result<Exit, CommandError> {
@@ -71,7 +76,7 @@ fn completable(arguments: &[OsString]) -> Command {
         }
         command
     };
-    let mut command = with_nodes(cli::command(), &["from", "only"]);
+    let mut command = with_nodes(cli::command(), &["from", "only", "local"]);
     for (name, takes) in TAKE_NODES {
         command = command.mut_subcommand(name, |command| with_nodes(command, takes));
     }
@@ -100,6 +105,21 @@ fn file(arguments: &[OsString]) -> Option<PathBuf> {
         Some(file) => Some(start.join(file)),
         None => Hierarchy::find_file(&start).ok().flatten(),
     }
+}
+
+/// The image that stands where a command would.
+pub(super) fn image_as_command(error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else {
+        return None;
+    };
+    let arguments: Vec<OsString> = env::args_os().collect();
+    let file = file(&arguments)?;
+    let text = bounded::read(&file, bounded::TEXT).ok()?;
+    let entries = entries(&file, &text, &LoadOptions::default())?;
+    entries.keys().any(|name| name.as_str() == word).then(|| word.clone())
 }
 
 /// The images whose names begin so. Only the file itself is read, so that it is quick; a broken entry

@@ -1,6 +1,6 @@
 //! Connects a command to the engine, to registries and to the store.
 
-use std::{num::NonZeroUsize, sync::Arc, thread};
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, thread};
 
 use super::{error::CommandError, output};
 use crate::{
@@ -11,10 +11,10 @@ use crate::{
     },
     exit::Exit,
     fingerprint::HashCache,
-    hierarchy::{Hierarchy, this_machine},
-    image::Digest,
+    hierarchy::{Hierarchy, NodeName, this_machine},
+    image::{Digest, Repository},
     plan::order::History,
-    publish::store::Local,
+    publish::store::{Layered, Local, Remote},
     registry::{Client, Credentials},
     run::state::{State, machine},
 };
@@ -37,6 +37,23 @@ pub(super) struct World {
     /// Of files that were read before.
     pub(super) hashes: Arc<HashCache>,
     has_engine: bool,
+    /// Images go into the engine alone.
+    pub(super) local: Option<LocalOnly>,
+}
+
+/// Of a hierarchy that has a registry: what is read from there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LocalOnly {
+    pub(super) registry: Option<Repository>,
+    /// Images that are to be in the engine when the run ends, also if they are published as they are.
+    pub(super) wanted: BTreeSet<NodeName>,
+}
+
+impl LocalOnly {
+    /// Takes its registry away from a hierarchy. Images keep their names.
+    pub(super) fn of(hierarchy: &mut Hierarchy, wanted: BTreeSet<NodeName>) -> Self {
+        Self { registry: hierarchy.registry.take(), wanted }
+    }
 }
 
 impl World {
@@ -60,7 +77,7 @@ impl World {
         let hashes = Arc::new(HashCache::read(&state.recall(HASHES), &machine()));
         engine.recall(&state.recall(TAGS));
         let engine = Arc::new(engine);
-        Ok(Self { engine, info, registries, offline, state, hashes, has_engine: true })
+        Ok(Self { engine, info, registries, offline, state, hashes, has_engine: true, local: None })
     }
 
     /// For commands that only ask: if all images are in a registry, no engine is needed.
@@ -93,12 +110,23 @@ impl World {
             hashes: Arc::new(HashCache::read(&state.recall(HASHES), &machine())),
             state,
             has_engine: false,
+            local: None,
         })
     }
 
     /// The engine as the place where images are published.
     pub(super) fn local(&self) -> Local<Docker> {
         Local::new(self.engine.clone()).with_notes(self.state.notes())
+    }
+
+    /// The engine as the place, with the images of the registry below: of a run that publishes nothing.
+    pub(super) fn layered(&self, hierarchy: &Hierarchy) -> Option<Layered<Docker>> {
+        let local = self.local.as_ref()?;
+        let published =
+            Remote::new(self.registries.clone(), local.registry.as_ref()?, self.engine.clone());
+        let wanted = local.wanted.iter().filter_map(|name| hierarchy.get(name));
+        let wanted = wanted.map(|node| node.repository.clone()).collect();
+        Some(Layered::new(self.engine.clone(), (self.local(), published), wanted))
     }
 
     /// What earlier builds took that were published to a place.

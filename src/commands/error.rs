@@ -141,7 +141,7 @@ impl From<LockError> for CommandError {
     fn from(error: LockError) -> Self {
         match error {
             LockError::Held { .. } => Self::new(Exit::Locked, error.to_string())
-                .hint("wait for it to end; nothing was changed"),
+                .hint("nothing was changed; `--wait 10m` waits for it to end"),
             LockError::Io { ref source, .. } => {
                 let message = format!("{error}: {source}");
                 Self::new(Exit::Internal, message).hint(

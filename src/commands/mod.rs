@@ -12,6 +12,7 @@ mod journals;
 mod gc;
 mod init;
 mod killed_runs;
+mod lock;
 mod log;
 mod tag_progress;
 mod man;
@@ -22,6 +23,7 @@ mod plan;
 mod preflight;
 mod project;
 mod reports;
+mod resume;
 mod rollback;
 mod run;
 mod shell;
@@ -61,6 +63,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             output::usage(&error);
+            if let Some(image) = completions::image_as_command(&error) {
+                output::line(&format!(
+                    "\n  hint: `{image}` is an image: `rebuild --from {image}` rebuilds it and its descendants, \
+                     `rebuild --only {image}` the image alone"
+                ));
+            }
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
@@ -109,6 +117,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Rollback(arguments)) => {
             runtime()?.block_on(rollback::rollback(common, &arguments))
         }
+        Some(Command::Resume(arguments)) => runtime()?.block_on(resume::resume(common, &arguments)),
         Some(Command::Gc(arguments)) => runtime()?.block_on(gc::gc(common, &arguments)),
         Some(Command::Doctor(arguments)) => runtime()?.block_on(doctor::doctor(common, &arguments)),
         Some(Command::Init(arguments)) => init::init(common, &arguments),

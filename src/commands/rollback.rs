@@ -1,11 +1,16 @@
 //! `rebuild rollback`: moves the tags of a run back to where they were.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::{self, IsTerminal as _},
+};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
-    error::CommandError, history::past_runs, journals, output, project::load, signals,
+    error::CommandError, history::past_runs, journals, lock::lock, output, project::load, signals,
     tag_progress::Lines, target::Place,
 };
 use crate::{
@@ -14,6 +19,8 @@ use crate::{
     exit::Exit,
     hierarchy::Hierarchy,
     host::git,
+    image::Digest,
+    plan::{HOLDS, Hold, Holds},
     publish::{
         journal::{Asked, Began, Move, Past},
         promote::{Publisher, Rollback, Staying, Verdict, rollback as plan},
@@ -45,7 +52,15 @@ async fn on<T: Tags>(
     mut stops: mpsc::Receiver<StopReason>,
 ) -> Result<Exit, CommandError> {
     let state = State::of(&hierarchy.file);
-    let _lock = if arguments.dry_run { None } else { Some(State::lock(place)?) };
+    let wait = arguments.wait.unwrap_or_default();
+    let _lock = if arguments.dry_run {
+        None
+    } else {
+        Some(tokio::select! {
+            locked = lock(place, wait) => locked?,
+            Some(reason) = stops.recv() => return Ok(signals::exit_of(reason)),
+        })
+    };
     if arguments.dry_run {
         journals::tell(
             hierarchy,
@@ -66,7 +81,7 @@ async fn on<T: Tags>(
         Some(reason) = stops.recv() => return Ok(signals::exit_of(reason)),
         compared = compare => compared?,
     };
-    say(&planned, &of, arguments.dry_run)?;
+    say(&planned, &of)?;
     if let Some(one) = planned.impossible() {
         let why = format!("`{}` cannot go back, so nothing is moved", one.tag);
         return Err(CommandError::new(Exit::PromotionFailed, why)
@@ -74,6 +89,9 @@ async fn on<T: Tags>(
     }
     if arguments.dry_run || planned.moves.is_empty() {
         return Ok(exit(&planned));
+    }
+    if !arguments.yes && !confirmed(planned.moves.len())? {
+        return Err(CommandError::new(Exit::Usage, "nothing was moved"));
     }
 
     let run = state.begin_run();
@@ -96,13 +114,10 @@ async fn on<T: Tags>(
     if let Promotion::Incomplete { why, .. } = promoted.promotion {
         return Err(CommandError::new(exit, why));
     }
-    let (tags, of_run) = (count(planned.moves.len(), "tag"), &of.began.run);
+    let (store, of_run) = (tags, &of.began.run);
+    let tags = count(planned.moves.len(), "tag");
     output::line(&format!("rolled back {tags} of run {of_run} (this is run {})", run.id));
-    if matches!(of.began.asked, Asked::Run { .. }) {
-        output::line(
-            "the next `rebuild` of the same files moves them again: take back the change as well",
-        );
-    }
+    hold(&planned.moves, (&of, &run.id), store).await;
     Ok(exit)
 }
 
@@ -125,8 +140,47 @@ fn chosen(runs: &[Past], arguments: &RollbackArgs) -> Result<Past, CommandError>
     }
 }
 
-/// What stays, and in a dry run what would be moved.
-fn say(planned: &Rollback, of: &Past, is_dry: bool) -> Result<(), CommandError> {
+/// Later runs leave these images alone: the next scheduled one would move their tags again. To take back a
+/// rollback ends that.
+async fn hold<T: Tags>(moves: &[Move], (of, run): (&Past, &str), tags: &T) {
+    let is_hold = matches!(of.began.asked, Asked::Run { .. });
+    let held = async {
+        let mut holds = Holds::read(&tags.note(HOLDS).await?.unwrap_or_default());
+        if is_hold {
+            let (at, committed) = (Timestamp::now(), of.began.committed);
+            let hold = Hold { run: run.to_owned(), at, committed };
+            holds.nodes.extend(moves.iter().map(|one| (one.node.clone(), hold.clone())));
+        } else {
+            holds.nodes.retain(|_, hold| hold.run != of.began.run);
+        }
+        tags.keep_note(HOLDS, &holds.written()).await
+    };
+    match held.await {
+        Ok(()) if is_hold => output::line(
+            "these images are held until `rebuild resume`, or until a newer commit is checked out",
+        ),
+        Ok(()) => {}
+        Err(error) => output::warning(&format!(
+            "runs of the same files may move the tags again, since it cannot be noted that they are held: {error}"
+        )),
+    }
+}
+
+/// Asks the user, if one sits at a terminal.
+fn confirmed(tags: usize) -> Result<bool, CommandError> {
+    if !io::stdin().is_terminal() || !output::stderr_is_terminal() {
+        return Ok(true);
+    }
+    output::line(&format!("move {} back? [y/N]", count(tags, "tag")));
+    let mut answer = String::new();
+    io::stdin()
+        .read_line(&mut answer)
+        .map_err(|error| CommandError::new(Exit::Internal, format!("no answer: {error}")))?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// What stays, and what moves.
+fn say(planned: &Rollback, of: &Past) -> Result<(), CommandError> {
     for (one, staying) in &planned.staying {
         output::warning(&format!("`{}` {staying}", one.tag));
     }
@@ -139,20 +193,14 @@ fn say(planned: &Rollback, of: &Past, is_dry: bool) -> Result<(), CommandError> 
             format!("nothing to roll back: no tag is where run {run} put it")
         });
     }
-    if !is_dry {
-        return Ok(());
-    }
     let mut text = String::new();
     for one in &planned.moves {
-        let (from, to) = (one.from.as_ref(), one.to.as_ref());
-        let what = match (from, to) {
-            (Some(from), Some(to)) => {
-                format!("would move from {} to {}", from.short(), to.short())
-            }
-            (_, None) => "would be taken away".to_owned(),
-            (None, Some(to)) => format!("would come back, at {}", to.short()),
+        let what = match (one.from.as_ref(), one.to.as_ref()) {
+            (Some(from), Some(to)) => format!("{} → {}", from.short(), to.short()),
+            (Some(from), None) => format!("{} → removed", from.short()),
+            (None, to) => format!("absent → {}", to.map_or("absent", Digest::short)),
         };
-        _ = writeln!(text, "{} {what}", one.tag);
+        _ = writeln!(text, "{}  {what}", one.tag);
     }
     output::answer(text.as_bytes())
         .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))

@@ -6,12 +6,14 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    connections::{FAILURES, World},
+    connections::{FAILURES, LocalOnly, World},
     error::CommandError,
-    journals, killed_runs, older_commit, output,
+    journals, killed_runs,
+    lock::lock,
+    older_commit, output,
     plan::{ONLY_ASKS, make},
     preflight::{preflight, pushed_to},
-    project::{load, request, tag_values},
+    project::{load, nodes, request, tag_values},
     reports,
     retention::Tidy,
     signals::{self, exit_of},
@@ -19,20 +21,20 @@ use super::{
 use crate::{
     commands::cli::{Common, ProgressArg, RunArgs, SelectionArgs},
     engine::Engine as _,
-    event::{EventKind, Executed, Reporter, StopReason, Summary, Telling},
+    event::{EventKind, Executed, Outcome, Promotion, Reporter, StopReason, Summary, Telling},
     exit::Exit,
     fingerprint::Revision,
     hierarchy::{Hierarchy, NodeName, TagValues},
     host::git::{self, Head},
-    plan::{Request, order::History},
+    plan::{HOLDS, Holds, Request, Selection, order::History},
     publish::{
         failures::Failures,
         journal::{Asked, Began, Journal},
         promote::{Publisher, Verdict, conclude, verdict},
-        store::{Remote, Store},
+        store::{Remote, Store, StoreError},
     },
     report::{self, Out, Progress, Record, Recorder, ReportOptions},
-    run::{Origin, RunOptions, Secrets, Workshop, execute, state::State},
+    run::{Origin, RunOptions, Secrets, Workshop, execute},
 };
 
 pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, CommandError> {
@@ -40,12 +42,22 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
     let mut record = Record::new(flags(&arguments.selection));
     let (hierarchy, ended) = match load(common) {
-        Ok(hierarchy) => {
+        Ok(mut hierarchy) => {
+            let local = local_only(&mut hierarchy, arguments);
             let hierarchy = Arc::new(hierarchy);
             let run = async {
-                let request = request(&hierarchy, common, &arguments.selection)?;
-                let world =
+                let local = local?;
+                let mut request = request(&hierarchy, common, &arguments.selection)?;
+                if let Some(LocalOnly { wanted, .. }) = &local
+                    && !wanted.is_empty()
+                {
+                    let above = wanted.iter().flat_map(|name| hierarchy.ancestors(name));
+                    let above = above.map(|node| node.name.clone());
+                    request.selection = Selection::Within(above.chain(wanted.clone()).collect());
+                }
+                let mut world =
                     World::connect(&hierarchy, arguments.how.builder, common.offline).await?;
+                world.local = local;
                 let (hierarchy, overtaken) = (hierarchy.clone(), watch::Sender::default());
                 let overtaken = overtaken.subscribe();
                 let run = Run { hierarchy, request, world, arguments, overtaken };
@@ -61,6 +73,16 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
     }
     reports::tell(&record, hierarchy.as_deref(), (common, arguments)).await;
     ended
+}
+
+/// Of `--local`: the images that it names.
+fn local_only(
+    hierarchy: &mut Hierarchy,
+    arguments: &RunArgs,
+) -> Result<Option<LocalOnly>, CommandError> {
+    let Some(names) = &arguments.local else { return Ok(None) };
+    let wanted = nodes(hierarchy, names)?;
+    Ok(Some(LocalOnly::of(hierarchy, wanted)))
 }
 
 /// One run, all that it needs at hand.
@@ -82,10 +104,25 @@ impl Run<'_> {
     ) -> Result<Exit, CommandError> {
         // Without a promotion nothing is written but build tags, which never move: there is nobody
         // to wait for.
-        let _lock = if self.promotes() { Some(State::lock(&self.place())?) } else { None };
+        let (place, wait) = (self.place(), self.arguments.wait.unwrap_or_default());
+        let _lock = if self.promotes() {
+            let locked = tokio::select! {
+                locked = lock(&place, wait) => locked?,
+                Some(reason) = stops.recv() => {
+                    let exit = exit_of(reason);
+                    record.error = Some((exit, "interrupted before it began".to_owned()));
+                    return Ok(exit);
+                }
+            };
+            Some(locked)
+        } else {
+            None
+        };
         if let Some(prefix) = &self.hierarchy.registry {
             let (registries, engine) = (self.world.registries.clone(), self.world.engine.clone());
             let store = Remote::new(registries, prefix, engine);
+            Box::pin(self.on(Arc::new(store), stops, record)).await
+        } else if let Some(store) = self.world.layered(&self.hierarchy) {
             Box::pin(self.on(Arc::new(store), stops, record)).await
         } else {
             let store = self.world.local();
@@ -194,6 +231,7 @@ impl Run<'_> {
         let exit = summary.exit;
         publisher.end(exit).await;
         self.remember_failures(&summary).await;
+        self.end_holds(&summary, &*store).await;
         if let Some(removed) = self.tidy(&summary, &*store).await {
             telling.emit(removed);
         }
@@ -255,6 +293,39 @@ impl Run<'_> {
         for image in gone {
             // It may be gone already, and the engine too.
             _ = self.world.engine.untag(&image).await;
+        }
+    }
+
+    /// An image that is built again after a rollback is not held any longer.
+    async fn end_holds<S: Store>(&self, summary: &Summary, store: &S) {
+        let is_published = |node: &NodeName| match &summary.promotion {
+            Promotion::Done { held, .. } => !held.contains_key(node),
+            Promotion::Nothing => true,
+            _ => false,
+        };
+        let is_made = |outcome: &Outcome| {
+            matches!(
+                outcome,
+                Outcome::Built { .. } | Outcome::Unchanged { .. } | Outcome::Reused { .. }
+            )
+        };
+        let steps = summary.steps.iter();
+        let made = steps.filter(|step| is_made(&step.outcome) && is_published(&step.node));
+        let made: BTreeSet<&NodeName> = made.map(|step| &step.node).collect();
+        if made.is_empty() {
+            return;
+        }
+        let ended = async {
+            let mut holds = Holds::read(&store.note(HOLDS).await?.unwrap_or_default());
+            let before = holds.nodes.len();
+            holds.nodes.retain(|node, _| !made.contains(node));
+            if holds.nodes.len() < before {
+                store.keep_note(HOLDS, &holds.written()).await?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = ended.await {
+            output::warning(&format!("images that were rolled back are still held: {error}"));
         }
     }
 

@@ -8,6 +8,7 @@ use crate::{
     hierarchy::Hierarchy,
     publish::store::{Local, RemoteTags},
     registry::{Client, Credentials},
+    run::state::State,
 };
 
 pub(super) enum Place {
@@ -23,6 +24,10 @@ impl Place {
             return Ok(Self::Registry { name: prefix.to_string(), tags });
         }
         let (engine, info) = Docker::connect(&EngineOptions::default()).await?;
-        Ok(Self::Engine { name: info.endpoint, tags: Local::new(Arc::new(engine)) })
+        let notes = State::of(&hierarchy.file).notes();
+        Ok(Self::Engine {
+            name: info.endpoint,
+            tags: Local::new(Arc::new(engine)).with_notes(notes),
+        })
     }
 }

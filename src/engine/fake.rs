@@ -278,7 +278,7 @@ impl Engine for FakeEngine {
             return Err(EngineError::Unreachable { endpoint, reason });
         }
         state.tags.insert(name.clone(), image.clone());
-        if name.repository.host() != "rebuild.invalid" {
+        if !name.repository.host().ends_with("rebuild.invalid") {
             state.tagged.push((name.clone(), image.clone()));
         }
         Ok(())

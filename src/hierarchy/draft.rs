@@ -146,6 +146,14 @@ impl Draft {
                 Ok(template)
             });
             match parsed {
+                Ok(template) if template.as_str().starts_with("rb-") => {
+                    problems.push_with_hint(
+                        &tag.span,
+                        format!("the tag `{template}` begins with `rb-`"),
+                        "only build tags begin so, and `rebuild gc` removes them; choose another name",
+                    );
+                    self.image.is_broken = true;
+                }
                 Ok(template) if self.tags.contains(&template) => {
                     problems.push(&tag.span, format!("the tag `{template}` is given twice"));
                 }

@@ -75,7 +75,9 @@ impl<'n> Index<'n> {
             },
         };
         let upstream = |warning| Resolved { base: Base::Upstream(reference.clone()), warning };
-        let Some(&first) = candidates.first() else { return upstream(None) };
+        let Some(&first) = candidates.first() else {
+            return upstream(self.elsewhere(reference, node));
+        };
         if reference.digest.is_some() {
             return upstream(Some(Warning {
                 code: Code::PinnedParent,
@@ -141,6 +143,38 @@ impl<'n> Index<'n> {
     }
 }
 
+impl Index<'_> {
+    /// Name and tag are those of another node, host or path are not.
+    fn elsewhere(&self, reference: &Reference, node: &NodeName) -> Option<Warning> {
+        let repository = reference.repository.as_str();
+        // Docker Hub's own images have short names that nodes may have, too.
+        let (before, last) = repository.rsplit_once('/')?;
+        let path = reference.repository.path();
+        if path.starts_with("library/") || reference.digest.is_some() {
+            return None;
+        }
+        let named =
+            &self.nodes[*self.by_name.get(last).or_else(|| self.by_name.get(path.as_str()))?];
+        let tag = reference.tag.as_ref()?;
+        let has_tag =
+            named.tags.is_some_and(|tags| tags.iter().any(|one| one.as_str() == tag.as_str()));
+        if !has_tag || named.name == node {
+            return None;
+        }
+        Some(Warning {
+            code: Code::OtherRegistry,
+            message: format!(
+                "`{}:{tag}` is an image here, and `{before}` is not its registry",
+                named.name
+            ),
+            hint: format!(
+                "it is taken for an upstream; `{}:{tag}` names the image here",
+                named.name
+            ),
+        })
+    }
+}
+
 fn key(repository: &Repository) -> (String, String) {
     (repository.host().to_owned(), repository.path())
 }
@@ -202,7 +236,14 @@ mod tests {
             ("docker.io/library/debian:custom", "node debian"),
             ("index.docker.io/library/debian:custom", "node debian"),
             ("alpine:3", "upstream alpine:3"),
-            ("other.io/base/os:12", "upstream other.io/base/os:12"),
+            (
+                "other.io/base/os:12",
+                "upstream other.io/base/os:12\n\
+                 `os:12` is an image here, and `other.io/base` is not its registry\n\
+                 it is taken for an upstream; `os:12` names the image here",
+            ),
+            ("other.io/base/os:13", "upstream other.io/base/os:13"),
+            ("docker.io/library/os:12", "upstream docker.io/library/os:12"),
             (
                 "reg.io/base/os",
                 "upstream reg.io/base/os\n\

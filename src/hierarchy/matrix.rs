@@ -1,15 +1,18 @@
 //! One entry of the file that stands for many nodes: `ruby-{ruby}` with `matrix: { ruby: […] }`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
+};
 
 use super::{
     fields::{At, Problems},
     node::{Check, Test},
-    schema::Image,
+    schema::{Image, not_a_pattern},
     secrets::SecretSource,
     yaml::{Kind, Yaml},
 };
-use crate::check::nearest;
+use crate::check::{diagnostic::Diagnostic, nearest, rules::Code};
 
 /// More nodes than this from one entry are a slip, and would take the machine's memory.
 const MAX_NODES: usize = 100_000;
@@ -21,6 +24,8 @@ const RESERVED: [&str; 4] = ["date", "git", "fingerprint", "name"];
 pub(super) struct Matrix {
     /// In the order of the file, so that nodes are as well.
     pub(super) combinations: Vec<Combination>,
+    /// What excludes nothing.
+    useless: Vec<Range<usize>>,
 }
 
 /// A value for each key.
@@ -74,6 +79,7 @@ impl Matrix {
         }
         let mut combinations = if axes.is_empty() { vec![] } else { product(&axes) };
         let excluded = Excluded::of(&exclude, &keys);
+        let useless = useless(&exclude, &combinations, &keys).map(|row| row.span.clone()).collect();
         combinations.retain(|one| !excluded.has(one));
         let mut seen: HashSet<Combination> = combinations.iter().cloned().collect();
         for row in include {
@@ -88,8 +94,25 @@ impl Matrix {
         if combinations.is_empty() {
             problems.push(&yaml.span, "this matrix makes no image at all");
         }
-        Some(Self { combinations })
+        Some(Self { combinations, useless })
     }
+}
+
+/// The rows that exclude nothing.
+fn useless<'r>(
+    rows: &'r [At<Combination>],
+    combinations: &[Combination],
+    keys: &[&str],
+) -> impl Iterator<Item = &'r At<Combination>> {
+    let values: HashMap<&str, HashSet<&str>> = keys
+        .iter()
+        .enumerate()
+        .map(|(n, key)| (*key, combinations.iter().map(|one| one[n].1.as_str()).collect()))
+        .collect();
+    // All combinations exist, so a row matches if each of its values does.
+    rows.iter().filter(move |row| {
+        row.value.iter().any(|(key, value)| !values[key.as_str()].contains(value.as_str()))
+    })
 }
 
 /// The rows of `exclude`, by the keys that they name: a look-up does not depend on their number.
@@ -202,12 +225,13 @@ impl SecretSource {
 }
 
 impl Test {
-    /// Not the pattern of its output, in which braces count.
+    /// In the pattern of its output a value stands for itself.
     fn filled(&self, combination: &Combination) -> Self {
+        let literal = || combination.iter().map(|(key, value)| (key.clone(), regex::escape(value)));
         let check = match &self.check {
             Check::Run { argv, stdout } => Check::Run {
                 argv: argv.iter().map(|word| fill(word, combination)).collect(),
-                stdout: stdout.clone(),
+                stdout: stdout.as_ref().map(|text| fill(text, &literal().collect())),
             },
             Check::Healthy => Check::Healthy,
         };
@@ -222,14 +246,45 @@ impl Image {
         // Taken out, or each node would copy every combination.
         let Some(matrix) = self.matrix.take() else {
             self.set_all(&later, &Combination::new(), problems);
+            self.check_patterns(problems);
             return vec![(name.to_owned(), self)];
         };
-        let node = |one: &Combination| {
+        for span in &matrix.useless {
+            let problem =
+                Diagnostic::of(Code::UselessExclude, "this matches no combination of the matrix");
+            problems.found.push(problem.at(&problems.source, span.clone(), ""));
+        }
+        let mut node = |one: &Combination| {
             let mut image = self.filled(one);
             image.set_all(&later, one, problems);
             (fill(name, one), image)
         };
-        matrix.combinations.iter().map(node).collect()
+        let mut nodes: Vec<(String, Self)> = matrix.combinations.iter().map(&mut node).collect();
+        // Each key has a value, so one node tells for all.
+        let is_broken = nodes.first_mut().is_some_and(|(_, image)| {
+            image.check_patterns(problems);
+            image.is_broken
+        });
+        nodes.iter_mut().for_each(|(_, image)| image.is_broken |= is_broken);
+        nodes
+    }
+
+    /// A pattern with braces was taken for one with keys of the matrix.
+    fn check_patterns(&mut self, problems: &mut Problems) {
+        let tests = self.test.iter().flatten().zip(&self.places.tests);
+        let broken: Vec<_> = tests
+            .filter_map(|(test, span)| {
+                let Check::Run { stdout: Some(text), .. } = &test.check else { return None };
+                let error = regex::Regex::new(text).err()?;
+                Some((span.clone(), not_a_pattern(text, &error)))
+            })
+            .collect();
+        for (span, message) in broken {
+            let hint = "`{…}` is a key of the image's `matrix`, or a count such as `{3}`; write `\\{` for a brace";
+            problems.push_with_hint(&span, message, hint);
+            problems.last_is(Code::WrongTest);
+            self.is_broken = true;
+        }
     }
 
     fn set_all(

@@ -21,7 +21,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         total = total.checked_add(part).ok_or_else(wrong)?;
         rest = &rest[unit.len()..];
     }
-    if total.is_zero() { Err(wrong()) } else { Ok(total) }
+    match (total.is_zero(), text) {
+        (true, "") => Err(wrong()),
+        (true, _) => Err(format!("`{text}` is too short: at least `1ms` is needed")),
+        (false, _) => Ok(total),
+    }
 }
 
 /// Bytes. `MB` is a million, `MiB` is 1024 × 1024, and a number alone is bytes.

@@ -11,7 +11,7 @@ use std::{
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::{
-    BaseUse, NodeName,
+    Base, BaseUse, NodeName,
     draft::Draft,
     edges::{Index, Named},
     fields::Problems,
@@ -24,6 +24,7 @@ use crate::{
         diagnostic::{Diagnostic, Severity, Source},
         rules::Code,
     },
+    dockerfile::ImageUse,
     image::Reference,
 };
 
@@ -124,6 +125,13 @@ fn bases(draft: &Draft, files: &Files, index: &Index<'_>, problems: &mut Problem
                 .hint(warning.hint);
             problems.found.push(diagnostic);
         }
+        if let Some(stage) = near_stage(image, &resolved.base, files) {
+            let message = format!("`{}` is no stage and no image here", image.image);
+            let diagnostic = Diagnostic::of(Code::UnknownStage, message)
+                .at(source, image.span.clone(), "")
+                .hint(format!("did you mean the stage `{stage}`?"));
+            problems.found.push(diagnostic);
+        }
         bases.push(BaseUse {
             span: image.span.clone(),
             line: image.line,
@@ -134,6 +142,15 @@ fn bases(draft: &Draft, files: &Files, index: &Index<'_>, problems: &mut Problem
         });
     }
     bases
+}
+
+/// The stage that a `--from` was probably meant to name.
+fn near_stage<'f>(image: &ImageUse, base: &Base, files: &'f Files) -> Option<&'f str> {
+    let is_word = image.image.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if image.is_from || !is_word || base.node().is_some() {
+        return None;
+    }
+    nearest(&image.image, files.scan.stages.iter().map(String::as_str))
 }
 
 /// `parents:`, where it is given, must say what the Dockerfile says.

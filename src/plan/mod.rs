@@ -1,6 +1,7 @@
 //! Decides what to rebuild, and why. Pure: facts in, a [`Plan`] out.
 
 mod cause;
+mod holds;
 mod observed;
 pub mod order;
 mod reason;
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 pub use self::{
     cause::Cause,
+    holds::{HOLDS, Hold, Holds},
     observed::{
         Due, LastBuild, LastBuilds, Missing, NodeFacts, Observed, Place, Published, Upstream,
     },
@@ -166,6 +168,11 @@ fn decide(
     hierarchy: &Hierarchy,
 ) -> (Action, Reason) {
     let build = Action::Build { fresh: facts.due.is_some(), again: None };
+    if let (Some(hold), Some(published)) = (&facts.hold, &facts.published) {
+        let (run, at) = (hold.run.clone(), hold.at);
+        let digest = published.digest.clone();
+        return (Action::Keep { digest }, Reason::RolledBack { run, at });
+    }
     if let Some(parent) = rebuilt_parent {
         // Its own change is the better reason: it holds whatever becomes of the parent.
         let own = why_out_of_date(facts, observed, hierarchy).filter(Reason::is_its_own);

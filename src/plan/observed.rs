@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
+use super::Hold;
 use crate::{
     fingerprint::{BuiltFrom, Detail, Epoch, Fingerprint, Inputs, Parents},
     hierarchy::NodeName,
@@ -47,6 +48,8 @@ pub struct NodeFacts {
     pub checked: Option<Epoch>,
     /// The image people pull today.
     pub published: Option<Published>,
+    /// Its tags were rolled back, and stay there.
+    pub hold: Option<Hold>,
 }
 
 /// A refresh that is due by itself.

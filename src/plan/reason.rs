@@ -70,6 +70,12 @@ pub enum Reason {
     BuildTagGone,
     /// The tested image is stored, and these tags do not point at it yet.
     TagsBehind { tags: Vec<Tag> },
+    /// Its tags were rolled back, and stay there until somebody says otherwise, or a newer commit comes.
+    RolledBack {
+        run: String,
+        #[serde(serialize_with = "text")]
+        at: Timestamp,
+    },
     /// Its refresh is due, and none of the packages that it has added has a newer version.
     NothingNewer,
     /// Every tag points at the image of today's inputs.
@@ -170,6 +176,9 @@ impl fmt::Display for Reason {
                 let tags: Vec<String> = tags.iter().map(|tag| format!("`{tag}`")).collect();
                 let verb = if tags.len() == 1 { "does" } else { "do" };
                 write!(f, "built and tested, but {} {verb} not point at it", tags.join(", "))
+            }
+            Self::RolledBack { run, .. } => {
+                write!(f, "rolled back by run {run}: held until `rebuild resume` or a newer commit")
             }
             Self::UpToDate => f.write_str("up to date"),
         }

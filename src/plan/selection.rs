@@ -22,6 +22,8 @@ pub enum Selection {
     Only(BTreeSet<NodeName>),
     /// What is out of date of these, and of what is below them.
     Among(BTreeSet<NodeName>),
+    /// What is out of date of these, and nothing else.
+    Within(BTreeSet<NodeName>),
     /// As [`From`](Self::From), each for a reason of its own.
     Because(BTreeMap<NodeName, Reason>),
 }
@@ -64,9 +66,10 @@ impl Request {
 }
 
 impl Selection {
-    fn forces(&self, name: &NodeName) -> bool {
+    /// Whether it names a node that is built even if it is current.
+    pub fn forces(&self, name: &NodeName) -> bool {
         match self {
-            Self::OutOfDate | Self::Among(_) => false,
+            Self::OutOfDate | Self::Among(_) | Self::Within(_) => false,
             Self::From(names) | Self::Only(names) => names.contains(name),
             Self::Because(reasons) => reasons.contains_key(name),
         }
@@ -80,7 +83,9 @@ impl Selection {
     fn reason(&self, name: &NodeName) -> Reason {
         match self {
             Self::Because(reasons) => reasons.get(name).cloned(),
-            Self::OutOfDate | Self::Among(_) | Self::From(_) | Self::Only(_) => None,
+            Self::OutOfDate | Self::Among(_) | Self::Within(_) | Self::From(_) | Self::Only(_) => {
+                None
+            }
         }
         .unwrap_or(Reason::Requested)
     }
@@ -89,7 +94,7 @@ impl Selection {
     pub fn in_view(&self, hierarchy: &Hierarchy) -> BTreeSet<NodeName> {
         match self {
             Self::OutOfDate => hierarchy.in_build_order().map(|node| node.name.clone()).collect(),
-            Self::Only(names) => names.clone(),
+            Self::Only(names) | Self::Within(names) => names.clone(),
             Self::From(names) | Self::Among(names) => with_descendants(hierarchy, names.iter()),
             Self::Because(reasons) => with_descendants(hierarchy, reasons.keys()),
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Action, Step};
+use super::{Action, Reason, Step};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -14,7 +14,7 @@ pub enum State {
     /// They pull an older one.
     Behind,
     /// The image of today's inputs is built and tested, and its tags were not moved: a run ended
-    /// before, or another image of it failed.
+    /// before, or another image of it failed. Or its tags were rolled back.
     HeldBack,
     /// No image is published.
     NeverBuilt,
@@ -22,6 +22,9 @@ pub enum State {
 
 impl Step {
     pub fn state(&self) -> State {
+        if matches!(self.reason, Reason::RolledBack { .. }) {
+            return State::HeldBack;
+        }
         match (&self.action, &self.published) {
             (Action::Keep { .. }, _) => State::Current,
             (Action::Promote { .. }, _) => State::HeldBack,

@@ -630,7 +630,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let published = self.step.published.as_ref()?;
         let repository = &self.node().repository;
         if self.shop.hierarchy.registry.is_none() {
-            return Some(self.shop.store.describe(repository, published).await.ok()??.size);
+            let found = self.shop.store.describe(repository, published).await.ok()??;
+            // In a registry it is packed.
+            return found.stored.is_none().then_some(found.size);
         }
         let pulled = format!("{repository}@{published}");
         Some(self.shop.engine.inspect(&pulled).await.ok()??.size)

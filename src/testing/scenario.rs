@@ -56,6 +56,8 @@ pub(crate) struct Scenario {
     /// Whether schedules count.
     pub(crate) by_schedule: bool,
     pub(crate) now: Timestamp,
+    /// When the commit that is checked out was made.
+    pub(crate) committed: Option<i64>,
     /// What the last plan had to say besides.
     pub(crate) warnings: std::sync::Mutex<Vec<String>>,
 }
@@ -88,6 +90,7 @@ pub(crate) fn scenario(lines: &str) -> Scenario {
         refresh: false,
         by_schedule: false,
         now: "2026-11-23T12:00:00Z".parse().unwrap(),
+        committed: None,
         warnings: std::sync::Mutex::default(),
     };
     let mut yaml = "version: 1\nimages:\n".to_owned();
@@ -187,6 +190,7 @@ impl Scenario {
                 hashes: &self.hashes,
                 offline: false,
                 only_asks: false,
+                committed: self.committed,
                 run: "run",
             };
             observe(&sources, &question).await.unwrap()

@@ -81,6 +81,12 @@ pub enum Code {
     NoStableTag = 51,
     PathOutside = 52,
     UnpinnedOnbuild = 53,
+    MissingSource = 54,
+    UndeclaredSecret = 55,
+    UnknownStage = 56,
+    UselessExclude = 57,
+    UnusedDockerfile = 58,
+    OtherRegistry = 59,
     UselessIgnore = 60,
 }
 

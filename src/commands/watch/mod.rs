@@ -6,7 +6,7 @@
 mod pending;
 mod runs;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
@@ -19,6 +19,7 @@ use self::{
     runs::{Ended, Underway},
 };
 use super::{
+    connections::LocalOnly,
     error::CommandError,
     output,
     project::{self, find},
@@ -73,6 +74,8 @@ struct Watching<'a> {
     reconcile: Instant,
     /// Why the system does not tell of every change.
     deaf: Option<String>,
+    /// Without `--push`.
+    local: Option<LocalOnly>,
 }
 
 impl<'a> Watching<'a> {
@@ -92,6 +95,7 @@ impl<'a> Watching<'a> {
             pending: Pending::new(ledger, arguments.schedule),
             reconcile: Instant::now(),
             deaf: None,
+            local: None,
             file,
         }
     }
@@ -140,7 +144,7 @@ impl<'a> Watching<'a> {
         }
         self.pending.tell(&underway);
         let (common, arguments, hashes) = (self.common, self.arguments, self.hashes.clone());
-        let how = runs::How { common, arguments, hashes };
+        let how = runs::How { common, arguments, hashes, local: self.local.clone() };
         let ended = {
             let run = runs::run(how, hierarchy, &underway, stops);
             tokio::pin!(run);
@@ -208,7 +212,7 @@ impl<'a> Watching<'a> {
             Ok((mut hierarchy, warnings)) => {
                 if !self.arguments.push {
                     // In the engine only, under the names that the file gives.
-                    hierarchy.registry = None;
+                    self.local = Some(LocalOnly::of(&mut hierarchy, BTreeSet::new()));
                 }
                 if self.invalid.take().is_some() {
                     output::line("the hierarchy is valid again");

@@ -9,9 +9,11 @@ use super::pending::Scope;
 use crate::{
     commands::{
         cli::{Common, RunArgs, WatchArgs},
-        connections::World,
+        connections::{LocalOnly, World},
         error::CommandError,
-        output, reports,
+        output,
+        project::nodes,
+        reports,
         run::Run,
         signals::exit_of,
     },
@@ -55,6 +57,7 @@ pub(super) struct How<'a> {
     pub(super) common: &'a Common,
     pub(super) arguments: &'a WatchArgs,
     pub(super) hashes: Arc<HashCache>,
+    pub(super) local: Option<LocalOnly>,
 }
 
 pub(super) async fn run(
@@ -72,6 +75,13 @@ pub(super) async fn run(
         What::Files { .. } => (Selection::OutOfDate, "watch"),
     };
     let by_schedule = matches!(underway.what, What::Ticks);
+    let selection = match narrowed(selection, &hierarchy, how.arguments) {
+        Ok(selection) => selection,
+        Err(error) => {
+            output::error(&error.to_string());
+            return Ended::Failed;
+        }
+    };
     let request = Request { selection, refresh: false, by_schedule, now: Timestamp::now() };
     let arguments = RunArgs {
         // What is checked out is what is wanted, in one's own engine.
@@ -85,6 +95,7 @@ pub(super) async fn run(
         let mut world =
             World::connect(&hierarchy, arguments.how.builder, how.common.offline).await?;
         world.hashes = how.hashes;
+        world.local = how.local;
         let (hierarchy, overtaken) = (hierarchy.clone(), underway.overtaken.clone());
         let run = Run { hierarchy, request, world, arguments: &arguments, overtaken };
         run.execute(stops, &mut record).await
@@ -95,6 +106,21 @@ pub(super) async fn run(
         reports::tell(&record, Some(&hierarchy), (how.common, &arguments)).await;
     }
     ended
+}
+
+/// What `--from` or `--only` leave of it.
+fn narrowed(
+    selection: Selection,
+    hierarchy: &Hierarchy,
+    arguments: &WatchArgs,
+) -> Result<Selection, CommandError> {
+    let allowed = match (&arguments.from[..], &arguments.only[..]) {
+        ([], []) => return Ok(selection),
+        (from, []) => Selection::From(nodes(hierarchy, from)?),
+        (_, only) => Selection::Only(nodes(hierarchy, only)?),
+    };
+    let (view, allowed) = (selection.in_view(hierarchy), allowed.in_view(hierarchy));
+    Ok(Selection::Within(view.intersection(&allowed).cloned().collect()))
 }
 
 fn conclude(record: &mut Record, ended: Result<Exit, CommandError>) -> Ended {

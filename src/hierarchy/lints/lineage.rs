@@ -21,12 +21,33 @@ pub(super) fn look(survey: &Survey) -> Problems {
     let file = &survey.problems.source;
     let index: HashMap<&str, usize> =
         survey.drafts.iter().enumerate().map(|(n, draft)| (draft.name.as_str(), n)).collect();
+    // Of each base, how many images on it have no test at all.
+    let mut without_test: HashMap<usize, usize> = HashMap::new();
+    for n in 0..survey.drafts.len() {
+        let (line, _) = line(survey, &index, n);
+        let is_tested = |&n: &usize| survey.drafts[n].image.test.iter().flatten().next().is_some();
+        if line.len() > 1 && !line.iter().any(is_tested) {
+            *without_test.entry(line[line.len() - 1]).or_default() += 1;
+        }
+    }
     for (n, draft) in survey.drafts.iter().enumerate() {
         let (line, end) = line(survey, &index, n);
-        let untested = |&n: &usize| survey.drafts[n].image.test.iter().flatten().next().is_none();
-        if line.iter().all(untested) && !draft.image.is_broken {
-            let message = format!("`{}` has no test, and inherits none", draft.name);
-            let hint = "a test of its base is inherited: `test: [{ run: [cat, /etc/os-release] }]`";
+        let untested = |n: usize| survey.drafts[n].image.test.iter().flatten().next().is_none();
+        // Told of the base alone: a test there is inherited.
+        if line.len() == 1 && untested(n) && !draft.image.is_broken {
+            let message = match without_test.get(&n) {
+                None => format!("`{}` has no test", draft.name),
+                Some(1) => {
+                    format!("`{}` has no test, and 1 image on it has none either", draft.name)
+                }
+                Some(more) => {
+                    format!(
+                        "`{}` has no test, and {more} images on it have none either",
+                        draft.name
+                    )
+                }
+            };
+            let hint = "a test of a base is inherited: `test: [{ run: [cat, /etc/os-release] }]`";
             let problem = Diagnostic::of(Code::NoTest, message).at(file, draft.span.clone(), "");
             problems.push(problem.hint(hint));
         }

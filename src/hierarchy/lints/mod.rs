@@ -4,9 +4,11 @@
 //! told.
 
 mod arguments;
+mod copies;
 mod dockerfiles;
 mod entries;
 mod lineage;
+mod unused;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,8 @@ use crate::check::diagnostic::{Diagnostic, Source};
 pub(super) fn look(survey: &mut Survey) {
     let found = [
         arguments::unused(survey),
+        copies::look(survey),
+        unused::dockerfiles(survey),
         dockerfiles::look(survey),
         entries::look(survey),
         lineage::look(survey),

@@ -81,6 +81,22 @@ impl<E: Engine> Tags for Local<E> {
     async fn records(&self, _newest: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         Ok(Vec::new())
     }
+
+    /// Where it cannot be kept, a sentence is less exact.
+    async fn keep_note(&self, node: &str, text: &[u8]) -> Result<(), StoreError> {
+        let Some(folder) = &self.notes else { return Ok(()) };
+        let write = || {
+            owner::make_folder(folder)?;
+            owner::replace(&folder.join(file(node)), text)
+        };
+        write().unwrap_or_else(|error| tracing::debug!(node, %error, "no note is kept"));
+        Ok(())
+    }
+
+    async fn note(&self, node: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.notes.as_ref().map(|folder| folder.join(file(node)));
+        Ok(path.and_then(|path| bounded::read(&path, bounded::TEXT).ok()))
+    }
 }
 
 impl<E: Engine> Store for Local<E> {
@@ -159,22 +175,6 @@ impl<E: Engine> Store for Local<E> {
             self.engine.untag(&repository.tagged(tag.clone())).await?;
         }
         Ok(())
-    }
-
-    /// Where it cannot be kept, a sentence is less exact.
-    async fn keep_note(&self, node: &str, text: &[u8]) -> Result<(), StoreError> {
-        let Some(folder) = &self.notes else { return Ok(()) };
-        let write = || {
-            owner::make_folder(folder)?;
-            owner::replace(&folder.join(file(node)), text)
-        };
-        write().unwrap_or_else(|error| tracing::debug!(node, %error, "no note is kept"));
-        Ok(())
-    }
-
-    async fn note(&self, node: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.notes.as_ref().map(|folder| folder.join(file(node)));
-        Ok(path.and_then(|path| bounded::read(&path, bounded::TEXT).ok()))
     }
 
     async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {

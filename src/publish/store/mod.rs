@@ -4,6 +4,7 @@
 //! with image IDs as digests.
 
 mod artifact;
+mod layered;
 mod local;
 mod note;
 mod read;
@@ -20,6 +21,7 @@ use std::{
 use jiff::Timestamp;
 
 pub use self::{
+    layered::Layered,
     local::Local,
     read::{Sight, read, write},
     remote::Remote,
@@ -97,6 +99,23 @@ pub trait Tags: Send + Sync + 'static {
         &self,
         newest: usize,
     ) -> impl Future<Output = Result<Vec<Vec<u8>>, StoreError>> + Send;
+
+    /// Keeps a note of this name, such as that of a node, in place of the last one.
+    fn keep_note(
+        &self,
+        _name: &str,
+        _text: &[u8],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The note of this name.
+    fn note(
+        &self,
+        _name: &str,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send {
+        async { Ok(None) }
+    }
 }
 
 /// Tags and the tested images they point at.
@@ -142,16 +161,6 @@ pub trait Store: Tags {
         digest: &Digest,
         tags: &BTreeSet<Tag>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Keeps a note about the images of a node, in place of the last one.
-    fn keep_note(
-        &self,
-        node: &str,
-        text: &[u8],
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// The note about the images of a node.
-    fn note(&self, node: &str) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
     /// Every run whose record is beside the images, the newest first.
     fn recorded(&self) -> impl Future<Output = Result<Vec<Recorded>, StoreError>> + Send;

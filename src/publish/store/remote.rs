@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{
     Description, Holding, Recorded, RemoteTags, Sight, Stage, Store, StoreError, StoredSize, Tags,
-    note, read, remote_tags::HEADS_AT_ONCE, run_record,
+    read, remote_tags::HEADS_AT_ONCE, run_record,
 };
 use crate::{
     engine::{Engine, canonical_config, created},
@@ -100,6 +100,14 @@ impl<E: Engine> Tags for Remote<E> {
     async fn records(&self, newest: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         self.tags.records(newest).await
     }
+
+    async fn keep_note(&self, name: &str, text: &[u8]) -> Result<(), StoreError> {
+        self.tags.keep_note(name, text).await
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.tags.note(name).await
+    }
 }
 
 impl<E: Engine> Store for Remote<E> {
@@ -180,16 +188,6 @@ impl<E: Engine> Store for Remote<E> {
         // DELETE by tag is optional in the specification; by digest it takes all of them along.
         self.client.delete(repository, digest.as_str()).await?;
         Ok(())
-    }
-
-    async fn keep_note(&self, node: &str, text: &[u8]) -> Result<(), StoreError> {
-        let Some(runs) = self.tags.runs() else { return Ok(()) };
-        note::push(&self.client, runs, (node, text)).await
-    }
-
-    async fn note(&self, node: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(runs) = self.tags.runs() else { return Ok(None) };
-        note::read(&self.client, runs, node).await
     }
 
     async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {

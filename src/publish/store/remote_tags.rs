@@ -9,7 +9,7 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::OnceCell;
 
-use super::{Recorded, Stage, StoreError, Tags, read::PAUSES, run_record};
+use super::{Recorded, Stage, StoreError, Tags, note, read::PAUSES, run_record};
 use crate::{
     image::{Digest, Repository, Tagged},
     registry::{Client, Manifest},
@@ -34,11 +34,6 @@ impl RemoteTags {
     /// `prefix` is what the hierarchy publishes below.
     pub fn new(client: Client, prefix: &Repository) -> Self {
         Self { client, runs: run_record::repository(prefix), manifests: Mutex::default() }
-    }
-
-    /// Where records and notes are.
-    pub(super) fn runs(&self) -> Option<&Repository> {
-        self.runs.as_ref()
     }
 
     pub(super) async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
@@ -120,5 +115,15 @@ impl Tags for RemoteTags {
     async fn records(&self, newest: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let Some(runs) = &self.runs else { return Ok(Vec::new()) };
         Ok(run_record::newest(&self.client, runs, newest).await?)
+    }
+
+    async fn keep_note(&self, name: &str, text: &[u8]) -> Result<(), StoreError> {
+        let Some(runs) = &self.runs else { return Ok(()) };
+        note::push(&self.client, runs, (name, text)).await
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(runs) = &self.runs else { return Ok(None) };
+        note::read(&self.client, runs, name).await
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     fingerprint::{HashCache, Parents, context::ContextError, ignore::IgnoreError},
     hierarchy::{BaseUse, Hierarchy, Node, NodeName, TagValues},
     image::{Digest, Platform, Reference, Tag, Tagged},
-    plan::{Missing, NodeFacts, Observed, Published, Request, Selection},
+    plan::{HOLDS, Hold, Holds, Missing, NodeFacts, Observed, Published, Request, Selection},
     publish::store::{Store, StoreError},
     registry::Client,
 };
@@ -57,6 +57,8 @@ pub struct Question<'a> {
     pub offline: bool,
     /// Nothing will be built: an upstream need not be known where that does not change the plan.
     pub only_asks: bool,
+    /// When the commit that is checked out was made, in seconds since 1970.
+    pub committed: Option<i64>,
     /// Whose the containers are in which images are asked about their packages.
     pub run: &'a str,
 }
@@ -86,6 +88,7 @@ pub async fn observe<E: Engine, S: Store>(
     let heads = sources.store.heads(moving.values().flatten().cloned().collect()).await?;
     let published = published(sources.store, hierarchy, (&moving, &heads)).await?;
     let view = with_unpublished_ancestors(hierarchy, selection, &published);
+    let mut holds = holds(sources.store, question).await?;
 
     let nodes: Vec<&Node> =
         hierarchy.in_build_order().filter(|node| view.contains(&node.name)).collect();
@@ -132,7 +135,22 @@ pub async fn observe<E: Engine, S: Store>(
         manifests: std::sync::Mutex::default(),
         prober: Prober { sources, hierarchy, run: question.run },
     };
-    let mut staged = staging.look(&nodes, &outside).await?;
+    if !holds.is_empty() {
+        let held: Vec<&NodeName> = holds.keys().collect();
+        let (list, are) = (names(&held, ADDED), if held.len() == 1 { "is" } else { "are" });
+        warnings.push(format!("{list} {are} held since a rollback: `rebuild resume` ends that"));
+    }
+    // What is held stays as it is published, for its children too.
+    let is_held =
+        |node: &&&Node| holds.contains_key(&node.name) && published.contains_key(&node.name);
+    let held = nodes.iter().filter(is_held).map(|node| &node.name);
+    let given: Parents = outside
+        .clone()
+        .into_iter()
+        .chain(held.map(|name| (name.clone(), published[name].clone())))
+        .collect();
+    let open: Vec<&Node> = nodes.iter().filter(|node| !is_held(node)).copied().collect();
+    let mut staged = staging.look(&open, &given).await?;
 
     // The published image tells what an upstream was: enough for an answer, and too little for a build.
     let is_told = |reference: &Reference| {
@@ -183,6 +201,7 @@ pub async fn observe<E: Engine, S: Store>(
                 .map(|tagged| (tagged.tag.clone(), heads.get(tagged).cloned()))
                 .collect(),
             stable: stable_tags(node, tags, question.tag_values),
+            hold: holds.remove(&node.name),
             published: published.get(&node.name).map(|digest| Published {
                 digest: digest.clone(),
                 built_from,
@@ -192,6 +211,21 @@ pub async fn observe<E: Engine, S: Store>(
         observed.nodes.insert(node.name.clone(), facts);
     }
     Ok((observed, warnings))
+}
+
+/// Images that were rolled back and that nobody has named on the command line.
+async fn holds<S: Store>(
+    store: &S,
+    question: &Question<'_>,
+) -> Result<BTreeMap<NodeName, Hold>, StoreError> {
+    let note = store.note(HOLDS).await?.unwrap_or_default();
+    let holds = Holds::read(&note).nodes.into_iter();
+    let is_held = |(name, hold): &(NodeName, Hold)| {
+        question.hierarchy.get(name).is_some()
+            && hold.is_for(question.committed)
+            && !question.request.selection.forces(name)
+    };
+    Ok(holds.filter(is_held).collect())
 }
 
 /// What a run would come to know only after the build.

@@ -20,6 +20,7 @@ mod history;
 mod init;
 mod kills;
 mod labels;
+mod local;
 mod logins;
 mod output;
 mod older;

@@ -152,6 +152,21 @@ fn globs_stand_for_names() {
 }
 
 #[test]
+fn an_image_in_place_of_a_command_is_told_apart() {
+    let Some(project) = Project::of_files() else { return };
+    let ended = project.rebuild("~os").run().exits(2);
+    ended
+        .says(&["unrecognized subcommand", "`rebuild --from ~os` rebuilds it and its descendants"]);
+    project.rebuild("~oss").run().exits(2).never_says(&["is an image"]);
+    for (arguments, said) in [
+        ("-j 0", "it must be a whole number, at least 1"),
+        ("gc --keep 0s", "`0s` is too short: at least `1ms` is needed"),
+    ] {
+        project.rebuild(arguments).run().exits(2).says(&[said]);
+    }
+}
+
+#[test]
 fn names_that_nobody_knows() {
     let Some(project) = Project::of_files() else { return };
     for flag in ["--from", "--only"] {

@@ -161,3 +161,20 @@ fn two_machines_that_build_the_same_files_on_one_engine_never_fail_a_build() {
     }
     together.settles();
 }
+
+#[test]
+fn a_run_waits_for_another_one_as_long_as_it_may() {
+    let Some(project) = Project::pair() else { return };
+    project.write("app/Dockerfile", "FROM ~base:1\nCOPY page /\n");
+    project.edit(
+        "hierarchy.yaml",
+        "~app: { context: app }",
+        "~app: { context: app, prepare: [sleep, \"3\"] }",
+    );
+    let mut first = project.rebuild("--progress json").start();
+    first.wait_for("step-started");
+    let ended = project.rebuild("--wait 1ms").run().exits(75);
+    ended.says(&["waiting: another run is publishing to ", "`--wait 10m` waits for it to end"]);
+    project.rebuild("--wait 2m").run().exits(0).says(&["waiting: another run is publishing to "]);
+    first.end().exits(0);
+}

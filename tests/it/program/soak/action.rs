@@ -127,6 +127,10 @@ impl Soak {
 
         let mut running = Vec::new();
         for (what, machine) in &commands {
+            if matches!(what, What::Run | What::Refresh) {
+                // What was rolled back would be held, and never settle.
+                self.world.rebuild(*machine, "resume").run();
+            }
             let started = self.world.rebuild(*machine, what.arguments()).start();
             if running.is_empty() {
                 pid.store(started.id(), Ordering::SeqCst);

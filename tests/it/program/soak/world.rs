@@ -215,6 +215,7 @@ impl World {
         }
         self.pull();
         for machine in 0..2 {
+            self.rebuild(machine, "resume").run().exits(0);
             self.rebuild(machine, "").run().exits(0);
             let again = self.rebuild(machine, "").run().exits(0);
             assert!(again.result().starts_with("nothing to do"), "{again}");

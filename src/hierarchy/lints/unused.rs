@@ -1,0 +1,86 @@
+//! Dockerfiles that no image is built from.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::Problems;
+use crate::{
+    check::{
+        diagnostic::{Diagnostic, Source},
+        rules::Code,
+    },
+    hierarchy::load::Survey,
+    host::bounded,
+};
+
+/// Folders of what other people wrote.
+const SKIPPED: [&str; 3] = ["node_modules", "vendor", "testdata"];
+/// Endings of files that are no Dockerfiles though they have that in their names.
+const NOT_ENDINGS: [&str; 8] =
+    ["dockerignore", "template", "tmpl", "j2", "in", "md", "bak", "orig"];
+/// A larger tree is not searched to its end.
+const FOLDERS: usize = 10_000;
+const IGNORED: &str = "rebuild ignore=";
+
+pub(super) fn dockerfiles(survey: &Survey) -> Problems {
+    // An image whose Dockerfile could not be read may be built from any of them.
+    if survey.files.iter().any(Option::is_none) {
+        return Vec::new();
+    }
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let used: BTreeSet<PathBuf> =
+        survey.files.iter().flatten().map(|files| real(&files.dockerfile.path)).collect();
+    let mut found: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    let mut folders = vec![survey.root().to_owned()];
+    let mut searched = 0;
+    while let Some(folder) = folders.pop() {
+        searched += 1;
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() && searched < FOLDERS => {
+                    let is_left_out = name.starts_with('.')
+                        || SKIPPED.contains(&name.as_str())
+                        || path.join("hierarchy.yaml").is_file();
+                    folders.extend((!is_left_out).then_some(path));
+                }
+                Ok(kind) if kind.is_file() && is_dockerfile(&name) => {
+                    _ = found.insert(real(&path), path);
+                }
+                _ => {}
+            }
+        }
+    }
+    let unused = found.into_iter().filter(|(real, _)| !used.contains(real));
+    unused.filter_map(|(_, path)| told(&path, survey.root())).collect()
+}
+
+fn is_dockerfile(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let is_one = ["dockerfile", "containerfile"]
+        .iter()
+        .any(|kind| name == *kind || name.starts_with(&format!("{kind}.")) || ending == *kind);
+    is_one && !NOT_ENDINGS.contains(&ending)
+}
+
+fn told(path: &Path, root: &Path) -> Option<Diagnostic> {
+    let text = String::from_utf8(bounded::read(path, bounded::TEXT).ok()?).ok()?;
+    let code = Code::UnusedDockerfile;
+    let comments = text.lines().take_while(|line| line.starts_with('#'));
+    let mut ignored = comments.filter_map(|line| Some(line.split_once(IGNORED)?.1));
+    if ignored.any(|codes| codes.split(',').any(|one| one.trim().parse() == Ok(code))) {
+        return None;
+    }
+    let shown = path.strip_prefix(root).unwrap_or(path).display();
+    let message = format!("no image uses `{shown}`");
+    let length = text.lines().next().unwrap_or_default().len();
+    let source = Source::new(path.to_owned(), text);
+    let hint =
+        "add an entry with its folder as `context`, or `# rebuild ignore=RB058` in the first line";
+    Some(Diagnostic::of(code, message).at(&source, 0..length, "").hint(hint))
+}
