@@ -60,6 +60,8 @@ pub enum EventKind {
     /// A Dockerfile step has begun, the `number`th of `total`.
     BuildStep {
         node: NodeName,
+        /// Of a Dockerfile with several stages, if it has a name.
+        stage: Option<String>,
         number: usize,
         total: usize,
         text: String,

@@ -1,6 +1,6 @@
 //! `rebuild`, `rebuild run`: plan, build, test, store, promote, and say what came of it.
 
-use std::{collections::BTreeSet, num::NonZeroUsize, path::Path, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -221,7 +221,19 @@ impl Run<'_> {
             Publisher { store: &*store, journal: &mut journal, stops, telling: &mut telling };
         let promoted = publisher.promote(verdict).await;
         let is_stopped = executed.stopped >= Some(StopReason::Interrupted);
-        for message in signals::quiesce(&self.world.engine, publisher.stops, is_stopped).await {
+        // The clock on a screen goes on meanwhile.
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        let quiesced = {
+            let quiesce = signals::quiesce(&self.world.engine, publisher.stops, is_stopped);
+            tokio::pin!(quiesce);
+            loop {
+                tokio::select! {
+                    left = &mut quiesce => break left,
+                    _ = ticks.tick() => publisher.telling.tick(),
+                }
+            }
+        };
+        for message in quiesced {
             publisher.telling.emit(EventKind::Warning { node: None, message });
         }
         self.world.keep_hashes().await;

@@ -167,7 +167,7 @@ pub struct BuildRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildProgress {
     /// A Dockerfile step has begun: `RUN make`, the `number`th of `total`.
-    Step { number: usize, total: usize, text: String },
+    Step { stage: Option<String>, number: usize, total: usize, text: String },
     /// Raw output; any bytes, not always whole lines.
     Output(Vec<u8>),
     /// All steps have ended, and the engine writes the image: it waits for the disk more than it computes.

@@ -183,6 +183,11 @@ impl<'y> Fields<'y> {
     }
 
     /// What nobody asked for is a mistake.
+    /// Leaves out fields that anything may stand in.
+    pub(super) fn ignore(&mut self, is_ignored: impl Fn(&str) -> bool) {
+        self.entries.retain(|(key, _)| !is_ignored(&key.name));
+    }
+
     pub(super) fn finish(mut self, problems: &mut Problems) {
         self.known.sort_unstable();
         for (key, _) in self.entries {

@@ -47,6 +47,8 @@ pub fn json_schema() -> String {
     schema["title"] = json!("hierarchy.yaml of rebuild");
     schema["description"] = json!("A hierarchy of container images: docs/hierarchy.md");
     schema["required"] = json!(["version", "images"]);
+    schema["patternProperties"] =
+        json!({ "^x-": { "description": "Anything, such as a place for YAML anchors." } });
     schema["$defs"] = json!({
         "image": nullable(object(image())),
         "test": test(),

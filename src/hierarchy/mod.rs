@@ -59,7 +59,7 @@ pub use self::{
     secrets::{SecretSource, Ssh, looks_secret},
     template::{TagTemplate, TagValues, TemplateError},
     trust::Trust,
-    units::duration,
+    units::{bytes, duration},
     yaml::value,
 };
 use crate::{check::nearest, image::Repository};

@@ -100,6 +100,8 @@ impl File {
             return None;
         }
         let mut fields = problems.map("the file", "the file", yaml)?;
+        // As in compose files: a place for anchors.
+        fields.ignore(|key| key.starts_with("x-"));
         match fields.take("version") {
             None => {
                 problems.push_with_hint(

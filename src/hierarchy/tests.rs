@@ -721,3 +721,20 @@ fn a_matrix_fills_in_fields_that_are_no_text() {
     let hierarchy = load(folder.path(), &LoadOptions::default()).unwrap().hierarchy;
     assert_eq!(hierarchy.get(&"a-arm64-2-hold".into()).unwrap().retries, 1);
 }
+
+#[test]
+fn keys_at_the_top_that_begin_with_x_carry_anchors() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hierarchy.yaml");
+    for name in ["a", "b"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        std::fs::write(folder.path().join(name).join("Dockerfile"), "FROM scratch\n").unwrap();
+    }
+    let text = "version: 1\nx-small: &small { max_size: 1MB }\nx-note: anything\nimages:\n  a: *small\n  b: {}\n";
+    std::fs::write(&file, text).unwrap();
+    let hierarchy = Hierarchy::load(&file, &LoadOptions::default()).unwrap().hierarchy;
+    assert_eq!(hierarchy.get(&"a".into()).unwrap().max_size, Some(1_000_000));
+    assert_eq!(hierarchy.get(&"b".into()).unwrap().max_size, None);
+    std::fs::write(&file, text.replace("x-note", "y-note")).unwrap();
+    assert!(Hierarchy::load(&file, &LoadOptions::default()).is_err());
+}

@@ -58,6 +58,23 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// As people read it: `118 MB`, in decimal units as `docker images` gives it.
+pub fn bytes(bytes: u64) -> String {
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "two or three digits are shown")]
+    let mut value = bytes as f64 / 1000.0;
+    let mut units = ["kB", "MB", "GB", "TB", "PB", "EB"].into_iter();
+    let mut unit = units.next();
+    while value >= 999.5 {
+        value /= 1000.0;
+        unit = units.next();
+    }
+    let digits = usize::from(value < 9.95);
+    format!("{value:.digits$} {}", unit.unwrap_or("EB"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -153,10 +153,10 @@ impl fmt::Display for Reason {
             }
             Self::Refresh => f.write_str("a refresh was asked for"),
             Self::RefreshDue { every, last } => {
-                write!(f, "its refresh is due: every {}, last {last}", span(*every))
+                write!(f, "its refresh is due: every {}, last {last:.0}", span(*every))
             }
             Self::ScheduleDue { at, last } => {
-                write!(f, "its schedule was due at {at}, last {last}")
+                write!(f, "its schedule was due at {at:.0}, last {last:.0}")
             }
             Self::UpdatesAvailable { updates } => {
                 let verb = if updates.len() == 1 { "is" } else { "are" };
@@ -211,10 +211,10 @@ impl Reason {
             }
             Self::Refresh => format!("a refresh of `{node}` was asked for"),
             Self::RefreshDue { every, last } => {
-                format!("the refresh of `{node}` was due: every {}, last {last}", span(*every))
+                format!("the refresh of `{node}` was due: every {}, last {last:.0}", span(*every))
             }
             Self::ScheduleDue { at, last } => {
-                format!("the schedule of `{node}` was due at {at}, last {last}")
+                format!("the schedule of `{node}` was due at {at:.0}, last {last:.0}")
             }
             Self::UpdatesAvailable { updates } => {
                 let verb = if updates.len() == 1 { "was" } else { "were" };

@@ -27,6 +27,7 @@ fn reason(built_from: BuiltFrom, today: Inputs) -> Reason {
         due: None,
         updates: None,
         checked: None,
+        hold: None,
         published: Some(Published { digest, built_from: Some(built_from), taken_in: vec![] }),
     };
     let nodes = [("os".into(), facts)].into();

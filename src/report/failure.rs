@@ -74,6 +74,9 @@ fn one(step: &StepSummary, failure: &Failure, paint: Paint, out: &mut dyn Write)
         let log = sanitize::text(&log.to_string_lossy());
         writeln!(out, "  {} {log}", paint.faint("whole log:"))?;
     }
+    if failure.kept.is_some() {
+        writeln!(out, "  {} rebuild shell {name}", paint.faint("a shell in that image:"))?;
+    }
     match failure.on_failure {
         OnFailure::Block => Ok(()),
         OnFailure::Hold => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub(super) use crate::check::diagnostic::names;
+pub use crate::hierarchy::bytes as size;
 
 /// `1 image`, `2 images`.
 pub(super) fn count(n: usize, noun: &str) -> String {
@@ -55,23 +56,6 @@ pub(super) fn clock(elapsed: Duration) -> String {
     let (h, m, s) =
         (elapsed.as_secs() / 3600, elapsed.as_secs() % 3600 / 60, elapsed.as_secs() % 60);
     if h == 0 { format!("{m}:{s:02}") } else { format!("{h}:{m:02}:{s:02}") }
-}
-
-/// A size in decimal units, as `docker images` gives it: `118 MB`.
-pub fn size(bytes: u64) -> String {
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "two or three digits are shown")]
-    let mut value = bytes as f64 / 1000.0;
-    let mut units = ["kB", "MB", "GB", "TB", "PB", "EB"].into_iter();
-    let mut unit = units.next();
-    while value >= 999.5 {
-        value /= 1000.0;
-        unit = units.next();
-    }
-    let digits = usize::from(value < 9.95);
-    format!("{value:.digits$} {}", unit.unwrap_or("EB"))
 }
 
 /// How a size changed: `+1.2 MB`, `-340 kB`, `same`, `new`.

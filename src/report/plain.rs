@@ -85,8 +85,9 @@ impl Reporter for Plain {
             EventKind::PhaseStarted { node, phase } => {
                 self.line(at, Some(node), &phase.to_string())
             }
-            EventKind::BuildStep { node, number, total, text } => {
-                let text = format!("[{number}/{total}] {}", sanitize::text(text));
+            EventKind::BuildStep { node, stage, number, total, text } => {
+                let of = step::stage(stage.as_deref());
+                let text = format!("[{of}{number}/{total}] {}", sanitize::text(text));
                 if self.folds() {
                     self.folds.keep(node, text.clone());
                 }

@@ -210,7 +210,7 @@ impl Story {
 
     pub(super) fn step(&mut self, node: &str, number: usize, text: &str) -> &mut Self {
         let (node, text) = (node.into(), text.to_owned());
-        self.happens(EventKind::BuildStep { node, number, total: 3, text })
+        self.happens(EventKind::BuildStep { node, stage: None, number, total: 3, text })
     }
 
     pub(super) fn log(&mut self, node: &str, line: &[u8]) -> &mut Self {

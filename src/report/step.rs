@@ -10,6 +10,11 @@ use crate::{
     image::packages,
 };
 
+/// `builder `: before the number of a step, where there are several stages.
+pub(super) fn stage(name: Option<&str>) -> String {
+    name.map_or(String::new(), |name| format!("{} ", sanitize::text(name)))
+}
+
 /// What failed, for a column: `test failed`.
 pub(super) fn failed(failure: &Failure) -> &'static str {
     match failure.phase {

@@ -19,8 +19,12 @@ pub(super) const HEAD: [&str; COLUMNS] =
 const RESULT: usize = 1;
 /// Numbers stand at the right.
 const RIGHT: [bool; COLUMNS] = [false, false, false, true, true, true, false];
-/// The columns that may be cut in a narrow terminal, the first first, and how far.
-const FLEXIBLE: [(usize, usize); 4] = [(2, 12), (6, 8), (0, 16), (2, 3)];
+/// The columns that a narrow terminal has no room for, the first first: size, change and tags.
+const OPTIONAL: [usize; 3] = [4, 5, 6];
+/// What wraps in a narrow terminal.
+const WHY: usize = 2;
+/// The columns that may be cut after that, the first first, and how far.
+const FLEXIBLE: [(usize, usize); 3] = [(WHY, 20), (0, 16), (WHY, 3)];
 const GAP: &str = "  ";
 
 /// Writes the table, with an empty line before it, or nothing if it would have no rows.
@@ -44,7 +48,10 @@ pub(super) fn write(
     let head = line(&HEAD.map(str::to_owned), widths, columns);
     writeln!(out, "\n{}", paint.faint(head.concat().trim_end()))?;
     for (step, row) in steps.iter().zip(&rows) {
-        let [before, result, after] = line(row, widths, columns);
+        let mut why = wrapped(&row[WHY], widths[WHY]).into_iter();
+        let mut row = row.clone();
+        row[WHY] = why.next().unwrap_or_default();
+        let [before, result, after] = line(&row, widths, columns);
         let result = match &step.outcome {
             Outcome::Failed(_) => paint.bad(result),
             Outcome::Skipped { .. } | Outcome::Cancelled => paint.warning(result),
@@ -54,8 +61,33 @@ pub(super) fn write(
             }
         };
         writeln!(out, "{before}{result}{}", after.trim_end())?;
+        for more in why {
+            let rest: [String; COLUMNS] =
+                std::array::from_fn(
+                    |column| if column == WHY { more.clone() } else { String::new() },
+                );
+            writeln!(out, "{}", line(&rest, widths, columns).concat().trim_end())?;
+        }
     }
     Ok(())
+}
+
+/// In lines of this width, broken between words; a longer word is cut.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut at = String::new();
+    for word in text.split(' ') {
+        let is_full = !at.is_empty() && width(&at) + 1 + width(word) > columns;
+        if is_full {
+            lines.push(std::mem::take(&mut at));
+        }
+        if !at.is_empty() {
+            at.push(' ');
+        }
+        at += word;
+    }
+    lines.push(at);
+    lines.into_iter().map(|line| fit(&line, columns)).collect()
 }
 
 pub(super) fn is_news(step: &StepSummary) -> bool {
@@ -104,9 +136,18 @@ fn widths(rows: &[[String; COLUMNS]], columns: Option<usize>) -> [usize; COLUMNS
         }
     }
     let Some(columns) = columns else { return widths };
+    let used = |widths: &[usize; COLUMNS]| -> usize {
+        widths.iter().filter(|w| **w > 0).map(|w| w + GAP.len()).sum()
+    };
+    // Without them if `why` would have to wrap below 40 columns.
+    for column in OPTIONAL {
+        let wrapped = widths[WHY].saturating_sub(widths[WHY].min(40));
+        if used(&widths).saturating_sub(wrapped) > columns + GAP.len() {
+            widths[column] = 0;
+        }
+    }
     for (column, least) in FLEXIBLE {
-        let used: usize = widths.iter().filter(|w| **w > 0).map(|w| w + GAP.len()).sum();
-        let surplus = used.saturating_sub(columns + GAP.len());
+        let surplus = used(&widths).saturating_sub(columns + GAP.len());
         let spare = widths[column].saturating_sub(least);
         widths[column] -= surplus.min(spare);
     }
@@ -128,7 +169,8 @@ fn line(
             0 => cell,
             _ => format!("{GAP}{cell}"),
         };
-        let part = fit(&part, left);
+        // Spaces at the end are not worth an ellipsis.
+        let part = if width(&part) > left { fit(part.trim_end(), left) } else { part };
         left -= width(&part);
         let place = match column.cmp(&RESULT) {
             Ordering::Less => 0,

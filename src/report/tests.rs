@@ -252,10 +252,12 @@ fn narrow_and_coloured() {
     ^[2m   42.1s^[0m  ^[1mwebapp-base^[0m  ^[1m^[31mbuild failed^[0m after 30 s: RUN make: exit code 2
     ^[2m   42.1s^[0m  ^[33mstopping^[0m: a step failed, 1 step still running
 
-    ^[2mimage        result         why        time    size   change^[0m
-    os-base    ^[32m  built        ^[0m  its Dock…  12 s  118 MB  +1.2 MB
-    webapp-base^[1m^[31m  build failed ^[0m  `os-base…  30 s
-    cron       ^[32m  already built^[0m  built an…
+    ^[2mimage        result         why                         time^[0m
+    os-base    ^[32m  built        ^[0m  its Dockerfile changed      12 s
+    webapp-base^[1m^[31m  build failed ^[0m  `os-base` is rebuilt        30 s
+    cron       ^[32m  already built^[0m  built and tested, but
+                                `latest` does not point at
+                                it
 
     ^[1mwebapp-base^[0m: ^[1m^[31mbuild failed^[0m after 30 s: RUN make: exit code 2
       ^[2mat images/webapp-base/Dockerfile:7:^[0m RUN make

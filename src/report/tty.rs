@@ -125,8 +125,9 @@ impl Tty {
                 self.starts += 1;
             }
             EventKind::PhaseStarted { node, phase } => self.now(node, phase.to_string()),
-            EventKind::BuildStep { node, number, total, text } => {
-                self.now(node, format!("[{number}/{total}] {}", sanitize::text(text)));
+            EventKind::BuildStep { node, stage, number, total, text } => {
+                let of = step::stage(stage.as_deref());
+                self.now(node, format!("[{of}{number}/{total}] {}", sanitize::text(text)));
             }
             EventKind::Log { node, line } => {
                 if self.options.verbose {
@@ -139,7 +140,11 @@ impl Tty {
                 self.running.retain(|_, running| running.node != *node);
                 self.finished(node, outcome, *took, was_running > self.running.len());
             }
-            EventKind::StopBegan { reason, .. } => self.progress.stopping = Some(*reason),
+            EventKind::StopBegan { reason, .. } => {
+                self.progress.stopping = Some(*reason);
+                // At once: somebody waits for an answer.
+                self.drawn = None;
+            }
             EventKind::PackagesFixed { lines } => {
                 for line in lines {
                     self.say(&step::package(line, paint));

@@ -24,7 +24,7 @@ use crate::{
         context::{Context, ContextError, Modes},
         source,
     },
-    hierarchy::{Check, Hierarchy, Node, NodeName},
+    hierarchy::{Check, Hierarchy, Node, NodeName, bytes},
     image::{Digest, Tagged},
     plan::{
         Action, Missing, Plan, Step,
@@ -497,8 +497,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         tell.phase(Phase::Build);
         self.moved(Moved::Building);
         let said = |progress| match progress {
-            BuildProgress::Step { number, total, text } => {
-                tell.build_step(number, total, &shown(pinned.as_written(text)));
+            BuildProgress::Step { stage, number, total, text } => {
+                tell.build_step(stage, (number, total), &shown(pinned.as_written(text)));
             }
             BuildProgress::Output(bytes) => tell.output(&bytes),
             BuildProgress::Exporting => self.moved(Moved::Exporting),
@@ -545,8 +545,11 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         if let Some(max) = node.max_size
             && candidate.size > max
         {
-            let message =
-                format!("it has {} bytes, more than its `max_size` of {max}", candidate.size);
+            let message = format!(
+                "it has {}, more than its `max_size` of {}",
+                bytes(candidate.size),
+                bytes(max)
+            );
             let (phase, exit) = (Phase::Measure, Exit::TestFailed);
             return Err(Trouble { phase, exit, ..broken(message) });
         }

@@ -110,12 +110,19 @@ impl Tell {
         self.inbox.send(EventKind::PhaseStarted { node: self.node.clone(), phase });
     }
 
-    pub(super) fn build_step(&mut self, number: usize, total: usize, text: &str) {
+    pub(super) fn build_step(
+        &mut self,
+        stage: Option<String>,
+        (number, total): (usize, usize),
+        text: &str,
+    ) {
         self.end_line();
         self.tail.clear();
         let text = self.mask.text(text);
-        self.write(format!("--- {} [{number}/{total}] {text}\n", now()).as_bytes());
-        self.inbox.send(EventKind::BuildStep { node: self.node.clone(), number, total, text });
+        let of = stage.as_ref().map_or(String::new(), |stage| format!("{stage} "));
+        self.write(format!("--- {} [{of}{number}/{total}] {text}\n", now()).as_bytes());
+        let node = self.node.clone();
+        self.inbox.send(EventKind::BuildStep { node, stage, number, total, text });
     }
 
     pub(super) fn warn(&self, message: &str) {

@@ -20,7 +20,7 @@ fn told(ended: &Ended) -> String {
     let lines = ended.events.iter().filter_map(|event| match &event.kind {
         EventKind::StepStarted { node } => Some(format!("{node} starts")),
         EventKind::PhaseStarted { node, phase } => Some(format!("{node}: {phase:?}")),
-        EventKind::BuildStep { node, number, total, text } => {
+        EventKind::BuildStep { node, number, total, text, .. } => {
             Some(format!("{node}: {number}/{total} {text}"))
         }
         EventKind::Log { node, line } => {
@@ -180,7 +180,7 @@ async fn an_image_may_be_as_large_as_it_says() {
         (ended.summary.exit, failure)
     };
     assert_eq!(told("1kB").await, (Exit::Done, None));
-    let message = "it has 1000 bytes, more than its `max_size` of 999".to_owned();
+    let message = "it has 1.0 kB, more than its `max_size` of 999 B".to_owned();
     assert_eq!(told("999B").await, (Exit::TestFailed, Some((Phase::Measure, message))));
 }
 

@@ -54,6 +54,8 @@ struct VertexWarning {
 /// A step's place in its stage, and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Step {
+    /// If the Dockerfile names it.
+    stage: Option<String>,
     number: usize,
     total: usize,
     text: String,
@@ -101,8 +103,8 @@ impl Trace {
         let begun = vertex.started.is_some() || vertex.cached;
         if begun && !*announced {
             *announced = true;
-            if let Some(Step { number, total, text }) = step.clone() {
-                progress(BuildProgress::Step { number, total, text });
+            if let Some(Step { stage, number, total, text }) = step.clone() {
+                progress(BuildProgress::Step { stage, number, total, text });
             } else if vertex.name == EXPORT {
                 progress(BuildProgress::Exporting);
             }
@@ -124,13 +126,17 @@ impl Step {
     /// `[2/3] RUN make`, `[build 2/3] RUN make`, `[linux/arm64 build 2/3] RUN make`.
     fn parse(name: &str) -> Option<Self> {
         static STEP: LazyLock<Regex> = LazyLock::new(|| {
-            Regex::new(r"(?s)^\[(?:[^\]]* )?(\d+)/(\d+)\] (.*)$").expect("a valid pattern")
+            Regex::new(r"(?s)^\[([^\]]* )?(\d+)/(\d+)\] (.*)$").expect("a valid pattern")
         });
         let parts = STEP.captures(name)?;
+        let stage = parts.get(1).and_then(|before| before.as_str().split_whitespace().last());
+        // A stage without a name is called by its number.
+        let stage = stage.filter(|stage| !stage.starts_with("stage-") && !stage.contains('/'));
         Some(Self {
-            number: parts[1].parse().ok()?,
-            total: parts[2].parse().ok()?,
-            text: parts[3].to_owned(),
+            stage: stage.map(str::to_owned),
+            number: parts[2].parse().ok()?,
+            total: parts[3].parse().ok()?,
+            text: parts[4].to_owned(),
         })
     }
 }

@@ -110,7 +110,7 @@ impl Transcript {
         }
         if let Some(step) = self.classic_step(text) {
             let (number, total, text) = step.clone();
-            progress(BuildProgress::Step { number, total, text });
+            progress(BuildProgress::Step { stage: None, number, total, text });
             self.step = Some(step);
             self.swallow_line_end = true;
             return;

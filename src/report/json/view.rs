@@ -54,6 +54,8 @@ enum Body<'a> {
     },
     BuildStep {
         node: &'a NodeName,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stage: Option<&'a str>,
         number: usize,
         total: usize,
         text: &'a str,
@@ -225,8 +227,9 @@ fn body(kind: &EventKind) -> Body<'_> {
         EventKind::PhaseStarted { node, phase } => {
             Body::PhaseStarted { node, phase: phase_view(phase) }
         }
-        EventKind::BuildStep { node, number, total, text } => {
-            Body::BuildStep { node, number: *number, total: *total, text }
+        EventKind::BuildStep { node, stage, number, total, text } => {
+            let stage = stage.as_deref();
+            Body::BuildStep { node, stage, number: *number, total: *total, text }
         }
         EventKind::Log { node, line } => Body::Log { node, line: lossy(line) },
         EventKind::StepFinished { node, outcome, took, attempts } => Body::StepFinished {

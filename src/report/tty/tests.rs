@@ -196,12 +196,13 @@ fn whole_runs() {
     ✓ webapp-base  built in 30 s, 118 MB (+1.2 MB)
     ✓ ruby-3.4     built in 1 min 1 s, 118 MB (+1.2 MB)
 
-    image        result         why                   time    size   change  tags
-    os-base      built          its Dockerfile…       12 s  118 MB  +1.2 MB  latest
-    webapp-base  built          `os-base` is r…       30 s  118 MB  +1.2 MB  latest
-    ruby-3.4     built          `webapp-base`…   1 min 1 s  118 MB  +1.2 MB  latest
-    tools        built, same    `os-base` is r…       30 s
-    cron         already built  built and test…                              latest
+    image        result         why                                            time
+    os-base      built          its Dockerfile changed                         12 s
+    webapp-base  built          `os-base` is rebuilt                           30 s
+    ruby-3.4     built          `webapp-base` is rebuilt                  1 min 1 s
+    tools        built, same    `os-base` is rebuilt                           30 s
+    cron         already built  built and tested, but `latest` does not
+                                point at it
 
     promoted 4 tags of 4 images in 0.3 s, parents first
     done in 1 min 43 s: 3 built, 1 unchanged, 1 already built, 1 up to date
@@ -215,10 +216,11 @@ fn whole_runs() {
     ✗ webapp-base  build failed after 30 s: RUN make: exit code 2
     – tools        cancelled
 
-    image        result         why                           time    size   change
-    os-base      built          its Dockerfile changed        12 s  118 MB  +1.2 MB
-    webapp-base  build failed   `os-base` is rebuilt          30 s
-    cron         already built  built and tested, but `late…
+    image        result         why                                            time
+    os-base      built          its Dockerfile changed                         12 s
+    webapp-base  build failed   `os-base` is rebuilt                           30 s
+    cron         already built  built and tested, but `latest` does not point
+                                at it
 
     webapp-base: build failed after 30 s: RUN make: exit code 2
       at images/webapp-base/Dockerfile:7: RUN make

@@ -103,7 +103,7 @@ impl Bench {
         let built = self
             .docker
             .build(request, |progress| match progress {
-                BuildProgress::Step { number, total, text } => {
+                BuildProgress::Step { number, total, text, .. } => {
                     steps.push(format!("{number}/{total} {text}"));
                 }
                 BuildProgress::Output(bytes) => output.extend(bytes),
