@@ -84,6 +84,15 @@ fn each_trouble_has_its_class() {
         (build(full, None), Again::Never),
         (build("failed to solve: Canceled: context canceled", None), Again::Race),
         (build("failed to compute cache key: no active sessions", None), Again::Race),
+        (build("identifier is not a container", None), Again::Race),
+        (
+            build(
+                "deleting build container \"1f\": identifier is not a container: \
+                 building at STEP \"COPY name /etc/\": chdir /x: no such file or directory",
+                None,
+            ),
+            Again::Race,
+        ),
         (pushing("An image does not exist locally with the tag: r/x"), Again::Race),
         (
             pushing("errors: digest invalid manifest blob unknown: blob unknown to registry"),

@@ -67,6 +67,12 @@ const SHAPES: &[(Shape, &str)] = &[
     ),
     (Shape::Race, r"\bcode = Canceled\b"),
     (Shape::Race, r"(?:^|: )failed to get session\b"),
+    // github.com/containers/storage, errors.go: `ErrNotAContainer`. Removing an image with force takes along the
+    // containers of builds that use a layer of it.
+    (
+        Shape::Race,
+        r#"^(?:deleting build container "[0-9a-f]+": )?identifier is not a container(?:$|: )"#,
+    ),
     // github.com/moby/moby, distribution/push.go and push_v2.go; the registry's `BLOB_UNKNOWN` of a manifest.
     (Shape::Race, r"^(?:[^:]+: )?An image does not exist locally with the tag: "),
     (Shape::Race, r"^tag does not exist: "),

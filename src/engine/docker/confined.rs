@@ -70,8 +70,10 @@ pub(super) fn confined(limits: &Limits, network: &str, memory: i64, log: &str) -
 pub(super) async fn create(
     api: &bollard::Docker,
     limits: &Limits,
-    body: ContainerCreateBody,
+    mut body: ContainerCreateBody,
 ) -> Result<String, Error> {
+    // Podman stops a container before it removes it, even with `force`, and waits 10 s for its command to end.
+    body.stop_timeout = Some(0);
     let none = None::<CreateContainerOptions>;
     if limits.disk.load(Ordering::Relaxed) {
         let mut limited = body.clone();

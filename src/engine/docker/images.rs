@@ -1,6 +1,9 @@
 //! What the engine knows of images, and their tags.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use bollard::{
     models::HealthConfig,
@@ -10,8 +13,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep};
 
-use super::{Docker, ImageStore, call::path_with, config, known_tags::Event};
+use super::{Capability, Docker, ImageStore, call::path_with, config, known_tags::Event};
 use crate::{
     engine::{EngineError, LocalImage},
     image::{Digest, Platform, Reference, Tagged},
@@ -23,6 +27,10 @@ const ASKED_AT_ONCE: usize = 4;
 /// 0.15 ms for each image that it has, 0.6 ms for each question. The other stores need 10 ms and more for
 /// each image of a list.
 const MANY: usize = 1000;
+/// A build that was cancelled keeps its base in use until the engine has dropped it, which is not at once on an
+/// engine without [`Capability::Cancel`].
+const BUILD_ENDS: Duration = Duration::from_secs(10);
+const BETWEEN_REMOVALS: Duration = Duration::from_millis(500);
 
 /// What we read of `GET /images/{name}/json`.
 #[derive(Debug, Deserialize)]
@@ -231,9 +239,20 @@ impl Docker {
         self.known.expect(name, None);
         self.quiesce().await;
         let (doing, name) = (format!("taking the tag `{name}` away"), name.to_string());
-        let remove = self.api.remove_image(&name, None::<RemoveImageOptions>, None);
-        let remove = async { remove.await.map_err(|error| self.answer(&doing, error)) };
-        match self.patiently(&doing, remove).await {
+        let remove = async || {
+            let removed = self.api.remove_image(&name, None::<RemoveImageOptions>, None).await;
+            removed.map_err(|error| self.answer(&doing, error))
+        };
+        let mut removed = self.patiently(&doing, remove()).await;
+        let began = Instant::now();
+        while matches!(removed, Err(EngineError::Refused { status: 409, .. }))
+            && !self.capabilities.has(Capability::Cancel)
+            && began.elapsed() < BUILD_ENDS
+        {
+            sleep(BETWEEN_REMOVALS).await;
+            removed = self.patiently(&doing, remove()).await;
+        }
+        match removed {
             Ok(_) | Err(EngineError::Refused { status: 404, .. }) => Ok(()),
             Err(error) if error.is_gone() => Err(error),
             // Another job may remove the image at the same moment: the tag is gone then, as it should.

@@ -103,7 +103,7 @@ pub async fn observe<E: Engine, S: Store>(
     let asked = (sources.engine, sources.registries);
     let is_spared = |reference: &Reference| !needed.contains(reference);
     let resolved = upstream::resolve(&nodes, asked, question.offline, is_spared).await;
-    let Resolved { upstreams, missing, warnings: more, unasked } =
+    let Resolved { upstreams, missing, of_one_image, warnings: more, unasked } =
         resolved.map_err(|error| ObserveError::Upstream(Box::new(error)))?;
     warnings.extend(more);
     warnings.extend(
@@ -130,6 +130,7 @@ pub async fn observe<E: Engine, S: Store>(
         now: question.request.now,
         by_schedule: question.request.by_schedule,
         upstreams: &upstreams,
+        of_one_image: &of_one_image,
         is_online: !question.offline,
         unasked: unasked.iter().map(ToString::to_string).collect(),
         manifests: std::sync::Mutex::default(),

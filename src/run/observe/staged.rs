@@ -70,6 +70,8 @@ pub(super) struct Staging<'a, E, S> {
     /// Schedules count.
     pub(super) by_schedule: bool,
     pub(super) upstreams: &'a BTreeMap<String, Upstream>,
+    /// By upstream, the digests of the image that the engine has.
+    pub(super) of_one_image: &'a BTreeMap<String, Vec<Digest>>,
     /// Asks registries about upstreams.
     pub(super) is_online: bool,
     /// Upstreams that the engine does not have, offline.
@@ -163,18 +165,28 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         Ok(level)
     }
 
-    /// Looks for upstreams that changed as an index, but not for our platform.
+    /// Looks for upstreams with another digest of the same image, or of an index that did not change for our
+    /// platform.
     async fn compare_upstreams(&self, node: &Node, staged: &mut Staged) {
         let Some(BuiltFrom { inputs: then, .. }) = &staged.built_from else { return };
         let today = &self.inputs[&node.name];
         let unasked = then.upstreams.iter().filter(|(name, _)| self.unasked.contains(*name));
         staged.same_upstreams.extend(unasked.map(|(name, was)| (name.clone(), was.clone())));
-        if !self.is_online || then.platform != today.platform {
+        if then.platform != today.platform {
             return;
         }
         for (name, was) in &then.upstreams {
             let Some(upstream) = self.upstreams.get(name) else { continue };
             if upstream.digest == *was || upstream.place != Place::Registry {
+                continue;
+            }
+            let is_here =
+                |digest| self.of_one_image.get(name).is_some_and(|all| all.contains(digest));
+            if is_here(was) && is_here(&upstream.digest) {
+                staged.same_upstreams.insert(name.clone(), was.clone());
+                continue;
+            }
+            if !self.is_online {
                 continue;
             }
             let repository = &upstream.reference.repository;

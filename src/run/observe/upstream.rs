@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -11,7 +11,7 @@ use crate::{
     check::diagnostic::names,
     engine::{Engine, EngineError, LocalImage},
     hierarchy::Node,
-    image::Reference,
+    image::{Digest, Reference},
     plan::{Missing, Place, Upstream},
     registry::{Client, RegistryError},
 };
@@ -43,6 +43,8 @@ pub(super) struct Resolved {
     /// By what the Dockerfiles say.
     pub(super) upstreams: BTreeMap<String, Upstream>,
     pub(super) missing: BTreeMap<String, Missing>,
+    /// The digests of the image that the engine has for an upstream.
+    pub(super) of_one_image: BTreeMap<String, Vec<Digest>>,
     pub(super) warnings: Vec<String>,
     /// The engine does not have them, and nobody else was asked.
     pub(super) unasked: Vec<Reference>,
@@ -82,14 +84,16 @@ pub(super) async fn resolve<E: Engine>(
         .flat_map(|node| &node.dockerfile.uses)
         .filter_map(|used| used.base.upstream())
         .collect();
-    let asking = Asking { engine, registries, offline, down: Mutex::default() };
+    let (down, of_one_image) = (Mutex::default(), Mutex::default());
+    let asking = Asking { engine, registries, offline, down, of_one_image };
     let mut found: Vec<(&Reference, Found)> = stream::iter(references)
         .map(async |reference| Ok::<_, EngineError>((reference, asking.one(reference).await?)))
         .buffer_unordered(ASKED_AT_ONCE)
         .try_collect()
         .await?;
     found.sort_by_key(|(reference, _)| *reference);
-    conclude(found, offline, is_spared)
+    let of_one_image = asking.of_one_image.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Resolved { of_one_image, ..conclude(found, offline, is_spared)? })
 }
 
 struct Asking<'a, E> {
@@ -98,6 +102,7 @@ struct Asking<'a, E> {
     offline: bool,
     /// The hosts that do not answer: once is enough to know.
     down: Mutex<BTreeMap<String, RegistryError>>,
+    of_one_image: Mutex<BTreeMap<String, Vec<Digest>>>,
 }
 
 impl<E: Engine> Asking<'_, E> {
@@ -114,7 +119,13 @@ impl<E: Engine> Asking<'_, E> {
             Err(error) if error.is_gone() => None,
             local => local?,
         };
-        let here = local.as_ref().map(|image| from_engine(reference, image));
+        let here = local.as_ref().map(|image| {
+            let digests = digests(reference, image);
+            let here = from_engine(reference, image, digests.first().cloned());
+            let mut of_one_image = self.of_one_image.lock().unwrap_or_else(PoisonError::into_inner);
+            of_one_image.insert(reference.to_string(), digests);
+            here
+        });
         if local.is_some_and(|image| image.repo_digests.is_empty())
             && let Some(here) = here
         {
@@ -143,7 +154,7 @@ impl<E: Engine> Asking<'_, E> {
     }
 
     fn lock_down(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, RegistryError>> {
-        self.down.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,13 +167,16 @@ fn is_of_host(error: &RegistryError) -> bool {
     }
 }
 
+/// The digests under which an image was pulled or pushed. Podman lists both that of an index and that of the
+/// manifest in it, and that of the manifest that it keeps itself.
+fn digests(reference: &Reference, image: &LocalImage) -> Vec<Digest> {
+    let names = image.repo_digests.iter();
+    let names = names.filter(|name| name.repository.is_same(&reference.repository));
+    names.filter_map(|name| name.digest.clone()).collect()
+}
+
 /// By the digest under which it was pulled, so that the fingerprint is that of other machines.
-fn from_engine(reference: &Reference, image: &LocalImage) -> Upstream {
-    let pulled = image
-        .repo_digests
-        .iter()
-        .find(|pulled| pulled.repository.is_same(&reference.repository))
-        .and_then(|pulled| pulled.digest.clone());
+fn from_engine(reference: &Reference, image: &LocalImage, pulled: Option<Digest>) -> Upstream {
     let reference = reference.clone();
     match pulled {
         Some(digest) => Upstream { reference, digest, place: Place::Registry },
@@ -270,7 +284,8 @@ fn conclude(
     }
     let by_name = |upstream: Upstream| (upstream.reference.to_string(), upstream);
     let upstreams = upstreams.into_iter().map(by_name).collect();
-    Ok(Resolved { upstreams, missing, warnings, unasked: not_here })
+    let of_one_image = BTreeMap::new();
+    Ok(Resolved { upstreams, missing, of_one_image, warnings, unasked: not_here })
 }
 
 /// Whether two failures are one: of the same host, where the host is what failed.

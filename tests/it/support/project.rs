@@ -448,7 +448,7 @@ pub(crate) fn docker(arguments: &[&str]) -> Result<String, String> {
     let mut answer = docker_once(arguments);
     for _ in 0..RACES {
         match &answer {
-            Err(error) if is_race(error) => {}
+            Err(error) if is_race(error) => std::thread::sleep(BETWEEN_RACES),
             _ => break,
         }
         answer = docker_once(arguments);
@@ -463,14 +463,17 @@ pub(crate) fn docker(arguments: &[&str]) -> Result<String, String> {
 }
 
 /// What an engine says of an image that another test is just removing.
-const LOST: [&str; 4] = [
+const LOST: [&str; 5] = [
     "unrecognized image ID",
     "No such image: sha256:",
     "layer does not exist",
     // The containerd image store, in a list of all images.
     "content digest sha256:",
+    // Podman, of a build that has answered and still has its container.
+    "consider listing external containers",
 ];
 const RACES: usize = 10;
+const BETWEEN_RACES: Duration = Duration::from_millis(100);
 
 /// Whether an engine gave up for that alone.
 fn is_race(error: &str) -> bool {
