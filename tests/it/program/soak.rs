@@ -96,6 +96,7 @@ impl Drop for Soak {
             for line in &self.world.log {
                 println!("{line}");
             }
+            println!("{}", self.world.under_way);
             println!("{}", self.world.situation());
         }
     }

@@ -5,7 +5,7 @@
 //! does to a request happens to no other.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt, io,
     path::PathBuf,
     sync::{
@@ -113,8 +113,8 @@ struct State {
     lag: Mutex<Duration>,
     /// When a manifest was last written, and what a HEAD was answered before.
     old: Mutex<HashMap<String, (Instant, Vec<u8>)>>,
-    /// Requests that are being served.
-    open: AtomicUsize,
+    /// Requests that are being served, by the order in which they came.
+    open: Mutex<BTreeMap<usize, String>>,
     /// Until when nothing is served; each change cuts what is.
     gone: watch::Sender<Option<Instant>>,
     /// Each change closes the port for so long.
@@ -213,8 +213,9 @@ impl Proxy {
     /// Until nothing is under way any more: what a process asked for that was killed may still happen.
     pub(crate) fn wait_until_quiet(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while self.state.open.load(Ordering::SeqCst) > 0 {
-            assert!(Instant::now() < deadline, "requests are under way, and nobody waits for them");
+        let open = || self.state.open.lock().unwrap().clone();
+        while !open().is_empty() {
+            assert!(Instant::now() < deadline, "under way, and no client waits: {:?}", open());
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -267,7 +268,7 @@ impl State {
             log: Mutex::default(),
             lag: Mutex::default(),
             old: Mutex::default(),
-            open: AtomicUsize::new(0),
+            open: Mutex::default(),
             gone: watch::Sender::new(None),
             closed: watch::Sender::new(Duration::ZERO),
         })
@@ -319,23 +320,26 @@ impl State {
 
 /// One request. Whoever hangs up in the middle is part of many a test.
 async fn serve(mut client: Stream, state: Arc<State>) {
-    state.open.fetch_add(1, Ordering::SeqCst);
+    static ARRIVED: AtomicUsize = AtomicUsize::new(0);
+    let number = ARRIVED.fetch_add(1, Ordering::SeqCst);
+    state.open.lock().unwrap().insert(number, "a connection".to_owned());
     let mut gone = state.gone.subscribe();
     let is_gone = gone.borrow().is_some_and(|until| Instant::now() < until);
     if !is_gone {
         tokio::select! {
-            _ = try_serve(&mut client, &state) => {}
+            _ = try_serve(&mut client, &state, number) => {}
             _ = gone.changed() => {}
         }
     }
-    state.open.fetch_sub(1, Ordering::SeqCst);
+    state.open.lock().unwrap().remove(&number);
 }
 
-async fn try_serve(client: &mut Stream, state: &Arc<State>) -> io::Result<()> {
+async fn try_serve(client: &mut Stream, state: &Arc<State>, number: usize) -> io::Result<()> {
     let head = head(client).await?;
     let mut words = head.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     state.log.lock().unwrap().push(format!("{method} {path}"));
+    state.open.lock().unwrap().insert(number, format!("{method} {path}"));
     let request = closing(&head);
     let is_tag = path.contains("/manifests/") && !path.contains("sha256:");
     let fault = state.fault(method, path);

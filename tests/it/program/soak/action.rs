@@ -20,6 +20,8 @@ use crate::support::{
 
 /// No command of the soak takes nearly as long, whatever is done to it.
 const PATIENCE: Duration = Duration::from_secs(400);
+/// Longer than the program waits for an answer of a registry.
+const LONG: Duration = Duration::from_secs(40);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
@@ -125,6 +127,7 @@ impl Soak {
         let pid = Arc::new(AtomicU32::new(0));
         let signal = is_cut.then(|| self.cut(machine, &pid, &mut line));
 
+        self.world.under_way.clone_from(&line);
         let mut running = Vec::new();
         for (what, machine) in &commands {
             if matches!(what, What::Run | What::Refresh) {
@@ -169,6 +172,7 @@ impl Soak {
             // A next command that is killed while it puts them back cannot say so.
             self.world.may_roll_back |= ended.stderr.contains("could not be put back");
         }
+        self.world.under_way.clear();
         self.world.say(line);
         self.world.said = deeds.iter().map(|deed| deed.ended.to_string()).collect();
         self.world.check(&deeds);
@@ -314,6 +318,8 @@ impl Soak {
             8 if is_registry && method == "PUT" && path.contains("/manifests/") => {
                 if self.chance(50) { Fault::Lost } else { Fault::Doubled }
             }
+            // The engine's pushes and pulls may be silent for 10 minutes.
+            9 if is_registry && self.chance(15) && path.contains("/blobs/") => Fault::Delay(LONG),
             9 if is_registry && self.chance(15) => Fault::Silence,
             _ => Fault::Delay(pause),
         }

@@ -57,6 +57,8 @@ pub(super) struct World {
     pub(super) by_hand: Option<(String, String)>,
     pub(super) seen: Seen,
     pub(super) log: Vec<String>,
+    /// What is tried now.
+    pub(super) under_way: String,
     /// What the last commands said.
     pub(super) said: Vec<String>,
 }
@@ -99,6 +101,7 @@ impl World {
             by_hand: None,
             seen: Seen::default(),
             log: Vec::new(),
+            under_way: String::new(),
             said: Vec::new(),
         })
     }
