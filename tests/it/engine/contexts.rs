@@ -15,6 +15,7 @@ use rebuild::{
     engine::{Capability, Engine as _},
     image::Digest,
 };
+use rustix::fs::{XattrFlags, setxattr};
 
 use super::{Bench, bench::docker};
 use crate::support::skipped;
@@ -45,9 +46,24 @@ fn plant(tree: &Path) {
     {
         symlink(target, tree.join(name)).unwrap();
     }
+    // `cap_net_raw=ep`, which `setcap` writes: BuildKit leaves out extended attributes of a context.
+    let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (name, value) in [("user.note", &b"words"[..]), ("security.capability", &capability)] {
+        // Not every file system has them, and `security.` is root's.
+        if let Err(error) = setxattr(tree.join("file-711"), name, value, XattrFlags::empty()) {
+            println!("without `{name}`: {error}");
+        }
+    }
 }
 
-/// A line for each entry below `tree` of an image: kind, mode, owner, target or content.
+/// The names of extended attributes in the record before an entry.
+fn attributes(entry: &mut tar::Entry<'_, &[u8]>) -> Vec<String> {
+    let Ok(Some(records)) = entry.pax_extensions() else { return Vec::new() };
+    let keys = records.filter_map(|record| record.ok()?.key().ok().map(str::to_owned));
+    keys.filter_map(|key| key.strip_prefix("SCHILY.xattr.").map(str::to_owned)).collect()
+}
+
+/// A line for each entry below `tree` of an image: kind, mode, owner, target, content and extended attributes.
 fn listing(image: &str) -> Vec<String> {
     let container = docker(&["create", image, "none"]);
     let container = container.trim();
@@ -58,6 +74,7 @@ fn listing(image: &str) -> Vec<String> {
     let line = |mut entry: tar::Entry<'_, &[u8]>| {
         let path = entry.path_bytes().escape_ascii().to_string();
         let path = path.trim_end_matches('/').strip_prefix("tree/")?.to_owned();
+        let attributes = attributes(&mut entry);
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
         let header = entry.header();
@@ -65,7 +82,8 @@ fn listing(image: &str) -> Vec<String> {
         let (kind, mode) = (header.entry_type(), header.mode().unwrap() & 0o7777);
         let owner = (header.uid().unwrap(), header.gid().unwrap());
         let content = Digest::of(&content);
-        Some(format!("{path} {kind:?} {mode:o} {owner:?} {target} {}", content.short()))
+        let content = content.short();
+        Some(format!("{path} {kind:?} {mode:o} {owner:?} {target} {content} {attributes:?}"))
     };
     let mut lines: Vec<_> =
         archive.entries().unwrap().filter_map(|entry| line(entry.unwrap())).collect();
@@ -121,5 +139,6 @@ async fn a_tree_arrives_as_any_client_of_the_engine_sends_it() {
         "{listed:?}"
     );
     assert!(listed.iter().any(|line| line.starts_with("hollow Directory 700 ")), "{listed:?}");
+    assert!(listed.iter().all(|line| line.ends_with(" []")), "extended attributes: {listed:?}");
     bench.clean().await;
 }

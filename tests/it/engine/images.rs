@@ -1,6 +1,8 @@
-//! Tags.
+//! Tags and sizes.
 
-use rebuild::engine::Engine;
+use std::fs::File;
+
+use rebuild::engine::{Engine, Sizes};
 
 use super::Bench;
 
@@ -29,5 +31,28 @@ async fn tags_come_and_go() {
     // Docker says `No such image: ID`, podman `failed to find image ID: …`.
     let begins = error.starts_with(&format!("tagging `{one}`: the engine answered: "));
     assert!(begins && error.contains(id.as_str()), "an image that is gone: {error}");
+    bench.clean().await;
+}
+
+/// A file of zeros: packed it takes some kilobytes.
+const ZEROS: u64 = 20 << 20;
+
+#[tokio::test]
+async fn the_size_of_an_image_is_that_of_its_unpacked_files() {
+    let Some(bench) = Bench::new("size").await else { return };
+    if bench.info.capabilities.sizes() == Sizes::Packed {
+        println!("skipped: the engine reports packed sizes");
+        return;
+    }
+    let size = async |tag, lines| {
+        let id = bench.build(tag, lines).await;
+        bench.docker.inspect(id.as_str()).await.unwrap().unwrap().size
+    };
+    let without = size("without", "").await;
+    File::create(bench.folder().join("zeros")).unwrap().set_len(ZEROS).unwrap();
+    let with = size("with", "COPY zeros /").await;
+    // Image stores count the blocks of a disk, or the headers of an archive, too.
+    let added = with - without;
+    assert!((ZEROS..ZEROS + (1 << 20)).contains(&added), "{without} {with}");
     bench.clean().await;
 }

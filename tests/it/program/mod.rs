@@ -32,6 +32,7 @@ mod questions;
 mod refresh;
 mod recovery;
 mod reports;
+mod restarts;
 mod rollback;
 mod room;
 mod secrets;
