@@ -94,17 +94,8 @@ pub async fn observe<E: Engine, S: Store>(
         hierarchy.in_build_order().filter(|node| view.contains(&node.name)).collect();
     volatile_is_good(hierarchy, &nodes)?;
     let mut warnings = added(hierarchy, selection, &view);
-    // What was never published is built whatever its upstreams are.
-    let needed: BTreeSet<&Reference> = nodes
-        .iter()
-        .filter(|node| !question.only_asks || published.contains_key(&node.name))
-        .flat_map(|node| node.dockerfile.uses.iter().filter_map(|used| used.base.upstream()))
-        .collect();
-    let asked = (sources.engine, sources.registries);
-    let is_spared = |reference: &Reference| !needed.contains(reference);
-    let resolved = upstream::resolve(&nodes, asked, question.offline, is_spared).await;
     let Resolved { upstreams, missing, of_one_image, warnings: more, unasked } =
-        resolved.map_err(|error| ObserveError::Upstream(Box::new(error)))?;
+        resolved(sources, question, (&nodes, &published)).await?;
     warnings.extend(more);
     warnings.extend(
         missing.iter().map(|(name, missing)| needed_by(hierarchy, &nodes, (name, missing))),
@@ -227,6 +218,23 @@ async fn holds<S: Store>(
             && !question.request.selection.forces(name)
     };
     Ok(holds.filter(is_held).collect())
+}
+
+/// The upstreams of these nodes. What was never published is built whatever its upstreams are.
+async fn resolved<E: Engine, S: Store>(
+    sources: &Sources<'_, E, S>,
+    question: &Question<'_>,
+    (nodes, published): (&[&Node], &BTreeMap<NodeName, Digest>),
+) -> Result<Resolved, ObserveError> {
+    let needed: BTreeSet<&Reference> = nodes
+        .iter()
+        .filter(|node| !question.only_asks || published.contains_key(&node.name))
+        .flat_map(|node| node.dockerfile.uses.iter().filter_map(|used| used.base.upstream()))
+        .collect();
+    let asked = (sources.engine, sources.registries);
+    let is_spared = |reference: &Reference| !needed.contains(reference);
+    let resolved = upstream::resolve(nodes, asked, question.offline, is_spared).await;
+    resolved.map_err(|error| ObserveError::Upstream(Box::new(error)))
 }
 
 /// What a run would come to know only after the build.
