@@ -1,4 +1,4 @@
-//! What stands beside the file: contexts and Dockerfiles.
+//! Contexts and Dockerfiles.
 
 use super::{
     Code,
@@ -11,8 +11,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::NoContext,
         severity: Error,
-        title: "there is no build context",
-        why: "A context is a folder, relative to the folder of `hierarchy.yaml`. Without `context` it is `images/<name>`, else `<name>`.",
+        title: "the build context does not exist",
+        why: "A context is a folder, relative to the folder of `hierarchy.yaml`. The default is `images/<name>` if it exists, else `<name>`.",
         bad: "images:\n  os-base: { context: image/os-base }   # the folder is images/os-base",
         good: "images:\n  os-base: {}",
         language: Yaml,
@@ -20,8 +20,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::NoDockerfile,
         severity: Error,
-        title: "there is no Dockerfile",
-        why: "It is `Dockerfile` in the context, or what `dockerfile` names, relative to the context.",
+        title: "the Dockerfile does not exist",
+        why: "The default is `Dockerfile` in the context. `dockerfile` names another file, relative to the context.",
         bad: "images:\n  os-base: { context: os }   # there is only os/Containerfile",
         good: "images:\n  os-base: { context: os, dockerfile: Containerfile }",
         language: Yaml,
@@ -29,8 +29,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::BrokenDockerfile,
         severity: Error,
-        title: "the builder would refuse this Dockerfile",
-        why: "An instruction that does not exist, something before the first `FROM`, a variable that is empty where an image is named, a heredoc without an end, or bytes that are not UTF-8 outside a comment. It is read as the builder reads it, so that you hear of it before a build.",
+        title: "the builder refuses this Dockerfile",
+        why: "It has an unknown instruction, an instruction before the first `FROM`, an empty variable in an image name, a heredoc without an end, or bytes that are not UTF-8 outside a comment. `rebuild` parses it like the builder, to report the problem before the build.",
         bad: "ARG VERSION\nFROM debian:$VERSION",
         good: "ARG VERSION=12\nFROM debian:$VERSION",
         language: Dockerfile,
@@ -38,8 +38,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::UnknownTarget,
         severity: Error,
-        title: "there is no stage of that name",
-        why: "`target` names a stage: `FROM image AS name`.",
+        title: "`target` names a stage that does not exist",
+        why: "`target` names a stage of the Dockerfile: `FROM image AS name`.",
         bad: "images:\n  app: { target: rntime }",
         good: "images:\n  app: { target: runtime }",
         language: Yaml,
@@ -47,8 +47,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::WrongReference,
         severity: Error,
-        title: "this cannot be the name of an image",
-        why: "What a `FROM` or a `--from` names, with its variables expanded, is not a name that a registry could have.",
+        title: "an image name is invalid",
+        why: "After expanding variables, a `FROM` or a `--from` names an image that cannot exist in a registry.",
         bad: "FROM Debian:12",
         good: "FROM debian:12",
         language: Dockerfile,
@@ -56,8 +56,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::PrepareOutside,
         severity: Error,
-        title: "a `prepare` command leads out of the build context",
-        why: "The command runs in a copy of the context. A path with `..` leads into the temporary folder of the machine, where other users can put files. A link out of the context, or an absolute path into the checkout, names a file that is not a part of the fingerprint. Name files by a path relative to the context.",
+        title: "a `prepare` command names a file outside the build context",
+        why: "The command runs in a copy of the context. A path with `..` leads to the machine's temporary folder, where other users can write files. A link out of the context, or an absolute path into the checkout, names a file that is not part of the fingerprint. Use a path relative to the context.",
         bad: "images:\n  app: { prepare: [sh, ../gen.sh] }",
         good: "images:\n  app: { prepare: [sh, gen.sh] }   # app/gen.sh",
         language: Yaml,
@@ -66,7 +66,7 @@ pub(super) const RULES: &[Rule] = &[
         code: Code::OnbuildName,
         severity: Error,
         title: "an `ONBUILD` instruction names an image in a way that cannot be pinned",
-        why: "The instruction lies in the image, and runs in the builds of the images that are FROM it. Those builds get a stage of the name that it uses, so the name must be one that a stage can have: a letter, then letters, digits, `-`, `_` and `.`. The new stage moves the numbers of the stages after it, so a `--from` that counts must name its stage.",
+        why: "The instruction runs in the builds of images that are FROM this one. `rebuild` adds a stage with that name to those builds, so the name must be valid for a stage: a letter, then letters, digits, `-`, `_` and `.`. The new stage changes the numbers of later stages, so a `--from` must use the name of a stage instead of a number.",
         bad: "ONBUILD COPY --from=registry.example.com/base/tools:1 /lint /lint",
         good: "ONBUILD COPY --from=tools /lint /lint",
         language: Dockerfile,

@@ -1,4 +1,4 @@
-//! Which image is built from which, and who publishes where.
+//! Which image is based on which, and which repositories and tags they publish.
 
 use super::{
     Code,
@@ -11,8 +11,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::Ring,
         severity: Error,
-        title: "an image is built from itself",
-        why: "By whatever way round. The message shows each reference of the ring where it stands; one of them has to go.",
+        title: "an image depends on itself",
+        why: "The dependency may lead through other images. The message shows each reference of the cycle. Remove one of them.",
         bad: "# a/Dockerfile\nFROM b\n# b/Dockerfile\nFROM a",
         good: "# a/Dockerfile\nFROM b\n# b/Dockerfile\nFROM debian:12",
         language: Dockerfile,
@@ -21,7 +21,7 @@ pub(super) const RULES: &[Rule] = &[
         code: Code::UnknownParent,
         severity: Error,
         title: "`parents` names an image that does not exist",
-        why: "Only images of the same file can be parents. Parents are read from the Dockerfile; `parents` only checks that, and may be left out.",
+        why: "Only images of the same file can be parents. `rebuild` reads the parents from the Dockerfile, so `parents` is optional and only checked.",
         bad: "images:\n  os-base: {}\n  app: { parents: [os-bsae] }",
         good: "images:\n  os-base: {}\n  app: { parents: [os-base] }",
         language: Yaml,
@@ -29,8 +29,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::UnusedParent,
         severity: Error,
-        title: "an image is not built from a parent that it declares",
-        why: "No `FROM` and no `--from` of its Dockerfile names that image, so it would not be rebuilt with it. Put the Dockerfile right, or take the parent out.",
+        title: "an image does not use a parent that it declares",
+        why: "No `FROM` and no `--from` of its Dockerfile names that image, so a change of the parent would not rebuild it. Fix the Dockerfile, or remove the parent.",
         bad: "images:\n  app: { parents: [os-base] }   # its Dockerfile: FROM debian:12",
         good: "images:\n  app: { parents: [os-base] }   # its Dockerfile: FROM os-base",
         language: Yaml,
@@ -38,8 +38,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::LeftOutParent,
         severity: Error,
-        title: "`parents` leaves one out",
-        why: "The Dockerfile names an image that `parents` does not have. Add it, or leave `parents` out altogether: they are read from the Dockerfile.",
+        title: "`parents` omits a parent",
+        why: "The Dockerfile names an image that `parents` does not contain. Add it, or remove `parents`: `rebuild` reads the parents from the Dockerfile.",
         bad: "images:\n  app: { parents: [os-base] }   # its Dockerfile: COPY --from=toolbox",
         good: "images:\n  app: { parents: [os-base, toolbox] }",
         language: Yaml,
@@ -47,8 +47,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::PublishedTwice,
         severity: Error,
-        title: "two images would publish one tag",
-        why: "A pull would get sometimes one image and sometimes the other.",
+        title: "two images publish the same tag",
+        why: "The tag would point sometimes at one image and sometimes at the other.",
         bad: "images:\n  ruby-3.3: { repository: ruby, tags: [latest] }\n  ruby-3.4: { repository: ruby, tags: [latest] }",
         good: "images:\n  ruby-3.3: { repository: ruby, tags: [\"3.3\"] }\n  ruby-3.4: { repository: ruby, tags: [\"3.4\", latest] }",
         language: Yaml,
@@ -56,8 +56,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::UnknownTag,
         severity: Warning,
-        title: "no image here makes this tag",
-        why: "The repository is that of an image of the hierarchy, but the image has no such tag. So it counts as an upstream image, and is not rebuilt with the hierarchy. Mostly it is a typing error, or an old tag.",
+        title: "no image of the hierarchy has this tag",
+        why: "The repository belongs to an image of the hierarchy, but that image does not have the tag. Therefore the reference counts as an upstream image, and a change of the hierarchy does not rebuild it. Usually the tag is misspelled or old.",
         bad: "# os-base has the tags latest and 12\nFROM os-base:13",
         good: "FROM os-base:12",
         language: Dockerfile,
@@ -66,7 +66,7 @@ pub(super) const RULES: &[Rule] = &[
         code: Code::PinnedParent,
         severity: Warning,
         title: "an image of the hierarchy is pinned to a digest",
-        why: "It stands still while that image moves on. Every build is pinned to the image of the same run anyway; leave the digest out.",
+        why: "The reference does not follow new builds of that image. Remove the digest: `rebuild` pins every build to the image of the same run anyway.",
         bad: "FROM registry.example.com/base/os-base:12@sha256:…",
         good: "FROM registry.example.com/base/os-base:12",
         language: Dockerfile,
@@ -74,8 +74,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::OtherPlatform,
         severity: Warning,
-        title: "an image is built for another platform than what it is FROM",
-        why: "Its base has the programs of another processor, and they start only where that is emulated.",
+        title: "an image and its base have different platforms",
+        why: "The programs of the base are for another processor. They run only on machines that emulate it.",
         bad: "images:\n  os-base: { platform: linux/arm64 }\n  app: { platform: linux/amd64 }   # FROM os-base",
         good: "defaults: { platform: linux/arm64 }\nimages:\n  os-base: {}\n  app: {}",
         language: Yaml,

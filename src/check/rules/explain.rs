@@ -1,4 +1,4 @@
-//! The text of `rebuild explain`: all rules in a line each, or one rule in full.
+//! The text of `rebuild explain`: one line for each rule, or one rule in full.
 
 use super::{Code, Rule, Severity, all};
 
@@ -8,7 +8,7 @@ pub fn summary() -> String {
     all().map(line).collect()
 }
 
-/// All that is said of one rule, for a terminal.
+/// One rule in full, for a terminal.
 pub fn explanation(code: Code) -> String {
     let Rule { severity, title, why, bad, good, .. } = code.rule();
     let indented =
@@ -16,7 +16,7 @@ pub fn explanation(code: Code) -> String {
     let ignored = match severity {
         Severity::Error => String::new(),
         _ => format!(
-            "\nTo leave it as it is, on its line or on the line above:\n\n    # rebuild ignore={code}\n"
+            "\nTo ignore it, add this on its line or on the line above:\n\n    # rebuild ignore={code}\n"
         ),
     };
     format!(
@@ -27,7 +27,7 @@ pub fn explanation(code: Code) -> String {
     )
 }
 
-/// Lines of at most 80 letters.
+/// Wraps lines at 80 characters.
 fn wrapped(text: &str) -> String {
     let (mut out, mut column) = (String::new(), 0);
     for word in text.split_whitespace() {

@@ -1,4 +1,4 @@
-//! `hierarchy.yaml` by itself.
+//! `hierarchy.yaml`.
 
 use super::{Code, Language::Yaml, Rule, Severity::Error};
 
@@ -7,7 +7,7 @@ pub(super) const RULES: &[Rule] = &[
         code: Code::Unreadable,
         severity: Error,
         title: "the hierarchy file cannot be read",
-        why: "The file does not exist, may not be read, or is not UTF-8 text. Name another one with `--file`, or save it as UTF-8.",
+        why: "The file does not exist, is not readable, or is not UTF-8 text. Name another file with `--file`, or save it as UTF-8.",
         bad: "# saved as Latin-1: the é is one byte\nversion: 1\nimages:\n  caf\\xe9: {}",
         good: "# saved as UTF-8\nversion: 1\nimages:\n  cafe: {}",
         language: Yaml,
@@ -15,8 +15,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::Syntax,
         severity: Error,
-        title: "this is not YAML",
-        why: "The file cannot be taken apart: a bracket or a quote is open, a line is indented by a tab, there are two documents in it, or its aliases are a bomb. The place is where the reader noticed, which may be a little after the mistake.",
+        title: "the file is not valid YAML",
+        why: "The parser failed: a bracket or a quote is not closed, a tab indents a line, the file has two documents, or its aliases expand without limit. The mistake may be shortly before the line that the message shows.",
         bad: "version: 1\nimages:\n  os-base: { tags: [latest, \"12\" }",
         good: "version: 1\nimages:\n  os-base: { tags: [latest, \"12\"] }",
         language: Yaml,
@@ -25,7 +25,7 @@ pub(super) const RULES: &[Rule] = &[
         code: Code::KeyTwice,
         severity: Error,
         title: "a key is given twice",
-        why: "Many readers of YAML silently keep the last one. Here nobody has to guess which was meant.",
+        why: "Many YAML parsers silently use the last one. `rebuild` reports an error instead.",
         bad: "images:\n  os-base: { tags: [latest] }\n  os-base: { tags: [\"12\"] }",
         good: "images:\n  os-base: { tags: [latest, \"12\"] }",
         language: Yaml,
@@ -33,8 +33,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::UnknownField,
         severity: Error,
-        title: "there is no such field",
-        why: "A field that nobody reads would be a wish that is never fulfilled. The hint names the nearest field, or all that there are.",
+        title: "a field does not exist",
+        why: "`rebuild` ignores no field silently. The hint names the most similar field, or all fields.",
         bad: "images:\n  os-base: { contxt: images/os }",
         good: "images:\n  os-base: { context: images/os }",
         language: Yaml,
@@ -51,8 +51,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::WrongValue,
         severity: Error,
-        title: "a value is not what the field takes",
-        why: "The message says what the field takes: a list, a map, a time such as `30s`, a size such as `120MB`, one of a few words. Commands are lists of arguments, never a line for a shell.",
+        title: "a value has the wrong type",
+        why: "The message says which type the field has: a list, a map, a duration such as `30s`, a size such as `120MB`, or one of several words. Commands are lists of arguments, not lines for a shell.",
         bad: "images:\n  os-base: { timeout: 90, prepare: ./make.sh --all }",
         good: "images:\n  os-base: { timeout: 90s, prepare: [./make.sh, --all] }",
         language: Yaml,
@@ -60,8 +60,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::WrongTest,
         severity: Error,
-        title: "a test is neither one thing nor the other",
-        why: "A test either runs a command (`run`), or waits until the image is healthy (`healthy`). What one of them takes may have no place beside the other.",
+        title: "a test mixes `run` and `healthy`, or has neither",
+        why: "A test either runs a command (`run`) or waits until the image is healthy (`healthy`). Some fields belong to only one of them.",
         bad: "test:\n  - { run: [curl, localhost], healthy: 30s }",
         good: "test:\n  - healthy: 30s\n  - run: [curl, --version]",
         language: Yaml,
@@ -69,8 +69,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::WrongMatrix,
         severity: Error,
-        title: "a matrix does not make images",
-        why: "A matrix needs a list of values for each key; every key has to be in the name, or two images would have one name; `include` needs a value for each key, and `exclude` only keys that there are.",
+        title: "a matrix is invalid",
+        why: "A matrix needs a list of values for each key. The image name must contain every key, because otherwise two images have the same name. `include` needs a value for each key. `exclude` can only use keys of the matrix.",
         bad: "images:\n  ruby:\n    matrix: { ruby: [\"3.3\", \"3.4\"] }",
         good: "images:\n  ruby-{ruby}:\n    matrix: { ruby: [\"3.3\", \"3.4\"] }",
         language: Yaml,
@@ -78,8 +78,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::WrongName,
         severity: Error,
-        title: "a name, a repository or a tag cannot be one",
-        why: "Registries take small letters, digits, `.`, `_`, `-` and `/` in the name of an image, and have rules for tags. The placeholders of tags are `{date}`, `{git}`, `{name}` and `{fingerprint}`; an image needs one tag at least.",
+        title: "a name, a repository or a tag is invalid",
+        why: "Image names contain lower-case letters, digits, `.`, `_`, `-` and `/`. The placeholders of tags are `{date}`, `{git}`, `{name}` and `{fingerprint}`. An image needs at least one tag.",
         bad: "images:\n  OS-Base: { tags: [\"{day}\"] }",
         good: "images:\n  os-base: { tags: [\"{date}\"] }",
         language: Yaml,
@@ -87,8 +87,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::NameTwice,
         severity: Error,
-        title: "two images have one name",
-        why: "A matrix may make a name that another entry has.",
+        title: "two images have the same name",
+        why: "A matrix may make the name of another entry.",
         bad: "images:\n  ruby-{v}: { matrix: { v: [\"3.3\", \"3.4\"] } }\n  ruby-3.4: {}",
         good: "images:\n  ruby-{v}: { matrix: { v: [\"3.3\", \"3.4\"] } }\n  ruby-3.4-slim: {}",
         language: Yaml,
@@ -97,7 +97,7 @@ pub(super) const RULES: &[Rule] = &[
         code: Code::SecretArgument,
         severity: Error,
         title: "a build arg looks like a secret",
-        why: "Build args are in the history of the image, where everybody who pulls it can read them. Give the value under `secrets`, and take it with `RUN --mount=type=secret,id=…`. If it is not a secret, list it under `allow_build_args`.",
+        why: "The history of the image contains build args, and every user who pulls the image can read them. Name the source of the value under `secrets`, and mount it with `RUN --mount=type=secret,id=…`. If the value is not a secret, list the name under `allow_build_args`.",
         bad: "images:\n  app:\n    build_args: { NPM_TOKEN: … }",
         good: "images:\n  app:\n    secrets: { npm: { env: NPM_TOKEN } }",
         language: Yaml,
@@ -105,8 +105,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: Code::WrongSecret,
         severity: Error,
-        title: "a secret does not say where its value is",
-        why: "A secret has an ID, and is `{ env: NAME }` or `{ file: PATH }`. The value itself has no place in the file.",
+        title: "a secret does not name its source",
+        why: "A secret has an ID and a source: `{ env: NAME }` or `{ file: PATH }`. Do not write the value into the file.",
         bad: "secrets: { npm: … }",
         good: "secrets: { npm: { env: NPM_TOKEN } }",
         language: Yaml,
@@ -115,7 +115,7 @@ pub(super) const RULES: &[Rule] = &[
         code: Code::Untrusted,
         severity: Error,
         title: "an untrusted hierarchy may not do this",
-        why: "`--untrusted` or `REBUILD_UNTRUSTED=1` is set, as in a CI job for pull requests of strangers. A hierarchy may then run no program on the machine (`prepare`, `notify`), read no secret, use no SSH agent, and have no context and no Dockerfile outside its folder.",
+        why: "`--untrusted` or `REBUILD_UNTRUSTED=1` is set, as in a CI job for pull requests from forks. A hierarchy then cannot run a program on the machine (`prepare`, `notify`), read a secret, use the SSH agent, or have a context or a Dockerfile outside its folder.",
         bad: "# REBUILD_UNTRUSTED=1\nnotify: [./tell.sh]",
         good: "# without REBUILD_UNTRUSTED, after a review\nnotify: [./tell.sh]",
         language: Yaml,

@@ -80,8 +80,8 @@ fn page() -> String {
 const HEAD: &str = "\
 # Checks
 
-`rebuild check` looks at the hierarchy and its Dockerfiles, and says everything that can be known without an engine and without a registry. Every problem
-has a code; `rebuild explain RB040` says in the terminal what stands here.
+`rebuild check` reports problems of the hierarchy and its Dockerfiles, without an engine and without a registry. Each problem
+has a code. `rebuild explain RB040` prints the text of this page for a code.
 
 ```console
 $ rebuild check
@@ -96,18 +96,18 @@ warning[RB040]: `debian` may be any version: it has no tag
 1 warning in 8 images (2 notes not shown: `--severity note`)
 ```
 
-**What is shown, and how it ends.** `--severity error|warning|note` says from which severity on problems are shown (`warning` if not given), `--fail-on
-error|warning|note|never` from which one on the exit code is 2 (`error` if not given). Otherwise it is 0. Errors are those that every other command ends with, too,
-and a few that would end a run later.
+**Severity.** `--severity error|warning|note` sets the lowest severity to show (default: `warning`). `--fail-on
+error|warning|note|never` sets the lowest severity that causes exit code 2 (default: `error`). Otherwise the exit code is 0. Errors stop every other command too;
+a few of them would stop a run only later.
 
-**Ignoring.** A comment `# rebuild ignore=RB040` (or `ignore=RB040,RB041`, and a reason behind it if you like) on the line of the problem, or on a
-line of its own above it, takes a warning or a note away; in a Dockerfile only above, since a comment needs a line of its own there. Errors
-cannot be ignored. A comment that ignores nothing is told (RB060).
+**Ignoring.** The comment `# rebuild ignore=RB040` suppresses a warning or a note on its line, or on the line below if the comment has a line of its own.
+Several codes are `ignore=RB040,RB041`; a reason may follow. In a Dockerfile the comment needs a line of its own. A comment cannot suppress
+an error. A comment that suppresses nothing is a warning (RB060).
 
-**Formats.** `--format text` is for people. `github` prints a command of GitHub Actions for each problem, which shows it at its line in a pull request. `sarif` is SARIF 2.1.0, for code scanning and editors.
-In both, paths are relative to the root of the git repository. `json` is one object: `v` (1), `images` (how many there are), `counts` (`error`, `warning`, `note` and
-`ignored`) and `problems`, each with `code`, `severity`, `message`, `hint`, `file` (relative to the root of the repository), and, where there is a place, `line`, `column`, `end_line`, `end_column`, counted from 1 in
-characters. What `--severity` hides is in the counts only.
+**Formats.** `--format text` is for terminals. `github` prints commands of GitHub Actions, which show each problem at its line in a pull request. `sarif` is SARIF 2.1.0, for code scanning and editors.
+In both, paths are relative to the root of the git repository. `json` prints one object: `v` (1), `images` (their number), `counts` (`error`, `warning`, `note` and
+`ignored`) and `problems`. Each problem has `code`, `severity`, `message`, `hint` and `file` (relative to the root of the repository). If it has a place, it also has `line`, `column`, `end_line` and `end_column`, counted from 1 in
+characters. `counts` includes problems that `--severity` hides.
 
 In a workflow of GitHub Actions:
 
@@ -118,8 +118,8 @@ In a workflow of GitHub Actions:
   with: { sarif_file: rebuild.sarif }
 ```
 
-This page is made from the table that the program has (`src/check/rules/`).
+This page is generated from `src/check/rules/`.
 
-| code | severity | |
+| code | severity | problem |
 |---|---|---|
 ";
