@@ -1,7 +1,7 @@
-//! What last kept each image from being published, by the runs of this machine.
+//! Why the last run on this machine did not publish an image.
 //!
-//! **Invariant:** decides nothing: `status` and `why` print it, `log` and `shell` follow it. What is missing
-//! or damaged is empty.
+//! **Invariant:** it decides nothing: `status` and `why` print it, `log` and `shell` use it. A missing or
+//! damaged file counts as empty.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -14,7 +14,7 @@ use crate::{
     image::{Reference, Tagged},
 };
 
-/// Of one hierarchy.
+/// The last failures of one hierarchy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
     nodes: BTreeMap<NodeName, LastFailure>,
@@ -45,12 +45,12 @@ pub enum Setback {
 }
 
 impl Failures {
-    /// What was [`kept`](Self::kept).
+    /// Parses the bytes of [`kept`](Self::kept).
     pub fn read(kept: &[u8]) -> Self {
         serde_json::from_slice(kept).unwrap_or_default()
     }
 
-    /// To be kept for the next time.
+    /// The bytes to store for the next run.
     pub fn kept(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("plain data is always JSON")
     }
@@ -59,7 +59,7 @@ impl Failures {
         self.nodes.get(node)
     }
 
-    /// Takes in a run. Returned are images of earlier failures, which are not needed any more.
+    /// Adds the result of a run. Returns images of earlier failures, which are no longer needed.
     pub fn update(&mut self, summary: &Summary, at: Timestamp) -> Vec<Tagged> {
         let mut gone = Vec::new();
         for step in &summary.steps {
@@ -105,7 +105,7 @@ fn failed(failure: &Failure) -> Setback {
     }
 }
 
-/// The image whose failure keeps another one that is good from being published.
+/// The image whose failure holds back another, successful image.
 fn blocker(summary: &Summary, node: &NodeName) -> Option<NodeName> {
     match &summary.promotion {
         Promotion::Done { held, .. } => held.get(node).cloned(),

@@ -1,4 +1,4 @@
-//! Where images are published, and how their tags move: parents before children, all or none.
+//! Stores images, and moves their tags: parents before children, all or none.
 
 pub mod failures;
 pub mod gc;

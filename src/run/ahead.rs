@@ -1,9 +1,9 @@
-//! Builds that start while their parents are still tested, and what holds them back.
+//! Coordinates builds that start while their parents are tested.
 //!
-//! A step announces its image when it is built and compared; its children start on that image.
-//! **Invariant:** a step is stored, and ends, only after its parents have ended well. So nothing is
-//! stored before its own tests and those of all its ancestors have passed, and a failure that may be an
-//! ancestor's fault is never reported as the step's own.
+//! A step announces its image after building and comparing it. Its children start on that image.
+//! **Invariant:** a step is stored, and ends, only after its parents have succeeded. So no image is stored
+//! before its own tests and those of all its ancestors have passed, and a step never reports a failure that
+//! an ancestor may have caused.
 
 use tokio::{
     sync::{Semaphore, SemaphorePermit, mpsc, watch},
@@ -41,13 +41,13 @@ pub(super) enum Moved {
     Made(Digest),
 }
 
-/// What all steps of a run share to be ahead of each other.
+/// The shared state of all steps.
 #[derive(Debug)]
 pub(super) struct Ahead {
     tests: Semaphore,
     uploads: Semaphore,
     moved: mpsc::UnboundedSender<(NodeName, Moved)>,
-    /// The digests of the parents outside the plan and of every step that ended well.
+    /// The digests of parents outside the plan and of every successful step.
     settled: watch::Receiver<Parents>,
 }
 
@@ -62,7 +62,7 @@ impl Ahead {
         (Self { tests, uploads, moved, settled }, received)
     }
 
-    /// `waits` is called first if all places are taken.
+    /// Calls `waits` first if no job is free.
     pub(super) async fn may_test(&self, waits: impl FnOnce()) -> SemaphorePermit<'_> {
         if let Ok(place) = self.tests.try_acquire() {
             return place;
@@ -86,8 +86,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         self.moved(Moved::Made(digest));
     }
 
-    /// The digest of each parent, once all of them have ended well. If one does not, the loop drops
-    /// this step.
+    /// The digest of each parent, after all of them have succeeded. If one fails, the loop drops this step.
     pub(super) async fn settled(&self, done: &mut Done, tell: &mut Tell) -> Parents {
         let mut settled = self.ahead.settled.clone();
         let are_over = |known: &Parents| self.step.after.iter().all(|one| known.contains_key(one));
@@ -95,7 +94,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             tell.phase(Phase::Wait);
             let began = Instant::now();
             if settled.wait_for(are_over).await.is_err() {
-                // The run is over, and so is this step.
+                // The run has ended, and so has this step.
                 std::future::pending::<()>().await;
             }
             done.waited += began.elapsed();
@@ -105,8 +104,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         parents.filter_map(|name| Some((name.clone(), known.get(name)?.clone()))).collect()
     }
 
-    /// Returns when the parents have ended: whether they are what the step was made for. If not, the
-    /// step knows its parents now; what it has built stays only if their images are the same, under
+    /// Returns after the parents have ended: whether the step was built on their final images. If not, it
+    /// stores the final parents, and keeps the built image only if the parents are the same images under
     /// another digest in the store.
     pub(super) async fn is_settled(&self, done: &mut Done, tell: &mut Tell) -> bool {
         let parents = self.settled(done, tell).await;
@@ -125,7 +124,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         false
     }
 
-    /// The candidate with labels that name its parents as they were stored, by a build of no step.
+    /// Corrects the candidate's labels to name its parents as stored, with a build without steps.
     /// `None` if that changes more than labels: the image has `ONBUILD` instructions.
     pub(super) async fn relabelled(
         &self,
@@ -134,7 +133,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         record: &BuiltFrom,
     ) -> Result<Option<LocalImage>, Trouble> {
         let (node, engine) = (self.node(), &*self.shop.engine);
-        // They would run in that build.
+        // These instructions would run in that build.
         if node.dockerfile.has_triggers() {
             return Ok(None);
         }

@@ -1,8 +1,7 @@
-//! Whether a step that failed is tried again, and after what pause.
+//! Decides whether a failed step is retried, and after which pause.
 //!
-//! **Invariant:** what fails because of the image itself is tried again only as often as the image's own
-//! `retries` say, and what would fail in the same way for certain (a full disk, files that cannot be
-//! read) never.
+//! **Invariant:** failures of the image itself are retried as often as its `retries` allow. Permanent
+//! failures (a full disk, unreadable files) are never retried.
 
 use std::time::Duration;
 
@@ -15,25 +14,25 @@ use super::{
 };
 use crate::{engine::EngineError, publish::store::StoreError, registry::Retry};
 
-/// What another try would bring.
+/// The expected result of another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
-    /// The same.
+    /// The same failure.
     Never,
-    /// Probably the same, so only if the image's `retries` ask for it.
+    /// Probably the same failure, so only the image's `retries` count.
     Asked,
-    /// The same, unless an image that it needs was removed by another client.
+    /// The same failure, unless another client removed an image that it needs.
     Unsure,
-    /// Something else, soon: another client of the engine removed an image, or cancelled a step that the
-    /// engine ran for both.
+    /// Success after a short pause: another client of the engine removed an image, or cancelled a step that
+    /// both share.
     Race,
-    /// Something else, in a while: a registry that is overloaded.
+    /// Success after a longer pause: a registry is overloaded.
     Passing,
-    /// Something else, once the engine is back.
+    /// Success when the engine is back.
     Gone,
 }
 
-/// An engine restarts in some ten seconds.
+/// An engine restarts in about ten seconds.
 const ENGINE: Retry = Retry {
     attempts: 5,
     first: Duration::from_secs(1),
@@ -41,39 +40,38 @@ const ENGINE: Retry = Retry {
     budget: Duration::from_secs(60),
 };
 
-/// Where several jobs share an engine, one lost race is soon followed by another. A base that was pruned
-/// is lost for good, and that is retried as often.
+/// If several jobs share an engine, races repeat. A pruned base is lost permanently, but has the same limit.
 const RACES: u8 = 3;
 
 /// The attempts at one step.
 pub(super) struct Attempts {
-    /// How many more the image's `retries` allow, and how many they allowed.
+    /// The remaining and the total attempts of the image's `retries`.
     left: u8,
     of: u8,
     races: u8,
     pauses: Box<dyn Iterator<Item = Duration> + Send>,
     engine: Box<dyn Iterator<Item = Duration> + Send>,
-    /// When what passes was first met.
+    /// The time of the first temporary error.
     since: Option<Instant>,
-    /// What was wrong with the image each time.
+    /// The image's failure in each attempt.
     failed: Vec<String>,
 }
 
 impl Attempts {
     pub(super) fn new(retries: u8) -> Self {
-        // An engine that pushes is as patient with a registry as our own requests are.
+        // Pushes of the engine have the same limits as `rebuild`'s own requests.
         let pauses = Box::new(Retry::default().pauses());
         let engine = Box::new(ENGINE.pauses());
         let (left, of, races) = (retries, retries, RACES);
         Self { left, of, races, pauses, engine, since: None, failed: Vec::new() }
     }
 
-    /// How often the image was tried, by its own fault.
+    /// The number of attempts because of the image's own failures.
     pub(super) fn count(&self) -> usize {
         self.failed.len() + 1
     }
 
-    /// Returns when the step is to be tried again, with the trouble if it is not.
+    /// Returns when the step must be retried; an error if it must not.
     pub(super) async fn after(&mut self, trouble: Trouble, tell: &mut Tell) -> Result<(), Trouble> {
         let again = if tell.says("no space left on device") { Again::Never } else { trouble.again };
         match again {
@@ -115,7 +113,7 @@ impl Attempts {
         tokio::time::sleep(pause).await;
     }
 
-    /// Says of an image that was made in the end that it cannot be relied upon.
+    /// Reports a successful image as flaky.
     pub(super) fn tell_flaky(&self, tell: &Tell) {
         if let Some(first) = self.failed.first() {
             let times = match self.failed.len() {
@@ -130,7 +128,7 @@ impl Attempts {
 impl Again {
     pub(super) fn after_engine(error: &EngineError) -> Self {
         let said = match error {
-            // A command of the Dockerfile that failed is the image's matter, whatever it printed.
+            // A failed command of the Dockerfile is a failure of the image, whatever it printed.
             EngineError::Build { exit_code: Some(_), message, .. } => {
                 shape(message).filter(|said| *said == Shape::Full)
             }
@@ -143,9 +141,9 @@ impl Again {
         match (error, said) {
             (_, Some(Shape::Full)) => Self::Never,
             (EngineError::Unreachable { .. }, _) => Self::Gone,
-            // An image that the engine had a moment ago.
+            // The engine had this image before.
             (EngineError::Refused { status: 404, .. }, _) => Self::Race,
-            // Not 500, which Docker also answers where a request makes no sense.
+            // Not 500, because Docker also answers 500 to invalid requests.
             (EngineError::Refused { status: 502..=504, .. }, _) => Self::Passing,
             (EngineError::Build { .. } | EngineError::Transfer { .. }, Some(Shape::Passing)) => {
                 Self::Passing
@@ -165,7 +163,7 @@ impl Again {
                 | EngineError::TimedOut { .. },
                 _,
             ) => Self::Asked,
-            // It was asked twice already.
+            // The call was already retried.
             (
                 EngineError::Hangs { .. }
                 | EngineError::Transfer { .. }
@@ -181,11 +179,11 @@ impl Again {
     pub(super) fn after_store(error: &StoreError) -> Self {
         match error {
             StoreError::Engine(error) => match Self::after_engine(error) {
-                // Retries are for builds and tests, and neither failed.
+                // `retries` is for builds and tests, and neither failed.
                 Self::Asked | Self::Unsure => Self::Never,
                 again => again,
             },
-            // The registry client has tried as often as it makes sense.
+            // The registry client has already retried.
             StoreError::Registry(_) | StoreError::Lost { .. } | StoreError::Gone { .. } => {
                 Self::Never
             }

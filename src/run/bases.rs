@@ -1,8 +1,8 @@
-//! Brings the images that a build is based on into the engine and pins them.
+//! Brings the bases of a build into the engine and pins them.
 //!
-//! **Invariant:** a build is only ever sent names that this module made. They end in the image's
-//! own ID and lie in a domain that cannot exist (`.invalid`, RFC 6761), so that a name which is
-//! missing fails at once and nothing is ever pulled in its place.
+//! **Invariant:** a build contains only names that this module made. They end in the image's ID and are in a
+//! domain that cannot exist (`.invalid`, RFC 6761). So a missing name fails at once, and the engine pulls
+//! nothing instead.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,13 +32,13 @@ pub fn failed_of_all_runs() -> String {
     format!("{FAILED_DOMAIN}/*/*")
 }
 
-/// The run in which the test of an image failed, if the name is one of these.
+/// The run in which the test of an image failed, if this is the name of such an image.
 pub fn run_of_failed(name: &Tagged) -> Option<&str> {
     let rest = name.repository.as_str().strip_prefix(FAILED_DOMAIN)?.strip_prefix('/')?;
     rest.split_once('/').map(|(run, _)| run)
 }
 
-/// What the engine calls the image of a node whose test failed in a run.
+/// The name in the engine of a node's image whose test failed in a run.
 pub(super) fn failed_image(run: &str, node: &str) -> Tagged {
     let repository: Repository = format!("{FAILED_DOMAIN}/{run}/{}", pin_name(node))
         .parse()
@@ -51,41 +51,40 @@ pub fn pins_of_all_runs() -> String {
     format!("{PIN_DOMAIN}/*/*")
 }
 
-/// The run that made a pin, if the name is one.
+/// The run that made a pin, if this is the name of a pin.
 pub fn run_of_pin(name: &Tagged) -> Option<&str> {
     let rest = name.repository.as_str().strip_prefix(PIN_DOMAIN)?.strip_prefix('/')?;
     rest.split_once('/').map(|(run, _)| run)
 }
 
-/// The local images of a run: what was built in it, and what was fetched for it.
+/// The images of a run in the engine: built in it, or pulled for it.
 #[derive(Debug)]
 pub(super) struct Bases {
     run: String,
-    /// By the digest in the store, and for an index of several platforms by platform; fetched
-    /// once, however many children wait for it.
+    /// By the digest in the store, and for an index also by platform. Each is pulled once for all children.
     images: Mutex<HashMap<ImageKey, Arc<OnceCell<Digest>>>>,
-    /// What the engine says of them, by ID.
+    /// Their description in the engine, by ID.
     described: Mutex<HashMap<Digest, Arc<OnceCell<Arc<LocalImage>>>>>,
-    /// Each is set once, by the first step: the others wait until it is set.
+    /// The first step sets each once; the others wait for it.
     pins: Mutex<BTreeMap<Tagged, Arc<OnceCell<()>>>>,
 }
 
-/// A digest in the store, and for an index of several platforms the one that is meant.
+/// A digest in the store, and the platform for an index.
 type ImageKey = (Digest, Option<Platform>);
 
 /// The bases of one build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pinned {
-    /// For each image that the Dockerfile names, in order, the name to put in its place.
+    /// For each image that the Dockerfile names, in order, the name that replaces it.
     pub(super) names: BTreeMap<usize, String>,
-    /// For each of those names, what the Dockerfile says.
+    /// For each of those names, the text of the Dockerfile.
     written: BTreeMap<String, String>,
-    /// The base of the final stage: as people call it, its digest, and its ID in the engine.
+    /// The base of the final stage: its published name, its digest, and its ID in the engine.
     pub(super) base: Option<(String, Digest, Digest)>,
 }
 
 impl Pinned {
-    /// What the engine says, with the images called as in the Dockerfile.
+    /// Replaces pins in a message of the engine with the names in the Dockerfile.
     pub(super) fn as_written(&self, said: String) -> String {
         if !said.contains(PIN_DOMAIN) {
             return said;
@@ -104,7 +103,7 @@ pub(super) enum BaseError {
     Registry(#[from] RegistryError),
     #[error("`{0}` was never published")]
     NeverPublished(String),
-    /// An upstream that neither the engine nor its registry gives.
+    /// An upstream that neither the engine nor its registry has.
     #[error("{}", .missing.why)]
     Missing { missing: Missing, line: usize },
 }
@@ -119,7 +118,7 @@ pub(super) struct Sources<'a, E, S> {
 }
 
 impl<E, S> Sources<'_, E, S> {
-    /// Whether an image could not be pulled because its registry does not have it any more.
+    /// Whether a pull failed because the registry no longer has the image.
     async fn is_gone(&self, reference: &Reference, digest: &Digest, error: &BaseError) -> bool {
         let is_refusal = matches!(
             error,
@@ -144,25 +143,25 @@ impl Bases {
         }
     }
 
-    /// What is known of an image by its ID, to be filled in by the first user.
+    /// The cached description of an image by its ID; the first user fills it in.
     pub(super) fn image_of(&self, id: &Digest) -> Arc<OnceCell<Arc<LocalImage>>> {
         lock(&self.described).entry(id.clone()).or_default().clone()
     }
 
-    /// Remembers that the image of this digest is already in the engine.
+    /// Records that the image of this digest is in the engine.
     pub(super) fn learn(&self, digest: &Digest, image: &Digest) {
         let cell = OnceCell::new_with(Some(image.clone()));
         lock(&self.images).insert((digest.clone(), None), Arc::new(cell));
     }
 
-    /// Whether two digests are of one image here, under which a build may find the other's layers.
+    /// Whether two digests are the same image in this engine, so that a build may find the other's layers.
     pub(super) fn are_same(&self, one: &Digest, other: &Digest) -> bool {
         let images = lock(&self.images);
         let image = |digest: &Digest| images.get(&(digest.clone(), None))?.get();
         one == other || image(one).is_some_and(|one| image(other) == Some(one))
     }
 
-    /// Tags an image so that it stays for this run, even if another process prunes.
+    /// Tags an image so that it stays during this run, even if another process prunes.
     pub(super) async fn pin<E: Engine>(
         &self,
         engine: &E,
@@ -179,7 +178,7 @@ impl Bases {
         Ok(pin)
     }
 
-    /// What the engine said of an image that was just built.
+    /// Stores the description of a new image.
     pub(super) fn learn_built(&self, image: &LocalImage) {
         let described = OnceCell::new_with(Some(Arc::new(image.clone())));
         lock(&self.described).insert(image.id.clone(), Arc::new(described));
@@ -241,7 +240,7 @@ impl Bases {
         Ok(pinned)
     }
 
-    /// The ID of a node's own image in the engine; fetched if it is not there.
+    /// The ID of a node's image in the engine. Pulls the image if it is missing.
     pub(super) async fn image<E: Engine, S: Store>(
         &self,
         node: &NodeName,
@@ -252,7 +251,7 @@ impl Bases {
         self.bring(&Base::Node(node.clone()), digest, platform, sources).await
     }
 
-    /// The ID of a base's image in the engine; fetched or pulled if it is not there.
+    /// The ID of a base's image in the engine. Pulls the image if it is missing.
     async fn bring<E: Engine, S: Store>(
         &self,
         base: &Base,
@@ -294,8 +293,8 @@ impl Bases {
         Ok(image.clone())
     }
 
-    /// Takes every name of this run away again, up to the first that cannot be taken away because the
-    /// engine does not answer. Those that are left are the [`pins`](Self::pins).
+    /// Removes every pin of this run, and stops if the engine does not answer. The remaining ones are the
+    /// [`pins`](Self::pins).
     pub(super) async fn release<E: Engine>(&self, engine: &E) -> Result<(), EngineError> {
         let mut failed = None;
         for pin in self.pins() {
@@ -308,13 +307,13 @@ impl Bases {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The names that this run has set and not yet taken away.
+    /// The pins that this run has set and not yet removed.
     pub(super) fn pins(&self) -> Vec<Tagged> {
         lock(&self.pins).keys().cloned().collect()
     }
 
-    /// Forgets those bases of a build that are no longer in the engine, and says whether there are any:
-    /// another client may have removed them.
+    /// Forgets the bases of a build that another client has removed from the engine. Returns whether there
+    /// were any.
     pub(super) async fn forget_lost<E: Engine>(&self, engine: &E, pinned: &Pinned) -> bool {
         let mut is_lost = false;
         for name in pinned.names.values() {
@@ -332,8 +331,8 @@ impl Bases {
     }
 }
 
-/// A parent as people pull it: its repository, and the tag that the Dockerfile names or else the
-/// parent's first stable tag.
+/// The published name of a parent: its repository with the tag of the Dockerfile, else with the parent's
+/// first stable tag.
 fn base_name(parent: &Node, written: Option<&str>) -> String {
     let written = written.and_then(|text| text.parse::<Reference>().ok());
     let tag = written.and_then(|reference| reference.tag).map(|tag| tag.to_string());

@@ -1,4 +1,4 @@
-//! Whether a candidate is the image that is published already.
+//! Compares a candidate with the published image.
 
 use super::{
     labels::{BASE_DIGEST, is_of_the_build},
@@ -14,30 +14,30 @@ use crate::{
     publish::store::{Description, Store, StoreError},
 };
 
-/// So many differing paths are written to the log of a step.
+/// How many differing paths the log of a step contains.
 const LISTED: usize = 1000;
 
-/// In bytes. An engine exports 80 to 90 MB of an image in a second (20.10), and both images are read. A refresh
-/// reads images of any size.
+/// In bytes. An engine (20.10) exports 80 to 90 MB per second, and both images are read. A refresh reads
+/// images of any size.
 const READ_WITHOUT_REQUEST: u64 = 256 << 20;
 const LARGE: &str =
     "the files are not compared with those of the published image: it has more than 256 MiB\n";
 
-/// What came of the comparison.
+/// The result of the comparison.
 pub(super) enum Compared {
-    /// Everything that matters is the same: the published image may stay, and its children too.
+    /// The images are equal: the published image and its children stay.
     Same(Digest),
-    /// Looked at closely.
+    /// The files were compared.
     Different(Different),
-    /// Other layers, or nothing to compare with.
+    /// Other layers, or no published image.
     Other,
 }
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
-    /// Compares with the published image, leaving aside our own labels.
+    /// Compares with the published image, ignoring `rebuild`'s labels.
     ///
-    /// A step that runs again makes another layer even of the same files, since their times differ: then the
-    /// files decide.
+    /// A repeated step makes another layer even with the same files, since their times differ. Then the files
+    /// decide.
     pub(super) async fn compare(
         &self,
         candidate: &LocalImage,
@@ -50,7 +50,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             return Ok(Compared::Other);
         };
         let now = Description::from(candidate.clone());
-        // Edges must agree: an image on another base than before is published anew.
+        // Edges must be consistent: an image on another base than before is published again.
         let is_rebased = before.labels.get(BASE_DIGEST) != now.labels.get(BASE_DIGEST)
             && !self.is_on_same_upstream(&before);
         let (before, now) = (content(node, before), content(node, now));
@@ -84,8 +84,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 }
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
-    /// Whether the files of both images are compared in a run that is no refresh: if other images are based
-    /// on this one, and its layers may be the same but for times.
+    /// Whether a plain run compares the files: if other images are based on this one, and its layers may
+    /// differ only in times.
     fn is_worth_reading(
         &self,
         before: &Description,
@@ -103,7 +103,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         is_small
     }
 
-    /// Whether the published image is based on the same upstream: its index may be another one by now.
+    /// Whether the published image is based on the same upstream, whose index may have changed.
     fn is_on_same_upstream(&self, before: &Description) -> bool {
         let Some(base) = self.node().upstream() else { return false };
         let record = BuiltFrom::from_labels(&before.labels);
@@ -112,7 +112,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     }
 }
 
-/// What makes an image what it is: everything but the labels that say how it came about.
+/// The identity of an image: everything except labels that describe the build.
 fn content(node: &Node, mut image: Description) -> Description {
     (image.created, image.size, image.stored) = (None, 0, None);
     image.labels.retain(|label, _| !is_of_the_build(node, label));

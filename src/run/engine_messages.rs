@@ -1,27 +1,27 @@
-//! What an engine's text says of a registry or of another client, where there is nothing but text.
+//! Recognises registry errors and conflicts with other clients in an engine's text, if it reports only text.
 //!
-//! Builds, pushes and pulls report an error in the middle of a stream, as `{"errorDetail": {"message": …}}`
-//! without a status or a code. Only whole known shapes are matched, and never a part of what a command, a
-//! parser or a registry may have written itself. `docs/recovery.md` has the table.
+//! Builds, pushes and pulls report an error within a stream, as `{"errorDetail": {"message": …}}` without a
+//! status or a code. Only complete known messages match, never text that a command, a parser or a registry
+//! may have written. `docs/recovery.md` has the table.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// What another try would bring.
+/// The expected result of another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// The network or the registry was in trouble for a moment.
+    /// The network or the registry had a temporary error.
     Passing,
-    /// Another client of the engine took away what this one uses.
+    /// Another client of the engine removed an image that this one uses.
     Race,
     /// A disk is full.
     Full,
 }
 
-/// Each pattern with what it means, and where its text is made.
+/// Each pattern with its meaning, and the source of its text.
 const SHAPES: &[(Shape, &str)] = &[
-    // Go, syscall/zerrors_linux.go: ENOSPC and EDQUOT, which end what the operating system says.
+    // Go, syscall/zerrors_linux.go: ENOSPC and EDQUOT, which end messages of the operating system.
     (Shape::Full, r"(?:^|: )(?:no space left on device|disk quota exceeded)\b"),
     // Go, net/url `Error` around net `OpError`, io and crypto/tls: `Get "https://r/v2/": dial tcp …: connect: …`.
     // Older versions of Go quote no address.
@@ -79,7 +79,7 @@ const SHAPES: &[(Shape, &str)] = &[
     (Shape::Race, r"\bmanifest blob unknown: blob unknown to registry\b"),
 ];
 
-/// The shape of a text that an engine gave as an error.
+/// The pattern of an error text of an engine.
 pub(super) fn shape(text: &str) -> Option<Shape> {
     static PATTERNS: LazyLock<Vec<(Shape, Regex)>> = LazyLock::new(|| {
         let pattern = |(shape, pattern): &(Shape, &str)| {

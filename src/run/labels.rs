@@ -1,5 +1,4 @@
-//! The labels of an image: the user's, what it is based on, where its files come from, and what it was
-//! built from.
+//! The labels of an image: the user's labels, its base, the source of its files, and its inputs.
 //!
 //! The names that do not begin with `rebuild.` are those of the OCI image specification:
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.0/annotations.md>.
@@ -17,7 +16,7 @@ use crate::{
     publish::store::Store,
 };
 
-/// The image that a node's base was.
+/// The base of a node's image.
 pub(super) const BASE_NAME: &str = "org.opencontainers.image.base.name";
 pub(super) const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 const CREATED: &str = "org.opencontainers.image.created";
@@ -25,13 +24,12 @@ const REVISION: &str = "org.opencontainers.image.revision";
 const SOURCE: &str = "org.opencontainers.image.source";
 const VERSION: &str = "org.opencontainers.image.version";
 
-/// Where the files of a run come from.
+/// The source of a run's files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The commit that is checked out, `-dirty` behind it if files in the hierarchy's folder differ.
+    /// The checked-out commit, followed by `-dirty` if files in the hierarchy's folder differ.
     pub commit: Option<String>,
-    /// When it was committed, as RFC 3339 says. The time of the build would make another image of the
-    /// same inputs.
+    /// The commit time in RFC 3339. The time of the build would make another image of the same inputs.
     pub committed: Option<String>,
     /// The repository's address, without credentials.
     pub source: Option<String>,
@@ -39,8 +37,8 @@ pub struct Origin {
 }
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
-    /// An image inherits the labels of its base, so one that has no value here is emptied where the base has
-    /// one, and left out elsewhere.
+    /// An image inherits the labels of its base. So a label without a value is set to the empty text if the
+    /// base has it, and otherwise left out.
     pub(super) async fn labels(
         &self,
         pinned: &Pinned,
@@ -78,7 +76,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     }
 }
 
-/// The first tag that is made for one build; else the first that is not `latest`.
+/// The first tag with a placeholder; else the first tag that is not `latest`.
 fn version(node: &Node, origin: &Origin, record: &BuiltFrom) -> Option<String> {
     let unique = node.tags.iter().find(|tag| !tag.is_stable());
     let tag = unique.or_else(|| node.tags.iter().find(|tag| tag.as_str() != "latest"))?;
@@ -90,7 +88,7 @@ fn is_set_by_user(node: &Node, label: &str) -> bool {
     node.labels.contains_key(label) || node.dockerfile.sets_label(label)
 }
 
-/// Whether a label says how an image of this node came about, and not what it is.
+/// Whether a label describes the build of this node's image, not its content.
 pub(super) fn is_of_the_build(node: &Node, label: &str) -> bool {
     label.starts_with(LABEL_PREFIX)
         || label == BASE_NAME

@@ -1,4 +1,4 @@
-//! What a step failed by: its image, an engine that went away, or another client of the engine.
+//! Why a step failed: its image, an engine that stopped, or another client of the engine.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::{
     publish::store::Store,
 };
 
-/// So long an engine may be away before its steps fail.
+/// How long an engine may be down before its steps fail.
 const AWAY: Duration = Duration::from_secs(60);
-/// How often an engine that is away is asked.
+/// The interval of requests to an engine that is down.
 const EVERY: Duration = Duration::from_millis(500);
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
-    /// A step whose engine went away has failed for that, whatever was said: what the engine takes down with
-    /// itself ends like something that failed. `losses` is how often it had gone when the step began.
+    /// If the engine stopped during a step, that is the reason for the failure, whatever the message: builds
+    /// and tests look failed when the engine stops. `losses` is the number of stops when the step began.
     pub(super) async fn blame(&self, trouble: Trouble, losses: usize) -> Trouble {
         if trouble.exit == Exit::EngineUnreachable {
             return trouble;
@@ -38,7 +38,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Trouble { message, exit: Exit::EngineUnreachable, step: None, again, ..trouble }
     }
 
-    /// Waits until the engine answers, and says whether it does.
+    /// Waits until the engine answers, and returns whether it does.
     pub(super) async fn is_back(&self, trouble: &Trouble, tell: &Tell) -> bool {
         let engine = &*self.shop.engine;
         let since = Instant::now();
@@ -56,8 +56,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         true
     }
 
-    /// Another client of a shared engine may have removed the candidate, such as a run of the same inputs that
-    /// is through with it, or a base. What is lost is made or brought again.
+    /// Another client of a shared engine may have removed the candidate or a base, for example another run of
+    /// the same inputs. The step builds or pulls it again.
     pub(super) async fn forget_lost(&self, done: &mut Done) -> bool {
         let engine = &*self.shop.engine;
         let mut is_lost = false;

@@ -1,8 +1,8 @@
-//! Takes the values of secrets out of what is printed.
+//! Removes the values of secrets from output.
 //!
-//! **Invariant:** in whatever pieces output comes, no value of four bytes or more passes as it is, and
-//! nothing else is changed or lost. The time is linear in the output, however many values there are:
-//! one automaton (Aho-Corasick) reads each byte once.
+//! **Invariant:** for output in pieces of any size, no value of four bytes or more passes, and no other byte
+//! changes. The time is linear in the output for any number of values: one automaton (Aho-Corasick) reads
+//! each byte once.
 
 use std::{collections::VecDeque, fmt, ops::Range, sync::Arc};
 
@@ -12,12 +12,12 @@ use aho_corasick::{
     nfa::noncontiguous::NFA,
 };
 
-/// What stands in the place of values that follow one another.
+/// Replaces one value, or several consecutive ones.
 const MASK: &[u8] = b"***";
-/// A shorter value is in half of all words; to take it out would leave nothing to read.
+/// Shorter values occur in many words: masking them would make the output unreadable.
 const SHORTEST: usize = 4;
 
-/// What is not to be seen. Cheap to clone.
+/// The values to hide. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Mask {
     values: Option<Arc<Values>>,
@@ -31,32 +31,32 @@ struct Values {
     states: Vec<State>,
 }
 
-/// What is known when the automaton is in a state.
+/// Facts about a state of the automaton.
 #[derive(Clone, Copy, Default)]
 struct State {
-    /// How many of the last bytes are a value, 0 if none.
+    /// How many of the last bytes are a value; 0 if they are not.
     ends: usize,
-    /// How many of the last bytes more bytes could make a value, or a longer one.
+    /// How many of the last bytes may be the beginning of a value, or of a longer one.
     may_become: usize,
 }
 
-/// One stream of output on its way through a [`Mask`].
+/// One stream of output through a [`Mask`].
 #[derive(Debug, Default)]
 pub(super) struct Masked {
     mask: Mask,
     state: Option<StateID>,
     /// Bytes that may become a value.
     held: VecDeque<u8>,
-    /// How many bytes were passed before those.
+    /// The number of bytes passed before these.
     passed: usize,
-    /// Where values stand in the whole stream: apart from one another, in order.
+    /// The ranges of values in the stream: disjoint and sorted.
     found: VecDeque<Range<usize>>,
-    /// Whether the last byte that was passed was a part of a value.
+    /// Whether the last passed byte was part of a value.
     in_value: bool,
 }
 
 impl Mask {
-    /// Of each value the whole, and each of its lines: most programs print one at a time.
+    /// The values, and each of their lines: most programs print line by line.
     pub(super) fn new<'v>(values: impl IntoIterator<Item = &'v [u8]>) -> Self {
         let mut all: Vec<&[u8]> = Vec::new();
         for value in values {
@@ -69,7 +69,7 @@ impl Mask {
         Self { values: (!all.is_empty()).then(|| Arc::new(Values::new(&all))) }
     }
 
-    /// A text that is whole.
+    /// Masks a complete text.
     pub(super) fn text(&self, text: &str) -> String {
         let mut masked = Masked::by(self.clone());
         let mut bytes = masked.take(text.as_bytes());
@@ -84,8 +84,8 @@ impl Values {
         let automaton = NFA::new(all).expect("secrets are small");
         let start = automaton.start_state(Anchored::No).expect("searches are not anchored");
         let mut values = Self { count: all.len(), automaton, start, states: Vec::new() };
-        // A value leads the automaton through the states of its beginnings. Each state says which of
-        // the longest beginning the last bytes are.
+        // A value leads the automaton through the states of its prefixes. Each state knows the longest prefix
+        // that the last bytes form.
         for value in all {
             let mut state = start;
             for (at, byte) in value.iter().enumerate() {
@@ -99,8 +99,8 @@ impl Values {
                 }
             }
         }
-        // No longer value begins with such a value, but its end may be the beginning of another. That
-        // end may be a shorter value of this kind: those come first.
+        // No longer value begins with such a value, but its end may be the beginning of another one. That end
+        // may be a shorter value of this kind, so those come first.
         let mut by_length = all.to_vec();
         by_length.sort_by_key(|value| value.len());
         for value in by_length {
@@ -147,7 +147,7 @@ impl Masked {
         Self { mask, ..Self::default() }
     }
 
-    /// What can be shown now.
+    /// The bytes that can be shown now.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
         let Some(values) = self.mask.values.clone() else { return bytes.to_vec() };
         let mut shown = Vec::with_capacity(bytes.len());
@@ -165,7 +165,7 @@ impl Masked {
         shown
     }
 
-    /// What was held back, once nothing more comes.
+    /// The bytes that were held back, at the end of the stream.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         let mut shown = Vec::with_capacity(self.held.len());
         self.pass(0, &mut shown);
@@ -173,7 +173,7 @@ impl Masked {
         shown
     }
 
-    /// The last bytes are a value: one with those that it overlaps or follows.
+    /// The last bytes are a value, which merges with values that it overlaps or follows.
     fn mark(&mut self, length: usize) {
         let end = self.passed + self.held.len();
         let mut start = end - length;
@@ -203,7 +203,7 @@ impl Masked {
     }
 }
 
-/// Says how many values there are, and none of them.
+/// Prints the number of values, not the values.
 impl fmt::Debug for Mask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.values.as_ref().map_or(0, |values| values.count);

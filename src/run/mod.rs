@@ -1,7 +1,7 @@
-//! Executes a plan: as many steps at once as allowed, stopping at the first failure.
+//! Executes a plan in parallel, and stops at the first failure.
 //!
-//! **Invariant:** one loop owns all the state, and it alone calls the reporter; steps only send
-//! it messages. So every reporter sees one order of events, the order in which they happened.
+//! **Invariant:** one loop owns all state, and only it calls the reporter. Steps only send it messages. So
+//! every reporter gets the events in the order in which they happened.
 //! **Invariant:** nothing here prints.
 
 mod ahead;
@@ -61,12 +61,12 @@ use crate::{
     publish::store::Store,
 };
 
-/// What removing pins, and then removing containers, may take after a stop signal.
+/// The longest time for removing pins, and then for removing containers, after a stop signal.
 pub const CLEANUP: Duration = Duration::from_secs(4);
-/// How often a reporter may redraw what moves by itself.
+/// The interval at which a reporter may redraw animations.
 const TICK: Duration = Duration::from_millis(100);
-/// With more steps left than this, what is left is estimated once a second and not after each step:
-/// to play 10,000 of them through takes some milliseconds.
+/// With more remaining steps than this, the estimate is updated once a second instead of after each step:
+/// simulating 10,000 steps takes some milliseconds.
 const FEW: usize = 200;
 /// How many images the engine may write at once, for each job.
 const EXPORTS_A_JOB: usize = 2;
@@ -80,15 +80,15 @@ pub struct RunOptions {
     pub test_jobs: NonZeroUsize,
     /// Whether children are built while their parents are tested.
     pub speculate: bool,
-    /// Run on after a failure, as far as the failure allows.
+    /// Continue after a failure with steps that do not depend on it.
     pub keep_going: bool,
-    /// Store what was built and tested. Without it nothing is changed anywhere.
+    /// Store tested images. If false, the run changes no store.
     pub push: bool,
 }
 
 /// Runs every step of the plan, or as many as it can.
 ///
-/// A failed step is an outcome and not an error: whatever happens, every step has an outcome.
+/// A failed step is an outcome, not an error. Every step has an outcome.
 pub async fn execute<E: Engine, S: Store>(
     shop: &Arc<Workshop<E, S>>,
     stops: &mut mpsc::Receiver<StopReason>,
@@ -129,7 +129,7 @@ pub async fn execute<E: Engine, S: Store>(
             break;
         }
         tokio::select! {
-            // A stop first, so that no flood of lines delays it; a step's events before its end.
+            // Stop signals first, so that many lines do not delay them; the events of a step before its end.
             biased;
             Some(reason) = stops.recv() => run.stop(reason),
             Ok(()) = overtaken.changed() => run.give_up(overtaken.borrow_and_update().clone()),
@@ -167,25 +167,25 @@ struct Run<'a, 't, E, S> {
     steps: HashMap<&'a NodeName, &'a Step>,
     bases: Arc<Bases>,
     ahead: Arc<Ahead>,
-    /// What steps wait for that are ahead of their parents.
+    /// The state for steps that started before their parents ended.
     settled: watch::Sender<Parents>,
     queue: ReadyQueue<NodeName>,
     tasks: JoinSet<Ended>,
     running: HashMap<Id, (NodeName, Instant)>,
-    /// Those of the running steps whose image is not made yet.
+    /// The running steps without an image.
     building: HashMap<NodeName, Instant>,
     /// Those of `building` whose image the engine writes.
     exporting: BTreeSet<NodeName>,
-    /// What the other running steps have made.
+    /// The images of the other running steps.
     made: BTreeMap<NodeName, Digest>,
     cancels: HashMap<NodeName, AbortHandle>,
-    /// Running steps that end because another one failed.
+    /// Running steps that are cancelled because another one failed.
     skipped: HashMap<NodeName, NodeName>,
-    /// What newer changes have made pointless.
+    /// Steps that newer changes made obsolete.
     pointless: BTreeSet<NodeName>,
     inbox: Inbox,
     telling: &'a mut Telling<'t>,
-    /// When it was last told how long the rest will take, and what.
+    /// The last estimate and its time.
     estimated: Option<(Instant, Option<Duration>)>,
     done: Executed,
 }
@@ -214,12 +214,12 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         exporting < EXPORTS_A_JOB * jobs && self.building.len() - exporting < jobs
     }
 
-    /// Whether somebody is to find that an image was looked after.
+    /// Whether to store that an image is up to date for an epoch.
     fn is_to_note(&self, node: &NodeName) -> bool {
         self.steps[node].checked.is_some() && self.shop.options.push
     }
 
-    /// A step that needs no work.
+    /// Ends a step that needs no work.
     fn settle(&mut self, node: NodeName, outcome: Outcome) {
         self.queue.succeeded(&node);
         self.record(node, outcome, Duration::ZERO);
@@ -240,7 +240,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.cancels.insert(node, task);
     }
 
-    /// The image that each parent now is.
+    /// The new image of each parent.
     fn parents(&self, node: &NodeName) -> Parents {
         let digest = |parent: &NodeName| {
             let ended = self.done.outcomes.get(parent).and_then(|(outcome, _)| outcome.digest());
@@ -324,7 +324,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.tasks.abort_all();
     }
 
-    /// Cancels the builds that are pointless by now, and no others; those go on.
+    /// Cancels exactly the obsolete builds; the others continue.
     fn give_up(&mut self, pointless: BTreeSet<NodeName>) {
         let open = |node: &&NodeName| {
             self.steps.contains_key(*node) && !self.done.outcomes.contains_key(*node)
@@ -343,7 +343,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.telling.emit(EventKind::StopBegan { reason: StopReason::Overtaken, running });
     }
 
-    /// Says which images now have the updates that the run was made for.
+    /// Reports which images now have the updates.
     async fn verify_updates(&mut self) {
         let verifying = Verifying { shop: self.shop, bases: &self.bases, done: &self.done };
         let (verified, unknown) = verifying.verify().await;
@@ -357,7 +357,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         }
     }
 
-    /// Takes the pins away; after a stop signal for [`CLEANUP`] at most. The next run removes the others.
+    /// Removes the pins; after a stop signal for at most [`CLEANUP`]. The next run removes the others.
     async fn release(&mut self, stops: &mut mpsc::Receiver<StopReason>) {
         let is_stopped = self.done.stopped >= Some(StopReason::Interrupted);
         let mut reason = None;
@@ -409,7 +409,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.stop_if_nobody_listens();
     }
 
-    /// How long the rest will take, if enough is known of it.
+    /// The estimated remaining time, if enough durations are known.
     fn estimate(&mut self) {
         let open = self.steps.len() - self.done.outcomes.len();
         let is_recent = |(at, _): (Instant, _)| at.elapsed() < ESTIMATE_AGAIN;

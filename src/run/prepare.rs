@@ -1,4 +1,4 @@
-//! Fills a copy of the build context with what a node's prepare command makes.
+//! Runs a node's prepare command in a copy of the build context.
 
 use std::{
     fs, io,
@@ -20,14 +20,13 @@ use crate::{
     hierarchy::{Hierarchy, Node},
 };
 
-/// How long output may still come once the command itself has ended: a child that it left behind
-/// may hold the pipe open for ever.
+/// How long to read output after the command has ended: a child process may hold the pipe open forever.
 const AFTER_END: Duration = Duration::from_secs(2);
 
-/// Of the temporary folder's name; the run and something random follow.
+/// The prefix of the temporary folder's name; the run and a random part follow.
 const FOLDER_PREFIX: &str = "rebuild-";
 
-/// The run that made a temporary folder, if its name is one of ours.
+/// The run that made a temporary folder, if its name has the prefix.
 pub fn run_of_folder(name: &str) -> Option<&str> {
     name.strip_prefix(FOLDER_PREFIX)?.split_once('-').map(|(run, _)| run)
 }
@@ -46,12 +45,12 @@ pub(super) enum PrepareError {
     Copy { path: PathBuf, source: io::Error },
 }
 
-/// As everywhere else: `exit code 3`; a signal as the system calls it.
+/// `exit code 3`, as in other messages; for a signal, its name in the system.
 fn ending(status: ExitStatus) -> String {
     status.code().map_or_else(|| status.to_string(), |code| format!("exit code {code}"))
 }
 
-/// A copy of a context, filled by a command. Removed on drop, even if a folder in it cannot be written to.
+/// A prepared copy of a context. Removed on drop, even if it contains a read-only folder.
 #[derive(Debug)]
 pub(super) struct Prepared(TempDir);
 
@@ -67,7 +66,7 @@ impl Drop for Prepared {
     }
 }
 
-/// Only the owner of a folder that is not writable can remove what is in it, and only after this.
+/// Makes folders writable, because files in a read-only folder cannot be removed.
 fn make_writable(folder: &Path) {
     const ALL: u32 = 0o700;
     let is_writable = |found: &fs::Metadata| found.permissions().mode() & ALL == ALL;
@@ -82,8 +81,8 @@ fn make_writable(folder: &Path) {
 
 /// Runs the command in a copy of the context and returns that copy.
 ///
-/// The command is an argument vector and no shell line. Its own process group is killed if it
-/// takes too long or the run stops.
+/// The command is a list of arguments, not a shell line. Its process group is killed at the timeout or when
+/// the run stops.
 pub(super) async fn prepare(
     (hierarchy, node): (&Hierarchy, &Node),
     command: &[String],
@@ -95,7 +94,7 @@ pub(super) async fn prepare(
     let copy = Prepared(copy_context(context, node, &scripts, run)?);
     let shown = command.join(" ");
     let program = command.first().map(String::as_str).unwrap_or_default();
-    // A relative program would be looked up from our own working directory, and not the copy.
+    // A relative path would be resolved in the working directory of `rebuild`, not in the copy.
     let program =
         if program.contains('/') { copy.path().join(program) } else { PathBuf::from(program) };
     let mut wrap = CommandWrap::with_new(program, |process| {
@@ -150,8 +149,7 @@ async fn forward(mut pipe: impl AsyncRead + Unpin, pieces: mpsc::Sender<Vec<u8>>
     }
 }
 
-/// What would be sent to the engine, and even where they are ignored the command's own files and the
-/// Dockerfile.
+/// The files for the engine, and also the command's own files and the Dockerfile if they are ignored.
 fn copy_context(
     context: &Context,
     node: &Node,
@@ -165,7 +163,7 @@ fn copy_context(
     let prefix = format!("{FOLDER_PREFIX}{run}-");
     let copy = tempfile::Builder::new()
         .prefix(&prefix)
-        // What is copied may be readable for its owner only.
+        // Copied files may be readable for their owner only.
         .permissions(fs::Permissions::from_mode(0o700))
         .tempdir()
         .map_err(failed(&std::env::temp_dir()))?;
@@ -190,13 +188,13 @@ fn copy_context(
     if let Ok(dockerfile) = node.dockerfile.path.strip_prefix(&context.root) {
         let to = copy.path().join(dockerfile);
         if !to.exists() {
-            // A link whose target is not in the copy.
+            // A link with a target outside the copy.
             _ = fs::remove_file(&to);
             let mut text = node.dockerfile.text.as_bytes();
             copy_file(&mut text, &to, 0o644).map_err(failed(&to))?;
         }
     }
-    // At the end, and what is in a folder before it: a folder may not be writable.
+    // At the end, and the entries of a folder before the folder: it may be read-only.
     for entry in entries.iter().rev().filter(|entry| entry.kind == Kind::Folder) {
         let to = copy.path().join(&entry.path);
         fs::set_permissions(&to, fs::Permissions::from_mode(entry.mode)).map_err(failed(&to))?;
@@ -204,7 +202,7 @@ fn copy_context(
     Ok(copy)
 }
 
-/// A folder above it may be ignored and yet needed.
+/// A parent folder may be ignored but necessary.
 fn copy_file(from: &mut impl io::Read, to: &Path, mode: u32) -> io::Result<()> {
     to.parent().map_or(Ok(()), fs::create_dir_all)?;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).open(to)?;

@@ -1,7 +1,7 @@
-//! The secrets of a run, read once, before its first build.
+//! Reads the secrets of a run once, before its first build.
 //!
-//! **Invariant:** a value goes to builds of the images that name it, and nowhere else: whatever is
-//! said or shown of it is its ID and where it comes from.
+//! **Invariant:** only builds of images that name a secret get its value. Messages contain only its ID and
+//! its source.
 
 use std::{
     collections::BTreeMap,
@@ -22,14 +22,14 @@ use crate::{
 /// `BuildKit`'s own limit: `session/secrets/secretsprovider`, `MaxSecretSize`.
 const LARGEST: usize = 500 * 1024;
 
-/// What the builds of a run may use, by image.
+/// The secrets for the builds of a run, by image.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     of_nodes: BTreeMap<NodeName, BuildSecrets>,
     mask: Mask,
 }
 
-/// Why an image cannot get what it needs.
+/// Why a secret is not available.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SecretError {
     pub node: NodeName,
@@ -38,7 +38,7 @@ pub struct SecretError {
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum SecretTrouble {
-    /// Only `BuildKit` can hand something to a build that the image does not keep.
+    /// Only `BuildKit` can pass a value to a build that the image does not contain.
     NeedsBuildKit,
     NotSet {
         id: String,
@@ -56,7 +56,7 @@ pub enum SecretTrouble {
     TooLarge {
         id: String,
     },
-    /// `COPY .` would put it into the image.
+    /// `COPY .` would copy it into the image.
     InContext {
         id: String,
         path: PathBuf,
@@ -67,7 +67,7 @@ pub enum SecretTrouble {
 }
 
 impl Secrets {
-    /// Of every image that the plan may build.
+    /// Reads the secrets of every image that the plan may build.
     pub fn read(
         hierarchy: &Hierarchy,
         plan: &Plan,
@@ -108,13 +108,13 @@ impl Secrets {
         Ok(Self { of_nodes, mask })
     }
 
-    /// What the builds of this image may use.
+    /// The secrets for the builds of this image.
     pub(super) fn of(&self, node: &NodeName) -> BuildSecrets {
         self.of_nodes.get(node).cloned().unwrap_or_default()
     }
 
-    /// Takes every value of the run out of what any of its steps prints: an image below one that
-    /// kept a secret may print it too.
+    /// Removes every value of the run from the output of all steps: a descendant of an image that stored a
+    /// secret may print it too.
     pub(super) fn mask(&self) -> Mask {
         self.mask.clone()
     }
@@ -127,7 +127,7 @@ fn value(
 ) -> Result<Vec<u8>, SecretTrouble> {
     let id = id.to_owned();
     let value = match source {
-        // CI systems set the variable of a secret that a job may not have to nothing.
+        // CI systems set a variable to the empty text if the job may not read the secret.
         SecretSource::Env(variable) => match env::var_os(variable) {
             Some(value) if !value.is_empty() => value.into_vec(),
             _ => return Err(SecretTrouble::NotSet { id, variable: variable.clone() }),
@@ -149,7 +149,7 @@ fn value(
     if value.len() > LARGEST { Err(SecretTrouble::TooLarge { id }) } else { Ok(value) }
 }
 
-/// Whether a file is part of the build context. A context that cannot be read is told of elsewhere.
+/// Whether a file is part of the build context. Another check reports an unreadable context.
 fn is_sent(node: &Node, path: &Path) -> bool {
     let Ok(context) = Context::open(&node.context, &node.dockerfile.path) else { return false };
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -200,7 +200,7 @@ impl fmt::Display for SecretError {
 }
 
 impl SecretError {
-    /// What to do.
+    /// The hint.
     pub fn hint(&self) -> &'static str {
         match self.trouble {
             SecretTrouble::NeedsBuildKit => "build it with Docker: `docs/engines.md`",

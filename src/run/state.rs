@@ -1,8 +1,7 @@
-//! What stays on this machine: the logs and the journal of each run, the lock between runs, and what
-//! makes the next run quicker.
+//! The state on this machine: logs and journals of runs, the lock between runs, and caches.
 //!
-//! **Invariant:** nothing here from earlier runs is needed to be right: without it the next run does
-//! the same. A run that cannot write its own journal promotes nothing.
+//! **Invariant:** the next run is correct without the files of earlier runs. A run that cannot write its own
+//! journal promotes nothing.
 
 mod alive;
 mod kept;
@@ -21,12 +20,12 @@ use crate::{
     image::Digest,
 };
 
-/// The folder of the journals, in that of a hierarchy.
+/// The folder of journals, in the folder of a hierarchy.
 const JOURNALS: &str = "journal";
-/// Written when all pins of runs that are over were removed.
+/// Written after all pins of ended runs were removed.
 const SEARCHED: &str = "pins-removed";
 const SEARCHED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
-/// Of how many runs the logs are kept.
+/// How many runs have logs.
 const RUNS_KEPT: usize = 20;
 
 /// The folder of one hierarchy below `$XDG_STATE_HOME/rebuild`, `~/.local/state` by default.
@@ -38,18 +37,18 @@ pub struct State {
 /// The folder of one run.
 #[derive(Clone, Debug)]
 pub struct RunDir {
-    /// A ULID in lower case: sorts by time, and may stand in an image's name.
+    /// A lower-case ULID: sorts by time, and is valid in an image's name.
     pub id: String,
     path: PathBuf,
 }
 
-/// Held while a run changes what is published. Released by the system if the process dies.
+/// Held while a run publishes. The system releases it when the process dies.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// What containers belong to that are made before a run: an ID like a run's, alive until dropped.
+/// The owner of containers that are created before a run: an ID like a run's, alive until dropped.
 #[derive(Debug)]
 pub struct Asking {
     pub id: String,
@@ -65,7 +64,7 @@ pub enum LockError {
 }
 
 impl State {
-    /// Of the hierarchy in this file, by whichever name. Nothing is created before it is needed.
+    /// The state of the hierarchy in this file. Creates no folder until it is needed.
     pub fn of(hierarchy: &Path) -> Self {
         let hierarchy = &fs::canonicalize(hierarchy).unwrap_or_else(|_| hierarchy.to_owned());
         let key = Digest::of(hierarchy.as_os_str().as_encoded_bytes());
@@ -73,7 +72,7 @@ impl State {
         Self { root: home().join(format!("{}-{}", folder.display(), &key.hex()[..8])) }
     }
 
-    /// A new run's folder. Logs of the oldest runs are removed.
+    /// Creates a run's folder, and removes the logs of the oldest runs.
     pub fn begin_run(&self) -> RunDir {
         let id = new_id();
         let runs = self.root.join("runs");
@@ -81,7 +80,7 @@ impl State {
         RunDir { path: runs.join(&id), id }
     }
 
-    /// The logs of a node, the newest run's first: the run, and the file.
+    /// The logs of a node as run and file, the newest first.
     pub fn logs(&self, node: &str) -> Vec<(String, PathBuf)> {
         let Ok(runs) = fs::read_dir(self.root.join("runs")) else { return Vec::new() };
         let log = |run: fs::DirEntry| {
@@ -94,22 +93,22 @@ impl State {
         logs
     }
 
-    /// Where the journals of this hierarchy's runs are.
+    /// The folder of the journals of this hierarchy's runs.
     pub fn journals(&self) -> PathBuf {
         self.root.join(JOURNALS)
     }
 
-    /// Where notes about the images of this engine are.
+    /// The folder of notes about images of this engine.
     pub fn notes(&self) -> PathBuf {
         self.root.join("notes")
     }
 
-    /// Where it is written down what made runs begin.
+    /// The file of triggers.
     pub fn ledger(&self) -> PathBuf {
         self.root.join("triggers.jsonl")
     }
 
-    /// Makes sure that no other run of this machine publishes to the same place.
+    /// Locks the target against other runs of this machine.
     ///
     /// `what` is the registry prefix, or the engine's endpoint: two hierarchies may share it.
     pub fn lock(what: &str) -> Result<Lock, LockError> {
@@ -135,7 +134,7 @@ impl State {
     }
 }
 
-/// Where our files are or would be; or what keeps us from writing there. Leaves nothing behind.
+/// The folder of the state, or why it is not writable. Leaves no file behind.
 pub fn probe() -> Result<PathBuf, LockError> {
     let home = Home::find().folder();
     let there = home.ancestors().find(|folder| folder.exists()).unwrap_or(&home);
@@ -151,14 +150,14 @@ pub fn probe() -> Result<PathBuf, LockError> {
     }
 }
 
-/// A folder for this user alone, as the XDG specification requires: it holds the output of builds.
+/// A folder that only this user can read, as the XDG specification requires: it contains the output of
+/// builds.
 fn make(folder: &Path) -> io::Result<()> {
     owner::make_folder(folder)?;
     check(folder)
 }
 
-/// Refuses a folder for the state in the shared folder for temporary files, if another user can
-/// change it.
+/// Refuses a state folder in the shared folder for temporary files if another user can change it.
 fn check(folder: &Path) -> io::Result<()> {
     match Home::find() {
         Home::Shared(home) if folder.starts_with(&home) && home.symlink_metadata().is_ok() => {
@@ -168,7 +167,7 @@ fn check(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Where the journals of all hierarchies are: two of them may publish to one place.
+/// The folders of journals of all hierarchies: two of them may publish to the same target.
 pub fn all_journals() -> Vec<PathBuf> {
     let Ok(hierarchies) = fs::read_dir(home()) else { return Vec::new() };
     hierarchies
@@ -178,13 +177,13 @@ pub fn all_journals() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether a run, of whichever hierarchy, is over, so that what it left behind may be removed.
+/// Whether a run of any hierarchy has ended, so that its leftovers may be removed.
 pub fn is_over(run: &str) -> bool {
     alive::is_over(&home(), run, now_millis())
 }
 
-/// Whether a run may have left pins in an engine: one of this machine was killed or could not remove
-/// them, or the last search was a day ago, since runs of other machines may use the same engine.
+/// Whether a run may have left pins in an engine. True if a run of this machine was killed or could not
+/// remove them, or if the last search was a day ago: runs of other machines may use the same engine.
 pub fn may_have_left_pins() -> bool {
     let searched = fs::symlink_metadata(home().join(SEARCHED)).and_then(|meta| meta.modified());
     let age = searched.ok().and_then(|time| time.elapsed().ok());
@@ -196,24 +195,24 @@ pub fn expect_pins() {
     _ = fs::remove_file(home().join(SEARCHED));
 }
 
-/// No pin of a run that is over is left.
+/// Records that no ended run has pins.
 pub fn pins_are_removed() {
     let create = || {
         make(&home())?;
         let mut options = owner::private();
-        // Writes nothing, and yet the time of the file changes.
+        // Writes nothing, but changes the time of the file.
         options.write(true).create(true).truncate(true).open(home().join(SEARCHED))
     };
     _ = create();
 }
 
-/// Whether a run, of whichever machine, began so long ago.
+/// Whether a run of any machine began longer ago than this.
 pub fn began_before(run: &str, age: Duration) -> bool {
     let id = ulid::Ulid::from_string(&run.to_uppercase());
     id.is_ok_and(|id| Duration::from_millis(now_millis().saturating_sub(id.timestamp_ms())) > age)
 }
 
-/// Whether a run of this machine is going on.
+/// Whether this run of this machine is still running.
 pub fn is_going_on(run: &str) -> bool {
     alive::is_going_on(&home(), run)
 }
@@ -226,18 +225,18 @@ impl Asking {
 }
 
 impl RunDir {
-    /// Tells other runs of this machine that this one is going on, until the answer is dropped.
+    /// Marks this run as running for other runs of this machine, until the result is dropped.
     pub fn declare_alive(&self) -> Option<Alive> {
         Alive::declare(&home(), &self.id)
     }
 
-    /// In a folder of the caller's choice, for tests.
+    /// In a given folder, for tests.
     #[cfg(test)]
     pub(crate) fn at(path: &Path) -> Self {
         Self { id: "run".to_owned(), path: path.to_owned() }
     }
 
-    /// Opens a node's log, to be appended to.
+    /// Opens a node's log to append to it.
     pub fn log(&self, node: &str) -> io::Result<(PathBuf, File)> {
         make(&self.path)?;
         let path = self.path.join(log_name(node));
@@ -254,11 +253,11 @@ fn new_id() -> String {
     ulid::Ulid::from_parts(now_millis(), random::bits()).to_string().to_lowercase()
 }
 
-/// Where the state of all hierarchies is.
+/// The folder of the state of all hierarchies.
 enum Home {
-    /// In a folder that the user, or the user's session, chose.
+    /// In a folder that the user or the user's session chose.
     Own(PathBuf),
-    /// Where every user of the machine can write: nothing there is used before it is checked.
+    /// In a folder where every user of the machine can write: checked before use.
     Shared(PathBuf),
 }
 
@@ -284,8 +283,8 @@ impl Home {
     }
 }
 
-/// The folder of the state. One that another user can change is as if it could not be used: below
-/// a file nothing can be read or written.
+/// The folder of the state. If another user can change it, the result is a path below a file, where reads and
+/// writes fail.
 fn home() -> PathBuf {
     let folder = Home::find().folder();
     if check(&folder).is_err() { Path::new("/dev/null").join("rebuild") } else { folder }

@@ -1,4 +1,4 @@
-//! One step: bring the bases, build, test, and store under the build tag.
+//! Runs one step: provide the bases, build, test, and store under the build tag.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -35,49 +35,49 @@ use crate::{
     run::state::RunDir,
 };
 
-/// By then it is seen by who watches that files have changed, even if many do.
+/// Upper bound for the watcher to notice a change, even in a large burst.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
-/// Everything the steps of a run share.
+/// The data that all steps of a run share.
 #[derive(Debug)]
 pub struct Workshop<E, S> {
     pub engine: Arc<E>,
     pub store: Arc<S>,
-    /// For upstreams, which may lie in any registry.
+    /// For upstreams, which may be in any registry.
     pub registries: Client,
     pub hierarchy: Arc<Hierarchy>,
     pub plan: Arc<Plan>,
     pub run: RunDir,
-    /// Of files that need not be read again.
+    /// The hashes of unchanged files.
     pub hashes: Arc<HashCache>,
-    /// What builds may use, read before the first of them.
+    /// The secrets, read before the first build.
     pub secrets: Secrets,
-    /// What earlier builds took.
+    /// The durations of earlier builds.
     pub history: History,
-    /// The commit that is checked out, if nothing in the hierarchy's folder differs from it.
+    /// The checked-out commit, if no file in the hierarchy's folder differs from it.
     pub revision: Option<Revision>,
-    /// What images say of where their files come from.
+    /// The labels for the source of the files.
     pub origin: Origin,
-    /// Nodes whose builds newer changes have made pointless, with all that is below them; it grows.
+    /// Nodes whose builds newer changes made obsolete, with their descendants. The set only grows.
     pub overtaken: watch::Receiver<BTreeSet<NodeName>>,
     pub options: RunOptions,
 }
 
-/// A failure before it has its log and its place in the Dockerfile.
+/// A failure without its log and its place in the Dockerfile.
 pub(super) struct Trouble {
     pub(super) phase: Phase,
     pub(super) message: String,
     pub(super) exit: Exit,
-    /// The text of the Dockerfile step that failed.
+    /// The text of the failed Dockerfile step.
     pub(super) step: Option<String>,
-    /// Whether another try may help.
+    /// Whether a retry may succeed.
     pub(super) again: Again,
 }
 
-/// What of a step is done. It stays done when the step is tried again.
+/// The completed parts of a step. A retry does not repeat them.
 #[derive(Default)]
 pub(super) struct Done {
-    /// What the step is built on: at first perhaps candidates of parents that are still tested.
+    /// The parents of the build: at first they may be candidates that are still tested.
     pub(super) parents: Parents,
     pub(super) pinned: Option<Pinned>,
     /// Built, checked and compared.
@@ -85,49 +85,49 @@ pub(super) struct Done {
     /// The image on which children have begun to build.
     begun_on: Option<Digest>,
     is_tested: bool,
-    /// The build tag may be ours, even if nobody has told us so.
+    /// The store may have written the build tag without an answer.
     is_pushed: bool,
-    /// For a place among the tests, and for the parents' tests.
+    /// The time spent waiting for a test job, and for the parents' tests.
     pub(super) waited: Duration,
 }
 
-/// What a build has made.
+/// The result of a build.
 pub(super) struct Candidate {
     pub(super) image: LocalImage,
-    /// In bytes, what it adds to its base.
+    /// In bytes, without its base.
     added: u64,
-    /// Those that its labels name.
+    /// The parents that its labels name.
     parents: Parents,
     compared: Compared,
 }
 
 impl Candidate {
-    /// Whether this is the same image under other labels: then its tests, and the builds on it, hold.
+    /// Whether only the labels differ: then its tests, and the builds on it, stay valid.
     pub(super) fn is_but_for_labels(&self, image: &LocalImage) -> bool {
         self.image.layers == image.layers && self.image.config == image.config
     }
 }
 
 impl Done {
-    /// The candidate was built on other images than its parents have become.
+    /// The candidate was built on other images than the final ones of its parents.
     pub(super) fn forget_candidate(&mut self) {
         (self.candidate, self.begun_on, self.is_tested) = (None, None, false);
     }
 }
 
-/// What the image that comes out is called and says of itself.
+/// The name and the labels of the new image.
 struct Identity {
     record: BuiltFrom,
     /// The build tag of the plan, without a new epoch.
     planned: Tagged,
-    /// The image that is stored under it.
+    /// The image under that tag.
     existing: Option<Digest>,
 }
 
-/// What a step came to.
+/// The result of a step.
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
-    /// How often it was tried.
+    /// The number of attempts.
     pub(super) attempts: usize,
     /// The part of its time in which it only waited.
     pub(super) waited: Duration,
@@ -139,18 +139,18 @@ impl Ended {
     }
 }
 
-/// One step under way.
+/// A running step.
 pub(super) struct Work<'a, E, S> {
     pub(super) shop: &'a Workshop<E, S>,
     pub(super) bases: &'a Bases,
     pub(super) ahead: &'a Ahead,
     pub(super) step: &'a Step,
-    /// What each parent is now, as far as it is known.
+    /// The present image of each parent, if it is known.
     pub(super) parents: Parents,
 }
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
-    /// Whatever happens is an outcome.
+    /// Returns an outcome in every case.
     pub(super) async fn execute(self, inbox: Inbox) -> Ended {
         let node = self.node();
         let mut tell =
@@ -189,7 +189,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 trouble.message = self.shop.secrets.mask().text(&trouble.message);
                 tell.failed(&trouble.message);
                 let tail = tell.tail();
-                // A parent whose tests fail may be the cause.
+                // A parent with failing tests may be the cause.
                 self.settled(&mut done, &mut tell).await;
                 let kept = self.keep_failed(&done).await;
                 let (_, log) = tell.finish();
@@ -209,7 +209,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ended { outcome, attempts: attempts.count(), waited: done.waited }
     }
 
-    /// Gives the image of a failed test a name, so that it is there when the run is over.
+    /// Names the image of a failed test, so that the engine keeps it after the run.
     async fn keep_failed(&self, done: &Done) -> Option<Tagged> {
         let candidate = done.candidate.as_ref()?;
         let name = failed_image(&self.shop.run.id, self.step.node.as_str());
@@ -266,7 +266,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ok(Identity { record, planned: planned_tag, existing })
     }
 
-    /// Builds the candidate, unless it is there, and lets children begin.
+    /// Builds the candidate unless it exists, and announces it to the children.
     async fn have_candidate(
         &self,
         done: &mut Done,
@@ -320,7 +320,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ok(())
     }
 
-    /// Everything has passed: what was made becomes what is stored.
+    /// Stores the image after all tests have passed.
     async fn store(
         &self,
         done: &mut Done,
@@ -334,7 +334,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let _place = self.ahead.may_upload().await;
         let different = match compared {
             Compared::Same(published) => {
-                // What is found under it is known to be the same; a build tag never moves.
+                // The image under the tag is the same; a build tag never moves.
                 if self.shop.options.push && identity.existing.is_none() {
                     self.shop.store.point(&identity.planned, published).await.map_err(stored)?;
                     self.note_taken_in(published, &identity.record, tell).await;
@@ -347,7 +347,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let mut pushed = None;
         let digest = if self.shop.options.push {
             let build_tag = self.build_tag(&identity.record);
-            // Another run of the same inputs may have been quicker, and a build tag never moves.
+            // Another run of the same inputs may have been faster, and a build tag never moves.
             if !done.is_pushed
                 && let Some(digest) = self.shop.store.head(&build_tag).await.map_err(stored)?
             {
@@ -361,8 +361,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             let found = self.shop.store.describe(&self.node().repository, &digest).await;
             let Some(found) = found.map_err(stored)?.filter(|found| found.layers == image.layers)
             else {
-                // Another run of the same inputs has stored its image in the same second: children would
-                // say that they are built on the one, and be built on the other.
+                // Another run of the same inputs has stored its image at the same time: children would name
+                // one image and be built on the other.
                 return Ok(Outcome::Reused { digest });
             };
             pushed = self.pushed(&found, done.pinned.as_ref()).await?;
@@ -377,7 +377,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ok(Outcome::Built { digest, fingerprint, size, added, pushed, size_before, different })
     }
 
-    /// What a stored image takes in its registry.
+    /// The size of a stored image in its registry.
     async fn pushed(
         &self,
         found: &Description,
@@ -394,8 +394,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ok(Some(Pushed { own: sum(own).saturating_add(stored.documents), upstream }))
     }
 
-    /// An image that needed no refresh gets the build tag of the epoch that it was due for: the next run
-    /// finds it, and does not ask again. If that fails, the next run asks again.
+    /// An image without updates gets the build tag of its due epoch, so that the next run does not query
+    /// again. If that fails, the next run queries again.
     async fn note_checked(&self, digest: &Digest, tell: &Tell) {
         let Some(epoch) = self.step.checked else { return };
         let tag = self.build_tag(&self.record(Some(epoch), &self.parents));
@@ -404,7 +404,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         }
     }
 
-    /// The labels of the published image keep the older inputs.
+    /// The labels of the published image contain the older inputs.
     async fn note_taken_in(&self, published: &Digest, record: &BuiltFrom, tell: &Tell) {
         let (store, node) = (&self.shop.store, self.step.node.as_str());
         let noted = async {
@@ -431,7 +431,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             .map_err(|error| Trouble { step: self.naming(&error), ..Trouble::of_base(&error) })
     }
 
-    /// The instruction that names an upstream which is missing.
+    /// The instruction that names the missing upstream.
     fn naming(&self, error: &BaseError) -> Option<String> {
         let BaseError::Missing { line, .. } = error else { return None };
         let instructions = &self.node().dockerfile.instructions;
@@ -456,7 +456,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let mut context = Context::open(&node.context, &node.dockerfile.path)
             .map_err(|error| broken(Phase::Build, Again::Never, error.to_string()))?;
         let mut dockerfile_path = node.dockerfile.path.clone();
-        // Lives as long as the build.
+        // Must live as long as the build.
         let mut _copy = None;
         if let Some(command) = &node.prepare {
             tell.phase(Phase::Prepare);
@@ -489,8 +489,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             target: node.target.clone(),
             named: node.dockerfile.named(&pinned.names),
             platform: node.platform.clone(),
-            // BuildKit keys a layer by the ID of a secret only: a layer that was built with another
-            // source of it would be used again.
+            // BuildKit identifies the secret of a layer only by its ID: it would reuse a layer that was built
+            // with another source.
             no_cache: fresh || !node.secrets.is_empty(),
             timeout: node.timeout,
         };
@@ -508,8 +508,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             let step = trouble.step.map(|step| pinned.as_written(step));
             Trouble { message: pinned.as_written(trouble.message), step, ..trouble }
         })?;
-        // Nothing but this name holds the image yet. The engine could set it, too, but would do so after
-        // this run has removed its names, if a build ends while it is cancelled.
+        // Only this name keeps the image in the engine. The engine could set the name itself, but if a
+        // cancelled build still ends, it would do so after this run has removed its names.
         self.bases
             .pin(&*self.shop.engine, node.name.as_str(), &image.id)
             .await
@@ -518,8 +518,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ok(image)
     }
 
-    /// What must hold before it is worth testing: it is based on the image it was pinned to, its
-    /// files did not change meanwhile, and it is not too large. Also says what it adds to its base.
+    /// Checks the image before its tests: it is based on its pin, its files did not change, and it is not too
+    /// large. Returns its size without the base.
     async fn check(&self, candidate: &LocalImage, pinned: &Pinned) -> Result<u64, Trouble> {
         let node = self.node();
         let broken = |message| Trouble {
@@ -556,7 +556,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ok(added)
     }
 
-    /// Whether the files of the node are others than those that were planned with.
+    /// Whether the files of the node differ from those of the plan.
     async fn has_changed(&self) -> Result<bool, ContextError> {
         let (owned, hashes) = (self.node().clone(), self.shop.hashes.clone());
         let hierarchy = Arc::clone(&self.shop.hierarchy);
@@ -566,8 +566,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ok(now.digest != self.step.inputs.context)
     }
 
-    /// Who watches the files cancels what they make pointless, a moment after they changed: a build that
-    /// found them half changed is cancelled then, and has not failed.
+    /// `watch` cancels obsolete builds shortly after a change. A build that fails because of half-written
+    /// files waits for that, and counts as cancelled instead of failed.
     async fn let_overtake(&self) {
         let is_watched = self.shop.overtaken.has_changed().is_ok();
         if is_watched && self.has_changed().await.unwrap_or(true) {
@@ -575,7 +575,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         }
     }
 
-    /// What the base of a build is, asked once for all its children.
+    /// The description of a base, read once for all its children.
     pub(super) async fn base(&self, image: &Digest) -> Result<Arc<LocalImage>, Trouble> {
         let known = self.bases.image_of(image);
         let asked = known.get_or_try_init(async || Ok(Arc::new(self.inspect(image).await?))).await;
@@ -645,7 +645,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         self.node().repository.tagged(record.fingerprint.build_tag())
     }
 
-    /// What the image will say of itself.
+    /// The labels of the new image.
     fn record(&self, epoch: Option<Epoch>, parents: &Parents) -> BuiltFrom {
         let told = self.node().file_labels;
         let causes = self.shop.plan.causes(&self.step.node);
@@ -663,13 +663,13 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     }
 }
 
-/// Our own labels are long, and nobody wrote them.
+/// `rebuild`'s labels are long, and not written by the user.
 fn shown(step: String) -> String {
     let ours = step.starts_with("LABEL ") && step.contains(LABEL_PREFIX);
     if ours { "LABEL (what it was built from)".to_owned() } else { step }
 }
 
-/// An engine that is gone is its own cause, whatever was going on.
+/// A stopped engine is the cause of every failure.
 fn exit_of(error: &EngineError, otherwise: Exit) -> Exit {
     if error.is_gone() { Exit::EngineUnreachable } else { otherwise }
 }

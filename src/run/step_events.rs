@@ -1,6 +1,6 @@
-//! How a step tells the loop what it does, and keeps its log.
+//! Events of a step for the loop, and its log.
 //!
-//! **Invariant:** whatever is told or kept of output has passed the [`Mask`](super::mask::Mask).
+//! **Invariant:** all output in events and logs has passed the [`Mask`](super::mask::Mask).
 
 use std::{
     collections::VecDeque,
@@ -23,15 +23,15 @@ use crate::{
     run::state::RunDir,
 };
 
-/// A longer line is told in pieces, so that no build can fill the memory.
+/// A longer line is split, so that no build can fill the memory.
 const LONGEST_LINE: usize = 16 * 1024;
-/// How many lines may be on their way to the reporters. Beyond that lines are only in the log:
-/// a terminal that cannot keep up must not slow a build down, or fill the memory.
+/// How many lines may wait for the reporters. Further lines are only in the log: a slow terminal must not
+/// slow a build down or fill the memory.
 const LINES_UNDER_WAY: usize = 4096;
 /// How many lines of a failing step are shown.
 const TAIL: usize = 20;
 
-/// What the steps send to the loop.
+/// The events that steps send to the loop.
 #[derive(Clone, Debug)]
 pub(super) struct Inbox {
     sender: mpsc::UnboundedSender<EventKind>,
@@ -44,7 +44,7 @@ impl Inbox {
         (Self { sender, lines: Arc::default() }, receiver)
     }
 
-    /// The loop has taken an event out.
+    /// The loop has received an event.
     pub(super) fn taken(&self, event: &EventKind) {
         if matches!(event, EventKind::Log { .. }) {
             self.lines.fetch_sub(1, Ordering::Relaxed);
@@ -52,7 +52,7 @@ impl Inbox {
     }
 
     fn send(&self, event: EventKind) {
-        // The loop outlives its steps; if it is gone, so is everybody who would care.
+        // The loop outlives its steps, so a failed send does not matter.
         _ = self.sender.send(event);
     }
 
@@ -65,14 +65,14 @@ impl Inbox {
     }
 }
 
-/// One step's voice: events to the loop, every byte of output to the log.
+/// Sends the events of one step to the loop, and every byte of output to the log.
 #[derive(Debug)]
 pub(super) struct Tell {
     node: NodeName,
     inbox: Inbox,
     log: Option<(PathBuf, File)>,
     mask: Mask,
-    /// Output on its way.
+    /// Output in progress.
     masked: Masked,
     line: Vec<u8>,
     tail: VecDeque<Vec<u8>>,
@@ -101,7 +101,7 @@ impl Tell {
         self.phase_with(phase, &heading);
     }
 
-    /// The same with a heading for the log that says more.
+    /// As above, with a longer heading in the log.
     pub(super) fn phase_with(&mut self, phase: Phase, heading: &str) {
         self.end_line();
         let heading = self.mask.text(heading);
@@ -130,7 +130,7 @@ impl Tell {
         self.inbox.send(EventKind::Warning { node: Some(self.node.clone()), message });
     }
 
-    /// Takes raw output, in whatever pieces it comes.
+    /// Adds raw output, in pieces of any size.
     pub(super) fn output(&mut self, bytes: &[u8]) {
         let shown = self.masked.take(bytes);
         self.show(&shown);
@@ -149,8 +149,7 @@ impl Tell {
         }
     }
 
-    /// Writes below what was printed why the step failed: in the log alone, for elsewhere it is said
-    /// by itself.
+    /// Writes the reason for the failure at the end of the log. Elsewhere an event reports it.
     pub(super) fn failed(&mut self, message: &str) {
         self.show_rest();
         let end = if self.line.is_empty() { "" } else { "\n" };
@@ -158,18 +157,18 @@ impl Tell {
         self.write(format!("{end}--- {} failed: {message}\n", now()).as_bytes());
     }
 
-    /// Whether this stands in the last lines of what was printed.
+    /// Whether the last lines of the output contain this.
     pub(super) fn says(&self, text: &str) -> bool {
         let has = |line: &Vec<u8>| String::from_utf8_lossy(line).to_lowercase().contains(text);
         self.tail.iter().chain([&self.line]).any(has)
     }
 
-    /// The last lines of what was printed.
+    /// The last lines of the output.
     pub(super) fn tail(&self) -> Vec<Vec<u8>> {
         self.tail.iter().cloned().collect()
     }
 
-    /// Ends the log, on disk before anybody is told of a failure, and returns its last lines.
+    /// Ends the log and syncs it before a failure is reported. Returns its last lines.
     pub(super) fn finish(mut self) -> (Vec<Vec<u8>>, Option<PathBuf>) {
         self.end_line();
         let log = self.log.take().map(|(path, file)| {
@@ -181,7 +180,7 @@ impl Tell {
         (std::mem::take(&mut self.tail).into(), log)
     }
 
-    /// Nothing more comes of what is printed now.
+    /// Ends the present output.
     fn end_line(&mut self) {
         self.show_rest();
         self.send_line();
@@ -213,7 +212,7 @@ impl Tell {
     }
 }
 
-/// For people who compare a log with others: RFC 3339 in UTC, to the second.
+/// The time in UTC, in RFC 3339 to the second, for comparison with other logs.
 fn now() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
@@ -228,7 +227,7 @@ mod tests {
         let (inbox, mut events) = Inbox::new();
         let run = RunDir::at(folder.path());
         let mut tell = Tell::new("os".into(), inbox, (&run, Mask::default()));
-        // A write to it gives EIO, since this process has no memory at the address 0.
+        // A write to it fails with EIO, because this process has no memory at address 0.
         let broken = std::fs::OpenOptions::new().write(true).open("/proc/self/mem").unwrap();
         tell.log.as_mut().unwrap().1 = broken;
         tell.output(b"one\ntwo\n");
@@ -257,8 +256,7 @@ mod tests {
         }
         let (tail, log) = tell.finish();
         assert_eq!(tail.len(), TAIL);
-        // Of 128 MiB half are on their way to a reporter that does not come to read them, and no more;
-        // the log has them all.
+        // At most half of the 128 MiB wait for a reporter that does not read; the log has all.
         let mut lines = 0;
         while let Ok(EventKind::Log { line, .. }) = events.try_recv() {
             assert!(line.len() <= 2 * LONGEST_LINE);

@@ -1,5 +1,4 @@
-//! After the last step: whether the updates that images were rebuilt for are in them, and in every
-//! image below them.
+//! Checks, after the last step, whether the refreshed images and their descendants have the updates.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,7 +39,7 @@ struct Updated<'a> {
 }
 
 impl<E: Engine, S: Store> Verifying<'_, E, S> {
-    /// What is in which image now, and whose packages could not be listed, with the reason.
+    /// The packages of each image, and the images whose packages could not be listed, with the reason.
     pub(super) async fn verify(&self) -> (Verified, Vec<(NodeName, String)>) {
         let updated: Vec<Updated<'_>> = self.updated().collect();
         let asked: BTreeSet<(&NodeName, Manager)> = updated
@@ -89,7 +88,7 @@ impl<E: Engine, S: Store> Verifying<'_, E, S> {
         std::iter::once(node).chain(self.shop.hierarchy.descendants(&node.name))
     }
 
-    /// The image that now stands for a node; none if it failed, or was no part of the run.
+    /// The new image of a node; `None` if it failed, or was not part of the run.
     fn digest(&self, name: &NodeName) -> Option<&Digest> {
         self.done.outcomes.get(name).and_then(|(outcome, _)| outcome.digest())
     }
@@ -115,7 +114,7 @@ impl<E: Engine, S: Store> Verifying<'_, E, S> {
         let printed = shop.engine.probe(&image, &probe, &shop.run.id).await;
         let printed = printed.map_err(|error| error.to_string())?;
         match manager.read_installed(&printed.stdout) {
-            // An image that has copied a few files out of its parent.
+            // An image that copied only some files from its parent.
             Err(ProbeError::Missing(_)) => Ok(Installed::default()),
             read => read.map_err(|error| error.to_string()),
         }

@@ -1,10 +1,10 @@
-//! How much room images take that go.
+//! The size that a deletion frees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{image::Digest, publish::store::Holding};
 
-/// What those that go consist of and none that stays does, in bytes; each piece once.
+/// The bytes of pieces that only deleted images contain; each piece counts once.
 pub fn freed(going: &[&Holding], staying: &[&Holding]) -> u64 {
     let kept: BTreeSet<&Digest> = staying.iter().flat_map(|one| one.pieces.keys()).collect();
     let gone: BTreeMap<&Digest, u64> = going
@@ -13,6 +13,6 @@ pub fn freed(going: &[&Holding], staying: &[&Holding]) -> u64 {
         .filter(|(piece, _)| !kept.contains(piece))
         .map(|(piece, size)| (piece, *size))
         .collect();
-    // The sizes are what a manifest says, and anyone who may push can write one.
+    // The sizes come from manifests, and every user who can push can write one.
     gone.values().copied().fold(0, u64::saturating_add)
 }

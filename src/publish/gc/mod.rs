@@ -1,7 +1,7 @@
-//! Decides which stored images nobody needs any more, and takes them away.
+//! Decides which stored images are no longer needed, and deletes them.
 //!
-//! **Invariant:** an image goes only if each of its tags is a build tag of an image of this
-//! hierarchy, and it is in no index; in doubt it stays.
+//! **Invariant:** an image is deleted only if each of its tags is a build tag of a node of this hierarchy,
+//! and no index contains it. In doubt it stays.
 
 mod freed;
 mod records;
@@ -28,19 +28,19 @@ use crate::{
     publish::store::Holding,
 };
 
-/// So many images of each node stay, however old: those that the last promotions published.
+/// How many images of each node stay at any age: those of the last promotions.
 pub const KEPT_OF_EACH: usize = 3;
 
-/// What is still needed, and what counts as old.
+/// Which images are still needed, and which count as old.
 #[derive(Clone, Debug)]
 pub struct Needs {
-    /// The nodes of the hierarchy: whatever else an image may be of, it is not ours to take away.
+    /// The nodes of the hierarchy. Images of other nodes stay.
     pub nodes: BTreeSet<NodeName>,
-    /// Images of today's inputs.
+    /// Images of the present inputs.
     pub today: BTreeSet<Digest>,
-    /// What the last runs moved tags from and to: what `rebuild rollback` may want back.
+    /// The images that the last runs moved tags from and to: `rebuild rollback` may need them.
     pub rollback: BTreeSet<Digest>,
-    /// Build tags that are needed elsewhere.
+    /// Build tags that stay in the registry: their images stay in the engine too.
     pub tags: BTreeSet<Tag>,
     /// Younger images stay.
     pub keep: Duration,
@@ -50,19 +50,19 @@ pub struct Needs {
 /// Why an image with a build tag stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stays {
-    /// A tag that is not ours points at it, or an index with such a tag contains it.
+    /// Another tag than a build tag points at it, or an index with such a tag contains it.
     Published,
     Today,
     Rollback,
     Young,
-    /// One of the last of its node.
+    /// It is one of the last images of its node.
     Recent,
-    /// It is of no node of this hierarchy, or does not say.
+    /// It belongs to no node of this hierarchy, or does not name one.
     Foreign,
     AgeUnknown,
 }
 
-/// An image that goes, with all of its tags.
+/// An image to delete, with all of its tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Going {
     pub node: NodeName,
@@ -72,20 +72,20 @@ pub struct Going {
     pub age: Duration,
 }
 
-/// What becomes of a store.
+/// The decision for a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sweep {
     /// By repository, the oldest first.
     pub going: Vec<Going>,
     /// How many images stay, and why.
     pub staying: BTreeMap<Stays, usize>,
-    /// In bytes: what only the images that go consist of.
+    /// In bytes: the pieces that only deleted images contain.
     pub freed: u64,
     /// Every build tag that stays.
     pub kept_tags: BTreeSet<Tag>,
 }
 
-/// Everything in the hierarchy's repositories → what goes.
+/// Decides which images of the hierarchy's repositories to delete.
 pub fn decide(holdings: &[Holding], needs: &Needs) -> Sweep {
     let in_an_index: BTreeSet<(&Repository, &Digest)> = holdings
         .iter()

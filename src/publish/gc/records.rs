@@ -7,10 +7,10 @@ use ulid::Ulid;
 
 use crate::publish::store::Recorded;
 
-/// So many runs stay, however old: those that `rebuild history` lists.
+/// How many runs stay at any age: those that `rebuild history` lists.
 pub const KEPT_RUNS: usize = 20;
 
-/// Those of runs that began longer ago than that. What does not say when it began stays.
+/// The records of runs that began before this time. Records without that time stay.
 pub fn old_records(newest_first: Vec<Recorded>, keep: Duration, now: Timestamp) -> Vec<Recorded> {
     let is_old = |recorded: &Recorded| {
         began(&recorded.run).is_some_and(|began| {

@@ -1,4 +1,4 @@
-//! Takes away what was decided to go.
+//! Deletes images.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +8,16 @@ use crate::{
     publish::store::{Store, StoreError},
 };
 
-/// What became of one image.
+/// The result for one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
     Gone,
-    /// Somebody has given it another tag meanwhile, or taken it away.
+    /// Another user has meanwhile tagged or deleted it.
     Changed,
 }
 
-/// Looks once more at where every tag of the repository points, and takes the image away if that
-/// is as it was when it was decided: by digest, a registry takes every tag of it along.
+/// Reads all tags of the repository again, and deletes the image if its tags have not changed since the
+/// decision: a registry deletes by digest, with every tag.
 pub async fn remove<S: Store>(store: &S, going: &Going) -> Result<Removed, StoreError> {
     let now = store.tags(&going.repository).await?;
     let pointing = |digest: &Digest| -> BTreeSet<Tag> {

@@ -1,6 +1,6 @@
-//! Which images this machine's runs have stored in an engine, by node, and which of them are old.
+//! The images that runs of this machine have stored in an engine, by node, and which of them are old.
 //!
-//! **Invariant:** whatever is read, a list comes of it: a damaged one is empty, and then nothing is old.
+//! **Invariant:** a damaged list counts as empty, and then no image is old.
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{fingerprint::is_build_tag, hierarchy::NodeName, image::Tag};
 
-/// Of one hierarchy and one place that it is published to.
+/// The images of one hierarchy and one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     /// The newest first.
@@ -24,24 +24,24 @@ pub struct StoredImage {
 }
 
 impl StoredImage {
-    /// `None` if it is not one of ours.
+    /// `None` if it is not an image of `rebuild`.
     pub fn build_tag(&self) -> Option<Tag> {
         self.build_tag.parse().ok().filter(is_build_tag)
     }
 }
 
 impl Stored {
-    /// What was [`kept`](Self::kept).
+    /// Parses the bytes of [`kept`](Self::kept).
     pub fn read(kept: &[u8]) -> Self {
         Self { nodes: serde_json::from_slice(kept).unwrap_or_default() }
     }
 
-    /// To be kept for the next time.
+    /// The bytes to store for the next run.
     pub fn kept(&self) -> Vec<u8> {
         serde_json::to_vec(&self.nodes).expect("plain data is always JSON")
     }
 
-    /// A run has stored this image, and no newer one.
+    /// Adds the newest image.
     pub fn add(&mut self, node: &NodeName, build_tag: &Tag, added: u64) {
         self.remove(node, build_tag);
         let image = StoredImage { build_tag: build_tag.to_string(), added };
@@ -81,7 +81,7 @@ mod tests {
         }
         assert_eq!(beyond(&stored, 3), [tag('1')]);
         assert!(beyond(&stored, 4).is_empty());
-        // Stored again, it is the newest.
+        // An image that is stored again becomes the newest.
         stored.add(&"os".into(), &tag('1'), 7);
         assert_eq!(beyond(&stored, 3), [tag('2')]);
         stored.remove(&"os".into(), &tag('2'));

@@ -1,4 +1,4 @@
-//! The journals in folders: those to be finished, and all of them.
+//! Finds the journals of runs in their folders.
 
 use std::{
     fs,
@@ -8,11 +8,11 @@ use std::{
 use super::{Journal, Past};
 use crate::{host::bounded, image::Tagged};
 
-/// What a journal's file name ends in.
+/// The extension of a journal file.
 const SUFFIX: &str = "jsonl";
-/// How many runs of a hierarchy are kept. Of one with 300 tags a journal has 100 kB.
+/// How many journals of a hierarchy are kept. A journal with 300 tags has 100 kB.
 const KEPT: usize = 100;
-/// In bytes. A larger file is no journal.
+/// In bytes. A larger file is not read.
 pub(super) const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// The journal of a run.
@@ -20,7 +20,7 @@ pub fn file(folder: &Path, run: &str) -> PathBuf {
     folder.join(format!("{run}.{SUFFIX}"))
 }
 
-/// Removes the oldest, but none that is to be finished.
+/// Removes the oldest journals, but no unfinished ones.
 pub fn forget_old(folder: &Path) {
     for path in files(folder).into_iter().rev().skip(KEPT) {
         if matches!(Journal::reopen(&path), Ok(None)) {
@@ -29,8 +29,8 @@ pub fn forget_old(folder: &Path) {
     }
 }
 
-/// The journals of runs that were cut off while they published to a place, the oldest first. What
-/// publishes somewhere else is not ours, and neither is a journal that would move another tag.
+/// The journals of runs that were cut off while they published to this target, the oldest first. Ignores
+/// journals with another target, and journals that would move a tag of another repository.
 pub fn open(folders: &[PathBuf], place: &str, is_ours: impl Fn(&Tagged) -> bool) -> Vec<Journal> {
     let mut open: Vec<Journal> = folders
         .iter()
@@ -51,7 +51,7 @@ pub fn open(folders: &[PathBuf], place: &str, is_ours: impl Fn(&Tagged) -> bool)
     open
 }
 
-/// Every run of a folder that published to a place, the newest first.
+/// Every run of a folder with this target, the newest first.
 pub fn find(folder: &Path, place: &str) -> Vec<Past> {
     let files = files(folder).into_iter().rev();
     files
@@ -60,7 +60,7 @@ pub fn find(folder: &Path, place: &str) -> Vec<Past> {
         .collect()
 }
 
-/// By name, which is by time.
+/// Sorted by name, which is by time.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries

@@ -1,10 +1,10 @@
-//! The journal of a run: what it was asked, which tags it is going to move, and how far it got.
+//! The journal of a run: its request, the tags that it will move, and its progress.
 //!
-//! A file of JSON lines, one a run. It makes a promotion that was cut off one that the next command
-//! finishes, and past runs something that can be listed and taken back.
+//! A file of JSON lines for each run. With it, the next command can finish a promotion that was cut off,
+//! `history` can list past runs, and `rollback` can undo them.
 //!
-//! **Invariant:** what stands before a cut counts, wherever the cut is: half a line is no line.
-//! **Invariant:** a run that is committed and has not ended is to be finished, and no other.
+//! **Invariant:** in a truncated file, all complete lines count, and an incomplete line does not.
+//! **Invariant:** exactly the runs that are committed and have not ended are unfinished.
 
 mod folder;
 mod past;
@@ -26,28 +26,28 @@ use crate::{
     image::{Digest, Tagged},
 };
 
-/// Of the lines below. A reader that does not know a line's kind takes it for a cut.
+/// The version of the lines below. For a reader, a line of an unknown kind ends the file.
 const VERSION: u32 = 1;
 
-/// One moving tag that is to point elsewhere.
+/// The move of one moving tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
     pub node: NodeName,
     pub tag: Tagged,
-    /// Where the plan saw it; `None` if it did not exist.
+    /// The digest that the plan saw; `None` if the tag did not exist.
     pub from: Option<Digest>,
-    /// `None` if it is to be taken away, as a rollback does with one that was new.
+    /// `None` to delete the tag: a rollback does that if the tag was new.
     pub to: Option<Digest>,
-    /// Moves of one wave may happen at once; a wave begins when the one before is done.
+    /// Moves of one wave may happen at once. A wave begins when the previous one is done.
     pub wave: usize,
 }
 
-/// A line of the journal. Tags are named by their place in the list of moves.
+/// A line of the journal. It identifies a tag by its index in the list of moves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {
     Began(Began),
-    /// From here on tags move, and the next run that finds the journal finishes it.
+    /// The commit point: tags move after this line, and the next run that finds the journal finishes it.
     Committed {
         moves: Vec<Move>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,9 +55,9 @@ enum Line {
     },
     /// The tag was written and read back.
     Moved(usize),
-    /// Somebody else moved the tag, so it was left where it is.
+    /// Another user moved the tag, so this run left it.
     Left(usize),
-    /// It cannot be finished: from here on tags go back.
+    /// The promotion failed: after this line, tags move back.
     Turned {
         why: String,
     },
@@ -73,22 +73,22 @@ pub struct Began {
     pub run: String,
     #[serde(with = "moment")]
     pub at: Timestamp,
-    /// Where it publishes: a registry prefix, or the engine's endpoint.
+    /// The target: a registry prefix, or the engine's endpoint.
     pub place: String,
     pub asked: Asked,
-    /// The commit of the hierarchy's folder, `-dirty` behind it if files differed.
+    /// The commit of the hierarchy's folder, followed by `-dirty` if files differed.
     pub commit: Option<String>,
-    /// When that commit was made, in seconds since 1970, if nothing differed from it and it decides
-    /// which of two runs at once gives way.
+    /// The time of that commit, in seconds since 1970; `None` if files differed. It decides which of two
+    /// concurrent runs wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committed: Option<i64>,
 }
 
-/// What somebody wanted of a run.
+/// The request of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Asked {
-    /// The flags that say which images, empty for all that is out of date.
+    /// The flags that select images; empty for everything that is out of date.
     Run {
         flags: String,
     },
@@ -108,8 +108,8 @@ pub struct Ended {
     pub recovered: bool,
 }
 
-/// Whether a text is the ID of a run: a ULID in lower case, which may stand in a path and in a tag.
-/// Whatever a record calls a run else is no run of ours.
+/// Whether a text is the ID of a run: a lower-case ULID, which is safe in a path and in a tag. Records with
+/// any other ID are ignored.
 pub fn is_run_id(text: &str) -> bool {
     ulid::Ulid::from_string(&text.to_uppercase())
         .is_ok_and(|id| id.to_string().to_lowercase() == text)
@@ -122,17 +122,17 @@ impl Began {
     }
 }
 
-/// A moment that older journals do not have.
+/// A time that older journals do not contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct At(#[serde(with = "moment")] Timestamp);
 
-/// An ID of a run, for tests: a number, or letters that a ULID may have.
+/// An ID of a run, for tests: from a number, or from letters that a ULID may contain.
 #[cfg(test)]
 pub(crate) fn test_id(short: impl std::fmt::Display) -> String {
     format!("{short:0>26}")
 }
 
-/// Times as RFC 3339 has them.
+/// Times in RFC 3339.
 mod moment {
     use jiff::Timestamp;
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};

@@ -1,4 +1,4 @@
-//! What a journal says, as far as it is whole.
+//! Reads the complete lines of a journal.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,28 +13,28 @@ use crate::{
     image::{Repository, Tagged},
 };
 
-/// A run as its journal tells it.
+/// A run, read from its journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
     pub began: Began,
-    /// `None`: it never came to the point where tags move.
+    /// `None` if the run did not reach the commit point.
     pub moves: Option<Vec<Move>>,
-    /// When it came to that point; older journals do not say.
+    /// The time of the commit point; older journals do not contain it.
     committed: Option<Timestamp>,
-    /// What became of single moves. Where nothing is said, the process may have died in between.
+    /// The result of each move. Without a result, the process may have died between the write and its line.
     pub fates: BTreeMap<usize, Fate>,
-    /// Why tags went back.
+    /// Why the run moved tags back.
     pub turned: Option<String>,
     pub ended: Option<Ended>,
 }
 
-/// What became of a move.
+/// The result of a move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Moved,
-    /// Somebody else moved the tag.
+    /// Another user moved the tag.
     Left,
-    /// It was moved and put back.
+    /// The run moved the tag, and moved it back.
     Back,
 }
 
@@ -50,12 +50,12 @@ impl Past {
         }
     }
 
-    /// `None` if not even the first line is whole.
+    /// `None` if the first line is incomplete.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         Some(Self::read_whole(bytes)?.0)
     }
 
-    /// Also says how many bytes are whole lines that we understand.
+    /// Also returns the length in bytes of the complete lines with a known kind.
     pub(super) fn read_whole(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map_while(|line| {
             let text = line.strip_suffix(b"\n")?;
@@ -92,7 +92,7 @@ impl Past {
         }
     }
 
-    /// Whether tags may be half moved.
+    /// Whether the promotion may be incomplete.
     pub fn is_open(&self) -> bool {
         self.moves.is_some() && self.ended.is_none()
     }
@@ -107,28 +107,28 @@ impl Past {
         Timestamp::now().duration_since(self.committed()).try_into().unwrap_or_default()
     }
 
-    /// When it ended with all its tags moved. The exit code does not say that: a run that holds back an
-    /// image which failed promotes the others.
+    /// When it ended with all its tags moved. The exit code does not tell: a run that holds back a failed
+    /// image promotes the others.
     pub fn succeeded(&self) -> Option<Timestamp> {
         let ended = self.ended.as_ref().filter(|_| self.moves.is_some() && self.turned.is_none());
         ended.map(|ended| ended.at)
     }
 
-    /// The moves that it is known to have made and not to have taken back.
+    /// The moves that it recorded and did not undo.
     pub fn made(&self) -> impl Iterator<Item = &Move> {
         let is_made = |index| self.fates.get(&index) == Some(&Fate::Moved);
         let moves = self.moves.iter().flatten().enumerate();
         moves.filter_map(move |(index, one)| is_made(index).then_some(one))
     }
 
-    /// The moves that stand: those that it made and did not take back, and of one that was cut off also
-    /// those that it may have made.
+    /// The moves in effect: those that it made and did not undo. For a run that was cut off, also those that
+    /// it may have made.
     pub fn standing(&self) -> impl Iterator<Item = &Move> {
         self.stands(|fate| fate == Fate::Moved).map(|(one, _)| one)
     }
 
-    /// What may be taken back: also what was there already, since another run of the same images at the
-    /// same moment had moved it, unless this run gave way. Says of each whether the run moved it.
+    /// The moves that a rollback can undo, each with whether this run made it. Unless this run lost against
+    /// another run, they include tags that a concurrent run of the same images had already moved.
     pub fn wanted(&self) -> impl Iterator<Item = (&Move, bool)> {
         let gave_way = self.turned.is_some();
         self.stands(move |fate| fate == Fate::Moved || fate == Fate::Left && !gave_way)
@@ -143,8 +143,8 @@ impl Past {
         })
     }
 
-    /// Without the moves of other tags. A record is a text in a registry or in a folder, and what it
-    /// says of a tag that is not ours does not move that tag.
+    /// Removes moves of tags of other repositories. Other users can write a record, and it must not move such
+    /// tags.
     #[must_use]
     pub fn only(mut self, is_ours: impl Fn(&Tagged) -> bool) -> Self {
         let Some(moves) = self.moves.take() else { return self };
@@ -158,7 +158,8 @@ impl Past {
         Self { moves: Some(kept), fates, ..self }
     }
 
-    /// Whether it concerns one of these repositories. Of a run that came to move nothing nobody knows.
+    /// Whether it moves tags of one of these repositories. A run without moves has no repositories, so the
+    /// answer is unknown.
     pub fn concerns(&self, repositories: &BTreeSet<&Repository>) -> bool {
         let mut moves = self.moves.iter().flatten().peekable();
         moves.peek().is_none() || moves.any(|one| repositories.contains(&one.tag.repository))

@@ -1,7 +1,7 @@
-//! Writes a journal, a line at a time.
+//! Writes a journal, line by line.
 //!
-//! **Invariant:** when [`Journal::commit`] has succeeded, its line survives the machine; when it has
-//! failed, the file does not have it.
+//! **Invariant:** after [`Journal::commit`] succeeded, its line survives a crash of the machine. After it
+//! failed, the file does not contain the line.
 
 use std::{
     fs::File,
@@ -21,23 +21,23 @@ use crate::{
 #[cfg(test)]
 pub(crate) type Memory = std::sync::Arc<std::sync::Mutex<Vec<u8>>>;
 
-/// The journal of a run under way.
+/// The journal of the present run.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: Option<File>,
-    /// All lines so far, also those that could not be written yet.
+    /// All lines so far, including those that could not be written yet.
     text: Vec<u8>,
-    /// How many bytes of them are in the file.
+    /// How many of these bytes are in the file.
     written: usize,
     past: Past,
-    /// Whether there is a file at all.
+    /// Whether the file exists.
     is_kept: bool,
-    /// Set where the run must be finished by a later command.
+    /// Set if a later command must finish the run.
     stays_open: bool,
-    /// The last line that was not written, until somebody asks.
+    /// Why the last line was not written, until the caller takes it.
     failure: Option<JournalError>,
-    /// In place of a file.
+    /// Replaces the file in tests.
     #[cfg(test)]
     memory: Memory,
 }
@@ -50,7 +50,7 @@ pub struct JournalError {
 }
 
 impl Journal {
-    /// Of a new run. A file that cannot be written is told when it matters.
+    /// Begins the journal of a new run. If the file cannot be written, `commit` reports the error.
     pub fn begin(path: &Path, began: Began) -> Self {
         let mut journal = Self::new(path.to_owned(), began);
         if let Err(error) = journal.flush() {
@@ -74,13 +74,13 @@ impl Journal {
         }
     }
 
-    /// Of a run that publishes nothing: it is written nowhere.
+    /// The journal of a run that publishes nothing: it has no file.
     pub fn none(began: Began) -> Self {
         Self { is_kept: false, ..Self::new(PathBuf::new(), began) }
     }
 
-    /// Of a run that was cut off, to be finished; `None` if there is nothing to finish. What follows
-    /// the last whole line is cut away with the next one that is written.
+    /// Opens the journal of a run that was cut off; `None` if the run is not unfinished. The next write
+    /// removes an incomplete last line.
     pub fn reopen(path: &Path) -> io::Result<Option<Self>> {
         Ok(Self::of_bytes(path, &bounded::read(path, LARGEST)?))
     }
@@ -93,7 +93,7 @@ impl Journal {
         journal.past.is_open().then_some(journal)
     }
 
-    /// Of a new run, or the same run again if it was cut off; the lines are kept in memory.
+    /// A journal in memory: of a new run, or of the same run after it was cut off.
     #[cfg(test)]
     pub(crate) fn in_memory(memory: &Memory, began: impl FnOnce() -> Began) -> Option<Self> {
         let bytes = memory.lock().unwrap().clone();
@@ -105,7 +105,7 @@ impl Journal {
         Some(Self { memory: memory.clone(), is_kept: false, ..journal? })
     }
 
-    /// The point of no return: once this is on the disk, tags move.
+    /// The commit point: tags move only after this line is on the disk.
     pub fn commit(&mut self, moves: &[Move]) -> Result<(), JournalError> {
         let before = (self.text.clone(), self.written);
         let at = Some(At(Timestamp::now()));
@@ -118,11 +118,11 @@ impl Journal {
             }
             Err(error) => {
                 (self.text, self.written) = before;
-                // Half of it, or all of it in a cache that will never be written.
+                // The file may contain half of the line, or a cache may hold it without ever writing it.
                 let cut = self.file.as_ref().map(|file| file.set_len(self.written as u64));
                 if let Some(Err(error)) = cut {
-                    // A disk in that state may show anything later. At worst the next command
-                    // promotes images that are tested and stored.
+                    // A disk in that state may show anything later. At worst the next command promotes images
+                    // that are tested and stored.
                     tracing::debug!(%error, "the journal may keep a line that does not count");
                 }
                 Err(error)
@@ -146,12 +146,12 @@ impl Journal {
         self.note(Line::Turned { why: why.to_owned() });
     }
 
-    /// Leaves the rest to a later command.
+    /// Leaves the rest of the promotion to a later command.
     pub fn stay_open(&mut self) {
         self.stays_open = true;
     }
 
-    /// The last line; none where the rest is left to a later command.
+    /// Writes the last line, unless a later command must finish the run.
     pub fn end(&mut self, exit: Exit, recovered: bool) {
         if self.stays_open {
             return;
@@ -162,12 +162,12 @@ impl Journal {
         }
     }
 
-    /// What it says by now.
+    /// Its present state.
     pub fn past(&self) -> &Past {
         &self.past
     }
 
-    /// As if the disk were full or broken from now on.
+    /// Simulates a full or broken disk.
     #[cfg(test)]
     pub(super) fn goes_on_in(&mut self, path: &Path) {
         (self.path, self.file) = (path.to_owned(), None);
@@ -177,12 +177,12 @@ impl Journal {
         &self.text
     }
 
-    /// Why the last lines are not in the file, told once.
+    /// Why the last lines are not in the file; returned once.
     pub fn take_failure(&mut self) -> Option<JournalError> {
         self.failure.take()
     }
 
-    /// After the commit point nothing that cannot be written changes what happens.
+    /// After the commit point, a failed write does not change the run.
     fn note(&mut self, one: Line) {
         self.text.extend(line(&one));
         self.past.take(one);
@@ -191,7 +191,7 @@ impl Journal {
         }
     }
 
-    /// Writes what is not in the file yet, over half a line that an earlier try may have left.
+    /// Writes the missing lines, over an incomplete line of an earlier attempt.
     fn flush(&mut self) -> Result<(), JournalError> {
         self.try_flush().map_err(|source| JournalError { path: self.path.clone(), source })
     }
@@ -220,7 +220,7 @@ impl Journal {
         Ok(())
     }
 
-    /// The file, and the folders by which it is found.
+    /// Syncs the file, and the folders that lead to it.
     fn sync(&self) -> Result<(), JournalError> {
         let sync = || {
             self.file.iter().try_for_each(File::sync_all)?;
@@ -234,7 +234,7 @@ impl Journal {
     }
 }
 
-/// `journal`, the folder of the hierarchy, `rebuild`: those that we may just have made.
+/// `journal`, the folder of the hierarchy, `rebuild`: this run may have created them.
 const FOLDERS: usize = 3;
 
 fn line(line: &Line) -> Vec<u8> {

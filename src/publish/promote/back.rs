@@ -1,4 +1,4 @@
-//! Puts back what was moved, children before parents, each tag only if it is still where we put it.
+//! Moves tags back, children before parents, each tag only if it still points where this run put it.
 
 use std::collections::BTreeMap;
 
@@ -11,26 +11,26 @@ use crate::{
     },
 };
 
-/// What became of one tag.
+/// The result for one tag.
 enum Ended {
-    /// It never was where this run wanted it.
+    /// This run did not move it.
     Untouched,
-    /// Somebody else moved it.
+    /// Another user moved it.
     Left,
     Back,
-    /// A run that stays wants it here.
+    /// A winning rival wants it here.
     WithRival,
-    /// It was new, and the store cannot take it away.
+    /// It was new, and the store cannot delete it.
     New,
 }
 
 impl<S: Tags> Publisher<'_, '_, S> {
-    /// `unsure` are those that it may have moved without a word; `wanted` is where a run that stays wants
-    /// tags. Returns how many tags the store refused to put back: for those, and for those about which it
-    /// could not be asked, the journal stays open.
+    /// `unsure` are tags that this run may have moved without a line in the journal. `wanted` are the digests
+    /// that a winning rival wants. Returns how many tags the store refused to move back. For these, and for
+    /// tags that the store could not read, the journal stays open.
     ///
     /// # Errors
-    /// The store could not be asked about some of them.
+    /// The store could not read some of the tags.
     pub(super) async fn put_back(
         &mut self,
         unsure: &BTreeMap<usize, Doubt>,
@@ -97,7 +97,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
     }
 }
 
-/// `doubt` is `None` for a tag that was seen where this run put it.
+/// `doubt` is `None` for a tag that was read where this run put it.
 async fn put_one_back<S: Tags>(
     store: &S,
     one: &Move,
@@ -113,7 +113,7 @@ async fn put_one_back<S: Tags>(
         if let (Some(Doubt::Written), Some(from)) = (doubt, before)
             && found == one.from
         {
-            // Whatever comes of it, the tag is seen where it is to be.
+            // The tag already has its old digest.
             _ = store.put(&one.tag, from).await;
         }
         return Ok(if doubt.is_none() { Ended::Left } else { Ended::Untouched });

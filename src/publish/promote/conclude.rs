@@ -1,4 +1,4 @@
-//! The end of a run: every step's fate, and the exit code.
+//! The summary of a run: the outcome of every step, and the exit code.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     plan::Plan,
 };
 
-/// Puts together what is told last.
+/// Builds the summary.
 pub fn conclude(
     run: String,
     plan: &Plan,
@@ -36,7 +36,7 @@ pub fn conclude(
     Summary { run, steps, stopped, promotion, took, exit }
 }
 
-/// The gravest first: the stop signal, then what failed, then what was not published.
+/// The most severe reason decides: a stop signal, then a failed step, then an incomplete promotion.
 fn exit(executed: &Executed, promotion: &Promotion) -> Exit {
     match executed.stopped {
         Some(StopReason::Terminated) => return Exit::Terminated,
@@ -48,7 +48,7 @@ fn exit(executed: &Executed, promotion: &Promotion) -> Exit {
         Outcome::Failed(failure) if failure.on_failure != OnFailure::Optional => Some(failure),
         _ => None,
     });
-    // With several failures, one that blocks tells more than one that only holds back.
+    // A failure that blocks the run takes precedence over one that only holds images back.
     if let Some(first) = failures.min_by_key(|failure| failure.on_failure != OnFailure::Block) {
         return first.exit;
     }

@@ -18,17 +18,17 @@ use crate::{
     },
 };
 
-/// How often the run has tried to move its tags.
+/// The kind of attempt to move the tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt<'a> {
     First,
-    /// After it was cut off: what is where it is to be was moved by it.
+    /// After the run was cut off: tags at their new digest were moved by it.
     Resumed,
-    /// A tag is moved again if it is where it was, or where another run wants it that gives way.
+    /// Moves a tag again if it has its old digest, or the digest of a losing rival.
     Again(&'a Wanted),
 }
 
-/// What became of one tag.
+/// The result for one tag.
 enum Ended {
     Moved,
     /// It was there already.
@@ -37,13 +37,13 @@ enum Ended {
 }
 
 impl<S: Tags> Publisher<'_, '_, S> {
-    /// Moves all tags and sees each of them there at the end.
+    /// Moves all tags, and reads each of them at the end.
     pub(super) async fn attempt(&mut self, attempt: Attempt<'_>) -> Result<(), Refusal> {
         self.forward(attempt).await?;
         self.last_look().await
     }
 
-    /// Ends at the first that cannot be moved, or at a second stop signal.
+    /// Stops at the first tag that cannot be moved, or at a second stop signal.
     async fn forward(&mut self, attempt: Attempt<'_>) -> Result<(), Refusal> {
         let moves = self.journal.past().moves.clone().unwrap_or_default();
         let fates = self.journal.past().fates.clone();
@@ -69,11 +69,11 @@ impl<S: Tags> Publisher<'_, '_, S> {
                             Ended::Moved if fates.get(&index) == Some(&Fate::Moved) => {}
                             Ended::Moved => self.moved(index, one),
                             Ended::There if fates.contains_key(&index) => {}
-                            // The process died between the write and the line about it.
+                            // The process died between the write and its line in the journal.
                             Ended::There if attempt == Attempt::Resumed => {
                                 self.journal.moved(index);
                             }
-                            // Another run of the same images: what it moved is not ours to put back.
+                            // Another run of the same images moved it, so this run must not move it back.
                             Ended::There => self.journal.left(index),
                             Ended::Elsewhere(found) => {
                                 refusal.get_or_insert_with(|| Refusal::superseded(&one.tag, found));
@@ -103,8 +103,8 @@ impl<S: Tags> Publisher<'_, '_, S> {
         });
     }
 
-    /// What is wrong with the tags once all are moved. No registry can compare and write in one step, so
-    /// two runs that ask at the same moment where a tag is may both move it; who was first finds out here.
+    /// Checks the tags after all moves. Registries have no compare-and-swap, so two runs that read a tag at
+    /// the same time may both move it. The first one notices that here.
     async fn last_look(&mut self) -> Result<(), Refusal> {
         let moves = self.journal.past().moves.clone().unwrap_or_default();
         let judge = |_: usize, one: &Move, found: Option<&Digest>| match found {
@@ -115,7 +115,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
         self.look(&moves, judge).await
     }
 
-    /// Reads all tags, and refuses if one of them is not where it is expected.
+    /// Reads all tags, and refuses if one has an unexpected digest.
     pub(super) async fn look(
         &mut self,
         moves: &[Move],
@@ -139,7 +139,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
     }
 }
 
-/// A HEAD that must still show what the plan saw, then the write, which is read back.
+/// HEAD, which must show the digest that the plan saw, then the write, which is read back.
 async fn move_one<S: Tags>(
     store: &S,
     one: &Move,
@@ -147,7 +147,7 @@ async fn move_one<S: Tags>(
 ) -> Result<Ended, StoreError> {
     let is_free = |found: &Option<Digest>| match attempt {
         Attempt::Again(wanted) => *found == one.from || wanted.get(&one.tag) == Some(found),
-        // Of a tag that was moved already, the old place is as strange as any other.
+        // After the tag has moved, its old digest is as unexpected as any other.
         Attempt::First | Attempt::Resumed => *found == one.from && !was_moved,
     };
     let found = read(store, &one.tag, |found| {
@@ -169,7 +169,7 @@ async fn move_one<S: Tags>(
     Ok(Ended::Moved)
 }
 
-/// Reports stop signals, and lets the work finish: a promotion is never stopped between two tags.
+/// Reports the first stop signal and lets the work finish: a promotion does not stop between two tags.
 async fn ignoring_stops<T>(
     stops: &mut mpsc::Receiver<StopReason>,
     telling: &mut Telling<'_>,

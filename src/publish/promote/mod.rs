@@ -1,13 +1,13 @@
-//! Publishes: moves the tags of a whole closure, parents before children, or none.
+//! Moves the tags of a closure, parents before children, all or none.
 //!
-//! **Invariant:** before the first tag moves, every image that will get one is tested and stored, and
-//! the journal with every move is on the disk.
-//! **Invariant:** a tag is moved only from where the plan saw it, or from where a run moved it that has to
-//! give way to this one. If somebody else moved it meanwhile, or the store refuses for good, every tag that
-//! was moved goes back, as long as it is still where we put it. If the store cannot be reached, or refuses to
-//! put a tag back, the journal stays open and the next command goes on.
-//! **Invariant:** a success means that every tag was seen at its place after the last write. One answer that
-//! says otherwise decides nothing: the tag is read again.
+//! **Invariant:** before the first tag moves, all images to promote are tested and stored, and the journal
+//! with every move is on the disk.
+//! **Invariant:** a tag moves only from the digest that the plan saw, or from the digest of a losing rival.
+//! If another user moved a tag, or the store permanently refuses, every moved tag that still points where
+//! this run put it moves back. If the store is unreachable, or refuses to move a tag back, the journal stays
+//! open and the next command continues.
+//! **Invariant:** success means that every tag was read at its new digest after the last write. A single
+//! other answer decides nothing: the tag is read again.
 
 mod back;
 mod conclude;
@@ -47,25 +47,25 @@ use crate::{
 /// How many tags are moved at once.
 const MOVED_AT_ONCE: usize = 16;
 
-/// What came of it.
+/// The result.
 #[derive(Debug)]
 pub struct Promoted {
     pub promotion: Promotion,
-    /// The tags of each node that were moved and stayed.
+    /// The tags of each node that moved and did not move back.
     pub tags: BTreeMap<NodeName, Vec<Tag>>,
 }
 
-/// Moves tags and writes down what it does.
+/// Moves tags and records each move in the journal.
 pub struct Publisher<'a, 't, S> {
     pub store: &'a S,
     pub journal: &'a mut Journal,
-    /// A first stop signal lets a promotion finish, since it takes seconds and half of it would be a
-    /// mix; a second one does not.
+    /// A promotion takes seconds and finishes after a first stop signal, because half of it would mix old and
+    /// new images. A second signal stops it.
     pub stops: &'a mut mpsc::Receiver<StopReason>,
     pub telling: &'a mut Telling<'t>,
 }
 
-/// Where tags are to point.
+/// The new digests of tags.
 type Wanted = BTreeMap<Tagged, Option<Digest>>;
 
 impl<S: Tags> Publisher<'_, '_, S> {
@@ -108,7 +108,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
         self.close(exit, false).await;
     }
 
-    /// Says which runs were over by then.
+    /// Returns the runs that had ended by then.
     async fn commit(&mut self, moves: &[Move]) -> Result<Over, JournalError> {
         let over = self.store.ended().await.ok();
         self.journal.commit(moves)?;
@@ -127,7 +127,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
         }
     }
 
-    /// Without it other machines do not know of the run, and that is all.
+    /// If this fails, other machines do not list the run; nothing else depends on it.
     async fn record(&mut self, stage: Stage) {
         let run = self.journal.past().began.run.clone();
         if let Err(error) = self.store.record(&run, stage, self.journal.text()).await {
@@ -135,7 +135,8 @@ impl<S: Tags> Publisher<'_, '_, S> {
         }
     }
 
-    /// After a refusal: back, or to be continued. `wanted` is where a run that stays wants tags.
+    /// After a refusal: moves tags back, or leaves the journal open. `wanted` are the digests that a winning
+    /// rival wants.
     async fn give_up(&mut self, refusal: Refusal, wanted: &Wanted) -> String {
         let Refusal { why, is_for_good, unsure, .. } = refusal;
         if is_for_good {
@@ -152,7 +153,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
         self.journal.past().made().count()
     }
 
-    /// In the order of the file, whatever order they were moved in.
+    /// Sorted as in the file.
     fn tags_in_order(&self, moves: &[Move]) -> BTreeMap<NodeName, Vec<Tag>> {
         let made: Vec<&Move> = self.journal.past().made().collect();
         let mut tags: BTreeMap<NodeName, Vec<Tag>> = BTreeMap::new();

@@ -10,12 +10,12 @@ use crate::{
     publish::journal::Move,
 };
 
-/// What a run may do to the moving tags.
+/// Which moving tags a run may move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nobody asked for it: `--no-push`, or `--no-promote` where what was built is stored.
+    /// None, because of `--no-push`, or `--no-promote` if the images are stored.
     NotAsked { stored: bool },
-    /// A step failed or never ran, so nothing may move.
+    /// None, because a step failed or never ran.
     Withhold,
     /// These may move, parents before children.
     Move {
@@ -55,7 +55,7 @@ pub fn verdict(
         level.insert(step.node.clone(), above);
         let outcome = executed.outcomes.get(&step.node).map(|(outcome, _)| outcome);
         let digest = match outcome {
-            // Every tag that can be named was seen to be right.
+            // All stable tags already point at the image.
             Some(Outcome::Kept { .. }) | None => continue,
             Some(outcome) => outcome.digest(),
         };
@@ -83,18 +83,18 @@ pub fn verdict(
     Ok(Verdict::Move { moves, held })
 }
 
-/// A nightly refresh that changes nothing publishes nothing: no tag with a date either.
+/// A refresh that changes nothing publishes nothing, not even a tag with a date.
 fn is_refresh_without_news(step: &Step, outcome: Option<&Outcome>) -> bool {
     let is_fresh = matches!(step.action, Action::Build { fresh: true, .. });
     is_fresh && matches!(outcome, Some(Outcome::Unchanged { .. }))
 }
 
-/// The tags that decide whether a node is published move last: a client that sees them sees all.
+/// Stable tags move last: if a client sees them, it sees all tags.
 fn wave_in_node(template: &TagTemplate) -> usize {
     usize::from(template.is_stable())
 }
 
-/// The image that each parent now is.
+/// The new image of each parent.
 fn parents(hierarchy: &Hierarchy, plan: &Plan, executed: &Executed, node: &NodeName) -> Parents {
     hierarchy
         .parents(node)

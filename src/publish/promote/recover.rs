@@ -1,8 +1,7 @@
-//! Finishes a promotion that was cut off: forward, or back where the store refuses.
+//! Finishes a promotion that was cut off: forward, or back if the store refuses.
 //!
-//! **Invariant:** it decides for the whole set before it moves one tag. If another run has published since, the
-//! set stays as that run left it; if somebody else has moved a tag, that tag is left alone and the others are
-//! put back.
+//! **Invariant:** it decides for the whole set before it moves a tag. If another run has published since, the
+//! set stays as that run left it. If a user has moved a tag, that tag stays and the others move back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,13 +19,13 @@ use crate::{
     },
 };
 
-/// Among so many runs, the newest, those are looked for that have published since.
+/// How many of the newest runs are searched for one that has published since.
 const LOOKED_THROUGH: usize = 100;
 
-/// How a run that was cut off has ended now.
+/// The end of a run that was cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovered {
-    /// All its tags are moved.
+    /// All its tags moved.
     Finished {
         of: usize,
     },
@@ -37,7 +36,7 @@ pub enum Recovered {
     LeftTo {
         run: String,
     },
-    /// The store refuses to put back this number of tags. The journal stays open.
+    /// The store refuses to move this number of tags back. The journal stays open.
     Stuck {
         tags: usize,
         why: String,
@@ -45,10 +44,10 @@ pub enum Recovered {
 }
 
 impl<S: Tags> Publisher<'_, '_, S> {
-    /// Brings the journal's run to its end. `neighbors` are the runs of this machine.
+    /// Finishes the journal's run. `neighbors` are the runs of this machine.
     ///
     /// # Errors
-    /// The store cannot be reached. The journal stays open, and the next command tries again.
+    /// The store is unreachable. The journal stays open, and the next command tries again.
     pub async fn recover(&mut self, neighbors: Vec<Past>) -> Result<Recovered, StoreError> {
         let recorded = match self.store.records(LOOKED_THROUGH).await {
             Ok(records) => records,
@@ -93,7 +92,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
         why: String,
         (unsure, wanted): (BTreeMap<usize, Doubt>, Wanted),
     ) -> Result<Recovered, StoreError> {
-        // Of any other it is not known whether the process wrote it before it was cut off.
+        // The process may have written the others before it was cut off.
         let of = self.journal.past().moves.as_ref().map_or(0, Vec::len);
         let mut all: BTreeMap<_, _> = (0..of).map(|index| (index, Doubt::Refused)).collect();
         all.extend(unsure);
@@ -105,7 +104,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
         Ok(Recovered::PutBack { why })
     }
 
-    /// Moves nothing, and is over.
+    /// Ends the run without moving a tag.
     async fn leave_to(&mut self, run: String) -> Recovered {
         self.journal.turned(&format!("run {run} has published since"));
         let of = self.journal.past().moves.as_ref().map_or(0, Vec::len);
@@ -117,7 +116,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
     }
 }
 
-/// Whether another run has moved tags of the same set after the run was cut off, or is about to.
+/// Whether another run moved tags of the same set after this run was cut off, or is about to.
 fn has_published_since(past: &Past, other: &Past) -> bool {
     let tags: BTreeSet<&Tagged> = past.moves.iter().flatten().map(|one| &one.tag).collect();
     let mut moves = other.moves.iter().flatten();

@@ -1,4 +1,4 @@
-//! Why tags could not be moved, and what is unknown then.
+//! Why tags could not be moved, and which moves are uncertain.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::{
     publish::store::StoreError,
 };
 
-/// Why tags could not be moved, and whether they never can.
+/// Why tags could not be moved, and whether that is permanent.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) why: String,
@@ -15,17 +15,17 @@ pub(super) struct Refusal {
     pub(super) source: Option<StoreError>,
     /// Moves that may have been made.
     pub(super) unsure: BTreeMap<usize, Doubt>,
-    /// A tag that is not where this run put it, and where it points.
+    /// A tag that points elsewhere than where this run put it.
     pub(super) elsewhere: Option<(Tagged, Option<Digest>)>,
 }
 
-/// Whether a move that is not known to be made may be seen later.
+/// Whether an unconfirmed move may become visible later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// The store refused it, or nothing is known of it: what the tag shows counts.
+    /// The store refused the write, or did not receive it: the tag's present digest counts.
     Refused,
-    /// The store has acknowledged it, or was asked and not heard. Even if it is not seen now, it may be
-    /// seen later, unless a later write replaces it.
+    /// The store acknowledged the write, or its answer was lost. The write may become visible later, unless a
+    /// later write replaces it.
     Written,
 }
 
@@ -63,7 +63,7 @@ impl Refusal {
     }
 }
 
-/// Where a tag points, for people.
+/// The digest of a tag, for messages.
 pub(super) fn shown(found: Option<&Digest>) -> String {
     found.map_or("nothing".to_owned(), |digest| digest.short().to_owned())
 }

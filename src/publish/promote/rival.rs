@@ -1,14 +1,13 @@
-//! Two runs of two machines at once: whose images stay.
+//! Decides which of two concurrent runs on two machines wins.
 //!
-//! No registry can compare and write in one step, so each may move a tag that the other has just moved,
-//! even after the other has read all of its own back. Who finds that out reads the record of the other.
+//! Registries have no compare-and-swap. So each run may overwrite a tag that the other has just moved, even
+//! after the other has read all of its tags back. The run that notices this reads the record of the other.
 //!
-//! **Invariant:** a rival is a run that is promoting now, or that ended after this run's commit point. A run
-//! that ended before is not a rival, wherever a tag points: then another user moved it, and it is left alone.
-//! **Invariant:** both rivals come to the same answer without a word between them. A run that has ended well
-//! stays; else the one of the newer commit, and of one commit the one that began later, which has the greater
-//! ID. The other one helps it: its tags go to where that run wants them, so that they are one run's whole set,
-//! and never half of each.
+//! **Invariant:** a rival is a run that is promoting now, or that ended after this run's commit point. If a
+//! run ended before that, it is not a rival: then a user moved the tag, and this run leaves it alone.
+//! **Invariant:** both rivals compute the same winner without communicating. A run that already succeeded
+//! wins. Otherwise the newer commit wins, and for the same commit the run that began later, which has the
+//! greater ID. The loser moves its tags to where the winner wants them, so that all tags are from one run.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -18,22 +17,22 @@ use crate::publish::{
     store::Tags,
 };
 
-/// Among so many runs, the newest, the other is looked for.
+/// How many of the newest runs are searched for the rival.
 const RECENT: usize = 8;
-/// How often a run moves its tags once more that a run which has to give way has moved.
+/// How often the winner moves its tags again.
 const INSISTS: usize = 5;
-/// A run that has not ended after so long is not promoting any more: it was cut off.
+/// A run that has not ended after this time was cut off.
 const PROMOTES_AT_MOST: Duration = Duration::from_secs(10 * 60);
 
-/// The runs that were over before this run's commit point; unknown if the registry did not say.
+/// The runs that ended before this run's commit point; `None` if the registry did not answer.
 pub(super) type Over = Option<BTreeSet<String>>;
 
 /// The run that moved a tag of ours.
 enum Rival {
-    /// With where it wants its tags.
+    /// The rival wins. Contains the digests that it wants for its tags.
     Stays(Wanted),
     GivesWay(Wanted),
-    /// It has ended and moved nothing, and may have put our tags back to where they were.
+    /// It ended without moving tags, and may have moved our tags back.
     GaveUp,
 }
 
@@ -56,8 +55,8 @@ fn wanted_of(past: Past) -> Wanted {
     past.moves.into_iter().flatten().map(|one| (one.tag, one.to)).collect()
 }
 
-/// By the times of the commits and not by their history, of which a shallow clone knows half: both must come to
-/// the same answer.
+/// Compares the times of the commits, not their history, which a shallow clone does not have: both runs must
+/// compute the same answer.
 fn gives_way(ours: &Began, theirs: &Began) -> bool {
     match (ours.committed, theirs.committed) {
         (Some(ours), Some(theirs)) if ours != theirs => ours < theirs,
@@ -66,8 +65,8 @@ fn gives_way(ours: &Began, theirs: &Began) -> bool {
 }
 
 impl<S: Tags> Publisher<'_, '_, S> {
-    /// Moves all tags, also against runs that have to give way. With a refusal comes where runs that stay
-    /// want tags.
+    /// Moves all tags, also if losing rivals moved them. A refusal contains the digests that winning rivals
+    /// want for tags.
     pub(super) async fn contend(
         &mut self,
         first: Attempt<'_>,
@@ -90,7 +89,8 @@ impl<S: Tags> Publisher<'_, '_, S> {
         let Err(refusal) = ended else { return Ok(()) };
         let mut wanted = Wanted::new();
         if refusal.is_for_good {
-            // Also those that want a tag where this run put it: they may have found it there already.
+            // Includes runs that want the digest that this run wrote: they may have found the tag there
+            // already.
             let others = self.others(over).await;
             wanted.extend(
                 others.into_iter().filter(|past| past.succeeded().is_some()).flat_map(wanted_of),
@@ -102,7 +102,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
         Err((refusal, wanted))
     }
 
-    /// `None` if no tag was moved, or if no run moved it that is promoting now.
+    /// `None` if no tag moved, or if no rival moved it.
     async fn rival(&self, refusal: &Refusal, over: &Over) -> Option<Rival> {
         let (tag, found) = refusal.elsewhere.as_ref()?;
         let wants = |past: &Past| {
@@ -113,7 +113,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
         others.rev().find_map(|past| Rival::new(past, ours))
     }
 
-    /// The runs that were not over at the commit point, the oldest first.
+    /// The runs that had not ended at the commit point, the oldest first.
     async fn others(&self, over: &Over) -> Vec<Past> {
         let Some(over) = over else { return Vec::new() };
         let ours = &self.journal.past().began.run;
@@ -140,7 +140,7 @@ mod tests {
             (None, Some(1), true),
             (Some(5), Some(5), true),
             (Some(5), Some(6), true),
-            // A job that waited for its machine and has files of before.
+            // A CI job that was queued and has older files.
             (Some(6), Some(5), false),
         ] {
             let (first, second) = (began("1", first), began("2", second));

@@ -1,4 +1,4 @@
-//! Takes back what a run promoted: which tags go where, and then a promotion like any other.
+//! Undoes the promotion of a run: computes the moves, which are then promoted like any others.
 
 use std::collections::BTreeSet;
 
@@ -13,29 +13,29 @@ use crate::{
     },
 };
 
-/// What taking back a run comes to.
+/// The moves of a rollback.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rollback {
     /// Children before parents.
     pub moves: Vec<Move>,
-    /// Tags that stay where they are.
+    /// Tags that do not move.
     pub staying: Vec<(Move, Staying)>,
 }
 
-/// Why a tag is not moved back.
+/// Why a tag does not move back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Staying {
-    /// It is where it was before the run.
+    /// It already points where it did before the run.
     BackAlready,
-    /// Somebody has moved it since.
+    /// It has moved since.
     MovedSince { found: Option<Digest> },
-    /// It was new in that run, and the store cannot take it away.
+    /// It was new in that run, and the store cannot delete it.
     New,
-    /// The image that it would go back to is there no more.
+    /// The image that it would move back to was deleted.
     Gone,
 }
 
-/// Compares where each tag of a run is with where the run put it. Changes nothing.
+/// Compares the present digest of each tag with the digest that the run wrote. Changes nothing.
 pub async fn rollback<S: Tags>(store: &S, of: &Past) -> Result<Rollback, StoreError> {
     let wanted: Vec<(&Move, bool)> = of.wanted().collect();
     let now = store.heads(wanted.iter().map(|(one, _)| one.tag.clone()).collect()).await?;
@@ -44,7 +44,7 @@ pub async fn rollback<S: Tags>(store: &S, of: &Past) -> Result<Rollback, StoreEr
     let mut rollback = Rollback::default();
     for (one, is_ours) in wanted {
         let found = now.get(&one.tag).cloned();
-        // What another run wanted elsewhere was never where this one put it.
+        // This run did not write a tag that a rival wanted elsewhere.
         if !is_ours && found != one.to {
             continue;
         }
@@ -67,7 +67,7 @@ pub async fn rollback<S: Tags>(store: &S, of: &Past) -> Result<Rollback, StoreEr
     Ok(rollback)
 }
 
-/// The images of before that are there no more. Several tags of a run mostly show one image.
+/// The previous images that were deleted. Usually several tags of a run share an image.
 async fn gone<'a, S: Tags>(
     store: &S,
     wanted: &[(&'a Move, bool)],
@@ -83,19 +83,19 @@ async fn gone<'a, S: Tags>(
 
 type Image<'a> = (&'a Repository, &'a Digest);
 
-/// What a tag showed before the run.
+/// The digest of a tag before the run.
 fn before(one: &Move) -> Option<Image<'_>> {
     Some((&one.tag.repository, one.from.as_ref()?))
 }
 
 impl Rollback {
-    /// The first of the tags whose image of before is there no more: all of it stays then.
+    /// The first tag whose previous image was deleted. Then no tag moves.
     pub fn impossible(&self) -> Option<&Move> {
         let gone = self.staying.iter().find(|(_, staying)| *staying == Staying::Gone);
         gone.map(|(one, _)| one)
     }
 
-    /// The tags that others hold in place.
+    /// The tags that have moved since.
     pub fn moved_since(&self) -> usize {
         let since = |staying: &Staying| matches!(staying, Staying::MovedSince { .. });
         self.staying.iter().filter(|(_, staying)| since(staying)).count()

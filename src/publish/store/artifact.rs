@@ -39,7 +39,7 @@ pub(super) async fn push(
     client.put_manifest(&tag.repository, &tag.tag, &manifest).await
 }
 
-/// `None` if there is none, or one of another kind.
+/// `None` if the tag does not exist, or is another kind of artifact.
 pub(super) async fn read(
     client: &Client,
     tag: &Tagged,

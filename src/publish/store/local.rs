@@ -1,4 +1,4 @@
-//! The engine's own tags as the store: the whole flow works without any registry.
+//! The engine's own tags as the store, for hierarchies without a registry.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,13 +14,13 @@ use crate::{
     image::{Digest, Platform, Repository, Tag, Tagged},
 };
 
-/// Image IDs stand for digests, `docker tag` for a PUT and `docker inspect` for a HEAD.
+/// Image IDs replace digests, `docker tag` replaces PUT and `docker inspect` replaces HEAD.
 #[derive(Debug)]
 pub struct Local<E> {
     engine: Arc<E>,
-    /// What was asked for, by ID: the containerd image store takes 10 to 60 ms for each answer.
+    /// Cached answers by ID: the containerd image store takes 10 to 60 ms for each.
     described: Mutex<HashMap<Digest, Description>>,
-    /// The folder of this machine in which notes are kept.
+    /// The folder for notes on this machine.
     notes: Option<PathBuf>,
 }
 
@@ -29,7 +29,7 @@ impl<E: Engine> Local<E> {
         Self { engine, described: Mutex::default(), notes: None }
     }
 
-    /// The same, with the notes of this machine.
+    /// Sets the folder for notes.
     #[must_use]
     pub fn with_notes(self, folder: PathBuf) -> Self {
         Self { notes: Some(folder), ..self }
@@ -69,7 +69,7 @@ impl<E: Engine> Tags for Local<E> {
         }
     }
 
-    /// The journal on this machine is all that is needed: the images are here as well.
+    /// Records are not necessary: the journal is on this machine, like the images.
     async fn record(&self, _run: &str, _stage: Stage, _text: &[u8]) -> Result<(), StoreError> {
         Ok(())
     }
@@ -82,7 +82,7 @@ impl<E: Engine> Tags for Local<E> {
         Ok(Vec::new())
     }
 
-    /// Where it cannot be kept, a sentence is less exact.
+    /// If the write fails, only a sentence of `why` is less exact.
     async fn keep_note(&self, node: &str, text: &[u8]) -> Result<(), StoreError> {
         let Some(folder) = &self.notes else { return Ok(()) };
         let write = || {
@@ -190,13 +190,13 @@ impl<E: Engine> Store for Local<E> {
     }
 }
 
-/// The name of a node may have a slash.
+/// The name of a node may contain a slash.
 fn file(node: &str) -> String {
     format!("{}.json", Digest::of(node.as_bytes()).short())
 }
 
-/// The engine tells the size of an image and not of its layers. What an image adds to the largest
-/// one that it begins with counts as a piece, named by the layers up to there.
+/// The engine reports the size of an image, not of its layers. The difference from its largest base image
+/// counts as one piece, named by the layers up to there.
 struct Pieces(BTreeMap<Vec<Digest>, u64>);
 
 impl Pieces {

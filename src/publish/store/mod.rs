@@ -1,7 +1,6 @@
-//! Where images are published: the only database there is.
+//! The store of published images, the only database of `rebuild`.
 //!
-//! With a `registry:` it is that registry; without one the engine's own tags play the same part,
-//! with image IDs as digests.
+//! With `registry:` it is that registry. Without one it is the engine's own tags, with image IDs as digests.
 
 mod artifact;
 mod layered;
@@ -34,34 +33,34 @@ use crate::{
     registry::RegistryError,
 };
 
-/// Tags and what they point at: all that it takes to move them.
+/// Tags and their digests: enough to move tags.
 pub trait Tags: Send + Sync + 'static {
-    /// Asks for many tags at once. A tag that does not exist is not in the answer; other tags of the
-    /// same images may be.
+    /// Reads many tags at once. Tags that do not exist are missing in the answer. It may contain other tags
+    /// of the same images.
     fn heads(
         &self,
         tags: Vec<Tagged>,
     ) -> impl Future<Output = Result<BTreeMap<Tagged, Digest>, StoreError>> + Send;
 
-    /// What a tag points at right now.
+    /// The present digest of a tag.
     fn head(&self, tag: &Tagged)
     -> impl Future<Output = Result<Option<Digest>, StoreError>> + Send;
 
-    /// Whether a repository still has an image, under whichever tags.
+    /// Whether a repository still has an image, under any tag.
     fn has(
         &self,
         repository: &Repository,
         digest: &Digest,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Points a tag at an image that its repository already has. Whether that is seen is another question.
+    /// Moves a tag to an image that its repository already has. Reads may show that later.
     fn put(
         &self,
         tag: &Tagged,
         digest: &Digest,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The same, and waits until it is seen.
+    /// As [`put`](Self::put), and waits until a read shows it.
     fn point(
         &self,
         tag: &Tagged,
@@ -73,17 +72,16 @@ pub trait Tags: Send + Sync + 'static {
         write(self, tag, digest, None)
     }
 
-    /// The pauses before a tag is read again whose value may be an old one. Empty where a read always shows
-    /// the last write.
+    /// The pauses before a possibly outdated tag is read again. Empty if a read always shows the last write.
     fn pauses(&self) -> &'static [Duration];
 
-    /// Whether a moving tag can be taken away.
+    /// Whether a moving tag can be deleted.
     fn can_remove(&self) -> bool;
 
-    /// Takes a moving tag away; `false` if the store cannot do that.
+    /// Deletes a moving tag; `false` if the store cannot do that.
     fn remove(&self, tag: &Tagged) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Keeps the record of a run beside the images, where that is another machine.
+    /// Stores the record of a run beside the images, if the store is on another machine.
     fn record(
         &self,
         run: &str,
@@ -91,7 +89,7 @@ pub trait Tags: Send + Sync + 'static {
         text: &[u8],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The runs whose record says that they have ended.
+    /// The runs that have ended according to their records.
     fn ended(&self) -> impl Future<Output = Result<BTreeSet<String>, StoreError>> + Send;
 
     /// The records of the newest runs, the newest first.
@@ -120,14 +118,14 @@ pub trait Tags: Send + Sync + 'static {
 
 /// Tags and the tested images they point at.
 pub trait Store: Tags {
-    /// Takes in an image of the engine under a tag, and reads it back.
+    /// Stores an image of the engine under a tag, and reads it back.
     fn upload(
         &self,
         image: &Digest,
         tag: &Tagged,
     ) -> impl Future<Output = Result<Digest, StoreError>> + Send;
 
-    /// Brings an image into the engine, and says its ID there.
+    /// Brings an image into the engine, and returns its ID there.
     fn fetch(
         &self,
         repository: &Repository,
@@ -135,14 +133,14 @@ pub trait Store: Tags {
         platform: Option<&Platform>,
     ) -> impl Future<Output = Result<Digest, StoreError>> + Send;
 
-    /// Labels, layers and configuration of a stored image, without fetching it.
+    /// Labels, layers and configuration of a stored image, without pulling it.
     fn describe(
         &self,
         repository: &Repository,
         digest: &Digest,
     ) -> impl Future<Output = Result<Option<Description>, StoreError>> + Send;
 
-    /// Where every tag of a repository points.
+    /// The digest of every tag of a repository.
     fn tags(
         &self,
         repository: &Repository,
@@ -154,7 +152,7 @@ pub trait Store: Tags {
         repositories: Vec<Repository>,
     ) -> impl Future<Output = Result<Vec<Holding>, StoreError>> + Send;
 
-    /// Takes an image away with all of its tags, which must be these.
+    /// Deletes an image with all of its tags, which must be these.
     fn forget(
         &self,
         repository: &Repository,
@@ -165,17 +163,17 @@ pub trait Store: Tags {
     /// Every run whose record is beside the images, the newest first.
     fn recorded(&self) -> impl Future<Output = Result<Vec<Recorded>, StoreError>> + Send;
 
-    /// The last record of a run; `None` if it is gone, or is not understood.
+    /// The last record of a run; `None` if it was deleted, or has an unknown format.
     fn read_record(
         &self,
         run: &Recorded,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
-    /// Takes the record of a run away.
+    /// Deletes the record of a run.
     fn forget_record(&self, run: &Recorded) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// An image that has a tag, with what it takes to decide whether anybody needs it.
+/// An image with a tag, and the facts that decide whether `gc` deletes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
     pub repository: Repository,
@@ -183,15 +181,15 @@ pub struct Holding {
     /// Every tag of the repository that points at it.
     pub tags: BTreeSet<Tag>,
     pub labels: BTreeMap<String, String>,
-    /// When it was built, if it says.
+    /// When it was built, if it has that time.
     pub created: Option<Timestamp>,
-    /// What it consists of, in bytes. Images share pieces.
+    /// Its pieces with their sizes in bytes. Images share pieces.
     pub pieces: BTreeMap<Digest, u64>,
-    /// Of an index: the images that it stands for.
+    /// The images of an index.
     pub members: BTreeSet<Digest>,
 }
 
-/// What an image is, wherever it lies.
+/// An image in any store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     pub labels: BTreeMap<String, String>,
@@ -199,18 +197,18 @@ pub struct Description {
     pub layers: Vec<Digest>,
     /// As [`LocalImage::config`](crate::engine::LocalImage::config).
     pub config: String,
-    /// When it was built, if it says.
+    /// When it was built, if it has that time.
     pub created: Option<Timestamp>,
-    /// In bytes: in an engine unpacked, in a registry packed.
+    /// In bytes: unpacked in an engine, compressed in a registry.
     pub size: u64,
     /// In a registry.
     pub stored: Option<StoredSize>,
 }
 
-/// How much an image takes in a registry, in bytes.
+/// The size of an image in a registry, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSize {
-    /// Each layer packed, the base's first.
+    /// Each compressed layer, the base's first.
     pub layers: Vec<u64>,
     /// Manifest and configuration.
     pub documents: u64,
@@ -236,7 +234,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same would be answered later, too: then it is a refusal, and not a bad moment.
+    /// Whether a later attempt would get the same answer: a refusal instead of a temporary error.
     pub fn is_for_good(&self) -> bool {
         match self {
             Self::Registry(RegistryError::Unreachable { .. })

@@ -23,7 +23,7 @@ pub(super) async fn push(
     Ok(artifact::push(client, &tag(runs, node), (KIND, text)).await?)
 }
 
-/// `None` also where the registry lets us read images only.
+/// `None` also if the registry denies access to anything but images.
 pub(super) async fn read(
     client: &Client,
     runs: &Repository,
@@ -35,7 +35,7 @@ pub(super) async fn read(
     }
 }
 
-/// The name of a node may have a slash.
+/// The name of a node may contain a slash.
 fn tag(runs: &Repository, node: &str) -> Tagged {
     let name = Digest::of(node.as_bytes());
     runs.tagged(format!("{PREFIX}{}", name.short()).parse().expect("digits make a tag"))

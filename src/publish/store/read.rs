@@ -1,14 +1,14 @@
-//! Reads a tag again where one answer proves nothing.
+//! Reads a tag again if a single answer is not reliable.
 //!
-//! A registry of several servers may show a write some seconds late, and one of its servers may answer
-//! from an old copy.
+//! A registry with several servers may show a write some seconds late, and one of its servers may answer from
+//! an old copy.
 
 use std::time::Duration;
 
 use super::{StoreError, Tags};
 use crate::image::{Digest, Tagged};
 
-/// Pauses before a tag of a registry is read again: 20 s in all.
+/// Pauses before a tag of a registry is read again: 20 s in total.
 pub(super) const PAUSES: [Duration; 8] = [
     Duration::from_millis(100),
     Duration::from_millis(200),
@@ -19,19 +19,19 @@ pub(super) const PAUSES: [Duration; 8] = [
     Duration::from_secs(6),
     Duration::from_millis(6200),
 ];
-/// So many of them, 3.8 s, before an unexpected value is believed.
+/// How many of these pauses, 3.8 s, pass before an unexpected value counts.
 const DOUBTS: usize = 5;
 
-/// What an answer means to the caller.
+/// The caller's view of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
     Expected,
-    /// What the tag showed before a write that the registry has acknowledged.
+    /// The digest before a write that the registry has acknowledged.
     Late,
     Strange,
 }
 
-/// Reads a tag until it shows what is expected. After the last pause, returns what it shows then.
+/// Reads a tag until it shows the expected digest. Returns the last digest after the last pause.
 pub async fn read<S: Tags>(
     store: &S,
     tag: &Tagged,
@@ -56,7 +56,7 @@ pub async fn read<S: Tags>(
     }
 }
 
-/// Points a tag, which showed `old`, at an image, and waits until it is seen there.
+/// Moves a tag from `old` to an image, and waits until a read shows it.
 pub async fn write<S: Tags>(
     store: &S,
     tag: &Tagged,

@@ -19,7 +19,7 @@ use crate::{
     registry::Client,
 };
 
-/// What needs no engine is done by the [`RemoteTags`].
+/// [`RemoteTags`] does everything that needs no engine.
 #[derive(Debug)]
 pub struct Remote<E> {
     client: Client,
@@ -118,7 +118,7 @@ impl<E: Engine> Store for Remote<E> {
             self.engine.untag(tag).await?;
             return Err(error);
         }
-        // The local tag stays: it is what keeps the next run from pulling its own parents.
+        // The local tag stays, so that the next run does not pull its own parents.
         let judge = |found: Option<&Digest>| found.map_or(Sight::Late, |_| Sight::Expected);
         match read(self, tag, judge).await? {
             Some(digest) => Ok(digest),
@@ -150,7 +150,7 @@ impl<E: Engine> Store for Remote<E> {
         let Some(manifest) = self.client.manifest(repository, digest.as_str()).await? else {
             return Ok(None);
         };
-        // An index, or something that is no image: it says nothing about itself.
+        // An index or another artifact has no configuration.
         let Ok(image) = serde_json::from_slice::<ImageManifest>(&manifest.bytes) else {
             return Ok(None);
         };
@@ -185,7 +185,7 @@ impl<E: Engine> Store for Remote<E> {
         digest: &Digest,
         _tags: &BTreeSet<Tag>,
     ) -> Result<(), StoreError> {
-        // DELETE by tag is optional in the specification; by digest it takes all of them along.
+        // DELETE by tag is optional in the specification. DELETE by digest deletes all tags of the image.
         self.client.delete(repository, digest.as_str()).await?;
         Ok(())
     }
@@ -203,11 +203,11 @@ impl<E: Engine> Store for Remote<E> {
     }
 }
 
-/// What an image says of itself, in its manifest and its configuration.
+/// Facts from an image's manifest and configuration.
 fn described(manifest: &ImageManifest, length: usize, config: &[u8]) -> Option<Description> {
     let image: ImageConfig = serde_json::from_slice(config).ok()?;
     let labels = image.config.get("Labels").cloned().unwrap_or_default();
-    // Anyone who may push can write any size.
+    // Every user who can push can write any size.
     let layers: Vec<u64> = manifest.layers.iter().map(|layer| layer.size).collect();
     Some(Description {
         labels: serde_json::from_value(labels).unwrap_or_default(),
@@ -219,7 +219,7 @@ fn described(manifest: &ImageManifest, length: usize, config: &[u8]) -> Option<D
     })
 }
 
-/// The part of an image manifest that leads to the configuration:
+/// The part of an image manifest that names the configuration:
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md>.
 #[derive(Deserialize)]
 struct ImageManifest {
@@ -228,7 +228,7 @@ struct ImageManifest {
     layers: Vec<Blob>,
 }
 
-/// What an image manifest, or an index, lists.
+/// An entry of an image manifest or an index.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Contents {

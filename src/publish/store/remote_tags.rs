@@ -1,4 +1,4 @@
-//! The tags of a registry, moved by manifest PUT. No engine takes part.
+//! The tags of a registry, moved by manifest PUT, without an engine.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,15 +15,15 @@ use crate::{
     registry::{Client, Manifest},
 };
 
-/// How many tags are asked for at once.
+/// How many tags are read at once.
 pub(super) const HEADS_AT_ONCE: usize = 16;
 
 #[derive(Debug)]
 pub struct RemoteTags {
     client: Client,
-    /// Where the records of runs are.
+    /// The repository of run records.
     runs: Option<Repository>,
-    /// What a tag is pointed at, read once for all the tags of an image.
+    /// The manifests to write, read once for all tags of an image.
     manifests: Mutex<HashMap<Stored, Arc<OnceCell<Manifest>>>>,
 }
 
@@ -31,7 +31,7 @@ pub struct RemoteTags {
 type Stored = (Repository, Digest);
 
 impl RemoteTags {
-    /// `prefix` is what the hierarchy publishes below.
+    /// `prefix` is the prefix of the hierarchy's repositories.
     pub fn new(client: Client, prefix: &Repository) -> Self {
         Self { client, runs: run_record::repository(prefix), manifests: Mutex::default() }
     }
@@ -91,8 +91,8 @@ impl Tags for RemoteTags {
         &PAUSES
     }
 
-    /// DELETE by tag is optional in the specification, and by digest it takes every tag of that
-    /// digest with it: neither is safe here.
+    /// DELETE by tag is optional in the specification, and DELETE by digest deletes every tag of that digest.
+    /// Neither is safe here.
     fn can_remove(&self) -> bool {
         false
     }

@@ -1,7 +1,7 @@
-//! Records of runs in a registry, so that other machines can list and take back what was promoted.
+//! Records of runs in a registry, with which other machines can list and undo promotions.
 //!
-//! A record is an OCI artifact with one layer, the journal of the run. One is written when the run is
-//! committed and another when it has ended, each under a tag that never moves.
+//! A record is an OCI artifact with one layer, the journal of the run. A run writes one at the commit point
+//! and another at its end, each under a tag that never moves.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::{
 const REPOSITORY: &str = "rebuild-runs";
 const PREFIX: &str = "rb-run-";
 const ENDED: &str = "-end";
-/// The layer is lines of JSON.
+/// The layer contains lines of JSON.
 const KIND: Kind = Kind {
     artifact: "application/vnd.rebuild.run.v1",
     layer: "application/vnd.rebuild.run.v1.jsonl",
@@ -28,7 +28,7 @@ const READ_AT_ONCE: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
     pub run: String,
-    /// The last one first.
+    /// The last record first.
     pub tags: Vec<Tagged>,
 }
 
@@ -38,7 +38,7 @@ impl Recorded {
     }
 }
 
-/// When in a run a record is written.
+/// The point of a run at which a record is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Committed,
@@ -46,7 +46,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// A run's ID is a ULID in lower case, which may stand in a tag.
+    /// A run's ID is a lower-case ULID, which is valid in a tag.
     pub(super) fn tag(self, runs: &Repository, run: &str) -> Option<Tagged> {
         let end = if self == Self::Ended { ENDED } else { "" };
         let tag = format!("{PREFIX}{run}{end}").parse().ok()?;
@@ -54,7 +54,7 @@ impl Stage {
     }
 }
 
-/// `None` if the prefix is too long for anything below it.
+/// `None` if the prefix is too long for a repository below it.
 pub(super) fn repository(prefix: &Repository) -> Option<Repository> {
     format!("{prefix}/{REPOSITORY}").parse().ok()
 }
@@ -69,7 +69,7 @@ pub(super) async fn all(
     runs: &Repository,
 ) -> Result<Vec<Recorded>, RegistryError> {
     let tags = client.tags(runs).await?;
-    // Backwards by name, so the newest run first, and of a run the end before the beginning.
+    // In descending order of names: the newest run first, and for each run the end before the beginning.
     let tags: BTreeSet<Tag> =
         tags.into_iter().filter(|tag| tag.as_str().starts_with(PREFIX)).collect();
     let mut all: Vec<Recorded> = Vec::new();
@@ -83,7 +83,7 @@ pub(super) async fn all(
     Ok(all)
 }
 
-/// Of each run the last record. One that somebody deleted, or that we do not understand, is passed over.
+/// The last record of each run. Skips records that were deleted or have an unknown format.
 pub(super) async fn newest(
     client: &Client,
     runs: &Repository,
@@ -96,7 +96,7 @@ pub(super) async fn newest(
     records.try_filter_map(async |record| Ok(record)).try_collect().await
 }
 
-/// The first record first: what is left of a run that was removed in part is how it ended.
+/// Deletes the first record first, so that a partial deletion leaves the end of the run.
 pub(super) async fn forget(client: &Client, run: &Recorded) -> Result<(), RegistryError> {
     for Tagged { repository, tag } in run.tags.iter().rev() {
         if let Some(digest) = client.head(repository, tag.as_str()).await? {

@@ -1,4 +1,4 @@
-//! What published images say of themselves.
+//! Reads the labels of published images.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::{
     publish::store::{Store, StoreError},
 };
 
-/// Asks about the published images of these nodes.
+/// Describes the published images of these nodes.
 pub async fn describe<S: Store>(
     store: &S,
     hierarchy: &Hierarchy,
@@ -32,8 +32,7 @@ pub async fn describe<S: Store>(
         .await
 }
 
-/// The newest image under a tag of each node that has no tag which stays the same, as its labels and its time
-/// say. Others are known by that tag.
+/// For each node without a stable tag, the newest image under one of its tags, by its labels and its time.
 pub(super) async fn newest<'n, S: Store>(
     store: &S,
     nodes: impl Iterator<Item = &'n Node>,
@@ -44,7 +43,7 @@ pub(super) async fn newest<'n, S: Store>(
         let repository = &node.repository;
         if !listed.contains_key(repository.as_str()) {
             let tags = match store.tags(repository).await {
-                // A registry need not list its tags.
+                // Listing tags is optional for a registry.
                 Err(error) if error.is_for_good() => BTreeMap::new(),
                 tags => tags?,
             };
@@ -71,7 +70,7 @@ pub(super) async fn newest<'n, S: Store>(
     Ok(newest)
 }
 
-/// The inputs of later builds whose result was the published image.
+/// The inputs of later builds that left the published image unchanged.
 pub(super) async fn taken_in<S: Store>(
     store: &S,
     published: impl Iterator<Item = (NodeName, Digest)>,
@@ -86,7 +85,7 @@ pub(super) async fn taken_in<S: Store>(
         .await
 }
 
-/// Asks one published image of a node; `None` if it is no image that says anything, or is gone.
+/// Describes one published image of a node; `None` if it was deleted, or has no such labels.
 pub(super) async fn last_build<S: Store>(
     store: &S,
     node: &Node,

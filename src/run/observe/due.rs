@@ -1,4 +1,4 @@
-//! Which images are to be refreshed by now: by their age, or by their schedule.
+//! Which images are due for a refresh, by their age or by their schedule.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::{
     publish::store::Store,
 };
 
-/// Of what is published; an image that is not has nothing to be refreshed.
+/// For published images only.
 pub async fn due<S: Store>(
     store: &S,
     (hierarchy, tag_values): (&Hierarchy, &TagValues),

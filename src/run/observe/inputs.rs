@@ -1,4 +1,4 @@
-//! What each node's build depends on, read from its files and its entry in the hierarchy.
+//! Reads the inputs of each node from its files and its entry in the hierarchy.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use crate::{
     plan::Upstream,
 };
 
-/// Reads every node's files, as many at once as there are processors.
+/// Reads the files of the nodes in parallel, one per processor.
 pub(super) fn read(
     nodes: &[&Node],
     question: &Question<'_>,
@@ -67,8 +67,8 @@ fn inputs(
 /// The content of each secret's file that git tracks.
 type Tracked = BTreeMap<PathBuf, Digest>;
 
-/// A file that git tracks is no secret, but a file that anyone with a branch can change: its content
-/// decides what is built. Other values are never hashed.
+/// A file that git tracks is not secret, and every author can change it, so its content is an input. Other
+/// values are never hashed.
 fn tracked_secrets(nodes: &[&Node], hierarchy: &Hierarchy) -> Tracked {
     let sources = nodes.iter().flat_map(|node| node.secrets.values());
     let files: BTreeSet<&PathBuf> = sources

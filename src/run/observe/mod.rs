@@ -1,7 +1,7 @@
-//! Asks files, store and upstreams about every node in view: the facts a plan needs.
+//! Reads the facts for a plan from files, store and upstreams.
 //!
-//! **Invariant:** nothing is changed anywhere, so `rebuild plan` may be run at any time. Images that
-//! are asked about their packages are brought into the engine, which is no more than a pull.
+//! **Invariant:** it changes nothing, so `rebuild plan` is safe at any time. It pulls images into the engine
+//! only to query their packages.
 
 mod described;
 mod due;
@@ -29,37 +29,37 @@ use crate::{
     registry::Client,
 };
 
-/// How many published images are asked at once what they were built from.
+/// How many published images are read at once.
 const DESCRIBED_AT_ONCE: usize = 16;
-/// So many nodes that are built besides are named, the others counted.
+/// How many additional nodes a notice names; it counts the others.
 const ADDED: usize = 3;
 
-/// Whom to ask.
+/// The sources of facts.
 #[derive(Debug)]
 pub struct Sources<'a, E, S> {
     pub engine: &'a E,
     pub store: &'a S,
-    /// For upstreams, which may lie in any registry.
+    /// For upstreams, which may be in any registry.
     pub registries: &'a Client,
 }
 
-/// What to ask about.
+/// The scope of an observation.
 #[derive(Debug)]
 pub struct Question<'a> {
     pub hierarchy: &'a Hierarchy,
     pub request: &'a Request,
-    /// Of nodes that do not say theirs: the engine's.
+    /// The engine's platform, for nodes without `platform`.
     pub platform: &'a Platform,
     pub tag_values: &'a TagValues,
-    /// Of files that need not be read again.
+    /// The hashes of unchanged files.
     pub hashes: &'a HashCache,
-    /// Take upstreams as the engine has them.
+    /// Use upstreams as the engine has them.
     pub offline: bool,
-    /// Nothing will be built: an upstream need not be known where that does not change the plan.
+    /// The command builds nothing: an upstream may be unknown if that does not change the plan.
     pub only_asks: bool,
     /// When the commit that is checked out was made, in seconds since 1970.
     pub committed: Option<i64>,
-    /// Whose the containers are in which images are asked about their packages.
+    /// The owner of containers for package queries.
     pub run: &'a str,
 }
 
@@ -77,7 +77,7 @@ pub enum ObserveError {
     Store(#[from] StoreError),
 }
 
-/// The facts, and what a person should know about how they were found.
+/// The facts, and notices for the user.
 pub async fn observe<E: Engine, S: Store>(
     sources: &Sources<'_, E, S>,
     question: &Question<'_>,
@@ -144,7 +144,7 @@ pub async fn observe<E: Engine, S: Store>(
     let open: Vec<&Node> = nodes.iter().filter(|node| !is_held(node)).copied().collect();
     let mut staged = staging.look(&open, &given).await?;
 
-    // The published image tells what an upstream was: enough for an answer, and too little for a build.
+    // The published image names the old digest of an upstream: enough for a plan, not for a build.
     let is_told = |reference: &Reference| {
         let name = reference.to_string();
         let uses_it = |node: &&&Node| {
@@ -237,7 +237,7 @@ async fn resolved<E: Engine, S: Store>(
     resolved.map_err(|error| ObserveError::Upstream(Box::new(error)))
 }
 
-/// What a run would come to know only after the build.
+/// Facts that a run only knows after the build.
 fn volatile_is_good(hierarchy: &Hierarchy, nodes: &[&Node]) -> Result<(), ObserveError> {
     nodes.iter().filter(|node| !node.volatile.is_empty()).try_for_each(|node| {
         let volatile = Volatile::new(&hierarchy.volatile(&node.name));
@@ -248,7 +248,7 @@ fn volatile_is_good(hierarchy: &Hierarchy, nodes: &[&Node]) -> Result<(), Observ
     })
 }
 
-/// Every moving tag that can be named before the fingerprint is known.
+/// Every moving tag that does not contain the fingerprint.
 fn moving_tags(
     hierarchy: &Hierarchy,
     values: &TagValues,
@@ -267,9 +267,8 @@ fn moving_tags(
     Ok(moving)
 }
 
-/// The tags that decide whether a node is published: those that are the same every day, or all of
-/// them if none is. A dated tag is written with the others, and its absence on the next day does
-/// not make an image out of date.
+/// The tags that decide whether a node is published: its stable tags, or all tags if it has none. Promotion
+/// also writes a dated tag, but its absence on the next day does not make an image out of date.
 fn stable_tags(node: &Node, tags: &[Tagged], values: &TagValues) -> Vec<Tag> {
     let stable: Vec<Tag> = node
         .stable_tags()
@@ -278,8 +277,7 @@ fn stable_tags(node: &Node, tags: &[Tagged], values: &TagValues) -> Vec<Tag> {
     if stable.is_empty() { tags.iter().map(|tagged| tagged.tag.clone()).collect() } else { stable }
 }
 
-/// The image under each node's first moving tag, a stable one if it has one. Of a node without a tag that
-/// stays the same, the newest image.
+/// The image under each node's first stable tag. For a node without a stable tag, its newest image.
 async fn published<S: Store>(
     store: &S,
     hierarchy: &Hierarchy,
@@ -300,8 +298,7 @@ async fn published<S: Store>(
     Ok(published)
 }
 
-/// What is selected, and each ancestor of it that was never published: without those there would
-/// be nothing to build on.
+/// The selected nodes, and their ancestors that were never published: the nodes need them as bases.
 fn with_unpublished_ancestors(
     hierarchy: &Hierarchy,
     selection: &Selection,
@@ -319,7 +316,7 @@ fn with_unpublished_ancestors(
     view
 }
 
-/// Says which images cannot be built because an upstream cannot be used, and where they name it.
+/// Reports images that cannot be built because of an upstream, with the place of its name.
 fn needed_by(
     hierarchy: &Hierarchy,
     nodes: &[&Node],
@@ -345,7 +342,7 @@ fn needed_by(
     format!("{}: needed by {shown}{more}", missing.why)
 }
 
-/// Says what is built though nobody selected it.
+/// Reports images that are built without being selected.
 fn added(hierarchy: &Hierarchy, selection: &Selection, view: &BTreeSet<NodeName>) -> Vec<String> {
     let selected = selection.in_view(hierarchy);
     let added: Vec<&NodeName> = hierarchy

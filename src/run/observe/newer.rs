@@ -1,7 +1,7 @@
-//! What is newer of the packages that a published image itself added to its base.
+//! Finds updates of packages that a published image added to its base.
 //!
-//! The image is asked in a container, and so is its base, for a list to be taken away from the
-//! image's. Asking brings both into the engine if they are not there.
+//! A container of the image lists its updates. A container of its base lists the base's packages, which do
+//! not count. Both images are pulled if the engine does not have them.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
 /// Indexes of packages are tens of megabytes, and a mirror may be slow.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Why the packages of an image are not known.
+/// Why the packages of an image are unknown.
 #[derive(Debug, thiserror::Error)]
 enum ProbeFailure {
     #[error("{0}")]
@@ -38,12 +38,12 @@ impl From<ProbeFailure> for String {
 pub(super) struct Prober<'a, E, S> {
     pub(super) sources: &'a Sources<'a, E, S>,
     pub(super) hierarchy: &'a Hierarchy,
-    /// Whose the containers are.
+    /// The owner of the containers.
     pub(super) run: &'a str,
 }
 
 impl<E: Engine, S: Store> Prober<'_, E, S> {
-    /// The updates, or in a few words why they are not known.
+    /// The updates, or a short reason why they are unknown.
     pub(super) async fn updates(
         &self,
         node: &Node,
@@ -58,11 +58,11 @@ impl<E: Engine, S: Store> Prober<'_, E, S> {
             Some(base) => {
                 let installed = self.installed(&image, manager).await?;
                 let below = match self.installed(&base, manager).await {
-                    // The image has brought its package manager itself.
+                    // The image installed its package manager itself.
                     Err(ProbeFailure::Said(ProbeError::Missing(_))) => Installed::default(),
                     read => read.map_err(|error| format!("its base: {error}"))?,
                 };
-                // Most applications add none, and their indexes need not be fetched.
+                // Most applications add no packages, so their package indexes are not necessary.
                 if installed.beyond(&below).iter().next().is_none() {
                     return Ok(vec![]);
                 }
@@ -91,7 +91,7 @@ impl<E: Engine, S: Store> Prober<'_, E, S> {
         printed.map(|printed| printed.stdout).map_err(|error| error.to_string())
     }
 
-    /// The ID of the image that the published one was built on; none if on nothing.
+    /// The ID of the base of the published image; `None` for `scratch`.
     async fn base(
         &self,
         node: &Node,

@@ -1,7 +1,8 @@
-//! The fingerprint of each node whose parents' images exist, and the image under its build tag.
+//! Computes the fingerprint of each node whose parents' images exist, and reads the image under its build
+//! tag.
 //!
-//! Asked level by level, since a child's fingerprint contains the digest of its parent's image.
-//! With it goes the epoch: that of the published image, or the one that is due now.
+//! Works level by level, since a child's fingerprint contains the digest of its parent's image. Also
+//! determines the epoch: of the published image, or the one that is due now.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,37 +22,36 @@ use crate::{
     publish::store::{Store, StoreError},
 };
 
-/// In how many images a package manager runs at once.
+/// How many package queries run at once.
 const PROBED_AT_ONCE: usize = 4;
 
-/// What was found of a node.
+/// The facts about a node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Staged {
-    /// `None` while a parent's own image is still to be built.
+    /// `None` if a parent's image must be built first.
     pub(super) fingerprint: Option<Fingerprint>,
     pub(super) digest: Option<Digest>,
     pub(super) epoch: Option<Epoch>,
     pub(super) due: Option<Due>,
-    /// What is newer of its packages, if the published image was asked.
+    /// The updates of its packages, if the published image was queried.
     pub(super) updates: Option<Vec<Update>>,
-    /// The epoch that it was due for, if there is nothing newer.
+    /// The due epoch, if no updates are available.
     pub(super) checked: Option<Epoch>,
-    /// Why the question failed.
+    /// Why the query failed.
     pub(super) silent: Option<String>,
-    /// What the published image was built from, if it was asked and says.
+    /// The inputs of the published image, if they were read and known.
     pub(super) built_from: Option<BuiltFrom>,
-    /// Upstreams that are another index now, of which our platform's manifest is the one that the
-    /// published image was built from: the digests that it knows them by.
+    /// For upstreams whose index changed while the manifest for the platform did not: the old digests.
     same_upstreams: BTreeMap<String, Digest>,
 }
 
 impl Staged {
-    /// Whether the published image told what this upstream was.
+    /// Whether the published image names this upstream.
     pub(super) fn tells(&self, upstream: &str) -> bool {
         self.same_upstreams.contains_key(upstream)
     }
 
-    /// What a build of today depends on, with what was found.
+    /// The present inputs of a build, with these facts.
     pub(super) fn inputs(&self, today: &Inputs) -> Inputs {
         let mut inputs = Inputs { epoch: self.epoch, ..today.clone() };
         inputs.upstreams.extend(self.same_upstreams.clone());
@@ -64,25 +64,25 @@ pub(super) struct Staging<'a, E, S> {
     pub(super) hierarchy: &'a Hierarchy,
     pub(super) inputs: &'a BTreeMap<NodeName, Inputs>,
     pub(super) published: &'a BTreeMap<NodeName, Digest>,
-    /// Where tags point, of those that were read already.
+    /// The digests of tags that were already read.
     pub(super) heads: &'a BTreeMap<Tagged, Digest>,
     pub(super) now: Timestamp,
-    /// Schedules count.
+    /// Whether schedules count.
     pub(super) by_schedule: bool,
     pub(super) upstreams: &'a BTreeMap<String, Upstream>,
     /// By upstream, the digests of the image that the engine has.
     pub(super) of_one_image: &'a BTreeMap<String, Vec<Digest>>,
-    /// Asks registries about upstreams.
+    /// Whether to ask registries about upstreams.
     pub(super) is_online: bool,
-    /// Upstreams that the engine does not have, offline.
+    /// Upstreams that the engine does not have, with `--offline`.
     pub(super) unasked: BTreeSet<String>,
     pub(super) prober: Prober<'a, E, S>,
-    /// The manifest for a platform, of each digest that was asked about.
+    /// The manifest for a platform, for each index that was read.
     pub(super) manifests: Mutex<BTreeMap<(String, Digest, Platform), Option<Digest>>>,
 }
 
 impl<E: Engine, S: Store> Staging<'_, E, S> {
-    /// Looks at every node of the view, and at published images where their epoch matters.
+    /// Processes every node in view, and reads published images if their epoch matters.
     pub(super) async fn look(
         &self,
         nodes: &[&Node],
@@ -106,7 +106,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
                 break;
             }
         }
-        // Below an image that is still to be built: what is due is due all the same.
+        // Descendants of an image that must be built first: they may be due anyway.
         let mut below = Vec::with_capacity(waiting.len());
         for (node, asked) in self.ask(&waiting).await? {
             let mut staged = Staged::default();
@@ -119,7 +119,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         Ok(found)
     }
 
-    /// Nodes all of whose parents are known.
+    /// The nodes whose parents are all known.
     async fn level<'n>(
         &self,
         nodes: &[&'n Node],
@@ -140,7 +140,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         let moved = self.look_for_updates(&mut level).await;
         self.find(&mut level, &moved, known).await?;
 
-        // A published image that is not the one of these inputs may be of a later epoch.
+        // If the published image has other inputs, it may have a later epoch.
         let doubtful: Vec<usize> = all
             .into_iter()
             .filter(|&n| {
@@ -197,7 +197,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         }
     }
 
-    /// An old index may be gone, and a registry may not answer: then the upstream counts as changed.
+    /// If the old index was deleted or the registry does not answer, the upstream counts as changed.
     async fn manifest(
         &self,
         repository: &Repository,
@@ -215,7 +215,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         found
     }
 
-    /// Which epoch a node is of, and whether it is due.
+    /// The epoch of a node, and whether a refresh is due.
     fn date(&self, node: &Node, asked: Option<LastBuild>, staged: &mut Staged) {
         let Some(LastBuild { created, built_from, .. }) = asked else {
             staged.epoch = node.refresh.every.map(|every| Epoch::first(every, self.now));
@@ -231,7 +231,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         }
     }
 
-    /// By age or by schedule, whichever was due later.
+    /// By age or by schedule: the later one.
     fn due(&self, node: &Node, last: Timestamp) -> Option<(Epoch, Due)> {
         let every = node.refresh.every;
         let age = every
@@ -242,15 +242,15 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         age.into_iter().chain(tick).max_by_key(|(epoch, _)| *epoch)
     }
 
-    /// Whether it matters in any case what its published image says of itself.
+    /// Whether the labels of its published image are always necessary.
     fn has_refresh(&self, node: &Node) -> bool {
         node.refresh.every.is_some()
             || node.refresh.packages.is_some()
             || (self.by_schedule && node.schedule.is_some())
     }
 
-    /// Asks images about their packages that are due, or are current and say no age. Returned is whose
-    /// epoch is another now: those that are due and have nothing newer stay in the one they are of.
+    /// Queries the packages of images that are due, or that are current and have no age. Returns the nodes
+    /// whose epoch changes: due images without updates keep their epoch.
     async fn look_for_updates(&self, level: &mut [(&Node, Staged)]) -> Vec<usize> {
         let asked: Vec<_> = level
             .iter()
@@ -298,7 +298,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         moved
     }
 
-    /// Looks for the build tags of some of these nodes.
+    /// Reads the build tags of some of these nodes.
     async fn find(
         &self,
         level: &mut [(&Node, Staged)],
@@ -323,14 +323,14 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
             let staged = &mut level[n].1;
             staged.digest = self.heads.get(&tag).or_else(|| heads.get(&tag)).cloned();
             if staged.digest.is_some() {
-                // Somebody has already done it for this epoch.
+                // Another run has already refreshed it for this epoch.
                 staged.due = None;
             }
         }
         Ok(())
     }
 
-    /// Asks published images, in the order of the nodes. `None` for a node without one.
+    /// Reads published images in the order of the nodes; `None` for a node without one.
     async fn ask<'n>(
         &self,
         nodes: &[&'n Node],

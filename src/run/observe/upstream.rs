@@ -16,12 +16,12 @@ use crate::{
     registry::{Client, RegistryError},
 };
 
-/// Few enough for Docker Hub's limits, which count manifest requests.
+/// Within Docker Hub's limits, which count manifest requests.
 const ASKED_AT_ONCE: usize = 8;
-/// So many upstreams are named in a message, the others counted.
+/// How many upstreams a message names; it counts the others.
 const NAMED: usize = 3;
 
-/// A failure is told once, with all the upstreams that it is about.
+/// One message for a failure, with all its upstreams.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     #[error("cannot resolve {}: {source}", names(references, NAMED))]
@@ -37,42 +37,42 @@ pub enum UpstreamError {
     Engine(#[from] EngineError),
 }
 
-/// What came of asking for all of them.
+/// The results for all upstreams.
 #[derive(Default)]
 pub(super) struct Resolved {
-    /// By what the Dockerfiles say.
+    /// By the text of the Dockerfiles.
     pub(super) upstreams: BTreeMap<String, Upstream>,
     pub(super) missing: BTreeMap<String, Missing>,
     /// The digests of the image that the engine has for an upstream.
     pub(super) of_one_image: BTreeMap<String, Vec<Digest>>,
     pub(super) warnings: Vec<String>,
-    /// The engine does not have them, and nobody else was asked.
+    /// The engine does not have them, and no registry was asked.
     pub(super) unasked: Vec<Reference>,
 }
 
 impl UpstreamError {
-    /// Without a registry and without the engine's copy.
+    /// Neither a registry nor the engine has them.
     pub(super) fn not_here(references: Vec<Reference>) -> Self {
         Self::NotHere { references }
     }
 }
 
-/// What came of asking for one upstream.
+/// The result for one upstream.
 enum Found {
-    /// It is this.
+    /// The registry has it.
     Sure(Upstream),
     /// The registry does not have it, the engine does.
     OnlyHere(Upstream),
-    /// Nobody asked, and the engine has it.
+    /// No registry was asked, and the engine has it.
     Unasked(Upstream),
-    /// The registry could not be asked; perhaps the engine has it.
+    /// The registry did not answer; the engine may have it.
     NoAnswer(RegistryError, Option<Upstream>),
-    /// Nobody has it.
+    /// Neither the registry nor the engine has it.
     Nowhere,
 }
 
-/// Every upstream of these nodes, and what a person should know about how they were found. One that
-/// nobody can be asked about is left out if the plan is the same whatever it is: `is_spared`.
+/// Resolves every upstream of these nodes, with notices for the user. If no registry answers for an upstream,
+/// it is left out if the plan does not depend on it (`is_spared`).
 pub(super) async fn resolve<E: Engine>(
     nodes: &[&Node],
     (engine, registries): (&E, &Client),
@@ -100,14 +100,14 @@ struct Asking<'a, E> {
     engine: &'a E,
     registries: &'a Client,
     offline: bool,
-    /// The hosts that do not answer: once is enough to know.
+    /// The hosts that do not answer: they are asked only once.
     down: Mutex<BTreeMap<String, RegistryError>>,
     of_one_image: Mutex<BTreeMap<String, Vec<Digest>>>,
 }
 
 impl<E: Engine> Asking<'_, E> {
-    /// An image that only this engine has is taken as it is; everything else is looked up in its
-    /// registry, and taken from the engine when the registry does not answer.
+    /// Uses an image that only this engine has. Looks up any other image in its registry, and uses the
+    /// engine's copy if the registry does not answer.
     async fn one(&self, reference: &Reference) -> Result<Found, EngineError> {
         let Some(tag) = reference.tag_or_latest().filter(|_| reference.digest.is_none()) else {
             let digest = reference.digest.clone().expect("no tag means a digest");
@@ -115,7 +115,7 @@ impl<E: Engine> Asking<'_, E> {
             return Ok(Found::Sure(Upstream { reference, digest, place: Place::Registry }));
         };
         let local = match self.engine.inspect(&reference.to_string()).await {
-            // Registries can be asked without it.
+            // Registries work without the engine.
             Err(error) if error.is_gone() => None,
             local => local?,
         };
@@ -158,7 +158,7 @@ impl<E: Engine> Asking<'_, E> {
     }
 }
 
-/// Whether the next question would fail in the same way, whatever it is about.
+/// Whether every further request to this host would fail in the same way.
 fn is_of_host(error: &RegistryError) -> bool {
     match error {
         RegistryError::Unreachable { .. } | RegistryError::Credentials { .. } => true,
@@ -175,7 +175,7 @@ fn digests(reference: &Reference, image: &LocalImage) -> Vec<Digest> {
     names.filter_map(|name| name.digest.clone()).collect()
 }
 
-/// By the digest under which it was pulled, so that the fingerprint is that of other machines.
+/// The digest under which it was pulled, so that the fingerprint is the same on other machines.
 fn from_engine(reference: &Reference, image: &LocalImage, pulled: Option<Digest>) -> Upstream {
     let reference = reference.clone();
     match pulled {
@@ -184,7 +184,7 @@ fn from_engine(reference: &Reference, image: &LocalImage, pulled: Option<Digest>
     }
 }
 
-/// Puts together what is said for one reason.
+/// Builds the message for one reason.
 fn conclude(
     found: Vec<(&Reference, Found)>,
     offline: bool,
@@ -194,7 +194,7 @@ fn conclude(
     let mut missing = BTreeMap::new();
     let mut spared = Vec::new();
     let (mut only_here, mut unasked, mut not_here) = (vec![], vec![], vec![]);
-    // By what is wrong: the error, and the upstreams that the engine has and has not.
+    // By error: the upstreams that the engine has, and those that it does not have.
     let mut silent: Vec<(RegistryError, Vec<&Reference>, Vec<Reference>)> = Vec::new();
     for (reference, found) in found {
         match found {
@@ -215,7 +215,7 @@ fn conclude(
             Found::NoAnswer(error, None) if is_spared(reference) => {
                 spared.push((reference, Some(error)));
             }
-            // The next upstream of the same registry may well be given.
+            // The registry may have its next upstream.
             Found::NoAnswer(error, None) if !is_of_host(&error) => {
                 let why = format!("cannot resolve `{reference}`: {error}");
                 let (is_refused, hint) = (true, error.hint());
@@ -288,7 +288,7 @@ fn conclude(
     Ok(Resolved { upstreams, missing, of_one_image, warnings, unasked: not_here })
 }
 
-/// Whether two failures are one: of the same host, where the host is what failed.
+/// Whether two failures have the same cause: the same host does not answer.
 fn is_same(a: &RegistryError, b: &RegistryError) -> bool {
     use RegistryError::{Answer, Credentials, Unreachable};
     match (a, b) {
@@ -396,7 +396,7 @@ mod tests {
                 true,
                 "the engine does not have `a`, and with `--offline` no registry is asked",
             ),
-            // Where nothing depends on it, and only there.
+            // Only if nothing depends on it.
             (
                 "r.io/a-new: r.io\nr.io/b-new: r.io\nc: sure",
                 false,
@@ -414,7 +414,7 @@ mod tests {
                 false,
                 "0: `a-new` does not exist: neither the engine nor its registry has it",
             ),
-            // These concern the images that need them, and no others.
+            // These only affect the images that need them.
             (
                 "x: nowhere\ny: sure\nr.io/z: refused",
                 false,

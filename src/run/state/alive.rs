@@ -1,6 +1,6 @@
-//! Which runs of this machine are still going on.
+//! Which runs of this machine are still running.
 //!
-//! **Invariant:** a run's file is locked for as long as its process lives, however it dies.
+//! **Invariant:** a run's file is locked while its process lives, and unlocked after any kind of end.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -10,8 +10,8 @@ use std::{
 
 use crate::host::owner;
 
-/// After this long a run that we know nothing of, because another machine or user started it on
-/// the same engine, is taken for dead. No build runs for a day.
+/// After this time, an unknown run of another machine or user on the same engine counts as dead. No build
+/// takes a day.
 const UNKNOWN_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Held by a run while it lives.
@@ -22,8 +22,7 @@ pub struct Alive {
 }
 
 impl Alive {
-    /// Declares a run alive. Without a state folder nobody can be told; then it is old age that
-    /// decides.
+    /// Marks a run as alive. Without a state folder, the age of the run decides.
     pub(super) fn declare(home: &Path, run: &str) -> Option<Self> {
         let folder = home.join("alive");
         super::make(&folder).ok()?;
@@ -41,7 +40,7 @@ impl Drop for Alive {
     }
 }
 
-/// Whether a run is over, so that what it left behind may be removed.
+/// Whether a run has ended, so that its leftovers may be removed.
 pub(super) fn is_over(home: &Path, run: &str, now: u64) -> bool {
     let Ok(id) = ulid::Ulid::from_string(&run.to_uppercase()) else { return false };
     let path = home.join("alive").join(run);
@@ -56,7 +55,7 @@ pub(super) fn is_over(home: &Path, run: &str, now: u64) -> bool {
     over
 }
 
-/// Whether a run of this machine was killed, and its file is still there.
+/// Whether a run of this machine was killed and left its file.
 pub(super) fn any_is_over(home: &Path) -> bool {
     let Ok(runs) = fs::read_dir(home.join("alive")) else { return false };
     let is_over = |run: fs::DirEntry| {
@@ -66,9 +65,9 @@ pub(super) fn any_is_over(home: &Path) -> bool {
     runs.flatten().any(is_over)
 }
 
-/// Whether a run has said that it is alive, and still is.
+/// Whether a run has marked itself as alive, and still lives.
 pub(super) fn is_going_on(home: &Path, run: &str) -> bool {
-    // The name may be that of a record in a registry, and lead anywhere.
+    // The ID may come from a record in a registry, and be any path.
     if ulid::Ulid::from_string(&run.to_uppercase()).is_err() {
         return false;
     }
@@ -76,7 +75,7 @@ pub(super) fn is_going_on(home: &Path, run: &str) -> bool {
     file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
-/// A run of ours that ended took its file away, and whatever is still there of it is left over.
+/// A run of this machine that ended removed its file, so its remains are leftovers.
 fn was_of_this_machine(home: &Path, run: &str) -> bool {
     let Ok(hierarchies) = fs::read_dir(home) else { return false };
     hierarchies.flatten().any(|hierarchy| hierarchy.path().join("runs").join(run).is_dir())

@@ -1,7 +1,7 @@
-//! Small files that are kept from one run to the next.
+//! Small cache files for the next run.
 //!
-//! **Invariant:** a file is whole, or as it was before, or not there: each is written beside its place
-//! and moved into it. Of several processes that write at once the last one wins.
+//! **Invariant:** a file is complete, old or missing: each is written under another name and renamed. If
+//! several processes write at once, the last one wins.
 
 use std::{
     fs,
@@ -12,15 +12,15 @@ use std::{
 
 use super::State;
 
-/// This program writes no larger file.
+/// `rebuild` writes no larger file.
 const LARGEST: u64 = 64 * 1024 * 1024;
-/// What a file is called until it is whole.
+/// The name of an incomplete file.
 const UNFINISHED: &str = ".new-";
-/// An unfinished file so old has been left by a process that was killed.
+/// An incomplete file of this age was left by a killed process.
 const LEFT_OVER_AFTER: Duration = Duration::from_secs(60 * 60);
 
 impl State {
-    /// What was kept under a name: empty if nothing was, or if it cannot be read.
+    /// The content of a file: empty if it is missing or unreadable.
     pub fn recall(&self, name: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
         let read = fs::File::open(self.root.join(name))
@@ -32,7 +32,7 @@ impl State {
         bytes
     }
 
-    /// Keeps something for the next time. Where that cannot be done, the next time is slower.
+    /// Writes a file. If that fails, the next run is slower.
     pub fn keep(&self, name: &str, bytes: &[u8]) {
         if let Err(error) = self.try_keep(name, bytes) {
             tracing::debug!(name, %error, "nothing is kept");
@@ -60,10 +60,10 @@ fn remove_left_over(folder: &Path) {
     }
 }
 
-/// What tells this machine from another that has the same folder, or a copy of it.
+/// Identifies this machine, since another machine may share or copy the folder.
 pub fn machine() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
-    // Containers often have no ID of their own, but each has a name.
+    // Containers often have no ID, but always a name.
     ["/etc/machine-id", "/proc/sys/kernel/hostname"].map(read).concat()
 }
 

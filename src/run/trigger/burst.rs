@@ -1,4 +1,4 @@
-//! Makes one change of many events: an editor's save is several, and a checkout thousands.
+//! Combines many events into one change: a save in an editor causes several events, a checkout thousands.
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
@@ -7,14 +7,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// So long nothing more must come. Editors write, sync and rename within some milliseconds.
+/// A burst ends after this time without events. Editors write, sync and rename within some milliseconds.
 const QUIET: Duration = Duration::from_millis(100);
-/// However many more come, so long is waited and no longer: something may write all the time.
+/// A burst ends after this time in any case: a program may write continuously.
 const LONGEST: Duration = Duration::from_millis(400);
-/// With more paths than this, it is quicker to look at everything.
+/// With more paths than this, checking everything is faster.
 const MOST: usize = 4096;
 
-/// What the watcher has seen.
+/// An event of the watcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     Path(PathBuf),
@@ -22,7 +22,7 @@ pub enum Seen {
     Lost,
 }
 
-/// Where something may have changed.
+/// The places that may have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     Paths(BTreeSet<PathBuf>),
@@ -33,7 +33,7 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Bursts {
     seen: mpsc::UnboundedReceiver<Seen>,
-    /// What came, since when, and when the last of it.
+    /// The events so far, with the times of the first and the last.
     open: Option<(Change, Instant, Instant)>,
 }
 
@@ -42,13 +42,13 @@ impl Bursts {
         Self { seen, open: None }
     }
 
-    /// The next change. What was taken in is not lost if nobody waits for the end.
+    /// The next change. Dropping the future loses no event.
     pub async fn next(&mut self) -> Change {
         loop {
             let until =
                 self.open.as_ref().map(|(_, first, last)| (*first + LONGEST).min(*last + QUIET));
             tokio::select! {
-                // Time first: a process that writes all the time would otherwise never let it end.
+                // The timer first: otherwise a process that writes continuously would delay it forever.
                 biased;
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
                     if let Some((change, ..)) = self.open.take() {
@@ -57,7 +57,7 @@ impl Bursts {
                 }
                 seen = self.seen.recv() => match seen {
                     Some(seen) => self.take(seen),
-                    // Nobody watches any more.
+                    // The watcher is dropped.
                     None if until.is_none() => std::future::pending().await,
                     None => sleep_until(until.unwrap_or_else(Instant::now)).await,
                 },

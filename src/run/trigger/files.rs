@@ -1,4 +1,4 @@
-//! Asks the system to tell of files that change. The only door to the library for that.
+//! Watches files with the system's events. The only user of the library for that.
 
 use std::{
     collections::BTreeMap,
@@ -13,23 +13,23 @@ use tokio::sync::mpsc;
 use super::Seen;
 use crate::hierarchy::Hierarchy;
 
-/// A folder, and whether what is in its folders counts as well.
+/// A folder, and whether its subfolders count.
 pub type Places = BTreeMap<PathBuf, bool>;
 
 pub struct Files {
     watcher: Option<RecommendedWatcher>,
-    /// What is watched, with what makes it that very folder: one that is made anew is another.
+    /// The watched folders with their device and inode: a recreated folder is another one.
     watched: BTreeMap<PathBuf, (bool, (u64, u64))>,
-    /// Why not all can be watched.
+    /// Why some folders cannot be watched.
     trouble: Option<String>,
 }
 
 impl Files {
-    /// Tells a channel.
+    /// Sends events to a channel.
     pub fn new(sender: mpsc::UnboundedSender<Seen>) -> Self {
         let told = move |seen: notify::Result<Event>| {
             for seen in understood(seen) {
-                // Nobody listens any more: then nothing is to be told.
+                // The receiver is dropped, so the event is not needed.
                 _ = sender.send(seen);
             }
         };
@@ -43,8 +43,7 @@ impl Files {
         }
     }
 
-    /// Watches these places and no others. Says why not, if it cannot: then everything must be looked at
-    /// now and then.
+    /// Watches exactly these places. Returns the reason if it cannot: then the caller must poll.
     pub fn watch(&mut self, places: &Places) -> Option<&str> {
         let Some(watcher) = &mut self.watcher else { return self.trouble.as_deref() };
         let is_same = |path: &Path, (deep, id): &(bool, (u64, u64))| {
@@ -57,7 +56,7 @@ impl Files {
             .map(|(path, _)| path.clone())
             .collect();
         for path in gone {
-            // Of a folder that is gone the system has forgotten it by itself.
+            // The system drops the watch of a deleted folder automatically.
             _ = watcher.unwatch(&path);
             self.watched.remove(&path);
         }
@@ -82,7 +81,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|it| (it.dev(), it.ino()))
 }
 
-/// Reading a file changes nothing, and we read them ourselves.
+/// Ignores reads of files: they change nothing, and `rebuild` reads them itself.
 fn understood(seen: notify::Result<Event>) -> Vec<Seen> {
     let Ok(event) = seen else { return vec![Seen::Lost] };
     if event.need_rescan() {
@@ -96,8 +95,8 @@ fn understood(seen: notify::Result<Event>) -> Vec<Seen> {
     event.paths.into_iter().map(Seen::Path).collect()
 }
 
-/// What a hierarchy is made of: its file, every context, every Dockerfile, and the folders in which
-/// contexts are that may go and come.
+/// The places of a hierarchy: its file, every context, every Dockerfile, and the folders in which contexts
+/// may appear or disappear.
 pub fn places(file: &Path, hierarchy: Option<&Hierarchy>) -> Places {
     let mut places = Places::new();
     let mut add = |path: &Path, deep: bool| {
@@ -111,7 +110,7 @@ pub fn places(file: &Path, hierarchy: Option<&Hierarchy>) -> Places {
         node.context.parent().into_iter().for_each(|folder| add(folder, false));
         node.dockerfile.path.parent().into_iter().for_each(|folder| add(folder, false));
     }
-    // A file that is not valid may only lack a folder.
+    // An invalid file may only lack a folder.
     if hierarchy.is_none() && root.join("images").is_dir() {
         add(&root.join("images"), true);
     }

@@ -1,7 +1,7 @@
-//! What makes a run begin by itself: files that change, and ticks of schedules.
+//! Starts runs automatically: after changes of files, and at ticks of schedules.
 //!
-//! **Invariant:** what is said here of files is only where to look: whether anything changed is
-//! decided by [`Look`], from what the files are. An event that is lost costs time, and no change.
+//! **Invariant:** events only say where to look. [`Look`] decides from the files whether anything changed. A
+//! lost event costs time, but no change is lost.
 
 mod burst;
 mod files;

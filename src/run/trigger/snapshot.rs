@@ -1,7 +1,7 @@
-//! What the files of a hierarchy are at one moment, so that two moments can be compared.
+//! Snapshots of the files of a hierarchy, for comparison.
 //!
-//! **Invariant:** two looks are the same if and only if nothing changed that can change a build or
-//! what the file says of an image: times, ignored files and what an editor leaves beside them do not count.
+//! **Invariant:** two snapshots are equal exactly if no build and no entry of the file changed. Times,
+//! ignored files and files that editors leave do not count.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,23 +23,23 @@ pub struct Look {
     contexts: BTreeMap<NodeName, Context>,
 }
 
-/// Of a context that cannot be read only why is known.
+/// For an unreadable context, only the error.
 #[derive(Clone, Debug)]
 struct Context {
     digest: Result<Digest, String>,
     detail: Detail,
 }
 
-/// Between two looks.
+/// The difference between two snapshots.
 #[derive(Clone, Debug, Default)]
 pub struct Changed {
-    /// Each image that changed by itself, and what of it, as a sentence.
+    /// Each image with changed inputs of its own, and the change as a sentence.
     pub nodes: BTreeMap<NodeName, String>,
     pub gone: BTreeSet<NodeName>,
 }
 
 impl Look {
-    /// Looks at the files of every image; only at those below certain paths, if it was looked at the others before.
+    /// Reads the files of every image, or only those below some paths if there is an earlier snapshot.
     pub fn new(
         hierarchy: Arc<Hierarchy>,
         hashes: &HashCache,
@@ -58,7 +58,7 @@ impl Look {
         Self { hierarchy, contexts }
     }
 
-    /// What is otherwise than at an earlier look.
+    /// The difference from an earlier snapshot.
     pub fn since(&self, before: &Self) -> Changed {
         let mut changed = Changed::default();
         for node in self.hierarchy.in_build_order() {
@@ -83,7 +83,7 @@ impl Changed {
         self.nodes.is_empty() && self.gone.is_empty()
     }
 
-    /// What changed, and all that is built from it, in a hierarchy.
+    /// The changed images and their descendants in a hierarchy.
     pub fn cone(&self, hierarchy: &Hierarchy) -> BTreeSet<NodeName> {
         let roots = self.nodes.keys().chain(&self.gone);
         let known = roots.clone().filter(|name| hierarchy.get(name).is_some());
@@ -101,7 +101,7 @@ fn context(hierarchy: &Hierarchy, node: &Node, hashes: &HashCache) -> Context {
     }
 }
 
-/// Whether a path is one that the node is built from, as far as its name tells.
+/// Whether a path is an input of the node, judging by its name.
 fn touches(node: &Node, paths: &BTreeSet<PathBuf>) -> bool {
     let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let (context, dockerfile) = (real(&node.context), real(&node.dockerfile.path));
@@ -140,7 +140,7 @@ fn difference((was, before): (&Node, &Context), (is, now): (&Node, &Context)) ->
     (!what.is_empty()).then(|| Reason::Changed { what, parts }.of(&is.name))
 }
 
-/// Swap, backup and lock files of vim and emacs, and the file with which vim tries to write.
+/// Swap, backup and lock files of vim and emacs, and the file with which vim tests whether it can write.
 fn is_left_by_an_editor(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name == "4913"

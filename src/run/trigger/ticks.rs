@@ -1,4 +1,4 @@
-//! Which ticks have come. Pure: the time is given, and what was done is kept by others.
+//! Which ticks are due. Pure: the caller passes the time, and stores which ticks are done.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use jiff::Timestamp;
 
 use crate::hierarchy::{Hierarchy, NodeName};
 
-/// The last tick of each image that was acted on; of one that is new, when it was first seen.
+/// The last tick of each image that is done; for a new image, when it was first seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ticks {
     pub done: BTreeMap<NodeName, Timestamp>,
 }
 
 impl Ticks {
-    /// Takes note of images that have a schedule now; those of images that have none any more are forgotten.
+    /// Adds images with a new schedule, and removes images without one.
     pub fn know(&mut self, hierarchy: &Hierarchy, now: Timestamp) {
         let scheduled =
             |name: &NodeName| hierarchy.get(name).is_some_and(|it| it.schedule.is_some());
@@ -23,14 +23,13 @@ impl Ticks {
         }
     }
 
-    /// The images whose ticks are to be acted on now, each with the last of them: those that were missed
-    /// count as one.
+    /// The images with a due tick, each with its last one: missed ticks count as one.
     pub fn due(&self, hierarchy: &Hierarchy, now: Timestamp) -> BTreeMap<NodeName, Timestamp> {
         let due = self.done.iter().filter_map(|(name, done)| {
             let schedule = hierarchy.get(name)?.schedule.as_ref()?;
             let mut tick = schedule.due(*done, now)?;
             if schedule.acted_on(tick, &key(hierarchy, name)) > now {
-                // The one before it may still wait.
+                // The previous tick may still be due.
                 tick = schedule.last(tick.checked_sub(jiff::SignedDuration::from_secs(1)).ok()?)?;
             }
             (tick > *done).then(|| (name.clone(), tick))
@@ -38,7 +37,7 @@ impl Ticks {
         due.collect()
     }
 
-    /// When the next tick is to be acted on.
+    /// The time of the next tick, with its jitter.
     pub fn next(&self, hierarchy: &Hierarchy) -> Option<Timestamp> {
         let next = self.done.iter().filter_map(|(name, done)| {
             let schedule = hierarchy.get(name)?.schedule.as_ref()?;
@@ -48,7 +47,7 @@ impl Ticks {
     }
 }
 
-/// Two hierarchies may have an image of one name.
+/// Two hierarchies may have an image with the same name.
 fn key(hierarchy: &Hierarchy, name: &NodeName) -> String {
     format!("{} {name}", hierarchy.file.display())
 }

@@ -1,7 +1,7 @@
-//! What made runs begin, and what became of it: promise I7.
+//! The log of triggers and their results: promise I7.
 //!
-//! **Invariant:** a trigger is on the disk before anything is done for it, and ends exactly once. One
-//! that has not ended when the process dies is still open when the next one reads the file.
+//! **Invariant:** a trigger is on the disk before its run begins, and ends exactly once. If the process dies
+//! before that, the trigger is open for the next process.
 
 use std::{
     collections::BTreeMap,
@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{hierarchy::NodeName, host::owner};
 
-/// With more lines than this, those of what is over are dropped.
+/// With more lines than this, lines of ended triggers are dropped.
 const LONGEST: usize = 1000;
 
-/// Why something is to be done.
+/// The cause of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "trigger")]
 pub enum Trigger {
-    /// It began to watch.
+    /// `watch` started.
     Start,
     Files {
         nodes: Vec<NodeName>,
@@ -33,15 +33,15 @@ pub enum Trigger {
     },
 }
 
-/// What became of it.
+/// The result of a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum How {
     Succeeded,
     Failed,
-    /// It is done with another one.
+    /// Handled together with another trigger.
     Coalesced,
-    /// A newer change made it pointless, or somebody stopped it.
+    /// A newer change made it obsolete, or a signal stopped it.
     Cancelled,
 }
 
@@ -58,7 +58,7 @@ enum Line {
         id: u64,
         ended: How,
     },
-    /// What is known from lines that were dropped.
+    /// Facts from dropped lines.
     Done {
         done: BTreeMap<NodeName, Timestamp>,
     },
@@ -68,16 +68,16 @@ enum Line {
 pub struct Ledger {
     path: PathBuf,
     file: Option<File>,
-    /// Why it cannot be written.
+    /// Why the last write failed.
     trouble: Option<io::Error>,
     open: BTreeMap<u64, Trigger>,
     next: u64,
-    /// The last tick of each image that anything was done for.
+    /// The last tick of each image that started a run.
     done: BTreeMap<NodeName, Timestamp>,
 }
 
 impl Ledger {
-    /// Reads what there is, and goes on in it.
+    /// Reads the file, and appends to it.
     pub fn open(path: &Path) -> Self {
         let mut ledger = Self {
             path: path.to_owned(),
@@ -89,7 +89,7 @@ impl Ledger {
         };
         let text = fs::read(path).unwrap_or_default();
         let mut lines = 0;
-        // What stands behind a cut does not count, nor does half a line.
+        // Text after a cut does not count, and neither does an incomplete line.
         for line in text.split_inclusive(|byte| *byte == b'\n').filter(|it| it.ends_with(b"\n")) {
             lines += 1;
             if let Ok(line) = serde_json::from_slice(line) {
@@ -102,31 +102,31 @@ impl Ledger {
         ledger
     }
 
-    /// The last tick of each image that anything was done for.
+    /// The last tick of each image that started a run.
     pub fn done(&self) -> &BTreeMap<NodeName, Timestamp> {
         &self.done
     }
 
-    /// What has begun and not ended.
+    /// The triggers that have begun and not ended.
     pub fn still_open(&self) -> impl Iterator<Item = (u64, &Trigger)> {
         self.open.iter().map(|(id, trigger)| (*id, trigger))
     }
 
-    /// Writes down that something is to be done, and returns its number.
+    /// Records a trigger, and returns its number.
     pub fn begin(&mut self, trigger: Trigger, at: Timestamp) -> u64 {
         let id = self.next;
         self.write(Line::Began { id, at, trigger });
         id
     }
 
-    /// Writes down what became of it. What has ended stays ended.
+    /// Records the result of a trigger. An ended trigger does not change.
     pub fn end(&mut self, id: u64, ended: How) {
         if self.open.contains_key(&id) {
             self.write(Line::Ended { id, ended });
         }
     }
 
-    /// Why what was written last may be lost; told once.
+    /// Why the last line may be lost; returned once.
     pub fn take_trouble(&mut self) -> Option<String> {
         self.trouble.take().map(|error| format!("`{}`: {error}", self.path.display()))
     }
@@ -166,7 +166,7 @@ impl Ledger {
         }
     }
 
-    /// Notes when images with a schedule were first seen, so that what is missed from now on is known.
+    /// Records when images with a schedule were first seen, so that later ticks are not lost.
     pub fn know(&mut self, done: &BTreeMap<NodeName, Timestamp>) {
         let new: BTreeMap<NodeName, Timestamp> = done
             .iter()
@@ -186,7 +186,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Leaves out what is over: beside its place, and then into it.
+    /// Drops ended triggers: writes a new file and renames it.
     fn rewrite(&mut self) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
