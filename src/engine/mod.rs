@@ -1,6 +1,6 @@
-//! What a run asks of a container engine.
+//! The operations of a container engine.
 //!
-//! The real one, [`Docker`], speaks the Docker API; the tests' one follows a script.
+//! [`Docker`] uses the Docker API. The engine for unit tests follows a script.
 
 mod connect;
 pub mod docker;
@@ -38,27 +38,27 @@ use crate::{
 
 /// A container engine: builds, tests and moves images. Image IDs are [`Digest`]s.
 ///
-/// Dropping a future cancels what it does, and leaves nothing running behind.
+/// Dropping a future cancels its operation and leaves nothing running.
 pub trait Engine: Send + Sync + 'static {
-    /// How often the engine went away since this was asked for the first time.
+    /// How often the engine stopped since the first call of this function.
     fn losses(&self) -> usize;
 
     /// Whether it answers.
     fn ping(&self) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Builds one image, passing on each thing the engine says.
+    /// Builds one image, and passes on every message of the engine.
     ///
     /// # Errors
-    /// Only positive evidence is success: an image ID that the engine then knows.
+    /// Every result except an image ID that the engine knows.
     fn build(
         &self,
         request: BuildRequest,
         progress: impl FnMut(BuildProgress) + Send,
     ) -> impl Future<Output = Result<LocalImage, EngineError>> + Send;
 
-    /// Runs one test in a fresh container of an image, and removes the container.
+    /// Runs one test in a new container of an image, and removes the container.
     ///
-    /// `Ok` says whether the test passed; `Err` that the engine could not run it.
+    /// `Ok` contains whether the test passed. `Err`: the engine could not run it.
     fn test(
         &self,
         image: &Digest,
@@ -66,7 +66,7 @@ pub trait Engine: Send + Sync + 'static {
         run: &str,
     ) -> impl Future<Output = Result<TestResult, EngineError>> + Send;
 
-    /// Runs a command as root in a fresh container of an image, and removes the container.
+    /// Runs a command as root in a new container of an image, and removes the container.
     ///
     /// # Errors
     /// Incomplete output is an error.
@@ -77,25 +77,25 @@ pub trait Engine: Send + Sync + 'static {
         run: &str,
     ) -> impl Future<Output = Result<ProbeOutput, EngineError>> + Send;
 
-    /// What the engine knows of a local image, by name, `name@digest` or ID. Never pulls.
+    /// Describes a local image by name, `name@digest` or ID. Never pulls.
     fn inspect(
         &self,
         image: &str,
     ) -> impl Future<Output = Result<Option<LocalImage>, EngineError>> + Send;
 
-    /// What these tags point at. A tag that does not exist is not in the answer; other tags of the same
-    /// images may be.
+    /// The digests of these tags. Tags that do not exist are missing in the answer. It may contain other tags
+    /// of the same images.
     ///
-    /// Its cost depends on the number of names, and not on how many other images the engine has.
+    /// Its cost depends on the number of names, not on the number of other images in the engine.
     fn resolve(
         &self,
         names: Vec<Tagged>,
     ) -> impl Future<Output = Result<BTreeMap<Tagged, Digest>, EngineError>> + Send;
 
-    /// Every tag of the repositories that match one of these patterns, with `*` for anything but `/`.
+    /// Every tag of the repositories that match one of these patterns; `*` matches anything but `/`.
     ///
-    /// Slow: containerd's image store measures each image that matches, and the other stores compare
-    /// each image that they have.
+    /// Slow: containerd's image store measures each matching image, and the other stores compare all of their
+    /// images.
     fn tags_of(
         &self,
         repositories: Vec<String>,
@@ -107,7 +107,7 @@ pub trait Engine: Send + Sync + 'static {
         name: &Tagged,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Takes a tag away; the image too if it was the last. No such tag is fine.
+    /// Removes a tag, and the image if it was its last tag. Succeeds if the tag does not exist.
     fn untag(&self, name: &Tagged) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Pushes a local tag to its registry.
@@ -126,11 +126,11 @@ pub trait Engine: Send + Sync + 'static {
         login: Option<Login>,
     ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
 
-    /// Where the files of two local images differ, sorted by path; times and what is volatile left
-    /// aside. None: the files of both images are equal.
+    /// The differing files of two local images, sorted by path, ignoring times and volatile files. Empty: the
+    /// files are equal.
     ///
     /// # Errors
-    /// Whatever could not be read whole; that is never "no difference".
+    /// An image could not be read completely.
     fn differences(
         &self,
         old: &Digest,
@@ -139,68 +139,67 @@ pub trait Engine: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Difference>, EngineError>> + Send;
 }
 
-/// Everything one build needs, with nothing left to look up.
+/// All inputs of one build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
     pub context: Context,
-    /// What the context was when the build was planned; anything else must not be built. `None` if
-    /// it was made for this build.
+    /// The context of the plan; another context must not be built. `None` if the context was made for this
+    /// build.
     pub context_digest: Option<Digest>,
-    /// The Dockerfile with every base pinned. It takes the place of the one at `dockerfile_path`.
+    /// The Dockerfile with every base pinned. It replaces the one at `dockerfile_path`.
     pub dockerfile: String,
-    /// Where the Dockerfile lies, absolute; perhaps outside the context.
+    /// The absolute path of the Dockerfile, possibly outside the context.
     pub dockerfile_path: PathBuf,
     pub build_args: BTreeMap<String, String>,
-    /// Only BuildKit can hand them to a build.
+    /// Only BuildKit can pass them to a build.
     pub secrets: BuildSecrets,
     pub labels: BTreeMap<String, String>,
     pub target: Option<String>,
-    /// The stages of the Dockerfile that only `ONBUILD` instructions of the base name, and the images that
-    /// they are.
+    /// The stages that only `ONBUILD` instructions of the base name, with their images.
     pub named: BTreeMap<String, String>,
     pub platform: Option<Platform>,
     pub no_cache: bool,
     pub timeout: Duration,
 }
 
-/// What a build says while it runs.
+/// A message of a running build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildProgress {
-    /// A Dockerfile step has begun: `RUN make`, the `number`th of `total`.
+    /// A Dockerfile step begins: `RUN make`, number `number` of `total`.
     Step { stage: Option<String>, number: usize, total: usize, text: String },
-    /// Raw output; any bytes, not always whole lines.
+    /// Raw output: any bytes, not always complete lines.
     Output(Vec<u8>),
     /// All steps have ended, and the engine writes the image: it waits for the disk more than it computes.
     Exporting,
 }
 
-/// What became of one test.
+/// The result of one test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestResult {
-    /// `None`: it passed. Else what was wrong, in a few words: `exit code 3`.
+    /// `None` if it passed, else the failure in a few words: `exit code 3`.
     pub failure: Option<String>,
-    /// What it printed, at most the last 64 KiB.
+    /// Its output, at most the last 64 KiB.
     pub output: Vec<u8>,
 }
 
-/// A question to an image.
+/// A command in a container of an image, for a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// In place of the image's own entry point and command.
+    /// Replaces the image's entry point and command.
     pub argv: Vec<String>,
     pub network: Network,
     pub timeout: Duration,
 }
 
-/// What a container may reach.
+/// The network of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
     None,
-    /// As builds do.
+    /// The network of builds.
     Default,
 }
 
-/// What a probe printed: everything, or there would be an error.
+/// The complete output of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOutput {
     pub stdout: Vec<u8>,
@@ -208,28 +207,28 @@ pub struct ProbeOutput {
     pub exit_code: i64,
 }
 
-/// What the engine knows of an image.
+/// An image in the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalImage {
     pub id: Digest,
-    /// In bytes, all layers together, uncompressed.
+    /// The size of all layers in bytes, uncompressed.
     pub size: u64,
     /// The uncompressed layers' digests, the base's first.
     pub layers: Vec<Digest>,
     pub labels: BTreeMap<String, String>,
-    /// Entrypoint, command, environment, …: the image's configuration but its labels, as canonical
-    /// JSON. Equal text means equal behaviour.
+    /// The image's configuration without its labels (entry point, command, environment, …) as canonical JSON.
+    /// Equal text means equal behaviour.
     pub config: String,
-    /// Every tag that it has.
+    /// All its tags.
     pub tags: BTreeSet<Tagged>,
     /// The names with a registry's digest under which it was pulled or pushed.
     pub repo_digests: Vec<Reference>,
     pub platform: Platform,
-    /// When it was built, if it says.
+    /// When it was built, if it has that time.
     pub created: Option<Timestamp>,
 }
 
-/// What the engine itself is.
+/// Facts about the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineInfo {
     /// `20.10.24`.
@@ -237,15 +236,15 @@ pub struct EngineInfo {
     pub platform: Platform,
     pub cpus: usize,
     pub capabilities: Capabilities,
-    /// Where it was reached: `unix:///var/run/docker.sock`.
+    /// Its address: `unix:///var/run/docker.sock`.
     pub endpoint: String,
     /// Whether it is reached without TLS over a network.
     pub is_exposed: bool,
-    /// How many bytes its images may still take, where that can be known.
+    /// Its free disk space in bytes, if it is known.
     pub room: Option<u64>,
 }
 
-/// A place where an engine may be.
+/// A possible address of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
     /// `unix:///run/podman/podman.sock (podman)`
@@ -256,39 +255,39 @@ pub struct Tried {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// Nobody answers there.
+    /// No engine answers there.
     #[error("cannot reach the Docker engine at {endpoint}: {reason}")]
     Unreachable { endpoint: String, reason: String },
-    /// The user named no engine, and none answers where engines usually listen.
+    /// The user named no engine, and none answers at the usual sockets.
     #[error("no engine answers{}", listed(.tried))]
     NoEngine { tried: Vec<Tried>, hint: String },
-    /// It takes a request that it answers in milliseconds otherwise, and does not answer it, twice.
+    /// It accepts a request that usually takes milliseconds, and twice does not answer.
     #[error(
         "the Docker engine at {endpoint} hangs: no answer within {}, twice, while {doing}", seconds(*.after)
     )]
     Hangs { endpoint: String, doing: String, after: Duration },
-    /// It answers, in a version of the API that we do not speak.
+    /// Its API version is not supported.
     #[error(
         "the Docker engine {version} at {endpoint} is too old: it speaks API {api}, and rebuild needs API {needed} (Docker 20.10) or newer"
     )]
     TooOld { endpoint: String, version: String, api: String, needed: String },
-    /// The request is for a builder that this engine does not have.
+    /// The user requested a builder that this engine does not have.
     #[error("{message}")]
     Builder { message: String, hint: String },
-    /// The build ran and failed, or the Dockerfile is wrong.
+    /// The build ran and failed, or the Dockerfile is invalid.
     #[error("{message}")]
     Build {
         message: String,
-        /// The step that failed, as the engine names it: `RUN make`.
+        /// The failed step as the engine names it: `RUN make`.
         step: Option<String>,
         exit_code: Option<i64>,
     },
-    /// The engine did not say anything for so long.
+    /// The engine sent nothing for this time.
     #[error("the engine said nothing for {} while {doing}", seconds(*.after))]
     Silent { doing: String, after: Duration },
     #[error("{doing} took longer than its timeout of {}", seconds(*.after))]
     TimedOut { doing: String, after: Duration },
-    /// The registry, asked through the engine, said no.
+    /// The registry refused a request of the engine.
     #[error("{doing}: {message}")]
     Transfer { doing: String, message: String },
     /// The build context cannot be read.
@@ -297,13 +296,13 @@ pub enum EngineError {
     /// An answer with an error status.
     #[error("{doing}: the engine answered: {message}")]
     Refused { doing: String, status: u16, message: String },
-    /// Anything else the engine answers.
+    /// Any other answer of the engine.
     #[error("{doing}: the engine answered: {message}")]
     Answer { doing: String, message: String },
 }
 
 impl EngineError {
-    /// Whether the engine went away or hangs, which says nothing of what it was asked for.
+    /// Whether the engine stopped or hangs, independently of the operation.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Hangs { .. } | Self::NoEngine { .. })
     }

@@ -1,4 +1,4 @@
-//! The root cause: from the reason of a node up to the reasons of the images it is based on.
+//! Finds root causes: follows the reason of a node to the reasons of its ancestors.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,18 +8,18 @@ use std::{
 use super::{Action, Plan, Reason};
 use crate::hierarchy::NodeName;
 
-/// Why a node is built in the end: the reason of a node at or above it.
+/// The root cause of a build: the reason of the node or of an ancestor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     pub node: NodeName,
-    /// Never that a parent is rebuilt.
+    /// Never `ParentRebuilt`.
     pub reason: Reason,
-    /// From [`node`](Self::node) down to the one that was asked about, both included.
+    /// From [`node`](Self::node) to the requested one, both included.
     pub path: Vec<NodeName>,
 }
 
 impl Plan {
-    /// Every cause of a node's being built, the nearest first. None if it is not built.
+    /// Every root cause of a node's build, the nearest first. Empty if it is not built.
     pub fn causes(&self, node: &NodeName) -> Vec<Cause> {
         let steps: BTreeMap<&NodeName, _> = self
             .steps
@@ -33,7 +33,7 @@ impl Plan {
         let mut causes = Vec::new();
         while let Some(step) = queue.pop_front() {
             let reason = match (&step.reason, &step.besides) {
-                // That somebody asked is not why it was due.
+                // A request is not a cause.
                 (Reason::Requested, Some(besides)) => besides,
                 (reason, _) => reason,
             };

@@ -30,12 +30,12 @@ use crate::{
     image::{Digest, Tag, packages::Update},
 };
 
-/// What a run will do. Printing it is `rebuild plan`; executing it is `rebuild run`.
+/// The actions of a run. `rebuild plan` prints it, `rebuild` executes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The closure, in build order: every step stands after those it waits for.
+    /// The closure in build order: every step is after the steps that it waits for.
     pub steps: Vec<Step>,
-    /// What is published of the parents outside the closure.
+    /// The published images of parents outside the closure.
     pub given: Parents,
     /// Each upstream as it is written in a Dockerfile.
     pub upstreams: BTreeMap<String, Upstream>,
@@ -49,44 +49,44 @@ pub struct Step {
     pub node: NodeName,
     pub action: Action,
     pub reason: Reason,
-    /// Of an image that was named on the command line: why it is out of date besides.
+    /// For an image that the command line names: why it is also out of date.
     pub besides: Option<Reason>,
     /// The steps of this plan that must succeed first.
     pub after: Vec<NodeName>,
     pub inputs: Inputs,
     pub detail: Detail,
-    /// The newer packages that it is to take in, as far as they are known.
+    /// The known package updates for it.
     pub updates: Vec<Update>,
-    /// It is kept, having been looked after for this epoch: so that the next run need not.
+    /// It is kept and has no updates for this epoch, so that the next run does not query again.
     pub checked: Option<Epoch>,
-    /// What its moving tags point at now. Promotion makes sure that it is still so.
+    /// The present digests of its moving tags. Promotion checks that they have not changed.
     pub moving: BTreeMap<Tag, Option<Digest>>,
-    /// The image that is published now.
+    /// The published image.
     pub published: Option<Digest>,
-    /// It is based on an upstream that the published image is not based on.
+    /// Its upstream differs from that of the published image.
     pub has_new_base: bool,
 }
 
-/// What is to be done with an image.
+/// The action for an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "action")]
 pub enum Action {
-    /// Build, unless its parents come out such that its build tag already exists.
+    /// Build, unless the build tag for its final parents already exists.
     Build {
         /// Without the layer cache.
         fresh: bool,
-        /// Even if the build tag exists. Since that never moves, an image that comes out different
-        /// is stored as one of this epoch.
+        /// Build even if the build tag exists. Since that tag never moves, a different image is stored in
+        /// this epoch.
         again: Option<Epoch>,
     },
-    /// The tested image is stored; only its moving tags are not there yet.
+    /// The tested image is stored; only its moving tags point elsewhere.
     Promote { digest: Digest },
     /// Nothing.
     Keep { digest: Digest },
 }
 
 impl Plan {
-    /// What it says of these nodes alone: to be told, not to be run.
+    /// The steps of these nodes only, for output, not for execution.
     #[must_use]
     pub fn narrowed(mut self, nodes: &BTreeSet<NodeName>) -> Self {
         self.steps.retain(|step| nodes.contains(&step.node));
@@ -115,7 +115,7 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &Request) -> Pl
         if request.forces(&node.name) {
             besides = matches!(action, Action::Build { .. }).then_some(reason);
             let fresh = request.refreshes(&node.name) || facts.due.is_some();
-            // A run on the branch that was merged has built and tested exactly this change.
+            // A run on the merged branch has already built and tested this change.
             let is_stored = matches!(action, Action::Promote { .. });
             if !(is_stored && request.selection.is_of_changes() && !fresh) {
                 action = Action::Build { fresh, again: Some(request.epoch()) };
@@ -160,7 +160,7 @@ fn has_new_base(node: &Node, facts: &NodeFacts) -> bool {
     was.is_none() || was != facts.inputs.upstreams.get(&upstream)
 }
 
-/// What to do with a node that nobody named.
+/// The action for a node that the command line does not name.
 fn decide(
     facts: &NodeFacts,
     rebuilt_parent: Option<&NodeName>,
@@ -174,7 +174,7 @@ fn decide(
         return (Action::Keep { digest }, Reason::RolledBack { run, at });
     }
     if let Some(parent) = rebuilt_parent {
-        // Its own change is the better reason: it holds whatever becomes of the parent.
+        // Its own change is the better reason, because it holds regardless of the parent.
         let own = why_out_of_date(facts, observed, hierarchy).filter(Reason::is_its_own);
         let inherited = Reason::ParentRebuilt { parent: parent.clone() };
         return (build, own.unwrap_or(inherited));
@@ -202,7 +202,7 @@ fn decide(
     }
 }
 
-/// What of today's inputs the published image does not have yet.
+/// How the present inputs differ from those of the published image.
 fn why_out_of_date(
     facts: &NodeFacts,
     observed: &Observed,
@@ -299,7 +299,8 @@ fn parts(changed: &[Change], then: &Detail, now: &Detail) -> Vec<Part> {
     parts
 }
 
-/// A Dockerfile in the context is a part of it: where nothing else in it changed, it is told once.
+/// A Dockerfile in the context is part of it: if nothing else in the context changed, only the Dockerfile is
+/// named.
 fn told(mut changed: Vec<Change>, is_detailed: bool, parts: &[Part]) -> Vec<Change> {
     let is_only_dockerfile = is_detailed
         && changed.contains(&Change::Dockerfile)
@@ -314,7 +315,7 @@ impl Plan {
         self.steps.iter().find(|step| step.node == *node)
     }
 
-    /// Whether a run would do anything at all.
+    /// Whether a run would do anything.
     pub fn has_work(&self) -> bool {
         self.steps.iter().any(|step| !matches!(step.action, Action::Keep { .. }))
     }

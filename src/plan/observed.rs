@@ -1,4 +1,4 @@
-//! The facts a plan is made of: what is published, and what today's inputs are.
+//! The facts for a plan: the published images and the present inputs.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,63 +11,61 @@ use crate::{
     image::{Digest, Reference, Tag, packages::Update},
 };
 
-/// Everything that was asked of the store, the upstreams and the files, at one moment.
+/// The state of the store, the upstreams and the files at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Of nodes in view: those selected and what is below them.
+    /// The nodes in view: the selected ones and their descendants.
     pub nodes: BTreeMap<NodeName, NodeFacts>,
-    /// The published images of nodes out of view that nodes in view are based on.
+    /// The published images of parents outside the view.
     pub outside: Parents,
     /// Each upstream as it is written in a Dockerfile.
     pub upstreams: BTreeMap<String, Upstream>,
-    /// Upstreams that neither the engine nor a registry gives. Only the images that name one fail.
+    /// Upstreams that neither the engine nor a registry has. Only the images that name one fail.
     pub missing: BTreeMap<String, Missing>,
 }
 
-/// What is known of one node.
+/// The facts about one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeFacts {
     pub inputs: Inputs,
-    /// What the inputs consist of, to say which of it changed.
+    /// Details of the inputs, to name the changed ones.
     pub detail: Detail,
-    /// Of today's inputs; `None` while a parent's own image is still to be built.
+    /// The fingerprint of the present inputs; `None` if a parent's image must be built first.
     pub fingerprint: Option<Fingerprint>,
     /// The image under the build tag of [`fingerprint`](Self::fingerprint).
     pub staged: Option<Digest>,
-    /// Where each moving tag that can already be named points.
+    /// The digest of each moving tag that does not contain the fingerprint.
     pub moving: BTreeMap<Tag, Option<Digest>>,
-    /// The first moving tag that is the same every day, and those like it: they decide whether
-    /// the node is published.
+    /// The stable tags: they decide whether the node is published.
     pub stable: Vec<Tag>,
-    /// Its image is to be refreshed, by its age.
+    /// Whether a refresh is due.
     pub due: Option<Due>,
-    /// What is newer of the packages that the published image itself has added; `None` if it was
-    /// not asked, or did not answer.
+    /// Updates of packages that the published image added; `None` if the query was not made or failed.
     pub updates: Option<Vec<Update>>,
-    /// It was due for this epoch, and there is nothing newer.
+    /// It was due for this epoch, and no updates are available.
     pub checked: Option<Epoch>,
-    /// The image people pull today.
+    /// The published image.
     pub published: Option<Published>,
-    /// Its tags were rolled back, and stay there.
+    /// Its tags were rolled back, and are held.
     pub hold: Option<Hold>,
 }
 
-/// A refresh that is due by itself.
+/// A refresh that is due without a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     Age {
-        /// As the node has it.
+        /// The field of the node.
         every: Duration,
-        /// When its packages were last taken in.
+        /// The last refresh.
         last: Timestamp,
     },
-    /// A tick of its schedule has come.
+    /// A tick of its schedule has passed.
     Tick {
         at: Timestamp,
-        /// When its packages were last taken in.
+        /// The last refresh.
         last: Timestamp,
     },
-    /// It has newer packages, whatever its age.
+    /// Updates are available, at any age.
     Updates,
 }
 
@@ -75,31 +73,31 @@ pub enum Due {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     pub digest: Digest,
-    /// What it was built from; `None` if it does not say, or was not asked.
+    /// Its inputs; `None` if they are unknown or were not read.
     pub built_from: Option<BuiltFrom>,
-    /// Inputs of later builds whose result was this image, the newest first.
+    /// Inputs of later builds that left this image unchanged, the newest first.
     pub taken_in: Vec<BuiltFrom>,
 }
 
-/// What a published image says of itself.
+/// The labels of a published image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastBuild {
-    /// When it was built, if it says.
+    /// When it was built, if it has that time.
     pub created: Option<Timestamp>,
-    /// In bytes: in an engine unpacked, in a registry packed.
+    /// In bytes: unpacked in an engine, compressed in a registry.
     pub size: Option<u64>,
-    /// `None` if it does not say, or not in a way that we can read.
+    /// `None` if the label is missing or has an unknown format.
     pub built_from: Option<BuiltFrom>,
 }
 
-/// Of nodes that were asked about, and are published.
+/// For nodes that were read and are published.
 pub type LastBuilds = BTreeMap<NodeName, LastBuild>;
 
 /// An image from outside the hierarchy, resolved once for the whole run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     pub reference: Reference,
-    /// What the fingerprint of its children contains, and what they are pinned to.
+    /// The digest in the fingerprint of its children, to which they are pinned.
     pub digest: Digest,
     pub place: Place,
 }
@@ -109,7 +107,7 @@ pub struct Upstream {
 pub struct Missing {
     /// A sentence that names the upstream.
     pub why: String,
-    /// The registry refuses to give it; otherwise it does not exist.
+    /// The registry denies access; otherwise the upstream does not exist.
     pub is_refused: bool,
     pub hint: Option<String>,
 }
@@ -123,10 +121,10 @@ impl Missing {
     }
 }
 
-/// Where an upstream's digest was found.
+/// The source of an upstream's digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A manifest in its registry, to be pulled by digest.
+    /// A manifest in its registry; pulled by digest.
     Registry,
     /// An image of the engine, named by its ID.
     Engine,

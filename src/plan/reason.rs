@@ -1,4 +1,4 @@
-//! Why an image is built, promoted or left alone: data first, a sentence second.
+//! Why an image is built, promoted or kept: data first, a sentence second.
 
 use std::{
     fmt::{self, Write as _},
@@ -18,71 +18,71 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "reason")]
 pub enum Reason {
-    /// Named on the command line.
+    /// The command line names it.
     Requested,
     /// None of its tags exists.
     NeverBuilt,
-    /// Something of its own changed since the published image was built.
+    /// An input of its own changed since the build of the published image.
     Changed {
         what: Vec<Change>,
-        /// Which files and settings, where the published image tells; sorted by `what`.
+        /// The changed files and settings, if labels of the published image name them; sorted by `what`.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         parts: Vec<Part>,
     },
-    /// Something of its own differs from a commit that was named on the command line.
+    /// An input of its own differs from the commit of `--since`.
     ChangedSince {
         since: String,
         what: Vec<Change>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         parts: Vec<Part>,
     },
-    /// Named by `--refresh`, with the others or alone.
+    /// Selected by `--refresh`, with others or alone.
     Refresh,
-    /// Its packages were last taken in longer ago than it says.
+    /// Its last refresh is older than `every`.
     RefreshDue {
         #[serde(rename = "every_s", serialize_with = "seconds")]
         every: Duration,
         #[serde(serialize_with = "text")]
         last: Timestamp,
     },
-    /// A tick of its schedule has come since its packages were last taken in.
+    /// A tick of its schedule has passed since its last refresh.
     ScheduleDue {
         #[serde(serialize_with = "text")]
         at: Timestamp,
         #[serde(serialize_with = "text")]
         last: Timestamp,
     },
-    /// Its refresh is due, and there are newer versions of packages that it has added.
+    /// Its refresh is due, and updates of packages that it added are available.
     UpdatesAvailable { updates: Vec<Update> },
     /// An upstream tag points at another image now.
     UpstreamMoved { upstream: String, was: Digest, now: Digest },
     /// An upstream cannot be used, so the build will fail.
     UpstreamMissing { upstream: String, why: String },
-    /// A parent's step comes first and may change it.
+    /// The run rebuilds a parent first, which may change it.
     ParentRebuilt { parent: NodeName },
     /// Its published image is based on an older image of the parent.
     ParentMoved { parent: NodeName },
-    /// The published image does not say what it was built from.
+    /// The published image does not name its inputs.
     Unknown,
-    /// The published image was built by a version of this program that encoded its inputs differently.
+    /// Another version of `rebuild` built the published image and encoded its inputs differently.
     NewFormat,
-    /// The published image is of today's inputs, but the tag it was stored under is gone.
+    /// The published image has the present inputs, but its build tag was deleted.
     BuildTagGone,
-    /// The tested image is stored, and these tags do not point at it yet.
+    /// The tested image is stored, and these tags point elsewhere.
     TagsBehind { tags: Vec<Tag> },
-    /// Its tags were rolled back, and stay there until somebody says otherwise, or a newer commit comes.
+    /// Its tags were rolled back, and stay until `rebuild resume` or a newer commit.
     RolledBack {
         run: String,
         #[serde(serialize_with = "text")]
         at: Timestamp,
     },
-    /// Its refresh is due, and none of the packages that it has added has a newer version.
+    /// Its refresh is due, and no updates of packages that it added are available.
     NothingNewer,
-    /// Every tag points at the image of today's inputs.
+    /// Every tag points at the image of the present inputs.
     UpToDate,
 }
 
-/// As the file has it: `1d`, `12h`, `1h30m`.
+/// In the syntax of the file: `1d`, `12h`, `1h30m`.
 fn span(duration: Duration) -> String {
     let mut left = duration.as_secs();
     let mut text = String::new();
@@ -117,7 +117,7 @@ pub enum Change {
     Entry,
 }
 
-/// One thing of a change.
+/// One changed file or setting.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Part {
     pub what: Change,
@@ -186,7 +186,7 @@ impl fmt::Display for Reason {
 }
 
 impl Reason {
-    /// Whether it holds whatever becomes of the parents.
+    /// Whether it holds regardless of the parents.
     pub(super) fn is_its_own(&self) -> bool {
         matches!(
             self,
@@ -200,7 +200,7 @@ impl Reason {
         )
     }
 
-    /// The same of a node that is named in it: `` `files/x` of `os-base` changed ``.
+    /// The sentence with the name of the node: `` `files/x` of `os-base` changed ``.
     pub fn of(&self, node: &NodeName) -> String {
         match self {
             Self::Requested => format!("`{node}` was asked for"),

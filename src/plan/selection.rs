@@ -1,4 +1,4 @@
-//! Which nodes a run is about, and whether it refreshes them.
+//! Which nodes a run selects, and whether it refreshes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,33 +10,33 @@ use crate::{
     hierarchy::{Hierarchy, NodeName},
 };
 
-/// What the command line selects.
+/// The selection of the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Selection {
     /// Everything that is out of date.
     #[default]
     OutOfDate,
-    /// These, even if current, and whatever changes below them.
+    /// These, even if current, and their descendants that change.
     From(BTreeSet<NodeName>),
-    /// These alone, even if current, on their published parents.
+    /// Only these, even if current, on their published parents.
     Only(BTreeSet<NodeName>),
-    /// What is out of date of these, and of what is below them.
+    /// Those of these and their descendants that are out of date.
     Among(BTreeSet<NodeName>),
-    /// What is out of date of these, and nothing else.
+    /// Those of these that are out of date.
     Within(BTreeSet<NodeName>),
-    /// As [`From`](Self::From), each for a reason of its own.
+    /// As [`From`](Self::From), with a reason for each.
     Because(BTreeMap<NodeName, Reason>),
 }
 
-/// What is asked for, and when.
+/// The request of the user, with its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub selection: Selection,
-    /// Build what is selected without the layer cache; with nothing selected, everything.
+    /// Build the selected images without the layer cache; without a selection, all images.
     pub refresh: bool,
-    /// Schedules count: an image is due when a tick of its own has come.
+    /// Schedules count: an image is due after a tick of its schedule.
     pub by_schedule: bool,
-    /// When it was asked.
+    /// The time of the request.
     pub now: Timestamp,
 }
 
@@ -51,7 +51,7 @@ impl Request {
         self.refresh && (self.selection == Selection::OutOfDate || self.selection.forces(name))
     }
 
-    /// Why a node is built that is built in any case.
+    /// The reason for a node that is built in any case.
     pub fn reason(&self, name: &NodeName) -> Reason {
         match self.selection.reason(name) {
             Reason::Requested if self.refreshes(name) => Reason::Refresh,
@@ -59,7 +59,7 @@ impl Request {
         }
     }
 
-    /// The epoch of an image that is built although there is one of the same inputs.
+    /// The epoch of an image that is built although its build tag exists.
     pub fn epoch(&self) -> Epoch {
         Epoch::at(self.now)
     }
@@ -75,7 +75,7 @@ impl Selection {
         }
     }
 
-    /// Whether it names images because they changed, and not because they are to be built again.
+    /// Whether it selects images because they changed, not to build them again.
     pub(super) fn is_of_changes(&self) -> bool {
         matches!(self, Self::Because(_))
     }
@@ -90,7 +90,7 @@ impl Selection {
         .unwrap_or(Reason::Requested)
     }
 
-    /// The nodes the run may touch, as long as every parent of them is published.
+    /// The nodes in the run, if every parent of them is published.
     pub fn in_view(&self, hierarchy: &Hierarchy) -> BTreeSet<NodeName> {
         match self {
             Self::OutOfDate => hierarchy.in_build_order().map(|node| node.name.clone()).collect(),

@@ -1,13 +1,13 @@
-//! "its Dockerfile and `a` changed, `b` is new": what is different, as a sentence.
+//! The sentence for changed inputs: "its Dockerfile and `a` changed, `b` is new".
 
 use super::{Change, Part};
 use crate::{fingerprint::Difference, hierarchy::NodeName};
 
-/// So many files, and so many settings, are called by their names.
+/// How many files, and how many settings, a sentence names.
 const NAMED: usize = 3;
 
-/// The sentence about an image that is known (`its Dockerfile changed`), or about one that has to
-/// be named (`the Dockerfile of `os-base` changed`).
+/// The sentence without the image's name (`its Dockerfile changed`), or with it (`the Dockerfile of `os-base`
+/// changed`).
 pub(super) fn sentence(what: &[Change], parts: &[Part], of: Option<&NodeName>) -> String {
     let mut clauses = Vec::new();
     for difference in [Difference::Changed, Difference::New, Difference::Gone] {
@@ -19,7 +19,7 @@ pub(super) fn sentence(what: &[Change], parts: &[Part], of: Option<&NodeName>) -
             if all.is_empty() && difference == Difference::Changed {
                 subjects.push(possessed(&change.to_string(), of));
             }
-            // A single name takes no more place than "1 more".
+            // One more name is as short as "1 more".
             let named = if all.len() == NAMED + 1 { NAMED + 1 } else { NAMED };
             for (n, part) in all {
                 match part.difference == difference {
@@ -52,7 +52,7 @@ pub(super) fn sentence(what: &[Change], parts: &[Part], of: Option<&NodeName>) -
     list(&clauses)
 }
 
-/// `its` is said of an image that the listener has in mind.
+/// Replaces `its` by `the` if the image is named.
 fn possessed(subject: &str, of: Option<&NodeName>) -> String {
     match subject.strip_prefix("its ").filter(|_| of.is_some()) {
         Some(rest) => format!("the {rest}"),
@@ -71,7 +71,7 @@ fn subject(part: &Part) -> String {
             _ if name == "prepare" => "its prepare command".to_owned(),
             _ => format!("its {name}"),
         },
-        // The context itself, of which there is too much to tell more.
+        // The whole context, because it has too many files to name.
         _ if name == "./" => Change::Context.to_string(),
         _ => format!("`{name}`"),
     }

@@ -1,4 +1,4 @@
-//! How an image stands today, in one word.
+//! The state of an image.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use super::{Action, Reason, Step};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// People pull the image of today's inputs.
+    /// The tags point at the image of the present inputs.
     Current,
-    /// They pull an older one.
+    /// The tags point at an older image.
     Behind,
-    /// The image of today's inputs is built and tested, and its tags were not moved: a run ended
-    /// before, or another image of it failed. Or its tags were rolled back.
+    /// The image of the present inputs is built and tested, but its tags did not move: the run ended before,
+    /// another image of the run failed, or the tags were rolled back.
     HeldBack,
     /// No image is published.
     NeverBuilt,

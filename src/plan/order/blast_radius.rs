@@ -1,4 +1,4 @@
-//! What a run of a plan would touch: images, tags, time, and how much there is to push.
+//! An upper bound of the effect of a run: images, tags, time and size.
 
 use std::{collections::BTreeSet, num::NonZeroUsize};
 
@@ -9,41 +9,40 @@ use crate::{
     plan::{Action, Plan},
 };
 
-/// All of it at most: an image that comes out the same leaves those below it alone.
+/// An upper bound, because descendants of an unchanged image are not built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlastRadius {
     /// How many images are only promoted.
     pub promoted: usize,
-    /// The moving tags that would point elsewhere, parents first. One that needs the fingerprint is as the file
-    /// has it.
+    /// The moving tags that would move, parents first. Tags with the fingerprint are as in the file.
     pub tags: Vec<String>,
-    /// How many images are built, and how long that takes.
+    /// The number of images to build, and the duration.
     pub time: Estimate,
     pub size: Size,
     pub destination: Destination,
 }
 
-/// How much is new of the images that are built.
+/// The new bytes of the images to build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// For a registry what is pushed: layers as they are stored, those of a moved upstream too, manifests and
-    /// configurations. For an engine the layers above their bases, unpacked.
+    /// With a registry, the bytes to push: compressed layers, including those of a moved upstream, manifests
+    /// and configurations. Without one, the unpacked layers above the bases.
     pub bytes: u64,
-    /// Of how many images that are built it is known; nothing is assumed for the others.
+    /// The number of images with a known size. The others are not included.
     pub sized: usize,
 }
 
-/// Where new layers go.
+/// The destination of new layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// They are pushed.
+    /// A registry: layers are pushed.
     Registry,
-    /// They are there already.
+    /// The engine: layers are already there.
     Engine,
 }
 
 impl BlastRadius {
-    /// Of a run that is about to begin, with so many images at once.
+    /// For a run that is about to begin, with this number of jobs.
     pub fn of(plan: &Plan, hierarchy: &Hierarchy, history: &History, jobs: NonZeroUsize) -> Self {
         let mut radius = Self {
             promoted: 0,
@@ -72,7 +71,7 @@ impl BlastRadius {
         radius
     }
 
-    /// How many images are built or promoted.
+    /// The number of images to build or promote.
     pub fn images(&self) -> usize {
         self.time.builds + self.promoted
     }
@@ -85,7 +84,7 @@ fn destination(hierarchy: &Hierarchy) -> Destination {
     }
 }
 
-/// The repository, without the prefix that all have.
+/// The repository without the common prefix.
 fn short<'a>(hierarchy: &Hierarchy, node: &'a Node) -> &'a str {
     let name = node.repository.as_str();
     let prefix = hierarchy.registry.as_ref().map(Repository::as_str);
@@ -94,7 +93,7 @@ fn short<'a>(hierarchy: &Hierarchy, node: &'a Node) -> &'a str {
 
 fn size(plan: &Plan, hierarchy: &Hierarchy, history: &History) -> Size {
     let mut size = Size { bytes: 0, sized: 0 };
-    // The layers of an upstream are stored once, however many images are based on it.
+    // The layers of an upstream are stored once for all images that are based on it.
     let mut upstreams = BTreeSet::new();
     for step in plan.steps.iter().filter(|step| matches!(step.action, Action::Build { .. })) {
         let bytes = match destination(hierarchy) {

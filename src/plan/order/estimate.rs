@@ -1,5 +1,4 @@
-//! How long what is left of a plan will take: the run that is to come, played through with the
-//! durations of earlier builds.
+//! Estimates the remaining time of a run by simulating it with the durations of earlier builds.
 
 use std::{
     cmp::Reverse,
@@ -14,14 +13,14 @@ use crate::{
     plan::{Action, Plan},
 };
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Debug)]
 pub struct Underway<'a> {
-    /// How many steps may run at once.
+    /// The maximal number of parallel steps.
     pub jobs: NonZeroUsize,
-    /// What runs, and for how long it has.
+    /// The running steps and their elapsed time.
     pub running: BTreeMap<&'a NodeName, Duration>,
-    /// What is over, however it ended.
+    /// The ended steps, with any outcome.
     pub over: BTreeSet<&'a NodeName>,
 }
 
@@ -32,32 +31,31 @@ impl Underway<'_> {
     }
 }
 
-/// How long the builds that are left will take.
+/// The estimated time of the remaining builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Estimate {
     pub left: Duration,
-    /// Of how many builds that are left it is known how long they take; the others are taken to be as
-    /// long as these usually are.
+    /// How many remaining builds have a known duration. The others count like these.
     pub timed: usize,
-    /// How many builds are left.
+    /// The number of remaining builds.
     pub builds: usize,
 }
 
 impl Estimate {
-    /// Whether it may be told: at most a quarter of it is guessed.
+    /// Whether to print it: at most a quarter of the builds has no known duration.
     pub fn is_fair(&self) -> bool {
         self.timed > 0 && 4 * self.timed >= 3 * self.builds
     }
 }
 
-/// Plays through what is left, in the order in which it would run.
+/// Simulates the remaining steps in their order.
 pub fn estimate(plan: &Plan, history: &History, underway: &Underway<'_>) -> Estimate {
     let open: Vec<_> =
         plan.steps.iter().filter(|step| !underway.over.contains(&step.node)).collect();
     let is_build = |action: &Action| matches!(action, Action::Build { .. });
     let builds = open.iter().filter(|step| is_build(&step.action)).map(|step| &step.node);
     let usual = history.usual(builds.clone()).map_or(0, millis);
-    // What has run for twice its time is not what it was, and may take for ever.
+    // A step that has taken twice its expected time may take arbitrarily long.
     let is_known = |node: &NodeName| {
         let took = history.took(node)?;
         let ran = underway.running.get(node).copied().unwrap_or_default();
@@ -80,8 +78,8 @@ pub fn estimate(plan: &Plan, history: &History, underway: &Underway<'_>) -> Esti
     }
 }
 
-/// How long these steps take, if the ready one with the longest way below it is always the next to
-/// start; some already run.
+/// The duration of these steps if the ready one with the longest remaining path always starts next. Some
+/// already run.
 fn takes<K: Copy + Ord>(steps: &[Weighed<K>], running: &[K], jobs: NonZeroUsize) -> u64 {
     let cost: BTreeMap<K, u64> = steps.iter().map(|(step, _, cost)| (*step, *cost)).collect();
     let mut queue = ReadyQueue::new(steps);

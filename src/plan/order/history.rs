@@ -1,6 +1,6 @@
-//! What the last builds of each node took, and how much they added to their bases.
+//! The durations and sizes of the last builds of each node.
 //!
-//! **Invariant:** any file gives a history: a cut or foreign file gives an empty one.
+//! **Invariant:** every file can be read: a truncated or foreign file gives an empty history.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 use super::{middle, millis};
 use crate::hierarchy::NodeName;
 
-/// Of the file it is kept in. Another one is not understood.
+/// The version of the file. Other versions count as empty.
 const VERSION: u32 = 1;
-/// So many builds of a node are remembered. The one in the middle is what is expected: a single build
-/// from the layer cache, or one on a busy machine, does not move it far.
+/// How many builds of a node count. Their median is the expected duration, so a single build from the layer
+/// cache or on a busy machine has little effect.
 const REMEMBERED: usize = 5;
-/// No build takes longer than a year; a larger number was not written by this program.
+/// No build takes longer than a year, so `rebuild` did not write a larger number.
 const LONGEST: u64 = 365 * 24 * 60 * 60 * 1000;
 
-/// Of one hierarchy and one place that it is published to.
+/// The history of one hierarchy and one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     nodes: BTreeMap<NodeName, Past>,
@@ -25,7 +25,7 @@ pub struct History {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Past {
-    /// In milliseconds, the last one last.
+    /// In milliseconds, the latest last.
     took: Vec<u64>,
     /// In bytes: the layers above its base, uncompressed.
     added: Option<u64>,
@@ -33,12 +33,12 @@ struct Past {
     pushed: Option<Pushed>,
 }
 
-/// What an image takes in a registry, in bytes.
+/// The size of an image in a registry, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pushed {
-    /// Manifest, configuration and the layers above its base, packed.
+    /// Manifest, configuration and the compressed layers above its base.
     pub own: u64,
-    /// The layers of an upstream that it is based on, packed.
+    /// The compressed layers of its upstream.
     pub upstream: u64,
 }
 
@@ -49,7 +49,7 @@ struct Document {
 }
 
 impl History {
-    /// What was [`kept`](Self::kept).
+    /// Parses the bytes of [`kept`](Self::kept).
     pub fn read(kept: &[u8]) -> Self {
         let document = serde_json::from_slice::<Document>(kept).ok();
         let mut nodes = document
@@ -64,7 +64,7 @@ impl History {
         Self { nodes }
     }
 
-    /// To be kept for the next time.
+    /// The bytes to store for the next run.
     pub fn kept(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Document<'a> {
@@ -75,7 +75,7 @@ impl History {
         serde_json::to_vec(&document).expect("plain data is always JSON")
     }
 
-    /// Remembers a build that succeeded. `added` and `pushed` are `None` where nothing new came of it.
+    /// Adds a successful build. `added` and `pushed` are `None` if the image did not change.
     pub fn record(
         &mut self,
         node: &NodeName,
@@ -91,28 +91,28 @@ impl History {
         past.pushed = pushed.or(past.pushed);
     }
 
-    /// Forgets all other nodes.
+    /// Removes all other nodes.
     pub fn retain(&mut self, is_kept: impl Fn(&NodeName) -> bool) {
         self.nodes.retain(|node, _| is_kept(node));
     }
 
-    /// How long a build of the node usually takes.
+    /// The expected duration of a build of the node.
     pub fn took(&self, node: &NodeName) -> Option<Duration> {
         middle(self.nodes.get(node)?.took.clone()).map(Duration::from_millis)
     }
 
-    /// How long a build of any of these nodes usually takes.
+    /// The expected duration of a build of any of these nodes.
     pub fn usual<'a>(&self, nodes: impl Iterator<Item = &'a NodeName>) -> Option<Duration> {
         middle(nodes.filter_map(|node| self.took(node)).map(millis).collect())
             .map(Duration::from_millis)
     }
 
-    /// The size of the layers that the node's last build put on its base, in bytes, uncompressed.
+    /// The size of the layers that the node's last build added to its base, in bytes, uncompressed.
     pub fn added(&self, node: &NodeName) -> Option<u64> {
         self.nodes.get(node)?.added
     }
 
-    /// What the node's last image takes in a registry.
+    /// The size of the node's last image in a registry.
     pub fn pushed(&self, node: &NodeName) -> Option<Pushed> {
         self.nodes.get(node)?.pushed
     }

@@ -1,7 +1,7 @@
-//! In what order, and how long it will take: what earlier builds took, weighed against the plan. Pure.
+//! The order of steps and the expected duration, from the plan and the history. Pure.
 //!
-//! **Invariant:** nothing here decides whether something is done, only when; so what is wrong in the
-//! history costs time and makes an estimate worse, and nothing else.
+//! **Invariant:** this module decides when a step runs, never whether. So a wrong history only costs time and
+//! makes estimates worse.
 
 pub mod blast_radius;
 mod estimate;
@@ -22,7 +22,7 @@ use crate::{
 /// A step, the steps it waits for, and its cost.
 pub type Weighed<K> = (K, Vec<K>, u64);
 
-/// The steps of a plan with what each will cost: milliseconds if anything is known, else 1 a build, so
+/// The steps of a plan with their costs: milliseconds if any duration is known, else 1 for each build, so
 /// that depth decides.
 pub fn weighed(plan: &Plan, history: &History) -> Vec<Weighed<NodeName>> {
     let builds = plan.steps.iter().filter(|step| matches!(step.action, Action::Build { .. }));
@@ -40,13 +40,13 @@ pub fn weighed(plan: &Plan, history: &History) -> Vec<Weighed<NodeName>> {
         .collect()
 }
 
-/// Of an even number, the larger of the two: who waits would rather be surprised by an early end.
+/// Of an even number, the larger middle one: an early end is better than a late one.
 fn middle(mut numbers: Vec<u64>) -> Option<u64> {
     numbers.sort_unstable();
     numbers.get(numbers.len() / 2).copied()
 }
 
-/// At least one, so that depth still counts where nothing takes any time.
+/// At least one, so that depth counts even if all durations are zero.
 fn millis(took: std::time::Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX / 1_000_000).max(1)
 }

@@ -10,17 +10,17 @@ use super::Weighed;
 /// The steps not yet started.
 #[derive(Debug)]
 pub struct ReadyQueue<K> {
-    /// What each waiting step still waits for.
+    /// The steps that each waiting step waits for.
     waiting: BTreeMap<K, BTreeSet<K>>,
-    /// The steps that wait for nothing, those with the longest way below them first.
+    /// The ready steps, the longest remaining path first.
     ready: BTreeSet<(Reverse<u64>, K)>,
     dependents: BTreeMap<K, Vec<K>>,
-    /// The cost of a step and of the dearest chain of steps that waits for it.
+    /// The cost of a step and of the most expensive chain of steps that waits for it.
     weight: BTreeMap<K, u64>,
 }
 
 impl<K: Clone + Ord> ReadyQueue<K> {
-    /// Of steps in an order in which each stands after those it waits for; with each its cost.
+    /// The steps with their costs, each after the steps that it waits for.
     pub fn new(steps: &[Weighed<K>]) -> Self {
         let mut dependents: BTreeMap<K, Vec<K>> = BTreeMap::new();
         let mut weight: BTreeMap<K, u64> = BTreeMap::new();
@@ -43,13 +43,13 @@ impl<K: Clone + Ord> ReadyQueue<K> {
         queue
     }
 
-    /// Takes the ready step with the longest way below it.
+    /// Takes the ready step with the longest remaining path.
     #[expect(clippy::should_implement_trait, reason = "what is next changes with what succeeded")]
     pub fn next(&mut self) -> Option<K> {
         self.ready.pop_first().map(|(_, step)| step)
     }
 
-    /// Takes this step, if it is ready.
+    /// Takes this step if it is ready.
     pub fn take(&mut self, step: &K) -> bool {
         let weight = self.weight.get(step).copied().unwrap_or_default();
         self.ready.remove(&(Reverse(weight), step.clone()))
@@ -66,7 +66,7 @@ impl<K: Clone + Ord> ReadyQueue<K> {
         }
     }
 
-    /// Drops the steps below one that failed, and returns them; also those that were taken before.
+    /// Drops the descendants of a failed step and returns them, including those that were already taken.
     pub fn failed(&mut self, step: &K) -> BTreeSet<K> {
         let mut below = BTreeSet::new();
         let mut open = vec![step.clone()];
@@ -82,7 +82,7 @@ impl<K: Clone + Ord> ReadyQueue<K> {
         below
     }
 
-    /// Takes whatever is left, ready or not.
+    /// Takes all remaining steps, ready or not.
     pub fn drain(&mut self) -> Vec<K> {
         let ready = std::mem::take(&mut self.ready).into_iter().map(|(_, step)| step);
         ready.chain(std::mem::take(&mut self.waiting).into_keys()).collect()
@@ -93,7 +93,7 @@ impl<K: Clone + Ord> ReadyQueue<K> {
 pub(super) mod tests {
     use super::*;
 
-    /// `b<a` means that b waits for a; a number behind a colon is the cost, 1 if not given.
+    /// `b<a` means that b waits for a. A number after a colon is the cost (default: 1).
     pub(in crate::plan::order) fn steps(text: &str) -> Vec<Weighed<char>> {
         text.split_whitespace()
             .map(|step| {
@@ -108,7 +108,7 @@ pub(super) mod tests {
         ReadyQueue::new(&steps(text))
     }
 
-    /// Takes everything that is ready, finishes it in that order, and so on.
+    /// Takes all ready steps, finishes them in that order, and repeats.
     fn waves(mut queue: ReadyQueue<char>) -> String {
         let mut text = String::new();
         loop {

@@ -1,4 +1,4 @@
-//! Where on disk the files of an image lie: which of them a path is.
+//! The paths of an image's files: maps a changed path to an image.
 
 use std::{
     fs,
@@ -15,17 +15,17 @@ use crate::{
 pub(super) struct Place<'h> {
     pub(super) node: &'h NodeName,
     pub(super) context: Context,
-    /// The context's folder as it is called, where a link on the way to it may change too.
+    /// The context's folder as named, because a link in its path may change too.
     called: Vec<PathBuf>,
     dockerfile: Vec<PathBuf>,
-    /// What says what is ignored, and scripts that are run even where they are ignored.
+    /// Ignore files, and `prepare` scripts even if they are ignored.
     always: Vec<PathBuf>,
-    /// What paths outside the context are told relative to.
+    /// The base for the names of paths outside the context.
     root: PathBuf,
 }
 
 impl<'h> Place<'h> {
-    /// The places of all images. The work tree has its symbolic links resolved.
+    /// The places of all images. Symbolic links in the path of the working tree are resolved.
     pub(super) fn all(hierarchy: &'h Hierarchy, work_tree: &Path) -> Result<Vec<Self>, SinceError> {
         let root = fs::canonicalize(hierarchy.root()).unwrap_or_else(|_| work_tree.to_owned());
         let place = |node: &'h Node| {
@@ -42,7 +42,7 @@ impl<'h> Place<'h> {
     ) -> Result<Self, crate::fingerprint::context::ContextError> {
         let root = hierarchy.root();
         let context = Context::open(&node.context, &node.dockerfile.path)?;
-        // As it is called below the real root, and with all links resolved.
+        // As named below the real root, and with all links resolved.
         let ways = |path: &Path| {
             let called = path.strip_prefix(root).map_or(path.to_owned(), |p| real_root.join(p));
             let real = fs::canonicalize(path).unwrap_or_else(|_| called.clone());
@@ -72,7 +72,7 @@ impl<'h> Place<'h> {
         })
     }
 
-    /// What of the image a path is, and how it is called there; `None` if it is nothing of it.
+    /// The kind of input that a path is for the image, with its name; `None` if it is not an input.
     pub(super) fn touched_by(&self, path: &Path) -> Option<(Change, Option<String>)> {
         if self.dockerfile.iter().any(|own| own == path) {
             return Some((Change::Dockerfile, None));
@@ -81,7 +81,7 @@ impl<'h> Place<'h> {
         let is_context = inside.is_some_and(|inside| !self.context.ignore.excludes(inside));
         let is_own = is_context
             || self.always.iter().any(|own| own == path)
-            // A submodule that it lies in, or a link on the way to it.
+            // A submodule that contains it, or a link in its path.
             || self.called.iter().any(|folder| folder.starts_with(path));
         let name = inside.filter(|inside| !inside.as_os_str().is_empty());
         let name = name.or_else(|| path.strip_prefix(&self.root).ok()).unwrap_or(path);

@@ -1,11 +1,10 @@
-//! What changed since a commit, told by image: `--since`.
+//! Which images changed since a commit: `--since`.
 //!
-//! Git says which paths differ between the commit and the working tree, uncommitted and untracked
-//! files included; each path is then held against every context. Files that git ignores are not
-//! seen, since git does not know what they were: those that a context takes in are told of.
+//! Git lists the paths that differ between the commit and the working tree, including uncommitted and
+//! untracked files. Each path is compared with every context. Files that git ignores are not compared, since
+//! git does not know their old content. If a context contains such files, a notice says so.
 //!
-//! **Invariant:** in doubt an image counts as changed. What the fingerprint finds unchanged is only
-//! time lost.
+//! **Invariant:** in doubt an image counts as changed. If its fingerprint did not change, only time is lost.
 
 mod image_files;
 mod range;
@@ -25,10 +24,10 @@ use crate::{
     plan::{Change, Part, Reason, Selection},
 };
 
-/// So many names are told, the others counted.
+/// How many names a notice contains; it counts the others.
 const NAMED: usize = 3;
 
-/// What to build, and what a person should know about how it was found.
+/// The selection, and notices for the user.
 #[derive(Debug)]
 pub struct Since {
     pub selection: Selection,
@@ -45,7 +44,7 @@ pub enum SinceError {
     NoRepository(GitError),
     #[error("there is no commit `{0}`")]
     Unknown(String),
-    /// The clone is cut off before it.
+    /// The clone is too shallow.
     #[error(
         "there is no commit `{revision}` in this clone: it is shallow, {} deep",
         commits(*.depth)
@@ -64,7 +63,7 @@ fn commits(n: usize) -> String {
 }
 
 impl SinceError {
-    /// What the person who sees this can do next.
+    /// The hint for the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Empty => Some("is the variable set that it comes from?".to_owned()),
@@ -84,10 +83,10 @@ impl SinceError {
     }
 }
 
-/// What differs between a revision and the working tree.
+/// Compares a revision with the working tree.
 ///
-/// The revision is `A`, `A..B` (what `A` has become: as `A`) or `A...B` (since `B` branched off
-/// `A`). Forty zeros, which GitHub sends for a branch that is new, select all that is out of date.
+/// The revision is `A`, `A..B` (the same as `A`) or `A...B` (since `B` branched off `A`). Forty zeros, which
+/// GitHub sends for a new branch, select everything that is out of date.
 pub fn since(
     hierarchy: &Hierarchy,
     revision: &str,
@@ -118,7 +117,7 @@ pub fn since(
         paths.insert(path, difference);
     }
     for path in git::untracked(&work_tree)? {
-        // One that was tracked and is not any more is there all the same.
+        // A file that is no longer tracked may still exist.
         let found = paths.entry(path).or_insert(Difference::New);
         if *found == Difference::Gone {
             *found = Difference::Changed;
@@ -139,7 +138,7 @@ pub fn since(
     Ok(Since { selection: Selection::Because(changes.reasons()), notices })
 }
 
-/// What is found to have changed, by image.
+/// The changes by image.
 struct Changes {
     since: String,
     of: BTreeMap<NodeName, (Vec<Change>, Vec<Part>)>,
@@ -163,7 +162,7 @@ impl Changes {
     }
 }
 
-/// Compares what the file says of each image with what it said.
+/// Compares the present entry of each image with its old entry.
 fn entries_changed(
     hierarchy: &Hierarchy,
     (work_tree, commit): (&Path, &str),
@@ -201,7 +200,7 @@ fn entries_changed(
     Ok(())
 }
 
-/// Contexts of which this repository knows nothing.
+/// Contexts outside this repository.
 fn outside(places: &[Place<'_>], work_tree: &Path) -> Option<String> {
     let outside = places.iter().filter(|place| !place.context.root.starts_with(work_tree));
     let names: Vec<&str> = outside.map(|place| place.node.as_str()).collect();
@@ -215,7 +214,7 @@ fn outside(places: &[Place<'_>], work_tree: &Path) -> Option<String> {
     })
 }
 
-/// Files that a context takes in, and of which git knows nothing.
+/// Files of a context that git ignores.
 fn unseen(places: &[Place<'_>], work_tree: &Path) -> Result<Option<String>, SinceError> {
     let mut names = Vec::new();
     for path in git::ignored(work_tree)? {

@@ -1,17 +1,17 @@
-//! The commit that `--since` means.
+//! The commit of `--since`.
 
 use std::{fmt, path::Path, str::FromStr};
 
 use super::SinceError;
 use crate::host::git;
 
-/// `A`, `A..B` or `A...B`, as git takes them; a side that is left out is `HEAD`.
+/// `A`, `A..B` or `A...B`, as in git; a missing side is `HEAD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Range {
     text: String,
     from: String,
     to: Option<String>,
-    /// Three dots: not since `from`, but since the two parted.
+    /// Three dots: since the merge base instead of `from`.
     is_from_merge_base: bool,
 }
 
@@ -32,7 +32,7 @@ impl FromStr for Range {
         };
         let side = |side: &str| match side {
             "" => Ok("HEAD".to_owned()),
-            // Git would take it for an option.
+            // Git would parse it as an option.
             side if side.starts_with('-') => Err(SinceError::Option(side.to_owned())),
             side => Ok(side.to_owned()),
         };
@@ -42,7 +42,7 @@ impl FromStr for Range {
 }
 
 impl Range {
-    /// Whether it is what GitHub and GitLab send in the place of a commit that there is not.
+    /// Whether it is the zeros that GitHub and GitLab send instead of a missing commit.
     pub(super) fn is_nothing(&self) -> bool {
         [40, 64].contains(&self.from.len()) && self.from.bytes().all(|digit| digit == b'0')
     }
@@ -88,7 +88,7 @@ fn known(folder: &Path, revision: &str) -> Result<String, SinceError> {
     })
 }
 
-/// How deep a clone must be for a revision that says how far back it lies: `HEAD~3`, `HEAD^^`.
+/// The clone depth for a relative revision: `HEAD~3`, `HEAD^^`.
 fn needed(revision: &str) -> Option<usize> {
     let back = revision.strip_prefix("HEAD").or_else(|| revision.strip_prefix('@'))?;
     match back.strip_prefix('~') {
@@ -98,7 +98,7 @@ fn needed(revision: &str) -> Option<usize> {
     }
 }
 
-/// As it was given; a whole commit ID by its first digits.
+/// The revision as given; a full commit ID is shortened.
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_id = self.text.len() >= 40 && self.text.bytes().all(|c| c.is_ascii_hexdigit());
