@@ -1,4 +1,4 @@
-//! What an image was built from, carried by the image itself in its labels.
+//! The record of an image's inputs in its labels.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Detail, Fingerprint, Inputs, Parents};
 use crate::hierarchy::NodeName;
 
-/// Every label of ours begins with this. They are left aside when two images are compared.
+/// The prefix of all labels of `rebuild`. Comparisons of two images ignore them.
 pub const LABEL_PREFIX: &str = "rebuild.";
 const NODE: &str = "rebuild.node";
 const FINGERPRINT: &str = "rebuild.fingerprint";
@@ -19,31 +19,31 @@ const CAUSE: &str = "rebuild.cause";
 const REVISION: &str = "rebuild.revision";
 const COMMITTED: &str = "rebuild.committed";
 
-/// The node that an image is of, if we built it.
+/// The node of an image that `rebuild` built.
 pub fn node_of(labels: &BTreeMap<String, String>) -> Option<NodeName> {
     labels.get(NODE).filter(|name| !name.is_empty()).map(|name| NodeName::from(name.as_str()))
 }
 
-/// The record that explains, later and elsewhere, why an image is out of date.
+/// The inputs of an image, with which later runs on any machine explain why it is out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuiltFrom {
     pub fingerprint: Fingerprint,
     pub inputs: Inputs,
     pub parents: Parents,
-    /// `None` if the image does not tell.
+    /// `None` if the label is missing.
     pub detail: Option<Detail>,
-    /// Why it was built, in a sentence; empty if the image does not tell.
+    /// Why it was built, as a sentence; empty if the label is missing.
     pub cause: String,
-    /// The commit that its files were of; `None` if the image does not tell, or if they were of none.
+    /// The commit of its files; `None` if the label is missing, or if the files matched no commit.
     pub revision: Option<Revision>,
 }
 
 /// A commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
-    /// Its hash in full.
+    /// The full hash.
     pub commit: String,
-    /// When it was made; `None` if the image does not tell.
+    /// The commit time; `None` if the label is missing.
     pub committed: Option<Timestamp>,
 }
 
@@ -59,11 +59,11 @@ impl BuiltFrom {
         self.fingerprint != self.inputs.fingerprint(&self.parents)
     }
 
-    /// As labels of the image. Equal inputs give equal labels but for cause and revision, which is why a
-    /// candidate is compared with the published image without them.
+    /// The labels of the image. Equal inputs give equal labels except cause and revision. Therefore
+    /// comparisons ignore these labels.
     ///
-    /// Every label is always there: an image inherits the labels of its base, and would else have
-    /// some of the base's.
+    /// All labels are always set: an image inherits the labels of its base, and would otherwise have values
+    /// of the base.
     pub fn to_labels(&self, node: &str) -> BTreeMap<String, String> {
         let json = |value: serde_json::Value| value.to_string();
         let (files, settings) = match &self.detail {
@@ -89,7 +89,7 @@ impl BuiltFrom {
         ])
     }
 
-    /// `None` if the image was not built by us, or by a version whose record we cannot read.
+    /// `None` if `rebuild` did not build the image, or a version with an unknown format did.
     pub fn from_labels(labels: &BTreeMap<String, String>) -> Option<Self> {
         let inputs = serde_json::from_str(labels.get(INPUTS)?).ok()?;
         let parents = serde_json::from_str(labels.get(PARENTS)?).ok()?;

@@ -1,8 +1,8 @@
-//! Hashes of files that have not changed since they were read, so that a large context is read once.
+//! Caches the hashes of unchanged files, so that a large context is read only once.
 //!
-//! **Invariant:** what is found here is what reading the file would give. An entry is found by all that
-//! the file system says of a file, ctime too, which no program can set; a file that was written to
-//! moments ago is not taken in, and one bit wrong in what was kept makes all of it nothing.
+//! **Invariant:** a cached hash equals the hash of the file's present content. The key contains all metadata
+//! of the file, including the ctime, which no program can set. Files that were written moments ago are not
+//! stored. If the cache file has one wrong bit, all of it is ignored.
 
 use std::{
     collections::HashMap,
@@ -14,23 +14,23 @@ use std::{
 
 use crate::image::{Digest, Hasher};
 
-/// Its version. Another one is not understood, and so is nothing.
+/// The version of the file. Other versions count as empty.
 const HEAD: &[u8] = b"rebuild hashes 1\n";
 const DIGEST: usize = 32;
-/// A key, a content's digest, and the day on which it was last of use.
+/// A key, a content's digest, and the day of the last use.
 const ENTRY: usize = DIGEST + DIGEST + 4;
-/// Of more files, those that were used last are kept. 7 MB, read in a hundredth of a second.
+/// The maximal number of entries; the most recently used ones stay. 7 MB, read in a hundredth of a second.
 const MOST: usize = 100_000;
-/// An entry that was of no use for so long is of a file that is gone or was changed.
+/// An entry without use for this time belongs to a deleted or changed file.
 const DAYS_KEPT: u32 = 30;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Where a file lies and all that the file system says of it, as a digest.
+/// A digest of a file's path and metadata.
 pub(super) type Key = [u8; DIGEST];
 
-/// Which hashes are known. Filled and asked by several threads at once.
+/// The known hashes, shared by several threads.
 pub struct HashCache {
-    /// What was kept on one machine means nothing on another.
+    /// Entries are valid only on the machine that wrote them.
     machine: Digest,
     /// The time since 1970.
     clock: fn() -> Duration,
@@ -40,11 +40,11 @@ pub struct HashCache {
 #[derive(Default)]
 struct Known {
     entries: HashMap<Key, (Key, u32)>,
-    /// Whether there is something to be kept that was not kept before.
+    /// Whether entries have changed since the last write.
     is_new: bool,
 }
 
-/// Nothing is known, and nothing will be kept.
+/// An empty cache that is never written.
 impl Default for HashCache {
     fn default() -> Self {
         Self::read(&[], "")
@@ -58,7 +58,7 @@ impl fmt::Debug for HashCache {
 }
 
 impl HashCache {
-    /// What was [`kept`](Self::kept) on this machine. Whatever is not exactly that is empty.
+    /// Parses the bytes of [`kept`](Self::kept) of this machine. Anything else counts as empty.
     pub fn read(kept: &[u8], machine: &str) -> Self {
         let now = || SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         Self::with_clock(kept, machine, now)
@@ -70,14 +70,14 @@ impl HashCache {
         Self { machine, clock, known: Mutex::new(Known { entries, is_new: false }) }
     }
 
-    /// To be kept for the next time; `None` if that is what there is already.
+    /// The bytes to store for the next run; `None` if nothing has changed.
     pub fn kept(&self) -> Option<Vec<u8>> {
         let today = self.today();
         let mut known = self.known();
         if !std::mem::take(&mut known.is_new) {
             return None;
         }
-        // A clock that was wrong for a while has left days that are still to come.
+        // After a wrong clock, entries may have days in the future.
         let is_fresh = |day: u32| day <= today && today - day <= DAYS_KEPT;
         let mut entries: Vec<(&Key, &Key, u32)> = known
             .entries
@@ -127,15 +127,15 @@ impl HashCache {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // Each change is a single insertion, so that a panic elsewhere leaves nothing half done.
+        // Each change is a single insertion, so a panic elsewhere leaves a consistent map.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The key of a file of a context, from whatever else tells it apart.
+/// The key of a file of a context.
 pub(super) fn key(root: &Path, path: &Path, stamp: &[u8]) -> Key {
     let mut hasher = Hasher::default();
-    // The stamp's length is fixed, and no name has a NUL in it.
+    // The stamp has a fixed length, and names contain no NUL.
     for part in [stamp, root.as_os_str().as_encoded_bytes(), &[0]] {
         hasher.update(part);
     }
@@ -143,7 +143,7 @@ pub(super) fn key(root: &Path, path: &Path, stamp: &[u8]) -> Key {
     hasher.finish_bytes()
 }
 
-/// The entries of what was kept, if it is whole, of this version, and of this machine.
+/// The entries of the file, if it is complete, of this version and of this machine.
 fn entries(kept: &[u8], machine: &Digest) -> Option<HashMap<Key, (Key, u32)>> {
     let (text, sum) = kept.split_last_chunk::<DIGEST>()?;
     let body = text.strip_prefix(HEAD)?.strip_prefix(&machine.bytes()[..])?;

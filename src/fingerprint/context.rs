@@ -1,11 +1,11 @@
-//! The files of a build context: walked in one way for hashing and for sending.
+//! The files of a build context, in the same walk for hashing and for sending.
 //!
-//! **Invariant:** what is hashed is what is sent. An [`Entry`] holds exactly what both take: a path, a
-//! kind, a [mode](Entry::mode). Times and owners are no part of it: the sender gives
-//! every entry the same.
+//! **Invariant:** the hashed entries are the sent entries. An [`Entry`] has exactly the fields for both: a
+//! path, a kind, a [mode](Entry::mode). It has no times and owners: the sender sends the same ones for every
+//! entry.
 //!
-//! **Invariant:** nothing outside the context is read. Folders are opened one below the other, and
-//! no symbolic link is ever followed, not even one that takes a folder's place meanwhile.
+//! **Invariant:** nothing outside the context is read. Each folder is opened relative to its parent, and no
+//! symbolic link is followed, even if it replaces a folder during the walk.
 
 mod content;
 mod manifest;
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{host::bounded, image::Digest};
 
-/// A build context: a folder, and what is left out of it.
+/// A build context: a folder and its ignore patterns.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// Absolute, with symbolic links resolved.
@@ -39,28 +39,28 @@ pub struct Context {
     pub modes: Modes,
 }
 
-/// Which modes its entries get.
+/// The modes of its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Modes {
-    /// What git tracks has the mode that git keeps: [`Entry::mode`].
+    /// Tracked files have the mode of git: [`Entry::mode`].
     Git,
-    /// Everything has its own mode: a copy of a context that a command has filled.
+    /// Every file has its own mode: for a prepared copy of a context.
     Own,
 }
 
-/// One thing in a context that is not ignored, or a folder that holds one.
+/// A file, folder or link that is not ignored, or a folder that contains one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Relative to the root, with `/`, never starting with it.
+    /// Relative to the root, separated by `/`, without a leading `/`.
     pub path: PathBuf,
     pub kind: Kind,
-    /// The permission bits that the image gets.
+    /// The permission bits in the image.
     ///
-    /// A file that git tracks is `0755` if its owner may execute it, else `0644`, and a folder with
-    /// such a file in it is `0755`: git keeps no more, the rest comes from the umask of the checkout.
-    /// A link is `0777`. Everything else has its own mode, and so has a tracked file with a bit
-    /// that no checkout sets: setuid, setgid, sticky. Setgid on a tracked folder is not kept:
-    /// it is inherited from the folder of the checkout.
+    /// A tracked file is `0755` if its owner may execute it, else `0644`. A folder with a tracked file is
+    /// `0755`. Git keeps only that; other bits depend on the umask of the checkout. A link is `0777`. Every
+    /// other entry has its own mode, and so does a tracked file with a bit that no checkout sets: setuid,
+    /// setgid, sticky. Setgid on a tracked folder is dropped, because it is inherited from the folder of the
+    /// checkout.
     pub mode: u32,
 }
 
@@ -77,7 +77,7 @@ pub enum Kind {
 }
 
 impl Entry {
-    /// Whether its path and what it links to are UTF-8.
+    /// Whether its path and its link target are UTF-8.
     pub fn is_text(&self) -> bool {
         let target = match &self.kind {
             Kind::Link { target } => target.to_str(),
@@ -138,13 +138,13 @@ impl Context {
         Ok(Self { root, ignore, modes: Modes::Git })
     }
 
-    /// Every entry that is not ignored, in order of the paths' bytes: a folder before what is in it.
+    /// Every entry that is not ignored, in order of the paths' bytes: a folder before its entries.
     pub fn entries(&self) -> Result<Vec<Entry>, ContextError> {
         Ok(self.walk()?.into_iter().map(|(entry, _)| entry).collect())
     }
 
-    /// Every entry with the digest of its content: what a later run compares to say what changed.
-    /// Files whose hashes are known are not read.
+    /// Every entry with the digest of its content, with which a later run finds the changed ones. Files with
+    /// a known hash are not read.
     pub fn manifest(&self, hashes: &HashCache) -> Result<Manifest, ContextError> {
         manifest::read(self, self.walk()?, hashes)
     }
@@ -157,28 +157,27 @@ impl Context {
         Ok(seen)
     }
 
-    /// A digest over sorted paths, types, modes, sizes, contents and link targets, all of them read.
+    /// A digest over sorted paths, types, modes, sizes, contents and link targets. Reads all files.
     pub fn digest(&self) -> Result<Digest, ContextError> {
         Ok(self.manifest(&HashCache::default())?.digest())
     }
 
-    /// Opens a file of the context. Reading it to its end fails if it is not, from its first byte to
-    /// its last, the file that the walk saw.
+    /// Opens a file of the context. Reading it to its end fails if it differs from the file of the walk.
     pub fn read(&self, entry: &Entry) -> Result<Content, ContextError> {
         Content::open(&self.root, entry)
     }
 
-    /// Opens a file that need not be an entry, through no link.
+    /// Opens a file that may not be an entry, without following links.
     pub fn script(&self, path: &Path) -> Result<fs::File, ContextError> {
         content::regular_file(&self.root, path)
     }
 }
 
-/// The patterns of one file, if there is one. It may be a link, but not out of the context and its own
-/// folder: messages quote it.
+/// The patterns of a file, if it exists. It may be a link within the context and its own folder, but not to
+/// another place, because messages quote it.
 fn read_ignore(path: &Path, root: &Path) -> Result<Option<Ignore>, ContextError> {
     let io = |source| ContextError::Io { path: path.to_owned(), source };
-    // Resolving a path asks about each of its folders: only where it is needed.
+    // Resolving a path reads each of its folders, so it is done only if necessary.
     let resolve = |found: fs::Metadata| {
         if !found.is_symlink() {
             return Ok((path.to_owned(), true));
@@ -192,7 +191,7 @@ fn read_ignore(path: &Path, root: &Path) -> Result<Option<Ignore>, ContextError>
     let (real, is_inside) = match fs::symlink_metadata(path).and_then(resolve) {
         Ok(resolved) => resolved,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        // A Dockerfile "below" a file: reading the Dockerfile reports it.
+        // The parent of the Dockerfile is a file: reading the Dockerfile reports that.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
         Err(error) => return Err(io(error)),
     };

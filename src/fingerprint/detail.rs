@@ -1,5 +1,4 @@
-//! What some digests of the inputs consist of, in small: for telling which file or argument
-//! changed. Never a part of the identity.
+//! Short digests of files and arguments, to name the changed ones. Not part of the identity.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +13,15 @@ use crate::{
     image::Digest,
 };
 
-/// In bytes of JSON; more settings than fit are not told apart.
+/// In bytes of JSON. Settings beyond this limit are not named.
 const LIMIT: usize = 2 * 1024;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
     pub files: Listing,
     /// Eight digits of a digest for `build_args.VERSION`, `labels.a`, `secrets.b`,
-    /// `target`, `prepare`, `ssh`. No value
-    /// is ever in it, but a short one can be guessed: build arguments are no place for secrets.
+    /// `target`, `prepare`, `ssh`. It contains no values, but a short one can be guessed: do not put secrets
+    /// into build arguments.
     pub settings: BTreeMap<String, String>,
 }
 

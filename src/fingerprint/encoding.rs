@@ -1,12 +1,12 @@
-//! The bytes that a fingerprint is the hash of.
+//! The bytes that a fingerprint hashes.
 //!
-//! **Invariant:** these bytes never change for inputs that exist today, or every image of every user is
-//! built again. Types of the model are not encoded directly, so that renaming a field there changes
-//! nothing here. `encodings_stay` below fails if a byte changes.
+//! **Invariant:** these bytes never change for existing inputs. Otherwise every image of every user would be
+//! built again. Types of the model are not encoded directly, so renaming a field there changes nothing here.
+//! `encodings_stay` below fails if a byte changes.
 //!
-//! To change the encoding on purpose: raise [`VERSION`], and write the new digests into `encodings_stay`.
-//! `why` then says "new fingerprint format" for each image, and the next run builds all of them once.
-//! An image with the same content as before keeps its digest and its tags (the cutoff).
+//! To change the encoding on purpose: increase [`VERSION`], and write the new digests into `encodings_stay`.
+//! `why` then prints "new fingerprint format" for each image, and the next run builds all of them once. An
+//! image with the same content as before keeps its digest and its tags (the cutoff).
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -18,11 +18,11 @@ use crate::{
     image::{Digest, Platform},
 };
 
-/// The first element of what is hashed.
+/// The first element of the hashed array.
 const VERSION: u32 = 1;
 
-/// A JSON array: the version, the inputs as an object, and the parents as an object. Objects have their
-/// keys in the order of the fields here, maps are sorted, and no number is a float.
+/// A JSON array: the version, the inputs as an object, and the parents as an object. The keys of objects are
+/// in the order of the fields here, maps are sorted, and no number is a float.
 pub(super) fn fingerprint(inputs: &Inputs, parents: &Parents) -> Digest {
     #[derive(Serialize)]
     struct Encoded<'a> {
@@ -41,12 +41,12 @@ pub(super) fn fingerprint(inputs: &Inputs, parents: &Parents) -> Digest {
     digest(&(VERSION, encoded, parents))
 }
 
-/// Build arguments, target, labels, `prepare`; and secrets, where an image has any. `tracked` has the
-/// content of each secret's file that git tracks, by the secret's ID.
+/// Build arguments, target, labels, `prepare`, and secrets if the image has any. `tracked` has the content of
+/// each secret's file that git tracks, by the secret's ID.
 pub fn settings(node: &Node, tracked: &BTreeMap<&String, &Digest>) -> Digest {
     let settings = (&node.build_args, &node.target, &node.labels, &node.prepare);
     if node.secrets.is_empty() && node.ssh == Ssh::None {
-        // As it was before there were secrets.
+        // The encoding of versions without secrets.
         return digest(&settings);
     }
     let secrets: BTreeMap<&String, Secret<'_>> =
@@ -54,7 +54,7 @@ pub fn settings(node: &Node, tracked: &BTreeMap<&String, &Digest>) -> Digest {
     digest(&(settings, secrets, tracked, node.ssh == Ssh::Agent))
 }
 
-/// The limit of the size, and the tests: those of its ancestors first.
+/// The maximal size, and the tests: those of its ancestors first.
 pub fn tests<'a>(max_size: Option<u64>, tests: impl Iterator<Item = &'a Test>) -> Digest {
     #[derive(Serialize)]
     struct Encoded<'a> {
@@ -83,7 +83,7 @@ pub fn tests<'a>(max_size: Option<u64>, tests: impl Iterator<Item = &'a Test>) -
     digest(&(max_size, encoded.collect::<Vec<_>>()))
 }
 
-/// A secret's source: never its value.
+/// A secret's source, never its value.
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Secret<'a> {
@@ -100,7 +100,7 @@ impl<'a> From<&'a SecretSource> for Secret<'a> {
     }
 }
 
-/// Of a secret's ID and source, for telling which of them changed.
+/// A digest of a secret's ID and source, to find the changed ones.
 pub(super) fn secret(id: &str, source: &SecretSource) -> Digest {
     digest(&(id, Secret::from(source)))
 }

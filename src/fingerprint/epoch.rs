@@ -1,12 +1,11 @@
-//! The epoch of an image: when its packages were last taken in.
+//! The epoch of an image: its last refresh.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A moment, in whole seconds. Two builds of the same files in different epochs are different
-/// builds, with fingerprints of their own.
+/// A time in whole seconds. Two builds of the same files in different epochs have different fingerprints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Epoch(Timestamp);
@@ -20,11 +19,10 @@ impl Epoch {
         self.0
     }
 
-    /// The last of the moments `last + every`, `last + 2 × every`, … that is not after `now`;
-    /// none if the first is still to come.
+    /// The last of `last + every`, `last + 2 × every`, … that is not after `now`; `None` if even the first is
+    /// after `now`.
     ///
-    /// Every machine comes to the same one, whenever it looks: what one of them has done for this
-    /// epoch the others find.
+    /// Every machine computes the same epoch at any time, so each finds the refresh of another one.
     pub fn due(last: Timestamp, every: Duration, now: Timestamp) -> Option<Self> {
         let every = i64::try_from(every.as_secs()).ok().filter(|every| *every > 0)?;
         let age = now.as_second().checked_sub(last.as_second())?;
@@ -32,7 +30,7 @@ impl Epoch {
         Timestamp::from_second(last.as_second() + times * every).ok().map(Self)
     }
 
-    /// Of an image that was never built: the same for all who build it within `every`.
+    /// The epoch of an image that was never built: the same for all builds within `every`.
     pub fn first(every: Duration, now: Timestamp) -> Self {
         Self::due(Timestamp::UNIX_EPOCH, every, now).unwrap_or(Self(Timestamp::UNIX_EPOCH))
     }

@@ -1,16 +1,15 @@
 //! `.dockerignore`, with docker's exact semantics.
 //!
-//! The reference is github.com/moby/patternmatcher (`patternmatcher.go`, `ignorefile/ignorefile.go`)
-//! for the patterns, and github.com/tonistiigi/fsutil (`filter.go`) for which ignored folders are
-//! looked into: that is what `docker build` has done since BuildKit became its default (23.0). The
-//! classic builder's client looks into fewer: with `*` and `!**/*.md` it never finds `docs/a.md`.
+//! The reference for patterns is github.com/moby/patternmatcher (`patternmatcher.go`,
+//! `ignorefile/ignorefile.go`). The reference for which ignored folders are searched is
+//! github.com/tonistiigi/fsutil (`filter.go`), as in `docker build` since BuildKit became its default (23.0).
+//! The classic builder's client searches fewer: with `*` and `!**/*.md` it never finds `docs/a.md`.
 //!
-//! One thing is stricter on purpose: docker notices some wrong patterns, such as `[b-a]`, only when
-//! it comes to ask them about a file, so that it depends on the other files whether it builds.
-//! Here a wrong pattern is always an error.
+//! One difference is on purpose: docker reports some invalid patterns, such as `[b-a]`, only when it compares
+//! them with a file, so the result depends on other files. Here an invalid pattern is always an error.
 //!
-//! **Invariant:** paths are bytes, and a verdict depends on nothing but the path, its parents'
-//! verdicts and the patterns.
+//! **Invariant:** paths are bytes, and a result depends only on the path, the results of its parents and the
+//! patterns.
 
 mod glob;
 mod lines;
@@ -22,18 +21,18 @@ use std::{os::unix::ffi::OsStrExt, path::Path};
 
 use pattern::Pattern;
 
-/// Of one file. Each path of a context is compared with all of them.
+/// The maximal number of patterns of one file. Each path of a context is compared with all of them.
 const MOST_PATTERNS: usize = 10_000;
-/// In bytes, of the patterns that become regular expressions.
+/// The maximal size in bytes of patterns that become regular expressions.
 const MOST_WILD: usize = 64 * 1024;
 
-/// The patterns of one `.dockerignore` file, in its order. The default ignores nothing.
+/// The patterns of one `.dockerignore` file, in order. The default ignores nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Ignore {
     patterns: Vec<Pattern>,
 }
 
-/// A line of a `.dockerignore` that docker would refuse too.
+/// A line of a `.dockerignore` that docker also refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: `{pattern}` is not a pattern: {reason}")]
 pub struct IgnoreError {
@@ -44,10 +43,10 @@ pub struct IgnoreError {
     pub reason: String,
 }
 
-/// Which patterns a path, or a folder above it, matched: what its children inherit.
+/// The patterns that a path or one of its parents matched; its children inherit them.
 ///
-/// A pattern that was skipped for a folder (an exception while nothing was ignored yet) counts as
-/// not matched, and the children do not ask again whether it would have matched the folder.
+/// A pattern that was skipped for a folder (an exception before anything was ignored) counts as not matched,
+/// and the children do not compare it with the folder again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Matched(Vec<bool>);
 
@@ -75,16 +74,15 @@ impl Ignore {
         Ok(Self { patterns })
     }
 
-    /// These patterns, and those of another text after them. What is wrong with that one is told with
-    /// its own line numbers.
+    /// These patterns, followed by those of another text. Errors in that text have its own line numbers.
     pub fn with(mut self, text: &[u8]) -> Result<Self, IgnoreError> {
         self.patterns.extend(Self::parse(text)?.patterns);
         Ok(self)
     }
 
-    /// Whether docker leaves this path out. It is relative to the context, and need not exist.
+    /// Whether docker ignores this path, which is relative to the context and may not exist.
     ///
-    /// A folder that is left out is nevertheless sent when something below it is not.
+    /// An ignored folder is still sent if an entry below it is not ignored.
     pub fn excludes(&self, path: &Path) -> bool {
         let path = path.as_os_str().as_bytes();
         let mut parent = Matched::default();
@@ -98,15 +96,15 @@ impl Ignore {
         self.judge(path, &parent).0
     }
 
-    /// Whether a path is ignored, given what the folder it lies in matched: the last pattern that
-    /// matches wins. (`MatchesUsingParentResults`)
+    /// Whether a path is ignored, given the matches of its parent: the last matching pattern wins.
+    /// (`MatchesUsingParentResults`)
     pub(super) fn judge(&self, path: &[u8], parent: &Matched) -> (bool, Matched) {
         let text = glob::runes(path);
         let mut ignored = false;
         let mut matched = vec![false; self.patterns.len()];
         for (i, pattern) in self.patterns.iter().enumerate() {
             let inherited = parent.0.get(i).copied().unwrap_or(false);
-            // A pattern that could change nothing is not asked, and so is not inherited either.
+            // A pattern that cannot change the result is skipped, and therefore not inherited.
             let asked = pattern.exception == ignored;
             if inherited || (asked && pattern.matches(path, &text)) {
                 matched[i] = true;
@@ -116,11 +114,11 @@ impl Ignore {
         (ignored, Matched(matched))
     }
 
-    /// Whether something in this ignored folder may be excepted, so that it must be looked into.
-    /// (fsutil's `onlyPrefixExcludeExceptions`)
+    /// Whether this ignored folder may contain an exception, so that it must be searched. (fsutil's
+    /// `onlyPrefixExcludeExceptions`)
     pub(super) fn may_except_below(&self, folder: &[u8]) -> bool {
         let mut exceptions = self.patterns.iter().filter(|pattern| pattern.exception);
-        // One exception with a wildcard anywhere but at its end is enough to look everywhere.
+        // An exception with a wildcard before its end requires searching all folders.
         exceptions.clone().any(Pattern::is_wild)
             || exceptions.any(|pattern| pattern.may_match_below(folder))
     }

@@ -1,8 +1,8 @@
-//! What is in a build context, small enough for a label: for telling which file changed.
+//! A listing of a build context, small enough for a label, to name changed files.
 //!
 //! **Invariant:** equal contexts give equal listings, and none is larger than [`LIMIT`].
-//! **Invariant:** a folder's digest is made of its members' digests alone, so that a listing with
-//! every file can still be compared with one that has room for folders only.
+//! **Invariant:** a folder's digest depends only on its members' digests, so a listing with every file can be
+//! compared with one that has only folders.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,19 +16,19 @@ use serde::{Deserialize, Serialize};
 use super::context::{Entry, Kind, Manifest};
 use crate::image::{Digest, Hasher};
 
-/// In bytes of JSON. Labels travel in the address of a build request, and stay with an image.
+/// In bytes of JSON. Labels are part of the address of a build request, and stay in the image.
 const LIMIT: usize = 6 * 1024;
-/// Digits of a digest. It only has to tell yesterday's file from today's.
+/// Digits of a digest: enough to distinguish two versions of a file.
 const DIGITS: usize = 8;
-/// The context itself, where not even its top folders have room.
+/// The context itself, if even its top folders are too many.
 const ROOT: &str = "./";
 
-/// A digest for each file of a context but the Dockerfile, or for each folder: those end in `/`.
+/// A digest for each file of a context except the Dockerfile, or for each folder, whose name ends in `/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Listing(BTreeMap<String, String>);
 
-/// What became of one thing.
+/// The difference of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Difference {
@@ -48,7 +48,7 @@ impl fmt::Display for Difference {
 }
 
 impl Listing {
-    /// The Dockerfile is left out: it has a digest of its own.
+    /// Omits the Dockerfile, which has its own digest.
     pub fn new(manifest: &Manifest, dockerfile: Option<&Path>) -> Self {
         let mut all = BTreeMap::new();
         for (n, (entry, content)) in manifest.entries.iter().enumerate() {
@@ -58,7 +58,7 @@ impl Listing {
             let mut path = readable(&entry.path);
             if entry.kind == Kind::Folder {
                 let next = manifest.entries.get(n + 1);
-                // What is in it speaks for it.
+                // Its entries represent it.
                 if next.is_some_and(|(next, _)| next.path.starts_with(&entry.path)) {
                     continue;
                 }
@@ -69,14 +69,14 @@ impl Listing {
         Self(all).bounded()
     }
 
-    /// With something that stands for a file beside the context's own.
+    /// Adds an entry that is not a file of the context.
     #[must_use]
     pub fn with(mut self, path: &Path, content: &Digest) -> Self {
         self.0.entry(readable(path)).or_insert_with(|| short(content));
         self.bounded()
     }
 
-    /// Puts one digest in the place of each of the deepest folders, until it is small enough.
+    /// Replaces the deepest folders by one digest each, until the listing is small enough.
     fn bounded(mut self) -> Self {
         while self.size() > LIMIT {
             let depth = |key: &String| key.trim_end_matches('/').matches('/').count();
@@ -90,7 +90,7 @@ impl Listing {
                 let name = key.trim_end_matches('/').rfind('/').map_or(0, |slash| slash + 1);
                 *folders.entry(key[..name].to_owned()).or_default() += key.len();
             }
-            // The one that takes most room first, so that few lose their files.
+            // The largest one first, so that few folders lose their files.
             let mut folders: Vec<_> = folders.into_iter().collect();
             folders.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
             let mut size = self.size();
@@ -104,12 +104,12 @@ impl Listing {
         self
     }
 
-    /// Of its JSON text.
+    /// The size of its JSON text.
     fn size(&self) -> usize {
         2 + self.0.keys().map(|key| room(key)).sum::<usize>()
     }
 
-    /// Puts one digest in the place of all that is in a folder, and says how much room that made.
+    /// Replaces the entries of a folder by one digest, and returns the saved bytes.
     fn collapse(&mut self, folder: &str) -> usize {
         let prefix = if folder == ROOT { "" } else { folder };
         let members = |listing: &Self| -> Vec<String> {
@@ -142,9 +142,9 @@ impl Listing {
         freed.saturating_sub(if replaced { 0 } else { room(folder) })
     }
 
-    /// What is different now: what changed, what is new, what is gone, each in order of path.
+    /// The changed, new and deleted entries, each in order of path.
     ///
-    /// Of a folder that is new or gone with several things in it, the folder is named.
+    /// For a new or deleted folder with several entries, only the folder.
     pub fn differences(&self, now: &Self) -> Vec<(Difference, String)> {
         let (mut then, mut now) = (self.clone(), now.clone());
         then.as_coarse_as(&now);
@@ -173,14 +173,14 @@ impl Listing {
         found
     }
 
-    /// Puts digests in the place of those folders for which the other one has no more.
+    /// Replaces folders by digests where the other listing has only digests.
     fn as_coarse_as(&mut self, other: &Self) {
         for folder in other.0.keys().filter(|key| key.ends_with('/')) {
             self.collapse(folder);
         }
     }
 
-    /// The uppermost part of a path, a folder or the path itself, of which nothing is here.
+    /// The topmost folder of a path, or the path itself, that has no entry here.
     fn first_missing<'p>(&self, path: &'p str) -> &'p str {
         let ends = path.match_indices('/').map(|(slash, _)| &path[..=slash]);
         let is_missing = |folder: &&str| {
@@ -191,7 +191,7 @@ impl Listing {
     }
 }
 
-/// How many bytes of JSON a path and its digest take, with what stands between.
+/// The bytes of JSON of a path and its digest, with punctuation.
 fn room(key: &str) -> usize {
     let escaped = serde_json::to_string(key).map_or(key.len() + 2, |text| text.len());
     escaped + ":\"\",".len() + DIGITS
@@ -213,7 +213,7 @@ pub(super) fn short(digest: &Digest) -> String {
     digest.hex()[..DIGITS].to_owned()
 }
 
-/// A path as text; bytes that are none as `\xff`.
+/// A path as text, with `\xff` for bytes that are not UTF-8.
 pub fn readable(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {

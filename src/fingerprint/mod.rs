@@ -1,7 +1,7 @@
-//! Identity: one hash over everything that can change what a node's build produces.
+//! The identity of a build: one hash over everything that can change its result.
 //!
-//! **Invariant:** two machines with the same files, arguments, parents and upstreams compute the
-//! same fingerprint; times, owners and the place of the checkout never enter it.
+//! **Invariant:** two machines with the same files, arguments, parents and upstreams compute the same
+//! fingerprint. Times, owners and the path of the checkout never enter it.
 
 mod built_from;
 mod cache;
@@ -32,40 +32,40 @@ use crate::{
     image::{Digest, Platform, Tag},
 };
 
-/// The identity of a build. Its [build tag](Self::build_tag) is where the tested image is stored.
+/// The identity of a build. The tested image is stored under its [build tag](Self::build_tag).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(Digest);
 
-/// Whether a tag is one that only we make.
+/// Whether a tag is a build tag.
 pub fn is_build_tag(tag: &Tag) -> bool {
     let is_hex = |digit: char| matches!(digit, '0'..='9' | 'a'..='f');
     let digits = tag.as_str().strip_prefix("rb-");
     digits.is_some_and(|digits| digits.len() == 32 && digits.chars().all(is_hex))
 }
 
-/// Everything that a node's build depends on but its parents' digests, which are known only once
-/// the parents are built.
+/// All inputs of a node's build except its parents' digests, which are known only after the parents are
+/// built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
     /// The Dockerfile's bytes.
     pub dockerfile: Digest,
     /// The context after `.dockerignore`: [`context::Context::digest`].
     pub context: Digest,
-    /// Build arguments, target, declared labels, the command that fills the context, and for
-    /// each secret its ID and source. Never its value, which differs from one machine to the next;
-    /// unless it is in a file that git tracks, which is no secret and enters by content.
+    /// Build arguments, target, declared labels, the prepare command, and for each secret its ID and source.
+    /// Not its value, which differs from machine to machine, unless git tracks its file: then the content is
+    /// not secret and is included.
     pub settings: Digest,
     /// Own and inherited tests.
     pub tests: Digest,
     pub platform: Platform,
-    /// Each upstream as it is written, and what it was resolved to.
+    /// Each upstream as it is written, and its digest.
     pub upstreams: BTreeMap<String, Digest>,
-    /// As of when its packages are; none if it was never refreshed.
+    /// The last refresh; `None` if it was never refreshed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Epoch>,
 }
 
-/// The digest of each parent that a node was, or is to be, pinned to.
+/// The digest of each parent to which a node is pinned.
 pub type Parents = BTreeMap<NodeName, Digest>;
 
 impl Inputs {
@@ -75,7 +75,7 @@ impl Inputs {
 }
 
 impl Fingerprint {
-    /// `rb-` and the first 32 digits. It never moves once it is pushed.
+    /// `rb-` and the first 32 digits. It never moves after the push.
     pub fn build_tag(&self) -> Tag {
         format!("rb-{}", &self.0.hex()[..32]).parse().expect("hexadecimal digits make a tag")
     }

@@ -1,4 +1,4 @@
-//! What a node's own files are, as one digest, and as a listing.
+//! A node's own files, as one digest and as a listing.
 
 use std::{
     fs::File,
@@ -18,12 +18,12 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     pub digest: Digest,
-    /// The same without the Dockerfile, small.
+    /// A small listing without the Dockerfile.
     pub files: Listing,
 }
 
-/// The context, and the scripts that a prepare command consists of even where they are ignored.
-/// What those scripts make is not hashed, so that planning does not have to run them.
+/// Hashes the context, and the scripts of a prepare command even if they are ignored. The results of the
+/// scripts are not hashed, so that planning does not run them.
 pub fn source(
     hierarchy: &Hierarchy,
     node: &Node,

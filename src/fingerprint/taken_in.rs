@@ -1,8 +1,8 @@
-//! What a published image is also the result of, besides what its labels say.
+//! Inputs of later builds whose result was the published image.
 //!
-//! A build whose result equals the published image stores no other image, so the labels keep the older
-//! inputs. A note beside the images has the newer ones. It only says why an image is out of date, and
-//! decides nothing: a note that is missing or damaged is empty.
+//! If a build's result equals the published image, no other image is stored, so the labels contain the older
+//! inputs. A note beside the images contains the newer ones. It only explains why an image is out of date,
+//! and decides nothing: a missing or damaged note counts as empty.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::BuiltFrom;
 use crate::image::Digest;
 
-/// How many entries the note of a node has: `main` and some branches share it.
+/// The maximal number of entries in the note of a node: `main` and some branches share it.
 const KEPT: usize = 4;
 
 /// The newest first.
@@ -21,12 +21,12 @@ pub struct TakenIn(Vec<Entry>);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     image: Digest,
-    /// As an image of these inputs would have them.
+    /// The labels that an image of these inputs would have.
     labels: BTreeMap<String, String>,
 }
 
 impl TakenIn {
-    /// What was [`written`](Self::written).
+    /// Parses the text of [`written`](Self::written).
     pub fn read(text: &[u8]) -> Self {
         serde_json::from_slice(text).unwrap_or_default()
     }
@@ -35,14 +35,14 @@ impl TakenIn {
         serde_json::to_vec(self).expect("plain data is always JSON")
     }
 
-    /// A build of these inputs gave this image.
+    /// Adds inputs whose build resulted in this image.
     pub fn add(&mut self, image: &Digest, (node, record): (&str, &BuiltFrom)) {
         self.0.retain(|entry| entry.image == *image);
         self.0.insert(0, Entry { image: image.clone(), labels: record.to_labels(node) });
         self.0.truncate(KEPT);
     }
 
-    /// The inputs that gave this image, the newest first.
+    /// The inputs whose build resulted in this image, the newest first.
     pub fn of(&self, image: &Digest) -> Vec<BuiltFrom> {
         let entries = self.0.iter().filter(|entry| entry.image == *image);
         entries.filter_map(|entry| BuiltFrom::from_labels(&entry.labels)).collect()

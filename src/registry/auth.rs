@@ -1,4 +1,4 @@
-//! Answers to a 401: a password, or a token from the server that the registry names.
+//! Authenticates after a 401: with a password, or with a token from the server that the registry names.
 //!
 //! Source: <https://distribution.github.io/distribution/spec/auth/token/> and `…/oauth/`.
 
@@ -25,11 +25,11 @@ use super::{
 
 const BAD_LOGIN: &str = "it does not accept the login";
 
-/// Who asks for what, and the words for it if it is refused.
+/// The caller and the scope of a request, and the words for an error.
 #[derive(Clone, Copy)]
 pub(super) struct Asker<'a> {
     pub endpoint: &'a Endpoint,
-    /// `repository:library/debian:pull`, or nothing for the registry as such.
+    /// `repository:library/debian:pull`, or `None` for the registry itself.
     pub scope: &'a str,
     pub action: &'static str,
     pub repository: &'a str,
@@ -37,10 +37,10 @@ pub(super) struct Asker<'a> {
 
 pub(super) struct Auth {
     credentials: Credentials,
-    /// What each host asked for last, so that later requests bring it along.
+    /// The last challenge of each host, so that later requests answer it in advance.
     challenges: Mutex<HashMap<String, Challenge>>,
-    /// By host and scope (which names the repository). The inner lock lets only one of many
-    /// callers fetch the token that all of them wait for.
+    /// By host and scope (which names the repository). With the inner lock, one caller fetches a token for
+    /// all callers.
     tokens: Mutex<HashMap<(String, String), Slot>>,
 }
 
@@ -51,7 +51,7 @@ struct Token {
     until: Instant,
 }
 
-/// The parts of a bearer challenge that a token request is made of.
+/// The parts of a bearer challenge for a token request.
 struct TokenServer<'a> {
     realm: &'a Url,
     service: Option<&'a str>,
@@ -67,7 +67,7 @@ impl Auth {
         &self.credentials
     }
 
-    /// What this host is known to want; nothing if it has not asked yet.
+    /// The authorization that this host is known to require; `None` if it has not asked.
     pub(super) async fn known(
         &self,
         transport: &Transport,
@@ -83,10 +83,10 @@ impl Auth {
         }
     }
 
-    /// The answer to a 401 that `used` did not prevent.
+    /// Authenticates after a 401 to a request with `used`.
     ///
     /// # Errors
-    /// There is nothing better to offer than what was used.
+    /// No other login exists.
     pub(super) async fn answer(
         &self,
         transport: &Transport,
@@ -141,7 +141,7 @@ impl Auth {
         }
     }
 
-    /// A password other than the one that the registry rejected.
+    /// Another password than the one that the registry rejected.
     async fn renewed(&self, asker: Asker<'_>, used: &HeaderValue) -> Result<HeaderValue, Failure> {
         let host = &asker.endpoint.host;
         let mut answer = self.basic(asker).await?;
@@ -157,7 +157,7 @@ impl Auth {
         Ok(self.credentials.get(&asker.endpoint.host).await?.map(|login| login.secret))
     }
 
-    /// Asks the token server, with the login if there is one, else as anybody.
+    /// Requests a token, with the login if it exists, else anonymously.
     async fn fetch(
         &self,
         transport: &Transport,
@@ -207,7 +207,7 @@ impl Auth {
 }
 
 impl TokenServer<'_> {
-    /// The request, and the header that only the token server itself may see.
+    /// The request, and the header that only the token server may receive.
     fn request<'a>(
         &self,
         asker: Asker<'a>,
@@ -221,7 +221,7 @@ impl TokenServer<'_> {
             body: None,
             limit: 1 << 20,
         };
-        // An address with a name in it would override the login. Realms have hosts, so this works.
+        // A user name in the address would override the login. Realms have hosts, so this cannot fail.
         _ = request.url.set_username("");
         _ = request.url.set_password(None);
         if let Some(LoginSecret::IdentityToken(token)) = secret {
@@ -251,10 +251,10 @@ impl TokenServer<'_> {
         (request, authorization)
     }
 
-    /// What we need, and what the registry said we need where that is something else.
+    /// The necessary scope, and the registry's scope if it differs.
     fn scopes<'a>(&'a self, asker: Asker<'a>) -> Vec<&'a str> {
         let mut scopes = vec![asker.scope];
-        // A challenge remembered from another repository says nothing about this one.
+        // A challenge of another repository does not apply to this one.
         let resource = asker.scope.rsplit_once(':').map_or("", |(resource, _)| resource);
         let same = |scope: &&str| scope.rsplit_once(':').is_some_and(|(of, _)| of == resource);
         scopes.extend(self.scope.filter(same).filter(|scope| *scope != asker.scope));
@@ -276,7 +276,7 @@ impl Token {
         // "at least 60 seconds" and the default: the token specification, for old clients.
         let lives = Duration::from_secs(answer.expires_in.unwrap_or(60).clamp(1, 86_400));
         let header = secret_header(&format!("Bearer {token}"))?;
-        // Renewed a little early, so that it does not expire on its way.
+        // Renewed a little early, so that it does not expire during a request.
         Some(Self { header, until: Instant::now() + lives.mul_f32(0.9) })
     }
 }
@@ -292,8 +292,8 @@ impl Asker<'_> {
     }
 }
 
-/// Over HTTPS always; over plain HTTP only if the registry itself is, and then a registry on this
-/// machine may not send a password out into the network.
+/// HTTPS always; plain HTTP only if the registry itself uses it. A registry on this machine may not send a
+/// password into the network.
 fn is_safe(endpoint: &Endpoint, realm: &Url) -> bool {
     match realm.scheme() {
         "https" => true,
@@ -310,7 +310,7 @@ fn basic_header(user: &str, password: &str) -> HeaderValue {
     header.unwrap_or_else(|| unreachable!("base64 is fit for a header"))
 }
 
-/// Sensitive: neither hyper nor a `Debug` of the headers shows it.
+/// Marked as sensitive, so that hyper and `Debug` of the headers do not show it.
 fn secret_header(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);

@@ -1,8 +1,8 @@
-//! `WWW-Authenticate`: what a registry wants to see (RFC 9110 §11.6.1, distribution's `token.md`).
+//! Parses `WWW-Authenticate` (RFC 9110 §11.6.1, distribution's `token.md`).
 
 use url::Url;
 
-/// What a 401 asks for.
+/// The authentication that a 401 requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
     Basic,
@@ -10,7 +10,7 @@ pub(super) enum Challenge {
 }
 
 impl Challenge {
-    /// The best of what the headers offer; a token is better than a password in each request.
+    /// The best challenge of the headers; a token is better than a password in each request.
     pub(super) fn choose<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let mut offered: Vec<Self> = headers.into_iter().flat_map(parse).collect();
         let bearer = offered.iter().position(|one| matches!(one, Self::Bearer { .. }));
@@ -21,7 +21,7 @@ impl Challenge {
     }
 }
 
-/// One header may hold several challenges: `Basic realm="a", Bearer realm="b",service="c"`.
+/// One header may contain several challenges: `Basic realm="a", Bearer realm="b",service="c"`.
 fn parse(header: &str) -> Vec<Challenge> {
     let mut found: Vec<(String, Vec<(String, String)>)> = Vec::new();
     let mut rest = header.trim();
@@ -67,7 +67,7 @@ fn is_token(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
-/// A quoted string with its escapes undone, or a bare word; and what follows it.
+/// An unescaped quoted string, or a bare word; and the rest.
 fn value_of(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([',', ' ']).unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! The calls a run makes of a registry: HEAD, GET and PUT of manifests, GET and PUT of small blobs.
+//! The calls to a registry: HEAD, GET and PUT of manifests, GET and PUT of small blobs.
 
 use std::{fmt, sync::Arc};
 
@@ -16,23 +16,23 @@ use super::{
 };
 use crate::image::{Digest, Repository, Tag};
 
-/// Every kind of manifest that an engine can pull; without it some registries convert to schema 1.
+/// Every type of manifest that an engine can pull. Without this header some registries convert to schema 1.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
                          application/vnd.oci.image.manifest.v1+json, \
                          application/vnd.docker.distribution.manifest.list.v2+json, \
                          application/vnd.docker.distribution.manifest.v2+json";
 const CONTENT_DIGEST: &str = "docker-content-digest";
-/// Registries take manifests of at least this size (distribution-spec §Pushing Manifests), and
-/// hardly any larger; the configuration of an image is smaller.
+/// Registries accept manifests up to this size (distribution-spec §Pushing Manifests), and rarely larger
+/// ones. The configuration of an image is smaller.
 const LIMIT: usize = 4 << 20;
 
-/// Talks to any number of registries. Cheap to clone; clones share connections and tokens.
+/// A client for any number of registries. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
 pub struct Client {
     exchange: Arc<Exchange>,
 }
 
-/// A manifest as the registry stores it, byte for byte.
+/// The exact bytes of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     pub media_type: String,
@@ -55,12 +55,12 @@ impl Client {
         Ok(Self { exchange: Arc::new(Exchange::new(credentials, options)) })
     }
 
-    /// Whether the registry is there and accepts our login (end-1 of the specification).
+    /// Whether the registry answers and accepts the login (end-1 of the specification).
     pub async fn ping(&self, host: &str) -> Result<(), RegistryError> {
         self.greet(host).await.map(drop)
     }
 
-    /// What time it is there, if it says: the same question as [`ping`](Self::ping).
+    /// The time of the registry, if it sends it. Same request as [`ping`](Self::ping).
     pub async fn date(&self, host: &str) -> Result<Option<Timestamp>, RegistryError> {
         let reply = self.greet(host).await?;
         let date = reply.header(header::DATE).and_then(|date| rfc2822::parse(date).ok());
@@ -87,7 +87,7 @@ impl Client {
         Err(call.unexpected(&reply, format!("{}: is this a registry?", reply.reason())))
     }
 
-    /// The digest that a tag or digest stands for; `None` if the registry does not have it.
+    /// The digest of a tag or digest; `None` if the registry does not have it.
     pub async fn head(
         &self,
         repository: &Repository,
@@ -105,7 +105,7 @@ impl Client {
                 agree(&call, &reply, reference, &digest)?;
                 Ok(Some(digest))
             }
-            // The header is optional for a registry; the bytes always tell.
+            // The header is optional for a registry; the bytes always have a digest.
             None => Ok(self.manifest(repository, reference).await?.map(|manifest| manifest.digest)),
         }
     }
@@ -135,7 +135,7 @@ impl Client {
         Ok(Some(Manifest { media_type, bytes: reply.body.into(), digest }))
     }
 
-    /// Points a tag at a manifest whose blobs the repository already has.
+    /// Moves a tag to a manifest whose blobs the repository already has.
     pub async fn put_manifest(
         &self,
         repository: &Repository,
@@ -175,7 +175,7 @@ impl Client {
         Ok(Some(reply.body.into()))
     }
 
-    /// Stores a small blob, unless the repository has it already (end-4b and end-6).
+    /// Stores a small blob unless the repository already has it (end-4b and end-6).
     pub async fn put_blob(
         &self,
         repository: &Repository,
@@ -213,7 +213,7 @@ impl Client {
         repository: &'a Repository,
     ) -> Result<(Call<'a>, Reply), RegistryError> {
         let mut open = call(repository, Access::Push, Method::POST, "blobs/uploads/");
-        // Some registries want the length even of nothing (411 otherwise).
+        // Some registries require the length of an empty body (411 otherwise).
         open.body = Some(Bytes::new());
         let reply = self.exchange.call(&open).await?;
         if reply.status.is_success() {
@@ -222,11 +222,11 @@ impl Client {
         Err(open.unexpected(&reply, reply.reason()))
     }
 
-    /// Asks whether a push to this repository would be allowed, by opening an upload and cancelling it.
+    /// Checks the right to push to this repository by opening an upload and cancelling it.
     pub async fn may_push(&self, repository: &Repository) -> Result<(), RegistryError> {
         let (_, reply) = self.open_upload(repository).await?;
         let location = reply.header(header::LOCATION).and_then(|to| reply.url.join(to).ok());
-        // Elsewhere, the login would go along; an upload that nobody cancels expires.
+        // On another host the request would send the login there; an upload that is not cancelled expires.
         if let Some(upload) = location.filter(|to| same_origin(to, &reply.url)) {
             self.cancel(repository, &upload).await;
         }
@@ -242,20 +242,20 @@ impl Client {
         }
     }
 
-    /// All tags of a repository, in the registry's order; none if there is no such repository.
+    /// All tags of a repository, in the registry's order; empty if the repository does not exist.
     pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, RegistryError> {
         let mut call = call(repository, Access::Pull, Method::GET, "tags/list");
-        // Harbor and others stop at 100 unless asked; docker-registry 2.8 sends all.
+        // Harbor and others send 100 tags by default; docker-registry 2.8 sends all.
         call.query = Some("n=1000".to_owned());
         call.action = "list";
-        // A thousand tags of 128 characters, many times over.
+        // Many times the size of a thousand tags of 128 characters.
         call.limit = 32 << 20;
         listing::tags(&self.exchange, call, listing::MOST).await
     }
 
-    /// Deletes a manifest by digest, and with it every tag on it; or a tag, where the registry can.
+    /// Deletes a manifest by digest with all its tags; or a tag, if the registry supports that.
     ///
-    /// `false` if it was not there.
+    /// `false` if it did not exist.
     pub async fn delete(
         &self,
         repository: &Repository,
@@ -271,14 +271,13 @@ impl Client {
         }
     }
 
-    /// What docker would log in with.
+    /// The credentials that docker would use.
     pub async fn login(&self, host: &str) -> Result<Option<Login>, RegistryError> {
         self.exchange.credentials().get(host).await
     }
 
-    /// Gives the login for a host to a transfer that the engine makes for us. If the transfer fails
-    /// and its login was replaced meanwhile, it is tried once more: engines report an expired login
-    /// only as text.
+    /// Passes the login for a host to a push or pull of the engine. If it fails and the login was replaced
+    /// meanwhile, it is retried once: engines report an expired login only as text.
     pub async fn with_login<T, E, F>(
         &self,
         host: &str,
@@ -301,8 +300,8 @@ impl Client {
     }
 }
 
-/// Whether two addresses are the same server, whatever it believes its scheme to be: behind a proxy
-/// that ends TLS it says `http`. Only the path is used then, with our own scheme.
+/// Whether two addresses are the same server, ignoring the scheme: a server behind a TLS proxy reports
+/// `http`. Only the path is used, with the original scheme.
 fn same_host(a: &Url, b: &Url) -> bool {
     a.host_str() == b.host_str() && a.port() == b.port()
 }
@@ -341,12 +340,12 @@ fn manifest_call<'a>(repository: &'a Repository, reference: &str, method: Method
     if matches!(access, Access::Pull) { call.header(header::ACCEPT, MANIFESTS) } else { call }
 }
 
-/// The digest that the registry names, if it is one that we can check.
+/// The digest that the registry names, if its algorithm is supported.
 fn digest_of(reply: &Reply) -> Option<Digest> {
     reply.header(CONTENT_DIGEST)?.trim().parse().ok()
 }
 
-/// Who asks for a digest gets that, or nothing.
+/// A request for a digest must return that digest.
 fn agree(
     call: &Call<'_>,
     reply: &Reply,
@@ -361,7 +360,7 @@ fn agree(
     }
 }
 
-/// From the header; else from the manifest itself, which should say so too.
+/// From the header, else from the manifest itself.
 fn media_type(reply: &Reply) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Kind {

@@ -1,4 +1,4 @@
-//! Where a registry's API is, given the host in an image's name.
+//! The address of a registry's API for the host in an image's name.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 /// Docker Hub's name in image references.
 pub(super) const HUB: &str = "docker.io";
-/// Where Docker Hub's API really is (docker's `registry.DefaultV2Registry`).
+/// The address of Docker Hub's API (docker's `registry.DefaultV2Registry`).
 const HUB_API: &str = "registry-1.docker.io";
 
 /// A registry's host and the root of its API.
@@ -14,7 +14,7 @@ const HUB_API: &str = "registry-1.docker.io";
 pub(super) struct Endpoint {
     /// As in the image's name.
     pub host: String,
-    /// `https://host/`, or `http://host/` where that is allowed.
+    /// `https://host/`, or `http://host/` if that is allowed.
     pub base: Url,
 }
 
@@ -41,18 +41,18 @@ impl Endpoint {
     }
 }
 
-/// All the names that Docker Hub goes by in image references and configurations.
+/// All names of Docker Hub in image references and configurations.
 pub(super) fn is_hub(host: &str) -> bool {
     matches!(host, HUB | "index.docker.io" | HUB_API)
 }
 
 /// Which schemes may be tried, in this order.
 ///
-/// HTTPS alone, but for this machine itself and hosts that the user named: docker, too, takes
-/// plain HTTP for 127.0.0.0/8 and `insecure-registries`, and for nothing else.
+/// Only HTTPS, except for this machine and hosts that the user named: docker also accepts plain HTTP only for
+/// 127.0.0.0/8 and `insecure-registries`.
 pub(super) fn schemes(host: &str, insecure: &[String]) -> &'static [Scheme] {
     if is_loopback(host) {
-        // Almost always a test registry without TLS, and nobody can listen in.
+        // Usually a test registry without TLS, and no other machine sees the traffic.
         &[Scheme::Http, Scheme::Https]
     } else if insecure.iter().any(|name| name == host) {
         &[Scheme::Https, Scheme::Http]
@@ -71,14 +71,14 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// `host` or `host:port` as an address has it; the default port is left out.
+/// `host` or `host:port` of an address, without a default port.
 pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Whether two addresses are the same scheme, host and port: the only case in which the second
-/// may see what was meant for the first.
+/// Whether two addresses have the same scheme, host and port. Only then may the second receive secrets of the
+/// first.
 pub(super) fn same_origin(a: &Url, b: &Url) -> bool {
     a.origin() == b.origin()
 }

@@ -1,6 +1,6 @@
-//! What can go wrong with a registry, told apart by what a person does about it.
+//! Errors of registries, by the action that they require of the user.
 
-/// Each names the registry's host and, where there is one, the repository.
+/// Each names the registry's host and, if it has one, the repository.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
     /// No answer: name, connection, TLS or silence, after all retries.
@@ -9,16 +9,16 @@ pub enum RegistryError {
     /// 401 or 403, after a fresh token.
     #[error("the registry {host} refuses to {action} `{repository}`: {reason}")]
     Refused { host: String, action: &'static str, repository: String, reason: String },
-    /// An answer that makes no sense, or an error status that is not one of the above.
+    /// An invalid answer, or another error status.
     #[error("the registry {host} answered {status} to {action} `{repository}`: {reason}")]
     Answer { host: String, status: u16, action: &'static str, repository: String, reason: String },
-    /// The user's docker configuration or a credential helper of it.
+    /// An error of the user's docker configuration or a credential helper.
     #[error("no credentials for {host}: {reason}")]
     Credentials { host: String, reason: String },
 }
 
 impl RegistryError {
-    /// What the person who sees this can do next.
+    /// The hint for the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unreachable { hint, .. } => hint.clone(),

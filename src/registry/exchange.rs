@@ -1,4 +1,4 @@
-//! One call with all that it takes: the endpoint, the login, and patience.
+//! Sends one call: finds the endpoint, logs in, and retries.
 
 use std::{
     collections::HashMap,
@@ -22,25 +22,25 @@ use super::{
     transport::{Patience, Reply, Request, Transport},
 };
 
-/// A registry on this machine or in the next room says at once which scheme it speaks.
+/// A registry on this machine or in the local network reports its scheme at once.
 const PROBE: Duration = Duration::from_secs(3);
 
-/// How the client behaves; the defaults are right for everybody but tests.
+/// Options of the client. Only tests change the defaults.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Hosts, as in image names, that may be spoken to over plain HTTP.
+    /// Hosts, as in image names, that may use plain HTTP.
     pub insecure: Vec<String>,
-    /// Docker's directory of certificates for single hosts: `<host>/*.crt`.
+    /// Docker's directory of certificates for hosts: `<host>/*.crt`.
     pub certs: PathBuf,
-    /// How many requests one host gets at the same time.
+    /// How many requests may run at once for each host.
     pub parallel: usize,
     pub retry: Retry,
-    /// How long a connection may take.
+    /// The longest time for connecting.
     pub connect: Duration,
-    /// How long a registry may be silent in the middle of an answer.
+    /// The longest pause within an answer.
     pub idle: Duration,
-    /// How long an answer may take as a whole, with its redirects: one that comes a byte at a time is
-    /// never silent. Waiting for other requests does not count.
+    /// The longest time for an answer with its redirects: an answer that comes byte by byte has no long
+    /// pause. Waiting for other requests does not count.
     pub whole: Duration,
 }
 
@@ -53,7 +53,7 @@ impl Default for Options {
             retry: Retry::default(),
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(30),
-            // 4 MiB at 14 kB a second.
+            // 4 MiB at 14 kB per second.
             whole: Duration::from_secs(300),
         }
     }
@@ -63,10 +63,10 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub(super) struct Call<'a> {
     pub host: &'a str,
-    /// Ends the sentence "refuses to … `repository`".
+    /// The verb in "refuses to … `repository`".
     pub action: &'static str,
     pub repository: &'a str,
-    /// The token scope it needs.
+    /// The necessary token scope.
     pub scope: String,
     pub method: Method,
     /// From the root: `/v2/…`.
@@ -79,14 +79,14 @@ pub(super) struct Call<'a> {
 
 impl Call<'_> {
     pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
-        // A media type that is not fit for a header is left to the registry to complain about.
+        // If a media type is not valid in a header, the registry reports the error.
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.insert(name, value);
         }
         self
     }
 
-    /// An answer that does not help, as an error.
+    /// An unexpected answer, as an error.
     pub(super) fn unexpected(&self, reply: &Reply, reason: impl fmt::Display) -> RegistryError {
         RegistryError::Answer {
             host: self.host.to_owned(),
@@ -97,7 +97,7 @@ impl Call<'_> {
         }
     }
 
-    /// Parts, not a joined text: a path such as `//elsewhere/` must stay a path of this host.
+    /// Parts instead of a joined text: a path such as `//elsewhere/` must remain a path of this host.
     fn url(&self, base: &Url) -> Url {
         let mut url = base.clone();
         url.set_path(&self.path);
@@ -125,12 +125,12 @@ impl Exchange {
         self.auth.credentials()
     }
 
-    /// Sends the call until there is an answer that a retry would not change.
+    /// Sends the call until it gets an answer that a retry would not change.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, RegistryError> {
         retry::run(&self.options.retry, || self.attempt(call)).await
     }
 
-    /// Sends the call to another server, which an answer of the registry named: without the login.
+    /// Sends the call without the login to another server that the registry named.
     pub(super) async fn elsewhere(
         &self,
         call: &Call<'_>,
@@ -143,7 +143,7 @@ impl Exchange {
             return Err(RegistryError::Unreachable { host, reason, hint: None });
         }
         let mut url = url.clone();
-        // A name and a password within an address would become a header of their own.
+        // A user name and a password in an address would become another header.
         if url.set_username("").and_then(|()| url.set_password(None)).is_err() {
             let reason = "it points to no address".to_owned();
             let host = call.host.to_owned();
@@ -185,7 +185,7 @@ impl Exchange {
         };
         let mut used = self.auth.known(&self.transport, asker).await?;
         let mut reply = self.transport.send(request.clone(), used.as_ref()).await?;
-        // Only the registry itself may ask for the login, not where it redirects to.
+        // Only the registry itself may ask for the login, not the target of a redirect.
         while reply.status == 401 && same_origin(&reply.url, &endpoint.base) {
             let headers = reply.headers.get_all(header::WWW_AUTHENTICATE);
             let offers = headers.iter().filter_map(|value| value.to_str().ok());
@@ -193,7 +193,7 @@ impl Exchange {
             let is_basic = challenge == Challenge::Basic;
             let answer = self.auth.answer(&self.transport, asker, challenge, used.as_ref()).await?;
             reply = self.transport.send(request.clone(), Some(&answer)).await?;
-            // A password gets one more try, with a new one if there is one. A token was new.
+            // A password gets one more attempt, with a new one if it exists. A token was already new.
             if !is_basic || used.replace(answer).is_some() {
                 break;
             }
@@ -226,18 +226,18 @@ impl Exchange {
                 let candidate = endpoint(host, *scheme).map_err(|_| ())?;
                 match self.probe(&candidate).await {
                     Probe::Here => return Ok(candidate),
-                    // From here on its certificate counts: a bad one is no reason for plain HTTP.
+                    // From here on its certificate counts: a bad certificate must not lead to plain HTTP.
                     Probe::WantsTls => return endpoint(host, Scheme::Https).map_err(|_| ()),
                     Probe::Nothing => {}
                 }
             }
             Err(())
         });
-        // If nothing answers, the call itself finds out why, and the next one asks anew.
+        // If no server answers, the call itself reports why, and the next call tries again.
         Ok(found.await.cloned().unwrap_or(first))
     }
 
-    /// Whether a registry's API may be there. Sends nothing secret.
+    /// Whether a registry's API may be at this address. Sends no secret.
     async fn probe(&self, endpoint: &Endpoint) -> Probe {
         let mut url = endpoint.base.clone();
         url.set_path("/v2/");
@@ -252,7 +252,7 @@ impl Exchange {
         let Ok(Ok(reply)) = timeout(PROBE, self.transport.send(request, None)).await else {
             return Probe::Nothing;
         };
-        // Go's and nginx's TLS servers explain plain HTTP requests with a 400 that says "HTTPS".
+        // Go's and nginx's TLS servers answer plain HTTP requests with a 400 that contains "HTTPS".
         let says_https = || {
             let text = String::from_utf8_lossy(&reply.body).to_ascii_lowercase();
             reply.status == 400 && text.contains("https")
@@ -264,7 +264,7 @@ impl Exchange {
     }
 }
 
-/// What a host answers when asked under one scheme.
+/// The answer of a host for one scheme.
 enum Probe {
     Here,
     WantsTls,

@@ -1,4 +1,4 @@
-//! What a broken connection means to a person, and whether it is worth another try.
+//! Explains connection errors, and decides whether to retry.
 
 use std::{error::Error, io, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
     retry::{Again, Failure},
 };
 
-/// Why there was no answer.
+/// Why no answer arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
     NoSuchHost,
@@ -30,8 +30,8 @@ enum Cause {
     Other(String),
 }
 
-/// Explains the error of a request to `url`, sent on behalf of the registry `host`. `has_answered` says
-/// whether that server answered a request before.
+/// Explains the error of a request to `url` for the registry `host`. `has_answered`: whether that server has
+/// answered an earlier request.
 pub(super) fn explain(
     (host, url): (&str, &Url),
     error: &reqwest::Error,
@@ -41,7 +41,7 @@ pub(super) fn explain(
     let cause = cause_of(error);
     let server = authority(url);
     let reason = cause.reason(url.host_str().unwrap_or_default(), idle);
-    // A token server or a blob store of the registry is named, for it is another machine.
+    // Names a token server or a blob store of the registry, because it is another machine.
     let reason = if server == host { reason } else { format!("`{server}`: {reason}") };
     Failure {
         error: RegistryError::Unreachable {
@@ -54,8 +54,8 @@ pub(super) fn explain(
 }
 
 impl Cause {
-    /// A server that answered a moment ago is being restarted, or the network is: worth waiting for. One that
-    /// never did is probably misspelt.
+    /// If the server has answered before, it or the network is restarting: the client waits. If it never has,
+    /// its name is probably misspelled.
     fn again(&self, has_answered: bool) -> Again {
         match self {
             Self::Refused | Self::NoSuchHost | Self::NoRoute(_) if has_answered => Again::Backoff,
@@ -153,11 +153,11 @@ fn cause_of(error: &reqwest::Error) -> Cause {
     if says("connection closed") || says("end of file") || says("error shutting down") {
         return Cause::BrokeOff;
     }
-    // The innermost text says most; reqwest's own would repeat the address with its query.
+    // The innermost text is the most useful; reqwest's text would repeat the address with its query.
     Cause::Other(super::printable(texts.last().map_or("the request failed", String::as_str)))
 }
 
-/// Looks inside I/O errors too: their `source` leaves out the error that they wrap.
+/// Checks I/O errors too: their `source` omits the error that they wrap.
 fn known(error: &(dyn Error + 'static)) -> Option<Cause> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(tls(error));
@@ -196,7 +196,7 @@ fn tls(error: &rustls::Error) -> Cause {
             let name = |text: &String| text.split('"').nth(1).unwrap_or(text.as_str()).to_owned();
             Cause::WrongName(presented.iter().map(name).collect())
         }
-        // `openssl req -x509` makes certificates that sign themselves, and webpki says just this.
+        // `openssl req -x509` makes self-signed certificates, for which webpki reports only this.
         Tls::InvalidCertificate(CertificateError::Other(other))
             if other.to_string().contains("CaUsedAsEndEntity") =>
         {

@@ -1,4 +1,4 @@
-//! Which manifest of an index is for a platform:
+//! Selects the manifest of an index for a platform:
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md>.
 
 use serde::Deserialize;
@@ -26,8 +26,9 @@ struct MemberPlatform {
 }
 
 impl Client {
-    /// The manifest that an engine of this platform pulls by a digest: of an index the member for the
-    /// platform, of a manifest itself. `None` if the registry has neither, or no such member.
+    /// The manifest that an engine of this platform pulls by a digest: for an index the member for the
+    /// platform, for a manifest the manifest itself. `None` if the registry does not have it, or the index
+    /// has no such member.
     pub async fn manifest_for(
         &self,
         repository: &Repository,
@@ -51,7 +52,7 @@ fn member(bytes: &[u8], digest: &Digest, platform: &Platform) -> Option<Digest> 
     };
     let variant = |member: &Member| member.platform.as_ref().and_then(|its| its.variant.clone());
     let mut fitting = manifests.iter().filter(fits);
-    // An engine does not name the variant where there is one only (`arm64` is `arm64/v8`).
+    // An engine omits the variant if only one exists (`arm64` is `arm64/v8`).
     let exact = fitting.clone().find(|member| variant(member) == platform.variant);
     exact
         .or_else(|| fitting.next().filter(|_| fitting.next().is_none()))

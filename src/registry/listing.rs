@@ -1,4 +1,4 @@
-//! Lists that come in pages: `tags/list` and its `Link` header (distribution-spec §Listing Tags).
+//! Paged lists: `tags/list` and its `Link` header (distribution-spec §Listing Tags).
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use url::Url;
 use super::{RegistryError, exchange::Call, exchange::Exchange, transport::Reply};
 use crate::image::Tag;
 
-/// Where a list ends in any case: a registry may invent pages for ever, or send a page of one tag each.
+/// The limits of a list: a registry may send endless pages, or pages of one tag.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Most {
     pages: usize,
@@ -17,17 +17,17 @@ pub(super) struct Most {
     time: Duration,
 }
 
-/// A thousand tags a page is usual, a hundred the least that is known (Harbor).
+/// A thousand tags per page are usual; the smallest known page has a hundred (Harbor).
 pub(super) const MOST: Most =
     Most { pages: 5_000, tags: 500_000, time: Duration::from_secs(15 * 60) };
 
 #[derive(Deserialize)]
 struct Page {
-    /// `null` after the last tag of a repository was deleted.
+    /// `null` after the deletion of a repository's last tag.
     tags: Option<Vec<String>>,
 }
 
-/// All tags of a repository, page by page; none if there is no such repository.
+/// All tags of a repository, page by page; empty if the repository does not exist.
 pub(super) async fn tags(
     exchange: &Exchange,
     mut call: Call<'_>,
@@ -52,7 +52,7 @@ pub(super) async fn tags(
         }
         let page: Page = serde_json::from_slice(&reply.body)
             .map_err(|error| call.unexpected(&reply, format!("not a list of tags: {error}")))?;
-        // What is not a tag by the specification cannot be pulled either.
+        // A name that is not a tag by the specification cannot be pulled.
         tags.extend(page.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse().ok()));
         if tags.len() > most.tags {
             return Err(endless(format!("{} tags", most.tags)));
@@ -70,8 +70,8 @@ pub(super) async fn tags(
 
 /// The next page, which must be on the same host.
 ///
-/// The scheme may differ: a registry behind a proxy that ends TLS believes it speaks plain HTTP.
-/// Only path and query are used, so nothing is sent there.
+/// The scheme may differ: a registry behind a TLS proxy reports plain HTTP. Only path and query are used, so
+/// no request goes to that scheme.
 fn next(reply: &Reply) -> Option<Result<Url, String>> {
     let target = link(reply.header(http::header::LINK)?)?;
     let Ok(url) = reply.url.join(target) else {

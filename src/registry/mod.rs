@@ -1,10 +1,10 @@
 //! A registry's HTTP API: <https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md>.
 //!
-//! A call goes through four layers: `client` (what is asked), `exchange` (retry and 401),
-//! `transport` (one HTTP request, redirects), and `failure` (what its errors mean to a person).
+//! A call passes four layers: `client` (the operations), `exchange` (retry and 401), `transport` (one HTTP
+//! request, redirects), and `failure` (explains errors).
 //!
-//! **Invariant:** credentials are sent only to the host they are for, or to the token server that
-//! this host names over the same or a safer scheme.
+//! **Invariant:** credentials are sent only to their host, or to the token server that this host names over
+//! the same or a safer scheme.
 
 mod auth;
 mod challenge;
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// What a stranger's text may contribute to a message: one line, 300 characters, no controls.
+/// Limits foreign text in a message: one line, 300 characters, no control characters.
 fn printable(text: &str) -> String {
     const LIMIT: usize = 300;
     let clean: String =

@@ -1,4 +1,4 @@
-//! When to try again, and how long to wait before: jittered exponential backoff, bounded.
+//! Retries with bounded exponential backoff and jitter.
 
 use std::{future::Future, time::Duration};
 
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use super::RegistryError;
 
-/// How patient the client is with a registry that is in trouble.
+/// The limits of retries.
 #[derive(Clone, Debug)]
 pub struct Retry {
-    /// How often a call is sent at most, the first time included.
+    /// The maximal number of attempts, including the first.
     pub attempts: usize,
-    /// The first pause; each further one doubles, plus jitter.
+    /// The first pause. Each further one doubles, plus jitter.
     pub first: Duration,
-    /// The longest pause, also when the registry asks for a longer one.
+    /// The longest pause, even if the registry asks for a longer one.
     pub longest: Duration,
-    /// No pause begins that would end later than this after the first attempt.
+    /// The time after the first attempt at which the last pause must end.
     pub budget: Duration,
 }
 
@@ -33,8 +33,8 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The pauses between attempts: each twice the one before, plus jitter, so that many who failed
-    /// together do not come back together.
+    /// The pauses between attempts: each is twice the previous one, plus jitter, so that clients that failed
+    /// together do not retry together.
     pub fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
         ExponentialBuilder::new()
             .with_min_delay(self.first)
@@ -45,7 +45,7 @@ impl Retry {
     }
 }
 
-/// An attempt that failed, and whether another one may help.
+/// A failed attempt, and whether a retry may succeed.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub error: RegistryError,
@@ -54,9 +54,9 @@ pub(super) struct Failure {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
-    /// The same answer would come again.
+    /// A retry would get the same answer.
     Never,
-    /// Once, at once: a service that is just being restarted.
+    /// One retry without a pause: the service is restarting.
     Once,
     /// With growing pauses.
     Backoff,
@@ -70,7 +70,7 @@ impl From<RegistryError> for Failure {
     }
 }
 
-/// Calls `attempt` until it succeeds, fails for good, or patience ends.
+/// Calls `attempt` until it succeeds, fails permanently, or reaches a limit.
 pub(super) async fn run<T, F>(
     retry: &Retry,
     mut attempt: impl FnMut() -> F,

@@ -1,4 +1,4 @@
-//! Whom to trust: the system's certificate authorities, and docker's `certs.d/<host>/` beside them.
+//! Trusted certificates: the system's certificate authorities, and docker's `certs.d/<host>/`.
 
 use std::{
     fs, io,
@@ -11,16 +11,16 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-/// Makes ring the process's TLS provider, unless there is one already.
+/// Makes ring the process's TLS provider, unless another one is set.
 pub(super) fn install_provider() {
-    // An error means that somebody was faster, which is as good.
+    // An error means that another thread set it first, which is fine.
     _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// The configuration for one host.
 ///
 /// # Errors
-/// A sentence that names the file in `certs` that cannot be used.
+/// A sentence that names the unusable file in `certs`.
 pub(super) fn config(certs: &Path, authority: &str) -> Result<ClientConfig, String> {
     let mut roots = system_roots().clone();
     let mut identity = None;
@@ -60,7 +60,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         .map_err(|error| error.to_string())
 }
 
-/// In alphabetical order; a directory that is not there has none.
+/// In alphabetical order; empty if the directory does not exist.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).and_then(|entries| {
         entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
@@ -70,7 +70,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Read once: a few hundred certificates take some ten milliseconds.
+/// Read once: some hundred certificates take about ten milliseconds.
 fn system_roots() -> &'static RootCertStore {
     static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
     ROOTS.get_or_init(|| {
@@ -79,7 +79,7 @@ fn system_roots() -> &'static RootCertStore {
             tracing::debug!(%error, "a system certificate cannot be read");
         }
         let mut roots = RootCertStore::empty();
-        // A broken one among them is no reason to trust none: that host then fails by itself.
+        // Skips a broken certificate: only the host that needs it fails.
         roots.add_parsable_certificates(loaded.certs);
         roots
     })

@@ -1,6 +1,7 @@
-//! One HTTP request and its redirects: a client for each host, a limit on how many run at once.
+//! Sends one HTTP request and follows its redirects, with a client for each host and a limit on parallel
+//! requests.
 //!
-//! **Invariant:** `Authorization` goes to the origin the request was made for, and no further.
+//! **Invariant:** `Authorization` is sent only to the origin of the request.
 
 use std::{
     collections::HashMap,
@@ -28,19 +29,19 @@ use super::{
     tls,
 };
 
-/// As go-containerregistry and docker allow, or fewer: a blob is one hop away, seldom two.
+/// At most as many as go-containerregistry and docker allow: a blob needs one redirect, rarely two.
 const MAX_REDIRECTS: usize = 5;
 
-/// A request, before anybody knows who sends it.
+/// A request without its client.
 #[derive(Clone, Debug)]
 pub(super) struct Request<'a> {
-    /// The registry on whose behalf, for messages.
+    /// The registry of the request, for messages.
     pub host: &'a str,
     pub method: Method,
     pub url: Url,
     pub headers: HeaderMap,
     pub body: Option<Bytes>,
-    /// The longest answer that makes sense.
+    /// The maximal size of the answer.
     pub limit: usize,
 }
 
@@ -50,11 +51,11 @@ pub(super) struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// Where it came from in the end.
+    /// The final address after redirects.
     pub url: Url,
 }
 
-/// How long what may take; see `exchange::Options`.
+/// Time limits; see `exchange::Options`.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     pub connect: Duration,
@@ -66,7 +67,7 @@ pub(super) struct Transport {
     certs: PathBuf,
     patience: Patience,
     parallel: usize,
-    /// By `host:port`, for each host may have certificates of its own.
+    /// By `host:port`, because each host may have its own certificates.
     peers: Mutex<HashMap<String, Peer>>,
 }
 
@@ -83,7 +84,7 @@ impl Transport {
         Self { certs, patience, parallel, peers: Mutex::default() }
     }
 
-    /// Sends and follows redirects; any status is an answer.
+    /// Sends the request and follows redirects. Any status is an answer.
     pub(super) async fn send(
         &self,
         mut request: Request<'_>,
@@ -102,7 +103,7 @@ impl Transport {
         Err(unreachable(request.host, reason).into())
     }
 
-    /// Sends once, within the time that is left; the permit is held until the whole answer is here.
+    /// Sends once within the remaining time. The permit is held until the whole answer has arrived.
     async fn once(
         &self,
         request: &Request<'_>,
@@ -110,7 +111,7 @@ impl Transport {
         left: &mut Duration,
     ) -> Result<Reply, Failure> {
         let peer = self.peer(request.host, &request.url)?;
-        // Never closed, so never an error.
+        // The semaphore is never closed, so this cannot fail.
         let _permit = peer.permits.acquire().await;
         let began = Instant::now();
         let reply = timeout(*left, self.answer(&peer, request, authorization)).await;
@@ -174,7 +175,7 @@ impl Transport {
             .read_timeout(self.patience.idle)
             .user_agent(concat!("rebuild/", env!("CARGO_PKG_VERSION")));
         if is_loopback(&name) {
-            // Go's HTTP client, and so docker, never asks a proxy for these.
+            // Go's HTTP client, and therefore docker, uses no proxy for these.
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| unreachable(host, error.to_string()))?;
@@ -185,12 +186,12 @@ impl Transport {
     }
 }
 
-/// Where the answer sends us, if it does.
+/// The target of a redirect.
 fn redirect(request: &Request<'_>, reply: &Reply) -> Result<Option<Url>, Failure> {
     let read = matches!(request.method, Method::GET | Method::HEAD);
     let follow = match reply.status.as_u16() {
         301..=303 => read,
-        // These two keep the method and the body. No POST: a token request's body is a secret.
+        // These two keep the method and the body. Not for POST: the body of a token request is secret.
         307 | 308 => request.method != Method::POST,
         _ => false,
     };
@@ -205,7 +206,7 @@ fn redirect(request: &Request<'_>, reply: &Reply) -> Result<Option<Url>, Failure
         let reason = format!("it redirects from HTTPS to plain HTTP at `{}`", authority(&next));
         return Err(unreachable(request.host, reason).into());
     }
-    // A name and a password within an address would become a header of their own.
+    // A user name and a password in an address would become another header.
     if next.set_username("").and_then(|()| next.set_password(None)).is_err() {
         return Ok(None);
     }
@@ -221,7 +222,7 @@ impl Reply {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Whether the server asks for patience: 408, 429 and the 5xx that pass.
+    /// Whether to retry: 408, 429 and the temporary 5xx.
     pub(super) fn again(&self) -> Again {
         if !matches!(self.status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504) {
             return Again::Never;
@@ -232,7 +233,7 @@ impl Reply {
         asked.map_or(Again::Backoff, Again::After)
     }
 
-    /// What the server says about an error: `errors[]` of the body, else the status in words.
+    /// The server's error message: `errors[]` of the body, else the status in words.
     pub(super) fn reason(&self) -> String {
         #[derive(serde::Deserialize)]
         struct Body {

@@ -1,4 +1,4 @@
-//! The content of one file, read so that a change meanwhile is noticed.
+//! Reads the content of one file, and detects changes during the read.
 
 use std::{
     fs::File,
@@ -15,7 +15,7 @@ use super::{
     walk::{FOLDER, failed},
 };
 
-/// A file of a context, open. It yields exactly the bytes of its entry's size, or an error.
+/// An open file of a context. It yields exactly the bytes of its entry's size, or an error.
 ///
 /// The error inside the [`io::Error`] is a [`ContextError`]: [`ContextError::from_read`].
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Content {
     path: PathBuf,
     size: u64,
     stamp: Stamp,
-    /// Bytes still to come; `None` once the end was reached and found well.
+    /// The remaining bytes; `None` after a successful end.
     left: Option<u64>,
 }
 
@@ -50,7 +50,7 @@ impl Content {
         self.size
     }
 
-    /// What the file system says of the file now.
+    /// The present metadata of the file.
     pub(super) fn stamp(&self) -> io::Result<Stamp> {
         Ok(Stamp::of(&rustix::fs::fstat(&self.file)?))
     }
@@ -90,7 +90,7 @@ impl Read for Content {
 }
 
 impl ContextError {
-    /// The error inside an error of reading [`Content`]; any other is about this path.
+    /// The error inside a read error of [`Content`]; any other error gets this path.
     pub fn from_read(error: io::Error, path: &Path) -> Self {
         match error.downcast::<Self>() {
             Ok(error) => error,
@@ -99,7 +99,7 @@ impl ContextError {
     }
 }
 
-/// Opens a regular file through no link at all.
+/// Opens a regular file without following any link.
 pub(super) fn regular_file(root: &Path, path: &Path) -> Result<File, ContextError> {
     let error = |source| failed(path.to_owned(), source);
     let fd = open_beneath(root, path).map_err(error)?;
@@ -110,9 +110,9 @@ pub(super) fn regular_file(root: &Path, path: &Path) -> Result<File, ContextErro
     Ok(File::from(fd))
 }
 
-/// Opens a file through no link at all, whatever happens to the folders above it meanwhile.
+/// Opens a file without following any link, even if its parent folders change meanwhile.
 fn open_beneath(root: &Path, path: &Path) -> io::Result<OwnedFd> {
-    // Without NONBLOCK, a fifo that has taken the file's place would wait for its writer.
+    // Without NONBLOCK, opening a fifo that replaced the file would wait for a writer.
     let file = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut fd = rustix::fs::open(root, FOLDER, Mode::empty())?;
     let mut parts = path.components().peekable();

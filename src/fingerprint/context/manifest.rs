@@ -31,24 +31,24 @@ impl Manifest {
     }
 }
 
-/// Computes the digest of a context whose entries come one after the other, in their order.
+/// Computes the digest of a context from its entries in order.
 #[derive(Clone, Debug)]
 pub struct Tally(Hasher);
 
 impl Default for Tally {
     fn default() -> Self {
         let mut hasher = Hasher::default();
-        // The version of the encoding. Changing it rebuilds every image there is.
+        // The version of the encoding. Changing it rebuilds every image.
         hasher.update(b"rebuild context 1\n");
         Self(hasher)
     }
 }
 
 impl Tally {
-    /// `content` is the digest of a file's content, and `None` for anything else.
+    /// `content` is the digest of a file's content; `None` for other kinds.
     ///
-    /// Every part has a fixed length or carries its own, so that no two lists of entries have the
-    /// same encoding.
+    /// Every part has a fixed length or contains its length, so different lists of entries have different
+    /// encodings.
     pub fn add(&mut self, entry: &Entry, content: Option<&Digest>) {
         let path = entry.path.as_os_str().as_bytes();
         let (kind, size, value) = match &entry.kind {
@@ -70,8 +70,7 @@ impl Tally {
     }
 }
 
-/// Reads every file whose hash is not known, several at a time. Of several problems, the first path's
-/// is returned.
+/// Reads every file without a known hash, several at a time. Returns the problem of the first path.
 pub(super) fn read(
     context: &Context,
     seen: Vec<Seen>,
@@ -124,10 +123,10 @@ pub(super) fn read(
     Ok(Manifest { entries })
 }
 
-/// How many threads are worth their while. Starting two costs as much as reading a small context:
-/// a plan of 10,000 contexts of two files each took four times as long with them.
+/// The number of useful threads. Starting two costs as much as reading a small context: with threads, a plan
+/// of 10,000 contexts of two files took four times as long.
 fn threads<'a>(files: impl Iterator<Item = &'a Entry>) -> usize {
-    /// To open a file costs about as much as to hash so many bytes of it.
+    /// Opening a file costs about as much as hashing this many bytes.
     const OPENING: u64 = 16 * 1024;
     const WORTH_A_THREAD: u64 = 1024 * 1024;
     let cost = |entry: &Entry| match entry.kind {
@@ -135,15 +134,14 @@ fn threads<'a>(files: impl Iterator<Item = &'a Entry>) -> usize {
         _ => 0,
     };
     let cost = files.map(cost).fold(0, u64::saturating_add);
-    // To ask for the processors takes a dozen system calls, so not if one is enough.
+    // Reading the number of processors takes a dozen system calls, so it is skipped if one thread is enough.
     match usize::try_from(cost / WORTH_A_THREAD).unwrap_or(usize::MAX) {
         0 | 1 => 1,
         most => thread::available_parallelism().map_or(1, NonZero::get).min(most),
     }
 }
 
-/// Reads a file, and remembers its hash if nothing can have been written to it that the walk's stamp
-/// would not show.
+/// Reads a file, and caches its hash if the walk's stamp would show every write.
 fn hash(
     context: &Context,
     ((entry, stamp), key): (&Seen, Option<Key>),
@@ -162,7 +160,7 @@ fn hash(
         }
     }
     let digest = hasher.finish();
-    // The end is looked at with its ctime: between walk and end nobody may even have put back a time.
+    // Compares the ctime at the end too: between the walk and the end, no program may have restored a time.
     if let Some(key) = key
         && stamp.is_settled_at(began)
         && file.stamp().is_ok_and(|now| now == *stamp)

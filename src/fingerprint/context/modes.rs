@@ -1,7 +1,7 @@
-//! The permission bits that files and folders of a context have in an image.
+//! The permission bits of a context's files and folders in an image.
 //!
-//! Git keeps of a mode only whether a file can be executed; the rest comes from the umask of the
-//! checkout. So what git tracks has the same mode on every machine, and everything else has its own.
+//! Git only stores whether a file can be executed; other bits come from the umask of the checkout. So tracked
+//! files get the same mode on every machine, and all others keep their own.
 
 use std::{
     collections::HashMap,
@@ -18,12 +18,12 @@ use crate::host::{
     git::{self, IndexMode},
 };
 
-/// Set-user-ID, set-group-ID, sticky. No checkout sets them, so they were set on purpose.
+/// Set-user-ID, set-group-ID, sticky. No checkout sets them, so they are intentional.
 const SPECIAL: u32 = 0o7000;
 const SET_GROUP: u32 = 0o2000;
 const OWNER_EXECUTES: u32 = 0o100;
 
-/// Gives every entry that git tracks the mode that it has in a checkout.
+/// Sets the mode of every tracked entry to its mode in a checkout.
 pub(super) fn normalise<'e>(root: &Path, entries: impl Iterator<Item = &'e mut Entry>) {
     let Some(repository) = Repository::around(root) else { return };
     let Ok(prefix) = root.strip_prefix(&repository.work_tree) else { return };
@@ -38,7 +38,7 @@ pub(super) fn normalise<'e>(root: &Path, entries: impl Iterator<Item = &'e mut E
                     .or_insert_with(|| Repository::at(&repository.work_tree.join(folder)));
                 let Ok(inside) = path.strip_prefix(folder) else { continue };
                 match inner {
-                    // The folder itself is tracked by the outer repository.
+                    // The outer repository tracks the folder itself.
                     _ if inside.as_os_str().is_empty() => entry.mode = of_folder(entry.mode),
                     Some(inner) => entry.mode = inner.mode(inside, entry),
                     None => {}
@@ -49,23 +49,23 @@ pub(super) fn normalise<'e>(root: &Path, entries: impl Iterator<Item = &'e mut E
 }
 
 fn of_folder(mode: u32) -> u32 {
-    // The group bit is inherited from the folder that the checkout lies in.
+    // The group bit is inherited from the parent folder of the checkout.
     if mode & SPECIAL & !SET_GROUP == 0 { 0o755 } else { mode }
 }
 
-/// What git tracks in one work tree.
+/// The tracked files of one work tree.
 #[derive(Debug)]
 struct Repository {
     work_tree: PathBuf,
     /// In order of the paths' bytes.
     index: Vec<(PathBuf, IndexMode)>,
     has_submodules: bool,
-    /// Whether the file system can tell if a file can be executed; asked when it matters.
+    /// Whether the file system stores the executable bit; read when necessary.
     keeps_executable: OnceLock<bool>,
 }
 
 impl Repository {
-    /// The repository that a folder lies in.
+    /// The repository of a folder.
     fn around(folder: &Path) -> Option<Arc<Self>> {
         let work_tree = folder.ancestors().find(|it| it.join(".git").symlink_metadata().is_ok())?;
         Self::at(work_tree)
@@ -73,12 +73,12 @@ impl Repository {
 
     /// The repository with this work tree; `None` if git does not open it.
     ///
-    /// Asked once for each state of its index, which git replaces to change it.
+    /// Read once for each state of its index, which git replaces on every change.
     fn at(work_tree: &Path) -> Option<Arc<Self>> {
         type Known = HashMap<PathBuf, (Stamp, Option<Arc<Repository>>)>;
         static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
         let stamp = stamp(work_tree).ok()?;
-        // Other contexts of the repository wait for the answer.
+        // Other contexts of the repository wait for this.
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get_or_insert_default();
         if let Some((then, repository)) = known.get(work_tree)
@@ -98,7 +98,7 @@ impl Repository {
     }
 
     fn of(work_tree: &Path, mut index: Vec<(PathBuf, IndexMode)>) -> Self {
-        // Git's own order; `Path` has another.
+        // Git's order, which differs from that of `Path`.
         index.sort_unstable_by(|(a, _), (b, _)| bytes(a).cmp(bytes(b)));
         let has_submodules = index.iter().any(|(_, mode)| *mode == IndexMode::Submodule);
         let keeps_executable = OnceLock::new();
@@ -118,7 +118,7 @@ impl Repository {
         }
     }
 
-    /// As git sees the work tree: `core.fileMode` is off where the file system does not keep it.
+    /// As in git: `core.fileMode` is off if the file system does not store the bit.
     fn is_executable(&self, mode: u32, tracked: IndexMode) -> bool {
         let (here, there) = (mode & OWNER_EXECUTES != 0, tracked == IndexMode::Executable);
         let keeps = || *self.keeps_executable.get_or_init(|| git::keeps_modes(&self.work_tree));
@@ -136,7 +136,7 @@ impl Repository {
         self.index.get(first).is_some_and(|(it, _)| bytes(it).starts_with(&prefix))
     }
 
-    /// The submodule that a path is, or lies in.
+    /// The submodule of a path.
     fn submodule_of<'p>(&self, path: &'p Path) -> Option<&'p Path> {
         let is_submodule = |folder: &&Path| self.get(folder) == Some(IndexMode::Submodule);
         self.has_submodules.then(|| path.ancestors().find(is_submodule))?
@@ -147,13 +147,13 @@ fn bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()
 }
 
-/// Tells one state of an index from another. A repository without a commit may have no index.
+/// Identifies a state of an index. A repository without a commit may have no index.
 type Stamp = Option<(u64, u64, i64, i64, u64)>;
 
 fn stamp(work_tree: &Path) -> io::Result<Stamp> {
     let mut folder = work_tree.join(".git");
     if fs::metadata(&folder)?.is_file() {
-        // Of a submodule or a second work tree: `gitdir: PATH`.
+        // For a submodule or a second work tree: `gitdir: PATH`.
         let text = bounded::read(&folder, bounded::TEXT)?;
         let path = text.strip_prefix(b"gitdir: ").unwrap_or(&text).trim_ascii_end();
         folder = work_tree.join(OsStr::from_bytes(path));

@@ -1,4 +1,4 @@
-//! What the file system says of a file besides its content: enough to tell that it was written to.
+//! The metadata of a file, which changes with every write.
 
 use std::{path::Path, time::Duration};
 
@@ -6,13 +6,13 @@ use rustix::fs::{Mode, Stat};
 
 use super::walk::FOLDER;
 
-/// How long a file must have been left alone before its stamp is trusted. Of two writes within one
-/// tick of a file system's clock (2 s on FAT, the coarsest) the second leaves no trace in a stamp;
-/// git calls such an entry of its index "racy", and does not believe it either.
+/// How old the last write must be before a stamp is trusted. Of two writes within one tick of a file system's
+/// clock (2 s on FAT, the coarsest), the second leaves no trace in a stamp. Git calls such an entry of its
+/// index "racy", and does not trust it either.
 const SETTLED_AFTER: i64 = 2;
 
-/// File systems of this machine alone, by their numbers in Linux's `linux/magic.h`. On any other, such as
-/// NFS or one of FUSE, someone elsewhere may write, and what we are told of a file may be a minute old.
+/// Local file systems, by their numbers in Linux's `linux/magic.h`. On any other, such as NFS or FUSE,
+/// another machine may write, and metadata may be a minute old.
 const LOCAL: [i128; 11] = [
     0xef53,      // ext2, ext3, ext4
     0x5846_5342, // XFS
@@ -27,14 +27,14 @@ const LOCAL: [i128; 11] = [
     0x2011_bab0, // exFAT
 ];
 
-/// The numbers are wide enough for what they are on any system.
+/// The numbers are wide enough for every system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: i128,
     inode: i128,
     size: i128,
     modified: (i64, i128),
-    /// The one time that no program can set: what is put back after a change still has another.
+    /// No program can set this time, so restoring the mtime after a change does not hide it.
     changed: (i64, i128),
 }
 
@@ -49,34 +49,34 @@ impl Stamp {
         }
     }
 
-    /// The device whose stamps say all there is to say, if a folder lies on one.
+    /// The device of a folder, if its stamps can be trusted.
     pub(super) fn trusted_device(folder: &Path) -> Option<i128> {
         let fd = rustix::fs::open(folder, FOLDER, Mode::empty()).ok()?;
         let kind = i128::from(rustix::fs::fstatfs(&fd).ok()?.f_type);
-        // 32 bits, which some systems have sign-extended.
+        // 32 bits, which some systems sign-extend.
         let is_local = cfg!(target_os = "linux") && LOCAL.contains(&(kind & 0xffff_ffff));
         is_local.then(|| rustix::fs::fstat(&fd).ok().map(|stat| i128::from(stat.st_dev)))?
     }
 
-    /// Not so for what is mounted within the folder.
+    /// File systems that are mounted within the folder are not trusted.
     pub(super) fn is_on(&self, device: i128) -> bool {
         self.device == device
     }
 
-    /// Whether nobody wrote in between. Not by ctime: a hard link made by a backup or by git changes
-    /// that one, and no byte of the content.
+    /// Whether the file was not written in between. Ignores the ctime: a hard link of a backup or of git
+    /// changes it, but not the content.
     pub(super) fn has_content_of(&self, other: &Self) -> bool {
         *self == Self { changed: self.changed, ..other.clone() }
     }
 
-    /// Whether a write after this moment, given as the time since 1970, will show.
+    /// Whether a write after this time (since 1970) will change the stamp.
     pub(super) fn is_settled_at(&self, now: Duration) -> bool {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let last = self.modified.0.max(self.changed.0);
         last < now.saturating_sub(SETTLED_AFTER)
     }
 
-    /// All of it, each number at its fixed width.
+    /// All fields, each number with a fixed width.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let wide = [self.device, self.inode, self.size, self.modified.1, self.changed.1];
         let times = [self.modified.0, self.changed.0].map(i64::to_be_bytes);

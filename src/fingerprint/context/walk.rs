@@ -1,4 +1,4 @@
-//! Walks a build context, folder by folder, each opened by its name in the one above it.
+//! Walks a build context, and opens each folder by its name relative to its parent.
 
 use std::{
     ffi::{CString, OsString},
@@ -15,11 +15,11 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use super::{ContextError, Entry, Kind, stamp::Stamp};
 use crate::fingerprint::ignore::{Ignore, Matched};
 
-/// How folders are opened: never through a link.
+/// The flags for opening folders: never follow a link.
 pub(super) const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// An entry, and what the file system said of it.
+/// An entry with its metadata.
 pub(super) type Seen = (Entry, Stamp);
 
 pub(super) fn walk(root: &Path, ignore: &Ignore) -> Result<Vec<Seen>, ContextError> {
@@ -31,7 +31,7 @@ pub(super) fn walk(root: &Path, ignore: &Ignore) -> Result<Vec<Seen>, ContextErr
     let mut walk = Walk { ignore, path: Vec::new(), held: Vec::new(), entries: Vec::new() };
     let names = names(fd.as_fd()).map_err(io)?;
     walk.folder(fd.as_fd(), names, &Matched::default())?;
-    // Not the order of the walk: `a-b` comes between `a` and `a/b`.
+    // Differs from the order of the walk: `a-b` is between `a` and `a/b`.
     walk.entries.sort_unstable_by(|(a, _), (b, _)| {
         a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes())
     });
@@ -40,9 +40,9 @@ pub(super) fn walk(root: &Path, ignore: &Ignore) -> Result<Vec<Seen>, ContextErr
 
 struct Walk<'a> {
     ignore: &'a Ignore,
-    /// Of what is being looked at.
+    /// The present path.
     path: Vec<u8>,
-    /// The ignored folders that it lies in: they are sent only if something in them is.
+    /// The ignored parent folders: they are sent only if an entry in them is sent.
     held: Vec<Seen>,
     entries: Vec<Seen>,
 }
@@ -96,7 +96,7 @@ impl Walk<'_> {
         let opened = rustix::fs::openat(folder, name, FOLDER, Mode::empty())
             .and_then(|fd| Ok((names(fd.as_fd())?, fd)));
         let (names, fd): (_, OwnedFd) = match opened {
-            // What nobody wants need not be readable.
+            // Ignored entries may be unreadable.
             Err(rustix::io::Errno::ACCESS) if ignored => return Ok(()),
             opened => opened.map_err(|error| self.error(error))?,
         };
@@ -143,7 +143,7 @@ impl Walk<'_> {
     }
 }
 
-/// A name that was there a moment ago and now is not, or is another kind of thing, has changed.
+/// A name that disappeared, or became another kind of entry, has changed.
 pub(super) fn failed(path: PathBuf, source: io::Error) -> ContextError {
     use rustix::io::Errno;
     let changed = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::INVAL, Errno::NXIO]
@@ -152,7 +152,7 @@ pub(super) fn failed(path: PathBuf, source: io::Error) -> ContextError {
     if changed { ContextError::Changed { path } } else { ContextError::Io { path, source } }
 }
 
-/// The names in a folder, sorted so that of several problems the same one is always reported.
+/// The names in a folder, sorted so that the same one of several problems is always reported.
 fn names(folder: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {

@@ -1,9 +1,9 @@
-//! Docker's globs: it checks them as Go's `filepath.Match` does, and then matches with a regular
-//! expression it makes of them.
+//! Docker's globs: docker validates them like Go's `filepath.Match`, and then matches with a regular
+//! expression made from the glob.
 //!
-//! That detour shows. `**` and classes mean what the expression means, not what a shell would make
-//! of them; `[a*]` is a class of `a`, `[`, `^` and `/`, repeated, and then a `]`. To be the same in
-//! every case, the expression is made by docker's rules first, and then put into this crate's syntax.
+//! So `**` and classes have the meaning of the expression, not that of a shell: `[a*]` is a class of `a`,
+//! `[`, `^` and `/`, repeated, and then a `]`. To match in every case, this module first makes the expression
+//! by docker's rules, and then converts it to the syntax of `regex`.
 
 mod expression;
 
@@ -15,7 +15,7 @@ use std::{
 
 use regex::{Regex, RegexBuilder};
 
-/// Of a compiled pattern, in bytes; one of a hundred wildcards has a tenth of it.
+/// The size of a compiled pattern in bytes; a pattern with a hundred wildcards needs a tenth of it.
 const LARGEST: usize = 1024 * 1024;
 
 /// How docker matches a pattern.
@@ -54,7 +54,7 @@ pub(super) fn check(pattern: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Splits before the next star that stands outside brackets.
+/// Splits before the next star outside brackets.
 fn split_chunk(pattern: &[u8]) -> (&[u8], &[u8]) {
     let mut in_class = false;
     let mut i = 0;
@@ -82,7 +82,7 @@ fn check_chunk(mut chunk: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns what follows the class.
+/// Returns the rest after the class.
 fn check_class(class: &[u8]) -> Result<&[u8], String> {
     let mut rest = class.strip_prefix(b"^").unwrap_or(class);
     let mut ranges = 0;
@@ -127,7 +127,7 @@ pub(super) fn compile(pattern: &[u8]) -> Result<Compiled, String> {
         Wild,
     }
     let text = runes(pattern);
-    // Go's text/scanner, with which docker reads the pattern, skips a byte order mark.
+    // Docker reads the pattern with Go's text/scanner, which skips a byte order mark.
     let mut chars = text.strip_prefix('\u{feff}').unwrap_or(&text).chars().peekable();
     let mut kind = Type::Exact;
     let mut expression = String::from("^");
@@ -184,7 +184,7 @@ pub(super) fn compile(pattern: &[u8]) -> Result<Compiled, String> {
     })
 }
 
-/// Compiling takes 100 µs, and most contexts of a hierarchy ignore the same patterns.
+/// Compiling takes 100 µs, and most contexts of a hierarchy have the same patterns.
 fn regex(expression: String) -> Result<Regex, String> {
     const MOST: usize = 1000;
     static COMPILED: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);

@@ -1,19 +1,19 @@
-//! The lines of a `.dockerignore`: what is a pattern, and its cleaned form.
+//! The lines of a `.dockerignore`: finds the patterns and cleans them.
 
 use super::IgnoreError;
 
-/// A line that holds a pattern.
+/// A line with a pattern.
 pub(super) struct Line {
     /// Counted from 1.
     pub(super) number: usize,
     pub(super) written: Vec<u8>,
     /// Whether it starts with `!`.
     pub(super) exception: bool,
-    /// Without the `!`, white space and a leading `/`, and with `.`, `..` and `//` resolved.
+    /// Without `!`, white space and a leading `/`, and with `.`, `..` and `//` resolved.
     pub(super) cleaned: Vec<u8>,
 }
 
-/// Go's `bufio.Scanner`, with which docker reads the file, gives up on longer lines.
+/// Docker reads the file with Go's `bufio.Scanner`, which fails on longer lines.
 const LONGEST: usize = 64 * 1024;
 
 /// Every pattern of the file. A `#` starts a comment only in the first column.
@@ -34,7 +34,7 @@ pub(super) fn lines(text: &[u8]) -> Result<Vec<Line>, IgnoreError> {
             continue;
         }
         let pattern = normalise(trim(written));
-        // Docker trims and cleans twice: when it reads the file, and when it compiles the pattern.
+        // Docker trims and cleans twice: when reading the file, and when compiling the pattern.
         let pattern = trim(&pattern);
         if pattern.is_empty() {
             continue;
@@ -52,7 +52,7 @@ pub(super) fn lines(text: &[u8]) -> Result<Vec<Line>, IgnoreError> {
     Ok(lines)
 }
 
-/// The pattern relative to the context: `/a` and `a` are the same, and so are `!/a` and `! a`.
+/// The pattern relative to the context: `/a` equals `a`, and `!/a` equals `! a`.
 fn normalise(pattern: &[u8]) -> Vec<u8> {
     let (mark, pattern) = match pattern.strip_prefix(b"!") {
         Some(rest) => (&b"!"[..], trim(rest)),
@@ -85,7 +85,7 @@ fn clean(path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Go's `strings.TrimSpace`: Unicode white space, in text that need not be UTF-8.
+/// Go's `strings.TrimSpace`: Unicode white space, in text that may not be UTF-8.
 fn trim(mut text: &[u8]) -> &[u8] {
     let space = |bytes: &[u8]| {
         std::str::from_utf8(bytes).is_ok_and(|s| {

@@ -1,4 +1,4 @@
-//! One pattern, compiled to what docker compiles it to.
+//! One pattern, compiled like in docker.
 
 use regex::Regex;
 
@@ -12,14 +12,14 @@ pub(super) struct Pattern {
     matcher: Matcher,
 }
 
-/// Docker compares the simple patterns as bytes, and so do we: a name that is not UTF-8 matches
-/// only itself there, while a wildcard takes any byte for one character.
+/// As in docker, simple patterns are compared as bytes: a name that is not UTF-8 matches only itself, and a
+/// wildcard matches each byte as one character.
 #[derive(Clone, Debug)]
 enum Matcher {
     Exact,
-    /// `a/**`: what stands before the stars.
+    /// `a/**`: the part before the stars.
     Prefix(Vec<u8>),
-    /// `**/a`, and `**a`: what stands after the stars.
+    /// `**/a` and `**a`: the part after the stars.
     Suffix(Vec<u8>),
     Wild(Regex),
 }

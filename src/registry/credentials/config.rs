@@ -1,4 +1,4 @@
-//! Docker's `config.json`, as far as it is about logins.
+//! The logins in docker's `config.json`.
 //!
 //! Source: docker/cli `cli/config/configfile/file.go`, `cli/config/credentials/`.
 
@@ -15,16 +15,16 @@ use super::super::{
     endpoint::{HUB, is_hub},
 };
 
-/// Docker Hub's key, since there was a version 1 of its API.
+/// Docker Hub's key, from version 1 of its API.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// Written by hand often enough that missing padding is no reason to refuse it.
+/// Accepts missing padding, because users write this by hand.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Everything else in the file is other programs' business.
+/// Other fields belong to other programs.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Config {
@@ -44,11 +44,11 @@ struct Auth {
     identity_token: String,
 }
 
-/// Where a login is, or who knows it.
+/// The place of a login.
 #[derive(PartialEq, Eq)]
 pub(super) enum Found {
     Secret(LoginSecret),
-    /// The program `docker-credential-<suffix>`, and what it knows the host as.
+    /// The program `docker-credential-<suffix>`, and its name for the host.
     Helper {
         suffix: String,
         server: String,
@@ -57,7 +57,7 @@ pub(super) enum Found {
 
 impl Config {
     /// # Errors
-    /// Where the text is not JSON of the right shape; never the text itself, which is secret.
+    /// The text is not valid JSON of this format. The error does not contain the text, which is secret.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
             return Ok(Self::default());
@@ -71,7 +71,7 @@ impl Config {
         })
     }
 
-    /// What to try, in this order: the host's own helper, the store, the file itself.
+    /// The places to try in order: the host's helper, the store, the file itself.
     pub(super) fn find(&self, host: &str) -> Result<Vec<Found>, String> {
         let server = if is_hub(host) { HUB_KEY } else { host };
         let helper =
@@ -98,7 +98,7 @@ impl Auth {
             password: password.to_owned(),
         };
         if self.encoded.is_empty() {
-            // `"ghcr.io": {}` is left behind beside a `credsStore`.
+            // Docker leaves `"ghcr.io": {}` beside a `credsStore`.
             let empty = self.username.is_empty() && self.password.is_empty();
             return Ok((!empty).then(|| password(&self.username, &self.password)));
         }
@@ -109,12 +109,12 @@ impl Auth {
             .ok_or("its `auth` is not base64 of a text")?;
         let (user, secret) =
             decoded.split_once(':').ok_or("its `auth` is not base64 of `user:password`")?;
-        // Docker cuts the zero bytes that old versions of it wrote.
+        // Docker removes the zero bytes that its old versions wrote.
         Ok(Some(password(user, secret.trim_end_matches('\0'))))
     }
 }
 
-/// The entry of a host: by its very name, else by the host within a key such as `https://host/v2/`.
+/// The entry of a host: by its exact name, else by the host in a key such as `https://host/v2/`.
 fn entry<'a, T>(entries: &'a BTreeMap<String, T>, host: &str) -> Option<(&'a String, &'a T)> {
     let exact = if is_hub(host) { HUB_KEY } else { host };
     entries.get_key_value(exact).or_else(|| {

@@ -1,7 +1,7 @@
 //! Credential helpers: `docker-credential-<suffix> get`, the server's name on stdin, JSON back.
 //!
-//! A helper runs in a process group of its own with a time limit. One that hangs, or leaves a
-//! child behind that holds the pipe, is killed with everything it started.
+//! A helper runs in its own process group with a time limit. If it hangs, or leaves a child that holds the
+//! pipe, the whole group is killed.
 //!
 //! Source: <https://github.com/docker/docker-credential-helpers#development>.
 
@@ -16,11 +16,11 @@ use tokio::{
 
 use super::super::{LoginSecret, printable};
 
-/// An answer is a name and a token; some tokens are long.
+/// An answer contains a name and a token; some tokens are long.
 const LIMIT: u64 = 1 << 20;
-/// What is still in the pipe when the helper has ended arrives within this.
+/// How long to read the pipe after the helper has ended.
 const GRACE: Duration = Duration::from_millis(500);
-/// How helpers say that they have no login (docker-credential-helpers `credentials/error.go`).
+/// The message of a helper without a login (docker-credential-helpers `credentials/error.go`).
 const NOT_FOUND: [&str; 3] =
     ["credentials not found", "no credentials server URL", "no credentials username"];
 
@@ -31,7 +31,7 @@ struct Answer {
     secret: String,
 }
 
-/// Asks a helper; `None` if it has no login for this server.
+/// Runs a helper; `None` if it has no login for this server.
 ///
 /// # Errors
 /// A sentence that names the program.
@@ -94,7 +94,7 @@ fn spawn(program: &str, path: Option<&OsStr>) -> io::Result<Box<dyn ChildWrapper
     command.spawn()
 }
 
-/// Asks, waits for the end, and says whether somebody still holds the pipes.
+/// Runs the helper until it ends, and returns whether another process still holds the pipes.
 async fn converse(
     child: &mut dyn ChildWrapper,
     server: &str,
@@ -105,7 +105,7 @@ async fn converse(
     let (stdout, stderr) = (child.stdout().take(), child.stderr().take());
     let ask = async {
         if let Some(mut stdin) = stdin {
-            // A helper that knows without asking may have closed its end already.
+            // A helper that does not read its input may have closed the pipe.
             _ = stdin.write_all(server.as_bytes()).await;
         }
     };
@@ -129,12 +129,12 @@ async fn converse(
 
 async fn read(pipe: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
     if let Some(pipe) = pipe {
-        // A pipe that breaks has said what it has to say.
+        // A broken pipe ends the output.
         _ = pipe.take(LIMIT).read_to_end(into).await;
     }
 }
 
-/// Ends the helper and all that it started.
+/// Kills the helper and its child processes.
 async fn end(child: &mut dyn ChildWrapper) {
     if let Err(error) = child.start_kill() {
         tracing::debug!(%error, "a credential helper cannot be killed");

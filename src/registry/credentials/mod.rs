@@ -1,8 +1,8 @@
-//! Credentials as docker has them: `config.json`, credential helpers, `DOCKER_AUTH_CONFIG`.
+//! Docker's credentials: `config.json`, credential helpers, `DOCKER_AUTH_CONFIG`.
 //!
-//! Nothing is read before a registry asks for a login, so that a broken configuration is no
-//! obstacle to those who need none. A login is kept for [`KEPT`], and dropped earlier if a registry
-//! rejects it: the logins of ECR, GAR and others expire.
+//! Nothing is read before a registry asks for a login, so a broken configuration does not affect runs without
+//! logins. A login is cached for [`KEPT`], and dropped earlier if a registry rejects it: the logins of ECR,
+//! GAR and others expire.
 
 mod config;
 mod helper;
@@ -26,21 +26,21 @@ use super::{
     printable,
 };
 
-/// How long a credential helper may take: some ask the person for a fingerprint.
+/// How long a credential helper may take: some ask the user for a fingerprint.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long a login is used before its helper or file is asked again. The shortest logins that are
-/// in use live 15 minutes; a helper takes up to a second.
+/// How long a login is used before its helper or file is read again. The shortest common logins are valid for
+/// 15 minutes; a helper takes up to a second.
 const KEPT: Duration = Duration::from_secs(5 * 60);
 
-/// Where logins are looked up. Cheap to clone; clones share what they found.
+/// The sources of logins. Cheap to clone; clones share cached logins.
 #[derive(Clone, Default)]
 pub struct Credentials {
     sources: Arc<Sources>,
     found: Arc<Mutex<HashMap<String, Answer>>>,
 }
 
-/// An error is kept as well: a helper that hangs does so once, not once for each image.
+/// Errors are cached too: a helper that hangs does so once, not for each image.
 #[derive(Clone)]
 struct Answer {
     login: Arc<OnceCell<Result<Option<Login>, RegistryError>>>,
@@ -53,13 +53,13 @@ impl Answer {
     }
 }
 
-/// In the order in which they are asked.
+/// In the order of lookup.
 #[derive(Default)]
 struct Sources {
     /// The text of `DOCKER_AUTH_CONFIG`.
     inline: Option<String>,
     files: Vec<PathBuf>,
-    /// `PATH` for helpers, if it is not our own.
+    /// `PATH` for helpers, if it differs from that of this process.
     path: Option<OsString>,
 }
 
@@ -86,7 +86,7 @@ impl Credentials {
         Self::of(Sources { inline, files, path: None })
     }
 
-    /// A file in the format of docker's `config.json`, and nothing else.
+    /// Only a file in the format of docker's `config.json`.
     pub fn from_file(path: impl Into<PathBuf>) -> Self {
         Self::of(Sources { files: vec![path.into()], ..Sources::default() })
     }
@@ -100,7 +100,7 @@ impl Credentials {
         Self { sources: Arc::new(sources), found: Arc::default() }
     }
 
-    /// Where the login for a host would come from, as people call it. Asks no helper.
+    /// The name of the source of a host's login, for messages. Runs no helper.
     pub fn origin(&self, host: &str) -> Option<String> {
         let host = if is_hub(host) { HUB } else { host };
         self.sources.texts().into_iter().find_map(|(name, text)| {
@@ -114,7 +114,7 @@ impl Credentials {
         })
     }
 
-    /// The login for a host as image names have it, `docker.io` for Docker Hub.
+    /// The login for a host as in image names, `docker.io` for Docker Hub.
     pub(super) async fn get(&self, host: &str) -> Result<Option<Login>, RegistryError> {
         let host = if is_hub(host) { HUB } else { host };
         let answer = {
@@ -128,7 +128,7 @@ impl Credentials {
         answer.login.get_or_init(|| self.sources.get(host)).await.clone()
     }
 
-    /// The login for a host that rejected `spent`; `None` if there is no other one.
+    /// The login for a host that rejected `spent`; `None` if no other login exists.
     pub(super) async fn renew(
         &self,
         host: &str,
@@ -137,7 +137,7 @@ impl Credentials {
         {
             let key = if is_hub(host) { HUB } else { host };
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-            // Another caller may have renewed it already.
+            // Another caller may have renewed it.
             let is_spent = |answer: &Answer| matches!(answer.login.get(), Some(Ok(login)) if login.as_ref() == spent);
             if found.get(key).is_some_and(is_spent) {
                 found.remove(key);
@@ -175,7 +175,7 @@ impl Sources {
         Ok(None)
     }
 
-    /// Each source's name and text; a missing file is no source.
+    /// Each source's name and text. Missing files are skipped.
     fn texts(&self) -> Vec<(String, io::Result<String>)> {
         let inline =
             self.inline.iter().map(|text| ("`DOCKER_AUTH_CONFIG`".to_owned(), Ok(text.clone())));

@@ -1,9 +1,9 @@
-//! A regular expression of Go's `regexp/syntax`, as docker makes them of globs, put into the syntax
-//! of the `regex` crate.
+//! Converts a regular expression of Go's `regexp/syntax`, which docker makes from globs, to the syntax of the
+//! `regex` crate.
 //!
-//! The two differ in classes (ours nest, and have `&&`, `--` and `~~`), in `\d`, `\s` and `\w`
-//! (Go's are ASCII) and in what may be escaped. All else that docker puts into an expression means
-//! the same in both. An escape that one could not have meant in a glob, such as `\b`, is an error.
+//! The two differ in classes (those of `regex` nest, and have `&&`, `--` and `~~`), in `\d`, `\s` and `\w`
+//! (Go's are ASCII) and in valid escapes. Everything else in docker's expressions means the same in both. An
+//! escape without a meaning in a glob, such as `\b`, is an error.
 
 use std::{fmt::Write as _, iter::Peekable, str::Chars};
 
@@ -27,7 +27,7 @@ pub(super) fn translate(go: &str) -> Result<String, String> {
                 None => return Err("it ends in a `\\`".to_owned()),
             },
             '[' => class(&mut chars, &mut out)?,
-            // Outside of a class it closes nothing.
+            // A literal outside a class.
             ']' => out.push_str("\\]"),
             char => out.push(char),
         }
@@ -35,13 +35,13 @@ pub(super) fn translate(go: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// What follows a `[`. (Go's `parser.parseClass`)
+/// Parses a class after `[`. (Go's `parser.parseClass`)
 fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String> {
     out.push('[');
     if chars.next_if_eq(&'^').is_some() {
         out.push('^');
     }
-    // A `]` that comes first is a member.
+    // A first `]` is a member.
     let mut first = true;
     while first || chars.peek() != Some(&']') {
         first = false;
@@ -95,9 +95,9 @@ fn member(chars: &mut Peekable<Chars<'_>>) -> Result<Member, String> {
     }
 }
 
-/// Takes a `[:name:]`, if one comes next.
+/// Takes a `[:name:]` if it is next.
 fn posix_class(chars: &mut Peekable<Chars<'_>>) -> Result<Option<String>, String> {
-    // The longest name has six letters. All of the rest, for each member, would take for ever.
+    // The longest name has six letters. Searching the whole rest for each member would be slow.
     let rest: String = chars.clone().take(64).collect();
     let Some((name, _)) = rest.strip_prefix("[:").and_then(|rest| rest.split_once(":]")) else {
         return Ok(None);
@@ -122,7 +122,7 @@ fn perl_class(char: char) -> Option<&'static str> {
     })
 }
 
-/// The character that an escape stands for.
+/// The character of an escape.
 fn escaped(char: char) -> Result<char, String> {
     Ok(match char {
         'a' => '\x07',
@@ -136,7 +136,7 @@ fn escaped(char: char) -> Result<char, String> {
     })
 }
 
-/// Adds one character that means itself, inside or outside a class.
+/// Adds one literal character, inside or outside a class.
 fn push(out: &mut String, char: char) {
     _ = write!(out, "\\x{{{:x}}}", u32::from(char));
 }
