@@ -1,6 +1,6 @@
 //! How a command that could not do its work ends: a text for people, and an exit code.
 
-use std::fmt;
+use std::{fmt, io};
 
 use crate::{
     engine::EngineError,
@@ -144,9 +144,16 @@ impl From<LockError> for CommandError {
                 .hint("nothing was changed; `--wait 10m` waits for it to end"),
             LockError::Io { ref source, .. } => {
                 let message = format!("{error}: {source}");
-                Self::new(Exit::Internal, message).hint(
-                    "make room, or let `XDG_STATE_HOME` name another folder for the state of runs",
-                )
+                let hint = match source.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free disk space",
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                        "let this user write to it"
+                    }
+                    _ => "fix that",
+                };
+                Self::new(Exit::Internal, message).hint(format!(
+                    "{hint}, or name another folder for the state of runs with `XDG_STATE_HOME`"
+                ))
             }
         }
     }

@@ -33,13 +33,14 @@ async fn on<T: Tags>(
         hierarchy.get(name).is_some() && (named.is_empty() || named.contains(name))
     };
     let resumed: Vec<NodeName> =
-        holds.nodes.extract_if(.., |name, _| is_resumed(name)).map(|(name, _)| name).collect();
+        holds.nodes.keys().filter(|name| is_resumed(name)).cloned().collect();
+    holds.nodes.retain(|name, _| !is_resumed(name));
     if resumed.is_empty() {
         output::line("nothing to resume: no image is held");
         return Ok(Exit::Done);
     }
     tags.keep_note(HOLDS, &holds.written()).await?;
-    let names: Vec<String> = resumed.iter().map(|name| format!("`{name}`")).collect();
-    output::line(&format!("resumed {}; the next `rebuild` publishes them again", names.join(", ")));
+    let list: Vec<String> = resumed.iter().map(|name| format!("`{name}`")).collect();
+    output::line(&format!("resumed {}; the next `rebuild` publishes them again", list.join(", ")));
     Ok(Exit::Done)
 }

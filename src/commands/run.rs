@@ -221,18 +221,7 @@ impl Run<'_> {
             Publisher { store: &*store, journal: &mut journal, stops, telling: &mut telling };
         let promoted = publisher.promote(verdict).await;
         let is_stopped = executed.stopped >= Some(StopReason::Interrupted);
-        // The clock on a screen goes on meanwhile.
-        let mut ticks = tokio::time::interval(Duration::from_millis(100));
-        let quiesced = {
-            let quiesce = signals::quiesce(&self.world.engine, publisher.stops, is_stopped);
-            tokio::pin!(quiesce);
-            loop {
-                tokio::select! {
-                    left = &mut quiesce => break left,
-                    _ = ticks.tick() => publisher.telling.tick(),
-                }
-            }
-        };
+        let quiesced = self.quiesce(&mut publisher, is_stopped).await;
         for message in quiesced {
             publisher.telling.emit(EventKind::Warning { node: None, message });
         }
@@ -249,6 +238,23 @@ impl Run<'_> {
         }
         telling.emit(EventKind::RunFinished { summary });
         Ok(exit)
+    }
+
+    /// Waits until nothing of this run is under way. The clock on a screen goes on meanwhile.
+    async fn quiesce<S: Store>(
+        &self,
+        publisher: &mut Publisher<'_, '_, S>,
+        is_stopped: bool,
+    ) -> Vec<String> {
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        let quiesce = signals::quiesce(&self.world.engine, publisher.stops, is_stopped);
+        tokio::pin!(quiesce);
+        loop {
+            tokio::select! {
+                left = &mut quiesce => return left,
+                _ = ticks.tick() => publisher.telling.tick(),
+            }
+        }
     }
 
     fn journal(&self, run: &str, head: Option<&Head>) -> Journal {

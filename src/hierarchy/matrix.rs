@@ -265,7 +265,9 @@ impl Image {
             image.check_patterns(problems);
             image.is_broken
         });
-        nodes.iter_mut().for_each(|(_, image)| image.is_broken |= is_broken);
+        for (_, image) in &mut nodes {
+            image.is_broken |= is_broken;
+        }
         nodes
     }
 

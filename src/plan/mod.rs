@@ -108,8 +108,10 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &Request) -> Pl
             .collect();
         let rebuilt_parent = after.iter().find(|parent| building.contains(*parent));
         let (mut action, mut reason) = match missing(node, observed) {
-            Some(reason) => (Action::Build { fresh: false, again: None }, reason),
-            None => decide(facts, rebuilt_parent, observed, hierarchy),
+            Some(reason) if facts.hold.is_none() => {
+                (Action::Build { fresh: false, again: None }, reason)
+            }
+            _ => decide(facts, rebuilt_parent, observed, hierarchy),
         };
         let mut besides = None;
         if request.forces(&node.name) {

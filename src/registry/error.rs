@@ -22,6 +22,10 @@ impl RegistryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unreachable { hint, .. } => hint.clone(),
+            // Asked before anything else, of no repository.
+            Self::Refused { host, repository, .. } if repository == "/v2/" => {
+                Some(format!("log in with `docker login {host}`"))
+            }
             Self::Refused { host, action, repository, .. } => Some(format!(
                 "log in with `docker login {host}`, as an account that may {action} `{repository}`"
             )),

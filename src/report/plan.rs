@@ -90,7 +90,7 @@ fn moves(tags: &[String]) -> String {
     let named = if tags.len() == NAMED + 1 { tags.len() } else { tags.len().min(NAMED) };
     let more = match tags.len() - named {
         0 => String::new(),
-        n => format!(" and {} more tags", n),
+        n => format!(" and {n} more tags"),
     };
     tags[..named].join(", ") + &more
 }
@@ -109,14 +109,14 @@ fn touched(radius: &BlastRadius) -> String {
         n => format!("{} ({n} not timed here)", about(time.left)),
     });
     let new = match radius.destination {
-        Destination::Registry => "to push",
-        Destination::Engine => "of new layers",
+        Destination::Registry => "to push (packed)",
+        Destination::Engine => "of new layers (unpacked)",
     };
     let bytes = super::numbers::size(size.bytes);
     parts.push(match time.builds - size.sized {
         _ if size.sized == 0 => "size unknown".to_owned(),
         0 => format!("about {bytes} {new}"),
-        n => format!("at least {bytes} {new} (the size of {} is unknown)", count(n, "image")),
+        n => format!("at least {bytes} {new}, the size of {} is unknown", count(n, "image")),
     });
     parts.join(", ")
 }
@@ -328,7 +328,7 @@ mod tests {
         keep     mirror         up to date
 
         4 to build, 1 to promote, 1 up to date
-        5 images, 7 tags, about 3 min, about 120 MB to push
+        5 images, 7 tags, about 3 min, about 120 MB to push (packed)
         moves os-base:1, os-base:2, os-base:3, os-base:4, os-base:5, os-base:6, os-base:7
         ");
         let mut out = Vec::new();
@@ -339,7 +339,7 @@ mod tests {
         build    tools  `os-base` is rebuilt
 
         4 to build, 1 to promote, 1 up to date (5 not shown)
-        5 images, 7 tags, about 3 min, about 120 MB to push
+        5 images, 7 tags, about 3 min, about 120 MB to push (packed)
         moves os-base:1, os-base:2, os-base:3, os-base:4, os-base:5, os-base:6, os-base:7
         ");
         let mut out = Vec::new();
@@ -364,20 +364,20 @@ mod tests {
         engine.destination = Destination::Engine;
         let no_time = Estimate { timed: 1, ..radius(5, 0, 5).time };
         let cases = [
-            (radius(1, 0, 1), "1 image, 7 tags, about 3 min, about 120 MB to push"),
+            (radius(1, 0, 1), "1 image, 7 tags, about 3 min, about 120 MB to push (packed)"),
             (
                 engine,
                 "5 images, 7 tags, about 3 min (1 not timed here), \
-                 at least 120 MB of new layers (the size of 1 image is unknown)",
+                 at least 120 MB of new layers (unpacked), the size of 1 image is unknown",
             ),
             (
                 radius(5, 1, 3),
-                "6 images, 7 tags, time unknown, at least 120 MB to push (the size of 2 images is unknown)",
+                "6 images, 7 tags, time unknown, at least 120 MB to push (packed), the size of 2 images is unknown",
             ),
             (radius(5, 1, 0), "6 images, 7 tags, time unknown, size unknown"),
             (
                 BlastRadius { time: no_time, ..radius(5, 0, 5) },
-                "5 images, 7 tags, time unknown, about 120 MB to push",
+                "5 images, 7 tags, time unknown, about 120 MB to push (packed)",
             ),
             (radius(0, 2, 0), "2 images, 7 tags, nothing to build"),
         ];

@@ -87,16 +87,15 @@ impl Docker {
                     0 => break,
                     length => frames.take(&bytes[..length], &mut print),
                 },
-                typed = session.input.recv(), if is_typing => match typed {
-                    Some(typed) => {
-                        // A program that has ended reads no more; what it printed is still to come.
-                        is_typing = input.write_all(&typed).await.is_ok() && input.flush().await.is_ok();
-                    }
-                    None => {
-                        is_typing = false;
+                typed = session.input.recv(), if is_typing => {
+                    // A program that has ended reads no more; what it printed is still to come.
+                    is_typing = if let Some(typed) = typed {
+                        input.write_all(&typed).await.is_ok() && input.flush().await.is_ok()
+                    } else {
                         _ = input.shutdown().await;
-                    }
-                },
+                        false
+                    };
+                }
                 Some(size) = session.sizes.recv() => self.resize(container, size).await,
             }
         }

@@ -5,6 +5,7 @@
 
 mod described;
 mod due;
+mod held;
 mod inputs;
 mod newer;
 mod staged;
@@ -24,7 +25,7 @@ use crate::{
     fingerprint::{HashCache, Parents, context::ContextError, ignore::IgnoreError},
     hierarchy::{BaseUse, Hierarchy, Node, NodeName, TagValues},
     image::{Digest, Platform, Reference, Tag, Tagged},
-    plan::{HOLDS, Hold, Holds, Missing, NodeFacts, Observed, Published, Request, Selection},
+    plan::{Missing, NodeFacts, Observed, Published, Request, Selection},
     publish::store::{Store, StoreError},
     registry::Client,
 };
@@ -88,7 +89,7 @@ pub async fn observe<E: Engine, S: Store>(
     let heads = sources.store.heads(moving.values().flatten().cloned().collect()).await?;
     let published = published(sources.store, hierarchy, (&moving, &heads)).await?;
     let view = with_unpublished_ancestors(hierarchy, selection, &published);
-    let mut holds = holds(sources.store, question).await?;
+    let mut holds = held::holds(sources.store, question).await?;
 
     let nodes: Vec<&Node> =
         hierarchy.in_build_order().filter(|node| view.contains(&node.name)).collect();
@@ -127,42 +128,10 @@ pub async fn observe<E: Engine, S: Store>(
         manifests: std::sync::Mutex::default(),
         prober: Prober { sources, hierarchy, run: question.run },
     };
-    if !holds.is_empty() {
-        let held: Vec<&NodeName> = holds.keys().collect();
-        let (list, are) = (names(&held, ADDED), if held.len() == 1 { "is" } else { "are" });
-        warnings.push(format!("{list} {are} held since a rollback: `rebuild resume` ends that"));
-    }
-    // What is held stays as it is published, for its children too.
-    let is_held =
-        |node: &&&Node| holds.contains_key(&node.name) && published.contains_key(&node.name);
-    let held = nodes.iter().filter(is_held).map(|node| &node.name);
-    let given: Parents = outside
-        .clone()
-        .into_iter()
-        .chain(held.map(|name| (name.clone(), published[name].clone())))
-        .collect();
-    let open: Vec<&Node> = nodes.iter().filter(|node| !is_held(node)).copied().collect();
+    warnings.extend(held::told(&holds));
+    let (open, given) = held::apart(&nodes, (&holds, &published), &outside);
     let mut staged = staging.look(&open, &given).await?;
-
-    // The published image names the old digest of an upstream: enough for a plan, not for a build.
-    let is_told = |reference: &Reference| {
-        let name = reference.to_string();
-        let uses_it = |node: &&&Node| {
-            node.dockerfile.uses.iter().any(|used| used.base.upstream() == Some(reference))
-        };
-        let tells = |node: &Node| staged.get(&node.name).is_some_and(|found| found.tells(&name));
-        question.only_asks && nodes.iter().filter(uses_it).all(|node| tells(node))
-    };
-    let (told, not_here): (Vec<Reference>, Vec<Reference>) = unasked.into_iter().partition(is_told);
-    if !not_here.is_empty() {
-        return Err(ObserveError::Upstream(Box::new(UpstreamError::not_here(not_here))));
-    }
-    if !told.is_empty() {
-        let list = names(&told, ADDED);
-        warnings.push(format!(
-            "offline: {list} as at the last build, since the engine does not have it"
-        ));
-    }
+    warnings.extend(as_at_the_last_build(unasked, (&nodes, &staged), question.only_asks)?);
     let out_of_date = published
         .iter()
         .filter(|(node, _)| staged.get(*node).is_some_and(|staged| staged.digest.is_none()))
@@ -205,19 +174,28 @@ pub async fn observe<E: Engine, S: Store>(
     Ok((observed, warnings))
 }
 
-/// Images that were rolled back and that nobody has named on the command line.
-async fn holds<S: Store>(
-    store: &S,
-    question: &Question<'_>,
-) -> Result<BTreeMap<NodeName, Hold>, StoreError> {
-    let note = store.note(HOLDS).await?.unwrap_or_default();
-    let holds = Holds::read(&note).nodes.into_iter();
-    let is_held = |(name, hold): &(NodeName, Hold)| {
-        question.hierarchy.get(name).is_some()
-            && hold.is_for(question.committed)
-            && !question.request.selection.forces(name)
+/// Offline, the published image names the old digest of an upstream: enough for a plan, not for a build.
+fn as_at_the_last_build(
+    unasked: Vec<Reference>,
+    (nodes, staged): (&[&Node], &BTreeMap<NodeName, Staged>),
+    only_asks: bool,
+) -> Result<Option<String>, ObserveError> {
+    let is_told = |reference: &Reference| {
+        let name = reference.to_string();
+        let uses_it = |node: &&&Node| {
+            node.dockerfile.uses.iter().any(|used| used.base.upstream() == Some(reference))
+        };
+        let tells = |node: &Node| staged.get(&node.name).is_some_and(|found| found.tells(&name));
+        only_asks && nodes.iter().filter(uses_it).all(|node| tells(node))
     };
-    Ok(holds.filter(is_held).collect())
+    let (told, not_here): (Vec<Reference>, Vec<Reference>) = unasked.into_iter().partition(is_told);
+    if !not_here.is_empty() {
+        return Err(ObserveError::Upstream(Box::new(UpstreamError::not_here(not_here))));
+    }
+    let list = names(&told, ADDED);
+    let message =
+        || format!("offline: {list} as at the last build, since the engine does not have it");
+    Ok((!told.is_empty()).then(message))
 }
 
 /// The upstreams of these nodes. What was never published is built whatever its upstreams are.

@@ -107,10 +107,10 @@ fn a_plan_says_where_to_and_what_it_would_touch() {
         let (target, new) = match place {
             Place::Engine => (
                 format!("tags images in the engine at {} (no registry)", project.engine()),
-                "of new layers",
+                "of new layers (unpacked)",
             ),
             Place::Registry(registry) => {
-                (format!("publishes to {}/demo", registry.host()), "to push")
+                (format!("publishes to {}/demo", registry.host()), "to push (packed)")
             }
         };
         assert_eq!(lines("plan")[0], target);

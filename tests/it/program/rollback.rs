@@ -97,7 +97,7 @@ fn a_newer_commit_ends_a_hold() {
         command.args(["-c", "user.name=S", "-c", "user.email=s@example.com"]);
         command.args(arguments.split(' ')).current_dir(project.path(""));
         // Commits of one second are none the newer.
-        let at = format!("2026-11-2{}T12:00:00Z", if arguments.contains("second") { 1 } else { 0 });
+        let at = format!("2026-11-2{}T12:00:00Z", i32::from(arguments.contains("second")));
         command.env("GIT_COMMITTER_DATE", at);
         assert!(command.output().unwrap().status.success(), "{arguments}");
     };
