@@ -1,4 +1,4 @@
-//! What the program says when it cannot go on: `docs/messages.md` shows it, and is compared here.
+//! The error messages of `rebuild`: compares them with `docs/messages.md`.
 //!
 //! With `UPDATE_DOCS=1` the page is written instead.
 
@@ -6,15 +6,15 @@ use std::{fmt::Write as _, fs, net::TcpListener, path::Path, process::Command};
 
 use crate::support::project::Project;
 
-/// What stands before the messages.
+/// The head of the page.
 const HEAD: &str = "\
 # Messages
 
-What `rebuild` says when something is in its way: what, where, and what to do. The page is made by a test that brings all of it about, so it is what you see. What the codes
-mean: [checks](checks.md); how commands end: [exit codes](exit-codes.md); more by error: [troubleshooting](troubleshooting.md).
+This page shows error messages of `rebuild`. Each names the problem, its place, and a hint. A test generates the page from real commands. For codes, see
+[checks](checks.md). For exit codes, see [exit codes](exit-codes.md). For more errors, see [troubleshooting](troubleshooting.md).
 ";
 
-/// A nice small hierarchy, to be broken in one place.
+/// A small valid hierarchy, in which each case breaks one place.
 const FILES: &[(&str, &str)] = &[
     ("hierarchy.yaml", "version: 1\nimages:\n  os-base: {}\n  webapp-base: {}\n  shop: {}\n"),
     ("images/os-base/Dockerfile", "FROM scratch\nCOPY . /\n"),
@@ -32,7 +32,7 @@ impl Page {
         _ = write!(self.text, "\n## {heading}\n");
     }
 
-    /// One thing that goes wrong: what differs in the files, and the command.
+    /// One error: the changed files, and the command.
     fn case(&mut self, about: &str, files: &[(&str, &str)], command: &str) {
         self.case_with(about, files, command, &[]);
     }
@@ -87,7 +87,7 @@ impl Page {
         );
     }
 
-    /// Without what differs from machine to machine.
+    /// Removes paths that differ from machine to machine.
     fn neutral(&self, text: &str) -> String {
         let folder = self.project.path("");
         let folder = folder.to_str().unwrap().trim_end_matches('/');
@@ -116,48 +116,48 @@ fn messages_say_what_and_where_and_what_to_do() {
 
 fn command_line(page: &mut Page) {
     page.heading("The command line");
-    page.case("There is no hierarchy here.", &[("hierarchy.yaml", "(gone)")], "plan");
-    page.case("The file has another name.", &[], "plan -f hirarchy.yaml");
-    page.case("The folder does not exist.", &[], "plan -C imags");
-    page.case("The name of an image is mistyped,", &[], "why shpo");
-    page.case("or nothing like any.", &[], "plan --from database");
-    page.case("The command is mistyped.", &[], "paln");
-    page.case("A flag is mistyped.", &[], "plan --form shop");
-    page.case("A flag of a run stands before another command.", &[], "--from shop plan");
+    page.case("The folder has no hierarchy.yaml.", &[("hierarchy.yaml", "(gone)")], "plan");
+    page.case("`--file` names a file that does not exist.", &[], "plan -f hirarchy.yaml");
+    page.case("`-C` names a folder that does not exist.", &[], "plan -C imags");
+    page.case("The name of an image is misspelled.", &[], "why shpo");
+    page.case("The name of an image resembles no other.", &[], "plan --from database");
+    page.case("The command is misspelled.", &[], "paln");
+    page.case("A flag is misspelled.", &[], "plan --form shop");
+    page.case("A flag of `rebuild` is before another command.", &[], "--from shop plan");
     page.case(
-        "A registry cannot be called that.",
+        "The name of a registry is invalid.",
         &[],
         "plan --registry https://registry.example.com/Base",
     );
-    page.case("A rule is mistyped.", &[], "explain RB40");
-    page.case("There is no git repository.", &[], "plan --since HEAD");
+    page.case("A rule is misspelled.", &[], "explain RB40");
+    page.case("`--since` is used outside a git repository.", &[], "plan --since HEAD");
 }
 
 fn file(page: &mut Page) {
     let images = |entries: &str| format!("version: 1\nimages:\n{entries}");
     let mut case = |about: &str, text: &str| page.case(about, &[("hierarchy.yaml", text)], "plan");
-    case("The file is not YAML.", &images("  os-base: { tags: [latest }\n"));
+    case("The file is not valid YAML.", &images("  os-base: { tags: [latest }\n"));
     case(
-        "All problems are told at once: a field, a value, a command that is no list.",
+        "`rebuild` reports all problems at once: a field, a value, a command that is not a list.",
         &images("  os-base: { contxt: x, timeout: 90, prepare: ./make.sh }\n"),
     );
-    case("An image stands twice.", &images("  os-base: {}\n  shop: {}\n  os-base: {}\n"));
+    case("An image occurs twice.", &images("  os-base: {}\n  shop: {}\n  os-base: {}\n"));
     case(
-        "A parent is mistyped.",
+        "A parent is misspelled.",
         &images("  os-base: {}\n  webapp-base: { parents: [os-bsae] }\n  shop: {}\n"),
     );
     case(
-        "A key of a matrix is mistyped.",
+        "A key of a matrix is misspelled.",
         &images(
             "  shop-{ruby}:\n    context: images/shop\n    matrix: { ruby: [\"3.3\", \"3.4\"], exclude: [{ rubby: \"3.3\" }] }\n",
         ),
     );
     case(
-        "Two images would publish one tag.",
+        "Two images publish the same tag.",
         &images("  os-base: { repository: base }\n  webapp-base: { repository: base }\n"),
     );
     case(
-        "A build arg looks like a secret; its value is not shown.",
+        "A build arg looks like a secret. The message does not show its value.",
         &images("  os-base:\n    build_args: { NPM_TOKEN: hunter2 }\n"),
     );
     case("A context does not exist.", &images("  os-base: { context: images/os-bsae }\n"));
@@ -168,26 +168,26 @@ fn dockerfiles(page: &mut Page) {
     page.heading("Dockerfiles");
     let shop = "images/shop/Dockerfile";
     page.case(
-        "Images are built from each other: each edge with its file and line.",
+        "Images depend on each other. The message shows each edge with its file and line.",
         &[("images/os-base/Dockerfile", "FROM scratch\nCOPY --from=shop / /\n")],
         "plan",
     );
-    page.case("The Dockerfile is not there,", &[(shop, "(gone)")], "plan");
+    page.case("The Dockerfile does not exist.", &[(shop, "(gone)")], "plan");
     page.case(
-        "or has nearly that name,",
+        "The Dockerfile has a similar name.",
         &[(shop, "(gone)"), ("images/shop/Dockerfle", "FROM webapp-base\n")],
         "plan",
     );
-    page.case("or is a folder.", &[(shop, "(a folder)")], "plan");
+    page.case("The Dockerfile is a folder.", &[(shop, "(a folder)")], "plan");
     page.case(
-        "or is called as podman calls it.",
+        "The Dockerfile has podman's name, Containerfile.",
         &[(shop, "(gone)"), ("images/shop/Containerfile", "FROM webapp-base\n")],
         "plan",
     );
-    page.case("or leads nowhere.", &[(shop, "(a link to itself)")], "plan");
-    page.case("An instruction is mistyped.", &[(shop, "FORM webapp-base\n")], "plan");
+    page.case("The Dockerfile is a link to itself.", &[(shop, "(a link to itself)")], "plan");
+    page.case("An instruction is misspelled.", &[(shop, "FORM webapp-base\n")], "plan");
     page.case(
-        "The stage does not exist.",
+        "`target` names a stage that does not exist.",
         &[(
             "hierarchy.yaml",
             "version: 1\nimages:\n  os-base: {}\n  webapp-base: { target: rutnime }\n",
@@ -196,7 +196,7 @@ fn dockerfiles(page: &mut Page) {
     );
     page.case("A variable has no value.", &[(shop, "ARG BASE\nFROM ${BASE}\n")], "plan");
     page.case_with(
-        "A tag that nobody makes is only a warning; the tree is shown.",
+        "A tag that no image has is only a warning. The tree is shown.",
         &[(shop, "FROM webapp-base:12\n")],
         "tree --no-state",
         &[],
@@ -206,11 +206,11 @@ fn dockerfiles(page: &mut Page) {
 fn surroundings(page: &mut Page) {
     page.heading("The engine");
     let nowhere = "unix:///nowhere/docker.sock";
-    page.case_with("There is no such socket.", &[], "plan", &[("DOCKER_HOST", nowhere)]);
+    page.case_with("The socket does not exist.", &[], "plan", &[("DOCKER_HOST", nowhere)]);
     let tcp = &[("DOCKER_HOST", "tcp://127.0.0.1:1")];
-    page.case_with("Nobody listens there.", &[], "plan", tcp);
+    page.case_with("No engine listens there.", &[], "plan", tcp);
     page.case_with(
-        "The address is none.",
+        "The address is invalid.",
         &[],
         "plan",
         &[("DOCKER_HOST", "ftp://build.example.com")],
@@ -220,23 +220,23 @@ fn surroundings(page: &mut Page) {
     page.heading("The registry");
     // It was free a moment ago.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    page.case("Nobody listens there.", &[], &format!("plan --registry 127.0.0.1:{free}/base"));
+    page.case("No registry listens there.", &[], &format!("plan --registry 127.0.0.1:{free}/base"));
     page.text = page.text.replace(&format!("127.0.0.1:{free}"), "127.0.0.1:5000");
-    page.case("There is no such host.", &[], "plan --registry registry.invalid/base");
+    page.case("The host does not exist.", &[], "plan --registry registry.invalid/base");
 
     page.heading("Contexts and secrets");
     page.case(
-        "A line of the `.dockerignore` is no pattern.",
+        "A line of the `.dockerignore` is not a valid pattern.",
         &[("images/os-base/.dockerignore", "*.md\n[z-\n")],
         "plan",
     );
     page.case(
-        "A file of the context is none that could be sent.",
+        "A file of the context cannot be sent.",
         &[("images/os-base/pipe", "(a fifo)")],
         "plan",
     );
     page.case(
-        "A secret is not there.",
+        "A secret is missing.",
         &[(
             "hierarchy.yaml",
             "version: 1\nimages:\n  os-base: { secrets: { npm: { env: NPM_TOKEN }, key: { file: keys/deploy.pem } } }\n",
