@@ -151,13 +151,22 @@ Examples:
 
 Exit code: that of a run with the first problem; 0 without problems.";
 
+/// The output of `--version`; `-V` prints the first line.
+const BUILT: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit: ",
+    env!("REBUILD_COMMIT"),
+    "\ntarget: ",
+    env!("REBUILD_TARGET")
+);
+
 /// Rebuild, test and promote a hierarchy of container images.
 ///
 /// Reads hierarchy.yaml and the Dockerfiles. Rebuilds and tests the images that are out of date and
 /// their descendants. Moves tags only if all of them are good. Stops at the first broken image, and
 /// then moves no tag.
 #[derive(Debug, Parser)]
-#[command(name = "rebuild", version, after_help = EXAMPLES)]
+#[command(name = "rebuild", version, long_version = BUILT, after_help = EXAMPLES)]
 #[command(subcommand_help_heading = "Commands", disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]

@@ -21,6 +21,15 @@ fn example(name: &str) -> Value {
     serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
+/// The GitLab component: its inputs, and its jobs.
+fn component() -> (Value, Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/rebuild.yml");
+    let text = fs::read_to_string(path).unwrap();
+    let (spec, jobs) = text.split_once("\n---\n").unwrap();
+    let inputs: Value = serde_saphyr::from_str(spec).unwrap();
+    (inputs["spec"]["inputs"].clone(), serde_saphyr::from_str(jobs).unwrap())
+}
+
 /// The scripts of a job, with the variables that it sets: those of a step after those of the job.
 fn scripts(job: &Value) -> Vec<(String, BTreeMap<String, String>)> {
     let environment = |of: &Value| -> BTreeMap<String, String> {
@@ -52,10 +61,13 @@ fn commands(file: &Value) -> Vec<String> {
 
 #[test]
 fn every_command_in_the_examples_is_one_that_there_is() {
-    for (name, expected) in
-        [("github.yaml", 5), ("github-request-prefix.yaml", 2), ("gitlab.yaml", 4)]
-    {
-        let commands = commands(&example(name));
+    let files = [
+        (example("github.yaml"), 5),
+        (example("github-request-prefix.yaml"), 2),
+        (component().1, 4),
+    ];
+    for (file, expected) in files {
+        let commands = commands(&file);
         assert_eq!(commands.len(), expected, "{commands:?}");
         for command in commands {
             let words = command.split_whitespace().map(|word| word.trim_matches('"').into());
@@ -80,12 +92,24 @@ fn the_examples_name_nothing_that_can_move() {
                 }
             }
             let script = step["run"].as_str().unwrap_or_default();
-            assert!(!script.contains("--git") || script.contains("--rev"), "{name}: {script}");
+            assert!(!script.contains("--git"), "{name}: {script}");
         }
     }
-    let images = &example("gitlab.yaml")[".images"];
-    for image in [&images["image"], &images["services"][0]] {
-        assert!(image.as_str().unwrap().contains("@sha256:"), "{image}");
+    let (inputs, _) = component();
+    assert!(inputs["engine"]["default"].as_str().unwrap().contains("@sha256:"), "{inputs}");
+    assert_eq!(inputs["image"]["default"], Value::Null);
+}
+
+#[test]
+fn the_example_for_gitlab_sets_every_input_that_has_no_default() {
+    let include = &example("gitlab.yaml")["include"][0];
+    let given: Vec<&String> = include["inputs"].as_object().unwrap().keys().collect();
+    let (inputs, jobs) = component();
+    let required = inputs.as_object().unwrap().iter().filter(|(_, it)| it["default"].is_null());
+    assert_eq!(given, required.map(|(name, _)| name).collect::<Vec<_>>());
+    let used = jobs.to_string();
+    for name in inputs.as_object().unwrap().keys() {
+        assert!(used.contains(&format!("$[[ inputs.{name} ]]")), "{name} is not used");
     }
 }
 
@@ -96,7 +120,7 @@ fn every_job_can_go_back_to_the_commit_that_it_names() {
         let checkout = &job["steps"][0];
         assert_eq!(checkout["with"]["fetch-depth"], 0, "{name}");
     }
-    assert_eq!(example("gitlab.yaml")["variables"]["GIT_DEPTH"], "0");
+    assert_eq!(component().1[".rebuild"]["variables"]["GIT_DEPTH"], "0");
 }
 
 /// A hierarchy in a repository with a bare remote.
@@ -320,12 +344,12 @@ fn the_jobs_for_gitlab_do_the_same() {
     }
     let Some(repository) = Repository::new() else { return };
     let project = &repository.project;
-    let file = example("gitlab.yaml");
+    let (_, file) = component();
     let job = |name: &str, clone: &str, variables: &[(&str, &str)]| {
         let variables = [&[("GITLAB_CI", "true")], variables].concat();
         repository.job((clone, &format!("../{name}")), &file[name], &variables)
     };
-    job("push", "", &[("CI_COMMIT_BEFORE_SHA", ZEROS)]).exits(0);
+    job("rebuild-push", "", &[("CI_COMMIT_BEFORE_SHA", ZEROS)]).exits(0);
     let first = project.tags(repository.place());
 
     repository.git("checkout -q -b request");
@@ -334,7 +358,7 @@ fn the_jobs_for_gitlab_do_the_same() {
     repository.commit("request");
     repository.git("push -q origin request");
     let variables = [("CI_MERGE_REQUEST_DIFF_BASE_SHA", base.as_str())];
-    job("request", "-b request", &variables).exits(0);
+    job("rebuild-request", "-b request", &variables).exits(0);
     assert_eq!(outcomes(&repository.report()).len(), 4);
     assert_eq!(repository.report()["promotion"]["stored"], true);
     assert_eq!(project.tags(repository.place()), first);
@@ -342,7 +366,7 @@ fn the_jobs_for_gitlab_do_the_same() {
     repository.git("checkout -q main");
     repository.git("merge -q --ff-only request");
     repository.git("push -q origin main");
-    job("push", "", &[("CI_COMMIT_BEFORE_SHA", &base)]).exits(0);
+    job("rebuild-push", "", &[("CI_COMMIT_BEFORE_SHA", &base)]).exits(0);
     assert!(outcomes(&repository.report()).iter().all(|it| it.ends_with(" reused")));
     repository.edges_agree();
 
@@ -351,7 +375,7 @@ fn the_jobs_for_gitlab_do_the_same() {
     project.edit("hierarchy.yaml", "~os: {", "~os: { schedule: \"* * * * *\",");
     project.edit("tool/Dockerfile", "echo tool", "echo other");
     repository.commit("schedule");
-    job("nightly", "", &[]).exits(0);
+    job("rebuild-nightly", "", &[]).exits(0);
     assert_ne!(project.tags(repository.place())["~tool:latest"], before["~tool:latest"]);
     assert_eq!(repository.report()["asked"], "--refresh --due");
 }

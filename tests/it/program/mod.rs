@@ -17,6 +17,7 @@ mod fingerprint;
 mod gc;
 mod hashes;
 mod history;
+mod install;
 mod init;
 mod kills;
 mod labels;
