@@ -87,6 +87,13 @@ fn each_trouble_has_its_class() {
         (build("identifier is not a container", None), Again::Race),
         (
             build(
+                "building at STEP \"COPY name /etc/\": mounting build container \"1f\": layer not known",
+                None,
+            ),
+            Again::Race,
+        ),
+        (
+            build(
                 "deleting build container \"1f\": identifier is not a container: \
                  building at STEP \"COPY name /etc/\": chdir /x: no such file or directory",
                 None,

@@ -67,12 +67,13 @@ const SHAPES: &[(Shape, &str)] = &[
     ),
     (Shape::Race, r"\bcode = Canceled\b"),
     (Shape::Race, r"(?:^|: )failed to get session\b"),
-    // github.com/containers/storage, errors.go: `ErrNotAContainer`. Removing an image with force takes along the
-    // containers of builds that use a layer of it.
+    // github.com/containers/storage, errors.go: `ErrNotAContainer` and `ErrLayerUnknown`. Removing an image with
+    // force takes along its layers, and the containers of builds that use one.
     (
         Shape::Race,
         r#"^(?:deleting build container "[0-9a-f]+": )?identifier is not a container(?:$|: )"#,
     ),
+    (Shape::Race, r#": mounting build container "[0-9a-f]+": layer not known$"#),
     // github.com/moby/moby, distribution/push.go and push_v2.go; the registry's `BLOB_UNKNOWN` of a manifest.
     (Shape::Race, r"^(?:[^:]+: )?An image does not exist locally with the tag: "),
     (Shape::Race, r"^tag does not exist: "),
