@@ -151,15 +151,13 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
     let ping = greet(&docker).await?;
     let asked = Instant::now();
     let size = docker.get_json::<Info>("asking for its size", "/info");
-    let (version, size) = match podman_api(&ping) {
-        Some(api) => {
-            let size = size.await?;
-            (Version::of_podman(api, &size), size)
-        }
-        None => {
-            let version = docker.get_json::<Version>("asking for its version", "/version");
-            tokio::try_join!(version, size)?
-        }
+    let (version, size) = if let Some(api) = podman_api(&ping) {
+        let size = size.await?;
+        (Version::of_podman(api, &size), Ok(size))
+    } else {
+        let version = docker.get_json::<Version>("asking for its version", "/version");
+        let (version, size) = tokio::join!(version, size);
+        (version?, size)
     };
     let api = agree(&version)?;
     if api < OLDEST_KNOWN {
@@ -170,6 +168,8 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
             needed: OLDEST_KNOWN.to_string(),
         });
     }
+    // An engine that is too old may also answer this in another way.
+    let size = size?;
     docker.transport.speak(&api.to_string());
     docker.capabilities = Capabilities::of(&Reported {
         api,
