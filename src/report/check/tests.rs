@@ -39,7 +39,7 @@ fn written(
 #[test]
 fn github_shows_each_at_its_line_and_obeys_nothing_in_it() {
     insta::assert_snapshot!(written(&checked(), Severity::Warning, github), @r"
-    ::error file=base images/hierarchy.yaml,line=3,endLine=3,col=3,endColumn=7,title=RB009%3A a name%2C a repository or a tag cannot be one::`café`, 100%25: no ::·error::name%0Ahint: plain, letters
+    ::error file=base images/hierarchy.yaml,line=3,endLine=3,col=3,endColumn=7,title=RB009%3A a name%2C a repository or a tag is invalid::`café`, 100%25: no ::·error::name%0Ahint: plain, letters
     ::error file=a%2Cb%3Ac,title=RB001%3A the hierarchy file cannot be read::unreadable
     ::warning file=/elsewhere/Dockerfile,line=1,endLine=2,col=1,endColumn=7,title=RB040%3A an upstream has no tag%2C or `latest`::two lines
     2 errors, 1 warning in 1 image (2 ignored; 1 note not shown: `--severity note`)
