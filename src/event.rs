@@ -1,4 +1,4 @@
-//! What happens in a run. The interface between running and reporting.
+//! The events of a run: the interface between running and reporting.
 
 use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,11 +14,11 @@ use crate::{
     plan::{Plan, Reason, order::Pushed},
 };
 
-/// Is told of each event, in order, as it happens. An error stops the run.
+/// Receives the events in order. An error stops the run.
 pub trait Reporter: Send {
     fn report(&mut self, event: &Event) -> io::Result<()>;
 
-    /// Called a few times a second, for whatever moves without an event.
+    /// Called several times a second, for animations.
     fn tick(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -36,15 +36,15 @@ pub enum EventKind {
     RunStarted {
         run: String,
         plan: Arc<Plan>,
-        /// Where images are published: a registry prefix, or `None` for the engine itself.
+        /// The registry prefix of published images, or `None` for the engine.
         registry: Option<String>,
         jobs: usize,
     },
-    /// How long the rest will take, going by earlier builds; `None`: that cannot be said any more.
+    /// The estimated remaining time, from earlier builds; `None`: the last estimate is no longer valid.
     Estimated {
         left: Option<Duration>,
     },
-    /// Something a person should know, and the run goes on.
+    /// A problem that does not stop the run.
     Warning {
         node: Option<NodeName>,
         message: String,
@@ -52,15 +52,15 @@ pub enum EventKind {
     StepStarted {
         node: NodeName,
     },
-    /// The step is now doing this.
+    /// The step begins this phase.
     PhaseStarted {
         node: NodeName,
         phase: Phase,
     },
-    /// A Dockerfile step has begun, the `number`th of `total`.
+    /// A Dockerfile step begins: number `number` of `total`.
     BuildStep {
         node: NodeName,
-        /// Of a Dockerfile with several stages, if it has a name.
+        /// The name of the stage, if the Dockerfile has several stages and this one has a name.
         stage: Option<String>,
         number: usize,
         total: usize,
@@ -81,18 +81,18 @@ pub enum EventKind {
         reason: StopReason,
         running: usize,
     },
-    /// Images were rebuilt for newer packages, and this is what is in them now.
+    /// The present package versions of images that were rebuilt for updates.
     PackagesFixed {
         lines: Vec<Line>,
     },
-    /// Every image that may be is staged; from here on tags move.
+    /// All images to promote are stored. Tags move after this event.
     PromotionStarted {
         tags: usize,
     },
     /// Old images of this hierarchy were removed from the engine.
     ImagesRemoved {
         images: usize,
-        /// About how much room they took, uncompressed.
+        /// Their approximate size, uncompressed.
         bytes: u64,
     },
     /// A moving tag was written and read back.
@@ -100,7 +100,7 @@ pub enum EventKind {
         node: NodeName,
         tag: Tagged,
         from: Option<Digest>,
-        /// `None`: it was taken away.
+        /// `None`: it was deleted.
         to: Option<Digest>,
     },
     RunFinished {
@@ -108,7 +108,7 @@ pub enum EventKind {
     },
 }
 
-/// What a step is busy with.
+/// A phase of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -121,12 +121,12 @@ pub enum Phase {
     Measure,
     /// Its files are compared with those of the published image.
     Compare,
-    /// The `number`th of `total` tests.
+    /// Test `number` of `total`.
     Test {
         number: usize,
         total: usize,
     },
-    /// For a place among the tests, or for the tests of its parents.
+    /// Waiting for a test job, or for the tests of its parents.
     Wait,
     /// It is pushed under its build tag.
     Push,
@@ -147,29 +147,29 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Built, tested and stored.
     Built {
         digest: Digest,
         fingerprint: Fingerprint,
-        /// In bytes, all layers together, uncompressed.
+        /// The size of all layers in bytes, uncompressed.
         size: u64,
         /// In bytes, the layers above its base, uncompressed.
         added: u64,
-        /// What it takes in a registry.
+        /// Its size in a registry.
         pushed: Option<Pushed>,
-        /// The size of the image published before.
+        /// The size of the previously published image.
         size_before: Option<u64>,
-        /// From the image published before, where that was looked at.
+        /// The difference from the previously published image, if they were compared.
         different: Option<Different>,
     },
-    /// Built, and it came out as the published image: that one is kept, and its children too.
+    /// Built and equal to the published image, which stays, as do its children.
     Unchanged {
         digest: Digest,
     },
-    /// Nothing to build: the image of these inputs was already stored.
+    /// Not built: the image of these inputs was already stored.
     Reused {
         digest: Digest,
     },
@@ -178,15 +178,15 @@ pub enum Outcome {
         digest: Digest,
     },
     Failed(Failure),
-    /// Never started or cut short, because a step it waits for failed.
+    /// Not started, or cancelled, because a step that it waits for failed.
     Skipped {
         failed: NodeName,
     },
-    /// Never started or cut short, because the run stopped.
+    /// Not started, or cancelled, because the run stopped.
     Cancelled,
 }
 
-/// In what a refreshed image differs from the published one.
+/// The difference of a refreshed image from the published one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Different {
@@ -194,7 +194,7 @@ pub enum Different {
     Configuration,
     Files {
         count: usize,
-        /// The first few, from the image's root on. Anything that a build can call a file.
+        /// The first few paths, from the image's root. Any bytes.
         first: Vec<String>,
     },
 }
@@ -224,7 +224,7 @@ impl fmt::Display for Different {
     }
 }
 
-/// A step that failed, with what a person needs to see first.
+/// A failed step, with the facts that the user needs first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::struct_field_names,
@@ -232,15 +232,15 @@ impl fmt::Display for Different {
 )]
 pub struct Failure {
     pub phase: Phase,
-    /// What is wrong: `RUN make: exit code 2`, `test 2 of 3, sh -c …: exit code 1`.
+    /// The error: `RUN make: exit code 2`, `test 2 of 3, sh -c …: exit code 1`.
     pub message: String,
     pub exit: Exit,
     pub on_failure: OnFailure,
-    /// The place in the Dockerfile, where there is one: path, line from 1, the instruction.
+    /// The place in the Dockerfile, if it is known: path, line from 1, the instruction.
     pub at: Option<(PathBuf, usize, String)>,
-    /// The last lines that the failing step printed, at most 20. Any bytes.
+    /// The last lines of the step's output, at most 20. Any bytes.
     pub tail: Vec<Vec<u8>>,
-    /// The whole log, on disk before this failure is told.
+    /// The whole log, on disk before this failure is reported.
     pub log: Option<PathBuf>,
     /// The name in the engine of the image that was built, for `rebuild shell`.
     pub kept: Option<Tagged>,
@@ -250,19 +250,19 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopReason {
-    /// Newer changes made some of its builds pointless; the others went on.
+    /// Newer changes made some of its builds obsolete; the others continued.
     Overtaken,
-    /// A step failed: start no more, cancel what runs.
+    /// A step failed: start no more steps, cancel the running ones.
     StepFailed,
-    /// Nobody reads the reports any more.
+    /// The reader of the reports is closed.
     ReportFailed,
-    /// The first ctrl-C: cancel what runs, clean up.
+    /// The first Ctrl-C: cancel the running steps, clean up.
     Interrupted,
     /// SIGTERM: the same.
     Terminated,
 }
 
-/// Everything that came of a run.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Summary {
     pub run: String,
@@ -273,45 +273,45 @@ pub struct Summary {
     pub exit: Exit,
 }
 
-/// A row of the closing table.
+/// A row of the final table.
 #[derive(Clone, Debug)]
 pub struct StepSummary {
     pub node: NodeName,
     pub reason: Reason,
     pub outcome: Outcome,
     pub took: Duration,
-    /// More than one if it failed and was tried again, as its `retries` allow.
+    /// More than one if it was retried, as its `retries` allow.
     pub attempts: usize,
-    /// The tags that now point at it because of this run.
+    /// The tags that this run moved to it.
     pub promoted: Vec<Tag>,
 }
 
-/// What became of the moving tags.
+/// The result for the moving tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Promotion {
-    /// There was nothing to move.
+    /// No tag had to move.
     Nothing,
-    /// `--no-push` or `--no-promote`: images were built and tested, and no tag was to be moved.
+    /// `--no-push` or `--no-promote`: the run built and tested images, and moves no tag.
     NotAsked {
-        /// Whether what was built is under its build tag.
+        /// Whether the images have build tags.
         stored: bool,
     },
-    /// A step failed, so no tag was moved.
+    /// A step failed, so no tag moved.
     Withheld,
-    /// All that may move has moved.
+    /// All other tags moved.
     Done {
         moved: usize,
-        /// How long old and new stood side by side.
+        /// The time from the first to the last move.
         took: Duration,
         /// Nodes that keep their old tags, each with the node whose failure holds it back.
         held: BTreeMap<NodeName, NodeName>,
     },
-    /// It began and could not be finished.
+    /// The promotion began and did not finish.
     Incomplete { moved: usize, of: usize, why: String },
 }
 
 impl StepSummary {
-    /// Whether it failed and then succeeded, with nothing changed in between.
+    /// Whether it failed and then succeeded without a change.
     pub fn is_flaky(&self) -> bool {
         self.attempts > 1 && self.outcome.digest().is_some()
     }
@@ -332,7 +332,7 @@ impl fmt::Display for Outcome {
 }
 
 impl Outcome {
-    /// The image that now stands for the node, if there is one.
+    /// The new image of the node, if it has one.
     pub fn digest(&self) -> Option<&Digest> {
         match self {
             Self::Built { digest, .. }
@@ -344,11 +344,11 @@ impl Outcome {
     }
 }
 
-/// What became of every step, before anything is promoted.
+/// The outcomes of all steps, before the promotion.
 #[derive(Debug, Default)]
 pub struct Executed {
     pub outcomes: BTreeMap<NodeName, (Outcome, Duration)>,
-    /// Of those steps that were tried more than once.
+    /// The steps with more than one attempt.
     pub attempts: BTreeMap<NodeName, usize>,
     /// From the start of each step to the end of its build.
     pub built: BTreeMap<NodeName, Duration>,
@@ -356,8 +356,8 @@ pub struct Executed {
 }
 
 impl Executed {
-    /// What was built, how long its children had to wait for it, and the size of what is new of it, here and
-    /// in a registry.
+    /// The built images, with the time until their children could start, and the size of their new layers in
+    /// the engine and in a registry.
     pub fn builds(
         &self,
     ) -> impl Iterator<Item = (&NodeName, Duration, (Option<u64>, Option<Pushed>))> {
@@ -374,11 +374,11 @@ impl Executed {
     }
 }
 
-/// Tells the reporter, and remembers whether it still listens.
+/// Sends events to the reporter, and stores its first error.
 pub struct Telling<'a> {
     reporter: &'a mut dyn Reporter,
     started: Instant,
-    /// Set by the first report that failed.
+    /// Set by the first failed report.
     pub broken: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Refreshes that wait for newer packages: who is rebuilt, and what the run says came of it.
+//! Refreshes for package updates: which images are rebuilt, and what the run reports.
 
 use jiff::ToSpan as _;
 

@@ -1,4 +1,4 @@
-//! Refreshes: what is built again, what stays, and what the next run makes of it.
+//! Refreshes: which images are rebuilt, which stay, and what the next run does.
 
 use std::collections::BTreeMap;
 
@@ -84,7 +84,7 @@ async fn a_refresh_that_changes_files_is_promoted_and_found_by_the_next_run() {
     stack.built();
     assert_eq!(stack.planned(&Selection::OutOfDate).await, CURRENT);
 
-    // What was taken in stays in: a change is built in the same epoch.
+    // Installed updates stay: a change is built in the same epoch.
     stack.write("os/new", "1");
     let plan = stack.plan(&Selection::OutOfDate).await;
     let epoch = plan.steps[0].inputs.epoch.unwrap();
@@ -116,7 +116,7 @@ async fn an_image_is_refreshed_when_it_is_old_enough() {
     assert_eq!(stack.planned(&Selection::OutOfDate).await, current);
     hours_later(&mut stack, 11);
     assert_eq!(stack.planned(&Selection::OutOfDate).await, current);
-    // The first epoch begins at midnight, so that all who build it agree.
+    // The first epoch begins at midnight, so that all machines agree.
     hours_later(&mut stack, 1);
     for day in ["2026-11-20T00:00:00Z", "2026-11-20T00:00:00Z"] {
         assert_eq!(

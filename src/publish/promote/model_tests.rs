@@ -1,10 +1,11 @@
-//! Every order in which two promotions can meet, with a crash anywhere and one thing that goes wrong.
+//! A model of two concurrent promotions: every order of their events, with a crash at any point and one
+//! fault.
 //!
-//! What runs is [`Publisher::promote`] and [`Publisher::recover`], on a store that does nothing until it is told to. From each state of
-//! the registry and of both runs every next event is tried, by running both again up to there, and a
-//! state that was seen before is not tried twice: the whole of what can happen to a chain of images, and
-//! not a sample. Records of runs that are long over lie in the registry from the beginning. From every end a next
-//! run is played that nothing disturbs, and it must succeed.
+//! It runs [`Publisher::promote`] and [`Publisher::recover`] on a store that executes requests only on
+//! command. From each state of the registry and of both runs, it tries every next event by replaying both
+//! runs up to there. It tries each state once, and so covers all possible orders for a chain of images. The
+//! registry contains records of old runs from the beginning. After every end, an undisturbed next run must
+//! succeed.
 
 use std::{
     array::from_fn,
@@ -59,7 +60,7 @@ enum Request {
     Put(usize, Digest),
 }
 
-/// What it is told.
+/// The instructions for a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Answer {
     Found(Option<Digest>),
@@ -78,7 +79,7 @@ enum Choice {
     Do(usize),
     /// Its PUT is answered and not done.
     Lose(usize),
-    /// Its PUT is done, and will arrive a second time before the run goes on.
+    /// Its PUT is done, and arrives a second time before the run continues.
     Double(usize),
     /// The second copy arrives.
     Again(usize),
@@ -122,7 +123,7 @@ struct World {
     is_eventual: bool,
     /// Whether all writes of a run are refused.
     refuses: [bool; 2],
-    /// What each run was last told of a tag.
+    /// The last answer to each run about a tag.
     told: [BTreeMap<usize, Digest>; 2],
     /// The last record of each run. Unlike tags they are read and written at once.
     records: Records,
@@ -378,7 +379,7 @@ struct Rules {
     nodes: usize,
     /// What the second run publishes; `None`: there is no second run.
     second: Option<usize>,
-    /// The first run is of the newer commit; else nobody knows, and it is of no commit.
+    /// Whether the first run has the newer commit; otherwise its commit is unknown.
     first_is_newer: bool,
     order: Order,
     budget: Budget,
@@ -396,7 +397,7 @@ struct Budget {
     recoveries: usize,
 }
 
-/// What a play goes on from.
+/// The state from which a play continues.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     tags: Vec<Digest>,
@@ -608,7 +609,7 @@ impl Play {
         [0, 1].map(|run| self.runs[run].as_ref().map_or("not begun", Run::state))
     }
 
-    /// Two plays with equal keys go on in the same ways.
+    /// Two plays with equal keys continue in the same ways.
     fn key(&self) -> Key {
         let world = self.world();
         let asked = world.asked.iter().flatten().map(|(_, request, _)| request.clone());
@@ -659,7 +660,7 @@ fn explore(rules: Rules, mut check: impl FnMut(&Play, &[Choice])) -> (usize, BTr
                 break;
             };
             open.extend(others.iter().map(|next| [&history[..], &[*next]].concat()));
-            // One of them goes on from here, without a replay.
+            // One of them continues from here without a replay.
             play.happens(*first);
             history.push(*first);
         }
@@ -715,7 +716,7 @@ fn one_after_the_other_whatever_goes_wrong_the_tags_are_whole() {
         match runs {
             [_, "done"] => assert_eq!(*shown, [SECOND; 3], "I3: {runs:?}"),
             ["killed", "given up"] => {
-                // What the one that was killed had moved stays, for the next to go on from.
+                // Moves of the killed run stay, and the next run continues from them.
                 assert!(shown.iter().all(|of| [BEFORE, FIRST].contains(of)), "{shown:?}");
             }
             [_, "given up"] => {

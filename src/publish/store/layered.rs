@@ -1,6 +1,6 @@
-//! The engine's own tags, and below them what a registry has: local builds on published parents.
+//! The engine's own tags on top of a registry's: for local builds on published parents.
 //!
-//! **Invariant:** nothing is written to the registry.
+//! **Invariant:** it writes nothing to the registry.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,21 +14,21 @@ use crate::{
     image::{Digest, Platform, Repository, Tag, Tagged},
 };
 
-/// An image of the engine that came from the registry has the digest of the registry, so that fingerprints are
-/// those of other machines, and a pulled parent is the published one.
+/// An image that was pulled from the registry keeps the registry's digest. So fingerprints equal those of
+/// other machines, and a pulled parent counts as the published one.
 #[derive(Debug)]
 pub struct Layered<E> {
     engine: Arc<E>,
     local: Local<E>,
     published: Remote<E>,
-    /// Repositories whose moving tags are looked for in the engine alone.
+    /// Repositories whose moving tags are read from the engine only.
     wanted: BTreeSet<Repository>,
-    /// What the registry calls an image of the engine, by repository and ID.
+    /// The registry's digest of an image in the engine, by repository and ID.
     digests: Mutex<HashMap<(Repository, Digest), Digest>>,
 }
 
 impl<E: Engine> Layered<E> {
-    /// Images of the repositories that are wanted are brought into the engine under their tags.
+    /// `wanted`: repositories whose images are pulled into the engine under their tags.
     pub fn new(
         engine: Arc<E>,
         (local, published): (Local<E>, Remote<E>),
@@ -51,7 +51,7 @@ impl<E: Engine> Layered<E> {
         Ok(digest)
     }
 
-    /// The ID of an image that the engine has, by either digest.
+    /// The ID of an image in the engine, by either digest.
     async fn here(
         &self,
         repository: &Repository,

@@ -227,7 +227,7 @@ async fn a_login_is_read_again_after_some_minutes() {
     assert_eq!(line(&credentials, "a.io").await, "u / new");
 }
 
-/// Whether a process is gone, or is at most a corpse that its parent has not buried yet.
+/// Whether a process has ended, possibly as a zombie.
 fn is_gone(pid: &str) -> bool {
     match fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
         Err(_) => true,

@@ -1,4 +1,4 @@
-//! Images whose tags were rolled back: they stay as they are published, for their children too.
+//! Images whose tags were rolled back: their published images stay, also as parents of other images.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{
     publish::store::{Store, StoreError},
 };
 
-/// Images that were rolled back and that nobody has named on the command line.
+/// Images that were rolled back and that the command line does not name.
 pub(super) async fn holds<S: Store>(
     store: &S,
     question: &Question<'_>,
@@ -27,7 +27,7 @@ pub(super) async fn holds<S: Store>(
     Ok(holds.filter(is_held).collect())
 }
 
-/// Says which these are.
+/// A notice with their names.
 pub(super) fn told(holds: &BTreeMap<NodeName, Hold>) -> Option<String> {
     let held: Vec<&NodeName> = holds.keys().collect();
     let (list, are) = (names(&held, ADDED), if held.len() == 1 { "is" } else { "are" });
@@ -35,7 +35,7 @@ pub(super) fn told(holds: &BTreeMap<NodeName, Hold>) -> Option<String> {
     (!held.is_empty()).then(message)
 }
 
-/// The other nodes, and the digests that these and the nodes outside of the view give their children.
+/// The other nodes, and the digests of held nodes and of nodes outside the view, for their children.
 pub(super) fn apart<'n>(
     nodes: &[&'n Node],
     (holds, published): (&BTreeMap<NodeName, Hold>, &BTreeMap<NodeName, Digest>),

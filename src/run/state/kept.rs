@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn what_a_broken_disk_does_not_give_is_not_there() {
         let folder = tempfile::TempDir::new().unwrap();
-        // Reading it gives EIO, since nobody has memory at the address 0.
+        // Reading it fails with EIO, because no process has memory at address 0.
         std::os::unix::fs::symlink("/proc/self/mem", folder.path().join("x")).unwrap();
         let state = State { root: folder.path().to_owned() };
         assert_eq!(state.recall("x"), b"");

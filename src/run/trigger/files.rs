@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// Reads on until this path was told.
+    /// Reads events until this path occurs.
     async fn told(seen: &mut mpsc::UnboundedReceiver<Seen>, path: &Path) {
         let read = async { while seen.recv().await.unwrap() != Seen::Path(path.to_owned()) {} };
         let told = tokio::time::timeout(Duration::from_secs(10), read).await;
@@ -165,14 +165,14 @@ mod tests {
         fs::write(context.join("page"), "one").unwrap();
         told(&mut seen, &context.join("page")).await;
 
-        // Another one is there in the same moment, and nobody has looked in between.
+        // Another folder replaces it at once, without a check in between.
         fs::rename(&context, root.join("old")).unwrap();
         fs::create_dir_all(context.join("deep")).unwrap();
         assert_eq!(files.watch(&places), None);
         fs::write(context.join("deep/page"), "two").unwrap();
         told(&mut seen, &context.join("deep/page")).await;
 
-        // What is watched no more is not told of.
+        // A folder that is no longer watched causes no events.
         assert_eq!(files.watch(&[(root.clone(), false)].into()), None);
         fs::write(context.join("page"), "three").unwrap();
         fs::write(root.join("end"), "x").unwrap();

@@ -186,8 +186,8 @@ mod tests {
             Look::new(Arc::new(loaded.hierarchy), &HashCache::default(), before)
         }
 
-        /// What changed, and what is built from it, when looked at everything; the same must be found by
-        /// who looks only where something was seen.
+        /// The changed images and their descendants, after checking everything. Checking only the changed
+        /// paths must give the same result.
         fn after(&self, seen: &[&str], change: impl FnOnce()) -> String {
             let before = self.look(None);
             change();

@@ -72,7 +72,7 @@ mod tests {
         Hierarchy::from_nodes("/h.yaml".into(), None, nodes).unwrap()
     }
 
-    /// Looks at the clock at each of these moments, and does what is due: who, and for which tick.
+    /// Handles due ticks at each of these times: the image and the tick.
     fn done_at(hierarchy: &Hierarchy, times: &[&str]) -> Vec<String> {
         let mut ticks = Ticks::default();
         let mut done = Vec::new();

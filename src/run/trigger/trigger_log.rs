@@ -278,8 +278,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, and wherever the file is cut: what began before the cut and did not end before
-        /// it is open, nothing else is, and the next process can go on.
+        /// For any events and any cut of the file: exactly the triggers that began and did not end before the
+        /// cut are open, and the next process can continue.
         #[test]
         fn after_a_cut_anywhere_the_rest_is_known(
             steps in prop::collection::vec((0..3_u8, 0..6_u64), 1..20),
