@@ -211,6 +211,38 @@ impl Diagnostic {
         Some((&excerpt.source.path, line, column))
     }
 
+    /// Renders problems; advice with the same words is one problem with several places.
+    pub fn render_all<'a>(
+        problems: impl Iterator<Item = &'a Self>,
+        rendering: Rendering<'_>,
+    ) -> Vec<String> {
+        const SHOWN: usize = 3;
+        let mut groups: Vec<Vec<&Self>> = Vec::new();
+        for problem in problems {
+            let is_same = |first: &Self| {
+                problem.severity < Severity::Error
+                    && (problem.code, &problem.message) == (first.code, &first.message)
+            };
+            match groups.iter_mut().find(|group| is_same(group[0])) {
+                Some(group) => group.push(problem),
+                None => groups.push(vec![problem]),
+            }
+        }
+        let rendered = groups.into_iter().map(|group| {
+            let mut text = group[0].render(rendering);
+            let places = group[1..].iter().filter_map(|problem| problem.position());
+            let places: Vec<String> = places
+                .map(|(file, line, _)| format!("{}:{line}", relative(file, rendering.current_dir)))
+                .collect();
+            if !places.is_empty() {
+                text.push_str("\n  = also: ");
+                text.push_str(&names(&places, SHOWN));
+            }
+            text
+        });
+        rendered.collect()
+    }
+
     pub fn render(&self, rendering: Rendering<'_>) -> String {
         let level = match self.severity {
             Severity::Note => Level::NOTE,

@@ -316,6 +316,9 @@ pub struct Common {
     /// Publish below this prefix instead of the file's `registry:`; `REBUILD_REGISTRY` does the same
     #[arg(long, global = true, value_name = "PREFIX", help_heading = "Global options")]
     pub registry: Option<Repository>,
+    /// Use no registry: images stay in the engine, under the names that the file gives
+    #[arg(long, global = true, conflicts_with = "registry", help_heading = "Global options")]
+    pub no_registry: bool,
     /// Do not check registries for moved upstream images: use those in the engine
     #[arg(long, global = true, help_heading = "Global options")]
     pub offline: bool,
@@ -470,6 +473,9 @@ pub struct InitArgs {
     /// Exit code 3 if there are lines below `unsure:`
     #[arg(long)]
     pub strict: bool,
+    /// List every file that is left out, by cause
+    #[arg(short, long)]
+    pub verbose: bool,
 }
 
 /// How images are built, and what is printed.

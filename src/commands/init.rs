@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
+
 use super::{
     error::CommandError,
     output,
@@ -19,7 +21,8 @@ use crate::{
     exit::Exit,
     hierarchy::Hierarchy,
     host::{bounded, git, owner},
-    init::{From, InitError, Proposal, propose, tree},
+    init::{From, InitError, LeftOut, Proposal, TargetsError, propose},
+    report::tree,
 };
 
 const FILE: &str = "hierarchy.yaml";
@@ -111,7 +114,7 @@ fn failed(error: InitError) -> CommandError {
             "they are called `Dockerfile`, `Dockerfile.x`, `x.Dockerfile` or `Containerfile`; those that git \
              ignores are not looked at",
         ),
-        InitError::Compose(problem) => {
+        InitError::Targets(TargetsError::Yaml(problem)) => {
             notice(&[*problem]);
             usage(message)
         }
@@ -124,8 +127,8 @@ fn failed(error: InitError) -> CommandError {
 fn notice(problems: &[Diagnostic]) {
     let current_dir = env::current_dir().unwrap_or_default();
     let rendering = Rendering { colour: output::stderr_has_colour(), current_dir: &current_dir };
-    for problem in problems {
-        output::notice(&problem.render(rendering));
+    for problem in Diagnostic::render_all(problems.iter(), rendering) {
+        output::notice(&problem);
     }
 }
 
@@ -156,11 +159,14 @@ fn answer(text: &str) -> Result<(), CommandError> {
 fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, CommandError> {
     let mut text = String::new();
     if let Ok(loaded) = &proposal.loaded {
-        text.push_str(&tree(&loaded.hierarchy));
+        text.push_str(&tree(&loaded.hierarchy)?);
     }
     let explained = if arguments.explain { &proposal.explained[..] } else { &[] };
-    let lists =
-        [("explained", explained), ("left out", &proposal.left_out), ("unsure", &proposal.unsure)];
+    let left_out: Vec<String> = match arguments.verbose {
+        false => proposal.left_out.iter().map(ToString::to_string).collect(),
+        true => proposal.left_out.iter().flat_map(whole).collect(),
+    };
+    let lists = [("explained", explained), ("left out", &left_out), ("unsure", &proposal.unsure)];
     for (what, lines) in lists {
         if !lines.is_empty() {
             _ = write!(text, "\n{what}:\n");
@@ -179,8 +185,15 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
         Ok(loaded) => writeln!(text, "\n{verb} `{shown}`: {}", size(&loaded.hierarchy)),
         Err(_) => writeln!(text, "\n{verb} `{shown}`, which is not right yet"),
     };
-    if proposal.loaded.is_ok() && !arguments.dry_run {
-        _ = writeln!(text, "next: `{}`", next(file));
+    if let (Ok(loaded), false) = (&proposal.loaded, arguments.dry_run) {
+        let next = next(file);
+        _ = match &loaded.hierarchy.registry {
+            None => writeln!(text, "next: `{next}`"),
+            Some(registry) => writeln!(
+                text,
+                "next: `{next} --no-registry`; without `--no-registry`, rebuild reads and publishes at `{registry}`"
+            ),
+        };
     }
     if arguments.dry_run {
         output::line(text.trim_start_matches('\n').trim_end());
@@ -198,6 +211,30 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
     }
     let is_doubtful = arguments.strict && !proposal.unsure.is_empty();
     Ok(if is_doubtful { Exit::Work } else { Exit::Done })
+}
+
+/// Longer trees are cut.
+const LINES: usize = 60;
+
+/// Each image below its base.
+fn tree(hierarchy: &Hierarchy) -> Result<String, CommandError> {
+    let shown = hierarchy.in_build_order().map(|node| node.name.clone()).collect();
+    let view = tree::View { hierarchy, shown: &shown, standings: None };
+    let mut text = Vec::new();
+    tree::text(view, Timestamp::now(), (false, &mut text))
+        .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
+    let text = String::from_utf8_lossy(&text);
+    let mut lines: Vec<&str> = text.lines().take(LINES).collect();
+    let more = text.lines().count().saturating_sub(LINES);
+    let rest = format!("… and {more} more: `rebuild tree` shows all");
+    lines.extend((more > 0).then_some(rest.as_str()));
+    Ok(lines.join("\n") + "\n")
+}
+
+/// A cause, and every file that it concerns.
+fn whole(one: &LeftOut) -> Vec<String> {
+    let head = format!("{} {}:", one.places.len(), one.cause);
+    [head].into_iter().chain(one.places.iter().map(|place| format!("  {place}"))).collect()
 }
 
 fn size(hierarchy: &Hierarchy) -> String {

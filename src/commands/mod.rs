@@ -88,7 +88,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// What is not on the command line may be in a variable; a CI system sets what has no value to nothing.
 fn with_environment(mut cli: Cli) -> Result<Cli, CommandError> {
     let value = env::var_os(REGISTRY).filter(|value| !value.is_empty());
-    if let (None, Some(value)) = (&cli.common.registry, value) {
+    if let (None, Some(value), false) = (&cli.common.registry, value, cli.common.no_registry) {
         let registry = value.to_string_lossy().parse().map_err(|error| {
             CommandError::new(Exit::Usage, format!("in the variable `{REGISTRY}`: {error}"))
         })?;

@@ -43,9 +43,12 @@ pub(super) fn read(
     let current_dir = env::current_dir().unwrap_or_default();
     let rendering = Rendering { colour: output::stderr_has_colour(), current_dir: &current_dir };
     match Hierarchy::load(&file, &options) {
-        Ok(loaded) => {
-            let warnings = loaded.warnings.iter().map(|warning| warning.render(rendering));
-            Ok((loaded.hierarchy, warnings.collect()))
+        Ok(mut loaded) => {
+            if common.no_registry {
+                loaded.hierarchy.registry = None;
+            }
+            let warnings = Diagnostic::render_all(loaded.warnings.iter(), rendering);
+            Ok((loaded.hierarchy, warnings))
         }
         Err(error) => {
             let problems = error.problems.iter().map(|problem| problem.render(rendering)).collect();

@@ -269,7 +269,7 @@ fn keep<T>(all: &mut Vec<T>, left_out: &[bool]) {
     all.retain(|_| !left_out.next().copied().unwrap_or(false));
 }
 
-/// So many problems are shown at most: the rest is mostly the same again.
+/// So many different problems are shown at most: the rest is mostly the same again.
 const SHOWN: usize = 100;
 
 /// Each once, the worst first, and no more than can be read.
@@ -280,9 +280,15 @@ fn presented(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
     problems.truncate(SHOWN * 10);
     once(&mut problems);
     problems.iter_mut().for_each(Diagnostic::conceal);
-    let more = problems.len().saturating_sub(SHOWN) + many;
+    let mut causes = HashSet::new();
+    let kept = problems.iter().take_while(|problem| {
+        causes.insert((problem.code, problem.message.clone()));
+        causes.len() <= SHOWN
+    });
+    let kept = kept.count();
+    let more = problems.len() - kept + many;
     if more > 0 {
-        problems.truncate(SHOWN);
+        problems.truncate(kept);
         let message = format!("there are {more} more problems, which are not shown");
         problems.push(Diagnostic { severity: problems[0].severity, ..Diagnostic::error(message) });
     }

@@ -1,14 +1,15 @@
-//! The targets of a bake file, as `docker buildx bake --print` gives them.
+//! The targets of a bake file, and of a compose file that was put into the same fields.
 
 use std::{collections::BTreeMap, path::Path};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     candidate::{Given, Named},
     evidence::{Evidence, Open, Output, Rule, tidy},
+    hcl,
 };
-use crate::{hierarchy::looks_secret, image::Platform};
+use crate::{check::diagnostic::Diagnostic, hierarchy::looks_secret, image::Platform};
 
 /// Targets, and what of them a hierarchy cannot say.
 #[derive(Debug, Default)]
@@ -20,115 +21,114 @@ pub(super) struct Targets {
 /// Why a file has no targets.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetsError {
-    #[error("this is not JSON: {0}")]
-    NotJson(#[from] serde_json::Error),
-    #[error("this has no `target`: it is not what `docker buildx bake --print` prints")]
-    NoTargets,
+    #[error("this is not a bake file: {0}")]
+    NotBake(String),
     #[error("this has no `services`: it is not a compose file")]
     NoServices,
     #[error("none of the services is built: there is no `build` in this file")]
     NothingBuilt,
+    #[error("this compose file cannot be read")]
+    Yaml(Box<Diagnostic>),
     #[error("none of the targets has a Dockerfile in a folder: {0}")]
     NothingUsable(String),
 }
 
-/// Reads targets; `folder` is that of the file, which contexts are relative to.
-pub(super) fn targets(text: &str, file: &Path) -> Result<Targets, TargetsError> {
-    let folder = file.parent().unwrap_or(Path::new(""));
-    let value: Value = serde_json::from_str(text)?;
-    let Some(all) = value.get("target").and_then(Value::as_object) else {
-        return Err(TargetsError::NoTargets);
+/// Reads targets. Contexts are relative to the folder that bake runs in, `folder`.
+pub(super) fn targets(text: &str, file: &Path, folder: &Path) -> Result<Targets, TargetsError> {
+    let not_bake = |error: String| TargetsError::NotBake(error);
+    let all = if text.trim_start().starts_with('{') {
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| not_bake(error.to_string()))?;
+        value.get("target").and_then(Value::as_object).cloned()
+    } else {
+        hcl::targets(text)
     };
-    let mut targets = Targets::default();
-    for (name, fields) in all {
-        let notes = &mut targets.notes;
+    let all = all.filter(|all| !all.is_empty());
+    let all = all.ok_or_else(|| not_bake("it has no `target`".to_owned()))?;
+    Targets::read(&all, Rule::Bake, file, folder)
+}
+
+impl Targets {
+    /// Reads targets in the fields of bake.
+    pub(super) fn read(
+        all: &Map<String, Value>,
+        rule: Rule,
+        file: &Path,
+        folder: &Path,
+    ) -> Result<Self, TargetsError> {
+        let mut targets = Self::default();
+        for (name, fields) in all {
+            targets.target(name, fields, rule, (file, folder));
+        }
+        if targets.found.is_empty() {
+            return Err(TargetsError::NothingUsable(targets.notes.join("; ")));
+        }
+        Ok(targets)
+    }
+
+    fn target(&mut self, name: &str, fields: &Value, rule: Rule, (file, folder): (&Path, &Path)) {
+        let mut note = |text: String| self.notes.push(format!("`{name}`: {text}"));
         if fields.get("dockerfile-inline").is_some() {
-            notes.push(format!("`{name}`: its `dockerfile-inline` has no file; write it into one"));
-            continue;
+            return note("its inline Dockerfile has no file; write it into one".to_owned());
         }
-        let context = text_of(fields.get("context")).unwrap_or_else(|| ".".to_owned());
-        if is_remote(&context) {
-            notes.push(format!("`{name}`: its context `{context}` is not a folder here"));
-            continue;
+        let text = |field: &str| text_of(fields.get(field));
+        let context = text("context").unwrap_or_else(|| ".".to_owned());
+        if context.contains("://")
+            || context.starts_with("git@")
+            || context.starts_with("github.com/")
+        {
+            return note(format!("its context `{context}` is not a folder here"));
         }
-        let dockerfile = text_of(fields.get("dockerfile"));
-        let given = Given {
-            name: Some(name.clone()),
-            target: text_of(fields.get("target")),
-            build_args: build_args(name, map(fields.get("args")), notes),
-            labels: map(fields.get("labels")),
-            platform: platform(name, fields.get("platforms"), notes),
-            outputs: outputs(&list(fields.get("tags"))),
-            contexts: contexts(map(fields.get("contexts")), "target:"),
-            context: Some(tidy(&folder.join(&context).to_string_lossy())),
-        };
         for (field, instead) in [("secret", "secrets"), ("ssh", "ssh")] {
-            if fields
-                .get(field)
-                .is_some_and(|value| value.as_array().is_none_or(|all| !all.is_empty()))
-            {
-                notes
-                    .push(format!("`{name}`: its `{field}` is left out; say it with `{instead}:`"));
+            let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
+            if fields.get(field).is_some_and(|value| !is_empty(value)) {
+                note(format!("its `{field}` is left out; say it with `{instead}:`"));
             }
         }
-        let dockerfile = folder.join(&context).join(dockerfile.as_deref().unwrap_or("Dockerfile"));
-        let dockerfile = tidy(&dockerfile.to_string_lossy());
+        let mut build_args = map(fields.get("args"));
+        build_args.retain(|key, value| {
+            let is_secret = looks_secret(key);
+            if is_secret {
+                note(format!(
+                    "its argument `{key}` looks like a secret and is left out; say it with `secrets:`"
+                ));
+            }
+            !is_secret && Open(value.clone()).is_known()
+        });
+        let platform: Option<Platform> = match &list(fields.get("platforms"))[..] {
+            [] => None,
+            [only] => only.parse().ok(),
+            several => {
+                note(format!(
+                    "it is built for {}; here it is built for one, the engine's own",
+                    several.join(", ")
+                ));
+                None
+            }
+        };
+        let outputs = list(fields.get("tags")).into_iter().map(Open);
+        let given = Given {
+            name: Some(name.to_owned()),
+            target: text("target"),
+            build_args,
+            labels: map(fields.get("labels")),
+            platform,
+            outputs: outputs.filter_map(|tag| Output::read(&tag)).collect(),
+            contexts: contexts(map(fields.get("contexts"))),
+            context: Some(tidy(&folder.join(&context).to_string_lossy())),
+        };
+        let dockerfile = text("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
+        let dockerfile = tidy(&folder.join(&context).join(dockerfile).to_string_lossy());
         let place = format!("{} `{name}`", file.display());
-        targets.found.push(Evidence { rule: Rule::Bake, place, dockerfile, given });
+        self.found.push(Evidence { rule, place, dockerfile, given });
     }
-    if targets.found.is_empty() {
-        return Err(TargetsError::NothingUsable(targets.notes.join("; ")));
-    }
-    Ok(targets)
-}
-
-pub(super) fn is_remote(context: &str) -> bool {
-    context.contains("://") || context.starts_with("git@") || context.starts_with("github.com/")
-}
-
-/// Those that may stand in a file that everybody reads.
-pub(super) fn build_args(
-    name: &str,
-    mut args: BTreeMap<String, String>,
-    notes: &mut Vec<String>,
-) -> BTreeMap<String, String> {
-    args.retain(|key, _| {
-        let is_secret = looks_secret(key);
-        if is_secret {
-            notes.push(format!("`{name}`: its argument `{key}` looks like a secret and is left out; say it with `secrets:`"));
-        }
-        !is_secret
-    });
-    args
-}
-
-pub(super) fn platform(
-    name: &str,
-    value: Option<&Value>,
-    notes: &mut Vec<String>,
-) -> Option<Platform> {
-    match &list(value)[..] {
-        [] => None,
-        [only] => only.parse().ok(),
-        several => {
-            notes.push(format!(
-                "`{name}` is built for {}; here it is built for one, the engine's own",
-                several.join(", ")
-            ));
-            None
-        }
-    }
-}
-
-/// The images that a target is published as.
-pub(super) fn outputs(tags: &[String]) -> Vec<Output> {
-    tags.iter().filter_map(|tag| Output::read(&Open(tag.clone()))).collect()
 }
 
 /// What the builder takes instead of images of those names.
-pub(super) fn contexts(all: BTreeMap<String, String>, target: &str) -> BTreeMap<String, Named> {
+fn contexts(all: BTreeMap<String, String>) -> BTreeMap<String, Named> {
     let named = |value: String| {
-        if let Some(name) = value.strip_prefix(target) {
+        let target = ["target:", "service:"].iter().find_map(|kind| value.strip_prefix(kind));
+        if let Some(name) = target {
             Named::Target(name.to_owned())
         } else if let Some(image) = value.strip_prefix("docker-image://") {
             Named::Image(image.to_owned())
@@ -185,7 +185,7 @@ mod fuzz_tests {
     fn fuzz_bake() {
         let example: &[u8] = b"{\"target\":{\"a\":{\"context\":\".\",\"dockerfile\":\"D\",\"args\":{\"A\":\"1\",\"B\":null},\"tags\":[\"acme/a:1\"],\"contexts\":{\"b\":\"target:b\"},\"platforms\":[\"linux/amd64\"]}}}";
         crate::testing::fuzz::each(&[example], &WORDS, |text| {
-            _ = super::targets(&String::from_utf8_lossy(text), std::path::Path::new("x.json"));
+            _ = super::targets(&String::from_utf8_lossy(text), Path::new("x.json"), Path::new(""));
         });
     }
 

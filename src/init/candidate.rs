@@ -125,6 +125,8 @@ impl Candidate {
                 }
             }
         }
+        // What is built from an image does not make it: a script that says so builds a test of it.
+        given.outputs.retain(|output| !uses.iter().any(|(one, _)| output.makes(one)));
         let segments = segments(&dockerfile);
         let words = segments.iter().map(|segment| path_words::words(segment)).collect();
         let said = (!place.is_empty()).then_some((rule, place));

@@ -12,24 +12,14 @@ use serde_json::{Map, Value};
 
 use super::{
     bake::{list, text_of},
-    evidence::{Evidence, Open, Rule, Syntax, Values, expand, tidy},
+    evidence::{Evidence, Open, Rule, Syntax, Values, expand, tidy, turns},
+    path_words::is_one_of,
     shell::{self, Command, Script},
 };
 use crate::{check::diagnostic::Source, hierarchy};
 
-const MOST: usize = 256;
 /// Fields with commands in them.
-const COMMANDS: [&str; 9] = [
-    "run",
-    "script",
-    "before_script",
-    "after_script",
-    "command",
-    "commands",
-    "bash",
-    "sh",
-    "install",
-];
+const COMMANDS: &str = "run script before_script after_script command commands bash sh install";
 /// Fields with variables in them.
 const VARIABLES: [&str; 5] = ["env", "variables", "environment", "substitutions", "vars"];
 
@@ -139,10 +129,12 @@ impl Walk<'_> {
                     let folder = folder.map_or_else(|| folder_of(working, self), |one| tidy(&one));
                     self.step(map, &row, &folder);
                     for (key, item) in map {
-                        if COMMANDS.contains(&key.as_str()) && !item.is_object() {
+                        if is_one_of(key, COMMANDS) && !item.is_object() {
                             self.commands(item, &row, &folder);
                         }
-                        if item.is_object() || item.is_array() {
+                        // A matrix has no commands, and is walked once for each of its rows.
+                        let is_matrix = ["strategy", "parallel"].contains(&key.as_str());
+                        if (item.is_object() || item.is_array()) && !is_matrix {
                             self.value(item, &row);
                         }
                     }
@@ -304,19 +296,8 @@ fn product(map: Option<&Map<String, Value>>, values: &Values) -> Vec<Values> {
     for (key, items) in
         map.into_iter().flatten().filter(|(key, _)| !["include", "exclude"].contains(&key.as_str()))
     {
-        let Value::Array(items) = items else { continue };
-        if rows.len() * items.len() > MOST || items.is_empty() {
-            continue;
-        }
-        let turn = |row: &Values| {
-            let with = |item: &Value| {
-                let mut row = row.clone();
-                put(key, item, &mut row);
-                row
-            };
-            items.iter().map(with).collect::<Vec<_>>()
-        };
-        rows = rows.iter().flat_map(turn).collect();
+        let items = items.as_array().map_or(&[][..], Vec::as_slice);
+        rows = turns(rows, items, |row, item| put(key, item, row));
     }
     rows
 }
@@ -368,16 +349,7 @@ mod tests {
         let mut found = Vec::new();
         let workflow = Workflow::parse(Path::new(path), text.to_owned()).unwrap();
         workflow.read(called, &files, &mut found);
-        let shown = |one: &Evidence| {
-            let outputs = one.given.outputs.iter();
-            let outputs: Vec<String> = outputs
-                .map(|one| format!("{}:{}", one.repository, one.tag.as_deref().unwrap_or("?")))
-                .collect();
-            let args: Vec<String> =
-                one.given.build_args.iter().map(|(k, v)| format!(" {k}={v}")).collect();
-            format!("{} {}{}", one.dockerfile.display(), outputs.join(","), args.concat())
-        };
-        found.iter().map(shown).collect()
+        found.iter().map(Evidence::shown).collect()
     }
 
     #[test]

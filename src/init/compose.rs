@@ -1,29 +1,22 @@
 //! The services of a compose file that are built.
 
-use std::{collections::BTreeMap, path::Path, path::PathBuf};
+use std::{collections::BTreeMap, path::Path};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::bake::{
-    Targets, TargetsError, build_args, contexts, is_remote, list, map, outputs, platform, text_of,
-};
 use super::{
-    candidate::Given,
-    evidence::{Evidence, Rule, tidy},
+    bake::{Targets, TargetsError, list, text_of},
+    evidence::Rule,
 };
 use crate::{
-    check::diagnostic::{Diagnostic, Source},
+    check::diagnostic::Source,
     dockerfile,
     hierarchy::{self, looks_secret},
     host::bounded,
 };
 
-/// Why a compose file cannot be used.
-#[derive(Debug)]
-pub enum ComposeError {
-    Yaml(Box<Diagnostic>),
-    Targets(TargetsError),
-}
+/// Services that extend each other are followed to this depth.
+const DEEPEST: usize = 8;
 
 /// Reads services. `folder` is that of the file, seen from the folder of the hierarchy.
 pub(super) fn targets(
@@ -31,10 +24,10 @@ pub(super) fn targets(
     text: String,
     folder: &Path,
     process: &BTreeMap<String, String>,
-) -> Result<Targets, ComposeError> {
+) -> Result<Targets, TargetsError> {
     let source = Source::new(file, text);
     let mut value =
-        hierarchy::value(&source).map_err(|problem| ComposeError::Yaml(Box::new(problem)))?;
+        hierarchy::value(&source).map_err(|problem| TargetsError::Yaml(Box::new(problem)))?;
     let mut variables = BTreeMap::new();
     if let Some(own) = file.parent()
         && let Ok(text) = bounded::text(&own.join(".env"))
@@ -43,58 +36,83 @@ pub(super) fn targets(
     }
     // As in compose, the environment comes before `.env`.
     variables.extend(process.iter().map(|(key, value)| (key.clone(), value.clone())));
-    let mut targets = Targets::default();
-    leave_out_values(&mut value, &variables, &mut targets.notes);
+    let mut notes = Vec::new();
+    leave_out_values(&mut value, &variables, &mut notes);
     variables.retain(|key, _| !looks_secret(key));
     fill(&mut value, &variables);
     let Some(services) = value.get("services").and_then(Value::as_object) else {
-        return Err(ComposeError::Targets(TargetsError::NoServices));
+        return Err(TargetsError::NoServices);
     };
-    for (name, service) in services {
-        let Some(build) = service.get("build") else { continue };
-        let notes = &mut targets.notes;
-        if build.get("dockerfile_inline").is_some() {
-            notes.push(format!("`{name}`: its `dockerfile_inline` has no file; write it into one"));
-            continue;
+    let mut all = Map::new();
+    for name in services.keys() {
+        let service = extended(services, name, file.parent().unwrap_or(Path::new("")), DEEPEST);
+        if let Some(fields) = service.get("build").map(|build| bake_fields(&service, build)) {
+            all.insert(name.clone(), fields);
         }
-        let context = text_of(Some(build)).or_else(|| text_of(build.get("context")));
-        let context = context.unwrap_or_else(|| ".".to_owned());
-        if is_remote(&context) {
-            notes.push(format!("`{name}`: its context `{context}` is not a folder here"));
-            continue;
+    }
+    if all.is_empty() {
+        return Err(TargetsError::NothingBuilt);
+    }
+    let name = Path::new(file.file_name().unwrap_or_default());
+    let mut read = Targets::read(&all, Rule::Compose, name, folder)?;
+    read.notes.splice(0..0, notes);
+    Ok(read)
+}
+
+/// A service on top of the one that it extends, which may be in another file.
+fn extended(services: &Map<String, Value>, name: &str, folder: &Path, depth: usize) -> Value {
+    let own = services.get(name).cloned().unwrap_or_default();
+    let Some(extends) = own.get("extends").filter(|_| depth > 0) else { return own };
+    let base = text_of(Some(extends)).or_else(|| text_of(extends.get("service")));
+    let Some(base) = base else { return own };
+    let mut value = match text_of(extends.get("file")) {
+        None => extended(services, &base, folder, depth - 1),
+        Some(other) => {
+            let path = folder.join(&other);
+            let is_inside = !other.starts_with('/') && !other.split('/').any(|part| part == "..");
+            let text = is_inside.then(|| bounded::text(&path).ok()).flatten();
+            let all = text.and_then(|text| hierarchy::value(&Source::new(&path, text)).ok());
+            let all = all.and_then(|all| all.get("services")?.as_object().cloned());
+            all.map(|all| extended(&all, &base, folder, depth - 1)).unwrap_or_default()
         }
-        let context = folder.join(context);
-        let dockerfile =
-            text_of(build.get("dockerfile")).unwrap_or_else(|| "Dockerfile".to_owned());
-        let mut published = list(service.get("image"));
-        published.extend(list(build.get("tags")));
-        let platforms = build.get("platforms").or_else(|| service.get("platform"));
-        let given = Given {
-            name: Some(name.clone()),
-            target: text_of(build.get("target")),
-            build_args: build_args(name, map(build.get("args")), notes),
-            labels: map(build.get("labels")),
-            platform: platform(name, platforms, notes),
-            outputs: outputs(&published),
-            contexts: contexts(map(build.get("additional_contexts")), "service:"),
-            context: Some(tidy(&context.to_string_lossy())),
-        };
-        for field in ["secrets", "ssh"] {
-            if build.get(field).is_some() {
-                notes.push(format!("`{name}`: its `{field}` is left out; say it with `{field}:`"));
+    };
+    lay(&mut value, own);
+    value
+}
+
+/// A map of compose on top of another.
+fn lay(under: &mut Value, over: Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (key, value) in over {
+                lay(under.entry(key).or_insert(Value::Null), value);
             }
         }
-        let dockerfile: PathBuf = tidy(&context.join(dockerfile).to_string_lossy());
-        let place = format!("{} `{name}`", file.file_name().unwrap_or_default().display());
-        targets.found.push(Evidence { rule: Rule::Compose, place, dockerfile, given });
+        (under, over) => *under = over,
     }
-    match (targets.found.is_empty(), targets.notes.is_empty()) {
-        (true, true) => Err(ComposeError::Targets(TargetsError::NothingBuilt)),
-        (true, false) => {
-            Err(ComposeError::Targets(TargetsError::NothingUsable(targets.notes.join("; "))))
-        }
-        _ => Ok(targets),
+}
+
+/// A service as a target of bake.
+fn bake_fields(service: &Value, build: &Value) -> Value {
+    let mut fields = Map::new();
+    for (key, value) in build.as_object().into_iter().flatten() {
+        let key = match key.as_str() {
+            "additional_contexts" => "contexts",
+            "secrets" => "secret",
+            "dockerfile_inline" => "dockerfile-inline",
+            key => key,
+        };
+        fields.insert(key.to_owned(), value.clone());
     }
+    if let Some(folder) = text_of(Some(build)) {
+        fields.insert("context".to_owned(), folder.into());
+    }
+    if let (false, Some(platform)) = (fields.contains_key("platforms"), service.get("platform")) {
+        fields.insert("platforms".to_owned(), platform.clone());
+    }
+    let tags = [list(service.get("image")), list(build.get("tags"))].concat();
+    fields.insert("tags".to_owned(), tags.into());
+    Value::Object(fields)
 }
 
 /// Compose fills in variables everywhere. What is not set is empty; `$$` is a dollar sign.
@@ -178,6 +196,32 @@ fn environment(text: &str, process: &BTreeMap<String, String>) -> BTreeMap<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::init::evidence::Evidence;
+
+    #[test]
+    fn services_extend_others_and_have_profiles() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = "services: { s: { build: { context: sub, target: t } } }\n";
+        std::fs::write(folder.path().join("other.yaml"), other).unwrap();
+        let file = "\
+services:
+  a: { image: x/a, profiles: [all], build: { context: a, args: { A: 1, B: 1 } } }
+  b: { extends: { service: a }, image: x/b, build: { args: { B: 2 } } }
+  c: { extends: { file: other.yaml, service: s }, image: x/c }
+  ring: { extends: ring }
+";
+        let path = folder.path().join("compose.yaml");
+        let targets = targets(&path, file.to_owned(), Path::new(""), &BTreeMap::new()).unwrap();
+        let shown: Vec<String> = targets.found.iter().map(Evidence::shown).collect();
+        assert_eq!(
+            shown,
+            [
+                "a/Dockerfile x/a:latest A=1 B=1",
+                "a/Dockerfile x/b:latest A=1 B=2",
+                "sub/Dockerfile x/c:latest @t"
+            ]
+        );
+    }
 
     #[test]
     fn values_of_env_files_are_left_out() {

@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     path::{Path, PathBuf},
 };
 
@@ -24,22 +23,25 @@ pub(super) enum Rule {
 }
 
 impl Rule {
-    /// Rank, name, and what the rule reads. Rank 1 says it; rank 2 concludes it from references;
-    /// rank 3 concludes it from paths.
-    pub(super) fn row(self) -> (u8, &'static str, &'static str) {
+    /// Rank 1 says it; rank 2 concludes it from references; rank 3 concludes it from paths.
+    pub(super) fn rank(self) -> u8 {
         match self {
-            Self::Bake => (1, "bake", "targets of a bake file"),
-            Self::Compose => (1, "compose", "services of a compose file with `build` and `image`"),
-            Self::Ci => (1, "ci", "build steps and commands of a CI file, with their matrices"),
-            Self::Makefile => (1, "makefile", "build commands of a Makefile"),
-            Self::Script => (1, "script", "build commands of a shell script"),
-            Self::Reference => (2, "reference", "`FROM` and `COPY --from` of other Dockerfiles"),
-            Self::Path => (3, "path", "words of the Dockerfile's path"),
+            Self::Reference => 2,
+            Self::Path => 3,
+            _ => 1,
         }
     }
 
     pub(super) fn name(self) -> &'static str {
-        self.row().1
+        match self {
+            Self::Bake => "bake",
+            Self::Compose => "compose",
+            Self::Ci => "ci",
+            Self::Makefile => "makefile",
+            Self::Script => "script",
+            Self::Reference => "reference",
+            Self::Path => "path",
+        }
     }
 }
 
@@ -51,6 +53,23 @@ pub(super) struct Evidence {
     pub(super) place: String,
     pub(super) dockerfile: PathBuf,
     pub(super) given: Given,
+}
+
+#[cfg(test)]
+impl Evidence {
+    /// `Dockerfile repository:tag,… @target ARG=value …`
+    pub(super) fn shown(&self) -> String {
+        let Given { outputs, target, build_args, .. } = &self.given;
+        let outputs = outputs.iter().map(|one| match &one.tag {
+            Some(tag) => format!("{}:{tag}", one.repository),
+            None => format!("{}:?", one.repository),
+        });
+        let outputs = outputs.collect::<Vec<_>>().join(",");
+        let target = target.iter().map(|one| format!(" @{one}"));
+        let args = build_args.iter().map(|(key, value)| format!(" {key}={value}"));
+        let rest: String = target.chain(args).collect();
+        format!("{} {outputs}{rest}", self.dockerfile.display())
+    }
 }
 
 /// The image that a build publishes, as far as the file says it.
@@ -108,8 +127,25 @@ const CLOSE: char = '\u{2}';
 pub(super) type Values = BTreeMap<String, String>;
 
 /// A variable whose value is not known.
-fn unknown(name: &str) -> String {
+pub(super) fn unknown(name: &str) -> String {
     format!("{OPEN}{name}{CLOSE}")
+}
+
+/// More combinations of values than this are not tried.
+const MOST: usize = 256;
+
+/// Each row once with each of the values.
+pub(super) fn turns<R: Clone, V>(rows: Vec<R>, values: &[V], put: impl Fn(&mut R, &V)) -> Vec<R> {
+    if values.is_empty() || rows.len() * values.len() > MOST {
+        return rows;
+    }
+    let with = |(row, value): (&R, &V)| {
+        let mut row = row.clone();
+        put(&mut row, value);
+        row
+    };
+    let pairs = rows.iter().flat_map(|row| values.iter().map(move |value| (row, value)));
+    pairs.map(with).collect()
 }
 
 impl Open {
@@ -168,12 +204,6 @@ impl Open {
     }
 }
 
-impl fmt::Display for Open {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.replace(OPEN, "${").replace(CLOSE, "}"))
-    }
-}
-
 enum Piece<'a> {
     Text(&'a str),
     Variable(&'a str),
@@ -218,9 +248,16 @@ pub(super) fn expand(text: &str, values: &Values, syntax: Syntax) -> String {
 fn expand_to(text: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>) -> String {
     let mut out = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find('$') {
+    while let Some(at) = rest.find(['$', '`']) {
         out.push_str(&rest[..at]);
+        let is_command = rest[at..].starts_with('`');
         rest = &rest[at + 1..];
+        if is_command {
+            let (command, after) = rest.split_once('`').unwrap_or((rest, ""));
+            out.push_str(&unknown(command));
+            rest = after;
+            continue;
+        }
         if syntax == Syntax::Make
             && let Some(after) = rest.strip_prefix('$')
         {
@@ -296,6 +333,17 @@ fn value(written: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>)
         if let Some(name) = written.strip_prefix(base) {
             return last_part(&bare(name), look(&bare(name)));
         }
+    }
+    // `$(or $(X),y)`: the first that is set.
+    if let Some(choices) = written.strip_prefix("or ") {
+        let mut known = choices.split(',').filter_map(|one| {
+            open.push(String::new());
+            let text = expand_to(one.trim(), values, syntax, open);
+            open.pop();
+            (Open(text.clone()).is_known() && !text.is_empty() && open.len() < DEEPEST)
+                .then_some(text)
+        });
+        return known.next().unwrap_or_else(|| unknown(written));
     }
     if let Some(name) = written.strip_suffix("##*/").or_else(|| (written == "@F").then_some("@")) {
         return last_part(name, look(name));
@@ -389,12 +437,16 @@ mod tests {
             ("$(basename \"$D\")", "b"),
             ("${D##*/}", "b"),
             ("$PWD/x", "./x"),
+            ("v`git describe`", "v\u{1}git describe\u{2}"),
         ] {
             assert_eq!(expand(text, &values, Syntax::Shell), expected, "{text}");
         }
-        for (text, expected) in
-            [("$(A)$$A", "xx"), ("$(notdir $@)", "\u{1}base:@\u{2}"), ("$(C)", "\u{1}C\u{2}")]
-        {
+        for (text, expected) in [
+            ("$(A)$$A", "xx"),
+            ("$(or $(C), $(B))", "x-y"),
+            ("$(notdir $@)", "\u{1}base:@\u{2}"),
+            ("$(C)", "\u{1}C\u{2}"),
+        ] {
             assert_eq!(expand(text, &values, Syntax::Make), expected, "{text}");
         }
         assert!(!Open(expand("$LOOP", &values, Syntax::Shell)).is_known());

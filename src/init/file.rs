@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::matrix::Block;
+use crate::check::diagnostic::Source;
 
 /// What is written around the entries.
 pub(super) struct Frame<'a> {
@@ -12,11 +13,13 @@ pub(super) struct Frame<'a> {
     /// Whether the schema stands beside it, where editors find it.
     pub(super) has_schema: bool,
     /// Dockerfiles that are not in it, and why.
-    pub(super) left_out: &'a [String],
+    pub(super) left_out: &'a [super::LeftOut],
 }
 
-/// Lists that would make a line longer are put on several.
-const WIDTH: usize = 100;
+/// Entries that would make a line longer are put on several.
+const LINE: usize = 160;
+/// A comment may follow on the line up to here.
+const WIDEST: usize = 210;
 const HEAD: &str = "\
 # The images of this repository. `rebuild init` wrote this file; it is yours to change.
 # Which image is built from which is read from the Dockerfiles: `rebuild tree` shows it.
@@ -48,7 +51,8 @@ pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String
     }
     if !frame.tags.is_empty() {
         text.push_str("\ndefaults:\n");
-        list("  tags:", frame.tags, &mut text);
+        let tags: Vec<String> = frame.tags.iter().map(|tag| quoted(tag)).collect();
+        _ = writeln!(text, "  tags: [{}]", tags.join(", "));
     }
     text.push_str(TESTS);
     text.push_str("\nimages:\n");
@@ -58,102 +62,87 @@ pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String
     if !frame.left_out.is_empty() {
         text.push_str("\n# Not here:\n");
         for line in frame.left_out {
-            _ = writeln!(text, "#   {}", comment(line));
+            _ = writeln!(text, "#   {}", comment(&line.to_string()));
         }
     }
     text
 }
 
 fn entry(block: &Block, comments: &[String], text: &mut String) {
-    let entry = &block.entry;
-    if let Some(line) = one_line(block, comments) {
-        text.push_str(&line);
+    let comments: Vec<String> = comments.iter().map(|one| comment(one)).collect();
+    let comment =
+        if comments.is_empty() { String::new() } else { format!("# {}", comments.join("; ")) };
+    let (name, items) = (quoted(&block.entry.name), items(block));
+    let line = match &items[..] {
+        [] => format!("  {name}: {{}}"),
+        items => format!("  {name}: {{ {} }}", items.join(", ")),
+    };
+    let (length, more) = (line.chars().count(), comment.chars().count());
+    if length <= LINE && more > 0 && length + more <= WIDEST {
+        _ = writeln!(text, "{line}  {comment}");
         return;
     }
-    for comment in comments {
-        _ = writeln!(text, "  # {}", self::comment(comment));
+    if more > 0 {
+        _ = writeln!(text, "  {comment}");
     }
-    let start = text.len();
-    _ = writeln!(text, "  {}:", quoted(&entry.name));
-    let body = text.len();
-    if !block.axes.is_empty() {
-        text.push_str("    matrix:\n");
-        for (key, values) in &block.axes {
-            list(&format!("      {}:", quoted(key)), values, text);
+    if length <= LINE {
+        _ = writeln!(text, "{line}");
+        return;
+    }
+    _ = write!(text, "  {name}: {{\n   ");
+    let mut column = 0;
+    for item in items {
+        let width = item.chars().count() + 2;
+        if column > 0 && column + width > LINE {
+            text.push_str("\n   ");
+            column = 0;
         }
-        if !block.exclude.is_empty() {
-            text.push_str("      exclude:\n");
-            for row in &block.exclude {
-                let pairs: Vec<String> = row
-                    .iter()
-                    .map(|(key, value)| format!("{}: {}", quoted(key), quoted(value)))
-                    .collect();
-                _ = writeln!(text, "        - {{ {} }}", pairs.join(", "));
-            }
-        }
+        _ = write!(text, " {item},");
+        column += width;
     }
-    for (key, value) in fields_of(entry) {
-        if let Some(value) = value {
-            _ = writeln!(text, "    {key}: {}", quoted(value));
-        }
-    }
-    if !entry.tags.is_empty() {
-        list("    tags:", &entry.tags, text);
-    }
-    for (key, map) in [("build_args", &entry.build_args), ("labels", &entry.labels)] {
-        if !map.is_empty() {
-            _ = writeln!(text, "    {key}:");
-            for (name, value) in map {
-                let fill_in =
-                    if value.is_empty() && key == "build_args" { "  # fill in" } else { "" };
-                _ = writeln!(text, "      {}: {}{fill_in}", quoted(name), quoted(value));
-            }
-        }
-    }
-    if text.len() == body {
-        text.truncate(start);
-        _ = writeln!(text, "  {}: {{}}", quoted(&entry.name));
-    }
+    text.push_str("\n  }\n");
 }
 
-/// An image with few fields, on one line with its comment.
-fn one_line(block: &Block, comments: &[String]) -> Option<String> {
+/// The fields of an entry, in the pieces between its commas.
+fn items(block: &Block) -> Vec<String> {
     let entry = &block.entry;
-    let is_long = !entry.labels.is_empty() || !entry.build_args.is_empty();
-    if is_long || !block.axes.is_empty() {
-        return None;
-    }
-    let mut fields = Vec::new();
-    for (key, value) in fields_of(entry) {
-        fields.extend(value.as_ref().map(|value| format!("{key}: {}", quoted(value))));
-    }
-    if !entry.tags.is_empty() {
-        let tags: Vec<String> = entry.tags.iter().map(|tag| quoted(tag)).collect();
-        fields.push(format!("tags: [{}]", tags.join(", ")));
-    }
-    let fields =
-        if fields.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", fields.join(", ")) };
-    let line = format!("  {}: {fields}", quoted(&entry.name));
-    let comments: Vec<String> = comments.iter().map(|one| comment(one)).collect();
-    let is_short = line.chars().count() <= WIDTH && !entry.name.contains('{');
-    is_short.then(|| {
-        let comments = if comments.is_empty() {
-            String::new()
-        } else {
-            format!("  # {}", comments.join("; "))
-        };
-        format!("{line}{comments}\n")
-    })
-}
-
-fn fields_of(entry: &super::entry::Entry) -> [(&'static str, &Option<String>); 5] {
-    [
+    let pairs = |map: Vec<(&String, &String)>| -> Vec<String> {
+        map.iter().map(|(key, value)| format!("{}: {}", quoted(key), quoted(value))).collect()
+    };
+    let list = |key: &str, values: &[String]| {
+        wrapped(&format!("{key}: ["), values.iter().map(|value| quoted(value)).collect(), "]")
+    };
+    let mut axes: Vec<String> =
+        block.axes.iter().flat_map(|(key, values)| list(&quoted(key), values)).collect();
+    let rows = block.exclude.iter().flat_map(|row| {
+        wrapped("{ ", pairs(row.iter().map(|(key, value)| (key, value)).collect()), " }")
+    });
+    axes.extend(wrapped("exclude: [", rows.collect(), "]"));
+    let mut items = wrapped("matrix: { ", axes, " }");
+    for (key, value) in [
         ("repository", &entry.repository),
         ("context", &entry.context),
         ("dockerfile", &entry.dockerfile),
         ("target", &entry.target),
         ("platform", &entry.platform),
-    ]
+    ] {
+        items.extend(value.as_ref().map(|value| format!("{key}: {}", quoted(value))));
+    }
+    items.extend(list("tags", &entry.tags));
+    items.extend(wrapped("build_args: { ", pairs(entry.build_args.iter().collect()), " }"));
+    items.extend(wrapped("labels: { ", pairs(entry.labels.iter().collect()), " }"));
+    items
+}
+
+/// Items with something before the first and behind the last of them.
+fn wrapped(open: &str, mut items: Vec<String>, close: &str) -> Vec<String> {
+    if let Some(first) = items.first_mut() {
+        first.insert_str(0, open);
+    }
+    if let Some(last) = items.last_mut() {
+        last.push_str(close);
+    }
+    items
 }
 
 /// A text of the repository as it may stand in a comment. A control character could end the comment
@@ -179,7 +168,7 @@ fn is_hidden(c: char) -> bool {
 /// Whether a file that init wrote names a program to run or a secret to read. It never gives these
 /// fields; a text of the repository that reads as one of them is an attack.
 pub(super) fn names_a_program(text: &str) -> bool {
-    let source = crate::check::diagnostic::Source::new("hierarchy.yaml", text);
+    let source = Source::new("hierarchy.yaml", text);
     // What is not YAML cannot be checked.
     let Ok(value) = crate::hierarchy::value(&source) else { return true };
     let entries = value.get("images").and_then(serde_json::Value::as_object);
@@ -188,28 +177,6 @@ pub(super) fn names_a_program(text: &str) -> bool {
     let runs = ["prepare", "secrets", "ssh"];
     value.get("notify").is_some()
         || entries.into_iter().any(|entry| runs.iter().any(|field| entry.get(field).is_some()))
-}
-
-/// On one line if it is short; else filled up, two columns further in.
-fn list(key: &str, values: &[String], text: &mut String) {
-    let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
-    let line = format!("{key} [{}]", values.join(", "));
-    if line.chars().count() <= WIDTH {
-        _ = writeln!(text, "{line}");
-        return;
-    }
-    let indent = key.len() - key.trim_start().len();
-    _ = writeln!(text, "{key} [");
-    let mut line = String::new();
-    for value in values {
-        if !line.is_empty() && indent + 2 + line.chars().count() + value.chars().count() + 2 > WIDTH
-        {
-            _ = writeln!(text, "{:indent$}  {}", "", line.trim_end());
-            line.clear();
-        }
-        _ = write!(line, "{value}, ");
-    }
-    _ = writeln!(text, "{:indent$}  {}\n{:indent$}]", "", line.trim_end(), "");
 }
 
 /// As YAML reads it back: a word as it is, everything else in quotes.
@@ -242,15 +209,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_lists_are_several_lines_and_the_same_to_yaml() {
+    fn long_entries_are_several_lines_and_the_same_to_yaml() {
         for count in [1, 9, 10, 11, 90] {
             let values: Vec<String> = (0..count).map(|n| format!("{n}.0-bookworm")).collect();
-            let mut text = "a:\n".to_owned();
-            list("      version:", &values, &mut text);
-            assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
-            assert!(text.lines().count() <= 4 + count / 5, "{text}");
-            let source = crate::check::diagnostic::Source::new("/x", text.clone());
-            let expected = serde_json::json!({"a": {"version": values}});
+            let entry = super::super::entry::Entry {
+                name: "{v}".into(),
+                tags: vec!["{v}".into()],
+                build_args: [("A".into(), "x, y".into())].into(),
+                ..Default::default()
+            };
+            let axes = vec![("v".to_owned(), values.clone())];
+            let exclude = vec![vec![("v".to_owned(), "1".to_owned())]];
+            let block = Block { entry, axes, exclude, members: vec![] };
+            let mut text = String::new();
+            super::entry(&block, &[], &mut text);
+            assert!(text.lines().all(|line| line.chars().count() <= LINE + 5), "{text}");
+            assert!(text.lines().count() <= 4 + count / 8, "{text}");
+            let source = Source::new("/x", text.clone());
+            let expected = serde_json::json!({"{v}": {
+                "matrix": {"v": values, "exclude": [{"v": "1"}]},
+                "tags": ["{v}"],
+                "build_args": {"A": "x, y"},
+            }});
             assert_eq!(crate::hierarchy::value(&source).ok(), Some(expected), "{text}");
         }
     }
@@ -260,12 +240,13 @@ mod tests {
         let hidden = ('\0'..='\u{ffff}').filter(|c| is_hidden(*c) || c.is_whitespace());
         for c in hidden {
             let evil = format!("a{c}notify: [evil]{c}images: {{}}");
-            let left_out = [evil.clone()];
+            let left_out =
+                [super::super::LeftOut { cause: evil.clone(), places: vec![evil.clone()] }];
             let frame = Frame { registry: None, tags: &[], has_schema: false, left_out: &left_out };
             let entry = super::super::entry::Entry { name: "web".into(), ..Default::default() };
             let block = Block { entry, axes: vec![], exclude: vec![], members: vec![] };
             let text = text(&[(block, vec![evil.clone()])], &frame);
-            let source = crate::check::diagnostic::Source::new("/x", text.clone());
+            let source = Source::new("/x", text.clone());
             let expected = serde_json::json!({"version": "1", "images": {"web": {}}});
             assert_eq!(crate::hierarchy::value(&source).ok(), Some(expected), "{c:?} {text:?}");
             assert!(!names_a_program(&text));
@@ -283,39 +264,11 @@ mod tests {
 
     #[test]
     fn texts_are_read_back_as_they_were() {
-        for text in [
-            "web",
-            "3.10",
-            "true",
-            "No",
-            "a b",
-            "{x}-1",
-            "#x",
-            "a: b",
-            "a:1",
-            "quay.io:5000/x",
-            "\"q\"",
-            "\\",
-            "~",
-            "",
-            "a:",
-            "*x",
-            ".",
-            "1e3",
-            "é",
-            "tab\there",
-            "line\nbreak",
-            "-",
-            "null",
-            "0x1",
-            "@x",
-            "\u{7}",
-            "\u{85}",
-            "\u{2028}x",
-            "\u{202e}x",
-        ] {
+        let texts = "web|3.10|true|No|a b|{x}-1|#x|a: b|a:1|quay.io:5000/x|\"q\"|\\|~||a:|*x|.|1e3|é|\
+                     tab\there|line\nbreak|-|null|0x1|@x|\u{7}|\u{85}|\u{2028}x|\u{202e}x";
+        for text in texts.split('|') {
             let yaml = format!("x: {}\nl: [{}]\n", quoted(text), quoted(text));
-            let source = crate::check::diagnostic::Source::new("/x", yaml.clone());
+            let source = Source::new("/x", yaml.clone());
             let value = crate::hierarchy::value(&source);
             let expected = serde_json::json!({"x": text, "l": [text]});
             assert_eq!(value.ok(), Some(expected), "{yaml}");

@@ -6,28 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::path_words::is_one_of;
+
 /// Folders of what other people wrote.
 const SKIPPED: [&str; 3] = ["node_modules", "vendor", "testdata"];
-/// Endings of files that become, or were, or go with a Dockerfile.
-const NOT_ENDINGS: [&str; 17] = [
-    "dockerignore",
-    "template",
-    "tmpl",
-    "tpl",
-    "j2",
-    "jinja",
-    "jinja2",
-    "erb",
-    "in",
-    "m4",
-    "md",
-    "bak",
-    "orig",
-    "swp",
-    "txt",
-    "sh",
-    "py",
-];
+/// Endings of what becomes a Dockerfile.
+const TEMPLATES: &str = "template tmpl tpl j2 jinja jinja2 erb in m4";
+/// Endings of what was a Dockerfile, or goes with one.
+const OTHERS: &str = "dockerignore md bak orig swp txt sh py";
 
 /// Between `Dockerfile` and the rest of a file's name.
 const SEPARATORS: [char; 3] = ['.', '-', '_'];
@@ -36,10 +22,10 @@ const SEPARATORS: [char; 3] = ['.', '-', '_'];
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) dockerfiles: Vec<PathBuf>,
+    /// What Dockerfiles are generated from.
+    pub(super) templates: Vec<PathBuf>,
     /// Folders with a hierarchy of their own.
     pub(super) hierarchies: Vec<PathBuf>,
-    /// Bake files in HCL, which only `docker buildx bake` can read.
-    pub(super) bake_files: Vec<PathBuf>,
     /// Files that may say how images are built.
     pub(super) texts: BTreeSet<(PathBuf, Kind)>,
     /// What could not be looked into, and why.
@@ -61,50 +47,18 @@ impl Kind {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
         let is_yaml = ["yaml", "yml"].contains(&ending);
-        let is_in = |folder: &str| path.iter().any(|part| part == folder);
-        let of_ci = [
-            "cloudbuild",
-            ".gitlab-ci",
-            "gitlab-ci",
-            "azure-pipelines",
-            ".travis",
-            ".drone",
-            "bitbucket-pipelines",
-            "taskfile",
-            ".woodpecker",
-            "buildspec",
-            "action.",
-            ".cirrus",
-            ".semaphore",
-        ];
-        let folders = [
-            "workflows",
-            ".circleci",
-            ".gitlab",
-            ".buildkite",
-            ".ci",
-            "ci",
-            ".azure",
-            ".woodpecker",
-            ".semaphore",
-        ];
-        if ending == "json" && name.contains("bake") {
+        let begins = |all: &[&str]| all.iter().any(|one| name.starts_with(one));
+        if ["json", "hcl"].contains(&ending) && name.contains("bake") {
             Some(Self::Bake)
         } else if is_yaml && name.contains("compose") {
             Some(Self::Compose)
-        } else if is_yaml
-            && (of_ci.iter().any(|one| name.starts_with(one))
-                || folders.iter().any(|one| is_in(one)))
-        {
+        } else if is_yaml {
             Some(Self::Workflow)
-        } else if ["makefile", "gnumakefile"].iter().any(|one| name.starts_with(one))
-            || ["mk", "mak", "make"].contains(&ending)
-        {
+        } else if begins(&["makefile", "gnumakefile"]) || is_one_of(ending, "mk mak make") {
             Some(Self::Makefile)
-        } else if ["sh", "bash", "zsh", "ps1"].contains(&ending)
-            || ["jenkinsfile", "justfile", "build", "make", "push", "release"]
-                .iter()
-                .any(|one| name.starts_with(one) && (ending.is_empty() || *one == "jenkinsfile"))
+        } else if is_one_of(ending, "sh bash zsh ps1")
+            || begins(&["jenkinsfile"])
+            || (ending.is_empty() && begins(&["justfile", "build", "make", "push", "release"]))
         {
             Some(Self::Script)
         } else {
@@ -150,10 +104,10 @@ pub(super) fn find(root: &Path, tracked: &[PathBuf]) -> Found {
     for path in tracked.iter().filter(|path| !is_inside_skipped(root, path)) {
         found.add(root, path);
     }
-    found.dockerfiles.sort();
-    found.dockerfiles.dedup();
-    found.bake_files.sort();
-    found.bake_files.dedup();
+    for all in [&mut found.dockerfiles, &mut found.templates] {
+        all.sort();
+        all.dedup();
+    }
     found
 }
 
@@ -179,15 +133,10 @@ impl Found {
         if let Some(kind) = Kind::of(path).filter(|_| is_file_inside(root, path)) {
             self.texts.insert((path.to_owned(), kind));
         }
-        let kind = if is_dockerfile(&name) {
-            &mut self.dockerfiles
-        } else if name.starts_with("docker-bake") && name.ends_with(".hcl") {
-            &mut self.bake_files
-        } else {
-            return;
-        };
-        if is_file_inside(root, path) {
-            kind.push(path.to_owned());
+        if is_dockerfile(&name) && is_file_inside(root, path) {
+            self.dockerfiles.push(path.to_owned());
+        } else if split(&name).is_some() && is_one_of(&ending(&name), TEMPLATES) {
+            self.templates.push(path.to_owned());
         }
     }
 }
@@ -238,8 +187,12 @@ fn nested(folder: &Path, root: &Path) -> Vec<PathBuf> {
 /// `Dockerfile`, `Dockerfile.x`, `x.Dockerfile`, also with `-` or `_`, and the same with
 /// `Containerfile`.
 fn is_dockerfile(name: &str) -> bool {
-    let ending = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
-    !name.ends_with('~') && !NOT_ENDINGS.contains(&ending.as_str()) && split(name).is_some()
+    let is_other = [TEMPLATES, OTHERS].iter().any(|list| is_one_of(&ending(name), list));
+    !name.ends_with('~') && !is_other && split(name).is_some()
+}
+
+fn ending(name: &str) -> String {
+    name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase()
 }
 
 /// What a Dockerfile's own name says of its image: `web` of `web.Dockerfile` and `Dockerfile-web`.
@@ -271,34 +224,19 @@ mod tests {
 
     #[test]
     fn names_of_dockerfiles() {
-        for (name, is_one, expected) in [
-            ("Dockerfile", true, None),
-            ("dockerfile", true, None),
-            ("Dockerfile.web", true, Some("web")),
-            ("Dockerfile.3.11-slim", true, Some("3.11-slim")),
-            ("web.Dockerfile", true, Some("web")),
-            ("web.dockerfile", true, Some("web")),
-            ("Containerfile", true, None),
-            ("Containerfile.web", true, Some("web")),
-            ("Dockerfile.dockerignore", false, None),
-            ("web.Dockerfile.dockerignore", false, None),
-            ("Dockerfile.j2", false, None),
-            ("Dockerfile.web.j2", false, None),
-            ("Dockerfile~", false, None),
-            ("Dockerfile-linux.template", false, None),
-            (".Dockerfile", false, None),
-            ("Makefile", false, None),
-            ("Dockerfile-alpine", true, Some("alpine")),
-            ("web-Dockerfile", true, Some("web")),
-            ("dockerfile_web", true, Some("web")),
-            ("Dockerfile-", false, None),
-            ("Dockerfiles", false, None),
-            ("Dockerfile-run.sh", false, None),
-        ] {
-            assert_eq!(is_dockerfile(name), is_one, "{name}");
-            if is_one {
-                assert_eq!(stem(Path::new(name)).as_deref(), expected, "{name}");
-            }
+        let good = "Dockerfile dockerfile Containerfile Dockerfile.web=web Dockerfile.3.11-slim=3.11-slim \
+                    web.Dockerfile=web web.dockerfile=web Containerfile.web=web Dockerfile-alpine=alpine \
+                    web-Dockerfile=web dockerfile_web=web";
+        for line in good.split(' ') {
+            let (name, expected) = line.split_once('=').unwrap_or((line, ""));
+            assert!(is_dockerfile(name), "{name}");
+            assert_eq!(stem(Path::new(name)).unwrap_or_default(), expected, "{name}");
+        }
+        let bad = "Dockerfile.dockerignore web.Dockerfile.dockerignore Dockerfile.j2 Dockerfile.web.j2 \
+                   Dockerfile~ Dockerfile-linux.template .Dockerfile Makefile Dockerfile- Dockerfiles \
+                   Dockerfile-run.sh";
+        for name in bad.split(' ') {
+            assert!(!is_dockerfile(name), "{name}");
         }
     }
 

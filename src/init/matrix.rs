@@ -15,26 +15,6 @@ use super::{
 /// Fewer entries are as easily read by themselves.
 const FEWEST: usize = 3;
 
-/// What the values of an axis of operating systems begin with.
-const OS: [&str; 16] = [
-    "alma",
-    "alpine",
-    "amazonlinux",
-    "azurelinux",
-    "bookworm",
-    "bullseye",
-    "buster",
-    "centos",
-    "debian",
-    "focal",
-    "jammy",
-    "mariner",
-    "noble",
-    "slim",
-    "trixie",
-    "ubuntu",
-];
-
 /// An entry of the file, with the matrix that makes it several images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Block {
@@ -157,8 +137,6 @@ fn kind(values: &[String]) -> &'static str {
         "arch"
     } else if all(&is_version) {
         "version"
-    } else if all(&|value| OS.iter().any(|os| value.starts_with(os))) {
-        "os"
     } else {
         "variant"
     }
@@ -305,7 +283,9 @@ mod tests {
                 "r-3.1-slim 3.1/slim 3.1-slim\nr-3.1-alpine 3.1/alpine 3.1-alpine\n\
                  r-3.2-slim 3.2/slim 3.2-slim\nr-3.2-alpine 3.2/alpine 3.2-alpine"
             ),
-            ["r-{version}-{os} {version}/{os} {version}-{os} version=3.1,3.2 os=slim,alpine"]
+            [
+                "r-{version}-{variant} {version}/{variant} {version}-{variant} version=3.1,3.2 variant=slim,alpine"
+            ]
         );
         assert_eq!(folded("r-1 1 1\nr-2 2 2"), ["r-1 1 1", "r-2 2 2"]);
         assert_eq!(

@@ -16,6 +16,7 @@ mod entry;
 mod evidence;
 mod file;
 mod find;
+mod hcl;
 mod matrix;
 mod names;
 mod readers;
@@ -24,15 +25,15 @@ mod resolve;
 mod shell;
 #[cfg(test)]
 mod tests;
-mod tree;
 mod path_words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::{Path, PathBuf},
 };
 
-pub use self::{bake::TargetsError, compose::ComposeError, tree::tree};
+pub use self::bake::TargetsError;
 use self::{
     candidate::Candidate,
     entry::Entry,
@@ -68,10 +69,23 @@ pub struct Proposal {
     pub loaded: Result<Loaded, LoadError>,
     /// What a person should check, a line each, the worst first.
     pub unsure: Vec<String>,
-    /// Dockerfiles that are not in it, and why, a line each.
-    pub left_out: Vec<String>,
+    /// Dockerfiles that are not in it.
+    pub left_out: Vec<LeftOut>,
     /// The rule and the place by which each image got its name.
     pub explained: Vec<String>,
+}
+
+/// Dockerfiles that are not in the proposal for one cause.
+#[derive(Debug)]
+pub struct LeftOut {
+    pub cause: String,
+    pub places: Vec<String>,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", names(&self.places, report::SHOWN), self.cause)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -87,28 +101,19 @@ pub enum InitError {
         "a file or a Dockerfile here has a name or a text that would make the proposal run a program"
     )]
     Unsafe,
-    #[error("this compose file cannot be read")]
-    Compose(Box<crate::check::diagnostic::Diagnostic>),
-}
-
-impl std::convert::From<ComposeError> for InitError {
-    fn from(error: ComposeError) -> Self {
-        match error {
-            ComposeError::Yaml(problem) => Self::Compose(problem),
-            ComposeError::Targets(error) => Self::Targets(error),
-        }
-    }
 }
 
 /// What to write into a hierarchy file, which need not exist. Its path is absolute.
 pub fn propose(file: &Path, from: From, options: &LoadOptions) -> Result<Proposal, InitError> {
     let root = file.parent().unwrap_or(Path::new("/"));
     let host = options.platform.clone().unwrap_or_else(this_machine);
-    let mut notes = Vec::new();
+    let (mut notes, mut left_out) = (Vec::new(), Vec::new());
     let evidence = match from {
-        From::Folder { tracked, environment } => found(root, &tracked, &environment, &mut notes)?,
+        From::Folder { tracked, environment } => {
+            found(root, &tracked, &environment, (&mut notes, &mut left_out))?
+        }
         From::Bake(text) => {
-            let targets = bake::targets(&text, Path::new("docker-bake.json"))?;
+            let targets = bake::targets(&text, Path::new("docker-bake.json"), Path::new(""))?;
             notes = targets.notes;
             targets.found
         }
@@ -128,19 +133,19 @@ pub fn propose(file: &Path, from: From, options: &LoadOptions) -> Result<Proposa
             Err(error) => unreadable.push(error),
         }
     }
-    let mut left_out = report::left_out(&unreadable);
-    leave_out_windows(&mut candidates, &mut left_out);
+    left_out.extend(report::left_out(&unreadable));
+    left_out.extend(leave_out_windows(&mut candidates));
     if candidates.is_empty() {
-        let first = left_out.first().cloned().unwrap_or_default();
+        let first = left_out.first().map(ToString::to_string).unwrap_or_default();
         return Err(InitError::NoneReadable { count, first });
     }
 
     let (roots, owner) = origin(root);
     let known = Known { roots: &roots, owner: owner.as_deref(), host: &host.to_string() };
     let resolved = resolve::resolve(&candidates, &known);
-    let mut names = names::names(&candidates, &resolved, &roots);
+    let names = names::names(&candidates, &resolved, &roots);
     let mut unsure = report::doubts(&resolved, &candidates, &names.all);
-    report::aliases(&candidates, &mut names.all, &mut unsure);
+    unsure.extend(report::contexts(&candidates));
     unsure.extend(report::collisions(&names, &candidates));
     unsure.extend(notes);
     let entries = entries(root, &candidates, &names.all, &mut unsure);
@@ -174,7 +179,7 @@ impl Draft<'_> {
     fn written(
         &self,
         expected: &report::Expected,
-        left_out: &[String],
+        left_out: &[LeftOut],
         options: &LoadOptions,
     ) -> (String, Result<Loaded, LoadError>, Vec<String>) {
         let root = self.file.parent().unwrap_or(Path::new("/"));
@@ -213,14 +218,8 @@ impl Draft<'_> {
         for &member in &block.members {
             let index = self.order[member];
             for (reference, _) in &self.candidates[index].uses {
-                let is_ours = self.resolved.parents[index].iter().any(|&parent| {
-                    self.resolved.made[parent].as_ref().is_some_and(|made| {
-                        made.repository.is_same(&reference.repository)
-                            && reference.tag_or_latest().is_some_and(|tag| made.tags.contains(&tag))
-                    })
-                });
-                let text = tree::usual(reference);
-                if !is_ours && !upstreams.contains(&text) {
+                let text = path_words::usual(reference);
+                if !self.resolved.made_here.contains_key(&text) && !upstreams.contains(&text) {
                     upstreams.push(text);
                 }
             }
@@ -233,14 +232,22 @@ impl Draft<'_> {
                 rules.push(rule);
             }
         }
-        let more =
-            if rules.len() > 1 { format!(" and {} more", rules.len() - 1) } else { String::new() };
-        let rule = format!("[{}{more}]", rules.first().map_or("path", String::as_str));
-        if upstreams.is_empty() {
-            vec![rule]
-        } else {
-            vec![format!("on {} {rule}", names(&upstreams, 4).replace('`', ""))]
+        let mut parts = Vec::new();
+        if block.entry.build_args.values().any(String::is_empty) {
+            parts.push("fill in `build_args`".to_owned());
         }
+        if !upstreams.is_empty() {
+            parts.push(format!("on {}", names(&upstreams, 2).replace('`', "")));
+        }
+        let more = rules.len().saturating_sub(1);
+        match rules.first() {
+            // What the path says needs no proof.
+            Some(rule) if rule == "path" && more == 0 => {}
+            Some(rule) if more == 0 => parts.push(format!("[{rule}]")),
+            Some(rule) => parts.push(format!("[{rule} and {more} more]")),
+            None => {}
+        }
+        parts
     }
 }
 
@@ -249,7 +256,7 @@ fn found(
     root: &Path,
     tracked: &[PathBuf],
     environment: &BTreeMap<String, String>,
-    notes: &mut Vec<String>,
+    (notes, left_out): (&mut Vec<String>, &mut Vec<LeftOut>),
 ) -> Result<Vec<Evidence>, InitError> {
     let found = find::find(root, tracked);
     if found.dockerfiles.is_empty() {
@@ -258,18 +265,10 @@ fn found(
     for folder in &found.hierarchies {
         notes.push(format!("`{}` has a hierarchy of its own and is left out", folder.display()));
     }
-    if let Some(file) = found.bake_files.first() {
-        let folder = file.parent().unwrap_or(Path::new(""));
-        let place = if folder.as_os_str().is_empty() {
-            String::new()
-        } else {
-            format!("-C {} ", folder.display())
-        };
-        // Without `-f`, bake reads only `docker-bake.hcl` and `docker-bake.override.hcl`.
-        notes.push(format!(
-            "`{0}` may know names and tags better: `docker buildx bake -f {0} --print | rebuild {place}init --from-bake -`",
-            file.display()
-        ));
+    if !found.templates.is_empty() {
+        let places = found.templates.iter().map(|path| path.display().to_string());
+        let cause = "templates of Dockerfiles; generate the Dockerfiles first".to_owned();
+        left_out.push(LeftOut { cause, places: places.collect() });
     }
     let evidence = readers::read(root, &found, environment);
     notes.extend(found.unreadable);
@@ -277,7 +276,7 @@ fn found(
 }
 
 /// Images for Windows need an engine on Windows, and so does what stands on them.
-fn leave_out_windows(candidates: &mut Vec<Candidate>, left_out: &mut Vec<String>) {
+fn leave_out_windows(candidates: &mut Vec<Candidate>) -> Option<LeftOut> {
     let is_windows = |reference: &Reference| {
         let text = reference.repository.as_str();
         text.starts_with("mcr.microsoft.com/windows/")
@@ -287,22 +286,11 @@ fn leave_out_windows(candidates: &mut Vec<Candidate>, left_out: &mut Vec<String>
                     && text.starts_with("mcr.microsoft.com/")
             })
     };
-    let before = candidates.len();
-    let mut first = None;
-    candidates.retain(|candidate| {
-        let keeps = !candidate.uses.iter().any(|(reference, _)| is_windows(reference));
-        if !keeps && first.is_none() {
-            first = Some(candidate.dockerfile.display().to_string());
-        }
-        keeps
-    });
-    match (before - candidates.len(), first) {
-        (0, _) | (_, None) => {}
-        (1, Some(first)) => left_out.push(format!("{first}: it is for Windows")),
-        (count, Some(first)) => {
-            left_out.push(format!("{first} and {} more: they are for Windows", count - 1));
-        }
-    }
+    let is_for_windows = |one: &Candidate| one.uses.iter().any(|(image, _)| is_windows(image));
+    let windows = candidates.iter().filter(|one| is_for_windows(one));
+    let places: Vec<String> = windows.map(|one| one.dockerfile.display().to_string()).collect();
+    candidates.retain(|one| !is_for_windows(one));
+    (!places.is_empty()).then(|| LeftOut { cause: "for Windows".to_owned(), places })
 }
 
 /// What the repository is called, by where it came from and by its folder; and the owner there.

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    candidate::Candidate,
+    candidate::{Candidate, Given},
     evidence::Rule,
-    path_words::{self, is_official, is_version, is_weak, kebab, name_part, platform},
-    resolve::{Resolved, split},
+    path_words::{self, is_official, is_version, is_weak, kebab, name_part, platform, usual},
+    resolve::{Made, Resolved, split},
 };
 use crate::image::{Repository, Tag};
 
@@ -56,7 +56,7 @@ pub(super) fn names(candidates: &[Candidate], resolved: &Resolved, roots: &[Stri
     }
     let collided = collisions(&mut raws, candidates);
     let called = called(candidates, resolved, &raws, registry.as_deref());
-    let platforms = platforms(candidates, &raws);
+    let platforms = platforms(candidates);
     let all = raws.iter().zip(called).zip(platforms).map(|((raw, name), platform)| {
         let implied = match &registry {
             Some(registry) => format!("{registry}/{name}"),
@@ -89,63 +89,51 @@ fn raws(
 ) -> Vec<Raw> {
     let shapes = Shape::all(candidates, resolved);
     let shared = shared_start(candidates);
-    let raw = |(candidate, made): (&Candidate, &Option<super::resolve::Made>)| {
-        if let Some(made) = made {
-            // A build that says no tag makes the one that its siblings' paths say.
-            let by_shape = made.tags.is_empty().then(|| shape_of(&shapes, candidate)).flatten();
-            let by_shape = by_shape.filter(|(one, _)| split(one).1 == split(&made.repository).1);
-            if let Some((repository, tag)) = by_shape {
-                return Raw {
-                    own: split(&repository).1.to_owned(),
-                    repository: Some(repository),
-                    tags: BTreeSet::from([tag]),
-                    rule: made.rule,
-                    place: made.place.clone(),
-                    is_guessed: false,
-                };
-            }
-            return Raw {
-                repository: Some(made.repository.clone()),
-                own: split(&made.repository).1.to_owned(),
-                tags: made.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
-                rule: made.rule,
-                place: made.place.clone(),
-                is_guessed: false,
-            };
-        }
-        let place = candidate.dockerfile.display().to_string();
-        let partial = candidate.given.outputs.first();
-        let rule = if partial.is_some() {
-            candidate.said.as_ref().map_or(Rule::Path, |said| said.0)
-        } else {
-            Rule::Path
+    let published = |own: &str| registry.and_then(|one| format!("{one}/{own}").parse().ok());
+    let raw = |(candidate, made): (&Candidate, &Option<Made>)| {
+        let mut raw = Raw {
+            repository: None,
+            own: String::new(),
+            tags: BTreeSet::new(),
+            rule: Rule::Path,
+            place: candidate.dockerfile.display().to_string(),
+            is_guessed: false,
         };
-        if let Some(name) = &candidate.given.name {
-            let (own, tags) = (name_part(name), BTreeSet::new());
-            return Raw {
-                repository: None,
-                own,
-                tags,
-                rule: candidate.said.as_ref().map_or(rule, |said| said.0),
-                place,
-                is_guessed: false,
+        let Given { name, outputs, .. } = &candidate.given;
+        if let (Some((rule, place)), true) =
+            (&candidate.said, name.is_some() || !outputs.is_empty())
+        {
+            (raw.rule, raw.place) = (*rule, place.clone());
+        }
+        let by_shape = || shape_of(&shapes, candidate);
+        if let Some(made) = made {
+            (raw.rule, raw.place) = (made.rule, made.place.clone());
+            // A build that says no tag makes the one that its siblings' paths say.
+            let by_shape = made.tags.is_empty().then(by_shape).flatten();
+            let by_shape = by_shape.filter(|(one, _)| split(one).1 == split(&made.repository).1);
+            let tags = made.tags.iter().map(|tag| tag.as_str().to_owned()).collect();
+            let (repository, tags) = match by_shape {
+                Some((repository, tag)) => (repository, BTreeSet::from([tag])),
+                None => (made.repository.clone(), tags),
             };
+            split(&repository).1.clone_into(&mut raw.own);
+            (raw.repository, raw.tags) = (Some(repository), tags);
+        } else if let Some(name) = name {
+            raw.own = name_part(name);
+        } else if let Some(output) = outputs.first() {
+            let last = output.repository.rsplit('/').next();
+            last.unwrap_or_default().clone_into(&mut raw.own);
+            raw.repository = published(&raw.own);
+            raw.tags = output.tag.iter().cloned().collect();
+        } else if let Some((repository, tag)) = by_shape() {
+            split(&repository).1.clone_into(&mut raw.own);
+            (raw.repository, raw.is_guessed) = (Some(repository), true);
+            raw.tags.insert(tag);
+        } else {
+            raw.own = by_path(candidate, shared, roots);
+            (raw.repository, raw.is_guessed) = (published(&raw.own), true);
         }
-        if let Some(output) = partial {
-            let own = output.repository.rsplit('/').next().unwrap_or_default().to_owned();
-            let repository = registry.and_then(|one| format!("{one}/{own}").parse().ok());
-            let tags = output.tag.iter().cloned().collect();
-            let place = candidate.said.as_ref().map_or(place, |said| said.1.clone());
-            return Raw { repository, own, tags, rule, place, is_guessed: false };
-        }
-        if let Some((repository, tag)) = shape_of(&shapes, candidate) {
-            let own = split(&repository).1.to_owned();
-            let tags = BTreeSet::from([tag]);
-            return Raw { repository: Some(repository), own, tags, rule, place, is_guessed: true };
-        }
-        let own = by_path(candidate, shared, roots);
-        let repository = registry.and_then(|one| format!("{one}/{own}").parse().ok());
-        Raw { repository, own, tags: BTreeSet::new(), rule, place, is_guessed: true }
+        raw
     };
     candidates.iter().zip(&resolved.made).map(raw).collect()
 }
@@ -371,16 +359,10 @@ fn called(
     for raw in raws {
         *families.entry(&raw.own).or_default() += 1;
     }
-    let made = |reference: &crate::image::Reference| {
-        resolved.made.iter().flatten().any(|made| {
-            made.repository.is_same(&reference.repository)
-                && reference.tag_or_latest().is_some_and(|tag| made.tags.contains(&tag))
-        })
-    };
     let outside: BTreeSet<&str> = candidates
         .iter()
         .flat_map(|one| &one.uses)
-        .filter(|(one, _)| !made(one))
+        .filter(|(one, _)| !resolved.made_here.contains_key(&usual(one)))
         .map(|(one, _)| split(&one.repository))
         .filter(|(namespace, _)| namespace.is_empty())
         .map(|(_, name)| name)
@@ -389,21 +371,28 @@ fn called(
         .iter()
         .filter_map(|raw| raw.repository.as_ref().map(|one| one.as_str().to_owned()))
         .collect();
+    let local = resolved.made_here.iter().filter_map(|(reference, index)| {
+        let name = reference.strip_suffix(":latest").filter(|name| !name.contains('/'))?;
+        Some((*index, name_part(name)))
+    });
+    let local: BTreeMap<usize, String> = local.collect();
     let mut taken = BTreeSet::new();
     let mut all = Vec::new();
     for (candidate, raw) in candidates.iter().zip(raws) {
         let base = name_part(&raw.own);
         let mut choices = vec![base.clone()];
-        if families.get(raw.own.as_str()).is_some_and(|count| *count > 1) {
+        // Of several images of a repository, `latest` has its name.
+        if families[raw.own.as_str()] > 1 && !raw.tags.contains("latest") {
             choices.clear();
         }
-        if let Some(tag) = raw.tags.iter().find(|tag| *tag != "latest").or_else(|| raw.tags.first())
-        {
+        if let Some(tag) = raw.tags.iter().find(|tag| *tag != "latest") {
             choices.push(format!("{base}-{}", name_part(tag)));
         }
-        if let Some(name) = &candidate.given.name {
-            choices.insert(0, name_part(name));
-        }
+        let given = candidate.given.name.as_ref();
+        let same = candidates.iter().filter(|one| one.given.name.as_ref() == given).count();
+        choices.splice(0..0, given.filter(|_| same == 1).map(|name| name_part(name)));
+        // A name alone is found by the name of the image.
+        choices.splice(0..0, local.get(&all.len()).cloned());
         let path: Vec<String> =
             candidate.segments.iter().map(|one| kebab(one)).filter(|one| !one.is_empty()).collect();
         choices.push(base.clone());
@@ -428,31 +417,35 @@ fn called(
                 && !taken.contains(name)
                 && name.parse::<Repository>().is_ok()
         };
-        let name = choices.iter().find(|name| is_good(name)).cloned();
-        let name = name.unwrap_or_else(|| {
-            let base = if base.is_empty() { "image" } else { &base };
-            let mut numbers = (2..).map(|number| format!("{base}-image-{number}"));
-            let plain = format!("{base}-image");
-            if is_good(&plain) {
-                plain
-            } else {
-                numbers.find(|name| is_good(name)).unwrap_or(plain)
-            }
-        });
+        let base = if base.is_empty() { "image" } else { &base };
+        let numbers = (1..).map(|number| format!("{base}-image-{number}"));
+        let mut names = choices.into_iter().chain([format!("{base}-image")]).chain(numbers);
+        let name = names.find(is_good).unwrap_or_default();
         taken.insert(name.clone());
         all.push(name);
     }
     all
 }
 
-/// The platform of each, if its path says one and others of its repository have another.
-fn platforms(candidates: &[Candidate], raws: &[Raw]) -> Vec<Option<&'static str>> {
-    let own = |candidate: &Candidate| candidate.segments.iter().find_map(|part| platform(part));
-    let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (candidate, raw) in candidates.iter().zip(raws) {
-        all.entry(&raw.own).or_default().extend(own(candidate));
+/// The platform of each, if its path says one and a sibling's path says another.
+fn platforms(candidates: &[Candidate]) -> Vec<Option<&'static str>> {
+    let own = |candidate: &Candidate| {
+        candidate.segments.iter().enumerate().find_map(|(at, part)| Some((at, platform(part)?)))
+    };
+    let siblings = |candidate: &Candidate, at: usize| {
+        let mut segments = candidate.segments.clone();
+        segments.remove(at);
+        segments
+    };
+    let mut all: BTreeMap<Vec<String>, BTreeSet<&str>> = BTreeMap::new();
+    for candidate in candidates {
+        if let Some((at, platform)) = own(candidate) {
+            all.entry(siblings(candidate, at)).or_default().insert(platform);
+        }
     }
-    let several =
-        |raw: &Raw| all.get(raw.own.as_str()).is_some_and(|platforms| platforms.len() > 1);
-    candidates.iter().zip(raws).map(|(one, raw)| own(one).filter(|_| several(raw))).collect()
+    let several = |candidate: &Candidate| {
+        let (at, platform) = own(candidate)?;
+        (all[&siblings(candidate, at)].len() > 1).then_some(platform)
+    };
+    candidates.iter().map(several).collect()
 }

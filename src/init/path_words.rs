@@ -1,107 +1,32 @@
 //! Words of paths, names and tags.
 
+use crate::image::Reference;
+
 /// Folders that say nothing of the image in them.
-const WEAK: [&str; 22] = [
-    "build",
-    "builds",
-    "ci",
-    "container",
-    "containers",
-    "context",
-    "deploy",
-    "deployment",
-    "devcontainer",
-    "docker",
-    "dockerfile",
-    "dockerfiles",
-    "image",
-    "images",
-    "infra",
-    "linux",
-    "packaging",
-    "recipes",
-    "services",
-    "src",
-    "variants",
-    "versions",
-];
+const WEAK: &str = "\
+    build builds ci container containers context deploy deployment devcontainer docker dockerfile \
+    dockerfiles image images infra linux packaging recipes services src variants versions";
 
 /// Docker Hub's official images: a name of these is theirs.
-const OFFICIAL: [&str; 66] = [
-    "almalinux",
-    "alpine",
-    "alt",
-    "amazoncorretto",
-    "amazonlinux",
-    "archlinux",
-    "bash",
-    "buildpack-deps",
-    "busybox",
-    "caddy",
-    "cassandra",
-    "centos",
-    "clojure",
-    "composer",
-    "consul",
-    "couchbase",
-    "couchdb",
-    "debian",
-    "docker",
-    "drupal",
-    "eclipse-temurin",
-    "elasticsearch",
-    "elixir",
-    "erlang",
-    "fedora",
-    "gcc",
-    "golang",
-    "gradle",
-    "haproxy",
-    "haskell",
-    "httpd",
-    "ibmjava",
-    "influxdb",
-    "jenkins",
-    "jetty",
-    "julia",
-    "kibana",
-    "logstash",
-    "mariadb",
-    "maven",
-    "memcached",
-    "mongo",
-    "mysql",
-    "nats",
-    "nginx",
-    "node",
-    "openjdk",
-    "oraclelinux",
-    "perl",
-    "php",
-    "postgres",
-    "pypy",
-    "python",
-    "r-base",
-    "rabbitmq",
-    "redis",
-    "rockylinux",
-    "ruby",
-    "rust",
-    "swift",
-    "tomcat",
-    "traefik",
-    "ubuntu",
-    "varnish",
-    "vault",
-    "wordpress",
-];
+const OFFICIAL: &str = "\
+    almalinux alpine alt amazoncorretto amazonlinux archlinux bash buildpack-deps busybox caddy \
+    cassandra centos clojure composer consul couchbase couchdb debian docker drupal \
+    eclipse-temurin elasticsearch elixir erlang fedora gcc golang gradle haproxy haskell httpd \
+    ibmjava influxdb jenkins jetty julia kibana logstash mariadb maven memcached mongo mysql nats \
+    nginx node openjdk oraclelinux perl php postgres pypy python r-base rabbitmq redis rockylinux \
+    ruby rust swift tomcat traefik ubuntu varnish vault wordpress";
+
+/// Whether a list of words has it.
+pub(super) fn is_one_of(word: &str, list: &str) -> bool {
+    list.split(' ').any(|one| one == word)
+}
 
 pub(super) fn is_official(name: &str) -> bool {
-    OFFICIAL.contains(&name)
+    is_one_of(name, OFFICIAL)
 }
 
 pub(super) fn is_weak(word: &str) -> bool {
-    WEAK.contains(&word)
+    is_one_of(word, WEAK)
 }
 
 /// The platform that a folder is for, by docker-library's names and by docker's own.
@@ -175,6 +100,14 @@ fn push(words: &mut Vec<String>, word: &str) {
     }
 }
 
+/// The distribution that a release is of.
+pub(super) fn distribution(release: &str) -> Option<&'static str> {
+    const DEBIAN: &str = "jessie stretch buster bullseye bookworm trixie forky";
+    const UBUNTU: &str = "trusty xenial bionic focal jammy noble questing resolute";
+    let all = [("debian", DEBIAN), ("ubuntu", UBUNTU)];
+    all.into_iter().find(|(_, releases)| is_one_of(release, releases)).map(|(name, _)| name)
+}
+
 /// Whether two words say the same: `8.0.11` and `8.0`, `36` and `3.6`.
 pub(super) fn is_near(one: &str, other: &str) -> bool {
     let begins = |long: &str, short: &str| {
@@ -195,6 +128,21 @@ pub(super) fn is_near(one: &str, other: &str) -> bool {
             && (begins(one, other)
                 || begins(other, one)
                 || one.replace('.', "") == other.replace('.', "")))
+}
+
+/// One spelling for each image: `debian:latest` for `docker.io/library/debian`.
+pub(super) fn usual(reference: &Reference) -> String {
+    let text = reference.repository.as_str();
+    let short = if reference.repository.host() == "docker.io" {
+        let path = reference.repository.path();
+        path.strip_prefix("library/").map_or(path.clone(), str::to_owned)
+    } else {
+        text.to_owned()
+    };
+    match reference.tag_or_latest() {
+        Some(tag) => format!("{short}:{tag}"),
+        None => short,
+    }
 }
 
 /// As a part of a name: small letters, digits, and single separators between them.

@@ -26,8 +26,12 @@ pub(super) fn read(root: &Path, found: &Found, environment: &Values) -> Vec<Evid
         let Ok(text) = bounded::text(&root.join(path)) else { continue };
         match kind {
             Kind::Bake => {
-                let targets = bake::targets(&text, path);
-                all.extend(targets.into_iter().flat_map(|targets| targets.found));
+                // Bake runs in the folder of the file, or in one above it.
+                let own = path.parent().unwrap_or(Path::new(""));
+                let read = |folder: &Path| Some(bake::targets(&text, path, folder).ok()?.found);
+                let is_known = |one: &Evidence| dockerfiles.contains(&one.dockerfile);
+                let mut found = own.ancestors().filter_map(read);
+                all.extend(found.find(|all| all.iter().any(is_known)).unwrap_or_default());
             }
             Kind::Compose => {
                 let folder = path.parent().unwrap_or(Path::new(""));
@@ -116,16 +120,12 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
     let mut kept: BTreeMap<PathBuf, Vec<Evidence>> = BTreeMap::new();
     for one in evidence {
         let variants = kept.entry(one.dockerfile.clone()).or_default();
-        let is_known = |output: &Output| output.is_whole && output.tag.is_some();
-        let says_more = |kept: &Evidence| {
-            one.given
-                .outputs
-                .iter()
-                .any(|output| is_known(output) && !kept.given.outputs.contains(output))
-        };
         let same = variants.iter_mut().find(|kept| {
             let shares = kept.given.outputs.iter().any(|output| one.given.outputs.contains(output));
-            let is_same = kept.given.target == one.given.target
+            // Targets of bake and services of compose are images of their own.
+            let is_other = kept.given.name.is_some() && one.given.name.is_some();
+            let is_same = !is_other
+                && kept.given.target == one.given.target
                 && (kept.given.build_args == one.given.build_args || kept.given.outputs.is_empty());
             shares
                 || is_same
@@ -145,8 +145,17 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
         }
         let is_first = variants.is_empty();
         let is_strongest = variants.first().is_none_or(|first| first.rule == one.rule);
-        let differs = one.given.outputs.iter().any(is_known) && variants.iter().all(says_more);
-        if is_first || (is_strongest && differs) {
+        let is_new = |output: &Output| {
+            let mut others = variants.iter().flat_map(|kept| &kept.given.outputs);
+            output.is_whole
+                && others.all(|one| {
+                    one.repository != output.repository
+                        || (output.tag.is_some() && one.tag != output.tag)
+                })
+        };
+        let differs = one.given.outputs.iter().any(is_new);
+        let is_new_target = variants.iter().all(|kept| kept.given.target != one.given.target);
+        if is_first || (differs && (is_strongest || is_new_target)) {
             variants.push(one);
         }
     }

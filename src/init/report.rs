@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
+    LeftOut,
     candidate::{Candidate, Named as Instead},
     names::{Named, Names},
-    path_words::name_part,
     resolve::{Cause, Doubt, Resolved, split},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// So many of one cause are named.
-const SHOWN: usize = 3;
+pub(super) const SHOWN: usize = 3;
 /// Images without an edge are worth a word from this many on.
 const MANY: usize = 5;
 
@@ -101,7 +101,7 @@ pub(super) fn fill_in(candidates: &[Candidate], named: &[Named]) -> Option<Strin
 }
 
 /// Dockerfiles that cannot be read, those of one fault in one line.
-pub(super) fn left_out(all: &[(PathBuf, Unreadable)]) -> Vec<String> {
+pub(super) fn left_out(all: &[(PathBuf, Unreadable)]) -> Vec<LeftOut> {
     let mut groups: BTreeMap<(&str, &Option<String>), Vec<String>> = BTreeMap::new();
     for (path, error) in all {
         let place = format!("{}:{}", path.display(), error.line);
@@ -109,7 +109,7 @@ pub(super) fn left_out(all: &[(PathBuf, Unreadable)]) -> Vec<String> {
     }
     let line = |((message, hint), places): ((&str, &Option<String>), Vec<String>)| {
         let hint = hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{}: {message}{hint}", names(&places, SHOWN))
+        LeftOut { cause: format!("{message}{hint}"), places }
     };
     groups.into_iter().map(line).collect()
 }
@@ -117,7 +117,7 @@ pub(super) fn left_out(all: &[(PathBuf, Unreadable)]) -> Vec<String> {
 /// `name: repository:tags by rule, place`.
 pub(super) fn explained(all: &Names, candidates: &[Candidate]) -> Vec<String> {
     let line = |(named, candidate): (&Named, &Candidate)| {
-        let (rank, rule, _) = named.rule.row();
+        let (rank, rule) = (named.rule.rank(), named.rule.name());
         format!(
             "{}: {} by `{rule}` (rank {rank}), {}",
             named.name,
@@ -128,45 +128,23 @@ pub(super) fn explained(all: &Names, candidates: &[Candidate]) -> Vec<String> {
     all.all.iter().zip(candidates).map(line).collect()
 }
 
-/// Names images as the bake or compose file lets others call them.
-pub(super) fn aliases(candidates: &[Candidate], named: &mut [Named], unsure: &mut Vec<String>) {
-    for candidate in candidates {
-        let name = candidate.given.name.clone().unwrap_or_default();
-        for image in &candidate.survey.images {
-            match candidate.given.contexts.get(&image.image) {
-                None => {}
-                Some(Instead::Target(target)) => {
-                    let by_name = |one: &Candidate| one.given.name.as_ref() == Some(target);
-                    let Some(parent) = candidates.iter().position(by_name) else { continue };
-                    let is_free = named.iter().all(|one| one.name != image.image);
-                    let makes = named[parent].name == image.image
-                        || image.image.parse().is_ok_and(|reference| {
-                            candidates[parent].given.outputs.iter().any(|one| one.makes(&reference))
-                        });
-                    if !makes && is_free && name_part(&image.image) == image.image {
-                        let repository = named[parent].name.clone();
-                        named[parent].name.clone_from(&image.image);
-                        if !candidates[parent].given.outputs.is_empty() {
-                            named[parent].repository.get_or_insert(repository);
-                        }
-                    } else if !makes {
-                        unsure.push(format!(
-                            "`{name}`: `{}` in its Dockerfile stands for the target `{target}`; write that name there",
-                            image.image
-                        ));
-                    }
-                }
-                Some(Instead::Image(other)) => unsure.push(format!(
-                    "`{name}`: `{}` in its Dockerfile stands for `{other}`; write that there",
-                    image.image
-                )),
-                Some(Instead::Elsewhere(place)) => unsure.push(format!(
-                    "`{name}`: `{}` in its Dockerfile stands for `{place}`, which a hierarchy cannot say",
-                    image.image
-                )),
+/// What bake and compose files put in the place of an image, and a hierarchy cannot.
+pub(super) fn contexts(candidates: &[Candidate]) -> Vec<String> {
+    let line = |candidate: &Candidate, image: &str| {
+        let name = candidate.given.name.as_deref().unwrap_or_default();
+        let start = format!("`{name}`: `{image}` in its Dockerfile stands for");
+        match candidate.given.contexts.get(image)? {
+            Instead::Target(_) => None,
+            Instead::Image(other) => Some(format!("{start} `{other}`; write that there")),
+            Instead::Elsewhere(place) => {
+                Some(format!("{start} `{place}`, which a hierarchy cannot say"))
             }
         }
-    }
+    };
+    let of = |one: &Candidate| -> Vec<String> {
+        one.survey.images.iter().filter_map(|image| line(one, &image.image)).collect()
+    };
+    candidates.iter().flat_map(of).collect()
 }
 
 /// Where what would be loaded has other edges than were decided.

@@ -10,25 +10,16 @@ use std::{
 use super::{
     candidate::{Candidate, Named as Instead},
     evidence::{Output, Rule},
-    path_words::{self, is_near, is_official, is_version, is_weak, platform},
+    path_words::{
+        self, distribution, is_near, is_official, is_one_of, is_version, is_weak, platform, usual,
+    },
 };
 use crate::image::{Reference, Repository, Tag};
 
 /// Hosts where most of what is named was made by others.
-const PUBLIC: [&str; 12] = [
-    "docker.io",
-    "mcr.microsoft.com",
-    "gcr.io",
-    "ghcr.io",
-    "quay.io",
-    "registry.k8s.io",
-    "public.ecr.aws",
-    "nvcr.io",
-    "registry.access.redhat.com",
-    "registry.redhat.io",
-    "docker.elastic.co",
-    "registry.gitlab.com",
-];
+const PUBLIC: &str = "\
+    docker.io mcr.microsoft.com gcr.io ghcr.io quay.io registry.k8s.io public.ecr.aws nvcr.io \
+    registry.access.redhat.com registry.redhat.io docker.elastic.co registry.gitlab.com";
 
 /// What a candidate makes, and by which rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +38,8 @@ pub(super) struct Resolved {
     pub(super) made: Vec<Option<Made>>,
     pub(super) parents: Vec<BTreeSet<usize>>,
     pub(super) doubts: Vec<Doubt>,
-    /// Candidates that a reference has named already.
-    taken: BTreeSet<usize>,
+    /// The references that candidates make, in the usual spelling.
+    pub(super) made_here: BTreeMap<String, usize>,
     /// Repositories without their last part that are ours, with the number of their images.
     pub(super) namespaces: BTreeMap<String, usize>,
 }
@@ -93,6 +84,8 @@ struct Fit {
     is_other: bool,
     /// Words of the tag that the path does not have.
     unexplained: usize,
+    /// Those of them that are no numbers.
+    strange: usize,
     /// Words of the path that neither name nor tag have.
     leftover: usize,
     /// 0: a part of the path is the name. 1: the path has the words. 2: the repository is.
@@ -111,6 +104,8 @@ struct Wanted {
     name: Vec<String>,
     tag_words: Vec<String>,
     users: Vec<usize>,
+    /// An image of Docker Hub's, unless this is the repository of that image.
+    is_official: bool,
 }
 
 pub(super) fn resolve(candidates: &[Candidate], known: &Known<'_>) -> Resolved {
@@ -120,7 +115,7 @@ pub(super) fn resolve(candidates: &[Candidate], known: &Known<'_>) -> Resolved {
         ..Resolved::default()
     };
     aliases(candidates, &mut resolved);
-    let mut wanted = wanted(candidates);
+    let mut wanted = wanted(candidates, known.roots);
     wanted.retain(|one| !resolved.by_output(candidates, one));
     let paths = Paths::of(candidates, known);
     common_words(candidates, &mut wanted, known.roots);
@@ -185,13 +180,15 @@ fn aliases(candidates: &[Candidate], resolved: &mut Resolved) {
                 let by_name = |one: &Candidate| one.given.name.as_ref() == Some(target);
                 if let Some(parent) = candidates.iter().position(by_name) {
                     resolved.parents[child].insert(parent);
+                    let name = image.image.parse::<Reference>().map(|one| usual(&one));
+                    resolved.made_here.extend(name.ok().map(|name| (name, parent)));
                 }
             }
         }
     }
 }
 
-fn wanted(candidates: &[Candidate]) -> Vec<Wanted> {
+fn wanted(candidates: &[Candidate], roots: &[String]) -> Vec<Wanted> {
     let mut all: BTreeMap<(String, String, String), Wanted> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
         for (reference, _) in &candidate.uses {
@@ -203,6 +200,7 @@ fn wanted(candidates: &[Candidate]) -> Vec<Wanted> {
             let key = (host, reference.repository.path(), tag.to_string());
             let one = all.entry(key).or_insert_with(|| {
                 let (namespace, name) = split(&reference.repository);
+                let is_own = roots.iter().any(|root| root == name);
                 let tag_words =
                     if tag.as_str() == "latest" { vec![] } else { path_words::words(tag.as_str()) };
                 Wanted {
@@ -212,6 +210,7 @@ fn wanted(candidates: &[Candidate]) -> Vec<Wanted> {
                     tag,
                     tag_words,
                     users: vec![],
+                    is_official: namespace.is_empty() && is_official(name) && !is_own,
                 }
             });
             if !one.users.contains(&index) {
@@ -232,7 +231,8 @@ fn common_words(candidates: &[Candidate], wanted: &mut [Wanted], roots: &[String
     let own: Vec<String> =
         roots.iter().filter_map(|root| path_words::words(root).into_iter().next()).collect();
     for one in &mut *wanted {
-        if one.name.len() > 1 && own.contains(&one.name[0]) && !has(&one.name[0]) {
+        let is_root = roots.iter().any(|root| path_words::words(root) == one.name);
+        if one.name.len() > 1 && own.contains(&one.name[0]) && !has(&one.name[0]) && !is_root {
             one.name.remove(0);
         }
     }
@@ -334,7 +334,7 @@ impl<'a> Paths<'a> {
         };
         // Words of the namespace may stand in the path as well.
         let above = path_words::words(&wanted.namespace);
-        let (mut unexplained, mut explained) = (0, 0);
+        let (mut unexplained, mut strange, mut explained) = (0, 0, 0);
         let own = rest.iter().find_map(|word| platform(word));
         let mut open: Vec<&String> = Vec::new();
         for word in &wanted.tag_words {
@@ -347,14 +347,19 @@ impl<'a> Paths<'a> {
             }
         }
         for word in open {
-            match rest.iter().position(|one| is_near(one, word)) {
+            // `trixie` says `debian`, unless a path says `trixie`.
+            let of = distribution(word).filter(|_| !self.by_word.contains_key(word.as_str()));
+            match rest.iter().position(|one| is_near(one, word) || of == Some(one)) {
                 Some(at) => {
                     rest.remove(at);
                     explained += 1;
                 }
                 // A tag repeats the name, or says a processor that no path says.
                 None if all.contains(&word.as_str()) || platform(word).is_some() => {}
-                None => unexplained += 1,
+                None => {
+                    unexplained += 1;
+                    strange += usize::from(!is_version(word));
+                }
             }
         }
         let said = wanted.tag_words.iter().find_map(|word| platform(word));
@@ -372,6 +377,7 @@ impl<'a> Paths<'a> {
         Some(Fit {
             is_other,
             unexplained,
+            strange,
             leftover,
             strength,
             is_foreign,
@@ -429,9 +435,7 @@ fn namespaces(
     let mut names: BTreeMap<&str, BTreeSet<&[String]>> = BTreeMap::new();
     let mut tagged: BTreeMap<&str, BTreeSet<NameAndTag<'_>>> = BTreeMap::new();
     for (one, fits) in wanted.iter().zip(fits) {
-        if one.namespace.is_empty()
-            && is_official(&one.reference.repository.path().replace("library/", ""))
-        {
+        if one.is_official {
             continue;
         }
         let is_good = |fit: &Fit| {
@@ -445,7 +449,8 @@ fn namespaces(
             tagged.entry(&one.namespace).or_default().insert((&one.name, &one.tag_words));
         }
     }
-    for one in wanted {
+    let mut unproven: Vec<(usize, &str)> = Vec::new();
+    for (at, one) in wanted.iter().enumerate() {
         let namespace = one.namespace.as_str();
         let is_said = !namespace.is_empty()
             && resolved.made.iter().flatten().any(|made| split(&made.repository).0 == namespace);
@@ -458,14 +463,34 @@ fn namespaces(
         });
         let count = names.get(namespace).map_or(0, BTreeSet::len);
         let tags = tagged.get(namespace).map_or(0, BTreeSet::len);
-        let is_private = !PUBLIC.contains(&host) && count > 0;
+        let is_private = !is_one_of(host, PUBLIC) && count > 0;
         let is_bare = namespace.is_empty();
         if is_said || is_owned || is_private || count > 1 || tags > 1 {
             trust.insert(namespace.to_owned(), true);
         } else if count == 1 && (!is_bare || candidates.len() > 1) {
-            trust.insert(namespace.to_owned(), false);
+            unproven.push((at, host));
         }
     }
+    // Beside a namespace of ours on the same public host, another one is of others, unless a path
+    // has its words.
+    let hosts: BTreeSet<&str> = wanted
+        .iter()
+        .filter(|one| trust.contains_key(&one.namespace) && !one.namespace.is_empty())
+        .map(|one| one.reference.repository.host())
+        .collect();
+    let mut likely = BTreeSet::new();
+    for (at, host) in unproven {
+        let namespace = &wanted[at].namespace;
+        let above = path_words::words(namespace.rsplit('/').next().unwrap_or_default());
+        let is_in_path = fits[at].iter().any(|fit| {
+            let own: Vec<&String> = candidates[fit.candidate].words.iter().flatten().collect();
+            !above.is_empty() && above.iter().all(|word| own.contains(&word))
+        });
+        if !hosts.contains(host) || is_in_path {
+            likely.insert(namespace.clone());
+        }
+    }
+    trust.extend(likely.into_iter().map(|one| (one, false)));
     trust
 }
 
@@ -502,7 +527,7 @@ impl Resolved {
         match found[..] {
             [] => false,
             [only] => {
-                self.take(candidates, only, wanted, None);
+                self.take(candidates, only, wanted);
                 true
             }
             _ => {
@@ -523,9 +548,7 @@ impl Resolved {
         let mut makers = candidates.iter().enumerate().filter(|(_, one)| publishes(one));
         match (makers.next(), makers.next()) {
             (Some((only, _)), None) if !wanted.namespace.is_empty() => {
-                if self.take(candidates, only, wanted, None) {
-                    self.doubt(Cause::Tag, wanted, vec![only]);
-                }
+                self.take_unsure(candidates, only, wanted, true);
                 true
             }
             _ => false,
@@ -542,23 +565,18 @@ impl Resolved {
     ) {
         let is_bare = wanted.namespace.is_empty();
         let name = split(&wanted.reference.repository).1;
-        if is_bare && is_official(name) {
+        if wanted.is_official {
             return;
         }
         // Evidence that an image has another name is stronger than its path.
-        let is_taken = |one: usize| {
-            self.taken.contains(&one)
-                && self.made[one]
-                    .as_ref()
-                    .is_some_and(|made| !made.repository.is_same(&wanted.reference.repository))
-        };
         let is_free = |fit: &&Fit| match &self.made[fit.candidate] {
-            _ if is_taken(fit.candidate) => false,
             Some(made) => {
+                let is_taken = self.made_here.values().any(|&one| one == fit.candidate);
                 made.repository.is_same(&wanted.reference.repository)
-                    || !made.repository.as_str().contains('/')
-                    // The same image in two registries.
-                    || split(&made.repository).1 == name
+                    // A local name, or the same image in two registries.
+                    || (!is_taken
+                        && (!made.repository.as_str().contains('/')
+                            || split(&made.repository).1 == name))
             }
             None => true,
         };
@@ -589,18 +607,25 @@ impl Resolved {
                 // The reference says all of the path, and more: a patch level, a preview.
                 || (whole && best.leftover == 0 && best.explained > 0)
         };
-        // The only Dockerfile of the name, whose path says nothing of the tag.
+        // The only Dockerfile of the name, whose path says nothing of the tag; or the only one whose
+        // path says all of the tag but a number.
         let is_likely = !best.is_other
-            && whole
-            && is_alone
-            && (best.leftover == 0 || best.unexplained < wanted.tag_words.len());
+            && ((whole
+                && is_alone
+                && (best.leftover == 0 || best.unexplained < wanted.tag_words.len()))
+                || (tied.len() == 1
+                    && best.strength < 2
+                    && best.explained > 0
+                    && best.strange + best.leftover == 0));
         if !is_certain && !is_likely {
             if self.by_repository(candidates, wanted) {
                 return;
             }
             let near = free.iter().filter(|fit| fit.strength == 0).map(|fit| fit.candidate);
             let near: Vec<usize> = near.collect();
-            if is_latest && !near.is_empty() && is_proven {
+            if is_latest && let Some(one) = nearest(candidates, &near, &wanted.users) {
+                self.take_unsure(candidates, one, wanted, is_proven);
+            } else if is_latest && !near.is_empty() && is_proven {
                 self.doubt(Cause::Several, wanted, near);
             } else if is_proven && !is_bare {
                 self.doubt(Cause::NothingMakes, wanted, vec![]);
@@ -608,21 +633,15 @@ impl Resolved {
             return;
         }
         let index = if tied.len() > 1 {
-            // Several hierarchies in one repository: the one beside the user.
-            match beside(candidates, &tied, &wanted.users) {
-                Some(nearest) => {
-                    for (user, parent) in nearest {
-                        self.take(candidates, parent, wanted, Some(user));
-                    }
-                    self.doubt(Cause::Several, wanted, tied);
-                }
+            match newest(candidates, &tied).or_else(|| nearest(candidates, &tied, &wanted.users)) {
+                Some(one) => self.take_unsure(candidates, one, wanted, is_proven),
                 None => self.doubt(Cause::Several, wanted, tied),
             }
             return;
         } else {
             best.candidate
         };
-        if !self.take(candidates, index, wanted, None) {
+        if !self.take(candidates, index, wanted) {
             return;
         }
         if !is_proven {
@@ -632,31 +651,36 @@ impl Resolved {
             let others =
                 candidates.iter().filter(|one| one.dockerfile != candidates[index].dockerfile);
             let has_variants = others.clone().any(|one| run(&one.words, &wanted.name).is_some());
-            if has_variants || best.leftover > 0 {
+            if has_variants || best.leftover > 0 || best.explained > 0 {
                 self.doubt(Cause::Tag, wanted, vec![index]);
             }
         }
     }
 
-    /// Says that a candidate makes an image, unless it would then be built from itself.
-    fn take(
+    /// Makes an edge that a person should check.
+    fn take_unsure(
         &mut self,
         candidates: &[Candidate],
-        index: usize,
+        one: usize,
         wanted: &Wanted,
-        only: Option<usize>,
-    ) -> bool {
-        let users: Vec<usize> = match only {
-            Some(user) => vec![user],
-            None => wanted.users.clone(),
-        };
+        is_proven: bool,
+    ) {
+        if self.take(candidates, one, wanted) {
+            let cause = if is_proven { Cause::Tag } else { Cause::Namespace };
+            self.doubt(cause, wanted, vec![one]);
+        }
+    }
+
+    /// Says that a candidate makes an image, unless it would then be built from itself.
+    fn take(&mut self, candidates: &[Candidate], index: usize, wanted: &Wanted) -> bool {
+        let users = &wanted.users;
         if users.iter().any(|&user| user == index || self.stands_on(index, user)) {
             if users.iter().any(|&user| user != index) {
                 self.doubt(Cause::Ring, wanted, vec![index]);
             }
             return false;
         }
-        for &user in &users {
+        for &user in users {
             self.parents[user].insert(index);
         }
         let place = users.first().map(|&user| {
@@ -665,7 +689,7 @@ impl Resolved {
             _ = write!(place, ":{}", line.map_or(1, |(_, line)| *line));
             place
         });
-        self.taken.insert(index);
+        self.made_here.insert(usual(&wanted.reference), index);
         let is_weak = |made: &Made| !made.repository.is_same(&wanted.reference.repository);
         if self.made[index].as_ref().is_none_or(is_weak) {
             let known = self.made[index].take();
@@ -708,24 +732,35 @@ impl Resolved {
     }
 }
 
-/// The one of several that shares most of its path with each user, if there is one for every user.
-/// Two images of one name cannot be in one file, so this never gives edges to more than one.
-fn beside(
-    candidates: &[Candidate],
-    tied: &[usize],
-    users: &[usize],
-) -> Option<Vec<(usize, usize)>> {
-    let mut chosen = Vec::new();
-    for &user in users {
-        let shared = |&one: &usize| {
-            let pairs = candidates[user].segments.iter().zip(&candidates[one].segments);
-            pairs.take_while(|(a, b)| a == b).count()
-        };
-        let most = tied.iter().map(shared).max()?;
-        let mut best = tied.iter().filter(|one| shared(one) == most);
-        let (&first, None) = (best.next()?, best.next()) else { return None };
-        chosen.push((user, first));
+/// The one of the highest version, if nothing else differs: `3.24` is what `alpine` means.
+fn newest(candidates: &[Candidate], tied: &[usize]) -> Option<usize> {
+    let words = |&one: &usize| candidates[one].words.concat();
+    let first = words(tied.first()?);
+    let all: Vec<Vec<String>> = tied.iter().map(words).collect();
+    let differs = |at: &usize| all.iter().any(|one| one.get(*at) != first.get(*at));
+    let mut places = (0..first.len()).filter(differs);
+    let (Some(place), None) = (places.next(), places.next()) else { return None };
+    let is_alike = |one: &Vec<String>| one.len() == first.len() && is_version(&one[place]);
+    if !all.iter().all(is_alike) {
+        return None;
     }
-    let parents: BTreeSet<usize> = chosen.iter().map(|(_, parent)| *parent).collect();
-    (parents.len() == 1).then_some(chosen)
+    let number = |one: &usize| -> Vec<u64> {
+        words(one)[place].split('.').map(|part| part.parse().unwrap_or_default()).collect()
+    };
+    tied.iter().copied().max_by_key(number)
+}
+
+/// The one whose path has most of the words of every user's path: `core/Dockerfile.rhel9` for
+/// `base/Dockerfile.rhel9`.
+fn nearest(candidates: &[Candidate], of: &[usize], users: &[usize]) -> Option<usize> {
+    let words = |one: usize| candidates[one].words.concat().into_iter().collect::<BTreeSet<_>>();
+    let of_user = |&user: &usize| {
+        let own = words(user);
+        let shared = |&one: &usize| words(one).intersection(&own).count();
+        let most = of.iter().map(shared).max()?;
+        let mut best = of.iter().filter(|one| shared(one) == most);
+        best.next().copied().filter(|_| best.next().is_none())
+    };
+    let first = of_user(users.first()?)?;
+    users.iter().all(|user| of_user(user) == Some(first)).then_some(first)
 }

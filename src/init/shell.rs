@@ -7,31 +7,15 @@ use std::{
 
 use super::{
     candidate::Given,
-    evidence::{Evidence, Open, Output, Rule, Syntax, Values, expand, tidy},
+    evidence::{Evidence, Open, Output, Rule, Syntax, Values, expand, tidy, turns},
+    path_words::is_one_of,
 };
 use crate::hierarchy::looks_secret;
 
-/// More combinations of values than this are not tried.
-const MOST: usize = 256;
 /// Options of `build` that take no value.
-const FLAGS: [&str; 16] = [
-    "--pull",
-    "--no-cache",
-    "--push",
-    "--load",
-    "--rm",
-    "--force-rm",
-    "--squash",
-    "-q",
-    "--quiet",
-    "--compress",
-    "--layers",
-    "--debug",
-    "-D",
-    "--tls-verify",
-    "--isolation",
-    "--disable-content-trust",
-];
+const FLAGS: &str = "\
+    --pull --no-cache --push --load --rm --force-rm --squash -q --quiet --compress --layers \
+    --debug -D --tls-verify --isolation --disable-content-trust";
 
 /// Commands, and where they are.
 pub(super) struct Script<'a> {
@@ -79,7 +63,9 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
                 let value = if is_quoted { &value[1..value.len() - 1] } else { value };
                 // The first is the default; a value that takes the variable itself adds to it.
                 let own = [format!("${name}"), format!("${{{name}"), format!("$({name})")];
-                if !own.iter().any(|own| value.contains(own)) || value.contains(":-") {
+                if !own.iter().any(|own| value.contains(own))
+                    || [":-", "$(or "].iter().any(|one| value.contains(one))
+                {
                     let value = match value.strip_prefix(&format!("${{{name}:-")) {
                         Some(default) => default.trim_end_matches('}'),
                         None => value,
@@ -134,6 +120,9 @@ impl Script<'_> {
         let syntax = if self.rule == Rule::Makefile { Syntax::Make } else { Syntax::Shell };
         let mut values = assignments(self.text, syntax);
         values.extend(self.values.iter().map(|(key, value)| (key.clone(), value.clone())));
+        // Of several assignments, the first after the last build counts: the others are those of
+        // other branches.
+        let mut assigned: BTreeSet<String> = BTreeSet::new();
         let mut folder = self.folder.to_owned();
         let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (number, line) in logical_lines(self.text) {
@@ -145,6 +134,13 @@ impl Script<'_> {
             if self.rule == Rule::Makefile && !is_recipe {
                 targets(&line, &values, &mut lists);
                 continue;
+            }
+            if syntax == Syntax::Shell {
+                for (name, value) in assignments(trimmed, syntax) {
+                    if assigned.insert(name.clone()) && !self.values.contains_key(&name) {
+                        values.insert(name, value);
+                    }
+                }
             }
             loops(trimmed, &values, syntax, &mut lists);
             if is_recipe {
@@ -176,6 +172,7 @@ impl Script<'_> {
                         continue;
                     }
                     let Some(command) = command(&words, &row) else { continue };
+                    assigned.clear();
                     let place = format!("{}:{}", self.path.display(), self.first_line + number);
                     bind(self.rule, &place, &here, &command, dockerfiles, found);
                 }
@@ -234,16 +231,8 @@ fn rows(line: &str, lists: &BTreeMap<String, Vec<String>>, values: &Values) -> V
     };
     for (name, words) in lists {
         let is_used = uses(name, line) || values.values().any(|value| uses(name, value));
-        if is_used && rows.len() * words.len() <= MOST {
-            let turn = |row: &Values| -> Vec<Values> {
-                let with = |word: &String| {
-                    let mut row = row.clone();
-                    row.insert(name.clone(), word.clone());
-                    row
-                };
-                words.iter().map(with).collect()
-            };
-            rows = rows.iter().flat_map(turn).collect();
+        if is_used {
+            rows = turns(rows, words, |row, word| _ = row.insert(name.clone(), word.clone()));
         }
     }
     for row in &mut rows {
@@ -359,7 +348,7 @@ fn options(words: &[String], values: &Values) -> Command {
             places.push(Open(word.clone()));
             continue;
         }
-        if FLAGS.contains(&word.as_str()) {
+        if is_one_of(word, FLAGS) {
             continue;
         }
         let (name, value) = match word.split_once('=') {
@@ -508,20 +497,7 @@ mod tests {
         let script =
             Script { rule, path: Path::new(path), text, first_line: 1, folder, values: &values };
         script.read(&files, &mut found);
-        let shown = |one: &Evidence| {
-            let outputs = one
-                .given
-                .outputs
-                .iter()
-                .map(|one| format!("{}:{}", one.repository, one.tag.as_deref().unwrap_or("?")));
-            let outputs: Vec<String> = outputs.collect();
-            let target =
-                one.given.target.as_ref().map(|one| format!(" @{one}")).unwrap_or_default();
-            let args: Vec<String> =
-                one.given.build_args.iter().map(|(k, v)| format!(" {k}={v}")).collect();
-            format!("{} {}{target}{}", one.dockerfile.display(), outputs.join(","), args.concat())
-        };
-        found.iter().map(shown).collect()
+        found.iter().map(Evidence::shown).collect()
     }
 
     #[test]
@@ -552,6 +528,12 @@ mod tests {
                 "all.sh",
                 "for d in */; do docker buildx build -t \"$R/${d%/}\" \"$d\"; done",
                 vec!["base/Dockerfile base:latest", "web/Dockerfile web:latest"],
+            ),
+            (
+                Rule::Script,
+                "build.sh",
+                "I=acme/base\ndocker build -t $I base\nif x; then\n  I=acme/web\nelse\n  I=no\nfi\ndocker build -t $I web",
+                vec!["base/Dockerfile acme/base:latest", "web/Dockerfile acme/web:latest"],
             ),
             (
                 Rule::Makefile,

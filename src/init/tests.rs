@@ -155,7 +155,8 @@ fn an_image_that_misses_a_value_is_written_and_the_others_load() {
         ("base/Dockerfile", "ARG VERSION\nFROM debian:$VERSION"),
         ("web/Dockerfile", "FROM debian:12"),
     ]);
-    assert!(proposal.text.contains("VERSION: \"\"  # fill in"), "{}", proposal.text);
+    let line = "build_args: { VERSION: \"\" } }  # fill in `build_args`";
+    assert!(proposal.text.contains(line), "{}", proposal.text);
     let loaded = proposal.loaded.as_ref().unwrap();
     assert_eq!(loaded.hierarchy.len(), 1);
     assert!(loaded.warnings[0].message.contains("`base` is left out"), "{:?}", loaded.warnings);
@@ -176,4 +177,98 @@ fn targets_of_one_dockerfile_are_several_images() {
     let web = hierarchy.in_build_order().find(|node| node.name.as_str() == "web").unwrap();
     let parent = hierarchy.parents(&web.name).next().unwrap();
     assert_eq!(parent.target.as_deref(), Some("large"));
+}
+
+#[test]
+fn bake_files_in_hcl_are_evidence() {
+    let proposal = of(&[
+        ("images/base/Dockerfile", "FROM debian:12"),
+        ("images/web/Dockerfile", "FROM ghcr.io/acme/platform:1.4"),
+        (
+            "ci/docker-bake.hcl",
+            "variable \"V\" { default = \"1.4\" }\ntarget \"base\" {\n  context = \"images/base\"\n  \
+             tags = [\"ghcr.io/acme/platform:${V}\"]\n}\n",
+        ),
+    ]);
+    assert_eq!(edges(&proposal), ["images/web/Dockerfile < images/base/Dockerfile"]);
+    assert_eq!(proposal.unsure, Vec::<String>::new());
+    assert!(proposal.text.contains("[bake ci/docker-bake.hcl"), "{}", proposal.text);
+}
+
+#[test]
+fn a_tag_may_leave_out_what_the_paths_say() {
+    let proposal = of(&[
+        ("src/base-alpine/Dockerfile", "FROM alpine:3"),
+        ("src/base-debian/Dockerfile", "FROM debian:12"),
+        ("src/web/Dockerfile", "FROM quay.io/acme/base:2-bookworm"),
+        ("src/run/1/alpine3.9/Dockerfile", "FROM alpine:3.9"),
+        ("src/run/1/alpine3.10/Dockerfile", "FROM alpine:3.10"),
+        ("src/app/Dockerfile", "FROM quay.io/acme/run:1-alpine"),
+        // The same file name in another folder.
+        ("core/Dockerfile.c9", "FROM debian:12"),
+        ("core/Dockerfile.rhel9", "FROM debian:12"),
+        ("kit/Dockerfile.rhel9", "FROM quay.io/acme/core"),
+    ]);
+    let expected = [
+        "kit/Dockerfile.rhel9 < core/Dockerfile.rhel9",
+        "src/app/Dockerfile < src/run/1/alpine3.10/Dockerfile",
+        "src/web/Dockerfile < src/base-debian/Dockerfile",
+    ];
+    assert_eq!(edges(&proposal), expected, "{:?}", proposal.unsure);
+    for image in ["base:2-bookworm", "run:1-alpine", "acme/core"] {
+        assert!(proposal.unsure.iter().any(|line| line.contains(image)), "{:?}", proposal.unsure);
+    }
+}
+
+#[test]
+fn another_namespace_on_the_same_public_host_is_of_others() {
+    let proposal = of(&[
+        ("base/Dockerfile", "FROM debian:12"),
+        ("web/Dockerfile", "FROM quay.io/acme/base"),
+        ("shop/Dockerfile", "FROM quay.io/acme/web"),
+        ("python/Dockerfile", "FROM debian:12"),
+        ("tool/Dockerfile", "FROM quay.io/others/python:3"),
+    ]);
+    let expected = ["shop/Dockerfile < web/Dockerfile", "web/Dockerfile < base/Dockerfile"];
+    assert_eq!(edges(&proposal), expected, "{:?}", proposal.unsure);
+}
+
+#[test]
+fn variants_by_build_args_are_images_of_their_own() {
+    let proposal = of(&[
+        ("chrome/Dockerfile", "FROM debian:12"),
+        ("firefox/Dockerfile", "FROM debian:12"),
+        ("alone/Dockerfile", "ARG BASE=none\nFROM acme/$BASE"),
+        (
+            "Makefile",
+            "all:\n\tdocker build -t acme/chrome chrome\n\tdocker build -t acme/firefox firefox\n\
+             \tdocker build --build-arg BASE=chrome -t acme/alone-chrome:$(V) alone\n\
+             \tdocker build --build-arg BASE=firefox -t acme/alone-firefox:$(V) alone\n",
+        ),
+    ]);
+    let expected =
+        ["alone/Dockerfile < chrome/Dockerfile", "alone/Dockerfile < firefox/Dockerfile"];
+    assert_eq!(edges(&proposal), expected, "{}", proposal.text);
+}
+
+#[test]
+fn the_repository_of_an_official_image_makes_it_and_a_test_of_an_image_does_not() {
+    let proposal = of(&[
+        (
+            ".git/config",
+            "[remote \"origin\"]\n\turl = https://github.com/acme/buildpack-deps.git\n",
+        ),
+        ("debian/trixie/curl/Dockerfile", "FROM debian:trixie"),
+        ("debian/trixie/scm/Dockerfile", "FROM buildpack-deps:trixie-curl"),
+        ("debian/sid/curl/Dockerfile", "FROM debian:sid"),
+        ("debian/sid/scm/Dockerfile", "FROM buildpack-deps:sid-curl"),
+        ("test/Dockerfile", "FROM buildpack-deps:sid-scm"),
+        ("test.sh", "docker build -t buildpack-deps:$V test"),
+    ]);
+    let expected = [
+        "debian/sid/scm/Dockerfile < debian/sid/curl/Dockerfile",
+        "debian/trixie/scm/Dockerfile < debian/trixie/curl/Dockerfile",
+        "test/Dockerfile < debian/sid/scm/Dockerfile",
+    ];
+    assert_eq!(edges(&proposal), expected, "{}", proposal.text);
 }

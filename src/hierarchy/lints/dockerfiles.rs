@@ -44,7 +44,10 @@ fn upstreams(survey: &Survey) -> Problems {
             if reference.digest.is_some() || used.on_build.is_some() {
                 continue;
             }
-            let repository = &reference.repository;
+            // The same words for the same image, however it is written.
+            let repository = reference.repository.as_str();
+            let repository = repository.strip_prefix("docker.io/").unwrap_or(repository);
+            let repository = repository.strip_prefix("library/").unwrap_or(repository);
             let tag = reference.tag.as_ref().map(ToString::to_string);
             let (code, message, hint) = match tag.as_deref() {
                 None => (

@@ -21,10 +21,9 @@ pub(super) fn look(survey: &Survey) -> Problems {
             tell(&draft.image.places.prepare, problem, hint);
         }
         if files.context.join(".git").exists() && !has_dockerignore(files) {
-            let message = format!(
-                "the `.git` beside the Dockerfile is a part of the context of `{}`",
-                draft.name
-            );
+            let folder = files.context.strip_prefix(survey.root()).unwrap_or(&files.context);
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let message = format!("the `.git` in `{}` is a part of the context", folder.display());
             let span = draft.image.context.as_ref().map_or(&draft.span, |given| &given.span);
             let hint = "write a `.dockerignore` with the line `.git`";
             tell(span, Diagnostic::of(Code::GitInContext, message), hint);

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::Findings;
-use crate::check::diagnostic::Rendering;
+use crate::check::diagnostic::{Diagnostic, Rendering};
 
 /// Writes each problem with its place, and a line that counts.
 pub fn text(
@@ -11,8 +11,8 @@ pub fn text(
     rendering: Rendering<'_>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    for problem in findings.shown() {
-        writeln!(out, "{}\n", problem.render(rendering))?;
+    for problem in Diagnostic::render_all(findings.shown(), rendering) {
+        writeln!(out, "{problem}\n")?;
     }
     writeln!(out, "{}", findings.summary())
 }
