@@ -41,6 +41,8 @@ async fn on<T: Tags>(
     }
     tags.keep_note(HOLDS, &holds.written()).await?;
     let list: Vec<String> = resumed.iter().map(|name| format!("`{name}`")).collect();
-    output::line(&format!("resumed {}; the next `rebuild` publishes them again", list.join(", ")));
+    let them = if resumed.len() == 1 { "it" } else { "them" };
+    let list = list.join(", ");
+    output::line(&format!("resumed {list}; the next `rebuild` publishes {them} again"));
     Ok(Exit::Done)
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     error::CommandError, history::past_runs, journals, lock::lock, output, project::load, signals,
@@ -74,9 +74,10 @@ async fn on<T: Tags>(
         let runs = past_runs(hierarchy, (place, tags), LOOKED_THROUGH).await?;
         let of = chosen(&runs, arguments)?;
         let planned = plan(tags, &of).await?;
-        Ok::<_, CommandError>((of, planned))
+        let is_hold = is_hold(&runs, &of);
+        Ok::<_, CommandError>((of, planned, is_hold))
     };
-    let (of, planned) = tokio::select! {
+    let (of, planned, is_hold) = tokio::select! {
         biased;
         Some(reason) = stops.recv() => return Ok(signals::exit_of(reason)),
         compared = compare => compared?,
@@ -90,8 +91,16 @@ async fn on<T: Tags>(
     if arguments.dry_run || planned.moves.is_empty() {
         return Ok(exit(&planned));
     }
-    if !arguments.yes && !confirmed(planned.moves.len())? {
-        return Err(CommandError::new(Exit::Usage, "nothing was moved"));
+    if !arguments.yes && io::stdin().is_terminal() {
+        let is_confirmed = tokio::select! {
+            biased;
+            Some(reason) = stops.recv() => return Ok(signals::exit_of(reason)),
+            answer = confirmed(planned.moves.len()) => answer?,
+        };
+        if !is_confirmed {
+            output::line("nothing was moved");
+            return Ok(Exit::Done);
+        }
     }
 
     let run = state.begin_run();
@@ -117,7 +126,7 @@ async fn on<T: Tags>(
     let (store, of_run) = (tags, &of.began.run);
     let tags = count(planned.moves.len(), "tag");
     output::line(&format!("rolled back {tags} of run {of_run} (this is run {})", run.id));
-    hold(&planned.moves, (&of, &run.id), store).await;
+    hold(&planned.moves, (&of, &run.id), is_hold, store).await;
     Ok(exit)
 }
 
@@ -140,10 +149,20 @@ fn chosen(runs: &[Past], arguments: &RollbackArgs) -> Result<Past, CommandError>
     }
 }
 
+/// Whether taking this run back leaves older images in place: also if it took back a rollback.
+fn is_hold(runs: &[Past], of: &Past) -> bool {
+    match &of.began.asked {
+        Asked::Run { .. } => true,
+        Asked::Rollback { of } => match runs.iter().find(|past| past.began.run == *of) {
+            Some(inner) => !is_hold(runs, inner),
+            None => false,
+        },
+    }
+}
+
 /// Later runs leave these images alone: the next scheduled one would move their tags again. To take back a
 /// rollback ends that.
-async fn hold<T: Tags>(moves: &[Move], (of, run): (&Past, &str), tags: &T) {
-    let is_hold = matches!(of.began.asked, Asked::Run { .. });
+async fn hold<T: Tags>(moves: &[Move], (of, run): (&Past, &str), is_hold: bool, tags: &T) {
     let held = async {
         let mut holds = Holds::read(&tags.note(HOLDS).await?.unwrap_or_default());
         if is_hold {
@@ -166,17 +185,19 @@ async fn hold<T: Tags>(moves: &[Move], (of, run): (&Past, &str), tags: &T) {
     }
 }
 
-/// Asks the user, if one sits at a terminal.
-fn confirmed(tags: usize) -> Result<bool, CommandError> {
-    if !io::stdin().is_terminal() || !output::stderr_is_terminal() {
-        return Ok(true);
-    }
+/// Asks the user at the terminal.
+async fn confirmed(tags: usize) -> Result<bool, CommandError> {
     output::line(&format!("move {} back? [y/N]", count(tags, "tag")));
-    let mut answer = String::new();
-    io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| CommandError::new(Exit::Internal, format!("no answer: {error}")))?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    let (answered, answer) = oneshot::channel();
+    // A thread of its own: the program can end while it waits.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        _ = answered.send(io::stdin().read_line(&mut line).map(|_| line));
+    });
+    let line = answer.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
+    let line =
+        line.map_err(|error| CommandError::new(Exit::Internal, format!("no answer: {error}")))?;
+    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// What stays, and what moves.

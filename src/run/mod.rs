@@ -207,10 +207,11 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         }
     }
 
-    /// An image that the engine writes takes no place: builds compute meanwhile.
+    /// An image that the engine writes takes no place, since other builds compute meanwhile. With one job,
+    /// images are built strictly one after the other.
     fn has_place(&self) -> bool {
         let jobs = self.shop.options.jobs.get();
-        let exporting = self.exporting.len();
+        let exporting = if jobs == 1 { 0 } else { self.exporting.len() };
         exporting < EXPORTS_A_JOB * jobs && self.building.len() - exporting < jobs
     }
 

@@ -31,6 +31,7 @@ use crate::{
     exit::Exit,
     fingerprint::HashCache,
     hierarchy::Hierarchy,
+    plan::Selection,
     run::{
         state::State,
         trigger::{Bursts, Change, Changed, Files, Ledger, Look, Ticks, Trigger, places},
@@ -52,6 +53,10 @@ pub(super) async fn watch(common: &Common, arguments: &WatchArgs) -> Result<Exit
     output::choose_colour(common.color);
     let file = find(common)?;
     let file = std::path::absolute(&file).unwrap_or(file);
+    // An invalid file is waited out, a name that it does not have is not.
+    if let Ok((hierarchy, _)) = project::read(common) {
+        runs::narrowed(Selection::OutOfDate, &hierarchy, arguments)?;
+    }
     let mut watching = Watching::new(common, arguments, file);
     watching.begin();
     watching.go_on(&mut stops).await

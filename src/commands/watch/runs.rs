@@ -109,7 +109,7 @@ pub(super) async fn run(
 }
 
 /// What `--from` or `--only` leave of it.
-fn narrowed(
+pub(super) fn narrowed(
     selection: Selection,
     hierarchy: &Hierarchy,
     arguments: &WatchArgs,

@@ -86,6 +86,13 @@ fn images_that_were_rolled_back_are_held() {
         let again = run("").exits(0);
         assert_eq!(again.result(), "nothing to do: all 4 images are up to date", "{again}");
         run("resume").exits(0).says(&["nothing to resume"]);
+
+        // A third one leaves the older images in place, and holds them again.
+        run("rollback").exits(0).says(&["held until `rebuild resume`"]);
+        let rolled_back = project.tags(place);
+        assert_ne!(rolled_back, third);
+        run("").exits(0);
+        assert_eq!(project.tags(place), rolled_back);
     });
 }
 

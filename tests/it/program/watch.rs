@@ -316,3 +316,10 @@ fn a_tick_that_was_missed_is_made_up_for_once() {
     assert_eq!(next_run(&project, &mut running), ["~tool built"]);
     running.signal("INT").end().exits(130).never_says(&["a schedule is due"]);
 }
+
+#[test]
+fn a_name_that_the_hierarchy_does_not_have_ends_watch() {
+    let Some(project) = Project::new() else { return };
+    let ended = project.rebuild("watch --from ~nothing").run().exits(2);
+    ended.says(&["no image is called `~nothing`"]);
+}
