@@ -63,17 +63,17 @@ async fn no_more_steps_run_at_once_than_allowed() {
 
 #[tokio::test(start_paused = true)]
 async fn an_image_that_the_engine_writes_takes_no_place() {
-    // With two jobs, four images are written at once, and the fifth waits. With one job, none is built
+    // With two jobs, no image starts while four are written: the sixth waits. With one job, none is built
     // while another one is written.
     for (jobs, lines, seconds) in
-        [(2, "a\nb", 11), (2, "a\nb\nc\nd", 12), (2, "a\nb\nc\nd\ne", 22), (1, "a\nb", 22)]
+        [(2, "a\nb", 11), (2, "a\nb\nc\nd", 12), (2, "a\nb\nc\nd\ne\nf", 22), (1, "a\nb", 22)]
     {
         let mut flat = scenario(lines);
         flat.options.jobs = NonZeroUsize::new(jobs).unwrap();
         flat.engine(|engine| {
             let export = std::time::Duration::from_secs(10);
             engine.exports_take =
-                ["a", "b", "c", "d", "e"].map(|node| (node.to_owned(), export)).into();
+                ["a", "b", "c", "d", "e", "f"].map(|node| (node.to_owned(), export)).into();
         });
         let ended = flat.run(&Selection::OutOfDate).await;
         assert_eq!(ended.summary.took.as_secs(), seconds, "{jobs} jobs: {lines}");

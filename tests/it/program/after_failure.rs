@@ -25,7 +25,7 @@ fn the_last_failure_is_told_and_its_image_can_be_entered() {
         project.edit("hierarchy.yaml", "cat, /page", "cat, /nothing");
         project.write("app/Dockerfile", "FROM ~web\nRUN cp /page /app; echo hello\n");
         project.write("tool/Dockerfile", "FROM ~os\nRUN echo tools >/tool\n");
-        let failed = run("").exits(11);
+        let failed = run("--keep-going").exits(11);
 
         let status = run("status").exits(0).stdout;
         let told = "failed just now: test 1 of 1, `cat /nothing`: exit code 1\n";
