@@ -162,9 +162,10 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
         text.push_str(&tree(&loaded.hierarchy)?);
     }
     let explained = if arguments.explain { &proposal.explained[..] } else { &[] };
-    let left_out: Vec<String> = match arguments.verbose {
-        false => proposal.left_out.iter().map(ToString::to_string).collect(),
-        true => proposal.left_out.iter().flat_map(whole).collect(),
+    let left_out: Vec<String> = if arguments.verbose {
+        proposal.left_out.iter().flat_map(whole).collect()
+    } else {
+        proposal.left_out.iter().map(ToString::to_string).collect()
     };
     let lists = [("explained", explained), ("left out", &left_out), ("unsure", &proposal.unsure)];
     for (what, lines) in lists {

@@ -26,7 +26,7 @@ use crate::{
     fingerprint::Revision,
     hierarchy::{Hierarchy, NodeName, TagValues},
     host::git::{self, Head},
-    plan::{HOLDS, Holds, Request, Selection, order::History},
+    plan::{HOLDS, Holds, Plan, Request, Selection, order::History},
     publish::{
         failures::Failures,
         journal::{Asked, Began, Journal},
@@ -211,12 +211,7 @@ impl Run<'_> {
         }
         let executed = execute(&shop, stops, &mut telling).await;
         self.remember(shop.history.clone(), &executed);
-        let verdict = if self.promotes() {
-            verdict(&self.hierarchy, &plan, &executed, &tag_values)
-                .map_err(|error| CommandError::new(Exit::Usage, error.to_string()))?
-        } else {
-            Verdict::NotAsked { stored: !self.arguments.no_push }
-        };
+        let verdict = self.verdict(&plan, &executed, &tag_values)?;
         let mut publisher =
             Publisher { store: &*store, journal: &mut journal, stops, telling: &mut telling };
         let promoted = publisher.promote(verdict).await;
@@ -238,6 +233,20 @@ impl Run<'_> {
         }
         telling.emit(EventKind::RunFinished { summary });
         Ok(exit)
+    }
+
+    /// What the run may promote.
+    fn verdict(
+        &self,
+        plan: &Plan,
+        executed: &Executed,
+        tag_values: &TagValues,
+    ) -> Result<Verdict, CommandError> {
+        if !self.promotes() {
+            return Ok(Verdict::NotAsked { stored: !self.arguments.no_push });
+        }
+        verdict(&self.hierarchy, plan, executed, tag_values)
+            .map_err(|error| CommandError::new(Exit::Usage, error.to_string()))
     }
 
     /// Waits until nothing of this run is under way. The clock on a screen goes on meanwhile.

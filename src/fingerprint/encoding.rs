@@ -4,7 +4,7 @@
 //! built again. Types of the model are not encoded directly, so renaming a field there changes nothing here.
 //! `encodings_stay` below fails if a byte changes.
 //!
-//! To change the encoding on purpose: increase [`VERSION`], and write the new digests into `encodings_stay`.
+//! To change the encoding on purpose: increase `VERSION`, and write the new digests into `encodings_stay`.
 //! `why` then prints "new fingerprint format" for each image, and the next run builds all of them once. An
 //! image with the same content as before keeps its digest and its tags (the cutoff).
 
