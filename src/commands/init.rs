@@ -22,7 +22,7 @@ use crate::{
     hierarchy::Hierarchy,
     host::{bounded, git, owner},
     init::{From, InitError, LeftOut, Proposal, TargetsError, propose},
-    report::tree,
+    report::{count, tree},
 };
 
 const FILE: &str = "hierarchy.yaml";
@@ -204,9 +204,9 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
     notice(problems);
     if proposal.loaded.is_err() {
         let is_error = |problem: &&Diagnostic| problem.severity == Severity::Error;
-        let count = problems.iter().filter(is_error).count();
+        let errors = problems.iter().filter(is_error).count();
         let problems =
-            if count == 1 { "a problem".to_owned() } else { format!("{count} problems") };
+            if errors == 1 { "a problem".to_owned() } else { format!("{errors} problems") };
         return Err(usage(format!("`{shown}` has {problems}"))
             .hint("put it right there, and then try `rebuild plan`"));
     }
@@ -241,8 +241,6 @@ fn whole(one: &LeftOut) -> Vec<String> {
 fn size(hierarchy: &Hierarchy) -> String {
     let edges: usize =
         hierarchy.in_build_order().map(|node| hierarchy.parents(&node.name).count()).sum();
-    let count =
-        |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
     format!("{}, {}", count(hierarchy.len(), "image"), count(edges, "edge"))
 }
 

@@ -26,6 +26,7 @@ use crate::{
         promote::{Publisher, Rollback, Staying, Verdict, rollback as plan},
         store::Tags,
     },
+    report::count,
     run::state::State,
 };
 
@@ -230,8 +231,4 @@ fn say(planned: &Rollback, of: &Past) -> Result<(), CommandError> {
 /// Tags that somebody moved since are not rolled back, and a script should hear of it.
 fn exit(planned: &Rollback) -> Exit {
     if planned.moved_since() > 0 { Exit::PromotionFailed } else { Exit::Done }
-}
-
-fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }

@@ -40,6 +40,7 @@ use self::paint::Paint;
 pub use self::{
     github::annotations,
     json::whole,
+    numbers::count,
     out::Out,
     run_data::{Record, Recorder},
 };

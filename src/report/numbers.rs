@@ -8,7 +8,7 @@ pub(super) use crate::check::diagnostic::names;
 pub use crate::hierarchy::bytes as size;
 
 /// `1 image`, `2 images`.
-pub(super) fn count(n: usize, noun: &str) -> String {
+pub fn count(n: usize, noun: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
     format!("{n} {noun}{s}")
 }

@@ -142,7 +142,7 @@ impl Tty {
             }
             EventKind::StopBegan { reason, .. } => {
                 self.progress.stopping = Some(*reason);
-                // At once: somebody waits for an answer.
+                // At once: the user waits for an answer.
                 self.drawn = None;
             }
             EventKind::PackagesFixed { lines } => {

@@ -365,7 +365,7 @@ mod tests {
         stack.write("web/d", "");
         let planned = stack.planned(&Selection::OutOfDate).await;
         assert!(planned.contains("web: build: `d` is new\n"), "{planned}");
-        // Without `b` it is as it was taken in before.
+        // Without `b`, the result is the same as before.
         std::fs::remove_file(stack.file("web/d")).unwrap();
         std::fs::remove_file(stack.file("web/b")).unwrap();
         let planned = stack.planned(&Selection::OutOfDate).await;
