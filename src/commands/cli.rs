@@ -45,6 +45,7 @@ const INIT_EXAMPLES: &str = "\
 Examples:
   rebuild init                     read every Dockerfile here, and write hierarchy.yaml
   rebuild init --dry-run           print it instead
+  rebuild init --update            add new Dockerfiles to it, and comment out deleted ones
   rebuild init --explain           with the evidence for each image
   rebuild init images              the same for a folder
   docker buildx bake --print | rebuild init --from-bake -
@@ -461,10 +462,16 @@ pub struct InitArgs {
     /// Import the services of a compose file that have `build:`
     #[arg(long, value_name = "FILE")]
     pub from_compose: Option<PathBuf>,
+    /// Add new Dockerfiles to an existing hierarchy file, and turn entries of deleted ones into comments
+    ///
+    /// Keeps comments, order and edits. A comment `# rebuild init ignore=PATH` leaves out a Dockerfile or a
+    /// folder.
+    #[arg(long, conflicts_with = "force")]
+    pub update: bool,
     /// Overwrite an existing hierarchy file
     #[arg(long)]
     pub force: bool,
-    /// Print the file to stdout, and write nothing
+    /// Print the file to stdout, or the changes as a diff with --update, and write nothing
     #[arg(long, conflicts_with = "force")]
     pub dry_run: bool,
     /// Print the rule and the place behind each decision

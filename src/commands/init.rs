@@ -21,7 +21,7 @@ use crate::{
     exit::Exit,
     hierarchy::Hierarchy,
     host::{bounded, git, owner},
-    init::{From, InitError, LeftOut, Proposal, TargetsError, propose},
+    init::{self, From, InitError, LeftOut, Proposal, TargetsError, UpdateError, propose},
     report::{count, tree},
 };
 
@@ -30,9 +30,12 @@ const FILE: &str = "hierarchy.yaml";
 pub(super) fn init(common: &Common, arguments: &InitArgs) -> Result<Exit, CommandError> {
     output::choose_colour(common.color);
     let file = file(common, arguments)?;
+    if arguments.update {
+        return update(&file, common, arguments);
+    }
     if !arguments.dry_run && !arguments.force && fs::symlink_metadata(&file).is_ok() {
         return Err(usage(format!("`{}` is already there", file.display()))
-            .hint("`--dry-run` prints what would be written; `--force` writes over it"));
+            .hint("`--update` adds new Dockerfiles to it; `--dry-run` prints what would be written; `--force` writes over it"));
     }
     let from = from(&file, common, arguments)?;
     let proposal = propose(&file, from, &load_options(common)).map_err(failed)?;
@@ -42,6 +45,82 @@ pub(super) fn init(common: &Common, arguments: &InitArgs) -> Result<Exit, Comman
         write(&file, &proposal.text, arguments.force)?;
     }
     tell(&proposal, &file, arguments)
+}
+
+/// Changes a file that is there, and keeps what its user wrote.
+fn update(file: &Path, common: &Common, arguments: &InitArgs) -> Result<Exit, CommandError> {
+    let shown = shown(file);
+    let text = bounded::text(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            usage(format!("there is no `{shown}` to update")).hint("`rebuild init` writes one")
+        }
+        _ => usage(format!("`{shown}` cannot be read: {error}")),
+    })?;
+    let from = from(file, common, arguments)?;
+    let updated = init::update((file, &shown, &text), from, &load_options(common));
+    let update = updated.map_err(|error| not_updated(error, &shown, arguments.dry_run))?;
+    let is_new = !update.diff.is_empty();
+    if arguments.dry_run {
+        answer(&update.diff)?;
+    } else if is_new {
+        // An editor may have saved it in between.
+        if bounded::text(file).ok().as_ref() != Some(&text) {
+            return Err(usage(format!("`{shown}` changed during the update")).hint("try again"));
+        }
+        write(file, &update.text, true)?;
+    }
+    let explained = if arguments.explain { &update.explained[..] } else { &[] };
+    // The same each time.
+    let is_told = is_new || arguments.verbose;
+    let left_out = if is_told { left_out(&update.left_out, arguments) } else { Vec::new() };
+    let mut page = lists(&[
+        ("added", &update.added),
+        ("gone", &update.gone),
+        ("explained", explained),
+        ("left out", &left_out),
+        ("unsure", &update.unsure),
+    ]);
+    _ = if is_new {
+        let verb = if arguments.dry_run { "would update" } else { "updated" };
+        writeln!(page, "\n{verb} `{shown}`: {}", size(&update.loaded.hierarchy))
+    } else {
+        writeln!(page, "\n`{shown}` has every Dockerfile here: nothing to update")
+    };
+    if is_new && !arguments.dry_run {
+        _ = writeln!(page, "next: `{}`", next(file));
+    }
+    if arguments.dry_run {
+        output::line(page.trim());
+    } else {
+        answer(page.trim_start_matches('\n'))?;
+    }
+    notice(&update.loaded.warnings);
+    Ok(ending(arguments, &update.unsure))
+}
+
+fn not_updated(error: UpdateError, shown: &str, dry_run: bool) -> CommandError {
+    let message = format!("`{shown}` was not updated");
+    match error {
+        UpdateError::Init(error) => failed(error),
+        UpdateError::Problems(problems) => {
+            notice(&problems);
+            usage(message).hint("correct the file, and try again")
+        }
+        UpdateError::Layout(reason) => usage(format!("{message}: {reason}"))
+            .hint("write each image on a line of its own below `images:`, and try again"),
+        UpdateError::Broken(error, diff) => {
+            if dry_run {
+                _ = answer(&diff);
+            }
+            notice(&error.problems);
+            usage(format!("{message}, because the new text would have these problems"))
+                .hint("`rebuild init --update --dry-run` prints the changes, to make by hand")
+        }
+        UpdateError::Changes(names) => usage(format!(
+            "{message}, because the new text would change {names}"
+        ))
+        .hint("add and remove the entries by hand; `rebuild init --dry-run` prints new ones"),
+    }
 }
 
 fn usage(message: String) -> CommandError {
@@ -162,20 +241,11 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
         text.push_str(&tree(&loaded.hierarchy)?);
     }
     let explained = if arguments.explain { &proposal.explained[..] } else { &[] };
-    let left_out: Vec<String> = if arguments.verbose {
-        proposal.left_out.iter().flat_map(whole).collect()
-    } else {
-        proposal.left_out.iter().map(ToString::to_string).collect()
-    };
-    let lists = [("explained", explained), ("left out", &left_out), ("unsure", &proposal.unsure)];
-    for (what, lines) in lists {
-        if !lines.is_empty() {
-            _ = write!(text, "\n{what}:\n");
-            for line in lines {
-                _ = writeln!(text, "  {line}");
-            }
-        }
-    }
+    text.push_str(&lists(&[
+        ("explained", explained),
+        ("left out", &left_out(&proposal.left_out, arguments)),
+        ("unsure", &proposal.unsure),
+    ]));
     let problems = match &proposal.loaded {
         Ok(loaded) => &loaded.warnings,
         Err(error) => &error.problems,
@@ -210,8 +280,31 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
         return Err(usage(format!("`{shown}` has {problems}"))
             .hint("put it right there, and then try `rebuild plan`"));
     }
-    let is_doubtful = arguments.strict && !proposal.unsure.is_empty();
-    Ok(if is_doubtful { Exit::Work } else { Exit::Done })
+    Ok(ending(arguments, &proposal.unsure))
+}
+
+fn ending(arguments: &InitArgs, unsure: &[String]) -> Exit {
+    if arguments.strict && !unsure.is_empty() { Exit::Work } else { Exit::Done }
+}
+
+/// Lines below headings.
+fn lists(all: &[(&str, &[String])]) -> String {
+    let mut text = String::new();
+    for (what, lines) in all.iter().filter(|(_, lines)| !lines.is_empty()) {
+        _ = writeln!(text, "\n{what}:");
+        for line in *lines {
+            _ = writeln!(text, "  {line}");
+        }
+    }
+    text
+}
+
+fn left_out(all: &[LeftOut], arguments: &InitArgs) -> Vec<String> {
+    if arguments.verbose {
+        all.iter().flat_map(whole).collect()
+    } else {
+        all.iter().map(ToString::to_string).collect()
+    }
 }
 
 /// Longer trees are cut.

@@ -75,10 +75,7 @@ fn read(draft: &Draft, place: Place<'_>) -> Read {
             .hint(refused.hint());
         return Err(vec![problem]);
     }
-    let path = tidy(&context.join(match &draft.image.dockerfile {
-        Some(dockerfile) => &dockerfile.value,
-        None => "Dockerfile",
-    }));
+    let path = within(&context, draft);
     if place.trust == Trust::Untrusted {
         for (what, path) in [("the context", &context), ("the Dockerfile", &path)] {
             if trust::outside(path, place.root).is_some() {
@@ -117,6 +114,30 @@ fn read(draft: &Draft, place: Place<'_>) -> Read {
     }
 }
 
+/// Where the Dockerfile of an image is, or should be.
+pub(super) fn dockerfile(draft: &Draft, root: &Path) -> PathBuf {
+    let context = match &draft.image.context {
+        Some(given) => tidy(&root.join(&given.value)),
+        None => {
+            let [first, last] = usual(draft.name.as_str()).map(|one| root.join(one));
+            // Of a deleted folder only the one above it is left.
+            let has_images = root.join("images").is_dir() && !last.is_dir();
+            if first.is_dir() || has_images { first } else { last }
+        }
+    };
+    within(&context, draft)
+}
+
+fn within(context: &Path, draft: &Draft) -> PathBuf {
+    let dockerfile = draft.image.dockerfile.as_ref();
+    tidy(&context.join(dockerfile.map_or("Dockerfile", |given| &given.value)))
+}
+
+/// The contexts of an image that names none.
+fn usual(name: &str) -> [String; 2] {
+    [format!("images/{name}"), name.to_owned()]
+}
+
 fn context(draft: &Draft, place: Place<'_>) -> Result<PathBuf, Diagnostic> {
     if let Some(given) = &draft.image.context {
         let folder = tidy(&place.root.join(&given.value));
@@ -133,12 +154,9 @@ fn context(draft: &Draft, place: Place<'_>) -> Result<PathBuf, Diagnostic> {
         };
     }
     let name = draft.name.as_str();
-    let choices = [format!("images/{name}"), name.to_owned()];
-    for choice in &choices {
-        let folder = place.root.join(choice);
-        if folder.is_dir() {
-            return Ok(folder);
-        }
+    let choices = usual(name);
+    if let Some(folder) = choices.iter().map(|one| place.root.join(one)).find(|one| one.is_dir()) {
+        return Ok(folder);
     }
     Err(Diagnostic::of(Code::NoContext, format!("`{name}` has no context"))
         .at(

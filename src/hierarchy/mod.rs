@@ -19,6 +19,7 @@ mod load;
 mod matrix;
 mod name_match;
 mod node;
+mod outline;
 mod pinned;
 mod prepare;
 mod schema;
@@ -56,6 +57,7 @@ pub use self::{
     json_schema::json_schema,
     load::{Checked, LoadError, LoadOptions, Loaded, this_machine},
     name_match::NamingError,
+    outline::{Axis, MatrixText, Outline, OutlineError, Place, Section, outline},
     secrets::{SecretSource, Ssh, looks_secret},
     template::{TagTemplate, TagValues, TemplateError},
     trust::Trust,

@@ -46,10 +46,10 @@ pub fn private() -> OpenOptions {
 }
 
 /// Writes a file that others may read, beside its place and then into it: it is whole or as it was
-/// before. A link is refused and not replaced, since what it names may be a device. What is no regular
+/// before. It keeps the mode that it had. A link is refused and not replaced, since what it names may be a device. What is no regular
 /// file, such as a pipe, is written to.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
+    let mode = match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => {
             return Err(io::Error::other("it is a link, which is not followed"));
         }
@@ -58,10 +58,10 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
             options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
             return options.write(true).open(path)?.write_all(bytes);
         }
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Ok(found) => Some(found.permissions()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
-    }
+    };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut file = tempfile::Builder::new()
         .prefix(".rebuild-")
@@ -69,6 +69,10 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .permissions(fs::Permissions::from_mode(0o666))
         .tempfile_in(folder.unwrap_or(Path::new(".")))?;
     file.write_all(bytes)?;
+    if let Some(mode) = mode {
+        file.as_file().set_permissions(mode)?;
+    }
+    file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
 }
@@ -133,7 +137,9 @@ mod tests {
         symlink("victim", at("link")).unwrap();
         symlink(folder.path(), at("folder")).unwrap();
         let reader = File::open(at("old")).unwrap();
+        fs::set_permissions(at("old"), fs::Permissions::from_mode(0o640)).unwrap();
         replace(&at("old"), b"new").unwrap();
+        assert_eq!(fs::metadata(at("old")).unwrap().mode() & 0o7777, 0o640);
         replace(&at("fresh"), b"new").unwrap();
         assert_eq!(
             [fs::read(at("old")).unwrap(), fs::read(at("fresh")).unwrap()],

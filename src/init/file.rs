@@ -68,7 +68,8 @@ pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String
     text
 }
 
-fn entry(block: &Block, comments: &[String], text: &mut String) {
+/// An entry, indented by two.
+pub(super) fn entry(block: &Block, comments: &[String], text: &mut String) {
     let comments: Vec<String> = comments.iter().map(|one| comment(one)).collect();
     let comment =
         if comments.is_empty() { String::new() } else { format!("# {}", comments.join("; ")) };
@@ -147,7 +148,7 @@ fn wrapped(open: &str, mut items: Vec<String>, close: &str) -> Vec<String> {
 
 /// A text of the repository as it may stand in a comment. A control character could end the comment
 /// and begin a line of YAML: a lone carriage return does.
-fn comment(text: &str) -> String {
+pub(super) fn comment(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars() {
         match c {
@@ -180,7 +181,7 @@ pub(super) fn names_a_program(text: &str) -> bool {
 }
 
 /// As YAML reads it back: a word as it is, everything else in quotes.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_');
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./-@".contains(c);
     let means_something = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]

@@ -4,6 +4,8 @@
 //! Readers turn files into `evidence`; `resolve` decides by the strongest of it; `names` and
 //! `file` write what was decided.
 //!
+//! `update` merges the same decisions into a file that exists.
+//!
 //! **Invariant:** nothing is written, and only files are read. What is proposed was loaded as
 //! `rebuild` will load it, and each edge that differs from the decision is reported.
 
@@ -12,10 +14,12 @@ mod candidate;
 mod ci;
 mod compose;
 mod context;
+mod edits;
 mod entry;
 mod evidence;
 mod file;
 mod find;
+mod gone;
 mod hcl;
 mod matrix;
 mod names;
@@ -26,6 +30,7 @@ mod shell;
 #[cfg(test)]
 mod tests;
 mod path_words;
+mod update;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,13 +38,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use self::bake::TargetsError;
+pub use self::{
+    bake::TargetsError,
+    update::{UpdateError, update},
+};
 use self::{
     candidate::Candidate,
     entry::Entry,
     evidence::{Evidence, Rule},
     file::Frame,
-    names::{Named, Names},
+    names::{Named, Names, Taken},
     resolve::{Known, Resolved},
 };
 use crate::{
@@ -105,104 +113,150 @@ pub enum InitError {
 
 /// What to write into a hierarchy file, which need not exist. Its path is absolute.
 pub fn propose(file: &Path, from: From, options: &LoadOptions) -> Result<Proposal, InitError> {
-    let root = file.parent().unwrap_or(Path::new("/"));
-    let host = options.platform.clone().unwrap_or_else(this_machine);
-    let (mut notes, mut left_out) = (Vec::new(), Vec::new());
-    let evidence = match from {
-        From::Folder { tracked, environment } => {
-            found(root, &tracked, &environment, (&mut notes, &mut left_out))?
-        }
-        From::Bake(text) => {
-            let targets = bake::targets(&text, Path::new("docker-bake.json"), Path::new(""))?;
-            notes = targets.notes;
-            targets.found
-        }
-        From::Compose(path, text, environment) => {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            let folder = folder.strip_prefix(root).unwrap_or(folder).to_owned();
-            let targets = compose::targets(&path, text, &folder, &environment)?;
-            notes = targets.notes;
-            targets.found
-        }
-    };
-    let count = evidence.len();
-    let (mut candidates, mut unreadable) = (Vec::new(), Vec::new());
-    for one in evidence {
-        match Candidate::read(root, one, &host) {
-            Ok(candidate) => candidates.push(candidate),
-            Err(error) => unreadable.push(error),
-        }
-    }
-    left_out.extend(report::left_out(&unreadable));
-    left_out.extend(leave_out_windows(&mut candidates));
-    if candidates.is_empty() {
-        let first = left_out.first().map(ToString::to_string).unwrap_or_default();
-        return Err(InitError::NoneReadable { count, first });
-    }
-
-    let (roots, owner) = origin(root);
-    let known = Known { roots: &roots, owner: owner.as_deref(), host: &host.to_string() };
-    let resolved = resolve::resolve(&candidates, &known);
-    let names = names::names(&candidates, &resolved, &roots);
-    let mut unsure = report::doubts(&resolved, &candidates, &names.all);
-    unsure.extend(report::contexts(&candidates));
-    unsure.extend(report::collisions(&names, &candidates));
-    unsure.extend(notes);
-    let entries = entries(root, &candidates, &names.all, &mut unsure);
-    let expected = report::expected(&resolved, &names.all);
-    let order = order(&expected, &names.all);
-    let draft =
-        Draft { file, candidates: &candidates, resolved: &resolved, names: &names, entries, order };
-    let (text, loaded, wrong) = draft.written(&expected, &left_out, options);
+    let mut study = Study::of(file, from, options, &Present::default())?;
+    let (text, loaded, wrong) = study.written(file, options);
     if file::names_a_program(&text) {
         return Err(InitError::Unsafe);
     }
-    unsure.splice(0..0, wrong);
-    unsure.extend(report::fill_in(&candidates, &names.all));
-    let explained = report::explained(&names, &candidates);
+    study.unsure.splice(0..0, wrong);
+    let explained = report::explained(&study.names, &study.candidates, &study.new);
+    let Study { unsure, left_out, .. } = study;
     Ok(Proposal { text, loaded, unsure, left_out, explained })
 }
 
-/// Everything that is written, before it is a text.
-struct Draft<'a> {
-    file: &'a Path,
-    candidates: &'a [Candidate],
-    resolved: &'a Resolved,
-    names: &'a Names,
-    entries: Vec<Entry>,
-    order: Vec<usize>,
+/// What a hierarchy file has already.
+#[derive(Debug, Default)]
+struct Present {
+    names: BTreeSet<String>,
+    /// Repositories, and tags that images have there.
+    published: BTreeSet<(String, String)>,
+    /// The images of each Dockerfile: target and name.
+    by_path: BTreeMap<PathBuf, Vec<(Option<String>, String)>>,
+    /// Files and folders that its comments leave out.
+    ignored: Vec<PathBuf>,
 }
 
-impl Draft<'_> {
+impl Present {
+    /// The name of the image that a Dockerfile makes there.
+    fn name(&self, candidate: &Candidate) -> Option<&String> {
+        let all = self.by_path.get(&candidate.dockerfile)?;
+        let same = all.iter().find(|(target, _)| *target == candidate.given.target);
+        same.or_else(|| all.first()).map(|(_, name)| name)
+    }
+}
+
+/// Everything that was decided about the images of a folder.
+struct Study {
+    candidates: Vec<Candidate>,
+    resolved: Resolved,
+    names: Names,
+    entries: Vec<Entry>,
+    /// Parents before children.
+    order: Vec<usize>,
+    expected: report::Expected,
+    /// Whether the file does not have it yet.
+    new: Vec<bool>,
+    /// Doubts about the new ones.
+    unsure: Vec<String>,
+    left_out: Vec<LeftOut>,
+}
+
+impl Study {
+    fn of(
+        file: &Path,
+        from: From,
+        options: &LoadOptions,
+        present: &Present,
+    ) -> Result<Self, InitError> {
+        let root = file.parent().unwrap_or(Path::new("/"));
+        let host = options.platform.clone().unwrap_or_else(this_machine);
+        let (mut notes, mut left_out) = (Vec::new(), Vec::new());
+        let mut evidence = match from {
+            From::Folder { tracked, environment } => {
+                found(root, &tracked, &environment, (&mut notes, &mut left_out))?
+            }
+            From::Bake(text) => {
+                let targets = bake::targets(&text, Path::new("docker-bake.json"), Path::new(""))?;
+                notes = targets.notes;
+                targets.found
+            }
+            From::Compose(path, text, environment) => {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                let folder = folder.strip_prefix(root).unwrap_or(folder).to_owned();
+                let targets = compose::targets(&path, text, &folder, &environment)?;
+                notes = targets.notes;
+                targets.found
+            }
+        };
+        let is_ignored =
+            |path: &Path| present.ignored.iter().any(|ignored| path.starts_with(ignored));
+        evidence.retain(|one| !is_ignored(&one.dockerfile));
+        let count = evidence.len();
+        let (mut candidates, mut unreadable) = (Vec::new(), Vec::new());
+        for one in evidence {
+            match Candidate::read(root, one, &host) {
+                Ok(candidate) => candidates.push(candidate),
+                Err(error) => unreadable.push(error),
+            }
+        }
+        left_out.extend(report::left_out(&unreadable));
+        left_out.extend(leave_out_windows(&mut candidates));
+        if candidates.is_empty() {
+            let first = left_out.first().map(ToString::to_string).unwrap_or_default();
+            return Err(InitError::NoneReadable { count, first });
+        }
+
+        let (roots, owner) = origin(root);
+        let known = Known { roots: &roots, owner: owner.as_deref(), host: &host.to_string() };
+        let mut resolved = resolve::resolve(&candidates, &known);
+        let new: Vec<bool> = candidates.iter().map(|one| present.name(one).is_none()).collect();
+        let taken = Taken { names: &present.names, tags: &present.published, new: &new };
+        let mut names = names::names(&candidates, &resolved, (&roots, &taken));
+        for (candidate, named) in candidates.iter().zip(&mut names.all) {
+            if let Some(name) = present.name(candidate) {
+                named.name.clone_from(name);
+            }
+        }
+        // What a person wrote for the others is not doubted.
+        let is_about_new = |doubt: &resolve::Doubt| {
+            doubt.candidates.iter().any(|&one| new[one])
+                || candidates.iter().zip(&new).any(|(one, is_new)| {
+                    let uses = one.uses.iter().map(|(reference, _)| reference.to_string());
+                    *is_new && uses.into_iter().any(|image| image == doubt.image)
+                })
+        };
+        resolved.doubts.retain(is_about_new);
+        let is_update = new.contains(&false);
+        let mut unsure = report::doubts(&resolved, &candidates, &names.all);
+        unsure.extend(report::contexts(&candidates, &new));
+        unsure.extend(report::collisions(&names, &candidates));
+        unsure.extend(notes.into_iter().filter(|_| !is_update));
+        let entries = entries(root, (&candidates, &new), &names.all, &mut unsure);
+        unsure.extend(report::fill_in(&candidates, &names.all, &new));
+        let expected = report::expected(&resolved, &names.all);
+        let order = order(&expected, &names.all);
+        Ok(Self { candidates, resolved, names, entries, order, expected, new, unsure, left_out })
+    }
+
     /// The text, what it is loaded as, and where that is not what was decided. A matrix that would
     /// change an edge is written out.
     fn written(
         &self,
-        expected: &report::Expected,
-        left_out: &[LeftOut],
+        file: &Path,
         options: &LoadOptions,
     ) -> (String, Result<Loaded, LoadError>, Vec<String>) {
-        let root = self.file.parent().unwrap_or(Path::new("/"));
+        let root = file.parent().unwrap_or(Path::new("/"));
         let frame = Frame {
             registry: self.names.registry.as_deref(),
             tags: &self.names.tags,
             has_schema: root.join("hierarchy.schema.json").is_file(),
-            left_out,
+            left_out: &self.left_out,
         };
         let attempt = |may_fold: bool| {
-            let placed = self
-                .order
-                .iter()
-                .map(|&one| (self.entries[one].clone(), self.candidates[one].segments.clone()));
-            let blocks = matrix::blocks(&placed.collect::<Vec<_>>(), may_fold);
-            let with_comments = blocks.into_iter().map(|block| {
-                let comments = self.comments(&block);
-                (block, comments)
-            });
-            let text = file::text(&with_comments.collect::<Vec<_>>(), &frame);
-            let loaded = Hierarchy::load_text(self.file.to_owned(), text.clone(), options);
+            let text = file::text(&self.blocks(&self.order, &self.entries, may_fold), &frame);
+            let loaded = Hierarchy::load_text(file.to_owned(), text.clone(), options);
             let wrong = match &loaded {
-                Ok(loaded) => report::differences(&loaded.hierarchy, expected),
+                Ok(loaded) => report::differences(&loaded.hierarchy, &self.expected),
                 Err(_) => Vec::new(),
             };
             (text, loaded, wrong)
@@ -211,12 +265,29 @@ impl Draft<'_> {
         if folded.1.is_ok() && folded.2.is_empty() { folded } else { attempt(false) }
     }
 
+    /// Entries in an order, and the comments of each.
+    fn blocks(
+        &self,
+        order: &[usize],
+        entries: &[Entry],
+        may_fold: bool,
+    ) -> Vec<(matrix::Block, Vec<String>)> {
+        let placed =
+            order.iter().map(|&one| (entries[one].clone(), self.candidates[one].segments.clone()));
+        let blocks = matrix::blocks(&placed.collect::<Vec<_>>(), may_fold);
+        let with_comments = blocks.into_iter().map(|block| {
+            let comments = self.comments(&block, order);
+            (block, comments)
+        });
+        with_comments.collect()
+    }
+
     /// What stands above an entry: the upstreams, and the rule that gave the name.
-    fn comments(&self, block: &matrix::Block) -> Vec<String> {
+    fn comments(&self, block: &matrix::Block, order: &[usize]) -> Vec<String> {
         let mut upstreams: Vec<String> = Vec::new();
         let mut rules: Vec<String> = Vec::new();
         for &member in &block.members {
-            let index = self.order[member];
+            let index = order[member];
             for (reference, _) in &self.candidates[index].uses {
                 let text = path_words::usual(reference);
                 if !self.resolved.made_here.contains_key(&text) && !upstreams.contains(&text) {
@@ -323,19 +394,19 @@ fn origin(root: &Path) -> (Vec<String>, Option<String>) {
 
 fn entries(
     root: &Path,
-    candidates: &[Candidate],
+    (candidates, new): (&[Candidate], &[bool]),
     named: &[Named],
     unsure: &mut Vec<String>,
 ) -> Vec<Entry> {
     let mut missing: Vec<String> = Vec::new();
     let mut elsewhere: Vec<String> = Vec::new();
     let mut entries = Vec::new();
-    for (candidate, named) in candidates.iter().zip(named) {
+    for ((candidate, is_new), named) in candidates.iter().zip(new).zip(named) {
         let context = context::context(root, candidate);
-        if let Some(first) = context.missing.first() {
+        if let Some(first) = context.missing.first().filter(|_| *is_new) {
             missing.push(format!("{}: {first}", candidate.dockerfile.display()));
         }
-        if candidate.given.context.is_none() && context.folder != candidate.folder() {
+        if *is_new && candidate.given.context.is_none() && context.folder != candidate.folder() {
             elsewhere.push(named.name.clone());
         }
         let given = &candidate.given;

@@ -45,7 +45,20 @@ struct Raw {
     is_guessed: bool,
 }
 
-pub(super) fn names(candidates: &[Candidate], resolved: &Resolved, roots: &[String]) -> Names {
+/// What a hierarchy file gives its images already, which the new ones may not have.
+pub(super) struct Taken<'a> {
+    pub(super) names: &'a BTreeSet<String>,
+    /// Repositories and tags.
+    pub(super) tags: &'a BTreeSet<(String, String)>,
+    /// Of each candidate, whether the file does not have it.
+    pub(super) new: &'a [bool],
+}
+
+pub(super) fn names(
+    candidates: &[Candidate],
+    resolved: &Resolved,
+    (roots, taken): (&[String], &Taken<'_>),
+) -> Names {
     let most =
         resolved.namespaces.iter().max_by_key(|(name, count)| (**count, std::cmp::Reverse(*name)));
     let registry: Option<String> = most.map(|(name, _)| name.clone());
@@ -54,8 +67,8 @@ pub(super) fn names(candidates: &[Candidate], resolved: &Resolved, roots: &[Stri
     for raw in raws.iter_mut().filter(|raw| raw.is_guessed && raw.tags.is_empty()) {
         raw.tags = tags.iter().cloned().collect();
     }
-    let collided = collisions(&mut raws, candidates);
-    let called = called(candidates, resolved, &raws, registry.as_deref());
+    let collided = collisions(&mut raws, candidates, taken);
+    let called = called(candidates, resolved, &raws, (registry.as_deref(), taken.names));
     let platforms = platforms(candidates);
     let all = raws.iter().zip(called).zip(platforms).map(|((raw, name), platform)| {
         let implied = match &registry {
@@ -315,12 +328,13 @@ fn common_tags(raws: &[Raw], count: usize) -> Vec<String> {
 }
 
 /// Takes a tag away from the second image that has it: the stronger evidence comes first.
-fn collisions(raws: &mut [Raw], candidates: &[Candidate]) -> Vec<usize> {
+fn collisions(raws: &mut [Raw], candidates: &[Candidate], taken: &Taken<'_>) -> Vec<usize> {
     let mut order: Vec<usize> = (0..raws.len()).collect();
     order.sort_by_key(|&index| (raws[index].is_guessed, raws[index].rule));
-    let mut taken: BTreeSet<(String, String)> = BTreeSet::new();
+    let Taken { tags, new, .. } = taken;
+    let mut taken = (*tags).clone();
     let mut collided = Vec::new();
-    for index in order {
+    for index in order.into_iter().filter(|&index| new[index]) {
         let raw = &mut raws[index];
         let Some(repository) = &raw.repository else { continue };
         let key =
@@ -353,7 +367,7 @@ fn called(
     candidates: &[Candidate],
     resolved: &Resolved,
     raws: &[Raw],
-    registry: Option<&str>,
+    (registry, taken): (Option<&str>, &BTreeSet<String>),
 ) -> Vec<String> {
     let mut families: BTreeMap<&str, usize> = BTreeMap::new();
     for raw in raws {
@@ -376,7 +390,7 @@ fn called(
         Some((*index, name_part(name)))
     });
     let local: BTreeMap<usize, String> = local.collect();
-    let mut taken = BTreeSet::new();
+    let mut taken = taken.clone();
     let mut all = Vec::new();
     for (candidate, raw) in candidates.iter().zip(raws) {
         let base = name_part(&raw.own);

@@ -91,8 +91,9 @@ pub(super) fn collisions(all: &Names, candidates: &[Candidate]) -> Option<String
 }
 
 /// Images with arguments that have no value.
-pub(super) fn fill_in(candidates: &[Candidate], named: &[Named]) -> Option<String> {
-    let missing = candidates.iter().zip(named).filter(|(one, _)| !one.fill_in.is_empty());
+pub(super) fn fill_in(candidates: &[Candidate], named: &[Named], new: &[bool]) -> Option<String> {
+    let new = candidates.iter().zip(named).zip(new).filter(|(_, is_new)| **is_new);
+    let missing = new.map(|(one, _)| one).filter(|(one, _)| !one.fill_in.is_empty());
     let missing: Vec<String> =
         missing.map(|(one, named)| format!("{}: {}", named.name, one.fill_in.join(", "))).collect();
     (!missing.is_empty()).then(|| {
@@ -115,7 +116,7 @@ pub(super) fn left_out(all: &[(PathBuf, Unreadable)]) -> Vec<LeftOut> {
 }
 
 /// `name: repository:tags by rule, place`.
-pub(super) fn explained(all: &Names, candidates: &[Candidate]) -> Vec<String> {
+pub(super) fn explained(all: &Names, candidates: &[Candidate], new: &[bool]) -> Vec<String> {
     let line = |(named, candidate): (&Named, &Candidate)| {
         let (rank, rule) = (named.rule.rank(), named.rule.name());
         format!(
@@ -125,11 +126,12 @@ pub(super) fn explained(all: &Names, candidates: &[Candidate]) -> Vec<String> {
             named.place
         )
     };
-    all.all.iter().zip(candidates).map(line).collect()
+    let all = all.all.iter().zip(candidates).zip(new);
+    all.filter(|(_, is_new)| **is_new).map(|(one, _)| line(one)).collect()
 }
 
 /// What bake and compose files put in the place of an image, and a hierarchy cannot.
-pub(super) fn contexts(candidates: &[Candidate]) -> Vec<String> {
+pub(super) fn contexts(candidates: &[Candidate], new: &[bool]) -> Vec<String> {
     let line = |candidate: &Candidate, image: &str| {
         let name = candidate.given.name.as_deref().unwrap_or_default();
         let start = format!("`{name}`: `{image}` in its Dockerfile stands for");
@@ -144,7 +146,8 @@ pub(super) fn contexts(candidates: &[Candidate]) -> Vec<String> {
     let of = |one: &Candidate| -> Vec<String> {
         one.survey.images.iter().filter_map(|image| line(one, &image.image)).collect()
     };
-    candidates.iter().flat_map(of).collect()
+    let new = candidates.iter().zip(new).filter(|(_, is_new)| **is_new);
+    new.flat_map(|(one, _)| of(one)).collect()
 }
 
 /// Where what would be loaded has other edges than were decided.

@@ -3,7 +3,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
+    process::Command,
     time::Instant,
 };
 
@@ -274,4 +276,60 @@ fn what_is_there_is_not_written_over() {
     let with_schema = project.rebuild("init --dry-run").run().exits(0);
     let first = "# yaml-language-server: $schema=./hierarchy.schema.json\n";
     assert!(with_schema.stdout.starts_with(first), "{}", with_schema.stdout);
+}
+
+#[test]
+fn an_update_prints_a_diff_writes_it_and_then_has_nothing_to_do() {
+    let Some(project) = repository(&NOTEBOOKS) else { return };
+    let missing = project.rebuild("init --update").run().exits(2);
+    missing.says(&["there is no `hierarchy.yaml` to update", "`rebuild init` writes one"]);
+    project.rebuild("init").run().exits(0);
+    project.edit(
+        "hierarchy.yaml",
+        "  scipy-notebook: {}",
+        "  # ours\n  scipy-notebook: { on_failure: hold }",
+    );
+    let file = project.path("hierarchy.yaml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let same = project.rebuild("init --update").run().exits(0);
+    assert!(
+        same.stdout.contains("`hierarchy.yaml` has every Dockerfile here: nothing to update"),
+        "{same}"
+    );
+
+    project.write("images/r-notebook/Dockerfile", "FROM quay.io/jupyter/minimal-notebook\n");
+    fs::remove_dir_all(project.path("images/scipy-notebook")).unwrap();
+    let before = fs::read_to_string(&file).unwrap();
+    let dry = project.rebuild("init --update --dry-run").run().exits(0);
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+    assert!(dry.stderr.contains("would update `hierarchy.yaml`: 4 images, 3 edges"), "{dry}");
+    let ended = project.rebuild("init --update").run().exits(0);
+    insta::assert_snapshot!(ended.stdout, @r"
+    added:
+      `r-notebook`: `images/r-notebook/Dockerfile`
+
+    gone:
+      `scipy-notebook`: `images/scipy-notebook/Dockerfile` does not exist; its entry is now a comment
+
+    updated `hierarchy.yaml`: 4 images, 3 edges
+    next: `rebuild plan`
+    ");
+    let after = fs::read_to_string(&file).unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(after.contains("  # ours\n"), "{after}");
+    // The diff is what was written.
+    project.write("hierarchy.yaml", &before);
+    project.write("update.diff", &dry.stdout);
+    let apply = ["apply", "-p0", "update.diff"];
+    let status = Command::new("git").args(apply).current_dir(project.path("")).status().unwrap();
+    assert!(status.success(), "{}", dry.stdout);
+    assert_eq!(fs::read_to_string(&file).unwrap(), after);
+    project.rebuild("init --update").run().exits(0);
+    project.rebuild("check").run().exits(0);
+
+    fs::rename(&file, project.path("real.yaml")).unwrap();
+    symlink("real.yaml", &file).unwrap();
+    project.write("images/julia-notebook/Dockerfile", "FROM quay.io/jupyter/minimal-notebook\n");
+    project.rebuild("init --update").run().exits(1).says(&["it is a link, which is not followed"]);
+    assert_eq!(fs::read_to_string(project.path("real.yaml")).unwrap(), after);
 }

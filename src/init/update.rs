@@ -1,0 +1,319 @@
+//! Merges new and deleted Dockerfiles into a hierarchy file that exists: `rebuild init --update`.
+//!
+//! **Invariant:** every byte outside of the added and the marked places stays. The images that stay mean the
+//! same as before, and the new text loads, or there is no new text.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    From, InitError, LeftOut, Present, Study, edits::Edits, entry::Entry, file, gone, matrix,
+    report,
+};
+use crate::{
+    check::diagnostic::{Diagnostic, names},
+    hierarchy::{
+        Hierarchy, LoadError, LoadOptions, Loaded, Outline, OutlineError, Section, entries, outline,
+    },
+};
+
+/// A comment with files and folders that are not to be added again.
+const IGNORE: &str = "rebuild init ignore=";
+
+#[derive(Debug)]
+pub struct Update {
+    /// The whole new text; the old one if there is nothing to do.
+    pub text: String,
+    /// The same as a unified diff; empty if there is nothing to do.
+    pub diff: String,
+    pub loaded: Loaded,
+    /// A line for each entry.
+    pub added: Vec<String>,
+    pub gone: Vec<String>,
+    /// As in a proposal, of the new images.
+    pub unsure: Vec<String>,
+    pub left_out: Vec<LeftOut>,
+    pub explained: Vec<String>,
+}
+
+#[derive(Debug)]
+pub enum UpdateError {
+    Init(InitError),
+    /// The file as it is has errors.
+    Problems(Vec<Diagnostic>),
+    /// The file is written in a way that cannot be edited.
+    Layout(String),
+    /// What would be written does not load: the errors and the diff.
+    Broken(LoadError, String),
+    /// What would be written changes an image that was to stay.
+    Changes(String),
+}
+
+impl std::convert::From<InitError> for UpdateError {
+    fn from(error: InitError) -> Self {
+        Self::Init(error)
+    }
+}
+
+/// The new text of a hierarchy file. `file` is absolute; `name` is what the diff calls it.
+pub fn update(
+    (file, name, text): (&Path, &str, &str),
+    from: From,
+    options: &LoadOptions,
+) -> Result<Update, UpdateError> {
+    let root = file.parent().unwrap_or(Path::new("/"));
+    let outline = outline(file, text, options).map_err(|error| match error {
+        OutlineError::Problems(problems) => UpdateError::Problems(problems),
+        OutlineError::Layout(reason) => UpdateError::Layout(reason),
+    })?;
+    let present = Present::of(&outline, root, text);
+    let mut study = Study::of(file, from, options, &present)?;
+    let is_known = |place: &String| {
+        let path = place.rsplit_once(':').map_or(place.as_str(), |(path, _)| path);
+        [path, place].iter().any(|path| present.by_path.contains_key(Path::new(path)))
+    };
+    for left_out in &mut study.left_out {
+        left_out.places.retain(|place| !is_known(place));
+    }
+    study.left_out.retain(|left_out| !left_out.places.is_empty());
+    let merge = Merge { file, text, outline: &outline, study: &study, root, options };
+    let merged = merge.best(name)?;
+    study.unsure.splice(0..0, merged.wrong);
+    let explained = report::explained(&study.names, &study.candidates, &study.new);
+    let Study { unsure, left_out, .. } = study;
+    let Merged { text, diff, loaded, added, gone, .. } = merged;
+    Ok(Update { text, diff, loaded, added, gone, unsure, left_out, explained })
+}
+
+impl Present {
+    fn of(outline: &Outline, root: &Path, text: &str) -> Self {
+        let mut present = Self::default();
+        for node in outline.sections.iter().flat_map(|section| &section.nodes) {
+            if !node.dockerfile.is_file() {
+                continue;
+            }
+            present.names.insert(node.name.to_string());
+            if let Some(one) = &node.repository {
+                let repository = format!("{}/{}", one.host(), one.path());
+                let tags = node.tags.iter().map(|tag| (repository.clone(), tag.clone()));
+                present.published.extend(tags);
+            }
+            let real = node.dockerfile.canonicalize().ok();
+            let paths: BTreeSet<PathBuf> = [Some(node.dockerfile.clone()), real]
+                .into_iter()
+                .flatten()
+                .filter_map(|path| path.strip_prefix(root).map(Path::to_owned).ok())
+                .collect();
+            for path in paths {
+                let image = (node.target.clone(), node.name.to_string());
+                present.by_path.entry(path).or_default().push(image);
+            }
+        }
+        let comments = text.lines().filter_map(|line| line.trim().strip_prefix('#'));
+        let lists = comments.filter_map(|line| line.trim().strip_prefix(IGNORE));
+        let paths = lists.flat_map(|list| list.split([',', ' ']));
+        present.ignored.extend(paths.filter(|path| !path.is_empty()).map(PathBuf::from));
+        present
+    }
+}
+
+struct Merge<'a> {
+    file: &'a Path,
+    text: &'a str,
+    outline: &'a Outline,
+    study: &'a Study,
+    root: &'a Path,
+    options: &'a LoadOptions,
+}
+
+struct Merged {
+    text: String,
+    diff: String,
+    loaded: Loaded,
+    added: Vec<String>,
+    gone: Vec<String>,
+    wrong: Vec<String>,
+}
+
+impl Merge<'_> {
+    /// The first way to write the new entries that gives the edges that were decided, else the first.
+    fn best(&self, name: &str) -> Result<Merged, UpdateError> {
+        let mut first = None;
+        for (may_fold, is_explicit) in [(true, false), (false, false), (false, true)] {
+            match self.merged(may_fold, is_explicit, name) {
+                Ok(merged) if merged.wrong.is_empty() => return Ok(merged),
+                Ok(merged) if first.as_ref().is_none_or(Result::is_err) => first = Some(Ok(merged)),
+                Err(error) if first.is_none() => first = Some(Err(error)),
+                _ => {}
+            }
+        }
+        first.unwrap_or(Err(UpdateError::Changes(String::new())))
+    }
+
+    fn merged(&self, may_fold: bool, is_explicit: bool, name: &str) -> Result<Merged, UpdateError> {
+        let study = self.study;
+        let mut edits = Edits::of(self.text);
+        let sections = &self.outline.sections;
+        let new: Vec<usize> = study.order.iter().copied().filter(|&one| study.new[one]).collect();
+        let entries: Vec<Entry> = if is_explicit {
+            (0..study.entries.len()).map(|one| self.explicit(one)).collect()
+        } else {
+            study.entries.clone()
+        };
+        let column = sections.first().map_or(2, |section| section.column);
+        let (mut added, mut all) = (Vec::new(), String::new());
+        for (block, comments) in study.blocks(&new, &entries, may_fold) {
+            let members: Vec<usize> = block.members.iter().map(|&member| new[member]).collect();
+            let mut lines = String::new();
+            file::entry(&block, &comments, &mut lines);
+            all.push_str(&lines);
+            edits.insert_lines(self.place(members[0]), &indented(&lines, column));
+            added.push(self.shown(&block, &members));
+        }
+        // After the others: a new entry may end where a deleted one begins.
+        let gone: Vec<String> = sections
+            .iter()
+            .filter_map(|section| gone::remove(section, (self.text, self.root), &mut edits))
+            .collect();
+        if file::names_a_program(&format!("images:\n{all}")) && !all.is_empty() {
+            return Err(InitError::Unsafe.into());
+        }
+        let text = edits.applied();
+        let diff = edits.diff(name);
+        let new: BTreeSet<&str> =
+            new.iter().map(|&one| study.names.all[one].name.as_str()).collect();
+        self.compare(&text, &new)?;
+        match Hierarchy::load_text(self.file.to_owned(), text.clone(), self.options) {
+            Ok(loaded) => {
+                let wrong = self.differences(&loaded.hierarchy);
+                Ok(Merged { text, diff, loaded, added, gone, wrong })
+            }
+            Err(error) => Err(UpdateError::Broken(error, diff)),
+        }
+    }
+
+    /// With the repository and the tags written out, where the defaults of the file would give others.
+    fn explicit(&self, one: usize) -> Entry {
+        let (mut entry, names) = (self.study.entries[one].clone(), &self.study.names);
+        let own = names.registry.as_deref();
+        if own != self.outline.registry.as_ref().map(|registry| registry.as_str())
+            && let (None, Some(registry)) = (&entry.repository, own)
+        {
+            entry.repository = Some(format!("{registry}/{}", entry.name));
+        }
+        if entry.tags.is_empty() {
+            entry.tags.clone_from(&names.tags);
+        }
+        if entry.tags.is_empty() {
+            entry.tags.push("latest".to_owned());
+        }
+        entry
+    }
+
+    /// Behind the last image of the same folder, else behind the nearest image before it in the order of parents and
+    /// children.
+    fn place(&self, one: usize) -> usize {
+        let study = self.study;
+        let folder = self.root.join(study.candidates[one].folder());
+        let is_beside = |section: &&Section| {
+            section.nodes.iter().any(|node| node.dockerfile.parent() == Some(&folder))
+        };
+        let sections = &self.outline.sections;
+        let at = study.order.iter().position(|&other| other == one).unwrap_or_default();
+        let before = study.order[..at].iter().rev().filter(|&&other| !study.new[other]);
+        let mut before = before.filter_map(|&other| {
+            let name = study.names.all[other].name.as_str();
+            let has =
+                |section: &&Section| section.nodes.iter().any(|node| node.name.as_str() == name);
+            sections.iter().find(has)
+        });
+        // A folder with most of the images says nothing.
+        let beside = sections.iter().filter(is_beside).count();
+        let beside = sections.iter().rfind(is_beside).filter(|_| beside * 2 < sections.len());
+        beside.or_else(|| before.next()).map_or(self.outline.begin, |section| section.lines.end)
+    }
+
+    fn shown(&self, block: &matrix::Block, members: &[usize]) -> String {
+        let paths: Vec<String> = members
+            .iter()
+            .map(|&one| self.study.candidates[one].dockerfile.display().to_string())
+            .collect();
+        format!("`{}`: {}", block.entry.name, names(&paths, report::SHOWN))
+    }
+
+    /// Whether every image that stays means the same as before, and only the new ones came.
+    fn compare(&self, text: &str, new: &BTreeSet<&str>) -> Result<(), UpdateError> {
+        let read =
+            |text: &str| entries(self.file, text.as_bytes(), self.options).unwrap_or_default();
+        let (mut before, mut after) = (read(self.text), read(text));
+        let nodes = self.outline.sections.iter().flat_map(|section| &section.nodes);
+        for node in nodes.filter(|node| !node.dockerfile.is_file()) {
+            before.remove(&node.name);
+        }
+        after.retain(|name, _| before.contains_key(name) || !new.contains(name.as_str()));
+        let differs: BTreeSet<String> = before
+            .iter()
+            .filter(|(name, entry)| after.get(*name) != Some(*entry))
+            .map(|(name, _)| name)
+            .chain(after.keys().filter(|name| !before.contains_key(*name)))
+            .map(ToString::to_string)
+            .collect();
+        if differs.is_empty() {
+            return Ok(());
+        }
+        let differs: Vec<&String> = differs.iter().collect();
+        Err(UpdateError::Changes(names(&differs, report::SHOWN)))
+    }
+
+    /// Edges from or to new images that are not those that were decided.
+    fn differences(&self, hierarchy: &Hierarchy) -> Vec<String> {
+        let study = self.study;
+        let path = |one: usize| &study.candidates[one].dockerfile;
+        let mut parents: BTreeMap<&str, BTreeSet<PathBuf>> = BTreeMap::new();
+        for node in hierarchy.in_build_order() {
+            let paths = hierarchy.parents(&node.name).map(|parent| {
+                let path = &parent.dockerfile.path;
+                path.strip_prefix(self.root).unwrap_or(path).to_owned()
+            });
+            parents.insert(node.name.as_str(), paths.collect());
+        }
+        let mut lines: BTreeMap<Vec<String>, Vec<&str>> = BTreeMap::new();
+        for &one in &study.order {
+            let name = study.names.all[one].name.as_str();
+            let Some(found) = parents.get(name) else { continue };
+            let decided = study.resolved.parents[one].iter();
+            let decided: BTreeSet<&PathBuf> = decided
+                .filter(|&&parent| study.new[one] || study.new[parent])
+                .map(|&parent| path(parent))
+                .collect();
+            let missing = decided.into_iter().filter(|path| !found.contains(*path));
+            let missing: Vec<String> = missing.map(|path| path.display().to_string()).collect();
+            if !missing.is_empty() {
+                lines.entry(missing).or_default().push(name);
+            }
+        }
+        let line = |(missing, children): (Vec<String>, Vec<&str>)| {
+            let verb = if children.len() == 1 { "is" } else { "are" };
+            let (children, missing) =
+                (names(&children, report::SHOWN), names(&missing, report::SHOWN));
+            format!(
+                "{children} {verb} not built from {missing}; check their `repository` and `tags`"
+            )
+        };
+        lines.into_iter().map(line).collect()
+    }
+}
+
+/// Entries are written with an indentation of two.
+fn indented(lines: &str, column: usize) -> String {
+    let indent = " ".repeat(column);
+    lines
+        .split_inclusive('\n')
+        .map(|line| format!("{indent}{}", line.strip_prefix("  ").unwrap_or(line)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

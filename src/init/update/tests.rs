@@ -1,0 +1,274 @@
+//! What an update makes of files that people have edited.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use super::*;
+
+/// A folder whose file is changed, and then its Dockerfiles.
+struct Case {
+    /// Dockerfiles, `path: text`.
+    before: &'static [(&'static str, &'static str)],
+    /// Makes the file of the one that init wrote.
+    edit: fn(String) -> String,
+    /// Dockerfiles that come, or without a text go.
+    change: &'static [(&'static str, &'static str)],
+    /// The changed lines of the diff, and the lines for the user.
+    expected: &'static str,
+}
+
+fn write(root: &Path, files: &[(&str, &str)]) {
+    for (path, text) in files {
+        let path = root.join(path);
+        if text.is_empty() {
+            fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        } else {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+}
+
+fn from() -> From {
+    From::Folder { tracked: Vec::new(), environment: BTreeMap::new() }
+}
+
+fn updated(root: &Path, text: &str) -> Result<Update, UpdateError> {
+    let file = root.join("hierarchy.yaml");
+    update((&file, "hierarchy.yaml", text), from(), &LoadOptions::default())
+}
+
+/// The changed lines of a diff, and what the user reads.
+fn shown(result: &Result<Update, UpdateError>) -> String {
+    let mut lines = Vec::new();
+    let changed = |line: &&str| {
+        line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---")
+    };
+    match result {
+        Ok(update) => {
+            lines.extend(update.diff.lines().filter(changed).map(str::to_owned));
+            let parts =
+                [("added", &update.added), ("gone", &update.gone), ("unsure", &update.unsure)];
+            for (what, all) in parts {
+                lines.extend(all.iter().map(|line| format!("{what} {line}")));
+            }
+        }
+        Err(UpdateError::Problems(problems)) => {
+            lines.push(format!("problem {}", problems[0].message))
+        }
+        Err(UpdateError::Broken(error, _)) => lines.push(format!("broken {error}")),
+        Err(other) => lines.push(format!("{other:?}")),
+    }
+    lines.join("\n")
+}
+
+fn check(case: &Case) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    write(&root, case.before);
+    let file = root.join("hierarchy.yaml");
+    let proposal = super::super::propose(&file, from(), &LoadOptions::default()).unwrap();
+    let text = (case.edit)(proposal.text);
+    let unchanged = updated(&root, &text);
+    write(&root, case.change);
+    let result = updated(&root, &text);
+    assert_eq!(shown(&result), case.expected, "\n{text}");
+    let Ok(update) = result else { return };
+    // Every line of the user is still there, as it was or behind a `#`.
+    let kept = |line: &str| {
+        update.text.lines().any(|new| {
+            [new, &new.replacen("# ", "", 1), &new.replacen("# gone: ", "", 1)].contains(&line)
+        })
+    };
+    let changes = update
+        .text
+        .lines()
+        .filter(|line| line.contains("exclude") || line.contains("matrix"))
+        .count();
+    for line in text.lines().filter(|line| changes == 0 || !line.contains("matrix")) {
+        assert!(kept(line), "{line}\n{}", update.text);
+    }
+    // Nothing more to do afterwards, as there was nothing before.
+    assert_eq!(shown(&unchanged), "");
+    let again = updated(&root, &update.text).unwrap();
+    assert_eq!((again.text.as_str(), again.diff.as_str()), (update.text.as_str(), ""));
+}
+
+const THREE: &[(&str, &str)] = &[
+    ("base/Dockerfile", "FROM debian:12"),
+    ("web/Dockerfile", "FROM base"),
+    ("tool/Dockerfile", "FROM debian:12"),
+];
+
+const VERSIONS: &[(&str, &str)] = &[
+    ("run/1/slim/Dockerfile", "FROM debian:12"),
+    ("run/1/full/Dockerfile", "FROM registry.example.com/run:1-slim"),
+    ("run/2/slim/Dockerfile", "FROM debian:12"),
+    ("run/2/full/Dockerfile", "FROM registry.example.com/run:2-slim"),
+    ("run/3/slim/Dockerfile", "FROM debian:12"),
+    ("run/3/full/Dockerfile", "FROM registry.example.com/run:3-slim"),
+];
+
+#[test]
+fn new_dockerfiles_follow_their_parents() {
+    check(&Case {
+        before: THREE,
+        edit: |text| text,
+        change: &[("shop/Dockerfile", "FROM web"), ("lone/Dockerfile", "FROM alpine:3")],
+        expected: "+  shop: {}\n+  lone: {}  # on alpine:3\nadded `shop`: `shop/Dockerfile`\nadded `lone`: `lone/Dockerfile`",
+    });
+}
+
+#[test]
+fn edits_comments_order_and_line_breaks_stay() {
+    check(&Case {
+        before: THREE,
+        edit: |_| {
+            "version: 1\r\n# ours\r\nimages:\r\n\r\n    tool: { tags: [\"1\"] } # keep\r\n    # the web\r\n    web:\r\n      \
+             on_failure: hold\r\n      # later: retries\r\n\r\n    base: {}"
+                .to_owned()
+        },
+        change: &[("shop/Dockerfile", "FROM web"), ("core/Dockerfile", "FROM debian:12")],
+        expected: "+    shop: {}\n+    core: {}  # on debian:12\nadded `shop`: `shop/Dockerfile`\nadded `core`: `core/Dockerfile`",
+    });
+}
+
+#[test]
+fn deleted_dockerfiles_become_comments() {
+    check(&Case {
+        before: THREE,
+        edit: |text| {
+            text.replace(
+                "  tool: {}",
+                "  tool:\n    tags: [\"1\"]\n\n    test:\n      - run: [\"true\"]",
+            )
+        },
+        change: &[("tool/Dockerfile", "")],
+        expected: "+  # gone: `tool/Dockerfile` does not exist. Delete these lines, or correct the path and uncomment them.\n-  tool:\n+  # tool:\n-    tags: [\"1\"]\n+  #   tags: [\"1\"]\n-    test:\n+  #   test:\n-      - run: [\"true\"]  # on debian:12\n+  #     - run: [\"true\"]  # on debian:12\ngone `tool`: `tool/Dockerfile` does not exist; its entry is now a comment",
+    });
+}
+
+#[test]
+fn a_renamed_folder_is_gone_and_new() {
+    check(&Case {
+        before: THREE,
+        edit: |text| text,
+        change: &[("web/Dockerfile", ""), ("site/web/Dockerfile", "FROM base")],
+        expected: "+  site-web: { context: site/web }\n+  # gone: `web/Dockerfile` does not exist. Delete these lines, or correct the path and uncomment them.\n-  web: {}\n+  # web: {}\nadded `site-web`: `site/web/Dockerfile`\ngone `web`: `web/Dockerfile` does not exist; its entry is now a comment\nunsure `base`: taken for `base/Dockerfile` by the name alone; if it is an upstream, change the `repository` of `base`",
+    });
+}
+
+#[test]
+fn a_parent_that_others_need_is_not_taken_out() {
+    check(&Case {
+        before: THREE,
+        edit: |text| text.replace("  web: {}", "  web: { parents: [base] }"),
+        change: &[("base/Dockerfile", "")],
+        expected: "broken `web` has a parent `base`, which is no image here",
+    });
+}
+
+#[test]
+fn images_of_a_matrix_are_known_by_their_paths() {
+    check(&Case {
+        before: VERSIONS,
+        // Another name, and a value that init did not know.
+        edit: |_| {
+            "version: 1\nimages:\n  \"lang-{v}-{kind}\":\n    matrix: { v: [1, 2, 3, 4], kind: [slim, full], exclude: [{ v: 4 }] }\n    \
+             repository: registry.example.com/run\n    context: \"run/{v}/{kind}\"\n    tags: [\"{v}-{kind}\"]\n"
+                .to_owned()
+        },
+        change: &[("other/Dockerfile", "FROM registry.example.com/run:3-full")],
+        expected: "+  other: {}\nadded `other`: `other/Dockerfile`",
+    });
+}
+
+#[test]
+fn values_of_a_matrix_go_with_their_last_image() {
+    check(&Case {
+        before: VERSIONS,
+        edit: |text| text,
+        change: &[
+            ("run/1/slim/Dockerfile", ""),
+            ("run/1/full/Dockerfile", ""),
+            ("run/3/full/Dockerfile", ""),
+        ],
+        expected: "-    matrix: { version: [\"1\", \"2\", \"3\"], variant: [slim, full] }, repository: registry.example.com/run, context: \"run/{version}/{variant}\",\n+    matrix: { version: [\"2\", \"3\"], variant: [slim, full], exclude: [{ version: \"3\", variant: full }] }, repository: registry.example.com/run, context: \"run/{version}/{variant}\",\ngone `run-{version}-{variant}`: `run/1/slim/Dockerfile`, `run/1/full/Dockerfile` and `run/3/full/Dockerfile` do not exist; removed `1` from `version`, excluded `run-3-full`",
+    });
+    check(&Case {
+        before: VERSIONS,
+        edit: |_| {
+            "version: 1\nimages:\n  \"run-{v}-{kind}\":\n    repository: registry.example.com/run\n    matrix:\n      v:\n        - 1 # old\n        \
+             - 2\n        - 3\n      kind: [slim, full]\n    context: \"run/{v}/{kind}\"\n    tags: [\"{v}-{kind}\"]\n"
+                .to_owned()
+        },
+        change: &[
+            ("run/1/slim/Dockerfile", ""),
+            ("run/1/full/Dockerfile", ""),
+            ("run/3/full/Dockerfile", ""),
+        ],
+        expected: "-        - 1 # old\n+        # gone: - 1 # old\n+      exclude: [{ v: \"3\", kind: full }]\ngone `run-{v}-{kind}`: `run/1/slim/Dockerfile`, `run/1/full/Dockerfile` and `run/3/full/Dockerfile` do not exist; removed `1` from `v`, excluded `run-3-full`",
+    });
+}
+
+#[test]
+fn names_repositories_and_tags_fit_those_that_are_there() {
+    check(&Case {
+        before: &[
+            ("a/base/Dockerfile", "FROM debian:12"),
+            ("a/web/Dockerfile", "FROM quay.io/acme/base"),
+            ("a/app/Dockerfile", "FROM quay.io/acme/web"),
+        ],
+        // The name of the new image is taken, and the registry is another.
+        edit: |text| {
+            text.replace("quay.io/acme", "registry.example.com/acme").replace("  app:", "  shop:")
+        },
+        change: &[("b/shop/Dockerfile", "FROM quay.io/acme/web")],
+        expected: "+  b-shop: { context: b/shop }\nadded `b-shop`: `b/shop/Dockerfile`\nunsure `b-shop` is not built from `a/web/Dockerfile`; check their `repository` and `tags`",
+    });
+}
+
+#[test]
+fn a_new_image_takes_no_tag_of_another() {
+    check(&Case {
+        before: &[
+            ("flow/Dockerfile", "FROM quay.io/acme/base"),
+            ("base/Dockerfile", "FROM debian:12"),
+            ("web/Dockerfile", "FROM quay.io/acme/flow"),
+        ],
+        edit: |text| text,
+        change: &[
+            ("flow/cuda/Dockerfile", "FROM debian:12"),
+            ("build.sh", "docker build -t quay.io/acme/flow flow/cuda"),
+        ],
+        expected: "+  flow-cuda: { context: flow/cuda }  # on debian:12; [script build.sh:1]\nadded `flow-cuda`: `flow/cuda/Dockerfile`\nunsure `web` is not built from `flow/cuda/Dockerfile`; check their `repository` and `tags`\nunsure `flow/cuda/Dockerfile`: another Dockerfile makes the same image and tag; they have names of their own, check `repository` and `tags`",
+    });
+}
+
+#[test]
+fn a_comment_leaves_dockerfiles_out() {
+    check(&Case {
+        before: THREE,
+        edit: |text| {
+            text.replace("  tool: {}  # on debian:12\n", "  # rebuild init ignore=tool, samples\n")
+        },
+        change: &[("samples/one/Dockerfile", "FROM base")],
+        expected: "",
+    });
+}
+
+#[test]
+fn files_that_cannot_be_edited_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    write(&root, THREE);
+    for (text, expected) in [
+        (
+            "version: 1\nimages: { base: {} }\n",
+            "Layout(\"`base` is not on a line of its own below `images:`\")",
+        ),
+        ("version: 1\nimages:\n  base: { tag: x }\n", "problem an image has no `tag`"),
+        ("images", "problem `the file` must be a map, not the text `images`"),
+    ] {
+        assert_eq!(shown(&updated(&root, text)), expected, "{text}");
+    }
+}
