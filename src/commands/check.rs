@@ -1,7 +1,12 @@
 //! `rebuild check`: everything that can be said of the files; `rebuild explain` and `rebuild schema`,
 //! what they should be.
 
-use std::{env, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    env,
+    error::Error as _,
+    path::{Path, PathBuf},
+};
 
 use super::{
     error::CommandError,
@@ -10,12 +15,13 @@ use super::{
 };
 use crate::{
     check::{
-        diagnostic::{Rendering, Severity},
+        diagnostic::{Diagnostic, Rendering, Severity},
         rules::{self, Code},
     },
     commands::cli::{CheckArgs, CheckFormat, Common, FailOn, SeverityArg},
     exit::Exit,
-    hierarchy::{Hierarchy, json_schema},
+    fingerprint::context::{Context, ContextError},
+    hierarchy::{Hierarchy, LoadOptions, Loaded, json_schema},
     host::git,
     report::check::{self, Findings},
 };
@@ -23,7 +29,10 @@ use crate::{
 pub(super) fn check(common: &Common, arguments: &CheckArgs) -> Result<Exit, CommandError> {
     output::choose_colour(common.color);
     let file = find(common)?;
-    let checked = Hierarchy::check(&file, &load_options(common));
+    let mut checked = Hierarchy::check(&file, &load_options(common));
+    if !checked.problems.iter().any(|problem| problem.severity == Severity::Error) {
+        checked.problems.splice(0..0, contexts(&file, &load_options(common)));
+    }
     let severity = match arguments.severity {
         SeverityArg::Error => Severity::Error,
         SeverityArg::Warning => Severity::Warning,
@@ -59,14 +68,42 @@ pub(super) fn check(common: &Common, arguments: &CheckArgs) -> Result<Exit, Comm
     Ok(if fail_on.is_some_and(fails) { Exit::Usage } else { Exit::Done })
 }
 
+/// Files of build contexts that a run could not send.
+fn contexts(file: &Path, options: &LoadOptions) -> Vec<Diagnostic> {
+    let Ok(Loaded { hierarchy, .. }) = Hierarchy::load(file, options) else { return Vec::new() };
+    let contexts: BTreeSet<(&Path, &Path)> =
+        hierarchy.in_build_order().map(|node| (&*node.context, &*node.dockerfile.path)).collect();
+    let problem = |(root, dockerfile): (&Path, &Path)| {
+        let error = match Context::open(root, dockerfile).and_then(|context| context.entries()) {
+            Ok(entries) => {
+                let path = entries.into_iter().find(|entry| !entry.is_text())?.path;
+                ContextError::NotText { path }
+            }
+            Err(error) => error,
+        };
+        let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
+        let text = error.to_string() + &cause;
+        let (message, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
+        let mut problem = Diagnostic::of(Code::NotSendable, message).in_file(root);
+        problem.hint = (!hint.is_empty()).then(|| hint.to_owned());
+        if matches!(error, ContextError::NotText { .. }) {
+            problem.severity = Severity::Warning;
+        }
+        Some(problem)
+    };
+    let mut problems: Vec<Diagnostic> = contexts.into_iter().filter_map(problem).collect();
+    problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    problems
+}
+
 /// Of the git repository; without one the file's folder.
-fn root(file: &std::path::Path) -> PathBuf {
+fn root(file: &Path) -> PathBuf {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let folder = file.parent().unwrap_or(&file).to_owned();
     // git resolves links, and the paths of problems are as they were given.
     let Ok(top) = git::work_tree(&folder) else { return folder };
-    let same = |above: &&std::path::Path| above.canonicalize().is_ok_and(|above| above == top);
-    folder.ancestors().find(same).map_or(folder.clone(), std::path::Path::to_owned)
+    let same = |above: &&Path| above.canonicalize().is_ok_and(|above| above == top);
+    folder.ancestors().find(same).map_or(folder.clone(), Path::to_owned)
 }
 
 pub(super) fn explain(code: Option<&str>) -> Result<Exit, CommandError> {

@@ -146,14 +146,12 @@ impl From<LockError> for CommandError {
                 let message = format!("{error}: {source}");
                 let hint = match source.kind() {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free disk space",
-                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                        "let this user write to it"
-                    }
-                    _ => "fix that",
+                    io::ErrorKind::PermissionDenied => "let this user write to it",
+                    _ => "",
                 };
-                Self::new(Exit::Internal, message).hint(format!(
-                    "{hint}, or name another folder for the state of runs with `XDG_STATE_HOME`"
-                ))
+                let name = "name another folder for the state of runs with `XDG_STATE_HOME`";
+                let or = if hint.is_empty() { "" } else { ", or " };
+                Self::new(Exit::Internal, message).hint(format!("{hint}{or}{name}"))
             }
         }
     }

@@ -101,7 +101,7 @@ pub enum ContextError {
     )]
     Unsupported { path: PathBuf, what: &'static str },
     #[error(
-        "the name of `{}` in the build context, or what it links to, is not UTF-8, and this engine \
+        "the name of `{}` in the build context, or what it links to, is not UTF-8, and BuildKit \
          takes no other names\nhint: rename it, or name it in `.dockerignore`",
         readable(path)
     )]

@@ -50,6 +50,13 @@ impl Matrix {
                 ),
                 name => {
                     let values = problems.texts(&format!("matrix.{name}"), value);
+                    let mut seen = HashSet::new();
+                    for value in values.iter().flat_map(|list| &list.value) {
+                        if !seen.insert(&value.value) {
+                            let message = format!("`matrix.{name}` lists `{}` more than once", value.value);
+                            problems.push_with_hint(&value.span, message, "remove one of them");
+                        }
+                    }
                     let values: Vec<String> =
                         values.map_or(vec![], |list| list.value.into_iter().map(|v| v.value).collect());
                     if values.is_empty() && problems.found.len() == before {

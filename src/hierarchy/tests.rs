@@ -213,6 +213,7 @@ images:
   \"d-{d}\": {context: x, matrix: {d: [1], date: [2], include: [{e: 1}, {}], exclude: x}}
   \"e-{e}\": {context: x, matrix: {e: [1], exclude: [{e: 1}]}}
   \"f-{f}\": {context: x, matrix: 1}
+  \"h-{h}\": {context: x, matrix: {h: [1, 2, 1]}}
   \"g-{g}\": {context: x, repository: r.io/g, matrix: {g: [1, 2]}}
   ruby-1: {context: x}
   \"ruby-{v}\": {context: x, matrix: {v: [1]}}

@@ -60,10 +60,12 @@ pub(super) fn outcome(outcome: &Outcome, took: std::time::Duration, paint: Paint
             format!("{}: the image of these inputs was stored before", paint.good("already built"))
         }
         Outcome::Failed(failure) => {
-            let message = sanitize::text(&failure.message);
+            // The block about the failure has the other lines, such as a hint.
+            let mut lines = failure.message.lines().filter(|line| !line.trim().is_empty());
+            let message = sanitize::text(lines.next().unwrap_or_default());
             format!("{} after {took}: {message}", paint.bad(failed(failure)))
         }
-        Outcome::Kept { .. } => paint.faint(outcome),
+        Outcome::Kept { .. } | Outcome::Held { .. } => paint.faint(outcome),
         Outcome::Skipped { .. } | Outcome::Cancelled => {
             paint.warning(sanitize::text(&outcome.to_string()))
         }

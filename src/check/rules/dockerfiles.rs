@@ -2,7 +2,7 @@
 
 use super::{
     Code,
-    Language::{Dockerfile, Yaml},
+    Language::{Dockerfile, Text, Yaml},
     Rule,
     Severity::Error,
 };
@@ -70,5 +70,14 @@ pub(super) const RULES: &[Rule] = &[
         bad: "ONBUILD COPY --from=registry.example.com/base/tools:1 /lint /lint",
         good: "ONBUILD COPY --from=tools /lint /lint",
         language: Dockerfile,
+    },
+    Rule {
+        code: Code::NotSendable,
+        severity: Error,
+        title: "a file of the build context cannot be sent to the builder",
+        why: "A build context contains files, folders and symbolic links that this user can read, and no fifos, sockets or devices. BuildKit takes only names that are UTF-8; podman takes all names, so such a name is a warning. List the file in `.dockerignore` if the build does not need it.",
+        bad: "images/app/run.sock     # a socket",
+        good: "# .dockerignore\nrun.sock",
+        language: Text,
     },
 ];

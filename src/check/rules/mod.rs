@@ -59,6 +59,7 @@ pub enum Code {
     WrongReference = 24,
     PrepareOutside = 25,
     OnbuildName = 26,
+    NotSendable = 27,
     Ring = 30,
     UnknownParent = 31,
     UnusedParent = 32,

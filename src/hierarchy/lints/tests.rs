@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use crate::{
     check::{
         diagnostic::{self, Rendering, Severity},
-        rules,
+        rules::{self, Code},
     },
     hierarchy::{Checked, Hierarchy, LoadOptions, Trust},
 };
@@ -156,7 +156,9 @@ fn every_rule_is_broken_by_its_example() {
         ("RB059", images("a: { tags: [x] }\n  c: {}\n== c/Dockerfile\nFROM r.io/old/a:x")),
         ("RB060", one(TESTED, "# rebuild ignore=RB040\nFROM scratch")),
     ];
-    let known: Vec<String> = rules::all().map(|rule| rule.code.to_string()).collect();
+    // The command compares contexts: `files_that_cannot_be_sent_are_reported`.
+    let known = rules::all().filter(|rule| rule.code != Code::NotSendable);
+    let known: Vec<String> = known.map(|rule| rule.code.to_string()).collect();
     assert_eq!(cases.iter().map(|(code, _)| *code).collect::<Vec<_>>(), known);
     for (code, files) in &cases {
         let trust = if *code == "RB013" { Trust::Untrusted } else { Trust::Full };

@@ -104,3 +104,22 @@ fn rules_are_explained() {
     project.rebuild("explain RB4").run().exits(2).says(&["no rule `RB4`", "did you mean `RB004`?"]);
     project.rebuild("explain RB99").run().exits(2).says(&["`rebuild explain` lists all rules"]);
 }
+
+#[test]
+fn files_that_cannot_be_sent_are_reported() {
+    let Some(project) = project() else { return };
+    let check = || project.rebuild("-C deep/er check").env("DOCKER_HOST", NOBODY).run();
+    let text = std::os::unix::ffi::OsStrExt::from_bytes(b"deep/er/a/\xff");
+    std::fs::write(project.path("").join::<&std::ffi::OsStr>(text), "").unwrap();
+    let ended = check().exits(0);
+    assert!(ended.stdout.contains("warning[RB027]: the name of `\\xff`"), "{ended}");
+    let made = Command::new("mkfifo").arg(project.path("deep/er/a/pipe")).status().unwrap();
+    assert!(made.success());
+    let ended = check().exits(2);
+    assert!(
+        ended.stdout.contains("error[RB027]: `pipe` of the build context is a fifo"),
+        "{ended}"
+    );
+    project.write("deep/er/a/.dockerignore", "pipe\n");
+    check().exits(0);
+}
