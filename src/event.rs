@@ -177,6 +177,10 @@ pub enum Outcome {
     Kept {
         digest: Digest,
     },
+    /// Its tags were rolled back, and its published image stays.
+    Held {
+        digest: Digest,
+    },
     Failed(Failure),
     /// Not started, or cancelled, because a step that it waits for failed.
     Skipped {
@@ -324,6 +328,7 @@ impl fmt::Display for Outcome {
             Self::Unchanged { .. } => f.write_str("built, unchanged"),
             Self::Reused { .. } => f.write_str("already built"),
             Self::Kept { .. } => f.write_str("up to date"),
+            Self::Held { .. } => f.write_str("held since a rollback"),
             Self::Failed(failure) => write!(f, "failed: {}", failure.message),
             Self::Skipped { failed } => write!(f, "skipped: `{failed}` failed"),
             Self::Cancelled => f.write_str("cancelled"),
@@ -338,7 +343,8 @@ impl Outcome {
             Self::Built { digest, .. }
             | Self::Unchanged { digest }
             | Self::Reused { digest }
-            | Self::Kept { digest } => Some(digest),
+            | Self::Kept { digest }
+            | Self::Held { digest } => Some(digest),
             Self::Failed(_) | Self::Skipped { .. } | Self::Cancelled => None,
         }
     }

@@ -27,6 +27,8 @@ pub enum Exit {
     RegistryUnreachable = 21,
     /// Another run holds the lock.
     Locked = 75,
+    /// `shell`: the program is not in the image. As in `docker run`.
+    NotStarted = 127,
     /// SIGINT: 128 + 2.
     Interrupted = 130,
     /// SIGTERM: 128 + 15.

@@ -270,8 +270,11 @@ pub enum Command {
     ///
     /// Moves children before parents, and each tag only if it is still where that run put it. A tag that
     /// the run created is removed from the engine; in a registry it stays, and a warning names it. Prints the
-    /// tags first, and asks on a terminal. Images that were rolled back are held: later runs leave them alone
-    /// until `rebuild resume`, or until a newer commit is checked out.
+    /// tags first, and asks on a terminal.
+    ///
+    /// Images that were rolled back are held: later runs do not publish the same files again. A hold ends when a
+    /// file or setting of the image changes, or with `rebuild resume`. If the run rebuilt an image only because
+    /// of a parent or an upstream, a new image of that parent or upstream also ends its hold.
     #[command(after_help = ROLLBACK_EXAMPLES)]
     Rollback(RollbackArgs),
     /// Let runs publish images again that were rolled back
@@ -353,10 +356,10 @@ pub struct SelectionArgs {
     /// globs
     #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
     pub only: Vec<String>,
-    /// As --from, for each image whose files or entry in hierarchy.yaml changed since this commit (A,
-    /// A..B or A...B), uncommitted changes included
+    /// Only images whose files or entry in hierarchy.yaml changed since this commit (A, A..B or A...B), and
+    /// their descendants; uncommitted changes included
     ///
-    /// Images that are already stored are not built again, only promoted. Compares the working tree
+    /// Images that are already stored or published are not built again. Compares the working tree
     /// with the commit; with A...B, with the commit where B branched off A. Changes of files that git
     /// ignores are not seen; a warning names those that a build uses. A shallow clone must contain the
     /// commit. Forty zeros, which GitHub sends for a new branch, select everything that is out of date.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{error::CommandError, journals, output, project::load, target::Place};
+use super::{error::CommandError, journals, output, project::load_names, target::Place};
 use crate::{
     commands::cli::{Common, Format, HistoryArgs},
     exit::Exit,
@@ -23,7 +23,7 @@ pub(super) async fn history(
     common: &Common,
     arguments: &HistoryArgs,
 ) -> Result<Exit, CommandError> {
-    let hierarchy = load(common)?;
+    let hierarchy = load_names(common)?;
     let limit = arguments.limit.get();
     let runs = match &Place::of(&hierarchy).await? {
         Place::Registry { name, tags } => past_runs(&hierarchy, (name, tags), limit).await?,

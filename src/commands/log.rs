@@ -8,7 +8,7 @@ use std::{
 use super::{
     error::CommandError,
     output,
-    project::{load, node},
+    project::{load_names, node},
 };
 use crate::{
     commands::cli::{Common, LogArgs},
@@ -21,7 +21,7 @@ const LONGEST_LINE: u64 = 64 * 1024;
 
 pub(super) fn log(common: &Common, arguments: &LogArgs) -> Result<Exit, CommandError> {
     let usage = |message: String| CommandError::new(Exit::Usage, message);
-    let hierarchy = load(common)?;
+    let hierarchy = load_names(common)?;
     let node = node(&hierarchy, &arguments.node)?;
     let logs = State::of(&hierarchy.file).logs(node.as_str());
     let wanted = arguments.run.as_deref().unwrap_or_default().to_lowercase();

@@ -115,7 +115,6 @@ pub(super) async fn make<S: Store>(
         hashes: &world.hashes,
         offline: world.offline,
         only_asks,
-        committed: git::head(hierarchy.root()).map(|head| head.committed),
         run: &asking.id,
     };
     let (observed, warnings) = observe(&sources, &question).await?;

@@ -23,8 +23,18 @@ use crate::{
 
 /// Loads the hierarchy; its problems and warnings are printed here, each with its place.
 pub(super) fn load(common: &Common) -> Result<Hierarchy, CommandError> {
+    told(common, &load_options(common))
+}
+
+/// The same without Dockerfiles, for commands that need only names and tags: a broken Dockerfile must not stop
+/// a rollback.
+pub(super) fn load_names(common: &Common) -> Result<Hierarchy, CommandError> {
+    told(common, &LoadOptions { names_only: true, ..load_options(common) })
+}
+
+fn told(common: &Common, options: &LoadOptions) -> Result<Hierarchy, CommandError> {
     output::choose_colour(common.color);
-    let (read, notices) = match read(common) {
+    let (read, notices) = match read(common, options) {
         Ok((hierarchy, warnings)) => (Ok(hierarchy), warnings),
         Err((error, problems)) => (Err(error), problems),
     };
@@ -37,12 +47,12 @@ pub(super) fn load(common: &Common) -> Result<Hierarchy, CommandError> {
 /// The hierarchy with its warnings, or the error with each problem.
 pub(super) fn read(
     common: &Common,
+    options: &LoadOptions,
 ) -> Result<(Hierarchy, Vec<String>), (CommandError, Vec<String>)> {
     let file = find(common).map_err(|error| (error, Vec::new()))?;
-    let options = load_options(common);
     let current_dir = env::current_dir().unwrap_or_default();
     let rendering = Rendering { colour: output::stderr_has_colour(), current_dir: &current_dir };
-    match Hierarchy::load(&file, &options) {
+    match Hierarchy::load(&file, options) {
         Ok(mut loaded) => {
             if common.no_registry {
                 loaded.hierarchy.registry = None;
@@ -64,7 +74,7 @@ pub(super) fn read(
 
 pub(super) fn load_options(common: &Common) -> LoadOptions {
     let trust = if common.untrusted { Trust::Untrusted } else { Trust::Full };
-    LoadOptions { registry: common.registry.clone(), platform: None, trust }
+    LoadOptions { registry: common.registry.clone(), trust, ..LoadOptions::default() }
 }
 
 /// The hierarchy's file.
@@ -80,7 +90,12 @@ pub(super) fn find(common: &Common) -> Result<PathBuf, CommandError> {
         return if file.is_file() {
             Ok(file)
         } else {
-            let error = usage(format!("`{}` does not exist", file.display()));
+            let problem = match (file.is_dir(), file.exists()) {
+                (true, _) => "is a folder: name the file in it",
+                (false, true) => "is not a regular file",
+                (false, false) => "does not exist",
+            };
+            let error = usage(format!("`{}` {problem}", file.display()));
             Err(match Hierarchy::find_file(&start).ok().flatten() {
                 Some(found) => {
                     error.hint(format!("there is `{}`: leave `--file` out", found.display()))
@@ -90,8 +105,11 @@ pub(super) fn find(common: &Common) -> Result<PathBuf, CommandError> {
         };
     }
     let found = Hierarchy::find_file(&start).map_err(|foreign| {
-        usage(foreign.to_string())
-            .hint("`--file` names it, if you trust that user: a hierarchy can run programs")
+        // A hierarchy can run programs. Git refuses the same with `safe.directory`.
+        usage(foreign.to_string()).hint(format!(
+            "if you trust that user, name the file: `rebuild --file {}`",
+            foreign.0.display()
+        ))
     })?;
     found.ok_or_else(|| {
         usage(format!("no hierarchy.yaml in `{}` or a folder above it", start.display())).hint(

@@ -1,7 +1,7 @@
 //! `rebuild rollback`: moves the tags of a run back to where they were.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     io::{self, IsTerminal as _},
 };
@@ -10,18 +10,19 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    error::CommandError, history::past_runs, journals, lock::lock, output, project::load, signals,
-    tag_progress::Lines, target::Place,
+    error::CommandError, history::past_runs, journals, lock::lock, output, project::load_names,
+    signals, tag_progress::Lines, target::Place,
 };
 use crate::{
+    check::diagnostic::names,
     commands::cli::{Common, RollbackArgs},
     event::{Promotion, StopReason, Telling},
     exit::Exit,
-    hierarchy::Hierarchy,
+    hierarchy::{Hierarchy, NodeName},
     host::git,
     image::Digest,
-    plan::{HOLDS, Hold, Holds},
     publish::{
+        holds,
         journal::{Asked, Began, Move, Past},
         promote::{Publisher, Rollback, Staying, Verdict, rollback as plan},
         store::Tags,
@@ -32,6 +33,8 @@ use crate::{
 
 /// Among how many of the newest runs a run is looked for.
 const LOOKED_THROUGH: usize = 100;
+/// How many images a message names; it counts the others.
+const NAMED: usize = 3;
 
 pub(super) async fn rollback(
     common: &Common,
@@ -39,7 +42,7 @@ pub(super) async fn rollback(
 ) -> Result<Exit, CommandError> {
     let stops = signals::listen()
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
-    let hierarchy = load(common)?;
+    let hierarchy = load_names(common)?;
     match Place::of(&hierarchy).await? {
         Place::Registry { name, tags } => on(&hierarchy, arguments, (&name, &tags), stops).await,
         Place::Engine { name, tags } => on(&hierarchy, arguments, (&name, &tags), stops).await,
@@ -89,8 +92,13 @@ async fn on<T: Tags>(
         return Err(CommandError::new(Exit::PromotionFailed, why)
             .hint("the image was removed: build it again from its commit, with `--allow-older`"));
     }
+    let exit = if planned.moved_since() > 0 || !of.left_out.is_empty() {
+        Exit::PromotionFailed
+    } else {
+        Exit::Done
+    };
     if arguments.dry_run || planned.moves.is_empty() {
-        return Ok(exit(&planned));
+        return Ok(exit);
     }
     if !arguments.yes && io::stdin().is_terminal() {
         let is_confirmed = tokio::select! {
@@ -110,7 +118,7 @@ async fn on<T: Tags>(
     let asked = Asked::Rollback { of: of.began.run.clone() };
     let began = Began { commit, ..Began::new(&run.id, place, asked) };
     let mut journal = journals::begin(&state, began);
-    let mut lines = Lines::default();
+    let mut lines = Lines { is_listed: true, ..Lines::default() };
     let mut telling = Telling::new(&mut lines);
     let mut publisher =
         Publisher { store: tags, journal: &mut journal, stops: &mut stops, telling: &mut telling };
@@ -118,7 +126,7 @@ async fn on<T: Tags>(
     let promoted = publisher.promote(verdict).await;
     let exit = match &promoted.promotion {
         Promotion::Incomplete { .. } => Exit::PromotionFailed,
-        _ => exit(&planned),
+        _ => exit,
     };
     publisher.end(exit).await;
     if let Promotion::Incomplete { why, .. } = promoted.promotion {
@@ -137,17 +145,21 @@ fn chosen(runs: &[Past], arguments: &RollbackArgs) -> Result<Past, CommandError>
         CommandError::new(Exit::Usage, message).hint("`rebuild history` lists the runs")
     };
     let Some(name) = &arguments.run else {
-        let last = runs.iter().find(|past| past.wanted().next().is_some());
+        let last = runs.iter().find(|past| has_moved(past));
         return last.cloned().ok_or_else(|| usage("no run has moved a tag".to_owned()));
     };
     let name = name.to_lowercase();
     let mut named = runs.iter().filter(|past| past.began.run.starts_with(&name));
     match (named.next(), named.next()) {
-        (Some(past), None) if past.wanted().next().is_some() => Ok(past.clone()),
+        (Some(past), None) if has_moved(past) => Ok(past.clone()),
         (Some(past), None) => Err(usage(format!("run {} has moved no tag", past.began.run))),
         (Some(_), Some(_)) => Err(usage(format!("several runs begin with `{name}`"))),
         (None, _) => Err(usage(format!("no run of this hierarchy begins with `{name}`"))),
     }
+}
+
+fn has_moved(past: &Past) -> bool {
+    past.wanted().next().is_some() || !past.left_out.is_empty()
 }
 
 /// Whether taking this run back leaves older images in place: also if it took back a rollback.
@@ -165,23 +177,33 @@ fn is_hold(runs: &[Past], of: &Past) -> bool {
 /// rollback ends that.
 async fn hold<T: Tags>(moves: &[Move], (of, run): (&Past, &str), is_hold: bool, tags: &T) {
     let held = async {
-        let mut holds = Holds::read(&tags.note(HOLDS).await?.unwrap_or_default());
         if is_hold {
-            let (at, committed) = (Timestamp::now(), of.began.committed);
-            let hold = Hold { run: run.to_owned(), at, committed };
-            holds.nodes.extend(moves.iter().map(|one| (one.node.clone(), hold.clone())));
-        } else {
-            holds.nodes.retain(|_, hold| hold.run != of.began.run);
+            return holds::add(tags, (run, Timestamp::now()), moves).await;
         }
-        tags.keep_note(HOLDS, &holds.written()).await
+        holds::change(tags, |holds| holds.remove_run(&of.began.run)).await?;
+        Ok(Vec::new())
     };
+    let removed: BTreeSet<&NodeName> =
+        moves.iter().filter(|one| one.to.is_none()).map(|one| &one.node).collect();
+    let removed: Vec<&NodeName> = removed.into_iter().collect();
+    if !removed.is_empty() {
+        let (was, it) = if removed.len() == 1 { ("was", "it") } else { ("were", "them") };
+        let list = names(&removed, NAMED);
+        output::line(&format!("{list} {was} new: the next run publishes {it} again"));
+    }
     match held.await {
-        Ok(()) if is_hold => output::line(
-            "these images are held until `rebuild resume`, or until a newer commit is checked out",
-        ),
-        Ok(()) => {}
+        Ok(held) if held.is_empty() => {}
+        Ok(held) => {
+            let (list, are) = (names(&held, NAMED), if held.len() == 1 { "is" } else { "are" });
+            output::line(&format!(
+                "{list} {are} held: runs publish no new image until the inputs change, or until `rebuild resume`"
+            ));
+        }
+        Err(error) if is_hold => output::warning(&format!(
+            "the images are not held, so the next run may publish the same images again: {error}"
+        )),
         Err(error) => output::warning(&format!(
-            "runs of the same files may move the tags again, since it cannot be noted that they are held: {error}"
+            "the images are still held: {error}; `rebuild resume` ends that"
         )),
     }
 }
@@ -207,6 +229,17 @@ fn say(planned: &Rollback, of: &Past) -> Result<(), CommandError> {
         output::warning(&format!("`{}` {staying}", one.tag));
     }
     let run = &of.began.run;
+    if !of.left_out.is_empty() {
+        let (them, their, stay) = match of.left_out.len() {
+            1 => ("it", "this repository", "stays where it is"),
+            _ => ("them", "these repositories", "stay where they are"),
+        };
+        let list = names(&of.left_out, of.left_out.len());
+        output::warning(&format!(
+            "{list} {stay}: run {run} moved {them}, but no image of this hierarchy.yaml has {their}. To \
+             move {them} back, check out the commit of that run and run `rebuild rollback {run}` again"
+        ));
+    }
     if planned.moves.is_empty() {
         let is_new = |(_, staying): &(Move, Staying)| *staying == Staying::New;
         output::line(&if planned.staying.iter().any(is_new) {
@@ -216,19 +249,15 @@ fn say(planned: &Rollback, of: &Past) -> Result<(), CommandError> {
         });
     }
     let mut text = String::new();
+    let widest = planned.moves.iter().map(|one| one.tag.to_string().len()).max().unwrap_or(0);
     for one in &planned.moves {
         let what = match (one.from.as_ref(), one.to.as_ref()) {
             (Some(from), Some(to)) => format!("{} → {}", from.short(), to.short()),
             (Some(from), None) => format!("{} → removed", from.short()),
             (None, to) => format!("absent → {}", to.map_or("absent", Digest::short)),
         };
-        _ = writeln!(text, "{}  {what}", one.tag);
+        _ = writeln!(text, "{:widest$}  {what}", one.tag.to_string());
     }
     output::answer(text.as_bytes())
         .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))
-}
-
-/// Tags that somebody moved since are not rolled back, and a script should hear of it.
-fn exit(planned: &Rollback) -> Exit {
-    if planned.moved_since() > 0 { Exit::PromotionFailed } else { Exit::Done }
 }

@@ -21,17 +21,18 @@ use super::{
 use crate::{
     commands::cli::{Common, ProgressArg, RunArgs, SelectionArgs},
     engine::Engine as _,
-    event::{EventKind, Executed, Outcome, Promotion, Reporter, StopReason, Summary, Telling},
+    event::{EventKind, Executed, Reporter, StopReason, Summary, Telling},
     exit::Exit,
     fingerprint::Revision,
     hierarchy::{Hierarchy, NodeName, TagValues},
     host::git::{self, Head},
-    plan::{HOLDS, Holds, Plan, Request, Selection, order::History},
+    plan::{Plan, Request, Selection, order::History},
     publish::{
         failures::Failures,
+        holds,
         journal::{Asked, Began, Journal},
         promote::{Publisher, Verdict, conclude, verdict},
-        store::{Remote, Store, StoreError},
+        store::{Remote, Store},
     },
     report::{self, Out, Progress, Record, Recorder, ReportOptions},
     run::{Origin, RunOptions, Secrets, Workshop, execute},
@@ -227,7 +228,9 @@ impl Run<'_> {
         let exit = summary.exit;
         publisher.end(exit).await;
         self.remember_failures(&summary).await;
-        self.end_holds(&summary, &*store).await;
+        if let Err(error) = holds::end(&*store, &summary).await {
+            output::warning(&format!("images that were rolled back are still held: {error}"));
+        }
         if let Some(removed) = self.tidy(&summary, &*store).await {
             telling.emit(removed);
         }
@@ -320,39 +323,6 @@ impl Run<'_> {
         for image in gone {
             // It may be gone already, and the engine too.
             _ = self.world.engine.untag(&image).await;
-        }
-    }
-
-    /// An image that is built again after a rollback is not held any longer.
-    async fn end_holds<S: Store>(&self, summary: &Summary, store: &S) {
-        let is_published = |node: &NodeName| match &summary.promotion {
-            Promotion::Done { held, .. } => !held.contains_key(node),
-            Promotion::Nothing => true,
-            _ => false,
-        };
-        let is_made = |outcome: &Outcome| {
-            matches!(
-                outcome,
-                Outcome::Built { .. } | Outcome::Unchanged { .. } | Outcome::Reused { .. }
-            )
-        };
-        let steps = summary.steps.iter();
-        let made = steps.filter(|step| is_made(&step.outcome) && is_published(&step.node));
-        let made: BTreeSet<&NodeName> = made.map(|step| &step.node).collect();
-        if made.is_empty() {
-            return;
-        }
-        let ended = async {
-            let mut holds = Holds::read(&store.note(HOLDS).await?.unwrap_or_default());
-            let before = holds.nodes.len();
-            holds.nodes.retain(|node, _| !made.contains(node));
-            if holds.nodes.len() < before {
-                store.keep_note(HOLDS, &holds.written()).await?;
-            }
-            Ok::<_, StoreError>(())
-        };
-        if let Err(error) = ended.await {
-            output::warning(&format!("images that were rolled back are still held: {error}"));
         }
     }
 

@@ -15,13 +15,13 @@ use super::{
     connections::{FAILURES, World},
     error::CommandError,
     output,
-    project::{load, node},
+    project::{load_names, node},
 };
 use crate::{
     commands::cli::{Builder, Common, ShellArgs},
     engine::{Engine as _, Session},
     exit::Exit,
-    hierarchy::{Hierarchy, Node},
+    hierarchy::{Hierarchy, Node, NodeName},
     image::Digest,
     publish::{
         failures::{Failures, LastFailure, Setback},
@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub(super) async fn shell(common: &Common, arguments: &ShellArgs) -> Result<Exit, CommandError> {
-    let hierarchy = load(common)?;
+    let hierarchy = load_names(common)?;
     let name = node(&hierarchy, &arguments.node)?;
     let node = hierarchy.get(&name).expect("it was found by its name");
     let world = World::connect(&hierarchy, Builder::Auto, common.offline).await?;
@@ -51,6 +51,7 @@ pub(super) async fn shell(common: &Common, arguments: &ShellArgs) -> Result<Exit
         [] => vec!["sh".to_owned()],
         command => command.to_vec(),
     };
+    let program = argv[0].clone();
     let asking = Asking::begin();
     let terminal = Terminal::begin();
     let session = Session {
@@ -63,7 +64,27 @@ pub(super) async fn shell(common: &Common, arguments: &ShellArgs) -> Result<Exit
     let ended = world.engine.interact(&image, session, (&asking.id, print)).await;
     drop(terminal);
     world.engine.quiesce().await;
-    Ok(if ended? == 0 { Exit::Done } else { Exit::TestFailed })
+    match ended {
+        Ok(0) => Ok(Exit::Done),
+        Ok(_) => Ok(Exit::TestFailed),
+        Err(error) => Err(match error.not_started() {
+            Some(why) => not_started(&program, why, &name),
+            None => error.into(),
+        }),
+    }
+}
+
+/// The engine's message names its runtime before the reason.
+fn not_started(program: &str, why: &str, node: &NodeName) -> CommandError {
+    let is_missing = ["executable file not found", "no such file or directory", "not found"]
+        .iter()
+        .any(|reason| why.contains(reason));
+    let message = match is_missing {
+        true => format!("the image has no program `{program}`"),
+        false => format!("`{program}` cannot be started: {why}"),
+    };
+    CommandError::new(Exit::NotStarted, message)
+        .hint(format!("`rebuild shell {node} -- PROGRAM` starts another program of the image"))
 }
 
 /// The image whose test failed in the last run, if the engine still has it.

@@ -9,12 +9,15 @@ use crate::event::{Event, EventKind, Reporter, StopReason};
 pub(super) struct Lines {
     /// Somebody wants the command to end, once the tags are moved.
     pub(super) stopped: Option<StopReason>,
+    /// The command has printed all tags before.
+    pub(super) is_listed: bool,
 }
 
 impl Reporter for Lines {
     fn report(&mut self, event: &Event) -> io::Result<()> {
         match &event.kind {
             EventKind::Warning { message, .. } => output::warning(message),
+            EventKind::TagMoved { .. } if self.is_listed => {}
             EventKind::TagMoved { tag, to: Some(to), .. } => {
                 output::line(&format!("`{tag}` now points at {}", to.short()));
             }

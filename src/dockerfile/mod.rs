@@ -47,7 +47,7 @@ pub struct Settings<'a> {
     pub build_platform: &'a Platform,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scan {
     /// In order of place.
     pub uses: Vec<ImageUse>,

@@ -301,7 +301,24 @@ pub enum EngineError {
     Answer { doing: String, message: String },
 }
 
+/// What [`EngineError::Refused`] names if a container does not start.
+const STARTING: &str = "starting a container";
+
 impl EngineError {
+    /// Why a program of an image could not be started: usually the image does not have it.
+    pub fn not_started(&self) -> Option<&str> {
+        /// A part of podman's message, which has any status.
+        const OF_PODMAN: &str = "OCI runtime attempted to invoke a command";
+        match self {
+            Self::Refused { doing, status, message }
+                if doing == STARTING && (*status == 400 || message.contains(OF_PODMAN)) =>
+            {
+                Some(message)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the engine stopped or hangs, independently of the operation.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Hangs { .. } | Self::NoEngine { .. })

@@ -65,6 +65,17 @@ pub(super) fn read_all(drafts: &[Draft], place: Place<'_>) -> Vec<Option<Read>> 
     })
 }
 
+/// As if every image had an empty Dockerfile.
+pub(super) fn unread(drafts: &[Draft], place: Place<'_>) -> Vec<Option<Read>> {
+    let files = |draft: &Draft| {
+        let name = draft.image.context.as_ref().map_or(draft.name.as_str(), |given| &given.value);
+        let context = tidy(&place.root.join(name));
+        let dockerfile = Source::new(&context.join("Dockerfile"), String::new());
+        Ok(Files { context, dockerfile, scan: Scan::default() })
+    };
+    drafts.iter().map(|draft| (!draft.image.is_broken).then(|| files(draft))).collect()
+}
+
 fn read(draft: &Draft, place: Place<'_>) -> Read {
     let context = context(draft, place).map_err(|problem| vec![problem])?;
     let command = draft.image.prepare.as_deref().unwrap_or_default();
@@ -172,11 +183,18 @@ fn text(draft: &Draft, path: &Path, place: Place<'_>) -> Result<Arc<Source>, Dia
     let span = span.map_or(&draft.span, |given| &given.span).clone();
     let shown = shown(path, place.root);
     let bytes = bounded::read(path, bounded::TEXT).map_err(|error| {
-        let message = match error.kind() {
-            std::io::ErrorKind::NotFound => format!("there is no file `{shown}`"),
-            _ => format!("`{shown}` cannot be read: {error}"),
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        let message = match is_missing {
+            true => format!("there is no file `{shown}`"),
+            false => format!("`{shown}` cannot be read: {error}"),
         };
         let diagnostic = Diagnostic::of(Code::NoDockerfile, message).at(place.file, span, "");
+        if path.is_dir() {
+            return diagnostic.hint("name the file in it with `dockerfile:`");
+        }
+        if !is_missing {
+            return diagnostic;
+        }
         let other = path.with_file_name("Containerfile");
         if draft.image.dockerfile.is_none() && other.is_file() {
             return diagnostic

@@ -39,6 +39,8 @@ pub struct LoadOptions {
     /// known, Linux on this machine's processor.
     pub platform: Option<Platform>,
     pub trust: Trust,
+    /// Reads no Dockerfile: the images have names and tags, and no parents.
+    pub names_only: bool,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl std::fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 impl Hierarchy {
-    /// Reads the file, and every Dockerfile that it names.
+    /// Reads the file, and every Dockerfile that it names, unless the options leave them out.
     pub fn load(file: &Path, options: &LoadOptions) -> Result<Loaded, LoadError> {
         Survey::of(file, options)
             .map_err(|problems| LoadError { problems: presented(problems) })?
@@ -197,7 +199,11 @@ impl Survey {
         let place = Place { root, file: &source, platform: &platform, trust: options.trust };
         let mut found: Vec<Option<Files>> = Vec::with_capacity(drafts.len());
         let mut read_problems: Vec<Vec<Diagnostic>> = Vec::with_capacity(drafts.len());
-        for read in files::read_all(&drafts, place) {
+        let read = match options.names_only {
+            true => files::unread(&drafts, place),
+            false => files::read_all(&drafts, place),
+        };
+        for read in read {
             let (files, more) = match read {
                 Some(Ok(files)) => (Some(files), Vec::new()),
                 Some(Err(more)) => (None, more),
@@ -213,7 +219,9 @@ impl Survey {
         keep(&mut drafts, &unfilled);
         keep(&mut found, &unfilled);
         keep(&mut uses, &unfilled);
-        validate::parents(&drafts, &found, &uses, &mut problems);
+        if !options.names_only {
+            validate::parents(&drafts, &found, &uses, &mut problems);
+        }
         validate::published_once(&drafts, &mut problems);
         validate::rings(&drafts, &found, &uses, &mut problems);
         Ok(Self { path, registry, notify, drafts, files: found, uses, platform, problems })

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub use self::{
     cause::Cause,
-    holds::{HOLDS, Hold, Holds},
+    holds::{Hold, Holds, RolledBack},
     observed::{
         Due, LastBuild, LastBuilds, Missing, NodeFacts, Observed, Place, Published, Upstream,
     },
@@ -114,15 +114,18 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &Request) -> Pl
             _ => decide(facts, rebuilt_parent, observed, hierarchy),
         };
         let mut besides = None;
-        if request.forces(&node.name) {
-            besides = matches!(action, Action::Build { .. }).then_some(reason);
+        let is_build = matches!(action, Action::Build { .. });
+        // A hold ends for a named image, but not for all images that a refresh selects.
+        if facts.hold.is_none() && request.forces(&node.name) {
             let fresh = request.refreshes(&node.name) || facts.due.is_some();
-            // A run on the merged branch has already built and tested this change.
-            let is_stored = matches!(action, Action::Promote { .. });
-            if !(is_stored && request.selection.is_of_changes() && !fresh) {
-                action = Action::Build { fresh, again: Some(request.epoch()) };
-            }
+            action = Action::Build { fresh, again: Some(request.epoch()) };
+            besides = is_build.then_some(reason);
             reason = request.reason(&node.name);
+        } else if let Some(since) = request.selection.change(&node.name)
+            && !matches!(action, Action::Keep { .. })
+        {
+            besides = is_build.then_some(reason);
+            reason = since.clone();
         }
         if matches!(action, Action::Build { .. }) {
             building.insert(node.name.clone());

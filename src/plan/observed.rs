@@ -82,12 +82,21 @@ pub struct Published {
 /// The labels of a published image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastBuild {
-    /// When it was built, if it has that time.
+    /// The time of the image, which may be that of a cached layer.
     pub created: Option<Timestamp>,
+    /// When the run began that built it.
+    pub built: Option<Timestamp>,
     /// In bytes: unpacked in an engine, compressed in a registry.
     pub size: Option<u64>,
     /// `None` if the label is missing or has an unknown format.
     pub built_from: Option<BuiltFrom>,
+}
+
+impl LastBuild {
+    /// When it was built, as far as that is known.
+    pub fn at(&self) -> Option<Timestamp> {
+        self.built.or(self.created)
+    }
 }
 
 /// For nodes that were read and are published.
@@ -107,8 +116,8 @@ pub struct Upstream {
 pub struct Missing {
     /// A sentence that names the upstream.
     pub why: String,
-    /// The registry denies access; otherwise the upstream does not exist.
-    pub is_refused: bool,
+    /// The registry denies access or does not answer; otherwise the upstream does not exist.
+    pub is_of_registry: bool,
     pub hint: Option<String>,
 }
 
@@ -117,7 +126,7 @@ impl Missing {
     pub fn gone(reference: &Reference) -> Self {
         let why =
             format!("`{reference}` does not exist: neither the engine nor its registry has it");
-        Self { why, is_refused: false, hint: None }
+        Self { why, is_of_registry: false, hint: None }
     }
 }
 

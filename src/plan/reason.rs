@@ -70,7 +70,7 @@ pub enum Reason {
     BuildTagGone,
     /// The tested image is stored, and these tags point elsewhere.
     TagsBehind { tags: Vec<Tag> },
-    /// Its tags were rolled back, and stay until `rebuild resume` or a newer commit.
+    /// Its tags were rolled back, and stay until its inputs change, or until `rebuild resume`.
     RolledBack {
         run: String,
         #[serde(serialize_with = "text")]
@@ -178,7 +178,10 @@ impl fmt::Display for Reason {
                 write!(f, "built and tested, but {} {verb} not point at it", tags.join(", "))
             }
             Self::RolledBack { run, .. } => {
-                write!(f, "rolled back by run {run}: held until `rebuild resume` or a newer commit")
+                write!(
+                    f,
+                    "rolled back by run {run}: held until its inputs change or `rebuild resume`"
+                )
             }
             Self::UpToDate => f.write_str("up to date"),
         }

@@ -24,7 +24,8 @@ pub enum Selection {
     Among(BTreeSet<NodeName>),
     /// Those of these that are out of date.
     Within(BTreeSet<NodeName>),
-    /// As [`From`](Self::From), with a reason for each.
+    /// These, each with a reason why it may be out of date, and their descendants. The ones that are current
+    /// are not built.
     Because(BTreeMap<NodeName, Reason>),
 }
 
@@ -48,14 +49,15 @@ impl Request {
 
     /// Whether a node is built without the layer cache.
     pub fn refreshes(&self, name: &NodeName) -> bool {
-        self.refresh && (self.selection == Selection::OutOfDate || self.selection.forces(name))
+        self.refresh && (self.selection == Selection::OutOfDate || self.selection.names(name))
     }
 
     /// The reason for a node that is built in any case.
     pub fn reason(&self, name: &NodeName) -> Reason {
-        match self.selection.reason(name) {
-            Reason::Requested if self.refreshes(name) => Reason::Refresh,
-            reason => reason,
+        match self.selection.change(name) {
+            Some(change) => change.clone(),
+            None if self.refreshes(name) => Reason::Refresh,
+            None => Reason::Requested,
         }
     }
 
@@ -69,25 +71,22 @@ impl Selection {
     /// Whether it names a node that is built even if it is current.
     pub fn forces(&self, name: &NodeName) -> bool {
         match self {
-            Self::OutOfDate | Self::Among(_) | Self::Within(_) => false,
             Self::From(names) | Self::Only(names) => names.contains(name),
-            Self::Because(reasons) => reasons.contains_key(name),
+            Self::OutOfDate | Self::Among(_) | Self::Within(_) | Self::Because(_) => false,
         }
     }
 
-    /// Whether it selects images because they changed, not to build them again.
-    pub(super) fn is_of_changes(&self) -> bool {
-        matches!(self, Self::Because(_))
+    /// Whether it contains a node for its own sake, not as a descendant.
+    fn names(&self, name: &NodeName) -> bool {
+        matches!(self, Self::Because(reasons) if reasons.contains_key(name)) || self.forces(name)
     }
 
-    fn reason(&self, name: &NodeName) -> Reason {
+    /// Why a node was selected, if not by its name.
+    pub(super) fn change(&self, name: &NodeName) -> Option<&Reason> {
         match self {
-            Self::Because(reasons) => reasons.get(name).cloned(),
-            Self::OutOfDate | Self::Among(_) | Self::Within(_) | Self::From(_) | Self::Only(_) => {
-                None
-            }
+            Self::Because(reasons) => reasons.get(name),
+            _ => None,
         }
-        .unwrap_or(Reason::Requested)
     }
 
     /// The nodes in the run, if every parent of them is published.

@@ -21,8 +21,13 @@ pub enum State {
 }
 
 impl Step {
+    /// Whether its published image stays because of a rollback.
+    pub fn is_held(&self) -> bool {
+        matches!(self.reason, Reason::RolledBack { .. })
+    }
+
     pub fn state(&self) -> State {
-        if matches!(self.reason, Reason::RolledBack { .. }) {
+        if self.is_held() {
             return State::HeldBack;
         }
         match (&self.action, &self.published) {

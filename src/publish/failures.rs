@@ -67,7 +67,7 @@ impl Failures {
                 Outcome::Cancelled => continue,
                 Outcome::Failed(failure) => Some(failed(failure)),
                 Outcome::Skipped { failed } => Some(Setback::Blocked { by: failed.clone() }),
-                Outcome::Kept { .. } => None,
+                Outcome::Kept { .. } | Outcome::Held { .. } => None,
                 _ => blocker(summary, &step.node).map(|by| Setback::Blocked { by }),
             };
             let before = match setback {

@@ -2,6 +2,7 @@
 
 pub mod failures;
 pub mod gc;
+pub mod holds;
 pub mod journal;
 pub mod promote;
 pub mod store;

@@ -35,12 +35,17 @@ pub(super) fn write(
 /// `done in 42 s: 3 built, 12 up to date`.
 pub(super) fn result(summary: &Summary, paint: Paint) -> String {
     let all = &summary.steps;
-    let kept = all.iter().filter(|s| matches!(s.outcome, Outcome::Kept { .. })).count();
-    if summary.exit == Exit::Done && kept == all.len() {
-        return match kept {
-            0 => paint.good("nothing to do"),
-            1 => format!("{}: the image is up to date", paint.good("nothing to do")),
-            n => format!("{}: all {n} images are up to date", paint.good("nothing to do")),
+    let is_kept = |step: &&StepSummary| matches!(step.outcome, Outcome::Kept { .. });
+    let is_held = |step: &&StepSummary| matches!(step.outcome, Outcome::Held { .. });
+    let kept = all.iter().filter(is_kept).count();
+    let rolled_back = all.iter().filter(is_held).count();
+    if summary.exit == Exit::Done && kept + rolled_back == all.len() {
+        let nothing = paint.good("nothing to do");
+        return match (kept, rolled_back) {
+            (0, 0) => nothing,
+            (1, 0) => format!("{nothing}: the image is up to date"),
+            (n, 0) => format!("{nothing}: all {n} images are up to date"),
+            _ => format!("{nothing}: {}", totals(summary)),
         };
     }
     let took = seconds(summary.took);
@@ -60,7 +65,7 @@ pub(super) fn result(summary: &Summary, paint: Paint) -> String {
 
 /// How many images came to which end, the ends that matter first.
 fn totals(summary: &Summary) -> String {
-    let ends = ["failed", "skipped", "cancelled", "built", "unchanged", "already built"];
+    let ends = ["failed", "skipped", "cancelled", "built", "unchanged", "already built", "held"];
     let end = |outcome: &Outcome| match outcome {
         Outcome::Failed(_) => ends[0],
         Outcome::Skipped { .. } => ends[1],
@@ -68,6 +73,7 @@ fn totals(summary: &Summary) -> String {
         Outcome::Built { .. } => ends[3],
         Outcome::Unchanged { .. } => ends[4],
         Outcome::Reused { .. } => ends[5],
+        Outcome::Held { .. } => ends[6],
         Outcome::Kept { .. } => "up to date",
     };
     let mut counted: BTreeMap<&str, usize> = BTreeMap::new();

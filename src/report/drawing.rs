@@ -11,14 +11,14 @@ use super::{numbers, status};
 use crate::{
     event::{Outcome, Summary},
     hierarchy::{Base, Hierarchy, Node, NodeName},
-    plan::{LastBuilds, Plan, State},
+    plan::{LastBuild, LastBuilds, Plan, State},
 };
 
 /// How an image stands, as far as that was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub state: State,
-    /// When the image that people pull was made.
+    /// When the published image was built.
     pub since: Option<Timestamp>,
     /// Of the image that people pull, in bytes.
     pub size: Option<u64>,
@@ -35,7 +35,7 @@ pub fn standings(plan: &Plan, last_builds: &LastBuilds) -> Standings {
         let last = last_builds.get(&step.node);
         Standing {
             state: step.state(),
-            since: last.and_then(|last| last.created),
+            since: last.and_then(LastBuild::at),
             size: last.and_then(|last| last.size),
             why: status::why(plan, step),
         }
@@ -182,7 +182,7 @@ fn fate(outcome: &Outcome) -> Fate {
     match outcome {
         Outcome::Built { .. } => Fate::Built,
         Outcome::Unchanged { .. } | Outcome::Reused { .. } => Fate::Same,
-        Outcome::Kept { .. } => Fate::Kept,
+        Outcome::Kept { .. } | Outcome::Held { .. } => Fate::Kept,
         Outcome::Failed(_) => Fate::Failed,
         Outcome::Skipped { .. } | Outcome::Cancelled => Fate::NotBuilt,
     }

@@ -159,7 +159,8 @@ impl Reporter for Plain {
 
 /// Whether an end is counted in the last line only: with the failure that caused it, all is said.
 fn is_dull(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Kept { .. } | Outcome::Skipped { .. } | Outcome::Cancelled)
+    use Outcome::{Cancelled, Held, Kept, Skipped};
+    matches!(outcome, Kept { .. } | Held { .. } | Skipped { .. } | Cancelled)
 }
 
 /// The width of the column of names.

@@ -25,8 +25,8 @@ use crate::{
 /// Of the JSON of a plan, and of the events: counts up when a field goes or changes its meaning.
 pub const VERSION: u32 = 1;
 
-/// How many tags are named that a run would move.
-const NAMED: usize = 12;
+/// The width of the line that names the tags that a run would move.
+const COLUMNS: usize = 80;
 
 /// What `rebuild plan` answers.
 #[derive(Clone, Copy)]
@@ -84,15 +84,21 @@ fn target(destination: Destination, place: &str) -> String {
     }
 }
 
-/// `os:1, os:latest and 3 more tags`.
+/// `os:1, os:latest and 3 more tags`, in at most [`COLUMNS`].
 fn moves(tags: &[String]) -> String {
-    // A single name takes no more place than "1 more tag".
-    let named = if tags.len() == NAMED + 1 { tags.len() } else { tags.len().min(NAMED) };
-    let more = match tags.len() - named {
-        0 => String::new(),
-        n => format!(" and {n} more tags"),
-    };
-    tags[..named].join(", ") + &more
+    let mut text = String::new();
+    for (n, tag) in tags.iter().enumerate() {
+        let is_last = n + 1 == tags.len();
+        let comma = if n == 0 { "" } else { ", " };
+        let more = if is_last { 0 } else { " and 000 more tags".len() };
+        let is_full = "moves ".len() + width(&text) + comma.len() + width(tag) + more > COLUMNS;
+        if n > 0 && is_full {
+            let more = count(tags.len() - n, "more tag");
+            return format!("{text} and {more}");
+        }
+        text = text + comma + tag;
+    }
+    text
 }
 
 /// `5 images, 7 tags, about 3 min, about 120 MB to push`.
@@ -150,9 +156,14 @@ enum TargetView<'a> {
 
 /// `3 to build, 1 to promote, 12 up to date`.
 pub(super) fn counts(plan: &Plan) -> String {
-    let Counts { build, promote, keep } = Counts::of(plan);
+    let Counts { build, promote, keep, held } = Counts::of(plan);
     let part = |n: usize, what: &str| (n > 0).then(|| format!("{n} {what}"));
-    let parts = [part(build, "to build"), part(promote, "to promote"), part(keep, "up to date")];
+    let parts = [
+        part(build, "to build"),
+        part(promote, "to promote"),
+        part(held, "held"),
+        part(keep - held, "up to date"),
+    ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { "no images".to_owned() } else { parts.join(", ") }
 }
@@ -233,6 +244,9 @@ struct Counts {
     build: usize,
     promote: usize,
     keep: usize,
+    /// Of those to keep.
+    #[serde(skip_serializing_if = "is_zero")]
+    held: usize,
 }
 
 #[derive(Serialize)]
@@ -284,13 +298,19 @@ impl<'a> PlanView<'a> {
 impl Counts {
     fn of(plan: &Plan) -> Self {
         let count = |name| plan.steps.iter().filter(|step| verb(&step.action) == name).count();
-        Self { build: count("build"), promote: count("promote"), keep: count("keep") }
+        let held = plan.steps.iter().filter(|step| step.is_held()).count();
+        Self { build: count("build"), promote: count("promote"), keep: count("keep"), held }
     }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]
@@ -329,7 +349,7 @@ mod tests {
 
         4 to build, 1 to promote, 1 up to date
         5 images, 7 tags, about 3 min, about 120 MB to push (packed)
-        moves os-base:1, os-base:2, os-base:3, os-base:4, os-base:5, os-base:6, os-base:7
+        moves os-base:1, os-base:2, os-base:3, os-base:4, os-base:5 and 2 more tags
         ");
         let mut out = Vec::new();
         let shown = plan.clone().narrowed(&["tools".into()].into());
@@ -340,7 +360,7 @@ mod tests {
 
         4 to build, 1 to promote, 1 up to date (5 not shown)
         5 images, 7 tags, about 3 min, about 120 MB to push (packed)
-        moves os-base:1, os-base:2, os-base:3, os-base:4, os-base:5, os-base:6, os-base:7
+        moves os-base:1, os-base:2, os-base:3, os-base:4, os-base:5 and 2 more tags
         ");
         let mut out = Vec::new();
         let engine = BlastRadius { destination: Destination::Engine, ..radius(0, 0, 0) };
@@ -354,8 +374,12 @@ mod tests {
     fn many_tags_are_counted() {
         let tags: Vec<String> = (1..=14).map(|n| format!("os:{n}")).collect();
         assert_eq!(moves(&tags[..2]), "os:1, os:2");
-        assert!(moves(&tags[..13]).ends_with("os:12, os:13"));
-        assert!(moves(&tags).ends_with("os:11, os:12 and 2 more tags"));
+        assert_eq!(
+            moves(&tags),
+            "os:1, os:2, os:3, os:4, os:5, os:6, os:7, os:8, os:9 and 5 more tags"
+        );
+        let long = ["a".repeat(100), "b".to_owned()];
+        assert_eq!(moves(&long), format!("{} and 1 more tag", long[0]));
     }
 
     #[test]

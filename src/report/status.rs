@@ -42,7 +42,7 @@ pub fn text(
     let rows: Vec<(&Step, [String; 4])> = shown
         .iter()
         .map(|step| {
-            let since = created(step, last_builds).map_or(String::new(), |then| ago(then, now));
+            let since = built(step, last_builds).map_or(String::new(), |then| ago(then, now));
             let why = sanitize::text(&why(plan, step));
             let name = sanitize::text(step.node.as_str());
             (*step, [name, step.state().to_string(), since, why])
@@ -96,9 +96,9 @@ pub(super) fn why(plan: &Plan, step: &Step) -> String {
     }
 }
 
-/// When the image that people pull was made.
-fn created(step: &Step, last_builds: &LastBuilds) -> Option<Timestamp> {
-    last_builds.get(&step.node)?.created
+/// When the published image was built.
+fn built(step: &Step, last_builds: &LastBuilds) -> Option<Timestamp> {
+    last_builds.get(&step.node)?.at()
 }
 
 /// Writes one JSON object: see `docs/why.md`.
@@ -123,7 +123,7 @@ pub fn json(standing: Standing<'_>, out: &mut dyn Write) -> io::Result<()> {
     let nodes = shown.iter().map(|step| NodeView {
         node: &step.node,
         state: step.state(),
-        since: created(step, last_builds).map(|then| then.to_string()),
+        since: built(step, last_builds).map(|then| then.to_string()),
         published: step.published.as_ref(),
         why: ReasonView::new(&step.reason),
         cause: why(plan, step),

@@ -55,7 +55,7 @@ pub(super) fn write(
         let result = match &step.outcome {
             Outcome::Failed(_) => paint.bad(result),
             Outcome::Skipped { .. } | Outcome::Cancelled => paint.warning(result),
-            Outcome::Kept { .. } => paint.faint(result),
+            Outcome::Kept { .. } | Outcome::Held { .. } => paint.faint(result),
             Outcome::Built { .. } | Outcome::Unchanged { .. } | Outcome::Reused { .. } => {
                 paint.good(result)
             }
@@ -91,8 +91,8 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
 }
 
 pub(super) fn is_news(step: &StepSummary) -> bool {
-    let quiet =
-        matches!(step.outcome, Outcome::Kept { .. } | Outcome::Skipped { .. } | Outcome::Cancelled);
+    use Outcome::{Cancelled, Held, Kept, Skipped};
+    let quiet = matches!(step.outcome, Kept { .. } | Held { .. } | Skipped { .. } | Cancelled);
     !quiet || !step.promoted.is_empty()
 }
 
@@ -102,6 +102,7 @@ pub(super) fn cells(step: &StepSummary) -> [String; COLUMNS] {
         Outcome::Unchanged { .. } => "built, same",
         Outcome::Reused { .. } => "already built",
         Outcome::Kept { .. } => "up to date",
+        Outcome::Held { .. } => "held",
         Outcome::Failed(failure) => step::failed(failure),
         Outcome::Skipped { .. } => "skipped",
         Outcome::Cancelled => "cancelled",

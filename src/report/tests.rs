@@ -371,8 +371,8 @@ fn a_broken_pipe_is_an_error() {
 #[test]
 fn every_exit_code_is_documented() {
     use crate::exit::Exit::{
-        BuildFailed, Done, EngineUnreachable, Internal, Interrupted, Locked, PromotionFailed,
-        PushFailed, RegistryUnreachable, Terminated, TestFailed, Usage, Work,
+        BuildFailed, Done, EngineUnreachable, Internal, Interrupted, Locked, NotStarted,
+        PromotionFailed, PushFailed, RegistryUnreachable, Terminated, TestFailed, Usage, Work,
     };
     let page = include_str!("../../docs/exit-codes.md");
     let documented: Vec<String> = page
@@ -392,6 +392,7 @@ fn every_exit_code_is_documented() {
         EngineUnreachable,
         RegistryUnreachable,
         Locked,
+        NotStarted,
         Interrupted,
         Terminated,
     ];

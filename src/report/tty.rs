@@ -181,7 +181,10 @@ impl Tty {
             }
             Outcome::Skipped { .. } | Outcome::Cancelled if was_running => paint.warning('–'),
             // One failed base is one line, and not three hundred.
-            Outcome::Kept { .. } | Outcome::Skipped { .. } | Outcome::Cancelled => return,
+            Outcome::Kept { .. }
+            | Outcome::Held { .. }
+            | Outcome::Skipped { .. }
+            | Outcome::Cancelled => return,
         };
         let name = sanitize::text(node.as_str());
         let name = pad(&name, width(&name).max(self.name_width));

@@ -19,7 +19,7 @@ use crate::{
     fingerprint::Parents,
     hierarchy::NodeName,
     image::Digest,
-    plan::{Cause, LastBuilds, Plan, Reason, State, Step},
+    plan::{Cause, LastBuild, LastBuilds, Plan, Reason, State, Step},
     publish::failures::{Failures, LastFailure},
 };
 
@@ -124,9 +124,9 @@ fn last_build(
     writeln!(out)?;
     let last_build = last_builds.get(&step.node);
     let mut line = format!("its published image {}", digest.short());
-    if let Some(created) = last_build.and_then(|found| found.created) {
-        let at = created.strftime("%Y-%m-%d %H:%M UTC");
-        _ = write!(line, " was made {} ({at})", ago(created, now));
+    if let Some(built) = last_build.and_then(LastBuild::at) {
+        let at = built.strftime("%Y-%m-%d %H:%M UTC");
+        _ = write!(line, " was built {} ({at})", ago(built, now));
     }
     let Some(record) = last_build.and_then(|found| found.built_from.as_ref()) else {
         return writeln!(out, "{line} and does not say what it was built from");
@@ -210,8 +210,7 @@ impl<'a> NodeView<'a> {
                 ),
                 None => Default::default(),
             };
-            let created = found.and_then(|found| found.created);
-            let created = created.map(|at| at.to_string());
+            let created = found.and_then(LastBuild::at).map(|at| at.to_string());
             LastBuildView { digest, created, cause, parents, upstreams }
         });
         Self {
@@ -284,7 +283,7 @@ mod tests {
         insta::assert_snapshot!(why, @"
         `app` is up to date: its tags point at the image of today's inputs
 
-        its published image DIGEST was made 3 days ago (2026-11-20 12:00 UTC)
+        its published image DIGEST was built 3 days ago (2026-11-20 12:00 UTC)
           because `app` was never built
           on web  DIGEST
         ");
@@ -302,7 +301,7 @@ mod tests {
         insta::assert_snapshot!(why, @"
         `app` is out of date because `files/x` of `os` is new: os → web → app
 
-        its published image DIGEST was made 3 days ago (2026-11-20 12:00 UTC)
+        its published image DIGEST was built 3 days ago (2026-11-20 12:00 UTC)
           because `app` was never built
           on web  DIGEST
         ");
@@ -319,7 +318,7 @@ mod tests {
         insta::assert_snapshot!(asked(&stack, "app").await.0, @"
         `app` is up to date: its tags point at the image of today's inputs
 
-        its published image DIGEST was made 3 days ago (2026-11-20 12:00 UTC)
+        its published image DIGEST was built 3 days ago (2026-11-20 12:00 UTC)
           because `files/x` of `os` is new
           on web  DIGEST
         ");
@@ -331,7 +330,7 @@ mod tests {
         `app` is out of date because `web` is based on an older `os`: web → app
           `os` was built meanwhile, because `files/x` of `os` changed
 
-        its published image DIGEST was made 3 days ago (2026-11-20 12:00 UTC)
+        its published image DIGEST was built 3 days ago (2026-11-20 12:00 UTC)
           because `files/x` of `os` is new
           on web  DIGEST
         ");
@@ -384,7 +383,7 @@ mod tests {
           also because `a` of `web` is new: web → app
           also because the Dockerfile of `os` changed: os → web → app
 
-        its published image DIGEST was made 3 days ago (2026-11-20 12:00 UTC)
+        its published image DIGEST was built 3 days ago (2026-11-20 12:00 UTC)
           because `app` was never built
           on web  DIGEST
         ");

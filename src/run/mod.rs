@@ -200,6 +200,9 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
             }
             match self.steps[&node].action.clone() {
                 Action::Keep { .. } if self.is_to_note(&node) => self.start(node),
+                Action::Keep { digest } if self.steps[&node].is_held() => {
+                    self.settle(node, Outcome::Held { digest });
+                }
                 Action::Keep { digest } => self.settle(node, Outcome::Kept { digest }),
                 Action::Promote { digest } => self.settle(node, Outcome::Reused { digest }),
                 Action::Build { .. } => self.start(node),

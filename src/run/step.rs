@@ -704,7 +704,9 @@ impl Trouble {
                 EngineError::Refused { .. } | EngineError::Answer { .. } => Exit::EngineUnreachable,
                 error => exit_of(error, Exit::RegistryUnreachable),
             },
-            BaseError::Missing { missing, .. } if missing.is_refused => Exit::RegistryUnreachable,
+            BaseError::Missing { missing, .. } if missing.is_of_registry => {
+                Exit::RegistryUnreachable
+            }
             BaseError::Store(StoreError::Gone { .. })
             | BaseError::NeverPublished(_)
             | BaseError::Missing { .. } => Exit::BuildFailed,

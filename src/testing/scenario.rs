@@ -25,6 +25,7 @@ use crate::{
     image::Digest,
     plan::{Plan, Request, Selection, order::History, plan},
     publish::{
+        holds,
         journal::{Asked, Began, Journal, Past, test_id},
         promote::{Publisher, Recovered, Verdict, conclude, rollback, verdict},
         store::{Local, StoreError},
@@ -56,8 +57,6 @@ pub(crate) struct Scenario {
     /// Whether schedules count.
     pub(crate) by_schedule: bool,
     pub(crate) now: Timestamp,
-    /// When the commit that is checked out was made.
-    pub(crate) committed: Option<i64>,
     /// What the last plan had to say besides.
     pub(crate) warnings: std::sync::Mutex<Vec<String>>,
 }
@@ -90,7 +89,6 @@ pub(crate) fn scenario(lines: &str) -> Scenario {
         refresh: false,
         by_schedule: false,
         now: "2026-11-23T12:00:00Z".parse().unwrap(),
-        committed: None,
         warnings: std::sync::Mutex::default(),
     };
     let mut yaml = "version: 1\nimages:\n".to_owned();
@@ -190,7 +188,6 @@ impl Scenario {
                 hashes: &self.hashes,
                 offline: false,
                 only_asks: false,
-                committed: self.committed,
                 run: "run",
             };
             observe(&sources, &question).await.unwrap()
@@ -272,6 +269,7 @@ impl Scenario {
         let took = publisher.telling.elapsed();
         let summary = conclude("run".to_owned(), &plan, executed, promoted, took);
         publisher.end(summary.exit).await;
+        holds::end(&*store, &summary).await.unwrap();
         self.nothing_is_left();
         Ended { summary, events: events.kept }
     }
@@ -330,9 +328,10 @@ impl Scenario {
             stops: &mut stops,
             telling: &mut telling,
         };
-        let verdict = Verdict::Move { moves: planned.moves, held: BTreeMap::new() };
+        let verdict = Verdict::Move { moves: planned.moves.clone(), held: BTreeMap::new() };
         publisher.promote(verdict).await;
         publisher.end(Exit::Done).await;
+        holds::add(&store, (&test_id(next), self.now), &planned.moves).await.unwrap();
         staying
     }
 

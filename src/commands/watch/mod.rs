@@ -54,7 +54,7 @@ pub(super) async fn watch(common: &Common, arguments: &WatchArgs) -> Result<Exit
     let file = find(common)?;
     let file = std::path::absolute(&file).unwrap_or(file);
     // An invalid file is waited out, a name that it does not have is not.
-    if let Ok((hierarchy, _)) = project::read(common) {
+    if let Ok((hierarchy, _)) = project::read(common, &project::load_options(common)) {
         runs::narrowed(Selection::OutOfDate, &hierarchy, arguments)?;
     }
     let mut watching = Watching::new(common, arguments, file);
@@ -213,7 +213,7 @@ impl<'a> Watching<'a> {
 
     /// The hierarchy as it is now; if it is not valid, that is shown once and waited out.
     fn read(&mut self) -> Option<Arc<Hierarchy>> {
-        match project::read(self.common) {
+        match project::read(self.common, &project::load_options(self.common)) {
             Ok((mut hierarchy, warnings)) => {
                 if !self.arguments.push {
                     // In the engine only, under the names that the file gives.

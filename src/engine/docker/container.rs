@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::{Docker, call::path_with, confined};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, STARTING};
 
 /// Marks what is ours; the value is the run.
 pub(super) const RUN_LABEL: &str = "rebuild.run";
@@ -127,10 +127,9 @@ impl Container {
     }
 
     pub(super) async fn start(&self, docker: &Docker) -> Result<(), EngineError> {
-        const DOING: &str = "starting a container";
         let start = docker.api.start_container(&self.id, None::<StartContainerOptions>);
-        let start = async { start.await.map_err(|error| docker.answer(DOING, error)) };
-        docker.patiently(DOING, start).await
+        let start = async { start.await.map_err(|error| docker.answer(STARTING, error)) };
+        docker.patiently(STARTING, start).await
     }
 
     /// Waits for its end; the exit code is then in its [`state`](Self::state).

@@ -28,8 +28,6 @@ pub(super) const LOG: &str = "16m";
 const HEALTH_POLL: Duration = Duration::from_millis(200);
 /// How often a check runs.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// In what podman says of it, with any status.
-const NOT_STARTED: &str = "OCI runtime attempted to invoke a command";
 const DOING: &str = "testing";
 
 /// What to say, `None` if the test passed.
@@ -80,12 +78,10 @@ impl Docker {
         match container.start(self).await {
             Ok(()) => {}
             // Nothing of that name in the image, mostly: the image's fault, not the engine's.
-            Err(EngineError::Refused { status, message, .. })
-                if status == 400 || message.contains(NOT_STARTED) =>
-            {
-                return Ok(failed(format!("it cannot be started: {message}")));
-            }
-            Err(error) => return Err(error),
+            Err(error) => match error.not_started() {
+                Some(message) => return Ok(failed(format!("it cannot be started: {message}"))),
+                None => return Err(error),
+            },
         }
         let verdict = match test.check {
             Check::Run { .. } => self.ends_well(container, test.timeout).await?,

@@ -26,6 +26,8 @@ pub struct Past {
     /// Why the run moved tags back.
     pub turned: Option<String>,
     pub ended: Option<Ended>,
+    /// The tags that [`only`](Self::only) left out, of moves that a rollback would undo.
+    pub left_out: Vec<Tagged>,
 }
 
 /// The result of a move.
@@ -47,6 +49,7 @@ impl Past {
             fates: BTreeMap::new(),
             turned: None,
             ended: None,
+            left_out: Vec::new(),
         }
     }
 
@@ -147,6 +150,8 @@ impl Past {
     /// tags.
     #[must_use]
     pub fn only(mut self, is_ours: impl Fn(&Tagged) -> bool) -> Self {
+        let left_out = self.wanted().map(|(one, _)| &one.tag).filter(|tag| !is_ours(tag));
+        let left_out = left_out.cloned().collect();
         let Some(moves) = self.moves.take() else { return self };
         let (mut kept, mut fates) = (Vec::new(), BTreeMap::new());
         for (index, one) in moves.into_iter().enumerate() {
@@ -155,7 +160,7 @@ impl Past {
                 kept.push(one);
             }
         }
-        Self { moves: Some(kept), fates, ..self }
+        Self { moves: Some(kept), fates, left_out, ..self }
     }
 
     /// Whether it moves tags of one of these repositories. A run without moves has no repositories, so the

@@ -56,7 +56,7 @@ pub fn verdict(
         let outcome = executed.outcomes.get(&step.node).map(|(outcome, _)| outcome);
         let digest = match outcome {
             // All stable tags already point at the image.
-            Some(Outcome::Kept { .. }) | None => continue,
+            Some(Outcome::Kept { .. } | Outcome::Held { .. }) | None => continue,
             Some(outcome) => outcome.digest(),
         };
         let (Some(node), Some(digest)) = (hierarchy.get(&step.node), digest) else { continue };

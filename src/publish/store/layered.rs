@@ -92,6 +92,17 @@ impl<E: Engine> Tags for Layered<E> {
             || self.published.has(repository, digest).await?)
     }
 
+    async fn describe(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<Description>, StoreError> {
+        match self.here(repository, digest).await? {
+            Some(id) => self.local.describe(repository, &id).await,
+            None => self.published.describe(repository, digest).await,
+        }
+    }
+
     async fn put(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
         let id = self.fetch(&tag.repository, digest, None).await?;
         self.local.put(tag, &id).await
@@ -145,17 +156,6 @@ impl<E: Engine> Store for Layered<E> {
         match self.here(repository, digest).await? {
             Some(id) => Ok(id),
             None => self.published.fetch(repository, digest, platform).await,
-        }
-    }
-
-    async fn describe(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<Option<Description>, StoreError> {
-        match self.here(repository, digest).await? {
-            Some(id) => self.local.describe(repository, &id).await,
-            None => self.published.describe(repository, digest).await,
         }
     }
 

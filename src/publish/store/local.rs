@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Description, Holding, Recorded, Stage, Store, StoreError, Tags};
+use super::{Description, Holding, Recorded, Stage, Store, StoreError, Tags, built_at};
 use crate::{
     engine::{Engine, LocalImage},
     host::{bounded, owner},
@@ -47,6 +47,20 @@ impl<E: Engine> Tags for Local<E> {
 
     async fn has(&self, _: &Repository, digest: &Digest) -> Result<bool, StoreError> {
         Ok(self.engine.inspect(digest.as_str()).await?.is_some())
+    }
+
+    async fn describe(
+        &self,
+        _repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<Description>, StoreError> {
+        let lock = || self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(digest) {
+            return Ok(Some(known.clone()));
+        }
+        let image = self.engine.inspect(digest.as_str()).await?.map(Description::from);
+        lock().extend(image.iter().map(|image| (digest.clone(), image.clone())));
+        Ok(image)
     }
 
     async fn put(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
@@ -119,20 +133,6 @@ impl<E: Engine> Store for Local<E> {
         }
     }
 
-    async fn describe(
-        &self,
-        _repository: &Repository,
-        digest: &Digest,
-    ) -> Result<Option<Description>, StoreError> {
-        let lock = || self.described.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(digest) {
-            return Ok(Some(known.clone()));
-        }
-        let image = self.engine.inspect(digest.as_str()).await?.map(Description::from);
-        lock().extend(image.iter().map(|image| (digest.clone(), image.clone())));
-        Ok(image)
-    }
-
     async fn tags(&self, repository: &Repository) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
         Ok(self.engine.tags_of(vec![repository.to_string()]).await?)
     }
@@ -156,7 +156,7 @@ impl<E: Engine> Store for Local<E> {
                 digest: id.clone(),
                 tags: BTreeSet::new(),
                 labels: image.labels.clone(),
-                created: image.created,
+                created: built_at(&image.labels).or(image.created),
                 pieces: pieces.of_image(image),
                 members: BTreeSet::new(),
             });

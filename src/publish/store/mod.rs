@@ -5,6 +5,7 @@
 mod artifact;
 mod layered;
 mod local;
+mod manifest;
 mod note;
 mod read;
 mod run_record;
@@ -30,8 +31,20 @@ pub use self::{
 use crate::{
     engine::{EngineError, LocalImage},
     image::{Digest, Platform, Repository, Tag, Tagged},
+    publish::journal::is_run_id,
     registry::RegistryError,
 };
+
+/// The label with the run that built an image. Its ID begins with the time of the run; the time of an image may
+/// be that of a cached layer.
+pub const RUN_LABEL: &str = "rebuild.run";
+
+/// When `rebuild` built the image with these labels.
+pub fn built_at(labels: &BTreeMap<String, String>) -> Option<Timestamp> {
+    let run = labels.get(RUN_LABEL).filter(|run| is_run_id(run))?;
+    let milliseconds = ulid::Ulid::from_string(&run.to_uppercase()).ok()?.timestamp_ms();
+    Timestamp::from_millisecond(milliseconds.try_into().ok()?).ok()
+}
 
 /// Tags and their digests: enough to move tags.
 pub trait Tags: Send + Sync + 'static {
@@ -52,6 +65,15 @@ pub trait Tags: Send + Sync + 'static {
         repository: &Repository,
         digest: &Digest,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Labels, layers and configuration of a stored image, without pulling it.
+    fn describe(
+        &self,
+        _repository: &Repository,
+        _digest: &Digest,
+    ) -> impl Future<Output = Result<Option<Description>, StoreError>> + Send {
+        async { Ok(None) }
+    }
 
     /// Moves a tag to an image that its repository already has. Reads may show that later.
     fn put(
@@ -132,13 +154,6 @@ pub trait Store: Tags {
         digest: &Digest,
         platform: Option<&Platform>,
     ) -> impl Future<Output = Result<Digest, StoreError>> + Send;
-
-    /// Labels, layers and configuration of a stored image, without pulling it.
-    fn describe(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> impl Future<Output = Result<Option<Description>, StoreError>> + Send;
 
     /// The digest of every tag of a repository.
     fn tags(

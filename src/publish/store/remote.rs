@@ -7,14 +7,13 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde::Deserialize;
 
 use super::{
-    Description, Holding, Recorded, RemoteTags, Sight, Stage, Store, StoreError, StoredSize, Tags,
-    read, remote_tags::HEADS_AT_ONCE, run_record,
+    Description, Holding, Recorded, RemoteTags, Sight, Stage, Store, StoreError, Tags, built_at,
+    manifest::Contents, read, remote_tags::HEADS_AT_ONCE, run_record,
 };
 use crate::{
-    engine::{Engine, canonical_config, created},
+    engine::Engine,
     image::{Digest, Platform, Repository, Tag, Tagged},
     registry::Client,
 };
@@ -47,6 +46,7 @@ impl<E: Engine> Remote<E> {
         let description = self.describe(&repository, &digest).await?;
         let (labels, created) =
             description.map(|found| (found.labels, found.created)).unwrap_or_default();
+        let created = built_at(&labels).or(created);
         let blobs = contents.config.into_iter().chain(contents.layers);
         Ok(Holding {
             repository,
@@ -71,6 +71,14 @@ impl<E: Engine> Tags for Remote<E> {
 
     async fn has(&self, repository: &Repository, digest: &Digest) -> Result<bool, StoreError> {
         self.tags.has(repository, digest).await
+    }
+
+    async fn describe(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<Description>, StoreError> {
+        self.tags.describe(repository, digest).await
     }
 
     async fn put(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
@@ -142,24 +150,6 @@ impl<E: Engine> Store for Remote<E> {
         self.client.with_login(repository.host(), pull).await
     }
 
-    async fn describe(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<Option<Description>, StoreError> {
-        let Some(manifest) = self.client.manifest(repository, digest.as_str()).await? else {
-            return Ok(None);
-        };
-        // An index or another artifact has no configuration.
-        let Ok(image) = serde_json::from_slice::<ImageManifest>(&manifest.bytes) else {
-            return Ok(None);
-        };
-        let Some(blob) = self.client.blob(repository, &image.config.digest).await? else {
-            return Ok(None);
-        };
-        Ok(described(&image, manifest.bytes.len(), &blob))
-    }
-
     async fn tags(&self, repository: &Repository) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
         let tags = self.client.tags(repository).await?;
         self.heads(tags.into_iter().map(|tag| repository.tagged(tag)).collect()).await
@@ -200,125 +190,5 @@ impl<E: Engine> Store for Remote<E> {
 
     async fn forget_record(&self, run: &Recorded) -> Result<(), StoreError> {
         Ok(run_record::forget(&self.client, run).await?)
-    }
-}
-
-/// Facts from an image's manifest and configuration.
-fn described(manifest: &ImageManifest, length: usize, config: &[u8]) -> Option<Description> {
-    let image: ImageConfig = serde_json::from_slice(config).ok()?;
-    let labels = image.config.get("Labels").cloned().unwrap_or_default();
-    // Every user who can push can write any size.
-    let layers: Vec<u64> = manifest.layers.iter().map(|layer| layer.size).collect();
-    Some(Description {
-        labels: serde_json::from_value(labels).unwrap_or_default(),
-        layers: image.rootfs.diff_ids,
-        config: canonical_config(&image.config, &image.os),
-        created: image.created.as_deref().and_then(created),
-        size: layers.iter().copied().fold(0, u64::saturating_add),
-        stored: Some(StoredSize { layers, documents: (length + config.len()) as u64 }),
-    })
-}
-
-/// The part of an image manifest that names the configuration:
-/// <https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md>.
-#[derive(Deserialize)]
-struct ImageManifest {
-    config: Descriptor,
-    #[serde(default)]
-    layers: Vec<Blob>,
-}
-
-/// An entry of an image manifest or an index.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Contents {
-    config: Option<Blob>,
-    layers: Vec<Blob>,
-    manifests: Vec<Blob>,
-}
-
-#[derive(Deserialize)]
-struct Blob {
-    digest: Digest,
-    #[serde(default)]
-    size: u64,
-}
-
-#[derive(Deserialize)]
-struct Descriptor {
-    digest: Digest,
-}
-
-/// <https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md>.
-#[derive(Deserialize)]
-struct ImageConfig {
-    os: String,
-    #[serde(default)]
-    created: Option<String>,
-    #[serde(default)]
-    config: serde_json::Map<String, serde_json::Value>,
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    diff_ids: Vec<Digest>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DIGEST: &str = "sha256:7f33abea92c8329c3017e2b24fc33b867f96c2eb35b29dd18ad04ab0c8a698f3";
-
-    /// A manifest, and a configuration on the next line.
-    fn example() -> String {
-        let manifest = serde_json::json!({
-            "config": { "digest": DIGEST, "size": 7 },
-            "layers": [{ "digest": DIGEST, "size": 9 }],
-        });
-        let config = serde_json::json!({
-            "os": "linux", "created": "2026-01-01T00:00:00Z", "rootfs": { "diff_ids": [DIGEST] },
-            "config": { "Labels": { "a": "b" }, "Env": ["A=b"], "Healthcheck": { "Interval": 1 } },
-        });
-        format!("{manifest}\n{config}")
-    }
-
-    #[test]
-    fn sizes_without_measure_are_no_overflow() {
-        let text = example().replace("\"size\":9", &format!("\"size\":{}", u64::MAX));
-        let layer = format!("{{\"digest\":\"{DIGEST}\",\"size\":5}}");
-        let text = text.replace("\"layers\":[", &format!("\"layers\":[{layer},"));
-        let (manifest, config) = text.split_once('\n').unwrap();
-        let manifest: ImageManifest = serde_json::from_str(manifest).unwrap();
-        assert_eq!(manifest.layers.len(), 2);
-        assert_eq!(described(&manifest, 0, config.as_bytes()).unwrap().size, u64::MAX);
-    }
-
-    #[test]
-    fn fuzz_manifest() {
-        const WORDS: [&str; 12] = [
-            "{",
-            "}",
-            "[",
-            "]",
-            "\"",
-            ":",
-            ",",
-            "null",
-            "-1",
-            "18446744073709551615",
-            "1e999",
-            "\"sha256:\"",
-        ];
-        let example = example();
-        crate::testing::fuzz::each(&[example.as_bytes()], &WORDS, |text| {
-            let (manifest, config) =
-                text.split_at(text.iter().position(|b| *b == b'\n').unwrap_or(0));
-            if let Ok(manifest) = serde_json::from_slice::<ImageManifest>(manifest) {
-                described(&manifest, 0, config);
-            }
-            _ = serde_json::from_slice::<Contents>(manifest);
-        });
     }
 }

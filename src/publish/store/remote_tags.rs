@@ -9,7 +9,9 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::OnceCell;
 
-use super::{Recorded, Stage, StoreError, Tags, note, read::PAUSES, run_record};
+use super::{
+    Description, Recorded, Stage, StoreError, Tags, manifest, note, read::PAUSES, run_record,
+};
 use crate::{
     image::{Digest, Repository, Tagged},
     registry::{Client, Manifest},
@@ -79,6 +81,14 @@ impl Tags for RemoteTags {
 
     async fn has(&self, repository: &Repository, digest: &Digest) -> Result<bool, StoreError> {
         Ok(self.client.head(repository, digest.as_str()).await?.is_some())
+    }
+
+    async fn describe(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<Description>, StoreError> {
+        manifest::describe(&self.client, repository, digest).await
     }
 
     async fn put(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {

@@ -145,6 +145,9 @@ enum OutcomeView<'a> {
     Kept {
         digest: &'a Digest,
     },
+    Held {
+        digest: &'a Digest,
+    },
     Failed {
         failure: Box<FailureView<'a>>,
     },
@@ -297,6 +300,7 @@ fn outcome_view(outcome: &Outcome) -> OutcomeView<'_> {
         Outcome::Unchanged { digest } => OutcomeView::Unchanged { digest },
         Outcome::Reused { digest } => OutcomeView::Reused { digest },
         Outcome::Kept { digest } => OutcomeView::Kept { digest },
+        Outcome::Held { digest } => OutcomeView::Held { digest },
         Outcome::Failed(failure) => {
             OutcomeView::Failed { failure: Box::new(failure_view(failure)) }
         }

@@ -10,7 +10,7 @@ use crate::{
     hierarchy::{Hierarchy, Node, NodeName},
     image::{Digest, Tagged},
     plan::{LastBuild, LastBuilds, Plan},
-    publish::store::{Store, StoreError},
+    publish::store::{Store, StoreError, built_at},
 };
 
 /// Describes the published images of these nodes.
@@ -63,7 +63,7 @@ pub(super) async fn newest<'n, S: Store>(
         let own = images.into_iter().filter_map(|(image, digest)| {
             let image =
                 image.filter(|image| node_of(&image.labels).as_ref() == Some(&node.name))?;
-            Some((image.created, digest))
+            Some((built_at(&image.labels).or(image.created), digest))
         });
         newest.extend(own.max().map(|(_, digest)| (node.name.clone(), digest.clone())));
     }
@@ -94,6 +94,7 @@ pub(super) async fn last_build<S: Store>(
     let description = store.describe(&node.repository, published).await?;
     Ok(description.map(|image| LastBuild {
         created: image.created,
+        built: built_at(&image.labels),
         size: Some(image.size),
         built_from: BuiltFrom::from_labels(&image.labels),
     }))

@@ -2,48 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use super::{ADDED, Question};
+use super::{ADDED, Question, staged::Staged};
 use crate::{
     check::diagnostic::names,
-    fingerprint::Parents,
     hierarchy::{Node, NodeName},
     image::Digest,
-    plan::{HOLDS, Hold, Holds},
-    publish::store::{Store, StoreError},
+    plan::Hold,
+    publish::{
+        holds,
+        store::{Store, StoreError},
+    },
 };
 
-/// Images that were rolled back and that the command line does not name.
+/// The rollbacks of published images that the command line does not name.
 pub(super) async fn holds<S: Store>(
     store: &S,
-    question: &Question<'_>,
-) -> Result<BTreeMap<NodeName, Hold>, StoreError> {
-    let note = store.note(HOLDS).await?.unwrap_or_default();
-    let holds = Holds::read(&note).nodes.into_iter();
-    let is_held = |(name, hold): &(NodeName, Hold)| {
+    (question, published): (&Question<'_>, &BTreeMap<NodeName, Digest>),
+) -> Result<BTreeMap<NodeName, Vec<Hold>>, StoreError> {
+    let mut holds = holds::read(store).await?.nodes;
+    let selection = &question.request.selection;
+    holds.retain(|name, _| {
         question.hierarchy.get(name).is_some()
-            && hold.is_for(question.committed)
-            && !question.request.selection.forces(name)
-    };
-    Ok(holds.filter(is_held).collect())
+            && published.contains_key(name)
+            && !selection.forces(name)
+    });
+    Ok(holds)
 }
 
-/// A notice with their names.
-pub(super) fn told(holds: &BTreeMap<NodeName, Hold>) -> Option<String> {
-    let held: Vec<&NodeName> = holds.keys().collect();
+/// A notice with the names of held images.
+pub(super) fn told(nodes: &[&Node], staged: &BTreeMap<NodeName, Staged>) -> Option<String> {
+    let is_held = |node: &&&Node| staged.get(&node.name).is_some_and(|it| it.hold.is_some());
+    let held: Vec<&NodeName> = nodes.iter().filter(is_held).map(|node| &node.name).collect();
     let (list, are) = (names(&held, ADDED), if held.len() == 1 { "is" } else { "are" });
     let message = || format!("{list} {are} held since a rollback: `rebuild resume` ends that");
     (!held.is_empty()).then(message)
-}
-
-/// The other nodes, and the digests of held nodes and of nodes outside the view, for their children.
-pub(super) fn apart<'n>(
-    nodes: &[&'n Node],
-    (holds, published): (&BTreeMap<NodeName, Hold>, &BTreeMap<NodeName, Digest>),
-    outside: &Parents,
-) -> (Vec<&'n Node>, Parents) {
-    let is_held =
-        |node: &&Node| holds.contains_key(&node.name) && published.contains_key(&node.name);
-    let (held, open): (Vec<&Node>, Vec<&Node>) = nodes.iter().copied().partition(is_held);
-    let held = held.iter().map(|node| (node.name.clone(), published[&node.name].clone()));
-    (open, outside.clone().into_iter().chain(held).collect())
 }

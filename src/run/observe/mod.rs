@@ -58,8 +58,6 @@ pub struct Question<'a> {
     pub offline: bool,
     /// The command builds nothing: an upstream may be unknown if that does not change the plan.
     pub only_asks: bool,
-    /// When the commit that is checked out was made, in seconds since 1970.
-    pub committed: Option<i64>,
     /// The owner of containers for package queries.
     pub run: &'a str,
 }
@@ -89,14 +87,17 @@ pub async fn observe<E: Engine, S: Store>(
     let heads = sources.store.heads(moving.values().flatten().cloned().collect()).await?;
     let published = published(sources.store, hierarchy, (&moving, &heads)).await?;
     let view = with_unpublished_ancestors(hierarchy, selection, &published);
-    let mut holds = held::holds(sources.store, question).await?;
+    let holds = held::holds(sources.store, (question, &published)).await?;
 
     let nodes: Vec<&Node> =
         hierarchy.in_build_order().filter(|node| view.contains(&node.name)).collect();
     volatile_is_good(hierarchy, &nodes)?;
     let mut warnings = added(hierarchy, selection, &view);
-    let Resolved { upstreams, missing, of_one_image, warnings: more, unasked } =
+    let Resolved { upstreams, missing, of_one_image, warnings: more, unasked, unreachable } =
         resolved(sources, question, (&nodes, &published)).await?;
+    if let Some(error) = unreachable.filter(|_| all_need_one(hierarchy, &nodes, &missing)) {
+        return Err(ObserveError::Upstream(Box::new(error)));
+    }
     warnings.extend(more);
     warnings.extend(
         missing.iter().map(|(name, missing)| needed_by(hierarchy, &nodes, (name, missing))),
@@ -121,6 +122,7 @@ pub async fn observe<E: Engine, S: Store>(
         heads: &heads,
         now: question.request.now,
         by_schedule: question.request.by_schedule,
+        holds: &holds,
         upstreams: &upstreams,
         of_one_image: &of_one_image,
         is_online: !question.offline,
@@ -128,9 +130,8 @@ pub async fn observe<E: Engine, S: Store>(
         manifests: std::sync::Mutex::default(),
         prober: Prober { sources, hierarchy, run: question.run },
     };
-    warnings.extend(held::told(&holds));
-    let (open, given) = held::apart(&nodes, (&holds, &published), &outside);
-    let mut staged = staging.look(&open, &given).await?;
+    let mut staged = staging.look(&nodes, &outside).await?;
+    warnings.extend(held::told(&nodes, &staged));
     warnings.extend(as_at_the_last_build(unasked, (&nodes, &staged), question.only_asks)?);
     let out_of_date = published
         .iter()
@@ -142,7 +143,8 @@ pub async fn observe<E: Engine, S: Store>(
     for node in nodes {
         let staged = staged.remove(&node.name).unwrap_or_default();
         let today = staged.inputs(&inputs[&node.name]);
-        let Staged { fingerprint, digest, due, built_from, updates, checked, silent, .. } = staged;
+        let Staged { fingerprint, digest, due, built_from, updates, checked, silent, hold, .. } =
+            staged;
         warnings.extend(silent.map(|why| {
             let name = &node.name;
             let what = if due.is_some() { "is refreshed" } else { "stays as it is" };
@@ -162,7 +164,7 @@ pub async fn observe<E: Engine, S: Store>(
                 .map(|tagged| (tagged.tag.clone(), heads.get(tagged).cloned()))
                 .collect(),
             stable: stable_tags(node, tags, question.tag_values),
-            hold: holds.remove(&node.name),
+            hold,
             published: published.get(&node.name).map(|digest| Published {
                 digest: digest.clone(),
                 built_from,
@@ -292,6 +294,25 @@ fn with_unpublished_ancestors(
         }
     }
     view
+}
+
+/// Whether every node needs one of these upstreams, directly or through its parents.
+fn all_need_one(
+    hierarchy: &Hierarchy,
+    nodes: &[&Node],
+    missing: &BTreeMap<String, Missing>,
+) -> bool {
+    let mut need: BTreeSet<&NodeName> = BTreeSet::new();
+    for node in nodes {
+        let uses = |used: &BaseUse| {
+            used.base.upstream().is_some_and(|named| missing.contains_key(&named.to_string()))
+        };
+        let has_parent = || hierarchy.parents(&node.name).any(|parent| need.contains(&parent.name));
+        if node.dockerfile.uses.iter().any(uses) || has_parent() {
+            need.insert(&node.name);
+        }
+    }
+    need.len() == nodes.len()
 }
 
 /// Reports images that cannot be built because of an upstream, with the place of its name.

@@ -18,7 +18,7 @@ use crate::{
     fingerprint::{BuiltFrom, Epoch, Fingerprint, Inputs, Parents},
     hierarchy::{Hierarchy, Node, NodeName},
     image::{Digest, Platform, Repository, Tagged, packages::Update},
-    plan::{Due, LastBuild, Place, Upstream},
+    plan::{Due, Hold, LastBuild, Place, Upstream},
     publish::store::{Store, StoreError},
 };
 
@@ -41,6 +41,8 @@ pub(super) struct Staged {
     pub(super) silent: Option<String>,
     /// The inputs of the published image, if they were read and known.
     pub(super) built_from: Option<BuiltFrom>,
+    /// The rollback after which the published image stays. Then nothing else is read.
+    pub(super) hold: Option<Hold>,
     /// For upstreams whose index changed while the manifest for the platform did not: the old digests.
     same_upstreams: BTreeMap<String, Digest>,
 }
@@ -69,6 +71,8 @@ pub(super) struct Staging<'a, E, S> {
     pub(super) now: Timestamp,
     /// Whether schedules count.
     pub(super) by_schedule: bool,
+    /// Of published nodes that the command line does not name.
+    pub(super) holds: &'a BTreeMap<NodeName, Vec<Hold>>,
     pub(super) upstreams: &'a BTreeMap<String, Upstream>,
     /// By upstream, the digests of the image that the engine has.
     pub(super) of_one_image: &'a BTreeMap<String, Vec<Digest>>,
@@ -92,7 +96,21 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         let mut found = BTreeMap::new();
         let mut waiting: Vec<&Node> = nodes.to_vec();
         while !waiting.is_empty() {
-            let (level, rest): (Vec<&Node>, Vec<&Node>) = waiting.into_iter().partition(|node| {
+            let mut open = Vec::new();
+            let before = waiting.len();
+            for node in waiting {
+                let Some(hold) = self.hold(node, &known, &found).await else {
+                    open.push(node);
+                    continue;
+                };
+                known.insert(node.name.clone(), self.published[&node.name].clone());
+                found.insert(
+                    node.name.clone(),
+                    Staged { hold: Some(hold.clone()), ..Staged::default() },
+                );
+            }
+            let has_held = open.len() < before;
+            let (level, rest): (Vec<&Node>, Vec<&Node>) = open.into_iter().partition(|node| {
                 self.hierarchy.parents(&node.name).all(|parent| known.contains_key(&parent.name))
             });
             for (node, staged) in self.level(&level, &known).await? {
@@ -102,7 +120,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
                 found.insert(node.name.clone(), staged);
             }
             waiting = rest;
-            if level.is_empty() {
+            if level.is_empty() && !has_held {
                 break;
             }
         }
@@ -177,24 +195,60 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         }
         for (name, was) in &then.upstreams {
             let Some(upstream) = self.upstreams.get(name) else { continue };
-            if upstream.digest == *was || upstream.place != Place::Registry {
-                continue;
-            }
-            let is_here =
-                |digest| self.of_one_image.get(name).is_some_and(|all| all.contains(digest));
-            if is_here(was) && is_here(&upstream.digest) {
-                staged.same_upstreams.insert(name.clone(), was.clone());
-                continue;
-            }
-            if !self.is_online {
-                continue;
-            }
-            let repository = &upstream.reference.repository;
-            let now = self.manifest(repository, &upstream.digest, &today.platform).await;
-            if now.is_some() && self.manifest(repository, was, &today.platform).await == now {
+            if upstream.digest != *was && self.is_same_image(upstream, was, &today.platform).await {
                 staged.same_upstreams.insert(name.clone(), was.clone());
             }
         }
+    }
+
+    /// Whether both digests are of one image, or of indexes with the same manifest for this platform.
+    async fn is_same_image(&self, upstream: &Upstream, was: &Digest, platform: &Platform) -> bool {
+        if upstream.place != Place::Registry {
+            return false;
+        }
+        let name = upstream.reference.to_string();
+        let is_here = |digest| self.of_one_image.get(&name).is_some_and(|all| all.contains(digest));
+        if is_here(was) && is_here(&upstream.digest) {
+            return true;
+        }
+        if !self.is_online {
+            return false;
+        }
+        let repository = &upstream.reference.repository;
+        let now = self.manifest(repository, &upstream.digest, platform).await;
+        now.is_some() && self.manifest(repository, was, platform).await == now
+    }
+
+    /// The rollback after which a node's published image stays, if its inputs have not changed since.
+    async fn hold(
+        &self,
+        node: &Node,
+        known: &Parents,
+        found: &BTreeMap<NodeName, Staged>,
+    ) -> Option<&Hold> {
+        for hold in self.holds.get(&node.name)? {
+            let Some(image) = &hold.image else { return Some(hold) };
+            let today = &self.inputs[&node.name];
+            let is_held = |(parent, bad): (&NodeName, &Digest)| {
+                found.get(parent).is_some_and(|staged| staged.hold.is_some())
+                    || known.get(parent) == Some(bad)
+            };
+            if !image.is_of(today) || !image.parents.iter().all(is_held) {
+                continue;
+            }
+            let mut is_same = true;
+            for (name, bad) in &image.upstreams {
+                // An upstream that cannot be read is not a new one.
+                let Some(now) = self.upstreams.get(name).filter(|now| now.digest != *bad) else {
+                    continue;
+                };
+                is_same &= self.is_same_image(now, bad, &today.platform).await;
+            }
+            if is_same {
+                return Some(hold);
+            }
+        }
+        None
     }
 
     /// If the old index was deleted or the registry does not answer, the upstream counts as changed.

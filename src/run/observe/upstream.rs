@@ -48,9 +48,18 @@ pub(super) struct Resolved {
     pub(super) warnings: Vec<String>,
     /// The engine does not have them, and no registry was asked.
     pub(super) unasked: Vec<Reference>,
+    /// The registries that do not answer, with those of the missing upstreams that they should have.
+    pub(super) unreachable: Option<UpstreamError>,
 }
 
 impl UpstreamError {
+    fn of(mut several: Vec<Self>) -> Option<Self> {
+        match several.len() {
+            0 | 1 => several.pop(),
+            _ => Some(Self::Several { several }),
+        }
+    }
+
     /// Neither a registry nor the engine has them.
     pub(super) fn not_here(references: Vec<Reference>) -> Self {
         Self::NotHere { references }
@@ -218,8 +227,8 @@ fn conclude(
             // The registry may have its next upstream.
             Found::NoAnswer(error, None) if !is_of_host(&error) => {
                 let why = format!("cannot resolve `{reference}`: {error}");
-                let (is_refused, hint) = (true, error.hint());
-                missing.insert(reference.to_string(), Missing { why, is_refused, hint });
+                let (is_of_registry, hint) = (true, error.hint());
+                missing.insert(reference.to_string(), Missing { why, is_of_registry, hint });
             }
             Found::NoAnswer(error, here) => {
                 let group = silent.iter().position(|(other, ..)| is_same(other, &error));
@@ -265,7 +274,7 @@ fn conclude(
              published"
         ));
     }
-    let mut errors = Vec::new();
+    let (mut errors, mut unreachable) = (Vec::new(), Vec::new());
     for (source, here, references) in silent {
         if references.is_empty() {
             warnings.push(format!(
@@ -273,19 +282,25 @@ fn conclude(
                 names(&here, NAMED),
                 image(here.len())
             ));
-        } else {
+        } else if matches!(source, RegistryError::Credentials { .. }) {
             errors.push(UpstreamError::Registry { references, source });
+        } else {
+            for reference in &references {
+                let why = format!("cannot resolve `{reference}`: {source}");
+                let (is_of_registry, hint) = (true, source.hint());
+                missing.insert(reference.to_string(), Missing { why, is_of_registry, hint });
+            }
+            unreachable.push(UpstreamError::Registry { references, source });
         }
     }
-    match errors.len() {
-        0 => {}
-        1 => return Err(errors.remove(0)),
-        _ => return Err(UpstreamError::Several { several: errors }),
+    if let Some(error) = UpstreamError::of(errors) {
+        return Err(error);
     }
+    let unreachable = UpstreamError::of(unreachable);
     let by_name = |upstream: Upstream| (upstream.reference.to_string(), upstream);
     let upstreams = upstreams.into_iter().map(by_name).collect();
     let of_one_image = BTreeMap::new();
-    Ok(Resolved { upstreams, missing, of_one_image, warnings, unasked: not_here })
+    Ok(Resolved { upstreams, missing, of_one_image, warnings, unasked: not_here, unreachable })
 }
 
 /// Whether two failures have the same cause: the same host does not answer.
@@ -349,6 +364,7 @@ mod tests {
             Ok(Resolved { unasked, .. }) if !unasked.is_empty() => {
                 UpstreamError::not_here(unasked).to_string()
             }
+            Ok(Resolved { unreachable: Some(error), .. }) => error.to_string(),
             Ok(Resolved { upstreams, missing, warnings, .. }) => {
                 let missing = missing.into_values().map(|missing| missing.why);
                 let said: Vec<String> = missing.chain(warnings).collect();

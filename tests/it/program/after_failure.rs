@@ -55,6 +55,7 @@ fn the_last_failure_is_told_and_its_image_can_be_entered() {
         assert_eq!(kept(project), ["~app"]);
         assert_eq!(run("shell ~app -- cat /app").exits(0).stdout, "one\n");
         run("shell ~app -- false").exits(11);
+        run("shell ~app -- nosuchprogram").exits(127).says(&["has no program `nosuchprogram`"]);
         run("shell ~app --published -- cat /page").exits(0);
         assert_eq!(project.under_way(), [""; 0]);
 

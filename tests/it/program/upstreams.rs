@@ -127,6 +127,21 @@ fn a_plan_of_images_that_were_never_built_needs_no_registry() {
 }
 
 #[test]
+fn an_upstream_that_is_unreachable_concerns_the_images_that_need_it() {
+    let Some(project) = project("127.0.0.1:1/upstream/base:1") else { return };
+    project.write_os();
+    let images = "~web: { context: web, on_failure: hold }\n  ~os: { context: os }\n";
+    project.write("hierarchy.yaml", &format!("version: 1\nimages:\n  {images}"));
+    let sentence =
+        "cannot resolve `127.0.0.1:1/upstream/base:1`: cannot reach the registry 127.0.0.1:1";
+    let ended = project.rebuild("").run().exits(21).says(&[sentence, "needed by `~web` "]);
+    assert!(ended.result().contains("1 failed, 1 built"), "{ended}");
+    assert!(project.tags(Place::Engine).contains_key("~os:latest"), "{ended}");
+    let plan = project.rebuild("plan").run().exits(0);
+    assert!(plan.stdout.contains("1 to build, 1 up to date"), "{plan}");
+}
+
+#[test]
 fn an_index_that_changes_for_other_platforms_is_no_change() {
     let Some(registry) = Registry::start() else { return };
     let upstream = format!("{}/upstream/~base:1", registry.host());
