@@ -15,6 +15,7 @@ use crate::image::{Reference, Repository};
 pub(super) enum Rule {
     Bake,
     Compose,
+    ImageBuilder,
     Ci,
     Makefile,
     Script,
@@ -36,6 +37,7 @@ impl Rule {
         match self {
             Self::Bake => "bake",
             Self::Compose => "compose",
+            Self::ImageBuilder => "imagebuilder",
             Self::Ci => "ci",
             Self::Makefile => "makefile",
             Self::Script => "script",

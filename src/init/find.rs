@@ -37,6 +37,7 @@ pub(super) struct Found {
 pub(super) enum Kind {
     Bake,
     Compose,
+    ImageBuilder,
     Workflow,
     Makefile,
     Script,
@@ -50,6 +51,8 @@ impl Kind {
         let begins = |all: &[&str]| all.iter().any(|one| name.starts_with(one));
         if ["json", "hcl"].contains(&ending) && name.contains("bake") {
             Some(Self::Bake)
+        } else if ending == "json" && name.starts_with("manifest") {
+            Some(Self::ImageBuilder)
         } else if is_yaml && name.contains("compose") {
             Some(Self::Compose)
         } else if is_yaml {

@@ -21,6 +21,7 @@ mod file;
 mod find;
 mod gone;
 mod hcl;
+mod image_builder;
 mod matrix;
 mod names;
 mod readers;

@@ -9,6 +9,7 @@ use super::{
     bake, ci, compose,
     evidence::{Evidence, Output, Rule, Syntax, Values, expand, tidy},
     find::{Found, Kind},
+    image_builder,
     shell::{self, Script},
 };
 use crate::host::bounded;
@@ -39,6 +40,9 @@ pub(super) fn read(root: &Path, found: &Found, environment: &Values) -> Vec<Evid
                 // Without an `image`, a service is a program to run, not an image to publish.
                 let targets = targets.into_iter().flat_map(|targets| targets.found);
                 all.extend(targets.filter(|one| !one.given.outputs.is_empty()));
+            }
+            Kind::ImageBuilder if text.contains("\"dockerfile\"") => {
+                all.extend(image_builder::images(root, path, &text));
             }
             Kind::Workflow if is_about_builds(&text) || text.contains("uses:") => {
                 workflows.extend(ci::Workflow::parse(path, text));

@@ -153,3 +153,22 @@ fn a_new_hierarchy_that_fails_leaves_no_moving_tag() {
         assert_eq!(project.tags(place), Tags::new());
     });
 }
+
+/// Twenty megabytes of zeros: a registry, and the containerd image store, hold them in some kilobytes.
+#[test]
+fn max_size_limits_unpacked_bytes() {
+    everywhere(|project, place| {
+        let zeros = "RUN dd if=/dev/zero of=/zeros bs=1000000 count=20\n";
+        project.edit("tool/Dockerfile", "RUN echo tool >/tool\n", zeros);
+        project.edit("hierarchy.yaml", "{ context: tool }", "{ context: tool, max_size: 15MB }");
+        project.rebuild("").to(place).run().exits(11).says(&[
+            "~tool: too large after ",
+            ": it has 22 MB, more than its `max_size` of 15 MB",
+        ]);
+        assert_eq!(project.tags(place), Tags::new());
+
+        // The zeros and a busybox.
+        project.edit("hierarchy.yaml", "max_size: 15MB", "max_size: 25MB");
+        project.rebuilt(place);
+    });
+}
