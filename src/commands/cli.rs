@@ -1,5 +1,7 @@
 //! The command line, as structs: every flag, its help, and nothing else.
 
+mod size;
+
 use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{
@@ -7,6 +9,7 @@ use clap::{
     builder::FalseyValueParser, error::ErrorKind,
 };
 
+pub use self::size::{SizeArgs, SizeFormat};
 use crate::{hierarchy::duration, image::Repository};
 
 const EXAMPLES: &str = "\
@@ -263,6 +266,12 @@ pub enum Command {
     /// image as `rebuild status` does. Without an engine or a registry, the tree has no states.
     #[command(after_help = TREE_EXAMPLES)]
     Tree(TreeArgs),
+    /// Show the size of each published image, by the image that added the bytes
+    ///
+    /// Reads manifests from the registry, and pulls nothing. Without a registry: images of the engine. The
+    /// totals count layers that images share once.
+    #[command(after_help = size::SIZE_EXAMPLES)]
+    Size(SizeArgs),
     /// List past runs: time, request, promoted tags, result
     #[command(after_help = HISTORY_EXAMPLES)]
     History(HistoryArgs),

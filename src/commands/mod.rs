@@ -28,6 +28,7 @@ mod rollback;
 mod run;
 mod shell;
 mod signals;
+mod size;
 mod status;
 mod retention;
 mod tree;
@@ -111,6 +112,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Check(arguments)) => check::check(common, &arguments),
         Some(Command::Explain { code }) => check::explain(code.as_deref()),
         Some(Command::Tree(arguments)) => runtime()?.block_on(tree::tree(common, &arguments)),
+        Some(Command::Size(arguments)) => runtime()?.block_on(size::size(common, &arguments)),
         Some(Command::History(arguments)) => {
             runtime()?.block_on(history::history(common, &arguments))
         }

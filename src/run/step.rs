@@ -33,6 +33,7 @@ use crate::{
     publish::store::{Description, Store, StoreError},
     registry::Client,
     run::state::RunDir,
+    size::Blob,
 };
 
 /// Upper bound for the watcher to notice a change, even in a large burst.
@@ -389,7 +390,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             None => 0,
         };
         let (below, own) = stored.layers.split_at(base.min(stored.layers.len()));
-        let sum = |layers: &[u64]| layers.iter().copied().fold(0, u64::saturating_add);
+        let sum =
+            |layers: &[Blob]| layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add);
         let upstream = if self.node().upstream().is_some() { sum(below) } else { 0 };
         Ok(Some(Pushed { own: sum(own).saturating_add(stored.documents), upstream }))
     }

@@ -20,6 +20,7 @@ const USES: &[(&str, &[&str])] = &[
     ("init", &["check", "dockerfile", "hierarchy", "host", "image"]),
     ("fingerprint", &["hierarchy", "host", "image"]),
     ("plan", &["check", "fingerprint", "hierarchy", "host", "image"]),
+    ("size", &["hierarchy", "image"]),
     ("registry", &["image"]),
     ("engine", &["fingerprint", "hierarchy", "host", "image", "registry"]),
     ("event", &["engine", "exit", "fingerprint", "hierarchy", "image", "plan"]),
@@ -35,6 +36,7 @@ const USES: &[(&str, &[&str])] = &[
             "image",
             "plan",
             "registry",
+            "size",
         ],
     ),
     (
@@ -51,11 +53,23 @@ const USES: &[(&str, &[&str])] = &[
             "plan",
             "publish",
             "registry",
+            "size",
         ],
     ),
     (
         "report",
-        &["check", "event", "exit", "fingerprint", "hierarchy", "host", "image", "plan", "publish"],
+        &[
+            "check",
+            "event",
+            "exit",
+            "fingerprint",
+            "hierarchy",
+            "host",
+            "image",
+            "plan",
+            "publish",
+            "size",
+        ],
     ),
     (
         "commands",
@@ -74,6 +88,7 @@ const USES: &[(&str, &[&str])] = &[
             "registry",
             "report",
             "run",
+            "size",
         ],
     ),
 ];
@@ -145,6 +160,8 @@ const NEVER: &[(&str, &[&str])] = &[
     ("plan", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant", "SystemTime"]),
     // Asks git.
     ("plan/since", &["std::net", "tokio", "async ", "Instant"]),
+    // Computes from what was read.
+    ("size", &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"]),
     // Prints, and can reach nothing.
     ("report", &["std::fs", "std::net", "std::process", "tokio", "async "]),
     // Reads files only.

@@ -6,6 +6,7 @@
 //! **Invariant:** in a truncated file, all complete lines count, and an incomplete line does not.
 //! **Invariant:** exactly the runs that are committed and have not ended are unfinished.
 
+mod before;
 mod folder;
 mod past;
 mod writer;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(test)]
 pub(crate) use self::writer::Memory;
 pub use self::{
+    before::{published_between, replaced},
     folder::{file, find, forget_old, open},
     past::{Fate, Past},
     writer::{Journal, JournalError},

@@ -7,6 +7,7 @@ use crate::{
     engine::{canonical_config, created},
     image::{Digest, Repository},
     registry::Client,
+    size::Blob,
 };
 
 /// `None` if the image was deleted, or if it is an index or another artifact, which has no configuration.
@@ -32,14 +33,17 @@ fn described(manifest: &ImageManifest, length: usize, config: &[u8]) -> Option<D
     let image: ImageConfig = serde_json::from_slice(config).ok()?;
     let labels = image.config.get("Labels").cloned().unwrap_or_default();
     // Every user who can push can write any size.
-    let layers: Vec<u64> = manifest.layers.iter().map(|layer| layer.size).collect();
+    let layers = &manifest.layers;
     Some(Description {
         labels: serde_json::from_value(labels).unwrap_or_default(),
         layers: image.rootfs.diff_ids,
         config: canonical_config(&image.config, &image.os),
         created: image.created.as_deref().and_then(created),
-        size: layers.iter().copied().fold(0, u64::saturating_add),
-        stored: Some(StoredSize { layers, documents: (length + config.len()) as u64 }),
+        size: layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add),
+        stored: Some(StoredSize {
+            layers: layers.clone(),
+            documents: (length + config.len()) as u64,
+        }),
     })
 }
 
@@ -59,13 +63,6 @@ pub(super) struct Contents {
     pub(super) config: Option<Blob>,
     pub(super) layers: Vec<Blob>,
     pub(super) manifests: Vec<Blob>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Blob {
-    pub(super) digest: Digest,
-    #[serde(default)]
-    pub(super) size: u64,
 }
 
 #[derive(Deserialize)]

@@ -33,6 +33,7 @@ use crate::{
     image::{Digest, Platform, Repository, Tag, Tagged},
     publish::journal::is_run_id,
     registry::RegistryError,
+    size::Blob,
 };
 
 /// The label with the run that built an image. Its ID begins with the time of the run; the time of an image may
@@ -224,7 +225,7 @@ pub struct Description {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSize {
     /// Each compressed layer, the base's first.
-    pub layers: Vec<u64>,
+    pub layers: Vec<Blob>,
     /// Manifest and configuration.
     pub documents: u64,
 }

@@ -12,16 +12,14 @@ use crate::report::{
     drawing::{Drawing, Kind, Link},
     numbers::{ago, size},
     sanitize,
-    width::{fit, width},
+    svg::{text_width, xml},
+    width::fit,
 };
 
 /// Around everything.
 const MARGIN: i32 = 20;
 /// Above the boxes, for the title and the legend.
 const HEAD: i32 = 64;
-/// What a letter takes in the picture's font, in tenths of a pixel: 0.6 of 12 pixels, as all usual
-/// fonts of fixed width have it.
-const LETTER: usize = 73;
 /// Longer labels are cut; the tooltip has all of them.
 const LONGEST: usize = 48;
 /// Within a box, left and right of the label; the mark of the state is at the left.
@@ -183,25 +181,4 @@ fn tooltip(view: View<'_>, label: &str, kind: Kind, now: Timestamp) -> String {
 fn project(view: View<'_>) -> String {
     let folder = view.hierarchy.root().file_name().unwrap_or_default();
     sanitize::text(&folder.to_string_lossy())
-}
-
-fn text_width(text: &str) -> i32 {
-    i32::try_from((width(text) * LETTER).div_ceil(10)).unwrap_or(i32::MAX / 1000)
-}
-
-/// As text of an element or of an attribute. What XML cannot have was made visible before.
-fn xml(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' => out.push('\n'),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
 }

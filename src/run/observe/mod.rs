@@ -8,12 +8,18 @@ mod due;
 mod held;
 mod inputs;
 mod newer;
+mod sizes;
 mod staged;
 mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::{described::describe, due::due, upstream::UpstreamError};
+pub use self::{
+    described::describe,
+    due::due,
+    sizes::{published_images, sizes},
+    upstream::UpstreamError,
+};
 use self::{
     newer::Prober,
     staged::{Staged, Staging},

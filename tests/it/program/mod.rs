@@ -39,6 +39,7 @@ mod room;
 mod secrets;
 mod selection;
 mod signals;
+mod size;
 mod soak;
 mod together;
 mod tree;

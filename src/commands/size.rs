@@ -1,0 +1,119 @@
+//! `rebuild size`: the bytes of published images, by the image that added them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    error::CommandError,
+    history::past_runs,
+    output,
+    project::{load, nodes, tag_values},
+};
+use crate::{
+    commands::cli::{Common, SizeArgs, SizeFormat},
+    engine::docker::{Docker, EngineOptions},
+    exit::Exit,
+    hierarchy::{Hierarchy, NodeName},
+    host::git,
+    image::Digest,
+    publish::{
+        journal::{Past, published_between, replaced},
+        store::{Local, Remote, Store},
+    },
+    registry::{Client, Credentials},
+    report::size::{self, View},
+    run::observe::{published_images, sizes},
+    size::{Facts, measure},
+};
+
+/// The runs that may have published what the present images replaced.
+const NEWEST: usize = 20;
+/// The runs that are searched for a commit.
+const SEARCHED: usize = 320;
+
+pub(super) async fn size(common: &Common, arguments: &SizeArgs) -> Result<Exit, CommandError> {
+    let hierarchy = load(common)?;
+    let named = nodes(&hierarchy, &arguments.nodes)?;
+    let (place, facts) = if let Some(prefix) = &hierarchy.registry {
+        let client = Client::new(Credentials::from_env())?;
+        let store = Remote::new(client.clone(), prefix, Arc::new(Docker::absent().await?));
+        let place = prefix.to_string();
+        let registries = (!common.offline).then_some(&client);
+        let facts = facts(&hierarchy, (&place, &store), arguments, registries).await?;
+        (place, facts)
+    } else {
+        let (engine, info) = Docker::connect(&EngineOptions::default()).await?;
+        let store = Local::new(Arc::new(engine));
+        let facts = facts(&hierarchy, (&info.endpoint, &store), arguments, None).await?;
+        (info.endpoint, facts)
+    };
+    let sizes = measure(&hierarchy, &facts);
+    let view = View {
+        sizes: &sizes,
+        named: &named,
+        place: &place,
+        is_registry: hierarchy.registry.is_some(),
+        since: arguments.since.as_deref(),
+    };
+    let mut text = Vec::new();
+    match arguments.format {
+        SizeFormat::Text => size::text(view, (output::stdout_has_colour(), &mut text)),
+        SizeFormat::Json => size::json(view, &mut text),
+        SizeFormat::Csv => size::csv(view, &mut text),
+        SizeFormat::Svg => {
+            text = size::svg(view).into();
+            Ok(())
+        }
+    }
+    .and_then(|()| output::answer(&text))
+    .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
+    Ok(Exit::Done)
+}
+
+async fn facts<S: Store>(
+    hierarchy: &Hierarchy,
+    (place, store): (&str, &S),
+    arguments: &SizeArgs,
+    registries: Option<&Client>,
+) -> Result<Facts, CommandError> {
+    let published = published_images(store, hierarchy, &tag_values(hierarchy)?).await?;
+    let before = match &arguments.since {
+        None => {
+            let runs = past_runs(hierarchy, (place, store), NEWEST).await?;
+            replaced(&runs, &published)
+        }
+        Some(revision) => {
+            let runs = past_runs(hierarchy, (place, store), SEARCHED).await?;
+            since(hierarchy, (place, revision), &runs, &published)?
+        }
+    };
+    Ok(sizes(store, hierarchy, (published, before), registries).await?)
+}
+
+/// The images that were published when the last run of a commit or its ancestors ended.
+fn since(
+    hierarchy: &Hierarchy,
+    (place, revision): (&str, &str),
+    runs: &[Past],
+    published: &BTreeMap<NodeName, Digest>,
+) -> Result<BTreeMap<NodeName, Digest>, CommandError> {
+    let root = hierarchy.root();
+    let usage = |message: String| CommandError::new(Exit::Usage, message);
+    let commit = git::commit(root, revision).map_err(|error| usage(error.to_string()))?;
+    let commit = commit.ok_or_else(|| usage(format!("`{revision}` is not a commit")))?;
+    let mut known: BTreeMap<String, bool> = BTreeMap::new();
+    let mut is_earlier = |run: &Past| {
+        // Of a run with uncommitted changes, the commit below them.
+        let Some(of) = run.began.commit.as_deref() else { return false };
+        let of = of.strip_suffix("-dirty").unwrap_or(of);
+        *known.entry(of.to_owned()).or_insert_with(|| {
+            let of = git::commit(root, of).ok().flatten();
+            of.is_some_and(|of| of == commit || git::is_ancestor(root, &of, &commit))
+        })
+    };
+    let Some(at) = runs.iter().position(|run| is_earlier(run) && run.moves.is_some()) else {
+        let error = format!("no run of `{revision}` or an earlier commit published to {place}");
+        return Err(usage(error).hint("`rebuild history` lists the runs that are known"));
+    };
+    let (later, earlier) = runs.split_at(at);
+    Ok(published_between(earlier, later, published))
+}
