@@ -79,9 +79,10 @@ fn not_started(program: &str, why: &str, node: &NodeName) -> CommandError {
     let is_missing = ["executable file not found", "no such file or directory", "not found"]
         .iter()
         .any(|reason| why.contains(reason));
-    let message = match is_missing {
-        true => format!("the image has no program `{program}`"),
-        false => format!("`{program}` cannot be started: {why}"),
+    let message = if is_missing {
+        format!("the image has no program `{program}`")
+    } else {
+        format!("`{program}` cannot be started: {why}")
     };
     CommandError::new(Exit::NotStarted, message)
         .hint(format!("`rebuild shell {node} -- PROGRAM` starts another program of the image"))

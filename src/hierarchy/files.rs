@@ -70,7 +70,7 @@ pub(super) fn unread(drafts: &[Draft], place: Place<'_>) -> Vec<Option<Read>> {
     let files = |draft: &Draft| {
         let name = draft.image.context.as_ref().map_or(draft.name.as_str(), |given| &given.value);
         let context = tidy(&place.root.join(name));
-        let dockerfile = Source::new(&context.join("Dockerfile"), String::new());
+        let dockerfile = Source::new(context.join("Dockerfile"), String::new());
         Ok(Files { context, dockerfile, scan: Scan::default() })
     };
     drafts.iter().map(|draft| (!draft.image.is_broken).then(|| files(draft))).collect()
@@ -184,9 +184,10 @@ fn text(draft: &Draft, path: &Path, place: Place<'_>) -> Result<Arc<Source>, Dia
     let shown = shown(path, place.root);
     let bytes = bounded::read(path, bounded::TEXT).map_err(|error| {
         let is_missing = error.kind() == std::io::ErrorKind::NotFound;
-        let message = match is_missing {
-            true => format!("there is no file `{shown}`"),
-            false => format!("`{shown}` cannot be read: {error}"),
+        let message = if is_missing {
+            format!("there is no file `{shown}`")
+        } else {
+            format!("`{shown}` cannot be read: {error}")
         };
         let diagnostic = Diagnostic::of(Code::NoDockerfile, message).at(place.file, span, "");
         if path.is_dir() {

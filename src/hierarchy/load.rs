@@ -199,9 +199,10 @@ impl Survey {
         let place = Place { root, file: &source, platform: &platform, trust: options.trust };
         let mut found: Vec<Option<Files>> = Vec::with_capacity(drafts.len());
         let mut read_problems: Vec<Vec<Diagnostic>> = Vec::with_capacity(drafts.len());
-        let read = match options.names_only {
-            true => files::unread(&drafts, place),
-            false => files::read_all(&drafts, place),
+        let read = if options.names_only {
+            files::unread(&drafts, place)
+        } else {
+            files::read_all(&drafts, place)
         };
         for read in read {
             let (files, more) = match read {

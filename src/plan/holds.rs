@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn tests_and_a_refresh_do_not_end_a_hold_and_later_equal_builds_count() {
         let (bad, later) = (built("bad", "12", "os"), built("bad, with a comment", "12", "os"));
-        let hold = RolledBack::new(&bad, None, &[later.clone()]);
+        let hold = RolledBack::new(&bad, None, std::slice::from_ref(&later));
         let tests = Digest::of(b"another test");
         let epoch = Some(crate::fingerprint::Epoch::at(Timestamp::UNIX_EPOCH));
         assert!(hold.is_of(&Inputs { tests, epoch, ..bad.inputs }));

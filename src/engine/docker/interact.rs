@@ -72,7 +72,14 @@ impl Docker {
         let all = [("stream", "1"), ("stdin", "1"), ("stdout", "1"), ("stderr", "1")];
         let path = path_with(&format!("/containers/{}/attach", container.id), &all);
         let stream = self.transport.upgrade(&path, "tcp", []).await;
-        let stream = stream.map_err(|failure| self.transport.explain(&failure))?;
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(failure) => {
+                // Podman already prepares the program here; only the start says why that fails.
+                container.start(self).await?;
+                return Err(self.transport.explain(&failure));
+            }
+        };
         let (mut output, mut input) = tokio::io::split(stream);
         container.start(self).await?;
         if let Some(size) = session.terminal {

@@ -364,13 +364,12 @@ mod tests {
             Ok(Resolved { unasked, .. }) if !unasked.is_empty() => {
                 UpstreamError::not_here(unasked).to_string()
             }
-            Ok(Resolved { unreachable: Some(error), .. }) => error.to_string(),
+            Ok(Resolved { unreachable: Some(error), .. }) | Err(error) => error.to_string(),
             Ok(Resolved { upstreams, missing, warnings, .. }) => {
                 let missing = missing.into_values().map(|missing| missing.why);
                 let said: Vec<String> = missing.chain(warnings).collect();
                 format!("{}: {}", upstreams.len(), said.join("; "))
             }
-            Err(error) => error.to_string(),
         }
     }
 
