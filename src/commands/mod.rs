@@ -1,6 +1,7 @@
 //! Wires a command line to what does it: one file a subcommand.
 
 mod query;
+mod channels;
 mod check;
 pub mod cli;
 mod completions;

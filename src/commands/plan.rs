@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    channels,
     connections::World,
     error::CommandError,
     journals, older_commit, output,
@@ -59,6 +60,7 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     }
     .and_then(|()| output::answer(&text))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
+    Box::pin(channels::plan(planned, &hierarchy)).await;
     Ok(if arguments.exit_code && shown.has_work() { Exit::Work } else { Exit::Done })
 }
 

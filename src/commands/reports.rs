@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{hook, output, project::start};
+use super::{channels, hook, output, project::start};
 use crate::{
     commands::cli::{Common, RunArgs},
     hierarchy::Hierarchy,
@@ -47,16 +47,19 @@ pub(super) async fn tell(
     if ci() == Ci::GitHub {
         tell_github(record, hierarchy);
     }
-    let argv = match (&arguments.notify, hierarchy) {
-        (Some(argv), _) => Some((&argv.0, folder.as_path())),
-        (None, Some(hierarchy)) => hierarchy.notify.as_ref().map(|argv| (argv, hierarchy.root())),
-        (None, None) => None,
-    };
-    if let Some((argv, folder)) = argv
-        && !argv.is_empty()
-        && let Err(error) = hook::start(argv, folder, record).await
-    {
-        output::warning(&error.to_string());
+    match (&arguments.notify, hierarchy) {
+        (Some(argv), _) if argv.0.is_empty() => {}
+        (Some(argv), _) => {
+            if let Err(error) = hook::start(&argv.0, &folder, record).await {
+                output::warning(&error.to_string());
+            }
+        }
+        (None, Some(hierarchy)) => {
+            if let Some(notify) = &hierarchy.notify {
+                Box::pin(channels::send(notify, record, hierarchy)).await;
+            }
+        }
+        (None, None) => {}
     }
 }
 

@@ -127,14 +127,13 @@ fn read(draft: &Draft, place: Place<'_>) -> Read {
 
 /// Where the Dockerfile of an image is, or should be.
 pub(super) fn dockerfile(draft: &Draft, root: &Path) -> PathBuf {
-    let context = match &draft.image.context {
-        Some(given) => tidy(&root.join(&given.value)),
-        None => {
-            let [first, last] = usual(draft.name.as_str()).map(|one| root.join(one));
-            // Of a deleted folder only the one above it is left.
-            let has_images = root.join("images").is_dir() && !last.is_dir();
-            if first.is_dir() || has_images { first } else { last }
-        }
+    let context = if let Some(given) = &draft.image.context {
+        tidy(&root.join(&given.value))
+    } else {
+        let [first, last] = usual(draft.name.as_str()).map(|one| root.join(one));
+        // Of a deleted folder only the one above it is left.
+        let has_images = root.join("images").is_dir() && !last.is_dir();
+        if first.is_dir() || has_images { first } else { last }
     };
     within(&context, draft)
 }

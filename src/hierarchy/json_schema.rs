@@ -24,8 +24,8 @@ pub fn json_schema() -> String {
         ),
         (
             "notify",
-            "A command that is started when a run is over, with the JSON report on its stdin: a list of arguments, no shell.",
-            command(),
+            "Who hears of a run that is over: a command as a list, or a map of channels.",
+            json!({ "oneOf": [command(), object(notify())] }),
         ),
         (
             "defaults",
@@ -57,6 +57,37 @@ pub fn json_schema() -> String {
         "command": { "type": "array", "items": text(), "minItems": 1 },
     });
     serde_json::to_string_pretty(&schema).expect("plain data is always JSON") + "\n"
+}
+
+fn notify() -> Vec<Field> {
+    let variable = |example: &str| json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "examples": [example] });
+    vec![
+        (
+            "command",
+            "A command that is started when a run is over, with the JSON report on its stdin: a list of arguments, no shell.",
+            command(),
+        ),
+        (
+            "slack",
+            "The environment variable with the address of an incoming webhook of Slack.",
+            variable("SLACK_WEBHOOK_URL"),
+        ),
+        (
+            "teams",
+            "The environment variable with the address of a workflow of Teams that posts webhook requests to a channel.",
+            variable("TEAMS_WEBHOOK_URL"),
+        ),
+        (
+            "webhook",
+            "The environment variable with an address that gets the JSON report.",
+            variable("REPORT_WEBHOOK_URL"),
+        ),
+        (
+            "github_comment",
+            "Whether plans and runs in a pull request write a comment there, and update it.",
+            json!({ "type": "boolean", "default": false }),
+        ),
+    ]
 }
 
 #[expect(clippy::too_many_lines, reason = "a list")]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    BaseUse, Dockerfile, Hierarchy, Node, OnFailure, Test, Trust,
+    BaseUse, Dockerfile, Hierarchy, Node, Notify, OnFailure, Test, Trust,
     draft::{self, Draft},
     fields::Problems,
     files::{self, Files, Place},
@@ -117,7 +117,7 @@ pub struct Checked {
 pub(super) struct Survey {
     path: PathBuf,
     registry: Option<Repository>,
-    notify: Option<Vec<String>>,
+    notify: Option<Notify>,
     pub(super) drafts: Vec<Draft>,
     /// Of each draft, if they could be read.
     pub(super) files: Vec<Option<Files>>,
@@ -183,7 +183,7 @@ impl Survey {
         let (notify, notify_span) = (file.notify.clone(), file.notify_span.clone());
         let drafts = draft::drafts(file, options.registry.as_ref(), &mut problems);
         if options.trust == Trust::Untrusted {
-            trust::refuse(&drafts, notify_span.as_ref(), &mut problems);
+            trust::refuse(&drafts, notify.as_ref().zip(notify_span.as_ref()), &mut problems);
         }
         // What is wrong in the file itself comes in its order.
         problems.found.sort_by_key(|problem| {

@@ -5,6 +5,7 @@
 //! file is YAML.
 
 pub mod calendar;
+mod channels;
 mod draft;
 mod edges;
 mod entry;
@@ -51,6 +52,7 @@ pub use self::node::{Base, BaseUse, Check, Dockerfile, Node, NodeName, OnFailure
 #[cfg(test)]
 pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
+    channels::Notify,
     entry::{Entry, entries},
     find::Foreign,
     graph::GraphError,
@@ -73,8 +75,8 @@ pub struct Hierarchy {
     pub file: PathBuf,
     /// Where images are published; without it they live in the engine only.
     pub registry: Option<Repository>,
-    /// A command that is started when a run is over.
-    pub notify: Option<Vec<String>>,
+    /// Who hears of a run that is over.
+    pub notify: Option<Notify>,
     graph: DiGraph<Node, ()>,
     index: BTreeMap<NodeName, NodeIndex>,
     order: Vec<NodeIndex>,

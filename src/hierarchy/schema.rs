@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range, time::Duration};
 
 use super::{
+    channels::Notify,
     fields::{At, Fields, Problems},
     matrix::Matrix,
     node::{Check, OnFailure, Refresh, Test},
@@ -31,8 +32,8 @@ pub(super) const MOST_RETRIES: u8 = 5;
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) registry: Option<At<Repository>>,
-    /// What is started when a run is over.
-    pub(super) notify: Option<Vec<String>>,
+    /// Who hears of a run that is over.
+    pub(super) notify: Option<Notify>,
     pub(super) notify_span: Option<Range<usize>>,
     /// In the order of the file, `defaults` merged in.
     pub(super) images: Vec<(At<String>, Image)>,
@@ -121,7 +122,7 @@ impl File {
             .and_then(|yaml| problems.parsed("registry", yaml, str::parse::<Repository>));
         let notify = fields.take("notify");
         let notify_span = notify.map(|yaml| yaml.span.clone());
-        let notify = notify.and_then(|yaml| command("notify", yaml, problems));
+        let notify = notify.and_then(|yaml| Notify::read(yaml, problems));
         let defaults = fields.take("defaults").map(|yaml| {
             let image = Image::read("`defaults`", "defaults", yaml, problems);
             if image.matrix.is_some() {
@@ -326,7 +327,7 @@ fn keys(yaml: Option<&Yaml>) -> BTreeMap<String, Range<usize>> {
 }
 
 /// A program and its arguments.
-fn command(field: &str, yaml: &Yaml, problems: &mut Problems) -> Option<Vec<String>> {
+pub(super) fn command(field: &str, yaml: &Yaml, problems: &mut Problems) -> Option<Vec<String>> {
     if let Kind::Text(line) = &yaml.kind {
         problems.push_with_hint(
             &yaml.span,

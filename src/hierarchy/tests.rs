@@ -538,6 +538,10 @@ fn an_untrusted_hierarchy_runs_nothing_and_stays_in_its_folder() {
     let fine = "== a/Dockerfile\nFROM scratch\n== b/Dockerfile\nFROM a\n";
     for (rest, refused) in [
         ("notify: [x]\nimages: {a: {}}".to_owned(), "`notify` runs a program on this machine"),
+        (
+            "notify: {slack: X}\nimages: {a: {}}".to_owned(),
+            "`notify` sends reports with the secrets",
+        ),
         ("images: {a: {prepare: [x]}}".to_owned(), "`prepare` runs a program on this machine"),
         ("defaults: {prepare: [x]}\nimages: {a: {}}".to_owned(), "`prepare` runs a program"),
         (

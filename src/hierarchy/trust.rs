@@ -8,7 +8,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{draft::Draft, fields::Problems, secrets::Ssh};
+use super::{Notify, draft::Draft, fields::Problems, secrets::Ssh};
 use crate::check::{diagnostic::Diagnostic, rules::Code};
 
 /// Whether the user of this machine trusts the author of a hierarchy.
@@ -23,9 +23,19 @@ pub enum Trust {
 const HINT: &str = "`--untrusted` or `REBUILD_UNTRUSTED` is set: docs/security.md";
 
 /// What the entries say that an untrusted hierarchy may not say.
-pub(super) fn refuse(drafts: &[Draft], notify: Option<&Range<usize>>, problems: &mut Problems) {
+pub(super) fn refuse(
+    drafts: &[Draft],
+    notify: Option<(&Notify, &Range<usize>)>,
+    problems: &mut Problems,
+) {
     let mut refused: Vec<(&Range<usize>, String)> = Vec::new();
-    refused.extend(notify.map(|span| (span, "`notify` runs a program on this machine".to_owned())));
+    refused.extend(notify.map(|(notify, span)| {
+        let what = match notify.command {
+            Some(_) => "`notify` runs a program on this machine",
+            None => "`notify` sends reports with the secrets of this machine",
+        };
+        (span, what.to_owned())
+    }));
     for draft in drafts {
         let image = &draft.image;
         if image.prepare.is_some() {

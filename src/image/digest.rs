@@ -79,6 +79,26 @@ impl Hasher {
     }
 }
 
+/// HMAC with SHA-256, RFC 2104.
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    const BLOCK: usize = 64;
+    let hash = |parts: [&[u8]; 2]| {
+        let mut hasher = Hasher::default();
+        for part in parts {
+            hasher.update(part);
+        }
+        hasher.finish_bytes()
+    };
+    let mut block = [0; BLOCK];
+    if key.len() > BLOCK {
+        block[..32].copy_from_slice(&hash([key, b""]));
+    } else {
+        block[..key.len()].copy_from_slice(key);
+    }
+    let inner = hash([&block.map(|byte| byte ^ 0x36), message]);
+    hash([&block.map(|byte| byte ^ 0x5c), &inner])
+}
+
 impl FromStr for Digest {
     type Err = DigestError;
 
@@ -133,5 +153,30 @@ mod tests {
         }
         let upper = Digest::of(b"").to_string().replace('e', "E");
         assert!(upper.parse::<Digest>().is_err());
+    }
+
+    /// The first, second and sixth case of RFC 4231.
+    #[test]
+    fn hmac_as_rfc_4231_computes_it() {
+        for (key, message, expected) in [
+            (
+                vec![0x0b; 20],
+                "Hi There",
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+            ),
+            (
+                b"Jefe".to_vec(),
+                "what do ya want for nothing?",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (
+                vec![0xaa; 131],
+                "Test Using Larger Than Block-Size Key - Hash Key First",
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+        ] {
+            let found = hmac_sha256(&key, message.as_bytes());
+            assert_eq!(Digest::from_bytes(&found).hex(), expected);
+        }
     }
 }

@@ -6,7 +6,7 @@ mod platform;
 mod reference;
 
 pub use self::{
-    digest::{Digest, DigestError, Hasher},
+    digest::{Digest, DigestError, Hasher, hmac_sha256},
     platform::{Platform, PlatformError},
     reference::{Reference, ReferenceError, Repository, Tag, Tagged},
 };

@@ -145,8 +145,8 @@ mod tests {
     /// `patch` makes the new text of the old one.
     #[test]
     fn the_diff_is_one_that_patch_understands() {
-        let whole = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\nm\nn\n";
         type Change = fn(&mut Edits<'_>);
+        let whole = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\nm\nn\n";
         let changes: [(&str, Change); 7] = [
             (whole, |edits| edits.insert_lines(4, "new\n")),
             (whole, |edits| {

@@ -132,8 +132,8 @@ fn exclude(matrix: &MatrixText, rows: &[String], text: &str, edits: &mut Edits<'
         if before.ends_with('-') {
             let dash = before.len() - 1;
             let indent = " ".repeat(dash - start_of_line(dash));
-            let rows: String = rows.iter().map(|row| format!("- {row}\n{indent}")).collect();
-            edits.replace(dash..dash, &rows);
+            let separator = format!("\n{indent}- ");
+            edits.replace(dash..dash, &format!("- {}\n{indent}", rows.join(&separator)));
         } else {
             edits.replace(first..first, &format!("{}, ", rows.join(", ")));
         }

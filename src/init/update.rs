@@ -17,6 +17,7 @@ use crate::{
     hierarchy::{
         Hierarchy, LoadError, LoadOptions, Loaded, Outline, OutlineError, Section, entries, outline,
     },
+    image::Repository,
 };
 
 /// A comment with files and folders that are not to be added again.
@@ -198,7 +199,7 @@ impl Merge<'_> {
     fn explicit(&self, one: usize) -> Entry {
         let (mut entry, names) = (self.study.entries[one].clone(), &self.study.names);
         let own = names.registry.as_deref();
-        if own != self.outline.registry.as_ref().map(|registry| registry.as_str())
+        if own != self.outline.registry.as_ref().map(Repository::as_str)
             && let (None, Some(registry)) = (&entry.repository, own)
         {
             entry.repository = Some(format!("{registry}/{}", entry.name));
@@ -308,11 +309,12 @@ impl Merge<'_> {
 
 /// Entries are written with an indentation of two.
 fn indented(lines: &str, column: usize) -> String {
-    let indent = " ".repeat(column);
-    lines
-        .split_inclusive('\n')
-        .map(|line| format!("{indent}{}", line.strip_prefix("  ").unwrap_or(line)))
-        .collect()
+    let mut text = String::new();
+    for line in lines.split_inclusive('\n') {
+        text.push_str(&" ".repeat(column));
+        text.push_str(line.strip_prefix("  ").unwrap_or(line));
+    }
+    text
 }
 
 #[cfg(test)]

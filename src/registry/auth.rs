@@ -220,6 +220,7 @@ impl TokenServer<'_> {
             headers: HeaderMap::new(),
             body: None,
             limit: 1 << 20,
+            is_secret: false,
         };
         // A user name in the address would override the login. Realms have hosts, so this cannot fail.
         _ = request.url.set_username("");

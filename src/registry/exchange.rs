@@ -157,6 +157,7 @@ impl Exchange {
                 headers: call.headers.clone(),
                 body: call.body.clone(),
                 limit: call.limit,
+                is_secret: false,
             };
             let reply = self.transport.send(request, None).await?;
             match reply.again() {
@@ -182,6 +183,7 @@ impl Exchange {
             headers: call.headers.clone(),
             body: call.body.clone(),
             limit: call.limit,
+            is_secret: false,
         };
         let mut used = self.auth.known(&self.transport, asker).await?;
         let mut reply = self.transport.send(request.clone(), used.as_ref()).await?;
@@ -248,6 +250,7 @@ impl Exchange {
             headers: HeaderMap::new(),
             body: None,
             limit: 1 << 20,
+            is_secret: false,
         };
         let Ok(Ok(reply)) = timeout(PROBE, self.transport.send(request, None)).await else {
             return Probe::Nothing;

@@ -19,6 +19,7 @@ mod listing;
 mod retry;
 mod tls;
 mod transport;
+mod web;
 
 pub(crate) use self::endpoint::is_loopback;
 pub use self::{
@@ -26,7 +27,8 @@ pub use self::{
     credentials::Credentials,
     error::RegistryError,
     exchange::Options,
-    retry::Retry,
+    retry::{Failure, Retry},
+    web::{Address, Message, Web, bearer},
 };
 
 /// A user name and a password, or an identity token, for one registry. Never printed.

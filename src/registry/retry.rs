@@ -47,9 +47,9 @@ impl Retry {
 
 /// A failed attempt, and whether a retry may succeed.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub error: RegistryError,
-    pub again: Again,
+pub struct Failure {
+    pub(super) error: RegistryError,
+    pub(super) again: Again,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

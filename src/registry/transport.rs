@@ -43,6 +43,8 @@ pub(super) struct Request<'a> {
     pub body: Option<Bytes>,
     /// The maximal size of the answer.
     pub limit: usize,
+    /// Whether the path is a password.
+    pub is_secret: bool,
 }
 
 /// An answer with its whole body.
@@ -145,10 +147,12 @@ impl Transport {
         let mut response = builder.send().await.map_err(|e| failed(&e))?;
         peer.has_answered.store(true, Ordering::Relaxed);
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        tracing::debug!(
-            method = %request.method, host = authority(&request.url), path = request.url.path(),
-            status = status.as_u16(), "registry"
-        );
+        let (host, path) = if request.is_secret {
+            (request.host.to_owned(), "…")
+        } else {
+            (authority(&request.url), request.url.path())
+        };
+        tracing::debug!(method = %request.method, host, path, status = status.as_u16(), "registry");
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| failed(&e))? {
             if body.len() + chunk.len() > request.limit {
@@ -302,6 +306,7 @@ mod tests {
                 headers: HeaderMap::new(),
                 body: None,
                 limit: 0,
+                is_secret: false,
             };
             let headers =
                 HeaderMap::from_iter([(header::LOCATION, HeaderValue::from_static(location))]);

@@ -19,7 +19,7 @@ const RESERVED: usize = 1024;
 
 /// The page, of at most so many bytes.
 pub fn page(record: &Record, graph: Option<&str>, limit: usize) -> String {
-    let mut page = Page { text: String::new(), left: limit.saturating_sub(RESERVED) };
+    let mut page = Page::new(limit.saturating_sub(RESERVED));
     let Some(summary) = &record.summary else {
         page.error(record);
         return page.text;
@@ -49,15 +49,21 @@ pub fn page(record: &Record, graph: Option<&str>, limit: usize) -> String {
     page.text
 }
 
-struct Page {
-    text: String,
+/// A page that ends where it has no room.
+pub(super) struct Page {
+    pub(super) text: String,
     /// In bytes.
     left: usize,
 }
 
 impl Page {
+    /// Of so many bytes, but for the sentences about what was left out.
+    pub(super) fn new(left: usize) -> Self {
+        Self { text: String::new(), left }
+    }
+
     /// Adds a whole piece, or nothing.
-    fn add(&mut self, text: &str) -> bool {
+    pub(super) fn add(&mut self, text: &str) -> bool {
         let fits = text.len() <= self.left;
         if fits {
             self.left -= text.len();
@@ -73,15 +79,25 @@ impl Page {
     }
 
     fn rows(&mut self, summary: &Summary) {
-        let steps: Vec<&StepSummary> = summary.steps.iter().filter(|s| table::is_news(s)).collect();
-        if steps.is_empty() {
+        let steps = summary.steps.iter().filter(|step| table::is_news(step));
+        self.table(&HEAD, "---|---|---|--:|--:|--:|---", steps.map(table::cells));
+    }
+
+    /// A row for each image, as many as there is room for.
+    pub(super) fn table<const N: usize>(
+        &mut self,
+        head: &[&str; N],
+        columns: &str,
+        rows: impl Iterator<Item = [String; N]>,
+    ) {
+        let mut rows = rows.peekable();
+        if rows.peek().is_none() {
             return;
         }
-        self.add(&format!("| {} |\n", HEAD.join(" | ")));
-        self.add("|---|---|---|--:|--:|--:|---|\n");
+        self.add(&format!("| {} |\n|{columns}|\n", head.join(" | ")));
         let mut left_out = 0;
-        for step in steps {
-            let row = table::cells(step).map(|cell| escaped(&cell)).join(" | ");
+        for row in rows {
+            let row = row.map(|cell| escaped(&cell)).join(" | ");
             left_out += usize::from(left_out > 0 || !self.add(&format!("| {row} |\n")));
         }
         self.text.push('\n');
@@ -154,7 +170,7 @@ fn failed(step: &StepSummary, failure: &Failure) -> String {
 
 /// Text of one line as it may stand in a cell of a table: no Markdown, no HTML, but that what stands
 /// in backticks is set as code.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut is_code = false;
     for c in text.chars() {

@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here runs anything, and nothing reaches a screen but through [`sanitize`]:
 //! reporters write to [`Out`]. A reporter that cannot write says so, and the run stops.
 
+pub mod channels;
 pub mod check;
 mod closing;
 pub mod doctor;
@@ -45,6 +46,7 @@ pub use self::{
     numbers::count,
     out::Out,
     run_data::{Record, Recorder},
+    table::is_news,
 };
 use crate::event::Reporter;
 

@@ -77,7 +77,7 @@ pub fn text(planned: Planned<'_>, (colour, out): (bool, &mut dyn Write)) -> io::
 }
 
 /// `publishes to registry.example.com/base`.
-fn target(destination: Destination, place: &str) -> String {
+pub(super) fn target(destination: Destination, place: &str) -> String {
     match destination {
         Destination::Registry => format!("publishes to {place}"),
         Destination::Engine => format!("tags images in the engine at {place} (no registry)"),
@@ -85,7 +85,7 @@ fn target(destination: Destination, place: &str) -> String {
 }
 
 /// `os:1, os:latest and 3 more tags`, in at most [`COLUMNS`].
-fn moves(tags: &[String]) -> String {
+pub(super) fn moves(tags: &[String]) -> String {
     let mut text = String::new();
     for (n, tag) in tags.iter().enumerate() {
         let is_last = n + 1 == tags.len();
@@ -102,7 +102,7 @@ fn moves(tags: &[String]) -> String {
 }
 
 /// `5 images, 7 tags, about 3 min, about 120 MB to push`.
-fn touched(radius: &BlastRadius) -> String {
+pub(super) fn touched(radius: &BlastRadius) -> String {
     let mut parts = vec![count(radius.images(), "image"), count(radius.tags.len(), "tag")];
     let (time, size) = (&radius.time, &radius.size);
     if time.builds == 0 {
@@ -168,7 +168,7 @@ pub(super) fn counts(plan: &Plan) -> String {
     if parts.is_empty() { "no images".to_owned() } else { parts.join(", ") }
 }
 
-fn verb(action: &Action) -> &'static str {
+pub(super) fn verb(action: &Action) -> &'static str {
     match action {
         Action::Build { .. } => "build",
         Action::Promote { .. } => "promote",

@@ -90,7 +90,8 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines.into_iter().map(|line| fit(&line, columns)).collect()
 }
 
-pub(super) fn is_news(step: &StepSummary) -> bool {
+/// Whether a table has a row for it.
+pub fn is_news(step: &StepSummary) -> bool {
     use Outcome::{Cancelled, Held, Kept, Skipped};
     let quiet = matches!(step.outcome, Kept { .. } | Held { .. } | Skipped { .. } | Cancelled);
     !quiet || !step.promoted.is_empty()

@@ -127,6 +127,38 @@ fn the_fields_are_those_that_are_read_and_documented() {
 }
 
 #[test]
+fn the_channels_of_notify_are_those_that_are_read_and_documented() {
+    let schema: Value = serde_json::from_str(&json_schema()).unwrap();
+    let fields = schema.pointer("/properties/notify/oneOf/1/properties").unwrap();
+    let fields: BTreeSet<String> = fields.as_object().unwrap().keys().cloned().collect();
+    let (_, problems) = read("version: 1\nnotify: {zzzzzzzzzzzzzzzzzzzzzzzz: 1}\nimages: {}\n");
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert_eq!(quoted(problem.hint.as_deref().unwrap()), fields);
+    let page = fs::read_to_string(root().join("docs/notify.md")).unwrap();
+    let table = page.split("\n## ").next().unwrap().lines();
+    let rows = table.filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(rows.map(str::to_owned).collect::<BTreeSet<_>>(), fields);
+    let validator = Validator::new();
+    for (notify, is_good) in [
+        ("[./x, 1]", true),
+        ("{}", true),
+        ("{ command: [x], slack: A, teams: B_1, webhook: c, github_comment: true }", true),
+        ("./x", false),
+        ("[]", false),
+        ("{ command: x }", false),
+        ("{ slack: \"https://x.org/y\" }", false),
+        ("{ github_comment: 1 }", false),
+    ] {
+        let (tree, problems) = read(&format!("version: 1\nnotify: {notify}\nimages: {{}}\n"));
+        assert_eq!(
+            (validator.complaint(&tree).is_none(), problems.is_empty()),
+            (is_good, is_good),
+            "{notify}"
+        );
+    }
+}
+
+#[test]
 fn every_field_is_described() {
     fn look(schema: &Value, path: &str) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {

@@ -53,7 +53,7 @@ fn shown(result: &Result<Update, UpdateError>) -> String {
             }
         }
         Err(UpdateError::Problems(problems)) => {
-            lines.push(format!("problem {}", problems[0].message))
+            lines.push(format!("problem {}", problems[0].message));
         }
         Err(UpdateError::Broken(error, _)) => lines.push(format!("broken {error}")),
         Err(other) => lines.push(format!("{other:?}")),

@@ -6,6 +6,7 @@ mod after_failure;
 mod ahead;
 mod attacks;
 mod builders;
+mod channels;
 mod check;
 mod ci;
 mod completions;

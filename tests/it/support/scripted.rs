@@ -1,6 +1,7 @@
 //! A server on a real socket that answers as the test says: the faults a good registry never shows.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     sync::{
         Arc, Mutex,
@@ -23,6 +24,8 @@ pub(crate) struct Seen {
     pub(crate) path: String,
     pub(crate) authorization: Option<String>,
     pub(crate) body: String,
+    /// Names in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 /// How the server behaves towards one request.
@@ -127,6 +130,11 @@ impl Scripted {
         seen.iter().map(line).collect()
     }
 
+    /// The requests.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.state.seen.lock().unwrap().clone()
+    }
+
     /// How many requests were being answered at the same time, at most.
     pub(crate) fn most_at_once(&self) -> usize {
         self.state.most.load(Ordering::SeqCst)
@@ -194,11 +202,12 @@ async fn read(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<Seen>
     }
     let mut words = line.split_whitespace().map(str::to_owned);
     let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(None) };
-    let (mut authorization, mut length) = (None, 0);
+    let (mut authorization, mut length, mut headers) = (None, 0, BTreeMap::new());
     loop {
         let mut line = String::new();
         stream.read_line(&mut line).await?;
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         match name.to_ascii_lowercase().as_str() {
             "authorization" => authorization = Some(value.trim().to_owned()),
             "content-length" => length = value.trim().parse().unwrap(),
@@ -208,7 +217,7 @@ async fn read(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<Seen>
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Some(Seen { method, path, authorization, body }))
+    Ok(Some(Seen { method, path, authorization, body, headers }))
 }
 
 async fn write(

@@ -1,0 +1,134 @@
+//! Sends what came of a run to the channels of `notify`, all at the same time.
+//!
+//! **Invariant:** a channel that fails is a warning, and never changes how the run ends. No message has an address or
+//! a token. No channel takes longer than [`LIMIT`].
+
+mod github;
+mod webhook;
+
+use std::{env, future::Future, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+
+use super::{hook, output};
+use crate::{
+    exit::Exit,
+    hierarchy::{Hierarchy, Notify},
+    registry::{Address, Message, Web},
+    report::{
+        Record,
+        channels::{comment, slack, teams},
+        plan::Planned,
+    },
+};
+
+/// Of a channel, with all attempts.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Of a run that is over. The command runs in the folder of the hierarchy.
+pub(super) async fn send(notify: &Notify, record: &Record, hierarchy: &Hierarchy) {
+    let (web, job) = (Web::default(), job());
+    let job = job.as_deref();
+    let program = async {
+        if let Some(argv) = &notify.command
+            && let Err(error) = hook::start(argv, hierarchy.root(), record).await
+        {
+            output::warning(&error.to_string());
+        }
+    };
+    let is_news = is_news(record);
+    let chat = |name,
+                variable: &Option<String>,
+                message: fn(&Record, Option<&str>) -> serde_json::Value| {
+        let variable = variable.as_ref().filter(|_| is_news);
+        let message = variable.map(|_| json(&message(record, job)));
+        channel(name, variable.cloned(), &web, message)
+    };
+    let webhook = async {
+        if let Some(variable) = &notify.webhook {
+            told("webhook", webhook::send(&web, variable, record)).await;
+        }
+    };
+    let pull_request = async {
+        if notify.github_comment {
+            let text = |mark: &str| comment::of_run(record, Some(hierarchy), (mark, job));
+            told("github_comment", github::comment(&web, hierarchy, text)).await;
+        }
+    };
+    tokio::join!(
+        program,
+        chat("slack", &notify.slack, slack::message),
+        chat("teams", &notify.teams, teams::message),
+        webhook,
+        pull_request,
+    );
+}
+
+/// Of a plan, if it is one of a pull request.
+pub(super) async fn plan(planned: Planned<'_>, hierarchy: &Hierarchy) {
+    if !hierarchy.notify.as_ref().is_some_and(|notify| notify.github_comment) {
+        return;
+    }
+    let job = job();
+    let text = |mark: &str| comment::of_plan(planned, hierarchy, (mark, job.as_deref()));
+    told("github_comment", github::comment(&Web::default(), hierarchy, text)).await;
+}
+
+/// Nobody wants to read every night that there was nothing to do.
+fn is_news(record: &Record) -> bool {
+    let has_news =
+        |summary: &crate::event::Summary| summary.steps.iter().any(crate::report::is_news);
+    record.exit() != Exit::Done || record.summary.as_ref().is_some_and(has_news)
+}
+
+async fn channel(name: &'static str, variable: Option<String>, web: &Web, body: Option<Bytes>) {
+    let (Some(variable), Some(body)) = (variable, body) else { return };
+    let send = async {
+        let Some(url) = address(&variable, false)? else { return Ok(()) };
+        post(web, url, HeaderMap::new(), body).await
+    };
+    told(name, send).await;
+}
+
+fn json(value: &serde_json::Value) -> Bytes {
+    value.to_string().into()
+}
+
+/// Posts JSON.
+async fn post(web: &Web, url: Address, mut headers: HeaderMap, body: Bytes) -> Result<(), String> {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let message = Message { method: Method::POST, url, headers, body: Some(body) };
+    web.retried(|| web.send(&message)).await.map(drop)
+}
+
+/// The address in a variable. Without a value the channel is off, which a CI job hears of.
+fn address(variable: &str, may_be_plain: bool) -> Result<Option<Address>, String> {
+    let value = env::var(variable).unwrap_or_default();
+    if value.is_empty() {
+        let is_ci = env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
+        return if is_ci { Err(format!("the variable `{variable}` is not set")) } else { Ok(None) };
+    }
+    let address = Address::parse(&value, may_be_plain);
+    address.map(Some).map_err(|reason| format!("the value of `{variable}` is not usable: {reason}"))
+}
+
+/// Waits for a channel, and warns if it failed.
+async fn told(name: &str, send: impl Future<Output = Result<(), String>>) {
+    let ended = tokio::time::timeout(LIMIT, send).await;
+    let ended = ended.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
+    if let Err(reason) = ended {
+        output::warning(&format!("`notify.{name}`: not sent: {reason}"));
+    }
+}
+
+/// Where the log of this CI job is.
+fn job() -> Option<String> {
+    let value = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let github = || {
+        let (server, repository) = (value("GITHUB_SERVER_URL")?, value("GITHUB_REPOSITORY")?);
+        Some(format!("{server}/{repository}/actions/runs/{}", value("GITHUB_RUN_ID")?))
+    };
+    let job = github().or_else(|| value("CI_JOB_URL")).or_else(|| value("BUILD_URL"));
+    job.filter(|job| job.starts_with("https://") || job.starts_with("http://"))
+}

@@ -1,0 +1,188 @@
+//! Requests to servers that are no registries: webhooks, and the API of a forge. They take the same way, with the
+//! same certificates, proxies and retries.
+//!
+//! **Invariant:** no message has the address, or a word of `Authorization`.
+
+use std::{future::Future, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use url::Url;
+
+use super::{
+    RegistryError,
+    endpoint::is_loopback,
+    exchange::Options,
+    printable,
+    retry::{self, Failure, Retry},
+    transport::{Patience, Reply, Request, Transport},
+};
+
+/// The longest answer: a hundred comments of 64 KiB, and what stands around them.
+const LIMIT: usize = 16 * 1024 * 1024;
+
+/// The limits of one delivery, all attempts together less than a minute.
+const RETRY: Retry = Retry {
+    attempts: 6,
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(60),
+    budget: Duration::from_secs(50),
+};
+
+pub struct Web {
+    transport: Transport,
+    retry: Retry,
+}
+
+/// A request, and how it may travel.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub method: Method,
+    pub url: Address,
+    pub headers: HeaderMap,
+    pub body: Option<Bytes>,
+}
+
+/// An address that nobody reads: its path is a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address(Url);
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Address(…)")
+    }
+}
+
+impl Address {
+    /// HTTPS, or HTTP if it may be or if it is on this machine.
+    ///
+    /// # Errors
+    /// What is wrong with it, without a word of it.
+    pub fn parse(text: &str, may_be_plain: bool) -> Result<Self, &'static str> {
+        let url: Url = text.trim().parse().map_err(|_| "it is not a URL")?;
+        let host = url.host_str().ok_or("it is not a URL with a host")?;
+        match url.scheme() {
+            "https" => Ok(Self(url)),
+            "http" if may_be_plain || is_loopback(host) => Ok(Self(url)),
+            "http" => Err("it is not an HTTPS URL"),
+            _ => Err("it is not an HTTP URL"),
+        }
+    }
+
+    /// With more parts at the end of its path.
+    #[must_use]
+    pub fn join(&self, parts: &[&str], query: Option<&str>) -> Self {
+        let mut url = self.0.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(parts);
+        }
+        url.set_query(query);
+        Self(url)
+    }
+}
+
+/// A secret value of `Authorization`.
+pub fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        let Options { certs, .. } = Options::default();
+        Self::new(certs, RETRY)
+    }
+}
+
+impl Web {
+    fn new(certs: PathBuf, retry: Retry) -> Self {
+        let seconds = Duration::from_secs;
+        let patience = Patience { connect: seconds(10), idle: seconds(20), whole: seconds(30) };
+        Self { transport: Transport::new(certs, patience, 4), retry }
+    }
+
+    /// Calls `attempt` until it succeeds, fails permanently, or reaches a limit. `Err` says why in words.
+    pub async fn retried<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T, String>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        retry::run(&self.retry, attempt).await.map_err(|error| match error {
+            RegistryError::Unreachable { reason, .. } => reason,
+            RegistryError::Answer { status, reason, .. } => {
+                format!("the server answered {status}: {reason}")
+            }
+            other => other.to_string(),
+        })
+    }
+
+    /// Sends once. Any status but a 2xx is a failure.
+    pub async fn send(&self, message: &Message) -> Result<Bytes, Failure> {
+        let Message { method, url: Address(url), headers, body } = message;
+        let authorization = headers.get(header::AUTHORIZATION);
+        let mut headers = headers.clone();
+        headers.remove(header::AUTHORIZATION);
+        let request = Request {
+            host: SERVER,
+            method: method.clone(),
+            url: url.clone(),
+            headers,
+            body: body.clone(),
+            limit: LIMIT,
+            is_secret: true,
+        };
+        let reply = match self.transport.send(request, authorization).await {
+            Ok(reply) => reply,
+            Err(Failure { error, again }) => {
+                return Err(Failure { error: without_host(error, url), again });
+            }
+        };
+        if reply.status.is_success() {
+            return Ok(reply.body);
+        }
+        let again = reply.again();
+        let error = RegistryError::Answer {
+            host: SERVER.to_owned(),
+            status: reply.status.as_u16(),
+            action: "take",
+            repository: String::new(),
+            reason: said(&reply),
+        };
+        Err(Failure { error, again })
+    }
+}
+
+/// What stands for the host in messages.
+const SERVER: &str = "the server";
+
+/// The host is part of the address, and messages about names have it.
+fn without_host(error: RegistryError, url: &Url) -> RegistryError {
+    let RegistryError::Unreachable { reason, .. } = error else { return error };
+    let authority = super::endpoint::authority(url);
+    let reason = reason.strip_prefix(&format!("`{authority}`: ")).unwrap_or(&reason);
+    let reason = reason.replace(&authority, "…");
+    let reason = reason.replace(url.host_str().unwrap_or(&authority), "…");
+    RegistryError::Unreachable { host: SERVER.to_owned(), reason, hint: None }
+}
+
+/// The server's words, if they are few: GitHub's `message`, or the plain text of Slack.
+fn said(reply: &Reply) -> String {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        message: String,
+    }
+    if let Ok(Body { message }) = serde_json::from_slice(&reply.body) {
+        return printable(&message);
+    }
+    let text = std::str::from_utf8(&reply.body).unwrap_or_default().trim();
+    let is_words = !text.is_empty() && text.len() <= 100 && !text.contains(['<', '{', '/']);
+    if is_words { printable(text) } else { reply.reason() }
+}
+
+impl Failure {
+    /// A retry would get the same answer.
+    pub fn permanent(reason: &str) -> Self {
+        let (host, reason) = (SERVER.to_owned(), reason.to_owned());
+        RegistryError::Unreachable { host, reason, hint: None }.into()
+    }
+}
