@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     BuildProgress, BuildRequest, Difference, Engine, EngineError, LocalImage, Network, Probe,
-    ProbeOutput, TestResult, Volatile,
+    ProbeOutput, TestProgress, Volatile,
 };
 use crate::{
     fingerprint,
@@ -180,28 +180,34 @@ impl Engine for FakeEngine {
     async fn test(
         &self,
         image: &Digest,
-        _test: &Test,
+        tests: &[&Test],
         _run: &str,
-    ) -> Result<TestResult, EngineError> {
-        let (node, takes) = {
+        mut progress: impl FnMut(TestProgress) + Send,
+    ) -> Result<Option<String>, EngineError> {
+        for number in 0..tests.len() {
+            progress(TestProgress::Begins(number));
+            let (node, takes) = {
+                let mut state = self.state.lock().unwrap();
+                let node = state.images[image].labels["rebuild.node"].clone();
+                state.testing.0 += 1;
+                state.testing.1 = state.testing.1.max(state.testing.0);
+                let takes = state.tests_take.get(&node).copied();
+                (node, takes)
+            };
+            let testing = Testing(self);
+            if let Some(takes) = takes {
+                tokio::time::sleep(takes).await;
+            }
+            drop(testing);
+            progress(TestProgress::Output(b"checking\n".to_vec()));
             let mut state = self.state.lock().unwrap();
-            let node = state.images[image].labels["rebuild.node"].clone();
-            state.testing.0 += 1;
-            state.testing.1 = state.testing.1.max(state.testing.0);
-            let takes = state.tests_take.get(&node).copied();
-            (node, takes)
-        };
-        let testing = Testing(self);
-        if let Some(takes) = takes {
-            tokio::time::sleep(takes).await;
+            let next = state.next_tests.get_mut(&node).filter(|next| **next > 0);
+            let is_flaky = next.map(|next| *next -= 1).is_some();
+            if is_flaky || state.tests_fail.contains(&node) {
+                return Ok(Some("exit code 1".to_owned()));
+            }
         }
-        drop(testing);
-        let mut state = self.state.lock().unwrap();
-        let next = state.next_tests.get_mut(&node).filter(|next| **next > 0);
-        let is_flaky = next.map(|next| *next -= 1).is_some();
-        let fails = is_flaky || state.tests_fail.contains(&node);
-        let failure = fails.then(|| "exit code 1".to_owned());
-        Ok(TestResult { failure, output: b"checking\n".to_vec() })
+        Ok(None)
     }
 
     /// Answers as apt does.

@@ -56,15 +56,17 @@ pub trait Engine: Send + Sync + 'static {
         progress: impl FnMut(BuildProgress) + Send,
     ) -> impl Future<Output = Result<LocalImage, EngineError>> + Send;
 
-    /// Runs one test in a new container of an image, and removes the container.
+    /// Runs tests of an image in their order until one fails. Each test finds the files of the image unchanged,
+    /// and no other process. The containers are removed at the latest with the end of the run.
     ///
-    /// `Ok` contains whether the test passed. `Err`: the engine could not run it.
+    /// `Ok` contains the failure in a few words: `exit code 3`. `Err`: the engine could not run a test.
     fn test(
         &self,
         image: &Digest,
-        test: &Test,
+        tests: &[&Test],
         run: &str,
-    ) -> impl Future<Output = Result<TestResult, EngineError>> + Send;
+        progress: impl FnMut(TestProgress) + Send,
+    ) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
 
     /// Runs a command as root in a new container of an image, and removes the container.
     ///
@@ -173,13 +175,13 @@ pub enum BuildProgress {
     Exporting,
 }
 
-/// The result of one test.
+/// A message about the tests of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TestResult {
-    /// `None` if it passed, else the failure in a few words: `exit code 3`.
-    pub failure: Option<String>,
-    /// Its output, at most the last 64 KiB.
-    pub output: Vec<u8>,
+pub enum TestProgress {
+    /// A test begins: its place in the list.
+    Begins(usize),
+    /// The output of a test, at most the last 64 KiB.
+    Output(Vec<u8>),
 }
 
 /// A command in a container of an image, for a query.

@@ -63,6 +63,8 @@ pub fn tests<'a>(max_size: Option<u64>, tests: impl Iterator<Item = &'a Test>) -
         network: bool,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         read_only: bool,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        isolated: bool,
         inherit: bool,
     }
     #[derive(Serialize)]
@@ -70,16 +72,18 @@ pub fn tests<'a>(max_size: Option<u64>, tests: impl Iterator<Item = &'a Test>) -
         Run { argv: &'a [String], stdout: &'a Option<String> },
         Healthy,
     }
-    let encoded = tests.map(|Test { check, timeout, network, read_only, inherit }| Encoded {
-        check: match check {
-            Check::Run { argv, stdout } => Checked::Run { argv, stdout },
-            Check::Healthy => Checked::Healthy,
-        },
-        timeout: *timeout,
-        network: *network,
-        read_only: *read_only,
-        inherit: *inherit,
-    });
+    let encoded =
+        tests.map(|Test { check, timeout, network, read_only, isolated, inherit }| Encoded {
+            check: match check {
+                Check::Run { argv, stdout } => Checked::Run { argv, stdout },
+                Check::Healthy => Checked::Healthy,
+            },
+            timeout: *timeout,
+            network: *network,
+            read_only: *read_only,
+            isolated: *isolated,
+            inherit: *inherit,
+        });
     digest(&(max_size, encoded.collect::<Vec<_>>()))
 }
 
@@ -142,6 +146,7 @@ mod tests {
             timeout: Duration::from_millis(1500),
             network: true,
             read_only,
+            isolated: false,
             inherit: false,
         };
         let argv = vec!["true".to_owned()];

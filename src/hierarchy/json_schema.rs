@@ -270,6 +270,11 @@ fn test() -> Value {
             json!({ "type": "boolean", "default": false }),
         ),
         (
+            "isolated",
+            "For `run`. Whether the test has its own container in any case. By default, tests share a container that no test has changed.",
+            json!({ "type": "boolean", "default": false }),
+        ),
+        (
             "inherit",
             "Whether images built from this one run it, too.",
             json!({ "type": "boolean", "default": true }),
@@ -277,7 +282,7 @@ fn test() -> Value {
     ]);
     test["oneOf"] = json!([
         { "required": ["run"] },
-        { "required": ["healthy"], "properties": { "stdout": false, "timeout": false } },
+        { "required": ["healthy"], "properties": { "stdout": false, "timeout": false, "isolated": false } },
     ]);
     test
 }

@@ -111,6 +111,8 @@ pub struct Test {
     pub network: bool,
     /// Whether the container cannot write, but to `/tmp`.
     pub read_only: bool,
+    /// Whether it has a container of its own in any case.
+    pub isolated: bool,
     /// Whether descendants run it too.
     pub inherit: bool,
 }

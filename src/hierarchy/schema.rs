@@ -374,6 +374,9 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
         fields.take("timeout").and_then(|yaml| problems.parsed("timeout", yaml, units::duration));
     let network = fields.take("network").and_then(|yaml| problems.switch("network", yaml));
     let read_only = fields.take("read_only").and_then(|yaml| problems.switch("read_only", yaml));
+    let isolated = fields
+        .take("isolated")
+        .and_then(|yaml| Some((yaml.span.clone(), problems.switch("isolated", yaml)?)));
     let inherit = fields.take("inherit").and_then(|yaml| problems.switch("inherit", yaml));
     fields.finish(problems);
     let (network, read_only) = (network.unwrap_or(false), read_only.unwrap_or(false));
@@ -382,12 +385,14 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
         (Some((_, argv)), None) => {
             let check = Check::Run { argv: argv?, stdout: stdout.map(|stdout| stdout.value) };
             let timeout = timeout.map_or(TEST_TIMEOUT, |timeout| timeout.value);
-            Some(Test { check, timeout, network, read_only, inherit })
+            let isolated = isolated.is_some_and(|(_, isolated)| isolated);
+            Some(Test { check, timeout, network, read_only, isolated, inherit })
         }
         (None, Some((_, limit))) => {
             for (field, span) in [
                 ("stdout", stdout.map(|stdout| stdout.span)),
                 ("timeout", timeout.map(|timeout| timeout.span)),
+                ("isolated", isolated.map(|(span, _)| span)),
             ] {
                 if let Some(span) = span {
                     let message = format!("`{field}` has no place beside `healthy`");
@@ -396,7 +401,8 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
                 }
             }
             let timeout = limit?.value;
-            Some(Test { check: Check::Healthy, timeout, network, read_only, inherit })
+            let check = Check::Healthy;
+            Some(Test { check, timeout, network, read_only, isolated: false, inherit })
         }
         (Some(_), Some((healthy, _))) => {
             problems.push_with_hint(

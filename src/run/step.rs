@@ -16,7 +16,7 @@ use super::{
     step_events::{Inbox, Tell},
 };
 use crate::{
-    engine::{BuildProgress, BuildRequest, Engine, EngineError, LocalImage},
+    engine::{BuildProgress, BuildRequest, Engine, EngineError, LocalImage, TestProgress},
     event::{Failure, Outcome, Phase},
     exit::Exit,
     fingerprint::{
@@ -604,31 +604,39 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let _place = self.ahead.may_test(|| tell.phase(Phase::Wait)).await;
         done.waited += began.elapsed();
         let total = tests.len();
-        for (number, test) in (1..).zip(tests) {
-            let phase = Phase::Test { number, total };
-            let what = match &test.check {
-                Check::Run { argv, .. } => argv.join(" "),
-                Check::Healthy => "healthy".to_owned(),
-            };
-            tell.phase_with(phase.clone(), &format!("test {number} of {total}: {what}"));
-            let failed = |message, exit, again| Trouble {
-                phase: phase.clone(),
-                message: format!("test {number} of {total}, `{what}`: {message}"),
-                exit,
-                step: None,
-                again,
-            };
-            let tested = self.shop.engine.test(&candidate.image.id, test, &self.shop.run.id).await;
-            let result = tested.map_err(|error| {
+        let mut current = (Phase::Test { number: 1, total }, String::new());
+        let progress = |progress| match progress {
+            TestProgress::Begins(index) => {
+                let what = match &tests[index].check {
+                    Check::Run { argv, .. } => argv.join(" "),
+                    Check::Healthy => "healthy".to_owned(),
+                };
+                let number = index + 1;
+                let phase = Phase::Test { number, total };
+                let heading = format!("test {number} of {total}");
+                tell.phase_with(phase.clone(), &format!("{heading}: {what}"));
+                current = (phase, format!("{heading}, `{what}`"));
+            }
+            TestProgress::Output(bytes) => tell.output(&bytes),
+        };
+        let (engine, run) = (&self.shop.engine, &self.shop.run.id);
+        let tested = engine.test(&candidate.image.id, &tests, run, progress).await;
+        let (phase, which) = current;
+        let failed = |message: String, exit, again| Trouble {
+            phase,
+            message: format!("{which}: {message}"),
+            exit,
+            step: None,
+            again,
+        };
+        match tested {
+            Ok(None) => Ok(()),
+            Ok(Some(failure)) => Err(failed(failure, Exit::TestFailed, Again::Asked)),
+            Err(error) => {
                 let exit = exit_of(&error, Exit::TestFailed);
-                failed(error.to_string(), exit, Again::after_engine(&error))
-            })?;
-            tell.output(&result.output);
-            if let Some(failure) = result.failure {
-                return Err(failed(failure, Exit::TestFailed, Again::Asked));
+                Err(failed(error.to_string(), exit, Again::after_engine(&error)))
             }
         }
-        Ok(())
     }
 
     async fn size_before(&self) -> Option<u64> {

@@ -21,6 +21,7 @@ use super::{
     capabilities::{Capabilities, ImageStore, Reported},
     confined::Limits,
     container::Containers,
+    container_init,
     room::room,
 };
 use crate::{
@@ -142,6 +143,8 @@ pub(super) async fn unconnected(options: &EngineOptions) -> Result<Docker, Engin
         containers: Containers::default(),
         lifeline: Arc::default(),
         limits: Limits::new(false),
+        init: None,
+        too_large_to_share: Arc::default(),
         identity: Identity::default(),
     })
 }
@@ -191,6 +194,9 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         doing: "asking for its version".to_owned(),
         message: format!("{error}"),
     })?;
+    if platform.os == "linux" {
+        docker.init = container_init::program(&platform.architecture).map(Into::into);
+    }
     let info = EngineInfo {
         version: version.engine,
         platform,

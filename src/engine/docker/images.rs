@@ -40,7 +40,7 @@ pub(super) struct Inspected {
     #[serde(deserialize_with = "digest_or_hex")]
     id: Digest,
     #[serde(default)]
-    size: u64,
+    pub(super) size: u64,
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
     #[serde(default)]
@@ -283,6 +283,19 @@ impl Inspected {
         let check = HealthConfig::deserialize(check).ok()?;
         let first = check.test.as_ref().and_then(|test| test.first());
         first.is_some_and(|first| first != "NONE").then_some(check)
+    }
+
+    /// Whether its containers write into other places than their own files.
+    pub(super) fn has_volumes(&self) -> bool {
+        let volumes = self.config.as_ref().and_then(|config| config.get("Volumes"));
+        volumes.and_then(Value::as_object).is_some_and(|volumes| !volumes.is_empty())
+    }
+
+    /// A variable of the environment that the image gives its programs.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        let all = self.config.as_ref()?.get("Env")?.as_array()?;
+        let mut pairs = all.iter().filter_map(Value::as_str).filter_map(|it| it.split_once('='));
+        pairs.find(|(it, _)| *it == name).map(|(_, value)| value.to_owned())
     }
 
     fn into_image(self) -> LocalImage {

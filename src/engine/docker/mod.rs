@@ -19,6 +19,7 @@ mod confined;
 mod config;
 mod connected;
 mod container;
+mod container_init;
 mod images;
 mod interact;
 mod known_tags;
@@ -29,6 +30,7 @@ mod output;
 mod pieces;
 mod probe;
 mod room;
+mod shared;
 mod test;
 mod trace;
 mod transcript;
@@ -54,10 +56,13 @@ pub use self::{
     images::created,
     interact::Session,
 };
-use self::{confined::Limits, container::Containers, known_tags::KnownTags, lifeline::Lifeline};
+use self::{
+    confined::Limits, container::Containers, known_tags::KnownTags, lifeline::Lifeline,
+    shared::TooLarge,
+};
 use super::{
     BuildProgress, BuildRequest, Difference, Engine, EngineError, EngineInfo, LocalImage, Probe,
-    ProbeOutput, TestResult, Tried, Volatile,
+    ProbeOutput, TestProgress, Tried, Volatile,
     connect::{Transport, survey},
 };
 use crate::{
@@ -87,6 +92,9 @@ pub struct Docker {
     containers: Containers,
     lifeline: Arc<Lifeline>,
     limits: Limits,
+    /// The first process of a container that tests share, if there is one for the engine's processor.
+    init: Option<Arc<[u8]>>,
+    too_large_to_share: Arc<TooLarge>,
     /// The engine's own ID, and the time by its clock when it was connected.
     identity: Identity,
 }
@@ -165,10 +173,11 @@ impl Engine for Docker {
     async fn test(
         &self,
         image: &Digest,
-        test: &Test,
+        tests: &[&Test],
         run: &str,
-    ) -> Result<TestResult, EngineError> {
-        self.test_image(image, test, run).await
+        progress: impl FnMut(TestProgress) + Send,
+    ) -> Result<Option<String>, EngineError> {
+        self.test_image((image, run), tests, progress).await
     }
 
     async fn probe(

@@ -23,11 +23,11 @@ pub(super) struct Output {
 }
 
 impl Output {
-    fn take(&mut self, piece: &LogOutput) {
+    pub(super) fn take(&mut self, piece: &LogOutput) {
         let bytes = piece.as_ref();
         self.both.extend_from_slice(bytes);
         if self.both.len() > 2 * OUTPUT_KEPT {
-            self.forget_the_beginning();
+            self.end();
         }
         if matches!(piece, LogOutput::StdOut { .. }) {
             let room = STDOUT_KEPT.saturating_sub(self.stdout.len());
@@ -35,7 +35,8 @@ impl Output {
         }
     }
 
-    fn forget_the_beginning(&mut self) {
+    /// Call it after the last piece.
+    pub(super) fn end(&mut self) {
         let surplus = self.both.len().saturating_sub(OUTPUT_KEPT);
         self.both.drain(..surplus);
     }
@@ -51,7 +52,7 @@ impl Docker {
             while let Some(piece) = pieces.next().await {
                 output.take(&piece.map_err(|error| self.answer(doing, error))?);
             }
-            output.forget_the_beginning();
+            output.end();
             Ok(output)
         };
         self.patiently(doing, read).await
@@ -72,7 +73,7 @@ mod tests {
             output.take(&LogOutput::StdOut { message: piece(byte) });
             output.take(&LogOutput::StdErr { message: piece(b'!') });
         }
-        output.forget_the_beginning();
+        output.end();
         assert_eq!(output.both.len(), OUTPUT_KEPT);
         assert_eq!((output.both[0], output.both[OUTPUT_KEPT - 1]), (b'z', b'!'));
         assert_eq!(output.stdout.len(), STDOUT_KEPT);

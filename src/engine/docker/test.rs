@@ -1,6 +1,6 @@
-//! One test of an image, in a container of its own.
+//! The tests of an image.
 //!
-//! The container is [confined](super::confined), and has no network unless the test asks for it.
+//! Containers are [confined](super::confined), and have no network unless the test asks for it.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,12 +12,13 @@ use tokio::time::{sleep, timeout};
 use super::{
     Docker, ImageStore,
     call::request,
-    confined::{Limits, confined},
+    confined::confined,
     container::{Container, RUN_LABEL, no_healthcheck},
     output::Output,
+    shared::{Ran, SharedContainer},
 };
 use crate::{
-    engine::{EngineError, TestResult, seconds},
+    engine::{EngineError, TestProgress, seconds},
     hierarchy::{Check, Test},
     image::Digest,
 };
@@ -38,61 +39,107 @@ fn by_line(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).multi_line(true).build()
 }
 
+/// How one test ended.
+struct TestResult {
+    failure: Verdict,
+    output: Vec<u8>,
+}
+
 impl Docker {
     pub(super) async fn test_image(
         &self,
-        image: &Digest,
-        test: &Test,
-        run: &str,
-    ) -> Result<TestResult, EngineError> {
-        let (pattern, healthcheck) = match &test.check {
-            Check::Run { stdout: Some(pattern), .. } => match by_line(pattern) {
-                Ok(pattern) => (Some(pattern), no_healthcheck()),
-                Err(error) => return Ok(failed(format!("`stdout` is not a pattern: {error}"))),
-            },
-            Check::Run { stdout: None, .. } => (None, no_healthcheck()),
-            Check::Healthy => {
-                let seen = self.inspect_raw(image.as_str()).await?;
-                match seen.and_then(|image| image.healthcheck()) {
-                    Some(check) => (None, impatient(check, test.timeout)),
-                    None => return Ok(failed("the image has no HEALTHCHECK".to_owned())),
+        (image, run): (&Digest, &str),
+        tests: &[&Test],
+        mut progress: impl FnMut(TestProgress) + Send,
+    ) -> Result<Verdict, EngineError> {
+        let body = self.body(image, run);
+        let mut shared = SharedContainer::for_tests(self, image, tests, body.clone()).await?;
+        for (index, test) in tests.iter().enumerate() {
+            progress(TestProgress::Begins(index));
+            let body = for_test(body.clone(), test);
+            let TestResult { failure, output } = match &test.check {
+                Check::Run { argv, stdout } => {
+                    let ran = shared.run(test, argv).await?;
+                    self.runs_well(test, (argv, stdout.as_deref()), (ran, body)).await?
                 }
+                Check::Healthy => self.is_healthy(image, test, body).await?,
+            };
+            progress(TestProgress::Output(output));
+            if failure.is_some() {
+                return Ok(failure);
             }
-        };
-        let body = ContainerCreateBody {
-            healthcheck: Some(healthcheck),
-            ..body(image, test, (run, &self.limits))
-        };
-        let container = Container::create(self, body).await?;
-        let result = self.test_in(&container, test, pattern.as_ref()).await;
-        container.remove_after(&result).await;
-        result
+        }
+        Ok(None)
     }
 
-    async fn test_in(
+    async fn runs_well(
         &self,
-        container: &Container,
         test: &Test,
-        pattern: Option<&Regex>,
+        (argv, stdout): (&[String], Option<&str>),
+        (ran, body): (Option<Ran>, ContainerCreateBody),
     ) -> Result<TestResult, EngineError> {
+        let pattern = match stdout.map(by_line).transpose() {
+            Ok(pattern) => pattern,
+            Err(error) => return Ok(failed(format!("`stdout` is not a pattern: {error}"))),
+        };
+        let (verdict, output) = if let Some(Ran { exit_code, output }) = ran {
+            let verdict = match exit_code {
+                Some(0) => None,
+                Some(code) => Some(format!("exit code {code}")),
+                None => Some(too_slow(test.timeout)),
+            };
+            (verdict, output)
+        } else {
+            // An entry point without a command also takes the image's command away.
+            let body = ContainerCreateBody { entrypoint: Some(argv.to_vec()), ..body };
+            self.test_in_own(test, body).await?
+        };
+        let failure = verdict.or_else(|| {
+            let missing = pattern.filter(|pattern| !pattern.is_match(&output.stdout))?;
+            Some(format!("stdout does not match `{missing}`"))
+        });
+        Ok(TestResult { failure, output: output.both })
+    }
+
+    async fn is_healthy(
+        &self,
+        image: &Digest,
+        test: &Test,
+        body: ContainerCreateBody,
+    ) -> Result<TestResult, EngineError> {
+        let seen = self.inspect_raw(image.as_str()).await?;
+        let Some(check) = seen.and_then(|image| image.healthcheck()) else {
+            return Ok(failed("the image has no HEALTHCHECK".to_owned()));
+        };
+        let healthcheck = Some(impatient(check, test.timeout));
+        let body = ContainerCreateBody { healthcheck, ..body };
+        let (failure, output) = self.test_in_own(test, body).await?;
+        Ok(TestResult { failure, output: output.both })
+    }
+
+    async fn test_in_own(
+        &self,
+        test: &Test,
+        body: ContainerCreateBody,
+    ) -> Result<(Verdict, Output), EngineError> {
+        // Its removal goes on while the next test runs.
+        let container = Container::create(self, body).await?;
         match container.start(self).await {
             Ok(()) => {}
             // Nothing of that name in the image, mostly: the image's fault, not the engine's.
             Err(error) => match error.not_started() {
-                Some(message) => return Ok(failed(format!("it cannot be started: {message}"))),
+                Some(message) => {
+                    let verdict = format!("it cannot be started: {message}");
+                    return Ok((Some(verdict), Output::default()));
+                }
                 None => return Err(error),
             },
         }
         let verdict = match test.check {
-            Check::Run { .. } => self.ends_well(container, test.timeout).await?,
-            Check::Healthy => self.becomes_healthy(container, test.timeout).await?,
+            Check::Run { .. } => self.ends_well(&container, test.timeout).await?,
+            Check::Healthy => self.becomes_healthy(&container, test.timeout).await?,
         };
-        let Output { both, stdout } = self.output(DOING, &container.id).await?;
-        let failure = verdict.or_else(|| {
-            let missing = pattern.filter(|pattern| !pattern.is_match(&stdout))?;
-            Some(format!("stdout does not match `{missing}`"))
-        });
-        Ok(TestResult { failure, output: both })
+        Ok((verdict, self.output(DOING, &container.id).await?))
     }
 
     async fn ends_well(
@@ -102,7 +149,7 @@ impl Docker {
     ) -> Result<Verdict, EngineError> {
         let Ok(ended) = timeout(limit, container.wait(self)).await else {
             container.kill(self).await?;
-            return Ok(Some(format!("still running after {}", seconds(limit))));
+            return Ok(Some(too_slow(limit)));
         };
         ended?;
         let state = container.state(self).await?;
@@ -169,25 +216,29 @@ const NANOSECONDS_A_SECOND: i64 = 1_000_000_000;
 /// What a test may write with `read_only`.
 const SCRATCH: (&str, &str) = ("/tmp", "size=64m,mode=1777");
 
-fn body(image: &Digest, test: &Test, (run, limits): (&str, &Limits)) -> ContainerCreateBody {
-    let entrypoint = match &test.check {
-        // An entry point without a command also takes the image's command away.
-        Check::Run { argv, .. } => Some(argv.clone()),
-        Check::Healthy => None,
-    };
-    let network = if test.network { "default" } else { "none" };
-    let mut host_config = confined(limits, network, MEMORY, LOG);
+impl Docker {
+    fn body(&self, image: &Digest, run: &str) -> ContainerCreateBody {
+        ContainerCreateBody {
+            image: Some(image.to_string()),
+            healthcheck: Some(no_healthcheck()),
+            labels: Some(HashMap::from([(RUN_LABEL.to_owned(), run.to_owned())])),
+            host_config: Some(confined(&self.limits, "none", MEMORY, LOG)),
+            ..Default::default()
+        }
+    }
+}
+
+fn for_test(mut body: ContainerCreateBody, test: &Test) -> ContainerCreateBody {
+    let host_config = body.host_config.get_or_insert_default();
+    if test.network {
+        host_config.network_mode = Some("default".to_owned());
+    }
     if test.read_only {
+        let (folder, options) = SCRATCH;
         host_config.readonly_rootfs = Some(true);
-        host_config.tmpfs = Some(HashMap::from([(SCRATCH.0.to_owned(), SCRATCH.1.to_owned())]));
+        host_config.tmpfs = Some(HashMap::from([(folder.to_owned(), options.to_owned())]));
     }
-    ContainerCreateBody {
-        image: Some(image.to_string()),
-        entrypoint,
-        labels: Some(HashMap::from([(RUN_LABEL.to_owned(), run.to_owned())])),
-        host_config: Some(host_config),
-        ..Default::default()
-    }
+    body
 }
 
 /// The image's own check, asked every second: docker's default is every 30 s, and the first time
@@ -204,6 +255,10 @@ fn impatient(check: HealthConfig, limit: Duration) -> HealthConfig {
 
 fn failed(failure: String) -> TestResult {
     TestResult { failure: Some(failure), output: Vec::new() }
+}
+
+fn too_slow(limit: Duration) -> String {
+    format!("still running after {}", seconds(limit))
 }
 
 fn how_it_ended(state: &ContainerState) -> String {

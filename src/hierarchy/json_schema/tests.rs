@@ -214,7 +214,7 @@ fn schema_and_program_agree() {
         "{ refresh: { every: 1d, packages: apk }, volatile: [a, \"!b\"] }",
         "{ refresh: {} }",
         "{ test: [] }",
-        "{ test: [{ run: [x, 1], stdout: x, timeout: 5s, network: true, read_only: true, inherit: false }, { healthy: 30s, inherit: false }] }",
+        "{ test: [{ run: [x, 1], stdout: x, timeout: 5s, network: true, read_only: true, isolated: true, inherit: false }, { healthy: 30s, inherit: false }] }",
     ];
     let bad = [
         "1",
