@@ -13,12 +13,13 @@ use bollard::{
     errors::Error,
     models::{ContainerCreateBody, ContainerState, HealthConfig},
     query_parameters::{
-        InspectContainerOptions, KillContainerOptions, RemoveContainerOptionsBuilder,
-        StartContainerOptions, WaitContainerOptions,
+        KillContainerOptions, RemoveContainerOptionsBuilder, StartContainerOptions,
+        WaitContainerOptions,
     },
 };
 use futures_util::StreamExt as _;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::{
     runtime::Handle,
     task::JoinHandle,
@@ -157,11 +158,19 @@ impl Container {
 
     pub(super) async fn state(&self, docker: &Docker) -> Result<ContainerState, EngineError> {
         const DOING: &str = "inspecting a container";
-        let inspect = || async {
-            let seen = docker.api.inspect_container(&self.id, None::<InspectContainerOptions>);
-            seen.await.map_err(|error| docker.answer(DOING, error))
-        };
-        Ok(docker.quickly(DOING, inspect).await?.state.unwrap_or_default())
+        let path = format!("/containers/{}/json", self.id);
+        let mut seen: Value = docker.get_json(DOING, &path).await?;
+        // Podman's name for the health of a container that has ended; Docker, and so bollard, does not know it.
+        if let Some(health) = seen.pointer_mut("/State/Health/Status")
+            && health == "stopped"
+        {
+            *health = "unhealthy".into();
+        }
+        let state = seen.get_mut("State").map(Value::take).unwrap_or_default();
+        serde_json::from_value(state).map_err(|error| EngineError::Answer {
+            doing: DOING.to_owned(),
+            message: error.to_string(),
+        })
     }
 }
 
