@@ -57,6 +57,7 @@ pub fn settings(node: &Node, tracked: &BTreeMap<&String, &Digest>) -> Digest {
 /// The maximal size, and the tests: those of its ancestors first.
 pub fn tests<'a>(max_size: Option<u64>, tests: impl Iterator<Item = &'a Test>) -> Digest {
     #[derive(Serialize)]
+    #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the file")]
     struct Encoded<'a> {
         check: Checked<'a>,
         timeout: Duration,

@@ -104,6 +104,7 @@ pub enum Base {
 
 /// Something that must hold in a container of the candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the file")]
 pub struct Test {
     pub check: Check,
     pub timeout: Duration,

@@ -177,7 +177,8 @@ impl Engine for Docker {
         run: &str,
         progress: impl FnMut(TestProgress) + Send,
     ) -> Result<Option<String>, EngineError> {
-        self.test_image((image, run), tests, progress).await
+        // A large future, which would be part of each step.
+        Box::pin(self.test_image((image, run), tests, progress)).await
     }
 
     async fn probe(
