@@ -48,7 +48,7 @@ pub(super) fn images(root: &Path, file: &Path, text: &str) -> Vec<Evidence> {
                 if architecture(platform) == "amd64" || platforms.len() == 1 {
                     tags.splice(0..0, self::tags(image, "sharedTags", &name, &values));
                 }
-                if let Some((key, target)) = target(platform, tags, &values) {
+                if let Some((key, target)) = target(platform, &tags, &values) {
                     targets.insert(key, target);
                 }
             }
@@ -65,7 +65,7 @@ pub(super) fn images(root: &Path, file: &Path, text: &str) -> Vec<Evidence> {
 }
 
 /// A key that occurs once, and the fields of a bake target.
-fn target(platform: &Value, tags: Vec<String>, values: &Values) -> Option<(String, Value)> {
+fn target(platform: &Value, tags: &[String], values: &Values) -> Option<(String, Value)> {
     let path = fill(&text_of(platform.get("dockerfile"))?, values, DEEPEST);
     // A folder, or a Dockerfile.
     let (folder, name) = match path.rsplit_once('/') {

@@ -267,12 +267,12 @@ async fn tests_share_a_container_until_one_leaves_a_trace() {
         let (failure, output) = tested(&bench.docker, image, &tests, &bench.name).await;
         assert_eq!(failure, None, "{what}");
         let mut known = Vec::new();
-        let mut number = |name| match known.iter().position(|it| *it == name) {
-            Some(place) => place + 1,
-            None => {
-                known.push(name);
-                known.len()
+        let mut number = |name| {
+            if let Some(place) = known.iter().position(|it| *it == name) {
+                return place + 1;
             }
+            known.push(name);
+            known.len()
         };
         let found: Vec<usize> = output.lines().map(&mut number).collect();
         assert_eq!(found, containers, "{what}: {output}");
