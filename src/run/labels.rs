@@ -13,7 +13,7 @@ use crate::{
     engine::Engine,
     fingerprint::{BuiltFrom, LABEL_PREFIX},
     hierarchy::{Node, TagValues},
-    publish::store::{RUN_LABEL, Store},
+    publish::store::{BUILT_BY, Store},
 };
 
 /// The base of a node's image.
@@ -52,7 +52,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         };
         labels.insert(BASE_NAME.to_owned(), name);
         labels.insert(BASE_DIGEST.to_owned(), digest);
-        labels.insert(RUN_LABEL.to_owned(), self.shop.run.id.clone());
+        labels.insert(BUILT_BY.to_owned(), self.shop.run.id.clone());
         let origin = &self.shop.origin;
         for (label, value) in [
             (CREATED, origin.committed.clone()),

@@ -37,12 +37,13 @@ use crate::{
 };
 
 /// The label with the run that built an image. Its ID begins with the time of the run; the time of an image may
-/// be that of a cached layer.
-pub const RUN_LABEL: &str = "rebuild.run";
+/// be that of a cached layer. Containers inherit the labels of their image, so this must not be the label of the
+/// containers that a run starts: later runs remove those.
+pub const BUILT_BY: &str = "rebuild.built-by";
 
 /// When `rebuild` built the image with these labels.
 pub fn built_at(labels: &BTreeMap<String, String>) -> Option<Timestamp> {
-    let run = labels.get(RUN_LABEL).filter(|run| is_run_id(run))?;
+    let run = labels.get(BUILT_BY).filter(|run| is_run_id(run))?;
     let milliseconds = ulid::Ulid::from_string(&run.to_uppercase()).ok()?.timestamp_ms();
     Timestamp::from_millisecond(milliseconds.try_into().ok()?).ok()
 }

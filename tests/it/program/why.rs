@@ -241,6 +241,6 @@ fn an_image_from_the_layer_cache_was_built_by_its_run() {
         assert!(changed.len() == 1 && changed[0].starts_with("~tool "), "{before}\n{after}");
         let history = project.rebuild("history --format json").to(place).run().exits(0);
         let run = history.events()[0]["runs"][0]["run"].as_str().unwrap().to_owned();
-        assert_eq!(project.label(place, "~tool:latest", "rebuild.run"), run);
+        assert_eq!(project.label(place, "~tool:latest", "rebuild.built-by"), run);
     });
 }
