@@ -43,7 +43,7 @@ pub struct Message {
     pub body: Option<Bytes>,
 }
 
-/// An address that nobody reads: its path is a password.
+/// An address that is never printed: its path is a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address(Url);
 
@@ -81,6 +81,15 @@ impl Address {
     }
 }
 
+/// Why a message was not sent, after all attempts.
+#[derive(Debug)]
+pub struct NotSent {
+    /// The status that the server answered.
+    pub status: Option<u16>,
+    /// In words.
+    pub reason: String,
+}
+
 /// A secret value of `Authorization`.
 pub fn bearer(token: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
@@ -102,17 +111,18 @@ impl Web {
         Self { transport: Transport::new(certs, patience, 4), retry }
     }
 
-    /// Calls `attempt` until it succeeds, fails permanently, or reaches a limit. `Err` says why in words.
-    pub async fn retried<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T, String>
+    /// Calls `attempt` until it succeeds, fails permanently, or reaches a limit.
+    pub async fn retried<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T, NotSent>
     where
         F: Future<Output = Result<T, Failure>>,
     {
         retry::run(&self.retry, attempt).await.map_err(|error| match error {
-            RegistryError::Unreachable { reason, .. } => reason,
+            RegistryError::Unreachable { reason, .. } => NotSent { status: None, reason },
             RegistryError::Answer { status, reason, .. } => {
-                format!("the server answered {status}: {reason}")
+                let reason = format!("the server answered {status}: {reason}");
+                NotSent { status: Some(status), reason }
             }
-            other => other.to_string(),
+            other => NotSent { status: None, reason: other.to_string() },
         })
     }
 

@@ -57,7 +57,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Of so many bytes, but for the sentences about what was left out.
+    /// At most this number of bytes, without the sentences about what was left out.
     pub(super) fn new(left: usize) -> Self {
         Self { text: String::new(), left }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     hierarchy::Hierarchy,
-    host::bounded,
+    host::{bounded, environment},
     image::Digest,
     registry::{Address, Failure, Message, Web, bearer},
 };
@@ -54,17 +54,17 @@ pub(super) async fn comment(
     let body = json!({ "body": text(&mark) });
     // All of it again: a comment may be there although the answer was lost.
     let ended = web.retried(|| request.write(web, &mark, &body)).await;
-    ended.map_err(|reason| {
-        let reason = reason.replace(&request.token, "***");
-        let is_refused = ["answered 401", "answered 403", "answered 404"];
-        let is_refused = is_refused.iter().any(|status| reason.contains(status));
-        let hint =
-            if is_refused { "; the job needs `permissions: pull-requests: write`" } else { "" };
+    ended.map_err(|error| {
+        let reason = error.reason.replace(&request.token, "***");
+        let hint = match error.status {
+            Some(401 | 403 | 404) => "; the job needs `permissions: pull-requests: write`",
+            _ => "",
+        };
         format!("{reason}{hint}")
     })
 }
 
-/// The first line of the comment, which nobody sees. A repository may have several hierarchies.
+/// The first line of the comment, which GitHub does not show. A repository may have several hierarchies.
 fn mark(hierarchy: &Hierarchy) -> String {
     let workspace = env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
     let workspace = workspace.and_then(|folder| folder.canonicalize().ok());
@@ -76,18 +76,18 @@ fn mark(hierarchy: &Hierarchy) -> String {
 
 impl PullRequest {
     fn of_environment() -> Result<Option<Self>, String> {
-        let value = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let Some(event) = value("GITHUB_EVENT_PATH") else { return Ok(None) };
+        let Some(event) = environment("GITHUB_EVENT_PATH") else { return Ok(None) };
         let event = bounded::text(event.as_ref())
             .map_err(|error| format!("the file `GITHUB_EVENT_PATH` cannot be read: {error}"))?;
         let event: Value = serde_json::from_str(&event)
             .map_err(|error| format!("the file `GITHUB_EVENT_PATH` is not JSON: {error}"))?;
         let Some(number) = number(&event) else { return Ok(None) };
-        let repository = value("GITHUB_REPOSITORY").ok_or("`GITHUB_REPOSITORY` is not set")?;
-        let token = value("GITHUB_TOKEN").ok_or(
+        let repository =
+            environment("GITHUB_REPOSITORY").ok_or("`GITHUB_REPOSITORY` is not set")?;
+        let token = environment("GITHUB_TOKEN").ok_or(
             "`GITHUB_TOKEN` is not set; add `env: { GITHUB_TOKEN: \"${{ github.token }}\" }` to the step",
         )?;
-        let api = value("GITHUB_API_URL");
+        let api = environment("GITHUB_API_URL");
         let api = Address::parse(api.as_deref().unwrap_or("https://api.github.com"), false)
             .map_err(|reason| format!("the value of `GITHUB_API_URL` is not usable: {reason}"))?;
         let parts: Vec<&str> = ["repos"].into_iter().chain(repository.split('/')).collect();

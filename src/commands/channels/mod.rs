@@ -15,6 +15,7 @@ use super::{hook, output};
 use crate::{
     exit::Exit,
     hierarchy::{Hierarchy, Notify},
+    host::environment,
     registry::{Address, Message, Web},
     report::{
         Record,
@@ -75,7 +76,7 @@ pub(super) async fn plan(planned: Planned<'_>, hierarchy: &Hierarchy) {
     told("github_comment", github::comment(&Web::default(), hierarchy, text)).await;
 }
 
-/// Nobody wants to read every night that there was nothing to do.
+/// A chat gets no message about a nightly run that had nothing to do.
 fn is_news(record: &Record) -> bool {
     let has_news =
         |summary: &crate::event::Summary| summary.steps.iter().any(crate::report::is_news);
@@ -99,16 +100,15 @@ fn json(value: &serde_json::Value) -> Bytes {
 async fn post(web: &Web, url: Address, mut headers: HeaderMap, body: Bytes) -> Result<(), String> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let message = Message { method: Method::POST, url, headers, body: Some(body) };
-    web.retried(|| web.send(&message)).await.map(drop)
+    web.retried(|| web.send(&message)).await.map(drop).map_err(|error| error.reason)
 }
 
-/// The address in a variable. Without a value the channel is off, which a CI job hears of.
+/// The address in a variable. Without a value the channel is off, and a CI job gets a warning.
 fn address(variable: &str, may_be_plain: bool) -> Result<Option<Address>, String> {
-    let value = env::var(variable).unwrap_or_default();
-    if value.is_empty() {
+    let Some(value) = environment(variable) else {
         let is_ci = env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
         return if is_ci { Err(format!("the variable `{variable}` is not set")) } else { Ok(None) };
-    }
+    };
     let address = Address::parse(&value, may_be_plain);
     address.map(Some).map_err(|reason| format!("the value of `{variable}` is not usable: {reason}"))
 }
@@ -124,11 +124,11 @@ async fn told(name: &str, send: impl Future<Output = Result<(), String>>) {
 
 /// Where the log of this CI job is.
 fn job() -> Option<String> {
-    let value = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let github = || {
-        let (server, repository) = (value("GITHUB_SERVER_URL")?, value("GITHUB_REPOSITORY")?);
-        Some(format!("{server}/{repository}/actions/runs/{}", value("GITHUB_RUN_ID")?))
+        let (server, repository) =
+            (environment("GITHUB_SERVER_URL")?, environment("GITHUB_REPOSITORY")?);
+        Some(format!("{server}/{repository}/actions/runs/{}", environment("GITHUB_RUN_ID")?))
     };
-    let job = github().or_else(|| value("CI_JOB_URL")).or_else(|| value("BUILD_URL"));
+    let job = github().or_else(|| environment("CI_JOB_URL")).or_else(|| environment("BUILD_URL"));
     job.filter(|job| job.starts_with("https://") || job.starts_with("http://"))
 }

@@ -1,14 +1,13 @@
 //! The JSON report of a run for any program, signed by Standard Webhooks:
 //! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
 
-use std::env;
-
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
 use super::{address, post};
 use crate::{
+    host::environment,
     image::{Digest, hmac_sha256},
     registry::Web,
     report::{Record, whole},
@@ -21,7 +20,7 @@ pub(super) async fn send(web: &Web, variable: &str, record: &Record) -> Result<(
     let Some(url) = address(variable, true)? else { return Ok(()) };
     let mut body = Vec::new();
     whole(record, &mut body).map_err(|error| error.to_string())?;
-    let secret = env::var(SECRET).ok().filter(|secret| !secret.is_empty());
+    let secret = environment(SECRET);
     // Of a run that did not begin: as good as a number.
     let id = match &record.summary {
         Some(summary) => summary.run.clone(),

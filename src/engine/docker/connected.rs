@@ -1,7 +1,6 @@
 //! Finding the engine, agreeing on a version of the API, and asking what it is.
 
 use std::{
-    env,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -29,6 +28,7 @@ use crate::{
         EngineError, EngineInfo,
         connect::{PATIENCE, Transport, discover, proxies, silence},
     },
+    host::environment,
     image::Platform,
 };
 
@@ -119,10 +119,6 @@ impl Version {
 fn podman_api<B>(greeting: &Response<B>) -> Option<&str> {
     greeting.headers().get("libpod-api-version")?;
     greeting.headers().get("api-version")?.to_str().ok()
-}
-
-fn environment(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Finds the engine, and asks it nothing.

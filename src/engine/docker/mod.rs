@@ -67,6 +67,7 @@ use super::{
 };
 use crate::{
     hierarchy::Test,
+    host::environment,
     image::{Digest, Platform, Repository, Tagged},
     registry::Login,
 };
@@ -129,7 +130,6 @@ impl Docker {
 
     /// Where an engine is looked for, and what is found there.
     pub async fn survey() -> Vec<Tried> {
-        let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         survey(&environment).await
     }
 

@@ -29,7 +29,7 @@ use crate::{
 const POLL: Duration = Duration::from_millis(50);
 /// A container of its own takes longer on any engine.
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);
-/// After so many containers with traces, each test gets its own.
+/// After this number of containers with traces, each test gets its own.
 const MOST_TRACES: usize = 2;
 /// The program is missing or must not be run, and a kill, for which the container's memory may be the cause. The
 /// first one is also a program's own code.

@@ -12,7 +12,7 @@ use crate::{
 /// Of a `header`, and of the text of a `section`. A message has at most 50 blocks; this has fewer than 15.
 const HEADER: usize = 150;
 const SECTION: usize = 3000;
-/// Sections with rows: nobody scrolls through more.
+/// Sections with rows: more would be a long message.
 const TABLES: usize = 4;
 /// Columns of the table, which Slack does not wrap on a wide screen.
 const COLUMNS: usize = 110;
