@@ -390,10 +390,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             None => 0,
         };
         let (below, own) = stored.layers.split_at(base.min(stored.layers.len()));
-        let sum =
-            |layers: &[Blob]| layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add);
-        let upstream = if self.node().upstream().is_some() { sum(below) } else { 0 };
-        Ok(Some(Pushed { own: sum(own).saturating_add(stored.documents), upstream }))
+        let upstream = if self.node().upstream().is_some() { Blob::sum(below) } else { 0 };
+        Ok(Some(Pushed { own: Blob::sum(own).saturating_add(stored.documents), upstream }))
     }
 
     /// An image without updates gets the build tag of its due epoch, so that the next run does not query

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Bytes, Facts, Image};
+use super::{Blob, Bytes, Facts, Image};
 use crate::{
     hierarchy::{Hierarchy, Node, NodeName},
     image::Digest,
@@ -164,10 +164,8 @@ fn base<'f>(
 
 fn bytes(facts: &Facts, image: &Image, base: Option<&Image>) -> Bytes {
     let from = base.map_or(0, |base| base.layers.len());
-    let compressed = image.stored.as_ref().and_then(|(blobs, _)| {
-        let sizes = blobs.get(from..)?.iter().map(|blob| blob.size);
-        Some(sizes.fold(0, u64::saturating_add))
-    });
+    let compressed =
+        image.stored.as_ref().and_then(|(blobs, _)| Some(Blob::sum(blobs.get(from..)?)));
     let own = image.layers[from..].iter().map(|layer| facts.unpacked.get(layer).copied());
     let read = own.sum::<Option<u64>>();
     let told = || {
@@ -185,6 +183,7 @@ fn whole(parts: &[Part<'_>]) -> Option<Bytes> {
 /// A registry stores a layer once by the digest of its compressed bytes. A host stores it once for each
 /// sequence of layers below it.
 fn total(facts: &Facts, stacks: &[Vec<Part<'_>>]) -> Total {
+    let published: BTreeSet<&Digest> = facts.published.values().collect();
     let is_stored = stacks.iter().flatten().all(|part| part.image.stored.is_some());
     let mut blobs: BTreeMap<&Digest, u64> = BTreeMap::new();
     let mut documents: BTreeMap<&Digest, u64> = BTreeMap::new();
@@ -199,7 +198,7 @@ fn total(facts: &Facts, stacks: &[Vec<Part<'_>>]) -> Total {
             }
             if let Some((stored, size)) = &image.stored {
                 blobs.extend(stored.iter().map(|blob| (&blob.digest, blob.size)));
-                if facts.published.values().any(|published| published == digest) {
+                if published.contains(digest) {
                     documents.insert(digest, *size);
                 }
             }
@@ -218,7 +217,7 @@ fn total(facts: &Facts, stacks: &[Vec<Part<'_>>]) -> Total {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{hierarchy::test_hierarchy, size::Blob};
+    use crate::hierarchy::test_hierarchy;
 
     /// A layer of each letter, of that many kilobytes compressed; ten times as much unpacked.
     fn image(layers: &str, base: Option<&str>) -> Image {

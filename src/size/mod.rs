@@ -21,6 +21,13 @@ pub struct Blob {
     pub media_type: String,
 }
 
+impl Blob {
+    /// The bytes of layers. Every user who can push can write any size into a manifest.
+    pub fn sum(layers: &[Self]) -> u64 {
+        layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add)
+    }
+}
+
 /// Sizes in bytes: as a registry stores it, and as a host unpacks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes {

@@ -32,14 +32,13 @@ pub(super) async fn describe(
 fn described(manifest: &ImageManifest, length: usize, config: &[u8]) -> Option<Description> {
     let image: ImageConfig = serde_json::from_slice(config).ok()?;
     let labels = image.config.get("Labels").cloned().unwrap_or_default();
-    // Every user who can push can write any size.
     let layers = &manifest.layers;
     Some(Description {
         labels: serde_json::from_value(labels).unwrap_or_default(),
         layers: image.rootfs.diff_ids,
         config: canonical_config(&image.config, &image.os),
         created: image.created.as_deref().and_then(created),
-        size: layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add),
+        size: Blob::sum(layers),
         stored: Some(StoredSize {
             layers: layers.clone(),
             documents: (length + config.len()) as u64,
