@@ -6,11 +6,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    engine::Difference,
+    engine::PathDifference,
     exit::Exit,
     fingerprint::Fingerprint,
     hierarchy::{NodeName, OnFailure},
-    image::{Digest, Tag, Tagged, packages::Line},
+    image::{Digest, Tag, Tagged, packages::UpdateLine},
     plan::{Plan, Reason, order::Pushed},
 };
 
@@ -83,7 +83,7 @@ pub enum EventKind {
     },
     /// The present package versions of images that were rebuilt for updates.
     PackagesFixed {
-        lines: Vec<Line>,
+        lines: Vec<UpdateLine>,
     },
     /// All images to promote are stored. Tags move after this event.
     PromotionStarted {
@@ -181,7 +181,7 @@ pub enum Outcome {
     Held {
         digest: Digest,
     },
-    Failed(Failure),
+    Failed(StepFailure),
     /// Not started, or cancelled, because a step that it waits for failed.
     Skipped {
         failed: NodeName,
@@ -205,7 +205,7 @@ pub enum Different {
 
 impl Different {
     /// `None`: no such image.
-    pub(super) fn files(differences: &[Difference]) -> Option<Self> {
+    pub(super) fn files(differences: &[PathDifference]) -> Option<Self> {
         const FIRST: usize = 3;
         let first = differences.iter().take(FIRST);
         let first = first.map(|one| format!("/{}", one.path.display())).collect();
@@ -230,11 +230,7 @@ impl fmt::Display for Different {
 
 /// A failed step, with the facts that the user needs first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "`on_failure` is the name of the field in hierarchy.yaml"
-)]
-pub struct Failure {
+pub struct StepFailure {
     pub phase: Phase,
     /// The error: `RUN make: exit code 2`, `test 2 of 3, sh -c …: exit code 1`.
     pub message: String,

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     check::{
         diagnostic::{Diagnostic, Rendering, Severity},
-        rules::{self, Code},
+        rules::{self, RuleCode},
     },
     commands::cli::{CheckArgs, CheckFormat, Common, FailOn, SeverityArg},
     exit::Exit,
@@ -84,7 +84,7 @@ fn contexts(file: &Path, options: &LoadOptions) -> Vec<Diagnostic> {
         let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
         let text = error.to_string() + &cause;
         let (message, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
-        let mut problem = Diagnostic::of(Code::NotSendable, message).in_file(root);
+        let mut problem = Diagnostic::of(RuleCode::NotSendable, message).in_file(root);
         problem.hint = (!hint.is_empty()).then(|| hint.to_owned());
         if matches!(error, ContextError::NotText { .. }) {
             problem.severity = Severity::Warning;
@@ -109,9 +109,9 @@ fn root(file: &Path) -> PathBuf {
 pub(super) fn explain(code: Option<&str>) -> Result<Exit, CommandError> {
     let text = match code {
         None => rules::summary() + "\n`rebuild explain RB040` says more of one\n",
-        Some(code) => rules::explanation(code.parse::<Code>().map_err(|error| {
+        Some(code) => rules::explanation(code.parse::<RuleCode>().map_err(|error| {
             let number = code.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u16>();
-            let meant = number.ok().and_then(|n| format!("RB{n:03}").parse::<Code>().ok());
+            let meant = number.ok().and_then(|n| format!("RB{n:03}").parse::<RuleCode>().ok());
             CommandError::new(Exit::Usage, error.to_string()).hint(match meant {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => "`rebuild explain` lists all rules".to_owned(),

@@ -16,7 +16,7 @@ use crate::{
     plan::order::History,
     publish::store::{Layered, Local, Remote},
     registry::{Client, Credentials},
-    run::state::{State, machine},
+    run::state::{StateFolder, machine},
 };
 
 /// What the hashes of files are kept under.
@@ -27,13 +27,13 @@ pub(super) const FAILURES: &str = "failures";
 const TAGS: &str = "engine-tags";
 
 /// Everything outside the program that a command talks to.
-pub(super) struct World {
+pub(super) struct Connections {
     pub(super) engine: Arc<Docker>,
     pub(super) info: EngineInfo,
     pub(super) registries: Client,
     /// Upstreams are what the engine has of them.
     pub(super) offline: bool,
-    pub(super) state: State,
+    pub(super) state: StateFolder,
     /// Of files that were read before.
     pub(super) hashes: Arc<HashCache>,
     has_engine: bool,
@@ -56,7 +56,7 @@ impl LocalOnly {
     }
 }
 
-impl World {
+impl Connections {
     pub(super) async fn connect(
         hierarchy: &Hierarchy,
         builder: Builder,
@@ -73,7 +73,7 @@ impl World {
             output::warning(&exposed(&info.endpoint));
         }
         let registries = Client::new(Credentials::from_env())?;
-        let state = State::of(&hierarchy.file);
+        let state = StateFolder::of(&hierarchy.file);
         let hashes = Arc::new(HashCache::read(&state.recall(HASHES), &machine()));
         engine.recall(&state.recall(TAGS));
         let engine = Arc::new(engine);
@@ -101,7 +101,7 @@ impl World {
             is_exposed: false,
             room: None,
         };
-        let state = State::of(&hierarchy.file);
+        let state = StateFolder::of(&hierarchy.file);
         Ok(Self {
             engine: Arc::new(Docker::absent().await?),
             info,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
-    connections::World,
+    connections::Connections,
     error::CommandError,
     history, journals,
     killed_runs::Leftovers,
@@ -22,14 +22,14 @@ use crate::{
     exit::Exit,
     hierarchy::Hierarchy,
     image::{Digest, Repository},
-    plan::{Action, Request, Selection},
+    plan::{Action, PlanRequest, Selection},
     publish::{
         gc::{Going, KEPT_RUNS, Needs, Removed, Sweep, decide, old_records, remove},
-        journal::Past,
+        journal::PastRun,
         store::{Local, Remote, Store},
     },
-    report::{self, gc::Place},
-    run::state::State,
+    report::{self, gc::GcPlace},
+    run::state::StateFolder,
 };
 
 /// Images stay that so many of the last runs moved tags from or to.
@@ -39,22 +39,22 @@ pub(super) async fn gc(common: &Common, arguments: &GcArgs) -> Result<Exit, Comm
     let mut stops = signals::listen()
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
     let hierarchy = load(common)?;
-    let world = World::connect(&hierarchy, Builder::Auto, common.offline).await?;
+    let world = Connections::connect(&hierarchy, Builder::Auto, common.offline).await?;
     let removed = Cell::new(0);
     let sweeper = Sweeper { hierarchy: &hierarchy, world: &world, arguments, removed };
     let local = Local::new(world.engine.clone());
     match &hierarchy.registry {
         Some(prefix) => {
             let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
-            sweeper.work((&store, Place::Registry), &local, &mut stops).await
+            sweeper.work((&store, GcPlace::Registry), &local, &mut stops).await
         }
-        None => sweeper.work((&local, Place::Engine), &local, &mut stops).await,
+        None => sweeper.work((&local, GcPlace::Engine), &local, &mut stops).await,
     }
 }
 
 struct Sweeper<'a> {
     hierarchy: &'a Hierarchy,
-    world: &'a World,
+    world: &'a Connections,
     arguments: &'a GcArgs,
     /// How many images are gone by now.
     removed: Cell<usize>,
@@ -63,7 +63,7 @@ struct Sweeper<'a> {
 impl Sweeper<'_> {
     async fn work<S: Store>(
         &self,
-        published: (&S, Place),
+        published: (&S, GcPlace),
         local: &Local<Docker>,
         stops: &mut mpsc::Receiver<StopReason>,
     ) -> Result<Exit, CommandError> {
@@ -71,7 +71,7 @@ impl Sweeper<'_> {
         let mut _lock = None;
         if self.arguments.yes {
             // A run that is about to promote an image had better find it, and so had one that was cut off.
-            _lock = Some(State::lock(&place)?);
+            _lock = Some(StateFolder::lock(&place)?);
             if let Some(reason) =
                 journals::finish(published.0, (self.hierarchy, &place), stops).await?
             {
@@ -92,7 +92,7 @@ impl Sweeper<'_> {
 
     async fn sweep_all<S: Store>(
         &self,
-        (store, place): (&S, Place),
+        (store, place): (&S, GcPlace),
         local: &Local<Docker>,
     ) -> Result<(), CommandError> {
         let mut needs = self.needs();
@@ -101,11 +101,11 @@ impl Sweeper<'_> {
         needs.rollback = taken_back(self.hierarchy, (&place_name, store)).await?;
         let sweep = self.sweep(store, &needs, place).await?;
         let mut found = !sweep.going.is_empty();
-        if place == Place::Registry {
+        if place == GcPlace::Registry {
             found |= self.records(store).await?;
             // What the engine has of it is only there to be quick.
             let needs = Needs { tags: sweep.kept_tags, ..self.needs() };
-            found |= !self.sweep(local, &needs, Place::Engine).await?.going.is_empty();
+            found |= !self.sweep(local, &needs, GcPlace::Engine).await?.going.is_empty();
         }
         found |= self.leftovers().await?;
         if found && !self.arguments.yes {
@@ -132,7 +132,7 @@ impl Sweeper<'_> {
         let mut old = Vec::new();
         // Another hierarchy may publish below the same prefix.
         for run in old_records(store.recorded().await?, keep, Timestamp::now()) {
-            let past = store.read_record(&run).await?.and_then(|text| Past::read(&text));
+            let past = store.read_record(&run).await?.and_then(|text| PastRun::read(&text));
             if past.is_some_and(|past| past.concerns(&repositories)) {
                 old.push(run);
             }
@@ -149,7 +149,7 @@ impl Sweeper<'_> {
 
     /// The stored images of today's inputs. Those of images that are to be built do not exist.
     async fn today<S: Store>(&self, store: &S) -> Result<BTreeSet<Digest>, CommandError> {
-        let request = Request {
+        let request = PlanRequest {
             selection: Selection::OutOfDate,
             refresh: false,
             by_schedule: false,
@@ -172,7 +172,7 @@ impl Sweeper<'_> {
         &self,
         store: &S,
         needs: &Needs,
-        place: Place,
+        place: GcPlace,
     ) -> Result<Sweep, CommandError> {
         let nodes = self.hierarchy.in_build_order();
         let repositories: BTreeSet<Repository> =
@@ -193,7 +193,7 @@ impl Sweeper<'_> {
         &self,
         store: &S,
         sweep: &Sweep,
-        place: Place,
+        place: GcPlace,
     ) -> Result<(), CommandError> {
         let mut removed: Vec<&Going> = Vec::new();
         for going in &sweep.going {
@@ -247,7 +247,7 @@ pub(super) async fn taken_back<S: Store>(
         return Err(error.into());
     }
     // A promotion that is not finished goes forward or back.
-    let (open, ended): (Vec<Past>, Vec<Past>) = runs.into_iter().partition(Past::is_open);
+    let (open, ended): (Vec<PastRun>, Vec<PastRun>) = runs.into_iter().partition(PastRun::is_open);
     let ended = ended.into_iter().filter_map(|run| run.moves).filter(|moves| !moves.is_empty());
     let moves = open.into_iter().filter_map(|run| run.moves).chain(ended.take(TAKEN_BACK));
     let digests = moves.flatten().flat_map(|one| [one.from, one.to]);

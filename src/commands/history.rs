@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{error::CommandError, journals, output, project::load_names, target::Place};
+use super::{error::CommandError, journals, output, project::load_names, target::TagTarget};
 use crate::{
     commands::cli::{Common, Format, HistoryArgs},
     exit::Exit,
     hierarchy::Hierarchy,
     image::Repository,
     publish::{
-        journal::{self, Past},
+        journal::{self, PastRun},
         store::{StoreError, Tags},
     },
     report::{self, history::Runs},
-    run::state::{self, State},
+    run::state::{self, StateFolder},
 };
 
 /// So many records are read at most until there are enough of this hierarchy.
@@ -25,9 +25,9 @@ pub(super) async fn history(
 ) -> Result<Exit, CommandError> {
     let hierarchy = load_names(common)?;
     let limit = arguments.limit.get();
-    let runs = match &Place::of(&hierarchy).await? {
-        Place::Registry { name, tags } => past_runs(&hierarchy, (name, tags), limit).await?,
-        Place::Engine { name, tags } => past_runs(&hierarchy, (name, tags), limit).await?,
+    let runs = match &TagTarget::of(&hierarchy).await? {
+        TagTarget::Registry { name, tags } => past_runs(&hierarchy, (name, tags), limit).await?,
+        TagTarget::Engine { name, tags } => past_runs(&hierarchy, (name, tags), limit).await?,
     };
     let open = runs.iter().filter(|past| past.ended.is_none()).map(|past| &past.began.run);
     let going_on = open.filter(|run| state::is_going_on(run)).cloned().collect();
@@ -49,7 +49,7 @@ pub(super) async fn past_runs<T: Tags>(
     hierarchy: &Hierarchy,
     place: (&str, &T),
     newest: usize,
-) -> Result<Vec<Past>, CommandError> {
+) -> Result<Vec<PastRun>, CommandError> {
     let (runs, failure) = all_runs(hierarchy, place, newest).await;
     match failure {
         Some(error) if runs.is_empty() => Err(error.into()),
@@ -67,10 +67,10 @@ pub(super) async fn all_runs<T: Tags>(
     hierarchy: &Hierarchy,
     (place, tags): (&str, &T),
     newest: usize,
-) -> (Vec<Past>, Option<StoreError>) {
+) -> (Vec<PastRun>, Option<StoreError>) {
     let repositories: BTreeSet<&Repository> =
         hierarchy.in_build_order().map(|node| &node.repository).collect();
-    let state = State::of(&hierarchy.file);
+    let state = StateFolder::of(&hierarchy.file);
     let mut asked = newest;
     loop {
         let (records, failure) = match tags.records(asked).await {
@@ -80,7 +80,7 @@ pub(super) async fn all_runs<T: Tags>(
         let mut runs = merge(&state, place, &records);
         runs.retain(|past| past.concerns(&repositories));
         let is_ours = journals::moving_tags(hierarchy);
-        let mut runs: Vec<Past> = runs.into_iter().map(|past| past.only(&is_ours)).collect();
+        let mut runs: Vec<PastRun> = runs.into_iter().map(|past| past.only(&is_ours)).collect();
         // Another hierarchy may publish below the same prefix, and more often.
         if runs.len() >= newest || records.len() < asked || asked >= LOOKED_THROUGH {
             runs.truncate(newest);
@@ -91,10 +91,10 @@ pub(super) async fn all_runs<T: Tags>(
 }
 
 /// The runs of this machine and those of the records, the newest first.
-fn merge(state: &State, place: &str, records: &[Vec<u8>]) -> Vec<Past> {
+fn merge(state: &StateFolder, place: &str, records: &[Vec<u8>]) -> Vec<PastRun> {
     let here = journal::find(&state.journals(), place);
-    let there = records.iter().filter_map(|record| Past::read(record));
-    let mut runs: BTreeMap<String, Past> = BTreeMap::new();
+    let there = records.iter().filter_map(|record| PastRun::read(record));
+    let mut runs: BTreeMap<String, PastRun> = BTreeMap::new();
     // Of a run that is known twice, the one that says how it ended.
     for past in there.filter(|past| past.began.place == place).chain(here) {
         let run = past.began.run.clone();

@@ -313,7 +313,7 @@ const LINES: usize = 60;
 /// Each image below its base.
 fn tree(hierarchy: &Hierarchy) -> Result<String, CommandError> {
     let shown = hierarchy.in_build_order().map(|node| node.name.clone()).collect();
-    let view = tree::View { hierarchy, shown: &shown, standings: None };
+    let view = tree::TreeView { hierarchy, shown: &shown, standings: None };
     let mut text = Vec::new();
     tree::text(view, Timestamp::now(), (false, &mut text))
         .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;

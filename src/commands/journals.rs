@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::sync::mpsc;
 
-use super::{error::CommandError, output, tag_progress::Lines};
+use super::{error::CommandError, output, tag_progress::TagProgress};
 use crate::{
     event::{StopReason, Telling},
     hierarchy::Hierarchy,
@@ -14,7 +14,7 @@ use crate::{
         promote::{Publisher, Recovered},
         store::Tags,
     },
-    run::state::{self, State},
+    run::state::{self, StateFolder},
 };
 
 /// Finishes every run that was cut off while it moved tags of this place. Who calls this holds the
@@ -24,7 +24,7 @@ pub(super) async fn finish<S: Tags>(
     (hierarchy, place): (&Hierarchy, &str),
     stops: &mut mpsc::Receiver<StopReason>,
 ) -> Result<Option<StopReason>, CommandError> {
-    let mut lines = Lines::default();
+    let mut lines = TagProgress::default();
     let folders = state::all_journals();
     for mut journal in open(hierarchy, place) {
         let run = journal.past().began.run.clone();
@@ -102,7 +102,7 @@ fn is_moving_tag(tag: &Tagged) -> bool {
 }
 
 /// The journal of a run that begins now.
-pub(super) fn begin(state: &State, began: Began) -> Journal {
+pub(super) fn begin(state: &StateFolder, began: Began) -> Journal {
     let folder = state.journals();
     journal::forget_old(&folder);
     Journal::begin(&journal::file(&folder, &began.run), began)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::{error::CommandError, output};
-use crate::run::state::{Lock, LockError, State};
+use crate::run::state::{Lock, LockError, StateFolder};
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -16,7 +16,7 @@ pub(super) async fn lock(place: &str, wait: Duration) -> Result<Lock, CommandErr
     let began = Instant::now();
     let mut is_told = false;
     loop {
-        match State::lock(place) {
+        match StateFolder::lock(place) {
             Err(error @ LockError::Held { .. }) if began.elapsed() < wait => {
                 if !is_told {
                     output::line(&format!("waiting: {error}"));

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     commands::cli::{Common, LogArgs},
     exit::Exit,
-    run::state::State,
+    run::state::StateFolder,
 };
 
 /// A longer line is printed in pieces.
@@ -23,7 +23,7 @@ pub(super) fn log(common: &Common, arguments: &LogArgs) -> Result<Exit, CommandE
     let usage = |message: String| CommandError::new(Exit::Usage, message);
     let hierarchy = load_names(common)?;
     let node = node(&hierarchy, &arguments.node)?;
-    let logs = State::of(&hierarchy.file).logs(node.as_str());
+    let logs = StateFolder::of(&hierarchy.file).logs(node.as_str());
     let wanted = arguments.run.as_deref().unwrap_or_default().to_lowercase();
     let Some((run, path)) = logs.iter().find(|(run, _)| run.starts_with(&wanted)) else {
         let error = match &arguments.run {

@@ -76,7 +76,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_env("REBUILD_LOG"))
-        .with_writer(output::Log::default)
+        .with_writer(output::LogWriter::default)
         .init();
     match with_environment(cli).and_then(dispatch) {
         Ok(exit) => exit.into(),

@@ -7,7 +7,7 @@ use crate::{
     exit::Exit,
     fingerprint::Revision,
     hierarchy::Hierarchy,
-    host::git::{self, Head},
+    host::git::{self, GitHead},
     plan::{Action, Plan},
     publish::store::Store,
     run::observe::describe,
@@ -19,7 +19,7 @@ pub(super) async fn refuse<S: Store>(
     store: &S,
     hierarchy: &Hierarchy,
     plan: &Plan,
-    ours: &Head,
+    ours: &GitHead,
 ) -> Result<(), CommandError> {
     let replaced: BTreeSet<_> = plan
         .steps
@@ -46,7 +46,7 @@ pub(super) async fn refuse<S: Store>(
 }
 
 /// In what way theirs is newer, if it is.
-fn newer(folder: &Path, ours: &Head, theirs: &Revision) -> Option<&'static str> {
+fn newer(folder: &Path, ours: &GitHead, theirs: &Revision) -> Option<&'static str> {
     if git::is_ancestor(folder, &ours.commit, &theirs.commit) {
         return Some("comes after");
     }
@@ -55,7 +55,7 @@ fn newer(folder: &Path, ours: &Head, theirs: &Revision) -> Option<&'static str> 
     (!is_known && is_later).then_some("this clone does not have and which was made after")
 }
 
-fn refused(node: &str, ours: &Head, (theirs, why): (&Revision, &str)) -> CommandError {
+fn refused(node: &str, ours: &GitHead, (theirs, why): (&Revision, &str)) -> CommandError {
     CommandError::new(
         Exit::PromotionFailed,
         format!(

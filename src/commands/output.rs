@@ -45,9 +45,9 @@ pub(super) fn usage(error: &clap::Error) {
 
 /// Where `REBUILD_LOG` goes: stderr, an event at a time.
 #[derive(Default)]
-pub(super) struct Log(Vec<u8>);
+pub(super) struct LogWriter(Vec<u8>);
 
-impl Write for Log {
+impl Write for LogWriter {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.0.extend_from_slice(buf);
         Ok(buf.len())
@@ -58,7 +58,7 @@ impl Write for Log {
     }
 }
 
-impl Drop for Log {
+impl Drop for LogWriter {
     fn drop(&mut self) {
         line(String::from_utf8_lossy(&self.0).trim_end());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     channels,
-    connections::World,
+    connections::Connections,
     error::CommandError,
     journals, older_commit, output,
     project::{load, nodes, request, tag_values},
@@ -14,12 +14,12 @@ use crate::{
     exit::Exit,
     hierarchy::{Hierarchy, NodeName},
     host::git,
-    plan::{self, Action, Plan, Request, Selection, Step, order::BlastRadius},
+    plan::{self, Action, Plan, PlanRequest, Selection, Step, order::BlastRadius},
     publish::store::{Remote, Store},
     report::{self, plan::Planned},
     run::{
-        observe::{Question, Sources, due, observe},
-        state::Asking,
+        observe::{FactSources, Question, due, observe},
+        state::ProbeOwner,
     },
 };
 
@@ -32,7 +32,7 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     let hierarchy = load(common)?;
     let request = request(&hierarchy, common, &arguments.selection)?;
     let named = nodes(&hierarchy, &arguments.nodes)?;
-    let world = World::asking(&hierarchy, common.offline).await?;
+    let world = Connections::asking(&hierarchy, common.offline).await?;
     let (plan, warnings) = if let Some(prefix) = &hierarchy.registry {
         let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
         made(&hierarchy, &request, &world, &store).await?
@@ -79,8 +79,8 @@ fn shown(plan: &Plan, named: &BTreeSet<NodeName>, arguments: &PlanArgs) -> Plan 
 /// What a run would begin with, and a warning if it would be refused.
 async fn made<S: Store>(
     hierarchy: &Hierarchy,
-    request: &Request,
-    world: &World,
+    request: &PlanRequest,
+    world: &Connections,
     store: &S,
 ) -> Result<(Plan, Vec<String>), CommandError> {
     let (plan, mut warnings) = make(hierarchy, request, world, (store, ONLY_ASKS)).await?;
@@ -96,19 +96,19 @@ async fn made<S: Store>(
 /// Asks everybody, and decides. Also what a run begins with.
 pub(super) async fn make<S: Store>(
     hierarchy: &Hierarchy,
-    request: &Request,
-    world: &World,
+    request: &PlanRequest,
+    world: &Connections,
     (store, only_asks): (&S, bool),
 ) -> Result<(Plan, Vec<String>), CommandError> {
-    let sources = Sources { engine: &*world.engine, store, registries: &world.registries };
+    let sources = FactSources { engine: &*world.engine, store, registries: &world.registries };
     let tag_values = tag_values(hierarchy)?;
     let request = &if request.by_schedule {
         let selection = Selection::Among(due(store, (hierarchy, &tag_values), request.now).await?);
-        Request { selection, ..request.clone() }
+        PlanRequest { selection, ..request.clone() }
     } else {
         request.clone()
     };
-    let asking = Asking::begin();
+    let asking = ProbeOwner::begin();
     let question = Question {
         hierarchy,
         request,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{connections::World, error::CommandError};
+use super::{connections::Connections, error::CommandError};
 use crate::{
     exit::Exit,
     hierarchy::Hierarchy,
@@ -30,7 +30,7 @@ pub(super) fn pushed_to<'a>(hierarchy: &'a Hierarchy, plan: &Plan) -> BTreeSet<&
 
 /// Returns what a person should know, and goes on; an error is what would stop the run later.
 pub(super) async fn preflight(
-    world: &World,
+    world: &Connections,
     plan: &Plan,
     repositories: Option<BTreeSet<&Repository>>,
 ) -> Result<Option<String>, CommandError> {

@@ -16,7 +16,7 @@ use crate::{
     hierarchy::{Hierarchy, LoadOptions, NodeName, TagTemplate, TagValues, Trust},
     host::git,
     plan::{
-        Request, Selection,
+        PlanRequest, Selection,
         since::{Since, since},
     },
 };
@@ -133,11 +133,11 @@ pub(super) fn request(
     hierarchy: &Hierarchy,
     common: &Common,
     arguments: &SelectionArgs,
-) -> Result<Request, CommandError> {
+) -> Result<PlanRequest, CommandError> {
     let selection = selection(hierarchy, common, arguments)?;
     // Which images are due is asked of the place where they are published.
     let refresh = arguments.refresh && !arguments.due;
-    Ok(Request { selection, refresh, by_schedule: arguments.due, now: Timestamp::now() })
+    Ok(PlanRequest { selection, refresh, by_schedule: arguments.due, now: Timestamp::now() })
 }
 
 /// The selection that the command line names. What a person should know about it is printed here.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    connections::{FAILURES, World},
+    connections::{Connections, FAILURES},
     error::CommandError,
     journals, output,
     plan::{ONLY_ASKS, make},
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     commands::cli::Common,
     hierarchy::{Hierarchy, NodeName},
-    plan::{LastBuilds, Plan, Request, Selection},
+    plan::{LastBuilds, Plan, PlanRequest, Selection},
     publish::{
         failures::Failures,
         store::{Remote, Store},
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How images stand.
-pub(super) struct Asked {
+pub(super) struct QueryAnswer {
     pub(super) plan: Plan,
     pub(super) last_builds: LastBuilds,
     /// Of this machine.
@@ -35,8 +35,8 @@ pub(super) async fn ask(
     hierarchy: &Hierarchy,
     common: &Common,
     pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
-) -> Result<Asked, CommandError> {
-    let world = World::asking(hierarchy, common.offline).await?;
+) -> Result<QueryAnswer, CommandError> {
+    let world = Connections::asking(hierarchy, common.offline).await?;
     if let Some(prefix) = &hierarchy.registry {
         let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
         ask_store(hierarchy, &world, &store, pick).await
@@ -48,12 +48,13 @@ pub(super) async fn ask(
 
 async fn ask_store<S: Store>(
     hierarchy: &Hierarchy,
-    world: &World,
+    world: &Connections,
     store: &S,
     pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
-) -> Result<Asked, CommandError> {
+) -> Result<QueryAnswer, CommandError> {
     let selection = Selection::OutOfDate;
-    let request = Request { selection, refresh: false, by_schedule: false, now: Timestamp::now() };
+    let request =
+        PlanRequest { selection, refresh: false, by_schedule: false, now: Timestamp::now() };
     let (plan, warnings) = make(hierarchy, &request, world, (store, ONLY_ASKS)).await?;
     for warning in &warnings {
         output::warning(warning);
@@ -65,5 +66,5 @@ async fn ask_store<S: Store>(
     );
     let last_builds = describe(store, hierarchy, &plan, &pick(&plan)).await?;
     let failures = Failures::read(&world.state.recall(FAILURES));
-    Ok(Asked { plan, last_builds, failures })
+    Ok(QueryAnswer { plan, last_builds, failures })
 }

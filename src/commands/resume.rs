@@ -4,7 +4,7 @@ use super::{
     error::CommandError,
     output,
     project::{load_names, nodes},
-    target::Place,
+    target::TagTarget,
 };
 use crate::{
     commands::cli::{Common, ResumeArgs},
@@ -15,9 +15,9 @@ use crate::{
 
 pub(super) async fn resume(common: &Common, arguments: &ResumeArgs) -> Result<Exit, CommandError> {
     let hierarchy = load_names(common)?;
-    match &Place::of(&hierarchy).await? {
-        Place::Registry { tags, .. } => on(&hierarchy, arguments, tags).await,
-        Place::Engine { tags, .. } => on(&hierarchy, arguments, tags).await,
+    match &TagTarget::of(&hierarchy).await? {
+        TagTarget::Registry { tags, .. } => on(&hierarchy, arguments, tags).await,
+        TagTarget::Engine { tags, .. } => on(&hierarchy, arguments, tags).await,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{connections::World, error::CommandError, gc::taken_back};
+use super::{connections::Connections, error::CommandError, gc::taken_back};
 use crate::{
     engine::{Engine as _, LocalImage},
     event::{EventKind, Outcome, Summary},
@@ -19,7 +19,7 @@ use crate::{
 /// Of one hierarchy.
 pub(super) struct Tidy<'a> {
     pub(super) hierarchy: &'a Hierarchy,
-    pub(super) world: &'a World,
+    pub(super) world: &'a Connections,
     /// Where the run has published.
     pub(super) place: &'a str,
     /// Nobody else publishes there meanwhile.

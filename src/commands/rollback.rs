@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     error::CommandError, history::past_runs, journals, lock::lock, output, project::load_names,
-    signals, tag_progress::Lines, target::Place,
+    signals, tag_progress::TagProgress, target::TagTarget,
 };
 use crate::{
     check::diagnostic::names,
@@ -23,12 +23,12 @@ use crate::{
     image::Digest,
     publish::{
         holds,
-        journal::{Asked, Began, Move, Past},
+        journal::{Began, Move, PastRun, RunRequest},
         promote::{Publisher, Rollback, Staying, Verdict, rollback as plan},
         store::Tags,
     },
     report::count,
-    run::state::State,
+    run::state::StateFolder,
 };
 
 /// Among how many of the newest runs a run is looked for.
@@ -43,9 +43,11 @@ pub(super) async fn rollback(
     let stops = signals::listen()
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
     let hierarchy = load_names(common)?;
-    match Place::of(&hierarchy).await? {
-        Place::Registry { name, tags } => on(&hierarchy, arguments, (&name, &tags), stops).await,
-        Place::Engine { name, tags } => on(&hierarchy, arguments, (&name, &tags), stops).await,
+    match TagTarget::of(&hierarchy).await? {
+        TagTarget::Registry { name, tags } => {
+            on(&hierarchy, arguments, (&name, &tags), stops).await
+        }
+        TagTarget::Engine { name, tags } => on(&hierarchy, arguments, (&name, &tags), stops).await,
     }
 }
 
@@ -55,7 +57,7 @@ async fn on<T: Tags>(
     (place, tags): (&str, &T),
     mut stops: mpsc::Receiver<StopReason>,
 ) -> Result<Exit, CommandError> {
-    let state = State::of(&hierarchy.file);
+    let state = StateFolder::of(&hierarchy.file);
     let wait = arguments.wait.unwrap_or_default();
     let _lock = if arguments.dry_run {
         None
@@ -114,11 +116,11 @@ async fn on<T: Tags>(
 
     let run = state.begin_run();
     let _alive = run.declare_alive();
-    let commit = git::head(hierarchy.root()).as_ref().map(git::Head::short);
-    let asked = Asked::Rollback { of: of.began.run.clone() };
+    let commit = git::head(hierarchy.root()).as_ref().map(git::GitHead::short);
+    let asked = RunRequest::Rollback { of: of.began.run.clone() };
     let began = Began { commit, ..Began::new(&run.id, place, asked) };
     let mut journal = journals::begin(&state, began);
-    let mut lines = Lines { is_listed: true, ..Lines::default() };
+    let mut lines = TagProgress { is_listed: true, ..TagProgress::default() };
     let mut telling = Telling::new(&mut lines);
     let mut publisher =
         Publisher { store: tags, journal: &mut journal, stops: &mut stops, telling: &mut telling };
@@ -140,7 +142,7 @@ async fn on<T: Tags>(
 }
 
 /// The run that is named, or the last that moved a tag.
-fn chosen(runs: &[Past], arguments: &RollbackArgs) -> Result<Past, CommandError> {
+fn chosen(runs: &[PastRun], arguments: &RollbackArgs) -> Result<PastRun, CommandError> {
     let usage = |message: String| {
         CommandError::new(Exit::Usage, message).hint("`rebuild history` lists the runs")
     };
@@ -158,15 +160,15 @@ fn chosen(runs: &[Past], arguments: &RollbackArgs) -> Result<Past, CommandError>
     }
 }
 
-fn has_moved(past: &Past) -> bool {
+fn has_moved(past: &PastRun) -> bool {
     past.wanted().next().is_some() || !past.left_out.is_empty()
 }
 
 /// Whether taking this run back leaves older images in place: also if it took back a rollback.
-fn is_hold(runs: &[Past], of: &Past) -> bool {
+fn is_hold(runs: &[PastRun], of: &PastRun) -> bool {
     match &of.began.asked {
-        Asked::Run { .. } => true,
-        Asked::Rollback { of } => match runs.iter().find(|past| past.began.run == *of) {
+        RunRequest::Run { .. } => true,
+        RunRequest::Rollback { of } => match runs.iter().find(|past| past.began.run == *of) {
             Some(inner) => !is_hold(runs, inner),
             None => false,
         },
@@ -175,7 +177,7 @@ fn is_hold(runs: &[Past], of: &Past) -> bool {
 
 /// Later runs leave these images alone: the next scheduled one would move their tags again. To take back a
 /// rollback ends that.
-async fn hold<T: Tags>(moves: &[Move], (of, run): (&Past, &str), is_hold: bool, tags: &T) {
+async fn hold<T: Tags>(moves: &[Move], (of, run): (&PastRun, &str), is_hold: bool, tags: &T) {
     let held = async {
         if is_hold {
             return holds::add(tags, (run, Timestamp::now()), moves).await;
@@ -224,7 +226,7 @@ async fn confirmed(tags: usize) -> Result<bool, CommandError> {
 }
 
 /// What stays, and what moves.
-fn say(planned: &Rollback, of: &Past) -> Result<(), CommandError> {
+fn say(planned: &Rollback, of: &PastRun) -> Result<(), CommandError> {
     for (one, staying) in &planned.staying {
         output::warning(&format!("`{}` {staying}", one.tag));
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    connections::{FAILURES, LocalOnly, World},
+    connections::{Connections, FAILURES, LocalOnly},
     error::CommandError,
     journals, killed_runs,
     lock::lock,
@@ -25,16 +25,16 @@ use crate::{
     exit::Exit,
     fingerprint::Revision,
     hierarchy::{Hierarchy, NodeName, TagValues},
-    host::git::{self, Head},
-    plan::{Plan, Request, Selection, order::History},
+    host::git::{self, GitHead},
+    plan::{Plan, PlanRequest, Selection, order::History},
     publish::{
         failures::Failures,
         holds,
-        journal::{Asked, Began, Journal},
+        journal::{Began, Journal, RunRequest},
         promote::{Publisher, Verdict, conclude, verdict},
         store::{Remote, Store},
     },
-    report::{self, Out, Progress, Record, Recorder, ReportOptions},
+    report::{self, Out, ProgressMode, Record, Recorder, ReportOptions},
     run::{Origin, RunOptions, Secrets, Workshop, execute},
 };
 
@@ -57,11 +57,11 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
                     request.selection = Selection::Within(above.chain(wanted.clone()).collect());
                 }
                 let mut world =
-                    World::connect(&hierarchy, arguments.how.builder, common.offline).await?;
+                    Connections::connect(&hierarchy, arguments.how.builder, common.offline).await?;
                 world.local = local;
                 let (hierarchy, overtaken) = (hierarchy.clone(), watch::Sender::default());
                 let overtaken = overtaken.subscribe();
-                let run = Run { hierarchy, request, world, arguments, overtaken };
+                let run = RunCommand { hierarchy, request, world, arguments, overtaken };
                 run.execute(&mut stops, &mut record).await
             };
             let ended = run.await;
@@ -87,16 +87,16 @@ fn local_only(
 }
 
 /// One run, all that it needs at hand.
-pub(super) struct Run<'a> {
+pub(super) struct RunCommand<'a> {
     pub(super) hierarchy: Arc<Hierarchy>,
-    pub(super) request: Request,
-    pub(super) world: World,
+    pub(super) request: PlanRequest,
+    pub(super) world: Connections,
     pub(super) arguments: &'a RunArgs,
     /// Nodes whose builds newer changes have made pointless.
     pub(super) overtaken: watch::Receiver<BTreeSet<NodeName>>,
 }
 
-impl Run<'_> {
+impl RunCommand<'_> {
     /// From what is published to what is promoted. Whatever can be told of it is in the record.
     pub(super) async fn execute(
         &self,
@@ -149,7 +149,7 @@ impl Run<'_> {
             }
         }
         let head = git::head(self.hierarchy.root());
-        record.commit = head.as_ref().map(Head::short);
+        record.commit = head.as_ref().map(GitHead::short);
         let decide = async {
             let plan = make(&self.hierarchy, &self.request, &self.world, (&*store, !ONLY_ASKS));
             let (plan, ()) = tokio::join!(plan, killed_runs::remove(&self.world.engine));
@@ -269,10 +269,10 @@ impl Run<'_> {
         }
     }
 
-    fn journal(&self, run: &str, head: Option<&Head>) -> Journal {
-        let asked = Asked::Run { flags: flags(&self.arguments.selection) };
+    fn journal(&self, run: &str, head: Option<&GitHead>) -> Journal {
+        let asked = RunRequest::Run { flags: flags(&self.arguments.selection) };
         let began = Began {
-            commit: head.map(Head::short),
+            commit: head.map(GitHead::short),
             committed: head.filter(|head| head.is_clean).map(|head| head.committed),
             ..Began::new(run, self.place(), asked)
         };
@@ -348,11 +348,11 @@ impl Run<'_> {
 
     fn reporter(&self) -> Box<dyn Reporter> {
         let progress = match self.arguments.how.progress {
-            ProgressArg::Auto => Progress::Auto,
-            ProgressArg::Tty => Progress::Tty,
-            ProgressArg::Plain => Progress::Plain,
-            ProgressArg::Json => Progress::Json,
-            ProgressArg::Quiet => Progress::Quiet,
+            ProgressArg::Auto => ProgressMode::Auto,
+            ProgressArg::Tty => ProgressMode::Tty,
+            ProgressArg::Plain => ProgressMode::Plain,
+            ProgressArg::Json => ProgressMode::Json,
+            ProgressArg::Quiet => ProgressMode::Quiet,
         };
         let options = ReportOptions {
             is_terminal: output::stderr_is_terminal(),
@@ -367,8 +367,8 @@ impl Run<'_> {
 }
 
 /// What images say of where their files come from.
-fn origin(head: Option<&Head>, folder: &Path, tag_values: &TagValues) -> Origin {
-    let dirty = |head: &Head| if head.is_clean { "" } else { "-dirty" };
+fn origin(head: Option<&GitHead>, folder: &Path, tag_values: &TagValues) -> Origin {
+    let dirty = |head: &GitHead| if head.is_clean { "" } else { "-dirty" };
     Origin {
         commit: head.map(|head| format!("{}{}", head.commit, dirty(head))),
         committed: head

@@ -12,14 +12,14 @@ use tokio::{
 };
 
 use super::{
-    connections::{FAILURES, World},
+    connections::{Connections, FAILURES},
     error::CommandError,
     output,
     project::{load_names, node},
 };
 use crate::{
     commands::cli::{Builder, Common, ShellArgs},
-    engine::{Engine as _, Session},
+    engine::{Engine as _, ShellSession},
     exit::Exit,
     hierarchy::{Hierarchy, Node, NodeName},
     image::Digest,
@@ -28,14 +28,14 @@ use crate::{
         store::{Remote, Store},
     },
     report,
-    run::state::Asking,
+    run::state::ProbeOwner,
 };
 
 pub(super) async fn shell(common: &Common, arguments: &ShellArgs) -> Result<Exit, CommandError> {
     let hierarchy = load_names(common)?;
     let name = node(&hierarchy, &arguments.node)?;
     let node = hierarchy.get(&name).expect("it was found by its name");
-    let world = World::connect(&hierarchy, Builder::Auto, common.offline).await?;
+    let world = Connections::connect(&hierarchy, Builder::Auto, common.offline).await?;
     let failed = if arguments.published { None } else { failed(&world, node).await? };
     let image = match failed {
         Some((image, failure)) => {
@@ -52,9 +52,9 @@ pub(super) async fn shell(common: &Common, arguments: &ShellArgs) -> Result<Exit
         command => command.to_vec(),
     };
     let program = argv[0].clone();
-    let asking = Asking::begin();
-    let terminal = Terminal::begin();
-    let session = Session {
+    let asking = ProbeOwner::begin();
+    let terminal = RawTerminal::begin();
+    let session = ShellSession {
         argv,
         terminal: terminal.as_ref().and(report::stdout_size()),
         input: typed(),
@@ -89,7 +89,10 @@ fn not_started(program: &str, why: &str, node: &NodeName) -> CommandError {
 }
 
 /// The image whose test failed in the last run, if the engine still has it.
-async fn failed(world: &World, node: &Node) -> Result<Option<(Digest, LastFailure)>, CommandError> {
+async fn failed(
+    world: &Connections,
+    node: &Node,
+) -> Result<Option<(Digest, LastFailure)>, CommandError> {
     let failures = Failures::read(&world.state.recall(FAILURES));
     let Some(failure) = failures.of(&node.name) else { return Ok(None) };
     let Some(tag) = failure.setback.image() else { return Ok(None) };
@@ -100,7 +103,7 @@ async fn failed(world: &World, node: &Node) -> Result<Option<(Digest, LastFailur
 /// The image under the first tag that exists.
 async fn published(
     hierarchy: &Hierarchy,
-    world: &World,
+    world: &Connections,
     node: &Node,
 ) -> Result<Digest, CommandError> {
     if let Some(prefix) = &hierarchy.registry {
@@ -125,11 +128,11 @@ async fn fetched<S: Store>(store: &S, node: &Node) -> Result<Digest, CommandErro
 }
 
 /// The terminal, passing every key to the container until it is dropped.
-struct Terminal {
+struct RawTerminal {
     before: Termios,
 }
 
-impl Terminal {
+impl RawTerminal {
     /// `None` if the user does not sit at one.
     fn begin() -> Option<Self> {
         let stdin = io::stdin();
@@ -144,7 +147,7 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
+impl Drop for RawTerminal {
     fn drop(&mut self) {
         _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }

@@ -16,11 +16,11 @@ use crate::{
     host::git,
     image::Digest,
     publish::{
-        journal::{Past, published_between, replaced},
+        journal::{PastRun, published_between, replaced},
         store::{Local, Remote, Store},
     },
     registry::{Client, Credentials},
-    report::size::{self, View},
+    report::size::{self, SizeView},
     run::observe::{published_images, sizes},
     size::{Facts, measure},
 };
@@ -47,7 +47,7 @@ pub(super) async fn size(common: &Common, arguments: &SizeArgs) -> Result<Exit, 
         (info.endpoint, facts)
     };
     let sizes = measure(&hierarchy, &facts);
-    let view = View {
+    let view = SizeView {
         sizes: &sizes,
         named: &named,
         place: &place,
@@ -93,7 +93,7 @@ async fn facts<S: Store>(
 fn since(
     hierarchy: &Hierarchy,
     (place, revision): (&str, &str),
-    runs: &[Past],
+    runs: &[PastRun],
     published: &BTreeMap<NodeName, Digest>,
 ) -> Result<BTreeMap<NodeName, Digest>, CommandError> {
     let root = hierarchy.root();
@@ -101,7 +101,7 @@ fn since(
     let commit = git::commit(root, revision).map_err(|error| usage(error.to_string()))?;
     let commit = commit.ok_or_else(|| usage(format!("`{revision}` is not a commit")))?;
     let mut known: BTreeMap<String, bool> = BTreeMap::new();
-    let mut is_earlier = |run: &Past| {
+    let mut is_earlier = |run: &PastRun| {
         // Of a run with uncommitted changes, the commit below them.
         let Some(of) = run.began.commit.as_deref() else { return false };
         let of = of.strip_suffix("-dirty").unwrap_or(of);

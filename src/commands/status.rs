@@ -6,12 +6,12 @@ use super::{
     error::CommandError,
     output,
     project::{load, nodes},
-    query::{Asked, ask},
+    query::{QueryAnswer, ask},
 };
 use crate::{
     commands::cli::{Common, Format, StatusArgs},
     exit::Exit,
-    plan::{State, Step},
+    plan::{ImageState, Step},
     report,
 };
 
@@ -19,10 +19,10 @@ pub(super) async fn status(common: &Common, arguments: &StatusArgs) -> Result<Ex
     let hierarchy = load(common)?;
     let all = |plan: &crate::plan::Plan| plan.steps.iter().map(|step| step.node.clone()).collect();
     let named = nodes(&hierarchy, &arguments.nodes)?;
-    let Asked { plan, last_builds, failures } = ask(&hierarchy, common, all).await?;
+    let QueryAnswer { plan, last_builds, failures } = ask(&hierarchy, common, all).await?;
     let shown: Vec<&Step> =
         plan.steps.iter().filter(|step| named.is_empty() || named.contains(&step.node)).collect();
-    let standing = report::status::Standing {
+    let standing = report::status::StatusReport {
         plan: &plan,
         shown: &shown,
         last_builds: &last_builds,
@@ -38,6 +38,6 @@ pub(super) async fn status(common: &Common, arguments: &StatusArgs) -> Result<Ex
     }
     .and_then(|()| output::answer(&text))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
-    let is_current = shown.iter().all(|step| step.state() == State::Current);
+    let is_current = shown.iter().all(|step| step.state() == ImageState::Current);
     Ok(if arguments.exit_code && !is_current { Exit::Work } else { Exit::Done })
 }

@@ -6,14 +6,14 @@ use super::output;
 use crate::event::{Event, EventKind, Reporter, StopReason};
 
 #[derive(Default)]
-pub(super) struct Lines {
+pub(super) struct TagProgress {
     /// Somebody wants the command to end, once the tags are moved.
     pub(super) stopped: Option<StopReason>,
     /// The command has printed all tags before.
     pub(super) is_listed: bool,
 }
 
-impl Reporter for Lines {
+impl Reporter for TagProgress {
     fn report(&mut self, event: &Event) -> io::Result<()> {
         match &event.kind {
             EventKind::Warning { message, .. } => output::warning(message),

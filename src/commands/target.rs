@@ -8,15 +8,15 @@ use crate::{
     hierarchy::Hierarchy,
     publish::store::{Local, RemoteTags},
     registry::{Client, Credentials},
-    run::state::State,
+    run::state::StateFolder,
 };
 
-pub(super) enum Place {
+pub(super) enum TagTarget {
     Registry { name: String, tags: RemoteTags },
     Engine { name: String, tags: Local<Docker> },
 }
 
-impl Place {
+impl TagTarget {
     pub(super) async fn of(hierarchy: &Hierarchy) -> Result<Self, CommandError> {
         if let Some(prefix) = &hierarchy.registry {
             let client = Client::new(Credentials::from_env())?;
@@ -24,7 +24,7 @@ impl Place {
             return Ok(Self::Registry { name: prefix.to_string(), tags });
         }
         let (engine, info) = Docker::connect(&EngineOptions::default()).await?;
-        let notes = State::of(&hierarchy.file).notes();
+        let notes = StateFolder::of(&hierarchy.file).notes();
         Ok(Self::Engine {
             name: info.endpoint,
             tags: Local::new(Arc::new(engine)).with_notes(notes),

@@ -8,7 +8,7 @@ use super::{
     error::CommandError,
     output,
     project::{load, nodes},
-    query::{Asked, ask},
+    query::{QueryAnswer, ask},
 };
 use crate::{
     commands::cli::{Common, TreeArgs, TreeFormat},
@@ -24,7 +24,7 @@ pub(super) async fn tree(common: &Common, arguments: &TreeArgs) -> Result<Exit, 
     let hierarchy = load(common)?;
     let shown = shown(&hierarchy, &nodes(&hierarchy, &arguments.nodes)?);
     let asked = if arguments.no_state { None } else { stand(&hierarchy, common).await? };
-    let view = tree::View { hierarchy: &hierarchy, shown: &shown, standings: asked.as_ref() };
+    let view = tree::TreeView { hierarchy: &hierarchy, shown: &shown, standings: asked.as_ref() };
     let mut text = Vec::new();
     let written = match arguments.format {
         TreeFormat::Text => {
@@ -66,7 +66,7 @@ fn shown(hierarchy: &Hierarchy, named: &BTreeSet<NodeName>) -> BTreeSet<NodeName
 async fn stand(hierarchy: &Hierarchy, common: &Common) -> Result<Option<Standings>, CommandError> {
     let all = |plan: &crate::plan::Plan| plan.steps.iter().map(|step| step.node.clone()).collect();
     match ask(hierarchy, common, all).await {
-        Ok(Asked { plan, last_builds, .. }) => Ok(Some(standings(&plan, &last_builds))),
+        Ok(QueryAnswer { plan, last_builds, .. }) => Ok(Some(standings(&plan, &last_builds))),
         Err(error) if matches!(error.exit, Exit::EngineUnreachable | Exit::RegistryUnreachable) => {
             output::warning(&format!(
                 "{error}\n  the tree is that of the files; `--no-state` asks nobody"

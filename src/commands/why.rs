@@ -8,7 +8,7 @@ use super::{
     error::CommandError,
     output,
     project::{load, nodes},
-    query::{Asked, ask},
+    query::{QueryAnswer, ask},
 };
 use crate::{
     commands::cli::{Common, Format, WhyArgs},
@@ -24,7 +24,7 @@ pub(super) async fn why(common: &Common, arguments: &WhyArgs) -> Result<Exit, Co
     // In the order of the hierarchy: a parent's reason explains its child's.
     let in_order = hierarchy.in_build_order().map(|node| node.name.clone());
     let asked: Vec<NodeName> = in_order.filter(|name| asked.contains(name)).collect();
-    let Asked { plan, last_builds, failures } =
+    let QueryAnswer { plan, last_builds, failures } =
         ask(&hierarchy, common, |plan| picked(plan, &asked)).await?;
 
     let mut text = Vec::new();
@@ -34,7 +34,7 @@ pub(super) async fn why(common: &Common, arguments: &WhyArgs) -> Result<Exit, Co
             if n > 0 {
                 text.push(b'\n');
             }
-            let past = report::why::Past {
+            let past = report::why::PastRuns {
                 last_builds: &last_builds,
                 failures: &failures,
                 now: Timestamp::now(),

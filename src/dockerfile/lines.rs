@@ -8,13 +8,13 @@
 
 use std::ops::Range;
 
-use super::{Problem, lex::Lex};
+use super::{DockerfileProblem, lex::Lex};
 
 pub const BOM: &str = "\u{feff}";
 
 /// One instruction as the builder sees it, before it is taken apart.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct InstructionLine {
     /// Joined from its continuation lines.
     pub(super) text: String,
     /// Counted from 1.
@@ -25,8 +25,8 @@ pub(super) struct Line {
 
 /// The lines, and what the directives above them say.
 #[derive(Debug)]
-pub(super) struct Lines {
-    pub(super) all: Vec<Line>,
+pub(super) struct DockerfileLines {
+    pub(super) all: Vec<InstructionLine>,
     /// In the file, without directives. The builder reads none of them.
     pub(super) comments: Vec<Range<usize>>,
     pub(super) escape: char,
@@ -34,7 +34,7 @@ pub(super) struct Lines {
     pub(super) has_syntax: bool,
 }
 
-impl Line {
+impl InstructionLine {
     /// The bytes in the file of a range of `text`. It covers the whole raw token if that is broken
     /// by a continuation.
     pub(super) fn in_file(&self, range: Range<usize>) -> Range<usize> {
@@ -59,25 +59,25 @@ impl Line {
 
 /// A line of the file without its line ending.
 #[derive(Clone, Copy)]
-struct Raw<'t> {
+struct RawLine<'t> {
     text: &'t str,
     start: usize,
     number: usize,
 }
 
-impl Raw<'_> {
+impl RawLine<'_> {
     fn in_file(&self) -> Range<usize> {
         self.start..self.start + self.text.len()
     }
 }
 
-fn raw_lines(text: &str) -> impl Iterator<Item = Raw<'_>> {
+fn raw_lines(text: &str) -> impl Iterator<Item = RawLine<'_>> {
     let mut start = 0;
     text.split_inclusive('\n').enumerate().map(move |(index, whole)| {
         let here = start;
         start += whole.len();
         let bom = if index == 0 && whole.starts_with(BOM) { BOM.len() } else { 0 };
-        Raw {
+        RawLine {
             text: whole[bom..].trim_end_matches(['\r', '\n']),
             start: here + bom,
             number: index + 1,
@@ -85,20 +85,24 @@ fn raw_lines(text: &str) -> impl Iterator<Item = Raw<'_>> {
     })
 }
 
-pub(super) fn read(text: &str) -> Result<Lines, Problem> {
+pub(super) fn read(text: &str) -> Result<DockerfileLines, DockerfileProblem> {
     let mut raw = raw_lines(text);
     let mut directives = Directives::default();
     let (mut lines, mut comments) = (Vec::new(), Vec::new());
     while let Some(first) = raw.next() {
         let trimmed = first.text.trim_start();
-        let first =
-            Raw { start: first.start + first.text.len() - trimmed.len(), text: trimmed, ..first };
+        let first = RawLine {
+            start: first.start + first.text.len() - trimmed.len(),
+            text: trimmed,
+            ..first
+        };
         let is_directive = directives.read(first)?;
         if first.text.is_empty() || first.text.starts_with('#') {
             comments.extend((!is_directive).then(|| first.in_file()));
             continue;
         }
-        let mut line = Line { text: String::new(), number: first.number, pieces: Vec::new() };
+        let mut line =
+            InstructionLine { text: String::new(), number: first.number, pieces: Vec::new() };
         let mut goes_on = line.push(first, directives.escape);
         while goes_on && let Some(next) = raw.next() {
             directives.read(next)?;
@@ -112,7 +116,7 @@ pub(super) fn read(text: &str) -> Result<Lines, Problem> {
         for heredoc in heredocs(&line)? {
             let body = &mut raw;
             if !body.any(|raw| heredoc.ends_at(raw.text)) {
-                return Err(Problem {
+                return Err(DockerfileProblem {
                     span: line.whole(),
                     message: format!("the heredoc `{}` has no end", heredoc.name),
                     label: String::new(),
@@ -125,12 +129,12 @@ pub(super) fn read(text: &str) -> Result<Lines, Problem> {
         }
     }
     let Directives { escape, has_syntax, .. } = directives;
-    Ok(Lines { all: lines, comments, escape, has_syntax })
+    Ok(DockerfileLines { all: lines, comments, escape, has_syntax })
 }
 
-impl Line {
+impl InstructionLine {
     /// Appends a raw line, and says whether the next one belongs to it too.
-    fn push(&mut self, raw: Raw<'_>, escape: char) -> bool {
+    fn push(&mut self, raw: RawLine<'_>, escape: char) -> bool {
         self.pieces.push((self.text.len(), raw.start));
         match continued(raw.text, escape) {
             Some(before) => self.text.push_str(before),
@@ -163,7 +167,7 @@ impl Default for Directives {
 
 impl Directives {
     /// Whether the line is a directive.
-    fn read(&mut self, raw: Raw<'_>) -> Result<bool, Problem> {
+    fn read(&mut self, raw: RawLine<'_>) -> Result<bool, DockerfileProblem> {
         if self.done {
             return Ok(false);
         }
@@ -171,7 +175,7 @@ impl Directives {
             self.done = true;
             return Ok(false);
         };
-        let problem = |message: String, hint: &str| Problem {
+        let problem = |message: String, hint: &str| DockerfileProblem {
             span: raw.in_file(),
             message,
             label: String::new(),
@@ -223,7 +227,7 @@ impl Heredoc {
     }
 }
 
-fn heredocs(line: &Line) -> Result<Vec<Heredoc>, Problem> {
+fn heredocs(line: &InstructionLine) -> Result<Vec<Heredoc>, DockerfileProblem> {
     if !line.text.contains("<<") || !may_have_heredoc(&line.text) {
         return Ok(Vec::new());
     }
@@ -234,7 +238,7 @@ fn heredocs(line: &Line) -> Result<Vec<Heredoc>, Problem> {
         .iter()
         .filter_map(|word| heredoc(word).transpose())
         .collect::<Result<_, _>>()
-        .map_err(|message| Problem::at(line.whole(), message))
+        .map_err(|message| DockerfileProblem::at(line.whole(), message))
 }
 
 /// `^(\d*)<<(-?)([^<]*)$`

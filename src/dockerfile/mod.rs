@@ -21,7 +21,7 @@ use std::{
     ops::Range,
 };
 
-pub use self::survey::{Mention, Survey, Unreadable, expand, survey};
+pub use self::survey::{DockerfileSurvey, Mention, UnreadableDockerfile, expand, survey};
 pub use self::{
     lines::BOM,
     stages::{is_stage_name, words},
@@ -53,7 +53,7 @@ pub struct Scan {
     pub uses: Vec<ImageUse>,
     /// What the `ONBUILD` instructions of the stage that becomes the image name: images or stages of the
     /// Dockerfiles that are `FROM` it.
-    pub triggers: Vec<Trigger>,
+    pub triggers: Vec<OnbuildTrigger>,
     /// Names of its stages, in small letters.
     pub stages: BTreeSet<String>,
     /// The last stage that a `--from` counts, instead of naming it, and where it does.
@@ -78,7 +78,7 @@ pub struct ImageUse {
 
 /// A name in an `ONBUILD` instruction.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Trigger {
+pub struct OnbuildTrigger {
     /// In the file.
     pub span: Range<usize>,
     pub image: String,
@@ -86,7 +86,7 @@ pub struct Trigger {
 
 /// Why a Dockerfile cannot be built, and where it says so.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct DockerfileProblem {
     pub span: Range<usize>,
     pub message: String,
     /// Beside the span, where the message alone does not say what to look at.
@@ -97,12 +97,12 @@ pub struct Problem {
 #[derive(Debug, PartialEq, Eq)]
 pub enum ScanError {
     /// All that was found, in order of place.
-    Problems(Vec<Problem>),
+    Problems(Vec<DockerfileProblem>),
     /// No stage has the name of the target. The fault is not in the Dockerfile.
     UnknownTarget { stages: Vec<String> },
 }
 
-impl Problem {
+impl DockerfileProblem {
     fn at(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { span, message: message.into(), label: String::new(), hint: None }
     }
@@ -115,7 +115,7 @@ impl Problem {
 
 pub fn scan(text: &str, settings: Settings<'_>) -> Result<Scan, ScanError> {
     let lines = lines::read(text).map_err(|problem| ScanError::Problems(vec![problem]))?;
-    let stages::Found { uses, triggers, stages, counted } = stages::read(&lines, settings)?;
+    let stages::StageNames { uses, triggers, stages, counted } = stages::read(&lines, settings)?;
     let instructions = lines
         .all
         .iter()

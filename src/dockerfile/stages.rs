@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    ImageUse, Problem, ScanError, Settings, Trigger,
+    DockerfileProblem, ImageUse, OnbuildTrigger, ScanError, Settings,
     flags::{self, Placed},
     is_blank,
     lex::{Lex, Variables},
-    lines::{Line, Lines},
+    lines::{DockerfileLines, InstructionLine},
     split_instruction,
 };
 use crate::check::nearest;
@@ -39,15 +39,18 @@ const INSTRUCTIONS: [&str; 18] = [
 const SCRATCH: &str = "scratch";
 
 /// What the stages name.
-pub(super) struct Found {
+pub(super) struct StageNames {
     /// The images that building the target needs, in order of place.
     pub(super) uses: Vec<ImageUse>,
-    pub(super) triggers: Vec<Trigger>,
+    pub(super) triggers: Vec<OnbuildTrigger>,
     pub(super) stages: BTreeSet<String>,
     pub(super) counted: Option<(usize, Range<usize>)>,
 }
 
-pub(super) fn read(lines: &Lines, settings: Settings<'_>) -> Result<Found, ScanError> {
+pub(super) fn read(
+    lines: &DockerfileLines,
+    settings: Settings<'_>,
+) -> Result<StageNames, ScanError> {
     let mut stages = Stages {
         lex: Lex::new(lines.escape),
         arguments: platform_arguments(settings),
@@ -66,9 +69,9 @@ pub(super) fn read(lines: &Lines, settings: Settings<'_>) -> Result<Found, ScanE
         }
     }
     if stages.list.is_empty() && stages.problems.is_empty() {
-        let end = lines.all.last().map_or(0..0, Line::whole);
+        let end = lines.all.last().map_or(0..0, InstructionLine::whole);
         stages.problems.push(
-            Problem::at(end, "there is no `FROM` in this Dockerfile")
+            DockerfileProblem::at(end, "there is no `FROM` in this Dockerfile")
                 .hint("begin with `FROM image`, or with `FROM scratch`"),
         );
     }
@@ -84,16 +87,16 @@ struct Stages<'l> {
     lex: Lex,
     /// `ARG`s before the first `FROM`, and the builder's own.
     arguments: Variables,
-    list: Vec<Stage>,
+    list: Vec<DockerfileStage>,
     /// The last stage of each name, in small letters.
     by_name: BTreeMap<String, usize>,
     uses: Vec<ImageUse>,
     /// Instructions of stages that may name other images.
-    later: Vec<(usize, &'l Line)>,
+    later: Vec<(usize, &'l InstructionLine)>,
     /// `ONBUILD` instructions.
-    on_build: Vec<(usize, &'l Line)>,
+    on_build: Vec<(usize, &'l InstructionLine)>,
     counted: Option<(usize, Range<usize>)>,
-    problems: Vec<Problem>,
+    problems: Vec<DockerfileProblem>,
     /// How many bytes of values may still be made.
     left: usize,
 }
@@ -104,16 +107,16 @@ const VALUES: usize = 4 * 1024 * 1024;
 const PROBLEMS: usize = 100;
 
 #[derive(Debug)]
-struct Stage {
+struct DockerfileStage {
     name: Option<String>,
     /// The stage or the image that its `FROM` names; none for `scratch`.
-    base: Option<Source>,
+    base: Option<StageSource>,
     /// Stages that it copies or mounts from.
     needs: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Source {
+enum StageSource {
     Stage(usize),
     Image,
 }
@@ -136,7 +139,12 @@ impl Default for Stages<'_> {
 }
 
 impl<'l> Stages<'l> {
-    fn read(&mut self, line: &'l Line, has_syntax: bool, build_args: &BTreeMap<String, String>) {
+    fn read(
+        &mut self,
+        line: &'l InstructionLine,
+        has_syntax: bool,
+        build_args: &BTreeMap<String, String>,
+    ) {
         let (name, rest) = split_instruction(&line.text);
         let name = name.to_ascii_uppercase();
         match name.as_str() {
@@ -147,8 +155,11 @@ impl<'l> Stages<'l> {
                 self.problems.extend((!has_syntax).then(|| unknown_instruction(line, &name)));
             }
             _ if self.list.is_empty() => self.problems.push(
-                Problem::at(line.whole(), format!("`{name}` comes before the first `FROM`"))
-                    .hint("only `ARG` may stand there"),
+                DockerfileProblem::at(
+                    line.whole(),
+                    format!("`{name}` comes before the first `FROM`"),
+                )
+                .hint("only `ARG` may stand there"),
             ),
             "COPY" | "ADD" | "RUN" => self.later.push((self.list.len() - 1, line)),
             // A trigger runs in children; this image does not need what it names.
@@ -165,7 +176,12 @@ impl<'l> Stages<'l> {
         Ok(value)
     }
 
-    fn argument(&mut self, line: &Line, rest: &str, build_args: &BTreeMap<String, String>) {
+    fn argument(
+        &mut self,
+        line: &InstructionLine,
+        rest: &str,
+        build_args: &BTreeMap<String, String>,
+    ) {
         for word in words(rest, self.lex.escape) {
             let (key, default) = match word.split_once('=') {
                 Some((key, default)) => (key, Some(default)),
@@ -176,7 +192,7 @@ impl<'l> Stages<'l> {
                 (None, Some(default)) => match self.expand(default) {
                     Ok(value) => Some(value),
                     Err(error) => {
-                        self.problems.push(Problem::at(line.whole(), error));
+                        self.problems.push(DockerfileProblem::at(line.whole(), error));
                         None
                     }
                 },
@@ -188,7 +204,7 @@ impl<'l> Stages<'l> {
         }
     }
 
-    fn from(&mut self, line: &Line, rest: &str) {
+    fn from(&mut self, line: &InstructionLine, rest: &str) {
         let arguments = flags::read(rest).rest.trim_end();
         let offset = line.text.trim_end().len() - arguments.len();
         let tokens: Vec<&str> = arguments.split(is_blank).filter(|t| !t.is_empty()).collect();
@@ -196,9 +212,11 @@ impl<'l> Stages<'l> {
             [image] => (image, None),
             [image, as_, name] if as_.eq_ignore_ascii_case("as") => (image, Some(name)),
             _ => {
-                self.list.push(Stage { name: None, base: None, needs: Vec::new() });
-                let mut problem =
-                    Problem::at(line.whole(), "`FROM` takes one image, and perhaps `AS name`");
+                self.list.push(DockerfileStage { name: None, base: None, needs: Vec::new() });
+                let mut problem = DockerfileProblem::at(
+                    line.whole(),
+                    "`FROM` takes one image, and perhaps `AS name`",
+                );
                 if arguments.contains('#') {
                     problem = problem.hint("a comment needs a line of its own");
                 }
@@ -213,7 +231,10 @@ impl<'l> Stages<'l> {
             }
             Ok(expanded) => self.base(expanded, span, line.number),
             Err(error) => {
-                self.problems.push(Problem::at(span, format!("`{image}` cannot be read: {error}")));
+                self.problems.push(DockerfileProblem::at(
+                    span,
+                    format!("`{image}` cannot be read: {error}"),
+                ));
                 None
             }
         };
@@ -223,36 +244,36 @@ impl<'l> Stages<'l> {
                 let at = offset + arguments.len() - name.len();
                 let span = line.in_file(at..at + name.len());
                 self.problems.push(
-                    Problem::at(span, format!("`{name}` cannot be the name of a stage"))
+                    DockerfileProblem::at(span, format!("`{name}` cannot be the name of a stage"))
                         .hint("it is a letter, then letters, digits, `-`, `_` and `.`"),
                 );
             }
             self.by_name.insert(name.clone(), self.list.len());
         }
-        self.list.push(Stage { name, base, needs: Vec::new() });
+        self.list.push(DockerfileStage { name, base, needs: Vec::new() });
     }
 
     /// What a `FROM` names; a stage only if it comes before.
-    fn base(&mut self, image: String, span: Range<usize>, line: usize) -> Option<Source> {
+    fn base(&mut self, image: String, span: Range<usize>, line: usize) -> Option<StageSource> {
         if let Some(&stage) = self.by_name.get(&image.to_ascii_lowercase()) {
-            return Some(Source::Stage(stage));
+            return Some(StageSource::Stage(stage));
         }
         if image == SCRATCH {
             return None;
         }
         let stage = self.list.len();
         self.uses.push(ImageUse { span, line, image, stage, is_final: false, is_from: true });
-        Some(Source::Image)
+        Some(StageSource::Image)
     }
 
     /// `COPY --from=`, `ADD --from=`, `RUN --mount=…,from=`.
-    fn read_from(&mut self, stage: usize, line: &Line) {
+    fn read_from(&mut self, stage: usize, line: &InstructionLine) {
         for (from, numbers) in sources(&line.text) {
             self.source(stage, line, &from, numbers);
         }
     }
 
-    fn source(&mut self, stage: usize, line: &Line, from: &Placed, numbers: bool) {
+    fn source(&mut self, stage: usize, line: &InstructionLine, from: &Placed, numbers: bool) {
         let image = from.text();
         if image.is_empty() || image == SCRATCH {
             return;
@@ -260,7 +281,7 @@ impl<'l> Stages<'l> {
         let span = line.in_file(from.span());
         if image.contains('$') {
             return self.problems.push(
-                Problem::at(
+                DockerfileProblem::at(
                     span,
                     format!("the builder does not expand variables in `from={image}`"),
                 )
@@ -276,7 +297,7 @@ impl<'l> Stages<'l> {
                     1 => "there is no stage `{}`; the only one is 0".replace("{}", &image),
                     n => format!("there is no stage `{image}`; the last one is {}", n - 1),
                 };
-                self.problems.push(Problem::at(span, message));
+                self.problems.push(DockerfileProblem::at(span, message));
             } else {
                 if self.counted.as_ref().is_none_or(|(last, _)| *last < index) {
                     self.counted = Some((index, span));
@@ -294,7 +315,7 @@ impl<'l> Stages<'l> {
 
     /// Leaves out what is only used by stages after the target. Those before it count even if the
     /// target does not need them, because the classic builder builds them all the same.
-    fn found(mut self, target: Option<&str>) -> Result<Found, ScanError> {
+    fn found(mut self, target: Option<&str>) -> Result<StageNames, ScanError> {
         let target = match target {
             None => self.list.len() - 1,
             Some(name) => *self.by_name.get(&name.to_ascii_lowercase()).ok_or_else(|| {
@@ -314,7 +335,7 @@ impl<'l> Stages<'l> {
         while let Some(base) = self.base_stage(last) {
             last = base;
         }
-        if matches!(self.list[last].base, Some(Source::Image)) {
+        if matches!(self.list[last].base, Some(StageSource::Image)) {
             // The `FROM` comes first in its stage, and was read in the first pass.
             if let Some(base) = self.uses.iter_mut().find(|image| image.stage == last) {
                 base.is_final = true;
@@ -325,13 +346,13 @@ impl<'l> Stages<'l> {
         let triggers = self.on_build.iter().filter(|(stage, _)| *stage == target);
         let triggers = triggers.flat_map(|(_, line)| triggers_of(line)).collect();
         let stages = self.by_name.into_keys().collect();
-        Ok(Found { uses: self.uses, triggers, stages, counted: self.counted })
+        Ok(StageNames { uses: self.uses, triggers, stages, counted: self.counted })
     }
 
     /// Always one that comes before.
     fn base_stage(&self, stage: usize) -> Option<usize> {
         match self.list[stage].base {
-            Some(Source::Stage(base)) => Some(base),
+            Some(StageSource::Stage(base)) => Some(base),
             _ => None,
         }
     }
@@ -353,7 +374,7 @@ fn sources(text: &str) -> Vec<(Placed, bool)> {
 }
 
 /// What the trigger of an `ONBUILD` names. A number means a stage of the child.
-fn triggers_of(line: &Line) -> Vec<Trigger> {
+fn triggers_of(line: &InstructionLine) -> Vec<OnbuildTrigger> {
     let (_, trigger) = split_instruction(&line.text);
     let offset = line.text.len() - trigger.len();
     let named = sources(trigger).into_iter().filter_map(|(from, numbers)| {
@@ -361,30 +382,30 @@ fn triggers_of(line: &Line) -> Vec<Trigger> {
         let is_number = numbers && image.parse::<usize>().is_ok();
         // The builder expands no variables there.
         let is_image = !image.is_empty() && image != SCRATCH && !image.contains('$');
-        (is_image && !is_number).then_some(Trigger { span, image })
+        (is_image && !is_number).then_some(OnbuildTrigger { span, image })
     });
     named.collect()
 }
 
-fn unknown_instruction(line: &Line, name: &str) -> Problem {
+fn unknown_instruction(line: &InstructionLine, name: &str) -> DockerfileProblem {
     let length = split_instruction(&line.text).0.len();
     let start = line.text.len() - line.text.trim_start().len();
     let span = line.in_file(start..start + length);
-    let problem = Problem::at(span, format!("`{name}` is not an instruction"));
+    let problem = DockerfileProblem::at(span, format!("`{name}` is not an instruction"));
     match nearest(name, INSTRUCTIONS) {
         Some(known) => problem.hint(format!("did you mean `{known}`?")),
         None => problem,
     }
 }
 
-fn empty_base(image: &str, span: Range<usize>) -> Problem {
+fn empty_base(image: &str, span: Range<usize>) -> DockerfileProblem {
     let hint = if image.contains('$') {
         "give it a default before the first `FROM`, as `ARG NAME=value`, or a value in \
          `build_args`, which needs an `ARG NAME` there too"
     } else {
         "write an image, or `scratch`"
     };
-    Problem {
+    DockerfileProblem {
         span,
         message: format!("the image `{image}` is empty"),
         label: "nothing is left when its variables are expanded".to_owned(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Problem, ScanError, Settings, flags,
+    DockerfileProblem, ScanError, Settings, flags,
     lex::{Lex, Variables},
     lines, scan, split_instruction, stages,
 };
@@ -12,7 +12,7 @@ use crate::image::Platform;
 
 /// What a Dockerfile says.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub struct DockerfileSurvey {
     pub images: Vec<Mention>,
     /// What `COPY` and `ADD` take from the build context, variables left out.
     pub copies: Vec<String>,
@@ -36,7 +36,7 @@ pub struct Mention {
 
 /// Why it cannot be built, and where it says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadableDockerfile {
     pub line: usize,
     pub message: String,
     pub hint: Option<String>,
@@ -48,7 +48,7 @@ pub fn survey(
     build_args: &BTreeMap<String, String>,
     target: Option<&str>,
     platform: &Platform,
-) -> Result<Survey, Unreadable> {
+) -> Result<DockerfileSurvey, UnreadableDockerfile> {
     let settings = Settings { build_args, target, platform, build_platform: platform };
     let scan = scan(text, settings).map_err(|error| first(text, error))?;
     let lines = lines::read(text).map_err(|problem| unreadable(text, &problem))?;
@@ -58,7 +58,7 @@ pub fn survey(
         line: one.line,
         is_base: one.is_final,
     });
-    let mut survey = Survey { images: images.collect(), ..Survey::default() };
+    let mut survey = DockerfileSurvey { images: images.collect(), ..DockerfileSurvey::default() };
     let lex = Lex::new(lines.escape);
     for line in &lines.all {
         let (name, rest) = split_instruction(&line.text);
@@ -104,21 +104,27 @@ fn copied(arguments: &str) -> Vec<String> {
     words
 }
 
-fn first(text: &str, error: ScanError) -> Unreadable {
+fn first(text: &str, error: ScanError) -> UnreadableDockerfile {
     match error {
         ScanError::Problems(problems) => match problems.first() {
             Some(problem) => unreadable(text, problem),
-            None => Unreadable { line: 1, message: "it cannot be read".to_owned(), hint: None },
+            None => UnreadableDockerfile {
+                line: 1,
+                message: "it cannot be read".to_owned(),
+                hint: None,
+            },
         },
-        ScanError::UnknownTarget { .. } => {
-            Unreadable { line: 1, message: "it has no stage of that name".to_owned(), hint: None }
-        }
+        ScanError::UnknownTarget { .. } => UnreadableDockerfile {
+            line: 1,
+            message: "it has no stage of that name".to_owned(),
+            hint: None,
+        },
     }
 }
 
-fn unreadable(text: &str, problem: &Problem) -> Unreadable {
+fn unreadable(text: &str, problem: &DockerfileProblem) -> UnreadableDockerfile {
     let before = text.get(..problem.span.start).unwrap_or_default();
-    Unreadable {
+    UnreadableDockerfile {
         line: before.matches('\n').count() + 1,
         message: problem.message.clone(),
         hint: problem.hint.clone(),

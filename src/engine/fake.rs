@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    BuildProgress, BuildRequest, Difference, Engine, EngineError, LocalImage, Network, Probe,
-    ProbeOutput, TestProgress, Volatile,
+    BuildProgress, BuildRequest, Engine, EngineError, ImageCommand, LocalImage, Network,
+    PathDifference, ProbeOutput, TestProgress, Volatile,
 };
 use crate::{
     fingerprint,
@@ -214,7 +214,7 @@ impl Engine for FakeEngine {
     async fn probe(
         &self,
         image: &Digest,
-        probe: &Probe,
+        probe: &ImageCommand,
         _run: &str,
     ) -> Result<ProbeOutput, EngineError> {
         let state = self.state.lock().unwrap();
@@ -318,7 +318,7 @@ impl Engine for FakeEngine {
         old: &Digest,
         new: &Digest,
         _volatile: &Volatile,
-    ) -> Result<Vec<Difference>, EngineError> {
+    ) -> Result<Vec<PathDifference>, EngineError> {
         let state = self.state.lock().unwrap();
         let image = |id: &Digest| {
             state.images.get(id).ok_or_else(|| EngineError::Refused {
@@ -333,7 +333,10 @@ impl Engine for FakeEngine {
         if old.layers == new.layers || (same_node && state.same_tree.contains(node)) {
             return Ok(vec![]);
         }
-        Ok(vec![Difference { path: node.into(), what: fingerprint::Difference::Changed }])
+        Ok(vec![PathDifference {
+            path: node.into(),
+            what: fingerprint::ListingDifference::Changed,
+        }])
     }
 }
 

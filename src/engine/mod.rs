@@ -14,10 +14,10 @@ mod tree;
 pub use self::{
     docker::{
         About, BuilderChoice, BuilderKind, Capabilities, Capability, Docker, EngineOptions,
-        ImageStore, Leftover, Session, Sizes, canonical_config, created,
+        ImageStore, Leftover, ShellSession, SizeMeaning, canonical_config, created,
     },
     secrets::BuildSecrets,
-    tree::{Difference, Volatile},
+    tree::{PathDifference, Volatile},
 };
 
 use std::{
@@ -75,7 +75,7 @@ pub trait Engine: Send + Sync + 'static {
     fn probe(
         &self,
         image: &Digest,
-        probe: &Probe,
+        probe: &ImageCommand,
         run: &str,
     ) -> impl Future<Output = Result<ProbeOutput, EngineError>> + Send;
 
@@ -138,7 +138,7 @@ pub trait Engine: Send + Sync + 'static {
         old: &Digest,
         new: &Digest,
         volatile: &Volatile,
-    ) -> impl Future<Output = Result<Vec<Difference>, EngineError>> + Send;
+    ) -> impl Future<Output = Result<Vec<PathDifference>, EngineError>> + Send;
 }
 
 /// All inputs of one build.
@@ -186,7 +186,7 @@ pub enum TestProgress {
 
 /// A command in a container of an image, for a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
+pub struct ImageCommand {
     /// Replaces the image's entry point and command.
     pub argv: Vec<String>,
     pub network: Network,

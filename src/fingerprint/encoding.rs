@@ -25,7 +25,7 @@ const VERSION: u32 = 1;
 /// in the order of the fields here, maps are sorted, and no number is a float.
 pub(super) fn fingerprint(inputs: &Inputs, parents: &Parents) -> Digest {
     #[derive(Serialize)]
-    struct Encoded<'a> {
+    struct EncodedInputs<'a> {
         dockerfile: &'a Digest,
         context: &'a Digest,
         settings: &'a Digest,
@@ -36,7 +36,8 @@ pub(super) fn fingerprint(inputs: &Inputs, parents: &Parents) -> Digest {
         epoch: &'a Option<Epoch>,
     }
     let Inputs { dockerfile, context, settings, tests, platform, upstreams, epoch } = inputs;
-    let encoded = Encoded { dockerfile, context, settings, tests, platform, upstreams, epoch };
+    let encoded =
+        EncodedInputs { dockerfile, context, settings, tests, platform, upstreams, epoch };
     let parents: &BTreeMap<NodeName, Digest> = parents;
     digest(&(VERSION, encoded, parents))
 }
@@ -49,7 +50,7 @@ pub fn settings(node: &Node, tracked: &BTreeMap<&String, &Digest>) -> Digest {
         // The encoding of versions without secrets.
         return digest(&settings);
     }
-    let secrets: BTreeMap<&String, Secret<'_>> =
+    let secrets: BTreeMap<&String, EncodedSecret<'_>> =
         node.secrets.iter().map(|(id, source)| (id, source.into())).collect();
     digest(&(settings, secrets, tracked, node.ssh == Ssh::Agent))
 }
@@ -58,8 +59,8 @@ pub fn settings(node: &Node, tracked: &BTreeMap<&String, &Digest>) -> Digest {
 pub fn tests<'a>(max_size: Option<u64>, tests: impl Iterator<Item = &'a Test>) -> Digest {
     #[derive(Serialize)]
     #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the file")]
-    struct Encoded<'a> {
-        check: Checked<'a>,
+    struct EncodedTest<'a> {
+        check: EncodedCheck<'a>,
         timeout: Duration,
         network: bool,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -69,15 +70,15 @@ pub fn tests<'a>(max_size: Option<u64>, tests: impl Iterator<Item = &'a Test>) -
         inherit: bool,
     }
     #[derive(Serialize)]
-    enum Checked<'a> {
+    enum EncodedCheck<'a> {
         Run { argv: &'a [String], stdout: &'a Option<String> },
         Healthy,
     }
     let encoded =
-        tests.map(|Test { check, timeout, network, read_only, isolated, inherit }| Encoded {
+        tests.map(|Test { check, timeout, network, read_only, isolated, inherit }| EncodedTest {
             check: match check {
-                Check::Run { argv, stdout } => Checked::Run { argv, stdout },
-                Check::Healthy => Checked::Healthy,
+                Check::Run { argv, stdout } => EncodedCheck::Run { argv, stdout },
+                Check::Healthy => EncodedCheck::Healthy,
             },
             timeout: *timeout,
             network: *network,
@@ -91,12 +92,12 @@ pub fn tests<'a>(max_size: Option<u64>, tests: impl Iterator<Item = &'a Test>) -
 /// A secret's source, never its value.
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Secret<'a> {
+enum EncodedSecret<'a> {
     Env(&'a str),
     File(&'a Path),
 }
 
-impl<'a> From<&'a SecretSource> for Secret<'a> {
+impl<'a> From<&'a SecretSource> for EncodedSecret<'a> {
     fn from(source: &'a SecretSource) -> Self {
         match source {
             SecretSource::Env(name) => Self::Env(name),
@@ -107,7 +108,7 @@ impl<'a> From<&'a SecretSource> for Secret<'a> {
 
 /// A digest of a secret's ID and source, to find the changed ones.
 pub(super) fn secret(id: &str, source: &SecretSource) -> Digest {
-    digest(&(id, Secret::from(source)))
+    digest(&(id, EncodedSecret::from(source)))
 }
 
 fn digest(value: &impl Serialize) -> Digest {

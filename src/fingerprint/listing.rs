@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::context::{Entry, Kind, Manifest};
+use super::context::{ContextEntry, ContextManifest, EntryKind};
 use crate::image::{Digest, Hasher};
 
 /// In bytes of JSON. Labels are part of the address of a build request, and stay in the image.
@@ -31,13 +31,13 @@ pub struct Listing(BTreeMap<String, String>);
 /// The difference of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Difference {
+pub enum ListingDifference {
     Changed,
     New,
     Gone,
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for ListingDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Changed => "changed",
@@ -49,14 +49,14 @@ impl fmt::Display for Difference {
 
 impl Listing {
     /// Omits the Dockerfile, which has its own digest.
-    pub fn new(manifest: &Manifest, dockerfile: Option<&Path>) -> Self {
+    pub fn new(manifest: &ContextManifest, dockerfile: Option<&Path>) -> Self {
         let mut all = BTreeMap::new();
         for (n, (entry, content)) in manifest.entries.iter().enumerate() {
             if Some(&*entry.path) == dockerfile {
                 continue;
             }
             let mut path = readable(&entry.path);
-            if entry.kind == Kind::Folder {
+            if entry.kind == EntryKind::Folder {
                 let next = manifest.entries.get(n + 1);
                 // Its entries represent it.
                 if next.is_some_and(|(next, _)| next.path.starts_with(&entry.path)) {
@@ -145,18 +145,18 @@ impl Listing {
     /// The changed, new and deleted entries, each in order of path.
     ///
     /// For a new or deleted folder with several entries, only the folder.
-    pub fn differences(&self, now: &Self) -> Vec<(Difference, String)> {
+    pub fn differences(&self, now: &Self) -> Vec<(ListingDifference, String)> {
         let (mut then, mut now) = (self.clone(), now.clone());
         then.as_coarse_as(&now);
         now.as_coarse_as(&then);
-        let mut found: Vec<(Difference, String)> = Vec::new();
+        let mut found: Vec<(ListingDifference, String)> = Vec::new();
         for (path, digest) in &then.0 {
             if now.0.get(path).is_some_and(|now| now != digest) {
-                found.push((Difference::Changed, path.clone()));
+                found.push((ListingDifference::Changed, path.clone()));
             }
         }
         for (difference, of, other) in
-            [(Difference::New, &now, &then), (Difference::Gone, &then, &now)]
+            [(ListingDifference::New, &now, &then), (ListingDifference::Gone, &then, &now)]
         {
             let paths = of.0.keys().filter(|path| !other.0.contains_key(*path));
             let mut tops: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
@@ -197,12 +197,14 @@ fn room(key: &str) -> usize {
     escaped + ":\"\",".len() + DIGITS
 }
 
-fn digest(entry: &Entry, content: Option<&Digest>) -> String {
+fn digest(entry: &ContextEntry, content: Option<&Digest>) -> String {
     let mut hasher = Hasher::default();
     let (kind, value) = match &entry.kind {
-        Kind::File { .. } => ("file", content.map_or(&b""[..], |digest| digest.hex().as_bytes())),
-        Kind::Folder => ("folder", &b""[..]),
-        Kind::Link { target } => ("link", target.as_os_str().as_bytes()),
+        EntryKind::File { .. } => {
+            ("file", content.map_or(&b""[..], |digest| digest.hex().as_bytes()))
+        }
+        EntryKind::Folder => ("folder", &b""[..]),
+        EntryKind::Link { target } => ("link", target.as_os_str().as_bytes()),
     };
     hasher.update(format!("{kind} {:o} ", entry.mode).as_bytes());
     hasher.update(value);

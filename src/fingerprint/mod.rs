@@ -23,8 +23,8 @@ pub use self::{
     cache::HashCache,
     detail::Detail,
     epoch::Epoch,
-    listing::{Difference, Listing, readable},
-    source::{Source, source},
+    listing::{Listing, ListingDifference, readable},
+    source::{NodeFiles, source},
     taken_in::TakenIn,
 };
 use crate::{

@@ -16,7 +16,7 @@ use crate::{
 
 /// A node's own files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct NodeFiles {
     pub digest: Digest,
     /// A small listing without the Dockerfile.
     pub files: Listing,
@@ -28,7 +28,7 @@ pub fn source(
     hierarchy: &Hierarchy,
     node: &Node,
     cache: &HashCache,
-) -> Result<Source, ContextError> {
+) -> Result<NodeFiles, ContextError> {
     let context = Context::open(&node.context, &node.dockerfile.path)?;
     let manifest = context.manifest(cache)?;
     let dockerfile = [&node.context, &context.root]
@@ -37,7 +37,7 @@ pub fn source(
     let mut files = Listing::new(&manifest, dockerfile);
     let digest = manifest.digest();
     if node.prepare.is_none() {
-        return Ok(Source { digest, files });
+        return Ok(NodeFiles { digest, files });
     }
     let mut hasher = Hasher::default();
     hasher.update(digest.as_str().as_bytes());
@@ -48,7 +48,7 @@ pub fn source(
         hasher.update(digest.as_str().as_bytes());
         files = files.with(&named, &digest);
     }
-    Ok(Source { digest: hasher.finish(), files })
+    Ok(NodeFiles { digest: hasher.finish(), files })
 }
 
 fn content(mut file: File) -> io::Result<Digest> {

@@ -16,10 +16,10 @@ const KEPT: usize = 4;
 
 /// The newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TakenIn(Vec<Entry>);
+pub struct TakenIn(Vec<TakenInEntry>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
+struct TakenInEntry {
     image: Digest,
     /// The labels that an image of these inputs would have.
     labels: BTreeMap<String, String>,
@@ -38,7 +38,7 @@ impl TakenIn {
     /// Adds inputs whose build resulted in this image.
     pub fn add(&mut self, image: &Digest, (node, record): (&str, &BuiltFrom)) {
         self.0.retain(|entry| entry.image == *image);
-        self.0.insert(0, Entry { image: image.clone(), labels: record.to_labels(node) });
+        self.0.insert(0, TakenInEntry { image: image.clone(), labels: record.to_labels(node) });
         self.0.truncate(KEPT);
     }
 

@@ -6,7 +6,7 @@
 use super::{
     fields::{Fields, Problems},
     schema::command,
-    yaml::{Kind, Yaml},
+    yaml::{ValueKind, Yaml},
 };
 
 /// The channels of `notify`. A list of words is the command alone.
@@ -25,7 +25,7 @@ pub struct Notify {
 
 impl Notify {
     pub(super) fn read(yaml: &Yaml, problems: &mut Problems) -> Option<Self> {
-        if !matches!(yaml.kind, Kind::Map(_)) {
+        if !matches!(yaml.kind, ValueKind::Map(_)) {
             let command = Some(command("notify", yaml, problems)?);
             return Some(Self { command, ..Self::default() });
         }

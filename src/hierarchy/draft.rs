@@ -12,7 +12,7 @@ use super::{
     template::TagValues,
 };
 use crate::{
-    check::rules::Code,
+    check::rules::RuleCode,
     image::{ReferenceError, Repository},
 };
 
@@ -53,13 +53,13 @@ pub(super) fn drafts(
                             format!("this matrix makes `{name}` more than once"),
                             "put every key of the matrix into the name, as in `ruby-{ruby}`",
                         );
-                        problems.last_is(Code::WrongMatrix);
+                        problems.last_is(RuleCode::WrongMatrix);
                     }
                     continue;
                 }
                 Some(first) => {
                     problems.push(&entry.span, format!("there are two images named `{name}`"));
-                    problems.last_is(Code::NameTwice);
+                    problems.last_is(RuleCode::NameTwice);
                     let (source, first) = (problems.source.clone(), first.clone());
                     if let Some(last) = problems.found.pop() {
                         problems.found.push(last.at(&source, first, "the other one"));
@@ -79,7 +79,7 @@ pub(super) fn drafts(
             let before = problems.found.len();
             draft.publish(of_file.as_ref(), override_, problems);
             draft.tag(problems);
-            problems.recode(before, Code::WrongName);
+            problems.recode(before, RuleCode::WrongName);
             drafts.push(draft);
         }
     }

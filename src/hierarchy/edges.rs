@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Base, NodeName, TagTemplate};
 use crate::{
-    check::rules::Code,
+    check::rules::RuleCode,
     image::{Reference, Repository},
 };
 
@@ -15,7 +15,7 @@ const SHOWN: usize = 5;
 
 /// What of a node decides whether a reference means it.
 #[derive(Debug)]
-pub(super) struct Named<'n> {
+pub(super) struct NodeIdentity<'n> {
     pub(super) name: &'n NodeName,
     /// Where it is published; and, if `--registry` moves it, where the file says.
     pub(super) repositories: Vec<&'n Repository>,
@@ -25,15 +25,15 @@ pub(super) struct Named<'n> {
 
 /// All nodes, by what a reference says.
 #[derive(Debug)]
-pub(super) struct Index<'n> {
-    nodes: Vec<Named<'n>>,
+pub(super) struct ReferenceIndex<'n> {
+    nodes: Vec<NodeIdentity<'n>>,
     by_repository: HashMap<(String, String), Vec<usize>>,
     by_name: HashMap<&'n str, usize>,
 }
 
 /// What a reference turned out to be.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Resolved {
+pub(super) struct ResolvedReference {
     pub(super) base: Base,
     /// It looks like a node, and is not: what to tell the person who wrote it.
     pub(super) warning: Option<Warning>,
@@ -41,13 +41,13 @@ pub(super) struct Resolved {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Warning {
-    pub(super) code: Code,
+    pub(super) code: RuleCode,
     pub(super) message: String,
     pub(super) hint: String,
 }
 
-impl<'n> Index<'n> {
-    pub(super) fn new(nodes: Vec<Named<'n>>) -> Self {
+impl<'n> ReferenceIndex<'n> {
+    pub(super) fn new(nodes: Vec<NodeIdentity<'n>>) -> Self {
         let mut by_repository: HashMap<_, Vec<usize>> = HashMap::new();
         let mut by_name = HashMap::new();
         for (index, node) in nodes.iter().enumerate() {
@@ -63,7 +63,7 @@ impl<'n> Index<'n> {
     }
 
     /// What a reference in the Dockerfile of this node means.
-    pub(super) fn resolve(&self, reference: &Reference, node: &NodeName) -> Resolved {
+    pub(super) fn resolve(&self, reference: &Reference, node: &NodeName) -> ResolvedReference {
         let in_repository = self.by_repository.get(&key(&reference.repository));
         let candidates: Vec<usize> = match in_repository {
             Some(nodes) => nodes.clone(),
@@ -74,13 +74,14 @@ impl<'n> Index<'n> {
                 _ => vec![],
             },
         };
-        let upstream = |warning| Resolved { base: Base::Upstream(reference.clone()), warning };
+        let upstream =
+            |warning| ResolvedReference { base: Base::Upstream(reference.clone()), warning };
         let Some(&first) = candidates.first() else {
             return upstream(self.elsewhere(reference, node));
         };
         if reference.digest.is_some() {
             return upstream(Some(Warning {
-                code: Code::PinnedParent,
+                code: RuleCode::PinnedParent,
                 message: format!("`{}` is pinned to a digest here", self.nodes[first].name),
                 hint:
                     "it will not be rebuilt when that image is; leave the digest out, each build \
@@ -111,7 +112,7 @@ impl<'n> Index<'n> {
             .or_else(|| candidates().find(pattern))
             .or_else(|| candidates().find(bare));
         if let Some(&index) = found {
-            Resolved { base: Base::Node(self.nodes[index].name.clone()), warning: None }
+            ResolvedReference { base: Base::Node(self.nodes[index].name.clone()), warning: None }
         } else {
             let mut tags: Vec<String> = candidates()
                 .filter_map(|&index| self.nodes[index].tags)
@@ -132,7 +133,7 @@ impl<'n> Index<'n> {
                 ),
             };
             upstream(Some(Warning {
-                code: Code::UnknownTag,
+                code: RuleCode::UnknownTag,
                 message: format!(
                     "no image here makes the tag `{tag}` of `{}`",
                     reference.repository
@@ -143,7 +144,7 @@ impl<'n> Index<'n> {
     }
 }
 
-impl Index<'_> {
+impl ReferenceIndex<'_> {
     /// Name and tag are those of another node, host or path are not.
     fn elsewhere(&self, reference: &Reference, node: &NodeName) -> Option<Warning> {
         let repository = reference.repository.as_str();
@@ -162,7 +163,7 @@ impl Index<'_> {
             return None;
         }
         Some(Warning {
-            code: Code::OtherRegistry,
+            code: RuleCode::OtherRegistry,
             message: format!(
                 "`{}:{tag}` is an image here, and `{before}` is not its registry",
                 named.name
@@ -194,10 +195,10 @@ mod tests {
                 (NodeName::from(name), repository.parse().unwrap(), tags)
             })
             .collect();
-        let index = Index::new(
+        let index = ReferenceIndex::new(
             owned
                 .iter()
-                .map(|(name, repository, tags)| Named {
+                .map(|(name, repository, tags)| NodeIdentity {
                     name,
                     repositories: vec![repository],
                     tags: Some(tags),

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, path::Path};
 use super::{
     LoadOptions, NodeName, OnFailure, TagTemplate,
     draft::{self, Draft},
-    fields::{At, Problems},
+    fields::{Located, Problems},
     load::BUILD_TIMEOUT,
     schema::{File, Image},
     yaml,
 };
-use crate::{check::diagnostic::Source, image::Repository};
+use crate::{check::diagnostic::SourceFile, image::Repository};
 
 /// What the file says of one image, `defaults` and matrix applied. Two are equal if the file means
 /// the same by them, however it is written.
@@ -28,7 +28,7 @@ pub fn entries(
     text: &[u8],
     options: &LoadOptions,
 ) -> Option<BTreeMap<NodeName, Entry>> {
-    let source = Source::new(path, std::str::from_utf8(text).ok()?.to_owned());
+    let source = SourceFile::new(path, std::str::from_utf8(text).ok()?.to_owned());
     let (tree, _) = yaml::parse(&source).ok()?;
     let mut problems = Problems::new(&source);
     let file = File::read(&tree, &mut problems)?;
@@ -40,7 +40,7 @@ pub fn entries(
 impl Entry {
     fn new(draft: Draft) -> Self {
         let Draft { mut image, repository, tags, .. } = draft;
-        let dockerfile = || At { value: "Dockerfile".to_owned(), span: 0..0 };
+        let dockerfile = || Located { value: "Dockerfile".to_owned(), span: 0..0 };
         image.dockerfile.get_or_insert_with(dockerfile);
         image.test.get_or_insert_default();
         image.on_failure.get_or_insert(OnFailure::Block);

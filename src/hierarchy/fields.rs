@@ -2,21 +2,21 @@
 
 use std::{fmt::Display, ops::Range, sync::Arc};
 
-use super::yaml::{Key, Kind, Yaml};
+use super::yaml::{MappingKey, ValueKind, Yaml};
 use crate::check::nearest;
 use crate::check::{
-    diagnostic::{Diagnostic, Source},
-    rules::Code,
+    diagnostic::{Diagnostic, SourceFile},
+    rules::RuleCode,
 };
 
 /// A value and where it stands in the file. Two are equal if they say the same, wherever it stands.
 #[derive(Clone, Debug)]
-pub(super) struct At<T> {
+pub(super) struct Located<T> {
     pub(super) value: T,
     pub(super) span: Range<usize>,
 }
 
-impl<T: PartialEq> PartialEq for At<T> {
+impl<T: PartialEq> PartialEq for Located<T> {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
     }
@@ -25,27 +25,27 @@ impl<T: PartialEq> PartialEq for At<T> {
 /// Collects what is wrong.
 #[derive(Debug)]
 pub(super) struct Problems {
-    pub(super) source: Arc<Source>,
+    pub(super) source: Arc<SourceFile>,
     pub(super) found: Vec<Diagnostic>,
 }
 
 /// The entries of one map. What is asked for is what is known.
 pub(super) struct Fields<'y> {
-    entries: Vec<(&'y Key, &'y Yaml)>,
+    entries: Vec<(&'y MappingKey, &'y Yaml)>,
     known: Vec<&'static str>,
     /// What the map is, for the message about a key that it does not have.
     of: &'static str,
 }
 
 impl Problems {
-    pub(super) fn new(source: &Arc<Source>) -> Self {
+    pub(super) fn new(source: &Arc<SourceFile>) -> Self {
         Self { source: Arc::clone(source), found: Vec::new() }
     }
 
     /// A wrong value, unless [`recode`](Self::recode) says otherwise.
     pub(super) fn push(&mut self, span: &Range<usize>, message: impl Into<String>) {
         let diagnostic =
-            Diagnostic::of(Code::WrongValue, message).at(&self.source, span.clone(), "");
+            Diagnostic::of(RuleCode::WrongValue, message).at(&self.source, span.clone(), "");
         self.found.push(diagnostic);
     }
 
@@ -69,20 +69,20 @@ impl Problems {
         hint: impl Into<String>,
     ) {
         let diagnostic =
-            Diagnostic::of(Code::WrongValue, message).at_secret(&self.source, span.clone());
+            Diagnostic::of(RuleCode::WrongValue, message).at_secret(&self.source, span.clone());
         self.found.push(diagnostic.hint(hint));
     }
 
     /// What was found from there on as a wrong value is one of this rule.
-    pub(super) fn recode(&mut self, from: usize, code: Code) {
+    pub(super) fn recode(&mut self, from: usize, code: RuleCode) {
         let found = self.found.iter_mut().skip(from);
-        for problem in found.filter(|problem| problem.code == Some(Code::WrongValue)) {
+        for problem in found.filter(|problem| problem.code == Some(RuleCode::WrongValue)) {
             problem.code = Some(code);
         }
     }
 
     /// The problem pushed last is one of this rule.
-    pub(super) fn last_is(&mut self, code: Code) {
+    pub(super) fn last_is(&mut self, code: RuleCode) {
         self.recode(self.found.len().saturating_sub(1), code);
     }
 
@@ -99,8 +99,8 @@ impl Problems {
         yaml: &'y Yaml,
     ) -> Option<Fields<'y>> {
         let entries = match &yaml.kind {
-            Kind::Null => Vec::new(),
-            Kind::Map(entries) => entries.iter().map(|(key, value)| (key, value)).collect(),
+            ValueKind::Null => Vec::new(),
+            ValueKind::Map(entries) => entries.iter().map(|(key, value)| (key, value)).collect(),
             _ => {
                 self.expected(field, "a map", yaml);
                 return None;
@@ -110,7 +110,7 @@ impl Problems {
     }
 
     pub(super) fn list<'y>(&mut self, field: &str, yaml: &'y Yaml) -> Option<&'y [Yaml]> {
-        if let Kind::List(items) = &yaml.kind {
+        if let ValueKind::List(items) = &yaml.kind {
             Some(items)
         } else {
             self.expected(field, "a list", yaml);
@@ -118,9 +118,9 @@ impl Problems {
         }
     }
 
-    pub(super) fn text(&mut self, field: &str, yaml: &Yaml) -> Option<At<String>> {
+    pub(super) fn text(&mut self, field: &str, yaml: &Yaml) -> Option<Located<String>> {
         match yaml.scalar() {
-            Some(value) if !value.is_empty() => Some(At { value, span: yaml.span.clone() }),
+            Some(value) if !value.is_empty() => Some(Located { value, span: yaml.span.clone() }),
             Some(_) => {
                 self.push(&yaml.span, format!("`{field}` must not be empty"));
                 None
@@ -133,7 +133,7 @@ impl Problems {
     }
 
     pub(super) fn switch(&mut self, field: &str, yaml: &Yaml) -> Option<bool> {
-        if let Kind::Bool(value) = yaml.kind {
+        if let ValueKind::Bool(value) = yaml.kind {
             Some(value)
         } else {
             self.expected(field, "`true` or `false`", yaml);
@@ -142,10 +142,14 @@ impl Problems {
     }
 
     /// A list of texts. Another kind of item is a problem, and left out.
-    pub(super) fn texts(&mut self, field: &str, yaml: &Yaml) -> Option<At<Vec<At<String>>>> {
+    pub(super) fn texts(
+        &mut self,
+        field: &str,
+        yaml: &Yaml,
+    ) -> Option<Located<Vec<Located<String>>>> {
         let items = self.list(field, yaml)?;
         let value = items.iter().filter_map(|item| self.text(field, item)).collect();
-        Some(At { value, span: yaml.span.clone() })
+        Some(Located { value, span: yaml.span.clone() })
     }
 
     /// A text that means something by its own grammar.
@@ -154,10 +158,10 @@ impl Problems {
         field: &str,
         yaml: &Yaml,
         parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<At<T>> {
-        let At { value, span } = self.text(field, yaml)?;
+    ) -> Option<Located<T>> {
+        let Located { value, span } = self.text(field, yaml)?;
         match parse(&value) {
-            Ok(value) => Some(At { value, span }),
+            Ok(value) => Some(Located { value, span }),
             Err(error) => {
                 let error = error.to_string();
                 if value.contains('{') {
@@ -179,7 +183,7 @@ impl<'y> Fields<'y> {
         self.known.push(name);
         let at = self.entries.iter().position(|(key, _)| key.name == name)?;
         let (_, value) = self.entries.remove(at);
-        (!matches!(value.kind, Kind::Null)).then_some(value)
+        (!matches!(value.kind, ValueKind::Null)).then_some(value)
     }
 
     /// What nobody asked for is a mistake.
@@ -201,7 +205,7 @@ impl<'y> Fields<'y> {
                 let hint = format!("it has {}", known.join(", "));
                 problems.push_with_hint(&key.span, message, hint);
             }
-            problems.last_is(Code::UnknownField);
+            problems.last_is(RuleCode::UnknownField);
         }
     }
 }

@@ -19,8 +19,8 @@ use crate::{
 };
 use crate::{
     check::{
-        diagnostic::{Diagnostic, Source},
-        rules::Code,
+        diagnostic::{Diagnostic, SourceFile},
+        rules::RuleCode,
     },
     host::bounded,
     image::Platform,
@@ -28,26 +28,26 @@ use crate::{
 
 /// An image's Dockerfile, read.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct DockerfileRead {
     pub(super) context: PathBuf,
-    pub(super) dockerfile: Arc<Source>,
+    pub(super) dockerfile: Arc<SourceFile>,
     pub(super) scan: Scan,
 }
 
 /// Where to read, and for what.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct FileLookup<'a> {
     pub(super) root: &'a Path,
-    pub(super) file: &'a Arc<Source>,
+    pub(super) file: &'a Arc<SourceFile>,
     /// The engine's.
     pub(super) platform: &'a Platform,
     pub(super) trust: Trust,
 }
 
-type Read = Result<Files, Vec<Diagnostic>>;
+type Read = Result<DockerfileRead, Vec<Diagnostic>>;
 
 /// The files of every image, in order. None for those whose entry is broken.
-pub(super) fn read_all(drafts: &[Draft], place: Place<'_>) -> Vec<Option<Read>> {
+pub(super) fn read_all(drafts: &[Draft], place: FileLookup<'_>) -> Vec<Option<Read>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = drafts.len().div_ceil(threads).max(1);
     let of_share = |drafts: &[Draft]| -> Vec<Option<Read>> {
@@ -66,22 +66,22 @@ pub(super) fn read_all(drafts: &[Draft], place: Place<'_>) -> Vec<Option<Read>> 
 }
 
 /// As if every image had an empty Dockerfile.
-pub(super) fn unread(drafts: &[Draft], place: Place<'_>) -> Vec<Option<Read>> {
+pub(super) fn unread(drafts: &[Draft], place: FileLookup<'_>) -> Vec<Option<Read>> {
     let files = |draft: &Draft| {
         let name = draft.image.context.as_ref().map_or(draft.name.as_str(), |given| &given.value);
         let context = tidy(&place.root.join(name));
-        let dockerfile = Source::new(context.join("Dockerfile"), String::new());
-        Ok(Files { context, dockerfile, scan: Scan::default() })
+        let dockerfile = SourceFile::new(context.join("Dockerfile"), String::new());
+        Ok(DockerfileRead { context, dockerfile, scan: Scan::default() })
     };
     drafts.iter().map(|draft| (!draft.image.is_broken).then(|| files(draft))).collect()
 }
 
-fn read(draft: &Draft, place: Place<'_>) -> Read {
+fn read(draft: &Draft, place: FileLookup<'_>) -> Read {
     let context = context(draft, place).map_err(|problem| vec![problem])?;
     let command = draft.image.prepare.as_deref().unwrap_or_default();
     if let Some((word, refused)) = prepare::refused(command, &context, place.root) {
         let message = format!("`{word}` of `prepare` leads out of the build context");
-        let problem = Diagnostic::of(Code::PrepareOutside, message)
+        let problem = Diagnostic::of(RuleCode::PrepareOutside, message)
             .at(place.file, draft.image.places.prepare.clone(), "")
             .hint(refused.hint());
         return Err(vec![problem]);
@@ -103,21 +103,20 @@ fn read(draft: &Draft, place: Place<'_>) -> Read {
         build_platform: place.platform,
     };
     match dockerfile::scan(&source.text, settings) {
-        Ok(scan) => Ok(Files { context, dockerfile: source, scan }),
-        Err(ScanError::Problems(problems)) => Err(problems
-            .into_iter()
-            .map(|problem| {
-                let diagnostic = Diagnostic::of(Code::BrokenDockerfile, problem.message).at(
-                    &source,
-                    problem.span,
-                    problem.label,
-                );
-                match problem.hint {
-                    Some(hint) => diagnostic.hint(hint),
-                    None => diagnostic,
-                }
-            })
-            .collect()),
+        Ok(scan) => Ok(DockerfileRead { context, dockerfile: source, scan }),
+        Err(ScanError::Problems(problems)) => {
+            Err(problems
+                .into_iter()
+                .map(|problem| {
+                    let diagnostic = Diagnostic::of(RuleCode::BrokenDockerfile, problem.message)
+                        .at(&source, problem.span, problem.label);
+                    match problem.hint {
+                        Some(hint) => diagnostic.hint(hint),
+                        None => diagnostic,
+                    }
+                })
+                .collect())
+        }
         Err(ScanError::UnknownTarget { stages }) => {
             let stages = if source.is_outside { Vec::new() } else { stages };
             Err(vec![unknown_target(draft, &stages, &shown(&path, place.root), place)])
@@ -148,14 +147,14 @@ fn usual(name: &str) -> [String; 2] {
     [format!("images/{name}"), name.to_owned()]
 }
 
-fn context(draft: &Draft, place: Place<'_>) -> Result<PathBuf, Diagnostic> {
+fn context(draft: &Draft, place: FileLookup<'_>) -> Result<PathBuf, Diagnostic> {
     if let Some(given) = &draft.image.context {
         let folder = tidy(&place.root.join(&given.value));
         return if folder.is_dir() {
             Ok(folder)
         } else {
             let message = format!("there is no folder `{}`", given.value);
-            Err(Diagnostic::of(Code::NoContext, message)
+            Err(Diagnostic::of(RuleCode::NoContext, message)
                 .at(place.file, given.span.clone(), "")
                 .hint(match beside(&folder, Path::is_dir) {
                     Some(near) => format!("did you mean `{}`?", shown(&near, place.root)),
@@ -168,7 +167,7 @@ fn context(draft: &Draft, place: Place<'_>) -> Result<PathBuf, Diagnostic> {
     if let Some(folder) = choices.iter().map(|one| place.root.join(one)).find(|one| one.is_dir()) {
         return Ok(folder);
     }
-    Err(Diagnostic::of(Code::NoContext, format!("`{name}` has no context"))
+    Err(Diagnostic::of(RuleCode::NoContext, format!("`{name}` has no context"))
         .at(
             place.file,
             draft.span.clone(),
@@ -177,7 +176,7 @@ fn context(draft: &Draft, place: Place<'_>) -> Result<PathBuf, Diagnostic> {
         .hint("make one of the two, or name another with `context:`"))
 }
 
-fn text(draft: &Draft, path: &Path, place: Place<'_>) -> Result<Arc<Source>, Diagnostic> {
+fn text(draft: &Draft, path: &Path, place: FileLookup<'_>) -> Result<Arc<SourceFile>, Diagnostic> {
     let span = draft.image.dockerfile.as_ref().or(draft.image.context.as_ref());
     let span = span.map_or(&draft.span, |given| &given.span).clone();
     let shown = shown(path, place.root);
@@ -188,7 +187,7 @@ fn text(draft: &Draft, path: &Path, place: Place<'_>) -> Result<Arc<Source>, Dia
         } else {
             format!("`{shown}` cannot be read: {error}")
         };
-        let diagnostic = Diagnostic::of(Code::NoDockerfile, message).at(place.file, span, "");
+        let diagnostic = Diagnostic::of(RuleCode::NoDockerfile, message).at(place.file, span, "");
         if path.is_dir() {
             return diagnostic.hint("name the file in it with `dockerfile:`");
         }
@@ -210,24 +209,29 @@ fn text(draft: &Draft, path: &Path, place: Place<'_>) -> Result<Arc<Source>, Dia
         }
     })?;
     let source = match trust::outside(path, place.root) {
-        Some(_) => Source::outside,
-        None => Source::new,
+        Some(_) => SourceFile::outside,
+        None => SourceFile::new,
     };
     dockerfile::decode(bytes).map(|text| source(path, text)).map_err(|NotText { text, span }| {
         let message = "this file is not UTF-8 text".to_owned();
-        Diagnostic::of(Code::BrokenDockerfile, message)
+        Diagnostic::of(RuleCode::BrokenDockerfile, message)
             .at(&source(path, text), span, "the first byte that is not")
             .hint("save it as UTF-8; other bytes may stand in comments only")
     })
 }
 
-fn unknown_target(draft: &Draft, stages: &[String], shown: &str, place: Place<'_>) -> Diagnostic {
+fn unknown_target(
+    draft: &Draft,
+    stages: &[String],
+    shown: &str,
+    place: FileLookup<'_>,
+) -> Diagnostic {
     let Some(target) = &draft.image.target else {
         let message = format!("`{shown}` has no stage to build");
-        return Diagnostic::of(Code::UnknownTarget, message);
+        return Diagnostic::of(RuleCode::UnknownTarget, message);
     };
     let message = format!("there is no stage `{}` in `{shown}`", target.value);
-    let diagnostic = Diagnostic::of(Code::UnknownTarget, message);
+    let diagnostic = Diagnostic::of(RuleCode::UnknownTarget, message);
     let diagnostic = diagnostic.at(place.file, target.span.clone(), "");
     let hint = match (nearest(&target.value, stages.iter().map(String::as_str)), stages) {
         (Some(near), _) => format!("did you mean `{near}`?"),

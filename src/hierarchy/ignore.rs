@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::check::{
-    diagnostic::{Diagnostic, Severity, Source},
-    rules::Code,
+    diagnostic::{Diagnostic, Severity, SourceFile},
+    rules::RuleCode,
 };
 
 const MARK: &str = "rebuild ignore=";
@@ -30,7 +30,7 @@ pub(super) fn apply(problems: &mut Vec<Diagnostic>) {
 /// The same, and how many those are; and what is wrong with the comments of these files.
 pub(super) fn apply_all<'s>(
     problems: &mut Vec<Diagnostic>,
-    sources: impl Iterator<Item = &'s Arc<Source>>,
+    sources: impl Iterator<Item = &'s Arc<SourceFile>>,
 ) -> (usize, Vec<Diagnostic>) {
     let before = problems.len();
     let mut used: BTreeSet<(&Path, usize)> = BTreeSet::new();
@@ -40,7 +40,7 @@ pub(super) fn apply_all<'s>(
         used.extend(ignored(problem));
     }
     // Many images may share a Dockerfile.
-    let sources: BTreeMap<&Path, &Arc<Source>> =
+    let sources: BTreeMap<&Path, &Arc<SourceFile>> =
         sources.map(|source| (source.path.as_path(), source)).collect();
     let mut useless = Vec::new();
     for (path, source) in sources {
@@ -48,7 +48,7 @@ pub(super) fn apply_all<'s>(
             if used.contains(&(path, span.start)) {
                 continue;
             }
-            let (message, hint) = match text.parse::<Code>() {
+            let (message, hint) = match text.parse::<RuleCode>() {
                 Err(error) => (error.to_string(), "`rebuild explain` lists all rules".to_owned()),
                 Ok(code) if code.severity() == Severity::Error => (
                     format!("{code} is an error, and errors cannot be ignored"),
@@ -59,7 +59,7 @@ pub(super) fn apply_all<'s>(
                     "take the comment out".to_owned(),
                 ),
             };
-            let problem = Diagnostic::of(Code::UselessIgnore, message);
+            let problem = Diagnostic::of(RuleCode::UselessIgnore, message);
             useless.push(problem.at(source, span, "").hint(hint));
         }
     }
@@ -82,7 +82,7 @@ fn ignored(problem: &Diagnostic) -> Vec<(&Path, usize)> {
 }
 
 /// What the comment on the line of a byte says, and those on lines of their own right above it.
-fn at_place(source: &Source, at: usize) -> Vec<Word<'_>> {
+fn at_place(source: &SourceFile, at: usize) -> Vec<Word<'_>> {
     let text = &source.text;
     let mut start = text[..source.within(at..at).start].rfind('\n').map_or(0, |end| end + 1);
     let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
@@ -98,7 +98,7 @@ fn at_place(source: &Source, at: usize) -> Vec<Word<'_>> {
     words
 }
 
-fn all_words(source: &Source) -> Vec<Word<'_>> {
+fn all_words(source: &SourceFile) -> Vec<Word<'_>> {
     let text = &source.text;
     let mut start = 0;
     let mut all = Vec::new();

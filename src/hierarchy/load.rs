@@ -11,15 +11,15 @@ use super::{
     BaseUse, Dockerfile, Hierarchy, Node, Notify, OnFailure, Test, Trust,
     draft::{self, Draft},
     fields::Problems,
-    files::{self, Files, Place},
+    files::{self, DockerfileRead, FileLookup},
     ignore, lints,
     schema::File,
     trust, validate, yaml,
 };
 use crate::{
     check::{
-        diagnostic::{Diagnostic, Severity, Source},
-        rules::Code,
+        diagnostic::{Diagnostic, Severity, SourceFile},
+        rules::RuleCode,
     },
     host::bounded,
     image::{Platform, Reference, Repository},
@@ -70,7 +70,7 @@ impl std::error::Error for LoadError {}
 impl Hierarchy {
     /// Reads the file, and every Dockerfile that it names, unless the options leave them out.
     pub fn load(file: &Path, options: &LoadOptions) -> Result<Loaded, LoadError> {
-        Survey::of(file, options)
+        HierarchySurvey::of(file, options)
             .map_err(|problems| LoadError { problems: presented(problems) })?
             .loaded()
     }
@@ -81,15 +81,17 @@ impl Hierarchy {
         text: String,
         options: &LoadOptions,
     ) -> Result<Loaded, LoadError> {
-        Survey::of_text(path, text, options).map_err(|problems| LoadError { problems })?.loaded()
+        HierarchySurvey::of_text(path, text, options)
+            .map_err(|problems| LoadError { problems })?
+            .loaded()
     }
 
     /// Everything that can be said of the file and its Dockerfiles, however good or bad they are.
-    pub fn check(file: &Path, options: &LoadOptions) -> Checked {
-        let mut survey = match Survey::of(file, options) {
+    pub fn check(file: &Path, options: &LoadOptions) -> CheckedHierarchy {
+        let mut survey = match HierarchySurvey::of(file, options) {
             Ok(survey) => survey,
             Err(problems) => {
-                return Checked { problems: presented(problems), ignored: 0, images: 0 };
+                return CheckedHierarchy { problems: presented(problems), ignored: 0, images: 0 };
             }
         };
         lints::look(&mut survey);
@@ -99,13 +101,13 @@ impl Hierarchy {
             ignore::apply_all(&mut problems, dockerfiles.chain([&survey.problems.source]));
         problems.extend(useless);
         let problems = presented(problems);
-        Checked { problems, ignored, images: survey.drafts.len() }
+        CheckedHierarchy { problems, ignored, images: survey.drafts.len() }
     }
 }
 
 /// What a hierarchy was found to be.
 #[derive(Debug)]
-pub struct Checked {
+pub struct CheckedHierarchy {
     /// The worst first.
     pub problems: Vec<Diagnostic>,
     /// How many a comment takes away.
@@ -114,13 +116,13 @@ pub struct Checked {
 }
 
 /// All that was read, good or not.
-pub(super) struct Survey {
+pub(super) struct HierarchySurvey {
     path: PathBuf,
     registry: Option<Repository>,
     notify: Option<Notify>,
     pub(super) drafts: Vec<Draft>,
     /// Of each draft, if they could be read.
-    pub(super) files: Vec<Option<Files>>,
+    pub(super) files: Vec<Option<DockerfileRead>>,
     /// Of each draft: what its Dockerfile names.
     pub(super) uses: Vec<Vec<BaseUse>>,
     /// What an image without a `platform` is built for.
@@ -128,7 +130,7 @@ pub(super) struct Survey {
     pub(super) problems: Problems,
 }
 
-impl Survey {
+impl HierarchySurvey {
     /// The hierarchy, if nothing is wrong with it.
     fn loaded(mut self) -> Result<Loaded, LoadError> {
         let mut problems = std::mem::take(&mut self.problems.found);
@@ -170,7 +172,7 @@ impl Survey {
         text: String,
         options: &LoadOptions,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let source = Source::new(&path, text);
+        let source = SourceFile::new(&path, text);
         let (tree, twice) = yaml::parse(&source).map_err(|problem| vec![problem])?;
 
         let mut problems = Problems::new(&source);
@@ -196,8 +198,8 @@ impl Survey {
 
         let platform = options.platform.clone().unwrap_or_else(this_machine);
         let root = path.parent().unwrap_or(Path::new("/"));
-        let place = Place { root, file: &source, platform: &platform, trust: options.trust };
-        let mut found: Vec<Option<Files>> = Vec::with_capacity(drafts.len());
+        let place = FileLookup { root, file: &source, platform: &platform, trust: options.trust };
+        let mut found: Vec<Option<DockerfileRead>> = Vec::with_capacity(drafts.len());
         let mut read_problems: Vec<Vec<Diagnostic>> = Vec::with_capacity(drafts.len());
         let read = if options.names_only {
             files::unread(&drafts, place)
@@ -238,7 +240,7 @@ impl Survey {
 /// out, and only a warning: everything can be said of the others.
 fn unfilled(
     drafts: &[Draft],
-    found: &mut [Option<Files>],
+    found: &mut [Option<DockerfileRead>],
     problems: &mut Problems,
     read: Vec<Vec<Diagnostic>>,
 ) -> Vec<bool> {
@@ -246,7 +248,7 @@ fn unfilled(
     for ((draft, files), more) in drafts.iter().zip(found).zip(read) {
         let empty = draft.image.build_args.iter().find(|(_, value)| value.is_empty());
         let is_bad = match files {
-            None => more.iter().any(|one| one.code == Some(Code::BrokenDockerfile)),
+            None => more.iter().any(|one| one.code == Some(RuleCode::BrokenDockerfile)),
             Some(files) => {
                 let mut uses = files.scan.uses.iter();
                 uses.any(|one| one.image.parse::<Reference>().is_err())
@@ -256,7 +258,7 @@ fn unfilled(
             Some((name, _)) if is_bad => {
                 let message =
                     format!("`{}` is left out: its argument `{name}` has no value", draft.name);
-                let mut warning = Diagnostic::of(Code::BrokenDockerfile, message)
+                let mut warning = Diagnostic::of(RuleCode::BrokenDockerfile, message)
                     .at(&problems.source, draft.span.clone(), "")
                     .hint("fill it in under `build_args`");
                 warning.severity = Severity::Warning;
@@ -319,17 +321,17 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
             std::io::ErrorKind::NotFound => "there is no such hierarchy file".to_owned(),
             _ => format!("the hierarchy file cannot be read: {error}"),
         };
-        Diagnostic::of(Code::Unreadable, message).in_file(path)
+        Diagnostic::of(RuleCode::Unreadable, message).in_file(path)
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let message = format!("this file is not UTF-8 text, from its byte {at} on");
-        Diagnostic::of(Code::Unreadable, message).in_file(path).hint("save it as UTF-8")
+        Diagnostic::of(RuleCode::Unreadable, message).in_file(path).hint("save it as UTF-8")
     })
 }
 
-fn node(draft: Draft, files: Files, (uses, root): (Vec<BaseUse>, &Path)) -> Option<Node> {
-    let Files { context, dockerfile, scan } = files;
+fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)) -> Option<Node> {
+    let DockerfileRead { context, dockerfile, scan } = files;
     let image = draft.image;
     let tests: Vec<Test> = image.test.unwrap_or_default();
     Some(Node {

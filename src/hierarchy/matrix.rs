@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    fields::{At, Problems},
+    fields::{Located, Problems},
     node::{Check, Test},
     schema::{Image, not_a_pattern},
     secrets::SecretSource,
-    yaml::{Kind, Yaml},
+    yaml::{ValueKind, Yaml},
 };
-use crate::check::{diagnostic::Diagnostic, nearest, rules::Code};
+use crate::check::{diagnostic::Diagnostic, nearest, rules::RuleCode};
 
 /// More nodes than this from one entry are a slip, and would take the machine's memory.
 const MAX_NODES: usize = 100_000;
@@ -33,7 +33,7 @@ pub(super) type Combination = Vec<(String, String)>;
 
 impl Matrix {
     pub(super) fn read(yaml: &Yaml, problems: &mut Problems) -> Option<Self> {
-        let Kind::Map(entries) = &yaml.kind else {
+        let ValueKind::Map(entries) = &yaml.kind else {
             problems.expected("matrix", "a map", yaml);
             return None;
         };
@@ -107,10 +107,10 @@ impl Matrix {
 
 /// The rows that exclude nothing.
 fn useless<'r>(
-    rows: &'r [At<Combination>],
+    rows: &'r [Located<Combination>],
     combinations: &[Combination],
     keys: &[&str],
-) -> impl Iterator<Item = &'r At<Combination>> {
+) -> impl Iterator<Item = &'r Located<Combination>> {
     let values: HashMap<&str, HashSet<&str>> = keys
         .iter()
         .enumerate()
@@ -126,7 +126,7 @@ fn useless<'r>(
 struct Excluded<'r>(HashMap<Vec<usize>, HashSet<Vec<&'r str>>>);
 
 impl<'r> Excluded<'r> {
-    fn of(rows: &'r [At<Combination>], keys: &[&str]) -> Self {
+    fn of(rows: &'r [Located<Combination>], keys: &[&str]) -> Self {
         let mut by_keys: HashMap<Vec<usize>, HashSet<Vec<&str>>> = HashMap::new();
         for row in rows {
             let find = |key: &&str| row.value.iter().find(|(name, _)| name == key);
@@ -170,11 +170,11 @@ fn rows(
     yaml: Option<&Yaml>,
     keys: &[&str],
     problems: &mut Problems,
-) -> Vec<At<Combination>> {
+) -> Vec<Located<Combination>> {
     let Some(items) = yaml.and_then(|yaml| problems.list(field, yaml)) else { return Vec::new() };
     let mut rows = Vec::new();
     for item in items {
-        let Kind::Map(entries) = &item.kind else {
+        let ValueKind::Map(entries) = &item.kind else {
             problems.expected(field, "a list of maps", item);
             continue;
         };
@@ -193,7 +193,7 @@ fn rows(
                 row.push((key.name.clone(), value.value));
             }
         }
-        rows.push(At { value: row, span: item.span.clone() });
+        rows.push(Located { value: row, span: item.span.clone() });
     }
     rows
 }
@@ -257,8 +257,10 @@ impl Image {
             return vec![(name.to_owned(), self)];
         };
         for span in &matrix.useless {
-            let problem =
-                Diagnostic::of(Code::UselessExclude, "this matches no combination of the matrix");
+            let problem = Diagnostic::of(
+                RuleCode::UselessExclude,
+                "this matches no combination of the matrix",
+            );
             problems.found.push(problem.at(&problems.source, span.clone(), ""));
         }
         let mut node = |one: &Combination| {
@@ -291,29 +293,31 @@ impl Image {
         for (span, message) in broken {
             let hint = "`{…}` is a key of the image's `matrix`, or a count such as `{3}`; write `\\{` for a brace";
             problems.push_with_hint(&span, message, hint);
-            problems.last_is(Code::WrongTest);
+            problems.last_is(RuleCode::WrongTest);
             self.is_broken = true;
         }
     }
 
     fn set_all(
         &mut self,
-        later: &[(&'static str, At<String>)],
+        later: &[(&'static str, Located<String>)],
         combination: &Combination,
         problems: &mut Problems,
     ) {
         let before = problems.found.len();
         for (field, text) in later {
-            let kind = Kind::Text(fill(&text.value, combination));
+            let kind = ValueKind::Text(fill(&text.value, combination));
             self.set(field, &Yaml { kind, span: text.span.clone() }, problems);
         }
         self.is_broken |= problems.found.len() > before;
     }
 
     fn filled(&self, combination: &Combination) -> Self {
-        let text =
-            |at: &At<String>| At { value: fill(&at.value, combination), span: at.span.clone() };
-        let list = |list: &At<Vec<At<String>>>| At {
+        let text = |at: &Located<String>| Located {
+            value: fill(&at.value, combination),
+            span: at.span.clone(),
+        };
+        let list = |list: &Located<Vec<Located<String>>>| Located {
             value: list.value.iter().map(text).collect(),
             span: list.span.clone(),
         };

@@ -14,10 +14,10 @@ use super::{
     files,
     matrix::Combination,
     schema::File,
-    yaml::{self, Key, Kind, Yaml},
+    yaml::{self, MappingKey, ValueKind, Yaml},
 };
 use crate::{
-    check::diagnostic::{Diagnostic, Severity, Source},
+    check::diagnostic::{Diagnostic, Severity, SourceFile},
     image::Repository,
 };
 
@@ -27,12 +27,12 @@ pub struct Outline {
     /// The first byte behind the line `images:`.
     pub begin: usize,
     /// In the order of the file.
-    pub sections: Vec<Section>,
+    pub sections: Vec<ImageSection>,
 }
 
 /// One entry below `images:`.
 #[derive(Debug)]
-pub struct Section {
+pub struct ImageSection {
     /// As written, with the keys of its matrix.
     pub name: String,
     /// Its lines, without the comments above it.
@@ -40,12 +40,12 @@ pub struct Section {
     /// How far it is indented, in bytes.
     pub column: usize,
     pub matrix: Option<MatrixText>,
-    pub nodes: Vec<Place>,
+    pub nodes: Vec<OutlineImage>,
 }
 
 /// An image of an entry.
 #[derive(Debug)]
-pub struct Place {
+pub struct OutlineImage {
     pub name: NodeName,
     pub target: Option<String>,
     /// Absolute. The file may be missing.
@@ -64,13 +64,13 @@ pub struct MatrixText {
     pub first_key: usize,
     /// Whether it is `{ … }`.
     pub is_flow: bool,
-    pub axes: Vec<Axis>,
+    pub axes: Vec<AxisLines>,
     /// The first row of `exclude`, if there is one.
     pub exclude: Option<usize>,
 }
 
 #[derive(Debug)]
-pub struct Axis {
+pub struct AxisLines {
     pub key: String,
     /// Whether it is `[ … ]`.
     pub is_flow: bool,
@@ -87,7 +87,7 @@ pub enum OutlineError {
 
 /// Takes a hierarchy file apart. `path` is absolute.
 pub fn outline(path: &Path, text: &str, options: &LoadOptions) -> Result<Outline, OutlineError> {
-    let source = Source::new(path, text);
+    let source = SourceFile::new(path, text);
     let (tree, twice) =
         yaml::parse(&source).map_err(|problem| OutlineError::Problems(vec![problem]))?;
     let mut problems = Problems::new(&source);
@@ -113,25 +113,26 @@ pub fn outline(path: &Path, text: &str, options: &LoadOptions) -> Result<Outline
     let root = path.parent().unwrap_or(Path::new("/"));
     let mut drafts = drafts.into_iter();
     for (section, combinations) in sections.iter_mut().zip(combinations) {
-        let places = combinations.into_iter().zip(&mut drafts).map(|(combination, draft)| Place {
-            dockerfile: files::dockerfile(&draft, root),
-            target: draft.image.target.map(|target| target.value),
-            repository: draft.repository,
-            tags: draft.tags.iter().map(ToString::to_string).collect(),
-            name: draft.name,
-            combination,
-        });
+        let places =
+            combinations.into_iter().zip(&mut drafts).map(|(combination, draft)| OutlineImage {
+                dockerfile: files::dockerfile(&draft, root),
+                target: draft.image.target.map(|target| target.value),
+                repository: draft.repository,
+                tags: draft.tags.iter().map(ToString::to_string).collect(),
+                name: draft.name,
+                combination,
+            });
         section.nodes = places.collect();
     }
     Ok(Outline { registry, begin, sections })
 }
 
 /// The entries with their lines, and where the first may begin.
-fn sections(tree: &Yaml, source: &Arc<Source>) -> Result<(usize, Vec<Section>), String> {
+fn sections(tree: &Yaml, source: &Arc<SourceFile>) -> Result<(usize, Vec<ImageSection>), String> {
     let text = &source.text;
-    let Kind::Map(fields) = &tree.kind else { return Err("it is not a map".to_owned()) };
+    let ValueKind::Map(fields) = &tree.kind else { return Err("it is not a map".to_owned()) };
     let images = fields.iter().position(|(key, _)| key.name == "images");
-    let Some((images, (key, Yaml { kind: Kind::Map(entries), .. }))) =
+    let Some((images, (key, Yaml { kind: ValueKind::Map(entries), .. }))) =
         images.map(|at| (at, &fields[at]))
     else {
         return Err("`images` is not a map".to_owned());
@@ -155,7 +156,7 @@ fn sections(tree: &Yaml, source: &Arc<Source>) -> Result<(usize, Vec<Section>), 
     let column = column.unwrap_or(2);
     let ends = starts.iter().skip(1).copied().chain([end]);
     let sections =
-        starts.iter().zip(ends).zip(entries).map(|((&start, end), (key, value))| Section {
+        starts.iter().zip(ends).zip(entries).map(|((&start, end), (key, value))| ImageSection {
             name: key.name.clone(),
             lines: start..last_line(text, start..end, column),
             column,
@@ -181,21 +182,21 @@ fn last_line(text: &str, lines: Range<usize>, column: usize) -> usize {
 }
 
 fn matrix(entry: &Yaml, text: &str) -> Option<MatrixText> {
-    let Kind::Map(fields) = &entry.kind else { return None };
+    let ValueKind::Map(fields) = &entry.kind else { return None };
     let (_, value) = fields.iter().find(|(key, _)| key.name == "matrix")?;
-    let Kind::Map(keys) = &value.kind else { return None };
+    let ValueKind::Map(keys) = &value.kind else { return None };
     let is_flow = |yaml: &Yaml| text[yaml.span.start..].starts_with(['[', '{']);
-    let axis = |(key, list): &(Key, Yaml)| {
-        let Kind::List(items) = &list.kind else { return None };
+    let axis = |(key, list): &(MappingKey, Yaml)| {
+        let ValueKind::List(items) = &list.kind else { return None };
         if ["include", "exclude"].contains(&key.name.as_str()) {
             return None;
         }
         let value = |item: &Yaml| Some((item.scalar()?, item.span.clone()));
         let values = items.iter().filter_map(value).collect();
-        Some(Axis { key: key.name.clone(), is_flow: is_flow(list), values })
+        Some(AxisLines { key: key.name.clone(), is_flow: is_flow(list), values })
     };
     let exclude = keys.iter().find_map(|(key, rows)| match &rows.kind {
-        Kind::List(rows) if key.name == "exclude" => rows.first().map(|row| row.span.start),
+        ValueKind::List(rows) if key.name == "exclude" => rows.first().map(|row| row.span.start),
         _ => None,
     });
     Some(MatrixText {
@@ -222,7 +223,7 @@ mod tests {
     fn shown(text: &str) -> String {
         match outline(Path::new("/none/h.yaml"), text, &LoadOptions::default()) {
             Ok(outline) => {
-                let section = |one: &Section| {
+                let section = |one: &ImageSection| {
                     let paths = one.nodes.iter().map(|node| {
                         node.dockerfile.strip_prefix("/none").unwrap().display().to_string()
                     });

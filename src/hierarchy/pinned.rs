@@ -75,9 +75,9 @@ impl Dockerfile {
         let find = |is_it: &dyn Fn(&str) -> bool| {
             let mut found = self.instructions.iter().filter(|one| is_it(&one.text));
             match (found.next(), found.next()) {
-                (None, _) => Found::None,
-                (Some(one), None) => Found::One(one),
-                (Some(_), Some(_)) => Found::Several,
+                (None, _) => FoundInstruction::None,
+                (Some(one), None) => FoundInstruction::One(one),
+                (Some(_), Some(_)) => FoundInstruction::Several,
             }
         };
         let with_heredoc = |text: &str| {
@@ -95,8 +95,8 @@ impl Dockerfile {
     }
 
     /// The line that names this image, be it pinned.
-    fn from(&self, step: &str) -> Found<'_> {
-        let Some(rest) = step.strip_prefix("FROM ") else { return Found::None };
+    fn from(&self, step: &str) -> FoundInstruction<'_> {
+        let Some(rest) = step.strip_prefix("FROM ") else { return FoundInstruction::None };
         let froms: Vec<&Instruction> =
             self.instructions.iter().filter(|one| one.text.starts_with("FROM ")).collect();
         let mut words = rest.split(' ').filter(|word| !word.starts_with("--"));
@@ -105,9 +105,12 @@ impl Dockerfile {
             let named = |one: &&&Instruction| {
                 one.text.rsplit(' ').next().is_some_and(|last| last.eq_ignore_ascii_case(stage))
             };
-            return froms.iter().find(named).map_or(Found::None, |one| Found::One(one));
+            return froms
+                .iter()
+                .find(named)
+                .map_or(FoundInstruction::None, |one| FoundInstruction::One(one));
         }
-        let Ok(image) = image.parse::<Reference>() else { return Found::None };
+        let Ok(image) = image.parse::<Reference>() else { return FoundInstruction::None };
         let mut lines: Vec<usize> =
             self.uses.iter().filter(|one| one.base.may_be(&image)).map(|one| one.line).collect();
         lines.dedup();
@@ -116,10 +119,10 @@ impl Dockerfile {
                 .instructions
                 .iter()
                 .find(|one| one.line == *line)
-                .map_or(Found::None, Found::One),
-            ([], [one]) => Found::One(one),
-            ([], _) => Found::None,
-            _ => Found::Several,
+                .map_or(FoundInstruction::None, FoundInstruction::One),
+            ([], [one]) => FoundInstruction::One(one),
+            ([], _) => FoundInstruction::None,
+            _ => FoundInstruction::Several,
         }
     }
 }
@@ -144,19 +147,19 @@ impl Base {
     }
 }
 
-enum Found<'d> {
+enum FoundInstruction<'d> {
     None,
     One(&'d Instruction),
     Several,
 }
 
-impl<'d> Found<'d> {
+impl<'d> FoundInstruction<'d> {
     fn or_else(self, other: impl FnOnce() -> Self) -> Self {
-        if let Found::None = self { other() } else { self }
+        if let FoundInstruction::None = self { other() } else { self }
     }
 
     fn one(self) -> Option<&'d Instruction> {
-        if let Found::One(one) = self { Some(one) } else { None }
+        if let FoundInstruction::One(one) = self { Some(one) } else { None }
     }
 }
 

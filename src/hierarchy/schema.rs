@@ -7,15 +7,15 @@ use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range, time::Duration};
 
 use super::{
     channels::Notify,
-    fields::{At, Fields, Problems},
+    fields::{Fields, Located, Problems},
     matrix::Matrix,
     node::{Check, OnFailure, Refresh, Test},
     secrets::{self, SecretSource, Ssh},
     units,
-    yaml::{Kind, Yaml},
+    yaml::{ValueKind, Yaml},
 };
 use crate::{
-    check::rules::Code,
+    check::rules::RuleCode,
     hierarchy::calendar::Schedule,
     image::{Platform, Repository, packages::Manager},
 };
@@ -31,35 +31,35 @@ pub(super) const MOST_RETRIES: u8 = 5;
 
 #[derive(Debug)]
 pub(super) struct File {
-    pub(super) registry: Option<At<Repository>>,
+    pub(super) registry: Option<Located<Repository>>,
     /// Who hears of a run that is over.
     pub(super) notify: Option<Notify>,
     pub(super) notify_span: Option<Range<usize>>,
     /// In the order of the file, `defaults` merged in.
-    pub(super) images: Vec<(At<String>, Image)>,
+    pub(super) images: Vec<(Located<String>, Image)>,
 }
 
 /// An entry under `images`, or `defaults`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Image {
-    pub(super) context: Option<At<String>>,
-    pub(super) dockerfile: Option<At<String>>,
+    pub(super) context: Option<Located<String>>,
+    pub(super) dockerfile: Option<Located<String>>,
     pub(super) prepare: Option<Vec<String>>,
-    pub(super) tags: Option<At<Vec<At<String>>>>,
+    pub(super) tags: Option<Located<Vec<Located<String>>>>,
     pub(super) test: Option<Vec<Test>>,
     pub(super) max_size: Option<u64>,
     pub(super) build_args: BTreeMap<String, String>,
     /// Those of the build args that look like secrets, and those that nevertheless may.
-    pub(super) suspects: Vec<At<String>>,
+    pub(super) suspects: Vec<Located<String>>,
     pub(super) allow_build_args: Option<Vec<String>>,
     pub(super) secrets: BTreeMap<String, SecretSource>,
     pub(super) ssh: Option<Ssh>,
-    pub(super) target: Option<At<String>>,
-    pub(super) platform: Option<At<Platform>>,
+    pub(super) target: Option<Located<String>>,
+    pub(super) platform: Option<Located<Platform>>,
     pub(super) labels: BTreeMap<String, String>,
-    pub(super) parents: Option<At<Vec<At<String>>>>,
+    pub(super) parents: Option<Located<Vec<Located<String>>>>,
     pub(super) on_failure: Option<OnFailure>,
-    pub(super) repository: Option<At<String>>,
+    pub(super) repository: Option<Located<String>>,
     pub(super) timeout: Option<Duration>,
     pub(super) retries: Option<u8>,
     pub(super) keep: Option<NonZeroUsize>,
@@ -69,7 +69,7 @@ pub(super) struct Image {
     pub(super) volatile: Option<Vec<String>>,
     pub(super) matrix: Option<Matrix>,
     /// Fields that a matrix has to fill in before they can be read.
-    pub(super) later: Vec<(&'static str, At<String>)>,
+    pub(super) later: Vec<(&'static str, Located<String>)>,
     pub(super) places: Places,
     /// Whether something in it could not be read, so that what is missing may not be missing.
     pub(super) is_broken: bool,
@@ -95,9 +95,9 @@ impl PartialEq for Places {
 impl File {
     /// As much of it as can be read.
     pub(super) fn read(yaml: &Yaml, problems: &mut Problems) -> Option<Self> {
-        if matches!(yaml.kind, Kind::Null) {
+        if matches!(yaml.kind, ValueKind::Null) {
             problems.push_with_hint(&yaml.span, "the file is empty", "begin with `version: 1`");
-            problems.last_is(Code::MissingField);
+            problems.last_is(RuleCode::MissingField);
             return None;
         }
         let mut fields = problems.map("the file", "the file", yaml)?;
@@ -110,7 +110,7 @@ impl File {
                     "`version` is missing",
                     "begin the file with `version: 1`",
                 );
-                problems.last_is(Code::MissingField);
+                problems.last_is(RuleCode::MissingField);
             }
             Some(version) if version.scalar().as_deref() != Some("1") => {
                 problems.expected("version", "1", version);
@@ -127,7 +127,7 @@ impl File {
             let image = Image::read("`defaults`", "defaults", yaml, problems);
             if image.matrix.is_some() {
                 problems.push(&yaml.span, "`matrix` has no place in `defaults`");
-                problems.last_is(Code::WrongMatrix);
+                problems.last_is(RuleCode::WrongMatrix);
             }
             Image { matrix: None, ..image }
         });
@@ -140,17 +140,17 @@ impl File {
                     "`images` is missing",
                     "name each image under `images:`",
                 );
-                problems.last_is(Code::MissingField);
+                problems.last_is(RuleCode::MissingField);
             }
-            Some(Yaml { kind: Kind::Map(entries), .. }) => {
+            Some(Yaml { kind: ValueKind::Map(entries), .. }) => {
                 for (key, value) in entries {
                     let image = Image::read("an image", &key.name, value, problems);
-                    let name = At { value: key.name.clone(), span: key.span.clone() };
+                    let name = Located { value: key.name.clone(), span: key.span.clone() };
                     let image = image.over(&defaults);
                     let allowed = image.allow_build_args.as_deref().unwrap_or_default();
                     let before = problems.found.len();
                     secrets::refuse(&image.suspects, allowed, problems);
-                    problems.recode(before, Code::SecretArgument);
+                    problems.recode(before, RuleCode::SecretArgument);
                     images.push((name, image));
                 }
             }
@@ -204,7 +204,7 @@ impl Image {
         let secrets = fields.take("secrets");
         self.places.secrets = keys(secrets);
         self.secrets = secrets::read(secrets, problems);
-        problems.recode(before, Code::WrongSecret);
+        problems.recode(before, RuleCode::WrongSecret);
         self.ssh = fields.take("ssh").and_then(|yaml| secrets::ssh(yaml, problems));
         self.target = text(fields, problems, "target");
         self.labels = variables("labels", fields.take("labels"), problems);
@@ -218,13 +218,13 @@ impl Image {
         for field in FILLED_LATER {
             let Some(yaml) = fields.take(field) else { continue };
             match yaml.scalar().filter(|text| text.contains('{')) {
-                Some(value) => self.later.push((field, At { value, span: yaml.span.clone() })),
+                Some(value) => self.later.push((field, Located { value, span: yaml.span.clone() })),
                 None => self.set(field, yaml, problems),
             }
         }
         let before = problems.found.len();
         self.matrix = fields.take("matrix").and_then(|yaml| Matrix::read(yaml, problems));
-        problems.recode(before, Code::WrongMatrix);
+        problems.recode(before, RuleCode::WrongMatrix);
     }
 
     /// Gives one of the fields in [`FILLED_LATER`] its value.
@@ -266,12 +266,12 @@ impl Image {
             build_args: merged(self.places.build_args.clone(), &defaults.places.build_args),
             secrets: merged(self.places.secrets.clone(), &defaults.places.secrets),
         };
-        let absent = |(field, _): &&(&'static str, At<String>)| !self.has(field);
+        let absent = |(field, _): &&(&'static str, Located<String>)| !self.has(field);
         let inherited: Vec<_> = defaults.later.iter().filter(absent).cloned().collect();
         let later = self.later.iter().cloned().chain(inherited).collect();
         let mut suspects = self.suspects;
         // One that the image gives itself is told where it gives it.
-        let inherited = |one: &&At<String>| !self.build_args.contains_key(&one.value);
+        let inherited = |one: &&Located<String>| !self.build_args.contains_key(&one.value);
         suspects.extend(defaults.suspects.iter().filter(inherited).cloned());
         Self {
             places,
@@ -319,7 +319,7 @@ fn merged<T: Clone>(
 /// Where each key of a map stands.
 fn keys(yaml: Option<&Yaml>) -> BTreeMap<String, Range<usize>> {
     match yaml.map(|yaml| &yaml.kind) {
-        Some(Kind::Map(entries)) => {
+        Some(ValueKind::Map(entries)) => {
             entries.iter().map(|(key, _)| (key.name.clone(), key.span.clone())).collect()
         }
         _ => BTreeMap::new(),
@@ -328,7 +328,7 @@ fn keys(yaml: Option<&Yaml>) -> BTreeMap<String, Range<usize>> {
 
 /// A program and its arguments.
 pub(super) fn command(field: &str, yaml: &Yaml, problems: &mut Problems) -> Option<Vec<String>> {
-    if let Kind::Text(line) = &yaml.kind {
+    if let ValueKind::Text(line) = &yaml.kind {
         problems.push_with_hint(
             &yaml.span,
             format!("`{field}` must be a list, not the text `{line}`"),
@@ -397,7 +397,7 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
                 if let Some(span) = span {
                     let message = format!("`{field}` has no place beside `healthy`");
                     problems.push(&span, message);
-                    problems.last_is(Code::WrongTest);
+                    problems.last_is(RuleCode::WrongTest);
                 }
             }
             let timeout = limit?.value;
@@ -410,7 +410,7 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
                 "a test is either `run` or `healthy`",
                 "make two tests of it",
             );
-            problems.last_is(Code::WrongTest);
+            problems.last_is(RuleCode::WrongTest);
             None
         }
         (None, None) => {
@@ -419,7 +419,7 @@ fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
                 "a test needs `run` or `healthy`",
                 "write `run: [program, argument]`, or `healthy: 30s`",
             );
-            problems.last_is(Code::WrongTest);
+            problems.last_is(RuleCode::WrongTest);
             None
         }
     }
@@ -449,7 +449,7 @@ fn variables(
     problems: &mut Problems,
 ) -> BTreeMap<String, String> {
     let Some(yaml) = yaml else { return BTreeMap::new() };
-    let Kind::Map(entries) = &yaml.kind else {
+    let ValueKind::Map(entries) = &yaml.kind else {
         problems.expected(field, "a map", yaml);
         return BTreeMap::new();
     };
@@ -461,9 +461,9 @@ fn variables(
             let hint = "write `\"\"` for an empty text";
             let message = format!("`{field}.{}` must be a text, not {}", key.name, value.what());
             let span: &Range<usize> =
-                if matches!(value.kind, Kind::Null) { &key.span } else { &value.span };
+                if matches!(value.kind, ValueKind::Null) { &key.span } else { &value.span };
             match value.kind {
-                Kind::Null => problems.push_with_hint(span, message, hint),
+                ValueKind::Null => problems.push_with_hint(span, message, hint),
                 _ => problems.push(span, message),
             }
         }

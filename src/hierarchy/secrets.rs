@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    fields::{At, Problems},
-    yaml::{Key, Kind, Yaml},
+    fields::{Located, Problems},
+    yaml::{MappingKey, ValueKind, Yaml},
 };
 
 /// Where the value of a secret is found when it is needed.
@@ -90,15 +90,16 @@ pub fn looks_secret(name: &str) -> bool {
 }
 
 /// The build args whose names look like that of a secret, each where it stands.
-pub(super) fn suspects(yaml: Option<&Yaml>) -> Vec<At<String>> {
-    let Some(Yaml { kind: Kind::Map(entries), .. }) = yaml else { return Vec::new() };
+pub(super) fn suspects(yaml: Option<&Yaml>) -> Vec<Located<String>> {
+    let Some(Yaml { kind: ValueKind::Map(entries), .. }) = yaml else { return Vec::new() };
     let keys = entries.iter().map(|(key, _)| key).filter(|key| looks_secret(&key.name));
-    keys.map(|key| At { value: key.name.clone(), span: key.span.clone() }).collect()
+    keys.map(|key| Located { value: key.name.clone(), span: key.span.clone() }).collect()
 }
 
 /// Build args are in the image's history for everybody to read.
-pub(super) fn refuse(suspects: &[At<String>], allowed: &[String], problems: &mut Problems) {
-    for At { value: name, span } in suspects.iter().filter(|one| !allowed.contains(&one.value)) {
+pub(super) fn refuse(suspects: &[Located<String>], allowed: &[String], problems: &mut Problems) {
+    for Located { value: name, span } in suspects.iter().filter(|one| !allowed.contains(&one.value))
+    {
         problems.push_secret(
             span,
             format!(
@@ -114,12 +115,12 @@ pub(super) fn refuse(suspects: &[At<String>], allowed: &[String], problems: &mut
 /// `id: { env: NAME }` or `id: { file: PATH }`.
 pub(super) fn read(yaml: Option<&Yaml>, problems: &mut Problems) -> BTreeMap<String, SecretSource> {
     let Some(yaml) = yaml else { return BTreeMap::new() };
-    let Kind::Map(entries) = &yaml.kind else {
+    let ValueKind::Map(entries) = &yaml.kind else {
         wrong(&yaml.span, "`secrets` must be a map from ID to where the value is", problems);
         return BTreeMap::new();
     };
     let mut secrets = BTreeMap::new();
-    for (Key { name: id, span }, value) in entries {
+    for (MappingKey { name: id, span }, value) in entries {
         if !is_id(id) {
             let message = format!("`{id}` is no ID of a secret: letters, digits, `.`, `_` and `-`");
             problems.push_secret(span, message, "it is the `id` of `RUN --mount=type=secret,id=…`");
@@ -142,8 +143,8 @@ fn wrong(span: &Range<usize>, message: impl Into<String>, problems: &mut Problem
 }
 
 fn source(yaml: &Yaml) -> Option<SecretSource> {
-    let Kind::Map(entries) = &yaml.kind else { return None };
-    let [(Key { name: kind, .. }, value)] = &entries[..] else { return None };
+    let ValueKind::Map(entries) = &yaml.kind else { return None };
+    let [(MappingKey { name: kind, .. }, value)] = &entries[..] else { return None };
     let text = value.scalar().filter(|text| !text.is_empty())?;
     match kind.as_str() {
         "env" if is_variable(&text) => Some(SecretSource::Env(text)),
@@ -166,9 +167,9 @@ fn is_variable(text: &str) -> bool {
 /// `true` or `default`: there is one agent.
 pub(super) fn ssh(yaml: &Yaml, problems: &mut Problems) -> Option<Ssh> {
     match &yaml.kind {
-        Kind::Bool(true) => Some(Ssh::Agent),
-        Kind::Bool(false) => Some(Ssh::None),
-        Kind::Text(text) if text == "default" => Some(Ssh::Agent),
+        ValueKind::Bool(true) => Some(Ssh::Agent),
+        ValueKind::Bool(false) => Some(Ssh::None),
+        ValueKind::Text(text) if text == "default" => Some(Ssh::Agent),
         _ => {
             problems.expected("ssh", "`true` or `false`", yaml);
             None

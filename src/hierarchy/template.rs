@@ -53,7 +53,7 @@ enum Placeholder {
     Name,
 }
 
-enum Piece<'t> {
+enum TemplatePiece<'t> {
     Text(&'t str),
     Open(Placeholder),
 }
@@ -84,17 +84,17 @@ impl TagTemplate {
         let mut tag = String::new();
         for piece in pieces(&self.0) {
             match piece? {
-                Piece::Text(text) => tag.push_str(text),
-                Piece::Open(Placeholder::Date) => tag.push_str(&values.date),
-                Piece::Open(Placeholder::Git) => match &values.git {
+                TemplatePiece::Text(text) => tag.push_str(text),
+                TemplatePiece::Open(Placeholder::Date) => tag.push_str(&values.date),
+                TemplatePiece::Open(Placeholder::Git) => match &values.git {
                     Some(git) => tag.push_str(git),
                     None => return Err(TemplateError::NotInGit(self.clone())),
                 },
-                Piece::Open(Placeholder::Fingerprint) => {
+                TemplatePiece::Open(Placeholder::Fingerprint) => {
                     tag.push_str(fingerprint.get(..12).unwrap_or(fingerprint));
                 }
                 // A name may be a path, a tag may not.
-                Piece::Open(Placeholder::Name) => tag.push_str(&name.replace('/', "-")),
+                TemplatePiece::Open(Placeholder::Name) => tag.push_str(&name.replace('/', "-")),
             }
         }
         Ok(tag.parse()?)
@@ -105,8 +105,10 @@ impl TagTemplate {
         let mut literals = vec![String::new()];
         for piece in pieces(&self.0) {
             match piece {
-                Ok(Piece::Text(text)) => literals.last_mut().expect("not empty").push_str(text),
-                Ok(Piece::Open(_)) => literals.push(String::new()),
+                Ok(TemplatePiece::Text(text)) => {
+                    literals.last_mut().expect("not empty").push_str(text);
+                }
+                Ok(TemplatePiece::Open(_)) => literals.push(String::new()),
                 Err(_) => return false,
             }
         }
@@ -119,13 +121,13 @@ impl TagTemplate {
     }
 }
 
-fn pieces(mut text: &str) -> impl Iterator<Item = Result<Piece<'_>, TemplateError>> {
+fn pieces(mut text: &str) -> impl Iterator<Item = Result<TemplatePiece<'_>, TemplateError>> {
     std::iter::from_fn(move || {
         let open = text.find('{').unwrap_or(text.len());
         if open > 0 {
             let (before, rest) = text.split_at(open);
             text = rest;
-            return Some(Ok(Piece::Text(before)));
+            return Some(Ok(TemplatePiece::Text(before)));
         }
         let rest = text.strip_prefix('{')?;
         let Some((name, after)) = rest.split_once('}') else {
@@ -133,7 +135,7 @@ fn pieces(mut text: &str) -> impl Iterator<Item = Result<Piece<'_>, TemplateErro
             return Some(Err(TemplateError::Unclosed(whole.to_owned())));
         };
         text = after;
-        Some(Ok(Piece::Open(match name {
+        Some(Ok(TemplatePiece::Open(match name {
             "date" => Placeholder::Date,
             "git" => Placeholder::Git,
             "fingerprint" => Placeholder::Fingerprint,

@@ -569,7 +569,7 @@ fn an_untrusted_hierarchy_runs_nothing_and_stays_in_its_folder() {
             first.message.starts_with(refused) && first.message.ends_with("refused"),
             "{first:?}"
         );
-        assert_eq!(first.code, Some(crate::check::rules::Code::Untrusted));
+        assert_eq!(first.code, Some(crate::check::rules::RuleCode::Untrusted));
     }
     let folder = folder(&format!(
         "== hierarchy.yaml\nversion: 1\nimages: {{a: {{}}, b: {{context: ./b}}}}\n{fine}"

@@ -6,19 +6,22 @@
 
 use std::collections::BTreeSet;
 
-use super::{Base, BaseUse, NodeName, draft::Draft, edges::Index, fields::Problems, files::Files};
+use super::{
+    Base, BaseUse, NodeName, draft::Draft, edges::ReferenceIndex, fields::Problems,
+    files::DockerfileRead,
+};
 use crate::dockerfile::is_stage_name;
 use crate::{
-    check::{diagnostic::Diagnostic, rules::Code},
+    check::{diagnostic::Diagnostic, rules::RuleCode},
     image::Reference,
 };
 
 /// What a child needs because of its parents' `ONBUILD` instructions.
 pub(super) fn triggered<'f>(
-    (draft, child): (&Draft, &Files),
+    (draft, child): (&Draft, &DockerfileRead),
     uses: &[BaseUse],
-    parent: impl Fn(&NodeName) -> Option<&'f Files>,
-    (index, problems): (&Index<'_>, &mut Problems),
+    parent: impl Fn(&NodeName) -> Option<&'f DockerfileRead>,
+    (index, problems): (&ReferenceIndex<'_>, &mut Problems),
 ) -> Vec<BaseUse> {
     let mut known: BTreeSet<String> = child.scan.stages.clone();
     let mut found: Vec<BaseUse> = Vec::new();
@@ -58,7 +61,7 @@ pub(super) fn triggered<'f>(
         let message = format!(
             "`--from={counted}` counts stages, and the `ONBUILD` instructions of the base need one more"
         );
-        let problem = Diagnostic::of(Code::OnbuildName, message);
+        let problem = Diagnostic::of(RuleCode::OnbuildName, message);
         let problem = problem.at(&child.dockerfile, span.clone(), "");
         problems.found.push(problem.hint("give the stage a name, and take it from that"));
     }
@@ -67,8 +70,8 @@ pub(super) fn triggered<'f>(
 
 fn unnameable(written: &str, resolved: &Base) -> Diagnostic {
     let (code, what) = match resolved {
-        Base::Node(_) => (Code::OnbuildName, "an image of this hierarchy"),
-        Base::Upstream(_) => (Code::UnpinnedOnbuild, "an upstream"),
+        Base::Node(_) => (RuleCode::OnbuildName, "an image of this hierarchy"),
+        Base::Upstream(_) => (RuleCode::UnpinnedOnbuild, "an upstream"),
     };
     let bare = match resolved {
         Base::Node(name) if is_stage_name(name.as_str()) => name.to_string(),

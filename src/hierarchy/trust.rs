@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Notify, draft::Draft, fields::Problems, secrets::Ssh};
-use crate::check::{diagnostic::Diagnostic, rules::Code};
+use crate::check::{diagnostic::Diagnostic, rules::RuleCode};
 
 /// Whether the user of this machine trusts the author of a hierarchy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(super) fn refuse(
         }
     }
     for (span, what) in refused {
-        let problem = Diagnostic::of(Code::Untrusted, format!("{what}: refused"));
+        let problem = Diagnostic::of(RuleCode::Untrusted, format!("{what}: refused"));
         problems.found.push(problem.at_secret(&problems.source, span.clone()).hint(HINT));
     }
 }
@@ -79,5 +79,5 @@ fn has_no_link(root: &Path, below: &Path) -> bool {
 /// A path that an untrusted hierarchy may not read.
 pub(super) fn refused(what: &str, shown: &str) -> Diagnostic {
     let message = format!("{what} `{shown}` lies outside the folder of hierarchy.yaml: refused");
-    Diagnostic::of(Code::Untrusted, message).hint(HINT)
+    Diagnostic::of(RuleCode::Untrusted, message).hint(HINT)
 }

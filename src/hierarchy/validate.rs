@@ -13,16 +13,16 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use super::{
     Base, BaseUse, NodeName,
     draft::Draft,
-    edges::{Index, Named},
+    edges::{NodeIdentity, ReferenceIndex},
     fields::Problems,
-    files::Files,
+    files::DockerfileRead,
     graph, triggers,
 };
 use crate::check::nearest;
 use crate::{
     check::{
-        diagnostic::{Diagnostic, Severity, Source},
-        rules::Code,
+        diagnostic::{Diagnostic, Severity, SourceFile},
+        rules::RuleCode,
     },
     dockerfile::ImageUse,
     image::Reference,
@@ -34,11 +34,11 @@ const SHOWN_EDGES: usize = 8;
 /// What each Dockerfile is built from.
 pub(super) fn resolve(
     drafts: &[Draft],
-    files: &[Option<Files>],
+    files: &[Option<DockerfileRead>],
     problems: &mut Problems,
 ) -> Vec<Vec<BaseUse>> {
     let all = files;
-    let index = Index::new(drafts.iter().map(named).collect());
+    let index = ReferenceIndex::new(drafts.iter().map(named).collect());
     let each = drafts.iter().zip(files).map(|(draft, files)| match files {
         Some(files) => bases(draft, files, &index, problems),
         None => Vec::new(),
@@ -81,7 +81,7 @@ pub(super) fn without_values(
             }
             let message =
                 format!("`{}` is left out: so is `{}`", drafts[child].name, drafts[parent].name);
-            let mut warning = Diagnostic::of(Code::BrokenDockerfile, message);
+            let mut warning = Diagnostic::of(RuleCode::BrokenDockerfile, message);
             warning.severity = Severity::Warning;
             problems.found.push(warning.at(&problems.source, drafts[child].span.clone(), ""));
             open.push(child);
@@ -89,8 +89,8 @@ pub(super) fn without_values(
     }
 }
 
-fn named(draft: &Draft) -> Named<'_> {
-    Named {
+fn named(draft: &Draft) -> NodeIdentity<'_> {
+    NodeIdentity {
         name: &draft.name,
         repositories: [&draft.repository, &draft.repository_of_file]
             .into_iter()
@@ -100,7 +100,12 @@ fn named(draft: &Draft) -> Named<'_> {
     }
 }
 
-fn bases(draft: &Draft, files: &Files, index: &Index<'_>, problems: &mut Problems) -> Vec<BaseUse> {
+fn bases(
+    draft: &Draft,
+    files: &DockerfileRead,
+    index: &ReferenceIndex<'_>,
+    problems: &mut Problems,
+) -> Vec<BaseUse> {
     let source = &files.dockerfile;
     let mut bases = Vec::new();
     for image in &files.scan.uses {
@@ -113,7 +118,7 @@ fn bases(draft: &Draft, files: &Files, index: &Index<'_>, problems: &mut Problem
                 } else {
                     format!("`{}` when it is expanded", image.image)
                 };
-                let error = Diagnostic::of(Code::WrongReference, error.to_string());
+                let error = Diagnostic::of(RuleCode::WrongReference, error.to_string());
                 problems.found.push(error.at(source, image.span.clone(), label));
                 continue;
             }
@@ -127,7 +132,7 @@ fn bases(draft: &Draft, files: &Files, index: &Index<'_>, problems: &mut Problem
         }
         if let Some(stage) = near_stage(image, &resolved.base, files) {
             let message = format!("`{}` is no stage and no image here", image.image);
-            let diagnostic = Diagnostic::of(Code::UnknownStage, message)
+            let diagnostic = Diagnostic::of(RuleCode::UnknownStage, message)
                 .at(source, image.span.clone(), "")
                 .hint(format!("did you mean the stage `{stage}`?"));
             problems.found.push(diagnostic);
@@ -145,7 +150,7 @@ fn bases(draft: &Draft, files: &Files, index: &Index<'_>, problems: &mut Problem
 }
 
 /// The stage that a `--from` was probably meant to name.
-fn near_stage<'f>(image: &ImageUse, base: &Base, files: &'f Files) -> Option<&'f str> {
+fn near_stage<'f>(image: &ImageUse, base: &Base, files: &'f DockerfileRead) -> Option<&'f str> {
     let is_word = image.image.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if image.is_from || !is_word || base.node().is_some() {
         return None;
@@ -156,7 +161,7 @@ fn near_stage<'f>(image: &ImageUse, base: &Base, files: &'f Files) -> Option<&'f
 /// `parents:`, where it is given, must say what the Dockerfile says.
 pub(super) fn parents(
     drafts: &[Draft],
-    files: &[Option<Files>],
+    files: &[Option<DockerfileRead>],
     uses: &[Vec<BaseUse>],
     problems: &mut Problems,
 ) {
@@ -179,7 +184,7 @@ pub(super) fn parents(
                     }
                     None => problems.push(&parent.span, message),
                 }
-                problems.last_is(Code::UnknownParent);
+                problems.last_is(RuleCode::UnknownParent);
             } else if let (false, Some(files)) = (is_used, files) {
                 let message =
                     format!("`{}` is not built from its parent `{}`", draft.name, parent.value);
@@ -191,7 +196,7 @@ pub(super) fn parents(
                         files.dockerfile.path.file_name().unwrap_or_default().display()
                     ),
                 );
-                problems.last_is(Code::UnusedParent);
+                problems.last_is(RuleCode::UnusedParent);
             }
         }
         let Some(files) = files else { continue };
@@ -206,7 +211,7 @@ pub(super) fn parents(
             let message =
                 format!("`{}` is built from `{parent}`, which its `parents` leave out", draft.name);
             problems.found.push(
-                Diagnostic::of(Code::LeftOutParent, message)
+                Diagnostic::of(RuleCode::LeftOutParent, message)
                     .at(&files.dockerfile, one.span.clone(), "")
                     .at(&problems.source, declared.span.clone(), format!("add `{parent}` here"))
                     .hint("parents are read from the Dockerfile; `parents` may be left out altogether"),
@@ -234,7 +239,7 @@ pub(super) fn published_once(drafts: &[Draft], problems: &mut Problems) {
             // Both may have their tags from `defaults`, or both be of one matrix.
             let (first, second) =
                 if span == other_span { (&other.span, &draft.span) } else { (other_span, span) };
-            let mut diagnostic = Diagnostic::of(Code::PublishedTwice, message).at(
+            let mut diagnostic = Diagnostic::of(RuleCode::PublishedTwice, message).at(
                 &problems.source,
                 second.clone(),
                 "",
@@ -252,7 +257,7 @@ pub(super) fn published_once(drafts: &[Draft], problems: &mut Problems) {
 /// Images that are built from themselves, by whatever way round.
 pub(super) fn rings(
     drafts: &[Draft],
-    files: &[Option<Files>],
+    files: &[Option<DockerfileRead>],
     uses: &[Vec<BaseUse>],
     problems: &mut Problems,
 ) {
@@ -275,7 +280,7 @@ pub(super) fn rings(
     for ring in graph::rings(&graph) {
         let of = |index: NodeIndex| drafts[index.index()].name.clone();
         let shown: Vec<NodeName> = ring.iter().map(|&index| of(index)).collect();
-        let mut diagnostic = Diagnostic::of(Code::Ring, graph::ring_text(&shown));
+        let mut diagnostic = Diagnostic::of(RuleCode::Ring, graph::ring_text(&shown));
         for (at, &child) in ring.iter().enumerate().take(SHOWN_EDGES) {
             let parent = ring[(at + 1) % ring.len()];
             let (Some(one), Some(files)) = (edges.get(&(parent, child)), &files[child.index()])
@@ -283,7 +288,7 @@ pub(super) fn rings(
                 continue;
             };
             let label = format!("`{}` is built from `{}`", of(child), of(parent));
-            let source: &Arc<Source> = &files.dockerfile;
+            let source: &Arc<SourceFile> = &files.dockerfile;
             diagnostic = diagnostic.at(source, one.span.clone(), label);
         }
         problems.found.push(diagnostic.hint("take one of these references out"));

@@ -18,8 +18,8 @@ use serde_saphyr::{
 };
 
 use crate::check::{
-    diagnostic::{Diagnostic, Source},
-    rules::Code,
+    diagnostic::{Diagnostic, SourceFile},
+    rules::RuleCode,
 };
 
 /// Of items. A matrix of ten thousand images fits.
@@ -29,25 +29,25 @@ const LONGEST_MAP: usize = 100_000;
 
 #[derive(Clone, Debug)]
 pub(super) struct Yaml {
-    pub(super) kind: Kind,
+    pub(super) kind: ValueKind,
     /// Where it is used: an alias's own place, not that of what it stands for. Of a list or map
     /// only the beginning.
     pub(super) span: Range<usize>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     Null,
     Bool(bool),
     /// As written.
     Number(String),
     Text(String),
     List(Vec<Yaml>),
-    Map(Vec<(Key, Yaml)>),
+    Map(Vec<(MappingKey, Yaml)>),
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Key {
+pub(super) struct MappingKey {
     pub(super) name: String,
     pub(super) span: Range<usize>,
 }
@@ -56,20 +56,20 @@ impl Yaml {
     /// What it is, for a sentence about what it should have been.
     pub(super) fn what(&self) -> String {
         match &self.kind {
-            Kind::Null => "nothing".to_owned(),
-            Kind::Bool(value) => format!("`{value}`"),
-            Kind::Number(text) => format!("the number `{text}`"),
-            Kind::Text(text) => format!("the text `{text}`"),
-            Kind::List(_) => "a list".to_owned(),
-            Kind::Map(_) => "a map".to_owned(),
+            ValueKind::Null => "nothing".to_owned(),
+            ValueKind::Bool(value) => format!("`{value}`"),
+            ValueKind::Number(text) => format!("the number `{text}`"),
+            ValueKind::Text(text) => format!("the text `{text}`"),
+            ValueKind::List(_) => "a list".to_owned(),
+            ValueKind::Map(_) => "a map".to_owned(),
         }
     }
 
     /// The text of anything that is one word: a version `3.4` or a switch `true` is text too.
     pub(super) fn scalar(&self) -> Option<String> {
         match &self.kind {
-            Kind::Bool(value) => Some(value.to_string()),
-            Kind::Number(text) | Kind::Text(text) => Some(text.clone()),
+            ValueKind::Bool(value) => Some(value.to_string()),
+            ValueKind::Number(text) | ValueKind::Text(text) => Some(text.clone()),
             _ => None,
         }
     }
@@ -77,8 +77,8 @@ impl Yaml {
 
 /// Reads the one document of a file. Keys that stand twice are the only problem that does not end
 /// it.
-pub(super) fn parse(source: &Arc<Source>) -> Result<(Yaml, Vec<Diagnostic>), Diagnostic> {
-    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(&source.text, options())
+pub(super) fn parse(source: &Arc<SourceFile>) -> Result<(Yaml, Vec<Diagnostic>), Diagnostic> {
+    let raw: Spanned<RawValue> = serde_saphyr::from_str_with_options(&source.text, options())
         .map_err(|error| syntax_error(source, &error))?;
     let mut twice = Vec::new();
     let tree = raw_to_yaml(raw, source, &mut twice);
@@ -86,7 +86,7 @@ pub(super) fn parse(source: &Arc<Source>) -> Result<(Yaml, Vec<Diagnostic>), Dia
 }
 
 /// A file of another program, without places: numbers are texts, as they are written.
-pub fn value(source: &Arc<Source>) -> Result<serde_json::Value, Diagnostic> {
+pub fn value(source: &Arc<SourceFile>) -> Result<serde_json::Value, Diagnostic> {
     let (tree, mut twice) = parse(source)?;
     match twice.pop() {
         Some(problem) => Err(problem),
@@ -96,11 +96,11 @@ pub fn value(source: &Arc<Source>) -> Result<serde_json::Value, Diagnostic> {
 
 fn json(yaml: Yaml) -> serde_json::Value {
     match yaml.kind {
-        Kind::Null => serde_json::Value::Null,
-        Kind::Bool(value) => value.into(),
-        Kind::Number(text) | Kind::Text(text) => text.into(),
-        Kind::List(items) => items.into_iter().map(json).collect(),
-        Kind::Map(entries) => {
+        ValueKind::Null => serde_json::Value::Null,
+        ValueKind::Bool(value) => value.into(),
+        ValueKind::Number(text) | ValueKind::Text(text) => text.into(),
+        ValueKind::List(items) => items.into_iter().map(json).collect(),
+        ValueKind::Map(entries) => {
             entries.into_iter().map(|(key, value)| (key.name, json(value))).collect()
         }
     }
@@ -124,26 +124,32 @@ fn options() -> Options {
 }
 
 /// As the reader hands it over: the text of numbers is still only a place.
-enum Raw {
+enum RawValue {
     Null,
     Bool(bool),
     Number,
     Text(String),
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
+    List(Vec<Spanned<RawValue>>),
+    Map(Vec<(Spanned<RawValue>, Spanned<RawValue>)>),
 }
 
-fn raw_to_yaml(raw: Spanned<Raw>, source: &Arc<Source>, twice: &mut Vec<Diagnostic>) -> Yaml {
+fn raw_to_yaml(
+    raw: Spanned<RawValue>,
+    source: &Arc<SourceFile>,
+    twice: &mut Vec<Diagnostic>,
+) -> Yaml {
     let span = bytes(raw.referenced, source);
     let kind = match raw.value {
-        Raw::Null => Kind::Null,
-        Raw::Bool(value) => Kind::Bool(value),
-        Raw::Number => Kind::Number(source.text[bytes(raw.defined, source)].trim().to_owned()),
-        Raw::Text(text) => Kind::Text(text),
-        Raw::List(items) => {
-            Kind::List(items.into_iter().map(|item| raw_to_yaml(item, source, twice)).collect())
+        RawValue::Null => ValueKind::Null,
+        RawValue::Bool(value) => ValueKind::Bool(value),
+        RawValue::Number => {
+            ValueKind::Number(source.text[bytes(raw.defined, source)].trim().to_owned())
         }
-        Raw::Map(entries) => {
+        RawValue::Text(text) => ValueKind::Text(text),
+        RawValue::List(items) => ValueKind::List(
+            items.into_iter().map(|item| raw_to_yaml(item, source, twice)).collect(),
+        ),
+        RawValue::Map(entries) => {
             let mut seen = std::collections::HashMap::new();
             let mut map = Vec::with_capacity(entries.len());
             for (key, value) in entries {
@@ -151,26 +157,26 @@ fn raw_to_yaml(raw: Spanned<Raw>, source: &Arc<Source>, twice: &mut Vec<Diagnost
                 let value = raw_to_yaml(value, source, twice);
                 let Some(name) = key.scalar() else {
                     let message = format!("a key must be a word, not {}", key.what());
-                    twice.push(Diagnostic::of(Code::Syntax, message).at(source, key.span, ""));
+                    twice.push(Diagnostic::of(RuleCode::Syntax, message).at(source, key.span, ""));
                     continue;
                 };
                 if let Some(first) = seen.insert(name.clone(), key.span.clone()) {
                     twice.push(
-                        Diagnostic::of(Code::KeyTwice, format!("`{name}` is given twice"))
+                        Diagnostic::of(RuleCode::KeyTwice, format!("`{name}` is given twice"))
                             .at(source, key.span, "again here")
                             .at(source, first, "first here"),
                     );
                     continue;
                 }
-                map.push((Key { name, span: key.span }, value));
+                map.push((MappingKey { name, span: key.span }, value));
             }
-            Kind::Map(map)
+            ValueKind::Map(map)
         }
     };
     Yaml { kind, span }
 }
 
-impl<'de> Deserialize<'de> for Raw {
+impl<'de> Deserialize<'de> for RawValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(RawVisitor)
     }
@@ -179,41 +185,41 @@ impl<'de> Deserialize<'de> for Raw {
 struct RawVisitor;
 
 impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
+    type Value = RawValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("anything")
     }
 
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_unit<E>(self) -> Result<RawValue, E> {
+        Ok(RawValue::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
-        Ok(Raw::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<RawValue, E> {
+        Ok(RawValue::Bool(value))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Raw, E> {
-        Ok(Raw::Number)
+    fn visit_i64<E>(self, _: i64) -> Result<RawValue, E> {
+        Ok(RawValue::Number)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Raw, E> {
-        Ok(Raw::Number)
+    fn visit_u64<E>(self, _: u64) -> Result<RawValue, E> {
+        Ok(RawValue::Number)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
-        Ok(Raw::Number)
+    fn visit_f64<E>(self, _: f64) -> Result<RawValue, E> {
+        Ok(RawValue::Number)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(text.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<RawValue, E> {
+        Ok(RawValue::Text(text.to_owned()))
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Raw, E> {
-        Ok(Raw::Text(text))
+    fn visit_string<E>(self, text: String) -> Result<RawValue, E> {
+        Ok(RawValue::Text(text))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<RawValue, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
             list.push(item);
@@ -222,10 +228,10 @@ impl<'de> Visitor<'de> for RawVisitor {
                 return Err(serde::de::Error::custom(message));
             }
         }
-        Ok(Raw::List(list))
+        Ok(RawValue::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<RawValue, A::Error> {
         let mut map = Vec::new();
         while let Some(entry) = entries.next_entry()? {
             map.push(entry);
@@ -234,11 +240,11 @@ impl<'de> Visitor<'de> for RawVisitor {
                 return Err(serde::de::Error::custom(message));
             }
         }
-        Ok(Raw::Map(map))
+        Ok(RawValue::Map(map))
     }
 }
 
-fn bytes(location: Location, source: &Source) -> Range<usize> {
+fn bytes(location: Location, source: &SourceFile) -> Range<usize> {
     let number = |n: u64| usize::try_from(n).unwrap_or_default();
     let span = location.span();
     let (start, length) = match (span.byte_offset(), span.byte_len()) {
@@ -249,7 +255,7 @@ fn bytes(location: Location, source: &Source) -> Range<usize> {
     source.within(start..start.saturating_add(length))
 }
 
-fn syntax_error(source: &Arc<Source>, error: &Error) -> Diagnostic {
+fn syntax_error(source: &Arc<SourceFile>, error: &Error) -> Diagnostic {
     let (message, hint) = match error.without_snippet() {
         Error::MultipleDocuments { .. } => (
             "there are two documents in this file".to_owned(),
@@ -257,7 +263,7 @@ fn syntax_error(source: &Arc<Source>, error: &Error) -> Diagnostic {
         ),
         other => (in_our_words(&other.to_string()), None),
     };
-    let diagnostic = Diagnostic::of(Code::Syntax, message);
+    let diagnostic = Diagnostic::of(RuleCode::Syntax, message);
     let diagnostic = match error.location().filter(|location| *location != Location::UNKNOWN) {
         Some(location) => diagnostic.at(source, bytes(location, source), ""),
         None => diagnostic.in_file(&source.path),

@@ -40,7 +40,7 @@ pub fn describe(folder: &Path) -> Result<Option<String>, GitError> {
 
 /// What is checked out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct GitHead {
     /// In full.
     pub commit: String,
     /// When it was committed, in seconds since 1970. Of two commits of one history the later one has
@@ -50,7 +50,7 @@ pub struct Head {
     pub is_clean: bool,
 }
 
-impl Head {
+impl GitHead {
     /// For people: the first digits, `-dirty` behind them if anything differs.
     pub fn short(&self) -> String {
         let commit = short(&self.commit);
@@ -64,12 +64,12 @@ pub fn short(commit: &str) -> String {
 }
 
 /// The commit that is checked out; `None` outside a repository, and before its first commit.
-pub fn head(folder: &Path) -> Option<Head> {
+pub fn head(folder: &Path) -> Option<GitHead> {
     let commit = line(&git(folder, &["rev-list", "--max-count=1", "--timestamp", "HEAD"]).ok()?);
     let (committed, commit) = commit.split_once(' ')?;
     let changes = git(folder, &["status", "--porcelain", "-z", "--", "."]).ok()?;
     let committed = committed.parse().ok()?;
-    Some(Head { commit: commit.to_owned(), committed, is_clean: changes.is_empty() })
+    Some(GitHead { commit: commit.to_owned(), committed, is_clean: changes.is_empty() })
 }
 
 /// The address of the repository that `origin` is, without credentials; `None` if there is none, or if it is

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::{Map, Value};
 
 use super::{
-    candidate::{Given, Named},
-    evidence::{Evidence, Open, Output, Rule, tidy},
+    candidate::{ContextSource, Given},
+    evidence::{Evidence, EvidenceRule, Open, PublishedImage, tidy},
     hcl,
 };
 use crate::{check::diagnostic::Diagnostic, hierarchy::looks_secret, image::Platform};
@@ -45,14 +45,14 @@ pub(super) fn targets(text: &str, file: &Path, folder: &Path) -> Result<Targets,
     };
     let all = all.filter(|all| !all.is_empty());
     let all = all.ok_or_else(|| not_bake("it has no `target`".to_owned()))?;
-    Targets::read(&all, Rule::Bake, file, folder)
+    Targets::read(&all, EvidenceRule::Bake, file, folder)
 }
 
 impl Targets {
     /// Reads targets in the fields of bake.
     pub(super) fn read(
         all: &Map<String, Value>,
-        rule: Rule,
+        rule: EvidenceRule,
         file: &Path,
         folder: &Path,
     ) -> Result<Self, TargetsError> {
@@ -66,7 +66,13 @@ impl Targets {
         Ok(targets)
     }
 
-    fn target(&mut self, name: &str, fields: &Value, rule: Rule, (file, folder): (&Path, &Path)) {
+    fn target(
+        &mut self,
+        name: &str,
+        fields: &Value,
+        rule: EvidenceRule,
+        (file, folder): (&Path, &Path),
+    ) {
         let mut note = |text: String| self.notes.push(format!("`{name}`: {text}"));
         if fields.get("dockerfile-inline").is_some() {
             return note("its inline Dockerfile has no file; write it into one".to_owned());
@@ -113,7 +119,7 @@ impl Targets {
             build_args,
             labels: map(fields.get("labels")),
             platform,
-            outputs: outputs.filter_map(|tag| Output::read(&tag)).collect(),
+            outputs: outputs.filter_map(|tag| PublishedImage::read(&tag)).collect(),
             contexts: contexts(map(fields.get("contexts"))),
             context: Some(tidy(&folder.join(&context).to_string_lossy())),
         };
@@ -125,15 +131,15 @@ impl Targets {
 }
 
 /// What the builder takes instead of images of those names.
-fn contexts(all: BTreeMap<String, String>) -> BTreeMap<String, Named> {
+fn contexts(all: BTreeMap<String, String>) -> BTreeMap<String, ContextSource> {
     let named = |value: String| {
         let target = ["target:", "service:"].iter().find_map(|kind| value.strip_prefix(kind));
         if let Some(name) = target {
-            Named::Target(name.to_owned())
+            ContextSource::Target(name.to_owned())
         } else if let Some(image) = value.strip_prefix("docker-image://") {
-            Named::Image(image.to_owned())
+            ContextSource::Image(image.to_owned())
         } else {
-            Named::Elsewhere(value)
+            ContextSource::Elsewhere(value)
         }
     };
     all.into_iter().map(|(name, value)| (name, named(value))).collect()

@@ -6,24 +6,24 @@ use std::{
 };
 
 use super::{
-    evidence::{Evidence, Output, Rule},
+    evidence::{Evidence, EvidenceRule, PublishedImage},
     find, path_words,
 };
 use crate::{
-    dockerfile::{self, Survey, Unreadable},
+    dockerfile::{self, DockerfileSurvey, UnreadableDockerfile},
     host::bounded,
     image::{Platform, Reference},
 };
 
 /// What may become an image.
 #[derive(Debug, Default)]
-pub(super) struct Candidate {
+pub(super) struct ImageCandidate {
     /// Relative to the folder of the hierarchy, as all paths are.
     pub(super) dockerfile: PathBuf,
     pub(super) given: Given,
     /// The rule that says how it is built, and where; none if only the Dockerfile is known.
-    pub(super) said: Option<(Rule, String)>,
-    pub(super) survey: Survey,
+    pub(super) said: Option<(EvidenceRule, String)>,
+    pub(super) survey: DockerfileSurvey,
     /// The images that it needs and that are good references, with the line.
     pub(super) uses: Vec<(Reference, usize)>,
     /// Folders and the stem of the file's name.
@@ -43,19 +43,19 @@ pub(super) struct Given {
     pub(super) build_args: BTreeMap<String, String>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) platform: Option<Platform>,
-    pub(super) outputs: Vec<Output>,
+    pub(super) outputs: Vec<PublishedImage>,
     /// What the builder takes instead of an image of that name.
-    pub(super) contexts: BTreeMap<String, Named>,
+    pub(super) contexts: BTreeMap<String, ContextSource>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Named {
+pub(super) enum ContextSource {
     Target(String),
     Image(String),
     Elsewhere(String),
 }
 
-impl Candidate {
+impl ImageCandidate {
     /// The last part of its path, as a name.
     pub(super) fn last(&self) -> String {
         self.segments.last().map_or_else(String::new, |one| path_words::kebab(one))
@@ -66,17 +66,17 @@ impl Candidate {
         root: &Path,
         evidence: Evidence,
         host: &Platform,
-    ) -> Result<Self, (PathBuf, Unreadable)> {
+    ) -> Result<Self, (PathBuf, UnreadableDockerfile)> {
         let path = evidence.dockerfile.clone();
         Self::of(root, evidence, host).map_err(|error| (path, error))
     }
 
-    fn of(root: &Path, evidence: Evidence, host: &Platform) -> Result<Self, Unreadable> {
+    fn of(root: &Path, evidence: Evidence, host: &Platform) -> Result<Self, UnreadableDockerfile> {
         let Evidence { rule, place, dockerfile, mut given } = evidence;
         if given.context.as_ref().is_some_and(|folder| !root.join(folder).is_dir()) {
             given.context = None;
         }
-        let failed = |message: String| Unreadable { line: 1, message, hint: None };
+        let failed = |message: String| UnreadableDockerfile { line: 1, message, hint: None };
         let bytes = bounded::read(&root.join(&dockerfile), bounded::TEXT)
             .map_err(|error| failed(format!("it cannot be read: {error}")))?;
         let text = dockerfile::decode(bytes).map_err(|_| failed("it is not UTF-8 text".into()))?;
@@ -117,7 +117,7 @@ impl Candidate {
             match image.image.parse() {
                 Ok(reference) => uses.push((reference, image.line)),
                 Err(error) => {
-                    return Err(Unreadable {
+                    return Err(UnreadableDockerfile {
                         line: image.line,
                         message: format!("{error}"),
                         hint: None,

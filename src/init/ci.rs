@@ -12,11 +12,11 @@ use serde_json::{Map, Value};
 
 use super::{
     bake::{list, text_of},
-    evidence::{Evidence, Open, Rule, Syntax, Values, expand, tidy, turns},
+    evidence::{Evidence, EvidenceRule, Open, Syntax, Values, expand, tidy, turns},
     path_words::is_one_of,
-    shell::{self, Command, Script},
+    shell::{self, BuildCommand, Script},
 };
-use crate::{check::diagnostic::Source, hierarchy};
+use crate::{check::diagnostic::SourceFile, hierarchy};
 
 /// Fields with commands in them.
 const COMMANDS: &str = "run script before_script after_script command commands bash sh install";
@@ -32,7 +32,7 @@ pub(super) struct Workflow {
 
 impl Workflow {
     pub(super) fn parse(path: &Path, text: String) -> Option<Self> {
-        let value = hierarchy::value(&Source::new(path, text.clone())).ok()?;
+        let value = hierarchy::value(&SourceFile::new(path, text.clone())).ok()?;
         Some(Self { path: path.to_owned(), text, value })
     }
 
@@ -82,7 +82,8 @@ impl Workflow {
         for row in if called.is_empty() { &none } else { called } {
             let mut values = self.inputs();
             values.extend(row.clone());
-            let mut walk = Walk { workflow: self, dockerfiles, found, ids: BTreeMap::new() };
+            let mut walk =
+                WorkflowWalk { workflow: self, dockerfiles, found, ids: BTreeMap::new() };
             walk.value(&self.value, &values);
         }
     }
@@ -96,7 +97,7 @@ impl Workflow {
     }
 }
 
-struct Walk<'a> {
+struct WorkflowWalk<'a> {
     workflow: &'a Workflow,
     dockerfiles: &'a BTreeSet<PathBuf>,
     found: &'a mut Vec<Evidence>,
@@ -104,7 +105,7 @@ struct Walk<'a> {
     ids: BTreeMap<String, Vec<String>>,
 }
 
-impl Walk<'_> {
+impl WorkflowWalk<'_> {
     fn value(&mut self, value: &Value, values: &Values) {
         match value {
             Value::Array(items) => {
@@ -147,7 +148,7 @@ impl Walk<'_> {
     fn commands(&mut self, item: &Value, values: &Values, folder: &Path) {
         let text = list(Some(item)).join("\n");
         let script = Script {
-            rule: Rule::Ci,
+            rule: EvidenceRule::Ci,
             path: &self.workflow.path,
             text: &text,
             first_line: self.workflow.line(&text),
@@ -177,11 +178,11 @@ impl Walk<'_> {
             });
             self.ids.insert(format!("steps.{id}.outputs.tags"), images.collect());
         } else if uses.contains("build-push-action") {
-            let mut command = Command {
+            let mut command = BuildCommand {
                 dockerfile: field("file"),
                 context: field("context").or_else(|| field("path")),
                 target: field("target"),
-                ..Command::default()
+                ..BuildCommand::default()
             };
             let tags = field("tags").map(|tags| tags.0).unwrap_or_default();
             for tag in lines(&tags) {
@@ -201,7 +202,7 @@ impl Walk<'_> {
                 }
             }
             let place = self.place(uses);
-            shell::bind(Rule::Ci, &place, folder, &command, self.dockerfiles, self.found);
+            shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
         }
         // Cloud Build: `name: gcr.io/cloud-builders/docker`, `args: [build, -t, X, .]`.
         let builder = map.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -214,7 +215,7 @@ impl Walk<'_> {
         let words: Vec<String> = [engine.to_owned()].into_iter().chain(args).collect();
         if let Some(command) = shell::command(&words, values) {
             let place = self.place(builder);
-            shell::bind(Rule::Ci, &place, folder, &command, self.dockerfiles, self.found);
+            shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
         }
     }
 
@@ -224,7 +225,7 @@ impl Walk<'_> {
 }
 
 /// Where commands run: in the folder of the repository, or of the file if that is not a hidden one.
-fn folder_of(working: Option<&str>, walk: &Walk<'_>) -> PathBuf {
+fn folder_of(working: Option<&str>, walk: &WorkflowWalk<'_>) -> PathBuf {
     let own = walk.workflow.path.parent().unwrap_or(Path::new(""));
     let is_hidden = own.iter().any(|part| part.to_string_lossy().starts_with('.'));
     if working.is_some() || is_hidden { PathBuf::new() } else { own.to_owned() }

@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 
 use super::{
     bake::{Targets, TargetsError, list, text_of},
-    evidence::Rule,
+    evidence::EvidenceRule,
 };
 use crate::{
-    check::diagnostic::Source,
+    check::diagnostic::SourceFile,
     dockerfile,
     hierarchy::{self, looks_secret},
     host::bounded,
@@ -25,7 +25,7 @@ pub(super) fn targets(
     folder: &Path,
     process: &BTreeMap<String, String>,
 ) -> Result<Targets, TargetsError> {
-    let source = Source::new(file, text);
+    let source = SourceFile::new(file, text);
     let mut value =
         hierarchy::value(&source).map_err(|problem| TargetsError::Yaml(Box::new(problem)))?;
     let mut variables = BTreeMap::new();
@@ -54,7 +54,7 @@ pub(super) fn targets(
         return Err(TargetsError::NothingBuilt);
     }
     let name = Path::new(file.file_name().unwrap_or_default());
-    let mut read = Targets::read(&all, Rule::Compose, name, folder)?;
+    let mut read = Targets::read(&all, EvidenceRule::Compose, name, folder)?;
     read.notes.splice(0..0, notes);
     Ok(read)
 }
@@ -71,7 +71,7 @@ fn extended(services: &Map<String, Value>, name: &str, folder: &Path, depth: usi
             let path = folder.join(&other);
             let is_inside = !other.starts_with('/') && !other.split('/').any(|part| part == "..");
             let text = is_inside.then(|| bounded::text(&path).ok()).flatten();
-            let all = text.and_then(|text| hierarchy::value(&Source::new(&path, text)).ok());
+            let all = text.and_then(|text| hierarchy::value(&SourceFile::new(&path, text)).ok());
             let all = all.and_then(|all| all.get("services")?.as_object().cloned());
             all.map(|all| extended(&all, &base, folder, depth - 1)).unwrap_or_default()
         }

@@ -2,18 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::candidate::Candidate;
+use super::candidate::ImageCandidate;
 
 /// A build context, and the files that are copied from it and are not there.
-pub(super) struct Context {
+pub(super) struct InitContext {
     pub(super) folder: PathBuf,
     pub(super) missing: Vec<String>,
 }
 
 /// The Dockerfile's own folder if it has what is copied; else the nearest above it that does.
-pub(super) fn context(root: &Path, candidate: &Candidate) -> Context {
+pub(super) fn context(root: &Path, candidate: &ImageCandidate) -> InitContext {
     if let Some(folder) = &candidate.given.context {
-        return Context { folder: folder.clone(), missing: Vec::new() };
+        return InitContext { folder: folder.clone(), missing: Vec::new() };
     }
     let named: Vec<&str> = candidate
         .survey
@@ -22,16 +22,16 @@ pub(super) fn context(root: &Path, candidate: &Candidate) -> Context {
         .map(String::as_str)
         .filter(|source| !fixed(source).as_os_str().is_empty())
         .collect();
-    let mut best: Option<Context> = None;
+    let mut best: Option<InitContext> = None;
     for folder in candidate.folder().ancestors() {
         let is_there = |source: &&str| root.join(folder).join(fixed(source)).exists();
         let missing: Vec<String> =
             named.iter().filter(|source| !is_there(source)).map(|one| (*one).to_owned()).collect();
         if best.as_ref().is_none_or(|best| missing.len() < best.missing.len()) {
-            best = Some(Context { folder: folder.to_owned(), missing });
+            best = Some(InitContext { folder: folder.to_owned(), missing });
         }
     }
-    best.unwrap_or(Context { folder: candidate.folder().to_owned(), missing: Vec::new() })
+    best.unwrap_or(InitContext { folder: candidate.folder().to_owned(), missing: Vec::new() })
 }
 
 /// What of a source stands before its first wildcard.

@@ -7,7 +7,7 @@ use std::{
 
 /// The fields that init gives, as texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Entry {
+pub(super) struct InitEntry {
     pub(super) name: String,
     pub(super) context: Option<String>,
     pub(super) dockerfile: Option<String>,
@@ -19,7 +19,7 @@ pub(super) struct Entry {
     pub(super) labels: BTreeMap<String, String>,
 }
 
-impl Entry {
+impl InitEntry {
     /// Says where it is built, and leaves out what is so anyway.
     pub(super) fn place(&mut self, root: &Path, context: &Path, dockerfile: &Path) {
         let folder = shown(context);

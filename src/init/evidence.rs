@@ -12,7 +12,7 @@ use crate::image::{Reference, Repository};
 
 /// The rules by which an image gets its name, its tags and its edges, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rule {
+pub(super) enum EvidenceRule {
     Bake,
     Compose,
     ImageBuilder,
@@ -23,7 +23,7 @@ pub(super) enum Rule {
     Path,
 }
 
-impl Rule {
+impl EvidenceRule {
     /// Rank 1 says it; rank 2 concludes it from references; rank 3 concludes it from paths.
     pub(super) fn rank(self) -> u8 {
         match self {
@@ -50,7 +50,7 @@ impl Rule {
 /// One build that a file of the repository names.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Evidence {
-    pub(super) rule: Rule,
+    pub(super) rule: EvidenceRule,
     /// `file:line`.
     pub(super) place: String,
     pub(super) dockerfile: PathBuf,
@@ -76,14 +76,14 @@ impl Evidence {
 
 /// The image that a build publishes, as far as the file says it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Output {
+pub(super) struct PublishedImage {
     /// The repository, or its last parts if a variable without a value stands before them.
     pub(super) repository: String,
     pub(super) is_whole: bool,
     pub(super) tag: Option<String>,
 }
 
-impl Output {
+impl PublishedImage {
     pub(super) fn read(text: &Open) -> Option<Self> {
         let text = text.0.trim();
         let name_start = text.rfind('/').map_or(0, |at| at + 1);
@@ -155,19 +155,19 @@ impl Open {
         !self.0.contains(OPEN)
     }
 
-    fn pieces(&self) -> Vec<Piece<'_>> {
+    fn pieces(&self) -> Vec<PatternPiece<'_>> {
         let mut pieces = Vec::new();
         let mut rest = self.0.as_str();
         while let Some(at) = rest.find(OPEN) {
             if at > 0 {
-                pieces.push(Piece::Text(&rest[..at]));
+                pieces.push(PatternPiece::Text(&rest[..at]));
             }
             let Some(end) = rest.find(CLOSE) else { break };
-            pieces.push(Piece::Variable(&rest[at + 1..end]));
+            pieces.push(PatternPiece::Variable(&rest[at + 1..end]));
             rest = &rest[end + 1..];
         }
         if !rest.is_empty() {
-            pieces.push(Piece::Text(rest));
+            pieces.push(PatternPiece::Text(rest));
         }
         pieces
     }
@@ -181,8 +181,8 @@ impl Open {
     /// Puts values in.
     pub(super) fn fill(&self, values: &Values) -> Self {
         let filled = self.pieces().into_iter().map(|piece| match piece {
-            Piece::Text(text) => text.to_owned(),
-            Piece::Variable(name) => {
+            PatternPiece::Text(text) => text.to_owned(),
+            PatternPiece::Variable(name) => {
                 let plain = name.strip_prefix("base:").unwrap_or(name);
                 match values.get(name).or_else(|| values.get(plain)) {
                     Some(value) if plain != name => {
@@ -199,25 +199,25 @@ impl Open {
     /// The names of its variables.
     pub(super) fn variables(&self) -> BTreeSet<&str> {
         let names = self.pieces().into_iter().filter_map(|piece| match piece {
-            Piece::Variable(name) => Some(name.strip_prefix("base:").unwrap_or(name)),
-            Piece::Text(_) => None,
+            PatternPiece::Variable(name) => Some(name.strip_prefix("base:").unwrap_or(name)),
+            PatternPiece::Text(_) => None,
         });
         names.collect()
     }
 }
 
-enum Piece<'a> {
+enum PatternPiece<'a> {
     Text(&'a str),
     Variable(&'a str),
 }
 
-fn bind(pieces: &[Piece<'_>], text: &str, values: &mut Values) -> bool {
+fn bind(pieces: &[PatternPiece<'_>], text: &str, values: &mut Values) -> bool {
     match pieces.split_first() {
         None => text.is_empty(),
-        Some((Piece::Text(piece), rest)) => {
+        Some((PatternPiece::Text(piece), rest)) => {
             text.strip_prefix(piece).is_some_and(|text| bind(rest, text, values))
         }
-        Some((Piece::Variable(name), rest)) => {
+        Some((PatternPiece::Variable(name), rest)) => {
             if let Some(value) = values.get(*name).cloned() {
                 return text.strip_prefix(&value).is_some_and(|text| bind(rest, text, values));
             }
@@ -465,7 +465,7 @@ mod tests {
             ("acme/\u{1}R\u{2}", None),
             ("\u{1}R\u{2}", None),
         ] {
-            let shown = Output::read(&Open(text.to_owned())).map(|one| {
+            let shown = PublishedImage::read(&Open(text.to_owned())).map(|one| {
                 let tag = one.tag.unwrap_or_else(|| "?".to_owned());
                 format!("{} {} {tag}", one.repository, one.is_whole)
             });

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::matrix::Block;
-use crate::check::diagnostic::Source;
+use crate::check::diagnostic::SourceFile;
 
 /// What is written around the entries.
 pub(super) struct Frame<'a> {
@@ -169,7 +169,7 @@ fn is_hidden(c: char) -> bool {
 /// Whether a file that init wrote names a program to run or a secret to read. It never gives these
 /// fields; a text of the repository that reads as one of them is an attack.
 pub(super) fn names_a_program(text: &str) -> bool {
-    let source = Source::new("hierarchy.yaml", text);
+    let source = SourceFile::new("hierarchy.yaml", text);
     // What is not YAML cannot be checked.
     let Ok(value) = crate::hierarchy::value(&source) else { return true };
     let entries = value.get("images").and_then(serde_json::Value::as_object);
@@ -213,7 +213,7 @@ mod tests {
     fn long_entries_are_several_lines_and_the_same_to_yaml() {
         for count in [1, 9, 10, 11, 90] {
             let values: Vec<String> = (0..count).map(|n| format!("{n}.0-bookworm")).collect();
-            let entry = super::super::entry::Entry {
+            let entry = super::super::entry::InitEntry {
                 name: "{v}".into(),
                 tags: vec!["{v}".into()],
                 build_args: [("A".into(), "x, y".into())].into(),
@@ -226,7 +226,7 @@ mod tests {
             super::entry(&block, &[], &mut text);
             assert!(text.lines().all(|line| line.chars().count() <= LINE + 5), "{text}");
             assert!(text.lines().count() <= 4 + count / 8, "{text}");
-            let source = Source::new("/x", text.clone());
+            let source = SourceFile::new("/x", text.clone());
             let expected = serde_json::json!({"{v}": {
                 "matrix": {"v": values, "exclude": [{"v": "1"}]},
                 "tags": ["{v}"],
@@ -244,10 +244,10 @@ mod tests {
             let left_out =
                 [super::super::LeftOut { cause: evil.clone(), places: vec![evil.clone()] }];
             let frame = Frame { registry: None, tags: &[], has_schema: false, left_out: &left_out };
-            let entry = super::super::entry::Entry { name: "web".into(), ..Default::default() };
+            let entry = super::super::entry::InitEntry { name: "web".into(), ..Default::default() };
             let block = Block { entry, axes: vec![], exclude: vec![], members: vec![] };
             let text = text(&[(block, vec![evil.clone()])], &frame);
-            let source = Source::new("/x", text.clone());
+            let source = SourceFile::new("/x", text.clone());
             let expected = serde_json::json!({"version": "1", "images": {"web": {}}});
             assert_eq!(crate::hierarchy::value(&source).ok(), Some(expected), "{c:?} {text:?}");
             assert!(!names_a_program(&text));
@@ -269,7 +269,7 @@ mod tests {
                      tab\there|line\nbreak|-|null|0x1|@x|\u{7}|\u{85}|\u{2028}x|\u{202e}x";
         for text in texts.split('|') {
             let yaml = format!("x: {}\nl: [{}]\n", quoted(text), quoted(text));
-            let source = Source::new("/x", yaml.clone());
+            let source = SourceFile::new("/x", yaml.clone());
             let value = crate::hierarchy::value(&source);
             let expected = serde_json::json!({"x": text, "l": [text]});
             assert_eq!(value.ok(), Some(expected), "{yaml}");

@@ -20,21 +20,21 @@ const SEPARATORS: [char; 3] = ['.', '-', '_'];
 
 /// What was found, all of it relative to the folder and in order.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundFiles {
     pub(super) dockerfiles: Vec<PathBuf>,
     /// What Dockerfiles are generated from.
     pub(super) templates: Vec<PathBuf>,
     /// Folders with a hierarchy of their own.
     pub(super) hierarchies: Vec<PathBuf>,
     /// Files that may say how images are built.
-    pub(super) texts: BTreeSet<(PathBuf, Kind)>,
+    pub(super) texts: BTreeSet<(PathBuf, BuildFileKind)>,
     /// What could not be looked into, and why.
     pub(super) unreadable: Vec<String>,
 }
 
 /// How a file says how images are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum BuildFileKind {
     Bake,
     Compose,
     ImageBuilder,
@@ -43,7 +43,7 @@ pub(super) enum Kind {
     Script,
 }
 
-impl Kind {
+impl BuildFileKind {
     fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
@@ -72,8 +72,8 @@ impl Kind {
 
 /// Finds every Dockerfile that git tracks, and every other one that `.gitignore` does not name, in
 /// hidden folders too. Skips [`SKIPPED`] folders, and links that leave the folder.
-pub(super) fn find(root: &Path, tracked: &[PathBuf]) -> Found {
-    let mut found = Found::default();
+pub(super) fn find(root: &Path, tracked: &[PathBuf]) -> FoundFiles {
+    let mut found = FoundFiles::default();
     let walk = ignore::WalkBuilder::new(root)
         .require_git(false)
         .parents(false)
@@ -114,7 +114,7 @@ pub(super) fn find(root: &Path, tracked: &[PathBuf]) -> Found {
     found
 }
 
-impl Found {
+impl FoundFiles {
     /// The Dockerfiles of a folder that a link names, if it is inside.
     fn follow(&mut self, root: &Path, link: &Path) {
         let (Ok(whole), Ok(target)) = (root.canonicalize(), root.join(link).canonicalize()) else {
@@ -133,7 +133,7 @@ impl Found {
 
     fn add(&mut self, root: &Path, path: &Path) {
         let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else { return };
-        if let Some(kind) = Kind::of(path).filter(|_| is_file_inside(root, path)) {
+        if let Some(kind) = BuildFileKind::of(path).filter(|_| is_file_inside(root, path)) {
             self.texts.insert((path.to_owned(), kind));
         }
         if is_dockerfile(&name) && is_file_inside(root, path) {

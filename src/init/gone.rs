@@ -9,21 +9,21 @@ use super::{
 };
 use crate::{
     check::diagnostic::names,
-    hierarchy::{Axis, MatrixText, Place, Section},
+    hierarchy::{AxisLines, ImageSection, MatrixText, OutlineImage},
 };
 
 /// What was done to one entry, as a line for the user.
 pub(super) fn remove(
-    section: &Section,
+    section: &ImageSection,
     (text, root): (&str, &Path),
     edits: &mut Edits<'_>,
 ) -> Option<String> {
-    let (gone, kept): (Vec<&Place>, Vec<&Place>) =
+    let (gone, kept): (Vec<&OutlineImage>, Vec<&OutlineImage>) =
         section.nodes.iter().partition(|node| !node.dockerfile.is_file());
     if gone.is_empty() {
         return None;
     }
-    let shown = |node: &&Place| {
+    let shown = |node: &&OutlineImage| {
         let path = node.dockerfile.strip_prefix(root).unwrap_or(&node.dockerfile);
         comment(&path.display().to_string())
     };
@@ -41,7 +41,7 @@ pub(super) fn remove(
     Some(format!("`{name}`: {paths} {verb} not exist; {done}"))
 }
 
-fn comment_out(section: &Section, text: &str, paths: &str, verb: &str, edits: &mut Edits<'_>) {
+fn comment_out(section: &ImageSection, text: &str, paths: &str, verb: &str, edits: &mut Edits<'_>) {
     let indent = " ".repeat(section.column);
     let mark = format!(
         "{indent}# gone: {paths} {verb} not exist. Delete these lines, or correct the path and uncomment them.\n"
@@ -61,7 +61,7 @@ fn comment_out(section: &Section, text: &str, paths: &str, verb: &str, edits: &m
 /// Removes values that no image is left for, and excludes the other combinations.
 fn shrink(
     matrix: &MatrixText,
-    (gone, kept): (&[&Place], &[&Place]),
+    (gone, kept): (&[&OutlineImage], &[&OutlineImage]),
     text: &str,
     edits: &mut Edits<'_>,
 ) -> String {
@@ -79,13 +79,13 @@ fn shrink(
             }
         }
     }
-    let is_covered = |node: &&&Place| {
+    let is_covered = |node: &&&OutlineImage| {
         node.combination
             .iter()
             .any(|(key, value)| removed.contains(&(key.as_str(), value.as_str())))
     };
-    let left: Vec<&&Place> = gone.iter().filter(|node| !is_covered(node)).collect();
-    let row = |node: &&&Place| {
+    let left: Vec<&&OutlineImage> = gone.iter().filter(|node| !is_covered(node)).collect();
+    let row = |node: &&&OutlineImage| {
         let pairs = node.combination.iter();
         let pairs: Vec<String> =
             pairs.map(|(key, value)| format!("{}: {}", quoted(key), quoted(value))).collect();
@@ -99,12 +99,17 @@ fn shrink(
     done.join(", ")
 }
 
-fn has(node: &Place, key: &str, value: &str) -> bool {
+fn has(node: &OutlineImage, key: &str, value: &str) -> bool {
     node.combination.iter().any(|(own, its)| own == key && its == value)
 }
 
 /// In brackets the value goes with a comma beside it; a line of its own becomes a comment.
-fn remove_value(axis: &Axis, at: usize, (left, text): (&[usize], &str), edits: &mut Edits<'_>) {
+fn remove_value(
+    axis: &AxisLines,
+    at: usize,
+    (left, text): (&[usize], &str),
+    edits: &mut Edits<'_>,
+) {
     let span = axis.values[at].1.clone();
     if !axis.is_flow {
         let line = text[..span.start].rfind('\n').map_or(0, |end| end + 1);

@@ -24,7 +24,7 @@ type Fields = BTreeMap<String, Expression>;
 
 /// The targets of a file by name, with the fields that `docker buildx bake --print` has.
 pub(super) fn targets(text: &str) -> Option<Map<String, Value>> {
-    let mut file = File { steps: Cell::new(STEPS), ..File::default() };
+    let mut file = HclFile { steps: Cell::new(STEPS), ..HclFile::default() };
     if nesting(text) > DEEPEST {
         return None;
     }
@@ -55,7 +55,7 @@ fn nesting(text: &str) -> usize {
 }
 
 #[derive(Default)]
-struct File {
+struct HclFile {
     variables: Fields,
     /// Parameters and result.
     functions: BTreeMap<String, (Vec<String>, Expression)>,
@@ -63,7 +63,7 @@ struct File {
     steps: Cell<usize>,
 }
 
-impl File {
+impl HclFile {
     fn read(&mut self, body: Body) {
         for structure in body {
             let block = match structure {

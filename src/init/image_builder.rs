@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     bake::{Targets, map, text_of},
-    evidence::{Evidence, Rule, Values, unknown},
+    evidence::{Evidence, EvidenceRule, Values, unknown},
 };
 use crate::host::bounded;
 
@@ -54,7 +54,7 @@ pub(super) fn images(root: &Path, file: &Path, text: &str) -> Vec<Evidence> {
             }
         }
     }
-    let read = Targets::read(&targets, Rule::ImageBuilder, file, folder);
+    let read = Targets::read(&targets, EvidenceRule::ImageBuilder, file, folder);
     let mut found = read.map_or_else(|_| Vec::new(), |targets| targets.found);
     for one in &mut found {
         // The names in a hierarchy come from the tags: the keys here are paths.

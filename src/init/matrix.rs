@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    entry::Entry,
+    entry::InitEntry,
     path_words::{is_version, platform},
 };
 
@@ -18,7 +18,7 @@ const FEWEST: usize = 3;
 /// An entry of the file, with the matrix that makes it several images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Block {
-    pub(super) entry: Entry,
+    pub(super) entry: InitEntry,
     /// Keys with their values; none if it is one image.
     pub(super) axes: Vec<(String, Vec<String>)>,
     pub(super) exclude: Vec<Vec<(String, String)>>,
@@ -27,7 +27,7 @@ pub(super) struct Block {
 }
 
 /// An entry, and the parts of its path that may be values of a matrix.
-pub(super) type Placed = (Entry, Vec<String>);
+pub(super) type Placed = (InitEntry, Vec<String>);
 
 /// Each entry in a block, in the order of the first of each.
 pub(super) fn blocks(entries: &[Placed], may_fold: bool) -> Vec<Block> {
@@ -61,7 +61,7 @@ fn fold(entries: &[Placed], group: &[usize], blocks: &mut Vec<Block>) {
         return singles(group, blocks);
     }
     let axes = axes(entries, group);
-    let mut shapes: BTreeMap<Entry, Vec<usize>> = BTreeMap::new();
+    let mut shapes: BTreeMap<InitEntry, Vec<usize>> = BTreeMap::new();
     for &index in group {
         shapes.entry(shape(&entries[index], &axes)).or_default().push(index);
     }
@@ -96,7 +96,7 @@ fn fold(entries: &[Placed], group: &[usize], blocks: &mut Vec<Block>) {
     }
 }
 
-struct Axis {
+struct FoundAxis {
     key: String,
     position: usize,
     /// In the order of the entries.
@@ -104,7 +104,7 @@ struct Axis {
 }
 
 /// The parts of the paths in which the entries differ.
-fn axes(entries: &[Placed], group: &[usize]) -> Vec<Axis> {
+fn axes(entries: &[Placed], group: &[usize]) -> Vec<FoundAxis> {
     let Some(&first) = group.first() else { return Vec::new() };
     let mut taken = BTreeSet::new();
     let mut axes = Vec::new();
@@ -125,7 +125,7 @@ fn axes(entries: &[Placed], group: &[usize]) -> Vec<Axis> {
                 }
                 key = format!("{kind}{number}");
             }
-            axes.push(Axis { key, position, values });
+            axes.push(FoundAxis { key, position, values });
         }
     }
     axes
@@ -143,7 +143,7 @@ fn kind(values: &[String]) -> &'static str {
 }
 
 /// The entry with the keys in the place of their values.
-fn shape((entry, segments): &Placed, axes: &[Axis]) -> Entry {
+fn shape((entry, segments): &Placed, axes: &[FoundAxis]) -> InitEntry {
     let mut pairs: Vec<(&str, &str)> =
         axes.iter().map(|axis| (axis.key.as_str(), segments[axis.position].as_str())).collect();
     // The longest first, so that `8.0` does not take a piece of `8.0-rc`.
@@ -154,7 +154,7 @@ fn shape((entry, segments): &Placed, axes: &[Axis]) -> Entry {
     let map = |map: &BTreeMap<String, String>| {
         map.iter().map(|(key, value)| (key.clone(), open(value))).collect()
     };
-    Entry {
+    InitEntry {
         name: open(&entry.name),
         context: entry.context.as_ref().map(open),
         dockerfile: entry.dockerfile.as_ref().map(open),
@@ -187,8 +187,8 @@ fn opened(text: &str, key: &str, value: &str) -> String {
     opened + rest
 }
 
-fn block(entries: &[Placed], entry: Entry, axes: &[Axis], members: Vec<usize>) -> Block {
-    let value = |index: usize, axis: &Axis| entries[index].1[axis.position].clone();
+fn block(entries: &[Placed], entry: InitEntry, axes: &[FoundAxis], members: Vec<usize>) -> Block {
+    let value = |index: usize, axis: &FoundAxis| entries[index].1[axis.position].clone();
     let there: BTreeSet<Vec<String>> =
         members.iter().map(|&index| axes.iter().map(|axis| value(index, axis)).collect()).collect();
     let mut exclude = Vec::new();
@@ -212,7 +212,7 @@ fn block(entries: &[Placed], entry: Entry, axes: &[Axis], members: Vec<usize>) -
 }
 
 /// Whether filling in gives back what it was made of, and different names.
-fn is_whole(entries: &[Placed], block: &Block, axes: &[Axis]) -> bool {
+fn is_whole(entries: &[Placed], block: &Block, axes: &[FoundAxis]) -> bool {
     let names: BTreeSet<&str> =
         block.members.iter().map(|&index| entries[index].0.name.as_str()).collect();
     let every_key = axes.iter().all(|axis| block.entry.name.contains(&format!("{{{}}}", axis.key)));
@@ -243,12 +243,12 @@ mod tests {
             .map(|line| {
                 let [name, context, tag] =
                     line.split_whitespace().collect::<Vec<_>>()[..].try_into().unwrap();
-                let entry = Entry {
+                let entry = InitEntry {
                     name: String::from(name),
                     context: Some(String::from(context)),
                     repository: Some("r".to_owned()),
                     tags: vec![String::from(tag)],
-                    ..Entry::default()
+                    ..InitEntry::default()
                 };
                 (entry, context.split('/').map(str::to_owned).collect())
             })

@@ -44,12 +44,12 @@ pub use self::{
     update::{UpdateError, update},
 };
 use self::{
-    candidate::Candidate,
-    entry::Entry,
-    evidence::{Evidence, Rule},
+    candidate::ImageCandidate,
+    entry::InitEntry,
+    evidence::{Evidence, EvidenceRule},
     file::Frame,
-    names::{Named, Names, Taken},
-    resolve::{Known, Resolved},
+    names::{NamedImage, Names, Taken},
+    resolve::{RepositoryFacts, Resolution},
 };
 use crate::{
     check::diagnostic::names,
@@ -139,7 +139,7 @@ struct Present {
 
 impl Present {
     /// The name of the image that a Dockerfile makes there.
-    fn name(&self, candidate: &Candidate) -> Option<&String> {
+    fn name(&self, candidate: &ImageCandidate) -> Option<&String> {
         let all = self.by_path.get(&candidate.dockerfile)?;
         let same = all.iter().find(|(target, _)| *target == candidate.given.target);
         same.or_else(|| all.first()).map(|(_, name)| name)
@@ -148,10 +148,10 @@ impl Present {
 
 /// Everything that was decided about the images of a folder.
 struct Study {
-    candidates: Vec<Candidate>,
-    resolved: Resolved,
+    candidates: Vec<ImageCandidate>,
+    resolved: Resolution,
     names: Names,
-    entries: Vec<Entry>,
+    entries: Vec<InitEntry>,
     /// Parents before children.
     order: Vec<usize>,
     expected: report::Expected,
@@ -195,7 +195,7 @@ impl Study {
         let count = evidence.len();
         let (mut candidates, mut unreadable) = (Vec::new(), Vec::new());
         for one in evidence {
-            match Candidate::read(root, one, &host) {
+            match ImageCandidate::read(root, one, &host) {
                 Ok(candidate) => candidates.push(candidate),
                 Err(error) => unreadable.push(error),
             }
@@ -208,7 +208,8 @@ impl Study {
         }
 
         let (roots, owner) = origin(root);
-        let known = Known { roots: &roots, owner: owner.as_deref(), host: &host.to_string() };
+        let known =
+            RepositoryFacts { roots: &roots, owner: owner.as_deref(), host: &host.to_string() };
         let mut resolved = resolve::resolve(&candidates, &known);
         let new: Vec<bool> = candidates.iter().map(|one| present.name(one).is_none()).collect();
         let taken = Taken { names: &present.names, tags: &present.published, new: &new };
@@ -219,7 +220,7 @@ impl Study {
             }
         }
         // What a person wrote for the others is not doubted.
-        let is_about_new = |doubt: &resolve::Doubt| {
+        let is_about_new = |doubt: &resolve::InitDoubt| {
             doubt.candidates.iter().any(|&one| new[one])
                 || candidates.iter().zip(&new).any(|(one, is_new)| {
                     let uses = one.uses.iter().map(|(reference, _)| reference.to_string());
@@ -270,7 +271,7 @@ impl Study {
     fn blocks(
         &self,
         order: &[usize],
-        entries: &[Entry],
+        entries: &[InitEntry],
         may_fold: bool,
     ) -> Vec<(matrix::Block, Vec<String>)> {
         let placed =
@@ -297,7 +298,7 @@ impl Study {
             }
             let named = &self.names.all[index];
             let rule = match named.rule {
-                Rule::Path => "path".to_owned(),
+                EvidenceRule::Path => "path".to_owned(),
                 rule => format!("{} {}", rule.name(), named.place),
             };
             if !rules.contains(&rule) {
@@ -348,7 +349,7 @@ fn found(
 }
 
 /// Images for Windows need an engine on Windows, and so does what stands on them.
-fn leave_out_windows(candidates: &mut Vec<Candidate>) -> Option<LeftOut> {
+fn leave_out_windows(candidates: &mut Vec<ImageCandidate>) -> Option<LeftOut> {
     let is_windows = |reference: &Reference| {
         let text = reference.repository.as_str();
         text.starts_with("mcr.microsoft.com/windows/")
@@ -358,7 +359,7 @@ fn leave_out_windows(candidates: &mut Vec<Candidate>) -> Option<LeftOut> {
                     && text.starts_with("mcr.microsoft.com/")
             })
     };
-    let is_for_windows = |one: &Candidate| one.uses.iter().any(|(image, _)| is_windows(image));
+    let is_for_windows = |one: &ImageCandidate| one.uses.iter().any(|(image, _)| is_windows(image));
     let windows = candidates.iter().filter(|one| is_for_windows(one));
     let places: Vec<String> = windows.map(|one| one.dockerfile.display().to_string()).collect();
     candidates.retain(|one| !is_for_windows(one));
@@ -395,10 +396,10 @@ fn origin(root: &Path) -> (Vec<String>, Option<String>) {
 
 fn entries(
     root: &Path,
-    (candidates, new): (&[Candidate], &[bool]),
-    named: &[Named],
+    (candidates, new): (&[ImageCandidate], &[bool]),
+    named: &[NamedImage],
     unsure: &mut Vec<String>,
-) -> Vec<Entry> {
+) -> Vec<InitEntry> {
     let mut missing: Vec<String> = Vec::new();
     let mut elsewhere: Vec<String> = Vec::new();
     let mut entries = Vec::new();
@@ -411,7 +412,7 @@ fn entries(
             elsewhere.push(named.name.clone());
         }
         let given = &candidate.given;
-        let mut entry = Entry {
+        let mut entry = InitEntry {
             name: named.name.clone(),
             repository: named.repository.clone(),
             tags: named.tags.clone(),
@@ -428,7 +429,7 @@ fn entries(
                 .chain(given.build_args.clone())
                 .collect(),
             labels: given.labels.clone(),
-            ..Entry::default()
+            ..InitEntry::default()
         };
         entry.place(root, &context.folder, &candidate.dockerfile);
         entries.push(entry);
@@ -449,7 +450,7 @@ fn entries(
 }
 
 /// Parents before children. Images with others around them come before those that stand alone.
-fn order(expected: &report::Expected, named: &[Named]) -> Vec<usize> {
+fn order(expected: &report::Expected, named: &[NamedImage]) -> Vec<usize> {
     let parents: BTreeSet<&String> = expected.values().flatten().collect();
     let is_alone = |index: &usize| {
         let name = &named[*index].name;

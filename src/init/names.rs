@@ -6,41 +6,41 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    candidate::{Candidate, Given},
-    evidence::Rule,
+    candidate::{Given, ImageCandidate},
+    evidence::EvidenceRule,
     path_words::{self, is_official, is_version, is_weak, kebab, name_part, platform, usual},
-    resolve::{Made, Resolved, split},
+    resolve::{Made, Resolution, split},
 };
 use crate::image::{Repository, Tag};
 
 /// What is proposed for a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct NamedImage {
     pub(super) name: String,
     /// None if it is the registry and the name.
     pub(super) repository: Option<String>,
     /// Empty: those of `defaults`, else `latest`.
     pub(super) tags: Vec<String>,
     pub(super) platform: Option<&'static str>,
-    pub(super) rule: Rule,
+    pub(super) rule: EvidenceRule,
     pub(super) place: String,
 }
 
 /// All names, and what they have in common.
 pub(super) struct Names {
-    pub(super) all: Vec<Named>,
+    pub(super) all: Vec<NamedImage>,
     pub(super) registry: Option<String>,
     pub(super) tags: Vec<String>,
     /// Images whose tag was taken by another.
     pub(super) collided: Vec<usize>,
 }
 
-struct Raw {
+struct NameProposal {
     repository: Option<Repository>,
     /// For an image without a repository.
     own: String,
     tags: BTreeSet<String>,
-    rule: Rule,
+    rule: EvidenceRule,
     place: String,
     is_guessed: bool,
 }
@@ -55,8 +55,8 @@ pub(super) struct Taken<'a> {
 }
 
 pub(super) fn names(
-    candidates: &[Candidate],
-    resolved: &Resolved,
+    candidates: &[ImageCandidate],
+    resolved: &Resolution,
     (roots, taken): (&[String], &Taken<'_>),
 ) -> Names {
     let most =
@@ -82,7 +82,7 @@ pub(super) fn names(
             || (own.is_empty() && tags.is_empty())
             || (tags.is_empty() && own == ["latest"]);
         let own = if own.is_empty() && !tags.is_empty() { vec!["latest".to_owned()] } else { own };
-        Named {
+        NamedImage {
             name,
             repository,
             tags: if is_usual { Vec::new() } else { own },
@@ -95,20 +95,20 @@ pub(super) fn names(
 }
 
 fn raws(
-    candidates: &[Candidate],
-    resolved: &Resolved,
+    candidates: &[ImageCandidate],
+    resolved: &Resolution,
     roots: &[String],
     registry: Option<&str>,
-) -> Vec<Raw> {
-    let shapes = Shape::all(candidates, resolved);
+) -> Vec<NameProposal> {
+    let shapes = PathPattern::all(candidates, resolved);
     let shared = shared_start(candidates);
     let published = |own: &str| registry.and_then(|one| format!("{one}/{own}").parse().ok());
-    let raw = |(candidate, made): (&Candidate, &Option<Made>)| {
-        let mut raw = Raw {
+    let raw = |(candidate, made): (&ImageCandidate, &Option<Made>)| {
+        let mut raw = NameProposal {
             repository: None,
             own: String::new(),
             tags: BTreeSet::new(),
-            rule: Rule::Path,
+            rule: EvidenceRule::Path,
             place: candidate.dockerfile.display().to_string(),
             is_guessed: false,
         };
@@ -153,15 +153,15 @@ fn raws(
 
 /// How the paths of named images say their names: `{1}` is the second part of the path.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Shape {
+struct PathPattern {
     length: usize,
     repository: String,
     tag: String,
 }
 
-impl Shape {
+impl PathPattern {
     /// The shapes, each with the paths that have it.
-    fn all(candidates: &[Candidate], resolved: &Resolved) -> Shapes {
+    fn all(candidates: &[ImageCandidate], resolved: &Resolution) -> Shapes {
         let made = || candidates.iter().zip(&resolved.made);
         let heads = made().filter_map(|(candidate, made)| {
             let name = split(&made.as_ref()?.repository).1.to_owned();
@@ -188,12 +188,12 @@ impl Shape {
 struct Shapes {
     /// Names of repositories with which file names begin: `web-1.2.Dockerfile` makes `web:1.2`.
     heads: BTreeSet<String>,
-    all: BTreeMap<Shape, Vec<Vec<String>>>,
+    all: BTreeMap<PathPattern, Vec<Vec<String>>>,
 }
 
 impl Shapes {
     /// The parts of a path, and a file's name in two where it begins with that of a repository.
-    fn parts(&self, candidate: &Candidate) -> Vec<String> {
+    fn parts(&self, candidate: &ImageCandidate) -> Vec<String> {
         let (last, whole) = (candidate.last(), candidate.segments.clone());
         let of_head = self.heads.iter().rfind(|head| last.starts_with(&format!("{head}-")));
         // If some file names are a repository and a tag, others with a version are, too.
@@ -234,7 +234,7 @@ fn opened(text: &str, segments: &[String]) -> String {
 
 /// The image that siblings say a path makes. Every part in which the path differs from a sibling's must be
 /// in it. Of several shapes, the one of the nearest sibling counts.
-fn shape_of(shapes: &Shapes, candidate: &Candidate) -> Option<(Repository, String)> {
+fn shape_of(shapes: &Shapes, candidate: &ImageCandidate) -> Option<(Repository, String)> {
     let parts = shapes.parts(candidate);
     let of_length = shapes.all.iter().filter(|(shape, _)| shape.length == parts.len());
     let filled = of_length.filter_map(|(shape, siblings)| {
@@ -274,7 +274,7 @@ fn shape_of(shapes: &Shapes, candidate: &Candidate) -> Option<(Repository, Strin
 }
 
 /// How many parts all paths begin with.
-fn shared_start(candidates: &[Candidate]) -> usize {
+fn shared_start(candidates: &[ImageCandidate]) -> usize {
     let Some(first) = candidates.first() else { return 0 };
     if candidates.len() < 2 {
         return 0;
@@ -288,7 +288,7 @@ fn shared_start(candidates: &[Candidate]) -> usize {
         .count()
 }
 
-fn by_path(candidate: &Candidate, shared: usize, roots: &[String]) -> String {
+fn by_path(candidate: &ImageCandidate, shared: usize, roots: &[String]) -> String {
     let segments = &candidate.segments[shared.min(candidate.segments.len())..];
     let strong: Vec<String> = segments
         .iter()
@@ -311,7 +311,7 @@ fn by_path(candidate: &Candidate, shared: usize, roots: &[String]) -> String {
 }
 
 /// Tags that more than half of the images have in common, and at least two.
-fn common_tags(raws: &[Raw], count: usize) -> Vec<String> {
+fn common_tags(raws: &[NameProposal], count: usize) -> Vec<String> {
     let mut counts: BTreeMap<Vec<String>, usize> = BTreeMap::new();
     let known = raws.iter().filter(|raw| !raw.tags.is_empty());
     for raw in known.clone() {
@@ -328,7 +328,11 @@ fn common_tags(raws: &[Raw], count: usize) -> Vec<String> {
 }
 
 /// Takes a tag away from the second image that has it: the stronger evidence comes first.
-fn collisions(raws: &mut [Raw], candidates: &[Candidate], taken: &Taken<'_>) -> Vec<usize> {
+fn collisions(
+    raws: &mut [NameProposal],
+    candidates: &[ImageCandidate],
+    taken: &Taken<'_>,
+) -> Vec<usize> {
     let mut order: Vec<usize> = (0..raws.len()).collect();
     order.sort_by_key(|&index| (raws[index].is_guessed, raws[index].rule));
     let Taken { tags, new, .. } = taken;
@@ -364,9 +368,9 @@ fn collisions(raws: &mut [Raw], candidates: &[Candidate], taken: &Taken<'_>) -> 
 
 /// A name for each image.
 fn called(
-    candidates: &[Candidate],
-    resolved: &Resolved,
-    raws: &[Raw],
+    candidates: &[ImageCandidate],
+    resolved: &Resolution,
+    raws: &[NameProposal],
     (registry, taken): (Option<&str>, &BTreeSet<String>),
 ) -> Vec<String> {
     let mut families: BTreeMap<&str, usize> = BTreeMap::new();
@@ -442,11 +446,11 @@ fn called(
 }
 
 /// The platform of each, if its path says one and a sibling's path says another.
-fn platforms(candidates: &[Candidate]) -> Vec<Option<&'static str>> {
-    let own = |candidate: &Candidate| {
+fn platforms(candidates: &[ImageCandidate]) -> Vec<Option<&'static str>> {
+    let own = |candidate: &ImageCandidate| {
         candidate.segments.iter().enumerate().find_map(|(at, part)| Some((at, platform(part)?)))
     };
-    let siblings = |candidate: &Candidate, at: usize| {
+    let siblings = |candidate: &ImageCandidate, at: usize| {
         let mut segments = candidate.segments.clone();
         segments.remove(at);
         segments
@@ -457,7 +461,7 @@ fn platforms(candidates: &[Candidate]) -> Vec<Option<&'static str>> {
             all.entry(siblings(candidate, at)).or_default().insert(platform);
         }
     }
-    let several = |candidate: &Candidate| {
+    let several = |candidate: &ImageCandidate| {
         let (at, platform) = own(candidate)?;
         (all[&siblings(candidate, at)].len() > 1).then_some(platform)
     };

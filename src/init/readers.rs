@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     bake, ci, compose,
-    evidence::{Evidence, Output, Rule, Syntax, Values, expand, tidy},
-    find::{Found, Kind},
+    evidence::{Evidence, EvidenceRule, PublishedImage, Syntax, Values, expand, tidy},
+    find::{BuildFileKind, FoundFiles},
     image_builder,
     shell::{self, Script},
 };
@@ -20,13 +20,13 @@ const LARGEST: u64 = 256 * 1024;
 const DEEPEST: usize = 4;
 
 /// All evidence of a folder, the strongest first. `environment` is that of the process.
-pub(super) fn read(root: &Path, found: &Found, environment: &Values) -> Vec<Evidence> {
+pub(super) fn read(root: &Path, found: &FoundFiles, environment: &Values) -> Vec<Evidence> {
     let dockerfiles: BTreeSet<PathBuf> = found.dockerfiles.iter().cloned().collect();
     let (mut all, mut workflows) = (Vec::new(), Vec::new());
     for (path, kind) in &found.texts {
         let Ok(text) = bounded::text(&root.join(path)) else { continue };
         match kind {
-            Kind::Bake => {
+            BuildFileKind::Bake => {
                 // Bake runs in the folder of the file, or in one above it.
                 let own = path.parent().unwrap_or(Path::new(""));
                 let read = |folder: &Path| Some(bake::targets(&text, path, folder).ok()?.found);
@@ -34,28 +34,28 @@ pub(super) fn read(root: &Path, found: &Found, environment: &Values) -> Vec<Evid
                 let mut found = own.ancestors().filter_map(read);
                 all.extend(found.find(|all| all.iter().any(is_known)).unwrap_or_default());
             }
-            Kind::Compose => {
+            BuildFileKind::Compose => {
                 let folder = path.parent().unwrap_or(Path::new(""));
                 let targets = compose::targets(&root.join(path), text, folder, environment);
                 // Without an `image`, a service is a program to run, not an image to publish.
                 let targets = targets.into_iter().flat_map(|targets| targets.found);
                 all.extend(targets.filter(|one| !one.given.outputs.is_empty()));
             }
-            Kind::ImageBuilder if text.contains("\"dockerfile\"") => {
+            BuildFileKind::ImageBuilder if text.contains("\"dockerfile\"") => {
                 all.extend(image_builder::images(root, path, &text));
             }
-            Kind::Workflow if is_about_builds(&text) || text.contains("uses:") => {
+            BuildFileKind::Workflow if is_about_builds(&text) || text.contains("uses:") => {
                 workflows.extend(ci::Workflow::parse(path, text));
             }
-            Kind::Makefile | Kind::Script
+            BuildFileKind::Makefile | BuildFileKind::Script
                 if text.len() as u64 <= LARGEST && is_about_builds(&text) =>
             {
                 let (rule, syntax) = match kind {
-                    Kind::Makefile => (Rule::Makefile, Syntax::Make),
+                    BuildFileKind::Makefile => (EvidenceRule::Makefile, Syntax::Make),
                     _ if path.to_string_lossy().contains("Jenkinsfile") => {
-                        (Rule::Ci, Syntax::Shell)
+                        (EvidenceRule::Ci, Syntax::Shell)
                     }
-                    _ => (Rule::Script, Syntax::Shell),
+                    _ => (EvidenceRule::Script, Syntax::Shell),
                 };
                 let folder = path.parent().unwrap_or(Path::new(""));
                 let values = included(root, folder, &text, syntax, DEEPEST);
@@ -149,7 +149,7 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
         }
         let is_first = variants.is_empty();
         let is_strongest = variants.first().is_none_or(|first| first.rule == one.rule);
-        let is_new = |output: &Output| {
+        let is_new = |output: &PublishedImage| {
             let mut others = variants.iter().flat_map(|kept| &kept.given.outputs);
             output.is_whole
                 && others.all(|one| {
@@ -166,7 +166,7 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
     let all = dockerfiles.iter().flat_map(|path| match kept.remove(path) {
         Some(variants) => variants,
         None => vec![Evidence {
-            rule: Rule::Path,
+            rule: EvidenceRule::Path,
             place: String::new(),
             dockerfile: path.clone(),
             given: super::candidate::Given::default(),

@@ -7,12 +7,13 @@ use std::{
 
 use super::{
     LeftOut,
-    candidate::{Candidate, Named as Instead},
-    names::{Named, Names},
-    resolve::{Cause, Doubt, Resolved, split},
+    candidate::{ContextSource as Instead, ImageCandidate},
+    names::{NamedImage, Names},
+    resolve::{DoubtCause, InitDoubt, Resolution, split},
 };
 use crate::{
-    check::diagnostic::names, dockerfile::Unreadable, hierarchy::Hierarchy, image::Reference,
+    check::diagnostic::names, dockerfile::UnreadableDockerfile, hierarchy::Hierarchy,
+    image::Reference,
 };
 
 /// So many of one cause are named.
@@ -23,7 +24,7 @@ const MANY: usize = 5;
 /// The names of the parents of each image, by its name.
 pub(super) type Expected = BTreeMap<String, BTreeSet<String>>;
 
-pub(super) fn expected(resolved: &Resolved, named: &[Named]) -> Expected {
+pub(super) fn expected(resolved: &Resolution, named: &[NamedImage]) -> Expected {
     let parents = |index: usize| {
         resolved.parents[index].iter().map(|&parent| named[parent].name.clone()).collect()
     };
@@ -32,14 +33,14 @@ pub(super) fn expected(resolved: &Resolved, named: &[Named]) -> Expected {
 
 /// A line for each cause, and for each repository that it concerns.
 pub(super) fn doubts(
-    resolved: &Resolved,
-    candidates: &[Candidate],
-    named: &[Named],
+    resolved: &Resolution,
+    candidates: &[ImageCandidate],
+    named: &[NamedImage],
 ) -> Vec<String> {
-    let mut groups: BTreeMap<(Cause, String), Vec<&Doubt>> = BTreeMap::new();
+    let mut groups: BTreeMap<(DoubtCause, String), Vec<&InitDoubt>> = BTreeMap::new();
     for doubt in &resolved.doubts {
         let about = doubt.image.parse::<Reference>().map(|one| match doubt.cause {
-            Cause::Several | Cause::Tag => one.repository.to_string(),
+            DoubtCause::Several | DoubtCause::Tag => one.repository.to_string(),
             _ => split(&one.repository).0.to_owned(),
         });
         groups.entry((doubt.cause, about.unwrap_or_default())).or_default().push(doubt);
@@ -52,7 +53,12 @@ pub(super) fn doubts(
     lines
 }
 
-fn line(cause: Cause, doubts: &[&Doubt], candidates: &[Candidate], named: &[Named]) -> String {
+fn line(
+    cause: DoubtCause,
+    doubts: &[&InitDoubt],
+    candidates: &[ImageCandidate],
+    named: &[NamedImage],
+) -> String {
     let images: Vec<&str> = doubts.iter().map(|doubt| doubt.image.as_str()).collect();
     let tag = images.first().and_then(|one| one.parse::<Reference>().ok()?.tag_or_latest());
     let tag = tag.map_or_else(|| "latest".to_owned(), |tag| tag.to_string());
@@ -63,26 +69,26 @@ fn line(cause: Cause, doubts: &[&Doubt], candidates: &[Candidate], named: &[Name
     let paths = names(&paths, SHOWN);
     let first = all.first().map_or("IMAGE", |&one| named[one].name.as_str());
     match cause {
-        Cause::Several => format!(
+        DoubtCause::Several => format!(
             "{images}: several Dockerfiles may make it ({paths}), and it has no edge; add `tags: [\"{tag}\"]` and the `repository` to the right one, for example to `{first}`"
         ),
-        Cause::NothingMakes => format!(
+        DoubtCause::NothingMakes => format!(
             "{images}: the namespace is of this repository, but no Dockerfile here makes it; if one does, set its `repository` and `tags`"
         ),
-        Cause::Ring => {
+        DoubtCause::Ring => {
             format!("{images}: {paths} would be built from itself; it is taken for an upstream")
         }
-        Cause::Tag => format!(
+        DoubtCause::Tag => format!(
             "{images}: taken for {paths}, but nothing says its tag; check `tags` of `{first}`"
         ),
-        Cause::Namespace => format!(
+        DoubtCause::Namespace => format!(
             "{images}: taken for {paths} by the name alone; if it is an upstream, change the `repository` of `{first}`"
         ),
     }
 }
 
 /// Images that lost their tag to another one.
-pub(super) fn collisions(all: &Names, candidates: &[Candidate]) -> Option<String> {
+pub(super) fn collisions(all: &Names, candidates: &[ImageCandidate]) -> Option<String> {
     let paths: Vec<String> =
         all.collided.iter().map(|&one| candidates[one].dockerfile.display().to_string()).collect();
     (!paths.is_empty()).then(|| {
@@ -91,7 +97,11 @@ pub(super) fn collisions(all: &Names, candidates: &[Candidate]) -> Option<String
 }
 
 /// Images with arguments that have no value.
-pub(super) fn fill_in(candidates: &[Candidate], named: &[Named], new: &[bool]) -> Option<String> {
+pub(super) fn fill_in(
+    candidates: &[ImageCandidate],
+    named: &[NamedImage],
+    new: &[bool],
+) -> Option<String> {
     let new = candidates.iter().zip(named).zip(new).filter(|(_, is_new)| **is_new);
     let missing = new.map(|(one, _)| one).filter(|(one, _)| !one.fill_in.is_empty());
     let missing: Vec<String> =
@@ -102,7 +112,7 @@ pub(super) fn fill_in(candidates: &[Candidate], named: &[Named], new: &[bool]) -
 }
 
 /// Dockerfiles that cannot be read, those of one fault in one line.
-pub(super) fn left_out(all: &[(PathBuf, Unreadable)]) -> Vec<LeftOut> {
+pub(super) fn left_out(all: &[(PathBuf, UnreadableDockerfile)]) -> Vec<LeftOut> {
     let mut groups: BTreeMap<(&str, &Option<String>), Vec<String>> = BTreeMap::new();
     for (path, error) in all {
         let place = format!("{}:{}", path.display(), error.line);
@@ -116,8 +126,8 @@ pub(super) fn left_out(all: &[(PathBuf, Unreadable)]) -> Vec<LeftOut> {
 }
 
 /// `name: repository:tags by rule, place`.
-pub(super) fn explained(all: &Names, candidates: &[Candidate], new: &[bool]) -> Vec<String> {
-    let line = |(named, candidate): (&Named, &Candidate)| {
+pub(super) fn explained(all: &Names, candidates: &[ImageCandidate], new: &[bool]) -> Vec<String> {
+    let line = |(named, candidate): (&NamedImage, &ImageCandidate)| {
         let (rank, rule) = (named.rule.rank(), named.rule.name());
         format!(
             "{}: {} by `{rule}` (rank {rank}), {}",
@@ -131,8 +141,8 @@ pub(super) fn explained(all: &Names, candidates: &[Candidate], new: &[bool]) -> 
 }
 
 /// What bake and compose files put in the place of an image, and a hierarchy cannot.
-pub(super) fn contexts(candidates: &[Candidate], new: &[bool]) -> Vec<String> {
-    let line = |candidate: &Candidate, image: &str| {
+pub(super) fn contexts(candidates: &[ImageCandidate], new: &[bool]) -> Vec<String> {
+    let line = |candidate: &ImageCandidate, image: &str| {
         let name = candidate.given.name.as_deref().unwrap_or_default();
         let start = format!("`{name}`: `{image}` in its Dockerfile stands for");
         match candidate.given.contexts.get(image)? {
@@ -143,7 +153,7 @@ pub(super) fn contexts(candidates: &[Candidate], new: &[bool]) -> Vec<String> {
             }
         }
     };
-    let of = |one: &Candidate| -> Vec<String> {
+    let of = |one: &ImageCandidate| -> Vec<String> {
         one.survey.images.iter().filter_map(|image| line(one, &image.image)).collect()
     };
     let new = candidates.iter().zip(new).filter(|(_, is_new)| **is_new);

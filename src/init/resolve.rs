@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    candidate::{Candidate, Named as Instead},
-    evidence::{Output, Rule},
+    candidate::{ContextSource as Instead, ImageCandidate},
+    evidence::{EvidenceRule, PublishedImage},
     path_words::{
         self, distribution, is_near, is_official, is_one_of, is_version, is_weak, platform, usual,
     },
@@ -24,7 +24,7 @@ const PUBLIC: &str = "\
 /// What a candidate makes, and by which rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Made {
-    pub(super) rule: Rule,
+    pub(super) rule: EvidenceRule,
     /// `file:line` of the evidence, or the reference.
     pub(super) place: String,
     pub(super) repository: Repository,
@@ -33,11 +33,11 @@ pub(super) struct Made {
 
 /// Everything that was decided.
 #[derive(Debug, Default)]
-pub(super) struct Resolved {
+pub(super) struct Resolution {
     /// For each candidate.
     pub(super) made: Vec<Option<Made>>,
     pub(super) parents: Vec<BTreeSet<usize>>,
-    pub(super) doubts: Vec<Doubt>,
+    pub(super) doubts: Vec<InitDoubt>,
     /// The references that candidates make, in the usual spelling.
     pub(super) made_here: BTreeMap<String, usize>,
     /// Repositories without their last part that are ours, with the number of their images.
@@ -46,15 +46,15 @@ pub(super) struct Resolved {
 
 /// What a person should look at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Doubt {
-    pub(super) cause: Cause,
+pub(super) struct InitDoubt {
+    pub(super) cause: DoubtCause,
     pub(super) image: String,
     pub(super) candidates: Vec<usize>,
 }
 
 /// Causes of doubt, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Cause {
+pub(super) enum DoubtCause {
     /// Several Dockerfiles may make it: there is no edge.
     Several,
     /// The namespace is ours, and nothing here makes it: there is no edge.
@@ -68,7 +68,7 @@ pub(super) enum Cause {
 }
 
 /// What a repository is known by.
-pub(super) struct Known<'a> {
+pub(super) struct RepositoryFacts<'a> {
     /// What the folder and the repository it came from are called.
     pub(super) roots: &'a [String],
     /// The owner of `origin`.
@@ -108,11 +108,11 @@ struct Wanted {
     is_official: bool,
 }
 
-pub(super) fn resolve(candidates: &[Candidate], known: &Known<'_>) -> Resolved {
-    let mut resolved = Resolved {
+pub(super) fn resolve(candidates: &[ImageCandidate], known: &RepositoryFacts<'_>) -> Resolution {
+    let mut resolved = Resolution {
         made: candidates.iter().map(said).collect(),
         parents: vec![BTreeSet::new(); candidates.len()],
-        ..Resolved::default()
+        ..Resolution::default()
     };
     aliases(candidates, &mut resolved);
     let mut wanted = wanted(candidates, known.roots);
@@ -157,13 +157,14 @@ pub(super) fn split(repository: &Repository) -> (&str, &str) {
 }
 
 /// What the evidence of a candidate says without a doubt.
-fn said(candidate: &Candidate) -> Option<Made> {
+fn said(candidate: &ImageCandidate) -> Option<Made> {
     let (rule, place) = candidate.said.clone()?;
     let outputs = &candidate.given.outputs;
     let first = outputs.iter().find(|one| one.is_whole)?;
     let repository: Repository = first.repository.parse().ok()?;
     // A local name such as `test` or `app` is no proof of where it is published.
-    let is_local = !first.repository.contains('/') && !matches!(rule, Rule::Bake | Rule::Compose);
+    let is_local = !first.repository.contains('/')
+        && !matches!(rule, EvidenceRule::Bake | EvidenceRule::Compose);
     if is_local && is_official(&first.repository) {
         return None;
     }
@@ -173,11 +174,11 @@ fn said(candidate: &Candidate) -> Option<Made> {
 }
 
 /// What bake and compose files let Dockerfiles call other targets.
-fn aliases(candidates: &[Candidate], resolved: &mut Resolved) {
+fn aliases(candidates: &[ImageCandidate], resolved: &mut Resolution) {
     for (child, candidate) in candidates.iter().enumerate() {
         for image in &candidate.survey.images {
             if let Some(Instead::Target(target)) = candidate.given.contexts.get(&image.image) {
-                let by_name = |one: &Candidate| one.given.name.as_ref() == Some(target);
+                let by_name = |one: &ImageCandidate| one.given.name.as_ref() == Some(target);
                 if let Some(parent) = candidates.iter().position(by_name) {
                     resolved.parents[child].insert(parent);
                     let name = image.image.parse::<Reference>().map(|one| usual(&one));
@@ -188,7 +189,7 @@ fn aliases(candidates: &[Candidate], resolved: &mut Resolved) {
     }
 }
 
-fn wanted(candidates: &[Candidate], roots: &[String]) -> Vec<Wanted> {
+fn wanted(candidates: &[ImageCandidate], roots: &[String]) -> Vec<Wanted> {
     let mut all: BTreeMap<(String, String, String), Wanted> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
         for (reference, _) in &candidate.uses {
@@ -223,7 +224,7 @@ fn wanted(candidates: &[Candidate], roots: &[String]) -> Vec<Wanted> {
 
 /// Takes off what all names of a namespace begin or end with, if no path has it; and forgets the one
 /// tag that all images of it have.
-fn common_words(candidates: &[Candidate], wanted: &mut [Wanted], roots: &[String]) {
+fn common_words(candidates: &[ImageCandidate], wanted: &mut [Wanted], roots: &[String]) {
     let has = |word: &String| {
         candidates.iter().any(|one| one.words.iter().flatten().any(|own| own == word))
     };
@@ -274,8 +275,8 @@ fn common_words(candidates: &[Candidate], wanted: &mut [Wanted], roots: &[String
 
 /// All paths, by their words.
 struct Paths<'a> {
-    candidates: &'a [Candidate],
-    known: &'a Known<'a>,
+    candidates: &'a [ImageCandidate],
+    known: &'a RepositoryFacts<'a>,
     roots: Vec<Vec<String>>,
     by_word: HashMap<&'a str, Vec<usize>>,
     /// Words that every path has.
@@ -283,7 +284,7 @@ struct Paths<'a> {
 }
 
 impl<'a> Paths<'a> {
-    fn of(candidates: &'a [Candidate], known: &'a Known<'a>) -> Self {
+    fn of(candidates: &'a [ImageCandidate], known: &'a RepositoryFacts<'a>) -> Self {
         let mut by_word: HashMap<&str, Vec<usize>> = HashMap::new();
         for (index, candidate) in candidates.iter().enumerate() {
             let own: BTreeSet<&str> =
@@ -425,11 +426,11 @@ type NameAndTag<'w> = (&'w [String], &'w [String]);
 
 /// The namespaces that are ours; `true` if that is proven.
 fn namespaces(
-    candidates: &[Candidate],
-    known: &Known<'_>,
+    candidates: &[ImageCandidate],
+    known: &RepositoryFacts<'_>,
     wanted: &[Wanted],
     fits: &[Vec<Fit>],
-    resolved: &Resolved,
+    resolved: &Resolution,
 ) -> BTreeMap<String, bool> {
     let mut trust = BTreeMap::new();
     let mut names: BTreeMap<&str, BTreeSet<&[String]>> = BTreeMap::new();
@@ -494,11 +495,11 @@ fn namespaces(
     trust
 }
 
-impl Resolved {
+impl Resolution {
     /// Decides by what builds say that they publish; `false` if they do not say it.
-    fn by_output(&mut self, candidates: &[Candidate], wanted: &Wanted) -> bool {
+    fn by_output(&mut self, candidates: &[ImageCandidate], wanted: &Wanted) -> bool {
         let reference = &wanted.reference;
-        let makers = |is_it: &dyn Fn(&Output) -> bool| -> Vec<usize> {
+        let makers = |is_it: &dyn Fn(&PublishedImage) -> bool| -> Vec<usize> {
             let all = candidates.iter().enumerate();
             all.filter(|(_, one)| one.given.outputs.iter().any(is_it)).map(|(at, _)| at).collect()
         };
@@ -531,17 +532,18 @@ impl Resolved {
                 true
             }
             _ => {
-                self.doubt(Cause::Several, wanted, found);
+                self.doubt(DoubtCause::Several, wanted, found);
                 true
             }
         }
     }
 
     /// The one build that publishes the repository, but under another tag.
-    fn by_repository(&mut self, candidates: &[Candidate], wanted: &Wanted) -> bool {
-        let publishes = |one: &&Candidate| {
-            let is_of =
-                |output: &Output| output.is_whole && output.is_of(&wanted.reference.repository);
+    fn by_repository(&mut self, candidates: &[ImageCandidate], wanted: &Wanted) -> bool {
+        let publishes = |one: &&ImageCandidate| {
+            let is_of = |output: &PublishedImage| {
+                output.is_whole && output.is_of(&wanted.reference.repository)
+            };
             one.given.outputs.iter().any(is_of)
                 && !one.uses.iter().any(|(used, _)| is_same(used, wanted))
         };
@@ -558,7 +560,7 @@ impl Resolved {
     /// Decides by the words of paths.
     fn by_path(
         &mut self,
-        candidates: &[Candidate],
+        candidates: &[ImageCandidate],
         wanted: &Wanted,
         fits: &[Fit],
         is_proven: bool,
@@ -591,7 +593,7 @@ impl Resolved {
             .collect();
         let Some(best) = free.first() else {
             if !self.by_repository(candidates, wanted) && is_proven && !is_bare {
-                self.doubt(Cause::NothingMakes, wanted, vec![]);
+                self.doubt(DoubtCause::NothingMakes, wanted, vec![]);
             }
             return;
         };
@@ -626,16 +628,16 @@ impl Resolved {
             if is_latest && let Some(one) = nearest(candidates, &near, &wanted.users) {
                 self.take_unsure(candidates, one, wanted, is_proven);
             } else if is_latest && !near.is_empty() && is_proven {
-                self.doubt(Cause::Several, wanted, near);
+                self.doubt(DoubtCause::Several, wanted, near);
             } else if is_proven && !is_bare {
-                self.doubt(Cause::NothingMakes, wanted, vec![]);
+                self.doubt(DoubtCause::NothingMakes, wanted, vec![]);
             }
             return;
         }
         let index = if tied.len() > 1 {
             match newest(candidates, &tied).or_else(|| nearest(candidates, &tied, &wanted.users)) {
                 Some(one) => self.take_unsure(candidates, one, wanted, is_proven),
-                None => self.doubt(Cause::Several, wanted, tied),
+                None => self.doubt(DoubtCause::Several, wanted, tied),
             }
             return;
         } else {
@@ -645,14 +647,14 @@ impl Resolved {
             return;
         }
         if !is_proven {
-            self.doubt(Cause::Namespace, wanted, vec![index]);
+            self.doubt(DoubtCause::Namespace, wanted, vec![index]);
         } else if !is_certain {
             // With one image of one version, its tag is what others call it.
             let others =
                 candidates.iter().filter(|one| one.dockerfile != candidates[index].dockerfile);
             let has_variants = others.clone().any(|one| run(&one.words, &wanted.name).is_some());
             if has_variants || best.leftover > 0 || best.explained > 0 {
-                self.doubt(Cause::Tag, wanted, vec![index]);
+                self.doubt(DoubtCause::Tag, wanted, vec![index]);
             }
         }
     }
@@ -660,23 +662,23 @@ impl Resolved {
     /// Makes an edge that a person should check.
     fn take_unsure(
         &mut self,
-        candidates: &[Candidate],
+        candidates: &[ImageCandidate],
         one: usize,
         wanted: &Wanted,
         is_proven: bool,
     ) {
         if self.take(candidates, one, wanted) {
-            let cause = if is_proven { Cause::Tag } else { Cause::Namespace };
+            let cause = if is_proven { DoubtCause::Tag } else { DoubtCause::Namespace };
             self.doubt(cause, wanted, vec![one]);
         }
     }
 
     /// Says that a candidate makes an image, unless it would then be built from itself.
-    fn take(&mut self, candidates: &[Candidate], index: usize, wanted: &Wanted) -> bool {
+    fn take(&mut self, candidates: &[ImageCandidate], index: usize, wanted: &Wanted) -> bool {
         let users = &wanted.users;
         if users.iter().any(|&user| user == index || self.stands_on(index, user)) {
             if users.iter().any(|&user| user != index) {
-                self.doubt(Cause::Ring, wanted, vec![index]);
+                self.doubt(DoubtCause::Ring, wanted, vec![index]);
             }
             return false;
         }
@@ -703,7 +705,7 @@ impl Resolved {
                 {
                     said.clone()
                 }
-                _ => (Rule::Reference, place.unwrap_or_default()),
+                _ => (EvidenceRule::Reference, place.unwrap_or_default()),
             };
             let repository = wanted.reference.repository.clone();
             let same = candidates[index].given.outputs.iter().filter(|one| one.is_of(&repository));
@@ -727,13 +729,13 @@ impl Resolved {
         false
     }
 
-    fn doubt(&mut self, cause: Cause, wanted: &Wanted, candidates: Vec<usize>) {
-        self.doubts.push(Doubt { cause, image: wanted.reference.to_string(), candidates });
+    fn doubt(&mut self, cause: DoubtCause, wanted: &Wanted, candidates: Vec<usize>) {
+        self.doubts.push(InitDoubt { cause, image: wanted.reference.to_string(), candidates });
     }
 }
 
 /// The one of the highest version, if nothing else differs: `3.24` is what `alpine` means.
-fn newest(candidates: &[Candidate], tied: &[usize]) -> Option<usize> {
+fn newest(candidates: &[ImageCandidate], tied: &[usize]) -> Option<usize> {
     let words = |&one: &usize| candidates[one].words.concat();
     let first = words(tied.first()?);
     let all: Vec<Vec<String>> = tied.iter().map(words).collect();
@@ -752,7 +754,7 @@ fn newest(candidates: &[Candidate], tied: &[usize]) -> Option<usize> {
 
 /// The one whose path has most of the words of every user's path: `core/Dockerfile.rhel9` for
 /// `base/Dockerfile.rhel9`.
-fn nearest(candidates: &[Candidate], of: &[usize], users: &[usize]) -> Option<usize> {
+fn nearest(candidates: &[ImageCandidate], of: &[usize], users: &[usize]) -> Option<usize> {
     let words = |one: usize| candidates[one].words.concat().into_iter().collect::<BTreeSet<_>>();
     let of_user = |&user: &usize| {
         let own = words(user);

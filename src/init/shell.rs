@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     candidate::Given,
-    evidence::{Evidence, Open, Output, Rule, Syntax, Values, expand, tidy, turns},
+    evidence::{Evidence, EvidenceRule, Open, PublishedImage, Syntax, Values, expand, tidy, turns},
     path_words::is_one_of,
 };
 use crate::hierarchy::looks_secret;
@@ -19,7 +19,7 @@ const FLAGS: &str = "\
 
 /// Commands, and where they are.
 pub(super) struct Script<'a> {
-    pub(super) rule: Rule,
+    pub(super) rule: EvidenceRule,
     pub(super) path: &'a Path,
     pub(super) text: &'a str,
     /// The number of the text's first line.
@@ -31,7 +31,7 @@ pub(super) struct Script<'a> {
 
 /// A build command with its variables filled in.
 #[derive(Debug, Default)]
-pub(super) struct Command {
+pub(super) struct BuildCommand {
     pub(super) dockerfile: Option<Open>,
     pub(super) context: Option<Open>,
     pub(super) target: Option<Open>,
@@ -117,7 +117,7 @@ impl Script<'_> {
         if !["build", "bud", "executor"].iter().any(|word| self.text.contains(word)) {
             return;
         }
-        let syntax = if self.rule == Rule::Makefile { Syntax::Make } else { Syntax::Shell };
+        let syntax = if self.rule == EvidenceRule::Makefile { Syntax::Make } else { Syntax::Shell };
         let mut values = assignments(self.text, syntax);
         values.extend(self.values.iter().map(|(key, value)| (key.clone(), value.clone())));
         // Of several assignments, the first after the last build counts: the others are those of
@@ -131,7 +131,7 @@ impl Script<'_> {
             if trimmed.starts_with('#') {
                 continue;
             }
-            if self.rule == Rule::Makefile && !is_recipe {
+            if self.rule == EvidenceRule::Makefile && !is_recipe {
                 targets(&line, &values, &mut lists);
                 continue;
             }
@@ -312,7 +312,9 @@ fn renamed(words: &[String]) -> Option<[Open; 2]> {
 }
 
 fn rename([from, to]: &[Open; 2], found: &mut [Evidence]) {
-    let (Some(from), Some(to)) = (Output::read(from), Output::read(to)) else { return };
+    let (Some(from), Some(to)) = (PublishedImage::read(from), PublishedImage::read(to)) else {
+        return;
+    };
     for one in found {
         if one.given.outputs.contains(&from) && !one.given.outputs.contains(&to) {
             one.given.outputs.push(to.clone());
@@ -321,7 +323,7 @@ fn rename([from, to]: &[Open; 2], found: &mut [Evidence]) {
 }
 
 /// A build, if the words are one.
-pub(super) fn command(words: &[String], values: &Values) -> Option<Command> {
+pub(super) fn command(words: &[String], values: &Values) -> Option<BuildCommand> {
     if words.iter().any(|word| word.ends_with("kaniko/executor")) {
         return Some(options(words, values));
     }
@@ -335,8 +337,8 @@ pub(super) fn command(words: &[String], values: &Values) -> Option<Command> {
         .then(|| options(&rest[1..], values))
 }
 
-fn options(words: &[String], values: &Values) -> Command {
-    let mut command = Command::default();
+fn options(words: &[String], values: &Values) -> BuildCommand {
+    let mut command = BuildCommand::default();
     let mut places: Vec<Open> = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -386,10 +388,10 @@ fn options(words: &[String], values: &Values) -> Command {
 
 /// Finds the Dockerfiles that a build is for.
 pub(super) fn bind(
-    rule: Rule,
+    rule: EvidenceRule,
     place: &str,
     folder: &Path,
-    command: &Command,
+    command: &BuildCommand,
     dockerfiles: &BTreeSet<PathBuf>,
     found: &mut Vec<Evidence>,
 ) {
@@ -452,12 +454,12 @@ pub(super) fn bind(
 }
 
 fn evidence(
-    rule: Rule,
+    rule: EvidenceRule,
     place: &str,
     dockerfile: PathBuf,
     values: &Values,
     context: &Open,
-    command: &Command,
+    command: &BuildCommand,
 ) -> Evidence {
     let known = |open: &Open| {
         let open = open.fill(values);
@@ -469,8 +471,8 @@ fn evidence(
         rest.is_some_and(|rest| ["ARCH", "OS", "PLATFORM", "VARIANT"].contains(&rest))
     };
     let args = command.build_args.iter().filter(|(key, _)| !looks_secret(key) && !is_builtin(key));
-    let mut outputs: Vec<Output> = Vec::new();
-    for output in command.tags.iter().filter_map(|tag| Output::read(&tag.fill(values))) {
+    let mut outputs: Vec<PublishedImage> = Vec::new();
+    for output in command.tags.iter().filter_map(|tag| PublishedImage::read(&tag.fill(values))) {
         if !outputs.contains(&output) {
             outputs.push(output);
         }
@@ -489,7 +491,7 @@ fn evidence(
 mod tests {
     use super::*;
 
-    fn read(rule: Rule, path: &str, text: &str, files: &[&str]) -> Vec<String> {
+    fn read(rule: EvidenceRule, path: &str, text: &str, files: &[&str]) -> Vec<String> {
         let files = files.iter().map(PathBuf::from).collect();
         let mut found = Vec::new();
         let folder = Path::new(path).parent().unwrap();
@@ -506,54 +508,54 @@ mod tests {
             ["base/Dockerfile", "web/Dockerfile", "web/Dockerfile.slim", "tools/base/Dockerfile"];
         for (rule, path, text, expected) in [
             (
-                Rule::Script,
+                EvidenceRule::Script,
                 "build.sh",
                 "docker build -t acme/base:1 base",
                 vec!["base/Dockerfile acme/base:1"],
             ),
             (
-                Rule::Script,
+                EvidenceRule::Script,
                 "build.sh",
                 "V=2\nfor i in base web; do\n  docker build --pull -t \"acme/$i:$V\" \\\n    $i/\ndone",
                 vec!["base/Dockerfile acme/base:2", "web/Dockerfile acme/web:2"],
             ),
             (
-                Rule::Script,
+                EvidenceRule::Script,
                 "tools/build.sh",
                 "cd base && podman build . --tag=x/tools --build-arg A=b --build-arg TOKEN=s --target t",
                 vec!["tools/base/Dockerfile x/tools:latest @t A=b"],
             ),
             (
-                Rule::Script,
+                EvidenceRule::Script,
                 "all.sh",
                 "for d in */; do docker buildx build -t \"$R/${d%/}\" \"$d\"; done",
                 vec!["base/Dockerfile base:latest", "web/Dockerfile web:latest"],
             ),
             (
-                Rule::Script,
+                EvidenceRule::Script,
                 "build.sh",
                 "I=acme/base\ndocker build -t $I base\nif x; then\n  I=acme/web\nelse\n  I=no\nfi\ndocker build -t $I web",
                 vec!["base/Dockerfile acme/base:latest", "web/Dockerfile acme/web:latest"],
             ),
             (
-                Rule::Makefile,
+                EvidenceRule::Makefile,
                 "Makefile",
                 "ORG ?= acme\nbuild-%:\n\t@docker build -t $(ORG)/$* -f $*/Dockerfile .\n",
                 vec!["base/Dockerfile acme/base:latest", "web/Dockerfile acme/web:latest"],
             ),
             (
-                Rule::Makefile,
+                EvidenceRule::Makefile,
                 "Makefile",
                 "IMAGES = base web\n$(IMAGES):\n\tdocker build -t acme/$@:$(shell git describe) $@\n",
                 vec!["base/Dockerfile acme/base:?", "web/Dockerfile acme/web:?"],
             ),
             (
-                Rule::Makefile,
+                EvidenceRule::Makefile,
                 "web/Makefile",
                 "all:\n\tbuildah bud -t acme/web-slim -f Dockerfile.slim .\n\tdocker tag acme/web-slim acme/web-slim:2\n",
                 vec!["web/Dockerfile.slim acme/web-slim:latest,acme/web-slim:2"],
             ),
-            (Rule::Script, "x.sh", "# docker build -t acme/base base\necho build", vec![]),
+            (EvidenceRule::Script, "x.sh", "# docker build -t acme/base base\necho build", vec![]),
         ] {
             assert_eq!(read(rule, path, text, &files), expected, "{text}");
         }

@@ -10,7 +10,7 @@ use crate::hierarchy::NodeName;
 
 /// The root cause of a build: the reason of the node or of an ancestor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cause {
+pub struct RootCause {
     pub node: NodeName,
     /// Never `ParentRebuilt`.
     pub reason: Reason,
@@ -20,7 +20,7 @@ pub struct Cause {
 
 impl Plan {
     /// Every root cause of a node's build, the nearest first. Empty if it is not built.
-    pub fn causes(&self, node: &NodeName) -> Vec<Cause> {
+    pub fn causes(&self, node: &NodeName) -> Vec<RootCause> {
         let steps: BTreeMap<&NodeName, _> = self
             .steps
             .iter()
@@ -40,7 +40,7 @@ impl Plan {
             if !matches!(reason, Reason::ParentRebuilt { .. }) {
                 let below = |name: &&NodeName| child_of.get(*name).copied();
                 let path = std::iter::successors(Some(&step.node), below).cloned().collect();
-                causes.push(Cause { node: step.node.clone(), reason: reason.clone(), path });
+                causes.push(RootCause { node: step.node.clone(), reason: reason.clone(), path });
             }
             for parent in step.after.iter().filter_map(|parent| steps.get(parent)) {
                 if parent.node != *node && !child_of.contains_key(&parent.node) {
@@ -53,7 +53,7 @@ impl Plan {
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for RootCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason.of(&self.node))
     }

@@ -15,19 +15,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 pub use self::{
-    cause::Cause,
+    cause::RootCause,
     holds::{Hold, Holds, RolledBack},
     observed::{
-        Due, LastBuild, LastBuilds, Missing, NodeFacts, Observed, Place, Published, Upstream,
+        DigestSource, Due, LastBuild, LastBuilds, Missing, NodeFacts, Observed, Published, Upstream,
     },
-    reason::{Change, Part, Reason},
-    selection::{Request, Selection},
-    state::State,
+    reason::{Change, ChangedPart, Reason},
+    selection::{PlanRequest, Selection},
+    state::ImageState,
 };
 use crate::{
-    fingerprint::{Detail, Difference, Epoch, Inputs, Parents},
+    fingerprint::{Detail, Epoch, Inputs, ListingDifference, Parents},
     hierarchy::{Hierarchy, Node, NodeName},
-    image::{Digest, Tag, packages::Update},
+    image::{Digest, Tag, packages::PackageUpdate},
 };
 
 /// The actions of a run. `rebuild plan` prints it, `rebuild` executes it.
@@ -56,7 +56,7 @@ pub struct Step {
     pub inputs: Inputs,
     pub detail: Detail,
     /// The known package updates for it.
-    pub updates: Vec<Update>,
+    pub updates: Vec<PackageUpdate>,
     /// It is kept and has no updates for this epoch, so that the next run does not query again.
     pub checked: Option<Epoch>,
     /// The present digests of its moving tags. Promotion checks that they have not changed.
@@ -96,7 +96,7 @@ impl Plan {
 }
 
 /// Plans every node in view.
-pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &Request) -> Plan {
+pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &PlanRequest) -> Plan {
     let mut steps: Vec<Step> = Vec::new();
     let mut building: BTreeSet<NodeName> = BTreeSet::new();
     for node in hierarchy.in_build_order() {
@@ -280,9 +280,9 @@ fn changed(then: &Inputs, now: &Inputs) -> Vec<Change> {
 }
 
 /// Which files and which settings changed.
-fn parts(changed: &[Change], then: &Detail, now: &Detail) -> Vec<Part> {
+fn parts(changed: &[Change], then: &Detail, now: &Detail) -> Vec<ChangedPart> {
     let mut parts = Vec::new();
-    let part = |what| move |(difference, name)| Part { what, difference, name };
+    let part = |what| move |(difference, name)| ChangedPart { what, difference, name };
     if changed.contains(&Change::Context) {
         parts.extend(then.files.differences(&now.files).into_iter().map(part(Change::Context)));
     }
@@ -292,9 +292,9 @@ fn parts(changed: &[Change], then: &Detail, now: &Detail) -> Vec<Part> {
         let differences = names.into_iter().filter_map(|name| {
             let difference = match (then.get(name), now.get(name)) {
                 (Some(then), Some(now)) if then == now => return None,
-                (Some(_), Some(_)) => Difference::Changed,
-                (None, _) => Difference::New,
-                (_, None) => Difference::Gone,
+                (Some(_), Some(_)) => ListingDifference::Changed,
+                (None, _) => ListingDifference::New,
+                (_, None) => ListingDifference::Gone,
             };
             Some((difference, name.clone()))
         });
@@ -306,7 +306,7 @@ fn parts(changed: &[Change], then: &Detail, now: &Detail) -> Vec<Part> {
 
 /// A Dockerfile in the context is part of it: if nothing else in the context changed, only the Dockerfile is
 /// named.
-fn told(mut changed: Vec<Change>, is_detailed: bool, parts: &[Part]) -> Vec<Change> {
+fn told(mut changed: Vec<Change>, is_detailed: bool, parts: &[ChangedPart]) -> Vec<Change> {
     let is_only_dockerfile = is_detailed
         && changed.contains(&Change::Dockerfile)
         && !parts.iter().any(|part| part.what == Change::Context);

@@ -8,7 +8,7 @@ use super::Hold;
 use crate::{
     fingerprint::{BuiltFrom, Detail, Epoch, Fingerprint, Inputs, Parents},
     hierarchy::NodeName,
-    image::{Digest, Reference, Tag, packages::Update},
+    image::{Digest, Reference, Tag, packages::PackageUpdate},
 };
 
 /// The state of the store, the upstreams and the files at one time.
@@ -41,7 +41,7 @@ pub struct NodeFacts {
     /// Whether a refresh is due.
     pub due: Option<Due>,
     /// Updates of packages that the published image added; `None` if the query was not made or failed.
-    pub updates: Option<Vec<Update>>,
+    pub updates: Option<Vec<PackageUpdate>>,
     /// It was due for this epoch, and no updates are available.
     pub checked: Option<Epoch>,
     /// The published image.
@@ -108,7 +108,7 @@ pub struct Upstream {
     pub reference: Reference,
     /// The digest in the fingerprint of its children, to which they are pinned.
     pub digest: Digest,
-    pub place: Place,
+    pub place: DigestSource,
 }
 
 /// Why an upstream cannot be used.
@@ -132,7 +132,7 @@ impl Missing {
 
 /// The source of an upstream's digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum DigestSource {
     /// A manifest in its registry; pulled by digest.
     Registry,
     /// An image of the engine, named by its ID.

@@ -10,9 +10,9 @@ use serde::{Serialize, Serializer};
 
 use super::sentence::sentence;
 use crate::{
-    fingerprint::Difference,
+    fingerprint::ListingDifference,
     hierarchy::NodeName,
-    image::{Digest, Tag, packages::Update},
+    image::{Digest, Tag, packages::PackageUpdate},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,14 +27,14 @@ pub enum Reason {
         what: Vec<Change>,
         /// The changed files and settings, if labels of the published image name them; sorted by `what`.
         #[serde(skip_serializing_if = "Vec::is_empty")]
-        parts: Vec<Part>,
+        parts: Vec<ChangedPart>,
     },
     /// An input of its own differs from the commit of `--since`.
     ChangedSince {
         since: String,
         what: Vec<Change>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
-        parts: Vec<Part>,
+        parts: Vec<ChangedPart>,
     },
     /// Selected by `--refresh`, with others or alone.
     Refresh,
@@ -53,7 +53,7 @@ pub enum Reason {
         last: Timestamp,
     },
     /// Its refresh is due, and updates of packages that it added are available.
-    UpdatesAvailable { updates: Vec<Update> },
+    UpdatesAvailable { updates: Vec<PackageUpdate> },
     /// An upstream tag points at another image now.
     UpstreamMoved { upstream: String, was: Digest, now: Digest },
     /// An upstream cannot be used, so the build will fail.
@@ -119,10 +119,10 @@ pub enum Change {
 
 /// One changed file or setting.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Part {
+pub struct ChangedPart {
     pub what: Change,
     #[serde(rename = "is")]
-    pub difference: Difference,
+    pub difference: ListingDifference,
     /// A path in the context, `build_args.NAME`, `labels.NAME`, `secrets.ID`, `target`,
     /// `prepare`, `ssh`.
     pub name: String,
@@ -160,7 +160,7 @@ impl fmt::Display for Reason {
             }
             Self::UpdatesAvailable { updates } => {
                 let verb = if updates.len() == 1 { "is" } else { "are" };
-                write!(f, "{} {verb} available", Update::several(updates))
+                write!(f, "{} {verb} available", PackageUpdate::several(updates))
             }
             Self::NothingNewer => f.write_str("up to date, and so are its packages"),
             Self::UpstreamMoved { upstream, was, now } => {
@@ -221,7 +221,7 @@ impl Reason {
             }
             Self::UpdatesAvailable { updates } => {
                 let verb = if updates.len() == 1 { "was" } else { "were" };
-                format!("{} {verb} available for `{node}`", Update::several(updates))
+                format!("{} {verb} available for `{node}`", PackageUpdate::several(updates))
             }
             Self::NothingNewer => format!("`{node}` is up to date, and so are its packages"),
             Self::UpstreamMoved { .. } => format!("{self} below `{node}`"),

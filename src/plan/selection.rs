@@ -31,7 +31,7 @@ pub enum Selection {
 
 /// The request of the user, with its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct PlanRequest {
     pub selection: Selection,
     /// Build the selected images without the layer cache; without a selection, all images.
     pub refresh: bool,
@@ -41,7 +41,7 @@ pub struct Request {
     pub now: Timestamp,
 }
 
-impl Request {
+impl PlanRequest {
     /// Whether a node is built even if its image is current.
     pub fn forces(&self, name: &NodeName) -> bool {
         self.selection.forces(name) || self.refreshes(name)

@@ -1,22 +1,23 @@
 //! The sentence for changed inputs: "its Dockerfile and `a` changed, `b` is new".
 
-use super::{Change, Part};
-use crate::{fingerprint::Difference, hierarchy::NodeName};
+use super::{Change, ChangedPart};
+use crate::{fingerprint::ListingDifference, hierarchy::NodeName};
 
 /// How many files, and how many settings, a sentence names.
 const NAMED: usize = 3;
 
 /// The sentence without the image's name (`its Dockerfile changed`), or with it (`the Dockerfile of `os-base`
 /// changed`).
-pub(super) fn sentence(what: &[Change], parts: &[Part], of: Option<&NodeName>) -> String {
+pub(super) fn sentence(what: &[Change], parts: &[ChangedPart], of: Option<&NodeName>) -> String {
     let mut clauses = Vec::new();
-    for difference in [Difference::Changed, Difference::New, Difference::Gone] {
+    for difference in [ListingDifference::Changed, ListingDifference::New, ListingDifference::Gone]
+    {
         let mut subjects = Vec::new();
         let mut unnamed = 0;
         for change in what {
-            let all: Vec<(usize, &Part)> =
+            let all: Vec<(usize, &ChangedPart)> =
                 parts.iter().filter(|part| part.what == *change).enumerate().collect();
-            if all.is_empty() && difference == Difference::Changed {
+            if all.is_empty() && difference == ListingDifference::Changed {
                 subjects.push(possessed(&change.to_string(), of));
             }
             // One more name is as short as "1 more".
@@ -41,11 +42,11 @@ pub(super) fn sentence(what: &[Change], parts: &[Part], of: Option<&NodeName>) -
         }
         let owner = of.map_or(String::new(), |node| format!(" of `{node}`"));
         let verb = match (difference, is_many) {
-            (Difference::Changed, _) => "changed",
-            (Difference::New, false) => "is new",
-            (Difference::New, true) => "are new",
-            (Difference::Gone, false) => "is gone",
-            (Difference::Gone, true) => "are gone",
+            (ListingDifference::Changed, _) => "changed",
+            (ListingDifference::New, false) => "is new",
+            (ListingDifference::New, true) => "are new",
+            (ListingDifference::Gone, false) => "is gone",
+            (ListingDifference::Gone, true) => "are gone",
         };
         clauses.push(format!("{}{owner} {verb}", list(&subjects)));
     }
@@ -60,7 +61,7 @@ fn possessed(subject: &str, of: Option<&NodeName>) -> String {
     }
 }
 
-fn subject(part: &Part) -> String {
+fn subject(part: &ChangedPart) -> String {
     let name = &part.name;
     match part.what {
         Change::Settings => match name.split_once('.') {
@@ -95,13 +96,13 @@ mod tests {
         let file = |text: &str| {
             let (sign, name) = text.split_at(1);
             let difference = match sign {
-                "+" => Difference::New,
-                "-" => Difference::Gone,
-                _ => Difference::Changed,
+                "+" => ListingDifference::New,
+                "-" => ListingDifference::Gone,
+                _ => ListingDifference::Changed,
             };
             let is_setting = name.contains('.') || ["target", "prepare"].contains(&name);
             let what = if is_setting { Change::Settings } else { Change::Context };
-            Part { what, name: name.to_owned(), difference }
+            ChangedPart { what, name: name.to_owned(), difference }
         };
         let (dockerfile, context, settings) =
             (Change::Dockerfile, Change::Context, Change::Settings);
@@ -144,7 +145,7 @@ mod tests {
                 "build arg `VERSION` and the target of `os` changed and label `a.b` of `os` is new",
             ),
         ] {
-            let parts: Vec<Part> = parts.split_whitespace().map(file).collect();
+            let parts: Vec<ChangedPart> = parts.split_whitespace().map(file).collect();
             let of = NodeName::from("os");
             let said = [sentence(what, &parts, None), sentence(what, &parts, Some(&of))];
             assert_eq!(said, [its, the]);

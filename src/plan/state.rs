@@ -8,7 +8,7 @@ use super::{Action, Reason, Step};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum ImageState {
     /// The tags point at the image of the present inputs.
     Current,
     /// The tags point at an older image.
@@ -26,20 +26,20 @@ impl Step {
         matches!(self.reason, Reason::RolledBack { .. })
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ImageState {
         if self.is_held() {
-            return State::HeldBack;
+            return ImageState::HeldBack;
         }
         match (&self.action, &self.published) {
-            (Action::Keep { .. }, _) => State::Current,
-            (Action::Promote { .. }, _) => State::HeldBack,
-            (Action::Build { .. }, Some(_)) => State::Behind,
-            (Action::Build { .. }, None) => State::NeverBuilt,
+            (Action::Keep { .. }, _) => ImageState::Current,
+            (Action::Promote { .. }, _) => ImageState::HeldBack,
+            (Action::Build { .. }, Some(_)) => ImageState::Behind,
+            (Action::Build { .. }, None) => ImageState::NeverBuilt,
         }
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for ImageState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Current => "current",

@@ -31,7 +31,7 @@ fn reason(built_from: BuiltFrom, today: Inputs) -> Reason {
         published: Some(Published { digest, built_from: Some(built_from), taken_in: vec![] }),
     };
     let nodes = [("os".into(), facts)].into();
-    let request = Request {
+    let request = PlanRequest {
         selection: Selection::OutOfDate,
         refresh: false,
         by_schedule: false,

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::{Failure, Outcome, Promotion, Summary},
+    event::{Outcome, Promotion, StepFailure, Summary},
     hierarchy::{NodeName, OnFailure},
     image::{Reference, Tagged},
 };
@@ -96,7 +96,7 @@ impl Setback {
     }
 }
 
-fn failed(failure: &Failure) -> Setback {
+fn failed(failure: &StepFailure) -> Setback {
     let mut lines = failure.message.lines().filter(|line| !line.trim().is_empty());
     Setback::Failed {
         message: lines.next().unwrap_or_default().to_owned(),

@@ -19,8 +19,8 @@ use super::{
     Credentials, Login, LoginSecret, RegistryError,
     challenge::Challenge,
     endpoint::{Endpoint, authority, is_loopback},
-    retry::Failure,
-    transport::{Request, Transport},
+    retry::AttemptFailure,
+    transport::{HttpRequest, Transport},
 };
 
 const BAD_LOGIN: &str = "it does not accept the login";
@@ -35,7 +35,7 @@ pub(super) struct Asker<'a> {
     pub repository: &'a str,
 }
 
-pub(super) struct Auth {
+pub(super) struct Authenticator {
     credentials: Credentials,
     /// The last challenge of each host, so that later requests answer it in advance.
     challenges: Mutex<HashMap<String, Challenge>>,
@@ -58,7 +58,7 @@ struct TokenServer<'a> {
     scope: Option<&'a str>,
 }
 
-impl Auth {
+impl Authenticator {
     pub(super) fn new(credentials: Credentials) -> Self {
         Self { credentials, challenges: Mutex::default(), tokens: Mutex::default() }
     }
@@ -72,7 +72,7 @@ impl Auth {
         &self,
         transport: &Transport,
         asker: Asker<'_>,
-    ) -> Result<Option<HeaderValue>, Failure> {
+    ) -> Result<Option<HeaderValue>, AttemptFailure> {
         let challenge = {
             let challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
             challenges.get(&asker.endpoint.host).cloned()
@@ -93,7 +93,7 @@ impl Auth {
         asker: Asker<'_>,
         challenge: Challenge,
         used: Option<&HeaderValue>,
-    ) -> Result<HeaderValue, Failure> {
+    ) -> Result<HeaderValue, AttemptFailure> {
         let answer = match used {
             Some(used) if challenge == Challenge::Basic => self.renewed(asker, used).await?,
             used => self.respond(transport, asker, &challenge, used).await?,
@@ -110,7 +110,7 @@ impl Auth {
         asker: Asker<'_>,
         challenge: &Challenge,
         spent: Option<&HeaderValue>,
-    ) -> Result<HeaderValue, Failure> {
+    ) -> Result<HeaderValue, AttemptFailure> {
         let Challenge::Bearer { realm, service, scope } = challenge else {
             return self.basic(asker).await;
         };
@@ -131,7 +131,7 @@ impl Auth {
         Ok(header)
     }
 
-    async fn basic(&self, asker: Asker<'_>) -> Result<HeaderValue, Failure> {
+    async fn basic(&self, asker: Asker<'_>) -> Result<HeaderValue, AttemptFailure> {
         match self.secret(asker).await? {
             None => Err(asker.refused("it requires a login, and none is configured").into()),
             Some(LoginSecret::IdentityToken(_)) => {
@@ -142,7 +142,11 @@ impl Auth {
     }
 
     /// Another password than the one that the registry rejected.
-    async fn renewed(&self, asker: Asker<'_>, used: &HeaderValue) -> Result<HeaderValue, Failure> {
+    async fn renewed(
+        &self,
+        asker: Asker<'_>,
+        used: &HeaderValue,
+    ) -> Result<HeaderValue, AttemptFailure> {
         let host = &asker.endpoint.host;
         let mut answer = self.basic(asker).await?;
         if answer == *used {
@@ -163,7 +167,7 @@ impl Auth {
         transport: &Transport,
         asker: Asker<'_>,
         server: &TokenServer<'_>,
-    ) -> Result<Token, Failure> {
+    ) -> Result<Token, AttemptFailure> {
         let name = authority(server.realm);
         if !is_safe(asker.endpoint, server.realm) {
             let reason = format!("its token server `{name}` would take the password in the clear");
@@ -199,7 +203,9 @@ impl Auth {
                 let reason = format!("its token server `{name}` {verdict}: {}", reply.reason());
                 return Err(asker.refused(&reason).into());
             }
-            _ => return Err(Failure { error: answer(reply.reason()), again: reply.again() }),
+            _ => {
+                return Err(AttemptFailure { error: answer(reply.reason()), again: reply.again() });
+            }
         }
         Token::read(&reply.body)
             .ok_or_else(|| answer("there is no token in its answer".to_owned()).into())
@@ -212,8 +218,8 @@ impl TokenServer<'_> {
         &self,
         asker: Asker<'a>,
         secret: Option<&LoginSecret>,
-    ) -> (Request<'a>, Option<HeaderValue>) {
-        let mut request = Request {
+    ) -> (HttpRequest<'a>, Option<HeaderValue>) {
+        let mut request = HttpRequest {
             host: &asker.endpoint.host,
             method: Method::GET,
             url: self.realm.clone(),
@@ -267,12 +273,12 @@ impl TokenServer<'_> {
 impl Token {
     fn read(body: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct TokenAnswer {
             token: Option<String>,
             access_token: Option<String>,
             expires_in: Option<u64>,
         }
-        let answer: Answer = serde_json::from_slice(body).ok()?;
+        let answer: TokenAnswer = serde_json::from_slice(body).ok()?;
         let token = answer.token.filter(|t| !t.is_empty()).or(answer.access_token)?;
         // "at least 60 seconds" and the default: the token specification, for old clients.
         let lives = Duration::from_secs(answer.expires_in.unwrap_or(60).clamp(1, 86_400));

@@ -10,7 +10,7 @@ use url::Url;
 use super::{
     Credentials, Login, Options, RegistryError,
     endpoint::same_origin,
-    exchange::{Call, Exchange},
+    exchange::{Exchange, RegistryCall},
     listing,
     transport::Reply,
 };
@@ -68,7 +68,7 @@ impl Client {
     }
 
     async fn greet(&self, host: &str) -> Result<Reply, RegistryError> {
-        let call = Call {
+        let call = RegistryCall {
             host,
             action: "serve",
             repository: "/v2/",
@@ -211,7 +211,7 @@ impl Client {
     async fn open_upload<'a>(
         &self,
         repository: &'a Repository,
-    ) -> Result<(Call<'a>, Reply), RegistryError> {
+    ) -> Result<(RegistryCall<'a>, Reply), RegistryError> {
         let mut open = call(repository, Access::Push, Method::POST, "blobs/uploads/");
         // Some registries require the length of an empty body (411 otherwise).
         open.body = Some(Bytes::new());
@@ -313,14 +313,19 @@ enum Access {
     Delete,
 }
 
-fn call<'a>(repository: &'a Repository, access: Access, method: Method, path: &str) -> Call<'a> {
+fn call<'a>(
+    repository: &'a Repository,
+    access: Access,
+    method: Method,
+    path: &str,
+) -> RegistryCall<'a> {
     let name = repository.path();
     let (action, actions) = match access {
         Access::Pull => ("read", "pull"),
         Access::Push => ("push to", "pull,push"),
         Access::Delete => ("delete from", "delete"),
     };
-    Call {
+    RegistryCall {
         host: repository.host(),
         action,
         repository: repository.as_str(),
@@ -334,7 +339,11 @@ fn call<'a>(repository: &'a Repository, access: Access, method: Method, path: &s
     }
 }
 
-fn manifest_call<'a>(repository: &'a Repository, reference: &str, method: Method) -> Call<'a> {
+fn manifest_call<'a>(
+    repository: &'a Repository,
+    reference: &str,
+    method: Method,
+) -> RegistryCall<'a> {
     let access = if method == Method::PUT { Access::Push } else { Access::Pull };
     let call = call(repository, access, method, &format!("manifests/{reference}"));
     if matches!(access, Access::Pull) { call.header(header::ACCEPT, MANIFESTS) } else { call }
@@ -347,7 +356,7 @@ fn digest_of(reply: &Reply) -> Option<Digest> {
 
 /// A request for a digest must return that digest.
 fn agree(
-    call: &Call<'_>,
+    call: &RegistryCall<'_>,
     reply: &Reply,
     reference: &str,
     digest: &Digest,
@@ -363,7 +372,7 @@ fn agree(
 /// From the header, else from the manifest itself.
 fn media_type(reply: &Reply) -> Option<String> {
     #[derive(serde::Deserialize)]
-    struct Kind {
+    struct ManifestKind {
         #[serde(rename = "mediaType")]
         media_type: String,
     }
@@ -372,5 +381,5 @@ fn media_type(reply: &Reply) -> Option<String> {
     if header.contains("manifest") || header.contains("index") {
         return Some(header.to_owned());
     }
-    serde_json::from_slice::<Kind>(&reply.body).ok().map(|kind| kind.media_type)
+    serde_json::from_slice::<ManifestKind>(&reply.body).ok().map(|kind| kind.media_type)
 }

@@ -15,11 +15,11 @@ use url::Url;
 
 use super::{
     Credentials, RegistryError,
-    auth::{Asker, Auth},
+    auth::{Asker, Authenticator},
     challenge::Challenge,
     endpoint::{Endpoint, Scheme, same_origin, schemes},
-    retry::{self, Again, Failure, Retry},
-    transport::{Patience, Reply, Request, Transport},
+    retry::{self, AttemptFailure, RequestRetry, Retry},
+    transport::{HttpRequest, Patience, Reply, Transport},
 };
 
 /// A registry on this machine or in the local network reports its scheme at once.
@@ -61,7 +61,7 @@ impl Default for Options {
 
 /// A request to a registry's API.
 #[derive(Clone, Debug)]
-pub(super) struct Call<'a> {
+pub(super) struct RegistryCall<'a> {
     pub host: &'a str,
     /// The verb in "refuses to … `repository`".
     pub action: &'static str,
@@ -77,7 +77,7 @@ pub(super) struct Call<'a> {
     pub limit: usize,
 }
 
-impl Call<'_> {
+impl RegistryCall<'_> {
     pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
         // If a media type is not valid in a header, the registry reports the error.
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -109,7 +109,7 @@ impl Call<'_> {
 pub(super) struct Exchange {
     options: Options,
     transport: Transport,
-    auth: Auth,
+    auth: Authenticator,
     endpoints: Mutex<HashMap<String, Arc<OnceCell<Endpoint>>>>,
 }
 
@@ -118,7 +118,12 @@ impl Exchange {
         let patience =
             Patience { connect: options.connect, idle: options.idle, whole: options.whole };
         let transport = Transport::new(options.certs.clone(), patience, options.parallel);
-        Self { options, transport, auth: Auth::new(credentials), endpoints: Mutex::default() }
+        Self {
+            options,
+            transport,
+            auth: Authenticator::new(credentials),
+            endpoints: Mutex::default(),
+        }
     }
 
     pub(super) fn credentials(&self) -> &Credentials {
@@ -126,14 +131,14 @@ impl Exchange {
     }
 
     /// Sends the call until it gets an answer that a retry would not change.
-    pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, RegistryError> {
+    pub(super) async fn call(&self, call: &RegistryCall<'_>) -> Result<Reply, RegistryError> {
         retry::run(&self.options.retry, || self.attempt(call)).await
     }
 
     /// Sends the call without the login to another server that the registry named.
     pub(super) async fn elsewhere(
         &self,
-        call: &Call<'_>,
+        call: &RegistryCall<'_>,
         url: &Url,
     ) -> Result<Reply, RegistryError> {
         let registry = self.endpoint(call.host).await?;
@@ -150,7 +155,7 @@ impl Exchange {
             return Err(RegistryError::Unreachable { host, reason, hint: None });
         }
         retry::run(&self.options.retry, || async {
-            let request = Request {
+            let request = HttpRequest {
                 host: call.host,
                 method: call.method.clone(),
                 url: url.clone(),
@@ -161,14 +166,16 @@ impl Exchange {
             };
             let reply = self.transport.send(request, None).await?;
             match reply.again() {
-                Again::Never => Ok(reply),
-                again => Err(Failure { error: call.unexpected(&reply, reply.reason()), again }),
+                RequestRetry::Never => Ok(reply),
+                again => {
+                    Err(AttemptFailure { error: call.unexpected(&reply, reply.reason()), again })
+                }
             }
         })
         .await
     }
 
-    async fn attempt(&self, call: &Call<'_>) -> Result<Reply, Failure> {
+    async fn attempt(&self, call: &RegistryCall<'_>) -> Result<Reply, AttemptFailure> {
         let endpoint = self.endpoint(call.host).await?;
         let asker = Asker {
             endpoint: &endpoint,
@@ -176,7 +183,7 @@ impl Exchange {
             action: call.action,
             repository: call.repository,
         };
-        let request = Request {
+        let request = HttpRequest {
             host: call.host,
             method: call.method.clone(),
             url: call.url(&endpoint.base),
@@ -208,8 +215,10 @@ impl Exchange {
                 }
                 Err(asker.refused(&reason).into())
             }
-            (_, Again::Never) => Ok(reply),
-            (_, again) => Err(Failure { error: call.unexpected(&reply, reply.reason()), again }),
+            (_, RequestRetry::Never) => Ok(reply),
+            (_, again) => {
+                Err(AttemptFailure { error: call.unexpected(&reply, reply.reason()), again })
+            }
         }
     }
 
@@ -227,10 +236,10 @@ impl Exchange {
             for scheme in schemes {
                 let candidate = endpoint(host, *scheme).map_err(|_| ())?;
                 match self.probe(&candidate).await {
-                    Probe::Here => return Ok(candidate),
+                    SchemeProbe::Here => return Ok(candidate),
                     // From here on its certificate counts: a bad certificate must not lead to plain HTTP.
-                    Probe::WantsTls => return endpoint(host, Scheme::Https).map_err(|_| ()),
-                    Probe::Nothing => {}
+                    SchemeProbe::WantsTls => return endpoint(host, Scheme::Https).map_err(|_| ()),
+                    SchemeProbe::Nothing => {}
                 }
             }
             Err(())
@@ -240,10 +249,10 @@ impl Exchange {
     }
 
     /// Whether a registry's API may be at this address. Sends no secret.
-    async fn probe(&self, endpoint: &Endpoint) -> Probe {
+    async fn probe(&self, endpoint: &Endpoint) -> SchemeProbe {
         let mut url = endpoint.base.clone();
         url.set_path("/v2/");
-        let request = Request {
+        let request = HttpRequest {
             host: &endpoint.host,
             method: Method::GET,
             url,
@@ -253,7 +262,7 @@ impl Exchange {
             is_secret: false,
         };
         let Ok(Ok(reply)) = timeout(PROBE, self.transport.send(request, None)).await else {
-            return Probe::Nothing;
+            return SchemeProbe::Nothing;
         };
         // Go's and nginx's TLS servers answer plain HTTP requests with a 400 that contains "HTTPS".
         let says_https = || {
@@ -261,14 +270,14 @@ impl Exchange {
             reply.status == 400 && text.contains("https")
         };
         if endpoint.is_plain() && (reply.url.scheme() == "https" || says_https()) {
-            return Probe::WantsTls;
+            return SchemeProbe::WantsTls;
         }
-        Probe::Here
+        SchemeProbe::Here
     }
 }
 
 /// The answer of a host for one scheme.
-enum Probe {
+enum SchemeProbe {
     Here,
     WantsTls,
     Nothing,

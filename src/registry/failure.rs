@@ -8,12 +8,12 @@ use url::Url;
 use super::{
     RegistryError,
     endpoint::authority,
-    retry::{Again, Failure},
+    retry::{AttemptFailure, RequestRetry},
 };
 
 /// Why no answer arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Cause {
+enum NoAnswerCause {
     NoSuchHost,
     LookupFailed,
     Refused,
@@ -37,13 +37,13 @@ pub(super) fn explain(
     error: &reqwest::Error,
     idle: Duration,
     has_answered: bool,
-) -> Failure {
+) -> AttemptFailure {
     let cause = cause_of(error);
     let server = authority(url);
     let reason = cause.reason(url.host_str().unwrap_or_default(), idle);
     // Names a token server or a blob store of the registry, because it is another machine.
     let reason = if server == host { reason } else { format!("`{server}`: {reason}") };
-    Failure {
+    AttemptFailure {
         error: RegistryError::Unreachable {
             host: host.to_owned(),
             reason,
@@ -53,16 +53,18 @@ pub(super) fn explain(
     }
 }
 
-impl Cause {
+impl NoAnswerCause {
     /// If the server has answered before, it or the network is restarting: the client waits. If it never has,
     /// its name is probably misspelled.
-    fn again(&self, has_answered: bool) -> Again {
+    fn again(&self, has_answered: bool) -> RequestRetry {
         match self {
-            Self::Refused | Self::NoSuchHost | Self::NoRoute(_) if has_answered => Again::Backoff,
-            Self::LookupFailed | Self::ConnectTimeout | Self::Silence | Self::BrokeOff => {
-                Again::Backoff
+            Self::Refused | Self::NoSuchHost | Self::NoRoute(_) if has_answered => {
+                RequestRetry::Backoff
             }
-            Self::Refused => Again::Once,
+            Self::LookupFailed | Self::ConnectTimeout | Self::Silence | Self::BrokeOff => {
+                RequestRetry::Backoff
+            }
+            Self::Refused => RequestRetry::Once,
             Self::NoSuchHost
             | Self::PlainHttp
             | Self::Expired
@@ -71,7 +73,7 @@ impl Cause {
             | Self::UnknownAuthority
             | Self::Tls(_)
             | Self::NoRoute(_)
-            | Self::Other(_) => Again::Never,
+            | Self::Other(_) => RequestRetry::Never,
         }
     }
 
@@ -132,7 +134,7 @@ impl Cause {
     }
 }
 
-fn cause_of(error: &reqwest::Error) -> Cause {
+fn cause_of(error: &reqwest::Error) -> NoAnswerCause {
     let mut texts = Vec::new();
     let mut next: Option<&(dyn Error + 'static)> = error.source();
     while let Some(one) = next {
@@ -145,20 +147,30 @@ fn cause_of(error: &reqwest::Error) -> Cause {
     let says = |part: &str| texts.iter().any(|text| text.contains(part));
     // hyper-util does not export its connect error; getaddrinfo's answers have no `ErrorKind`.
     if says("dns error") {
-        return if says("Temporary failure") { Cause::LookupFailed } else { Cause::NoSuchHost };
+        return if says("Temporary failure") {
+            NoAnswerCause::LookupFailed
+        } else {
+            NoAnswerCause::NoSuchHost
+        };
     }
     if error.is_timeout() {
-        return if error.is_connect() { Cause::ConnectTimeout } else { Cause::Silence };
+        return if error.is_connect() {
+            NoAnswerCause::ConnectTimeout
+        } else {
+            NoAnswerCause::Silence
+        };
     }
     if says("connection closed") || says("end of file") || says("error shutting down") {
-        return Cause::BrokeOff;
+        return NoAnswerCause::BrokeOff;
     }
     // The innermost text is the most useful; reqwest's text would repeat the address with its query.
-    Cause::Other(super::printable(texts.last().map_or("the request failed", String::as_str)))
+    NoAnswerCause::Other(super::printable(
+        texts.last().map_or("the request failed", String::as_str),
+    ))
 }
 
 /// Checks I/O errors too: their `source` omits the error that they wrap.
-fn known(error: &(dyn Error + 'static)) -> Option<Cause> {
+fn known(error: &(dyn Error + 'static)) -> Option<NoAnswerCause> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(tls(error));
     }
@@ -167,41 +179,43 @@ fn known(error: &(dyn Error + 'static)) -> Option<Cause> {
         return Some(cause);
     }
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => Some(Cause::Refused),
+        io::ErrorKind::ConnectionRefused => Some(NoAnswerCause::Refused),
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::UnexpectedEof => Some(Cause::BrokeOff),
+        | io::ErrorKind::UnexpectedEof => Some(NoAnswerCause::BrokeOff),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            Some(Cause::NoRoute(error.to_string()))
+            Some(NoAnswerCause::NoRoute(error.to_string()))
         }
         _ => None,
     }
 }
 
-fn tls(error: &rustls::Error) -> Cause {
+fn tls(error: &rustls::Error) -> NoAnswerCause {
     use rustls::Error as Tls;
     match error {
-        Tls::InvalidMessage(InvalidMessage::InvalidContentType) => Cause::PlainHttp,
-        Tls::InvalidCertificate(CertificateError::UnknownIssuer) => Cause::UnknownAuthority,
+        Tls::InvalidMessage(InvalidMessage::InvalidContentType) => NoAnswerCause::PlainHttp,
+        Tls::InvalidCertificate(CertificateError::UnknownIssuer) => NoAnswerCause::UnknownAuthority,
         Tls::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        ) => Cause::Expired,
+        ) => NoAnswerCause::Expired,
         Tls::InvalidCertificate(
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-        ) => Cause::NotYetValid,
-        Tls::InvalidCertificate(CertificateError::NotValidForName) => Cause::WrongName(Vec::new()),
+        ) => NoAnswerCause::NotYetValid,
+        Tls::InvalidCertificate(CertificateError::NotValidForName) => {
+            NoAnswerCause::WrongName(Vec::new())
+        }
         Tls::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }) => {
             // `DnsName("a.example.com")` is how rustls writes them.
             let name = |text: &String| text.split('"').nth(1).unwrap_or(text.as_str()).to_owned();
-            Cause::WrongName(presented.iter().map(name).collect())
+            NoAnswerCause::WrongName(presented.iter().map(name).collect())
         }
         // `openssl req -x509` makes self-signed certificates, for which webpki reports only this.
         Tls::InvalidCertificate(CertificateError::Other(other))
             if other.to_string().contains("CaUsedAsEndEntity") =>
         {
-            Cause::UnknownAuthority
+            NoAnswerCause::UnknownAuthority
         }
-        other => Cause::Tls(other.to_string()),
+        other => NoAnswerCause::Tls(other.to_string()),
     }
 }

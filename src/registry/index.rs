@@ -7,12 +7,12 @@ use super::{Client, RegistryError};
 use crate::image::{Digest, Platform, Repository};
 
 #[derive(Deserialize)]
-struct Index {
-    manifests: Vec<Member>,
+struct ImageIndex {
+    manifests: Vec<IndexMember>,
 }
 
 #[derive(Deserialize)]
-struct Member {
+struct IndexMember {
     digest: Digest,
     platform: Option<MemberPlatform>,
 }
@@ -41,16 +41,17 @@ impl Client {
 }
 
 fn member(bytes: &[u8], digest: &Digest, platform: &Platform) -> Option<Digest> {
-    let Ok(Index { manifests }) = serde_json::from_slice(bytes) else {
+    let Ok(ImageIndex { manifests }) = serde_json::from_slice(bytes) else {
         return Some(digest.clone());
     };
-    let fits = |member: &&Member| {
+    let fits = |member: &&IndexMember| {
         member
             .platform
             .as_ref()
             .is_some_and(|its| its.os == platform.os && its.architecture == platform.architecture)
     };
-    let variant = |member: &Member| member.platform.as_ref().and_then(|its| its.variant.clone());
+    let variant =
+        |member: &IndexMember| member.platform.as_ref().and_then(|its| its.variant.clone());
     let mut fitting = manifests.iter().filter(fits);
     // An engine omits the variant if only one exists (`arm64` is `arm64/v8`).
     let exact = fitting.clone().find(|member| variant(member) == platform.variant);

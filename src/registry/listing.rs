@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use super::{RegistryError, exchange::Call, exchange::Exchange, transport::Reply};
+use super::{RegistryError, exchange::Exchange, exchange::RegistryCall, transport::Reply};
 use crate::image::Tag;
 
 /// The limits of a list: a registry may send endless pages, or pages of one tag.
@@ -22,7 +22,7 @@ pub(super) const MOST: Most =
     Most { pages: 5_000, tags: 500_000, time: Duration::from_secs(15 * 60) };
 
 #[derive(Deserialize)]
-struct Page {
+struct TagPage {
     /// `null` after the deletion of a repository's last tag.
     tags: Option<Vec<String>>,
 }
@@ -30,7 +30,7 @@ struct Page {
 /// All tags of a repository, page by page; empty if the repository does not exist.
 pub(super) async fn tags(
     exchange: &Exchange,
-    mut call: Call<'_>,
+    mut call: RegistryCall<'_>,
     most: Most,
 ) -> Result<Vec<Tag>, RegistryError> {
     let began = Instant::now();
@@ -50,7 +50,7 @@ pub(super) async fn tags(
             404 => return Ok(tags),
             _ => return Err(call.unexpected(&reply, reply.reason())),
         }
-        let page: Page = serde_json::from_slice(&reply.body)
+        let page: TagPage = serde_json::from_slice(&reply.body)
             .map_err(|error| call.unexpected(&reply, format!("not a list of tags: {error}")))?;
         // A name that is not a tag by the specification cannot be pulled.
         tags.extend(page.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse().ok()));

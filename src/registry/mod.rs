@@ -27,8 +27,8 @@ pub use self::{
     credentials::Credentials,
     error::RegistryError,
     exchange::Options,
-    retry::{Failure, Retry},
-    web::{Address, Message, Web, bearer},
+    retry::{AttemptFailure, Retry},
+    web::{SecretUrl, Web, WebRequest, bearer},
 };
 
 /// A user name and a password, or an identity token, for one registry. Never printed.

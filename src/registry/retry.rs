@@ -47,13 +47,13 @@ impl Retry {
 
 /// A failed attempt, and whether a retry may succeed.
 #[derive(Debug)]
-pub struct Failure {
+pub struct AttemptFailure {
     pub(super) error: RegistryError,
-    pub(super) again: Again,
+    pub(super) again: RequestRetry,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum RequestRetry {
     /// A retry would get the same answer.
     Never,
     /// One retry without a pause: the service is restarting.
@@ -64,9 +64,9 @@ pub(super) enum Again {
     After(Duration),
 }
 
-impl From<RegistryError> for Failure {
+impl From<RegistryError> for AttemptFailure {
     fn from(error: RegistryError) -> Self {
-        Self { error, again: Again::Never }
+        Self { error, again: RequestRetry::Never }
     }
 }
 
@@ -76,26 +76,26 @@ pub(super) async fn run<T, F>(
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, RegistryError>
 where
-    F: Future<Output = Result<T, Failure>>,
+    F: Future<Output = Result<T, AttemptFailure>>,
 {
     let started = Instant::now();
     let mut pauses = retry.pauses();
     let mut once = false;
     loop {
-        let Failure { error, again } = match attempt().await {
+        let AttemptFailure { error, again } = match attempt().await {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
         let Some(pause) = pauses.next() else { return Err(error) };
         let pause = match again {
-            Again::Never => return Err(error),
-            Again::Once if once => return Err(error),
-            Again::Once => {
+            RequestRetry::Never => return Err(error),
+            RequestRetry::Once if once => return Err(error),
+            RequestRetry::Once => {
                 once = true;
                 pause.min(retry.first)
             }
-            Again::Backoff => pause,
-            Again::After(asked) => asked.min(retry.longest),
+            RequestRetry::Backoff => pause,
+            RequestRetry::After(asked) => asked.min(retry.longest),
         };
         if started.elapsed() + pause > retry.budget {
             return Err(error);
@@ -118,13 +118,13 @@ pub(super) fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration>
 mod tests {
     use super::*;
 
-    fn failure(again: Again) -> Failure {
+    fn failure(again: RequestRetry) -> AttemptFailure {
         let error = RegistryError::Credentials { host: "h".into(), reason: "r".into() };
-        Failure { error, again }
+        AttemptFailure { error, again }
     }
 
     /// Runs attempts that fail as told, then succeed: (succeeded, attempts, seconds waited).
-    async fn patience(answers: &[Again]) -> (bool, usize, u64) {
+    async fn patience(answers: &[RequestRetry]) -> (bool, usize, u64) {
         let started = Instant::now();
         let mut asked = 0;
         let result = run(&Retry::default(), || {
@@ -138,12 +138,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_as_asked_and_gives_up_in_time() {
-        let after = |seconds| Again::After(Duration::from_secs(seconds));
+        let after = |seconds| RequestRetry::After(Duration::from_secs(seconds));
         for (answers, expected) in [
             (vec![], (true, 1, 0)),
-            (vec![Again::Never], (false, 1, 0)),
-            (vec![Again::Once], (true, 2, 0)),
-            (vec![Again::Once, Again::Once], (false, 2, 0)),
+            (vec![RequestRetry::Never], (false, 1, 0)),
+            (vec![RequestRetry::Once], (true, 2, 0)),
+            (vec![RequestRetry::Once, RequestRetry::Once], (false, 2, 0)),
             (vec![after(7)], (true, 2, 7)),
             (vec![after(3), after(4)], (true, 3, 7)),
             // An hour is cut to a minute, and a second minute is over the budget.
@@ -156,11 +156,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn backs_off_five_times_with_growing_jittered_pauses() {
-        let (succeeded, attempts, waited) = patience(&[Again::Backoff; 9]).await;
+        let (succeeded, attempts, waited) = patience(&[RequestRetry::Backoff; 9]).await;
         assert_eq!((succeeded, attempts), (false, 5));
         // 0.5 + 1 + 2 + 4 s, and jitter of at most as much again (the jitter is of the first pause).
         assert!((7..=15).contains(&waited), "{waited}");
-        assert!(patience(&[Again::Backoff; 4]).await.0);
+        assert!(patience(&[RequestRetry::Backoff; 4]).await.0);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::{
     RegistryError,
     endpoint::{authority, is_loopback, same_origin},
     failure::explain,
-    retry::{Again, Failure},
+    retry::{AttemptFailure, RequestRetry},
     tls,
 };
 
@@ -34,7 +34,7 @@ const MAX_REDIRECTS: usize = 5;
 
 /// A request without its client.
 #[derive(Clone, Debug)]
-pub(super) struct Request<'a> {
+pub(super) struct HttpRequest<'a> {
     /// The registry of the request, for messages.
     pub host: &'a str,
     pub method: Method,
@@ -89,9 +89,9 @@ impl Transport {
     /// Sends the request and follows redirects. Any status is an answer.
     pub(super) async fn send(
         &self,
-        mut request: Request<'_>,
+        mut request: HttpRequest<'_>,
         authorization: Option<&HeaderValue>,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, AttemptFailure> {
         let origin = request.url.clone();
         let mut left = self.patience.whole;
         for _ in 0..=MAX_REDIRECTS {
@@ -108,10 +108,10 @@ impl Transport {
     /// Sends once within the remaining time. The permit is held until the whole answer has arrived.
     async fn once(
         &self,
-        request: &Request<'_>,
+        request: &HttpRequest<'_>,
         authorization: Option<&HeaderValue>,
         left: &mut Duration,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, AttemptFailure> {
         let peer = self.peer(request.host, &request.url)?;
         // The semaphore is never closed, so this cannot fail.
         let _permit = peer.permits.acquire().await;
@@ -128,9 +128,9 @@ impl Transport {
     async fn answer(
         &self,
         peer: &Peer,
-        request: &Request<'_>,
+        request: &HttpRequest<'_>,
         authorization: Option<&HeaderValue>,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, AttemptFailure> {
         let mut headers = request.headers.clone();
         if let Some(value) = authorization {
             headers.insert(header::AUTHORIZATION, value.clone());
@@ -191,7 +191,7 @@ impl Transport {
 }
 
 /// The target of a redirect.
-fn redirect(request: &Request<'_>, reply: &Reply) -> Result<Option<Url>, Failure> {
+fn redirect(request: &HttpRequest<'_>, reply: &Reply) -> Result<Option<Url>, AttemptFailure> {
     let read = matches!(request.method, Method::GET | Method::HEAD);
     let follow = match reply.status.as_u16() {
         301..=303 => read,
@@ -227,34 +227,34 @@ impl Reply {
     }
 
     /// Whether to retry: 408, 429 and the temporary 5xx.
-    pub(super) fn again(&self) -> Again {
+    pub(super) fn again(&self) -> RequestRetry {
         if !matches!(self.status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504) {
-            return Again::Never;
+            return RequestRetry::Never;
         }
         let asked = self
             .header(header::RETRY_AFTER)
             .and_then(|value| super::retry::retry_after(value, jiff::Timestamp::now()));
-        asked.map_or(Again::Backoff, Again::After)
+        asked.map_or(RequestRetry::Backoff, RequestRetry::After)
     }
 
     /// The server's error message: `errors[]` of the body, else the status in words.
     pub(super) fn reason(&self) -> String {
         #[derive(serde::Deserialize)]
-        struct Body {
-            errors: Vec<Item>,
+        struct RegistryErrors {
+            errors: Vec<ErrorItem>,
         }
         #[derive(serde::Deserialize)]
-        struct Item {
+        struct ErrorItem {
             #[serde(default)]
             code: String,
             #[serde(default)]
             message: String,
         }
-        let items = serde_json::from_slice::<Body>(&self.body).map(|body| body.errors);
+        let items = serde_json::from_slice::<RegistryErrors>(&self.body).map(|body| body.errors);
         let said: Vec<String> = items
             .unwrap_or_default()
             .into_iter()
-            .map(|Item { code, message }| match (code.as_str(), message.as_str()) {
+            .map(|ErrorItem { code, message }| match (code.as_str(), message.as_str()) {
                 (_, "") => code,
                 ("", _) => message,
                 _ => format!("{message} ({code})"),
@@ -299,7 +299,7 @@ mod tests {
                 "cannot reach the registry r: it redirects to no address",
             ),
         ] {
-            let request = Request {
+            let request = HttpRequest {
                 host: "r",
                 method: method.parse().unwrap(),
                 url: from.parse().unwrap(),

@@ -14,8 +14,8 @@ use super::{
     endpoint::is_loopback,
     exchange::Options,
     printable,
-    retry::{self, Failure, Retry},
-    transport::{Patience, Reply, Request, Transport},
+    retry::{self, AttemptFailure, Retry},
+    transport::{HttpRequest, Patience, Reply, Transport},
 };
 
 /// The longest answer: a hundred comments of 64 KiB, and what stands around them.
@@ -36,24 +36,24 @@ pub struct Web {
 
 /// A request, and how it may travel.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct WebRequest {
     pub method: Method,
-    pub url: Address,
+    pub url: SecretUrl,
     pub headers: HeaderMap,
     pub body: Option<Bytes>,
 }
 
 /// An address that is never printed: its path is a password.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Address(Url);
+pub struct SecretUrl(Url);
 
-impl std::fmt::Debug for Address {
+impl std::fmt::Debug for SecretUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Address(…)")
     }
 }
 
-impl Address {
+impl SecretUrl {
     /// HTTPS, or HTTP if it may be or if it is on this machine.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl Web {
     /// Calls `attempt` until it succeeds, fails permanently, or reaches a limit.
     pub async fn retried<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T, NotSent>
     where
-        F: Future<Output = Result<T, Failure>>,
+        F: Future<Output = Result<T, AttemptFailure>>,
     {
         retry::run(&self.retry, attempt).await.map_err(|error| match error {
             RegistryError::Unreachable { reason, .. } => NotSent { status: None, reason },
@@ -127,12 +127,12 @@ impl Web {
     }
 
     /// Sends once. Any status but a 2xx is a failure.
-    pub async fn send(&self, message: &Message) -> Result<Bytes, Failure> {
-        let Message { method, url: Address(url), headers, body } = message;
+    pub async fn send(&self, message: &WebRequest) -> Result<Bytes, AttemptFailure> {
+        let WebRequest { method, url: SecretUrl(url), headers, body } = message;
         let authorization = headers.get(header::AUTHORIZATION);
         let mut headers = headers.clone();
         headers.remove(header::AUTHORIZATION);
-        let request = Request {
+        let request = HttpRequest {
             host: SERVER,
             method: method.clone(),
             url: url.clone(),
@@ -143,8 +143,8 @@ impl Web {
         };
         let reply = match self.transport.send(request, authorization).await {
             Ok(reply) => reply,
-            Err(Failure { error, again }) => {
-                return Err(Failure { error: without_host(error, url), again });
+            Err(AttemptFailure { error, again }) => {
+                return Err(AttemptFailure { error: without_host(error, url), again });
             }
         };
         if reply.status.is_success() {
@@ -158,7 +158,7 @@ impl Web {
             repository: String::new(),
             reason: said(&reply),
         };
-        Err(Failure { error, again })
+        Err(AttemptFailure { error, again })
     }
 }
 
@@ -178,10 +178,10 @@ fn without_host(error: RegistryError, url: &Url) -> RegistryError {
 /// The server's words, if they are few: GitHub's `message`, or the plain text of Slack.
 fn said(reply: &Reply) -> String {
     #[derive(serde::Deserialize)]
-    struct Body {
+    struct WebErrorBody {
         message: String,
     }
-    if let Ok(Body { message }) = serde_json::from_slice(&reply.body) {
+    if let Ok(WebErrorBody { message }) = serde_json::from_slice(&reply.body) {
         return printable(&message);
     }
     let text = std::str::from_utf8(&reply.body).unwrap_or_default().trim();
@@ -189,7 +189,7 @@ fn said(reply: &Reply) -> String {
     if is_words { printable(text) } else { reply.reason() }
 }
 
-impl Failure {
+impl AttemptFailure {
     /// A retry would get the same answer.
     pub fn permanent(reason: &str) -> Self {
         let (host, reason) = (SERVER.to_owned(), reason.to_owned());

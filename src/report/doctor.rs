@@ -32,7 +32,7 @@ pub enum Level {
 
 /// Everything that was found, in the order in which it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
+pub struct DoctorReport {
     pub findings: Vec<Finding>,
 }
 
@@ -55,7 +55,7 @@ impl Finding {
     }
 }
 
-impl Health {
+impl DoctorReport {
     /// The code of the first problem.
     pub fn exit(&self) -> Exit {
         let problem = self.findings.iter().find(|finding| finding.level == Level::Problem);
@@ -89,13 +89,13 @@ impl Health {
 
     pub fn json(&self, out: &mut dyn Write) -> io::Result<()> {
         #[derive(Serialize)]
-        struct Document<'a> {
+        struct DoctorDocument<'a> {
             v: u32,
             exit: Exit,
             checks: &'a [Finding],
         }
         let document =
-            Document { v: super::plan::VERSION, exit: self.exit(), checks: &self.findings };
+            DoctorDocument { v: super::plan::VERSION, exit: self.exit(), checks: &self.findings };
         super::json::write(&document, out)
     }
 }
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn each_thing_has_a_line_and_the_first_problem_decides() {
         let hint = Some("ahead\u{1b}[31m".to_owned());
-        let health = Health {
+        let health = DoctorReport {
             findings: vec![
                 Finding::ok("engine", "20.10"),
                 Finding::warning("clock", "5 minutes off").hint(hint),

@@ -11,13 +11,13 @@ use super::{numbers, status};
 use crate::{
     event::{Outcome, Summary},
     hierarchy::{Base, Hierarchy, Node, NodeName},
-    plan::{LastBuild, LastBuilds, Plan, State},
+    plan::{ImageState, LastBuild, LastBuilds, Plan},
 };
 
 /// How an image stands, as far as that was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    pub state: State,
+pub struct DrawnStanding {
+    pub state: ImageState,
     /// When the published image was built.
     pub since: Option<Timestamp>,
     /// Of the image that people pull, in bytes.
@@ -27,13 +27,13 @@ pub struct Standing {
 }
 
 /// Of those images that were asked about.
-pub type Standings = BTreeMap<NodeName, Standing>;
+pub type Standings = BTreeMap<NodeName, DrawnStanding>;
 
 /// What a plan and the published images say.
 pub fn standings(plan: &Plan, last_builds: &LastBuilds) -> Standings {
     let standing = |step: &crate::plan::Step| {
         let last = last_builds.get(&step.node);
-        Standing {
+        DrawnStanding {
             state: step.state(),
             since: last.and_then(LastBuild::at),
             size: last.and_then(|last| last.size),
@@ -52,22 +52,22 @@ pub struct Drawing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drawn {
     pub label: String,
-    pub kind: Kind,
+    pub kind: BoxKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum BoxKind {
     /// One of the hierarchy's, and how it stands if that is known.
-    Image(Option<State>),
+    Image(Option<ImageState>),
     /// One of the hierarchy's, and what a run made of it.
-    Ended(Fate),
+    Ended(ImageFate),
     /// From outside.
     Upstream,
 }
 
 /// What became of an image in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
+pub enum ImageFate {
     Built,
     /// Built and unchanged, or there already was an image of these inputs.
     Same,
@@ -97,7 +97,7 @@ impl Drawing {
     pub fn of(
         hierarchy: &Hierarchy,
         shown: &BTreeSet<NodeName>,
-        state: impl Fn(&NodeName) -> Option<State>,
+        state: impl Fn(&NodeName) -> Option<ImageState>,
     ) -> Self {
         let mut drawing = Self::default();
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
@@ -113,13 +113,13 @@ impl Drawing {
                 let from = *places.entry(key).or_insert(next);
                 if let (Some(reference), true) = (upstream, from == next) {
                     let label = reference.to_string();
-                    drawing.boxes.push(Drawn { label, kind: Kind::Upstream });
+                    drawing.boxes.push(Drawn { label, kind: BoxKind::Upstream });
                 }
                 bases.push((from, link));
             }
             let to = drawing.boxes.len();
             places.insert(format!("node {}", node.name), to);
-            let kind = Kind::Image(state(&node.name));
+            let kind = BoxKind::Image(state(&node.name));
             drawing.boxes.push(Drawn { label: node.name.to_string(), kind });
             drawing.arrows.extend(bases.into_iter().map(|(from, link)| Arrow { from, to, link }));
         }
@@ -129,9 +129,10 @@ impl Drawing {
     /// What a run changed, tried to change or left undone, and the parents of those images, each by
     /// what became of it. None if that is nothing.
     pub fn of_run(hierarchy: &Hierarchy, summary: &Summary) -> Option<Self> {
-        let fates: BTreeMap<&NodeName, Fate> =
+        let fates: BTreeMap<&NodeName, ImageFate> =
             summary.steps.iter().map(|step| (&step.node, fate(&step.outcome))).collect();
-        let news = fates.iter().filter(|(_, fate)| **fate != Fate::Kept).map(|(name, _)| *name);
+        let news =
+            fates.iter().filter(|(_, fate)| **fate != ImageFate::Kept).map(|(name, _)| *name);
         let mut shown: BTreeSet<NodeName> = news.cloned().collect();
         if shown.is_empty() {
             return None;
@@ -141,10 +142,10 @@ impl Drawing {
         shown
             .extend(changed.flat_map(|name| hierarchy.parents(name)).map(|node| node.name.clone()));
         let mut drawing = Self::of(hierarchy, &shown, |_| None);
-        let images = drawing.boxes.iter_mut().filter(|one| one.kind == Kind::Image(None));
+        let images = drawing.boxes.iter_mut().filter(|one| one.kind == BoxKind::Image(None));
         let nodes = hierarchy.in_build_order().filter(|node| shown.contains(&node.name));
         for (image, node) in images.zip(nodes) {
-            image.kind = Kind::Ended(fates.get(&node.name).copied().unwrap_or(Fate::Kept));
+            image.kind = BoxKind::Ended(fates.get(&node.name).copied().unwrap_or(ImageFate::Kept));
         }
         Some(drawing)
     }
@@ -169,7 +170,7 @@ impl Drawing {
 
     /// `8 images`, `8 images on 2 upstreams`.
     pub(super) fn count(&self) -> String {
-        let upstreams = self.boxes.iter().filter(|one| one.kind == Kind::Upstream).count();
+        let upstreams = self.boxes.iter().filter(|one| one.kind == BoxKind::Upstream).count();
         let images = numbers::count(self.boxes.len() - upstreams, "image");
         match upstreams {
             0 => images,
@@ -178,13 +179,13 @@ impl Drawing {
     }
 }
 
-fn fate(outcome: &Outcome) -> Fate {
+fn fate(outcome: &Outcome) -> ImageFate {
     match outcome {
-        Outcome::Built { .. } => Fate::Built,
-        Outcome::Unchanged { .. } | Outcome::Reused { .. } => Fate::Same,
-        Outcome::Kept { .. } | Outcome::Held { .. } => Fate::Kept,
-        Outcome::Failed(_) => Fate::Failed,
-        Outcome::Skipped { .. } | Outcome::Cancelled => Fate::NotBuilt,
+        Outcome::Built { .. } => ImageFate::Built,
+        Outcome::Unchanged { .. } | Outcome::Reused { .. } => ImageFate::Same,
+        Outcome::Kept { .. } | Outcome::Held { .. } => ImageFate::Kept,
+        Outcome::Failed(_) => ImageFate::Failed,
+        Outcome::Skipped { .. } | Outcome::Cancelled => ImageFate::NotBuilt,
     }
 }
 
@@ -200,21 +201,21 @@ pub(super) fn bases_of(node: &Node) -> Vec<(&Base, Link)> {
     bases
 }
 
-impl Kind {
+impl BoxKind {
     /// A word for a class of a style sheet.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Upstream => "upstream",
             Self::Image(None) => "image",
-            Self::Ended(Fate::Built) => "built",
-            Self::Ended(Fate::Same) => "same",
-            Self::Ended(Fate::Kept) => "kept",
-            Self::Ended(Fate::Failed) => "failed",
-            Self::Ended(Fate::NotBuilt) => "not-built",
-            Self::Image(Some(State::Current)) => "current",
-            Self::Image(Some(State::Behind)) => "behind",
-            Self::Image(Some(State::HeldBack)) => "held-back",
-            Self::Image(Some(State::NeverBuilt)) => "never-built",
+            Self::Ended(ImageFate::Built) => "built",
+            Self::Ended(ImageFate::Same) => "same",
+            Self::Ended(ImageFate::Kept) => "kept",
+            Self::Ended(ImageFate::Failed) => "failed",
+            Self::Ended(ImageFate::NotBuilt) => "not-built",
+            Self::Image(Some(ImageState::Current)) => "current",
+            Self::Image(Some(ImageState::Behind)) => "behind",
+            Self::Image(Some(ImageState::HeldBack)) => "held-back",
+            Self::Image(Some(ImageState::NeverBuilt)) => "never-built",
         }
     }
 }

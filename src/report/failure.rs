@@ -10,15 +10,15 @@ use super::{
     sanitize, step,
 };
 use crate::{
-    event::{Failure, Outcome, StepSummary, Summary},
+    event::{Outcome, StepFailure, StepSummary, Summary},
     hierarchy::{NodeName, OnFailure},
-    plan::{State, Step},
+    plan::{ImageState, Step},
     publish::failures::{Failures, LastFailure, Setback},
 };
 
 /// Of an image that is not published as it would be today: what kept it back last.
 pub(super) fn last<'a>(step: &Step, failures: &'a Failures) -> Option<&'a LastFailure> {
-    failures.of(&step.node).filter(|_| step.state() != State::Current)
+    failures.of(&step.node).filter(|_| step.state() != ImageState::Current)
 }
 
 /// `last run, 5 minutes ago: test 1 of 1, `cat /page`: exit code 1`.
@@ -54,7 +54,12 @@ pub(super) fn all(summary: &Summary, paint: Paint, out: &mut dyn Write) -> io::R
     Ok(())
 }
 
-fn one(step: &StepSummary, failure: &Failure, paint: Paint, out: &mut dyn Write) -> io::Result<()> {
+fn one(
+    step: &StepSummary,
+    failure: &StepFailure,
+    paint: Paint,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut message = failure.message.lines().filter(|line| !line.trim().is_empty());
     let name = paint.strong(sanitize::text(step.node.as_str()));
     let what = paint.bad(step::failed(failure));

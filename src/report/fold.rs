@@ -18,13 +18,13 @@ const KEPT: usize = 1024 * 1024;
 
 pub(super) struct Folds {
     ci: Ci,
-    kept: BTreeMap<NodeName, Kept>,
+    kept: BTreeMap<NodeName, KeptLines>,
     /// How many there were, for their names.
     number: usize,
 }
 
 #[derive(Default)]
-struct Kept {
+struct KeptLines {
     lines: VecDeque<String>,
     bytes: usize,
     /// How many lines before these are only in the log.
@@ -89,14 +89,15 @@ impl Folds {
 mod tests {
     use super::*;
     use crate::report::{
-        Progress, ReportOptions, reporter,
+        ProgressMode, ReportOptions, reporter,
         scenario::{self, Paper, options, tell},
     };
 
     fn shown(ci: Ci) -> String {
         let paper = Paper::default();
         let options = ReportOptions { ci, ..options() };
-        let mut reporter = reporter(Progress::Plain, options, paper.out(), Paper::default().out());
+        let mut reporter =
+            reporter(ProgressMode::Plain, options, paper.out(), Paper::default().out());
         tell(&mut *reporter, &scenario::failure());
         paper.text()
     }

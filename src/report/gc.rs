@@ -18,12 +18,12 @@ use crate::{
 
 /// What was looked through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum GcPlace {
     Registry,
     Engine,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for GcPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Registry => "in the registry",
@@ -35,7 +35,7 @@ impl fmt::Display for Place {
 /// Writes a line for each image that goes, by repository, and what all of it comes to.
 pub fn text(
     sweep: &Sweep,
-    (place, keep): (Place, Duration),
+    (place, keep): (GcPlace, Duration),
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut repository = None;
@@ -107,11 +107,11 @@ pub fn invitation() -> String {
     "nothing was removed: `rebuild gc --yes` does it".to_owned()
 }
 
-pub fn done(removed: &[&Going], place: Place) -> String {
+pub fn done(removed: &[&Going], place: GcPlace) -> String {
     let tags: usize = removed.iter().map(|going| going.tags.len()).sum();
     let freed = match place {
-        Place::Registry => "; the registry frees the room when it next collects its garbage",
-        Place::Engine => "",
+        GcPlace::Registry => "; the registry frees the room when it next collects its garbage",
+        GcPlace::Engine => "",
     };
     format!(
         "{place}: removed {}, {}{freed}",

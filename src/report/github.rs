@@ -11,7 +11,7 @@ use std::{
 
 use super::{Ci, Out, run_data::Record, sanitize, step};
 use crate::{
-    event::{Failure, Outcome, StepSummary},
+    event::{Outcome, StepFailure, StepSummary},
     hierarchy::Hierarchy,
     host::random,
 };
@@ -65,7 +65,7 @@ pub fn annotations(
 
 fn of_failure(
     step: &StepSummary,
-    failure: &Failure,
+    failure: &StepFailure,
     (hierarchy, workspace): (&Hierarchy, &Path),
 ) -> String {
     let path = match &failure.at {

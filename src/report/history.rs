@@ -17,12 +17,12 @@ use crate::{
     exit::Exit,
     hierarchy::NodeName,
     image::Digest,
-    publish::journal::{Asked, Past},
+    publish::journal::{PastRun, RunRequest},
 };
 
 /// The newest first.
 pub struct Runs<'a> {
-    pub past: &'a [Past],
+    pub past: &'a [PastRun],
     /// Those that have not ended since they are still going on.
     pub going_on: BTreeSet<String>,
 }
@@ -55,12 +55,12 @@ pub fn text(runs: &Runs<'_>, (colour, out): (bool, &mut dyn Write)) -> io::Resul
     Ok(())
 }
 
-fn row(runs: &Runs<'_>, past: &Past) -> [String; 6] {
+fn row(runs: &Runs<'_>, past: &PastRun) -> [String; 6] {
     let began = &past.began;
     let asked = match &began.asked {
-        Asked::Run { flags } if flags.is_empty() => "what is out of date".to_owned(),
-        Asked::Run { flags } => flags.clone(),
-        Asked::Rollback { of } => format!("rollback {of}"),
+        RunRequest::Run { flags } if flags.is_empty() => "what is out of date".to_owned(),
+        RunRequest::Run { flags } => flags.clone(),
+        RunRequest::Rollback { of } => format!("rollback {of}"),
     };
     [
         began.run.clone(),
@@ -74,7 +74,7 @@ fn row(runs: &Runs<'_>, past: &Past) -> [String; 6] {
 }
 
 /// `done`, `build-failed`, …; of a run that never said how it ended, how far it came.
-fn result(runs: &Runs<'_>, past: &Past) -> String {
+fn result(runs: &Runs<'_>, past: &PastRun) -> String {
     match &past.ended {
         Some(ended) if ended.recovered => format!("{} (recovered)", name(ended.exit)),
         Some(ended) => name(ended.exit),
@@ -93,7 +93,7 @@ fn name(exit: Exit) -> String {
 }
 
 /// `3 tags: app, os`.
-fn promoted(past: &Past) -> String {
+fn promoted(past: &PastRun) -> String {
     let images: Vec<&str> = past.promoted().into_iter().map(NodeName::as_str).collect();
     match past.standing().count() {
         0 => "nothing".to_owned(),
@@ -103,7 +103,7 @@ fn promoted(past: &Past) -> String {
 }
 
 #[derive(Serialize)]
-struct View<'a> {
+struct HistoryView<'a> {
     v: u32,
     runs: Vec<RunView<'a>>,
 }
@@ -113,7 +113,7 @@ struct RunView<'a> {
     run: &'a str,
     at: String,
     place: &'a str,
-    asked: &'a Asked,
+    asked: &'a RunRequest,
     commit: Option<&'a str>,
     result: String,
     exit: Option<Exit>,
@@ -134,10 +134,10 @@ struct TagView<'a> {
 /// Writes one JSON object: `docs/events.md`.
 pub fn json(runs: &Runs<'_>, out: &mut dyn Write) -> io::Result<()> {
     let views = runs.past.iter().map(|past| run_view(runs, past)).collect();
-    super::json::write(&View { v: VERSION, runs: views }, out)
+    super::json::write(&HistoryView { v: VERSION, runs: views }, out)
 }
 
-fn run_view<'a>(runs: &Runs<'_>, past: &'a Past) -> RunView<'a> {
+fn run_view<'a>(runs: &Runs<'_>, past: &'a PastRun) -> RunView<'a> {
     let exit = past.ended.as_ref().map(|ended| ended.exit);
     RunView {
         run: &past.began.run,

@@ -10,11 +10,11 @@ use std::{
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{
-    run_data::{Part, Record},
+    run_data::{Record, StepPart},
     sanitize,
 };
 use crate::{
-    event::{Failure, Outcome, StepSummary},
+    event::{Outcome, StepFailure, StepSummary},
     exit::Exit,
     hierarchy::{Check, Hierarchy},
 };
@@ -64,7 +64,7 @@ fn cases(step: &StepSummary, record: &Record, hierarchy: Option<&Hierarchy>) -> 
     };
     let failed = match &step.outcome {
         Outcome::Built { .. } | Outcome::Unchanged { .. } => None,
-        Outcome::Failed(failure) => Some((failure, Part::of(&failure.phase))),
+        Outcome::Failed(failure) => Some((failure, StepPart::of(&failure.phase))),
         other => {
             let status = skipped(&other.to_string());
             return vec![case(node, "build", status, step.took)];
@@ -75,7 +75,7 @@ fn cases(step: &StepSummary, record: &Record, hierarchy: Option<&Hierarchy>) -> 
         Some((_, at)) if at < part => skipped("not run, after a failure"),
         _ => TestCaseStatus::success(),
     };
-    let mut cases = vec![case(node, "build", status_of(Part::Build), time(Part::Build))];
+    let mut cases = vec![case(node, "build", status_of(StepPart::Build), time(StepPart::Build))];
     let tests = hierarchy.filter(|it| it.get(&step.node).is_some());
     let tests = tests.into_iter().flat_map(|hierarchy| hierarchy.tests(&step.node));
     for (number, test) in (1..).zip(tests) {
@@ -83,11 +83,11 @@ fn cases(step: &StepSummary, record: &Record, hierarchy: Option<&Hierarchy>) -> 
             Check::Run { argv, .. } => argv.join(" "),
             Check::Healthy => "healthy".to_owned(),
         };
-        let (name, part) = (format!("test {number}: {}", text(&what)), Part::Test(number));
+        let (name, part) = (format!("test {number}: {}", text(&what)), StepPart::Test(number));
         cases.push(case(node, &name, status_of(part), time(part)));
     }
-    if failed.is_some_and(|(_, at)| at == Part::Store) {
-        cases.push(case(node, "store", status_of(Part::Store), time(Part::Store)));
+    if failed.is_some_and(|(_, at)| at == StepPart::Store) {
+        cases.push(case(node, "store", status_of(StepPart::Store), time(StepPart::Store)));
     }
     cases
 }
@@ -99,7 +99,7 @@ fn case(class: &str, name: &str, status: TestCaseStatus, time: Duration) -> Test
 }
 
 /// What failed, with the last lines that it printed.
-fn failure_of(failure: &Failure) -> TestCaseStatus {
+fn failure_of(failure: &StepFailure) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(match failure.exit {
         Exit::BuildFailed | Exit::TestFailed => NonSuccessKind::Failure,
         _ => NonSuccessKind::Error,

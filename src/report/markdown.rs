@@ -12,14 +12,14 @@ use super::{
     sanitize,
     table::{self, HEAD},
 };
-use crate::event::{Failure, Outcome, StepSummary, Summary};
+use crate::event::{Outcome, StepFailure, StepSummary, Summary};
 
 /// Kept free for the sentences about what was left out.
 const RESERVED: usize = 1024;
 
 /// The page, of at most so many bytes.
 pub fn page(record: &Record, graph: Option<&str>, limit: usize) -> String {
-    let mut page = Page::new(limit.saturating_sub(RESERVED));
+    let mut page = MarkdownPage::new(limit.saturating_sub(RESERVED));
     let Some(summary) = &record.summary else {
         page.error(record);
         return page.text;
@@ -50,13 +50,13 @@ pub fn page(record: &Record, graph: Option<&str>, limit: usize) -> String {
 }
 
 /// A page that ends where it has no room.
-pub(super) struct Page {
+pub(super) struct MarkdownPage {
     pub(super) text: String,
     /// In bytes.
     left: usize,
 }
 
-impl Page {
+impl MarkdownPage {
     /// At most this number of bytes, without the sentences about what was left out.
     pub(super) fn new(left: usize) -> Self {
         Self { text: String::new(), left }
@@ -150,7 +150,7 @@ impl Page {
 }
 
 /// The last words of a failure, folded.
-fn failed(step: &StepSummary, failure: &Failure) -> String {
+fn failed(step: &StepSummary, failure: &StepFailure) -> String {
     let mut text = String::new();
     let lines = failure.message.lines().map(str::as_bytes);
     for line in lines.chain(failure.tail.iter().map(Vec::as_slice)) {

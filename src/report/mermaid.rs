@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    drawing::{Arrow, Drawing, Drawn, Kind, Link},
+    drawing::{Arrow, BoxKind, Drawing, Drawn, Link},
     numbers::count,
     sanitize,
 };
@@ -51,7 +51,7 @@ pub fn text(drawing: &Drawing) -> String {
     let drawing = merged.as_ref().unwrap_or(drawing);
     let mut text = String::from("graph LR\n");
     for (n, Drawn { label, kind }) in drawing.boxes.iter().enumerate() {
-        let (open, close) = if *kind == Kind::Upstream { ("([", "])") } else { ("[", "]") };
+        let (open, close) = if *kind == BoxKind::Upstream { ("([", "])") } else { ("[", "]") };
         _ = writeln!(text, "  n{n}{open}\"{}\"{close}:::{}", escaped(label), kind.class());
     }
     for Arrow { from, to, link } in &drawing.arrows {
@@ -78,7 +78,7 @@ fn escaped(label: &str) -> String {
 }
 
 /// What images that share a box have in common.
-type Alike<'a> = (Kind, &'a [(usize, Link)]);
+type Alike<'a> = (BoxKind, &'a [(usize, Link)]);
 
 fn merged(drawing: &Drawing) -> Drawing {
     let (parents, leaf) = (drawing.parents(), drawing.is_leaf());
@@ -116,14 +116,14 @@ fn merged(drawing: &Drawing) -> Drawing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{hierarchy::NodeName, plan::State};
+    use crate::{hierarchy::NodeName, plan::ImageState};
     use crate::{
         hierarchy::test_hierarchy,
         report::scenario::{self, recorded},
     };
 
     /// All of a hierarchy, each image in the colour of its state.
-    fn mermaid(hierarchy: &Hierarchy, states: &BTreeMap<NodeName, State>) -> String {
+    fn mermaid(hierarchy: &Hierarchy, states: &BTreeMap<NodeName, ImageState>) -> String {
         let all: BTreeSet<NodeName> =
             hierarchy.in_build_order().map(|node| node.name.clone()).collect();
         text(&Drawing::of(hierarchy, &all, |name| states.get(name).copied()))
@@ -132,7 +132,11 @@ mod tests {
     #[test]
     fn a_hierarchy_with_its_states() {
         let hierarchy = test_hierarchy("os\nlib < os\napp < lib os\nend");
-        let states = [("os", State::Current), ("lib", State::Behind), ("app", State::NeverBuilt)];
+        let states = [
+            ("os", ImageState::Current),
+            ("lib", ImageState::Behind),
+            ("app", ImageState::NeverBuilt),
+        ];
         let states = states.map(|(name, state)| (NodeName::from(name), state)).into();
         insta::assert_snapshot!(mermaid(&hierarchy, &states), @r#"
         graph LR
@@ -178,7 +182,7 @@ mod tests {
     #[test]
     fn a_label_cannot_end_itself() {
         let label = "a\"]; click n0 \"javascript:x\" <b>&#35;`\n\u{1b}[31m";
-        let kind = Kind::Upstream;
+        let kind = BoxKind::Upstream;
         let boxes = vec![Drawn { label: label.to_owned(), kind }];
         let text = text(&Drawing { boxes, arrows: vec![] });
         let line = text.lines().nth(1).unwrap();
@@ -204,7 +208,7 @@ mod tests {
             .chain(["os".to_owned()])
             .collect();
         let hierarchy = test_hierarchy(&lines.join("\n"));
-        let text = mermaid(&hierarchy, &[("app-000".into(), State::Behind)].into());
+        let text = mermaid(&hierarchy, &[("app-000".into(), ImageState::Behind)].into());
         let arrows = text.lines().filter(|line| line.contains("-->")).count();
         assert_eq!(arrows, 6 + 6 + 1, "{text}");
         assert!(text.contains("[\"99 images: app-006, app-012, app-018, #8230;\"]"), "{text}");

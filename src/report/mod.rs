@@ -52,7 +52,7 @@ use crate::event::Reporter;
 
 /// How a run is shown: the values of `--progress`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Progress {
+pub enum ProgressMode {
     /// `Tty` on a terminal, else `Plain`.
     #[default]
     Auto,
@@ -111,17 +111,17 @@ pub fn stdout_size() -> Option<(u16, u16)> {
 /// `out` is stderr: what people look at. `result` is stdout: JSON lines, and the one line of
 /// [`Progress::Quiet`].
 pub fn reporter(
-    progress: Progress,
+    progress: ProgressMode,
     options: ReportOptions,
     out: Out,
     result: Out,
 ) -> Box<dyn Reporter> {
     match progress {
-        Progress::Auto if options.is_terminal => Box::new(tty::Tty::new(options, out)),
-        Progress::Tty => Box::new(tty::Tty::new(options, out)),
-        Progress::Auto | Progress::Plain => Box::new(plain::Plain::new(options, out)),
-        Progress::Json => Box::new(json::Json::new(result)),
-        Progress::Quiet => Box::new(quiet::Quiet::new(options, out, result)),
+        ProgressMode::Auto if options.is_terminal => Box::new(tty::Tty::new(options, out)),
+        ProgressMode::Tty => Box::new(tty::Tty::new(options, out)),
+        ProgressMode::Auto | ProgressMode::Plain => Box::new(plain::Plain::new(options, out)),
+        ProgressMode::Json => Box::new(json::Json::new(result)),
+        ProgressMode::Quiet => Box::new(quiet::Quiet::new(options, out, result)),
     }
 }
 

@@ -130,7 +130,7 @@ pub(super) fn touched(radius: &BlastRadius) -> String {
 /// Writes a plan as one JSON object: see `docs/events.md`.
 pub fn json(planned: Planned<'_>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
-    struct Document<'a> {
+    struct PlanDocument<'a> {
         v: u32,
         target: TargetView<'a>,
         #[serde(flatten)]
@@ -141,9 +141,9 @@ pub fn json(planned: Planned<'_>, out: &mut dyn Write) -> io::Result<()> {
         Destination::Registry => TargetView::Registry(planned.place),
         Destination::Engine => TargetView::Engine(planned.place),
     };
-    let plan = PlanView { counts: Counts::of(planned.run), ..PlanView::new(planned.shown) };
+    let plan = PlanView { counts: StateCounts::of(planned.run), ..PlanView::new(planned.shown) };
     let blast_radius = RadiusView::new(planned.radius);
-    super::json::write(&Document { v: VERSION, target, plan, blast_radius }, out)
+    super::json::write(&PlanDocument { v: VERSION, target, plan, blast_radius }, out)
 }
 
 /// `{"registry":"registry.example.com/base"}`.
@@ -156,7 +156,7 @@ enum TargetView<'a> {
 
 /// `3 to build, 1 to promote, 12 up to date`.
 pub(super) fn counts(plan: &Plan) -> String {
-    let Counts { build, promote, keep, held } = Counts::of(plan);
+    let StateCounts { build, promote, keep, held } = StateCounts::of(plan);
     let part = |n: usize, what: &str| (n > 0).then(|| format!("{n} {what}"));
     let parts = [
         part(build, "to build"),
@@ -206,8 +206,8 @@ fn tree(plan: &Plan) -> Vec<(usize, &Step)> {
 /// A plan as it stands in JSON.
 #[derive(Serialize)]
 pub(super) struct PlanView<'a> {
-    counts: Counts,
-    steps: Vec<StepView<'a>>,
+    counts: StateCounts,
+    steps: Vec<PlanStepView<'a>>,
 }
 
 /// What a plan would touch, as it stands in JSON.
@@ -240,7 +240,7 @@ impl<'a> RadiusView<'a> {
 }
 
 #[derive(Serialize)]
-struct Counts {
+struct StateCounts {
     build: usize,
     promote: usize,
     keep: usize,
@@ -250,7 +250,7 @@ struct Counts {
 }
 
 #[derive(Serialize)]
-struct StepView<'a> {
+struct PlanStepView<'a> {
     node: &'a NodeName,
     action: &'static str,
     #[serde(skip_serializing_if = "is_false")]
@@ -281,7 +281,7 @@ impl<'a> ReasonView<'a> {
 
 impl<'a> PlanView<'a> {
     pub(super) fn new(plan: &'a Plan) -> Self {
-        let view = |step: &'a Step| StepView {
+        let view = |step: &'a Step| PlanStepView {
             node: &step.node,
             action: verb(&step.action),
             forced: matches!(step.action, Action::Build { again: Some(_), .. }),
@@ -291,11 +291,11 @@ impl<'a> PlanView<'a> {
             published: step.published.as_ref(),
             moving: &step.moving,
         };
-        Self { counts: Counts::of(plan), steps: plan.steps.iter().map(view).collect() }
+        Self { counts: StateCounts::of(plan), steps: plan.steps.iter().map(view).collect() }
     }
 }
 
-impl Counts {
+impl StateCounts {
     fn of(plan: &Plan) -> Self {
         let count = |name| plan.steps.iter().filter(|step| verb(&step.action) == name).count();
         let held = plan.steps.iter().filter(|step| step.is_held()).count();

@@ -26,20 +26,20 @@ pub struct Record {
     /// None if it ended before there was one.
     pub plan: Option<Arc<Plan>>,
     pub warnings: Vec<(Option<NodeName>, String)>,
-    pub packages: Vec<packages::Line>,
+    pub packages: Vec<packages::UpdateLine>,
     pub summary: Option<Summary>,
     /// The gravest reason to stop that came, if only to be noted until the tags were moved.
     pub stopped: Option<StopReason>,
     /// Why it could not begin, or not go on.
     pub error: Option<(Exit, String)>,
     /// How long each image spent in each phase; of several tries all together.
-    pub(super) phases: BTreeMap<(NodeName, Part), Duration>,
-    under_way: BTreeMap<NodeName, (Part, Duration)>,
+    pub(super) phases: BTreeMap<(NodeName, StepPart), Duration>,
+    under_way: BTreeMap<NodeName, (StepPart, Duration)>,
 }
 
 /// What a step is divided into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
+pub(super) enum StepPart {
     /// Up to the first test.
     Build,
     /// The `n`th test, from 1.
@@ -48,7 +48,7 @@ pub(super) enum Part {
     Store,
 }
 
-impl Part {
+impl StepPart {
     pub(super) fn of(phase: &Phase) -> Self {
         match phase {
             Phase::Prepare
@@ -100,9 +100,9 @@ impl Record {
             EventKind::Warning { node, message } => {
                 self.warnings.push((node.clone(), message.clone()));
             }
-            EventKind::StepStarted { node } => self.turn(node, Some(Part::Build), event.at),
+            EventKind::StepStarted { node } => self.turn(node, Some(StepPart::Build), event.at),
             EventKind::PhaseStarted { node, phase } => {
-                let part = (*phase != Phase::Wait).then(|| Part::of(phase));
+                let part = (*phase != Phase::Wait).then(|| StepPart::of(phase));
                 self.turn(node, part, event.at);
             }
             EventKind::StepFinished { node, .. } => self.turn(node, None, event.at),
@@ -119,7 +119,7 @@ impl Record {
     }
 
     /// What a node was busy with is over, and something else begins.
-    fn turn(&mut self, node: &NodeName, next: Option<Part>, at: Duration) {
+    fn turn(&mut self, node: &NodeName, next: Option<StepPart>, at: Duration) {
         if let Some((part, since)) = self.under_way.remove(node) {
             *self.phases.entry((node.clone(), part)).or_default() += at.saturating_sub(since);
         }

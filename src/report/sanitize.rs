@@ -32,7 +32,7 @@ const BREAK: char = '·';
 pub fn line(bytes: &[u8], colour: bool) -> String {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let mut rest = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    let mut shown = Shown { colour, ..Shown::default() };
+    let mut shown = ShownBytes { colour, ..ShownBytes::default() };
     while !rest.is_empty() {
         if shown.is_full() {
             let more = format!("… ({})", count(rest.len(), "more byte"));
@@ -48,7 +48,7 @@ pub fn line(bytes: &[u8], colour: bool) -> String {
 pub fn lines(text: &str) -> String {
     let shown = |line: &str| {
         let (mut rest, mut shown) =
-            (line.as_bytes(), Shown { colour: true, is_ours: true, ..Shown::default() });
+            (line.as_bytes(), ShownBytes { colour: true, is_ours: true, ..ShownBytes::default() });
         while !rest.is_empty() {
             rest = shown.take(rest);
         }
@@ -64,7 +64,7 @@ pub fn text(text: &str) -> String {
 }
 
 #[derive(Default)]
-struct Shown {
+struct ShownBytes {
     colour: bool,
     out: String,
     /// Visible characters in `out`.
@@ -76,7 +76,7 @@ struct Shown {
     markers: Markers,
 }
 
-impl Shown {
+impl ShownBytes {
     fn is_full(&self) -> bool {
         self.chars >= MAX_CHARS || self.out.len() >= MAX_BYTES
     }

@@ -10,7 +10,7 @@ use std::{
 use super::{Ci, Record, Recorder, ReportOptions};
 use crate::{
     event::{
-        Different, Event, EventKind, Failure, Outcome, Phase, Promotion, Reporter, StepSummary,
+        Different, Event, EventKind, Outcome, Phase, Promotion, Reporter, StepFailure, StepSummary,
         StopReason, Summary,
     },
     exit::Exit,
@@ -18,7 +18,7 @@ use crate::{
     hierarchy::{NodeName, OnFailure},
     image::{
         Digest, Tag,
-        packages::{Line, Update},
+        packages::{PackageUpdate, UpdateLine},
     },
     plan::{Action, Change, Plan, Reason, Step},
 };
@@ -144,7 +144,7 @@ pub(super) fn built(node: &str) -> Outcome {
 }
 
 pub(super) fn failed(on_failure: OnFailure) -> Outcome {
-    Outcome::Failed(Failure {
+    Outcome::Failed(StepFailure {
         phase: Phase::Build,
         message: "RUN make: exit code 2".to_owned(),
         exit: Exit::BuildFailed,
@@ -338,15 +338,15 @@ pub(super) fn success() -> Vec<Event> {
 pub(super) fn refreshed() -> Vec<Event> {
     let again = Some(Epoch::at("2026-11-23T12:00:00Z".parse().unwrap()));
     let fresh = |node, reason| step(node, Action::Build { fresh: true, again }, reason, &[]);
-    let update = Update {
+    let update = PackageUpdate {
         package: "libssl3".to_owned(),
         from: "3.0.15-1".to_owned(),
         to: "3.0.16-1".to_owned(),
     };
     let images = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let fixed = Line::Fixed { update: update.clone(), images: images(&["os-base", "tools"]) };
+    let fixed = UpdateLine::Fixed { update: update.clone(), images: images(&["os-base", "tools"]) };
     let version = update.from.clone();
-    let left = Line::Left { update, version, images: images(&["web\u{1b}[2J"]) };
+    let left = UpdateLine::Left { update, version, images: images(&["web\u{1b}[2J"]) };
     let due = Reason::RefreshDue {
         every: Duration::from_secs(36 * 3600),
         last: "2026-11-22T00:00:00Z".parse().unwrap(),
@@ -408,7 +408,7 @@ pub(super) fn interrupted() -> Vec<Event> {
 /// A run in which every text that comes from outside is this one.
 pub(super) fn hostile(bytes: &[u8]) -> Vec<Event> {
     let text = String::from_utf8_lossy(bytes).into_owned();
-    let failure = Failure {
+    let failure = StepFailure {
         phase: Phase::Push,
         message: text.clone(),
         exit: Exit::PushFailed,
@@ -447,8 +447,8 @@ pub(super) fn nothing_to_do() -> Vec<Event> {
 
 /// What is kept of a run.
 pub(super) fn recorded(events: &[Event]) -> Record {
-    struct Nobody;
-    impl Reporter for Nobody {
+    struct NoReporter;
+    impl Reporter for NoReporter {
         fn report(&mut self, _event: &Event) -> io::Result<()> {
             Ok(())
         }
@@ -456,7 +456,7 @@ pub(super) fn recorded(events: &[Event]) -> Record {
     let mut record = Record::new("--since abc".to_owned());
     record.began = "2026-11-24T03:00:00Z".parse().unwrap();
     record.commit = Some("0123456789ab".to_owned());
-    tell(&mut Recorder::new(Box::new(Nobody), &mut record), events);
+    tell(&mut Recorder::new(Box::new(NoReporter), &mut record), events);
     record
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Screen {
 }
 
 /// A line of a frame, with its width without escape sequences.
-pub(super) struct Line {
+pub(super) struct ScreenLine {
     pub text: String,
     pub width: usize,
 }
@@ -30,7 +30,7 @@ impl Screen {
 
     /// Prints `above` for good, whole lines or nothing, and below it the lines of the frame. Each
     /// must be narrower than the terminal, and there must be fewer than it has rows.
-    pub(super) fn draw(&mut self, above: &str, frame: &[Line], size: Size) -> io::Result<()> {
+    pub(super) fn draw(&mut self, above: &str, frame: &[ScreenLine], size: Size) -> io::Result<()> {
         let mut text = String::from(BEGIN);
         // A terminal that became narrower has broken the lines of the last frame into several.
         let rows: usize = self.drawn.iter().map(|width| width.div_ceil(size.0.max(1)).max(1)).sum();

@@ -15,13 +15,13 @@ use super::{
 use crate::{
     hierarchy::NodeName,
     image::Digest,
-    plan::{LastBuilds, Plan, State, Step},
+    plan::{ImageState, LastBuilds, Plan, Step},
     publish::failures::{Failures, LastFailure},
 };
 
 /// How images stand.
 #[derive(Clone, Copy)]
-pub struct Standing<'a> {
+pub struct StatusReport<'a> {
     /// Of all images: what is above an image may be why it is behind.
     pub plan: &'a Plan,
     /// Those to tell of, in build order.
@@ -33,11 +33,11 @@ pub struct Standing<'a> {
 
 /// Writes a line for each image, in build order, and the count.
 pub fn text(
-    standing: Standing<'_>,
+    standing: StatusReport<'_>,
     now: Timestamp,
     (colour, out): (bool, &mut dyn Write),
 ) -> io::Result<()> {
-    let Standing { plan, shown, last_builds, failures } = standing;
+    let StatusReport { plan, shown, last_builds, failures } = standing;
     let paint = Paint { colour };
     let rows: Vec<(&Step, [String; 4])> = shown
         .iter()
@@ -53,10 +53,10 @@ pub fn text(
     for (step, [name, state, since, why]) in &rows {
         let state = pad(state, widths[1]);
         let state = match step.state() {
-            State::Current => paint.good(state),
-            State::Behind => paint.active(state),
-            State::HeldBack => paint.warning(state),
-            State::NeverBuilt => paint.bad(state),
+            ImageState::Current => paint.good(state),
+            ImageState::Behind => paint.active(state),
+            ImageState::HeldBack => paint.warning(state),
+            ImageState::NeverBuilt => paint.bad(state),
         };
         let (name, since) = (pad(name, widths[0]), pad(since, widths[2]));
         writeln!(out, "{name}  {state}  {since}  {why}")?;
@@ -78,7 +78,7 @@ pub fn text(
 
 /// `2 of 4 images are current`.
 fn count(shown: &[&Step]) -> String {
-    let current = shown.iter().filter(|step| step.state() == State::Current).count();
+    let current = shown.iter().filter(|step| step.state() == ImageState::Current).count();
     match (current, shown.len()) {
         (_, 0) => "no images".to_owned(),
         (1, 1) => "the image is current".to_owned(),
@@ -102,16 +102,16 @@ fn built(step: &Step, last_builds: &LastBuilds) -> Option<Timestamp> {
 }
 
 /// Writes one JSON object: see `docs/why.md`.
-pub fn json(standing: Standing<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn json(standing: StatusReport<'_>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
-    struct Document<'a> {
+    struct StatusDocument<'a> {
         v: u32,
-        nodes: Vec<NodeView<'a>>,
+        nodes: Vec<StatusNodeView<'a>>,
     }
     #[derive(Serialize)]
-    struct NodeView<'a> {
+    struct StatusNodeView<'a> {
         node: &'a NodeName,
-        state: State,
+        state: ImageState,
         since: Option<String>,
         published: Option<&'a Digest>,
         #[serde(flatten)]
@@ -119,8 +119,8 @@ pub fn json(standing: Standing<'_>, out: &mut dyn Write) -> io::Result<()> {
         cause: String,
         last_failure: Option<&'a LastFailure>,
     }
-    let Standing { plan, shown, last_builds, failures } = standing;
-    let nodes = shown.iter().map(|step| NodeView {
+    let StatusReport { plan, shown, last_builds, failures } = standing;
+    let nodes = shown.iter().map(|step| StatusNodeView {
         node: &step.node,
         state: step.state(),
         since: built(step, last_builds).map(|then| then.to_string()),
@@ -129,5 +129,5 @@ pub fn json(standing: Standing<'_>, out: &mut dyn Write) -> io::Result<()> {
         cause: why(plan, step),
         last_failure: failure::last(step, failures),
     });
-    super::json::write(&Document { v: VERSION, nodes: nodes.collect() }, out)
+    super::json::write(&StatusDocument { v: VERSION, nodes: nodes.collect() }, out)
 }

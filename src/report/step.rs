@@ -6,7 +6,7 @@ use super::{
     sanitize,
 };
 use crate::{
-    event::{Failure, Outcome, Phase, StopReason},
+    event::{Outcome, Phase, StepFailure, StopReason},
     image::packages,
 };
 
@@ -16,7 +16,7 @@ pub(super) fn stage(name: Option<&str>) -> String {
 }
 
 /// What failed, for a column: `test failed`.
-pub(super) fn failed(failure: &Failure) -> &'static str {
+pub(super) fn failed(failure: &StepFailure) -> &'static str {
     match failure.phase {
         Phase::Prepare => "prepare failed",
         Phase::Pull => "pull failed",
@@ -29,11 +29,11 @@ pub(super) fn failed(failure: &Failure) -> &'static str {
 }
 
 /// What became of a newer package: `fixed: libssl3 3.0.15-1 → 3.0.16-1 in 14 images`.
-pub(super) fn package(line: &packages::Line, paint: Paint) -> String {
+pub(super) fn package(line: &packages::UpdateLine, paint: Paint) -> String {
     let text = sanitize::text(&line.to_string());
     match line {
-        packages::Line::Fixed { .. } => format!("{}: {text}", paint.good("fixed")),
-        packages::Line::Left { .. } => format!("{}: {text}", paint.warning("not fixed")),
+        packages::UpdateLine::Fixed { .. } => format!("{}: {text}", paint.good("fixed")),
+        packages::UpdateLine::Left { .. } => format!("{}: {text}", paint.warning("not fixed")),
     }
 }
 

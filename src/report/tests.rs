@@ -7,21 +7,21 @@ use proptest::prelude::*;
 use regex::Regex;
 
 use super::{
-    Ci, Out, Progress, ReportOptions, reporter,
+    Ci, Out, ProgressMode, ReportOptions, reporter,
     sanitize::tests::{check, hostile},
     scenario::{self, Paper, options, tell},
 };
 use crate::event::Event;
 
 /// The text on stderr and on stdout after a run.
-fn shown(progress: Progress, options: ReportOptions, events: &[Event]) -> (String, String) {
+fn shown(progress: ProgressMode, options: ReportOptions, events: &[Event]) -> (String, String) {
     let (out, result) = (Paper::default(), Paper::default());
     tell(reporter(progress, options, out.out(), result.out()).as_mut(), events);
     (out.text(), result.text())
 }
 
 fn plain(events: &[Event]) -> String {
-    let (out, result) = shown(Progress::Auto, options(), events);
+    let (out, result) = shown(ProgressMode::Auto, options(), events);
     assert_eq!(result, "", "results of a run that nobody asked for");
     out
 }
@@ -200,7 +200,7 @@ fn plain_nothing_to_do() {
 #[test]
 fn verbose_prints_what_builds_print() {
     let options = ReportOptions { verbose: true, ..options() };
-    let (out, _) = shown(Progress::Plain, options, &scenario::interrupted());
+    let (out, _) = shown(ProgressMode::Plain, options, &scenario::interrupted());
     assert_snapshot!(out, @"
         0.0s  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
         0.0s  mirror       up to date
@@ -236,7 +236,7 @@ fn verbose_prints_what_builds_print() {
 #[test]
 fn narrow_and_coloured() {
     let options = ReportOptions { size: || Some((60, 24)), colour: true, ..options() };
-    let (out, _) = shown(Progress::Plain, options, &scenario::failure());
+    let (out, _) = shown(ProgressMode::Plain, options, &scenario::failure());
     assert_snapshot!(out.replace('\x1b', "^"), @r"
     ^[2m    0.0s^[0m  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
     ^[2m    0.0s^[0m  ^[1mcron       ^[0m  ^[32malready built^[0m: the image of these inputs was stored before
@@ -274,7 +274,7 @@ fn narrow_and_coloured() {
 #[test]
 fn quiet_says_what_failed() {
     let quiet = |events: &[Event]| {
-        let (out, result) = shown(Progress::Quiet, options(), events);
+        let (out, result) = shown(ProgressMode::Quiet, options(), events);
         format!("{out}--- stdout\n{result}")
     };
     assert_snapshot!(quiet(&scenario::failure()), @r"
@@ -295,7 +295,7 @@ fn quiet_says_what_failed() {
 
 #[test]
 fn json_lines() {
-    let (out, result) = shown(Progress::Json, options(), &scenario::held());
+    let (out, result) = shown(ProgressMode::Json, options(), &scenario::held());
     assert_eq!(out, "");
     assert_snapshot!(result, @r#"
     {"v":1,"at":0.0,"event":"run-started","run":"r1","registry":"registry.example.com/base","jobs":2,"plan":{"counts":{"build":4,"promote":1,"keep":1},"steps":[{"node":"os-base","action":"build","forced":true,"reason":"changed","what":["dockerfile"],"why":"its Dockerfile changed","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"webapp-base","action":"build","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","after":["os-base"],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"ruby-3.4","action":"build","reason":"parent-rebuilt","parent":"webapp-base","why":"`webapp-base` is rebuilt","after":["webapp-base"],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"tools","action":"build","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","after":["os-base"],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built and tested, but `latest` does not point at it","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}]}}
@@ -329,7 +329,7 @@ fn json_lines() {
 #[test]
 fn github_obeys_nothing_in_between() {
     let options = ReportOptions { ci: super::Ci::GitHub, verbose: true, ..options() };
-    for progress in [Progress::Plain, Progress::Quiet] {
+    for progress in [ProgressMode::Plain, ProgressMode::Quiet] {
         let (out, _) = shown(progress, options, &scenario::failure());
         let lines: Vec<&str> = out.lines().collect();
         let token = lines[0].strip_prefix("::stop-commands::").unwrap();
@@ -355,7 +355,7 @@ impl Write for Pipe {
 
 #[test]
 fn a_broken_pipe_is_an_error() {
-    use Progress::{Json, Plain, Quiet, Tty};
+    use ProgressMode::{Json, Plain, Quiet, Tty};
     for progress in [Plain, Json, Quiet, Tty] {
         for bytes in [0, 1, 50, 100] {
             let (out, result) = (Out::new(Pipe(bytes)), Out::new(Pipe(bytes)));
@@ -422,7 +422,9 @@ fn no_reporter_passes_what_acts_on_a_terminal_or_a_ci_system() {
     ));
     let acts = acts.unwrap();
     for attack in attacks {
-        for progress in [Progress::Plain, Progress::Tty, Progress::Json, Progress::Quiet] {
+        for progress in
+            [ProgressMode::Plain, ProgressMode::Tty, ProgressMode::Json, ProgressMode::Quiet]
+        {
             for ci in [Ci::None, Ci::GitHub, Ci::GitLab] {
                 for (colour, verbose) in [(false, false), (true, true)] {
                     let options = ReportOptions { colour, ci, verbose, ..options() };
@@ -449,7 +451,7 @@ proptest! {
         let options = ReportOptions { verbose, ..options() };
         // What the screen itself writes: the cursor up, erase, begin and end of a frame.
         let drawing = Regex::new("\x1b\\[([0-9]+A\r|[JK]|\\?2026[hl])").unwrap();
-        for progress in [Progress::Plain, Progress::Quiet, Progress::Json, Progress::Tty] {
+        for progress in [ProgressMode::Plain, ProgressMode::Quiet, ProgressMode::Json, ProgressMode::Tty] {
             let (out, result) = shown(progress, options, &scenario::hostile(&bytes));
             let out = drawing.replace_all(&out, "");
             for line in out.lines().chain(result.lines()) {

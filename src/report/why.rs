@@ -19,7 +19,7 @@ use crate::{
     fingerprint::Parents,
     hierarchy::NodeName,
     image::Digest,
-    plan::{Cause, LastBuild, LastBuilds, Plan, Reason, State, Step},
+    plan::{ImageState, LastBuild, LastBuilds, Plan, Reason, RootCause, Step},
     publish::failures::{Failures, LastFailure},
 };
 
@@ -28,7 +28,7 @@ const TOLD: usize = 10;
 
 /// What earlier runs left behind.
 #[derive(Clone, Copy)]
-pub struct Past<'a> {
+pub struct PastRuns<'a> {
     pub last_builds: &'a LastBuilds,
     /// Of this machine.
     pub failures: &'a Failures,
@@ -39,20 +39,20 @@ pub struct Past<'a> {
 pub fn text(
     plan: &Plan,
     node: &NodeName,
-    past: Past<'_>,
+    past: PastRuns<'_>,
     (colour, out): (bool, &mut dyn Write),
 ) -> io::Result<()> {
-    let Past { last_builds, failures, now } = past;
+    let PastRuns { last_builds, failures, now } = past;
     let Some(step) = plan.step(node) else { return Ok(()) };
     let paint = Paint { colour };
     let mut causes = plan.causes(node);
     // Of an image that was never built, all above it that was not either says nothing more.
-    let is_news = |cause: &Cause| cause.node == *node || cause.reason != Reason::NeverBuilt;
-    causes.retain(|cause| step.state() != State::NeverBuilt || is_news(cause));
+    let is_news = |cause: &RootCause| cause.node == *node || cause.reason != Reason::NeverBuilt;
+    causes.retain(|cause| step.state() != ImageState::NeverBuilt || is_news(cause));
     let (head, rest) = verdict(step, &causes);
     let head = match step.state() {
-        State::Current => paint.good(head),
-        State::Behind | State::HeldBack | State::NeverBuilt => paint.active(head),
+        ImageState::Current => paint.good(head),
+        ImageState::Behind | ImageState::HeldBack | ImageState::NeverBuilt => paint.active(head),
     };
     writeln!(out, "`{}` {head}{}", sanitize::text(node.as_str()), sanitize::text(&rest))?;
     for (n, cause) in causes.iter().enumerate().take(TOLD) {
@@ -77,27 +77,27 @@ pub fn text(
 }
 
 /// What is said of it, the part that is coloured first.
-fn verdict(step: &Step, causes: &[Cause]) -> (&'static str, String) {
+fn verdict(step: &Step, causes: &[RootCause]) -> (&'static str, String) {
     match (step.state(), causes.first()) {
-        (State::Current, _) => {
+        (ImageState::Current, _) => {
             ("is up to date", ": its tags point at the image of today's inputs".to_owned())
         }
-        (State::HeldBack, _) => ("is held back", format!(": {}", step.reason)),
+        (ImageState::HeldBack, _) => ("is held back", format!(": {}", step.reason)),
         (_, Some(cause)) if cause.node == step.node && cause.reason == Reason::NeverBuilt => {
             ("was never built", String::new())
         }
-        (State::NeverBuilt, _) => {
+        (ImageState::NeverBuilt, _) => {
             let is_missing = matches!(step.reason, Reason::UpstreamMissing { .. });
             let why = if is_missing { format!(": {}", step.reason) } else { String::new() };
             ("was never built", why)
         }
         (_, Some(cause)) => ("is out of date", format!(" because {}", told(cause))),
-        (State::Behind, None) => ("is out of date", format!(": {}", step.reason)),
+        (ImageState::Behind, None) => ("is out of date", format!(": {}", step.reason)),
     }
 }
 
 /// `` `files/x` of `os-base` changed: os-base → webapp-base → app ``.
-fn told(cause: &Cause) -> String {
+fn told(cause: &RootCause) -> String {
     let mut said = cause.to_string();
     if cause.path.len() > 1 {
         let path: Vec<&str> = cause.path.iter().map(NodeName::as_str).collect();
@@ -107,7 +107,7 @@ fn told(cause: &Cause) -> String {
 }
 
 /// Of a parent that moved on by itself: why it did.
-fn earlier(cause: &Cause, last_builds: &LastBuilds) -> Option<String> {
+fn earlier(cause: &RootCause, last_builds: &LastBuilds) -> Option<String> {
     let Reason::ParentMoved { parent } = &cause.reason else { return None };
     let record = last_builds.get(parent)?.built_from.as_ref()?;
     (!record.cause.is_empty())
@@ -155,23 +155,23 @@ pub fn json(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     #[derive(Serialize)]
-    struct Document<'a> {
+    struct WhyDocument<'a> {
         v: u32,
-        nodes: Vec<NodeView<'a>>,
+        nodes: Vec<WhyNodeView<'a>>,
     }
     let steps = nodes.iter().filter_map(|node| plan.step(node));
-    let nodes = steps.map(|step| NodeView {
+    let nodes = steps.map(|step| WhyNodeView {
         last_failure: failure::last(step, failures),
-        ..NodeView::new(plan, step, last_builds)
+        ..WhyNodeView::new(plan, step, last_builds)
     });
     let nodes = nodes.collect();
-    super::json::write(&Document { v: VERSION, nodes }, out)
+    super::json::write(&WhyDocument { v: VERSION, nodes }, out)
 }
 
 #[derive(Serialize)]
-struct NodeView<'a> {
+struct WhyNodeView<'a> {
     node: &'a NodeName,
-    state: State,
+    state: ImageState,
     #[serde(flatten)]
     why: ReasonView<'a>,
     causes: Vec<CauseView>,
@@ -195,10 +195,13 @@ struct LastBuildView<'a> {
     upstreams: std::collections::BTreeMap<String, Digest>,
 }
 
-impl<'a> NodeView<'a> {
+impl<'a> WhyNodeView<'a> {
     fn new(plan: &'a Plan, step: &'a Step, last_builds: &LastBuilds) -> Self {
-        let cause =
-            |cause: Cause| CauseView { why: cause.to_string(), node: cause.node, path: cause.path };
+        let cause = |cause: RootCause| CauseView {
+            why: cause.to_string(),
+            node: cause.node,
+            path: cause.path,
+        };
         let found = last_builds.get(&step.node);
         let record = found.and_then(|found| found.built_from.clone());
         let last_build = step.published.as_ref().map(|digest| {
@@ -247,10 +250,10 @@ mod tests {
         let last_builds = describe(&store, &stack.hierarchy(), &plan, &all).await.unwrap();
         let now = NOW.parse().unwrap();
         let (mut why, mut table) = (Vec::new(), Vec::new());
-        let past = Past { last_builds: &last_builds, failures: &Failures::default(), now };
+        let past = PastRuns { last_builds: &last_builds, failures: &Failures::default(), now };
         text(&plan, &node.into(), past, (false, &mut why)).unwrap();
         let shown: Vec<_> = plan.steps.iter().collect();
-        let standing = status::Standing {
+        let standing = status::StatusReport {
             plan: &plan,
             shown: &shown,
             last_builds: &last_builds,

@@ -4,7 +4,7 @@ use crate::{
     event::{EventKind, Phase},
     exit::Exit,
     plan::Selection,
-    testing::scenario::{Ended, Scenario, names, scenario},
+    testing::scenario::{Scenario, ScenarioEnd, names, scenario},
 };
 
 const ALL: Selection = Selection::OutOfDate;
@@ -21,7 +21,7 @@ fn tested_for(seconds: u64, lines: &str) -> Scenario {
 }
 
 /// When each step began and ended, in seconds, in the order of the ends.
-fn times(ended: &Ended) -> String {
+fn times(ended: &ScenarioEnd) -> String {
     let began = |of: &str| {
         ended.events.iter().find_map(|event| match &event.kind {
             EventKind::StepStarted { node } if node.as_str() == of => Some(event.at.as_secs()),

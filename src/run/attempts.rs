@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    engine_messages::{Shape, shape},
+    engine_messages::{Outlook, shape},
     step::Trouble,
     step_events::Tell,
 };
@@ -16,7 +16,7 @@ use crate::{engine::EngineError, publish::store::StoreError, registry::Retry};
 
 /// The expected result of another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum StepRetry {
     /// The same failure.
     Never,
     /// Probably the same failure, so only the image's `retries` count.
@@ -73,9 +73,10 @@ impl Attempts {
 
     /// Returns when the step must be retried; an error if it must not.
     pub(super) async fn after(&mut self, trouble: Trouble, tell: &mut Tell) -> Result<(), Trouble> {
-        let again = if tell.says("no space left on device") { Again::Never } else { trouble.again };
+        let again =
+            if tell.says("no space left on device") { StepRetry::Never } else { trouble.again };
         match again {
-            Again::Asked | Again::Unsure if self.left > 0 => {
+            StepRetry::Asked | StepRetry::Unsure if self.left > 0 => {
                 self.left -= 1;
                 let (number, total) = (self.count(), self.of + 1);
                 tell.warn(&format!("attempt {number} of {total} failed: {}", trouble.message));
@@ -83,18 +84,18 @@ impl Attempts {
                 self.failed.push(trouble.message);
                 Ok(())
             }
-            Again::Race if self.races > 0 => {
+            StepRetry::Race if self.races > 0 => {
                 self.races -= 1;
                 tell.warn(&format!("{}: trying again", trouble.message));
                 tell.failed(&trouble.message);
                 Ok(())
             }
-            Again::Gone => {
+            StepRetry::Gone => {
                 let Some(pause) = self.engine.next() else { return Err(trouble) };
                 Self::pause(pause, &trouble, tell).await;
                 Ok(())
             }
-            Again::Passing => {
+            StepRetry::Passing => {
                 let Some(pause) = self.pauses.next() else { return Err(trouble) };
                 let since = *self.since.get_or_insert_with(Instant::now);
                 if since.elapsed() + pause > Retry::default().budget {
@@ -103,7 +104,9 @@ impl Attempts {
                 Self::pause(pause, &trouble, tell).await;
                 Ok(())
             }
-            Again::Never | Again::Asked | Again::Unsure | Again::Race => Err(trouble),
+            StepRetry::Never | StepRetry::Asked | StepRetry::Unsure | StepRetry::Race => {
+                Err(trouble)
+            }
         }
     }
 
@@ -125,12 +128,12 @@ impl Attempts {
     }
 }
 
-impl Again {
+impl StepRetry {
     pub(super) fn after_engine(error: &EngineError) -> Self {
         let said = match error {
             // A failed command of the Dockerfile is a failure of the image, whatever it printed.
             EngineError::Build { exit_code: Some(_), message, .. } => {
-                shape(message).filter(|said| *said == Shape::Full)
+                shape(message).filter(|said| *said == Outlook::Full)
             }
             EngineError::Build { message, .. }
             | EngineError::Transfer { message, .. }
@@ -139,16 +142,16 @@ impl Again {
             _ => None,
         };
         match (error, said) {
-            (_, Some(Shape::Full)) => Self::Never,
+            (_, Some(Outlook::Full)) => Self::Never,
             (EngineError::Unreachable { .. }, _) => Self::Gone,
             // The engine had this image before.
             (EngineError::Refused { status: 404, .. }, _) => Self::Race,
             // Not 500, because Docker also answers 500 to invalid requests.
             (EngineError::Refused { status: 502..=504, .. }, _) => Self::Passing,
-            (EngineError::Build { .. } | EngineError::Transfer { .. }, Some(Shape::Passing)) => {
+            (EngineError::Build { .. } | EngineError::Transfer { .. }, Some(Outlook::Passing)) => {
                 Self::Passing
             }
-            (EngineError::Build { .. } | EngineError::Transfer { .. }, Some(Shape::Race)) => {
+            (EngineError::Build { .. } | EngineError::Transfer { .. }, Some(Outlook::Race)) => {
                 Self::Race
             }
             (

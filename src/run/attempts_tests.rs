@@ -6,7 +6,7 @@ use crate::{
     event::EventKind,
     exit::Exit,
     plan::Selection,
-    testing::scenario::{Ended, scenario},
+    testing::scenario::{ScenarioEnd, scenario},
 };
 
 fn build(message: &str, exit_code: Option<i64>) -> EngineError {
@@ -27,7 +27,7 @@ fn gone_image() -> EngineError {
 }
 
 /// The warnings of a run, without the length of pauses, which are random.
-fn warnings(ended: &Ended) -> Vec<String> {
+fn warnings(ended: &ScenarioEnd) -> Vec<String> {
     let said = ended.events.iter().filter_map(|event| match &event.kind {
         EventKind::Warning { node: Some(node), message } => {
             Some(format!("{node}: {}", message.split(" in ").next().unwrap()))
@@ -54,43 +54,46 @@ fn each_trouble_has_its_class() {
         EngineError::Answer { doing: "building".to_owned(), message: "no image".to_owned() };
     let full = "write /x: no space left on device";
     for (error, expected) in [
-        (gone(), Again::Gone),
-        (hangs, Again::Never),
-        (silent, Again::Asked),
-        (answer, Again::Unsure),
-        (refused(500), Again::Unsure),
-        (refused(503), Again::Passing),
-        (gone_image(), Again::Race),
-        (EngineError::Context("`a` is a socket".to_owned()), Again::Never),
-        (build("failed", Some(2)), Again::Asked),
-        (build("dockerfile parse error line 2", None), Again::Unsure),
+        (gone(), StepRetry::Gone),
+        (hangs, StepRetry::Never),
+        (silent, StepRetry::Asked),
+        (answer, StepRetry::Unsure),
+        (refused(500), StepRetry::Unsure),
+        (refused(503), StepRetry::Passing),
+        (gone_image(), StepRetry::Race),
+        (EngineError::Context("`a` is a socket".to_owned()), StepRetry::Never),
+        (build("failed", Some(2)), StepRetry::Asked),
+        (build("dockerfile parse error line 2", None), StepRetry::Unsure),
         // Words of a parser and of a command, and not of a network.
-        (build("dockerfile parse error on line 2: unknown instruction: EOF", None), Again::Unsure),
+        (
+            build("dockerfile parse error on line 2: unknown instruction: EOF", None),
+            StepRetry::Unsure,
+        ),
         (
             build("dockerfile parse error on line 3: unknown instruction: connection", None),
-            Again::Unsure,
+            StepRetry::Unsure,
         ),
-        (build("failed to read dockerfile: connection refused by policy", None), Again::Unsure),
-        (build("curl: connection reset by peer", Some(56)), Again::Asked),
-        (build("context canceled", Some(1)), Again::Asked),
+        (build("failed to read dockerfile: connection refused by policy", None), StepRetry::Unsure),
+        (build("curl: connection reset by peer", Some(56)), StepRetry::Asked),
+        (build("context canceled", Some(1)), StepRetry::Asked),
         (
             build("failed to do request: Head \"https://r.example/v2/x/manifests/1\": EOF", None),
-            Again::Passing,
+            StepRetry::Passing,
         ),
         (
             build("read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer", None),
-            Again::Passing,
+            StepRetry::Passing,
         ),
-        (build(full, None), Again::Never),
-        (build("failed to solve: Canceled: context canceled", None), Again::Race),
-        (build("failed to compute cache key: no active sessions", None), Again::Race),
-        (build("identifier is not a container", None), Again::Race),
+        (build(full, None), StepRetry::Never),
+        (build("failed to solve: Canceled: context canceled", None), StepRetry::Race),
+        (build("failed to compute cache key: no active sessions", None), StepRetry::Race),
+        (build("identifier is not a container", None), StepRetry::Race),
         (
             build(
                 "building at STEP \"COPY name /etc/\": mounting build container \"1f\": layer not known",
                 None,
             ),
-            Again::Race,
+            StepRetry::Race,
         ),
         (
             build(
@@ -98,37 +101,37 @@ fn each_trouble_has_its_class() {
                  building at STEP \"COPY name /etc/\": chdir /x: no such file or directory",
                 None,
             ),
-            Again::Race,
+            StepRetry::Race,
         ),
-        (pushing("An image does not exist locally with the tag: r/x"), Again::Race),
+        (pushing("An image does not exist locally with the tag: r/x"), StepRetry::Race),
         (
             pushing("errors: digest invalid manifest blob unknown: blob unknown to registry"),
-            Again::Race,
+            StepRetry::Race,
         ),
-        (pushing("received unexpected HTTP status: 503 Service Unavailable"), Again::Passing),
-        (pushing("received unexpected HTTP status: 403 Forbidden"), Again::Never),
+        (pushing("received unexpected HTTP status: 503 Service Unavailable"), StepRetry::Passing),
+        (pushing("received unexpected HTTP status: 403 Forbidden"), StepRetry::Never),
         (
             pushing("Put \"http://r/v2/\": dial tcp 127.0.0.1:1: connect: connection refused"),
-            Again::Passing,
+            StepRetry::Passing,
         ),
-        (pushing("toomanyrequests: slow down"), Again::Passing),
-        (pushing("error from registry: unavailable\nunavailable"), Again::Passing),
-        (pushing("writing manifest: uploading manifest 1 to r/x: unavailable"), Again::Passing),
-        (pushing("denied: the repository `unavailable` is read-only"), Again::Never),
-        (pushing("Get \"http://r/v2/\": EOF"), Again::Passing),
-        (pushing("Get http://r/v2/: EOF"), Again::Passing),
+        (pushing("toomanyrequests: slow down"), StepRetry::Passing),
+        (pushing("error from registry: unavailable\nunavailable"), StepRetry::Passing),
+        (pushing("writing manifest: uploading manifest 1 to r/x: unavailable"), StepRetry::Passing),
+        (pushing("denied: the repository `unavailable` is read-only"), StepRetry::Never),
+        (pushing("Get \"http://r/v2/\": EOF"), StepRetry::Passing),
+        (pushing("Get http://r/v2/: EOF"), StepRetry::Passing),
         (
             pushing("Get \"http://r/v2/\": dial tcp: lookup r on 127.0.0.1:53: no such host"),
-            Again::Never,
+            StepRetry::Never,
         ),
-        (pushing("denied: requested access to the resource is denied"), Again::Never),
-        (pushing("unauthorized: authentication required"), Again::Never),
-        (pushing(full), Again::Never),
+        (pushing("denied: requested access to the resource is denied"), StepRetry::Never),
+        (pushing("unauthorized: authentication required"), StepRetry::Never),
+        (pushing(full), StepRetry::Never),
     ] {
-        assert_eq!(Again::after_engine(&error), expected, "{error}");
-        let stored = Again::after_store(&StoreError::Engine(error));
-        let is_image = matches!(expected, Again::Asked | Again::Unsure);
-        assert_eq!(stored, if is_image { Again::Never } else { expected });
+        assert_eq!(StepRetry::after_engine(&error), expected, "{error}");
+        let stored = StepRetry::after_store(&StoreError::Engine(error));
+        let is_image = matches!(expected, StepRetry::Asked | StepRetry::Unsure);
+        assert_eq!(stored, if is_image { StepRetry::Never } else { expected });
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -16,10 +17,13 @@ use crate::{
     fingerprint::Parents,
     hierarchy::{Base, Hierarchy, Node, NodeName},
     image::{Digest, Platform, Reference, Repository, Tagged},
-    plan::{Missing, Place, Plan},
+    plan::{DigestSource, Missing, Plan},
     publish::store::{Store, StoreError},
     registry::{Client, RegistryError},
 };
+
+/// How many pins are removed at once.
+const RELEASED_AT_ONCE: usize = 8;
 
 /// The domain of every pin. It cannot exist.
 const PIN_DOMAIN: &str = "rebuild.invalid";
@@ -109,7 +113,7 @@ pub(super) enum BaseError {
 }
 
 /// Where bases come from.
-pub(super) struct Sources<'a, E, S> {
+pub(super) struct BaseSources<'a, E, S> {
     pub(super) engine: &'a E,
     pub(super) store: &'a S,
     pub(super) registries: &'a Client,
@@ -117,7 +121,7 @@ pub(super) struct Sources<'a, E, S> {
     pub(super) plan: &'a Plan,
 }
 
-impl<E, S> Sources<'_, E, S> {
+impl<E, S> BaseSources<'_, E, S> {
     /// Whether a pull failed because the registry no longer has the image.
     async fn is_gone(&self, reference: &Reference, digest: &Digest, error: &BaseError) -> bool {
         let is_refusal = matches!(
@@ -189,7 +193,7 @@ impl Bases {
         &self,
         node: &Node,
         parents: &Parents,
-        sources: &Sources<'_, E, S>,
+        sources: &BaseSources<'_, E, S>,
     ) -> Result<Pinned, BaseError> {
         let mut pinned = Pinned::default();
         for (index, used) in node.dockerfile.uses.iter().enumerate() {
@@ -245,7 +249,7 @@ impl Bases {
         &self,
         node: &NodeName,
         digest: &Digest,
-        sources: &Sources<'_, E, S>,
+        sources: &BaseSources<'_, E, S>,
     ) -> Result<Digest, BaseError> {
         let platform = sources.hierarchy.get(node).and_then(|node| node.platform.as_ref());
         self.bring(&Base::Node(node.clone()), digest, platform, sources).await
@@ -257,7 +261,7 @@ impl Bases {
         base: &Base,
         digest: &Digest,
         platform: Option<&Platform>,
-        sources: &Sources<'_, E, S>,
+        sources: &BaseSources<'_, E, S>,
     ) -> Result<Digest, BaseError> {
         let platform_of_index = match base {
             Base::Node(_) => None,
@@ -273,7 +277,7 @@ impl Bases {
                 }
                 Base::Upstream(reference) => {
                     let upstream = &sources.plan.upstreams[&reference.to_string()];
-                    if upstream.place == Place::Engine {
+                    if upstream.place == DigestSource::Engine {
                         return Ok::<_, BaseError>(digest.clone());
                     }
                     let repository = &reference.repository;
@@ -297,8 +301,11 @@ impl Bases {
     /// [`pins`](Self::pins).
     pub(super) async fn release<E: Engine>(&self, engine: &E) -> Result<(), EngineError> {
         let mut failed = None;
-        for pin in self.pins() {
-            match engine.untag(&pin).await {
+        let mut released = stream::iter(self.pins())
+            .map(async |pin| (engine.untag(&pin).await, pin))
+            .buffer_unordered(RELEASED_AT_ONCE);
+        while let Some((result, pin)) = released.next().await {
+            match result {
                 Ok(()) => _ = lock(&self.pins).remove(&pin),
                 Err(error) if error.is_gone() => return Err(error),
                 Err(error) => failed = Some(error),

@@ -6,7 +6,7 @@ use super::{
     step_events::Tell,
 };
 use crate::{
-    engine::{Difference, Engine, EngineError, LocalImage, Volatile},
+    engine::{Engine, EngineError, LocalImage, PathDifference, Volatile},
     event::{Different, Phase},
     fingerprint::BuiltFrom,
     hierarchy::Node,
@@ -73,7 +73,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         if !fresh && Different::files(&differences).is_some() {
             return Ok(Compared::Other);
         }
-        for Difference { path, what } in differences.iter().take(LISTED) {
+        for PathDifference { path, what } in differences.iter().take(LISTED) {
             tell.output(format!("{what}: /{}\n", path.display()).as_bytes());
         }
         Ok(match Different::files(&differences) {

@@ -10,7 +10,7 @@ use regex::Regex;
 
 /// The expected result of another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum Outlook {
     /// The network or the registry had a temporary error.
     Passing,
     /// Another client of the engine removed an image that this one uses.
@@ -20,13 +20,13 @@ pub(super) enum Shape {
 }
 
 /// Each pattern with its meaning, and the source of its text.
-const SHAPES: &[(Shape, &str)] = &[
+const SHAPES: &[(Outlook, &str)] = &[
     // Go, syscall/zerrors_linux.go: ENOSPC and EDQUOT, which end messages of the operating system.
-    (Shape::Full, r"(?:^|: )(?:no space left on device|disk quota exceeded)\b"),
+    (Outlook::Full, r"(?:^|: )(?:no space left on device|disk quota exceeded)\b"),
     // Go, net/url `Error` around net `OpError`, io and crypto/tls: `Get "https://r/v2/": dial tcp …: connect: …`.
     // Older versions of Go quote no address.
     (
-        Shape::Passing,
+        Outlook::Passing,
         concat!(
             r#"\b(?:Get|Head|Post|Put|Patch|Delete) "?https?://[^\s"]+"?: (?:[^"]*: )?"#,
             r"(?:EOF|unexpected EOF|connection reset by peer|connection refused|broken pipe|i/o timeout",
@@ -39,7 +39,7 @@ const SHAPES: &[(Shape, &str)] = &[
     ),
     // Go, net `OpError`: `read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer`.
     (
-        Shape::Passing,
+        Outlook::Passing,
         concat!(
             r"\b(?:read|write|dial) tcp [^\s]+: (?:[a-z]+: )?",
             r"(?:connection reset by peer|connection refused|broken pipe|i/o timeout|use of closed network connection)(?:$|[\s;,)])",
@@ -47,43 +47,43 @@ const SHAPES: &[(Shape, &str)] = &[
     ),
     // github.com/distribution/distribution, registry/client/errors.go: `UnexpectedHTTPStatusError` and
     // `UnexpectedHTTPResponseError`; also in github.com/containers/image.
-    (Shape::Passing, r"\breceived unexpected HTTP status: (?:5\d\d|408|429)\b"),
-    (Shape::Passing, r"\b(?:error )?parsing HTTP (?:5\d\d|408|429) response body: "),
+    (Outlook::Passing, r"\breceived unexpected HTTP status: (?:5\d\d|408|429)\b"),
+    (Outlook::Passing, r"\b(?:error )?parsing HTTP (?:5\d\d|408|429) response body: "),
     // github.com/containers/image, docker/errors.go: `unexpectedHTTPResponseError` and `errUnexpectedStatus…`.
-    (Shape::Passing, r"\bStatusCode: (?:5\d\d|408|429), "),
+    (Outlook::Passing, r"\bStatusCode: (?:5\d\d|408|429), "),
     // github.com/containerd/containerd, remotes/errors/errors.go: `ErrUnexpectedStatus`.
     (
-        Shape::Passing,
+        Outlook::Passing,
         r"\bunexpected status(?: code)? (?:from [A-Z]+ request to \S+: |\[[^\]]*\]: |https?://\S+: )?(?:5\d\d|408|429)\b",
     ),
     // github.com/distribution/distribution, registry/api/errcode/register.go: the codes of 429 and 503.
     // A message that is the default one is left out.
-    (Shape::Passing, r"(?m)(?:^|: )(?:toomanyrequests|unavailable)(?:: |$)"),
+    (Outlook::Passing, r"(?m)(?:^|: )(?:toomanyrequests|unavailable)(?:: |$)"),
     // github.com/moby/buildkit, solver/scheduler.go and session/manager.go: a step that two clients asked for
     // runs with the session of one of them.
     (
-        Shape::Race,
+        Outlook::Race,
         r"(?:^|: )(?:context canceled|no active sessions?(?: for \S+)?(?:: context deadline exceeded)?|session healthcheck failed(?: fatally)?)$",
     ),
-    (Shape::Race, r"\bcode = Canceled\b"),
-    (Shape::Race, r"(?:^|: )failed to get session\b"),
+    (Outlook::Race, r"\bcode = Canceled\b"),
+    (Outlook::Race, r"(?:^|: )failed to get session\b"),
     // github.com/containers/storage, errors.go: `ErrNotAContainer` and `ErrLayerUnknown`. Removing an image with
     // force takes along its layers, and the containers of builds that use one.
     (
-        Shape::Race,
+        Outlook::Race,
         r#"^(?:deleting build container "[0-9a-f]+": )?identifier is not a container(?:$|: )"#,
     ),
-    (Shape::Race, r#": mounting build container "[0-9a-f]+": layer not known$"#),
+    (Outlook::Race, r#": mounting build container "[0-9a-f]+": layer not known$"#),
     // github.com/moby/moby, distribution/push.go and push_v2.go; the registry's `BLOB_UNKNOWN` of a manifest.
-    (Shape::Race, r"^(?:[^:]+: )?An image does not exist locally with the tag: "),
-    (Shape::Race, r"^tag does not exist: "),
-    (Shape::Race, r"\bmanifest blob unknown: blob unknown to registry\b"),
+    (Outlook::Race, r"^(?:[^:]+: )?An image does not exist locally with the tag: "),
+    (Outlook::Race, r"^tag does not exist: "),
+    (Outlook::Race, r"\bmanifest blob unknown: blob unknown to registry\b"),
 ];
 
 /// The pattern of an error text of an engine.
-pub(super) fn shape(text: &str) -> Option<Shape> {
-    static PATTERNS: LazyLock<Vec<(Shape, Regex)>> = LazyLock::new(|| {
-        let pattern = |(shape, pattern): &(Shape, &str)| {
+pub(super) fn shape(text: &str) -> Option<Outlook> {
+    static PATTERNS: LazyLock<Vec<(Outlook, Regex)>> = LazyLock::new(|| {
+        let pattern = |(shape, pattern): &(Outlook, &str)| {
             (*shape, Regex::new(pattern).expect("a valid pattern"))
         };
         SHAPES.iter().map(pattern).collect()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    attempts::Again,
+    attempts::StepRetry,
     step::{Candidate, Done, Trouble, Work},
     step_events::Tell,
 };
@@ -29,9 +29,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         }
         let engine = &*self.shop.engine;
         let again = match engine.ping().await {
-            Err(EngineError::Hangs { .. }) => Again::Never,
-            Err(_) => Again::Gone,
-            Ok(()) if engine.losses() != losses => Again::Gone,
+            Err(EngineError::Hangs { .. }) => StepRetry::Never,
+            Err(_) => StepRetry::Gone,
+            Ok(()) if engine.losses() != losses => StepRetry::Gone,
             Ok(()) => return trouble,
         };
         let message = format!("the Docker engine went away: {}", trouble.message);

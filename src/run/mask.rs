@@ -28,12 +28,12 @@ struct Values {
     automaton: NFA,
     start: StateID,
     /// By the automaton's state.
-    states: Vec<State>,
+    states: Vec<AutomatonState>,
 }
 
 /// Facts about a state of the automaton.
 #[derive(Clone, Copy, Default)]
-struct State {
+struct AutomatonState {
     /// How many of the last bytes are a value; 0 if they are not.
     ends: usize,
     /// How many of the last bytes may be the beginning of a value, or of a longer one.
@@ -129,14 +129,14 @@ impl Values {
         ends.max().unwrap_or(0)
     }
 
-    fn state(&self, state: StateID) -> State {
+    fn state(&self, state: StateID) -> AutomatonState {
         self.states.get(state.as_usize()).copied().unwrap_or_default()
     }
 
-    fn state_mut(&mut self, state: StateID) -> &mut State {
+    fn state_mut(&mut self, state: StateID) -> &mut AutomatonState {
         let at = state.as_usize();
         if self.states.len() <= at {
-            self.states.resize(at + 1, State::default());
+            self.states.resize(at + 1, AutomatonState::default());
         }
         &mut self.states[at]
     }
@@ -155,7 +155,7 @@ impl Masked {
         for byte in bytes {
             at = values.next(at, *byte);
             self.held.push_back(*byte);
-            let State { ends, may_become } = values.state(at);
+            let AutomatonState { ends, may_become } = values.state(at);
             if ends > 0 {
                 self.mark(ends);
             }

@@ -37,7 +37,7 @@ use tokio::{
 use self::{
     ahead::{Ahead, Moved},
     bases::Bases,
-    step::{Ended, Work},
+    step::{StepEnd, Work},
     step_events::Inbox,
     verify::Verifying,
 };
@@ -56,7 +56,7 @@ use crate::{
     image::Digest,
     plan::{
         Action, Step,
-        order::{ReadyQueue, Underway, estimate, weighed},
+        order::{ReadyQueue, RunSoFar, estimate, weighed},
     },
     publish::store::Store,
 };
@@ -137,7 +137,7 @@ pub async fn execute<E: Engine, S: Store>(
             Some((node, moved)) = moved.recv() => run.has_moved(node, moved),
             Some(ended) = run.tasks.join_next_with_id() => match ended {
                 Ok((id, ended)) => run.finish(id, ended),
-                Err(error) if error.is_cancelled() => run.finish(error.id(), Ended::cancelled()),
+                Err(error) if error.is_cancelled() => run.finish(error.id(), StepEnd::cancelled()),
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             _ = tick.tick() => run.telling.tick(),
@@ -170,7 +170,7 @@ struct Run<'a, 't, E, S> {
     /// The state for steps that started before their parents ended.
     settled: watch::Sender<Parents>,
     queue: ReadyQueue<NodeName>,
-    tasks: JoinSet<Ended>,
+    tasks: JoinSet<StepEnd>,
     running: HashMap<Id, (NodeName, Instant)>,
     /// The running steps without an image.
     building: HashMap<NodeName, Instant>,
@@ -282,7 +282,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.made.insert(node, digest);
     }
 
-    fn finish(&mut self, id: Id, Ended { mut outcome, attempts, waited }: Ended) {
+    fn finish(&mut self, id: Id, StepEnd { mut outcome, attempts, waited }: StepEnd) {
         let (node, since) = self.running.remove(&id).expect("every task is a running step");
         let took = since.elapsed().saturating_sub(waited);
         self.cancels.remove(&node);
@@ -420,7 +420,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         if self.done.stopped.is_some() || (open > FEW && self.estimated.is_some_and(is_recent)) {
             return;
         }
-        let underway = Underway {
+        let underway = RunSoFar {
             jobs: self.shop.options.jobs,
             running: self.building.iter().map(|(node, since)| (node, since.elapsed())).collect(),
             over: self.done.outcomes.keys().chain(self.made.keys()).collect(),

@@ -5,7 +5,7 @@ use jiff::ToSpan as _;
 use super::EventKind;
 use crate::{
     plan::Selection,
-    testing::scenario::{Ended, Scenario, scenario},
+    testing::scenario::{Scenario, ScenarioEnd, scenario},
 };
 
 const STACK: &str = "
@@ -38,7 +38,7 @@ fn release(stack: &Scenario, package: &str, version: &str) {
     stack.engine(|engine| _ = engine.repository.insert(package.to_owned(), version.to_owned()));
 }
 
-fn said(ended: &Ended) -> Vec<String> {
+fn said(ended: &ScenarioEnd) -> Vec<String> {
     let lines = ended.events.iter().filter_map(|event| match &event.kind {
         EventKind::PackagesFixed { lines } => Some(lines),
         _ => None,

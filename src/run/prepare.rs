@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    fingerprint::context::{Context, ContextError, Kind},
+    fingerprint::context::{Context, ContextError, EntryKind},
     hierarchy::{Hierarchy, Node},
 };
 
@@ -171,9 +171,9 @@ fn copy_context(
     for entry in &entries {
         let to = copy.path().join(&entry.path);
         match &entry.kind {
-            Kind::Folder => fs::create_dir_all(&to),
-            Kind::File { .. } => copy_file(&mut context.read(entry)?, &to, entry.mode),
-            Kind::Link { target } => symlink(target, &to),
+            EntryKind::Folder => fs::create_dir_all(&to),
+            EntryKind::File { .. } => copy_file(&mut context.read(entry)?, &to, entry.mode),
+            EntryKind::Link { target } => symlink(target, &to),
         }
         .map_err(failed(&to))?;
     }
@@ -195,7 +195,7 @@ fn copy_context(
         }
     }
     // At the end, and the entries of a folder before the folder: it may be read-only.
-    for entry in entries.iter().rev().filter(|entry| entry.kind == Kind::Folder) {
+    for entry in entries.iter().rev().filter(|entry| entry.kind == EntryKind::Folder) {
         let to = copy.path().join(&entry.path);
         fs::set_permissions(&to, fs::Permissions::from_mode(entry.mode)).map_err(failed(&to))?;
     }

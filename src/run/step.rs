@@ -7,8 +7,8 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     RunOptions,
     ahead::{Ahead, Moved},
-    attempts::{Again, Attempts},
-    bases::{BaseError, Bases, Pinned, Sources, failed_image},
+    attempts::{Attempts, StepRetry},
+    bases::{BaseError, BaseSources, Bases, Pinned, failed_image},
     compare::Compared,
     labels::Origin,
     prepare::prepare,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::{BuildProgress, BuildRequest, Engine, EngineError, LocalImage, TestProgress},
-    event::{Failure, Outcome, Phase},
+    event::{Outcome, Phase, StepFailure},
     exit::Exit,
     fingerprint::{
         BuiltFrom, Epoch, HashCache, Inputs, LABEL_PREFIX, Parents, Revision, TakenIn,
@@ -72,7 +72,7 @@ pub(super) struct Trouble {
     /// The text of the failed Dockerfile step.
     pub(super) step: Option<String>,
     /// Whether a retry may succeed.
-    pub(super) again: Again,
+    pub(super) again: StepRetry,
 }
 
 /// The completed parts of a step. A retry does not repeat them.
@@ -117,7 +117,7 @@ impl Done {
 }
 
 /// The name and the labels of the new image.
-struct Identity {
+struct ImageIdentity {
     record: BuiltFrom,
     /// The build tag of the plan, without a new epoch.
     planned: Tagged,
@@ -126,7 +126,7 @@ struct Identity {
 }
 
 /// The result of a step.
-pub(super) struct Ended {
+pub(super) struct StepEnd {
     pub(super) outcome: Outcome,
     /// The number of attempts.
     pub(super) attempts: usize,
@@ -134,7 +134,7 @@ pub(super) struct Ended {
     pub(super) waited: Duration,
 }
 
-impl Ended {
+impl StepEnd {
     pub(super) fn cancelled() -> Self {
         Self { outcome: Outcome::Cancelled, attempts: 1, waited: Duration::ZERO }
     }
@@ -152,7 +152,7 @@ pub(super) struct Work<'a, E, S> {
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
     /// Returns an outcome in every case.
-    pub(super) async fn execute(self, inbox: Inbox) -> Ended {
+    pub(super) async fn execute(self, inbox: Inbox) -> StepEnd {
         let node = self.node();
         let mut tell =
             Tell::new(node.name.clone(), inbox, (&self.shop.run, self.shop.secrets.mask()));
@@ -166,10 +166,14 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                     let mut trouble = self.blame(trouble, losses).await;
                     self.let_overtake().await;
                     match trouble.again {
-                        Again::Gone if !self.is_back(&trouble, &tell).await => break Err(trouble),
-                        Again::Race => _ = self.forget_lost(&mut done).await,
-                        Again::Unsure | Again::Passing if self.forget_lost(&mut done).await => {
-                            trouble.again = Again::Race;
+                        StepRetry::Gone if !self.is_back(&trouble, &tell).await => {
+                            break Err(trouble);
+                        }
+                        StepRetry::Race => _ = self.forget_lost(&mut done).await,
+                        StepRetry::Unsure | StepRetry::Passing
+                            if self.forget_lost(&mut done).await =>
+                        {
+                            trouble.again = StepRetry::Race;
                         }
                         _ => {}
                     }
@@ -195,7 +199,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 let kept = self.keep_failed(&done).await;
                 let (_, log) = tell.finish();
                 let at = trouble.step.as_deref().and_then(|text| node.dockerfile.line_of(text));
-                Outcome::Failed(Failure {
+                Outcome::Failed(StepFailure {
                     phase: trouble.phase,
                     message: trouble.message,
                     exit: trouble.exit,
@@ -207,7 +211,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 })
             }
         };
-        Ended { outcome, attempts: attempts.count(), waited: done.waited }
+        StepEnd { outcome, attempts: attempts.count(), waited: done.waited }
     }
 
     /// Names the image of a failed test, so that the engine keeps it after the run.
@@ -255,7 +259,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         &self,
         parents: &Parents,
         (fresh, again): (bool, Option<Epoch>),
-    ) -> Result<Identity, Trouble> {
+    ) -> Result<ImageIdentity, Trouble> {
         let stored = |error| Trouble::of_store(Phase::Push, &error);
         let planned = self.record(self.step.inputs.epoch, parents);
         let planned_tag = self.build_tag(&planned);
@@ -264,7 +268,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             Some(epoch) if fresh || existing.is_some() => self.record(Some(epoch), parents),
             _ => planned,
         };
-        Ok(Identity { record, planned: planned_tag, existing })
+        Ok(ImageIdentity { record, planned: planned_tag, existing })
     }
 
     /// Builds the candidate unless it exists, and announces it to the children.
@@ -325,7 +329,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     async fn store(
         &self,
         done: &mut Done,
-        identity: Identity,
+        identity: ImageIdentity,
         tell: &mut Tell,
     ) -> Result<Outcome, Trouble> {
         let stored = |error| Trouble::of_store(Phase::Push, &error);
@@ -418,7 +422,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     }
 
     async fn pin_bases(&self, parents: &Parents) -> Result<Pinned, Trouble> {
-        let sources = Sources {
+        let sources = BaseSources {
             engine: &*self.shop.engine,
             store: &*self.shop.store,
             registries: &self.shop.registries,
@@ -454,7 +458,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             again,
         };
         let mut context = Context::open(&node.context, &node.dockerfile.path)
-            .map_err(|error| broken(Phase::Build, Again::Never, error.to_string()))?;
+            .map_err(|error| broken(Phase::Build, StepRetry::Never, error.to_string()))?;
         let mut dockerfile_path = node.dockerfile.path.clone();
         // Must live as long as the build.
         let mut _copy = None;
@@ -470,7 +474,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 },
             )
             .await
-            .map_err(|error| broken(Phase::Prepare, Again::Asked, error.to_string()))?;
+            .map_err(|error| broken(Phase::Prepare, StepRetry::Asked, error.to_string()))?;
             if let Ok(inside) = dockerfile_path.strip_prefix(&context.root) {
                 dockerfile_path = copy.path().join(inside);
             }
@@ -527,7 +531,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             message,
             exit: Exit::BuildFailed,
             step: None,
-            again: Again::Never,
+            again: StepRetry::Never,
         };
         let mut added = candidate.size;
         if let Some((name, _, base)) = &pinned.base {
@@ -589,7 +593,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             message: format!("the image {} vanished from the engine", image.short()),
             exit: Exit::BuildFailed,
             step: None,
-            again: Again::Race,
+            again: StepRetry::Race,
         })
     }
 
@@ -629,10 +633,10 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         };
         match tested {
             Ok(None) => Ok(()),
-            Ok(Some(failure)) => Err(failed(failure, Exit::TestFailed, Again::Asked)),
+            Ok(Some(failure)) => Err(failed(failure, Exit::TestFailed, StepRetry::Asked)),
             Err(error) => {
                 let exit = exit_of(&error, Exit::TestFailed);
-                Err(failed(error.to_string(), exit, Again::after_engine(&error)))
+                Err(failed(error.to_string(), exit, StepRetry::after_engine(&error)))
             }
         }
     }
@@ -685,7 +689,7 @@ fn exit_of(error: &EngineError, otherwise: Exit) -> Exit {
 impl Trouble {
     pub(super) fn of_build(error: EngineError) -> Self {
         let exit = exit_of(&error, Exit::BuildFailed);
-        let again = Again::after_engine(&error);
+        let again = StepRetry::after_engine(&error);
         let (message, step) = match error {
             EngineError::Build { step: Some(step), exit_code: Some(code), .. } => {
                 (format!("`{step}` ended with exit code {code}"), Some(step))
@@ -701,7 +705,7 @@ impl Trouble {
             StoreError::Engine(error) => exit_of(error, Exit::PushFailed),
             _ => Exit::PushFailed,
         };
-        let again = Again::after_store(error);
+        let again = StepRetry::after_store(error);
         Self { phase, message: error.to_string(), exit, step: None, again }
     }
 
@@ -721,10 +725,10 @@ impl Trouble {
             BaseError::Store(_) | BaseError::Registry(_) => Exit::RegistryUnreachable,
         };
         let again = match error {
-            BaseError::Engine(error) => Again::after_engine(error),
-            BaseError::Store(error) => Again::after_store(error),
+            BaseError::Engine(error) => StepRetry::after_engine(error),
+            BaseError::Store(error) => StepRetry::after_store(error),
             BaseError::Registry(_) | BaseError::NeverPublished(_) | BaseError::Missing { .. } => {
-                Again::Never
+                StepRetry::Never
             }
         };
         let hint = match error {

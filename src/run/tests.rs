@@ -5,7 +5,7 @@ use crate::{
     event::Phase,
     exit::Exit,
     plan::{Selection, order::History},
-    testing::scenario::{Ended, names, scenario},
+    testing::scenario::{ScenarioEnd, names, scenario},
 };
 
 const DIAMOND: &str = "
@@ -16,7 +16,7 @@ const DIAMOND: &str = "
 ";
 
 /// The run as a line for each event that is not about a tag.
-fn told(ended: &Ended) -> String {
+fn told(ended: &ScenarioEnd) -> String {
     let lines = ended.events.iter().filter_map(|event| match &event.kind {
         EventKind::StepStarted { node } => Some(format!("{node} starts")),
         EventKind::PhaseStarted { node, phase } => Some(format!("{node}: {phase:?}")),

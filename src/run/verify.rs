@@ -9,15 +9,15 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{
     Executed,
-    bases::{Bases, Sources},
+    bases::{BaseSources, Bases},
     step::Workshop,
 };
 use crate::{
-    engine::{Engine, Network, Probe},
+    engine::{Engine, ImageCommand, Network},
     hierarchy::{Node, NodeName},
     image::{
         Digest,
-        packages::{Installed, Manager, ProbeError, Update, Verified},
+        packages::{Installed, Manager, PackageUpdate, ProbeError, Verified},
     },
     publish::store::Store,
 };
@@ -35,7 +35,7 @@ pub(super) struct Verifying<'a, E, S> {
 struct Updated<'a> {
     node: &'a Node,
     manager: Manager,
-    updates: &'a [Update],
+    updates: &'a [PackageUpdate],
 }
 
 impl<E: Engine, S: Store> Verifying<'_, E, S> {
@@ -100,7 +100,7 @@ impl<E: Engine, S: Store> Verifying<'_, E, S> {
         digest: &Digest,
     ) -> Result<Installed, String> {
         let shop = self.shop;
-        let sources = Sources {
+        let sources = BaseSources {
             engine: &*shop.engine,
             store: &*shop.store,
             registries: &shop.registries,
@@ -110,7 +110,7 @@ impl<E: Engine, S: Store> Verifying<'_, E, S> {
         let image = self.bases.image(name, digest, &sources).await;
         let image = image.map_err(|error| error.to_string())?;
         let argv = manager.list_installed();
-        let probe = Probe { argv, network: Network::None, timeout: LIMIT };
+        let probe = ImageCommand { argv, network: Network::None, timeout: LIMIT };
         let printed = shop.engine.probe(&image, &probe, &shop.run.id).await;
         let printed = printed.map_err(|error| error.to_string())?;
         match manager.read_installed(&printed.stdout) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Blob, Bytes, Facts, Image};
+use super::{Blob, Bytes, Facts, MeasuredImage};
 use crate::{
     hierarchy::{Hierarchy, Node, NodeName},
     image::Digest,
@@ -10,7 +10,7 @@ use crate::{
 
 /// The sizes of a hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sizes {
+pub struct HierarchySizes {
     /// In build order. Images that are not published are missing.
     pub images: Vec<Measured>,
     pub unpublished: Vec<NodeName>,
@@ -63,9 +63,9 @@ impl Measured {
 }
 
 /// Measures the published images of a hierarchy.
-pub fn measure(hierarchy: &Hierarchy, facts: &Facts) -> Sizes {
+pub fn measure(hierarchy: &Hierarchy, facts: &Facts) -> HierarchySizes {
     let mut unpublished = Vec::new();
-    let mut stacks: Vec<(&Node, Vec<Part<'_>>)> = Vec::new();
+    let mut stacks: Vec<(&Node, Vec<AddedLayers<'_>>)> = Vec::new();
     for node in hierarchy.in_build_order() {
         let parts = facts.published.get(&node.name).map(|digest| stack(facts, digest));
         match parts.filter(|parts| !parts.is_empty()) {
@@ -83,7 +83,7 @@ pub fn measure(hierarchy: &Hierarchy, facts: &Facts) -> Sizes {
             above.entry(part.digest).or_default().extend(all);
         }
     }
-    let measured = |(node, parts): &(&Node, Vec<Part<'_>>)| {
+    let measured = |(node, parts): &(&Node, Vec<AddedLayers<'_>>)| {
         let (top, below) = parts.split_last()?;
         let above = &above[top.digest];
         let base = below.last();
@@ -108,21 +108,21 @@ pub fn measure(hierarchy: &Hierarchy, facts: &Facts) -> Sizes {
         })
     };
     let images = stacks.iter().filter_map(measured).collect();
-    let stacks: Vec<Vec<Part<'_>>> = stacks.into_iter().map(|(_, parts)| parts).collect();
-    Sizes { images, unpublished, total: total(facts, &stacks) }
+    let stacks: Vec<Vec<AddedLayers<'_>>> = stacks.into_iter().map(|(_, parts)| parts).collect();
+    HierarchySizes { images, unpublished, total: total(facts, &stacks) }
 }
 
 /// The layers that one image adds to its base.
 #[derive(Clone, Copy)]
-struct Part<'f> {
+struct AddedLayers<'f> {
     digest: &'f Digest,
-    image: &'f Image,
+    image: &'f MeasuredImage,
     /// The number of layers of its base.
     from: usize,
     bytes: Bytes,
 }
 
-impl Part<'_> {
+impl AddedLayers<'_> {
     fn with_documents(&self) -> Bytes {
         let compressed = self.image.stored.as_ref().map(|(_, documents)| *documents);
         self.bytes.plus(Bytes { compressed, unpacked: Some(0) })
@@ -130,7 +130,7 @@ impl Part<'_> {
 }
 
 /// The parts of an image, its lowest base first.
-fn stack<'f>(facts: &'f Facts, digest: &'f Digest) -> Vec<Part<'f>> {
+fn stack<'f>(facts: &'f Facts, digest: &'f Digest) -> Vec<AddedLayers<'f>> {
     let mut parts = Vec::new();
     let mut seen = BTreeSet::new();
     let mut next = facts.images.get_key_value(digest);
@@ -138,7 +138,7 @@ fn stack<'f>(facts: &'f Facts, digest: &'f Digest) -> Vec<Part<'f>> {
         let base = base(facts, (digest, image));
         let from = base.map_or(0, |(_, base)| base.layers.len());
         let bytes = bytes(facts, image, base.map(|(_, base)| base));
-        parts.push(Part { digest, image, from, bytes });
+        parts.push(AddedLayers { digest, image, from, bytes });
         next = base;
     }
     parts.reverse();
@@ -148,9 +148,9 @@ fn stack<'f>(facts: &'f Facts, digest: &'f Digest) -> Vec<Part<'f>> {
 /// The image that its label names, if it begins with its layers; else the known image that it begins with.
 fn base<'f>(
     facts: &'f Facts,
-    (digest, image): (&Digest, &Image),
-) -> Option<(&'f Digest, &'f Image)> {
-    let is_base = |base: &Image| image.layers.starts_with(&base.layers);
+    (digest, image): (&Digest, &MeasuredImage),
+) -> Option<(&'f Digest, &'f MeasuredImage)> {
+    let is_base = |base: &MeasuredImage| image.layers.starts_with(&base.layers);
     let named = image.base.as_ref().and_then(|base| facts.images.get_key_value(base));
     if let Some(named) = named.filter(|(base, found)| *base != digest && is_base(found)) {
         return Some(named);
@@ -162,7 +162,7 @@ fn base<'f>(
         .filter(|(_, base)| !base.layers.is_empty())
 }
 
-fn bytes(facts: &Facts, image: &Image, base: Option<&Image>) -> Bytes {
+fn bytes(facts: &Facts, image: &MeasuredImage, base: Option<&MeasuredImage>) -> Bytes {
     let from = base.map_or(0, |base| base.layers.len());
     let compressed =
         image.stored.as_ref().and_then(|(blobs, _)| Some(Blob::sum(blobs.get(from..)?)));
@@ -175,14 +175,14 @@ fn bytes(facts: &Facts, image: &Image, base: Option<&Image>) -> Bytes {
     Bytes { compressed, unpacked: read.filter(|_| image.unpacked.is_none()).or_else(told) }
 }
 
-fn whole(parts: &[Part<'_>]) -> Option<Bytes> {
+fn whole(parts: &[AddedLayers<'_>]) -> Option<Bytes> {
     let (top, below) = parts.split_last()?;
     Some(below.iter().map(|part| part.bytes).fold(top.with_documents(), Bytes::plus))
 }
 
 /// A registry stores a layer once by the digest of its compressed bytes. A host stores it once for each
 /// sequence of layers below it.
-fn total(facts: &Facts, stacks: &[Vec<Part<'_>>]) -> Total {
+fn total(facts: &Facts, stacks: &[Vec<AddedLayers<'_>>]) -> Total {
     let published: BTreeSet<&Digest> = facts.published.values().collect();
     let is_stored = stacks.iter().flatten().all(|part| part.image.stored.is_some());
     let mut blobs: BTreeMap<&Digest, u64> = BTreeMap::new();
@@ -191,7 +191,7 @@ fn total(facts: &Facts, stacks: &[Vec<Part<'_>>]) -> Total {
     let mut layers: BTreeSet<&[Digest]> = BTreeSet::new();
     let (mut alone, mut unknown) = (Bytes::ZERO, 0);
     for parts in stacks {
-        for Part { digest, image, from, bytes } in parts.iter().copied() {
+        for AddedLayers { digest, image, from, bytes } in parts.iter().copied() {
             layers.extend((from..image.layers.len()).map(|end| &image.layers[..=end]));
             if from < image.layers.len() {
                 chains.insert(&image.layers, bytes.unpacked);
@@ -220,13 +220,13 @@ mod tests {
     use crate::hierarchy::test_hierarchy;
 
     /// A layer of each letter, of that many kilobytes compressed; ten times as much unpacked.
-    fn image(layers: &str, base: Option<&str>) -> Image {
+    fn image(layers: &str, base: Option<&str>) -> MeasuredImage {
         let blob = |letter: char| Blob {
             digest: Digest::of(format!("blob {letter}").as_bytes()),
             size: 1000 * (u64::from(letter) - u64::from('a') + 1),
             media_type: String::new(),
         };
-        Image {
+        MeasuredImage {
             layers: layers
                 .chars()
                 .map(|letter| Digest::of(letter.to_string().as_bytes()))
@@ -254,7 +254,8 @@ mod tests {
 
     fn told(hierarchy: &str, facts: &Facts) -> String {
         let number = |bytes: Option<u64>| bytes.map_or("?".to_owned(), |bytes| bytes.to_string());
-        let Sizes { images, unpublished, total } = measure(&test_hierarchy(hierarchy), facts);
+        let HierarchySizes { images, unpublished, total } =
+            measure(&test_hierarchy(hierarchy), facts);
         let mut lines: Vec<String> = images
             .iter()
             .map(|image| {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use self::measure::{Measured, Sizes, measure};
+pub use self::measure::{HierarchySizes, Measured, measure};
 use crate::{hierarchy::NodeName, image::Digest};
 
 /// A compressed layer, as a manifest names it.
@@ -56,7 +56,7 @@ impl Bytes {
 
 /// An image in a registry or in an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
+pub struct MeasuredImage {
     /// The digests of its unpacked layers, the base's first.
     pub layers: Vec<Digest>,
     /// In a registry: the compressed layers in the same order, and the bytes of manifest and configuration.
@@ -71,7 +71,7 @@ pub struct Image {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The published images, and those that they were built on or replaced.
-    pub images: BTreeMap<Digest, Image>,
+    pub images: BTreeMap<Digest, MeasuredImage>,
     pub published: BTreeMap<NodeName, Digest>,
     /// The image to compare each one with.
     pub before: BTreeMap<NodeName, Digest>,

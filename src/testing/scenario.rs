@@ -23,17 +23,17 @@ use crate::{
     fingerprint::HashCache,
     hierarchy::{Hierarchy, LoadOptions, NodeName, TagValues},
     image::Digest,
-    plan::{Plan, Request, Selection, order::History, plan},
+    plan::{Plan, PlanRequest, Selection, order::History, plan},
     publish::{
         holds,
-        journal::{Asked, Began, Journal, Past, test_id},
+        journal::{Began, Journal, PastRun, RunRequest, test_id},
         promote::{Publisher, Recovered, Verdict, conclude, rollback, verdict},
         store::{Local, StoreError},
     },
     registry::{Client, Credentials},
     run::{
         Origin, RunOptions, Secrets, Workshop, execute,
-        observe::{Question, Sources, due, observe},
+        observe::{FactSources, Question, due, observe},
         state::RunDir,
     },
 };
@@ -62,7 +62,7 @@ pub(crate) struct Scenario {
 }
 
 /// What came of one run.
-pub(crate) struct Ended {
+pub(crate) struct ScenarioEnd {
     pub(crate) summary: Summary,
     pub(crate) events: Vec<Event>,
 }
@@ -169,7 +169,7 @@ impl Scenario {
     }
 
     pub(crate) async fn plan(&self, selection: &Selection) -> Plan {
-        let request = Request {
+        let request = PlanRequest {
             selection: selection.clone(),
             refresh: self.refresh,
             by_schedule: self.by_schedule,
@@ -179,7 +179,8 @@ impl Scenario {
         let (observed, warnings) = {
             let store = self.store();
             let registries = Client::new(Credentials::none()).unwrap();
-            let sources = Sources { engine: &*self.engine, store: &store, registries: &registries };
+            let sources =
+                FactSources { engine: &*self.engine, store: &store, registries: &registries };
             let question = Question {
                 hierarchy: &hierarchy,
                 request: &request,
@@ -207,23 +208,23 @@ impl Scenario {
         text
     }
 
-    pub(crate) async fn run(&self, selection: &Selection) -> Ended {
+    pub(crate) async fn run(&self, selection: &Selection) -> ScenarioEnd {
         let plan = Arc::new(self.plan(selection).await);
         self.run_plan(plan).await
     }
 
     /// Runs while nobody reads the reports.
-    pub(crate) async fn run_unheard(&self, selection: &Selection) -> Ended {
+    pub(crate) async fn run_unheard(&self, selection: &Selection) -> ScenarioEnd {
         let plan = Arc::new(self.plan(selection).await);
         self.run_reporting(plan, Events { broken: true, ..Events::default() }).await
     }
 
     /// Runs a plan that may have been made a while ago.
-    pub(crate) async fn run_plan(&self, plan: Arc<Plan>) -> Ended {
+    pub(crate) async fn run_plan(&self, plan: Arc<Plan>) -> ScenarioEnd {
         self.run_reporting(plan, Events::default()).await
     }
 
-    async fn run_reporting(&self, plan: Arc<Plan>, mut events: Events) -> Ended {
+    async fn run_reporting(&self, plan: Arc<Plan>, mut events: Events) -> ScenarioEnd {
         let store = Arc::new(self.store());
         let shop = Arc::new(Workshop {
             engine: self.engine.clone(),
@@ -257,7 +258,7 @@ impl Scenario {
             Verdict::NotAsked { stored: false }
         };
         let number = self.runs.fetch_add(1, Ordering::SeqCst);
-        let began = Began::new(test_id(number), "here", Asked::Run { flags: String::new() });
+        let began = Began::new(test_id(number), "here", RunRequest::Run { flags: String::new() });
         let mut journal = Journal::begin(&self.journal(number), began);
         let mut publisher = Publisher {
             store: &*store,
@@ -271,7 +272,7 @@ impl Scenario {
         publisher.end(summary.exit).await;
         holds::end(&*store, &summary).await.unwrap();
         self.nothing_is_left();
-        Ended { summary, events: events.kept }
+        ScenarioEnd { summary, events: events.kept }
     }
 
     /// Where the journal of the `number`th run is, from 0.
@@ -279,8 +280,8 @@ impl Scenario {
         self.folder.path().join(format!(".state/journal/{number}.jsonl"))
     }
 
-    pub(crate) fn past(&self, number: usize) -> Past {
-        Past::read(&fs::read(self.journal(number)).unwrap()).unwrap()
+    pub(crate) fn past(&self, number: usize) -> PastRun {
+        PastRun::read(&fs::read(self.journal(number)).unwrap()).unwrap()
     }
 
     /// What the next command does with the journal of a run; `None` if it leaves it alone.
@@ -319,7 +320,7 @@ impl Scenario {
         let mut events = Events::default();
         let mut telling = Telling::new(&mut events);
         let next = self.runs.fetch_add(1, Ordering::SeqCst);
-        let asked = Asked::Rollback { of: test_id(number) };
+        let asked = RunRequest::Rollback { of: test_id(number) };
         let mut journal =
             Journal::begin(&self.journal(next), Began::new(test_id(next), "here", asked));
         let mut publisher = Publisher {
@@ -348,7 +349,7 @@ impl Scenario {
     }
 }
 
-impl Ended {
+impl ScenarioEnd {
     /// What became of each node, a line each.
     pub(crate) fn outcomes(&self) -> String {
         self.summary.steps.iter().fold(String::new(), |mut text, step| {

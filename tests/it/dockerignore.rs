@@ -18,7 +18,7 @@ use std::{
 };
 
 use rebuild::fingerprint::{
-    context::{Context, Kind},
+    context::{Context, EntryKind},
     ignore::Ignore,
 };
 
@@ -94,9 +94,9 @@ fn ours(root: &Path) -> Result<BTreeSet<String>, String> {
     Ok(entries
         .iter()
         .map(|entry| match &entry.kind {
-            Kind::File { .. } => line('f', &entry.path, None),
-            Kind::Folder => line('d', &entry.path, None),
-            Kind::Link { target } => line('l', &entry.path, Some(target)),
+            EntryKind::File { .. } => line('f', &entry.path, None),
+            EntryKind::Folder => line('d', &entry.path, None),
+            EntryKind::Link { target } => line('l', &entry.path, Some(target)),
         })
         .collect())
 }

@@ -4,8 +4,8 @@ fn plain(diagnostics: &[Diagnostic], current_dir: &str) -> String {
     render(diagnostics, Rendering { colour: false, current_dir: Path::new(current_dir) })
 }
 
-fn source() -> Arc<Source> {
-    Source::new("/home/base/hierarchy.yaml", "\u{feff}version: 1\r\nimages:\r\n  café: {}\r\n")
+fn source() -> Arc<SourceFile> {
+    SourceFile::new("/home/base/hierarchy.yaml", "\u{feff}version: 1\r\nimages:\r\n  café: {}\r\n")
 }
 
 #[test]
@@ -35,8 +35,8 @@ warning: this is nothing
 
 #[test]
 fn places_in_several_files_and_far_apart() {
-    let one = Source::new("/a/one", format!("first\n{}last\n", "line\n".repeat(500)));
-    let two = Source::new("/a/two", "x");
+    let one = SourceFile::new("/a/one", format!("first\n{}last\n", "line\n".repeat(500)));
+    let two = SourceFile::new("/a/two", "x");
     let end = one.text.find("last").unwrap();
     let problem = Diagnostic::error("these disagree")
         .at(&one, end..end + 4, "this")
@@ -72,7 +72,7 @@ fn every_span_renders() {
             assert!(plain(&[problem], "/").starts_with("error: x\n"), "{start}..{end}");
         }
     }
-    let empty = Diagnostic::error("x").at(&Source::new("/f", ""), 0..0, "");
+    let empty = Diagnostic::error("x").at(&SourceFile::new("/f", ""), 0..0, "");
     assert_eq!(plain(&[empty], "/"), "error: x\n --> f:1:1\n  |\n1 |\n  | ^");
 }
 
@@ -89,7 +89,7 @@ fn lines_and_columns_are_found_both_ways() {
 
 #[test]
 fn nothing_in_a_problem_steers_the_terminal() {
-    let source = Source::new("/f", "a\x1b[2Jb\u{202e}c\n");
+    let source = SourceFile::new("/f", "a\x1b[2Jb\u{202e}c\n");
     let problem =
         Diagnostic::error("bad\x1b]0;title\x07").at(&source, 0..1, "x\x1b[1m").hint("\x08");
     let text = plain(&[problem], "/");
@@ -111,7 +111,8 @@ fn colour_adds_nothing_but_colour() {
 
 #[test]
 fn a_place_can_be_named_without_what_is_written_there() {
-    let source = Source::new("/h/hierarchy.yaml", "version: 1\nimages: {a: {secrets: hunter2}}\n");
+    let source =
+        SourceFile::new("/h/hierarchy.yaml", "version: 1\nimages: {a: {secrets: hunter2}}\n");
     let diagnostic = Diagnostic::error("wrong").at_secret(&source, 23..30).hint("do so");
     let rendering = Rendering { colour: false, current_dir: Path::new("/h") };
     let text = diagnostic.render(rendering);

@@ -1,15 +1,15 @@
 //! Valid input that is probably a mistake.
 
 use super::{
-    Code,
+    CheckRule,
     Language::{Dockerfile, Text, Yaml},
-    Rule,
+    RuleCode,
     Severity::{Error, Note, Warning},
 };
 
-pub(super) const RULES: &[Rule] = &[
-    Rule {
-        code: Code::Floating,
+pub(super) const RULES: &[CheckRule] = &[
+    CheckRule {
+        code: RuleCode::Floating,
         severity: Warning,
         title: "an upstream has no tag, or `latest`",
         why: "The tag may move to the next major version at any time, and all descendants with it. `rebuild` pins each run to one digest and rebuilds when the tag moves. Choose the major version with a tag.",
@@ -17,8 +17,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "FROM debian:12-slim",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::NoDigest,
+    CheckRule {
+        code: RuleCode::NoDigest,
         severity: Note,
         title: "an upstream is not pinned to a digest",
         why: "The tag may move at any time. `rebuild` then rebuilds the image, so security updates arrive automatically. Pin the digest if each update must be a commit.",
@@ -26,8 +26,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "FROM debian:12-slim@sha256:…",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::UnusedArgument,
+    CheckRule {
+        code: RuleCode::UnusedArgument,
         severity: Warning,
         title: "a build arg is not used",
         why: "No `ARG` of the Dockerfile declares it, so the build ignores its value. Usually the name is misspelled. A build arg of `defaults` is reported only if no image declares it.",
@@ -35,8 +35,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  ruby: { build_args: { RUBY_VERSION: \"3.4\" } }",
         language: Yaml,
     },
-    Rule {
-        code: Code::GitInContext,
+    CheckRule {
+        code: RuleCode::GitInContext,
         severity: Warning,
         title: "the context has a `.git`, and there is no `.dockerignore`",
         why: "The git history is part of the context. Every commit and every `git fetch` makes the image out of date. `COPY . .` copies the history into the image, including files that were deleted later.",
@@ -44,8 +44,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "# .dockerignore\n.git",
         language: Text,
     },
-    Rule {
-        code: Code::NoPrepare,
+    CheckRule {
+        code: RuleCode::NoPrepare,
         severity: Error,
         title: "the program that prepares the context does not exist",
         why: "A program with a `/` in its name is a path in the context. Any other program is looked up in `PATH`. It must be executable.",
@@ -53,8 +53,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  os-base: { prepare: [./scripts/make-rootfs.sh] }",
         language: Yaml,
     },
-    Rule {
-        code: Code::HostFileInTest,
+    CheckRule {
+        code: RuleCode::HostFileInTest,
         severity: Warning,
         title: "a test names a file that is not in the image",
         why: "Tests run in a container of the image and cannot read this folder. The file exists here, and the Dockerfile has no `COPY` or `ADD`.",
@@ -62,8 +62,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "test:\n  - run: [sh, /opt/tests/smoke.sh]   # Dockerfile: COPY tests /opt/tests",
         language: Yaml,
     },
-    Rule {
-        code: Code::NoHealthcheck,
+    CheckRule {
+        code: RuleCode::NoHealthcheck,
         severity: Warning,
         title: "a test needs a HEALTHCHECK, and the image has none",
         why: "`healthy` starts the image and waits for its `HEALTHCHECK`. Neither its Dockerfile nor the Dockerfile of an ancestor has one, down to `scratch`, so the test cannot pass.",
@@ -71,8 +71,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "test:\n  - healthy: 30s        # Dockerfile: HEALTHCHECK CMD wget -qO- localhost",
         language: Yaml,
     },
-    Rule {
-        code: Code::SecretInDockerfile,
+    CheckRule {
+        code: RuleCode::SecretInDockerfile,
         severity: Warning,
         title: "an ARG or an ENV looks like a secret",
         why: "Every user who pulls the image can read both. Mount the value with `RUN --mount=type=secret,id=…`, and name its source under `secrets`.",
@@ -80,8 +80,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "RUN --mount=type=secret,id=npm,env=NPM_TOKEN npm ci",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::UnsummedAdd,
+    CheckRule {
+        code: RuleCode::UnsummedAdd,
         severity: Warning,
         title: "a file is downloaded without a checksum",
         why: "The content of a URL is not part of the fingerprint. If it changes, `rebuild` does not rebuild the image, and two builds of the same files differ.",
@@ -89,8 +89,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "ADD --checksum=sha256:… https://example.com/tool.tar.gz /opt/",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::NoTest,
+    CheckRule {
+        code: RuleCode::NoTest,
         severity: Note,
         title: "an image has no test",
         why: "The image has neither its own nor an inherited test, so every successful build is published. Add a test to the base image, such as a command that prints a version: all descendants inherit it.",
@@ -98,8 +98,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  os-base:\n    test:\n      - run: [cat, /etc/os-release]",
         language: Yaml,
     },
-    Rule {
-        code: Code::NoSecretFile,
+    CheckRule {
+        code: RuleCode::NoSecretFile,
         severity: Note,
         title: "the file of a secret does not exist",
         why: "A run that builds the image needs the file. It may exist only on the machine that builds. Paths are relative to the folder of `hierarchy.yaml`.",
@@ -107,8 +107,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "secrets: { npm: { file: secrets/npmrc } }",
         language: Yaml,
     },
-    Rule {
-        code: Code::NoStableTag,
+    CheckRule {
+        code: RuleCode::NoStableTag,
         severity: Warning,
         title: "an image has no stable tag",
         why: "Users and Dockerfiles cannot name the newest image, because every tag contains a date, a commit or a fingerprint. A run also finds the published image by its stable tags.",
@@ -116,8 +116,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  os-base: { tags: [latest, \"{date}\"] }",
         language: Yaml,
     },
-    Rule {
-        code: Code::PathOutside,
+    CheckRule {
+        code: RuleCode::PathOutside,
         severity: Warning,
         title: "a context or a Dockerfile is outside the folder of the hierarchy",
         why: "After resolving links, its path is outside the folder. Another checkout may not have it, and a build can copy its files into the image. `--untrusted` refuses it.",
@@ -125,8 +125,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  app: { context: app }",
         language: Yaml,
     },
-    Rule {
-        code: Code::UnpinnedOnbuild,
+    CheckRule {
+        code: RuleCode::UnpinnedOnbuild,
         severity: Warning,
         title: "an `ONBUILD` instruction copies from an upstream that is not pinned",
         why: "The instruction runs in the builds of images that are FROM this one, and copies from the image that the engine finds under that name. `rebuild` does not rebuild them when the tag moves. Docker 20.10 does not find the image. `rebuild` can pin a name that is valid for a stage.",
@@ -134,8 +134,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "# composer is an image of the hierarchy: FROM composer:2\nONBUILD COPY --from=composer /usr/bin/composer /bin/",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::MissingSource,
+    CheckRule {
+        code: RuleCode::MissingSource,
         severity: Error,
         title: "a file to copy is not in the context",
         why: "Paths of `COPY` and `ADD` are relative to the build context, not to the Dockerfile. The rule does not check contexts with a `prepare` command, and paths with variables.",
@@ -143,8 +143,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "COPY config/app.conf /etc/",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::UndeclaredSecret,
+    CheckRule {
+        code: RuleCode::UndeclaredSecret,
         severity: Warning,
         title: "a build uses a secret that the image does not declare",
         why: "The builder then mounts no file, and the step fails or continues without the secret. Name the source of the value under `secrets`.",
@@ -152,8 +152,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "# hierarchy.yaml: secrets: { npm: { env: NPM_TOKEN } }\nRUN --mount=type=secret,id=npm npm ci",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::UnknownStage,
+    CheckRule {
+        code: RuleCode::UnknownStage,
         severity: Warning,
         title: "a `--from` misspells the name of a stage",
         why: "No stage and no image of the hierarchy has that name, so the builder pulls an image of that name from Docker Hub.",
@@ -161,8 +161,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "FROM golang:1.25 AS builder\nFROM scratch\nCOPY --from=builder /app /",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::UselessExclude,
+    CheckRule {
+        code: RuleCode::UselessExclude,
         severity: Warning,
         title: "an `exclude` of a matrix matches nothing",
         why: "No combination of the matrix has these values. Usually a value is misspelled, or YAML read a number: `3.10` without quotes is `3.1`.",
@@ -170,8 +170,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "matrix: { ruby: [\"3.3\", \"3.4\"], exclude: [{ ruby: \"3.3\" }] }",
         language: Yaml,
     },
-    Rule {
-        code: Code::UnusedDockerfile,
+    CheckRule {
+        code: RuleCode::UnusedDockerfile,
         severity: Warning,
         title: "no image uses this Dockerfile",
         why: "No entry names this Dockerfile below the folder of hierarchy.yaml, so `rebuild` never builds it. Add an entry, or ignore it with `# rebuild ignore=RB058` in its first line. The rule skips hidden folders, `node_modules`, `vendor`, `testdata` and folders with their own hierarchy.yaml.",
@@ -179,8 +179,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  os-base: { context: images/os-base }\n  cron: { context: images/cron }",
         language: Yaml,
     },
-    Rule {
-        code: Code::OtherRegistry,
+    CheckRule {
+        code: RuleCode::OtherRegistry,
         severity: Warning,
         title: "an image of the hierarchy is named under another registry",
         why: "The name and the tag belong to an image of the hierarchy, but the registry or the path before them does not. Therefore the reference counts as an upstream image, and a change of the hierarchy does not rebuild it.",
@@ -188,8 +188,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "FROM os-base:12",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::UselessIgnore,
+    CheckRule {
+        code: RuleCode::UselessIgnore,
         severity: Warning,
         title: "a comment ignores nothing",
         why: "`# rebuild ignore=…` names an unknown rule, or an error, or a problem that its line and the line below no longer have. A comment cannot ignore an error, because the build would fail anyway.",

@@ -1,15 +1,15 @@
 //! Contexts and Dockerfiles.
 
 use super::{
-    Code,
+    CheckRule,
     Language::{Dockerfile, Text, Yaml},
-    Rule,
+    RuleCode,
     Severity::Error,
 };
 
-pub(super) const RULES: &[Rule] = &[
-    Rule {
-        code: Code::NoContext,
+pub(super) const RULES: &[CheckRule] = &[
+    CheckRule {
+        code: RuleCode::NoContext,
         severity: Error,
         title: "the build context does not exist",
         why: "A context is a folder, relative to the folder of `hierarchy.yaml`. The default is `images/<name>` if it exists, else `<name>`.",
@@ -17,8 +17,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  os-base: {}",
         language: Yaml,
     },
-    Rule {
-        code: Code::NoDockerfile,
+    CheckRule {
+        code: RuleCode::NoDockerfile,
         severity: Error,
         title: "the Dockerfile does not exist",
         why: "The default is `Dockerfile` in the context. `dockerfile` names another file, relative to the context.",
@@ -26,8 +26,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  os-base: { context: os, dockerfile: Containerfile }",
         language: Yaml,
     },
-    Rule {
-        code: Code::BrokenDockerfile,
+    CheckRule {
+        code: RuleCode::BrokenDockerfile,
         severity: Error,
         title: "the builder refuses this Dockerfile",
         why: "It has an unknown instruction, an instruction before the first `FROM`, an empty variable in an image name, a heredoc without an end, or bytes that are not UTF-8 outside a comment. `rebuild` parses it like the builder, to report the problem before the build.",
@@ -35,8 +35,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "ARG VERSION=12\nFROM debian:$VERSION",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::UnknownTarget,
+    CheckRule {
+        code: RuleCode::UnknownTarget,
         severity: Error,
         title: "`target` names a stage that does not exist",
         why: "`target` names a stage of the Dockerfile: `FROM image AS name`.",
@@ -44,8 +44,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  app: { target: runtime }",
         language: Yaml,
     },
-    Rule {
-        code: Code::WrongReference,
+    CheckRule {
+        code: RuleCode::WrongReference,
         severity: Error,
         title: "an image name is invalid",
         why: "After expanding variables, a `FROM` or a `--from` names an image that cannot exist in a registry.",
@@ -53,8 +53,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "FROM debian:12",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::PrepareOutside,
+    CheckRule {
+        code: RuleCode::PrepareOutside,
         severity: Error,
         title: "a `prepare` command names a file outside the build context",
         why: "The command runs in a copy of the context. A path with `..` leads to the machine's temporary folder, where other users can write files. A link out of the context, or an absolute path into the checkout, names a file that is not part of the fingerprint. Use a path relative to the context.",
@@ -62,8 +62,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  app: { prepare: [sh, gen.sh] }   # app/gen.sh",
         language: Yaml,
     },
-    Rule {
-        code: Code::OnbuildName,
+    CheckRule {
+        code: RuleCode::OnbuildName,
         severity: Error,
         title: "an `ONBUILD` instruction names an image in a way that cannot be pinned",
         why: "The instruction runs in the builds of images that are FROM this one. `rebuild` adds a stage with that name to those builds, so the name must be valid for a stage: a letter, then letters, digits, `-`, `_` and `.`. The new stage changes the numbers of later stages, so a `--from` must use the name of a stage instead of a number.",
@@ -71,8 +71,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "ONBUILD COPY --from=tools /lint /lint",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::NotSendable,
+    CheckRule {
+        code: RuleCode::NotSendable,
         severity: Error,
         title: "a file of the build context cannot be sent to the builder",
         why: "A build context contains files, folders and symbolic links that this user can read, and no fifos, sockets or devices. BuildKit takes only names that are UTF-8; podman takes all names, so such a name is a warning. List the file in `.dockerignore` if the build does not need it.",

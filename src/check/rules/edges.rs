@@ -1,15 +1,15 @@
 //! Which image is based on which, and which repositories and tags they publish.
 
 use super::{
-    Code,
+    CheckRule,
     Language::{Dockerfile, Yaml},
-    Rule,
+    RuleCode,
     Severity::{Error, Warning},
 };
 
-pub(super) const RULES: &[Rule] = &[
-    Rule {
-        code: Code::Ring,
+pub(super) const RULES: &[CheckRule] = &[
+    CheckRule {
+        code: RuleCode::Ring,
         severity: Error,
         title: "an image depends on itself",
         why: "The dependency may lead through other images. The message shows each reference of the cycle. Remove one of them.",
@@ -17,8 +17,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "# a/Dockerfile\nFROM b\n# b/Dockerfile\nFROM debian:12",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::UnknownParent,
+    CheckRule {
+        code: RuleCode::UnknownParent,
         severity: Error,
         title: "`parents` names an image that does not exist",
         why: "Only images of the same file can be parents. `rebuild` reads the parents from the Dockerfile, so `parents` is optional and only checked.",
@@ -26,8 +26,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  os-base: {}\n  app: { parents: [os-base] }",
         language: Yaml,
     },
-    Rule {
-        code: Code::UnusedParent,
+    CheckRule {
+        code: RuleCode::UnusedParent,
         severity: Error,
         title: "an image does not use a parent that it declares",
         why: "No `FROM` and no `--from` of its Dockerfile names that image, so a change of the parent would not rebuild it. Fix the Dockerfile, or remove the parent.",
@@ -35,8 +35,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  app: { parents: [os-base] }   # its Dockerfile: FROM os-base",
         language: Yaml,
     },
-    Rule {
-        code: Code::LeftOutParent,
+    CheckRule {
+        code: RuleCode::LeftOutParent,
         severity: Error,
         title: "`parents` omits a parent",
         why: "The Dockerfile names an image that `parents` does not contain. Add it, or remove `parents`: `rebuild` reads the parents from the Dockerfile.",
@@ -44,8 +44,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  app: { parents: [os-base, toolbox] }",
         language: Yaml,
     },
-    Rule {
-        code: Code::PublishedTwice,
+    CheckRule {
+        code: RuleCode::PublishedTwice,
         severity: Error,
         title: "two images publish the same tag",
         why: "The tag would point sometimes at one image and sometimes at the other.",
@@ -53,8 +53,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  ruby-3.3: { repository: ruby, tags: [\"3.3\"] }\n  ruby-3.4: { repository: ruby, tags: [\"3.4\", latest] }",
         language: Yaml,
     },
-    Rule {
-        code: Code::UnknownTag,
+    CheckRule {
+        code: RuleCode::UnknownTag,
         severity: Warning,
         title: "no image of the hierarchy has this tag",
         why: "The repository belongs to an image of the hierarchy, but that image does not have the tag. Therefore the reference counts as an upstream image, and a change of the hierarchy does not rebuild it. Usually the tag is misspelled or old.",
@@ -62,8 +62,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "FROM os-base:12",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::PinnedParent,
+    CheckRule {
+        code: RuleCode::PinnedParent,
         severity: Warning,
         title: "an image of the hierarchy is pinned to a digest",
         why: "The reference does not follow new builds of that image. Remove the digest: `rebuild` pins every build to the image of the same run anyway.",
@@ -71,8 +71,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "FROM registry.example.com/base/os-base:12",
         language: Dockerfile,
     },
-    Rule {
-        code: Code::OtherPlatform,
+    CheckRule {
+        code: RuleCode::OtherPlatform,
         severity: Warning,
         title: "an image and its base have different platforms",
         why: "The programs of the base are for another processor. They run only on machines that emulate it.",

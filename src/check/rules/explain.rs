@@ -1,16 +1,16 @@
 //! The text of `rebuild explain`: one line for each rule, or one rule in full.
 
-use super::{Code, Rule, Severity, all};
+use super::{CheckRule, RuleCode, Severity, all};
 
 /// A line for each rule.
 pub fn summary() -> String {
-    let line = |rule: &Rule| format!("{}  {:7}  {}\n", rule.code, rule.severity, rule.title);
+    let line = |rule: &CheckRule| format!("{}  {:7}  {}\n", rule.code, rule.severity, rule.title);
     all().map(line).collect()
 }
 
 /// One rule in full, for a terminal.
-pub fn explanation(code: Code) -> String {
-    let Rule { severity, title, why, bad, good, .. } = code.rule();
+pub fn explanation(code: RuleCode) -> String {
+    let CheckRule { severity, title, why, bad, good, .. } = code.rule();
     let indented =
         |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<Vec<_>>().concat();
     let ignored = match severity {

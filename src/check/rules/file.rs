@@ -1,10 +1,10 @@
 //! `hierarchy.yaml`.
 
-use super::{Code, Language::Yaml, Rule, Severity::Error};
+use super::{CheckRule, Language::Yaml, RuleCode, Severity::Error};
 
-pub(super) const RULES: &[Rule] = &[
-    Rule {
-        code: Code::Unreadable,
+pub(super) const RULES: &[CheckRule] = &[
+    CheckRule {
+        code: RuleCode::Unreadable,
         severity: Error,
         title: "the hierarchy file cannot be read",
         why: "The file does not exist, is not readable, or is not UTF-8 text. Name another file with `--file`, or save it as UTF-8.",
@@ -12,8 +12,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "# saved as UTF-8\nversion: 1\nimages:\n  cafe: {}",
         language: Yaml,
     },
-    Rule {
-        code: Code::Syntax,
+    CheckRule {
+        code: RuleCode::Syntax,
         severity: Error,
         title: "the file is not valid YAML",
         why: "The parser failed: a bracket or a quote is not closed, a tab indents a line, the file has two documents, or its aliases expand without limit. The mistake may be shortly before the line that the message shows.",
@@ -21,8 +21,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "version: 1\nimages:\n  os-base: { tags: [latest, \"12\"] }",
         language: Yaml,
     },
-    Rule {
-        code: Code::KeyTwice,
+    CheckRule {
+        code: RuleCode::KeyTwice,
         severity: Error,
         title: "a key is given twice",
         why: "Many YAML parsers silently use the last one. `rebuild` reports an error instead.",
@@ -30,8 +30,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  os-base: { tags: [latest, \"12\"] }",
         language: Yaml,
     },
-    Rule {
-        code: Code::UnknownField,
+    CheckRule {
+        code: RuleCode::UnknownField,
         severity: Error,
         title: "a field does not exist",
         why: "`rebuild` ignores no field silently. The hint names the most similar field, or all fields.",
@@ -39,8 +39,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  os-base: { context: images/os }",
         language: Yaml,
     },
-    Rule {
-        code: Code::MissingField,
+    CheckRule {
+        code: RuleCode::MissingField,
         severity: Error,
         title: "a field is missing",
         why: "The file needs `version` and `images`.",
@@ -48,8 +48,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "version: 1\nimages:\n  os-base: {}",
         language: Yaml,
     },
-    Rule {
-        code: Code::WrongValue,
+    CheckRule {
+        code: RuleCode::WrongValue,
         severity: Error,
         title: "a value has the wrong type",
         why: "The message says which type the field has: a list, a map, a duration such as `30s`, a size such as `120MB`, or one of several words. Commands are lists of arguments, not lines for a shell.",
@@ -57,8 +57,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  os-base: { timeout: 90s, prepare: [./make.sh, --all] }",
         language: Yaml,
     },
-    Rule {
-        code: Code::WrongTest,
+    CheckRule {
+        code: RuleCode::WrongTest,
         severity: Error,
         title: "a test mixes `run` and `healthy`, or has neither",
         why: "A test either runs a command (`run`) or waits until the image is healthy (`healthy`). Some fields belong to only one of them.",
@@ -66,8 +66,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "test:\n  - healthy: 30s\n  - run: [curl, --version]",
         language: Yaml,
     },
-    Rule {
-        code: Code::WrongMatrix,
+    CheckRule {
+        code: RuleCode::WrongMatrix,
         severity: Error,
         title: "a matrix is invalid",
         why: "A matrix needs a list of values for each key. The image name must contain every key, because otherwise two images have the same name. `include` needs a value for each key. `exclude` can only use keys of the matrix.",
@@ -75,8 +75,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  ruby-{ruby}:\n    matrix: { ruby: [\"3.3\", \"3.4\"] }",
         language: Yaml,
     },
-    Rule {
-        code: Code::WrongName,
+    CheckRule {
+        code: RuleCode::WrongName,
         severity: Error,
         title: "a name, a repository or a tag is invalid",
         why: "Image names contain lower-case letters, digits, `.`, `_`, `-` and `/`. The placeholders of tags are `{date}`, `{git}`, `{name}` and `{fingerprint}`. An image needs at least one tag.",
@@ -84,8 +84,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  os-base: { tags: [\"{date}\"] }",
         language: Yaml,
     },
-    Rule {
-        code: Code::NameTwice,
+    CheckRule {
+        code: RuleCode::NameTwice,
         severity: Error,
         title: "two images have the same name",
         why: "A matrix may make the name of another entry.",
@@ -93,8 +93,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  ruby-{v}: { matrix: { v: [\"3.3\", \"3.4\"] } }\n  ruby-3.4-slim: {}",
         language: Yaml,
     },
-    Rule {
-        code: Code::SecretArgument,
+    CheckRule {
+        code: RuleCode::SecretArgument,
         severity: Error,
         title: "a build arg looks like a secret",
         why: "The history of the image contains build args, and every user who pulls the image can read them. Name the source of the value under `secrets`, and mount it with `RUN --mount=type=secret,id=…`. If the value is not a secret, list the name under `allow_build_args`.",
@@ -102,8 +102,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "images:\n  app:\n    secrets: { npm: { env: NPM_TOKEN } }",
         language: Yaml,
     },
-    Rule {
-        code: Code::WrongSecret,
+    CheckRule {
+        code: RuleCode::WrongSecret,
         severity: Error,
         title: "a secret does not name its source",
         why: "A secret has an ID and a source: `{ env: NAME }` or `{ file: PATH }`. Do not write the value into the file.",
@@ -111,8 +111,8 @@ pub(super) const RULES: &[Rule] = &[
         good: "secrets: { npm: { env: NPM_TOKEN } }",
         language: Yaml,
     },
-    Rule {
-        code: Code::Untrusted,
+    CheckRule {
+        code: RuleCode::Untrusted,
         severity: Error,
         title: "an untrusted hierarchy may not do this",
         why: "`--untrusted` or `REBUILD_UNTRUSTED=1` is set, as in a CI job for pull requests from forks. A hierarchy then cannot run a program on the machine (`prepare`, `notify`), send reports (`notify`), read a secret, use the SSH agent, or have a context or a Dockerfile outside its folder.",

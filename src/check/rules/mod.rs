@@ -38,7 +38,7 @@ impl fmt::Display for Severity {
 /// Which rule, as the number that people write: `RB012`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u16)]
-pub enum Code {
+pub enum RuleCode {
     Unreadable = 1,
     Syntax = 2,
     KeyTwice = 3,
@@ -93,8 +93,8 @@ pub enum Code {
 
 /// What is said of a rule.
 #[derive(Debug)]
-pub struct Rule {
-    pub code: Code,
+pub struct CheckRule {
+    pub code: RuleCode,
     pub severity: Severity,
     /// What is wrong, in a few words.
     pub title: &'static str,
@@ -114,12 +114,12 @@ pub enum Language {
 }
 
 /// Every rule, by code.
-pub fn all() -> impl Iterator<Item = &'static Rule> {
+pub fn all() -> impl Iterator<Item = &'static CheckRule> {
     [file::RULES, dockerfiles::RULES, edges::RULES, advice::RULES].into_iter().flatten()
 }
 
-impl Code {
-    pub fn rule(self) -> &'static Rule {
+impl RuleCode {
+    pub fn rule(self) -> &'static CheckRule {
         all().find(|rule| rule.code == self).expect("a test sees to it that each has a rule")
     }
 
@@ -128,7 +128,7 @@ impl Code {
     }
 }
 
-impl fmt::Display for Code {
+impl fmt::Display for RuleCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RB{:03}", *self as u16)
     }
@@ -139,7 +139,7 @@ impl fmt::Display for Code {
 #[error("there is no rule `{0}`")]
 pub struct UnknownCode(pub String);
 
-impl FromStr for Code {
+impl FromStr for RuleCode {
     type Err = UnknownCode;
 
     /// Also in small letters.

@@ -4,22 +4,22 @@ use super::*;
 
 #[test]
 fn codes_are_read_back_and_stand_in_order() {
-    let codes: Vec<Code> = all().map(|rule| rule.code).collect();
+    let codes: Vec<RuleCode> = all().map(|rule| rule.code).collect();
     assert!(codes.is_sorted() && codes.iter().collect::<BTreeSet<_>>().len() == codes.len());
     for code in &codes {
         assert_eq!(code.to_string().parse(), Ok(*code));
         assert_eq!(code.rule().code, *code);
     }
-    assert_eq!("rb040".parse(), Ok(Code::Floating));
+    assert_eq!("rb040".parse(), Ok(RuleCode::Floating));
     for text in ["RB999", "RB", "40", "", "RB40"] {
-        assert_eq!(text.parse::<Code>(), Err(UnknownCode(text.to_owned())));
+        assert_eq!(text.parse::<RuleCode>(), Err(UnknownCode(text.to_owned())));
     }
 }
 
 /// What stands in people's files: a rule may come, and none may take another's number.
 #[test]
 fn codes_keep_their_meaning() {
-    let variants = include_str!("mod.rs").split("pub enum Code {").nth(1).unwrap();
+    let variants = include_str!("mod.rs").split("pub enum RuleCode {").nth(1).unwrap();
     let variants = variants.split('}').next().unwrap().lines();
     let variants = variants.filter_map(|line| line.trim().strip_suffix(',')?.split(" = ").nth(1));
     let numbers: Vec<String> =
@@ -31,7 +31,7 @@ fn codes_keep_their_meaning() {
 #[test]
 fn rules_say_what_is_wrong_and_show_it_put_right() {
     for rule in all() {
-        let Rule { code, title, why, bad, good, .. } = rule;
+        let CheckRule { code, title, why, bad, good, .. } = rule;
         assert!(!title.ends_with('.') && title.len() < 80, "{code}: {title}");
         assert!(why.ends_with('.') && why.len() > 30, "{code}: {why}");
         assert_ne!(bad, good, "{code}");
@@ -55,14 +55,14 @@ fn the_page_is_that_of_the_table() {
 fn page() -> String {
     let mut page = String::from(HEAD);
     for rule in all() {
-        let Rule { code, severity, title, .. } = rule;
+        let CheckRule { code, severity, title, .. } = rule;
         _ = writeln!(
             page,
             "| [{code}](#{}) | {severity} | {title} |",
             code.to_string().to_lowercase()
         );
     }
-    for Rule { code, severity, title, why, bad, good, language } in all() {
+    for CheckRule { code, severity, title, why, bad, good, language } in all() {
         let language = match language {
             Language::Yaml => "yaml",
             Language::Dockerfile => "dockerfile",

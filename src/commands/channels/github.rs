@@ -11,7 +11,7 @@ use crate::{
     hierarchy::Hierarchy,
     host::{bounded, environment},
     image::Digest,
-    registry::{Address, Failure, Message, Web, bearer},
+    registry::{AttemptFailure, SecretUrl, Web, WebRequest, bearer},
 };
 
 /// Comments a page, and pages: a pull request with more comments gets a new one.
@@ -20,7 +20,7 @@ const PAGES: usize = 30;
 
 struct PullRequest {
     /// Of the repository.
-    api: Address,
+    api: SecretUrl,
     number: String,
     headers: HeaderMap,
     token: String,
@@ -88,7 +88,7 @@ impl PullRequest {
             "`GITHUB_TOKEN` is not set; add `env: { GITHUB_TOKEN: \"${{ github.token }}\" }` to the step",
         )?;
         let api = environment("GITHUB_API_URL");
-        let api = Address::parse(api.as_deref().unwrap_or("https://api.github.com"), false)
+        let api = SecretUrl::parse(api.as_deref().unwrap_or("https://api.github.com"), false)
             .map_err(|reason| format!("the value of `GITHUB_API_URL` is not usable: {reason}"))?;
         let parts: Vec<&str> = ["repos"].into_iter().chain(repository.split('/')).collect();
         let mut headers = HeaderMap::new();
@@ -99,7 +99,7 @@ impl PullRequest {
         Ok(Some(Self { api: api.join(&parts, None), number, headers, token }))
     }
 
-    async fn write(&self, web: &Web, mark: &str, body: &Value) -> Result<(), Failure> {
+    async fn write(&self, web: &Web, mark: &str, body: &Value) -> Result<(), AttemptFailure> {
         let (method, url) = match self.find(web, mark).await? {
             Some(id) => {
                 let parts = ["issues", "comments", &id.to_string()];
@@ -110,19 +110,19 @@ impl PullRequest {
         let mut headers = self.headers.clone();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = Some(body.to_string().into());
-        web.send(&Message { method, url, headers, body }).await.map(drop)
+        web.send(&WebRequest { method, url, headers, body }).await.map(drop)
     }
 
     /// The comment of an earlier run.
-    async fn find(&self, web: &Web, mark: &str) -> Result<Option<u64>, Failure> {
+    async fn find(&self, web: &Web, mark: &str) -> Result<Option<u64>, AttemptFailure> {
         for page in 1..=PAGES {
             let query = format!("per_page={PER_PAGE}&page={page}");
             let url = self.api.join(&["issues", &self.number, "comments"], Some(&query));
             let headers = self.headers.clone();
             let answer =
-                web.send(&Message { method: Method::GET, url, headers, body: None }).await?;
+                web.send(&WebRequest { method: Method::GET, url, headers, body: None }).await?;
             let comments: Vec<Comment> = serde_json::from_slice(&answer)
-                .map_err(|_| Failure::permanent("its answer is not a list of comments"))?;
+                .map_err(|_| AttemptFailure::permanent("its answer is not a list of comments"))?;
             if let Some(comment) = comments.iter().find(|comment| comment.is_ours(mark)) {
                 return Ok(Some(comment.id));
             }

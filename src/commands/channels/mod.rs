@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     hierarchy::{Hierarchy, Notify},
     host::environment,
-    registry::{Address, Message, Web},
+    registry::{SecretUrl, Web, WebRequest},
     report::{
         Record,
         channels::{comment, slack, teams},
@@ -97,19 +97,24 @@ fn json(value: &serde_json::Value) -> Bytes {
 }
 
 /// Posts JSON.
-async fn post(web: &Web, url: Address, mut headers: HeaderMap, body: Bytes) -> Result<(), String> {
+async fn post(
+    web: &Web,
+    url: SecretUrl,
+    mut headers: HeaderMap,
+    body: Bytes,
+) -> Result<(), String> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let message = Message { method: Method::POST, url, headers, body: Some(body) };
+    let message = WebRequest { method: Method::POST, url, headers, body: Some(body) };
     web.retried(|| web.send(&message)).await.map(drop).map_err(|error| error.reason)
 }
 
 /// The address in a variable. Without a value the channel is off, and a CI job gets a warning.
-fn address(variable: &str, may_be_plain: bool) -> Result<Option<Address>, String> {
+fn address(variable: &str, may_be_plain: bool) -> Result<Option<SecretUrl>, String> {
     let Some(value) = environment(variable) else {
         let is_ci = env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
         return if is_ci { Err(format!("the variable `{variable}` is not set")) } else { Ok(None) };
     };
-    let address = Address::parse(&value, may_be_plain);
+    let address = SecretUrl::parse(&value, may_be_plain);
     address.map(Some).map_err(|reason| format!("the value of `{variable}` is not usable: {reason}"))
 }
 

@@ -9,7 +9,7 @@ use crate::{
     commands::cli::{Common, DoctorArgs, Format},
     exit::Exit,
     hierarchy::{Hierarchy, LoadOptions},
-    report::doctor::{Finding, Health},
+    report::doctor::{DoctorReport, Finding},
 };
 
 pub(super) async fn doctor(common: &Common, arguments: &DoctorArgs) -> Result<Exit, CommandError> {
@@ -21,7 +21,7 @@ pub(super) async fn doctor(common: &Common, arguments: &DoctorArgs) -> Result<Ex
     if let Some(hierarchy) = &hierarchy {
         registries::check(hierarchy, common.offline, &mut findings).await;
     }
-    let health = Health { findings };
+    let health = DoctorReport { findings };
     let mut text = Vec::new();
     match arguments.format {
         Format::Text => health.text((output::stdout_has_colour(), &mut text)),

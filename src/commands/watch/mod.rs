@@ -16,7 +16,7 @@ use tokio::{
 
 use self::{
     pending::{Pending, Scope},
-    runs::{Ended, Underway},
+    runs::{CurrentRun, WatchEnd},
 };
 use super::{
     connections::LocalOnly,
@@ -33,8 +33,10 @@ use crate::{
     hierarchy::Hierarchy,
     plan::Selection,
     run::{
-        state::State,
-        trigger::{Bursts, Change, Changed, Files, Ledger, Look, Ticks, Trigger, places},
+        state::StateFolder,
+        trigger::{
+            Bursts, Changed, ChangedPlaces, FileWatcher, Ledger, Look, RunTrigger, Ticks, places,
+        },
     },
 };
 
@@ -67,7 +69,7 @@ struct Watching<'a> {
     arguments: &'a WatchArgs,
     file: PathBuf,
     hashes: Arc<HashCache>,
-    files: Files,
+    files: FileWatcher,
     bursts: Bursts,
     /// The last time that the hierarchy was valid.
     look: Option<Look>,
@@ -86,12 +88,12 @@ struct Watching<'a> {
 impl<'a> Watching<'a> {
     fn new(common: &'a Common, arguments: &'a WatchArgs, file: PathBuf) -> Self {
         let (sender, seen) = mpsc::unbounded_channel();
-        let ledger = Ledger::open(&State::of(&file).ledger());
+        let ledger = Ledger::open(&StateFolder::of(&file).ledger());
         Self {
             common,
             arguments,
             hashes: Arc::default(),
-            files: Files::new(sender),
+            files: FileWatcher::new(sender),
             bursts: Bursts::new(seen),
             look: None,
             invalid: None,
@@ -107,8 +109,8 @@ impl<'a> Watching<'a> {
 
     /// With a run of what is out of date.
     fn begin(&mut self) {
-        self.pending.add(Trigger::Start, Scope::All);
-        self.look_at(&Change::Everything);
+        self.pending.add(RunTrigger::Start, Scope::All);
+        self.look_at(&ChangedPlaces::Everything);
     }
 
     async fn go_on(
@@ -130,7 +132,7 @@ impl<'a> Watching<'a> {
                 }
                 continue;
             };
-            if let Ended::Stopped(exit) = self.run(hierarchy, underway, stops).await {
+            if let WatchEnd::Stopped(exit) = self.run(hierarchy, underway, stops).await {
                 return Ok(exit);
             }
             self.tell_rest();
@@ -141,15 +143,15 @@ impl<'a> Watching<'a> {
     async fn run(
         &mut self,
         hierarchy: Arc<Hierarchy>,
-        underway: Underway,
+        underway: CurrentRun,
         stops: &mut mpsc::Receiver<StopReason>,
-    ) -> Ended {
+    ) -> WatchEnd {
         if self.shows_screen() {
             output::clear();
         }
         self.pending.tell(&underway);
         let (common, arguments, hashes) = (self.common, self.arguments, self.hashes.clone());
-        let how = runs::How { common, arguments, hashes, local: self.local.clone() };
+        let how = runs::WatchSetup { common, arguments, hashes, local: self.local.clone() };
         let ended = {
             let run = runs::run(how, hierarchy, &underway, stops);
             tokio::pin!(run);
@@ -169,7 +171,7 @@ impl<'a> Watching<'a> {
         let (retry, tick) = (self.pending.retry_at(), self.until_tick());
         tokio::select! {
             change = self.bursts.next() => self.look_at(&change),
-            () = sleep_until(self.reconcile) => self.look_at(&Change::Everything),
+            () = sleep_until(self.reconcile) => self.look_at(&ChangedPlaces::Everything),
             () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
                 self.pending.retry_now();
             }
@@ -178,14 +180,14 @@ impl<'a> Watching<'a> {
     }
 
     /// Looks at the files: what changed is to be built, and what is being built of it need not be.
-    fn look_at(&mut self, change: &Change) {
+    fn look_at(&mut self, change: &ChangedPlaces) {
         self.reconcile = Instant::now() + if self.deaf.is_some() { POLL } else { RECONCILE };
         let Some(hierarchy) = self.read() else { return };
         // Before the files are read, so that no change after it is missed.
         let deaf = self.files.watch(&places(&self.file, Some(&hierarchy))).map(str::to_owned);
         let before = match change {
-            Change::Paths(paths) => self.look.as_ref().map(|look| (look, paths)),
-            Change::Everything => None,
+            ChangedPlaces::Paths(paths) => self.look.as_ref().map(|look| (look, paths)),
+            ChangedPlaces::Everything => None,
         };
         let look = Look::new(hierarchy.clone(), &self.hashes, before);
         let changed = self.look.as_ref().map_or_else(Changed::default, |was| look.since(was));
@@ -194,7 +196,7 @@ impl<'a> Watching<'a> {
             cone.extend(self.look.iter().flat_map(|was| changed.cone(&was.hierarchy)));
             self.pending.overtake(&cone);
             let nodes = changed.nodes.keys().cloned().collect();
-            self.pending.add(Trigger::Files { nodes }, Scope::of(changed));
+            self.pending.add(RunTrigger::Files { nodes }, Scope::of(changed));
         }
         self.look = Some(look);
         if self.deaf != deaf {

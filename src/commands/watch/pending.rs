@@ -12,12 +12,12 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     NAMED,
-    runs::{Ended, Underway, What},
+    runs::{CurrentRun, WatchEnd, What},
 };
 use crate::{
     commands::output,
     hierarchy::NodeName,
-    run::trigger::{Changed, How, Ledger, Ticks, Trigger},
+    run::trigger::{Changed, Ledger, RunTrigger, Ticks, TriggerResult},
 };
 
 /// After trouble with the engine or a registry it is tried again so soon, and then later and later.
@@ -72,9 +72,9 @@ impl Pending {
         let (mut open, mut ticks) = (Vec::new(), Vec::new());
         for (id, trigger) in ledger.still_open() {
             match trigger {
-                Trigger::Ticks { .. } if with_schedules => ticks.push(id),
-                Trigger::Ticks { .. } => {}
-                Trigger::Start | Trigger::Files { .. } => open.push(id),
+                RunTrigger::Ticks { .. } if with_schedules => ticks.push(id),
+                RunTrigger::Ticks { .. } => {}
+                RunTrigger::Start | RunTrigger::Files { .. } => open.push(id),
             }
         }
         Self {
@@ -88,7 +88,7 @@ impl Pending {
         }
     }
 
-    pub(super) fn add(&mut self, trigger: Trigger, scope: Scope) {
+    pub(super) fn add(&mut self, trigger: RunTrigger, scope: Scope) {
         self.open.push(self.ledger.begin(trigger, Timestamp::now()));
         self.scope = std::mem::take(&mut self.scope).and(scope);
         // A saved file must not wait for the next try.
@@ -98,10 +98,10 @@ impl Pending {
 
     /// Of ticks that wait, the newer makes up for the older.
     pub(super) fn add_ticks(&mut self, ticks: BTreeMap<NodeName, Timestamp>) {
-        let trigger = Trigger::Ticks { ticks };
+        let trigger = RunTrigger::Ticks { ticks };
         let id = self.ledger.begin(trigger, Timestamp::now());
         for older in std::mem::replace(&mut self.ticks, vec![id]) {
-            self.ledger.end(older, How::Coalesced);
+            self.ledger.end(older, TriggerResult::Coalesced);
         }
         self.tell_trouble();
     }
@@ -120,7 +120,7 @@ impl Pending {
     }
 
     /// The next run, if there is anything to do. Files come first: somebody waits for them.
-    pub(super) fn begin(&mut self) -> Option<Underway> {
+    pub(super) fn begin(&mut self) -> Option<CurrentRun> {
         if self.retry.is_some() {
             return None;
         }
@@ -131,18 +131,18 @@ impl Pending {
             let left = std::mem::take(&mut self.left);
             let scope = std::mem::take(&mut self.scope).and(left);
             let triggers = std::mem::take(&mut self.open);
-            return Some(Underway { what: What::Files { scope, named }, triggers, overtaken });
+            return Some(CurrentRun { what: What::Files { scope, named }, triggers, overtaken });
         }
         if self.ticks.is_empty() {
             return None;
         }
         let triggers = std::mem::take(&mut self.ticks);
-        Some(Underway { what: What::Ticks, triggers, overtaken })
+        Some(CurrentRun { what: What::Ticks, triggers, overtaken })
     }
 
     /// Says what a run is for.
     #[expect(clippy::unused_self, reason = "it stands beside what makes the run")]
-    pub(super) fn tell(&self, underway: &Underway) {
+    pub(super) fn tell(&self, underway: &CurrentRun) {
         match &underway.what {
             What::Ticks => output::line("a schedule is due"),
             What::Files { named: Scope::Nodes(nodes), .. } => {
@@ -157,17 +157,17 @@ impl Pending {
         }
     }
 
-    pub(super) fn end(&mut self, underway: Underway, ended: &Ended) {
-        let Underway { what, triggers, .. } = underway;
+    pub(super) fn end(&mut self, underway: CurrentRun, ended: &WatchEnd) {
+        let CurrentRun { what, triggers, .. } = underway;
         let how = match ended {
-            Ended::Succeeded => How::Succeeded,
-            Ended::Failed => How::Failed,
+            WatchEnd::Succeeded => TriggerResult::Succeeded,
+            WatchEnd::Failed => TriggerResult::Failed,
             // Whatever of a tick was cancelled is still due.
-            Ended::Overtaken if matches!(what, What::Ticks) => {
+            WatchEnd::Overtaken if matches!(what, What::Ticks) => {
                 return self.put_back(what, triggers);
             }
-            Ended::Overtaken | Ended::Stopped(_) => How::Cancelled,
-            Ended::Unreachable => {
+            WatchEnd::Overtaken | WatchEnd::Stopped(_) => TriggerResult::Cancelled,
+            WatchEnd::Unreachable => {
                 self.retry_later();
                 return self.put_back(what, triggers);
             }
@@ -175,7 +175,11 @@ impl Pending {
         self.retry = None;
         // The newest tells how it ended; those before it were done with it.
         if let Some((last, before)) = triggers.split_last() {
-            let others = if how == How::Cancelled { How::Cancelled } else { How::Coalesced };
+            let others = if how == TriggerResult::Cancelled {
+                TriggerResult::Cancelled
+            } else {
+                TriggerResult::Coalesced
+            };
             for id in before {
                 self.ledger.end(*id, others);
             }
@@ -183,8 +187,8 @@ impl Pending {
         }
         if let What::Files { scope, .. } = what {
             match ended {
-                Ended::Overtaken => self.scope = std::mem::take(&mut self.scope).and(scope),
-                Ended::Failed => self.left = std::mem::take(&mut self.left).and(scope),
+                WatchEnd::Overtaken => self.scope = std::mem::take(&mut self.scope).and(scope),
+                WatchEnd::Failed => self.left = std::mem::take(&mut self.left).and(scope),
                 _ => {}
             }
         }
@@ -204,7 +208,7 @@ impl Pending {
                     self.ticks = triggers;
                 } else {
                     for id in triggers {
-                        self.ledger.end(id, How::Coalesced);
+                        self.ledger.end(id, TriggerResult::Coalesced);
                     }
                 }
             }

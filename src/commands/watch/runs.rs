@@ -9,24 +9,24 @@ use super::pending::Scope;
 use crate::{
     commands::{
         cli::{Common, RunArgs, WatchArgs},
-        connections::{LocalOnly, World},
+        connections::{Connections, LocalOnly},
         error::CommandError,
         output,
         project::nodes,
         reports,
-        run::Run,
+        run::RunCommand,
         signals::exit_of,
     },
     event::StopReason,
     exit::Exit,
     fingerprint::HashCache,
     hierarchy::{Hierarchy, NodeName},
-    plan::{Request, Selection},
+    plan::{PlanRequest, Selection},
     report::Record,
 };
 
 /// A run and what it is for.
-pub(super) struct Underway {
+pub(super) struct CurrentRun {
     pub(super) what: What,
     pub(super) triggers: Vec<u64>,
     pub(super) overtaken: watch::Receiver<BTreeSet<NodeName>>,
@@ -42,7 +42,7 @@ pub(super) enum What {
 }
 
 /// How a run ended, as far as it matters to what comes next.
-pub(super) enum Ended {
+pub(super) enum WatchEnd {
     Succeeded,
     Failed,
     /// Some of it is to be done again, since files changed.
@@ -53,7 +53,7 @@ pub(super) enum Ended {
     Stopped(Exit),
 }
 
-pub(super) struct How<'a> {
+pub(super) struct WatchSetup<'a> {
     pub(super) common: &'a Common,
     pub(super) arguments: &'a WatchArgs,
     pub(super) hashes: Arc<HashCache>,
@@ -61,11 +61,11 @@ pub(super) struct How<'a> {
 }
 
 pub(super) async fn run(
-    how: How<'_>,
+    how: WatchSetup<'_>,
     hierarchy: Arc<Hierarchy>,
-    underway: &Underway,
+    underway: &CurrentRun,
     stops: &mut mpsc::Receiver<StopReason>,
-) -> Ended {
+) -> WatchEnd {
     let (selection, asked) = match &underway.what {
         What::Ticks => (Selection::OutOfDate, "watch --schedule"),
         What::Files { scope: Scope::Nodes(nodes), .. } => {
@@ -79,10 +79,10 @@ pub(super) async fn run(
         Ok(selection) => selection,
         Err(error) => {
             output::error(&error.to_string());
-            return Ended::Failed;
+            return WatchEnd::Failed;
         }
     };
-    let request = Request { selection, refresh: false, by_schedule, now: Timestamp::now() };
+    let request = PlanRequest { selection, refresh: false, by_schedule, now: Timestamp::now() };
     let arguments = RunArgs {
         // What is checked out is what is wanted, in one's own engine.
         allow_older: !how.arguments.push,
@@ -93,11 +93,11 @@ pub(super) async fn run(
     let mut record = Record::new(asked.to_owned());
     let run = async {
         let mut world =
-            World::connect(&hierarchy, arguments.how.builder, how.common.offline).await?;
+            Connections::connect(&hierarchy, arguments.how.builder, how.common.offline).await?;
         world.hashes = how.hashes;
         world.local = how.local;
         let (hierarchy, overtaken) = (hierarchy.clone(), underway.overtaken.clone());
-        let run = Run { hierarchy, request, world, arguments: &arguments, overtaken };
+        let run = RunCommand { hierarchy, request, world, arguments: &arguments, overtaken };
         run.execute(stops, &mut record).await
     };
     let ended = run.await;
@@ -123,29 +123,29 @@ pub(super) fn narrowed(
     Ok(Selection::Within(view.intersection(&allowed).cloned().collect()))
 }
 
-fn conclude(record: &mut Record, ended: Result<Exit, CommandError>) -> Ended {
+fn conclude(record: &mut Record, ended: Result<Exit, CommandError>) -> WatchEnd {
     let stopped = record.stopped.filter(|reason| *reason >= StopReason::Interrupted);
     if let Some(reason) = stopped {
-        return Ended::Stopped(exit_of(reason));
+        return WatchEnd::Stopped(exit_of(reason));
     }
     match ended {
         Ok(exit @ (Exit::Interrupted | Exit::Terminated)) => match record.stopped {
-            Some(StopReason::Overtaken) => Ended::Overtaken,
-            _ => Ended::Stopped(exit),
+            Some(StopReason::Overtaken) => WatchEnd::Overtaken,
+            _ => WatchEnd::Stopped(exit),
         },
-        Ok(Exit::Done) if record.stopped == Some(StopReason::Overtaken) => Ended::Overtaken,
-        Ok(Exit::Done) => Ended::Succeeded,
-        Ok(_) if record.stopped == Some(StopReason::Overtaken) => Ended::Overtaken,
-        Ok(_) => Ended::Failed,
+        Ok(Exit::Done) if record.stopped == Some(StopReason::Overtaken) => WatchEnd::Overtaken,
+        Ok(Exit::Done) => WatchEnd::Succeeded,
+        Ok(_) if record.stopped == Some(StopReason::Overtaken) => WatchEnd::Overtaken,
+        Ok(_) => WatchEnd::Failed,
         Err(error) => {
             output::error(&error.to_string());
             let exit = error.exit;
             record.error = Some((exit, error.to_string()));
             match exit {
                 Exit::EngineUnreachable | Exit::RegistryUnreachable | Exit::Locked => {
-                    Ended::Unreachable
+                    WatchEnd::Unreachable
                 }
-                _ => Ended::Failed,
+                _ => WatchEnd::Failed,
             }
         }
     }

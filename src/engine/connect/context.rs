@@ -22,7 +22,7 @@ pub(super) struct Meant {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ConfigFile {
+struct DockerContextConfig {
     current_context: Option<String>,
 }
 
@@ -61,7 +61,8 @@ pub(super) fn current(folder: &Path) -> Result<Option<String>, EngineError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(refuse(&error)),
     };
-    let file: ConfigFile = serde_json::from_slice(&text).map_err(|error| refuse(&error))?;
+    let file: DockerContextConfig =
+        serde_json::from_slice(&text).map_err(|error| refuse(&error))?;
     Ok(file.current_context.filter(|name| !name.is_empty()))
 }
 

@@ -13,9 +13,9 @@ use tokio::time::timeout;
 use super::{
     Environment,
     endpoint::Endpoint,
-    places::{how_to_start, is_installed, usual},
     transport::Transport,
     unreachable,
+    usual_sockets::{how_to_start, is_installed, usual},
 };
 use crate::engine::{EngineError, Tried};
 

@@ -8,8 +8,8 @@ use url::Url;
 use super::{
     Environment,
     context::{self, config_dir},
-    places::Place,
     ssh, tls,
+    usual_sockets::UsualSocket,
 };
 use crate::engine::EngineError;
 
@@ -19,14 +19,14 @@ const DEFAULT_TLS_ADDRESS: &str = "tcp://localhost:2376";
 /// Where an engine is, and who says so.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Endpoint {
-    pub(super) address: Address,
+    pub(super) address: EngineAddress,
     /// As the user wrote it, without a password: `unix:///var/run/docker.sock`.
     pub(in crate::engine) url: String,
-    source: Source,
+    source: EndpointSource,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Address {
+pub(super) enum EngineAddress {
     Unix(PathBuf),
     Tcp {
         host: String,
@@ -42,7 +42,7 @@ pub(super) enum Address {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum EndpointSource {
     Default,
     /// A socket on which an engine of that name usually listens.
     Usual(&'static str),
@@ -58,10 +58,10 @@ impl Endpoint {
         environment: Environment,
     ) -> Result<Self, EngineError> {
         if let Some(url) = given {
-            return Self::with_environment(url, Source::Given, environment);
+            return Self::with_environment(url, EndpointSource::Given, environment);
         }
         if let Some(url) = environment("DOCKER_HOST") {
-            return Self::with_environment(&url, Source::Variable, environment);
+            return Self::with_environment(&url, EndpointSource::Variable, environment);
         }
         let folder = config_dir(environment);
         let name = match environment("DOCKER_CONTEXT") {
@@ -71,20 +71,20 @@ impl Endpoint {
         match (name, folder) {
             (Some(name), Some(folder)) if name != "default" => {
                 let meant = context::read(&folder, &name)?;
-                Self::parse(&meant.host, Source::Context(name), meant.tls.as_ref())
+                Self::parse(&meant.host, EndpointSource::Context(name), meant.tls.as_ref())
             }
             (Some(name), None) if name != "default" => Err(context::unknown(&name)),
             _ => {
                 let tls = tls::is_asked_for(environment);
                 let url = if tls { DEFAULT_TLS_ADDRESS } else { DEFAULT_SOCKET };
-                Self::with_environment(url, Source::Default, environment)
+                Self::with_environment(url, EndpointSource::Default, environment)
             }
         }
     }
 
     fn with_environment(
         url: &str,
-        source: Source,
+        source: EndpointSource,
         environment: Environment,
     ) -> Result<Self, EngineError> {
         let material = tls::Material::from_environment(environment)
@@ -92,25 +92,29 @@ impl Endpoint {
         Self::parse(url, source, material.as_ref())
     }
 
-    fn parse(text: &str, source: Source, tls: Option<&tls::Material>) -> Result<Self, EngineError> {
+    fn parse(
+        text: &str,
+        source: EndpointSource,
+        tls: Option<&tls::Material>,
+    ) -> Result<Self, EngineError> {
         let refuse = |reason: String| refuse(text, &source, reason);
         // Docker takes a bare `host:port` for TCP.
         let full = if text.contains("://") { text.to_owned() } else { format!("tcp://{text}") };
         let (scheme, rest) = full.split_once("://").unwrap_or_default();
         let address = match scheme {
             "unix" if rest.is_empty() => return Err(refuse("the path is missing".to_owned())),
-            "unix" => Address::Unix(PathBuf::from(rest)),
+            "unix" => EngineAddress::Unix(PathBuf::from(rest)),
             "tcp" | "http" | "https" => {
                 let secure = scheme == "https" || tls.is_some();
                 let (host, port) = host_and_port(rest, secure).map_err(&refuse)?;
                 if secure {
                     let config = tls::client_config(tls).map_err(&refuse)?;
-                    Address::Tls { host, port, config }
+                    EngineAddress::Tls { host, port, config }
                 } else {
-                    Address::Tcp { host, port }
+                    EngineAddress::Tcp { host, port }
                 }
             }
-            "ssh" => Address::Command(ssh::command(&full).map_err(&refuse)?),
+            "ssh" => EngineAddress::Command(ssh::command(&full).map_err(&refuse)?),
             // What stands before `://` may be half of a password with such a sign in it.
             _ if scheme.contains('@') || scheme.contains(':') => {
                 return Err(refuse("it is not an address".to_owned()));
@@ -125,7 +129,7 @@ impl Endpoint {
     }
 }
 
-fn refuse(url: &str, source: &Source, reason: String) -> EngineError {
+fn refuse(url: &str, source: &EndpointSource, reason: String) -> EngineError {
     EngineError::Unreachable { endpoint: format!("{}{source}", without_password(url)), reason }
 }
 
@@ -166,9 +170,13 @@ fn host_and_port(address: &str, secure: bool) -> Result<(String, u16), String> {
 
 impl Endpoint {
     /// Where an engine usually listens.
-    pub(super) fn usual(place: Place) -> Self {
+    pub(super) fn usual(place: UsualSocket) -> Self {
         let url = format!("unix://{}", place.socket.display());
-        Self { address: Address::Unix(place.socket), url, source: Source::Usual(place.engine) }
+        Self {
+            address: EngineAddress::Unix(place.socket),
+            url,
+            source: EndpointSource::Usual(place.engine),
+        }
     }
 
     /// Whether anyone on the network between can read and change what is sent.
@@ -177,12 +185,12 @@ impl Endpoint {
             let ip = host.parse::<std::net::IpAddr>();
             host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
         };
-        matches!(&self.address, Address::Tcp { host, .. } if !is_local(host))
+        matches!(&self.address, EngineAddress::Tcp { host, .. } if !is_local(host))
     }
 
     /// Whether the user named no engine.
     pub(super) fn is_default(&self) -> bool {
-        matches!(self.source, Source::Default | Source::Usual(_))
+        matches!(self.source, EndpointSource::Default | EndpointSource::Usual(_))
     }
 
     /// Whether the user named no engine, and other places may have one as well.
@@ -191,7 +199,7 @@ impl Endpoint {
     }
 
     pub(in crate::engine) fn is_socket(&self) -> bool {
-        matches!(self.address, Address::Unix(_))
+        matches!(self.address, EngineAddress::Unix(_))
     }
 }
 
@@ -202,7 +210,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for EndpointSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default | Self::Given => Ok(()),

@@ -10,10 +10,10 @@ fn find(given: Option<&str>, variables: &[(&str, &str)]) -> String {
     match Endpoint::find(given, &environment) {
         Ok(endpoint) => {
             let kind = match &endpoint.address {
-                Address::Unix(path) => format!("socket {}", path.display()),
-                Address::Tcp { host, port } => format!("plain {host} {port}"),
-                Address::Tls { host, port, .. } => format!("tls {host} {port}"),
-                Address::Command(command) => command.join(" "),
+                EngineAddress::Unix(path) => format!("socket {}", path.display()),
+                EngineAddress::Tcp { host, port } => format!("plain {host} {port}"),
+                EngineAddress::Tls { host, port, .. } => format!("tls {host} {port}"),
+                EngineAddress::Command(command) => command.join(" "),
             };
             format!("{endpoint}: {kind}")
         }

@@ -6,7 +6,7 @@
 mod context;
 mod discover;
 mod endpoint;
-mod places;
+mod usual_sockets;
 mod proxies;
 mod ssh;
 mod tls;

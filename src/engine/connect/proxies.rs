@@ -10,7 +10,7 @@ use super::{Environment, context::config_dir};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct ConfigFile {
+struct ProxyConfigFile {
     proxies: BTreeMap<String, Proxies>,
 }
 
@@ -31,7 +31,7 @@ struct Proxies {
 /// An unreadable file gives none: reading a login from it fails with the reason.
 pub(in crate::engine) fn proxies(environment: Environment, url: &str) -> BTreeMap<String, String> {
     let text = config_dir(environment).and_then(|folder| fs::read(folder.join("config.json")).ok());
-    let config: ConfigFile =
+    let config: ProxyConfigFile =
         text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     let Some(proxies) = config.proxies.get(url).or_else(|| config.proxies.get("default")) else {
         return BTreeMap::new();

@@ -23,7 +23,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{ByteStream, endpoint::Address, endpoint::Endpoint, ssh, unreachable};
+use super::{ByteStream, endpoint::Endpoint, endpoint::EngineAddress, ssh, unreachable};
 use crate::engine::EngineError;
 
 /// A socket that does not answer by now is not going to.
@@ -80,14 +80,14 @@ impl Transport {
 
     async fn open_at_leisure(&self) -> io::Result<Box<dyn ByteStream>> {
         Ok(match &self.0.endpoint.address {
-            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
-            Address::Tcp { host, port } => Box::new(tcp(host, *port).await?),
-            Address::Tls { host, port, config } => {
+            EngineAddress::Unix(path) => Box::new(UnixStream::connect(path).await?),
+            EngineAddress::Tcp { host, port } => Box::new(tcp(host, *port).await?),
+            EngineAddress::Tls { host, port, config } => {
                 let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
                 let stream = tcp(host, *port).await?;
                 Box::new(TlsConnector::from(Arc::clone(config)).connect(name, stream).await?)
             }
-            Address::Command(command) => Box::new(ssh::spawn(command)?),
+            EngineAddress::Command(command) => Box::new(ssh::spawn(command)?),
         })
     }
 
@@ -141,11 +141,13 @@ impl Transport {
         let path = format!("{prefix}{path}");
         *request.uri_mut() = Uri::try_from(path).map_err(http::Error::from)?;
         let host = match &self.0.endpoint.address {
-            Address::Tcp { host, port } | Address::Tls { host, port, .. } => {
+            EngineAddress::Tcp { host, port } | EngineAddress::Tls { host, port, .. } => {
                 let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
                 HeaderValue::from_str(&format!("{host}:{port}")).map_err(http::Error::from)?
             }
-            Address::Unix(_) | Address::Command(_) => HeaderValue::from_static("docker"),
+            EngineAddress::Unix(_) | EngineAddress::Command(_) => {
+                HeaderValue::from_static("docker")
+            }
         };
         request.headers_mut().insert(header::HOST, host);
         Ok(request)

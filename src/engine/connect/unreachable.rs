@@ -3,20 +3,22 @@
 use std::{error::Error, io};
 
 use super::{
-    endpoint::{Address, Endpoint},
+    endpoint::{Endpoint, EngineAddress},
     transport::Failure,
 };
 
 pub(super) fn reason(endpoint: &Endpoint, failure: &Failure) -> String {
     match (failure, &endpoint.address) {
         (Failure::Open(error), address) => opening(endpoint, address, error),
-        (Failure::Broken(error), Address::Command(command)) => {
+        (Failure::Broken(error), EngineAddress::Command(command)) => {
             let program = command.first().map_or("ssh", String::as_str);
             let said = deepest(error);
             if said.starts_with(program) { said } else { format!("`{program}` says: {said}") }
         }
         // The other side ends the handshake when it misses our certificate, after we are done.
-        (Failure::Broken(error), Address::Tls { .. }) if deepest(error).contains("fatal alert") => {
+        (Failure::Broken(error), EngineAddress::Tls { .. })
+            if deepest(error).contains("fatal alert") =>
+        {
             format!("TLS failed ({}); see `DOCKER_CERT_PATH`", deepest(error))
         }
         (Failure::Broken(error), _) => {
@@ -26,14 +28,14 @@ pub(super) fn reason(endpoint: &Endpoint, failure: &Failure) -> String {
     }
 }
 
-fn opening(endpoint: &Endpoint, address: &Address, error: &io::Error) -> String {
+fn opening(endpoint: &Endpoint, address: &EngineAddress, error: &io::Error) -> String {
     // Of several places that were tried one question would not be answered better than another.
     let question = if endpoint.is_default() { "" } else { "; is the docker daemon running?" };
     match (address, error.kind()) {
-        (Address::Unix(_), io::ErrorKind::NotFound) => {
+        (EngineAddress::Unix(_), io::ErrorKind::NotFound) => {
             format!("there is no such socket{question}")
         }
-        (Address::Unix(_), io::ErrorKind::PermissionDenied) => {
+        (EngineAddress::Unix(_), io::ErrorKind::PermissionDenied) => {
             "permission denied; a member of the group `docker` may use it \
              (`sudo usermod -aG docker $USER`, then log in again)"
                 .to_owned()
@@ -42,7 +44,7 @@ fn opening(endpoint: &Endpoint, address: &Address, error: &io::Error) -> String 
             format!("nobody listens there{question}")
         }
         (_, io::ErrorKind::TimedOut) => "no answer within 30 seconds".to_owned(),
-        (Address::Tls { .. }, io::ErrorKind::InvalidData) => {
+        (EngineAddress::Tls { .. }, io::ErrorKind::InvalidData) => {
             format!("TLS failed ({error}); see `DOCKER_CERT_PATH` or the context's `ca`")
         }
         _ => error.to_string(),

@@ -18,7 +18,7 @@ pub struct About {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Version {
+struct ComponentVersions {
     #[serde(default)]
     components: Vec<Component>,
 }
@@ -32,15 +32,15 @@ struct Component {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Info {
+struct StoreInfo {
     #[serde(default)]
     docker_root_dir: String,
 }
 
 impl Docker {
     pub async fn about(&self) -> Result<About, EngineError> {
-        let version: Version = self.get_json("asking for its parts", "/version").await?;
-        let info: Info = self.get_json("asking for its folder", "/info").await?;
+        let version: ComponentVersions = self.get_json("asking for its parts", "/version").await?;
+        let info: StoreInfo = self.get_json("asking for its folder", "/info").await?;
         let components = version.components.into_iter();
         Ok(About {
             components: components.map(|part| (part.name, part.version)).collect(),

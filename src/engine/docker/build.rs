@@ -16,14 +16,14 @@ use tokio::time::sleep;
 use super::{
     Capability, Docker,
     activity::Activity,
-    call::{Refusal, path_with},
-    message::Messages,
+    call::{EngineRefusal, path_with},
+    message::EngineMessages,
     transcript::Transcript,
 };
 use crate::{
     engine::{
         BuildProgress, BuildRequest, EngineError, LocalImage,
-        session::{Session, SessionFiles},
+        session::{BuildSession, SessionFiles},
         tar,
     },
     image::Digest,
@@ -77,7 +77,7 @@ impl Docker {
             tar::Dockerfile::new(&request.context, &request.dockerfile_path, text, true);
         let dockerfile = dockerfile.map_err(|error| EngineError::Context(with_causes(&error)))?;
         let path = build_path(&request, &dockerfile.name, &[OUTPUT_FORMAT]);
-        let unreadable = Unreadable::default();
+        let unreadable = UnreadableContext::default();
         let context = tar::stream(request.context, dockerfile, request.context_digest);
         let body = observed(context, activity, &unreadable);
         let post = Request::post(path)
@@ -107,7 +107,7 @@ impl Docker {
             dockerfile_name: name.clone(),
             dockerfile: request.dockerfile.clone().into_bytes(),
         };
-        let session = Arc::new(Session::new(files, request.secrets.clone()));
+        let session = Arc::new(BuildSession::new(files, request.secrets.clone()));
         if !self.capabilities.has(Capability::AnyNames) {
             let session = session.clone();
             let checked = tokio::task::spawn_blocking(move || session.refuse_other_names());
@@ -150,12 +150,12 @@ impl Docker {
         let reply = match self.send(post).await? {
             Ok(reply) => reply,
             // What the engine does not take: a Dockerfile that cannot be parsed, mostly.
-            Err(Refusal { status: 400..500, message }) => {
+            Err(EngineRefusal { status: 400..500, message }) => {
                 return Err(transcript.failure(&message, None));
             }
             Err(refusal) => return Err(refusal.while_doing(DOING)),
         };
-        let mut messages = Messages::new(self, DOING, reply, activity.clone());
+        let mut messages = EngineMessages::new(self, DOING, reply, activity.clone());
         while let Some(message) = messages.next().await? {
             transcript.take(&message, progress)?;
         }
@@ -190,9 +190,9 @@ fn build_path(request: &BuildRequest, dockerfile: &str, more: &[(&str, &str)]) -
 
 /// Why the context could not be sent to its end.
 #[derive(Clone, Debug, Default)]
-struct Unreadable(Arc<Mutex<Option<String>>>);
+struct UnreadableContext(Arc<Mutex<Option<String>>>);
 
-impl Unreadable {
+impl UnreadableContext {
     fn set(&self, message: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
     }
@@ -206,7 +206,7 @@ impl Unreadable {
 fn observed(
     pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     activity: &Activity,
-    unreadable: &Unreadable,
+    unreadable: &UnreadableContext,
 ) -> impl Stream<Item = io::Result<Frame<Bytes>>> + Send + 'static {
     let (activity, unreadable) = (activity.clone(), unreadable.clone());
     pieces

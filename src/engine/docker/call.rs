@@ -27,12 +27,12 @@ const BEFORE_ASKING_AGAIN: Duration = Duration::from_millis(500);
 
 /// An answer with an error status.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct EngineRefusal {
     pub(super) status: u16,
     pub(super) message: String,
 }
 
-impl Refusal {
+impl EngineRefusal {
     pub(super) fn while_doing(self, doing: &str) -> EngineError {
         let Self { status, message } = self;
         EngineError::Refused { doing: doing.to_owned(), status, message }
@@ -66,7 +66,7 @@ impl Docker {
     pub(super) async fn send<B>(
         &self,
         request: Request<B>,
-    ) -> Result<Result<Reply, Refusal>, EngineError>
+    ) -> Result<Result<Reply, EngineRefusal>, EngineError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -83,7 +83,7 @@ impl Docker {
             Err(error) => error.to_string(),
         };
         let message = if message.is_empty() { status.to_string() } else { message };
-        Ok(Err(Refusal { status: status.as_u16(), message }))
+        Ok(Err(EngineRefusal { status: status.as_u16(), message }))
     }
 
     pub(super) async fn get(&self, doing: &str, path: &str) -> Result<Reply, EngineError> {
@@ -135,7 +135,7 @@ impl Docker {
                 let (response, _connection) = reply.into_parts();
                 self.whole(response).await.map(Some)
             }
-            Err(Refusal { status: 404, .. }) => Ok(None),
+            Err(EngineRefusal { status: 404, .. }) => Ok(None),
             Err(refusal) => Err(refusal.while_doing(doing)),
         }
     }

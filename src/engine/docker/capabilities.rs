@@ -68,7 +68,7 @@ pub enum ImageStore {
 
 /// What the engine means by the size of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sizes {
+pub enum SizeMeaning {
     /// The files of all layers.
     Unpacked,
     /// The layers as they are pushed and pulled, compressed.
@@ -197,10 +197,10 @@ impl Capabilities {
         }
     }
 
-    pub fn sizes(self) -> Sizes {
+    pub fn sizes(self) -> SizeMeaning {
         match self.store {
-            ImageStore::Containerd if !self.sizes_are_by_manifest => Sizes::Packed,
-            _ => Sizes::Unpacked,
+            ImageStore::Containerd if !self.sizes_are_by_manifest => SizeMeaning::Packed,
+            _ => SizeMeaning::Unpacked,
         }
     }
 }
@@ -238,7 +238,7 @@ impl fmt::Display for ImageStore {
     }
 }
 
-impl fmt::Display for Sizes {
+impl fmt::Display for SizeMeaning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unpacked => "unpacked",

@@ -5,11 +5,11 @@ use http::Method;
 use super::{
     Docker,
     activity::Activity,
+    body_reader::pieces,
     call::{path_with, request},
-    pieces::pieces,
 };
 use crate::{
-    engine::{Difference, EngineError, Volatile, connect::Failure, tree},
+    engine::{EngineError, PathDifference, Volatile, connect::Failure, tree},
     image::Digest,
 };
 
@@ -19,7 +19,7 @@ impl Docker {
         old: &Digest,
         new: &Digest,
         volatile: &Volatile,
-    ) -> Result<Vec<Difference>, EngineError> {
+    ) -> Result<Vec<PathDifference>, EngineError> {
         let doing = format!("comparing the files of `{}` and `{}`", old.short(), new.short());
         let layers = (self.layers_of(old, &doing).await?, self.layers_of(new, &doing).await?);
         if layers.0 == layers.1 {

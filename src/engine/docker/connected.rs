@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Docker, Identity,
+    Docker, EngineIdentity,
     api_version::ApiVersion,
     builder::{self, BuilderChoice},
     capabilities::{Capabilities, ImageStore, Reported},
@@ -58,7 +58,7 @@ impl Default for EngineOptions {
 /// What we read of `GET /version`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Version {
+struct VersionAnswer {
     #[serde(rename = "Version")]
     engine: String,
     #[serde(rename = "ApiVersion")]
@@ -71,7 +71,7 @@ struct Version {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Info {
+struct InfoAnswer {
     #[serde(default)]
     server_version: String,
     #[serde(default, rename = "OSType")]
@@ -101,10 +101,10 @@ struct Info {
     driver_status: Option<Vec<(String, String)>>,
 }
 
-impl Version {
+impl VersionAnswer {
     /// podman starts several programs to answer `/version`, which takes 60 ms. `/info` and the greeting say the
     /// same, but for the oldest API: that is a constant, `version/version.go` of podman.
-    fn of_podman(newest: &str, info: &Info) -> Self {
+    fn of_podman(newest: &str, info: &InfoAnswer) -> Self {
         Self {
             engine: info.server_version.clone(),
             newest: newest.to_owned(),
@@ -141,7 +141,7 @@ pub(super) async fn unconnected(options: &EngineOptions) -> Result<Docker, Engin
         limits: Limits::new(false),
         init: None,
         too_large_to_share: Arc::default(),
-        identity: Identity::default(),
+        identity: EngineIdentity::default(),
     })
 }
 
@@ -149,12 +149,12 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
     let mut docker = unconnected(options).await?;
     let ping = greet(&docker).await?;
     let asked = Instant::now();
-    let size = docker.get_json::<Info>("asking for its size", "/info");
+    let size = docker.get_json::<InfoAnswer>("asking for its size", "/info");
     let (version, size) = if let Some(api) = podman_api(&ping) {
         let size = size.await?;
-        (Version::of_podman(api, &size), Ok(size))
+        (VersionAnswer::of_podman(api, &size), Ok(size))
     } else {
-        let version = docker.get_json::<Version>("asking for its version", "/version");
+        let version = docker.get_json::<VersionAnswer>("asking for its version", "/version");
         let (version, size) = tokio::join!(version, size);
         (version?, size)
     };
@@ -180,7 +180,7 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
     let is_rootless = size.security_options.iter().flatten().any(|it| it == "name=rootless");
     let is_podman = docker.capabilities.store == ImageStore::Podman;
     docker.limits = Limits::new(size.cpu_cfs_quota && !(is_podman && is_rootless));
-    docker.identity = Identity {
+    docker.identity = EngineIdentity {
         id: size.id,
         connected: size.system_time.parse().ok().map(|time| (time, asked)),
     };
@@ -252,7 +252,7 @@ fn bollard_over(transport: &Transport, patience: Duration) -> Result<bollard::Do
 }
 
 /// The engine's newest version that we know; its oldest if it has left ours behind.
-fn agree(version: &Version) -> Result<ApiVersion, EngineError> {
+fn agree(version: &VersionAnswer) -> Result<ApiVersion, EngineError> {
     let parse = |text: &str| {
         ApiVersion::parse(text).ok_or_else(|| EngineError::Answer {
             doing: "agreeing on a version of the API".to_owned(),
@@ -280,7 +280,7 @@ mod tests {
             ("1.60", "1.50", "1.50"),
             ("1.41", "", "1.41"),
         ] {
-            let version = Version {
+            let version = VersionAnswer {
                 engine: String::new(),
                 newest: engine.to_owned(),
                 oldest: oldest.to_owned(),

@@ -459,7 +459,7 @@ async fn a_container_that_cannot_be_made_names_the_call_that_hangs() {
     let idle = Duration::from_secs(1);
     let options = EngineOptions { host: Some(address), idle, ..EngineOptions::default() };
     let (docker, _) = Docker::connect(&options).await.unwrap();
-    let probe = Probe {
+    let probe = ImageCommand {
         argv: vec!["true".to_owned()],
         network: crate::engine::Network::None,
         timeout: Duration::from_secs(60),

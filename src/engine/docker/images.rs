@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
-use super::{Capability, Docker, ImageStore, call::path_with, config, known_tags::Event};
+use super::{Capability, Docker, ImageStore, call::path_with, config, known_tags::EngineEvent};
 use crate::{
     engine::{EngineError, LocalImage},
     image::{Digest, Platform, Reference, Tagged},
@@ -55,18 +55,18 @@ pub(super) struct Inspected {
     variant: Option<String>,
     os: String,
     #[serde(rename = "RootFS")]
-    root_fs: RootFs,
+    root_fs: EngineRootFs,
     /// Podman's own API has it here, and its Docker API nowhere.
     #[serde(default)]
     healthcheck: Option<Value>,
     #[serde(default)]
-    manifests: Option<Vec<Manifest>>,
+    manifests: Option<Vec<PlatformManifest>>,
 }
 
 /// Of an image that may be an index.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Manifest {
+struct PlatformManifest {
     /// Attestations have none.
     image_data: Option<ImageData>,
 }
@@ -87,7 +87,7 @@ struct UnpackedSize {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct RootFs {
+struct EngineRootFs {
     #[serde(default)]
     layers: Option<Vec<Digest>>,
 }
@@ -174,7 +174,7 @@ impl Docker {
             |time: Timestamp| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
         let (since, until) = (seconds(self.known.since()), seconds(self.identity.now()));
         let path = path_with("/events", &[("since", &since), ("until", &until)]);
-        let events: Vec<Event> = self.get_lines("asking for its last events", &path).await?;
+        let events: Vec<EngineEvent> = self.get_lines("asking for its last events", &path).await?;
         self.known.take(&self.identity.id, &events);
         Ok(())
     }

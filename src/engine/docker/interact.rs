@@ -19,7 +19,7 @@ const DOING: &str = "talking to a container";
 
 /// What to start, and for whom.
 #[derive(Debug)]
-pub struct Session {
+pub struct ShellSession {
     pub argv: Vec<String>,
     /// Columns and rows, if the user sits at a terminal.
     pub terminal: Option<(u16, u16)>,
@@ -35,7 +35,7 @@ impl Docker {
     pub async fn interact(
         &self,
         image: &Digest,
-        mut session: Session,
+        mut session: ShellSession,
         (run, print): (&str, impl FnMut(&[u8])),
     ) -> Result<i64, EngineError> {
         let has_terminal = session.terminal.is_some();
@@ -62,7 +62,7 @@ impl Docker {
     async fn talk(
         &self,
         container: &Container,
-        mut session: Session,
+        mut session: ShellSession,
         mut print: impl FnMut(&[u8]),
     ) -> Result<i64, EngineError> {
         let lost = |error: std::io::Error| EngineError::Answer {

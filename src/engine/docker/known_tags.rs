@@ -19,11 +19,11 @@ use crate::image::{Digest, Reference, Repository, Tag, Tagged};
 
 /// Kept from one run to the next.
 #[derive(Debug, Default)]
-pub(super) struct KnownTags(Mutex<Known>);
+pub(super) struct KnownTags(Mutex<TagKnowledge>);
 
 #[derive(Debug, Default)]
-struct Known {
-    kept: Kept,
+struct TagKnowledge {
+    kept: KeptTags,
     /// Whether `kept` holds now. Before that, nothing is answered from it.
     is_proven: bool,
     /// Tags that this process asked for, by key; the others are forgotten.
@@ -36,18 +36,18 @@ struct Known {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
+struct KeptTags {
     /// The engine's own ID.
     engine: String,
     /// The newest event that was seen.
-    last: Option<Event>,
+    last: Option<EngineEvent>,
     /// By key; `None` for a tag that does not exist.
     tags: BTreeMap<String, Option<Digest>>,
 }
 
 /// One event of `GET /events`: <https://docs.docker.com/reference/api/engine/version/v1.45/#tag/System/operation/SystemEvents>.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Event {
+pub(super) struct EngineEvent {
     #[serde(rename = "Type")]
     kind: String,
     #[serde(rename = "Action")]
@@ -68,7 +68,7 @@ struct Actor {
 }
 
 /// What an event says of tags.
-enum Change {
+enum TagChange {
     Nothing,
     /// A tag, by its key, points at an image now, or was removed.
     Tag(String, Option<Digest>),
@@ -81,7 +81,7 @@ enum Change {
 }
 
 /// What was known when a question was asked.
-pub(super) struct Asked {
+pub(super) struct TagAnswers {
     pub(super) found: BTreeMap<Tagged, Digest>,
     /// The tags that only the engine can answer.
     pub(super) open: Vec<Tagged>,
@@ -120,7 +120,7 @@ impl KnownTags {
     }
 
     /// Applies the events since [`Self::since`], the oldest first.
-    pub(super) fn take(&self, engine: &str, events: &[Event]) {
+    pub(super) fn take(&self, engine: &str, events: &[EngineEvent]) {
         let mut guard = self.lock();
         let known = &mut *guard;
         let last = known.kept.last.as_ref();
@@ -140,7 +140,7 @@ impl KnownTags {
         known.round += 1;
     }
 
-    pub(super) fn split(&self, names: Vec<Tagged>) -> Asked {
+    pub(super) fn split(&self, names: Vec<Tagged>) -> TagAnswers {
         let mut known = self.lock();
         let (mut found, mut open) = (BTreeMap::new(), Vec::new());
         for name in names {
@@ -152,11 +152,11 @@ impl KnownTags {
             }
             known.asked.insert(key);
         }
-        Asked { found, open, round: known.round }
+        TagAnswers { found, open, round: known.round }
     }
 
     /// What the engine answered to a question.
-    pub(super) fn learn(&self, asked: &Asked, name: &Tagged, digest: Option<&Digest>) {
+    pub(super) fn learn(&self, asked: &TagAnswers, name: &Tagged, digest: Option<&Digest>) {
         let mut known = self.lock();
         let key = key(&name.repository, &name.tag);
         // Without an event to go by, the next process could prove nothing.
@@ -176,17 +176,17 @@ impl KnownTags {
         known.pending.entry(key).or_default().push_back(to.cloned());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, TagKnowledge> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
-impl Known {
-    fn apply(&mut self, change: Change) {
+impl TagKnowledge {
+    fn apply(&mut self, change: TagChange) {
         let tags = &mut self.kept.tags;
         match change {
-            Change::Nothing => {}
-            Change::Tag(key, to) => {
+            TagChange::Nothing => {}
+            TagChange::Tag(key, to) => {
                 if let Some(expected) = self.pending.get_mut(&key) {
                     if *expected.front().expect("no queue here is empty") != to {
                         return;
@@ -201,32 +201,32 @@ impl Known {
                     tags.insert(key, to);
                 }
             }
-            Change::Doubt(key) => _ = tags.remove(&key),
-            Change::Image(id) => tags.retain(|_, digest| digest.as_ref() != Some(&id)),
-            Change::Everything => tags.clear(),
+            TagChange::Doubt(key) => _ = tags.remove(&key),
+            TagChange::Image(id) => tags.retain(|_, digest| digest.as_ref() != Some(&id)),
+            TagChange::Everything => tags.clear(),
         }
     }
 }
 
-impl Event {
+impl EngineEvent {
     /// What an event means, measured on Docker 28.5. The name of a `tag` or `untag` is a tag, as people type
     /// it; that of a `create` or `delete` is the image's ID; the ID of a `pull` is the reference.
-    fn change(&self) -> Change {
+    fn change(&self) -> TagChange {
         if self.kind != "image" {
-            return Change::Nothing;
+            return TagChange::Nothing;
         }
         let name = self.actor.attributes.get("name").map_or("", String::as_str);
         let id = self.actor.id.parse::<Digest>();
         let is_id = name.starts_with("sha256:");
         match (self.action.as_str(), id, tag_key(name).filter(|_| !is_id)) {
-            ("create" | "push" | "save", ..) => Change::Nothing,
-            ("tag", Ok(id), Some(key)) => Change::Tag(key, Some(id)),
-            ("untag", Ok(_), Some(key)) => Change::Tag(key, None),
-            ("untag" | "delete", Ok(id), _) => Change::Image(id),
+            ("create" | "push" | "save", ..) => TagChange::Nothing,
+            ("tag", Ok(id), Some(key)) => TagChange::Tag(key, Some(id)),
+            ("untag", Ok(_), Some(key)) => TagChange::Tag(key, None),
+            ("untag" | "delete", Ok(id), _) => TagChange::Image(id),
             ("pull" | "load" | "import", Err(_), _) => {
-                tag_key(&self.actor.id).map_or(Change::Everything, Change::Doubt)
+                tag_key(&self.actor.id).map_or(TagChange::Everything, TagChange::Doubt)
             }
-            _ => Change::Everything,
+            _ => TagChange::Everything,
         }
     }
 }
@@ -250,14 +250,14 @@ mod tests {
         Tagged { repository: repository.parse().unwrap(), tag: tag.parse().unwrap() }
     }
 
-    fn event(time: i64, action: &str, id: &str, name: &str) -> Event {
+    fn event(time: i64, action: &str, id: &str, name: &str) -> EngineEvent {
         let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
         let id = if id.len() == 1 { Digest::of(id.as_bytes()).to_string() } else { id.to_owned() };
         let actor = Actor { id, attributes };
-        Event { kind: "image".to_owned(), action: action.to_owned(), actor, time }
+        EngineEvent { kind: "image".to_owned(), action: action.to_owned(), actor, time }
     }
 
-    fn last() -> Event {
+    fn last() -> EngineEvent {
         event(1, "tag", "z", "other:1")
     }
 
@@ -288,7 +288,7 @@ mod tests {
         tags
     }
 
-    fn known_after(engine: &str, events: &[Event]) -> String {
+    fn known_after(engine: &str, events: &[EngineEvent]) -> String {
         let next = KnownTags::default();
         next.recall(&first().kept().unwrap());
         assert_eq!(shown(&next), "", "nothing is known before it is proven");
@@ -299,7 +299,8 @@ mod tests {
     #[test]
     fn the_next_process_knows_what_the_events_leave() {
         let y = Digest::of(b"y").to_string();
-        let container = || Event { kind: "container".to_owned(), ..event(2, "delete", "y", &y) };
+        let container =
+            || EngineEvent { kind: "container".to_owned(), ..event(2, "delete", "y", &y) };
         for (events, expected) in [
             (vec![last()], "a:1=x b:1=y c:1=-"),
             (vec![last(), event(2, "tag", "z", "d:1")], "a:1=x b:1=y c:1=-"),

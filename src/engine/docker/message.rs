@@ -8,8 +8,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Docker,
     activity::Activity,
+    body_lines::{BodyLines, LineError},
     complaint::sentence,
-    lines::{LineError, Lines},
 };
 use crate::engine::{
     EngineError,
@@ -17,7 +17,7 @@ use crate::engine::{
 };
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-pub(super) struct Message {
+pub(super) struct EngineMessage {
     /// The classic builder's log.
     pub(super) stream: Option<String>,
     /// A push's or a pull's log.
@@ -36,7 +36,7 @@ struct ErrorDetail {
     message: Option<String>,
 }
 
-impl Message {
+impl EngineMessage {
     /// What went wrong, whichever of the two fields says so, and the exit code that comes with it.
     pub(super) fn error(&self) -> Option<(String, Option<i64>)> {
         let detail = self.error_detail.clone().unwrap_or_default();
@@ -50,14 +50,14 @@ impl Message {
 }
 
 /// The messages of one answer. Dropping it hangs up.
-pub(super) struct Messages<'a> {
+pub(super) struct EngineMessages<'a> {
     docker: &'a Docker,
     doing: &'a str,
-    lines: Lines<Incoming>,
+    lines: BodyLines<Incoming>,
     _connection: AbortOnDropHandle<()>,
 }
 
-impl<'a> Messages<'a> {
+impl<'a> EngineMessages<'a> {
     pub(super) fn new(
         docker: &'a Docker,
         doing: &'a str,
@@ -65,11 +65,11 @@ impl<'a> Messages<'a> {
         activity: Activity,
     ) -> Self {
         let (response, connection) = reply.into_parts();
-        let lines = Lines::new(response.into_body(), activity);
+        let lines = BodyLines::new(response.into_body(), activity);
         Self { docker, doing, lines, _connection: connection }
     }
 
-    pub(super) async fn next(&mut self) -> Result<Option<Message>, EngineError> {
+    pub(super) async fn next(&mut self) -> Result<Option<EngineMessage>, EngineError> {
         let line = match self.lines.next().await {
             Ok(Some(line)) => line,
             Ok(None) => return Ok(None),
@@ -89,7 +89,7 @@ impl<'a> Messages<'a> {
     }
 }
 
-fn parse(line: &Bytes) -> Result<Message, String> {
+fn parse(line: &Bytes) -> Result<EngineMessage, String> {
     serde_json::from_slice(line).map_err(|error| {
         let start = String::from_utf8_lossy(&line[..line.len().min(200)]);
         format!("`{start}`, which is not the JSON it should be ({error})")

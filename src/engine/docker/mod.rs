@@ -24,10 +24,10 @@ mod images;
 mod interact;
 mod known_tags;
 mod lifeline;
-mod lines;
+mod body_lines;
 mod message;
 mod output;
-mod pieces;
+mod body_reader;
 mod probe;
 mod room;
 mod shared;
@@ -49,20 +49,20 @@ use tokio_util::task::TaskTracker;
 pub use self::{
     about::About,
     builder::BuilderChoice,
-    capabilities::{BuilderKind, Capabilities, Capability, ImageStore, Sizes},
+    capabilities::{BuilderKind, Capabilities, Capability, ImageStore, SizeMeaning},
     config::canonical as canonical_config,
     connected::EngineOptions,
     container::Leftover,
     images::created,
-    interact::Session,
+    interact::ShellSession,
 };
 use self::{
     confined::Limits, container::Containers, known_tags::KnownTags, lifeline::Lifeline,
     shared::TooLarge,
 };
 use super::{
-    BuildProgress, BuildRequest, Difference, Engine, EngineError, EngineInfo, LocalImage, Probe,
-    ProbeOutput, TestProgress, Tried, Volatile,
+    BuildProgress, BuildRequest, Engine, EngineError, EngineInfo, ImageCommand, LocalImage,
+    PathDifference, ProbeOutput, TestProgress, Tried, Volatile,
     connect::{Transport, survey},
 };
 use crate::{
@@ -97,17 +97,17 @@ pub struct Docker {
     init: Option<Arc<[u8]>>,
     too_large_to_share: Arc<TooLarge>,
     /// The engine's own ID, and the time by its clock when it was connected.
-    identity: Identity,
+    identity: EngineIdentity,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Identity {
+struct EngineIdentity {
     id: String,
     /// The engine's clock, and ours a moment before.
     connected: Option<(Timestamp, Instant)>,
 }
 
-impl Identity {
+impl EngineIdentity {
     /// By the engine's clock, or up to a round trip later.
     fn now(&self) -> Timestamp {
         self.connected.map_or(Timestamp::UNIX_EPOCH, |(engine, ours)| {
@@ -184,7 +184,7 @@ impl Engine for Docker {
     async fn probe(
         &self,
         image: &Digest,
-        probe: &Probe,
+        probe: &ImageCommand,
         run: &str,
     ) -> Result<ProbeOutput, EngineError> {
         self.probe_image(image, probe, run).await
@@ -232,7 +232,7 @@ impl Engine for Docker {
         old: &Digest,
         new: &Digest,
         volatile: &Volatile,
-    ) -> Result<Vec<Difference>, EngineError> {
+    ) -> Result<Vec<PathDifference>, EngineError> {
         self.compare_trees(old, new, volatile).await
     }
 }

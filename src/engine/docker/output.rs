@@ -15,14 +15,14 @@ const OUTPUT_KEPT: usize = 64 << 10;
 const STDOUT_KEPT: usize = 1 << 20;
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Output {
+pub(super) struct CommandOutput {
     /// The end of stdout and stderr, in the order they were printed.
     pub(super) both: Vec<u8>,
     /// The beginning of stdout alone.
     pub(super) stdout: Vec<u8>,
 }
 
-impl Output {
+impl CommandOutput {
     pub(super) fn take(&mut self, piece: &LogOutput) {
         let bytes = piece.as_ref();
         self.both.extend_from_slice(bytes);
@@ -44,10 +44,10 @@ impl Output {
 
 impl Docker {
     /// Reads the log of a container that has ended, or as far as it has come.
-    pub(super) async fn output(&self, doing: &str, id: &str) -> Result<Output, EngineError> {
+    pub(super) async fn output(&self, doing: &str, id: &str) -> Result<CommandOutput, EngineError> {
         let options: LogsOptions = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
         let read = async {
-            let mut output = Output::default();
+            let mut output = CommandOutput::default();
             let mut pieces = std::pin::pin!(self.api.logs(id, Some(options)));
             while let Some(piece) = pieces.next().await {
                 output.take(&piece.map_err(|error| self.answer(doing, error))?);
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_end_of_both_and_the_beginning_of_stdout() {
-        let mut output = Output::default();
+        let mut output = CommandOutput::default();
         let piece = |byte: u8| Bytes::from(vec![byte; 40 << 10]);
         for byte in b'a'..=b'z' {
             output.take(&LogOutput::StdOut { message: piece(byte) });

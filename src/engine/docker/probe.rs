@@ -19,7 +19,7 @@ use super::{
     container::{Container, RUN_LABEL, no_healthcheck},
 };
 use crate::{
-    engine::{EngineError, Network, Probe, ProbeOutput},
+    engine::{EngineError, ImageCommand, Network, ProbeOutput},
     image::Digest,
 };
 
@@ -35,7 +35,7 @@ impl Docker {
     pub(super) async fn probe_image(
         &self,
         image: &Digest,
-        probe: &Probe,
+        probe: &ImageCommand,
         run: &str,
     ) -> Result<ProbeOutput, EngineError> {
         let container = Container::create(self, body(image, probe, (run, &self.limits))).await?;
@@ -47,7 +47,7 @@ impl Docker {
     async fn probe_in(
         &self,
         container: &Container,
-        probe: &Probe,
+        probe: &ImageCommand,
     ) -> Result<ProbeOutput, EngineError> {
         container.start(self).await?;
         let Ok(ended) = timeout(probe.timeout, container.wait(self)).await else {
@@ -91,7 +91,11 @@ fn refused(message: &str) -> EngineError {
     EngineError::Answer { doing: DOING.to_owned(), message: message.to_owned() }
 }
 
-fn body(image: &Digest, probe: &Probe, (run, limits): (&str, &Limits)) -> ContainerCreateBody {
+fn body(
+    image: &Digest,
+    probe: &ImageCommand,
+    (run, limits): (&str, &Limits),
+) -> ContainerCreateBody {
     let network = match probe.network {
         Network::None => "none",
         Network::Default => "default",

@@ -18,7 +18,7 @@ use bollard::{
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Docker, ImageStore, container::Container, container_init, output::Output};
+use super::{Docker, ImageStore, container::Container, container_init, output::CommandOutput};
 use crate::{
     engine::EngineError,
     hierarchy::{Check, Test},
@@ -53,7 +53,7 @@ pub(super) struct SharedContainer<'a> {
 /// A container, and its files before its first test.
 struct Fresh {
     container: Container,
-    files: Files,
+    files: FileTrace,
     measure: Measure,
     /// How long the engine may take for that.
     patience: Duration,
@@ -70,7 +70,7 @@ enum Measure {
 }
 
 #[derive(PartialEq, Eq)]
-enum Files {
+enum FileTrace {
     /// Paths, and whether each was modified, added or deleted.
     Changes(BTreeSet<(String, i32)>),
     Size(i64),
@@ -89,7 +89,7 @@ impl Default for TooLarge {
 /// How a program ended, `None` if the time was over before.
 pub(super) struct Ran {
     pub(super) exit_code: Option<i64>,
-    pub(super) output: Output,
+    pub(super) output: CommandOutput,
 }
 
 /// Whether a test can do without a container of its own.
@@ -232,19 +232,19 @@ impl Docker {
         self.patiently(DOING, async { put.await.map_err(|error| self.answer(DOING, error)) }).await
     }
 
-    async fn files(&self, container: &Container, by: Measure) -> Result<Files, EngineError> {
+    async fn files(&self, container: &Container, by: Measure) -> Result<FileTrace, EngineError> {
         let answer = |error| self.answer(DOING, error);
         Ok(match by {
             Measure::Changes => {
                 let changes = self.api.container_changes(&container.id).await.map_err(answer)?;
                 let changes = changes.unwrap_or_default().into_iter();
-                Files::Changes(changes.map(|it| (it.path, it.kind as i32)).collect())
+                FileTrace::Changes(changes.map(|it| (it.path, it.kind as i32)).collect())
             }
             Measure::Size => {
                 let options = InspectContainerOptionsBuilder::default().size(true).build();
                 let seen = self.api.inspect_container(&container.id, Some(options)).await;
                 let size = seen.map_err(answer)?.size_rw;
-                Files::Size(size.ok_or_else(|| EngineError::Answer {
+                FileTrace::Size(size.ok_or_else(|| EngineError::Answer {
                     doing: DOING.to_owned(),
                     message: "no size of the container".to_owned(),
                 })?)
@@ -269,7 +269,7 @@ impl Docker {
             created.map_err(|error| self.answer(DOING, error))
         };
         let id = self.quickly(DOING, created).await?.id;
-        let mut output = Output::default();
+        let mut output = CommandOutput::default();
         let ended = timeout(limit, self.exec_to_end(&id, &mut output)).await;
         output.end();
         let exit_code = match ended {
@@ -282,7 +282,11 @@ impl Docker {
     }
 
     /// The exit code, or `None` if the engine did not start it.
-    async fn exec_to_end(&self, id: &str, output: &mut Output) -> Result<Option<i64>, EngineError> {
+    async fn exec_to_end(
+        &self,
+        id: &str,
+        output: &mut CommandOutput,
+    ) -> Result<Option<i64>, EngineError> {
         let start = self.api.start_exec(id, None);
         let start = async { start.await.map_err(|error| self.answer(DOING, error)) };
         let StartExecResults::Attached { output: mut pieces, input: _open } =

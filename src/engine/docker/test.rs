@@ -14,7 +14,7 @@ use super::{
     call::request,
     confined::confined,
     container::{Container, RUN_LABEL, no_healthcheck},
-    output::Output,
+    output::CommandOutput,
     shared::{Ran, SharedContainer},
 };
 use crate::{
@@ -121,7 +121,7 @@ impl Docker {
         &self,
         test: &Test,
         body: ContainerCreateBody,
-    ) -> Result<(Verdict, Output), EngineError> {
+    ) -> Result<(Verdict, CommandOutput), EngineError> {
         // Its removal goes on while the next test runs.
         let container = Container::create(self, body).await?;
         match container.start(self).await {
@@ -130,7 +130,7 @@ impl Docker {
             Err(error) => match error.not_started() {
                 Some(message) => {
                     let verdict = format!("it cannot be started: {message}");
-                    return Ok((Some(verdict), Output::default()));
+                    return Ok((Some(verdict), CommandOutput::default()));
                 }
                 None => return Err(error),
             },

@@ -53,7 +53,7 @@ struct VertexWarning {
 
 /// A step's place in its stage, and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Step {
+struct TracedStep {
     /// If the Dockerfile names it.
     stage: Option<String>,
     number: usize,
@@ -98,12 +98,12 @@ impl Trace {
     }
 
     fn take_vertex(&mut self, vertex: Vertex, progress: &mut impl FnMut(BuildProgress)) {
-        let step = Step::parse(&vertex.name);
+        let step = TracedStep::parse(&vertex.name);
         let announced = self.seen.entry(vertex.digest).or_default();
         let begun = vertex.started.is_some() || vertex.cached;
         if begun && !*announced {
             *announced = true;
-            if let Some(Step { stage, number, total, text }) = step.clone() {
+            if let Some(TracedStep { stage, number, total, text }) = step.clone() {
                 progress(BuildProgress::Step { stage, number, total, text });
             } else if vertex.name == EXPORT {
                 progress(BuildProgress::Exporting);
@@ -122,7 +122,7 @@ impl Trace {
     }
 }
 
-impl Step {
+impl TracedStep {
     /// `[2/3] RUN make`, `[build 2/3] RUN make`, `[linux/arm64 build 2/3] RUN make`.
     fn parse(name: &str) -> Option<Self> {
         static STEP: LazyLock<Regex> = LazyLock::new(|| {
@@ -155,7 +155,7 @@ mod tests {
             ("[internal] load metadata for x", None),
             ("exporting to image", None),
         ] {
-            let step = Step::parse(name);
+            let step = TracedStep::parse(name);
             let step = step.as_ref().map(|step| (step.number, step.total, step.text.as_str()));
             assert_eq!(step, expected, "{name}");
         }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde::Deserialize;
 
-use super::{message::Message, trace::Trace};
+use super::{message::EngineMessage, trace::Trace};
 use crate::{
     engine::{BuildProgress, EngineError},
     image::Digest,
@@ -45,7 +45,7 @@ struct ImageId {
 impl Transcript {
     pub(super) fn take(
         &mut self,
-        message: &Message,
+        message: &EngineMessage,
         progress: &mut impl FnMut(BuildProgress),
     ) -> Result<(), EngineError> {
         if let Some((text, code)) = message.error() {

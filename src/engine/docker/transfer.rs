@@ -10,7 +10,7 @@ use super::{
     Docker, ImageStore,
     activity::Activity,
     call::{path_with, request},
-    message::{Message, Messages},
+    message::{EngineMessage, EngineMessages},
 };
 use crate::{
     engine::EngineError,
@@ -82,7 +82,7 @@ impl Docker {
         &self,
         doing: &str,
         post: Request<Empty<Bytes>>,
-        mut take: impl FnMut(&Message) + Send,
+        mut take: impl FnMut(&EngineMessage) + Send,
     ) -> Result<(), EngineError> {
         let failed = |message: String| {
             let message = with_fix(message, self.capabilities.store);
@@ -95,7 +95,7 @@ impl Docker {
                 502..=504 => refusal.while_doing(doing),
                 _ => failed(refusal.message),
             })?;
-            let mut messages = Messages::new(self, doing, reply, activity.clone());
+            let mut messages = EngineMessages::new(self, doing, reply, activity.clone());
             while let Some(message) = messages.next().await? {
                 if let Some((text, _)) = message.error() {
                     return Err(failed(text));
@@ -162,7 +162,7 @@ fn registry_auth(login: Option<&Login>) -> String {
 }
 
 /// Docker's last message names the digest in `aux`, Podman's only in `status`.
-fn is_pushed(message: &Message) -> bool {
+fn is_pushed(message: &EngineMessage) -> bool {
     let digest = message.aux.as_ref().and_then(|aux| aux.get("Digest")).and_then(|it| it.as_str());
     let status = message.status.as_deref().and_then(|status| status.split_once(": digest: "));
     let in_status = status.and_then(|(_, rest)| rest.split(' ').next());

@@ -8,9 +8,9 @@ use http::Request;
 
 use super::{
     Served, diffcopy,
-    grpc::{self, Code, Messages, Status},
+    grpc::{self, GrpcCode, GrpcMessages, Status},
     ssh,
-    wire::{Health, Secret, SecretRequest},
+    wire::{GetSecretResponse, HealthCheckResponse, SecretRequest},
 };
 
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
@@ -35,7 +35,7 @@ pub(super) async fn answer(
     let (head, body) = request.into_parts();
     let method = head.uri.path();
     let sent = match method {
-        HEALTH => grpc::unary(respond, Ok(Health { status: 1 })).await,
+        HEALTH => grpc::unary(respond, Ok(HealthCheckResponse { status: 1 })).await,
         SECRET => grpc::unary(respond, secret(&served, body).await).await,
         AGENT => grpc::unary(respond, ssh::check(&served, body).await).await,
         FORWARD => {
@@ -45,7 +45,7 @@ pub(super) async fn answer(
         FILES => diffcopy::answer(served, &head.headers, body, respond).await,
         _ => {
             let message = format!("{method} is not part of this session");
-            grpc::refuse(respond, &Status::new(Code::Unimplemented, message))
+            grpc::refuse(respond, &Status::new(GrpcCode::Unimplemented, message))
         }
     };
     if let Err(error) = sent {
@@ -53,10 +53,12 @@ pub(super) async fn answer(
     }
 }
 
-async fn secret(served: &Served, body: RecvStream) -> Result<Secret, Status> {
-    let request: SecretRequest = Messages::of(body).next().await?.unwrap_or_default();
+async fn secret(served: &Served, body: RecvStream) -> Result<GetSecretResponse, Status> {
+    let request: SecretRequest = GrpcMessages::of(body).next().await?.unwrap_or_default();
     match served.secrets.values.get(&request.id) {
-        Some(value) => Ok(Secret { data: value.clone() }),
-        None => Err(Status::new(Code::NotFound, format!("no secret has the id {}", request.id))),
+        Some(value) => Ok(GetSecretResponse { data: value.clone() }),
+        None => {
+            Err(Status::new(GrpcCode::NotFound, format!("no secret has the id {}", request.id)))
+        }
     }
 }

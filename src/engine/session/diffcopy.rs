@@ -1,6 +1,6 @@
 //! The call by which the engine takes files: `moby.filesync.v1.FileSync/DiffCopy`.
 //!
-//! We list what it [asked](super::asked) for; it requests the content of what it lacks; we send
+//! We list what it [asked](super::requested_files) for; it requests the content of what it lacks; we send
 //! that; it says that it is done. (github.com/tonistiigi/fsutil, `receive.go`.)
 
 use std::sync::{Arc, mpsc as blocking};
@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 
 use super::{
     Served,
-    asked::Asked,
-    grpc::{self, Answer, Code, Messages, Status},
+    grpc::{self, GrpcAnswer, GrpcCode, GrpcMessages, Status},
+    requested_files::RequestedFiles,
     sender::{Sender, Stop},
     tree,
     wire::{Packet, PacketKind},
@@ -28,7 +28,7 @@ pub(super) async fn answer(
     body: RecvStream,
     mut respond: SendResponse<Bytes>,
 ) -> Result<(), h2::Error> {
-    let asked = Asked::of(headers);
+    let asked = RequestedFiles::of(headers);
     tracing::debug!(?asked, "the engine asks for files");
     let items: Items = match &*asked.folder {
         // The patterns it finds in `.dockerignore` it sends back, for us to apply. They have been
@@ -42,22 +42,22 @@ pub(super) async fn answer(
         }),
         other => {
             let message = format!("there is no folder {}", String::from_utf8_lossy(other));
-            return grpc::refuse(respond, &Status::new(Code::NotFound, message));
+            return grpc::refuse(respond, &Status::new(GrpcCode::NotFound, message));
         }
     };
-    let mut answer = Answer::begin(&mut respond)?;
-    let outcome = exchange(served, items, Messages::of(body), &mut answer).await;
+    let mut answer = GrpcAnswer::begin(&mut respond)?;
+    let outcome = exchange(served, items, GrpcMessages::of(body), &mut answer).await;
     answer.end(outcome)
 }
 
-type Items = Box<dyn FnOnce(&Served) -> Result<Vec<tree::Item>, tree::Error> + Send>;
+type Items = Box<dyn FnOnce(&Served) -> Result<Vec<tree::ListedFile>, tree::Error> + Send>;
 
 /// Both directions at once; whichever fails ends the other.
 async fn exchange(
     served: Arc<Served>,
     items: Items,
-    messages: Messages,
-    answer: &mut Answer,
+    messages: GrpcMessages,
+    answer: &mut GrpcAnswer,
 ) -> Result<(), Status> {
     // Not bounded, but the engine can ask only once for each file: four bytes each.
     let (wanted, wanted_by_engine) = blocking::channel();
@@ -72,8 +72,8 @@ async fn exchange(
         }
         match worker.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(Stop::Gone)) => Err(Status::new(Code::Cancelled, "nobody listens any more")),
-            Ok(Err(Stop::Failed(why))) => Err(Status::new(Code::Aborted, why)),
+            Ok(Err(Stop::Gone)) => Err(Status::new(GrpcCode::Cancelled, "nobody listens any more")),
+            Ok(Err(Stop::Failed(why))) => Err(Status::new(GrpcCode::Aborted, why)),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     };
@@ -84,7 +84,7 @@ async fn exchange(
 }
 
 /// Passes on what the engine wants, until it wants no more.
-async fn incoming(mut messages: Messages, wanted: blocking::Sender<u32>) -> Result<(), Status> {
+async fn incoming(mut messages: GrpcMessages, wanted: blocking::Sender<u32>) -> Result<(), Status> {
     while let Some(packet) = messages.next::<Packet>().await? {
         match packet.kind() {
             // Nobody receives once the sender has failed, which then ends the call.
@@ -92,12 +92,12 @@ async fn incoming(mut messages: Messages, wanted: blocking::Sender<u32>) -> Resu
             PacketKind::Finish => return Ok(()),
             PacketKind::Error => {
                 let why = String::from_utf8_lossy(&packet.data);
-                return Err(Status::new(Code::Aborted, format!("the engine gave up: {why}")));
+                return Err(Status::new(GrpcCode::Aborted, format!("the engine gave up: {why}")));
             }
             PacketKind::Stat | PacketKind::Data => {
-                return Err(Status::new(Code::Internal, "the engine sent files to the sender"));
+                return Err(Status::new(GrpcCode::Internal, "the engine sent files to the sender"));
             }
         }
     }
-    Err(Status::new(Code::Cancelled, "the engine stopped before it had all it wants"))
+    Err(Status::new(GrpcCode::Cancelled, "the engine stopped before it had all it wants"))
 }

@@ -10,8 +10,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::asked::Asked;
-use crate::fingerprint::context::{Entry, Kind};
+use super::requested_files::RequestedFiles;
+use crate::fingerprint::context::{ContextEntry, EntryKind};
 
 /// As many links in a row as Linux follows.
 const HOPS: usize = 40;
@@ -32,7 +32,7 @@ struct Endless;
 
 struct Resolver<'a> {
     /// In order of path.
-    entries: &'a [Entry],
+    entries: &'a [ContextEntry],
     whole: BTreeSet<PathBuf>,
     /// What has been, or is being, resolved.
     seen: HashSet<PathBuf>,
@@ -40,7 +40,7 @@ struct Resolver<'a> {
 
 impl Followed {
     /// `entries` are in order of path.
-    pub(super) fn of(asked: &Asked, entries: &[Entry]) -> Self {
+    pub(super) fn of(asked: &RequestedFiles, entries: &[ContextEntry]) -> Self {
         // Patterns to include are for other frontends than Dockerfiles.
         if asked.follow.is_empty() || !asked.include.is_empty() {
             return Self::Everything;
@@ -116,10 +116,12 @@ impl Resolver<'_> {
 }
 
 /// Where a link leads, from the context's root.
-fn target(entry: &Entry) -> Option<PathBuf> {
+fn target(entry: &ContextEntry) -> Option<PathBuf> {
     match &entry.kind {
-        Kind::Link { target } => Some(entry.path.parent().unwrap_or(Path::new("")).join(target)),
-        Kind::File { .. } | Kind::Folder => None,
+        EntryKind::Link { target } => {
+            Some(entry.path.parent().unwrap_or(Path::new("")).join(target))
+        }
+        EntryKind::File { .. } | EntryKind::Folder => None,
     }
 }
 
@@ -146,14 +148,14 @@ mod tests {
     use super::*;
 
     /// `name -> target` is a link, `name/` a folder.
-    fn entries(lines: &[&str]) -> Vec<Entry> {
+    fn entries(lines: &[&str]) -> Vec<ContextEntry> {
         let entry = |line: &&str| {
             let (path, kind) = match line.split_once(" -> ") {
-                Some((path, target)) => (path, Kind::Link { target: target.into() }),
-                None if line.ends_with('/') => (line.trim_end_matches('/'), Kind::Folder),
-                None => (*line, Kind::File { size: 0 }),
+                Some((path, target)) => (path, EntryKind::Link { target: target.into() }),
+                None if line.ends_with('/') => (line.trim_end_matches('/'), EntryKind::Folder),
+                None => (*line, EntryKind::File { size: 0 }),
             };
-            Entry { path: path.into(), kind, mode: 0o644 }
+            ContextEntry { path: path.into(), kind, mode: 0o644 }
         };
         let mut entries: Vec<_> = lines.iter().map(entry).collect();
         entries.sort_by(|a, b| a.path.cmp(&b.path));
@@ -201,7 +203,8 @@ mod tests {
             (&["*"], &all),
         ] {
             let follow = follow.iter().map(|path| path.as_bytes().to_vec()).collect();
-            let followed = Followed::of(&Asked { follow, ..Asked::default() }, &entries);
+            let followed =
+                Followed::of(&RequestedFiles { follow, ..RequestedFiles::default() }, &entries);
             let found: Vec<_> =
                 all.iter().filter(|path| followed.keeps(Path::new(path))).copied().collect();
             assert_eq!(found, kept);
@@ -211,8 +214,11 @@ mod tests {
     #[test]
     fn patterns_to_include_are_not_matched_but_everything_is_kept() {
         let entries = entries(&["a", "b"]);
-        let asked =
-            Asked { follow: vec![b"a".into()], include: vec![b"b".into()], ..Asked::default() };
+        let asked = RequestedFiles {
+            follow: vec![b"a".into()],
+            include: vec![b"b".into()],
+            ..RequestedFiles::default()
+        };
         assert_eq!(Followed::of(&asked, &entries), Followed::Everything);
     }
 }

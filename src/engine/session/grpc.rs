@@ -19,13 +19,13 @@ const LARGEST_MESSAGE: usize = 1 << 20;
 /// Why a call was refused, or failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Status {
-    pub(super) code: Code,
+    pub(super) code: GrpcCode,
     pub(super) message: String,
 }
 
 /// The codes of `doc/statuscodes.md` that we use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Code {
+pub(super) enum GrpcCode {
     Ok = 0,
     Cancelled = 1,
     NotFound = 5,
@@ -35,7 +35,7 @@ pub(super) enum Code {
 }
 
 impl Status {
-    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: GrpcCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
@@ -54,7 +54,7 @@ impl Status {
 /// The stream, or all of the connection, broke.
 impl From<h2::Error> for Status {
     fn from(error: h2::Error) -> Self {
-        Self::new(Code::Cancelled, error.to_string())
+        Self::new(GrpcCode::Cancelled, error.to_string())
     }
 }
 
@@ -75,11 +75,11 @@ fn take(received: &mut BytesMut) -> Result<Option<Bytes>, Status> {
     let compressed = received[0] != 0;
     let length = (&received[1..FRAME_HEADER]).get_u32() as usize;
     if compressed {
-        return Err(Status::new(Code::Unimplemented, "compressed messages are not understood"));
+        return Err(Status::new(GrpcCode::Unimplemented, "compressed messages are not understood"));
     }
     if length > LARGEST_MESSAGE {
         let message = format!("a message of {length} bytes is too long");
-        return Err(Status::new(Code::Internal, message));
+        return Err(Status::new(GrpcCode::Internal, message));
     }
     if received.len() < FRAME_HEADER + length {
         return Ok(None);
@@ -89,12 +89,12 @@ fn take(received: &mut BytesMut) -> Result<Option<Bytes>, Status> {
 }
 
 /// The messages of a request.
-pub(super) struct Messages {
+pub(super) struct GrpcMessages {
     body: RecvStream,
     received: BytesMut,
 }
 
-impl Messages {
+impl GrpcMessages {
     pub(super) fn of(body: RecvStream) -> Self {
         Self { body, received: BytesMut::new() }
     }
@@ -105,13 +105,13 @@ impl Messages {
             if let Some(message) = take(&mut self.received)? {
                 return M::decode(message)
                     .map(Some)
-                    .map_err(|error| Status::new(Code::Internal, error.to_string()));
+                    .map_err(|error| Status::new(GrpcCode::Internal, error.to_string()));
             }
             let Some(data) = self.body.data().await.transpose()? else {
                 if self.received.is_empty() {
                     return Ok(None);
                 }
-                return Err(Status::new(Code::Internal, "a message was cut short"));
+                return Err(Status::new(GrpcCode::Internal, "a message was cut short"));
             };
             self.body.flow_control().release_capacity(data.len())?;
             self.received.extend_from_slice(&data);
@@ -120,9 +120,9 @@ impl Messages {
 }
 
 /// The answer to one call, begun.
-pub(super) struct Answer(SendStream<Bytes>);
+pub(super) struct GrpcAnswer(SendStream<Bytes>);
 
-impl Answer {
+impl GrpcAnswer {
     pub(super) fn begin(respond: &mut SendResponse<Bytes>) -> Result<Self, h2::Error> {
         respond.send_response(head(), false).map(Self)
     }
@@ -141,7 +141,7 @@ impl Answer {
     }
 
     pub(super) fn end(mut self, outcome: Result<(), Status>) -> Result<(), h2::Error> {
-        let status = outcome.err().unwrap_or(Status::new(Code::Ok, ""));
+        let status = outcome.err().unwrap_or(Status::new(GrpcCode::Ok, ""));
         self.0.send_trailers(status.headers())
     }
 }
@@ -155,7 +155,7 @@ pub(super) async fn unary(
         Ok(message) => {
             let mut frames = BytesMut::new();
             put(&message, &mut frames);
-            let mut answer = Answer::begin(&mut respond)?;
+            let mut answer = GrpcAnswer::begin(&mut respond)?;
             answer.send(frames.freeze()).await?;
             answer.end(Ok(()))
         }
@@ -213,10 +213,10 @@ mod tests {
         for (bytes, code, message) in [
             (
                 &[1, 0, 0, 0, 1, 9][..],
-                Code::Unimplemented,
+                GrpcCode::Unimplemented,
                 "compressed messages are not understood",
             ),
-            (&[0, 0, 16, 0, 1], Code::Internal, "a message of 1048577 bytes is too long"),
+            (&[0, 0, 16, 0, 1], GrpcCode::Internal, "a message of 1048577 bytes is too long"),
         ] {
             let refused = take(&mut BytesMut::from(bytes)).unwrap_err();
             assert_eq!(refused, Status::new(code, message));
@@ -226,9 +226,9 @@ mod tests {
     #[test]
     fn statuses_are_trailers() {
         for (status, code, message) in [
-            (Status::new(Code::Ok, ""), "0", None),
-            (Status::new(Code::NotFound, "secret `a` 100%"), "5", Some("secret `a` 100%25")),
-            (Status::new(Code::Aborted, "fö\n"), "10", Some("f%C3%B6%0A")),
+            (Status::new(GrpcCode::Ok, ""), "0", None),
+            (Status::new(GrpcCode::NotFound, "secret `a` 100%"), "5", Some("secret `a` 100%25")),
+            (Status::new(GrpcCode::Aborted, "fö\n"), "10", Some("f%C3%B6%0A")),
         ] {
             let headers = status.headers();
             assert_eq!(headers["grpc-status"], code);

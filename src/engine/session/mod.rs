@@ -11,7 +11,7 @@
 //! Only BuildKit knows sessions. The protocol is that of github.com/moby/buildkit, package
 //! `session`, from v0.8 (Docker 20.10) on, and of github.com/tonistiigi/fsutil for the files.
 
-mod asked;
+mod requested_files;
 mod call;
 mod diffcopy;
 mod follow;
@@ -38,7 +38,7 @@ use tokio::{
 
 use crate::{
     engine::BuildSecrets,
-    fingerprint::context::{Context, ContextError, Entry},
+    fingerprint::context::{Context, ContextEntry, ContextError},
     host::random,
     image::Digest,
 };
@@ -50,7 +50,7 @@ use crate::{
 /// /build?version=2&remote=client-session` with `session=` its [ID](Self::id) and an empty body.
 /// When the build has answered to its end, whatever the answer, drop the future that serves. A
 /// session is for one build: it lists the context once.
-pub struct Session {
+pub struct BuildSession {
     id: String,
     shared_key: String,
     served: Arc<Served>,
@@ -83,13 +83,13 @@ struct Served {
     files: SessionFiles,
     secrets: BuildSecrets,
     /// Every call sees the same list, walked once.
-    entries: Mutex<Option<Arc<[Entry]>>>,
+    entries: Mutex<Option<Arc<[ContextEntry]>>>,
     listed: AtomicU64,
     sent_files: AtomicU64,
     sent_bytes: AtomicU64,
 }
 
-impl Session {
+impl BuildSession {
     pub fn new(files: SessionFiles, secrets: BuildSecrets) -> Self {
         // What the engine keeps from one build to the next is a folder it brings up to date, so
         // two Dockerfiles that leave out different parts of one context had better have one each.
@@ -191,7 +191,7 @@ impl Session {
 
 impl Served {
     /// In order of path. Blocks, at first for as long as the walk takes.
-    fn entries(&self) -> Result<Arc<[Entry]>, ContextError> {
+    fn entries(&self) -> Result<Arc<[ContextEntry]>, ContextError> {
         let mut known = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entries) = &*known {
             return Ok(Arc::clone(entries));
@@ -203,7 +203,7 @@ impl Served {
 }
 
 /// Leaves the secrets' values out.
-impl fmt::Debug for Session {
+impl fmt::Debug for BuildSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("id", &self.id)

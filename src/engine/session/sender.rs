@@ -16,10 +16,10 @@ use tokio::sync::mpsc;
 
 use super::{
     Served, grpc,
-    tree::{Content, Error, Item, Version},
+    tree::{Error, FileVersion, ItemContent, ListedFile},
     wire::{Packet, PacketKind},
 };
-use crate::fingerprint::context::{ContextError, Entry};
+use crate::fingerprint::context::{ContextEntry, ContextError};
 
 /// What one packet holds of a file, as in docker's own client.
 const PART: usize = 32 * 1024;
@@ -60,7 +60,7 @@ impl<'a> Sender<'a> {
     /// Lists all items, then sends the content of each that is `wanted`, by its place in the list.
     pub(super) fn run(
         &mut self,
-        items: impl FnOnce() -> Result<Vec<Item>, Error>,
+        items: impl FnOnce() -> Result<Vec<ListedFile>, Error>,
         wanted: &Receiver<u32>,
     ) -> Result<(), Stop> {
         let outcome = self.list_and_send(items, wanted);
@@ -74,11 +74,11 @@ impl<'a> Sender<'a> {
 
     fn list_and_send(
         &mut self,
-        items: impl FnOnce() -> Result<Vec<Item>, Error>,
+        items: impl FnOnce() -> Result<Vec<ListedFile>, Error>,
         wanted: &Receiver<u32>,
     ) -> Result<(), Stop> {
         let mut contents = Vec::new();
-        for Item { stat, content } in items()? {
+        for ListedFile { stat, content } in items()? {
             self.packet(&Packet { stat: Some(stat), ..Packet::default() })?;
             self.served.listed.fetch_add(1, Ordering::Relaxed);
             contents.push(content);
@@ -87,11 +87,11 @@ impl<'a> Sender<'a> {
         while let Some(id) = self.next(wanted)? {
             // Taken, as the engine has no reason to ask twice.
             let content =
-                contents.get_mut(id as usize).map(|it| std::mem::replace(it, Content::None));
+                contents.get_mut(id as usize).map(|it| std::mem::replace(it, ItemContent::None));
             match content {
-                Some(Content::Memory(bytes)) => self.part(id, bytes)?,
-                Some(Content::File { entry, version }) => self.file(id, &entry, version)?,
-                Some(Content::None) | None => {
+                Some(ItemContent::Memory(bytes)) => self.part(id, bytes)?,
+                Some(ItemContent::File { entry, version }) => self.file(id, &entry, version)?,
+                Some(ItemContent::None) | None => {
                     return Err(Stop::Failed(format!(
                         "the engine asked for file {id}, which does not exist"
                     )));
@@ -115,7 +115,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn file(&mut self, id: u32, entry: &Entry, version: Version) -> Result<(), Stop> {
+    fn file(&mut self, id: u32, entry: &ContextEntry, version: FileVersion) -> Result<(), Stop> {
         let files = &self.served.files.context;
         let mut content = files.read(entry)?;
         loop {
@@ -128,7 +128,7 @@ impl<'a> Sender<'a> {
             self.part(id, part.into())?;
         }
         // While it was read it did not change; but it may have since it was listed.
-        if Version::now(&files.root, entry)? != version {
+        if FileVersion::now(&files.root, entry)? != version {
             return Err(ContextError::Changed { path: entry.path.clone() }.into());
         }
         Ok(())

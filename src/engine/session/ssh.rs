@@ -14,8 +14,8 @@ use tokio::{
 
 use super::{
     Served,
-    grpc::{self, Answer, Code, Messages, Status},
-    wire::{AgentRequest, Empty, Piece},
+    grpc::{self, GrpcAnswer, GrpcCode, GrpcMessages, Status},
+    wire::{AgentRequest, BytesMessage, Empty},
 };
 
 /// The only ID there is, and the one that a mount without an `id` has.
@@ -30,7 +30,7 @@ const LONGEST: usize = 256 * 1024;
 
 /// Whether a build gets the agent of this ID.
 pub(super) async fn check(served: &Served, body: RecvStream) -> Result<Empty, Status> {
-    let request: AgentRequest = Messages::of(body).next().await?.unwrap_or_default();
+    let request: AgentRequest = GrpcMessages::of(body).next().await?.unwrap_or_default();
     agent(served, request.id.as_bytes()).map(|_| Empty {})
 }
 
@@ -40,10 +40,12 @@ fn agent<'s>(served: &'s Served, id: &[u8]) -> Result<&'s Path, Status> {
         Some(_) => {
             let message =
                 format!("there is no SSH agent with the id {}", String::from_utf8_lossy(id));
-            Err(Status::new(Code::NotFound, message))
+            Err(Status::new(GrpcCode::NotFound, message))
         }
         // An optional mount is left out for this code, and for no other.
-        None => Err(Status::new(Code::Unimplemented, "no SSH agent is forwarded to this build")),
+        None => {
+            Err(Status::new(GrpcCode::Unimplemented, "no SSH agent is forwarded to this build"))
+        }
     }
 }
 
@@ -62,23 +64,24 @@ pub(super) async fn forward(
         Ok(agent) => agent,
         Err(error) => {
             let message = format!("the SSH agent does not answer: {error}");
-            return grpc::refuse(respond, &Status::new(Code::Internal, message));
+            return grpc::refuse(respond, &Status::new(GrpcCode::Internal, message));
         }
     };
-    let mut answer = Answer::begin(&mut respond)?;
-    let outcome = converse(Messages::of(body), agent, &mut answer).await;
+    let mut answer = GrpcAnswer::begin(&mut respond)?;
+    let outcome = converse(GrpcMessages::of(body), agent, &mut answer).await;
     answer.end(outcome)
 }
 
 /// Question and answer in turn, as the protocol of the agent has it.
 async fn converse(
-    mut asked: Messages,
+    mut asked: GrpcMessages,
     mut agent: UnixStream,
-    answer: &mut Answer,
+    answer: &mut GrpcAnswer,
 ) -> Result<(), Status> {
-    let broken = |error: io::Error| Status::new(Code::Internal, format!("the SSH agent: {error}"));
+    let broken =
+        |error: io::Error| Status::new(GrpcCode::Internal, format!("the SSH agent: {error}"));
     let mut received = BytesMut::new();
-    while let Some(Piece { data }) = asked.next().await? {
+    while let Some(BytesMessage { data }) = asked.next().await? {
         received.extend_from_slice(&data);
         while let Some(question) = take(&mut received)? {
             let reply = if matches!(question.get(4), Some(&(LIST | SIGN))) {
@@ -88,7 +91,7 @@ async fn converse(
                 FAILURE.to_vec()
             };
             let mut frames = BytesMut::new();
-            grpc::put(&Piece { data: reply }, &mut frames);
+            grpc::put(&BytesMessage { data: reply }, &mut frames);
             answer.send(frames.freeze()).await?;
         }
     }
@@ -100,7 +103,7 @@ fn take(received: &mut BytesMut) -> Result<Option<Bytes>, Status> {
     let Some(mut length) = received.get(..4) else { return Ok(None) };
     let length = length.get_u32() as usize;
     if length > LONGEST {
-        return Err(Status::new(Code::Internal, "a message to the SSH agent is too long"));
+        return Err(Status::new(GrpcCode::Internal, "a message to the SSH agent is too long"));
     }
     Ok((received.len() >= 4 + length).then(|| received.split_to(4 + length).freeze()))
 }

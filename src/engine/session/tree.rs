@@ -12,9 +12,9 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{asked::Asked, follow::Followed, wire::Stat};
+use super::{follow::Followed, requested_files::RequestedFiles, wire::Stat};
 use crate::{
-    fingerprint::context::{ContextError, Entry, Kind},
+    fingerprint::context::{ContextEntry, ContextError, EntryKind},
     image::Digest,
 };
 
@@ -34,34 +34,34 @@ pub(super) type Error = ContextError;
 
 /// One line of the list, and where its content is.
 #[derive(Clone, Debug)]
-pub(super) struct Item {
+pub(super) struct ListedFile {
     pub(super) stat: Stat,
-    pub(super) content: Content,
+    pub(super) content: ItemContent,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(super) enum ItemContent {
     /// A folder or a link.
     None,
     Memory(Bytes),
     File {
-        entry: Entry,
-        version: Version,
+        entry: ContextEntry,
+        version: FileVersion,
     },
 }
 
 /// What cannot stay the same when a file is written to or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Version {
+pub(super) struct FileVersion {
     device: u64,
     inode: u64,
     size: u64,
     modified: (i64, i64),
 }
 
-impl Version {
+impl FileVersion {
     /// The version of a file as it now is.
-    pub(super) fn now(root: &Path, entry: &Entry) -> Result<Self, Error> {
+    pub(super) fn now(root: &Path, entry: &ContextEntry) -> Result<Self, Error> {
         Self::and_time(root, entry).map(|(version, _)| version)
     }
 
@@ -71,7 +71,7 @@ impl Version {
     /// time would have it build with old content. But the time also ends up in the image, where it
     /// must not depend on when the files were checked out. Layers have no fractions of seconds:
     /// those tell the versions apart, and the seconds are always [`MODIFIED`].
-    fn and_time(root: &Path, entry: &Entry) -> Result<(Self, i64), Error> {
+    fn and_time(root: &Path, entry: &ContextEntry) -> Result<(Self, i64), Error> {
         let metadata = fs::symlink_metadata(root.join(&entry.path))
             .map_err(|source| Error::Io { path: entry.path.clone(), source })?;
         let version = Self {
@@ -80,7 +80,7 @@ impl Version {
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
         };
-        if !metadata.is_file() || entry.kind != (Kind::File { size: version.size }) {
+        if !metadata.is_file() || entry.kind != (EntryKind::File { size: version.size }) {
             return Err(Error::Changed { path: entry.path.clone() });
         }
         // Programs can set the time of modification, but not this one.
@@ -93,7 +93,7 @@ impl Version {
 
 /// The fraction of a second that stands for a version of a file. (Two versions of the same size
 /// share one in a thousand million.)
-fn fraction(version: &Version, changed: (i64, i64), now: Duration) -> u64 {
+fn fraction(version: &FileVersion, changed: (i64, i64), now: Duration) -> u64 {
     let mut seed = format!("{version:?} {changed:?}");
     // Clocks of file systems tick slowly: another write within the same tick would not show. So
     // a version that young is like no other, and is sent again the next time. Linux ticks every
@@ -110,39 +110,45 @@ fn fraction(version: &Version, changed: (i64, i64), now: Duration) -> u64 {
 /// The part of a context that the engine asks for. `entries` are in order of path.
 pub(super) fn of_context(
     root: &Path,
-    entries: &[Entry],
-    asked: &Asked,
-) -> Result<Vec<Item>, Error> {
+    entries: &[ContextEntry],
+    asked: &RequestedFiles,
+) -> Result<Vec<ListedFile>, Error> {
     let followed = Followed::of(asked, entries);
     entries.iter().filter(|entry| followed.keeps(&entry.path)).map(|it| item(root, it)).collect()
 }
 
-fn item(root: &Path, entry: &Entry) -> Result<Item, Error> {
+fn item(root: &Path, entry: &ContextEntry) -> Result<ListedFile, Error> {
     let mode = go_permissions(entry.mode);
     let stat = match &entry.kind {
-        Kind::Folder => stat(&entry.path, GO_FOLDER | mode),
-        Kind::Link { target } => {
+        EntryKind::Folder => stat(&entry.path, GO_FOLDER | mode),
+        EntryKind::Link { target } => {
             let link = target.as_os_str().as_bytes().to_vec();
             let size = signed(link.len() as u64);
             Stat { size, link, ..stat(&entry.path, GO_LINK | mode) }
         }
-        Kind::File { size } => {
-            let (version, modified) = Version::and_time(root, entry)?;
+        EntryKind::File { size } => {
+            let (version, modified) = FileVersion::and_time(root, entry)?;
             let stat = Stat { size: signed(*size), modified, ..stat(&entry.path, mode) };
-            return Ok(Item { stat, content: Content::File { entry: entry.clone(), version } });
+            return Ok(ListedFile {
+                stat,
+                content: ItemContent::File { entry: entry.clone(), version },
+            });
         }
     };
-    Ok(Item { stat, content: Content::None })
+    Ok(ListedFile { stat, content: ItemContent::None })
 }
 
 /// A single file that is nowhere on the disk.
-pub(super) fn of_memory(name: &str, text: &[u8]) -> Vec<Item> {
+pub(super) fn of_memory(name: &str, text: &[u8]) -> Vec<ListedFile> {
     let mut items = Vec::new();
     let mut path = PathBuf::new();
     let names = Path::new(name).components().filter(|it| matches!(it, Component::Normal(_)));
     for name in names {
         if !path.as_os_str().is_empty() {
-            items.push(Item { stat: stat(&path, GO_FOLDER | 0o755), content: Content::None });
+            items.push(ListedFile {
+                stat: stat(&path, GO_FOLDER | 0o755),
+                content: ItemContent::None,
+            });
         }
         path.push(name);
     }
@@ -150,7 +156,7 @@ pub(super) fn of_memory(name: &str, text: &[u8]) -> Vec<Item> {
     // no image: all of it can. Every file system has times up to 2006, which is 60 bits.
     let modified = signed(number(text) >> 4);
     let stat = Stat { size: signed(text.len() as u64), modified, ..stat(&path, 0o644) };
-    items.push(Item { stat, content: Content::Memory(Bytes::copy_from_slice(text)) });
+    items.push(ListedFile { stat, content: ItemContent::Memory(Bytes::copy_from_slice(text)) });
     items
 }
 
@@ -182,7 +188,7 @@ mod tests {
 
     #[test]
     fn versions_are_told_apart_by_all_that_changes_with_them() {
-        let version = Version { device: 1, inode: 2, size: 3, modified: (4, 5) };
+        let version = FileVersion { device: 1, inode: 2, size: 3, modified: (4, 5) };
         let base = fraction(&version, (100, 7), Duration::from_secs(200));
         for (other, changed, now, same) in [
             (version, (100, 7), Duration::from_secs(300), true),
@@ -191,9 +197,14 @@ mod tests {
             (version, (100, 7), Duration::from_secs(99), false),
             (version, (100, 8), Duration::from_secs(200), false),
             (version, (101, 7), Duration::from_secs(200), false),
-            (Version { device: 0, ..version }, (100, 7), Duration::from_secs(200), false),
-            (Version { inode: 0, ..version }, (100, 7), Duration::from_secs(200), false),
-            (Version { modified: (4, 6), ..version }, (100, 7), Duration::from_secs(200), false),
+            (FileVersion { device: 0, ..version }, (100, 7), Duration::from_secs(200), false),
+            (FileVersion { inode: 0, ..version }, (100, 7), Duration::from_secs(200), false),
+            (
+                FileVersion { modified: (4, 6), ..version },
+                (100, 7),
+                Duration::from_secs(200),
+                false,
+            ),
         ] {
             let equal = fraction(&other, changed, now) == base;
             assert_eq!(equal, same, "{other:?} {changed:?} {now:?}");

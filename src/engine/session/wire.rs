@@ -57,7 +57,7 @@ pub(super) struct Stat {
 
 /// `grpc.health.v1.HealthCheckResponse`; 1 is `SERVING`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub(super) struct Health {
+pub(super) struct HealthCheckResponse {
     #[prost(int32, tag = "1")]
     pub(super) status: i32,
 }
@@ -71,7 +71,7 @@ pub(super) struct SecretRequest {
 
 /// `moby.buildkit.secrets.v1.GetSecretResponse`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub(super) struct Secret {
+pub(super) struct GetSecretResponse {
     #[prost(bytes = "vec", tag = "1")]
     pub(super) data: Vec<u8>,
 }
@@ -89,7 +89,7 @@ pub(super) struct Empty {}
 
 /// `moby.sshforward.v1.BytesMessage`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub(super) struct Piece {
+pub(super) struct BytesMessage {
     #[prost(bytes = "vec", tag = "1")]
     pub(super) data: Vec<u8>,
 }

@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::fingerprint::context::{Context, ContextError, Entry};
+use crate::fingerprint::context::{Context, ContextEntry, ContextError};
 
 const IGNORE: &str = ".dockerignore";
 
@@ -57,18 +57,18 @@ impl Dockerfile {
         Ok(Self { name, text, place: if classic { Place::Hidden } else { Place::Extra } })
     }
 
-    pub(super) fn replaces(&self, entry: &Entry) -> bool {
+    pub(super) fn replaces(&self, entry: &ContextEntry) -> bool {
         self.place == Place::Instead && entry.path == Path::new(&self.name)
     }
 
     /// What hides the Dockerfile, if this entry is the context's own `.dockerignore`.
-    pub(super) fn appended_to(&self, entry: &Entry) -> Option<String> {
+    pub(super) fn appended_to(&self, entry: &ContextEntry) -> Option<String> {
         let hides = self.place == Place::Hidden && entry.path == Path::new(IGNORE);
         hides.then(|| format!("\n{}\n", self.name))
     }
 
     /// The files that the context does not have: name and text.
-    pub(super) fn extras(&self, entries: &[Entry]) -> Vec<(PathBuf, String)> {
+    pub(super) fn extras(&self, entries: &[ContextEntry]) -> Vec<(PathBuf, String)> {
         if self.place == Place::Instead {
             return Vec::new();
         }

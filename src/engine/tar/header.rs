@@ -11,7 +11,7 @@ use std::{
 use ::tar::{Builder, EntryType, Header};
 
 use super::MODIFIED;
-use crate::fingerprint::context::{Entry, Kind};
+use crate::fingerprint::context::{ContextEntry, EntryKind};
 
 /// What a header has room for. Longer names go before it, in an entry of their own (GNU's way).
 const ROOM: usize = 100;
@@ -35,17 +35,17 @@ pub(super) fn begin(tar: &mut Builder<impl Write>) -> io::Result<()> {
 /// `data` is its size and the bytes.
 pub(super) fn append(
     tar: &mut Builder<impl Write>,
-    entry: &Entry,
+    entry: &ContextEntry,
     (size, data): (u64, impl Read),
 ) -> io::Result<()> {
     let mut name = entry.path.as_os_str().as_bytes().to_vec();
     let (kind, target) = match &entry.kind {
-        Kind::File { .. } => (EntryType::Regular, &b""[..]),
-        Kind::Folder => {
+        EntryKind::File { .. } => (EntryType::Regular, &b""[..]),
+        EntryKind::Folder => {
             name.push(b'/');
             (EntryType::Directory, &b""[..])
         }
-        Kind::Link { target } => (EntryType::Symlink, target.as_os_str().as_bytes()),
+        EntryKind::Link { target } => (EntryType::Symlink, target.as_os_str().as_bytes()),
     };
     long(tar, EntryType::GNULongName, &name)?;
     long(tar, EntryType::GNULongLink, target)?;

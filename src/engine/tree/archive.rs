@@ -20,7 +20,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::{
     entries::{Entries, is_header},
-    layer::Layer,
+    layer::LayerChanges,
     malformed,
 };
 use crate::image::{Digest, Hasher};
@@ -28,13 +28,13 @@ use crate::image::{Digest, Hasher};
 /// Every layer of an archive, by the digest of its tar.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    found: BTreeMap<Digest, Layer>,
+    found: BTreeMap<Digest, LayerChanges>,
     /// How many cannot be read because of how they are compressed.
     unreadable: usize,
 }
 
 /// What a file of an archive is, by its first bytes.
-enum Content {
+enum FileFormat {
     Tar,
     Gzip,
     Zstd,
@@ -52,23 +52,23 @@ impl Layers {
             }
             let mut first = Vec::with_capacity(512);
             (&mut files).take(512).read_to_end(&mut first)?;
-            let content = Content::of(&first);
+            let content = FileFormat::of(&first);
             let file = Cursor::new(first).chain(&mut files);
             let (digest, layer) = match content {
-                Content::Tar => read(file),
-                Content::Gzip => read(MultiGzDecoder::new(file)),
-                Content::Zstd => {
+                FileFormat::Tar => read(file),
+                FileFormat::Gzip => read(MultiGzDecoder::new(file)),
+                FileFormat::Zstd => {
                     layers.unreadable += 1;
                     continue;
                 }
-                Content::Other => continue,
+                FileFormat::Other => continue,
             }?;
             layers.found.insert(digest, layer);
         }
         Ok(layers)
     }
 
-    pub(super) fn get(&self, digest: &Digest) -> io::Result<&Layer> {
+    pub(super) fn get(&self, digest: &Digest) -> io::Result<&LayerChanges> {
         self.found.get(digest).ok_or_else(|| {
             let why = if self.unreadable > 0 { ", or has it compressed with zstd" } else { "" };
             malformed(format!("an archive that lacks the layer {digest}{why}"))
@@ -76,7 +76,7 @@ impl Layers {
     }
 }
 
-impl Content {
+impl FileFormat {
     fn of(first: &[u8]) -> Self {
         match first {
             [0x1f, 0x8b, ..] => Self::Gzip,
@@ -90,9 +90,9 @@ impl Content {
     }
 }
 
-fn read(tar: impl Read) -> io::Result<(Digest, Layer)> {
-    let mut entries = Entries::new(Hashed { hasher: Hasher::default(), input: tar });
-    let layer = Layer::read(&mut entries)?;
+fn read(tar: impl Read) -> io::Result<(Digest, LayerChanges)> {
+    let mut entries = Entries::new(HashedFile { hasher: Hasher::default(), input: tar });
+    let layer = LayerChanges::read(&mut entries)?;
     // What fills up the last block of the tar belongs to the layer too.
     let mut rest = entries.into_rest();
     io::copy(&mut rest, &mut io::sink())?;
@@ -100,12 +100,12 @@ fn read(tar: impl Read) -> io::Result<(Digest, Layer)> {
 }
 
 /// Hashes what is read.
-struct Hashed<R> {
+struct HashedFile<R> {
     hasher: Hasher,
     input: R,
 }
 
-impl<R: Read> Read for Hashed<R> {
+impl<R: Read> Read for HashedFile<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(buffer)?;
         self.hasher.update(&buffer[..read]);

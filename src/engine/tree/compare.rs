@@ -3,23 +3,27 @@
 use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 use super::{
-    Difference,
-    entry::{Entry, Kind},
+    PathDifference,
+    entry::{FileKind, TreeEntry},
     fold::Tree,
     volatile::Volatile,
 };
 use crate::fingerprint;
 
 /// Sorted by path.
-pub(super) fn differences(old: &Tree<'_>, new: &Tree<'_>, volatile: &Volatile) -> Vec<Difference> {
+pub(super) fn differences(
+    old: &Tree<'_>,
+    new: &Tree<'_>,
+    volatile: &Volatile,
+) -> Vec<PathDifference> {
     let paths: BTreeSet<&[u8]> = old.0.keys().chain(new.0.keys()).copied().collect();
-    let mut differences: Vec<Difference> = paths
+    let mut differences: Vec<PathDifference> = paths
         .into_iter()
         .filter_map(|bytes| {
             let path = Path::new(OsStr::from_bytes(if bytes.is_empty() { b"." } else { bytes }));
             let (old, new) = (old.0.get(bytes).copied(), new.0.get(bytes).copied());
             let what = what(path, old, new, volatile)?;
-            Some(Difference { path: path.to_owned(), what })
+            Some(PathDifference { path: path.to_owned(), what })
         })
         .collect();
     differences.sort();
@@ -29,13 +33,13 @@ pub(super) fn differences(old: &Tree<'_>, new: &Tree<'_>, volatile: &Volatile) -
 /// The patterns are asked only about what differs, which is little.
 fn what(
     path: &Path,
-    old: Option<&Entry>,
-    new: Option<&Entry>,
+    old: Option<&TreeEntry>,
+    new: Option<&TreeEntry>,
     volatile: &Volatile,
-) -> Option<fingerprint::Difference> {
-    use fingerprint::Difference::{Changed, Gone, New};
+) -> Option<fingerprint::ListingDifference> {
+    use fingerprint::ListingDifference::{Changed, Gone, New};
 
-    let is_file = |entry: &Entry| matches!(entry.kind, Kind::File { .. });
+    let is_file = |entry: &TreeEntry| matches!(entry.kind, FileKind::File { .. });
     let what = match (old, new) {
         (Some(old), Some(new)) if old == new => return None,
         (Some(old), Some(new)) => {

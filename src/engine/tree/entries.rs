@@ -29,7 +29,7 @@ pub(super) struct Entries<R> {
 
 /// What a tar says of an entry, but for its content.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct TarHeader {
     header: Header,
     pub(super) path: Vec<u8>,
     /// What a link points at.
@@ -54,7 +54,7 @@ impl<R: Read> Entries<R> {
     }
 
     /// Skips what is left of the last entry. `None` at the end that the tar says it has.
-    pub(super) fn next(&mut self) -> io::Result<Option<Head>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<TarHeader>> {
         let mut extension = Extension::default();
         loop {
             let Some(header) = self.header()? else { return Ok(None) };
@@ -118,7 +118,7 @@ impl<R: Read> Entries<R> {
         Ok(text)
     }
 
-    fn head(&mut self, header: Header, mut extension: Extension) -> io::Result<Head> {
+    fn head(&mut self, header: Header, mut extension: Extension) -> io::Result<TarHeader> {
         let mut records = extension.records;
         if records.keys().any(|key| key.starts_with(b"GNU.sparse.")) {
             return Err(malformed("a file with holes, written in a way that is not read"));
@@ -138,7 +138,7 @@ impl<R: Read> Entries<R> {
         let attribute = |(key, value): (Vec<u8>, Vec<u8>)| {
             Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value))
         };
-        Ok(Head {
+        Ok(TarHeader {
             path: path.unwrap_or_else(|| header.path_bytes().into_owned()),
             target: target
                 .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
@@ -163,7 +163,7 @@ impl<R: Read> Read for Entries<R> {
     }
 }
 
-impl Head {
+impl TarHeader {
     pub(super) fn kind(&self) -> EntryType {
         match self.header.entry_type() {
             // How folders were written before there was a type for them.

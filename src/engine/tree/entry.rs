@@ -6,13 +6,13 @@ use crate::image::Digest;
 
 /// Equal entries cannot be told apart, but for their times.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) kind: Kind,
+pub(super) struct TreeEntry {
+    pub(super) kind: FileKind,
     pub(super) rights: Rights,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     File {
         content: Digest,
     },

@@ -10,20 +10,20 @@ use std::{
 use super::{
     Stack,
     archive::Layers,
-    entry::{Entry, Kind, Rights},
-    layer::{Change, Layer},
+    entry::{FileKind, Rights, TreeEntry},
+    layer::{LayerChange, LayerChanges},
     malformed,
 };
 
 /// What the root is unless a layer says so, which few do.
-static ROOT: LazyLock<Entry> = LazyLock::new(|| Entry {
-    kind: Kind::Folder,
+static ROOT: LazyLock<TreeEntry> = LazyLock::new(|| TreeEntry {
+    kind: FileKind::Folder,
     rights: Rights { mode: 0o755, user: 0, group: 0, attributes: BTreeMap::new() },
 });
 
 /// What a container of an image sees, by path.
 #[derive(Debug)]
-pub(super) struct Tree<'a>(pub(super) BTreeMap<&'a [u8], &'a Entry>);
+pub(super) struct Tree<'a>(pub(super) BTreeMap<&'a [u8], &'a TreeEntry>);
 
 impl<'a> Tree<'a> {
     pub(super) fn of(stack: &Stack, layers: &'a Layers) -> io::Result<Self> {
@@ -36,34 +36,36 @@ impl<'a> Tree<'a> {
 
     /// Puts a layer on top. What it takes away is always something below, wherever in the layer that
     /// is said.
-    fn add(&mut self, layer: &'a Layer) -> io::Result<()> {
+    fn add(&mut self, layer: &'a LayerChanges) -> io::Result<()> {
         for (path, change) in &layer.changes {
             match change {
-                Change::Whiteout => self.remove(path),
-                Change::Opaque => self.remove_below(path),
-                Change::Put(_) | Change::Same(_) => {}
+                LayerChange::Whiteout => self.remove(path),
+                LayerChange::Opaque => self.remove_below(path),
+                LayerChange::Put(_) | LayerChange::Same(_) => {}
             }
         }
         for (path, change) in &layer.changes {
             match change {
-                Change::Put(entry) => self.put(path, entry),
-                Change::Same(target) => {
+                LayerChange::Put(entry) => self.put(path, entry),
+                LayerChange::Same(target) => {
                     let entry = *self.0.get(&target[..]).ok_or_else(|| {
                         let (path, target) = (path.escape_ascii(), target.escape_ascii());
                         malformed(format!("`{path}`, a link to `{target}`, which is not there"))
                     })?;
                     self.put(path, entry);
                 }
-                Change::Whiteout | Change::Opaque => {}
+                LayerChange::Whiteout | LayerChange::Opaque => {}
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, path: &'a [u8], entry: &'a Entry) {
+    fn put(&mut self, path: &'a [u8], entry: &'a TreeEntry) {
         let before = self.0.insert(path, entry);
         // What is in a folder stays if it is a folder still. Something else has nothing in it.
-        if entry.kind != Kind::Folder && before.is_some_and(|entry| entry.kind == Kind::Folder) {
+        if entry.kind != FileKind::Folder
+            && before.is_some_and(|entry| entry.kind == FileKind::Folder)
+        {
             self.remove_below(path);
         }
     }

@@ -7,21 +7,21 @@ use std::io::{self, Read};
 use ::tar::EntryType;
 
 use super::{
-    entries::{Entries, Head},
-    entry::{DeviceKind, Entry, Kind, Rights},
+    entries::{Entries, TarHeader},
+    entry::{DeviceKind, FileKind, Rights, TreeEntry},
     malformed, shadow,
 };
 use crate::image::{Digest, Hasher};
 
 /// The changes in their order.
 #[derive(Debug, Default)]
-pub(super) struct Layer {
-    pub(super) changes: Vec<(Vec<u8>, Change)>,
+pub(super) struct LayerChanges {
+    pub(super) changes: Vec<(Vec<u8>, LayerChange)>,
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) enum Change {
-    Put(Entry),
+pub(super) enum LayerChange {
+    Put(TreeEntry),
     /// A hard link to what stands at this path, in this layer or below.
     Same(Vec<u8>),
     /// Whatever is below at this path is not there.
@@ -35,7 +35,7 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// What AUFS kept for itself, and engines leave out.
 const OF_AUFS: &[u8] = b".wh..wh.";
 
-impl Layer {
+impl LayerChanges {
     /// Reads the tar of a layer.
     pub(super) fn read<R: Read>(entries: &mut Entries<R>) -> io::Result<Self> {
         let mut layer = Self::default();
@@ -46,17 +46,17 @@ impl Layer {
                 None => (&b""[..], &path[..]),
             };
             let change = if name == OPAQUE {
-                (folder.to_vec(), Change::Opaque)
+                (folder.to_vec(), LayerChange::Opaque)
             } else if path.split(|byte| *byte == b'/').any(|part| part.starts_with(OF_AUFS)) {
                 continue;
             } else if let Some(name) = name.strip_prefix(WHITEOUT) {
                 let slash = if folder.is_empty() { &b""[..] } else { b"/" };
-                ([folder, slash, name].concat(), Change::Whiteout)
+                ([folder, slash, name].concat(), LayerChange::Whiteout)
             } else if head.kind() == EntryType::Link {
-                (path, Change::Same(clean(&head.target)?))
+                (path, LayerChange::Same(clean(&head.target)?))
             } else {
                 let entry = entry(&path, head, entries)?;
-                (path, Change::Put(entry))
+                (path, LayerChange::Put(entry))
             };
             layer.changes.push(change);
         }
@@ -64,24 +64,24 @@ impl Layer {
     }
 }
 
-fn entry(path: &[u8], head: Head, content: &mut impl Read) -> io::Result<Entry> {
+fn entry(path: &[u8], head: TarHeader, content: &mut impl Read) -> io::Result<TreeEntry> {
     let mut mode = head.mode()?;
     let kind = match head.kind() {
         EntryType::Regular | EntryType::Continuous => {
-            Kind::File { content: digest(path, head.size, content)? }
+            FileKind::File { content: digest(path, head.size, content)? }
         }
-        EntryType::Directory => Kind::Folder,
+        EntryType::Directory => FileKind::Folder,
         EntryType::Symlink => {
             mode = 0o777;
-            Kind::Link { target: head.target }
+            FileKind::Link { target: head.target }
         }
         kind @ (EntryType::Char | EntryType::Block) => {
             let (major, minor) = head.device()?;
             let is_block = kind == EntryType::Block;
             let kind = if is_block { DeviceKind::Block } else { DeviceKind::Character };
-            Kind::Device { kind, major, minor }
+            FileKind::Device { kind, major, minor }
         }
-        EntryType::Fifo => Kind::Fifo,
+        EntryType::Fifo => FileKind::Fifo,
         other => {
             return Err(malformed(format!(
                 "`{}`, an entry of the unknown type {:#04x}",
@@ -91,7 +91,7 @@ fn entry(path: &[u8], head: Head, content: &mut impl Read) -> io::Result<Entry> 
         }
     };
     let rights = Rights { mode, user: head.user, group: head.group, attributes: head.attributes };
-    Ok(Entry { kind, rights })
+    Ok(TreeEntry { kind, rights })
 }
 
 fn digest(path: &[u8], size: u64, content: &mut impl Read) -> io::Result<Digest> {

@@ -29,11 +29,11 @@ use crate::{fingerprint, image::Digest};
 
 /// One path at which two images differ.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Difference {
+pub struct PathDifference {
     /// Relative to the root of the image; the root itself is `.`.
     pub path: PathBuf,
     /// New, gone or changed, seen from the old image.
-    pub what: fingerprint::Difference,
+    pub what: fingerprint::ListingDifference,
 }
 
 /// The layers of an image, the base's first, by the digests of what they are uncompressed.
@@ -45,7 +45,7 @@ pub(super) fn differences(
     old: &Stack,
     new: &Stack,
     volatile: &Volatile,
-) -> io::Result<Vec<Difference>> {
+) -> io::Result<Vec<PathDifference>> {
     let layers = Layers::read(archive)?;
     let (old, new) = (Tree::of(old, &layers)?, Tree::of(new, &layers)?);
     Ok(compare::differences(&old, &new, volatile))

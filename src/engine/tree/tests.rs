@@ -91,13 +91,13 @@ fn compared(old: &[&str], new: &[&str], extra: &[&str]) -> String {
     told(found)
 }
 
-fn told(found: io::Result<Vec<Difference>>) -> String {
+fn told(found: io::Result<Vec<PathDifference>>) -> String {
     use std::os::unix::ffi::OsStrExt as _;
 
     let mut text = String::new();
     match found {
         Ok(found) => {
-            for Difference { path, what } in found {
+            for PathDifference { path, what } in found {
                 let path = path.as_os_str().as_bytes().escape_ascii();
                 write!(text, "{what:?} {path}; ").unwrap();
             }

@@ -7,7 +7,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::fingerprint::context::{Context, Manifest};
+use crate::fingerprint::context::{Context, ContextManifest};
 
 const MACHINE: &str = "here";
 
@@ -35,7 +35,7 @@ fn count(cache: &HashCache) -> usize {
 }
 
 /// What is known of the context after it was read once.
-fn kept(context: &Context) -> (Vec<u8>, Manifest) {
+fn kept(context: &Context) -> (Vec<u8>, ContextManifest) {
     let cache = cache(&[]);
     let manifest = context.manifest(&cache).unwrap();
     (cache.kept().unwrap(), manifest)

@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{FileType, Mode, OFlags};
 
 use super::{
-    ContextError, Entry, Kind,
+    ContextEntry, ContextError, EntryKind,
     stamp::Stamp,
     walk::{FOLDER, failed},
 };
@@ -19,7 +19,7 @@ use super::{
 ///
 /// The error inside the [`io::Error`] is a [`ContextError`]: [`ContextError::from_read`].
 #[derive(Debug)]
-pub struct Content {
+pub struct ContentReader {
     file: File,
     path: PathBuf,
     size: u64,
@@ -28,10 +28,10 @@ pub struct Content {
     left: Option<u64>,
 }
 
-impl Content {
-    pub(super) fn open(root: &Path, entry: &Entry) -> Result<Self, ContextError> {
+impl ContentReader {
+    pub(super) fn open(root: &Path, entry: &ContextEntry) -> Result<Self, ContextError> {
         let error = |source| failed(entry.path.clone(), source);
-        let Kind::File { size } = entry.kind else {
+        let EntryKind::File { size } = entry.kind else {
             return Err(error(io::Error::other("it is not a file")));
         };
         let fd = open_beneath(root, &entry.path).map_err(error)?;
@@ -60,7 +60,7 @@ impl Content {
     }
 }
 
-impl Read for Content {
+impl Read for ContentReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(left) = self.left.filter(|_| !buffer.is_empty()) else {
             return Ok(0);

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use super::{Context, ContextError, Entry, Kind, stamp::Stamp, walk::Seen};
+use super::{Context, ContextEntry, ContextError, EntryKind, stamp::Stamp, walk::Seen};
 use crate::{
     fingerprint::cache::{HashCache, Key, key},
     image::{Digest, Hasher},
@@ -16,11 +16,11 @@ use crate::{
 
 /// Every entry of a context; files with the digest of their content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manifest {
-    pub entries: Vec<(Entry, Option<Digest>)>,
+pub struct ContextManifest {
+    pub entries: Vec<(ContextEntry, Option<Digest>)>,
 }
 
-impl Manifest {
+impl ContextManifest {
     /// The digest of the whole context.
     pub fn digest(&self) -> Digest {
         let mut tally = Tally::default();
@@ -49,12 +49,12 @@ impl Tally {
     ///
     /// Every part has a fixed length or contains its length, so different lists of entries have different
     /// encodings.
-    pub fn add(&mut self, entry: &Entry, content: Option<&Digest>) {
+    pub fn add(&mut self, entry: &ContextEntry, content: Option<&Digest>) {
         let path = entry.path.as_os_str().as_bytes();
         let (kind, size, value) = match &entry.kind {
-            Kind::File { size } => (b'f', *size, content.map_or("", Digest::hex).as_bytes()),
-            Kind::Folder => (b'd', 0, &b""[..]),
-            Kind::Link { target } => (b'l', 0, target.as_os_str().as_bytes()),
+            EntryKind::File { size } => (b'f', *size, content.map_or("", Digest::hex).as_bytes()),
+            EntryKind::Folder => (b'd', 0, &b""[..]),
+            EntryKind::Link { target } => (b'l', 0, target.as_os_str().as_bytes()),
         };
         self.0.update(&[kind]);
         self.0.update(&entry.mode.to_be_bytes());
@@ -75,8 +75,8 @@ pub(super) fn read(
     context: &Context,
     seen: Vec<Seen>,
     hashes: &HashCache,
-) -> Result<Manifest, ContextError> {
-    let is_file = |(entry, _): &Seen| matches!(entry.kind, Kind::File { .. });
+) -> Result<ContextManifest, ContextError> {
+    let is_file = |(entry, _): &Seen| matches!(entry.kind, EntryKind::File { .. });
     let device = Stamp::trusted_device(&context.root);
     let key_of = |seen: &Seen| {
         let (entry, stamp) = seen;
@@ -120,17 +120,17 @@ pub(super) fn read(
         known[i] = Some(digest?);
     }
     let entries = seen.into_iter().map(|(entry, _)| entry).zip(known).collect();
-    Ok(Manifest { entries })
+    Ok(ContextManifest { entries })
 }
 
 /// The number of useful threads. Starting two costs as much as reading a small context: with threads, a plan
 /// of 10,000 contexts of two files took four times as long.
-fn threads<'a>(files: impl Iterator<Item = &'a Entry>) -> usize {
+fn threads<'a>(files: impl Iterator<Item = &'a ContextEntry>) -> usize {
     /// Opening a file costs about as much as hashing this many bytes.
     const OPENING: u64 = 16 * 1024;
     const WORTH_A_THREAD: u64 = 1024 * 1024;
-    let cost = |entry: &Entry| match entry.kind {
-        Kind::File { size } => size.saturating_add(OPENING),
+    let cost = |entry: &ContextEntry| match entry.kind {
+        EntryKind::File { size } => size.saturating_add(OPENING),
         _ => 0,
     };
     let cost = files.map(cost).fold(0, u64::saturating_add);

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use super::{Entry, Kind};
+use super::{ContextEntry, EntryKind};
 use crate::host::{
     bounded,
     git::{self, IndexMode},
@@ -24,10 +24,10 @@ const SET_GROUP: u32 = 0o2000;
 const OWNER_EXECUTES: u32 = 0o100;
 
 /// Sets the mode of every tracked entry to its mode in a checkout.
-pub(super) fn normalise<'e>(root: &Path, entries: impl Iterator<Item = &'e mut Entry>) {
-    let Some(repository) = Repository::around(root) else { return };
+pub(super) fn normalise<'e>(root: &Path, entries: impl Iterator<Item = &'e mut ContextEntry>) {
+    let Some(repository) = TrackedFiles::around(root) else { return };
     let Ok(prefix) = root.strip_prefix(&repository.work_tree) else { return };
-    let mut submodules: HashMap<PathBuf, Option<Arc<Repository>>> = HashMap::new();
+    let mut submodules: HashMap<PathBuf, Option<Arc<TrackedFiles>>> = HashMap::new();
     for entry in entries {
         let path = prefix.join(&entry.path);
         match repository.submodule_of(&path) {
@@ -35,7 +35,7 @@ pub(super) fn normalise<'e>(root: &Path, entries: impl Iterator<Item = &'e mut E
             Some(folder) => {
                 let inner = submodules
                     .entry(folder.to_owned())
-                    .or_insert_with(|| Repository::at(&repository.work_tree.join(folder)));
+                    .or_insert_with(|| TrackedFiles::at(&repository.work_tree.join(folder)));
                 let Ok(inside) = path.strip_prefix(folder) else { continue };
                 match inner {
                     // The outer repository tracks the folder itself.
@@ -55,7 +55,7 @@ fn of_folder(mode: u32) -> u32 {
 
 /// The tracked files of one work tree.
 #[derive(Debug)]
-struct Repository {
+struct TrackedFiles {
     work_tree: PathBuf,
     /// In order of the paths' bytes.
     index: Vec<(PathBuf, IndexMode)>,
@@ -64,7 +64,7 @@ struct Repository {
     keeps_executable: OnceLock<bool>,
 }
 
-impl Repository {
+impl TrackedFiles {
     /// The repository of a folder.
     fn around(folder: &Path) -> Option<Arc<Self>> {
         let work_tree = folder.ancestors().find(|it| it.join(".git").symlink_metadata().is_ok())?;
@@ -75,7 +75,7 @@ impl Repository {
     ///
     /// Read once for each state of its index, which git replaces on every change.
     fn at(work_tree: &Path) -> Option<Arc<Self>> {
-        type Known = HashMap<PathBuf, (Stamp, Option<Arc<Repository>>)>;
+        type Known = HashMap<PathBuf, (Stamp, Option<Arc<TrackedFiles>>)>;
         static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
         let stamp = stamp(work_tree).ok()?;
         // Other contexts of the repository wait for this.
@@ -105,11 +105,11 @@ impl Repository {
         Self { work_tree: work_tree.to_owned(), index, has_submodules, keeps_executable }
     }
 
-    fn mode(&self, path: &Path, entry: &Entry) -> u32 {
+    fn mode(&self, path: &Path, entry: &ContextEntry) -> u32 {
         match entry.kind {
-            Kind::Folder if self.tracks_below(path) => of_folder(entry.mode),
-            Kind::Link { .. } | Kind::Folder => entry.mode,
-            Kind::File { .. } => match self.get(path) {
+            EntryKind::Folder if self.tracks_below(path) => of_folder(entry.mode),
+            EntryKind::Link { .. } | EntryKind::Folder => entry.mode,
+            EntryKind::File { .. } => match self.get(path) {
                 Some(tracked) if entry.mode & SPECIAL == 0 => {
                     if self.is_executable(entry.mode, tracked) { 0o755 } else { 0o644 }
                 }

@@ -50,11 +50,11 @@ fn open(dir: &TempDir) -> Context {
 /// The entries, one a line.
 fn listed(context: &Context) -> String {
     let mut text = String::new();
-    for Entry { path, kind, mode } in context.entries().unwrap() {
+    for ContextEntry { path, kind, mode } in context.entries().unwrap() {
         _ = match kind {
-            Kind::File { size } => writeln!(text, "{mode:o} {} {size}", path.display()),
-            Kind::Folder => writeln!(text, "{mode:o} {}/", path.display()),
-            Kind::Link { target } => {
+            EntryKind::File { size } => writeln!(text, "{mode:o} {} {size}", path.display()),
+            EntryKind::Folder => writeln!(text, "{mode:o} {}/", path.display()),
+            EntryKind::Link { target } => {
                 writeln!(text, "{mode:o} {} -> {}", path.display(), target.display())
             }
         };
@@ -425,7 +425,7 @@ fn a_change_while_it_is_read_is_noticed() {
 #[test]
 fn a_fifo_in_a_files_place_does_not_hang() {
     let dir = folder(&[("fifo:f", "")]);
-    let entry = Entry { path: "f".into(), kind: Kind::File { size: 0 }, mode: 0o644 };
+    let entry = ContextEntry { path: "f".into(), kind: EntryKind::File { size: 0 }, mode: 0o644 };
     assert!(matches!(open(&dir).read(&entry), Err(ContextError::Changed { .. })));
 }
 
@@ -433,7 +433,8 @@ fn a_fifo_in_a_files_place_does_not_hang() {
 fn a_path_out_of_the_context_is_not_opened() {
     let dir = folder(&[("a", "")]);
     for path in ["../a", "/etc/passwd", "a/../../a"] {
-        let entry = Entry { path: path.into(), kind: Kind::File { size: 0 }, mode: 0o644 };
+        let entry =
+            ContextEntry { path: path.into(), kind: EntryKind::File { size: 0 }, mode: 0o644 };
         assert!(open(&dir).read(&entry).is_err(), "{path}");
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
-use super::{ContextError, Entry, Kind, stamp::Stamp};
+use super::{ContextEntry, ContextError, EntryKind, stamp::Stamp};
 use crate::fingerprint::ignore::{Ignore, Matched};
 
 /// The flags for opening folders: never follow a link.
@@ -20,7 +20,7 @@ pub(super) const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// An entry with its metadata.
-pub(super) type Seen = (Entry, Stamp);
+pub(super) type Seen = (ContextEntry, Stamp);
 
 pub(super) fn walk(root: &Path, ignore: &Ignore) -> Result<Vec<Seen>, ContextError> {
     let io = |source: rustix::io::Errno| ContextError::Io {
@@ -28,7 +28,7 @@ pub(super) fn walk(root: &Path, ignore: &Ignore) -> Result<Vec<Seen>, ContextErr
         source: source.into(),
     };
     let fd = rustix::fs::open(root, FOLDER, Mode::empty()).map_err(io)?;
-    let mut walk = Walk { ignore, path: Vec::new(), held: Vec::new(), entries: Vec::new() };
+    let mut walk = ContextWalk { ignore, path: Vec::new(), held: Vec::new(), entries: Vec::new() };
     let names = names(fd.as_fd()).map_err(io)?;
     walk.folder(fd.as_fd(), names, &Matched::default())?;
     // Differs from the order of the walk: `a-b` is between `a` and `a/b`.
@@ -38,7 +38,7 @@ pub(super) fn walk(root: &Path, ignore: &Ignore) -> Result<Vec<Seen>, ContextErr
     Ok(walk.entries)
 }
 
-struct Walk<'a> {
+struct ContextWalk<'a> {
     ignore: &'a Ignore,
     /// The present path.
     path: Vec<u8>,
@@ -47,7 +47,7 @@ struct Walk<'a> {
     entries: Vec<Seen>,
 }
 
-impl Walk<'_> {
+impl ContextWalk<'_> {
     fn folder(
         &mut self,
         folder: BorrowedFd<'_>,
@@ -80,12 +80,12 @@ impl Walk<'_> {
             return Ok(());
         }
         let kind = self.kind(folder, name, &stat)?;
-        let is_folder = kind == Kind::Folder;
+        let is_folder = kind == EntryKind::Folder;
         let mode = match kind {
-            Kind::Link { .. } => 0o777,
+            EntryKind::Link { .. } => 0o777,
             _ => Mode::from_raw_mode(stat.st_mode).bits() & 0o7777,
         };
-        let entry = Entry { path: self.path(), mode, kind };
+        let entry = ContextEntry { path: self.path(), mode, kind };
         let seen = (entry, Stamp::of(&stat));
         if !is_folder {
             self.entries.append(&mut self.held);
@@ -115,16 +115,16 @@ impl Walk<'_> {
         folder: BorrowedFd<'_>,
         name: &CString,
         stat: &Stat,
-    ) -> Result<Kind, ContextError> {
+    ) -> Result<EntryKind, ContextError> {
         let what = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
-                return Ok(Kind::File { size: u64::try_from(stat.st_size).unwrap_or(0) });
+                return Ok(EntryKind::File { size: u64::try_from(stat.st_size).unwrap_or(0) });
             }
-            FileType::Directory => return Ok(Kind::Folder),
+            FileType::Directory => return Ok(EntryKind::Folder),
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(folder, name, Vec::new());
                 let target = target.map_err(|error| self.error(error))?.into_bytes();
-                return Ok(Kind::Link { target: OsString::from_vec(target).into() });
+                return Ok(EntryKind::Link { target: OsString::from_vec(target).into() });
             }
             FileType::Fifo => "fifo",
             FileType::Socket => "socket",

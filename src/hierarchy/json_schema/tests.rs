@@ -4,12 +4,12 @@ use boon::{Compiler, SchemaIndex, Schemas};
 
 use super::*;
 use crate::{
-    check::diagnostic::{Diagnostic, Source},
+    check::diagnostic::{Diagnostic, SourceFile},
     hierarchy::{
         draft,
         fields::Problems,
         schema::File,
-        yaml::{self, Kind, Yaml},
+        yaml::{self, ValueKind, Yaml},
     },
 };
 
@@ -31,7 +31,7 @@ fn the_file_is_what_the_program_prints() {
 }
 
 fn read(text: &str) -> (Yaml, Vec<Diagnostic>) {
-    let source = Source::new("/h.yaml", text.to_owned());
+    let source = SourceFile::new("/h.yaml", text.to_owned());
     let (tree, mut found) = yaml::parse(&source).unwrap();
     let mut problems = Problems::new(&source);
     if let Some(file) = File::read(&tree, &mut problems) {
@@ -44,12 +44,12 @@ fn read(text: &str) -> (Yaml, Vec<Diagnostic>) {
 /// As an editor sees it.
 fn to_json(yaml: &Yaml) -> Value {
     match &yaml.kind {
-        Kind::Null => Value::Null,
-        Kind::Bool(value) => json!(value),
-        Kind::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
-        Kind::Text(text) => json!(text),
-        Kind::List(items) => items.iter().map(to_json).collect(),
-        Kind::Map(entries) => {
+        ValueKind::Null => Value::Null,
+        ValueKind::Bool(value) => json!(value),
+        ValueKind::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+        ValueKind::Text(text) => json!(text),
+        ValueKind::List(items) => items.iter().map(to_json).collect(),
+        ValueKind::Map(entries) => {
             let entries = entries.iter().map(|(key, value)| (key.name.clone(), to_json(value)));
             Value::Object(entries.collect())
         }

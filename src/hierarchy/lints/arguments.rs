@@ -7,9 +7,9 @@ use std::{
 
 use super::{Problems, read};
 use crate::{
-    check::{diagnostic::Diagnostic, nearest, rules::Code},
+    check::{diagnostic::Diagnostic, nearest, rules::RuleCode},
     dockerfile::Instruction,
-    hierarchy::{files::Files, load::Survey},
+    hierarchy::{files::DockerfileRead, load::HierarchySurvey},
 };
 
 /// Those that the builder knows without an `ARG`:
@@ -38,10 +38,10 @@ struct Useless<'s> {
 
 /// One that stands at one place may be of many images, by `defaults` or a matrix; it is useless only if
 /// it is for all of them.
-pub(super) fn unused(survey: &Survey) -> Problems {
+pub(super) fn unused(survey: &HierarchySurvey) -> Problems {
     let mut useless: BTreeMap<(usize, &str), Useless<'_>> = BTreeMap::new();
     let mut used: BTreeSet<(usize, &str)> = BTreeSet::new();
-    let by_name: HashMap<&str, &Files> =
+    let by_name: HashMap<&str, &DockerfileRead> =
         read(survey).map(|(draft, files)| (draft.name.as_str(), files)).collect();
     for ((draft, files), uses) in survey.drafts.iter().zip(&survey.files).zip(&survey.uses) {
         let parents = uses.iter().filter_map(|used| by_name.get(used.base.node()?.as_str()));
@@ -66,7 +66,7 @@ pub(super) fn unused(survey: &Survey) -> Problems {
     useless.retain(|key, _| !used.contains(key));
     let problem = |((_, name), one): ((usize, &str), Useless<'_>)| {
         let message = format!("no `ARG` declares the build arg `{name}`");
-        let problem = Diagnostic::of(Code::UnusedArgument, message);
+        let problem = Diagnostic::of(RuleCode::UnusedArgument, message);
         // The value beside it is nobody's business here.
         let problem = problem.at_secret(&survey.problems.source, one.span.clone());
         problem.hint(match nearest(name, one.declared.iter().map(String::as_str)) {

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use super::{Problems, line, read};
 use crate::{
-    check::{diagnostic::Diagnostic, rules::Code},
+    check::{diagnostic::Diagnostic, rules::RuleCode},
     dockerfile::Instruction,
-    hierarchy::load::Survey,
+    hierarchy::load::HierarchySurvey,
 };
 
-pub(super) fn look(survey: &Survey) -> Problems {
+pub(super) fn look(survey: &HierarchySurvey) -> Problems {
     let mut problems = Vec::new();
     for (draft, files) in read(survey) {
         let instructions = &files.scan.instructions;
@@ -20,14 +20,14 @@ pub(super) fn look(survey: &Survey) -> Problems {
             if is_built && draft.image.prepare.is_none() && matches!(name, "COPY" | "ADD") {
                 for path in sources(rest).filter(|path| !is_there(&files.context, path)) {
                     let message = format!("`{path}` is not in the context of `{}`", draft.name);
-                    let problem = Diagnostic::of(Code::MissingSource, message);
+                    let problem = Diagnostic::of(RuleCode::MissingSource, message);
                     let hint = "paths are relative to the build context, not to the Dockerfile";
                     problems.push(problem.at(&files.dockerfile, span(), "").hint(hint));
                 }
             }
             for id in secrets(name, rest).filter(|id| !draft.image.secrets.contains_key(*id)) {
                 let message = format!("`{}` has no secret `{id}`", draft.name);
-                let problem = Diagnostic::of(Code::UndeclaredSecret, message);
+                let problem = Diagnostic::of(RuleCode::UndeclaredSecret, message);
                 let hint = format!(
                     "name its source in hierarchy.yaml: `secrets: {{ {id}: {{ env: NAME }} }}`"
                 );

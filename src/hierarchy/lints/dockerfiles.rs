@@ -2,11 +2,11 @@
 
 use super::{Problems, line, read};
 use crate::{
-    check::{diagnostic::Diagnostic, rules::Code},
-    hierarchy::{Base, load::Survey, secrets::looks_secret},
+    check::{diagnostic::Diagnostic, rules::RuleCode},
+    hierarchy::{Base, load::HierarchySurvey, secrets::looks_secret},
 };
 
-pub(super) fn look(survey: &Survey) -> Problems {
+pub(super) fn look(survey: &HierarchySurvey) -> Problems {
     let mut problems = upstreams(survey);
     for (_, files) in read(survey) {
         let source = &files.dockerfile;
@@ -22,7 +22,7 @@ pub(super) fn look(survey: &Survey) -> Problems {
             let span = line(source, one.line);
             // The line may contain the secret itself.
             let problem = match code {
-                Code::SecretInDockerfile => problem.at_secret(source, span),
+                RuleCode::SecretInDockerfile => problem.at_secret(source, span),
                 _ => problem.at(source, span, ""),
             };
             problems.push(problem.hint(hint));
@@ -34,7 +34,7 @@ pub(super) fn look(survey: &Survey) -> Problems {
 const VERSIONS: &str = "name a line of versions by its tag, such as `12` or `3.4`";
 
 /// Upstreams that may become something else.
-fn upstreams(survey: &Survey) -> Problems {
+fn upstreams(survey: &HierarchySurvey) -> Problems {
     let mut problems = Vec::new();
     for (files, uses) in survey.files.iter().zip(&survey.uses) {
         let Some(files) = files else { continue };
@@ -51,17 +51,17 @@ fn upstreams(survey: &Survey) -> Problems {
             let tag = reference.tag.as_ref().map(ToString::to_string);
             let (code, message, hint) = match tag.as_deref() {
                 None => (
-                    Code::Floating,
+                    RuleCode::Floating,
                     format!("`{repository}` may be any version: it has no tag"),
                     VERSIONS.to_owned(),
                 ),
                 Some("latest") => (
-                    Code::Floating,
+                    RuleCode::Floating,
                     format!("`{repository}:latest` may be any version"),
                     VERSIONS.to_owned(),
                 ),
                 Some(tag) => (
-                    Code::NoDigest,
+                    RuleCode::NoDigest,
                     format!("`{repository}:{tag}` is not pinned to a digest"),
                     "it is rebuilt whenever that tag moves; pin it if each change should be a commit"
                         .to_owned(),
@@ -74,7 +74,7 @@ fn upstreams(survey: &Survey) -> Problems {
     problems
 }
 
-type Found = Option<(Code, String, String)>;
+type Found = Option<(RuleCode, String, String)>;
 
 fn fetched(rest: &str) -> Found {
     let is_summed = rest.split(' ').any(|word| word.starts_with("--checksum="));
@@ -86,7 +86,7 @@ fn fetched(rest: &str) -> Found {
     let url = rest.split(' ').find(is_file).filter(|_| !is_summed)?;
     let url = url.trim_matches(['"', '[', ',']);
     Some((
-        Code::UnsummedAdd,
+        RuleCode::UnsummedAdd,
         format!("nobody notices when `{url}` changes"),
         "add `--checksum=sha256:…`: then a change of it is one of the Dockerfile".to_owned(),
     ))
@@ -104,7 +104,7 @@ fn given_away(instruction: &str, rest: &str) -> Found {
         is_name && !is_file && looks_secret(name)
     })?;
     Some((
-        Code::SecretInDockerfile,
+        RuleCode::SecretInDockerfile,
         format!("`{instruction} {name}` looks like a secret, and can be read from the image"),
         "take it with `RUN --mount=type=secret,id=…`, and name it under `secrets`".to_owned(),
     ))

@@ -4,11 +4,13 @@ use std::{fs, ops::Range, os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::{Problems, read};
 use crate::{
-    check::{diagnostic::Diagnostic, rules::Code},
-    hierarchy::{Check, SecretSource, draft::Draft, files::Files, load::Survey, trust},
+    check::{diagnostic::Diagnostic, rules::RuleCode},
+    hierarchy::{
+        Check, SecretSource, draft::Draft, files::DockerfileRead, load::HierarchySurvey, trust,
+    },
 };
 
-pub(super) fn look(survey: &Survey) -> Problems {
+pub(super) fn look(survey: &HierarchySurvey) -> Problems {
     let mut problems = Vec::new();
     let file = &survey.problems.source;
     let mut tell = |span: &Range<usize>, problem: Diagnostic, hint: &str| {
@@ -17,7 +19,7 @@ pub(super) fn look(survey: &Survey) -> Problems {
     for (draft, files) in read(survey) {
         if let Some((program, hint)) = no_prepare(draft, files) {
             let message = format!("`{program}` of `prepare` cannot be run");
-            let problem = Diagnostic::of(Code::NoPrepare, message);
+            let problem = Diagnostic::of(RuleCode::NoPrepare, message);
             tell(&draft.image.places.prepare, problem, hint);
         }
         if files.context.join(".git").exists() && !has_dockerignore(files) {
@@ -26,7 +28,7 @@ pub(super) fn look(survey: &Survey) -> Problems {
             let message = format!("the `.git` in `{}` is a part of the context", folder.display());
             let span = draft.image.context.as_ref().map_or(&draft.span, |given| &given.span);
             let hint = "write a `.dockerignore` with the line `.git`";
-            tell(span, Diagnostic::of(Code::GitInContext, message), hint);
+            tell(span, Diagnostic::of(RuleCode::GitInContext, message), hint);
         }
         let dockerfile = (&files.dockerfile.path, "the Dockerfile", &draft.image.dockerfile);
         let context = (&files.context, "the context", &draft.image.context);
@@ -37,13 +39,13 @@ pub(super) fn look(survey: &Survey) -> Problems {
             let message = format!("{what} of `{}` is outside: `{}`", draft.name, real.display());
             let span = given.as_ref().map_or(&draft.span, |given| &given.span);
             let hint = "keep it in the folder of hierarchy.yaml, or move hierarchy.yaml above both";
-            tell(span, Diagnostic::of(Code::PathOutside, message), hint);
+            tell(span, Diagnostic::of(RuleCode::PathOutside, message), hint);
         }
         for (word, span) in host_files(draft, files, survey.root()) {
             let message =
                 format!("`{word}` is a file here, and nothing takes it into `{}`", draft.name);
             let hint = "copy it into the image, and name it as it is called there";
-            tell(&span, Diagnostic::of(Code::HostFileInTest, message), hint);
+            tell(&span, Diagnostic::of(RuleCode::HostFileInTest, message), hint);
         }
     }
     for draft in &survey.drafts {
@@ -53,7 +55,7 @@ pub(super) fn look(survey: &Survey) -> Problems {
             if let (false, Some(span)) = (survey.root().join(path).exists(), span) {
                 let message = format!("the secret `{id}` is in a file that is not here");
                 let hint = "a run that builds the image needs it";
-                let problem = Diagnostic::of(Code::NoSecretFile, message);
+                let problem = Diagnostic::of(RuleCode::NoSecretFile, message);
                 problems.push(problem.at_secret(file, span.clone()).hint(hint));
             }
         }
@@ -61,7 +63,7 @@ pub(super) fn look(survey: &Survey) -> Problems {
         if !draft.tags.is_empty() && !is_stable {
             let message = format!("no tag of `{}` stays the same", draft.name);
             let span = draft.image.tags.as_ref().map_or(&draft.span, |tags| &tags.span);
-            let problem = Diagnostic::of(Code::NoStableTag, message);
+            let problem = Diagnostic::of(RuleCode::NoStableTag, message);
             let hint = "add one that people can name, such as `latest`";
             problems.push(problem.at(file, span.clone(), "").hint(hint));
         }
@@ -69,14 +71,14 @@ pub(super) fn look(survey: &Survey) -> Problems {
     problems
 }
 
-fn has_dockerignore(files: &Files) -> bool {
+fn has_dockerignore(files: &DockerfileRead) -> bool {
     let mut own = files.dockerfile.path.clone().into_os_string();
     own.push(".dockerignore");
     files.context.join(".dockerignore").exists() || Path::new(&own).exists()
 }
 
 /// The program that does not exist, or cannot be executed.
-fn no_prepare<'d>(draft: &'d Draft, files: &Files) -> Option<(&'d str, &'static str)> {
+fn no_prepare<'d>(draft: &'d Draft, files: &DockerfileRead) -> Option<(&'d str, &'static str)> {
     let program = draft.image.prepare.as_ref()?.first()?;
     // Others are looked for in `PATH`, which may be another one where it runs.
     if !program.contains('/') || program.starts_with('/') {
@@ -93,7 +95,7 @@ fn no_prepare<'d>(draft: &'d Draft, files: &Files) -> Option<(&'d str, &'static 
 }
 
 /// Words of tests that are files of this machine, while nothing of it is in the image.
-fn host_files(draft: &Draft, files: &Files, root: &Path) -> Vec<(String, Range<usize>)> {
+fn host_files(draft: &Draft, files: &DockerfileRead, root: &Path) -> Vec<(String, Range<usize>)> {
     let takes_in = files.scan.instructions.iter().any(|one| {
         let rest = one.text.strip_prefix("COPY ").or_else(|| one.text.strip_prefix("ADD "));
         rest.is_some_and(|rest| !rest.split(' ').any(|word| word.starts_with("--from=")))

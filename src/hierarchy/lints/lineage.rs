@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::Problems;
 use crate::{
-    check::{diagnostic::Diagnostic, rules::Code},
-    hierarchy::{Base, Check, load::Survey},
+    check::{diagnostic::Diagnostic, rules::RuleCode},
+    hierarchy::{Base, Check, load::HierarchySurvey},
 };
 
 /// What ends the line of images that each is `FROM` the next.
@@ -16,7 +16,7 @@ enum End {
     Unknown,
 }
 
-pub(super) fn look(survey: &Survey) -> Problems {
+pub(super) fn look(survey: &HierarchySurvey) -> Problems {
     let mut problems = Vec::new();
     let file = &survey.problems.source;
     let index: HashMap<&str, usize> =
@@ -48,7 +48,8 @@ pub(super) fn look(survey: &Survey) -> Problems {
                 }
             };
             let hint = "a test of a base is inherited: `test: [{ run: [cat, /etc/os-release] }]`";
-            let problem = Diagnostic::of(Code::NoTest, message).at(file, draft.span.clone(), "");
+            let problem =
+                Diagnostic::of(RuleCode::NoTest, message).at(file, draft.span.clone(), "");
             problems.push(problem.hint(hint));
         }
         let checks_health = line.iter().any(|&n| {
@@ -62,7 +63,7 @@ pub(super) fn look(survey: &Survey) -> Problems {
             for (_, span) in tests.filter(|(test, _)| test.check == Check::Healthy) {
                 let message = format!("`{}` has no HEALTHCHECK to wait for", draft.name);
                 let problem =
-                    Diagnostic::of(Code::NoHealthcheck, message).at(file, span.clone(), "");
+                    Diagnostic::of(RuleCode::NoHealthcheck, message).at(file, span.clone(), "");
                 problems
                     .push(problem.hint("write one into its Dockerfile, or into that of its base"));
             }
@@ -74,7 +75,7 @@ pub(super) fn look(survey: &Survey) -> Problems {
     problems
 }
 
-fn other_platform(survey: &Survey, n: usize, line: &[usize]) -> Option<Diagnostic> {
+fn other_platform(survey: &HierarchySurvey, n: usize, line: &[usize]) -> Option<Diagnostic> {
     let built_for = |n: usize| {
         let platform = survey.drafts[n].image.platform.as_ref();
         platform.map_or(&survey.platform, |platform| &platform.value)
@@ -90,13 +91,13 @@ fn other_platform(survey: &Survey, n: usize, line: &[usize]) -> Option<Diagnosti
         draft.name
     );
     let span = draft.image.platform.as_ref().map_or(&draft.span, |platform| &platform.span);
-    let problem = Diagnostic::of(Code::OtherPlatform, message);
+    let problem = Diagnostic::of(RuleCode::OtherPlatform, message);
     let problem = problem.at(&survey.problems.source, span.clone(), "");
     Some(problem.hint("give both the same `platform`"))
 }
 
 /// The image, what it is `FROM`, what that is `FROM`, and so on.
-fn line(survey: &Survey, index: &HashMap<&str, usize>, from: usize) -> (Vec<usize>, End) {
+fn line(survey: &HierarchySurvey, index: &HashMap<&str, usize>, from: usize) -> (Vec<usize>, End) {
     let mut line = vec![from];
     let mut at = from;
     loop {

@@ -15,11 +15,11 @@ mod tests;
 
 use std::ops::Range;
 
-use super::{draft::Draft, files::Files, load::Survey};
-use crate::check::diagnostic::{Diagnostic, Source};
+use super::{draft::Draft, files::DockerfileRead, load::HierarchySurvey};
+use crate::check::diagnostic::{Diagnostic, SourceFile};
 
 /// Adds what there is to say.
-pub(super) fn look(survey: &mut Survey) {
+pub(super) fn look(survey: &mut HierarchySurvey) {
     let found = [
         arguments::unused(survey),
         copies::look(survey),
@@ -32,7 +32,7 @@ pub(super) fn look(survey: &mut Survey) {
 }
 
 /// The images whose files could be read.
-fn read(survey: &Survey) -> impl Iterator<Item = (&Draft, &Files)> {
+fn read(survey: &HierarchySurvey) -> impl Iterator<Item = (&Draft, &DockerfileRead)> {
     survey
         .drafts
         .iter()
@@ -41,7 +41,7 @@ fn read(survey: &Survey) -> impl Iterator<Item = (&Draft, &Files)> {
 }
 
 /// The bytes of a line, counted from 1, without white space around it.
-fn line(source: &Source, number: usize) -> Range<usize> {
+fn line(source: &SourceFile, number: usize) -> Range<usize> {
     let start = source.offset(number, 1);
     let line = source.text[start..].lines().next().unwrap_or_default();
     let start = start + line.len() - line.trim_start().len();

@@ -5,9 +5,9 @@ use tempfile::TempDir;
 use crate::{
     check::{
         diagnostic::{self, Rendering, Severity},
-        rules::{self, Code},
+        rules::{self, RuleCode},
     },
-    hierarchy::{Checked, Hierarchy, LoadOptions, Trust},
+    hierarchy::{CheckedHierarchy, Hierarchy, LoadOptions, Trust},
 };
 
 /// A folder with these files: `path` on a line of its own behind `==`, then its text. A path that ends in
@@ -25,7 +25,7 @@ fn folder(files: &str) -> TempDir {
     folder
 }
 
-fn check(folder: &Path) -> Checked {
+fn check(folder: &Path) -> CheckedHierarchy {
     let platform = "linux/amd64".parse().ok();
     Hierarchy::check(
         &folder.join("hierarchy.yaml"),
@@ -157,7 +157,7 @@ fn every_rule_is_broken_by_its_example() {
         ("RB060", one(TESTED, "# rebuild ignore=RB040\nFROM scratch")),
     ];
     // The command compares contexts: `files_that_cannot_be_sent_are_reported`.
-    let known = rules::all().filter(|rule| rule.code != Code::NotSendable);
+    let known = rules::all().filter(|rule| rule.code != RuleCode::NotSendable);
     let known: Vec<String> = known.map(|rule| rule.code.to_string()).collect();
     assert_eq!(cases.iter().map(|(code, _)| *code).collect::<Vec<_>>(), known);
     for (code, files) in &cases {

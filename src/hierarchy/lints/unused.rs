@@ -9,10 +9,10 @@ use std::{
 use super::Problems;
 use crate::{
     check::{
-        diagnostic::{Diagnostic, Source},
-        rules::Code,
+        diagnostic::{Diagnostic, SourceFile},
+        rules::RuleCode,
     },
-    hierarchy::load::Survey,
+    hierarchy::load::HierarchySurvey,
     host::bounded,
 };
 
@@ -25,7 +25,7 @@ const NOT_ENDINGS: [&str; 8] =
 const FOLDERS: usize = 10_000;
 const IGNORED: &str = "rebuild ignore=";
 
-pub(super) fn dockerfiles(survey: &Survey) -> Problems {
+pub(super) fn dockerfiles(survey: &HierarchySurvey) -> Problems {
     // An image whose Dockerfile could not be read may be built from any of them.
     if survey.files.iter().any(Option::is_none) {
         return Vec::new();
@@ -70,7 +70,7 @@ fn is_dockerfile(name: &str) -> bool {
 
 fn told(path: &Path, root: &Path) -> Option<Diagnostic> {
     let text = String::from_utf8(bounded::read(path, bounded::TEXT).ok()?).ok()?;
-    let code = Code::UnusedDockerfile;
+    let code = RuleCode::UnusedDockerfile;
     let comments = text.lines().take_while(|line| line.starts_with('#'));
     let mut ignored = comments.filter_map(|line| Some(line.split_once(IGNORED)?.1));
     if ignored.any(|codes| codes.split(',').any(|one| one.trim().parse() == Ok(code))) {
@@ -79,7 +79,7 @@ fn told(path: &Path, root: &Path) -> Option<Diagnostic> {
     let shown = path.strip_prefix(root).unwrap_or(path).display();
     let message = format!("no image uses `{shown}`");
     let length = text.lines().next().unwrap_or_default().len();
-    let source = Source::new(path.to_owned(), text);
+    let source = SourceFile::new(path.to_owned(), text);
     let hint =
         "add an entry with its folder as `context`, or `# rebuild ignore=RB058` in the first line";
     Some(Diagnostic::of(code, message).at(&source, 0..length, "").hint(hint))

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Installed, ProbeError, Update, markers::Section};
+use super::{Installed, PackageUpdate, ProbeError, markers::CommandSection};
 
 /// The database itself, as `apk info` joins name and version with a hyphen, which both may contain.
 pub(super) const INSTALLED: &str = r#"
@@ -38,7 +38,7 @@ static UPGRADED: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 pub(super) fn installed(printed: &str) -> Result<Installed, ProbeError> {
-    let list = Section::find(printed, "installed", "apk")?.ended_with(&[0])?;
+    let list = CommandSection::find(printed, "installed", "apk")?.ended_with(&[0])?;
     let mut installed = Installed::default();
     let mut package = None;
     for line in list.lines() {
@@ -56,17 +56,17 @@ pub(super) fn installed(printed: &str) -> Result<Installed, ProbeError> {
     if package.is_some() { Err(list.cut_off()) } else { Ok(installed) }
 }
 
-pub(super) fn updates(printed: &str) -> Result<Vec<Update>, ProbeError> {
-    let sources = Section::find(printed, "sources", "apk")?.ended_with(&[0])?;
+pub(super) fn updates(printed: &str) -> Result<Vec<PackageUpdate>, ProbeError> {
+    let sources = CommandSection::find(printed, "sources", "apk")?.ended_with(&[0])?;
     if sources.lines().next().is_none() {
         return Err(ProbeError::NoSources("apk"));
     }
-    let refresh = Section::find(printed, "refresh", "apk update")?.ended_with(&[0])?;
+    let refresh = CommandSection::find(printed, "refresh", "apk update")?.ended_with(&[0])?;
     // Else `2 unavailable, 0 stale; 5 distinct packages available`.
     if !refresh.lines().any(|line| line.starts_with("OK: ")) {
         return Err(refresh.unreachable(refresh.lines().last().unwrap_or_default()));
     }
-    let simulated = Section::find(printed, "updates", "apk upgrade")?.ended_with(&[0])?;
+    let simulated = CommandSection::find(printed, "updates", "apk upgrade")?.ended_with(&[0])?;
     if !simulated.lines().any(|line| line.starts_with("OK: ")) {
         return Err(simulated.cut_off());
     }
@@ -74,7 +74,7 @@ pub(super) fn updates(printed: &str) -> Result<Vec<Update>, ProbeError> {
     for line in simulated.lines().filter(|line| line.contains(") Upgrading ")) {
         let found = UPGRADED.captures(line).ok_or_else(|| simulated.unreadable(line))?;
         let [package, from, to] = found.extract().1.map(str::to_owned);
-        updates.push(Update { package, from, to });
+        updates.push(PackageUpdate { package, from, to });
     }
     Ok(updates)
 }

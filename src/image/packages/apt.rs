@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Installed, ProbeError, Update, markers::Section};
+use super::{Installed, PackageUpdate, ProbeError, markers::CommandSection};
 
 /// `dpkg-query` instead of apt: it is there even where apt has been removed.
 pub(super) const INSTALLED: &str = r"
@@ -28,8 +28,8 @@ static UPGRADED: LazyLock<Regex> =
 
 pub(super) fn installed(printed: &str) -> Result<Installed, ProbeError> {
     // First, since a busybox has a `dpkg` of its own, and no `dpkg-query`.
-    let list = Section::find(printed, "installed", "dpkg-query")?.ended_with(&[0])?;
-    let native = Section::find(printed, "architecture", "dpkg")?.ended_with(&[0])?;
+    let list = CommandSection::find(printed, "installed", "dpkg-query")?.ended_with(&[0])?;
+    let native = CommandSection::find(printed, "architecture", "dpkg")?.ended_with(&[0])?;
     let native = native.lines().last().ok_or_else(|| native.cut_off())?;
     let mut installed = Installed::default();
     for [status, package, architecture, version] in list.records()? {
@@ -46,8 +46,8 @@ pub(super) fn installed(printed: &str) -> Result<Installed, ProbeError> {
     Ok(installed)
 }
 
-pub(super) fn updates(printed: &str) -> Result<Vec<Update>, ProbeError> {
-    let refresh = Section::find(printed, "refresh", "apt-get update")?.ended_with(&[0])?;
+pub(super) fn updates(printed: &str) -> Result<Vec<PackageUpdate>, ProbeError> {
+    let refresh = CommandSection::find(printed, "refresh", "apt-get update")?.ended_with(&[0])?;
     // Before version 2.1 apt takes what it could not fetch for a warning, and uses what it has.
     let is_failure = |line: &&str| {
         line.starts_with("W: Failed to fetch") || line.starts_with("W: Some index files failed")
@@ -55,21 +55,23 @@ pub(super) fn updates(printed: &str) -> Result<Vec<Update>, ProbeError> {
     if let Some(line) = refresh.lines().find(is_failure) {
         return Err(refresh.unreachable(line));
     }
-    let sources = Section::find(printed, "sources", "apt-get indextargets")?.ended_with(&[0])?;
+    let sources =
+        CommandSection::find(printed, "sources", "apt-get indextargets")?.ended_with(&[0])?;
     if sources.lines().next().is_none() {
         return Err(ProbeError::NoSources("apt-get"));
     }
-    let simulated = Section::find(printed, "updates", "apt-get dist-upgrade")?.ended_with(&[0])?;
+    let simulated =
+        CommandSection::find(printed, "updates", "apt-get dist-upgrade")?.ended_with(&[0])?;
     read_simulation(&simulated)
 }
 
-fn read_simulation(simulated: &Section<'_>) -> Result<Vec<Update>, ProbeError> {
+fn read_simulation(simulated: &CommandSection<'_>) -> Result<Vec<PackageUpdate>, ProbeError> {
     let downgraded = downgraded(simulated);
     let mut updates = Vec::new();
     for found in simulated.lines().filter_map(|line| UPGRADED.captures(line)) {
         let [package, from, to] = found.extract().1.map(str::to_owned);
         if !downgraded.contains(&package.as_str()) {
-            updates.push(Update { package, from, to });
+            updates.push(PackageUpdate { package, from, to });
         }
     }
     // `6 upgraded, 1 newly installed, …`: apt's own word for how many there are.
@@ -83,7 +85,7 @@ fn read_simulation(simulated: &Section<'_>) -> Result<Vec<Update>, ProbeError> {
 }
 
 /// What a pin would take back to an older version, listed under a line that says so.
-fn downgraded<'a>(simulated: &Section<'a>) -> Vec<&'a str> {
+fn downgraded<'a>(simulated: &CommandSection<'a>) -> Vec<&'a str> {
     let after = simulated.lines().skip_while(|line| !line.ends_with("will be DOWNGRADED:"));
     let listed = after.skip(1).take_while(|line| line.starts_with(' '));
     listed.flat_map(str::split_whitespace).collect()

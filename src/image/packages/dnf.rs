@@ -1,6 +1,6 @@
 //! Fedora's and Red Hat's, version 4 or 5.
 
-use super::{Installed, ProbeError, Update, markers::Section};
+use super::{Installed, PackageUpdate, ProbeError, markers::CommandSection};
 
 /// `EPOCHNUM` is 0 for a package without an epoch.
 pub(super) const INSTALLED: &str = r"
@@ -23,7 +23,7 @@ const SOMETHING_NEWER: i32 = 100;
 
 pub(super) fn installed(printed: &str) -> Result<Installed, ProbeError> {
     let native = native(printed)?;
-    let list = Section::find(printed, "installed", "rpm")?.ended_with(&[0])?;
+    let list = CommandSection::find(printed, "installed", "rpm")?.ended_with(&[0])?;
     let mut installed = Installed::default();
     for [package, architecture, version] in list.records()? {
         // Keys of repositories are kept among the packages, and never updated.
@@ -34,18 +34,21 @@ pub(super) fn installed(printed: &str) -> Result<Installed, ProbeError> {
     Ok(installed)
 }
 
-pub(super) fn updates(printed: &str, installed: &Installed) -> Result<Vec<Update>, ProbeError> {
+pub(super) fn updates(
+    printed: &str,
+    installed: &Installed,
+) -> Result<Vec<PackageUpdate>, ProbeError> {
     let native = native(printed)?;
-    let refresh = Section::find(printed, "refresh", "dnf check-update")?;
+    let refresh = CommandSection::find(printed, "refresh", "dnf check-update")?;
     let refresh = refresh.ended_with(&[0, SOMETHING_NEWER])?;
-    let list = Section::find(printed, "updates", "dnf repoquery")?.ended_with(&[0])?;
+    let list = CommandSection::find(printed, "updates", "dnf repoquery")?.ended_with(&[0])?;
     let mut updates = Vec::new();
     for [package, architecture, version] in list.records()? {
         let package = named(package, architecture, native);
         // A package that changes its architecture has no version to come from.
         if let Some(from) = installed.version(&package) {
             let (from, to) = (from.to_owned(), without_epoch_zero(version).to_owned());
-            updates.push(Update { package, from, to });
+            updates.push(PackageUpdate { package, from, to });
         }
     }
     // Obsoleted packages alone are something newer too, and no update of a package.
@@ -58,7 +61,7 @@ pub(super) fn updates(printed: &str, installed: &Installed) -> Result<Vec<Update
 }
 
 fn native(printed: &str) -> Result<&str, ProbeError> {
-    let section = Section::find(printed, "architecture", "rpm")?.ended_with(&[0])?;
+    let section = CommandSection::find(printed, "architecture", "rpm")?.ended_with(&[0])?;
     section.lines().last().ok_or_else(|| section.cut_off())
 }
 

@@ -21,7 +21,7 @@ const NO_COMMAND: i32 = 127;
 
 /// What one command printed, whole.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Section<'a> {
+pub(super) struct CommandSection<'a> {
     command: &'static str,
     text: &'a str,
     code: i32,
@@ -33,7 +33,7 @@ pub(super) fn script(parts: &[&str]) -> Vec<String> {
     vec!["sh".to_owned(), "-c".to_owned(), script]
 }
 
-impl<'a> Section<'a> {
+impl<'a> CommandSection<'a> {
     /// The section of that name; the command is what errors call it.
     pub(super) fn find(
         printed: &'a str,

@@ -15,8 +15,8 @@ mod verified;
 
 pub use self::{
     installed::Installed,
-    update::Update,
-    verified::{Line, Verified},
+    update::PackageUpdate,
+    verified::{UpdateLine, Verified},
 };
 
 use std::{fmt, str::FromStr};
@@ -37,7 +37,7 @@ pub enum Manager {
 pub struct Offer {
     pub installed: Installed,
     /// By package.
-    pub updates: Vec<Update>,
+    pub updates: Vec<PackageUpdate>,
 }
 
 /// Why an image's packages are not known.
@@ -141,7 +141,7 @@ impl FromStr for Manager {
 
 impl Offer {
     /// What is newer of the packages that the image itself added to its parent, or changed.
-    pub fn own(mut self, parent: &Installed) -> Vec<Update> {
+    pub fn own(mut self, parent: &Installed) -> Vec<PackageUpdate> {
         let own = self.installed.beyond(parent);
         self.updates.retain(|update| own.version(&update.package).is_some());
         self.updates

@@ -9,7 +9,7 @@ const DNF: &str = include_str!("testdata/dnf.txt");
 /// What dnf 5 prints in place of dnf 4's list: no empty lines between.
 const DNF5: &str = "= epoch noarch 2:1.1-1.el9\n= plain noarch 1.0-3.el9\n";
 
-fn told(updates: &[Update]) -> Vec<String> {
+fn told(updates: &[PackageUpdate]) -> Vec<String> {
     updates.iter().map(ToString::to_string).collect()
 }
 
@@ -239,7 +239,7 @@ fn only_its_own_packages_count() {
     let own = installed(child).beyond(&installed(parent));
     assert_eq!(own, installed("curl 2; nginx 5"));
 
-    let update = |package: &str| Update {
+    let update = |package: &str| PackageUpdate {
         package: package.to_owned(),
         from: "1".to_owned(),
         to: "2".to_owned(),
@@ -257,7 +257,7 @@ fn what_became_of_updates() {
     let installed = |text: &'static str| -> Installed {
         text.split("; ").filter_map(|package| package.split_once(' ')).collect()
     };
-    let update = |package: &str, to: &str| Update {
+    let update = |package: &str, to: &str| PackageUpdate {
         package: package.to_owned(),
         from: "3.0.15-1".to_owned(),
         to: to.to_owned(),
@@ -293,7 +293,7 @@ fn what_became_of_updates() {
 
 #[test]
 fn several_updates_are_counted() {
-    let update = |package: &str| Update {
+    let update = |package: &str| PackageUpdate {
         package: package.to_owned(),
         from: "1".to_owned(),
         to: "2".to_owned(),
@@ -304,8 +304,8 @@ fn several_updates_are_counted() {
         (&["a", "b"], "a 1 → 2 and 1 more"),
         (&["a", "b", "c"], "a 1 → 2 and 2 more"),
     ] {
-        let updates: Vec<Update> = packages.iter().map(|name| update(name)).collect();
-        assert_eq!(Update::several(&updates), expected);
+        let updates: Vec<PackageUpdate> = packages.iter().map(|name| update(name)).collect();
+        assert_eq!(PackageUpdate::several(&updates), expected);
     }
 }
 

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 /// `libssl3 3.0.15-1 → 3.0.16-1`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Update {
+pub struct PackageUpdate {
     pub package: String,
     pub from: String,
     pub to: String,
 }
 
-impl Update {
+impl PackageUpdate {
     /// `libssl3 3.0.15-1 → 3.0.16-1 and 2 more`; empty if there are none.
     pub fn several(updates: &[Self]) -> String {
         match updates {
@@ -23,7 +23,7 @@ impl Update {
     }
 }
 
-impl fmt::Display for Update {
+impl fmt::Display for PackageUpdate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} → {}", self.package, self.from, self.to)
     }

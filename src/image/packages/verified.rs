@@ -2,28 +2,28 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Installed, Update};
+use super::{Installed, PackageUpdate};
 
 /// Collects, over the images of a run, what became of the updates it was made for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
-    lines: BTreeMap<Update, Vec<(String, Found)>>,
+    lines: BTreeMap<PackageUpdate, Vec<(String, FoundPackage)>>,
 }
 
 /// What an image has of an updated package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Found {
+enum FoundPackage {
     Fixed,
     Other(String),
 }
 
 /// One update, or what is left of one: `libssl3 3.0.15-1 → 3.0.16-1 in 14 images`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum UpdateLine {
     /// These images have the new version.
-    Fixed { update: Update, images: Vec<String> },
+    Fixed { update: PackageUpdate, images: Vec<String> },
     /// These images do not: they have this version.
-    Left { update: Update, version: String, images: Vec<String> },
+    Left { update: PackageUpdate, version: String, images: Vec<String> },
 }
 
 impl Verified {
@@ -31,17 +31,22 @@ impl Verified {
     ///
     /// The version that it got counts, which may be newer still than the one that was promised.
     /// Returns the updates with that version, to be looked for in its descendants.
-    pub fn node(&mut self, image: &str, promised: &[Update], after: &Installed) -> Vec<Update> {
+    pub fn node(
+        &mut self,
+        image: &str,
+        promised: &[PackageUpdate],
+        after: &Installed,
+    ) -> Vec<PackageUpdate> {
         let mut got = Vec::new();
         for update in promised {
             match after.version(&update.package) {
                 Some(version) if version != update.from => {
-                    let update = Update { to: version.to_owned(), ..update.clone() };
-                    self.add(&update, image, Found::Fixed);
+                    let update = PackageUpdate { to: version.to_owned(), ..update.clone() };
+                    self.add(&update, image, FoundPackage::Fixed);
                     got.push(update);
                 }
                 Some(version) => {
-                    self.add(update, image, Found::Other(version.to_owned()));
+                    self.add(update, image, FoundPackage::Other(version.to_owned()));
                     got.push(update.clone());
                 }
                 // It is no longer installed, so there is nothing to fix here or below.
@@ -53,18 +58,20 @@ impl Verified {
 
     /// A descendant of such a node, with what [`node`](Self::node) returned. It should have exactly
     /// what the node has.
-    pub fn descendant(&mut self, image: &str, expected: &[Update], after: &Installed) {
+    pub fn descendant(&mut self, image: &str, expected: &[PackageUpdate], after: &Installed) {
         for update in expected {
             match after.version(&update.package) {
-                Some(version) if version == update.to => self.add(update, image, Found::Fixed),
-                Some(version) => self.add(update, image, Found::Other(version.to_owned())),
+                Some(version) if version == update.to => {
+                    self.add(update, image, FoundPackage::Fixed);
+                }
+                Some(version) => self.add(update, image, FoundPackage::Other(version.to_owned())),
                 None => {}
             }
         }
     }
 
     /// An image below two nodes with the same update is counted once.
-    fn add(&mut self, update: &Update, image: &str, found: Found) {
+    fn add(&mut self, update: &PackageUpdate, image: &str, found: FoundPackage) {
         let images = self.lines.entry(update.clone()).or_default();
         if !images.iter().any(|(known, _)| known == image) {
             images.push((image.to_owned(), found));
@@ -72,21 +79,23 @@ impl Verified {
     }
 
     /// What is fixed, by package, and then what is left.
-    pub fn lines(&self) -> Vec<Line> {
+    pub fn lines(&self) -> Vec<UpdateLine> {
         let (mut fixed, mut left) = (Vec::new(), Vec::new());
         for (update, images) in &self.lines {
             let mut done = Vec::new();
             let mut others: BTreeMap<&str, Vec<String>> = BTreeMap::new();
             for (image, found) in images {
                 match found {
-                    Found::Fixed => done.push(image.clone()),
-                    Found::Other(version) => others.entry(version).or_default().push(image.clone()),
+                    FoundPackage::Fixed => done.push(image.clone()),
+                    FoundPackage::Other(version) => {
+                        others.entry(version).or_default().push(image.clone());
+                    }
                 }
             }
             if !done.is_empty() {
-                fixed.push(Line::Fixed { update: update.clone(), images: done });
+                fixed.push(UpdateLine::Fixed { update: update.clone(), images: done });
             }
-            left.extend(others.into_iter().map(|(version, images)| Line::Left {
+            left.extend(others.into_iter().map(|(version, images)| UpdateLine::Left {
                 update: update.clone(),
                 version: version.to_owned(),
                 images,
@@ -97,7 +106,7 @@ impl Verified {
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for UpdateLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed { update, images } => match images.len() {
@@ -106,7 +115,7 @@ impl fmt::Display for Line {
             },
             Self::Left { update, version, images } => {
                 let is = if *version == update.from { "is still" } else { "is" };
-                let Update { package, to, .. } = update;
+                let PackageUpdate { package, to, .. } = update;
                 let images: Vec<String> = images.iter().map(|image| format!("`{image}`")).collect();
                 write!(f, "{package} {is} {version} in {}, not {to}", images.join(", "))
             }

@@ -32,13 +32,13 @@ fn from() -> From {
     From::Folder { tracked: Vec::new(), environment: BTreeMap::new() }
 }
 
-fn updated(root: &Path, text: &str) -> Result<Update, UpdateError> {
+fn updated(root: &Path, text: &str) -> Result<FileUpdate, UpdateError> {
     let file = root.join("hierarchy.yaml");
     update((&file, "hierarchy.yaml", text), from(), &LoadOptions::default())
 }
 
 /// The changed lines of a diff, and what the user reads.
-fn shown(result: &Result<Update, UpdateError>) -> String {
+fn shown(result: &Result<FileUpdate, UpdateError>) -> String {
     let mut lines = Vec::new();
     let changed = |line: &&str| {
         line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---")

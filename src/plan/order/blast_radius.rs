@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, num::NonZeroUsize};
 
-use super::{Estimate, History, Underway, estimate};
+use super::{Estimate, History, RunSoFar, estimate};
 use crate::{
     hierarchy::{Hierarchy, Node},
     image::Repository,
@@ -47,7 +47,7 @@ impl BlastRadius {
         let mut radius = Self {
             promoted: 0,
             tags: Vec::new(),
-            time: estimate(plan, history, &Underway::nothing(jobs)),
+            time: estimate(plan, history, &RunSoFar::nothing(jobs)),
             size: size(plan, hierarchy, history),
             destination: destination(hierarchy),
         };

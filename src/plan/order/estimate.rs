@@ -15,7 +15,7 @@ use crate::{
 
 /// The progress of a run.
 #[derive(Clone, Debug)]
-pub struct Underway<'a> {
+pub struct RunSoFar<'a> {
     /// The maximal number of parallel steps.
     pub jobs: NonZeroUsize,
     /// The running steps and their elapsed time.
@@ -24,7 +24,7 @@ pub struct Underway<'a> {
     pub over: BTreeSet<&'a NodeName>,
 }
 
-impl Underway<'_> {
+impl RunSoFar<'_> {
     /// Before the run.
     pub fn nothing(jobs: NonZeroUsize) -> Self {
         Self { jobs, running: BTreeMap::new(), over: BTreeSet::new() }
@@ -49,7 +49,7 @@ impl Estimate {
 }
 
 /// Simulates the remaining steps in their order.
-pub fn estimate(plan: &Plan, history: &History, underway: &Underway<'_>) -> Estimate {
+pub fn estimate(plan: &Plan, history: &History, underway: &RunSoFar<'_>) -> Estimate {
     let open: Vec<_> =
         plan.steps.iter().filter(|step| !underway.over.contains(&step.node)).collect();
     let is_build = |action: &Action| matches!(action, Action::Build { .. });

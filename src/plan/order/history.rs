@@ -20,11 +20,11 @@ const LONGEST: u64 = 365 * 24 * 60 * 60 * 1000;
 /// The history of one hierarchy and one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    nodes: BTreeMap<NodeName, Past>,
+    nodes: BTreeMap<NodeName, PastBuild>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Past {
+struct PastBuild {
     /// In milliseconds, the latest last.
     took: Vec<u64>,
     /// In bytes: the layers above its base, uncompressed.
@@ -43,15 +43,15 @@ pub struct Pushed {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct KeptHistory {
     v: u32,
-    nodes: BTreeMap<NodeName, Past>,
+    nodes: BTreeMap<NodeName, PastBuild>,
 }
 
 impl History {
     /// Parses the bytes of [`kept`](Self::kept).
     pub fn read(kept: &[u8]) -> Self {
-        let document = serde_json::from_slice::<Document>(kept).ok();
+        let document = serde_json::from_slice::<KeptHistory>(kept).ok();
         let mut nodes = document
             .filter(|document| document.v == VERSION)
             .map_or(BTreeMap::new(), |document| document.nodes);
@@ -67,11 +67,11 @@ impl History {
     /// The bytes to store for the next run.
     pub fn kept(&self) -> Vec<u8> {
         #[derive(Serialize)]
-        struct Document<'a> {
+        struct HistoryToKeep<'a> {
             v: u32,
-            nodes: &'a BTreeMap<NodeName, Past>,
+            nodes: &'a BTreeMap<NodeName, PastBuild>,
         }
-        let document = Document { v: VERSION, nodes: &self.nodes };
+        let document = HistoryToKeep { v: VERSION, nodes: &self.nodes };
         serde_json::to_vec(&document).expect("plain data is always JSON")
     }
 

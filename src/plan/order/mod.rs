@@ -10,7 +10,7 @@ mod queue;
 
 pub use self::{
     blast_radius::{BlastRadius, Destination},
-    estimate::{Estimate, Underway, estimate},
+    estimate::{Estimate, RunSoFar, estimate},
     history::{History, Pushed},
     queue::ReadyQueue,
 };

@@ -12,7 +12,7 @@ use crate::{
     plan::Change,
 };
 
-pub(super) struct Place<'h> {
+pub(super) struct ImageFiles<'h> {
     pub(super) node: &'h NodeName,
     pub(super) context: Context,
     /// The context's folder as named, because a link in its path may change too.
@@ -24,7 +24,7 @@ pub(super) struct Place<'h> {
     root: PathBuf,
 }
 
-impl<'h> Place<'h> {
+impl<'h> ImageFiles<'h> {
     /// The places of all images. Symbolic links in the path of the working tree are resolved.
     pub(super) fn all(hierarchy: &'h Hierarchy, work_tree: &Path) -> Result<Vec<Self>, SinceError> {
         let root = fs::canonicalize(hierarchy.root()).unwrap_or_else(|_| work_tree.to_owned());

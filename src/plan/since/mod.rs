@@ -15,13 +15,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::{image_files::Place, range::Range};
+use self::{image_files::ImageFiles, range::Range};
 use crate::{
     check::diagnostic,
-    fingerprint::{Difference, context::ContextError, readable},
+    fingerprint::{ListingDifference, context::ContextError, readable},
     hierarchy::{Hierarchy, LoadOptions, NodeName, entries},
     host::git::{self, GitError, PathChange},
-    plan::{Change, Part, Reason, Selection},
+    plan::{Change, ChangedPart, Reason, Selection},
 };
 
 /// How many names a notice contains; it counts the others.
@@ -105,22 +105,22 @@ pub fn since(
     let mut notices = Vec::new();
     let commit = range.resolve(root, &mut notices)?;
     let mut changes = Changes { since: range.to_string(), of: BTreeMap::new() };
-    let places = Place::all(hierarchy, &work_tree)?;
+    let places = ImageFiles::all(hierarchy, &work_tree)?;
 
-    let mut paths: BTreeMap<PathBuf, Difference> = BTreeMap::new();
+    let mut paths: BTreeMap<PathBuf, ListingDifference> = BTreeMap::new();
     for (change, path) in git::changed_since(&work_tree, &commit)? {
         let difference = match change {
-            PathChange::Added => Difference::New,
-            PathChange::Deleted => Difference::Gone,
-            PathChange::Modified => Difference::Changed,
+            PathChange::Added => ListingDifference::New,
+            PathChange::Deleted => ListingDifference::Gone,
+            PathChange::Modified => ListingDifference::Changed,
         };
         paths.insert(path, difference);
     }
     for path in git::untracked(&work_tree)? {
         // A file that is no longer tracked may still exist.
-        let found = paths.entry(path).or_insert(Difference::New);
-        if *found == Difference::Gone {
-            *found = Difference::Changed;
+        let found = paths.entry(path).or_insert(ListingDifference::New);
+        if *found == ListingDifference::Gone {
+            *found = ListingDifference::Changed;
         }
     }
     for (path, difference) in &paths {
@@ -141,17 +141,17 @@ pub fn since(
 /// The changes by image.
 struct Changes {
     since: String,
-    of: BTreeMap<NodeName, (Vec<Change>, Vec<Part>)>,
+    of: BTreeMap<NodeName, (Vec<Change>, Vec<ChangedPart>)>,
 }
 
 impl Changes {
-    fn add(&mut self, node: &NodeName, what: Change, part: Option<(Difference, String)>) {
+    fn add(&mut self, node: &NodeName, what: Change, part: Option<(ListingDifference, String)>) {
         let (changes, parts) = self.of.entry(node.clone()).or_default();
         if !changes.contains(&what) {
             changes.push(what);
             changes.sort();
         }
-        parts.extend(part.map(|(difference, name)| Part { what, difference, name }));
+        parts.extend(part.map(|(difference, name)| ChangedPart { what, difference, name }));
         parts.sort();
     }
 
@@ -201,7 +201,7 @@ fn entries_changed(
 }
 
 /// Contexts outside this repository.
-fn outside(places: &[Place<'_>], work_tree: &Path) -> Option<String> {
+fn outside(places: &[ImageFiles<'_>], work_tree: &Path) -> Option<String> {
     let outside = places.iter().filter(|place| !place.context.root.starts_with(work_tree));
     let names: Vec<&str> = outside.map(|place| place.node.as_str()).collect();
     let (of, does) = if names.len() == 1 { ("context", "is") } else { ("contexts", "are") };
@@ -215,7 +215,7 @@ fn outside(places: &[Place<'_>], work_tree: &Path) -> Option<String> {
 }
 
 /// Files of a context that git ignores.
-fn unseen(places: &[Place<'_>], work_tree: &Path) -> Result<Option<String>, SinceError> {
+fn unseen(places: &[ImageFiles<'_>], work_tree: &Path) -> Result<Option<String>, SinceError> {
     let mut names = Vec::new();
     for path in git::ignored(work_tree)? {
         let full = work_tree.join(&path);

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{Move, Past};
+use super::{Move, PastRun};
 use crate::{hierarchy::NodeName, image::Digest};
 
 /// The image that each published image replaced. Runs are the newest first. An image that replaced none, or
 /// whose run is not known, is missing.
 pub fn replaced(
-    runs: &[Past],
+    runs: &[PastRun],
     published: &BTreeMap<NodeName, Digest>,
 ) -> BTreeMap<NodeName, Digest> {
     let mut before = BTreeMap::new();
-    for one in runs.iter().flat_map(Past::standing) {
+    for one in runs.iter().flat_map(PastRun::standing) {
         let (Some(from), Some(to)) = (&one.from, &one.to) else { continue };
         if from != to && published.get(&one.node) == Some(to) {
             before.entry(one.node.clone()).or_insert_with(|| from.clone());
@@ -25,13 +25,14 @@ pub fn replaced(
 ///
 /// If no run moved an image, it is the one that is published now.
 pub fn published_between(
-    earlier: &[Past],
-    later: &[Past],
+    earlier: &[PastRun],
+    later: &[PastRun],
     published: &BTreeMap<NodeName, Digest>,
 ) -> BTreeMap<NodeName, Digest> {
     let mut before = published.clone();
-    let moves =
-        |runs: &[Past]| -> Vec<Move> { runs.iter().flat_map(Past::standing).cloned().collect() };
+    let moves = |runs: &[PastRun]| -> Vec<Move> {
+        runs.iter().flat_map(PastRun::standing).cloned().collect()
+    };
     // What is written last counts: the oldest of the later moves, then the newest of the earlier ones.
     for one in moves(later) {
         match one.from {
@@ -53,11 +54,11 @@ mod tests {
     use super::*;
     use crate::{
         image::Repository,
-        publish::journal::{Asked, Began, test_id},
+        publish::journal::{Began, RunRequest, test_id},
     };
 
     /// `app x>y` is a tag that moved from image `x` to image `y`; `-` is no image.
-    fn run(number: usize, moves: &str) -> Past {
+    fn run(number: usize, moves: &str) -> PastRun {
         let digest = |name: &str| (name != "-").then(|| Digest::of(name.as_bytes()));
         let moves = moves.split(", ").map(|text| {
             let (node, rest) = text.split_once(' ').unwrap();
@@ -66,8 +67,8 @@ mod tests {
             let tag = repository.tagged("latest".parse().unwrap());
             Move { node: node.into(), tag, from: digest(from), to: digest(to), wave: 0 }
         });
-        let asked = Asked::Run { flags: String::new() };
-        let mut past = Past::began(Began::new(test_id(number), "place", asked));
+        let asked = RunRequest::Run { flags: String::new() };
+        let mut past = PastRun::began(Began::new(test_id(number), "place", asked));
         past.moves = Some(moves.collect());
         past
     }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Journal, Past};
+use super::{Journal, PastRun};
 use crate::{host::bounded, image::Tagged};
 
 /// The extension of a journal file.
@@ -52,10 +52,10 @@ pub fn open(folders: &[PathBuf], place: &str, is_ours: impl Fn(&Tagged) -> bool)
 }
 
 /// Every run of a folder with this target, the newest first.
-pub fn find(folder: &Path, place: &str) -> Vec<Past> {
+pub fn find(folder: &Path, place: &str) -> Vec<PastRun> {
     let files = files(folder).into_iter().rev();
     files
-        .filter_map(|path| Past::read(&bounded::read(&path, LARGEST).ok()?))
+        .filter_map(|path| PastRun::read(&bounded::read(&path, LARGEST).ok()?))
         .filter(|past| past.began.place == place)
         .collect()
 }

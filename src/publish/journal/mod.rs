@@ -19,7 +19,7 @@ pub(crate) use self::writer::Memory;
 pub use self::{
     before::{published_between, replaced},
     folder::{file, find, forget_old, open},
-    past::{Fate, Past},
+    past::{MoveFate, PastRun},
     writer::{Journal, JournalError},
 };
 use crate::{
@@ -47,13 +47,13 @@ pub struct Move {
 /// A line of the journal. It identifies a tag by its index in the list of moves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Line {
+enum JournalLine {
     Began(Began),
     /// The commit point: tags move after this line, and the next run that finds the journal finishes it.
     Committed {
         moves: Vec<Move>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        at: Option<At>,
+        at: Option<JournalTime>,
     },
     /// The tag was written and read back.
     Moved(usize),
@@ -65,7 +65,7 @@ enum Line {
     },
     /// The tag is back where it was.
     Back(usize),
-    Ended(Ended),
+    Ended(JournalEnd),
 }
 
 /// The first line.
@@ -77,7 +77,7 @@ pub struct Began {
     pub at: Timestamp,
     /// The target: a registry prefix, or the engine's endpoint.
     pub place: String,
-    pub asked: Asked,
+    pub asked: RunRequest,
     /// The commit of the hierarchy's folder, followed by `-dirty` if files differed.
     pub commit: Option<String>,
     /// The time of that commit, in seconds since 1970; `None` if files differed. It decides which of two
@@ -89,7 +89,7 @@ pub struct Began {
 /// The request of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Asked {
+pub enum RunRequest {
     /// The flags that select images; empty for everything that is out of date.
     Run {
         flags: String,
@@ -101,7 +101,7 @@ pub enum Asked {
 
 /// The last line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
+pub struct JournalEnd {
     #[serde(with = "moment")]
     pub at: Timestamp,
     pub exit: Exit,
@@ -118,7 +118,7 @@ pub fn is_run_id(text: &str) -> bool {
 }
 
 impl Began {
-    pub fn new(run: impl Into<String>, place: impl Into<String>, asked: Asked) -> Self {
+    pub fn new(run: impl Into<String>, place: impl Into<String>, asked: RunRequest) -> Self {
         let (run, place) = (run.into(), place.into());
         Self { v: VERSION, run, at: Timestamp::now(), place, asked, commit: None, committed: None }
     }
@@ -126,7 +126,7 @@ impl Began {
 
 /// A time that older journals do not contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct At(#[serde(with = "moment")] Timestamp);
+struct JournalTime(#[serde(with = "moment")] Timestamp);
 
 /// An ID of a run, for tests: from a number, or from letters that a ULID may contain.
 #[cfg(test)]

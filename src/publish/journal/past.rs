@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Asked, At, Began, Ended, Line, Move, is_run_id};
+use super::{Began, JournalEnd, JournalLine, JournalTime, Move, RunRequest, is_run_id};
 use crate::{
     hierarchy::NodeName,
     image::{Repository, Tagged},
@@ -15,24 +15,24 @@ use crate::{
 
 /// A run, read from its journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Past {
+pub struct PastRun {
     pub began: Began,
     /// `None` if the run did not reach the commit point.
     pub moves: Option<Vec<Move>>,
     /// The time of the commit point; older journals do not contain it.
     committed: Option<Timestamp>,
     /// The result of each move. Without a result, the process may have died between the write and its line.
-    pub fates: BTreeMap<usize, Fate>,
+    pub fates: BTreeMap<usize, MoveFate>,
     /// Why the run moved tags back.
     pub turned: Option<String>,
-    pub ended: Option<Ended>,
+    pub ended: Option<JournalEnd>,
     /// The tags that [`only`](Self::only) left out, of moves that a rollback would undo.
     pub left_out: Vec<Tagged>,
 }
 
 /// The result of a move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum MoveFate {
     Moved,
     /// Another user moved the tag.
     Left,
@@ -40,7 +40,7 @@ pub enum Fate {
     Back,
 }
 
-impl Past {
+impl PastRun {
     pub(super) fn began(began: Began) -> Self {
         Self {
             began,
@@ -62,12 +62,12 @@ impl Past {
     pub(super) fn read_whole(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map_while(|line| {
             let text = line.strip_suffix(b"\n")?;
-            Some((serde_json::from_slice::<Line>(text).ok()?, line.len()))
+            Some((serde_json::from_slice::<JournalLine>(text).ok()?, line.len()))
         });
-        let Some((Line::Began(began), mut whole)) = lines.next() else { return None };
+        let Some((JournalLine::Began(began), mut whole)) = lines.next() else { return None };
         let of_rollback = match &began.asked {
-            Asked::Rollback { of } => Some(of),
-            Asked::Run { .. } => None,
+            RunRequest::Rollback { of } => Some(of),
+            RunRequest::Run { .. } => None,
         };
         if ![Some(&began.run), of_rollback].into_iter().flatten().all(|run| is_run_id(run)) {
             return None;
@@ -80,18 +80,18 @@ impl Past {
         Some((past, whole))
     }
 
-    pub(super) fn take(&mut self, line: Line) {
+    pub(super) fn take(&mut self, line: JournalLine) {
         match line {
-            Line::Began(_) => {}
-            Line::Committed { moves, at } => {
+            JournalLine::Began(_) => {}
+            JournalLine::Committed { moves, at } => {
                 self.moves = Some(moves);
-                self.committed = at.map(|At(at)| at);
+                self.committed = at.map(|JournalTime(at)| at);
             }
-            Line::Moved(index) => _ = self.fates.insert(index, Fate::Moved),
-            Line::Left(index) => _ = self.fates.insert(index, Fate::Left),
-            Line::Back(index) => _ = self.fates.insert(index, Fate::Back),
-            Line::Turned { why } => self.turned = Some(why),
-            Line::Ended(ended) => self.ended = Some(ended),
+            JournalLine::Moved(index) => _ = self.fates.insert(index, MoveFate::Moved),
+            JournalLine::Left(index) => _ = self.fates.insert(index, MoveFate::Left),
+            JournalLine::Back(index) => _ = self.fates.insert(index, MoveFate::Back),
+            JournalLine::Turned { why } => self.turned = Some(why),
+            JournalLine::Ended(ended) => self.ended = Some(ended),
         }
     }
 
@@ -119,7 +119,7 @@ impl Past {
 
     /// The moves that it recorded and did not undo.
     pub fn made(&self) -> impl Iterator<Item = &Move> {
-        let is_made = |index| self.fates.get(&index) == Some(&Fate::Moved);
+        let is_made = |index| self.fates.get(&index) == Some(&MoveFate::Moved);
         let moves = self.moves.iter().flatten().enumerate();
         moves.filter_map(move |(index, one)| is_made(index).then_some(one))
     }
@@ -127,20 +127,20 @@ impl Past {
     /// The moves in effect: those that it made and did not undo. For a run that was cut off, also those that
     /// it may have made.
     pub fn standing(&self) -> impl Iterator<Item = &Move> {
-        self.stands(|fate| fate == Fate::Moved).map(|(one, _)| one)
+        self.stands(|fate| fate == MoveFate::Moved).map(|(one, _)| one)
     }
 
     /// The moves that a rollback can undo, each with whether this run made it. Unless this run lost against
     /// another run, they include tags that a concurrent run of the same images had already moved.
     pub fn wanted(&self) -> impl Iterator<Item = (&Move, bool)> {
         let gave_way = self.turned.is_some();
-        self.stands(move |fate| fate == Fate::Moved || fate == Fate::Left && !gave_way)
+        self.stands(move |fate| fate == MoveFate::Moved || fate == MoveFate::Left && !gave_way)
     }
 
-    fn stands(&self, is_fate: impl Fn(Fate) -> bool) -> impl Iterator<Item = (&Move, bool)> {
+    fn stands(&self, is_fate: impl Fn(MoveFate) -> bool) -> impl Iterator<Item = (&Move, bool)> {
         let moves = self.moves.iter().flatten().enumerate();
         moves.filter_map(move |(index, one)| match self.fates.get(&index) {
-            Some(fate) if is_fate(*fate) => Some((one, *fate == Fate::Moved)),
+            Some(fate) if is_fate(*fate) => Some((one, *fate == MoveFate::Moved)),
             None if self.ended.is_none() => Some((one, true)),
             _ => None,
         })

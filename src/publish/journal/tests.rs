@@ -24,7 +24,7 @@ fn moves() -> Vec<Move> {
 
 fn began(run: &str, place: &str) -> Began {
     let at = "2026-11-23T12:00:00.5Z".parse().unwrap();
-    let asked = Asked::Run { flags: "--from os".to_owned() };
+    let asked = RunRequest::Run { flags: "--from os".to_owned() };
     Began { at, commit: Some("0123-dirty".to_owned()), ..Began::new(test_id(run), place, asked) }
 }
 
@@ -45,10 +45,10 @@ fn what_is_written_is_read() {
     let journal = whole(&folder, "1", "here");
     let bytes = fs::read(file(&folder, "1")).unwrap();
     assert_eq!(bytes, journal.text());
-    let past = Past::read(&bytes).unwrap();
+    let past = PastRun::read(&bytes).unwrap();
     assert_eq!(&past, journal.past());
     assert_eq!(past.moves, Some(moves()));
-    assert_eq!(past.fates, [(0, Fate::Moved), (1, Fate::Left)].into());
+    assert_eq!(past.fates, [(0, MoveFate::Moved), (1, MoveFate::Left)].into());
     assert_eq!(past.standing().collect::<Vec<_>>(), [&moves()[0]]);
     assert_eq!(find(&folder, "here"), [past]);
     assert_eq!(find(&folder, "elsewhere"), []);
@@ -64,7 +64,7 @@ fn what_stands_before_a_cut_counts_and_half_a_line_does_not() {
     for cut in 0..=bytes.len() {
         let lines = ends.iter().filter(|end| **end <= cut).count();
         for garbage in [&b""[..], b"\0\0\0\n", b"{\"moved\":\n{\"moved\":1}\n"] {
-            let read = Past::read(&[&bytes[..cut], garbage].concat());
+            let read = PastRun::read(&[&bytes[..cut], garbage].concat());
             assert_eq!(read.is_some(), lines >= 1, "cut at {cut}");
             let Some(past) = read else { continue };
             assert_eq!(past.moves.is_some(), lines >= 2, "cut at {cut}");
@@ -80,8 +80,8 @@ fn what_stands_before_a_cut_counts_and_half_a_line_does_not() {
         assert_eq!(reopened.is_some(), (2..5).contains(&lines), "cut at {cut}");
         let Some(mut journal) = reopened else { continue };
         journal.back(1);
-        let past = Past::read(&fs::read(&path).unwrap()).unwrap();
-        assert_eq!(past.fates.get(&1), Some(&Fate::Back), "cut at {cut}");
+        let past = PastRun::read(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(past.fates.get(&1), Some(&MoveFate::Back), "cut at {cut}");
         assert_eq!(&past, journal.past());
     }
 }
@@ -128,7 +128,7 @@ fn a_journal_that_cannot_be_written_is_not_committed() {
     // And when it can be again, the lines that were missed are there, but for the one that failed.
     fs::remove_file(folder.path().join("journal")).unwrap();
     nowhere.end(Exit::PromotionFailed, false);
-    let past = Past::read(&fs::read(&path).unwrap()).unwrap();
+    let past = PastRun::read(&fs::read(&path).unwrap()).unwrap();
     assert_eq!((past.moves, past.ended.map(|it| it.exit)), (None, Some(Exit::PromotionFailed)));
 }
 
@@ -171,16 +171,16 @@ fn the_oldest_are_forgotten_but_none_that_is_open() {
 #[test]
 fn a_record_that_calls_its_run_something_else_is_none() {
     let text = |run: &str, of: &str| {
-        let asked = Asked::Rollback { of: of.to_owned() };
+        let asked = RunRequest::Rollback { of: of.to_owned() };
         let began = Began { run: run.to_owned(), ..Began::new("", "here", asked) };
-        format!("{}\n", serde_json::to_string(&super::Line::Began(began)).unwrap())
+        format!("{}\n", serde_json::to_string(&super::JournalLine::Began(began)).unwrap())
     };
     let good = "01kb6d1w7s4ppyhq2gm3jdy0tc";
-    assert!(Past::read(text(good, good).as_bytes()).is_some());
+    assert!(PastRun::read(text(good, good).as_bytes()).is_some());
     let upper = good.to_uppercase();
     for bad in ["", "1", "../../etc/passwd", "01kb6d1w7s4ppyhq2gm3jdy0t\u{1b}", "01", &upper] {
-        assert_eq!(Past::read(text(bad, good).as_bytes()), None, "{bad:?}");
-        assert_eq!(Past::read(text(good, bad).as_bytes()), None, "{bad:?}");
+        assert_eq!(PastRun::read(text(bad, good).as_bytes()), None, "{bad:?}");
+        assert_eq!(PastRun::read(text(good, bad).as_bytes()), None, "{bad:?}");
     }
 }
 
@@ -191,7 +191,7 @@ fn moves_of_other_tags_are_no_moves_of_ours() {
     let second = moves().remove(1);
     let only = past.only(|tag| *tag == second.tag);
     assert_eq!(only.moves, Some(vec![second]));
-    assert_eq!(only.fates, [(0, Fate::Left)].into());
+    assert_eq!(only.fates, [(0, MoveFate::Left)].into());
     let folders = [folder.path().to_owned()];
     let mut cut_off = Journal::begin(&file(folder.path(), "2"), began("2", "here"));
     cut_off.commit(&moves()).unwrap();
@@ -223,7 +223,7 @@ fn fuzz_record() {
     journal.end(Exit::Done, false);
     let whole = fs::read(&path).unwrap();
     crate::testing::fuzz::each(&[&whole], &WORDS, |text| {
-        if let Some(past) = Past::read(text) {
+        if let Some(past) = PastRun::read(text) {
             assert!(is_run_id(&past.began.run));
             _ = (past.is_open(), past.age(), past.made().count(), past.standing().count());
             _ = past.wanted().count();

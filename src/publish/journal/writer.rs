@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{At, Began, Ended, Line, Move, Past, folder::LARGEST};
+use super::{Began, JournalEnd, JournalLine, JournalTime, Move, PastRun, folder::LARGEST};
 use crate::{
     exit::Exit,
     host::{bounded, owner},
@@ -30,7 +30,7 @@ pub struct Journal {
     text: Vec<u8>,
     /// How many of these bytes are in the file.
     written: usize,
-    past: Past,
+    past: PastRun,
     /// Whether the file exists.
     is_kept: bool,
     /// Set if a later command must finish the run.
@@ -63,9 +63,9 @@ impl Journal {
         Self {
             path,
             file: None,
-            text: line(&Line::Began(began.clone())),
+            text: line(&JournalLine::Began(began.clone())),
             written: 0,
-            past: Past::began(began),
+            past: PastRun::began(began),
             is_kept: true,
             stays_open: false,
             failure: None,
@@ -86,7 +86,7 @@ impl Journal {
     }
 
     fn of_bytes(path: &Path, bytes: &[u8]) -> Option<Self> {
-        let (past, whole) = Past::read_whole(bytes)?;
+        let (past, whole) = PastRun::read_whole(bytes)?;
         let began = past.began.clone();
         let text = bytes[..whole].to_owned();
         let journal = Self { text, written: whole, past, ..Self::new(path.to_owned(), began) };
@@ -108,8 +108,8 @@ impl Journal {
     /// The commit point: tags move only after this line is on the disk.
     pub fn commit(&mut self, moves: &[Move]) -> Result<(), JournalError> {
         let before = (self.text.clone(), self.written);
-        let at = Some(At(Timestamp::now()));
-        let committed = Line::Committed { moves: moves.to_owned(), at };
+        let at = Some(JournalTime(Timestamp::now()));
+        let committed = JournalLine::Committed { moves: moves.to_owned(), at };
         self.text.extend(line(&committed));
         match self.flush().and_then(|()| self.sync()) {
             Ok(()) => {
@@ -131,19 +131,19 @@ impl Journal {
     }
 
     pub fn moved(&mut self, index: usize) {
-        self.note(Line::Moved(index));
+        self.note(JournalLine::Moved(index));
     }
 
     pub fn left(&mut self, index: usize) {
-        self.note(Line::Left(index));
+        self.note(JournalLine::Left(index));
     }
 
     pub fn back(&mut self, index: usize) {
-        self.note(Line::Back(index));
+        self.note(JournalLine::Back(index));
     }
 
     pub fn turned(&mut self, why: &str) {
-        self.note(Line::Turned { why: why.to_owned() });
+        self.note(JournalLine::Turned { why: why.to_owned() });
     }
 
     /// Leaves the rest of the promotion to a later command.
@@ -156,14 +156,14 @@ impl Journal {
         if self.stays_open {
             return;
         }
-        self.note(Line::Ended(Ended { at: Timestamp::now(), exit, recovered }));
+        self.note(JournalLine::Ended(JournalEnd { at: Timestamp::now(), exit, recovered }));
         if let Some(file) = &self.file {
             _ = file.sync_data();
         }
     }
 
     /// Its present state.
-    pub fn past(&self) -> &Past {
+    pub fn past(&self) -> &PastRun {
         &self.past
     }
 
@@ -183,7 +183,7 @@ impl Journal {
     }
 
     /// After the commit point, a failed write does not change the run.
-    fn note(&mut self, one: Line) {
+    fn note(&mut self, one: JournalLine) {
         self.text.extend(line(&one));
         self.past.take(one);
         if let Err(error) = self.flush() {
@@ -237,7 +237,7 @@ impl Journal {
 /// `journal`, the folder of the hierarchy, `rebuild`: this run may have created them.
 const FOLDERS: usize = 3;
 
-fn line(line: &Line) -> Vec<u8> {
+fn line(line: &JournalLine) -> Vec<u8> {
     let mut text = serde_json::to_vec(line).expect("words and numbers can be written");
     text.push(b'\n');
     text

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{Publisher, Wanted, refusal::Doubt};
+use super::{Publisher, Wanted, refusal::MoveDoubt};
 use crate::{
     image::Digest,
     publish::{
-        journal::{Fate, Move},
+        journal::{Move, MoveFate},
         store::{Sight, StoreError, Tags, read, write},
     },
 };
 
 /// The result for one tag.
-enum Ended {
+enum PutBackResult {
     /// This run did not move it.
     Untouched,
     /// Another user moved it.
@@ -33,15 +33,15 @@ impl<S: Tags> Publisher<'_, '_, S> {
     /// The store could not read some of the tags.
     pub(super) async fn put_back(
         &mut self,
-        unsure: &BTreeMap<usize, Doubt>,
+        unsure: &BTreeMap<usize, MoveDoubt>,
         wanted: &Wanted,
     ) -> Result<usize, StoreError> {
         let moves = self.journal.past().moves.clone().unwrap_or_default();
         let (mut refused, mut failure) = (0, None);
         for (index, one) in moves.iter().enumerate().rev() {
             let doubt = match self.journal.past().fates.get(&index) {
-                Some(Fate::Moved) => None,
-                Some(Fate::Left | Fate::Back) => continue,
+                Some(MoveFate::Moved) => None,
+                Some(MoveFate::Left | MoveFate::Back) => continue,
                 None => match unsure.get(&index) {
                     Some(doubt) => Some(*doubt),
                     None => continue,
@@ -52,20 +52,20 @@ impl<S: Tags> Publisher<'_, '_, S> {
             let message = match put_one_back(self.store, one, (doubt, rival)).await {
                 Ok(ended) => {
                     let message = match ended {
-                        Ended::Untouched | Ended::Left => None,
-                        Ended::Back => Some(format!("`{tag}` is back where it was")),
-                        Ended::WithRival => {
+                        PutBackResult::Untouched | PutBackResult::Left => None,
+                        PutBackResult::Back => Some(format!("`{tag}` is back where it was")),
+                        PutBackResult::WithRival => {
                             Some(format!("`{tag}` is where the other run wants it"))
                         }
-                        Ended::New => Some(format!(
+                        PutBackResult::New => Some(format!(
                             "`{tag}` is new, and the registry does not let us take it away"
                         )),
                     };
                     match ended {
-                        Ended::Left | Ended::WithRival => self.journal.left(index),
-                        Ended::Back => self.journal.back(index),
-                        Ended::New if doubt.is_some() => self.journal.moved(index),
-                        Ended::Untouched | Ended::New => {}
+                        PutBackResult::Left | PutBackResult::WithRival => self.journal.left(index),
+                        PutBackResult::Back => self.journal.back(index),
+                        PutBackResult::New if doubt.is_some() => self.journal.moved(index),
+                        PutBackResult::Untouched | PutBackResult::New => {}
                     }
                     message
                 }
@@ -101,8 +101,8 @@ impl<S: Tags> Publisher<'_, '_, S> {
 async fn put_one_back<S: Tags>(
     store: &S,
     one: &Move,
-    (doubt, rival): (Option<Doubt>, Option<&Digest>),
-) -> Result<Ended, StoreError> {
+    (doubt, rival): (Option<MoveDoubt>, Option<&Digest>),
+) -> Result<PutBackResult, StoreError> {
     let found = read(store, &one.tag, |found| {
         let is_known = found == one.to.as_ref() || doubt.is_some() && found == one.from.as_ref();
         if is_known { Sight::Expected } else { Sight::Strange }
@@ -110,24 +110,24 @@ async fn put_one_back<S: Tags>(
     let found = found.await?;
     let (ours, before) = (one.to.as_ref(), one.from.as_ref());
     if found != one.to {
-        if let (Some(Doubt::Written), Some(from)) = (doubt, before)
+        if let (Some(MoveDoubt::Written), Some(from)) = (doubt, before)
             && found == one.from
         {
             // The tag already has its old digest.
             _ = store.put(&one.tag, from).await;
         }
-        return Ok(if doubt.is_none() { Ended::Left } else { Ended::Untouched });
+        return Ok(if doubt.is_none() { PutBackResult::Left } else { PutBackResult::Untouched });
     }
     if let Some(digest) = rival {
         if Some(digest) != ours {
             write(store, &one.tag, digest, ours).await?;
         }
-        return Ok(Ended::WithRival);
+        return Ok(PutBackResult::WithRival);
     }
     match before {
         Some(from) => write(store, &one.tag, from, ours).await?,
         None if store.remove(&one.tag).await? => {}
-        None => return Ok(Ended::New),
+        None => return Ok(PutBackResult::New),
     }
-    Ok(Ended::Back)
+    Ok(PutBackResult::Back)
 }

@@ -7,13 +7,13 @@ use tokio::sync::mpsc;
 
 use super::{
     MOVED_AT_ONCE, Publisher, Wanted,
-    refusal::{Doubt, Refusal},
+    refusal::{MoveDoubt, PromoteRefusal},
 };
 use crate::{
     event::{EventKind, StopReason, Telling},
     image::Digest,
     publish::{
-        journal::{Fate, Move},
+        journal::{Move, MoveFate},
         store::{Sight, StoreError, Tags, read, write},
     },
 };
@@ -29,7 +29,7 @@ pub(super) enum Attempt<'a> {
 }
 
 /// The result for one tag.
-enum Ended {
+enum MoveResult {
     Moved,
     /// It was there already.
     There,
@@ -38,13 +38,13 @@ enum Ended {
 
 impl<S: Tags> Publisher<'_, '_, S> {
     /// Moves all tags, and reads each of them at the end.
-    pub(super) async fn attempt(&mut self, attempt: Attempt<'_>) -> Result<(), Refusal> {
+    pub(super) async fn attempt(&mut self, attempt: Attempt<'_>) -> Result<(), PromoteRefusal> {
         self.forward(attempt).await?;
         self.last_look().await
     }
 
     /// Stops at the first tag that cannot be moved, or at a second stop signal.
-    async fn forward(&mut self, attempt: Attempt<'_>) -> Result<(), Refusal> {
+    async fn forward(&mut self, attempt: Attempt<'_>) -> Result<(), PromoteRefusal> {
         let moves = self.journal.past().moves.clone().unwrap_or_default();
         let fates = self.journal.past().fates.clone();
         let all: Vec<(usize, &Move)> = moves.iter().enumerate().collect();
@@ -52,13 +52,13 @@ impl<S: Tags> Publisher<'_, '_, S> {
             let store = self.store;
             let mut results = stream::iter(wave)
                 .map(async |(index, one)| {
-                    let was_moved = fates.get(index) == Some(&Fate::Moved);
+                    let was_moved = fates.get(index) == Some(&MoveFate::Moved);
                     (*index, *one, move_one(store, one, (was_moved, attempt)).await)
                 })
                 .buffer_unordered(MOVED_AT_ONCE);
             let mut refusal = None;
-            let mut unsure: BTreeMap<usize, Doubt> =
-                wave.iter().map(|(index, _)| (*index, Doubt::Written)).collect();
+            let mut unsure: BTreeMap<usize, MoveDoubt> =
+                wave.iter().map(|(index, _)| (*index, MoveDoubt::Written)).collect();
             loop {
                 let next = ignoring_stops(self.stops, self.telling, results.next()).await;
                 let Some((index, one, result)) = next else { break };
@@ -66,28 +66,30 @@ impl<S: Tags> Publisher<'_, '_, S> {
                     Ok(ended) => {
                         unsure.remove(&index);
                         match ended {
-                            Ended::Moved if fates.get(&index) == Some(&Fate::Moved) => {}
-                            Ended::Moved => self.moved(index, one),
-                            Ended::There if fates.contains_key(&index) => {}
+                            MoveResult::Moved if fates.get(&index) == Some(&MoveFate::Moved) => {}
+                            MoveResult::Moved => self.moved(index, one),
+                            MoveResult::There if fates.contains_key(&index) => {}
                             // The process died between the write and its line in the journal.
-                            Ended::There if attempt == Attempt::Resumed => {
+                            MoveResult::There if attempt == Attempt::Resumed => {
                                 self.journal.moved(index);
                             }
                             // Another run of the same images moved it, so this run must not move it back.
-                            Ended::There => self.journal.left(index),
-                            Ended::Elsewhere(found) => {
-                                refusal.get_or_insert_with(|| Refusal::superseded(&one.tag, found));
+                            MoveResult::There => self.journal.left(index),
+                            MoveResult::Elsewhere(found) => {
+                                refusal.get_or_insert_with(|| {
+                                    PromoteRefusal::superseded(&one.tag, found)
+                                });
                             }
                         }
                         continue;
                     }
                     Err(error) => error,
                 };
-                unsure.insert(index, Doubt::of(&error));
-                refusal.get_or_insert_with(|| Refusal::of_store(&one.tag, error));
+                unsure.insert(index, MoveDoubt::of(&error));
+                refusal.get_or_insert_with(|| PromoteRefusal::of_store(&one.tag, error));
             }
             if let Some(refusal) = refusal {
-                return Err(Refusal { unsure, ..refusal });
+                return Err(PromoteRefusal { unsure, ..refusal });
             }
         }
         Ok(())
@@ -105,7 +107,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
 
     /// Checks the tags after all moves. Registries have no compare-and-swap, so two runs that read a tag at
     /// the same time may both move it. The first one notices that here.
-    async fn last_look(&mut self) -> Result<(), Refusal> {
+    async fn last_look(&mut self) -> Result<(), PromoteRefusal> {
         let moves = self.journal.past().moves.clone().unwrap_or_default();
         let judge = |_: usize, one: &Move, found: Option<&Digest>| match found {
             found if found == one.to.as_ref() => Sight::Expected,
@@ -120,20 +122,20 @@ impl<S: Tags> Publisher<'_, '_, S> {
         &mut self,
         moves: &[Move],
         judge: impl Fn(usize, &Move, Option<&Digest>) -> Sight + Send + Sync,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), PromoteRefusal> {
         let (store, judge) = (self.store, &judge);
         let wrong = stream::iter(moves.iter().enumerate())
             .map(async |(index, one)| {
                 let judge = |found: Option<&Digest>| judge(index, one, found);
                 match read(store, &one.tag, judge).await {
                     Ok(found) if judge(found.as_ref()) == Sight::Expected => None,
-                    Ok(found) => Some(Refusal::superseded(&one.tag, found)),
-                    Err(error) => Some(Refusal::of_store(&one.tag, error)),
+                    Ok(found) => Some(PromoteRefusal::superseded(&one.tag, found)),
+                    Err(error) => Some(PromoteRefusal::of_store(&one.tag, error)),
                 }
             })
             .buffer_unordered(MOVED_AT_ONCE)
             .filter_map(async |refusal| refusal)
-            .collect::<Vec<Refusal>>();
+            .collect::<Vec<PromoteRefusal>>();
         let wrong = ignoring_stops(self.stops, self.telling, wrong).await;
         wrong.into_iter().next().map_or(Ok(()), Err)
     }
@@ -144,7 +146,7 @@ async fn move_one<S: Tags>(
     store: &S,
     one: &Move,
     (was_moved, attempt): (bool, Attempt<'_>),
-) -> Result<Ended, StoreError> {
+) -> Result<MoveResult, StoreError> {
     let is_free = |found: &Option<Digest>| match attempt {
         Attempt::Again(wanted) => *found == one.from || wanted.get(&one.tag) == Some(found),
         // After the tag has moved, its old digest is as unexpected as any other.
@@ -156,17 +158,17 @@ async fn move_one<S: Tags>(
     });
     let found = found.await?;
     if found == one.to {
-        return Ok(Ended::There);
+        return Ok(MoveResult::There);
     }
     if !is_free(&found) {
-        return Ok(Ended::Elsewhere(found));
+        return Ok(MoveResult::Elsewhere(found));
     }
     match &one.to {
         Some(to) => write(store, &one.tag, to, found.as_ref()).await?,
         None if store.remove(&one.tag).await? => {}
-        None => return Ok(Ended::Elsewhere(found)),
+        None => return Ok(MoveResult::Elsewhere(found)),
     }
-    Ok(Ended::Moved)
+    Ok(MoveResult::Moved)
 }
 
 /// Reports the first stop signal and lets the work finish: a promotion does not stop between two tags.

@@ -30,7 +30,7 @@ pub use self::{
 };
 use self::{
     forward::Attempt,
-    refusal::{Refusal, shown},
+    refusal::{PromoteRefusal, shown},
     rival::Over,
 };
 use crate::{
@@ -40,7 +40,7 @@ use crate::{
     image::{Digest, Tag, Tagged},
     publish::{
         journal::{Journal, JournalError, Move},
-        store::{Stage, Tags},
+        store::{RecordStage, Tags},
     },
 };
 
@@ -112,7 +112,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
     async fn commit(&mut self, moves: &[Move]) -> Result<Over, JournalError> {
         let over = self.store.ended().await.ok();
         self.journal.commit(moves)?;
-        self.record(Stage::Committed).await;
+        self.record(RecordStage::Committed).await;
         Ok(over)
     }
 
@@ -120,7 +120,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
         self.journal.end(exit, recovered);
         let past = self.journal.past();
         if past.moves.is_some() && past.ended.is_some() {
-            self.record(Stage::Ended).await;
+            self.record(RecordStage::Ended).await;
         }
         if let Some(error) = self.journal.take_failure() {
             self.warn(None, error.to_string());
@@ -128,7 +128,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
     }
 
     /// If this fails, other machines do not list the run; nothing else depends on it.
-    async fn record(&mut self, stage: Stage) {
+    async fn record(&mut self, stage: RecordStage) {
         let run = self.journal.past().began.run.clone();
         if let Err(error) = self.store.record(&run, stage, self.journal.text()).await {
             self.warn(None, format!("the record of the run is not in the registry: {error}"));
@@ -137,8 +137,8 @@ impl<S: Tags> Publisher<'_, '_, S> {
 
     /// After a refusal: moves tags back, or leaves the journal open. `wanted` are the digests that a winning
     /// rival wants.
-    async fn give_up(&mut self, refusal: Refusal, wanted: &Wanted) -> String {
-        let Refusal { why, is_for_good, unsure, .. } = refusal;
+    async fn give_up(&mut self, refusal: PromoteRefusal, wanted: &Wanted) -> String {
+        let PromoteRefusal { why, is_for_good, unsure, .. } = refusal;
         if is_for_good {
             self.warn(None, format!("{why}: putting back the tags that were moved"));
             self.journal.turned(&why);

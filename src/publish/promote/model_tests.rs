@@ -24,7 +24,7 @@ use crate::{
     event::{Event, Reporter},
     image::{Digest, Repository, Tagged},
     publish::{
-        journal::{Asked, Began, Memory},
+        journal::{Began, Memory, RunRequest},
         store::StoreError,
     },
 };
@@ -55,14 +55,14 @@ fn node_of(tag: &Tagged) -> usize {
 
 /// What a run asks of the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Request {
+enum ModelRequest {
     Head(usize),
     Put(usize, Digest),
 }
 
 /// The instructions for a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Answer {
+enum ModelInstruction {
     Found(Option<Digest>),
     Stored,
     Refused,
@@ -105,14 +105,14 @@ enum Choice {
 
 /// The registry, and both runs as far as they are.
 #[derive(Default)]
-struct World {
+struct ModelWorld {
     tags: Vec<Digest>,
     /// What each run waits for, in the order in which it asked. They are answered in that order.
-    asked: [VecDeque<(usize, Request, Waker)>; 2],
-    answers: [BTreeMap<usize, Answer>; 2],
+    asked: [VecDeque<(usize, ModelRequest, Waker)>; 2],
+    answers: [BTreeMap<usize, ModelInstruction>; 2],
     questions: usize,
     /// Everything each run was told: with that, where it stands is known.
-    heard: [Vec<Answer>; 2],
+    heard: [Vec<ModelInstruction>; 2],
     /// A PUT that arrives once more.
     copies: [Option<(usize, Digest)>; 2],
     /// What each tag showed before the last write.
@@ -129,7 +129,7 @@ struct World {
     records: Records,
 }
 
-impl World {
+impl ModelWorld {
     fn new(tags: Vec<Digest>) -> Self {
         let none = vec![None; tags.len()];
         let (previous, late) = (none.clone(), none);
@@ -145,7 +145,7 @@ impl World {
     }
 }
 
-type Records = BTreeMap<String, (Stage, Vec<u8>)>;
+type Records = BTreeMap<String, (RecordStage, Vec<u8>)>;
 
 /// Of hierarchies of one image, of two and of three.
 static EARLIER_RUNS: LazyLock<[Records; 3]> = LazyLock::new(|| from_fn(|less| earlier(less + 1)));
@@ -159,7 +159,7 @@ fn earlier(nodes: usize) -> Records {
     runs.extend((0..nodes).map(|node| (vec![node], EARLIER, BEFORE, Exit::Done)));
     let record = |(number, (nodes, from, to, exit)): (usize, (Vec<usize>, usize, usize, Exit))| {
         let run = format!("before {number}");
-        let asked = Asked::Run { flags: String::new() };
+        let asked = RunRequest::Run { flags: String::new() };
         let mut journal = Journal::none(Began::new(&run, "nowhere", asked));
         let moves = nodes.iter().map(|node| Move {
             from: Some(image(*node, from)),
@@ -171,7 +171,7 @@ fn earlier(nodes: usize) -> Records {
             journal.turned("no");
         }
         journal.end(exit, false);
-        (run, (Stage::Ended, journal.text().to_owned()))
+        (run, (RecordStage::Ended, journal.text().to_owned()))
     };
     runs.into_iter().enumerate().map(record).collect()
 }
@@ -182,16 +182,16 @@ fn a_move(node: usize) -> Move {
 }
 
 struct Registry {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<ModelWorld>>,
     run: usize,
 }
 
 impl Registry {
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn world(&self) -> MutexGuard<'_, ModelWorld> {
         self.world.lock().unwrap()
     }
 
-    async fn ask(&self, request: Request) -> Answer {
+    async fn ask(&self, request: ModelRequest) -> ModelInstruction {
         let mut question = None;
         std::future::poll_fn(|context: &mut Context<'_>| {
             let mut world = self.world();
@@ -220,8 +220,8 @@ impl Tags for Registry {
     }
 
     async fn head(&self, tag: &Tagged) -> Result<Option<Digest>, StoreError> {
-        match self.ask(Request::Head(node_of(tag))).await {
-            Answer::Found(found) => Ok(found),
+        match self.ask(ModelRequest::Head(node_of(tag))).await {
+            ModelInstruction::Found(found) => Ok(found),
             _ => Err(refused()),
         }
     }
@@ -231,8 +231,8 @@ impl Tags for Registry {
     }
 
     async fn put(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {
-        match self.ask(Request::Put(node_of(tag), digest.clone())).await {
-            Answer::Stored => Ok(()),
+        match self.ask(ModelRequest::Put(node_of(tag), digest.clone())).await {
+            ModelInstruction::Stored => Ok(()),
             _ => Err(refused()),
         }
     }
@@ -244,9 +244,9 @@ impl Tags for Registry {
 
     async fn ended(&self) -> Result<BTreeSet<String>, StoreError> {
         let mut world = self.world();
-        let ended = world.records.iter().filter(|(_, (stage, _))| *stage == Stage::Ended);
+        let ended = world.records.iter().filter(|(_, (stage, _))| *stage == RecordStage::Ended);
         let ended: BTreeSet<String> = ended.map(|(run, _)| run.clone()).collect();
-        world.heard[self.run].push(Answer::Records(ended.len()));
+        world.heard[self.run].push(ModelInstruction::Records(ended.len()));
         Ok(ended)
     }
 
@@ -260,20 +260,21 @@ impl Tags for Registry {
 
     async fn records(&self, _: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut world = self.world();
-        let ended = world.records.values().filter(|(stage, _)| *stage == Stage::Ended).count();
-        world.heard[self.run].push(Answer::Records(ended));
+        let ended =
+            world.records.values().filter(|(stage, _)| *stage == RecordStage::Ended).count();
+        world.heard[self.run].push(ModelInstruction::Records(ended));
         Ok(world.records.values().rev().map(|(_, text)| text.clone()).collect())
     }
 
-    async fn record(&self, run: &str, stage: Stage, text: &[u8]) -> Result<(), StoreError> {
+    async fn record(&self, run: &str, stage: RecordStage, text: &[u8]) -> Result<(), StoreError> {
         self.world().records.insert(run.to_owned(), (stage, text.to_owned()));
         Ok(())
     }
 }
 
-struct Nobody;
+struct SilentReporter;
 
-impl Reporter for Nobody {
+impl Reporter for SilentReporter {
     fn report(&mut self, _: &Event) -> io::Result<()> {
         Ok(())
     }
@@ -290,16 +291,16 @@ fn moves(from: &[Digest], of: usize) -> Vec<Move> {
 }
 
 /// A run under way, or how it ended; killed, it has no end.
-enum Run {
+enum ModelRun {
     Running(Pin<Box<dyn Future<Output = &'static str>>>),
     Ended(&'static str),
     Killed,
 }
 
-impl Run {
+impl ModelRun {
     /// `moves` are none for one that was cut off, which is in `memory`.
     fn start(
-        world: &Arc<Mutex<World>>,
+        world: &Arc<Mutex<ModelWorld>>,
         (run, committed): (usize, Option<i64>),
         memory: &Memory,
         moves: Option<Vec<Move>>,
@@ -308,10 +309,10 @@ impl Run {
         let memory = memory.clone();
         let mut started = Self::Running(Box::pin(async move {
             let (_open, mut stops) = mpsc::channel(1);
-            let mut nobody = Nobody;
+            let mut nobody = SilentReporter;
             let mut telling = Telling::new(&mut nobody);
             let began = || {
-                let asked = Asked::Run { flags: String::new() };
+                let asked = RunRequest::Run { flags: String::new() };
                 Began {
                     committed,
                     ..Began::new(crate::publish::journal::test_id(run), "nowhere", asked)
@@ -399,20 +400,20 @@ struct Budget {
 
 /// The state from which a play continues.
 #[derive(PartialEq, Eq, Hash)]
-struct Key {
+struct PlayState {
     tags: Vec<Digest>,
     hidden: (Vec<Option<Digest>>, Vec<Option<Digest>>, [bool; 2]),
-    asked: Vec<Request>,
-    heard: [Vec<Answer>; 2],
+    asked: Vec<ModelRequest>,
+    heard: [Vec<ModelInstruction>; 2],
     copies: [Option<(usize, Digest)>; 2],
     states: [&'static str; 2],
     budget: Budget,
 }
 
 struct Play {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<ModelWorld>>,
     /// `None`: not begun yet.
-    runs: [Option<Run>; 2],
+    runs: [Option<ModelRun>; 2],
     journals: [Memory; 2],
     rules: Rules,
 }
@@ -421,7 +422,7 @@ impl Play {
     /// Both runs from the beginning, with everything that happened so far.
     fn replay(rules: Rules, history: &[Choice]) -> Self {
         let tags = (0..rules.nodes).map(|node| image(node, BEFORE)).collect();
-        let world = Arc::new(Mutex::new(World::new(tags)));
+        let world = Arc::new(Mutex::new(ModelWorld::new(tags)));
         let Budget { stale_reads, late_writes, .. } = rules.budget;
         {
             let mut world = world.lock().unwrap();
@@ -447,10 +448,10 @@ impl Play {
         let committed = self.rules.first_is_newer.then_some(if run == 0 { 2 } else { 1 });
         let moves = Some(moves(&tags, of));
         self.runs[run] =
-            Some(Run::start(&self.world, (run, committed), &self.journals[run], moves));
+            Some(ModelRun::start(&self.world, (run, committed), &self.journals[run], moves));
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn world(&self) -> MutexGuard<'_, ModelWorld> {
         self.world.lock().unwrap()
     }
 
@@ -458,7 +459,8 @@ impl Play {
     fn choices(&self) -> Vec<Choice> {
         let mut choices = Vec::new();
         let (world, budget) = (self.world(), self.rules.budget);
-        let is_over = |run: &Option<Run>| matches!(run, Some(Run::Ended(_) | Run::Killed));
+        let is_over =
+            |run: &Option<ModelRun>| matches!(run, Some(ModelRun::Ended(_) | ModelRun::Killed));
         let is_open = ["killed", "open"].contains(&self.states()[0]);
         if is_open && budget.recoveries > 0 {
             choices.push(Choice::Recover);
@@ -483,10 +485,10 @@ impl Play {
             }
             let Some((_, request, _)) = world.asked[run].front() else { continue };
             match request {
-                Request::Put(..) if world.refuses[run] => choices.push(Choice::Refuse(run)),
+                ModelRequest::Put(..) if world.refuses[run] => choices.push(Choice::Refuse(run)),
                 _ => choices.push(Choice::Do(run)),
             }
-            let is_put = matches!(request, Request::Put(..)) && !world.refuses[run];
+            let is_put = matches!(request, ModelRequest::Put(..)) && !world.refuses[run];
             if is_put && budget.writes > 0 {
                 choices.extend([Choice::Lose(run), Choice::Double(run), Choice::Refuse(run)]);
             }
@@ -496,7 +498,7 @@ impl Play {
             if is_put && budget.refusals_from_then_on > 0 {
                 choices.push(Choice::RefuseFrom(run));
             }
-            if let Request::Head(node) = request
+            if let ModelRequest::Head(node) = request
                 && budget.stale_reads > 0
                 && world.previous[*node].is_some()
             {
@@ -519,7 +521,7 @@ impl Play {
             Choice::Recover => {
                 self.rules.budget.recoveries -= 1;
                 self.world().refuses[0] = false;
-                let run = Run::start(&self.world, (0, None), &self.journals[0], None);
+                let run = ModelRun::start(&self.world, (0, None), &self.journals[0], None);
                 self.runs[0] = Some(run);
             }
             Choice::Person(node) => {
@@ -552,21 +554,24 @@ impl Play {
         let mut world = self.world.lock().unwrap();
         let (number, request, waker) = world.asked[run].pop_front().unwrap();
         let answer = match (&request, choice) {
-            (Request::Head(node), Choice::Stale(_)) => Answer::Found(world.previous[*node].clone()),
-            (Request::Head(node), _) => {
+            (ModelRequest::Head(node), Choice::Stale(_)) => {
+                ModelInstruction::Found(world.previous[*node].clone())
+            }
+            (ModelRequest::Head(node), _) => {
                 let now = world.tags[*node].clone();
                 world.told[run].insert(*node, now.clone());
-                Answer::Found(Some(now))
+                ModelInstruction::Found(Some(now))
             }
-            (Request::Put(..), Choice::Lose(_)) => Answer::Stored,
-            (Request::Put(..), Choice::Refuse(_) | Choice::RefuseFrom(_) | Choice::Kill(_)) => {
-                Answer::Refused
-            }
-            (Request::Put(node, digest), Choice::Late(_)) => {
+            (ModelRequest::Put(..), Choice::Lose(_)) => ModelInstruction::Stored,
+            (
+                ModelRequest::Put(..),
+                Choice::Refuse(_) | Choice::RefuseFrom(_) | Choice::Kill(_),
+            ) => ModelInstruction::Refused,
+            (ModelRequest::Put(node, digest), Choice::Late(_)) => {
                 world.late[*node] = Some(digest.clone());
-                Answer::Stored
+                ModelInstruction::Stored
             }
-            (Request::Put(node, digest), _) => {
+            (ModelRequest::Put(node, digest), _) => {
                 let persons = image(*node, EARLIER);
                 let knew = world.told[run].get(node) == Some(&persons);
                 assert!(!knew || world.tags[*node] != persons, "a tag of a person was moved");
@@ -574,7 +579,7 @@ impl Play {
                 if matches!(choice, Choice::Double(_)) {
                     world.copies[run] = Some((*node, digest.clone()));
                 }
-                Answer::Stored
+                ModelInstruction::Stored
             }
         };
         let budget = &mut self.rules.budget;
@@ -591,7 +596,7 @@ impl Play {
                 budget.kills -= 1;
                 world.asked[run].clear();
                 drop(world);
-                self.runs[run] = Some(Run::Killed);
+                self.runs[run] = Some(ModelRun::Killed);
                 return;
             }
             _ => {}
@@ -606,14 +611,14 @@ impl Play {
     }
 
     fn states(&self) -> [&'static str; 2] {
-        [0, 1].map(|run| self.runs[run].as_ref().map_or("not begun", Run::state))
+        [0, 1].map(|run| self.runs[run].as_ref().map_or("not begun", ModelRun::state))
     }
 
     /// Two plays with equal keys continue in the same ways.
-    fn key(&self) -> Key {
+    fn key(&self) -> PlayState {
         let world = self.world();
         let asked = world.asked.iter().flatten().map(|(_, request, _)| request.clone());
-        Key {
+        PlayState {
             tags: world.tags.clone(),
             asked: asked.collect(),
             heard: world.heard.clone(),
@@ -670,17 +675,17 @@ fn explore(rules: Rules, mut check: impl FnMut(&Play, &[Choice])) -> (usize, BTr
 
 /// Whatever an end looks like, a next run that nothing disturbs makes all tags one run's complete set.
 fn heals(tags: &[Digest]) {
-    let world = Arc::new(Mutex::new(World::new(tags.to_vec())));
+    let world = Arc::new(Mutex::new(ModelWorld::new(tags.to_vec())));
     let moves = Some(moves(tags, SECOND));
-    let mut next = Run::start(&world, (0, None), &Memory::default(), moves);
-    while matches!(next, Run::Running(_)) {
+    let mut next = ModelRun::start(&world, (0, None), &Memory::default(), moves);
+    while matches!(next, ModelRun::Running(_)) {
         let mut now = world.lock().unwrap();
         let (number, request, waker) = now.asked[0].pop_front().unwrap();
         let answer = match request {
-            Request::Head(node) => Answer::Found(Some(now.tags[node].clone())),
-            Request::Put(node, digest) => {
+            ModelRequest::Head(node) => ModelInstruction::Found(Some(now.tags[node].clone())),
+            ModelRequest::Put(node, digest) => {
                 now.write(node, &digest);
-                Answer::Stored
+                ModelInstruction::Stored
             }
         };
         now.answers[0].insert(number, answer);
@@ -705,7 +710,7 @@ fn one_after_the_other_whatever_goes_wrong_the_tags_are_whole() {
         let shown = shown(&play.world().tags);
         assert!(is_parents_first(&shown), "{shown:?} after {history:?}");
         if let [first, None] = &play.runs {
-            match first.as_ref().map(Run::state) {
+            match first.as_ref().map(ModelRun::state) {
                 Some("done") => assert_eq!(shown, [FIRST; 3], "I3 after {history:?}"),
                 Some("given up") => assert_eq!(shown, [BEFORE; 3], "I5 after {history:?}"),
                 _ => {}

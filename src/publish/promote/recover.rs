@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Attempt, Publisher, Wanted,
-    refusal::{Doubt, Refusal},
+    refusal::{MoveDoubt, PromoteRefusal},
     rival::Over,
 };
 use crate::{
     exit::Exit,
     image::{Digest, Tagged},
     publish::{
-        journal::{Fate, Move, Past},
+        journal::{Move, MoveFate, PastRun},
         store::{Sight, StoreError, Tags},
     },
 };
@@ -48,14 +48,14 @@ impl<S: Tags> Publisher<'_, '_, S> {
     ///
     /// # Errors
     /// The store is unreachable. The journal stays open, and the next command tries again.
-    pub async fn recover(&mut self, neighbors: Vec<Past>) -> Result<Recovered, StoreError> {
+    pub async fn recover(&mut self, neighbors: Vec<PastRun>) -> Result<Recovered, StoreError> {
         let recorded = match self.store.records(LOOKED_THROUGH).await {
             Ok(records) => records,
             Err(error) if error.is_for_good() => Vec::new(),
             Err(error) => return Err(error),
         };
-        let recorded = recorded.iter().filter_map(|record| Past::read(record));
-        let others: Vec<Past> = recorded.chain(neighbors).collect();
+        let recorded = recorded.iter().filter_map(|record| PastRun::read(record));
+        let others: Vec<PastRun> = recorded.chain(neighbors).collect();
         let past = self.journal.past();
         if let Some(other) = others.iter().find(|other| has_published_since(past, other)) {
             return Ok(self.leave_to(other.began.run.clone()).await);
@@ -67,14 +67,14 @@ impl<S: Tags> Publisher<'_, '_, S> {
         let moves = past.moves.clone().unwrap_or_default();
         let fates = past.fates.clone();
         let judge = move |index: usize, one: &Move, found: Option<&Digest>| {
-            let is_from = found == one.from.as_ref() && fates.get(&index) != Some(&Fate::Moved);
+            let is_from = found == one.from.as_ref() && fates.get(&index) != Some(&MoveFate::Moved);
             if found == one.to.as_ref() || is_from { Sight::Expected } else { Sight::Strange }
         };
         let ended = match self.look(&moves, judge).await {
             Ok(()) => self.contend(Attempt::Resumed, &over).await,
             Err(refusal) => Err((refusal, Wanted::new())),
         };
-        let Err((Refusal { why, is_for_good, source, unsure, .. }, wanted)) = ended else {
+        let Err((PromoteRefusal { why, is_for_good, source, unsure, .. }, wanted)) = ended else {
             self.close(Exit::Done, true).await;
             return Ok(Recovered::Finished { of: moves.len() });
         };
@@ -90,11 +90,11 @@ impl<S: Tags> Publisher<'_, '_, S> {
     async fn recover_back(
         &mut self,
         why: String,
-        (unsure, wanted): (BTreeMap<usize, Doubt>, Wanted),
+        (unsure, wanted): (BTreeMap<usize, MoveDoubt>, Wanted),
     ) -> Result<Recovered, StoreError> {
         // The process may have written the others before it was cut off.
         let of = self.journal.past().moves.as_ref().map_or(0, Vec::len);
-        let mut all: BTreeMap<_, _> = (0..of).map(|index| (index, Doubt::Refused)).collect();
+        let mut all: BTreeMap<_, _> = (0..of).map(|index| (index, MoveDoubt::Refused)).collect();
         all.extend(unsure);
         let tags = self.put_back(&all, &wanted).await?;
         if tags > 0 {
@@ -117,7 +117,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
 }
 
 /// Whether another run moved tags of the same set after this run was cut off, or is about to.
-fn has_published_since(past: &Past, other: &Past) -> bool {
+fn has_published_since(past: &PastRun, other: &PastRun) -> bool {
     let tags: BTreeSet<&Tagged> = past.moves.iter().flatten().map(|one| &one.tag).collect();
     let mut moves = other.moves.iter().flatten();
     if other.began.run == past.began.run || !moves.any(|one| tags.contains(&one.tag)) {
@@ -130,8 +130,8 @@ fn has_published_since(past: &Past, other: &Past) -> bool {
 }
 
 /// The runs that had ended before a run began to move tags.
-fn over_before(past: &Past, others: &[Past]) -> BTreeSet<String> {
+fn over_before(past: &PastRun, others: &[PastRun]) -> BTreeSet<String> {
     let is_over =
-        |other: &&Past| other.ended.as_ref().is_some_and(|ended| ended.at <= past.committed());
+        |other: &&PastRun| other.ended.as_ref().is_some_and(|ended| ended.at <= past.committed());
     others.iter().filter(is_over).map(|other| other.began.run.clone()).collect()
 }

@@ -9,19 +9,19 @@ use crate::{
 
 /// Why tags could not be moved, and whether that is permanent.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct PromoteRefusal {
     pub(super) why: String,
     pub(super) is_for_good: bool,
     pub(super) source: Option<StoreError>,
     /// Moves that may have been made.
-    pub(super) unsure: BTreeMap<usize, Doubt>,
+    pub(super) unsure: BTreeMap<usize, MoveDoubt>,
     /// A tag that points elsewhere than where this run put it.
     pub(super) elsewhere: Option<(Tagged, Option<Digest>)>,
 }
 
 /// Whether an unconfirmed move may become visible later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub(super) enum MoveDoubt {
     /// The store refused the write, or did not receive it: the tag's present digest counts.
     Refused,
     /// The store acknowledged the write, or its answer was lost. The write may become visible later, unless a
@@ -29,7 +29,7 @@ pub(super) enum Doubt {
     Written,
 }
 
-impl Doubt {
+impl MoveDoubt {
     pub(super) fn of(error: &StoreError) -> Self {
         match error {
             StoreError::Lost { .. } => Self::Written,
@@ -39,7 +39,7 @@ impl Doubt {
     }
 }
 
-impl Refusal {
+impl PromoteRefusal {
     pub(super) fn superseded(tag: &Tagged, found: Option<Digest>) -> Self {
         let why = format!(
             "`{tag}` was moved by somebody else meanwhile: it points at {}",

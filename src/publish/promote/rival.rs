@@ -11,9 +11,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Attempt, Publisher, Wanted, refusal::Refusal};
+use super::{Attempt, Publisher, Wanted, refusal::PromoteRefusal};
 use crate::publish::{
-    journal::{Began, Past},
+    journal::{Began, PastRun},
     store::Tags,
 };
 
@@ -37,7 +37,7 @@ enum Rival {
 }
 
 impl Rival {
-    fn new(past: Past, ours: &Began) -> Option<Self> {
+    fn new(past: PastRun, ours: &Began) -> Option<Self> {
         let stays = past.succeeded().is_some();
         if past.ended.is_some() && !stays {
             return Some(Self::GaveUp);
@@ -51,7 +51,7 @@ impl Rival {
     }
 }
 
-fn wanted_of(past: Past) -> Wanted {
+fn wanted_of(past: PastRun) -> Wanted {
     past.moves.into_iter().flatten().map(|one| (one.tag, one.to)).collect()
 }
 
@@ -71,7 +71,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
         &mut self,
         first: Attempt<'_>,
         over: &Over,
-    ) -> Result<(), (Refusal, Wanted)> {
+    ) -> Result<(), (PromoteRefusal, Wanted)> {
         let mut ended = self.attempt(first).await;
         let mut gave_up = false;
         for _ in 0..INSISTS {
@@ -103,9 +103,9 @@ impl<S: Tags> Publisher<'_, '_, S> {
     }
 
     /// `None` if no tag moved, or if no rival moved it.
-    async fn rival(&self, refusal: &Refusal, over: &Over) -> Option<Rival> {
+    async fn rival(&self, refusal: &PromoteRefusal, over: &Over) -> Option<Rival> {
         let (tag, found) = refusal.elsewhere.as_ref()?;
-        let wants = |past: &Past| {
+        let wants = |past: &PastRun| {
             past.moves.iter().flatten().any(|one| one.tag == *tag && one.to == *found)
         };
         let others = self.others(over).await.into_iter().filter(wants);
@@ -114,11 +114,11 @@ impl<S: Tags> Publisher<'_, '_, S> {
     }
 
     /// The runs that had not ended at the commit point, the oldest first.
-    async fn others(&self, over: &Over) -> Vec<Past> {
+    async fn others(&self, over: &Over) -> Vec<PastRun> {
         let Some(over) = over else { return Vec::new() };
         let ours = &self.journal.past().began.run;
         let records = self.store.records(RECENT).await.unwrap_or_default();
-        let pasts = records.iter().rev().filter_map(|record| Past::read(record));
+        let pasts = records.iter().rev().filter_map(|record| PastRun::read(record));
         pasts.filter(|past| past.began.run != *ours && !over.contains(&past.began.run)).collect()
     }
 }
@@ -126,12 +126,12 @@ impl<S: Tags> Publisher<'_, '_, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::journal::Asked;
+    use crate::publish::journal::RunRequest;
 
     #[test]
     fn one_of_two_gives_way_and_both_know_which() {
         let began = |run: &str, committed| {
-            let asked = Asked::Run { flags: String::new() };
+            let asked = RunRequest::Run { flags: String::new() };
             Began { committed, ..Began::new(run, "here", asked) }
         };
         for (first, second, second_stays) in [

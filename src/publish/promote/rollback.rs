@@ -8,7 +8,7 @@ use super::{MOVED_AT_ONCE, shown};
 use crate::{
     image::{Digest, Repository},
     publish::{
-        journal::{Move, Past},
+        journal::{Move, PastRun},
         store::{StoreError, Tags},
     },
 };
@@ -36,7 +36,7 @@ pub enum Staying {
 }
 
 /// Compares the present digest of each tag with the digest that the run wrote. Changes nothing.
-pub async fn rollback<S: Tags>(store: &S, of: &Past) -> Result<Rollback, StoreError> {
+pub async fn rollback<S: Tags>(store: &S, of: &PastRun) -> Result<Rollback, StoreError> {
     let wanted: Vec<(&Move, bool)> = of.wanted().collect();
     let now = store.heads(wanted.iter().map(|(one, _)| one.tag.clone()).collect()).await?;
     let last = wanted.iter().map(|(one, _)| one.wave).max().unwrap_or(0);

@@ -14,7 +14,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// The media types of an artifact.
 #[derive(Clone, Copy)]
-pub(super) struct Kind {
+pub(super) struct ArtifactKind {
     pub(super) artifact: &'static str,
     pub(super) layer: &'static str,
 }
@@ -22,7 +22,7 @@ pub(super) struct Kind {
 pub(super) async fn push(
     client: &Client,
     tag: &Tagged,
-    (kind, text): (Kind, &[u8]),
+    (kind, text): (ArtifactKind, &[u8]),
 ) -> Result<(), RegistryError> {
     let config = client.put_blob(&tag.repository, EMPTY.1).await?;
     let layer = client.put_blob(&tag.repository, text).await?;
@@ -43,7 +43,7 @@ pub(super) async fn push(
 pub(super) async fn read(
     client: &Client,
     tag: &Tagged,
-    kind: Kind,
+    kind: ArtifactKind,
 ) -> Result<Option<Vec<u8>>, RegistryError> {
     let Tagged { repository, tag } = tag;
     let Some(manifest) = client.manifest(repository, tag.as_str()).await? else { return Ok(None) };
@@ -55,12 +55,12 @@ pub(super) async fn read(
 
 #[derive(Deserialize)]
 struct Artifact {
-    layers: Vec<Layer>,
+    layers: Vec<ArtifactLayer>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Layer {
+struct ArtifactLayer {
     media_type: String,
     digest: Digest,
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Description, Holding, Local, Recorded, Remote, Stage, Store, StoreError, Tags};
+use super::{Description, Holding, Local, RecordStage, Recorded, Remote, Store, StoreError, Tags};
 use crate::{
     engine::Engine,
     image::{Digest, Platform, Repository, Tag, Tagged},
@@ -120,7 +120,7 @@ impl<E: Engine> Tags for Layered<E> {
         self.local.remove(tag).await
     }
 
-    async fn record(&self, run: &str, stage: Stage, text: &[u8]) -> Result<(), StoreError> {
+    async fn record(&self, run: &str, stage: RecordStage, text: &[u8]) -> Result<(), StoreError> {
         self.local.record(run, stage, text).await
     }
 

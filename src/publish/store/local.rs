@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Description, Holding, Recorded, Stage, Store, StoreError, Tags, built_at};
+use super::{Description, Holding, RecordStage, Recorded, Store, StoreError, Tags, built_at};
 use crate::{
     engine::{Engine, LocalImage},
     host::{bounded, owner},
@@ -84,7 +84,12 @@ impl<E: Engine> Tags for Local<E> {
     }
 
     /// Records are not necessary: the journal is on this machine, like the images.
-    async fn record(&self, _run: &str, _stage: Stage, _text: &[u8]) -> Result<(), StoreError> {
+    async fn record(
+        &self,
+        _run: &str,
+        _stage: RecordStage,
+        _text: &[u8],
+    ) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -147,7 +152,7 @@ impl<E: Engine> Store for Local<E> {
                 images.insert(id, image);
             }
         }
-        let pieces = Pieces::of(images.values());
+        let pieces = SizePieces::of(images.values());
         let mut holdings: BTreeMap<(&Repository, &Digest), Holding> = BTreeMap::new();
         for (tagged, id) in &tags {
             let Some(image) = images.get(id) else { continue };
@@ -197,9 +202,9 @@ fn file(node: &str) -> String {
 
 /// The engine reports the size of an image, not of its layers. The difference from its largest base image
 /// counts as one piece, named by the layers up to there.
-struct Pieces(BTreeMap<Vec<Digest>, u64>);
+struct SizePieces(BTreeMap<Vec<Digest>, u64>);
 
-impl Pieces {
+impl SizePieces {
     fn of<'i>(images: impl Iterator<Item = &'i LocalImage>) -> Self {
         Self(images.map(|image| (image.layers.clone(), image.size)).collect())
     }

@@ -77,11 +77,11 @@ struct ImageConfig {
     created: Option<String>,
     #[serde(default)]
     config: serde_json::Map<String, serde_json::Value>,
-    rootfs: RootFs,
+    rootfs: ConfigRootFs,
 }
 
 #[derive(Deserialize)]
-struct RootFs {
+struct ConfigRootFs {
     diff_ids: Vec<Digest>,
 }
 

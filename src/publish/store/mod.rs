@@ -26,7 +26,7 @@ pub use self::{
     read::{Sight, read, write},
     remote::Remote,
     remote_tags::RemoteTags,
-    run_record::{Recorded, Stage},
+    run_record::{RecordStage, Recorded},
 };
 use crate::{
     engine::{EngineError, LocalImage},
@@ -109,7 +109,7 @@ pub trait Tags: Send + Sync + 'static {
     fn record(
         &self,
         run: &str,
-        stage: Stage,
+        stage: RecordStage,
         text: &[u8],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 

@@ -2,7 +2,7 @@
 
 use super::{
     StoreError,
-    artifact::{self, Kind},
+    artifact::{self, ArtifactKind},
 };
 use crate::{
     image::{Digest, Repository, Tagged},
@@ -10,7 +10,7 @@ use crate::{
 };
 
 const PREFIX: &str = "rb-note-";
-const KIND: Kind = Kind {
+const KIND: ArtifactKind = ArtifactKind {
     artifact: "application/vnd.rebuild.note.v1",
     layer: "application/vnd.rebuild.note.v1+json",
 };

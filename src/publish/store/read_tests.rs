@@ -5,7 +5,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{super::Stage, *};
+use super::{super::RecordStage, *};
 use crate::image::Repository;
 
 /// A registry whose answers about its one tag are these, the last one for ever.
@@ -46,7 +46,7 @@ impl Tags for Answers {
         Ok(false)
     }
 
-    async fn record(&self, _: &str, _: Stage, _: &[u8]) -> Result<(), StoreError> {
+    async fn record(&self, _: &str, _: RecordStage, _: &[u8]) -> Result<(), StoreError> {
         Ok(())
     }
 

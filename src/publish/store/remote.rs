@@ -9,8 +9,8 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    Description, Holding, Recorded, RemoteTags, Sight, Stage, Store, StoreError, Tags, built_at,
-    manifest::Contents, read, remote_tags::HEADS_AT_ONCE, run_record,
+    Description, Holding, RecordStage, Recorded, RemoteTags, Sight, Store, StoreError, Tags,
+    built_at, manifest::Contents, read, remote_tags::HEADS_AT_ONCE, run_record,
 };
 use crate::{
     engine::Engine,
@@ -97,7 +97,7 @@ impl<E: Engine> Tags for Remote<E> {
         self.tags.remove(tag).await
     }
 
-    async fn record(&self, run: &str, stage: Stage, text: &[u8]) -> Result<(), StoreError> {
+    async fn record(&self, run: &str, stage: RecordStage, text: &[u8]) -> Result<(), StoreError> {
         self.tags.record(run, stage, text).await
     }
 

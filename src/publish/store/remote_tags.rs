@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::OnceCell;
 
 use super::{
-    Description, Recorded, Stage, StoreError, Tags, manifest, note, read::PAUSES, run_record,
+    Description, RecordStage, Recorded, StoreError, Tags, manifest, note, read::PAUSES, run_record,
 };
 use crate::{
     image::{Digest, Repository, Tagged},
@@ -111,7 +111,7 @@ impl Tags for RemoteTags {
         Ok(false)
     }
 
-    async fn record(&self, run: &str, stage: Stage, text: &[u8]) -> Result<(), StoreError> {
+    async fn record(&self, run: &str, stage: RecordStage, text: &[u8]) -> Result<(), StoreError> {
         let tag = self.runs.as_ref().and_then(|runs| stage.tag(runs, run));
         let Some(tag) = tag else { return Ok(()) };
         Ok(run_record::push(&self.client, &tag, text).await?)

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::artifact::{self, Kind};
+use super::artifact::{self, ArtifactKind};
 use crate::{
     image::{Repository, Tag, Tagged},
     registry::{Client, RegistryError},
@@ -18,7 +18,7 @@ const REPOSITORY: &str = "rebuild-runs";
 const PREFIX: &str = "rb-run-";
 const ENDED: &str = "-end";
 /// The layer contains lines of JSON.
-const KIND: Kind = Kind {
+const KIND: ArtifactKind = ArtifactKind {
     artifact: "application/vnd.rebuild.run.v1",
     layer: "application/vnd.rebuild.run.v1.jsonl",
 };
@@ -40,12 +40,12 @@ impl Recorded {
 
 /// The point of a run at which a record is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum RecordStage {
     Committed,
     Ended,
 }
 
-impl Stage {
+impl RecordStage {
     /// A run's ID is a lower-case ULID, which is valid in a tag.
     pub(super) fn tag(self, runs: &Repository, run: &str) -> Option<Tagged> {
         let end = if self == Self::Ended { ENDED } else { "" };

@@ -28,14 +28,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Config {
-    auths: BTreeMap<String, Auth>,
+    auths: BTreeMap<String, StoredLogin>,
     creds_store: Option<String>,
     cred_helpers: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Auth {
+struct StoredLogin {
     #[serde(rename = "auth")]
     encoded: String,
     username: String,
@@ -46,7 +46,7 @@ struct Auth {
 
 /// The place of a login.
 #[derive(PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FoundLogin {
     Secret(LoginSecret),
     /// The program `docker-credential-<suffix>`, and its name for the host.
     Helper {
@@ -72,10 +72,12 @@ impl Config {
     }
 
     /// The places to try in order: the host's helper, the store, the file itself.
-    pub(super) fn find(&self, host: &str) -> Result<Vec<Found>, String> {
+    pub(super) fn find(&self, host: &str) -> Result<Vec<FoundLogin>, String> {
         let server = if is_hub(host) { HUB_KEY } else { host };
-        let helper =
-            |suffix: &String| Found::Helper { suffix: suffix.clone(), server: server.to_owned() };
+        let helper = |suffix: &String| FoundLogin::Helper {
+            suffix: suffix.clone(),
+            server: server.to_owned(),
+        };
         if let Some((_, suffix)) = entry(&self.cred_helpers, host) {
             return Ok(vec![helper(suffix)]);
         }
@@ -84,11 +86,11 @@ impl Config {
             Some((key, auth)) => auth.secret().map_err(|reason| format!("`{key}`: {reason}"))?,
             None => None,
         };
-        Ok(store.chain(secret.map(Found::Secret)).collect())
+        Ok(store.chain(secret.map(FoundLogin::Secret)).collect())
     }
 }
 
-impl Auth {
+impl StoredLogin {
     fn secret(&self) -> Result<Option<LoginSecret>, String> {
         if !self.identity_token.is_empty() {
             return Ok(Some(LoginSecret::IdentityToken(self.identity_token.clone())));

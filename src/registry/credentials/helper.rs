@@ -26,7 +26,7 @@ const NOT_FOUND: [&str; 3] =
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Answer {
+struct HelperAnswer {
     username: String,
     secret: String,
 }
@@ -64,7 +64,7 @@ pub(super) async fn get(
         end(&mut *child).await;
     }
     if status.success() {
-        let answer: Answer = serde_json::from_slice(&out)
+        let answer: HelperAnswer = serde_json::from_slice(&out)
             .map_err(|_| format!("what the helper `{program}` answered is not a login"))?;
         return Ok(secret(answer));
     }
@@ -75,7 +75,7 @@ pub(super) async fn get(
     Err(format!("the helper `{program}` failed ({status}): {}", printable(&said)))
 }
 
-fn secret(Answer { username, secret }: Answer) -> Option<LoginSecret> {
+fn secret(HelperAnswer { username, secret }: HelperAnswer) -> Option<LoginSecret> {
     match (username.as_str(), secret.as_str()) {
         (_, "") => None,
         ("<token>", _) => Some(LoginSecret::IdentityToken(secret)),

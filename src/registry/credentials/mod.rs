@@ -19,7 +19,7 @@ use std::{
 
 use tokio::{sync::OnceCell, time::Instant};
 
-use self::config::{Config, Found};
+use self::config::{Config, FoundLogin};
 use super::{
     Login, RegistryError,
     endpoint::{HUB, is_hub},
@@ -36,18 +36,18 @@ const KEPT: Duration = Duration::from_secs(5 * 60);
 /// The sources of logins. Cheap to clone; clones share cached logins.
 #[derive(Clone, Default)]
 pub struct Credentials {
-    sources: Arc<Sources>,
-    found: Arc<Mutex<HashMap<String, Answer>>>,
+    sources: Arc<LoginSources>,
+    found: Arc<Mutex<HashMap<String, CachedAnswer>>>,
 }
 
 /// Errors are cached too: a helper that hangs does so once, not for each image.
 #[derive(Clone)]
-struct Answer {
+struct CachedAnswer {
     login: Arc<OnceCell<Result<Option<Login>, RegistryError>>>,
     asked: Instant,
 }
 
-impl Answer {
+impl CachedAnswer {
     fn unasked() -> Self {
         Self { login: Arc::default(), asked: Instant::now() }
     }
@@ -55,7 +55,7 @@ impl Answer {
 
 /// In the order of lookup.
 #[derive(Default)]
-struct Sources {
+struct LoginSources {
     /// The text of `DOCKER_AUTH_CONFIG`.
     inline: Option<String>,
     files: Vec<PathBuf>,
@@ -83,12 +83,12 @@ impl Credentials {
             .chain(podman.map(|runtime| Path::new(&runtime).join("containers/auth.json")))
             .collect();
         let inline = env::var("DOCKER_AUTH_CONFIG").ok().filter(|text| !text.trim().is_empty());
-        Self::of(Sources { inline, files, path: None })
+        Self::of(LoginSources { inline, files, path: None })
     }
 
     /// Only a file in the format of docker's `config.json`.
     pub fn from_file(path: impl Into<PathBuf>) -> Self {
-        Self::of(Sources { files: vec![path.into()], ..Sources::default() })
+        Self::of(LoginSources { files: vec![path.into()], ..LoginSources::default() })
     }
 
     /// Anonymous everywhere.
@@ -96,7 +96,7 @@ impl Credentials {
         Self::default()
     }
 
-    fn of(sources: Sources) -> Self {
+    fn of(sources: LoginSources) -> Self {
         Self { sources: Arc::new(sources), found: Arc::default() }
     }
 
@@ -106,8 +106,8 @@ impl Credentials {
         self.sources.texts().into_iter().find_map(|(name, text)| {
             let found = Config::read(&text.ok()?).ok()?.find(host).ok()?;
             Some(match found.first()? {
-                Found::Secret(_) => name,
-                Found::Helper { suffix, .. } => {
+                FoundLogin::Secret(_) => name,
+                FoundLogin::Helper { suffix, .. } => {
                     format!("the helper `docker-credential-{}`", printable(suffix))
                 }
             })
@@ -119,9 +119,9 @@ impl Credentials {
         let host = if is_hub(host) { HUB } else { host };
         let answer = {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-            let answer = found.entry(host.to_owned()).or_insert_with(Answer::unasked);
+            let answer = found.entry(host.to_owned()).or_insert_with(CachedAnswer::unasked);
             if answer.asked.elapsed() > KEPT {
-                *answer = Answer::unasked();
+                *answer = CachedAnswer::unasked();
             }
             answer.clone()
         };
@@ -138,7 +138,7 @@ impl Credentials {
             let key = if is_hub(host) { HUB } else { host };
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
             // Another caller may have renewed it.
-            let is_spent = |answer: &Answer| matches!(answer.login.get(), Some(Ok(login)) if login.as_ref() == spent);
+            let is_spent = |answer: &CachedAnswer| matches!(answer.login.get(), Some(Ok(login)) if login.as_ref() == spent);
             if found.get(key).is_some_and(is_spent) {
                 found.remove(key);
             }
@@ -148,7 +148,7 @@ impl Credentials {
     }
 }
 
-impl Sources {
+impl LoginSources {
     async fn get(&self, host: &str) -> Result<Option<Login>, RegistryError> {
         let problem = |reason: String| RegistryError::Credentials { host: host.to_owned(), reason };
         let login = |secret| Login { host: host.to_owned(), secret };
@@ -160,8 +160,8 @@ impl Sources {
                 config.find(host).map_err(|reason| problem(format!("in {name}: {reason}")))?;
             for found in found {
                 let secret = match found {
-                    Found::Secret(secret) => Some(secret),
-                    Found::Helper { suffix, server } => {
+                    FoundLogin::Secret(secret) => Some(secret),
+                    FoundLogin::Helper { suffix, server } => {
                         helper::get(&suffix, &server, self.path.as_deref(), HELPER_LIMIT)
                             .await
                             .map_err(problem)?

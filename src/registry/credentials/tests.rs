@@ -18,7 +18,7 @@ async fn line(credentials: &Credentials, host: &str) -> String {
 }
 
 fn inline(text: &str) -> Credentials {
-    Credentials::of(Sources { inline: Some(text.to_owned()), ..Sources::default() })
+    Credentials::of(LoginSources { inline: Some(text.to_owned()), ..LoginSources::default() })
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn the_environment_beats_the_file_and_a_broken_file_is_named() {
     let wrong = file("wrong.json", "{\n  \"auths\": 7\n}");
     let empty = file("empty.json", "");
     let missing = directory.path().join("missing.json");
-    let credentials = Credentials::of(Sources {
+    let credentials = Credentials::of(LoginSources {
         inline: Some(r#"{"auths":{"a.io":{"username":"env","password":"e"}}}"#.to_owned()),
         files: vec![missing.clone(), good, podman],
         path: None,
@@ -150,7 +150,7 @@ async fn asks_helpers_as_docker_does() {
             "token.io": "token", "fails.io": "fails", "nonsense.io": "nonsense",
             "missing.io": "missing", "evil.io": "../evil", "empty.io": "empty"}
     }"#;
-    let credentials = Credentials::of(Sources {
+    let credentials = Credentials::of(LoginSources {
         inline: Some(config.to_owned()),
         files: Vec::new(),
         path: Some(path),
@@ -193,7 +193,7 @@ echo "{\"Username\":\"me\",\"Secret\":\"$(wc -l <"$0.log")\"}""#;
     let (_directory, path) = helpers(&[("counting", counting)]);
     let config =
         r#"{"credHelpers": {"counts.io": "counting"}, "auths": {"file.io": {"auth": "eDp4"}}}"#;
-    let credentials = Credentials::of(Sources {
+    let credentials = Credentials::of(LoginSources {
         inline: Some(config.to_owned()),
         files: Vec::new(),
         path: Some(path),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::{
-    markdown::{self, Page, escaped},
+    markdown::{self, MarkdownPage, escaped},
     mermaid,
     numbers::{count, names},
     plan::{Planned, counts, moves, target, touched, verb},
@@ -47,7 +47,7 @@ pub fn of_plan(
     (mark, job): (&str, Option<&str>),
 ) -> String {
     let Planned { run, radius, place, .. } = planned;
-    let mut page = Page::new(LIMIT - RESERVED - mark.len());
+    let mut page = MarkdownPage::new(LIMIT - RESERVED - mark.len());
     page.add(&format!("### rebuild plan: {}\n\n", counts(run)));
     let mut facts = escaped(&sanitize::text(&target(radius.destination, place)));
     if radius.images() > 0 {

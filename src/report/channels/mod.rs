@@ -8,7 +8,7 @@ pub mod slack;
 pub mod teams;
 
 use super::{Paint, Record, closing, numbers::count, sanitize, step, table};
-use crate::event::{Failure, Outcome, StepSummary, Summary};
+use crate::event::{Outcome, StepFailure, StepSummary, Summary};
 
 /// How many failures have the end of their log in a message.
 const FAILURES: usize = 3;
@@ -66,14 +66,14 @@ fn failures(summary: &Summary) -> Vec<(String, &'static str, String)> {
         Outcome::Failed(failure) => Some((step, failure)),
         _ => None,
     });
-    let shown = |(step, failure): (&StepSummary, &Failure)| {
+    let shown = |(step, failure): (&StepSummary, &StepFailure)| {
         (sanitize::text(step.node.as_str()), step::failed(failure), tail(failure))
     };
     failed.take(FAILURES).map(shown).collect()
 }
 
 /// The message of a failure and the last lines of its log, within [`TAIL`].
-fn tail(failure: &Failure) -> String {
+fn tail(failure: &StepFailure) -> String {
     let message: Vec<String> = failure.message.lines().map(sanitize::text).collect();
     let message = cut(&message.join("\n"), TAIL / 2);
     let mut lines: Vec<String> = Vec::new();

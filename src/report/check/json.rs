@@ -8,15 +8,15 @@ use super::{Findings, region};
 use crate::{check::diagnostic::Severity, report::plan::VERSION};
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct CheckDocument<'a> {
     v: u32,
     images: usize,
-    counts: Counts,
-    problems: Vec<Problem<'a>>,
+    counts: SeverityCounts,
+    problems: Vec<ProblemView<'a>>,
 }
 
 #[derive(Serialize)]
-struct Counts {
+struct SeverityCounts {
     error: usize,
     warning: usize,
     note: usize,
@@ -24,7 +24,7 @@ struct Counts {
 }
 
 #[derive(Serialize)]
-struct Problem<'a> {
+struct ProblemView<'a> {
     code: Option<String>,
     severity: String,
     message: &'a str,
@@ -44,7 +44,7 @@ struct RegionView {
 
 /// Writes one JSON object.
 pub fn json(findings: Findings<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let problems = findings.shown().map(|problem| Problem {
+    let problems = findings.shown().map(|problem| ProblemView {
         code: problem.code.map(|code| code.to_string()),
         severity: problem.severity.to_string(),
         message: &problem.message,
@@ -57,10 +57,10 @@ pub fn json(findings: Findings<'_>, out: &mut dyn Write) -> io::Result<()> {
             end_column: region.end_column,
         }),
     });
-    let document = Document {
+    let document = CheckDocument {
         v: VERSION,
         images: findings.checked.images,
-        counts: Counts {
+        counts: SeverityCounts {
             error: findings.count(Severity::Error),
             warning: findings.count(Severity::Warning),
             note: findings.count(Severity::Note),

@@ -11,13 +11,13 @@ pub use self::{github::github, json::json, sarif::sarif, text::text};
 use super::numbers::count;
 use crate::{
     check::diagnostic::{Diagnostic, Severity},
-    hierarchy::Checked,
+    hierarchy::CheckedHierarchy,
 };
 
 /// What is told of what was found.
 #[derive(Clone, Copy, Debug)]
 pub struct Findings<'a> {
-    pub checked: &'a Checked,
+    pub checked: &'a CheckedHierarchy,
     /// What is less bad is only counted.
     pub least: Severity,
     /// Of the repository: paths for programs are relative to it.

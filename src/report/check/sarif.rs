@@ -13,25 +13,25 @@ use serde::Serialize;
 use super::{Findings, region};
 use crate::check::{
     diagnostic::{Diagnostic, Severity},
-    rules::{self, Code, Rule},
+    rules::{self, CheckRule, RuleCode},
 };
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Log {
+struct SarifLog {
     #[serde(rename = "$schema")]
     schema: &'static str,
     version: &'static str,
-    runs: [Run; 1],
+    runs: [SarifRun; 1],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Run {
+struct SarifRun {
     tool: Tool,
     /// §3.14.17: what a column counts.
     column_kind: &'static str,
-    results: Vec<Finding>,
+    results: Vec<SarifResult>,
 }
 
 #[derive(Serialize)]
@@ -44,16 +44,16 @@ struct Tool {
 struct Driver {
     name: &'static str,
     semantic_version: &'static str,
-    rules: Vec<Descriptor>,
+    rules: Vec<RuleDescriptor>,
 }
 
 /// §3.49.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
+struct RuleDescriptor {
     id: String,
-    short_description: Message,
-    full_description: Message,
+    short_description: SarifMessage,
+    full_description: SarifMessage,
     default_configuration: Configuration,
     help: Help,
 }
@@ -72,18 +72,18 @@ struct Help {
 /// §3.27.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Finding {
+struct SarifResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     rule_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule_index: Option<usize>,
     level: &'static str,
-    message: Message,
+    message: SarifMessage,
     locations: Vec<Location>,
 }
 
 #[derive(Serialize)]
-struct Message {
+struct SarifMessage {
     text: String,
 }
 
@@ -98,7 +98,7 @@ struct Location {
 struct PhysicalLocation {
     artifact_location: ArtifactLocation,
     #[serde(skip_serializing_if = "Option::is_none")]
-    region: Option<Region>,
+    region: Option<SarifRegion>,
 }
 
 #[derive(Serialize)]
@@ -108,7 +108,7 @@ struct ArtifactLocation {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Region {
+struct SarifRegion {
     start_line: usize,
     start_column: usize,
     end_line: usize,
@@ -117,13 +117,13 @@ struct Region {
 
 /// Writes one log with one run; its rules are all that there are.
 pub fn sarif(findings: Findings<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let places: BTreeMap<Code, usize> =
+    let places: BTreeMap<RuleCode, usize> =
         rules::all().zip(0..).map(|(rule, n)| (rule.code, n)).collect();
-    let result = |problem: &Diagnostic| Finding {
+    let result = |problem: &Diagnostic| SarifResult {
         rule_id: problem.code.map(|code| code.to_string()),
         rule_index: problem.code.and_then(|code| places.get(&code).copied()),
         level: level(problem.severity),
-        message: Message { text: message(problem) },
+        message: SarifMessage { text: message(problem) },
         locations: location(findings, problem).into_iter().collect(),
     };
     let driver = Driver {
@@ -132,8 +132,8 @@ pub fn sarif(findings: Findings<'_>, out: &mut dyn Write) -> io::Result<()> {
         rules: rules::all().map(descriptor).collect(),
     };
     let results = findings.shown().map(result).collect();
-    let run = Run { tool: Tool { driver }, column_kind: "unicodeCodePoints", results };
-    let log = Log {
+    let run = SarifRun { tool: Tool { driver }, column_kind: "unicodeCodePoints", results };
+    let log = SarifLog {
         schema: "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
         version: "2.1.0",
         runs: [run],
@@ -141,10 +141,10 @@ pub fn sarif(findings: Findings<'_>, out: &mut dyn Write) -> io::Result<()> {
     crate::report::json::write(&log, out)
 }
 
-fn descriptor(rule: &Rule) -> Descriptor {
-    let Rule { code, severity, title, why, bad, good, .. } = rule;
-    let text = |text: &str| Message { text: text.to_owned() };
-    Descriptor {
+fn descriptor(rule: &CheckRule) -> RuleDescriptor {
+    let CheckRule { code, severity, title, why, bad, good, .. } = rule;
+    let text = |text: &str| SarifMessage { text: text.to_owned() };
+    RuleDescriptor {
         id: code.to_string(),
         short_description: text(title),
         full_description: text(why),
@@ -178,7 +178,7 @@ fn message(problem: &Diagnostic) -> String {
 
 fn location(findings: Findings<'_>, problem: &Diagnostic) -> Option<Location> {
     let file = findings.file(problem)?;
-    let region = region(problem).map(|region| Region {
+    let region = region(problem).map(|region| SarifRegion {
         start_line: region.line,
         start_column: region.column,
         end_line: region.end_line,

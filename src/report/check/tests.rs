@@ -5,29 +5,30 @@ use serde_json::Value;
 use super::*;
 use crate::{
     check::{
-        diagnostic::{Code, Source},
+        diagnostic::{RuleCode, SourceFile},
         rules,
     },
     hierarchy::{Hierarchy, LoadOptions},
 };
 
-fn checked() -> Checked {
-    let file = Source::new("/repo/base images/hierarchy.yaml", "version: 1\nimages:\n  café: {}\n");
-    let other = Source::new("/elsewhere/Dockerfile", "FROM a\nFROM b");
+fn checked() -> CheckedHierarchy {
+    let file =
+        SourceFile::new("/repo/base images/hierarchy.yaml", "version: 1\nimages:\n  café: {}\n");
+    let other = SourceFile::new("/elsewhere/Dockerfile", "FROM a\nFROM b");
     let at = file.text.find("café").unwrap();
     let problems = vec![
-        Diagnostic::of(Code::WrongName, "`café`, 100%: no\n::error::name")
+        Diagnostic::of(RuleCode::WrongName, "`café`, 100%: no\n::error::name")
             .at(&file, at..at + "café".len(), "")
             .hint("plain, letters"),
-        Diagnostic::of(Code::Unreadable, "unreadable").in_file("/repo/a,b:c"),
-        Diagnostic::of(Code::Floating, "two lines").at(&other, 0..13, ""),
-        Diagnostic::of(Code::NoTest, "a note").at(&file, 0..1, ""),
+        Diagnostic::of(RuleCode::Unreadable, "unreadable").in_file("/repo/a,b:c"),
+        Diagnostic::of(RuleCode::Floating, "two lines").at(&other, 0..13, ""),
+        Diagnostic::of(RuleCode::NoTest, "a note").at(&file, 0..1, ""),
     ];
-    Checked { problems, ignored: 2, images: 1 }
+    CheckedHierarchy { problems, ignored: 2, images: 1 }
 }
 
 fn written(
-    checked: &Checked,
+    checked: &CheckedHierarchy,
     least: Severity,
     write: fn(Findings<'_>, &mut dyn std::io::Write) -> std::io::Result<()>,
 ) -> String {
@@ -53,12 +54,12 @@ fn programs_get_places() {
 
 #[test]
 fn the_last_line_counts() {
-    let summary = |problems: &[Code], least, ignored| {
+    let summary = |problems: &[RuleCode], least, ignored| {
         let problems = problems.iter().map(|code| Diagnostic::of(*code, "x")).collect();
-        let checked = Checked { problems, ignored, images: 3 };
+        let checked = CheckedHierarchy { problems, ignored, images: 3 };
         Findings { checked: &checked, least, root: Path::new("/") }.summary()
     };
-    let some = [Code::Ring, Code::Floating, Code::Floating, Code::NoTest];
+    let some = [RuleCode::Ring, RuleCode::Floating, RuleCode::Floating, RuleCode::NoTest];
     for (problems, least, ignored, expected) in [
         (&[][..], Severity::Warning, 0, "no problems in 3 images"),
         (&some, Severity::Note, 0, "1 error, 2 warnings, 1 note in 3 images"),

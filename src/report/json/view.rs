@@ -9,29 +9,29 @@ use serde::Serialize;
 use super::super::plan::{PlanView, ReasonView, VERSION};
 use crate::{
     event::{
-        Different, Event, EventKind, Failure, Outcome, Phase, Promotion, StepSummary, StopReason,
-        Summary,
+        Different, Event, EventKind, Outcome, Phase, Promotion, StepFailure, StepSummary,
+        StopReason, Summary,
     },
     exit::Exit,
     fingerprint::Fingerprint,
     hierarchy::{NodeName, OnFailure},
     image::{
         Digest, Tag,
-        packages::{self, Update},
+        packages::{self, PackageUpdate},
     },
 };
 
 #[derive(Serialize)]
-pub(super) struct Line<'a> {
+pub(super) struct EventLine<'a> {
     v: u32,
     at: f64,
     #[serde(flatten)]
-    body: Body<'a>,
+    body: EventBody<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-enum Body<'a> {
+enum EventBody<'a> {
     RunStarted {
         run: &'a str,
         registry: Option<&'a str>,
@@ -99,14 +99,14 @@ enum Body<'a> {
 #[derive(Serialize)]
 pub(super) struct FixedView<'a> {
     #[serde(flatten)]
-    update: &'a Update,
+    update: &'a PackageUpdate,
     images: &'a [String],
 }
 
 #[derive(Serialize)]
 pub(super) struct LeftView<'a> {
     #[serde(flatten)]
-    update: &'a Update,
+    update: &'a PackageUpdate,
     version: &'a str,
     images: &'a [String],
 }
@@ -164,13 +164,13 @@ struct FailureView<'a> {
     exit: Exit,
     exit_code: u8,
     on_failure: OnFailure,
-    at: Option<Place<'a>>,
+    at: Option<PathView<'a>>,
     tail: Vec<String>,
     log: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Place<'a> {
+struct PathView<'a> {
     path: String,
     line: usize,
     text: &'a str,
@@ -184,11 +184,11 @@ struct SummaryView<'a> {
     stopped: Option<StopReason>,
     seconds: f64,
     promotion: PromotionView<'a>,
-    steps: Vec<StepView<'a>>,
+    steps: Vec<EventStepView<'a>>,
 }
 
 #[derive(Serialize)]
-pub(super) struct StepView<'a> {
+pub(super) struct EventStepView<'a> {
     node: &'a NodeName,
     #[serde(flatten)]
     why: ReasonView<'a>,
@@ -210,61 +210,63 @@ pub(super) enum PromotionView<'a> {
     Incomplete { moved: usize, of: usize, why: &'a str },
 }
 
-impl<'a> Line<'a> {
+impl<'a> EventLine<'a> {
     pub(super) fn new(event: &'a Event) -> Self {
         Self { v: VERSION, at: seconds(event.at), body: body(&event.kind) }
     }
 }
 
-fn body(kind: &EventKind) -> Body<'_> {
+fn body(kind: &EventKind) -> EventBody<'_> {
     match kind {
-        EventKind::RunStarted { run, plan, registry, jobs } => Body::RunStarted {
+        EventKind::RunStarted { run, plan, registry, jobs } => EventBody::RunStarted {
             run,
             registry: registry.as_deref(),
             jobs: *jobs,
             plan: PlanView::new(plan),
         },
-        EventKind::Estimated { left } => Body::Estimate { seconds_left: left.map(seconds) },
-        EventKind::Warning { node, message } => Body::Warning { node: node.as_ref(), message },
-        EventKind::StepStarted { node } => Body::StepStarted { node },
+        EventKind::Estimated { left } => EventBody::Estimate { seconds_left: left.map(seconds) },
+        EventKind::Warning { node, message } => EventBody::Warning { node: node.as_ref(), message },
+        EventKind::StepStarted { node } => EventBody::StepStarted { node },
         EventKind::PhaseStarted { node, phase } => {
-            Body::PhaseStarted { node, phase: phase_view(phase) }
+            EventBody::PhaseStarted { node, phase: phase_view(phase) }
         }
         EventKind::BuildStep { node, stage, number, total, text } => {
             let stage = stage.as_deref();
-            Body::BuildStep { node, stage, number: *number, total: *total, text }
+            EventBody::BuildStep { node, stage, number: *number, total: *total, text }
         }
-        EventKind::Log { node, line } => Body::Log { node, line: lossy(line) },
-        EventKind::StepFinished { node, outcome, took, attempts } => Body::StepFinished {
+        EventKind::Log { node, line } => EventBody::Log { node, line: lossy(line) },
+        EventKind::StepFinished { node, outcome, took, attempts } => EventBody::StepFinished {
             node,
             seconds: seconds(*took),
             attempts: several(*attempts),
             outcome: outcome_view(outcome),
         },
         EventKind::StopBegan { reason, running } => {
-            Body::StopBegan { reason: *reason, running: *running }
+            EventBody::StopBegan { reason: *reason, running: *running }
         }
         EventKind::PackagesFixed { lines } => {
             let (fixed, left) = packages(lines);
-            Body::PackagesFixed { fixed, left }
+            EventBody::PackagesFixed { fixed, left }
         }
-        EventKind::PromotionStarted { tags } => Body::PromotionStarted { tags: *tags },
+        EventKind::PromotionStarted { tags } => EventBody::PromotionStarted { tags: *tags },
         EventKind::ImagesRemoved { images, bytes } => {
-            Body::ImagesRemoved { images: *images, bytes: *bytes }
+            EventBody::ImagesRemoved { images: *images, bytes: *bytes }
         }
         EventKind::TagMoved { node, tag, from, to } => {
-            Body::TagMoved { node, tag: tag.to_string(), from: from.as_ref(), to: to.as_ref() }
+            EventBody::TagMoved { node, tag: tag.to_string(), from: from.as_ref(), to: to.as_ref() }
         }
-        EventKind::RunFinished { summary } => Body::RunFinished(summary_view(summary)),
+        EventKind::RunFinished { summary } => EventBody::RunFinished(summary_view(summary)),
     }
 }
 
-pub(super) fn packages(lines: &[packages::Line]) -> (Vec<FixedView<'_>>, Vec<LeftView<'_>>) {
+pub(super) fn packages(lines: &[packages::UpdateLine]) -> (Vec<FixedView<'_>>, Vec<LeftView<'_>>) {
     let (mut fixed, mut left) = (Vec::new(), Vec::new());
     for line in lines {
         match line {
-            packages::Line::Fixed { update, images } => fixed.push(FixedView { update, images }),
-            packages::Line::Left { update, version, images } => {
+            packages::UpdateLine::Fixed { update, images } => {
+                fixed.push(FixedView { update, images });
+            }
+            packages::UpdateLine::Left { update, version, images } => {
                 left.push(LeftView { update, version, images });
             }
         }
@@ -309,7 +311,7 @@ fn outcome_view(outcome: &Outcome) -> OutcomeView<'_> {
     }
 }
 
-fn failure_view(failure: &Failure) -> FailureView<'_> {
+fn failure_view(failure: &StepFailure) -> FailureView<'_> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     FailureView {
         phase: phase_view(&failure.phase),
@@ -317,7 +319,7 @@ fn failure_view(failure: &Failure) -> FailureView<'_> {
         exit: failure.exit,
         exit_code: failure.exit.code(),
         on_failure: failure.on_failure,
-        at: failure.at.as_ref().map(|(path, line, instruction)| Place {
+        at: failure.at.as_ref().map(|(path, line, instruction)| PathView {
             path: text(path),
             line: *line,
             text: instruction,
@@ -339,10 +341,10 @@ fn summary_view(summary: &Summary) -> SummaryView<'_> {
     }
 }
 
-pub(super) fn steps(summary: &Summary) -> Vec<StepView<'_>> {
+pub(super) fn steps(summary: &Summary) -> Vec<EventStepView<'_>> {
     let view = |step| {
         let StepSummary { node, reason, outcome, took, attempts, promoted }: &StepSummary = step;
-        StepView {
+        EventStepView {
             node,
             why: ReasonView::new(reason),
             outcome: outcome_view(outcome),

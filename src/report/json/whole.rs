@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use super::{
     super::{plan::VERSION, run_data::Record},
-    view::{FixedView, LeftView, PromotionView, StepView, packages, promotion, seconds, steps},
+    view::{
+        EventStepView, FixedView, LeftView, PromotionView, packages, promotion, seconds, steps,
+    },
     write,
 };
 use crate::{event::StopReason, exit::Exit, hierarchy::NodeName};
@@ -28,7 +30,7 @@ struct Whole<'a> {
     stopped: Option<StopReason>,
     seconds: f64,
     promotion: PromotionView<'a>,
-    steps: Vec<StepView<'a>>,
+    steps: Vec<EventStepView<'a>>,
     warnings: Vec<WarningView<'a>>,
     fixed: Vec<FixedView<'a>>,
     left: Vec<LeftView<'a>>,

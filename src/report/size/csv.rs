@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::View;
+use super::SizeView;
 use crate::{report::sanitize, size::Bytes};
 
 const HEAD: &str = "node,parent,layers,own_layers,own_compressed,own_unpacked,compressed,unpacked,\
@@ -10,7 +10,7 @@ const HEAD: &str = "node,parent,layers,own_layers,own_compressed,own_unpacked,co
                     before_compressed,before_unpacked";
 
 /// Writes a line for each image, in build order. A number that is not known is empty.
-pub fn csv(view: View<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn csv(view: SizeView<'_>, out: &mut dyn Write) -> io::Result<()> {
     let both = |Bytes { compressed, unpacked }: Bytes| {
         let number = |bytes: Option<u64>| bytes.map_or(String::new(), |bytes| bytes.to_string());
         format!("{},{}", number(compressed), number(unpacked))

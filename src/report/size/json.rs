@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::View;
+use super::SizeView;
 use crate::{
     hierarchy::NodeName,
     image::Digest,
@@ -13,17 +13,17 @@ use crate::{
 };
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct SizeDocument<'a> {
     v: u32,
     place: &'a str,
     since: Option<&'a str>,
-    nodes: Vec<NodeView<'a>>,
+    nodes: Vec<SizeNodeView<'a>>,
     unpublished: &'a [NodeName],
     total: TotalView,
 }
 
 #[derive(Serialize)]
-struct NodeView<'a> {
+struct SizeNodeView<'a> {
     node: &'a NodeName,
     digest: &'a Digest,
     parent: Option<&'a NodeName>,
@@ -66,10 +66,10 @@ impl From<Bytes> for BytesView {
 }
 
 /// Writes one JSON object, images in build order.
-pub fn json(view: View<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn json(view: SizeView<'_>, out: &mut dyn Write) -> io::Result<()> {
     let images = view.sizes.images.iter().filter(|image| view.is_shown(&image.node));
     let total = view.sizes.total;
-    let document = Document {
+    let document = SizeDocument {
         v: VERSION,
         place: view.place,
         since: view.since,
@@ -84,8 +84,8 @@ pub fn json(view: View<'_>, out: &mut dyn Write) -> io::Result<()> {
     json::write(&document, out)
 }
 
-fn node(image: &Measured) -> NodeView<'_> {
-    NodeView {
+fn node(image: &Measured) -> SizeNodeView<'_> {
+    SizeNodeView {
         node: &image.node,
         digest: &image.digest,
         parent: image.parent.as_ref(),

@@ -10,14 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use self::{csv::csv, json::json, svg::svg, text::text};
 use crate::{
     hierarchy::NodeName,
-    size::{Measured, Sizes},
+    size::{HierarchySizes, Measured},
 };
 
 /// The sizes to print.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
+pub struct SizeView<'a> {
     /// Of all images: the totals.
-    pub sizes: &'a Sizes,
+    pub sizes: &'a HierarchySizes,
     /// The images to print; empty for all.
     pub named: &'a BTreeSet<NodeName>,
     /// The registry, or the engine's address.
@@ -28,7 +28,7 @@ pub struct View<'a> {
     pub since: Option<&'a str>,
 }
 
-impl<'a> View<'a> {
+impl<'a> SizeView<'a> {
     fn is_shown(&self, name: &NodeName) -> bool {
         self.named.is_empty() || self.named.contains(name)
     }

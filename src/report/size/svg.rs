@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::View;
+use super::SizeView;
 use crate::{
     hierarchy::NodeName,
     report::{
@@ -51,7 +51,7 @@ g:hover>rect{stroke:var(--ink);stroke-width:2}
 ";
 
 /// The whole picture as one SVG document.
-pub fn svg(view: View<'_>) -> String {
+pub fn svg(view: SizeView<'_>) -> String {
     let images = view.below_bases();
     let own = |image: &Measured| {
         let own = if view.is_registry { image.own.compressed } else { image.own.unpacked };
@@ -124,7 +124,7 @@ pub fn svg(view: View<'_>) -> String {
 }
 
 fn bar(
-    view: View<'_>,
+    view: SizeView<'_>,
     image: &Measured,
     ((x, y, height), class): ((i32, i32, i32), &str),
     out: &mut String,

@@ -2,11 +2,11 @@ use super::*;
 use crate::{
     hierarchy::test_hierarchy,
     image::Digest,
-    size::{Blob, Facts, Image, measure},
+    size::{Blob, Facts, MeasuredImage, measure},
 };
 
 /// Each line is an image with the number of its layers and its base: `web 3 os`.
-fn sizes(lines: &str, hierarchy: &str, knows_unpacked: bool) -> Sizes {
+fn sizes(lines: &str, hierarchy: &str, knows_unpacked: bool) -> HierarchySizes {
     let mut facts = Facts::default();
     for line in lines.lines() {
         let words: Vec<&str> = line.split(' ').collect();
@@ -28,7 +28,8 @@ fn sizes(lines: &str, hierarchy: &str, knows_unpacked: bool) -> Sizes {
             });
         }
         let digest = Digest::of(words[0].as_bytes());
-        let image = Image { layers: digests, stored: Some((blobs, 2000)), unpacked: None, base };
+        let image =
+            MeasuredImage { layers: digests, stored: Some((blobs, 2000)), unpacked: None, base };
         facts.images.insert(digest.clone(), image);
         match words[0].strip_suffix("-before") {
             Some(node) => _ = facts.before.insert(node.into(), digest),
@@ -41,10 +42,10 @@ fn sizes(lines: &str, hierarchy: &str, knows_unpacked: bool) -> Sizes {
 const IMAGES: &str = "os 1\nweb-before 2 os\nweb 3 os\napp 4 web\ntool 2 os";
 const HIERARCHY: &str = "os\nweb < os\napp < web\ntool < os\nnew < os";
 
-fn told(sizes: &Sizes, since: Option<&str>) -> String {
+fn told(sizes: &HierarchySizes, since: Option<&str>) -> String {
     let named = BTreeSet::new();
     let place = "r.example/base";
-    let view = View { sizes, named: &named, place, is_registry: true, since };
+    let view = SizeView { sizes, named: &named, place, is_registry: true, since };
     let mut out = Vec::new();
     text(view, (false, &mut out)).unwrap();
     String::from_utf8(out).unwrap()
@@ -93,7 +94,7 @@ fn programs_get_every_number() {
     let sizes = sizes(IMAGES, HIERARCHY, false);
     let named = BTreeSet::from(["web".into()]);
     let place = "r.example/base";
-    let view = View { sizes: &sizes, named: &named, place, is_registry: true, since: None };
+    let view = SizeView { sizes: &sizes, named: &named, place, is_registry: true, since: None };
     let mut out = Vec::new();
     json(view, &mut out).unwrap();
     csv(view, &mut out).unwrap();
@@ -111,7 +112,8 @@ fn a_picture_of_many_images_has_a_bar_for_each() {
     let images = format!("os 1\n{}", lines.join("\n"));
     let sizes = sizes(&images, &format!("os\n{}", edges.join("\n")), false);
     let named = BTreeSet::new();
-    let view = View { sizes: &sizes, named: &named, place: "<&>", is_registry: true, since: None };
+    let view =
+        SizeView { sizes: &sizes, named: &named, place: "<&>", is_registry: true, since: None };
     let picture = svg(view);
     assert_eq!(picture.matches("<rect ").count(), 301 + 4);
     assert!(picture.contains("301 images: ") && !picture.contains("<&>"));

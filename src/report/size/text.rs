@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::View;
+use super::SizeView;
 use crate::{
     check::diagnostic::names,
     report::{
@@ -18,7 +18,7 @@ use crate::{
 const NAMED: usize = 5;
 
 /// Writes a table, and what all images cost together.
-pub fn text(view: View<'_>, (colour, out): (bool, &mut dyn Write)) -> io::Result<()> {
+pub fn text(view: SizeView<'_>, (colour, out): (bool, &mut dyn Write)) -> io::Result<()> {
     let paint = Paint { colour };
     let rows: Vec<Vec<String>> = view
         .below_bases()
@@ -39,7 +39,7 @@ pub fn text(view: View<'_>, (colour, out): (bool, &mut dyn Write)) -> io::Result
     Ok(())
 }
 
-fn row(view: View<'_>, depth: usize, image: &Measured) -> Vec<String> {
+fn row(view: SizeView<'_>, depth: usize, image: &Measured) -> Vec<String> {
     let main =
         |bytes: Bytes| told(if view.is_registry { bytes.compressed } else { bytes.unpacked });
     let whole = image.whole();
@@ -64,7 +64,7 @@ fn row(view: View<'_>, depth: usize, image: &Measured) -> Vec<String> {
 
 fn table(
     rows: &[Vec<String>],
-    view: View<'_>,
+    view: SizeView<'_>,
     (paint, out): (Paint, &mut dyn Write),
 ) -> io::Result<()> {
     let kind = if view.is_registry { "compressed" } else { "unpacked" };
@@ -90,7 +90,7 @@ fn told(bytes: Option<u64>) -> String {
     bytes.map_or("unknown".to_owned(), size)
 }
 
-fn totals(view: View<'_>) -> Vec<String> {
+fn totals(view: SizeView<'_>) -> Vec<String> {
     let total = view.sizes.total;
     let images = count(view.sizes.images.len(), "image");
     let layers = count(total.layers, "layer");
@@ -118,7 +118,7 @@ fn totals(view: View<'_>) -> Vec<String> {
     lines
 }
 
-fn notes(view: View<'_>) -> Vec<String> {
+fn notes(view: SizeView<'_>) -> Vec<String> {
     let images = || view.sizes.images.iter();
     let told = |told: Vec<&crate::hierarchy::NodeName>, is: &str, are: &str| {
         let verb = if told.len() == 1 { is } else { are };

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::View;
+use super::TreeView;
 use crate::report::{
-    drawing::{Arrow, Drawn, Kind, Link},
+    drawing::{Arrow, BoxKind, Drawn, Link},
     sanitize,
 };
 
 /// A graph in the language of `dot`.
-pub fn dot(view: View<'_>) -> String {
+pub fn dot(view: TreeView<'_>) -> String {
     let drawing = view.drawing();
     let mut text = String::from(
         "digraph hierarchy {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fillcolor=\"#eef1f5\", fontname=\"monospace\"];\n",
@@ -20,7 +20,7 @@ pub fn dot(view: View<'_>) -> String {
             "behind" => ", fillcolor=\"#dcebfb\", tooltip=\"behind\"",
             "held-back" => ", fillcolor=\"#fdf0cd\", tooltip=\"held back\"",
             "never-built" => ", fillcolor=\"#fbe0dd\", tooltip=\"never built\"",
-            _ if *kind == Kind::Upstream => ", style=dashed, tooltip=\"upstream\"",
+            _ if *kind == BoxKind::Upstream => ", style=dashed, tooltip=\"upstream\"",
             _ => "",
         };
         _ = writeln!(text, "  n{n} [label=\"{}\"{look}];", escaped(label));

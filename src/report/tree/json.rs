@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::View;
+use super::TreeView;
 use crate::{
     hierarchy::{Base, NodeName},
-    plan::State,
+    plan::ImageState,
     report::{
         drawing::{Link, bases_of},
         plan::VERSION,
@@ -15,28 +15,28 @@ use crate::{
 };
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct TreeDocument<'a> {
     v: u32,
     /// Whether it was asked how the images stand.
     asked: bool,
-    nodes: Vec<NodeView<'a>>,
+    nodes: Vec<TreeNodeView<'a>>,
 }
 
 #[derive(Serialize)]
-struct NodeView<'a> {
+struct TreeNodeView<'a> {
     node: &'a NodeName,
     parents: Vec<&'a NodeName>,
     upstreams: Vec<String>,
     /// The node or the upstream that it is `FROM`; `null` for `scratch`.
     base: Option<String>,
     children: Vec<&'a NodeName>,
-    state: Option<State>,
+    state: Option<ImageState>,
     since: Option<String>,
     size: Option<u64>,
 }
 
 /// Writes one JSON object, images in build order. Parents and children that are not shown are named.
-pub fn json(view: View<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn json(view: TreeView<'_>, out: &mut dyn Write) -> io::Result<()> {
     let nodes = view.hierarchy.in_build_order().filter(|node| view.shown.contains(&node.name));
     let nodes = nodes.map(|node| {
         let bases = bases_of(node);
@@ -49,7 +49,7 @@ pub fn json(view: View<'_>, out: &mut dyn Write) -> io::Result<()> {
             Base::Upstream(reference) => reference.to_string(),
         });
         let standing = view.standings.and_then(|standings| standings.get(&node.name));
-        NodeView {
+        TreeNodeView {
             node: &node.name,
             parents: view.hierarchy.parents(&node.name).map(|parent| &parent.name).collect(),
             upstreams: bases.iter().filter_map(upstream).collect(),
@@ -60,6 +60,7 @@ pub fn json(view: View<'_>, out: &mut dyn Write) -> io::Result<()> {
             size: standing.and_then(|standing| standing.size),
         }
     });
-    let document = Document { v: VERSION, asked: view.standings.is_some(), nodes: nodes.collect() };
+    let document =
+        TreeDocument { v: VERSION, asked: view.standings.is_some(), nodes: nodes.collect() };
     crate::report::json::write(&document, out)
 }

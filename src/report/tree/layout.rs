@@ -39,14 +39,14 @@ const BESIDE: i32 = 7;
 const LANES: usize = 8;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct BoxPlace {
     pub(super) x: i32,
     pub(super) y: i32,
     pub(super) width: i32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(super) struct ArrowPath {
     pub(super) arrow: Arrow,
     /// As an SVG path.
     pub(super) path: String,
@@ -57,16 +57,16 @@ pub(super) struct Run {
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     /// One for each box.
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<BoxPlace>,
     /// One for each arrow.
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Vec<ArrowPath>,
     pub(super) width: i32,
     pub(super) height: i32,
 }
 
 /// What hangs on a box, one below the other.
 #[derive(Debug)]
-enum Part {
+enum BoxPart {
     Box(usize),
     Block(Vec<usize>),
 }
@@ -75,7 +75,7 @@ fn pixels(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX / 1000)
 }
 
-struct Plan<'d> {
+struct LayoutPlan<'d> {
     drawing: &'d Drawing,
     widths: &'d [i32],
     shape: f64,
@@ -83,7 +83,7 @@ struct Plan<'d> {
     hangs_on: Vec<Option<usize>>,
     depth: Vec<usize>,
     /// What hangs on each box.
-    parts: Vec<Vec<Part>>,
+    parts: Vec<Vec<BoxPart>>,
     /// Whether nothing hangs on a box.
     is_end: Vec<bool>,
     /// Of each box's band.
@@ -113,7 +113,7 @@ pub(super) fn layout(drawing: &Drawing, widths: &[i32]) -> Layout {
 fn shaped(drawing: &Drawing, widths: &[i32], shape: f64) -> Layout {
     let (hangs_on, depth) = hang(drawing);
     let count = drawing.boxes.len();
-    let mut plan = Plan {
+    let mut plan = LayoutPlan {
         drawing,
         widths,
         shape,
@@ -124,7 +124,7 @@ fn shaped(drawing: &Drawing, widths: &[i32], shape: f64) -> Layout {
         heights: vec![0; count],
         columns: Vec::new(),
         entrances: BTreeMap::new(),
-        layout: Layout { places: vec![Place::default(); count], ..Layout::default() },
+        layout: Layout { places: vec![BoxPlace::default(); count], ..Layout::default() },
     };
     let roots = plan.gather();
     plan.measure();
@@ -146,16 +146,16 @@ fn hang(drawing: &Drawing) -> (Vec<Option<usize>>, Vec<usize>) {
     (hangs_on, depth)
 }
 
-impl Plan<'_> {
+impl LayoutPlan<'_> {
     /// Sorts boxes into the parts that hang on each. Returned is what hangs on none.
-    fn gather(&mut self) -> Vec<Part> {
+    fn gather(&mut self) -> Vec<BoxPart> {
         let (leaf, parents) = (self.drawing.is_leaf(), self.drawing.parents());
         let count = self.drawing.boxes.len();
         let mut members: Vec<Vec<usize>> = vec![Vec::new(); count + 1];
         for (n, parent) in self.hangs_on.iter().enumerate() {
             members[parent.unwrap_or(count)].push(n);
         }
-        let mut parts: Vec<Vec<Part>> = members
+        let mut parts: Vec<Vec<BoxPart>> = members
             .into_iter()
             .map(|members| {
                 // Those of a block have all their parents in common, so that a comb for each does.
@@ -163,15 +163,15 @@ impl Plan<'_> {
                 for &n in members.iter().filter(|&&n| leaf[n]) {
                     alike.entry(&parents[n]).or_default().push(n);
                 }
-                let mut parts: Vec<Part> = Vec::new();
+                let mut parts: Vec<BoxPart> = Vec::new();
                 for n in members {
                     match alike.get(&parents[n][..]).filter(|_| leaf[n]) {
                         Some(block) if block.len() > COLUMN => {
                             if block[0] == n {
-                                parts.push(Part::Block(block.clone()));
+                                parts.push(BoxPart::Block(block.clone()));
                             }
                         }
-                        _ => parts.push(Part::Box(n)),
+                        _ => parts.push(BoxPart::Box(n)),
                     }
                 }
                 parts
@@ -188,12 +188,12 @@ impl Plan<'_> {
             n
         };
         roots.sort_by_cached_key(|part| match part {
-            Part::Box(n) if self.is_end[*n] => {
+            BoxPart::Box(n) if self.is_end[*n] => {
                 let user = self.drawing.arrows.iter().find(|arrow| arrow.from == *n);
                 (user.map_or(*n, |arrow| root(arrow.to)), 0)
             }
-            Part::Box(n) => (*n, 1),
-            Part::Block(members) => (members[0], 1),
+            BoxPart::Box(n) => (*n, 1),
+            BoxPart::Block(members) => (members[0], 1),
         });
         roots
     }
@@ -209,8 +209,8 @@ impl Plan<'_> {
             .iter()
             .flatten()
             .filter_map(|part| match part {
-                Part::Block(members) => Some(members),
-                Part::Box(_) => None,
+                BoxPart::Block(members) => Some(members),
+                BoxPart::Box(_) => None,
             })
             .flatten()
             .copied()
@@ -232,54 +232,54 @@ impl Plan<'_> {
         }
     }
 
-    fn band(&self, parts: &[Part]) -> i32 {
+    fn band(&self, parts: &[BoxPart]) -> i32 {
         let heights = parts.iter().map(|part| self.height(part)).sum::<i32>();
         let gaps = parts.windows(2).map(|pair| self.gap(&pair[0], &pair[1])).sum::<i32>();
         heights + gaps
     }
 
-    fn height(&self, part: &Part) -> i32 {
+    fn height(&self, part: &BoxPart) -> i32 {
         match part {
-            Part::Box(n) => self.heights[*n],
-            Part::Block(members) => pixels(self.rows(members.len())) * (HEIGHT + GAP) + GAP,
+            BoxPart::Box(n) => self.heights[*n],
+            BoxPart::Block(members) => pixels(self.rows(members.len())) * (HEIGHT + GAP) + GAP,
         }
     }
 
-    fn gap(&self, above: &Part, below: &Part) -> i32 {
-        let is_small = |part: &Part| matches!(part, Part::Box(n) if self.is_end[*n]);
+    fn gap(&self, above: &BoxPart, below: &BoxPart) -> i32 {
+        let is_small = |part: &BoxPart| matches!(part, BoxPart::Box(n) if self.is_end[*n]);
         if is_small(above) && is_small(below) { GAP } else { BAND_GAP }
     }
 
-    fn place(&mut self, roots: &[Part]) {
+    fn place(&mut self, roots: &[BoxPart]) {
         let all = std::mem::take(&mut self.parts);
-        let mut bands: Vec<(&[Part], i32)> = vec![(roots, 0)];
+        let mut bands: Vec<(&[BoxPart], i32)> = vec![(roots, 0)];
         let mut order = Vec::new();
         while let Some((parts, top)) = bands.pop() {
             let mut y = top;
             for (at, part) in parts.iter().enumerate() {
                 match part {
-                    Part::Box(n) => {
+                    BoxPart::Box(n) => {
                         let (x, width) = self.columns[self.depth[*n]];
-                        self.layout.places[*n] = Place { x, y, width };
+                        self.layout.places[*n] = BoxPlace { x, y, width };
                         order.push(*n);
                         // A chain keeps to one line: what is lower than its box is centred on it.
                         let inside = self.band(&all[*n]);
                         bands.push((&all[*n], y + (self.heights[*n] - inside) / 2));
                     }
-                    Part::Block(members) => self.block(members, y),
+                    BoxPart::Block(members) => self.block(members, y),
                 }
                 y += self.height(part) + parts.get(at + 1).map_or(0, |next| self.gap(part, next));
             }
         }
         // Bottom-up: each box in the middle between the first and the last that hangs on it.
         for n in order.into_iter().rev() {
-            let ends = |part: &Part| match part {
-                Part::Box(n) => self.layout.places[*n].y,
-                Part::Block(members) => self.layout.places[members[0]].y,
+            let ends = |part: &BoxPart| match part {
+                BoxPart::Box(n) => self.layout.places[*n].y,
+                BoxPart::Block(members) => self.layout.places[members[0]].y,
             };
-            let last = |part: &Part| match part {
-                Part::Box(n) => self.layout.places[*n].y,
-                Part::Block(members) => {
+            let last = |part: &BoxPart| match part {
+                BoxPart::Box(n) => self.layout.places[*n].y,
+                BoxPart::Block(members) => {
                     members.iter().map(|n| self.layout.places[*n].y).max().unwrap_or_default()
                 }
             };
@@ -298,7 +298,7 @@ impl Plan<'_> {
         let width = members.iter().map(|&n| self.widths[n]).max().unwrap_or(0);
         for (at, &n) in members.iter().enumerate() {
             let (column, row) = (pixels(at / rows), pixels(at % rows));
-            self.layout.places[n] = Place {
+            self.layout.places[n] = BoxPlace {
                 x: x + COMB + column * (width + COMB),
                 y: top + GAP + row * (HEIGHT + GAP),
                 width,
@@ -356,7 +356,7 @@ impl Plan<'_> {
                     None => format!("M{x} {y}H{lane}V{end}H{}", to.x),
                 }
             };
-            self.layout.runs.push(Run { arrow: *arrow, path, is_in_band });
+            self.layout.runs.push(ArrowPath { arrow: *arrow, path, is_in_band });
         }
     }
 }

@@ -14,14 +14,14 @@ use crate::hierarchy::{Hierarchy, NodeName};
 
 /// What is told: these images of a hierarchy, and how they stand.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
+pub struct TreeView<'a> {
     pub hierarchy: &'a Hierarchy,
     pub shown: &'a BTreeSet<NodeName>,
     /// `None` if nobody was asked.
     pub standings: Option<&'a Standings>,
 }
 
-impl View<'_> {
+impl TreeView<'_> {
     pub fn drawing(&self) -> Drawing {
         let state = |name: &NodeName| Some(self.standings?.get(name)?.state);
         Drawing::of(self.hierarchy, self.shown, state)

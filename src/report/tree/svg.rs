@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::{
-    View,
-    layout::{HEIGHT, Run, layout},
+    TreeView,
+    layout::{ArrowPath, HEIGHT, layout},
 };
 use crate::report::{
-    drawing::{Drawing, Kind, Link},
+    drawing::{BoxKind, Drawing, Link},
     numbers::{ago, size},
     sanitize,
     svg::{text_width, xml},
@@ -48,7 +48,7 @@ g:hover>rect{stroke-width:2.5}
 ";
 
 /// The whole picture as one SVG document.
-pub fn svg(view: View<'_>, now: Timestamp) -> String {
+pub fn svg(view: TreeView<'_>, now: Timestamp) -> String {
     let drawing = view.drawing();
     let labels: Vec<String> =
         drawing.boxes.iter().map(|one| fit(&sanitize::text(&one.label), LONGEST)).collect();
@@ -72,9 +72,9 @@ pub fn svg(view: View<'_>, now: Timestamp) -> String {
     draw_legend(&legend, &mut out);
     _ = writeln!(out, "<g transform=\"translate({MARGIN} {})\">", HEAD + MARGIN);
     // Those that run straight may pass behind boxes, so they come first.
-    let mut runs: Vec<&Run> = placed.runs.iter().collect();
+    let mut runs: Vec<&ArrowPath> = placed.runs.iter().collect();
     runs.sort_by_key(|run| run.is_in_band);
-    for Run { arrow, path, .. } in runs {
+    for ArrowPath { arrow, path, .. } in runs {
         let [from, to] =
             [arrow.from, arrow.to].map(|n| xml(&sanitize::text(&drawing.boxes[n].label)));
         let how = if arrow.link == Link::Base { "is FROM" } else { "takes from" };
@@ -105,7 +105,7 @@ pub fn svg(view: View<'_>, now: Timestamp) -> String {
 }
 
 /// Says the same as the colour.
-fn mark(kind: Kind) -> &'static str {
+fn mark(kind: BoxKind) -> &'static str {
     match kind.class() {
         "current" => "●",
         "behind" => "◐",
@@ -117,16 +117,16 @@ fn mark(kind: Kind) -> &'static str {
 }
 
 /// The kinds that there are, each with its number.
-fn legend(drawing: &Drawing) -> Vec<(Option<Kind>, String)> {
-    let mut kinds: Vec<Kind> = drawing.boxes.iter().map(|one| one.kind).collect();
+fn legend(drawing: &Drawing) -> Vec<(Option<BoxKind>, String)> {
+    let mut kinds: Vec<BoxKind> = drawing.boxes.iter().map(|one| one.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let entry = |kind: Kind| {
+    let entry = |kind: BoxKind| {
         let count = drawing.boxes.iter().filter(|one| one.kind == kind).count();
         let word = match kind {
-            Kind::Image(None) => "image".to_owned(),
-            Kind::Image(Some(state)) => state.to_string(),
-            Kind::Upstream | Kind::Ended(_) => kind.class().replace('-', " "),
+            BoxKind::Image(None) => "image".to_owned(),
+            BoxKind::Image(Some(state)) => state.to_string(),
+            BoxKind::Upstream | BoxKind::Ended(_) => kind.class().replace('-', " "),
         };
         (Some(kind), format!("{} {word} ({count})", mark(kind)))
     };
@@ -137,7 +137,7 @@ fn legend(drawing: &Drawing) -> Vec<(Option<Kind>, String)> {
     legend
 }
 
-fn draw_legend(legend: &[(Option<Kind>, String)], out: &mut String) {
+fn draw_legend(legend: &[(Option<BoxKind>, String)], out: &mut String) {
     let (mut x, y) = (MARGIN, MARGIN + 24);
     for (kind, text) in legend {
         let width = text_width(text);
@@ -161,11 +161,11 @@ fn draw_legend(legend: &[(Option<Kind>, String)], out: &mut String) {
     }
 }
 
-fn tooltip(view: View<'_>, label: &str, kind: Kind, now: Timestamp) -> String {
+fn tooltip(view: TreeView<'_>, label: &str, kind: BoxKind, now: Timestamp) -> String {
     let name = sanitize::text(label);
     let standing = view.standings.and_then(|standings| standings.get(label));
-    let (Kind::Image(_), Some(standing)) = (kind, standing) else {
-        let upstream = kind == Kind::Upstream;
+    let (BoxKind::Image(_), Some(standing)) = (kind, standing) else {
+        let upstream = kind == BoxKind::Upstream;
         return if upstream { format!("{name}\nfrom outside") } else { name };
     };
     let mut lines = vec![name, format!("{}: {}", standing.state, sanitize::text(&standing.why))];
@@ -178,7 +178,7 @@ fn tooltip(view: View<'_>, label: &str, kind: Kind, now: Timestamp) -> String {
 }
 
 /// The folder's name, as people call the project.
-fn project(view: View<'_>) -> String {
+fn project(view: TreeView<'_>) -> String {
     let folder = view.hierarchy.root().file_name().unwrap_or_default();
     sanitize::text(&folder.to_string_lossy())
 }

@@ -3,13 +3,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{
-    layout::{HEIGHT, Layout, Place, layout},
+    layout::{BoxPlace, HEIGHT, Layout, layout},
     *,
 };
 use crate::{
     hierarchy::test_hierarchy,
-    plan::State,
-    report::drawing::{Standing, Standings},
+    plan::ImageState,
+    report::drawing::{DrawnStanding, Standings},
 };
 
 fn names(hierarchy: &Hierarchy) -> BTreeSet<NodeName> {
@@ -22,13 +22,17 @@ fn now() -> Timestamp {
 
 /// One of every state.
 fn standings(names: &BTreeSet<NodeName>) -> Standings {
-    let states = [State::Current, State::Behind, State::HeldBack, State::NeverBuilt];
+    let states =
+        [ImageState::Current, ImageState::Behind, ImageState::HeldBack, ImageState::NeverBuilt];
     let standing = |(n, name): (usize, &NodeName)| {
         let state = states[n % states.len()];
-        let is_there = state != State::NeverBuilt;
+        let is_there = state != ImageState::NeverBuilt;
         let since = is_there.then(|| "2026-11-21T12:00:00Z".parse().unwrap());
         let size = is_there.then_some(4_200_000);
-        (name.clone(), Standing { state, since, size, why: "`a<b>` & \"c\" changed".to_owned() })
+        (
+            name.clone(),
+            DrawnStanding { state, since, size, why: "`a<b>` & \"c\" changed".to_owned() },
+        )
     };
     names.iter().enumerate().map(standing).collect()
 }
@@ -40,7 +44,7 @@ fn shown(lines: &str, asked: bool) -> String {
     let shown = names(&hierarchy);
     let standings = standings(&shown);
     let view =
-        View { hierarchy: &hierarchy, shown: &shown, standings: asked.then_some(&standings) };
+        TreeView { hierarchy: &hierarchy, shown: &shown, standings: asked.then_some(&standings) };
     let mut out = Vec::new();
     text(view, now(), (false, &mut out)).unwrap();
     String::from_utf8(out).unwrap()
@@ -76,7 +80,7 @@ fn an_image_stands_below_what_it_is_from_and_is_named_below_the_others() {
 fn a_part_of_a_hierarchy_says_what_it_leaves_out() {
     let hierarchy = test_hierarchy(SHARED);
     let shown: BTreeSet<NodeName> = ["tool", "shop", "report"].map(NodeName::from).into();
-    let view = View { hierarchy: &hierarchy, shown: &shown, standings: None };
+    let view = TreeView { hierarchy: &hierarchy, shown: &shown, standings: None };
     let mut out = Vec::new();
     text(view, now(), (false, &mut out)).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
@@ -113,7 +117,7 @@ fn six_hundred() -> Hierarchy {
     test_hierarchy(&lines.join("\n"))
 }
 
-fn overlap(a: Place, b: Place) -> bool {
+fn overlap(a: BoxPlace, b: BoxPlace) -> bool {
     a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + HEIGHT && b.y < a.y + HEIGHT
 }
 
@@ -139,7 +143,7 @@ fn boxes_keep_apart_and_arrows_lead_to_the_right() {
         let (drawing, placed) = laid_out(hierarchy);
         assert_eq!(placed.places.len(), drawing.boxes.len());
         // By height, so that only neighbours need be compared.
-        let mut rows: BTreeMap<i32, Vec<Place>> = BTreeMap::new();
+        let mut rows: BTreeMap<i32, Vec<BoxPlace>> = BTreeMap::new();
         for &place in &placed.places {
             assert!(place.x >= 0 && place.y >= 0, "{place:?}");
             assert!(place.x + place.width <= placed.width && place.y + HEIGHT <= placed.height);
@@ -173,7 +177,7 @@ fn a_picture_has_every_name_and_nothing_that_acts() {
     for hierarchy in [test_hierarchy(SHARED), six_hundred()] {
         let shown = names(&hierarchy);
         let standings = standings(&shown);
-        let view = View { hierarchy: &hierarchy, shown: &shown, standings: Some(&standings) };
+        let view = TreeView { hierarchy: &hierarchy, shown: &shown, standings: Some(&standings) };
         let picture = svg(view, now());
         let labels: BTreeSet<&str> = between(&picture, "y=\"17\">", "</text>")
             .iter()

@@ -10,20 +10,20 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::View;
+use super::TreeView;
 use crate::{
     hierarchy::{Base, Node, NodeName},
-    plan::State,
+    plan::ImageState,
     report::{
         Paint,
-        drawing::{Link, Standing, bases_of},
+        drawing::{DrawnStanding, Link, bases_of},
         numbers::{ago, size},
         sanitize,
         width::{pad, width},
     },
 };
 
-struct Line<'a> {
+struct TreeLine<'a> {
     node: &'a Node,
     /// What stands before the name.
     branch: String,
@@ -33,7 +33,7 @@ struct Line<'a> {
 
 /// Writes the tree, and a line that counts.
 pub fn text(
-    view: View<'_>,
+    view: TreeView<'_>,
     now: Timestamp,
     (colour, out): (bool, &mut dyn Write),
 ) -> io::Result<()> {
@@ -46,7 +46,7 @@ pub fn text(
             let name = line.branch.clone() + &sanitize::text(line.node.name.as_str());
             let (state, since, bytes) =
                 match standing(line.node).filter(|_| line.elsewhere.is_none()) {
-                    Some(Standing { state, since, size: bytes, .. }) => (
+                    Some(DrawnStanding { state, since, size: bytes, .. }) => (
                         state.to_string(),
                         since.map_or(String::new(), |then| ago(then, now)),
                         bytes.map_or(String::new(), size),
@@ -64,10 +64,10 @@ pub fn text(
             let state = pad(&row[1], widths[1]);
             cells.push(
                 match standing(line.node).filter(|_| line.elsewhere.is_none()).map(|it| it.state) {
-                    Some(State::Current) => paint.good(state),
-                    Some(State::Behind) => paint.active(state),
-                    Some(State::HeldBack) => paint.warning(state),
-                    Some(State::NeverBuilt) => paint.bad(state),
+                    Some(ImageState::Current) => paint.good(state),
+                    Some(ImageState::Behind) => paint.active(state),
+                    Some(ImageState::HeldBack) => paint.warning(state),
+                    Some(ImageState::NeverBuilt) => paint.bad(state),
                     None => state,
                 },
             );
@@ -86,7 +86,7 @@ pub fn text(
 }
 
 /// What the place in the tree does not say.
-fn notes(line: &Line<'_>, view: View<'_>) -> String {
+fn notes(line: &TreeLine<'_>, view: TreeView<'_>) -> String {
     if let Some(place) = line.elsewhere {
         return format!("shown {place}");
     }
@@ -105,12 +105,12 @@ fn notes(line: &Line<'_>, view: View<'_>) -> String {
 }
 
 /// The parent below which an image stands in full: what it is `FROM`, else the first that is shown.
-fn full_parent<'a>(node: &'a Node, view: View<'_>) -> Option<&'a NodeName> {
+fn full_parent<'a>(node: &'a Node, view: TreeView<'_>) -> Option<&'a NodeName> {
     let parents = bases_of(node).into_iter().filter_map(|(base, _)| base.node());
     parents.into_iter().find(|name| view.shown.contains(*name))
 }
 
-fn lines<'a>(view: View<'a>) -> Vec<Line<'a>> {
+fn lines<'a>(view: TreeView<'a>) -> Vec<TreeLine<'a>> {
     let shown = || view.hierarchy.in_build_order().filter(|node| view.shown.contains(&node.name));
     let mut below: BTreeMap<&NodeName, Vec<(&'a Node, bool)>> = BTreeMap::new();
     let mut roots = Vec::new();
@@ -132,7 +132,7 @@ fn lines<'a>(view: View<'a>) -> Vec<Line<'a>> {
         roots.into_iter().rev().map(|node| (node, true, String::new(), String::new())).collect();
     while let Some((node, is_full, branch, inside)) = stack.pop() {
         let seen = if full.contains(&node.name) { "above" } else { "below" };
-        lines.push(Line { node, branch, elsewhere: (!is_full).then_some(seen) });
+        lines.push(TreeLine { node, branch, elsewhere: (!is_full).then_some(seen) });
         if is_full {
             full.insert(&node.name);
         }
@@ -147,11 +147,11 @@ fn lines<'a>(view: View<'a>) -> Vec<Line<'a>> {
 }
 
 /// `8 images on 2 upstreams`, and how many of them are current.
-fn count(view: View<'_>) -> String {
+fn count(view: TreeView<'_>) -> String {
     let all = view.drawing().count();
     let Some(standings) = view.standings.filter(|_| !view.shown.is_empty()) else { return all };
     let states = view.shown.iter().filter_map(|name| standings.get(name));
-    match states.filter(|one| one.state == State::Current).count() {
+    match states.filter(|one| one.state == ImageState::Current).count() {
         n if n == view.shown.len() => format!("{all}, all current"),
         n => format!("{all}, {n} current"),
     }

@@ -14,14 +14,14 @@ use crate::{
 };
 
 /// A terminal of some columns and rows, with what scrolled out of it.
-struct Terminal {
+struct TestTerminal {
     size: Size,
     gone: Vec<String>,
     rows: Vec<String>,
     row: usize,
 }
 
-impl Terminal {
+impl TestTerminal {
     fn new(size: Size) -> Self {
         Self { size, gone: Vec::new(), rows: vec![String::new()], row: 0 }
     }
@@ -101,7 +101,7 @@ struct Watched {
     tty: Tty,
     now: Arc<Mutex<Duration>>,
     paper: Paper,
-    terminal: Terminal,
+    terminal: TestTerminal,
     frames: usize,
 }
 
@@ -111,7 +111,7 @@ impl Watched {
         let clock = now.clone();
         let options = ReportOptions { size, is_terminal: true, ..options() };
         let tty = Tty::with_clock(options, paper.out(), Box::new(move || *clock.lock().unwrap()));
-        let terminal = Terminal::new(size().unwrap());
+        let terminal = TestTerminal::new(size().unwrap());
         Self { tty, now, paper, terminal, frames: 0 }
     }
 

@@ -23,7 +23,7 @@ pub use self::{
 use self::{
     newer::Prober,
     staged::{Staged, Staging},
-    upstream::Resolved,
+    upstream::ResolvedUpstreams,
 };
 use crate::{
     check::diagnostic::names,
@@ -31,7 +31,7 @@ use crate::{
     fingerprint::{HashCache, Parents, context::ContextError, ignore::IgnoreError},
     hierarchy::{BaseUse, Hierarchy, Node, NodeName, TagValues},
     image::{Digest, Platform, Reference, Tag, Tagged},
-    plan::{Missing, NodeFacts, Observed, Published, Request, Selection},
+    plan::{Missing, NodeFacts, Observed, PlanRequest, Published, Selection},
     publish::store::{Store, StoreError},
     registry::Client,
 };
@@ -43,7 +43,7 @@ const ADDED: usize = 3;
 
 /// The sources of facts.
 #[derive(Debug)]
-pub struct Sources<'a, E, S> {
+pub struct FactSources<'a, E, S> {
     pub engine: &'a E,
     pub store: &'a S,
     /// For upstreams, which may be in any registry.
@@ -54,7 +54,7 @@ pub struct Sources<'a, E, S> {
 #[derive(Debug)]
 pub struct Question<'a> {
     pub hierarchy: &'a Hierarchy,
-    pub request: &'a Request,
+    pub request: &'a PlanRequest,
     /// The engine's platform, for nodes without `platform`.
     pub platform: &'a Platform,
     pub tag_values: &'a TagValues,
@@ -84,7 +84,7 @@ pub enum ObserveError {
 
 /// The facts, and notices for the user.
 pub async fn observe<E: Engine, S: Store>(
-    sources: &Sources<'_, E, S>,
+    sources: &FactSources<'_, E, S>,
     question: &Question<'_>,
 ) -> Result<(Observed, Vec<String>), ObserveError> {
     let hierarchy = question.hierarchy;
@@ -99,8 +99,14 @@ pub async fn observe<E: Engine, S: Store>(
         hierarchy.in_build_order().filter(|node| view.contains(&node.name)).collect();
     volatile_is_good(hierarchy, &nodes)?;
     let mut warnings = added(hierarchy, selection, &view);
-    let Resolved { upstreams, missing, of_one_image, warnings: more, unasked, unreachable } =
-        resolved(sources, question, (&nodes, &published)).await?;
+    let ResolvedUpstreams {
+        upstreams,
+        missing,
+        of_one_image,
+        warnings: more,
+        unasked,
+        unreachable,
+    } = resolved(sources, question, (&nodes, &published)).await?;
     if let Some(error) = unreachable.filter(|_| all_need_one(hierarchy, &nodes, &missing)) {
         return Err(ObserveError::Upstream(Box::new(error)));
     }
@@ -208,10 +214,10 @@ fn as_at_the_last_build(
 
 /// The upstreams of these nodes. What was never published is built whatever its upstreams are.
 async fn resolved<E: Engine, S: Store>(
-    sources: &Sources<'_, E, S>,
+    sources: &FactSources<'_, E, S>,
     question: &Question<'_>,
     (nodes, published): (&[&Node], &BTreeMap<NodeName, Digest>),
-) -> Result<Resolved, ObserveError> {
+) -> Result<ResolvedUpstreams, ObserveError> {
     let needed: BTreeSet<&Reference> = nodes
         .iter()
         .filter(|node| !question.only_asks || published.contains_key(&node.name))

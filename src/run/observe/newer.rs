@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use super::Sources;
+use super::FactSources;
 use crate::{
-    engine::{Engine, LocalImage, Network, Probe},
+    engine::{Engine, ImageCommand, LocalImage, Network},
     fingerprint::BuiltFrom,
     hierarchy::{Base, Hierarchy, Node},
     image::{
         Digest, Reference,
-        packages::{Installed, Manager, ProbeError, Update},
+        packages::{Installed, Manager, PackageUpdate, ProbeError},
     },
     publish::store::{Store, StoreError},
 };
@@ -36,7 +36,7 @@ impl From<ProbeFailure> for String {
 }
 
 pub(super) struct Prober<'a, E, S> {
-    pub(super) sources: &'a Sources<'a, E, S>,
+    pub(super) sources: &'a FactSources<'a, E, S>,
     pub(super) hierarchy: &'a Hierarchy,
     /// The owner of the containers.
     pub(super) run: &'a str,
@@ -49,7 +49,7 @@ impl<E: Engine, S: Store> Prober<'_, E, S> {
         node: &Node,
         manager: Manager,
         published: (&Digest, Option<&BuiltFrom>),
-    ) -> Result<Vec<Update>, String> {
+    ) -> Result<Vec<PackageUpdate>, String> {
         let (digest, built_from) = published;
         let fetched = self.sources.store.fetch(&node.repository, digest, node.platform.as_ref());
         let image = fetched.await.map_err(|error| error.to_string())?;
@@ -86,7 +86,7 @@ impl<E: Engine, S: Store> Prober<'_, E, S> {
         argv: Vec<String>,
         network: Network,
     ) -> Result<Vec<u8>, String> {
-        let probe = Probe { argv, network, timeout: LIMIT };
+        let probe = ImageCommand { argv, network, timeout: LIMIT };
         let printed = self.sources.engine.probe(image, &probe, self.run).await;
         printed.map(|printed| printed.stdout).map_err(|error| error.to_string())
     }

@@ -15,7 +15,7 @@ use crate::{
     publish::store::{Description, Store, StoreError},
     registry::Client,
     run::labels::BASE_DIGEST,
-    size::{Facts, Image},
+    size::{Facts, MeasuredImage},
 };
 
 /// An upstream may be in a registry that this machine cannot reach, and only its layers are asked for.
@@ -83,12 +83,12 @@ fn base_of<'h>(hierarchy: &'h Hierarchy, node: &Node) -> Option<&'h Node> {
     hierarchy.get(base)
 }
 
-fn image(found: Description) -> Image {
+fn image(found: Description) -> MeasuredImage {
     let Description { labels, layers, size, stored, .. } = found;
     let unpacked = stored.is_none().then_some(size);
     // A manifest that names other layers than its configuration is not ours.
     let stored = stored.filter(|stored| stored.layers.len() == layers.len());
-    Image {
+    MeasuredImage {
         layers,
         stored: stored.map(|stored| (stored.layers, stored.documents)),
         unpacked,
@@ -100,9 +100,9 @@ fn image(found: Description) -> Image {
 async fn upstreams<'h, S: Store>(
     store: &S,
     nodes: impl Iterator<Item = &'h Node>,
-    (published, images): (&BTreeMap<NodeName, Digest>, &BTreeMap<Digest, Image>),
+    (published, images): (&BTreeMap<NodeName, Digest>, &BTreeMap<Digest, MeasuredImage>),
     registries: Option<&Client>,
-) -> Vec<(Digest, Image)> {
+) -> Vec<(Digest, MeasuredImage)> {
     let wanted: BTreeMap<Digest, (Repository, &Node)> = nodes
         .filter_map(|node| {
             let upstream = node.upstream()?;
@@ -122,7 +122,7 @@ async fn upstreams<'h, S: Store>(
                 store.describe(&repository, &found).await.ok()?
             };
             let found = timeout(UPSTREAM, read).await.ok()??;
-            Some((digest, Image { base: None, ..image(found) }))
+            Some((digest, MeasuredImage { base: None, ..image(found) }))
         })
         .buffer_unordered(DESCRIBED_AT_ONCE)
         .filter_map(async |found| found)

@@ -17,8 +17,8 @@ use crate::{
     engine::Engine,
     fingerprint::{BuiltFrom, Epoch, Fingerprint, Inputs, Parents},
     hierarchy::{Hierarchy, Node, NodeName},
-    image::{Digest, Platform, Repository, Tagged, packages::Update},
-    plan::{Due, Hold, LastBuild, Place, Upstream},
+    image::{Digest, Platform, Repository, Tagged, packages::PackageUpdate},
+    plan::{DigestSource, Due, Hold, LastBuild, Upstream},
     publish::store::{Store, StoreError},
 };
 
@@ -34,7 +34,7 @@ pub(super) struct Staged {
     pub(super) epoch: Option<Epoch>,
     pub(super) due: Option<Due>,
     /// The updates of its packages, if the published image was queried.
-    pub(super) updates: Option<Vec<Update>>,
+    pub(super) updates: Option<Vec<PackageUpdate>>,
     /// The due epoch, if no updates are available.
     pub(super) checked: Option<Epoch>,
     /// Why the query failed.
@@ -203,7 +203,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
 
     /// Whether both digests are of one image, or of indexes with the same manifest for this platform.
     async fn is_same_image(&self, upstream: &Upstream, was: &Digest, platform: &Platform) -> bool {
-        if upstream.place != Place::Registry {
+        if upstream.place != DigestSource::Registry {
             return false;
         }
         let name = upstream.reference.to_string();

@@ -12,7 +12,7 @@ use crate::{
     engine::{Engine, EngineError, LocalImage},
     hierarchy::Node,
     image::{Digest, Reference},
-    plan::{Missing, Place, Upstream},
+    plan::{DigestSource, Missing, Upstream},
     registry::{Client, RegistryError},
 };
 
@@ -39,7 +39,7 @@ pub enum UpstreamError {
 
 /// The results for all upstreams.
 #[derive(Default)]
-pub(super) struct Resolved {
+pub(super) struct ResolvedUpstreams {
     /// By the text of the Dockerfiles.
     pub(super) upstreams: BTreeMap<String, Upstream>,
     pub(super) missing: BTreeMap<String, Missing>,
@@ -67,7 +67,7 @@ impl UpstreamError {
 }
 
 /// The result for one upstream.
-enum Found {
+enum Lookup {
     /// The registry has it.
     Sure(Upstream),
     /// The registry does not have it, the engine does.
@@ -87,25 +87,25 @@ pub(super) async fn resolve<E: Engine>(
     (engine, registries): (&E, &Client),
     offline: bool,
     is_spared: impl Fn(&Reference) -> bool,
-) -> Result<Resolved, UpstreamError> {
+) -> Result<ResolvedUpstreams, UpstreamError> {
     let references: BTreeSet<&Reference> = nodes
         .iter()
         .flat_map(|node| &node.dockerfile.uses)
         .filter_map(|used| used.base.upstream())
         .collect();
     let (down, of_one_image) = (Mutex::default(), Mutex::default());
-    let asking = Asking { engine, registries, offline, down, of_one_image };
-    let mut found: Vec<(&Reference, Found)> = stream::iter(references)
+    let asking = UpstreamLookup { engine, registries, offline, down, of_one_image };
+    let mut found: Vec<(&Reference, Lookup)> = stream::iter(references)
         .map(async |reference| Ok::<_, EngineError>((reference, asking.one(reference).await?)))
         .buffer_unordered(ASKED_AT_ONCE)
         .try_collect()
         .await?;
     found.sort_by_key(|(reference, _)| *reference);
     let of_one_image = asking.of_one_image.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Resolved { of_one_image, ..conclude(found, offline, is_spared)? })
+    Ok(ResolvedUpstreams { of_one_image, ..conclude(found, offline, is_spared)? })
 }
 
-struct Asking<'a, E> {
+struct UpstreamLookup<'a, E> {
     engine: &'a E,
     registries: &'a Client,
     offline: bool,
@@ -114,14 +114,14 @@ struct Asking<'a, E> {
     of_one_image: Mutex<BTreeMap<String, Vec<Digest>>>,
 }
 
-impl<E: Engine> Asking<'_, E> {
+impl<E: Engine> UpstreamLookup<'_, E> {
     /// Uses an image that only this engine has. Looks up any other image in its registry, and uses the
     /// engine's copy if the registry does not answer.
-    async fn one(&self, reference: &Reference) -> Result<Found, EngineError> {
+    async fn one(&self, reference: &Reference) -> Result<Lookup, EngineError> {
         let Some(tag) = reference.tag_or_latest().filter(|_| reference.digest.is_none()) else {
             let digest = reference.digest.clone().expect("no tag means a digest");
             let reference = reference.clone();
-            return Ok(Found::Sure(Upstream { reference, digest, place: Place::Registry }));
+            return Ok(Lookup::Sure(Upstream { reference, digest, place: DigestSource::Registry }));
         };
         let local = match self.engine.inspect(&reference.to_string()).await {
             // Registries work without the engine.
@@ -138,26 +138,26 @@ impl<E: Engine> Asking<'_, E> {
         if local.is_some_and(|image| image.repo_digests.is_empty())
             && let Some(here) = here
         {
-            return Ok(Found::Sure(here));
+            return Ok(Lookup::Sure(here));
         }
         if self.offline {
-            return Ok(here.map_or(Found::Nowhere, Found::Unasked));
+            return Ok(here.map_or(Lookup::Nowhere, Lookup::Unasked));
         }
         let host = reference.repository.host();
         if let Some(error) = self.lock_down().get(host).cloned() {
-            return Ok(Found::NoAnswer(error, here));
+            return Ok(Lookup::NoAnswer(error, here));
         }
         match self.registries.head(&reference.repository, tag.as_str()).await {
             Ok(Some(digest)) => {
                 let reference = reference.clone();
-                Ok(Found::Sure(Upstream { reference, digest, place: Place::Registry }))
+                Ok(Lookup::Sure(Upstream { reference, digest, place: DigestSource::Registry }))
             }
-            Ok(None) => Ok(here.map_or(Found::Nowhere, Found::OnlyHere)),
+            Ok(None) => Ok(here.map_or(Lookup::Nowhere, Lookup::OnlyHere)),
             Err(error) => {
                 if is_of_host(&error) {
                     self.lock_down().entry(host.to_owned()).or_insert_with(|| error.clone());
                 }
-                Ok(Found::NoAnswer(error, here))
+                Ok(Lookup::NoAnswer(error, here))
             }
         }
     }
@@ -188,17 +188,17 @@ fn digests(reference: &Reference, image: &LocalImage) -> Vec<Digest> {
 fn from_engine(reference: &Reference, image: &LocalImage, pulled: Option<Digest>) -> Upstream {
     let reference = reference.clone();
     match pulled {
-        Some(digest) => Upstream { reference, digest, place: Place::Registry },
-        None => Upstream { reference, digest: image.id.clone(), place: Place::Engine },
+        Some(digest) => Upstream { reference, digest, place: DigestSource::Registry },
+        None => Upstream { reference, digest: image.id.clone(), place: DigestSource::Engine },
     }
 }
 
 /// Builds the message for one reason.
 fn conclude(
-    found: Vec<(&Reference, Found)>,
+    found: Vec<(&Reference, Lookup)>,
     offline: bool,
     is_spared: impl Fn(&Reference) -> bool,
-) -> Result<Resolved, UpstreamError> {
+) -> Result<ResolvedUpstreams, UpstreamError> {
     let mut upstreams = Vec::new();
     let mut missing = BTreeMap::new();
     let mut spared = Vec::new();
@@ -207,30 +207,28 @@ fn conclude(
     let mut silent: Vec<(RegistryError, Vec<&Reference>, Vec<Reference>)> = Vec::new();
     for (reference, found) in found {
         match found {
-            Found::Sure(upstream) => upstreams.push(upstream),
-            Found::OnlyHere(upstream) => {
+            Lookup::Sure(upstream) => upstreams.push(upstream),
+            Lookup::OnlyHere(upstream) => {
                 only_here.push(reference);
                 upstreams.push(upstream);
             }
-            Found::Unasked(upstream) => {
+            Lookup::Unasked(upstream) => {
                 unasked.push(reference);
                 upstreams.push(upstream);
             }
-            Found::Nowhere if offline && is_spared(reference) => spared.push((reference, None)),
-            Found::Nowhere if offline => not_here.push(reference.clone()),
-            Found::Nowhere => {
+            Lookup::Nowhere if offline && is_spared(reference) => spared.push((reference, None)),
+            Lookup::Nowhere if offline => not_here.push(reference.clone()),
+            Lookup::Nowhere => {
                 missing.insert(reference.to_string(), Missing::gone(reference));
             }
-            Found::NoAnswer(error, None) if is_spared(reference) => {
+            Lookup::NoAnswer(error, None) if is_spared(reference) => {
                 spared.push((reference, Some(error)));
             }
             // The registry may have its next upstream.
-            Found::NoAnswer(error, None) if !is_of_host(&error) => {
-                let why = format!("cannot resolve `{reference}`: {error}");
-                let (is_of_registry, hint) = (true, error.hint());
-                missing.insert(reference.to_string(), Missing { why, is_of_registry, hint });
+            Lookup::NoAnswer(error, None) if !is_of_host(&error) => {
+                missing.insert(reference.to_string(), unanswered(reference, &error));
             }
-            Found::NoAnswer(error, here) => {
+            Lookup::NoAnswer(error, here) => {
                 let group = silent.iter().position(|(other, ..)| is_same(other, &error));
                 let group = group.unwrap_or_else(|| {
                     silent.push((error, vec![], vec![]));
@@ -246,11 +244,51 @@ fn conclude(
             }
         }
     }
+    let mut warnings = uncertain(&unasked, &only_here, &spared);
+    let (mut errors, mut unreachable) = (Vec::new(), Vec::new());
+    for (source, here, references) in silent {
+        if references.is_empty() {
+            warnings.push(format!(
+                "cannot ask whether {} moved: {source}: using {} that the engine has",
+                names(&here, NAMED),
+                images_that(here.len())
+            ));
+        } else if matches!(source, RegistryError::Credentials { .. }) {
+            errors.push(UpstreamError::Registry { references, source });
+        } else {
+            for reference in &references {
+                missing.insert(reference.to_string(), unanswered(reference, &source));
+            }
+            unreachable.push(UpstreamError::Registry { references, source });
+        }
+    }
+    if let Some(error) = UpstreamError::of(errors) {
+        return Err(error);
+    }
+    let unreachable = UpstreamError::of(unreachable);
+    let by_name = |upstream: Upstream| (upstream.reference.to_string(), upstream);
+    let upstreams = upstreams.into_iter().map(by_name).collect();
+    let of_one_image = BTreeMap::new();
+    Ok(ResolvedUpstreams {
+        upstreams,
+        missing,
+        of_one_image,
+        warnings,
+        unasked: not_here,
+        unreachable,
+    })
+}
+
+/// Warns of upstreams that no registry has confirmed.
+fn uncertain(
+    unasked: &[&Reference],
+    only_here: &[&Reference],
+    spared: &[(&Reference, Option<RegistryError>)],
+) -> Vec<String> {
     let mut warnings = Vec::new();
-    let image = |n: usize| if n == 1 { "the image" } else { "the images" };
     if !unasked.is_empty() {
         let (n, s) = (unasked.len(), if unasked.len() == 1 { "" } else { "s" });
-        let list = names(&unasked, NAMED);
+        let list = names(unasked, NAMED);
         warnings.push(format!(
             "offline: {n} upstream{s} ({list}) as the engine has {}, moved or not",
             if n == 1 { "it" } else { "them" }
@@ -260,8 +298,8 @@ fn conclude(
         let (verb, n) = (if only_here.len() == 1 { "is" } else { "are" }, only_here.len());
         warnings.push(format!(
             "{} {verb} not in the registry any more: using {} that the engine has",
-            names(&only_here, NAMED),
-            image(n)
+            names(only_here, NAMED),
+            images_that(n)
         ));
     }
     if !spared.is_empty() {
@@ -274,33 +312,16 @@ fn conclude(
              published"
         ));
     }
-    let (mut errors, mut unreachable) = (Vec::new(), Vec::new());
-    for (source, here, references) in silent {
-        if references.is_empty() {
-            warnings.push(format!(
-                "cannot ask whether {} moved: {source}: using {} that the engine has",
-                names(&here, NAMED),
-                image(here.len())
-            ));
-        } else if matches!(source, RegistryError::Credentials { .. }) {
-            errors.push(UpstreamError::Registry { references, source });
-        } else {
-            for reference in &references {
-                let why = format!("cannot resolve `{reference}`: {source}");
-                let (is_of_registry, hint) = (true, source.hint());
-                missing.insert(reference.to_string(), Missing { why, is_of_registry, hint });
-            }
-            unreachable.push(UpstreamError::Registry { references, source });
-        }
-    }
-    if let Some(error) = UpstreamError::of(errors) {
-        return Err(error);
-    }
-    let unreachable = UpstreamError::of(unreachable);
-    let by_name = |upstream: Upstream| (upstream.reference.to_string(), upstream);
-    let upstreams = upstreams.into_iter().map(by_name).collect();
-    let of_one_image = BTreeMap::new();
-    Ok(Resolved { upstreams, missing, of_one_image, warnings, unasked: not_here, unreachable })
+    warnings
+}
+
+fn images_that(n: usize) -> &'static str {
+    if n == 1 { "the image" } else { "the images" }
+}
+
+fn unanswered(reference: &Reference, error: &RegistryError) -> Missing {
+    let why = format!("cannot resolve `{reference}`: {error}");
+    Missing { why, is_of_registry: true, hint: error.hint() }
 }
 
 /// Whether two failures have the same cause: the same host does not answer.
@@ -331,13 +352,14 @@ mod tests {
             .collect();
         let found = lines.iter().map(|(reference, came)| {
             let digest = Digest::of(b"x");
-            let here = Upstream { reference: reference.clone(), digest, place: Place::Engine };
+            let here =
+                Upstream { reference: reference.clone(), digest, place: DigestSource::Engine };
             let found = match *came {
-                "sure" => Found::Sure(here),
-                "gone" => Found::OnlyHere(here),
-                "unasked" => Found::Unasked(here),
-                "nowhere" => Found::Nowhere,
-                "refused" => Found::NoAnswer(
+                "sure" => Lookup::Sure(here),
+                "gone" => Lookup::OnlyHere(here),
+                "unasked" => Lookup::Unasked(here),
+                "nowhere" => Lookup::Nowhere,
+                "refused" => Lookup::NoAnswer(
                     RegistryError::Refused {
                         host: reference.repository.host().to_owned(),
                         action: "pull",
@@ -353,7 +375,7 @@ mod tests {
                         reason: format!("no route, asking for {reference}"),
                         hint: None,
                     };
-                    Found::NoAnswer(error, (is_here == "here").then_some(here))
+                    Lookup::NoAnswer(error, (is_here == "here").then_some(here))
                 }
             };
             (reference, found)
@@ -361,11 +383,13 @@ mod tests {
         match conclude(found.collect(), offline, |reference| {
             reference.to_string().ends_with("-new")
         }) {
-            Ok(Resolved { unasked, .. }) if !unasked.is_empty() => {
+            Ok(ResolvedUpstreams { unasked, .. }) if !unasked.is_empty() => {
                 UpstreamError::not_here(unasked).to_string()
             }
-            Ok(Resolved { unreachable: Some(error), .. }) | Err(error) => error.to_string(),
-            Ok(Resolved { upstreams, missing, warnings, .. }) => {
+            Ok(ResolvedUpstreams { unreachable: Some(error), .. }) | Err(error) => {
+                error.to_string()
+            }
+            Ok(ResolvedUpstreams { upstreams, missing, warnings, .. }) => {
                 let missing = missing.into_values().map(|missing| missing.why);
                 let said: Vec<String> = missing.chain(warnings).collect();
                 format!("{}: {}", upstreams.len(), said.join("; "))

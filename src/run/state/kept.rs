@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::State;
+use super::StateFolder;
 
 /// `rebuild` writes no larger file.
 const LARGEST: u64 = 64 * 1024 * 1024;
@@ -19,7 +19,7 @@ const UNFINISHED: &str = ".new-";
 /// An incomplete file of this age was left by a killed process.
 const LEFT_OVER_AFTER: Duration = Duration::from_secs(60 * 60);
 
-impl State {
+impl StateFolder {
     /// The content of a file: empty if it is missing or unreadable.
     pub fn recall(&self, name: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_recalled() {
         let folder = tempfile::TempDir::new().unwrap();
-        let state = State { root: folder.path().join("a/b") };
+        let state = StateFolder { root: folder.path().join("a/b") };
         assert_eq!(state.recall("x"), b"");
         state.keep("x", b"one");
         state.keep("x", b"two");
@@ -97,7 +97,7 @@ mod tests {
     fn where_nothing_can_be_kept_nothing_is() {
         let folder = tempfile::TempDir::new().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
-        let state = State { root: folder.path().join("file/below") };
+        let state = StateFolder { root: folder.path().join("file/below") };
         state.keep("x", b"one");
         assert_eq!(state.recall("x"), b"");
     }
@@ -107,7 +107,7 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         // Reading it fails with EIO, because no process has memory at address 0.
         std::os::unix::fs::symlink("/proc/self/mem", folder.path().join("x")).unwrap();
-        let state = State { root: folder.path().to_owned() };
+        let state = StateFolder { root: folder.path().to_owned() };
         assert_eq!(state.recall("x"), b"");
         state.keep("x", b"one");
         assert_eq!(state.recall("x"), b"one");
@@ -121,14 +121,14 @@ mod tests {
             let age = Duration::from_secs(hours * 3600);
             file.set_modified(SystemTime::now() - age).unwrap();
         }
-        State { root: folder.path().to_owned() }.keep("x", b"");
+        StateFolder { root: folder.path().to_owned() }.keep("x", b"");
         assert_eq!(names(folder.path()), [".new-young", "old", "x"]);
     }
 
     #[test]
     fn several_at_once_leave_one_whole_file() {
         let folder = tempfile::TempDir::new().unwrap();
-        let state = State { root: folder.path().to_owned() };
+        let state = StateFolder { root: folder.path().to_owned() };
         std::thread::scope(|scope| {
             for letter in b"abcd" {
                 let state = &state;

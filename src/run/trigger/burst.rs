@@ -24,7 +24,7 @@ pub enum Seen {
 
 /// The places that may have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum ChangedPlaces {
     Paths(BTreeSet<PathBuf>),
     /// Anywhere.
     Everything,
@@ -34,7 +34,7 @@ pub enum Change {
 pub struct Bursts {
     seen: mpsc::UnboundedReceiver<Seen>,
     /// The events so far, with the times of the first and the last.
-    open: Option<(Change, Instant, Instant)>,
+    open: Option<(ChangedPlaces, Instant, Instant)>,
 }
 
 impl Bursts {
@@ -43,7 +43,7 @@ impl Bursts {
     }
 
     /// The next change. Dropping the future loses no event.
-    pub async fn next(&mut self) -> Change {
+    pub async fn next(&mut self) -> ChangedPlaces {
         loop {
             let until =
                 self.open.as_ref().map(|(_, first, last)| (*first + LONGEST).min(*last + QUIET));
@@ -67,15 +67,15 @@ impl Bursts {
 
     fn take(&mut self, seen: Seen) {
         let now = Instant::now();
-        let nothing = || (Change::Paths(BTreeSet::new()), now, now);
+        let nothing = || (ChangedPlaces::Paths(BTreeSet::new()), now, now);
         let (change, _, last) = self.open.get_or_insert_with(nothing);
         *last = now;
         match (seen, &mut *change) {
-            (Seen::Path(path), Change::Paths(paths)) if paths.len() < MOST => {
+            (Seen::Path(path), ChangedPlaces::Paths(paths)) if paths.len() < MOST => {
                 _ = paths.insert(path);
             }
-            (Seen::Path(_), Change::Everything) => {}
-            (Seen::Path(_) | Seen::Lost, _) => *change = Change::Everything,
+            (Seen::Path(_), ChangedPlaces::Everything) => {}
+            (Seen::Path(_) | Seen::Lost, _) => *change = ChangedPlaces::Everything,
         }
     }
 }
@@ -88,8 +88,8 @@ mod tests {
         Seen::Path(name.into())
     }
 
-    fn paths(names: &[&str]) -> Change {
-        Change::Paths(names.iter().map(PathBuf::from).collect())
+    fn paths(names: &[&str]) -> ChangedPlaces {
+        ChangedPlaces::Paths(names.iter().map(PathBuf::from).collect())
     }
 
     fn bursts() -> (mpsc::UnboundedSender<Seen>, Bursts) {
@@ -132,11 +132,11 @@ mod tests {
         for seen in [path("a"), Seen::Lost, path("b")] {
             sender.send(seen).unwrap();
         }
-        assert_eq!(bursts.next().await, Change::Everything);
+        assert_eq!(bursts.next().await, ChangedPlaces::Everything);
         for n in 0..=MOST {
             sender.send(path(&n.to_string())).unwrap();
         }
-        assert_eq!(bursts.next().await, Change::Everything);
+        assert_eq!(bursts.next().await, ChangedPlaces::Everything);
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use crate::hierarchy::Hierarchy;
 /// A folder, and whether its subfolders count.
 pub type Places = BTreeMap<PathBuf, bool>;
 
-pub struct Files {
+pub struct FileWatcher {
     watcher: Option<RecommendedWatcher>,
     /// The watched folders with their device and inode: a recreated folder is another one.
     watched: BTreeMap<PathBuf, (bool, (u64, u64))>,
@@ -24,7 +24,7 @@ pub struct Files {
     trouble: Option<String>,
 }
 
-impl Files {
+impl FileWatcher {
     /// Sends events to a channel.
     pub fn new(sender: mpsc::UnboundedSender<Seen>) -> Self {
         let told = move |seen: notify::Result<Event>| {
@@ -159,7 +159,7 @@ mod tests {
         let context = root.join("web");
         fs::create_dir(&context).unwrap();
         let (sender, mut seen) = mpsc::unbounded_channel();
-        let mut files = Files::new(sender);
+        let mut files = FileWatcher::new(sender);
         let places: Places = [(root.clone(), false), (context.clone(), true)].into();
         assert_eq!(files.watch(&places), None);
         fs::write(context.join("page"), "one").unwrap();

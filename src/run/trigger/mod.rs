@@ -10,9 +10,9 @@ mod snapshot;
 mod ticks;
 
 pub use self::{
-    burst::{Bursts, Change, Seen},
-    files::{Files, places},
+    burst::{Bursts, ChangedPlaces, Seen},
+    files::{FileWatcher, places},
     snapshot::{Changed, Look},
     ticks::Ticks,
-    trigger_log::{How, Ledger, Trigger},
+    trigger_log::{Ledger, RunTrigger, TriggerResult},
 };

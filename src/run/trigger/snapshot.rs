@@ -14,18 +14,18 @@ use crate::{
     fingerprint::{Detail, HashCache, source},
     hierarchy::{Hierarchy, Node, NodeName},
     image::Digest,
-    plan::{Change as What, Part, Reason},
+    plan::{Change as What, ChangedPart, Reason},
 };
 
 #[derive(Clone, Debug)]
 pub struct Look {
     pub hierarchy: Arc<Hierarchy>,
-    contexts: BTreeMap<NodeName, Context>,
+    contexts: BTreeMap<NodeName, ContextSnapshot>,
 }
 
 /// For an unreadable context, only the error.
 #[derive(Clone, Debug)]
-struct Context {
+struct ContextSnapshot {
     digest: Result<Digest, String>,
     detail: Detail,
 }
@@ -92,12 +92,12 @@ impl Changed {
     }
 }
 
-fn context(hierarchy: &Hierarchy, node: &Node, hashes: &HashCache) -> Context {
+fn context(hierarchy: &Hierarchy, node: &Node, hashes: &HashCache) -> ContextSnapshot {
     match source(hierarchy, node, hashes) {
         Ok(source) => {
-            Context { digest: Ok(source.digest), detail: Detail::new(node, source.files) }
+            ContextSnapshot { digest: Ok(source.digest), detail: Detail::new(node, source.files) }
         }
-        Err(error) => Context { digest: Err(error.to_string()), detail: Detail::default() },
+        Err(error) => ContextSnapshot { digest: Err(error.to_string()), detail: Detail::default() },
     }
 }
 
@@ -117,7 +117,10 @@ fn is_beside(path: &Path, dockerfile: &Path) -> bool {
             && path.to_string_lossy().ends_with(".dockerignore"))
 }
 
-fn difference((was, before): (&Node, &Context), (is, now): (&Node, &Context)) -> Option<String> {
+fn difference(
+    (was, before): (&Node, &ContextSnapshot),
+    (is, now): (&Node, &ContextSnapshot),
+) -> Option<String> {
     let mut what = Vec::new();
     if was.dockerfile.text != is.dockerfile.text {
         what.push(What::Dockerfile);
@@ -126,8 +129,8 @@ fn difference((was, before): (&Node, &Context), (is, now): (&Node, &Context)) ->
     let count = files.len();
     files.retain(|(_, path)| !is_left_by_an_editor(path));
     let has_only_editor_files = count > 0 && files.is_empty();
-    let part = |(difference, name)| Part { what: What::Context, difference, name };
-    let parts: Vec<Part> = files.into_iter().map(part).collect();
+    let part = |(difference, name)| ChangedPart { what: What::Context, difference, name };
+    let parts: Vec<ChangedPart> = files.into_iter().map(part).collect();
     if before.digest != now.digest
         && !has_only_editor_files
         && (what.is_empty() || !parts.is_empty())

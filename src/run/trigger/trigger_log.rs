@@ -21,7 +21,7 @@ const LONGEST: usize = 1000;
 /// The cause of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "trigger")]
-pub enum Trigger {
+pub enum RunTrigger {
     /// `watch` started.
     Start,
     Files {
@@ -36,7 +36,7 @@ pub enum Trigger {
 /// The result of a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum How {
+pub enum TriggerResult {
     Succeeded,
     Failed,
     /// Handled together with another trigger.
@@ -47,16 +47,16 @@ pub enum How {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Line {
+enum TriggerLine {
     Began {
         id: u64,
         at: Timestamp,
         #[serde(flatten)]
-        trigger: Trigger,
+        trigger: RunTrigger,
     },
     Ended {
         id: u64,
-        ended: How,
+        ended: TriggerResult,
     },
     /// Facts from dropped lines.
     Done {
@@ -70,7 +70,7 @@ pub struct Ledger {
     file: Option<File>,
     /// Why the last write failed.
     trouble: Option<io::Error>,
-    open: BTreeMap<u64, Trigger>,
+    open: BTreeMap<u64, RunTrigger>,
     next: u64,
     /// The last tick of each image that started a run.
     done: BTreeMap<NodeName, Timestamp>,
@@ -108,21 +108,21 @@ impl Ledger {
     }
 
     /// The triggers that have begun and not ended.
-    pub fn still_open(&self) -> impl Iterator<Item = (u64, &Trigger)> {
+    pub fn still_open(&self) -> impl Iterator<Item = (u64, &RunTrigger)> {
         self.open.iter().map(|(id, trigger)| (*id, trigger))
     }
 
     /// Records a trigger, and returns its number.
-    pub fn begin(&mut self, trigger: Trigger, at: Timestamp) -> u64 {
+    pub fn begin(&mut self, trigger: RunTrigger, at: Timestamp) -> u64 {
         let id = self.next;
-        self.write(Line::Began { id, at, trigger });
+        self.write(TriggerLine::Began { id, at, trigger });
         id
     }
 
     /// Records the result of a trigger. An ended trigger does not change.
-    pub fn end(&mut self, id: u64, ended: How) {
+    pub fn end(&mut self, id: u64, ended: TriggerResult) {
         if self.open.contains_key(&id) {
-            self.write(Line::Ended { id, ended });
+            self.write(TriggerLine::Ended { id, ended });
         }
     }
 
@@ -131,7 +131,7 @@ impl Ledger {
         self.trouble.take().map(|error| format!("`{}`: {error}", self.path.display()))
     }
 
-    fn write(&mut self, line: Line) {
+    fn write(&mut self, line: TriggerLine) {
         if let Some(file) = &mut self.file {
             let written = text(&line).and_then(|text| {
                 file.write_all(text.as_bytes())?;
@@ -145,17 +145,17 @@ impl Ledger {
         self.take(line);
     }
 
-    fn take(&mut self, line: Line) {
+    fn take(&mut self, line: TriggerLine) {
         match line {
-            Line::Began { id, trigger, .. } => {
+            TriggerLine::Began { id, trigger, .. } => {
                 self.next = self.next.max(id.saturating_add(1));
-                if let Trigger::Ticks { ticks } = &trigger {
+                if let RunTrigger::Ticks { ticks } = &trigger {
                     self.mark(ticks.clone());
                 }
                 self.open.insert(id, trigger);
             }
-            Line::Ended { id, .. } => _ = self.open.remove(&id),
-            Line::Done { done } => self.mark(done),
+            TriggerLine::Ended { id, .. } => _ = self.open.remove(&id),
+            TriggerLine::Done { done } => self.mark(done),
         }
     }
 
@@ -174,7 +174,7 @@ impl Ledger {
             .map(|(node, at)| (node.clone(), *at))
             .collect();
         if !new.is_empty() {
-            self.write(Line::Done { done: new });
+            self.write(TriggerLine::Done { done: new });
         }
     }
 
@@ -190,10 +190,10 @@ impl Ledger {
     fn rewrite(&mut self) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
-        file.write_all(text(&Line::Done { done: self.done.clone() })?.as_bytes())?;
+        file.write_all(text(&TriggerLine::Done { done: self.done.clone() })?.as_bytes())?;
         for (id, trigger) in &self.open {
             let (id, trigger, at) = (*id, trigger.clone(), Timestamp::now());
-            file.write_all(text(&Line::Began { id, at, trigger })?.as_bytes())?;
+            file.write_all(text(&TriggerLine::Began { id, at, trigger })?.as_bytes())?;
         }
         file.as_file().sync_data()?;
         file.persist(&self.path)?;
@@ -201,7 +201,7 @@ impl Ledger {
     }
 }
 
-fn text(line: &Line) -> io::Result<String> {
+fn text(line: &TriggerLine) -> io::Result<String> {
     Ok(serde_json::to_string(line)? + "\n")
 }
 
@@ -217,9 +217,9 @@ mod tests {
         "2026-11-24T03:00:00Z".parse().unwrap()
     }
 
-    fn ticks(second: i64) -> Trigger {
+    fn ticks(second: i64) -> RunTrigger {
         let tick = Timestamp::from_second(second).unwrap();
-        Trigger::Ticks { ticks: [(NodeName::from("os"), tick)].into() }
+        RunTrigger::Ticks { ticks: [(NodeName::from("os"), tick)].into() }
     }
 
     fn open(ledger: &Ledger) -> Vec<u64> {
@@ -231,18 +231,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/triggers.jsonl");
         let mut ledger = Ledger::open(&path);
-        let first = ledger.begin(Trigger::Start, now());
+        let first = ledger.begin(RunTrigger::Start, now());
         let second = ledger.begin(ticks(100), now());
-        let third = ledger.begin(Trigger::Files { nodes: vec!["web".into()] }, now());
-        ledger.end(first, How::Succeeded);
-        ledger.end(third, How::Coalesced);
+        let third = ledger.begin(RunTrigger::Files { nodes: vec!["web".into()] }, now());
+        ledger.end(first, TriggerResult::Succeeded);
+        ledger.end(third, TriggerResult::Coalesced);
         // It stays as it ended.
-        ledger.end(third, How::Failed);
+        ledger.end(third, TriggerResult::Failed);
         drop(ledger);
         let mut ledger = Ledger::open(&path);
         assert_eq!(ledger.still_open().collect::<Vec<_>>(), [(second, &ticks(100))]);
         assert_eq!(ledger.done()["os"], Timestamp::from_second(100).unwrap());
-        assert!(ledger.begin(Trigger::Start, now()) > third);
+        assert!(ledger.begin(RunTrigger::Start, now()) > third);
         assert_eq!(fs::read_to_string(&path).unwrap().matches("\"ended\"").count(), 2);
     }
 
@@ -253,8 +253,8 @@ mod tests {
         let mut ledger = Ledger::open(&path);
         let kept = ledger.begin(ticks(7), now());
         for _ in 0..LONGEST {
-            let id = ledger.begin(Trigger::Start, now());
-            ledger.end(id, How::Succeeded);
+            let id = ledger.begin(RunTrigger::Start, now());
+            ledger.end(id, TriggerResult::Succeeded);
         }
         drop(ledger);
         let ledger = Ledger::open(&path);
@@ -270,10 +270,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
         let mut ledger = Ledger::open(&folder.path().join("file/triggers.jsonl"));
-        let id = ledger.begin(Trigger::Start, now());
+        let id = ledger.begin(RunTrigger::Start, now());
         assert_eq!(open(&ledger), [id]);
         assert!(ledger.take_trouble().is_some());
-        ledger.end(id, How::Succeeded);
+        ledger.end(id, TriggerResult::Succeeded);
         assert_eq!((open(&ledger), ledger.take_trouble()), (vec![], None));
     }
 
@@ -290,9 +290,9 @@ mod tests {
             let mut ledger = Ledger::open(&path);
             for (what, number) in steps {
                 match what {
-                    0 => _ = ledger.begin(Trigger::Start, now()),
+                    0 => _ = ledger.begin(RunTrigger::Start, now()),
                     1 => _ = ledger.begin(ticks(number.cast_signed()), now()),
-                    _ => ledger.end(number, How::Succeeded),
+                    _ => ledger.end(number, TriggerResult::Succeeded),
                 }
             }
             let text = fs::read(&path).unwrap();
@@ -307,7 +307,7 @@ mod tests {
             }
             let mut ledger = Ledger::open(&path);
             prop_assert_eq!(open(&ledger), expected.iter().copied().collect::<Vec<_>>());
-            let id = ledger.begin(Trigger::Start, now());
+            let id = ledger.begin(RunTrigger::Start, now());
             prop_assert!(!expected.contains(&id));
             drop(ledger);
             expected.insert(id);

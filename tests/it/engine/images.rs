@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use rebuild::engine::{Engine, Sizes};
+use rebuild::engine::{Engine, SizeMeaning};
 
 use super::Bench;
 
@@ -40,7 +40,7 @@ const ZEROS: u64 = 20 << 20;
 #[tokio::test]
 async fn the_size_of_an_image_is_that_of_its_unpacked_files() {
     let Some(bench) = Bench::new("size").await else { return };
-    if bench.info.capabilities.sizes() == Sizes::Packed {
+    if bench.info.capabilities.sizes() == SizeMeaning::Packed {
         println!("skipped: the engine reports packed sizes");
         return;
     }

@@ -3,10 +3,10 @@
 use std::{fs, time::Duration};
 
 use rebuild::{
-    engine::{BuildRequest, Engine, Network, Probe},
+    engine::{BuildRequest, Engine, ImageCommand, Network},
     image::{
         Digest,
-        packages::{Manager, Offer, Update, Verified},
+        packages::{Manager, Offer, PackageUpdate, Verified},
     },
 };
 
@@ -67,7 +67,7 @@ impl Debian {
     }
 
     async fn printed(&self, image: &Digest, argv: Vec<String>, network: Network) -> Vec<u8> {
-        let probe = Probe { argv, network, timeout: Duration::from_secs(120) };
+        let probe = ImageCommand { argv, network, timeout: Duration::from_secs(120) };
         let printed = self.bench.docker.probe(image, &probe, &self.bench.name).await.unwrap();
         assert_eq!(printed.exit_code, 0, "{printed:?}");
         printed.stdout
@@ -91,7 +91,7 @@ impl Debian {
     }
 }
 
-fn told(updates: &[Update]) -> Vec<String> {
+fn told(updates: &[PackageUpdate]) -> Vec<String> {
     updates.iter().map(ToString::to_string).collect()
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use rebuild::engine::{Engine, Network, Probe, ProbeOutput};
+use rebuild::engine::{Engine, ImageCommand, Network, ProbeOutput};
 
 use super::{Bench, bench::docker, wait_until};
 use crate::support::is_left_out;
 
-fn probe(script: &str, network: Network, seconds: u64) -> Probe {
+fn probe(script: &str, network: Network, seconds: u64) -> ImageCommand {
     let argv = ["sh", "-c", script].map(str::to_owned).into();
-    Probe { argv, network, timeout: Duration::from_secs(seconds) }
+    ImageCommand { argv, network, timeout: Duration::from_secs(seconds) }
 }
 
 #[tokio::test]
@@ -52,7 +52,8 @@ async fn an_image_is_asked_as_root_and_without_its_settings() {
         let asked = bench.docker.probe(&image, &probe, &bench.name).await;
         assert_eq!(asked.unwrap_err().to_string(), error, "{script}");
     }
-    let nothing = Probe { argv: vec!["/bin/nothing".to_owned()], ..probe("", Network::None, 60) };
+    let nothing =
+        ImageCommand { argv: vec!["/bin/nothing".to_owned()], ..probe("", Network::None, 60) };
     let error = bench.docker.probe(&image, &nothing, &bench.name).await.unwrap_err().to_string();
     assert!(error.contains("/bin/nothing"), "{error}");
 

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rebuild::engine::{
     BuildSecrets, Capability,
-    session::{Session, SessionFiles, Traffic},
+    session::{BuildSession, SessionFiles, Traffic},
 };
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -78,7 +78,7 @@ impl Daemon {
     }
 
     /// Opens the connection of a session.
-    pub(super) async fn open(&self, session: &Session) -> TokioIo<hyper::upgrade::Upgraded> {
+    pub(super) async fn open(&self, session: &BuildSession) -> TokioIo<hyper::upgrade::Upgraded> {
         let mut request = Request::post("/v1.41/session")
             .header("Host", "docker")
             .header("Connection", "Upgrade")
@@ -99,7 +99,8 @@ impl Daemon {
         options: &str,
     ) -> Result<Image<'_>, String> {
         let secrets = secrets.iter().map(|&(id, value)| (id.to_owned(), value.to_vec())).collect();
-        let session = Session::new(files.clone(), BuildSecrets { values: secrets, agent: None });
+        let session =
+            BuildSession::new(files.clone(), BuildSecrets { values: secrets, agent: None });
         let io = self.open(&session).await;
         tokio::select! {
             error = session.serve(io) => panic!("{error}"),
@@ -112,7 +113,7 @@ impl Daemon {
     /// Builds within a session that is served elsewhere.
     pub(super) async fn build_in(
         &self,
-        session: &Session,
+        session: &BuildSession,
         files: &SessionFiles,
         options: &str,
     ) -> Result<String, String> {

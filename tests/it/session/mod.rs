@@ -17,9 +17,9 @@ use daemon::{Daemon, Listing};
 use rebuild::{
     engine::{
         BuildSecrets, Capability,
-        session::{Session, SessionFiles, Traffic},
+        session::{BuildSession, SessionFiles, Traffic},
     },
-    fingerprint::context::{Context, Kind},
+    fingerprint::context::{Context, EntryKind},
     image::Digest,
 };
 use tempfile::TempDir;
@@ -57,13 +57,13 @@ impl Folder {
     /// What an image holds into which the whole context was copied.
     fn listing(&self) -> Listing {
         let entries = self.files("").context.entries().unwrap();
-        let line = |path: &Path, kind: &Kind, mode: u32| match kind {
-            Kind::Folder => format!("folder {mode:o}"),
-            Kind::Link { target } => {
+        let line = |path: &Path, kind: &EntryKind, mode: u32| match kind {
+            EntryKind::Folder => format!("folder {mode:o}"),
+            EntryKind::Link { target } => {
                 let target = target.as_os_str().as_bytes();
                 format!("link {}", target.escape_ascii())
             }
-            Kind::File { .. } => {
+            EntryKind::File { .. } => {
                 let content = fs::read(self.0.path().join(path)).unwrap();
                 format!("file {mode:o} {}", Digest::of(&content))
             }
@@ -332,7 +332,7 @@ async fn a_session_that_ends_fails_the_build() {
     let file = fs::File::create(folder.0.path().join("big")).unwrap();
     file.set_len(1 << 30).unwrap();
     let files = folder.files(ALL);
-    let session = Session::new(files.clone(), BuildSecrets::default());
+    let session = BuildSession::new(files.clone(), BuildSecrets::default());
     let io = daemon.open(&session).await;
     let cut = async {
         tokio::select! {

@@ -15,7 +15,7 @@ use crate::engine::session::{
 };
 
 /// A call the engine has made.
-pub(super) struct Call {
+pub(super) struct EngineCall {
     to_us: SendStream<Bytes>,
     pub(super) from_us: RecvStream,
     status: Option<String>,
@@ -33,7 +33,7 @@ pub(super) async fn call(
     engine: &SendRequest<Bytes>,
     method: &str,
     headers: &[(&str, &str)],
-) -> Call {
+) -> EngineCall {
     let mut request = Request::post(format!("http://localhost{method}"));
     for &(name, value) in headers {
         request = request.header(name, value);
@@ -44,7 +44,11 @@ pub(super) async fn call(
 }
 
 /// Makes a call of one message.
-pub(super) async fn ask(engine: &SendRequest<Bytes>, method: &str, message: &impl Message) -> Call {
+pub(super) async fn ask(
+    engine: &SendRequest<Bytes>,
+    method: &str,
+    message: &impl Message,
+) -> EngineCall {
     let request = Request::post(format!("http://localhost{method}")).body(()).unwrap();
     let mut engine = engine.clone().ready().await.unwrap();
     let (response, mut to_us) = engine.send_request(request, false).unwrap();
@@ -54,9 +58,9 @@ pub(super) async fn ask(engine: &SendRequest<Bytes>, method: &str, message: &imp
     answered(response, to_us).await
 }
 
-async fn answered(response: ResponseFuture, to_us: SendStream<Bytes>) -> Call {
+async fn answered(response: ResponseFuture, to_us: SendStream<Bytes>) -> EngineCall {
     let (head, from_us) = response.await.unwrap().into_parts();
-    Call { to_us, from_us, status: status(&head.headers), received: BytesMut::new() }
+    EngineCall { to_us, from_us, status: status(&head.headers), received: BytesMut::new() }
 }
 
 fn status(headers: &HeaderMap) -> Option<String> {
@@ -64,7 +68,7 @@ fn status(headers: &HeaderMap) -> Option<String> {
     Some(format!("{} {}", text("grpc-status")?, text("grpc-message").unwrap_or_default()))
 }
 
-impl Call {
+impl EngineCall {
     fn send(&mut self, message: &impl Message) {
         let mut frame = BytesMut::new();
         grpc::put(message, &mut frame);

@@ -50,11 +50,11 @@ fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String
             continue;
         }
         let low = match member(chars)? {
-            Member::Class(class) => {
+            ClassMember::Class(class) => {
                 out.push_str(class);
                 continue;
             }
-            Member::Char(char) => char,
+            ClassMember::Char(char) => char,
         };
         push(out, low);
         // In `[a-]` the dash is a member.
@@ -62,12 +62,14 @@ fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String
         if ahead.next() == Some('-') && ahead.next().is_some_and(|char| char != ']') {
             chars.next();
             match member(chars)? {
-                Member::Char(high) if low <= high => {
+                ClassMember::Char(high) if low <= high => {
                     out.push('-');
                     push(out, high);
                 }
-                Member::Char(high) => return Err(format!("`{low}-{high}` is no range")),
-                Member::Class(_) => return Err(format!("the range after `{low}-` has no end")),
+                ClassMember::Char(high) => return Err(format!("`{low}-{high}` is no range")),
+                ClassMember::Class(_) => {
+                    return Err(format!("the range after `{low}-` has no end"));
+                }
             }
         }
     }
@@ -76,22 +78,22 @@ fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String
     Ok(())
 }
 
-enum Member {
+enum ClassMember {
     Char(char),
     Class(&'static str),
 }
 
-fn member(chars: &mut Peekable<Chars<'_>>) -> Result<Member, String> {
+fn member(chars: &mut Peekable<Chars<'_>>) -> Result<ClassMember, String> {
     const OPEN: &str = "a `[` needs its `]`";
     match chars.next().ok_or(OPEN)? {
         '\\' => {
             let char = chars.next().ok_or(OPEN)?;
             Ok(match perl_class(char) {
-                Some(class) => Member::Class(class),
-                None => Member::Char(escaped(char)?),
+                Some(class) => ClassMember::Class(class),
+                None => ClassMember::Char(escaped(char)?),
             })
         }
-        char => Ok(Member::Char(char)),
+        char => Ok(ClassMember::Char(char)),
     }
 }
 

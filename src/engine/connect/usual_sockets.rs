@@ -6,13 +6,13 @@ use super::Environment;
 
 /// A socket on which an engine of that kind listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct UsualSocket {
     pub(super) engine: &'static str,
     pub(super) socket: PathBuf,
 }
 
 /// In the order in which they are tried.
-pub(super) fn usual(environment: Environment) -> Vec<Place> {
+pub(super) fn usual(environment: Environment) -> Vec<UsualSocket> {
     let folder = |variable: &str| environment(variable).map(PathBuf::from);
     let home = folder("HOME");
     let runtime = folder("XDG_RUNTIME_DIR");
@@ -30,7 +30,7 @@ pub(super) fn usual(environment: Environment) -> Vec<Place> {
         ("podman of this user", &runtime, "podman/podman.sock"),
     ];
     let place = |(engine, folder, path): (&'static str, &Option<PathBuf>, &str)| {
-        Some(Place { engine, socket: folder.as_deref()?.join(path) })
+        Some(UsualSocket { engine, socket: folder.as_deref()?.join(path) })
     };
     places.into_iter().filter_map(place).collect()
 }

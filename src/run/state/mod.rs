@@ -30,7 +30,7 @@ const RUNS_KEPT: usize = 20;
 
 /// The folder of one hierarchy below `$XDG_STATE_HOME/rebuild`, `~/.local/state` by default.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct StateFolder {
     root: PathBuf,
 }
 
@@ -50,7 +50,7 @@ pub struct Lock {
 
 /// The owner of containers that are created before a run: an ID like a run's, alive until dropped.
 #[derive(Debug)]
-pub struct Asking {
+pub struct ProbeOwner {
     pub id: String,
     _alive: Option<Alive>,
 }
@@ -63,7 +63,7 @@ pub enum LockError {
     Io { path: PathBuf, source: io::Error },
 }
 
-impl State {
+impl StateFolder {
     /// The state of the hierarchy in this file. Creates no folder until it is needed.
     pub fn of(hierarchy: &Path) -> Self {
         let hierarchy = &fs::canonicalize(hierarchy).unwrap_or_else(|_| hierarchy.to_owned());
@@ -217,7 +217,7 @@ pub fn is_going_on(run: &str) -> bool {
     alive::is_going_on(&home(), run)
 }
 
-impl Asking {
+impl ProbeOwner {
     pub fn begin() -> Self {
         let id = new_id();
         Self { _alive: Alive::declare(&home(), &id), id }
@@ -335,9 +335,9 @@ mod tests {
         fs::create_dir_all(place.join("web")).unwrap();
         fs::write(place.join("hierarchy.yaml"), "").unwrap();
         std::os::unix::fs::symlink(&place, folder.path().join("link")).unwrap();
-        let expected = State::of(&place.join("hierarchy.yaml")).journals();
+        let expected = StateFolder::of(&place.join("hierarchy.yaml")).journals();
         for name in ["shop/web/../hierarchy.yaml", "link/hierarchy.yaml", "./shop/hierarchy.yaml"] {
-            assert_eq!(State::of(&folder.path().join(name)).journals(), expected, "{name}");
+            assert_eq!(StateFolder::of(&folder.path().join(name)).journals(), expected, "{name}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::IgnoreError;
 
 /// A line with a pattern.
-pub(super) struct Line {
+pub(super) struct PatternLine {
     /// Counted from 1.
     pub(super) number: usize,
     pub(super) written: Vec<u8>,
@@ -17,7 +17,7 @@ pub(super) struct Line {
 const LONGEST: usize = 64 * 1024;
 
 /// Every pattern of the file. A `#` starts a comment only in the first column.
-pub(super) fn lines(text: &[u8]) -> Result<Vec<Line>, IgnoreError> {
+pub(super) fn pattern_lines(text: &[u8]) -> Result<Vec<PatternLine>, IgnoreError> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut lines = Vec::new();
     for (i, written) in text.split(|byte| *byte == b'\n').enumerate() {
@@ -47,7 +47,12 @@ pub(super) fn lines(text: &[u8]) -> Result<Vec<Line>, IgnoreError> {
         if cleaned.is_empty() {
             return Err(error(trim(written), "a `!` needs a pattern after it"));
         }
-        lines.push(Line { number: i + 1, written: trim(written).to_vec(), exception, cleaned });
+        lines.push(PatternLine {
+            number: i + 1,
+            written: trim(written).to_vec(),
+            exception,
+            cleaned,
+        });
     }
     Ok(lines)
 }

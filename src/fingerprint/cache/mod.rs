@@ -34,11 +34,11 @@ pub struct HashCache {
     machine: Digest,
     /// The time since 1970.
     clock: fn() -> Duration,
-    known: Mutex<Known>,
+    known: Mutex<KnownHashes>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownHashes {
     entries: HashMap<Key, (Key, u32)>,
     /// Whether entries have changed since the last write.
     is_new: bool,
@@ -67,7 +67,7 @@ impl HashCache {
     fn with_clock(kept: &[u8], machine: &str, clock: fn() -> Duration) -> Self {
         let machine = Digest::of(machine.as_bytes());
         let entries = entries(kept, &machine).unwrap_or_default();
-        Self { machine, clock, known: Mutex::new(Known { entries, is_new: false }) }
+        Self { machine, clock, known: Mutex::new(KnownHashes { entries, is_new: false }) }
     }
 
     /// The bytes to store for the next run; `None` if nothing has changed.
@@ -126,7 +126,7 @@ impl HashCache {
         u32::try_from(self.now().as_secs() / DAY.as_secs()).unwrap_or(u32::MAX)
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownHashes> {
         // Each change is a single insertion, so a panic elsewhere leaves a consistent map.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

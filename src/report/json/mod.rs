@@ -10,7 +10,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use self::view::Line;
+use self::view::EventLine;
 pub(super) use self::view::seconds;
 pub use self::whole::whole;
 use super::{Out, sanitize::reorders};
@@ -28,7 +28,7 @@ impl Json {
 
 impl Reporter for Json {
     fn report(&mut self, event: &Event) -> io::Result<()> {
-        write(&Line::new(event), &mut self.out)?;
+        write(&EventLine::new(event), &mut self.out)?;
         // A reader wants to see it now.
         self.out.flush()
     }
@@ -90,7 +90,7 @@ mod tests {
 
     /// Each event that has a heading of its own, with the first cells of the table below it.
     fn documented() -> BTreeMap<String, BTreeSet<String>> {
-        let page = include_str!("../../docs/events.md");
+        let page = include_str!("../../../docs/events.md");
         let code = |text: &str| text.split('`').nth(1).unwrap_or_default().to_owned();
         let mut sections: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut section = String::new();

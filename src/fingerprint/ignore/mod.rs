@@ -12,7 +12,7 @@
 //! patterns.
 
 mod glob;
-mod lines;
+mod pattern_lines;
 mod pattern;
 #[cfg(test)]
 mod tests;
@@ -54,7 +54,7 @@ impl Ignore {
     /// Reads the text of a `.dockerignore`.
     pub fn parse(text: &[u8]) -> Result<Self, IgnoreError> {
         let (mut patterns, mut wild) = (Vec::new(), 0);
-        for line in lines::lines(text)? {
+        for line in pattern_lines::pattern_lines(text)? {
             let error = |reason| IgnoreError {
                 line: line.number,
                 pattern: String::from_utf8_lossy(&line.written).into_owned(),

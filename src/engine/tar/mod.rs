@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 pub(super) use dockerfile::Dockerfile;
 
 use crate::{
-    fingerprint::context::{Content, Context, ContextError, Entry, Kind, Tally},
+    fingerprint::context::{ContentReader, Context, ContextEntry, ContextError, EntryKind, Tally},
     image::{Digest, Hasher},
 };
 
@@ -131,7 +131,7 @@ fn write_entries(
     let entries = context.entries().map_err(io::Error::other)?;
     header::begin(tar)?;
     for entry in &entries {
-        let digest = if matches!(entry.kind, Kind::File { .. }) {
+        let digest = if matches!(entry.kind, EntryKind::File { .. }) {
             let file = context.read(entry).map_err(io::Error::other)?;
             Some(write_file(tar, entry, file, dockerfile)?)
         } else {
@@ -142,7 +142,7 @@ fn write_entries(
     }
     for (path, text) in dockerfile.extras(&entries) {
         let size = text.len() as u64;
-        let entry = Entry { path, kind: Kind::File { size }, mode: 0o644 };
+        let entry = ContextEntry { path, kind: EntryKind::File { size }, mode: 0o644 };
         header::append(tar, &entry, (size, text.as_bytes()))?;
     }
     if expected.is_some_and(|expected| *expected != tally.finish()) {
@@ -154,12 +154,12 @@ fn write_entries(
 /// Writes one file, or what takes its place, and returns the digest of the file.
 fn write_file(
     tar: &mut Builder<impl Write>,
-    entry: &Entry,
-    content: Content,
+    entry: &ContextEntry,
+    content: ContentReader,
     dockerfile: &Dockerfile,
 ) -> io::Result<Digest> {
     let size = content.size();
-    let mut content = Hashed { hasher: Hasher::default(), content };
+    let mut content = HashedTar { hasher: Hasher::default(), content };
     if dockerfile.replaces(entry) {
         io::copy(&mut content, &mut io::sink())?;
         let text = dockerfile.text.as_bytes();
@@ -174,12 +174,12 @@ fn write_file(
 }
 
 /// Hashes what is read.
-struct Hashed {
+struct HashedTar {
     hasher: Hasher,
-    content: Content,
+    content: ContentReader,
 }
 
-impl Read for Hashed {
+impl Read for HashedTar {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.content.read(buffer)?;
         self.hasher.update(&buffer[..read]);

@@ -20,8 +20,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use content::Content;
-pub use manifest::{Manifest, Tally};
+pub use content::ContentReader;
+pub use manifest::{ContextManifest, Tally};
 
 use super::{
     cache::HashCache,
@@ -50,10 +50,10 @@ pub enum Modes {
 
 /// A file, folder or link that is not ignored, or a folder that contains one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ContextEntry {
     /// Relative to the root, separated by `/`, without a leading `/`.
     pub path: PathBuf,
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// The permission bits in the image.
     ///
     /// A tracked file is `0755` if its owner may execute it, else `0644`. A folder with a tracked file is
@@ -65,7 +65,7 @@ pub struct Entry {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     File {
         size: u64,
     },
@@ -76,12 +76,12 @@ pub enum Kind {
     },
 }
 
-impl Entry {
+impl ContextEntry {
     /// Whether its path and its link target are UTF-8.
     pub fn is_text(&self) -> bool {
         let target = match &self.kind {
-            Kind::Link { target } => target.to_str(),
-            Kind::File { .. } | Kind::Folder => Some(""),
+            EntryKind::Link { target } => target.to_str(),
+            EntryKind::File { .. } | EntryKind::Folder => Some(""),
         };
         self.path.to_str().and(target).is_some()
     }
@@ -139,13 +139,13 @@ impl Context {
     }
 
     /// Every entry that is not ignored, in order of the paths' bytes: a folder before its entries.
-    pub fn entries(&self) -> Result<Vec<Entry>, ContextError> {
+    pub fn entries(&self) -> Result<Vec<ContextEntry>, ContextError> {
         Ok(self.walk()?.into_iter().map(|(entry, _)| entry).collect())
     }
 
     /// Every entry with the digest of its content, with which a later run finds the changed ones. Files with
     /// a known hash are not read.
-    pub fn manifest(&self, hashes: &HashCache) -> Result<Manifest, ContextError> {
+    pub fn manifest(&self, hashes: &HashCache) -> Result<ContextManifest, ContextError> {
         manifest::read(self, self.walk()?, hashes)
     }
 
@@ -163,8 +163,8 @@ impl Context {
     }
 
     /// Opens a file of the context. Reading it to its end fails if it differs from the file of the walk.
-    pub fn read(&self, entry: &Entry) -> Result<Content, ContextError> {
-        Content::open(&self.root, entry)
+    pub fn read(&self, entry: &ContextEntry) -> Result<ContentReader, ContextError> {
+        ContentReader::open(&self.root, entry)
     }
 
     /// Opens a file that may not be an entry, without following links.

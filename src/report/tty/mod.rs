@@ -12,7 +12,7 @@ use super::{
     numbers::{clock, count},
     plain::{beginning, name_width},
     sanitize,
-    screen::{Line, Screen},
+    screen::{Screen, ScreenLine},
     step,
     width::{fit, pad, pad_left, width},
 };
@@ -45,7 +45,7 @@ pub(super) struct Tty {
     starts: usize,
     /// Of the names of finished images, so that what became of them stands in a column.
     name_width: usize,
-    progress: Progress,
+    progress: RunProgress,
 }
 
 struct Running {
@@ -55,7 +55,7 @@ struct Running {
 }
 
 #[derive(Default)]
-struct Progress {
+struct RunProgress {
     /// Steps with something to do, and how many of them have ended.
     work: BTreeSet<NodeName>,
     ended: usize,
@@ -88,7 +88,7 @@ impl Tty {
             running: BTreeMap::new(),
             starts: 0,
             name_width: 0,
-            progress: Progress::default(),
+            progress: RunProgress::default(),
         }
     }
 
@@ -219,7 +219,7 @@ impl Tty {
     }
 
     /// The running images, the oldest first, as many as there is room for; and the bar.
-    fn frame(&self, (columns, rows): Size) -> Vec<Line> {
+    fn frame(&self, (columns, rows): Size) -> Vec<ScreenLine> {
         let columns = columns.saturating_sub(1);
         let elapsed = self.elapsed();
         // One row for the bar, and one for the cursor.
@@ -231,7 +231,7 @@ impl Tty {
         let widest = names.iter().map(|name| width(name)).max().unwrap_or(0);
         let widest = widest.min(WIDEST_NAME).min(columns / 2);
 
-        let mut frame: Vec<Line> = names
+        let mut frame: Vec<ScreenLine> = names
             .iter()
             .zip(self.running.values())
             .map(|(name, running)| {
@@ -240,18 +240,18 @@ impl Tty {
                 let room = columns.saturating_sub(widest + 2 + took.len() + 1);
                 if room < 4 {
                     let text = fit(name, columns);
-                    return Line { width: width(&text), text };
+                    return ScreenLine { width: width(&text), text };
                 }
                 let (name, what) = (pad(name, widest), pad(&running.what, room));
                 let wide = width(&name) + 2 + width(&what) + 1 + took.len();
                 let text =
                     format!("{}  {what} {}", self.paint.active(name), self.paint.faint(took));
-                Line { text, width: wide }
+                ScreenLine { text, width: wide }
             })
             .collect();
         if shown < self.running.len() && room > 0 {
             let text = fit(&format!("… and {} more", self.running.len() - shown), columns);
-            frame.push(Line { width: width(&text), text: self.paint.faint(text) });
+            frame.push(ScreenLine { width: width(&text), text: self.paint.faint(text) });
         }
         if self.began.is_some() && rows > 1 {
             frame.push(self.bar(columns, elapsed));
@@ -260,7 +260,7 @@ impl Tty {
     }
 
     /// `━━━━━━━───────  7/40 images · 2 running · 1 failed · 0:42 · about 3 min left`
-    fn bar(&self, columns: usize, elapsed: Duration) -> Line {
+    fn bar(&self, columns: usize, elapsed: Duration) -> ScreenLine {
         let progress = &self.progress;
         let (done, total) = progress.promoting.unwrap_or((progress.ended, progress.work.len()));
         let mut parts = Vec::new();
@@ -281,13 +281,13 @@ impl Tty {
         parts.extend(progress.eta.left(elapsed));
         let text = fit(&parts.join(" · "), columns);
         if columns < width(&text) + BAR + 2 {
-            return Line { width: width(&text), text };
+            return ScreenLine { width: width(&text), text };
         }
         let full = (BAR * done).checked_div(total).unwrap_or(BAR).min(BAR);
         let (full, rest) = ("━".repeat(full), "─".repeat(BAR - full));
         let wide = BAR + 2 + width(&text);
         let full = if progress.failed > 0 { self.paint.bad(full) } else { self.paint.good(full) };
-        Line { text: format!("{full}{}  {text}", self.paint.faint(rest)), width: wide }
+        ScreenLine { text: format!("{full}{}  {text}", self.paint.faint(rest)), width: wide }
     }
 }
 

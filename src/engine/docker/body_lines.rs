@@ -11,7 +11,7 @@ use super::activity::Activity;
 /// BuildKit's longest messages carry 32 KiB of log as base64 inside JSON; this leaves room.
 const LONGEST_LINE: usize = 8 << 20;
 
-pub(super) struct Lines<B> {
+pub(super) struct BodyLines<B> {
     body: B,
     buffer: BytesMut,
     /// Up to here the buffer holds no line end.
@@ -27,7 +27,7 @@ pub(super) enum LineError<E: Error + 'static> {
     TooLong,
 }
 
-impl<B> Lines<B>
+impl<B> BodyLines<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Error + 'static,
@@ -88,7 +88,7 @@ mod tests {
             .iter()
             .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(piece.as_bytes()))))
             .collect();
-        let mut lines = Lines::new(StreamBody::new(stream::iter(pieces)), Activity::begin());
+        let mut lines = BodyLines::new(StreamBody::new(stream::iter(pieces)), Activity::begin());
         let mut all = Vec::new();
         loop {
             match lines.next().await {

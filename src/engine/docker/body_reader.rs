@@ -16,23 +16,23 @@ use super::activity::Activity;
 /// A piece is what the connection gives at once, some 400 KiB at most.
 const IN_FLIGHT: usize = 16;
 
-enum Piece {
+enum BodyPiece {
     Data(Bytes),
     End,
 }
 
 /// Reads what is received. Not for asynchronous code: it blocks.
-pub(super) struct Pieces {
-    receiver: mpsc::Receiver<Piece>,
+pub(super) struct BodyReader {
+    receiver: mpsc::Receiver<BodyPiece>,
     rest: Bytes,
     is_ended: bool,
 }
 
-pub(super) struct Received(mpsc::Sender<Piece>);
+pub(super) struct Received(mpsc::Sender<BodyPiece>);
 
-pub(super) fn pieces() -> (Received, Pieces) {
+pub(super) fn pieces() -> (Received, BodyReader) {
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-    (Received(sender), Pieces { receiver, rest: Bytes::new(), is_ended: false })
+    (Received(sender), BodyReader { receiver, rest: Bytes::new(), is_ended: false })
 }
 
 impl Received {
@@ -44,23 +44,23 @@ impl Received {
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
             activity.touch();
-            if self.0.send(Piece::Data(data)).await.is_err() {
+            if self.0.send(BodyPiece::Data(data)).await.is_err() {
                 return Ok(());
             }
             // The reader may have taken its time, which is no silence of the engine's.
             activity.touch();
         }
-        _ = self.0.send(Piece::End).await;
+        _ = self.0.send(BodyPiece::End).await;
         Ok(())
     }
 }
 
-impl Read for Pieces {
+impl Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() && !self.is_ended {
             match self.receiver.blocking_recv() {
-                Some(Piece::Data(data)) => self.rest = data,
-                Some(Piece::End) => self.is_ended = true,
+                Some(BodyPiece::Data(data)) => self.rest = data,
+                Some(BodyPiece::End) => self.is_ended = true,
                 None => return Err(io::ErrorKind::ConnectionAborted.into()),
             }
         }

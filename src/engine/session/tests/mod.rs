@@ -11,7 +11,7 @@ use prost::Message as _;
 use tempfile::TempDir;
 
 use super::{
-    wire::{Health, Packet, Secret, SecretRequest, Stat},
+    wire::{GetSecretResponse, HealthCheckResponse, Packet, SecretRequest, Stat},
     *,
 };
 
@@ -26,18 +26,18 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-fn session(folder: &TempDir, dockerfile: (&str, &str)) -> Session {
+fn session(folder: &TempDir, dockerfile: (&str, &str)) -> BuildSession {
     let files = SessionFiles {
         context: Context::open(folder.path(), Path::new(dockerfile.0)).unwrap(),
         dockerfile_name: dockerfile.0.to_owned(),
         dockerfile: dockerfile.1.into(),
     };
     let values = [("token".to_owned(), b"hunter2".to_vec())].into();
-    Session::new(files, BuildSecrets { values, agent: None })
+    BuildSession::new(files, BuildSecrets { values, agent: None })
 }
 
 /// Lets the engine do something in a session.
-async fn during<T>(session: &Session, engine: impl AsyncFnOnce(SendRequest<Bytes>) -> T) -> T {
+async fn during<T>(session: &BuildSession, engine: impl AsyncFnOnce(SendRequest<Bytes>) -> T) -> T {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     tokio::select! {
         error = session.serve(ours) => panic!("{error}"),
@@ -217,7 +217,7 @@ async fn calls_get_answers() {
     let session = session(&folder, ("Dockerfile", ""));
     during(&session, async |engine| {
         let mut health = call(&engine, "/grpc.health.v1.Health/Check", &[]).await;
-        assert_eq!(health.next().await, Some(Health { status: 1 }));
+        assert_eq!(health.next().await, Some(HealthCheckResponse { status: 1 }));
         assert_eq!(health.status().await, "0 ");
 
         for (id, value, status) in
@@ -226,7 +226,7 @@ async fn calls_get_answers() {
             let method = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
             let mut secret = ask(&engine, method, &SecretRequest { id: id.to_owned() }).await;
             if let Some(value) = value {
-                assert_eq!(secret.next().await, Some(Secret { data: value.into() }));
+                assert_eq!(secret.next().await, Some(GetSecretResponse { data: value.into() }));
             }
             assert_eq!(secret.status().await, status);
         }

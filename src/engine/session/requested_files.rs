@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue};
 
 /// What the headers of a call ask for.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct RequestedFiles {
     /// `context` or `dockerfile`.
     pub(super) folder: Vec<u8>,
     /// If there are any, the engine will look at nothing else, but for where links among them
@@ -14,7 +14,7 @@ pub(super) struct Asked {
     pub(super) include: Vec<Vec<u8>>,
 }
 
-impl Asked {
+impl RequestedFiles {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         Self {
             folder: values(headers, "dir-name").into_iter().next().unwrap_or_default(),
@@ -87,9 +87,12 @@ mod tests {
                 map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
             }
             let bytes = |texts: &[&str]| texts.iter().map(|&text| text.into()).collect();
-            let expected =
-                Asked { folder: folder.into(), follow: bytes(follow), include: bytes(include) };
-            assert_eq!(Asked::of(&map), expected, "{headers:?}");
+            let expected = RequestedFiles {
+                folder: folder.into(),
+                follow: bytes(follow),
+                include: bytes(include),
+            };
+            assert_eq!(RequestedFiles::of(&map), expected, "{headers:?}");
         }
     }
 }

@@ -9,13 +9,14 @@ use std::{
 };
 
 use super::{
-    From, InitError, LeftOut, Present, Study, edits::Edits, entry::Entry, file, gone, matrix,
+    From, InitError, LeftOut, Present, Study, edits::Edits, entry::InitEntry, file, gone, matrix,
     report,
 };
 use crate::{
     check::diagnostic::{Diagnostic, names},
     hierarchy::{
-        Hierarchy, LoadError, LoadOptions, Loaded, Outline, OutlineError, Section, entries, outline,
+        Hierarchy, ImageSection, LoadError, LoadOptions, Loaded, Outline, OutlineError, entries,
+        outline,
     },
     image::Repository,
 };
@@ -24,7 +25,7 @@ use crate::{
 const IGNORE: &str = "rebuild init ignore=";
 
 #[derive(Debug)]
-pub struct Update {
+pub struct FileUpdate {
     /// The whole new text; the old one if there is nothing to do.
     pub text: String,
     /// The same as a unified diff; empty if there is nothing to do.
@@ -63,7 +64,7 @@ pub fn update(
     (file, name, text): (&Path, &str, &str),
     from: From,
     options: &LoadOptions,
-) -> Result<Update, UpdateError> {
+) -> Result<FileUpdate, UpdateError> {
     let root = file.parent().unwrap_or(Path::new("/"));
     let outline = outline(file, text, options).map_err(|error| match error {
         OutlineError::Problems(problems) => UpdateError::Problems(problems),
@@ -85,7 +86,7 @@ pub fn update(
     let explained = report::explained(&study.names, &study.candidates, &study.new);
     let Study { unsure, left_out, .. } = study;
     let Merged { text, diff, loaded, added, gone, .. } = merged;
-    Ok(Update { text, diff, loaded, added, gone, unsure, left_out, explained })
+    Ok(FileUpdate { text, diff, loaded, added, gone, unsure, left_out, explained })
 }
 
 impl Present {
@@ -158,7 +159,7 @@ impl Merge<'_> {
         let mut edits = Edits::of(self.text);
         let sections = &self.outline.sections;
         let new: Vec<usize> = study.order.iter().copied().filter(|&one| study.new[one]).collect();
-        let entries: Vec<Entry> = if is_explicit {
+        let entries: Vec<InitEntry> = if is_explicit {
             (0..study.entries.len()).map(|one| self.explicit(one)).collect()
         } else {
             study.entries.clone()
@@ -196,7 +197,7 @@ impl Merge<'_> {
     }
 
     /// With the repository and the tags written out, where the defaults of the file would give others.
-    fn explicit(&self, one: usize) -> Entry {
+    fn explicit(&self, one: usize) -> InitEntry {
         let (mut entry, names) = (self.study.entries[one].clone(), &self.study.names);
         let own = names.registry.as_deref();
         if own != self.outline.registry.as_ref().map(Repository::as_str)
@@ -218,7 +219,7 @@ impl Merge<'_> {
     fn place(&self, one: usize) -> usize {
         let study = self.study;
         let folder = self.root.join(study.candidates[one].folder());
-        let is_beside = |section: &&Section| {
+        let is_beside = |section: &&ImageSection| {
             section.nodes.iter().any(|node| node.dockerfile.parent() == Some(&folder))
         };
         let sections = &self.outline.sections;
@@ -226,8 +227,9 @@ impl Merge<'_> {
         let before = study.order[..at].iter().rev().filter(|&&other| !study.new[other]);
         let mut before = before.filter_map(|&other| {
             let name = study.names.all[other].name.as_str();
-            let has =
-                |section: &&Section| section.nodes.iter().any(|node| node.name.as_str() == name);
+            let has = |section: &&ImageSection| {
+                section.nodes.iter().any(|node| node.name.as_str() == name)
+            };
             sections.iter().find(has)
         });
         // A folder with most of the images says nothing.

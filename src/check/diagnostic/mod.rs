@@ -17,11 +17,11 @@ use annotate_snippets::{
 };
 
 pub use self::names::names;
-pub use crate::check::rules::{Code, Severity};
+pub use crate::check::rules::{RuleCode, Severity};
 
 /// A file that problems point into.
 #[derive(Debug)]
-pub struct Source {
+pub struct SourceFile {
     pub path: PathBuf,
     pub text: String,
     /// Whether it lies outside the folder that the user works on. Nothing of it is shown: it may be any
@@ -42,14 +42,14 @@ pub struct Label {
 /// A part of a file, with the places to look at. The first is the one the problem is about.
 #[derive(Clone, Debug)]
 pub struct Excerpt {
-    pub source: Arc<Source>,
+    pub source: Arc<SourceFile>,
     pub labels: Vec<Label>,
-    pub shown: Shown,
+    pub shown: ExcerptExtent,
 }
 
 /// How much of a place is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub enum ExcerptExtent {
     /// Its lines.
     Text,
     /// File, line and column: what stands there may be a secret.
@@ -61,7 +61,7 @@ pub enum Shown {
 pub struct Diagnostic {
     pub severity: Severity,
     /// The rule that it breaks, if it is one of those that have a code.
-    pub code: Option<Code>,
+    pub code: Option<RuleCode>,
     pub message: String,
     /// The file it is about, where there is no excerpt to show.
     pub file: Option<PathBuf>,
@@ -78,7 +78,7 @@ pub struct Rendering<'a> {
     pub current_dir: &'a Path,
 }
 
-impl Source {
+impl SourceFile {
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
         let (path, text, lines) = (path.into(), text.into(), OnceLock::new());
         Arc::new(Self { path, text, is_outside: false, lines })
@@ -136,7 +136,7 @@ impl Diagnostic {
     }
 
     /// A problem of this rule, as bad as that says.
-    pub fn of(code: Code, message: impl Into<String>) -> Self {
+    pub fn of(code: RuleCode, message: impl Into<String>) -> Self {
         let code_less = Self::new(code.severity(), message.into());
         Self { code: Some(code), ..code_less }
     }
@@ -149,7 +149,7 @@ impl Diagnostic {
     #[must_use]
     pub fn at(
         mut self,
-        source: &Arc<Source>,
+        source: &Arc<SourceFile>,
         span: Range<usize>,
         label: impl Into<String>,
     ) -> Self {
@@ -159,7 +159,7 @@ impl Diagnostic {
             _ => self.excerpts.push(Excerpt {
                 source: Arc::clone(source),
                 labels: vec![label],
-                shown: if source.is_outside { Shown::Place } else { Shown::Text },
+                shown: if source.is_outside { ExcerptExtent::Place } else { ExcerptExtent::Text },
             }),
         }
         self
@@ -167,10 +167,10 @@ impl Diagnostic {
 
     /// Names a place and shows nothing of what is written there.
     #[must_use]
-    pub fn at_secret(mut self, source: &Arc<Source>, span: Range<usize>) -> Self {
+    pub fn at_secret(mut self, source: &Arc<SourceFile>, span: Range<usize>) -> Self {
         let labels = vec![Label { span, text: String::new() }];
         let source = Arc::clone(source);
-        self.excerpts.push(Excerpt { source, labels, shown: Shown::Place });
+        self.excerpts.push(Excerpt { source, labels, shown: ExcerptExtent::Place });
         self
     }
 
@@ -256,8 +256,8 @@ impl Diagnostic {
         });
         for excerpt in &self.excerpts {
             group = match excerpt.shown {
-                Shown::Text => group.element(excerpt.snippet(rendering.current_dir)),
-                Shown::Place => group.element(excerpt.origin(rendering.current_dir)),
+                ExcerptExtent::Text => group.element(excerpt.snippet(rendering.current_dir)),
+                ExcerptExtent::Place => group.element(excerpt.origin(rendering.current_dir)),
             };
         }
         if let (Some(file), true) = (&self.file, self.excerpts.is_empty()) {
@@ -306,7 +306,7 @@ impl Excerpt {
     /// Only the lines that are pointed at, so that a problem in a large file costs no more than one
     /// in a small file.
     fn snippet<'s>(&'s self, current_dir: &Path) -> Snippet<'s, Annotation<'s>> {
-        let Source { path, text, .. } = &*self.source;
+        let SourceFile { path, text, .. } = &*self.source;
         let spans: Vec<Range<usize>> =
             self.labels.iter().map(|label| self.source.within(label.span.clone())).collect();
         let first = spans.iter().map(|span| span.start).min().unwrap_or(0);
