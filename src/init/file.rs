@@ -1,6 +1,6 @@
 //! The text of the file.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::matrix::Block;
 use crate::check::diagnostic::SourceFile;
@@ -16,10 +16,12 @@ pub(super) struct Frame<'a> {
     pub(super) left_out: &'a [super::LeftOut],
 }
 
-/// Entries that would make a line longer are put on several.
-const LINE: usize = 160;
+/// A longer entry takes several lines.
+const LINE: usize = 195;
+/// Evidence of so many entries, and of most, is written once.
+const SHARED: usize = 10;
 /// A comment may follow on the line up to here.
-const WIDEST: usize = 210;
+const WIDEST: usize = 220;
 const HEAD: &str = "\
 # The images of this repository. `rebuild init` wrote this file; it is yours to change.
 # Which image is built from which is read from the Dockerfiles: `rebuild tree` shows it.
@@ -55,9 +57,22 @@ pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String
         _ = writeln!(text, "  tags: [{}]", tags.join(", "));
     }
     text.push_str(TESTS);
+    let shared = shared_evidence(blocks);
+    if let Some(shared) = shared {
+        _ = writeln!(
+            text,
+            "\n# The evidence for each image without a comment about it: {}",
+            comment(shared)
+        );
+    }
     text.push_str("\nimages:\n");
     for (block, comments) in blocks {
-        entry(block, comments, &mut text);
+        let mut own = comments.clone();
+        own.retain(|one| Some(one.as_str()) != shared);
+        if shared.is_some() && !comments.iter().any(|one| is_evidence(one)) {
+            own.push("[path]".to_owned());
+        }
+        entry(block, &own, &mut text);
     }
     if !frame.left_out.is_empty() {
         text.push_str("\n# Not here:\n");
@@ -68,40 +83,51 @@ pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String
     text
 }
 
+/// The evidence of most entries, to be written once.
+fn shared_evidence(blocks: &[(Block, Vec<String>)]) -> Option<&str> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in blocks.iter().flat_map(|(_, comments)| comments).filter(|one| is_evidence(one)) {
+        *counts.entry(one).or_default() += 1;
+    }
+    let (shared, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    (count >= SHARED && count * 2 > blocks.len()).then_some(shared)
+}
+
+/// Other comments of an entry are about its upstreams and values.
+fn is_evidence(comment: &str) -> bool {
+    comment.starts_with('[')
+}
+
 /// An entry, indented by two.
 pub(super) fn entry(block: &Block, comments: &[String], text: &mut String) {
     let comments: Vec<String> = comments.iter().map(|one| comment(one)).collect();
     let comment =
         if comments.is_empty() { String::new() } else { format!("# {}", comments.join("; ")) };
     let (name, items) = (quoted(&block.entry.name), items(block));
-    let line = match &items[..] {
-        [] => format!("  {name}: {{}}"),
-        items => format!("  {name}: {{ {} }}", items.join(", ")),
-    };
-    let (length, more) = (line.chars().count(), comment.chars().count());
-    if length <= LINE && more > 0 && length + more <= WIDEST {
-        _ = writeln!(text, "{line}  {comment}");
-        return;
-    }
-    if more > 0 {
-        _ = writeln!(text, "  {comment}");
-    }
-    if length <= LINE {
-        _ = writeln!(text, "{line}");
-        return;
-    }
-    _ = write!(text, "  {name}: {{\n   ");
-    let mut column = 0;
-    for item in items {
-        let width = item.chars().count() + 2;
-        if column > 0 && column + width > LINE {
-            text.push_str("\n   ");
-            column = 0;
+    let mut lines = vec![format!("  {name}: {{")];
+    let last = items.len().saturating_sub(1);
+    for (index, item) in items.into_iter().enumerate() {
+        let item = if index == last { format!(" {item} }}") } else { format!(" {item},") };
+        let line = lines.last_mut().expect("there is one");
+        if line.chars().count() + item.chars().count() <= LINE {
+            line.push_str(&item);
+        } else {
+            lines.push(format!("   {item}"));
         }
-        _ = write!(text, " {item},");
-        column += width;
     }
-    text.push_str("\n  }\n");
+    let line = lines.last_mut().expect("there is one");
+    if !line.ends_with('}') {
+        line.push('}');
+    }
+    let more = comment.chars().count();
+    if more > 0 && line.chars().count() + more <= WIDEST {
+        _ = write!(line, "  {comment}");
+    } else if more > 0 {
+        lines.insert(0, format!("  {comment}"));
+    }
+    for line in lines {
+        _ = writeln!(text, "{line}");
+    }
 }
 
 /// The fields of an entry, in the pieces between its commas.
@@ -224,8 +250,8 @@ mod tests {
             let block = Block { entry, axes, exclude, members: vec![] };
             let mut text = String::new();
             super::entry(&block, &[], &mut text);
-            assert!(text.lines().all(|line| line.chars().count() <= LINE + 5), "{text}");
-            assert!(text.lines().count() <= 4 + count / 8, "{text}");
+            assert!(text.lines().all(|line| line.chars().count() <= LINE), "{text}");
+            assert!(text.lines().count() <= 2 + count / 8, "{text}");
             let source = SourceFile::new("/x", text.clone());
             let expected = serde_json::json!({"{v}": {
                 "matrix": {"v": values, "exclude": [{"v": "1"}]},

@@ -192,7 +192,7 @@ fn values_of_a_matrix_go_with_their_last_image() {
             ("run/1/full/Dockerfile", ""),
             ("run/3/full/Dockerfile", ""),
         ],
-        expected: "-    matrix: { version: [\"1\", \"2\", \"3\"], variant: [slim, full] }, repository: registry.example.com/run, context: \"run/{version}/{variant}\",\n+    matrix: { version: [\"2\", \"3\"], variant: [slim, full], exclude: [{ version: \"3\", variant: full }] }, repository: registry.example.com/run, context: \"run/{version}/{variant}\",\ngone `run-{version}-{variant}`: `run/1/slim/Dockerfile`, `run/1/full/Dockerfile` and `run/3/full/Dockerfile` do not exist; removed `1` from `version`, excluded `run-3-full`",
+        expected: "-  \"run-{version}-{variant}\": { matrix: { version: [\"1\", \"2\", \"3\"], variant: [slim, full] }, repository: registry.example.com/run, context: \"run/{version}/{variant}\",\n+  \"run-{version}-{variant}\": { matrix: { version: [\"2\", \"3\"], variant: [slim, full], exclude: [{ version: \"3\", variant: full }] }, repository: registry.example.com/run, context: \"run/{version}/{variant}\",\ngone `run-{version}-{variant}`: `run/1/slim/Dockerfile`, `run/1/full/Dockerfile` and `run/3/full/Dockerfile` do not exist; removed `1` from `version`, excluded `run-3-full`",
     });
     check(&Case {
         before: VERSIONS,
