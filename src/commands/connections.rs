@@ -154,7 +154,7 @@ impl Connections {
     /// disk and for containers to start. On two processors, 40 small images took 6.3 s with two jobs, 5.4 s
     /// with four and 5.5 s with eight (Docker 28.5, overlay2).
     pub(super) fn jobs(&self) -> NonZeroUsize {
-        NonZeroUsize::MIN.saturating_add(self.info.cpus.max(1) + 1)
+        NonZeroUsize::MIN.saturating_add(self.info.cpus.max(1) + 3)
     }
 
     /// Where images are published, as people call it.

@@ -3,7 +3,9 @@
 //! **Invariant:** only images go that a run of this hierarchy has stored, that say so in their labels, and
 //! whose tags are all build tags of this hierarchy. The engine refuses to remove an image of a container.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, num::NonZeroUsize};
+
+use futures_util::{StreamExt as _, stream};
 
 use super::{connections::Connections, error::CommandError, gc::taken_back};
 use crate::{
@@ -12,9 +14,15 @@ use crate::{
     exit::Exit,
     fingerprint::{is_build_tag, node_of},
     hierarchy::{Hierarchy, Node},
-    image::{Digest, Repository, Tagged},
-    publish::{gc::Stored, store::Store},
+    image::{Digest, Repository, Tag, Tagged},
+    publish::{
+        gc::{Stored, StoredImage},
+        store::Store,
+    },
 };
+
+/// How many images are removed at once.
+const REMOVED_AT_ONCE: usize = 8;
 
 /// Of one hierarchy.
 pub(super) struct Tidy<'a> {
@@ -31,6 +39,13 @@ pub(super) struct Tidy<'a> {
 struct Gone {
     images: usize,
     bytes: u64,
+}
+
+enum OldImage {
+    Absent,
+    Removed,
+    /// It is still necessary, or the engine did not answer: the next run looks again.
+    Stays,
 }
 
 impl Tidy<'_> {
@@ -54,8 +69,33 @@ impl Tidy<'_> {
             && summary.exit == Exit::Done
             && let Ok(needed) = self.needed(summary, store).await
         {
-            for node in built {
-                self.remove_old(node, &needed, (&mut stored, &mut gone)).await;
+            let old: Vec<(&Node, StoredImage)> = built
+                .into_iter()
+                .flat_map(|node| {
+                    stored
+                        .beyond(&node.name, self.keep(node))
+                        .into_iter()
+                        .map(move |old| (node, old))
+                })
+                .collect();
+            let mut ended = stream::iter(old)
+                .map(async |(node, old)| {
+                    let tag = old.build_tag()?;
+                    let end = self.remove_old(node, &tag, &needed).await;
+                    Some((node, tag, old.added, end))
+                })
+                .buffer_unordered(REMOVED_AT_ONCE);
+            while let Some(ended) = ended.next().await {
+                let Some((node, tag, bytes, end)) = ended else { continue };
+                match end {
+                    OldImage::Stays => continue,
+                    OldImage::Absent => {}
+                    OldImage::Removed => {
+                        gone.images += 1;
+                        gone.bytes += bytes;
+                    }
+                }
+                stored.remove(&node.name, &tag);
             }
         }
         self.world.state.keep(&name, &stored.kept());
@@ -78,31 +118,22 @@ impl Tidy<'_> {
         Ok(needed)
     }
 
-    async fn remove_old(
-        &self,
-        node: &Node,
-        needed: &BTreeSet<Digest>,
-        (stored, gone): (&mut Stored, &mut Gone),
-    ) {
-        let keep = match self.hierarchy.registry {
-            Some(_) => std::num::NonZeroUsize::MIN,
+    /// How many images of a node the engine keeps.
+    fn keep(&self, node: &Node) -> NonZeroUsize {
+        match self.hierarchy.registry {
+            Some(_) => NonZeroUsize::MIN,
             None => node.keep,
-        };
-        for old in stored.beyond(&node.name, keep) {
-            let Some(build_tag) = old.build_tag() else { continue };
-            let tagged = node.repository.tagged(build_tag.clone());
-            match self.world.engine.inspect(&tagged.to_string()).await {
-                Ok(None) => stored.remove(&node.name, &build_tag),
-                Ok(Some(image)) if self.is_free(&image, node, needed) => {
-                    if self.remove(&image, &tagged).await {
-                        stored.remove(&node.name, &build_tag);
-                        gone.images += 1;
-                        gone.bytes += old.added;
-                    }
-                }
-                // Needed as yet, or not to be asked: the next run looks again.
-                Ok(Some(_)) | Err(_) => {}
+        }
+    }
+
+    async fn remove_old(&self, node: &Node, tag: &Tag, needed: &BTreeSet<Digest>) -> OldImage {
+        let tagged = node.repository.tagged(tag.clone());
+        match self.world.engine.inspect(&tagged.to_string()).await {
+            Ok(None) => OldImage::Absent,
+            Ok(Some(image)) if self.is_free(&image, node, needed) => {
+                if self.remove(&image, &tagged).await { OldImage::Removed } else { OldImage::Stays }
             }
+            Ok(Some(_)) | Err(_) => OldImage::Stays,
         }
     }
 
