@@ -4,7 +4,7 @@
 //! an empty line inside a continuation is skipped, a heredoc is found only in `RUN`, `COPY`, `ADD`
 //! and their `ONBUILD` forms, and never in their JSON form.
 //!
-//! **Invariant:** every byte of a [`Line`]'s text knows where it stands in the file.
+//! **Invariant:** every byte of a [`InstructionLine`]'s text knows where it stands in the file.
 
 use std::ops::Range;
 

@@ -202,8 +202,9 @@ mod tests {
             let folder = folder(images);
             let checked =
                 Hierarchy::check(&folder.path().join("hierarchy.yaml"), &LoadOptions::default());
-            let codes: Vec<String> =
-                checked.problems.iter().map(|one| one.code.unwrap().to_string()).collect();
+            let codes = checked.problems.iter().map(|one| one.code.unwrap().to_string());
+            // That a base has such instructions is told of all of these.
+            let codes: Vec<String> = codes.filter(|code| code != "RB068").collect();
             assert_eq!(codes.join(" "), expected, "{images}");
         }
     }

@@ -109,7 +109,7 @@ pub fn stdout_size() -> Option<(u16, u16)> {
 /// A reporter of the kind asked for.
 ///
 /// `out` is stderr: what people look at. `result` is stdout: JSON lines, and the one line of
-/// [`Progress::Quiet`].
+/// [`ProgressMode::Quiet`].
 pub fn reporter(
     progress: ProgressMode,
     options: ReportOptions,

@@ -5,6 +5,7 @@
 //! people's files.
 
 mod advice;
+mod diet;
 mod dockerfiles;
 mod edges;
 mod file;
@@ -89,6 +90,15 @@ pub enum RuleCode {
     UnusedDockerfile = 58,
     OtherRegistry = 59,
     UselessIgnore = 60,
+    CacheInLayer = 61,
+    RemovedTooLate = 62,
+    Recommends = 63,
+    CopyBeforeInstall = 64,
+    BuildTools = 65,
+    ShellEntrypoint = 66,
+    RunsAsRoot = 67,
+    OnbuildForAll = 68,
+    NoDockerignore = 69,
 }
 
 /// What is said of a rule.
@@ -115,7 +125,9 @@ pub enum Language {
 
 /// Every rule, by code.
 pub fn all() -> impl Iterator<Item = &'static CheckRule> {
-    [file::RULES, dockerfiles::RULES, edges::RULES, advice::RULES].into_iter().flatten()
+    [file::RULES, dockerfiles::RULES, edges::RULES, advice::RULES, diet::RULES]
+        .into_iter()
+        .flatten()
 }
 
 impl RuleCode {

@@ -90,7 +90,7 @@ impl Read for ContentReader {
 }
 
 impl ContextError {
-    /// The error inside a read error of [`Content`]; any other error gets this path.
+    /// The error inside a read error of [`ContentReader`]; any other error gets this path.
     pub fn from_read(error: io::Error, path: &Path) -> Self {
         match error.downcast::<Self>() {
             Ok(error) => error,

@@ -1,7 +1,7 @@
 //! The files of a build context, in the same walk for hashing and for sending.
 //!
-//! **Invariant:** the hashed entries are the sent entries. An [`Entry`] has exactly the fields for both: a
-//! path, a kind, a [mode](Entry::mode). It has no times and owners: the sender sends the same ones for every
+//! **Invariant:** the hashed entries are the sent entries. A [`ContextEntry`] has exactly the fields for both: a
+//! path, a kind, a [mode](ContextEntry::mode). It has no times and owners: the sender sends the same ones for every
 //! entry.
 //!
 //! **Invariant:** nothing outside the context is read. Each folder is opened relative to its parent, and no
@@ -42,7 +42,7 @@ pub struct Context {
 /// The modes of its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Modes {
-    /// Tracked files have the mode of git: [`Entry::mode`].
+    /// Tracked files have the mode of git: [`ContextEntry::mode`].
     Git,
     /// Every file has its own mode: for a prepared copy of a context.
     Own,

@@ -71,7 +71,7 @@ pub(super) fn look(survey: &HierarchySurvey) -> Problems {
     problems
 }
 
-fn has_dockerignore(files: &DockerfileRead) -> bool {
+pub(super) fn has_dockerignore(files: &DockerfileRead) -> bool {
     let mut own = files.dockerfile.path.clone().into_os_string();
     own.push(".dockerignore");
     files.context.join(".dockerignore").exists() || Path::new(&own).exists()

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod copies;
+mod diet;
 mod dockerfiles;
 mod entries;
 mod lineage;
@@ -27,6 +28,7 @@ pub(super) fn look(survey: &mut HierarchySurvey) {
         dockerfiles::look(survey),
         entries::look(survey),
         lineage::look(survey),
+        diet::look(survey),
     ];
     survey.problems.found.extend(found.into_iter().flatten());
 }

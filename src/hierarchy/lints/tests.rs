@@ -155,6 +155,29 @@ fn every_rule_is_broken_by_its_example() {
         ("RB058", images("a: {}")),
         ("RB059", images("a: { tags: [x] }\n  c: {}\n== c/Dockerfile\nFROM r.io/old/a:x")),
         ("RB060", one(TESTED, "# rebuild ignore=RB040\nFROM scratch")),
+        ("RB061", one(TESTED, "FROM scratch\nRUN apk add curl")),
+        ("RB062", one(TESTED, "FROM scratch\nCOPY a /tmp/\nRUN rm /tmp/a\n== a/a\n")),
+        (
+            "RB063",
+            one(TESTED, "FROM scratch\nRUN apt-get install -y x && rm -r /var/lib/apt/lists"),
+        ),
+        (
+            "RB064",
+            one(
+                TESTED,
+                "FROM scratch\nCOPY . /\nRUN npm ci && npm cache clean -f\n== a/.dockerignore\nx\n",
+            ),
+        ),
+        ("RB065", one(TESTED, "FROM scratch\nRUN apk add --no-cache gcc")),
+        ("RB066", one(TESTED, "FROM scratch\nUSER 1\nCMD x")),
+        ("RB067", one(TESTED, "FROM scratch\nUSER root")),
+        (
+            "RB068",
+            images(
+                "a: {}\n  c: {}\n  d: {}\n== c/Dockerfile\nFROM scratch\nONBUILD RUN x\n== d/Dockerfile\nFROM c",
+            ),
+        ),
+        ("RB069", one(TESTED, "FROM scratch\nCOPY . /")),
     ];
     // The command compares contexts: `files_that_cannot_be_sent_are_reported`.
     let known = rules::all().filter(|rule| rule.code != RuleCode::NotSendable);
@@ -168,6 +191,88 @@ fn every_rule_is_broken_by_its_example() {
         // Only the image that is the test's own gives more than one; see it by its severity.
         let others = found.iter().filter(|found| *found != code && *found != "RB058");
         assert!(others.count() <= 1, "{code}: {found:?}\n{}", told(files));
+    }
+}
+
+/// For each Dockerfile of one image: the codes, with the lines.
+#[test]
+fn diet_rules_look_at_what_becomes_the_image() {
+    for (dockerfile, expected) in [
+        // Caches: in the same `RUN`, in a later one, in a mount, by an option, by a variable.
+        (
+            "RUN apt-get update && apt-get install -y --no-install-recommends x && rm -rf /var/lib/apt/lists/*",
+            "",
+        ),
+        (
+            "RUN apt-get update\nRUN apt-get install -y --no-install-recommends x && rm -rf /var/lib/apt/lists/*",
+            "RB061:2",
+        ),
+        (
+            "RUN apt-get update && apt-get -y --no-install-recommends install x\nRUN rm -rf /var/lib/apt/lists/*",
+            "RB062:3",
+        ),
+        (
+            "RUN --mount=type=cache,target=/var/lib/apt apt-get install -y --no-install-recommends x",
+            "",
+        ),
+        (
+            "ENV DEBIAN_FRONTEND=x\nRUN apt-get update; sudo apt-get install x; rm -r /var/lib/apt/lists",
+            "RB063:3",
+        ),
+        (
+            "RUN echo 'APT::Install-Recommends 0;' >/etc/apt/apt.conf.d/9\nRUN apt install x && rm -r /var/lib/apt/lists",
+            "",
+        ),
+        ("RUN DEBIAN_FRONTEND=x \\\n  apt-get install -qq x \\\n  y", "RB061:2 RB063:2"),
+        ("RUN apk add --no-cache x\nRUN apk add y\nRUN apk add z", "RB061:3"),
+        ("RUN dnf install -y x && dnf clean all\nRUN yum -y install x", "RB061:3"),
+        ("RUN pip install x\nRUN npm ci\nRUN yarn install", "RB061:2 RB061:3 RB061:4"),
+        ("ENV PIP_NO_CACHE_DIR=1\nRUN pip install x", ""),
+        ("RUN python3 -m pip install -U x", "RB061:2"),
+        ("RUN apk info curl && echo apk add x", ""),
+        ("RUN <<EOF\napk add x\nEOF", ""),
+        // Stages that are not a part of the image.
+        ("RUN apk add gcc\nFROM scratch\nCOPY --from=0 /x /", ""),
+        ("RUN x\nFROM scratch AS base\nRUN apk add x\nFROM base", "RB061:4"),
+        // Files.
+        ("COPY a /opt/a\nRUN tar x && rm -f /opt/a /opt/b", "RB062:3"),
+        ("ADD --chown=1 a b /opt/\nRUN rm -r /opt/b", "RB062:3"),
+        ("COPY a /opt/\nRUN rm -r /opt /opt/$X\nRUN rm -r opt/a", ""),
+        // Dependencies.
+        ("COPY ./ /app\nRUN cd /app && pip install --no-cache-dir -r x", "RB064:2 RB069:2"),
+        ("COPY package.json .\nRUN npm ci && npm cache clean -f\nCOPY src src", ""),
+        ("COPY --from=x . /\nRUN npm ci && npm cache clean -f", ""),
+        // Tools.
+        ("RUN apk add --no-cache gcc musl-dev && make && apk del gcc", ""),
+        ("RUN apk add --no-cache curl gcc=1 musl-dev", "RB065:2"),
+        // The first process.
+        ("USER 1\nENTRYPOINT exec x\nCMD y", ""),
+        ("USER 1\nENTRYPOINT x y", "RB066:3"),
+        ("USER 1\nENTRYPOINT [\"/bin/sh\", \"-c\", \"x\"]", "RB066:3"),
+        ("USER 1\nENTRYPOINT [\"/tini\", \"--\", \"x\"]\nCMD y", ""),
+        ("CMD [\"x\"]", "RB067:2"),
+        ("USER root\nCMD [\"x\"]\nUSER app:app", ""),
+        ("USER app\nUSER 0:0", "RB067:3"),
+    ] {
+        let folder = folder(&format!(
+            "{}== a/a\n== a/b\n== a/package.json\n== a/src/x\n",
+            one(TESTED, &format!("FROM scratch\n{dockerfile}"))
+        ));
+        let problems = check(folder.path()).problems;
+        let mut found: Vec<String> = problems
+            .iter()
+            .filter(|one| one.code.is_some_and(|code| code >= RuleCode::CacheInLayer))
+            .map(|one| {
+                format!("{}:{}", one.code.unwrap(), one.position().map_or(0, |(_, line, _)| line))
+            })
+            .collect();
+        found.sort();
+        assert_eq!(
+            found.join(" "),
+            expected,
+            "{dockerfile}\n{}",
+            diagnostic::render(&problems, Rendering { colour: false, current_dir: folder.path() })
+        );
     }
 }
 
