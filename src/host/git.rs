@@ -203,8 +203,7 @@ pub enum IndexMode {
 /// Every path of the index, relative to the root of this work tree. A path with conflicts comes
 /// several times.
 pub fn index(work_tree: &Path) -> Result<Vec<(PathBuf, IndexMode)>, GitError> {
-    // A file system monitor is a program that the repository's configuration names.
-    let list = own_git(work_tree, &["-c", "core.fsmonitor=false", "ls-files", "--stage", "-z"])?;
+    let list = own_git(work_tree, &["ls-files", "--stage", "-z"])?;
     let entries = list.split(|byte| *byte == 0).filter_map(|line| {
         // `MODE OBJECT STAGE<tab>PATH`
         let tab = line.iter().position(|byte| *byte == b'\t')?;
@@ -294,9 +293,13 @@ fn run<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Result<Output, GitErr
 }
 
 /// Git without prompts, optional locks or a pager.
+///
+/// A folder of the checkout can contain the files of a bare repository. Git would open it and run the programs that its
+/// `config` names, such as a file system monitor. <https://git-scm.com/docs/git-config#Documentation/git-config.txt-safebareRepository>
 fn command<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Command {
     let mut command = Command::new("git");
     command
+        .args(["-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false"])
         .arg("-C")
         .arg(folder)
         .args(arguments)

@@ -160,3 +160,29 @@ fn the_author_of_a_request_neither_reads_the_login_nor_changes_what_main_publish
     let history = project.rebuild("history").to(main).run().exits(0);
     assert!(!history.stdout.contains("requests"), "{history}");
 }
+
+/// Git opens a folder with the files of a bare repository, and runs the programs that its configuration names.
+#[test]
+fn a_repository_among_the_files_of_a_request_runs_no_program() {
+    let Some(attack) = Attack::new() else { return };
+    let project = &attack.project;
+    let root = project.path("");
+    fs::create_dir(project.path("images")).unwrap();
+    git(&root, "mv hierarchy.yaml os app images");
+    project.edit("images/hierarchy.yaml", "context: app", "context: app, tags: [\"{git}\"]");
+    git(&root, "commit -q -a -m images");
+    git(&root, "clone -q --bare . bare");
+    for part in ["HEAD", "objects", "refs", "packed-refs"] {
+        fs::rename(project.path("bare").join(part), project.path("images").join(part)).unwrap();
+    }
+    let marker = project.path("../ran");
+    let program = format!("touch {};:", marker.display());
+    let config = format!("[core]\nbare = false\nworktree = ..\nfsmonitor = \"{program}\"\n");
+    fs::write(project.path("images/config"), config).unwrap();
+    for command in ["plan --untrusted", "init --dry-run", "check --untrusted", REQUEST] {
+        for place in ["-C images", "-f images/hierarchy.yaml"] {
+            let ended = attack.request(&format!("{place} {command}"));
+            assert!(!marker.exists(), "{place} {command}: {ended}");
+        }
+    }
+}
