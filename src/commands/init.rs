@@ -50,6 +50,9 @@ pub(super) fn init(common: &Common, arguments: &InitArgs) -> Result<Exit, Comman
 /// Changes a file that is there, and keeps what its user wrote.
 fn update(file: &Path, common: &Common, arguments: &InitArgs) -> Result<Exit, CommandError> {
     let shown = shown(file);
+    if fs::symlink_metadata(file).is_ok_and(|found| found.is_symlink()) {
+        return Err(usage(format!("`{shown}` is a link, which is not followed")));
+    }
     let text = bounded::text(file).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             usage(format!("there is no `{shown}` to update")).hint("`rebuild init` writes one")

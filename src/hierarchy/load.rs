@@ -162,6 +162,9 @@ impl HierarchySurvey {
     /// `Err` if the file cannot be taken apart at all.
     fn of(file: &Path, options: &LoadOptions) -> Result<Self, Vec<Diagnostic>> {
         let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        if options.trust == Trust::Untrusted && is_outside(&path) {
+            return Err(vec![trust::refused_link().in_file(&path)]);
+        }
         let text = read(&path).map_err(|problem| vec![problem])?;
         Self::of_text(path, text, options)
     }
@@ -172,7 +175,11 @@ impl HierarchySurvey {
         text: String,
         options: &LoadOptions,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let source = SourceFile::new(&path, text);
+        let source = if is_outside(&path) {
+            SourceFile::outside(&path, text)
+        } else {
+            SourceFile::new(&path, text)
+        };
         let (tree, twice) = yaml::parse(&source).map_err(|problem| vec![problem])?;
 
         let mut problems = Problems::new(&source);
@@ -313,6 +320,12 @@ fn once(problems: &mut Vec<Diagnostic>) {
         let place = problem.position().map(|(file, line, column)| (file.to_owned(), line, column));
         seen.insert((problem.message.clone(), place))
     });
+}
+
+/// Whether the file is a link out of its folder. The author of a pull request can commit one, to a file with a login
+/// for example.
+fn is_outside(path: &Path) -> bool {
+    trust::outside(path, path.parent().unwrap_or(Path::new("/"))).is_some()
 }
 
 fn read(path: &Path) -> Result<String, Diagnostic> {

@@ -76,6 +76,11 @@ fn has_no_link(root: &Path, below: &Path) -> bool {
     })
 }
 
+/// A hierarchy file that is a link.
+pub(super) fn refused_link() -> Diagnostic {
+    Diagnostic::of(RuleCode::Untrusted, "this is a link out of its folder: refused").hint(HINT)
+}
+
 /// A path that an untrusted hierarchy may not read.
 pub(super) fn refused(what: &str, shown: &str) -> Diagnostic {
     let message = format!("{what} `{shown}` lies outside the folder of hierarchy.yaml: refused");

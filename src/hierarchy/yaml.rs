@@ -266,6 +266,8 @@ fn syntax_error(source: &Arc<SourceFile>, error: &Error) -> Diagnostic {
     let diagnostic = Diagnostic::of(RuleCode::Syntax, message);
     let diagnostic = match error.location().filter(|location| *location != Location::UNKNOWN) {
         Some(location) => diagnostic.at(source, bytes(location, source), ""),
+        // A place, so that the message about a file outside is concealed.
+        None if source.is_outside => diagnostic.at(source, 0..0, ""),
         None => diagnostic.in_file(&source.path),
     };
     match hint {

@@ -330,6 +330,6 @@ fn an_update_prints_a_diff_writes_it_and_then_has_nothing_to_do() {
     fs::rename(&file, project.path("real.yaml")).unwrap();
     symlink("real.yaml", &file).unwrap();
     project.write("images/julia-notebook/Dockerfile", "FROM quay.io/jupyter/minimal-notebook\n");
-    project.rebuild("init --update").run().exits(1).says(&["it is a link, which is not followed"]);
+    project.rebuild("init --update").run().exits(2).says(&["is a link, which is not followed"]);
     assert_eq!(fs::read_to_string(project.path("real.yaml")).unwrap(), after);
 }

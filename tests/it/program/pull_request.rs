@@ -125,6 +125,17 @@ fn the_author_of_a_request_neither_reads_the_login_nor_changes_what_main_publish
     attack.request(REQUEST).exits(2);
     attack.reset();
 
+    // The file itself is a link.
+    fs::remove_file(project.path("hierarchy.yaml")).unwrap();
+    symlink(&file, project.path("hierarchy.yaml")).unwrap();
+    for command in [REQUEST, "plan --untrusted", "history --untrusted"] {
+        attack.request(command).exits(2).says(&["this is a link out of its folder"]);
+    }
+    for command in ["check", "check --format json", "plan", "history", "init --update --dry-run"] {
+        attack.request(command).exits(2);
+    }
+    attack.reset();
+
     // A link in a context travels as a link; one in the place of a report is not written through.
     symlink(&file, project.path("app/stolen")).unwrap();
     symlink(&file, project.path("junit.xml")).unwrap();
