@@ -43,8 +43,15 @@ pub(super) fn fingerprint(inputs: &Inputs, parents: &Parents) -> Digest {
 }
 
 /// Build arguments, target, labels, `prepare`, and secrets if the image has any. `tracked` has the content of
-/// each secret's file that git tracks, by the secret's ID.
-pub fn settings(node: &Node, tracked: &BTreeMap<&String, &Digest>) -> Digest {
+/// each secret's file that git tracks, by the secret's ID. `volatile` are the patterns of the image and its bases: they
+/// decide whether the build tag names the new image or the published one.
+pub fn settings(node: &Node, tracked: &BTreeMap<&String, &Digest>, volatile: &[String]) -> Digest {
+    let own = own_settings(node, tracked);
+    // The encoding of versions without `volatile`.
+    if volatile.is_empty() { own } else { digest(&(own, volatile)) }
+}
+
+fn own_settings(node: &Node, tracked: &BTreeMap<&String, &Digest>) -> Digest {
     let settings = (&node.build_args, &node.target, &node.labels, &node.prepare);
     if node.secrets.is_empty() && node.ssh == Ssh::None {
         // The encoding of versions without secrets.
@@ -128,12 +135,12 @@ mod tests {
     #[test]
     fn encodings_stay() {
         let mut node = test_hierarchy("os").get(&"os".into()).unwrap().clone();
-        let plain = settings(&node, &BTreeMap::new());
+        let plain = settings(&node, &BTreeMap::new(), &[]);
         node.build_args = map(&[("A", "1"), ("B", "ü")]);
         node.target = Some("final".to_owned());
         node.labels = map(&[("l", "x")]);
         node.prepare = Some(vec!["sh".to_owned(), "p.sh".to_owned()]);
-        let full = settings(&node, &BTreeMap::new());
+        let full = settings(&node, &BTreeMap::new(), &[]);
         node.secrets = [
             ("env".to_owned(), SecretSource::Env("E".to_owned())),
             ("file".to_owned(), SecretSource::File("f/s".into())),
@@ -141,7 +148,8 @@ mod tests {
         .into();
         node.ssh = Ssh::Agent;
         let (id, content) = ("file".to_owned(), Digest::of(b"content"));
-        let secrets = settings(&node, &[(&id, &content)].into());
+        let secrets = settings(&node, &[(&id, &content)].into(), &[]);
+        let volatile = settings(&node, &BTreeMap::new(), &["etc/x".to_owned()]);
 
         let test = |check, read_only| Test {
             check,
@@ -173,15 +181,16 @@ mod tests {
         inputs.epoch = Some(Epoch::at(jiff::Timestamp::UNIX_EPOCH));
         let with = fingerprint(&inputs, &parents);
 
-        let found = [plain, full, secrets, of_tests, no_tests, without, with];
+        let found = [plain, full, secrets, volatile, of_tests, no_tests, without, with];
         let found: Vec<&str> = found.iter().map(Digest::short).collect();
         assert_eq!(found, EXPECTED);
     }
 
-    const EXPECTED: [&str; 7] = [
+    const EXPECTED: [&str; 8] = [
         "23c46dc6b369",
         "f959ae70dffb",
         "88bd21ebbe26",
+        "741b24950fac",
         "89db517cb59c",
         "97294f05c360",
         "7817dc8d1dc6",

@@ -53,7 +53,7 @@ fn inputs(
     let inputs = Inputs {
         dockerfile: Digest::of(node.dockerfile.text.as_bytes()),
         context: source.digest,
-        settings: settings(node, tracked),
+        settings: settings(node, tracked, &question.hierarchy.volatile(&node.name)),
         tests: encoding::tests(node.max_size, question.hierarchy.tests(&node.name)),
         platform: node.platform.as_ref().unwrap_or(question.platform).clone(),
         upstreams: named
@@ -94,10 +94,10 @@ fn tracked_secrets(nodes: &[&Node], hierarchy: &Hierarchy) -> Tracked {
     hashed.collect()
 }
 
-fn settings(node: &Node, tracked: &Tracked) -> Digest {
+fn settings(node: &Node, tracked: &Tracked, volatile: &[String]) -> Digest {
     let contents = node.secrets.iter().filter_map(|(id, source)| match source {
         SecretSource::File(file) => Some((id, tracked.get(file)?)),
         SecretSource::Env(_) => None,
     });
-    encoding::settings(node, &contents.collect())
+    encoding::settings(node, &contents.collect(), volatile)
 }

@@ -4,7 +4,7 @@
 use std::{fs, path::Path, process::Command};
 
 use crate::support::{
-    project::{Place, Project},
+    project::{Place, Project, docker},
     registry::Registry,
 };
 
@@ -63,10 +63,29 @@ fn an_image_built_with_another_secret_is_another_image() {
         let merged = project.rebuild("").to(place).run().exits(0);
         assert!(merged.result().contains("1 built"), "{merged}");
         let image = format!("{}/demo/{}:latest", registry.host(), project.name("~app"));
-        crate::support::project::docker(&["pull", "-q", &image]).unwrap();
-        let mirror = crate::support::project::docker(&["run", "--rm", &image, "cat", "/mirror"]);
+        docker(&["pull", "-q", &image]).unwrap();
+        let mirror = docker(&["run", "--rm", &image, "cat", "/mirror"]);
         assert_eq!(mirror.unwrap().trim(), "https://mirror.example.com/good");
     }
+}
+
+/// `volatile` decides whether a build tag names the new image or the published one.
+#[test]
+fn an_image_compared_with_other_volatile_paths_is_another_image() {
+    let (Some(project), Some(registry)) = (Project::new(), Registry::start()) else { return };
+    let place = Place::Registry(&registry);
+    project.rebuilt(place);
+    // The request hides its own change, and takes the field back before the merge.
+    project.write("os/name", "fixed\n");
+    project.edit("hierarchy.yaml", "{ context: os,", "{ context: os, volatile: [etc/name],");
+    let request = project.rebuild("--no-promote").to(place).run().exits(0);
+    assert!(request.result().contains("unchanged"), "{request}");
+    project.edit("hierarchy.yaml", " volatile: [etc/name],", "");
+    let merged = project.rebuild("").to(place).run().exits(0);
+    assert!(merged.result().contains("4 built"), "{merged}");
+    let image = project.name(&format!("{}/demo/~os:latest", registry.host()));
+    docker(&["pull", "-q", &image]).unwrap();
+    assert_eq!(docker(&["run", "--rm", &image, "cat", "/etc/name"]).unwrap().trim(), "fixed");
 }
 
 #[test]
