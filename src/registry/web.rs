@@ -156,12 +156,14 @@ impl Web {
             status: reply.status.as_u16(),
             action: "take",
             repository: String::new(),
-            reason: said(&reply),
+            reason: said(&reply, url),
         };
         Err(AttemptFailure { error, again })
     }
 }
 
+/// The shortest part of an address, in bytes, that no message may contain.
+const SECRET_PART: usize = 6;
 /// What stands for the host in messages.
 const SERVER: &str = "the server";
 
@@ -175,18 +177,25 @@ fn without_host(error: RegistryError, url: &Url) -> RegistryError {
     RegistryError::Unreachable { host: SERVER.to_owned(), reason, hint: None }
 }
 
-/// The server's words, if they are few: GitHub's `message`, or the plain text of Slack.
-fn said(reply: &Reply) -> String {
+/// The server's words, if they are few: GitHub's `message`, or the plain text of Slack. Servers repeat parts of the
+/// address: `Cannot POST /hooks/…`.
+fn said(reply: &Reply, address: &Url) -> String {
     #[derive(serde::Deserialize)]
     struct WebErrorBody {
         message: String,
     }
-    if let Ok(WebErrorBody { message }) = serde_json::from_slice(&reply.body) {
-        return printable(&message);
-    }
+    let parts = address.as_str().split(|c: char| !c.is_alphanumeric() && !"-_.~".contains(c));
+    let mut parts = parts.filter(|part| part.len() >= SECRET_PART);
     let text = std::str::from_utf8(&reply.body).unwrap_or_default().trim();
-    let is_words = !text.is_empty() && text.len() <= 100 && !text.contains(['<', '{', '/']);
-    if is_words { printable(text) } else { reply.reason() }
+    let words = match serde_json::from_slice(&reply.body) {
+        Ok(WebErrorBody { message }) => message,
+        Err(_) if text.len() <= 100 && !text.contains(['<', '{', '/']) => text.to_owned(),
+        Err(_) => String::new(),
+    };
+    if words.is_empty() || parts.any(|part| words.contains(part)) {
+        return reply.status.canonical_reason().unwrap_or("no reason given").to_lowercase();
+    }
+    printable(&words)
 }
 
 impl AttemptFailure {

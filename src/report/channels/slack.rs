@@ -44,14 +44,18 @@ pub fn message(record: &Record, job: Option<&str>) -> Value {
     let job = job.map(|job| format!("<{}|log of the job>", escaped(job).replace('|', "%7C")));
     let foot: Vec<String> = more.into_iter().chain(job).collect();
     if !foot.is_empty() {
-        let text = json!({ "type": "mrkdwn", "text": foot.join(" · ") });
-        blocks.push(json!({ "type": "context", "elements": [text] }));
+        blocks.push(json!({ "type": "context", "elements": [marked_up(&foot.join(" · "))] }));
     }
     json!({ "text": escaped(&parts.title), "blocks": blocks })
 }
 
 fn section(text: &str) -> Value {
-    json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } })
+    json!({ "type": "section", "text": marked_up(text) })
+}
+
+/// `verbatim`: Slack makes no links and mentions of words that a build printed, such as `@here`.
+fn marked_up(text: &str) -> Value {
+    json!({ "type": "mrkdwn", "text": text, "verbatim": true })
 }
 
 fn fenced(text: &str) -> String {

@@ -103,6 +103,17 @@ async fn faults_that_pass_are_tried_again_and_others_are_warnings() {
     ]);
     ended.never_says(&["notify.webhook"]);
 
+    // Servers repeat the address.
+    let server = Scripted::start(|_, seen| match seen.path.as_str() {
+        "/slack/secret-path" => reply(404).body(r#"{"message":"Cannot POST /slack/secret-path"}"#),
+        "/teams/secret-path" => reply(404).body(r#"{"errors":[{"message":"no secret-path"}]}"#),
+        _ => reply(404).body("no hook secret-path"),
+    })
+    .await;
+    project.write("web/page", "another\n");
+    let ended = never_leaks(with_addresses(project.rebuild(""), &server).run().exits(0));
+    ended.says(&["slack`: not sent: the server answered 404: not found", "`notify.webhook`"]);
+
     // 503, then 429 with a time, then fine; the command ends as the run did.
     project.write("web/Dockerfile", "FROM ~os:1\nCOPY nothing /page\n");
     let server = Scripted::start(|n, _| match n {
