@@ -46,6 +46,10 @@ pub(super) fn log(common: &Common, arguments: &LogArgs) -> Result<Exit, CommandE
         let mut line = Vec::new();
         while file.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? > 0 {
             output::answer(&line)?;
+            // A command for a CI system could otherwise be completed by the next piece.
+            if !line.ends_with(b"\n") {
+                output::answer(b"\n")?;
+            }
             line.clear();
         }
         Ok(())

@@ -226,6 +226,24 @@ fn no_name_and_no_text_of_a_repository_acts_on_a_terminal_or_a_ci_system() {
     }
 }
 
+/// `rebuild log` prints a long line in pieces.
+#[test]
+fn no_piece_of_a_long_line_completes_a_command() {
+    let Some(project) = Project::new() else { return };
+    let piece = 64 * 1024;
+    let split = |begin: &str, end: &str, fill: char| {
+        let filled = piece - begin.len();
+        format!("{}{begin}{end}\n", fill.to_string().repeat(filled))
+    };
+    let text = split("::", "error::evil", ' ') + &split("##", "[error]evil", 'x');
+    project.write("tool/text", &text);
+    project.write("tool/Dockerfile", "FROM ~os\nCOPY text /text\nRUN cat /text\n");
+    project.rebuilt(Place::Engine);
+    let log = project.rebuild("log ~tool").run().exits(0);
+    assert!(log.stdout.contains("error]evil"), "{log}");
+    assert!(!log.stdout.contains("##[error") && !log.stdout.contains("::error::"), "{log}");
+}
+
 #[test]
 fn an_untrusted_hierarchy_is_refused_what_it_may_not_do() {
     let Some(project) = Project::new() else { return };
