@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    LoadOptions, NodeName, draft,
+    LoadOptions, NodeName, Notify, draft,
     fields::Problems,
     files,
     matrix::Combination,
@@ -24,6 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Outline {
     pub registry: Option<Repository>,
+    pub notify: Option<Notify>,
     /// The first byte behind the line `images:`.
     pub begin: usize,
     /// In the order of the file.
@@ -96,6 +97,7 @@ pub fn outline(path: &Path, text: &str, options: &LoadOptions) -> Result<Outline
         return Err(OutlineError::Problems(problems.found));
     };
     let registry = file.registry.as_ref().map(|registry| registry.value.clone());
+    let notify = file.notify.clone();
     let combinations: Vec<Vec<Combination>> = file
         .images
         .iter()
@@ -124,7 +126,7 @@ pub fn outline(path: &Path, text: &str, options: &LoadOptions) -> Result<Outline
             });
         section.nodes = places.collect();
     }
-    Ok(Outline { registry, begin, sections })
+    Ok(Outline { registry, notify, begin, sections })
 }
 
 /// The entries with their lines, and where the first may begin.

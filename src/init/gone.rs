@@ -54,6 +54,10 @@ fn comment_out(section: &ImageSection, text: &str, paths: &str, verb: &str, edit
             let column = at + section.column.min(line.len() - content.len());
             edits.replace(column..column, "# ");
         }
+        // Without a line feed it also ends a line for YAML, and the comment.
+        for (index, _) in line.match_indices('\r').filter(|(index, _)| index + 2 < line.len()) {
+            edits.replace(at + index + 1..at + index + 1, "# ");
+        }
         at += line.len();
     }
 }

@@ -188,6 +188,9 @@ impl Merge<'_> {
             new.iter().map(|&one| study.names.all[one].name.as_str()).collect();
         self.compare(&text, &new)?;
         match Hierarchy::load_text(self.file.to_owned(), text.clone(), self.options) {
+            Ok(loaded) if loaded.hierarchy.notify != self.outline.notify => {
+                Err(InitError::Unsafe.into())
+            }
             Ok(loaded) => {
                 let wrong = self.differences(&loaded.hierarchy);
                 Ok(Merged { text, diff, loaded, added, gone, wrong })

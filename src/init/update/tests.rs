@@ -272,3 +272,15 @@ fn files_that_cannot_be_edited_are_refused() {
         assert_eq!(shown(&updated(&root, text)), expected, "{text}");
     }
 }
+
+#[test]
+fn no_text_of_a_deleted_entry_becomes_a_field() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("a/Dockerfile", "FROM scratch\n")]);
+    let label = "x\rnotify: [touch, ran]\r# ";
+    let text =
+        format!("version: 1\nimages:\n  a: {{}}\n  gone: {{ labels: {{ x: \"{label}\" }} }}\n");
+    let update = updated(folder.path(), &text).unwrap();
+    assert_eq!(update.loaded.hierarchy.notify, None, "{}", update.text);
+    assert!(update.text.contains("# gone: {"), "{}", update.text);
+}
