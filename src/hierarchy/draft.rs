@@ -8,6 +8,7 @@ use std::{
 use super::{
     NodeName, TagTemplate,
     fields::Problems,
+    matrix::Room,
     schema::{File, Image},
     template::TagValues,
 };
@@ -42,8 +43,9 @@ pub(super) fn drafts(
     let mut seen: HashMap<String, Range<usize>> = HashMap::new();
     let mut told: HashSet<usize> = HashSet::new();
     let of_file = file.registry.map(|registry| registry.value);
+    let room = Room::new();
     for (entry, image) in file.images {
-        for (name, image) in image.nodes(&entry.value, problems) {
+        for (name, image) in image.nodes(&entry, (&room, &mut *problems)) {
             match seen.get(&name) {
                 None => drop(seen.insert(name.clone(), entry.span.clone())),
                 Some(first) if *first == entry.span => {

@@ -1,6 +1,7 @@
 //! One entry of the file that stands for many nodes: `ruby-{ruby}` with `matrix: { ruby: […] }`.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
 };
@@ -16,6 +17,9 @@ use crate::check::{diagnostic::Diagnostic, nearest, rules::RuleCode};
 
 /// More nodes than this from one entry are a slip, and would take the machine's memory.
 const MAX_NODES: usize = 100_000;
+const MAX_KEYS: usize = 64;
+/// Different sets of keys in `exclude`. Each combination is compared with each set.
+const MAX_SETS: usize = 64;
 /// What a tag template fills in by itself; a key of the same name would hide it.
 const RESERVED: [&str; 4] = ["date", "git", "fingerprint", "name"];
 
@@ -30,6 +34,36 @@ pub(super) struct Matrix {
 
 /// A value for each key.
 pub(super) type Combination = Vec<(String, String)>;
+
+/// The memory left for the texts of all images of a file, in bytes. Matrices and `defaults` multiply a text of the file.
+pub(super) struct Room(Cell<usize>);
+
+impl Room {
+    const WHOLE: usize = 128 * 1024 * 1024;
+    /// Of each text, beside its characters.
+    const TEXT: usize = 48;
+    const IMAGE: usize = 512;
+
+    pub(super) fn new() -> Self {
+        Self(Cell::new(Self::WHOLE))
+    }
+
+    fn take(&self, bytes: usize) {
+        self.0.set(self.0.get().saturating_sub(bytes));
+    }
+
+    /// Whether nothing is left, which is a problem.
+    pub(super) fn is_full(&self, span: &Range<usize>, problems: &mut Problems) -> bool {
+        let is_full = self.0.get() == 0;
+        if is_full {
+            let whole = Self::WHOLE / (1024 * 1024);
+            let message = format!("the images of this file have more than {whole} MiB of text");
+            let hint = "a matrix and `defaults` repeat a text for each image";
+            problems.push_with_hint(span, message, hint);
+        }
+        is_full
+    }
+}
 
 impl Matrix {
     pub(super) fn read(yaml: &Yaml, problems: &mut Problems) -> Option<Self> {
@@ -67,6 +101,10 @@ impl Matrix {
             }
         }
         let keys: Vec<&str> = axes.iter().map(|(key, _)| key.as_str()).collect();
+        if keys.len() > MAX_KEYS {
+            problems.push(&yaml.span, format!("a matrix has at most {MAX_KEYS} keys"));
+            return None;
+        }
         let exclude = rows("exclude", exclude, &keys, problems);
         let include = rows("include", include, &keys, problems);
         for row in &include {
@@ -81,11 +119,22 @@ impl Matrix {
         if count.is_none_or(|count| count > MAX_NODES) {
             problems.push(&yaml.span, format!("this matrix makes more than {MAX_NODES} images"));
         }
+        let excluded = Excluded::of(&exclude, &keys);
+        if excluded.0.len() > MAX_SETS {
+            let message = format!("`exclude` has rows for more than {MAX_SETS} sets of keys");
+            problems.push(&yaml.span, message);
+        }
+        let room = Room::new();
+        for (key, values) in &axes {
+            let text: usize = values.iter().map(|value| key.len() + value.len() + Room::TEXT).sum();
+            let times = count.unwrap_or_default() / values.len().max(1);
+            room.take(text.saturating_mul(times));
+        }
+        _ = room.is_full(&yaml.span, problems);
         if problems.found.len() > before {
             return None;
         }
         let mut combinations = if axes.is_empty() { vec![] } else { product(&axes) };
-        let excluded = Excluded::of(&exclude, &keys);
         let useless = useless(&exclude, &combinations, &keys).map(|row| row.span.clone()).collect();
         combinations.retain(|one| !excluded.has(one));
         let mut seen: HashSet<Combination> = combinations.iter().cloned().collect();
@@ -198,11 +247,13 @@ fn rows(
     rows
 }
 
-/// The text with `{key}` replaced by the values.
-pub(super) fn fill(text: &str, combination: &Combination) -> String {
+/// The text with `{key}` replaced by the values. Cut short where there is no room.
+pub(super) fn fill(text: &str, combination: &Combination, room: &Room) -> String {
     let mut filled = String::new();
     let mut rest = text;
-    while let Some(open) = rest.find('{') {
+    while let Some(open) = rest.find('{')
+        && filled.len() <= room.0.get()
+    {
         filled.push_str(&rest[..open]);
         rest = &rest[open..];
         let value = rest.find('}').and_then(|close| {
@@ -218,27 +269,28 @@ pub(super) fn fill(text: &str, combination: &Combination) -> String {
         }
     }
     filled.push_str(rest);
+    room.take(filled.len() + Room::TEXT);
     filled
 }
 
 impl SecretSource {
-    fn filled(&self, combination: &Combination) -> Self {
+    fn filled(&self, combination: &Combination, room: &Room) -> Self {
         match self {
-            Self::Env(name) => Self::Env(fill(name, combination)),
+            Self::Env(name) => Self::Env(fill(name, combination, room)),
             // It came from the file, which is UTF-8.
-            Self::File(path) => Self::File(fill(&path.to_string_lossy(), combination).into()),
+            Self::File(path) => Self::File(fill(&path.to_string_lossy(), combination, room).into()),
         }
     }
 }
 
 impl Test {
     /// In the pattern of its output a value stands for itself.
-    fn filled(&self, combination: &Combination) -> Self {
+    fn filled(&self, combination: &Combination, room: &Room) -> Self {
         let literal = || combination.iter().map(|(key, value)| (key.clone(), regex::escape(value)));
         let check = match &self.check {
             Check::Run { argv, stdout } => Check::Run {
-                argv: argv.iter().map(|word| fill(word, combination)).collect(),
-                stdout: stdout.as_ref().map(|text| fill(text, &literal().collect())),
+                argv: argv.iter().map(|word| fill(word, combination, room)).collect(),
+                stdout: stdout.as_ref().map(|text| fill(text, &literal().collect(), room)),
             },
             Check::Healthy => Check::Healthy,
         };
@@ -248,13 +300,17 @@ impl Test {
 
 impl Image {
     /// The nodes that this entry stands for, by name.
-    pub(super) fn nodes(mut self, name: &str, problems: &mut Problems) -> Vec<(String, Self)> {
+    pub(super) fn nodes(
+        mut self,
+        entry: &Located<String>,
+        (room, problems): (&Room, &mut Problems),
+    ) -> Vec<(String, Self)> {
         let later = std::mem::take(&mut self.later);
         // Taken out, or each node would copy every combination.
         let Some(matrix) = self.matrix.take() else {
-            self.set_all(&later, &Combination::new(), problems);
+            self.set_all(&later, (&Combination::new(), room), problems);
             self.check_patterns(problems);
-            return vec![(name.to_owned(), self)];
+            return vec![(entry.value.clone(), self)];
         };
         for span in &matrix.useless {
             let problem = Diagnostic::of(
@@ -263,12 +319,16 @@ impl Image {
             );
             problems.found.push(problem.at(&problems.source, span.clone(), ""));
         }
-        let mut node = |one: &Combination| {
-            let mut image = self.filled(one);
-            image.set_all(&later, one, problems);
-            (fill(name, one), image)
-        };
-        let mut nodes: Vec<(String, Self)> = matrix.combinations.iter().map(&mut node).collect();
+        let mut nodes: Vec<(String, Self)> = Vec::new();
+        for one in &matrix.combinations {
+            let mut image = self.filled(one, room);
+            image.set_all(&later, (one, room), problems);
+            nodes.push((fill(&entry.value, one, room), image));
+            room.take(Room::IMAGE);
+            if room.is_full(&entry.span, problems) {
+                return Vec::new();
+            }
+        }
         // Each key has a value, so one node tells for all.
         let is_broken = nodes.first_mut().is_some_and(|(_, image)| {
             image.check_patterns(problems);
@@ -301,20 +361,21 @@ impl Image {
     fn set_all(
         &mut self,
         later: &[(&'static str, Located<String>)],
-        combination: &Combination,
+        (combination, room): (&Combination, &Room),
         problems: &mut Problems,
     ) {
         let before = problems.found.len();
         for (field, text) in later {
-            let kind = ValueKind::Text(fill(&text.value, combination));
+            let kind = ValueKind::Text(fill(&text.value, combination, room));
             self.set(field, &Yaml { kind, span: text.span.clone() }, problems);
         }
         self.is_broken |= problems.found.len() > before;
     }
 
-    fn filled(&self, combination: &Combination) -> Self {
+    /// With the values of a combination.
+    pub(super) fn filled(&self, combination: &Combination, room: &Room) -> Self {
         let text = |at: &Located<String>| Located {
-            value: fill(&at.value, combination),
+            value: fill(&at.value, combination, room),
             span: at.span.clone(),
         };
         let list = |list: &Located<Vec<Located<String>>>| Located {
@@ -322,16 +383,20 @@ impl Image {
             span: list.span.clone(),
         };
         let map = |map: &BTreeMap<String, String>| {
-            map.iter().map(|(key, value)| (key.clone(), fill(value, combination))).collect()
+            let fill = |(key, value): (&String, &String)| {
+                room.take(key.len());
+                (key.clone(), fill(value, combination, room))
+            };
+            map.iter().map(fill).collect()
         };
         let words =
-            |words: &Vec<String>| words.iter().map(|word| fill(word, combination)).collect();
+            |words: &Vec<String>| words.iter().map(|word| fill(word, combination, room)).collect();
         Self {
             prepare: self.prepare.as_ref().map(words),
             test: self
                 .test
                 .as_ref()
-                .map(|tests| tests.iter().map(|test| test.filled(combination)).collect()),
+                .map(|tests| tests.iter().map(|test| test.filled(combination, room)).collect()),
             volatile: self.volatile.as_ref().map(words),
             allow_build_args: self.allow_build_args.as_ref().map(words),
             context: self.context.as_ref().map(text),
@@ -341,13 +406,79 @@ impl Image {
             secrets: self
                 .secrets
                 .iter()
-                .map(|(id, source)| (id.clone(), source.filled(combination)))
+                .map(|(id, source)| (id.clone(), source.filled(combination, room)))
                 .collect(),
             target: self.target.as_ref().map(text),
             repository: self.repository.as_ref().map(text),
             labels: map(&self.labels),
             parents: self.parents.as_ref().map(list),
             ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use crate::hierarchy::{Hierarchy, LoadOptions};
+
+    /// Each file has less than 2 MiB, and would take gigabytes or minutes.
+    #[test]
+    fn texts_that_are_multiplied_have_a_limit() {
+        let numbers = |to: usize| {
+            let all: Vec<String> = (0..to).map(|n| n.to_string()).collect();
+            all.join(", ")
+        };
+        let (hundred, long) = (numbers(100), "x".repeat(200_000));
+        let entry = |matrix: &str, rest: &str| {
+            format!("images:\n  \"n{{a}}-{{b}}\": {{ matrix: {{ {matrix} }}{rest} }}\n")
+        };
+        let square = format!("a: [{hundred}], b: [{hundred}]");
+        let labels: Vec<String> = (0..2000).map(|n| format!("l{n}: v")).collect();
+        let keys: Vec<String> = (0..1000).map(|n| format!("k{n}: [x]")).collect();
+        let sets = (1..1000_u32).map(|set| {
+            let keys = (0..10).filter(|bit| set >> bit & 1 == 1).map(|bit| format!("k{bit}: 0"));
+            format!("{{ {} }}", keys.collect::<Vec<_>>().join(", "))
+        });
+        let sets = sets.collect::<Vec<_>>().join(", ");
+        let ten: Vec<String> = (0..10).map(|n| format!("k{n}: [0, 1, 2]")).collect();
+        let entries: Vec<String> = (0..9000).map(|n| format!("  n{n}: {{}}\n")).collect();
+        // Each of both has room alone.
+        let matrices = ["x", "y"].map(|name| {
+            let label = "x".repeat(8000);
+            format!(
+                "  \"{name}{{a}}-{{b}}\": {{ matrix: {{ {square} }}, labels: {{ x: {label} }} }}\n"
+            )
+        });
+        for (text, refused) in [
+            (entry(&square, &format!(", labels: {{ x: {long} }}")), "more than 128 MiB"),
+            (
+                entry(&square, &format!(", labels: {{ {} }}", labels.join(", "))),
+                "more than 128 MiB",
+            ),
+            (entry(&format!("{square}, c: [{long}]"), ""), "more than 128 MiB"),
+            (
+                entry(
+                    &format!("a: [{long}], b: [1]"),
+                    &format!(", labels: {{ x: \"{}\" }}", "{a}".repeat(1000)),
+                ),
+                "more than 128 MiB",
+            ),
+            (entry(&format!("{square}, {}", keys.join(", ")), ""), "at most 64 keys"),
+            (entry(&format!("{}, exclude: [{sets}]", ten.join(", ")), ""), "more than 64 sets"),
+            (
+                format!("defaults: {{ labels: {{ x: {long} }} }}\nimages:\n{}", entries.concat()),
+                "more than 128 MiB",
+            ),
+            (format!("images:\n{}", matrices.concat()), "more than 128 MiB"),
+        ] {
+            let began = Instant::now();
+            let options = LoadOptions { names_only: true, ..LoadOptions::default() };
+            let text = format!("version: 1\n{text}");
+            let error = Hierarchy::load_text("/h.yaml".into(), text, &options).unwrap_err();
+            assert!(error.problems[0].message.contains(refused), "{refused}: {error}");
+            assert!(began.elapsed() < Duration::from_secs(60), "{refused}: {:?}", began.elapsed());
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range, time::Duration};
 use super::{
     channels::Notify,
     fields::{Fields, Located, Problems},
-    matrix::Matrix,
+    matrix::{Combination, Matrix, Room},
     node::{Check, OnFailure, Refresh, Test},
     secrets::{self, SecretSource, Ssh},
     units,
@@ -143,7 +143,13 @@ impl File {
                 problems.last_is(RuleCode::MissingField);
             }
             Some(Yaml { kind: ValueKind::Map(entries), .. }) => {
+                let room = Room::new();
                 for (key, value) in entries {
+                    // Each entry gets a copy.
+                    defaults.filled(&Combination::new(), &room);
+                    if room.is_full(&key.span, problems) {
+                        break;
+                    }
                     let image = Image::read("an image", &key.name, value, problems);
                     let name = Located { value: key.name.clone(), span: key.span.clone() };
                     let image = image.over(&defaults);
