@@ -17,6 +17,9 @@ use crate::{
     image::{ReferenceError, Repository},
 };
 
+/// The end of the repository for records: `rebuild gc` would remove them as images without tags.
+const RECORDS: &str = "/rebuild-runs";
+
 /// An image of the file, a matrix written out.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -116,6 +119,11 @@ impl Draft {
             }
         });
         match checked {
+            Ok((published, _)) if published.as_str().ends_with(RECORDS) => problems.push_with_hint(
+                span,
+                format!("`{published}` is the repository for records of runs"),
+                "choose another name",
+            ),
             Ok((published, by_file)) => {
                 self.repository = Some(published);
                 self.repository_of_file = Some(by_file);
@@ -144,22 +152,23 @@ impl Draft {
         let values = TagValues { date: "20261123".into(), git: Some("0".into()) };
         for tag in &tags.value {
             let parsed = tag.value.parse::<TagTemplate>().and_then(|template| {
-                template.expand(&values, self.name.as_str(), "0")?;
-                Ok(template)
+                let is_build_tag =
+                    template.expand(&values, self.name.as_str(), "0")?.as_str().starts_with("rb-");
+                Ok((template, is_build_tag))
             });
             match parsed {
-                Ok(template) if template.as_str().starts_with("rb-") => {
+                Ok((template, true)) => {
                     problems.push_with_hint(
                         &tag.span,
-                        format!("the tag `{template}` begins with `rb-`"),
+                        format!("the tag `{template}` of `{}` begins with `rb-`", self.name),
                         "only build tags begin so, and `rebuild gc` removes them; choose another name",
                     );
                     self.image.is_broken = true;
                 }
-                Ok(template) if self.tags.contains(&template) => {
+                Ok((template, _)) if self.tags.contains(&template) => {
                     problems.push(&tag.span, format!("the tag `{template}` is given twice"));
                 }
-                Ok(template) => {
+                Ok((template, _)) => {
                     self.tags.push(template);
                     self.tag_spans.push(tag.span.clone());
                 }
@@ -192,5 +201,27 @@ fn below(repository: &Repository, of_file: Option<&Repository>) -> String {
         let text = repository.as_str();
         let host = format!("{}/", repository.host());
         text.strip_prefix(&host).unwrap_or(text).to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::hierarchy::{Hierarchy, LoadOptions};
+
+    #[test]
+    fn names_of_rebuild_itself_are_refused() {
+        for (images, refused) in [
+            ("rb: { tags: [\"{name}-{fingerprint}\"] }", "begins with `rb-`"),
+            ("a: { tags: [rb-1] }", "begins with `rb-`"),
+            ("\"rb-{n}\": { matrix: { n: [1] }, tags: [\"{name}\"] }", "begins with `rb-`"),
+            ("rebuild-runs: {}", "is the repository for records of runs"),
+            ("a: { repository: r.example/x/rebuild-runs }", "is the repository for records"),
+            ("a: { labels: { rebuild.run: x } }", "the label `rebuild.run` begins with"),
+        ] {
+            let text = format!("version: 1\nregistry: r.example/x\nimages:\n  {images}\n");
+            let options = LoadOptions { names_only: true, ..LoadOptions::default() };
+            let error = Hierarchy::load_text("/h.yaml".into(), text, &options).unwrap_err();
+            assert!(error.problems[0].message.contains(refused), "{images}: {error}");
+        }
     }
 }

@@ -213,7 +213,15 @@ impl Image {
         problems.recode(before, RuleCode::WrongSecret);
         self.ssh = fields.take("ssh").and_then(|yaml| secrets::ssh(yaml, problems));
         self.target = text(fields, problems, "target");
-        self.labels = variables("labels", fields.take("labels"), problems);
+        let labels = fields.take("labels");
+        self.labels = variables("labels", labels, problems);
+        for (name, span) in keys(labels) {
+            if name.starts_with("rebuild.") {
+                let message = format!("the label `{name}` begins with `rebuild.`");
+                let hint = "`rebuild` writes these labels itself; choose another name";
+                problems.push_with_hint(&span, message, hint);
+            }
+        }
         self.parents = fields.take("parents").and_then(|yaml| problems.texts("parents", yaml));
         self.repository = text(fields, problems, "repository");
         self.file_labels =
