@@ -15,8 +15,11 @@ use std::{
 use bollard::{
     errors::Error,
     models::{ContainerCreateBody, HostConfig, HostConfigLogConfig},
-    query_parameters::CreateContainerOptions,
+    query_parameters::CreateContainerOptionsBuilder,
 };
+
+use super::container::{RUN_LABEL, name_prefix};
+use crate::host::random;
 
 const PROCESSES: i64 = 512;
 /// Microseconds of processor time in each [`PERIOD`]: two processors.
@@ -74,19 +77,38 @@ pub(super) async fn create(
 ) -> Result<String, Error> {
     // Podman stops a container before it removes it, even with `force`, and waits 10 s for its command to end.
     body.stop_timeout = Some(0);
-    let none = None::<CreateContainerOptions>;
+    let run = body.labels.as_ref().and_then(|labels| labels.get(RUN_LABEL));
+    let prefix = name_prefix(run.map_or("", String::as_str));
+    let name = format!("{prefix}{:032x}", random::bits());
+    let options = Some(CreateContainerOptionsBuilder::default().name(&name).build());
     if limits.disk.load(Ordering::Relaxed) {
         let mut limited = body.clone();
-        let options = HashMap::from([(DISK.0.to_owned(), DISK.1.to_owned())]);
-        limited.host_config.get_or_insert_default().storage_opt = Some(options);
-        match api.create_container(none.clone(), limited).await {
+        let disk = HashMap::from([(DISK.0.to_owned(), DISK.1.to_owned())]);
+        limited.host_config.get_or_insert_default().storage_opt = Some(disk);
+        match api.create_container(options.clone(), limited).await {
             // 404: the image is missing.
             Err(Error::DockerResponseServerError { status_code, .. }) if status_code != 404 => {}
             made => return made.map(|made| made.id),
         }
     }
-    let made = api.create_container(none, body).await?;
+    let made = api.create_container(options, body).await?;
     // It was the limit on the disk that the engine refused.
     limits.disk.store(false, Ordering::Relaxed);
     Ok(made.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_have_limits_and_no_privileges() {
+        let host = confined(&Limits::new(true), "none", 7, "1m");
+        assert_eq!((host.memory, host.memory_swap, host.pids_limit), (Some(7), Some(7), Some(512)));
+        assert_eq!((host.cpu_period, host.cpu_quota), (Some(100_000), Some(200_000)));
+        assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
+        assert_eq!(host.network_mode.as_deref(), Some("none"));
+        assert_eq!((host.privileged, host.cap_add, host.binds, host.devices), Default::default());
+        assert_eq!(confined(&Limits::new(false), "none", 7, "1m").cpu_quota, None);
+    }
 }

@@ -31,6 +31,13 @@ use crate::engine::{EngineError, STARTING};
 
 /// Marks what is ours; the value is the run.
 pub(super) const RUN_LABEL: &str = "rebuild.run";
+
+/// The beginning of the names of a run's containers. A container inherits the labels of its image, and any image can
+/// have [`RUN_LABEL`], so the label alone does not say whose it is.
+pub(super) fn name_prefix(run: &str) -> String {
+    format!("rebuild-{run}-")
+}
+
 /// An engine under load refuses a removal now and then; this is tried again.
 const REMOVAL_ATTEMPTS: u32 = 4;
 /// An engine that is being restarted is back by then.
@@ -55,6 +62,8 @@ pub struct Leftover {
 #[serde(rename_all = "PascalCase")]
 struct Listed {
     id: String,
+    /// With a leading slash.
+    names: Option<Vec<String>>,
     labels: Option<HashMap<String, String>>,
 }
 
@@ -220,9 +229,11 @@ impl Docker {
         let filters = serde_json::json!({ "label": [label] }).to_string();
         let path = path_with("/containers/json", &[("all", "true"), ("filters", &filters)]);
         let listed: Vec<Listed> = self.get_json("listing containers", &path).await?;
-        let ours = listed.into_iter().map(|Listed { id, labels }| {
-            let run = labels.and_then(|mut labels| labels.remove(RUN_LABEL));
-            Leftover { id, run: run.unwrap_or_default() }
+        let ours = listed.into_iter().filter_map(|Listed { id, names, labels }| {
+            let run = labels?.remove(RUN_LABEL)?;
+            let prefix = name_prefix(&run);
+            let is_ours = |name: &String| name.trim_start_matches('/').starts_with(&prefix);
+            names?.iter().any(is_ours).then_some(Leftover { id, run })
         });
         Ok(ours.collect())
     }

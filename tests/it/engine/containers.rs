@@ -326,12 +326,17 @@ async fn leftovers_of_a_run_are_removed_and_no_others() {
     let Some(bench) = Bench::new("leftovers").await else { return };
     let image = bench.build("1", "").await;
     let (mine, other) = (bench.name.clone(), format!("{}-other", bench.name));
+    let label = |run: &str| format!("rebuild.run={run}");
     for run in [&mine, &other] {
-        let label = format!("rebuild.run={run}");
-        docker(&["create", "--label", &label, image.as_str(), "sh"]);
+        let name = format!("rebuild-{run}-1");
+        docker(&["create", "--name", &name, "--label", &label(run), image.as_str(), "sh"]);
     }
+    // A user's container of an image with that label.
+    let user = format!("{mine}-user");
+    docker(&["create", "--name", &user, "--label", &label(&mine), image.as_str(), "sh"]);
     assert_eq!(bench.docker.remove_leftovers(&mine).await.unwrap(), 1);
-    assert_eq!(left(&mine), "");
+    assert_eq!(left(&mine).trim(), "Created");
+    docker(&["rm", &user]);
     assert_ne!(left(&other), "");
     assert_eq!(bench.docker.remove_leftovers(&other).await.unwrap(), 1);
     assert_eq!(bench.docker.remove_leftovers(&other).await.unwrap(), 0);
