@@ -1,4 +1,4 @@
-//! `packaging/install`: the script behind the GitHub Action.
+//! `packaging`: the script behind the GitHub Action, and the hierarchy of the program's own image.
 
 use std::{
     fs,
@@ -44,4 +44,23 @@ fn a_release_is_installed_if_its_checksum_is_right() {
     let installed = install(folder.path(), "");
     assert_eq!(String::from_utf8(installed.stdout).unwrap(), "rebuild 1\n");
     assert!(fs::metadata(folder.path().join("bin/rebuild")).unwrap().is_file());
+}
+
+/// The release workflow runs `rebuild` with this file, and nothing else does.
+#[test]
+fn the_hierarchy_of_the_program_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["hierarchy.yaml", "image/Dockerfile"] {
+        let to = folder.path().join(file);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(Path::new(ROOT).join("packaging").join(file), to).unwrap();
+    }
+    fs::create_dir(folder.path().join("image/bin")).unwrap();
+    fs::write(folder.path().join("image/bin/rebuild"), "").unwrap();
+    let check = Command::new(env!("CARGO_BIN_EXE_rebuild"))
+        .args(["check", "--fail-on", "note", "-f"])
+        .arg(folder.path().join("hierarchy.yaml"))
+        .output()
+        .unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
 }
