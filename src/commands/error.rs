@@ -49,14 +49,13 @@ impl fmt::Display for CommandError {
 
 impl From<EngineError> for CommandError {
     fn from(error: EngineError) -> Self {
-        if let EngineError::Builder { hint, .. } = &error {
-            return Self::new(Exit::Usage, error.to_string()).hint(hint);
-        }
-        let told = Self::new(Exit::EngineUnreachable, error.to_string());
-        match error {
-            EngineError::NoEngine { hint, .. } => told.hint(hint),
-            _ => told,
-        }
+        let exit = match &error {
+            EngineError::Builder { .. } => Exit::Usage,
+            EngineError::Transfer { cause: Some(_), .. } => Exit::RegistryUnreachable,
+            _ => Exit::EngineUnreachable,
+        };
+        let hint = error.hint();
+        Self { hint, ..Self::new(exit, error.to_string()) }
     }
 }
 

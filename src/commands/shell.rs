@@ -82,7 +82,9 @@ fn not_started(program: &str, why: &str, node: &NodeName) -> CommandError {
     let message = if is_missing {
         format!("the image has no program `{program}`")
     } else {
-        format!("`{program}` cannot be started: {why}")
+        let known = ["permission denied", "is a directory"];
+        let reason = known.into_iter().find(|reason| why.contains(reason)).unwrap_or(why);
+        format!("`{program}` cannot be started: {reason}")
     };
     CommandError::new(Exit::NotStarted, message)
         .hint(format!("`rebuild shell {node} -- PROGRAM` starts another program of the image"))
@@ -123,7 +125,7 @@ async fn fetched<S: Store>(store: &S, node: &Node) -> Result<Digest, CommandErro
         }
     }
     let message =
-        format!("`{}` was never published, and no image of a failed test is kept", node.name);
+        format!("no tag of `{}` exists, and no image of a failed test is kept", node.repository);
     Err(CommandError::new(Exit::Usage, message))
 }
 

@@ -298,7 +298,7 @@ impl Engine for FakeEngine {
 
     async fn push(&self, name: &Tagged, _login: Option<Login>) -> Result<(), EngineError> {
         let (doing, message) = (format!("pushing {name}"), "no registry here".to_owned());
-        Err(EngineError::Transfer { doing, message })
+        Err(EngineError::Transfer { doing, message, cause: None })
     }
 
     async fn pull(
@@ -309,7 +309,7 @@ impl Engine for FakeEngine {
         _login: Option<Login>,
     ) -> Result<Digest, EngineError> {
         let (doing, message) = (format!("pulling {repository}"), "no registry here".to_owned());
-        Err(EngineError::Transfer { doing, message })
+        Err(EngineError::Transfer { doing, message, cause: None })
     }
 
     /// Each image of a node that does not always have the same files has one that is its own.

@@ -33,7 +33,7 @@ use crate::{
     fingerprint::context::Context,
     hierarchy::Test,
     image::{Digest, Platform, Reference, Repository, Tagged},
-    registry::Login,
+    registry::{Login, RegistryError},
 };
 
 /// A container engine: builds, tests and moves images. Image IDs are [`Digest`]s.
@@ -289,9 +289,15 @@ pub enum EngineError {
     Silent { doing: String, after: Duration },
     #[error("{doing} took longer than its timeout of {}", seconds(*.after))]
     TimedOut { doing: String, after: Duration },
-    /// The registry refused a request of the engine.
-    #[error("{doing}: {message}")]
-    Transfer { doing: String, message: String },
+    /// A push or pull by the engine failed.
+    #[error("{}", transfer(.doing, .message, .cause.as_deref()))]
+    Transfer {
+        doing: String,
+        /// The engine's text.
+        message: String,
+        /// The registry's answer, if the text contains one.
+        cause: Option<Box<RegistryError>>,
+    },
     /// The build context cannot be read.
     #[error("{0}")]
     Context(String),
@@ -309,14 +315,25 @@ const STARTING: &str = "starting a container";
 impl EngineError {
     /// Why a program of an image could not be started: usually the image does not have it.
     pub fn not_started(&self) -> Option<&str> {
-        /// A part of podman's message, which has any status.
-        const OF_PODMAN: &str = "OCI runtime attempted to invoke a command";
+        /// Parts of podman's messages, which have any status.
+        const OF_PODMAN: [&str; 2] =
+            ["OCI runtime attempted to invoke a command", "error during container init: exec: "];
         match self {
             Self::Refused { doing, status, message }
-                if doing == STARTING && (*status == 400 || message.contains(OF_PODMAN)) =>
+                if doing == STARTING
+                    && (*status == 400 || OF_PODMAN.iter().any(|part| message.contains(part))) =>
             {
                 Some(message)
             }
+            _ => None,
+        }
+    }
+
+    /// The hint for the user.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Transfer { cause: Some(cause), .. } => cause.hint(),
+            Self::NoEngine { hint, .. } | Self::Builder { hint, .. } => Some(hint.clone()),
             _ => None,
         }
     }
@@ -325,6 +342,11 @@ impl EngineError {
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Hangs { .. } | Self::NoEngine { .. })
     }
+}
+
+/// The registry's answer, or else the engine's text.
+fn transfer(doing: &str, message: &str, cause: Option<&RegistryError>) -> String {
+    cause.map_or_else(|| format!("{doing}: {message}"), ToString::to_string)
 }
 
 /// A line for each place.

@@ -72,7 +72,7 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 }
 
 /// `host` or `host:port` of an address, without a default port.
-pub(super) fn authority(url: &Url) -> String {
+pub(crate) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -21,7 +21,7 @@ mod tls;
 mod transport;
 mod web;
 
-pub(crate) use self::endpoint::is_loopback;
+pub(crate) use self::endpoint::{authority, is_loopback};
 pub use self::{
     client::{Client, Manifest},
     credentials::Credentials,

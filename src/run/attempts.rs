@@ -79,14 +79,14 @@ impl Attempts {
             StepRetry::Asked | StepRetry::Unsure if self.left > 0 => {
                 self.left -= 1;
                 let (number, total) = (self.count(), self.of + 1);
-                tell.warn(&format!("attempt {number} of {total} failed: {}", trouble.message));
+                tell.warn(&format!("attempt {number} of {total} failed: {}", trouble.headline()));
                 tell.failed(&trouble.message);
                 self.failed.push(trouble.message);
                 Ok(())
             }
             StepRetry::Race if self.races > 0 => {
                 self.races -= 1;
-                tell.warn(&format!("{}: trying again", trouble.message));
+                tell.warn(&format!("{}: trying again", trouble.headline()));
                 tell.failed(&trouble.message);
                 Ok(())
             }
@@ -111,7 +111,7 @@ impl Attempts {
     }
 
     async fn pause(pause: Duration, trouble: &Trouble, tell: &mut Tell) {
-        tell.warn(&format!("{}: trying again in {pause:.0?}", trouble.message));
+        tell.warn(&format!("{}: trying again in {pause:.0?}", trouble.headline()));
         tell.failed(&trouble.message);
         tokio::time::sleep(pause).await;
     }

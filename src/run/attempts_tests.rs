@@ -18,7 +18,11 @@ fn gone() -> EngineError {
 }
 
 fn pushing(message: &str) -> EngineError {
-    EngineError::Transfer { doing: "pushing `x`".to_owned(), message: message.to_owned() }
+    EngineError::Transfer {
+        doing: "pushing `x`".to_owned(),
+        message: message.to_owned(),
+        cause: None,
+    }
 }
 
 fn gone_image() -> EngineError {

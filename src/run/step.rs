@@ -27,7 +27,7 @@ use crate::{
     hierarchy::{Check, Hierarchy, Node, NodeName, bytes},
     image::{Digest, Tagged},
     plan::{
-        Action, Missing, Plan, Step,
+        Action, Plan, Step,
         order::{History, Pushed},
     },
     publish::store::{Description, Store, StoreError},
@@ -187,6 +187,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let outcome = match made {
             Ok(outcome) => {
                 attempts.tell_flaky(&tell);
+                tell.heading("done");
                 tell.finish();
                 outcome
             }
@@ -686,7 +687,17 @@ fn exit_of(error: &EngineError, otherwise: Exit) -> Exit {
     if error.is_gone() { Exit::EngineUnreachable } else { otherwise }
 }
 
+/// The hint is the second line.
+fn with_hint(error: &impl std::fmt::Display, hint: Option<String>) -> String {
+    hint.map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}"))
+}
+
 impl Trouble {
+    /// The message without its hint.
+    pub(super) fn headline(&self) -> &str {
+        self.message.lines().next().unwrap_or_default()
+    }
+
     pub(super) fn of_build(error: EngineError) -> Self {
         let exit = exit_of(&error, Exit::BuildFailed);
         let again = StepRetry::after_engine(&error);
@@ -706,7 +717,8 @@ impl Trouble {
             _ => Exit::PushFailed,
         };
         let again = StepRetry::after_store(error);
-        Self { phase, message: error.to_string(), exit, step: None, again }
+        let message = with_hint(error, error.hint());
+        Self { phase, message, exit, step: None, again }
     }
 
     fn of_base(error: &BaseError) -> Self {
@@ -732,12 +744,13 @@ impl Trouble {
             }
         };
         let hint = match error {
-            BaseError::Missing { missing: Missing { hint: Some(hint), .. }, .. } => {
-                format!("\nhint: {hint}")
-            }
-            _ => String::new(),
+            BaseError::Missing { missing, .. } => missing.hint.clone(),
+            BaseError::Engine(error) => error.hint(),
+            BaseError::Store(error) => error.hint(),
+            BaseError::Registry(error) => error.hint(),
+            BaseError::NeverPublished(_) => None,
         };
-        let message = format!("{error}{hint}");
+        let message = with_hint(error, hint);
         Self { phase: Phase::Pull, message, exit, step: None, again }
     }
 }

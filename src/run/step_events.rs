@@ -103,11 +103,16 @@ impl Tell {
 
     /// As above, with a longer heading in the log.
     pub(super) fn phase_with(&mut self, phase: Phase, heading: &str) {
+        self.heading(heading);
+        self.tail.clear();
+        self.inbox.send(EventKind::PhaseStarted { node: self.node.clone(), phase });
+    }
+
+    /// A line of the log with the time.
+    pub(super) fn heading(&mut self, heading: &str) {
         self.end_line();
         let heading = self.mask.text(heading);
         self.write(format!("--- {} {heading}\n", now()).as_bytes());
-        self.tail.clear();
-        self.inbox.send(EventKind::PhaseStarted { node: self.node.clone(), phase });
     }
 
     pub(super) fn build_step(
@@ -116,11 +121,10 @@ impl Tell {
         (number, total): (usize, usize),
         text: &str,
     ) {
-        self.end_line();
-        self.tail.clear();
         let text = self.mask.text(text);
         let of = stage.as_ref().map_or(String::new(), |stage| format!("{stage} "));
-        self.write(format!("--- {} [{of}{number}/{total}] {text}\n", now()).as_bytes());
+        self.heading(&format!("[{of}{number}/{total}] {text}"));
+        self.tail.clear();
         let node = self.node.clone();
         self.inbox.send(EventKind::BuildStep { node, stage, number, total, text });
     }
@@ -208,6 +212,15 @@ impl Tell {
         if let Err(error) = file.write_all(bytes) {
             self.log = None;
             self.warn(&format!("the log ends here: {error}"));
+        }
+    }
+}
+
+/// The loop drops a cancelled step.
+impl Drop for Tell {
+    fn drop(&mut self) {
+        if self.log.is_some() {
+            self.heading("cancelled");
         }
     }
 }

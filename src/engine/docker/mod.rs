@@ -29,6 +29,7 @@ mod message;
 mod output;
 mod body_reader;
 mod probe;
+mod registry_answer;
 mod room;
 mod shared;
 mod test;

@@ -11,6 +11,7 @@ use super::{
     activity::Activity,
     call::{path_with, request},
     message::{EngineMessage, EngineMessages},
+    registry_answer::Transfer,
 };
 use crate::{
     engine::EngineError,
@@ -34,13 +35,15 @@ impl Docker {
         query.extend(self.takes_plain_http(&name.repository).then_some(PLAIN_HTTP));
         let post = post(&path_with(&path, &query), login)?;
         let mut pushed = false;
-        self.transfer(&doing, post, |message| pushed |= is_pushed(message)).await?;
+        let transfer = self.of(("push", &name.repository), login);
+        self.transfer((&doing, transfer), post, |message| pushed |= is_pushed(message)).await?;
         if pushed {
             return Ok(());
         }
         Err(EngineError::Transfer {
             doing,
             message: "the engine stopped without naming the digest it pushed".to_owned(),
+            cause: None,
         })
     }
 
@@ -62,12 +65,14 @@ impl Docker {
             path_with("/images/create", &query)
         };
         let post = post(&path, login)?;
-        self.transfer(&doing, post, |_| ()).await?;
+        let transfer = self.of(("pull", repository), login);
+        self.transfer((&doing, transfer), post, |_| ()).await?;
         match self.inspect_image(&name).await? {
             Some(image) => Ok(image.id),
             None => Err(EngineError::Transfer {
                 doing,
                 message: "the engine stopped, and does not have it".to_owned(),
+                cause: None,
             }),
         }
     }
@@ -77,19 +82,35 @@ impl Docker {
         self.capabilities.store == ImageStore::Podman && is_loopback(repository.host())
     }
 
+    fn of<'a>(
+        &self,
+        (action, repository): (&'static str, &'a Repository),
+        login: Option<&'a Login>,
+    ) -> Transfer<'a> {
+        let plain_http = match self.capabilities.store {
+            ImageStore::Podman => {
+                "name it in /etc/containers/registries.conf with `insecure = true`"
+            }
+            ImageStore::StorageDriver | ImageStore::Containerd => {
+                "name it in the engine's `insecure-registries`"
+            }
+        };
+        Transfer { action, repository, login, plain_http }
+    }
+
     /// Reads a transfer to its end.
     async fn transfer(
         &self,
-        doing: &str,
+        (doing, transfer): (&str, Transfer<'_>),
         post: Request<Empty<Bytes>>,
         mut take: impl FnMut(&EngineMessage) + Send,
     ) -> Result<(), EngineError> {
         let failed = |message: String| {
-            let message = with_fix(message, self.capabilities.store);
-            EngineError::Transfer { doing: doing.to_owned(), message }
+            let cause = transfer.registry_error(&message).map(Box::new);
+            EngineError::Transfer { doing: doing.to_owned(), message, cause }
         };
         let activity = Activity::begin();
-        let transfer = async {
+        let work = async {
             let reply = self.send(post).await?.map_err(|refusal| match refusal.status {
                 // What stands before the engine; podman gives what a registry says with 500.
                 502..=504 => refusal.while_doing(doing),
@@ -105,7 +126,7 @@ impl Docker {
             Ok(())
         };
         tokio::select! {
-            done = transfer => done,
+            done = work => done,
             () = activity.silent_for(self.idle) => {
                 Err(EngineError::Silent { doing: doing.to_owned(), after: self.idle })
             }
@@ -121,20 +142,6 @@ fn podmans_pull(name: &str, platform: Option<&Platform>) -> String {
         query.extend(platform.variant.as_deref().map(|variant| ("Variant", variant)));
     }
     path_with("/libpod/images/pull", &query)
-}
-
-/// Says what to do about a registry that answers without TLS, which engines refuse elsewhere than here.
-fn with_fix(message: String, store: ImageStore) -> String {
-    if !message.contains("server gave HTTP response to HTTPS client") {
-        return message;
-    }
-    let fix = match store {
-        ImageStore::Podman => "name it in /etc/containers/registries.conf with `insecure = true`",
-        ImageStore::StorageDriver | ImageStore::Containerd => {
-            "name it in the engine's `insecure-registries`"
-        }
-    };
-    format!("{message}; the registry has no TLS: {fix}")
 }
 
 fn post(path: &str, login: Option<&Login>) -> Result<Request<Empty<Bytes>>, EngineError> {
@@ -190,19 +197,6 @@ mod tests {
             r#"{"password":"abc>>>???","serveraddress":"r.example","username":"me"}"#
         );
         assert_eq!(registry_auth(None), "e30=");
-    }
-
-    #[test]
-    fn a_registry_without_tls_is_told_with_the_fix() {
-        let refused = "Get \"https://r:5000/v2/\": http: server gave HTTP response to HTTPS client";
-        for (store, fix) in [
-            (ImageStore::Podman, "/etc/containers/registries.conf with `insecure = true`"),
-            (ImageStore::Containerd, "the engine's `insecure-registries`"),
-        ] {
-            let told = with_fix(refused.to_owned(), store);
-            assert!(told.starts_with(refused) && told.ends_with(fix), "{told}");
-        }
-        assert_eq!(with_fix("denied".to_owned(), ImageStore::Podman), "denied");
     }
 
     #[test]

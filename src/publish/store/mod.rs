@@ -251,6 +251,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The hint for the user.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Registry(error) => error.hint(),
+            Self::Engine(error) => error.hint(),
+            Self::Lost { .. } | Self::Gone { .. } => None,
+        }
+    }
+
     /// Whether a later attempt would get the same answer: a refusal instead of a temporary error.
     pub fn is_for_good(&self) -> bool {
         match self {
