@@ -1,8 +1,12 @@
 //! "Did you mean": the known word that is nearest to an unknown one, and matching with gaps.
 
-/// The nearest of the known words, if it is near enough to be a slip of the keyboard.
+/// The nearest of the known words, if it is near enough to be a slip of the keyboard. `build_args` is nearest to
+/// `args`, since other tools have shorter names.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let near = known.into_iter().filter_map(|known| Some((slips(word, known)?, known)));
+    let is_part = |known: &str| known.split('_').any(|part| part == word);
+    let near = known
+        .into_iter()
+        .filter_map(|known| Some((if is_part(known) { 0 } else { slips(word, known)? }, known)));
     near.min_by_key(|(slips, _)| *slips).map(|(_, known)| known)
 }
 
@@ -60,8 +64,9 @@ mod tests {
 
     #[test]
     fn a_slip_is_near_and_another_word_is_not() {
-        let known = ["context", "dockerfile", "tags", "test", "os-base"];
+        let known = ["context", "dockerfile", "tags", "test", "os-base", "build_args"];
         for (word, expected) in [
+            ("args", Some("build_args")),
             ("contxt", Some("context")),
             ("cnotext", Some("context")),
             ("tag", Some("tags")),

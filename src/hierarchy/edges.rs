@@ -156,7 +156,7 @@ impl ReferenceIndex<'_> {
         }
         let named =
             &self.nodes[*self.by_name.get(last).or_else(|| self.by_name.get(path.as_str()))?];
-        let tag = reference.tag.as_ref()?;
+        let tag = reference.tag_or_latest()?;
         let has_tag =
             named.tags.is_some_and(|tags| tags.iter().any(|one| one.as_str() == tag.as_str()));
         if !has_tag || named.name == node {
@@ -244,6 +244,12 @@ mod tests {
                  it is taken for an upstream; `os:12` names the image here",
             ),
             ("other.io/base/os:13", "upstream other.io/base/os:13"),
+            (
+                "other.io/nginx",
+                "upstream other.io/nginx\n\
+                 `nginx:latest` is an image here, and `other.io` is not its registry\n\
+                 it is taken for an upstream; `nginx:latest` names the image here",
+            ),
             ("docker.io/library/os:12", "upstream docker.io/library/os:12"),
             (
                 "reg.io/base/os",

@@ -1,5 +1,7 @@
 //! Advice on Dockerfiles: their bases, their downloads, their secrets.
 
+use std::sync::Arc;
+
 use super::{Problems, line, read};
 use crate::{
     check::{diagnostic::Diagnostic, rules::RuleCode},
@@ -42,6 +44,16 @@ fn upstreams(survey: &HierarchySurvey) -> Problems {
             let Base::Upstream(reference) = &used.base else { continue };
             // Its place is in the Dockerfile of the base.
             if reference.digest.is_some() || used.on_build.is_some() {
+                continue;
+            }
+            // Probably it is not meant to be an upstream.
+            let is_doubtful = survey.problems.found.iter().any(|problem| {
+                problem.excerpts.first().is_some_and(|excerpt| {
+                    Arc::ptr_eq(&excerpt.source, &files.dockerfile)
+                        && excerpt.labels.first().is_some_and(|label| label.span == used.span)
+                })
+            });
+            if is_doubtful {
                 continue;
             }
             // The same words for the same image, however it is written.
