@@ -61,7 +61,7 @@ pub(super) fn check(common: &Common, arguments: &CheckArgs) -> Result<Exit, Comm
     }
     .and_then(|()| match arguments.format {
         CheckFormat::Github => output::trusted(&text),
-        _ => output::answer(&text),
+        format => output::view(&text, matches!(format, CheckFormat::Text)),
     })
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     let fails = |fail_on| checked.problems.iter().any(|problem| problem.severity >= fail_on);

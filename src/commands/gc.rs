@@ -181,7 +181,7 @@ impl Sweeper<'_> {
         let sweep = decide(&holdings, needs);
         let mut text = Vec::new();
         report::gc::text(&sweep, (place, self.arguments.keep), &mut text)
-            .and_then(|()| output::answer(&text))
+            .and_then(|()| output::view(&text, true))
             .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
         if self.arguments.yes {
             self.remove(store, &sweep, place).await?;
@@ -255,6 +255,6 @@ pub(super) async fn taken_back<S: Store>(
 }
 
 fn say(line: &str) -> Result<(), CommandError> {
-    output::answer(format!("{line}\n").as_bytes())
+    output::view(format!("{line}\n").as_bytes(), true)
         .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))
 }

@@ -37,7 +37,7 @@ pub(super) async fn history(
         Format::Text => report::history::text(&runs, (output::stdout_has_colour(), &mut text)),
         Format::Json => report::history::json(&runs, &mut text),
     }
-    .and_then(|()| output::answer(&text))
+    .and_then(|()| output::view(&text, matches!(arguments.format, Format::Text)))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     Ok(Exit::Done)
 }

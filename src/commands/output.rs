@@ -9,18 +9,21 @@ use std::{
     process::Stdio,
 };
 
-use crate::{commands::cli::Colour, report::sanitize};
+use crate::{
+    commands::cli::Colour,
+    report::{self, sanitize},
+};
 
 /// Says what went wrong.
 pub(super) fn error(message: &str) {
     let style = anstyle::AnsiColor::Red.on_default().bold();
-    line(&format!("{style}error{style:#}: {message}"));
+    prose(&format!("{style}error{style:#}: {message}"));
 }
 
 /// Says what a person should know though it goes on.
 pub(super) fn warning(message: &str) {
     let style = anstyle::AnsiColor::Yellow.on_default().bold();
-    line(&format!("{style}warning{style:#}: {message}"));
+    prose(&format!("{style}warning{style:#}: {message}"));
 }
 
 /// Text that is already laid out, to stderr, set apart from what follows.
@@ -31,6 +34,12 @@ pub(super) fn notice(text: &str) {
 /// A line of what is going on, to stderr.
 pub(super) fn line(text: &str) {
     _ = writeln!(anstream::stderr(), "{}", sanitize::lines(text));
+}
+
+/// Sentences, to stderr, in the width of the terminal.
+fn prose(text: &str) {
+    let columns = report::stderr_size().map(|(columns, _)| columns);
+    line(&report::wrap(&sanitize::lines(text), columns));
 }
 
 /// What clap says of a command line. Help and version are answers, and go to stdout.
@@ -82,6 +91,13 @@ pub(super) fn clear() {
 /// An answer, to stdout.
 pub(super) fn answer(text: &[u8]) -> io::Result<()> {
     trusted(sanitize::lines(&String::from_utf8_lossy(text)).as_bytes())
+}
+
+/// An answer, to stdout. Text for people (`is_prose`) is wrapped in the width of the terminal.
+pub(super) fn view(text: &[u8], is_prose: bool) -> io::Result<()> {
+    let text = sanitize::lines(&String::from_utf8_lossy(text));
+    let columns = report::stdout_size().filter(|_| is_prose).map(|(columns, _)| columns.into());
+    trusted(report::wrap(&text, columns).as_bytes())
 }
 
 /// Text to stdout as it is: made of nothing but our own command line, or of commands for a CI system

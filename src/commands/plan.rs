@@ -58,7 +58,7 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
         Format::Text => report::plan::text(planned, (output::stdout_has_colour(), &mut text)),
         Format::Json => report::plan::json(planned, &mut text),
     }
-    .and_then(|()| output::answer(&text))
+    .and_then(|()| output::view(&text, matches!(arguments.format, Format::Text)))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     Box::pin(channels::plan(planned, &hierarchy)).await;
     Ok(if arguments.exit_code && shown.has_work() { Exit::Work } else { Exit::Done })

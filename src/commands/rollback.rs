@@ -260,6 +260,6 @@ fn say(planned: &Rollback, of: &PastRun) -> Result<(), CommandError> {
         };
         _ = writeln!(text, "{:widest$}  {what}", one.tag.to_string());
     }
-    output::answer(text.as_bytes())
+    output::view(text.as_bytes(), true)
         .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))
 }

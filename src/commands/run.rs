@@ -360,6 +360,7 @@ impl RunCommand<'_> {
             ci: reports::ci(),
             verbose: self.arguments.how.verbose,
             size: report::stderr_size,
+            now: jiff::ZonedDateTime::now,
         };
         let (out, result) = (std::io::stderr(), std::io::stdout());
         report::reporter(progress, options, Out::new(out), Out::new(result))

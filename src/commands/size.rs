@@ -64,7 +64,7 @@ pub(super) async fn size(common: &Common, arguments: &SizeArgs) -> Result<Exit, 
             Ok(())
         }
     }
-    .and_then(|()| output::answer(&text))
+    .and_then(|()| output::view(&text, matches!(arguments.format, SizeFormat::Text)))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     Ok(Exit::Done)
 }

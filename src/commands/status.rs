@@ -36,7 +36,7 @@ pub(super) async fn status(common: &Common, arguments: &StatusArgs) -> Result<Ex
         }
         Format::Json => report::status::json(standing, &mut text),
     }
-    .and_then(|()| output::answer(&text))
+    .and_then(|()| output::view(&text, matches!(arguments.format, Format::Text)))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     let is_current = shown.iter().all(|step| step.state() == ImageState::Current);
     Ok(if arguments.exit_code && !is_current { Exit::Work } else { Exit::Done })

@@ -45,7 +45,7 @@ pub(super) async fn tree(common: &Common, arguments: &TreeArgs) -> Result<Exit, 
         }
     };
     written
-        .and_then(|()| output::answer(&text))
+        .and_then(|()| output::view(&text, matches!(arguments.format, TreeFormat::Text)))
         .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     Ok(Exit::Done)
 }

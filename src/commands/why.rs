@@ -42,7 +42,7 @@ pub(super) async fn why(common: &Common, arguments: &WhyArgs) -> Result<Exit, Co
             report::why::text(&plan, node, past, (output::stdout_has_colour(), &mut text))
         }),
     }
-    .and_then(|()| output::answer(&text))
+    .and_then(|()| output::view(&text, matches!(arguments.format, Format::Text)))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     Ok(Exit::Done)
 }

@@ -9,6 +9,7 @@ use super::{
     Paint, failure,
     numbers::{count, names, seconds},
     sanitize, step, table,
+    width::wrap,
 };
 use crate::{
     event::{Outcome, Promotion, StepSummary, StopReason, Summary},
@@ -24,12 +25,14 @@ pub(super) fn write(
     (paint, out): (Paint, &mut dyn Write),
 ) -> io::Result<()> {
     table::write(summary, verbose, columns, (paint, out))?;
-    failure::all(summary, paint, out)?;
-    writeln!(out)?;
+    let mut text = Vec::new();
+    failure::all(summary, paint, &mut text)?;
+    writeln!(text)?;
     for line in promotion(summary) {
-        writeln!(out, "{line}")?;
+        writeln!(text, "{line}")?;
     }
-    writeln!(out, "{}", result(summary, paint))
+    writeln!(text, "{}", result(summary, paint))?;
+    out.write_all(wrap(&String::from_utf8_lossy(&text), columns).as_bytes())
 }
 
 /// `done in 42 s: 3 built, 12 up to date`.

@@ -39,6 +39,8 @@ mod width;
 
 use std::io;
 
+use jiff::ZonedDateTime;
+
 use self::paint::Paint;
 pub use self::{
     github::annotations,
@@ -47,6 +49,7 @@ pub use self::{
     out::Out,
     run_data::{Record, Recorder},
     table::is_news,
+    width::wrap,
 };
 use crate::event::Reporter;
 
@@ -90,6 +93,8 @@ pub struct ReportOptions {
     pub colour: bool,
     /// Who reads along, and may take output for commands.
     pub ci: Ci,
+    /// The time of day in the local time zone.
+    pub now: fn() -> ZonedDateTime,
     /// Shows everything that builds print, and every image that nothing happened to.
     pub verbose: bool,
 }

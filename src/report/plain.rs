@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use jiff::ZonedDateTime;
+
 use super::{
     Out, Paint, ReportOptions, closing,
     eta::Eta,
@@ -33,6 +35,8 @@ pub(super) struct Plain {
     folds: Folds,
     name_width: usize,
     eta: Option<Eta>,
+    /// When the run began, in the local time zone.
+    began: Option<ZonedDateTime>,
     out: Out,
 }
 
@@ -40,7 +44,7 @@ impl Plain {
     pub(super) fn new(options: ReportOptions, out: Out) -> Self {
         let paint = Paint { colour: options.colour };
         let (guard, folds) = (Guard::new(options.ci), Folds::new(options.ci));
-        Self { options, paint, guard, folds, name_width: 0, eta: None, out }
+        Self { options, paint, guard, folds, name_width: 0, eta: None, began: None, out }
     }
 
     /// Whether what is printed is kept for a fold, and not shown line by line.
@@ -49,13 +53,16 @@ impl Plain {
     }
 
     fn line(&mut self, at: Duration, node: Option<&NodeName>, what: &str) -> io::Result<()> {
-        let seconds = self.paint.faint(format!("{:>7.1}s", at.as_secs_f64()));
+        let now = || (self.options.now)().saturating_sub(at);
+        let time =
+            self.began.get_or_insert_with(now).saturating_add(at).strftime("%H:%M:%S").to_string();
+        let time = self.paint.faint(time);
         match node {
-            None => writeln!(self.out, "{seconds}  {what}"),
+            None => writeln!(self.out, "{time}  {what}"),
             Some(node) => {
                 let name = sanitize::text(node.as_str());
                 let name = pad(&name, self.name_width.max(width(&name)));
-                writeln!(self.out, "{seconds}  {}  {what}", self.paint.strong(name))
+                writeln!(self.out, "{time}  {}  {what}", self.paint.strong(name))
             }
         }
     }
@@ -68,7 +75,11 @@ impl Reporter for Plain {
             EventKind::RunStarted { run, plan, registry, jobs } => {
                 self.guard.open(&mut self.out)?;
                 self.name_width = name_width(plan);
-                self.line(at, None, &beginning(run, plan, registry.as_deref(), *jobs))
+                let began = (self.options.now)().saturating_sub(at);
+                let date = began.strftime("%Y-%m-%d %Z").to_string();
+                self.began = Some(began);
+                let what = beginning(run, plan, registry.as_deref(), *jobs);
+                self.line(at, None, &format!("{what} · {date}"))
             }
             EventKind::Estimated { left } => {
                 let eta = Eta::new(at, *left);

@@ -24,7 +24,14 @@ use crate::{
 };
 
 pub(super) fn options() -> ReportOptions {
-    ReportOptions { is_terminal: false, size: || None, colour: false, ci: Ci::None, verbose: false }
+    ReportOptions {
+        is_terminal: false,
+        size: || None,
+        colour: false,
+        ci: Ci::None,
+        now: || "2026-11-29T02:59:00[UTC]".parse().unwrap(),
+        verbose: false,
+    }
 }
 
 /// A writer that can be read afterwards.

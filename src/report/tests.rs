@@ -29,17 +29,17 @@ fn plain(events: &[Event]) -> String {
 #[test]
 fn plain_refreshed() {
     assert_snapshot!(plain(&scenario::refreshed()), @"
-        0.0s  run r1: 2 to build · 2 at once · registry.example.com/base
-        0.0s  os-base  building
-        0.0s  tools    building
-       12.0s  os-base  comparing with the published image
-       12.0s  os-base  built in 12 s, 118 MB (+1.2 MB): `/etc/os-release`, `/usr/bin/make`, `/var/␛[2J` and 11 more differ
-       12.0s  tools    built, unchanged in 12 s, the published image stays
-       12.0s  fixed: libssl3 3.0.15-1 → 3.0.16-1 in 2 images
-       12.0s  not fixed: libssl3 is still 3.0.15-1 in `web␛[2J`, not 3.0.16-1
-       12.0s  promoting 1 tag, parents first
-       12.0s  os-base  registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
-       12.0s  removed 3 old images from the engine, about 12 MB
+    02:59:00  run r1: 2 to build · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    02:59:00  os-base  building
+    02:59:00  tools    building
+    02:59:12  os-base  comparing with the published image
+    02:59:12  os-base  built in 12 s, 118 MB (+1.2 MB): `/etc/os-release`, `/usr/bin/make`, `/var/␛[2J` and 11 more differ
+    02:59:12  tools    built, unchanged in 12 s, the published image stays
+    02:59:12  fixed: libssl3 3.0.15-1 → 3.0.16-1 in 2 images
+    02:59:12  not fixed: libssl3 is still 3.0.15-1 in `web␛[2J`, not 3.0.16-1
+    02:59:12  promoting 1 tag, parents first
+    02:59:12  os-base  registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
+    02:59:12  removed 3 old images from the engine, about 12 MB
 
     image    result       why                                                         time    size   change  tags
     os-base  built        a refresh was asked for                                     12 s  118 MB  +1.2 MB  latest
@@ -53,27 +53,27 @@ fn plain_refreshed() {
 #[test]
 fn plain_success() {
     assert_snapshot!(plain(&scenario::success()), @"
-        0.0s  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
-        0.0s  about 2 min left
-        0.0s  cron         already built: the image of these inputs was stored before
-        0.1s  os-base      building
-        0.1s  os-base      [1/3] FROM scratch
-        2.1s  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
-        2.1s  os-base      test 1 of 2
-       12.1s  os-base      pushing
-       12.1s  os-base      built in 12 s, 118 MB (+1.2 MB) · about 1 min left
-       12.1s  webapp-base  building
-       12.1s  tools        building
-       12.1s  tools        warning: `debian:1` is a tag nobody makes
-       42.1s  tools        built, unchanged in 30 s, the published image stays · about 1 min left
-       42.1s  webapp-base  built in 30 s, 118 MB (+1.2 MB) · about 1 min left
-       42.1s  ruby-3.4     building
-      103.1s  ruby-3.4     built in 1 min 1 s, 118 MB (+1.2 MB)
-      103.1s  promoting 4 tags, parents first
-      103.1s  cron         registry.example.com/base/cron:latest moved from cba06b5736fa to c374eea599bb
-      103.1s  os-base      registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
-      103.1s  webapp-base  registry.example.com/base/webapp-base:latest moved from cba06b5736fa to a91de1421c56
-      103.1s  ruby-3.4     registry.example.com/base/ruby-3.4:latest moved from cba06b5736fa to 4b864a8b4ef0
+    02:59:00  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    02:59:00  about 2 min left
+    02:59:00  cron         already built: the image of these inputs was stored before
+    02:59:00  os-base      building
+    02:59:00  os-base      [1/3] FROM scratch
+    02:59:02  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
+    02:59:02  os-base      test 1 of 2
+    02:59:12  os-base      pushing
+    02:59:12  os-base      built in 12 s, 118 MB (+1.2 MB) · about 1 min left
+    02:59:12  webapp-base  building
+    02:59:12  tools        building
+    02:59:12  tools        warning: `debian:1` is a tag nobody makes
+    02:59:42  tools        built, unchanged in 30 s, the published image stays · about 1 min left
+    02:59:42  webapp-base  built in 30 s, 118 MB (+1.2 MB) · about 1 min left
+    02:59:42  ruby-3.4     building
+    03:00:43  ruby-3.4     built in 1 min 1 s, 118 MB (+1.2 MB)
+    03:00:43  promoting 4 tags, parents first
+    03:00:43  cron         registry.example.com/base/cron:latest moved from cba06b5736fa to c374eea599bb
+    03:00:43  os-base      registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
+    03:00:43  webapp-base  registry.example.com/base/webapp-base:latest moved from cba06b5736fa to a91de1421c56
+    03:00:43  ruby-3.4     registry.example.com/base/ruby-3.4:latest moved from cba06b5736fa to 4b864a8b4ef0
 
     image        result         why                                                       time    size   change  tags
     os-base      built          its Dockerfile changed                                    12 s  118 MB  +1.2 MB  latest
@@ -90,19 +90,19 @@ fn plain_success() {
 #[test]
 fn plain_failure() {
     assert_snapshot!(plain(&scenario::failure()), @r"
-        0.0s  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
-        0.0s  cron         already built: the image of these inputs was stored before
-        0.1s  os-base      building
-        0.1s  os-base      [1/3] FROM scratch
-        2.1s  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
-        2.1s  os-base      test 1 of 2
-       12.1s  os-base      pushing
-       12.1s  os-base      built in 12 s, 118 MB (+1.2 MB)
-       12.1s  webapp-base  building
-       12.1s  tools        building
-       12.1s  tools        warning: `debian:1` is a tag nobody makes
-       42.1s  webapp-base  build failed after 30 s: RUN make: exit code 2
-       42.1s  stopping: a step failed, 1 step still running
+    02:59:00  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    02:59:00  cron         already built: the image of these inputs was stored before
+    02:59:00  os-base      building
+    02:59:00  os-base      [1/3] FROM scratch
+    02:59:02  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
+    02:59:02  os-base      test 1 of 2
+    02:59:12  os-base      pushing
+    02:59:12  os-base      built in 12 s, 118 MB (+1.2 MB)
+    02:59:12  webapp-base  building
+    02:59:12  tools        building
+    02:59:12  tools        warning: `debian:1` is a tag nobody makes
+    02:59:42  webapp-base  build failed after 30 s: RUN make: exit code 2
+    02:59:42  stopping: a step failed, 1 step still running
 
     image        result         why                                                  time    size   change
     os-base      built          its Dockerfile changed                               12 s  118 MB  +1.2 MB
@@ -124,24 +124,24 @@ fn plain_failure() {
 #[test]
 fn plain_held() {
     assert_snapshot!(plain(&scenario::held()), @r"
-        0.0s  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
-        0.0s  cron         already built: the image of these inputs was stored before
-        0.1s  os-base      building
-        0.1s  os-base      [1/3] FROM scratch
-        2.1s  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
-        2.1s  os-base      test 1 of 2
-       12.1s  os-base      pushing
-       12.1s  os-base      built in 12 s, 118 MB (+1.2 MB)
-       12.1s  webapp-base  building
-       12.1s  tools        building
-       12.1s  tools        warning: `debian:1` is a tag nobody makes
-       42.1s  webapp-base  build failed after 30 s: RUN make: exit code 2
-       42.1s  tools        warning: attempt 1 of 3 failed: `RUN make` ended with exit code 2
-       42.1s  tools        warning: failed once and then succeeded: `RUN make` ended with exit code 2
-       42.1s  tools        built, unchanged in 30 s, the published image stays
-       42.1s  promoting 2 tags, parents first
-       42.1s  cron         registry.example.com/base/cron:latest moved from cba06b5736fa to c374eea599bb
-       42.1s  os-base      registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
+    02:59:00  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    02:59:00  cron         already built: the image of these inputs was stored before
+    02:59:00  os-base      building
+    02:59:00  os-base      [1/3] FROM scratch
+    02:59:02  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
+    02:59:02  os-base      test 1 of 2
+    02:59:12  os-base      pushing
+    02:59:12  os-base      built in 12 s, 118 MB (+1.2 MB)
+    02:59:12  webapp-base  building
+    02:59:12  tools        building
+    02:59:12  tools        warning: `debian:1` is a tag nobody makes
+    02:59:42  webapp-base  build failed after 30 s: RUN make: exit code 2
+    02:59:42  tools        warning: attempt 1 of 3 failed: `RUN make` ended with exit code 2
+    02:59:42  tools        warning: failed once and then succeeded: `RUN make` ended with exit code 2
+    02:59:42  tools        built, unchanged in 30 s, the published image stays
+    02:59:42  promoting 2 tags, parents first
+    02:59:42  cron         registry.example.com/base/cron:latest moved from cba06b5736fa to c374eea599bb
+    02:59:42  os-base      registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
 
     image        result              why                                                  time    size   change  tags
     os-base      built               its Dockerfile changed                               12 s  118 MB  +1.2 MB  latest
@@ -166,18 +166,18 @@ fn plain_held() {
 #[test]
 fn plain_interrupted() {
     assert_snapshot!(plain(&scenario::interrupted()), @"
-        0.0s  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
-        0.0s  cron         already built: the image of these inputs was stored before
-        0.1s  os-base      building
-        0.1s  os-base      [1/3] FROM scratch
-        2.1s  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
-        2.1s  os-base      test 1 of 2
-       12.1s  os-base      pushing
-       12.1s  os-base      built in 12 s, 118 MB (+1.2 MB)
-       12.1s  webapp-base  building
-       12.1s  tools        building
-       12.1s  tools        warning: `debian:1` is a tag nobody makes
-       13.1s  stopping: interrupted, 2 steps still running
+    02:59:00  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    02:59:00  cron         already built: the image of these inputs was stored before
+    02:59:00  os-base      building
+    02:59:00  os-base      [1/3] FROM scratch
+    02:59:02  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
+    02:59:02  os-base      test 1 of 2
+    02:59:12  os-base      pushing
+    02:59:12  os-base      built in 12 s, 118 MB (+1.2 MB)
+    02:59:12  webapp-base  building
+    02:59:12  tools        building
+    02:59:12  tools        warning: `debian:1` is a tag nobody makes
+    02:59:13  stopping: interrupted, 2 steps still running
 
     image    result         why                                                  time    size   change
     os-base  built          its Dockerfile changed                               12 s  118 MB  +1.2 MB
@@ -191,7 +191,7 @@ fn plain_interrupted() {
 #[test]
 fn plain_nothing_to_do() {
     assert_snapshot!(plain(&scenario::nothing_to_do()), @"
-        0.0s  run r1: 1 up to date · registry.example.com/base
+    02:59:00  run r1: 1 up to date · registry.example.com/base · 2026-11-29 UTC
 
     nothing to do: the image is up to date
     ");
@@ -202,23 +202,23 @@ fn verbose_prints_what_builds_print() {
     let options = ReportOptions { verbose: true, ..options() };
     let (out, _) = shown(ProgressMode::Plain, options, &scenario::interrupted());
     assert_snapshot!(out, @"
-        0.0s  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
-        0.0s  mirror       up to date
-        0.0s  cron         already built: the image of these inputs was stored before
-        0.1s  os-base      building
-        0.1s  os-base      [1/3] FROM scratch
-        2.1s  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
-        2.1s  os-base      | Setting up make ::·set-output::x
-        2.1s  os-base      test 1 of 2
-       12.1s  os-base      pushing
-       12.1s  os-base      built in 12 s, 118 MB (+1.2 MB)
-       12.1s  webapp-base  building
-       12.1s  tools        building
-       12.1s  tools        warning: `debian:1` is a tag nobody makes
-       13.1s  stopping: interrupted, 2 steps still running
-       13.1s  webapp-base  cancelled
-       13.1s  tools        cancelled
-       13.1s  ruby-3.4     cancelled
+    02:59:00  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    02:59:00  mirror       up to date
+    02:59:00  cron         already built: the image of these inputs was stored before
+    02:59:00  os-base      building
+    02:59:00  os-base      [1/3] FROM scratch
+    02:59:02  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
+    02:59:02  os-base      | Setting up make ::·set-output::x
+    02:59:02  os-base      test 1 of 2
+    02:59:12  os-base      pushing
+    02:59:12  os-base      built in 12 s, 118 MB (+1.2 MB)
+    02:59:12  webapp-base  building
+    02:59:12  tools        building
+    02:59:12  tools        warning: `debian:1` is a tag nobody makes
+    02:59:13  stopping: interrupted, 2 steps still running
+    02:59:13  webapp-base  cancelled
+    02:59:13  tools        cancelled
+    02:59:13  ruby-3.4     cancelled
 
     image        result         why                                                   time    size   change
     os-base      built          its Dockerfile changed                                12 s  118 MB  +1.2 MB
@@ -238,19 +238,19 @@ fn narrow_and_coloured() {
     let options = ReportOptions { size: || Some((60, 24)), colour: true, ..options() };
     let (out, _) = shown(ProgressMode::Plain, options, &scenario::failure());
     assert_snapshot!(out.replace('\x1b', "^"), @r"
-    ^[2m    0.0s^[0m  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base
-    ^[2m    0.0s^[0m  ^[1mcron       ^[0m  ^[32malready built^[0m: the image of these inputs was stored before
-    ^[2m    0.1s^[0m  ^[1mos-base    ^[0m  building
-    ^[2m    0.1s^[0m  ^[1mos-base    ^[0m  [1/3] FROM scratch
-    ^[2m    2.1s^[0m  ^[1mos-base    ^[0m  [2/3] RUN apt-get install -y ␛[2Jmake
-    ^[2m    2.1s^[0m  ^[1mos-base    ^[0m  test 1 of 2
-    ^[2m   12.1s^[0m  ^[1mos-base    ^[0m  pushing
-    ^[2m   12.1s^[0m  ^[1mos-base    ^[0m  ^[32mbuilt^[0m in 12 s, 118 MB (+1.2 MB)
-    ^[2m   12.1s^[0m  ^[1mwebapp-base^[0m  building
-    ^[2m   12.1s^[0m  ^[1mtools      ^[0m  building
-    ^[2m   12.1s^[0m  ^[1mtools      ^[0m  ^[33mwarning^[0m: `debian:1` is a tag nobody makes
-    ^[2m   42.1s^[0m  ^[1mwebapp-base^[0m  ^[1m^[31mbuild failed^[0m after 30 s: RUN make: exit code 2
-    ^[2m   42.1s^[0m  ^[33mstopping^[0m: a step failed, 1 step still running
+    ^[2m02:59:00^[0m  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    ^[2m02:59:00^[0m  ^[1mcron       ^[0m  ^[32malready built^[0m: the image of these inputs was stored before
+    ^[2m02:59:00^[0m  ^[1mos-base    ^[0m  building
+    ^[2m02:59:00^[0m  ^[1mos-base    ^[0m  [1/3] FROM scratch
+    ^[2m02:59:02^[0m  ^[1mos-base    ^[0m  [2/3] RUN apt-get install -y ␛[2Jmake
+    ^[2m02:59:02^[0m  ^[1mos-base    ^[0m  test 1 of 2
+    ^[2m02:59:12^[0m  ^[1mos-base    ^[0m  pushing
+    ^[2m02:59:12^[0m  ^[1mos-base    ^[0m  ^[32mbuilt^[0m in 12 s, 118 MB (+1.2 MB)
+    ^[2m02:59:12^[0m  ^[1mwebapp-base^[0m  building
+    ^[2m02:59:12^[0m  ^[1mtools      ^[0m  building
+    ^[2m02:59:12^[0m  ^[1mtools      ^[0m  ^[33mwarning^[0m: `debian:1` is a tag nobody makes
+    ^[2m02:59:42^[0m  ^[1mwebapp-base^[0m  ^[1m^[31mbuild failed^[0m after 30 s: RUN make: exit code 2
+    ^[2m02:59:42^[0m  ^[33mstopping^[0m: a step failed, 1 step still running
 
     ^[2mimage        result         why                         time^[0m
     os-base    ^[32m  built        ^[0m  its Dockerfile changed      12 s
@@ -266,8 +266,10 @@ fn narrow_and_coloured() {
       ^[2mwhole log:^[0m /var/lib/rebuild/runs/r1/webapp-base.log
       ^[2mskipped because of it:^[0m `ruby-3.4`
 
-    nothing was promoted: `webapp-base` failed, every tag is where it was
-    ^[1m^[31mfailed^[0m after 42 s (exit code 10): 1 failed, 1 skipped, 1 cancelled, 1 built, 1 already built, 1 up to date
+    nothing was promoted: `webapp-base` failed, every tag is
+    where it was
+    ^[1m^[31mfailed^[0m after 42 s (exit code 10): 1 failed, 1 skipped, 1
+    cancelled, 1 built, 1 already built, 1 up to date
     ");
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn doctor(common: &Common, arguments: &DoctorArgs) -> Result<Ex
         Format::Text => health.text((output::stdout_has_colour(), &mut text)),
         Format::Json => health.json(&mut text),
     }
-    .and_then(|()| output::answer(&text))
+    .and_then(|()| output::view(&text, matches!(arguments.format, Format::Text)))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     Ok(health.exit())
 }

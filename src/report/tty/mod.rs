@@ -14,7 +14,7 @@ use super::{
     sanitize,
     screen::{Screen, ScreenLine},
     step,
-    width::{fit, pad, pad_left, width},
+    width::{fit, pad, pad_left, width, wrap},
 };
 use crate::{
     event::{Event, EventKind, Outcome, Reporter, StopReason},
@@ -110,13 +110,13 @@ impl Tty {
                 let steps = plan.steps.iter().filter(|step| work(&step.action));
                 self.name_width = name_width(plan).min(WIDEST_NAME);
                 self.progress.work = steps.map(|step| step.node.clone()).collect();
-                self.say(&paint.faint(beginning(run, plan, registry.as_deref(), *jobs)));
+                self.say_wrapped(&paint.faint(beginning(run, plan, registry.as_deref(), *jobs)));
             }
             EventKind::Estimated { left } => self.progress.eta = Eta::new(event.at, *left),
             EventKind::Warning { node, message } => {
                 let node = node.iter().map(|node| format!("{}: ", sanitize::text(node.as_str())));
                 let text = format!("{}{}", node.collect::<String>(), sanitize::text(message));
-                self.say(&format!("{}: {text}", paint.warning("warning")));
+                self.say_wrapped(&format!("{}: {text}", paint.warning("warning")));
             }
             EventKind::StepStarted { node } => {
                 let what = "starting".to_owned();
@@ -147,7 +147,7 @@ impl Tty {
             }
             EventKind::PackagesFixed { lines } => {
                 for line in lines {
-                    self.say(&step::package(line, paint));
+                    self.say_wrapped(&step::package(line, paint));
                 }
             }
             EventKind::ImagesRemoved { images, bytes } => {
@@ -199,6 +199,10 @@ impl Tty {
         };
         let name = paint.strong(fit(&name, columns.saturating_sub(2)));
         self.say(format!("{mark} {name}  {what}").trim_end());
+    }
+
+    fn say_wrapped(&mut self, line: &str) {
+        self.say(&wrap(line, Some(self.size().0)));
     }
 
     fn say(&mut self, line: &str) {

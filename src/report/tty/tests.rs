@@ -150,8 +150,8 @@ fn what_runs_stays_at_the_bottom() {
     let mut watched = Watched::new(|| Some((80, 24)));
     watched.see(&story.events).tick(ms(12_000));
     assert_snapshot!(watched.terminal.screen(), @"
-    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.co
-    m/base
+    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once ·
+    registry.example.com/base
     os-base  [2/3] RUN apt-get install -y --no-install-recommends make gcc l…   11s
     ────────────────────  0/5 images · 1 running · 0:12
     ");
@@ -170,8 +170,8 @@ fn what_runs_stays_at_the_bottom() {
         .stops(StopReason::StepFailed, 1);
     watched.see(&story.events).tick(ms(14_000));
     assert_snapshot!(watched.terminal.screen(), @"
-    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.co
-    m/base
+    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once ·
+    registry.example.com/base
     ✓ os-base      built in 13 s, 118 MB (+1.2 MB)
     warning: a warning
     ✗ webapp-base  build failed after 0.5 s: RUN make: exit code 2
@@ -187,8 +187,8 @@ fn whole_runs() {
         watched.see(events).terminal.everything()
     };
     assert_snapshot!(all(&scenario::success()), @"
-    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.co
-    m/base
+    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once ·
+    registry.example.com/base
     ✓ cron         already built: the image of these inputs was stored before
     ✓ os-base      built in 12 s, 118 MB (+1.2 MB)
     warning: tools: `debian:1` is a tag nobody makes
@@ -208,8 +208,8 @@ fn whole_runs() {
     done in 1 min 43 s: 3 built, 1 unchanged, 1 already built, 1 up to date
     ");
     assert_snapshot!(all(&scenario::failure()), @r"
-    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.co
-    m/base
+    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once ·
+    registry.example.com/base
     ✓ cron         already built: the image of these inputs was stored before
     ✓ os-base      built in 12 s, 118 MB (+1.2 MB)
     warning: tools: `debian:1` is a tag nobody makes
@@ -230,8 +230,8 @@ fn whole_runs() {
       skipped because of it: `ruby-3.4`
 
     nothing was promoted: `webapp-base` failed, every tag is where it was
-    failed after 42 s (exit code 10): 1 failed, 1 skipped, 1 cancelled, 1 built, 1 a
-    lready built, 1 up to date
+    failed after 42 s (exit code 10): 1 failed, 1 skipped, 1 cancelled, 1 built, 1
+    already built, 1 up to date
     ");
     assert_snapshot!(all(&scenario::nothing_to_do()), @"
     run r1: 1 up to date · registry.example.com/base

@@ -43,12 +43,13 @@ fn the_whole_output_of_a_run() {
     };
     let text = hide(r"\b[0-9a-f]{12}\b", "DIGEST", &text);
     let text = hide(r"run [0-9a-z]{26}", "run ID", &text);
-    let text = hide(r"(?m)^ +[0-9.]+s  ", "", &text);
+    let text = hide(r"(?m)^\d\d:\d\d:\d\d  ", "", &text);
+    let text = hide(r"\d{4}-\d\d-\d\d \w+", "DATE", &text);
     let text = hide(" {2,}", "  ", &text);
     let text = hide(r"\d+ at once", "N at once", &text);
     assert_eq!(
         text,
-        "run ID: 1 to build, 3 up to date · N at once · HOST/demo\n\
+        "run ID: 1 to build, 3 up to date · N at once · HOST/demo · DATE\n\
          about _ left\n\
          ~app  pulling its bases\n\
          ~app  building\n\
