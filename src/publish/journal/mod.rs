@@ -44,6 +44,13 @@ pub struct Move {
     pub wave: usize,
 }
 
+impl Move {
+    /// Whether the tag belongs where it is: the run only checks that it stays there.
+    pub fn is_check(&self) -> bool {
+        self.from == self.to
+    }
+}
+
 /// A line of the journal. It identifies a tag by its index in the list of moves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -120,8 +120,12 @@ impl PastRun {
     /// The moves that it recorded and did not undo.
     pub fn made(&self) -> impl Iterator<Item = &Move> {
         let is_made = |index| self.fates.get(&index) == Some(&MoveFate::Moved);
-        let moves = self.moves.iter().flatten().enumerate();
-        moves.filter_map(move |(index, one)| is_made(index).then_some(one))
+        self.tags().filter_map(move |(index, one)| is_made(index).then_some(one))
+    }
+
+    /// Without those that it only checks.
+    fn tags(&self) -> impl Iterator<Item = (usize, &Move)> {
+        self.moves.iter().flatten().enumerate().filter(|(_, one)| !one.is_check())
     }
 
     /// The moves in effect: those that it made and did not undo. For a run that was cut off, also those that
@@ -138,8 +142,7 @@ impl PastRun {
     }
 
     fn stands(&self, is_fate: impl Fn(MoveFate) -> bool) -> impl Iterator<Item = (&Move, bool)> {
-        let moves = self.moves.iter().flatten().enumerate();
-        moves.filter_map(move |(index, one)| match self.fates.get(&index) {
+        self.tags().filter_map(move |(index, one)| match self.fates.get(&index) {
             Some(fate) if is_fate(*fate) => Some((one, *fate == MoveFate::Moved)),
             None if self.ended.is_none() => Some((one, true)),
             _ => None,

@@ -119,15 +119,27 @@ async fn put_one_back<S: Tags>(
         return Ok(if doubt.is_none() { PutBackResult::Left } else { PutBackResult::Untouched });
     }
     if let Some(digest) = rival {
-        if Some(digest) != ours {
-            write(store, &one.tag, digest, ours).await?;
+        if Some(digest) != ours && !write_back(store, one, digest).await? {
+            return Ok(PutBackResult::Left);
         }
         return Ok(PutBackResult::WithRival);
     }
+    if one.is_check() {
+        return Ok(PutBackResult::Untouched);
+    }
     match before {
-        Some(from) => write(store, &one.tag, from, ours).await?,
+        Some(from) if write_back(store, one, from).await? => {}
+        Some(_) => return Ok(PutBackResult::Left),
         None if store.remove(&one.tag).await? => {}
         None => return Ok(PutBackResult::New),
     }
     Ok(PutBackResult::Back)
+}
+
+/// `false` if another run or a user moved the tag at the same moment.
+async fn write_back<S: Tags>(store: &S, one: &Move, to: &Digest) -> Result<bool, StoreError> {
+    match write(store, &one.tag, to, one.to.as_ref()).await {
+        Err(StoreError::Lost { found, .. }) if found != one.to => Ok(false),
+        written => written.map(|()| true),
+    }
 }

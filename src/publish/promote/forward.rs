@@ -70,7 +70,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
                             MoveResult::Moved => self.moved(index, one),
                             MoveResult::There if fates.contains_key(&index) => {}
                             // The process died between the write and its line in the journal.
-                            MoveResult::There if attempt == Attempt::Resumed => {
+                            MoveResult::There if attempt == Attempt::Resumed && !one.is_check() => {
                                 self.journal.moved(index);
                             }
                             // Another run of the same images moved it, so this run must not move it back.

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** before the first tag moves, all images to promote are tested and stored, and the journal
 //! with every move is on the disk.
+//! **Invariant:** the journal also lists the tags of descendants that need no move. If another run has moved
+//! one since the plan, this run does not end with a mix of both.
 //! **Invariant:** a tag moves only from the digest that the plan saw, or from the digest of a losing rival.
 //! If another user moved a tag, or the store permanently refuses, every moved tag that still points where
 //! this run put it moves back. If the store is unreachable, or refuses to move a tag back, the journal stays
@@ -65,6 +67,11 @@ pub struct Publisher<'a, 't, S> {
     pub telling: &'a mut Telling<'t>,
 }
 
+/// How many tags move.
+fn tags(moves: &[Move]) -> usize {
+    moves.iter().filter(|one| !one.is_check()).count()
+}
+
 /// The new digests of tags.
 type Wanted = BTreeMap<Tagged, Option<Digest>>;
 
@@ -83,7 +90,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
         if moves.is_empty() {
             return nothing(Promotion::Done { moved: 0, took: Duration::ZERO, held });
         }
-        let of = moves.len();
+        let of = tags(&moves);
         let over = match self.commit(&moves).await {
             Ok(over) => over,
             Err(error) => {

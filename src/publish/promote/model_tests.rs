@@ -287,7 +287,8 @@ fn moves(from: &[Digest], of: usize) -> Vec<Move> {
         to: Some(image(node, of)),
         ..a_move(node)
     };
-    (0..from.len()).map(one).filter(|one| one.from != one.to).collect()
+    // Of descendants of the first image that moves, also those that are right.
+    (0..from.len()).map(one).skip_while(Move::is_check).collect()
 }
 
 /// A run under way, or how it ended; killed, it has no end.
@@ -370,6 +371,8 @@ enum Order {
     /// The second begins when the first has ended or is killed: the lock of one machine.
     #[default]
     Locked,
+    /// The same, but a command finishes the first while the second is running, on another machine.
+    Recovering,
     /// Both plan at the same moment, and then every order is tried.
     Free,
 }
@@ -415,6 +418,8 @@ struct Play {
     /// `None`: not begun yet.
     runs: [Option<ModelRun>; 2],
     journals: [Memory; 2],
+    /// Whether a command on the first machine has begun to finish the first run.
+    is_recovered: bool,
     rules: Rules,
 }
 
@@ -428,11 +433,12 @@ impl Play {
             let mut world = world.lock().unwrap();
             world.is_eventual = stale_reads + late_writes > 0;
             // Two at once have much to read as it is.
-            if rules.order == Order::Locked {
+            if rules.order != Order::Free {
                 world.records.clone_from(&EARLIER_RUNS[rules.nodes - 1]);
             }
         }
-        let mut play = Self { world, runs: [None, None], journals: Default::default(), rules };
+        let (runs, journals) = ([None, None], Default::default());
+        let mut play = Self { world, runs, journals, is_recovered: false, rules };
         play.start(0, FIRST);
         if let (Order::Free, Some(second)) = (rules.order, rules.second) {
             play.start(1, second);
@@ -462,21 +468,25 @@ impl Play {
         let is_over =
             |run: &Option<ModelRun>| matches!(run, Some(ModelRun::Ended(_) | ModelRun::Killed));
         let is_open = ["killed", "open"].contains(&self.states()[0]);
-        if is_open && budget.recoveries > 0 {
+        let is_beside = self.rules.order == Order::Recovering;
+        let is_alone = self.states()[1] != "running";
+        if is_open && budget.recoveries > 0 && (is_alone || is_beside) {
             choices.push(Choice::Recover);
         }
-        if self.runs[1].is_none() && self.rules.second.is_some() && is_over(&self.runs[0]) {
+        let may_begin = is_over(&self.runs[0]) || is_beside && self.is_recovered;
+        if self.runs[1].is_none() && self.rules.second.is_some() && may_begin {
             choices.push(Choice::Begin);
         }
-        // What a run has asked for that was killed happens before the next begins.
+        // The requests of a killed run arrive before the next run begins.
         choices.extend((0..2).filter(|run| world.copies[*run].is_some()).map(Choice::Again));
-        if !choices.is_empty() && self.rules.order == Order::Locked {
+        if world.copies.iter().any(Option::is_some) && self.rules.order != Order::Free {
             return choices;
         }
         let nodes = 0..self.rules.nodes;
         choices
             .extend(nodes.clone().filter(|node| world.late[*node].is_some()).map(Choice::Appear));
-        if budget.persons > 0 && self.runs.iter().flatten().any(|run| run.state() == "running") {
+        let is_running = self.runs.iter().flatten().any(|run| run.state() == "running");
+        if budget.persons > 0 && (is_running || is_open && budget.recoveries > 0) {
             choices.extend(nodes.map(Choice::Person));
         }
         for run in 0..2 {
@@ -520,6 +530,7 @@ impl Play {
             }
             Choice::Recover => {
                 self.rules.budget.recoveries -= 1;
+                self.is_recovered = true;
                 self.world().refuses[0] = false;
                 let run = ModelRun::start(&self.world, (0, None), &self.journals[0], None);
                 self.runs[0] = Some(run);

@@ -1,6 +1,6 @@
 //! Which tags may move after a run, and in what order. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     event::{Executed, Outcome},
@@ -49,26 +49,40 @@ pub fn verdict(
     }
 
     let mut moves = Vec::new();
+    // Nodes with a move, and their descendants.
+    let mut moving: BTreeSet<&NodeName> = BTreeSet::new();
     let mut level: BTreeMap<NodeName, usize> = BTreeMap::new();
     for step in &plan.steps {
         let above = step.after.iter().map(|parent| level[parent] + 1).max().unwrap_or(0);
         level.insert(step.node.clone(), above);
         let outcome = executed.outcomes.get(&step.node).map(|(outcome, _)| outcome);
+        let is_kept = matches!(outcome, Some(Outcome::Kept { .. }));
         let digest = match outcome {
-            // All stable tags already point at the image.
-            Some(Outcome::Kept { .. } | Outcome::Held { .. }) | None => continue,
+            Some(Outcome::Held { .. }) | None => continue,
             Some(outcome) => outcome.digest(),
         };
+        let follows = step.after.iter().any(|parent| moving.contains(parent));
+        if follows {
+            moving.insert(&step.node);
+        } else if is_kept {
+            // All stable tags already point at the image.
+            continue;
+        }
         let (Some(node), Some(digest)) = (hierarchy.get(&step.node), digest) else { continue };
         let fingerprint = match outcome {
             Some(Outcome::Built { fingerprint, .. }) => fingerprint.clone(),
             _ => step.inputs.fingerprint(&parents(hierarchy, plan, executed, &step.node)),
         };
-        let stays = is_refresh_without_news(step, outcome);
+        let stays = is_kept || is_refresh_without_news(step, outcome);
         for template in node.tags.iter().filter(|template| !stays || template.is_stable()) {
             let tag = template.expand(values, node.name.as_str(), fingerprint.hex())?;
             let from = step.moving.get(&tag).cloned().flatten();
-            if from.as_ref() != Some(digest) {
+            let is_right = from.as_ref() == Some(digest);
+            if !is_right {
+                moving.insert(&step.node);
+            }
+            // A tag that is right below one that moves is checked: another run may move it meanwhile.
+            if follows || !is_right {
                 moves.push(Move {
                     node: node.name.clone(),
                     tag: node.repository.tagged(tag),

@@ -9,6 +9,7 @@ use super::{
     Attempt, Publisher, Wanted,
     refusal::{MoveDoubt, PromoteRefusal},
     rival::Over,
+    tags,
 };
 use crate::{
     exit::Exit,
@@ -49,17 +50,11 @@ impl<S: Tags> Publisher<'_, '_, S> {
     /// # Errors
     /// The store is unreachable. The journal stays open, and the next command tries again.
     pub async fn recover(&mut self, neighbors: Vec<PastRun>) -> Result<Recovered, StoreError> {
-        let recorded = match self.store.records(LOOKED_THROUGH).await {
-            Ok(records) => records,
-            Err(error) if error.is_for_good() => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let recorded = recorded.iter().filter_map(|record| PastRun::read(record));
-        let others: Vec<PastRun> = recorded.chain(neighbors).collect();
-        let past = self.journal.past();
-        if let Some(other) = others.iter().find(|other| has_published_since(past, other)) {
-            return Ok(self.leave_to(other.began.run.clone()).await);
+        let others: Vec<PastRun> = self.recorded().await?.into_iter().chain(neighbors).collect();
+        if let Some(run) = self.published_since(&others) {
+            return Ok(self.leave_to(run).await);
         }
+        let past = self.journal.past();
         if let Some(why) = past.turned.clone() {
             return self.recover_back(why, Default::default()).await;
         }
@@ -72,11 +67,17 @@ impl<S: Tags> Publisher<'_, '_, S> {
         };
         let ended = match self.look(&moves, judge).await {
             Ok(()) => self.contend(Attempt::Resumed, &over).await,
-            Err(refusal) => Err((refusal, Wanted::new())),
+            Err(refusal) => {
+                // It may have begun after the records were read.
+                if let Some(run) = self.published_since(&self.recorded().await?) {
+                    return Ok(self.leave_to(run).await);
+                }
+                Err((refusal, Wanted::new()))
+            }
         };
         let Err((PromoteRefusal { why, is_for_good, source, unsure, .. }, wanted)) = ended else {
             self.close(Exit::Done, true).await;
-            return Ok(Recovered::Finished { of: moves.len() });
+            return Ok(Recovered::Finished { of: tags(&moves) });
         };
         if let (false, Some(error)) = (is_for_good, source) {
             self.journal.stay_open();
@@ -85,6 +86,21 @@ impl<S: Tags> Publisher<'_, '_, S> {
         self.warn(None, format!("{why}: putting back the tags that were moved"));
         self.journal.turned(&why);
         self.recover_back(why, (unsure, wanted)).await
+    }
+
+    /// The newest runs that the store knows.
+    async fn recorded(&self) -> Result<Vec<PastRun>, StoreError> {
+        match self.store.records(LOOKED_THROUGH).await {
+            Ok(records) => Ok(records.iter().filter_map(|record| PastRun::read(record)).collect()),
+            Err(error) if error.is_for_good() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn published_since(&self, others: &[PastRun]) -> Option<String> {
+        let past = self.journal.past();
+        let other = others.iter().find(|other| has_published_since(past, other))?;
+        Some(other.began.run.clone())
     }
 
     async fn recover_back(

@@ -1,6 +1,6 @@
 //! A promotion that was cut off, at every line of its journal and at every tag.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use super::{STACK, all, tagged};
 use crate::{
@@ -135,6 +135,21 @@ async fn a_set_in_which_another_run_has_published_since_stays_whole() {
     assert_eq!(stack.published(), before);
     assert_eq!(stack.past(1).wanted().count(), 0);
     assert!(stack.past(1).ended.unwrap().recovered);
+}
+
+/// Another machine plans while a promotion is cut off, and promotes after it was finished.
+#[tokio::test(start_paused = true)]
+async fn tags_of_descendants_that_need_no_move_are_checked() {
+    let (mut stack, moves) = twice().await;
+    let finished = stack.published();
+    cut_off(&stack, &moves, 2);
+    std::fs::remove_file(stack.file("os/file")).unwrap();
+    stack.date = "20261123";
+    let stale = Arc::new(stack.plan(&all()).await);
+    cut_off(&stack, &moves, moves.len());
+    let ended = stack.run_plan(stale).await;
+    assert_eq!(ended.summary.exit, Exit::PromotionFailed, "{}", ended.outcomes());
+    assert_eq!(stack.published(), finished);
 }
 
 #[tokio::test(start_paused = true)]
