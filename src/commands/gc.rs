@@ -39,7 +39,8 @@ pub(super) async fn gc(common: &Common, arguments: &GcArgs) -> Result<Exit, Comm
     let mut stops = signals::listen()
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
     let hierarchy = load(common)?;
-    let world = Connections::connect(&hierarchy, Builder::Auto, common.offline).await?;
+    let connect = Connections::connect(&hierarchy, Builder::Auto, common.offline);
+    let world = signals::unless_stopped(&mut stops, connect).await?;
     let removed = Cell::new(0);
     let sweeper = Sweeper { hierarchy: &hierarchy, world: &world, arguments, removed };
     let local = Local::new(world.engine.clone());

@@ -16,7 +16,7 @@ use super::{
     project::{load, nodes, request, tag_values},
     reports,
     retention::Tidy,
-    signals::{self, exit_of},
+    signals,
 };
 use crate::{
     commands::cli::{Common, ProgressArg, RunArgs, SelectionArgs},
@@ -56,8 +56,9 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
                     let above = above.map(|node| node.name.clone());
                     request.selection = Selection::Within(above.chain(wanted.clone()).collect());
                 }
-                let mut world =
-                    Connections::connect(&hierarchy, arguments.how.builder, common.offline).await?;
+                let connect =
+                    Connections::connect(&hierarchy, arguments.how.builder, common.offline);
+                let mut world = signals::unless_stopped(&mut stops, connect).await?;
                 world.local = local;
                 let (hierarchy, overtaken) = (hierarchy.clone(), watch::Sender::default());
                 let overtaken = overtaken.subscribe();
@@ -107,15 +108,7 @@ impl RunCommand<'_> {
         // to wait for.
         let (place, wait) = (self.place(), self.arguments.wait.unwrap_or_default());
         let _lock = if self.promotes() {
-            let locked = tokio::select! {
-                locked = lock(&place, wait) => locked?,
-                Some(reason) = stops.recv() => {
-                    let exit = exit_of(reason);
-                    record.error = Some((exit, "interrupted before it began".to_owned()));
-                    return Ok(exit);
-                }
-            };
-            Some(locked)
+            Some(signals::unless_stopped(stops, lock(&place, wait)).await?)
         } else {
             None
         };
@@ -137,15 +130,10 @@ impl RunCommand<'_> {
         stops: &mut mpsc::Receiver<StopReason>,
         record: &mut Record,
     ) -> Result<Exit, CommandError> {
-        let interrupted = |record: &mut Record, reason| {
-            let exit = exit_of(reason);
-            record.error = Some((exit, "interrupted before it began".to_owned()));
-            Ok(exit)
-        };
         if self.promotes() {
             let of = (&*self.hierarchy, &*self.place());
             if let Some(reason) = journals::finish(&*store, of, stops).await? {
-                return interrupted(record, reason);
+                return Err(signals::stopped_early(reason));
             }
         }
         let head = git::head(self.hierarchy.root());
@@ -172,7 +160,7 @@ impl RunCommand<'_> {
                 for left in signals::quiesce(&self.world.engine, stops, true).await {
                     output::warning(&left);
                 }
-                return interrupted(record, reason);
+                return Err(signals::stopped_early(reason));
             }
         };
         let plan = Arc::new(plan);

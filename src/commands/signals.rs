@@ -9,7 +9,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::output;
+use super::{error::CommandError, output};
 use crate::{engine::Docker, event::StopReason, exit::Exit};
 
 /// CI systems kill a job some ten seconds after they asked it to stop.
@@ -100,6 +100,26 @@ pub(super) async fn quiesce(
         format!("the container `{short}` is left in the engine; the next `rebuild` removes it")
     })
     .collect()
+}
+
+/// Does something that changes nothing, unless a stop signal comes first.
+pub(super) async fn unless_stopped<T, E>(
+    stops: &mut mpsc::Receiver<StopReason>,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, CommandError>
+where
+    CommandError: From<E>,
+{
+    tokio::select! {
+        biased;
+        Some(reason) = stops.recv() => Err(stopped_early(reason)),
+        done = work => Ok(done?),
+    }
+}
+
+/// The error of a command that was asked to stop before it began.
+pub(super) fn stopped_early(reason: StopReason) -> CommandError {
+    CommandError::new(exit_of(reason), "stopped before it began")
 }
 
 /// How a command ends that was asked to stop.

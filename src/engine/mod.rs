@@ -263,11 +263,12 @@ pub enum EngineError {
     /// The user named no engine, and none answers at the usual sockets.
     #[error("no engine answers{}", listed(.tried))]
     NoEngine { tried: Vec<Tried>, hint: String },
-    /// It accepts a request that usually takes milliseconds, and twice does not answer.
+    /// It accepts a request, and does not answer, also not the second time if the request was repeated.
     #[error(
-        "the Docker engine at {endpoint} hangs: no answer within {}, twice, while {doing}", seconds(*.after)
+        "the Docker engine at {endpoint} hangs: no answer within {}{} while {doing}",
+        seconds(*.after), if *.is_repeated { ", twice," } else { "" }
     )]
-    Hangs { endpoint: String, doing: String, after: Duration },
+    Hangs { endpoint: String, doing: String, after: Duration, is_repeated: bool },
     /// Its API version is not supported.
     #[error(
         "the Docker engine {version} at {endpoint} is too old: it speaks API {api}, and rebuild needs API {needed} (Docker 20.10) or newer"

@@ -53,6 +53,7 @@ fn each_trouble_has_its_class() {
         endpoint: "unix:///x".to_owned(),
         doing: "inspecting a container".to_owned(),
         after: ENGINE.first,
+        is_repeated: true,
     };
     let answer =
         EngineError::Answer { doing: "building".to_owned(), message: "no image".to_owned() };

@@ -15,7 +15,7 @@ use crate::{
         project::nodes,
         reports,
         run::RunCommand,
-        signals::exit_of,
+        signals::{self, exit_of},
     },
     event::StopReason,
     exit::Exit,
@@ -92,8 +92,8 @@ pub(super) async fn run(
     };
     let mut record = Record::new(asked.to_owned());
     let run = async {
-        let mut world =
-            Connections::connect(&hierarchy, arguments.how.builder, how.common.offline).await?;
+        let connect = Connections::connect(&hierarchy, arguments.how.builder, how.common.offline);
+        let mut world = signals::unless_stopped(stops, connect).await?;
         world.hashes = how.hashes;
         world.local = how.local;
         let (hierarchy, overtaken) = (hierarchy.clone(), underway.overtaken.clone());
@@ -142,6 +142,7 @@ fn conclude(record: &mut Record, ended: Result<Exit, CommandError>) -> WatchEnd 
             let exit = error.exit;
             record.error = Some((exit, error.to_string()));
             match exit {
+                Exit::Interrupted | Exit::Terminated => WatchEnd::Stopped(exit),
                 Exit::EngineUnreachable | Exit::RegistryUnreachable | Exit::Locked => {
                     WatchEnd::Unreachable
                 }

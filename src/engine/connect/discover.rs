@@ -6,7 +6,7 @@ use std::{env, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::Request;
+use http::{Request, Uri};
 use http_body_util::Empty;
 use tokio::time::timeout;
 
@@ -20,9 +20,9 @@ use super::{
 use crate::engine::{EngineError, Tried};
 
 /// An engine that is alive answers in a millisecond, on a machine that is overloaded in a second or two.
-pub(in crate::engine) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The engine to use: the one that is named, or the first that answers.
+/// The engine to use: the one that is named, or else the [first](first_of) of the usual places.
 pub(in crate::engine) async fn discover(
     given: Option<&str>,
     environment: Environment<'_>,
@@ -31,22 +31,31 @@ pub(in crate::engine) async fn discover(
     if !named.is_default_socket() {
         return Ok(named);
     }
-    let mut tried = Vec::new();
-    let mut places = usual_endpoints(environment).into_iter();
-    // Alone, since it mostly is the one: others might be started by being asked.
-    if let Some(first) = places.next() {
-        match why_not(&first).await {
-            None => return Ok(first),
-            Some(reason) => tried.push(Tried { place: first.to_string(), problem: Some(reason) }),
+    first_of(&usual_endpoints(environment), environment).await
+}
+
+/// The first that answers. If none does, the first that takes a connection: an overloaded engine gets as
+/// much time for its answer as one that the user named.
+async fn first_of(
+    places: &[Endpoint],
+    environment: Environment<'_>,
+) -> Result<Endpoint, EngineError> {
+    let (first, others) = places.split_at(places.len().min(1));
+    let (mut tried, mut silent) = (Vec::new(), None);
+    // The first alone, since it mostly is the one: others might be started by being asked.
+    for places in [first, others] {
+        let answers = join_all(places.iter().map(ask)).await;
+        for (endpoint, answer) in places.iter().zip(answers) {
+            match answer {
+                PingAnswer::Answers => return Ok(endpoint.clone()),
+                PingAnswer::Silent => silent = silent.or(Some(endpoint)),
+                PingAnswer::Unreachable(_) => {}
+            }
+            tried.push(Tried { place: endpoint.to_string(), problem: answer.problem() });
         }
     }
-    let others: Vec<Endpoint> = places.collect();
-    let answers = join_all(others.iter().map(why_not)).await;
-    for (endpoint, problem) in others.into_iter().zip(answers) {
-        if problem.is_none() {
-            return Ok(endpoint);
-        }
-        tried.push(Tried { place: endpoint.to_string(), problem });
+    if let Some(endpoint) = silent {
+        return Ok(endpoint.clone());
     }
     let hint = how_to_start(env::consts::OS, &|program| is_installed(program, environment));
     Err(EngineError::NoEngine { tried, hint })
@@ -59,29 +68,45 @@ pub(in crate::engine) async fn survey(environment: Environment<'_>) -> Vec<Tried
         Ok(named) => vec![named],
         Err(_) => Vec::new(),
     };
-    let answers = join_all(endpoints.iter().map(why_not)).await;
-    let pairs = endpoints.iter().zip(answers);
-    pairs.map(|(endpoint, problem)| Tried { place: endpoint.to_string(), problem }).collect()
+    let answers = join_all(endpoints.iter().map(ask)).await;
+    let tried = |(endpoint, answer): (&Endpoint, PingAnswer)| Tried {
+        place: endpoint.to_string(),
+        problem: answer.problem(),
+    };
+    endpoints.iter().zip(answers).map(tried).collect()
 }
 
 fn usual_endpoints(environment: Environment) -> Vec<Endpoint> {
     usual(environment).into_iter().map(Endpoint::usual).collect()
 }
 
-/// Why it does not answer, `None` if it does.
-async fn why_not(endpoint: &Endpoint) -> Option<String> {
-    let transport = Transport::new(endpoint.clone());
-    let request = Request::get("/_ping").body(Empty::<Bytes>::new()).ok()?;
-    match timeout(PATIENCE, transport.request(request)).await {
-        Ok(Ok(_)) => None,
-        Ok(Err(failure)) => Some(unreachable::reason(endpoint, &failure)),
-        Err(_) => Some(silence()),
+/// What a place answers to `/_ping`.
+enum PingAnswer {
+    Answers,
+    /// It takes a connection and says nothing for [`PATIENCE`].
+    Silent,
+    Unreachable(String),
+}
+
+impl PingAnswer {
+    fn problem(self) -> Option<String> {
+        match self {
+            Self::Answers => None,
+            Self::Silent => Some(format!("no answer within {} seconds", PATIENCE.as_secs())),
+            Self::Unreachable(reason) => Some(reason),
+        }
     }
 }
 
-/// What is wrong with an engine that takes a connection and then does not answer.
-pub(in crate::engine) fn silence() -> String {
-    format!("no answer within {} seconds", PATIENCE.as_secs())
+async fn ask(endpoint: &Endpoint) -> PingAnswer {
+    let transport = Transport::new(endpoint.clone());
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.uri_mut() = Uri::from_static("/_ping");
+    match timeout(PATIENCE, transport.request(request)).await {
+        Ok(Ok(_)) => PingAnswer::Answers,
+        Ok(Err(failure)) => PingAnswer::Unreachable(unreachable::reason(endpoint, &failure)),
+        Err(_) => PingAnswer::Silent,
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +155,17 @@ mod tests {
         assert_eq!(problem("(OrbStack)"), None);
         assert_eq!(problem("(Rancher Desktop)").unwrap(), "there is no such socket");
         assert_eq!(problem("(podman of this user)"), None);
+        // If no place answers, the one that hangs may be overloaded.
+        let places: Vec<Endpoint> = usual_endpoints(&environment)
+            .into_iter()
+            .filter(|place| place.to_string().contains(&text))
+            .filter(|place| {
+                !["(OrbStack)", "(podman"].iter().any(|it| place.to_string().contains(it))
+            })
+            .collect();
+        assert!(places.len() > 1, "{places:?}");
+        let found = first_of(&places, &environment).await.unwrap();
+        assert!(found.to_string().contains("(rootless Docker)"), "{found}");
         drop(hangs);
 
         let named = BTreeMap::from([("DOCKER_HOST", format!("unix://{text}/none.sock"))]);

@@ -198,7 +198,7 @@ impl Endpoint {
         self.is_default() && self.is_socket()
     }
 
-    pub(in crate::engine) fn is_socket(&self) -> bool {
+    fn is_socket(&self) -> bool {
         matches!(self.address, EngineAddress::Unix(_))
     }
 }

@@ -14,7 +14,7 @@ mod transport;
 mod unreachable;
 
 pub(super) use self::{
-    discover::{PATIENCE, discover, silence, survey},
+    discover::{discover, survey},
     proxies::proxies,
     transport::{Failure, Reply, Transport},
 };

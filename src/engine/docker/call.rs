@@ -86,6 +86,10 @@ impl Docker {
         Ok(Err(EngineRefusal { status: status.as_u16(), message }))
     }
 
+    pub(super) async fn greet(&self) -> Result<Reply, EngineError> {
+        self.get("asking whether it is there (`/_ping`)", "/_ping").await
+    }
+
     pub(super) async fn get(&self, doing: &str, path: &str) -> Result<Reply, EngineError> {
         self.quickly(doing, || self.send(request(Method::GET, path)))
             .await?
@@ -177,8 +181,7 @@ impl Docker {
                 Ok(answered) => return answered,
             }
         }
-        let endpoint = self.transport.endpoint().to_string();
-        Err(EngineError::Hangs { endpoint, doing: doing.to_owned(), after })
+        Err(self.hangs(doing, (after, true)))
     }
 
     /// A call that may take longer, and is sent once.
@@ -188,9 +191,15 @@ impl Docker {
         call: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
         let after = self.idle.min(SLOW);
-        timeout(after, call)
-            .await
-            .unwrap_or_else(|_| Err(EngineError::Silent { doing: doing.to_owned(), after }))
+        match timeout(after, call).await {
+            Err(_) | Ok(Err(EngineError::Silent { .. })) => Err(self.hangs(doing, (after, false))),
+            Ok(answered) => answered,
+        }
+    }
+
+    fn hangs(&self, doing: &str, (after, is_repeated): (Duration, bool)) -> EngineError {
+        let endpoint = self.transport.endpoint().to_string();
+        EngineError::Hangs { endpoint, doing: doing.to_owned(), after, is_repeated }
     }
 
     /// What an error of bollard means.

@@ -8,9 +8,7 @@ use std::{
 
 use bollard::ClientVersion;
 use http::Response;
-use hyper::body::Incoming;
 use serde::Deserialize;
-use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -26,7 +24,7 @@ use super::{
 use crate::{
     engine::{
         EngineError, EngineInfo,
-        connect::{PATIENCE, Transport, discover, proxies, silence},
+        connect::{Transport, discover, proxies},
     },
     host::environment,
     image::Platform,
@@ -147,7 +145,7 @@ pub(super) async fn unconnected(options: &EngineOptions) -> Result<Docker, Engin
 
 pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineInfo), EngineError> {
     let mut docker = unconnected(options).await?;
-    let ping = greet(&docker).await?;
+    let ping = docker.greet().await?.detach();
     let asked = Instant::now();
     let size = docker.get_json::<InfoAnswer>("asking for its size", "/info");
     let (version, size) = if let Some(api) = podman_api(&ping) {
@@ -209,17 +207,6 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
             .flatten(),
     };
     Ok((docker, info))
-}
-
-/// A socket that takes connections and does not answer must not hold up a run.
-async fn greet(docker: &Docker) -> Result<Response<Incoming>, EngineError> {
-    let endpoint = docker.transport.endpoint();
-    let greeting = docker.get("greeting it", "/_ping");
-    if !endpoint.is_socket() {
-        return Ok(greeting.await?.detach());
-    }
-    let silent = |_| EngineError::Unreachable { endpoint: endpoint.to_string(), reason: silence() };
-    Ok(timeout(PATIENCE, greeting).await.map_err(silent)??.detach())
 }
 
 /// bollard, with every request sent by our transport.

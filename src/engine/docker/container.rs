@@ -254,7 +254,7 @@ impl Docker {
                 }
                 Err(error) if attempt == REMOVAL_ATTEMPTS => return Err(error),
                 // The next one would be as silent.
-                Err(error @ EngineError::Silent { .. }) => return Err(error),
+                Err(error @ EngineError::Hangs { .. }) => return Err(error),
                 // 409: somebody else is at it; see whether they succeed.
                 Err(_) => sleep(pause).await,
             }

@@ -394,7 +394,7 @@ async fn small_calls(
                 let text = String::from_utf8_lossy(&request).into_owned();
                 let asked = text.split(' ').nth(1).unwrap().to_owned();
                 let (status, json) = match &asked[..] {
-                    "/_ping" => (200, "OK"),
+                    "/_ping" if path != "/_ping" => (200, "OK"),
                     "/version" => (
                         200,
                         r#"{"Version":"20.10","ApiVersion":"1.41","Os":"linux","Arch":"amd64"}"#,
@@ -449,6 +449,38 @@ async fn an_engine_that_hangs_or_stumbles_in_a_small_call_is_asked_twice() {
             (Ok(()), Ok(())) => {}
             (Err(error), Err(text)) => assert!(error.to_string().ends_with(text), "{error}"),
             (seen, expected) => panic!("{answers:?}: {seen:?} and not {expected:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_longer_call_that_hangs_is_sent_once() {
+    let (address, asked) = small_calls("/images/x", vec![None]).await;
+    let idle = Duration::from_secs(1);
+    let options = EngineOptions { host: Some(address), idle, ..EngineOptions::default() };
+    let (docker, _) = Docker::connect(&options).await.unwrap();
+    let repository: crate::image::Repository = "x".parse().unwrap();
+    let error = docker.untag(&repository.tagged("1".parse().unwrap())).await.unwrap_err();
+    assert!(error.is_gone(), "{error:?}");
+    let told = error.to_string();
+    assert!(told.ends_with("no answer within 1 second while taking the tag `x:1` away"), "{told}");
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_engine_that_is_slow_to_greet_is_asked_twice() {
+    let hangs =
+        "hangs: no answer within 1 second, twice, while asking whether it is there (`/_ping`)";
+    for (answers, expected) in [(vec![None, Some((200, "OK"))], Ok(())), (vec![None], Err(hangs))] {
+        let (address, asked) = small_calls("/_ping", answers).await;
+        let idle = Duration::from_secs(1);
+        let options = EngineOptions { host: Some(address), idle, ..EngineOptions::default() };
+        let connected = Docker::connect(&options).await.map(drop);
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 2);
+        match (connected, expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(error), Err(text)) => assert!(error.to_string().ends_with(text), "{error}"),
+            (connected, expected) => panic!("{connected:?} and not {expected:?}"),
         }
     }
 }

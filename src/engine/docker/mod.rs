@@ -160,7 +160,7 @@ impl Engine for Docker {
     }
 
     async fn ping(&self) -> Result<(), EngineError> {
-        self.get("asking whether it is there (`/_ping`)", "/_ping").await.map(drop)
+        self.greet().await.map(drop)
     }
 
     async fn build(

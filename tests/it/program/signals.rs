@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -94,6 +95,24 @@ fn a_signal_ends_it_in_time_while_the_engine_hangs_and_says_what_is_left() {
     project.edit("hierarchy.yaml", hanging, "[{ run: [cat, /page] }]");
     project.rebuilt(Place::Engine);
     assert_eq!(project.left_after(LIMIT), [""; 0]);
+}
+
+#[test]
+fn a_signal_ends_a_command_that_waits_for_its_engine() {
+    let Some(project) = Project::pair() else { return };
+    let Some(engine) = Proxy::to_engine(project.engine()) else { return };
+    let ping = ("GET", "/_ping");
+    engine.spoil(ping, 99, Fault::Silence);
+    for arguments in ["", "gc --yes", "watch"] {
+        let asked = engine.count(ping);
+        let mut run = project.rebuild(arguments).env("DOCKER_HOST", engine.address()).start();
+        while engine.count(ping) == asked {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let began = Instant::now();
+        run.signal("TERM").end().exits(143).says(&["error: stopped before it began"]);
+        assert!(began.elapsed() < LIMIT, "{arguments}: {:?}", began.elapsed());
+    }
 }
 
 #[test]
