@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use tokio::sync::mpsc;
 
-use super::{error::CommandError, output, tag_progress::TagProgress};
+use super::{
+    error::CommandError, history::past_runs, output, rollback::LOOKED_THROUGH,
+    rollback_holds::RollbackHolds, tag_progress::TagProgress,
+};
 use crate::{
     event::{StopReason, Telling},
     hierarchy::Hierarchy,
     image::{Repository, Tagged},
     publish::{
-        journal::{self, Began, Journal},
+        journal::{self, Began, Journal, RunRequest},
         promote::{Publisher, Recovered},
         store::Tags,
     },
@@ -28,6 +31,15 @@ pub(super) async fn finish<S: Tags>(
     let folders = state::all_journals();
     for mut journal in open(hierarchy, place) {
         let run = journal.past().began.run.clone();
+        let past = journal.past();
+        let mut holds = None;
+        if past.turned.is_none() && matches!(past.began.asked, RunRequest::Rollback { .. }) {
+            let runs = past_runs(hierarchy, (place, store), LOOKED_THROUGH).await;
+            holds = RollbackHolds::of(past, &runs.unwrap_or_default());
+        }
+        if let Some(holds) = &holds {
+            holds.write(store).await;
+        }
         let neighbors = folders.iter().flat_map(|folder| journal::find(folder, place)).collect();
         let mut telling = Telling::new(&mut lines);
         let mut publisher =
@@ -37,6 +49,11 @@ pub(super) async fn finish<S: Tags>(
             output::warning(&format!("run {run} was cut off while it moved tags: {hint}"));
             CommandError::from(error)
         })?;
+        if let (Some(holds), Recovered::PutBack { .. } | Recovered::LeftTo { .. }) =
+            (&holds, &recovered)
+        {
+            holds.take_back(store).await;
+        }
         output::warning(&match recovered {
             Recovered::Finished { of } => {
                 format!("run {run} was cut off while it moved tags: all {of} of them are moved now")

@@ -26,6 +26,7 @@ mod project;
 mod reports;
 mod resume;
 mod rollback;
+mod rollback_holds;
 mod run;
 mod shell;
 mod signals;

@@ -1,28 +1,26 @@
 //! `rebuild rollback`: moves the tags of a run back to where they were.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::Write as _,
     io::{self, IsTerminal as _},
 };
 
-use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     error::CommandError, history::past_runs, journals, lock::lock, output, project::load_names,
-    signals, tag_progress::TagProgress, target::TagTarget,
+    rollback_holds::RollbackHolds, signals, tag_progress::TagProgress, target::TagTarget,
 };
 use crate::{
     check::diagnostic::names,
     commands::cli::{Common, RollbackArgs},
     event::{Promotion, StopReason, Telling},
     exit::Exit,
-    hierarchy::{Hierarchy, NodeName},
+    hierarchy::Hierarchy,
     host::git,
     image::Digest,
     publish::{
-        holds,
         journal::{Began, Move, PastRun, RunRequest},
         promote::{Publisher, Rollback, Staying, Verdict, rollback as plan},
         store::Tags,
@@ -32,18 +30,16 @@ use crate::{
 };
 
 /// Among how many of the newest runs a run is looked for.
-const LOOKED_THROUGH: usize = 100;
-/// How many images a message names; it counts the others.
-const NAMED: usize = 3;
+pub(super) const LOOKED_THROUGH: usize = 100;
 
 pub(super) async fn rollback(
     common: &Common,
     arguments: &RollbackArgs,
 ) -> Result<Exit, CommandError> {
-    let stops = signals::listen()
+    let mut stops = signals::listen()
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
     let hierarchy = load_names(common)?;
-    match TagTarget::of(&hierarchy).await? {
+    match signals::unless_stopped(&mut stops, TagTarget::of(&hierarchy)).await? {
         TagTarget::Registry { name, tags } => {
             on(&hierarchy, arguments, (&name, &tags), stops).await
         }
@@ -62,10 +58,7 @@ async fn on<T: Tags>(
     let _lock = if arguments.dry_run {
         None
     } else {
-        Some(tokio::select! {
-            locked = lock(place, wait) => locked?,
-            Some(reason) = stops.recv() => return Ok(signals::exit_of(reason)),
-        })
+        Some(signals::unless_stopped(&mut stops, lock(place, wait)).await?)
     };
     if arguments.dry_run {
         journals::tell(
@@ -80,14 +73,9 @@ async fn on<T: Tags>(
         let runs = past_runs(hierarchy, (place, tags), LOOKED_THROUGH).await?;
         let of = chosen(&runs, arguments)?;
         let planned = plan(tags, &of).await?;
-        let is_hold = is_hold(&runs, &of);
-        Ok::<_, CommandError>((of, planned, is_hold))
+        Ok::<_, CommandError>((of, planned, runs))
     };
-    let (of, planned, is_hold) = tokio::select! {
-        biased;
-        Some(reason) = stops.recv() => return Ok(signals::exit_of(reason)),
-        compared = compare => compared?,
-    };
+    let (of, planned, runs) = signals::unless_stopped(&mut stops, compare).await?;
     say(&planned, &of)?;
     if let Some(one) = planned.impossible() {
         let why = format!("`{}` cannot go back, so nothing is moved", one.tag);
@@ -126,18 +114,16 @@ async fn on<T: Tags>(
         Publisher { store: tags, journal: &mut journal, stops: &mut stops, telling: &mut telling };
     let verdict = Verdict::Move { moves: planned.moves.clone(), held: BTreeMap::new() };
     let promoted = publisher.promote(verdict).await;
-    let exit = match &promoted.promotion {
-        Promotion::Incomplete { .. } => Exit::PromotionFailed,
-        _ => exit,
-    };
-    publisher.end(exit).await;
     if let Promotion::Incomplete { why, .. } = promoted.promotion {
-        return Err(CommandError::new(exit, why));
+        publisher.end(Exit::PromotionFailed).await;
+        return Err(CommandError::new(Exit::PromotionFailed, why));
     }
-    let (store, of_run) = (tags, &of.began.run);
-    let tags = count(planned.moves.len(), "tag");
-    output::line(&format!("rolled back {tags} of run {of_run} (this is run {})", run.id));
-    hold(&planned.moves, (&of, &run.id), is_hold, store).await;
+    let (of, moved) = (&of.began.run, count(planned.moves.len(), "tag"));
+    output::line(&format!("rolled back {moved} of run {of} (this is run {})", run.id));
+    if let Some(holds) = RollbackHolds::of(publisher.journal.past(), &runs) {
+        holds.write(tags).await;
+    }
+    publisher.end(exit).await;
     Ok(exit)
 }
 
@@ -162,52 +148,6 @@ fn chosen(runs: &[PastRun], arguments: &RollbackArgs) -> Result<PastRun, Command
 
 fn has_moved(past: &PastRun) -> bool {
     past.wanted().next().is_some() || !past.left_out.is_empty()
-}
-
-/// Whether taking this run back leaves older images in place: also if it took back a rollback.
-fn is_hold(runs: &[PastRun], of: &PastRun) -> bool {
-    match &of.began.asked {
-        RunRequest::Run { .. } => true,
-        RunRequest::Rollback { of } => match runs.iter().find(|past| past.began.run == *of) {
-            Some(inner) => !is_hold(runs, inner),
-            None => false,
-        },
-    }
-}
-
-/// Later runs leave these images alone: the next scheduled one would move their tags again. To take back a
-/// rollback ends that.
-async fn hold<T: Tags>(moves: &[Move], (of, run): (&PastRun, &str), is_hold: bool, tags: &T) {
-    let held = async {
-        if is_hold {
-            return holds::add(tags, (run, Timestamp::now()), moves).await;
-        }
-        holds::change(tags, |holds| holds.remove_run(&of.began.run)).await?;
-        Ok(Vec::new())
-    };
-    let removed: BTreeSet<&NodeName> =
-        moves.iter().filter(|one| one.to.is_none()).map(|one| &one.node).collect();
-    let removed: Vec<&NodeName> = removed.into_iter().collect();
-    if !removed.is_empty() {
-        let (was, it) = if removed.len() == 1 { ("was", "it") } else { ("were", "them") };
-        let list = names(&removed, NAMED);
-        output::line(&format!("{list} {was} new: the next run publishes {it} again"));
-    }
-    match held.await {
-        Ok(held) if held.is_empty() => {}
-        Ok(held) => {
-            let (list, are) = (names(&held, NAMED), if held.len() == 1 { "is" } else { "are" });
-            output::line(&format!(
-                "{list} {are} held: runs publish no new image until the inputs change, or until `rebuild resume`"
-            ));
-        }
-        Err(error) if is_hold => output::warning(&format!(
-            "the images are not held, so the next run may publish the same images again: {error}"
-        )),
-        Err(error) => output::warning(&format!(
-            "the images are still held: {error}; `rebuild resume` ends that"
-        )),
-    }
 }
 
 /// Asks the user at the terminal.

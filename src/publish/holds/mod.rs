@@ -61,6 +61,8 @@ pub async fn add<S: Tags>(
         .await?;
     let names = held.iter().map(|(node, _)| node.clone()).collect();
     change(store, |holds| {
+        // A process that died may have written them already.
+        holds.remove_run(run);
         for (node, hold) in held {
             holds.nodes.entry(node).or_default().push(hold);
         }

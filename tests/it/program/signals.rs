@@ -103,7 +103,7 @@ fn a_signal_ends_a_command_that_waits_for_its_engine() {
     let Some(engine) = Proxy::to_engine(project.engine()) else { return };
     let ping = ("GET", "/_ping");
     engine.spoil(ping, 99, Fault::Silence);
-    for arguments in ["", "gc --yes", "watch"] {
+    for arguments in ["", "gc --yes", "rollback --yes", "watch"] {
         let asked = engine.count(ping);
         let mut run = project.rebuild(arguments).env("DOCKER_HOST", engine.address()).start();
         while engine.count(ping) == asked {

@@ -2,7 +2,11 @@
 
 use std::{
     fs,
-    sync::Arc,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -46,6 +50,22 @@ impl Disturbed {
     fn with(&self, arguments: &str) -> Start<'_> {
         let registry = format!("{}/demo", self.proxy.address());
         self.project.rebuild(arguments).env("REBUILD_REGISTRY", registry)
+    }
+
+    /// A command that is killed before it writes to this path.
+    fn killed(&self, arguments: &str, path: &str) {
+        let pid = Arc::new(AtomicU32::new(0));
+        let shared = pid.clone();
+        let kill = move || {
+            let pid = shared.load(Ordering::SeqCst).to_string();
+            Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        };
+        self.proxy.spoil(("PUT", path), 1, Fault::First(Arc::new(kill)));
+        let mut run = self.with(arguments).start();
+        pid.store(run.id(), Ordering::SeqCst);
+        assert_eq!(run.end().status.code(), None);
+        self.proxy.wait_until_quiet();
+        self.proxy.behave();
     }
 
     /// As the proxy shows it, which may be behind the registry.
@@ -115,22 +135,8 @@ fn a_tag_that_a_person_moves_meanwhile_is_left_alone_and_the_others_go_back() {
 fn a_set_that_another_machine_has_published_since_is_not_touched() {
     for arguments in ["gc --yes", ""] {
         let Some((disturbed, before)) = Disturbed::after_several() else { return };
-        // Killed when two of its three tags are moved.
-        let mut run = {
-            let pid = Arc::new(std::sync::atomic::AtomicU32::new(0));
-            let shared = pid.clone();
-            let kill = move || {
-                let pid = shared.load(std::sync::atomic::Ordering::SeqCst).to_string();
-                std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
-            };
-            disturbed.proxy.spoil(("PUT", APP), 1, Fault::First(Arc::new(kill)));
-            let run = disturbed.rebuild().start();
-            pid.store(run.id(), std::sync::atomic::Ordering::SeqCst);
-            run
-        };
-        assert_eq!(run.end().status.code(), None);
-        disturbed.proxy.wait_until_quiet();
-        disturbed.proxy.behave();
+        // Two of its three tags are moved.
+        disturbed.killed("", APP);
         let between = disturbed.tags();
         assert!(between["~base:1"] != before["~base:1"], "{between:#?}");
 
@@ -154,6 +160,29 @@ fn a_set_that_another_machine_has_published_since_is_not_touched() {
             assert!(runs.contains(&format!("{tag}-end")), "{runs:#?}\n{history}");
         }
         assert!(!history.stdout.contains("unfinished"), "{history}");
+    }
+}
+
+/// Killed while it moves the tags, while it writes the holds, and so is a command that finishes it.
+#[test]
+fn a_rollback_that_is_killed_is_finished_and_holds_its_images() {
+    const HOLDS: &str = "/rebuild-runs/manifests/rb-note-";
+    let Some((disturbed, first)) = Disturbed::after_several() else { return };
+    disturbed.rebuild().run().exits(0);
+    let second = disturbed.tags();
+    for kills in [
+        &[("rollback", BASE)][..],
+        &[("rollback", HOLDS)],
+        &[("rollback", BASE), ("gc --yes", HOLDS)],
+    ] {
+        for (arguments, path) in kills {
+            disturbed.killed(arguments, path);
+        }
+        let ended = disturbed.rebuild().run().exits(0).says(&["are held"]);
+        assert_eq!(disturbed.tags(), first, "{kills:?} {ended}");
+        disturbed.with("resume").run().exits(0);
+        disturbed.rebuild().run().exits(0);
+        assert_eq!(disturbed.tags(), second, "{kills:?}");
     }
 }
 
