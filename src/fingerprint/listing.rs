@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::context::{ContextEntry, ContextManifest, EntryKind};
+use super::context::{ContextEntry, ContextManifest, EntryExtras, EntryKind};
 use crate::image::{Digest, Hasher};
 
 /// In bytes of JSON. Labels are part of the address of a build request, and stay in the image.
@@ -208,6 +208,12 @@ fn digest(entry: &ContextEntry, content: Option<&Digest>) -> String {
     };
     hasher.update(format!("{kind} {:o} ", entry.mode).as_bytes());
     hasher.update(value);
+    let EntryExtras { hard_link, capabilities } = &entry.extras;
+    for bytes in
+        [hard_link.as_ref().map(|first| first.as_os_str().as_bytes()), capabilities.as_deref()]
+    {
+        hasher.update(bytes.unwrap_or_default());
+    }
     short(&hasher.finish())
 }
 

@@ -172,7 +172,10 @@ fn copy_context(
         let to = copy.path().join(&entry.path);
         match &entry.kind {
             EntryKind::Folder => fs::create_dir_all(&to),
-            EntryKind::File { .. } => copy_file(&mut context.read(entry)?, &to, entry.mode),
+            EntryKind::File { .. } => match &entry.extras.hard_link {
+                Some(first) => fs::hard_link(copy.path().join(first), &to),
+                None => copy_file(&mut context.read(entry)?, &to, entry.mode),
+            },
             EntryKind::Link { target } => symlink(target, &to),
         }
         .map_err(failed(&to))?;

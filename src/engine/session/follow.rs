@@ -146,6 +146,7 @@ fn clean(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fingerprint::context::EntryExtras;
 
     /// `name -> target` is a link, `name/` a folder.
     fn entries(lines: &[&str]) -> Vec<ContextEntry> {
@@ -155,7 +156,7 @@ mod tests {
                 None if line.ends_with('/') => (line.trim_end_matches('/'), EntryKind::Folder),
                 None => (*line, EntryKind::File { size: 0 }),
             };
-            ContextEntry { path: path.into(), kind, mode: 0o644 }
+            ContextEntry { path: path.into(), kind, mode: 0o644, extras: EntryExtras::default() }
         };
         let mut entries: Vec<_> = lines.iter().map(entry).collect();
         entries.sort_by(|a, b| a.path.cmp(&b.path));

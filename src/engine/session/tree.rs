@@ -4,6 +4,7 @@
 //! other order.
 
 use std::{
+    collections::HashMap,
     fs,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Component, Path, PathBuf},
@@ -114,10 +115,23 @@ pub(super) fn of_context(
     asked: &RequestedFiles,
 ) -> Result<Vec<ListedFile>, Error> {
     let followed = Followed::of(asked, entries);
-    entries.iter().filter(|entry| followed.keeps(&entry.path)).map(|it| item(root, it)).collect()
+    // Of files whose first name is not sent, the name that is sent in its place.
+    let mut instead: HashMap<&Path, &Path> = HashMap::new();
+    let kept = entries.iter().filter(|entry| followed.keeps(&entry.path));
+    kept.map(|entry| {
+        let hard_link = entry.extras.hard_link.as_deref().and_then(|first| {
+            if followed.keeps(first) {
+                return Some(first);
+            }
+            let sent = instead.get(first).copied();
+            sent.or_else(|| instead.insert(first, &entry.path))
+        });
+        item(root, entry, hard_link)
+    })
+    .collect()
 }
 
-fn item(root: &Path, entry: &ContextEntry) -> Result<ListedFile, Error> {
+fn item(root: &Path, entry: &ContextEntry, hard_link: Option<&Path>) -> Result<ListedFile, Error> {
     let mode = go_permissions(entry.mode);
     let stat = match &entry.kind {
         EntryKind::Folder => stat(&entry.path, GO_FOLDER | mode),
@@ -128,7 +142,12 @@ fn item(root: &Path, entry: &ContextEntry) -> Result<ListedFile, Error> {
         }
         EntryKind::File { size } => {
             let (version, modified) = FileVersion::and_time(root, entry)?;
-            let stat = Stat { size: signed(*size), modified, ..stat(&entry.path, mode) };
+            let stat = Stat { modified, ..stat(&entry.path, mode) };
+            if let Some(first) = hard_link {
+                let link = first.as_os_str().as_bytes().to_vec();
+                return Ok(ListedFile { stat: Stat { link, ..stat }, content: ItemContent::None });
+            }
+            let stat = Stat { size: signed(*size), ..stat };
             return Ok(ListedFile {
                 stat,
                 content: ItemContent::File { entry: entry.clone(), version },
@@ -185,6 +204,7 @@ fn number(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fingerprint::context::Context;
 
     #[test]
     fn versions_are_told_apart_by_all_that_changes_with_them() {
@@ -212,6 +232,39 @@ mod tests {
         let whole_seconds = |now| fraction(&version, (100, 0), Duration::from_millis(now));
         assert_ne!(whole_seconds(101_998), whole_seconds(101_999));
         assert_eq!(whole_seconds(102_000), whole_seconds(200_000));
+    }
+
+    #[test]
+    fn hard_links_lead_to_a_name_that_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join("a/1"), "text").unwrap();
+        for name in ["b/2", "b/3", "c/4"] {
+            fs::hard_link(folder.path().join("a/1"), folder.path().join(name)).unwrap();
+        }
+        let context = Context::open(folder.path(), Path::new("Dockerfile")).unwrap();
+        let entries = context.entries().unwrap();
+        for (follow, expected) in [
+            (&[][..], "a/1 4, b/2 = a/1, b/3 = a/1, c/4 = a/1"),
+            (&["b", "c"], "b/2 4, b/3 = b/2, c/4 = b/2"),
+            (&["a", "c"], "a/1 4, c/4 = a/1"),
+            (&["c"], "c/4 4"),
+        ] {
+            let follow = follow.iter().map(|path| path.as_bytes().to_vec()).collect();
+            let asked = RequestedFiles { follow, ..RequestedFiles::default() };
+            let items = of_context(folder.path(), &entries, &asked).unwrap();
+            let files = items.iter().filter(|item| item.stat.mode & GO_FOLDER == 0);
+            let shown = files.map(|ListedFile { stat, .. }| {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                match &stat.link[..] {
+                    [] => format!("{} {}", text(&stat.path), stat.size),
+                    link => format!("{} = {}", text(&stat.path), text(link)),
+                }
+            });
+            assert_eq!(shown.collect::<Vec<_>>().join(", "), expected);
+        }
     }
 
     #[test]

@@ -7,9 +7,12 @@
 //! `.dockerignore` from the context where the tar's own `.dockerignore` names them. (The docker CLI
 //! does the same for a Dockerfile from its standard input.) BuildKit cannot be told in a tar.
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
-use crate::fingerprint::context::{Context, ContextEntry, ContextError};
+use crate::fingerprint::context::{Context, ContextEntry, ContextError, EntryExtras};
 
 const IGNORE: &str = ".dockerignore";
 
@@ -65,6 +68,18 @@ impl Dockerfile {
     pub(super) fn appended_to(&self, entry: &ContextEntry) -> Option<String> {
         let hides = self.place == Place::Hidden && entry.path == Path::new(IGNORE);
         hides.then(|| format!("\n{}\n", self.name))
+    }
+
+    /// A hard link becomes a file of its own if only one of the two names gets another text.
+    pub(super) fn unlinked<'e>(&self, entry: &'e ContextEntry) -> Cow<'e, ContextEntry> {
+        let is_changed = |path: &Path| path == Path::new(&self.name) || path == Path::new(IGNORE);
+        match &entry.extras.hard_link {
+            Some(first) if is_changed(first) || is_changed(&entry.path) => {
+                let extras = EntryExtras { hard_link: None, ..entry.extras.clone() };
+                Cow::Owned(ContextEntry { extras, ..entry.clone() })
+            }
+            _ => Cow::Borrowed(entry),
+        }
     }
 
     /// The files that the context does not have: name and text.

@@ -40,13 +40,19 @@ pub(super) fn append(
 ) -> io::Result<()> {
     let mut name = entry.path.as_os_str().as_bytes().to_vec();
     let (kind, target) = match &entry.kind {
-        EntryKind::File { .. } => (EntryType::Regular, &b""[..]),
+        EntryKind::File { .. } => match &entry.extras.hard_link {
+            Some(target) => (EntryType::Link, target.as_os_str().as_bytes()),
+            None => (EntryType::Regular, &b""[..]),
+        },
         EntryKind::Folder => {
             name.push(b'/');
             (EntryType::Directory, &b""[..])
         }
         EntryKind::Link { target } => (EntryType::Symlink, target.as_os_str().as_bytes()),
     };
+    if let Some(capabilities) = &entry.extras.capabilities {
+        tar.append_pax_extensions([("SCHILY.xattr.security.capability", &capabilities[..])])?;
+    }
     long(tar, EntryType::GNULongName, &name)?;
     long(tar, EntryType::GNULongLink, target)?;
 

@@ -20,7 +20,9 @@ use tokio::{sync::mpsc, task::JoinHandle};
 pub(super) use dockerfile::Dockerfile;
 
 use crate::{
-    fingerprint::context::{ContentReader, Context, ContextEntry, ContextError, EntryKind, Tally},
+    fingerprint::context::{
+        ContentReader, Context, ContextEntry, ContextError, EntryExtras, EntryKind, Tally,
+    },
     image::{Digest, Hasher},
 };
 
@@ -133,7 +135,7 @@ fn write_entries(
     for entry in &entries {
         let digest = if matches!(entry.kind, EntryKind::File { .. }) {
             let file = context.read(entry).map_err(io::Error::other)?;
-            Some(write_file(tar, entry, file, dockerfile)?)
+            Some(write_file(tar, &dockerfile.unlinked(entry), file, dockerfile)?)
         } else {
             header::append(tar, entry, (0, io::empty()))?;
             None
@@ -142,7 +144,8 @@ fn write_entries(
     }
     for (path, text) in dockerfile.extras(&entries) {
         let size = text.len() as u64;
-        let entry = ContextEntry { path, kind: EntryKind::File { size }, mode: 0o644 };
+        let kind = EntryKind::File { size };
+        let entry = ContextEntry { path, kind, mode: 0o644, extras: EntryExtras::default() };
         header::append(tar, &entry, (size, text.as_bytes()))?;
     }
     if expected.is_some_and(|expected| *expected != tally.finish()) {
@@ -167,6 +170,9 @@ fn write_file(
     } else if let Some(appended) = dockerfile.appended_to(entry) {
         let size = size + appended.len() as u64;
         header::append(tar, entry, (size, content.by_ref().chain(appended.as_bytes())))?;
+    } else if entry.extras.hard_link.is_some() {
+        io::copy(&mut content, &mut io::sink())?;
+        header::append(tar, entry, (0, io::empty()))?;
     } else {
         header::append(tar, entry, (size, &mut content))?;
     }

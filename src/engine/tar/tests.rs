@@ -137,11 +137,19 @@ fn every_kind_of_name() {
         listed(&tar),
         format!(
             "644 Dockerfile \"FROM pinned\"\n755 {first}/ \"\"\n755 {second}/ \"\"\n755 {long}/ \"\"\n\
-             777 link -> {target} \"\"\n644 new\\nline \"\"\n644 raw\\xff \"r\"\n644 z \"\"\n"
+             777 link -> {target} \"\"\n644 new\\nline \"\"\n644 raw\\xff \"r\"\n644 z -> new\\nline \"\"\n"
         )
     );
     // Two blocks of zeros at the end: it is whole.
     assert!(tar.ends_with(&[0; 1024]));
+}
+
+#[test]
+fn a_hard_link_to_the_dockerfile_keeps_its_own_text() {
+    let (dir, context) = context(&[("Dockerfile", "FROM a")]);
+    fs::hard_link(dir.path().join("Dockerfile"), dir.path().join("other")).unwrap();
+    let tar = sent(&context, pinned(&context, Path::new("Dockerfile"), false), None).unwrap();
+    assert_eq!(listed(&tar), "644 Dockerfile \"FROM pinned\"\n644 other \"FROM a\"\n");
 }
 
 /// GNU tar, which wrote the format down, unpacks what the walk saw.

@@ -8,7 +8,9 @@ use std::{
     thread,
 };
 
-use super::{Context, ContextEntry, ContextError, EntryKind, stamp::Stamp, walk::Seen};
+use super::{
+    Context, ContextEntry, ContextError, EntryExtras, EntryKind, stamp::Stamp, walk::Seen,
+};
 use crate::{
     fingerprint::cache::{HashCache, Key, key},
     image::{Digest, Hasher},
@@ -60,9 +62,22 @@ impl Tally {
         self.0.update(&entry.mode.to_be_bytes());
         self.0.update(&size.to_be_bytes());
         for text in [path, value] {
-            self.0.update(&(text.len() as u64).to_be_bytes());
-            self.0.update(text);
+            self.text(text);
         }
+        let EntryExtras { hard_link, capabilities } = &entry.extras;
+        if let Some(first) = hard_link {
+            self.0.update(b"h");
+            self.text(first.as_os_str().as_bytes());
+        }
+        if let Some(capabilities) = capabilities {
+            self.0.update(b"c");
+            self.text(capabilities);
+        }
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        self.0.update(&(text.len() as u64).to_be_bytes());
+        self.0.update(text);
     }
 
     pub fn finish(self) -> Digest {

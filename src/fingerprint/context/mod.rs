@@ -23,6 +23,8 @@ use std::{
 pub use content::ContentReader;
 pub use manifest::{ContextManifest, Tally};
 
+use walk::Walked;
+
 use super::{
     cache::HashCache,
     ignore::{Ignore, IgnoreError},
@@ -62,6 +64,18 @@ pub struct ContextEntry {
     /// setgid, sticky. Setgid on a tracked folder is dropped, because it is inherited from the folder of the
     /// checkout.
     pub mode: u32,
+    /// What git does not store, so tracked files have none of it.
+    pub extras: EntryExtras,
+}
+
+/// What a file may have besides its content and mode.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryExtras {
+    /// An earlier path of the same file, if this is a hard link.
+    pub hard_link: Option<PathBuf>,
+    /// The extended attribute `security.capability`, which `setcap` writes to programs. Engines without BuildKit
+    /// keep it.
+    pub capabilities: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,14 +164,15 @@ impl Context {
     }
 
     fn walk(&self) -> Result<Vec<walk::Seen>, ContextError> {
-        let mut seen = walk::walk(&self.root, &self.ignore)?;
+        let Walked { mut seen, mut linked } = walk::walk(&self.root, &self.ignore)?;
         if self.modes == Modes::Git {
-            modes::normalise(&self.root, seen.iter_mut().map(|(entry, _)| entry));
+            modes::normalise(&self.root, seen.iter_mut().map(|(entry, _)| entry), &mut linked);
         }
+        linked.link(seen.iter_mut().map(|(entry, _)| entry));
         Ok(seen)
     }
 
-    /// A digest over sorted paths, types, modes, sizes, contents and link targets. Reads all files.
+    /// A digest over sorted paths, types, modes, sizes, contents and targets of links. Reads all files.
     pub fn digest(&self) -> Result<Digest, ContextError> {
         Ok(self.manifest(&HashCache::default())?.digest())
     }

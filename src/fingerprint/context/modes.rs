@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use super::{ContextEntry, EntryKind};
+use super::{ContextEntry, EntryKind, walk::Linked};
 use crate::host::{
     bounded,
     git::{self, IndexMode},
@@ -23,15 +23,26 @@ const SPECIAL: u32 = 0o7000;
 const SET_GROUP: u32 = 0o2000;
 const OWNER_EXECUTES: u32 = 0o100;
 
-/// Sets the mode of every tracked entry to its mode in a checkout.
-pub(super) fn normalise<'e>(root: &Path, entries: impl Iterator<Item = &'e mut ContextEntry>) {
+/// Sets the mode of every tracked entry to its mode in a checkout, which has no [`EntryExtras`](super::EntryExtras).
+pub(super) fn normalise<'e>(
+    root: &Path,
+    entries: impl Iterator<Item = &'e mut ContextEntry>,
+    linked: &mut Linked,
+) {
     let Some(repository) = TrackedFiles::around(root) else { return };
     let Ok(prefix) = root.strip_prefix(&repository.work_tree) else { return };
     let mut submodules: HashMap<PathBuf, Option<Arc<TrackedFiles>>> = HashMap::new();
+    let mut set = |repository: &TrackedFiles, path: &Path, entry: &mut ContextEntry| {
+        entry.mode = repository.mode(path, entry);
+        if repository.get(path).is_some() {
+            linked.remove(&entry.path);
+            entry.extras.capabilities = None;
+        }
+    };
     for entry in entries {
         let path = prefix.join(&entry.path);
         match repository.submodule_of(&path) {
-            None => entry.mode = repository.mode(&path, entry),
+            None => set(&repository, &path, entry),
             Some(folder) => {
                 let inner = submodules
                     .entry(folder.to_owned())
@@ -40,7 +51,7 @@ pub(super) fn normalise<'e>(root: &Path, entries: impl Iterator<Item = &'e mut C
                 match inner {
                     // The outer repository tracks the folder itself.
                     _ if inside.as_os_str().is_empty() => entry.mode = of_folder(entry.mode),
-                    Some(inner) => entry.mode = inner.mode(inside, entry),
+                    Some(inner) => set(inner, inside, entry),
                     None => {}
                 }
             }

@@ -50,9 +50,11 @@ fn open(dir: &TempDir) -> Context {
 /// The entries, one a line.
 fn listed(context: &Context) -> String {
     let mut text = String::new();
-    for ContextEntry { path, kind, mode } in context.entries().unwrap() {
+    for ContextEntry { path, kind, mode, extras } in context.entries().unwrap() {
+        let link =
+            extras.hard_link.map_or(String::new(), |first| format!(" = {}", first.display()));
         _ = match kind {
-            EntryKind::File { size } => writeln!(text, "{mode:o} {} {size}", path.display()),
+            EntryKind::File { size } => writeln!(text, "{mode:o} {} {size}{link}", path.display()),
             EntryKind::Folder => writeln!(text, "{mode:o} {}/", path.display()),
             EntryKind::Link { target } => {
                 writeln!(text, "{mode:o} {} -> {}", path.display(), target.display())
@@ -224,6 +226,27 @@ fn tracked_files_have_the_modes_that_git_keeps() {
     chmod(&dir, "new", 0o600);
     git(dir.path(), &["add", "new"]);
     assert_eq!(mode(&dir, "new"), 0o644, "the index is read again");
+}
+
+#[test]
+fn hard_links_stay_between_files_that_git_does_not_track() {
+    let dir = folder(&[("a", "1"), ("t", "1")]);
+    let hard_link = |from: &str, to: &str| {
+        fs::hard_link(dir.path().join(from), dir.path().join(to)).unwrap();
+    };
+    for name in ["b", "c"] {
+        hard_link("a", name);
+    }
+    hard_link("t", "u");
+    let without = "644 a 1\n644 b 1 = a\n644 c 1 = a\n644 t 1\n644 u 1 = t\n";
+    assert_eq!(listed(&open(&dir)), without);
+    let linked = open(&dir).digest().unwrap();
+    git(dir.path(), &["init", "-q"]);
+    git(dir.path(), &["add", "a", "t", "u"]);
+    fs::write(dir.path().join(".dockerignore"), ".git\n.dockerignore\n").unwrap();
+    let tracked = "644 a 1\n644 b 1\n644 c 1 = b\n644 t 1\n644 u 1\n";
+    assert_eq!(listed(&open(&dir)), tracked);
+    assert_ne!(open(&dir).digest().unwrap(), linked);
 }
 
 #[test]
@@ -425,7 +448,12 @@ fn a_change_while_it_is_read_is_noticed() {
 #[test]
 fn a_fifo_in_a_files_place_does_not_hang() {
     let dir = folder(&[("fifo:f", "")]);
-    let entry = ContextEntry { path: "f".into(), kind: EntryKind::File { size: 0 }, mode: 0o644 };
+    let entry = ContextEntry {
+        path: "f".into(),
+        kind: EntryKind::File { size: 0 },
+        mode: 0o644,
+        extras: EntryExtras::default(),
+    };
     assert!(matches!(open(&dir).read(&entry), Err(ContextError::Changed { .. })));
 }
 
@@ -433,8 +461,9 @@ fn a_fifo_in_a_files_place_does_not_hang() {
 fn a_path_out_of_the_context_is_not_opened() {
     let dir = folder(&[("a", "")]);
     for path in ["../a", "/etc/passwd", "a/../../a"] {
+        let kind = EntryKind::File { size: 0 };
         let entry =
-            ContextEntry { path: path.into(), kind: EntryKind::File { size: 0 }, mode: 0o644 };
+            ContextEntry { path: path.into(), kind, mode: 0o644, extras: EntryExtras::default() };
         assert!(open(&dir).read(&entry).is_err(), "{path}");
     }
 }

@@ -1,6 +1,7 @@
 //! Walks a build context, and opens each folder by its name relative to its parent.
 
 use std::{
+    collections::HashMap,
     ffi::{CString, OsString},
     io,
     os::{
@@ -12,7 +13,7 @@ use std::{
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
-use super::{ContextEntry, ContextError, EntryKind, stamp::Stamp};
+use super::{ContextEntry, ContextError, EntryExtras, EntryKind, stamp::Stamp};
 use crate::fingerprint::ignore::{Ignore, Matched};
 
 /// The flags for opening folders: never follow a link.
@@ -22,20 +23,48 @@ pub(super) const FOLDER: OFlags =
 /// An entry with its metadata.
 pub(super) type Seen = (ContextEntry, Stamp);
 
-pub(super) fn walk(root: &Path, ignore: &Ignore) -> Result<Vec<Seen>, ContextError> {
+pub(super) struct Walked {
+    pub(super) seen: Vec<Seen>,
+    pub(super) linked: Linked,
+}
+
+/// The files with several names, by path: device and inode.
+#[derive(Default)]
+pub(super) struct Linked(HashMap<PathBuf, (i128, i128)>);
+
+impl Linked {
+    pub(super) fn remove(&mut self, path: &Path) {
+        self.0.remove(path);
+    }
+
+    /// Links each of these to the first one. `entries` are in order.
+    pub(super) fn link<'e>(&self, entries: impl Iterator<Item = &'e mut ContextEntry>) {
+        let mut first: HashMap<(i128, i128), PathBuf> = HashMap::new();
+        for entry in entries.filter(|_| !self.0.is_empty()) {
+            let Some(file) = self.0.get(&entry.path) else { continue };
+            entry.extras.hard_link = first.get(file).cloned();
+            if entry.extras.hard_link.is_none() {
+                first.insert(*file, entry.path.clone());
+            }
+        }
+    }
+}
+
+pub(super) fn walk(root: &Path, ignore: &Ignore) -> Result<Walked, ContextError> {
     let io = |source: rustix::io::Errno| ContextError::Io {
         path: root.to_owned(),
         source: source.into(),
     };
     let fd = rustix::fs::open(root, FOLDER, Mode::empty()).map_err(io)?;
-    let mut walk = ContextWalk { ignore, path: Vec::new(), held: Vec::new(), entries: Vec::new() };
+    let (path, held, entries) = (Vec::new(), Vec::new(), Vec::new());
+    let mut walk = ContextWalk { ignore, path, held, entries, linked: Linked::default() };
     let names = names(fd.as_fd()).map_err(io)?;
     walk.folder(fd.as_fd(), names, &Matched::default())?;
     // Differs from the order of the walk: `a-b` is between `a` and `a/b`.
     walk.entries.sort_unstable_by(|(a, _), (b, _)| {
         a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes())
     });
-    Ok(walk.entries)
+    Ok(Walked { seen: walk.entries, linked: walk.linked })
 }
 
 struct ContextWalk<'a> {
@@ -45,6 +74,7 @@ struct ContextWalk<'a> {
     /// The ignored parent folders: they are sent only if an entry in them is sent.
     held: Vec<Seen>,
     entries: Vec<Seen>,
+    linked: Linked,
 }
 
 impl ContextWalk<'_> {
@@ -85,7 +115,14 @@ impl ContextWalk<'_> {
             EntryKind::Link { .. } => 0o777,
             _ => Mode::from_raw_mode(stat.st_mode).bits() & 0o7777,
         };
-        let entry = ContextEntry { path: self.path(), mode, kind };
+        let is_file = matches!(kind, EntryKind::File { .. });
+        let capabilities = (is_file && mode & 0o111 != 0).then(|| capabilities(folder, name));
+        let extras = EntryExtras { capabilities: capabilities.flatten(), ..EntryExtras::default() };
+        let entry = ContextEntry { path: self.path(), mode, kind, extras };
+        if stat.st_nlink > 1 && is_file {
+            let file = (i128::from(stat.st_dev), i128::from(stat.st_ino));
+            self.linked.0.insert(entry.path.clone(), file);
+        }
         let seen = (entry, Stamp::of(&stat));
         if !is_folder {
             self.entries.append(&mut self.held);
@@ -141,6 +178,17 @@ impl ContextWalk<'_> {
     fn error(&self, error: rustix::io::Errno) -> ContextError {
         failed(self.path(), error.into())
     }
+}
+
+/// Of a program. A file system without extended attributes has none.
+fn capabilities(folder: BorrowedFd<'_>, name: &CString) -> Option<Vec<u8>> {
+    const FILE: OFlags =
+        OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+    let fd = rustix::fs::openat(folder, name, FILE, Mode::empty()).ok()?;
+    // Version 3 of the attribute has 24 bytes.
+    let mut value = [0; 64];
+    let length = rustix::fs::fgetxattr(&fd, c"security.capability", &mut value[..]).ok()?;
+    Some(value[..length].to_owned())
 }
 
 /// A name that disappeared, or became another kind of entry, has changed.

@@ -55,8 +55,10 @@ type Change = fn(&Project);
 const CHANGES: &[(Becomes, &str, Change)] = &[
     (Kept, "a file's time", |p| touch(&p.path("app/file"))),
     (Kept, "a file's owner", |p| chown(p.path("app/file"), Some(1234), Some(1234)).unwrap()),
-    (Kept, "bits that a umask takes away", |p| mode(p, "app/file", 0o600)),
-    (Kept, "such bits of a folder", |p| mode(p, "app/folder", 0o700)),
+    (Other, "who may read a file outside git", |p| mode(p, "app/file", 0o600)),
+    // BuildKit does not look at a folder's mode when it looks for a step in its cache.
+    (Anew, "who may enter a folder outside git", |p| mode(p, "app/folder", 0o700)),
+    (Other, "a second name of a file", |p| fs::hard_link(p.path("app/file"), p.path("app/second")).unwrap()),
     (Other, "a file may be executed", |p| mode(p, "app/file", 0o755)),
     (Other, "a file is run as its owner", |p| mode(p, "app/script", 0o4755)),
     (Other, "a file's content", |p| p.write("app/file", "other, longer")),
