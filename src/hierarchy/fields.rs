@@ -86,9 +86,21 @@ impl Problems {
         self.recode(self.found.len().saturating_sub(1), code);
     }
 
+    /// A wrong value, with a hint if it looks like a value of a matrix.
+    fn push_unfilled(&mut self, span: &Range<usize>, message: String, value: &str) {
+        if value.contains('{') {
+            let hint = "`{key}` is a value of the image's `matrix`; `refresh`, `schedule`, `ssh`, `file_labels` \
+                        and the times of tests take none";
+            self.push_with_hint(span, message, hint);
+        } else {
+            self.push(span, message);
+        }
+    }
+
     /// `…: expected this, found that`.
     pub(super) fn expected(&mut self, field: &str, expected: &str, found: &Yaml) {
-        self.push(&found.span, format!("`{field}` must be {expected}, not {}", found.what()));
+        let message = format!("`{field}` must be {expected}, not {}", found.what());
+        self.push_unfilled(&found.span, message, &found.scalar().unwrap_or_default());
     }
 
     /// The entries; null is a map without any.
@@ -163,14 +175,7 @@ impl Problems {
         match parse(&value) {
             Ok(value) => Some(Located { value, span }),
             Err(error) => {
-                let error = error.to_string();
-                if value.contains('{') {
-                    let hint = "`{key}` is a value of the image's `matrix`; `refresh`, `schedule` and the \
-                                times of tests take none";
-                    self.push_with_hint(&span, error, hint);
-                } else {
-                    self.push(&span, error);
-                }
+                self.push_unfilled(&span, error.to_string(), &value);
                 None
             }
         }

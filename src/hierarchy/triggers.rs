@@ -73,16 +73,19 @@ fn unnameable(written: &str, resolved: &Base) -> Diagnostic {
         Base::Node(_) => (RuleCode::OnbuildName, "an image of this hierarchy"),
         Base::Upstream(_) => (RuleCode::UnpinnedOnbuild, "an upstream"),
     };
-    let bare = match resolved {
-        Base::Node(name) if is_stage_name(name.as_str()) => name.to_string(),
-        _ => "name".to_owned(),
-    };
     let message =
         format!("`ONBUILD` takes from {what} by a name that no stage can have: `{written}`");
     Diagnostic::of(code, message).hint(match resolved {
-        Base::Node(_) => format!(
-            "write `--from={bare}`: images that are built on this one are sent with a stage of that name"
+        Base::Node(name) if is_stage_name(name.as_str()) => format!(
+            "write `--from={name}`: images that are built on this one are sent with a stage of that name"
         ),
+        Base::Node(name) => {
+            let last = name.as_str().rsplit('/').next().unwrap_or_default();
+            format!(
+                "name it `{last}` in hierarchy.yaml (`repository:` says where it is published), and write \
+                 `--from={last}`: images that are built on this one are sent with a stage of that name"
+            )
+        }
         Base::Upstream(_) => format!(
             "images that are built on this one take whatever `{written}` is at that moment, and are not \
              rebuilt when it moves; make it an image of the hierarchy and write its bare name"

@@ -77,10 +77,12 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     }
 }
 
-/// The first tag with a placeholder; else the first tag that is not `latest`.
+/// The first tag with a placeholder; else the first tag that is not `latest`; else `latest`, so that an image
+/// does not inherit the version of its base.
 fn version(node: &Node, origin: &Origin, record: &BuiltFrom) -> Option<String> {
     let unique = node.tags.iter().find(|tag| !tag.is_stable());
-    let tag = unique.or_else(|| node.tags.iter().find(|tag| tag.as_str() != "latest"))?;
+    let other = || node.tags.iter().find(|tag| tag.as_str() != "latest");
+    let tag = unique.or_else(other).or(node.tags.first())?;
     let values = origin.tag_values.as_ref()?;
     tag.expand(values, node.name.as_str(), record.fingerprint.hex()).ok().map(|tag| tag.to_string())
 }

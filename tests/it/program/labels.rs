@@ -19,6 +19,7 @@ fn an_image_says_which_commit_of_which_repository_it_is() {
         // Outside git nothing is known but the version, and empty labels are not set.
         project.rebuilt(place);
         assert_eq!(labels("~os:1"), [None, None, None, some("1")]);
+        assert_eq!(labels("~web:latest"), [None, None, None, some("latest")]);
         let all = project.config(place, "~os:1")["Labels"].clone();
         let empty =
             |(name, value): (&String, &serde_json::Value)| (value == "").then(|| name.clone());
@@ -48,9 +49,9 @@ fn an_image_says_which_commit_of_which_repository_it_is() {
             [some(revision), some(created), some(source), version.map(str::to_owned)]
         };
         assert_eq!(labels("~os:1"), expected(&second, Some("1")));
-        // What the Dockerfile says wins; what the base says is taken back.
+        // What the Dockerfile says wins; what the base says is replaced.
         assert_eq!(labels("~app:latest"), expected(&second, Some("7.1")));
-        assert_eq!(labels("~web:latest"), expected(&second, Some("")));
+        assert_eq!(labels("~web:latest"), expected(&second, Some("latest")));
         assert_ne!(commit, second);
 
         // A value of the user's is a part of what the image is.

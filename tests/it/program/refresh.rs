@@ -11,7 +11,9 @@ use crate::support::{
 fn a_refresh_of_the_same_files_promotes_nothing_and_says_why() {
     everywhere(|project, place| {
         // Of everything that a build step leaves behind.
-        project.edit("hierarchy.yaml", "tool }", "tool, volatile: [srv/made, \"!srv/kept\"] }");
+        // A tag that never moves again is enough to find the published image.
+        let fields = "tool, tags: [\"1-{fingerprint}\"], volatile: [srv/made, \"!srv/kept\"] }";
+        project.edit("hierarchy.yaml", "tool }", fields);
         project.write(
             "tool/Dockerfile",
             "FROM ~os\nRUN mkdir -p /var/log /srv && date >/var/log/made && \
@@ -41,6 +43,24 @@ fn a_refresh_of_the_same_files_promotes_nothing_and_says_why() {
         assert_eq!(project.all_tags(place), tags);
         let ended = project.rebuild("").to(place).run().exits(0);
         assert_eq!(ended.result(), "nothing to do: all 4 images are up to date", "{ended}");
+    });
+}
+
+/// The step runs again, so its layer has other times, and all its children have a new base.
+#[test]
+fn a_comment_in_a_base_rebuilds_no_child() {
+    everywhere(|project, place| {
+        let os = std::fs::read_to_string(project.path("os/Dockerfile")).unwrap();
+        let step = "RUN : first; echo made >/made; mkdir -p /srv/made; ln -s made /link\n";
+        std::fs::write(project.path("os/Dockerfile"), os + step).unwrap();
+        project.rebuilt(place);
+        let tags = project.tags(place);
+        project.edit("os/Dockerfile", ": first", ": second");
+        let ended = project.rebuild("").to(place).run().exits(0);
+        assert_eq!(ended.result(), "done in _: 1 unchanged, 3 already built", "{ended}");
+        assert_eq!(project.tags(place), tags);
+        let again = project.rebuilt(place);
+        assert!(again.result().starts_with("nothing to do"), "{again}");
     });
 }
 
