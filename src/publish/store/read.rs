@@ -32,19 +32,24 @@ pub enum Sight {
 }
 
 /// Reads a tag until it shows the expected digest. Returns the last digest after the last pause.
+///
+/// After an unexpected digest, the expected one must show twice in a row: either of two different answers may be
+/// the outdated one.
 pub async fn read<S: Tags>(
     store: &S,
     tag: &Tagged,
     judge: impl Fn(Option<&Digest>) -> Sight + Send,
 ) -> Result<Option<Digest>, StoreError> {
     let mut pauses = store.pauses().iter().enumerate();
+    let mut is_doubted = false;
     loop {
         let found = store.head(tag).await?;
         let most = match judge(found.as_ref()) {
-            Sight::Expected => return Ok(found),
-            Sight::Late => usize::MAX,
+            Sight::Expected if !is_doubted => return Ok(found),
+            Sight::Expected | Sight::Late => usize::MAX,
             Sight::Strange => DOUBTS,
         };
+        is_doubted = judge(found.as_ref()) == Sight::Strange;
         match pauses.next() {
             Some((number, pause)) if number < most => {
                 if !pause.is_zero() {

@@ -68,6 +68,7 @@ async fn a_write_is_waited_for_and_another_image_is_believed_sooner() {
         (vec!["older", "new"], Ok(()), 0..1),
         (vec!["old"], Err(image("old")), 19..21),
         (vec!["another"], Err(image("another")), 3..4),
+        (vec!["another", "new", "another"], Err(image("another")), 3..4),
     ] {
         let store = Answers(Mutex::new(answers.clone()));
         let tag = "here".parse::<Repository>().unwrap().tagged("latest".parse().unwrap());
