@@ -7,7 +7,7 @@ use crate::{
     image::Digest,
     publish::{
         journal::{Move, MoveFate},
-        store::{Sight, StoreError, Tags, read, write},
+        store::{Sight, StoreError, Tags, read_in_doubt, write},
     },
 };
 
@@ -103,7 +103,8 @@ async fn put_one_back<S: Tags>(
     one: &Move,
     (doubt, rival): (Option<MoveDoubt>, Option<&Digest>),
 ) -> Result<PutBackResult, StoreError> {
-    let found = read(store, &one.tag, |found| {
+    // Something unexpected led here.
+    let found = read_in_doubt(store, &one.tag, |found| {
         let is_known = found == one.to.as_ref() || doubt.is_some() && found == one.from.as_ref();
         if is_known { Sight::Expected } else { Sight::Strange }
     });

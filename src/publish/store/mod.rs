@@ -23,7 +23,7 @@ use jiff::Timestamp;
 pub use self::{
     layered::Layered,
     local::Local,
-    read::{Sight, read, write},
+    read::{Sight, read, read_in_doubt, write},
     remote::Remote,
     remote_tags::RemoteTags,
     run_record::{RecordStage, Recorded},

@@ -40,8 +40,25 @@ pub async fn read<S: Tags>(
     tag: &Tagged,
     judge: impl Fn(Option<&Digest>) -> Sight + Send,
 ) -> Result<Option<Digest>, StoreError> {
+    read_again(store, tag, judge, false).await
+}
+
+/// The same after an unexpected digest.
+pub async fn read_in_doubt<S: Tags>(
+    store: &S,
+    tag: &Tagged,
+    judge: impl Fn(Option<&Digest>) -> Sight + Send,
+) -> Result<Option<Digest>, StoreError> {
+    read_again(store, tag, judge, true).await
+}
+
+async fn read_again<S: Tags>(
+    store: &S,
+    tag: &Tagged,
+    judge: impl Fn(Option<&Digest>) -> Sight + Send,
+    mut is_doubted: bool,
+) -> Result<Option<Digest>, StoreError> {
     let mut pauses = store.pauses().iter().enumerate();
-    let mut is_doubted = false;
     loop {
         let found = store.head(tag).await?;
         let most = match judge(found.as_ref()) {
