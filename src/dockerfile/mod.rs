@@ -9,6 +9,7 @@
 
 mod flags;
 mod lex;
+pub mod file_name;
 mod lines;
 mod pattern;
 mod stages;

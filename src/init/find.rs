@@ -7,16 +7,10 @@ use std::{
 };
 
 use super::path_words::is_one_of;
+use crate::dockerfile::file_name::{self, is_dockerfile, is_template};
 
 /// Folders of what other people wrote.
 const SKIPPED: [&str; 3] = ["node_modules", "vendor", "testdata"];
-/// Endings of what becomes a Dockerfile.
-const TEMPLATES: &str = "template tmpl tpl j2 jinja jinja2 erb in m4";
-/// Endings of what was a Dockerfile, or goes with one.
-const OTHERS: &str = "dockerignore md bak orig swp txt sh py";
-
-/// Between `Dockerfile` and the rest of a file's name.
-const SEPARATORS: [char; 3] = ['.', '-', '_'];
 
 /// What was found, all of it relative to the folder and in order.
 #[derive(Debug, Default)]
@@ -138,7 +132,7 @@ impl FoundFiles {
         }
         if is_dockerfile(&name) && is_file_inside(root, path) {
             self.dockerfiles.push(path.to_owned());
-        } else if split(&name).is_some() && is_one_of(&ending(&name), TEMPLATES) {
+        } else if is_template(&name) {
             self.templates.push(path.to_owned());
         }
     }
@@ -187,61 +181,15 @@ fn nested(folder: &Path, root: &Path) -> Vec<PathBuf> {
     below
 }
 
-/// `Dockerfile`, `Dockerfile.x`, `x.Dockerfile`, also with `-` or `_`, and the same with
-/// `Containerfile`.
-fn is_dockerfile(name: &str) -> bool {
-    let is_other = [TEMPLATES, OTHERS].iter().any(|list| is_one_of(&ending(name), list));
-    !name.ends_with('~') && !is_other && split(name).is_some()
-}
-
-fn ending(name: &str) -> String {
-    name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase()
-}
-
 /// What a Dockerfile's own name says of its image: `web` of `web.Dockerfile` and `Dockerfile-web`.
 pub(super) fn stem(path: &Path) -> Option<String> {
-    let stem = split(path.file_name()?.to_str()?)?;
+    let stem = file_name::stem(path.file_name()?.to_str()?)?;
     (!stem.is_empty()).then(|| stem.to_owned())
-}
-
-/// The name without its `Dockerfile` and the separator; `None` if it is not a Dockerfile's.
-fn split(name: &str) -> Option<&str> {
-    let small = name.to_ascii_lowercase();
-    ["dockerfile", "containerfile"].iter().find_map(|kind| {
-        let rest = if let Some(rest) = small.strip_prefix(kind) {
-            if rest.is_empty() {
-                return Some("");
-            }
-            name[name.len() - rest.len()..].strip_prefix(SEPARATORS)
-        } else {
-            let rest = small.strip_suffix(kind)?;
-            name[..rest.len()].strip_suffix(SEPARATORS)
-        };
-        rest.filter(|rest| !rest.is_empty())
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_dockerfiles() {
-        let good = "Dockerfile dockerfile Containerfile Dockerfile.web=web Dockerfile.3.11-slim=3.11-slim \
-                    web.Dockerfile=web web.dockerfile=web Containerfile.web=web Dockerfile-alpine=alpine \
-                    web-Dockerfile=web dockerfile_web=web";
-        for line in good.split(' ') {
-            let (name, expected) = line.split_once('=').unwrap_or((line, ""));
-            assert!(is_dockerfile(name), "{name}");
-            assert_eq!(stem(Path::new(name)).unwrap_or_default(), expected, "{name}");
-        }
-        let bad = "Dockerfile.dockerignore web.Dockerfile.dockerignore Dockerfile.j2 Dockerfile.web.j2 \
-                   Dockerfile~ Dockerfile-linux.template .Dockerfile Makefile Dockerfile- Dockerfiles \
-                   Dockerfile-run.sh";
-        for name in bad.split(' ') {
-            assert!(!is_dockerfile(name), "{name}");
-        }
-    }
 
     #[test]
     fn hidden_linked_and_tracked_files_are_found_and_ignored_ones_are_not() {

@@ -12,15 +12,13 @@ use crate::{
         diagnostic::{Diagnostic, SourceFile},
         rules::RuleCode,
     },
+    dockerfile::file_name::is_dockerfile,
     hierarchy::load::HierarchySurvey,
     host::bounded,
 };
 
 /// Folders of what other people wrote.
 const SKIPPED: [&str; 3] = ["node_modules", "vendor", "testdata"];
-/// Endings of files that are no Dockerfiles though they have that in their names.
-const NOT_ENDINGS: [&str; 8] =
-    ["dockerignore", "template", "tmpl", "j2", "in", "md", "bak", "orig"];
 /// A larger tree is not searched to its end.
 const FOLDERS: usize = 10_000;
 const IGNORED: &str = "rebuild ignore=";
@@ -57,15 +55,6 @@ pub(super) fn dockerfiles(survey: &HierarchySurvey) -> Problems {
     }
     let unused = found.into_iter().filter(|(real, _)| !used.contains(real));
     unused.filter_map(|(_, path)| told(&path, survey.root())).collect()
-}
-
-fn is_dockerfile(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    let is_one = ["dockerfile", "containerfile"]
-        .iter()
-        .any(|kind| name == *kind || name.starts_with(&format!("{kind}.")) || ending == *kind);
-    is_one && !NOT_ENDINGS.contains(&ending)
 }
 
 fn told(path: &Path, root: &Path) -> Option<Diagnostic> {
