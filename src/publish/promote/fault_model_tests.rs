@@ -121,6 +121,11 @@ fn two_things_go_wrong_and_the_tags_are_whole() {
             let mut budget = Budget { recoveries: 2, ..Budget::default() };
             one(&mut budget);
             other(&mut budget);
+            // A registry has no compare-and-swap. If it hides a person's move in the read before a write, the
+            // write goes over it, and no later read can show that.
+            if budget.stale_reads > 0 && budget.persons > 0 {
+                continue;
+            }
             for (runs, shown) in explored(Rules { nodes: 3, budget, ..Rules::default() }) {
                 assert!(is_whole(&shown), "{budget:?} {runs:?} {shown:?}");
             }
