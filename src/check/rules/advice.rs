@@ -136,9 +136,9 @@ pub(super) const RULES: &[CheckRule] = &[
     },
     CheckRule {
         code: RuleCode::MissingSource,
-        severity: Error,
+        severity: Warning,
         title: "a file to copy is not in the context",
-        why: "Paths of `COPY` and `ADD` are relative to the build context, not to the Dockerfile. The rule does not check contexts with a `prepare` command, and paths with variables.",
+        why: "Paths of `COPY` and `ADD` are relative to the build context, not to the Dockerfile. The build fails unless something creates the file before it: then use a `prepare` command, so that the fingerprint contains the file. The rule does not check contexts with a `prepare` command, and paths with variables or wildcards.",
         bad: "COPY etc/app.conf /etc/     # the file is config/app.conf",
         good: "COPY config/app.conf /etc/",
         language: Dockerfile,

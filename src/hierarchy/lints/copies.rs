@@ -1,6 +1,6 @@
 //! What a Dockerfile takes from outside its images: files of the context, and secrets.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Problems, line, read};
 use crate::{
@@ -72,28 +72,16 @@ fn sources(rest: &str) -> impl Iterator<Item = &str> {
     let words: Vec<&str> = rest.split(' ').filter(|word| !word.starts_with("--")).collect();
     let sources = if is_plain && !comes_from_an_image { words.len().saturating_sub(1) } else { 0 };
     let is_elsewhere = |word: &&str| word.contains("://") || word.starts_with("git@");
-    words.into_iter().take(sources).filter(move |word| !is_elsewhere(word))
+    words
+        .into_iter()
+        .take(sources)
+        .filter(move |word| !is_elsewhere(word) && !word.contains(['*', '?']))
 }
 
+/// The path cannot leave the context: the builder takes `..` for its root.
 fn is_there(context: &Path, path: &str) -> bool {
-    let path = path.trim_start_matches('/');
-    let mut folder = context.to_owned();
-    for part in path.split('/').filter(|part| !["", ".", ".."].contains(part)) {
-        if part.contains(['*', '?']) {
-            // What matches where is the builder's to say; that nothing can is seen here.
-            let found = folder.read_dir().map_or(0, |entries| {
-                let pieces: Vec<&str> = part.split(['*', '?']).collect();
-                let is_like = |name: &str| {
-                    name.starts_with(pieces[0]) && name.ends_with(pieces[pieces.len() - 1])
-                };
-                let names = entries.flatten().map(|entry| entry.file_name());
-                names.filter(|name| is_like(&name.to_string_lossy())).count()
-            });
-            return found > 0;
-        }
-        folder.push(part);
-    }
-    folder.symlink_metadata().is_ok()
+    let parts = path.split('/').filter(|part| !["", ".", ".."].contains(part));
+    context.join(parts.collect::<PathBuf>()).symlink_metadata().is_ok()
 }
 
 /// The IDs of secrets that a `RUN` mounts.

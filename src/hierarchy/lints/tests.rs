@@ -300,7 +300,7 @@ fn good_hierarchies_hear_nothing() {
         // What cannot be known, and what is not built.
         one(
             TESTED,
-            "FROM scratch AS unused\nCOPY nofile /\nFROM scratch\nARG X\nCOPY $X /\nCOPY a* ./a1 /\n\
+            "FROM scratch AS unused\nCOPY nofile /\nFROM scratch\nARG X\nCOPY $X /\nCOPY nofile* ./a1 /\n\
              ADD https://x.org/r.git /r\n== a/a1\n",
         ),
         one(&format!("{{ {tested}, prepare: [make] }}"), "FROM scratch\nCOPY made /"),

@@ -14,7 +14,7 @@ try() {
 try rebuild why ~w
 try rebuild --from ~app,~t
 try rebuild plan --only ~
-try rebuild explain RB06
+try rebuild explain RB04
 cd /
 try rebuild -C "$PROJECT" tree ~a
 try rebuild --directory="$PROJECT" tree ~a
@@ -44,7 +44,7 @@ fn a_shell_completes_names_of_images() {
     let answer = project.shown(&String::from_utf8(bash.stdout).unwrap());
     assert_eq!(
         answer,
-        "~web\n~app,~tool\n~app ~os ~tool ~web\nRB060\n~app\n~app\n~app\n\n",
+        "~web\n~app,~tool\n~app ~os ~tool ~web\nRB040 RB041 RB042 RB043 RB044 RB045 RB046 RB047 RB048 RB049\n~app\n~app\n~app\n\n",
         "{}",
         String::from_utf8_lossy(&bash.stderr)
     );
