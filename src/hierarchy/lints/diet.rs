@@ -322,9 +322,16 @@ impl<'f> LintedImage<'f> {
                         .to_owned(),
                 });
             }
+            // Without its question answered, apt is configured by a file, which may say this, too.
+            let says_yes = |word: &&str| {
+                let is_short = word.starts_with('-') && !word.starts_with("--");
+                is_short && (word.contains('y') || word.contains("qq"))
+                    || ["--yes", "--assume-yes"].contains(word)
+            };
             let is_plain = |words: &Vec<&str>| {
                 APT.programs.contains(&words[0])
                     && words.contains(&"install")
+                    && words.iter().any(says_yes)
                     && !words.contains(&"--no-install-recommends")
             };
             if run.commands.iter().any(is_plain) && !self.sets("nstall-Recommends") {

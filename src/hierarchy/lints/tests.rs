@@ -216,14 +216,15 @@ fn diet_rules_look_at_what_becomes_the_image() {
             "",
         ),
         (
-            "ENV DEBIAN_FRONTEND=x\nRUN apt-get update; sudo apt-get install x; rm -r /var/lib/apt/lists",
+            "ENV DEBIAN_FRONTEND=x\nRUN apt-get update; sudo apt-get install -y x; rm -r /var/lib/apt/lists",
             "RB063:3",
         ),
         (
-            "RUN echo 'APT::Install-Recommends 0;' >/etc/apt/apt.conf.d/9\nRUN apt install x && rm -r /var/lib/apt/lists",
+            "RUN echo 'APT::Install-Recommends 0;' >/etc/apt/apt.conf.d/9\nRUN apt install -y x && rm -r /var/lib/apt/lists",
             "",
         ),
         ("RUN DEBIAN_FRONTEND=x \\\n  apt-get install -qq x \\\n  y", "RB061:2 RB063:2"),
+        ("RUN apt-get install x && rm -r /var/lib/apt/lists", ""),
         ("RUN apk add --no-cache x\nRUN apk add y\nRUN apk add z", "RB061:3"),
         ("RUN dnf install -y x && dnf clean all\nRUN yum -y install x", "RB061:3"),
         ("RUN pip install x\nRUN npm ci\nRUN yarn install", "RB061:2 RB061:3 RB061:4"),
