@@ -1,5 +1,5 @@
 //! A hierarchy file for a repository that has none: which images there are, what they are called,
-//! and which stands on which, as its Dockerfiles tell.
+//! and which is based on which, as its Dockerfiles tell.
 //!
 //! Readers turn files into `evidence`; `resolve` decides by the strongest of it; `names` and
 //! `file` write what was decided.
@@ -348,7 +348,7 @@ fn found(
     Ok(readers::variants(evidence, &found.dockerfiles))
 }
 
-/// Images for Windows need an engine on Windows, and so does what stands on them.
+/// Images for Windows need an engine on Windows, and so do images based on them.
 fn leave_out_windows(candidates: &mut Vec<ImageCandidate>) -> Option<LeftOut> {
     let is_windows = |reference: &Reference| {
         let text = reference.repository.as_str();

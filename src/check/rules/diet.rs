@@ -61,7 +61,7 @@ pub(super) const RULES: &[CheckRule] = &[
         code: RuleCode::RunsAsRoot,
         severity: Note,
         title: "an image that nothing is built from runs as root",
-        why: "Whoever takes over the program has the rights of root in the container. Set a `USER` after the last instruction that needs root.",
+        why: "An attacker who takes over the program has the rights of root in the container. Set a `USER` after the last instruction that needs root.",
         bad: "USER root\nCMD [\"/server\"]",
         good: "USER 1000\nCMD [\"/server\"]",
         language: Dockerfile,

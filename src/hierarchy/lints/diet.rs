@@ -282,7 +282,7 @@ impl<'f> LintedImage<'f> {
         self.all.iter().any(|(_, one)| one.text.contains(text))
     }
 
-    /// What layers contain in vain.
+    /// Files that layers contain and nobody uses.
     fn layers(&self) -> Vec<Advice> {
         let mut found = Vec::new();
         // Of each package manager: the line of the `RUN` that leaves its cache.
