@@ -320,7 +320,7 @@ impl Soak {
             }
             // The engine's pushes and pulls may be silent for 10 minutes.
             9 if is_registry && self.chance(15) && path.contains("/blobs/") => Fault::Delay(LONG),
-            9 if is_registry && self.chance(15) => Fault::Silence,
+            9 if is_registry && !path.contains("/blobs/") && self.chance(15) => Fault::Silence,
             _ => Fault::Delay(pause),
         }
     }
