@@ -18,7 +18,7 @@ pub(super) struct Frame<'a> {
 
 /// A longer entry takes several lines.
 const LINE: usize = 195;
-/// Evidence of so many entries, and of most, is written once.
+/// Evidence that at least this many entries share, and more than half of all, is written once.
 const SHARED: usize = 10;
 /// A comment may follow on the line up to here.
 const WIDEST: usize = 220;

@@ -3,13 +3,18 @@
 //! **Invariant:** only stages that are a part of the image count, and a `RUN` whose commands are in a heredoc
 //! is unknown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Problems, entries::has_dockerignore, line};
+use super::{
+    Problems,
+    entries::has_dockerignore,
+    line,
+    lineage::{End, line as lineage},
+};
 use crate::{
     check::{diagnostic::Diagnostic, rules::RuleCode},
     dockerfile::Instruction,
-    hierarchy::{Base, files::DockerfileRead, load::HierarchySurvey},
+    hierarchy::{files::DockerfileRead, load::HierarchySurvey},
 };
 
 /// How a program installs packages, and how its cache does not become a part of the layer.
@@ -106,10 +111,8 @@ const TOOLS: &[&str] = &[
     "make",
 ];
 
-type ByName<'s> = BTreeMap<&'s str, usize>;
-
 pub(super) fn look(survey: &HierarchySurvey) -> Problems {
-    let index: ByName<'_> =
+    let index: HashMap<&str, usize> =
         survey.drafts.iter().enumerate().map(|(n, draft)| (draft.name.as_str(), n)).collect();
     let mut children: BTreeMap<&str, usize> = BTreeMap::new();
     for uses in &survey.uses {
@@ -143,21 +146,17 @@ pub(super) fn look(survey: &HierarchySurvey) -> Problems {
 }
 
 /// Whether the images below run as root; `false` if it is not known.
-fn is_root(survey: &HierarchySurvey, index: &ByName<'_>, from: usize) -> bool {
-    let mut at = from;
-    for _ in 0..survey.drafts.len() {
-        let Some(used) = survey.uses[at].iter().find(|used| used.is_final) else { return true };
-        let Base::Node(name) = &used.base else { return false };
-        let Some(&base) = index.get(name.as_str()) else { return false };
+fn is_root(survey: &HierarchySurvey, index: &HashMap<&str, usize>, from: usize) -> bool {
+    let (images, end) = lineage(survey, index, from);
+    for &base in &images[1..] {
         let Some(files) = &survey.files[base] else { return false };
         let target = survey.drafts[base].image.target.as_ref();
         let image = LintedImage::new(files, target.map(|target| target.value.as_str()));
         if let Some((_, user)) = image.last("USER") {
             return is_root_user(user);
         }
-        at = base;
     }
-    false
+    matches!(end, End::Scratch)
 }
 
 fn is_root_user(user: &str) -> bool {
@@ -282,7 +281,7 @@ impl<'f> LintedImage<'f> {
         self.all.iter().any(|(_, one)| one.text.contains(text))
     }
 
-    /// Files that layers contain and nobody uses.
+    /// Unused files in layers.
     fn layers(&self) -> Vec<Advice> {
         let mut found = Vec::new();
         // Of each package manager: the line of the `RUN` that leaves its cache.
@@ -356,7 +355,7 @@ impl<'f> LintedImage<'f> {
         found
     }
 
-    /// In any stage: the layer cache helps nobody.
+    /// In any stage, because it makes the layer cache useless.
     fn copied_before_install(&self) -> Option<Advice> {
         let mut copied: Option<(usize, usize)> = None;
         for (stage, one) in &self.all {

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What ends the line of images that each is `FROM` the next.
-enum End {
+pub(super) enum End {
     /// We build all of it.
     Scratch,
     /// An upstream, or something that could not be read.
@@ -97,7 +97,11 @@ fn other_platform(survey: &HierarchySurvey, n: usize, line: &[usize]) -> Option<
 }
 
 /// The image, what it is `FROM`, what that is `FROM`, and so on.
-fn line(survey: &HierarchySurvey, index: &HashMap<&str, usize>, from: usize) -> (Vec<usize>, End) {
+pub(super) fn line(
+    survey: &HierarchySurvey,
+    index: &HashMap<&str, usize>,
+    from: usize,
+) -> (Vec<usize>, End) {
     let mut line = vec![from];
     let mut at = from;
     loop {
