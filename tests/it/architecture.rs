@@ -14,6 +14,7 @@ const USES: &[(&str, &[&str])] = &[
     ("exit", &[]),
     ("host", &[]),
     ("image", &[]),
+    ("layers", &[]),
     ("check", &[]),
     ("dockerfile", &["check", "image"]),
     ("hierarchy", &["check", "dockerfile", "host", "image"]),
