@@ -34,7 +34,10 @@ pub(super) async fn history(
     let runs = Runs { past: &runs, going_on };
     let mut text = Vec::new();
     match arguments.format {
-        Format::Text => report::history::text(&runs, (output::stdout_has_colour(), &mut text)),
+        Format::Text => {
+            let columns = report::stdout_size().map(|(columns, _)| columns.into());
+            report::history::text(&runs, columns, (output::stdout_has_colour(), &mut text))
+        }
         Format::Json => report::history::json(&runs, &mut text),
     }
     .and_then(|()| output::view(&text, matches!(arguments.format, Format::Text)))

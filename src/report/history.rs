@@ -11,7 +11,7 @@ use super::{
     Paint,
     plan::VERSION,
     sanitize,
-    width::{pad, width},
+    width::{fit, pad, width},
 };
 use crate::{
     exit::Exit,
@@ -27,32 +27,66 @@ pub struct Runs<'a> {
     pub going_on: BTreeSet<String>,
 }
 
-/// Writes a line for each run.
-pub fn text(runs: &Runs<'_>, (colour, out): (bool, &mut dyn Write)) -> io::Result<()> {
+const COLUMNS: usize = 6;
+const RESULT: usize = 2;
+const PROMOTED: usize = 5;
+/// What a narrow terminal has no room for, the first first: commit, arguments, promoted tags. `rebuild history
+/// --format json` has all.
+const OPTIONAL: [usize; 3] = [3, 4, PROMOTED];
+/// The last column is cut rather than left out while it keeps this width.
+const ENOUGH: usize = 16;
+
+/// Writes a line for each run, not wider than the terminal has columns if its other columns fit.
+pub fn text(
+    runs: &Runs<'_>,
+    columns: Option<usize>,
+    (colour, out): (bool, &mut dyn Write),
+) -> io::Result<()> {
     let paint = Paint { colour };
     let past = runs.past;
     if past.is_empty() {
         return writeln!(out, "no runs");
     }
     let head = ["run", "when", "result", "commit", "asked", "promoted"].map(str::to_owned);
-    let rows: Vec<[String; 6]> =
+    let rows: Vec<[String; COLUMNS]> =
         std::iter::once(head).chain(past.iter().map(|past| row(runs, past))).collect();
-    let widest = |column: usize| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0);
-    let widths = [0, 1, 2, 3, 4, 5].map(widest);
+    let widths = widths(&rows, columns);
     for (number, row) in rows.iter().enumerate() {
-        let mut cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| pad(cell, width)).collect();
+        let mut cells: [String; COLUMNS] = std::array::from_fn(|column| {
+            let cell = fit(&row[column], widths[column]);
+            pad(&cell, widths[column])
+        });
         if let Some(past) = number.checked_sub(1).map(|index| &past[index]) {
-            let cell = std::mem::take(&mut cells[2]);
-            cells[2] = match past.ended.as_ref().map(|ended| ended.exit) {
+            let cell = std::mem::take(&mut cells[RESULT]);
+            cells[RESULT] = match past.ended.as_ref().map(|ended| ended.exit) {
                 Some(Exit::Done) => paint.good(cell),
                 Some(_) => paint.bad(cell),
                 None => paint.warning(cell),
             };
         }
-        writeln!(out, "{}", cells.join("  ").trim_end())?;
+        let shown = cells.into_iter().zip(widths).filter(|(_, width)| *width > 0);
+        let shown: Vec<String> = shown.map(|(cell, _)| cell).collect();
+        writeln!(out, "{}", shown.join("  ").trim_end())?;
     }
     Ok(())
+}
+
+/// The width of each column; 0 for a column that is left out.
+fn widths(rows: &[[String; COLUMNS]], columns: Option<usize>) -> [usize; COLUMNS] {
+    let mut widths: [usize; COLUMNS] =
+        std::array::from_fn(|column| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0));
+    let Some(columns) = columns else { return widths };
+    for left_out in OPTIONAL {
+        let shown = widths.iter().filter(|width| **width > 0).count();
+        let all = widths.iter().sum::<usize>() + 2 * shown.saturating_sub(1);
+        let excess = all.saturating_sub(columns);
+        if excess <= widths[PROMOTED].saturating_sub(ENOUGH) {
+            widths[PROMOTED] -= excess;
+            break;
+        }
+        widths[left_out] = 0;
+    }
+    widths
 }
 
 fn row(runs: &Runs<'_>, past: &PastRun) -> [String; 6] {
@@ -159,5 +193,25 @@ fn run_view<'a>(runs: &Runs<'_>, past: &'a PastRun) -> RunView<'a> {
                 to: one.to.as_ref(),
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_shows_fewer_columns() {
+        let row = [26, 16, 12, 7, 30, 40].map(|width| "x".repeat(width));
+        for (columns, expected) in [
+            (None, [26, 16, 12, 7, 30, 40]),
+            (Some(141), [26, 16, 12, 7, 30, 40]),
+            (Some(120), [26, 16, 12, 7, 30, 19]),
+            (Some(100), [26, 16, 12, 0, 0, 40]),
+            (Some(80), [26, 16, 12, 0, 0, 20]),
+            (Some(60), [26, 16, 12, 0, 0, 0]),
+        ] {
+            assert_eq!(widths(std::slice::from_ref(&row), columns), expected, "{columns:?}");
+        }
     }
 }
