@@ -321,6 +321,28 @@ fn a_type_name_occurs_once() {
     assert!(places.is_empty(), "{places:#?}");
 }
 
+/// A crate may have another name than its package.
+const RENAMED: &[(&str, &str)] = &[("hcl-rs", "hcl")];
+
+#[test]
+fn every_dependency_is_used() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, table) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let (table, _) = table.split_once("\n[").unwrap();
+    let packages = table.lines().filter_map(|line| Some(line.split_once('=')?.0.trim()));
+    let code: String = sources().into_iter().map(|source| source.code).collect();
+    let is_used = |package: &&str| {
+        let renamed = RENAMED.iter().find(|(name, _)| name == package);
+        let name = renamed.map_or(package.replace('-', "_"), |(_, name)| (*name).to_owned());
+        let mut after = code.split(&name).skip(1);
+        after
+            .any(|rest| rest.starts_with("::") || rest.starts_with(" as ") || rest.starts_with(';'))
+    };
+    let (used, unused): (Vec<&str>, Vec<&str>) = packages.partition(is_used);
+    assert!(used.len() > 30, "{used:?}");
+    assert!(unused.is_empty(), "{unused:?}");
+}
+
 #[test]
 fn no_file_is_too_long() {
     let long: Vec<String> = sources()
