@@ -21,8 +21,9 @@ use crate::{
     },
 };
 
-/// How many images are removed at once.
-const REMOVED_AT_ONCE: usize = 8;
+/// How many images are removed at once. containerd collects garbage after each removal, and once for all that
+/// wait: measured on Docker 28.5, 40 images take 2.6 s at 40 at once, 3.8 s at 20, 10 s at 8.
+const REMOVED_AT_ONCE: usize = 64;
 
 /// Of one hierarchy.
 pub(super) struct Tidy<'a> {

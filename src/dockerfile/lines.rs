@@ -205,6 +205,12 @@ impl Directives {
     }
 }
 
+/// The image that a `# syntax=` line names: the builder that the engine pulls for this Dockerfile.
+pub fn frontend(dockerfile: &str) -> Option<&str> {
+    let directives = dockerfile.lines().map_while(directive);
+    directives.filter(|(name, _)| name == "syntax").map(|(_, value)| value).next()
+}
+
 /// `#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*`, for the three names that mean something.
 fn directive(text: &str) -> Option<(String, &str)> {
     let (name, value) = text.strip_prefix('#')?.split_once('=')?;

@@ -24,7 +24,7 @@ use std::{
 
 pub use self::survey::{DockerfileSurvey, Mention, UnreadableDockerfile, expand, survey};
 pub use self::{
-    lines::BOM,
+    lines::{BOM, frontend},
     stages::{is_stage_name, words},
 };
 use crate::image::Platform;

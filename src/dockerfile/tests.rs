@@ -361,6 +361,19 @@ fn instructions_are_one_line_each() {
 }
 
 #[test]
+fn the_frontend_is_named_at_the_top() {
+    for (text, expected) in [
+        ("FROM a\n", None),
+        ("# syntax=docker/dockerfile:1\nFROM a\n", Some("docker/dockerfile:1")),
+        ("# escape=`\n#  Syntax = r.io/x \r\nFROM a\n", Some("r.io/x")),
+        ("# a comment\n# syntax=docker/dockerfile:1\nFROM a\n", None),
+        ("FROM a\n# syntax=docker/dockerfile:1\n", None),
+    ] {
+        assert_eq!(frontend(text), expected, "{text}");
+    }
+}
+
+#[test]
 fn hostile_text_ends_soon() {
     let nested = format!("FROM {}x{}", "${a:-".repeat(100_000), "}".repeat(100_000));
     assert_eq!(

@@ -28,6 +28,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     fingerprint::context::Context,
@@ -84,6 +85,14 @@ pub trait Engine: Send + Sync + 'static {
         &self,
         image: &str,
     ) -> impl Future<Output = Result<Option<LocalImage>, EngineError>> + Send;
+
+    /// The same by ID. Its tags and other names may be missing.
+    fn describe(
+        &self,
+        id: &Digest,
+    ) -> impl Future<Output = Result<Option<LocalImage>, EngineError>> + Send {
+        self.inspect(id.as_str())
+    }
 
     /// The digests of these tags. Tags that do not exist are missing in the answer. It may contain other tags
     /// of the same images.
@@ -210,7 +219,7 @@ pub struct ProbeOutput {
 }
 
 /// An image in the engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalImage {
     pub id: Digest,
     /// The size of all layers in bytes, uncompressed.

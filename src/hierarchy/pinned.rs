@@ -10,6 +10,11 @@ use crate::{
 };
 
 impl Dockerfile {
+    /// The image that its `# syntax=` line names.
+    pub fn frontend(&self) -> Option<&str> {
+        crate::dockerfile::frontend(&self.text)
+    }
+
     /// The text with the tokens of some of its [`uses`](Self::uses), by their index, replaced.
     /// Every other byte stays.
     ///

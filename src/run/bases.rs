@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How many pins are removed at once.
-const RELEASED_AT_ONCE: usize = 8;
+const RELEASED_AT_ONCE: usize = 32;
 
 /// The domain of every pin. It cannot exist.
 const PIN_DOMAIN: &str = "rebuild.invalid";
@@ -172,9 +172,8 @@ impl Bases {
         name: &str,
         image: &Digest,
     ) -> Result<Tagged, EngineError> {
-        let repository = format!("{PIN_DOMAIN}/{}/{}", self.run, pin_name(name));
         let pin = Tagged {
-            repository: repository.parse().expect("a pin's name is made of good parts"),
+            repository: self.pins_of(name),
             tag: image.hex()[..16].parse().expect("hexadecimal digits make a tag"),
         };
         let cell = lock(&self.pins).entry(pin.clone()).or_default().clone();
@@ -295,6 +294,21 @@ impl Bases {
             })
             .await?;
         Ok(image.clone())
+    }
+
+    /// Removes the pins of a node's own images. What fails is left for [`release`](Self::release).
+    pub(super) async fn release_own<E: Engine>(&self, engine: &E, node: &str) {
+        let repository = self.pins_of(node);
+        for pin in self.pins().into_iter().filter(|pin| pin.repository == repository) {
+            if engine.untag(&pin).await.is_ok() {
+                lock(&self.pins).remove(&pin);
+            }
+        }
+    }
+
+    fn pins_of(&self, name: &str) -> Repository {
+        let repository = format!("{PIN_DOMAIN}/{}/{}", self.run, pin_name(name));
+        repository.parse().expect("a pin's name is made of good parts")
     }
 
     /// Removes every pin of this run, and stops if the engine does not answer. The remaining ones are the

@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::image::Reference;
+
 /// The expected result of another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outlook {
@@ -17,6 +19,16 @@ pub(super) enum Outlook {
     Race,
     /// A disk is full.
     Full,
+}
+
+/// The hint for a build that failed before its first step because the image of `# syntax=` cannot be pulled.
+pub(super) fn frontend_hint(named: &str, message: &str) -> Option<String> {
+    let image: Reference = named.parse().ok()?;
+    message.contains(&image.repository.path()).then(|| {
+        format!(
+            "`# syntax={named}` in the Dockerfile makes the engine pull this image; without the line, the engine uses its own builder"
+        )
+    })
 }
 
 /// Each pattern with its meaning, and the source of its text.
@@ -89,4 +101,29 @@ pub(super) fn shape(text: &str) -> Option<Outlook> {
         SHAPES.iter().map(pattern).collect()
     });
     PATTERNS.iter().find(|(_, pattern)| pattern.is_match(text)).map(|(shape, _)| *shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frontend_that_cannot_be_pulled_is_named() {
+        for (message, has_hint) in [
+            // Docker 28.5 and 20.10.
+            (
+                "failed to resolve source metadata for docker.io/docker/dockerfile:1: failed to do request",
+                true,
+            ),
+            (
+                "failed to do request: Head \"https://registry-1.docker.io/v2/docker/dockerfile/manifests/1\": EOF",
+                true,
+            ),
+            ("failed to compute cache key: \"/a\": not found", false),
+        ] {
+            let hint = frontend_hint("docker/dockerfile:1", message);
+            assert_eq!(hint.is_some(), has_hint, "{message}");
+            assert!(hint.is_none_or(|hint| hint.contains("`# syntax=docker/dockerfile:1`")));
+        }
+    }
 }

@@ -10,6 +10,7 @@ use super::{
     attempts::{Attempts, StepRetry},
     bases::{BaseError, BaseSources, Bases, Pinned, failed_image},
     compare::Compared,
+    engine_messages::frontend_hint,
     labels::Origin,
     prepare::prepare,
     secrets::Secrets,
@@ -186,6 +187,11 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         };
         let outcome = match made {
             Ok(outcome) => {
+                // The build tag keeps the image now, and nothing is built on it.
+                let is_last = self.shop.hierarchy.children(&self.step.node).next().is_none();
+                if is_last && self.shop.options.push {
+                    self.bases.release_own(&*self.shop.engine, self.step.node.as_str()).await;
+                }
                 attempts.tell_flaky(&tell);
                 tell.heading("done");
                 tell.finish();
@@ -364,14 +370,17 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             }
             done.is_pushed = true;
             let digest = self.shop.store.upload(&image.id, &build_tag).await.map_err(stored)?;
-            let found = self.shop.store.describe(&self.node().repository, &digest).await;
-            let Some(found) = found.map_err(stored)?.filter(|found| found.layers == image.layers)
-            else {
-                // Another run of the same inputs has stored its image at the same time: children would name
-                // one image and be built on the other.
-                return Ok(Outcome::Reused { digest });
-            };
-            pushed = self.pushed(&found, done.pinned.as_ref()).await?;
+            // An engine that is the store has the candidate itself under the tag.
+            if digest != image.id || self.shop.hierarchy.registry.is_some() {
+                let found = self.shop.store.describe(&self.node().repository, &digest).await;
+                let found = found.map_err(stored)?.filter(|found| found.layers == image.layers);
+                let Some(found) = found else {
+                    // Another run of the same inputs has stored its image at the same time: children would
+                    // name one image and be built on the other.
+                    return Ok(Outcome::Reused { digest });
+                };
+                pushed = self.pushed(&found, done.pinned.as_ref()).await?;
+            }
             digest
         } else {
             image.id.clone()
@@ -510,8 +519,11 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         };
         let image = self.shop.engine.build(request, said).await.map_err(|error| {
             let trouble = Trouble::of_build(error);
+            let frontend = node.dockerfile.frontend().filter(|_| trouble.step.is_none());
+            let hint = frontend.and_then(|named| frontend_hint(named, &trouble.message));
             let step = trouble.step.map(|step| pinned.as_written(step));
-            Trouble { message: pinned.as_written(trouble.message), step, ..trouble }
+            let message = with_hint(&pinned.as_written(trouble.message), hint);
+            Trouble { message, step, ..trouble }
         })?;
         // Only this name keeps the image in the engine. The engine could set the name itself, but if a
         // cancelled build still ends, it would do so after this run has removed its names.

@@ -57,10 +57,12 @@ impl Docker {
                 return Err(EngineError::TimedOut { doing: DOING.to_owned(), after: timeout });
             }
         };
-        self.inspect_image(id.as_str()).await?.ok_or_else(|| EngineError::Answer {
+        let built = self.inspect_image(id.as_str()).await?.ok_or_else(|| EngineError::Answer {
             doing: DOING.to_owned(),
             message: format!("it built `{}`, and then that there is no such image", id.short()),
-        })
+        })?;
+        self.known.learn_image(&built);
+        Ok(built)
     }
 
     async fn exchange(

@@ -1,11 +1,13 @@
-//! What tags point at, known from an earlier answer and kept up to date by the engine's events.
+//! What tags point at, and what these images are, known from an earlier answer and kept up to date by the
+//! engine's events.
 //!
 //! containerd's image store needs 10 to 60 ms for each image that it is asked about, more the more
 //! images it has. It also keeps its last 256 events, and an event names the tag and the image. If the last
 //! event that we saw is still among them, then every change since is there too.
 //!
 //! **Invariant:** a tag is answered from memory only if no event since can concern it, and every change
-//! that this process made to it was seen in the events.
+//! that this process made to it was seen in the events. An image is answered from memory only if it is known
+//! to have a tag: then it exists, and what describes it never changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -15,7 +17,10 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::image::{Digest, Reference, Repository, Tag, Tagged};
+use crate::{
+    engine::LocalImage,
+    image::{Digest, Reference, Repository, Tag, Tagged},
+};
 
 /// Kept from one run to the next.
 #[derive(Debug, Default)]
@@ -43,6 +48,9 @@ struct KeptTags {
     last: Option<EngineEvent>,
     /// By key; `None` for a tag that does not exist.
     tags: BTreeMap<String, Option<Digest>>,
+    /// By ID, without their tags and other names.
+    #[serde(default)]
+    images: BTreeMap<Digest, LocalImage>,
 }
 
 /// One event of `GET /events`: <https://docs.docker.com/reference/api/engine/version/v1.45/#tag/System/operation/SystemEvents>.
@@ -104,6 +112,8 @@ impl KnownTags {
         }
         let mut kept = known.kept.clone();
         kept.tags.retain(|key, _| known.asked.contains(key));
+        let tagged: BTreeSet<&Digest> = kept.tags.values().flatten().collect();
+        kept.images.retain(|id, _| tagged.contains(id));
         serde_json::to_vec(&kept).ok()
     }
 
@@ -165,6 +175,23 @@ impl KnownTags {
             known.asked.insert(key.clone());
             known.kept.tags.insert(key, digest.cloned());
             known.has_changed = true;
+        }
+    }
+
+    /// An image that certainly exists, without its tags and other names.
+    pub(super) fn image(&self, id: &Digest) -> Option<LocalImage> {
+        let known = self.lock();
+        let is_tagged = || known.kept.tags.values().flatten().any(|digest| digest == id);
+        known.kept.images.get(id).filter(|_| known.is_proven && is_tagged()).cloned()
+    }
+
+    /// What the engine answered about an image.
+    pub(super) fn learn_image(&self, image: &LocalImage) {
+        let mut known = self.lock();
+        if known.is_proven && known.kept.last.is_some() {
+            let image =
+                LocalImage { tags: BTreeSet::new(), repo_digests: Vec::new(), ..image.clone() };
+            known.has_changed |= known.kept.images.insert(image.id.clone(), image).is_none();
         }
     }
 
@@ -322,6 +349,36 @@ mod tests {
             assert_eq!(known_after("one", &events), expected, "{events:?}");
         }
         assert_eq!(known_after("two", &[last()]), "", "another engine");
+    }
+
+    #[test]
+    fn an_image_is_known_while_a_tag_of_it_is() {
+        let image = |letter: &str| LocalImage {
+            id: Digest::of(letter.as_bytes()),
+            size: 7,
+            layers: vec![],
+            labels: BTreeMap::new(),
+            config: "{}".to_owned(),
+            tags: [tagged("a:1")].into(),
+            repo_digests: vec![],
+            platform: "linux/amd64".parse().unwrap(),
+            created: None,
+        };
+        let tags = first();
+        for letter in ["x", "z"] {
+            tags.learn_image(&image(letter));
+        }
+        let known = |tags: &KnownTags, letter: &str| tags.image(&image(letter).id);
+        assert_eq!(known(&tags, "x"), Some(LocalImage { tags: [].into(), ..image("x") }));
+        assert_eq!(known(&tags, "z"), None, "no known tag has it");
+        let next = KnownTags::default();
+        next.recall(&tags.kept().unwrap());
+        assert_eq!(known(&next, "x"), None, "nothing is known before it is proven");
+        next.take("one", &[last(), event(2, "tag", "z", "b:1")]);
+        assert!(known(&next, "x").is_some());
+        assert_eq!(known(&next, "z"), None, "it was kept by no process");
+        next.take("one", &[event(2, "tag", "z", "b:1"), event(3, "untag", "x", "a:1")]);
+        assert_eq!(known(&next, "x"), None);
     }
 
     #[test]

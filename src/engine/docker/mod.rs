@@ -195,6 +195,17 @@ impl Engine for Docker {
         self.inspect_image(image).await
     }
 
+    async fn describe(&self, id: &Digest) -> Result<Option<LocalImage>, EngineError> {
+        if let Some(known) = self.known.image(id) {
+            return Ok(Some(known));
+        }
+        let image = self.inspect_image(id.as_str()).await?;
+        if let Some(image) = &image {
+            self.known.learn_image(image);
+        }
+        Ok(image)
+    }
+
     async fn resolve(&self, names: Vec<Tagged>) -> Result<BTreeMap<Tagged, Digest>, EngineError> {
         self.resolve_tags(names).await
     }

@@ -58,7 +58,7 @@ impl<E: Engine> Tags for Local<E> {
         if let Some(known) = lock().get(digest) {
             return Ok(Some(known.clone()));
         }
-        let image = self.engine.inspect(digest.as_str()).await?.map(Description::from);
+        let image = self.engine.describe(digest).await?.map(Description::from);
         lock().extend(image.iter().map(|image| (digest.clone(), image.clone())));
         Ok(image)
     }

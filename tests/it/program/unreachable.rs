@@ -61,7 +61,9 @@ fn an_engine_is_found_where_it_listens() {
     let named = home.join("named.sock");
     let _named = UnixListener::bind(&named).unwrap();
     let ended = rebuild("plan").env("DOCKER_HOST", format!("unix://{}", named.display())).run();
-    ended.exits(20).says(&["named.sock (from `DOCKER_HOST`) hangs: no answer within 20 seconds, twice"]);
+    ended
+        .exits(20)
+        .says(&["named.sock (from `DOCKER_HOST`) hangs: no answer within 20 seconds, twice"]);
 }
 
 /// Each place is told with its reason, and the command that starts an engine.
