@@ -14,7 +14,7 @@ const USES: &[(&str, &[&str])] = &[
     ("exit", &[]),
     ("host", &[]),
     ("image", &[]),
-    ("layers", &[]),
+    ("layers", &["image"]),
     ("check", &[]),
     ("dockerfile", &["check", "image"]),
     ("hierarchy", &["check", "dockerfile", "host", "image"]),
@@ -23,7 +23,7 @@ const USES: &[(&str, &[&str])] = &[
     ("plan", &["check", "fingerprint", "hierarchy", "host", "image"]),
     ("size", &["hierarchy", "image"]),
     ("registry", &["image"]),
-    ("engine", &["fingerprint", "hierarchy", "host", "image", "registry"]),
+    ("engine", &["fingerprint", "hierarchy", "host", "image", "layers", "registry"]),
     ("event", &["engine", "exit", "fingerprint", "hierarchy", "image", "plan"]),
     (
         "publish",
@@ -104,7 +104,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap", &["commands"]),
     ("clap_complete", &["commands"]),
     ("clap_mangen", &["commands"]),
-    ("flate2", &["engine"]),
+    ("flate2", &["layers"]),
     ("h2", &["engine"]),
     ("http_body_util", &["engine"]),
     ("hyper", &["engine"]),
@@ -136,9 +136,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("reqwest", &["registry"]),
     ("rustix", &["commands", "engine", "fingerprint", "host"]),
     ("rustls", &["engine", "registry"]),
+    ("ruzstd", &["layers"]),
     ("serde_saphyr", &["hierarchy"]),
     ("sha2", &["image"]),
-    ("tar", &["engine"]),
+    ("tar", &["engine", "layers"]),
     ("terminal_size", &["report"]),
     ("tokio_rustls", &["engine"]),
     ("tracing_subscriber", &["commands"]),
@@ -161,6 +162,8 @@ const NEVER: &[(&str, &[&str])] = &[
     ("plan", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant", "SystemTime"]),
     // Asks git.
     ("plan/since", &["std::net", "tokio", "async ", "Instant"]),
+    // Reads what it is given.
+    ("layers", &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"]),
     // Computes from what was read.
     ("size", &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"]),
     // Prints, and can reach nothing.

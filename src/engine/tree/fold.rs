@@ -12,8 +12,8 @@ use super::{
     archive::Layers,
     entry::{FileKind, Rights, TreeEntry},
     layer::{LayerChange, LayerChanges},
-    malformed,
 };
+use crate::layers::malformed;
 
 /// What the root is unless a layer says so, which few do.
 static ROOT: LazyLock<TreeEntry> = LazyLock::new(|| TreeEntry {

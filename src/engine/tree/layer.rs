@@ -7,11 +7,13 @@ use std::io::{self, Read};
 use ::tar::EntryType;
 
 use super::{
-    entries::{Entries, TarHeader},
     entry::{DeviceKind, FileKind, Rights, TreeEntry},
-    malformed, shadow,
+    shadow,
 };
-use crate::image::{Digest, Hasher};
+use crate::{
+    image::{Digest, Hasher},
+    layers::{Entries, EntryEffect, TarHeader, malformed},
+};
 
 /// The changes in their order.
 #[derive(Debug, Default)]
@@ -30,41 +32,30 @@ pub(super) enum LayerChange {
     Opaque,
 }
 
-const WHITEOUT: &[u8] = b".wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
-/// What AUFS kept for itself, and engines leave out.
-const OF_AUFS: &[u8] = b".wh..wh.";
-
 impl LayerChanges {
     /// Reads the tar of a layer.
     pub(super) fn read<R: Read>(entries: &mut Entries<R>) -> io::Result<Self> {
         let mut layer = Self::default();
         while let Some(head) = entries.next()? {
-            let path = clean(&head.path)?;
-            let (folder, name) = match path.iter().rposition(|byte| *byte == b'/') {
-                Some(slash) => (&path[..slash], &path[slash + 1..]),
-                None => (&b""[..], &path[..]),
-            };
-            let change = if name == OPAQUE {
-                (folder.to_vec(), LayerChange::Opaque)
-            } else if path.split(|byte| *byte == b'/').any(|part| part.starts_with(OF_AUFS)) {
-                continue;
-            } else if let Some(name) = name.strip_prefix(WHITEOUT) {
-                let slash = if folder.is_empty() { &b""[..] } else { b"/" };
-                ([folder, slash, name].concat(), LayerChange::Whiteout)
-            } else if head.kind() == EntryType::Link {
-                (path, LayerChange::Same(clean(&head.target)?))
-            } else {
-                let entry = entry(&path, head, entries)?;
-                (path, LayerChange::Put(entry))
-            };
-            layer.changes.push(change);
+            let Some(effect) = EntryEffect::of(&head)? else { continue };
+            layer.changes.push(match effect {
+                EntryEffect::Opaque { folder } => (folder, LayerChange::Opaque),
+                EntryEffect::Whiteout { path } => (path, LayerChange::Whiteout),
+                EntryEffect::HardLink { path, target } => (path, LayerChange::Same(target)),
+                EntryEffect::Put { path } => {
+                    let entry = entry(&path, head, entries)?;
+                    (path, LayerChange::Put(entry))
+                }
+            });
         }
         Ok(layer)
     }
 }
 
 fn entry(path: &[u8], head: TarHeader, content: &mut impl Read) -> io::Result<TreeEntry> {
+    if head.sparse.is_some() {
+        return Err(malformed(format!("`{}`, a file with holes", path.escape_ascii())));
+    }
     let mut mode = head.mode()?;
     let kind = match head.kind() {
         EntryType::Regular | EntryType::Continuous => {
@@ -108,14 +99,4 @@ fn digest(path: &[u8], size: u64, content: &mut impl Read) -> io::Result<Digest>
             read => hasher.update(&buffer[..read]),
         }
     }
-}
-
-/// Without `./`, a leading `/` and what else says nothing. The root is empty.
-fn clean(path: &[u8]) -> io::Result<Vec<u8>> {
-    let parts = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
-    let parts: Vec<&[u8]> = parts.collect();
-    if parts.contains(&&b".."[..]) {
-        return Err(malformed(format!("`{}`, a path with `..`", path.escape_ascii())));
-    }
-    Ok(parts.join(&b'/'))
 }

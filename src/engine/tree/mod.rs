@@ -8,7 +8,6 @@
 
 mod archive;
 mod compare;
-mod entries;
 mod entry;
 mod fold;
 mod layer;
@@ -49,9 +48,4 @@ pub(super) fn differences(
     let layers = Layers::read(archive)?;
     let (old, new) = (Tree::of(old, &layers)?, Tree::of(new, &layers)?);
     Ok(compare::differences(&old, &new, volatile))
-}
-
-/// An archive that is not what it should be.
-fn malformed(what: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.into())
 }

@@ -271,7 +271,7 @@ fn what_is_not_whole_is_never_the_same() {
     let lacks = format!("error: an archive that lacks the layer {}", stacks[1][1]);
     assert_eq!(told(read(&missing)), lacks);
     let zstd = archive(&[&layers[0], b"\x28\xb5\x2f\xfd and so on"]);
-    assert_eq!(told(read(&zstd)), format!("{lacks}, or has it compressed with zstd"));
+    assert!(told(read(&zstd)).starts_with("error: damaged zstd data: "));
 }
 
 #[test]
@@ -301,51 +301,6 @@ fn a_layer_may_be_compressed() {
         |new: &[u8]| told(differences(&archive(&[&old, new])[..], &stacks.0, &stacks.1, &volatile));
     assert_eq!(read(&gzip), "Changed a; ");
     assert!(read(&gzip[..gzip.len() - 9]).starts_with("error: "));
-}
-
-#[test]
-fn long_names_come_before_their_entry() {
-    let long = "x/".repeat(200);
-    let name = |format: &str| {
-        let mut tar = Builder::new(Vec::new());
-        let mut header = if format == "gnu" { Header::new_gnu() } else { Header::new_ustar() };
-        header.set_size(1);
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        if format == "pax" {
-            let records = [
-                ("SCHILY.xattr.user.a", &b"1\n2"[..]),
-                ("path", long.as_bytes()),
-                ("size", b"1"),
-                ("uid", b"3000000"),
-            ];
-            tar.append_pax_extensions(records).unwrap();
-            header.set_path("short").unwrap();
-            header.set_size(0);
-            header.set_cksum();
-            // What the records say is the truth: the header says that it is empty.
-            let mut bytes = tar.into_inner().unwrap();
-            bytes.truncate(bytes.len() - 1024);
-            bytes.extend(header.as_bytes());
-            bytes.extend([&b"1"[..], &[0; 511], &[0; 1024]].concat());
-            return bytes;
-        }
-        header.set_uid(3_000_000);
-        tar.append_data(&mut header, &long, &b"1"[..]).unwrap();
-        tar.into_inner().unwrap()
-    };
-    let mut heads = Vec::new();
-    for format in ["gnu", "pax"] {
-        let mut entries = entries::Entries::new(Cursor::new(name(format)));
-        let head = entries.next().unwrap().unwrap();
-        let mut content = String::new();
-        entries.read_to_string(&mut content).unwrap();
-        assert!(entries.next().unwrap().is_none());
-        heads.push((head.path, head.size, head.user, content));
-    }
-    assert_eq!(heads[0], heads[1]);
-    assert_eq!(heads[0], (long.into_bytes(), 1, 3_000_000, "1".to_owned()));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
     io::{self, Read},
 };
 
-use ::tar::{EntryType, Header};
+use ::tar::{EntryType, GnuExtSparseHeader, Header};
 
 use super::malformed;
 
@@ -19,8 +19,8 @@ const BLOCK: usize = 512;
 /// Go's `archive/tar`, with which engines read and write tars, takes no longer ones either.
 const LONGEST_RECORDS: u64 = 1 << 20;
 
-/// Entries of a tar, one after the other. Reading from it reads the content of the last.
-pub(super) struct Entries<R> {
+/// The entries of a tar, one after the other. Reading from it reads the content of the last entry.
+pub struct Entries<R> {
     input: R,
     /// Of the last entry, not yet read.
     content: u64,
@@ -29,15 +29,21 @@ pub(super) struct Entries<R> {
 
 /// What a tar says of an entry, but for its content.
 #[derive(Debug)]
-pub(super) struct TarHeader {
-    header: Header,
-    pub(super) path: Vec<u8>,
+pub struct TarHeader {
+    /// As it is written. The fields below win: they include the records before the header.
+    pub header: Header,
+    /// As it is written, possibly with a leading `./`.
+    pub path: Vec<u8>,
     /// What a link points at.
-    pub(super) target: Vec<u8>,
-    pub(super) size: u64,
-    pub(super) user: u64,
-    pub(super) group: u64,
-    pub(super) attributes: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub target: Vec<u8>,
+    /// Bytes of content that follow.
+    pub size: u64,
+    /// The size of a file with holes. Its content is without them, and may begin with a map of them.
+    pub sparse: Option<u64>,
+    pub user: u64,
+    pub group: u64,
+    /// Extended attributes, such as `security.capability`.
+    pub attributes: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// What comes before an entry because its header has no room for it.
@@ -49,12 +55,12 @@ struct Extension {
 }
 
 impl<R: Read> Entries<R> {
-    pub(super) fn new(input: R) -> Self {
+    pub fn new(input: R) -> Self {
         Self { input, content: 0, padding: 0 }
     }
 
     /// Skips what is left of the last entry. `None` at the end that the tar says it has.
-    pub(super) fn next(&mut self) -> io::Result<Option<TarHeader>> {
+    pub fn next(&mut self) -> io::Result<Option<TarHeader>> {
         let mut extension = Extension::default();
         loop {
             let Some(header) = self.header()? else { return Ok(None) };
@@ -70,7 +76,7 @@ impl<R: Read> Entries<R> {
     }
 
     /// What follows the end of the tar, if anything does, up to the end of the input.
-    pub(super) fn into_rest(self) -> R {
+    pub fn into_rest(self) -> R {
         self.input
     }
 
@@ -120,9 +126,7 @@ impl<R: Read> Entries<R> {
 
     fn head(&mut self, header: Header, mut extension: Extension) -> io::Result<TarHeader> {
         let mut records = extension.records;
-        if records.keys().any(|key| key.starts_with(b"GNU.sparse.")) {
-            return Err(malformed("a file with holes, written in a way that is not read"));
-        }
+        let mut sparse = self.skip_map(&header)?;
         let mut number = |key: &str| {
             let text = records.remove(key.as_bytes());
             text.map(|text| {
@@ -132,8 +136,16 @@ impl<R: Read> Entries<R> {
         };
         let (size, user, group) = (number("size"), number("uid"), number("gid"));
         let size = size.unwrap_or_else(|| header.entry_size())?;
+        // GNU tar's formats 1.0, and 0.0 and 0.1.
+        for key in ["GNU.sparse.realsize", "GNU.sparse.size"] {
+            if let Some(whole) = number(key) {
+                sparse = Some(whole?);
+            }
+        }
         self.begin(size)?;
+        let sparse_name = records.remove(b"GNU.sparse.name".as_slice());
         let path = records.remove(b"path".as_slice()).or(extension.path.take());
+        let path = sparse_name.or(path);
         let target = records.remove(b"linkpath".as_slice()).or(extension.target.take());
         let attribute = |(key, value): (Vec<u8>, Vec<u8>)| {
             Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value))
@@ -144,11 +156,32 @@ impl<R: Read> Entries<R> {
                 .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
                 .unwrap_or_default(),
             size,
+            sparse,
             user: user.unwrap_or_else(|| header.uid())?,
             group: group.unwrap_or_else(|| header.gid())?,
             attributes: records.into_iter().filter_map(attribute).collect(),
             header,
         })
+    }
+}
+
+impl<R: Read> Entries<R> {
+    /// The whole size of a file in GNU tar's old format for holes. Its map may continue behind the header.
+    fn skip_map(&mut self, header: &Header) -> io::Result<Option<u64>> {
+        let gnu = header.as_gnu().filter(|_| header.entry_type() == EntryType::GNUSparse);
+        let Some(gnu) = gnu else { return Ok(None) };
+        let whole = gnu.real_size()?;
+        let mut is_extended = gnu.is_extended();
+        let mut left = LONGEST_RECORDS;
+        while is_extended {
+            left = left
+                .checked_sub(BLOCK as u64)
+                .ok_or_else(|| malformed("a file with a map of holes of more than 1 MiB"))?;
+            let mut more = GnuExtSparseHeader::new();
+            self.input.read_exact(more.as_mut_bytes()).map_err(|_| cut_off())?;
+            is_extended = more.is_extended();
+        }
+        Ok(Some(whole))
     }
 }
 
@@ -164,7 +197,7 @@ impl<R: Read> Read for Entries<R> {
 }
 
 impl TarHeader {
-    pub(super) fn kind(&self) -> EntryType {
+    pub fn kind(&self) -> EntryType {
         match self.header.entry_type() {
             // How folders were written before there was a type for them.
             EntryType::Regular if self.path.ends_with(b"/") => EntryType::Directory,
@@ -173,12 +206,12 @@ impl TarHeader {
     }
 
     /// The permissions and the three bits above them.
-    pub(super) fn mode(&self) -> io::Result<u32> {
+    pub fn mode(&self) -> io::Result<u32> {
         Ok(self.header.mode()? & 0o7777)
     }
 
     /// Major and minor number.
-    pub(super) fn device(&self) -> io::Result<(u32, u32)> {
+    pub fn device(&self) -> io::Result<(u32, u32)> {
         let number =
             |number: Option<u32>| number.ok_or_else(|| malformed("a device without a number"));
         Ok((number(self.header.device_major()?)?, number(self.header.device_minor()?)?))
