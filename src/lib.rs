@@ -14,6 +14,7 @@ mod init; //        proposes a hierarchy.yaml for a repository that has none
 pub mod fingerprint; // identity: everything that can change what a build produces
 pub mod plan; //        decides what is out of date and why, in what order, how long it takes
 mod size; //        whose bytes images are made of; pure
+mod waste; //       bytes that images need not have; pure
 pub mod registry; //    the HTTP API of registries; knows no hierarchy
 pub mod engine; //      the Docker API: build, test, tag, push; the only user of bollard
 mod event; //       what happens in a run, as reporters receive it

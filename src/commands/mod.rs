@@ -34,6 +34,7 @@ mod size;
 mod status;
 mod retention;
 mod tree;
+mod waste;
 mod watch;
 mod why;
 mod connections;
@@ -115,6 +116,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Explain { code }) => check::explain(code.as_deref()),
         Some(Command::Tree(arguments)) => runtime()?.block_on(tree::tree(common, &arguments)),
         Some(Command::Size(arguments)) => runtime()?.block_on(size::size(common, &arguments)),
+        Some(Command::Waste(arguments)) => runtime()?.block_on(waste::waste(common, &arguments)),
         Some(Command::History(arguments)) => {
             runtime()?.block_on(history::history(common, &arguments))
         }

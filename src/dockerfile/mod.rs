@@ -10,6 +10,7 @@
 mod flags;
 mod lex;
 pub mod file_name;
+mod image_stages;
 mod lines;
 mod pattern;
 mod stages;
@@ -24,6 +25,7 @@ use std::{
 
 pub use self::survey::{DockerfileSurvey, Mention, UnreadableDockerfile, expand, survey};
 pub use self::{
+    image_stages::image_stages,
     lines::{BOM, frontend},
     stages::{is_stage_name, words},
 };

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    io::{self, Read},
     sync::Mutex,
     time::Duration,
 };
@@ -337,6 +338,16 @@ impl Engine for FakeEngine {
             path: node.into(),
             what: fingerprint::ListingDifference::Changed,
         }])
+    }
+
+    /// Its images have no files.
+    async fn export<T: Send + 'static>(
+        &self,
+        _images: Vec<Digest>,
+        _read: impl FnOnce(&mut dyn Read) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let (doing, message) = ("exporting".to_owned(), "no files here".to_owned());
+        Err(EngineError::Answer { doing, message })
     }
 }
 

@@ -23,6 +23,7 @@ pub use self::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
+    io::{self, Read},
     path::PathBuf,
     time::Duration,
 };
@@ -148,6 +149,14 @@ pub trait Engine: Send + Sync + 'static {
         new: &Digest,
         volatile: &Volatile,
     ) -> impl Future<Output = Result<Vec<PathDifference>, EngineError>> + Send;
+
+    /// Exports local images in one archive. `read` reads it in a thread of its own while it comes: see
+    /// [`each_file`](crate::layers::each_file). Layers that the images share are in it once.
+    fn export<T: Send + 'static>(
+        &self,
+        images: Vec<Digest>,
+        read: impl FnOnce(&mut dyn Read) -> io::Result<T> + Send + 'static,
+    ) -> impl Future<Output = Result<T, EngineError>> + Send;
 }
 
 /// All inputs of one build.

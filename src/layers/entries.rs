@@ -157,8 +157,8 @@ impl<R: Read> Entries<R> {
                 .unwrap_or_default(),
             size,
             sparse,
-            user: user.unwrap_or_else(|| header.uid())?,
-            group: group.unwrap_or_else(|| header.gid())?,
+            user: user.unwrap_or_else(|| or_zero(&header.as_old().uid, header.uid()))?,
+            group: group.unwrap_or_else(|| or_zero(&header.as_old().gid, header.gid()))?,
             attributes: records.into_iter().filter_map(attribute).collect(),
             header,
         })
@@ -196,7 +196,24 @@ impl<R: Read> Read for Entries<R> {
     }
 }
 
+/// What stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileType {
+    File,
+    Folder,
+    /// A link, device, FIFO or an unknown type.
+    Special,
+}
+
 impl TarHeader {
+    pub fn file_type(&self) -> FileType {
+        match self.kind() {
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => FileType::File,
+            EntryType::Directory => FileType::Folder,
+            _ => FileType::Special,
+        }
+    }
+
     pub fn kind(&self) -> EntryType {
         match self.header.entry_type() {
             // How folders were written before there was a type for them.
@@ -224,6 +241,11 @@ pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
     let sum: u32 = block[..148].iter().chain(&block[156..]).map(|byte| u32::from(*byte)).sum();
     let header = Header::from_byte_slice(block);
     header.cksum().is_ok_and(|written| written == sum + 8 * u32::from(b' '))
+}
+
+/// A blank field is 0 for Go's `archive/tar`.
+fn or_zero(field: &[u8], number: io::Result<u64>) -> io::Result<u64> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(0) } else { number }
 }
 
 /// `<length> <key>=<value>\n`, where the length is that of it all.

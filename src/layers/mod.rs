@@ -33,9 +33,9 @@ use std::io;
 
 pub use self::{
     archive::{ArchivedFile, each_file},
-    compression::{Decompressed, Hashed, decompress},
+    compression::{Hashed, decompress},
     effect::EntryEffect,
-    entries::{Entries, TarHeader},
+    entries::{Entries, FileType, TarHeader},
 };
 
 /// An error of malformed content.

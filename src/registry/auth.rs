@@ -227,6 +227,7 @@ impl TokenServer<'_> {
             body: None,
             limit: 1 << 20,
             is_secret: false,
+            pieces: None,
         };
         // A user name in the address would override the login. Realms have hosts, so this cannot fail.
         _ = request.url.set_username("");

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use jiff::{Timestamp, fmt::rfc2822};
+use tokio::sync::mpsc;
 use url::Url;
 
 use super::{
@@ -79,6 +80,7 @@ impl Client {
             headers: HeaderMap::new(),
             body: None,
             limit: LIMIT,
+            pieces: None,
         };
         let reply = self.exchange.call(&call).await?;
         if reply.status.is_success() {
@@ -173,6 +175,24 @@ impl Client {
         }
         agree(&call, &reply, digest.as_str(), &Digest::of(&reply.body))?;
         Ok(Some(reply.body.into()))
+    }
+
+    /// Sends a blob of any size to `pieces` as it comes, and stops if they are not received; `false` if the
+    /// repository does not have it. The receiver checks the digest. A transfer that was cut is not retried.
+    pub async fn stream_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        pieces: mpsc::Sender<Bytes>,
+    ) -> Result<bool, RegistryError> {
+        let mut call = call(repository, Access::Pull, Method::GET, &format!("blobs/{digest}"));
+        call.pieces = Some(pieces);
+        let reply = self.exchange.call(&call).await?;
+        match reply.status.as_u16() {
+            200 => Ok(true),
+            404 => Ok(false),
+            _ => Err(call.unexpected(&reply, reply.reason())),
+        }
     }
 
     /// Stores a small blob unless the repository already has it (end-4b and end-6).
@@ -336,6 +356,7 @@ fn call<'a>(
         headers: HeaderMap::new(),
         body: None,
         limit: LIMIT,
+        pieces: None,
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     challenge::Challenge,
     endpoint::{Endpoint, Scheme, same_origin, schemes},
     retry::{self, AttemptFailure, RequestRetry, Retry},
-    transport::{HttpRequest, Patience, Reply, Transport},
+    transport::{BodyPieces, HttpRequest, Patience, Reply, Transport},
 };
 
 /// A registry on this machine or in the local network reports its scheme at once.
@@ -75,6 +75,8 @@ pub(super) struct RegistryCall<'a> {
     pub headers: HeaderMap,
     pub body: Option<Bytes>,
     pub limit: usize,
+    /// As [`HttpRequest::pieces`].
+    pub pieces: Option<BodyPieces>,
 }
 
 impl RegistryCall<'_> {
@@ -163,6 +165,7 @@ impl Exchange {
                 body: call.body.clone(),
                 limit: call.limit,
                 is_secret: false,
+                pieces: None,
             };
             let reply = self.transport.send(request, None).await?;
             match reply.again() {
@@ -191,6 +194,7 @@ impl Exchange {
             body: call.body.clone(),
             limit: call.limit,
             is_secret: false,
+            pieces: call.pieces.clone(),
         };
         let mut used = self.auth.known(&self.transport, asker).await?;
         let mut reply = self.transport.send(request.clone(), used.as_ref()).await?;
@@ -260,6 +264,7 @@ impl Exchange {
             body: None,
             limit: 1 << 20,
             is_secret: false,
+            pieces: None,
         };
         let Ok(Ok(reply)) = timeout(PROBE, self.transport.send(request, None)).await else {
             return SchemeProbe::Nothing;

@@ -16,7 +16,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
     time::{Instant, timeout},
 };
 use url::Url;
@@ -45,7 +45,12 @@ pub(super) struct HttpRequest<'a> {
     pub limit: usize,
     /// Whether the path is a password.
     pub is_secret: bool,
+    /// Receives the body of a success in pieces. It has no limit, but one on pauses.
+    pub pieces: Option<BodyPieces>,
 }
+
+/// Pieces of a body. If the receiver is dropped, the rest is not read.
+pub(super) type BodyPieces = mpsc::Sender<Bytes>;
 
 /// An answer with its whole body.
 #[derive(Debug)]
@@ -115,8 +120,12 @@ impl Transport {
         let peer = self.peer(request.host, &request.url)?;
         // The semaphore is never closed, so this cannot fail.
         let _permit = peer.permits.acquire().await;
+        let answer = self.answer(&peer, request, authorization);
+        if request.pieces.is_some() {
+            return answer.await;
+        }
         let began = Instant::now();
-        let reply = timeout(*left, self.answer(&peer, request, authorization)).await;
+        let reply = timeout(*left, answer).await;
         *left = left.saturating_sub(began.elapsed());
         reply.unwrap_or_else(|_| {
             let whole = self.patience.whole;
@@ -153,6 +162,16 @@ impl Transport {
             (authority(&request.url), request.url.path())
         };
         tracing::debug!(method = %request.method, host, path, status = status.as_u16(), "registry");
+        if let Some(pieces) = request.pieces.as_ref().filter(|_| status == StatusCode::OK) {
+            // The pieces that were received cannot be taken back.
+            let cut = |e| AttemptFailure { again: RequestRetry::Never, ..failed(&e) };
+            while let Some(piece) = response.chunk().await.map_err(cut)? {
+                if pieces.send(piece).await.is_err() {
+                    break;
+                }
+            }
+            return Ok(Reply { status, headers, body: Bytes::new(), url: request.url.clone() });
+        }
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| failed(&e))? {
             if body.len() + chunk.len() > request.limit {
@@ -307,6 +326,7 @@ mod tests {
                 body: None,
                 limit: 0,
                 is_secret: false,
+                pieces: None,
             };
             let headers =
                 HeaderMap::from_iter([(header::LOCATION, HeaderValue::from_static(location))]);

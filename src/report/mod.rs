@@ -33,6 +33,7 @@ mod step;
 mod svg;
 mod table;
 pub mod tree;
+pub mod waste;
 mod tty;
 pub mod why;
 mod width;

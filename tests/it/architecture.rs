@@ -22,6 +22,7 @@ const USES: &[(&str, &[&str])] = &[
     ("fingerprint", &["hierarchy", "host", "image"]),
     ("plan", &["check", "fingerprint", "hierarchy", "host", "image"]),
     ("size", &["hierarchy", "image"]),
+    ("waste", &["dockerfile", "hierarchy", "image", "layers", "size"]),
     ("registry", &["image"]),
     ("engine", &["fingerprint", "hierarchy", "host", "image", "layers", "registry"]),
     ("event", &["engine", "exit", "fingerprint", "hierarchy", "image", "plan"]),
@@ -51,10 +52,12 @@ const USES: &[(&str, &[&str])] = &[
             "hierarchy",
             "host",
             "image",
+            "layers",
             "plan",
             "publish",
             "registry",
             "size",
+            "waste",
         ],
     ),
     (
@@ -70,6 +73,7 @@ const USES: &[(&str, &[&str])] = &[
             "plan",
             "publish",
             "size",
+            "waste",
         ],
     ),
     (
@@ -90,6 +94,7 @@ const USES: &[(&str, &[&str])] = &[
             "report",
             "run",
             "size",
+            "waste",
         ],
     ),
 ];
@@ -165,6 +170,7 @@ const NEVER: &[(&str, &[&str])] = &[
     // Reads what it is given.
     ("layers", &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"]),
     // Computes from what was read.
+    ("waste", &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"]),
     ("size", &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"]),
     // Prints, and can reach nothing.
     ("report", &["std::fs", "std::net", "std::process", "tokio", "async "]),

@@ -1,6 +1,7 @@
 //! The command line, as structs: every flag, its help, and nothing else.
 
 mod size;
+mod waste;
 
 use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -9,7 +10,10 @@ use clap::{
     builder::FalseyValueParser, error::ErrorKind,
 };
 
-pub use self::size::{SizeArgs, SizeFormat};
+pub use self::{
+    size::{SizeArgs, SizeFormat},
+    waste::{WasteArgs, WasteFormat},
+};
 use crate::{hierarchy::duration, image::Repository};
 
 const EXAMPLES: &str = "\
@@ -272,6 +276,13 @@ pub enum Command {
     /// totals count layers that images share once.
     #[command(after_help = size::SIZE_EXAMPLES)]
     Size(SizeArgs),
+    /// Find bytes that published images need not have, with the Dockerfile line and the fix
+    ///
+    /// Finds files that a later layer deletes, replaces or contains again, caches of package managers, .git,
+    /// documentation, build tools, duplicates and files that look like secrets. Each finding is at the image that
+    /// causes it. Reads the layers from the registry, or from the engine without one; pulls nothing.
+    #[command(after_help = waste::WASTE_EXAMPLES)]
+    Waste(WasteArgs),
     /// List past runs: time, request, promoted tags, result
     #[command(after_help = HISTORY_EXAMPLES)]
     History(HistoryArgs),

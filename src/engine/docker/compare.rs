@@ -1,15 +1,8 @@
 //! Comparing the files of two images: the engine exports both, and they are read as they come.
 
-use http::Method;
-
-use super::{
-    Docker,
-    activity::Activity,
-    body_reader::pieces,
-    call::{path_with, request},
-};
+use super::Docker;
 use crate::{
-    engine::{EngineError, PathDifference, Volatile, connect::Failure, tree},
+    engine::{EngineError, PathDifference, Volatile, tree},
     image::Digest,
 };
 
@@ -25,33 +18,12 @@ impl Docker {
         if layers.0 == layers.1 {
             return Ok(vec![]);
         }
-        let failed = |message| EngineError::Answer { doing: doing.clone(), message };
-        let activity = Activity::begin();
-        let comparing = async {
-            // In one archive, since what both have in common then comes once.
-            let names = [("names", old.as_str()), ("names", new.as_str())];
-            let get = request(Method::GET, &path_with("/images/get", &names));
-            // The engine collects everything on its disk before it answers: not a small call.
-            let reply = self.send(get).await?.map_err(|refusal| failed(refusal.message))?;
-            let (response, _connection) = reply.into_parts();
-            let (received, archive) = pieces();
-            let volatile = volatile.clone();
-            // It ends soon after this future, which owns the other end of what it reads.
-            let reading = tokio::task::spawn_blocking(move || {
-                tree::differences(archive, &layers.0, &layers.1, &volatile)
-            });
-            let (received, read) =
-                tokio::join!(received.receive(response.into_body(), &activity), reading);
-            received.map_err(|error| self.transport.explain(&Failure::Broken(error)))?;
-            read.map_err(|lost| failed(lost.to_string()))?
-                .map_err(|error| failed(error.to_string()))
-        };
-        tokio::select! {
-            compared = comparing => compared,
-            () = activity.silent_for(self.idle) => {
-                Err(EngineError::Silent { doing: doing.clone(), after: self.idle })
-            }
-        }
+        let volatile = volatile.clone();
+        // In one archive, since what both have in common then comes once.
+        self.read_export(&[old, new], &doing, move |archive| {
+            tree::differences(archive, &layers.0, &layers.1, &volatile)
+        })
+        .await
     }
 
     async fn layers_of(&self, id: &Digest, doing: &str) -> Result<Vec<Digest>, EngineError> {

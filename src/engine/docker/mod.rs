@@ -20,6 +20,7 @@ mod config;
 mod connected;
 mod container;
 mod container_init;
+mod export;
 mod images;
 mod interact;
 mod known_tags;
@@ -39,6 +40,7 @@ mod transfer;
 
 use std::{
     collections::BTreeMap,
+    io::{self, Read},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -246,6 +248,18 @@ impl Engine for Docker {
         volatile: &Volatile,
     ) -> Result<Vec<PathDifference>, EngineError> {
         self.compare_trees(old, new, volatile).await
+    }
+
+    async fn export<T: Send + 'static>(
+        &self,
+        images: Vec<Digest>,
+        read: impl FnOnce(&mut dyn Read) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let doing = format!(
+            "exporting {}",
+            images.iter().map(Digest::short).collect::<Vec<_>>().join(", ")
+        );
+        self.read_export(&images.iter().collect::<Vec<_>>(), &doing, read).await
     }
 }
 

@@ -1,7 +1,4 @@
-use std::{
-    fmt::Write as _,
-    io::{Cursor, Write as _},
-};
+use std::{fmt::Write as _, io::Write as _};
 
 use ::tar::{Builder, EntryType, Header};
 use flate2::{Compression, write::GzEncoder};

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     check::{diagnostic::Diagnostic, rules::RuleCode},
-    dockerfile::Instruction,
+    dockerfile::{Instruction, image_stages},
     hierarchy::{files::DockerfileRead, load::HierarchySurvey},
 };
 
@@ -234,29 +234,7 @@ impl<'f> RunCommands<'f> {
 
 impl<'f> LintedImage<'f> {
     fn new(files: &'f DockerfileRead, target: Option<&str>) -> Self {
-        let mut all = Vec::new();
-        let mut bases: Vec<(String, String)> = Vec::new();
-        for one in &files.scan.instructions {
-            if let Some(from) = one.text.strip_prefix("FROM ") {
-                let mut words = from.split(' ').filter(|word| !word.starts_with("--"));
-                let base = words.next().unwrap_or_default().to_ascii_lowercase();
-                bases.push((base, words.nth(1).unwrap_or_default().to_ascii_lowercase()));
-            }
-            all.push((bases.len(), one));
-        }
-        let is_target = |(number, (_, name)): &(usize, &(String, String))| {
-            target.is_some_and(|target| {
-                target.eq_ignore_ascii_case(name) || target == number.to_string()
-            })
-        };
-        let found = bases.iter().enumerate().find(is_target).map(|(number, _)| number);
-        let mut stages = BTreeSet::new();
-        let mut at = found.or(bases.len().checked_sub(1));
-        while let Some(stage) = at {
-            // Stages are counted from 1 in `all`.
-            stages.insert(stage + 1);
-            at = bases[..stage].iter().rposition(|(_, name)| *name == bases[stage].0);
-        }
+        let (all, stages) = image_stages(&files.scan.instructions, target);
         Self { files, all, stages }
     }
 

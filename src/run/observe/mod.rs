@@ -7,6 +7,7 @@ mod described;
 mod due;
 mod held;
 mod inputs;
+mod layers;
 mod newer;
 mod sizes;
 mod staged;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use self::{
     described::describe,
     due::due,
+    layers::{ReadLayers, engine_layers, registry_layers},
     sizes::{published_images, sizes},
     upstream::UpstreamError,
 };

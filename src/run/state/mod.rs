@@ -5,6 +5,7 @@
 
 mod alive;
 mod kept;
+mod layer_cache;
 
 use std::{
     env,
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-pub use self::{alive::Alive, kept::machine};
+pub use self::{alive::Alive, kept::machine, layer_cache::LayerCache};
 use crate::{
     host::{owner, random},
     image::Digest,

@@ -46,6 +46,7 @@ mod together;
 mod tree;
 mod unreachable;
 mod upstreams;
+mod waste;
 mod watch;
 mod why;
 

@@ -48,6 +48,13 @@ pub(crate) struct Pushed {
     pub(crate) config: Vec<u8>,
 }
 
+/// A layer that a test pushes.
+pub(crate) struct LayerUpload {
+    pub(crate) media_type: String,
+    pub(crate) blob: Vec<u8>,
+    pub(crate) diff_id: Digest,
+}
+
 impl Registry {
     /// `None`, and a line that says so, where docker-registry is not installed.
     pub(crate) fn start() -> Option<Self> {
@@ -174,18 +181,42 @@ impl Registry {
 
     /// Pushes an image of one layer with this content, over raw HTTP: no engine takes part.
     pub(crate) fn push(&self, repository: &str, tag: &str, content: &str) -> Pushed {
-        let layer = content.as_bytes();
+        let (blob, diff_id) = (content.as_bytes().to_vec(), Digest::of(content.as_bytes()));
+        let layer = LayerUpload { media_type: LAYER.to_owned(), blob, diff_id };
+        let labels = serde_json::json!({ "content": content });
+        self.push_image((repository, tag), &labels, &[layer])
+    }
+
+    /// Pushes an image of these layers.
+    pub(crate) fn push_layers(&self, repository: &str, tag: &str, layers: &[LayerUpload]) {
+        self.push_image((repository, tag), &serde_json::json!({}), layers);
+    }
+
+    fn push_image(
+        &self,
+        (repository, tag): (&str, &str),
+        labels: &serde_json::Value,
+        layers: &[LayerUpload],
+    ) -> Pushed {
+        let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
         let config = serde_json::json!({
-            "architecture": "amd64", "os": "linux", "config": {"Labels": {"content": content}},
-            "rootfs": {"type": "layers", "diff_ids": [Digest::of(layer).as_str()]},
+            "architecture": "amd64", "os": "linux", "config": {"Labels": labels},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
         let config = config.to_string().into_bytes();
-        self.upload(repository, layer);
+        for layer in layers {
+            self.upload(repository, &layer.blob);
+        }
         self.upload(repository, &config);
+        let layer = |LayerUpload { media_type, blob, .. }: &LayerUpload| {
+            serde_json::json!({
+                "mediaType": media_type, "size": blob.len(), "digest": Digest::of(blob).as_str(),
+            })
+        };
         let manifest = serde_json::json!({
             "schemaVersion": 2, "mediaType": MANIFEST,
             "config": {"mediaType": CONFIG, "size": config.len(), "digest": Digest::of(&config).as_str()},
-            "layers": [{"mediaType": LAYER, "size": layer.len(), "digest": Digest::of(layer).as_str()}],
+            "layers": layers.iter().map(layer).collect::<Vec<_>>(),
         });
         let manifest = manifest.to_string().into_bytes();
         let path = format!("/v2/{repository}/manifests/{tag}");

@@ -1,0 +1,49 @@
+//! Bytes that images need not have: `rebuild waste`. Pure.
+//!
+//! ```text
+//! tar of a layer ─▶ LayerIndex::read ─▶ encode, decode (cache) ─┐
+//! configuration ──▶ history ─────────────────────────────────────┴─▶ ImageLayers ─▶ survey ─▶ HierarchyWaste
+//! ```
+//!
+//! - `index`: the files of one layer, without their content. `encoding`: its bytes in the cache.
+//! - `fold`: layers on top of each other, and the files that a later layer hides.
+//! - `image`: the findings of one image, by kind, layer and folder. `paths` knows caches and secrets by their
+//!   paths, `packages` build tools by the package database.
+//! - `origin`: which instruction made which layer. `fix`: the advice, and the line to write.
+//! - `survey`: all images of a hierarchy. [`wasted_bytes`]: one image, for `budget: { waste: … }`.
+//!
+//! **Invariant:** a file counts once for an image and its descendants: at the image that causes the waste.
+
+mod encoding;
+mod finding;
+mod fix;
+mod fold;
+mod image;
+mod index;
+mod origin;
+mod packages;
+mod paths;
+mod survey;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use self::{
+    encoding::{decode, encode},
+    finding::{LayerPlace, WasteFinding, WasteKind, WasteOwner, WritePlace},
+    index::LayerIndex,
+    origin::{HistoryEntry, history},
+    survey::{HierarchyWaste, ImageLayers, ImageWaste, survey},
+};
+
+/// The unpacked bytes that the layers from number `from` waste: files that they hide, and caches and
+/// repositories of version control that they add. Advice does not count: see [`WasteKind::is_certain`].
+///
+/// `layers` are those of the whole image, the base's first; `from` is the number of layers of its base. 0 counts
+/// the waste of its bases, too.
+#[cfg_attr(not(test), expect(dead_code, reason = "for budgets, which come next"))]
+pub fn wasted_bytes(layers: &[&LayerIndex], from: usize) -> u64 {
+    let stack = fold::LayerStack::of(layers);
+    let (groups, _) = image::waste(&stack, &(from..layers.len()), &|_| false);
+    let certain = groups.iter().filter(|group| group.kind.is_certain());
+    certain.map(|group| group.bytes).fold(0, u64::saturating_add)
+}

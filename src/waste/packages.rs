@@ -1,0 +1,129 @@
+//! Package databases in layers: the packages of an image, and the build tools among them.
+//!
+//! Formats: `man 5 deb-control` for dpkg, <https://wiki.alpinelinux.org/wiki/Apk_spec> for apk. The databases of
+//! rpm are binary and not read.
+
+/// The packages that a database in a layer lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageDatabase {
+    pub path: Vec<u8>,
+    /// Names and installed bytes.
+    pub packages: Vec<(String, u64)>,
+}
+
+/// The largest database that is read, in bytes. That of a desktop has 5 MB.
+const LARGEST: u64 = 32 << 20;
+const DPKG: &[u8] = b"var/lib/dpkg/status";
+/// Distroless images have a file for each package.
+const DPKG_FILES: &[u8] = b"var/lib/dpkg/status.d/";
+const APK: [&[u8]; 2] = [b"lib/apk/db/installed", b"usr/lib/apk/db/installed"];
+
+/// Packages whose names do not end with `-dev` or `-devel`, without version.
+const TOOLS: [&str; 21] = [
+    "autoconf",
+    "automake",
+    "binutils",
+    "bison",
+    "build-base",
+    "build-essential",
+    "cargo",
+    "clang",
+    "cmake",
+    "cpp",
+    "flex",
+    "g++",
+    "gcc",
+    "golang",
+    "golang-go",
+    "libtool",
+    "make",
+    "meson",
+    "ninja-build",
+    "rustc",
+    "valgrind",
+];
+
+impl PackageDatabase {
+    /// Whether this file is a database that can be read.
+    pub(super) fn is_at(path: &[u8], size: u64) -> bool {
+        let is_file = path.starts_with(DPKG_FILES) && !path.ends_with(b".md5sums");
+        size <= LARGEST && (path == DPKG || is_file || APK.contains(&path))
+    }
+
+    /// `None` without packages.
+    pub(super) fn read(path: &[u8], text: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(text);
+        let is_apk = APK.contains(&path);
+        let packages: Vec<(String, u64)> =
+            text.split("\n\n").filter_map(|block| package(block, is_apk)).collect();
+        (!packages.is_empty()).then(|| Self { path: path.to_owned(), packages })
+    }
+}
+
+fn package(block: &str, is_apk: bool) -> Option<(String, u64)> {
+    let field = |key: &str| block.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    if is_apk {
+        let size = field("I:").and_then(|size| size.parse().ok()).unwrap_or(0);
+        return Some((field("P:")?.to_owned(), size));
+    }
+    // A removed package may leave its configuration. Distroless files have no status.
+    if field("Status:").is_some_and(|status| !status.ends_with(" installed")) {
+        return None;
+    }
+    let kibibytes = field("Installed-Size:").and_then(|size| size.parse::<u64>().ok()).unwrap_or(0);
+    Some((field("Package:")?.to_owned(), kibibytes.saturating_mul(1024)))
+}
+
+/// Whether a package is a compiler, its headers, or another tool that only builds need.
+pub(super) fn is_build_tool(name: &str) -> bool {
+    if name.ends_with("-dev") || name.ends_with("-devel") || TOOLS.contains(&name) {
+        return true;
+    }
+    // `gcc-12`, `g++-12-x86-64-linux-gnu`, `binutils-common`; not `gcc-12-base`, which libraries need.
+    TOOLS.iter().any(|tool| {
+        let rest = name.strip_prefix(tool).and_then(|rest| rest.strip_prefix('-'));
+        rest.is_some_and(|rest| {
+            !rest.ends_with("base")
+                && (*tool == "binutils" || rest.starts_with(|c: char| c.is_ascii_digit()))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases_are_read() {
+        let dpkg = "Package: gcc-12\nStatus: install ok installed\nInstalled-Size: 10\n\n\
+                    Package: old\nStatus: deinstall ok config-files\nInstalled-Size: 9\n\n\
+                    Package: tiny\nStatus: install ok installed\n";
+        let apk = "C:Q1x=\nP:musl\nV:1\nI:4096\n\nP:make\nI:7\nF:usr/bin\nR:make\n";
+        for (path, text, expected) in [
+            ("var/lib/dpkg/status", dpkg, "gcc-12 10240, tiny 0"),
+            ("var/lib/dpkg/status.d/tzdata", "Package: tzdata\nInstalled-Size: 1", "tzdata 1024"),
+            ("lib/apk/db/installed", apk, "musl 4096, make 7"),
+            ("var/lib/dpkg/status", "\n", ""),
+        ] {
+            assert!(PackageDatabase::is_at(path.as_bytes(), 1));
+            let found = PackageDatabase::read(path.as_bytes(), text.as_bytes());
+            let packages = found.map(|found| found.packages).unwrap_or_default();
+            let told: Vec<String> =
+                packages.iter().map(|(name, size)| format!("{name} {size}")).collect();
+            assert_eq!(told.join(", "), expected);
+        }
+        for path in ["var/lib/dpkg/status-old", "var/lib/dpkg/status.d/tzdata.md5sums", "x"] {
+            assert!(!PackageDatabase::is_at(path.as_bytes(), 1), "{path}");
+        }
+    }
+
+    #[test]
+    fn build_tools_by_name() {
+        for name in ["gcc", "gcc-12", "g++-12", "libc6-dev", "zlib-devel", "binutils-common"] {
+            assert!(is_build_tool(name), "{name}");
+        }
+        for name in ["gcc-12-base", "libgcc-s1", "makedev", "flexible", "udev", "cargo-cult"] {
+            assert!(!is_build_tool(name), "{name}");
+        }
+    }
+}
