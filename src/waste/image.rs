@@ -138,7 +138,8 @@ fn duplicates<'l>(
         let Some(file) = stack.file(at).filter(|file| file.size >= SMALLEST_DUPLICATE) else {
             continue;
         };
-        if !counted(at) {
+        // Licences are the same for many packages.
+        if !counted(at) && !path.starts_with(b"usr/share/doc/") {
             by_content.entry((file.size, file.content)).or_default().push((at, path));
         }
     }
