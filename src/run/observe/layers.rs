@@ -30,8 +30,8 @@ const EXPORTED_AT_ONCE: usize = 8;
 const READ_AT_ONCE: usize = 2;
 /// How often a transfer that was cut is begun.
 const ATTEMPTS: usize = 3;
-/// Pieces of a transfer in memory, some 16 KiB each.
-const IN_FLIGHT: usize = 64;
+/// Pieces of a transfer in memory, some 400 KiB each at most.
+const IN_FLIGHT: usize = 16;
 
 /// The layers of images, as far as they could be read.
 #[derive(Debug, Default)]
