@@ -33,7 +33,7 @@ pub struct ImageLayers {
 /// The waste in the published images of a hierarchy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HierarchyWaste {
-    /// The largest first, but secrets before them.
+    /// By cause, the largest first, but secrets before them.
     pub findings: Vec<WasteFinding>,
     /// In build order.
     pub images: Vec<ImageWaste>,
@@ -130,11 +130,27 @@ pub fn survey(
         all.findings.push(tools_finding(place, &packages, carried_by));
     }
     let mut findings = all.findings;
-    findings.sort_by_key(|finding| {
-        let is_secret = finding.kind == WasteKind::Secret;
-        (!is_secret, std::cmp::Reverse(finding.bytes), finding.path.clone())
-    });
+    sort(&mut findings);
     HierarchyWaste { findings, images, unpublished: sizes.unpublished }
+}
+
+/// Findings with one cause follow each other, the largest cause first; secrets come before all others.
+fn sort(findings: &mut [WasteFinding]) {
+    let cause = |finding: &WasteFinding| {
+        let by = finding.by.as_ref().map(|by| by.number);
+        (finding.layer.number, by, finding.owner.clone(), finding.kind)
+    };
+    let mut totals = BTreeMap::new();
+    for finding in &*findings {
+        let total = totals.entry(cause(finding)).or_insert(0);
+        *total = finding.bytes.saturating_add(*total);
+    }
+    findings.sort_by_cached_key(|finding| {
+        let is_secret = finding.kind == WasteKind::Secret;
+        let (cause, largest) = (cause(finding), std::cmp::Reverse(finding.bytes));
+        let total = std::cmp::Reverse(totals[&cause]);
+        (!is_secret, total, cause, largest, finding.path.clone())
+    });
 }
 
 struct HierarchySurveyor<'f> {

@@ -229,8 +229,8 @@ fn duplicates_and_documentation_are_advice() {
     assert_eq!(
         told("os", images),
         "os documentation /usr/share/man/man1/x (1) 6 kB in os:3, 0 more\n\
-         os duplicate /b (1) 5 kB in os:3, 0 more\n\
-         os duplicate /hard (1) 5 kB in os:2, 0 more\nos 0+0\n"
+         os duplicate /hard (1) 5 kB in os:2, 0 more\n\
+         os duplicate /b (1) 5 kB in os:3, 0 more\nos 0+0\n"
     );
 }
 
@@ -251,8 +251,8 @@ app:
 p bash make libx-dev";
     assert_eq!(
         told("os\nweb < os\napp < web", images),
-        "web build-tools libx-dev (1) 1 kB in web:2, 1 more\n\
-         os build-tools make (1) 1 kB in os:2, 2 more\n\
+        "os build-tools make (1) 1 kB in os:2, 2 more\n\
+         web build-tools libx-dev (1) 1 kB in web:2, 1 more\n\
          os 0+0\nweb 0+0\napp 0+0\n"
     );
 }

@@ -24,9 +24,13 @@ pub fn text(view: WasteView<'_>, (colour, out): (bool, &mut dyn Write)) -> io::R
     let paint = Paint { colour };
     let is_secret = |finding: &&WasteFinding| finding.kind == WasteKind::Secret;
     let secrets = view.findings().filter(is_secret).count();
-    let shown = view.findings().take(view.limit.saturating_add(secrets));
-    for finding in shown {
-        one(view, finding, (paint, out))?;
+    let shown: Vec<&WasteFinding> =
+        view.findings().take(view.limit.saturating_add(secrets)).collect();
+    for some in shown.chunk_by(|a, b| has_one_cause(a, b)) {
+        for finding in some {
+            heading(finding, (paint, out))?;
+        }
+        details(view, some[0], (paint, out))?;
         writeln!(out)?;
     }
     let all = view.findings().count();
@@ -45,11 +49,14 @@ pub fn text(view: WasteView<'_>, (colour, out): (bool, &mut dyn Write)) -> io::R
     Ok(())
 }
 
-fn one(
-    view: WasteView<'_>,
-    finding: &WasteFinding,
-    (paint, out): (Paint, &mut dyn Write),
-) -> io::Result<()> {
+/// Whether layers and fix are the same.
+fn has_one_cause(a: &WasteFinding, b: &WasteFinding) -> bool {
+    let cause =
+        |finding: &WasteFinding| (finding.owner.clone(), finding.kind, finding.layer.number);
+    cause(a) == cause(b) && a.by == b.by && a.fix == b.fix
+}
+
+fn heading(finding: &WasteFinding, (paint, out): (Paint, &mut dyn Write)) -> io::Result<()> {
     let files = match (finding.kind, finding.files) {
         (WasteKind::BuildTools, n) => format!(" ({})", count(n, "package")),
         (_, 1) => String::new(),
@@ -58,7 +65,14 @@ fn one(
     let path = paint.strong(sanitize::text(&finding.path));
     let owner = sanitize::text(&owner(&finding.owner));
     let bytes = pad_left(&size(finding.bytes), 8);
-    writeln!(out, "{bytes}  {owner}: {path}{files}: {}", what(finding.kind))?;
+    writeln!(out, "{bytes}  {owner}: {path}{files}: {}", what(finding.kind))
+}
+
+fn details(
+    view: WasteView<'_>,
+    finding: &WasteFinding,
+    (paint, out): (Paint, &mut dyn Write),
+) -> io::Result<()> {
     let indent = " ".repeat(8);
     writeln!(out, "{indent}  {} {}", paint.faint("in"), place(view, &finding.layer, finding))?;
     if let Some(by) = &finding.by {
