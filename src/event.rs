@@ -117,6 +117,8 @@ pub enum Phase {
     /// Its bases are brought into the engine.
     Pull,
     Build,
+    /// Its layers become one.
+    Flatten,
     /// Its size is compared with its `max_size`.
     Measure,
     /// Its files are compared with those of the published image.
@@ -138,6 +140,7 @@ impl fmt::Display for Phase {
             Self::Prepare => "preparing the context",
             Self::Pull => "pulling its bases",
             Self::Build => "building",
+            Self::Flatten => "flattening",
             Self::Test { number, total } => return write!(f, "test {number} of {total}"),
             Self::Measure => "measuring",
             Self::Compare => "comparing with the published image",

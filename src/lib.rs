@@ -7,6 +7,7 @@ mod exit; //        the exit codes
 mod host; //        this machine: files of unknown size or owner, the user's git
 pub mod image; //       words: digests, references, platforms, installed packages; pure
 mod layers; //       layers of images as streams: tar entries, whiteouts, exported archives
+mod flatten; //      makes one layer of several; the same layers give the same bytes
 mod check; //       problems: rules with codes and explanations, diagnostics with excerpts
 mod dockerfile; //  what a Dockerfile says: instructions, stages, references and their spans
 pub mod hierarchy; //   model: hierarchy.yaml and the Dockerfiles → the graph, problems, advice

@@ -36,6 +36,7 @@ mod retention;
 mod tree;
 mod waste;
 mod watch;
+mod what_if;
 mod why;
 mod connections;
 

@@ -1,6 +1,6 @@
 //! `rebuild plan`: what a run would do, and why.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     channels,
@@ -8,19 +8,21 @@ use super::{
     error::CommandError,
     journals, older_commit, output,
     project::{load, nodes, request, tag_values},
+    what_if::forecasts,
 };
 use crate::{
     commands::cli::{Common, Format, PlanArgs},
     exit::Exit,
-    hierarchy::{Hierarchy, NodeName},
+    hierarchy::{Flatten, Hierarchy, NodeName},
     host::git,
     plan::{self, Action, Plan, PlanRequest, Selection, Step, order::BlastRadius},
     publish::store::{Remote, Store},
     report::{self, plan::Planned},
     run::{
-        observe::{FactSources, Question, due, observe},
+        observe::{FactSources, Question, due, observe, published_images, sizes},
         state::ProbeOwner,
     },
+    size::FlattenForecast,
 };
 
 /// So many images are printed with those that stay as they are.
@@ -33,12 +35,16 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     let request = request(&hierarchy, common, &arguments.selection)?;
     let named = nodes(&hierarchy, &arguments.nodes)?;
     let world = Connections::asking(&hierarchy, common.offline).await?;
-    let (plan, warnings) = if let Some(prefix) = &hierarchy.registry {
+    let ((plan, warnings), flattened) = if let Some(prefix) = &hierarchy.registry {
         let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
-        made(&hierarchy, &request, &world, &store).await?
+        let made = made(&hierarchy, &request, &world, &store).await?;
+        let flattened = flattened(&hierarchy, &made.0, &store).await;
+        (made, flattened)
     } else {
         let store = world.local();
-        made(&hierarchy, &request, &world, &store).await?
+        let made = made(&hierarchy, &request, &world, &store).await?;
+        let flattened = flattened(&hierarchy, &made.0, &store).await;
+        (made, flattened)
     };
     journals::tell(
         &hierarchy,
@@ -52,7 +58,13 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     let history = world.history(&place);
     let radius = BlastRadius::of(&plan, &hierarchy, &history, world.jobs());
     let shown = shown(&plan, &named, arguments);
-    let planned = Planned { run: &plan, shown: &shown, radius: &radius, place: &place };
+    let planned = Planned {
+        run: &plan,
+        shown: &shown,
+        radius: &radius,
+        place: &place,
+        flattened: &flattened,
+    };
     let mut text = Vec::new();
     match arguments.format {
         Format::Text => report::plan::text(planned, (output::stdout_has_colour(), &mut text)),
@@ -74,6 +86,28 @@ fn shown(plan: &Plan, named: &BTreeSet<NodeName>, arguments: &PlanArgs) -> Plan 
     };
     let nodes = plan.steps.iter().filter(is_shown).map(|step| step.node.clone()).collect();
     plan.clone().narrowed(&nodes)
+}
+
+/// What flattening saves and costs, for the images to build that are published with more layers. It is not part of
+/// the decision: without sizes, the plan does not name it.
+async fn flattened<S: Store>(
+    hierarchy: &Hierarchy,
+    plan: &Plan,
+    store: &S,
+) -> Vec<FlattenForecast> {
+    let built = plan.steps.iter().filter(|step| matches!(step.action, Action::Build { .. }));
+    let is_flat =
+        |name: &&NodeName| hierarchy.get(name).is_some_and(|node| node.flatten != Flatten::No);
+    let nodes: Vec<&NodeName> = built.map(|step| &step.node).filter(is_flat).collect();
+    if nodes.is_empty() {
+        return Vec::new();
+    }
+    let read = async {
+        let published =
+            published_images(store, hierarchy, &tag_values(hierarchy).ok()?).await.ok()?;
+        sizes(store, hierarchy, (published, BTreeMap::new()), None).await.ok()
+    };
+    read.await.map_or_else(Vec::new, |facts| forecasts(hierarchy, &facts, &nodes))
 }
 
 /// What a run would begin with, and a warning if it would be refused.

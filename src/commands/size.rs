@@ -7,11 +7,16 @@ use super::{
     history::past_runs,
     output,
     project::{load, nodes, tag_values},
+    what_if::what_if,
 };
 use crate::{
     commands::cli::{Common, SizeArgs, SizeFormat},
-    engine::docker::{Docker, EngineOptions},
+    engine::{
+        Engine as _,
+        docker::{Docker, EngineOptions},
+    },
     exit::Exit,
+    flatten::read_flat_layers,
     hierarchy::{Hierarchy, NodeName},
     host::git,
     image::Digest,
@@ -20,9 +25,12 @@ use crate::{
         store::{Local, Remote, Store},
     },
     registry::{Client, Credentials},
-    report::size::{self, SizeView},
-    run::observe::{published_images, sizes},
-    size::{Facts, measure},
+    report::{
+        flatten,
+        size::{self, SizeView},
+    },
+    run::observe::{flat_layers, published_images, sizes},
+    size::{Blob, Facts, FlattenForecast, measure},
 };
 
 /// The runs that may have published what the present images replaced.
@@ -39,11 +47,28 @@ pub(super) async fn size(common: &Common, arguments: &SizeArgs) -> Result<Exit, 
         let place = prefix.to_string();
         let registries = (!common.offline).then_some(&client);
         let facts = facts(&hierarchy, (&place, &store), arguments, registries).await?;
+        if let Some(change) = &arguments.what_if {
+            let read = async |repository, _, blobs: Vec<Blob>| {
+                let read = flat_layers(&client, &repository, &blobs).await?;
+                read.map_err(|problem| CommandError::new(Exit::RegistryUnreachable, problem))
+            };
+            let forecast = what_if(&hierarchy, &facts, change, read).await?;
+            return tell(&forecast, &place, arguments.format);
+        }
         (place, facts)
     } else {
         let (engine, info) = Docker::connect(&EngineOptions::default()).await?;
-        let store = Local::new(Arc::new(engine));
+        let engine = Arc::new(engine);
+        let store = Local::new(engine.clone());
         let facts = facts(&hierarchy, (&info.endpoint, &store), arguments, None).await?;
+        if let Some(change) = &arguments.what_if {
+            let read = async |_, image, _| {
+                let layers = engine.export(vec![image], |archive| read_flat_layers(archive));
+                layers.await.map_err(CommandError::from)
+            };
+            let forecast = what_if(&hierarchy, &facts, change, read).await?;
+            return tell(&forecast, &info.endpoint, arguments.format);
+        }
         (info.endpoint, facts)
     };
     let sizes = measure(&hierarchy, &facts);
@@ -65,6 +90,22 @@ pub(super) async fn size(common: &Common, arguments: &SizeArgs) -> Result<Exit, 
         }
     }
     .and_then(|()| output::view(&text, matches!(arguments.format, SizeFormat::Text)))
+    .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
+    Ok(Exit::Done)
+}
+
+/// Prints the answer of `--what-if`.
+fn tell(forecast: &FlattenForecast, place: &str, format: SizeFormat) -> Result<Exit, CommandError> {
+    let mut text = Vec::new();
+    match format {
+        SizeFormat::Text => flatten::text(forecast, &mut text),
+        SizeFormat::Json => flatten::json(forecast, place, &mut text),
+        SizeFormat::Csv | SizeFormat::Svg => {
+            let error = "`--what-if` has the formats `text` and `json`";
+            return Err(CommandError::new(Exit::Usage, error));
+        }
+    }
+    .and_then(|()| output::view(&text, matches!(format, SizeFormat::Text)))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     Ok(Exit::Done)
 }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    BuildProgress, BuildRequest, Engine, EngineError, ImageCommand, LocalImage, Network,
-    PathDifference, ProbeOutput, TestProgress, Volatile,
+    BuildProgress, BuildRequest, Engine, EngineError, Flattening, ImageCommand, LocalImage,
+    Network, PathDifference, ProbeOutput, TestProgress, Volatile,
 };
 use crate::{
     fingerprint,
@@ -311,6 +311,25 @@ impl Engine for FakeEngine {
     ) -> Result<Digest, EngineError> {
         let (doing, message) = (format!("pulling {repository}"), "no registry here".to_owned());
         Err(EngineError::Transfer { doing, message, cause: None })
+    }
+
+    async fn flatten(
+        &self,
+        image: &LocalImage,
+        flattening: &Flattening,
+    ) -> Result<LocalImage, EngineError> {
+        let mut state = self.state.lock().unwrap();
+        let (kept, replaced) = image.layers.split_at(flattening.kept);
+        let flat = Digest::of(format!("{replaced:?}").as_bytes());
+        let layers: Vec<Digest> = kept.iter().cloned().chain([flat]).collect();
+        let id = Digest::of(format!("{layers:?}{:?}", image.labels).as_bytes());
+        let size = 1000 * layers.len() as u64;
+        let packages = state.packages.get(&image.id).cloned().unwrap_or_default();
+        state.packages.insert(id.clone(), packages);
+        let image = LocalImage { id: id.clone(), size, layers, ..image.clone() };
+        state.images.insert(id.clone(), image.clone());
+        state.tags.insert(flattening.name.clone(), id);
+        Ok(image)
     }
 
     /// Each image of a node that does not always have the same files has one that is its own.

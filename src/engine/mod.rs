@@ -6,6 +6,7 @@ mod connect;
 pub mod docker;
 #[cfg(test)]
 pub(crate) mod fake;
+mod flat;
 mod secrets;
 pub mod session;
 mod tar;
@@ -138,6 +139,17 @@ pub trait Engine: Send + Sync + 'static {
         login: Option<Login>,
     ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
 
+    /// Makes one layer of the layers of an image above the lowest `kept`, and loads the result under a name of
+    /// the run. Configuration and labels stay.
+    ///
+    /// # Errors
+    /// Every result except an image with exactly the expected layers.
+    fn flatten(
+        &self,
+        image: &LocalImage,
+        flattening: &Flattening,
+    ) -> impl Future<Output = Result<LocalImage, EngineError>> + Send;
+
     /// The differing files of two local images, sorted by path, ignoring times and volatile files. Empty: the
     /// files are equal.
     ///
@@ -180,6 +192,15 @@ pub struct BuildRequest {
     pub platform: Option<Platform>,
     pub no_cache: bool,
     pub timeout: Duration,
+}
+
+/// Which layers of an image become one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flattening {
+    /// How many layers stay, the lowest first.
+    pub kept: usize,
+    /// The name of the result. The run removes it.
+    pub name: Tagged,
 }
 
 /// A message of a running build.

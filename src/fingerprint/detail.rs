@@ -9,7 +9,7 @@ use super::{
     listing::{Listing, short},
 };
 use crate::{
-    hierarchy::{Node, Ssh},
+    hierarchy::{Flatten, Node, Ssh},
     image::Digest,
 };
 
@@ -20,7 +20,7 @@ const LIMIT: usize = 2 * 1024;
 pub struct Detail {
     pub files: Listing,
     /// Eight digits of a digest for `build_args.VERSION`, `labels.a`, `secrets.b`,
-    /// `target`, `prepare`, `volatile`, `ssh`. It contains no values, but a short one can be guessed: do not put secrets
+    /// `target`, `prepare`, `volatile`, `flatten`, `ssh`. It contains no values, but a short one can be guessed: do not put secrets
     /// into build arguments.
     pub settings: BTreeMap<String, String>,
 }
@@ -49,6 +49,9 @@ fn settings(node: &Node) -> BTreeMap<String, String> {
     );
     if !node.volatile.is_empty() {
         settings.insert("volatile".to_owned(), digest(&node.volatile));
+    }
+    if node.flatten != Flatten::No {
+        settings.insert("flatten".to_owned(), digest(&node.flatten.as_str()));
     }
     if node.ssh == Ssh::Agent {
         settings.insert("ssh".to_owned(), digest(&true));

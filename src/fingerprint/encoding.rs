@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{Epoch, Inputs, Parents};
 use crate::{
-    hierarchy::{Check, Node, NodeName, SecretSource, Ssh, Test},
+    hierarchy::{Check, Flatten, Node, NodeName, SecretSource, Ssh, Test},
     image::{Digest, Platform},
 };
 
@@ -42,13 +42,17 @@ pub(super) fn fingerprint(inputs: &Inputs, parents: &Parents) -> Digest {
     digest(&(VERSION, encoded, parents))
 }
 
-/// Build arguments, target, labels, `prepare`, and secrets if the image has any. `tracked` has the content of
+/// Build arguments, target, labels, `prepare`, and secrets and `flatten` if the image has any. `tracked` has the content of
 /// each secret's file that git tracks, by the secret's ID. `volatile` are the patterns of the image and its bases: they
 /// decide whether the build tag names the new image or the published one.
 pub fn settings(node: &Node, tracked: &BTreeMap<&String, &Digest>, volatile: &[String]) -> Digest {
     let own = own_settings(node, tracked);
-    // The encoding of versions without `volatile`.
-    if volatile.is_empty() { own } else { digest(&(own, volatile)) }
+    // The encoding of versions without `volatile`, and without `flatten`.
+    let own = if volatile.is_empty() { own } else { digest(&(own, volatile)) };
+    match node.flatten {
+        Flatten::No => own,
+        flatten => digest(&(own, "flatten", flatten.as_str())),
+    }
 }
 
 fn own_settings(node: &Node, tracked: &BTreeMap<&String, &Digest>) -> Digest {
@@ -150,6 +154,8 @@ mod tests {
         let (id, content) = ("file".to_owned(), Digest::of(b"content"));
         let secrets = settings(&node, &[(&id, &content)].into(), &[]);
         let volatile = settings(&node, &BTreeMap::new(), &["etc/x".to_owned()]);
+        node.flatten = Flatten::Own;
+        let flat = settings(&node, &BTreeMap::new(), &[]);
 
         let test = |check, read_only| Test {
             check,
@@ -181,16 +187,17 @@ mod tests {
         inputs.epoch = Some(Epoch::at(jiff::Timestamp::UNIX_EPOCH));
         let with = fingerprint(&inputs, &parents);
 
-        let found = [plain, full, secrets, volatile, of_tests, no_tests, without, with];
+        let found = [plain, full, secrets, volatile, flat, of_tests, no_tests, without, with];
         let found: Vec<&str> = found.iter().map(Digest::short).collect();
         assert_eq!(found, EXPECTED);
     }
 
-    const EXPECTED: [&str; 8] = [
+    const EXPECTED: [&str; 9] = [
         "23c46dc6b369",
         "f959ae70dffb",
         "88bd21ebbe26",
         "741b24950fac",
+        "6a4c701391de",
         "89db517cb59c",
         "97294f05c360",
         "7817dc8d1dc6",

@@ -46,6 +46,8 @@ impl Entry {
         image.on_failure.get_or_insert(OnFailure::Block);
         image.timeout.get_or_insert(BUILD_TIMEOUT);
         image.retries.get_or_insert(0);
+        let flatten = image.flatten(true);
+        (image.flatten, image.default_flatten) = (None, Some(flatten));
         // It changes no image.
         image.keep = None;
         image.file_labels = None;

@@ -231,6 +231,7 @@ impl HierarchySurvey {
         keep(&mut uses, &unfilled);
         if !options.names_only {
             validate::parents(&drafts, &found, &uses, &mut problems);
+            validate::flattened((&drafts, &found), &uses, &mut problems);
         }
         validate::published_once(&drafts, &mut problems);
         validate::rings(&drafts, &found, &uses, &mut problems);
@@ -346,6 +347,8 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
 fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)) -> Option<Node> {
     let DockerfileRead { context, dockerfile, scan } = files;
     let image = draft.image;
+    let flatten =
+        image.flatten(uses.iter().any(|used| used.is_final && used.base.node().is_some()));
     let tests: Vec<Test> = image.test.unwrap_or_default();
     Some(Node {
         name: draft.name,
@@ -376,6 +379,7 @@ fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)
         keep: image.keep.unwrap_or(KEPT),
         file_labels: image.file_labels.unwrap_or(true),
         max_size: image.max_size,
+        flatten,
         refresh: image.refresh.unwrap_or_default(),
         schedule: image.schedule,
         volatile: image.volatile.unwrap_or_default(),

@@ -48,7 +48,9 @@ use petgraph::{
     visit::{Bfs, Reversed, Walker as _},
 };
 
-pub use self::node::{Base, BaseUse, Check, Dockerfile, Node, NodeName, OnFailure, Refresh, Test};
+pub use self::node::{
+    Base, BaseUse, Check, Dockerfile, Flatten, Node, NodeName, OnFailure, Refresh, Test,
+};
 #[cfg(test)]
 pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{

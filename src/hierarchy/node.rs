@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Borrow, collections::BTreeMap, fmt, num::NonZeroUsize, ops::Range, path::PathBuf,
-    sync::Arc, time::Duration,
+    str::FromStr, sync::Arc, time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,7 @@ pub struct Node {
     pub file_labels: bool,
     /// In bytes; a larger candidate fails.
     pub max_size: Option<u64>,
+    pub flatten: Flatten,
     pub refresh: Refresh,
     /// When it is refreshed by the clock.
     pub schedule: Option<Schedule>,
@@ -130,6 +131,17 @@ pub enum Check {
     Healthy,
 }
 
+/// Which layers of an image become one after its build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flatten {
+    #[default]
+    No,
+    All,
+    /// Those above its parent's.
+    Own,
+}
+
 /// When a node is built without the layer cache, to take in package updates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refresh {
@@ -160,6 +172,11 @@ impl Node {
 }
 
 impl Node {
+    /// The image of the hierarchy that its last stage is `FROM`.
+    pub fn base(&self) -> Option<&NodeName> {
+        self.dockerfile.uses.iter().find(|used| used.is_final)?.base.node()
+    }
+
     /// The image from outside that its last stage is `FROM`.
     pub fn upstream(&self) -> Option<&Reference> {
         self.dockerfile.uses.iter().find(|used| used.is_final)?.base.upstream()
@@ -181,6 +198,28 @@ impl Base {
             Base::Upstream(reference) => Some(reference),
             Base::Node(_) => None,
         }
+    }
+}
+
+impl Flatten {
+    /// As the hierarchy file spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "false",
+            Self::All => "true",
+            Self::Own => "own",
+        }
+    }
+}
+
+impl FromStr for Flatten {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::No, Self::All, Self::Own];
+        all.into_iter()
+            .find(|flatten| flatten.as_str() == text)
+            .ok_or_else(|| format!("`flatten` must be `true`, `false` or `own`, not `{text}`"))
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     channels::Notify,
     fields::{Fields, Located, Problems},
     matrix::{Combination, Matrix, Room},
-    node::{Check, OnFailure, Refresh, Test},
+    node::{Check, Flatten, OnFailure, Refresh, Test},
     secrets::{self, SecretSource, Ssh},
     units,
     yaml::{ValueKind, Yaml},
@@ -25,8 +25,8 @@ const SHORTEST_REFRESH: Duration = Duration::from_secs(60);
 /// A test that says nothing of its timeout gets this.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The fields of one value that are no text.
-const FILLED_LATER: [&str; 6] =
-    ["keep", "max_size", "on_failure", "platform", "retries", "timeout"];
+const FILLED_LATER: [&str; 7] =
+    ["flatten", "keep", "max_size", "on_failure", "platform", "retries", "timeout"];
 pub(super) const MOST_RETRIES: u8 = 5;
 
 #[derive(Debug)]
@@ -48,6 +48,10 @@ pub(super) struct Image {
     pub(super) tags: Option<Located<Vec<Located<String>>>>,
     pub(super) test: Option<Vec<Test>>,
     pub(super) max_size: Option<u64>,
+    /// What the image itself says.
+    pub(super) flatten: Option<Located<Flatten>>,
+    /// What `defaults` say, for images without a `flatten` of their own.
+    pub(super) default_flatten: Option<Flatten>,
     pub(super) build_args: BTreeMap<String, String>,
     /// Those of the build args that look like secrets, and those that nevertheless may.
     pub(super) suspects: Vec<Located<String>>,
@@ -251,6 +255,7 @@ impl Image {
         }
         let of = (field, yaml, &mut *problems);
         match field {
+            "flatten" => self.flatten = problems.parsed(field, yaml, str::parse::<Flatten>),
             "max_size" => self.max_size = read(of, units::size),
             "on_failure" => self.on_failure = read(of, on_failure),
             "timeout" => self.timeout = read(of, units::duration),
@@ -262,6 +267,7 @@ impl Image {
 
     fn has(&self, field: &str) -> bool {
         let is_set = match field {
+            "flatten" => self.flatten.is_some(),
             "max_size" => self.max_size.is_some(),
             "on_failure" => self.on_failure.is_some(),
             "timeout" => self.timeout.is_some(),
@@ -270,6 +276,12 @@ impl Image {
             _ => self.platform.is_some(),
         };
         is_set || self.later.iter().any(|(later, _)| *later == field)
+    }
+
+    /// Which layers become one. `own` in `defaults` is for the images that have a parent.
+    pub(super) fn flatten(&self, has_parent: bool) -> Flatten {
+        let default = self.default_flatten.filter(|it| has_parent || *it != Flatten::Own);
+        self.flatten.as_ref().map(|it| it.value).or(default).unwrap_or_default()
     }
 
     /// This image's fields before those of `defaults`. Maps are merged.
@@ -296,6 +308,8 @@ impl Image {
             tags: self.tags.or_else(|| defaults.tags.clone()),
             test: self.test.or_else(|| defaults.test.clone()),
             max_size: self.max_size.or(defaults.max_size),
+            default_flatten: defaults.flatten.as_ref().map(|flatten| flatten.value),
+            flatten: self.flatten,
             build_args: merged(self.build_args, &defaults.build_args),
             suspects,
             allow_build_args: self.allow_build_args.or_else(|| defaults.allow_build_args.clone()),

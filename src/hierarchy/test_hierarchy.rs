@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use super::{Base, BaseUse, Dockerfile, Hierarchy, Node, NodeName, OnFailure, Refresh, Ssh};
+use super::{
+    Base, BaseUse, Dockerfile, Flatten, Hierarchy, Node, NodeName, OnFailure, Refresh, Ssh,
+};
 use crate::dockerfile::Instruction;
 
 /// A node a line, its parents behind `<`: `app < lib os`. Nothing of it is on disk.
@@ -35,6 +37,7 @@ fn node(line: &str) -> Node {
         keep: super::load::KEPT,
         file_labels: true,
         max_size: None,
+        flatten: Flatten::No,
         refresh: Refresh::default(),
         schedule: None,
         volatile: Vec::new(),

@@ -11,7 +11,7 @@ use std::{
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::{
-    Base, BaseUse, NodeName,
+    Base, BaseUse, Flatten, NodeName,
     draft::Draft,
     edges::{NodeIdentity, ReferenceIndex},
     fields::Problems,
@@ -217,6 +217,25 @@ pub(super) fn parents(
                     .hint("parents are read from the Dockerfile; `parents` may be left out altogether"),
             );
         }
+    }
+}
+
+/// `flatten: own` keeps the layers of a parent.
+pub(super) fn flattened(
+    (drafts, files): (&[Draft], &[Option<DockerfileRead>]),
+    uses: &[Vec<BaseUse>],
+    problems: &mut Problems,
+) {
+    for ((draft, files), uses) in drafts.iter().zip(files).zip(uses) {
+        let own = draft.image.flatten.as_ref().filter(|it| it.value == Flatten::Own);
+        let (Some(own), Some(_)) = (own, files) else { continue };
+        if uses.iter().any(|used| used.is_final && used.base.node().is_some()) {
+            continue;
+        }
+        let message =
+            format!("`{}` has `flatten: own`, and no parent in this hierarchy", draft.name);
+        let hint = "its last stage must be `FROM` an image of this hierarchy; `flatten: true` makes all its layers one";
+        problems.push_with_hint(&own.span, message, hint);
     }
 }
 

@@ -11,9 +11,12 @@ use std::{
     io::{self, Read},
 };
 
-use ::tar::{EntryType, GnuExtSparseHeader, Header};
+use ::tar::{EntryType, Header};
 
-use super::malformed;
+use super::{
+    malformed,
+    sparse::{SparseMap, map_of_records, old_map},
+};
 
 const BLOCK: usize = 512;
 /// Go's `archive/tar`, with which engines read and write tars, takes no longer ones either.
@@ -25,6 +28,8 @@ pub struct Entries<R> {
     /// Of the last entry, not yet read.
     content: u64,
     padding: u64,
+    /// Of the last entry, if it is a file with holes.
+    map: Option<SparseMap>,
 }
 
 /// What a tar says of an entry, but for its content.
@@ -42,6 +47,8 @@ pub struct TarHeader {
     pub sparse: Option<u64>,
     pub user: u64,
     pub group: u64,
+    /// In seconds since 1970, a decimal number. A fraction does not end in zeros.
+    pub modified: String,
     /// Extended attributes, such as `security.capability`.
     pub attributes: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -56,7 +63,7 @@ struct Extension {
 
 impl<R: Read> Entries<R> {
     pub fn new(input: R) -> Self {
-        Self { input, content: 0, padding: 0 }
+        Self { input, content: 0, padding: 0, map: None }
     }
 
     /// Skips what is left of the last entry. `None` at the end that the tar says it has.
@@ -126,7 +133,14 @@ impl<R: Read> Entries<R> {
 
     fn head(&mut self, header: Header, mut extension: Extension) -> io::Result<TarHeader> {
         let mut records = extension.records;
-        let mut sparse = self.skip_map(&header)?;
+        let old = header.entry_type() == EntryType::GNUSparse;
+        let old = if old { old_map(&header, &mut self.input).map_err(at_end)? } else { None };
+        let newer = records.keys().any(|key| key.starts_with(b"GNU.sparse."));
+        self.map = newer.then(|| map_of_records(&records));
+        let mut sparse = None;
+        if let Some((whole, map)) = old {
+            (sparse, self.map) = (Some(whole), Some(map));
+        }
         let mut number = |key: &str| {
             let text = records.remove(key.as_bytes());
             text.map(|text| {
@@ -147,6 +161,10 @@ impl<R: Read> Entries<R> {
         let path = records.remove(b"path".as_slice()).or(extension.path.take());
         let path = sparse_name.or(path);
         let target = records.remove(b"linkpath".as_slice()).or(extension.target.take());
+        let modified = match records.remove(b"mtime".as_slice()) {
+            Some(text) => seconds(&text)?,
+            None => or_zero(&header.as_old().mtime, header.mtime())?.to_string(),
+        };
         let attribute = |(key, value): (Vec<u8>, Vec<u8>)| {
             Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value))
         };
@@ -159,6 +177,7 @@ impl<R: Read> Entries<R> {
             sparse,
             user: user.unwrap_or_else(|| or_zero(&header.as_old().uid, header.uid()))?,
             group: group.unwrap_or_else(|| or_zero(&header.as_old().gid, header.gid()))?,
+            modified,
             attributes: records.into_iter().filter_map(attribute).collect(),
             header,
         })
@@ -166,22 +185,14 @@ impl<R: Read> Entries<R> {
 }
 
 impl<R: Read> Entries<R> {
-    /// The whole size of a file in GNU tar's old format for holes. Its map may continue behind the header.
-    fn skip_map(&mut self, header: &Header) -> io::Result<Option<u64>> {
-        let gnu = header.as_gnu().filter(|_| header.entry_type() == EntryType::GNUSparse);
-        let Some(gnu) = gnu else { return Ok(None) };
-        let whole = gnu.real_size()?;
-        let mut is_extended = gnu.is_extended();
-        let mut left = LONGEST_RECORDS;
-        while is_extended {
-            left = left
-                .checked_sub(BLOCK as u64)
-                .ok_or_else(|| malformed("a file with a map of holes of more than 1 MiB"))?;
-            let mut more = GnuExtSparseHeader::new();
-            self.input.read_exact(more.as_mut_bytes()).map_err(|_| cut_off())?;
-            is_extended = more.is_extended();
-        }
-        Ok(Some(whole))
+    /// Where the map of holes of the last entry is. It is taken once.
+    pub(super) fn take_map(&mut self) -> Option<SparseMap> {
+        self.map.take()
+    }
+
+    /// Bytes of content that were not read yet.
+    pub(super) fn left(&self) -> u64 {
+        self.content
     }
 }
 
@@ -248,6 +259,19 @@ fn or_zero(field: &[u8], number: io::Result<u64>) -> io::Result<u64> {
     if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(0) } else { number }
 }
 
+/// A time of a pax record: `1700000000.5`, possibly negative.
+fn seconds(text: &[u8]) -> io::Result<String> {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.parse::<i64>().is_err() || !is_number(fraction) {
+        return Err(malformed("an entry whose `mtime` is not a number"));
+    }
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    Ok(format!("{whole}{point}{fraction}"))
+}
+
 /// `<length> <key>=<value>\n`, where the length is that of it all.
 fn records(mut text: &[u8]) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut records = BTreeMap::new();
@@ -268,6 +292,10 @@ fn record(text: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
     let equals = record.iter().position(|byte| *byte == b'=')?;
     Some(((&record[..equals], &record[equals + 1..]), rest))
+}
+
+fn at_end(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::UnexpectedEof { cut_off() } else { error }
 }
 
 fn cut_off() -> io::Error {

@@ -25,6 +25,7 @@ mod archive;
 mod compression;
 mod effect;
 mod entries;
+mod sparse;
 mod zstd;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use self::{
     compression::{Hashed, decompress},
     effect::EntryEffect,
     entries::{Entries, FileType, TarHeader},
+    sparse::DataSegment,
 };
 
 /// An error of malformed content.

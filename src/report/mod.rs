@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod drawing;
 mod eta;
 mod failure;
+pub mod flatten;
 mod fold;
 pub mod gc;
 mod github;

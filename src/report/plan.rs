@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{
     Paint,
+    flatten::{self, FlattenView},
     numbers::{about, count},
     sanitize,
     width::{pad, width},
@@ -20,6 +21,7 @@ use crate::{
         Action, Plan, Reason, Step,
         order::{BlastRadius, Destination},
     },
+    size::FlattenForecast,
 };
 
 /// Of the JSON of a plan, and of the events: counts up when a field goes or changes its meaning.
@@ -39,12 +41,14 @@ pub struct Planned<'a> {
     pub radius: &'a BlastRadius,
     /// The registry, or the engine.
     pub place: &'a str,
+    /// The images that the run flattens for the first time.
+    pub flattened: &'a [FlattenForecast],
 }
 
 /// Writes where a run would publish; a plan as a tree, each image below the one that it waits for, with
 /// action and reason; and in the end what the run would touch.
 pub fn text(planned: Planned<'_>, (colour, out): (bool, &mut dyn Write)) -> io::Result<()> {
-    let Planned { run, shown, radius, place } = planned;
+    let Planned { run, shown, radius, place, flattened } = planned;
     let paint = Paint { colour };
     writeln!(out, "{}", sanitize::text(&target(radius.destination, place)))?;
     let lines = tree(shown);
@@ -72,6 +76,9 @@ pub fn text(planned: Planned<'_>, (colour, out): (bool, &mut dyn Write)) -> io::
     if radius.images() > 0 {
         writeln!(out, "{}", touched(radius))?;
         writeln!(out, "moves {}", sanitize::text(&moves(&radius.tags)))?;
+    }
+    for forecast in flattened {
+        writeln!(out, "flattens {}", flatten::sentences(forecast).join("; "))?;
     }
     Ok(())
 }
@@ -136,14 +143,17 @@ pub fn json(planned: Planned<'_>, out: &mut dyn Write) -> io::Result<()> {
         #[serde(flatten)]
         plan: PlanView<'a>,
         blast_radius: RadiusView<'a>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        flatten: Vec<FlattenView<'a>>,
     }
+    let flatten = planned.flattened.iter().map(FlattenView::new).collect();
     let target = match planned.radius.destination {
         Destination::Registry => TargetView::Registry(planned.place),
         Destination::Engine => TargetView::Engine(planned.place),
     };
     let plan = PlanView { counts: StateCounts::of(planned.run), ..PlanView::new(planned.shown) };
     let blast_radius = RadiusView::new(planned.radius);
-    super::json::write(&PlanDocument { v: VERSION, target, plan, blast_radius }, out)
+    super::json::write(&PlanDocument { v: VERSION, target, plan, blast_radius, flatten }, out)
 }
 
 /// `{"registry":"registry.example.com/base"}`.
@@ -330,7 +340,8 @@ mod tests {
     }
 
     fn planned<'a>(plan: &'a Plan, radius: &'a BlastRadius) -> Planned<'a> {
-        Planned { run: plan, shown: plan, radius, place: "registry.example.com/base" }
+        let place = "registry.example.com/base";
+        Planned { run: plan, shown: plan, radius, place, flattened: &[] }
     }
 
     #[test]

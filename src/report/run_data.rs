@@ -54,6 +54,7 @@ impl StepPart {
             Phase::Prepare
             | Phase::Pull
             | Phase::Build
+            | Phase::Flatten
             | Phase::Measure
             | Phase::Compare
             | Phase::Wait => Self::Build,

@@ -21,6 +21,7 @@ pub(super) fn failed(failure: &StepFailure) -> &'static str {
         Phase::Prepare => "prepare failed",
         Phase::Pull => "pull failed",
         Phase::Build | Phase::Wait => "build failed",
+        Phase::Flatten => "flatten failed",
         Phase::Test { .. } => "test failed",
         Phase::Measure => "too large",
         Phase::Compare => "compare failed",

@@ -31,6 +31,9 @@ const PIN_DOMAIN: &str = "rebuild.invalid";
 /// The domain of images whose tests failed. They outlive their run.
 const FAILED_DOMAIN: &str = "failed.rebuild.invalid";
 
+/// The tag under which an engine loads a flattened image.
+const FLAT: &str = "flat";
+
 /// The pattern of the repositories of all images whose tests failed.
 pub fn failed_of_all_runs() -> String {
     format!("{FAILED_DOMAIN}/*/*")
@@ -179,6 +182,16 @@ impl Bases {
         let cell = lock(&self.pins).entry(pin.clone()).or_default().clone();
         cell.get_or_try_init(async || engine.tag(image, &pin).await).await?;
         Ok(pin)
+    }
+
+    /// A name for the flattened image of a node, which ends with this run as a pin does.
+    pub(super) fn reserve_flat(&self, name: &str) -> Tagged {
+        let repository = format!("{PIN_DOMAIN}/{}/{}", self.run, pin_name(name));
+        let repository: Repository =
+            repository.parse().expect("a pin's name is made of good parts");
+        let flat = repository.tagged(FLAT.parse().expect("it is a tag"));
+        lock(&self.pins).insert(flat.clone(), Arc::new(OnceCell::new_with(Some(()))));
+        flat
     }
 
     /// Stores the description of a new image.

@@ -1,7 +1,7 @@
 //! Compares a candidate with the published image.
 
 use super::{
-    labels::{BASE_DIGEST, is_of_the_build},
+    labels::{BASE_DIGEST, FLATTEN, is_of_the_build},
     step::Work,
     step_events::Tell,
 };
@@ -9,7 +9,7 @@ use crate::{
     engine::{Engine, EngineError, LocalImage, PathDifference, Volatile},
     event::{Different, Phase},
     fingerprint::BuiltFrom,
-    hierarchy::Node,
+    hierarchy::{Flatten, Node},
     image::Digest,
     publish::store::{Description, Store, StoreError},
 };
@@ -53,11 +53,15 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         // Edges must be consistent: an image on another base than before is published again.
         let is_rebased = before.labels.get(BASE_DIGEST) != now.labels.get(BASE_DIGEST)
             && !self.is_on_same_upstream(&before);
+        let flatten = |image: &Description| image.labels.get(FLATTEN).cloned().unwrap_or_default();
+        let is_reshaped = flatten(&before) != flatten(&now);
         let (before, now) = (content(node, before), content(node, now));
         if before == now && !is_rebased {
             return Ok(Compared::Same(published.clone()));
         }
-        if is_rebased || !(fresh || self.is_worth_reading(&before, candidate, tell)) {
+        // The files are the same whether their layers are one or not.
+        if is_rebased || is_reshaped || !(fresh || self.is_worth_reading(&before, candidate, tell))
+        {
             return Ok(Compared::Other);
         }
         if (before.labels, before.config) != (now.labels, now.config) {
@@ -84,8 +88,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 }
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
-    /// Whether a plain run compares the files: if other images are based on this one, and its layers may
-    /// differ only in times.
+    /// Whether a plain run compares the files: if other images are based on this one or it is flattened, and its
+    /// layers may differ only in times. The layer cache of podman and of the classic builder goes with the image
+    /// before it was flattened, so that each build runs all steps.
     fn is_worth_reading(
         &self,
         before: &Description,
@@ -93,7 +98,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         tell: &mut Tell,
     ) -> bool {
         let has_children = self.shop.hierarchy.children(&self.step.node).next().is_some();
-        if !has_children || before.layers.len() != candidate.layers.len() {
+        let is_read_anyway = has_children || self.node().flatten != Flatten::No;
+        if !is_read_anyway || before.layers.len() != candidate.layers.len() {
             return false;
         }
         let is_small = candidate.size <= READ_WITHOUT_REQUEST;

@@ -12,13 +12,15 @@ use super::{
 use crate::{
     engine::Engine,
     fingerprint::{BuiltFrom, LABEL_PREFIX},
-    hierarchy::{Node, TagValues},
+    hierarchy::{Flatten, Node, TagValues},
     publish::store::{BUILT_BY, Store},
 };
 
 /// The base of a node's image.
 pub(super) const BASE_NAME: &str = "org.opencontainers.image.base.name";
 pub(super) const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+/// The `flatten` of the node, if it is set.
+pub(super) const FLATTEN: &str = "rebuild.flatten";
 const CREATED: &str = "org.opencontainers.image.created";
 const REVISION: &str = "org.opencontainers.image.revision";
 const SOURCE: &str = "org.opencontainers.image.source";
@@ -53,6 +55,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         labels.insert(BASE_NAME.to_owned(), name);
         labels.insert(BASE_DIGEST.to_owned(), digest);
         labels.insert(BUILT_BY.to_owned(), self.shop.run.id.clone());
+        let flatten = if node.flatten == Flatten::No { "" } else { node.flatten.as_str() };
+        labels.insert(FLATTEN.to_owned(), flatten.to_owned());
         let origin = &self.shop.origin;
         for (label, value) in [
             (CREATED, origin.committed.clone()),

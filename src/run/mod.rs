@@ -9,6 +9,7 @@ mod attempts;
 mod bases;
 mod lost_engine;
 mod compare;
+mod flatten;
 mod labels;
 mod mask;
 pub mod observe;

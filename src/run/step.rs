@@ -25,7 +25,7 @@ use crate::{
         context::{Context, ContextError, Modes},
         source,
     },
-    hierarchy::{Check, Hierarchy, Node, NodeName, bytes},
+    hierarchy::{Check, Flatten, Hierarchy, Node, NodeName, bytes},
     image::{Digest, Tagged},
     plan::{
         Action, Plan, Step,
@@ -399,7 +399,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         pinned: Option<&Pinned>,
     ) -> Result<Option<Pushed>, Trouble> {
         let Some(stored) = &found.stored else { return Ok(None) };
-        let base = match pinned.and_then(|pinned| pinned.base.as_ref()) {
+        let is_flat = self.node().flatten == Flatten::All;
+        let base = match pinned.and_then(|pinned| pinned.base.as_ref()).filter(|_| !is_flat) {
             Some((_, _, base)) => self.base(base).await?.layers.len(),
             None => 0,
         };
@@ -525,6 +526,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             let message = with_hint(&pinned.as_written(trouble.message), hint);
             Trouble { message, step, ..trouble }
         })?;
+        let image = self.flattened(image, pinned, tell).await?;
         // Only this name keeps the image in the engine. The engine could set the name itself, but if a
         // cancelled build still ends, it would do so after this run has removed its names.
         self.bases
@@ -535,8 +537,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ok(image)
     }
 
-    /// Checks the image before its tests: it is based on its pin, its files did not change, and it is not too
-    /// large. Returns its size without the base.
+    /// Checks the image before its tests: its files did not change, and it is not too large. Returns the size of
+    /// the layers that it does not share with its base.
     async fn check(&self, candidate: &LocalImage, pinned: &Pinned) -> Result<u64, Trouble> {
         let node = self.node();
         let broken = |message| Trouble {
@@ -547,12 +549,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             again: StepRetry::Never,
         };
         let mut added = candidate.size;
-        if let Some((name, _, base)) = &pinned.base {
-            let base = self.base(base).await?;
-            if !candidate.layers.starts_with(&base.layers) {
-                return Err(broken(format!("the engine did not build it on `{name}` as pinned")));
-            }
-            added = added.saturating_sub(base.size);
+        if let Some((_, _, base)) = pinned.base.as_ref().filter(|_| node.flatten != Flatten::All) {
+            added = added.saturating_sub(self.base(base).await?.size);
         }
         if self.has_changed().await.map_err(|error| broken(error.to_string()))? {
             return Err(broken(

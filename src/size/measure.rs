@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Blob, Bytes, Facts, MeasuredImage};
 use crate::{
-    hierarchy::{Hierarchy, Node, NodeName},
+    hierarchy::{Flatten, Hierarchy, Node, NodeName},
     image::Digest,
 };
 
@@ -104,7 +104,9 @@ pub fn measure(hierarchy: &Hierarchy, facts: &Facts) -> HierarchySizes {
             with_descendants: above.values().copied().fold(Bytes::ZERO, Bytes::plus),
             parent: parent.map(|name| (*name).clone()),
             has_old_base: base.is_some() && parent.is_none() && node.upstream().is_none(),
-            includes_upstream: base.is_none() && node.upstream().is_some(),
+            includes_upstream: base.is_none()
+                && node.upstream().is_some()
+                && node.flatten != Flatten::All,
         })
     };
     let images = stacks.iter().filter_map(measured).collect();
@@ -146,7 +148,7 @@ fn stack<'f>(facts: &'f Facts, digest: &'f Digest) -> Vec<AddedLayers<'f>> {
 }
 
 /// The image that its label names, if it begins with its layers; else the known image that it begins with.
-fn base<'f>(
+pub(super) fn base<'f>(
     facts: &'f Facts,
     (digest, image): (&Digest, &MeasuredImage),
 ) -> Option<(&'f Digest, &'f MeasuredImage)> {

@@ -3,12 +3,19 @@
 //! **Invariant:** a size that is not known is `None`, never an estimate.
 
 mod measure;
+mod what_if;
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use self::measure::{HierarchySizes, Measured, measure};
+pub use self::{
+    measure::{HierarchySizes, Measured, measure},
+    what_if::{
+        FlattenForecast, ForecastBytes, NoForecast, ReplacedLayers, flatten_forecast,
+        replaced_layers,
+    },
+};
 use crate::{hierarchy::NodeName, image::Digest};
 
 /// A compressed layer, as a manifest names it.

@@ -11,7 +11,7 @@ use clap::{
 };
 
 pub use self::{
-    size::{SizeArgs, SizeFormat},
+    size::{SizeArgs, SizeFormat, WhatIf},
     waste::{WasteArgs, WasteFormat},
 };
 use crate::{hierarchy::duration, image::Repository};

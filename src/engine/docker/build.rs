@@ -192,20 +192,20 @@ fn build_path(request: &BuildRequest, dockerfile: &str, more: &[(&str, &str)]) -
 
 /// Why the context could not be sent to its end.
 #[derive(Clone, Debug, Default)]
-struct UnreadableContext(Arc<Mutex<Option<String>>>);
+pub(super) struct UnreadableContext(Arc<Mutex<Option<String>>>);
 
 impl UnreadableContext {
     fn set(&self, message: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
     }
 
-    fn take(&self) -> Option<String> {
+    pub(super) fn take(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 /// The same pieces as a body; each counts as activity, and an error is remembered.
-fn observed(
+pub(super) fn observed(
     pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     activity: &Activity,
     unreadable: &UnreadableContext,

@@ -21,6 +21,7 @@ mod connected;
 mod container;
 mod container_init;
 mod export;
+mod flatten;
 mod images;
 mod interact;
 mod known_tags;
@@ -64,8 +65,8 @@ use self::{
     shared::TooLarge,
 };
 use super::{
-    BuildProgress, BuildRequest, Engine, EngineError, EngineInfo, ImageCommand, LocalImage,
-    PathDifference, ProbeOutput, TestProgress, Tried, Volatile,
+    BuildProgress, BuildRequest, Engine, EngineError, EngineInfo, Flattening, ImageCommand,
+    LocalImage, PathDifference, ProbeOutput, TestProgress, Tried, Volatile,
     connect::{Transport, survey},
 };
 use crate::{
@@ -239,6 +240,14 @@ impl Engine for Docker {
         login: Option<Login>,
     ) -> Result<Digest, EngineError> {
         self.pull_digest(repository, digest, platform, login.as_ref()).await
+    }
+
+    async fn flatten(
+        &self,
+        image: &LocalImage,
+        flattening: &Flattening,
+    ) -> Result<LocalImage, EngineError> {
+        self.flatten_image(image, flattening).await
     }
 
     async fn differences(

@@ -56,10 +56,23 @@ pub(super) fn stream(
     dockerfile: Dockerfile,
     expected: Option<Digest>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    written(move |chunks| write(chunks, &context, &dockerfile, expected.as_ref()))
+}
+
+/// What is written, as a stream. Dropping the stream makes the next write fail.
+///
+/// # Errors
+/// The last item, if any: the error of the writer.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub(super) fn written(
+    write: impl FnOnce(&mut Chunks) -> io::Result<()> + Send + 'static,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
     let writer = tokio::task::spawn_blocking(move || {
         let mut chunks = Chunks { buffer: BytesMut::with_capacity(CHUNK), sender };
-        write(&mut chunks, &context, &dockerfile, expected.as_ref())?;
+        write(&mut chunks)?;
         chunks.flush()
     });
     stream::unfold(Some((receiver, writer)), next)
@@ -81,7 +94,7 @@ async fn next(source: Option<Source>) -> Option<(io::Result<Bytes>, Option<Sourc
 }
 
 /// Cuts what is written into chunks, and waits while too many are on their way.
-struct Chunks {
+pub(super) struct Chunks {
     buffer: BytesMut,
     sender: mpsc::Sender<Bytes>,
 }

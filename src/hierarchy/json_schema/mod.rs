@@ -132,6 +132,11 @@ fn image() -> Vec<Field> {
             json!({ "type": ["string", "integer"], "pattern": "^[0-9]+(\\.[0-9]+)?\\s*([kKmMgGtT]([iI]?[bB])?|[bB])?$", "minimum": 1 }),
         ),
         (
+            "flatten",
+            "Which layers become one after the build: `true` for all, `own` for those above the parent's.",
+            json!({ "enum": [true, false, "own"], "default": false }),
+        ),
+        (
             "build_args",
             "Values for the Dockerfile's `ARG`s. They can be read from the image: no place for secrets.",
             texts_by_name(),

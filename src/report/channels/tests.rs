@@ -132,8 +132,13 @@ fn comments_of_plans_have_the_images_and_what_they_touch() {
     let hierarchy = test_hierarchy(
         "os-base\nwebapp-base < os-base\nruby-3.4 < webapp-base\ntools < os-base\ncron\nmirror",
     );
-    let planned =
-        Planned { run: &plan, shown: &plan, radius: &radius, place: "registry.example.com/base" };
+    let planned = Planned {
+        run: &plan,
+        shown: &plan,
+        radius: &radius,
+        place: "registry.example.com/base",
+        flattened: &[],
+    };
     insta::assert_snapshot!(
         "comment_of_a_plan",
         comment::of_plan(planned, &hierarchy, (MARK, JOB))
@@ -143,7 +148,7 @@ fn comments_of_plans_have_the_images_and_what_they_touch() {
     insta::assert_snapshot!("slack", pretty(&slack::message(&record, JOB)));
     insta::assert_snapshot!("teams", pretty(&teams::message(&record, JOB)));
     let (plan, radius) = (scenario::wide_plan(3000), self::radius(3000));
-    let planned = Planned { run: &plan, shown: &plan, radius: &radius, place: "x" };
+    let planned = Planned { run: &plan, shown: &plan, radius: &radius, place: "x", flattened: &[] };
     let text = comment::of_plan(planned, &hierarchy, (MARK, None));
     assert!(text.chars().count() <= 65_536 && text.contains("no room here"), "{}", text.len());
 }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::DESCRIBED_AT_ONCE;
 use crate::{
     engine::{Engine, EngineError},
+    flatten::FlatLayerRead,
     image::{Digest, Repository},
     layers::{ArchivedFile, Hashed, decompress, each_file, malformed},
     registry::{Client, RegistryError},
@@ -234,34 +235,44 @@ async fn layer(
     if let Some(layer) = cache.layer(&blob.digest) {
         return Ok(FoundLayer::Cached(layer));
     }
+    Ok(match read_layer(client, (repository, blob), |tar| LayerIndex::read(tar)).await? {
+        Ok(layer) => {
+            cache.keep_layer(&blob.digest, &layer);
+            FoundLayer::Read(layer)
+        }
+        Err(problem) => FoundLayer::Unreadable(problem),
+    })
+}
+
+/// Reads a layer of a registry while it comes. A sentence, if the registry has it differently or not at all.
+async fn read_layer<T: Send + 'static>(
+    client: &Client,
+    (repository, blob): (&Repository, &Blob),
+    read: fn(&mut dyn Read) -> io::Result<T>,
+) -> Result<Result<T, String>, RegistryError> {
     let short = blob.digest.short();
     // <https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md#non-distributable-layers>
     if ["foreign", "nondistributable"].iter().any(|word| blob.media_type.contains(word)) {
-        return Ok(FoundLayer::Unreadable(format!(
+        return Ok(Err(format!(
             "the layer {short} is of the type `{}`, which registries do not store",
             blob.media_type
         )));
     }
     for attempt in 1.. {
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-        let (digest, keep) = (blob.digest.clone(), cache.clone());
+        let digest = blob.digest.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let layer = read_blob(PieceReader { receiver, rest: Bytes::new() }, &digest)?;
-            keep.keep_layer(&digest, &layer);
-            Ok::<_, io::Error>(layer)
+            read_blob((PieceReader { receiver, rest: Bytes::new() }, &digest), read)
         });
         let sending = client.stream_blob(repository, &blob.digest, sender);
         match tokio::join!(sending, reading) {
-            (Ok(true), Ok(Ok(layer))) => return Ok(FoundLayer::Read(layer)),
+            (Ok(true), Ok(Ok(layer))) => return Ok(Ok(layer)),
             (Ok(true), Ok(Err(error))) => {
-                return Ok(FoundLayer::Unreadable(format!(
-                    "the layer {short} is damaged: {error}"
-                )));
+                return Ok(Err(format!("the layer {short} is damaged: {error}")));
             }
-            (Ok(true), Err(lost)) => return Ok(FoundLayer::Unreadable(lost.to_string())),
+            (Ok(true), Err(lost)) => return Ok(Err(lost.to_string())),
             (Ok(false), _) => {
-                let problem = format!("the layer {short} is not in `{repository}`");
-                return Ok(FoundLayer::Unreadable(problem));
+                return Ok(Err(format!("the layer {short} is not in `{repository}`")));
             }
             (Err(RegistryError::Unreachable { .. }), _) if attempt < ATTEMPTS => {}
             (Err(error), _) => return Err(error),
@@ -270,14 +281,33 @@ async fn layer(
     unreachable!("the last attempt returns")
 }
 
-fn read_blob(blob: impl Read, expected: &Digest) -> io::Result<LayerIndex> {
+fn read_blob<T>(
+    (blob, expected): (impl Read, &Digest),
+    read: fn(&mut dyn Read) -> io::Result<T>,
+) -> io::Result<T> {
     let mut tar = decompress(Hashed::new(blob))?;
-    let layer = LayerIndex::read(&mut tar)?;
+    let layer = read(&mut tar)?;
     let digest = tar.into_inner().finish()?;
     if digest == *expected {
         return Ok(layer);
     }
     Err(malformed(format!("its digest is {}", digest.short())))
+}
+
+/// The layers of an image in a registry by their digests, for the size of a layer that replaces them. A sentence, if
+/// the registry has one of them differently or not at all.
+pub async fn flat_layers(
+    client: &Client,
+    repository: &Repository,
+    blobs: &[Blob],
+) -> Result<Result<BTreeMap<Digest, FlatLayerRead>, String>, RegistryError> {
+    let read = stream::iter(blobs)
+        .map(|blob| read_layer(client, (repository, blob), |tar| FlatLayerRead::new(tar)))
+        .buffer_unordered(READ_AT_ONCE)
+        .try_collect::<Vec<_>>()
+        .await?;
+    let named = |layer: Result<FlatLayerRead, _>| layer.map(|it| (it.digest.clone(), it));
+    Ok(read.into_iter().map(named).collect())
 }
 
 /// Reads what is received. Blocks.

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use self::{
     described::describe,
     due::due,
-    layers::{ReadLayers, engine_layers, registry_layers},
+    layers::{ReadLayers, engine_layers, flat_layers, registry_layers},
     sizes::{published_images, sizes},
     upstream::UpstreamError,
 };

@@ -67,7 +67,7 @@ pub async fn sizes<S: Store>(
         }
         for (repository, base) in bases.into_iter().filter(|(_, base)| !images.contains_key(base)) {
             let parents = nodes().filter(|node| node.repository == repository);
-            let parents = parents.filter_map(|node| base_of(hierarchy, node));
+            let parents = parents.filter_map(|node| hierarchy.get(node.base()?));
             wanted.extend(parents.map(|parent| (parent.repository.clone(), base.clone())));
         }
     }
@@ -75,12 +75,6 @@ pub async fn sizes<S: Store>(
         images.insert(digest, image);
     }
     Ok(Facts { images, published, before, unpacked: BTreeMap::new() })
-}
-
-/// The node that its last stage is `FROM`.
-fn base_of<'h>(hierarchy: &'h Hierarchy, node: &Node) -> Option<&'h Node> {
-    let base = node.dockerfile.uses.iter().find(|used| used.is_final)?.base.node()?;
-    hierarchy.get(base)
 }
 
 fn image(found: Description) -> MeasuredImage {

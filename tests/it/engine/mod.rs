@@ -7,6 +7,7 @@ mod builds;
 mod capabilities;
 mod containers;
 mod contexts;
+mod flatten;
 mod images;
 mod packages;
 mod probes;

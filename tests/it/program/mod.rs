@@ -15,6 +15,7 @@ mod example;
 mod failures;
 mod faults;
 mod fingerprint;
+mod flatten;
 mod gc;
 mod hashes;
 mod history;

@@ -12,6 +12,7 @@ pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod repositories;
 pub(crate) mod running;
+pub(crate) mod saved;
 pub(crate) mod scripted;
 pub(crate) mod small_disk;
 

@@ -167,6 +167,15 @@ impl Registry {
         paths.filter(|path| self.send("HEAD", path, &[], b"").status != 200).collect()
     }
 
+    /// Oracle: the digests of the blobs of the layers of the image under a tag.
+    pub(crate) fn layers(&self, repository: &str, tag: &str) -> Vec<String> {
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let answer = self.send("GET", &path, &[("Accept", MANIFEST)], b"");
+        let manifest: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let layers = manifest["layers"].as_array().unwrap().iter();
+        layers.map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// Oracle: the configuration of the image under a tag.
     pub(crate) fn config(&self, repository: &str, tag: &str) -> serde_json::Value {
         let get = |path: String| -> serde_json::Value {
