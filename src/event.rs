@@ -76,6 +76,8 @@ pub enum EventKind {
         outcome: Outcome,
         took: Duration,
         attempts: usize,
+        /// The limits that it exceeds with `on_excess: warn`, a sentence each.
+        over_budget: Vec<String>,
     },
     StopBegan {
         reason: StopReason,
@@ -119,7 +121,7 @@ pub enum Phase {
     Build,
     /// Its layers become one.
     Flatten,
-    /// Its size is compared with its `max_size`.
+    /// It is compared with its budget.
     Measure,
     /// Its files are compared with those of the published image.
     Compare,
@@ -285,6 +287,8 @@ pub struct StepSummary {
     pub took: Duration,
     /// More than one if it was retried, as its `retries` allow.
     pub attempts: usize,
+    /// The limits that it exceeds with `on_excess: warn`, a sentence each.
+    pub over_budget: Vec<String>,
     /// The tags that this run moved to it.
     pub promoted: Vec<Tag>,
 }
@@ -355,6 +359,8 @@ pub struct Executed {
     pub outcomes: BTreeMap<NodeName, (Outcome, Duration)>,
     /// The steps with more than one attempt.
     pub attempts: BTreeMap<NodeName, usize>,
+    /// The limits that images exceed with `on_excess: warn`, a sentence each.
+    pub over_budget: BTreeMap<NodeName, Vec<String>>,
     /// From the start of each step to the end of its build.
     pub built: BTreeMap<NodeName, Duration>,
     pub stopped: Option<StopReason>,

@@ -10,6 +10,7 @@
 mod flags;
 mod lex;
 pub mod file_name;
+pub mod history;
 mod image_stages;
 mod lines;
 mod pattern;

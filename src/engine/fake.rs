@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    BuildProgress, BuildRequest, Engine, EngineError, Flattening, ImageCommand, LocalImage,
-    Network, PathDifference, ProbeOutput, TestProgress, Volatile,
+    BuildProgress, BuildRequest, Engine, EngineError, Flattening, HistoryStep, ImageCommand,
+    LocalImage, Network, PathDifference, ProbeOutput, TestProgress, Volatile,
 };
 use crate::{
     fingerprint,
@@ -58,6 +58,9 @@ pub(crate) struct FakeState {
     pub(crate) drifting: BTreeSet<String>,
     /// How often something was built into layers of its own: without the layer cache, or drifting.
     pub(crate) fresh: u64,
+    /// How many bytes the layer of a node has; 1000 if it does not say.
+    pub(crate) sizes: BTreeMap<String, u64>,
+    pub(crate) histories: BTreeMap<Digest, Vec<HistoryStep>>,
     /// Tags that refuse to be set.
     pub(crate) refused: BTreeSet<Tagged>,
     /// Tags that cannot be set right now.
@@ -127,6 +130,7 @@ impl Engine for FakeEngine {
             });
         }
         let (mut layers, mut packages) = (Vec::new(), BTreeMap::new());
+        let (mut size, mut history) = (0, Vec::new());
         for from in request.dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")) {
             if from == "scratch" {
                 continue;
@@ -136,6 +140,8 @@ impl Engine for FakeEngine {
                 return Err(EngineError::Build { message, step: None, exit_code: None });
             };
             layers.clone_from(&state.images[base].layers);
+            size = state.images[base].size;
+            history = state.histories.get(base).cloned().unwrap_or_default();
             packages.extend(state.packages.get(base).cloned().unwrap_or_default());
         }
         for package in state.installs.get(&node).into_iter().flatten() {
@@ -160,10 +166,12 @@ impl Engine for FakeEngine {
             format!("{}{files}{fresh}{}", lines.join("\n"), packages.join(" "))
         };
         layers.push(Digest::of(content.as_bytes()));
+        let bytes = state.sizes.get(&node).copied().unwrap_or(1000);
+        history.push(HistoryStep { created_by: format!("/bin/sh -c make {node}"), bytes });
         let id = Digest::of(format!("{content}{:?}", request.labels).as_bytes());
         let image = LocalImage {
             id: id.clone(),
-            size: 1000 * layers.len() as u64,
+            size: size + bytes,
             layers,
             labels: request.labels,
             config: "{}".to_owned(),
@@ -173,6 +181,7 @@ impl Engine for FakeEngine {
             created: "2026-11-20T12:00:00Z".parse().ok(),
         };
         state.images.insert(id.clone(), image.clone());
+        state.histories.insert(id.clone(), history);
         state.packages.insert(id, packages);
         state.built.push(node);
         Ok(image)
@@ -258,6 +267,10 @@ impl Engine for FakeEngine {
             its.map(|(tag, _)| tag.clone()).collect()
         };
         Ok(id.and_then(|id| Some(LocalImage { tags: tags(&id), ..state.images.get(&id)?.clone() })))
+    }
+
+    async fn history(&self, image: &Digest) -> Result<Vec<HistoryStep>, EngineError> {
+        Ok(self.state.lock().unwrap().histories.get(image).cloned().unwrap_or_default())
     }
 
     async fn resolve(&self, names: Vec<Tagged>) -> Result<BTreeMap<Tagged, Digest>, EngineError> {

@@ -96,6 +96,13 @@ pub trait Engine: Send + Sync + 'static {
         self.inspect(id.as_str())
     }
 
+    /// The steps that made a local image, the oldest first, with those of its base. Steps without a layer have no
+    /// bytes.
+    fn history(
+        &self,
+        image: &Digest,
+    ) -> impl Future<Output = Result<Vec<HistoryStep>, EngineError>> + Send;
+
     /// The digests of these tags. Tags that do not exist are missing in the answer. It may contain other tags
     /// of the same images.
     ///
@@ -267,6 +274,15 @@ pub struct LocalImage {
     pub platform: Platform,
     /// When it was built, if it has that time.
     pub created: Option<Timestamp>,
+}
+
+/// A step in the history of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryStep {
+    /// The instruction as the builder wrote it.
+    pub created_by: String,
+    /// The unpacked bytes of its layer.
+    pub bytes: u64,
 }
 
 /// Facts about the engine.

@@ -58,6 +58,7 @@ impl Entry {
         image.matrix = None;
         image.allow_build_args = None;
         image.ssh.get_or_insert_default();
+        image.budget = image.budget.normal();
         Self { image, repository, tags }
     }
 }
@@ -111,6 +112,12 @@ mod tests {
                 "images: {'r-{v}': {matrix: {v: [1]}, build_args: {V: '{v}'}}}",
                 "",
             ),
+            (
+                "images: {a: {max_size: 7}}",
+                "images: {a: {budget: {size: 7, own: none, on_excess: fail}}}",
+                "",
+            ),
+            ("images: {a: {max_size: 7}}", "images: {a: {max_size: 8}}", "a"),
             ("images: {a: {nonsense: 1}, b: {}}", "images: {a: {}, b: {}}", "a"),
         ] {
             assert_eq!(changed(then, now), expected, "{then} to {now}");

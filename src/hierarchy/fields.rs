@@ -89,8 +89,8 @@ impl Problems {
     /// A wrong value, with a hint if it looks like a value of a matrix.
     fn push_unfilled(&mut self, span: &Range<usize>, message: String, value: &str) {
         if value.contains('{') {
-            let hint = "`{key}` is a value of the image's `matrix`; `refresh`, `schedule`, `ssh`, `file_labels` \
-                        and the times of tests take none";
+            let hint = "`{key}` is a value of the image's `matrix`; `budget`, `refresh`, `schedule`, `ssh`, \
+                        `file_labels` and the times of tests take none";
             self.push_with_hint(span, message, hint);
         } else {
             self.push(span, message);

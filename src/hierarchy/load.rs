@@ -378,7 +378,7 @@ fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)
         retries: image.retries.unwrap_or(0),
         keep: image.keep.unwrap_or(KEPT),
         file_labels: image.file_labels.unwrap_or(true),
-        max_size: image.max_size,
+        budget: image.budget.budget(),
         flatten,
         refresh: image.refresh.unwrap_or_default(),
         schedule: image.schedule,

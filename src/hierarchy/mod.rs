@@ -4,6 +4,7 @@
 //! **Invariant:** nothing outside this module knows that it is a `petgraph` graph, or that the
 //! file is YAML.
 
+mod budget;
 pub mod calendar;
 mod channels;
 mod draft;
@@ -54,6 +55,7 @@ pub use self::node::{
 #[cfg(test)]
 pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
+    budget::{Budget, GrowthLimit, OnExcess},
     channels::Notify,
     entry::{Entry, entries},
     find::Foreign,

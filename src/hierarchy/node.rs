@@ -8,6 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    budget::Budget,
     secrets::{SecretSource, Ssh},
     template::TagTemplate,
 };
@@ -54,8 +55,8 @@ pub struct Node {
     pub keep: NonZeroUsize,
     /// Whether its labels name the files and settings that it was built from.
     pub file_labels: bool,
-    /// In bytes; a larger candidate fails.
-    pub max_size: Option<u64>,
+    /// The limits of a candidate.
+    pub budget: Budget,
     pub flatten: Flatten,
     pub refresh: Refresh,
     /// When it is refreshed by the clock.

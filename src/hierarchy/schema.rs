@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range, time::Duration};
 
 use super::{
+    budget::BudgetFields,
     channels::Notify,
     fields::{Fields, Located, Problems},
     matrix::{Combination, Matrix, Room},
@@ -47,11 +48,12 @@ pub(super) struct Image {
     pub(super) prepare: Option<Vec<String>>,
     pub(super) tags: Option<Located<Vec<Located<String>>>>,
     pub(super) test: Option<Vec<Test>>,
-    pub(super) max_size: Option<u64>,
     /// What the image itself says.
     pub(super) flatten: Option<Located<Flatten>>,
     /// What `defaults` say, for images without a `flatten` of their own.
     pub(super) default_flatten: Option<Flatten>,
+    /// With `max_size`.
+    pub(super) budget: BudgetFields,
     pub(super) build_args: BTreeMap<String, String>,
     /// Those of the build args that look like secrets, and those that nevertheless may.
     pub(super) suspects: Vec<Located<String>>,
@@ -233,6 +235,10 @@ impl Image {
         self.refresh = fields.take("refresh").and_then(|yaml| refresh(yaml, problems));
         self.schedule = fields.take("schedule").and_then(|yaml| schedule(yaml, problems));
         self.volatile = fields.take("volatile").and_then(|yaml| volatile(yaml, problems));
+        self.budget = fields
+            .take("budget")
+            .and_then(|yaml| BudgetFields::read(yaml, problems))
+            .unwrap_or_default();
         for field in FILLED_LATER {
             let Some(yaml) = fields.take(field) else { continue };
             match yaml.scalar().filter(|text| text.contains('{')) {
@@ -253,10 +259,13 @@ impl Image {
         ) -> Option<T> {
             problems.parsed(field, yaml, parse).map(|read| read.value)
         }
+        if field == "max_size" {
+            let max = read((field, yaml, &mut *problems), units::size);
+            return self.budget.set_max_size(max, &yaml.span, problems);
+        }
         let of = (field, yaml, &mut *problems);
         match field {
             "flatten" => self.flatten = problems.parsed(field, yaml, str::parse::<Flatten>),
-            "max_size" => self.max_size = read(of, units::size),
             "on_failure" => self.on_failure = read(of, on_failure),
             "timeout" => self.timeout = read(of, units::duration),
             "retries" => self.retries = read(of, retries),
@@ -268,7 +277,7 @@ impl Image {
     fn has(&self, field: &str) -> bool {
         let is_set = match field {
             "flatten" => self.flatten.is_some(),
-            "max_size" => self.max_size.is_some(),
+            "max_size" => self.budget.has_size(),
             "on_failure" => self.on_failure.is_some(),
             "timeout" => self.timeout.is_some(),
             "retries" => self.retries.is_some(),
@@ -295,6 +304,7 @@ impl Image {
         let absent = |(field, _): &&(&'static str, Located<String>)| !self.has(field);
         let inherited: Vec<_> = defaults.later.iter().filter(absent).cloned().collect();
         let later = self.later.iter().cloned().chain(inherited).collect();
+        let has_size = self.has("max_size");
         let mut suspects = self.suspects;
         // One that the image gives itself is told where it gives it.
         let inherited = |one: &&Located<String>| !self.build_args.contains_key(&one.value);
@@ -307,9 +317,9 @@ impl Image {
             prepare: self.prepare.or_else(|| defaults.prepare.clone()),
             tags: self.tags.or_else(|| defaults.tags.clone()),
             test: self.test.or_else(|| defaults.test.clone()),
-            max_size: self.max_size.or(defaults.max_size),
             default_flatten: defaults.flatten.as_ref().map(|flatten| flatten.value),
             flatten: self.flatten,
+            budget: self.budget.over(&defaults.budget, has_size),
             build_args: merged(self.build_args, &defaults.build_args),
             suspects,
             allow_build_args: self.allow_build_args.or_else(|| defaults.allow_build_args.clone()),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
-    Base, BaseUse, Dockerfile, Flatten, Hierarchy, Node, NodeName, OnFailure, Refresh, Ssh,
+    Base, BaseUse, Budget, Dockerfile, Flatten, Hierarchy, Node, NodeName, OnFailure, Refresh, Ssh,
 };
 use crate::dockerfile::Instruction;
 
@@ -36,7 +36,7 @@ fn node(line: &str) -> Node {
         retries: 0,
         keep: super::load::KEPT,
         file_labels: true,
-        max_size: None,
+        budget: Budget::default(),
         flatten: Flatten::No,
         refresh: Refresh::default(),
         schedule: None,

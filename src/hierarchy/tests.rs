@@ -710,7 +710,7 @@ fn a_matrix_fills_in_fields_that_are_no_text() {
         let hierarchy = load(folder.path(), &LoadOptions::default()).unwrap().hierarchy;
         let node = hierarchy.get(&"a-arm64-2-hold".into()).unwrap();
         assert_eq!(node.platform, "linux/arm64".parse().ok());
-        assert_eq!((node.max_size, node.retries, node.keep.get()), (Some(20_000_000), 2, 2));
+        assert_eq!((node.budget.size, node.retries, node.keep.get()), (Some(20_000_000), 2, 2));
         assert_eq!((node.timeout, node.on_failure), (Duration::from_secs(120), OnFailure::Hold));
     }
     // What is no value is told where it stands.
@@ -742,8 +742,8 @@ fn keys_at_the_top_that_begin_with_x_carry_anchors() {
     let text = "version: 1\nx-small: &small { max_size: 1MB }\nx-note: anything\nimages:\n  a: *small\n  b: {}\n";
     std::fs::write(&file, text).unwrap();
     let hierarchy = Hierarchy::load(&file, &LoadOptions::default()).unwrap().hierarchy;
-    assert_eq!(hierarchy.get(&"a".into()).unwrap().max_size, Some(1_000_000));
-    assert_eq!(hierarchy.get(&"b".into()).unwrap().max_size, None);
+    assert_eq!(hierarchy.get(&"a".into()).unwrap().budget.size, Some(1_000_000));
+    assert_eq!(hierarchy.get(&"b".into()).unwrap().budget.size, None);
     std::fs::write(&file, text.replace("x-note", "y-note")).unwrap();
     assert!(Hierarchy::load(&file, &LoadOptions::default()).is_err());
 }

@@ -53,7 +53,7 @@ pub fn write(
     report.serialize(out).map_err(io::Error::other)
 }
 
-/// The build of an image, its tests, and what came after them if that failed.
+/// The build of an image, its tests, its budget, and what came after them if that failed.
 fn cases(step: &StepSummary, record: &Record, hierarchy: Option<&Hierarchy>) -> Vec<TestCase> {
     let node = step.node.as_str();
     let time = |part| record.phases.get(&(step.node.clone(), part)).copied().unwrap_or_default();
@@ -85,6 +85,19 @@ fn cases(step: &StepSummary, record: &Record, hierarchy: Option<&Hierarchy>) -> 
         };
         let (name, part) = (format!("test {number}: {}", text(&what)), StepPart::Test(number));
         cases.push(case(node, &name, status_of(part), time(part)));
+    }
+    let has_budget =
+        hierarchy.and_then(|it| it.get(&step.node)).is_some_and(|it| it.budget.has_limits());
+    if has_budget
+        || !step.over_budget.is_empty()
+        || failed.is_some_and(|(_, at)| at == StepPart::Measure)
+    {
+        let (status, time) = (status_of(StepPart::Measure), time(StepPart::Measure));
+        let mut budget = case(node, "budget", status, time);
+        if !step.over_budget.is_empty() {
+            budget.set_system_out(text(&format!("warning: {}", step.over_budget.join("; "))));
+        }
+        cases.push(budget);
     }
     if failed.is_some_and(|(_, at)| at == StepPart::Store) {
         cases.push(case(node, "store", status_of(StepPart::Store), time(StepPart::Store)));
@@ -192,6 +205,14 @@ mod tests {
             </testsuite>
         </testsuites>
         "#);
+    }
+
+    #[test]
+    fn an_image_over_its_budget_is_no_failure_if_that_only_warns() {
+        let text = xml(&scenario::over_budget());
+        let (_, case) = text.split_once("<testcase name=\"budget\" classname=\"os-base\"").unwrap();
+        let warning = "warning: it has 32 layers, 2 more than its `layers` budget of 30";
+        assert!(case.contains(warning) && text.contains("failures=\"0\""), "{text}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     Paint, closing,
     numbers::count,
     run_data::Record,
-    sanitize,
+    sanitize, size_changes,
     table::{self, HEAD},
 };
 use crate::event::{Outcome, StepFailure, StepSummary, Summary};
@@ -36,6 +36,7 @@ pub fn page(record: &Record, graph: Option<&str>, limit: usize) -> String {
         page.add(&format!("{}\n\n", escaped(&line)));
     }
     page.rows(summary);
+    page.sizes(record, summary);
     page.failures(summary);
     page.warnings(record);
     if let Some(graph) = graph
@@ -81,6 +82,13 @@ impl MarkdownPage {
     fn rows(&mut self, summary: &Summary) {
         let steps = summary.steps.iter().filter(|step| table::is_news(step));
         self.table(&HEAD, "---|---|---|--:|--:|--:|---", steps.map(table::cells));
+    }
+
+    fn sizes(&mut self, record: &Record, summary: &Summary) {
+        let Some((sentence, rows)) = size_changes::table(record, summary) else { return };
+        if self.add(&format!("{}\n\n", escaped(&sentence))) {
+            self.table(&size_changes::HEAD, "---|--:|--:|--:|--:", rows.into_iter());
+        }
     }
 
     /// A row for each image, as many as there is room for.
@@ -229,6 +237,12 @@ mod tests {
         | tools | built, same, flaky | <code>os-base</code> is rebuilt | 30 s |  |  |  |
         | cron | already built | built and tested, but <code>latest</code> does not point at it |  |  |  | latest |
 
+        Unpacked sizes: 1 image grew, 1.2 MB in all.
+
+        | image | published | now | change | own |
+        |---|--:|--:|--:|--:|
+        | os-base | 117 MB | 118 MB | +1.2 MB (+1.0%) | 3.0 MB |
+
         <details><summary>webapp-base: build failed</summary>
         <pre>RUN make: exit code 2
         cc -o app app.c
@@ -249,6 +263,17 @@ mod tests {
 
         </details>
         ");
+    }
+
+    #[test]
+    fn an_image_over_its_budget() {
+        let page = page(&recorded(&scenario::over_budget()), None, PLENTY);
+        let row = "| os-base | built, over budget | its Dockerfile changed | 12 s | 118 MB | +1.2 MB | latest |";
+        let change = "| os-base | 117 MB | 118 MB | +1.2 MB (+1.0%) | 3.0 MB |";
+        let warning = "- warning: <code>os-base</code>: it has 32 layers, 2 more than its <code>layers</code> budget of 30";
+        for expected in [row, change, warning] {
+            assert!(page.contains(expected), "{expected}: {page}");
+        }
     }
 
     #[test]

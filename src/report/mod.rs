@@ -29,6 +29,7 @@ mod run_data;
 pub mod sanitize;
 mod screen;
 pub mod size;
+mod size_changes;
 pub mod status;
 mod step;
 mod svg;

@@ -44,7 +44,9 @@ pub(super) enum StepPart {
     Build,
     /// The `n`th test, from 1.
     Test(usize),
-    /// What comes after the tests.
+    /// The comparison with its budget.
+    Measure,
+    /// What comes after that.
     Store,
 }
 
@@ -55,10 +57,10 @@ impl StepPart {
             | Phase::Pull
             | Phase::Build
             | Phase::Flatten
-            | Phase::Measure
             | Phase::Compare
             | Phase::Wait => Self::Build,
             Phase::Test { number, .. } => Self::Test(*number),
+            Phase::Measure => Self::Measure,
             Phase::Push => Self::Store,
         }
     }

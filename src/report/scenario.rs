@@ -174,6 +174,7 @@ pub(super) struct Story {
     steps: BTreeMap<NodeName, (Outcome, Duration, Vec<Tag>)>,
     /// Of those that were tried again.
     attempts: BTreeMap<NodeName, usize>,
+    over_budget: BTreeMap<NodeName, String>,
     stopped: Option<StopReason>,
 }
 
@@ -185,6 +186,7 @@ impl Story {
             now: Duration::ZERO,
             steps: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            over_budget: BTreeMap::new(),
             stopped: None,
         };
         story.happens(EventKind::RunStarted {
@@ -232,6 +234,7 @@ impl Story {
             outcome,
             took: ms(took),
             attempts,
+            over_budget: self.over_budget(&node.into()),
         })
     }
 
@@ -239,6 +242,16 @@ impl Story {
     pub(super) fn fails_once(&mut self, node: &str, message: &str) -> &mut Self {
         self.attempts.insert(node.into(), 2);
         self.warns(Some(node), &format!("attempt 1 of 3 failed: {message}"))
+    }
+
+    /// It is larger than its budget, which only warns.
+    pub(super) fn exceeds(&mut self, node: &str, sentence: &str) -> &mut Self {
+        self.over_budget.insert(node.into(), sentence.to_owned());
+        self.warns(Some(node), sentence)
+    }
+
+    fn over_budget(&self, node: &NodeName) -> Vec<String> {
+        self.over_budget.get(node).cloned().into_iter().collect()
     }
 
     fn attempts(&self, node: &NodeName) -> usize {
@@ -283,7 +296,8 @@ impl Story {
             let (outcome, took, promoted) = self.steps.get(&step.node).cloned().unwrap();
             let (node, reason) = (step.node.clone(), step.reason.clone());
             let attempts = self.attempts(&node);
-            StepSummary { node, reason, outcome, took, attempts, promoted }
+            let over_budget = self.over_budget(&node);
+            StepSummary { node, reason, outcome, took, attempts, over_budget, promoted }
         });
         let summary = Summary {
             run: "r1".to_owned(),
@@ -400,6 +414,18 @@ pub(super) fn held() -> Vec<Event> {
         .moves(&["cron", "os-base"])
         .after(200)
         .finishes(Promotion::Done { moved: 2, took: ms(200), held }, Exit::BuildFailed)
+}
+
+/// One image is larger than its budget, which only warns.
+pub(super) fn over_budget() -> Vec<Event> {
+    let steps = vec![build("os-base", None)];
+    Story::new(Plan { steps, ..Plan::default() })
+        .starts("os-base")
+        .after(12_000)
+        .exceeds("os-base", "it has 32 layers, 2 more than its `layers` budget of 30")
+        .ends("os-base", built("os-base"), 12_000)
+        .moves(&["os-base"])
+        .finishes(Promotion::Done { moved: 1, took: ms(100), held: BTreeMap::new() }, Exit::Done)
 }
 
 pub(super) fn interrupted() -> Vec<Event> {

@@ -23,7 +23,7 @@ pub(super) fn failed(failure: &StepFailure) -> &'static str {
         Phase::Build | Phase::Wait => "build failed",
         Phase::Flatten => "flatten failed",
         Phase::Test { .. } => "test failed",
-        Phase::Measure => "too large",
+        Phase::Measure => "over budget",
         Phase::Compare => "compare failed",
         Phase::Push => "push failed",
     }

@@ -118,13 +118,19 @@ pub(super) fn cells(step: &StepSummary) -> [String; COLUMNS] {
     let tags: Vec<&str> = step.promoted.iter().map(crate::image::Tag::as_str).collect();
     [
         sanitize::text(step.node.as_str()),
-        if step.is_flaky() { format!("{result}, flaky") } else { result.to_owned() },
+        format!("{result}{}", besides(step)),
         sanitize::text(&step.reason.to_string()),
         time,
         bytes,
         change,
         tags.join(" "),
     ]
+}
+
+/// What a reader should know of a good result.
+fn besides(step: &StepSummary) -> String {
+    let notes = [("flaky", step.is_flaky()), ("over budget", !step.over_budget.is_empty())];
+    notes.iter().filter(|(_, is)| *is).flat_map(|(note, _)| [", ", note]).collect()
 }
 
 /// As wide as the widest cell, the flexible ones cut until the line fits. A column in which nothing

@@ -7,6 +7,7 @@
 mod ahead;
 mod attempts;
 mod bases;
+mod budget;
 mod lost_engine;
 mod compare;
 mod flatten;
@@ -283,7 +284,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.made.insert(node, digest);
     }
 
-    fn finish(&mut self, id: Id, StepEnd { mut outcome, attempts, waited }: StepEnd) {
+    fn finish(&mut self, id: Id, StepEnd { mut outcome, attempts, waited, over_budget }: StepEnd) {
         let (node, since) = self.running.remove(&id).expect("every task is a running step");
         let took = since.elapsed().saturating_sub(waited);
         self.cancels.remove(&node);
@@ -292,6 +293,9 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.made.remove(&node);
         if attempts > 1 {
             self.done.attempts.insert(node.clone(), attempts);
+        }
+        if !over_budget.is_empty() && outcome.digest().is_some() {
+            self.done.over_budget.insert(node.clone(), over_budget);
         }
         if let Some(failed) = self.skipped.remove(&node) {
             outcome = Outcome::Skipped { failed };
@@ -410,7 +414,8 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.done.outcomes.insert(node.clone(), (outcome.clone(), took));
         self.estimate();
         let attempts = self.done.attempts.get(&node).copied().unwrap_or(1);
-        self.telling.emit(EventKind::StepFinished { node, outcome, took, attempts });
+        let over_budget = self.done.over_budget.get(&node).cloned().unwrap_or_default();
+        self.telling.emit(EventKind::StepFinished { node, outcome, took, attempts, over_budget });
         self.stop_if_nobody_listens();
     }
 
@@ -446,6 +451,8 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     }
 }
 
+#[cfg(test)]
+mod budget_tests;
 #[cfg(test)]
 mod package_tests;
 #[cfg(test)]

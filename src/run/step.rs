@@ -25,7 +25,7 @@ use crate::{
         context::{Context, ContextError, Modes},
         source,
     },
-    hierarchy::{Check, Flatten, Hierarchy, Node, NodeName, bytes},
+    hierarchy::{Check, Flatten, Hierarchy, Node, NodeName},
     image::{Digest, Tagged},
     plan::{
         Action, Plan, Step,
@@ -87,6 +87,10 @@ pub(super) struct Done {
     /// The image on which children have begun to build.
     begun_on: Option<Digest>,
     is_tested: bool,
+    /// Its budget was checked.
+    pub(super) is_measured: bool,
+    /// The limits that it exceeds with `on_excess: warn`.
+    pub(super) over_budget: Vec<String>,
     /// The store may have written the build tag without an answer.
     is_pushed: bool,
     /// The time spent waiting for a test job, and for the parents' tests.
@@ -97,10 +101,10 @@ pub(super) struct Done {
 pub(super) struct Candidate {
     pub(super) image: LocalImage,
     /// In bytes, without its base.
-    added: u64,
+    pub(super) added: u64,
     /// The parents that its labels name.
     parents: Parents,
-    compared: Compared,
+    pub(super) compared: Compared,
 }
 
 impl Candidate {
@@ -113,7 +117,9 @@ impl Candidate {
 impl Done {
     /// The candidate was built on other images than the final ones of its parents.
     pub(super) fn forget_candidate(&mut self) {
-        (self.candidate, self.begun_on, self.is_tested) = (None, None, false);
+        (self.candidate, self.begun_on) = (None, None);
+        (self.is_tested, self.is_measured) = (false, false);
+        self.over_budget.clear();
     }
 }
 
@@ -133,11 +139,14 @@ pub(super) struct StepEnd {
     pub(super) attempts: usize,
     /// The part of its time in which it only waited.
     pub(super) waited: Duration,
+    /// The limits that its image exceeds with `on_excess: warn`.
+    pub(super) over_budget: Vec<String>,
 }
 
 impl StepEnd {
     pub(super) fn cancelled() -> Self {
-        Self { outcome: Outcome::Cancelled, attempts: 1, waited: Duration::ZERO }
+        let (outcome, waited) = (Outcome::Cancelled, Duration::ZERO);
+        Self { outcome, attempts: 1, waited, over_budget: vec![] }
     }
 }
 
@@ -218,7 +227,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 })
             }
         };
-        StepEnd { outcome, attempts: attempts.count(), waited: done.waited }
+        let (attempts, waited, over_budget) = (attempts.count(), done.waited, done.over_budget);
+        StepEnd { outcome, attempts, waited, over_budget }
     }
 
     /// Names the image of a failed test, so that the engine keeps it after the run.
@@ -257,6 +267,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 done.is_tested = true;
             }
             if self.is_settled(done, tell).await {
+                self.check_budget(done, tell).await?;
                 return self.store(done, identity, tell).await;
             }
         }
@@ -537,10 +548,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ok(image)
     }
 
-    /// Checks the image before its tests: its files did not change, and it is not too large. Returns the size of
-    /// the layers that it does not share with its base.
+    /// Checks the image before its tests: its files did not change. Returns the size of the layers that it does not
+    /// share with its base.
     async fn check(&self, candidate: &LocalImage, pinned: &Pinned) -> Result<u64, Trouble> {
-        let node = self.node();
         let broken = |message| Trouble {
             phase: Phase::Build,
             message,
@@ -556,17 +566,6 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             return Err(broken(
                 "its build context changed while it was built; run again".to_owned(),
             ));
-        }
-        if let Some(max) = node.max_size
-            && candidate.size > max
-        {
-            let message = format!(
-                "it has {}, more than its `max_size` of {}",
-                bytes(candidate.size),
-                bytes(max)
-            );
-            let (phase, exit) = (Phase::Measure, Exit::TestFailed);
-            return Err(Trouble { phase, exit, ..broken(message) });
         }
         Ok(added)
     }

@@ -2,7 +2,6 @@ use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use super::*;
 use crate::{
-    event::Phase,
     exit::Exit,
     plan::{Selection, order::History},
     testing::scenario::{ScenarioEnd, names, scenario},
@@ -169,22 +168,6 @@ kept",
     });
     // An image of the engine of these tests has a thousand bytes a layer.
     assert_eq!(built.collect::<Vec<_>>(), ["base 1000 1000", "app 2000 1000", "kept up to date"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_image_may_be_as_large_as_it_says() {
-    let told = async |max: &str| {
-        let stack = scenario(&format!("base : max_size={max}"));
-        let ended = stack.run(&Selection::OutOfDate).await;
-        let failure = match &ended.summary.steps[0].outcome {
-            Outcome::Failed(failure) => Some((failure.phase.clone(), failure.message.clone())),
-            _ => None,
-        };
-        (ended.summary.exit, failure)
-    };
-    assert_eq!(told("1kB").await, (Exit::Done, None));
-    let message = "it has 1.0 kB, more than its `max_size` of 999 B".to_owned();
-    assert_eq!(told("999B").await, (Exit::TestFailed, Some((Phase::Measure, message))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a size that is not known is `None`, never an estimate.
 
+mod budget;
 mod measure;
 mod what_if;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use self::{
+    budget::{CandidateSize, LayerOwner, LayerShare, LayerStep, causes, excesses},
     measure::{HierarchySizes, Measured, measure},
     what_if::{
         FlattenForecast, ForecastBytes, NoForecast, ReplacedLayers, flatten_forecast,

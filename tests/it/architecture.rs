@@ -46,6 +46,7 @@ const USES: &[(&str, &[&str])] = &[
         "run",
         &[
             "check",
+            "dockerfile",
             "engine",
             "event",
             "exit",

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Capability, Docker, ImageStore, call::path_with, config, known_tags::EngineEvent};
 use crate::{
-    engine::{EngineError, LocalImage},
+    engine::{EngineError, HistoryStep, LocalImage},
     image::{Digest, Platform, Reference, Tagged},
 };
 
@@ -130,6 +130,28 @@ impl Docker {
         let path = format!("{version}{api}/{name}/json{query}");
         let seen: Option<Inspected> = self.get_json_if_any(&doing, &path).await?;
         Ok(seen.map(Inspected::with_healthcheck))
+    }
+
+    pub(super) async fn read_history(
+        &self,
+        image: &Digest,
+    ) -> Result<Vec<HistoryStep>, EngineError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct HistoryItem {
+            #[serde(default)]
+            created_by: String,
+            #[serde(default)]
+            size: i64,
+        }
+        let doing = format!("reading the history of the image {}", image.short());
+        let path = format!("/images/{image}/history");
+        let newest_first: Vec<HistoryItem> = self.get_json(&doing, &path).await?;
+        let step = |HistoryItem { created_by, size }: HistoryItem| HistoryStep {
+            created_by,
+            bytes: size.try_into().unwrap_or(0),
+        };
+        Ok(newest_first.into_iter().rev().map(step).collect())
     }
 
     pub(super) async fn resolve_tags(

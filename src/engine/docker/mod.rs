@@ -65,8 +65,8 @@ use self::{
     shared::TooLarge,
 };
 use super::{
-    BuildProgress, BuildRequest, Engine, EngineError, EngineInfo, Flattening, ImageCommand,
-    LocalImage, PathDifference, ProbeOutput, TestProgress, Tried, Volatile,
+    BuildProgress, BuildRequest, Engine, EngineError, EngineInfo, Flattening, HistoryStep,
+    ImageCommand, LocalImage, PathDifference, ProbeOutput, TestProgress, Tried, Volatile,
     connect::{Transport, survey},
 };
 use crate::{
@@ -207,6 +207,10 @@ impl Engine for Docker {
             self.known.learn_image(image);
         }
         Ok(image)
+    }
+
+    async fn history(&self, image: &Digest) -> Result<Vec<HistoryStep>, EngineError> {
+        self.read_history(image).await
     }
 
     async fn resolve(&self, names: Vec<Tagged>) -> Result<BTreeMap<Tagged, Digest>, EngineError> {

@@ -128,8 +128,13 @@ fn image() -> Vec<Field> {
         ),
         (
             "max_size",
-            "A larger image fails: `120MB`, `1.5GiB`, or bytes.",
-            json!({ "type": ["string", "integer"], "pattern": "^[0-9]+(\\.[0-9]+)?\\s*([kKmMgGtT]([iI]?[bB])?|[bB])?$", "minimum": 1 }),
+            "The short form of `budget.size`: a larger image fails.",
+            json!({ "type": ["string", "integer"], "pattern": format!("^{SIZE}$"), "minimum": 1 }),
+        ),
+        (
+            "budget",
+            "The limits of the image, checked after its tests. `none` turns a limit of `defaults` off.",
+            budget(),
         ),
         (
             "flatten",
@@ -225,6 +230,33 @@ fn image() -> Vec<Field> {
             }),
         ),
     ]
+}
+
+/// `120MB`, `1.5GiB`, or bytes.
+const SIZE: &str = "[0-9]+(\\.[0-9]+)?\\s*([kKmMgGtT]([iI]?[bB])?|[bB])?";
+
+fn budget() -> Value {
+    let number = |pattern: String, example: &str| json!({ "type": ["string", "integer"], "pattern": pattern, "minimum": 1, "examples": [example] });
+    let size = |example| number(format!("^({SIZE}|none)$"), example);
+    object(vec![
+        ("size", "The largest size: the unpacked bytes of all layers.", size("500MB")),
+        ("own", "The most bytes that it adds to its base, unpacked.", size("50MB")),
+        (
+            "layers",
+            "The largest number of layers.",
+            number("^([1-9][0-9]*|none)$".to_owned(), "30"),
+        ),
+        (
+            "growth",
+            "How much larger than the published image it may be: a percentage or bytes.",
+            number(format!("^([0-9]+(\\.[0-9]{{1,2}})?\\s*%|{SIZE}|none)$"), "5%"),
+        ),
+        (
+            "on_excess",
+            "The effect of a larger image: `fail`, as a failed test, or `warn`.",
+            json!({ "enum": ["warn", "fail"], "default": "fail" }),
+        ),
+    ])
 }
 
 fn schedule() -> Value {

@@ -20,7 +20,7 @@ pub fn conclude(
 ) -> Summary {
     let Promoted { promotion, mut tags } = promoted;
     let exit = exit(&executed, &promotion);
-    let Executed { mut outcomes, attempts, stopped, .. } = executed;
+    let Executed { mut outcomes, attempts, mut over_budget, stopped, .. } = executed;
     let steps = plan
         .steps
         .iter()
@@ -30,7 +30,8 @@ pub fn conclude(
             let (node, reason) = (step.node.clone(), step.reason.clone());
             let promoted = tags.remove(&node).unwrap_or_default();
             let attempts = attempts.get(&node).copied().unwrap_or(1);
-            StepSummary { node, reason, outcome, took, attempts, promoted }
+            let over_budget = over_budget.remove(&node).unwrap_or_default();
+            StepSummary { node, reason, outcome, took, attempts, over_budget, promoted }
         })
         .collect();
     Summary { run, steps, stopped, promotion, took, exit }

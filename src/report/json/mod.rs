@@ -80,8 +80,13 @@ mod tests {
     /// The lines of a run in which everything happens.
     fn everything() -> Vec<Value> {
         let paper = Paper::default();
-        let runs =
-            [scenario::success(), scenario::refreshed(), scenario::failure(), scenario::held()];
+        let runs = [
+            scenario::success(),
+            scenario::refreshed(),
+            scenario::failure(),
+            scenario::held(),
+            scenario::over_budget(),
+        ];
         for events in runs {
             tell(&mut Json::new(paper.out()), &events);
         }

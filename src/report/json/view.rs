@@ -69,6 +69,8 @@ enum EventBody<'a> {
         seconds: f64,
         #[serde(skip_serializing_if = "Option::is_none")]
         attempts: Option<usize>,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        over_budget: &'a [String],
         #[serde(flatten)]
         outcome: OutcomeView<'a>,
     },
@@ -198,6 +200,8 @@ pub(super) struct EventStepView<'a> {
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<usize>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    over_budget: &'a [String],
     promoted: &'a [Tag],
 }
 
@@ -236,12 +240,15 @@ fn body(kind: &EventKind) -> EventBody<'_> {
             EventBody::BuildStep { node, stage, number: *number, total: *total, text }
         }
         EventKind::Log { node, line } => EventBody::Log { node, line: lossy(line) },
-        EventKind::StepFinished { node, outcome, took, attempts } => EventBody::StepFinished {
-            node,
-            seconds: seconds(*took),
-            attempts: several(*attempts),
-            outcome: outcome_view(outcome),
-        },
+        EventKind::StepFinished { node, outcome, took, attempts, over_budget } => {
+            EventBody::StepFinished {
+                node,
+                seconds: seconds(*took),
+                attempts: several(*attempts),
+                over_budget,
+                outcome: outcome_view(outcome),
+            }
+        }
         EventKind::StopBegan { reason, running } => {
             EventBody::StopBegan { reason: *reason, running: *running }
         }
@@ -345,13 +352,15 @@ fn summary_view(summary: &Summary) -> SummaryView<'_> {
 
 pub(super) fn steps(summary: &Summary) -> Vec<EventStepView<'_>> {
     let view = |step| {
-        let StepSummary { node, reason, outcome, took, attempts, promoted }: &StepSummary = step;
+        let step: &StepSummary = step;
+        let StepSummary { node, reason, outcome, took, attempts, over_budget, promoted } = step;
         EventStepView {
             node,
             why: ReasonView::new(reason),
             outcome: outcome_view(outcome),
             seconds: seconds(*took),
             attempts: several(*attempts),
+            over_budget,
             promoted,
         }
     };

@@ -54,7 +54,7 @@ fn inputs(
         dockerfile: Digest::of(node.dockerfile.text.as_bytes()),
         context: source.digest,
         settings: settings(node, tracked, &question.hierarchy.volatile(&node.name)),
-        tests: encoding::tests(node.max_size, question.hierarchy.tests(&node.name)),
+        tests: encoding::tests(node.budget.enforced_size(), question.hierarchy.tests(&node.name)),
         platform: node.platform.as_ref().unwrap_or(question.platform).clone(),
         upstreams: named
             .filter_map(|name| Some((name.clone(), upstreams.get(&name)?.digest.clone())))

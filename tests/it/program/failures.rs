@@ -162,8 +162,10 @@ fn max_size_limits_unpacked_bytes() {
         project.edit("tool/Dockerfile", "RUN echo tool >/tool\n", zeros);
         project.edit("hierarchy.yaml", "{ context: tool }", "{ context: tool, max_size: 15MB }");
         project.rebuild("").to(place).run().exits(11).says(&[
-            "~tool: too large after ",
-            ": it has 22 MB, more than its `max_size` of 15 MB",
+            "~tool: over budget after ",
+            ": it has 22 MB, ",
+            " more than its `size` budget of 15 MB",
+            "20 MB by `RUN dd if=/dev/zero of=/zeros bs=1000000 count=20` (tool/Dockerfile:",
         ]);
         assert_eq!(project.tags(place), Tags::new());
 

@@ -1,0 +1,242 @@
+//! Checks a candidate against its budget, after its tests and before it is stored.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use super::{
+    attempts::StepRetry,
+    compare::Compared,
+    labels::BASE_DIGEST,
+    step::{Candidate, Done, Trouble, Work},
+    step_events::Tell,
+};
+use crate::{
+    dockerfile::history::{instruction, may_have_layer},
+    engine::{Engine, HistoryStep, LocalImage},
+    event::Phase,
+    exit::Exit,
+    hierarchy::{Base, Node, OnExcess},
+    image::{Digest, Platform, Repository},
+    publish::store::{Store, StoreError},
+    size::{CandidateSize, LayerOwner, LayerShare, LayerStep, causes, excesses},
+};
+
+/// An upstream may be in a registry that this machine cannot reach, and a message only needs its layers.
+const UPSTREAM: Duration = Duration::from_secs(5);
+
+/// Layers of an image, from the first one up to those of one owner.
+struct LayerCut<'a> {
+    owner: LayerOwner,
+    /// The number of layers up to and with its own.
+    end: usize,
+    node: Option<&'a Node>,
+}
+
+impl<E: Engine, S: Store> Work<'_, E, S> {
+    /// Measures the candidate once. With `on_excess: warn`, `done` has the sentences about it.
+    pub(super) async fn check_budget(
+        &self,
+        done: &mut Done,
+        tell: &mut Tell,
+    ) -> Result<(), Trouble> {
+        let budget = &self.node().budget;
+        if done.is_measured || !budget.has_limits() {
+            return Ok(());
+        }
+        let Some(Candidate { image, added, compared, .. }) = &done.candidate else {
+            unreachable!("only a candidate is measured");
+        };
+        tell.phase(Phase::Measure);
+        let before = match (budget.growth, compared) {
+            (None, _) | (_, Compared::Same(_)) => None,
+            (Some(_), Compared::Different(_) | Compared::Other) => self.published(tell).await,
+        };
+        let found = CandidateSize {
+            size: image.size,
+            own: *added,
+            layers: image.layers.len() as u64,
+            before: before.as_ref().map(|before| before.size),
+        };
+        let excesses = excesses(budget, found);
+        if !excesses.is_empty() {
+            let shares = self.shares(image).await;
+            let shares_before = match &before {
+                Some(before) => self.shares(before).await,
+                None => vec![],
+            };
+            let all: Vec<_> = excesses
+                .iter()
+                .map(|excess| (excess.to_string(), causes(excess, &shares, &shares_before)))
+                .collect();
+            if budget.on_excess == OnExcess::Fail {
+                let lines = all.iter().flat_map(|(excess, causes)| {
+                    std::iter::once(excess).chain(&causes.sentences).map(String::as_str)
+                });
+                return Err(Trouble {
+                    phase: Phase::Measure,
+                    message: lines.collect::<Vec<_>>().join("\n"),
+                    exit: Exit::TestFailed,
+                    step: all.iter().find_map(|(_, causes)| causes.step.clone()),
+                    again: StepRetry::Never,
+                });
+            }
+            let sentences = all.into_iter().map(|(excess, causes)| match causes.sentences[..] {
+                [] => excess,
+                ref causes => format!("{excess}: {}", causes.join(", ")),
+            });
+            let mask = self.shop.secrets.mask();
+            done.over_budget = sentences.map(|sentence| mask.text(&sentence)).collect();
+            done.over_budget.iter().for_each(|sentence| tell.warn(sentence));
+        }
+        done.is_measured = true;
+        Ok(())
+    }
+
+    /// The published image, in the engine. `None` if it was never published or was deleted, or, with a warning,
+    /// if it cannot be read.
+    async fn published(&self, tell: &Tell) -> Option<LocalImage> {
+        let published = self.step.published.as_ref()?;
+        let (node, engine) = (self.node(), &self.shop.engine);
+        let (repository, platform) = (&node.repository, node.platform.as_ref());
+        let fetched = async {
+            let name = format!("{repository}@{published}");
+            if let Some(here) = engine.inspect(&name).await? {
+                return Ok(Some(here));
+            }
+            let id = self.shop.store.fetch(repository, published, platform).await?;
+            Ok::<_, StoreError>(engine.inspect(id.as_str()).await?)
+        };
+        match fetched.await {
+            Ok(image) => image,
+            Err(StoreError::Gone { .. }) => None,
+            Err(error) => {
+                let reason = "the published image cannot be read";
+                tell.warn(&format!("its growth is not checked, because {reason}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// The layers of an image of this node, divided among the images that added them, the lowest first. Empty if
+    /// the engine's history does not fit the layers.
+    async fn shares(&self, image: &LocalImage) -> Vec<LayerShare> {
+        let history = self.shop.engine.history(&image.id).await.unwrap_or_default();
+        let Some(mut steps) = with_layers(&history, image.layers.len()) else { return vec![] };
+        let mut begin = 0;
+        let share = |LayerCut { owner, end, node }: LayerCut<'_>| {
+            let layers = end.saturating_sub(begin);
+            begin = end.max(begin);
+            let step = |(text, bytes): (String, u64)| LayerStep {
+                place: node.and_then(|node| self.place(node, &text)),
+                text,
+                bytes,
+            };
+            let own = steps.drain(..layers.min(steps.len())).map(step).collect();
+            LayerShare { owner, layers: layers as u64, steps: own }
+        };
+        self.cuts(image).await.into_iter().map(share).collect()
+    }
+
+    /// `images/os-base/Dockerfile:4`.
+    fn place(&self, node: &Node, text: &str) -> Option<String> {
+        let line = node.dockerfile.line_of(text)?.line;
+        let path = &node.dockerfile.path;
+        let path = path.strip_prefix(self.shop.hierarchy.root()).unwrap_or(path);
+        Some(format!("{}:{line}", path.display()))
+    }
+
+    /// The owners of an image's layers, the lowest first. Each image names its base in a label.
+    async fn cuts(&self, image: &LocalImage) -> VecDeque<LayerCut<'_>> {
+        let itself = LayerOwner::Itself;
+        let mut node = self.node();
+        let first = LayerCut { owner: itself, end: image.layers.len(), node: Some(node) };
+        let (mut cuts, mut labels) = (VecDeque::from([first]), image.labels.clone());
+        while let Some(digest) = labels.get(BASE_DIGEST).and_then(|base| base.parse().ok()) {
+            let last = node.dockerfile.uses.iter().find(|used| used.is_final);
+            let (owner, repository, parent) = match last.map(|used| &used.base) {
+                Some(Base::Upstream(name)) => {
+                    (LayerOwner::Upstream(name.to_string()), &name.repository, None)
+                }
+                Some(Base::Node(name)) => {
+                    let parent = self.shop.hierarchy.get(name).expect("a parent is a node");
+                    (LayerOwner::Ancestor(name.clone()), &parent.repository, Some(parent))
+                }
+                None => break,
+            };
+            let found = self.layers_of((repository, &digest), &image.platform, parent.is_none());
+            let found = found.await.filter(|(_, layers)| image.layers.starts_with(layers));
+            let Some((below, layers)) = found else { break };
+            cuts.push_front(LayerCut { owner, end: layers.len(), node: parent });
+            let Some(parent) = parent else { break };
+            (node, labels) = (parent, below);
+        }
+        cuts
+    }
+
+    /// The labels and the layers of a base, from the engine or its registry.
+    async fn layers_of(
+        &self,
+        (repository, digest): (&Repository, &Digest),
+        platform: &Platform,
+        is_upstream: bool,
+    ) -> Option<(BTreeMap<String, String>, Vec<Digest>)> {
+        for name in [digest.to_string(), format!("{repository}@{digest}")] {
+            if let Ok(Some(image)) = self.shop.engine.inspect(&name).await {
+                return Some((image.labels, image.layers));
+            }
+        }
+        let read = async {
+            let member = if is_upstream {
+                let registries = &self.shop.registries;
+                registries.manifest_for(repository, digest, platform).await.ok()??
+            } else {
+                digest.clone()
+            };
+            self.shop.store.describe(repository, &member).await.ok()?
+        };
+        let found = timeout(UPSTREAM, read).await.ok()??;
+        Some((found.labels, found.layers))
+    }
+}
+
+/// The instruction and the bytes of each layer. `None` if the steps cannot be matched: whether a `WORKDIR` has a
+/// layer depends on the builder, so all of them or none have one.
+fn with_layers(history: &[HistoryStep], layers: usize) -> Option<VecDeque<(String, u64)>> {
+    let steps = history.iter().map(|step| (instruction(&step.created_by), step.bytes));
+    let mut steps: VecDeque<(String, u64)> =
+        steps.filter(|(text, bytes)| *bytes > 0 || may_have_layer(text)).collect();
+    let is_folder = |text: &str, bytes: u64| bytes == 0 && text.starts_with("WORKDIR");
+    if steps.len() > layers {
+        steps.retain(|(text, bytes)| !is_folder(text, *bytes));
+    }
+    (steps.len() == layers).then_some(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_matched_with_layers() {
+        let history = |lines: &[(&str, u64)]| -> Vec<HistoryStep> {
+            let step = |(text, bytes): &(&str, u64)| HistoryStep {
+                created_by: (*text).to_owned(),
+                bytes: *bytes,
+            };
+            lines.iter().map(step).collect()
+        };
+        let lines =
+            history(&[("COPY a b # buildkit", 5), ("WORKDIR /x", 0), ("ENV A=1", 0), ("RUN x", 0)]);
+        let texts = |layers| {
+            let steps = with_layers(&lines, layers)?;
+            Some(steps.into_iter().map(|(text, _)| text).collect::<Vec<_>>().join(", "))
+        };
+        assert_eq!(texts(3).as_deref(), Some("COPY a b, WORKDIR /x, RUN x"));
+        assert_eq!(texts(2).as_deref(), Some("COPY a b, RUN x"));
+        assert_eq!((texts(1), texts(4)), (None, None));
+    }
+}
