@@ -39,6 +39,8 @@ pub(super) struct Connections {
     has_engine: bool,
     /// Images go into the engine alone.
     pub(super) local: Option<LocalOnly>,
+    /// Whether upstreams are copied into the mirror.
+    pub(super) fills_mirror: bool,
 }
 
 /// Of a hierarchy that has a registry: what is read from there.
@@ -77,7 +79,17 @@ impl Connections {
         let hashes = Arc::new(HashCache::read(&state.recall(HASHES), &machine()));
         engine.recall(&state.recall(TAGS));
         let engine = Arc::new(engine);
-        Ok(Self { engine, info, registries, offline, state, hashes, has_engine: true, local: None })
+        Ok(Self {
+            engine,
+            info,
+            registries,
+            offline,
+            state,
+            hashes,
+            has_engine: true,
+            local: None,
+            fills_mirror: false,
+        })
     }
 
     /// For commands that only ask: if all images are in a registry, no engine is needed.
@@ -111,6 +123,7 @@ impl Connections {
             state,
             has_engine: false,
             local: None,
+            fills_mirror: false,
         })
     }
 

@@ -98,7 +98,9 @@ impl From<ObserveError> for CommandError {
 
 fn hint_of(error: &UpstreamError) -> Option<String> {
     match error {
-        UpstreamError::Registry { source, .. } => source.hint(),
+        UpstreamError::Registry { source, .. } | UpstreamError::Mirror { source, .. } => {
+            source.hint()
+        }
         UpstreamError::NotHere { .. } => {
             Some("`docker pull` it, or leave `--offline` out".to_owned())
         }

@@ -17,6 +17,7 @@ mod lock;
 mod log;
 mod tag_progress;
 mod man;
+mod mirror;
 mod older_commit;
 mod output;
 mod target;
@@ -116,6 +117,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Check(arguments)) => check::check(common, &arguments),
         Some(Command::Explain { code }) => check::explain(code.as_deref()),
         Some(Command::Tree(arguments)) => runtime()?.block_on(tree::tree(common, &arguments)),
+        Some(Command::Mirror(arguments)) => runtime()?.block_on(mirror::mirror(common, &arguments)),
         Some(Command::Size(arguments)) => runtime()?.block_on(size::size(common, &arguments)),
         Some(Command::Waste(arguments)) => runtime()?.block_on(waste::waste(common, &arguments)),
         Some(Command::History(arguments)) => {

@@ -19,6 +19,7 @@ use crate::{
     publish::store::{Remote, Store},
     report::{self, plan::Planned},
     run::{
+        mirror::{MirrorUse, UpstreamMirror},
         observe::{FactSources, Question, due, observe, published_images, sizes},
         state::ProbeOwner,
     },
@@ -134,13 +135,21 @@ pub(super) async fn make<S: Store>(
     world: &Connections,
     (store, only_asks): (&S, bool),
 ) -> Result<(Plan, Vec<String>), CommandError> {
-    let sources = FactSources { engine: &*world.engine, store, registries: &world.registries };
     let tag_values = tag_values(hierarchy)?;
     let request = &if request.by_schedule {
         let selection = Selection::Among(due(store, (hierarchy, &tag_values), request.now).await?);
         PlanRequest { selection, ..request.clone() }
     } else {
         request.clone()
+    };
+    let does = if world.fills_mirror && !only_asks { MirrorUse::Copies } else { MirrorUse::Reads };
+    let asked = (&world.registries, &world.info.platform);
+    let mirror = UpstreamMirror::of(hierarchy, hierarchy.in_build_order(), asked, does);
+    let sources = FactSources {
+        engine: &*world.engine,
+        store,
+        registries: &world.registries,
+        mirror: mirror.as_ref(),
     };
     let asking = ProbeOwner::begin();
     let question = Question {
@@ -155,5 +164,8 @@ pub(super) async fn make<S: Store>(
     };
     let (observed, warnings) = observe(&sources, &question).await?;
     world.keep_hashes().await;
+    for copied in mirror.iter().flat_map(UpstreamMirror::copied) {
+        output::line(&format!("copied `{}` to {}", copied.reference, copied.repository));
+    }
     Ok((plan::plan(hierarchy, &observed, request), warnings))
 }

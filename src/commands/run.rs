@@ -59,6 +59,7 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
                 let connect =
                     Connections::connect(&hierarchy, arguments.how.builder, common.offline);
                 let mut world = signals::unless_stopped(&mut stops, connect).await?;
+                world.fills_mirror = local.is_none() && !arguments.no_push && !common.untrusted;
                 world.local = local;
                 let (hierarchy, overtaken) = (hierarchy.clone(), watch::Sender::default());
                 let overtaken = overtaken.subscribe();

@@ -58,7 +58,7 @@ impl Hierarchy {
             return Err(GraphError::Ring(names));
         }
         let order = order(&graph);
-        Ok(Self { file, registry, notify: None, graph, index, order })
+        Ok(Self { file, registry, mirror: None, notify: None, graph, index, order })
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    BaseUse, Dockerfile, Hierarchy, Node, Notify, OnFailure, Test, Trust,
+    BaseUse, Dockerfile, Hierarchy, Mirror, Node, Notify, OnFailure, Test, Trust,
     draft::{self, Draft},
     fields::Problems,
     files::{self, DockerfileRead, FileLookup},
@@ -119,6 +119,7 @@ pub struct CheckedHierarchy {
 pub(super) struct HierarchySurvey {
     path: PathBuf,
     registry: Option<Repository>,
+    mirror: Option<Mirror>,
     notify: Option<Notify>,
     pub(super) drafts: Vec<Draft>,
     /// Of each draft, if they could be read.
@@ -145,7 +146,7 @@ impl HierarchySurvey {
         if !errors.is_empty() {
             return Err(failed(errors, warnings));
         }
-        let (root, notify) = (self.root().to_owned(), self.notify);
+        let (root, notify, mirror) = (self.root().to_owned(), self.notify, self.mirror);
         let nodes: Vec<Node> = self
             .drafts
             .into_iter()
@@ -154,7 +155,9 @@ impl HierarchySurvey {
             .filter_map(|((draft, files), uses)| node(draft, files?, (uses, &root)))
             .collect();
         match Hierarchy::from_nodes(self.path, self.registry, nodes) {
-            Ok(hierarchy) => Ok(Loaded { hierarchy: Hierarchy { notify, ..hierarchy }, warnings }),
+            Ok(hierarchy) => {
+                Ok(Loaded { hierarchy: Hierarchy { mirror, notify, ..hierarchy }, warnings })
+            }
             Err(error) => Err(failed(vec![Diagnostic::error(error.to_string())], warnings)),
         }
     }
@@ -189,8 +192,10 @@ impl HierarchySurvey {
             .registry
             .clone()
             .or_else(|| file.registry.as_ref().map(|registry| registry.value.clone()));
+        let mirror = file.mirror.clone();
         let (notify, notify_span) = (file.notify.clone(), file.notify_span.clone());
         let drafts = draft::drafts(file, options.registry.as_ref(), &mut problems);
+        validate::outside_of_mirror(&drafts, mirror.as_ref(), &mut problems);
         if options.trust == Trust::Untrusted {
             trust::refuse(&drafts, notify.as_ref().zip(notify_span.as_ref()), &mut problems);
         }
@@ -235,7 +240,7 @@ impl HierarchySurvey {
         }
         validate::published_once(&drafts, &mut problems);
         validate::rings(&drafts, &found, &uses, &mut problems);
-        Ok(Self { path, registry, notify, drafts, files: found, uses, platform, problems })
+        Ok(Self { path, registry, mirror, notify, drafts, files: found, uses, platform, problems })
     }
 
     /// The folder of the file.

@@ -19,6 +19,7 @@ mod json_schema;
 mod lints;
 mod load;
 mod matrix;
+mod mirror;
 mod name_match;
 mod node;
 mod outline;
@@ -62,6 +63,7 @@ pub use self::{
     graph::GraphError,
     json_schema::json_schema,
     load::{CheckedHierarchy, LoadError, LoadOptions, Loaded, this_machine},
+    mirror::Mirror,
     name_match::NamingError,
     outline::{AxisLines, ImageSection, MatrixText, Outline, OutlineError, OutlineImage, outline},
     secrets::{SecretSource, Ssh, looks_secret},
@@ -79,6 +81,8 @@ pub struct Hierarchy {
     pub file: PathBuf,
     /// Where images are published; without it they live in the engine only.
     pub registry: Option<Repository>,
+    /// Where copies of upstreams are.
+    pub mirror: Option<Mirror>,
     /// Who hears of a run that is over.
     pub notify: Option<Notify>,
     graph: DiGraph<Node, ()>,

@@ -10,6 +10,7 @@ use super::{
     channels::Notify,
     fields::{Fields, Located, Problems},
     matrix::{Combination, Matrix, Room},
+    mirror::Mirror,
     node::{Check, Flatten, OnFailure, Refresh, Test},
     secrets::{self, SecretSource, Ssh},
     units,
@@ -33,6 +34,7 @@ pub(super) const MOST_RETRIES: u8 = 5;
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) registry: Option<Located<Repository>>,
+    pub(super) mirror: Option<Mirror>,
     /// Who hears of a run that is over.
     pub(super) notify: Option<Notify>,
     pub(super) notify_span: Option<Range<usize>>,
@@ -126,6 +128,10 @@ impl File {
         let registry = fields
             .take("registry")
             .and_then(|yaml| problems.parsed("registry", yaml, str::parse::<Repository>));
+        let mirror = fields
+            .take("mirror")
+            .and_then(|yaml| problems.parsed("mirror", yaml, Mirror::parse))
+            .map(|mirror| mirror.value);
         let notify = fields.take("notify");
         let notify_span = notify.map(|yaml| yaml.span.clone());
         let notify = notify.and_then(|yaml| Notify::read(yaml, problems));
@@ -169,7 +175,7 @@ impl File {
             Some(other) => problems.expected("images", "a map", other),
         }
         fields.finish(problems);
-        Some(Self { registry, notify, notify_span, images })
+        Some(Self { registry, mirror, notify, notify_span, images })
     }
 }
 

@@ -16,7 +16,9 @@ use super::{
     edges::{NodeIdentity, ReferenceIndex},
     fields::Problems,
     files::DockerfileRead,
-    graph, triggers,
+    graph,
+    mirror::Mirror,
+    triggers,
 };
 use crate::check::nearest;
 use crate::{
@@ -236,6 +238,24 @@ pub(super) fn flattened(
             format!("`{}` has `flatten: own`, and no parent in this hierarchy", draft.name);
         let hint = "its last stage must be `FROM` an image of this hierarchy; `flatten: true` makes all its layers one";
         problems.push_with_hint(&own.span, message, hint);
+    }
+}
+
+/// The repositories of a mirror have upstreams, and no image of the hierarchy.
+pub(super) fn outside_of_mirror(
+    drafts: &[Draft],
+    mirror: Option<&Mirror>,
+    problems: &mut Problems,
+) {
+    let Some(mirror) = mirror else { return };
+    for draft in drafts {
+        if let Some(repository) = draft.repository.as_ref().filter(|one| mirror.contains(one)) {
+            let message =
+                format!("`{}` would be published in the mirror: `{repository}`", draft.name);
+            let hint =
+                format!("choose another `repository`, or another prefix than `{}`", mirror.prefix);
+            problems.push_with_hint(&draft.span, message, hint);
+        }
     }
 }
 

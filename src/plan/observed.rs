@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::Hold;
 use crate::{
     fingerprint::{BuiltFrom, Detail, Epoch, Fingerprint, Inputs, Parents},
-    hierarchy::NodeName,
-    image::{Digest, Reference, Tag, packages::PackageUpdate},
+    hierarchy::{Mirror, NodeName},
+    image::{Digest, Reference, Repository, Tag, packages::PackageUpdate},
 };
 
 /// The state of the store, the upstreams and the files at one time.
@@ -111,6 +111,15 @@ pub struct Upstream {
     pub place: DigestSource,
 }
 
+impl Upstream {
+    /// The repository that the engine pulls it from.
+    pub fn repository(&self, mirror: Option<&Mirror>) -> Repository {
+        let copy = mirror.filter(|_| self.place == DigestSource::Mirror);
+        let copy = copy.and_then(|mirror| mirror.repository_of(&self.reference.repository));
+        copy.unwrap_or_else(|| self.reference.repository.clone())
+    }
+}
+
 /// Why an upstream cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
@@ -135,6 +144,8 @@ impl Missing {
 pub enum DigestSource {
     /// A manifest in its registry; pulled by digest.
     Registry,
+    /// The same manifest in the mirror.
+    Mirror,
     /// An image of the engine, named by its ID.
     Engine,
 }

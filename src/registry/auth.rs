@@ -227,7 +227,6 @@ impl TokenServer<'_> {
             body: None,
             limit: 1 << 20,
             is_secret: false,
-            pieces: None,
         };
         // A user name in the address would override the login. Realms have hosts, so this cannot fail.
         _ = request.url.set_username("");
@@ -261,9 +260,10 @@ impl TokenServer<'_> {
 
     /// The necessary scope, and the registry's scope if it differs.
     fn scopes<'a>(&'a self, asker: Asker<'a>) -> Vec<&'a str> {
-        let mut scopes = vec![asker.scope];
+        // A mount needs two.
+        let mut scopes: Vec<&str> = asker.scope.split(' ').collect();
         // A challenge of another repository does not apply to this one.
-        let resource = asker.scope.rsplit_once(':').map_or("", |(resource, _)| resource);
+        let resource = scopes[0].rsplit_once(':').map_or("", |(resource, _)| resource);
         let same = |scope: &&str| scope.rsplit_once(':').is_some_and(|(of, _)| of == resource);
         scopes.extend(self.scope.filter(same).filter(|scope| *scope != asker.scope));
         scopes.retain(|scope| !scope.is_empty());

@@ -1,4 +1,4 @@
-//! The calls to a registry: HEAD, GET and PUT of manifests, GET and PUT of small blobs.
+//! The calls to a registry: HEAD, GET and PUT of manifests, and GET of small blobs.
 
 use std::{fmt, sync::Arc};
 
@@ -6,13 +6,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use jiff::{Timestamp, fmt::rfc2822};
 use tokio::sync::mpsc;
-use url::Url;
 
 use super::{
     Credentials, Login, Options, RegistryError,
-    endpoint::same_origin,
     exchange::{Exchange, RegistryCall},
-    listing,
+    listing, retry,
     transport::Reply,
 };
 use crate::image::{Digest, Repository, Tag};
@@ -30,7 +28,7 @@ const LIMIT: usize = 4 << 20;
 /// A client for any number of registries. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
 pub struct Client {
-    exchange: Arc<Exchange>,
+    pub(super) exchange: Arc<Exchange>,
 }
 
 /// The exact bytes of a manifest.
@@ -80,7 +78,6 @@ impl Client {
             headers: HeaderMap::new(),
             body: None,
             limit: LIMIT,
-            pieces: None,
         };
         let reply = self.exchange.call(&call).await?;
         if reply.status.is_success() {
@@ -144,7 +141,17 @@ impl Client {
         tag: &Tag,
         manifest: &Manifest,
     ) -> Result<(), RegistryError> {
-        let mut call = manifest_call(repository, tag.as_str(), Method::PUT)
+        self.put_under(repository, tag.as_str(), manifest).await
+    }
+
+    /// Stores a manifest under a tag or under its digest.
+    pub(super) async fn put_under(
+        &self,
+        repository: &Repository,
+        reference: &str,
+        manifest: &Manifest,
+    ) -> Result<(), RegistryError> {
+        let mut call = manifest_call(repository, reference, Method::PUT)
             .header(header::CONTENT_TYPE, &manifest.media_type);
         call.body = Some(Bytes::copy_from_slice(&manifest.bytes));
         let reply = self.exchange.call(&call).await?;
@@ -185,81 +192,18 @@ impl Client {
         digest: &Digest,
         pieces: mpsc::Sender<Bytes>,
     ) -> Result<bool, RegistryError> {
-        let mut call = call(repository, Access::Pull, Method::GET, &format!("blobs/{digest}"));
-        call.pieces = Some(pieces);
-        let reply = self.exchange.call(&call).await?;
-        match reply.status.as_u16() {
-            200 => Ok(true),
-            404 => Ok(false),
-            _ => Err(call.unexpected(&reply, reply.reason())),
+        // It also logs in.
+        if !self.has_blob(repository, digest).await? {
+            return Ok(false);
         }
-    }
-
-    /// Stores a small blob unless the repository already has it (end-4b and end-6).
-    pub async fn put_blob(
-        &self,
-        repository: &Repository,
-        bytes: &[u8],
-    ) -> Result<Digest, RegistryError> {
-        let digest = Digest::of(bytes);
-        let there = call(repository, Access::Pull, Method::HEAD, &format!("blobs/{digest}"));
-        if self.exchange.call(&there).await?.status.is_success() {
-            return Ok(digest);
+        let call = call(repository, Access::Pull, Method::GET, &format!("blobs/{digest}"));
+        let mut reply = retry::run(self.exchange.retry(), || self.exchange.open(&call)).await?;
+        while let Some(piece) = reply.chunk().await.map_err(|failure| failure.error)? {
+            if pieces.send(piece).await.is_err() {
+                break;
+            }
         }
-        let (open, reply) = self.open_upload(repository).await?;
-        let location = reply.header(header::LOCATION).and_then(|to| reply.url.join(to).ok());
-        let Some(mut upload) = location else {
-            return Err(open.unexpected(&reply, "it does not say where to send the blob"));
-        };
-        upload.query_pairs_mut().append_pair("digest", digest.as_str());
-        let mut put = call(repository, Access::Push, Method::PUT, "")
-            .header(header::CONTENT_TYPE, "application/octet-stream");
-        put.body = Some(Bytes::copy_from_slice(bytes));
-        upload.path().clone_into(&mut put.path);
-        put.query = upload.query().map(str::to_owned);
-        let stored = if same_host(&upload, &reply.url) {
-            self.exchange.call(&put).await?
-        } else {
-            self.exchange.elsewhere(&put, &upload).await?
-        };
-        if stored.status.is_success() {
-            return Ok(digest);
-        }
-        Err(put.unexpected(&stored, stored.reason()))
-    }
-
-    async fn open_upload<'a>(
-        &self,
-        repository: &'a Repository,
-    ) -> Result<(RegistryCall<'a>, Reply), RegistryError> {
-        let mut open = call(repository, Access::Push, Method::POST, "blobs/uploads/");
-        // Some registries require the length of an empty body (411 otherwise).
-        open.body = Some(Bytes::new());
-        let reply = self.exchange.call(&open).await?;
-        if reply.status.is_success() {
-            return Ok((open, reply));
-        }
-        Err(open.unexpected(&reply, reply.reason()))
-    }
-
-    /// Checks the right to push to this repository by opening an upload and cancelling it.
-    pub async fn may_push(&self, repository: &Repository) -> Result<(), RegistryError> {
-        let (_, reply) = self.open_upload(repository).await?;
-        let location = reply.header(header::LOCATION).and_then(|to| reply.url.join(to).ok());
-        // On another host the request would send the login there; an upload that is not cancelled expires.
-        if let Some(upload) = location.filter(|to| same_origin(to, &reply.url)) {
-            self.cancel(repository, &upload).await;
-        }
-        Ok(())
-    }
-
-    async fn cancel(&self, repository: &Repository, upload: &Url) {
-        let mut close = call(repository, Access::Push, Method::DELETE, "");
-        upload.path().clone_into(&mut close.path);
-        close.query = upload.query().map(str::to_owned);
-        if let Err(error) = self.exchange.call(&close).await {
-            tracing::debug!(%error, "the trial upload was not cancelled");
-        }
+        Ok(true)
     }
 
     /// All tags of a repository, in the registry's order; empty if the repository does not exist.
@@ -320,20 +264,14 @@ impl Client {
     }
 }
 
-/// Whether two addresses are the same server, ignoring the scheme: a server behind a TLS proxy reports
-/// `http`. Only the path is used, with the original scheme.
-fn same_host(a: &Url, b: &Url) -> bool {
-    a.host_str() == b.host_str() && a.port() == b.port()
-}
-
 #[derive(Clone, Copy)]
-enum Access {
+pub(super) enum Access {
     Pull,
     Push,
     Delete,
 }
 
-fn call<'a>(
+pub(super) fn call<'a>(
     repository: &'a Repository,
     access: Access,
     method: Method,
@@ -356,7 +294,6 @@ fn call<'a>(
         headers: HeaderMap::new(),
         body: None,
         limit: LIMIT,
-        pieces: None,
     }
 }
 

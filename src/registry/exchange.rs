@@ -19,7 +19,7 @@ use super::{
     challenge::Challenge,
     endpoint::{Endpoint, Scheme, same_origin, schemes},
     retry::{self, AttemptFailure, RequestRetry, Retry},
-    transport::{BodyPieces, HttpRequest, Patience, Reply, Transport},
+    transport::{HttpRequest, OpenReply, Patience, Reply, Transport},
 };
 
 /// A registry on this machine or in the local network reports its scheme at once.
@@ -75,8 +75,6 @@ pub(super) struct RegistryCall<'a> {
     pub headers: HeaderMap,
     pub body: Option<Bytes>,
     pub limit: usize,
-    /// As [`HttpRequest::pieces`].
-    pub pieces: Option<BodyPieces>,
 }
 
 impl RegistryCall<'_> {
@@ -96,6 +94,34 @@ impl RegistryCall<'_> {
             action: self.action,
             repository: self.repository.to_owned(),
             reason: reason.to_string(),
+        }
+    }
+
+    /// An answer whose content is not the expected one.
+    pub(super) fn missing(&self, reason: &str) -> RegistryError {
+        RegistryError::Answer {
+            host: self.host.to_owned(),
+            status: 200,
+            action: self.action,
+            repository: self.repository.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn asker<'a>(&'a self, endpoint: &'a Endpoint) -> Asker<'a> {
+        let (action, repository) = (self.action, self.repository);
+        Asker { endpoint, scope: &self.scope, action, repository }
+    }
+
+    fn request<'a>(&'a self, endpoint: &Endpoint) -> HttpRequest<'a> {
+        HttpRequest {
+            host: self.host,
+            method: self.method.clone(),
+            url: self.url(&endpoint.base),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+            limit: self.limit,
+            is_secret: false,
         }
     }
 
@@ -137,9 +163,33 @@ impl Exchange {
         retry::run(&self.options.retry, || self.attempt(call)).await
     }
 
+    /// Sends the call once: an upload is not repeated before the registry has said how much of it has arrived.
+    pub(super) async fn once(&self, call: &RegistryCall<'_>) -> Result<Reply, RegistryError> {
+        self.attempt(call).await.map_err(|failure| failure.error)
+    }
+
+    /// As [`once`](Self::once), without the login, to another server that the registry named.
+    pub(super) async fn elsewhere_once(
+        &self,
+        call: &RegistryCall<'_>,
+        url: &Url,
+    ) -> Result<Reply, RegistryError> {
+        let once = Retry { attempts: 1, ..self.options.retry.clone() };
+        self.elsewhere_within(&once, call, url).await
+    }
+
     /// Sends the call without the login to another server that the registry named.
     pub(super) async fn elsewhere(
         &self,
+        call: &RegistryCall<'_>,
+        url: &Url,
+    ) -> Result<Reply, RegistryError> {
+        self.elsewhere_within(&self.options.retry, call, url).await
+    }
+
+    async fn elsewhere_within(
+        &self,
+        retry: &Retry,
         call: &RegistryCall<'_>,
         url: &Url,
     ) -> Result<Reply, RegistryError> {
@@ -156,7 +206,7 @@ impl Exchange {
             let host = call.host.to_owned();
             return Err(RegistryError::Unreachable { host, reason, hint: None });
         }
-        retry::run(&self.options.retry, || async {
+        retry::run(retry, || async {
             let request = HttpRequest {
                 host: call.host,
                 method: call.method.clone(),
@@ -165,7 +215,6 @@ impl Exchange {
                 body: call.body.clone(),
                 limit: call.limit,
                 is_secret: false,
-                pieces: None,
             };
             let reply = self.transport.send(request, None).await?;
             match reply.again() {
@@ -178,24 +227,34 @@ impl Exchange {
         .await
     }
 
+    /// Sends the call once, with the login of earlier calls to this repository, and leaves the body to the caller.
+    /// An answer with another status than 200 and 206 is an error.
+    pub(super) async fn open(&self, call: &RegistryCall<'_>) -> Result<OpenReply, AttemptFailure> {
+        let endpoint = self.endpoint(call.host).await?;
+        let asker = call.asker(&endpoint);
+        let used = self.auth.known(&self.transport, asker).await?;
+        let reply = self.transport.open(call.request(&endpoint), used.as_ref()).await?;
+        if matches!(reply.status.as_u16(), 200 | 206) {
+            return Ok(reply);
+        }
+        let reply = reply.whole(call.limit).await?;
+        let again = match reply.status.as_u16() {
+            // A token has expired: the next attempt gets a new one.
+            401 => RequestRetry::Once,
+            _ => reply.again(),
+        };
+        Err(AttemptFailure { error: call.unexpected(&reply, reply.reason()), again })
+    }
+
+    /// The limits of retries.
+    pub(super) fn retry(&self) -> &Retry {
+        &self.options.retry
+    }
+
     async fn attempt(&self, call: &RegistryCall<'_>) -> Result<Reply, AttemptFailure> {
         let endpoint = self.endpoint(call.host).await?;
-        let asker = Asker {
-            endpoint: &endpoint,
-            scope: &call.scope,
-            action: call.action,
-            repository: call.repository,
-        };
-        let request = HttpRequest {
-            host: call.host,
-            method: call.method.clone(),
-            url: call.url(&endpoint.base),
-            headers: call.headers.clone(),
-            body: call.body.clone(),
-            limit: call.limit,
-            is_secret: false,
-            pieces: call.pieces.clone(),
-        };
+        let asker = call.asker(&endpoint);
+        let request = call.request(&endpoint);
         let mut used = self.auth.known(&self.transport, asker).await?;
         let mut reply = self.transport.send(request.clone(), used.as_ref()).await?;
         // Only the registry itself may ask for the login, not the target of a redirect.
@@ -264,7 +323,6 @@ impl Exchange {
             body: None,
             limit: 1 << 20,
             is_secret: false,
-            pieces: None,
         };
         let Ok(Ok(reply)) = timeout(PROBE, self.transport.send(request, None)).await else {
             return SchemeProbe::Nothing;

@@ -1,6 +1,8 @@
 //! Selects the manifest of an index for a platform:
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md>.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Deserialize;
 
 use super::{Client, RegistryError};
@@ -15,6 +17,41 @@ struct ImageIndex {
 struct IndexMember {
     digest: Digest,
     platform: Option<MemberPlatform>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// The member that an attestation of BuildKit is about:
+/// <https://github.com/moby/buildkit/blob/v0.12.0/docs/attestations/attestation-storage.md>.
+const ATTESTED: &str = "vnd.docker.reference.digest";
+
+/// The members of an index.
+pub(super) struct Members {
+    /// Those for some platforms, with their attestations.
+    pub(super) used: Vec<Digest>,
+    pub(super) others: Vec<Digest>,
+}
+
+/// Divides the members of an index. All of them are used if none is for these platforms. `None` for a manifest.
+pub(super) fn members(bytes: &[u8], platforms: &BTreeSet<Platform>) -> Option<Members> {
+    let ImageIndex { manifests } = serde_json::from_slice(bytes).ok()?;
+    let index = Digest::of(bytes);
+    let fitting: BTreeSet<Digest> =
+        platforms.iter().filter_map(|platform| member(bytes, &index, platform)).collect();
+    let is_used = |one: &IndexMember| {
+        let attested = one.annotations.get(ATTESTED).and_then(|digest| digest.parse().ok());
+        fitting.contains(&one.digest) || attested.is_some_and(|digest| fitting.contains(&digest))
+    };
+    let (used, others) = manifests.into_iter().partition::<Vec<_>, _>(is_used);
+    let digests = |members: Vec<IndexMember>| {
+        members.into_iter().map(|member| member.digest).collect::<Vec<Digest>>()
+    };
+    let (used, others) = (digests(used), digests(others));
+    Some(if used.is_empty() {
+        Members { used: others, others: used }
+    } else {
+        Members { used, others }
+    })
 }
 
 #[derive(Deserialize)]
@@ -101,6 +138,37 @@ mod tests {
     }
 
     #[test]
+    fn attestations_belong_to_their_member() {
+        let [amd64, arm64, about_amd64, about_arm64] =
+            ["amd64", "arm64", "about amd64", "about arm64"]
+                .map(|name| Digest::of(name.as_bytes()));
+        let image = |digest: &Digest, architecture: &str| serde_json::json!({ "digest": digest, "platform": { "os": "linux", "architecture": architecture } });
+        let attestation = |digest: &Digest, about: &Digest| {
+            serde_json::json!({
+                "digest": digest, "platform": { "os": "unknown", "architecture": "unknown" },
+                "annotations": { ATTESTED: about, "vnd.docker.reference.type": "attestation-manifest" },
+            })
+        };
+        let index = serde_json::json!({ "manifests": [
+            image(&amd64, "amd64"), image(&arm64, "arm64"),
+            attestation(&about_amd64, &amd64), attestation(&about_arm64, &arm64),
+        ] });
+        let index = index.to_string();
+        let divided = |platforms: &[&str]| {
+            let platforms = platforms.iter().map(|platform| platform.parse().unwrap()).collect();
+            let Members { used, others } = members(index.as_bytes(), &platforms).unwrap();
+            (used, others)
+        };
+        let (of_amd64, of_arm64) =
+            (vec![amd64, about_amd64], vec![arm64.clone(), about_arm64.clone()]);
+        assert_eq!(divided(&["linux/amd64"]), (of_amd64.clone(), of_arm64));
+        let (used, others) = divided(&["linux/s390x"]);
+        assert_eq!((used.len(), others), (4, vec![]));
+        assert_eq!(divided(&["linux/amd64", "linux/arm64"]).1, vec![]);
+        assert!(members(br#"{"config": {}, "layers": []}"#, &BTreeSet::new()).is_none());
+    }
+
+    #[test]
     fn fuzz_index() {
         const WORDS: [&str; 8] = ["{", "}", "[", "\"", ":", "null", "\"variant\":\"v8\"", ","];
         let digest = Digest::of(b"x");
@@ -111,6 +179,7 @@ mod tests {
         ] });
         crate::testing::fuzz::each(&[example.to_string().as_bytes()], &WORDS, |text| {
             _ = member(text, &digest, &platform);
+            _ = members(text, &[platform.clone()].into());
         });
     }
 }

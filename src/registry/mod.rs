@@ -9,6 +9,7 @@
 mod auth;
 mod challenge;
 mod client;
+mod copy;
 mod credentials;
 mod endpoint;
 mod error;
@@ -19,11 +20,13 @@ mod listing;
 mod retry;
 mod tls;
 mod transport;
+mod upload;
 mod web;
 
 pub(crate) use self::endpoint::{authority, is_loopback};
 pub use self::{
     client::{Client, Manifest},
+    copy::{CopiedBytes, Copier, CopyError},
     credentials::Credentials,
     error::RegistryError,
     exchange::Options,

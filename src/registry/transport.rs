@@ -16,7 +16,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
 use url::Url;
@@ -45,12 +45,7 @@ pub(super) struct HttpRequest<'a> {
     pub limit: usize,
     /// Whether the path is a password.
     pub is_secret: bool,
-    /// Receives the body of a success in pieces. It has no limit, but one on pauses.
-    pub pieces: Option<BodyPieces>,
 }
-
-/// Pieces of a body. If the receiver is dropped, the rest is not read.
-pub(super) type BodyPieces = mpsc::Sender<Bytes>;
 
 /// An answer with its whole body.
 #[derive(Debug)]
@@ -60,6 +55,51 @@ pub(super) struct Reply {
     pub body: Bytes,
     /// The final address after redirects.
     pub url: Url,
+}
+
+/// An answer whose body is read in pieces. It takes one of the places of its host.
+pub(super) struct OpenReply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// The final address after redirects.
+    pub url: Url,
+    /// The registry of the request, for messages.
+    host: String,
+    response: reqwest::Response,
+    peer: Peer,
+    idle: Duration,
+    unread: Option<Bytes>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl OpenReply {
+    /// The next piece of the body.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, AttemptFailure> {
+        if let Some(unread) = self.unread.take() {
+            return Ok(Some(unread));
+        }
+        let failed =
+            |error: &reqwest::Error| self.peer.explain(&self.host, &self.url, error, self.idle);
+        self.response.chunk().await.map_err(|error| failed(&error))
+    }
+
+    /// Gives a part of the last piece back.
+    pub(super) fn unread(&mut self, piece: Bytes) {
+        self.unread = Some(piece).filter(|piece| !piece.is_empty());
+    }
+
+    /// The whole answer, of at most so many bytes.
+    pub(super) async fn whole(mut self, limit: usize) -> Result<Reply, AttemptFailure> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > limit {
+                let reason = format!("its answer is longer than {limit} bytes");
+                return Err(unreachable(&self.host, reason).into());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Reply { status: self.status, headers: self.headers, body: body.freeze(), url: self.url })
+    }
 }
 
 /// Time limits; see `exchange::Options`.
@@ -85,6 +125,18 @@ struct Peer {
     has_answered: Arc<AtomicBool>,
 }
 
+impl Peer {
+    fn explain(
+        &self,
+        host: &str,
+        url: &Url,
+        error: &reqwest::Error,
+        idle: Duration,
+    ) -> AttemptFailure {
+        explain((host, url), error, idle, self.has_answered.load(Ordering::Relaxed))
+    }
+}
+
 impl Transport {
     pub(super) fn new(certs: PathBuf, patience: Patience, parallel: usize) -> Self {
         tls::install_provider();
@@ -103,11 +155,41 @@ impl Transport {
             let trusted = same_origin(&origin, &request.url);
             let authorization = authorization.filter(|_| trusted);
             let reply = self.once(&request, authorization, &mut left).await?;
-            let Some(next) = redirect(&request, &reply)? else { return Ok(reply) };
+            let head = (reply.status, &reply.headers);
+            let Some(next) = redirect(&request, head)? else { return Ok(reply) };
             request.url = next;
         }
         let reason = format!("it redirects more than {MAX_REDIRECTS} times");
         Err(unreachable(request.host, reason).into())
+    }
+
+    /// As [`send`](Self::send), but leaves the body of the last answer to the caller. There is no limit for the
+    /// whole answer, only for pauses in it.
+    pub(super) async fn open(
+        &self,
+        mut request: HttpRequest<'_>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<OpenReply, AttemptFailure> {
+        let origin = request.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let trusted = same_origin(&origin, &request.url);
+            let authorization = authorization.filter(|_| trusted);
+            let peer = self.peer(request.host, &request.url)?;
+            let place = peer.permits.clone().acquire_owned().await.ok();
+            let opened = timeout(self.patience.whole, self.head(&peer, &request, authorization));
+            let mut reply = opened.await.unwrap_or_else(|_| Err(self.too_slow(request.host)))?;
+            reply.place = place;
+            let head = (reply.status, &reply.headers);
+            let Some(next) = redirect(&request, head)? else { return Ok(reply) };
+            request.url = next;
+        }
+        let reason = format!("it redirects more than {MAX_REDIRECTS} times");
+        Err(unreachable(request.host, reason).into())
+    }
+
+    fn too_slow(&self, host: &str) -> AttemptFailure {
+        let whole = self.patience.whole.as_secs_f64();
+        unreachable(host, format!("no whole answer within {whole} seconds")).into()
     }
 
     /// Sends once within the remaining time. The permit is held until the whole answer has arrived.
@@ -120,18 +202,10 @@ impl Transport {
         let peer = self.peer(request.host, &request.url)?;
         // The semaphore is never closed, so this cannot fail.
         let _permit = peer.permits.acquire().await;
-        let answer = self.answer(&peer, request, authorization);
-        if request.pieces.is_some() {
-            return answer.await;
-        }
         let began = Instant::now();
-        let reply = timeout(*left, answer).await;
+        let reply = timeout(*left, self.answer(&peer, request, authorization)).await;
         *left = left.saturating_sub(began.elapsed());
-        reply.unwrap_or_else(|_| {
-            let whole = self.patience.whole;
-            let reason = format!("no whole answer within {} seconds", whole.as_secs_f64());
-            Err(unreachable(request.host, reason).into())
-        })
+        reply.unwrap_or_else(|_| Err(self.too_slow(request.host)))
     }
 
     async fn answer(
@@ -140,6 +214,15 @@ impl Transport {
         request: &HttpRequest<'_>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Reply, AttemptFailure> {
+        self.head(peer, request, authorization).await?.whole(request.limit).await
+    }
+
+    async fn head(
+        &self,
+        peer: &Peer,
+        request: &HttpRequest<'_>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<OpenReply, AttemptFailure> {
         let mut headers = request.headers.clone();
         if let Some(value) = authorization {
             headers.insert(header::AUTHORIZATION, value.clone());
@@ -149,11 +232,9 @@ impl Transport {
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         }
-        let failed = |error: &reqwest::Error| {
-            let has_answered = peer.has_answered.load(Ordering::Relaxed);
-            explain((request.host, &request.url), error, self.patience.idle, has_answered)
-        };
-        let mut response = builder.send().await.map_err(|e| failed(&e))?;
+        let idle = self.patience.idle;
+        let failed = |error: &reqwest::Error| peer.explain(request.host, &request.url, error, idle);
+        let mut response = builder.send().await.map_err(|error| failed(&error))?;
         peer.has_answered.store(true, Ordering::Relaxed);
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let (host, path) = if request.is_secret {
@@ -162,25 +243,17 @@ impl Transport {
             (authority(&request.url), request.url.path())
         };
         tracing::debug!(method = %request.method, host, path, status = status.as_u16(), "registry");
-        if let Some(pieces) = request.pieces.as_ref().filter(|_| status == StatusCode::OK) {
-            // The pieces that were received cannot be taken back.
-            let cut = |e| AttemptFailure { again: RequestRetry::Never, ..failed(&e) };
-            while let Some(piece) = response.chunk().await.map_err(cut)? {
-                if pieces.send(piece).await.is_err() {
-                    break;
-                }
-            }
-            return Ok(Reply { status, headers, body: Bytes::new(), url: request.url.clone() });
-        }
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| failed(&e))? {
-            if body.len() + chunk.len() > request.limit {
-                let reason = format!("its answer is longer than {} bytes", request.limit);
-                return Err(unreachable(request.host, reason).into());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Reply { status, headers, body: body.freeze(), url: request.url.clone() })
+        Ok(OpenReply {
+            status,
+            headers,
+            url: request.url.clone(),
+            host: request.host.to_owned(),
+            response,
+            peer: peer.clone(),
+            idle,
+            unread: None,
+            place: None,
+        })
     }
 
     fn peer(&self, host: &str, url: &Url) -> Result<Peer, RegistryError> {
@@ -210,15 +283,18 @@ impl Transport {
 }
 
 /// The target of a redirect.
-fn redirect(request: &HttpRequest<'_>, reply: &Reply) -> Result<Option<Url>, AttemptFailure> {
+fn redirect(
+    request: &HttpRequest<'_>,
+    (status, headers): (StatusCode, &HeaderMap),
+) -> Result<Option<Url>, AttemptFailure> {
     let read = matches!(request.method, Method::GET | Method::HEAD);
-    let follow = match reply.status.as_u16() {
+    let follow = match status.as_u16() {
         301..=303 => read,
         // These two keep the method and the body. Not for POST: the body of a token request is secret.
         307 | 308 => request.method != Method::POST,
         _ => false,
     };
-    let Some(location) = reply.headers.get(header::LOCATION).filter(|_| follow) else {
+    let Some(location) = headers.get(header::LOCATION).filter(|_| follow) else {
         return Ok(None);
     };
     let next = location.to_str().ok().and_then(|location| request.url.join(location).ok());
@@ -326,13 +402,11 @@ mod tests {
                 body: None,
                 limit: 0,
                 is_secret: false,
-                pieces: None,
             };
             let headers =
                 HeaderMap::from_iter([(header::LOCATION, HeaderValue::from_static(location))]);
             let status = StatusCode::from_u16(status).unwrap();
-            let reply = Reply { status, headers, body: Bytes::new(), url: request.url.clone() };
-            let told = match redirect(&request, &reply) {
+            let told = match redirect(&request, (status, &headers)) {
                 Ok(Some(next)) => format!("to {next}"),
                 Ok(None) => "stay".to_owned(),
                 Err(failure) => failure.error.to_string(),

@@ -140,7 +140,6 @@ impl Web {
             body: body.clone(),
             limit: LIMIT,
             is_secret: true,
-            pieces: None,
         };
         let reply = match self.transport.send(request, authorization).await {
             Ok(reply) => reply,

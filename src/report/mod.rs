@@ -19,6 +19,7 @@ mod json;
 pub mod junit;
 pub mod markdown;
 pub mod mermaid;
+pub mod mirror;
 mod numbers;
 mod out;
 mod paint;

@@ -5,7 +5,7 @@
 //! nothing instead.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -127,16 +127,14 @@ pub(super) struct BaseSources<'a, E, S> {
 impl<E, S> BaseSources<'_, E, S> {
     /// Whether a pull failed because the registry no longer has the image.
     async fn is_gone(&self, reference: &Reference, digest: &Digest, error: &BaseError) -> bool {
+        let upstream = &self.plan.upstreams[&reference.to_string()];
+        let repository = upstream.repository(self.hierarchy.mirror.as_ref());
         let is_refusal = matches!(
             error,
             BaseError::Engine(EngineError::Transfer { .. })
                 | BaseError::Store(StoreError::Engine(EngineError::Transfer { .. }))
         );
-        is_refusal
-            && matches!(
-                self.registries.head(&reference.repository, digest.as_str()).await,
-                Ok(None)
-            )
+        is_refusal && matches!(self.registries.head(&repository, digest.as_str()).await, Ok(None))
     }
 }
 
@@ -292,12 +290,14 @@ impl Bases {
                     if upstream.place == DigestSource::Engine {
                         return Ok::<_, BaseError>(digest.clone());
                     }
-                    let repository = &reference.repository;
-                    let pulled = format!("{repository}@{digest}");
-                    if let Some(image) = sources.engine.inspect(&pulled).await?
-                        && platform.is_none_or(|platform| image.platform == *platform)
-                    {
-                        return Ok(image.id);
+                    let repository = &upstream.repository(sources.hierarchy.mirror.as_ref());
+                    for repository in BTreeSet::from([repository, &reference.repository]) {
+                        let pulled = format!("{repository}@{digest}");
+                        if let Some(image) = sources.engine.inspect(&pulled).await?
+                            && platform.is_none_or(|platform| image.platform == *platform)
+                        {
+                            return Ok(image.id);
+                        }
                     }
                     let pull = |login| async move {
                         Ok(sources.engine.pull(repository, digest, platform, login).await?)

@@ -13,6 +13,7 @@ mod compare;
 mod flatten;
 mod labels;
 mod mask;
+pub mod mirror;
 pub mod observe;
 mod prepare;
 mod secrets;

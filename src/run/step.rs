@@ -559,7 +559,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             again: StepRetry::Never,
         };
         let mut added = candidate.size;
-        if let Some((_, _, base)) = pinned.base.as_ref().filter(|_| node.flatten != Flatten::All) {
+        if let Some((_, _, base)) =
+            pinned.base.as_ref().filter(|_| self.node().flatten != Flatten::All)
+        {
             added = added.saturating_sub(self.base(base).await?.size);
         }
         if self.has_changed().await.map_err(|error| broken(error.to_string()))? {

@@ -179,8 +179,12 @@ impl Scenario {
         let (observed, warnings) = {
             let store = self.store();
             let registries = Client::new(Credentials::none()).unwrap();
-            let sources =
-                FactSources { engine: &*self.engine, store: &store, registries: &registries };
+            let sources = FactSources {
+                engine: &*self.engine,
+                store: &store,
+                registries: &registries,
+                mirror: None,
+            };
             let question = Question {
                 hierarchy: &hierarchy,
                 request: &request,

@@ -1,5 +1,6 @@
 //! The command line, as structs: every flag, its help, and nothing else.
 
+mod mirror;
 mod size;
 mod waste;
 
@@ -11,6 +12,7 @@ use clap::{
 };
 
 pub use self::{
+    mirror::MirrorArgs,
     size::{SizeArgs, SizeFormat, WhatIf},
     waste::{WasteArgs, WasteFormat},
 };
@@ -35,6 +37,7 @@ Examples:
   rebuild log app                  the log of app's last build and tests
   rebuild init                     write a hierarchy.yaml for the Dockerfiles here
   rebuild rollback                 move the tags of the last run back
+  rebuild mirror                   copy upstream images into your registry
 
 Exit codes: 0 done or nothing to do, 1 internal, 2 wrong usage or hierarchy, 10 a build failed,
 11 a test failed, 12 a push failed, 13 promotion incomplete, 20 no engine, 21 no registry,
@@ -283,6 +286,12 @@ pub enum Command {
     /// causes it. Reads the layers from the registry, or from the engine without one; pulls nothing.
     #[command(after_help = waste::WASTE_EXAMPLES)]
     Waste(WasteArgs),
+    /// Copy the upstream images into the mirror, so that builds do not depend on their registries
+    ///
+    /// Copies from registry to registry, without an engine: by digest, for the platforms of the images. A run does
+    /// the same for the upstreams that it needs, before it builds.
+    #[command(after_help = mirror::MIRROR_EXAMPLES)]
+    Mirror(MirrorArgs),
     /// List past runs: time, request, promoted tags, result
     #[command(after_help = HISTORY_EXAMPLES)]
     History(HistoryArgs),

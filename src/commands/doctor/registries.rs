@@ -19,7 +19,7 @@ const AT_ONCE: usize = 8;
 const CLOCKS_APART: i64 = 60;
 
 pub(super) async fn check(hierarchy: &Hierarchy, offline: bool, findings: &mut Vec<Finding>) {
-    if hierarchy.registry.is_none() || offline {
+    if (hierarchy.registry.is_none() && hierarchy.mirror.is_none()) || offline {
         return;
     }
     let credentials = Credentials::from_env();
@@ -28,8 +28,12 @@ pub(super) async fn check(hierarchy: &Hierarchy, offline: bool, findings: &mut V
         Err(error) => return findings.push(problem("registry", error)),
     };
     let mut hosts: BTreeMap<&str, BTreeSet<&Repository>> = BTreeMap::new();
-    for node in hierarchy.in_build_order() {
+    let published = hierarchy.in_build_order().filter(|_| hierarchy.registry.is_some());
+    for node in published {
         hosts.entry(node.repository.host()).or_default().insert(&node.repository);
+    }
+    if let Some(mirror) = &hierarchy.mirror {
+        hosts.entry(mirror.prefix.host()).or_default().insert(&mirror.prefix);
     }
     for (host, repositories) in hosts {
         if login(host, &credentials, &client, findings).await

@@ -95,6 +95,7 @@ pub(super) async fn run(
         let connect = Connections::connect(&hierarchy, arguments.how.builder, how.common.offline);
         let mut world = signals::unless_stopped(stops, connect).await?;
         world.hashes = how.hashes;
+        world.fills_mirror = how.arguments.push && !how.common.untrusted;
         world.local = how.local;
         let (hierarchy, overtaken) = (hierarchy.clone(), underway.overtaken.clone());
         let run = RunCommand { hierarchy, request, world, arguments: &arguments, overtaken };

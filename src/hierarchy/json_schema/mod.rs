@@ -23,6 +23,11 @@ pub fn json_schema() -> String {
             text(),
         ),
         (
+            "mirror",
+            "Host and path that upstream images are copied below before they are used: `debian` becomes `<mirror>/docker.io/library/debian`.",
+            text(),
+        ),
+        (
             "notify",
             "Who hears of a run that is over: a command as a list, or a map of channels.",
             json!({ "oneOf": [command(), object(notify())] }),

@@ -192,6 +192,7 @@ fn the_examples_are_valid() {
 /// What the program takes, the schema takes; and of what the program refuses, whatever can be seen in one
 /// entry by itself.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list")]
 fn schema_and_program_agree() {
     let validator = Validator::new();
     let good = [
@@ -280,7 +281,7 @@ fn schema_and_program_agree() {
     ];
     let file = |entry: &str| format!("version: 1\nimages:\n  a: {entry}\n");
     let more_good = [
-        "version: 1\nregistry: r.io/x\ndefaults:\nimages: {}".to_owned(),
+        "version: 1\nregistry: r.io/x\nmirror: r.io/mirror\ndefaults:\nimages: {}".to_owned(),
         "version: 1\ndefaults: { tags: [x] }\nimages:\n  r-{v}: { matrix: { v: [\"3.3\", 3.4], include: [{ v: 4 }], exclude: [{ v: 3.4 }] }, tags: [\"{v}\"] }\n  a/b_c: {}".to_owned(),
     ];
     let more_bad = [
@@ -291,6 +292,7 @@ fn schema_and_program_agree() {
         "version: 1\nimages: []",
         "version: 1\nimages: {}\nregistr: x",
         "version: 1\nimages: {}\nregistry: []",
+        "version: 1\nimages: {}\nmirror: []",
         "version: 1\nimages: {}\ndefaults: []",
         "version: 1\nimages: {}\ndefaults: { matrix: { v: [x] } }",
     ];

@@ -15,6 +15,7 @@ mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(in crate::run) use self::upstream::is_of_host;
 pub use self::{
     described::describe,
     due::due,
@@ -36,6 +37,7 @@ use crate::{
     plan::{Missing, NodeFacts, Observed, PlanRequest, Published, Selection},
     publish::store::{Store, StoreError},
     registry::Client,
+    run::mirror::UpstreamMirror,
 };
 
 /// How many published images are read at once.
@@ -50,6 +52,7 @@ pub struct FactSources<'a, E, S> {
     pub store: &'a S,
     /// For upstreams, which may be in any registry.
     pub registries: &'a Client,
+    pub mirror: Option<&'a UpstreamMirror>,
 }
 
 /// The scope of an observation.
@@ -225,7 +228,7 @@ async fn resolved<E: Engine, S: Store>(
         .filter(|node| !question.only_asks || published.contains_key(&node.name))
         .flat_map(|node| node.dockerfile.uses.iter().filter_map(|used| used.base.upstream()))
         .collect();
-    let asked = (sources.engine, sources.registries);
+    let asked = (sources.engine, sources.registries, sources.mirror);
     let is_spared = |reference: &Reference| !needed.contains(reference);
     let resolved = upstream::resolve(nodes, asked, question.offline, is_spared).await;
     resolved.map_err(|error| ObserveError::Upstream(Box::new(error)))

@@ -9,7 +9,7 @@ use super::FactSources;
 use crate::{
     engine::{Engine, ImageCommand, LocalImage, Network},
     fingerprint::BuiltFrom,
-    hierarchy::{Base, Hierarchy, Node},
+    hierarchy::{Base, Hierarchy, Mirror, Node},
     image::{
         Digest, Reference,
         packages::{Installed, Manager, PackageUpdate, ProbeError},
@@ -124,8 +124,10 @@ impl<E: Engine, S: Store> Prober<'_, E, S> {
         reference: &Reference,
         digest: &Digest,
     ) -> Result<Digest, String> {
-        let (engine, repository) = (self.sources.engine, &reference.repository);
-        for name in [format!("{repository}@{digest}"), digest.to_string()] {
+        let engine = self.sources.engine;
+        let places = Mirror::places(self.hierarchy.mirror.as_ref(), &reference.repository);
+        let names = places.iter().map(|repository| format!("{repository}@{digest}"));
+        for name in names.chain([digest.to_string()]) {
             let found = engine.inspect(&name).await.map_err(|error| error.to_string())?;
             let fits = |image: &LocalImage| {
                 node.platform.as_ref().is_none_or(|wanted| *wanted == image.platform)
@@ -134,11 +136,17 @@ impl<E: Engine, S: Store> Prober<'_, E, S> {
                 return Ok(image.id);
             }
         }
-        let pull = |login| async move {
-            let pulled = engine.pull(repository, digest, node.platform.as_ref(), login).await;
-            pulled.map_err(StoreError::from)
-        };
-        let pulled = self.sources.registries.with_login(repository.host(), pull).await;
-        pulled.map_err(|error| error.to_string())
+        let mut failed = String::new();
+        for repository in &places {
+            let pull = |login| async move {
+                let pulled = engine.pull(repository, digest, node.platform.as_ref(), login).await;
+                pulled.map_err(StoreError::from)
+            };
+            match self.sources.registries.with_login(repository.host(), pull).await {
+                Ok(image) => return Ok(image),
+                Err(error) => failed = error.to_string(),
+            }
+        }
+        Err(failed)
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{DESCRIBED_AT_ONCE, ObserveError, moving_tags, published};
 use crate::{
-    hierarchy::{Hierarchy, Node, NodeName, TagValues, this_machine},
+    hierarchy::{Hierarchy, Mirror, Node, NodeName, TagValues, this_machine},
     image::{Digest, Repository},
     publish::store::{Description, Store, StoreError},
     registry::Client,
@@ -71,7 +71,8 @@ pub async fn sizes<S: Store>(
             wanted.extend(parents.map(|parent| (parent.repository.clone(), base.clone())));
         }
     }
-    for (digest, image) in upstreams(store, nodes(), (&published, &images), registries).await {
+    let asked = (registries, hierarchy.mirror.as_ref());
+    for (digest, image) in upstreams(store, nodes(), (&published, &images), asked).await {
         images.insert(digest, image);
     }
     Ok(Facts { images, published, before, unpacked: BTreeMap::new() })
@@ -95,7 +96,7 @@ async fn upstreams<'h, S: Store>(
     store: &S,
     nodes: impl Iterator<Item = &'h Node>,
     (published, images): (&BTreeMap<NodeName, Digest>, &BTreeMap<Digest, MeasuredImage>),
-    registries: Option<&Client>,
+    (registries, mirror): (Option<&Client>, Option<&Mirror>),
 ) -> Vec<(Digest, MeasuredImage)> {
     let wanted: BTreeMap<Digest, (Repository, &Node)> = nodes
         .filter_map(|node| {
@@ -107,16 +108,22 @@ async fn upstreams<'h, S: Store>(
     stream::iter(wanted)
         .map(async |(digest, (repository, node))| {
             let read = async {
-                let mut found = digest.clone();
-                if let Some(client) = registries {
-                    let platform = node.platform.clone().unwrap_or_else(this_machine);
-                    let member = client.manifest_for(&repository, &digest, &platform).await;
-                    found = member.ok()??;
+                let Some(client) = registries else {
+                    return store.describe(&repository, &digest).await.ok()?;
+                };
+                let platform = node.platform.clone().unwrap_or_else(this_machine);
+                for place in Mirror::places(mirror, &repository) {
+                    let member = client.manifest_for(&place, &digest, &platform).await;
+                    if let Ok(Some(member)) = member
+                        && let Ok(Some(found)) = store.describe(&place, &member).await
+                    {
+                        return Some(found);
+                    }
                 }
-                store.describe(&repository, &found).await.ok()?
+                None
             };
             let found = timeout(UPSTREAM, read).await.ok()??;
-            Some((digest, MeasuredImage { base: None, ..image(found) }))
+            Some((digest.clone(), MeasuredImage { base: None, ..image(found) }))
         })
         .buffer_unordered(DESCRIBED_AT_ONCE)
         .filter_map(async |found| found)

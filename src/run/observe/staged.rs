@@ -16,7 +16,7 @@ use super::{DESCRIBED_AT_ONCE, described::last_build, newer::Prober};
 use crate::{
     engine::Engine,
     fingerprint::{BuiltFrom, Epoch, Fingerprint, Inputs, Parents},
-    hierarchy::{Hierarchy, Node, NodeName},
+    hierarchy::{Hierarchy, Mirror, Node, NodeName},
     image::{Digest, Platform, Repository, Tagged, packages::PackageUpdate},
     plan::{DigestSource, Due, Hold, LastBuild, Upstream},
     publish::store::{Store, StoreError},
@@ -264,7 +264,13 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
             return found.clone();
         }
         let registries = self.prober.sources.registries;
-        let found = registries.manifest_for(repository, digest, platform).await.unwrap_or(None);
+        let mut found = None;
+        for place in Mirror::places(self.hierarchy.mirror.as_ref(), repository) {
+            found = registries.manifest_for(&place, digest, platform).await.unwrap_or(None);
+            if found.is_some() {
+                break;
+            }
+        }
         known().insert(key, found.clone());
         found
     }

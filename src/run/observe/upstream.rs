@@ -14,6 +14,7 @@ use crate::{
     image::{Digest, Reference},
     plan::{DigestSource, Missing, Upstream},
     registry::{Client, RegistryError},
+    run::mirror::UpstreamMirror,
 };
 
 /// Within Docker Hub's limits, which count manifest requests.
@@ -26,6 +27,8 @@ const NAMED: usize = 3;
 pub enum UpstreamError {
     #[error("cannot resolve {}: {source}", names(references, NAMED))]
     Registry { references: Vec<Reference>, source: RegistryError },
+    #[error("the mirror has no copy of {}: {source}", names(references, NAMED))]
+    Mirror { references: Vec<Reference>, source: RegistryError },
     #[error(
         "the engine does not have {}, and with `--offline` no registry is asked",
         names(references, NAMED)
@@ -72,6 +75,10 @@ enum Lookup {
     Sure(Upstream),
     /// The registry does not have it, the engine does.
     OnlyHere(Upstream),
+    /// Its registry does not have it, or does not answer; the mirror has a copy.
+    OnlyCopy(Upstream, Option<RegistryError>),
+    /// The mirror does not answer, or refuses a copy.
+    NoMirror(RegistryError),
     /// No registry was asked, and the engine has it.
     Unasked(Upstream),
     /// The registry did not answer; the engine may have it.
@@ -84,7 +91,7 @@ enum Lookup {
 /// it is left out if the plan does not depend on it (`is_spared`).
 pub(super) async fn resolve<E: Engine>(
     nodes: &[&Node],
-    (engine, registries): (&E, &Client),
+    (engine, registries, mirror): (&E, &Client, Option<&UpstreamMirror>),
     offline: bool,
     is_spared: impl Fn(&Reference) -> bool,
 ) -> Result<ResolvedUpstreams, UpstreamError> {
@@ -94,7 +101,10 @@ pub(super) async fn resolve<E: Engine>(
         .filter_map(|used| used.base.upstream())
         .collect();
     let (down, of_one_image) = (Mutex::default(), Mutex::default());
-    let asking = UpstreamLookup { engine, registries, offline, down, of_one_image };
+    let mirror = mirror.filter(|_| !offline);
+    let no_mirror = Mutex::default();
+    let asking =
+        UpstreamLookup { engine, registries, mirror, no_mirror, offline, down, of_one_image };
     let mut found: Vec<(&Reference, Lookup)> = stream::iter(references)
         .map(async |reference| Ok::<_, EngineError>((reference, asking.one(reference).await?)))
         .buffer_unordered(ASKED_AT_ONCE)
@@ -102,12 +112,20 @@ pub(super) async fn resolve<E: Engine>(
         .await?;
     found.sort_by_key(|(reference, _)| *reference);
     let of_one_image = asking.of_one_image.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(ResolvedUpstreams { of_one_image, ..conclude(found, offline, is_spared)? })
+    let mut resolved = conclude(found, offline, is_spared)?;
+    let no_mirror = asking.no_mirror.into_inner().unwrap_or_else(PoisonError::into_inner);
+    resolved.warnings.extend(no_mirror.map(|error| {
+        format!("the mirror is not used: {error}: asking the registries of the upstreams")
+    }));
+    Ok(ResolvedUpstreams { of_one_image, ..resolved })
 }
 
 struct UpstreamLookup<'a, E> {
     engine: &'a E,
     registries: &'a Client,
+    mirror: Option<&'a UpstreamMirror>,
+    /// Why the mirror is no help to a command that only reads it.
+    no_mirror: Mutex<Option<RegistryError>>,
     offline: bool,
     /// The hosts that do not answer: they are asked only once.
     down: Mutex<BTreeMap<String, RegistryError>>,
@@ -120,8 +138,12 @@ impl<E: Engine> UpstreamLookup<'_, E> {
     async fn one(&self, reference: &Reference) -> Result<Lookup, EngineError> {
         let Some(tag) = reference.tag_or_latest().filter(|_| reference.digest.is_none()) else {
             let digest = reference.digest.clone().expect("no tag means a digest");
-            let reference = reference.clone();
-            return Ok(Lookup::Sure(Upstream { reference, digest, place: DigestSource::Registry }));
+            let in_registry = || of_registry(reference, digest.clone());
+            return Ok(match self.in_mirror(reference).await {
+                // It is pulled when a build needs it, and not before.
+                None | Some(Lookup::Nowhere | Lookup::NoAnswer(..)) => Lookup::Sure(in_registry()),
+                Some(found) => found,
+            });
         };
         let local = match self.engine.inspect(&reference.to_string()).await {
             // Registries work without the engine.
@@ -143,15 +165,18 @@ impl<E: Engine> UpstreamLookup<'_, E> {
         if self.offline {
             return Ok(here.map_or(Lookup::Nowhere, Lookup::Unasked));
         }
+        match self.in_mirror(reference).await {
+            None => {}
+            Some(Lookup::Nowhere) => return Ok(here.map_or(Lookup::Nowhere, Lookup::OnlyHere)),
+            Some(Lookup::NoAnswer(error, _)) => return Ok(Lookup::NoAnswer(error, here)),
+            Some(found) => return Ok(found),
+        }
         let host = reference.repository.host();
         if let Some(error) = self.lock_down().get(host).cloned() {
             return Ok(Lookup::NoAnswer(error, here));
         }
         match self.registries.head(&reference.repository, tag.as_str()).await {
-            Ok(Some(digest)) => {
-                let reference = reference.clone();
-                Ok(Lookup::Sure(Upstream { reference, digest, place: DigestSource::Registry }))
-            }
+            Ok(Some(digest)) => Ok(Lookup::Sure(of_registry(reference, digest))),
             Ok(None) => Ok(here.map_or(Lookup::Nowhere, Lookup::OnlyHere)),
             Err(error) => {
                 if is_of_host(&error) {
@@ -162,13 +187,53 @@ impl<E: Engine> UpstreamLookup<'_, E> {
         }
     }
 
+    /// What the mirror and the upstream's registry say, after the upstream was copied if the command copies. `None`:
+    /// there is no mirror, or the upstream is in it.
+    async fn in_mirror(&self, reference: &Reference) -> Option<Lookup> {
+        let mirror = self.mirror?;
+        let found = match mirror.look(reference).await? {
+            Ok(found) => found,
+            Err(error) if mirror.copies() => return Some(Lookup::NoMirror(error)),
+            Err(error) => {
+                let mut known = self.no_mirror.lock().unwrap_or_else(PoisonError::into_inner);
+                known.get_or_insert(error);
+                return None;
+            }
+        };
+        let of_mirror = |digest: Digest| Upstream {
+            reference: reference.clone(),
+            digest,
+            place: DigestSource::Mirror,
+        };
+        let is_copied = found.transfer.is_some();
+        Some(match (found.upstream, found.copy, found.failed) {
+            (Ok(Some(now)), copy, None) if is_copied || copy.as_ref() == Some(&now) => {
+                Lookup::Sure(of_mirror(now))
+            }
+            (Ok(Some(now)), _, None) => Lookup::Sure(of_registry(reference, now)),
+            (Ok(Some(_)) | Err(_), Some(copy), Some(error)) | (Err(error), Some(copy), None) => {
+                Lookup::OnlyCopy(of_mirror(copy), Some(error))
+            }
+            (Ok(None), Some(copy), _) => Lookup::OnlyCopy(of_mirror(copy), None),
+            (Ok(Some(_)) | Err(_), None, Some(error)) | (Err(error), None, None) => {
+                Lookup::NoAnswer(error, None)
+            }
+            (Ok(None), None, _) => Lookup::Nowhere,
+        })
+    }
+
     fn lock_down(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, RegistryError>> {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// A manifest in the upstream's own registry.
+fn of_registry(reference: &Reference, digest: Digest) -> Upstream {
+    Upstream { reference: reference.clone(), digest, place: DigestSource::Registry }
+}
+
 /// Whether every further request to this host would fail in the same way.
-fn is_of_host(error: &RegistryError) -> bool {
+pub(in crate::run) fn is_of_host(error: &RegistryError) -> bool {
     match error {
         RegistryError::Unreachable { .. } | RegistryError::Credentials { .. } => true,
         RegistryError::Answer { status, .. } => *status == 429 || *status >= 500,
@@ -188,7 +253,7 @@ fn digests(reference: &Reference, image: &LocalImage) -> Vec<Digest> {
 fn from_engine(reference: &Reference, image: &LocalImage, pulled: Option<Digest>) -> Upstream {
     let reference = reference.clone();
     match pulled {
-        Some(digest) => Upstream { reference, digest, place: DigestSource::Registry },
+        Some(digest) => of_registry(&reference, digest),
         None => Upstream { reference, digest: image.id.clone(), place: DigestSource::Engine },
     }
 }
@@ -203,6 +268,8 @@ fn conclude(
     let mut missing = BTreeMap::new();
     let mut spared = Vec::new();
     let (mut only_here, mut unasked, mut not_here) = (vec![], vec![], vec![]);
+    let mut only_copies: Vec<(Option<RegistryError>, Vec<&Reference>)> = Vec::new();
+    let mut no_mirror: Vec<(Option<RegistryError>, Vec<&Reference>)> = Vec::new();
     // By error: the upstreams that the engine has, and those that it does not have.
     let mut silent: Vec<(RegistryError, Vec<&Reference>, Vec<Reference>)> = Vec::new();
     for (reference, found) in found {
@@ -216,6 +283,11 @@ fn conclude(
                 unasked.push(reference);
                 upstreams.push(upstream);
             }
+            Lookup::OnlyCopy(upstream, error) => {
+                upstreams.push(upstream);
+                add(&mut only_copies, (error, reference));
+            }
+            Lookup::NoMirror(error) => add(&mut no_mirror, (Some(error), reference)),
             Lookup::Nowhere if offline && is_spared(reference) => spared.push((reference, None)),
             Lookup::Nowhere if offline => not_here.push(reference.clone()),
             Lookup::Nowhere => {
@@ -245,7 +317,14 @@ fn conclude(
         }
     }
     let mut warnings = uncertain(&unasked, &only_here, &spared);
+    warnings.extend(
+        only_copies.iter().map(|(error, references)| of_copies(error.as_ref(), references)),
+    );
     let (mut errors, mut unreachable) = (Vec::new(), Vec::new());
+    errors.extend(no_mirror.into_iter().filter_map(|(source, references)| {
+        let references = references.into_iter().cloned().collect();
+        Some(UpstreamError::Mirror { references, source: source? })
+    }));
     for (source, here, references) in silent {
         if references.is_empty() {
             warnings.push(format!(
@@ -315,6 +394,31 @@ fn uncertain(
     warnings
 }
 
+/// Adds an upstream to those with the same cause.
+fn add<'r>(
+    groups: &mut Vec<(Option<RegistryError>, Vec<&'r Reference>)>,
+    (cause, reference): (Option<RegistryError>, &'r Reference),
+) {
+    let is_it = |other: &Option<RegistryError>| match (other, &cause) {
+        (Some(other), Some(cause)) => is_same(other, cause),
+        (other, cause) => other.is_none() && cause.is_none(),
+    };
+    match groups.iter_mut().find(|(other, _)| is_it(other)) {
+        Some((_, references)) => references.push(reference),
+        None => groups.push((cause, vec![reference])),
+    }
+}
+
+fn of_copies(error: Option<&RegistryError>, references: &[&Reference]) -> String {
+    let list = names(references, NAMED);
+    let copies = if references.len() == 1 { "the newest copy" } else { "the newest copies" };
+    if let Some(error) = error {
+        return format!("cannot ask whether {list} moved: {error}: using {copies} in the mirror");
+    }
+    let verb = if references.len() == 1 { "is" } else { "are" };
+    format!("{list} {verb} not in the registry any more: using {copies} in the mirror")
+}
+
 fn images_that(n: usize) -> &'static str {
     if n == 1 { "the image" } else { "the images" }
 }
@@ -359,6 +463,7 @@ mod tests {
                 "gone" => Lookup::OnlyHere(here),
                 "unasked" => Lookup::Unasked(here),
                 "nowhere" => Lookup::Nowhere,
+                "copy" => Lookup::OnlyCopy(here, None),
                 "refused" => Lookup::NoAnswer(
                     RegistryError::Refused {
                         host: reference.repository.host().to_owned(),
@@ -423,6 +528,11 @@ mod tests {
                 "a: gone",
                 false,
                 "1: `a` is not in the registry any more: using the image that the engine has",
+            ),
+            (
+                "a: copy\nb: sure\nc: copy",
+                false,
+                "3: `a` and `c` are not in the registry any more: using the newest copies in the mirror",
             ),
             ("a: unasked", true, "1: offline: 1 upstream (`a`) as the engine has it, moved or not"),
             (

@@ -25,6 +25,7 @@ mod kills;
 mod labels;
 mod local;
 mod logins;
+mod mirror;
 mod output;
 mod older;
 mod other_users;

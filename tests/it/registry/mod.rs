@@ -1,5 +1,6 @@
 //! The registry client against Debian's docker-registry, judged by an oracle of raw HTTP.
 
+mod copies;
 mod faults;
 mod logins;
 

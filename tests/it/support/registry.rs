@@ -1,6 +1,7 @@
 //! Debian's docker-registry on a free port, with its storage in a directory that goes away.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{BufRead as _, BufReader},
     path::PathBuf,
@@ -345,6 +346,14 @@ impl Drop for Registry {
         _ = self.process.kill();
         _ = self.process.wait();
     }
+}
+
+/// A layer of 20 MB, which has the same bytes nowhere twice.
+pub(crate) fn large_layer() -> String {
+    (0..2_800_000).fold(String::new(), |mut text, n| {
+        write!(text, "{n:07}").unwrap();
+        text
+    })
 }
 
 /// The registry's configuration is YAML, and JSON is YAML that quotes properly.

@@ -1,0 +1,116 @@
+//! `rebuild mirror`: copies upstreams into the mirror, or compares them with their copies.
+
+use super::{
+    error::CommandError,
+    output,
+    project::{load, nodes},
+    signals,
+};
+use crate::{
+    commands::cli::{Common, Format, MirrorArgs},
+    exit::Exit,
+    hierarchy::this_machine,
+    image::Reference,
+    registry::{Client, Credentials, RegistryError},
+    report::mirror::{self, MirrorView, RowState, UpstreamRow},
+    run::mirror::{CopyState, MirrorUse, MirroredUpstream, UpstreamMirror},
+};
+
+pub(super) async fn mirror(common: &Common, arguments: &MirrorArgs) -> Result<Exit, CommandError> {
+    let mut stops = signals::listen()
+        .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
+    let hierarchy = load(common)?;
+    let named = nodes(&hierarchy, &arguments.nodes)?;
+    if common.untrusted && !arguments.check {
+        let error = "an untrusted hierarchy writes into no registry";
+        return Err(
+            CommandError::new(Exit::Usage, error).hint("`rebuild mirror --check` only reads")
+        );
+    }
+    let client = Client::new(Credentials::from_env())?;
+    let does = if arguments.check { MirrorUse::Checks } else { MirrorUse::Copies };
+    let wanted =
+        hierarchy.in_build_order().filter(|node| named.is_empty() || named.contains(&node.name));
+    let Some(upstreams) = UpstreamMirror::of(&hierarchy, wanted, (&client, &this_machine()), does)
+    else {
+        return Err(CommandError::new(Exit::Usage, "hierarchy.yaml has no `mirror`")
+            .hint("name a prefix in a registry: `mirror: registry.example.com/mirror`"));
+    };
+    let all = upstreams.look_at_all();
+    let all = tokio::select! {
+        all = all => all,
+        Some(reason) = stops.recv() => return Err(signals::stopped_early(reason)),
+    };
+    let (mut found, mut failed) = (Vec::new(), Vec::new());
+    for (reference, looked) in all {
+        match looked {
+            Ok(upstream) => found.push(upstream),
+            Err(error) => failed.push((reference, error)),
+        }
+    }
+    let prefix = hierarchy.mirror.as_ref().map(|mirror| mirror.prefix.to_string());
+    let view = MirrorView {
+        upstreams: &found.iter().map(row).collect::<Vec<_>>(),
+        prefix: &prefix.unwrap_or_default(),
+    };
+    let mut text = Vec::new();
+    match arguments.format {
+        Format::Text => mirror::text(view, (output::stdout_has_colour(), &mut text)),
+        Format::Json => mirror::json(view, &mut text),
+    }
+    .and_then(|()| output::view(&text, matches!(arguments.format, Format::Text)))
+    .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
+    ended(&found, failed)
+}
+
+fn row(found: &MirroredUpstream) -> UpstreamRow {
+    let state = match found.state() {
+        CopyState::Missing => RowState::Missing,
+        CopyState::Unreachable => RowState::Unreachable,
+        CopyState::OnlyCopy => RowState::OnlyCopy,
+        CopyState::Unconfirmed => RowState::Unconfirmed,
+        CopyState::Moved => RowState::Moved,
+        CopyState::New => RowState::New,
+        CopyState::Copied => RowState::Copied,
+        CopyState::Current => RowState::Current,
+    };
+    UpstreamRow {
+        upstream: found.reference.clone(),
+        state,
+        copy: found.repository.clone(),
+        upstream_digest: found.upstream.clone().ok().flatten(),
+        copy_digest: found.copy.clone(),
+        streamed: found.transfer.map(|transfer| transfer.streamed),
+        mounted: found.transfer.map(|transfer| transfer.mounted),
+        error: found.trouble().map(ToString::to_string),
+    }
+}
+
+/// The exit code; an error of the mirror is the first.
+fn ended(
+    found: &[MirroredUpstream],
+    failed: Vec<(Reference, RegistryError)>,
+) -> Result<Exit, CommandError> {
+    let mut failed = failed.into_iter();
+    if let Some((reference, error)) = failed.next() {
+        let hint = error.hint();
+        let others = match failed.len() {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let message = format!("the mirror has no copy of `{reference}`{others}: {error}");
+        let error = CommandError::new(Exit::RegistryUnreachable, message);
+        return Err(match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        });
+    }
+    let has = |state| found.iter().any(|upstream| upstream.state() == state);
+    Ok(if has(CopyState::Missing) {
+        Exit::BuildFailed
+    } else if has(CopyState::Unreachable) {
+        Exit::RegistryUnreachable
+    } else {
+        Exit::Done
+    })
+}
