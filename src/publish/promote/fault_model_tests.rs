@@ -85,7 +85,7 @@ fn a_run_that_is_finished_while_another_publishes_leaves_one_set() {
 
 #[test]
 #[ignore = "takes minutes: CONTRIBUTING.md"]
-fn a_run_that_is_finished_while_another_publishes_leaves_one_set_of_three_images() {
+fn a_run_that_is_finished_while_another_publishes_leaves_one_set_of_three_images_for_minutes() {
     recovered_beside(3, Order::Recovering);
 }
 
@@ -108,7 +108,7 @@ fn recovered_beside(nodes: usize, order: Order) {
 
 #[test]
 #[ignore = "takes minutes: CONTRIBUTING.md"]
-fn two_things_go_wrong_and_the_tags_are_whole() {
+fn two_things_go_wrong_and_the_tags_are_whole_for_minutes() {
     let faults: [fn(&mut Budget); 5] = [
         |budget| budget.writes += 1,
         |budget| budget.kills += 1,

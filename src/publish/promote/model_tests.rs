@@ -757,7 +757,7 @@ fn at_the_same_time_one_of_them_has_its_way() {
 
 #[test]
 #[ignore = "takes minutes: CONTRIBUTING.md"]
-fn at_the_same_time_one_of_them_has_its_way_with_three_images() {
+fn at_the_same_time_one_of_them_has_its_way_with_three_images_for_minutes() {
     for first_is_newer in [false, true] {
         one_has_its_way(3, first_is_newer, Budget::default());
     }

@@ -13,7 +13,7 @@ use rebuild::{engine::Capability, image::Platform};
 use url::form_urlencoded;
 
 use super::{Case, images};
-use crate::support::{engine::lacks, skipped};
+use crate::support::{engine::lacks, missing};
 
 /// What the engine of this machine builds for.
 pub(super) fn platform() -> Platform {
@@ -38,10 +38,7 @@ impl Engine {
         let host = env::var("DOCKER_HOST").unwrap_or("unix:///var/run/docker.sock".to_owned());
         let socket = host.strip_prefix("unix://").map(PathBuf::from);
         let socket = socket.filter(|socket| UnixStream::connect(socket).is_ok());
-        if socket.is_none() {
-            skipped("no engine answers at a socket");
-        }
-        Some(Self { socket: socket? })
+        Some(Self { socket: socket.unwrap_or_else(|| missing("no engine answers at a socket")) })
     }
 
     /// Builds it. An error is the engine's message.

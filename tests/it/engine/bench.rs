@@ -21,7 +21,7 @@ use rebuild::{
 };
 use tempfile::TempDir;
 
-use crate::support::{busybox::busybox, skipped};
+use crate::support::{busybox::busybox, missing};
 
 pub(crate) struct Bench {
     pub(crate) docker: Docker,
@@ -33,15 +33,10 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// `None`, with a word to the reader, if there is no engine or no busybox here.
-    pub(crate) async fn new(test: &str) -> Option<Self> {
-        let (docker, info) = match Docker::connect(&EngineOptions::default()).await {
-            Ok(connected) => connected,
-            Err(error) => {
-                skipped(&format!("no engine: {error}"));
-                return None;
-            }
-        };
-        let busybox = busybox()?;
+    pub(crate) async fn new(test: &str) -> Self {
+        let connected = Docker::connect(&EngineOptions::default()).await;
+        let (docker, info) = connected.unwrap_or_else(|error| missing(&error.to_string()));
+        let busybox = busybox();
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("Dockerfile"), "FROM not-what-is-built\n").unwrap();
         let bin = folder.path().join("root/bin");
@@ -51,7 +46,7 @@ impl Bench {
             std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
         }
         let name = format!("engine-it-{test}-{}", std::process::id());
-        Some(Self { docker, info, name, folder })
+        Self { docker, info, name, folder }
     }
 
     pub(crate) fn folder(&self) -> &Path {

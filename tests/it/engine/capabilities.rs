@@ -25,7 +25,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_engine_does_what_its_capabilities_say() {
-    let Some(bench) = Bench::new("capabilities").await else { return };
+    let bench = Bench::new("capabilities").await;
     let agent = tempfile::tempdir().unwrap();
     let agent = agent.path().join("agent.sock");
     let _listener = UnixListener::bind(&agent).unwrap();

@@ -46,7 +46,7 @@ async fn tested(
 
 #[tokio::test]
 async fn a_test_passes_or_says_what_was_wrong() {
-    let Some(bench) = Bench::new("run").await else { return };
+    let bench = Bench::new("run").await;
     // An entry point, a command and a health check that no test may meet.
     let lines = "ENTRYPOINT [\"/bin/false\"]\nCMD [\"no\"]\nHEALTHCHECK CMD false\nUSER 7:8";
     let image = bench.build("1", lines).await;
@@ -117,7 +117,7 @@ const LEFT: u64 = 0b101_1111_1011;
 
 #[tokio::test]
 async fn a_test_has_few_capabilities_and_limits() {
-    let Some(bench) = Bench::new("confined").await else { return };
+    let bench = Bench::new("confined").await;
     let image = bench.build("1", "RUN mkdir -p /tmp && busybox touch /tmp/of-the-image").await;
     let limits = "busybox grep CapEff /proc/self/status; busybox mknod /dev/x c 1 3 || echo no device; \
                   busybox chroot / busybox true || echo no chroot; echo x >/written && echo written";
@@ -147,7 +147,7 @@ const ILL: &str = "not healthy after 4 seconds: it hurts";
 
 #[tokio::test]
 async fn an_image_shows_its_health() {
-    let Some(bench) = Bench::new("health").await else { return };
+    let bench = Bench::new("health").await;
     let healthy = |check: &str| {
         format!("HEALTHCHECK --interval=1s --retries=1 CMD {check}\nCMD echo begun; sleep 61401")
     };
@@ -201,7 +201,7 @@ async fn an_image_shows_its_health() {
 
 #[tokio::test]
 async fn a_dropped_test_leaves_no_container() {
-    let Some(bench) = Bench::new("dropped").await else { return };
+    let bench = Bench::new("dropped").await;
     let image = bench.build("1", "").await;
     // At once, while it is made, and while it runs; in its own container, and in a shared one.
     for (wait_for_it, number) in [(false, 1), (true, 1), (false, 2), (true, 2)] {
@@ -231,7 +231,7 @@ async fn a_dropped_test_leaves_no_container() {
 /// Each line: what a test prints, and in which container it ran, by its host name.
 #[tokio::test]
 async fn tests_share_a_container_until_one_leaves_a_trace() {
-    let Some(bench) = Bench::new("shared").await else { return };
+    let bench = Bench::new("shared").await;
     let image = bench.build("1", "").await;
     let volume = bench.build("2", "VOLUME /data").await;
     let where_ = |script: &str| run(&format!("{script}\nbusybox hostname"), None, 60);
@@ -284,7 +284,7 @@ async fn tests_share_a_container_until_one_leaves_a_trace() {
 /// But for the process's number: a program meets the same in both kinds of container.
 #[tokio::test]
 async fn a_shared_container_is_like_one_of_its_own() {
-    let Some(bench) = Bench::new("alike").await else { return };
+    let bench = Bench::new("alike").await;
     let lines = "RUN mkdir /there && mkdir -p /tmp && chmod 777 /there\nENV A=b\nWORKDIR /there\nUSER 7:8\n\
                  ENTRYPOINT [\"/bin/false\"]\nCMD [\"no\"]\nHEALTHCHECK CMD false";
     let image = bench.build("1", lines).await;
@@ -306,7 +306,7 @@ async fn a_shared_container_is_like_one_of_its_own() {
 /// `FROM scratch` with nothing but one program.
 #[tokio::test]
 async fn tests_share_a_container_of_an_image_without_a_shell() {
-    let Some(bench) = Bench::new("bare").await else { return };
+    let bench = Bench::new("bare").await;
     let mut request = bench.request("");
     request.dockerfile =
         format!("FROM scratch\nLABEL test={}\nCOPY root/bin/busybox /hostname\n", bench.name);
@@ -323,7 +323,7 @@ async fn tests_share_a_container_of_an_image_without_a_shell() {
 
 #[tokio::test]
 async fn leftovers_of_a_run_are_removed_and_no_others() {
-    let Some(bench) = Bench::new("leftovers").await else { return };
+    let bench = Bench::new("leftovers").await;
     let image = bench.build("1", "").await;
     let (mine, other) = (bench.name.clone(), format!("{}-other", bench.name));
     let label = |run: &str| format!("rebuild.run={run}");

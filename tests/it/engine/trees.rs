@@ -8,7 +8,6 @@ use rebuild::{
 };
 
 use super::{Bench, bench::docker};
-use crate::support::is_left_out;
 
 /// Everything that an image can hold, made by a `RUN`.
 const FILES: &str = "RUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
@@ -36,11 +35,9 @@ async fn compared(bench: &Bench, old: &Digest, new: &Digest, extra: &[&str]) -> 
 }
 
 #[tokio::test]
+#[ignore = "slow: CONTRIBUTING.md"]
 async fn a_build_without_the_cache_has_other_layers_and_the_same_files() {
-    if is_left_out() {
-        return;
-    }
-    let Some(bench) = Bench::new("same-files").await else { return };
+    let bench = Bench::new("same-files").await;
     let old = build_anew(&bench, "old", FILES).await;
     let new = build_anew(&bench, "new", FILES).await;
     let layers =
@@ -57,7 +54,7 @@ async fn a_build_without_the_cache_has_other_layers_and_the_same_files() {
 
 #[tokio::test]
 async fn each_difference_is_found_and_nothing_else() {
-    let Some(bench) = Bench::new("other-files").await else { return };
+    let bench = Bench::new("other-files").await;
     let old = build_anew(&bench, "old", FILES).await;
     let differences = [
         ("RUN printf 'onE\\n' >/srv/deep/one", "Changed srv/deep/one"),
@@ -86,7 +83,7 @@ async fn each_difference_is_found_and_nothing_else() {
 
 #[tokio::test]
 async fn an_image_that_is_not_there_is_an_error() {
-    let Some(bench) = Bench::new("no-files").await else { return };
+    let bench = Bench::new("no-files").await;
     let old = bench.build("old", "").await;
     let gone = Digest::of(bench.name.as_bytes());
     let volatile = Volatile::new(&[]).unwrap();
@@ -98,11 +95,9 @@ async fn an_image_that_is_not_there_is_an_error() {
 }
 
 #[tokio::test]
+#[ignore = "slow: CONTRIBUTING.md"]
 async fn a_comparison_that_nobody_wants_any_more_ends() {
-    if is_left_out() {
-        return;
-    }
-    let Some(bench) = Bench::new("drop-files").await else { return };
+    let bench = Bench::new("drop-files").await;
     let large = "RUN head -c 300000000 /dev/zero >/large";
     let old = build_anew(&bench, "old", large).await;
     let new = build_anew(&bench, "new", &format!("{large}\nRUN touch /x")).await;

@@ -13,10 +13,10 @@ use crate::support::{
 const TOKEN: &str = "ghs_secret-token";
 
 /// A hierarchy with all channels, or with those given.
-fn project(notify: &str) -> Option<Project> {
-    let project = Project::of_files()?;
+fn project(notify: &str) -> Project {
+    let project = Project::of_files();
     project.edit("hierarchy.yaml", "images:", &format!("notify: {notify}\nimages:"));
-    Some(project)
+    project
 }
 
 /// The addresses of the channels at the server.
@@ -59,11 +59,9 @@ fn body(seen: &Seen) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_channel_gets_its_message() {
-    let Some(project) = project(
+    let project = project(
         "{ slack: SLACK, teams: TEAMS, webhook: HOOK, command: [sh, -c, \"cat >by-command\"] }",
-    ) else {
-        return;
-    };
+    );
     let server = Scripted::start(fine).await;
     never_leaks(with_addresses(project.rebuild(""), &server).run().exits(0));
     let mut seen = server.seen();
@@ -89,7 +87,7 @@ async fn every_channel_gets_its_message() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_that_pass_are_tried_again_and_others_are_warnings() {
-    let Some(project) = project("{ slack: SLACK, teams: TEAMS, webhook: HOOK }") else { return };
+    let project = project("{ slack: SLACK, teams: TEAMS, webhook: HOOK }");
     let server = Scripted::start(|_, seen| match seen.path.as_str() {
         "/slack/secret-path" => reply(404).body("no_service"),
         "/teams/secret-path" => reply(307).header("location", "/elsewhere"),
@@ -143,7 +141,7 @@ fn comments(existing: Value) -> impl Fn(usize, &Seen) -> Act + Send + Sync + 'st
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pull_request_gets_one_comment_that_is_updated() {
-    let Some(project) = project("{ github_comment: true }") else { return };
+    let project = project("{ github_comment: true }");
     let server = Scripted::start(comments(json!([]))).await;
     never_leaks(in_pull_request(project.rebuild("plan"), &project, &server).run().exits(0));
     let seen = server.seen();
@@ -195,10 +193,7 @@ async fn a_pull_request_gets_one_comment_that_is_updated() {
 
 #[test]
 fn the_file_takes_no_address() {
-    let Some(project) = project("{ slack: \"https://hooks.slack.com/services/secret-path\" }")
-    else {
-        return;
-    };
+    let project = project("{ slack: \"https://hooks.slack.com/services/secret-path\" }");
     let ended = project.rebuild("plan").run().exits(2);
     never_leaks(ended).says(&["`notify.slack` must be the name of an environment variable"]);
 }

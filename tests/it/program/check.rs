@@ -8,19 +8,19 @@ use crate::support::project::Project;
 
 const NOBODY: &str = "unix:///nowhere/docker.sock";
 
-fn project() -> Option<Project> {
-    let project = Project::empty()?;
+fn project() -> Project {
+    let project = Project::empty();
     project.write(
         "deep/er/hierarchy.yaml",
         "version: 1\nimages:\n  ~a:\n    context: a\n    build_args: { VERISON: 1 }\n",
     );
     project.write("deep/er/a/Dockerfile", "ARG VERSION\nFROM debian\n");
-    Some(project)
+    project
 }
 
 #[test]
 fn a_pipeline_chooses_what_fails_it() {
-    let Some(project) = project() else { return };
+    let project = project();
     let check = |arguments: &str| {
         project.rebuild(&format!("-C deep/er check {arguments}")).env("DOCKER_HOST", NOBODY).run()
     };
@@ -59,7 +59,7 @@ warning[RB040]: `debian` may be any version: it has no tag
 
 #[test]
 fn programs_get_paths_below_the_root_of_the_repository() {
-    let Some(project) = project() else { return };
+    let project = project();
     let git = Command::new("git").args(["init", "-q"]).arg(project.path("")).status().unwrap();
     assert!(git.success());
     let check = |format: &str| {
@@ -93,7 +93,7 @@ fn programs_get_paths_below_the_root_of_the_repository() {
 
 #[test]
 fn rules_are_explained() {
-    let Some(project) = Project::empty() else { return };
+    let project = Project::empty();
     let all = project.rebuild("explain").run().exits(0).stdout;
     assert!(all.contains("\nRB040  warning  an upstream has no tag, or `latest`\n"), "{all}");
     let one = project.rebuild("explain rb040").run().exits(0).stdout;
@@ -107,7 +107,7 @@ fn rules_are_explained() {
 
 #[test]
 fn files_that_cannot_be_sent_are_reported() {
-    let Some(project) = project() else { return };
+    let project = project();
     let check = || project.rebuild("-C deep/er check").env("DOCKER_HOST", NOBODY).run();
     let text = std::os::unix::ffi::OsStrExt::from_bytes(b"deep/er/a/\xff");
     std::fs::write(project.path("").join::<&std::ffi::OsStr>(text), "").unwrap();

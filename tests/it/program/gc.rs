@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::support::{
     gate::{Gate, Pass},
-    is_left_out, is_whole,
+    is_whole,
     project::{Place, Project, docker},
     registry::{Registry, Setup},
 };
@@ -13,29 +13,23 @@ use crate::support::{
 const GENERATIONS: usize = 5;
 
 fn in_both_places(check: impl Fn(&Project, Place<'_>)) {
-    if is_whole()
-        && let Some(project) = generations(Place::Engine)
-    {
-        check(&project, Place::Engine);
+    if is_whole() {
+        check(&generations(Place::Engine), Place::Engine);
     }
-    let Some(registry) = Registry::with(&Setup { delete: true, ..Setup::default() }) else {
-        return;
-    };
+    let registry = Registry::with(&Setup { delete: true, ..Setup::default() });
     let place = Place::Registry(&registry);
-    if let Some(project) = generations(place) {
-        check(&project, place);
-    }
+    check(&generations(place), place);
 }
 
-fn generations(place: Place<'_>) -> Option<Project> {
-    let project = Project::of_files()?;
+fn generations(place: Place<'_>) -> Project {
+    let project = Project::of_files();
     // More than the runs themselves would keep in the engine.
     project.edit("hierarchy.yaml", "version: 1\n", "version: 1\ndefaults: { keep: 9 }\n");
     for n in 0..GENERATIONS {
         project.write("web/page", &format!("~ page {n}\n"));
         project.rebuilt(place);
     }
-    Some(project)
+    project
 }
 
 fn count(tags: &BTreeMap<String, String>, image: &str) -> usize {
@@ -93,11 +87,9 @@ fn old_build_tags_go_and_everything_people_pull_stays() {
 }
 
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn an_image_that_somebody_tagged_or_that_is_not_ours_stays() {
-    if is_left_out() {
-        return;
-    }
-    let Some(project) = generations(Place::Engine) else { return };
+    let project = generations(Place::Engine);
     let tags = project.all_tags(Place::Engine);
     let digest = |tag: &str| tags[tag].clone();
     let current = digest("~web:latest");
@@ -130,9 +122,9 @@ fn an_image_that_somebody_tagged_or_that_is_not_ours_stays() {
 #[test]
 fn records_of_runs_go_when_they_are_old_and_the_last_stay() {
     let setup = Setup { delete: true, ..Setup::default() };
-    let Some(registry) = Registry::with(&setup) else { return };
+    let registry = Registry::with(&setup);
     let place = Place::Registry(&registry);
-    let Some(project) = Project::pair() else { return };
+    let project = Project::pair();
     project.rebuilt(place);
     let runs = "demo/rebuild-runs";
     let own = registry.tags(runs);
@@ -174,10 +166,10 @@ fn requests(project: &Project, to: &str, count: usize) {
 #[test]
 fn a_signal_ends_it_and_says_how_far_it_came() {
     let setup = Setup { delete: true, ..Setup::default() };
-    let Some(registry) = Registry::with(&setup) else { return };
+    let registry = Registry::with(&setup);
     let gate = Gate::before(registry.host());
     let to = format!("{}/demo", gate.host());
-    let Some(project) = Project::pair() else { return };
+    let project = Project::pair();
     requests(&project, &to, 6);
     let stored = || count(&project.all_tags(Place::Registry(&registry)), "~app");
     assert_eq!(stored(), 7);
@@ -197,8 +189,8 @@ fn a_signal_ends_it_and_says_how_far_it_came() {
 
 #[test]
 fn a_registry_that_deletes_nothing_says_so_and_loses_nothing() {
-    let Some(registry) = Registry::start() else { return };
-    let Some(project) = Project::pair() else { return };
+    let registry = Registry::start();
+    let project = Project::pair();
     requests(&project, &format!("{}/demo", registry.host()), 5);
     let place = Place::Registry(&registry);
     let before = project.all_tags(place);
@@ -214,7 +206,7 @@ fn a_registry_that_deletes_nothing_says_so_and_loses_nothing() {
 
 #[test]
 fn what_dead_runs_left_is_told_and_removed() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.rebuilt(Place::Engine);
     // A run of 2023 on a machine that nobody remembers. Any run removes what it left in the engine, and
     // other tests run at the same time; but the folder for temporary files is this test's own.
@@ -241,7 +233,7 @@ fn what_dead_runs_left_is_told_and_removed() {
 
 #[test]
 fn a_run_under_way_is_not_disturbed() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.write("app/Dockerfile", "FROM ~web\nRUN sleep 600 && : ~running\n");
     let running = project.rebuild("").start();
     project.wait_until_under_way("process");

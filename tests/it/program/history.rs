@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::{everywhere, everywhere_of_files};
 use crate::support::{
-    is_left_out,
     project::{Place, Project, docker},
     registry::Registry,
     running::Ended,
@@ -49,10 +48,8 @@ fn estimates(ended: &Ended) -> Vec<Option<f64>> {
 }
 
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn builds_that_succeed_are_remembered() {
-    if is_left_out() {
-        return;
-    }
     everywhere(|project, place| {
         let first = project.rebuild("--progress json").to(place).run().exits(0);
         assert_eq!(estimates(&first), [], "nothing is known of a first run");
@@ -167,7 +164,7 @@ fn a_plan_says_where_to_and_what_it_would_touch() {
 /// The layers of an upstream that moved are pushed, too.
 #[test]
 fn the_size_of_a_plan_is_what_the_registry_grows_by() {
-    let (Some(registry), Some(project)) = (Registry::start(), Project::empty()) else { return };
+    let (registry, project) = (Registry::start(), Project::empty());
     let upstream = project.name("~upstream:1");
     let make = |seed: u32| {
         // Does not compress.
@@ -205,11 +202,9 @@ fn the_size_of_a_plan_is_what_the_registry_grows_by() {
 }
 
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn the_longest_way_is_begun_first() {
-    if is_left_out() {
-        return;
-    }
-    let Some(project) = Project::of_files() else { return };
+    let project = Project::of_files();
     project.rebuilt(Place::Engine);
     let started = |ended: &Ended| {
         let events = ended.events();
@@ -231,18 +226,16 @@ fn the_longest_way_is_begun_first() {
 }
 
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn how_long_it_takes_is_told_and_what_is_broken_is_nothing() {
-    if is_left_out() {
-        return;
-    }
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.rebuilt(Place::Engine);
     pretend(&project, &[("~os", 100), ("~web", 100), ("~app", 100), ("~tool", 100)]);
     project.edit("os/name", "~os", "~os, the second");
     let ended = project.rebuild("--jobs 2").run().exits(0);
     ended.says(&["  about 5 min left\n", " · about 3 min left\n"]);
 
-    let Some(project) = Project::pair() else { return };
+    let project = Project::pair();
     project.rebuilt(Place::Engine);
     for (n, broken) in ["", "{", "null", "\0\0", "{\"v\":9,\"nodes\":{}}"].into_iter().enumerate() {
         fs::write(&kept(&project)[0], broken).unwrap();

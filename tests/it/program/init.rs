@@ -19,12 +19,12 @@ use crate::support::{
 };
 
 /// A project without a hierarchy, with these files: `path: lines with \n`.
-fn repository(files: &[(&str, &str)]) -> Option<Project> {
-    let project = Project::empty()?;
+fn repository(files: &[(&str, &str)]) -> Project {
+    let project = Project::empty();
     for (path, text) in files {
         project.write(path, text);
     }
-    Some(project)
+    project
 }
 
 fn loaded(root: &Path) -> Hierarchy {
@@ -85,7 +85,7 @@ fn unsure(ended: &Ended) -> Vec<String> {
 fn six_hundred_dockerfiles_that_share_seven_repositories() {
     const EACH: usize = 4;
     for layout in LAYOUTS.into_iter().step_by(if is_whole() { 1 } else { EACH }) {
-        let Some(project) = repository(&[]) else { return };
+        let project = repository(&[]);
         let expected = write(&project.path(""), layout);
         assert!(expected.len() >= 600);
         let ended = project.rebuild("init").run().exits(0);
@@ -112,7 +112,7 @@ fn six_hundred_dockerfiles_that_share_seven_repositories() {
 
 #[test]
 fn what_is_written_loads_whole() {
-    let Some(project) = repository(&[]) else { return };
+    let project = repository(&[]);
     let expected = write(&project.path(""), Layout::Folders);
     let begin = Instant::now();
     project.rebuild("init").run().exits(0);
@@ -152,7 +152,7 @@ const NOTEBOOKS: [(&str, &str); 5] = [
 
 #[test]
 fn a_stack_of_notebooks_needs_no_edit() {
-    let Some(project) = repository(&NOTEBOOKS) else { return };
+    let project = repository(&NOTEBOOKS);
     let ended = project.rebuild("init").run().exits(0);
     assert_eq!(unsure(&ended), Vec::<String>::new());
     insta::assert_snapshot!(shown(&project), @r"
@@ -168,7 +168,7 @@ fn a_stack_of_notebooks_needs_no_edit() {
 
 #[test]
 fn several_hierarchies_contexts_and_variants_of_one_repository() {
-    let Some(project) = repository(&[
+    let project = repository(&[
         (".gitignore", "out/\n"),
         ("out/Dockerfile", "FROM scratch\n"),
         ("node_modules/x/Dockerfile", "FROM scratch\n"),
@@ -181,9 +181,7 @@ fn several_hierarchies_contexts_and_variants_of_one_repository() {
         ("lang/3.11/full/Containerfile", "FROM registry.example.com/lang:3.11-slim\n"),
         ("lang/3.12/slim/Dockerfile", "FROM scratch\n"),
         ("lang/3.12/full/Containerfile", "FROM registry.example.com/lang:3.12-slim\n"),
-    ]) else {
-        return;
-    };
+    ]);
     let ended = project.rebuild("init").run().exits(0);
     insta::assert_snapshot!(shown(&project), @r"
     base registry.example.com/shop/base:latest
@@ -236,14 +234,12 @@ services:
 fn targets_of_bake_and_services_of_compose() {
     let app = "ARG FLAVOUR\nFROM base AS final\nFROM final AS other\n";
     for arguments in ["--from-bake bake.json", "--from-compose compose.yaml"] {
-        let Some(project) = repository(&[
+        let project = repository(&[
             ("bake.json", BAKE),
             ("compose.yaml", COMPOSE),
             ("docker/base/Dockerfile", "FROM scratch\n"),
             ("docker/app.Dockerfile", app),
-        ]) else {
-            return;
-        };
+        ]);
         let ended = project.rebuild(&format!("init {arguments}")).run().exits(0);
         assert!(unsure(&ended).join("\n").contains("`inline`"), "{}", ended.stdout);
         let hierarchy = loaded(&project.path("").canonicalize().unwrap());
@@ -261,7 +257,7 @@ fn targets_of_bake_and_services_of_compose() {
 
 #[test]
 fn what_is_there_is_not_written_over() {
-    let Some(project) = repository(&[("web/Dockerfile", "FROM scratch\n")]) else { return };
+    let project = repository(&[("web/Dockerfile", "FROM scratch\n")]);
     let dry = project.rebuild("init --dry-run").run().exits(0);
     assert!(!project.path("hierarchy.yaml").exists());
     project.write("hierarchy.yaml", "mine\n");
@@ -280,7 +276,7 @@ fn what_is_there_is_not_written_over() {
 
 #[test]
 fn an_update_prints_a_diff_writes_it_and_then_has_nothing_to_do() {
-    let Some(project) = repository(&NOTEBOOKS) else { return };
+    let project = repository(&NOTEBOOKS);
     let missing = project.rebuild("init --update").run().exits(2);
     missing.says(&["there is no `hierarchy.yaml` to update", "`rebuild init` writes one"]);
     project.rebuild("init").run().exits(0);

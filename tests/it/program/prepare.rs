@@ -4,19 +4,19 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::project::{Place, Project};
 
-fn project(prepare: &str, script: &str, timeout: &str) -> Option<Project> {
-    let project = Project::new()?;
+fn project(prepare: &str, script: &str, timeout: &str) -> Project {
+    let project = Project::new();
     let fields = format!("{{ context: tool, prepare: [{prepare}], timeout: {timeout} }}");
     project.edit("hierarchy.yaml", "{ context: tool }", &fields);
     project.write("tool/Dockerfile", "FROM ~os\nCOPY made /made\n");
     project.write_script("tool/make.sh", script);
-    Some(project)
+    project
 }
 
 #[test]
 fn it_fills_a_copy_and_leaves_the_checkout_alone() {
     let script = "#!/bin/sh\necho \"$1 for $REBUILD_NODE\" >made\necho touched >>Dockerfile.bak\n";
-    let Some(project) = project("./make.sh, a word", script, "1m") else { return };
+    let project = project("./make.sh, a word", script, "1m");
     let before = files(&project);
     project.rebuilt(Place::Engine);
     assert_eq!(project.output_in("~tool", &["cat", "/made"]), "a word for ~tool\n");
@@ -29,7 +29,7 @@ fn it_fills_a_copy_and_leaves_the_checkout_alone() {
 fn files_keep_the_modes_that_the_command_gave_them() {
     let script = "#!/bin/sh\nmkdir -p made/folder\necho key >made/key\nchmod 400 made/key\n\
                   chmod 700 made/folder\ncp -p given made/\n";
-    let Some(project) = project("./make.sh", script, "1m") else { return };
+    let project = project("./make.sh", script, "1m");
     project.write("tool/given", "given");
     let given = project.path("tool/given");
     std::fs::set_permissions(given, std::fs::Permissions::from_mode(0o640)).unwrap();
@@ -42,7 +42,7 @@ fn files_keep_the_modes_that_the_command_gave_them() {
 #[test]
 fn the_copy_is_for_this_user_only_whatever_the_umask_is() {
     let script = "#!/bin/sh\nstat -c %a . >made\n";
-    let Some(project) = project("./make.sh", script, "1m") else { return };
+    let project = project("./make.sh", script, "1m");
     project.shell(&project.path(""), "umask 000\nrebuild").run().exits(0);
     assert_eq!(project.output_in("~tool", &["cat", "/made"]), "700\n");
 }
@@ -50,7 +50,7 @@ fn the_copy_is_for_this_user_only_whatever_the_umask_is() {
 #[test]
 fn a_failure_is_told_with_what_it_printed() {
     let script = "#!/bin/sh\necho on stdout\necho on stderr >&2\nexit 9\n";
-    let Some(project) = project("./make.sh", script, "1m") else { return };
+    let project = project("./make.sh", script, "1m");
     project.rebuild("").run().exits(10).says(&[
         "~tool: prepare failed after ",
         "`./make.sh` ended with exit ",
@@ -66,7 +66,7 @@ fn a_command_that_hangs_is_killed_with_all_it_started() {
     // It ignores TERM, and its child holds the pipe.
     let script = "#!/bin/sh\ntrap '' TERM\nsh -c 'trap \"\" TERM; while sleep 1; do :; done' ~child &\n\
                   echo started\nwhile sleep 1; do :; done\n";
-    let Some(project) = project("./make.sh", script, "2s") else { return };
+    let project = project("./make.sh", script, "2s");
     project.rebuild("").run().exits(10).says(&[
         "~tool: prepare failed after ",
         "`./make.sh` took longer than ",
@@ -77,7 +77,7 @@ fn a_command_that_hangs_is_killed_with_all_it_started() {
 
 #[test]
 fn a_command_that_does_not_exist_is_named() {
-    let Some(project) = project("no-such-command-anywhere", "", "1m") else { return };
+    let project = project("no-such-command-anywhere", "", "1m");
     let ended = project.rebuild("").run().exits(10);
     ended.says(&["cannot run `no-such-command-anywhere`: No such file or directory"]);
 }

@@ -23,7 +23,7 @@ fn what_was_staged_is_promoted_by_the_next_run() {
 
 #[test]
 fn a_moving_tag_that_is_gone_is_put_back_without_a_build() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.rebuilt(Place::Engine);
     let before = project.all_tags(Place::Engine);
     for tag in ["~web:latest", "~os:1"] {
@@ -40,7 +40,7 @@ fn a_moving_tag_that_is_gone_is_put_back_without_a_build() {
 
 #[test]
 fn a_tag_that_somebody_else_moved_in_the_registry_is_put_back() {
-    let (Some(project), Some(registry)) = (Project::new(), Registry::start()) else { return };
+    let (project, registry) = (Project::new(), Registry::start());
     let place = Place::Registry(&registry);
     project.rebuilt(place);
     let before = project.all_tags(place);
@@ -52,7 +52,7 @@ fn a_tag_that_somebody_else_moved_in_the_registry_is_put_back() {
 
 #[test]
 fn another_machine_builds_nothing_of_the_same_commit() {
-    let (Some(project), Some(registry)) = (Project::new(), Registry::start()) else { return };
+    let (project, registry) = (Project::new(), Registry::start());
     let place = Place::Registry(&registry);
     project.rebuilt(place);
     let before = project.all_tags(place);
@@ -74,7 +74,7 @@ fn another_machine_builds_nothing_of_the_same_commit() {
 
 #[test]
 fn a_build_tag_that_is_gone_is_made_again() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.rebuilt(Place::Engine);
     let before = project.all_tags(Place::Engine);
     let build_tag = before.keys().find(|tag| tag.starts_with("~web:rb-")).unwrap();

@@ -49,7 +49,7 @@ fn a_real_engine_that_restarts_is_waited_for_and_nothing_is_left() {
 }
 
 fn in_a_build(restart: &dyn Fn()) {
-    let project = Project::new().unwrap();
+    let project = Project::new();
     let step = "\nRUN : ~marker; echo begun; sleep 3\n";
     project.edit("web/Dockerfile", "\nCOPY", &format!("{step}COPY"));
     let mut run = project.rebuild("--progress json").start();
@@ -69,14 +69,14 @@ fn testing(project: &Project) -> Running<'_> {
 }
 
 fn in_a_test(restart: &dyn Fn()) {
-    let project = Project::new().unwrap();
+    let project = Project::new();
     let mut run = testing(&project);
     restart();
     ends_well(&project, &mut run, Place::Engine);
 }
 
 fn in_a_push(restart: &dyn Fn()) {
-    let (project, registry) = (Project::new().unwrap(), Registry::start().unwrap());
+    let (project, registry) = (Project::new(), Registry::start());
     let way = Proxy::to_host(registry.host());
     let upload = ("PUT", "/blobs/uploads/");
     way.spoil(upload, 1, Fault::Delay(Duration::from_secs(3)));
@@ -100,7 +100,7 @@ fn ends_well(project: &Project, run: &mut Running<'_>, place: Place<'_>) {
 
 /// Killed and not started: exit code 20. The next run removes what is left.
 fn stays_away(control: &dyn Fn(&str)) {
-    let project = Project::new().unwrap();
+    let project = Project::new();
     let mut run = testing(&project);
     control("kill");
     let ended = run.end_within(PATIENCE).exits(20);

@@ -167,7 +167,7 @@ fn a_tag_that_was_moved_since_stays() {
 
 #[test]
 fn another_machine_without_an_engine_knows_the_runs_and_takes_them_back() {
-    let (Some(project), Some(registry)) = (Project::of_files(), Registry::start()) else { return };
+    let (project, registry) = (Project::of_files(), Registry::start());
     let place = Place::Registry(&registry);
     let [first, second] = twice(&project, place);
     let elsewhere = tempfile::tempdir().unwrap();
@@ -193,7 +193,7 @@ fn another_machine_without_an_engine_knows_the_runs_and_takes_them_back() {
 
 #[test]
 fn a_registry_that_takes_no_records_is_a_warning() {
-    let (Some(project), Some(registry)) = (Project::of_files(), Registry::start()) else { return };
+    let (project, registry) = (Project::of_files(), Registry::start());
     let gate = Gate::before(registry.host());
     gate.rule(|method, path| {
         let is_record = path.contains("/rebuild-runs/") && method != "GET";
@@ -209,11 +209,7 @@ fn a_registry_that_takes_no_records_is_a_warning() {
 
 #[test]
 fn two_hierarchies_below_one_prefix_do_not_take_back_each_others_runs() {
-    let (Some(mine), Some(theirs), Some(registry)) =
-        (Project::pair(), Project::pair(), Registry::start())
-    else {
-        return;
-    };
+    let (mine, theirs, registry) = (Project::pair(), Project::pair(), Registry::start());
     let place = Place::Registry(&registry);
     mine.rebuilt(place);
     mine.edit("base/name", "base", "base, the second");
@@ -228,7 +224,7 @@ fn two_hierarchies_below_one_prefix_do_not_take_back_each_others_runs() {
 
 #[test]
 fn without_an_answer_nothing_is_said_of_past_runs() {
-    let Some(project) = Project::pair() else { return };
+    let project = Project::pair();
     for command in ["rollback", "rollback --dry-run", "history"] {
         let asked = project.rebuild(command).env("REBUILD_REGISTRY", "127.0.0.1:9/demo").run();
         asked.exits(21).says(&["cannot reach the registry 127.0.0.1:9: connection refused"]);
@@ -238,7 +234,7 @@ fn without_an_answer_nothing_is_said_of_past_runs() {
 #[test]
 fn a_rollback_to_what_is_gone_moves_nothing_and_the_dry_run_says_so() {
     let setup = Setup { delete: true, ..Setup::default() };
-    let (Some(project), Some(registry)) = (Project::pair(), Registry::with(&setup)) else { return };
+    let (project, registry) = (Project::pair(), Registry::with(&setup));
     let place = Place::Registry(&registry);
     project.rebuilt(place);
     let before = registry.head(&project.name("demo/~app"), "latest").unwrap();
@@ -255,7 +251,7 @@ fn a_rollback_to_what_is_gone_moves_nothing_and_the_dry_run_says_so() {
 
 #[test]
 fn a_signal_ends_a_rollback_that_waits_for_its_registry() {
-    let (Some(project), Some(registry)) = (Project::pair(), Registry::start()) else { return };
+    let (project, registry) = (Project::pair(), Registry::start());
     let gate = Gate::before(registry.host());
     let to = format!("{}/demo", gate.host());
     let rebuild = |arguments: &str| project.rebuild(arguments).env("REBUILD_REGISTRY", &to);
@@ -268,7 +264,7 @@ fn a_signal_ends_a_rollback_that_waits_for_its_registry() {
 
 #[test]
 fn a_run_that_is_going_on_is_no_run_that_was_cut_off() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.write("app/Dockerfile", "FROM ~web\nRUN sleep 600 && : ~running\n");
     let mut running = project.rebuild("").start();
     project.wait_until_under_way("process");

@@ -34,7 +34,7 @@ fn old_images_leave_the_engine_and_needed_ones_stay() {
 
 #[test]
 fn an_image_with_another_tag_or_a_container_stays() {
-    let Some(project) = Project::of_files() else { return };
+    let project = Project::of_files();
     project.edit("hierarchy.yaml", "context: app ", "context: app, keep: 1 ");
     let mut images = Vec::new();
     for number in 1..=2 {

@@ -12,10 +12,9 @@ use rebuild::engine::Capability;
 use super::everywhere_of_files;
 use crate::support::{
     engine::lacks,
-    is_installed,
+    is_installed, missing,
     project::{Place, Project, docker},
     running::Ended,
-    skipped,
 };
 
 const VALUE: &str = "correct-horse-battery";
@@ -40,13 +39,13 @@ RUN --mount=type=secret,id=token --mount=type=secret,id=key,target=/key \
  head -c 14 /run/secrets/token && sleep 0.2 && tail -c +15 /run/secrets/token && echo && env
 ";
 
-fn project() -> Option<Project> {
-    let project = Project::empty()?;
+fn project() -> Project {
+    let project = Project::empty();
     project.write("hierarchy.yaml", HIERARCHY);
     project.write_os();
     project.write("app/Dockerfile", APP);
     project.write("keys/deploy.pem", KEY);
-    Some(project)
+    project
 }
 
 /// Oracle: what the shell's own `sha256sum` makes of it.
@@ -110,7 +109,7 @@ fn a_build_gets_its_secrets_and_they_are_found_nowhere() {
             Place::Registry(_) => &["plain --verbose"],
         };
         for progress in shown {
-            let Some(project) = project() else { return };
+            let project = project();
             let run = |arguments: &str| {
                 let arguments = format!("--builder buildkit --progress {arguments}");
                 let start = project.rebuild(&arguments).env("APP_TOKEN", VALUE).to(place);
@@ -146,7 +145,7 @@ fn a_failed_build_tells_no_secret() {
     if lacks(Capability::Secrets) {
         return;
     }
-    let Some(project) = project() else { return };
+    let project = project();
     project.write(
         "app/Dockerfile",
         "FROM ~os\nRUN --mount=type=secret,id=token cat /run/secrets/token >&2; exit 3\n",
@@ -165,7 +164,7 @@ fn what_is_missing_is_told_before_the_first_build() {
     if lacks(Capability::Secrets) {
         return;
     }
-    let Some(project) = project() else { return };
+    let project = project();
     fs::remove_file(project.path("keys/deploy.pem")).unwrap();
     let ended = project.rebuild("").run().exits(2);
     ended.says(&[
@@ -194,7 +193,7 @@ fn a_secret_in_the_build_context_is_refused() {
     if lacks(Capability::Secrets) {
         return;
     }
-    let Some(project) = project() else { return };
+    let project = project();
     project.write("app/deploy.pem", KEY);
     project.edit("hierarchy.yaml", "keys/deploy.pem", "app/deploy.pem");
     let run = || project.rebuild("").env("APP_TOKEN", VALUE).run();
@@ -205,7 +204,7 @@ fn a_secret_in_the_build_context_is_refused() {
 
 #[test]
 fn build_args_that_look_like_secrets_are_refused_without_showing_them() {
-    let Some(project) = project() else { return };
+    let project = project();
     project.write(
         "hierarchy.yaml",
         &HIERARCHY
@@ -303,10 +302,10 @@ fn a_build_may_ask_the_ssh_agent_but_not_change_it() {
     }
     for program in ["ssh-agent", "ssh-keygen", "ldd"] {
         if !is_installed(program) {
-            return skipped(&format!("{program} is not installed"));
+            missing(&format!("{program} is not installed"));
         }
     }
-    let Some(project) = Project::empty() else { return };
+    let project = Project::empty();
     project.write(
         "hierarchy.yaml",
         "version: 1\nimages:\n  ~os: { context: os }\n  ~app: { context: app, ssh: true }\n",

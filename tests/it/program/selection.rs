@@ -99,7 +99,7 @@ fn plan_changes_nothing_and_tells_what_a_run_does() {
 
 #[test]
 fn one_job_builds_one_image_at_a_time() {
-    let Some(project) = Project::of_files() else { return };
+    let project = Project::of_files();
     let ended = project.rebuild("--jobs 1 --progress json").run().exits(0);
     // An image may be stored while the next one is built.
     let mut builds = String::new();
@@ -123,7 +123,7 @@ fn one_job_builds_one_image_at_a_time() {
 
 #[test]
 fn globs_stand_for_names() {
-    let Some(project) = Project::of_files() else { return };
+    let project = Project::of_files();
     let actions = |arguments: &str| {
         let ended = project.rebuild(&format!("{arguments} --format json")).run().exits(0);
         let answer: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -153,7 +153,7 @@ fn globs_stand_for_names() {
 
 #[test]
 fn an_image_in_place_of_a_command_is_told_apart() {
-    let Some(project) = Project::of_files() else { return };
+    let project = Project::of_files();
     let ended = project.rebuild("~os").run().exits(2);
     ended
         .says(&["unrecognized subcommand", "`rebuild --from ~os` rebuilds it and its descendants"]);
@@ -168,7 +168,7 @@ fn an_image_in_place_of_a_command_is_told_apart() {
 
 #[test]
 fn names_that_nobody_knows() {
-    let Some(project) = Project::of_files() else { return };
+    let project = Project::of_files();
     for flag in ["--from", "--only"] {
         let ended = project.rebuild(&format!("{flag} ~wep")).run().exits(2);
         let expected = "error: no image is called `~wep`\n  hint: did you mean `~web`?\n";

@@ -26,7 +26,7 @@ fn hang_in_build(project: &Project) {
 
 /// A project in an engine that ends a build when it is cancelled; for others the build would never end.
 fn cancellable() -> Option<Project> {
-    if lacks(Capability::Cancel) { None } else { Project::new() }
+    (!lacks(Capability::Cancel)).then(Project::new)
 }
 
 fn mend(project: &Project) {
@@ -65,7 +65,7 @@ fn the_first_signal_stops_and_cleans_up() {
 
 #[test]
 fn a_signal_in_a_test_removes_its_container() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     let hanging = "[{ run: [sh, -c, \": ~marker; while sleep 1; do :; done\"] }]";
     project.edit("hierarchy.yaml", "[{ run: [cat, /page] }]", hanging);
     let mut run = project.rebuild("--progress json").start();
@@ -77,8 +77,8 @@ fn a_signal_in_a_test_removes_its_container() {
 
 #[test]
 fn a_signal_ends_it_in_time_while_the_engine_hangs_and_says_what_is_left() {
-    let Some(project) = Project::new() else { return };
-    let Some(engine) = Proxy::to_engine(project.engine()) else { return };
+    let project = Project::new();
+    let engine = Proxy::to_engine(project.engine());
     let hanging = "[{ run: [sh, -c, \": ~marker; while sleep 1; do :; done\"] }]";
     project.edit("hierarchy.yaml", "[{ run: [cat, /page] }]", hanging);
     engine.spoil(("DELETE", "/containers/"), 99, Fault::Silence);
@@ -99,8 +99,8 @@ fn a_signal_ends_it_in_time_while_the_engine_hangs_and_says_what_is_left() {
 
 #[test]
 fn a_signal_ends_a_command_that_waits_for_its_engine() {
-    let Some(project) = Project::pair() else { return };
-    let Some(engine) = Proxy::to_engine(project.engine()) else { return };
+    let project = Project::pair();
+    let engine = Proxy::to_engine(project.engine());
     let ping = ("GET", "/_ping");
     engine.spoil(ping, 99, Fault::Silence);
     for arguments in ["", "gc --yes", "rollback --yes", "watch"] {
@@ -191,7 +191,7 @@ fn after_a_kill_the_next_run_is_right_and_leaves_nothing() {
 
 #[test]
 fn after_a_kill_the_container_of_a_test_is_removed_by_the_next_run() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     let hanging = "[{ run: [sh, -c, \": ~marker; while sleep 1; do :; done\"] }]";
     project.edit("hierarchy.yaml", "[{ run: [cat, /page] }]", hanging);
     let mut run = project.rebuild("--progress json").start();

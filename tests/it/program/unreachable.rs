@@ -11,14 +11,14 @@ use std::{
 
 use super::{EDGES, assert_edges_agree};
 use crate::support::{
+    missing,
     project::{Place, Project},
     registry::Registry,
-    skipped,
 };
 
 #[test]
 fn no_engine() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     for (host, why) in [
         (
             "unix:///nonexistent/docker.sock",
@@ -39,7 +39,7 @@ fn no_engine() {
 /// A socket where podman of this user would listen, another that hangs, and none at all.
 #[test]
 fn an_engine_is_found_where_it_listens() {
-    let Some(project) = Project::pair() else { return };
+    let project = Project::pair();
     let Some(engine) = project.engine().strip_prefix("unix://") else { return };
     let home = project.path("home");
     fs::create_dir_all(home.join("podman")).unwrap();
@@ -69,11 +69,11 @@ fn an_engine_is_found_where_it_listens() {
 /// Each place is told with its reason, and the command that starts an engine.
 #[test]
 fn without_any_engine_every_place_is_told() {
-    let Some(project) = Project::pair() else { return };
+    let project = Project::pair();
     // In a mount namespace without the sockets of this machine, which only root may have.
     let alone = "unshare -m sh -c 'mount -t tmpfs none /run && exec \"$0\" plan' \"$REBUILD\"";
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        return skipped("only root may mount");
+        missing("only root may mount");
     }
     let run = project.shell(&project.path(""), alone).env("DOCKER_HOST", "");
     let ended =
@@ -90,7 +90,7 @@ fn without_any_engine_every_place_is_told() {
 
 #[test]
 fn no_registry() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     for arguments in ["", "plan"] {
         let arguments = format!("--registry 127.0.0.1:1/demo {arguments}");
         let ended = project.rebuild(&arguments).run().exits(21);
@@ -102,7 +102,7 @@ fn no_registry() {
 
 #[test]
 fn an_invalid_hierarchy_is_told_with_its_places() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.edit("hierarchy.yaml", "~app: { context: app,", "~app: { contxt: app,");
     project.edit("os/Dockerfile", "FROM scratch", "FROM ~app");
     let ended = project.rebuild("").run().exits(2);
@@ -122,7 +122,7 @@ fn an_invalid_hierarchy_is_told_with_its_places() {
 
 #[test]
 fn the_second_run_on_one_place_leaves_it_to_the_first() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     // It waits until the test lets it go on.
     let gate = project.path("gate");
     let fields = "{ context: tool, prepare: [./wait.sh] }";
@@ -149,7 +149,7 @@ fn the_second_run_on_one_place_leaves_it_to_the_first() {
 #[test]
 fn a_read_only_registry_is_found_out_before_the_first_build() {
     let setup = crate::support::registry::Setup { read_only: true, ..Default::default() };
-    let (Some(project), Some(registry)) = (Project::new(), Registry::with(&setup)) else { return };
+    let (project, registry) = (Project::new(), Registry::with(&setup));
     let ended = project.rebuild("").to(Place::Registry(&registry)).run().exits(21);
     ended.never_says(&["building"]);
 }

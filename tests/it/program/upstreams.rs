@@ -1,19 +1,19 @@
 //! Images from outside of the hierarchy: resolved once, pinned, and the reason for a rebuild.
 
 use crate::support::{
-    engine, is_left_out,
+    engine,
     project::{Place, Project, docker},
     registry::{Registry, Setup},
 };
 
 /// `~web` stands on `upstream`, `~app` on it, and `~os` is an image of the engine that is in no hierarchy.
-fn project(upstream: &str) -> Option<Project> {
-    let project = Project::empty()?;
+fn project(upstream: &str) -> Project {
+    let project = Project::empty();
     let hierarchy = "version: 1\nimages:\n  ~web: { context: web }\n  ~app: { context: app }\n";
     project.write("hierarchy.yaml", hierarchy);
     project.write("web/Dockerfile", &format!("FROM {upstream}\nRUN cat /etc/name >/web\n"));
     project.write("app/Dockerfile", "FROM ~web\nRUN echo app >/app\n");
-    Some(project)
+    project
 }
 
 /// Makes an image with the docker command, as somebody else would, and returns its ID.
@@ -35,11 +35,9 @@ const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 const BASE_NAME: &str = "org.opencontainers.image.base.name";
 
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn an_image_that_only_the_engine_has() {
-    if is_left_out() {
-        return;
-    }
-    let Some(project) = project("~mine:1") else { return };
+    let project = project("~mine:1");
     let first = make(&project, "~mine:1", "~ first");
     project.rebuilt(Place::Engine);
     let label = |name| project.shown(&project.label(Place::Engine, "~web:latest", name));
@@ -58,13 +56,11 @@ fn an_image_that_only_the_engine_has() {
 }
 
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn an_image_in_a_registry_that_moves() {
-    if is_left_out() {
-        return;
-    }
-    let Some(registry) = Registry::start() else { return };
+    let registry = Registry::start();
     let upstream = format!("{}/upstream/~base:1", registry.host());
-    let Some(project) = project(&upstream) else { return };
+    let project = project(&upstream);
     let repository = project.name("upstream/~base");
     let digest = || registry.head(&repository, "1").unwrap();
     make(&project, &upstream, "~ first");
@@ -96,9 +92,9 @@ fn an_image_in_a_registry_that_moves() {
 
 #[test]
 fn a_registry_that_is_down_is_a_warning_if_the_engine_has_the_image() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = Registry::start();
     let upstream = format!("{}/upstream/~base:1", registry.host());
-    let Some(project) = project(&upstream) else { return };
+    let project = project(&upstream);
     make(&project, &upstream, "~ first");
     push(&project, &upstream);
     project.rebuilt(Place::Engine);
@@ -117,7 +113,7 @@ fn a_registry_that_is_down_is_a_warning_if_the_engine_has_the_image() {
 
 #[test]
 fn a_plan_of_images_that_were_never_built_needs_no_registry() {
-    let Some(project) = project("127.0.0.1:1/upstream/base:1") else { return };
+    let project = project("127.0.0.1:1/upstream/base:1");
     for flags in ["plan", "plan --offline"] {
         let plan = project.rebuild(flags).run().exits(0);
         let plan = plan.says(&["warning: cannot resolve `127.0.0.1:1/upstream/base:1`: "]);
@@ -128,7 +124,7 @@ fn a_plan_of_images_that_were_never_built_needs_no_registry() {
 
 #[test]
 fn an_upstream_that_is_unreachable_concerns_the_images_that_need_it() {
-    let Some(project) = project("127.0.0.1:1/upstream/base:1") else { return };
+    let project = project("127.0.0.1:1/upstream/base:1");
     project.write_os();
     let images = "~web: { context: web, on_failure: hold }\n  ~os: { context: os }\n";
     project.write("hierarchy.yaml", &format!("version: 1\nimages:\n  {images}"));
@@ -143,9 +139,9 @@ fn an_upstream_that_is_unreachable_concerns_the_images_that_need_it() {
 
 #[test]
 fn an_index_that_changes_for_other_platforms_is_no_change() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = Registry::start();
     let upstream = format!("{}/upstream/~base:1", registry.host());
-    let Some(project) = project(&upstream) else { return };
+    let project = project(&upstream);
     let repository = project.name("upstream/~base");
     let pushed = |name: &str| {
         make(&project, &upstream, name);
@@ -182,10 +178,10 @@ fn an_index_that_changes_for_other_platforms_is_no_change() {
 #[test]
 fn an_upstream_that_is_gone_concerns_the_images_that_need_it() {
     let setup = Setup { delete: true, ..Setup::default() };
-    let Some(registry) = Registry::with(&setup) else { return };
+    let registry = Registry::with(&setup);
     let pushed = registry.push("upstream/base", "1", "layer");
     let upstream = format!("{}/upstream/base:1", registry.host());
-    let Some(project) = project(&upstream) else { return };
+    let project = project(&upstream);
     let hierarchy = "version: 1\nimages:\n  ~web: { context: web }\n  ~app: { context: app }\n  \
                      ~pinned: { context: pinned }\n  ~os: { context: os }\n";
     project.write_os();

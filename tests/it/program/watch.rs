@@ -9,7 +9,6 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
-    is_left_out,
     project::{Place, Project},
     registry::Registry,
     running::Running,
@@ -61,11 +60,9 @@ fn save_by_rename(path: &Path, text: &str) {
 type Save<'a> = &'a dyn Fn(&str);
 
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn each_way_to_save_a_file_rebuilds_what_is_built_from_it() {
-    if is_left_out() {
-        return;
-    }
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     // What editors leave beside a file is no part of the image.
     project.write("web/.dockerignore", "*~\n*.swp\n4913\n.#*\n");
     let page = project.path("web/page");
@@ -116,7 +113,7 @@ fn each_way_to_save_a_file_rebuilds_what_is_built_from_it() {
 
 #[test]
 fn what_changes_nothing_builds_nothing() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.write("web/.dockerignore", "*.tmp\nlogs\n");
     let mut running = watching(&project, "");
     assert_eq!(next_run(&project, &mut running), ALL);
@@ -149,11 +146,9 @@ fn what_changes_nothing_builds_nothing() {
 }
 
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn a_thousand_files_and_both_sides_of_a_diamond_are_one_run() {
-    if is_left_out() {
-        return;
-    }
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project
         .write("app/Dockerfile", "FROM ~web\nCOPY --from=~tool /tool /tool\nRUN cp /page /app\n");
     let mut running = watching(&project, "");
@@ -179,7 +174,7 @@ fn a_thousand_files_and_both_sides_of_a_diamond_are_one_run() {
 
 #[test]
 fn a_newer_change_cancels_the_build_that_it_makes_pointless_and_no_other() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.write(
         "web/Dockerfile",
         "FROM ~os:1\nCOPY page /page\nRUN [ $(cat /page) = fast ] || sleep 30\n",
@@ -202,11 +197,9 @@ fn a_newer_change_cancels_the_build_that_it_makes_pointless_and_no_other() {
 }
 
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn what_is_not_valid_is_shown_and_waited_out() {
-    if is_left_out() {
-        return;
-    }
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     let mut running = watching(&project, "");
     next_run(&project, &mut running);
     let file = fs::read_to_string(project.path("hierarchy.yaml")).unwrap();
@@ -244,7 +237,7 @@ fn what_is_not_valid_is_shown_and_waited_out() {
 
 #[test]
 fn after_a_kill_it_goes_on_where_it_was() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.edit("web/Dockerfile", "COPY page /page\n", "COPY page /page\nRUN sleep 20\n");
     let mut running = watching(&project, "");
     running.wait_for("\"event\":\"build-step\",\"node\":\"~web\",\"number\":3");
@@ -261,11 +254,9 @@ fn after_a_kill_it_goes_on_where_it_was() {
 }
 
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn it_publishes_only_if_told_to() {
-    if is_left_out() {
-        return;
-    }
-    let (Some(project), Some(registry)) = (Project::new(), Registry::start()) else { return };
+    let (project, registry) = (Project::new(), Registry::start());
     let place = Place::Registry(&registry);
     for (arguments, published) in [("", 0), ("--push", 5)] {
         let start = project.rebuild(&format!("watch --progress json {arguments}"));
@@ -278,7 +269,7 @@ fn it_publishes_only_if_told_to() {
 
 #[test]
 fn an_engine_that_is_not_there_is_waited_for() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     let start = project.rebuild("watch --progress json");
     let mut running = start.env("DOCKER_HOST", "unix:///nonexistent.sock").start();
     running.wait_for_stderr("trying again in 2 s, or when a file changes");
@@ -288,7 +279,7 @@ fn an_engine_that_is_not_there_is_waited_for() {
 
 #[test]
 fn a_tick_that_was_missed_is_made_up_for_once() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.edit("hierarchy.yaml", "~tool: {", "~tool: { schedule: \"0 3 * * *\",");
     let mut running = watching(&project, "--schedule");
     next_run(&project, &mut running);
@@ -319,7 +310,7 @@ fn a_tick_that_was_missed_is_made_up_for_once() {
 
 #[test]
 fn a_name_that_the_hierarchy_does_not_have_ends_watch() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     let ended = project.rebuild("watch --from ~nothing").run().exits(2);
     ended.says(&["no image is called `~nothing`"]);
 }

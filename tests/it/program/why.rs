@@ -6,10 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::everywhere_of_files;
-use crate::support::{
-    is_left_out,
-    project::{Place, Project},
-};
+use crate::support::project::{Place, Project};
 
 /// An answer, with what differs from day to day and from place to place left out.
 fn asked(project: &Project, place: Place<'_>, arguments: &str) -> String {
@@ -113,11 +110,9 @@ fn a_change_that_left_the_image_unchanged_is_not_named_again() {
 /// Labels come after all layers: a cause that differs takes no layer from the cache, or this image
 /// would come out another one each time.
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn a_cause_costs_no_layer() {
-    if is_left_out() {
-        return;
-    }
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.write("app/Dockerfile", "FROM ~web\nRUN cat /proc/sys/kernel/random/uuid >/app\n");
     project.rebuild("").run().exits(0);
     assert_eq!(
@@ -200,7 +195,7 @@ fn since_builds_what_a_commit_touched_and_says_so() {
 
 #[test]
 fn answers_need_a_name_that_exists() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     let ended = project.rebuild("why ~ap").run().exits(2);
     assert!(ended.stderr.contains("did you mean `~app`?"), "{ended}");
     project.rebuild("why").run().exits(2);
@@ -210,7 +205,7 @@ fn answers_need_a_name_that_exists() {
 
 #[test]
 fn offline_takes_upstreams_as_the_engine_has_them() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     project.rebuilt(Place::Engine);
     // Nobody listens there; and the engine has one of the two.
     let (host, name) = ("127.0.0.1:9", project.name("~"));

@@ -310,7 +310,7 @@ async fn a_host_gets_so_many_requests_at_once_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_falls_silent_in_the_middle_is_asked_again() {
-    let Some(registry) = Registry::start() else { return };
+    let registry = Registry::start();
     let pushed = registry.push("app", "1", "one");
     let proxy = tokio::task::block_in_place(|| Proxy::to_host(registry.host()));
     for (fault, length) in [(Fault::Silence, 0), (Fault::SilentAfter(40), 40)] {

@@ -20,7 +20,7 @@ use rebuild::engine::{
 use serde_json::Value;
 use tokio::net::UnixStream;
 
-use crate::support::{engine::lacks, skipped};
+use crate::support::{engine::lacks, missing};
 
 #[derive(Debug)]
 pub(super) struct Daemon {
@@ -49,10 +49,8 @@ impl Daemon {
         let host = std::env::var("DOCKER_HOST").unwrap_or("unix:///var/run/docker.sock".to_owned());
         let found = host.strip_prefix("unix://").map(PathBuf::from);
         let socket = found.filter(|socket| net::UnixStream::connect(socket).is_ok());
-        if socket.is_none() {
-            skipped(&format!("no engine answers at {host}"));
-        }
-        Some(Self { socket: socket? })
+        let none = || missing(&format!("no engine answers at {host}"));
+        Some(Self { socket: socket.unwrap_or_else(none) })
     }
 
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Response<Incoming> {

@@ -5,18 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::skipped;
+use super::missing;
 
-/// A busybox that needs no loader, as Debian's `busybox-static` has it. `None`, and a line that says so,
-/// where there is none.
-pub(crate) fn busybox() -> Option<PathBuf> {
+/// A busybox that needs no loader, as Debian's `busybox-static` has it.
+pub(crate) fn busybox() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
     let found =
         env::split_paths(&path).map(|folder| folder.join("busybox")).find(|file| is_static(file));
-    if found.is_none() {
-        skipped("no static busybox");
-    }
-    found
+    found.unwrap_or_else(|| missing("there is no static busybox"))
 }
 
 fn is_static(file: &Path) -> bool {

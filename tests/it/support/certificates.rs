@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{is_installed, skipped};
+use super::{is_installed, missing};
 
 /// `openssl ca` is the one command of OpenSSL 3.0 that sets both dates.
 const CONFIG: &str = "[ca]
@@ -34,11 +34,9 @@ pub(crate) struct Certificate {
 }
 
 impl Authority {
-    /// `None`, and a line that says so, where openssl is not installed.
-    pub(crate) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Self {
         if !is_installed("openssl") {
-            skipped("openssl is not installed");
-            return None;
+            missing("openssl is not installed");
         }
         let authority = Self { directory: tempfile::tempdir().unwrap() };
         authority.write("ca.cnf", CONFIG);
@@ -47,7 +45,7 @@ impl Authority {
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
              -subj /CN=test-authority -keyout ca.key -out ca.crt",
         );
-        Some(authority)
+        authority
     }
 
     /// The authority's own certificate.

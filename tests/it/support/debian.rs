@@ -7,11 +7,10 @@ use std::{
     sync::OnceLock,
 };
 
-use super::skipped;
+use super::missing;
 
-/// The archive of a minimal Debian 12. `None`, and a line that says so, where none can be made: it
-/// takes root, debootstrap and a mirror.
-pub(crate) fn rootfs() -> Option<&'static Path> {
+/// The archive of a minimal Debian 12. It takes root, debootstrap and a mirror.
+pub(crate) fn rootfs() -> &'static Path {
     static ROOTFS: OnceLock<Option<PathBuf>> = OnceLock::new();
     let rootfs = ROOTFS.get_or_init(|| {
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-12.tar");
@@ -33,8 +32,5 @@ pub(crate) fn rootfs() -> Option<&'static Path> {
         }
         Some(kept)
     });
-    if rootfs.is_none() {
-        skipped("no Debian can be made");
-    }
-    rootfs.as_deref()
+    rootfs.as_deref().unwrap_or_else(|| missing("no Debian can be made"))
 }

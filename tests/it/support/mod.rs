@@ -20,23 +20,17 @@ use std::{env, path::Path};
 
 use tempfile::TempDir;
 
-/// Says that a test cannot run here. In CI nothing may be missing, or nobody would notice.
-pub(crate) fn skipped(reason: &str) {
-    assert!(env::var_os("CI").is_none(), "cannot be skipped in CI: {reason}");
-    println!("skipped: {reason}");
+/// Fails a test that cannot run here: if it passed, nobody would notice.
+#[track_caller]
+pub(crate) fn missing(what: &str) -> ! {
+    panic!(
+        "this test cannot run here: {what}. CONTRIBUTING.md says what tests need; `cargo test --lib` needs nothing"
+    )
 }
 
-/// Whether to try all, as CI does, and not the quick part of it: CONTRIBUTING.md.
+/// Whether a test tries all of its cases, as in CI, and not only the quick ones: CONTRIBUTING.md.
 pub(crate) fn is_whole() -> bool {
     env::var_os("REBUILD_TEST_WHOLE").is_some()
-}
-
-/// Whether a test is no part of the quick suite; says so if it is not.
-pub(crate) fn is_left_out() -> bool {
-    if !is_whole() {
-        println!("left to the whole suite: CONTRIBUTING.md");
-    }
-    !is_whole()
 }
 
 /// A folder that goes away; in memory where there is enough of it, for the disk has enough to do.

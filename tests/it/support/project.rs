@@ -22,9 +22,9 @@ use tempfile::TempDir;
 use super::{
     busybox::busybox,
     engine::capabilities,
+    missing,
     registry::Registry,
     running::{Ended, PATIENCE, Start},
-    skipped,
 };
 
 pub(crate) struct Project {
@@ -87,21 +87,21 @@ images:
 ";
 
 impl Project {
-    /// [`HIERARCHY`] and its contexts. `None`, and a line that says so, without an engine or a busybox.
-    pub(crate) fn new() -> Option<Self> {
-        let project = Self::empty()?;
+    /// [`HIERARCHY`] and its contexts.
+    pub(crate) fn new() -> Self {
+        let project = Self::empty();
         project.write("hierarchy.yaml", HIERARCHY);
         project.write_os();
         project.write("web/Dockerfile", "FROM ~os:1\nCOPY page /page\n");
         project.write("web/page", "one\n");
         project.write("app/Dockerfile", "FROM ~web\nRUN cp /page /app\n");
         project.write("tool/Dockerfile", "FROM ~os\nRUN echo tool >/tool\n");
-        Some(project)
+        project
     }
 
     /// [`HIERARCHY`] of images that are nothing but files: where many are built, and none is to run.
-    pub(crate) fn of_files() -> Option<Self> {
-        let project = Self::empty()?;
+    pub(crate) fn of_files() -> Self {
+        let project = Self::empty();
         project.write("hierarchy.yaml", &HIERARCHY.replace(", test: [{ run: [cat, /page] }]", ""));
         for (image, from) in [("os", "scratch"), ("web", "~os:1"), ("app", "~web"), ("tool", "~os")]
         {
@@ -109,28 +109,24 @@ impl Project {
             project.write(&format!("{image}/Dockerfile"), &dockerfile);
             project.write(&format!("{image}/page"), &format!("~{image} one\n"));
         }
-        Some(project)
+        project
     }
 
     /// A folder with nothing in it.
-    pub(crate) fn empty() -> Option<Self> {
-        let Some(engine) = engine() else {
-            skipped("no engine answers");
-            return None;
-        };
+    pub(crate) fn empty() -> Self {
+        let engine = engine().unwrap_or_else(|| missing("no engine answers"));
         let unique = RandomState::new().hash_one(std::process::id());
         let prefix = format!("it{unique:016x}-");
         let folder = super::folder();
         for inside in ["project", "state", "docker"] {
             fs::create_dir(folder.path().join(inside)).unwrap();
         }
-        busybox()?;
-        Some(Self { folder, prefix, engine })
+        Self { folder, prefix, engine }
     }
 
     /// The quickest hierarchy there is: an image of one file, and one that stands on it.
-    pub(crate) fn pair() -> Option<Self> {
-        let project = Self::empty()?;
+    pub(crate) fn pair() -> Self {
+        let project = Self::empty();
         let base = "~base: { context: base, tags: [latest, \"1\"] }";
         let file = format!("version: 1\nimages:\n  {base}\n  ~app: {{ context: app }}\n");
         project.write("hierarchy.yaml", &file);
@@ -138,7 +134,7 @@ impl Project {
         project.write("base/name", "~base\n");
         project.write("app/Dockerfile", "FROM ~base:1\nCOPY page /\n");
         project.write("app/page", "one\n");
-        Some(project)
+        project
     }
 
     /// The address of the real engine.
@@ -157,7 +153,7 @@ impl Project {
         self.write("os/Dockerfile", &format!("FROM scratch\n{first}\n{second}\n"));
         self.write("os/name", "~os\n");
         fs::create_dir(self.path("os/bin")).unwrap();
-        fs::copy(busybox().unwrap(), self.path("os/bin/busybox")).unwrap();
+        fs::copy(busybox(), self.path("os/bin/busybox")).unwrap();
         // Not all that it knows: every layer of four hundred links takes the engine a while.
         for applet in APPLETS {
             symlink("busybox", self.path("os/bin").join(applet)).unwrap();

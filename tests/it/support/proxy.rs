@@ -140,9 +140,9 @@ impl Proxy {
         Self { address, state, runtime: Some(runtime), _folder: None }
     }
 
-    /// In front of the engine at this address; `None` if that is no socket of this machine.
-    pub(crate) fn to_engine(address: &str) -> Option<Self> {
-        let socket = address.strip_prefix("unix://")?;
+    /// In front of the engine at this address, a socket of this machine.
+    pub(crate) fn to_engine(address: &str) -> Self {
+        let socket = address.strip_prefix("unix://").expect("the engine listens at a socket");
         let runtime = runtime();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("docker.sock");
@@ -157,7 +157,7 @@ impl Proxy {
         });
         drop(inside);
         let address = format!("unix://{}", path.display());
-        Some(Self { address, state, runtime: Some(runtime), _folder: Some(folder) })
+        Self { address, state, runtime: Some(runtime), _folder: Some(folder) }
     }
 
     /// `127.0.0.1:port`, or `unix://…`.

@@ -12,7 +12,7 @@ use std::{
 use rebuild::image::Digest;
 use tempfile::TempDir;
 
-use super::{certificates::Certificate, folder, http, is_installed, skipped};
+use super::{certificates::Certificate, folder, http, is_installed, missing};
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const ANY_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json, \
@@ -57,16 +57,14 @@ pub(crate) struct LayerUpload {
 }
 
 impl Registry {
-    /// `None`, and a line that says so, where docker-registry is not installed.
-    pub(crate) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Self {
         Self::with(&Setup::default())
     }
 
-    pub(crate) fn with(setup: &Setup<'_>) -> Option<Self> {
+    pub(crate) fn with(setup: &Setup<'_>) -> Self {
         for program in ["docker-registry", "htpasswd"] {
             if !is_installed(program) {
-                skipped(&format!("{program} is not installed"));
-                return None;
+                missing(&format!("{program} is not installed"));
             }
         }
         let directory = folder();
@@ -96,7 +94,7 @@ impl Registry {
             panic!("docker-registry did not start:\n{}", seen.join("\n"));
         };
         let login = setup.login.map(|(user, password)| (user.to_owned(), password.to_owned()));
-        Some(Self { host: format!("127.0.0.1:{port}"), login, directory, process })
+        Self { host: format!("127.0.0.1:{port}"), login, directory, process }
     }
 
     /// `127.0.0.1:port`

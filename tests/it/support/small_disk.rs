@@ -4,15 +4,16 @@ use std::{path::Path, process::Command};
 
 use tempfile::TempDir;
 
+use super::missing;
+
 /// Unmounted when it is dropped.
 pub(crate) struct SmallDisk {
     folder: TempDir,
 }
 
 impl SmallDisk {
-    /// Of so many bytes. `None`, and a line that says so, for those who may not mount one: that takes
-    /// root, which a contributor should not need.
-    pub(crate) fn new(bytes: usize) -> Option<Self> {
+    /// Of so many bytes. It takes root.
+    pub(crate) fn new(bytes: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = format!("size={bytes}");
         let mounted = Command::new("mount")
@@ -20,10 +21,9 @@ impl SmallDisk {
             .arg(folder.path())
             .output();
         if !mounted.is_ok_and(|output| output.status.success()) {
-            println!("skipped: a small disk cannot be mounted");
-            return None;
+            missing("only root can mount a small disk");
         }
-        Some(Self { folder })
+        Self { folder }
     }
 
     pub(crate) fn path(&self) -> &Path {

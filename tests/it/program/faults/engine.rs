@@ -8,7 +8,6 @@ use std::{
 
 use super::super::{EDGES, assert_edges_agree};
 use crate::support::{
-    is_left_out,
     project::{Place, Project, docker},
     proxy::{Fault, Proxy},
     registry::Registry,
@@ -16,10 +15,10 @@ use crate::support::{
 };
 
 /// A small project on the real engine, spoken to through a proxy.
-fn start() -> Option<(Project, Proxy)> {
-    let project = Project::pair()?;
-    let proxy = Proxy::to_engine(project.engine())?;
-    Some((project, proxy))
+fn start() -> (Project, Proxy) {
+    let project = Project::pair();
+    let proxy = Proxy::to_engine(project.engine());
+    (project, proxy)
 }
 
 /// As long as nothing else is said, each answer to a build ends in the middle.
@@ -27,7 +26,7 @@ const IN_THE_MIDDLE: usize = 250;
 
 #[test]
 fn a_connection_that_breaks_in_a_build_is_made_again() {
-    let Some((project, proxy)) = start() else { return };
+    let (project, proxy) = start();
     proxy.spoil(("POST", "/build?"), 1, Fault::CutAfter(IN_THE_MIDDLE));
     let ended = project.rebuild("").env("DOCKER_HOST", proxy.address()).run().exits(0);
     proxy.assert_all_spoilt();
@@ -41,18 +40,18 @@ fn a_connection_that_breaks_in_a_build_is_made_again() {
 const SLOW_TEST: &str = "[{ run: [sh, -c, \": ~marker; sleep 1\"] }]";
 
 /// The usual project with that test.
-fn start_with_slow_test() -> Option<(Project, Proxy)> {
-    let project = Project::new()?;
+fn start_with_slow_test() -> (Project, Proxy) {
+    let project = Project::new();
     project.edit("hierarchy.yaml", "[{ run: [cat, /page] }]", SLOW_TEST);
-    let proxy = Proxy::to_engine(project.engine())?;
-    Some((project, proxy))
+    let proxy = Proxy::to_engine(project.engine());
+    (project, proxy)
 }
 
 #[test]
 fn an_engine_that_is_gone_for_five_seconds_is_waited_for() {
     let five = Duration::from_secs(5);
     for request in [("POST", "/build?"), ("POST", "/wait"), ("POST", "/containers/create")] {
-        let Some((project, proxy)) = start_with_slow_test() else { return };
+        let (project, proxy) = start_with_slow_test();
         proxy.spoil(request, 1, Fault::Gone(five));
         let ended = project.rebuild("").env("DOCKER_HOST", proxy.address()).run().exits(0);
         proxy.assert_all_spoilt();
@@ -64,11 +63,9 @@ fn an_engine_that_is_gone_for_five_seconds_is_waited_for() {
 }
 
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn an_engine_that_stays_away_is_the_cause_and_the_next_run_removes_what_is_left() {
-    if is_left_out() {
-        return;
-    }
-    let Some((project, proxy)) = start_with_slow_test() else { return };
+    let (project, proxy) = start_with_slow_test();
     proxy.spoil(("POST", "/wait"), 1, Fault::Gone(Duration::from_secs(90)));
     let ended = project.rebuild("").env("DOCKER_HOST", proxy.address()).run().exits(20);
     proxy.assert_all_spoilt();
@@ -80,8 +77,8 @@ fn an_engine_that_stays_away_is_the_cause_and_the_next_run_removes_what_is_left(
 
 #[test]
 fn an_engine_that_goes_away_in_a_push_says_whether_the_image_arrived() {
-    let (Some(project), Some(registry)) = (Project::pair(), Registry::start()) else { return };
-    let Some(proxy) = Proxy::to_engine(project.engine()) else { return };
+    let (project, registry) = (Project::pair(), Registry::start());
+    let proxy = Proxy::to_engine(project.engine());
     let place = Place::Registry(&registry);
     let run = || project.rebuild("").to(place).env("DOCKER_HOST", proxy.address()).run().exits(0);
     // The image arrives, and nobody hears of it.
@@ -103,7 +100,7 @@ fn an_engine_that_goes_away_in_a_push_says_whether_the_image_arrived() {
 
 #[test]
 fn an_inspect_that_is_answered_500_once_is_asked_again() {
-    let Some((project, proxy)) = start() else { return };
+    let (project, proxy) = start();
     proxy.spoil(("GET", "/images/"), 1, Fault::Status(500, &[]));
     let ended = project.rebuild("").env("DOCKER_HOST", proxy.address()).run().exits(0);
     proxy.assert_all_spoilt();
@@ -112,7 +109,7 @@ fn an_inspect_that_is_answered_500_once_is_asked_again() {
 
 #[test]
 fn an_image_that_is_removed_under_us_fails_its_child_and_moves_no_tag() {
-    let Some((project, proxy)) = start() else { return };
+    let (project, proxy) = start();
     let base = project.name("n~base");
     let remove = move || {
         // By each of its names, its pin first, as `docker image prune --all` would.
@@ -136,10 +133,10 @@ fn an_image_that_is_removed_under_us_fails_its_child_and_moves_no_tag() {
 
 #[test]
 fn an_engine_without_room_is_refused_before_the_first_build() {
-    static FULL: LazyLock<Option<SmallDisk>> = LazyLock::new(|| SmallDisk::new(1 << 20));
-    let (Some((project, proxy)), Some(_)) = (start(), &*FULL) else { return };
+    static FULL: LazyLock<SmallDisk> = LazyLock::new(|| SmallDisk::new(1 << 20));
+    let (project, proxy) = start();
     let edit = |answer: &str| {
-        let root = FULL.as_ref().unwrap().path().display().to_string();
+        let root = FULL.path().display().to_string();
         let (before, rest) = answer.split_once("\"DockerRootDir\":\"").unwrap();
         let (_, after) = rest.split_once('"').unwrap();
         format!("{before}\"DockerRootDir\":\"{root}\"{after}")
@@ -158,7 +155,7 @@ fn an_engine_without_room_is_refused_before_the_first_build() {
 
 #[test]
 fn a_full_disk_under_the_logs_is_a_warning() {
-    let (Some(project), Some(disk)) = (Project::pair(), SmallDisk::new(64 << 10)) else { return };
+    let (project, disk) = (Project::pair(), SmallDisk::new(64 << 10));
     let noise = "#!/bin/sh\ni=0; while [ $i -lt 9000 ]; do echo \"a line of noise, $i\"; i=$((i + 1)); done\n";
     project.write_script("app/noise.sh", noise);
     let fields = "{ context: app, prepare: [./noise.sh] }";
@@ -175,7 +172,7 @@ fn a_full_disk_under_the_logs_is_a_warning() {
 
 #[test]
 fn without_a_folder_for_the_lock_nothing_is_begun() {
-    let Some(project) = Project::pair() else { return };
+    let project = Project::pair();
     let ended = project.rebuild("").env("XDG_STATE_HOME", "/dev/null/state").run().exits(1);
     ended.says(&["error: cannot write `/dev/null/state/"]).never_says(&["building"]);
     assert!(project.all_tags(Place::Engine).is_empty());

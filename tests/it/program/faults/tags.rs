@@ -25,8 +25,8 @@ const APP: &str = "app/manifests/latest";
 
 impl Disturbed {
     /// Of both images several runs are over: what the tags show is of different ones.
-    fn after_several() -> Option<(Self, Tags)> {
-        let (disturbed, _) = Self::new()?;
+    fn after_several() -> (Self, Tags) {
+        let (disturbed, _) = Self::new();
         for (file, text) in
             [("base/name", "~base 2\n"), ("base/name", "~base 3\n"), ("app/page", "two\n")]
         {
@@ -35,7 +35,7 @@ impl Disturbed {
         }
         let before = disturbed.tags();
         disturbed.project.write("base/name", &disturbed.project.name("~base 4\n"));
-        Some((disturbed, before))
+        (disturbed, before)
     }
 
     fn tags(&self) -> Tags {
@@ -82,7 +82,7 @@ impl Disturbed {
 
 #[test]
 fn a_write_that_is_lost_puts_every_tag_back_whatever_other_runs_wanted_before() {
-    let Some((disturbed, before)) = Disturbed::after_several() else { return };
+    let (disturbed, before) = Disturbed::after_several();
     disturbed.proxy.spoil(("PUT", APP), 1, Fault::Lost);
     let ended = disturbed.rebuild().run().exits(13);
     disturbed.proxy.assert_all_spoilt();
@@ -95,7 +95,7 @@ fn a_write_that_is_lost_puts_every_tag_back_whatever_other_runs_wanted_before() 
 
 #[test]
 fn one_stale_read_decides_nothing() {
-    let Some((disturbed, before)) = Disturbed::after_several() else { return };
+    let (disturbed, before) = Disturbed::after_several();
     // Before the write; after it; in the last look.
     for (path, skip) in [(BASE, 1), (BASE_1, 2), (APP, 2)] {
         disturbed.proxy.spoil_after(skip, ("HEAD", path), 1, Fault::Stale);
@@ -110,7 +110,7 @@ fn one_stale_read_decides_nothing() {
 fn a_tag_that_a_person_moves_meanwhile_is_left_alone_and_the_others_go_back() {
     // Right after the commit point; and when both tags of the base are moved.
     for path in ["/rebuild-runs/manifests/", APP] {
-        let Some((disturbed, before)) = Disturbed::after_several() else { return };
+        let (disturbed, before) = Disturbed::after_several();
         // The newest but two of what an image showed, which a run that is over has published.
         let repository = disturbed.project.name("demo/~base");
         let place = Place::Registry(&disturbed.registry);
@@ -134,7 +134,7 @@ fn a_tag_that_a_person_moves_meanwhile_is_left_alone_and_the_others_go_back() {
 #[test]
 fn a_set_that_another_machine_has_published_since_is_not_touched() {
     for arguments in ["gc --yes", ""] {
-        let Some((disturbed, before)) = Disturbed::after_several() else { return };
+        let (disturbed, before) = Disturbed::after_several();
         // Two of its three tags are moved.
         disturbed.killed("", APP);
         let between = disturbed.tags();
@@ -167,7 +167,7 @@ fn a_set_that_another_machine_has_published_since_is_not_touched() {
 #[test]
 fn a_rollback_that_is_killed_is_finished_and_holds_its_images() {
     const HOLDS: &str = "/rebuild-runs/manifests/rb-note-";
-    let Some((disturbed, first)) = Disturbed::after_several() else { return };
+    let (disturbed, first) = Disturbed::after_several();
     disturbed.rebuild().run().exits(0);
     let second = disturbed.tags();
     for kills in [
@@ -188,7 +188,7 @@ fn a_rollback_that_is_killed_is_finished_and_holds_its_images() {
 
 #[test]
 fn a_put_back_that_is_refused_is_made_up_for_by_the_next_command_even_if_its_build_fails() {
-    let Some((disturbed, before)) = Disturbed::after_several() else { return };
+    let (disturbed, before) = Disturbed::after_several();
     let text = fs::read_to_string(disturbed.project.path("app/Dockerfile")).unwrap();
     for status in [400, 401, 403, 404, 405, 409, 413, 422] {
         disturbed.proxy.behave();
@@ -218,7 +218,7 @@ fn a_put_back_that_is_refused_is_made_up_for_by_the_next_command_even_if_its_bui
 
 #[test]
 fn a_write_that_is_seen_three_seconds_later_is_waited_for() {
-    let Some((disturbed, before)) = Disturbed::after_several() else { return };
+    let (disturbed, before) = Disturbed::after_several();
     disturbed.proxy.lag(Duration::from_secs(3));
     let began = Instant::now();
     let ended = disturbed.rebuild().run().exits(0);

@@ -16,7 +16,6 @@ use std::{
 use fastrand::Rng;
 
 use self::world::World;
-use crate::support::is_left_out;
 
 /// After so many actions the world must be found to be in order.
 const UNTIL_HEALED: usize = 8;
@@ -36,7 +35,7 @@ struct Tally {
 /// As long as one likes: CONTRIBUTING.md.
 #[test]
 #[ignore = "takes minutes: CONTRIBUTING.md"]
-fn soak() {
+fn soak_for_minutes() {
     let minutes = number("REBUILD_SOAK_MINUTES").unwrap_or(10);
     let seed = number("REBUILD_SOAK_SEED").unwrap_or_else(|| {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 1_000_000
@@ -47,14 +46,13 @@ fn soak() {
 
 /// Not to find anything, but to know that the long one could.
 #[test]
+#[ignore = "slow: CONTRIBUTING.md"]
 fn a_moment_of_the_soak() {
-    if !is_left_out() {
-        soak_for(Duration::from_secs(1), 7);
-    }
+    soak_for(Duration::from_secs(1), 7);
 }
 
 fn soak_for(limit: Duration, seed: u64) {
-    let Some(world) = World::new() else { return };
+    let world = World::new();
     let mut soak =
         Soak { world, rng: Rng::with_seed(seed), seed, tally: Tally::default(), other_first: None };
     soak.world.heal();

@@ -64,9 +64,9 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new() -> Option<Self> {
-        let project = Project::empty()?;
-        let registry = Registry::with(&Setup { delete: true, ..Setup::default() })?;
+    pub(super) fn new() -> Self {
+        let project = Project::empty();
+        let registry = Registry::with(&Setup { delete: true, ..Setup::default() });
         let way = Proxy::to_host(registry.host());
         project.write_os();
         project.write("hierarchy.yaml", HIERARCHY);
@@ -82,15 +82,15 @@ impl World {
         let machine = |name, folder: PathBuf| {
             let state = project.path(&format!("../state-{name}"));
             fs::create_dir(&state).unwrap();
-            let engine = Proxy::to_engine(project.engine())?;
-            Some(Machine { name, folder, state, engine, is_untidy: false })
+            let engine = Proxy::to_engine(project.engine());
+            Machine { name, folder, state, engine, is_untidy: false }
         };
-        let machines = [machine("a", project.path(""))?, machine("b", project.path("../b"))?];
+        let machines = [machine("a", project.path("")), machine("b", project.path("../b"))];
         git(&machines[0].folder, &["init", "-q", "-b", "main"]);
         git(&machines[0].folder, &["add", "."]);
         git(&machines[0].folder, &["commit", "-qm", "edit 0"]);
         git(&machines[0].folder, &["clone", "-q", ".", "../b"]);
-        Some(Self {
+        Self {
             project,
             registry,
             way,
@@ -103,7 +103,7 @@ impl World {
             log: Vec::new(),
             under_way: String::new(),
             said: Vec::new(),
-        })
+        }
     }
 
     /// The images that a node has published and that are still there.
