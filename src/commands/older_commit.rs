@@ -15,12 +15,14 @@ use crate::{
 
 /// Refuses if an image that would be replaced was built from a commit that comes after the one that is
 /// checked out. Of a commit that this clone does not have, as a shallow one has few, its time decides.
+///
+/// Returns a warning if that is not known: of an image that was built later, from files that were not committed.
 pub(super) async fn refuse<S: Store>(
     store: &S,
     hierarchy: &Hierarchy,
     plan: &Plan,
     ours: &GitHead,
-) -> Result<(), CommandError> {
+) -> Result<Option<String>, CommandError> {
     let replaced: BTreeSet<_> = plan
         .steps
         .iter()
@@ -28,13 +30,18 @@ pub(super) async fn refuse<S: Store>(
         .map(|step| step.node.clone())
         .collect();
     if replaced.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let published = describe(store, hierarchy, plan, &replaced).await?;
     let mut seen = BTreeSet::new();
+    let mut uncommitted = Vec::new();
     for (node, last_build) in &published {
-        let built_from = last_build.built_from.as_ref();
-        let Some(theirs) = built_from.and_then(|it| it.revision.as_ref()) else { continue };
+        let Some(built_from) = &last_build.built_from else { continue };
+        let Some(theirs) = &built_from.revision else {
+            let is_later = last_build.at().is_some_and(|at| at.as_second() > ours.committed);
+            uncommitted.extend((ours.is_clean && is_later).then(|| format!("`{node}`")));
+            continue;
+        };
         if !seen.insert(&theirs.commit) {
             continue;
         }
@@ -42,7 +49,15 @@ pub(super) async fn refuse<S: Store>(
             return Err(refused(node.as_str(), ours, (theirs, why)));
         }
     }
-    Ok(())
+    Ok((!uncommitted.is_empty()).then(|| {
+        format!(
+            "the published {} {} built after commit {}, which is checked out, from files that were not \
+             committed: this may publish older files",
+            uncommitted.join(", "),
+            if uncommitted.len() == 1 { "was" } else { "were" },
+            git::short(&ours.commit)
+        )
+    }))
 }
 
 /// In what way theirs is newer, if it is.

@@ -119,11 +119,14 @@ async fn made<S: Store>(
     store: &S,
 ) -> Result<(Plan, Vec<String>), CommandError> {
     let (plan, mut warnings) = make(hierarchy, request, world, (store, ONLY_ASKS)).await?;
-    if let Some(head) = git::head(hierarchy.root())
-        && let Err(error) = older_commit::refuse(store, hierarchy, &plan, &head).await
-        && error.exit == Exit::PromotionFailed
-    {
-        warnings.push(format!("a run is refused without `--allow-older`: {error}"));
+    if let Some(head) = git::head(hierarchy.root()) {
+        match older_commit::refuse(store, hierarchy, &plan, &head).await {
+            Ok(unsure) => warnings.extend(unsure),
+            Err(error) if error.exit == Exit::PromotionFailed => {
+                warnings.push(format!("a run is refused without `--allow-older`: {error}"));
+            }
+            Err(_) => {}
+        }
     }
     Ok((plan, warnings))
 }

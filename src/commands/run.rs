@@ -151,7 +151,8 @@ impl RunCommand<'_> {
                 && self.promotes()
                 && !self.arguments.allow_older
             {
-                older_commit::refuse(&*store, &self.hierarchy, &plan, head).await?;
+                let unsure = older_commit::refuse(&*store, &self.hierarchy, &plan, head).await?;
+                warnings.extend(unsure);
             }
             Ok::<_, CommandError>((plan, warnings, secrets))
         };

@@ -54,7 +54,7 @@ fn an_older_commit_is_refused_before_anything_is_built() {
 
         // A commit that is no ancestor, such as one that takes the change back, is none of that.
         git(project, &["checkout", "-q", "main"]);
-        git(project, &["revert", "--no-edit", "HEAD"]);
+        git_at(project, "@1700000000 +0000", &["revert", "--no-edit", "HEAD"]);
         project.rebuilt(place);
         let reverted = project.tags(place);
         assert_ne!(reverted, newest);
@@ -64,6 +64,8 @@ fn an_older_commit_is_refused_before_anything_is_built() {
         project.rebuilt(place);
         assert_eq!(project.label(place, "~web:latest", "rebuild.revision"), "");
         git(project, &["checkout", "-q", "--force", "main"]);
+        let warning = "from files that were not committed: this may publish older files";
+        project.rebuild("plan").to(place).run().exits(0).says(&["the published `~", warning]);
         project.edit("web/page", "one", "four");
         git(project, &["commit", "-qam", "four"]);
         project.rebuilt(place);
