@@ -37,14 +37,14 @@ const FILES: &str = "cd / && find bin srv etc/name page -type d | sort | /bin/bu
     /bin/busybox xargs -n1 /bin/busybox stat -c '%N %f %u %g %s %Y'; \
     find srv page -type f | sort | xargs cat | sha256sum";
 
-fn project() -> Option<Project> {
-    let project = Project::new()?;
+fn project() -> Project {
+    let project = Project::new();
     project.write("web/Dockerfile", WEB);
     // It has no `xargs` and no `mkfifo` yet.
     let more = "\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n";
     let os = std::fs::read_to_string(project.path("os/Dockerfile")).unwrap();
     project.write("os/Dockerfile", &(os + more));
-    Some(project)
+    project
 }
 
 fn flatten(project: &Project, node: &str, value: &str) {
@@ -60,7 +60,7 @@ fn saved(project: &Project, tag: &str) -> Saved {
 
 #[test]
 fn a_flattened_image_has_the_same_files_in_one_layer() {
-    let Some(project) = project() else { return };
+    let project = project();
     project.rebuilt(Place::Engine);
     let files = |tag: &str| project.output_in(tag, &["sh", "-c", FILES]);
     let before = saved(&project, "~web:latest");
@@ -171,7 +171,7 @@ fn predicted(project: &Project, (node, value): (&str, &str), expected: &str) {
 #[test]
 fn predicted_and_real_sizes_agree_to_the_byte() {
     for count in [2, 10] {
-        let Some(project) = project() else { return };
+        let project = project();
         let mut file = String::from(
             "version: 1\nimages:\n  ~os: { context: os, tags: [latest, \"1\"] }\n  ~web: { context: web }\n",
         );
@@ -217,7 +217,7 @@ fn saved_layers(project: &Project, node: &str) -> usize {
 
 #[test]
 fn a_failed_test_of_a_flattened_image_leaves_nothing() {
-    let Some(project) = project() else { return };
+    let project = project();
     flatten(&project, "~app", "own");
     flatten(&project, "~web", "true");
     project.edit("hierarchy.yaml", "[cat, /page]", "[\"false\"]");
@@ -238,8 +238,8 @@ fn dangling(project: &Project) -> String {
 
 #[test]
 fn a_signal_while_the_engine_loads_the_flattened_image_ends_it() {
-    let Some(project) = project() else { return };
-    let Some(engine) = Proxy::to_engine(project.engine()) else { return };
+    let project = project();
+    let engine = Proxy::to_engine(project.engine());
     flatten(&project, "~web", "true");
     engine.spoil(("POST", "/images/load"), 1, Fault::Silence);
     let load = ("POST", "/images/load");
@@ -259,7 +259,7 @@ fn a_signal_while_the_engine_loads_the_flattened_image_ends_it() {
 
 #[test]
 fn what_cannot_be_flattened_is_told() {
-    let Some(project) = Project::new() else { return };
+    let project = Project::new();
     let says = |texts: &[&str]| {
         let ended = project.rebuild("check").run().exits(2);
         for text in texts {
