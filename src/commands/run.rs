@@ -216,6 +216,9 @@ impl RunCommand<'_> {
         let took = publisher.telling.elapsed();
         let summary = conclude(shop.run.id.clone(), &plan, executed, promoted, took);
         let exit = summary.exit;
+        if summary.stopped == Some(StopReason::ReportFailed) {
+            publisher.journal.output_is_closed();
+        }
         publisher.end(exit).await;
         self.remember_failures(&summary).await;
         if let Err(error) = holds::end(&*store, &summary).await {

@@ -21,8 +21,9 @@ use crate::{
     commands::cli::{Builder, Common, ShellArgs},
     engine::{Engine as _, ShellSession},
     exit::Exit,
+    fingerprint::{is_build_tag, node_of},
     hierarchy::{Hierarchy, Node, NodeName},
-    image::Digest,
+    image::{Digest, Tagged},
     publish::{
         failures::{Failures, LastFailure, Setback},
         store::{Remote, Store},
@@ -124,9 +125,29 @@ async fn fetched<S: Store>(store: &S, node: &Node) -> Result<Digest, CommandErro
             return Ok(store.fetch(&node.repository, &digest, node.platform.as_ref()).await?);
         }
     }
+    // Stored, but not promoted.
+    if let Some((tag, digest)) = newest_build(store, node).await? {
+        output::line(&format!("image `{tag}`, which was not promoted"));
+        return Ok(store.fetch(&node.repository, &digest, node.platform.as_ref()).await?);
+    }
     let message =
         format!("no tag of `{}` exists, and no image of a failed test is kept", node.repository);
     Err(CommandError::new(Exit::Usage, message))
+}
+
+/// The newest image of the node that has a build tag.
+async fn newest_build<S: Store>(
+    store: &S,
+    node: &Node,
+) -> Result<Option<(Tagged, Digest)>, CommandError> {
+    let holdings = store.holdings(vec![node.repository.clone()]).await?;
+    let of_node =
+        holdings.into_iter().filter(|one| node_of(&one.labels).as_ref() == Some(&node.name));
+    let built = of_node.filter_map(|one| {
+        let tag = one.tags.into_iter().find(is_build_tag)?;
+        Some((one.created, one.repository.tagged(tag), one.digest))
+    });
+    Ok(built.max_by_key(|(created, ..)| *created).map(|(_, tag, digest)| (tag, digest)))
 }
 
 /// The terminal, passing every key to the container until it is dropped.

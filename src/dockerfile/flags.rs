@@ -73,6 +73,15 @@ impl Placed {
 }
 
 impl Flags<'_> {
+    /// The first `--name` of each flag that is not one of these.
+    pub(super) fn unknown<'a>(&'a self, known: &'a [&str]) -> impl Iterator<Item = Placed> + 'a {
+        let names = self.flags.iter().map(|flag| match flag.split_at(b'=') {
+            Some((name, _)) => name,
+            None => flag.clone(),
+        });
+        names.filter(move |name| known.iter().all(|known| name.bytes[2..] != *known.as_bytes()))
+    }
+
     /// The values of `--name=…`.
     pub(super) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Placed> + 'a {
         self.flags.iter().filter_map(move |flag| {

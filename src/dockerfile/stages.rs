@@ -147,6 +147,9 @@ impl<'l> Stages<'l> {
     ) {
         let (name, rest) = split_instruction(&line.text);
         let name = name.to_ascii_uppercase();
+        if !has_syntax {
+            self.problems.extend(unknown_flag(line));
+        }
         match name.as_str() {
             "FROM" => self.from(line, rest),
             "ARG" if self.list.is_empty() => self.argument(line, rest, build_args),
@@ -396,6 +399,43 @@ fn unknown_instruction(line: &InstructionLine, name: &str) -> DockerfileProblem 
         Some(known) => problem.hint(format!("did you mean `{known}`?")),
         None => problem,
     }
+}
+
+/// The flags of instructions in BuildKit's Dockerfile frontend, in `instructions/parse.go`.
+fn known_flags(instruction: &str) -> Option<&'static [&'static str]> {
+    match instruction {
+        "FROM" => Some(&["platform"]),
+        "RUN" => Some(&["mount", "network", "security", "device"]),
+        "COPY" | "ADD" => Some(&[
+            "from",
+            "chown",
+            "chmod",
+            "link",
+            "parents",
+            "exclude",
+            "keep-git-dir",
+            "checksum",
+            "unpack",
+        ]),
+        _ => None,
+    }
+}
+
+/// The first unknown flag of an instruction or of the trigger of an `ONBUILD`.
+fn unknown_flag(line: &InstructionLine) -> Option<DockerfileProblem> {
+    let (mut name, mut rest) = split_instruction(&line.text);
+    if name.eq_ignore_ascii_case("ONBUILD") {
+        (name, rest) = split_instruction(rest);
+    }
+    let known = known_flags(&name.to_ascii_uppercase())?;
+    let flag = flags::read(rest).unknown(known).next()?;
+    let written = flag.text();
+    let span = line.in_file(flag.shifted(line.text.len() - rest.len()).span());
+    let problem = DockerfileProblem::at(span, format!("unknown flag `{written}`"));
+    Some(match nearest(&written[2..], known.iter().copied()) {
+        Some(meant) => problem.hint(format!("did you mean `--{meant}`?")),
+        None => problem,
+    })
 }
 
 fn empty_base(image: &str, span: Range<usize>) -> DockerfileProblem {

@@ -104,6 +104,29 @@ fn lines() {
 }
 
 #[test]
+fn unknown_flags_are_problems_unless_another_frontend_may_know_them() {
+    check(&[
+        ("FROM a\nCOPY --form=x /x /x", "! unknown flag `--form` @ --form"),
+        ("FROM a\nADD --chwon=1 --link /x /x", "! unknown flag `--chwon` @ --chwon"),
+        ("FROM --platfrom=linux/amd64 a", "! unknown flag `--platfrom` @ --platfrom"),
+        ("FROM a\nONBUILD RUN --mout=type=cache x", "! unknown flag `--mout` @ --mout"),
+        ("FROM a\nRUN --network=none --mount=type=tmpfs,target=/x a --form", "1 a*"),
+        (
+            "FROM a\nCOPY --parents --exclude=*.o --chmod=644 --chown=1 --link --from=b /x /x",
+            "1 a*, 2 b",
+        ),
+        ("FROM a\nADD --checksum=sha256:0 --keep-git-dir --unpack x /x", "1 a*"),
+        ("FROM a\nHEALTHCHECK --interval=1s CMD true", "1 a*"),
+        ("# syntax=mine\nFROM a\nCOPY --form=x /x /x", "2 a*"),
+    ]);
+    let Err(ScanError::Problems(problems)) = scan_with("FROM a\nCOPY --form=x /x /x", &[], None)
+    else {
+        panic!("no problem")
+    };
+    assert_eq!(problems[0].hint.as_deref(), Some("did you mean `--from`?"));
+}
+
+#[test]
 fn heredocs() {
     check(&[
         ("FROM a\nRUN <<EOF\nFROM b\nEOF\nFROM c", "1 a, 5 c*"),

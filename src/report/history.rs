@@ -111,6 +111,7 @@ fn row(runs: &Runs<'_>, past: &PastRun) -> [String; 6] {
 fn result(runs: &Runs<'_>, past: &PastRun) -> String {
     match &past.ended {
         Some(ended) if ended.recovered => format!("{} (recovered)", name(ended.exit)),
+        Some(ended) if ended.output_closed => "output closed".to_owned(),
         Some(ended) => name(ended.exit),
         None if runs.going_on.contains(&past.began.run) => "running".to_owned(),
         None if past.is_open() => "unfinished".to_owned(),

@@ -273,6 +273,9 @@ impl Scenario {
         let promoted = publisher.promote(verdict).await;
         let took = publisher.telling.elapsed();
         let summary = conclude("run".to_owned(), &plan, executed, promoted, took);
+        if summary.stopped == Some(StopReason::ReportFailed) {
+            publisher.journal.output_is_closed();
+        }
         publisher.end(summary.exit).await;
         holds::end(&*store, &summary).await.unwrap();
         self.nothing_is_left();

@@ -22,7 +22,7 @@ pub(super) async fn check(findings: &mut Vec<Finding>) -> Option<String> {
 
 /// Where else an engine was looked for.
 async fn places(used: Option<&str>, findings: &mut Vec<Finding>) {
-    let mut used = used;
+    let (mut used, is_connected) = (used, used.is_some());
     for Tried { place, problem } in Docker::survey().await {
         let is_used = used.is_some_and(|url| place.split(' ').next() == Some(url));
         let message = match problem {
@@ -31,7 +31,11 @@ async fn places(used: Option<&str>, findings: &mut Vec<Finding>) {
                 format!("{place}: used")
             }
             None => format!("{place}: answers, not used"),
-            Some(problem) => format!("{place}: {problem}"),
+            Some(problem) if is_connected => format!("{place}: not used, {problem}"),
+            Some(problem) => {
+                findings.push(Finding::warning("place", format!("{place}: {problem}")));
+                continue;
+            }
         };
         findings.push(Finding::ok("place", message));
     }

@@ -54,7 +54,10 @@ fn hierarchy(common: &Common, findings: &mut Vec<Finding>) -> Option<Hierarchy> 
     let options =
         LoadOptions { registry: common.registry.clone(), ..project::load_options(common) };
     match Hierarchy::load(&file, &options) {
-        Ok(loaded) => {
+        Ok(mut loaded) => {
+            if common.no_registry {
+                loaded.hierarchy.registry = None;
+            }
             let images = match loaded.hierarchy.len() {
                 1 => "1 image".to_owned(),
                 n => format!("{n} images"),

@@ -115,6 +115,9 @@ pub struct JournalEnd {
     /// The run was cut off, and a later command finished it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recovered: bool,
+    /// The run stopped because the reader of its output closed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub output_closed: bool,
 }
 
 /// Whether a text is the ID of a run: a lower-case ULID, which is safe in a path and in a tag. Records with

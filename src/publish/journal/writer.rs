@@ -35,6 +35,7 @@ pub struct Journal {
     is_kept: bool,
     /// Set if a later command must finish the run.
     stays_open: bool,
+    output_closed: bool,
     /// Why the last line was not written, until the caller takes it.
     failure: Option<JournalError>,
     /// Replaces the file in tests.
@@ -68,6 +69,7 @@ impl Journal {
             past: PastRun::began(began),
             is_kept: true,
             stays_open: false,
+            output_closed: false,
             failure: None,
             #[cfg(test)]
             memory: Memory::default(),
@@ -151,12 +153,18 @@ impl Journal {
         self.stays_open = true;
     }
 
+    /// The last line says that the run stopped because the reader of its output closed it.
+    pub fn output_is_closed(&mut self) {
+        self.output_closed = true;
+    }
+
     /// Writes the last line, unless a later command must finish the run.
     pub fn end(&mut self, exit: Exit, recovered: bool) {
         if self.stays_open {
             return;
         }
-        self.note(JournalLine::Ended(JournalEnd { at: Timestamp::now(), exit, recovered }));
+        let (at, output_closed) = (Timestamp::now(), self.output_closed);
+        self.note(JournalLine::Ended(JournalEnd { at, exit, recovered, output_closed }));
         if let Some(file) = &self.file {
             _ = file.sync_data();
         }

@@ -381,14 +381,24 @@ fn uncertain(
             images_that(n)
         ));
     }
-    if !spared.is_empty() {
-        let list: Vec<&Reference> = spared.iter().map(|(reference, _)| *reference).collect();
-        let list = names(&list, NAMED);
-        let why = spared.iter().find_map(|(_, error)| error.as_ref());
-        let why = why.map_or("nobody is asked".to_owned(), ToString::to_string);
+    let mut by_cause: Vec<(Option<&RegistryError>, Vec<&Reference>)> = Vec::new();
+    for (reference, error) in spared {
+        let error = error.as_ref();
+        let is_of = |cause: &Option<&RegistryError>| match (cause, error) {
+            (Some(cause), Some(error)) => is_same(cause, error),
+            (cause, error) => cause.is_none() && error.is_none(),
+        };
+        match by_cause.iter_mut().find(|(cause, _)| is_of(cause)) {
+            Some((_, references)) => references.push(reference),
+            None => by_cause.push((error, vec![reference])),
+        }
+    }
+    for (cause, references) in by_cause {
+        let list = names(&references, NAMED);
+        let why = cause.map_or("no registry is asked".to_owned(), ToString::to_string);
+        let it = if references.len() == 1 { "it" } else { "them" };
         warnings.push(format!(
-            "cannot resolve {list}: {why}: planned all the same, since no image that needs it was ever \
-             published"
+            "cannot resolve {list}: {why}: planned anyway, since no image that needs {it} was ever published"
         ));
     }
     warnings
@@ -550,13 +560,21 @@ mod tests {
                 "r.io/a-new: r.io\nr.io/b-new: r.io\nc: sure",
                 false,
                 "1: cannot resolve `r.io/a-new` and `r.io/b-new`: cannot reach the registry r.io: no route, \
-                 asking for r.io/a-new: planned all the same, since no image that needs it was ever published",
+                 asking for r.io/a-new: planned anyway, since no image that needs them was ever published",
+            ),
+            (
+                "r.io/a-new: r.io\nq.io/b-new: q.io\nr.io/c-new: r.io",
+                false,
+                "0: cannot resolve `r.io/a-new` and `r.io/c-new`: cannot reach the registry r.io: no route, asking \
+                 for r.io/a-new: planned anyway, since no image that needs them was ever published; \
+                 cannot resolve `q.io/b-new`: cannot reach the registry q.io: no route, asking for q.io/b-new: \
+                 planned anyway, since no image that needs it was ever published",
             ),
             (
                 "a-new: nowhere",
                 true,
-                "0: cannot resolve `a-new`: nobody is asked: planned all the same, since no image that needs it \
-                 was ever published",
+                "0: cannot resolve `a-new`: no registry is asked: planned anyway, since no image that needs it was \
+                 ever published",
             ),
             (
                 "a-new: nowhere",

@@ -56,6 +56,8 @@ fn no_engine_is_the_first_problem() {
     let ended = ended.exits(20);
     assert!(about(&ended, "hierarchy")[0].contains("4 images, in the engine only"), "{ended}");
     assert!(about(&ended, "engine")[0].starts_with("problem cannot reach the Docker engine"));
+    let [place] = &about(&ended, "place")[..] else { panic!("{ended}") };
+    assert!(place.starts_with("warning unix:///nowhere/at/all"), "{ended}");
 
     project.edit("hierarchy.yaml", "version: 1", "version: 2");
     let ended = project.rebuild("doctor --format json").run().exits(2);
@@ -125,6 +127,10 @@ fn a_registry_that_takes_nothing() {
     let ended = project.rebuild("doctor --registry 127.0.0.1:1/demo").run().exits(21);
     assert!(about(&ended, "registry")[0].contains("connection refused"), "{ended}");
     project.rebuild("doctor --registry 127.0.0.1:1/demo --offline").run().exits(0);
+    project.edit("hierarchy.yaml", "version: 1\n", "version: 1\nregistry: 127.0.0.1:1/demo\n");
+    project.rebuild("doctor").run().exits(21);
+    let ended = project.rebuild("doctor --no-registry").run().exits(0);
+    assert!(about(&ended, "hierarchy")[0].contains("in the engine only"), "{ended}");
 }
 
 /// A registry in another time: it says yes to everything.
