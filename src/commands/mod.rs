@@ -56,7 +56,12 @@ const REGISTRY: &str = "REBUILD_REGISTRY";
 
 /// The whole program: a command line in, an exit code out.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    // As with git: `rebuild help plan` is `rebuild plan --help`.
+    if arguments.get(1).is_some_and(|first| first == "help") {
+        arguments.remove(1);
+        arguments.push("--help".into());
+    }
     match completions::complete(&arguments) {
         Ok(false) => {}
         Ok(true) => return Exit::Done.into(),

@@ -29,7 +29,9 @@ pub enum TemplateError {
     UnknownPlaceholder(String),
     #[error("`{0}` opens a `{{` that is not closed")]
     Unclosed(String),
-    #[error("the tag `{0}` needs a commit, and this is not a git repository")]
+    #[error(
+        "the tag `{0}` needs a commit, and there is none: not a git repository, or no commits yet"
+    )]
     NotInGit(TagTemplate),
     #[error(transparent)]
     Tag(#[from] ReferenceError),
@@ -39,7 +41,9 @@ impl TemplateError {
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NotInGit(_) => Some("run in a clone, or use `{fingerprint}` or `{date}` instead"),
+            Self::NotInGit(_) => {
+                Some("commit, or run in a clone, or use `{fingerprint}` or `{date}` instead")
+            }
             _ => None,
         }
     }
@@ -201,11 +205,11 @@ mod tests {
         let error = template.expand(&values(None), "os", "").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the tag `12-{git}` needs a commit, and this is not a git repository"
+            "the tag `12-{git}` needs a commit, and there is none: not a git repository, or no commits yet"
         );
         assert_eq!(
             error.hint(),
-            Some("run in a clone, or use `{fingerprint}` or `{date}` instead")
+            Some("commit, or run in a clone, or use `{fingerprint}` or `{date}` instead")
         );
         let plain: TagTemplate = "12".parse().unwrap();
         assert_eq!(plain.expand(&values(None), "os", "").unwrap().as_str(), "12");

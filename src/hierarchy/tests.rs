@@ -106,6 +106,7 @@ images:
     images_is_a_list: "== hierarchy.yaml\nversion: 1\nregistry: https://r.io\nimages: [a]\ndefaults: {matrix: {a: [1]}, parents: x}\n",
     two_documents: "== hierarchy.yaml\nversion: 1\nimages: {}\n---\nversion: 1\n",
     open_bracket: "== hierarchy.yaml\nversion: 1\nimages: [\n",
+    colon: "== hierarchy.yaml\nversion: 1\nimages:\n  a:\n    tests:\n      - stdout: ^root:\n",
     tab: "== hierarchy.yaml\nversion: 1\nimages:\n\ta: {}\n",
     files: "\
 == hierarchy.yaml

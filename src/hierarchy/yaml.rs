@@ -261,7 +261,13 @@ fn syntax_error(source: &Arc<SourceFile>, error: &Error) -> Diagnostic {
             "there are two documents in this file".to_owned(),
             Some("keep one hierarchy in a file, and take the line `---` out"),
         ),
-        other => (in_our_words(&other.to_string()), None),
+        other => {
+            let message = in_our_words(&other.to_string());
+            let hint = message
+                .contains("mapping values")
+                .then_some("quote a text that contains `: ` or ends with `:`, such as `'^root:'`");
+            (message, hint)
+        }
     };
     let diagnostic = Diagnostic::of(RuleCode::Syntax, message);
     let diagnostic = match error.location().filter(|location| *location != Location::UNKNOWN) {

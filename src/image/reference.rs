@@ -43,7 +43,7 @@ pub struct Reference {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    #[error("`{0}` is not an image name{hint}", hint = scheme_hint(.0))]
+    #[error("`{0}` is not an image name{hint}", hint = name_hint(.0))]
     Repository(String),
     #[error("`{0}` is not an image name: repository names are lower case")]
     UpperCase(String),
@@ -56,11 +56,14 @@ pub enum ReferenceError {
     Digest(#[from] DigestError),
 }
 
-/// What a browser shows is not what an image is called.
-fn scheme_hint(name: &str) -> String {
-    match name.split_once("://") {
-        Some((scheme @ ("http" | "https" | "docker" | "oci"), _)) => {
-            format!(": leave `{scheme}://` out")
+/// The address in a browser and the address of a registry are not names of images.
+fn name_hint(name: &str) -> String {
+    if let Some((scheme @ ("http" | "https" | "docker" | "oci"), _)) = name.split_once("://") {
+        return format!(": leave `{scheme}://` out");
+    }
+    match name.trim_end_matches('/').rsplit_once(':') {
+        Some((host, port)) if !host.contains('/') && port.parse::<u16>().is_ok() => {
+            format!(": add a path, such as `{host}:{port}/demo`")
         }
         _ => String::new(),
     }
@@ -319,6 +322,10 @@ mod tests {
         assert_eq!(
             "https://r.io/x".parse::<Reference>().unwrap_err().to_string(),
             "`https://r.io/x` is not an image name: leave `https://` out"
+        );
+        assert_eq!(
+            "127.0.0.1:5931".parse::<Repository>().unwrap_err().to_string(),
+            "`127.0.0.1:5931` is not an image name: add a path, such as `127.0.0.1:5931/demo`"
         );
         assert_eq!(
             "team/App".parse::<Reference>().unwrap_err().to_string(),

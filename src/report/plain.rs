@@ -121,7 +121,10 @@ impl Reporter for Plain {
             }
             EventKind::StepFinished { node, outcome, took, .. } => {
                 let mut what = step::outcome(outcome, *took, paint);
-                let left = self.eta.filter(|_| !took.is_zero()).and_then(|eta| eta.left(at));
+                // A failure may end the run.
+                let goes_on = !matches!(outcome, Outcome::Failed(_) | Outcome::Cancelled);
+                let eta = self.eta.filter(|_| goes_on && !took.is_zero());
+                let left = eta.and_then(|eta| eta.left(at));
                 if let Some(left) = left {
                     what += &paint.faint(format!(" · {left}"));
                 }

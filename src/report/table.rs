@@ -11,7 +11,10 @@ use super::{
     sanitize, step,
     width::{fit, pad, pad_left, width},
 };
-use crate::event::{Outcome, StepSummary, Summary};
+use crate::{
+    event::{Outcome, StepSummary, Summary},
+    plan::Reason,
+};
 
 pub(super) const COLUMNS: usize = 7;
 pub(super) const HEAD: [&str; COLUMNS] =
@@ -119,7 +122,7 @@ pub(super) fn cells(step: &StepSummary) -> [String; COLUMNS] {
     [
         sanitize::text(step.node.as_str()),
         format!("{result}{}", besides(step)),
-        sanitize::text(&step.reason.to_string()),
+        sanitize::text(&why(&step.reason)),
         time,
         bytes,
         change,
@@ -131,6 +134,14 @@ pub(super) fn cells(step: &StepSummary) -> [String; COLUMNS] {
 fn besides(step: &StepSummary) -> String {
     let notes = [("flaky", step.is_flaky()), ("over budget", !step.over_budget.is_empty())];
     notes.iter().filter(|(_, is)| *is).flat_map(|(note, _)| [", ", note]).collect()
+}
+
+/// The report of the failure has the whole sentence.
+fn why(reason: &Reason) -> String {
+    match reason {
+        Reason::UpstreamMissing { upstream, .. } => format!("`{upstream}` is not available"),
+        reason => reason.to_string(),
+    }
 }
 
 /// As wide as the widest cell, the flexible ones cut until the line fits. A column in which nothing

@@ -6,10 +6,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use futures_util::{StreamExt as _, stream};
+use regex::Regex;
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -96,8 +97,24 @@ impl Pinned {
         if !said.contains(PIN_DOMAIN) {
             return said;
         }
-        self.written.iter().fold(said, |said, (pin, written)| said.replace(pin, written))
+        let said =
+            self.written.iter().fold(said, |said, (pin, written)| said.replace(pin, written));
+        // BuildKit may report a step that it shares with the build of another image.
+        if !said.contains(PIN_DOMAIN) {
+            return said;
+        }
+        other_pins().replace_all(&said, "$image").into_owned()
     }
+}
+
+/// The pins of this file's [`Bases::pins_of`].
+fn other_pins() -> &'static Regex {
+    static PINS: LazyLock<Regex> = LazyLock::new(|| {
+        let domain = regex::escape(PIN_DOMAIN);
+        let pin = format!(r"\b{domain}/[0-9a-z]+/n(?<image>[0-9a-z-]+)(?::[0-9a-f]{{16}}\b)?");
+        Regex::new(&pin).expect("a valid pattern")
+    });
+    &PINS
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -389,6 +406,25 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::hierarchy::test_hierarchy;
+
+    #[test]
+    fn messages_contain_no_pin_of_another_image() {
+        let own = "rebuild.invalid/01m8/nos:0123456789abcdef";
+        let pinned = Pinned {
+            written: [(own.to_owned(), "r.io/os:12".to_owned())].into(),
+            ..Pinned::default()
+        };
+        for (said, expected) in [
+            (format!("FROM {own}"), "FROM r.io/os:12"),
+            (
+                "FROM rebuild.invalid/01m8/nweb-onbuild:097f0123456789ab AS x".to_owned(),
+                "FROM web-onbuild AS x",
+            ),
+            ("FROM a".to_owned(), "FROM a"),
+        ] {
+            assert_eq!(pinned.as_written(said), expected);
+        }
+    }
 
     #[test]
     fn the_name_of_a_base_has_the_tag_of_the_from_line_or_the_first_stable_tag() {

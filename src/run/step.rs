@@ -25,7 +25,7 @@ use crate::{
         context::{Context, ContextError, Modes},
         source,
     },
-    hierarchy::{Check, Flatten, Hierarchy, Node, NodeName},
+    hierarchy::{Base, Check, Flatten, Hierarchy, Node, NodeName},
     image::{Digest, Tagged},
     plan::{
         Action, Plan, Step,
@@ -289,6 +289,15 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         Ok(ImageIdentity { record, planned: planned_tag, existing })
     }
 
+    /// Whether a base may be missing in the engine. An image that this run builds is there.
+    fn may_pull(&self) -> bool {
+        self.node().dockerfile.uses.iter().any(|used| {
+            let Base::Node(parent) = &used.base else { return true };
+            let step = self.shop.plan.step(parent);
+            !step.is_some_and(|step| matches!(step.action, Action::Build { .. }))
+        })
+    }
+
     /// Builds the candidate unless it exists, and announces it to the children.
     async fn have_candidate(
         &self,
@@ -297,7 +306,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         tell: &mut Tell,
     ) -> Result<(), Trouble> {
         let is_first = done.pinned.is_none() && done.candidate.is_none();
-        if is_first && !self.node().dockerfile.uses.is_empty() {
+        if is_first && self.may_pull() {
             tell.phase(Phase::Pull);
         }
         let pinned = match &done.pinned {
