@@ -36,11 +36,20 @@ async fn on<T: Tags>(
     let is_resumed = |name: &NodeName| {
         hierarchy.get(name).is_some() && (named.is_empty() || named.contains(name))
     };
-    let (mut resumed, mut held) = (Vec::<NodeName>::new(), BTreeSet::<NodeName>::new());
+    let mut resumed: Vec<NodeName> = Vec::new();
+    // Parents that a rolled-back run had changed, if they are still held.
+    let mut awaited: BTreeSet<NodeName> = BTreeSet::new();
     holds::change(tags, |holds| {
-        resumed.extend(holds.nodes.keys().filter(|name| is_resumed(name)).cloned());
-        holds.nodes.retain(|name, _| !is_resumed(name));
-        held.extend(holds.nodes.keys().cloned());
+        holds.nodes.retain(|name, held| {
+            if !is_resumed(name) {
+                return true;
+            }
+            resumed.push(name.clone());
+            let images = held.iter().filter_map(|hold| hold.image.as_ref());
+            awaited.extend(images.flat_map(|image| image.parents.keys().cloned()));
+            false
+        });
+        awaited.retain(|parent| holds.nodes.contains_key(parent));
     })
     .await?;
     if resumed.is_empty() {
@@ -48,20 +57,14 @@ async fn on<T: Tags>(
         return Ok(Exit::Done);
     }
     let list: Vec<String> = resumed.iter().map(|name| format!("`{name}`")).collect();
-    let them = if resumed.len() == 1 { "it" } else { "them" };
     let list = list.join(", ");
-    let above: BTreeSet<&NodeName> = resumed
-        .iter()
-        .flat_map(|name| hierarchy.ancestors(name))
-        .map(|node| &node.name)
-        .filter(|name| held.contains(*name))
-        .collect();
-    output::line(&match &above.into_iter().collect::<Vec<_>>()[..] {
-        [] => format!("resumed {list}; the next `rebuild` publishes {them} again"),
-        above => {
-            let (above, are) = (names(above, NAMED), if above.len() == 1 { "is" } else { "are" });
-            let wait = if resumed.len() == 1 { "it waits" } else { "images based on these wait" };
-            format!("resumed {list}; {wait} for {above}, which {are} still held")
+    let (it, waits) = if resumed.len() == 1 { ("it", "it waits") } else { ("them", "they wait") };
+    output::line(&match &awaited.into_iter().collect::<Vec<_>>()[..] {
+        [] => format!("resumed {list}; the next `rebuild` publishes {it} again"),
+        [parent] => format!("resumed {list}; {waits} for `{parent}`, which is still held"),
+        parents => {
+            let parents = names(parents, NAMED);
+            format!("resumed {list}; {waits} for {parents}, which are still held")
         }
     });
     Ok(Exit::Done)

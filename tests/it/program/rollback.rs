@@ -70,7 +70,9 @@ fn images_that_were_rolled_back_are_held() {
         assert_eq!(status.matches(held).count(), 3, "{status}");
 
         run("resume ~nothing").exits(2);
-        run("resume ~app").exits(0).says(&["resumed `~app`; it waits for `", "still held"]);
+        run("resume ~app")
+            .exits(0)
+            .says(&["resumed `~app`; it waits for `~web`, which is still held"]);
         run("resume").exits(0).says(&["resumed "]);
         run("").exits(0);
         assert_eq!(project.tags(place), second);
