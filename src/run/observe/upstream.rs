@@ -384,11 +384,11 @@ fn uncertain(
     let mut by_cause: Vec<(Option<&RegistryError>, Vec<&Reference>)> = Vec::new();
     for (reference, error) in spared {
         let error = error.as_ref();
-        let is_of = |cause: &Option<&RegistryError>| match (cause, error) {
+        let is_of = |cause: Option<&RegistryError>| match (cause, error) {
             (Some(cause), Some(error)) => is_same(cause, error),
             (cause, error) => cause.is_none() && error.is_none(),
         };
-        match by_cause.iter_mut().find(|(cause, _)| is_of(cause)) {
+        match by_cause.iter_mut().find(|(cause, _)| is_of(*cause)) {
             Some((_, references)) => references.push(reference),
             None => by_cause.push((error, vec![reference])),
         }
