@@ -16,7 +16,7 @@ use super::{
     project::{load_options, start},
 };
 use crate::{
-    check::diagnostic::{Diagnostic, Rendering, Severity},
+    check::diagnostic::{Diagnostic, Rendering, Severity, names},
     commands::cli::{Common, InitArgs},
     exit::Exit,
     hierarchy::Hierarchy,
@@ -277,13 +277,29 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
     notice(problems);
     if proposal.loaded.is_err() {
         let is_error = |problem: &&Diagnostic| problem.severity == Severity::Error;
-        let errors = problems.iter().filter(is_error).count();
-        let problems =
-            if errors == 1 { "a problem".to_owned() } else { format!("{errors} problems") };
-        return Err(usage(format!("`{shown}` has {problems}"))
-            .hint("put it right there, and then try `rebuild plan`"));
+        let errors: Vec<&Diagnostic> = problems.iter().filter(is_error).collect();
+        let mut files: Vec<String> = errors
+            .iter()
+            .map(|problem| place(problem, file))
+            .map(|path| self::shown(&path))
+            .collect();
+        files.sort();
+        files.dedup();
+        let verb = if files.len() == 1 { "has" } else { "have" };
+        let problems = match errors.len() {
+            1 => "a problem".to_owned(),
+            count => format!("{count} problems"),
+        };
+        return Err(usage(format!("{} {verb} {problems}", names(&files, 3)))
+            .hint("correct the text there, and then try `rebuild plan`"));
     }
     Ok(ending(arguments, &proposal.unsure))
+}
+
+/// The file that has a problem: `file` if the problem does not say it.
+fn place(problem: &Diagnostic, file: &Path) -> PathBuf {
+    let excerpt = problem.excerpts.first().map(|excerpt| &excerpt.source.path);
+    excerpt.or(problem.file.as_ref()).map_or_else(|| file.to_owned(), Clone::clone)
 }
 
 fn ending(arguments: &InitArgs, unsure: &[String]) -> Exit {
@@ -330,7 +346,7 @@ fn tree(hierarchy: &Hierarchy) -> Result<String, CommandError> {
 
 /// A cause, and every file that it concerns.
 fn whole(one: &LeftOut) -> Vec<String> {
-    let head = format!("{} {}:", one.places.len(), one.cause);
+    let head = format!("{} ({}):", one.cause, count(one.places.len(), "file"));
     [head].into_iter().chain(one.places.iter().map(|place| format!("  {place}"))).collect()
 }
 

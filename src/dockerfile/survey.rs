@@ -50,7 +50,7 @@ pub fn survey(
     platform: &Platform,
 ) -> Result<DockerfileSurvey, UnreadableDockerfile> {
     let settings = Settings { build_args, target, platform, build_platform: platform };
-    let scan = scan(text, settings).map_err(|error| first(text, error))?;
+    let scan = scan(text, settings).map_err(|error| first(text, target, error))?;
     let lines = lines::read(text).map_err(|problem| unreadable(text, &problem))?;
     let images = scan.uses.into_iter().map(|one| Mention {
         written: text[one.span].to_owned(),
@@ -104,7 +104,7 @@ fn copied(arguments: &str) -> Vec<String> {
     words
 }
 
-fn first(text: &str, error: ScanError) -> UnreadableDockerfile {
+fn first(text: &str, target: Option<&str>, error: ScanError) -> UnreadableDockerfile {
     match error {
         ScanError::Problems(problems) => match problems.first() {
             Some(problem) => unreadable(text, problem),
@@ -114,10 +114,10 @@ fn first(text: &str, error: ScanError) -> UnreadableDockerfile {
                 hint: None,
             },
         },
-        ScanError::UnknownTarget { .. } => UnreadableDockerfile {
+        ScanError::UnknownTarget { stages } => UnreadableDockerfile {
             line: 1,
-            message: "it has no stage of that name".to_owned(),
-            hint: None,
+            message: format!("it has no stage `{}`", target.unwrap_or_default()),
+            hint: (!stages.is_empty()).then(|| format!("its stages are `{}`", stages.join("`, `"))),
         },
     }
 }

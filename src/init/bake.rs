@@ -49,6 +49,15 @@ pub(super) fn targets(text: &str, file: &Path, folder: &Path) -> Result<Targets,
 }
 
 impl Targets {
+    /// The notes about targets that are images here, and about those that cannot be read as one.
+    pub(super) fn notes_of(&self, is_image: impl Fn(&Evidence) -> bool) -> Vec<String> {
+        let others = self.found.iter().filter(|one| !is_image(one));
+        let others: Vec<String> =
+            others.filter_map(|one| Some(format!("`{}`: ", one.given.name.as_ref()?))).collect();
+        let is_other = |note: &String| others.iter().any(|start| note.starts_with(start));
+        self.notes.iter().filter(|note| !is_other(note)).cloned().collect()
+    }
+
     /// Reads targets in the fields of bake.
     pub(super) fn read(
         all: &Map<String, Value>,
@@ -122,6 +131,7 @@ impl Targets {
             outputs: outputs.filter_map(|tag| PublishedImage::read(&tag)).collect(),
             contexts: contexts(map(fields.get("contexts"))),
             context: Some(tidy(&folder.join(&context).to_string_lossy())),
+            dropped: Vec::new(),
         };
         let dockerfile = text("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
         let dockerfile = tidy(&folder.join(&context).join(dockerfile).to_string_lossy());
@@ -131,7 +141,7 @@ impl Targets {
 }
 
 /// What the builder takes instead of images of those names.
-fn contexts(all: BTreeMap<String, String>) -> BTreeMap<String, ContextSource> {
+pub(super) fn contexts(all: BTreeMap<String, String>) -> BTreeMap<String, ContextSource> {
     let named = |value: String| {
         let target = ["target:", "service:"].iter().find_map(|kind| value.strip_prefix(kind));
         if let Some(name) = target {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    build_options::DroppedOption,
     evidence::{Evidence, EvidenceRule, PublishedImage},
     find, path_words,
 };
@@ -46,6 +47,8 @@ pub(super) struct Given {
     pub(super) outputs: Vec<PublishedImage>,
     /// What the builder takes instead of an image of that name.
     pub(super) contexts: BTreeMap<String, ContextSource>,
+    /// What the entry of the image cannot say.
+    pub(super) dropped: Vec<DroppedOption>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

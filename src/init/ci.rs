@@ -23,6 +23,25 @@ const COMMANDS: &str = "run script before_script after_script command commands b
 /// Fields with variables in them.
 const VARIABLES: [&str; 5] = ["env", "variables", "environment", "substitutions", "vars"];
 
+/// Inputs of `docker/build-push-action`, and the options that they stand for.
+const INPUTS: [(&str, &str); 15] = [
+    ("add-hosts", "--add-host"),
+    ("allow", "--allow"),
+    ("annotations", "--annotation"),
+    ("build-args", "--build-arg"),
+    ("build-contexts", "--build-context"),
+    ("labels", "--label"),
+    ("network", "--network"),
+    ("no-cache", "--no-cache"),
+    ("platforms", "--platform"),
+    ("secret-envs", "--secret"),
+    ("secret-files", "--secret"),
+    ("secrets", "--secret"),
+    ("shm-size", "--shm-size"),
+    ("ssh", "--ssh"),
+    ("target", "--target"),
+];
+
 /// A CI file, as data.
 pub(super) struct Workflow {
     pub(super) path: PathBuf,
@@ -181,7 +200,6 @@ impl WorkflowWalk<'_> {
             let mut command = BuildCommand {
                 dockerfile: field("file"),
                 context: field("context").or_else(|| field("path")),
-                target: field("target"),
                 ..BuildCommand::default()
             };
             let tags = field("tags").map(|tags| tags.0).unwrap_or_default();
@@ -195,10 +213,13 @@ impl WorkflowWalk<'_> {
                     None => command.tags.push(Open(tag)),
                 }
             }
-            let args = field("build-args").map(|args| args.0).unwrap_or_default();
-            for arg in args.lines() {
-                if let Some((key, value)) = arg.trim().split_once('=') {
-                    command.build_args.insert(key.to_owned(), Open(value.to_owned()));
+            for (input, option) in INPUTS {
+                let text = field(input).map(|text| text.0).unwrap_or_default();
+                for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+                    let is_off = option == "--no-cache" && line == "false";
+                    if !is_off {
+                        command.options.take(option, Open(line.to_owned()));
+                    }
                 }
             }
             let place = self.place(uses);

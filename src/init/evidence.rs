@@ -81,6 +81,8 @@ pub(super) struct PublishedImage {
     pub(super) repository: String,
     pub(super) is_whole: bool,
     pub(super) tag: Option<String>,
+    /// The tag as a template of a hierarchy, if only the commit in it is not known.
+    pub(super) template: Option<String>,
 }
 
 impl PublishedImage {
@@ -91,6 +93,7 @@ impl PublishedImage {
             Some(at) => (&text[..name_start + at], Some(&text[name_start + at + 1..])),
             None => (text, Some("latest")),
         };
+        let template = tag.and_then(by_commit);
         let tag = tag.filter(|tag| !tag.contains(OPEN)).map(str::to_owned);
         let (repository, is_whole) = match repository.rfind(CLOSE) {
             None => (repository, true),
@@ -98,7 +101,7 @@ impl PublishedImage {
         };
         let repository = repository.trim_start_matches('/').to_ascii_lowercase();
         repository.parse::<Repository>().ok()?;
-        Some(Self { repository, is_whole, tag })
+        Some(Self { repository, is_whole, tag, template })
     }
 
     /// Whether a reference may mean it: the repository, and the tag if it is known.
@@ -116,6 +119,60 @@ impl PublishedImage {
         }
         let name = repository.as_str();
         name.strip_suffix(&self.repository).is_some_and(|rest| rest.ends_with('/'))
+    }
+}
+
+/// Whether builds name tags of the image, and none of them is this one.
+pub(super) fn names_other_tags(outputs: &[PublishedImage], reference: &Reference) -> bool {
+    let Some(wanted) = reference.tag_or_latest() else { return false };
+    let last = |repository: &str| repository.rsplit('/').next().unwrap_or_default().to_owned();
+    let name = last(reference.repository.as_str());
+    let is_own = outputs.iter().any(|one| one.is_of(&reference.repository));
+    let same = outputs.iter().filter(|one| match is_own {
+        true => one.is_of(&reference.repository),
+        false => last(&one.repository) == name,
+    });
+    let mut tags = same.map(|one| one.tag.as_deref()).peekable();
+    // A local name without a tag says nothing of those that are published.
+    let says = |tag: Option<&str>| {
+        tag.is_some_and(|tag| tag != wanted.as_str() && (is_own || tag != "latest"))
+    };
+    tags.peek().is_some() && tags.all(says)
+}
+
+/// A tag with `{git}` in the place of the commit, if nothing else in it is unknown.
+fn by_commit(tag: &str) -> Option<String> {
+    let open = Open(tag.to_owned());
+    let is_template = !open.is_known() && open.variables().into_iter().all(is_commit);
+    let pieces = open.pieces().into_iter().map(|piece| match piece {
+        PatternPiece::Text(text) => text,
+        PatternPiece::Variable(_) => "{git}",
+    });
+    is_template.then(|| pieces.collect())
+}
+
+/// Whether a variable or a command is the commit of the working tree.
+fn is_commit(name: &str) -> bool {
+    const VARIABLES: [&str; 10] = [
+        "github.sha",
+        "GITHUB_SHA",
+        "CI_COMMIT_SHA",
+        "CI_COMMIT_SHORT_SHA",
+        "COMMIT_SHA",
+        "SHORT_SHA",
+        "CIRCLE_SHA1",
+        "GIT_COMMIT",
+        "BUILD_SOURCEVERSION",
+        "Build.SourceVersion",
+    ];
+    let command = name.strip_prefix("shell ").unwrap_or(name);
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let is_rev =
+        |word: &&str| *word == "HEAD" || word.starts_with("--short") || *word == "--verify";
+    match &words[..] {
+        [variable] => VARIABLES.contains(variable),
+        ["git", "rev-parse", rest @ ..] => rest.contains(&"HEAD") && rest.iter().all(is_rev),
+        _ => false,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::matrix::Block;
-use crate::check::diagnostic::SourceFile;
+use crate::{check::diagnostic::SourceFile, image::Repository};
 
 /// What is written around the entries.
 pub(super) struct Frame<'a> {
@@ -46,7 +46,18 @@ pub(super) fn text(blocks: &[(Block, Vec<String>)], frame: &Frame<'_>) -> String
     }
     text.push_str("version: 1\n");
     match frame.registry {
-        Some(registry) => _ = write!(text, "\n# Where images are published.\nregistry: {}\n", quoted(registry)),
+        Some(registry) => {
+            text.push_str("\n# Where images are published.");
+            // Without a host it looks like a folder of this repository.
+            let host = registry.parse::<Repository>().map(|one| one.host().to_owned());
+            if let Ok(host) = host
+                && !registry.starts_with(host.as_str())
+            {
+                let whole = format!("{host}/{registry}");
+                _ = write!(text, " Without a host it is Docker Hub's: {}.", comment(&whole));
+            }
+            _ = write!(text, "\nregistry: {}\n", quoted(registry));
+        }
         None => text.push_str(
             "\n# Where images are published. Without it they stay in the engine.\n# registry: registry.example.com/base\n",
         ),

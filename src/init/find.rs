@@ -18,6 +18,8 @@ pub(super) struct FoundFiles {
     pub(super) dockerfiles: Vec<PathBuf>,
     /// What Dockerfiles are generated from.
     pub(super) templates: Vec<PathBuf>,
+    /// Dockerfiles in [`SKIPPED`] folders.
+    pub(super) skipped: Vec<PathBuf>,
     /// Folders with a hierarchy of their own.
     pub(super) hierarchies: Vec<PathBuf>,
     /// Files that may say how images are built.
@@ -77,7 +79,7 @@ pub(super) fn find(root: &Path, tracked: &[PathBuf]) -> FoundFiles {
             let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
             let name = entry.file_name().to_string_lossy();
             // A folder below with a hierarchy of its own is a question of its own.
-            !is_folder || entry.depth() == 0 || !(is_skipped(&name) || has_hierarchy(entry.path()))
+            !is_folder || entry.depth() == 0 || !(name == ".git" || has_hierarchy(entry.path()))
         })
         .build();
     for entry in walk {
@@ -89,6 +91,16 @@ pub(super) fn find(root: &Path, tracked: &[PathBuf]) -> FoundFiles {
             }
         };
         let Ok(path) = entry.path().strip_prefix(root) else { continue };
+        if path
+            .parent()
+            .is_some_and(|folder| folder.iter().any(|part| SKIPPED.iter().any(|one| part == *one)))
+        {
+            let is_one = is_dockerfile(&entry.file_name().to_string_lossy());
+            if is_one && entry.file_type().is_some_and(|kind| kind.is_file()) {
+                found.skipped.push(path.to_owned());
+            }
+            continue;
+        }
         if entry.file_type().is_some_and(|kind| kind.is_dir()) {
             found.hierarchies.extend(nested(entry.path(), root));
             continue;
@@ -101,7 +113,7 @@ pub(super) fn find(root: &Path, tracked: &[PathBuf]) -> FoundFiles {
     for path in tracked.iter().filter(|path| !is_inside_skipped(root, path)) {
         found.add(root, path);
     }
-    for all in [&mut found.dockerfiles, &mut found.templates] {
+    for all in [&mut found.dockerfiles, &mut found.templates, &mut found.skipped] {
         all.sort();
         all.dedup();
     }

@@ -10,6 +10,7 @@
 //! `rebuild` will load it, and each edge that differs from the decision is reported.
 
 mod bake;
+mod build_options;
 mod candidate;
 mod ci;
 mod compose;
@@ -230,9 +231,11 @@ impl Study {
         resolved.doubts.retain(is_about_new);
         let is_update = new.contains(&false);
         let mut unsure = report::doubts(&resolved, &candidates, &names.all);
-        unsure.extend(report::contexts(&candidates, &new));
+        unsure.extend(report::contexts(&candidates, &names.all, &new));
+        unsure.extend(report::dropped(&candidates, &names.all, &new));
         unsure.extend(report::collisions(&names, &candidates));
-        unsure.extend(notes.into_iter().filter(|_| !is_update));
+        unsure.extend(report::unknown_tags(&names, &new));
+        unsure.extend(report::grouped(notes).into_iter().filter(|_| !is_update));
         let entries = entries(root, (&candidates, &new), &names.all, &mut unsure);
         unsure.extend(report::fill_in(&candidates, &names.all, &new));
         let expected = report::expected(&resolved, &names.all);
@@ -343,7 +346,13 @@ fn found(
         let cause = "templates of Dockerfiles; generate the Dockerfiles first".to_owned();
         left_out.push(LeftOut { cause, places: places.collect() });
     }
-    let evidence = readers::read(root, &found, environment);
+    if !found.skipped.is_empty() {
+        let places = found.skipped.iter().map(|path| path.display().to_string());
+        let cause =
+            "in a folder for files of others (`node_modules`, `vendor` or `testdata`)".to_owned();
+        left_out.push(LeftOut { cause, places: places.collect() });
+    }
+    let evidence = readers::read(root, &found, environment, notes);
     notes.extend(found.unreadable);
     Ok(readers::variants(evidence, &found.dockerfiles))
 }

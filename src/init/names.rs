@@ -33,6 +33,8 @@ pub(super) struct Names {
     pub(super) tags: Vec<String>,
     /// Images whose tag was taken by another.
     pub(super) collided: Vec<usize>,
+    /// Images whose builds have a tag that is not known.
+    pub(super) unknown: Vec<usize>,
 }
 
 struct NameProposal {
@@ -43,6 +45,8 @@ struct NameProposal {
     rule: EvidenceRule,
     place: String,
     is_guessed: bool,
+    /// A build says a tag, and its value is not known.
+    is_unknown: bool,
 }
 
 /// What a hierarchy file gives its images already, which the new ones may not have.
@@ -91,7 +95,9 @@ pub(super) fn names(
             place: raw.place.clone(),
         }
     });
-    Names { all: all.collect(), registry, tags, collided }
+    let unknown = raws.iter().enumerate().filter(|(_, raw)| raw.is_unknown);
+    let unknown = unknown.map(|(index, _)| index).collect();
+    Names { all: all.collect(), registry, tags, collided, unknown }
 }
 
 fn raws(
@@ -111,6 +117,7 @@ fn raws(
             rule: EvidenceRule::Path,
             place: candidate.dockerfile.display().to_string(),
             is_guessed: false,
+            is_unknown: false,
         };
         let Given { name, outputs, .. } = &candidate.given;
         if let (Some((rule, place)), true) =
@@ -118,15 +125,22 @@ fn raws(
         {
             (raw.rule, raw.place) = (*rule, place.clone());
         }
-        let by_shape = || shape_of(&shapes, candidate);
+        let by_shape = |says_tag: bool| shape_of(&shapes, candidate, says_tag);
         if let Some(made) = made {
             (raw.rule, raw.place) = (made.rule, made.place.clone());
             // A build that says no tag makes the one that its siblings' paths say.
-            let by_shape = made.tags.is_empty().then(by_shape).flatten();
+            let by_shape = made.tags.is_empty().then(|| by_shape(true)).flatten();
             let by_shape = by_shape.filter(|(one, _)| split(one).1 == split(&made.repository).1);
             let tags = made.tags.iter().map(|tag| tag.as_str().to_owned()).collect();
             let (repository, tags) = match by_shape {
                 Some((repository, tag)) => (repository, BTreeSet::from([tag])),
+                None if made.tags.is_empty() => {
+                    let own = outputs.iter().filter(|one| one.is_of(&made.repository));
+                    let templates: BTreeSet<String> =
+                        own.clone().filter_map(|one| one.template.clone()).collect();
+                    raw.is_unknown = templates.is_empty() && own.count() > 0;
+                    (made.repository.clone(), templates)
+                }
                 None => (made.repository.clone(), tags),
             };
             split(&repository).1.clone_into(&mut raw.own);
@@ -137,8 +151,9 @@ fn raws(
             let last = output.repository.rsplit('/').next();
             last.unwrap_or_default().clone_into(&mut raw.own);
             raw.repository = published(&raw.own);
-            raw.tags = output.tag.iter().cloned().collect();
-        } else if let Some((repository, tag)) = by_shape() {
+            raw.tags = output.tag.iter().chain(&output.template).cloned().collect();
+            raw.is_unknown = raw.tags.is_empty();
+        } else if let Some((repository, tag)) = by_shape(false) {
             split(&repository).1.clone_into(&mut raw.own);
             (raw.repository, raw.is_guessed) = (Some(repository), true);
             raw.tags.insert(tag);
@@ -233,10 +248,17 @@ fn opened(text: &str, segments: &[String]) -> String {
 }
 
 /// The image that siblings say a path makes. Every part in which the path differs from a sibling's must be
-/// in it. Of several shapes, the one of the nearest sibling counts.
-fn shape_of(shapes: &Shapes, candidate: &ImageCandidate) -> Option<(Repository, String)> {
+/// in it. Of several shapes, the one of the nearest sibling counts. `says_tag`: the path must say the tag.
+fn shape_of(
+    shapes: &Shapes,
+    candidate: &ImageCandidate,
+    says_tag: bool,
+) -> Option<(Repository, String)> {
     let parts = shapes.parts(candidate);
-    let of_length = shapes.all.iter().filter(|(shape, _)| shape.length == parts.len());
+    let of_length = shapes
+        .all
+        .iter()
+        .filter(|(shape, _)| shape.length == parts.len() && (!says_tag || shape.tag.contains('{')));
     let filled = of_length.filter_map(|(shape, siblings)| {
         let says = |index: usize| {
             let part = format!("{{{index}}}");

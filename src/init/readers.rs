@@ -19,8 +19,14 @@ const LARGEST: u64 = 256 * 1024;
 /// Files that include each other are read to this depth.
 const DEEPEST: usize = 4;
 
-/// All evidence of a folder, the strongest first. `environment` is that of the process.
-pub(super) fn read(root: &Path, found: &FoundFiles, environment: &Values) -> Vec<Evidence> {
+/// All evidence of a folder, the strongest first. `environment` is that of the process. `notes` get
+/// what a hierarchy cannot say of targets and services.
+pub(super) fn read(
+    root: &Path,
+    found: &FoundFiles,
+    environment: &Values,
+    notes: &mut Vec<String>,
+) -> Vec<Evidence> {
     let dockerfiles: BTreeSet<PathBuf> = found.dockerfiles.iter().cloned().collect();
     let (mut all, mut workflows) = (Vec::new(), Vec::new());
     for (path, kind) in &found.texts {
@@ -29,17 +35,25 @@ pub(super) fn read(root: &Path, found: &FoundFiles, environment: &Values) -> Vec
             BuildFileKind::Bake => {
                 // Bake runs in the folder of the file, or in one above it.
                 let own = path.parent().unwrap_or(Path::new(""));
-                let read = |folder: &Path| Some(bake::targets(&text, path, folder).ok()?.found);
+                let read = |folder: &Path| bake::targets(&text, path, folder).ok();
                 let is_known = |one: &Evidence| dockerfiles.contains(&one.dockerfile);
-                let mut found = own.ancestors().filter_map(read);
-                all.extend(found.find(|all| all.iter().any(is_known)).unwrap_or_default());
+                let mut read = own.ancestors().filter_map(read);
+                if let Some(targets) = read.find(|all| all.found.iter().any(is_known)) {
+                    notes.extend(targets.notes_of(|one| dockerfiles.contains(&one.dockerfile)));
+                    all.extend(targets.found);
+                }
             }
             BuildFileKind::Compose => {
                 let folder = path.parent().unwrap_or(Path::new(""));
                 let targets = compose::targets(&root.join(path), text, folder, environment);
                 // Without an `image`, a service is a program to run, not an image to publish.
-                let targets = targets.into_iter().flat_map(|targets| targets.found);
-                all.extend(targets.filter(|one| !one.given.outputs.is_empty()));
+                let is_image = |one: &Evidence| !one.given.outputs.is_empty();
+                if let Ok(targets) = targets {
+                    let is_known =
+                        |one: &Evidence| is_image(one) && dockerfiles.contains(&one.dockerfile);
+                    notes.extend(targets.notes_of(is_known));
+                    all.extend(targets.found.into_iter().filter(is_image));
+                }
             }
             BuildFileKind::ImageBuilder if text.contains("\"dockerfile\"") => {
                 all.extend(image_builder::images(root, path, &text));
@@ -130,6 +144,7 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
             let is_other = kept.given.name.is_some() && one.given.name.is_some();
             let is_same = !is_other
                 && kept.given.target == one.given.target
+                && kept.given.platform == one.given.platform
                 && (kept.given.build_args == one.given.build_args || kept.given.outputs.is_empty());
             shares
                 || is_same
@@ -143,6 +158,17 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
                     if !kept.given.outputs.contains(&output) {
                         kept.given.outputs.push(output);
                     }
+                }
+                for dropped in one.given.dropped {
+                    if !kept.given.dropped.contains(&dropped) {
+                        kept.given.dropped.push(dropped);
+                    }
+                }
+                if kept.given.platform.is_none() {
+                    kept.given.platform = one.given.platform;
+                }
+                if kept.given.labels.is_empty() {
+                    kept.given.labels = one.given.labels;
                 }
             }
             continue;

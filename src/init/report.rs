@@ -12,7 +12,9 @@ use super::{
     resolve::{DoubtCause, InitDoubt, Resolution, split},
 };
 use crate::{
-    check::diagnostic::names, dockerfile::UnreadableDockerfile, hierarchy::Hierarchy,
+    check::diagnostic::names,
+    dockerfile::UnreadableDockerfile,
+    hierarchy::{Base, Hierarchy},
     image::Reference,
 };
 
@@ -40,7 +42,9 @@ pub(super) fn doubts(
     let mut groups: BTreeMap<(DoubtCause, String), Vec<&InitDoubt>> = BTreeMap::new();
     for doubt in &resolved.doubts {
         let about = doubt.image.parse::<Reference>().map(|one| match doubt.cause {
-            DoubtCause::Several | DoubtCause::Tag => one.repository.to_string(),
+            DoubtCause::Several | DoubtCause::OtherTag | DoubtCause::Tag => {
+                one.repository.to_string()
+            }
             _ => split(&one.repository).0.to_owned(),
         });
         groups.entry((doubt.cause, about.unwrap_or_default())).or_default().push(doubt);
@@ -75,6 +79,9 @@ fn line(
         DoubtCause::NothingMakes => format!(
             "{images}: the namespace is of this repository, but no Dockerfile here makes it; if one does, set its `repository` and `tags`"
         ),
+        DoubtCause::OtherTag => format!(
+            "{images}: the builds of {paths} have other tags, so it is taken for an upstream; if `{first}` makes it, add `{tag}` to its `tags`"
+        ),
         DoubtCause::Ring => {
             format!("{images}: {paths} would be built from itself; it is taken for an upstream")
         }
@@ -93,6 +100,22 @@ pub(super) fn collisions(all: &Names, candidates: &[ImageCandidate]) -> Option<S
         all.collided.iter().map(|&one| candidates[one].dockerfile.display().to_string()).collect();
     (!paths.is_empty()).then(|| {
         format!("{}: another Dockerfile makes the same image and tag; they have names of their own, check `repository` and `tags`", names(&paths, SHOWN))
+    })
+}
+
+/// Images whose builds say a tag that cannot be read.
+pub(super) fn unknown_tags(all: &Names, new: &[bool]) -> Option<String> {
+    let unknown: Vec<String> = all
+        .unknown
+        .iter()
+        .filter(|&&one| new[one])
+        .map(|&one| format!("{} ({})", all.all[one].name, all.all[one].place))
+        .collect();
+    (!unknown.is_empty()).then(|| {
+        format!(
+            "{}: the value of the tag is not known, and `latest` is written; check `tags`",
+            names(&unknown, SHOWN)
+        )
     })
 }
 
@@ -141,9 +164,12 @@ pub(super) fn explained(all: &Names, candidates: &[ImageCandidate], new: &[bool]
 }
 
 /// What bake and compose files put in the place of an image, and a hierarchy cannot.
-pub(super) fn contexts(candidates: &[ImageCandidate], new: &[bool]) -> Vec<String> {
-    let line = |candidate: &ImageCandidate, image: &str| {
-        let name = candidate.given.name.as_deref().unwrap_or_default();
+pub(super) fn contexts(
+    candidates: &[ImageCandidate],
+    named: &[NamedImage],
+    new: &[bool],
+) -> Vec<String> {
+    let line = |candidate: &ImageCandidate, name: &str, image: &str| {
         let start = format!("`{name}`: `{image}` in its Dockerfile stands for");
         match candidate.given.contexts.get(image)? {
             Instead::Target(_) => None,
@@ -153,11 +179,51 @@ pub(super) fn contexts(candidates: &[ImageCandidate], new: &[bool]) -> Vec<Strin
             }
         }
     };
-    let of = |one: &ImageCandidate| -> Vec<String> {
-        one.survey.images.iter().filter_map(|image| line(one, &image.image)).collect()
+    let of = |one: &ImageCandidate, name: &str| -> Vec<String> {
+        one.survey.images.iter().filter_map(|image| line(one, name, &image.image)).collect()
     };
-    let new = candidates.iter().zip(new).filter(|(_, is_new)| **is_new);
-    new.flat_map(|(one, _)| of(one)).collect()
+    let new = candidates.iter().zip(named).zip(new).filter(|(_, is_new)| **is_new);
+    new.flat_map(|((one, named), _)| of(one, &named.name)).collect()
+}
+
+/// What the entries of images cannot say of their builds, a line for each cause.
+pub(super) fn dropped(
+    candidates: &[ImageCandidate],
+    named: &[NamedImage],
+    new: &[bool],
+) -> Vec<String> {
+    let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for ((candidate, named), _) in candidates.iter().zip(named).zip(new).filter(|(_, new)| **new) {
+        let mut own: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for one in &candidate.given.dropped {
+            own.entry(one.cause).or_default().push(&one.item);
+        }
+        for (cause, items) in own {
+            let line = format!("{}: {}", named.name, items.join(", "));
+            groups.entry(cause).or_default().push(line);
+        }
+    }
+    groups.iter().map(|(cause, all)| format!("{}: {cause}", names(all, SHOWN))).collect()
+}
+
+/// Notes "`image`: text", those of one text in one line, in the order in which they came.
+pub(super) fn grouped(notes: Vec<String>) -> Vec<String> {
+    let mut groups: Vec<(Vec<String>, String)> = Vec::new();
+    for note in notes {
+        let (images, text) = match note.strip_prefix('`').and_then(|note| note.split_once("`: ")) {
+            Some((image, text)) => (vec![image.to_owned()], text.to_owned()),
+            None => (Vec::new(), note),
+        };
+        match groups.iter_mut().find(|(_, known)| *known == text) {
+            Some((known, _)) => known.extend(images),
+            None => groups.push((images, text)),
+        }
+    }
+    let line = |(images, text): (Vec<String>, String)| match images.len() {
+        0 => text,
+        _ => format!("{}: {text}", names(&images, SHOWN)),
+    };
+    groups.into_iter().map(line).collect()
 }
 
 /// Where what would be loaded has other edges than were decided.
@@ -167,13 +233,19 @@ pub(super) fn differences(hierarchy: &Hierarchy, expected: &Expected) -> Vec<Str
         let parents: BTreeSet<String> =
             hierarchy.parents(&node.name).map(|parent| parent.name.to_string()).collect();
         let decided = expected.get(node.name.as_str()).cloned().unwrap_or_default();
-        if parents != decided {
+        // `ONBUILD` instructions of a base add edges that no reference of its own makes.
+        let uses = node.dockerfile.uses.iter().filter(|one| one.on_build.is_none());
+        let mut named = uses.filter_map(|one| match &one.base {
+            Base::Node(name) => Some(name.to_string()),
+            Base::Upstream(_) => None,
+        });
+        if !decided.is_subset(&parents) || !named.all(|name| decided.contains(&name)) {
             let list = |all: &BTreeSet<String>| match all.len() {
                 0 => "no image here".to_owned(),
                 _ => names(&all.iter().collect::<Vec<_>>(), SHOWN),
             };
             lines.push(format!(
-                "`{}` is built from {}, and not from {}; check their `tags` and names",
+                "`{}` would be built from {}, but its Dockerfile and the builds here say {}; check their `tags` and names",
                 node.name,
                 list(&parents),
                 list(&decided)

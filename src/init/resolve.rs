@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     candidate::{ContextSource as Instead, ImageCandidate},
-    evidence::{EvidenceRule, PublishedImage},
+    evidence::{EvidenceRule, PublishedImage, names_other_tags},
     path_words::{
         self, distribution, is_near, is_official, is_one_of, is_version, is_weak, platform, usual,
     },
@@ -59,6 +59,8 @@ pub(super) enum DoubtCause {
     Several,
     /// The namespace is ours, and nothing here makes it: there is no edge.
     NothingMakes,
+    /// Builds here make the repository, but under other tags: there is no edge.
+    OtherTag,
     /// An edge would make a ring.
     Ring,
     /// There is an edge, but the tag is not proven.
@@ -528,7 +530,16 @@ impl Resolution {
         match found[..] {
             [] => false,
             [only] => {
-                self.take(candidates, only, wanted);
+                let own = candidates[only].given.outputs.iter();
+                let own: Vec<&PublishedImage> = own
+                    .filter(|one| one.tag.is_some() && one.is_of(&reference.repository))
+                    .collect();
+                // The tag may be the one that is not known, beside others that are.
+                if !own.is_empty() && !own.iter().any(|one| one.makes(reference)) {
+                    self.take_unsure(candidates, only, wanted, true);
+                } else {
+                    self.take(candidates, only, wanted);
+                }
                 true
             }
             _ => {
@@ -538,7 +549,8 @@ impl Resolution {
         }
     }
 
-    /// The one build that publishes the repository, but under another tag.
+    /// The one build that publishes the repository, but under another tag. With an edge, the next
+    /// run would move that tag to other content.
     fn by_repository(&mut self, candidates: &[ImageCandidate], wanted: &Wanted) -> bool {
         let publishes = |one: &&ImageCandidate| {
             let is_of = |output: &PublishedImage| {
@@ -550,7 +562,7 @@ impl Resolution {
         let mut makers = candidates.iter().enumerate().filter(|(_, one)| publishes(one));
         match (makers.next(), makers.next()) {
             (Some((only, _)), None) if !wanted.namespace.is_empty() => {
-                self.take_unsure(candidates, only, wanted, true);
+                self.doubt(DoubtCause::OtherTag, wanted, vec![only]);
                 true
             }
             _ => false,
@@ -582,7 +594,16 @@ impl Resolution {
             }
             None => true,
         };
-        let free: Vec<&Fit> = fits.iter().filter(is_free).collect();
+        let has_other_tags = |fit: &&Fit| {
+            names_other_tags(&candidates[fit.candidate].given.outputs, &wanted.reference)
+        };
+        let (others, free): (Vec<&Fit>, Vec<&Fit>) =
+            fits.iter().filter(is_free).partition(has_other_tags);
+        let nearest_of = |fit: &&&Fit| {
+            fit.explained == others[0].explained && fit.leftover == others[0].leftover
+        };
+        let others: Vec<usize> =
+            others.iter().take_while(nearest_of).map(|fit| fit.candidate).collect();
         let is_latest = wanted.tag_words.is_empty();
         let key =
             |fit: &Fit| (fit.is_other, fit.unexplained, fit.leftover, fit.strength, fit.is_foreign);
@@ -592,12 +613,14 @@ impl Resolution {
             .map(|fit| fit.candidate)
             .collect();
         let Some(best) = free.first() else {
-            if !self.by_repository(candidates, wanted) && is_proven && !is_bare {
+            if !others.is_empty() {
+                self.doubt(DoubtCause::OtherTag, wanted, others);
+            } else if !self.by_repository(candidates, wanted) && is_proven && !is_bare {
                 self.doubt(DoubtCause::NothingMakes, wanted, vec![]);
             }
             return;
         };
-        let is_alone = free.len() == 1;
+        let is_alone = free.len() == 1 && others.is_empty();
         let whole = best.strength == 0;
         let is_exact = best.leftover == 0 && best.unexplained == 0;
         let is_certain = if best.is_other {
@@ -620,6 +643,10 @@ impl Resolution {
                     && best.explained > 0
                     && best.strange + best.leftover == 0));
         if !is_certain && !is_likely {
+            if !others.is_empty() {
+                self.doubt(DoubtCause::OtherTag, wanted, others);
+                return;
+            }
             if self.by_repository(candidates, wanted) {
                 return;
             }

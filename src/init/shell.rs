@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
+    build_options::BuildOptions,
     candidate::Given,
     evidence::{Evidence, EvidenceRule, Open, PublishedImage, Syntax, Values, expand, tidy, turns},
     path_words::is_one_of,
 };
-use crate::hierarchy::looks_secret;
 
 /// Options of `build` that take no value.
 const FLAGS: &str = "\
@@ -34,9 +34,8 @@ pub(super) struct Script<'a> {
 pub(super) struct BuildCommand {
     pub(super) dockerfile: Option<Open>,
     pub(super) context: Option<Open>,
-    pub(super) target: Option<Open>,
     pub(super) tags: Vec<Open>,
-    pub(super) build_args: BTreeMap<String, Open>,
+    pub(super) options: BuildOptions,
 }
 
 /// The assignments of a file, and of the files that it includes.
@@ -351,6 +350,7 @@ fn options(words: &[String], values: &Values) -> BuildCommand {
             continue;
         }
         if is_one_of(word, FLAGS) {
+            command.options.take(word, Open(String::new()));
             continue;
         }
         let (name, value) = match word.split_once('=') {
@@ -364,18 +364,12 @@ fn options(words: &[String], values: &Values) -> BuildCommand {
         match name {
             "-t" | "--tag" | "--destination" => command.tags.push(value),
             "-f" | "--file" | "--dockerfile" => command.dockerfile = Some(value),
-            "--target" => command.target = Some(value),
             "--context" => places.push(value),
             "--build-arg" => {
-                let (key, value) = match value.0.split_once('=') {
-                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                    None => (value.0.clone(), values.get(&value.0).cloned()),
-                };
-                if let Some(value) = value {
-                    command.build_args.insert(key, Open(value));
-                }
+                let own = values.get(&value.0).map(|own| Open(format!("{}={own}", value.0)));
+                command.options.take(name, own.unwrap_or(value));
             }
-            _ => {}
+            _ => command.options.take(name, value),
         }
     }
     let is_place =
@@ -465,12 +459,6 @@ fn evidence(
         let open = open.fill(values);
         open.is_known().then_some(open.0)
     };
-    // The builder itself sets `TARGETARCH` and the like.
-    let is_builtin = |key: &str| {
-        let rest = key.strip_prefix("TARGET").or_else(|| key.strip_prefix("BUILD"));
-        rest.is_some_and(|rest| ["ARCH", "OS", "PLATFORM", "VARIANT"].contains(&rest))
-    };
-    let args = command.build_args.iter().filter(|(key, _)| !looks_secret(key) && !is_builtin(key));
     let mut outputs: Vec<PublishedImage> = Vec::new();
     for output in command.tags.iter().filter_map(|tag| PublishedImage::read(&tag.fill(values))) {
         if !outputs.contains(&output) {
@@ -479,10 +467,8 @@ fn evidence(
     }
     let given = Given {
         context: known(context).map(|context| tidy(&context)),
-        target: command.target.as_ref().and_then(known),
-        build_args: args.filter_map(|(key, value)| Some((key.clone(), known(value)?))).collect(),
         outputs,
-        ..Given::default()
+        ..command.options.give(known)
     };
     Evidence { rule, place: place.to_owned(), dockerfile, given }
 }

@@ -272,3 +272,155 @@ fn the_repository_of_an_official_image_makes_it_and_a_test_of_an_image_does_not(
     ];
     assert_eq!(edges(&proposal), expected, "{}", proposal.text);
 }
+
+/// The lines of the images, without comments.
+fn entries(proposal: &Proposal) -> Vec<&str> {
+    let lines = proposal.text.lines().skip_while(|line| *line != "images:").skip(1);
+    let lines =
+        lines.take_while(|line| !line.is_empty()).filter(|line| !line.trim().starts_with('#'));
+    lines.map(|line| line.split("  #").next().unwrap_or(line).trim()).collect()
+}
+
+#[test]
+fn a_tag_that_no_build_makes_is_a_doubt_and_is_not_written() {
+    for (command, from, entry) in [
+        ("-t corp/base:1.2", "FROM corp/base:1.3", "tags: [\"1.2\"]"),
+        ("-t corp/base:1.2", "ARG V=1.3\nFROM corp/base:$V", "tags: [\"1.2\"]"),
+        ("-t corp/base:1.2 -t corp/base:1", "FROM corp/base", "tags: [\"1\", \"1.2\"]"),
+        ("-t base:1.2", "FROM corp/base:1.3", "tags: [\"1.2\"]"),
+        ("-t $R/base:1.2", "FROM corp/base:1.3", "tags: [\"1.2\"]"),
+    ] {
+        let proposal = of(&[
+            ("base/Dockerfile", "FROM debian:12"),
+            ("app/Dockerfile", from),
+            ("tool/Dockerfile", "FROM debian:12"),
+            ("other/Dockerfile", "FROM debian:12"),
+            (
+                "build.sh",
+                &format!(
+                    "docker build {command} base\ndocker build -t corp/tool:5 tool\ndocker build -t corp/other:6 other\n"
+                ),
+            ),
+        ]);
+        assert_eq!(edges(&proposal), Vec::<String>::new(), "{command} {from}: {}", proposal.text);
+        let doubt =
+            |line: &String| line.contains("taken for an upstream") && line.contains("corp/base");
+        assert!(proposal.unsure.iter().any(doubt), "{command} {from}: {:?}", proposal.unsure);
+        let all = entries(&proposal);
+        assert!(all.iter().any(|one| one.starts_with("base:") && one.contains(entry)), "{all:?}");
+    }
+    // With a tag that is not known, the image may be the one.
+    let open = of(&[
+        ("base/Dockerfile", "FROM debian:12"),
+        ("app/Dockerfile", "FROM corp/base:1.3"),
+        ("build.sh", "docker build -t corp/base:latest -t corp/base:$VERSION base"),
+    ]);
+    assert_eq!(edges(&open), ["app/Dockerfile < base/Dockerfile"]);
+    assert!(open.unsure[0].contains("nothing says its tag"), "{:?}", open.unsure);
+}
+
+#[test]
+fn an_unknown_tag_is_not_that_of_a_sibling() {
+    for (tag, expected, is_doubt) in [
+        ("$(git rev-parse HEAD)", "tool: { tags: [\"{git}\"] }", false),
+        ("1-$(git rev-parse --short HEAD)", "tool: { tags: [\"1-{git}\"] }", false),
+        ("$GITHUB_SHA", "tool: { tags: [\"{git}\"] }", false),
+        ("$(date +%F)", "tool: { tags: [latest] }", true),
+    ] {
+        let script = format!(
+            "docker build -t example/app:v1 app\ndocker build -t example/web:v1 web\ndocker build -t example/tool:{tag} tool\n"
+        );
+        let proposal = of(&[
+            ("app/Dockerfile", "FROM debian:12"),
+            ("web/Dockerfile", "FROM debian:12"),
+            ("tool/Dockerfile", "FROM debian:12"),
+            ("build.sh", &script),
+        ]);
+        let all = entries(&proposal);
+        assert!(all.contains(&expected), "{}", proposal.text);
+        let doubts = proposal.unsure.iter().filter(|line| line.contains("the value of the tag"));
+        assert_eq!(doubts.count() > 0, is_doubt, "{:?}", proposal.unsure);
+    }
+}
+
+#[test]
+fn options_of_builds_are_written_or_reported() {
+    let proposal = of(&[
+        ("arm/Dockerfile", "FROM debian:12"),
+        ("many/Dockerfile", "FROM debian:12"),
+        (
+            "Makefile",
+            "all:\n\tdocker build --platform linux/arm64 --label a=b --secret id=x -t corp/arm:arm64 arm\n\
+             \tdocker build --platform linux/amd64,linux/arm64 --build-arg V=$(shell date) -t corp/many:1 many\n\
+             \tdocker build --platform=linux/arm64 -t corp/twice:arm64 twice\n\
+             \tdocker build --platform=linux/amd64 -t corp/twice:amd64 twice\n",
+        ),
+        ("twice/Dockerfile", "FROM debian:12"),
+        (
+            ".github/workflows/x.yml",
+            "jobs: { b: { steps: [{ uses: docker/build-push-action@v6, with: { context: ci, tags: 'corp/ci:1', platforms: linux/arm64, labels: c=d, secrets: id=x } }] } }",
+        ),
+        ("ci/Dockerfile", "FROM debian:12"),
+    ]);
+    let expected = [
+        "arm: { platform: linux/arm64, tags: [arm64], labels: { a: b } }",
+        "ci: { platform: linux/arm64, tags: [\"1\"], labels: { c: d } }",
+        "many: { tags: [\"1\"] }",
+        "twice-arm64: { repository: corp/twice, context: twice, platform: linux/arm64, tags: [arm64] }",
+        "twice-amd64: { repository: corp/twice, context: twice, platform: linux/amd64, tags: [amd64] }",
+    ];
+    assert_eq!(entries(&proposal), expected);
+    let expected = [
+        "`many: linux/amd64, linux/arm64`: it is built for several platforms; here it is built for one, the engine's own",
+        "`arm: --secret` and `ci: --secret`: the option is left out; say it with `secrets:`",
+        "`many: V`: the value of the argument is not known, and it is left out; check `build_args`",
+    ];
+    assert_eq!(proposal.unsure[1..], expected);
+    assert!(proposal.text.contains("it is Docker Hub's: docker.io/corp."), "{}", proposal.text);
+}
+
+#[test]
+fn compose_files_of_a_folder_report_what_is_left_out() {
+    let proposal = of(&[
+        ("app/Dockerfile", "FROM debian:12"),
+        ("run/Dockerfile", "FROM debian:12"),
+        (
+            "compose.yaml",
+            "services:\n  app: { image: corp/app, build: { context: app, secrets: [npm], args: { NPM_TOKEN: abc } } }\n  run: { build: { context: run, secrets: [npm] } }\n",
+        ),
+    ]);
+    let expected = [
+        "`app`: its `secret` is left out; say it with `secrets:`",
+        "`app`: its argument `NPM_TOKEN` looks like a secret and is left out; say it with `secrets:`",
+    ];
+    assert_eq!(proposal.unsure, expected);
+}
+
+#[test]
+fn edges_by_onbuild_are_no_doubt() {
+    let proposal = of(&[
+        ("toolbox/Dockerfile", "FROM scratch"),
+        ("web-onbuild/Dockerfile", "FROM scratch\nONBUILD COPY --from=toolbox /a /a"),
+        ("blog/Dockerfile", "FROM web-onbuild"),
+        ("build.sh", "for i in toolbox web-onbuild blog; do docker build -t $i $i; done"),
+    ]);
+    assert!(edges(&proposal).contains(&"blog/Dockerfile < toolbox/Dockerfile".to_owned()));
+    assert_eq!(proposal.unsure, Vec::<String>::new());
+}
+
+#[test]
+fn dockerfiles_of_others_and_unknown_stages_are_left_out() {
+    let proposal = of(&[
+        ("app/Dockerfile", "FROM debian:12 AS one"),
+        ("web/Dockerfile", "FROM debian:12"),
+        ("vendor/lib/Dockerfile", "FROM debian:12"),
+        ("build.sh", "docker build --target two -t corp/app app"),
+    ]);
+    let shown: Vec<String> = proposal.left_out.iter().map(ToString::to_string).collect();
+    let expected = [
+        "`vendor/lib/Dockerfile`: in a folder for files of others (`node_modules`, `vendor` or `testdata`)",
+        "`app/Dockerfile:1`: it has no stage `two`; its stages are `one`",
+    ];
+    assert_eq!(shown, expected);
+    assert!(!proposal.text.contains("registry: corp"), "{}", proposal.text);
+}

@@ -1,0 +1,209 @@
+//! Options of build commands: those that an entry has fields for, and those that it cannot have.
+
+use super::{
+    bake,
+    candidate::Given,
+    evidence::{Open, unknown},
+    path_words::is_one_of,
+};
+use crate::hierarchy::looks_secret;
+
+/// Something of a build that is not in the entry of its image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct DroppedOption {
+    pub(super) cause: &'static str,
+    /// The option, or what it names.
+    pub(super) item: String,
+}
+
+const SECRET: &str = "the argument looks like a secret and is left out; say it with `secrets:`";
+const ARGUMENT: &str =
+    "the value of the argument is not known, and it is left out; check `build_args`";
+const LABEL: &str = "the value of the label is not known, and it is left out; check `labels`";
+const TARGET: &str = "the value of the option is not known, and it is left out; check `target`";
+const PLATFORM: &str = "the value of the option is not known, and it is left out; check `platform`";
+const PLATFORMS: &str =
+    "it is built for several platforms; here it is built for one, the engine's own";
+const CONTEXT: &str =
+    "the named context is left out; write the image or the files into the Dockerfile";
+const SECRETS: &str = "the option is left out; say it with `secrets:`";
+const SSH: &str = "the option is left out; say it with `ssh:`";
+const NO_CACHE: &str =
+    "the option is left out; `rebuild` uses the layer cache, see `refresh` to build without it";
+const OTHER: &str = "the option is left out; check whether the image needs it";
+
+/// Options that change the image or the build, and that no field of an entry stands for.
+const OTHERS: &str = "\
+    --network --add-host --shm-size --ulimit --annotation --squash --allow --volume -v --cap-add \
+    --device --security-opt --env --from --memory -m";
+
+/// Options of a build, beside those that say which Dockerfile is built and what it makes.
+#[derive(Debug, Default)]
+pub(super) struct BuildOptions {
+    platforms: Vec<Open>,
+    /// `KEY=value`.
+    arguments: Vec<Open>,
+    /// `KEY=value`.
+    labels: Vec<Open>,
+    /// `NAME=place`.
+    contexts: Vec<Open>,
+    target: Option<Open>,
+    dropped: Vec<DroppedOption>,
+}
+
+impl BuildOptions {
+    /// Takes an option by the name that `docker build` has for it. Options of the cache, the output and
+    /// the progress do not matter.
+    pub(super) fn take(&mut self, name: &str, value: Open) {
+        match name {
+            "--platform" => self.platforms.push(value),
+            "--build-arg" => self.arguments.push(value),
+            "--label" => self.labels.push(value),
+            "--build-context" => self.contexts.push(value),
+            "--target" => self.target = Some(value),
+            _ => {
+                let cause = match name {
+                    "--secret" => SECRETS,
+                    "--ssh" => SSH,
+                    "--no-cache" | "--no-cache-filter" => NO_CACHE,
+                    _ if is_one_of(name, OTHERS) => OTHER,
+                    _ => return,
+                };
+                self.drop(cause, name);
+            }
+        }
+    }
+
+    fn drop(&mut self, cause: &'static str, item: &str) {
+        self.dropped.push(DroppedOption { cause, item: item.to_owned() });
+    }
+
+    /// What they give. `known` fills in the variables of a text, if all are known.
+    pub(super) fn give(&self, known: impl Fn(&Open) -> Option<String>) -> Given {
+        let mut given = Given::default();
+        let mut drop = |cause: &'static str, item: &str| {
+            let dropped = DroppedOption { cause, item: item.to_owned() };
+            if !given.dropped.contains(&dropped) {
+                given.dropped.push(dropped);
+            }
+        };
+        for one in &self.dropped {
+            drop(one.cause, &one.item);
+        }
+        for argument in &self.arguments {
+            let Some((key, value)) = pair(argument) else {
+                drop(ARGUMENT, "--build-arg");
+                continue;
+            };
+            // The builder itself sets `TARGETARCH` and the like.
+            if is_builtin(&key) {
+                continue;
+            }
+            match known(&value) {
+                _ if looks_secret(&key) => drop(SECRET, &key),
+                Some(value) => _ = given.build_args.insert(key, value),
+                None => drop(ARGUMENT, &key),
+            }
+        }
+        for label in &self.labels {
+            match pair(label).map(|(key, value)| (known(&value), key)) {
+                Some((Some(value), key)) => _ = given.labels.insert(key, value),
+                Some((None, key)) => drop(LABEL, &key),
+                None => drop(LABEL, "--label"),
+            }
+        }
+        let mut contexts = std::collections::BTreeMap::new();
+        for context in &self.contexts {
+            match pair(context).map(|(key, value)| (known(&value), key)) {
+                Some((Some(value), key)) => _ = contexts.insert(key, value),
+                _ => drop(CONTEXT, "--build-context"),
+            }
+        }
+        if let Some(target) = &self.target {
+            given.target = known(target);
+            if given.target.is_none() {
+                drop(TARGET, "--target");
+            }
+        }
+        let platforms: Option<Vec<String>> = self.platforms.iter().map(known).collect();
+        let platforms = platforms.map(|all| all.join(","));
+        let mut each: Vec<&str> = platforms.iter().flat_map(|all| all.split(',')).collect();
+        each.iter_mut().for_each(|one| *one = one.trim());
+        each.retain(|one| !one.is_empty());
+        each.dedup();
+        match (&platforms, &each[..]) {
+            (Some(_), []) => {}
+            (Some(_), [one]) => match one.parse() {
+                Ok(platform) => given.platform = Some(platform),
+                Err(_) => drop(PLATFORM, "--platform"),
+            },
+            (Some(_), several) => drop(PLATFORMS, &several.join(", ")),
+            (None, _) => drop(PLATFORM, "--platform"),
+        }
+        given.contexts = bake::contexts(contexts);
+        given
+    }
+}
+
+/// `KEY=value`; without a value, it is that of a variable of the environment.
+fn pair(text: &Open) -> Option<(String, Open)> {
+    let (key, value) = match text.0.split_once('=') {
+        Some((key, value)) => (key, value.to_owned()),
+        None => (text.0.as_str(), unknown(&text.0)),
+    };
+    let key = key.trim();
+    let is_key = !key.is_empty() && Open(key.to_owned()).is_known();
+    is_key.then(|| (key.to_owned(), Open(value)))
+}
+
+fn is_builtin(key: &str) -> bool {
+    let rest = key.strip_prefix("TARGET").or_else(|| key.strip_prefix("BUILD"));
+    rest.is_some_and(|rest| ["ARCH", "OS", "PLATFORM", "VARIANT"].contains(&rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(words: &[(&str, &str)]) -> Given {
+        let mut options = BuildOptions::default();
+        for (name, value) in words {
+            options.take(name, Open((*value).to_owned()));
+        }
+        options.give(|open| open.is_known().then(|| open.0.clone()))
+    }
+
+    #[test]
+    fn options_are_fields_or_doubts() {
+        for (options, expected) in [
+            (&[("--platform", "linux/arm64")][..], "linux/arm64"),
+            (
+                &[("--platform", "linux/arm64,linux/amd64")],
+                "linux/arm64, linux/amd64: it is built for several",
+            ),
+            (&[("--platform", "linux/\u{1}A\u{2}")], "--platform: the value"),
+            (&[("--label", "a=b=c")], "a: b=c"),
+            (&[("--label", "a=\u{1}B\u{2}")], "a: the value of the label"),
+            (&[("--build-arg", "TARGETARCH"), ("--build-arg", "V=1")], "V: 1"),
+            (&[("--build-arg", "V")], "V: the value of the argument"),
+            (&[("--build-arg", "NPM_TOKEN=x")], "NPM_TOKEN: the argument looks like a secret"),
+            (&[("--secret", "id=x"), ("--cache-from", "x")], "--secret: the option"),
+            (&[("--target", "\u{1}T\u{2}")], "--target: the value"),
+            (&[("--no-cache", "")], "--no-cache: the option"),
+            (&[("--network", "host")], "--network: the option"),
+            (&[("--pull", "")], ""),
+        ] {
+            let given = given(options);
+            let dropped = given.dropped.iter().map(|one| format!("{}: {}", one.item, one.cause));
+            let pairs = given.labels.iter().chain(&given.build_args);
+            let pairs = pairs.map(|(key, value)| format!("{key}: {value}"));
+            let platform = given.platform.iter().map(ToString::to_string);
+            let shown: Vec<String> = platform.chain(pairs).chain(dropped).collect();
+            assert!(
+                shown.len() <= 1 && shown.concat().starts_with(expected),
+                "{shown:?} {expected}"
+            );
+            assert_eq!(shown.is_empty(), expected.is_empty());
+        }
+    }
+}
