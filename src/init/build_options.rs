@@ -127,8 +127,8 @@ impl BuildOptions {
         }
         let platforms: Option<Vec<String>> = self.platforms.iter().map(known).collect();
         let platforms = platforms.map(|all| all.join(","));
-        let mut each: Vec<&str> = platforms.iter().flat_map(|all| all.split(',')).collect();
-        each.iter_mut().for_each(|one| *one = one.trim());
+        let each = platforms.iter().flat_map(|all| all.split(','));
+        let mut each: Vec<&str> = each.map(str::trim).collect();
         each.retain(|one| !one.is_empty());
         each.dedup();
         match (&platforms, &each[..]) {

@@ -128,10 +128,10 @@ pub(super) fn names_other_tags(outputs: &[PublishedImage], reference: &Reference
     let last = |repository: &str| repository.rsplit('/').next().unwrap_or_default().to_owned();
     let name = last(reference.repository.as_str());
     let is_own = outputs.iter().any(|one| one.is_of(&reference.repository));
-    let same = outputs.iter().filter(|one| match is_own {
-        true => one.is_of(&reference.repository),
-        false => last(&one.repository) == name,
-    });
+    let is_same = |one: &&PublishedImage| {
+        if is_own { one.is_of(&reference.repository) } else { last(&one.repository) == name }
+    };
+    let same = outputs.iter().filter(is_same);
     let mut tags = same.map(|one| one.tag.as_deref()).peekable();
     // A local name without a tag says nothing of those that are published.
     let says = |tag: Option<&str>| {

@@ -577,11 +577,10 @@ impl Resolution {
         fits: &[Fit],
         is_proven: bool,
     ) {
-        let is_bare = wanted.namespace.is_empty();
-        let name = split(&wanted.reference.repository).1;
         if wanted.is_official {
             return;
         }
+        let (is_bare, name) = (wanted.namespace.is_empty(), split(&wanted.reference.repository).1);
         // Evidence that an image has another name is stronger than its path.
         let is_free = |fit: &&Fit| match &self.made[fit.candidate] {
             Some(made) => {
@@ -599,11 +598,7 @@ impl Resolution {
         };
         let (others, free): (Vec<&Fit>, Vec<&Fit>) =
             fits.iter().filter(is_free).partition(has_other_tags);
-        let nearest_of = |fit: &&&Fit| {
-            fit.explained == others[0].explained && fit.leftover == others[0].leftover
-        };
-        let others: Vec<usize> =
-            others.iter().take_while(nearest_of).map(|fit| fit.candidate).collect();
+        let others = nearest_of(&others);
         let is_latest = wanted.tag_words.is_empty();
         let key =
             |fit: &Fit| (fit.is_other, fit.unexplained, fit.leftover, fit.strength, fit.is_foreign);
@@ -759,6 +754,13 @@ impl Resolution {
     fn doubt(&mut self, cause: DoubtCause, wanted: &Wanted, candidates: Vec<usize>) {
         self.doubts.push(InitDoubt { cause, image: wanted.reference.to_string(), candidates });
     }
+}
+
+/// Those that the reference describes as well as the first.
+fn nearest_of(fits: &[&Fit]) -> Vec<usize> {
+    let is_near =
+        |fit: &&&Fit| (fit.explained, fit.leftover) == (fits[0].explained, fits[0].leftover);
+    fits.iter().take_while(is_near).map(|fit| fit.candidate).collect()
 }
 
 /// The one of the highest version, if nothing else differs: `3.24` is what `alpine` means.
