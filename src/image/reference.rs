@@ -62,7 +62,11 @@ fn name_hint(name: &str) -> String {
         return format!(": leave `{scheme}://` out");
     }
     match name.trim_end_matches('/').rsplit_once(':') {
-        Some((host, port)) if !host.contains('/') && port.parse::<u16>().is_ok() => {
+        Some((host, port))
+            if (host == "localhost" || host.contains('.'))
+                && !host.contains('/')
+                && port.parse::<u16>().is_ok() =>
+        {
             format!(": add a path, such as `{host}:{port}/demo`")
         }
         _ => String::new(),

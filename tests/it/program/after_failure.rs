@@ -74,11 +74,11 @@ fn the_last_failure_is_told_and_its_image_can_be_entered() {
 fn an_image_that_is_stored_but_not_promoted_can_be_entered() {
     super::everywhere(|project, place| {
         let run = |arguments: &str| project.rebuild(arguments).to(place).run();
-        run("shell ~os -- cat /page").exits(2).says(&["no tag of `"]);
+        run("shell ~web -- cat /page").exits(2).says(&["no tag of `"]);
         run("--no-promote").exits(0);
-        project.edit("os/page", "one", "two");
+        project.edit("web/page", "one", "two");
         run("--no-promote").exits(0);
-        let shell = run("shell ~os -- cat /page").exits(0).says(&["which was not promoted"]);
+        let shell = run("shell ~web -- cat /page").exits(0).says(&["which was not promoted"]);
         assert_eq!(shell.stdout, "two\n");
     });
 }
