@@ -170,7 +170,7 @@ pub trait Engine: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<PathDifference>, EngineError>> + Send;
 
     /// Exports local images in one archive. `read` reads it in a thread of its own while it comes: see
-    /// [`each_file`](crate::layers::each_file). Layers that the images share are in it once.
+    /// `layers::each_file`. Layers that the images share are in it once.
     fn export<T: Send + 'static>(
         &self,
         images: Vec<Digest>,
