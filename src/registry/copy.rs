@@ -6,7 +6,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::{Bytes, BytesMut};
@@ -52,11 +55,13 @@ pub struct CopiedBytes {
     pub mounted: u64,
 }
 
-/// The bytes of a copy under way.
+/// The state of a copy under way.
 #[derive(Debug, Default)]
-struct CopyCounter {
+struct CopyProgress {
     streamed: AtomicU64,
     mounted: AtomicU64,
+    /// The first failure of a part: it ends the others, which cancel their uploads.
+    failed: OnceLock<CopyError>,
 }
 
 /// Which registry a copy failed at.
@@ -99,7 +104,29 @@ impl BlobEntry {
 struct Route<'a> {
     from: &'a Repository,
     to: &'a Repository,
-    bytes: &'a CopyCounter,
+    progress: &'a CopyProgress,
+}
+
+impl Route<'_> {
+    /// Waits for all parts, also after one has failed: a part that is dropped leaves its upload open.
+    async fn all(
+        self,
+        parts: impl Iterator<Item = impl Future<Output = Result<(), CopyError>>>,
+        at_once: usize,
+    ) -> Result<(), CopyError> {
+        let mut results = stream::iter(parts).buffer_unordered(at_once);
+        while let Some(result) = results.next().await {
+            if let Err(error) = result {
+                _ = self.progress.failed.set(error);
+            }
+        }
+        self.check()
+    }
+
+    /// The first failure of any part.
+    fn check(self) -> Result<(), CopyError> {
+        self.progress.failed.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
 }
 
 impl Copier {
@@ -134,11 +161,12 @@ impl Copier {
         (to, tag): (&Repository, &Tag),
         platforms: &BTreeSet<Platform>,
     ) -> Result<CopiedBytes, CopyError> {
-        let bytes = CopyCounter::default();
-        let route = Route { from, to, bytes: &bytes };
+        let progress = CopyProgress::default();
+        let route = Route { from, to, progress: &progress };
         let manifest = self.read(route, digest).await?;
         self.parts(route, &manifest, platforms, (tag.as_str(), DEEPEST)).await?;
-        let (streamed, mounted) = (bytes.streamed.into_inner(), bytes.mounted.into_inner());
+        let CopyProgress { streamed, mounted, .. } = progress;
+        let (streamed, mounted) = (streamed.into_inner(), mounted.into_inner());
         Ok(CopiedBytes { streamed, mounted })
     }
 
@@ -190,7 +218,7 @@ impl Copier {
             let place = (member.as_str(), depth - 1);
             Box::pin(self.parts(route, &manifest, platforms, place)).await
         });
-        stream::iter(copies).buffer_unordered(MEMBERS_AT_ONCE).try_collect().await
+        route.all(copies, MEMBERS_AT_ONCE).await
     }
 
     async fn blobs(&self, route: Route<'_>, manifest: &Manifest) -> Result<(), CopyError> {
@@ -205,12 +233,13 @@ impl Copier {
             let _place = self.places.acquire().await.expect("nobody closes it");
             self.blob(route, &blob).await
         });
-        stream::iter(copies).buffer_unordered(BLOBS_AT_ONCE).try_collect().await
+        route.all(copies, BLOBS_AT_ONCE).await
     }
 
     async fn blob(&self, route: Route<'_>, blob: &BlobEntry) -> Result<(), CopyError> {
         let target = CopyError::Target;
         for _ in 0..RESTARTS {
+            route.check()?;
             if self.client.has_blob(route.to, &blob.digest).await.map_err(target)? {
                 return Ok(());
             }
@@ -218,13 +247,13 @@ impl Copier {
             let mount = is_near.then_some((&blob.digest, route.from));
             let upload = match self.client.begin(route.to, mount).await.map_err(target)? {
                 Begun::Mounted => {
-                    route.bytes.mounted.fetch_add(blob.size, Ordering::Relaxed);
+                    route.progress.mounted.fetch_add(blob.size, Ordering::Relaxed);
                     return Ok(());
                 }
                 Begun::Upload(upload) => upload,
             };
             if self.stream(route, blob, upload).await? {
-                route.bytes.streamed.fetch_add(blob.size, Ordering::Relaxed);
+                route.progress.streamed.fetch_add(blob.size, Ordering::Relaxed);
                 return Ok(());
             }
         }
@@ -243,11 +272,12 @@ impl Copier {
         let mut source = BlobSource::new(&self.client, route.from, blob);
         let size = CHUNK.max(upload.least);
         loop {
-            let chunk = match source.next(size).await {
+            let next = source.next(size).await.map_err(CopyError::Source);
+            let chunk = match next.and_then(|chunk| route.check().map(|()| chunk)) {
                 Ok(chunk) => chunk,
                 Err(error) => {
                     self.client.cancel(&upload).await;
-                    return Err(CopyError::Source(error));
+                    return Err(error);
                 }
             };
             if source.is_over() {
