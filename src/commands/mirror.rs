@@ -11,9 +11,10 @@ use crate::{
     exit::Exit,
     hierarchy::this_machine,
     image::Reference,
+    plan::CopyState,
     registry::{Client, Credentials, RegistryError},
-    report::mirror::{self, MirrorView, RowState, UpstreamRow},
-    run::mirror::{CopyState, MirrorUse, MirroredUpstream, UpstreamMirror},
+    report::mirror::{self, MirrorView, UpstreamRow},
+    run::mirror::{MirrorUse, MirroredUpstream, UpstreamMirror},
 };
 
 pub(super) async fn mirror(common: &Common, arguments: &MirrorArgs) -> Result<Exit, CommandError> {
@@ -64,19 +65,9 @@ pub(super) async fn mirror(common: &Common, arguments: &MirrorArgs) -> Result<Ex
 }
 
 fn row(found: &MirroredUpstream) -> UpstreamRow {
-    let state = match found.state() {
-        CopyState::Missing => RowState::Missing,
-        CopyState::Unreachable => RowState::Unreachable,
-        CopyState::OnlyCopy => RowState::OnlyCopy,
-        CopyState::Unconfirmed => RowState::Unconfirmed,
-        CopyState::Moved => RowState::Moved,
-        CopyState::New => RowState::New,
-        CopyState::Copied => RowState::Copied,
-        CopyState::Current => RowState::Current,
-    };
     UpstreamRow {
         upstream: found.reference.clone(),
-        state,
+        state: found.state(),
         copy: found.repository.clone(),
         upstream_digest: found.upstream.clone().ok().flatten(),
         copy_digest: found.copy.clone(),

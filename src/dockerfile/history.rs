@@ -3,25 +3,10 @@
 //! Builders write them in their own form: `RUN /bin/sh -c make # buildkit`, `/bin/sh -c #(nop) COPY file:… in /`
 //! (the classic builder and buildah), `|1 V=1 /bin/sh -c make` (with build arguments).
 
-use super::normal;
+use super::{normal, stages::INSTRUCTIONS};
 
-/// Instructions that change only the configuration. `WORKDIR` may create a folder.
-const OF_CONFIGURATION: [&str; 14] = [
-    "ARG",
-    "CMD",
-    "ENTRYPOINT",
-    "ENV",
-    "EXPOSE",
-    "FROM",
-    "HEALTHCHECK",
-    "LABEL",
-    "MAINTAINER",
-    "ONBUILD",
-    "SHELL",
-    "STOPSIGNAL",
-    "USER",
-    "VOLUME",
-];
+/// Instructions that may change files. `WORKDIR` may create a folder.
+const OF_FILES: [&str; 4] = ["ADD", "COPY", "RUN", "WORKDIR"];
 
 /// The instruction of a history entry: `RUN make`.
 ///
@@ -50,8 +35,8 @@ pub fn instruction(created_by: &str) -> String {
 
 /// Whether a step with this instruction may have a layer.
 pub fn may_have_layer(instruction: &str) -> bool {
-    let word = instruction.split_whitespace().next().unwrap_or_default();
-    !OF_CONFIGURATION.iter().any(|known| known.eq_ignore_ascii_case(word))
+    let word = instruction.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    OF_FILES.contains(&word.as_str()) || !INSTRUCTIONS.contains(&word.as_str())
 }
 
 /// Without `|2 A=1 B=2`, the build arguments of the step. A value may contain spaces, so the shell ends them.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::check::nearest;
 
-const INSTRUCTIONS: [&str; 18] = [
+pub(super) const INSTRUCTIONS: [&str; 18] = [
     "ADD",
     "ARG",
     "CMD",

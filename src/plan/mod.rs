@@ -18,7 +18,8 @@ pub use self::{
     cause::RootCause,
     holds::{Hold, Holds, RolledBack},
     observed::{
-        DigestSource, Due, LastBuild, LastBuilds, Missing, NodeFacts, Observed, Published, Upstream,
+        CopyState, DigestSource, Due, LastBuild, LastBuilds, Missing, NodeFacts, Observed,
+        Published, Upstream,
     },
     reason::{Change, ChangedPart, Reason},
     selection::{PlanRequest, Selection},

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::Hold;
 use crate::{
@@ -101,6 +102,27 @@ impl LastBuild {
 
 /// For nodes that were read and are published.
 pub type LastBuilds = BTreeMap<NodeName, LastBuild>;
+
+/// How an upstream and its copy in the mirror differ; those that need an action first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CopyState {
+    /// Neither its registry nor the mirror has it.
+    Missing,
+    /// Its registry does not answer, and the mirror has no copy.
+    Unreachable,
+    /// Its registry does not have it any longer.
+    OnlyCopy,
+    /// Its registry does not answer.
+    Unconfirmed,
+    /// Its tag points at another image than the copy.
+    Moved,
+    /// The mirror has no copy yet.
+    New,
+    /// This command copied it.
+    Copied,
+    Current,
+}
 
 /// An image from outside the hierarchy, resolved once for the whole run.
 #[derive(Clone, Debug, PartialEq, Eq)]

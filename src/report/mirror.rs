@@ -1,6 +1,9 @@
 //! The upstreams of a hierarchy and their copies.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 use serde::Serialize;
 
@@ -10,7 +13,10 @@ use super::{
     sanitize,
     width::{pad, width},
 };
-use crate::image::{Digest, Reference, Repository};
+use crate::{
+    image::{Digest, Reference, Repository},
+    plan::CopyState,
+};
 
 /// Everything that `rebuild mirror` found.
 #[derive(Clone, Copy)]
@@ -23,7 +29,7 @@ pub struct MirrorView<'a> {
 #[derive(Clone, Debug, Serialize)]
 pub struct UpstreamRow {
     pub upstream: Reference,
-    pub state: RowState,
+    pub state: CopyState,
     pub copy: Repository,
     /// The digest of the upstream; `None` if its registry does not have it or does not answer.
     pub upstream_digest: Option<Digest>,
@@ -37,52 +43,25 @@ pub struct UpstreamRow {
     pub error: Option<String>,
 }
 
-/// The state of an upstream and its copy; those that need an action first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RowState {
-    Missing,
-    Unreachable,
-    OnlyCopy,
-    Unconfirmed,
-    Moved,
-    New,
-    Copied,
-    Current,
+fn state_name(state: CopyState) -> &'static str {
+    match state {
+        CopyState::Missing => "missing",
+        CopyState::Unreachable => "unreachable",
+        CopyState::OnlyCopy => "only in mirror",
+        CopyState::Unconfirmed => "unconfirmed",
+        CopyState::Moved => "moved",
+        CopyState::New => "not copied",
+        CopyState::Copied => "copied",
+        CopyState::Current => "current",
+    }
 }
 
-impl RowState {
-    const ALL: [Self; 8] = [
-        Self::Missing,
-        Self::Unreachable,
-        Self::OnlyCopy,
-        Self::Unconfirmed,
-        Self::Moved,
-        Self::New,
-        Self::Copied,
-        Self::Current,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Unreachable => "unreachable",
-            Self::OnlyCopy => "only in mirror",
-            Self::Unconfirmed => "unconfirmed",
-            Self::Moved => "moved",
-            Self::New => "not copied",
-            Self::Copied => "copied",
-            Self::Current => "current",
-        }
-    }
-
-    fn painted(self, text: String, paint: Paint) -> String {
-        match self {
-            Self::Missing | Self::Unreachable => paint.bad(text),
-            Self::OnlyCopy | Self::Unconfirmed | Self::Moved => paint.warning(text),
-            Self::Copied => paint.good(text),
-            Self::New | Self::Current => text,
-        }
+fn painted(state: CopyState, text: String, paint: Paint) -> String {
+    match state {
+        CopyState::Missing | CopyState::Unreachable => paint.bad(text),
+        CopyState::OnlyCopy | CopyState::Unconfirmed | CopyState::Moved => paint.warning(text),
+        CopyState::Copied => paint.good(text),
+        CopyState::New | CopyState::Current => text,
     }
 }
 
@@ -91,11 +70,11 @@ pub fn text(view: MirrorView<'_>, (colour, out): (bool, &mut dyn Write)) -> io::
     let paint = Paint { colour };
     let mut rows: Vec<&UpstreamRow> = view.upstreams.iter().collect();
     rows.sort_by_key(|row| row.state);
-    let states = rows.iter().map(|row| width(row.state.name())).max().unwrap_or(0);
+    let states = rows.iter().map(|row| width(state_name(row.state))).max().unwrap_or(0);
     let name = |row: &UpstreamRow| sanitize::text(&row.upstream.to_string());
     let names = rows.iter().map(|row| width(&name(row))).max().unwrap_or(0);
     for row in rows {
-        let state = row.state.painted(pad(row.state.name(), states), paint);
+        let state = painted(row.state, pad(state_name(row.state), states), paint);
         let line = format!("{state}  {}  {}", pad(&name(row), names), remark(row));
         writeln!(out, "{}", line.trim_end())?;
     }
@@ -108,28 +87,28 @@ pub fn text(view: MirrorView<'_>, (colour, out): (bool, &mut dyn Write)) -> io::
 fn remark(row: &UpstreamRow) -> String {
     let short = |digest: &Option<Digest>| digest.as_ref().map_or("", Digest::short).to_owned();
     match row.state {
-        RowState::Missing => "neither its registry nor the mirror has it".to_owned(),
-        RowState::Unreachable => sanitize::text(row.error.as_deref().unwrap_or_default()),
-        RowState::OnlyCopy => {
+        CopyState::Missing => "neither its registry nor the mirror has it".to_owned(),
+        CopyState::Unreachable => sanitize::text(row.error.as_deref().unwrap_or_default()),
+        CopyState::OnlyCopy => {
             format!(
                 "{} in the mirror; its registry does not have it any more",
                 short(&row.copy_digest)
             )
         }
-        RowState::Unconfirmed => {
+        CopyState::Unconfirmed => {
             let error = sanitize::text(row.error.as_deref().unwrap_or_default());
             format!("{} in the mirror; {error}", short(&row.copy_digest))
         }
-        RowState::Moved => {
+        CopyState::Moved => {
             format!(
                 "{} in the mirror, now {}",
                 short(&row.copy_digest),
                 short(&row.upstream_digest)
             )
         }
-        RowState::New => short(&row.upstream_digest),
-        RowState::Copied => copied(row),
-        RowState::Current => short(&row.copy_digest),
+        CopyState::New => short(&row.upstream_digest),
+        CopyState::Copied => copied(row),
+        CopyState::Current => short(&row.copy_digest),
     }
 }
 
@@ -146,10 +125,11 @@ fn copied(row: &UpstreamRow) -> String {
 
 /// `3 upstreams in registry.example.com/mirror: 1 moved, 2 current`.
 fn total(view: MirrorView<'_>) -> String {
-    let counted = RowState::ALL.iter().filter_map(|state| {
-        let n = view.upstreams.iter().filter(|row| row.state == *state).count();
-        (n > 0).then(|| format!("{n} {}", state.name()))
-    });
+    let mut counts: BTreeMap<CopyState, usize> = BTreeMap::new();
+    for row in view.upstreams {
+        *counts.entry(row.state).or_default() += 1;
+    }
+    let counted = counts.iter().map(|(state, n)| format!("{n} {}", state_name(*state)));
     let counted: Vec<String> = counted.collect();
     let prefix = sanitize::text(view.prefix);
     let all = count(view.upstreams.len(), "upstream");
@@ -177,30 +157,30 @@ pub fn json(view: MirrorView<'_>, out: &mut dyn Write) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn row(upstream: &str, state: RowState) -> UpstreamRow {
+    fn row(upstream: &str, state: CopyState) -> UpstreamRow {
         let digest = |text: &str| Some(Digest::of(text.as_bytes()));
-        let is_there = !matches!(state, RowState::Missing | RowState::OnlyCopy);
+        let is_there = !matches!(state, CopyState::Missing | CopyState::OnlyCopy);
         UpstreamRow {
             upstream: upstream.parse().unwrap(),
             state,
             copy: "r.io/mirror/docker.io/library/x".parse().unwrap(),
             upstream_digest: digest("now").filter(|_| is_there),
             copy_digest: digest("copy"),
-            streamed: (state == RowState::Copied).then_some(74_000_000),
-            mounted: (state == RowState::Copied).then_some(0),
-            error: (state == RowState::Unconfirmed).then(|| "cannot reach it".to_owned()),
+            streamed: (state == CopyState::Copied).then_some(74_000_000),
+            mounted: (state == CopyState::Copied).then_some(0),
+            error: (state == CopyState::Unconfirmed).then(|| "cannot reach it".to_owned()),
         }
     }
 
     #[test]
     fn upstreams_that_need_an_action_come_first() {
         let upstreams = [
-            row("alpine:3.20", RowState::Current),
-            row("debian:12", RowState::Moved),
-            row("old:1", RowState::OnlyCopy),
-            row("busybox", RowState::Copied),
-            row("ghcr.io/a/b", RowState::Unconfirmed),
-            row("gone", RowState::Missing),
+            row("alpine:3.20", CopyState::Current),
+            row("debian:12", CopyState::Moved),
+            row("old:1", CopyState::OnlyCopy),
+            row("busybox", CopyState::Copied),
+            row("ghcr.io/a/b", CopyState::Unconfirmed),
+            row("gone", CopyState::Missing),
         ];
         let view = MirrorView { upstreams: &upstreams, prefix: "r.io/mirror" };
         let mut out = Vec::new();

@@ -201,10 +201,7 @@ impl Bases {
 
     /// A name for the flattened image of a node, which ends with this run as a pin does.
     pub(super) fn reserve_flat(&self, name: &str) -> Tagged {
-        let repository = format!("{PIN_DOMAIN}/{}/{}", self.run, pin_name(name));
-        let repository: Repository =
-            repository.parse().expect("a pin's name is made of good parts");
-        let flat = repository.tagged(FLAT.parse().expect("it is a tag"));
+        let flat = self.pins_of(name).tagged(FLAT.parse().expect("it is a tag"));
         lock(&self.pins).insert(flat.clone(), Arc::new(OnceCell::new_with(Some(()))));
         flat
     }

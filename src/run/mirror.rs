@@ -16,6 +16,7 @@ use super::observe::is_of_host;
 use crate::{
     hierarchy::{Hierarchy, Mirror, Node},
     image::{Digest, Platform, Reference, Repository},
+    plan::CopyState,
     registry::{Client, CopiedBytes, Copier, CopyError, RegistryError},
 };
 
@@ -63,26 +64,6 @@ pub struct MirroredUpstream {
     pub transfer: Option<CopiedBytes>,
     /// Why it was not copied, although its registry has it.
     pub failed: Option<RegistryError>,
-}
-
-/// How an upstream and its copy differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CopyState {
-    /// Neither its registry nor the mirror has it.
-    Missing,
-    /// Its registry does not answer, and the mirror has no copy.
-    Unreachable,
-    /// Its registry does not have it any longer.
-    OnlyCopy,
-    /// Its registry does not answer.
-    Unconfirmed,
-    /// Its tag points at another image than the copy.
-    Moved,
-    /// The mirror has no copy yet.
-    New,
-    /// This command copied it.
-    Copied,
-    Current,
 }
 
 impl MirroredUpstream {

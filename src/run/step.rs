@@ -391,7 +391,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             done.is_pushed = true;
             let digest = self.shop.store.upload(&image.id, &build_tag).await.map_err(stored)?;
             // An engine that is the store has the candidate itself under the tag.
-            if digest != image.id || self.shop.hierarchy.registry.is_some() {
+            if self.shop.hierarchy.registry.is_some() {
                 let found = self.shop.store.describe(&self.node().repository, &digest).await;
                 let found = found.map_err(stored)?.filter(|found| found.layers == image.layers);
                 let Some(found) = found else {
