@@ -17,7 +17,7 @@ use crate::{
 
 /// The file of sizes that were computed from layers, by the layers.
 const KEPT: &str = "flat-sizes";
-/// The file does not grow beyond so many.
+/// The largest number of entries in the file.
 const MOST: usize = 2000;
 
 /// The sizes of layers that were read once. Layers never change.

@@ -88,7 +88,7 @@ impl OpenReply {
         self.unread = Some(piece).filter(|piece| !piece.is_empty());
     }
 
-    /// The whole answer, of at most so many bytes.
+    /// The whole answer, of at most this many bytes.
     pub(super) async fn whole(mut self, limit: usize) -> Result<Reply, AttemptFailure> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {

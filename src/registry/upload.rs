@@ -38,7 +38,7 @@ pub(super) enum Begun<'a> {
 /// What became of a chunk.
 pub(super) enum Appended {
     Done,
-    /// The registry has so many bytes of the blob, and the rest is to be sent again.
+    /// The registry has this many bytes of the blob, and the rest is to be sent again.
     Partly(u64),
     /// The registry does not know the upload any longer.
     Lost,

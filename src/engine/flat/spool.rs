@@ -12,7 +12,7 @@ use std::{
 
 use super::BUFFER;
 
-/// At least so many zeros become a hole of a file.
+/// This many zeros in a row, or more, become a hole of a file.
 const HOLE: usize = 4096;
 static ZEROS: [u8; BUFFER] = [0; BUFFER];
 
