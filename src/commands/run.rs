@@ -178,6 +178,7 @@ impl RunCommand<'_> {
             plan: plan.clone(),
             run,
             hashes: self.world.hashes.clone(),
+            layers: self.world.state.layers(),
             secrets,
             history: self.world.history(&self.place()),
             origin: origin(head.as_ref(), self.hierarchy.root(), &tag_values),

@@ -14,6 +14,8 @@ pub struct Budget {
     pub own: Option<u64>,
     /// The number of all layers.
     pub layers: Option<u64>,
+    /// Of the bytes that its own layers waste.
+    pub waste: Option<u64>,
     /// Compared with the published image.
     pub growth: Option<GrowthLimit>,
     pub on_excess: OnExcess,
@@ -39,8 +41,8 @@ pub enum OnExcess {
 impl Budget {
     /// Whether an image has to be measured.
     pub fn has_limits(&self) -> bool {
-        let Self { size, own, layers, growth, on_excess: _ } = self;
-        size.is_some() || own.is_some() || layers.is_some() || growth.is_some()
+        let Self { size, own, layers, waste, growth, on_excess: _ } = self;
+        [size, own, layers, waste].into_iter().any(Option::is_some) || growth.is_some()
     }
 
     /// The limit that is a part of the fingerprint. A stored image is never larger.
@@ -89,6 +91,7 @@ pub(super) struct BudgetFields {
     size: Option<LimitField<u64>>,
     own: Option<LimitField<u64>>,
     layers: Option<LimitField<u64>>,
+    waste: Option<LimitField<u64>>,
     growth: Option<LimitField<GrowthLimit>>,
     on_excess: Option<OnExcess>,
 }
@@ -101,6 +104,7 @@ impl BudgetFields {
             problems.parsed(name, yaml, |text| or_none(text, units::size)).map(|read| read.value)
         };
         let (size, own) = (limit("size", problems), limit("own", problems));
+        let waste = limit("waste", problems);
         let layers = fields.take("layers").and_then(|yaml| {
             problems.parsed("layers", yaml, |text| or_none(text, layers)).map(|read| read.value)
         });
@@ -111,7 +115,7 @@ impl BudgetFields {
             .take("on_excess")
             .and_then(|yaml| problems.parsed("on_excess", yaml, on_excess).map(|read| read.value));
         fields.finish(problems);
-        Some(Self { size, own, layers, growth, on_excess })
+        Some(Self { size, own, layers, waste, growth, on_excess })
     }
 
     /// `max_size` of the same entry.
@@ -139,6 +143,7 @@ impl BudgetFields {
             size: if has_size { self.size } else { defaults.size },
             own: self.own.or(defaults.own),
             layers: self.layers.or(defaults.layers),
+            waste: self.waste.or(defaults.waste),
             growth: self.growth.or(defaults.growth),
             on_excess: self.on_excess.or(defaults.on_excess),
         }
@@ -146,11 +151,12 @@ impl BudgetFields {
 
     /// The same budget, however it is written.
     pub(super) fn normal(&self) -> Self {
-        let Self { size, own, layers, growth, on_excess } = self.clone();
+        let Self { size, own, layers, waste, growth, on_excess } = self.clone();
         Self {
             size: size.filter(|limit| *limit != LimitField::Off),
             own: own.filter(|limit| *limit != LimitField::Off),
             layers: layers.filter(|limit| *limit != LimitField::Off),
+            waste: waste.filter(|limit| *limit != LimitField::Off),
             growth: growth.filter(|limit| *limit != LimitField::Off),
             on_excess: on_excess.filter(|on_excess| *on_excess != OnExcess::default()),
         }
@@ -167,6 +173,7 @@ impl BudgetFields {
             size: at(self.size),
             own: at(self.own),
             layers: at(self.layers),
+            waste: at(self.waste),
             growth: at(self.growth),
             on_excess: self.on_excess.unwrap_or_default(),
         }
@@ -253,7 +260,7 @@ mod tests {
     fn an_image_overrides_each_key_of_the_defaults() {
         let budget = |entry: &str| {
             read(&format!(
-                "defaults: {{ budget: {{ size: 1MB, layers: 9, growth: 5%, on_excess: warn }} }}\n\
+                "defaults: {{ budget: {{ size: 1MB, layers: 9, waste: 4, growth: 5%, on_excess: warn }} }}\n\
                  images: {{ a: {{ {entry} }} }}"
             ))
             .unwrap()
@@ -262,12 +269,15 @@ mod tests {
             size: Some(1_000_000),
             own: None,
             layers: Some(9),
+            waste: Some(4),
             growth: Some(GrowthLimit::Percent(500)),
             on_excess: OnExcess::Warn,
         };
         assert_eq!(budget(""), defaults);
         let own = Budget { size: Some(7), own: Some(3), growth: None, ..defaults.clone() };
         assert_eq!(budget("budget: { size: 7, own: 3, growth: none }"), own);
+        let all = Budget { waste: None, ..defaults.clone() };
+        assert_eq!(budget("budget: { waste: none }"), all);
         let short = Budget { size: Some(7), on_excess: OnExcess::Fail, ..defaults };
         assert_eq!(budget("max_size: 7, budget: { on_excess: fail }"), short);
     }

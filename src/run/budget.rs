@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -9,8 +10,10 @@ use tokio::time::timeout;
 
 use super::{
     attempts::StepRetry,
+    bases::Pinned,
     compare::Compared,
     labels::BASE_DIGEST,
+    observe::engine_layers,
     step::{Candidate, Done, Trouble, Work},
     step_events::Tell,
 };
@@ -22,7 +25,8 @@ use crate::{
     hierarchy::{Base, Node, OnExcess},
     image::{Digest, Platform, Repository},
     publish::store::{Store, StoreError},
-    size::{CandidateSize, LayerOwner, LayerShare, LayerStep, causes, excesses},
+    size::{CandidateSize, LayerOwner, LayerShare, LayerStep, WastedPart, causes, excesses},
+    waste::{ImageLayers, LayerIndex, wasted_parts},
 };
 
 /// An upstream may be in a registry that this machine cannot reach, and a message only needs its layers.
@@ -55,10 +59,15 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             (None, _) | (_, Compared::Same(_)) => None,
             (Some(_), Compared::Different(_) | Compared::Other) => self.published(tell).await,
         };
+        let wasted = match budget.waste {
+            Some(_) => self.wasted(image, done.pinned.as_ref(), tell).await?,
+            None => vec![],
+        };
         let found = CandidateSize {
             size: image.size,
             own: *added,
             layers: image.layers.len() as u64,
+            waste: wasted.iter().map(|part| part.bytes).fold(0, u64::saturating_add),
             before: before.as_ref().map(|before| before.size),
         };
         let excesses = excesses(budget, found);
@@ -70,7 +79,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             };
             let all: Vec<_> = excesses
                 .iter()
-                .map(|excess| (excess.to_string(), causes(excess, &shares, &shares_before)))
+                .map(|excess| {
+                    (excess.to_string(), causes(excess, (&shares, &shares_before), &wasted))
+                })
                 .collect();
             if budget.on_excess == OnExcess::Fail {
                 let lines = all.iter().flat_map(|(excess, causes)| {
@@ -94,6 +105,33 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         }
         done.is_measured = true;
         Ok(())
+    }
+
+    /// What the layers above its base waste. Nothing, with a warning, if its files cannot be read.
+    async fn wasted(
+        &self,
+        image: &LocalImage,
+        pinned: Option<&Pinned>,
+        tell: &Tell,
+    ) -> Result<Vec<WastedPart>, Trouble> {
+        let from = match pinned.and_then(|pinned| pinned.base.as_ref()) {
+            Some((_, _, base)) => {
+                let base = self.base(base).await?;
+                if image.layers.starts_with(&base.layers) { base.layers.len() } else { 0 }
+            }
+            None => 0,
+        };
+        let images = BTreeMap::from([(image.id.clone(), image.layers.clone())]);
+        let read = engine_layers(&*self.shop.engine, &images, &self.shop.layers).await;
+        let read =
+            read.map_err(|error| Trouble { phase: Phase::Measure, ..Trouble::of_build(error) })?;
+        let Some(ImageLayers { layers, .. }) = read.images.get(&image.id) else {
+            let problem = read.problems.get(&image.id).map_or("no layer was read", String::as_str);
+            tell.warn(&format!("its waste is not checked: {problem}"));
+            return Ok(vec![]);
+        };
+        let layers: Vec<&LayerIndex> = layers.iter().map(Arc::as_ref).collect();
+        Ok(wasted_parts(&layers, from))
     }
 
     /// The published image, in the engine. `None` if it was never published or was deleted, or, with a warning,

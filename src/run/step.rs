@@ -33,7 +33,7 @@ use crate::{
     },
     publish::store::{Description, Store, StoreError},
     registry::Client,
-    run::state::RunDir,
+    run::state::{LayerCache, RunDir},
     size::Blob,
 };
 
@@ -52,6 +52,8 @@ pub struct Workshop<E, S> {
     pub run: RunDir,
     /// The hashes of unchanged files.
     pub hashes: Arc<HashCache>,
+    /// The files of layers that were read.
+    pub layers: LayerCache,
     /// The secrets, read before the first build.
     pub secrets: Secrets,
     /// The durations of earlier builds.

@@ -17,6 +17,8 @@ pub struct CandidateSize {
     pub own: u64,
     /// The number of all layers.
     pub layers: u64,
+    /// The bytes that its own layers waste; 0 if that has no limit.
+    pub waste: u64,
     /// The size of the published image; `None` if there is none, or if it is not known.
     pub before: Option<u64>,
 }
@@ -27,6 +29,7 @@ pub enum Excess {
     Size { has: u64, limit: u64 },
     Own { has: u64, limit: u64 },
     Layers { has: u64, limit: u64 },
+    Waste { has: u64, limit: u64 },
     Growth { has: u64, before: u64, limit: GrowthLimit },
 }
 
@@ -60,9 +63,22 @@ pub struct LayerStep {
     pub bytes: u64,
 }
 
+/// Files that an image need not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WastedPart {
+    /// The number of the layer that contains them, from 0 at the lowest one.
+    pub layer: usize,
+    /// Unpacked.
+    pub bytes: u64,
+    /// `/var/lib/apt/lists/`, absolute in the image.
+    pub path: String,
+    /// Why the image need not have them: `cache of apt`.
+    pub why: String,
+}
+
 /// The limits that an image exceeds, in the order of `hierarchy.yaml`.
 pub fn excesses(budget: &Budget, found: CandidateSize) -> Vec<Excess> {
-    let CandidateSize { size, own, layers, before } = found;
+    let CandidateSize { size, own, layers, waste, before } = found;
     let over = |has: u64, limit: Option<u64>| limit.filter(|limit| has > *limit);
     let growth = budget.growth.zip(before);
     let growth =
@@ -71,6 +87,7 @@ pub fn excesses(budget: &Budget, found: CandidateSize) -> Vec<Excess> {
         over(size, budget.size).map(|limit| Excess::Size { has: size, limit }),
         over(own, budget.own).map(|limit| Excess::Own { has: own, limit }),
         over(layers, budget.layers).map(|limit| Excess::Layers { has: layers, limit }),
+        over(waste, budget.waste).map(|limit| Excess::Waste { has: waste, limit }),
         growth.map(|(limit, before)| Excess::Growth { has: size, before, limit }),
     ];
     all.into_iter().flatten().collect()
@@ -95,6 +112,10 @@ impl fmt::Display for Excess {
                     has - limit
                 )
             }
+            Self::Waste { has, limit } => {
+                let (has, over) = (bytes(has), over(has, limit));
+                write!(f, "it wastes {has}, {over} its `waste` budget of {}", bytes(limit))
+            }
             Self::Growth { has, before, limit } => {
                 let by = bytes(has - before);
                 let share = share(has - before, before);
@@ -112,9 +133,14 @@ fn share(by: u64, before: u64) -> String {
 
 /// The largest causes of an excess, the largest first, with the step of the candidate's own Dockerfile that
 /// causes most. `before` is the published image.
-pub fn causes(excess: &Excess, now: &[LayerShare], before: &[LayerShare]) -> Causes {
+pub fn causes(
+    excess: &Excess,
+    (now, before): (&[LayerShare], &[LayerShare]),
+    wasted: &[WastedPart],
+) -> Causes {
     let mut causes = match excess {
         Excess::Layers { .. } => now.iter().filter_map(of_layers).collect(),
+        Excess::Waste { .. } => wasted.iter().map(|part| of_waste(part, now)).collect(),
         Excess::Growth { .. } => growth(now, before),
         Excess::Size { .. } => now.iter().flat_map(of_bytes).collect(),
         Excess::Own { .. } => {
@@ -152,6 +178,21 @@ fn of_layers(share: &LayerShare) -> Option<Cause> {
         owner => format!("{layers} of {}", owner.name()),
     };
     (n > 0).then_some(Cause { amount: n, sentence, own_step: None })
+}
+
+fn of_waste(part: &WastedPart, now: &[LayerShare]) -> Cause {
+    let WastedPart { layer, bytes: amount, path, why } = part;
+    let mut steps =
+        now.iter().flat_map(|share| share.steps.iter().map(|step| (&share.owner, step)));
+    let made = steps.nth(*layer).and_then(|(owner, step)| {
+        if owner.is_outside() {
+            outside(owner, *amount, "")
+        } else {
+            of_step(owner, step, *amount, " by")
+        }
+    });
+    let cause = made.unwrap_or(Cause { amount: *amount, sentence: bytes(*amount), own_step: None });
+    Cause { sentence: format!("{}: `{path}`, {why}", cause.sentence), ..cause }
 }
 
 /// The layers of an upstream are one cause: its steps are in no Dockerfile here.
@@ -263,16 +304,17 @@ mod tests {
             size: Some(100),
             own: Some(10),
             layers: Some(3),
+            waste: Some(7),
             growth: Some(GrowthLimit::Percent(500)),
             on_excess: OnExcess::Fail,
         };
-        let exact = CandidateSize { size: 100, own: 10, layers: 3, before: Some(96) };
+        let exact = CandidateSize { size: 100, own: 10, layers: 3, waste: 7, before: Some(96) };
         assert_eq!(excesses(&budget, exact), []);
         let smaller = CandidateSize { size: 50, before: Some(100), ..exact };
         assert_eq!(excesses(&budget, smaller), []);
         let new = CandidateSize { before: None, ..exact };
         assert_eq!(excesses(&budget, new), []);
-        let more = CandidateSize { size: 101, own: 11, layers: 4, before: Some(96) };
+        let more = CandidateSize { size: 101, own: 11, layers: 4, waste: 8, before: Some(96) };
         let told: Vec<String> = excesses(&budget, more).iter().map(ToString::to_string).collect();
         assert_eq!(
             told,
@@ -280,10 +322,11 @@ mod tests {
                 "it has 101 B, 1 B more than its `size` budget of 100 B",
                 "it adds 11 B to its base, 1 B more than its `own` budget of 10 B",
                 "it has 4 layers, 1 more than its `layers` budget of 3",
+                "it wastes 8 B, 1 B more than its `waste` budget of 7 B",
                 "it grew by 5 B (5.2%), more than its `growth` budget of 5%",
             ]
         );
-        let empty = CandidateSize { size: 1, own: 1, layers: 1, before: Some(0) };
+        let empty = CandidateSize { size: 1, own: 1, layers: 1, waste: 0, before: Some(0) };
         let told: Vec<String> = excesses(&budget, empty).iter().map(ToString::to_string).collect();
         assert_eq!(told, ["it grew by 1 B, more than its `growth` budget of 5%"]);
     }
@@ -295,7 +338,29 @@ mod tests {
             (LayerOwner::Ancestor("os".into()), &[("RUN install a compiler", 90), ("COPY a b", 0)]),
             (LayerOwner::Itself, &[("COPY . /srv", 3), ("RUN make", 12)]),
         ]);
-        let told = |excess: Excess, before: &[LayerShare]| causes(&excess, &now, before);
+        let part = |(layer, megabytes, path, why): (usize, u64, &str, &str)| WastedPart {
+            layer,
+            bytes: megabytes * MB,
+            path: path.to_owned(),
+            why: why.to_owned(),
+        };
+        let wasted = [
+            (1, 1, "/etc/x", "replaced"),
+            (2, 40, "/usr/lib/gcc/", "deleted"),
+            (5, 9, "/root/.cache/", "cache of pip"),
+        ]
+        .map(part);
+        let told = |excess: Excess, before: &[LayerShare]| causes(&excess, (&now, before), &wasted);
+        let waste = told(Excess::Waste { has: 2, limit: 1 }, &[]);
+        assert_eq!(
+            waste.sentences,
+            [
+                "40 MB by `RUN install a compiler` of `os` (Dockerfile:4): `/usr/lib/gcc/`, deleted",
+                "9.0 MB by `RUN make` (Dockerfile:4): `/root/.cache/`, cache of pip",
+                "1.0 MB in its upstream `debian:12`: `/etc/x`, replaced",
+            ]
+        );
+        assert_eq!(waste.step.as_deref(), Some("RUN make"));
         let size = told(Excess::Size { has: 2, limit: 1 }, &[]);
         assert_eq!(
             size.sentences,

@@ -34,7 +34,7 @@ use crate::{
     run::{
         Origin, RunOptions, Secrets, Workshop, execute,
         observe::{FactSources, Question, due, observe},
-        state::RunDir,
+        state::{LayerCache, RunDir},
     },
 };
 
@@ -237,6 +237,7 @@ impl Scenario {
             hierarchy: self.hierarchy(),
             plan: plan.clone(),
             hashes: self.hashes.clone(),
+            layers: LayerCache::at(self.folder.path().join(".layers")),
             secrets: Secrets::default(),
             history: self.history.clone(),
             run: RunDir::at(&self.folder.path().join(".logs")),

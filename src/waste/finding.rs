@@ -1,6 +1,6 @@
 //! One finding: bytes of an image that it need not have.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use serde::Serialize;
 
@@ -156,6 +156,36 @@ impl WasteKind {
             Self::Duplicate => "duplicate",
             Self::Secret => "secret",
         }
+    }
+}
+
+impl fmt::Display for WasteKind {
+    /// In a few words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Deleted => "deleted by a later layer",
+            Self::Replaced => "replaced by a later layer",
+            Self::Rewritten(RewriteCause { mode: true, owner: false }) => {
+                "same content again, with another mode"
+            }
+            Self::Rewritten(RewriteCause { mode: false, owner: true }) => {
+                "same content again, with another owner"
+            }
+            Self::Rewritten(RewriteCause { mode: true, owner: true }) => {
+                "same content again, with another mode and owner"
+            }
+            Self::Rewritten(RewriteCause { mode: false, owner: false }) => {
+                "same content again, with another time"
+            }
+            Self::Moved => "same content again, at another path",
+            Self::Cache(program) => return write!(f, "cache of {program}"),
+            Self::VersionControl => "repository of version control",
+            Self::Documentation => "documentation",
+            Self::BuildTools => "build tools",
+            Self::Duplicate => "same content as another file",
+            Self::Secret => "looks like a secret",
+        };
+        f.write_str(text)
     }
 }
 

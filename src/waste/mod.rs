@@ -10,7 +10,7 @@
 //! - `image`: the findings of one image, by kind, layer and folder. `paths` knows caches and secrets by their
 //!   paths, `packages` build tools by the package database.
 //! - `origin`: which instruction made which layer. `fix`: the advice, and the line to write.
-//! - `survey`: all images of a hierarchy. [`wasted_bytes`]: one image, for `budget: { waste: … }`.
+//! - `survey`: all images of a hierarchy. [`wasted_parts`]: one image, for `budget: { waste: … }`.
 //!
 //! **Invariant:** a file counts once for an image and its descendants: at the image that causes the waste.
 
@@ -27,6 +27,8 @@ mod survey;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use crate::size::WastedPart;
+
 pub use self::{
     encoding::{decode, encode},
     finding::{LayerPlace, WasteFinding, WasteKind, WasteOwner, WritePlace},
@@ -35,15 +37,20 @@ pub use self::{
     survey::{HierarchyWaste, ImageLayers, ImageWaste, survey},
 };
 
-/// The unpacked bytes that the layers from number `from` waste: files that they hide, and caches and
-/// repositories of version control that they add. Advice does not count: see [`WasteKind::is_certain`].
+/// What the layers from number `from` waste: files that they hide, and caches and repositories of version control
+/// that they add. Advice does not count: see [`WasteKind::is_certain`].
 ///
 /// `layers` are those of the whole image, the base's first; `from` is the number of layers of its base. 0 counts
 /// the waste of its bases, too.
-#[cfg_attr(not(test), expect(dead_code, reason = "for budgets, which come next"))]
-pub fn wasted_bytes(layers: &[&LayerIndex], from: usize) -> u64 {
+pub fn wasted_parts(layers: &[&LayerIndex], from: usize) -> Vec<WastedPart> {
     let stack = fold::LayerStack::of(layers);
     let (groups, _) = image::waste(&stack, &(from..layers.len()), &|_| false);
-    let certain = groups.iter().filter(|group| group.kind.is_certain());
-    certain.map(|group| group.bytes).fold(0, u64::saturating_add)
+    let certain = groups.into_iter().filter(|group| group.kind.is_certain());
+    let part = |group: finding::WasteGroup| WastedPart {
+        layer: group.layer,
+        bytes: group.bytes,
+        path: format!("/{}", group.path),
+        why: group.kind.to_string(),
+    };
+    certain.map(part).collect()
 }

@@ -58,7 +58,8 @@ fn layer(lines: &str) -> LayerIndex {
 
 fn kilobytes(layers: &[&str], from: usize) -> u64 {
     let layers: Vec<LayerIndex> = layers.iter().map(|lines| layer(lines)).collect();
-    wasted_bytes(&layers.iter().collect::<Vec<_>>(), from) / 1000
+    let parts = wasted_parts(&layers.iter().collect::<Vec<_>>(), from);
+    parts.iter().map(|part| part.bytes).sum::<u64>() / 1000
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 pub use self::{json::json, text::text};
 use crate::{
     hierarchy::NodeName,
-    waste::{HierarchyWaste, ImageWaste, WasteFinding, WasteKind, WasteOwner},
+    waste::{HierarchyWaste, ImageWaste, WasteFinding, WasteOwner},
 };
 
 /// How many findings are printed by default, beside those that look like secrets.
@@ -47,27 +47,6 @@ impl<'a> WasteView<'a> {
 
     fn relative(&self, path: &Path) -> PathBuf {
         path.strip_prefix(self.root).unwrap_or(path).to_owned()
-    }
-}
-
-/// In a few words.
-fn what(kind: WasteKind) -> String {
-    match kind {
-        WasteKind::Deleted => "deleted by a later layer".to_owned(),
-        WasteKind::Replaced => "replaced by a later layer".to_owned(),
-        WasteKind::Rewritten(cause) => match (cause.mode, cause.owner) {
-            (true, false) => "same content again, with another mode".to_owned(),
-            (false, true) => "same content again, with another owner".to_owned(),
-            (true, true) => "same content again, with another mode and owner".to_owned(),
-            (false, false) => "same content again, with another time".to_owned(),
-        },
-        WasteKind::Moved => "same content again, at another path".to_owned(),
-        WasteKind::Cache(program) => format!("cache of {program}"),
-        WasteKind::VersionControl => "repository of version control".to_owned(),
-        WasteKind::Documentation => "documentation".to_owned(),
-        WasteKind::BuildTools => "build tools".to_owned(),
-        WasteKind::Duplicate => "same content as another file".to_owned(),
-        WasteKind::Secret => "looks like a secret".to_owned(),
     }
 }
 

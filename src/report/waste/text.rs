@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{WasteView, owner, what};
+use super::{WasteView, owner};
 use crate::{
     check::diagnostic::names,
     report::{
@@ -65,7 +65,7 @@ fn heading(finding: &WasteFinding, (paint, out): (Paint, &mut dyn Write)) -> io:
     let path = paint.strong(sanitize::text(&finding.path));
     let owner = sanitize::text(&owner(&finding.owner));
     let bytes = pad_left(&size(finding.bytes), 8);
-    writeln!(out, "{bytes}  {owner}: {path}{files}: {}", what(finding.kind))
+    writeln!(out, "{bytes}  {owner}: {path}{files}: {}", finding.kind)
 }
 
 fn details(

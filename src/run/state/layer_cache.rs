@@ -28,6 +28,11 @@ impl StateFolder {
 }
 
 impl LayerCache {
+    #[cfg(test)]
+    pub(crate) fn at(root: std::path::PathBuf) -> Self {
+        Self(StateFolder { root })
+    }
+
     /// A layer by a digest that was checked: that of the tar, or that of its compressed bytes.
     pub fn layer(&self, digest: &Digest) -> Option<LayerIndex> {
         decode(&self.recall(digest.hex()))
@@ -84,7 +89,7 @@ mod tests {
     #[test]
     fn unused_files_are_removed() {
         let folder = tempfile::TempDir::new().unwrap();
-        let cache = LayerCache(StateFolder { root: folder.path().to_owned() });
+        let cache = LayerCache::at(folder.path().to_owned());
         let layers = [Digest::of(b"old"), Digest::of(b"used")];
         for layer in &layers {
             cache.keep_layer(layer, &LayerIndex::default());

@@ -171,3 +171,33 @@ fn max_size_limits_unpacked_bytes() {
         project.rebuilt(place);
     });
 }
+
+/// The waste of a base counts for the base alone.
+#[test]
+fn a_budget_of_waste_limits_what_the_own_layers_waste() {
+    everywhere(|project, place| {
+        let zeros = |n: u32| format!("head -c {n}000000 /dev/zero >/zeros");
+        let base = format!("RUN {} && cp /zeros /copy\nRUN rm /copy\n", zeros(3));
+        let os = fs::read_to_string(project.path("os/Dockerfile")).unwrap();
+        project.write("os/Dockerfile", &(os + &base));
+        let tool = format!("RUN {}\nRUN rm /zeros\n", zeros(7));
+        project.edit("tool/Dockerfile", "RUN echo tool >/tool\n", &tool);
+        project.edit(
+            "hierarchy.yaml",
+            "{ context: tool }",
+            "{ context: tool, budget: { waste: 5MB } }",
+        );
+        project.rebuild("").to(place).run().exits(11).says(&[
+            "~tool: over budget after ",
+            ": it wastes 10 MB, 5.0 MB more than its `waste` budget of 5.0 MB",
+            "7.0 MB by `RUN head -c 7000000 /dev/zero >/zeros` (tool/Dockerfile:",
+            "): `/zeros`, deleted by a later layer",
+            "3.0 MB by `RUN head -c 3000000 /dev/zero >/zeros && cp /zeros /copy` of `~os` (os/Dockerfile:",
+        ]);
+        assert_eq!(project.tags(place), Tags::new());
+
+        // One layer writes and deletes the file; the other three megabytes are those of a base's file.
+        project.edit("tool/Dockerfile", "\nRUN rm /zeros", " && rm /zeros");
+        project.rebuilt(place);
+    });
+}
