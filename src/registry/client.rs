@@ -1,14 +1,14 @@
 //! The calls to a registry: HEAD, GET and PUT of manifests, and GET of small blobs.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use jiff::{Timestamp, fmt::rfc2822};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Credentials, Login, Options, RegistryError,
+    Credentials, Login, Options, RegistryError, Retry,
     exchange::{Exchange, RegistryCall},
     listing, retry,
     transport::Reply,
@@ -92,8 +92,31 @@ impl Client {
         repository: &Repository,
         reference: &str,
     ) -> Result<Option<Digest>, RegistryError> {
+        self.head_by(self.exchange.retry(), (repository, reference)).await
+    }
+
+    /// As [`head`](Self::head), but its attempts take at most `patience` together.
+    pub async fn head_within(
+        &self,
+        patience: Duration,
+        (repository, reference): (&Repository, &str),
+    ) -> Result<Option<Digest>, RegistryError> {
+        let retry = Retry { budget: patience, ..self.exchange.retry().clone() };
+        let head = self.head_by(&retry, (repository, reference));
+        timeout(patience, head).await.unwrap_or_else(|_| {
+            let reason = format!("no answer within {} seconds", patience.as_secs());
+            let host = repository.host().to_owned();
+            Err(RegistryError::Unreachable { host, reason, hint: None })
+        })
+    }
+
+    async fn head_by(
+        &self,
+        retry: &Retry,
+        (repository, reference): (&Repository, &str),
+    ) -> Result<Option<Digest>, RegistryError> {
         let call = manifest_call(repository, reference, Method::HEAD);
-        let reply = self.exchange.call(&call).await?;
+        let reply = self.exchange.call_by(retry, &call).await?;
         match reply.status.as_u16() {
             200 => {}
             404 => return Ok(None),

@@ -160,7 +160,16 @@ impl Exchange {
 
     /// Sends the call until it gets an answer that a retry would not change.
     pub(super) async fn call(&self, call: &RegistryCall<'_>) -> Result<Reply, RegistryError> {
-        retry::run(&self.options.retry, || self.attempt(call)).await
+        self.call_by(&self.options.retry, call).await
+    }
+
+    /// As [`call`](Self::call), with other limits.
+    pub(super) async fn call_by(
+        &self,
+        retry: &Retry,
+        call: &RegistryCall<'_>,
+    ) -> Result<Reply, RegistryError> {
+        retry::run(retry, || self.attempt(call)).await
     }
 
     /// Sends the call once: an upload is not repeated before the registry has said how much of it has arrived.

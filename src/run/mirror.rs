@@ -10,7 +10,6 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use tokio::time::timeout;
 
 use super::observe::is_of_host;
 use crate::{
@@ -239,14 +238,10 @@ impl UpstreamMirror {
         if let Some(error) = self.down().get(host) {
             return Err(error.clone());
         }
-        let head = self.client.head(repository, &name);
         let answer = if has_copy {
-            timeout(PATIENCE, head).await.unwrap_or_else(|_| {
-                let reason = format!("no answer within {} seconds", PATIENCE.as_secs());
-                Err(RegistryError::Unreachable { host: host.to_owned(), reason, hint: None })
-            })
+            self.client.head_within(PATIENCE, (repository, &name)).await
         } else {
-            head.await
+            self.client.head(repository, &name).await
         };
         self.note_down(host, &answer);
         answer

@@ -207,6 +207,29 @@ fn an_upstream_in_the_registry_of_the_mirror_is_mounted() {
     assert!(ended.stdout.starts_with("no upstream for "), "{ended}");
 }
 
+/// As Docker Hub answers an address that pulled too much.
+#[test]
+fn a_rate_limited_upstream_is_used_from_the_mirror() {
+    let mut mirrored = Mirrored::new();
+    let proxy = Proxy::to_host(mirrored.upstream.as_ref().unwrap().host());
+    mirrored.name = format!("{}/upstream/~base:1", proxy.address());
+    let build = |end: &str| {
+        let text = format!("FROM {}\nRUN cat /etc/name >/web{end}\n", mirrored.name);
+        mirrored.project.write("web/Dockerfile", &text);
+        mirrored.project.rebuilt(mirrored.place())
+    };
+    build("").says(&["copied `"]);
+    for method in ["HEAD", "GET"] {
+        proxy.spoil((method, "/v2/"), 1000, Fault::Status(429, &[("retry-after", "3600")]));
+    }
+    mirrored.forget();
+    let ended = build("; echo >/new").says(&["using the newest copy in the mirror", "429"]);
+    assert!(ended.result().ends_with(": 1 built"), "{ended}");
+    let (state, row) = mirrored.asked("--check", 0);
+    assert_eq!(state, "unconfirmed", "{row}");
+    assert!(row["error"].as_str().unwrap().contains("429"), "{row}");
+}
+
 #[test]
 fn a_copy_that_was_killed_begins_again() {
     let source = Registry::start();
