@@ -1,5 +1,9 @@
 //! `rebuild mirror`: copies upstreams into the mirror, or compares them with their copies.
 
+use std::{pin::pin, time::Duration};
+
+use tokio::time::timeout;
+
 use super::{
     error::CommandError,
     output,
@@ -9,13 +13,16 @@ use super::{
 use crate::{
     commands::cli::{Common, Format, MirrorArgs},
     exit::Exit,
-    hierarchy::this_machine,
+    hierarchy::{bytes, this_machine},
     image::Reference,
     plan::CopyState,
     registry::{Client, Credentials, RegistryError},
     report::mirror::{self, MirrorView, UpstreamRow},
     run::mirror::{MirrorUse, MirroredUpstream, UpstreamMirror},
 };
+
+/// How often a copy under way is reported.
+const PROGRESS: Duration = Duration::from_secs(5);
 
 pub(super) async fn mirror(common: &Common, arguments: &MirrorArgs) -> Result<Exit, CommandError> {
     let mut stops = signals::listen()
@@ -37,7 +44,7 @@ pub(super) async fn mirror(common: &Common, arguments: &MirrorArgs) -> Result<Ex
         return Err(CommandError::new(Exit::Usage, "hierarchy.yaml has no `mirror`")
             .hint("name a prefix in a registry: `mirror: registry.example.com/mirror`"));
     };
-    let all = upstreams.look_at_all();
+    let all = showing_copies(Some(&upstreams), upstreams.look_at_all());
     let all = tokio::select! {
         all = all => all,
         Some(reason) = stops.recv() => return Err(signals::stopped_early(reason)),
@@ -62,6 +69,27 @@ pub(super) async fn mirror(common: &Common, arguments: &MirrorArgs) -> Result<Ex
     .and_then(|()| output::view(&text, matches!(arguments.format, Format::Text)))
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     ended(&found, failed)
+}
+
+/// Prints what is copied, if that takes long.
+pub(super) async fn showing_copies<T>(
+    mirror: Option<&UpstreamMirror>,
+    work: impl Future<Output = T>,
+) -> T {
+    let (mut work, mut last) = (pin!(work), 0);
+    loop {
+        if let Ok(done) = timeout(PROGRESS, &mut work).await {
+            return done;
+        }
+        let Some((copying, sent)) = mirror.map(UpstreamMirror::progress) else { continue };
+        let Some(first) = copying.first().filter(|_| sent > last) else { continue };
+        let more = match copying.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        output::line(&format!("copying `{first}`{more} to the mirror: {} so far", bytes(sent)));
+        last = sent;
+    }
 }
 
 fn row(found: &MirroredUpstream) -> UpstreamRow {

@@ -6,7 +6,9 @@ use super::{
     channels,
     connections::Connections,
     error::CommandError,
-    journals, older_commit, output,
+    journals,
+    mirror::showing_copies,
+    older_commit, output,
     project::{load, nodes, request, tag_values},
     what_if::forecasts,
 };
@@ -165,7 +167,8 @@ pub(super) async fn make<S: Store>(
         only_asks,
         run: &asking.id,
     };
-    let (observed, warnings) = observe(&sources, &question).await?;
+    let observing = observe(&sources, &question);
+    let (observed, warnings) = showing_copies(mirror.as_ref(), observing).await?;
     world.keep_hashes().await;
     for copied in mirror.iter().flat_map(UpstreamMirror::copied) {
         output::line(&format!("copied `{}` to {}", copied.reference, copied.repository));

@@ -44,6 +44,8 @@ const RESTARTS: usize = 3;
 pub struct Copier {
     client: Client,
     places: Semaphore,
+    /// Bytes of all copies, also of those that failed.
+    sent: AtomicU64,
 }
 
 /// What was transferred for a copy, in bytes. Blobs that the repository had do not count.
@@ -131,7 +133,13 @@ impl Route<'_> {
 
 impl Copier {
     pub fn new(client: Client) -> Self {
-        Self { client, places: Semaphore::new(BLOBS_AT_ONCE) }
+        Self { client, places: Semaphore::new(BLOBS_AT_ONCE), sent: AtomicU64::new(0) }
+    }
+
+    /// The bytes that were sent so far, for all copies together. They only show progress: bytes of a blob that began
+    /// again count twice.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Whether a repository has an image whole: for an index, with the members for these platforms.
@@ -280,6 +288,7 @@ impl Copier {
                     return Err(error);
                 }
             };
+            self.sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             if source.is_over() {
                 let finished = self.client.finish(upload, &blob.digest, chunk).await;
                 return match finished {

@@ -36,6 +36,7 @@ pub struct UpstreamMirror {
     /// The registries that do not answer: they are asked only once.
     down: Mutex<BTreeMap<String, RegistryError>>,
     copied: Mutex<Vec<MirroredUpstream>>,
+    copying: Mutex<BTreeSet<Reference>>,
 }
 
 /// What a command does with the mirror.
@@ -113,6 +114,7 @@ impl UpstreamMirror {
             platforms,
             down: Mutex::default(),
             copied: Mutex::default(),
+            copying: Mutex::default(),
         })
     }
 
@@ -126,6 +128,11 @@ impl UpstreamMirror {
         let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner).clone();
         copied.sort_by(|one, other| one.reference.cmp(&other.reference));
         copied
+    }
+
+    /// The upstreams that are being copied now, and the bytes that this command has sent.
+    pub fn progress(&self) -> (Vec<Reference>, u64) {
+        (self.copying().iter().cloned().collect(), self.copier.sent())
     }
 
     /// Compares every upstream with its copy, and copies it. Upstreams that are in the mirror themselves are left
@@ -185,7 +192,10 @@ impl UpstreamMirror {
             return Ok(found);
         }
         let (from, to) = (&found.reference.repository, (&found.repository, &tag));
-        match self.copier.copy((from, digest), to, platforms).await {
+        self.copying().insert(found.reference.clone());
+        let ended = self.copier.copy((from, digest), to, platforms).await;
+        self.copying().remove(&found.reference);
+        match ended {
             Ok(bytes) => {
                 found.transfer = Some(bytes);
                 let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
@@ -210,6 +220,10 @@ impl UpstreamMirror {
         let copy = self.client.head(repository, tag).await;
         self.note_down(host, &copy);
         copy
+    }
+
+    fn copying(&self) -> MutexGuard<'_, BTreeSet<Reference>> {
+        self.copying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn down(&self) -> MutexGuard<'_, BTreeMap<String, RegistryError>> {

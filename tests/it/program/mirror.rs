@@ -258,7 +258,11 @@ fn a_copy_that_was_killed_begins_again() {
     running.signal("KILL").end();
     assert_eq!(own.head(&copy, "1"), None);
     proxy.behave();
-    project.rebuild("mirror").run().exits(0);
+    // The whole layer takes eight seconds.
+    let pause = Duration::from_millis(400);
+    proxy.spoil(("GET", "team/base/blobs"), 1, Fault::Dribble(1_000_000, pause));
+    let progress = format!("copying `{}/team/base:1` to the mirror: ", proxy.address());
+    project.rebuild("mirror").run().exits(0).says(&[&progress, " MB so far"]);
     assert_eq!(own.head(&copy, "1").as_deref(), Some(pushed.digest.as_str()));
     assert_eq!(own.missing(&copy, "1"), Vec::<String>::new());
 }
