@@ -215,7 +215,17 @@ fn at(source: &SourceLine, line: String) -> Option<(WritePlace, String)> {
 /// The same `RUN` with another command; `None` if it is not a plain command line.
 fn appended(source: &SourceLine, command: &str) -> Option<(WritePlace, String)> {
     plain_command(&source.text)?;
-    at(source, format!("{} {command}", source.text))
+    let text = &source.text;
+    let Some(paths) = command.strip_prefix("&& rm -rf ") else {
+        return at(source, format!("{text} {command}"));
+    };
+    // It may delete a part already.
+    let paths: Vec<&str> =
+        paths.split(' ').filter(|path| text.split(' ').all(|word| word != *path)).collect();
+    let last = text.rsplit("&&").next().unwrap_or_default().trim_start();
+    let is_longer_list = last.starts_with("rm -rf ") && !last.contains(['|', ';', '>', '#']);
+    let rm = if is_longer_list { "" } else { "&& rm -rf " };
+    if paths.is_empty() { None } else { at(source, format!("{text} {rm}{}", paths.join(" "))) }
 }
 
 /// One `RUN` of several in a row.
@@ -331,6 +341,18 @@ mod tests {
                 "var/cache/apk/x",
                 &["RUN apk add x"],
                 "2: RUN apk add x && rm -rf /var/cache/apk/*",
+            ),
+            (
+                WasteKind::Cache("apt"),
+                "var/cache/apt/",
+                &["RUN apt-get update && rm -rf /var/lib/apt/lists/*"],
+                "2: RUN apt-get update && rm -rf /var/lib/apt/lists/* /var/cache/apt/*",
+            ),
+            (
+                WasteKind::Cache("apt"),
+                "var/cache/apt/",
+                &["RUN rm -rf /var/lib/apt/lists/* || true"],
+                "2: RUN rm -rf /var/lib/apt/lists/* || true && rm -rf /var/cache/apt/*",
             ),
             (
                 WasteKind::VersionControl,

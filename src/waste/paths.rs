@@ -19,7 +19,7 @@ const CACHES: &[CachedBy] = &[
     CachedBy {
         program: "apt",
         parts: &["/var/lib/apt/lists/", "/var/cache/apt/"],
-        advice: "delete the package lists in the `RUN` that reads them",
+        advice: "delete package lists and caches in the `RUN` that uses them",
         append: "&& rm -rf /var/lib/apt/lists/* /var/cache/apt/*",
     },
     CachedBy {
