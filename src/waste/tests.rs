@@ -257,3 +257,45 @@ p bash make libx-dev";
          os 0+0\nweb 0+0\napp 0+0\n"
     );
 }
+
+/// As it comes from a registry: compressed or not.
+#[test]
+fn fuzz_layer() {
+    const WORDS: [&str; 9] = [
+        ".wh.",
+        ".wh..wh..opq",
+        "../",
+        "77777777777",
+        "\u{80}",
+        "Package: gcc\nStatus: install ok installed\nInstalled-Size: 9\n\n",
+        "9 path=x\n",
+        "13 size=9999\n",
+        "(\u{b5}/\u{fd}",
+    ];
+    let mut tar = tar::Builder::new(Vec::new());
+    let files = [
+        ("usr/bin/gcc", "gcc"),
+        ("usr/.wh.lib", ""),
+        ("var/lib/dpkg/status", "Package: gcc\nStatus: install ok installed\nInstalled-Size: 7\n"),
+        ("var/cache/apt/x", "deb"),
+    ];
+    for (path, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, path, content.as_bytes()).unwrap();
+    }
+    let tar = tar.into_inner().unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &tar).unwrap();
+    let below = layer("- usr/bin/gcc a\nd usr/lib\n- usr/lib/x b");
+    crate::testing::fuzz::each(&[&tar, &gzip.finish().unwrap()], &WORDS, |bytes| {
+        _ = decode(bytes);
+        let read = crate::layers::decompress(bytes).and_then(|mut tar| LayerIndex::read(&mut tar));
+        if let Ok(read) = read {
+            assert_eq!(decode(&encode(&read)).as_ref(), Some(&read));
+            _ = wasted_parts(&[&below, &read, &below], 1);
+        }
+        _ = crate::layers::decompress(bytes).and_then(crate::flatten::FlatLayerRead::new);
+    });
+}
