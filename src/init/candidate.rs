@@ -145,7 +145,7 @@ impl ImageCandidate {
 const STAND_IN: &str = "value-to-fill-in";
 
 /// The variables that a text takes, `X` of `$X` and `${X}`.
-fn variables(text: &str) -> Vec<String> {
+pub(super) fn variables(text: &str) -> Vec<String> {
     let names = text.split('$').skip(1).map(|rest| {
         let rest = rest.strip_prefix('{').unwrap_or(rest);
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');

@@ -1,18 +1,22 @@
 //! The services of a compose file that are built.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+};
 
 use serde_json::{Map, Value};
 
 use super::{
     bake::{Targets, TargetsError, list, text_of},
+    candidate::variables,
     evidence::EvidenceRule,
 };
 use crate::{
     check::diagnostic::SourceFile,
     dockerfile,
     hierarchy::{self, looks_secret},
-    host::bounded,
+    host::{bounded, git},
 };
 
 /// Services that extend each other are followed to this depth.
@@ -28,16 +32,21 @@ pub(super) fn targets(
     let source = SourceFile::new(file, text);
     let mut value =
         hierarchy::value(&source).map_err(|problem| TargetsError::Yaml(Box::new(problem)))?;
-    let mut variables = BTreeMap::new();
-    if let Some(own) = file.parent()
-        && let Ok(text) = bounded::text(&own.join(".env"))
-    {
+    let own = file.parent().unwrap_or(Path::new(""));
+    let (mut variables, mut public) = (BTreeMap::new(), BTreeMap::new());
+    if let Ok(text) = bounded::text(&own.join(".env")) {
         variables = environment(&text, process);
+        if git::tracked_among(own, [&PathBuf::from(".env")].into_iter())
+            .is_ok_and(|tracked| !tracked.is_empty())
+        {
+            public = environment(&text, &BTreeMap::new());
+            public.retain(|key, _| !looks_secret(key));
+        }
     }
     // As in compose, the environment comes before `.env`.
     variables.extend(process.iter().map(|(key, value)| (key.clone(), value.clone())));
     let mut notes = Vec::new();
-    leave_out_values(&mut value, &variables, &mut notes);
+    leave_out_values(&mut value, (&variables, &public), own, &mut notes);
     variables.retain(|key, _| !looks_secret(key));
     fill(&mut value, &variables);
     let Some(services) = value.get("services").and_then(Value::as_object) else {
@@ -45,7 +54,7 @@ pub(super) fn targets(
     };
     let mut all = Map::new();
     for name in services.keys() {
-        let service = extended(services, name, file.parent().unwrap_or(Path::new("")), DEEPEST);
+        let service = extended(services, name, own, DEEPEST);
         if let Some(fields) = service.get("build").map(|build| bake_fields(&service, build)) {
             all.insert(name.clone(), fields);
         }
@@ -134,13 +143,21 @@ fn fill(value: &mut Value, variables: &BTreeMap<String, String>) {
 }
 
 /// `.env` is the place for values that are not committed, and hierarchy.yaml is committed: a build
-/// argument or a label that takes a value from it is left out.
+/// argument or a label that takes a value from it is left out. An argument in the name of a base stays, if all of
+/// its values are `public`: git tracks them.
 fn leave_out_values(
     file: &mut Value,
-    variables: &BTreeMap<String, String>,
+    (variables, public): (&BTreeMap<String, String>, &BTreeMap<String, String>),
+    folder: &Path,
     notes: &mut Vec<String>,
 ) {
     let none = BTreeMap::new();
+    let is_public = |text: &str| {
+        let text = text.replace("$$", "");
+        let [all, public] =
+            [variables, public].map(|variables| dockerfile::expand(&text, variables).ok());
+        all == public
+    };
     let is_from_env = |value: &Value| {
         value.as_str().is_some_and(|text| {
             let text = text.replace("$$", "");
@@ -151,17 +168,23 @@ fn leave_out_values(
     };
     let services = file.get_mut("services").and_then(Value::as_object_mut);
     for (name, service) in services.into_iter().flatten() {
+        let text = service.get("build").and_then(|build| dockerfile_of(build, folder));
+        let text = text.unwrap_or_default();
         for (field, what) in [("args", "argument"), ("labels", "label")] {
+            let is_base =
+                |key: &str| field == "args" && !looks_secret(key) && names_base(&text, key);
             let mut left_out = Vec::new();
             match service.get_mut("build").and_then(|build| build.get_mut(field)) {
                 Some(Value::Object(map)) => map.retain(|key, value| {
-                    let is_from_env = is_from_env(value);
+                    let stays = || is_base(key) && value.as_str().is_some_and(is_public);
+                    let is_from_env = is_from_env(value) && !stays();
                     left_out.extend(is_from_env.then(|| key.clone()));
                     !is_from_env
                 }),
                 Some(Value::Array(items)) => items.retain(|item| {
-                    let is_from_env = is_from_env(item);
                     let key = item.as_str().and_then(|item| item.split('=').next());
+                    let stays = || key.is_some_and(is_base) && item.as_str().is_some_and(is_public);
+                    let is_from_env = is_from_env(item) && !stays();
                     left_out.extend(key.filter(|_| is_from_env).map(str::to_owned));
                     !is_from_env
                 }),
@@ -172,6 +195,37 @@ fn leave_out_values(
             }));
         }
     }
+}
+
+/// The Dockerfile of a service, if it is below the folder of the compose file.
+fn dockerfile_of(build: &Value, folder: &Path) -> Option<String> {
+    let context = text_of(Some(build)).or_else(|| text_of(build.get("context")));
+    let context = context.unwrap_or_else(|| ".".to_owned());
+    let name = text_of(build.get("dockerfile")).unwrap_or_else(|| "Dockerfile".to_owned());
+    let path = Path::new(&context).join(name);
+    let is_below =
+        path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if is_below { bounded::text(&folder.join(path)).ok() } else { None }
+}
+
+/// Whether an argument is a part of the name of an image that the Dockerfile is `FROM`, perhaps by the default of
+/// another argument.
+fn names_base(dockerfile: &str, argument: &str) -> bool {
+    let lines = || dockerfile.lines().map(str::trim);
+    let is_from = |line: &&str| {
+        line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("from"))
+    };
+    let mut names: Vec<String> = lines().filter(is_from).flat_map(variables).collect();
+    for line in lines().take_while(|line| !is_from(line)) {
+        let default =
+            line.split_once(char::is_whitespace).and_then(|(_, rest)| rest.split_once('='));
+        if let Some((name, default)) = default
+            && names.iter().any(|known| known == name.trim())
+        {
+            names.extend(variables(default));
+        }
+    }
+    names.iter().any(|name| name == argument)
 }
 
 /// The variables of `.env`. A value may take those above it, and those of the environment first.
@@ -221,6 +275,46 @@ services:
                 "sub/Dockerfile x/c:latest @t"
             ]
         );
+    }
+
+    /// The base is `x/base` with a version of `.env`, which git tracks or not.
+    #[test]
+    fn a_tracked_value_in_the_name_of_a_base_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write(".env", "MAJOR=3\nVERSION=${MAJOR}.1\nNPM_TOKEN=hunter2\nOTHER=4\n");
+        write("Dockerfile", "ARG V\nARG W\nARG IMAGE=x/base:${V}\nFROM $IMAGE\nARG W\nRUN $W\n");
+        let file = "\
+services:
+  a:
+    image: x/a
+    build: { context: ., args: { V: \"${VERSION}\", W: \"${OTHER}\", IMAGE: \"x/${NPM_TOKEN}\" } }
+  b: { image: x/b, build: { context: ., args: [\"V=${VERSION}\", \"W=${OTHER}\"] } }
+";
+        let given = |process: &[(&str, &str)]| {
+            let process = process.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+            let path = folder.path().join("compose.yaml");
+            let read = targets(&path, file.to_owned(), Path::new(""), &process.collect());
+            let shown = read.unwrap().found.iter().map(Evidence::shown).collect::<Vec<_>>();
+            shown.join(", ")
+        };
+        let none = "Dockerfile x/a:latest, Dockerfile x/b:latest";
+        assert_eq!(given(&[]), none);
+        let git = |arguments: &[&str]| {
+            let ended = std::process::Command::new("git")
+                .arg("-C")
+                .arg(folder.path())
+                .args(arguments)
+                .status();
+            assert!(ended.unwrap().success());
+        };
+        git(&["init", "--quiet"]);
+        assert_eq!(given(&[]), none);
+        git(&["add", ".env"]);
+        assert_eq!(given(&[]), "Dockerfile x/a:latest V=3.1, Dockerfile x/b:latest V=3.1");
+        // A value of this machine.
+        assert_eq!(given(&[("MAJOR", "4")]), none);
     }
 
     #[test]
