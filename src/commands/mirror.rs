@@ -47,7 +47,10 @@ pub(super) async fn mirror(common: &Common, arguments: &MirrorArgs) -> Result<Ex
     let all = showing_copies(Some(&upstreams), upstreams.look_at_all());
     let all = tokio::select! {
         all = all => all,
-        Some(reason) = stops.recv() => return Err(signals::stopped_early(reason)),
+        Some(reason) = stops.recv() => {
+            let message = "stopped: the next command copies the rest";
+            return Err(CommandError::new(signals::exit_of(reason), message));
+        }
     };
     let (mut found, mut failed) = (Vec::new(), Vec::new());
     for (reference, looked) in all {
@@ -63,6 +66,7 @@ pub(super) async fn mirror(common: &Common, arguments: &MirrorArgs) -> Result<Ex
     };
     let mut text = Vec::new();
     match arguments.format {
+        Format::Text if found.is_empty() && !failed.is_empty() => Ok(()),
         Format::Text => mirror::text(view, (output::stdout_has_colour(), &mut text)),
         Format::Json => mirror::json(view, &mut text),
     }
@@ -98,7 +102,11 @@ fn row(found: &MirroredUpstream) -> UpstreamRow {
         state: found.state(),
         copy: found.repository.clone(),
         upstream_digest: found.upstream.clone().ok().flatten(),
-        copy_digest: found.copy.clone(),
+        copy_digest: if found.transfer.is_some() {
+            found.upstream.clone().ok().flatten()
+        } else {
+            found.copy.clone()
+        },
         streamed: found.transfer.map(|transfer| transfer.streamed),
         mounted: found.transfer.map(|transfer| transfer.mounted),
         error: found.trouble().map(ToString::to_string),

@@ -104,7 +104,9 @@ impl BudgetFields {
             problems.parsed(name, yaml, |text| or_none(text, units::size)).map(|read| read.value)
         };
         let (size, own) = (limit("size", problems), limit("own", problems));
-        let waste = limit("waste", problems);
+        let waste = fields.take("waste").and_then(|yaml| {
+            problems.parsed("waste", yaml, |text| or_none(text, waste)).map(|read| read.value)
+        });
         let layers = fields.take("layers").and_then(|yaml| {
             problems.parsed("layers", yaml, |text| or_none(text, layers)).map(|read| read.value)
         });
@@ -192,6 +194,11 @@ fn layers(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| format!("`layers` must be a number of layers, at least 1, not `{text}`"))
 }
 
+/// A size, or 0.
+fn waste(text: &str) -> Result<u64, String> {
+    if text == "0" { Ok(0) } else { units::size(text) }
+}
+
 /// A percentage with up to two decimals, or a size.
 fn growth(text: &str) -> Result<GrowthLimit, String> {
     let Some(number) = text.strip_suffix('%') else {
@@ -276,6 +283,8 @@ mod tests {
         assert_eq!(budget(""), defaults);
         let own = Budget { size: Some(7), own: Some(3), growth: None, ..defaults.clone() };
         assert_eq!(budget("budget: { size: 7, own: 3, growth: none }"), own);
+        let no_waste = Budget { waste: Some(0), ..defaults.clone() };
+        assert_eq!(budget("budget: { waste: 0 }"), no_waste);
         let all = Budget { waste: None, ..defaults.clone() };
         assert_eq!(budget("budget: { waste: none }"), all);
         let short = Budget { size: Some(7), on_excess: OnExcess::Fail, ..defaults };

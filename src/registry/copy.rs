@@ -5,9 +5,9 @@
 //! **Invariant:** at most [`BLOBS_AT_ONCE`] chunks of [`CHUNK`] bytes are in memory, whatever the images are.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
-        OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -44,6 +44,9 @@ const RESTARTS: usize = 3;
 pub struct Copier {
     client: Client,
     places: Semaphore,
+    /// The blobs that are being copied: two uploads of one blob at once confuse registries, as
+    /// distribution 2.8 with `DIGEST_INVALID`.
+    under_way: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// Bytes of all copies, also of those that failed.
     sent: AtomicU64,
 }
@@ -133,7 +136,8 @@ impl Route<'_> {
 
 impl Copier {
     pub fn new(client: Client) -> Self {
-        Self { client, places: Semaphore::new(BLOBS_AT_ONCE), sent: AtomicU64::new(0) }
+        let (places, sent) = (Semaphore::new(BLOBS_AT_ONCE), AtomicU64::new(0));
+        Self { client, places, under_way: Mutex::default(), sent }
     }
 
     /// The bytes that were sent so far, for all copies together. They only show progress: bytes of a blob that began
@@ -238,6 +242,11 @@ impl Copier {
         let blobs: BTreeMap<Digest, BlobEntry> =
             blobs.map(|blob| (blob.digest.clone(), blob)).collect();
         let copies = blobs.into_values().map(async |blob| {
+            let only = {
+                let mut all = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+                Arc::clone(all.entry(blob.digest.clone()).or_default())
+            };
+            let _only = only.lock().await;
             let _place = self.places.acquire().await.expect("nobody closes it");
             self.blob(route, &blob).await
         });

@@ -54,7 +54,8 @@ pub(super) fn sentences(forecast: &FlattenForecast) -> Vec<String> {
         ));
         let carried = match &forecast.descendants[..] {
             [] => String::new(),
-            descendants => format!(", and so has each of {}", name(descendants)),
+            [_] => format!(", and its descendant {} too", name(&forecast.descendants)),
+            descendants => format!(", and each of its descendants {} too", name(descendants)),
         };
         sentences.push(format!("it has {}{carried}", change(-bytes.saved())));
         if bytes.shared > 0 {
@@ -188,7 +189,7 @@ mod tests {
         assert_eq!(
             told(&forecast),
             "`app`: 4 layers become one of 98 MB, instead of 120 MB (uncompressed)\n\
-             it has 22 MB less, and so has each of `x` and `y`\n\
+             it has 22 MB less, and each of its descendants `x` and `y` too\n\
              `os` and `tool` still need 80 MB of these layers\n\
              all published images together have 58 MB more\n"
         );

@@ -30,7 +30,7 @@ pub enum WasteKind {
     Secret,
 }
 
-/// What a later layer changed of a file, but for its content. Neither: its times.
+/// What a later layer changed of a file, but for its content. Neither: its times, or extended attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RewriteCause {
     pub mode: bool,
@@ -92,6 +92,9 @@ pub struct SourceLine {
     pub line: usize,
     /// On one line.
     pub text: String,
+    /// Its number among the instructions of the file.
+    #[serde(skip)]
+    pub ordinal: usize,
 }
 
 /// What to do.
@@ -120,6 +123,8 @@ pub(super) struct WasteGroup {
     /// Without the leading `/`; a folder ends with `/`.
     pub(super) path: String,
     pub(super) files: usize,
+    /// Whether the layer has no other files.
+    pub(super) is_whole: bool,
     pub(super) bytes: u64,
     /// Of a single file: where the same content is.
     pub(super) same: Option<String>,
@@ -175,7 +180,7 @@ impl fmt::Display for WasteKind {
                 "same content again, with another mode and owner"
             }
             Self::Rewritten(RewriteCause { mode: false, owner: false }) => {
-                "same content again, with another time"
+                "same content again, with another time or attribute"
             }
             Self::Moved => "same content again, at another path",
             Self::Cache(program) => return write!(f, "cache of {program}"),

@@ -9,9 +9,24 @@ use super::{
 /// A longer line is not proposed, in characters.
 const LONGEST: usize = 400;
 
-/// The fix of a finding in these layers. `runs`: the instructions between them, if all of them are in one
-/// Dockerfile: from the one that made the first layer to the one that made the second.
+/// The fix of a finding in these layers. A path that a shell, `.dockerignore` or `COPY` would read differently is in no
+/// line to write.
 pub(super) fn fix(
+    group: &WasteGroup,
+    layers: (&LayerPlace, Option<&LayerPlace>),
+    between: &[&SourceLine],
+) -> WasteFix {
+    let is_plain = |path: &str| {
+        path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._+@%:,=-".contains(&byte))
+    };
+    let is_plain = is_plain(&group.path) && group.same.as_deref().is_none_or(is_plain);
+    let fix = proposed(group, layers, between);
+    WasteFix { write: fix.write.filter(|_| is_plain), ..fix }
+}
+
+/// `between`: the instructions between them, if all of them are in one
+/// Dockerfile: from the one that made the first layer to the one that made the second.
+fn proposed(
     group: &WasteGroup,
     (layer, by): (&LayerPlace, Option<&LayerPlace>),
     between: &[&SourceLine],
@@ -23,20 +38,21 @@ pub(super) fn fix(
     match group.kind {
         WasteKind::Deleted => {
             let cache = paths::cached_by(&group.path);
-            match (cache, Copied::of(source)) {
-                (Some(cache), _) => fixed(
+            match (cache, Copied::whole(source, group)) {
+                // Instructions between may need it.
+                (Some(_), _) if is_same_image => fixed(
                     "delete the cache in the `RUN` that fills it: a later layer cannot",
-                    source.and_then(|source| appended(source, cache.append)),
+                    joined(between),
                 ),
                 (None, Some(copied)) if is_same_image => fixed(
                     "mount it into the `RUN` that needs it, instead of copying and deleting it",
                     source.and_then(|source| at(source, copied.mounted(&path)?)),
                 ),
-                (None, _) if is_same_image => fixed(
+                _ if is_same_image => fixed(
                     "create, use and delete it in one `RUN`: then no layer contains it",
                     joined(between),
                 ),
-                (None, _) => {
+                _ => {
                     fixed(&format!("deleting it frees nothing: `{name}` has to leave it out"), None)
                 }
             }
@@ -50,7 +66,7 @@ pub(super) fn fix(
         WasteKind::Rewritten(cause) => rewritten(group, cause, layer, between, is_same_image),
         WasteKind::Moved => {
             let target = group.same.as_deref().map(|path| format!("/{path}"));
-            let copied = Copied::of(source).filter(|copied| copied.sources.len() == 1);
+            let copied = Copied::whole(source, group).filter(|_| group.files == 1);
             let write = match (copied, target) {
                 (Some(copied), Some(target)) => {
                     source.and_then(|source| at(source, copied.line(&[], &target)))
@@ -61,17 +77,24 @@ pub(super) fn fix(
         }
         WasteKind::Cache(program) => {
             let cache = paths::cache_of(program);
-            let write =
-                cache.and_then(|cache| source.and_then(|source| appended(source, cache.append)));
+            // A later `RUN` needs what this one only fetches.
+            let installs = |source: &&SourceLine| {
+                program != "apt"
+                    || ["install", "upgrade"].iter().any(|word| source.text.contains(word))
+            };
+            let write = cache.and_then(|cache| appended(source.filter(installs)?, cache.append));
             fixed(cache.map_or("", |cache| cache.advice), write)
         }
         WasteKind::VersionControl => match (source, Copied::of(source)) {
-            (Some(source), Some(_)) => {
+            (Some(source), Some(copied)) if copied.is_from_context() => {
                 let folder = source.file.parent().unwrap_or(&source.file);
-                let write =
-                    (WritePlace::Append(folder.join(".dockerignore")), "**/.git".to_owned());
-                fixed("keep it out of the build context", Some(write))
+                let name = group.path.trim_end_matches('/').rsplit('/').next();
+                let write = name.map(|name| {
+                    (WritePlace::Append(folder.join(".dockerignore")), format!("**/{name}"))
+                });
+                fixed("keep it out of the build context", write)
             }
+            (_, Some(_)) => fixed("delete it in the stage that it is copied from", None),
             _ => fixed(
                 "delete it in the `RUN` that clones, or clone in a stage of its own",
                 source.and_then(|source| appended(source, &format!("&& rm -rf {path}"))),
@@ -79,7 +102,15 @@ pub(super) fn fix(
         },
         WasteKind::Documentation => fixed(
             "delete it in the `RUN` that installs it, unless users read it",
-            source.and_then(|source| appended(source, &format!("&& rm -rf {path}"))),
+            source.and_then(|source| {
+                // The licenses stay.
+                let command = if group.path.contains("share/doc/") && path.ends_with('/') {
+                    format!("&& find {path} -type f ! -name copyright -delete")
+                } else {
+                    format!("&& rm -rf {path}")
+                };
+                appended(source, &command)
+            }),
         ),
         WasteKind::BuildTools => fixed(
             "compile in a stage of its own, and `COPY --from` it: the final image needs only the result",
@@ -89,8 +120,8 @@ pub(super) fn fix(
             "add the file once, and link to it",
             group.same.as_deref().zip(source).and_then(|(same, source)| {
                 let link = format!("ln -sf /{same} {path}");
-                match Copied::of(Some(source)) {
-                    Some(copied) if copied.sources.len() == 1 => at(source, format!("RUN {link}")),
+                match Copied::whole(Some(source), group) {
+                    Some(_) if group.files == 1 => at(source, format!("RUN {link}")),
                     _ => appended(source, &format!("&& {link}")),
                 }
             }),
@@ -104,7 +135,7 @@ pub(super) fn fix(
 
 /// A mount instead of a `COPY` of this file alone, or an entry for `.dockerignore`.
 fn without_secret(source: &SourceLine, path: &str) -> Option<(WritePlace, String)> {
-    let copied = Copied::of(Some(source))?;
+    let copied = Copied::of(Some(source)).filter(Copied::is_from_context)?;
     let name = path.rsplit('/').next()?;
     if let [only] = copied.sources[..]
         && only.rsplit('/').next() == Some(name)
@@ -129,13 +160,15 @@ fn rewritten(
         (true, true) => "mode and the owner",
         (false, false) => {
             return fixed(
-                "write the file once: this layer contains it again, with another time",
+                "write the file once: this layer contains it again, with another time or attribute",
                 joined(between),
             );
         }
     };
     let source = layer.source.as_ref();
-    let copied = Copied::of(source);
+    // A mode is that of files and folders alike.
+    let copied = Copied::whole(source, group).filter(|_| !cause.mode || group.files == 1);
+    let is_copied = Copied::of(source).is_some();
     let mut flags = Vec::new();
     if cause.mode
         && let [mode] = group.modes.iter().collect::<Vec<_>>()[..]
@@ -151,6 +184,7 @@ fn rewritten(
         (Some(source), Some(copied)) if !flags.is_empty() => {
             at(source, copied.line(&flags, copied.destination))
         }
+        _ if is_copied => None,
         _ => joined(between),
     };
     if is_same_image {
@@ -178,6 +212,15 @@ impl<'s> Copied<'s> {
             rest.split(' ').partition(|word| word.starts_with("--"));
         let (&destination, sources) = words.split_last()?;
         (!sources.is_empty()).then(|| Self { name, flags, sources: sources.to_vec(), destination })
+    }
+
+    /// One that adds only what the finding is about.
+    fn whole(source: Option<&'s SourceLine>, group: &WasteGroup) -> Option<Self> {
+        Self::of(source).filter(|copied| group.is_whole && copied.sources.len() == 1)
+    }
+
+    fn is_from_context(&self) -> bool {
+        !self.flags.iter().any(|flag| flag.starts_with("--from="))
     }
 
     fn line(&self, more: &[String], destination: &str) -> String {
@@ -220,6 +263,9 @@ fn appended(source: &SourceLine, command: &str) -> Option<(WritePlace, String)> 
         return at(source, format!("{text} {command}"));
     };
     // It may delete a part already.
+    if !paths.split(' ').all(|path| path.starts_with('/')) {
+        return at(source, format!("{text} {command}"));
+    }
     let paths: Vec<&str> =
         paths.split(' ').filter(|path| text.split(' ').all(|word| word != *path)).collect();
     let last = text.rsplit("&&").next().unwrap_or_default().trim_start();
@@ -233,7 +279,11 @@ fn joined(between: &[&SourceLine]) -> Option<(WritePlace, String)> {
     let (first, rest) = between.split_first()?;
     plain_command(&first.text)?;
     let mut line = first.text.clone();
-    for one in rest {
+    for (n, one) in rest.iter().enumerate() {
+        // An `ENV` or a `USER` between them changes what a command does.
+        if one.ordinal != first.ordinal + n + 1 {
+            return None;
+        }
         line.push_str(" && ");
         line.push_str(plain_command(&one.text)?);
     }
@@ -243,7 +293,8 @@ fn joined(between: &[&SourceLine]) -> Option<(WritePlace, String)> {
 fn plain_command(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("RUN ")?;
     let command = without_flags(rest);
-    (!command.starts_with('[') && !command.contains("<<")).then_some(command)
+    let is_plain = !command.starts_with('[') && !command.contains("<<") && !command.contains('#');
+    is_plain.then_some(command)
 }
 
 #[cfg(test)]
@@ -254,7 +305,7 @@ mod tests {
     use crate::{image::Digest, waste::finding::WasteOwner};
 
     fn source(line: usize, text: &str) -> SourceLine {
-        SourceLine { file: "/app/Dockerfile".into(), line, text: text.to_owned() }
+        SourceLine { file: "/app/Dockerfile".into(), line, text: text.to_owned(), ordinal: line }
     }
 
     fn place(owner: &str, source: Option<SourceLine>) -> LayerPlace {
@@ -277,6 +328,7 @@ mod tests {
             by: Some(1),
             path: path.to_owned(),
             files: 1,
+            is_whole: true,
             bytes: 1,
             same: Some("first".to_owned()),
             modes: BTreeSet::from([0o755]),
@@ -308,8 +360,8 @@ mod tests {
             (
                 both,
                 "opt/big",
-                &["COPY --from=x a b /opt/", "RUN y"],
-                "2: COPY --from=x --chmod=755 --chown=1000:1001 a b /opt/",
+                &["COPY --from=x a /opt/", "RUN y"],
+                "2: COPY --from=x --chmod=755 --chown=1000:1001 a /opt/",
             ),
             (mode, "x", &["RUN curl x", "RUN chmod 755 x"], "2: RUN curl x && chmod 755 x"),
             (
@@ -328,7 +380,13 @@ mod tests {
                 WasteKind::Deleted,
                 "var/lib/apt/lists/a",
                 &["RUN apt-get update", "RUN rm -rf /var/lib/apt/lists"],
-                "2: RUN apt-get update && rm -rf /var/lib/apt/lists/* /var/cache/apt/*",
+                "2: RUN apt-get update && rm -rf /var/lib/apt/lists",
+            ),
+            (
+                WasteKind::Deleted,
+                "var/lib/apt/lists/a",
+                &["RUN apt-get update", "RUN apt-get install x", "RUN rm -rf /var/lib/apt/lists/*"],
+                "2: RUN apt-get update && apt-get install x && rm -rf /var/lib/apt/lists/*",
             ),
             (
                 WasteKind::Moved,
@@ -345,14 +403,26 @@ mod tests {
             (
                 WasteKind::Cache("apt"),
                 "var/cache/apt/",
-                &["RUN apt-get update && rm -rf /var/lib/apt/lists/*"],
-                "2: RUN apt-get update && rm -rf /var/lib/apt/lists/* /var/cache/apt/*",
+                &["RUN apt-get install x && rm -rf /var/lib/apt/lists/*"],
+                "2: RUN apt-get install x && rm -rf /var/lib/apt/lists/* /var/cache/apt/*",
             ),
             (
                 WasteKind::Cache("apt"),
                 "var/cache/apt/",
-                &["RUN rm -rf /var/lib/apt/lists/* || true"],
-                "2: RUN rm -rf /var/lib/apt/lists/* || true && rm -rf /var/cache/apt/*",
+                &["RUN apt-get install x; rm -rf /var/lib/apt/lists/* || true"],
+                "2: RUN apt-get install x; rm -rf /var/lib/apt/lists/* || true && rm -rf /var/cache/apt/*",
+            ),
+            (
+                WasteKind::Documentation,
+                "usr/share/doc/",
+                &["RUN make install"],
+                "2: RUN make install && find /usr/share/doc/ -type f ! -name copyright -delete",
+            ),
+            (
+                WasteKind::VersionControl,
+                "app/.svn/",
+                &["COPY . /app"],
+                "/app/.dockerignore: **/.svn",
             ),
             (
                 WasteKind::VersionControl,
@@ -378,6 +448,27 @@ mod tests {
             let told = told(kind, path, lines, "app");
             assert_eq!(told.split_once('\n').map(|(_, line)| line), Some(expected), "{told}");
         }
+    }
+
+    #[test]
+    fn a_line_that_would_do_something_else_is_not_proposed() {
+        let mode = WasteKind::Rewritten(RewriteCause { mode: true, owner: false });
+        for (kind, path, lines) in [
+            (WasteKind::VersionControl, "opt /x y/.git/", &["RUN git clone x"][..]),
+            (WasteKind::Documentation, "usr/share/doc/a b;reboot/q", &["RUN make install"]),
+            (WasteKind::Secret, "app/a b.key", &["COPY . /app/"]),
+            (WasteKind::VersionControl, "app/.git/", &["COPY --from=build /out /app"]),
+            (WasteKind::Cache("apt"), "var/lib/apt/lists/", &["RUN apt-get update"]),
+            (WasteKind::Deleted, "x", &["RUN make # not rm", "RUN rm /x"]),
+            (WasteKind::Moved, "srv/x", &["COPY a b /srv/", "RUN mv /srv/x /srv/y"]),
+            (mode, "app/run.sh", &["COPY a b /app/", "RUN chmod 600 /app/run.sh"]),
+        ] {
+            let told = told(kind, path, lines, "app");
+            assert!(!told.contains('\n'), "{told}");
+        }
+        // An instruction between them, such as `USER`.
+        let lines = [source(2, "RUN make"), source(4, "RUN rm x")];
+        assert_eq!(joined(&[&lines[0], &lines[1]]), None);
     }
 
     #[test]

@@ -52,7 +52,8 @@ struct WastedFile<'l> {
 
 type Key = (WasteKind, usize, Option<usize>);
 
-/// What the layers in `own` waste, and the files that count. Files that are `known` from its bases do not count.
+/// What the layers in `own` waste, and the files that certainly are waste. Those that are `known` from its bases do
+/// not count.
 pub(super) fn waste(
     stack: &LayerStack<'_>,
     own: &Range<usize>,
@@ -104,7 +105,8 @@ pub(super) fn waste(
         } else {
             continue;
         };
-        if counted.insert(at) {
+        // A descendant may delete documentation, and then waste it.
+        if !kind.is_certain() || counted.insert(at) {
             let file = WastedFile { at, path, bytes: file.size, same: None, new: None };
             found.entry((kind, at.layer, None)).or_default().push(file);
         }
@@ -122,8 +124,12 @@ pub(super) fn waste(
             }
         }
     }
-    let groups = found.into_iter().flat_map(|(key, files)| groups(key, files)).collect();
-    (groups, counted)
+    let files_of = |layer: usize| {
+        let entries = stack.layers[layer].entries.iter();
+        entries.filter(|one| matches!(one.item, IndexedItem::File(_))).count()
+    };
+    let groups = found.into_iter().flat_map(|(key, files)| groups(key, files, files_of(key.1)));
+    (groups.collect(), counted)
 }
 
 /// Files of the own layers whose content is elsewhere in the image, too.
@@ -183,8 +189,8 @@ pub(super) fn build_tools(stack: &LayerStack<'_>) -> BTreeMap<usize, BTreeMap<St
     found
 }
 
-/// Files of one kind and layer, by folder.
-fn groups((kind, layer, by): Key, files: Vec<WastedFile<'_>>) -> Vec<WasteGroup> {
+/// Files of one kind and layer, by folder. `of_layer` is the number of all files of the layer.
+fn groups((kind, layer, by): Key, files: Vec<WastedFile<'_>>, of_layer: usize) -> Vec<WasteGroup> {
     let mut done = Vec::new();
     let mut open = vec![files];
     while let Some(files) = open.pop() {
@@ -203,7 +209,8 @@ fn groups((kind, layer, by): Key, files: Vec<WastedFile<'_>>) -> Vec<WasteGroup>
                 continue;
             }
         }
-        done.push(group((kind, layer, by), folder, &files));
+        let group = group((kind, layer, by), folder, &files);
+        done.push(WasteGroup { is_whole: files.len() == of_layer, ..group });
     }
     done
 }
@@ -225,6 +232,7 @@ fn group((kind, layer, by): Key, folder: &[u8], files: &[WastedFile<'_>]) -> Was
         by,
         path,
         files: files.len(),
+        is_whole: false,
         bytes: distinct.into_values().fold(0, u64::saturating_add),
         same,
         modes: new().map(|file| file.mode).collect(),

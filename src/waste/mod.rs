@@ -12,7 +12,7 @@
 //! - `origin`: which instruction made which layer. `fix`: the advice, and the line to write.
 //! - `survey`: all images of a hierarchy. [`wasted_parts`]: one image, for `budget: { waste: … }`.
 //!
-//! **Invariant:** a file counts once for an image and its descendants: at the image that causes the waste.
+//! **Invariant:** a file is certain waste once for an image and its descendants: at the image that causes it.
 
 mod encoding;
 mod finding;
@@ -40,11 +40,13 @@ pub use self::{
 /// What the layers from number `from` waste: files that they hide, and caches and repositories of version control
 /// that they add. Advice does not count: see [`WasteKind::is_certain`].
 ///
-/// `layers` are those of the whole image, the base's first; `from` is the number of layers of its base. 0 counts
-/// the waste of its bases, too.
+/// `layers` are those of the whole image, the base's first; `from` is the number of layers of its base, whose waste
+/// does not count. 0 counts the waste of its bases, too.
 pub fn wasted_parts(layers: &[&LayerIndex], from: usize) -> Vec<WastedPart> {
+    let base = fold::LayerStack::of(&layers[..from]);
+    let (_, known) = image::waste(&base, &(0..from), &|_| false);
     let stack = fold::LayerStack::of(layers);
-    let (groups, _) = image::waste(&stack, &(from..layers.len()), &|_| false);
+    let (groups, _) = image::waste(&stack, &(from..layers.len()), &|at| known.contains(&at));
     let certain = groups.into_iter().filter(|group| group.kind.is_certain());
     let part = |group: finding::WasteGroup| WastedPart {
         layer: group.layer,

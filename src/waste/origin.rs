@@ -85,9 +85,15 @@ fn is_made_by(text: &str, one: &Instruction) -> bool {
 /// The same instruction, whose text cannot be compared: it has variables, a heredoc or a relative path.
 fn is_alike(text: &str, one: &Instruction) -> bool {
     let name = one.text.split(' ').next().unwrap_or_default();
-    let is_vague = one.text.contains(['$', '['])
-        || one.text.contains("<<")
-        || [" .", " ./"].iter().any(|end| one.text.ends_with(end));
+    let rest = one.text.strip_prefix(name).unwrap_or_default().trim_start();
+    // The shell expands the variables of a `RUN`, so that its text is that of the Dockerfile.
+    let is_vague = if name == "RUN" {
+        let words = serde_json::from_str::<Vec<String>>(without_flags(rest));
+        let is_list = words.is_ok_and(|words| squeezed(text).ends_with(&squeezed(&words.concat())));
+        is_list || rest.contains("<<")
+    } else {
+        rest.contains(['$', '[']) || [" .", " ./"].iter().any(|end| rest.ends_with(end))
+    };
     is_of(text, name) && is_vague
 }
 
@@ -159,6 +165,10 @@ mod tests {
         assert_eq!(lines(dockerfile, &texts), "- 6");
         let stages = "FROM a AS x\nRUN one\nFROM a AS y\nRUN two\nFROM y\nRUN three";
         assert_eq!(lines(stages, &["RUN /bin/sh -c two", "RUN /bin/sh -c three"]), "4 6");
+        // A Dockerfile that was changed since.
+        let edited = "FROM a\nRUN chmod 711 /x\nRUN for i in $(seq 3)";
+        let texts = ["RUN /bin/sh -c chmod 700 /x # buildkit", "RUN /bin/sh -c for i in $(seq 3)"];
+        assert_eq!(lines(edited, &texts), "- 3");
         let vague = "FROM a\nRUN [\"a\", \"b\"]\nCOPY x $Y\nRUN <<E";
         assert_eq!(lines(vague, &["RUN a b", "COPY x /y # buildkit", "RUN /bin/sh -c c"]), "2 3 4");
     }

@@ -78,9 +78,15 @@ const CACHES: &[CachedBy] = &[
     },
     CachedBy {
         program: "maven",
-        parts: &["/.m2/repository/", "/.gradle/caches/"],
+        parts: &["/.m2/repository/"],
         advice: "build in a stage of its own, or mount a cache at `/root/.m2`",
         append: "&& rm -rf /root/.m2/repository",
+    },
+    CachedBy {
+        program: "gradle",
+        parts: &["/.gradle/caches/"],
+        advice: "build in a stage of its own, or mount a cache at `/root/.gradle`",
+        append: "&& rm -rf /root/.gradle/caches",
     },
     CachedBy {
         program: "gem",
@@ -144,7 +150,7 @@ const ACCOUNTS: [&str; 10] = [
     "etc/default/passwd",
 ];
 /// The ends of paths, with a `/` before them.
-const SECRETS: [&str; 20] = [
+const SECRETS: [&str; 22] = [
     "/.aws/credentials",
     "/.azure/accessTokens.json",
     "/.cargo/credentials.toml",
@@ -165,6 +171,8 @@ const SECRETS: [&str; 20] = [
     "/id_ecdsa",
     "/id_ed25519",
     "/id_rsa",
+    "/kubeconfig",
+    "/terraform.tfstate",
 ];
 const SECRET_EXTENSIONS: [&str; 6] = [".jks", ".keystore", ".kdbx", ".p12", ".pfx", ".ppk"];
 /// Other files with such a name are programs or pictures.
@@ -194,6 +202,8 @@ pub fn cached_by(path: &str) -> Option<&'static CachedBy> {
     CACHES.iter().find(|cache| {
         // Gradle and others have a lock file there; it is as useless as the rest.
         cache.parts.iter().any(|part| path.contains(part))
+            // The folder has the version of Ruby in its path.
+            || cache.program == "gem" && path.ends_with(".gem") && path.contains("/cache/")
     })
 }
 
@@ -223,8 +233,7 @@ pub fn is_documentation(path: &str) -> bool {
 /// Whether the name of a file looks like that of a secret, by the rule for build args.
 pub fn is_secret(path: &str, size: u64) -> bool {
     let rooted = format!("/{path}");
-    let is_foreign = OF_PACKAGES.iter().any(|folder| path.starts_with(folder))
-        || LIBRARIES.iter().any(|part| rooted.contains(part))
+    let is_foreign = LIBRARIES.iter().any(|part| rooted.contains(part))
         || is_version_control(path)
         || ACCOUNTS.contains(&path);
     if is_foreign || size == 0 || size > LONGEST_SECRET {
@@ -235,8 +244,14 @@ pub fn is_secret(path: &str, size: u64) -> bool {
         Some((stem, extension)) if !stem.is_empty() => (stem, extension),
         _ => (name, ""),
     };
-    SECRETS.iter().any(|end| rooted.ends_with(end))
-        || SECRET_EXTENSIONS.iter().any(|end| name.ends_with(end))
+    let is_example = ["example", "sample", "template", "dist"].contains(&extension);
+    if SECRETS.iter().any(|end| rooted.ends_with(end)) || name.starts_with(".env.") && !is_example {
+        return true;
+    }
+    if OF_PACKAGES.iter().any(|folder| path.starts_with(folder)) {
+        return false;
+    }
+    SECRET_EXTENSIONS.iter().any(|end| name.ends_with(end))
         || extension == "key"
         || TEXTS.contains(&extension) && looks_secret(stem)
 }
@@ -258,6 +273,8 @@ mod tests {
             ("usr/local/cargo/registry/cache/x", Some("cargo")),
             ("root/.m2/repository/x.jar", Some("maven")),
             ("usr/local/bundle/cache/x.gem", Some("gem")),
+            ("var/lib/gems/3.1.0/cache/rack-3.gem", Some("gem")),
+            ("root/.gradle/caches/x", Some("gradle")),
             ("var/lib/apt/extended_states", None),
             ("srv/cache/x", None),
         ] {
@@ -276,6 +293,9 @@ mod tests {
             "app/credentials.json",
             "root/.docker/config.json",
             "app/store.p12",
+            "usr/share/nginx/html/.env",
+            "var/lib/jenkins/.ssh/id_rsa",
+            "app/.env.production",
         ] {
             assert!(is_secret(path, 100), "{path}");
         }
@@ -291,6 +311,7 @@ mod tests {
             "app/password.html",
             "root/.ssh/id_rsa.pub",
             "app/monkey",
+            "app/.env.example",
         ] {
             assert!(!is_secret(path, 100), "{path}");
         }

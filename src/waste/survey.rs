@@ -103,7 +103,8 @@ pub fn survey(
             .into_iter()
             .map(|one| {
                 let (line, text) = one.map(|one| (one.line, one.text.clone()))?;
-                Some(SourceLine { file: file.path.clone(), line, text })
+                let ordinal = file.instructions.iter().position(|one| one.line == line)?;
+                Some(SourceLine { file: file.path.clone(), line, text, ordinal })
             })
             .collect();
         let owner = WasteOwner::Node(image.node.to_string());
@@ -265,6 +266,7 @@ fn tools_finding(
         by: None,
         path: names.join(", ") + &more,
         files: packages.len(),
+        is_whole: false,
         bytes: packages.values().copied().fold(0, u64::saturating_add),
         same: None,
         modes: [].into(),

@@ -251,7 +251,11 @@ fn budget() -> Value {
             "The largest number of layers.",
             number("^([1-9][0-9]*|none)$".to_owned(), "30"),
         ),
-        ("waste", "The most bytes that its own layers waste, unpacked.", size("5MB")),
+        (
+            "waste",
+            "The most bytes that its own layers waste, unpacked.",
+            json!({ "type": ["string", "integer"], "pattern": format!("^({SIZE}|none)$"), "minimum": 0, "examples": ["5MB"] }),
+        ),
         (
             "growth",
             "How much larger than the published image it may be: a percentage or bytes.",
