@@ -10,7 +10,7 @@ use crate::{
     publish::store::StoreError,
     registry::RegistryError,
     run::{
-        SecretError,
+        LackedOption, SecretError,
         observe::{ObserveError, UpstreamError},
         state::LockError,
     },
@@ -122,6 +122,14 @@ impl From<Vec<SecretError>> for CommandError {
             Some(first) => error.hint(first.hint()),
             None => error,
         }
+    }
+}
+
+impl From<Vec<LackedOption>> for CommandError {
+    fn from(options: Vec<LackedOption>) -> Self {
+        let lines: Vec<String> = options.iter().map(ToString::to_string).collect();
+        Self::new(Exit::Usage, lines.join("\n  "))
+            .hint("docs/engines.md lists the capabilities of each engine")
     }
 }
 

@@ -35,7 +35,7 @@ use crate::{
         store::{Remote, Store},
     },
     report::{self, Out, ProgressMode, Record, Recorder, ReportOptions},
-    run::{Origin, RunOptions, Secrets, Workshop, execute},
+    run::{Origin, RunOptions, Secrets, Workshop, execute, refuse_lacked},
 };
 
 pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, CommandError> {
@@ -143,6 +143,7 @@ impl RunCommand<'_> {
             let plan = make(&self.hierarchy, &self.request, &self.world, (&*store, !ONLY_ASKS));
             let (plan, ()) = tokio::join!(plan, killed_runs::remove(&self.world.engine));
             let (plan, mut warnings) = plan?;
+            refuse_lacked(&self.hierarchy, &plan, self.world.info.capabilities)?;
             let secrets = Secrets::read(&self.hierarchy, &plan, &self.world.info)?;
             let publishes = !self.arguments.no_push && self.hierarchy.registry.is_some();
             let repositories = publishes.then(|| pushed_to(&self.hierarchy, &plan));

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fingerprint::context::Context,
-    hierarchy::Test,
+    hierarchy::{BuildSettings, Test},
     image::{Digest, Platform, Reference, Repository, Tagged},
     registry::{Login, RegistryError},
 };
@@ -193,6 +193,7 @@ pub struct BuildRequest {
     /// Only BuildKit can pass them to a build.
     pub secrets: BuildSecrets,
     pub labels: BTreeMap<String, String>,
+    pub settings: BuildSettings,
     pub target: Option<String>,
     /// The stages that only `ONBUILD` instructions of the base name, with their images.
     pub named: BTreeMap<String, String>,

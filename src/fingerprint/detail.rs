@@ -20,7 +20,7 @@ const LIMIT: usize = 2 * 1024;
 pub struct Detail {
     pub files: Listing,
     /// Eight digits of a digest for `build_args.VERSION`, `labels.a`, `secrets.b`,
-    /// `target`, `prepare`, `volatile`, `flatten`, `ssh`. It contains no values, but a short one can be guessed: do not put secrets
+    /// `target`, `prepare`, `volatile`, `flatten`, `ssh`, and options of the build such as `network` and `add_hosts.db`. It contains no values, but a short one can be guessed: do not put secrets
     /// into build arguments.
     pub settings: BTreeMap<String, String>,
 }
@@ -47,6 +47,8 @@ fn settings(node: &Node) -> BTreeMap<String, String> {
     settings.extend(
         secrets.map(|(id, source)| (format!("secrets.{id}"), short(&encoding::secret(id, source)))),
     );
+    settings
+        .extend(node.settings.named().iter().map(|(name, value)| (name.clone(), digest(value))));
     if !node.volatile.is_empty() {
         settings.insert("volatile".to_owned(), digest(&node.volatile));
     }

@@ -42,17 +42,19 @@ pub(super) fn fingerprint(inputs: &Inputs, parents: &Parents) -> Digest {
     digest(&(VERSION, encoded, parents))
 }
 
-/// Build arguments, target, labels, `prepare`, and secrets and `flatten` if the image has any. `tracked` has the content of
+/// Build arguments, target, labels, `prepare`, and secrets, `flatten` and options of the build if the image has any. `tracked` has the content of
 /// each secret's file that git tracks, by the secret's ID. `volatile` are the patterns of the image and its bases: they
 /// decide whether the build tag names the new image or the published one.
 pub fn settings(node: &Node, tracked: &BTreeMap<&String, &Digest>, volatile: &[String]) -> Digest {
     let own = own_settings(node, tracked);
-    // The encoding of versions without `volatile`, and without `flatten`.
+    // Each step below is left out without its fields: versions without them made the same encoding.
     let own = if volatile.is_empty() { own } else { digest(&(own, volatile)) };
-    match node.flatten {
+    let own = match node.flatten {
         Flatten::No => own,
         flatten => digest(&(own, "flatten", flatten.as_str())),
-    }
+    };
+    let options = node.settings.named();
+    if options.is_empty() { own } else { digest(&(own, "options", options)) }
 }
 
 fn own_settings(node: &Node, tracked: &BTreeMap<&String, &Digest>) -> Digest {
@@ -129,7 +131,7 @@ fn digest(value: &impl Serialize) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hierarchy::test_hierarchy;
+    use crate::hierarchy::{BuildNetwork, Hierarchy, LoadOptions, test_hierarchy};
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -156,6 +158,8 @@ mod tests {
         let volatile = settings(&node, &BTreeMap::new(), &["etc/x".to_owned()]);
         node.flatten = Flatten::Own;
         let flat = settings(&node, &BTreeMap::new(), &[]);
+        node.settings.network = BuildNetwork::None;
+        let options = settings(&node, &BTreeMap::new(), &[]);
 
         let test = |check, read_only| Test {
             check,
@@ -187,17 +191,41 @@ mod tests {
         inputs.epoch = Some(Epoch::at(jiff::Timestamp::UNIX_EPOCH));
         let with = fingerprint(&inputs, &parents);
 
-        let found = [plain, full, secrets, volatile, flat, of_tests, no_tests, without, with];
+        let found =
+            [plain, full, secrets, volatile, flat, options, of_tests, no_tests, without, with];
         let found: Vec<&str> = found.iter().map(Digest::short).collect();
         assert_eq!(found, EXPECTED);
     }
 
-    const EXPECTED: [&str; 9] = [
+    /// Each option of a build: whether it is in the fingerprint, and why.
+    #[test]
+    fn options_that_change_the_image_are_in_the_fingerprint() {
+        let settings_of = |option: &str| {
+            let text = format!("version: 1\nimages: {{ a: {{ {option} }} }}\n");
+            let options = LoadOptions { names_only: true, ..LoadOptions::default() };
+            let loaded = Hierarchy::load_text("/h.yaml".into(), text, &options).unwrap();
+            settings(loaded.hierarchy.get(&"a".into()).unwrap(), &BTreeMap::new(), &[])
+        };
+        let without = settings_of("");
+        for (option, is_in_it, why) in [
+            ("network: none", true, "a RUN reaches other servers"),
+            ("network: default", false, "it says what is so anyway"),
+            ("add_hosts: { a: 10.0.0.1 }", true, "a RUN reaches other servers"),
+            ("shm_size: 1MB", true, "a RUN may succeed only with it"),
+            ("ulimits: { nofile: 5 }", true, "a RUN may succeed only with it"),
+            ("no_cache_filter: [x]", false, "it says how to build, as `rebuild --refresh` does"),
+        ] {
+            assert_eq!(settings_of(option) != without, is_in_it, "{option}: {why}");
+        }
+    }
+
+    const EXPECTED: [&str; 10] = [
         "23c46dc6b369",
         "f959ae70dffb",
         "88bd21ebbe26",
         "741b24950fac",
         "6a4c701391de",
+        "7aa982ee5475",
         "89db517cb59c",
         "97294f05c360",
         "7817dc8d1dc6",

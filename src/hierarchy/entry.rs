@@ -59,6 +59,9 @@ impl Entry {
         image.allow_build_args = None;
         image.ssh.get_or_insert_default();
         image.budget = image.budget.normal();
+        // It says how an image is built, and not what is in it.
+        image.build.clear("no_cache_filter");
+        image.settings.no_cache_filter.clear();
         Self { image, repository, tags }
     }
 }

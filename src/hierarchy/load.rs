@@ -369,6 +369,7 @@ fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)
         target: image.target.map(|target| target.value),
         platform: image.platform.map(|platform| platform.value),
         build_args: image.build_args,
+        settings: image.settings,
         labels: image.labels,
         secrets: image
             .secrets

@@ -310,6 +310,7 @@ impl Image {
         let Some(matrix) = self.matrix.take() else {
             self.set_all(&later, (&Combination::new(), room), problems);
             self.check_patterns(problems);
+            self.check_build(problems);
             return vec![(entry.value.clone(), self)];
         };
         for span in &matrix.useless {
@@ -323,6 +324,7 @@ impl Image {
         for one in &matrix.combinations {
             let mut image = self.filled(one, room);
             image.set_all(&later, (one, room), problems);
+            image.check_build(problems);
             nodes.push((fill(&entry.value, one, room), image));
             room.take(Room::IMAGE);
             if room.is_full(&entry.span, problems) {
@@ -356,6 +358,12 @@ impl Image {
             problems.last_is(RuleCode::WrongTest);
             self.is_broken = true;
         }
+    }
+
+    fn check_build(&mut self, problems: &mut Problems) {
+        let before = problems.found.len();
+        self.settings = self.build.settings(problems);
+        self.is_broken |= problems.found.len() > before;
     }
 
     fn set_all(
@@ -411,6 +419,7 @@ impl Image {
             target: self.target.as_ref().map(text),
             repository: self.repository.as_ref().map(text),
             labels: map(&self.labels),
+            build: self.build.filled(|text| fill(text, combination, room)),
             parents: self.parents.as_ref().map(list),
             ..self.clone()
         }

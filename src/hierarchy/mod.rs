@@ -5,6 +5,7 @@
 //! file is YAML.
 
 mod budget;
+mod build_fields;
 pub mod calendar;
 mod channels;
 mod draft;
@@ -57,6 +58,7 @@ pub use self::node::{
 pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
     budget::{Budget, GrowthLimit, OnExcess},
+    build_fields::{BuildNetwork, BuildSettings, Ulimit},
     channels::Notify,
     entry::{Entry, entries},
     find::Foreign,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     budget::Budget,
+    build_fields::BuildSettings,
     secrets::{SecretSource, Ssh},
     template::TagTemplate,
 };
@@ -39,6 +40,7 @@ pub struct Node {
     pub platform: Option<Platform>,
     pub build_args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+    pub settings: BuildSettings,
     /// What a `RUN --mount=type=secret` gets, by ID.
     pub secrets: BTreeMap<String, SecretSource>,
     pub ssh: Ssh,

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range, time::Duration};
 
 use super::{
     budget::BudgetFields,
+    build_fields::{BuildFields, BuildSettings},
     channels::Notify,
     fields::{Fields, Located, Problems},
     matrix::{Combination, Matrix, Room},
@@ -56,6 +57,9 @@ pub(super) struct Image {
     pub(super) default_flatten: Option<Flatten>,
     /// With `max_size`.
     pub(super) budget: BudgetFields,
+    pub(super) build: BuildFields,
+    /// What `build` says, a matrix filled in.
+    pub(super) settings: BuildSettings,
     pub(super) build_args: BTreeMap<String, String>,
     /// Those of the build args that look like secrets, and those that nevertheless may.
     pub(super) suspects: Vec<Located<String>>,
@@ -245,6 +249,7 @@ impl Image {
             .take("budget")
             .and_then(|yaml| BudgetFields::read(yaml, problems))
             .unwrap_or_default();
+        self.build = BuildFields::read(fields, problems);
         for field in FILLED_LATER {
             let Some(yaml) = fields.take(field) else { continue };
             match yaml.scalar().filter(|text| text.contains('{')) {
@@ -326,6 +331,8 @@ impl Image {
             default_flatten: defaults.flatten.as_ref().map(|flatten| flatten.value),
             flatten: self.flatten,
             budget: self.budget.over(&defaults.budget, has_size),
+            build: self.build.over(&defaults.build),
+            settings: BuildSettings::default(),
             build_args: merged(self.build_args, &defaults.build_args),
             suspects,
             allow_build_args: self.allow_build_args.or_else(|| defaults.allow_build_args.clone()),

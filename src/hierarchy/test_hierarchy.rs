@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
-    Base, BaseUse, Budget, Dockerfile, Flatten, Hierarchy, Node, NodeName, OnFailure, Refresh, Ssh,
+    Base, BaseUse, Budget, BuildSettings, Dockerfile, Flatten, Hierarchy, Node, NodeName,
+    OnFailure, Refresh, Ssh,
 };
 use crate::dockerfile::Instruction;
 
@@ -27,6 +28,7 @@ fn node(line: &str) -> Node {
         platform: None,
         build_args: BTreeMap::new(),
         labels: BTreeMap::new(),
+        settings: BuildSettings::default(),
         secrets: BTreeMap::new(),
         ssh: Ssh::None,
         prepare: None,

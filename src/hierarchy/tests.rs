@@ -554,6 +554,11 @@ fn an_untrusted_hierarchy_runs_nothing_and_stays_in_its_folder() {
             "the secret `k` is a file or a variable",
         ),
         ("images: {a: {ssh: true}}".to_owned(), "`ssh` uses the keys of this machine"),
+        ("images: {a: {network: host}}".to_owned(), "`network: host` reaches services"),
+        (
+            "defaults: {network: host}\nimages: {a: {}}".to_owned(),
+            "`network: host` reaches services",
+        ),
         (format!("images: {{a: {{context: {outside}}}}}"), "the context `"),
         (format!("images: {{a: {{dockerfile: {outside}/Dockerfile}}}}"), "the Dockerfile `"),
         ("images: {a: {dockerfile: ../link}}".to_owned(), "the Dockerfile `link` lies outside"),

@@ -8,7 +8,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{Notify, draft::Draft, fields::Problems, secrets::Ssh};
+use super::{BuildNetwork, Notify, draft::Draft, fields::Problems, secrets::Ssh};
 use crate::check::{diagnostic::Diagnostic, rules::RuleCode};
 
 /// Whether the user of this machine trusts the author of a hierarchy.
@@ -46,6 +46,14 @@ pub(super) fn refuse(
             let span = image.places.secrets.get(id).unwrap_or(&draft.span);
             refused
                 .push((span, format!("the secret `{id}` is a file or a variable of this machine")));
+        }
+        if let Some(network) =
+            image.build.text("network").filter(|_| image.settings.network == BuildNetwork::Host)
+        {
+            refused.push((
+                &network.span,
+                "`network: host` reaches services of this machine".to_owned(),
+            ));
         }
         if image.ssh == Some(Ssh::Agent) {
             refused.push((&draft.span, "`ssh` uses the keys of this machine".to_owned()));

@@ -24,7 +24,7 @@ use crate::{
         context::{Context, Modes},
         ignore::Ignore,
     },
-    hierarchy::NodeName,
+    hierarchy::{BuildSettings, NodeName},
     image::Digest,
     publish::store::Store,
 };
@@ -153,6 +153,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             build_args: [].into(),
             secrets: BuildSecrets::default(),
             labels: self.labels(pinned, record).await?,
+            settings: BuildSettings::default(),
             target: None,
             named: [].into(),
             platform: node.platform.clone(),

@@ -12,6 +12,7 @@ mod lost_engine;
 mod compare;
 mod flatten;
 mod labels;
+mod lacking;
 mod mask;
 pub mod mirror;
 pub mod observe;
@@ -47,6 +48,7 @@ use self::{
 pub use self::{
     bases::{failed_of_all_runs, pins_of_all_runs, run_of_failed, run_of_pin},
     labels::Origin,
+    lacking::{LackedOption, refuse_lacked},
     prepare::run_of_folder,
     secrets::{SecretError, Secrets},
     step::Workshop,

@@ -523,12 +523,16 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             build_args: node.build_args.clone(),
             secrets: self.shop.secrets.of(&node.name),
             labels: self.labels(pinned, record).await?,
+            settings: node.settings.clone(),
             target: node.target.clone(),
             named: node.dockerfile.named(&pinned.names),
             platform: node.platform.clone(),
             // BuildKit identifies the secret of a layer only by its ID: it would reuse a layer that was built
             // with another source.
-            no_cache: fresh || !node.secrets.is_empty(),
+            // The API has one switch for all stages (`nocache`).
+            no_cache: fresh
+                || !node.secrets.is_empty()
+                || !node.settings.no_cache_filter.is_empty(),
             timeout: node.timeout,
         };
         tell.phase(Phase::Build);

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use super::{
     Capability, Docker,
     activity::Activity,
+    build_query::build_query,
     call::{EngineRefusal, path_with},
     message::EngineMessages,
     transcript::Transcript,
@@ -78,7 +79,7 @@ impl Docker {
         let dockerfile =
             tar::Dockerfile::new(&request.context, &request.dockerfile_path, text, true);
         let dockerfile = dockerfile.map_err(|error| EngineError::Context(with_causes(&error)))?;
-        let path = build_path(&request, &dockerfile.name, &[OUTPUT_FORMAT]);
+        let path = self.build_path(&request, &dockerfile.name, &[OUTPUT_FORMAT]);
         let unreadable = UnreadableContext::default();
         let context = tar::stream(request.context, dockerfile, request.context_digest);
         let body = observed(context, activity, &unreadable);
@@ -124,7 +125,7 @@ impl Docker {
         let id = session.id().to_owned();
         let of_session =
             [("version", "2"), ("remote", "client-session"), ("session", &id), ("buildid", &id)];
-        let post = Request::post(build_path(&request, &name, &of_session))
+        let post = Request::post(self.build_path(&request, &name, &of_session))
             .body(Empty::<Bytes>::new())
             .map_err(|error| EngineError::Context(error.to_string()))?;
         tokio::select! {
@@ -163,31 +164,38 @@ impl Docker {
         }
         transcript.finish()
     }
-}
 
-/// The request's path with what both builders are told, and what one of them is told besides.
-fn build_path(request: &BuildRequest, dockerfile: &str, more: &[(&str, &str)]) -> String {
-    let json = |map| serde_json::to_string(map).unwrap_or_default();
-    let arguments = json(&request.build_args);
-    let labels = json(&request.labels);
-    let platform = request.platform.as_ref().map(ToString::to_string);
-    let mut query = vec![
-        ("dockerfile", dockerfile),
-        ("buildargs", &arguments),
-        ("labels", &labels),
-        ("rm", "1"),
-        // Without it podman leaves the container of a failed RUN behind.
-        ("forcerm", "1"),
-    ];
-    query.extend(request.target.as_deref().map(|target| ("target", target)));
-    query.extend(platform.as_deref().map(|platform| ("platform", platform)));
-    // Podman leaves out stages that the Dockerfile itself does not name. Docker ignores it.
-    let named = request.named.iter().map(|(name, image)| format!("{name}=image:{image}"));
-    let named: Vec<String> = named.collect();
-    query.extend(named.iter().map(|named| ("additionalbuildcontexts", named.as_str())));
-    query.extend(request.no_cache.then_some(("nocache", "1")));
-    query.extend(more);
-    path_with("/build", &query)
+    /// The request's path with what both builders are told, and what one of them is told besides.
+    fn build_path(
+        &self,
+        request: &BuildRequest,
+        dockerfile: &str,
+        more: &[(&str, &str)],
+    ) -> String {
+        let json = |map| serde_json::to_string(map).unwrap_or_default();
+        let arguments = json(&request.build_args);
+        let labels = json(&request.labels);
+        let platform = request.platform.as_ref().map(ToString::to_string);
+        let mut query = vec![
+            ("dockerfile", dockerfile),
+            ("buildargs", &arguments),
+            ("labels", &labels),
+            ("rm", "1"),
+            // Without it podman leaves the container of a failed RUN behind.
+            ("forcerm", "1"),
+        ];
+        query.extend(request.target.as_deref().map(|target| ("target", target)));
+        query.extend(platform.as_deref().map(|platform| ("platform", platform)));
+        // Podman leaves out stages that the Dockerfile itself does not name. Docker ignores it.
+        let named = request.named.iter().map(|(name, image)| format!("{name}=image:{image}"));
+        let named: Vec<String> = named.collect();
+        query.extend(named.iter().map(|named| ("additionalbuildcontexts", named.as_str())));
+        query.extend(request.no_cache.then_some(("nocache", "1")));
+        let options = build_query(&request.settings, self.capabilities.builder);
+        query.extend(options.iter().map(|(name, value)| (*name, value.as_str())));
+        query.extend(more);
+        path_with("/build", &query)
+    }
 }
 
 /// Why the context could not be sent to its end.

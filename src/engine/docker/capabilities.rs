@@ -10,7 +10,8 @@ use http::HeaderMap;
 use super::api_version::ApiVersion;
 
 /// Docker 23.0 brought BuildKit 0.10, whose Dockerfile frontend reads heredocs, and layers packed by zstd
-/// (docs.docker.com/engine/release-notes/23.0).
+/// (docs.docker.com/engine/release-notes/23.0). Since then `/build` passes `shmsize` and `ulimits` to BuildKit
+/// (github.com/moby/moby, commit b899db6423 of March 2022).
 const DOCKER_23: ApiVersion = ApiVersion { major: 1, minor: 42 };
 /// Docker 28.0 brought `manifests=` of `GET /images/NAME/json` (docs.docker.com/reference/api/engine/version-history).
 const DOCKER_28: ApiVersion = ApiVersion { major: 1, minor: 48 };
@@ -32,6 +33,8 @@ pub enum Capability {
     Heredocs,
     /// `RUN --mount=type=cache`.
     CacheMounts,
+    /// A build has a size of `/dev/shm` and resource limits of its own.
+    BuildLimits,
     /// An image is kept together with attestations of where it comes from.
     Attestations,
     /// Images with layers that are packed by zstd can be pulled.
@@ -83,6 +86,7 @@ pub struct Capabilities {
     /// The store tells unpacked sizes of single manifests, and packed ones of images.
     pub(super) sizes_are_by_manifest: bool,
     heredocs: bool,
+    build_limits: bool,
     zstd: bool,
     any_names: bool,
 }
@@ -100,12 +104,13 @@ pub(super) struct Reported<'a> {
 }
 
 impl Capability {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BuildKit,
         Self::Secrets,
         Self::Ssh,
         Self::Heredocs,
         Self::CacheMounts,
+        Self::BuildLimits,
         Self::Attestations,
         Self::Zstd,
         Self::MultiPlatform,
@@ -122,6 +127,7 @@ impl Capability {
             Self::Ssh => "ssh",
             Self::Heredocs => "heredocs",
             Self::CacheMounts => "cache-mounts",
+            Self::BuildLimits => "build-limits",
             Self::Attestations => "attestations",
             Self::Zstd => "zstd",
             Self::MultiPlatform => "multi-platform",
@@ -139,6 +145,7 @@ impl Capabilities {
         store: ImageStore::StorageDriver,
         sizes_are_by_manifest: false,
         heredocs: false,
+        build_limits: false,
         zstd: false,
         any_names: false,
     };
@@ -153,6 +160,7 @@ impl Capabilities {
                 store: ImageStore::Podman,
                 sizes_are_by_manifest: false,
                 heredocs: buildah.is_some_and(|version| version >= BUILDAH_WITH_HEREDOCS),
+                build_limits: true,
                 zstd: true,
                 any_names: true,
             };
@@ -173,6 +181,8 @@ impl Capabilities {
             store,
             sizes_are_by_manifest: store == ImageStore::Containerd && engine.newest >= DOCKER_28,
             heredocs: is_new && is_linux,
+            // The classic builder always had them.
+            build_limits: is_new || !is_linux,
             zstd: is_new,
             // BuildKit's messages are checked by Google's protobuf since 0.17, in Docker 28.
             any_names: engine.newest < DOCKER_28,
@@ -186,6 +196,7 @@ impl Capabilities {
             Capability::BuildKit | Capability::Secrets | Capability::Ssh => is_buildkit,
             Capability::Heredocs => self.heredocs,
             Capability::CacheMounts => self.builder != BuilderKind::Classic,
+            Capability::BuildLimits => self.build_limits,
             Capability::Attestations => is_buildkit && self.store == ImageStore::Containerd,
             Capability::Zstd => self.zstd,
             Capability::MultiPlatform => self.store == ImageStore::Containerd,

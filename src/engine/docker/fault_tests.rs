@@ -14,6 +14,7 @@ use crate::{
         context::{Context, Modes},
         ignore::Ignore,
     },
+    hierarchy::BuildSettings,
 };
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -122,6 +123,7 @@ pub(super) fn request(root: &std::path::Path) -> BuildRequest {
         build_args: BTreeMap::new(),
         secrets: BuildSecrets::default(),
         labels: BTreeMap::new(),
+        settings: BuildSettings::default(),
         target: None,
         named: [].into(),
         platform: None,

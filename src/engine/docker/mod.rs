@@ -10,6 +10,7 @@ mod about;
 mod activity;
 mod api_version;
 mod build;
+mod build_query;
 mod builder;
 mod call;
 mod capabilities;

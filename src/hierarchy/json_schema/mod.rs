@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schema::MOST_RETRIES;
+use super::{build_fields::LIMITS, schema::MOST_RETRIES};
 
 /// A field's name, what it means, and what it takes.
 type Field = (&'static str, &'static str, Value);
@@ -174,6 +174,35 @@ fn image() -> Vec<Field> {
             json!({ "enum": [true, false, "default"] }),
         ),
         ("target", "The stage that becomes the image. Default: the last one.", text()),
+        (
+            "network",
+            "The network of `RUN` instructions: the engine's own, none, or that of the engine's machine.",
+            json!({ "enum": ["default", "none", "host"], "default": "default" }),
+        ),
+        (
+            "add_hosts",
+            "Lines for `/etc/hosts` during the build: an IP address or `host-gateway` by name.",
+            texts_by_name(),
+        ),
+        (
+            "shm_size",
+            "The size of `/dev/shm` during the build.",
+            json!({ "type": ["string", "integer"], "pattern": format!("^{SIZE}$"), "minimum": 1, "examples": ["256MB"] }),
+        ),
+        (
+            "ulimits",
+            "Resource limits during the build: `1024`, `1024:2048` (soft and hard) or `-1` (unlimited) by name.",
+            json!({
+                "type": "object",
+                "propertyNames": { "enum": LIMITS },
+                "additionalProperties": { "type": ["string", "integer"], "pattern": "^(-1|[0-9]+)(:(-1|[0-9]+))?$", "minimum": -1 },
+            }),
+        ),
+        (
+            "no_cache_filter",
+            "Stages that are built without the layer cache. With any, the engine uses it for no stage.",
+            texts(),
+        ),
         (
             "platform",
             "What it is built for; the engine's own if not given.",

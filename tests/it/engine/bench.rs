@@ -17,6 +17,7 @@ use rebuild::{
         context::{Context, Modes},
         ignore::Ignore,
     },
+    hierarchy::BuildSettings,
     image::{Digest, Tagged},
 };
 use tempfile::TempDir;
@@ -69,6 +70,7 @@ impl Bench {
             build_args: BTreeMap::new(),
             secrets: BuildSecrets::default(),
             labels: BTreeMap::new(),
+            settings: BuildSettings::default(),
             target: None,
             named: [].into(),
             platform: None,

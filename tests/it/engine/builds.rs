@@ -2,7 +2,10 @@
 
 use std::{fs, sync::mpsc, time::Duration};
 
-use rebuild::engine::{BuildProgress, Capability, Engine, EngineError};
+use rebuild::{
+    engine::{BuildProgress, Capability, Engine, EngineError},
+    hierarchy::BuildNetwork,
+};
 
 use crate::support::engine::lacks;
 
@@ -116,6 +119,42 @@ async fn a_build_that_nobody_wants_any_more_is_cancelled() {
     assert!(runs(&seconds.to_string()));
     build.abort();
     wait_until("the RUN ends", || !runs(&seconds.to_string())).await;
+    bench.clean().await;
+}
+
+#[tokio::test]
+async fn a_build_has_the_network_and_the_hosts_of_its_settings() {
+    let bench = Bench::new("network").await;
+    let names = || {
+        let all = fs::read_dir("/sys/class/net").unwrap().flatten();
+        let names = all.map(|entry| entry.file_name().into_string().unwrap());
+        // Those of containers come and go.
+        names.filter(|name| !name.starts_with("veth")).collect::<Vec<_>>()
+    };
+    let ours = names();
+    for (network, expected) in
+        [(BuildNetwork::None, vec!["lo".to_owned()]), (BuildNetwork::Host, ours)]
+    {
+        let mut request = bench.request("RUN busybox ip -o link; busybox cat /etc/hosts || true");
+        request.no_cache = true;
+        request.settings.network = network;
+        let hosts = [("db", "10.1.2.3"), ("six", "fd00::1")];
+        let hosts = hosts.map(|(name, address)| (name.to_owned(), address.to_owned()));
+        request.settings.add_hosts = hosts.into();
+        let (_, output, built) = bench.told(request).await;
+        bench.docker.tag(&built.unwrap(), &bench.tagged("1")).await.unwrap();
+        let links = output.lines().filter_map(|line| line.split(": ").nth(1));
+        let found: Vec<&str> = links.map(|name| name.split('@').next().unwrap()).collect();
+        let is_there = |name: &String| found.contains(&name.as_str());
+        assert!(expected.iter().all(is_there), "{network:?}: {expected:?} {output}");
+        assert!(network == BuildNetwork::Host || found == ["lo"], "{output}");
+        // Podman leaves them out where there is no network.
+        if network == BuildNetwork::Host {
+            for line in ["10.1.2.3\tdb", "fd00::1\tsix"] {
+                assert!(output.lines().any(|one| one == line), "{output}");
+            }
+        }
+    }
     bench.clean().await;
 }
 

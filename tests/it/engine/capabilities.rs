@@ -14,6 +14,7 @@ use std::{
 
 use rebuild::{
     engine::{BuildRequest, Capability, Engine},
+    hierarchy::Ulimit,
     image::Digest,
 };
 use serde_json::{Value, json};
@@ -46,6 +47,15 @@ async fn the_engine_does_what_its_capabilities_say() {
             Capability::CacheMounts => {
                 let line = "RUN --mount=type=cache,target=/kept busybox touch /kept/file";
                 builds(&bench, &bench.request(line)).await
+            }
+            Capability::BuildLimits => {
+                let lines = "RUN test \"$(ulimit -Sn):$(ulimit -Hn)\" = 500:600\n\
+                             RUN busybox df -k /dev/shm | busybox grep -q ' 32768 '";
+                let mut limited = bench.request(lines);
+                limited.settings.shm_size = Some(32 << 20);
+                let limit = Ulimit { soft: 500, hard: 600 };
+                limited.settings.ulimits.insert("nofile".to_owned(), limit);
+                builds(&bench, &limited).await
             }
             Capability::Attestations => keeps_attestations(&bench),
             // Of a pull, which needs a registry with such images; and of a test of its own.
