@@ -183,7 +183,7 @@ pub trait Engine: Send + Sync + 'static {
 pub struct BuildRequest {
     pub context: Context,
     /// The context of the plan; another context must not be built. `None` if the context was made for this
-    /// build.
+    /// build, or if the digest of the plan is not of this context alone.
     pub context_digest: Option<Digest>,
     /// The Dockerfile with every base pinned. It replaces the one at `dockerfile_path`.
     pub dockerfile: String,

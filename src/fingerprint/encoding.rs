@@ -213,6 +213,10 @@ mod tests {
             ("add_hosts: { a: 10.0.0.1 }", true, "a RUN reaches other servers"),
             ("shm_size: 1MB", true, "a RUN may succeed only with it"),
             ("ulimits: { nofile: 5 }", true, "a RUN may succeed only with it"),
+            ("contexts: { a: docker-image://x }", true, "it says which image `a` is"),
+            ("contexts: { a: x }", true, "it says that `a` is no image"),
+            ("dockerfile_inline: FROM scratch", false, "the Dockerfile has its own part"),
+            ("secrets: { a: { env: A } }", true, "another source may be another value"),
             ("no_cache_filter: [x]", false, "it says how to build, as `rebuild --refresh` does"),
         ] {
             assert_eq!(settings_of(option) != without, is_in_it, "{option}: {why}");

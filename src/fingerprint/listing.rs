@@ -76,6 +76,14 @@ impl Listing {
         self.bounded()
     }
 
+    /// Adds the listing of another context below a name.
+    #[must_use]
+    pub fn and(mut self, name: &str, other: Self) -> Self {
+        let below = |key: &str| format!("{name}/{}", if key == ROOT { "" } else { key });
+        self.0.extend(other.0.into_iter().map(|(key, digest)| (below(&key), digest)));
+        self.bounded()
+    }
+
     /// Replaces the deepest folders by one digest each, until the listing is small enough.
     fn bounded(mut self) -> Self {
         while self.size() > LIMIT {

@@ -22,13 +22,29 @@ pub struct NodeFiles {
     pub files: Listing,
 }
 
-/// Hashes the context, and the scripts of a prepare command even if they are ignored. The results of the
+/// Hashes the context, the folders of named contexts, and the scripts of a prepare command even if they are ignored. The results of the
 /// scripts are not hashed, so that planning does not run them.
 pub fn source(
     hierarchy: &Hierarchy,
     node: &Node,
     cache: &HashCache,
 ) -> Result<NodeFiles, ContextError> {
+    let mut files = own(hierarchy, node, cache)?;
+    if node.contexts.is_empty() {
+        return Ok(files);
+    }
+    let mut hasher = Hasher::default();
+    hasher.update(files.digest.as_str().as_bytes());
+    for (name, folder) in &node.contexts {
+        let manifest = Context::named(folder)?.manifest(cache)?;
+        hasher.update(format!(" {name} {}", manifest.digest()).as_bytes());
+        files.files = files.files.and(name, Listing::new(&manifest, None));
+    }
+    Ok(NodeFiles { digest: hasher.finish(), ..files })
+}
+
+/// The same without the named contexts.
+fn own(hierarchy: &Hierarchy, node: &Node, cache: &HashCache) -> Result<NodeFiles, ContextError> {
     let context = Context::open(&node.context, &node.dockerfile.path)?;
     let manifest = context.manifest(cache)?;
     let dockerfile = [&node.context, &context.root]

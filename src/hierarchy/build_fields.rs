@@ -6,15 +6,19 @@
 use std::{collections::BTreeMap, fmt::Display, net::IpAddr, str::FromStr};
 
 use super::{
+    NamedContext,
     fields::{Fields, Located, Problems},
     units,
     yaml::{ValueKind, Yaml},
 };
+use crate::image::Reference;
 
+/// The text of a Dockerfile, beside `dockerfile`, which names its file.
+pub(super) const INLINE: &str = "dockerfile_inline";
 /// One value each. An image replaces that of `defaults`.
-const TEXTS: [&str; 2] = ["network", "shm_size"];
+const TEXTS: [&str; 3] = [INLINE, "network", "shm_size"];
 /// Names with a value. Those of an image and of `defaults` are merged.
-const MAPS: [&str; 2] = ["add_hosts", "ulimits"];
+const MAPS: [&str; 3] = ["add_hosts", "contexts", "ulimits"];
 /// An image replaces the list of `defaults`.
 const LISTS: [&str; 1] = ["no_cache_filter"];
 
@@ -51,6 +55,8 @@ pub struct BuildSettings {
     pub ulimits: BTreeMap<String, Ulimit>,
     /// Stages that are built without the layer cache.
     pub no_cache_filter: Vec<String>,
+    /// What the Dockerfile takes instead of images of those names.
+    pub contexts: BTreeMap<String, NamedContext>,
 }
 
 /// The network of `RUN` instructions.
@@ -75,8 +81,10 @@ impl BuildSettings {
     ///
     /// `no_cache_filter` is left out: it says how an image is built, and not what is in it.
     pub fn named(&self) -> BTreeMap<String, String> {
-        let Self { network, add_hosts, shm_size, ulimits, no_cache_filter: _ } = self;
-        let mut named = BTreeMap::new();
+        let Self { network, add_hosts, shm_size, ulimits, no_cache_filter: _, contexts } = self;
+        let contexts = contexts.iter();
+        let mut named: BTreeMap<String, String> =
+            contexts.map(|(name, source)| (format!("contexts.{name}"), source.kind())).collect();
         if *network != BuildNetwork::Default {
             named.insert("network".to_owned(), network.as_str().to_owned());
         }
@@ -181,11 +189,16 @@ impl BuildFields {
 
     /// With each text replaced by another.
     pub(super) fn filled(&self, fill: impl Fn(&str) -> String) -> Self {
-        let fill = |text: &mut Located<String>| text.value = fill(&text.value);
         let mut filled = self.clone();
-        filled.texts.values_mut().for_each(fill);
-        filled.maps.values_mut().flat_map(BTreeMap::values_mut).for_each(fill);
-        filled.lists.values_mut().flatten().for_each(fill);
+        // `${NAME}` is a variable of the Dockerfile.
+        let inline = |text: &str| text.split("${").map(&fill).collect::<Vec<_>>().join("${");
+        for (name, text) in &mut filled.texts {
+            text.value = if *name == INLINE { inline(&text.value) } else { fill(&text.value) };
+        }
+        let maps = filled.maps.values_mut().flat_map(BTreeMap::values_mut);
+        for text in maps.chain(filled.lists.values_mut().flatten()) {
+            text.value = fill(&text.value);
+        }
         filled
     }
 
@@ -194,11 +207,18 @@ impl BuildFields {
         self.texts.get(name)
     }
 
+    /// The named contexts as they are written.
+    pub(super) fn contexts(&self) -> impl Iterator<Item = (&String, &Located<String>)> {
+        self.maps.get("contexts").into_iter().flatten()
+    }
+
     pub(super) fn list(&self, name: &str) -> &[Located<String>] {
         self.lists.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// As if an option were not given.
     pub(super) fn clear(&mut self, name: &str) {
+        self.texts.remove(name);
         self.lists.remove(name);
     }
 
@@ -223,6 +243,10 @@ impl BuildFields {
                     return text.parse();
                 }
                 Err(format!("there is no limit `{name}`; limits are {}", LIMITS.join(", ")))
+            }),
+            contexts: self.each("contexts", problems, |name, text| {
+                name.parse::<Reference>().map_err(|error| error.to_string())?;
+                text.parse()
             }),
             no_cache_filter: self
                 .list("no_cache_filter")

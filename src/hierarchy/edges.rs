@@ -209,6 +209,7 @@ mod tests {
         let base = match resolved.base {
             Base::Node(name) => format!("node {name}"),
             Base::Upstream(reference) => format!("upstream {reference}"),
+            Base::Files(name) => format!("files {name}"),
         };
         match resolved.warning {
             Some(Warning { message, hint, .. }) => format!("{base}\n{message}\n{hint}"),

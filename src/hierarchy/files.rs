@@ -3,13 +3,18 @@
 //! **Invariant:** reading one image looks at no other, so all are read at the same time.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
+    GitAddress, NamedContext,
+    build_fields::INLINE,
+    checkouts::Checkouts,
     draft::Draft,
+    fields::Located,
     prepare,
     trust::{self, Trust},
 };
@@ -32,6 +37,8 @@ pub(super) struct DockerfileRead {
     pub(super) context: PathBuf,
     pub(super) dockerfile: Arc<SourceFile>,
     pub(super) scan: Scan,
+    /// The folder of each named context that is one.
+    pub(super) contexts: BTreeMap<String, PathBuf>,
 }
 
 /// Where to read, and for what.
@@ -42,6 +49,7 @@ pub(super) struct FileLookup<'a> {
     /// The engine's.
     pub(super) platform: &'a Platform,
     pub(super) trust: Trust,
+    pub(super) checkouts: &'a Checkouts,
 }
 
 type Read = Result<DockerfileRead, Vec<Diagnostic>>;
@@ -71,7 +79,8 @@ pub(super) fn unread(drafts: &[Draft], place: FileLookup<'_>) -> Vec<Option<Read
         let name = draft.image.context.as_ref().map_or(draft.name.as_str(), |given| &given.value);
         let context = tidy(&place.root.join(name));
         let dockerfile = SourceFile::new(context.join("Dockerfile"), String::new());
-        Ok(DockerfileRead { context, dockerfile, scan: Scan::default() })
+        let (scan, contexts) = (Scan::default(), BTreeMap::new());
+        Ok(DockerfileRead { context, dockerfile, scan, contexts })
     };
     drafts.iter().map(|draft| (!draft.image.is_broken).then(|| files(draft))).collect()
 }
@@ -86,9 +95,13 @@ fn read(draft: &Draft, place: FileLookup<'_>) -> Read {
             .hint(refused.hint());
         return Err(vec![problem]);
     }
-    let path = within(&context, draft);
+    let contexts = named_contexts(draft, place).map_err(|problem| vec![problem])?;
+    let path = dockerfile_path(&context, draft, place.file);
     if place.trust == Trust::Untrusted {
-        for (what, path) in [("the context", &context), ("the Dockerfile", &path)] {
+        let named = contexts.values().map(|folder| ("the context", folder));
+        for (what, path) in
+            [("the context", &context), ("the Dockerfile", &path)].into_iter().chain(named)
+        {
             if trust::outside(path, place.root).is_some() {
                 let problem = trust::refused(what, &shown(path, place.root));
                 return Err(vec![problem.at(place.file, draft.span.clone(), "")]);
@@ -103,7 +116,12 @@ fn read(draft: &Draft, place: FileLookup<'_>) -> Read {
         build_platform: place.platform,
     };
     match dockerfile::scan(&source.text, settings) {
-        Ok(scan) => Ok(DockerfileRead { context, dockerfile: source, scan }),
+        Ok(scan) => match no_stages(draft, &scan, place) {
+            problems if problems.is_empty() => {
+                Ok(DockerfileRead { context, dockerfile: source, scan, contexts })
+            }
+            problems => Err(problems),
+        },
         Err(ScanError::Problems(problems)) => {
             Err(problems
                 .into_iter()
@@ -142,6 +160,86 @@ fn within(context: &Path, draft: &Draft) -> PathBuf {
     tidy(&context.join(dockerfile.map_or("Dockerfile", |given| &given.value)))
 }
 
+/// Where the Dockerfile is. One that the entry itself has gets a name that no file has, which messages show.
+fn dockerfile_path(context: &Path, draft: &Draft, file: &SourceFile) -> PathBuf {
+    if draft.image.build.text(INLINE).is_none() {
+        return within(context, draft);
+    }
+    let mut path = file.path.clone().into_os_string();
+    path.push(format!("#{}", draft.name.as_str().replace('/', "-")));
+    path.into()
+}
+
+/// Whether the Dockerfile is a file of this machine, which is not fetched first.
+pub(super) fn has_dockerfile_here(draft: &Draft) -> bool {
+    draft.image.build.text(INLINE).is_none() && matches!(draft.image.git_context(), Ok(None))
+}
+
+/// The folders of the named contexts.
+fn named_contexts(
+    draft: &Draft,
+    place: FileLookup<'_>,
+) -> Result<BTreeMap<String, PathBuf>, Diagnostic> {
+    let mut folders = BTreeMap::new();
+    for (name, text) in draft.image.build.contexts() {
+        let folder = match draft.image.settings.contexts.get(name) {
+            Some(NamedContext::Folder(folder)) => {
+                let folder = tidy(&place.root.join(folder));
+                if !folder.is_dir() {
+                    let message = format!("there is no folder `{}`", text.value);
+                    return Err(Diagnostic::of(RuleCode::NoContext, message)
+                        .at(place.file, text.span.clone(), "")
+                        .hint("a context is a folder, `docker-image://…` or the URL of a git repository"));
+                }
+                folder
+            }
+            Some(NamedContext::Git(address)) => checked_out(address, text, place)?,
+            Some(NamedContext::Image(_)) | None => continue,
+        };
+        folders.insert(name.clone(), folder);
+    }
+    Ok(folders)
+}
+
+fn checked_out(
+    address: &GitAddress,
+    text: &Located<String>,
+    place: FileLookup<'_>,
+) -> Result<PathBuf, Diagnostic> {
+    // What is refused anyway is not fetched.
+    let folder = match place.trust {
+        Trust::Untrusted => Err("not with `--untrusted`".to_owned()),
+        Trust::Full => place.checkouts.folder(address),
+    };
+    folder.map_err(|error| {
+        let message = format!("`{}` cannot be checked out: {error}", text.value);
+        Diagnostic::of(RuleCode::NoContext, message).at(place.file, text.span.clone(), "")
+    })
+}
+
+/// Stages that options name and the Dockerfile does not have, or has beside a context of the same name.
+fn no_stages(draft: &Draft, scan: &Scan, place: FileLookup<'_>) -> Vec<Diagnostic> {
+    let has_stage = |name: &str| scan.stages.contains(&name.to_ascii_lowercase());
+    let filtered = draft.image.build.list("no_cache_filter").iter();
+    let missing = filtered.filter(|stage| !has_stage(&stage.value)).map(|stage| {
+        let message =
+            format!("`no_cache_filter` names no stage of the Dockerfile: `{}`", stage.value);
+        let problem = Diagnostic::of(RuleCode::WrongValue, message);
+        let problem = problem.at(place.file, stage.span.clone(), "");
+        match nearest(&stage.value, scan.stages.iter().map(String::as_str)) {
+            Some(near) => problem.hint(format!("did you mean `{near}`?")),
+            None => problem.hint("name a stage with `FROM image AS name`"),
+        }
+    });
+    let contexts = draft.image.build.contexts().filter(|(name, _)| has_stage(name));
+    let twice = contexts.map(|(name, text)| {
+        let message = format!("the Dockerfile has a stage `{name}`, and `contexts` too");
+        let problem = Diagnostic::of(RuleCode::WrongValue, message);
+        problem.at(place.file, text.span.clone(), "").hint("rename one of them")
+    });
+    missing.chain(twice).collect()
+}
+
 /// The contexts of an image that names none.
 fn usual(name: &str) -> [String; 2] {
     [format!("images/{name}"), name.to_owned()]
@@ -149,6 +247,14 @@ fn usual(name: &str) -> [String; 2] {
 
 fn context(draft: &Draft, place: FileLookup<'_>) -> Result<PathBuf, Diagnostic> {
     if let Some(given) = &draft.image.context {
+        match draft.image.git_context() {
+            Ok(None) => {}
+            Ok(Some(address)) => return checked_out(&address, given, place),
+            Err(error) => {
+                let problem = Diagnostic::of(RuleCode::NoContext, error);
+                return Err(problem.at(place.file, given.span.clone(), ""));
+            }
+        }
         let folder = tidy(&place.root.join(&given.value));
         return if folder.is_dir() {
             Ok(folder)
@@ -177,6 +283,9 @@ fn context(draft: &Draft, place: FileLookup<'_>) -> Result<PathBuf, Diagnostic> 
 }
 
 fn text(draft: &Draft, path: &Path, place: FileLookup<'_>) -> Result<Arc<SourceFile>, Diagnostic> {
+    if let Some(inline) = draft.image.build.text(INLINE) {
+        return Ok(SourceFile::new(path, inline.value.clone()));
+    }
     let span = draft.image.dockerfile.as_ref().or(draft.image.context.as_ref());
     let span = span.map_or(&draft.span, |given| &given.span).clone();
     let shown = shown(path, place.root);

@@ -11,7 +11,7 @@ use petgraph::{
     graph::{DiGraph, NodeIndex},
 };
 
-use super::{Hierarchy, Node, NodeName};
+use super::{Hierarchy, Node, NodeName, checkouts::Checkouts};
 use crate::image::Repository;
 
 /// Why nodes do not make a hierarchy.
@@ -58,7 +58,16 @@ impl Hierarchy {
             return Err(GraphError::Ring(names));
         }
         let order = order(&graph);
-        Ok(Self { file, registry, mirror: None, notify: None, graph, index, order })
+        Ok(Self {
+            file,
+            registry,
+            mirror: None,
+            notify: None,
+            checkouts: Checkouts::default(),
+            graph,
+            index,
+            order,
+        })
     }
 }
 

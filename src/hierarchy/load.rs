@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    BaseUse, Dockerfile, Hierarchy, Mirror, Node, Notify, OnFailure, Test, Trust,
+    Base, BaseUse, Dockerfile, Hierarchy, Mirror, Node, Notify, OnFailure, Test, Trust,
+    checkouts::Checkouts,
     draft::{self, Draft},
     fields::Problems,
     files::{self, DockerfileRead, FileLookup},
@@ -129,6 +130,7 @@ pub(super) struct HierarchySurvey {
     /// What an image without a `platform` is built for.
     pub(super) platform: Platform,
     pub(super) problems: Problems,
+    checkouts: Checkouts,
 }
 
 impl HierarchySurvey {
@@ -156,7 +158,11 @@ impl HierarchySurvey {
             .collect();
         match Hierarchy::from_nodes(self.path, self.registry, nodes) {
             Ok(hierarchy) => {
-                Ok(Loaded { hierarchy: Hierarchy { mirror, notify, ..hierarchy }, warnings })
+                let checkouts = self.checkouts;
+                Ok(Loaded {
+                    hierarchy: Hierarchy { mirror, notify, checkouts, ..hierarchy },
+                    warnings,
+                })
             }
             Err(error) => Err(failed(vec![Diagnostic::error(error.to_string())], warnings)),
         }
@@ -210,7 +216,14 @@ impl HierarchySurvey {
 
         let platform = options.platform.clone().unwrap_or_else(this_machine);
         let root = path.parent().unwrap_or(Path::new("/"));
-        let place = FileLookup { root, file: &source, platform: &platform, trust: options.trust };
+        let checkouts = Checkouts::default();
+        let place = FileLookup {
+            root,
+            file: &source,
+            platform: &platform,
+            trust: options.trust,
+            checkouts: &checkouts,
+        };
         let mut found: Vec<Option<DockerfileRead>> = Vec::with_capacity(drafts.len());
         let mut read_problems: Vec<Vec<Diagnostic>> = Vec::with_capacity(drafts.len());
         let read = if options.names_only {
@@ -240,7 +253,18 @@ impl HierarchySurvey {
         }
         validate::published_once(&drafts, &mut problems);
         validate::rings(&drafts, &found, &uses, &mut problems);
-        Ok(Self { path, registry, mirror, notify, drafts, files: found, uses, platform, problems })
+        Ok(Self {
+            path,
+            registry,
+            mirror,
+            notify,
+            drafts,
+            files: found,
+            uses,
+            platform,
+            problems,
+            checkouts,
+        })
     }
 
     /// The folder of the file.
@@ -350,7 +374,11 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
 }
 
 fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)) -> Option<Node> {
-    let DockerfileRead { context, dockerfile, scan } = files;
+    let DockerfileRead { context, dockerfile, scan, contexts } = files;
+    let is_used = |name: &String| {
+        uses.iter().any(|used| matches!(&used.base, Base::Files(one) if one == name))
+    };
+    let contexts = contexts.into_iter().filter(|(name, _)| is_used(name)).collect();
     let image = draft.image;
     let flatten =
         image.flatten(uses.iter().any(|used| used.is_final && used.base.node().is_some()));
@@ -360,6 +388,7 @@ fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)
         repository: draft.repository?,
         tags: draft.tags,
         context,
+        contexts,
         dockerfile: Dockerfile {
             path: dockerfile.path.clone(),
             text: dockerfile.text.clone(),
@@ -371,8 +400,10 @@ fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)
         build_args: image.build_args,
         settings: image.settings,
         labels: image.labels,
+        optional_secrets: image.secrets.optional,
         secrets: image
             .secrets
+            .sources
             .into_iter()
             .map(|(id, source)| (id, source.relative_to(root)))
             .collect(),

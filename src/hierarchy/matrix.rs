@@ -10,7 +10,7 @@ use super::{
     fields::{Located, Problems},
     node::{Check, Test},
     schema::{Image, not_a_pattern},
-    secrets::SecretSource,
+    secrets::{SecretFields, SecretSource},
     yaml::{ValueKind, Yaml},
 };
 use crate::check::{diagnostic::Diagnostic, nearest, rules::RuleCode};
@@ -411,11 +411,15 @@ impl Image {
             dockerfile: self.dockerfile.as_ref().map(text),
             tags: self.tags.as_ref().map(list),
             build_args: map(&self.build_args),
-            secrets: self
-                .secrets
-                .iter()
-                .map(|(id, source)| (id.clone(), source.filled(combination, room)))
-                .collect(),
+            secrets: SecretFields {
+                sources: self
+                    .secrets
+                    .sources
+                    .iter()
+                    .map(|(id, source)| (id.clone(), source.filled(combination, room)))
+                    .collect(),
+                optional: self.secrets.optional.clone(),
+            },
             target: self.target.as_ref().map(text),
             repository: self.repository.as_ref().map(text),
             labels: map(&self.labels),

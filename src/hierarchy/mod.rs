@@ -6,6 +6,7 @@
 
 mod budget;
 mod build_fields;
+mod checkouts;
 pub mod calendar;
 mod channels;
 mod draft;
@@ -22,6 +23,7 @@ mod load;
 mod matrix;
 mod mirror;
 mod name_match;
+mod named_contexts;
 mod node;
 mod outline;
 mod pinned;
@@ -51,6 +53,7 @@ use petgraph::{
     visit::{Bfs, Reversed, Walker as _},
 };
 
+use self::checkouts::Checkouts;
 pub use self::node::{
     Base, BaseUse, Check, Dockerfile, Flatten, Node, NodeName, OnFailure, Refresh, Test,
 };
@@ -67,6 +70,7 @@ pub use self::{
     load::{CheckedHierarchy, LoadError, LoadOptions, Loaded, this_machine},
     mirror::Mirror,
     name_match::NamingError,
+    named_contexts::{GitAddress, NamedContext},
     outline::{AxisLines, ImageSection, MatrixText, Outline, OutlineError, OutlineImage, outline},
     secrets::{SecretSource, Ssh, looks_secret},
     template::{TagTemplate, TagValues, TemplateError},
@@ -87,6 +91,9 @@ pub struct Hierarchy {
     pub mirror: Option<Mirror>,
     /// Who hears of a run that is over.
     pub notify: Option<Notify>,
+    /// Where contexts from git repositories are.
+    #[expect(dead_code, reason = "the folders are removed with it")]
+    checkouts: Checkouts,
     graph: DiGraph<Node, ()>,
     index: BTreeMap<NodeName, NodeIndex>,
     order: Vec<NodeIndex>,
@@ -155,7 +162,7 @@ impl Hierarchy {
         let last = node.dockerfile.uses.iter().find(|used| used.is_final)?;
         match &last.base {
             Base::Node(name) => self.get(name),
-            Base::Upstream(_) => None,
+            Base::Upstream(_) | Base::Files(_) => None,
         }
     }
 

@@ -1,8 +1,15 @@
 //! One image of the hierarchy, with everything the file and its Dockerfile say about it.
 
 use std::{
-    borrow::Borrow, collections::BTreeMap, fmt, num::NonZeroUsize, ops::Range, path::PathBuf,
-    str::FromStr, sync::Arc, time::Duration,
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    num::NonZeroUsize,
+    ops::Range,
+    path::PathBuf,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +41,8 @@ pub struct Node {
     /// The build context's folder, absolute.
     pub context: PathBuf,
     pub dockerfile: Dockerfile,
+    /// The folders that its Dockerfile takes by a name of `contexts`, absolute.
+    pub contexts: BTreeMap<String, PathBuf>,
     /// The stage to build; the last one if not given.
     pub target: Option<String>,
     /// The engine's own if not given.
@@ -43,6 +52,8 @@ pub struct Node {
     pub settings: BuildSettings,
     /// What a `RUN --mount=type=secret` gets, by ID.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// The secrets without which it can be built, by ID.
+    pub optional_secrets: BTreeSet<String>,
     pub ssh: Ssh,
     /// A command (argv) that fills a copy of the context before each build.
     pub prepare: Option<Vec<String>>,
@@ -104,6 +115,8 @@ pub enum Base {
     Node(NodeName),
     /// An image that someone else builds.
     Upstream(Reference),
+    /// A folder under its name in `contexts`.
+    Files(String),
 }
 
 /// Something that must hold in a container of the candidate.
@@ -191,7 +204,7 @@ impl Base {
     pub fn node(&self) -> Option<&NodeName> {
         match self {
             Base::Node(name) => Some(name),
-            Base::Upstream(_) => None,
+            Base::Upstream(_) | Base::Files(_) => None,
         }
     }
 
@@ -199,7 +212,7 @@ impl Base {
     pub fn upstream(&self) -> Option<&Reference> {
         match self {
             Base::Upstream(reference) => Some(reference),
-            Base::Node(_) => None,
+            Base::Node(_) | Base::Files(_) => None,
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct OutlineImage {
     pub target: Option<String>,
     /// Absolute. The file may be missing.
     pub dockerfile: PathBuf,
+    /// Whether that is a file on this machine, and not in a git repository or in the entry itself.
+    pub has_file: bool,
     pub repository: Option<Repository>,
     /// As in the file, without values of the run.
     pub tags: Vec<String>,
@@ -118,6 +120,7 @@ pub fn outline(path: &Path, text: &str, options: &LoadOptions) -> Result<Outline
         let places =
             combinations.into_iter().zip(&mut drafts).map(|(combination, draft)| OutlineImage {
                 dockerfile: files::dockerfile(&draft, root),
+                has_file: files::has_dockerfile_here(&draft),
                 target: draft.image.target.map(|target| target.value),
                 repository: draft.repository,
                 tags: draft.tags.iter().map(ToString::to_string).collect(),
@@ -127,6 +130,13 @@ pub fn outline(path: &Path, text: &str, options: &LoadOptions) -> Result<Outline
         section.nodes = places.collect();
     }
     Ok(Outline { registry, notify, begin, sections })
+}
+
+impl OutlineImage {
+    /// Whether its Dockerfile was deleted.
+    pub fn is_gone(&self) -> bool {
+        self.has_file && !self.dockerfile.is_file()
+    }
 }
 
 /// The entries with their lines, and where the first may begin.

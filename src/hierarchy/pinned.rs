@@ -143,6 +143,7 @@ impl Base {
                         && (image.tag.is_none() || image.tag == reference.tag_or_latest())
                         || image.tag_or_latest() == reference.tag_or_latest())
             }
+            Base::Files(_) => false,
             Base::Node(name) => {
                 let path = image.repository.path();
                 path.strip_suffix(name.as_str())

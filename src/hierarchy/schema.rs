@@ -6,14 +6,15 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range, time::Duration};
 
 use super::{
+    GitAddress,
     budget::BudgetFields,
-    build_fields::{BuildFields, BuildSettings},
+    build_fields::{BuildFields, BuildSettings, INLINE},
     channels::Notify,
     fields::{Fields, Located, Problems},
     matrix::{Combination, Matrix, Room},
     mirror::Mirror,
     node::{Check, Flatten, OnFailure, Refresh, Test},
-    secrets::{self, SecretSource, Ssh},
+    secrets::{self, SecretFields, Ssh},
     units,
     yaml::{ValueKind, Yaml},
 };
@@ -64,7 +65,7 @@ pub(super) struct Image {
     /// Those of the build args that look like secrets, and those that nevertheless may.
     pub(super) suspects: Vec<Located<String>>,
     pub(super) allow_build_args: Option<Vec<String>>,
-    pub(super) secrets: BTreeMap<String, SecretSource>,
+    pub(super) secrets: SecretFields,
     pub(super) ssh: Option<Ssh>,
     pub(super) target: Option<Located<String>>,
     pub(super) platform: Option<Located<Platform>>,
@@ -250,6 +251,14 @@ impl Image {
             .and_then(|yaml| BudgetFields::read(yaml, problems))
             .unwrap_or_default();
         self.build = BuildFields::read(fields, problems);
+        if let (Some(_), Some(inline)) = (&self.dockerfile, self.build.text(INLINE)) {
+            let hint = "remove one of them";
+            problems.push_with_hint(
+                &inline.span,
+                "the image has `dockerfile` and `dockerfile_inline`",
+                hint,
+            );
+        }
         for field in FILLED_LATER {
             let Some(yaml) = fields.take(field) else { continue };
             match yaml.scalar().filter(|text| text.contains('{')) {
@@ -298,6 +307,11 @@ impl Image {
         is_set || self.later.iter().any(|(later, _)| *later == field)
     }
 
+    /// The git repository that is its context, if it is one.
+    pub(super) fn git_context(&self) -> Result<Option<GitAddress>, String> {
+        self.context.as_ref().map_or(Ok(None), |given| GitAddress::read(&given.value))
+    }
+
     /// Which layers become one. `own` in `defaults` is for the images that have a parent.
     pub(super) fn flatten(&self, has_parent: bool) -> Flatten {
         let default = self.default_flatten.filter(|it| has_parent || *it != Flatten::Own);
@@ -316,6 +330,14 @@ impl Image {
         let inherited: Vec<_> = defaults.later.iter().filter(absent).cloned().collect();
         let later = self.later.iter().cloned().chain(inherited).collect();
         let has_size = self.has("max_size");
+        let (mut build, mut dockerfile) = (defaults.build.clone(), defaults.dockerfile.clone());
+        // Each takes the place of the other.
+        if self.dockerfile.is_some() {
+            build.clear(INLINE);
+        }
+        if self.build.text(INLINE).is_some() {
+            dockerfile = None;
+        }
         let mut suspects = self.suspects;
         // One that the image gives itself is told where it gives it.
         let inherited = |one: &&Located<String>| !self.build_args.contains_key(&one.value);
@@ -324,19 +346,19 @@ impl Image {
             places,
             later,
             context: self.context.or_else(|| defaults.context.clone()),
-            dockerfile: self.dockerfile.or_else(|| defaults.dockerfile.clone()),
+            dockerfile: self.dockerfile.or(dockerfile),
             prepare: self.prepare.or_else(|| defaults.prepare.clone()),
             tags: self.tags.or_else(|| defaults.tags.clone()),
             test: self.test.or_else(|| defaults.test.clone()),
             default_flatten: defaults.flatten.as_ref().map(|flatten| flatten.value),
             flatten: self.flatten,
             budget: self.budget.over(&defaults.budget, has_size),
-            build: self.build.over(&defaults.build),
+            build: self.build.over(&build),
             settings: BuildSettings::default(),
             build_args: merged(self.build_args, &defaults.build_args),
             suspects,
             allow_build_args: self.allow_build_args.or_else(|| defaults.allow_build_args.clone()),
-            secrets: merged(self.secrets, &defaults.secrets),
+            secrets: self.secrets.over(&defaults.secrets),
             ssh: self.ssh.or(defaults.ssh),
             target: self.target.or_else(|| defaults.target.clone()),
             platform: self.platform.or_else(|| defaults.platform.clone()),

@@ -4,7 +4,7 @@
 //! written into the file all the same.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -112,14 +112,35 @@ pub(super) fn refuse(suspects: &[Located<String>], allowed: &[String], problems:
     }
 }
 
-/// `id: { env: NAME }` or `id: { file: PATH }`.
-pub(super) fn read(yaml: Option<&Yaml>, problems: &mut Problems) -> BTreeMap<String, SecretSource> {
-    let Some(yaml) = yaml else { return BTreeMap::new() };
+/// The secrets of an entry.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct SecretFields {
+    pub(super) sources: BTreeMap<String, SecretSource>,
+    /// Those with `required: false`.
+    pub(super) optional: BTreeSet<String>,
+}
+
+impl SecretFields {
+    /// These before those of `defaults`.
+    pub(super) fn over(mut self, defaults: &Self) -> Self {
+        for (id, source) in &defaults.sources {
+            if !self.sources.contains_key(id) {
+                self.sources.insert(id.clone(), source.clone());
+                self.optional.extend(defaults.optional.get(id).cloned());
+            }
+        }
+        self
+    }
+}
+
+/// `id: { env: NAME }` or `id: { file: PATH }`, with `required: false` if a build needs no value.
+pub(super) fn read(yaml: Option<&Yaml>, problems: &mut Problems) -> SecretFields {
+    let Some(yaml) = yaml else { return SecretFields::default() };
     let ValueKind::Map(entries) = &yaml.kind else {
         wrong(&yaml.span, "`secrets` must be a map from ID to where the value is", problems);
-        return BTreeMap::new();
+        return SecretFields::default();
     };
-    let mut secrets = BTreeMap::new();
+    let mut secrets = SecretFields::default();
     for (MappingKey { name: id, span }, value) in entries {
         if !is_id(id) {
             let message = format!("`{id}` is no ID of a secret: letters, digits, `.`, `_` and `-`");
@@ -127,10 +148,15 @@ pub(super) fn read(yaml: Option<&Yaml>, problems: &mut Problems) -> BTreeMap<Str
             continue;
         }
         match source(value) {
-            Some(source) => drop(secrets.insert(id.clone(), source)),
+            Some((source, is_required)) => {
+                secrets.sources.insert(id.clone(), source);
+                secrets.optional.extend((!is_required).then(|| id.clone()));
+            }
             None => wrong(
                 span,
-                format!("`secrets.{id}` must be `{{ env: NAME }}` or `{{ file: PATH }}`"),
+                format!(
+                    "`secrets.{id}` must be `{{ env: NAME }}` or `{{ file: PATH }}`, and may have `required: false`"
+                ),
                 problems,
             ),
         }
@@ -142,15 +168,25 @@ fn wrong(span: &Range<usize>, message: impl Into<String>, problems: &mut Problem
     problems.push_secret(span, message, "the value itself has no place in this file");
 }
 
-fn source(yaml: &Yaml) -> Option<SecretSource> {
+/// Where the value is, and whether a build needs it.
+fn source(yaml: &Yaml) -> Option<(SecretSource, bool)> {
     let ValueKind::Map(entries) = &yaml.kind else { return None };
-    let [(MappingKey { name: kind, .. }, value)] = &entries[..] else { return None };
+    let is_required = |key: &MappingKey| key.name == "required";
+    let (required, sources): (Vec<_>, Vec<_>) =
+        entries.iter().partition(|(key, _)| is_required(key));
+    let is_required = match required.first().map(|(_, value)| &value.kind) {
+        None => true,
+        Some(ValueKind::Bool(is_required)) => *is_required,
+        Some(_) => return None,
+    };
+    let [(MappingKey { name: kind, .. }, value)] = &sources[..] else { return None };
     let text = value.scalar().filter(|text| !text.is_empty())?;
-    match kind.as_str() {
-        "env" if is_variable(&text) => Some(SecretSource::Env(text)),
-        "file" => Some(SecretSource::File(text.into())),
-        _ => None,
-    }
+    let source = match kind.as_str() {
+        "env" if is_variable(&text) => SecretSource::Env(text),
+        "file" => SecretSource::File(text.into()),
+        _ => return None,
+    };
+    Some((source, is_required))
 }
 
 fn is_id(text: &str) -> bool {

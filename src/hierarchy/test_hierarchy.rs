@@ -1,6 +1,10 @@
 //! Hierarchies for the tests of other modules, written as lines.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use super::{
     Base, BaseUse, Budget, BuildSettings, Dockerfile, Flatten, Hierarchy, Node, NodeName,
@@ -30,6 +34,8 @@ fn node(line: &str) -> Node {
         labels: BTreeMap::new(),
         settings: BuildSettings::default(),
         secrets: BTreeMap::new(),
+        optional_secrets: BTreeSet::new(),
+        contexts: BTreeMap::new(),
         ssh: Ssh::None,
         prepare: None,
         tests: Vec::new(),

@@ -555,6 +555,7 @@ fn an_untrusted_hierarchy_runs_nothing_and_stays_in_its_folder() {
         ),
         ("images: {a: {ssh: true}}".to_owned(), "`ssh` uses the keys of this machine"),
         ("images: {a: {network: host}}".to_owned(), "`network: host` reaches services"),
+        (format!("images: {{a: {{contexts: {{x: {outside}}}}}}}"), "the context `"),
         (
             "defaults: {network: host}\nimages: {a: {}}".to_owned(),
             "`network: host` reaches services",

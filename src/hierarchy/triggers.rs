@@ -71,7 +71,7 @@ pub(super) fn triggered<'f>(
 fn unnameable(written: &str, resolved: &Base) -> Diagnostic {
     let (code, what) = match resolved {
         Base::Node(_) => (RuleCode::OnbuildName, "an image of this hierarchy"),
-        Base::Upstream(_) => (RuleCode::UnpinnedOnbuild, "an upstream"),
+        Base::Upstream(_) | Base::Files(_) => (RuleCode::UnpinnedOnbuild, "an upstream"),
     };
     let message =
         format!("`ONBUILD` takes from {what} by a name that no stage can have: `{written}`");
@@ -86,7 +86,7 @@ fn unnameable(written: &str, resolved: &Base) -> Diagnostic {
                  `--from={last}`: images that are built on this one are sent with a stage of that name"
             )
         }
-        Base::Upstream(_) => format!(
+        Base::Upstream(_) | Base::Files(_) => format!(
             "images that are built on this one take whatever `{written}` is at that moment, and are not \
              rebuilt when it moves; make it an image of the hierarchy and write its bare name"
         ),

@@ -8,7 +8,12 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{BuildNetwork, Notify, draft::Draft, fields::Problems, secrets::Ssh};
+use super::{
+    BuildNetwork, GitAddress, Notify,
+    draft::Draft,
+    fields::{Located, Problems},
+    secrets::Ssh,
+};
 use crate::check::{diagnostic::Diagnostic, rules::RuleCode};
 
 /// Whether the user of this machine trusts the author of a hierarchy.
@@ -42,7 +47,7 @@ pub(super) fn refuse(
             let what = "`prepare` runs a program on this machine";
             refused.push((&image.places.prepare, what.to_owned()));
         }
-        for id in image.secrets.keys() {
+        for id in image.secrets.sources.keys() {
             let span = image.places.secrets.get(id).unwrap_or(&draft.span);
             refused
                 .push((span, format!("the secret `{id}` is a file or a variable of this machine")));
@@ -55,6 +60,13 @@ pub(super) fn refuse(
                 "`network: host` reaches services of this machine".to_owned(),
             ));
         }
+        let contexts =
+            image.build.contexts().filter(|(_, text)| is_git(text)).map(|(_, text)| text);
+        for address in image.context.iter().filter(|text| is_git(text)).chain(contexts) {
+            let what =
+                format!("`{}` is fetched with the git logins of this machine", address.value);
+            refused.push((&address.span, what));
+        }
         if image.ssh == Some(Ssh::Agent) {
             refused.push((&draft.span, "`ssh` uses the keys of this machine".to_owned()));
         }
@@ -63,6 +75,10 @@ pub(super) fn refuse(
         let problem = Diagnostic::of(RuleCode::Untrusted, format!("{what}: refused"));
         problems.found.push(problem.at_secret(&problems.source, span.clone()).hint(HINT));
     }
+}
+
+fn is_git(text: &Located<String>) -> bool {
+    matches!(GitAddress::read(&text.value), Ok(Some(_)))
 }
 
 /// The real path, if it leads out of the folder of the hierarchy.

@@ -11,7 +11,7 @@ use std::{
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::{
-    Base, BaseUse, Flatten, NodeName,
+    Base, BaseUse, Flatten, NamedContext, NodeName,
     draft::Draft,
     edges::{NodeIdentity, ReferenceIndex},
     fields::Problems,
@@ -111,6 +111,20 @@ fn bases(
     let source = &files.dockerfile;
     let mut bases = Vec::new();
     for image in &files.scan.uses {
+        let mut used = BaseUse {
+            span: image.span.clone(),
+            line: image.line,
+            base: Base::Files(String::new()),
+            stage: image.stage,
+            is_final: image.is_final,
+            on_build: None,
+        };
+        let context = named_context(draft, &image.image);
+        if let Some((name, NamedContext::Folder(_) | NamedContext::Git(_))) = context {
+            used.base = Base::Files(name.clone());
+            bases.push(used);
+            continue;
+        }
         let reference: Reference = match image.image.parse() {
             Ok(reference) => reference,
             Err(error) => {
@@ -125,6 +139,11 @@ fn bases(
                 continue;
             }
         };
+        // The name itself is checked even if another image takes its place.
+        let reference = match context {
+            Some((_, NamedContext::Image(instead))) => instead.clone(),
+            _ => reference,
+        };
         let resolved = index.resolve(&reference, &draft.name);
         if let Some(warning) = resolved.warning {
             let diagnostic = Diagnostic::of(warning.code, warning.message)
@@ -132,23 +151,34 @@ fn bases(
                 .hint(warning.hint);
             problems.found.push(diagnostic);
         }
-        if let Some(stage) = near_stage(image, &resolved.base, files) {
+        let near = near_stage(image, &resolved.base, files).filter(|_| context.is_none());
+        if let Some(stage) = near {
             let message = format!("`{}` is no stage and no image here", image.image);
             let diagnostic = Diagnostic::of(RuleCode::UnknownStage, message)
                 .at(source, image.span.clone(), "")
                 .hint(format!("did you mean the stage `{stage}`?"));
             problems.found.push(diagnostic);
         }
-        bases.push(BaseUse {
-            span: image.span.clone(),
-            line: image.line,
-            base: resolved.base,
-            stage: image.stage,
-            is_final: image.is_final,
-            on_build: None,
-        });
+        used.base = resolved.base;
+        bases.push(used);
     }
     bases
+}
+
+/// The context of the image that takes the place of an image of this name, as BuildKit compares them:
+/// `alpine` is `docker.io/library/alpine:latest`.
+fn named_context<'d>(draft: &'d Draft, written: &str) -> Option<(&'d String, &'d NamedContext)> {
+    let contexts = &draft.image.settings.contexts;
+    contexts.get_key_value(written).or_else(|| {
+        let image: Reference = written.parse().ok().filter(|_| !contexts.is_empty())?;
+        contexts.iter().find(|(name, _)| {
+            name.parse::<Reference>().is_ok_and(|name| {
+                name.repository.is_same(&image.repository)
+                    && name.tag_or_latest() == image.tag_or_latest()
+                    && name.digest == image.digest
+            })
+        })
+    })
 }
 
 /// The stage that a `--from` was probably meant to name.

@@ -2,8 +2,12 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::{self, Permissions},
     io,
-    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    os::unix::{
+        ffi::{OsStrExt as _, OsStringExt as _},
+        fs::PermissionsExt as _,
+    },
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -262,6 +266,42 @@ pub fn file_at(work_tree: &Path, commit: &str, path: &Path) -> Result<Option<Vec
     git(work_tree, &[OsStr::new("cat-file"), OsStr::new("blob"), &object]).map(Some)
 }
 
+/// Fetches the commit that a ref of another repository names now, and puts its files into an empty folder, with
+/// those of its submodules and without `.git`. Modes are git's: 0755 for folders and programs, else 0644.
+pub fn check_out(url: &str, reference: &str, folder: &Path) -> Result<(), GitError> {
+    // The same files on each machine, whatever the user's configuration says.
+    let same = ["-c", "core.autocrlf=false", "-c", "core.symlinks=true"];
+    let steps: [&[&str]; 4] = [
+        &["init", "--quiet"],
+        &["fetch", "--quiet", "--depth=1", "--", url, reference],
+        &["checkout", "--quiet", "--detach", "FETCH_HEAD"],
+        &["submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"],
+    ];
+    for step in steps {
+        own_git(folder, &[&same, step].concat())?;
+    }
+    as_git_keeps_them(folder).map_err(GitError::Start)
+}
+
+/// Removes `.git` and sets the modes, which depend on the umask of the checkout.
+fn as_git_keeps_them(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if entry.file_name() == ".git" {
+            if kind.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+        } else if kind.is_dir() {
+            fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+            as_git_keeps_them(&path)?;
+        } else if kind.is_file() {
+            let is_program = entry.metadata()?.permissions().mode() & 0o100 != 0;
+            let mode = if is_program { 0o755 } else { 0o644 };
+            fs::set_permissions(&path, Permissions::from_mode(mode))?;
+        }
+    }
+    Ok(())
+}
+
 fn paths(list: &[u8]) -> Vec<PathBuf> {
     let words = list.split(|byte| *byte == 0).filter(|word| !word.is_empty());
     words.map(|word| Path::new(OsStr::from_bytes(word)).to_owned()).collect()
@@ -281,7 +321,7 @@ fn git<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Result<Vec<u8>, GitEr
 /// it does in a hook.
 fn own_git<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Result<Vec<u8>, GitError> {
     let mut command = command(folder, arguments);
-    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
+    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"] {
         command.env_remove(variable);
     }
     let output = command.output().map_err(GitError::Start)?;

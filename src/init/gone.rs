@@ -19,7 +19,7 @@ pub(super) fn remove(
     edits: &mut Edits<'_>,
 ) -> Option<String> {
     let (gone, kept): (Vec<&OutlineImage>, Vec<&OutlineImage>) =
-        section.nodes.iter().partition(|node| !node.dockerfile.is_file());
+        section.nodes.iter().partition(|node| node.is_gone());
     if gone.is_empty() {
         return None;
     }

@@ -237,7 +237,7 @@ pub(super) fn differences(hierarchy: &Hierarchy, expected: &Expected) -> Vec<Str
         let uses = node.dockerfile.uses.iter().filter(|one| one.on_build.is_none());
         let mut named = uses.filter_map(|one| match &one.base {
             Base::Node(name) => Some(name.to_string()),
-            Base::Upstream(_) => None,
+            Base::Upstream(_) | Base::Files(_) => None,
         });
         if !decided.is_subset(&parents) || !named.all(|name| decided.contains(&name)) {
             let list = |all: &BTreeSet<String>| match all.len() {

@@ -108,6 +108,7 @@ impl Drawing {
                     Base::Node(name) if !shown.contains(name) => continue,
                     Base::Node(name) => (format!("node {name}"), None),
                     Base::Upstream(reference) => (format!("upstream {reference}"), Some(reference)),
+                    Base::Files(_) => continue,
                 };
                 let next = drawing.boxes.len();
                 let from = *places.entry(key).or_insert(next);

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    path::PathBuf,
     sync::{Arc, LazyLock, Mutex},
 };
 
@@ -14,9 +15,9 @@ use regex::Regex;
 use tokio::sync::OnceCell;
 
 use crate::{
-    engine::{Engine, EngineError, LocalImage},
-    fingerprint::Parents,
-    hierarchy::{Base, Hierarchy, Node, NodeName},
+    engine::{BuildRequest, BuildSecrets, Engine, EngineError, LocalImage},
+    fingerprint::{Parents, context::Context},
+    hierarchy::{Base, BuildSettings, Hierarchy, Node, NodeName},
     image::{Digest, Platform, Reference, Repository, Tagged},
     plan::{DigestSource, Missing, Plan},
     publish::store::{Store, StoreError},
@@ -31,6 +32,9 @@ const PIN_DOMAIN: &str = "rebuild.invalid";
 
 /// The domain of images whose tests failed. They outlive their run.
 const FAILED_DOMAIN: &str = "failed.rebuild.invalid";
+
+/// No file of a context has this name.
+const CONTEXT_DOCKERFILE: &str = ".rebuild-context";
 
 /// The tag under which an engine loads a flattened image.
 const FLAT: &str = "flat";
@@ -71,6 +75,8 @@ pub(super) struct Bases {
     run: String,
     /// By the digest in the store, and for an index also by platform. Each is pulled once for all children.
     images: Mutex<HashMap<ImageKey, Arc<OnceCell<Digest>>>>,
+    /// Those with the files of named contexts, by folder and platform.
+    contexts: Mutex<HashMap<FolderKey, Arc<OnceCell<Digest>>>>,
     /// Their description in the engine, by ID.
     described: Mutex<HashMap<Digest, Arc<OnceCell<Arc<LocalImage>>>>>,
     /// The first step sets each once; the others wait for it.
@@ -79,6 +85,8 @@ pub(super) struct Bases {
 
 /// A digest in the store, and the platform for an index.
 type ImageKey = (Digest, Option<Platform>);
+
+type FolderKey = (PathBuf, Option<Platform>);
 
 /// The bases of one build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,6 +133,9 @@ pub(super) enum BaseError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The folder of a named context could not be made an image.
+    #[error("the context `{name}`: {source}")]
+    Files { name: String, source: EngineError },
     #[error("`{0}` was never published")]
     NeverPublished(String),
     /// An upstream that neither the engine nor its registry has.
@@ -160,6 +171,7 @@ impl Bases {
         Self {
             run: run.to_owned(),
             images: Mutex::default(),
+            contexts: Mutex::default(),
             described: Mutex::default(),
             pins: Mutex::default(),
         }
@@ -226,6 +238,13 @@ impl Bases {
                 None => node.dockerfile.text.get(used.span.clone()),
             };
             let (called, digest) = match &used.base {
+                Base::Files(name) => {
+                    let image = self.files(sources.engine, node, name).await?;
+                    let pin = self.pin(sources.engine, "files-of-context", &image).await?;
+                    pinned.written.insert(pin.to_string(), name.clone());
+                    pinned.names.insert(index, pin.to_string());
+                    continue;
+                }
                 Base::Node(parent) => {
                     let node = sources.hierarchy.get(parent).expect("a parent is a node");
                     let digest = parents
@@ -255,7 +274,7 @@ impl Bases {
             };
             let name = match &used.base {
                 Base::Node(parent) => parent.as_str(),
-                Base::Upstream(_) => "upstream",
+                Base::Upstream(_) | Base::Files(_) => "upstream",
             };
             let pin = self.pin(sources.engine, name, &image).await?;
             let written = written.unwrap_or(&called);
@@ -266,6 +285,40 @@ impl Bases {
             }
         }
         Ok(pinned)
+    }
+
+    /// The ID of an image that has the files of a named context. The API of engines takes one context only.
+    async fn files<E: Engine>(
+        &self,
+        engine: &E,
+        node: &Node,
+        name: &str,
+    ) -> Result<Digest, BaseError> {
+        let folder = &node.contexts[name];
+        let failed = |source| BaseError::Files { name: name.to_owned(), source };
+        let key = (folder.clone(), node.platform.clone());
+        let cell = lock(&self.contexts).entry(key).or_default().clone();
+        let build = async || {
+            let context = Context::named(folder)
+                .map_err(|error| failed(EngineError::Context(error.to_string())))?;
+            let request = BuildRequest {
+                dockerfile_path: context.root.join(CONTEXT_DOCKERFILE),
+                context,
+                context_digest: None,
+                dockerfile: "FROM scratch\nCOPY . /\n".to_owned(),
+                build_args: BTreeMap::new(),
+                secrets: BuildSecrets::default(),
+                labels: BTreeMap::new(),
+                settings: BuildSettings::default(),
+                target: None,
+                named: BTreeMap::new(),
+                platform: node.platform.clone(),
+                no_cache: false,
+                timeout: node.timeout,
+            };
+            Ok(engine.build(request, |_| {}).await.map_err(failed)?.id)
+        };
+        cell.get_or_try_init(build).await.cloned()
     }
 
     /// The ID of a node's image in the engine. Pulls the image if it is missing.
@@ -288,13 +341,14 @@ impl Bases {
         sources: &BaseSources<'_, E, S>,
     ) -> Result<Digest, BaseError> {
         let platform_of_index = match base {
-            Base::Node(_) => None,
+            Base::Node(_) | Base::Files(_) => None,
             Base::Upstream(_) => platform.cloned(),
         };
         let key = (digest.clone(), platform_of_index);
         let cell = lock(&self.images).entry(key).or_default().clone();
         let image = cell
             .get_or_try_init(async || match base {
+                Base::Files(_) => unreachable!("the files of a context are in no store"),
                 Base::Node(parent) => {
                     let parent = sources.hierarchy.get(parent).expect("a parent is a node");
                     Ok(sources.store.fetch(&parent.repository, digest, platform).await?)
@@ -372,8 +426,11 @@ impl Bases {
             lock(&self.pins).retain(|pin, _| pin.to_string() != *name);
             // The tag of a pin is the beginning of the image's ID.
             let id = name.rsplit_once(':').map_or("", |(_, tag)| tag);
-            lock(&self.images)
-                .retain(|_, image| image.get().is_none_or(|image| !image.hex().starts_with(id)));
+            let is_other = |image: &Arc<OnceCell<Digest>>| {
+                image.get().is_none_or(|image| !image.hex().starts_with(id))
+            };
+            lock(&self.images).retain(|_, image| is_other(image));
+            lock(&self.contexts).retain(|_, image| is_other(image));
         }
         is_lost
     }

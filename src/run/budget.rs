@@ -203,7 +203,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                     let parent = self.shop.hierarchy.get(name).expect("a parent is a node");
                     (LayerOwner::Ancestor(name.clone()), &parent.repository, Some(parent))
                 }
-                None => break,
+                Some(Base::Files(_)) | None => break,
             };
             let found = self.layers_of((repository, &digest), &image.platform, parent.is_none());
             let found = found.await.filter(|(_, layers)| image.layers.starts_with(layers));

@@ -90,6 +90,7 @@ impl Secrets {
             for (id, source) in &node.secrets {
                 match value((hierarchy, node), id, source) {
                     Ok(value) => drop(secrets.values.insert(id.clone(), value)),
+                    Err(error) if node.optional_secrets.contains(id) && error.is_absent() => {}
                     Err(error) => trouble(error),
                 }
             }
@@ -151,11 +152,16 @@ fn value(
 
 /// Whether a file is part of the build context. Another check reports an unreadable context.
 fn is_sent(node: &Node, path: &Path) -> bool {
-    let Ok(context) = Context::open(&node.context, &node.dockerfile.path) else { return false };
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let (path, root) = (real(path), real(&context.root));
-    let Ok(inside) = path.strip_prefix(&root) else { return false };
-    context.entries().is_ok_and(|entries| entries.iter().any(|entry| entry.path == inside))
+    let path = real(path);
+    let named = node.contexts.values().map(|folder| Context::named(folder));
+    let all = named.chain([Context::open(&node.context, &node.dockerfile.path)]);
+    let mut all = all.filter_map(Result::ok);
+    all.any(|context| {
+        let root = real(&context.root);
+        let Ok(inside) = path.strip_prefix(&root) else { return false };
+        context.entries().is_ok_and(|entries| entries.iter().any(|entry| entry.path == inside))
+    })
 }
 
 fn agent() -> Result<PathBuf, String> {
@@ -164,6 +170,17 @@ fn agent() -> Result<PathBuf, String> {
     match UnixStream::connect(&socket) {
         Ok(_) => Ok(socket),
         Err(error) => Err(format!("nobody answers at `{}`: {error}", socket.display())),
+    }
+}
+
+impl SecretTrouble {
+    /// Whether there is no value, so that a build that can do without it may begin.
+    fn is_absent(&self) -> bool {
+        match self {
+            Self::NotSet { .. } | Self::Empty { .. } => true,
+            Self::Unreadable { path, .. } => !path.exists(),
+            _ => false,
+        }
     }
 }
 

@@ -294,7 +294,11 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     /// Whether a base may be missing in the engine. An image that this run builds is there.
     fn may_pull(&self) -> bool {
         self.node().dockerfile.uses.iter().any(|used| {
-            let Base::Node(parent) = &used.base else { return true };
+            let parent = match &used.base {
+                Base::Node(parent) => parent,
+                Base::Upstream(_) => return true,
+                Base::Files(_) => return false,
+            };
             let step = self.shop.plan.step(parent);
             !step.is_some_and(|step| matches!(step.action, Action::Build { .. }))
         })
@@ -517,7 +521,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         }
         let request = BuildRequest {
             context,
-            context_digest: node.prepare.is_none().then(|| self.step.inputs.context.clone()),
+            context_digest: (node.prepare.is_none() && node.contexts.is_empty())
+                .then(|| self.step.inputs.context.clone()),
             dockerfile: node.dockerfile.pinned(&pinned.names),
             dockerfile_path,
             build_args: node.build_args.clone(),
@@ -754,6 +759,7 @@ impl Trouble {
                 EngineError::Refused { .. } | EngineError::Answer { .. } => Exit::EngineUnreachable,
                 error => exit_of(error, Exit::RegistryUnreachable),
             },
+            BaseError::Files { source, .. } => exit_of(source, Exit::BuildFailed),
             BaseError::Missing { missing, .. } if missing.is_of_registry => {
                 Exit::RegistryUnreachable
             }
@@ -763,7 +769,9 @@ impl Trouble {
             BaseError::Store(_) | BaseError::Registry(_) => Exit::RegistryUnreachable,
         };
         let again = match error {
-            BaseError::Engine(error) => StepRetry::after_engine(error),
+            BaseError::Engine(error) | BaseError::Files { source: error, .. } => {
+                StepRetry::after_engine(error)
+            }
             BaseError::Store(error) => StepRetry::after_store(error),
             BaseError::Registry(_) | BaseError::NeverPublished(_) | BaseError::Missing { .. } => {
                 StepRetry::Never
@@ -771,7 +779,7 @@ impl Trouble {
         };
         let hint = match error {
             BaseError::Missing { missing, .. } => missing.hint.clone(),
-            BaseError::Engine(error) => error.hint(),
+            BaseError::Engine(error) | BaseError::Files { source: error, .. } => error.hint(),
             BaseError::Store(error) => error.hint(),
             BaseError::Registry(error) => error.hint(),
             BaseError::NeverPublished(_) => None,

@@ -14,7 +14,9 @@ pub(super) fn build_query(
     builder: BuilderKind,
 ) -> Vec<(&'static str, String)> {
     let is_podman = builder == BuilderKind::Buildah;
-    let BuildSettings { network, add_hosts, shm_size, ulimits, no_cache_filter: _ } = settings;
+    // The Dockerfile that is sent names the images of its contexts.
+    let BuildSettings { network, add_hosts, shm_size, ulimits, no_cache_filter: _, contexts: _ } =
+        settings;
     let mut query = Vec::new();
     match network {
         BuildNetwork::Default => {}

@@ -9,6 +9,7 @@
 
 use std::{
     borrow::Cow,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -44,9 +45,13 @@ impl Dockerfile {
         classic: bool,
     ) -> Result<Self, ContextError> {
         // Docker, too, takes the file that a link leads to.
-        let real = context.root.join(path).canonicalize();
-        let real = real.map_err(|source| ContextError::Io { path: path.to_owned(), source })?;
-        let inside = real.strip_prefix(&context.root).ok();
+        let real = match context.root.join(path).canonicalize() {
+            Ok(real) => Some(real),
+            // A text that is in no file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(ContextError::Io { path: path.to_owned(), source }),
+        };
+        let inside = real.as_ref().and_then(|real| real.strip_prefix(&context.root).ok());
         if let Some(name) = inside.filter(|name| !context.ignore.excludes(name))
             && let Some(name) = name.to_str()
         {

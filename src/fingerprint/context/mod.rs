@@ -152,6 +152,11 @@ impl Context {
         Ok(Self { root, ignore, modes: Modes::Git })
     }
 
+    /// A folder under a name of `contexts`: without a Dockerfile, and with the `.dockerignore` in it.
+    pub fn named(root: &Path) -> Result<Self, ContextError> {
+        Self::open(root, Path::new(".rebuild-context"))
+    }
+
     /// Every entry that is not ignored, in order of the paths' bytes: a folder before its entries.
     pub fn entries(&self) -> Result<Vec<ContextEntry>, ContextError> {
         Ok(self.walk()?.into_iter().map(|(entry, _)| entry).collect())

@@ -112,10 +112,16 @@ fn image() -> Vec<Field> {
     vec![
         (
             "context",
-            "The build context, a folder. Default: `images/<name>` if there is one, else `<name>`.",
+            "The build context: a folder, or a git repository as `https://host/name.git#ref:folder`. Default: `images/<name>` if there is one, else `<name>`.",
             text(),
         ),
         ("dockerfile", "Relative to the context. Default: `Dockerfile`.", text()),
+        ("dockerfile_inline", "The text of the Dockerfile, instead of a file.", text()),
+        (
+            "contexts",
+            "What `FROM NAME` and `--from=NAME` of the Dockerfile mean, by name: a folder, `docker-image://…`, or a git repository.",
+            texts_by_name(),
+        ),
         (
             "prepare",
             "A command that completes a copy of the context before each build: a list of arguments, no shell.",
@@ -163,8 +169,8 @@ fn image() -> Vec<Field> {
                 "type": "object",
                 "propertyNames": { "pattern": "^[A-Za-z0-9._-]+$" },
                 "additionalProperties": { "oneOf": [
-                    object_of("env", "The environment variable of `rebuild` with the value."),
-                    object_of("file", "The file with the value, relative to this one."),
+                    secret("env", "The environment variable of `rebuild` with the value."),
+                    secret("file", "The file with the value, relative to this one."),
                 ] },
             }),
         ),
@@ -373,9 +379,13 @@ fn object(fields: Vec<Field>) -> Value {
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 
-/// `{ name: … }`, and nothing else.
-fn object_of(name: &'static str, about: &'static str) -> Value {
-    let mut object = object(vec![(name, about, text())]);
+/// `{ name: … }`, and whether a build needs it.
+fn secret(name: &'static str, about: &'static str) -> Value {
+    let required = json!({ "type": "boolean", "default": true });
+    let mut object = object(vec![
+        (name, about, text()),
+        ("required", "Whether a run without a value fails, or builds without it.", required),
+    ]);
     object["required"] = json!([name]);
     object
 }

@@ -25,7 +25,9 @@ pub(super) fn look(survey: &HierarchySurvey) -> Problems {
                     problems.push(problem.at(&files.dockerfile, span(), "").hint(hint));
                 }
             }
-            for id in secrets(name, rest).filter(|id| !draft.image.secrets.contains_key(*id)) {
+            for id in
+                secrets(name, rest).filter(|id| !draft.image.secrets.sources.contains_key(*id))
+            {
                 let message = format!("`{}` has no secret `{id}`", draft.name);
                 let problem = Diagnostic::of(RuleCode::UndeclaredSecret, message);
                 let hint = format!(

@@ -32,9 +32,11 @@ pub(super) fn look(survey: &HierarchySurvey) -> Problems {
         }
         let dockerfile = (&files.dockerfile.path, "the Dockerfile", &draft.image.dockerfile);
         let context = (&files.context, "the context", &draft.image.context);
-        let outside = [context, dockerfile].into_iter().find_map(|(path, what, given)| {
-            Some((trust::outside(path, survey.root())?, what, given))
-        });
+        // A checkout of git is in a temporary folder.
+        let is_git = matches!(draft.image.git_context(), Ok(Some(_)));
+        let outside = [context, dockerfile].into_iter().filter(|_| !is_git).find_map(
+            |(path, what, given)| Some((trust::outside(path, survey.root())?, what, given)),
+        );
         if let Some((real, what, given)) = outside {
             let message = format!("{what} of `{}` is outside: `{}`", draft.name, real.display());
             let span = given.as_ref().map_or(&draft.span, |given| &given.span);
@@ -49,8 +51,11 @@ pub(super) fn look(survey: &HierarchySurvey) -> Problems {
         }
     }
     for draft in &survey.drafts {
-        for (id, source) in &draft.image.secrets {
+        for (id, source) in &draft.image.secrets.sources {
             let SecretSource::File(path) = source else { continue };
+            if draft.image.secrets.optional.contains(id) {
+                continue;
+            }
             let span = draft.image.places.secrets.get(id);
             if let (false, Some(span)) = (survey.root().join(path).exists(), span) {
                 let message = format!("the secret `{id}` is in a file that is not here");

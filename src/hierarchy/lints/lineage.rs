@@ -110,7 +110,7 @@ pub(super) fn line(
         }
         match survey.uses[at].iter().find(|used| used.is_final).map(|used| &used.base) {
             None => return (line, End::Scratch),
-            Some(Base::Upstream(_)) => return (line, End::Unknown),
+            Some(Base::Upstream(_) | Base::Files(_)) => return (line, End::Unknown),
             Some(Base::Node(name)) => match index.get(name.as_str()) {
                 // A ring is told as such.
                 Some(&next) if line.len() < survey.drafts.len() => at = next,

@@ -255,7 +255,7 @@ impl Merge<'_> {
             |text: &str| entries(self.file, text.as_bytes(), self.options).unwrap_or_default();
         let (mut before, mut after) = (read(self.text), read(text));
         let nodes = self.outline.sections.iter().flat_map(|section| &section.nodes);
-        for node in nodes.filter(|node| !node.dockerfile.is_file()) {
+        for node in nodes.filter(|node| node.is_gone()) {
             before.remove(&node.name);
         }
         after.retain(|name, _| before.contains_key(name) || !new.contains(name.as_str()));

@@ -15,6 +15,8 @@ use crate::{
 pub(super) struct ImageFiles<'h> {
     pub(super) node: &'h NodeName,
     pub(super) context: Context,
+    /// The folders of `contexts`, by name.
+    named: Vec<(&'h str, Context)>,
     /// The context's folder as named, because a link in its path may change too.
     called: Vec<PathBuf>,
     dockerfile: Vec<PathBuf>,
@@ -62,9 +64,13 @@ impl<'h> ImageFiles<'h> {
             always.extend(ways(&node.context.join(named)));
             always.push(context.root.join(real));
         }
+        let named = node.contexts.iter();
+        let named = named.map(|(name, folder)| Ok((name.as_str(), Context::named(folder)?)));
+        let folders = node.contexts.values().chain([&node.context]);
         Ok(Self {
             node: &node.name,
-            called: ways(&node.context),
+            named: named.collect::<Result<_, crate::fingerprint::context::ContextError>>()?,
+            called: folders.flat_map(|folder| ways(folder)).collect(),
             dockerfile: ways(&node.dockerfile.path),
             always,
             context,
@@ -76,6 +82,15 @@ impl<'h> ImageFiles<'h> {
     pub(super) fn touched_by(&self, path: &Path) -> Option<(Change, Option<String>)> {
         if self.dockerfile.iter().any(|own| own == path) {
             return Some((Change::Dockerfile, None));
+        }
+        let sent = |context: &Context| {
+            let inside = path.strip_prefix(&context.root).ok()?;
+            (!context.ignore.excludes(inside)).then(|| inside.to_owned())
+        };
+        let of_named =
+            |(name, context): &(&str, Context)| Some(Path::new(name).join(sent(context)?));
+        if let Some(name) = self.named.iter().find_map(of_named) {
+            return Some((Change::Context, Some(readable(&name))));
         }
         let inside = path.strip_prefix(&self.context.root).ok();
         let is_context = inside.is_some_and(|inside| !self.context.ignore.excludes(inside));

@@ -42,11 +42,12 @@ pub fn json(view: TreeView<'_>, out: &mut dyn Write) -> io::Result<()> {
         let bases = bases_of(node);
         let upstream = |(base, _): &(&Base, Link)| match base {
             Base::Upstream(reference) => Some(reference.to_string()),
-            Base::Node(_) => None,
+            Base::Node(_) | Base::Files(_) => None,
         };
         let base = bases.iter().find(|(_, link)| *link == Link::Base).map(|(base, _)| match base {
             Base::Node(name) => name.to_string(),
             Base::Upstream(reference) => reference.to_string(),
+            Base::Files(name) => name.clone(),
         });
         let standing = view.standings.and_then(|standings| standings.get(&node.name));
         TreeNodeView {

@@ -97,6 +97,7 @@ fn notes(line: &TreeLine<'_>, view: TreeView<'_>) -> String {
             Base::Node(name) if Some(name) == full => continue,
             Base::Node(name) => name.to_string(),
             Base::Upstream(reference) => reference.to_string(),
+            Base::Files(name) => format!("the context {name}"),
         };
         let how = if link == Link::Base { "FROM" } else { "takes from" };
         notes.push(format!("{how} {}", sanitize::text(&named)));

@@ -47,7 +47,7 @@ fn inputs(
 ) -> Result<(Inputs, Detail), ContextError> {
     let named = node.dockerfile.uses.iter().filter_map(|used| match &used.base {
         Base::Upstream(reference) => Some(reference.to_string()),
-        Base::Node(_) => None,
+        Base::Node(_) | Base::Files(_) => None,
     });
     let source = source(question.hierarchy, node, question.hashes)?;
     let inputs = Inputs {

@@ -114,6 +114,7 @@ impl<E: Engine, S: Store> Prober<'_, E, S> {
                 let digest = upstreams.get(&reference.to_string()).ok_or_else(unknown)?;
                 self.upstream(node, reference, digest).await.map(Some)
             }
+            Base::Files(_) => Ok(None),
         }
     }
 

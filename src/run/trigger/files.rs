@@ -106,8 +106,10 @@ pub fn places(file: &Path, hierarchy: Option<&Hierarchy>) -> Places {
     let root = file.parent().unwrap_or(Path::new("/"));
     add(root, false);
     for node in hierarchy.into_iter().flat_map(Hierarchy::in_build_order) {
-        add(&node.context, true);
-        node.context.parent().into_iter().for_each(|folder| add(folder, false));
+        for context in node.contexts.values().chain([&node.context]) {
+            add(context, true);
+            context.parent().into_iter().for_each(|folder| add(folder, false));
+        }
         node.dockerfile.path.parent().into_iter().for_each(|folder| add(folder, false));
     }
     // An invalid file may only lack a folder.

@@ -104,9 +104,12 @@ fn context(hierarchy: &Hierarchy, node: &Node, hashes: &HashCache) -> ContextSna
 /// Whether a path is an input of the node, judging by its name.
 fn touches(node: &Node, paths: &BTreeSet<PathBuf>) -> bool {
     let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let (context, dockerfile) = (real(&node.context), real(&node.dockerfile.path));
+    let folders = node.contexts.values().chain([&node.context]);
+    let folders: Vec<PathBuf> = folders.map(|folder| real(folder)).collect();
+    let dockerfile = real(&node.dockerfile.path);
     paths.iter().any(|path| {
-        path.starts_with(&context) || context.starts_with(path) || is_beside(path, &dockerfile)
+        let is_inside = |folder: &PathBuf| path.starts_with(folder) || folder.starts_with(path);
+        folders.iter().any(is_inside) || is_beside(path, &dockerfile)
     })
 }
 

@@ -132,6 +132,7 @@ fn ours(case: &Case, place: &str) -> Needs {
             }
         }
         Base::Node(name) => panic!("{name} is no image of the hierarchy"),
+        Base::Files(name) => panic!("{name} is no context of the entry"),
     });
     Ok(needs.collect())
 }
