@@ -167,7 +167,7 @@ pub(super) async fn make<S: Store>(
         only_asks,
         run: &asking.id,
     };
-    let observing = observe(&sources, &question);
+    let observing = Box::pin(observe(&sources, &question));
     let (observed, warnings) = showing_copies(mirror.as_ref(), observing).await?;
     world.keep_hashes().await;
     for copied in mirror.iter().flat_map(UpstreamMirror::copied) {

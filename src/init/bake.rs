@@ -8,6 +8,7 @@ use super::{
     candidate::{ContextSource, Given},
     evidence::{Evidence, EvidenceRule, Open, PublishedImage, tidy},
     hcl,
+    target_options::options,
 };
 use crate::{check::diagnostic::Diagnostic, hierarchy::looks_secret, image::Platform};
 
@@ -83,33 +84,29 @@ impl Targets {
         (file, folder): (&Path, &Path),
     ) {
         let mut note = |text: String| self.notes.push(format!("`{name}`: {text}"));
-        if fields.get("dockerfile-inline").is_some() {
-            return note("its inline Dockerfile has no file; write it into one".to_owned());
-        }
         let text = |field: &str| text_of(fields.get(field));
         let context = text("context").unwrap_or_else(|| ".".to_owned());
         if context.contains("://")
             || context.starts_with("git@")
             || context.starts_with("github.com/")
         {
-            return note(format!("its context `{context}` is not a folder here"));
+            return note(format!(
+                "its context `{context}` is not a folder here; write `context: {context}` into an entry for it"
+            ));
         }
-        for (field, instead) in [("secret", "secrets"), ("ssh", "ssh")] {
-            let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
-            if fields.get(field).is_some_and(|value| !is_empty(value)) {
-                note(format!("its `{field}` is left out; say it with `{instead}:`"));
-            }
-        }
+        let (options, left_out) = options(fields);
+        left_out.into_iter().for_each(&mut note);
         let mut build_args = map(fields.get("args"));
-        build_args.retain(|key, value| {
-            let is_secret = looks_secret(key);
-            if is_secret {
+        build_args.retain(|_, value| Open(value.clone()).is_known());
+        for (key, value) in &mut build_args {
+            if looks_secret(key) {
+                value.clear();
                 note(format!(
-                    "its argument `{key}` looks like a secret and is left out; say it with `secrets:`"
+                    "its argument `{key}` looks like a secret, and its value is left out; fill it in if it is not a \
+                     secret, otherwise say it with `secrets:`"
                 ));
             }
-            !is_secret && Open(value.clone()).is_known()
-        });
+        }
         let platform: Option<Platform> = match &list(fields.get("platforms"))[..] {
             [] => None,
             [only] => only.parse().ok(),
@@ -129,11 +126,18 @@ impl Targets {
             labels: map(fields.get("labels")),
             platform,
             outputs: outputs.filter_map(|tag| PublishedImage::read(&tag)).collect(),
-            contexts: contexts(map(fields.get("contexts"))),
+            contexts: contexts(map(fields.get("contexts")), folder),
+            inline: text("dockerfile-inline"),
+            options,
             context: Some(tidy(&folder.join(&context).to_string_lossy())),
             dropped: Vec::new(),
         };
-        let dockerfile = text("dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
+        let usual = || match &given.inline {
+            Some(_) => format!("{name}.Dockerfile"),
+            None => "Dockerfile".to_owned(),
+        };
+        let dockerfile =
+            text("dockerfile").filter(|_| given.inline.is_none()).unwrap_or_else(usual);
         let dockerfile = tidy(&folder.join(&context).join(dockerfile).to_string_lossy());
         let place = format!("{} `{name}`", file.display());
         self.found.push(Evidence { rule, place, dockerfile, given });
@@ -141,7 +145,10 @@ impl Targets {
 }
 
 /// What the builder takes instead of images of those names.
-pub(super) fn contexts(all: BTreeMap<String, String>) -> BTreeMap<String, ContextSource> {
+pub(super) fn contexts(
+    all: BTreeMap<String, String>,
+    folder: &Path,
+) -> BTreeMap<String, ContextSource> {
     let named = |value: String| {
         let target = ["target:", "service:"].iter().find_map(|kind| value.strip_prefix(kind));
         if let Some(name) = target {
@@ -149,7 +156,9 @@ pub(super) fn contexts(all: BTreeMap<String, String>) -> BTreeMap<String, Contex
         } else if let Some(image) = value.strip_prefix("docker-image://") {
             ContextSource::Image(image.to_owned())
         } else {
-            ContextSource::Elsewhere(value)
+            let is_url = value.contains("://") || value.contains('@');
+            let path = tidy(&folder.join(&value).to_string_lossy()).to_string_lossy().into_owned();
+            ContextSource::Files(if is_url { value } else { path })
         }
     };
     all.into_iter().map(|(name, value)| (name, named(value))).collect()

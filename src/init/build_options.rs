@@ -1,5 +1,7 @@
 //! Options of build commands: those that an entry has fields for, and those that it cannot have.
 
+use std::path::Path;
+
 use super::{
     bake,
     candidate::Given,
@@ -16,7 +18,8 @@ pub(super) struct DroppedOption {
     pub(super) item: String,
 }
 
-const SECRET: &str = "the argument looks like a secret and is left out; say it with `secrets:`";
+const SECRET: &str = "the argument looks like a secret, and its value is left out; fill it in if it is not a secret, \
+                      otherwise say it with `secrets:`";
 const ARGUMENT: &str =
     "the value of the argument is not known, and it is left out; check `build_args`";
 const LABEL: &str = "the value of the label is not known, and it is left out; check `labels`";
@@ -100,7 +103,10 @@ impl BuildOptions {
                 continue;
             }
             match known(&value) {
-                _ if looks_secret(&key) => drop(SECRET, &key),
+                _ if looks_secret(&key) => {
+                    drop(SECRET, &key);
+                    given.build_args.insert(key, String::new());
+                }
                 Some(value) => _ = given.build_args.insert(key, value),
                 None => drop(ARGUMENT, &key),
             }
@@ -140,7 +146,7 @@ impl BuildOptions {
             (Some(_), several) => drop(PLATFORMS, &several.join(", ")),
             (None, _) => drop(PLATFORM, "--platform"),
         }
-        given.contexts = bake::contexts(contexts);
+        given.contexts = bake::contexts(contexts, Path::new(""));
         given
     }
 }
@@ -174,6 +180,14 @@ mod tests {
     }
 
     #[test]
+    fn an_argument_that_looks_like_a_secret_is_kept_without_its_value() {
+        let given = given(&[("--build-arg", "NPM_TOKEN=hunter2")]);
+        assert_eq!(given.build_args, [("NPM_TOKEN".to_owned(), String::new())].into());
+        let dropped = DroppedOption { cause: SECRET, item: "NPM_TOKEN".to_owned() };
+        assert_eq!(given.dropped, [dropped]);
+    }
+
+    #[test]
     fn options_are_fields_or_doubts() {
         for (options, expected) in [
             (&[("--platform", "linux/arm64")][..], "linux/arm64"),
@@ -186,7 +200,6 @@ mod tests {
             (&[("--label", "a=\u{1}B\u{2}")], "a: the value of the label"),
             (&[("--build-arg", "TARGETARCH"), ("--build-arg", "V=1")], "V: 1"),
             (&[("--build-arg", "V")], "V: the value of the argument"),
-            (&[("--build-arg", "NPM_TOKEN=x")], "NPM_TOKEN: the argument looks like a secret"),
             (&[("--secret", "id=x"), ("--cache-from", "x")], "--secret: the option"),
             (&[("--target", "\u{1}T\u{2}")], "--target: the value"),
             (&[("--no-cache", "")], "--no-cache: the option"),

@@ -9,6 +9,7 @@ use super::{
     build_options::DroppedOption,
     evidence::{Evidence, EvidenceRule, PublishedImage},
     find, path_words,
+    target_options::OptionTexts,
 };
 use crate::{
     dockerfile::{self, DockerfileSurvey, UnreadableDockerfile},
@@ -47,6 +48,10 @@ pub(super) struct Given {
     pub(super) outputs: Vec<PublishedImage>,
     /// What the builder takes instead of an image of that name.
     pub(super) contexts: BTreeMap<String, ContextSource>,
+    /// The text of the Dockerfile, if it is in no file.
+    pub(super) inline: Option<String>,
+    /// Other fields of the entry.
+    pub(super) options: OptionTexts,
     /// What the entry of the image cannot say.
     pub(super) dropped: Vec<DroppedOption>,
 }
@@ -55,7 +60,8 @@ pub(super) struct Given {
 pub(super) enum ContextSource {
     Target(String),
     Image(String),
-    Elsewhere(String),
+    /// A folder, relative to that of the hierarchy, or the address of a git repository.
+    Files(String),
 }
 
 impl ImageCandidate {
@@ -80,9 +86,13 @@ impl ImageCandidate {
             given.context = None;
         }
         let failed = |message: String| UnreadableDockerfile { line: 1, message, hint: None };
-        let bytes = bounded::read(&root.join(&dockerfile), bounded::TEXT)
-            .map_err(|error| failed(format!("it cannot be read: {error}")))?;
-        let text = dockerfile::decode(bytes).map_err(|_| failed("it is not UTF-8 text".into()))?;
+        let text = if let Some(text) = &given.inline {
+            text.clone()
+        } else {
+            let bytes = bounded::read(&root.join(&dockerfile), bounded::TEXT)
+                .map_err(|error| failed(format!("it cannot be read: {error}")))?;
+            dockerfile::decode(bytes).map_err(|_| failed("it is not UTF-8 text".into()))?
+        };
         if text.contains("{{") || text.contains("{%") || text.contains("<%=") {
             return Err(failed("it is a template of Dockerfiles".into()));
         }
@@ -113,11 +123,15 @@ impl ImageCandidate {
         };
         let mut uses = Vec::new();
         for image in &survey.images {
-            let is_given = given.contexts.contains_key(&image.image);
-            if is_given || image.image.contains(STAND_IN) {
+            let named = match given.contexts.get(&image.image) {
+                None => &image.image,
+                Some(ContextSource::Image(instead)) => instead,
+                Some(ContextSource::Target(_) | ContextSource::Files(_)) => continue,
+            };
+            if named.contains(STAND_IN) {
                 continue;
             }
-            match image.image.parse() {
+            match named.parse() {
                 Ok(reference) => uses.push((reference, image.line)),
                 Err(error) => {
                     return Err(UnreadableDockerfile {

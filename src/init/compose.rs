@@ -5,12 +5,12 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     bake::{Targets, TargetsError, list, text_of},
     candidate::variables,
-    evidence::EvidenceRule,
+    evidence::{EvidenceRule, tidy},
 };
 use crate::{
     check::diagnostic::SourceFile,
@@ -55,7 +55,11 @@ pub(super) fn targets(
     let mut all = Map::new();
     for name in services.keys() {
         let service = extended(services, name, own, DEEPEST);
-        if let Some(fields) = service.get("build").map(|build| bake_fields(&service, build)) {
+        if let Some(build) = service.get("build") {
+            let mut fields = bake_fields(&service, build);
+            if let Some(secrets) = fields.get_mut("secret") {
+                *secrets = secret_sources(secrets, value.get("secrets"), folder);
+            }
             all.insert(name.clone(), fields);
         }
     }
@@ -108,6 +112,11 @@ fn bake_fields(service: &Value, build: &Value) -> Value {
         let key = match key.as_str() {
             "additional_contexts" => "contexts",
             "secrets" => "secret",
+            "extra_hosts" => "extra-hosts",
+            "shm_size" => "shm-size",
+            "no_cache" => "no-cache",
+            "cache_from" => "cache-from",
+            "cache_to" => "cache-to",
             "dockerfile_inline" => "dockerfile-inline",
             key => key,
         };
@@ -122,6 +131,23 @@ fn bake_fields(service: &Value, build: &Value) -> Value {
     let tags = [list(service.get("image")), list(build.get("tags"))].concat();
     fields.insert("tags".to_owned(), tags.into());
     Value::Object(fields)
+}
+
+/// The secrets that a build names, each with its source at the top of the file.
+fn secret_sources(named: &Value, sources: Option<&Value>, folder: &Path) -> Value {
+    let items = named.as_array().into_iter().flatten();
+    let source = |item: &Value| {
+        let name = text_of(Some(item)).or_else(|| text_of(item.get("source")))?;
+        let id = text_of(item.get("target")).unwrap_or_else(|| name.clone());
+        let source = sources?.get(&name)?;
+        if let Some(variable) = text_of(source.get("environment")) {
+            return Some(json!({ "id": id, "env": variable }));
+        }
+        let file = tidy(&folder.join(text_of(source.get("file"))?).to_string_lossy());
+        Some(json!({ "id": id, "src": file.to_string_lossy() }))
+    };
+    // Without an ID the secret is reported as not known.
+    items.map(|item| source(item).unwrap_or_else(|| json!({ "unknown": "" }))).collect()
 }
 
 /// Compose fills in variables everywhere. What is not set is empty; `$$` is a dollar sign.
@@ -170,7 +196,13 @@ fn leave_out_values(
     for (name, service) in services.into_iter().flatten() {
         let text = service.get("build").and_then(|build| dockerfile_of(build, folder));
         let text = text.unwrap_or_default();
-        for (field, what) in [("args", "argument"), ("labels", "label")] {
+        for (field, what) in [
+            ("args", "argument"),
+            ("labels", "label"),
+            ("extra_hosts", "host"),
+            ("ulimits", "limit"),
+            ("additional_contexts", "context"),
+        ] {
             let is_base =
                 |key: &str| field == "args" && !looks_secret(key) && names_base(&text, key);
             let mut left_out = Vec::new();
@@ -193,6 +225,15 @@ fn leave_out_values(
             notes.extend(left_out.into_iter().map(|key| {
                 format!("`{name}`: its {what} `{key}` has its value from the environment or `.env` and is left out")
             }));
+        }
+        let Some(Value::Object(build)) = service.get_mut("build") else { continue };
+        for field in ["dockerfile_inline", "network", "shm_size"] {
+            if build.get(field).is_some_and(is_from_env) {
+                build.remove(field);
+                notes.push(format!(
+                    "`{name}`: its `{field}` has its value from the environment or `.env` and is left out"
+                ));
+            }
         }
     }
 }

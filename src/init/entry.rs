@@ -5,6 +5,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use super::target_options::OptionTexts;
+
 /// The fields that init gives, as texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct InitEntry {
@@ -17,6 +19,8 @@ pub(super) struct InitEntry {
     pub(super) platform: Option<String>,
     pub(super) build_args: BTreeMap<String, String>,
     pub(super) labels: BTreeMap<String, String>,
+    /// Other fields, in YAML.
+    pub(super) options: OptionTexts,
 }
 
 impl InitEntry {

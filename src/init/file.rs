@@ -169,6 +169,7 @@ fn items(block: &Block) -> Vec<String> {
     items.extend(list("tags", &entry.tags));
     items.extend(wrapped("build_args: { ", pairs(entry.build_args.iter().collect()), " }"));
     items.extend(wrapped("labels: { ", pairs(entry.labels.iter().collect()), " }"));
+    items.extend(entry.options.iter().map(|(field, text)| format!("{field}: {text}")));
     items
 }
 
@@ -203,9 +204,9 @@ fn is_hidden(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Whether a file that init wrote names a program to run or a secret to read. It never gives these
-/// fields; a text of the repository that reads as one of them is an attack.
-pub(super) fn names_a_program(text: &str) -> bool {
+/// Whether a file that init wrote names a program to run or a secret to read that it did not mean to write. A text of
+/// the repository that reads as one of these fields is an attack. `may_name`: fields of the entries that it wrote.
+pub(super) fn names_a_program(text: &str, may_name: &[&str]) -> bool {
     let source = SourceFile::new("hierarchy.yaml", text);
     // What is not YAML cannot be checked.
     let Ok(value) = crate::hierarchy::value(&source) else { return true };
@@ -213,8 +214,9 @@ pub(super) fn names_a_program(text: &str) -> bool {
     let entries =
         entries.into_iter().flat_map(serde_json::Map::values).chain(value.get("defaults"));
     let runs = ["prepare", "secrets", "ssh"];
+    let runs = || runs.iter().filter(|field| !may_name.contains(field));
     value.get("notify").is_some()
-        || entries.into_iter().any(|entry| runs.iter().any(|field| entry.get(field).is_some()))
+        || entries.into_iter().any(|entry| runs().any(|field| entry.get(field).is_some()))
 }
 
 /// As YAML reads it back: a word as it is, everything else in quotes.
@@ -287,7 +289,7 @@ mod tests {
             let source = SourceFile::new("/x", text.clone());
             let expected = serde_json::json!({"version": "1", "images": {"web": {}}});
             assert_eq!(crate::hierarchy::value(&source).ok(), Some(expected), "{c:?} {text:?}");
-            assert!(!names_a_program(&text));
+            assert!(!names_a_program(&text, &[]));
         }
         for evil in [
             "notify: [x]",
@@ -296,7 +298,7 @@ mod tests {
             "images: { a: { secrets: { x: { env: X } } } }",
             "{",
         ] {
-            assert!(names_a_program(evil), "{evil}");
+            assert!(names_a_program(evil, &[]), "{evil}");
         }
     }
 

@@ -164,6 +164,7 @@ fn shape((entry, segments): &Placed, axes: &[FoundAxis]) -> InitEntry {
         platform: entry.platform.clone(),
         build_args: map(&entry.build_args),
         labels: map(&entry.labels),
+        options: entry.options.clone(),
     }
 }
 

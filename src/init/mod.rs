@@ -29,6 +29,7 @@ mod readers;
 mod report;
 mod resolve;
 mod shell;
+mod target_options;
 #[cfg(test)]
 mod tests;
 mod path_words;
@@ -45,7 +46,7 @@ pub use self::{
     update::{UpdateError, update},
 };
 use self::{
-    candidate::ImageCandidate,
+    candidate::{ContextSource, ImageCandidate},
     entry::InitEntry,
     evidence::{Evidence, EvidenceRule},
     file::Frame,
@@ -54,10 +55,15 @@ use self::{
 };
 use crate::{
     check::diagnostic::names,
-    hierarchy::{Hierarchy, LoadError, LoadOptions, Loaded, this_machine},
+    hierarchy::{
+        Hierarchy, LoadError, LoadOptions, Loaded, NamedContext, looks_secret, this_machine,
+    },
     host::bounded,
     image::Reference,
 };
+
+/// Fields that give secrets of this machine to builds. Only a bake or compose file that the user names may give them.
+const SECRET_FIELDS: [&str; 2] = ["secrets", "ssh"];
 
 /// Where the images are read from.
 #[derive(Debug)]
@@ -117,7 +123,7 @@ pub enum InitError {
 pub fn propose(file: &Path, from: From, options: &LoadOptions) -> Result<Proposal, InitError> {
     let mut study = Study::of(file, from, options, &Present::default())?;
     let (text, loaded, wrong) = study.written(file, options);
-    if file::names_a_program(&text) {
+    if file::names_a_program(&text, &study.may_name()) {
         return Err(InitError::Unsafe);
     }
     study.unsure.splice(0..0, wrong);
@@ -164,6 +170,12 @@ struct Study {
 }
 
 impl Study {
+    /// The fields that give secrets of this machine to builds, if the user named the file that has them.
+    fn may_name(&self) -> Vec<&'static str> {
+        let fields = self.entries.iter().flat_map(|entry| entry.options.keys().copied());
+        fields.filter(|field| SECRET_FIELDS.contains(field)).collect()
+    }
+
     fn of(
         file: &Path,
         from: From,
@@ -173,6 +185,7 @@ impl Study {
         let root = file.parent().unwrap_or(Path::new("/"));
         let host = options.platform.clone().unwrap_or_else(this_machine);
         let (mut notes, mut left_out) = (Vec::new(), Vec::new());
+        let is_named = !matches!(from, From::Folder { .. });
         let mut evidence = match from {
             From::Folder { tracked, environment } => {
                 found(root, &tracked, &environment, (&mut notes, &mut left_out))?
@@ -193,6 +206,9 @@ impl Study {
         let is_ignored =
             |path: &Path| present.ignored.iter().any(|ignored| path.starts_with(ignored));
         evidence.retain(|one| !is_ignored(&one.dockerfile));
+        if !is_named {
+            notes.extend(evidence.iter_mut().flat_map(without_secrets));
+        }
         let count = evidence.len();
         let (mut candidates, mut unreadable) = (Vec::new(), Vec::new());
         for one in evidence {
@@ -231,7 +247,7 @@ impl Study {
         resolved.doubts.retain(is_about_new);
         let is_update = new.contains(&false);
         let mut unsure = report::doubts(&resolved, &candidates, &names.all);
-        unsure.extend(report::contexts(&candidates, &names.all, &new));
+        unsure.extend(report::contexts(root, &candidates, &names.all, &new));
         unsure.extend(report::dropped(&candidates, &names.all, &new));
         unsure.extend(report::collisions(&names, &candidates));
         unsure.extend(report::unknown_tags(&names, &new));
@@ -357,6 +373,16 @@ fn found(
     Ok(readers::variants(evidence, &found.dockerfiles))
 }
 
+/// Removes the fields that a file of the repository may not give by itself.
+fn without_secrets(evidence: &mut Evidence) -> Vec<String> {
+    let given = &mut evidence.given;
+    let name = given.name.clone().unwrap_or_default();
+    let removed = SECRET_FIELDS.into_iter().filter(|field| given.options.remove(field).is_some());
+    removed
+        .map(|field| format!("`{name}`: its `{field}` is left out; say it with `{field}:`"))
+        .collect()
+}
+
 /// Images for Windows need an engine on Windows, and so do images based on them.
 fn leave_out_windows(candidates: &mut Vec<ImageCandidate>) -> Option<LeftOut> {
     let is_windows = |reference: &Reference| {
@@ -411,7 +437,7 @@ fn entries(
 ) -> Vec<InitEntry> {
     let mut missing: Vec<String> = Vec::new();
     let mut elsewhere: Vec<String> = Vec::new();
-    let mut entries = Vec::new();
+    let (mut entries, all_named) = (Vec::new(), named);
     for ((candidate, is_new), named) in candidates.iter().zip(new).zip(named) {
         let context = context::context(root, candidate);
         if let Some(first) = context.missing.first().filter(|_| *is_new) {
@@ -438,9 +464,27 @@ fn entries(
                 .chain(given.build_args.clone())
                 .collect(),
             labels: given.labels.clone(),
+            options: given.options.clone(),
             ..InitEntry::default()
         };
         entry.place(root, &context.folder, &candidate.dockerfile);
+        if let Some(inline) = &given.inline {
+            entry.dockerfile = None;
+            entry.options.insert("dockerfile_inline", file::quoted(inline));
+        }
+        let suspects: Vec<String> = entry
+            .build_args
+            .keys()
+            .filter(|name| looks_secret(name))
+            .map(|name| file::quoted(name))
+            .collect();
+        if !suspects.is_empty() {
+            entry.options.insert("allow_build_args", format!("[{}]", suspects.join(", ")));
+        }
+        let contexts = written_contexts(root, candidate, (candidates, all_named));
+        if !contexts.is_empty() {
+            entry.options.insert("contexts", target_options::map_text(&contexts));
+        }
         entries.push(entry);
     }
     if !elsewhere.is_empty() {
@@ -456,6 +500,42 @@ fn entries(
         ));
     }
     entries
+}
+
+/// The contexts that an entry needs: not those of an image whose name they have.
+fn written_contexts(
+    root: &Path,
+    candidate: &ImageCandidate,
+    (candidates, named): (&[ImageCandidate], &[NamedImage]),
+) -> BTreeMap<String, String> {
+    let image = |target: &String| {
+        let at = candidates.iter().position(|one| one.given.name.as_ref() == Some(target))?;
+        let named = &named[at];
+        let tag = named.tags.first().filter(|tag| !tag.contains('{'));
+        let tag = tag.filter(|tag| *tag != "latest").map_or(String::new(), |tag| format!(":{tag}"));
+        Some((named.name.clone(), format!("docker-image://{}{tag}", named.name)))
+    };
+    let written = candidate.given.contexts.iter().filter_map(|(name, source)| {
+        let text = match source {
+            ContextSource::Target(target) => {
+                image(target).filter(|(own, _)| own != name).map(|(_, text)| text)?
+            }
+            ContextSource::Image(image) => format!("docker-image://{image}"),
+            ContextSource::Files(files) if is_context(root, files) => files.clone(),
+            ContextSource::Files(_) => return None,
+        };
+        Some((name.clone(), text))
+    });
+    written.collect()
+}
+
+/// Whether a hierarchy can have it: a folder that is here, or a git repository.
+fn is_context(root: &Path, text: &str) -> bool {
+    match text.parse() {
+        Ok(NamedContext::Folder(folder)) => root.join(folder).is_dir(),
+        Ok(NamedContext::Git(_)) => true,
+        _ => false,
+    }
 }
 
 /// Parents before children. Images with others around them come before those that stand alone.

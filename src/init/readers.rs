@@ -88,7 +88,7 @@ pub(super) fn read(
         let called = calls.get(name.as_ref()).map_or(&[][..], Vec::as_slice);
         workflow.read(called, &dockerfiles, &mut all);
     }
-    all.retain(|one| dockerfiles.contains(&one.dockerfile));
+    all.retain(|one| one.given.inline.is_none() && dockerfiles.contains(&one.dockerfile));
     all
 }
 

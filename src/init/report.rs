@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{
@@ -165,6 +165,7 @@ pub(super) fn explained(all: &Names, candidates: &[ImageCandidate], new: &[bool]
 
 /// What bake and compose files put in the place of an image, and a hierarchy cannot.
 pub(super) fn contexts(
+    root: &Path,
     candidates: &[ImageCandidate],
     named: &[NamedImage],
     new: &[bool],
@@ -172,10 +173,10 @@ pub(super) fn contexts(
     let line = |candidate: &ImageCandidate, name: &str, image: &str| {
         let start = format!("`{name}`: `{image}` in its Dockerfile stands for");
         match candidate.given.contexts.get(image)? {
-            Instead::Target(_) => None,
-            Instead::Image(other) => Some(format!("{start} `{other}`; write that there")),
-            Instead::Elsewhere(place) => {
-                Some(format!("{start} `{place}`, which a hierarchy cannot say"))
+            Instead::Target(_) | Instead::Image(_) => None,
+            Instead::Files(place) if super::is_context(root, place) => None,
+            Instead::Files(place) => {
+                Some(format!("{start} `{place}`, which is no folder here and no git repository"))
             }
         }
     };

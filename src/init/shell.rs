@@ -509,7 +509,7 @@ mod tests {
                 EvidenceRule::Script,
                 "tools/build.sh",
                 "cd base && podman build . --tag=x/tools --build-arg A=b --build-arg TOKEN=s --target t",
-                vec!["tools/base/Dockerfile x/tools:latest @t A=b"],
+                vec!["tools/base/Dockerfile x/tools:latest @t A=b TOKEN="],
             ),
             (
                 EvidenceRule::Script,

@@ -390,8 +390,8 @@ fn compose_files_of_a_folder_report_what_is_left_out() {
         ),
     ]);
     let expected = [
-        "`app`: its `secret` is left out; say it with `secrets:`",
-        "`app`: its argument `NPM_TOKEN` looks like a secret and is left out; say it with `secrets:`",
+        "`app`: its `secret` is left out: its ID or its source is not known; say it with `secrets:`",
+        "`app`: its argument `NPM_TOKEN` looks like a secret, and its value is left out; fill it in if it is not a secret, otherwise say it with `secrets:`",
     ];
     assert_eq!(proposal.unsure, expected);
 }

@@ -179,7 +179,9 @@ impl Merge<'_> {
             .iter()
             .filter_map(|section| gone::remove(section, (self.text, self.root), &mut edits))
             .collect();
-        if file::names_a_program(&format!("images:\n{all}")) && !all.is_empty() {
+        if file::names_a_program(&format!("images:\n{all}"), &self.study.may_name())
+            && !all.is_empty()
+        {
             return Err(InitError::Unsafe.into());
         }
         let text = edits.applied();

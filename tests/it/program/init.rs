@@ -9,9 +9,13 @@ use std::{
     time::Instant,
 };
 
-use rebuild::hierarchy::{Hierarchy, LoadOptions, TagTemplate};
+use rebuild::{
+    engine::Capability,
+    hierarchy::{Hierarchy, LoadOptions, TagTemplate},
+};
 
 use crate::support::{
+    engine::capabilities,
     is_whole,
     project::Project,
     repositories::{Edges, LAYOUTS, Layout, REPOSITORIES, write},
@@ -241,10 +245,11 @@ fn targets_of_bake_and_services_of_compose() {
             ("docker/app.Dockerfile", app),
         ]);
         let ended = project.rebuild(&format!("init {arguments}")).run().exits(0);
-        assert!(unsure(&ended).join("\n").contains("`inline`"), "{}", ended.stdout);
+        assert_eq!(unsure(&ended), [""; 0], "{}", ended.stdout);
         let hierarchy = loaded(&project.path("").canonicalize().unwrap());
-        let node = hierarchy.in_build_order().last().unwrap();
-        assert_eq!(node.name.as_str(), "app", "{arguments}");
+        let node = hierarchy.get(&"app".into()).unwrap();
+        let inline = hierarchy.get(&"inline".into()).unwrap();
+        assert_eq!(inline.dockerfile.text, "FROM scratch", "{arguments}");
         assert_eq!(node.repository.as_str(), "registry.example.com/team/app", "{arguments}");
         let parents: Vec<&str> =
             hierarchy.parents(&node.name).map(|parent| parent.name.as_str()).collect();
@@ -253,6 +258,50 @@ fn targets_of_bake_and_services_of_compose() {
         assert!(text.contains("target: final") && text.contains("FLAVOUR: slim"), "{text}");
         project.rebuild("check").run().exits(0);
     }
+}
+
+/// Every field of a bake target that an entry can have, and a Dockerfile that needs each of them.
+#[test]
+fn a_bake_file_with_every_field_is_imported_and_built_without_an_edit() {
+    let project = Project::empty();
+    project.write_os();
+    let has = |capability| capabilities().unwrap().has(capability);
+    let limits = if has(Capability::BuildLimits) {
+        r#""shm-size": "32m", "ulimits": ["nofile=500:600"],"#
+    } else {
+        ""
+    };
+    let (secret, mount) = if has(Capability::Secrets) {
+        (r#""secret": ["id=word,env=WORD"],"#, "--mount=type=secret,id=word,required ")
+    } else {
+        ("", "")
+    };
+    let bake = format!(
+        r#"{{ "target": {{
+  "~os": {{ "context": "os", "tags": ["~os:1"] }},
+  "~app": {{
+    "context": "app", "target": "final", "args": {{ "WORD": "hi", "API_KEY": "hunter2" }},
+    "contexts": {{ "base": "target:~os", "assets": "assets" }},
+    "dockerfile-inline": "FROM base AS final\nARG WORD\nRUN {mount}grep 10.1.2.3 /etc/hosts && echo $WORD >/word\nCOPY --from=assets page /page\n",
+    "extra-hosts": {{ "db.test": "10.1.2.3" }}, {limits} {secret}
+    "no-cache-filter": ["final"], "network": "default", "labels": {{ "a": "b" }},
+    "platforms": [], "output": ["type=image"], "pull": true, "no-cache": false,
+    "attest": [{{ "type": "provenance" }}], "cache-from": [{{ "type": "gha" }}], "cache-to": [{{ "type": "gha" }}],
+    "annotations": ["x=y"], "entitlements": ["network.host"], "tags": ["~app:1"]
+  }} }} }}"#
+    );
+    project.write("bake.json", &bake);
+    project.write("assets/page", "page\n");
+    project.write("app/own", "own\n");
+    let ended = project.rebuild("init --from-bake bake.json").run().exits(0);
+    let unsure = unsure(&ended.never_says(&["hunter2"])).join("\n");
+    for told in ["annotations", "attest", "cache-from", "cache-to"] {
+        assert!(unsure.contains(&format!("its `{told}` is left out")), "{unsure}");
+    }
+    assert!(unsure.contains("its argument `API_KEY` looks like a secret"), "{unsure}");
+    let ended = project.rebuild("").env("WORD", "secret").run().exits(0);
+    assert!(ended.result().ends_with(": 2 built"), "{ended}");
+    assert_eq!(project.output_in("~app:1", &["cat", "/word", "/page"]), "hi\npage\n");
 }
 
 #[test]
