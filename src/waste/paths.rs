@@ -1,5 +1,7 @@
 //! What paths say: caches of package managers, repositories of version control, documentation, secrets.
 
+use std::path::Path;
+
 use crate::hierarchy::looks_secret;
 
 /// The files that a program leaves behind, and how a `RUN` leaves none.
@@ -198,12 +200,13 @@ const LONGEST_SECRET: u64 = 256 * 1024;
 
 /// The program whose cache a file is in. Paths are relative to the root.
 pub fn cached_by(path: &str) -> Option<&'static CachedBy> {
+    let is_gem = Path::new(path).extension().is_some_and(|extension| extension == "gem");
     let path = format!("/{path}");
     CACHES.iter().find(|cache| {
         // Gradle and others have a lock file there; it is as useless as the rest.
         cache.parts.iter().any(|part| path.contains(part))
             // The folder has the version of Ruby in its path.
-            || cache.program == "gem" && path.ends_with(".gem") && path.contains("/cache/")
+            || cache.program == "gem" && is_gem && path.contains("/cache/")
     })
 }
 
