@@ -23,12 +23,12 @@ pub(super) struct Leftovers {
 }
 
 /// Best effort: a leftover is untidy, and no reason not to run.
-pub(super) async fn remove(engine: &Docker) {
+pub(super) async fn remove(engine: &Docker, endpoint: &str) {
     let removed = async {
-        if state::may_have_left_pins() {
+        if state::may_have_left_pins(endpoint) {
             state::expect_pins();
             Leftovers::find(engine).await?.remove(engine).await?;
-            state::pins_are_removed();
+            state::pins_are_removed(endpoint);
             Ok::<_, EngineError>(())
         } else {
             Leftovers::find_but_pins(engine).await?.remove(engine).await

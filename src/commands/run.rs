@@ -141,7 +141,10 @@ impl RunCommand<'_> {
         record.commit = head.as_ref().map(GitHead::short);
         let decide = async {
             let plan = make(&self.hierarchy, &self.request, &self.world, (&*store, !ONLY_ASKS));
-            let (plan, ()) = tokio::join!(plan, killed_runs::remove(&self.world.engine));
+            let (plan, ()) = tokio::join!(
+                plan,
+                killed_runs::remove(&self.world.engine, &self.world.info.endpoint)
+            );
             let (plan, mut warnings) = plan?;
             refuse_lacked(&self.hierarchy, &plan, self.world.info.capabilities)?;
             let secrets = Secrets::read(&self.hierarchy, &plan, &self.world.info)?;

@@ -14,6 +14,9 @@ use crate::host::owner;
 /// takes a day.
 const UNKNOWN_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A run locks its file within milliseconds.
+const BEGINNING: u64 = 10_000;
+
 /// Held by a run while it lives.
 #[derive(Debug)]
 pub struct Alive {
@@ -42,33 +45,47 @@ impl Drop for Alive {
 
 /// Whether a run has ended, so that its leftovers may be removed.
 pub(super) fn is_over(home: &Path, run: &str, now: u64) -> bool {
-    let Ok(id) = ulid::Ulid::from_string(&run.to_uppercase()) else { return false };
-    let path = home.join("alive").join(run);
-    let Ok(file) = File::open(&path) else {
-        let age = Duration::from_millis(now.saturating_sub(id.timestamp_ms()));
+    let Some(began) = began(run) else { return false };
+    let Ok(file) = File::open(home.join("alive").join(run)) else {
+        let age = Duration::from_millis(now.saturating_sub(began));
         return age > UNKNOWN_FOR || was_of_this_machine(home, run);
     };
-    let over = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-    if over {
-        _ = fs::remove_file(&path);
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// Forgets the runs of this machine that were killed: their leftovers are removed. A run that begins now may
+/// not have locked its file yet.
+pub(super) fn forget_killed(home: &Path, now: u64) {
+    let Ok(runs) = fs::read_dir(home.join("alive")) else { return };
+    for run in runs.flatten() {
+        let id = run.file_name().to_str().and_then(|run| began(run));
+        if id.is_some_and(|began| now.saturating_sub(began) > BEGINNING) && is_unlocked(&run.path())
+        {
+            _ = fs::remove_file(run.path());
+        }
     }
-    over
+}
+
+fn is_unlocked(path: &Path) -> bool {
+    let file = File::open(path);
+    file.is_ok_and(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+/// In milliseconds since 1970.
+fn began(run: &str) -> Option<u64> {
+    Some(ulid::Ulid::from_string(&run.to_uppercase()).ok()?.timestamp_ms())
 }
 
 /// Whether a run of this machine was killed and left its file.
 pub(super) fn any_is_over(home: &Path) -> bool {
     let Ok(runs) = fs::read_dir(home.join("alive")) else { return false };
-    let is_over = |run: fs::DirEntry| {
-        let file = File::open(run.path());
-        file.is_ok_and(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-    };
-    runs.flatten().any(is_over)
+    runs.flatten().any(|run| is_unlocked(&run.path()))
 }
 
 /// Whether a run has marked itself as alive, and still lives.
 pub(super) fn is_going_on(home: &Path, run: &str) -> bool {
     // The ID may come from a record in a registry, and be any path.
-    if ulid::Ulid::from_string(&run.to_uppercase()).is_err() {
+    if began(run).is_none() {
         return false;
     }
     let file = File::open(home.join("alive").join(run));
@@ -98,8 +115,11 @@ mod tests {
         let path = alive.path.clone();
         drop(alive);
         fs::write(&path, "").unwrap();
-        assert!(is_over(home, &run, began));
-        assert!(!path.exists());
+        assert!(is_over(home, &run, began) && any_is_over(home));
+        forget_killed(home, began + 1);
+        assert!(path.exists(), "it may be about to lock it");
+        forget_killed(home, began + 60_000);
+        assert!(!path.exists() && !any_is_over(home));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod layer_cache;
 
 use std::{
     env,
+    ffi::OsStr,
     fs::{self, File, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -183,26 +184,37 @@ pub fn is_over(run: &str) -> bool {
     alive::is_over(&home(), run, now_millis())
 }
 
-/// Whether a run may have left pins in an engine. True if a run of this machine was killed or could not
-/// remove them, or if the last search was a day ago: runs of other machines may use the same engine.
-pub fn may_have_left_pins() -> bool {
-    let searched = fs::symlink_metadata(home().join(SEARCHED)).and_then(|meta| meta.modified());
+/// Whether a run may have left pins in the engine at this address. True if a run of this machine was killed or
+/// could not remove them, or if the last search was a day ago: runs of other machines may use the same engine.
+pub fn may_have_left_pins(engine: &str) -> bool {
+    let searched = fs::symlink_metadata(home().join(searched(engine)));
+    let searched = searched.and_then(|meta| meta.modified());
     let age = searched.ok().and_then(|time| time.elapsed().ok());
     age.is_none_or(|age| age > SEARCHED_FOR) || alive::any_is_over(&home())
 }
 
-/// Makes the next run search for pins.
-pub fn expect_pins() {
-    _ = fs::remove_file(home().join(SEARCHED));
+/// The file whose time is that of the last search in an engine.
+fn searched(engine: &str) -> String {
+    format!("{SEARCHED}-{}", Digest::of(engine.as_bytes()).short())
 }
 
-/// Records that no ended run has pins.
-pub fn pins_are_removed() {
+/// Makes the next run search for pins, whichever engine it uses.
+pub fn expect_pins() {
+    let Ok(files) = fs::read_dir(home()) else { return };
+    let is_search = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(SEARCHED));
+    for file in files.flatten().filter(|file| is_search(&file.file_name())) {
+        _ = fs::remove_file(file.path());
+    }
+}
+
+/// Records that no ended run has pins in this engine.
+pub fn pins_are_removed(engine: &str) {
+    alive::forget_killed(&home(), now_millis());
     let create = || {
         make(&home())?;
         let mut options = owner::private();
         // Writes nothing, but changes the time of the file.
-        options.write(true).create(true).truncate(true).open(home().join(SEARCHED))
+        options.write(true).create(true).truncate(true).open(home().join(searched(engine)))
     };
     _ = create();
 }

@@ -193,6 +193,21 @@ fn after_a_kill_the_next_run_is_right_and_leaves_nothing() {
 }
 
 #[test]
+fn a_list_of_leftovers_does_not_keep_the_next_run_from_removing_them() {
+    let Some(project) = cancellable() else { return };
+    // The next search for pins would be due in a day.
+    project.rebuilt(Place::Engine);
+    hang_in_build(&project);
+    let mut run = project.rebuild("--progress json").start();
+    run.wait_for("\"hanging\"");
+    run.signal("KILL").end();
+    let list = project.rebuild("gc").run().exits(0);
+    mend(&project);
+    let next = project.rebuild("").run().exits(0);
+    assert_eq!(project.left_after(LIMIT), [""; 0], "{list}{next}");
+}
+
+#[test]
 fn after_a_kill_the_container_of_a_test_is_removed_by_the_next_run() {
     let project = Project::new();
     let hanging = "[{ run: [sh, -c, \": ~marker; while sleep 1; do :; done\"] }]";
