@@ -211,12 +211,8 @@ impl Diagnostic {
         Some((&excerpt.source.path, line, column))
     }
 
-    /// Renders problems; advice with the same words is one problem with several places.
-    pub fn render_all<'a>(
-        problems: impl Iterator<Item = &'a Self>,
-        rendering: Rendering<'_>,
-    ) -> Vec<String> {
-        const SHOWN: usize = 3;
+    /// Advice with the same words is one problem with several places.
+    pub fn grouped<'a>(problems: impl Iterator<Item = &'a Self>) -> Vec<Vec<&'a Self>> {
         let mut groups: Vec<Vec<&Self>> = Vec::new();
         for problem in problems {
             let is_same = |first: &Self| {
@@ -228,7 +224,16 @@ impl Diagnostic {
                 None => groups.push(vec![problem]),
             }
         }
-        let rendered = groups.into_iter().map(|group| {
+        groups
+    }
+
+    /// Renders problems, each group once.
+    pub fn render_all<'a>(
+        problems: impl Iterator<Item = &'a Self>,
+        rendering: Rendering<'_>,
+    ) -> Vec<String> {
+        const SHOWN: usize = 3;
+        let rendered = Self::grouped(problems).into_iter().map(|group| {
             let mut text = group[0].render(rendering);
             let places = group[1..].iter().filter_map(|problem| problem.position());
             let places: Vec<String> = places

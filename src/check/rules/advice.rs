@@ -174,7 +174,7 @@ pub(super) const RULES: &[CheckRule] = &[
         code: RuleCode::UnusedDockerfile,
         severity: Warning,
         title: "no image uses this Dockerfile",
-        why: "No entry names this Dockerfile below the folder of hierarchy.yaml, so `rebuild` never builds it. Add an entry, or ignore it with `# rebuild ignore=RB058` in its first line. The rule skips hidden folders, `node_modules`, `vendor`, `testdata` and folders with their own hierarchy.yaml.",
+        why: "No entry names this Dockerfile below the folder of hierarchy.yaml, so `rebuild` never builds it. Add an entry, or ignore it with `# rebuild ignore=RB058` in its first line. The rule skips hidden folders, `node_modules`, `vendor`, `testdata`, folders with their own hierarchy.yaml and files that git ignores.",
         bad: "# images/cron/Dockerfile exists\nimages:\n  os-base: { context: images/os-base }",
         good: "images:\n  os-base: { context: images/os-base }\n  cron: { context: images/cron }",
         language: Yaml,

@@ -14,7 +14,7 @@ use crate::{
     },
     dockerfile::file_name::is_dockerfile,
     hierarchy::load::HierarchySurvey,
-    host::bounded,
+    host::{bounded, git},
 };
 
 /// Folders of what other people wrote.
@@ -53,8 +53,18 @@ pub(super) fn dockerfiles(survey: &HierarchySurvey) -> Problems {
             }
         }
     }
-    let unused = found.into_iter().filter(|(real, _)| !used.contains(real));
+    let ignored = ignored(&real(survey.root()));
+    let unused = found.into_iter().filter(|(real, _)| {
+        !used.contains(real) && !ignored.iter().any(|path| real.starts_with(path))
+    });
     unused.filter_map(|(_, path)| told(&path, survey.root())).collect()
+}
+
+/// What git ignores and does not track: `rebuild init` proposes no images for it either.
+fn ignored(root: &Path) -> Vec<PathBuf> {
+    let Ok(work_tree) = git::work_tree(root) else { return Vec::new() };
+    let ignored = git::ignored(&work_tree).unwrap_or_default();
+    ignored.into_iter().map(|path| work_tree.join(path)).collect()
 }
 
 fn told(path: &Path, root: &Path) -> Option<Diagnostic> {

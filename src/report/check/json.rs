@@ -61,9 +61,9 @@ pub fn json(findings: Findings<'_>, out: &mut dyn Write) -> io::Result<()> {
         v: VERSION,
         images: findings.checked.images,
         counts: SeverityCounts {
-            error: findings.count(Severity::Error),
-            warning: findings.count(Severity::Warning),
-            note: findings.count(Severity::Note),
+            error: findings.of(Severity::Error).count(),
+            warning: findings.of(Severity::Warning).count(),
+            note: findings.of(Severity::Note).count(),
             ignored: findings.checked.ignored,
         },
         problems: problems.collect(),

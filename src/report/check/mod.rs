@@ -39,8 +39,8 @@ impl<'a> Findings<'a> {
         self.checked.problems.iter().filter(move |problem| problem.severity >= least)
     }
 
-    fn count(&self, severity: Severity) -> usize {
-        self.checked.problems.iter().filter(|problem| problem.severity == severity).count()
+    fn of(&self, severity: Severity) -> impl Iterator<Item = &'a Diagnostic> {
+        self.checked.problems.iter().filter(move |problem| problem.severity == severity)
     }
 
     /// The file of a problem, relative to the repository if it is in there.
@@ -51,10 +51,17 @@ impl<'a> Findings<'a> {
         Some(path.to_string_lossy().into_owned())
     }
 
-    /// `1 error, 2 warnings in 8 images (1 ignored, 3 notes not shown: …)`.
+    /// `1 error, 2 warnings at 5 places in 8 images (1 ignored, 3 notes not shown: …)`. It counts what the text
+    /// shows: problems with the same words once.
     fn summary(&self) -> String {
         let severities = [Severity::Error, Severity::Warning, Severity::Note];
-        let counted = severities.map(|severity| (severity, self.count(severity)));
+        let counted =
+            severities.map(|severity| (severity, Diagnostic::grouped(self.of(severity)).len()));
+        let printed = Diagnostic::grouped(self.shown()).len();
+        let places = match self.shown().count() {
+            places if places == printed => String::new(),
+            places => format!(" at {places} places"),
+        };
         let told = |is_shown: bool| {
             let parts = counted
                 .iter()
@@ -73,8 +80,8 @@ impl<'a> Findings<'a> {
         let what = if shown.is_empty() { "no problems".to_owned() } else { shown };
         let images = count(self.checked.images, "image");
         match asides.join("; ") {
-            asides if asides.is_empty() => format!("{what} in {images}"),
-            asides => format!("{what} in {images} ({asides})"),
+            asides if asides.is_empty() => format!("{what}{places} in {images}"),
+            asides => format!("{what}{places} in {images} ({asides})"),
         }
     }
 }

@@ -62,24 +62,24 @@ fn the_last_line_counts() {
     let some = [RuleCode::Ring, RuleCode::Floating, RuleCode::Floating, RuleCode::NoTest];
     for (problems, least, ignored, expected) in [
         (&[][..], Severity::Warning, 0, "no problems in 3 images"),
-        (&some, Severity::Note, 0, "1 error, 2 warnings, 1 note in 3 images"),
+        (&some, Severity::Note, 0, "1 error, 1 warning, 1 note at 4 places in 3 images"),
         (
             &some,
             Severity::Warning,
             1,
-            "1 error, 2 warnings in 3 images (1 ignored; 1 note not shown: `--severity note`)",
+            "1 error, 1 warning at 3 places in 3 images (1 ignored; 1 note not shown: `--severity note`)",
         ),
         (
             &some[1..],
             Severity::Error,
             0,
-            "no problems in 3 images (2 warnings and 1 note not shown: `--severity note`)",
+            "no problems in 3 images (1 warning and 1 note not shown: `--severity note`)",
         ),
         (
             &some[..3],
             Severity::Error,
             0,
-            "1 error in 3 images (2 warnings not shown: `--severity warning`)",
+            "1 error in 3 images (1 warning not shown: `--severity warning`)",
         ),
     ] {
         assert_eq!(summary(problems, least, ignored), expected);
