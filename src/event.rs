@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     engine::PathDifference,
@@ -13,6 +13,9 @@ use crate::{
     image::{Digest, Tag, Tagged, packages::UpdateLine},
     plan::{Plan, Reason, order::Pushed},
 };
+
+/// The interval at which a reporter may redraw animations.
+pub const TICK: Duration = Duration::from_millis(100);
 
 /// Receives the events in order. An error stops the run.
 pub trait Reporter: Send {
@@ -47,6 +50,12 @@ pub enum EventKind {
     /// A problem that does not stop the run.
     Warning {
         node: Option<NodeName>,
+        message: String,
+    },
+    /// A registry keeps the run waiting: a progress line.
+    RegistryDelayed {
+        registry: String,
+        /// The registry's failure and the next attempt, or its silence.
         message: String,
     },
     StepStarted {
@@ -130,10 +139,18 @@ pub enum Phase {
         number: usize,
         total: usize,
     },
-    /// Waiting for a test job, or for the tests of its parents.
-    Wait,
+    /// Waiting for the tests of its parents, or until they are stored.
+    WaitForParents,
+    WaitForTestJob,
     /// It is pushed under its build tag.
     Push,
+}
+
+impl Phase {
+    /// Whether nothing of the image's own happens.
+    pub fn is_wait(&self) -> bool {
+        matches!(self, Self::WaitForParents | Self::WaitForTestJob)
+    }
 }
 
 impl fmt::Display for Phase {
@@ -146,7 +163,8 @@ impl fmt::Display for Phase {
             Self::Test { number, total } => return write!(f, "test {number} of {total}"),
             Self::Measure => "measuring",
             Self::Compare => "comparing with the published image",
-            Self::Wait => "waiting for tests",
+            Self::WaitForParents => "waiting for its parents",
+            Self::WaitForTestJob => "waiting for a test job",
             Self::Push => "pushing",
         })
     }
@@ -271,6 +289,8 @@ pub enum StopReason {
 #[derive(Clone, Debug)]
 pub struct Summary {
     pub run: String,
+    /// Tags are those of the engine; no registry is written.
+    pub is_local: bool,
     pub steps: Vec<StepSummary>,
     pub stopped: Option<StopReason>,
     pub promotion: Promotion,
@@ -388,6 +408,8 @@ impl Executed {
 /// Sends events to the reporter, and stores its first error.
 pub struct Telling<'a> {
     reporter: &'a mut dyn Reporter,
+    /// Events from outside the run's steps, reported at the next event or tick.
+    outside: Option<mpsc::UnboundedReceiver<EventKind>>,
     started: Instant,
     /// Set by the first failed report.
     pub broken: bool,
@@ -395,10 +417,36 @@ pub struct Telling<'a> {
 
 impl<'a> Telling<'a> {
     pub fn new(reporter: &'a mut dyn Reporter) -> Self {
-        Self { reporter, started: Instant::now(), broken: false }
+        Self { reporter, outside: None, started: Instant::now(), broken: false }
+    }
+
+    /// Also reports what arrives here.
+    #[must_use]
+    pub fn with(self, outside: mpsc::UnboundedReceiver<EventKind>) -> Self {
+        Self { outside: Some(outside), ..self }
     }
 
     pub fn emit(&mut self, kind: EventKind) {
+        self.take_outside();
+        self.report(kind);
+    }
+
+    /// The next event from outside the run's steps, which is not reported yet.
+    pub async fn outside(&mut self) -> EventKind {
+        let Some(outside) = &mut self.outside else { return std::future::pending().await };
+        match outside.recv().await {
+            Some(kind) => kind,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn take_outside(&mut self) {
+        while let Some(Ok(kind)) = self.outside.as_mut().map(mpsc::UnboundedReceiver::try_recv) {
+            self.report(kind);
+        }
+    }
+
+    fn report(&mut self, kind: EventKind) {
         let event = Event { at: self.started.elapsed(), kind };
         self.broken |= self.reporter.report(&event).is_err();
     }
@@ -408,6 +456,7 @@ impl<'a> Telling<'a> {
     }
 
     pub fn tick(&mut self) {
+        self.take_outside();
         self.broken |= self.reporter.tick().is_err();
     }
 }

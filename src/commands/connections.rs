@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, thread};
 
+use tokio::sync::mpsc;
+
 use super::{error::CommandError, output};
 use crate::{
     commands::cli::Builder,
@@ -9,6 +11,7 @@ use crate::{
         Capabilities, EngineInfo,
         docker::{BuilderChoice, Docker, EngineOptions},
     },
+    event::EventKind,
     exit::Exit,
     fingerprint::HashCache,
     hierarchy::{Hierarchy, NodeName, this_machine},
@@ -70,11 +73,12 @@ impl Connections {
             Builder::Classic => BuilderChoice::Classic,
         };
         let options = EngineOptions { builder, ..EngineOptions::default() };
-        let (engine, info) = Docker::connect(&options).await?;
+        let (mut engine, info) = Docker::connect(&options).await?;
         if info.is_exposed {
             output::warning(&exposed(&info.endpoint));
         }
-        let registries = Client::new(Credentials::from_env())?;
+        let registries = registries()?;
+        engine.report_delays(registries.delays());
         let state = StateFolder::of(&hierarchy.file);
         let hashes = Arc::new(HashCache::read(&state.recall(HASHES), &machine()));
         engine.recall(&state.recall(TAGS));
@@ -117,7 +121,7 @@ impl Connections {
         Ok(Self {
             engine: Arc::new(Docker::absent().await?),
             info,
-            registries: Client::new(Credentials::from_env())?,
+            registries: registries()?,
             offline,
             hashes: Arc::new(HashCache::read(&state.recall(HASHES), &machine())),
             state,
@@ -125,6 +129,20 @@ impl Connections {
             local: None,
             fills_mirror: false,
         })
+    }
+
+    /// From now on, registries that keep the command waiting are events of a run. After the run, they are lines
+    /// on stderr again.
+    pub(super) fn delays(&self) -> mpsc::UnboundedReceiver<EventKind> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.registries.on_delay(move |delay| {
+            let (registry, message) = (delay.host().to_owned(), delay.to_string());
+            let kind = EventKind::RegistryDelayed { registry, message };
+            if sender.send(kind).is_err() {
+                output::line(&delay.to_string());
+            }
+        });
+        receiver
     }
 
     /// The engine as the place where images are published.
@@ -178,6 +196,18 @@ impl Connections {
             None => self.info.endpoint.clone(),
         }
     }
+}
+
+/// A client that prints a line for each registry that keeps the command waiting.
+pub(super) fn registries() -> Result<Client, CommandError> {
+    let client = Client::new(Credentials::from_env())?;
+    print_delays(&client);
+    Ok(client)
+}
+
+/// Prints a line for each registry that keeps the command waiting.
+pub(super) fn print_delays(client: &Client) {
+    client.on_delay(|delay| output::line(&delay.to_string()));
 }
 
 /// What is wrong with plain TCP to another machine.

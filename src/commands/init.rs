@@ -334,7 +334,7 @@ fn tree(hierarchy: &Hierarchy) -> Result<String, CommandError> {
     let shown = hierarchy.in_build_order().map(|node| node.name.clone()).collect();
     let view = tree::TreeView { hierarchy, shown: &shown, standings: None };
     let mut text = Vec::new();
-    tree::text(view, Timestamp::now(), (false, &mut text))
+    tree::text(view, (Timestamp::now(), None), (false, &mut text))
         .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     let text = String::from_utf8_lossy(&text);
     let mut lines: Vec<&str> = text.lines().take(LINES).collect();

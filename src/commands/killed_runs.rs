@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf, time::Duration};
 
-use super::output;
+use super::{connections::Connections, output};
 use crate::{
     engine::{Docker, Engine as _, EngineError, Leftover},
     host::owner,
@@ -23,7 +23,8 @@ pub(super) struct Leftovers {
 }
 
 /// Best effort: a leftover is untidy, and no reason not to run.
-pub(super) async fn remove(engine: &Docker, endpoint: &str) {
+pub(super) async fn remove(world: &Connections) {
+    let (engine, endpoint) = (&*world.engine, &*world.info.endpoint);
     let removed = async {
         if state::may_have_left_pins(endpoint) {
             state::expect_pins();

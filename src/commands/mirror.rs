@@ -5,6 +5,7 @@ use std::{pin::pin, time::Duration};
 use tokio::time::timeout;
 
 use super::{
+    connections::registries,
     error::CommandError,
     output,
     project::{load, nodes},
@@ -16,7 +17,7 @@ use crate::{
     hierarchy::{bytes, this_machine},
     image::Reference,
     plan::CopyState,
-    registry::{Client, Credentials, RegistryError},
+    registry::RegistryError,
     report::mirror::{self, MirrorView, UpstreamRow},
     run::mirror::{MirrorUse, MirroredUpstream, UpstreamMirror},
 };
@@ -35,7 +36,7 @@ pub(super) async fn mirror(common: &Common, arguments: &MirrorArgs) -> Result<Ex
             CommandError::new(Exit::Usage, error).hint("`rebuild mirror --check` only reads")
         );
     }
-    let client = Client::new(Credentials::from_env())?;
+    let client = registries()?;
     let does = if arguments.check { MirrorUse::Checks } else { MirrorUse::Copies };
     let wanted =
         hierarchy.in_build_order().filter(|node| named.is_empty() || named.contains(&node.name));

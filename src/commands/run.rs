@@ -1,6 +1,6 @@
 //! `rebuild`, `rebuild run`: plan, build, test, store, promote, and say what came of it.
 
-use std::{collections::BTreeSet, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroUsize, path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     commands::cli::{Common, ProgressArg, RunArgs, SelectionArgs},
     engine::Engine as _,
-    event::{EventKind, Executed, Reporter, StopReason, Summary, Telling},
+    event::{EventKind, Executed, Reporter, StopReason, Summary, TICK, Telling},
     exit::Exit,
     fingerprint::Revision,
     hierarchy::{Hierarchy, NodeName, TagValues},
@@ -105,6 +105,9 @@ impl RunCommand<'_> {
         stops: &mut mpsc::Receiver<StopReason>,
         record: &mut Record,
     ) -> Result<Exit, CommandError> {
+        if self.arguments.how.progress == ProgressArg::Quiet {
+            self.world.registries.on_delay(|_| ());
+        }
         // Without a promotion nothing is written but build tags, which never move: there is nobody
         // to wait for.
         let (place, wait) = (self.place(), self.arguments.wait.unwrap_or_default());
@@ -141,10 +144,7 @@ impl RunCommand<'_> {
         record.commit = head.as_ref().map(GitHead::short);
         let decide = async {
             let plan = make(&self.hierarchy, &self.request, &self.world, (&*store, !ONLY_ASKS));
-            let (plan, ()) = tokio::join!(
-                plan,
-                killed_runs::remove(&self.world.engine, &self.world.info.endpoint)
-            );
+            let (plan, ()) = tokio::join!(plan, killed_runs::remove(&self.world));
             let (plan, mut warnings) = plan?;
             refuse_lacked(&self.hierarchy, &plan, self.world.info.capabilities)?;
             let secrets = Secrets::read(&self.hierarchy, &plan, &self.world.info)?;
@@ -158,7 +158,7 @@ impl RunCommand<'_> {
                 let unsure = older_commit::refuse(&*store, &self.hierarchy, &plan, head).await?;
                 warnings.extend(unsure);
             }
-            Ok::<_, CommandError>((plan, warnings, secrets))
+            Ok::<_, CommandError>((Arc::new(plan), warnings, secrets))
         };
         let (plan, warnings, secrets) = tokio::select! {
             decided = decide => decided?,
@@ -169,7 +169,6 @@ impl RunCommand<'_> {
                 return Err(signals::stopped_early(reason));
             }
         };
-        let plan = Arc::new(plan);
         let tag_values = tag_values(&self.hierarchy)?;
         let run = self.world.state.begin_run();
         let _alive = run.declare_alive();
@@ -195,7 +194,7 @@ impl RunCommand<'_> {
         });
 
         let mut reporter = Recorder::new(self.reporter(), record);
-        let mut telling = Telling::new(&mut reporter);
+        let mut telling = Telling::new(&mut reporter).with(self.world.delays());
         telling.emit(EventKind::RunStarted {
             run: shop.run.id.clone(),
             plan: plan.clone(),
@@ -219,7 +218,8 @@ impl RunCommand<'_> {
         self.world.keep_hashes().await;
 
         let took = publisher.telling.elapsed();
-        let summary = conclude(shop.run.id.clone(), &plan, executed, promoted, took);
+        let mut summary = conclude(shop.run.id.clone(), &plan, executed, promoted, took);
+        summary.is_local = self.hierarchy.registry.is_none();
         let exit = summary.exit;
         if summary.stopped == Some(StopReason::ReportFailed) {
             publisher.journal.output_is_closed();
@@ -256,7 +256,7 @@ impl RunCommand<'_> {
         publisher: &mut Publisher<'_, '_, S>,
         is_stopped: bool,
     ) -> Vec<String> {
-        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        let mut ticks = tokio::time::interval(TICK);
         let quiesce = signals::quiesce(&self.world.engine, publisher.stops, is_stopped);
         tokio::pin!(quiesce);
         loop {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
+    connections::registries,
     error::CommandError,
     history::past_runs,
     output,
@@ -24,9 +25,9 @@ use crate::{
         journal::{PastRun, published_between, replaced},
         store::{Local, Remote, Store},
     },
-    registry::{Client, Credentials},
+    registry::Client,
     report::{
-        flatten,
+        self, flatten,
         size::{self, SizeView},
     },
     run::observe::{flat_layers, published_images, sizes},
@@ -42,7 +43,7 @@ pub(super) async fn size(common: &Common, arguments: &SizeArgs) -> Result<Exit, 
     let hierarchy = load(common)?;
     let named = nodes(&hierarchy, &arguments.nodes)?;
     let (place, facts) = if let Some(prefix) = &hierarchy.registry {
-        let client = Client::new(Credentials::from_env())?;
+        let client = registries()?;
         let store = Remote::new(client.clone(), prefix, Arc::new(Docker::absent().await?));
         let place = prefix.to_string();
         let registries = (!common.offline).then_some(&client);
@@ -81,7 +82,10 @@ pub(super) async fn size(common: &Common, arguments: &SizeArgs) -> Result<Exit, 
     };
     let mut text = Vec::new();
     match arguments.format {
-        SizeFormat::Text => size::text(view, (output::stdout_has_colour(), &mut text)),
+        SizeFormat::Text => {
+            let columns = report::stdout_size().map(|(columns, _)| columns.into());
+            size::text(view, columns, (output::stdout_has_colour(), &mut text))
+        }
         SizeFormat::Json => size::json(view, &mut text),
         SizeFormat::Csv => size::csv(view, &mut text),
         SizeFormat::Svg => {

@@ -22,12 +22,12 @@ impl Reporter for TagProgress {
                 output::line(&format!("`{tag}` now points at {}", to.short()));
             }
             EventKind::TagMoved { tag, to: None, .. } => {
-                output::line(&format!("`{tag}` was taken away"));
+                output::line(&format!("`{tag}` was deleted"));
             }
             EventKind::StopBegan { reason, .. } => {
                 self.stopped = Some(*reason);
                 output::warning(
-                    "the tags are moved first: it takes seconds, and half of it is a mix",
+                    "stopping after all tags are moved, so that no mix of old and new images is published",
                 );
             }
             _ => {}

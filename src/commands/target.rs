@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::error::CommandError;
+use super::{connections::registries, error::CommandError};
 use crate::{
     engine::docker::{Docker, EngineOptions},
     hierarchy::Hierarchy,
     publish::store::{Local, RemoteTags},
-    registry::{Client, Credentials},
     run::state::StateFolder,
 };
 
@@ -19,7 +18,7 @@ pub(super) enum TagTarget {
 impl TagTarget {
     pub(super) async fn of(hierarchy: &Hierarchy) -> Result<Self, CommandError> {
         if let Some(prefix) = &hierarchy.registry {
-            let client = Client::new(Credentials::from_env())?;
+            let client = registries()?;
             let tags = RemoteTags::new(client, prefix);
             return Ok(Self::Registry { name: prefix.to_string(), tags });
         }

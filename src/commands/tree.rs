@@ -15,6 +15,7 @@ use crate::{
     exit::Exit,
     hierarchy::{Hierarchy, NodeName},
     report::{
+        self,
         drawing::{Standings, standings},
         mermaid, tree,
     },
@@ -28,7 +29,9 @@ pub(super) async fn tree(common: &Common, arguments: &TreeArgs) -> Result<Exit, 
     let mut text = Vec::new();
     let written = match arguments.format {
         TreeFormat::Text => {
-            tree::text(view, Timestamp::now(), (output::stdout_has_colour(), &mut text))
+            let columns = report::stdout_size().map(|(columns, _)| columns.into());
+            let at = (Timestamp::now(), columns);
+            tree::text(view, at, (output::stdout_has_colour(), &mut text))
         }
         TreeFormat::Json => tree::json(view, &mut text),
         TreeFormat::Dot => {
@@ -69,7 +72,7 @@ async fn stand(hierarchy: &Hierarchy, common: &Common) -> Result<Option<Standing
         Ok(QueryAnswer { plan, last_builds, .. }) => Ok(Some(standings(&plan, &last_builds))),
         Err(error) if matches!(error.exit, Exit::EngineUnreachable | Exit::RegistryUnreachable) => {
             output::warning(&format!(
-                "{error}\n  the tree is that of the files; `--no-state` asks nobody"
+                "{error}\n  the tree is that of the files; `--no-state` skips the query"
             ));
             Ok(None)
         }

@@ -52,7 +52,7 @@ pub struct Step {
     pub reason: Reason,
     /// For an image that the command line names: why it is also out of date.
     pub besides: Option<Reason>,
-    /// The steps of this plan that must succeed first.
+    /// The steps of this plan that must succeed first; the parent that it is `FROM` is the first.
     pub after: Vec<NodeName>,
     pub inputs: Inputs,
     pub detail: Detail,
@@ -102,17 +102,19 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &PlanRequest) -
     let mut building: BTreeSet<NodeName> = BTreeSet::new();
     for node in hierarchy.in_build_order() {
         let Some(facts) = observed.nodes.get(&node.name) else { continue };
-        let after: Vec<NodeName> = hierarchy
+        let mut after: Vec<NodeName> = hierarchy
             .parents(&node.name)
             .filter(|parent| observed.nodes.contains_key(&parent.name))
             .map(|parent| parent.name.clone())
             .collect();
+        // The one that it is `FROM` is the first, and the first reason.
+        after.sort_by_key(|parent| node.base() != Some(parent));
         let rebuilt_parent = after.iter().find(|parent| building.contains(*parent));
         let (mut action, mut reason) = match missing(node, observed) {
             Some(reason) if facts.hold.is_none() => {
                 (Action::Build { fresh: false, again: None }, reason)
             }
-            _ => decide(facts, rebuilt_parent, observed, hierarchy),
+            _ => decide((node, facts), rebuilt_parent, observed, hierarchy),
         };
         let mut besides = None;
         let is_build = matches!(action, Action::Build { .. });
@@ -168,7 +170,7 @@ fn has_new_base(node: &Node, facts: &NodeFacts) -> bool {
 
 /// The action for a node that the command line does not name.
 fn decide(
-    facts: &NodeFacts,
+    (node, facts): (&Node, &NodeFacts),
     rebuilt_parent: Option<&NodeName>,
     observed: &Observed,
     hierarchy: &Hierarchy,
@@ -182,6 +184,9 @@ fn decide(
     if let Some(parent) = rebuilt_parent {
         // Its own change is the better reason, because it holds regardless of the parent.
         let own = why_out_of_date(facts, observed, hierarchy).filter(Reason::is_its_own);
+        // Tests that it inherits are the change of an ancestor.
+        let has_own_tests = !node.tests.is_empty() || node.budget.enforced_size().is_some();
+        let own = own.filter(|reason| has_own_tests || !reason.is_of_tests());
         let inherited = Reason::ParentRebuilt { parent: parent.clone() };
         return (build, own.unwrap_or(inherited));
     }

@@ -60,6 +60,8 @@ pub enum Reason {
     UpstreamMissing { upstream: String, why: String },
     /// The run rebuilds a parent first, which may change it.
     ParentRebuilt { parent: NodeName },
+    /// Only of a run that has ended: the parent was built, and is the same image as before.
+    ParentUnchanged { parent: NodeName },
     /// Its published image is based on an older image of the parent.
     ParentMoved { parent: NodeName },
     /// The published image does not name its inputs.
@@ -168,21 +170,16 @@ impl fmt::Display for Reason {
             }
             Self::UpstreamMissing { why, .. } => f.write_str(why),
             Self::ParentRebuilt { parent } => write!(f, "`{parent}` is rebuilt"),
+            Self::ParentUnchanged { parent } => write!(f, "`{parent}` is unchanged"),
             Self::ParentMoved { parent } => write!(f, "it is based on an older `{parent}`"),
             Self::Unknown => f.write_str("what it was built from is not known"),
             Self::NewFormat => f.write_str("new fingerprint format"),
             Self::BuildTagGone => f.write_str("its build tag is missing"),
             Self::TagsBehind { tags } => {
                 let tags: Vec<String> = tags.iter().map(|tag| format!("`{tag}`")).collect();
-                let verb = if tags.len() == 1 { "does" } else { "do" };
-                write!(f, "built and tested, but {} {verb} not point at it", tags.join(", "))
+                write!(f, "built, not promoted to {}", tags.join(", "))
             }
-            Self::RolledBack { run, .. } => {
-                write!(
-                    f,
-                    "rolled back by run {run}: held until its inputs change or `rebuild resume`"
-                )
-            }
+            Self::RolledBack { run, .. } => write!(f, "rolled back by run {run}"),
             Self::UpToDate => f.write_str("up to date"),
         }
     }
@@ -201,6 +198,11 @@ impl Reason {
                 | Self::ScheduleDue { .. }
                 | Self::UpdatesAvailable { .. }
         )
+    }
+
+    /// Whether nothing but tests changed.
+    pub(super) fn is_of_tests(&self) -> bool {
+        matches!(self, Self::Changed { what, .. } if *what == [Change::Tests])
     }
 
     /// The sentence with the name of the node: `` `files/x` of `os-base` changed ``.

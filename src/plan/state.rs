@@ -26,6 +26,13 @@ impl Step {
         matches!(self.reason, Reason::RolledBack { .. })
     }
 
+    /// Whether it is built only if a parent changes: the run finds its build tag if the rebuilt parent is
+    /// unchanged.
+    pub fn may_be_cut_off(&self) -> bool {
+        let is_inherited = matches!(self.reason, Reason::ParentRebuilt { .. });
+        is_inherited && matches!(self.action, Action::Build { again: None, fresh: false })
+    }
+
     pub fn state(&self) -> ImageState {
         if self.is_held() {
             return ImageState::HeldBack;

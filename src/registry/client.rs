@@ -9,6 +9,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     Credentials, Login, Options, RegistryError, Retry,
+    delays::{Delay, Delays},
     exchange::{Exchange, RegistryCall},
     listing, retry,
     transport::Reply,
@@ -52,6 +53,16 @@ impl Client {
 
     pub fn with_options(credentials: Credentials, options: Options) -> Result<Self, RegistryError> {
         Ok(Self { exchange: Arc::new(Exchange::new(credentials, options)) })
+    }
+
+    /// Calls this whenever a registry keeps a request waiting; replaces the listener before it.
+    pub fn on_delay(&self, listener: impl Fn(Delay) + Send + Sync + 'static) {
+        self.exchange.delays().listen(listener);
+    }
+
+    /// For an engine: delays of its pushes and pulls go to the listener of [`on_delay`](Self::on_delay).
+    pub fn delays(&self) -> Arc<Delays> {
+        self.exchange.delays().clone()
     }
 
     /// Whether the registry answers and accepts the login (end-1 of the specification).
@@ -220,7 +231,8 @@ impl Client {
             return Ok(false);
         }
         let call = call(repository, Access::Pull, Method::GET, &format!("blobs/{digest}"));
-        let mut reply = retry::run(self.exchange.retry(), || self.exchange.open(&call)).await?;
+        let limits = (self.exchange.retry(), &**self.exchange.delays());
+        let mut reply = retry::run(limits, || self.exchange.open(&call)).await?;
         while let Some(piece) = reply.chunk().await.map_err(|failure| failure.error)? {
             if pieces.send(piece).await.is_err() {
                 break;

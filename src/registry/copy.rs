@@ -393,9 +393,10 @@ impl<'a> BlobSource<'a> {
     /// The next bytes of the body, at most one piece of the connection; nothing at the end.
     async fn piece(&mut self) -> Result<Bytes, RegistryError> {
         let client = self.client;
-        let retry = client.exchange.retry();
+        let (retry, delays) = (client.exchange.retry(), client.exchange.delays());
         // A piece after an interruption begins a new series of attempts.
         let mut pauses = retry.pauses();
+        let mut attempts = 1;
         loop {
             let failure = match self.attempt().await {
                 Ok(piece) => {
@@ -412,6 +413,8 @@ impl<'a> BlobSource<'a> {
                 (RequestRetry::Once | RequestRetry::Backoff, Some(pause)) => pause,
             };
             tracing::debug!(error = %failure.error, ?pause, at = self.at, "reading on");
+            attempts += 1;
+            delays.retry(&failure.error, (attempts, retry.attempts), pause);
             tokio::time::sleep(pause).await;
             // Renews a token that has expired meanwhile.
             client.has_blob(self.repository, &self.blob.digest).await?;

@@ -17,6 +17,7 @@ use super::{
     Credentials, RegistryError,
     auth::{Asker, Authenticator},
     challenge::Challenge,
+    delays::Delays,
     endpoint::{Endpoint, Scheme, same_origin, schemes},
     retry::{self, AttemptFailure, RequestRetry, Retry},
     transport::{HttpRequest, OpenReply, Patience, Reply, Transport},
@@ -169,7 +170,7 @@ impl Exchange {
         retry: &Retry,
         call: &RegistryCall<'_>,
     ) -> Result<Reply, RegistryError> {
-        retry::run(retry, || self.attempt(call)).await
+        retry::run((retry, self.delays()), || self.attempt(call)).await
     }
 
     /// Sends the call once: an upload is not repeated before the registry has said how much of it has arrived.
@@ -215,7 +216,7 @@ impl Exchange {
             let host = call.host.to_owned();
             return Err(RegistryError::Unreachable { host, reason, hint: None });
         }
-        retry::run(retry, || async {
+        retry::run((retry, self.delays()), || async {
             let request = HttpRequest {
                 host: call.host,
                 method: call.method.clone(),
@@ -258,6 +259,10 @@ impl Exchange {
     /// The limits of retries.
     pub(super) fn retry(&self) -> &Retry {
         &self.options.retry
+    }
+
+    pub(super) fn delays(&self) -> &Arc<Delays> {
+        self.transport.delays()
     }
 
     async fn attempt(&self, call: &RegistryCall<'_>) -> Result<Reply, AttemptFailure> {

@@ -11,6 +11,7 @@ mod challenge;
 mod client;
 mod copy;
 mod credentials;
+mod delays;
 mod endpoint;
 mod error;
 mod exchange;
@@ -28,6 +29,7 @@ pub use self::{
     client::{Client, Manifest},
     copy::{CopiedBytes, Copier, CopyError},
     credentials::Credentials,
+    delays::{Delay, Delays},
     error::RegistryError,
     exchange::Options,
     retry::{AttemptFailure, Retry},

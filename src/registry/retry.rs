@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::Instant;
 
-use super::RegistryError;
+use super::{RegistryError, delays::Delays};
 
 /// The limits of retries.
 #[derive(Clone, Debug)]
@@ -16,7 +16,8 @@ pub struct Retry {
     pub first: Duration,
     /// The longest pause, even if the registry asks for a longer one.
     pub longest: Duration,
-    /// The time after the first attempt at which the last pause must end.
+    /// The time after the start of the first attempt at which the last attempt must end, if it takes as long as
+    /// the one before it.
     pub budget: Duration,
 }
 
@@ -72,7 +73,7 @@ impl From<RegistryError> for AttemptFailure {
 
 /// Calls `attempt` until it succeeds, fails permanently, or reaches a limit.
 pub(super) async fn run<T, F>(
-    retry: &Retry,
+    (retry, delays): (&Retry, &Delays),
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, RegistryError>
 where
@@ -81,7 +82,9 @@ where
     let started = Instant::now();
     let mut pauses = retry.pauses();
     let mut once = false;
+    let mut attempts = 1;
     loop {
+        let began = Instant::now();
         let AttemptFailure { error, again } = match attempt().await {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
@@ -97,10 +100,16 @@ where
             RequestRetry::Backoff => pause,
             RequestRetry::After(asked) => asked.min(retry.longest),
         };
-        if started.elapsed() + pause > retry.budget {
+        // The next attempt may take as long as this one: a silent registry is not waited for beyond the budget.
+        if started.elapsed() + pause + began.elapsed() > retry.budget {
             return Err(error);
         }
         tracing::debug!(%error, ?pause, "trying again");
+        attempts += 1;
+        // The single retry follows at once.
+        if again != RequestRetry::Once {
+            delays.retry(&error, (attempts, retry.attempts), pause);
+        }
         tokio::time::sleep(pause).await;
     }
 }
@@ -127,7 +136,7 @@ mod tests {
     async fn patience(answers: &[RequestRetry]) -> (bool, usize, u64) {
         let started = Instant::now();
         let mut asked = 0;
-        let result = run(&Retry::default(), || {
+        let result = run((&Retry::default(), &Delays::default()), || {
             let answer = answers.get(asked).copied();
             asked += 1;
             async move { answer.map_or(Ok(()), |again| Err(failure(again))) }

@@ -23,6 +23,7 @@ use url::Url;
 
 use super::{
     RegistryError,
+    delays::Delays,
     endpoint::{authority, is_loopback, same_origin},
     failure::explain,
     retry::{AttemptFailure, RequestRetry},
@@ -31,6 +32,9 @@ use super::{
 
 /// At most as many as go-containerregistry and docker allow: a blob needs one redirect, rarely two.
 const MAX_REDIRECTS: usize = 5;
+
+/// The size of a body, in bytes, from which silence of the server is expected.
+const LONG_BODY: usize = 1 << 16;
 
 /// A request without its client.
 #[derive(Clone, Debug)]
@@ -116,6 +120,7 @@ pub(super) struct Transport {
     parallel: usize,
     /// By `host:port`, because each host may have its own certificates.
     peers: Mutex<HashMap<String, Peer>>,
+    delays: Arc<Delays>,
 }
 
 #[derive(Clone)]
@@ -140,7 +145,11 @@ impl Peer {
 impl Transport {
     pub(super) fn new(certs: PathBuf, patience: Patience, parallel: usize) -> Self {
         tls::install_provider();
-        Self { certs, patience, parallel, peers: Mutex::default() }
+        Self { certs, patience, parallel, peers: Mutex::default(), delays: Arc::default() }
+    }
+
+    pub(super) fn delays(&self) -> &Arc<Delays> {
+        &self.delays
     }
 
     /// Sends the request and follows redirects. Any status is an answer.
@@ -234,7 +243,15 @@ impl Transport {
         }
         let idle = self.patience.idle;
         let failed = |error: &reqwest::Error| peer.explain(request.host, &request.url, error, idle);
-        let mut response = builder.send().await.map_err(|error| failed(&error))?;
+        // A large body takes long on the way, and the server answers after it.
+        let is_long = request.body.as_ref().is_some_and(|body| body.len() > LONG_BODY);
+        let sent = builder.send();
+        let sent = if is_long {
+            sent.await
+        } else {
+            Box::pin(self.delays.answer(request.host, sent)).await
+        };
+        let mut response = sent.map_err(|error| failed(&error))?;
         peer.has_answered.store(true, Ordering::Relaxed);
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let (host, path) = if request.is_secret {

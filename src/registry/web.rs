@@ -116,13 +116,15 @@ impl Web {
     where
         F: Future<Output = Result<T, AttemptFailure>>,
     {
-        retry::run(&self.retry, attempt).await.map_err(|error| match error {
-            RegistryError::Unreachable { reason, .. } => NotSent { status: None, reason },
-            RegistryError::Answer { status, reason, .. } => {
-                let reason = format!("the server answered {status}: {reason}");
-                NotSent { status: Some(status), reason }
+        retry::run((&self.retry, self.transport.delays()), attempt).await.map_err(|error| {
+            match error {
+                RegistryError::Unreachable { reason, .. } => NotSent { status: None, reason },
+                RegistryError::Answer { status, reason, .. } => {
+                    let reason = format!("the server answered {status}: {reason}");
+                    NotSent { status: Some(status), reason }
+                }
+                other => NotSent { status: None, reason: other.to_string() },
             }
-            other => NotSent { status: None, reason: other.to_string() },
         })
     }
 

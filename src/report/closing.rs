@@ -108,7 +108,10 @@ pub(super) fn promotion(summary: &Summary) -> Vec<String> {
             vec!["nothing was promoted: `--no-push` was given".to_owned()]
         }
         Promotion::NotAsked { stored: true } => {
-            vec!["no tag was moved: `--no-promote` was given; what was built is stored".to_owned()]
+            vec![
+                "no tag was moved: `--no-promote` was given; the built images are stored"
+                    .to_owned(),
+            ]
         }
         Promotion::Withheld => vec![format!("nothing was promoted: {}", withheld(summary))],
         Promotion::Done { moved, took, held } => {
@@ -116,9 +119,10 @@ pub(super) fn promotion(summary: &Summary) -> Vec<String> {
             let mut lines = Vec::new();
             if *moved > 0 {
                 lines.push(format!(
-                    "promoted {} of {} in {}, parents first",
+                    "promoted {} of {}{} in {}, parents first",
                     count(*moved, "tag"),
                     count(images, "image"),
+                    if summary.is_local { " in the engine" } else { "" },
                     seconds(*took)
                 ));
             }
@@ -131,7 +135,7 @@ pub(super) fn promotion(summary: &Summary) -> Vec<String> {
                 count(*of, "tag"),
                 sanitize::text(why)
             ),
-            "hint: what was built is stored, and the next `rebuild` only moves tags".to_owned(),
+            "hint: the built images are stored, and the next `rebuild` only moves tags".to_owned(),
         ],
     }
 }
@@ -161,7 +165,10 @@ fn keep_their_tags(held: &BTreeMap<NodeName, NodeName>) -> Vec<String> {
         let name = sanitize::text(because.as_str());
         match below {
             0 => format!("`{name}` keeps its tags: it failed"),
-            n => format!("`{name}` and {n} below keep their tags: `{name}` failed"),
+            n => {
+                let below = count(n, "descendant");
+                format!("`{name}` and {below} keep their tags: `{name}` failed")
+            }
         }
     };
     branches.into_iter().map(line).collect()

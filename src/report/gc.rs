@@ -58,7 +58,7 @@ pub fn text(
             let (images, tags) = (count(n, "image"), count(tags, "build tag"));
             format!(
                 "{images} that nobody needs, {tags}, up to {}: older than {}, under no other tag, \
-                 not of today's inputs, not among the last {KEPT_OF_EACH} of their image, not of \
+                 not of the present inputs, not among the last {KEPT_OF_EACH} of their image, not of \
                  the last runs",
                 size(sweep.freed),
                 age_of(keep)

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{
     Paint,
+    numbers::count,
     plan::VERSION,
     sanitize,
     width::{fit, pad, width},
@@ -47,7 +48,7 @@ pub fn text(
     if past.is_empty() {
         return writeln!(out, "no runs");
     }
-    let head = ["run", "when", "result", "commit", "asked", "promoted"].map(str::to_owned);
+    let head = ["run", "when", "result", "commit", "request", "promoted"].map(str::to_owned);
     let rows: Vec<[String; COLUMNS]> =
         std::iter::once(head).chain(past.iter().map(|past| row(runs, past))).collect();
     let widths = widths(&rows, columns);
@@ -127,14 +128,20 @@ fn name(exit: Exit) -> String {
         .unwrap_or_default()
 }
 
-/// `3 tags: app, os`.
+/// `3 tags: app, os`; of a run that was cut off, the moves that it recorded: `1 of 3 tags: os`.
 fn promoted(past: &PastRun) -> String {
-    let images: Vec<&str> = past.promoted().into_iter().map(NodeName::as_str).collect();
-    match past.standing().count() {
-        0 => "nothing".to_owned(),
-        1 => format!("1 tag: {}", images.join(" ")),
-        n => format!("{n} tags: {}", images.join(" ")),
+    let images: BTreeSet<&str> = past.made().map(|one| one.node.as_str()).collect();
+    let (made, standing) = (past.made().count(), past.standing().count());
+    let tags = match made {
+        0 if standing == 0 => return "nothing".to_owned(),
+        n if n == standing => count(n, "tag"),
+        n => format!("{n} of {}", count(standing, "tag")),
+    };
+    if images.is_empty() {
+        return tags;
     }
+    let images: Vec<&str> = images.into_iter().collect();
+    format!("{tags}: {}", images.join(" "))
 }
 
 #[derive(Serialize)]
@@ -200,6 +207,32 @@ fn run_view<'a>(runs: &Runs<'_>, past: &'a PastRun) -> RunView<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        image::Tagged,
+        publish::journal::{Began, Journal, Move},
+    };
+
+    #[test]
+    fn a_run_that_was_cut_off_names_the_tags_that_it_moved() {
+        let asked = RunRequest::Run { flags: String::new() };
+        let mut journal = Journal::none(Began::new("01m8mdceb39jn4adyn2z7qn2dx", "here", asked));
+        let image = |node: &str| Move {
+            node: node.into(),
+            tag: Tagged { repository: node.parse().unwrap(), tag: "latest".parse().unwrap() },
+            from: None,
+            to: Some(Digest::of(node.as_bytes())),
+            wave: 0,
+        };
+        assert_eq!(promoted(journal.past()), "nothing");
+        journal.commit(&["os", "web", "app"].map(image)).unwrap();
+        assert_eq!(promoted(journal.past()), "0 of 3 tags");
+        journal.moved(0);
+        journal.moved(1);
+        assert_eq!(promoted(journal.past()), "2 of 3 tags: os web");
+        journal.moved(2);
+        journal.end(Exit::Done, false);
+        assert_eq!(promoted(journal.past()), "3 tags: app os web");
+    }
 
     #[test]
     fn a_narrow_terminal_shows_fewer_columns() {

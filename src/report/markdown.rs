@@ -80,8 +80,12 @@ impl MarkdownPage {
     }
 
     fn rows(&mut self, summary: &Summary) {
-        let steps = summary.steps.iter().filter(|step| table::is_news(step));
-        self.table(&HEAD, "---|---|---|--:|--:|--:|---", steps.map(table::cells));
+        let (steps, more) = table::shown(summary);
+        let rows = steps.into_iter().map(table::cells);
+        self.table(&HEAD, "---|---|---|--:|--:|--:|---", rows);
+        if more > 0 {
+            self.note(&format!("And {more} more skipped or cancelled."));
+        }
     }
 
     fn sizes(&mut self, record: &Record, summary: &Summary) {
@@ -228,14 +232,15 @@ mod tests {
 
         promoted 2 tags of 2 images in 0.2 s, parents first
 
-        <code>webapp-base</code> and 1 below keep their tags: <code>webapp-base</code> failed
+        <code>webapp-base</code> and 1 descendant keep their tags: <code>webapp-base</code> failed
 
         | image | result | why | time | size | change | tags |
         |---|---|---|--:|--:|--:|---|
         | os-base | built | its Dockerfile changed | 12 s | 118 MB | +1.2 MB | latest |
         | webapp-base | build failed | <code>os-base</code> is rebuilt | 30 s |  |  |  |
-        | tools | built, same, flaky | <code>os-base</code> is rebuilt | 30 s |  |  |  |
-        | cron | already built | built and tested, but <code>latest</code> does not point at it |  |  |  | latest |
+        | tools | built, unchanged, flaky | <code>os-base</code> is rebuilt | 30 s |  |  |  |
+        | cron | already built | built, not promoted to <code>latest</code> |  |  |  | latest |
+        | ruby-3.4 | skipped | <code>webapp-base</code> failed |  |  |  |  |
 
         Unpacked sizes: 1 image grew, 1.2 MB in all.
 

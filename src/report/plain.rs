@@ -93,6 +93,9 @@ impl Reporter for Plain {
                 let message = format!("{}: {}", paint.warning("warning"), sanitize::text(message));
                 self.line(at, node.as_ref(), &message)
             }
+            EventKind::RegistryDelayed { message, .. } => {
+                self.line(at, None, &paint.warning(sanitize::text(message)))
+            }
             EventKind::PhaseStarted { node, phase } => {
                 self.line(at, Some(node), &phase.to_string())
             }
@@ -135,7 +138,7 @@ impl Reporter for Plain {
             EventKind::StopBegan { reason, running } => {
                 let rest = match running {
                     0 => String::new(),
-                    n => format!(", {} still running", count(*n, "step")),
+                    n => format!(", {} still running", count(*n, "image")),
                 };
                 let stopping = paint.warning("stopping");
                 let what = format!("{stopping}: {}{rest}", step::stop(*reason));
@@ -156,7 +159,7 @@ impl Reporter for Plain {
                         format!("{tag} moved from {} to {}", from.short(), to.short())
                     }
                     (None, Some(to)) => format!("{tag} is new, at {}", to.short()),
-                    (_, None) => format!("{tag} was taken away"),
+                    (_, None) => format!("{tag} was deleted"),
                 };
                 self.line(at, Some(node), &what)
             }
@@ -189,5 +192,5 @@ pub(super) fn beginning(run: &str, plan: &Plan, registry: Option<&str>, jobs: us
     if plan.steps.iter().any(|step| matches!(step.action, Action::Build { .. })) {
         text = format!("{text} · {jobs} at once");
     }
-    text + " · " + &registry.map_or("no registry, in the engine only".to_owned(), sanitize::text)
+    text + " · " + &registry.map_or("local engine (no registry)".to_owned(), sanitize::text)
 }

@@ -164,12 +164,14 @@ enum TargetView<'a> {
     Engine(&'a str),
 }
 
-/// `3 to build, 1 to promote, 12 up to date`.
+/// `3 to build, 1 to promote, 12 up to date`; `at most 3 to build` if some of them are only built if a parent
+/// changes.
 pub(super) fn counts(plan: &Plan) -> String {
     let StateCounts { build, promote, keep, held } = StateCounts::of(plan);
     let part = |n: usize, what: &str| (n > 0).then(|| format!("{n} {what}"));
+    let is_bound = plan.steps.iter().any(Step::may_be_cut_off);
     let parts = [
-        part(build, "to build"),
+        part(build, "to build").map(|part| if is_bound { format!("at most {part}") } else { part }),
         part(promote, "to promote"),
         part(held, "held"),
         part(keep - held, "up to date"),
@@ -186,7 +188,8 @@ pub(super) fn verb(action: &Action) -> &'static str {
     }
 }
 
-/// Every step once with its depth, below the deepest of the steps that it waits for.
+/// Every step once with its depth, below the parent that it is `FROM`, as in `rebuild tree`; else below another
+/// parent of the plan.
 fn tree(plan: &Plan) -> Vec<(usize, &Step)> {
     let index: BTreeMap<&NodeName, usize> =
         plan.steps.iter().enumerate().map(|(n, step)| (&step.node, n)).collect();
@@ -194,9 +197,9 @@ fn tree(plan: &Plan) -> Vec<(usize, &Step)> {
     let mut below: Vec<Vec<usize>> = vec![Vec::new(); plan.steps.len()];
     let mut roots = Vec::new();
     for (n, step) in plan.steps.iter().enumerate() {
-        // Build order: what it waits for was seen before. Of equally deep ones, the first.
-        let seen = step.after.iter().filter_map(|parent| index.get(parent).copied());
-        let parent = seen.filter(|&p| p < n).max_by_key(|&p| (depths[p], std::cmp::Reverse(p)));
+        // Build order: what it waits for was seen before.
+        let mut seen = step.after.iter().filter_map(|parent| index.get(parent).copied());
+        let parent = seen.find(|&p| p < n);
         depths.push(parent.map_or(0, |p| depths[p] + 1));
         match parent {
             Some(parent) => below[parent].push(n),
@@ -344,6 +347,31 @@ mod tests {
         Planned { run: plan, shown: plan, radius, place, flattened: &[] }
     }
 
+    /// The last stage of `shop` is `FROM` `web`, the other one is `FROM` `job`.
+    #[tokio::test(start_paused = true)]
+    async fn an_image_of_several_parents_is_below_its_base_as_in_the_tree() {
+        let stack = crate::testing::scenario::scenario(
+            "os\nweb < os\ntool < os\njob < tool\nshop < job web",
+        );
+        stack.run(&crate::plan::Selection::OutOfDate).await;
+        stack.write("tool/a", "");
+        let (plan, radius) =
+            (stack.plan(&crate::plan::Selection::OutOfDate).await, radius(3, 0, 0));
+        let mut out = Vec::new();
+        text(planned(&plan, &radius), (false, &mut out)).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = text.lines().skip(1).take(7).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"
+        keep     os        up to date
+        keep       web     up to date
+        build        shop  `job` is rebuilt
+        build      tool    `a` is new
+        build        job   `tool` is rebuilt
+
+        at most 3 to build, 2 up to date
+        ");
+    }
+
     #[test]
     fn a_plan_is_a_tree() {
         let mut out = Vec::new();
@@ -355,10 +383,10 @@ mod tests {
         build      webapp-base  `os-base` is rebuilt
         build        ruby-3.4   `webapp-base` is rebuilt
         build      tools        `os-base` is rebuilt
-        promote  cron           built and tested, but `latest` does not point at it
+        promote  cron           built, not promoted to `latest`
         keep     mirror         up to date
 
-        4 to build, 1 to promote, 1 up to date
+        at most 4 to build, 1 to promote, 1 up to date
         5 images, 7 tags, about 3 min, about 120 MB to push (packed)
         moves os-base:1, os-base:2, os-base:3, os-base:4, os-base:5 and 2 more tags
         ");
@@ -369,7 +397,7 @@ mod tests {
         publishes to registry.example.com/base
         build    tools  `os-base` is rebuilt
 
-        4 to build, 1 to promote, 1 up to date (5 not shown)
+        at most 4 to build, 1 to promote, 1 up to date (5 not shown)
         5 images, 7 tags, about 3 min, about 120 MB to push (packed)
         moves os-base:1, os-base:2, os-base:3, os-base:4, os-base:5 and 2 more tags
         ");
@@ -431,6 +459,6 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         insta::assert_snapshot!(json(&Plan::default(), &radius(5, 1, 4)), @r#"{"v":1,"target":{"registry":"registry.example.com/base"},"counts":{"build":0,"promote":0,"keep":0},"steps":[],"blast_radius":{"build":5,"promote":1,"tags":7,"moves":["os-base:1","os-base:2","os-base:3","os-base:4","os-base:5","os-base:6","os-base:7"],"seconds":170.0,"timed":4,"bytes":120400000,"sized":4}}"#);
-        insta::assert_snapshot!(json(&plan, &radius(0, 1, 0)), @r#"{"v":1,"target":{"registry":"registry.example.com/base"},"counts":{"build":0,"promote":1,"keep":1},"steps":[{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built and tested, but `latest` does not point at it","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}],"blast_radius":{"build":0,"promote":1,"tags":7,"moves":["os-base:1","os-base:2","os-base:3","os-base:4","os-base:5","os-base:6","os-base:7"],"seconds":null,"timed":0,"bytes":null,"sized":0}}"#);
+        insta::assert_snapshot!(json(&plan, &radius(0, 1, 0)), @r#"{"v":1,"target":{"registry":"registry.example.com/base"},"counts":{"build":0,"promote":1,"keep":1},"steps":[{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built, not promoted to `latest`","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}],"blast_radius":{"build":0,"promote":1,"tags":7,"moves":["os-base:1","os-base:2","os-base:3","os-base:4","os-base:5","os-base:6","os-base:7"],"seconds":null,"timed":0,"bytes":null,"sized":0}}"#);
     }
 }

@@ -58,7 +58,8 @@ impl StepPart {
             | Phase::Build
             | Phase::Flatten
             | Phase::Compare
-            | Phase::Wait => Self::Build,
+            | Phase::WaitForParents
+            | Phase::WaitForTestJob => Self::Build,
             Phase::Test { number, .. } => Self::Test(*number),
             Phase::Measure => Self::Measure,
             Phase::Push => Self::Store,
@@ -105,7 +106,7 @@ impl Record {
             }
             EventKind::StepStarted { node } => self.turn(node, Some(StepPart::Build), event.at),
             EventKind::PhaseStarted { node, phase } => {
-                let part = (*phase != Phase::Wait).then(|| StepPart::of(phase));
+                let part = (!phase.is_wait()).then(|| StepPart::of(phase));
                 self.turn(node, part, event.at);
             }
             EventKind::StepFinished { node, .. } => self.turn(node, None, event.at),
@@ -113,6 +114,7 @@ impl Record {
             EventKind::PackagesFixed { lines } => self.packages.extend(lines.iter().cloned()),
             EventKind::RunFinished { summary } => self.summary = Some(summary.clone()),
             EventKind::Estimated { .. }
+            | EventKind::RegistryDelayed { .. }
             | EventKind::BuildStep { .. }
             | EventKind::Log { .. }
             | EventKind::PromotionStarted { .. }

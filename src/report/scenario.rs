@@ -300,6 +300,7 @@ impl Story {
             StepSummary { node, reason, outcome, took, attempts, over_budget, promoted }
         });
         let summary = Summary {
+            is_local: false,
             run: "r1".to_owned(),
             steps: steps.collect(),
             stopped: self.stopped,
@@ -385,6 +386,11 @@ pub(super) fn refreshed() -> Vec<Event> {
         .phase("os-base", Phase::Compare)
         .ends("os-base", os_base, 12_000)
         .ends("tools", Outcome::Unchanged { digest: digest("tools") }, 12_000)
+        .happens(EventKind::RegistryDelayed {
+            registry: "registry.example.com".to_owned(),
+            message: "the registry registry.example.com answered 503: attempt 2 of 5 in 4 s"
+                .to_owned(),
+        })
         .happens(EventKind::PackagesFixed { lines: vec![fixed, left] })
         .moves(&["os-base"])
         .happens(EventKind::ImagesRemoved { images: 3, bytes: 12_300_000 })

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     hierarchy::NodeName,
     image::Digest,
-    plan::{ImageState, LastBuilds, Plan, Step},
+    plan::{ImageState, LastBuilds, Plan, Reason, Step},
     publish::failures::{Failures, LastFailure},
 };
 
@@ -91,6 +91,10 @@ fn count(shown: &[&Step]) -> String {
 /// The cause where there is one: of an image below a changed one, what changed there.
 pub(super) fn why(plan: &Plan, step: &Step) -> String {
     match plan.causes(&step.node).first() {
+        // The state says that it was never built, and so may its parents.
+        _ if step.state() == ImageState::NeverBuilt && step.reason == Reason::NeverBuilt => {
+            "none of its tags exists".to_owned()
+        }
         Some(cause) if cause.node != step.node => cause.to_string(),
         _ => step.reason.to_string(),
     }

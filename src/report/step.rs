@@ -20,7 +20,7 @@ pub(super) fn failed(failure: &StepFailure) -> &'static str {
     match failure.phase {
         Phase::Prepare => "prepare failed",
         Phase::Pull => "pull failed",
-        Phase::Build | Phase::Wait => "build failed",
+        Phase::Build | Phase::WaitForParents | Phase::WaitForTestJob => "build failed",
         Phase::Flatten => "flatten failed",
         Phase::Test { .. } => "test failed",
         Phase::Measure => "over budget",
@@ -57,8 +57,8 @@ pub(super) fn outcome(outcome: &Outcome, took: std::time::Duration, paint: Paint
         Outcome::Unchanged { .. } => {
             format!("{} in {took}, the published image stays", paint.good("built, unchanged"))
         }
-        Outcome::Reused { .. } => {
-            format!("{}: the image of these inputs was stored before", paint.good("already built"))
+        Outcome::Reused { digest } => {
+            format!("{} (found {})", paint.good("already built"), digest.short())
         }
         Outcome::Failed(failure) => {
             // The block about the failure has the other lines, such as a hint.
@@ -73,14 +73,14 @@ pub(super) fn outcome(outcome: &Outcome, took: std::time::Duration, paint: Paint
     }
 }
 
-/// Why a run stops: `a step failed`.
+/// Why a run stops: `an image failed`.
 pub(super) fn stop(reason: StopReason) -> &'static str {
     match reason {
-        StopReason::Overtaken => "newer changes made builds pointless",
-        StopReason::StepFailed => "a step failed",
-        StopReason::ReportFailed => "nobody reads the output any more",
+        StopReason::Overtaken => "newer changes made builds obsolete",
+        StopReason::StepFailed => "an image failed",
+        StopReason::ReportFailed => "the output is closed",
         StopReason::Interrupted => "interrupted",
-        StopReason::Terminated => "told to end",
+        StopReason::Terminated => "terminated",
     }
 }
 

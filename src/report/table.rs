@@ -29,19 +29,23 @@ const WHY: usize = 2;
 /// The columns that may be cut after that, the first first, and how far.
 const FLEXIBLE: [(usize, usize); 3] = [(WHY, 20), (0, 16), (WHY, 3)];
 const GAP: &str = "  ";
+/// The most rows of images that were skipped or cancelled.
+const UNFINISHED: usize = 10;
 
 /// Writes the table, with an empty line before it, or nothing if it would have no rows.
 ///
-/// Images that stay as they are, that were skipped or never begun, are only counted (in the last
-/// line of a report), unless `verbose`: of 300 images the five that matter are to be seen.
+/// Images that stay as they are are only counted (in the last line of a report), unless `verbose`. Of those that
+/// were skipped or cancelled, the first [`UNFINISHED`] have rows: of 300 images the five that matter are to be seen.
 pub(super) fn write(
     summary: &Summary,
     verbose: bool,
     columns: Option<usize>,
     (paint, out): (Paint, &mut dyn Write),
 ) -> io::Result<()> {
-    let steps: Vec<&StepSummary> =
-        summary.steps.iter().filter(|step| verbose || is_news(step)).collect();
+    let (mut steps, more) = shown(summary);
+    if verbose {
+        steps = summary.steps.iter().collect();
+    }
     if steps.is_empty() {
         return Ok(());
     }
@@ -72,7 +76,24 @@ pub(super) fn write(
             writeln!(out, "{}", line(&rest, widths, columns).concat().trim_end())?;
         }
     }
+    if more > 0 && !verbose {
+        writeln!(out, "{}", paint.faint(format!("and {more} more skipped or cancelled")))?;
+    }
     Ok(())
+}
+
+/// The images with rows, those that the run did not finish last, and how many of those have none.
+pub(super) fn shown(summary: &Summary) -> (Vec<&StepSummary>, usize) {
+    let is_unfinished =
+        |step: &&StepSummary| matches!(step.outcome, Outcome::Skipped { .. } | Outcome::Cancelled);
+    let unfinished = summary.steps.iter().filter(is_unfinished);
+    // A table of nothing but images that never began says nothing.
+    let mut steps: Vec<&StepSummary> = summary.steps.iter().filter(|step| is_news(step)).collect();
+    let all = unfinished.clone().count();
+    // One more row is as short as the count.
+    let most = if all == UNFINISHED + 1 { all } else { UNFINISHED };
+    steps.extend(unfinished.take(most));
+    (steps, all.saturating_sub(most))
 }
 
 /// In lines of this width, broken between words; a longer word is cut.
@@ -103,7 +124,7 @@ pub fn is_news(step: &StepSummary) -> bool {
 pub(super) fn cells(step: &StepSummary) -> [String; COLUMNS] {
     let result = match &step.outcome {
         Outcome::Built { .. } => "built",
-        Outcome::Unchanged { .. } => "built, same",
+        Outcome::Unchanged { .. } => "built, unchanged",
         Outcome::Reused { .. } => "already built",
         Outcome::Kept { .. } => "up to date",
         Outcome::Held { .. } => "held",
@@ -122,7 +143,7 @@ pub(super) fn cells(step: &StepSummary) -> [String; COLUMNS] {
     [
         sanitize::text(step.node.as_str()),
         format!("{result}{}", besides(step)),
-        sanitize::text(&why(&step.reason)),
+        sanitize::text(&why(step)),
         time,
         bytes,
         change,
@@ -137,10 +158,13 @@ fn besides(step: &StepSummary) -> String {
 }
 
 /// The report of the failure has the whole sentence.
-fn why(reason: &Reason) -> String {
-    match reason {
-        Reason::UpstreamMissing { upstream, .. } => format!("`{upstream}` is not available"),
-        reason => reason.to_string(),
+fn why(step: &StepSummary) -> String {
+    match (&step.outcome, &step.reason) {
+        (Outcome::Skipped { failed }, _) => format!("`{failed}` failed"),
+        // The result says it.
+        (Outcome::Kept { .. }, Reason::UpToDate) => String::new(),
+        (_, Reason::UpstreamMissing { upstream, .. }) => format!("`{upstream}` is not available"),
+        (_, reason) => reason.to_string(),
     }
 }
 

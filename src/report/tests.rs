@@ -7,11 +7,14 @@ use proptest::prelude::*;
 use regex::Regex;
 
 use super::{
-    Ci, Out, ProgressMode, ReportOptions, reporter,
+    Ci, Out, Paint, ProgressMode, ReportOptions, reporter,
     sanitize::tests::{check, hostile},
     scenario::{self, Paper, options, tell},
 };
-use crate::event::Event;
+use crate::{
+    event::{Event, EventKind, Outcome, Promotion},
+    exit::Exit,
+};
 
 /// The text on stderr and on stdout after a run.
 fn shown(progress: ProgressMode, options: ReportOptions, events: &[Event]) -> (String, String) {
@@ -27,6 +30,35 @@ fn plain(events: &[Event]) -> String {
 }
 
 #[test]
+fn images_that_did_not_begin_have_rows_and_many_are_counted() {
+    let rows = |n: usize| {
+        let plan = scenario::wide_plan(n);
+        let nodes: Vec<String> = plan.steps.iter().map(|step| step.node.to_string()).collect();
+        let mut story = scenario::Story::new(plan);
+        story.starts(&nodes[0]).after(1_000);
+        story.ends(&nodes[0], scenario::failed(crate::hierarchy::OnFailure::Block), 1_000);
+        for node in &nodes[1..] {
+            story.ends(node, Outcome::Skipped { failed: nodes[0].as_str().into() }, 0);
+        }
+        let events = story.finishes(Promotion::Withheld, Exit::BuildFailed);
+        let Some(EventKind::RunFinished { summary }) = events.last().map(|event| &event.kind)
+        else {
+            panic!("no end");
+        };
+        let mut out = Vec::new();
+        super::table::write(summary, false, None, (Paint { colour: false }, &mut out)).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    for (images, skipped, last) in
+        [(12, 11, None), (13, 10, Some("and 2 more skipped or cancelled"))]
+    {
+        let table = rows(images);
+        assert_eq!(table.matches("  skipped  ").count(), skipped, "{table}");
+        assert_eq!(table.lines().last().filter(|line| line.starts_with("and ")), last, "{table}");
+    }
+}
+
+#[test]
 fn plain_refreshed() {
     assert_snapshot!(plain(&scenario::refreshed()), @"
     02:59:00  run r1: 2 to build · 2 at once · registry.example.com/base · 2026-11-29 UTC
@@ -35,15 +67,16 @@ fn plain_refreshed() {
     02:59:12  os-base  comparing with the published image
     02:59:12  os-base  built in 12 s, 118 MB (+1.2 MB): `/etc/os-release`, `/usr/bin/make`, `/var/␛[2J` and 11 more differ
     02:59:12  tools    built, unchanged in 12 s, the published image stays
+    02:59:12  the registry registry.example.com answered 503: attempt 2 of 5 in 4 s
     02:59:12  fixed: libssl3 3.0.15-1 → 3.0.16-1 in 2 images
     02:59:12  not fixed: libssl3 is still 3.0.15-1 in `web␛[2J`, not 3.0.16-1
     02:59:12  promoting 1 tag, parents first
     02:59:12  os-base  registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
     02:59:12  removed 3 old images from the engine, about 12 MB
 
-    image    result       why                                                         time    size   change  tags
-    os-base  built        a refresh was asked for                                     12 s  118 MB  +1.2 MB  latest
-    tools    built, same  its refresh is due: every 1d12h, last 2026-11-22T00:00:00Z  12 s
+    image    result            why                                                         time    size   change  tags
+    os-base  built             a refresh was asked for                                     12 s  118 MB  +1.2 MB  latest
+    tools    built, unchanged  its refresh is due: every 1d12h, last 2026-11-22T00:00:00Z  12 s
 
     promoted 1 tag of 1 image in 0.1 s, parents first
     done in 12 s: 1 built, 1 unchanged
@@ -53,9 +86,9 @@ fn plain_refreshed() {
 #[test]
 fn plain_success() {
     assert_snapshot!(plain(&scenario::success()), @"
-    02:59:00  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    02:59:00  run r1: at most 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
     02:59:00  about 2 min left
-    02:59:00  cron         already built: the image of these inputs was stored before
+    02:59:00  cron         already built (found c374eea599bb)
     02:59:00  os-base      building
     02:59:00  os-base      [1/3] FROM scratch
     02:59:02  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
@@ -75,12 +108,12 @@ fn plain_success() {
     03:00:43  webapp-base  registry.example.com/base/webapp-base:latest moved from cba06b5736fa to a91de1421c56
     03:00:43  ruby-3.4     registry.example.com/base/ruby-3.4:latest moved from cba06b5736fa to 4b864a8b4ef0
 
-    image        result         why                                                       time    size   change  tags
-    os-base      built          its Dockerfile changed                                    12 s  118 MB  +1.2 MB  latest
-    webapp-base  built          `os-base` is rebuilt                                      30 s  118 MB  +1.2 MB  latest
-    ruby-3.4     built          `webapp-base` is rebuilt                             1 min 1 s  118 MB  +1.2 MB  latest
-    tools        built, same    `os-base` is rebuilt                                      30 s
-    cron         already built  built and tested, but `latest` does not point at it                              latest
+    image        result            why                                   time    size   change  tags
+    os-base      built             its Dockerfile changed                12 s  118 MB  +1.2 MB  latest
+    webapp-base  built             `os-base` is rebuilt                  30 s  118 MB  +1.2 MB  latest
+    ruby-3.4     built             `webapp-base` is rebuilt         1 min 1 s  118 MB  +1.2 MB  latest
+    tools        built, unchanged  `os-base` is rebuilt                  30 s
+    cron         already built     built, not promoted to `latest`                              latest
 
     promoted 4 tags of 4 images in 0.3 s, parents first
     done in 1 min 43 s: 3 built, 1 unchanged, 1 already built, 1 up to date
@@ -90,8 +123,8 @@ fn plain_success() {
 #[test]
 fn plain_failure() {
     assert_snapshot!(plain(&scenario::failure()), @r"
-    02:59:00  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
-    02:59:00  cron         already built: the image of these inputs was stored before
+    02:59:00  run r1: at most 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    02:59:00  cron         already built (found c374eea599bb)
     02:59:00  os-base      building
     02:59:00  os-base      [1/3] FROM scratch
     02:59:02  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
@@ -102,12 +135,14 @@ fn plain_failure() {
     02:59:12  tools        building
     02:59:12  tools        warning: `debian:1` is a tag nobody makes
     02:59:42  webapp-base  build failed after 30 s: RUN make: exit code 2
-    02:59:42  stopping: a step failed, 1 step still running
+    02:59:42  stopping: an image failed, 1 image still running
 
-    image        result         why                                                  time    size   change
-    os-base      built          its Dockerfile changed                               12 s  118 MB  +1.2 MB
-    webapp-base  build failed   `os-base` is rebuilt                                 30 s
-    cron         already built  built and tested, but `latest` does not point at it
+    image        result         why                              time    size   change
+    os-base      built          its Dockerfile changed           12 s  118 MB  +1.2 MB
+    webapp-base  build failed   `os-base` is rebuilt             30 s
+    cron         already built  built, not promoted to `latest`
+    ruby-3.4     skipped        `webapp-base` failed
+    tools        cancelled      `os-base` is rebuilt             30 s
 
     webapp-base: build failed after 30 s: RUN make: exit code 2
       at images/webapp-base/Dockerfile:7: RUN make
@@ -124,8 +159,8 @@ fn plain_failure() {
 #[test]
 fn plain_held() {
     assert_snapshot!(plain(&scenario::held()), @r"
-    02:59:00  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
-    02:59:00  cron         already built: the image of these inputs was stored before
+    02:59:00  run r1: at most 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    02:59:00  cron         already built (found c374eea599bb)
     02:59:00  os-base      building
     02:59:00  os-base      [1/3] FROM scratch
     02:59:02  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
@@ -143,11 +178,12 @@ fn plain_held() {
     02:59:42  cron         registry.example.com/base/cron:latest moved from cba06b5736fa to c374eea599bb
     02:59:42  os-base      registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
 
-    image        result              why                                                  time    size   change  tags
-    os-base      built               its Dockerfile changed                               12 s  118 MB  +1.2 MB  latest
-    webapp-base  build failed        `os-base` is rebuilt                                 30 s
-    tools        built, same, flaky  `os-base` is rebuilt                                 30 s
-    cron         already built       built and tested, but `latest` does not point at it                         latest
+    image        result                   why                              time    size   change  tags
+    os-base      built                    its Dockerfile changed           12 s  118 MB  +1.2 MB  latest
+    webapp-base  build failed             `os-base` is rebuilt             30 s
+    tools        built, unchanged, flaky  `os-base` is rebuilt             30 s
+    cron         already built            built, not promoted to `latest`                         latest
+    ruby-3.4     skipped                  `webapp-base` failed
 
     webapp-base: build failed after 30 s: RUN make: exit code 2
       at images/webapp-base/Dockerfile:7: RUN make
@@ -158,7 +194,7 @@ fn plain_held() {
       skipped because of it: `ruby-3.4`
 
     promoted 2 tags of 2 images in 0.2 s, parents first
-    `webapp-base` and 1 below keep their tags: `webapp-base` failed
+    `webapp-base` and 1 descendant keep their tags: `webapp-base` failed
     failed after 42 s (exit code 10): 1 failed, 1 skipped, 1 built, 1 unchanged, 1 already built, 1 up to date
     ");
 }
@@ -166,8 +202,8 @@ fn plain_held() {
 #[test]
 fn plain_interrupted() {
     assert_snapshot!(plain(&scenario::interrupted()), @"
-    02:59:00  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
-    02:59:00  cron         already built: the image of these inputs was stored before
+    02:59:00  run r1: at most 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    02:59:00  cron         already built (found c374eea599bb)
     02:59:00  os-base      building
     02:59:00  os-base      [1/3] FROM scratch
     02:59:02  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
@@ -177,11 +213,14 @@ fn plain_interrupted() {
     02:59:12  webapp-base  building
     02:59:12  tools        building
     02:59:12  tools        warning: `debian:1` is a tag nobody makes
-    02:59:13  stopping: interrupted, 2 steps still running
+    02:59:13  stopping: interrupted, 2 images still running
 
-    image    result         why                                                  time    size   change
-    os-base  built          its Dockerfile changed                               12 s  118 MB  +1.2 MB
-    cron     already built  built and tested, but `latest` does not point at it
+    image        result         why                               time    size   change
+    os-base      built          its Dockerfile changed            12 s  118 MB  +1.2 MB
+    cron         already built  built, not promoted to `latest`
+    webapp-base  cancelled      `os-base` is rebuilt             1.0 s
+    ruby-3.4     cancelled      `webapp-base` is rebuilt
+    tools        cancelled      `os-base` is rebuilt             1.0 s
 
     nothing was promoted: interrupted, every tag is where it was
     interrupted after 13 s: 3 cancelled, 1 built, 1 already built, 1 up to date
@@ -202,9 +241,9 @@ fn verbose_prints_what_builds_print() {
     let options = ReportOptions { verbose: true, ..options() };
     let (out, _) = shown(ProgressMode::Plain, options, &scenario::interrupted());
     assert_snapshot!(out, @"
-    02:59:00  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    02:59:00  run r1: at most 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
     02:59:00  mirror       up to date
-    02:59:00  cron         already built: the image of these inputs was stored before
+    02:59:00  cron         already built (found c374eea599bb)
     02:59:00  os-base      building
     02:59:00  os-base      [1/3] FROM scratch
     02:59:02  os-base      [2/3] RUN apt-get install -y ␛[2Jmake
@@ -215,18 +254,18 @@ fn verbose_prints_what_builds_print() {
     02:59:12  webapp-base  building
     02:59:12  tools        building
     02:59:12  tools        warning: `debian:1` is a tag nobody makes
-    02:59:13  stopping: interrupted, 2 steps still running
+    02:59:13  stopping: interrupted, 2 images still running
     02:59:13  webapp-base  cancelled
     02:59:13  tools        cancelled
     02:59:13  ruby-3.4     cancelled
 
-    image        result         why                                                   time    size   change
-    os-base      built          its Dockerfile changed                                12 s  118 MB  +1.2 MB
-    webapp-base  cancelled      `os-base` is rebuilt                                 1.0 s
+    image        result         why                               time    size   change
+    os-base      built          its Dockerfile changed            12 s  118 MB  +1.2 MB
+    webapp-base  cancelled      `os-base` is rebuilt             1.0 s
     ruby-3.4     cancelled      `webapp-base` is rebuilt
-    tools        cancelled      `os-base` is rebuilt                                 1.0 s
-    cron         already built  built and tested, but `latest` does not point at it
-    mirror       up to date     up to date
+    tools        cancelled      `os-base` is rebuilt             1.0 s
+    cron         already built  built, not promoted to `latest`
+    mirror       up to date   
 
     nothing was promoted: interrupted, every tag is where it was
     interrupted after 13 s: 3 cancelled, 1 built, 1 already built, 1 up to date
@@ -238,8 +277,8 @@ fn narrow_and_coloured() {
     let options = ReportOptions { size: || Some((60, 24)), colour: true, ..options() };
     let (out, _) = shown(ProgressMode::Plain, options, &scenario::failure());
     assert_snapshot!(out.replace('\x1b', "^"), @r"
-    ^[2m02:59:00^[0m  run r1: 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
-    ^[2m02:59:00^[0m  ^[1mcron       ^[0m  ^[32malready built^[0m: the image of these inputs was stored before
+    ^[2m02:59:00^[0m  run r1: at most 4 to build, 1 to promote, 1 up to date · 2 at once · registry.example.com/base · 2026-11-29 UTC
+    ^[2m02:59:00^[0m  ^[1mcron       ^[0m  ^[32malready built^[0m (found c374eea599bb)
     ^[2m02:59:00^[0m  ^[1mos-base    ^[0m  building
     ^[2m02:59:00^[0m  ^[1mos-base    ^[0m  [1/3] FROM scratch
     ^[2m02:59:02^[0m  ^[1mos-base    ^[0m  [2/3] RUN apt-get install -y ␛[2Jmake
@@ -250,14 +289,15 @@ fn narrow_and_coloured() {
     ^[2m02:59:12^[0m  ^[1mtools      ^[0m  building
     ^[2m02:59:12^[0m  ^[1mtools      ^[0m  ^[33mwarning^[0m: `debian:1` is a tag nobody makes
     ^[2m02:59:42^[0m  ^[1mwebapp-base^[0m  ^[1m^[31mbuild failed^[0m after 30 s: RUN make: exit code 2
-    ^[2m02:59:42^[0m  ^[33mstopping^[0m: a step failed, 1 step still running
+    ^[2m02:59:42^[0m  ^[33mstopping^[0m: an image failed, 1 image still running
 
     ^[2mimage        result         why                         time^[0m
     os-base    ^[32m  built        ^[0m  its Dockerfile changed      12 s
     webapp-base^[1m^[31m  build failed ^[0m  `os-base` is rebuilt        30 s
-    cron       ^[32m  already built^[0m  built and tested, but
-                                `latest` does not point at
-                                it
+    cron       ^[32m  already built^[0m  built, not promoted to
+                                `latest`
+    ruby-3.4   ^[33m  skipped      ^[0m  `webapp-base` failed
+    tools      ^[33m  cancelled    ^[0m  `os-base` is rebuilt        30 s
 
     ^[1mwebapp-base^[0m: ^[1m^[31mbuild failed^[0m after 30 s: RUN make: exit code 2
       ^[2mat images/webapp-base/Dockerfile:7:^[0m RUN make
@@ -300,7 +340,7 @@ fn json_lines() {
     let (out, result) = shown(ProgressMode::Json, options(), &scenario::held());
     assert_eq!(out, "");
     assert_snapshot!(result, @r#"
-    {"v":1,"at":0.0,"event":"run-started","run":"r1","registry":"registry.example.com/base","jobs":2,"plan":{"counts":{"build":4,"promote":1,"keep":1},"steps":[{"node":"os-base","action":"build","forced":true,"reason":"changed","what":["dockerfile"],"why":"its Dockerfile changed","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"webapp-base","action":"build","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","after":["os-base"],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"ruby-3.4","action":"build","reason":"parent-rebuilt","parent":"webapp-base","why":"`webapp-base` is rebuilt","after":["webapp-base"],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"tools","action":"build","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","after":["os-base"],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built and tested, but `latest` does not point at it","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}]}}
+    {"v":1,"at":0.0,"event":"run-started","run":"r1","registry":"registry.example.com/base","jobs":2,"plan":{"counts":{"build":4,"promote":1,"keep":1},"steps":[{"node":"os-base","action":"build","forced":true,"reason":"changed","what":["dockerfile"],"why":"its Dockerfile changed","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"webapp-base","action":"build","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","after":["os-base"],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"ruby-3.4","action":"build","reason":"parent-rebuilt","parent":"webapp-base","why":"`webapp-base` is rebuilt","after":["webapp-base"],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"tools","action":"build","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","after":["os-base"],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built, not promoted to `latest`","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}]}}
     {"v":1,"at":0.0,"event":"step-finished","node":"mirror","seconds":0.0,"outcome":"kept","digest":"sha256:00154761637ca746c354a6d9cfbf1da1a92e79afa6bb127bb8a1c434e9c73170"}
     {"v":1,"at":0.0,"event":"step-finished","node":"cron","seconds":0.0,"outcome":"reused","digest":"sha256:c374eea599bb3c50ed4432ef57aee1263cdc3c83d1c1a3c4d7e19eef1af8439b"}
     {"v":1,"at":0.1,"event":"step-started","node":"os-base"}
@@ -324,7 +364,7 @@ fn json_lines() {
     {"v":1,"at":42.1,"event":"promotion-started","tags":2}
     {"v":1,"at":42.1,"event":"tag-moved","node":"cron","tag":"registry.example.com/base/cron:latest","from":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","to":"sha256:c374eea599bb3c50ed4432ef57aee1263cdc3c83d1c1a3c4d7e19eef1af8439b"}
     {"v":1,"at":42.1,"event":"tag-moved","node":"os-base","tag":"registry.example.com/base/os-base:latest","from":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","to":"sha256:6c090fe2e232cb13b0fa9c357cd626aec9674a1ef7e06a506973fe7a23c8452b"}
-    {"v":1,"at":42.3,"event":"run-finished","run":"r1","exit":"build-failed","exit_code":10,"stopped":null,"seconds":42.3,"promotion":{"result":"done","moved":2,"seconds":0.2,"held":{"ruby-3.4":"webapp-base","webapp-base":"webapp-base"}},"steps":[{"node":"os-base","reason":"changed","what":["dockerfile"],"why":"its Dockerfile changed","outcome":"built","digest":"sha256:6c090fe2e232cb13b0fa9c357cd626aec9674a1ef7e06a506973fe7a23c8452b","fingerprint":"sha256:c7c0356064f8b79677be4a0f5f9d3545b04f2190a29d2dec42b7cfd7afaf85ff","size":118400000,"added":3000000,"size_before":117200000,"seconds":12.0,"promoted":["latest"]},{"node":"webapp-base","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","outcome":"failed","failure":{"phase":{"name":"build"},"message":"RUN make: exit code 2","exit":"build-failed","exit_code":10,"on_failure":"hold","at":{"path":"images/webapp-base/Dockerfile","line":7,"text":"RUN make"},"tail":["cc -o app \u001b[31mapp.c\u001b[0m","make: *** [app] Error 1�\u001b[2J"],"log":"/var/lib/rebuild/runs/r1/webapp-base.log"},"seconds":30.0,"promoted":[]},{"node":"ruby-3.4","reason":"parent-rebuilt","parent":"webapp-base","why":"`webapp-base` is rebuilt","outcome":"skipped","failed":"webapp-base","seconds":0.0,"promoted":[]},{"node":"tools","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","outcome":"unchanged","digest":"sha256:f9d35d43770d39092a663e665e82ae1d84a9e0da3d0d10c407acada6a40cd281","seconds":30.0,"attempts":2,"promoted":[]},{"node":"cron","reason":"tags-behind","tags":["latest"],"why":"built and tested, but `latest` does not point at it","outcome":"reused","digest":"sha256:c374eea599bb3c50ed4432ef57aee1263cdc3c83d1c1a3c4d7e19eef1af8439b","seconds":0.0,"promoted":["latest"]},{"node":"mirror","reason":"up-to-date","why":"up to date","outcome":"kept","digest":"sha256:00154761637ca746c354a6d9cfbf1da1a92e79afa6bb127bb8a1c434e9c73170","seconds":0.0,"promoted":[]}]}
+    {"v":1,"at":42.3,"event":"run-finished","run":"r1","exit":"build-failed","exit_code":10,"stopped":null,"seconds":42.3,"promotion":{"result":"done","moved":2,"seconds":0.2,"held":{"ruby-3.4":"webapp-base","webapp-base":"webapp-base"}},"steps":[{"node":"os-base","reason":"changed","what":["dockerfile"],"why":"its Dockerfile changed","outcome":"built","digest":"sha256:6c090fe2e232cb13b0fa9c357cd626aec9674a1ef7e06a506973fe7a23c8452b","fingerprint":"sha256:c7c0356064f8b79677be4a0f5f9d3545b04f2190a29d2dec42b7cfd7afaf85ff","size":118400000,"added":3000000,"size_before":117200000,"seconds":12.0,"promoted":["latest"]},{"node":"webapp-base","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","outcome":"failed","failure":{"phase":{"name":"build"},"message":"RUN make: exit code 2","exit":"build-failed","exit_code":10,"on_failure":"hold","at":{"path":"images/webapp-base/Dockerfile","line":7,"text":"RUN make"},"tail":["cc -o app \u001b[31mapp.c\u001b[0m","make: *** [app] Error 1�\u001b[2J"],"log":"/var/lib/rebuild/runs/r1/webapp-base.log"},"seconds":30.0,"promoted":[]},{"node":"ruby-3.4","reason":"parent-rebuilt","parent":"webapp-base","why":"`webapp-base` is rebuilt","outcome":"skipped","failed":"webapp-base","seconds":0.0,"promoted":[]},{"node":"tools","reason":"parent-rebuilt","parent":"os-base","why":"`os-base` is rebuilt","outcome":"unchanged","digest":"sha256:f9d35d43770d39092a663e665e82ae1d84a9e0da3d0d10c407acada6a40cd281","seconds":30.0,"attempts":2,"promoted":[]},{"node":"cron","reason":"tags-behind","tags":["latest"],"why":"built, not promoted to `latest`","outcome":"reused","digest":"sha256:c374eea599bb3c50ed4432ef57aee1263cdc3c83d1c1a3c4d7e19eef1af8439b","seconds":0.0,"promoted":["latest"]},{"node":"mirror","reason":"up-to-date","why":"up to date","outcome":"kept","digest":"sha256:00154761637ca746c354a6d9cfbf1da1a92e79afa6bb127bb8a1c434e9c73170","seconds":0.0,"promoted":[]}]}
     "#);
 }
 

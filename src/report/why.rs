@@ -80,9 +80,13 @@ pub fn text(
 fn verdict(step: &Step, causes: &[RootCause]) -> (&'static str, String) {
     match (step.state(), causes.first()) {
         (ImageState::Current, _) => {
-            ("is up to date", ": its tags point at the image of today's inputs".to_owned())
+            ("is up to date", ": its tags point at the image of the present inputs".to_owned())
         }
-        (ImageState::HeldBack, _) => ("is held back", format!(": {}", step.reason)),
+        (ImageState::HeldBack, _) => {
+            let until =
+                if step.is_held() { ", until its inputs change or `rebuild resume`" } else { "" };
+            ("is held back", format!(": {}{until}", step.reason))
+        }
         (_, Some(cause)) if cause.node == step.node && cause.reason == Reason::NeverBuilt => {
             ("was never built", String::new())
         }
@@ -132,7 +136,9 @@ fn last_build(
         return writeln!(out, "{line} and does not say what it was built from");
     };
     writeln!(out, "{line}")?;
-    if !record.cause.is_empty() {
+    if record.cause == Reason::NeverBuilt.of(&step.node) {
+        writeln!(out, "  the first image of `{}`", sanitize::text(step.node.as_str()))?;
+    } else if !record.cause.is_empty() {
         writeln!(out, "  because {}", sanitize::text(&record.cause))?;
     }
     let parents = record.parents.iter().map(|(name, digest)| (name.to_string(), digest));
@@ -273,10 +279,10 @@ mod tests {
         let (why, status) = asked(&stack, "app").await;
         insta::assert_snapshot!(why, @"`app` was never built");
         insta::assert_snapshot!(status, @"
-        os    never built    never built
-        web   never built    never built
-        app   never built    never built
-        tool  never built    never built
+        os    never built    none of its tags exists
+        web   never built    none of its tags exists
+        app   never built    none of its tags exists
+        tool  never built    none of its tags exists
 
         0 of 4 images are current
         ");
@@ -284,10 +290,10 @@ mod tests {
         stack.run(&Selection::OutOfDate).await;
         let (why, status) = asked(&stack, "app").await;
         insta::assert_snapshot!(why, @"
-        `app` is up to date: its tags point at the image of today's inputs
+        `app` is up to date: its tags point at the image of the present inputs
 
         its published image DIGEST was built 3 days ago (2026-11-20 12:00 UTC)
-          because `app` was never built
+          the first image of `app`
           on web  DIGEST
         ");
         insta::assert_snapshot!(status, @"
@@ -305,7 +311,7 @@ mod tests {
         `app` is out of date because `files/x` of `os` is new: os → web → app
 
         its published image DIGEST was built 3 days ago (2026-11-20 12:00 UTC)
-          because `app` was never built
+          the first image of `app`
           on web  DIGEST
         ");
         insta::assert_snapshot!(status, @"
@@ -319,7 +325,7 @@ mod tests {
 
         stack.run(&Selection::OutOfDate).await;
         insta::assert_snapshot!(asked(&stack, "app").await.0, @"
-        `app` is up to date: its tags point at the image of today's inputs
+        `app` is up to date: its tags point at the image of the present inputs
 
         its published image DIGEST was built 3 days ago (2026-11-20 12:00 UTC)
           because `files/x` of `os` is new
@@ -387,7 +393,7 @@ mod tests {
           also because the Dockerfile of `os` changed: os → web → app
 
         its published image DIGEST was built 3 days ago (2026-11-20 12:00 UTC)
-          because `app` was never built
+          the first image of `app`
           on web  DIGEST
         ");
     }

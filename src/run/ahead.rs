@@ -91,7 +91,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let mut settled = self.ahead.settled.clone();
         let are_over = |known: &Parents| self.step.after.iter().all(|one| known.contains_key(one));
         if !are_over(&settled.borrow()) {
-            tell.phase(Phase::Wait);
+            tell.phase(Phase::WaitForParents);
             let began = Instant::now();
             if settled.wait_for(are_over).await.is_err() {
                 // The run has ended, and so has this step.

@@ -64,7 +64,7 @@ async fn an_image_waits_for_the_longer_tests_of_its_parents() {
     let ended = stack.run(&ALL).await;
     assert_eq!(times(&ended), "a 0-10, b 1-10, c 2-10, d 3-10");
     let waits = ended.events.iter().filter_map(|event| match &event.kind {
-        EventKind::PhaseStarted { node, phase: Phase::Wait } => Some(node.to_string()),
+        EventKind::PhaseStarted { node, phase: Phase::WaitForParents } => Some(node.to_string()),
         _ => None,
     });
     assert_eq!(waits.collect::<Vec<_>>(), ["b", "c", "d"]);

@@ -111,7 +111,8 @@ impl Attempts {
     }
 
     async fn pause(pause: Duration, trouble: &Trouble, tell: &mut Tell) {
-        tell.warn(&format!("{}: trying again in {pause:.0?}", trouble.headline()));
+        let seconds = pause.as_secs_f64().max(1.0);
+        tell.warn(&format!("{}: trying again in {seconds:.0} s", trouble.headline()));
         tell.failed(&trouble.message);
         tokio::time::sleep(pause).await;
     }

@@ -55,7 +55,7 @@ pub use self::{
 };
 use crate::{
     engine::Engine,
-    event::{EventKind, Executed, Outcome, StopReason, Telling},
+    event::{EventKind, Executed, Outcome, StopReason, TICK, Telling},
     fingerprint::Parents,
     hierarchy::{NodeName, OnFailure},
     image::Digest,
@@ -68,8 +68,6 @@ use crate::{
 
 /// The longest time for removing pins, and then for removing containers, after a stop signal.
 pub const CLEANUP: Duration = Duration::from_secs(4);
-/// The interval at which a reporter may redraw animations.
-const TICK: Duration = Duration::from_millis(100);
 /// With more remaining steps than this, the estimate is updated once a second instead of after each step:
 /// simulating 10,000 steps takes some milliseconds.
 const FEW: usize = 200;

@@ -635,7 +635,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             return Ok(());
         };
         let began = Instant::now();
-        let _place = self.ahead.may_test(|| tell.phase(Phase::Wait)).await;
+        let _place = self.ahead.may_test(|| tell.phase(Phase::WaitForTestJob)).await;
         done.waited += began.elapsed();
         let total = tests.len();
         let mut current = (Phase::Test { number: 1, total }, String::new());

@@ -251,7 +251,7 @@ pub enum Command {
     /// Print the log of an image's last build and tests on this machine
     #[command(after_help = LOG_EXAMPLES)]
     Log(LogArgs),
-    /// Start a shell in a container of an image, or of the one whose test failed in the last run
+    /// Start a shell in a container of an image; after a failed test, of the image that failed
     ///
     /// The container has a network and the limits of a test container. It is removed when the shell ends.
     /// An image whose test failed stays in the engine until the image's next run on this machine.
@@ -297,16 +297,16 @@ pub enum Command {
     History(HistoryArgs),
     /// Move the tags of a run back to where they were before it
     ///
-    /// Moves children before parents, and each tag only if it is still where that run put it. A tag that
-    /// the run created is removed from the engine; in a registry it stays, and a warning names it. Prints the
-    /// tags first, and asks on a terminal.
+    /// Prints the tags, asks on a terminal, and moves the tags, children before parents. Moves a tag only if it
+    /// still points at the image of that run. Deletes a tag that the run created from the engine; a registry
+    /// keeps it, and a warning names it.
     ///
-    /// Images that were rolled back are held: later runs do not publish the same files again. A hold ends when a
-    /// file or setting of the image changes, or with `rebuild resume`. If the run rebuilt an image only because
-    /// of a parent or an upstream, a new image of that parent or upstream also ends its hold.
+    /// Holds the images: later runs do not publish the same files again. `rebuild resume` ends a hold, and so
+    /// does a change of a file or setting of the image. If the run rebuilt the image only because of a parent
+    /// or an upstream, a new image of that one also ends the hold.
     #[command(after_help = ROLLBACK_EXAMPLES)]
     Rollback(RollbackArgs),
-    /// Let runs publish images again that were rolled back
+    /// Let runs publish rolled-back images again
     ///
     /// `rebuild rollback` holds the images whose tags it moves. Without names, all of them are resumed. The next
     /// `rebuild` publishes what is out of date.
@@ -433,7 +433,7 @@ pub struct RunArgs {
     /// Publish even if the published image was built from a newer commit
     #[arg(long)]
     pub allow_older: bool,
-    /// Wait up to this time for another run on this machine that publishes to the same place
+    /// Wait up to this time for another run on this machine with the same target
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub wait: Option<Duration>,
     /// After a failure, continue with images that do not depend on the failed one
@@ -722,10 +722,10 @@ pub struct RollbackArgs {
     /// Print the tags that would move, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Move them without asking; without a terminal nothing is asked anyway
+    /// Do not ask; without a terminal, `rebuild` never asks
     #[arg(short, long)]
     pub yes: bool,
-    /// Wait up to this time for another run on this machine that publishes to the same place
+    /// Wait up to this time for another run on this machine with the same target
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub wait: Option<Duration>,
 }

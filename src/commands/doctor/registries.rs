@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 
 use crate::{
-    commands::error::CommandError,
+    commands::{connections::print_delays, error::CommandError},
     hierarchy::Hierarchy,
     image::Repository,
     registry::{Client, Credentials, RegistryError},
@@ -27,6 +27,7 @@ pub(super) async fn check(hierarchy: &Hierarchy, offline: bool, findings: &mut V
         Ok(client) => client,
         Err(error) => return findings.push(problem("registry", error)),
     };
+    print_delays(&client);
     let mut hosts: BTreeMap<&str, BTreeSet<&Repository>> = BTreeMap::new();
     let published = hierarchy.in_build_order().filter(|_| hierarchy.registry.is_some());
     for node in published {

@@ -132,6 +132,7 @@ pub(super) async fn unconnected(options: &EngineOptions) -> Result<Docker, Engin
         capabilities: Capabilities::UNKNOWN,
         proxies,
         idle: options.idle,
+        delays: Arc::default(),
         pending,
         known: Arc::default(),
         containers: Containers::default(),

@@ -74,7 +74,7 @@ use crate::{
     hierarchy::Test,
     host::environment,
     image::{Digest, Platform, Repository, Tagged},
-    registry::Login,
+    registry::{Delays, Login},
 };
 
 /// How long the end of a run waits for events that only make the next one quicker.
@@ -90,6 +90,8 @@ pub struct Docker {
     proxies: BTreeMap<String, String>,
     /// Silence for so long is the end of a build, a push or a pull.
     idle: Duration,
+    /// Hears of pushes and pulls that the engine retries.
+    delays: Arc<Delays>,
     /// What goes on after nobody waits for it any more: the making and the removing of test
     /// containers, and tags that are being set. Closed from the beginning, so that it can be waited
     /// for at any time.

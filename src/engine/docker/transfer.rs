@@ -1,5 +1,7 @@
 //! Push and pull, by the engine's hand.
 
+use std::{sync::Arc, time::Duration};
+
 use base64::{Engine as _, prelude::BASE64_URL_SAFE};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request};
@@ -16,7 +18,7 @@ use super::{
 use crate::{
     engine::EngineError,
     image::{Digest, Platform, Repository, Tagged},
-    registry::{Login, LoginSecret, is_loopback},
+    registry::{Delays, Login, LoginSecret, is_loopback},
 };
 
 /// Podman's word for a registry that may answer without TLS.
@@ -24,6 +26,11 @@ const PLAIN_HTTP: (&str, &str) = ("tlsVerify", "false");
 const REGISTRY_AUTH: HeaderName = HeaderName::from_static("x-registry-auth");
 
 impl Docker {
+    /// From now on, this hears of pushes and pulls that the engine retries.
+    pub fn report_delays(&mut self, delays: Arc<Delays>) {
+        self.delays = delays;
+    }
+
     pub(super) async fn push_tag(
         &self,
         name: &Tagged,
@@ -121,6 +128,9 @@ impl Docker {
                 if let Some((text, _)) = message.error() {
                     return Err(failed(text));
                 }
+                if let Some(pause) = message.status.as_deref().and_then(retry_in) {
+                    self.delays.engine(transfer.repository.host(), transfer.action, pause);
+                }
                 take(&message);
             }
             Ok(())
@@ -132,6 +142,12 @@ impl Docker {
             }
         }
     }
+}
+
+/// Docker's words while it waits: `Retrying in 5 seconds`.
+fn retry_in(status: &str) -> Option<Duration> {
+    let seconds = status.strip_prefix("Retrying in ")?.split(' ').next()?;
+    seconds.parse().ok().map(Duration::from_secs)
 }
 
 /// A pull by podman's own API: its Docker API always wants TLS.

@@ -1,13 +1,13 @@
 //! The summary of a run: the outcome of every step, and the exit code.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::Promoted;
 use crate::{
     event::{Executed, Outcome, Promotion, StepSummary, StopReason, Summary},
     exit::Exit,
-    hierarchy::OnFailure,
-    plan::Plan,
+    hierarchy::{NodeName, OnFailure},
+    plan::{Plan, Reason, Step},
 };
 
 /// Builds the summary.
@@ -20,21 +20,37 @@ pub fn conclude(
 ) -> Summary {
     let Promoted { promotion, mut tags } = promoted;
     let exit = exit(&executed, &promotion);
-    let Executed { mut outcomes, attempts, mut over_budget, stopped, .. } = executed;
+    let Executed { outcomes, attempts, mut over_budget, stopped, .. } = executed;
     let steps = plan
         .steps
         .iter()
         .map(|step| {
             let (outcome, took) =
-                outcomes.remove(&step.node).unwrap_or((Outcome::Cancelled, Duration::ZERO));
-            let (node, reason) = (step.node.clone(), step.reason.clone());
+                outcomes.get(&step.node).cloned().unwrap_or((Outcome::Cancelled, Duration::ZERO));
+            let (node, reason) = (step.node.clone(), why(step, &outcomes));
             let promoted = tags.remove(&node).unwrap_or_default();
             let attempts = attempts.get(&node).copied().unwrap_or(1);
             let over_budget = over_budget.remove(&node).unwrap_or_default();
             StepSummary { node, reason, outcome, took, attempts, over_budget, promoted }
         })
         .collect();
-    Summary { run, steps, stopped, promotion, took, exit }
+    Summary { run, is_local: false, steps, stopped, promotion, took, exit }
+}
+
+/// The reason of the plan, unless the run found it void: the parent was built, and is unchanged.
+fn why(step: &Step, outcomes: &BTreeMap<NodeName, (Outcome, Duration)>) -> Reason {
+    let outcome = |node| outcomes.get(node).map(|(outcome, _)| outcome);
+    match (&step.reason, outcome(&step.node)) {
+        (Reason::ParentRebuilt { parent }, Some(Outcome::Reused { .. }))
+            if matches!(
+                outcome(parent),
+                Some(Outcome::Unchanged { .. } | Outcome::Reused { .. })
+            ) =>
+        {
+            Reason::ParentUnchanged { parent: parent.clone() }
+        }
+        (reason, _) => reason.clone(),
+    }
 }
 
 /// The most severe reason decides: a stop signal, then a failed step, then an incomplete promotion.

@@ -141,10 +141,11 @@ mod tests {
             EventKind::PackagesFixed { .. } => 11,
             EventKind::Estimated { .. } => 12,
             EventKind::ImagesRemoved { .. } => 13,
+            EventKind::RegistryDelayed { .. } => 14,
         };
         let events = [scenario::success(), scenario::refreshed(), scenario::failure()].concat();
         let kinds: BTreeSet<i32> = events.iter().map(|event| number(&event.kind)).collect();
-        assert_eq!(kinds, (0..14).collect());
+        assert_eq!(kinds, (0..15).collect());
     }
 
     proptest! {

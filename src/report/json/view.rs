@@ -45,6 +45,10 @@ enum EventBody<'a> {
         node: Option<&'a NodeName>,
         message: &'a str,
     },
+    RegistryDelayed {
+        registry: &'a str,
+        message: &'a str,
+    },
     StepStarted {
         node: &'a NodeName,
     },
@@ -231,6 +235,9 @@ fn body(kind: &EventKind) -> EventBody<'_> {
         },
         EventKind::Estimated { left } => EventBody::Estimate { seconds_left: left.map(seconds) },
         EventKind::Warning { node, message } => EventBody::Warning { node: node.as_ref(), message },
+        EventKind::RegistryDelayed { registry, message } => {
+            EventBody::RegistryDelayed { registry, message }
+        }
         EventKind::StepStarted { node } => EventBody::StepStarted { node },
         EventKind::PhaseStarted { node, phase } => {
             EventBody::PhaseStarted { node, phase: phase_view(phase) }
@@ -291,7 +298,7 @@ fn phase_view(phase: &Phase) -> PhaseView {
         Phase::Test { number, total } => PhaseView::Test { number, total },
         Phase::Measure => PhaseView::Measure,
         Phase::Compare => PhaseView::Compare,
-        Phase::Wait => PhaseView::Wait,
+        Phase::WaitForParents | Phase::WaitForTestJob => PhaseView::Wait,
         Phase::Push => PhaseView::Push,
     }
 }

@@ -43,22 +43,26 @@ const IMAGES: &str = "os 1\nweb-before 2 os\nweb 3 os\napp 4 web\ntool 2 os";
 const HIERARCHY: &str = "os\nweb < os\napp < web\ntool < os\nnew < os";
 
 fn told(sizes: &HierarchySizes, since: Option<&str>) -> String {
+    told_in(sizes, since, None)
+}
+
+fn told_in(sizes: &HierarchySizes, since: Option<&str>, columns: Option<usize>) -> String {
     let named = BTreeSet::new();
     let place = "r.example/base";
     let view = SizeView { sizes, named: &named, place, is_registry: true, since };
     let mut out = Vec::new();
-    text(view, (false, &mut out)).unwrap();
+    text(view, columns, (false, &mut out)).unwrap();
     String::from_utf8(out).unwrap()
 }
 
 #[test]
 fn a_table_with_totals() {
     insta::assert_snapshot!(told(&sizes(IMAGES, HIERARCHY, false), None), @"
-    image       own  inherited  compressed  layers  unpacked   change
-    os       1.0 MB        0 B      1.0 MB  1 of 1   unknown
-      web    5.0 MB     1.0 MB      6.0 MB  2 of 3   unknown  +3.0 MB
-        app  4.0 MB     6.0 MB       10 MB  1 of 4   unknown
-      tool   2.0 MB     1.0 MB      3.0 MB  1 of 2   unknown
+    image       own  inherited  compressed  layers   change
+    os       1.0 MB        0 B      1.0 MB  1 of 1
+      web    5.0 MB     1.0 MB      6.0 MB  2 of 3  +3.0 MB
+        app  4.0 MB     6.0 MB       10 MB  1 of 4
+      tool   2.0 MB     1.0 MB      3.0 MB  1 of 2
 
     4 images, 5 layers: 12 MB compressed in r.example/base, shared layers counted once (20 MB without sharing)
     on a host: unknown, since a registry has no unpacked sizes (4 images)
@@ -78,6 +82,29 @@ fn a_table_with_unpacked_sizes_and_growth() {
     4 images, 5 layers: 12 MB compressed in r.example/base, shared layers counted once (20 MB without sharing)
     on a host: 21 MB unpacked
     `new` is not published
+    ");
+}
+
+#[test]
+fn a_narrow_terminal_gets_fewer_columns_and_no_broken_row() {
+    let sizes = sizes(IMAGES, HIERARCHY, true);
+    let rows = |columns| {
+        let told = told_in(&sizes, Some("v1"), Some(columns));
+        told.split("\n\n").next().unwrap_or_default().to_owned()
+    };
+    insta::assert_snapshot!(rows(60), @"
+    image       own  inherited  compressed  layers  since v1
+    os       1.0 MB        0 B      1.0 MB  1 of 1       new
+      web    5.0 MB     1.0 MB      6.0 MB  2 of 3   +3.0 MB
+        app  4.0 MB     6.0 MB       10 MB  1 of 4       new
+      tool   2.0 MB     1.0 MB      3.0 MB  1 of 2       new
+    ");
+    insta::assert_snapshot!(rows(40), @"
+    image       own  compressed  since v1
+    os       1.0 MB      1.0 MB       new
+      web    5.0 MB      6.0 MB   +3.0 MB
+        app  4.0 MB       10 MB       new
+      tool   2.0 MB      3.0 MB       new
     ");
 }
 

@@ -17,8 +17,17 @@ use crate::{
 /// How many images a note names; it counts the others.
 const NAMED: usize = 5;
 
-/// Writes a table, and what all images cost together.
-pub fn text(view: SizeView<'_>, (colour, out): (bool, &mut dyn Write)) -> io::Result<()> {
+/// What a narrow terminal has no room for, the first first.
+const OPTIONAL: [&str; 3] = ["unpacked", "layers", "inherited"];
+/// A longer name is cut, but not further than this.
+const NAME: usize = 16;
+
+/// Writes a table, not wider than the terminal has columns, and what all images cost together.
+pub fn text(
+    view: SizeView<'_>,
+    columns: Option<usize>,
+    (colour, out): (bool, &mut dyn Write),
+) -> io::Result<()> {
     let paint = Paint { colour };
     let rows: Vec<Vec<String>> = view
         .below_bases()
@@ -27,7 +36,7 @@ pub fn text(view: SizeView<'_>, (colour, out): (bool, &mut dyn Write)) -> io::Re
         .map(|(depth, image)| row(view, depth, image))
         .collect();
     if !rows.is_empty() {
-        table(&rows, view, (paint, out))?;
+        table(&rows, (view, columns), (paint, out))?;
         writeln!(out)?;
     }
     for line in totals(view) {
@@ -64,7 +73,7 @@ fn row(view: SizeView<'_>, depth: usize, image: &Measured) -> Vec<String> {
 
 fn table(
     rows: &[Vec<String>],
-    view: SizeView<'_>,
+    (view, columns): (SizeView<'_>, Option<usize>),
     (paint, out): (Paint, &mut dyn Write),
 ) -> io::Result<()> {
     let kind = if view.is_registry { "compressed" } else { "unpacked" };
@@ -73,13 +82,39 @@ fn table(
         head.push("unpacked".to_owned());
     }
     head.push(view.since.map_or("change".to_owned(), |since| format!("since {since}")));
-    let widths: Vec<usize> = (0..head.len())
-        .map(|column| rows.iter().chain([&head]).map(|row| width(&row[column])).max().unwrap_or(0))
+    let mut widths: Vec<usize> = (0..head.len())
+        .map(|column| {
+            // A column that says nothing is left out. The totals say what is unknown.
+            let is_unknown = |row: &Vec<String>| head[column] != kind && row[column] == "unknown";
+            let is_empty = |row: &Vec<String>| row[column].is_empty() || is_unknown(row);
+            if rows.iter().all(is_empty) {
+                return 0;
+            }
+            rows.iter().chain([&head]).map(|row| width(&row[column])).max().unwrap_or(0)
+        })
         .collect();
+    if let Some(columns) = columns {
+        let all = |widths: &[usize]| -> usize {
+            let shown = widths.iter().filter(|width| **width > 0);
+            shown.map(|width| width + 2).sum::<usize>().saturating_sub(2)
+        };
+        for name in OPTIONAL {
+            let is_wide = all(&widths) > columns;
+            let column = head.iter().skip(1).position(|one| one == name && name != kind);
+            if let Some(column) = column.filter(|_| is_wide) {
+                widths[column + 1] = 0;
+            }
+        }
+        let excess = all(&widths).saturating_sub(columns);
+        widths[0] -= excess.min(widths[0].saturating_sub(NAME));
+    }
     let line = |row: &[String]| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-            if column == 0 { pad(cell, *width) } else { pad_left(cell, *width) }
-        });
+        let cells = row.iter().zip(&widths).enumerate().filter(|(_, (_, width))| **width > 0);
+        let cells = cells.map(
+            |(column, (cell, width))| {
+                if column == 0 { pad(cell, *width) } else { pad_left(cell, *width) }
+            },
+        );
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     writeln!(out, "{}", paint.faint(line(&head)))?;

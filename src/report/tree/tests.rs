@@ -40,13 +40,17 @@ fn standings(names: &BTreeSet<NodeName>) -> Standings {
 const SHARED: &str = "os\nweb < os\ntool < os\nshop < web tool\njob < os\nreport < job shop\nalone";
 
 fn shown(lines: &str, asked: bool) -> String {
+    shown_in(lines, asked, None)
+}
+
+fn shown_in(lines: &str, asked: bool, columns: Option<usize>) -> String {
     let hierarchy = test_hierarchy(lines);
     let shown = names(&hierarchy);
     let standings = standings(&shown);
     let view =
         TreeView { hierarchy: &hierarchy, shown: &shown, standings: asked.then_some(&standings) };
     let mut out = Vec::new();
-    text(view, now(), (false, &mut out)).unwrap();
+    text(view, (now(), columns), (false, &mut out)).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -77,12 +81,33 @@ fn an_image_stands_below_what_it_is_from_and_is_named_below_the_others() {
 }
 
 #[test]
+fn a_narrow_terminal_gets_no_sizes_and_then_no_times() {
+    let shown = |columns| shown_in("os\nweb < os\ntool < os web", true, Some(columns));
+    insta::assert_snapshot!(shown(55), @"
+    os          current    3 days ago
+    ├─ web      held back  3 days ago
+    │  └─ tool                         shown below
+    └─ tool     behind     3 days ago  takes from web
+
+    3 images, 1 current
+    ");
+    insta::assert_snapshot!(shown(40), @"
+    os          current
+    ├─ web      held back
+    │  └─ tool             shown below
+    └─ tool     behind     takes from web
+
+    3 images, 1 current
+    ");
+}
+
+#[test]
 fn a_part_of_a_hierarchy_says_what_it_leaves_out() {
     let hierarchy = test_hierarchy(SHARED);
     let shown: BTreeSet<NodeName> = ["tool", "shop", "report"].map(NodeName::from).into();
     let view = TreeView { hierarchy: &hierarchy, shown: &shown, standings: None };
     let mut out = Vec::new();
-    text(view, now(), (false, &mut out)).unwrap();
+    text(view, (now(), None), (false, &mut out)).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
     tool          FROM os
     └─ shop       FROM web

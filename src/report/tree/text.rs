@@ -31,10 +31,10 @@ struct TreeLine<'a> {
     elsewhere: Option<&'static str>,
 }
 
-/// Writes the tree, and a line that counts.
+/// Writes the tree, and a line that counts. A terminal that is too narrow gets no sizes, and then no times.
 pub fn text(
     view: TreeView<'_>,
-    now: Timestamp,
+    (now, columns): (Timestamp, Option<usize>),
     (colour, out): (bool, &mut dyn Write),
 ) -> io::Result<()> {
     let paint = Paint { colour };
@@ -57,7 +57,15 @@ pub fn text(
         })
         .collect();
     let widest = |column: usize| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0);
-    let widths = [widest(0), widest(1), widest(2), widest(3)];
+    let mut widths = [widest(0), widest(1), widest(2), widest(3)];
+    let notes_width = lines.iter().map(|line| width(&notes(line, view))).max().unwrap_or(0);
+    for optional in [3, 2] {
+        let shown = widths.iter().filter(|width| **width > 0);
+        let all = shown.map(|width| width + 2).sum::<usize>() + notes_width;
+        if columns.is_some_and(|columns| all > columns) {
+            widths[optional] = 0;
+        }
+    }
     for (line, row) in lines.iter().zip(&rows) {
         let mut cells = vec![pad(&row[0], widths[0])];
         if view.standings.is_some() {
@@ -71,7 +79,8 @@ pub fn text(
                     None => state,
                 },
             );
-            cells.extend([2, 3].map(|n| pad(&row[n], widths[n])));
+            let optional = [2, 3].into_iter().filter(|n| widths[*n] > 0);
+            cells.extend(optional.map(|n| pad(&row[n], widths[n])));
         }
         let notes = notes(line, view);
         if !notes.is_empty() {

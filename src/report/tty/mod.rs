@@ -118,6 +118,9 @@ impl Tty {
                 let text = format!("{}{}", node.collect::<String>(), sanitize::text(message));
                 self.say_wrapped(&format!("{}: {text}", paint.warning("warning")));
             }
+            EventKind::RegistryDelayed { message, .. } => {
+                self.say_wrapped(&paint.warning(sanitize::text(message)));
+            }
             EventKind::StepStarted { node } => {
                 let what = "starting".to_owned();
                 let running = Running { node: node.clone(), since: event.at, what };

@@ -150,7 +150,7 @@ fn what_runs_stays_at_the_bottom() {
     let mut watched = Watched::new(|| Some((80, 24)));
     watched.see(&story.events).tick(ms(12_000));
     assert_snapshot!(watched.terminal.screen(), @"
-    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once ·
+    run r1: at most 4 to build, 1 to promote, 1 up to date · 2 at once ·
     registry.example.com/base
     os-base  [2/3] RUN apt-get install -y --no-install-recommends make gcc l…   11s
     ────────────────────  0/5 images · 1 running · 0:12
@@ -170,13 +170,13 @@ fn what_runs_stays_at_the_bottom() {
         .stops(StopReason::StepFailed, 1);
     watched.see(&story.events).tick(ms(14_000));
     assert_snapshot!(watched.terminal.screen(), @"
-    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once ·
+    run r1: at most 4 to build, 1 to promote, 1 up to date · 2 at once ·
     registry.example.com/base
     ✓ os-base      built in 13 s, 118 MB (+1.2 MB)
     warning: a warning
     ✗ webapp-base  build failed after 0.5 s: RUN make: exit code 2
     tools  building                                                              0s
-    3/5 images · stopping: a step failed · 1 running · 1 failed · 0:14
+    3/5 images · stopping: an image failed · 1 running · 1 failed · 0:14
     ");
 }
 
@@ -187,40 +187,40 @@ fn whole_runs() {
         watched.see(events).terminal.everything()
     };
     assert_snapshot!(all(&scenario::success()), @"
-    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once ·
+    run r1: at most 4 to build, 1 to promote, 1 up to date · 2 at once ·
     registry.example.com/base
-    ✓ cron         already built: the image of these inputs was stored before
+    ✓ cron         already built (found c374eea599bb)
     ✓ os-base      built in 12 s, 118 MB (+1.2 MB)
     warning: tools: `debian:1` is a tag nobody makes
     ✓ tools        built, unchanged in 30 s, the published image stays
     ✓ webapp-base  built in 30 s, 118 MB (+1.2 MB)
     ✓ ruby-3.4     built in 1 min 1 s, 118 MB (+1.2 MB)
 
-    image        result         why                                            time
-    os-base      built          its Dockerfile changed                         12 s
-    webapp-base  built          `os-base` is rebuilt                           30 s
-    ruby-3.4     built          `webapp-base` is rebuilt                  1 min 1 s
-    tools        built, same    `os-base` is rebuilt                           30 s
-    cron         already built  built and tested, but `latest` does not
-                                point at it
+    image        result            why                                   time
+    os-base      built             its Dockerfile changed                12 s
+    webapp-base  built             `os-base` is rebuilt                  30 s
+    ruby-3.4     built             `webapp-base` is rebuilt         1 min 1 s
+    tools        built, unchanged  `os-base` is rebuilt                  30 s
+    cron         already built     built, not promoted to `latest`
 
     promoted 4 tags of 4 images in 0.3 s, parents first
     done in 1 min 43 s: 3 built, 1 unchanged, 1 already built, 1 up to date
     ");
     assert_snapshot!(all(&scenario::failure()), @r"
-    run r1: 4 to build, 1 to promote, 1 up to date · 2 at once ·
+    run r1: at most 4 to build, 1 to promote, 1 up to date · 2 at once ·
     registry.example.com/base
-    ✓ cron         already built: the image of these inputs was stored before
+    ✓ cron         already built (found c374eea599bb)
     ✓ os-base      built in 12 s, 118 MB (+1.2 MB)
     warning: tools: `debian:1` is a tag nobody makes
     ✗ webapp-base  build failed after 30 s: RUN make: exit code 2
     – tools        cancelled
 
-    image        result         why                                            time
-    os-base      built          its Dockerfile changed                         12 s
-    webapp-base  build failed   `os-base` is rebuilt                           30 s
-    cron         already built  built and tested, but `latest` does not point
-                                at it
+    image        result         why                              time   change
+    os-base      built          its Dockerfile changed           12 s  +1.2 MB
+    webapp-base  build failed   `os-base` is rebuilt             30 s
+    cron         already built  built, not promoted to `latest`
+    ruby-3.4     skipped        `webapp-base` failed
+    tools        cancelled      `os-base` is rebuilt             30 s
 
     webapp-base: build failed after 30 s: RUN make: exit code 2
       at images/webapp-base/Dockerfile:7: RUN make

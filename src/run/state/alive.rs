@@ -58,7 +58,7 @@ pub(super) fn is_over(home: &Path, run: &str, now: u64) -> bool {
 pub(super) fn forget_killed(home: &Path, now: u64) {
     let Ok(runs) = fs::read_dir(home.join("alive")) else { return };
     for run in runs.flatten() {
-        let id = run.file_name().to_str().and_then(|run| began(run));
+        let id = run.file_name().to_str().and_then(began);
         if id.is_some_and(|began| now.saturating_sub(began) > BEGINNING) && is_unlocked(&run.path())
         {
             _ = fs::remove_file(run.path());

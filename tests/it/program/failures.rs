@@ -115,7 +115,7 @@ fn hold(project: &Project, place: Place<'_>, (policy, exit): (&str, i32)) {
     break_web(project);
 
     let ended = project.rebuild("").to(place).run().exits(exit).says(&[
-        "`~web` and 1 below keep their tags: `~web` failed",
+        "`~web` and 1 descendant keep their tags: `~web` failed",
         "promoted 3 tags of 2 images in ",
     ]);
     let after = project.tags(place);

@@ -30,8 +30,8 @@ fn a_moving_tag_that_is_gone_is_put_back_without_a_build() {
         docker(&["rmi", &project.name(tag)]).unwrap();
     }
     let next = project.rebuilt(Place::Engine).says(&[
-        "built and tested, but `latest` does not point at it",
-        "built and tested, but `1` does not point at it",
+        "built, not promoted to `latest`",
+        "built, not promoted to `1`",
         "promoted 2 tags of 2 images in ",
     ]);
     assert!(next.result().ends_with(": 2 already built, 2 up to date"), "{next}");

@@ -61,7 +61,7 @@ fn images_that_were_rolled_back_are_held() {
         assert_eq!(project.tags(place), first, "{ended}");
         assert_eq!(ended.result(), "nothing to do: 4 held", "{ended}");
         let status = run("status").exits(0).stdout;
-        let held = ": held until its inputs change or `rebuild resume`\n";
+        let held = "rolled back by run ";
         assert_eq!(status.matches(held).count(), 4, "{status}");
 
         // What is named is built all the same, and is held no longer; its children stay.

@@ -48,7 +48,7 @@ fn without_an_engine_the_tree_is_that_of_the_files() {
     let tree = "~os\n├─ ~web\n│  └─ ~app\n└─ ~tool\n\n4 images\n";
     let ended = project.rebuild("tree").env("DOCKER_HOST", nobody).run().exits(0);
     assert_eq!(ended.stdout, tree);
-    ended.says(&["warning: ", "/nowhere/docker.sock", "`--no-state` asks nobody"]);
+    ended.says(&["warning: ", "/nowhere/docker.sock", "`--no-state` skips the query"]);
     let ended = project.rebuild("tree --no-state").env("DOCKER_HOST", nobody).run().exits(0);
     assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), (tree, ""));
     for (format, begin) in [

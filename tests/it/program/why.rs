@@ -36,8 +36,8 @@ fn why_names_the_file_before_the_run_and_after_it() {
         project.rebuild("status --exit-code").to(place).run().exits(0);
         assert_eq!(
             asked(project, place, "why ~os"),
-            "`~os` is up to date: its tags point at the image of today's inputs\n\n\
-             its published image DIGEST was built TIME\n  because `~os` was never built\n"
+            "`~os` is up to date: its tags point at the image of the present inputs\n\n\
+             its published image DIGEST was built TIME\n  the first image of `~os`\n"
         );
 
         project.write("web/page", "two\n");
@@ -46,7 +46,7 @@ fn why_names_the_file_before_the_run_and_after_it() {
             asked(project, place, "why ~app"),
             "`~app` is out of date because `page` of `~web` changed and `new/a` of `~web` is new: \
              ~web → ~app\n\n\
-             its published image DIGEST was built TIME\n  because `~app` was never built\n  \
+             its published image DIGEST was built TIME\n  the first image of `~app`\n  \
              on ~web  DIGEST\n"
         );
         assert_eq!(
@@ -59,7 +59,7 @@ fn why_names_the_file_before_the_run_and_after_it() {
         let after = asked(project, place, "why ~app");
         assert_eq!(
             after,
-            "`~app` is up to date: its tags point at the image of today's inputs\n\n\
+            "`~app` is up to date: its tags point at the image of the present inputs\n\n\
              its published image DIGEST was built TIME\n  \
              because `page` of `~web` changed and `new/a` of `~web` is new\n  on ~web  DIGEST\n"
         );
@@ -170,7 +170,7 @@ fn since_builds_what_a_commit_touched_and_says_so() {
         assert_eq!(
             plan,
             "build    ~web    `page` changed since `HEAD`\n\
-             build      ~app  `~web` is rebuilt\n\n2 to build"
+             build      ~app  `~web` is rebuilt\n\nat most 2 to build"
         );
         assert!(radius.starts_with("about "), "{radius}");
         let ended = project.rebuild("--since HEAD").to(place).run().exits(0);

@@ -40,6 +40,25 @@ fn what_passes_is_waited_for_in_a_promotion() {
     assert!(after.iter().all(|(tag, to)| before[tag] != *to), "{ended}");
 }
 
+/// Before the run's first line, and during the promotion.
+#[test]
+fn a_registry_that_keeps_a_command_waiting_is_named() {
+    let (disturbed, before) = Disturbed::new();
+    let proxy = &disturbed.proxy;
+    proxy.spoil(("HEAD", APP), 1, Fault::Delay(Duration::from_secs(6)));
+    proxy.spoil(("PUT", BASE), 2, Fault::Status(503, &[]));
+    let ended = disturbed.rebuild().run().exits(0);
+    proxy.assert_all_spoilt();
+    disturbed.holds(&before, End::Success);
+    let registry = format!("the registry {}", proxy.address());
+    let silence = format!("waiting for {registry}: no answer for 5 s\n");
+    let second = format!("{registry} answered 503: attempt 2 of 5 in ");
+    let third = format!("{registry} answered 503: attempt 3 of 5 in ");
+    let ended = ended.says(&[&silence, &second, &third]);
+    let at = |text: &str| ended.stderr.find(text).unwrap();
+    assert!(at(&silence) < at("promoting ") && at("promoting ") < at(&second), "{ended}");
+}
+
 #[test]
 fn what_does_not_pass_is_not_tried_again_and_every_tag_is_put_back() {
     let (disturbed, before) = Disturbed::new();

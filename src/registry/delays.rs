@@ -1,0 +1,261 @@
+//! Reports registries that keep a command waiting: silence, and retries.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::RegistryError;
+
+/// The silence of a registry after which it is reported first.
+const SILENCE: Duration = Duration::from_secs(5);
+/// The interval of further reports.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Many requests fail together: a failure that adds nothing is reported at most this often for each host.
+const REPEAT: Duration = Duration::from_secs(5);
+
+/// Why a command waits for a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delay {
+    /// A request was sent, and no answer has begun since.
+    Silence { host: String, since: Duration },
+    /// The engine's push or pull failed, and the engine tries it again after a pause.
+    Engine { host: String, action: &'static str, pause: Duration },
+    /// A request failed, and is sent again after a pause.
+    Retry { host: String, why: String, attempt: usize, of: usize, pause: Duration },
+}
+
+impl Delay {
+    /// The registry's host.
+    pub fn host(&self) -> &str {
+        match self {
+            Self::Silence { host, .. } | Self::Engine { host, .. } | Self::Retry { host, .. } => {
+                host
+            }
+        }
+    }
+}
+
+impl fmt::Display for Delay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence { host, since } => {
+                let seconds = since.as_secs();
+                write!(f, "waiting for the registry {host}: no answer for {seconds} s")
+            }
+            Self::Engine { host, action, pause } => {
+                let seconds = pause.as_secs();
+                write!(
+                    f,
+                    "the engine's {action} failed at the registry {host}: it retries in {seconds} s"
+                )
+            }
+            Self::Retry { why, attempt, of, pause, .. } => {
+                write!(f, "{why}: attempt {attempt} of {of} ")?;
+                match pause.as_secs_f64() {
+                    pause if pause < 0.95 => write!(f, "in {pause:.1} s"),
+                    pause => write!(f, "in {pause:.0} s"),
+                }
+            }
+        }
+    }
+}
+
+type Listener = Arc<dyn Fn(Delay) + Send + Sync>;
+
+/// Reports delays to one listener; shared by all requests of a client, and by an engine.
+#[derive(Default)]
+pub struct Delays {
+    listener: Mutex<Option<Listener>>,
+    hosts: Mutex<HashMap<String, HostDelay>>,
+}
+
+#[derive(Default)]
+struct HostDelay {
+    /// The start of the oldest request since the last answer.
+    waiting: Option<Instant>,
+    /// The last reported silence.
+    silent: Option<Instant>,
+    /// The last reported attempt.
+    retry: Option<(usize, Instant)>,
+    /// The pause that the engine named last, and when.
+    engine: Option<(Duration, Instant)>,
+}
+
+impl fmt::Debug for Delays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delays").finish_non_exhaustive()
+    }
+}
+
+impl Delays {
+    /// Replaces the listener.
+    pub(super) fn listen(&self, listener: impl Fn(Delay) + Send + Sync + 'static) {
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(listener));
+    }
+
+    /// Waits for the beginning of an answer from this host.
+    pub(super) async fn answer<T, E>(
+        &self,
+        host: &str,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let began = self.host(host, |found| *found.waiting.get_or_insert_with(Instant::now));
+        let mut next = began + SILENCE;
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => {
+                    // After an error the host is still silent: a retry continues to count.
+                    if answer.is_ok() {
+                        self.host(host, |found| found.waiting = None);
+                    }
+                    return answer;
+                }
+                () = tokio::time::sleep_until(next) => {
+                    let now = Instant::now();
+                    next = now + AGAIN;
+                    let is_news = self.host(host, |found| {
+                        let is_news = found.silent.is_none_or(|at| now - at >= REPEAT);
+                        found.silent = if is_news { Some(now) } else { found.silent };
+                        is_news
+                    });
+                    if is_news {
+                        let host = host.to_owned();
+                        self.report(Delay::Silence { host, since: now - began });
+                    }
+                }
+            }
+        }
+    }
+
+    /// The engine says how long it pauses. It counts down, a message a second, for each layer.
+    pub fn engine(&self, host: &str, action: &'static str, pause: Duration) {
+        let now = Instant::now();
+        let is_news = self.host(host, |found| {
+            let last = found.engine.replace((pause, now));
+            last.is_none_or(|(before, at)| pause > before || now - at >= REPEAT)
+        });
+        if is_news {
+            self.report(Delay::Engine { host: host.to_owned(), action, pause });
+        }
+    }
+
+    /// A request failed, and attempt `attempt` of `of` follows after the pause.
+    pub(super) fn retry(
+        &self,
+        error: &RegistryError,
+        (attempt, of): (usize, usize),
+        pause: Duration,
+    ) {
+        let (host, why) = match error {
+            RegistryError::Answer { host, status, .. } => {
+                (host, format!("the registry {host} answered {status}"))
+            }
+            RegistryError::Unreachable { host, reason, .. } => {
+                (host, format!("cannot reach the registry {host}: {reason}"))
+            }
+            RegistryError::Refused { host, .. } | RegistryError::Credentials { host, .. } => {
+                (host, error.to_string())
+            }
+        };
+        let now = Instant::now();
+        let is_news = self.host(host, |found| {
+            let is_news = found.retry.is_none_or(|(told, at)| attempt > told || now - at >= REPEAT);
+            found.retry = if is_news { Some((attempt, now)) } else { found.retry };
+            is_news
+        });
+        if is_news {
+            self.report(Delay::Retry { host: host.clone(), why, attempt, of, pause });
+        }
+    }
+
+    fn host<T>(&self, host: &str, change: impl FnOnce(&mut HostDelay) -> T) -> T {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        change(hosts.entry(host.to_owned()).or_default())
+    }
+
+    fn report(&self, delay: Delay) {
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(listener) = listener {
+            listener(delay);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listening() -> (Delays, Arc<Mutex<Vec<String>>>) {
+        let (delays, told) = (Delays::default(), Arc::<Mutex<Vec<String>>>::default());
+        let into = told.clone();
+        delays.listen(move |delay| into.lock().unwrap().push(delay.to_string()));
+        (delays, told)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_reported_after_five_seconds_and_then_every_ten() {
+        let (delays, told) = listening();
+        let answer = |seconds| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok::<_, ()>(())
+        };
+        delays.answer("r.example", answer(4)).await.unwrap();
+        assert!(told.lock().unwrap().is_empty());
+        let (a, b) = tokio::join!(
+            delays.answer("r.example", answer(16)),
+            delays.answer("r.example", answer(16)),
+        );
+        assert_eq!((a, b), (Ok(()), Ok(())));
+        assert_eq!(
+            *told.lock().unwrap(),
+            [
+                "waiting for the registry r.example: no answer for 5 s",
+                "waiting for the registry r.example: no answer for 15 s",
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_countdown_of_the_engine_is_one_line() {
+        let (delays, told) = listening();
+        for seconds in [5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 10, 10, 9] {
+            delays.engine("r.example", "push", Duration::from_secs(seconds));
+        }
+        assert_eq!(
+            *told.lock().unwrap(),
+            [
+                "the engine's push failed at the registry r.example: it retries in 5 s",
+                "the engine's push failed at the registry r.example: it retries in 10 s",
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_fail_together_are_one_line() {
+        let (delays, told) = listening();
+        let error = RegistryError::Answer {
+            host: "r.example".into(),
+            status: 503,
+            action: "read",
+            repository: "a".into(),
+            reason: "overloaded".into(),
+        };
+        for attempt in [2, 2, 2, 3, 2, 3] {
+            delays.retry(&error, (attempt, 5), Duration::from_millis(600 * attempt as u64));
+        }
+        assert_eq!(
+            *told.lock().unwrap(),
+            [
+                "the registry r.example answered 503: attempt 2 of 5 in 1 s",
+                "the registry r.example answered 503: attempt 3 of 5 in 2 s",
+            ]
+        );
+    }
+}
