@@ -178,19 +178,12 @@ fn leave_out_values(
     notes: &mut Vec<String>,
 ) {
     let none = BTreeMap::new();
-    let is_public = |text: &str| {
-        let text = text.replace("$$", "");
-        let [all, public] =
-            [variables, public].map(|variables| dockerfile::expand(&text, variables).ok());
-        all == public
+    let with = |text: &str, variables: &BTreeMap<String, String>| {
+        dockerfile::expand(&text.replace("$$", ""), variables).ok()
     };
+    let is_public = |text: &str| with(text, variables) == with(text, public);
     let is_from_env = |value: &Value| {
-        value.as_str().is_some_and(|text| {
-            let text = text.replace("$$", "");
-            let [with, without] =
-                [variables, &none].map(|variables| dockerfile::expand(&text, variables).ok());
-            with != without
-        })
+        value.as_str().is_some_and(|text| with(text, variables) != with(text, &none))
     };
     let services = file.get_mut("services").and_then(Value::as_object_mut);
     for (name, service) in services.into_iter().flatten() {

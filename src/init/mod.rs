@@ -373,7 +373,7 @@ fn found(
     Ok(readers::variants(evidence, &found.dockerfiles))
 }
 
-/// Removes the fields that a file of the repository may not give by itself.
+/// Removes the fields that only a file that the user names may give.
 fn without_secrets(evidence: &mut Evidence) -> Vec<String> {
     let given = &mut evidence.given;
     let name = given.name.clone().unwrap_or_default();

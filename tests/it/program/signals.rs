@@ -29,7 +29,7 @@ fn cancellable() -> Option<Project> {
     (!lacks(Capability::Cancel)).then(Project::new)
 }
 
-fn mend(project: &Project) {
+fn fix(project: &Project) {
     project.edit("web/Dockerfile", "while sleep 1; do :; done", "true");
 }
 
@@ -56,7 +56,7 @@ fn the_first_signal_stops_and_cleans_up() {
         assert_eq!(project.left_after(LIMIT), [""; 0], "{ended}");
         assert_eq!(project.tags(Place::Engine), BTreeMap::new());
         if signal == "INT" {
-            mend(&project);
+            fix(&project);
             project.rebuilt(Place::Engine);
             assert_edges_agree(&project, Place::Engine, EDGES);
         }
@@ -143,7 +143,7 @@ fn the_second_signal_ends_at_once_and_says_what_may_be_left() {
     assert!(heard || ended.stdout.contains("run-finished"), "{ended}");
     assert_eq!(project.tags(Place::Engine), BTreeMap::new());
 
-    mend(&project);
+    fix(&project);
     project.rebuilt(Place::Engine);
     assert_edges_agree(&project, Place::Engine, EDGES);
     assert_eq!(project.left_after(LIMIT), [""; 0]);
@@ -185,7 +185,7 @@ fn after_a_kill_the_next_run_is_right_and_leaves_nothing() {
     assert_eq!(ended.status.code(), None);
     assert_eq!(project.tags(Place::Engine), BTreeMap::new());
 
-    mend(&project);
+    fix(&project);
     let next = project.rebuild("").run().exits(0);
     assert!(next.result().ends_with(": 3 built, 1 already built"), "{next}");
     assert_edges_agree(&project, Place::Engine, EDGES);
@@ -202,7 +202,7 @@ fn a_list_of_leftovers_does_not_keep_the_next_run_from_removing_them() {
     run.wait_for("\"hanging\"");
     run.signal("KILL").end();
     let list = project.rebuild("gc").run().exits(0);
-    mend(&project);
+    fix(&project);
     let next = project.rebuild("").run().exits(0);
     assert_eq!(project.left_after(LIMIT), [""; 0], "{list}{next}");
 }
