@@ -13,7 +13,7 @@ use crate::{
     check::diagnostic::{Diagnostic, Rendering, Severity},
     commands::cli::{Common, SelectionArgs},
     exit::Exit,
-    hierarchy::{Hierarchy, LoadOptions, NodeName, TagTemplate, TagValues, Trust},
+    hierarchy::{Hierarchy, LoadOptions, NodeName, Overrides, TagTemplate, TagValues, Trust},
     host::git,
     plan::{
         PlanRequest, Selection,
@@ -74,7 +74,9 @@ pub(super) fn read(
 
 pub(super) fn load_options(common: &Common) -> LoadOptions {
     let trust = if common.untrusted { Trust::Untrusted } else { Trust::Full };
-    LoadOptions { registry: common.registry.clone(), trust, ..LoadOptions::default() }
+    let overrides =
+        Overrides { fields: common.fields.clone(), build_args: common.build_args.clone() };
+    LoadOptions { registry: common.registry.clone(), trust, overrides, ..LoadOptions::default() }
 }
 
 /// The hierarchy's file.

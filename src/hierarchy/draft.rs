@@ -1,13 +1,14 @@
 //! Nodes on their way from the file to the graph: names and tags are good, files not yet read.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::Range,
 };
 
 use super::{
     NodeName, TagTemplate,
     fields::Problems,
+    load::LoadOptions,
     matrix::Room,
     schema::{File, Image},
     template::TagValues,
@@ -34,14 +35,13 @@ pub(super) struct Draft {
     pub(super) tags: Vec<TagTemplate>,
     /// One for each tag.
     pub(super) tag_spans: Vec<Range<usize>>,
+    /// The build args of the command line that it has only if its Dockerfile declares them.
+    pub(super) offered: BTreeSet<String>,
 }
 
 /// All nodes in the order of the file.
-pub(super) fn drafts(
-    file: File,
-    override_: Option<&Repository>,
-    problems: &mut Problems,
-) -> Vec<Draft> {
+pub(super) fn drafts(file: File, options: &LoadOptions, problems: &mut Problems) -> Vec<Draft> {
+    let override_ = options.registry.as_ref();
     let mut drafts: Vec<Draft> = Vec::new();
     let mut seen: HashMap<String, Range<usize>> = HashMap::new();
     let mut told: HashSet<usize> = HashSet::new();
@@ -72,6 +72,7 @@ pub(super) fn drafts(
                     continue;
                 }
             }
+            let image = options.overrides.applied(&name, (image, &entry.span), problems);
             let mut draft = Draft {
                 name: NodeName::from(name),
                 span: entry.span.clone(),
@@ -80,6 +81,7 @@ pub(super) fn drafts(
                 repository_of_file: None,
                 tags: Vec::new(),
                 tag_spans: Vec::new(),
+                offered: BTreeSet::new(),
             };
             let before = problems.found.len();
             draft.publish(of_file.as_ref(), override_, problems);

@@ -29,10 +29,10 @@ pub fn entries(
     options: &LoadOptions,
 ) -> Option<BTreeMap<NodeName, Entry>> {
     let source = SourceFile::new(path, std::str::from_utf8(text).ok()?.to_owned());
-    let (tree, _) = yaml::parse(&source).ok()?;
+    let (mut tree, _) = yaml::parse(&source).ok()?;
     let mut problems = Problems::new(&source);
-    let file = File::read(&tree, &mut problems)?;
-    let drafts = draft::drafts(file, options.registry.as_ref(), &mut problems);
+    let file = File::expanded(&mut tree, path, options, &mut problems)?;
+    let drafts = draft::drafts(file, options, &mut problems);
     let good = drafts.into_iter().filter(|draft| !draft.image.is_broken);
     Some(good.map(|draft| (draft.name.clone(), Entry::new(draft))).collect())
 }

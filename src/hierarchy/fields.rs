@@ -1,11 +1,16 @@
 //! Reads values out of the tree, and remembers every one that is not what it should be.
 
-use std::{fmt::Display, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    ops::Range,
+    sync::Arc,
+};
 
 use super::yaml::{MappingKey, ValueKind, Yaml};
 use crate::check::nearest;
 use crate::check::{
-    diagnostic::{Diagnostic, SourceFile},
+    diagnostic::{Diagnostic, ExcerptExtent, SourceFile},
     rules::RuleCode,
 };
 
@@ -27,6 +32,10 @@ impl<T: PartialEq> PartialEq for Located<T> {
 pub(super) struct Problems {
     pub(super) source: Arc<SourceFile>,
     pub(super) found: Vec<Diagnostic>,
+    /// What variables made of a value, by the place of the value.
+    pub(super) expanded: BTreeMap<usize, String>,
+    /// The places of entries with a variable that has no value: what they lack may not be missing.
+    pub(super) incomplete: BTreeSet<usize>,
 }
 
 /// The entries of one map. What is asked for is what is known.
@@ -39,7 +48,27 @@ pub(super) struct Fields<'y> {
 
 impl Problems {
     pub(super) fn new(source: &Arc<SourceFile>) -> Self {
-        Self { source: Arc::clone(source), found: Vec::new() }
+        let (expanded, incomplete) = (BTreeMap::new(), BTreeSet::new());
+        Self { source: Arc::clone(source), found: Vec::new(), expanded, incomplete }
+    }
+
+    /// What was found. At a value with variables, the excerpt says what they made of it.
+    pub(super) fn take(&mut self) -> Vec<Diagnostic> {
+        let mut found = std::mem::take(&mut self.found);
+        for excerpt in found.iter_mut().filter_map(|problem| problem.excerpts.first_mut()) {
+            let is_shown = excerpt.shown == ExcerptExtent::Text;
+            let Some(label) = excerpt.labels.first_mut().filter(|label| label.text.is_empty())
+            else {
+                continue;
+            };
+            if is_shown
+                && Arc::ptr_eq(&excerpt.source, &self.source)
+                && let Some(expanded) = self.expanded.get(&label.span.start)
+            {
+                label.text.clone_from(expanded);
+            }
+        }
+        found
     }
 
     /// A wrong value, unless [`recode`](Self::recode) says otherwise.

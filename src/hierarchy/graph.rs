@@ -63,6 +63,7 @@ impl Hierarchy {
             registry,
             mirror: None,
             notify: None,
+            env_file: None,
             checkouts: Checkouts::default(),
             graph,
             index,

@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    Base, BaseUse, Dockerfile, Hierarchy, Mirror, Node, Notify, OnFailure, Test, Trust,
+    Base, BaseUse, Dockerfile, Environment, Hierarchy, Mirror, Node, Notify, OnFailure, Overrides,
+    Test, Trust,
     checkouts::Checkouts,
     draft::{self, Draft},
     fields::Problems,
@@ -42,6 +43,10 @@ pub struct LoadOptions {
     pub trust: Trust,
     /// Reads no Dockerfile: the images have names and tags, and no parents.
     pub names_only: bool,
+    /// What `${NAME}` in the file means.
+    pub environment: Environment,
+    /// Fields and build arguments that are given beside the file.
+    pub overrides: Overrides,
 }
 
 #[derive(Debug)]
@@ -96,7 +101,7 @@ impl Hierarchy {
             }
         };
         lints::look(&mut survey);
-        let mut problems = std::mem::take(&mut survey.problems.found);
+        let mut problems = survey.problems.take();
         let dockerfiles = survey.files.iter().flatten().map(|files| &files.dockerfile);
         let (ignored, useless) =
             ignore::apply_all(&mut problems, dockerfiles.chain([&survey.problems.source]));
@@ -122,6 +127,7 @@ pub(super) struct HierarchySurvey {
     registry: Option<Repository>,
     mirror: Option<Mirror>,
     notify: Option<Notify>,
+    env_file: Option<PathBuf>,
     pub(super) drafts: Vec<Draft>,
     /// Of each draft, if they could be read.
     pub(super) files: Vec<Option<DockerfileRead>>,
@@ -136,7 +142,7 @@ pub(super) struct HierarchySurvey {
 impl HierarchySurvey {
     /// The hierarchy, if nothing is wrong with it.
     fn loaded(mut self) -> Result<Loaded, LoadError> {
-        let mut problems = std::mem::take(&mut self.problems.found);
+        let mut problems = self.problems.take();
         ignore::apply(&mut problems);
         let problems = presented(problems);
         let is_error = |problem: &Diagnostic| problem.severity == Severity::Error;
@@ -148,7 +154,8 @@ impl HierarchySurvey {
         if !errors.is_empty() {
             return Err(failed(errors, warnings));
         }
-        let (root, notify, mirror) = (self.root().to_owned(), self.notify, self.mirror);
+        let root = self.root().to_owned();
+        let (notify, mirror, env_file) = (self.notify, self.mirror, self.env_file);
         let nodes: Vec<Node> = self
             .drafts
             .into_iter()
@@ -160,7 +167,7 @@ impl HierarchySurvey {
             Ok(hierarchy) => {
                 let checkouts = self.checkouts;
                 Ok(Loaded {
-                    hierarchy: Hierarchy { mirror, notify, checkouts, ..hierarchy },
+                    hierarchy: Hierarchy { mirror, notify, env_file, checkouts, ..hierarchy },
                     warnings,
                 })
             }
@@ -189,18 +196,22 @@ impl HierarchySurvey {
         } else {
             SourceFile::new(&path, text)
         };
-        let (tree, twice) = yaml::parse(&source).map_err(|problem| vec![problem])?;
+        let (mut tree, twice) = yaml::parse(&source).map_err(|problem| vec![problem])?;
 
         let mut problems = Problems::new(&source);
         problems.found.extend(twice);
-        let Some(file) = File::read(&tree, &mut problems) else { return Err(problems.found) };
+        let Some(file) = File::expanded(&mut tree, &path, options, &mut problems) else {
+            return Err(problems.take());
+        };
         let registry = options
             .registry
             .clone()
             .or_else(|| file.registry.as_ref().map(|registry| registry.value.clone()));
         let mirror = file.mirror.clone();
         let (notify, notify_span) = (file.notify.clone(), file.notify_span.clone());
-        let drafts = draft::drafts(file, options.registry.as_ref(), &mut problems);
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let env_file = file.variables.as_ref().map(|named| folder.join(&named.value));
+        let mut drafts = draft::drafts(file, options, &mut problems);
         validate::outside_of_mirror(&drafts, mirror.as_ref(), &mut problems);
         if options.trust == Trust::Untrusted {
             trust::refuse(&drafts, notify.as_ref().zip(notify_span.as_ref()), &mut problems);
@@ -217,6 +228,9 @@ impl HierarchySurvey {
         let platform = options.platform.clone().unwrap_or_else(this_machine);
         let root = path.parent().unwrap_or(Path::new("/"));
         let checkouts = Checkouts::default();
+        if !options.names_only {
+            options.overrides.offer(&mut drafts);
+        }
         let place = FileLookup {
             root,
             file: &source,
@@ -240,7 +254,9 @@ impl HierarchySurvey {
             found.push(files);
             read_problems.push(more);
         }
-        let mut drafts = drafts;
+        if !options.names_only {
+            options.overrides.settle(&mut drafts, &found, &mut problems);
+        }
         let mut unfilled = unfilled(&drafts, &mut found, &mut problems, read_problems);
         let mut uses = validate::resolve(&drafts, &found, &mut problems);
         validate::without_values(&drafts, &uses, &mut unfilled, &mut problems);
@@ -258,6 +274,7 @@ impl HierarchySurvey {
             registry,
             mirror,
             notify,
+            env_file,
             drafts,
             files: found,
             uses,

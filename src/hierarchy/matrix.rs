@@ -360,13 +360,13 @@ impl Image {
         }
     }
 
-    fn check_build(&mut self, problems: &mut Problems) {
+    pub(super) fn check_build(&mut self, problems: &mut Problems) {
         let before = problems.found.len();
         self.settings = self.build.settings(problems);
         self.is_broken |= problems.found.len() > before;
     }
 
-    fn set_all(
+    pub(super) fn set_all(
         &mut self,
         later: &[(&'static str, Located<String>)],
         (combination, room): (&Combination, &Room),

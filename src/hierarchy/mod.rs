@@ -12,6 +12,7 @@ mod channels;
 mod draft;
 mod edges;
 mod entry;
+mod env_file;
 mod fields;
 mod files;
 mod find;
@@ -26,6 +27,7 @@ mod name_match;
 mod named_contexts;
 mod node;
 mod outline;
+mod overrides;
 mod pinned;
 mod prepare;
 mod schema;
@@ -35,6 +37,7 @@ mod triggers;
 mod trust;
 mod units;
 mod validate;
+mod variables;
 mod yaml;
 
 #[cfg(test)]
@@ -72,10 +75,12 @@ pub use self::{
     name_match::NamingError,
     named_contexts::{GitAddress, NamedContext},
     outline::{AxisLines, ImageSection, MatrixText, Outline, OutlineError, OutlineImage, outline},
+    overrides::{BuildArgOverride, FieldOverride, Overrides},
     secrets::{SecretSource, Ssh, looks_secret},
     template::{TagTemplate, TagValues, TemplateError},
     trust::Trust,
     units::{bytes, duration},
+    variables::Environment,
     yaml::value,
 };
 use crate::{check::nearest, image::Repository};
@@ -91,6 +96,8 @@ pub struct Hierarchy {
     pub mirror: Option<Mirror>,
     /// Who hears of a run that is over.
     pub notify: Option<Notify>,
+    /// The file of values for `${NAME}`, absolute.
+    pub env_file: Option<PathBuf>,
     /// Where contexts from git repositories are.
     #[expect(dead_code, reason = "the folders are removed with it")]
     checkouts: Checkouts,

@@ -91,12 +91,12 @@ pub enum OutlineError {
 /// Takes a hierarchy file apart. `path` is absolute.
 pub fn outline(path: &Path, text: &str, options: &LoadOptions) -> Result<Outline, OutlineError> {
     let source = SourceFile::new(path, text);
-    let (tree, twice) =
+    let (mut tree, twice) =
         yaml::parse(&source).map_err(|problem| OutlineError::Problems(vec![problem]))?;
     let mut problems = Problems::new(&source);
     problems.found.extend(twice);
-    let Some(file) = File::read(&tree, &mut problems) else {
-        return Err(OutlineError::Problems(problems.found));
+    let Some(file) = File::expanded(&mut tree, path, options, &mut problems) else {
+        return Err(OutlineError::Problems(problems.take()));
     };
     let registry = file.registry.as_ref().map(|registry| registry.value.clone());
     let notify = file.notify.clone();
@@ -108,10 +108,11 @@ pub fn outline(path: &Path, text: &str, options: &LoadOptions) -> Result<Outline
             None => vec![Combination::new()],
         })
         .collect();
-    let drafts = draft::drafts(file, options.registry.as_ref(), &mut problems);
-    problems.found.retain(|problem| problem.severity == Severity::Error);
-    if !problems.found.is_empty() {
-        return Err(OutlineError::Problems(problems.found));
+    let drafts = draft::drafts(file, options, &mut problems);
+    let mut found = problems.take();
+    found.retain(|problem| problem.severity == Severity::Error);
+    if !found.is_empty() {
+        return Err(OutlineError::Problems(found));
     }
     let (begin, mut sections) = sections(&tree, &source).map_err(OutlineError::Layout)?;
     let root = path.parent().unwrap_or(Path::new("/"));

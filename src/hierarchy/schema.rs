@@ -3,7 +3,7 @@
 //! A new field is a member of [`Image`], a line in [`Image::read`] and one in [`Image::over`], and one in
 //! `json_schema`.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range, path::Path, time::Duration};
 
 use super::{
     GitAddress,
@@ -11,11 +11,12 @@ use super::{
     build_fields::{BuildFields, BuildSettings, INLINE},
     channels::Notify,
     fields::{Fields, Located, Problems},
+    load::LoadOptions,
     matrix::{Combination, Matrix, Room},
     mirror::Mirror,
     node::{Check, Flatten, OnFailure, Refresh, Test},
     secrets::{self, SecretFields, Ssh},
-    units,
+    units, variables,
     yaml::{ValueKind, Yaml},
 };
 use crate::{
@@ -40,6 +41,8 @@ pub(super) struct File {
     /// Who hears of a run that is over.
     pub(super) notify: Option<Notify>,
     pub(super) notify_span: Option<Range<usize>>,
+    /// The file of values that `env_file` names.
+    pub(super) variables: Option<Located<String>>,
     /// In the order of the file, `defaults` merged in.
     pub(super) images: Vec<(Located<String>, Image)>,
 }
@@ -106,8 +109,19 @@ impl PartialEq for Places {
 }
 
 impl File {
-    /// As much of it as can be read.
-    pub(super) fn read(yaml: &Yaml, problems: &mut Problems) -> Option<Self> {
+    /// As much of it as can be read, its variables expanded. `path` is that of the file.
+    pub(super) fn expanded(
+        yaml: &mut Yaml,
+        path: &Path,
+        options: &LoadOptions,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        variables::expand(yaml, folder, options, problems);
+        Self::read(yaml, problems)
+    }
+
+    fn read(yaml: &Yaml, problems: &mut Problems) -> Option<Self> {
         if matches!(yaml.kind, ValueKind::Null) {
             problems.push_with_hint(&yaml.span, "the file is empty", "begin with `version: 1`");
             problems.last_is(RuleCode::MissingField);
@@ -140,6 +154,7 @@ impl File {
         let notify = fields.take("notify");
         let notify_span = notify.map(|yaml| yaml.span.clone());
         let notify = notify.and_then(|yaml| Notify::read(yaml, problems));
+        let variables = fields.take("env_file").and_then(|yaml| problems.text("env_file", yaml));
         let defaults = fields.take("defaults").map(|yaml| {
             let image = Image::read("`defaults`", "defaults", yaml, problems);
             if image.matrix.is_some() {
@@ -180,19 +195,20 @@ impl File {
             Some(other) => problems.expected("images", "a map", other),
         }
         fields.finish(problems);
-        Some(Self { registry, mirror, notify, notify_span, images })
+        Some(Self { registry, mirror, notify, notify_span, variables, images })
     }
 }
 
 impl Image {
-    fn read(of: &'static str, name: &str, yaml: &Yaml, problems: &mut Problems) -> Self {
+    pub(super) fn read(of: &'static str, name: &str, yaml: &Yaml, problems: &mut Problems) -> Self {
         let before = problems.found.len();
         let mut image = Self::default();
         if let Some(mut fields) = problems.map(of, name, yaml) {
             image.fill(&mut fields, problems);
             fields.finish(problems);
         }
-        image.is_broken = problems.found.len() > before;
+        let is_incomplete = problems.incomplete.contains(&yaml.span.start);
+        image.is_broken = is_incomplete || problems.found.len() > before;
         image
     }
 
@@ -319,7 +335,7 @@ impl Image {
     }
 
     /// This image's fields before those of `defaults`. Maps are merged.
-    fn over(self, defaults: &Self) -> Self {
+    pub(super) fn over(self, defaults: &Self) -> Self {
         let places = Places {
             prepare: (if self.prepare.is_some() { &self } else { defaults }).places.prepare.clone(),
             tests: (if self.test.is_some() { &self } else { defaults }).places.tests.clone(),

@@ -261,16 +261,21 @@ fn syntax_error(source: &Arc<SourceFile>, error: &Error) -> Diagnostic {
             "there are two documents in this file".to_owned(),
             Some("keep one hierarchy in a file, and take the line `---` out"),
         ),
-        other => {
-            let message = in_our_words(&other.to_string());
-            let hint = message
-                .contains("mapping values")
-                .then_some("quote a text that contains `: ` or ends with `:`, such as `'^root:'`");
-            (message, hint)
-        }
+        other => (in_our_words(&other.to_string()), None),
     };
+    let location = error.location().filter(|location| *location != Location::UNKNOWN);
+    let hint = hint.or_else(|| {
+        let at = location.map(|location| bytes(location, source).start);
+        let line = at.and_then(|at| source.text.lines().nth(source.position(at).0 - 1));
+        if message.contains("mapping values") {
+            Some("quote a text that contains `: ` or ends with `:`, such as `'^root:'`")
+        } else {
+            line.filter(|line| line.contains("${"))
+                .map(|_| "quote a `${NAME}` between braces or brackets: `\"${NAME}\"`")
+        }
+    });
     let diagnostic = Diagnostic::of(RuleCode::Syntax, message);
-    let diagnostic = match error.location().filter(|location| *location != Location::UNKNOWN) {
+    let diagnostic = match location {
         Some(location) => diagnostic.at(source, bytes(location, source), ""),
         // A place, so that the message about a file outside is concealed.
         None if source.is_outside => diagnostic.at(source, 0..0, ""),

@@ -219,8 +219,13 @@ pub(super) fn names_a_program(text: &str, may_name: &[&str]) -> bool {
         || entries.into_iter().any(|entry| runs().any(|field| entry.get(field).is_some()))
 }
 
-/// As YAML reads it back: a word as it is, everything else in quotes.
+/// A value of an entry, as YAML reads it back. A `${` is no variable of the hierarchy file.
 pub(super) fn quoted(text: &str) -> String {
+    quoted_verbatim(&text.replace("${", "$${"))
+}
+
+/// As YAML reads it back: a word as it is, everything else in quotes.
+pub(super) fn quoted_verbatim(text: &str) -> String {
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_');
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./-@".contains(c);
     let means_something = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]

@@ -470,7 +470,7 @@ fn entries(
         entry.place(root, &context.folder, &candidate.dockerfile);
         if let Some(inline) = &given.inline {
             entry.dockerfile = None;
-            entry.options.insert("dockerfile_inline", file::quoted(inline));
+            entry.options.insert("dockerfile_inline", file::quoted_verbatim(inline));
         }
         let suspects: Vec<String> = entry
             .build_args

@@ -53,6 +53,7 @@ pub enum RuleCode {
     SecretArgument = 11,
     WrongSecret = 12,
     Untrusted = 13,
+    NoValue = 14,
     NoContext = 20,
     NoDockerfile = 21,
     BrokenDockerfile = 22,

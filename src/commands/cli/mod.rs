@@ -16,7 +16,10 @@ pub use self::{
     size::{SizeArgs, SizeFormat, WhatIf},
     waste::{WasteArgs, WasteFormat},
 };
-use crate::{hierarchy::duration, image::Repository};
+use crate::{
+    hierarchy::{BuildArgOverride, FieldOverride, duration},
+    image::Repository,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -360,6 +363,14 @@ pub struct Common {
     #[arg(long, global = true, env = "REBUILD_UNTRUSTED", hide_env = true)]
     #[arg(value_parser = FalseyValueParser::new(), help_heading = "Global options")]
     pub untrusted: bool,
+    /// Give a build argument to the images that declare it, or to one: `IMAGE.NAME=VALUE`
+    #[arg(long = "build-arg", global = true, value_name = "NAME=VALUE")]
+    #[arg(help_heading = "Global options")]
+    pub build_args: Vec<BuildArgOverride>,
+    /// Give a field of one value to an image instead of the file: `app.target=debug`, `'ruby-*.retries=2'`
+    #[arg(long = "set", global = true, value_name = "IMAGE.FIELD=VALUE")]
+    #[arg(help_heading = "Global options")]
+    pub fields: Vec<FieldOverride>,
     /// Colours: auto, always or never
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide = true)]
     #[arg(help_heading = "Global options")]

@@ -33,6 +33,11 @@ pub fn json_schema() -> String {
             json!({ "oneOf": [command(), object(notify())] }),
         ),
         (
+            "env_file",
+            "A file with lines of `NAME=value`, relative to this one: values for `${NAME}` that the environment does not have.",
+            text(),
+        ),
+        (
             "defaults",
             "Fields that each image has if it does not give them itself. `build_args`, `labels` and `secrets` are merged.",
             nullable(object(defaults)),
@@ -61,7 +66,46 @@ pub fn json_schema() -> String {
         "duration": { "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$", "examples": ["90s", "1h30m"] },
         "command": { "type": "array", "items": text(), "minItems": 1 },
     });
+    for field in VARIABLE_FIELDS {
+        for image in ["/properties/defaults/properties", "/$defs/image/properties"] {
+            or_variable(schema.pointer_mut(&format!("{image}/{field}")).expect("a field"));
+        }
+    }
     serde_json::to_string_pretty(&schema).expect("plain data is always JSON") + "\n"
+}
+
+/// The fields whose values are not any text, and may be a variable.
+const VARIABLE_FIELDS: [&str; 20] = [
+    "add_hosts/additionalProperties",
+    "budget/properties/growth",
+    "budget/properties/layers",
+    "budget/properties/on_excess",
+    "budget/properties/own",
+    "budget/properties/size",
+    "budget/properties/waste",
+    "file_labels",
+    "flatten",
+    "keep",
+    "max_size",
+    "network",
+    "on_failure",
+    "platform",
+    "refresh/properties/every",
+    "retries",
+    "shm_size",
+    "ssh",
+    "timeout",
+    "ulimits/additionalProperties",
+];
+
+/// Also takes a text with `${NAME}`.
+fn or_variable(field: &mut Value) {
+    let mut value = std::mem::take(field);
+    let about = value.as_object_mut().and_then(|value| value.remove("description"));
+    *field = json!({ "anyOf": [value, { "type": "string", "pattern": "\\$\\{" }] });
+    if let Some(about) = about {
+        field["description"] = about;
+    }
 }
 
 fn notify() -> Vec<Field> {

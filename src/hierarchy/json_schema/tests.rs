@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     check::diagnostic::{Diagnostic, SourceFile},
     hierarchy::{
-        draft,
+        Environment, LoadOptions, draft,
         fields::Problems,
         schema::File,
         yaml::{self, ValueKind, Yaml},
@@ -32,13 +32,18 @@ fn the_file_is_what_the_program_prints() {
 
 fn read(text: &str) -> (Yaml, Vec<Diagnostic>) {
     let source = SourceFile::new("/h.yaml", text.to_owned());
-    let (tree, mut found) = yaml::parse(&source).unwrap();
+    let (mut tree, mut found) = yaml::parse(&source).unwrap();
+    let written = tree.clone();
     let mut problems = Problems::new(&source);
-    if let Some(file) = File::read(&tree, &mut problems) {
-        draft::drafts(file, None, &mut problems);
+    let values = [("N", "3"), ("D", "90s"), ("T", "true"), ("P", "linux/amd64"), ("S", "1MB")];
+    let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let environment = Environment::Only(values.into());
+    let options = LoadOptions { environment, ..LoadOptions::default() };
+    if let Some(file) = File::expanded(&mut tree, &source.path, &options, &mut problems) {
+        draft::drafts(file, &options, &mut problems);
     }
     found.extend(problems.found);
-    (tree, found)
+    (written, found)
 }
 
 /// As an editor sees it.
@@ -221,6 +226,9 @@ fn schema_and_program_agree() {
         "{ network: none, add_hosts: { a: 10.0.0.1, b: \"::1\", c: host-gateway }, shm_size: 1 GiB }",
         "{ shm_size: 4096, ulimits: { nofile: 1, core: \"0\", nproc: \"1:2\", stack: -1, cpu: \"1:-1\" }, no_cache_filter: [a] }",
         "{ ssh: default }",
+        "{ retries: \"${N}\", timeout: \"${D}\", keep: \"${N}\", ssh: \"${T}\", file_labels: \"${T}\", flatten: \"${T}\" }",
+        "{ network: \"${X:-none}\", platform: \"${P}\", max_size: \"${S}\", shm_size: \"${S}\", refresh: { every: \"${D}\" } }",
+        "{ budget: { layers: \"${N}\", size: \"${S}\" }, ulimits: { nofile: \"${N}\" }, on_failure: \"${X:-hold}\" }",
         "{ platform: linux/arm/v7 }",
         "{ on_failure: hold, timeout: 1h30m, retries: 5, keep: 1, file_labels: false }",
         "{ refresh: { every: 1d, packages: apk }, volatile: [a, \"!b\"] }",

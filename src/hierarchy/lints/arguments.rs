@@ -77,13 +77,16 @@ pub(super) fn unused(survey: &HierarchySurvey) -> Problems {
     useless.into_iter().map(problem).collect()
 }
 
-fn is_predefined(name: &str) -> bool {
+pub(in crate::hierarchy) fn is_predefined(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     PREDEFINED.contains(&upper.as_str()) || name.starts_with("BUILDKIT_")
 }
 
 /// What `ARG`s name, before the first `FROM` or in a stage; or those of `ONBUILD`.
-fn declared(instructions: &[Instruction], prefix: &str) -> BTreeSet<String> {
+pub(in crate::hierarchy) fn declared(
+    instructions: &[Instruction],
+    prefix: &str,
+) -> BTreeSet<String> {
     let arguments = instructions.iter().filter_map(|one| one.text.strip_prefix(prefix));
     let words = arguments.flat_map(str::split_whitespace);
     words.map(|word| word.split('=').next().unwrap_or(word).to_owned()).collect()

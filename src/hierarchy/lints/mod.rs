@@ -3,7 +3,7 @@
 //! **Invariant:** nothing is asked but the files; and what cannot be known from them is not
 //! told.
 
-mod arguments;
+pub(super) mod arguments;
 mod copies;
 mod diet;
 mod dockerfiles;

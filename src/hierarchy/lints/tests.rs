@@ -83,6 +83,7 @@ fn every_rule_is_broken_by_its_example() {
         ("RB011", images("a: { build_args: { NPM_TOKEN: hunter2 } }")),
         ("RB012", images("a: { secrets: { npm: hunter2 } }")),
         ("RB013", images("a: { prepare: [make] }")),
+        ("RB014", images("a: { target: \"${REBUILD_TEST_WITHOUT_VALUE}\" }")),
         ("RB020", images("a: { context: nowhere }")),
         ("RB021", images("a: { dockerfile: nowhere }")),
         ("RB022", one(TESTED, "FRM scratch")),

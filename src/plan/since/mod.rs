@@ -131,6 +131,13 @@ pub fn since(
             }
         }
     }
+    // The old values are not compared: any image may use them.
+    let env_file = hierarchy.env_file.as_ref().and_then(|file| fs::canonicalize(file).ok());
+    if env_file.is_some_and(|file| paths.keys().any(|path| work_tree.join(path) == file)) {
+        for node in hierarchy.in_build_order() {
+            changes.add(&node.name, Change::Entry, None);
+        }
+    }
     entries_changed(hierarchy, (&work_tree, &commit), options, &mut changes, &mut notices)?;
 
     notices.extend(outside(&places, &work_tree));

@@ -105,6 +105,8 @@ pub fn places(file: &Path, hierarchy: Option<&Hierarchy>) -> Places {
     };
     let root = file.parent().unwrap_or(Path::new("/"));
     add(root, false);
+    let env_file = hierarchy.and_then(|hierarchy| hierarchy.env_file.as_ref());
+    env_file.and_then(|file| file.parent()).into_iter().for_each(|folder| add(folder, false));
     for node in hierarchy.into_iter().flat_map(Hierarchy::in_build_order) {
         for context in node.contexts.values().chain([&node.context]) {
             add(context, true);

@@ -49,6 +49,7 @@ mod together;
 mod tree;
 mod unreachable;
 mod upstreams;
+mod variables;
 mod waste;
 mod watch;
 mod why;
