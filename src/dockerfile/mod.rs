@@ -14,6 +14,7 @@ pub mod history;
 mod image_stages;
 mod lines;
 mod pattern;
+pub mod shell;
 mod stages;
 mod survey;
 #[cfg(test)]

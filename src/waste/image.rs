@@ -9,9 +9,9 @@ use super::{
     finding::{RewriteCause, WasteGroup, WasteKind},
     fold::{Hiding, LayerStack, StackFile},
     index::{IndexedFile, IndexedItem},
-    packages::is_build_tool,
     paths,
 };
+use crate::image::packages::is_build_tool;
 
 /// Smaller files are not compared with each other, in bytes.
 const SMALLEST_DUPLICATE: u64 = 4096;

@@ -18,31 +18,6 @@ const DPKG: &[u8] = b"var/lib/dpkg/status";
 const DPKG_FILES: &[u8] = b"var/lib/dpkg/status.d/";
 const APK: [&[u8]; 2] = [b"lib/apk/db/installed", b"usr/lib/apk/db/installed"];
 
-/// Packages whose names do not end with `-dev` or `-devel`, without version.
-const TOOLS: [&str; 21] = [
-    "autoconf",
-    "automake",
-    "binutils",
-    "bison",
-    "build-base",
-    "build-essential",
-    "cargo",
-    "clang",
-    "cmake",
-    "cpp",
-    "flex",
-    "g++",
-    "gcc",
-    "golang",
-    "golang-go",
-    "libtool",
-    "make",
-    "meson",
-    "ninja-build",
-    "rustc",
-    "valgrind",
-];
-
 impl PackageDatabase {
     /// Whether this file is a database that can be read.
     pub(super) fn is_at(path: &[u8], size: u64) -> bool {
@@ -74,21 +49,6 @@ fn package(block: &str, is_apk: bool) -> Option<(String, u64)> {
     Some((field("Package:")?.to_owned(), kibibytes.saturating_mul(1024)))
 }
 
-/// Whether a package is a compiler, its headers, or another tool that only builds need.
-pub(super) fn is_build_tool(name: &str) -> bool {
-    if name.ends_with("-dev") || name.ends_with("-devel") || TOOLS.contains(&name) {
-        return true;
-    }
-    // `gcc-12`, `g++-12-x86-64-linux-gnu`, `binutils-common`; not `gcc-12-base`, which libraries need.
-    TOOLS.iter().any(|tool| {
-        let rest = name.strip_prefix(tool).and_then(|rest| rest.strip_prefix('-'));
-        rest.is_some_and(|rest| {
-            !rest.ends_with("base")
-                && (*tool == "binutils" || rest.starts_with(|c: char| c.is_ascii_digit()))
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,16 +74,6 @@ mod tests {
         }
         for path in ["var/lib/dpkg/status-old", "var/lib/dpkg/status.d/tzdata.md5sums", "x"] {
             assert!(!PackageDatabase::is_at(path.as_bytes(), 1), "{path}");
-        }
-    }
-
-    #[test]
-    fn build_tools_by_name() {
-        for name in ["gcc", "gcc-12", "g++-12", "libc6-dev", "zlib-devel", "binutils-common"] {
-            assert!(is_build_tool(name), "{name}");
-        }
-        for name in ["gcc-12-base", "libgcc-s1", "makedev", "flexible", "udev", "cargo-cult"] {
-            assert!(!is_build_tool(name), "{name}");
         }
     }
 }

@@ -5,110 +5,66 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use globset::GlobBuilder;
+
 use super::{
     Problems,
     entries::has_dockerignore,
+    image::{Advice, LintedImage, RunCommands, copies_all, destinations},
     line,
     lineage::{End, line as lineage},
+    packages::{APT, Call, MANAGERS, OF_SYSTEM, PackageManager},
+    process::shell,
 };
 use crate::{
     check::{diagnostic::Diagnostic, rules::RuleCode},
-    dockerfile::{Instruction, image_stages},
-    hierarchy::{files::DockerfileRead, load::HierarchySurvey},
+    dockerfile::shell::ShellCommand,
+    hierarchy::{Base, load::HierarchySurvey},
+    image::{Reference, packages::is_build_tool},
 };
 
-/// How a program installs packages, and how its cache does not become a part of the layer.
-struct PackageManager {
-    programs: &'static [&'static str],
-    install: &'static [&'static str],
-    /// A `RUN` with one of these keeps no cache: an option, a command, or a path that is deleted or mounted.
-    clean: &'static [&'static str],
-    /// A variable that does the same for all that follows.
-    variable: Option<&'static str>,
-    fix: &'static str,
-}
-
-const APT: PackageManager = PackageManager {
-    programs: &["apt-get", "apt", "aptitude"],
-    install: &["install", "update"],
-    clean: &["/var/lib/apt"],
-    variable: None,
-    fix: "end the same `RUN` with `&& rm -rf /var/lib/apt/lists/*`",
-};
-
-const MANAGERS: &[PackageManager] = &[
-    APT,
-    PackageManager {
-        programs: &["apk"],
-        install: &["add", "update"],
-        clean: &["--no-cache", "/var/cache/apk", "/etc/apk/cache"],
-        variable: None,
-        fix: "install with `apk add --no-cache`",
-    },
-    PackageManager {
-        programs: &["dnf", "microdnf", "yum"],
-        install: &["install"],
-        clean: &["dnf clean all", "yum clean all", "/var/cache/dnf", "/var/cache/yum"],
-        variable: None,
-        fix: "end the same `RUN` with `&& dnf clean all`",
-    },
-    PackageManager {
-        programs: &["zypper"],
-        install: &["install", "in"],
-        clean: &["zypper clean", "zypper cc", "/var/cache/zypp"],
-        variable: None,
-        fix: "end the same `RUN` with `&& zypper clean --all`",
-    },
-    PackageManager {
-        programs: &["pip", "pip3"],
-        install: &["install"],
-        clean: &["--no-cache-dir", ".cache"],
-        variable: Some("PIP_NO_CACHE_DIR"),
-        fix: "install with `pip install --no-cache-dir`, or mount a cache at `/root/.cache/pip`",
-    },
-    PackageManager {
-        programs: &["npm"],
-        install: &["install", "ci", "i"],
-        clean: &["npm cache clean", "/.npm"],
-        variable: None,
-        fix: "end the same `RUN` with `&& npm cache clean --force`, or mount a cache at `/root/.npm`",
-    },
-    PackageManager {
-        programs: &["yarn"],
-        install: &["install", "add"],
-        clean: &["yarn cache clean", "/.cache", "/.yarn"],
-        variable: None,
-        fix: "end the same `RUN` with `&& yarn cache clean`",
-    },
+/// Commands that install what a list of the context names: the program, and words that follow it.
+const DEPENDENCIES: &[(&str, &[&str])] = &[
+    ("npm", &["ci"]),
+    ("npm", &["install"]),
+    ("yarn", &["install"]),
+    ("pnpm", &["install"]),
+    ("pip", &["install", "-r"]),
+    ("bundle", &["install"]),
+    ("go", &["mod", "download"]),
+    ("composer", &["install"]),
+    ("poetry", &["install"]),
+    ("cargo", &["fetch"]),
+    ("mvn", &["dependency:go-offline"]),
+    ("mvn", &["dependency:resolve"]),
 ];
 
-/// Commands that install what a list of the context names.
-const DEPENDENCIES: &[&str] = &[
-    "npm ci",
-    "npm install",
-    "yarn install",
-    "pnpm install",
-    "pip install -r",
-    "pip3 install -r",
-    "bundle install",
-    "go mod download",
-    "composer install",
-    "poetry install",
-    "cargo fetch",
-    "mvn dependency",
-];
-
-const TOOLS: &[&str] = &[
-    "autoconf",
-    "automake",
-    "build-base",
-    "build-essential",
-    "clang",
-    "cmake",
-    "g++",
+/// Images of Docker Hub that run as root in each of their tags.
+const ROOT_UPSTREAMS: [&str; 24] = [
+    "almalinux",
+    "alpine",
+    "amazonlinux",
+    "archlinux",
+    "buildpack-deps",
+    "busybox",
+    "centos",
+    "debian",
+    "eclipse-temurin",
+    "fedora",
     "gcc",
-    "libtool",
-    "make",
+    "golang",
+    "httpd",
+    "nginx",
+    "node",
+    "openjdk",
+    "oraclelinux",
+    "perl",
+    "php",
+    "python",
+    "rockylinux",
+    "ruby",
+    "rust",
+    "ubuntu",
 ];
 
 pub(super) fn look(survey: &HierarchySurvey) -> Problems {
@@ -129,7 +85,7 @@ pub(super) fn look(survey: &HierarchySurvey) -> Problems {
         let children = children.get(draft.name.as_str()).copied().unwrap_or_default();
         let mut found = image.layers();
         found.extend(image.copied_before_install());
-        found.extend(image.shell());
+        found.extend(shell(&image));
         found.extend(image.onbuild(draft.name.as_str(), children));
         found.extend(image.whole_context());
         if children == 0 {
@@ -156,109 +112,27 @@ fn is_root(survey: &HierarchySurvey, index: &HashMap<&str, usize>, from: usize) 
             return is_root_user(user);
         }
     }
-    matches!(end, End::Scratch)
+    let upstream = || {
+        let last = survey.uses.get(*images.last()?)?;
+        match &last.iter().find(|used| used.is_final)?.base {
+            Base::Upstream(upstream) => Some(is_root_upstream(upstream)),
+            _ => None,
+        }
+    };
+    matches!(end, End::Scratch) || upstream().unwrap_or(false)
+}
+
+fn is_root_upstream(upstream: &Reference) -> bool {
+    let path = upstream.repository.path();
+    upstream.repository.host() == "docker.io"
+        && path.strip_prefix("library/").is_some_and(|name| ROOT_UPSTREAMS.contains(&name))
 }
 
 fn is_root_user(user: &str) -> bool {
     matches!(user.split(':').next(), Some("root" | "0"))
 }
 
-struct Advice {
-    line: usize,
-    code: RuleCode,
-    message: String,
-    hint: String,
-}
-
-/// A Dockerfile, seen from the image that it makes.
-struct LintedImage<'f> {
-    files: &'f DockerfileRead,
-    /// Instructions with the number of their stage.
-    all: Vec<(usize, &'f Instruction)>,
-    /// The stage that becomes the image, and those that it is `FROM`.
-    stages: BTreeSet<usize>,
-}
-
-/// A `RUN` whose commands are known.
-struct RunCommands<'f> {
-    line: usize,
-    text: &'f str,
-    /// The words of each command.
-    commands: Vec<Vec<&'f str>>,
-}
-
-impl<'f> RunCommands<'f> {
-    fn of(one: &'f Instruction) -> Option<Self> {
-        let text = one.text.strip_prefix("RUN ").filter(|text| !text.contains("<<"))?;
-        let commands = text
-            .split(['&', '|', ';', '(', ')', '{', '}'])
-            .map(|command| {
-                let is_before = |word: &&str| {
-                    word.starts_with("--")
-                        || word.contains('=')
-                        || ["sudo", "then", "do", "if", "!", "env"].contains(word)
-                };
-                let words: Vec<&str> = command.split_whitespace().skip_while(is_before).collect();
-                match &words[..] {
-                    [program, "-m", rest @ ..] if program.starts_with("python") => rest.to_vec(),
-                    _ => words,
-                }
-            })
-            .filter(|words| !words.is_empty())
-            .collect();
-        Some(Self { line: one.line, text, commands })
-    }
-
-    /// The commands of a package manager that install something, without their options.
-    fn installs(&self, manager: &PackageManager) -> impl Iterator<Item = Vec<&'f str>> {
-        self.commands.iter().filter_map(|words| {
-            let program = words[0].rsplit('/').next().unwrap_or_default();
-            let mut rest: Vec<&str> =
-                words[1..].iter().copied().filter(|word| !word.starts_with('-')).collect();
-            let is_install = manager.programs.contains(&program)
-                && rest.first().is_some_and(|word| manager.install.contains(word));
-            is_install.then(|| rest.split_off(1))
-        })
-    }
-
-    fn is_clean(&self, manager: &PackageManager) -> bool {
-        manager.clean.iter().any(|clean| self.text.contains(clean))
-    }
-
-    /// The paths that it deletes.
-    fn deleted(&self) -> impl Iterator<Item = &'f str> {
-        let removals = self.commands.iter().filter(|words| words[0] == "rm");
-        removals.flat_map(|words| words[1..].iter().copied()).filter(|word| word.starts_with('/'))
-    }
-}
-
-impl<'f> LintedImage<'f> {
-    fn new(files: &'f DockerfileRead, target: Option<&str>) -> Self {
-        let (all, stages) = image_stages(&files.scan.instructions, target);
-        Self { files, all, stages }
-    }
-
-    /// The instructions that make the image.
-    fn own(&self) -> impl Iterator<Item = &'f Instruction> {
-        self.all.iter().filter(|(stage, _)| self.stages.contains(stage)).map(|(_, one)| *one)
-    }
-
-    fn runs(&self) -> impl Iterator<Item = RunCommands<'f>> {
-        self.own().filter_map(RunCommands::of)
-    }
-
-    /// The line and the rest of the last instruction of this name.
-    fn last(&self, name: &str) -> Option<(usize, &'f str)> {
-        self.own()
-            .filter_map(|one| Some((one.line, one.text.strip_prefix(name)?.strip_prefix(' ')?)))
-            .last()
-    }
-
-    /// Whether an `ENV`, an `ARG` or an earlier command sets this for all that follows.
-    fn sets(&self, text: &str) -> bool {
-        self.all.iter().any(|(_, one)| one.text.contains(text))
-    }
-
+impl LintedImage<'_> {
     /// Unused files in layers.
     fn layers(&self) -> Vec<Advice> {
         let mut found = Vec::new();
@@ -267,49 +141,53 @@ impl<'f> LintedImage<'f> {
         let mut copied: BTreeMap<String, usize> = BTreeMap::new();
         for one in self.own() {
             copied.extend(destinations(&one.text).into_iter().map(|path| (path, one.line)));
-            let Some(run) = RunCommands::of(one) else { continue };
+            let Some(run) = self.run(one) else { continue };
             for (n, manager) in MANAGERS.iter().enumerate() {
-                let has_installed = run.installs(manager).next().is_some();
-                let is_clean = run.is_clean(manager)
-                    || manager.variable.is_some_and(|variable| self.sets(variable));
-                match (has_installed, is_clean) {
-                    (true, false) => _ = kept.entry(n).or_insert(run.line),
-                    (false, true) => {
+                match after(&run, manager) {
+                    _ if manager.variable.is_some_and(|variable| self.sets(variable)) => {}
+                    CacheChange::Filled => _ = kept.entry(n).or_insert(run.line),
+                    CacheChange::None => {}
+                    CacheChange::Emptied => {
                         let Some(line) = kept.remove(&n) else { continue };
-                        let program = manager.programs[0];
+                        let program = manager.name();
                         found.push(Advice {
                             line: run.line,
                             code: RuleCode::RemovedTooLate,
                             message: format!(
-                                "the layer of line {line} still contains the files of `{program}`"
+                                "deleting the files of `{program}` here frees nothing: the layer of line {line} contains them"
                             ),
                             hint: format!("delete them in line {line}: {}", manager.fix),
                         });
                     }
-                    _ => {}
                 }
             }
-            for path in run.deleted() {
-                let Some(line) = copied.remove(path.trim_end_matches('/')) else { continue };
-                found.push(Advice {
-                    line: run.line,
-                    code: RuleCode::RemovedTooLate,
-                    message: format!("the layer of line {line} still contains `{path}`"),
-                    hint: "mount it into this `RUN` instead: `--mount=type=bind,source=…,target=…`"
-                        .to_owned(),
-                });
+            let calls = run.commands.iter().map(Call::of);
+            for path in calls.flat_map(|call| call.deleted(run.shell)) {
+                let files = copied.keys().filter(|file| is_deleted(&path, file));
+                for file in files.cloned().collect::<Vec<_>>() {
+                    let Some(line) = copied.remove(&file) else { continue };
+                    found.push(Advice {
+                        line: run.line,
+                        code: RuleCode::RemovedTooLate,
+                        message: format!(
+                            "deleting `{file}` here frees nothing: the layer of line {line} contains it"
+                        ),
+                        hint:
+                            "mount it into this `RUN` instead: `--mount=type=bind,source=…,target=…`"
+                                .to_owned(),
+                    });
+                }
             }
-            // Without its question answered, apt is configured by a file, which may say this, too.
-            let says_yes = |word: &&str| {
-                let is_short = word.starts_with('-') && !word.starts_with("--");
-                is_short && (word.contains('y') || word.contains("qq"))
-                    || ["--yes", "--assume-yes"].contains(word)
-            };
-            let is_plain = |words: &Vec<&str>| {
-                APT.programs.contains(&words[0])
-                    && words.contains(&"install")
-                    && words.iter().any(says_yes)
-                    && !words.contains(&"--no-install-recommends")
+            let is_plain = |command: &ShellCommand| {
+                let call = Call::of(command);
+                let is_without = |word: &String| {
+                    word.starts_with("--no-install-recommends")
+                        || word.contains("nstall-Recommends")
+                        || ["-R", "--without-recommends"].contains(&word.as_str())
+                };
+                APT.installs(&call).is_some()
+                    && call.has("install")
+                    && !call.arguments.iter().any(is_without)
             };
             if run.commands.iter().any(is_plain) && !self.sets("nstall-Recommends") {
                 found.push(Advice {
@@ -324,10 +202,7 @@ impl<'f> LintedImage<'f> {
         found.extend(kept.into_iter().map(|(n, line)| Advice {
             line,
             code: RuleCode::CacheInLayer,
-            message: format!(
-                "`{}` leaves its cache or its lists in the layer",
-                MANAGERS[n].programs[0]
-            ),
+            message: format!("`{}` leaves its cache or its lists in the layer", MANAGERS[n].name()),
             hint: MANAGERS[n].fix.to_owned(),
         }));
         found
@@ -341,22 +216,21 @@ impl<'f> LintedImage<'f> {
                 copied = Some((*stage, one.line));
             }
             let Some((_, line)) = copied.filter(|(other, _)| other == stage) else { continue };
-            let Some(run) = RunCommands::of(one) else { continue };
-            let command = DEPENDENCIES.iter().find(|command| {
-                let mut words = command.split(' ');
-                let program = words.next();
-                let rest: Vec<&str> = words.collect();
-                run.commands.iter().any(|one| {
-                    Some(one[0]) == program && rest.iter().all(|word| one.contains(word))
-                })
+            let Some(run) = self.run(one) else { continue };
+            let calls: Vec<Call<'_>> = run.commands.iter().map(Call::of).collect();
+            let command = DEPENDENCIES.iter().find(|(program, words)| {
+                calls
+                    .iter()
+                    .any(|call| call.program == *program && words.iter().all(|word| call.has(word)))
             });
-            if let Some(command) = command {
+            if let Some((program, words)) = command {
                 return Some(Advice {
                     line,
                     code: RuleCode::CopyBeforeInstall,
                     message: format!(
-                        "each change of a file repeats `{command}` in line {}",
-                        run.line
+                        "after each change of any file, line {} runs `{program} {}` again",
+                        run.line,
+                        words.join(" ")
                     ),
                     hint: "copy only the list of dependencies before it, and the rest after it"
                         .to_owned(),
@@ -368,13 +242,17 @@ impl<'f> LintedImage<'f> {
 
     fn tools(&self) -> Option<Advice> {
         for run in self.runs() {
-            let removes = ["purge", "remove", "apk del"].iter().any(|word| run.text.contains(word));
-            let mut tools: Vec<&str> = MANAGERS[..4]
-                .iter()
-                .flat_map(|manager| run.installs(manager).flatten().collect::<Vec<_>>())
+            let calls: Vec<Call<'_>> = run.commands.iter().map(Call::of).collect();
+            let system = &MANAGERS[..OF_SYSTEM];
+            let removes =
+                calls.iter().any(|call| system.iter().any(|manager| manager.removes(call)));
+            let installed = calls.iter().flat_map(|call| {
+                system.iter().filter_map(|manager| manager.installs(call)).flatten()
+            });
+            let mut tools: Vec<&str> = installed
                 .filter(|package| {
-                    let name = package.split(['=', ':']).next().unwrap_or_default();
-                    TOOLS.contains(&name) || name.ends_with("-dev") || name.ends_with("-devel")
+                    let end = package.find(['=', ':', '<', '>', '~', '/']);
+                    is_build_tool(&package[..end.unwrap_or(package.len())])
                 })
                 .collect();
             tools.dedup();
@@ -386,30 +264,12 @@ impl<'f> LintedImage<'f> {
             return Some(Advice {
                 line: run.line,
                 code: RuleCode::BuildTools,
-                message: format!("the image contains build tools: `{first}`{more}"),
-                hint: "compile in a stage of its own, and `COPY --from` it".to_owned(),
+                message: format!("the final image contains build tools: `{first}`{more}"),
+                hint: "compile in a stage of its own, and copy the result with `COPY --from`"
+                    .to_owned(),
             });
         }
         None
-    }
-
-    fn shell(&self) -> Option<Advice> {
-        let (name, (line, command)) = match self.last("ENTRYPOINT") {
-            Some(entrypoint) => ("ENTRYPOINT", entrypoint),
-            None => ("CMD", self.last("CMD")?),
-        };
-        let is_list = command.starts_with('[');
-        let starts_shell = command.contains("\"-c\"")
-            && ["[\"sh\"", "[\"/bin/sh\"", "[\"bash\"", "[\"/bin/bash\""]
-                .iter()
-                .any(|shell| command.replace(' ', "").starts_with(shell));
-        let is_replaced = ["exec ", "tini", "dumb-init"].iter().any(|word| command.contains(word));
-        (!is_replaced && (!is_list || starts_shell)).then(|| Advice {
-            line,
-            code: RuleCode::ShellEntrypoint,
-            message: format!("`{name}` starts a shell, which passes no signal on to the program"),
-            hint: format!("name the program as a list: `{name} [\"program\", \"argument\"]`"),
-        })
     }
 
     fn root(&self, is_root_below: impl FnOnce() -> bool) -> Option<Advice> {
@@ -453,32 +313,44 @@ impl<'f> LintedImage<'f> {
     }
 }
 
-/// The words of a `COPY` or an `ADD` without its options; `None` if it is a list or has a heredoc.
-fn copy(text: &str) -> Option<Vec<&str>> {
-    let rest = text.strip_prefix("COPY ").or_else(|| text.strip_prefix("ADD "))?;
-    let words: Vec<&str> = rest.split(' ').filter(|word| !word.starts_with("--")).collect();
-    (words.len() > 1 && !rest.contains(['[', '<'])).then_some(words)
+/// What a `RUN` does to the cache of a package manager.
+enum CacheChange {
+    None,
+    Filled,
+    Emptied,
 }
 
-/// Whether it takes the whole context.
-fn copies_all(text: &str) -> bool {
-    let is_all = |words: Vec<&str>| {
-        words[..words.len() - 1].iter().any(|source| [".", "./"].contains(source))
+fn after(run: &RunCommands<'_>, manager: &PackageManager) -> CacheChange {
+    if manager.is_mounted(&run.options) {
+        return CacheChange::None;
+    }
+    let (mut change, mut has_variable) = (CacheChange::None, false);
+    for command in &run.commands {
+        let call = Call::of(command);
+        let set = |name: &str| call.arguments.iter().any(|word| word.starts_with(name));
+        has_variable |= call.program == "export" && manager.variable.is_some_and(set);
+        let fills = manager.installs(&call).is_some()
+            && !has_variable
+            && !manager.is_without_cache(&call, command);
+        if fills {
+            change = CacheChange::Filled;
+        } else if manager.cleans(&call, run.shell) {
+            // What this `RUN` itself filled is not in any layer.
+            change = match change {
+                CacheChange::Filled => CacheChange::None,
+                _ => CacheChange::Emptied,
+            };
+        }
+    }
+    change
+}
+
+/// Whether deleting `path`, which may have `*` in its name, deletes this file.
+fn is_deleted(path: &str, file: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    let is_match = || {
+        let glob = GlobBuilder::new(path).literal_separator(true).build();
+        glob.is_ok_and(|glob| glob.compile_matcher().is_match(file))
     };
-    !text.contains("--from=") && copy(text).is_some_and(is_all)
-}
-
-/// The absolute paths that a `COPY` or an `ADD` writes, as far as they are known. Not a folder that ends in a
-/// slash: it may have been there before.
-fn destinations(text: &str) -> Vec<String> {
-    let words = copy(text).unwrap_or_default();
-    let Some((to, sources)) = words.split_last() else { return Vec::new() };
-    if !to.starts_with('/') || text.contains('$') {
-        return Vec::new();
-    }
-    if !to.ends_with('/') {
-        return vec![(*to).to_owned()];
-    }
-    let names = sources.iter().filter_map(|source| source.trim_end_matches('/').rsplit('/').next());
-    names.map(|name| format!("{to}{name}")).collect()
+    path == file || path.starts_with('/') && path.contains(['*', '?']) && is_match()
 }

@@ -8,9 +8,14 @@ mod copies;
 mod diet;
 mod dockerfiles;
 mod entries;
+mod image;
 mod lineage;
+mod packages;
+mod process;
 mod unused;
 
+#[cfg(test)]
+mod hadolint_tests;
 #[cfg(test)]
 mod tests;
 

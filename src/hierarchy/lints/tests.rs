@@ -195,6 +195,14 @@ fn every_rule_is_broken_by_its_example() {
     }
 }
 
+/// The codes about packages that a `RUN` gets, in order.
+pub(super) fn package_codes(run: &str) -> String {
+    let mut found = codes(&one(TESTED, &format!("FROM scratch\nRUN {run}")));
+    found.retain(|code| ["RB061", "RB063"].contains(&code.as_str()));
+    found.sort();
+    found.join(" ")
+}
+
 /// For each Dockerfile of one image: the codes, with the lines.
 #[test]
 fn diet_rules_look_at_what_becomes_the_image() {
@@ -225,7 +233,7 @@ fn diet_rules_look_at_what_becomes_the_image() {
             "",
         ),
         ("RUN DEBIAN_FRONTEND=x \\\n  apt-get install -qq x \\\n  y", "RB061:2 RB063:2"),
-        ("RUN apt-get install x && rm -r /var/lib/apt/lists", ""),
+        ("RUN apt-get install x && rm -r /var/lib/apt/lists", "RB063:2"),
         ("RUN apk add --no-cache x\nRUN apk add y\nRUN apk add z", "RB061:3"),
         ("RUN dnf install -y x && dnf clean all\nRUN yum -y install x", "RB061:3"),
         ("RUN pip install x\nRUN npm ci\nRUN yarn install", "RB061:2 RB061:3 RB061:4"),
@@ -236,7 +244,15 @@ fn diet_rules_look_at_what_becomes_the_image() {
         // Stages that are not a part of the image.
         ("RUN apk add gcc\nFROM scratch\nCOPY --from=0 /x /", ""),
         ("RUN x\nFROM scratch AS base\nRUN apk add x\nFROM base", "RB061:4"),
+        // The commands count, not the text.
+        ("RUN apk add x \\\n  # rm -rf /var/cache/apk\n  && y", "RB061:2"),
+        ("RUN apk add x && rm -rf /var/cache/{apk,y}", "RB061:2"),
+        ("SHELL [\"/bin/bash\", \"-c\"]\nRUN apk add x && rm -rf /var/cache/{apk,y}", ""),
+        ("RUN apk add x\nRUN ls /var/cache/apk", "RB061:2"),
+        ("RUN apk add x\nRUN rm -rf /var/cache/*", "RB062:3"),
+        ("RUN --mount=type=cache,target=/var/cache/apk apk add x\nRUN apk del x", ""),
         // Files.
+        ("COPY a b /opt/\nRUN rm /opt/*", "RB062:3 RB062:3"),
         ("COPY a /opt/a\nRUN tar x && rm -f /opt/a /opt/b", "RB062:3"),
         ("ADD --chown=1 a b /opt/\nRUN rm -r /opt/b", "RB062:3"),
         ("COPY a /opt/\nRUN rm -r /opt /opt/$X\nRUN rm -r opt/a", ""),
@@ -247,9 +263,28 @@ fn diet_rules_look_at_what_becomes_the_image() {
         // Tools.
         ("RUN apk add --no-cache gcc musl-dev && make && apk del gcc", ""),
         ("RUN apk add --no-cache curl gcc=1 musl-dev", "RB065:2"),
+        ("RUN apk add --no-cache gcc && echo apk del", "RB065:2"),
+        ("RUN apk add --no-cache -t gcc curl", ""),
+        ("RUN dnf install -y binutils gcc-c++ && dnf clean all", "RB065:2"),
         // The first process.
         ("USER 1\nENTRYPOINT exec x\nCMD y", ""),
         ("USER 1\nENTRYPOINT x y", "RB066:3"),
+        ("USER 1\nCMD echo 'exec x' && y", "RB066:3"),
+        ("USER 1\nCMD exec x | tee /log", "RB066:3"),
+        ("USER 1\nCMD cd /x && exec y", ""),
+        ("USER 1\nCMD start-tini-x", "RB066:3"),
+        ("USER 1\nCMD [ \"sh\" ,\"-ec\", \"cd /x; exec y\"]", ""),
+        ("USER 1\nCMD [\"/usr/bin/env\", \"bash\", \"-c\", \"x exec y\"]", "RB066:3"),
+        ("USER 1\nCMD [\"bash\"]", ""),
+        ("USER 1\nENTRYPOINT []\nCMD x", "RB066:4"),
+        // Scripts in the context.
+        ("USER 1\nCOPY run.sh /\nENTRYPOINT [\"/run.sh\"]", "RB066:4"),
+        ("USER 1\nCOPY run.sh /\nENTRYPOINT [\"sh\", \"-e\", \"/run.sh\"]", "RB066:4"),
+        ("USER 1\nCOPY run.sh /usr/local/bin/start\nCMD [\"start\"]", "RB066:4"),
+        ("USER 1\nWORKDIR /app\nCOPY src bin\nCMD [\"/app/bin/run.sh\"]", "RB066:5"),
+        ("USER 1\nCOPY exec.sh /run.sh\nENTRYPOINT [\"/run.sh\"]", ""),
+        ("USER 1\nCOPY --from=x run.sh /\nENTRYPOINT [\"/run.sh\"]", ""),
+        ("USER 1\nCOPY a /run.sh\nENTRYPOINT [\"/run.sh\"]", ""),
         ("USER 1\nENTRYPOINT [\"/bin/sh\", \"-c\", \"x\"]", "RB066:3"),
         ("USER 1\nENTRYPOINT [\"/tini\", \"--\", \"x\"]\nCMD y", ""),
         ("CMD [\"x\"]", "RB067:2"),
@@ -257,7 +292,10 @@ fn diet_rules_look_at_what_becomes_the_image() {
         ("USER app\nUSER 0:0", "RB067:3"),
     ] {
         let folder = folder(&format!(
-            "{}== a/a\n== a/b\n== a/package.json\n== a/src/x\n",
+            "{}== a/a\n== a/b\n== a/package.json\n== a/src/x\n\
+             == a/run.sh\n#!/bin/sh\nset -e\n# exec is not here\necho exec\n\"$@\"\n\
+             == a/src/run.sh\n#!/usr/bin/env bash\nexec >/log\nx\n\
+             == a/exec.sh\n#!/bin/sh\nif x; then exec \"$@\"; fi\n",
             one(TESTED, &format!("FROM scratch\n{dockerfile}"))
         ));
         let problems = check(folder.path()).problems;
@@ -275,6 +313,22 @@ fn diet_rules_look_at_what_becomes_the_image() {
             "{dockerfile}\n{}",
             diagnostic::render(&problems, Rendering { colour: false, current_dir: folder.path() })
         );
+    }
+}
+
+/// Of some upstreams it is known that they run as root.
+#[test]
+fn root_is_only_told_if_it_is_known() {
+    for (dockerfile, expected) in [
+        ("FROM debian:12\nCMD [\"x\"]", true),
+        ("FROM docker.io/library/python:3-slim\nCMD [\"x\"]", true),
+        ("FROM debian:12\nUSER app\nCMD [\"x\"]", false),
+        ("FROM me/debian:12\nCMD [\"x\"]", false),
+        ("FROM r.io/library/debian:12\nCMD [\"x\"]", false),
+        ("FROM postgres:16\nCMD [\"x\"]", false),
+    ] {
+        let found = codes(&one(TESTED, dockerfile));
+        assert_eq!(found.contains(&"RB067".to_owned()), expected, "{dockerfile}");
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod apk;
 mod apt;
+mod build_tools;
 mod dnf;
 mod installed;
 mod markers;
@@ -14,6 +15,7 @@ mod update;
 mod verified;
 
 pub use self::{
+    build_tools::is_build_tool,
     installed::Installed,
     update::PackageUpdate,
     verified::{UpdateLine, Verified},
