@@ -30,7 +30,10 @@ use crate::{
         self, flatten,
         size::{self, SizeView},
     },
-    run::observe::{flat_layers, published_images, sizes},
+    run::{
+        observe::{flat_layers, published_images, sizes},
+        state::StateFolder,
+    },
     size::{Blob, Facts, FlattenForecast, measure},
 };
 
@@ -131,7 +134,9 @@ async fn facts<S: Store>(
             since(hierarchy, (place, revision), &runs, &published)?
         }
     };
-    Ok(sizes(store, hierarchy, (published, before), registries).await?)
+    let facts = sizes(store, hierarchy, (published, before), registries).await?;
+    // `rebuild waste` has read some of the layers.
+    Ok(Facts { unpacked: StateFolder::of(&hierarchy.file).layers().sizes(), ..facts })
 }
 
 /// The images that were published when the last run of a commit or its ancestors ended.

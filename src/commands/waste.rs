@@ -51,6 +51,7 @@ pub(super) async fn waste(common: &Common, arguments: &WasteArgs) -> Result<Exit
         let read = engine_layers(&*engine, &images, &cache).await?;
         (info.endpoint, facts, read)
     };
+    cache.keep_sizes(layer_bytes(&facts, &read));
     cache.forget_unused();
     if read.read > 0 {
         output::line(&format!("read {}", count(read.read, "layer")));
@@ -110,6 +111,15 @@ async fn of_registry(
         Some((digest.clone(), (repository, image.clone())))
     });
     Ok(registry_layers(client, &images.collect(), cache).await?)
+}
+
+/// The bytes of each layer that was read, by the digest of its tar.
+fn layer_bytes(facts: &Facts, read: &ReadLayers) -> BTreeMap<Digest, u64> {
+    let layers = read.images.iter().filter_map(|(image, found)| {
+        let digests = &facts.images.get(image)?.layers;
+        Some(digests.iter().cloned().zip(found.layers.iter().map(|layer| layer.bytes())))
+    });
+    layers.flatten().collect()
 }
 
 /// An image whose layers could not be read is an error, since it may be damaged.

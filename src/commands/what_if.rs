@@ -106,7 +106,13 @@ pub(super) fn forecasts(
     let known = KnownSizes::of(hierarchy);
     let forecast = |name: &&NodeName| {
         let flatten = hierarchy.get(name)?.flatten;
-        let replaced = replaced_layers(facts, (name, flatten)).ok()?;
+        let replaced = match replaced_layers(facts, (name, flatten)) {
+            Ok(replaced) => replaced,
+            Err(NoForecast::NotPublished) => {
+                return Some(FlattenForecast::unknown((*name).clone(), flatten));
+            }
+            Err(NoForecast::UnknownBase | NoForecast::IsFlat) => return None,
+        };
         flatten_forecast(hierarchy, facts, (name, flatten, known.get(&replaced))).ok()
     };
     nodes.iter().filter_map(forecast).collect()

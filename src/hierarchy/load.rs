@@ -77,7 +77,7 @@ impl Hierarchy {
     /// Reads the file, and every Dockerfile that it names, unless the options leave them out.
     pub fn load(file: &Path, options: &LoadOptions) -> Result<Loaded, LoadError> {
         HierarchySurvey::of(file, options)
-            .map_err(|problems| LoadError { problems: presented(problems) })?
+            .map_err(|problems| LoadError { problems: presented(problems, Presentation::Command) })?
             .loaded()
     }
 
@@ -97,7 +97,8 @@ impl Hierarchy {
         let mut survey = match HierarchySurvey::of(file, options) {
             Ok(survey) => survey,
             Err(problems) => {
-                return CheckedHierarchy { problems: presented(problems), ignored: 0, images: 0 };
+                let problems = presented(problems, Presentation::Check);
+                return CheckedHierarchy { problems, ignored: 0, images: 0 };
             }
         };
         lints::look(&mut survey);
@@ -106,7 +107,7 @@ impl Hierarchy {
         let (ignored, useless) =
             ignore::apply_all(&mut problems, dockerfiles.chain([&survey.problems.source]));
         problems.extend(useless);
-        let problems = presented(problems);
+        let problems = presented(problems, Presentation::Check);
         CheckedHierarchy { problems, ignored, images: survey.drafts.len() }
     }
 }
@@ -144,7 +145,7 @@ impl HierarchySurvey {
     fn loaded(mut self) -> Result<Loaded, LoadError> {
         let mut problems = self.problems.take();
         ignore::apply(&mut problems);
-        let problems = presented(problems);
+        let problems = presented(problems, Presentation::Command);
         let is_error = |problem: &Diagnostic| problem.severity == Severity::Error;
         let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_error);
         let failed = |mut errors: Vec<Diagnostic>, warnings| {
@@ -334,28 +335,55 @@ fn keep<T>(all: &mut Vec<T>, left_out: &[bool]) {
     all.retain(|_| !left_out.next().copied().unwrap_or(false));
 }
 
-/// So many different problems are shown at most: the rest is mostly the same again.
-const SHOWN: usize = 100;
+/// Who asked for the problems decides how many are shown: finding the place of one takes time, if there are many in
+/// one long line.
+#[derive(Clone, Copy)]
+enum Presentation {
+    /// Of `rebuild check`.
+    Check,
+    /// Of a command that cannot go on, or that warns.
+    Command,
+}
+
+impl Presentation {
+    /// The largest number of problems, and of different ones.
+    fn limits(self) -> (usize, usize) {
+        match self {
+            Self::Check => (4000, 4000),
+            Self::Command => (1000, 100),
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Check => "fix those above, and check again",
+            Self::Command => "`rebuild check` prints them",
+        }
+    }
+}
 
 /// Each once, the worst first, and no more than can be read.
-fn presented(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+fn presented(mut problems: Vec<Diagnostic>, to: Presentation) -> Vec<Diagnostic> {
     problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
-    // Finding the place of a problem takes time, if there are many in one long line.
-    let many = problems.len().saturating_sub(SHOWN * 10);
-    problems.truncate(SHOWN * 10);
+    let (most, different) = to.limits();
+    let many = problems.len().saturating_sub(most);
+    let mut worst = problems.get(most).map(|problem| problem.severity);
+    problems.truncate(most);
     once(&mut problems);
     problems.iter_mut().for_each(Diagnostic::conceal);
     let mut causes = HashSet::new();
     let kept = problems.iter().take_while(|problem| {
         causes.insert((problem.code, problem.message.clone()));
-        causes.len() <= SHOWN
+        causes.len() <= different
     });
     let kept = kept.count();
     let more = problems.len() - kept + many;
     if more > 0 {
+        worst = problems.get(kept).map(|problem| problem.severity).or(worst);
         problems.truncate(kept);
         let message = format!("there are {more} more problems, which are not shown");
-        problems.push(Diagnostic { severity: problems[0].severity, ..Diagnostic::error(message) });
+        let note = Diagnostic::error(message).hint(to.hint());
+        problems.push(Diagnostic { severity: worst.unwrap_or(Severity::Error), ..note });
     }
     problems
 }

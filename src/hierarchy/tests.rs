@@ -8,7 +8,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::check::diagnostic::{self, Rendering};
+use crate::check::diagnostic::{self, Rendering, Severity};
 
 /// A folder with these files: `path` on a line of its own after `==`, then its text.
 fn folder(files: &str) -> TempDir {
@@ -469,6 +469,16 @@ fn a_long_list_is_refused_and_many_problems_are_counted() {
     assert!(
         last.starts_with("there are ") && last.ends_with(" more problems, which are not shown")
     );
+    assert_eq!(problems[100].hint.as_deref(), Some("`rebuild check` prints them"));
+    // `check` is for all of them, and does not take notes for errors.
+    let images = (0..150).map(|n| format!("i{n}: {{context: b}}, ")).collect::<Vec<_>>().concat();
+    let folder = self::folder(&format!(
+        "== hierarchy.yaml\nversion: 1\nimages: {{{images}}}\n== b/Dockerfile\nFROM scratch\n"
+    ));
+    let file = folder.path().join("hierarchy.yaml");
+    let problems = Hierarchy::check(&file, &LoadOptions::default()).problems;
+    assert_eq!(problems.len(), 150);
+    assert!(problems.iter().all(|problem| problem.severity < Severity::Error));
 }
 
 #[test]

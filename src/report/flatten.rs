@@ -42,7 +42,10 @@ pub(super) fn sentences(forecast: &FlattenForecast) -> Vec<String> {
         sanitize::text(&names(&all, NAMED))
     };
     let node = sanitize::text(forecast.node.as_str());
-    let layers = count(forecast.replaced, "layer");
+    let Some(replaced) = forecast.replaced else {
+        return vec![format!("`{node}`: the savings are unknown until its first build")];
+    };
+    let layers = count(replaced, "layer");
     let which = if forecast.flatten == Flatten::Own { " above its parent's" } else { "" };
     let has = if forecast.sharers.len() == 1 { "needs" } else { "need" };
     let mut sentences = Vec::new();
@@ -101,7 +104,7 @@ fn change(bytes: i128) -> String {
 pub(super) struct FlattenView<'a> {
     node: &'a NodeName,
     flatten: &'static str,
-    layers: usize,
+    layers: Option<usize>,
     bytes: Option<ForecastView>,
     compressed: Option<u64>,
     compressed_shared: Option<u64>,
@@ -149,7 +152,7 @@ mod tests {
         let mut forecast = FlattenForecast {
             node: "app".into(),
             flatten: Flatten::Own,
-            replaced: 4,
+            replaced: Some(4),
             compressed: Some(50_000_000),
             compressed_shared: Some(0),
             bytes: Some(ForecastBytes { before: 120_400_000, after: 98_100_000, shared: 0 }),

@@ -1,6 +1,6 @@
 //! What flattening an image changes in the whole hierarchy: `rebuild size --what-if`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Blob, Facts, measure::base};
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
 pub struct FlattenForecast {
     pub node: NodeName,
     pub flatten: Flatten,
-    /// How many layers become one.
-    pub replaced: usize,
+    /// How many layers become one; `None` if the image is not built yet.
+    pub replaced: Option<usize>,
     /// Bytes of those layers as a registry stores them, compressed.
     pub compressed: Option<u64>,
     /// Of those bytes, what other images still need, so that it is stored once more.
@@ -28,15 +28,32 @@ pub struct FlattenForecast {
     pub descendants: Vec<NodeName>,
 }
 
-/// Bytes of uncompressed layer tars.
+/// Bytes of uncompressed layer tars. Of equal layers, a registry stores one; a host stores one for each sequence of
+/// layers below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForecastBytes {
-    /// Of the layers that become one.
+    /// Of the layers that become one, without those that stay below them, too.
     pub before: u64,
     /// Of the one layer.
     pub after: u64,
     /// Of those before, what other images still need.
     pub shared: u64,
+}
+
+impl FlattenForecast {
+    /// Of an image that is not built yet.
+    pub fn unknown(node: NodeName, flatten: Flatten) -> Self {
+        Self {
+            node,
+            flatten,
+            replaced: None,
+            compressed: None,
+            compressed_shared: None,
+            bytes: None,
+            sharers: Vec::new(),
+            descendants: Vec::new(),
+        }
+    }
 }
 
 impl ForecastBytes {
@@ -113,38 +130,78 @@ pub fn flatten_forecast(
         }
         next.is_some() && found.starts_with(layers)
     };
-    let (mut descendants, mut sharers, mut shared) = (Vec::new(), Vec::new(), kept);
+    let store = if blobs.is_some() { LayerStorage::Registry } else { LayerStorage::Host };
+    // What is stored anyway: the layers that stay, and those that other images need.
+    let kept_layers: BTreeSet<LayerKey<'_>> = store.keys(&layers[..kept]).collect();
+    let replaced: BTreeMap<LayerKey<'_>, usize> =
+        store.keys(layers).enumerate().skip(kept).map(|(n, key)| (key, n)).collect();
+    let is_replaced = |key: &LayerKey<'_>| replaced.contains_key(key) && !kept_layers.contains(key);
+    let (mut descendants, mut sharers) = (Vec::new(), Vec::new());
+    let mut needed: BTreeSet<LayerKey<'_>> = BTreeSet::new();
     for (name, found) in images.into_iter().filter(|(name, _)| *name != node) {
-        if is_descendant(name, found) {
+        let rest = if is_descendant(name, found) {
             descendants.push(name.clone());
-            continue;
-        }
-        // A layer of a host is the same only above the same layers.
-        let common = layers.iter().zip(found).take_while(|(one, other)| one == other).count();
-        if common > kept {
+            match store {
+                LayerStorage::Registry => &found[layers.len()..],
+                // Their own layers are on the one layer then.
+                LayerStorage::Host => continue,
+            }
+        } else {
+            found
+        };
+        let still: Vec<LayerKey<'_>> = store.keys(rest).filter(is_replaced).collect();
+        if !still.is_empty() {
             sharers.push(name.clone());
-            shared = shared.max(common);
         }
+        needed.extend(still);
     }
+    let gone: Vec<(usize, bool)> = replaced
+        .iter()
+        .filter(|(key, _)| is_replaced(key))
+        .map(|(key, n)| (*n, needed.contains(key)))
+        .collect();
+    let sum = |size: &dyn Fn(usize) -> u64, is_shared_only: bool| {
+        let of = gone.iter().filter(|(_, is_shared)| *is_shared || !is_shared_only);
+        of.map(|(n, _)| size(*n)).fold(0, u64::saturating_add)
+    };
     let bytes = sizes.filter(|sizes| sizes.layers.len() == layers.len()).map(|sizes| {
-        let sum = |sizes: &[u64]| sizes.iter().copied().fold(0, u64::saturating_add);
-        ForecastBytes {
-            before: sum(&sizes.layers[kept..]),
-            after: sizes.flat,
-            shared: sum(&sizes.layers[kept..shared]),
-        }
+        let size = |n: usize| sizes.layers[n];
+        ForecastBytes { before: sum(&size, false), after: sizes.flat, shared: sum(&size, true) }
     });
-    let compressed = |end: usize| Some(Blob::sum(blobs?.get(kept..end)?));
+    let compressed = |is_shared_only: bool| {
+        let blobs = blobs.filter(|blobs| blobs.len() == layers.len())?;
+        Some(sum(&|n| blobs[n].size, is_shared_only))
+    };
     Ok(FlattenForecast {
         node: node.clone(),
         flatten,
-        replaced: layers.len() - kept,
-        compressed: compressed(layers.len()),
-        compressed_shared: compressed(shared),
+        replaced: Some(layers.len() - kept),
+        compressed: compressed(false),
+        compressed_shared: compressed(true),
         bytes,
         sharers,
         descendants,
     })
+}
+
+/// How equal layers are stored once.
+#[derive(Clone, Copy)]
+enum LayerStorage {
+    Registry,
+    Host,
+}
+
+/// What makes a layer the same: itself, in a host with the layers below it.
+type LayerKey<'f> = &'f [Digest];
+
+impl LayerStorage {
+    /// The key of each layer of a stack.
+    fn keys(self, stack: &[Digest]) -> impl Iterator<Item = LayerKey<'_>> {
+        (0..stack.len()).map(move |n| match self {
+            Self::Registry => &stack[n..=n],
+            Self::Host => &stack[..=n],
+        })
+    }
 }
 
 #[cfg(test)]
@@ -189,7 +246,7 @@ mod tests {
                 let bytes = found.bytes.unwrap();
                 format!(
                     "{} layers, {} -> {}, shared {} by [{}], carried by [{}], change {}, compressed {:?} {:?}",
-                    found.replaced,
+                    found.replaced.unwrap(),
                     bytes.before,
                     bytes.after,
                     bytes.shared,
@@ -243,6 +300,31 @@ mod tests {
             assert_eq!(told(all, of), expected, "{of:?}");
         }
         assert_eq!(told("os: ab", ("web", Flatten::All)), "NotPublished");
+    }
+
+    /// A registry stores an equal layer once, wherever it is in a stack; a host does not.
+    #[test]
+    fn equal_layers_at_other_positions() {
+        let told = |lines: &str, of: (&str, Flatten), is_host: bool| {
+            let hierarchy = test_hierarchy("os\nweb < os\napp < web\ntool < os");
+            let (mut facts, sizes) = facts_with_sizes(lines, of.0);
+            if is_host {
+                facts.images.values_mut().for_each(|image| image.stored = None);
+            }
+            let asked = (&of.0.into(), of.1, sizes.as_ref());
+            let bytes = flatten_forecast(&hierarchy, &facts, asked).unwrap().bytes.unwrap();
+            (bytes.before, bytes.shared)
+        };
+        for (lines, of, registry, host) in [
+            ("os: abab", ("os", Flatten::All), (2000, 0), (4000, 0)),
+            ("os: a\nweb: abac os", ("web", Flatten::Own), (2000, 0), (3000, 0)),
+            ("os: a\nweb: abc os\ntool: ac os", ("web", Flatten::Own), (2000, 1000), (2000, 0)),
+            ("os: a\nweb: abc os\napp: abcdb web", ("web", Flatten::Own), (2000, 1000), (2000, 0)),
+            ("os: ab\nweb: abc os", ("web", Flatten::All), (3000, 2000), (3000, 2000)),
+        ] {
+            assert_eq!(told(lines, of, false), registry, "{lines}");
+            assert_eq!(told(lines, of, true), host, "{lines}");
+        }
     }
 
     #[test]

@@ -34,6 +34,14 @@ pub(super) enum Hiding<'l> {
     Moved(&'l [u8]),
 }
 
+/// A path of a hard link that has a copy: overlay file systems copy a file whose mode, owner or time changes, and the
+/// other paths keep the one before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UnlinkedFile {
+    pub(super) before: StackFile,
+    pub(super) copy: StackFile,
+}
+
 /// The layers of an image, the base's first.
 #[derive(Default)]
 pub(super) struct LayerStack<'l> {
@@ -41,6 +49,8 @@ pub(super) struct LayerStack<'l> {
     /// Files by path. A hard link is the file that it links to.
     pub(super) visible: BTreeMap<&'l [u8], StackFile>,
     pub(super) hidden: Vec<HiddenFile<'l>>,
+    /// Files that a later layer wrote again at one path, while another one still shows them.
+    pub(super) unlinked: Vec<UnlinkedFile>,
     /// How many paths show a file.
     links: HashMap<StackFile, usize>,
 }
@@ -114,6 +124,9 @@ impl<'l> LayerStack<'l> {
                     _ => Hiding::Replaced,
                 };
                 self.hide(before, number, how);
+                if matches!(how, Hiding::Rewritten(_)) && at != before && self.is_seen(before) {
+                    self.unlinked.push(UnlinkedFile { before, copy: at });
+                }
             }
         }
         for (_, before) in removed {
@@ -130,6 +143,11 @@ impl<'l> LayerStack<'l> {
         for path in below.collect::<Vec<_>>() {
             removed.extend(self.visible.remove_entry(path));
         }
+    }
+
+    /// Whether a path shows the file.
+    pub(super) fn is_seen(&self, at: StackFile) -> bool {
+        self.links.get(&at).is_some_and(|links| *links > 0)
     }
 
     /// One path less shows the file. Empty files and those with other links waste nothing.

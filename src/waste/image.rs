@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     finding::{RewriteCause, WasteGroup, WasteKind},
-    fold::{Hiding, LayerStack, StackFile},
+    fold::{HiddenFile, Hiding, LayerStack, StackFile, UnlinkedFile},
     index::{IndexedFile, IndexedItem},
     paths,
 };
@@ -61,9 +61,9 @@ pub(super) fn waste(
 ) -> (Vec<WasteGroup>, HashSet<StackFile>) {
     let mut found: BTreeMap<Key, Vec<WastedFile<'_>>> = BTreeMap::new();
     let mut counted: HashSet<StackFile> = HashSet::new();
-    let mut hidden_by: HashMap<StackFile, usize> = HashMap::new();
+    let mut hidden_by: HashMap<StackFile, &HiddenFile<'_>> = HashMap::new();
     for hidden in &stack.hidden {
-        hidden_by.insert(hidden.at, hidden.by);
+        hidden_by.insert(hidden.at, hidden);
         let Some(old) = stack.file(hidden.at) else { continue };
         if !own.contains(&hidden.by) || known(hidden.at) || !counted.insert(hidden.at) {
             continue;
@@ -84,11 +84,26 @@ pub(super) fn waste(
             }
             Hiding::Rewritten(new) => {
                 file.new = Some(new);
-                let owner = (old.user, old.group) != (new.user, new.group);
-                WasteKind::Rewritten(RewriteCause { mode: old.mode != new.mode, owner })
+                rewritten(old, new)
             }
         };
         found.entry((kind, hidden.at.layer, Some(hidden.by))).or_default().push(file);
+    }
+    for UnlinkedFile { before, copy } in stack.unlinked.iter().copied() {
+        let (Some(old), Some(new)) = (stack.file(before), stack.file(copy)) else { continue };
+        // If a later layer deletes the file before, that one is the waste.
+        let is_kept = match hidden_by.get(&before).map(|hidden| hidden.how) {
+            None => true,
+            Some(Hiding::Rewritten(last)) => !std::ptr::eq(last, new),
+            Some(_) => false,
+        };
+        let is_copy = new.size > 0 && stack.is_seen(copy) && is_kept;
+        if is_copy && own.contains(&copy.layer) && !known(copy) && counted.insert(copy) {
+            let path = stack.path(copy);
+            let file = WastedFile { at: copy, path, bytes: new.size, same: None, new: Some(new) };
+            let key = (rewritten(old, new), before.layer, Some(copy.layer));
+            found.entry(key).or_default().push(file);
+        }
     }
     for (&path, &at) in &stack.visible {
         let Some(file) = stack.file(at).filter(|file| file.size > 0) else { continue };
@@ -115,11 +130,11 @@ pub(super) fn waste(
     for layer in own.clone() {
         for (entry, one) in stack.layers[layer].entries.iter().enumerate() {
             let IndexedItem::File(file) = &one.item else { continue };
-            if paths::is_secret(&String::from_utf8_lossy(&one.path), file.size) {
-                let at = StackFile { layer, entry };
+            let at = StackFile { layer, entry };
+            if !known(at) && paths::is_secret(&String::from_utf8_lossy(&one.path), file.size) {
                 let file =
                     WastedFile { at, path: &one.path, bytes: file.size, same: None, new: None };
-                let by = hidden_by.get(&at).copied();
+                let by = hidden_by.get(&at).map(|hidden| hidden.by);
                 found.entry((WasteKind::Secret, layer, by)).or_default().push(file);
             }
         }
@@ -130,6 +145,11 @@ pub(super) fn waste(
     };
     let groups = found.into_iter().flat_map(|(key, files)| groups(key, files, files_of(key.1)));
     (groups.collect(), counted)
+}
+
+fn rewritten(old: &IndexedFile, new: &IndexedFile) -> WasteKind {
+    let owner = (old.user, old.group) != (new.user, new.group);
+    WasteKind::Rewritten(RewriteCause { mode: old.mode != new.mode, owner })
 }
 
 /// Files of the own layers whose content is elsewhere in the image, too.

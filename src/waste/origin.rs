@@ -62,6 +62,17 @@ pub(super) fn instructions<'f>(
     found.collect()
 }
 
+/// What the `ONBUILD` instructions of an image do at the beginning of a build on it, as a stage.
+pub(super) fn onbuild(instructions: &[Instruction], target: Option<&str>) -> Vec<Instruction> {
+    let (all, stages) = crate::dockerfile::image_stages(instructions, target);
+    let own = all.iter().filter(|(stage, _)| stages.contains(stage));
+    let triggers = own.filter_map(|(_, one)| {
+        Some(Instruction { line: one.line, text: one.text.strip_prefix("ONBUILD ")?.to_owned() })
+    });
+    let from = Instruction { line: 0, text: "FROM parent".to_owned() };
+    [from].into_iter().chain(triggers).collect()
+}
+
 /// `RUN make` of `RUN make`, of `RUN /bin/sh -c make # buildkit` and of `|1 A=b /bin/sh -c make`.
 fn is_made_by(text: &str, one: &Instruction) -> bool {
     let (name, rest) = one.text.split_once(' ').unwrap_or((&one.text, ""));

@@ -12,10 +12,10 @@ use super::{
     fold::{LayerStack, StackFile},
     image::{build_tools, waste},
     index::LayerIndex,
-    origin::{HistoryEntry, instructions, layer_texts},
+    origin::{HistoryEntry, instructions, layer_texts, onbuild},
 };
 use crate::{
-    hierarchy::{Hierarchy, Node, NodeName},
+    hierarchy::{Flatten, Hierarchy, Node, NodeName},
     image::Digest,
     size::{Facts, Measured, measure},
 };
@@ -91,24 +91,23 @@ pub fn survey(
                 let prefix = &facts.images[&image.digest].layers[..from];
                 Some(*foreign.entry(prefix).or_insert_with(|| {
                     let owner = foreign_owner(hierarchy, node, image);
-                    all.add(None, (&image.digest, 0..from), &owner, &[])
+                    all.add(None, (&image.digest, 0..from, None), &owner, &[])
                 }))
             }
             None => None,
         };
         let texts = layer_texts(&layers.history, image.layers);
-        let file = &node.dockerfile;
-        let lines = instructions(&file.instructions, node.target.as_deref(), &texts[from..]);
-        let lines: Vec<Option<SourceLine>> = lines
-            .into_iter()
-            .map(|one| {
-                let (line, text) = one.map(|one| (one.line, one.text.clone()))?;
-                let ordinal = file.instructions.iter().position(|one| one.line == line)?;
-                Some(SourceLine { file: file.path.clone(), line, text, ordinal })
-            })
-            .collect();
+        let lines = lines(hierarchy, node, &texts[from..]);
         let owner = WasteOwner::Node(image.node.to_string());
-        let number = all.add(base, (&image.digest, from..image.layers), &owner, &lines);
+        // One layer has the files of its parent once more: the parent causes their waste.
+        let parent = hierarchy.base(node).filter(|_| node.flatten == Flatten::All);
+        let copied = parent.and_then(|parent| {
+            let files = read.get(facts.published.get(&parent.name)?)?;
+            Some((*nodes.get(&parent.name)?, stack(files, files.layers.len())))
+        });
+        let own = (&image.digest, from..image.layers);
+        let files = copied.as_ref().map(|(_, files)| files);
+        let number = all.add(base, (own.0, own.1, files), &owner, &lines);
         nodes.insert(&image.node, number);
         if image.carried_by == 0 {
             for (layer, packages) in build_tools(&stack(layers, image.layers)) {
@@ -118,12 +117,17 @@ pub fn survey(
                 entry.1.extend(packages);
             }
         }
-        let lineage = std::iter::successors(base, |base| all.surveyed[*base].base);
+        let inherited = match &copied {
+            Some((parent, files)) => {
+                all.copied_waste(*parent, (files, &stack(layers, image.layers)))
+            }
+            None => all.lineage(base).map(|base| all.surveyed[base].own).sum(),
+        };
         images.push(ImageWaste {
             node: image.node.clone(),
             whole: file_bytes(layers),
             own: all.surveyed[number].own,
-            inherited: lineage.map(|base| all.surveyed[base].own).sum(),
+            inherited,
         });
     }
     for (place, packages) in tools.into_values() {
@@ -162,11 +166,31 @@ struct HierarchySurveyor<'f> {
 }
 
 impl HierarchySurveyor<'_> {
-    /// Surveys these layers of an image, and returns their number. They are on those of the base.
+    /// The base, what that is based on, and so on.
+    fn lineage(&self, base: Option<usize>) -> impl Iterator<Item = usize> {
+        std::iter::successors(base, |base| self.surveyed[*base].base)
+    }
+
+    /// The bytes of an image that are waste of its parent, if one layer has the files of both.
+    fn copied_waste(&self, parent: usize, (old, new): (&LayerStack<'_>, &LayerStack<'_>)) -> u64 {
+        let is_waste = |at: &StackFile| {
+            self.lineage(Some(parent)).any(|base| self.surveyed[base].counted.contains(at))
+        };
+        let both = old.visible.iter().filter(|(_, at)| is_waste(at));
+        let both = both.filter_map(|(path, at)| Some((*at, new.visible.get(path)?)));
+        let files: BTreeMap<StackFile, u64> = both
+            .filter(|(at, copy)| has_same_content((old, *at), (new, **copy)))
+            .filter_map(|(_, copy)| Some((*copy, new.file(*copy)?.size)))
+            .collect();
+        files.into_values().fold(0, u64::saturating_add)
+    }
+
+    /// Surveys these layers of an image, and returns their number. They are on those of the base. Files that are also in
+    /// `copied` are of another image.
     fn add(
         &mut self,
         base: Option<usize>,
-        (image, own): (&Digest, Range<usize>),
+        (image, own, copied): (&Digest, Range<usize>, Option<&LayerStack<'_>>),
         owner: &WasteOwner,
         lines: &[Option<SourceLine>],
     ) -> usize {
@@ -190,8 +214,12 @@ impl HierarchySurveyor<'_> {
         let stack = stack(layers, own.end);
         let (groups, counted) = {
             let known = |at: StackFile| {
-                let mut lineage = std::iter::successors(base, |base| self.surveyed[*base].base);
-                lineage.any(|base| self.surveyed[base].counted.contains(&at))
+                let is_copied = |files: &LayerStack<'_>| {
+                    let before = files.visible.get(stack.path(at));
+                    before.is_some_and(|before| has_same_content((files, *before), (&stack, at)))
+                };
+                copied.is_some_and(is_copied)
+                    || self.lineage(base).any(|base| self.surveyed[base].counted.contains(&at))
             };
             waste(&stack, &own, &known)
         };
@@ -203,6 +231,36 @@ impl HierarchySurveyor<'_> {
         self.surveyed.push(Surveyed { places, counted, base, own: own_bytes });
         self.surveyed.len() - 1
     }
+}
+
+/// The instruction of each layer: those of its parent's `ONBUILD` come first.
+fn lines(hierarchy: &Hierarchy, node: &Node, texts: &[Option<&str>]) -> Vec<Option<SourceLine>> {
+    let of = |node: &Node, line: usize| {
+        let file = &node.dockerfile;
+        let ordinal = file.instructions.iter().position(|one| one.line == line)?;
+        let text = file.instructions[ordinal].text.clone();
+        Some(SourceLine { file: file.path.clone(), line, text, ordinal })
+    };
+    let mut lines: Vec<Option<SourceLine>> = Vec::new();
+    if let Some(parent) = hierarchy.base(node) {
+        let triggers = onbuild(&parent.dockerfile.instructions, parent.target.as_deref());
+        let found = instructions(&triggers, None, texts);
+        lines.extend(found.iter().map_while(|one| Some(of(parent, (*one)?.line))));
+    }
+    let own = &node.dockerfile.instructions;
+    let rest = instructions(own, node.target.as_deref(), &texts[lines.len()..]);
+    lines.extend(rest.into_iter().map(|one| of(node, one?.line)));
+    lines
+}
+
+fn has_same_content(
+    one: (&LayerStack<'_>, StackFile),
+    other: (&LayerStack<'_>, StackFile),
+) -> bool {
+    let content = |(stack, at): (&LayerStack<'_>, StackFile)| {
+        stack.file(at).map(|file| (file.size, file.content))
+    };
+    content(one).is_some() && content(one) == content(other)
 }
 
 /// The image that a base is, if it is not the published image of a parent.

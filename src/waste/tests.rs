@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     dockerfile::Instruction,
-    hierarchy::{Hierarchy, NodeName, test_hierarchy},
+    hierarchy::{Flatten, Hierarchy, NodeName, test_hierarchy},
     image::Digest,
     size::{Facts, MeasuredImage},
 };
@@ -79,7 +79,15 @@ fn hidden_bytes_are_wasted() {
         (&["- a aaa\nh b a", "x a"], 0),
         (&["- a aaa\nh b a", "x a", "x b"], 3),
         (&["- a aaa", "h b a", "x a"], 0),
-        (&["- a aaa\nh b a", "- a aaa mode=755"], 0),
+        // Changing the mode of a path copies the file, and the other path keeps the one before.
+        (&["- a aaa\nh b a", "- a aaa mode=755"], 3),
+        (&["- a aaa\nh b a", "- b aaa"], 3),
+        (&["- a aaa\nh b a", "- b bbb"], 0),
+        (&["- a aaa\nh b a", "- a aaa mode=755\n- b aaa mode=755"], 6),
+        (&["- a aaa\nh b a", "- a aaa mode=755\nh b a"], 3),
+        (&["- a aaa\nh b a", "- b aaa", "x a"], 3),
+        (&["- a aaa\nh b a", "- b aaa", "x b"], 3),
+        (&["- a aaa\nh b a", "- b aaa", "- b bbb"], 3),
         // A whiteout is about the layers below, wherever it stands.
         (&["- a aaa", "- a b\nx a"], 3),
         (&["x nothing\nh b nothing"], 0),
@@ -93,6 +101,9 @@ fn hidden_bytes_are_wasted() {
     assert_eq!([0, 1, 2, 3].map(|from| kilobytes(&layers, from)), [5, 5, 2, 0]);
 }
 
+/// What the one layer of a flattened image begins with.
+const FLATTENED: &str = "= rebuild: flatten";
+
 /// Images as `os: layers`, a paragraph each: the layers are `=` and an instruction, then their entries. The
 /// instructions become the Dockerfile of the image, behind a `FROM`.
 pub(crate) fn surveyed(hierarchy: &str, images: &str) -> (Hierarchy, HierarchyWaste) {
@@ -105,9 +116,10 @@ pub(crate) fn surveyed(hierarchy: &str, images: &str) -> (Hierarchy, HierarchyWa
         let node = NodeName::from(name);
         let base = hierarchy.base(hierarchy.get(&node).unwrap()).map(|base| base.name.clone());
         let base = base.and_then(|base| facts.published.get(&base).cloned());
+        let is_flat = text.starts_with(FLATTENED);
         let (mut digests, mut layers) = match &base {
-            Some(base) => (facts.images[base].layers.clone(), read[base].clone()),
-            None => (Vec::new(), ImageLayers::default()),
+            Some(base) if !is_flat => (facts.images[base].layers.clone(), read[base].clone()),
+            _ => (Vec::new(), ImageLayers::default()),
         };
         let mut dockerfile = "FROM x\n".to_owned();
         for part in text.split("= ").map(str::trim).filter(|part| !part.is_empty()) {
@@ -129,6 +141,8 @@ pub(crate) fn surveyed(hierarchy: &str, images: &str) -> (Hierarchy, HierarchyWa
     }
     let nodes = hierarchy.in_build_order().cloned().map(|mut node| {
         let text = dockerfiles.get(&node.name).map_or("", String::as_str).lines().enumerate();
+        let is_flat = images.contains(&format!("{}:\n{FLATTENED}", node.name));
+        node.flatten = if is_flat { Flatten::All } else { Flatten::No };
         node.dockerfile.instructions =
             text.map(|(n, text)| Instruction { line: n + 1, text: text.to_owned() }).collect();
         node
@@ -256,6 +270,64 @@ p bash make libx-dev";
          web build-tools libx-dev (1) 1 kB in web:2, 1 more\n\
          os 0+0\nweb 0+0\napp 0+0\n"
     );
+}
+
+/// Its one layer has the files of its parent, whose waste they are.
+#[test]
+fn a_flattened_image_inherits_the_waste_of_its_parent() {
+    let images = "os:
+= RUN apt-get update
+- var/lib/apt/lists/a aa
+- usr/share/doc/x/readme aaaaa
+- root/.npmrc a
+- old aaaa
+= RUN rm old
+x old
+
+tool:
+= rebuild: flatten
+- var/lib/apt/lists/a aa
+- usr/share/doc/x/readme aaaaa
+- root/.npmrc a
+- var/lib/apt/lists/b bbb
+- srv aaaaa";
+    assert_eq!(
+        told("os\ntool < os", images),
+        "os secret /root/.npmrc (1) 1 kB in os:2, 0 more\n\
+         os documentation /usr/share/doc/x/readme (1) 5 kB in os:2, 0 more\n\
+         os deleted /old (1) 4 kB in os:2 by os:3, 0 more\n\
+         tool cache /var/lib/apt/lists/b (1) 3 kB in tool:?, 0 more\n\
+         os cache /var/lib/apt/lists/a (1) 2 kB in os:2, 0 more\n\
+         os 6+0\ntool 3+2\n"
+    );
+}
+
+/// The parent's Dockerfile has the lines of its `ONBUILD`.
+#[test]
+fn layers_of_onbuild_have_a_line() {
+    let images = "os:
+= RUN make
+- bin a
+= ONBUILD COPY . /app/
+= ONBUILD RUN build
+
+web:
+= COPY . /app/
+- app/.git/x aaa
+= RUN build
+- root/.cache/pip/x bb
+= RUN more
+- var/lib/apt/lists/x cccc";
+    let (_, waste) = surveyed("os\nweb < os", images);
+    let places = waste.findings.iter().map(|finding| {
+        let source = finding.layer.source.as_ref().unwrap();
+        format!("{}:{} {}", source.file.parent().unwrap().display(), source.line, source.text)
+    });
+    let places: Vec<String> = places.collect();
+    assert_eq!(places.len(), 3, "{places:?}");
+    assert!(places[0].ends_with("web:4 RUN more"), "{places:?}");
+    assert!(places[1].ends_with("os:3 ONBUILD COPY . /app/"), "{places:?}");
+    assert!(places[2].ends_with("os:4 ONBUILD RUN build"), "{places:?}");
 }
 
 /// As it comes from a registry: compressed or not.

@@ -1,6 +1,7 @@
 //! Caches the files of layers, and the histories of images, by digest: `rebuild waste` reads each layer once.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     time::{Duration, SystemTime},
 };
@@ -27,7 +28,31 @@ impl StateFolder {
     }
 }
 
+/// The file of the bytes of the files in each layer, by the digest of its tar. `rebuild size` needs no more.
+const SIZES: &str = "sizes";
+/// Layers in it. More are forgotten, as 5 MB would be slower than `rebuild size` should be.
+const MOST_SIZES: usize = 50_000;
+
 impl LayerCache {
+    /// The bytes of layers that were read once, by the digests of their tars.
+    pub fn sizes(&self) -> BTreeMap<Digest, u64> {
+        serde_json::from_slice(&self.recall(SIZES)).unwrap_or_default()
+    }
+
+    pub fn keep_sizes(&self, new: BTreeMap<Digest, u64>) {
+        let mut sizes = self.sizes();
+        if new.iter().all(|(digest, bytes)| sizes.get(digest) == Some(bytes)) {
+            return;
+        }
+        if sizes.len() + new.len() > MOST_SIZES {
+            sizes.clear();
+        }
+        sizes.extend(new);
+        if let Ok(text) = serde_json::to_vec(&sizes) {
+            self.0.keep(SIZES, &text);
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn at(root: std::path::PathBuf) -> Self {
         Self(StateFolder { root })
@@ -103,5 +128,11 @@ mod tests {
         cache.keep_history(&Digest::of(b"image"), &history);
         assert_eq!(cache.history(&Digest::of(b"image")), Some(history));
         assert_eq!(cache.history(&Digest::of(b"another")), None);
+        for bytes in [1, 2] {
+            cache.keep_sizes([(Digest::of(b"old"), bytes)].into());
+        }
+        cache.keep_sizes([(Digest::of(b"used"), 3)].into());
+        assert_eq!(cache.sizes().into_values().collect::<Vec<_>>().len(), 2);
+        assert_eq!(cache.sizes()[&Digest::of(b"old")], 2);
     }
 }

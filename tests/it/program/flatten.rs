@@ -1,6 +1,7 @@
 //! `flatten`: one layer with the same files, on the real engine; predicted sizes, and nothing left behind.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     time::{Duration, Instant},
 };
@@ -209,6 +210,52 @@ fn predicted_and_real_sizes_agree_to_the_byte() {
         let again = project.rebuild("plan --format json").run().exits(0);
         assert!(!again.stdout.contains("\"flatten\""), "{again}");
     }
+}
+
+/// A registry stores equal layers once, wherever they are; a host does so above the same layers only.
+#[test]
+fn equal_layers_elsewhere_are_predicted_to_the_byte() {
+    everywhere(|project, place| {
+        for (page, letter) in [("one", "1"), ("two", "2")] {
+            project.write(&format!("web/{page}"), &letter.repeat(70_000));
+            project.write(&format!("tool/{page}"), &letter.repeat(70_000));
+        }
+        let web = "FROM ~os:1\nCOPY one /page\nCOPY two /page\nCOPY one /page\n";
+        project.write("web/Dockerfile", web);
+        project.write("tool/Dockerfile", "FROM ~os\nCOPY two /page\n");
+        project.rebuilt(place);
+        let stored = |name: &str| match place {
+            Place::Engine => stored_once(&[project.name(&format!("{name}:latest"))]),
+            Place::Registry(registry) => {
+                let layers = registry.unpacked(&project.name(&format!("demo/{name}")), "latest");
+                layers.into_iter().collect::<BTreeMap<_, _>>().into_values().sum()
+            }
+        };
+        let all = || match place {
+            Place::Engine => stored_once(&images(project)),
+            Place::Registry(registry) => {
+                let of = |name: &str| {
+                    registry.unpacked(&project.name(&format!("demo/{name}")), "latest")
+                };
+                let layers = ["~os", "~web", "~app", "~tool"].into_iter().flat_map(of);
+                layers.collect::<BTreeMap<_, _>>().into_values().sum()
+            }
+        };
+        let before = (stored("~web"), all());
+        let ended =
+            project.rebuild("size --what-if flatten=~web:own --format json").to(place).run();
+        let forecast: Value = serde_json::from_str(&ended.exits(0).stdout).unwrap();
+        flatten(project, "~web", "own");
+        project.rebuilt(place);
+        let now = (stored("~web"), all());
+        let number = |key: &str| forecast["flatten"]["bytes"][key].as_i64().unwrap();
+        let less =
+            |one: u64, other: u64| i64::try_from(one).unwrap() - i64::try_from(other).unwrap();
+        assert_eq!(less(before.0, now.0), number("saved"), "{forecast}");
+        assert_eq!(less(now.1, before.1), number("change"), "{forecast}");
+        let has_sharer = matches!(place, Place::Registry(_));
+        assert_eq!(number("shared") > 0, has_sharer, "{forecast}");
+    });
 }
 
 fn saved_layers(project: &Project, node: &str) -> usize {

@@ -41,6 +41,12 @@ fn each_image_has_its_own_bytes_and_the_total_is_what_is_stored() {
             // Beside the images, the registry has records of runs.
             let records = registry.stored() - total;
             assert!(records < 50_000, "{records} bytes beside {found}");
+            // `rebuild waste` reads the layers, so that later their files are known.
+            assert!(found["total"]["once"]["unpacked"].is_null(), "{found}");
+            project.rebuild("waste").to(place).run().exits(0);
+            let read = sizes(project, place, "");
+            let unpacked = read["total"]["once"]["unpacked"].as_u64().unwrap();
+            assert!(unpacked > read["nodes"][0]["own"]["unpacked"].as_u64().unwrap(), "{read}");
         }
 
         project.write("app/Dockerfile", "FROM ~web\nCOPY big /\n");

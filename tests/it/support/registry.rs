@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -173,6 +173,18 @@ impl Registry {
         let manifest: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         let layers = manifest["layers"].as_array().unwrap().iter();
         layers.map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Oracle: the bytes of the tars of an image's layers, by the digests of their blobs.
+    pub(crate) fn unpacked(&self, repository: &str, tag: &str) -> Vec<(String, u64)> {
+        let layers = self.layers(repository, tag).into_iter();
+        let sizes = layers.map(|digest| {
+            let blob = self.send("GET", &format!("/v2/{repository}/blobs/{digest}"), &[], b"").body;
+            let mut tar = Vec::new();
+            flate2::read::MultiGzDecoder::new(&blob[..]).read_to_end(&mut tar).unwrap();
+            (digest, tar.len() as u64)
+        });
+        sizes.collect()
     }
 
     /// Oracle: the configuration of the image under a tag.
