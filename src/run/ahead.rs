@@ -156,6 +156,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             settings: BuildSettings::default(),
             target: None,
             named: [].into(),
+            base: None,
             platform: node.platform.clone(),
             no_cache: false,
             timeout: node.timeout,

@@ -15,7 +15,7 @@ use regex::Regex;
 use tokio::sync::OnceCell;
 
 use crate::{
-    engine::{BuildRequest, BuildSecrets, Engine, EngineError, LocalImage},
+    engine::{BuildBase, BuildRequest, BuildSecrets, Engine, EngineError, LocalImage},
     fingerprint::{Parents, context::Context},
     hierarchy::{Base, BuildSettings, Hierarchy, Node, NodeName},
     image::{Digest, Platform, Reference, Repository, Tagged},
@@ -95,6 +95,8 @@ pub(super) struct Pinned {
     pub(super) names: BTreeMap<usize, String>,
     /// For each of those names, the text of the Dockerfile.
     written: BTreeMap<String, String>,
+    /// The base of the final stage, as the build names it.
+    pub(super) build_base: Option<BuildBase>,
     /// The base of the final stage: its published name, its digest, and its ID in the engine.
     pub(super) base: Option<(String, Digest, Digest)>,
 }
@@ -281,6 +283,8 @@ impl Bases {
             pinned.written.insert(pin.to_string(), written.to_owned());
             pinned.names.insert(index, pin.to_string());
             if used.is_final {
+                let name = pin.to_string();
+                pinned.build_base = Some(BuildBase { name, image: image.clone() });
                 pinned.base = Some((called, digest.clone(), image));
             }
         }
@@ -312,6 +316,7 @@ impl Bases {
                 settings: BuildSettings::default(),
                 target: None,
                 named: BTreeMap::new(),
+                base: None,
                 platform: node.platform.clone(),
                 no_cache: false,
                 timeout: node.timeout,

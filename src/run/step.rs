@@ -531,13 +531,11 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             settings: node.settings.clone(),
             target: node.target.clone(),
             named: node.dockerfile.named(&pinned.names),
+            base: pinned.build_base.clone(),
             platform: node.platform.clone(),
             // BuildKit identifies the secret of a layer only by its ID: it would reuse a layer that was built
             // with another source.
-            // The API has one switch for all stages (`nocache`).
-            no_cache: fresh
-                || !node.secrets.is_empty()
-                || !node.settings.no_cache_filter.is_empty(),
+            no_cache: fresh || !node.secrets.is_empty(),
             timeout: node.timeout,
         };
         tell.phase(Phase::Build);

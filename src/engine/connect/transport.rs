@@ -54,6 +54,9 @@ pub(in crate::engine) enum Failure {
     Open(#[source] io::Error),
     #[error("the connection broke")]
     Broken(#[from] hyper::Error),
+    /// The same of a connection that was upgraded, with the reason.
+    #[error("the connection broke")]
+    Lost(String),
     #[error("malformed request")]
     Request(#[from] http::Error),
 }

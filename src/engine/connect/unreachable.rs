@@ -21,11 +21,14 @@ pub(super) fn reason(endpoint: &Endpoint, failure: &Failure) -> String {
         {
             format!("TLS failed ({}); see `DOCKER_CERT_PATH`", deepest(error))
         }
-        (Failure::Broken(error), _) => {
-            format!("the connection broke ({}); is the engine still running?", deepest(error))
-        }
+        (Failure::Broken(error), _) => broken(&deepest(error)),
+        (Failure::Lost(reason), _) => broken(reason),
         (Failure::Request(error), _) => error.to_string(),
     }
+}
+
+fn broken(reason: &str) -> String {
+    format!("the connection broke ({reason}); is the engine still running?")
 }
 
 fn opening(endpoint: &Endpoint, address: &EngineAddress, error: &io::Error) -> String {

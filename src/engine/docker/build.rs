@@ -6,10 +6,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bollard::query_parameters::RemoveImageOptions;
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
 use http::{Request, header};
-use http_body_util::{Empty, StreamBody};
+use http_body_util::StreamBody;
 use hyper::body::{Body, Frame};
 use tokio::time::sleep;
 
@@ -19,18 +20,20 @@ use super::{
     build_query::build_query,
     call::{EngineRefusal, path_with},
     message::EngineMessages,
+    solve::{Exported, SessionBuild},
+    solved_images::SolvedImage,
     transcript::Transcript,
 };
 use crate::{
     engine::{
-        BuildProgress, BuildRequest, EngineError, LocalImage,
+        BuildBase, BuildProgress, BuildRequest, EngineError, LocalImage,
         session::{BuildSession, SessionFiles},
         tar,
     },
     image::Digest,
 };
 
-const DOING: &str = "building";
+pub(super) const DOING: &str = "building";
 /// Podman makes OCI images unless told otherwise, and those have no `HEALTHCHECK`. Docker ignores it.
 const OUTPUT_FORMAT: (&str, &str) =
     ("outputformat", "application/vnd.docker.distribution.manifest.v2+json");
@@ -41,16 +44,59 @@ impl Docker {
     pub(super) async fn build_image(
         &self,
         mut request: BuildRequest,
-        progress: impl FnMut(BuildProgress) + Send,
+        mut progress: impl FnMut(BuildProgress) + Send,
     ) -> Result<LocalImage, EngineError> {
         for (name, value) in &self.proxies {
             // The user's own build argument wins, as with `docker build`.
             request.build_args.entry(name.clone()).or_insert_with(|| value.clone());
         }
+        if let Some(base) = request.base.clone()
+            && let Some(solved) = self.solved_base(&base)
+        {
+            match self.build_once(request.clone(), Some(&solved), &mut progress).await {
+                // The store may have lost the base meanwhile.
+                Ok(image)
+                    if image.layers.starts_with(&solved.layers)
+                        && self.inspect_image(base.image.as_str()).await?.is_some() =>
+                {
+                    return Ok(image);
+                }
+                Ok(image) => self.discard(&image).await,
+                // No step of this Dockerfile failed.
+                Err(EngineError::Build { step: None, message, .. }) => {
+                    tracing::debug!(base = base.name, message, "the base cannot be continued");
+                }
+                Err(error) => return Err(error),
+            }
+            self.solved.forget(&base.image);
+        }
+        self.build_once(request, None, &mut progress).await
+    }
+
+    /// The result that made the base, if it is known. BuildKit accepts it since Docker 23, as it accepts heredocs.
+    fn solved_base(&self, base: &BuildBase) -> Option<SolvedImage> {
+        self.solved.get(&base.image).filter(|_| self.capabilities.has(Capability::Heredocs))
+    }
+
+    /// Removes an image without a name. If that fails, the image stays until the user prunes.
+    async fn discard(&self, image: &LocalImage) {
+        let removed =
+            self.api.remove_image(image.id.as_str(), None::<RemoveImageOptions>, None).await;
+        if let Err(error) = removed {
+            tracing::debug!(id = image.id.short(), %error, "cannot remove the image");
+        }
+    }
+
+    async fn build_once(
+        &self,
+        request: BuildRequest,
+        base: Option<&SolvedImage>,
+        progress: &mut (impl FnMut(BuildProgress) + Send),
+    ) -> Result<LocalImage, EngineError> {
         let timeout = request.timeout;
         let activity = Activity::begin();
-        let id = tokio::select! {
-            built = self.exchange(request, &activity, progress) => built?,
+        let Exported { id, result } = tokio::select! {
+            built = self.exchange(request, base, &activity, progress) => built?,
             () = activity.silent_for(self.idle) => {
                 return Err(EngineError::Silent { doing: DOING.to_owned(), after: self.idle });
             }
@@ -63,17 +109,21 @@ impl Docker {
             message: format!("it built `{}`, and then that there is no such image", id.short()),
         })?;
         self.known.learn_image(&built);
+        if let Some(result) = result {
+            self.solved.learn(&id, SolvedImage { result, layers: built.layers.clone() });
+        }
         Ok(built)
     }
 
     async fn exchange(
         &self,
         request: BuildRequest,
+        base: Option<&SolvedImage>,
         activity: &Activity,
-        mut progress: impl FnMut(BuildProgress) + Send,
-    ) -> Result<Digest, EngineError> {
+        progress: &mut (impl FnMut(BuildProgress) + Send),
+    ) -> Result<Exported, EngineError> {
         if self.capabilities.has(Capability::BuildKit) {
-            return self.in_session(request, activity, progress).await;
+            return self.in_session(request, base, activity, progress).await;
         }
         let text = request.dockerfile.clone();
         let dockerfile =
@@ -87,11 +137,11 @@ impl Docker {
             .header(header::CONTENT_TYPE, "application/x-tar")
             .body(StreamBody::new(body));
         let post = post.map_err(|error| EngineError::Context(error.to_string()))?;
-        let told = self.converse(post, activity, &mut progress).await;
+        let told = self.converse(post, activity, progress).await;
         // A context that broke off is the cause of whatever the engine says about it.
         match unreadable.take() {
             Some(message) => Err(EngineError::Context(message)),
-            None => told,
+            None => told.map(|id| Exported { id, result: None }),
         }
     }
 
@@ -99,9 +149,10 @@ impl Docker {
     async fn in_session(
         &self,
         request: BuildRequest,
+        base: Option<&SolvedImage>,
         activity: &Activity,
-        mut progress: impl FnMut(BuildProgress) + Send,
-    ) -> Result<Digest, EngineError> {
+        progress: &mut (impl FnMut(BuildProgress) + Send),
+    ) -> Result<Exported, EngineError> {
         let inside = request.dockerfile_path.strip_prefix(&request.context.root).ok();
         let name = inside.or(request.dockerfile_path.file_name().map(Path::new));
         let name = name.and_then(Path::to_str).unwrap_or("Dockerfile").to_owned();
@@ -122,14 +173,10 @@ impl Docker {
             .upgrade("/session", "h2c", session.headers())
             .await
             .map_err(|failure| self.transport.explain(&failure))?;
-        let id = session.id().to_owned();
-        let of_session =
-            [("version", "2"), ("remote", "client-session"), ("session", &id), ("buildid", &id)];
-        let post = Request::post(self.build_path(&request, &name, &of_session))
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| EngineError::Context(error.to_string()))?;
+        let build =
+            SessionBuild { request: &request, dockerfile: &name, session: session.id(), base };
         tokio::select! {
-            built = self.converse(post, activity, &mut progress) => built,
+            solved = self.solve(build, activity, progress) => solved,
             // The engine never ends a session before the build has answered.
             error = session.serve(connection) => Err(EngineError::Answer {
                 doing: DOING.to_owned(),
@@ -176,6 +223,8 @@ impl Docker {
         let arguments = json(&request.build_args);
         let labels = json(&request.labels);
         let platform = request.platform.as_ref().map(ToString::to_string);
+        // Podman has one switch for all stages.
+        let has_no_cache = request.no_cache || !request.settings.no_cache_filter.is_empty();
         let mut query = vec![
             ("dockerfile", dockerfile),
             ("buildargs", &arguments),
@@ -190,7 +239,7 @@ impl Docker {
         let named = request.named.iter().map(|(name, image)| format!("{name}=image:{image}"));
         let named: Vec<String> = named.collect();
         query.extend(named.iter().map(|named| ("additionalbuildcontexts", named.as_str())));
-        query.extend(request.no_cache.then_some(("nocache", "1")));
+        query.extend(has_no_cache.then_some(("nocache", "1")));
         let options = build_query(&request.settings, self.capabilities.builder);
         query.extend(options.iter().map(|(name, value)| (*name, value.as_str())));
         query.extend(more);

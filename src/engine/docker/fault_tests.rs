@@ -126,6 +126,7 @@ pub(super) fn request(root: &std::path::Path) -> BuildRequest {
         settings: BuildSettings::default(),
         target: None,
         named: [].into(),
+        base: None,
         platform: None,
         no_cache: false,
         timeout: Duration::from_secs(60),

@@ -23,6 +23,7 @@ mod container;
 mod container_init;
 mod export;
 mod flatten;
+mod frontend_options;
 mod images;
 mod interact;
 mod known_tags;
@@ -35,6 +36,8 @@ mod probe;
 mod registry_answer;
 mod room;
 mod shared;
+mod solve;
+mod solved_images;
 mod test;
 mod trace;
 mod transcript;
@@ -63,7 +66,7 @@ pub use self::{
 };
 use self::{
     confined::Limits, container::Containers, known_tags::KnownTags, lifeline::Lifeline,
-    shared::TooLarge,
+    shared::TooLarge, solved_images::SolvedImages,
 };
 use super::{
     BuildProgress, BuildRequest, Engine, EngineError, EngineInfo, Flattening, HistoryStep,
@@ -103,6 +106,7 @@ pub struct Docker {
     /// The first process of a container that tests share, if there is one for the engine's processor.
     init: Option<Arc<[u8]>>,
     too_large_to_share: Arc<TooLarge>,
+    solved: Arc<SolvedImages>,
     /// The engine's own ID, and the time by its clock when it was connected.
     identity: EngineIdentity,
 }

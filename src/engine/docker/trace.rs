@@ -1,18 +1,20 @@
-//! What BuildKit says of its steps: `moby.buildkit.trace`, a base64 protobuf in each message.
+//! What BuildKit reports of its steps.
 //!
 //! The structs are the fields we read of `StatusResponse` in github.com/moby/buildkit,
 //! `api/services/control/control.proto`; protobuf skips the others.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::LazyLock,
+};
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use prost::Message;
 use regex::Regex;
 
 use crate::engine::BuildProgress;
 
 #[derive(Clone, PartialEq, Message)]
-struct StatusResponse {
+pub(super) struct StatusResponse {
     #[prost(message, repeated, tag = "1")]
     vertexes: Vec<Vertex>,
     #[prost(message, repeated, tag = "3")]
@@ -73,17 +75,21 @@ pub(super) struct Trace {
     seen: BTreeMap<String, bool>,
     /// The first step with an error of its own.
     failed: Option<String>,
+    /// The digests of the vertices that another build made. Their steps are not of this Dockerfile.
+    inherited: HashSet<String>,
 }
 
 impl Trace {
-    /// Takes the text of one `aux`.
+    /// Leaves out vertices, by digest.
+    pub(super) fn inherit(&mut self, vertices: HashSet<String>) {
+        self.inherited = vertices;
+    }
+
     pub(super) fn take(
         &mut self,
-        aux: &str,
+        status: StatusResponse,
         progress: &mut impl FnMut(BuildProgress),
-    ) -> Result<(), String> {
-        let bytes = BASE64_STANDARD.decode(aux).map_err(|error| error.to_string())?;
-        let status = StatusResponse::decode(&bytes[..]).map_err(|error| error.to_string())?;
+    ) {
         for vertex in status.vertexes {
             self.take_vertex(vertex, progress);
         }
@@ -94,10 +100,12 @@ impl Trace {
             let text = [b"warning: ", &warning.short[..], b"\n"].concat();
             progress(BuildProgress::Output(text));
         }
-        Ok(())
     }
 
     fn take_vertex(&mut self, vertex: Vertex, progress: &mut impl FnMut(BuildProgress)) {
+        if self.inherited.contains(&vertex.digest) {
+            return;
+        }
         let step = TracedStep::parse(&vertex.name);
         let announced = self.seen.entry(vertex.digest).or_default();
         let begun = vertex.started.is_some() || vertex.cached;

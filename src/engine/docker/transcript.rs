@@ -3,12 +3,15 @@
 //! **Invariant:** only positive evidence is success. The classic builder names an ID at the end of
 //! every stage, so there the last one counts once `Successfully built` confirms it.
 
-use std::sync::LazyLock;
+use std::{collections::HashSet, sync::LazyLock};
 
 use regex::Regex;
 use serde::Deserialize;
 
-use super::{message::EngineMessage, trace::Trace};
+use super::{
+    message::EngineMessage,
+    trace::{StatusResponse, Trace},
+};
 use crate::{
     engine::{BuildProgress, EngineError},
     image::Digest,
@@ -55,7 +58,7 @@ impl Transcript {
             self.classic(text, progress);
         }
         if let Some(aux) = &message.aux {
-            self.aux(message.id.as_deref(), aux, progress).map_err(answer)?;
+            self.aux(aux).map_err(answer)?;
         }
         if let Some(status) = message.status.as_ref().filter(|_| message.aux.is_none()) {
             // The classic builder pulls a base; layers' progress bars have an ID and are left out.
@@ -84,23 +87,25 @@ impl Transcript {
         }
     }
 
-    fn aux(
+    /// Leaves out the steps of the base, by the digests of their vertices.
+    pub(super) fn inherit(&mut self, vertices: HashSet<String>) {
+        self.trace.inherit(vertices);
+    }
+
+    /// Takes what BuildKit reports of its steps.
+    pub(super) fn status(
         &mut self,
-        kind: Option<&str>,
-        aux: &serde_json::Value,
+        status: StatusResponse,
         progress: &mut impl FnMut(BuildProgress),
-    ) -> Result<(), String> {
-        if kind == Some("moby.buildkit.trace") {
-            let text = aux.as_str().ok_or("a trace that is no text")?;
-            return self
-                .trace
-                .take(text, progress)
-                .map_err(|error| format!("a trace that cannot be read: {error}"));
-        }
+    ) {
+        self.trace.take(status, progress);
+    }
+
+    fn aux(&mut self, aux: &serde_json::Value) -> Result<(), String> {
         let Ok(ImageId { id }) = ImageId::deserialize(aux) else { return Ok(()) };
         let id = if id.contains(':') { id } else { format!("sha256:{id}") };
         self.id = Some(id.parse().map_err(|error| format!("{error}"))?);
-        self.confirmed = kind == Some("moby.image.id");
+        self.confirmed = false;
         Ok(())
     }
 

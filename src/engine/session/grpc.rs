@@ -13,19 +13,21 @@ use prost::Message;
 /// A compression flag and four bytes of length.
 const FRAME_HEADER: usize = 5;
 
-/// The engine sends numbers and, at most, an error text.
+/// In a session, the engine sends numbers and, at most, an error text.
 const LARGEST_MESSAGE: usize = 1 << 20;
+/// Results of a build contain the text of its Dockerfile and of those of its bases.
+const LARGEST_RESULT: usize = 64 << 20;
 
 /// Why a call was refused, or failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Status {
-    pub(super) code: GrpcCode,
-    pub(super) message: String,
+pub(in crate::engine) struct Status {
+    pub(in crate::engine) code: GrpcCode,
+    pub(in crate::engine) message: String,
 }
 
 /// The codes of `doc/statuscodes.md` that we use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GrpcCode {
+pub(in crate::engine) enum GrpcCode {
     Ok = 0,
     Cancelled = 1,
     NotFound = 5,
@@ -59,7 +61,7 @@ impl From<h2::Error> for Status {
 }
 
 /// Appends a message as a frame.
-pub(super) fn put(message: &impl Message, frames: &mut BytesMut) {
+pub(in crate::engine) fn put(message: &impl Message, frames: &mut BytesMut) {
     let length = message.encoded_len();
     frames.reserve(FRAME_HEADER + length);
     frames.put_u8(0);
@@ -68,7 +70,7 @@ pub(super) fn put(message: &impl Message, frames: &mut BytesMut) {
 }
 
 /// Takes the first whole frame off `received`.
-fn take(received: &mut BytesMut) -> Result<Option<Bytes>, Status> {
+fn take(received: &mut BytesMut, largest: usize) -> Result<Option<Bytes>, Status> {
     if received.len() < FRAME_HEADER {
         return Ok(None);
     }
@@ -77,7 +79,7 @@ fn take(received: &mut BytesMut) -> Result<Option<Bytes>, Status> {
     if compressed {
         return Err(Status::new(GrpcCode::Unimplemented, "compressed messages are not understood"));
     }
-    if length > LARGEST_MESSAGE {
+    if length > largest {
         let message = format!("a message of {length} bytes is too long");
         return Err(Status::new(GrpcCode::Internal, message));
     }
@@ -88,21 +90,32 @@ fn take(received: &mut BytesMut) -> Result<Option<Bytes>, Status> {
     Ok(Some(received.split_to(length).freeze()))
 }
 
-/// The messages of a request.
-pub(super) struct GrpcMessages {
+/// The messages of a request, or of an answer.
+pub(in crate::engine) struct GrpcMessages {
     body: RecvStream,
     received: BytesMut,
+    largest: usize,
 }
 
 impl GrpcMessages {
     pub(super) fn of(body: RecvStream) -> Self {
-        Self { body, received: BytesMut::new() }
+        Self { body, received: BytesMut::new(), largest: LARGEST_MESSAGE }
+    }
+
+    pub(in crate::engine) fn of_answer(body: RecvStream) -> Self {
+        Self { largest: LARGEST_RESULT, ..Self::of(body) }
+    }
+
+    pub(in crate::engine) fn body(&mut self) -> &mut RecvStream {
+        &mut self.body
     }
 
     /// `None` is the proper end.
-    pub(super) async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
+    pub(in crate::engine) async fn next<M: Message + Default>(
+        &mut self,
+    ) -> Result<Option<M>, Status> {
         loop {
-            if let Some(message) = take(&mut self.received)? {
+            if let Some(message) = take(&mut self.received, self.largest)? {
                 return M::decode(message)
                     .map(Some)
                     .map_err(|error| Status::new(GrpcCode::Internal, error.to_string()));
@@ -199,7 +212,7 @@ mod tests {
             let mut received = BytesMut::new();
             for part in [&stream[..cut], &stream[cut..]] {
                 received.extend_from_slice(part);
-                while let Some(message) = take(&mut received).unwrap() {
+                while let Some(message) = take(&mut received, LARGEST_MESSAGE).unwrap() {
                     taken.push(message.to_vec());
                 }
             }
@@ -218,7 +231,7 @@ mod tests {
             ),
             (&[0, 0, 16, 0, 1], GrpcCode::Internal, "a message of 1048577 bytes is too long"),
         ] {
-            let refused = take(&mut BytesMut::from(bytes)).unwrap_err();
+            let refused = take(&mut BytesMut::from(bytes), LARGEST_MESSAGE).unwrap_err();
             assert_eq!(refused, Status::new(code, message));
         }
     }

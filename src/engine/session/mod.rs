@@ -15,7 +15,7 @@ mod requested_files;
 mod call;
 mod diffcopy;
 mod follow;
-mod grpc;
+pub(in crate::engine) mod grpc;
 mod sender;
 mod ssh;
 mod tree;

@@ -73,6 +73,7 @@ impl Bench {
             settings: BuildSettings::default(),
             target: None,
             named: [].into(),
+            base: None,
             platform: None,
             no_cache: false,
             timeout: Duration::from_secs(300),

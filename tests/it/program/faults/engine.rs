@@ -6,8 +6,11 @@ use std::{
     time::Duration,
 };
 
+use rebuild::engine::Capability;
+
 use super::super::{EDGES, assert_edges_agree};
 use crate::support::{
+    engine::lacks,
     project::{Place, Project, docker},
     proxy::{Fault, Proxy},
     registry::Registry,
@@ -21,13 +24,18 @@ fn start() -> (Project, Proxy) {
     (project, proxy)
 }
 
+/// The request of a build. BuildKit builds by calls on a connection that is upgraded.
+fn build() -> (&'static str, &'static str) {
+    ("POST", if lacks(Capability::BuildKit) { "/build?" } else { "/grpc" })
+}
+
 /// As long as nothing else is said, each answer to a build ends in the middle.
 const IN_THE_MIDDLE: usize = 250;
 
 #[test]
 fn a_connection_that_breaks_in_a_build_is_made_again() {
     let (project, proxy) = start();
-    proxy.spoil(("POST", "/build?"), 1, Fault::CutAfter(IN_THE_MIDDLE));
+    proxy.spoil(build(), 1, Fault::CutAfter(IN_THE_MIDDLE));
     let ended = project.rebuild("").env("DOCKER_HOST", proxy.address()).run().exits(0);
     proxy.assert_all_spoilt();
     let ended = ended.says(&["is the engine still running?: trying again in "]);
@@ -50,7 +58,7 @@ fn start_with_slow_test() -> (Project, Proxy) {
 #[test]
 fn an_engine_that_is_gone_for_five_seconds_is_waited_for() {
     let five = Duration::from_secs(5);
-    for request in [("POST", "/build?"), ("POST", "/wait"), ("POST", "/containers/create")] {
+    for request in [build(), ("POST", "/wait"), ("POST", "/containers/create")] {
         let (project, proxy) = start_with_slow_test();
         proxy.spoil(request, 1, Fault::Gone(five));
         let ended = project.rebuild("").env("DOCKER_HOST", proxy.address()).run().exits(0);
@@ -118,10 +126,8 @@ fn an_image_that_is_removed_under_us_fails_its_child_and_moves_no_tag() {
         let id = all.lines().find(|line| line.contains(&base)).unwrap().split(' ').nth(1).unwrap();
         docker(&["rmi", "--force", id]).unwrap();
     };
-    // The child's build, by its query: the base's own may take a second request.
-    project.edit("app/Dockerfile", "FROM ~base:1", "FROM ~base:1 AS child");
-    project.edit("hierarchy.yaml", "{ context: app }", "{ context: app, target: child }");
-    proxy.spoil(("POST", "&target=child"), 1, Fault::First(Arc::new(remove)));
+    // The child's build.
+    proxy.spoil_after(1, build(), 1, Fault::First(Arc::new(remove)));
     let run = project.rebuild("").env("DOCKER_HOST", proxy.address());
     let ended = run.run().exits(10);
     proxy.assert_all_spoilt();

@@ -1,0 +1,159 @@
+//! BuildKit's control API: starting builds, and following them.
+//!
+//! Docker offers it at `POST /grpc`, as gRPC over HTTP/2 after an upgrade. `buildx` builds the same way. Unlike
+//! `POST /build`, it accepts the result of one build as the base of another, exports caches, and can leave a build
+//! out of the history.
+
+mod wire;
+
+use bytes::{Bytes, BytesMut};
+use h2::{RecvStream, client::SendRequest};
+use http::{HeaderMap, Request, header};
+use percent_encoding::percent_decode_str;
+use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::task::AbortOnDropHandle;
+
+pub(in crate::engine) use self::wire::{
+    ControlSolve, ControlSolved, Definition, FrontendSolve, FrontendSolved, ListWorkers, Return,
+    Returned, RpcStatus, StatusRequest, Workers,
+};
+use super::session::grpc::{GrpcMessages, put};
+
+pub(in crate::engine) const SOLVE: &str = "/moby.buildkit.v1.Control/Solve";
+pub(in crate::engine) const STATUS: &str = "/moby.buildkit.v1.Control/Status";
+pub(in crate::engine) const LIST_WORKERS: &str = "/moby.buildkit.v1.Control/ListWorkers";
+pub(in crate::engine) const FRONTEND_SOLVE: &str = "/moby.buildkit.v1.frontend.LLBBridge/Solve";
+pub(in crate::engine) const FRONTEND_RETURN: &str = "/moby.buildkit.v1.frontend.LLBBridge/Return";
+
+/// The header with the build that a call of `LLBBridge` is for: `client/buildid` of BuildKit.
+const BUILD: &str = "buildkit-controlapi-buildid";
+/// Definitions contain the text of the Dockerfile.
+const WINDOW: u32 = 16 << 20;
+
+/// A call that BuildKit did not answer with success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum CallError {
+    /// It answered with an error.
+    Refused {
+        /// A code of gRPC.
+        code: i32,
+        message: String,
+    },
+    /// The connection ended.
+    Broken(String),
+    /// It answered something that is not an answer.
+    Invalid(String),
+}
+
+/// A connection for the calls of one build. Dropping it cancels them.
+pub(in crate::engine) struct Control {
+    sender: SendRequest<Bytes>,
+    _connection: AbortOnDropHandle<()>,
+}
+
+/// The messages that answer a call.
+pub(in crate::engine) struct Answers {
+    messages: GrpcMessages,
+}
+
+impl From<h2::Error> for CallError {
+    fn from(error: h2::Error) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+impl Control {
+    /// Speaks on a connection that `POST /grpc` has upgraded.
+    pub(in crate::engine) async fn over<T>(io: T) -> Result<Self, CallError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (sender, connection) = h2::client::Builder::new()
+            .initial_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .handshake(io)
+            .await?;
+        let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+            // The calls report the error.
+            _ = connection.await;
+        }));
+        Ok(Self { sender, _connection: connection })
+    }
+
+    /// A call with one answer. `build`: for a call of `LLBBridge`.
+    pub(in crate::engine) async fn call<A: Message + Default>(
+        &self,
+        method: &str,
+        build: Option<&str>,
+        message: &impl Message,
+    ) -> Result<A, CallError> {
+        let mut answers = self.stream(method, build, message).await?;
+        let answer = answers.next().await?;
+        // The status follows the answer.
+        while answers.next::<A>().await?.is_some() {}
+        answer.ok_or_else(|| CallError::Invalid("nothing".to_owned()))
+    }
+
+    /// A call with any number of answers.
+    pub(in crate::engine) async fn stream(
+        &self,
+        method: &str,
+        build: Option<&str>,
+        message: &impl Message,
+    ) -> Result<Answers, CallError> {
+        let mut request = Request::post(format!("http://buildkit{method}"))
+            .header(header::CONTENT_TYPE, "application/grpc")
+            .header(header::TE, "trailers");
+        if let Some(build) = build {
+            request = request.header(BUILD, build);
+        }
+        let request = request.body(()).map_err(|error| CallError::Broken(error.to_string()))?;
+        let mut sender = self.sender.clone().ready().await?;
+        let (response, mut body) = sender.send_request(request, false)?;
+        let mut frames = BytesMut::new();
+        put(message, &mut frames);
+        // h2 keeps what the other side does not accept yet.
+        body.send_data(frames.freeze(), true)?;
+        let (head, body) = response.await?.into_parts();
+        // An error may come without a body.
+        ended_well(&head.headers)?;
+        Ok(Answers { messages: GrpcMessages::of_answer(body) })
+    }
+}
+
+impl Answers {
+    /// `None`: all answers came, and the call succeeded.
+    pub(in crate::engine) async fn next<A: Message + Default>(
+        &mut self,
+    ) -> Result<Option<A>, CallError> {
+        match self.messages.next().await {
+            Ok(Some(answer)) => Ok(Some(answer)),
+            Ok(None) => {
+                let trailers = trailers(self.messages.body()).await?;
+                ended_well(&trailers)?;
+                Ok(None)
+            }
+            Err(status) => Err(CallError::Broken(status.message)),
+        }
+    }
+}
+
+async fn trailers(body: &mut RecvStream) -> Result<HeaderMap, CallError> {
+    Ok(body.trailers().await?.unwrap_or_default())
+}
+
+/// Reads the status of a call, if the headers have one.
+fn ended_well(headers: &HeaderMap) -> Result<(), CallError> {
+    let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let code = text("grpc-status").and_then(|code| code.parse().ok()).unwrap_or(0);
+    if code == 0 {
+        return Ok(());
+    }
+    let message = text("grpc-message").unwrap_or_default();
+    let message = percent_decode_str(&message).decode_utf8_lossy().into_owned();
+    Err(CallError::Refused { code, message })
+}
+
+#[cfg(test)]
+mod tests;
