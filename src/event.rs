@@ -183,8 +183,7 @@ pub enum Outcome {
         added: u64,
         /// Its size in a registry.
         pushed: Option<Pushed>,
-        /// The size of the previously published image.
-        size_before: Option<u64>,
+        before: SizeBefore,
         /// The difference from the previously published image, if they were compared.
         different: Option<Different>,
     },
@@ -211,6 +210,32 @@ pub enum Outcome {
     },
     /// Not started, or cancelled, because the run stopped.
     Cancelled,
+}
+
+/// The size of the previously published image, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeBefore {
+    /// Nothing was published.
+    New,
+    /// Of all layers, uncompressed.
+    Unpacked(u64),
+    /// In the registry, with that of the new image: the engine does not have the published image.
+    Packed {
+        before: u64,
+        now: u64,
+    },
+    Unknown,
+}
+
+impl SizeBefore {
+    /// The sizes before and now, of an image that has this size now, by the same measure.
+    pub fn compared(self, unpacked: u64) -> Option<(u64, u64)> {
+        match self {
+            Self::Unpacked(before) => Some((before, unpacked)),
+            Self::Packed { before, now } => Some((before, now)),
+            Self::New | Self::Unknown => None,
+        }
+    }
 }
 
 /// The difference of a refreshed image from the published one.

@@ -19,7 +19,10 @@ use crate::{
     host::git,
     plan::{self, Action, Plan, PlanRequest, Selection, Step, order::BlastRadius},
     publish::store::{Remote, Store},
-    report::{self, plan::Planned},
+    report::{
+        self,
+        plan::{Planned, TagList},
+    },
     run::{
         mirror::{MirrorUse, UpstreamMirror},
         observe::{FactSources, Question, due, observe, published_images, sizes},
@@ -67,6 +70,11 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
         radius: &radius,
         place: &place,
         flattened: &flattened,
+        tags: if arguments.all || !output::stdout_is_terminal() {
+            TagList::All
+        } else {
+            TagList::Line
+        },
     };
     let mut text = Vec::new();
     match arguments.format {

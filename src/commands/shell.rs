@@ -127,7 +127,10 @@ async fn fetched<S: Store>(store: &S, node: &Node) -> Result<Digest, CommandErro
     }
     // Stored, but not promoted.
     if let Some((tag, digest)) = newest_build(store, node).await? {
-        output::line(&format!("image `{tag}`, which was not promoted"));
+        // Podman also finds the repositories of registries that end in this name.
+        let is_own = tag.repository.is_same(&node.repository);
+        let state = if is_own { ", which was not promoted" } else { "" };
+        output::line(&format!("image `{tag}`{state}"));
         return Ok(store.fetch(&node.repository, &digest, node.platform.as_ref()).await?);
     }
     let message =

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::hierarchy::{Base, BaseUse, Dockerfile};
+use crate::hierarchy::{Base, BaseUse, Dockerfile, StepPlace};
 
 fn scan_with(
     text: &str,
@@ -414,6 +414,34 @@ fn hostile_text_ends_soon() {
 }
 
 /// Pieces that mean something, so that random files are not only nonsense.
+#[test]
+fn a_shared_step_has_the_place_of_its_own_dockerfile() {
+    let file = dockerfile(
+        "FROM base\nENV A=1\nRUN echo same; sleep $A\nRUN sleep 1\nFROM base AS last\nRUN sleep 1\n\
+         FROM scratch AS Files\nCOPY --from=0 /a /b",
+    );
+    let pinned = format!("FROM base@sha256:{}", "0".repeat(64));
+    for ((stage, number, total), text, expected) in [
+        ("compile", 2, 2, "RUN echo same; sleep 1", "2/3 RUN echo same; sleep 1"),
+        ("compile", 1, 2, pinned.as_str(), "1/3 FROM base"),
+        ("", 3, 3, "RUN sleep 1", "3/3 RUN sleep 1"),
+        ("last", 2, 2, "RUN sleep 1", "last 2/2 RUN sleep 1"),
+        ("compile", 9, 9, "RUN sleep 1", "3/3 RUN sleep 1"),
+        ("", 9, 9, "COPY --from=0 /a /b", "files 1/1 COPY --from=0 /a /b"),
+        // Of an `ONBUILD` of its base.
+        ("last", 3, 2, "RUN trigger", "last 3/2 RUN trigger"),
+        ("compile", 4, 3, "RUN trigger", "4/3 RUN trigger"),
+    ]
+    .map(|(stage, number, total, text, expected)| ((stage, number, total), text, expected))
+    {
+        let stage = (!stage.is_empty()).then(|| stage.to_owned());
+        let reported = StepPlace { stage, number, total };
+        let (place, shown) = file.step_place(reported, text.to_owned());
+        let stage = place.stage.map_or(String::new(), |stage| format!("{stage} "));
+        assert_eq!(format!("{stage}{}/{} {shown}", place.number, place.total), expected, "{text}");
+    }
+}
+
 fn dockerfiles() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("FROM "),

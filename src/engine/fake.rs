@@ -101,7 +101,7 @@ impl Engine for FakeEngine {
     ) -> Result<LocalImage, EngineError> {
         let node = request.labels["rebuild.node"].clone();
         let text = format!("RUN make {node}");
-        progress(BuildProgress::Step { stage: None, number: 1, total: 1, text });
+        progress(BuildProgress::CountedStep { number: 1, total: 1, text });
         progress(BuildProgress::Output(format!("making {node}\n").into_bytes()));
         tokio::time::sleep(Duration::from_secs(1)).await;
         let export = self.state.lock().unwrap().exports_take.get(&node).copied();

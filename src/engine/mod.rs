@@ -226,8 +226,11 @@ pub struct Flattening {
 /// A message of a running build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildProgress {
-    /// A Dockerfile step begins: `RUN make`, number `number` of `total`.
+    /// A Dockerfile step begins: `RUN make`, number `number` of `total` of its stage. BuildKit reports a step that
+    /// two builds share with the place that it has in one of them.
     Step { stage: Option<String>, number: usize, total: usize, text: String },
+    /// The same from a builder that counts every instruction.
+    CountedStep { number: usize, total: usize, text: String },
     /// Raw output: any bytes, not always complete lines.
     Output(Vec<u8>),
     /// All steps have ended, and the engine writes the image: it waits for the disk more than it computes.

@@ -29,6 +29,7 @@ mod node;
 mod outline;
 mod overrides;
 mod pinned;
+mod step_places;
 mod prepare;
 mod schema;
 mod secrets;
@@ -77,6 +78,7 @@ pub use self::{
     outline::{AxisLines, ImageSection, MatrixText, Outline, OutlineError, OutlineImage, outline},
     overrides::{BuildArgOverride, FieldOverride, Overrides},
     secrets::{SecretSource, Ssh, looks_secret},
+    step_places::StepPlace,
     template::{TagTemplate, TagValues, TemplateError},
     trust::Trust,
     units::{bytes, duration},

@@ -75,15 +75,18 @@ impl Dockerfile {
     /// Builders print an instruction with its variables filled in, the start of its heredoc behind
     /// it, and a `FROM` as we have pinned it.
     pub fn line_of(&self, step_text: &str) -> Option<&Instruction> {
+        match self.lines_of(step_text)[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// All of them, if it might be several.
+    pub(super) fn lines_of(&self, step_text: &str) -> Vec<&Instruction> {
         let step = step(step_text);
         let step = step.as_str();
-        let find = |is_it: &dyn Fn(&str) -> bool| {
-            let mut found = self.instructions.iter().filter(|one| is_it(&one.text));
-            match (found.next(), found.next()) {
-                (None, _) => FoundInstruction::None,
-                (Some(one), None) => FoundInstruction::One(one),
-                (Some(_), Some(_)) => FoundInstruction::Several,
-            }
+        let find = |is_it: &dyn Fn(&str) -> bool| -> Vec<&Instruction> {
+            self.instructions.iter().filter(|one| is_it(&one.text)).collect()
         };
         let with_heredoc = |text: &str| {
             text.contains("<<")
@@ -92,42 +95,30 @@ impl Dockerfile {
                     .is_some_and(|rest| rest.starts_with(" (") && rest.ends_with(')'))
         };
         let filled_in = |text: &str| text.contains('$') && glob(&literals(text), step, 0);
-        find(&|text| text == step)
-            .or_else(|| find(&with_heredoc))
-            .or_else(|| find(&filled_in))
-            .or_else(|| self.from(step))
-            .one()
+        let by_text: [&dyn Fn(&str) -> bool; 3] = [&|text| text == step, &with_heredoc, &filled_in];
+        let mut found = by_text.into_iter().map(find).filter(|found| !found.is_empty());
+        found.next().unwrap_or_else(|| self.from(step))
     }
 
-    /// The line that names this image, be it pinned.
-    fn from(&self, step: &str) -> FoundInstruction<'_> {
-        let Some(rest) = step.strip_prefix("FROM ") else { return FoundInstruction::None };
+    /// The lines that name this image, be it pinned.
+    fn from(&self, step: &str) -> Vec<&Instruction> {
+        let Some(rest) = step.strip_prefix("FROM ") else { return Vec::new() };
         let froms: Vec<&Instruction> =
             self.instructions.iter().filter(|one| one.text.starts_with("FROM ")).collect();
         let mut words = rest.split(' ').filter(|word| !word.starts_with("--"));
         let (image, stage) = (words.next().unwrap_or_default(), words.nth(1));
         if let Some(stage) = stage {
-            let named = |one: &&&Instruction| {
+            let named = |one: &&Instruction| {
                 one.text.rsplit(' ').next().is_some_and(|last| last.eq_ignore_ascii_case(stage))
             };
-            return froms
-                .iter()
-                .find(named)
-                .map_or(FoundInstruction::None, |one| FoundInstruction::One(one));
+            return froms.into_iter().find(|one| named(&one)).into_iter().collect();
         }
-        let Ok(image) = image.parse::<Reference>() else { return FoundInstruction::None };
-        let mut lines: Vec<usize> =
+        let Ok(image) = image.parse::<Reference>() else { return Vec::new() };
+        let lines: Vec<usize> =
             self.uses.iter().filter(|one| one.base.may_be(&image)).map(|one| one.line).collect();
-        lines.dedup();
         match (&lines[..], &froms[..]) {
-            ([line], _) => self
-                .instructions
-                .iter()
-                .find(|one| one.line == *line)
-                .map_or(FoundInstruction::None, FoundInstruction::One),
-            ([], [one]) => FoundInstruction::One(one),
-            ([], _) => FoundInstruction::None,
-            _ => FoundInstruction::Several,
+            ([], [_]) => froms,
+            _ => self.instructions.iter().filter(|one| lines.contains(&one.line)).collect(),
         }
     }
 }
@@ -150,22 +141,6 @@ impl Base {
                     .is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
             }
         }
-    }
-}
-
-enum FoundInstruction<'d> {
-    None,
-    One(&'d Instruction),
-    Several,
-}
-
-impl<'d> FoundInstruction<'d> {
-    fn or_else(self, other: impl FnOnce() -> Self) -> Self {
-        if let FoundInstruction::None = self { other() } else { self }
-    }
-
-    fn one(self) -> Option<&'d Instruction> {
-        if let FoundInstruction::One(one) = self { Some(one) } else { None }
     }
 }
 

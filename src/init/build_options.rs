@@ -8,7 +8,7 @@ use super::{
     evidence::{Open, unknown},
     path_words::is_one_of,
 };
-use crate::hierarchy::looks_secret;
+use crate::{hierarchy::looks_secret, image::Platform};
 
 /// Something of a build that is not in the entry of its image.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +25,7 @@ const ARGUMENT: &str =
 const LABEL: &str = "the value of the label is not known, and it is left out; check `labels`";
 const TARGET: &str = "the value of the option is not known, and it is left out; check `target`";
 const PLATFORM: &str = "the value of the option is not known, and it is left out; check `platform`";
+/// See [`Given::take_platform`].
 const PLATFORMS: &str =
     "it is built for several platforms; here it is built for one, the engine's own";
 const CONTEXT: &str =
@@ -148,6 +149,27 @@ impl BuildOptions {
         }
         given.contexts = bake::contexts(contexts, Path::new(""));
         given
+    }
+}
+
+impl Given {
+    /// Adds the platform of another build of the same image. An image with several has none of its own.
+    pub(super) fn take_platform(&mut self, other: Option<Platform>) {
+        let Some(other) = other else { return };
+        let several = self.dropped.iter_mut().find(|one| one.cause == PLATFORMS);
+        match (several, self.platform.take()) {
+            (Some(several), _) => {
+                let other = other.to_string();
+                if !several.item.split(", ").any(|known| known == other) {
+                    several.item = format!("{}, {other}", several.item);
+                }
+            }
+            (None, Some(own)) if own != other => {
+                let item = format!("{own}, {other}");
+                self.dropped.push(DroppedOption { cause: PLATFORMS, item });
+            }
+            (None, _) => self.platform = Some(other),
+        }
     }
 }
 

@@ -161,6 +161,11 @@ fn raws(
             raw.own = by_path(candidate, shared, roots);
             (raw.repository, raw.is_guessed) = (published(&raw.own), true);
         }
+        // A name without a registry is the image's name here. A `repository` of it would be Docker Hub's.
+        let bare = raw.repository.as_ref().map(split).filter(|(namespace, _)| namespace.is_empty());
+        if let Some(beside) = bare.and_then(|(_, own)| published(own)) {
+            raw.repository = Some(beside);
+        }
         raw
     };
     candidates.iter().zip(&resolved.made).map(raw).collect()

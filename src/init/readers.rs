@@ -154,6 +154,7 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
             if kept.given.outputs.is_empty() && !one.given.outputs.is_empty() {
                 *kept = one;
             } else if kept.rule == one.rule {
+                kept.given.take_platform(one.given.platform);
                 for output in one.given.outputs {
                     if !kept.given.outputs.contains(&output) {
                         kept.given.outputs.push(output);
@@ -163,9 +164,6 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
                     if !kept.given.dropped.contains(&dropped) {
                         kept.given.dropped.push(dropped);
                     }
-                }
-                if kept.given.platform.is_none() {
-                    kept.given.platform = one.given.platform;
                 }
                 if kept.given.labels.is_empty() {
                     kept.given.labels = one.given.labels;
@@ -187,6 +185,20 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
         let is_new_target = variants.iter().all(|kept| kept.given.target != one.given.target);
         if is_first || (differs && (is_strongest || is_new_target)) {
             variants.push(one);
+            continue;
+        }
+        // A build for another platform whose tag is not known.
+        let repositories = |one: &Evidence| -> Vec<String> {
+            one.given.outputs.iter().map(|output| output.repository.clone()).collect()
+        };
+        let own = repositories(&one);
+        let is_same_build = |kept: &&mut Evidence| {
+            (kept.rule, &kept.given.target, &kept.given.build_args)
+                == (one.rule, &one.given.target, &one.given.build_args)
+                && repositories(kept).iter().any(|name| own.contains(name))
+        };
+        if let Some(kept) = variants.iter_mut().find(is_same_build) {
+            kept.given.take_platform(one.given.platform);
         }
     }
     let all = dockerfiles.iter().flat_map(|path| match kept.remove(path) {

@@ -88,9 +88,13 @@ fn line(
         DoubtCause::Tag => format!(
             "{images}: taken for {paths}, but nothing says its tag; check `tags` of `{first}`"
         ),
-        DoubtCause::Namespace => format!(
-            "{images}: taken for {paths} by the name alone; if it is an upstream, change the `repository` of `{first}`"
-        ),
+        DoubtCause::Namespace => {
+            let is_bare = !doubts.iter().any(|doubt| doubt.image.contains('/'));
+            let change = if is_bare { "rename the image" } else { "change the `repository` of" };
+            format!(
+                "{images}: taken for {paths} by the name alone; if it is an upstream, {change} `{first}`"
+            )
+        }
     }
 }
 

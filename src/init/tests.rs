@@ -356,6 +356,14 @@ fn options_of_builds_are_written_or_reported() {
              \tdocker build --platform=linux/amd64 -t corp/twice:amd64 twice\n",
         ),
         ("twice/Dockerfile", "FROM debian:12"),
+        ("turns/Dockerfile", "FROM debian:12"),
+        ("digests/Dockerfile", "FROM debian:12"),
+        (
+            ".github/workflows/y.yml",
+            "jobs: { b: { strategy: { matrix: { include: [{ platform: linux/amd64, arch: a }, { platform: linux/arm64, arch: b }] } }, steps: [\
+             { uses: docker/build-push-action@v6, with: { context: turns, tags: 'corp/turns:sha-${{ github.sha }}-${{ matrix.arch }}', platforms: '${{ matrix.platform }}' } },\
+             { uses: docker/build-push-action@v6, with: { context: digests, tags: 'corp/digests:1', platforms: '${{ matrix.platform }}' } }] } }",
+        ),
         (
             ".github/workflows/x.yml",
             "jobs: { b: { steps: [{ uses: docker/build-push-action@v6, with: { context: ci, tags: 'corp/ci:1', platforms: linux/arm64, labels: c=d, secrets: id=x } }] } }",
@@ -365,13 +373,15 @@ fn options_of_builds_are_written_or_reported() {
     let expected = [
         "arm: { platform: linux/arm64, tags: [arm64], labels: { a: b } }",
         "ci: { platform: linux/arm64, tags: [\"1\"], labels: { c: d } }",
+        "digests: { tags: [\"1\"] }",
         "many: { tags: [\"1\"] }",
+        "turns: { tags: [\"sha-{git}-a\"] }",
         "twice-arm64: { repository: corp/twice, context: twice, platform: linux/arm64, tags: [arm64] }",
         "twice-amd64: { repository: corp/twice, context: twice, platform: linux/amd64, tags: [amd64] }",
     ];
     assert_eq!(entries(&proposal), expected);
     let expected = [
-        "`many: linux/amd64, linux/arm64`: it is built for several platforms; here it is built for one, the engine's own",
+        "`digests: linux/amd64, linux/arm64`, `many: linux/amd64, linux/arm64` and `turns: linux/amd64, linux/arm64`: it is built for several platforms; here it is built for one, the engine's own",
         "`arm: --secret` and `ci: --secret`: the option is left out; say it with `secrets:`",
         "`many: V`: the value of the argument is not known, and it is left out; check `build_args`",
     ];
@@ -394,6 +404,23 @@ fn compose_files_of_a_folder_report_what_is_left_out() {
         "`app`: its argument `NPM_TOKEN` looks like a secret, and its value is left out; fill it in if it is not a secret, otherwise say it with `secrets:`",
     ];
     assert_eq!(proposal.unsure, expected);
+}
+
+#[test]
+fn a_name_without_a_registry_is_the_name_of_the_image() {
+    let proposal = of(&[
+        ("base/Dockerfile", "FROM scratch"),
+        ("app/Dockerfile", "FROM base"),
+        ("Makefile", "all:\n\tdocker build -t registry.example.com/p/app:1 app\n"),
+    ]);
+    assert_eq!(entries(&proposal), ["base: {}", "app: { tags: [\"1\"] }"]);
+    assert_eq!(edges(&proposal), ["app/Dockerfile < base/Dockerfile"]);
+    assert_eq!(
+        proposal.unsure,
+        [
+            "`base`: taken for `base/Dockerfile` by the name alone; if it is an upstream, rename the image `base`"
+        ]
+    );
 }
 
 #[test]

@@ -32,10 +32,10 @@ impl Plan {
         let mut queue = VecDeque::from([*start]);
         let mut causes = Vec::new();
         while let Some(step) = queue.pop_front() {
-            let reason = match (&step.reason, &step.besides) {
+            let reason = match &step.reason {
                 // A request is not a cause.
-                (Reason::Requested, Some(besides)) => besides,
-                (reason, _) => reason,
+                Reason::Requested { besides: Some(besides) } => besides,
+                reason => reason,
             };
             if !matches!(reason, Reason::ParentRebuilt { .. }) {
                 let below = |name: &&NodeName| child_of.get(*name).copied();

@@ -50,8 +50,6 @@ pub struct Step {
     pub node: NodeName,
     pub action: Action,
     pub reason: Reason,
-    /// For an image that the command line names: why it is also out of date.
-    pub besides: Option<Reason>,
     /// The steps of this plan that must succeed first; the parent that it is `FROM` is the first.
     pub after: Vec<NodeName>,
     pub inputs: Inputs,
@@ -116,18 +114,15 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &PlanRequest) -
             }
             _ => decide((node, facts), rebuilt_parent, observed, hierarchy),
         };
-        let mut besides = None;
         let is_build = matches!(action, Action::Build { .. });
         // A hold ends for a named image, but not for all images that a refresh selects.
         if facts.hold.is_none() && request.forces(&node.name) {
             let fresh = request.refreshes(&node.name) || facts.due.is_some();
             action = Action::Build { fresh, again: Some(request.epoch()) };
-            besides = is_build.then_some(reason);
-            reason = request.reason(&node.name);
+            reason = request.reason(&node.name, is_build.then_some(reason));
         } else if let Some(since) = request.selection.change(&node.name)
             && !matches!(action, Action::Keep { .. })
         {
-            besides = is_build.then_some(reason);
             reason = since.clone();
         }
         if matches!(action, Action::Build { .. }) {
@@ -137,7 +132,6 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &PlanRequest) -
             node: node.name.clone(),
             action,
             reason,
-            besides,
             after,
             inputs: facts.inputs.clone(),
             detail: facts.detail.clone(),

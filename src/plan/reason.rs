@@ -19,7 +19,11 @@ use crate::{
 #[serde(rename_all = "kebab-case", tag = "reason")]
 pub enum Reason {
     /// The command line names it.
-    Requested,
+    Requested {
+        /// Why it is also out of date.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        besides: Option<Box<Reason>>,
+    },
     /// None of its tags exists.
     NeverBuilt,
     /// An input of its own changed since the build of the published image.
@@ -37,7 +41,11 @@ pub enum Reason {
         parts: Vec<ChangedPart>,
     },
     /// Selected by `--refresh`, with others or alone.
-    Refresh,
+    Refresh {
+        /// Why it is also out of date.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        besides: Option<Box<Reason>>,
+    },
     /// Its last refresh is older than `every`.
     RefreshDue {
         #[serde(rename = "every_s", serialize_with = "seconds")]
@@ -105,6 +113,13 @@ fn text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Erro
     serializer.collect_str(time)
 }
 
+/// What a request hides: a change. The builds of parents have reasons of their own.
+fn cause_of(besides: Option<&Reason>) -> Option<&Reason> {
+    let is_change =
+        |reason: &&Reason| !matches!(reason, Reason::ParentRebuilt { .. } | Reason::NeverBuilt);
+    besides.filter(is_change)
+}
+
 /// A kind of input of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -147,13 +162,19 @@ impl fmt::Display for Change {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Requested => f.write_str("asked for"),
+            Self::Requested { besides } => match cause_of(besides.as_deref()) {
+                Some(cause) => write!(f, "{cause} (and asked for)"),
+                None => f.write_str("asked for"),
+            },
             Self::NeverBuilt => f.write_str("never built"),
             Self::Changed { what, parts } => f.write_str(&sentence(what, parts, None)),
             Self::ChangedSince { since, what, parts } => {
                 write!(f, "{} since `{since}`", sentence(what, parts, None))
             }
-            Self::Refresh => f.write_str("a refresh was asked for"),
+            Self::Refresh { besides } => match cause_of(besides.as_deref()) {
+                Some(cause) => write!(f, "{cause} (and a refresh was asked for)"),
+                None => f.write_str("a refresh was asked for"),
+            },
             Self::RefreshDue { every, last } => {
                 write!(f, "its refresh is due: every {}, last {last:.0}", span(*every))
             }
@@ -208,13 +229,19 @@ impl Reason {
     /// The sentence with the name of the node: `` `files/x` of `os-base` changed ``.
     pub fn of(&self, node: &NodeName) -> String {
         match self {
-            Self::Requested => format!("`{node}` was asked for"),
+            Self::Requested { besides } => match cause_of(besides.as_deref()) {
+                Some(cause) => format!("{} (and asked for)", cause.of(node)),
+                None => format!("`{node}` was asked for"),
+            },
             Self::NeverBuilt => format!("`{node}` was never built"),
             Self::Changed { what, parts } => sentence(what, parts, Some(node)),
             Self::ChangedSince { since, what, parts } => {
                 format!("{} since `{since}`", sentence(what, parts, Some(node)))
             }
-            Self::Refresh => format!("a refresh of `{node}` was asked for"),
+            Self::Refresh { besides } => match cause_of(besides.as_deref()) {
+                Some(cause) => format!("{} (and a refresh was asked for)", cause.of(node)),
+                None => format!("a refresh of `{node}` was asked for"),
+            },
             Self::RefreshDue { every, last } => {
                 format!("the refresh of `{node}` was due: every {}, last {last:.0}", span(*every))
             }

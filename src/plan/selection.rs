@@ -52,12 +52,13 @@ impl PlanRequest {
         self.refresh && (self.selection == Selection::OutOfDate || self.selection.names(name))
     }
 
-    /// The reason for a node that is built in any case.
-    pub fn reason(&self, name: &NodeName) -> Reason {
+    /// The reason for a node that is built in any case; `besides`: why it is also out of date.
+    pub fn reason(&self, name: &NodeName, besides: Option<Reason>) -> Reason {
+        let besides = besides.map(Box::new);
         match self.selection.change(name) {
             Some(change) => change.clone(),
-            None if self.refreshes(name) => Reason::Refresh,
-            None => Reason::Requested,
+            None if self.refreshes(name) => Reason::Refresh { besides },
+            None => Reason::Requested { besides },
         }
     }
 

@@ -13,6 +13,10 @@ use super::RegistryError;
 
 /// The silence of a registry after which it is reported first.
 const SILENCE: Duration = Duration::from_secs(5);
+/// Requests with a longer pause between them are not of one wait.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often an open request checks what there is to report.
+const TICK: Duration = Duration::from_secs(1);
 /// The interval of further reports.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Many requests fail together: a failure that adds nothing is reported at most this often for each host.
@@ -23,6 +27,8 @@ const REPEAT: Duration = Duration::from_secs(5);
 pub enum Delay {
     /// A request was sent, and no answer has begun since.
     Silence { host: String, since: Duration },
+    /// Requests follow each other, and each is answered in time.
+    Busy { host: String, answers: usize, since: Duration },
     /// The engine's push or pull failed, and the engine tries it again after a pause.
     Engine { host: String, action: &'static str, pause: Duration },
     /// A request failed, and is sent again after a pause.
@@ -33,9 +39,10 @@ impl Delay {
     /// The registry's host.
     pub fn host(&self) -> &str {
         match self {
-            Self::Silence { host, .. } | Self::Engine { host, .. } | Self::Retry { host, .. } => {
-                host
-            }
+            Self::Silence { host, .. }
+            | Self::Busy { host, .. }
+            | Self::Engine { host, .. }
+            | Self::Retry { host, .. } => host,
         }
     }
 }
@@ -46,6 +53,10 @@ impl fmt::Display for Delay {
             Self::Silence { host, since } => {
                 let seconds = since.as_secs();
                 write!(f, "waiting for the registry {host}: no answer for {seconds} s")
+            }
+            Self::Busy { host, answers, since } => {
+                let (s, seconds) = (if *answers == 1 { "" } else { "s" }, since.as_secs());
+                write!(f, "waiting for the registry {host}: {answers} answer{s} in {seconds} s")
             }
             Self::Engine { host, action, pause } => {
                 let seconds = pause.as_secs();
@@ -78,12 +89,74 @@ pub struct Delays {
 struct HostDelay {
     /// The start of the oldest request since the last answer.
     waiting: Option<Instant>,
-    /// The last reported silence.
-    silent: Option<Instant>,
+    /// The last report of a wait.
+    reported: Option<Instant>,
+    /// Requests without an answer.
+    open: usize,
+    /// The start of the requests that follow each other, and the answers since.
+    busy: Option<(Instant, usize)>,
+    /// When the last request ended.
+    ended: Option<Instant>,
     /// The last reported attempt.
     retry: Option<(usize, Instant)>,
     /// The pause that the engine named last, and when.
     engine: Option<(Duration, Instant)>,
+}
+
+impl HostDelay {
+    /// A request begins. Since when the host is silent.
+    fn begin(&mut self) -> Instant {
+        let now = Instant::now();
+        let is_new = self.open == 0 && self.ended.is_none_or(|at| now - at > PAUSE);
+        if is_new {
+            self.busy = None;
+        }
+        self.open += 1;
+        self.busy.get_or_insert((now, 0));
+        *self.waiting.get_or_insert(now)
+    }
+
+    fn answered(&mut self) {
+        self.waiting = None;
+        if let Some((_, answers)) = &mut self.busy {
+            *answers += 1;
+        }
+    }
+
+    /// What there is to report of a request that began then.
+    fn wait(&mut self, host: &str, began: Instant) -> Option<Delay> {
+        let now = Instant::now();
+        let host = host.to_owned();
+        let is_old = |at: Option<Instant>, least| at.is_none_or(|at| now - at >= least);
+        let silence = now - self.waiting.unwrap_or(began).min(began);
+        let (since, answers) = self.busy.map_or((now, 0), |(since, answers)| (since, answers));
+        let delay = if silence >= SILENCE {
+            // A retry says more.
+            let is_retried = !is_old(self.retry.map(|(_, at)| at), AGAIN);
+            let is_due = is_old(self.reported, AGAIN) && !is_retried;
+            is_due.then_some(Delay::Silence { host, since: silence })
+        } else {
+            let is_due = answers > 1 && now - since >= SILENCE && is_old(self.reported, AGAIN);
+            is_due.then_some(Delay::Busy { host, answers, since: now - since })
+        };
+        self.reported = if delay.is_some() { Some(now) } else { self.reported };
+        delay
+    }
+}
+
+/// A request that has not ended; a dropped one has.
+struct OpenRequest<'d> {
+    delays: &'d Delays,
+    host: &'d str,
+}
+
+impl Drop for OpenRequest<'_> {
+    fn drop(&mut self) {
+        self.delays.host(self.host, |found| {
+            found.open -= 1;
+            found.ended = Some(Instant::now());
+        });
+    }
 }
 
 impl fmt::Debug for Delays {
@@ -104,8 +177,8 @@ impl Delays {
         host: &str,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let began = self.host(host, |found| *found.waiting.get_or_insert_with(Instant::now));
-        let mut next = began + SILENCE;
+        let began = self.host(host, HostDelay::begin);
+        let _open = OpenRequest { delays: self, host };
         let mut answer = std::pin::pin!(answer);
         loop {
             tokio::select! {
@@ -113,21 +186,13 @@ impl Delays {
                 answer = &mut answer => {
                     // After an error the host is still silent: a retry continues to count.
                     if answer.is_ok() {
-                        self.host(host, |found| found.waiting = None);
+                        self.host(host, HostDelay::answered);
                     }
                     return answer;
                 }
-                () = tokio::time::sleep_until(next) => {
-                    let now = Instant::now();
-                    next = now + AGAIN;
-                    let is_news = self.host(host, |found| {
-                        let is_news = found.silent.is_none_or(|at| now - at >= REPEAT);
-                        found.silent = if is_news { Some(now) } else { found.silent };
-                        is_news
-                    });
-                    if is_news {
-                        let host = host.to_owned();
-                        self.report(Delay::Silence { host, since: now - began });
+                () = tokio::time::sleep(TICK) => {
+                    if let Some(delay) = self.host(host, |found| found.wait(host, began)) {
+                        self.report(delay);
                     }
                 }
             }
@@ -220,6 +285,51 @@ mod tests {
                 "waiting for the registry r.example: no answer for 15 s",
             ]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_answers_that_take_long_together_are_reported() {
+        let (delays, told) = listening();
+        let answer = |seconds| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok::<_, ()>(())
+        };
+        for _ in 0..10 {
+            delays.answer("r.example", answer(2)).await.unwrap();
+        }
+        // The next wait begins after a pause.
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        for _ in 0..2 {
+            delays.answer("r.example", answer(2)).await.unwrap();
+        }
+        assert_eq!(
+            *told.lock().unwrap(),
+            [
+                "waiting for the registry r.example: 2 answers in 5 s",
+                "waiting for the registry r.example: 7 answers in 15 s",
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_refuses_is_not_silent() {
+        let (delays, told) = listening();
+        let error = RegistryError::Unreachable {
+            host: "r.example".into(),
+            reason: "connection refused".into(),
+            hint: None,
+        };
+        for attempt in 2..5 {
+            _ = delays.answer("r.example", async { Err::<(), ()>(()) }).await;
+            delays.retry(&error, (attempt, 5), Duration::from_secs(4));
+            tokio::time::sleep(Duration::from_secs(4)).await;
+        }
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, ()>(())
+        };
+        delays.answer("r.example", late).await.unwrap();
+        assert_eq!(told.lock().unwrap().len(), 3, "{told:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use url::Url;
 
 use super::{
-    RegistryError,
+    Delay, RegistryError,
     endpoint::is_loopback,
     exchange::Options,
     printable,
@@ -50,6 +50,13 @@ pub struct SecretUrl(Url);
 impl std::fmt::Debug for SecretUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Address(…)")
+    }
+}
+
+impl Web {
+    /// Calls this whenever the server keeps a message waiting.
+    pub fn on_delay(&self, listener: impl Fn(Delay) + Send + Sync + 'static) {
+        self.transport.delays().listen(listener);
     }
 }
 

@@ -36,7 +36,7 @@ pub fn page(record: &Record, graph: Option<&str>, limit: usize) -> String {
         page.add(&format!("{}\n\n", escaped(&line)));
     }
     page.rows(summary);
-    page.sizes(record, summary);
+    page.sizes(summary);
     page.failures(summary);
     page.warnings(record);
     if let Some(graph) = graph
@@ -88,8 +88,8 @@ impl MarkdownPage {
         }
     }
 
-    fn sizes(&mut self, record: &Record, summary: &Summary) {
-        let Some((sentence, rows)) = size_changes::table(record, summary) else { return };
+    fn sizes(&mut self, summary: &Summary) {
+        let Some((sentence, rows)) = size_changes::table(summary) else { return };
         if self.add(&format!("{}\n\n", escaped(&sentence))) {
             self.table(&size_changes::HEAD, "---|--:|--:|--:|--:", rows.into_iter());
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub(super) use crate::check::diagnostic::names;
+use crate::event::SizeBefore;
 pub use crate::hierarchy::bytes as size;
 
 /// `1 image`, `2 images`.
@@ -58,13 +59,15 @@ pub(super) fn clock(elapsed: Duration) -> String {
     if h == 0 { format!("{m}:{s:02}") } else { format!("{h}:{m:02}:{s:02}") }
 }
 
-/// How a size changed: `+1.2 MB`, `-340 kB`, `same`, `new`.
-pub(super) fn size_change(now: u64, before: Option<u64>) -> String {
-    match before {
-        None => "new".to_owned(),
-        Some(before) if before == now => "same".to_owned(),
-        Some(before) if before < now => format!("+{}", size(now - before)),
-        Some(before) => format!("-{}", size(before - now)),
+/// How a size changed: `+1.2 MB`, `-340 kB`, `+1.1 MB packed`, `same`, `new`, `?`. `unpacked` is the present size.
+pub(super) fn size_change(unpacked: u64, before: SizeBefore) -> String {
+    let packed = if let SizeBefore::Packed { .. } = before { " packed" } else { "" };
+    match before.compared(unpacked) {
+        None if before == SizeBefore::New => "new".to_owned(),
+        None => "?".to_owned(),
+        Some((before, now)) if before == now => "same".to_owned(),
+        Some((before, now)) if before < now => format!("+{}{packed}", size(now - before)),
+        Some((before, now)) => format!("-{}{packed}", size(before - now)),
     }
 }
 
@@ -98,10 +101,17 @@ mod tests {
             [0, 999, 1000, 9_960, 118_400_000, 999_600_000, u64::MAX].map(size),
             ["0 B", "999 B", "1.0 kB", "10 kB", "118 MB", "1.0 GB", "18 EB"]
         );
-        let changes = [(5, None), (5, Some(5)), (3000, Some(500)), (500, Some(3000))];
+        let changes = [
+            (5, SizeBefore::New),
+            (5, SizeBefore::Unknown),
+            (5, SizeBefore::Unpacked(5)),
+            (3000, SizeBefore::Unpacked(500)),
+            (500, SizeBefore::Unpacked(3000)),
+            (500, SizeBefore::Packed { before: 100, now: 110 }),
+        ];
         assert_eq!(
             changes.map(|(now, before)| size_change(now, before)),
-            ["new", "same", "+2.5 kB", "-2.5 kB"]
+            ["new", "?", "same", "+2.5 kB", "-2.5 kB", "+10 B packed"]
         );
         assert_eq!([0, 1, 2].map(|n| count(n, "tag")), ["0 tags", "1 tag", "2 tags"]);
     }

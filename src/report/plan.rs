@@ -1,7 +1,7 @@
 //! A plan, as people and as programs read it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
 };
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     hierarchy::NodeName,
-    image::{Digest, Tag},
+    image::{Digest, Repository, Tag},
     plan::{
         Action, Plan, Reason, Step,
         order::{BlastRadius, Destination},
@@ -43,14 +43,23 @@ pub struct Planned<'a> {
     pub place: &'a str,
     /// The images that the run flattens for the first time.
     pub flattened: &'a [FlattenForecast],
+    pub tags: TagList,
+}
+
+/// Which of the tags that would move the text names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagList {
+    /// Those that have room in a line.
+    Line,
+    All,
 }
 
 /// Writes where a run would publish; a plan as a tree, each image below the one that it waits for, with
 /// action and reason; and in the end what the run would touch.
 pub fn text(planned: Planned<'_>, (colour, out): (bool, &mut dyn Write)) -> io::Result<()> {
-    let Planned { run, shown, radius, place, flattened } = planned;
+    let Planned { run, shown, radius, place, flattened, tags } = planned;
     let paint = Paint { colour };
-    writeln!(out, "{}", sanitize::text(&target(radius.destination, place)))?;
+    writeln!(out, "{}", sanitize::text(&target(radius, place)))?;
     let lines = tree(shown);
     let indented =
         |depth: usize, step: &Step| "  ".repeat(depth) + &sanitize::text(step.node.as_str());
@@ -75,7 +84,7 @@ pub fn text(planned: Planned<'_>, (colour, out): (bool, &mut dyn Write)) -> io::
     writeln!(out, "{}{hidden}", counts(run))?;
     if radius.images() > 0 {
         writeln!(out, "{}", touched(radius))?;
-        writeln!(out, "moves {}", sanitize::text(&moves(&radius.tags)))?;
+        writeln!(out, "moves {}", sanitize::text(&moves(&radius.tags, tags)))?;
     }
     for forecast in flattened {
         writeln!(out, "flattens {}", flatten::sentences(forecast).join("; "))?;
@@ -83,16 +92,37 @@ pub fn text(planned: Planned<'_>, (colour, out): (bool, &mut dyn Write)) -> io::
     Ok(())
 }
 
-/// `publishes to registry.example.com/base`.
-pub(super) fn target(destination: Destination, place: &str) -> String {
-    match destination {
-        Destination::Registry => format!("publishes to {place}"),
+/// `publishes to registry.example.com/base`: where the images of the run go.
+pub(super) fn target(radius: &BlastRadius, place: &str) -> String {
+    match radius.destination {
+        Destination::Registry => {
+            let is_below = |repository: &str| {
+                repository.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'))
+            };
+            let folder = |repository: &str| match repository.rsplit_once('/') {
+                Some((folder, _)) if !is_below(repository) => folder.to_owned(),
+                None => "docker.io/library".to_owned(),
+                Some(_) => place.to_owned(),
+            };
+            let repositories = radius.repositories.values();
+            let places: BTreeSet<String> = repositories.map(|one| folder(one.as_str())).collect();
+            match places.into_iter().collect::<Vec<_>>().as_slice() {
+                [] => format!("publishes to {place}"),
+                [all @ .., last] if !all.is_empty() => {
+                    format!("publishes to {} and {last}", all.join(", "))
+                }
+                [only, ..] => format!("publishes to {only}"),
+            }
+        }
         Destination::Engine => format!("tags images in the engine at {place} (no registry)"),
     }
 }
 
-/// `os:1, os:latest and 3 more tags`, in at most [`COLUMNS`].
-pub(super) fn moves(tags: &[String]) -> String {
+/// `os:1, os:latest and 3 more tags`, in at most [`COLUMNS`], or all of them.
+pub(super) fn moves(tags: &[String], list: TagList) -> String {
+    if list == TagList::All {
+        return tags.join(", ");
+    }
     let mut text = String::new();
     for (n, tag) in tags.iter().enumerate() {
         let is_last = n + 1 == tags.len();
@@ -230,6 +260,8 @@ struct RadiusView<'a> {
     promote: usize,
     tags: usize,
     moves: &'a [String],
+    /// Of each image to build or promote.
+    repositories: &'a BTreeMap<NodeName, Repository>,
     seconds: Option<f64>,
     timed: usize,
     bytes: Option<u64>,
@@ -244,6 +276,7 @@ impl<'a> RadiusView<'a> {
             promote: radius.promoted,
             tags: radius.tags.len(),
             moves: &radius.tags,
+            repositories: &radius.repositories,
             seconds: time.is_fair().then(|| super::json::seconds(time.left)),
             timed: time.timed,
             bytes: (radius.size.sized > 0).then_some(radius.size.bytes),
@@ -339,12 +372,30 @@ mod tests {
             time: Estimate { left, timed: known, builds },
             size: Size { bytes: 120_400_000, sized: known },
             destination: Destination::Registry,
+            repositories: BTreeMap::new(),
         }
     }
 
     fn planned<'a>(plan: &'a Plan, radius: &'a BlastRadius) -> Planned<'a> {
         let place = "registry.example.com/base";
-        Planned { run: plan, shown: plan, radius, place, flattened: &[] }
+        let tags = TagList::Line;
+        Planned { run: plan, shown: plan, radius, place, flattened: &[], tags }
+    }
+
+    #[test]
+    fn the_first_line_names_where_the_images_of_the_run_go() {
+        let first = |repositories: &[&str]| {
+            let repositories = repositories.iter().map(|one| ((*one).into(), one.parse().unwrap()));
+            let radius = BlastRadius { repositories: repositories.collect(), ..radius(1, 0, 1) };
+            target(&radius, "registry.example.com/base")
+        };
+        assert_eq!(first(&[]), "publishes to registry.example.com/base");
+        let both = ["registry.example.com/team/a", "registry.example.com/base/b"];
+        assert_eq!(first(&both[..1]), "publishes to registry.example.com/team");
+        assert_eq!(
+            first(&both),
+            "publishes to registry.example.com/base and registry.example.com/team"
+        );
     }
 
     /// The last stage of `shop` is `FROM` `web`, the other one is `FROM` `job`.
@@ -412,13 +463,14 @@ mod tests {
     #[test]
     fn many_tags_are_counted() {
         let tags: Vec<String> = (1..=14).map(|n| format!("os:{n}")).collect();
-        assert_eq!(moves(&tags[..2]), "os:1, os:2");
+        assert_eq!(moves(&tags[..2], TagList::Line), "os:1, os:2");
         assert_eq!(
-            moves(&tags),
+            moves(&tags, TagList::Line),
             "os:1, os:2, os:3, os:4, os:5, os:6, os:7, os:8, os:9 and 5 more tags"
         );
         let long = ["a".repeat(100), "b".to_owned()];
-        assert_eq!(moves(&long), format!("{} and 1 more tag", long[0]));
+        assert_eq!(moves(&long, TagList::All), long.join(", "));
+        assert_eq!(moves(&long, TagList::Line), format!("{} and 1 more tag", long[0]));
     }
 
     #[test]
@@ -458,7 +510,7 @@ mod tests {
             json(planned(plan, radius), &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
-        insta::assert_snapshot!(json(&Plan::default(), &radius(5, 1, 4)), @r#"{"v":1,"target":{"registry":"registry.example.com/base"},"counts":{"build":0,"promote":0,"keep":0},"steps":[],"blast_radius":{"build":5,"promote":1,"tags":7,"moves":["os-base:1","os-base:2","os-base:3","os-base:4","os-base:5","os-base:6","os-base:7"],"seconds":170.0,"timed":4,"bytes":120400000,"sized":4}}"#);
-        insta::assert_snapshot!(json(&plan, &radius(0, 1, 0)), @r#"{"v":1,"target":{"registry":"registry.example.com/base"},"counts":{"build":0,"promote":1,"keep":1},"steps":[{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built, not promoted to `latest`","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}],"blast_radius":{"build":0,"promote":1,"tags":7,"moves":["os-base:1","os-base:2","os-base:3","os-base:4","os-base:5","os-base:6","os-base:7"],"seconds":null,"timed":0,"bytes":null,"sized":0}}"#);
+        insta::assert_snapshot!(json(&Plan::default(), &radius(5, 1, 4)), @r#"{"v":1,"target":{"registry":"registry.example.com/base"},"counts":{"build":0,"promote":0,"keep":0},"steps":[],"blast_radius":{"build":5,"promote":1,"tags":7,"moves":["os-base:1","os-base:2","os-base:3","os-base:4","os-base:5","os-base:6","os-base:7"],"repositories":{},"seconds":170.0,"timed":4,"bytes":120400000,"sized":4}}"#);
+        insta::assert_snapshot!(json(&plan, &radius(0, 1, 0)), @r#"{"v":1,"target":{"registry":"registry.example.com/base"},"counts":{"build":0,"promote":1,"keep":1},"steps":[{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built, not promoted to `latest`","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}],"blast_radius":{"build":0,"promote":1,"tags":7,"moves":["os-base:1","os-base:2","os-base:3","os-base:4","os-base:5","os-base:6","os-base:7"],"repositories":{},"seconds":null,"timed":0,"bytes":null,"sized":0}}"#);
     }
 }

@@ -10,8 +10,8 @@ use std::{
 use super::{Ci, Record, Recorder, ReportOptions};
 use crate::{
     event::{
-        Different, Event, EventKind, Outcome, Phase, Promotion, Reporter, StepFailure, StepSummary,
-        StopReason, Summary,
+        Different, Event, EventKind, Outcome, Phase, Promotion, Reporter, SizeBefore, StepFailure,
+        StepSummary, StopReason, Summary,
     },
     exit::Exit,
     fingerprint::{Epoch, Inputs},
@@ -92,7 +92,6 @@ fn step(node: &str, action: Action, reason: Reason, after: &[&str]) -> Step {
         node: node.into(),
         action,
         reason,
-        besides: None,
         updates: vec![],
         checked: None,
         after: after.iter().map(|&name| name.into()).collect(),
@@ -137,7 +136,7 @@ pub(super) fn wide_plan(n: usize) -> Plan {
 }
 
 pub(super) fn built(node: &str) -> Outcome {
-    let size_before = Some(117_200_000);
+    let before = SizeBefore::Unpacked(117_200_000);
     let fingerprint = inputs().fingerprint(&BTreeMap::new());
     Outcome::Built {
         digest: digest(node),
@@ -145,7 +144,7 @@ pub(super) fn built(node: &str) -> Outcome {
         size: 118_400_000,
         added: 3_000_000,
         pushed: None,
-        size_before,
+        before,
         different: None,
     }
 }
@@ -373,9 +372,10 @@ pub(super) fn refreshed() -> Vec<Event> {
         every: Duration::from_secs(36 * 3600),
         last: "2026-11-22T00:00:00Z".parse().unwrap(),
     };
-    let steps = vec![fresh("os-base", Reason::Refresh), fresh("tools", due)];
+    let steps = vec![fresh("os-base", Reason::Refresh { besides: None }), fresh("tools", due)];
     let mut os_base = built("os-base");
-    if let Outcome::Built { different, .. } = &mut os_base {
+    if let Outcome::Built { different, before, .. } = &mut os_base {
+        *before = SizeBefore::Packed { before: 40_000_000, now: 41_000_000 };
         let first = ["/etc/os-release", "/usr/bin/make", "/var/\u{1b}[2J"];
         *different = Some(Different::Files { count: 14, first: first.map(str::to_owned).to_vec() });
     }

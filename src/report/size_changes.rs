@@ -2,21 +2,20 @@
 
 use super::{
     numbers::{count, size, size_change},
-    run_data::Record,
     sanitize,
 };
-use crate::event::{Outcome, StepSummary, Summary};
+use crate::event::{Outcome, SizeBefore, StepSummary, Summary};
 
 pub(super) const HEAD: [&str; 5] = ["image", "published", "now", "change", "own"];
 
 /// The sentence above the table, and its rows, the largest change first. `None` if no size changed.
-pub(super) fn table(record: &Record, summary: &Summary) -> Option<(String, Vec<[String; 5]>)> {
+pub(super) fn table(summary: &Summary) -> Option<(String, Vec<[String; 5]>)> {
     let mut changes: Vec<SizeChange<'_>> =
-        summary.steps.iter().filter_map(|step| SizeChange::of(step, record)).collect();
-    changes.retain(|change| change.before != Some(change.now));
-    let known = || changes.iter().filter_map(|change| Some((change.now, change.before?)));
-    let grown: Vec<u64> = known().filter_map(|(now, before)| increase(now, before)).collect();
-    let shrunk: Vec<u64> = known().filter_map(|(now, before)| increase(before, now)).collect();
+        summary.steps.iter().filter_map(SizeChange::of).collect();
+    changes.retain(|change| change.known().is_none_or(|(before, now)| before != now));
+    let known = || changes.iter().filter_map(SizeChange::known);
+    let grown: Vec<u64> = known().filter_map(|(before, now)| increase(now, before)).collect();
+    let shrunk: Vec<u64> = known().filter_map(|(before, now)| increase(before, now)).collect();
     if changes.is_empty() {
         return None;
     }
@@ -27,48 +26,55 @@ pub(super) fn table(record: &Record, summary: &Summary) -> Option<(String, Vec<[
             parts.push(format!("{} {verb}, {sum} in all", count(bytes.len(), "image")));
         }
     }
-    let new = changes.iter().filter(|change| change.before.is_none() && change.is_new).count();
+    let new = changes.iter().filter(|change| change.before == SizeBefore::New).count();
     if new > 0 {
         let are = if new == 1 { "is" } else { "are" };
         parts.push(format!("{} {are} new", count(new, "image")));
     }
     changes.sort_by_key(|change| std::cmp::Reverse(change.by()));
     let sizes = if parts.is_empty() { String::new() } else { format!(": {}", parts.join("; ")) };
-    Some((format!("Unpacked sizes{sizes}."), changes.iter().map(SizeChange::cells).collect()))
+    let is_packed = changes.iter().any(SizeChange::is_packed);
+    let kind = if is_packed { "Sizes, unpacked unless it says packed" } else { "Unpacked sizes" };
+    Some((format!("{kind}{sizes}."), changes.iter().map(SizeChange::cells).collect()))
 }
 
 struct SizeChange<'a> {
     name: &'a str,
     now: u64,
     own: u64,
-    before: Option<u64>,
-    /// It was never published; else the size of the published image may be unknown.
-    is_new: bool,
+    before: SizeBefore,
 }
 
 impl<'a> SizeChange<'a> {
-    fn of(step: &'a StepSummary, record: &Record) -> Option<Self> {
-        let Outcome::Built { size, added, size_before, .. } = step.outcome else { return None };
-        let steps = record.plan.iter().flat_map(|plan| &plan.steps);
-        let planned = steps.into_iter().find(|planned| planned.node == step.node);
-        let is_new = planned.is_none_or(|planned| planned.published.is_none());
-        let name = step.node.as_str();
-        Some(Self { name, now: size, own: added, before: size_before, is_new })
+    fn of(step: &'a StepSummary) -> Option<Self> {
+        let Outcome::Built { size, added, before, .. } = step.outcome else { return None };
+        Some(Self { name: step.node.as_str(), now: size, own: added, before })
+    }
+
+    /// The sizes before and now.
+    fn known(&self) -> Option<(u64, u64)> {
+        self.before.compared(self.now)
+    }
+
+    fn is_packed(&self) -> bool {
+        matches!(self.before, SizeBefore::Packed { .. })
     }
 
     fn by(&self) -> u64 {
-        self.before.map_or(self.now, |before| self.now.abs_diff(before))
+        self.known().map_or(self.now, |(before, now)| now.abs_diff(before))
     }
 
     fn cells(&self) -> [String; 5] {
-        let change = match self.before {
-            None if !self.is_new => "unknown".to_owned(),
-            before => size_change(self.now, before) + &percent(self.now, before),
+        let change = match (self.before, self.known()) {
+            (SizeBefore::Unknown, _) => "unknown".to_owned(),
+            (before, known) => size_change(self.now, before) + &percent(known),
         };
+        let packed = if self.is_packed() { " packed" } else { "" };
+        let (before, now) = self.known().unzip();
         [
             sanitize::text(self.name),
-            self.before.map_or(String::new(), size),
-            size(self.now),
+            before.map_or(String::new(), |before| size(before) + packed),
+            now.map_or(size(self.now), |now| size(now) + packed),
             change,
             size(self.own),
         ]
@@ -80,8 +86,10 @@ fn increase(now: u64, before: u64) -> Option<u64> {
 }
 
 /// ` (+1.0%)`; nothing for a new image.
-fn percent(now: u64, before: Option<u64>) -> String {
-    let Some(before) = before.filter(|before| *before > 0) else { return String::new() };
+fn percent(known: Option<(u64, u64)>) -> String {
+    let Some((before, now)) = known.filter(|(before, _)| *before > 0) else {
+        return String::new();
+    };
     let sign = if now >= before { '+' } else { '-' };
     let per_mille = u128::from(now.abs_diff(before)) * 1000 / u128::from(before);
     format!(" ({sign}{}.{}%)", per_mille / 10, per_mille % 10)
@@ -101,6 +109,7 @@ mod tests {
             panic!("a run ends");
         };
         let sizes = [(118, Some(117)), (90, Some(95)), (7, None), (5, Some(5))];
+        let unpacked = |was: u64| SizeBefore::Unpacked(was * 1_000_000);
         for (step, (now, was)) in summary.steps.iter_mut().zip(sizes) {
             let built = scenario::built(step.node.as_str());
             let Outcome::Built { digest, fingerprint, .. } = built else { panic!("it is built") };
@@ -110,12 +119,12 @@ mod tests {
                 size: now * 1_000_000,
                 added: 3_000_000,
                 pushed: None,
-                size_before: was.map(|was: u64| was * 1_000_000),
+                before: was.map_or(SizeBefore::Unknown, unpacked),
                 different: None,
             };
         }
         let record = recorded(&events);
-        let (sentence, rows) = table(&record, record.summary.as_ref().unwrap()).unwrap();
+        let (sentence, rows) = table(record.summary.as_ref().unwrap()).unwrap();
         assert_eq!(
             sentence,
             "Unpacked sizes: 1 image grew, 1.0 MB in all; 1 image shrank, 5.0 MB in all."

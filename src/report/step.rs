@@ -47,8 +47,8 @@ pub(super) fn removed(images: usize, bytes: u64) -> String {
 pub(super) fn outcome(outcome: &Outcome, took: std::time::Duration, paint: Paint) -> String {
     let took = seconds(took);
     match outcome {
-        Outcome::Built { size: bytes, size_before, different, .. } => {
-            let change = size_change(*bytes, *size_before);
+        Outcome::Built { size: bytes, before, different, .. } => {
+            let change = size_change(*bytes, *before);
             let different = different.as_ref().map_or(String::new(), |different| {
                 format!(": {}", sanitize::text(&different.to_string()))
             });

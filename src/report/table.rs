@@ -133,9 +133,7 @@ pub(super) fn cells(step: &StepSummary) -> [String; COLUMNS] {
         Outcome::Cancelled => "cancelled",
     };
     let (bytes, change) = match step.outcome {
-        Outcome::Built { size: bytes, size_before, .. } => {
-            (size(bytes), size_change(bytes, size_before))
-        }
+        Outcome::Built { size: bytes, before, .. } => (size(bytes), size_change(bytes, before)),
         _ => (String::new(), String::new()),
     };
     let time = if step.took.is_zero() { String::new() } else { seconds(step.took) };

@@ -65,7 +65,7 @@ fn plain_refreshed() {
     02:59:00  os-base  building
     02:59:00  tools    building
     02:59:12  os-base  comparing with the published image
-    02:59:12  os-base  built in 12 s, 118 MB (+1.2 MB): `/etc/os-release`, `/usr/bin/make`, `/var/␛[2J` and 11 more differ
+    02:59:12  os-base  built in 12 s, 118 MB (+1.0 MB packed): `/etc/os-release`, `/usr/bin/make`, `/var/␛[2J` and 11 more differ
     02:59:12  tools    built, unchanged in 12 s, the published image stays
     02:59:12  the registry registry.example.com answered 503: attempt 2 of 5 in 4 s
     02:59:12  fixed: libssl3 3.0.15-1 → 3.0.16-1 in 2 images
@@ -74,8 +74,8 @@ fn plain_refreshed() {
     02:59:12  os-base  registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
     02:59:12  removed 3 old images from the engine, about 12 MB
 
-    image    result            why                                                         time    size   change  tags
-    os-base  built             a refresh was asked for                                     12 s  118 MB  +1.2 MB  latest
+    image    result            why                                                         time    size          change  tags
+    os-base  built             a refresh was asked for                                     12 s  118 MB  +1.0 MB packed  latest
     tools    built, unchanged  its refresh is due: every 1d12h, last 2026-11-22T00:00:00Z  12 s
 
     promoted 1 tag of 1 image in 0.1 s, parents first

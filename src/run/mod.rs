@@ -18,6 +18,7 @@ pub mod mirror;
 pub mod observe;
 mod prepare;
 mod secrets;
+mod size_before;
 mod engine_messages;
 pub mod state;
 mod step;

@@ -25,13 +25,13 @@ use crate::{
         context::{Context, ContextError, Modes},
         source,
     },
-    hierarchy::{Base, Check, Flatten, Hierarchy, Node, NodeName},
+    hierarchy::{Base, Check, Flatten, Hierarchy, Node, NodeName, StepPlace},
     image::{Digest, Tagged},
     plan::{
         Action, Plan, Step,
         order::{History, Pushed},
     },
-    publish::store::{Description, Store, StoreError},
+    publish::store::{Description, Store, StoreError, StoredSize},
     registry::Client,
     run::state::{LayerCache, RunDir},
     size::Blob,
@@ -382,7 +382,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             Compared::Different(different) => Some(different.clone()),
             Compared::Other => None,
         };
-        let mut pushed = None;
+        let (mut pushed, mut packed) = (None, None);
         let digest = if self.shop.options.push {
             let build_tag = self.build_tag(&identity.record);
             // Another run of the same inputs may have been faster, and a build tag never moves.
@@ -406,16 +406,17 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                     return Ok(Outcome::Reused { digest });
                 };
                 pushed = self.pushed(&found, done.pinned.as_ref()).await?;
+                packed = found.stored.as_ref().map(StoredSize::total);
             }
             digest
         } else {
             image.id.clone()
         };
         self.bases.learn(&digest, done.begun_on.as_ref().unwrap_or(&image.id));
-        let size_before = self.size_before().await;
+        let before = self.size_before(packed).await;
         let fingerprint = identity.record.fingerprint;
         let (size, added) = (image.size, *added);
-        Ok(Outcome::Built { digest, fingerprint, size, added, pushed, size_before, different })
+        Ok(Outcome::Built { digest, fingerprint, size, added, pushed, before, different })
     }
 
     /// The size of a stored image in its registry.
@@ -542,7 +543,13 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         self.moved(Moved::Building);
         let said = |progress| match progress {
             BuildProgress::Step { stage, number, total, text } => {
-                tell.build_step(stage, (number, total), &shown(pinned.as_written(text)));
+                let reported = StepPlace { stage, number, total };
+                let (place, text) = node.dockerfile.step_place(reported, pinned.as_written(text));
+                tell.build_step(place, &shown(text));
+            }
+            BuildProgress::CountedStep { number, total, text } => {
+                let place = StepPlace { stage: None, number, total };
+                tell.build_step(place, &shown(pinned.as_written(text)));
             }
             BuildProgress::Output(bytes) => tell.output(&bytes),
             BuildProgress::Exporting => self.moved(Moved::Exporting),
@@ -669,18 +676,6 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 Err(failed(error.to_string(), exit, StepRetry::after_engine(&error)))
             }
         }
-    }
-
-    async fn size_before(&self) -> Option<u64> {
-        let published = self.step.published.as_ref()?;
-        let repository = &self.node().repository;
-        if self.shop.hierarchy.registry.is_none() {
-            let found = self.shop.store.describe(repository, published).await.ok()??;
-            // In a registry it is packed.
-            return found.stored.is_none().then_some(found.size);
-        }
-        let pulled = format!("{repository}@{published}");
-        Some(self.shop.engine.inspect(&pulled).await.ok()??.size)
     }
 
     fn build_tag(&self, record: &BuiltFrom) -> Tagged {

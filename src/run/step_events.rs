@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use super::mask::{Mask, Masked};
 use crate::{
     event::{EventKind, Phase},
-    hierarchy::NodeName,
+    hierarchy::{NodeName, StepPlace},
     run::state::RunDir,
 };
 
@@ -115,12 +115,8 @@ impl Tell {
         self.write(format!("--- {} {heading}\n", now()).as_bytes());
     }
 
-    pub(super) fn build_step(
-        &mut self,
-        stage: Option<String>,
-        (number, total): (usize, usize),
-        text: &str,
-    ) {
+    pub(super) fn build_step(&mut self, place: StepPlace, text: &str) {
+        let StepPlace { stage, number, total } = place;
         let text = self.mask.text(text);
         let of = stage.as_ref().map_or(String::new(), |stage| format!("{stage} "));
         self.heading(&format!("[{of}{number}/{total}] {text}"));

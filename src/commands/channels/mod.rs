@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     hierarchy::{Hierarchy, Notify},
     host::environment,
-    registry::{SecretUrl, Web, WebRequest},
+    registry::{Delay, SecretUrl, Web, WebRequest},
     report::{
         Record,
         channels::{comment, slack, teams},
@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Of a run that is over. The command runs in the folder of the hierarchy.
 pub(super) async fn send(notify: &Notify, record: &Record, hierarchy: &Hierarchy) {
-    let (web, job) = (Web::default(), job());
+    let job = job();
     let job = job.as_deref();
     let program = async {
         if let Some(argv) = &notify.command
@@ -44,16 +44,18 @@ pub(super) async fn send(notify: &Notify, record: &Record, hierarchy: &Hierarchy
                 message: fn(&Record, Option<&str>) -> serde_json::Value| {
         let variable = variable.as_ref().filter(|_| is_news);
         let message = variable.map(|_| json(&message(record, job)));
-        channel(name, variable.cloned(), &web, message)
+        channel(name, variable.cloned(), message)
     };
     let webhook = async {
         if let Some(variable) = &notify.webhook {
+            let web = web("webhook");
             told("webhook", webhook::send(&web, variable, record)).await;
         }
     };
     let pull_request = async {
         if notify.github_comment {
             let text = |mark: &str| comment::of_run(record, Some(hierarchy), (mark, job));
+            let web = web("github_comment");
             told("github_comment", github::comment(&web, hierarchy, text)).await;
         }
     };
@@ -73,7 +75,8 @@ pub(super) async fn plan(planned: Planned<'_>, hierarchy: &Hierarchy) {
     }
     let job = job();
     let text = |mark: &str| comment::of_plan(planned, hierarchy, (mark, job.as_deref()));
-    told("github_comment", github::comment(&Web::default(), hierarchy, text)).await;
+    let web = web("github_comment");
+    told("github_comment", github::comment(&web, hierarchy, text)).await;
 }
 
 /// A chat gets no message about a nightly run that had nothing to do.
@@ -83,11 +86,29 @@ fn is_news(record: &Record) -> bool {
     record.exit() != Exit::Done || record.summary.as_ref().is_some_and(has_news)
 }
 
-async fn channel(name: &'static str, variable: Option<String>, web: &Web, body: Option<Bytes>) {
+/// A client that prints a line for each attempt that a channel needs.
+fn web(channel: &'static str) -> Web {
+    let web = Web::default();
+    web.on_delay(move |delay| {
+        let sending = format!("sending to `notify.{channel}`");
+        match delay {
+            Delay::Retry { attempt, of, .. } => {
+                output::line(&format!("{sending}: attempt {attempt} of {of}"));
+            }
+            Delay::Silence { since, .. } => {
+                output::line(&format!("{sending}: no answer for {} s", since.as_secs()));
+            }
+            Delay::Busy { .. } | Delay::Engine { .. } => {}
+        }
+    });
+    web
+}
+
+async fn channel(name: &'static str, variable: Option<String>, body: Option<Bytes>) {
     let (Some(variable), Some(body)) = (variable, body) else { return };
     let send = async {
         let Some(url) = address(&variable, false)? else { return Ok(()) };
-        post(web, url, HeaderMap::new(), body).await
+        post(&web(name), url, HeaderMap::new(), body).await
     };
     told(name, send).await;
 }

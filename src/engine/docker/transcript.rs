@@ -115,7 +115,7 @@ impl Transcript {
         }
         if let Some(step) = self.classic_step(text) {
             let (number, total, text) = step.clone();
-            progress(BuildProgress::Step { stage: None, number, total, text });
+            progress(BuildProgress::CountedStep { number, total, text });
             self.step = Some(step);
             self.swallow_line_end = true;
             return;

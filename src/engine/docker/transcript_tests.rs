@@ -17,7 +17,8 @@ fn told(messages: &str) -> String {
     let mut text = String::new();
     let mut transcript = Transcript::default();
     let mut progress = |progress| match progress {
-        BuildProgress::Step { number, total, text: step, .. } => {
+        BuildProgress::Step { number, total, text: step, .. }
+        | BuildProgress::CountedStep { number, total, text: step } => {
             _ = writeln!(text, "[{number}/{total}] {step}");
         }
         BuildProgress::Output(bytes) => text.push_str(&String::from_utf8(bytes).unwrap()),

@@ -119,6 +119,19 @@ fn new_dockerfiles_follow_their_parents() {
 }
 
 #[test]
+fn a_new_name_without_a_registry_is_published_where_the_others_are() {
+    check(&Case {
+        before: &[
+            ("base/Dockerfile", "FROM debian:12"),
+            ("web/Dockerfile", "FROM registry.example.com/run/base"),
+        ],
+        edit: |text| text,
+        change: &[("new/Dockerfile", "FROM debian:12"), ("newer/Dockerfile", "FROM new")],
+        expected: "+  new: {}  # on debian:12; [reference newer/Dockerfile:1]\n+  newer: {}\nadded `new`: `new/Dockerfile`\nadded `newer`: `newer/Dockerfile`\nunsure `new`: taken for `new/Dockerfile` by the name alone; if it is an upstream, rename the image `new`",
+    });
+}
+
+#[test]
 fn edits_comments_order_and_line_breaks_stay() {
     check(&Case {
         before: THREE,
@@ -153,7 +166,7 @@ fn a_renamed_folder_is_gone_and_new() {
         before: THREE,
         edit: |text| text,
         change: &[("web/Dockerfile", ""), ("site/web/Dockerfile", "FROM base")],
-        expected: "+  site-web: { context: site/web }\n+  # gone: `web/Dockerfile` does not exist. Delete these lines, or correct the path and uncomment them.\n-  web: {}\n+  # web: {}\nadded `site-web`: `site/web/Dockerfile`\ngone `web`: `web/Dockerfile` does not exist; its entry is now a comment\nunsure `base`: taken for `base/Dockerfile` by the name alone; if it is an upstream, change the `repository` of `base`",
+        expected: "+  site-web: { context: site/web }\n+  # gone: `web/Dockerfile` does not exist. Delete these lines, or correct the path and uncomment them.\n-  web: {}\n+  # web: {}\nadded `site-web`: `site/web/Dockerfile`\ngone `web`: `web/Dockerfile` does not exist; its entry is now a comment\nunsure `base`: taken for `base/Dockerfile` by the name alone; if it is an upstream, rename the image `base`",
     });
 }
 

@@ -1,10 +1,13 @@
 //! An upper bound of the effect of a run: images, tags, time and size.
 
-use std::{collections::BTreeSet, num::NonZeroUsize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+};
 
 use super::{Estimate, History, RunSoFar, estimate};
 use crate::{
-    hierarchy::{Hierarchy, Node},
+    hierarchy::{Hierarchy, Node, NodeName},
     image::Repository,
     plan::{Action, Plan},
 };
@@ -20,6 +23,8 @@ pub struct BlastRadius {
     pub time: Estimate,
     pub size: Size,
     pub destination: Destination,
+    /// Of each image to build or promote.
+    pub repositories: BTreeMap<NodeName, Repository>,
 }
 
 /// The new bytes of the images to build.
@@ -50,6 +55,7 @@ impl BlastRadius {
             time: estimate(plan, history, &RunSoFar::nothing(jobs)),
             size: size(plan, hierarchy, history),
             destination: destination(hierarchy),
+            repositories: BTreeMap::new(),
         };
         for step in &plan.steps {
             let Some(node) = hierarchy.get(&step.node) else { continue };
@@ -61,6 +67,7 @@ impl BlastRadius {
                     Some(digest)
                 }
             };
+            radius.repositories.insert(node.name.clone(), node.repository.clone());
             let known =
                 step.moving.iter().filter(|(_, at)| stays.is_none() || at.as_ref() != stays);
             let known = known.map(|(tag, _)| tag.to_string());

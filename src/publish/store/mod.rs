@@ -231,6 +231,12 @@ pub struct StoredSize {
     pub documents: u64,
 }
 
+impl StoredSize {
+    pub fn total(&self) -> u64 {
+        Blob::sum(&self.layers).saturating_add(self.documents)
+    }
+}
+
 impl From<LocalImage> for Description {
     fn from(image: LocalImage) -> Self {
         let LocalImage { labels, layers, config, created, size, .. } = image;

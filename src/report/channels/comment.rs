@@ -6,7 +6,7 @@ use super::super::{
     markdown::{self, MarkdownPage, escaped},
     mermaid,
     numbers::{count, names},
-    plan::{Planned, counts, moves, target, touched, verb},
+    plan::{Planned, TagList, counts, moves, target, touched, verb},
     run_data::Record,
     sanitize,
 };
@@ -49,7 +49,7 @@ pub fn of_plan(
     let Planned { run, radius, place, .. } = planned;
     let mut page = MarkdownPage::new(LIMIT - RESERVED - mark.len());
     page.add(&format!("### rebuild plan: {}\n\n", counts(run)));
-    let mut facts = escaped(&sanitize::text(&target(radius.destination, place)));
+    let mut facts = escaped(&sanitize::text(&target(radius, place)));
     if radius.images() > 0 {
         facts.push_str(": ");
         facts.push_str(&escaped(&touched(radius)));
@@ -75,7 +75,7 @@ pub fn of_plan(
         steps.iter().map(row),
     );
     if !radius.tags.is_empty() {
-        let tags = escaped(&sanitize::text(&moves(&radius.tags)));
+        let tags = escaped(&sanitize::text(&moves(&radius.tags, TagList::Line)));
         page.add(&format!("Moves {tags}.\n\n"));
     }
     format!("{mark}\n{}{}", page.text, foot(job))

@@ -1,5 +1,7 @@
 //! Messages of small and of very large runs, against the limits that the services document.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::*;
@@ -8,7 +10,7 @@ use crate::{
     hierarchy::test_hierarchy,
     plan::order::{BlastRadius, Destination, Estimate, blast_radius::Size},
     report::{
-        plan::Planned,
+        plan::{Planned, TagList},
         scenario::{self, recorded},
     },
 };
@@ -105,6 +107,7 @@ fn radius(tags: usize) -> BlastRadius {
         time: Estimate { left: scenario::ms(170_000), timed: 4, builds: 4 },
         size: Size { bytes: 120_400_000, sized: 4 },
         destination: Destination::Registry,
+        repositories: BTreeMap::new(),
     }
 }
 
@@ -138,6 +141,7 @@ fn comments_of_plans_have_the_images_and_what_they_touch() {
         radius: &radius,
         place: "registry.example.com/base",
         flattened: &[],
+        tags: TagList::Line,
     };
     insta::assert_snapshot!(
         "comment_of_a_plan",
@@ -148,7 +152,7 @@ fn comments_of_plans_have_the_images_and_what_they_touch() {
     insta::assert_snapshot!("slack", pretty(&slack::message(&record, JOB)));
     insta::assert_snapshot!("teams", pretty(&teams::message(&record, JOB)));
     let (plan, radius) = (scenario::wide_plan(3000), self::radius(3000));
-    let planned = Planned { run: &plan, shown: &plan, radius: &radius, place: "x", flattened: &[] };
+    let planned = Planned { run: &plan, shown: &plan, radius: &radius, place: "x", ..planned };
     let text = comment::of_plan(planned, &hierarchy, (MARK, None));
     assert!(text.chars().count() <= 65_536 && text.contains("no room here"), "{}", text.len());
 }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::super::plan::{PlanView, ReasonView, VERSION};
 use crate::{
     event::{
-        Different, Event, EventKind, Outcome, Phase, Promotion, StepFailure, StepSummary,
-        StopReason, Summary,
+        Different, Event, EventKind, Outcome, Phase, Promotion, SizeBefore, StepFailure,
+        StepSummary, StopReason, Summary,
     },
     exit::Exit,
     fingerprint::Fingerprint,
@@ -139,7 +139,13 @@ enum OutcomeView<'a> {
         fingerprint: &'a Fingerprint,
         size: u64,
         added: u64,
+        /// Unpacked, as `size`.
         size_before: Option<u64>,
+        /// In the registry, if the unpacked size before is not known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        packed_before: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        packed: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         different: Option<&'a Different>,
     },
@@ -305,13 +311,20 @@ fn phase_view(phase: &Phase) -> PhaseView {
 
 fn outcome_view(outcome: &Outcome) -> OutcomeView<'_> {
     match outcome {
-        Outcome::Built { digest, fingerprint, size, added, size_before, different, .. } => {
+        Outcome::Built { digest, fingerprint, size, added, before, different, .. } => {
+            let (size_before, packed) = match *before {
+                SizeBefore::Unpacked(before) => (Some(before), None),
+                SizeBefore::Packed { before, now } => (None, Some((before, now))),
+                SizeBefore::New | SizeBefore::Unknown => (None, None),
+            };
             OutcomeView::Built {
                 digest,
                 fingerprint,
                 size: *size,
                 added: *added,
-                size_before: *size_before,
+                size_before,
+                packed_before: packed.map(|(before, _)| before),
+                packed: packed.map(|(_, now)| now),
                 different: different.as_ref(),
             }
         }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use super::SizeView;
 use crate::{
     check::diagnostic::names,
+    event::SizeBefore,
     report::{
         Paint,
         numbers::{count, size, size_change},
@@ -64,7 +65,9 @@ fn row(view: SizeView<'_>, depth: usize, image: &Measured) -> Vec<String> {
         row.push(told(whole.unpacked));
     }
     row.push(match image.before.as_ref().map(|(_, before)| before.main()) {
-        Some(before) => whole.main().map_or("unknown".to_owned(), |now| size_change(now, before)),
+        Some(before) => whole.main().map_or("unknown".to_owned(), |now| {
+            size_change(now, before.map_or(SizeBefore::New, SizeBefore::Unpacked))
+        }),
         None if view.since.is_some() => "new".to_owned(),
         None => String::new(),
     });

@@ -101,7 +101,8 @@ impl Bench {
         let built = self
             .docker
             .build(request, |progress| match progress {
-                BuildProgress::Step { number, total, text, .. } => {
+                BuildProgress::Step { number, total, text, .. }
+                | BuildProgress::CountedStep { number, total, text } => {
                     steps.push(format!("{number}/{total} {text}"));
                 }
                 BuildProgress::Output(bytes) => output.extend(bytes),

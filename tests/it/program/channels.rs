@@ -122,8 +122,10 @@ async fn faults_that_pass_are_tried_again_and_others_are_warnings() {
     .await;
     let only = project.rebuild("").env("SLACK", "").env("TEAMS", "not-an-address~secret-path");
     let ended = only.env("HOOK", format!("http://{}/secret-path", server.host())).run().exits(10);
-    never_leaks(ended)
-        .says(&["`notify.teams`: not sent: the value of `TEAMS` is not usable: it is not a URL"]);
+    never_leaks(ended).says(&[
+        "`notify.teams`: not sent: the value of `TEAMS` is not usable: it is not a URL",
+        "sending to `notify.webhook`: attempt 2 of 6",
+    ]);
     let ids: Vec<String> =
         server.seen().iter().map(|seen| seen.headers["webhook-id"].clone()).collect();
     assert_eq!(ids.len(), 3);

@@ -135,6 +135,22 @@ async fn only_builds_on_published_parents_and_adds_those_never_published() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_does_not_hide_a_change() {
+    let stack = scenario("os\nweb < os");
+    stack.run(&all()).await;
+    stack.write("os/file", "new");
+    stack.write("web/file", "new");
+    let web = || names(&["web"]);
+    assert_eq!(
+        stack.planned(&Selection::Only(web())).await,
+        "web: build: `file` is new (and asked for)\n"
+    );
+    let plan = stack.plan(&Selection::From(names(&["os"]))).await;
+    let causes: Vec<String> = plan.causes(&"web".into()).iter().map(ToString::to_string).collect();
+    assert_eq!(causes, ["`file` of `web` is new", "`file` of `os` is new"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_publishes_nothing_and_names_itself() {
     let stack = scenario(STACK);
     stack.run(&all()).await;
