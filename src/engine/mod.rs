@@ -370,7 +370,7 @@ pub enum EngineError {
         /// The registry's answer, if the text contains one.
         cause: Option<Box<RegistryError>>,
     },
-    /// The build context cannot be read.
+    /// A file of this machine cannot be read or written: of the build context, or a temporary one.
     #[error("{0}")]
     Context(String),
     /// An answer with an error status.

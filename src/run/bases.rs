@@ -79,6 +79,8 @@ pub(super) struct Bases {
     contexts: Mutex<HashMap<FolderKey, Arc<OnceCell<Digest>>>>,
     /// Their description in the engine, by ID.
     described: Mutex<HashMap<Digest, Arc<OnceCell<Arc<LocalImage>>>>>,
+    /// Pins that builds replace by the image's name and digest in its registry, which the engine pulled.
+    lacking: Mutex<BTreeSet<String>>,
     /// The first step sets each once; the others wait for it.
     pins: Mutex<BTreeMap<Tagged, Arc<OnceCell<()>>>>,
 }
@@ -97,6 +99,8 @@ pub(super) struct Pinned {
     written: BTreeMap<String, String>,
     /// The base of the final stage, as the build names it.
     pub(super) build_base: Option<BuildBase>,
+    /// For each pin, the image's name and digest in its registry.
+    pulled: BTreeMap<String, String>,
     /// The base of the final stage: its published name, its digest, and its ID in the engine.
     pub(super) base: Option<(String, Digest, Digest)>,
 }
@@ -175,6 +179,7 @@ impl Bases {
             images: Mutex::default(),
             contexts: Mutex::default(),
             described: Mutex::default(),
+            lacking: Mutex::default(),
             pins: Mutex::default(),
         }
     }
@@ -239,7 +244,7 @@ impl Bases {
                 Some(name) => Some(name.as_str()),
                 None => node.dockerfile.text.get(used.span.clone()),
             };
-            let (called, digest) = match &used.base {
+            let (called, digest, repository) = match &used.base {
                 Base::Files(name) => {
                     let image = self.files(sources.engine, node, name).await?;
                     let pin = self.pin(sources.engine, "files-of-context", &image).await?;
@@ -252,7 +257,7 @@ impl Bases {
                     let digest = parents
                         .get(parent)
                         .ok_or_else(|| BaseError::NeverPublished(parent.to_string()))?;
-                    (base_name(node, written), digest)
+                    (base_name(node, written), digest, node.repository.clone())
                 }
                 Base::Upstream(reference) => {
                     let called = reference.to_string();
@@ -261,7 +266,8 @@ impl Bases {
                         let missing = missing.unwrap_or_else(|| Missing::gone(reference));
                         return Err(BaseError::Missing { missing, line: used.line });
                     };
-                    (called, &upstream.digest)
+                    let repository = upstream.repository(sources.hierarchy.mirror.as_ref());
+                    (called, &upstream.digest, repository)
                 }
             };
             let brought = self.bring(&used.base, digest, node.platform.as_ref(), sources).await;
@@ -278,12 +284,14 @@ impl Bases {
                 Base::Node(parent) => parent.as_str(),
                 Base::Upstream(_) | Base::Files(_) => "upstream",
             };
-            let pin = self.pin(sources.engine, name, &image).await?;
-            let written = written.unwrap_or(&called);
-            pinned.written.insert(pin.to_string(), written.to_owned());
-            pinned.names.insert(index, pin.to_string());
+            let pin = self.pin(sources.engine, name, &image).await?.to_string();
+            let pulled = format!("{repository}@{digest}");
+            let is_lacking = lock(&self.lacking).contains(&pin);
+            let name = if is_lacking { pulled.clone() } else { pin.clone() };
+            pinned.pulled.insert(pin, pulled);
+            pinned.written.insert(name.clone(), written.unwrap_or(&called).to_owned());
+            pinned.names.insert(index, name.clone());
             if used.is_final {
-                let name = pin.to_string();
                 pinned.build_base = Some(BuildBase { name, image: image.clone() });
                 pinned.base = Some((called, digest.clone(), image));
             }
@@ -417,6 +425,29 @@ impl Bases {
     /// The pins that this run has set and not yet removed.
     pub(super) fn pins(&self) -> Vec<Tagged> {
         lock(&self.pins).keys().cloned().collect()
+    }
+
+    /// Whether a build failed because the engine lacks layers of a base: then builds name the base in its registry,
+    /// and the engine reads them from there.
+    ///
+    /// containerd's image store pulls no layer whose files it has from another image. If that one has them in another
+    /// compression, `BuildKit` asks the registry of the base's name for the layer.
+    pub(super) async fn lacks_layers<E: Engine>(
+        &self,
+        engine: &E,
+        message: &str,
+        pinned: &Pinned,
+    ) -> bool {
+        if !message.contains(PIN_DOMAIN) {
+            return false;
+        }
+        let mut is_new = false;
+        for (pin, pulled) in &pinned.pulled {
+            if matches!(engine.inspect(pulled).await, Ok(Some(_))) {
+                is_new |= lock(&self.lacking).insert(pin.clone());
+            }
+        }
+        is_new
     }
 
     /// Forgets the bases of a build that another client has removed from the engine. Returns whether there

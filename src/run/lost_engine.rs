@@ -56,6 +56,17 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         true
     }
 
+    /// Whether the engine lacks layers of a base, which it can read from a registry in the next attempt.
+    pub(super) async fn lacks_layers(&self, trouble: &Trouble, done: &mut Done) -> bool {
+        let Some(pinned) = &done.pinned else { return false };
+        let is_lacking =
+            self.bases.lacks_layers(&*self.shop.engine, &trouble.message, pinned).await;
+        if is_lacking {
+            done.pinned = None;
+        }
+        is_lacking
+    }
+
     /// Another client of a shared engine may have removed the candidate or a base, for example another run of
     /// the same inputs. The step builds or pulls it again.
     pub(super) async fn forget_lost(&self, done: &mut Done) -> bool {

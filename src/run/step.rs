@@ -181,6 +181,11 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                         StepRetry::Gone if !self.is_back(&trouble, &tell).await => {
                             break Err(trouble);
                         }
+                        _ if self.lacks_layers(&trouble, &mut done).await => {
+                            let message = "the engine lacks layers of a base, and now reads them from its registry";
+                            message.clone_into(&mut trouble.message);
+                            trouble.again = StepRetry::Race;
+                        }
                         StepRetry::Race => _ = self.forget_lost(&mut done).await,
                         StepRetry::Unsure | StepRetry::Passing
                             if self.forget_lost(&mut done).await =>

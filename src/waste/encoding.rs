@@ -9,7 +9,7 @@ use super::{
 use crate::image::Digest;
 
 /// The version of the format.
-const HEAD: &[u8] = b"rebuild layer 1\n";
+const HEAD: &[u8] = b"rebuild layer 2\n";
 const DIGEST: usize = 32;
 
 /// About 50 bytes for each file: paths begin as the one before does.

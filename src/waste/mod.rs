@@ -8,7 +8,7 @@
 //! - `index`: the files of one layer, without their content. `encoding`: its bytes in the cache.
 //! - `fold`: layers on top of each other, and the files that a later layer hides.
 //! - `image`: the findings of one image, by kind, layer and folder. `paths` knows caches and secrets by their
-//!   paths, `packages` build tools by the package database.
+//!   paths, `packages` build tools by the package database (`rpm`: the one of rpm).
 //! - `origin`: which instruction made which layer. `fix`: the advice, and the line to write.
 //! - `survey`: all images of a hierarchy. [`wasted_parts`]: one image, for `budget: { waste: … }`.
 //!
@@ -23,6 +23,7 @@ mod index;
 mod origin;
 mod packages;
 mod paths;
+mod rpm;
 mod survey;
 #[cfg(test)]
 pub(crate) mod tests;

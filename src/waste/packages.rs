@@ -1,7 +1,8 @@
 //! Package databases in layers: the packages of an image, and the build tools among them.
 //!
-//! Formats: `man 5 deb-control` for dpkg, <https://wiki.alpinelinux.org/wiki/Apk_spec> for apk. The databases of
-//! rpm are binary and not read.
+//! Formats: `man 5 deb-control` for dpkg, <https://wiki.alpinelinux.org/wiki/Apk_spec> for apk, `rpm` for rpm.
+
+use super::rpm;
 
 /// The packages that a database in a layer lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,26 +12,35 @@ pub struct PackageDatabase {
     pub packages: Vec<(String, u64)>,
 }
 
-/// The largest database that is read, in bytes. That of a desktop has 5 MB.
+/// The largest database that is read, in bytes. That of a desktop has 5 MB, and 30 MB with rpm.
 const LARGEST: u64 = 32 << 20;
 const DPKG: &[u8] = b"var/lib/dpkg/status";
 /// Distroless images have a file for each package.
 const DPKG_FILES: &[u8] = b"var/lib/dpkg/status.d/";
+/// Fedora moved it, and openSUSE has it in yet another folder.
+const RPM: [&[u8]; 3] = [
+    b"var/lib/rpm/rpmdb.sqlite",
+    b"usr/lib/sysimage/rpm/rpmdb.sqlite",
+    b"usr/share/rpm/rpmdb.sqlite",
+];
 const APK: [&[u8]; 2] = [b"lib/apk/db/installed", b"usr/lib/apk/db/installed"];
 
 impl PackageDatabase {
     /// Whether this file is a database that can be read.
     pub(super) fn is_at(path: &[u8], size: u64) -> bool {
         let is_file = path.starts_with(DPKG_FILES) && !path.ends_with(b".md5sums");
-        size <= LARGEST && (path == DPKG || is_file || APK.contains(&path))
+        size <= LARGEST && (path == DPKG || is_file || APK.contains(&path) || RPM.contains(&path))
     }
 
     /// `None` without packages.
-    pub(super) fn read(path: &[u8], text: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(text);
-        let is_apk = APK.contains(&path);
-        let packages: Vec<(String, u64)> =
-            text.split("\n\n").filter_map(|block| package(block, is_apk)).collect();
+    pub(super) fn read(path: &[u8], content: &[u8]) -> Option<Self> {
+        let packages: Vec<(String, u64)> = if RPM.contains(&path) {
+            rpm::packages(content)?
+        } else {
+            let is_apk = APK.contains(&path);
+            let text = String::from_utf8_lossy(content);
+            text.split("\n\n").filter_map(|block| package(block, is_apk)).collect()
+        };
         (!packages.is_empty()).then(|| Self { path: path.to_owned(), packages })
     }
 }

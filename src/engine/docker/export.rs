@@ -11,7 +11,7 @@ use super::{
     call::{path_with, request},
 };
 use crate::{
-    engine::{EngineError, connect::Failure},
+    engine::{EngineError, connect::Failure, flat::TemporaryFileError},
     image::Digest,
 };
 
@@ -39,7 +39,7 @@ impl Docker {
                 tokio::join!(received.receive(response.into_body(), &activity), reading);
             received.map_err(|error| self.transport.explain(&Failure::Broken(error)))?;
             read.map_err(|lost| failed(lost.to_string()))?
-                .map_err(|error| failed(error.to_string()))
+                .map_err(|error| local(&error).unwrap_or_else(|| failed(error.to_string())))
         };
         tokio::select! {
             read = exporting => read,
@@ -48,4 +48,10 @@ impl Docker {
             }
         }
     }
+}
+
+/// The error of a temporary file, which is not an answer of the engine.
+pub(super) fn local(error: &io::Error) -> Option<EngineError> {
+    let error = error.get_ref()?.downcast_ref::<TemporaryFileError>()?;
+    Some(EngineError::Context(error.to_string()))
 }

@@ -11,6 +11,7 @@ use super::{
     Docker, ImageStore,
     activity::Activity,
     build::{UnreadableContext, observed},
+    export::local,
     message::EngineMessages,
 };
 use crate::engine::{
@@ -38,7 +39,8 @@ impl Docker {
             tokio::task::spawn_blocking(move || exported.flatten((&layers, kept), &of_writer));
         let wrong = |message: String| EngineError::Answer { doing: doing.clone(), message };
         let flat = flat.await.map_err(|lost| wrong(lost.to_string()))?;
-        let flat = flat.map_err(|error| wrong(error.to_string()))?;
+        let flat =
+            flat.map_err(|error| local(&error).unwrap_or_else(|| wrong(error.to_string())))?;
         let expected = flat.layers.clone();
         activity.touch();
         tokio::select! {

@@ -21,7 +21,7 @@ use serde_json::Value;
 use self::spool::{Spool, SpooledTar};
 pub(super) use self::{
     archive::LoadFormat,
-    spool::{Interrupt, InterruptGuard},
+    spool::{Interrupt, InterruptGuard, TemporaryFileError},
 };
 use crate::{
     flatten::{FlatConfig, FlatLayer, FlatListing, FlatTree, flat_config},

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, Seek as _, SeekFrom, Write},
     os::unix::fs::FileExt as _,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -122,9 +123,15 @@ impl SpooledTar {
     }
 }
 
-/// Names the folder, whose disk may be full.
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn in_folder(error: io::Error) -> io::Error {
-    let folder = std::env::temp_dir();
-    io::Error::new(error.kind(), format!("a temporary file in `{}`: {error}", folder.display()))
+/// A temporary file could not be written or read: the disk may be full, or the folder may be missing.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write a temporary file in `{}` (`TMPDIR` names the folder): {source}", .folder.display())]
+pub(in crate::engine) struct TemporaryFileError {
+    folder: PathBuf,
+    source: io::Error,
+}
+
+fn in_folder(source: io::Error) -> io::Error {
+    let kind = source.kind();
+    io::Error::new(kind, TemporaryFileError { folder: std::env::temp_dir(), source })
 }

@@ -1,7 +1,7 @@
 //! Packages that only builds need, by their names in Debian, Alpine and RPM distributions.
 
 /// Packages whose names do not end with `-dev` or `-devel`, without version.
-const TOOLS: [&str; 21] = [
+const TOOLS: [&str; 22] = [
     "autoconf",
     "automake",
     "binutils",
@@ -15,6 +15,7 @@ const TOOLS: [&str; 21] = [
     "flex",
     "g++",
     "gcc",
+    "gcc-c++",
     "golang",
     "golang-go",
     "libtool",
@@ -46,7 +47,9 @@ mod tests {
 
     #[test]
     fn build_tools_by_name() {
-        for name in ["gcc", "gcc-12", "g++-12", "libc6-dev", "zlib-devel", "binutils-common"] {
+        for name in
+            ["gcc", "gcc-12", "g++-12", "libc6-dev", "zlib-devel", "binutils-common", "gcc-c++"]
+        {
             assert!(is_build_tool(name), "{name}");
         }
         for name in ["gcc-12-base", "libgcc-s1", "makedev", "flexible", "udev", "cargo-cult"] {

@@ -18,17 +18,17 @@ use crate::{
 const MARGIN: i32 = 20;
 /// Above the bars, for the title and the legend.
 const HEAD: i32 = 70;
-/// Of a bar, with the gap to the next one.
-const COLUMN: i32 = 230;
+/// The width of a bar, with the gap to the next one, as the longest name needs it.
+const COLUMNS: [i32; 2] = [230, 340];
 const GAP: i32 = 2;
 /// A bar needs this height for a label.
 const LINE: i32 = 16;
 /// The height that all bytes share. Each image has at least its smallest height in addition.
 const BYTES: i32 = 640;
-/// Up to this number of images, each has room for a label.
-const LABELLED: usize = 60;
-/// The smallest height of an image among more.
-const SMALLEST: i32 = 4;
+/// The same for a label of small letters.
+const SMALL_LINE: i32 = 11;
+/// The smallest height of an image, by the number of images: each of up to 1000 has room for a label.
+const SMALLEST: [(usize, i32); 3] = [(60, LINE + GAP), (1000, SMALL_LINE + 1), (usize::MAX, 4)];
 
 /// The classes of bars, by their share of all bytes in thousandths.
 const SHARES: [(u64, &str, &str); 4] = [
@@ -44,7 +44,7 @@ svg{background:var(--paper);--paper:#fff;--ink:#1c2430;--faint:#667080;--line:#8
 @media(prefers-color-scheme:dark){svg{--paper:#11161d;--ink:#e6ebf2;--faint:#9aa5b4;--line:#5d6a7a;\
 --s0:#1c2733;--s1:#1d3f66;--s2:#5c4613;--s3:#6e2a1f}}
 text{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:var(--ink)}
-.title{font-weight:bold;font-size:15px}.note{fill:var(--faint)}
+.title{font-weight:bold;font-size:15px}.note{fill:var(--faint)}.small{font-size:9px}
 rect{stroke:var(--line);stroke-width:.6}
 .s0 rect{fill:var(--s0)}.s1 rect{fill:var(--s1)}.s2 rect{fill:var(--s2)}.s3 rect{fill:var(--s3)}
 g:hover>rect{stroke:var(--ink);stroke-width:2}
@@ -58,7 +58,13 @@ pub fn svg(view: SizeView<'_>) -> String {
         own.unwrap_or(0)
     };
     let all: u64 = images.iter().map(|(_, image)| own(image)).fold(0, u64::saturating_add);
-    let smallest = if images.len() <= LABELLED { LINE + GAP } else { SMALLEST };
+    let least = SMALLEST.iter().find(|(most, _)| images.len() <= *most);
+    let smallest = least.map_or(LINE, |(_, height)| *height);
+    let label = |image: &Measured| {
+        text_width(&sanitize::text(image.node.as_str())) + text_width(&size(own(image))) + 30
+    };
+    let longest = images.iter().map(|(_, image)| label(image)).max().unwrap_or(0);
+    let column = longest.clamp(COLUMNS[0], COLUMNS[1]);
     // Descendants stand behind their bases, so from the end each image is complete when it is reached.
     let mut heights: BTreeMap<&NodeName, (i32, i32)> = BTreeMap::new();
     for (_, image) in images.iter().rev() {
@@ -83,8 +89,9 @@ pub fn svg(view: SizeView<'_>) -> String {
         *top += height;
         tops.insert(&image.node, y + alone);
         deepest = deepest.max(*depth);
-        let x = MARGIN + COLUMN * i32::try_from(*depth).unwrap_or(0);
-        bar(view, image, ((x, y, height), share(own(image), all)), &mut bars);
+        let x = MARGIN + column * i32::try_from(*depth).unwrap_or(0);
+        let place = Rectangle { x, y, width: column - GAP, height };
+        bar(view, image, (place, share(own(image), all)), &mut bars);
     }
     let total = view.sizes.total.once;
     let total = if view.is_registry { total.compressed } else { total.unpacked };
@@ -95,7 +102,7 @@ pub fn svg(view: SizeView<'_>) -> String {
         total.map_or("unknown".to_owned(), size),
         sanitize::text(view.place)
     );
-    let columns = MARGIN * 2 + COLUMN * (1 + i32::try_from(deepest).unwrap_or(0));
+    let columns = MARGIN * 2 + column * (1 + i32::try_from(deepest).unwrap_or(0));
     let legend: i32 = SHARES.iter().map(|(.., text)| text_width(text) + 40).sum();
     let width = columns.max(text_width(&title) * 5 / 4 + 2 * MARGIN).max(legend + 2 * MARGIN);
     let height = bottom + MARGIN;
@@ -123,10 +130,19 @@ pub fn svg(view: SizeView<'_>) -> String {
     out
 }
 
+/// In pixels.
+#[derive(Clone, Copy)]
+struct Rectangle {
+    x: i32,
+    y: i32,
+    width: i32,
+    height: i32,
+}
+
 fn bar(
     view: SizeView<'_>,
     image: &Measured,
-    ((x, y, height), class): ((i32, i32, i32), &str),
+    (Rectangle { x, y, width, height }, class): (Rectangle, &str),
     out: &mut String,
 ) {
     let main = |bytes: crate::size::Bytes| {
@@ -143,19 +159,19 @@ fn bar(
     );
     _ = write!(
         out,
-        "<g class=\"{class}\"><title>{}</title><rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"2\"/>",
+        "<g class=\"{class}\"><title>{}</title><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{}\" rx=\"2\"/>",
         xml(&tooltip),
-        COLUMN - GAP,
         height - GAP.min(height / 3),
     );
-    if height >= LINE {
+    if height >= SMALL_LINE {
         let bytes = main(image.own);
-        let room = letters(COLUMN - 20 - text_width(&bytes));
+        let (class, baseline) = if height >= LINE { ("", 12) } else { (" class=\"small\"", 8) };
+        let room = letters(width - 18 - text_width(&bytes));
         _ = write!(
             out,
-            "<text x=\"{}\" y=\"{}\">{} <tspan class=\"note\">{}</tspan></text>",
+            "<text{class} x=\"{}\" y=\"{}\">{} <tspan class=\"note\">{}</tspan></text>",
             x + 6,
-            y + 12,
+            y + baseline,
             xml(&fit(&name, room)),
             xml(&bytes),
         );

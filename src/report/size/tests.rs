@@ -143,5 +143,7 @@ fn a_picture_of_many_images_has_a_bar_for_each() {
         SizeView { sizes: &sizes, named: &named, place: "<&>", is_registry: true, since: None };
     let picture = svg(view);
     assert_eq!(picture.matches("<rect ").count(), 301 + 4);
+    // The title, the legend, and a label for each.
+    assert_eq!(picture.matches("<text").count(), 301 + 5);
     assert!(picture.contains("301 images: ") && !picture.contains("<&>"));
 }

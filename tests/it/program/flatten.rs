@@ -305,6 +305,16 @@ fn a_signal_while_the_engine_loads_the_flattened_image_ends_it() {
 }
 
 #[test]
+fn a_folder_for_temporary_files_that_is_missing_is_named() {
+    let project = project();
+    flatten(&project, "~web", "true");
+    let ended = project.rebuild("").env("TMPDIR", "/nowhere").run().exits(10);
+    ended.says(&[
+        "cannot write a temporary file in `/nowhere` (`TMPDIR` names the folder): No such file or directory",
+    ]);
+}
+
+#[test]
 fn what_cannot_be_flattened_is_told() {
     let project = Project::new();
     let says = |texts: &[&str]| {

@@ -1,9 +1,14 @@
 //! Images from outside of the hierarchy: resolved once, pinned, and the reason for a rebuild.
 
+use std::{fmt::Write as _, io::Write as _};
+
+use flate2::{Compression, write::GzEncoder};
+
+use super::waste::{gzip, tar};
 use crate::support::{
     engine,
     project::{Place, Project, docker},
-    registry::{Registry, Setup},
+    registry::{LayerUpload, Registry, Setup},
 };
 
 /// `~web` stands on `upstream`, `~app` on it, and `~os` is an image of the engine that is in no hierarchy.
@@ -203,4 +208,33 @@ fn an_upstream_that_is_gone_concerns_the_images_that_need_it() {
     let ended = ended.says(&[&sentence, &place("web/Dockerfile"), &place("pinned/Dockerfile")]);
     assert!(ended.result().contains("2 failed"), "{ended}");
     assert!(ended.result().contains("1 built"), "{ended}");
+}
+
+/// Two upstreams have the same layer in other compressions: containerd's image store pulls the files once.
+#[test]
+fn an_upstream_whose_files_are_here_in_another_compression() {
+    let registry = Registry::start();
+    let project = Project::empty();
+    let layer = tar(&[("name", project.name("~").repeat(5000).as_bytes())]);
+    let mut smaller = GzEncoder::new(Vec::new(), Compression::best());
+    smaller.write_all(&layer).unwrap();
+    let mut hierarchy = "version: 1\nimages:\n".to_owned();
+    for (name, blob) in [("one", gzip(&layer)), ("two", smaller.finish().unwrap())] {
+        let repository = project.name(&format!("~up-{name}"));
+        let media_type = "application/vnd.docker.image.rootfs.diff.tar.gzip".to_owned();
+        let diff_id = rebuild::image::Digest::of(&layer);
+        registry.push_layers(&repository, "1", &[LayerUpload { media_type, blob, diff_id }]);
+        let upstream = format!("{}/{repository}:1", registry.host());
+        writeln!(hierarchy, "  ~{name}: {{ context: {name} }}").unwrap();
+        let dockerfile = format!("# rebuild ignore=RB041\nFROM {upstream}\nCOPY file /\n");
+        project.write(&format!("{name}/Dockerfile"), &dockerfile);
+        project.write(&format!("{name}/file"), name);
+    }
+    project.write("hierarchy.yaml", &hierarchy);
+    // The engine has the files of the first one before it pulls the second one.
+    project.rebuild("--only ~one").run().exits(0);
+    project.rebuilt(Place::Engine);
+    for name in ["~one", "~two"] {
+        assert_eq!(crate::support::saved::Saved::of(&project.name(name)).layers.len(), 2, "{name}");
+    }
 }
