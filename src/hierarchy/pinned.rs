@@ -111,7 +111,7 @@ impl Dockerfile {
             let named = |one: &&Instruction| {
                 one.text.rsplit(' ').next().is_some_and(|last| last.eq_ignore_ascii_case(stage))
             };
-            return froms.into_iter().find(|one| named(&one)).into_iter().collect();
+            return froms.into_iter().find(|one| named(one)).into_iter().collect();
         }
         let Ok(image) = image.parse::<Reference>() else { return Vec::new() };
         let lines: Vec<usize> =

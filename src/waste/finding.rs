@@ -47,6 +47,8 @@ pub struct WasteFinding {
     pub path: String,
     /// How many files, or packages.
     pub files: usize,
+    /// The largest files or packages, at most [`LISTED`](Self::LISTED).
+    pub listed: Vec<ListedFile>,
     /// Unpacked bytes.
     pub bytes: u64,
     /// The layer that contains the bytes.
@@ -56,6 +58,20 @@ pub struct WasteFinding {
     /// How many other published images contain them.
     pub carried_by: usize,
     pub fix: WasteFix,
+}
+
+/// A file or a package of a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListedFile {
+    /// Absolute in the image; of a package its name.
+    pub path: String,
+    /// Unpacked.
+    pub bytes: u64,
+}
+
+impl WasteFinding {
+    /// A repository of git may have a hundred thousand files.
+    pub const LISTED: usize = 1000;
 }
 
 /// The image that has a layer.
@@ -123,6 +139,7 @@ pub(super) struct WasteGroup {
     /// Without the leading `/`; a folder ends with `/`.
     pub(super) path: String,
     pub(super) files: usize,
+    pub(super) listed: Vec<ListedFile>,
     /// Whether the layer has no other files.
     pub(super) is_whole: bool,
     pub(super) bytes: u64,

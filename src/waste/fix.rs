@@ -78,11 +78,11 @@ fn proposed(
         WasteKind::Cache(program) => {
             let cache = paths::cache_of(program);
             // A later `RUN` needs what this one only fetches.
-            let installs = |source: &&SourceLine| {
-                program != "apt"
-                    || ["install", "upgrade"].iter().any(|word| source.text.contains(word))
+            let is_complete = |source: &&SourceLine| {
+                let has = |word| source.text.contains(word);
+                program != "apt" || !has("update") || has("install") || has("upgrade")
             };
-            let write = cache.and_then(|cache| appended(source.filter(installs)?, cache.append));
+            let write = cache.and_then(|cache| appended(source.filter(is_complete)?, cache.append));
             fixed(cache.map_or("", |cache| cache.advice), write)
         }
         WasteKind::VersionControl => match (source, Copied::of(source)) {
@@ -328,6 +328,7 @@ mod tests {
             by: Some(1),
             path: path.to_owned(),
             files: 1,
+            listed: Vec::new(),
             is_whole: true,
             bytes: 1,
             same: Some("first".to_owned()),
@@ -399,6 +400,12 @@ mod tests {
                 "var/cache/apk/x",
                 &["RUN apk add x"],
                 "2: RUN apk add x && rm -rf /var/cache/apk/*",
+            ),
+            (
+                WasteKind::Cache("apt"),
+                "var/lib/apt/lists/",
+                &["RUN make lists"],
+                "2: RUN make lists && rm -rf /var/lib/apt/lists/* /var/cache/apt/*",
             ),
             (
                 WasteKind::Cache("apt"),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    finding::{RewriteCause, WasteGroup, WasteKind},
+    finding::{ListedFile, RewriteCause, WasteFinding, WasteGroup, WasteKind},
     fold::{HiddenFile, Hiding, LayerStack, StackFile, UnlinkedFile},
     index::{IndexedFile, IndexedItem},
     paths,
@@ -246,12 +246,19 @@ fn group((kind, layer, by): Key, folder: &[u8], files: &[WastedFile<'_>]) -> Was
     let distinct: BTreeMap<StackFile, u64> =
         files.iter().map(|file| (file.at, file.bytes)).collect();
     let new = || files.iter().filter_map(|file| file.new);
+    let mut largest: Vec<&WastedFile<'_>> = files.iter().collect();
+    largest.sort_by_key(|file| (std::cmp::Reverse(file.bytes), file.path));
+    let listed = largest
+        .into_iter()
+        .take(WasteFinding::LISTED)
+        .map(|file| ListedFile { path: format!("/{}", text(file.path)), bytes: file.bytes });
     WasteGroup {
         kind,
         layer,
         by,
         path,
         files: files.len(),
+        listed: listed.collect(),
         is_whole: false,
         bytes: distinct.into_values().fold(0, u64::saturating_add),
         same,

@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
-    finding::{LayerPlace, SourceLine, WasteFinding, WasteGroup, WasteKind, WasteOwner},
+    finding::{
+        LayerPlace, ListedFile, SourceLine, WasteFinding, WasteGroup, WasteKind, WasteOwner,
+    },
     fix::fix,
     fold::{LayerStack, StackFile},
     image::{build_tools, waste},
@@ -298,6 +300,7 @@ fn finding(
         kind: group.kind,
         path: format!("/{}", group.path),
         files: group.files,
+        listed: group.listed.clone(),
         bytes: group.bytes,
         fix: fix(group, (layer, by), &sources),
         layer: layer.clone(),
@@ -324,6 +327,11 @@ fn tools_finding(
         by: None,
         path: names.join(", ") + &more,
         files: packages.len(),
+        listed: largest
+            .iter()
+            .take(WasteFinding::LISTED)
+            .map(|(name, bytes)| ListedFile { path: (*name).clone(), bytes: **bytes })
+            .collect(),
         is_whole: false,
         bytes: packages.values().copied().fold(0, u64::saturating_add),
         same: None,
@@ -336,6 +344,7 @@ fn tools_finding(
         files: group.files,
         bytes: group.bytes,
         fix: fix(&group, (&place, None), &[]),
+        listed: group.listed,
         path: group.path,
         layer: place,
         by: None,

@@ -12,7 +12,7 @@ use crate::{
     hierarchy::NodeName,
     image::Digest,
     report::{json, plan::VERSION},
-    waste::{ImageWaste, LayerPlace, WasteFinding, WasteOwner, WritePlace},
+    waste::{ImageWaste, LayerPlace, ListedFile, WasteFinding, WasteOwner, WritePlace},
 };
 
 #[derive(Serialize)]
@@ -31,6 +31,7 @@ struct FindingView<'a> {
     is_certain: bool,
     path: &'a str,
     files: usize,
+    listed: &'a [ListedFile],
     bytes: u64,
     layer: LayerView<'a>,
     by: Option<LayerView<'a>>,
@@ -101,6 +102,7 @@ fn one<'a>(view: WasteView<'a>, finding: &'a WasteFinding) -> FindingView<'a> {
         is_certain: finding.kind.is_certain(),
         path: &finding.path,
         files: finding.files,
+        listed: &finding.listed,
         bytes: finding.bytes,
         layer: layer(view, &finding.layer),
         by: finding.by.as_ref().map(|by| layer(view, by)),

@@ -51,6 +51,15 @@ fn a_limit_hides_small_findings_and_no_secrets() {
     assert_eq!(json["findings"].as_array().unwrap().len(), 3);
     assert_eq!(json["findings"][1]["layer"]["owner"]["name"], "os");
     assert_eq!(json["nodes"][0]["node"], "app");
+    assert_eq!(json["findings"][1]["listed"][0]["path"], "/opt/big");
+    let json: serde_json::Value = serde_json::from_str(&shown(1, &["os"]).1).unwrap();
+    let findings = json["findings"].as_array().unwrap();
+    let lists = findings.iter().find(|finding| finding["path"] == "/var/lib/apt/lists/").unwrap();
+    let listed = serde_json::json!([
+        { "path": "/var/lib/apt/lists/b", "bytes": 3000 },
+        { "path": "/var/lib/apt/lists/a", "bytes": 2000 },
+    ]);
+    assert_eq!(lists["listed"], listed);
 }
 
 #[test]

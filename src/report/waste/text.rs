@@ -38,6 +38,9 @@ pub fn text(view: WasteView<'_>, (colour, out): (bool, &mut dyn Write)) -> io::R
     if hidden > 0 {
         writeln!(out, "and {} (`--all`)\n", count(hidden, "smaller finding"))?;
     }
+    if shown.iter().any(|finding| finding.files > 1) {
+        writeln!(out, "{}\n", paint.faint("`--format json` lists the files of each folder"))?;
+    }
     table(view, (paint, out))?;
     totals(view, out)?;
     if !view.waste.unpublished.is_empty() {
