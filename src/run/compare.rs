@@ -20,6 +20,8 @@ const LISTED: usize = 1000;
 /// In bytes. An engine (20.10) exports 80 to 90 MB per second, and both images are read. A refresh reads
 /// images of any size.
 const READ_WITHOUT_REQUEST: u64 = 256 << 20;
+/// In bytes. The sizes of logs and caches vary less.
+const SHRUNK: u64 = 64 << 10;
 const LARGE: &str =
     "the files are not compared with those of the published image: it has more than 256 MiB\n";
 
@@ -71,6 +73,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         tell.phase(Phase::Compare);
         let platform = node.platform.as_ref();
         let before = self.shop.store.fetch(&node.repository, published, platform).await?;
+        if !fresh && self.has_shrunk(&before, candidate).await? {
+            return Ok(Compared::Other);
+        }
         let volatile = Volatile::new(&self.shop.hierarchy.volatile(&node.name))
             .map_err(|error| EngineError::Context(error.to_string()))?;
         let differences = self.shop.engine.differences(&before, &candidate.id, &volatile).await?;
@@ -107,6 +112,17 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             tell.output(LARGE.as_bytes());
         }
         is_small
+    }
+
+    /// Whether the image is smaller than the published one: a new Dockerfile may delete files that the comparison
+    /// leaves aside, such as package lists.
+    async fn has_shrunk(
+        &self,
+        before: &Digest,
+        candidate: &LocalImage,
+    ) -> Result<bool, EngineError> {
+        let before = self.shop.engine.inspect(before.as_str()).await?;
+        Ok(before.is_some_and(|before| before.size >= candidate.size + SHRUNK))
     }
 
     /// Whether the published image is based on the same upstream, whose index may have changed.

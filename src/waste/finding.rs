@@ -48,7 +48,7 @@ pub struct WasteFinding {
     /// How many files, or packages.
     pub files: usize,
     /// The largest files or packages, at most [`LISTED`](Self::LISTED).
-    pub listed: Vec<ListedFile>,
+    pub listed: Vec<FindingFile>,
     /// Unpacked bytes.
     pub bytes: u64,
     /// The layer that contains the bytes.
@@ -62,7 +62,7 @@ pub struct WasteFinding {
 
 /// A file or a package of a finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ListedFile {
+pub struct FindingFile {
     /// Absolute in the image; of a package its name.
     pub path: String,
     /// Unpacked.
@@ -139,7 +139,7 @@ pub(super) struct WasteGroup {
     /// Without the leading `/`; a folder ends with `/`.
     pub(super) path: String,
     pub(super) files: usize,
-    pub(super) listed: Vec<ListedFile>,
+    pub(super) listed: Vec<FindingFile>,
     /// Whether the layer has no other files.
     pub(super) is_whole: bool,
     pub(super) bytes: u64,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    finding::{ListedFile, RewriteCause, WasteFinding, WasteGroup, WasteKind},
+    finding::{FindingFile, RewriteCause, WasteFinding, WasteGroup, WasteKind},
     fold::{HiddenFile, Hiding, LayerStack, StackFile, UnlinkedFile},
     index::{IndexedFile, IndexedItem},
     paths,
@@ -251,7 +251,7 @@ fn group((kind, layer, by): Key, folder: &[u8], files: &[WastedFile<'_>]) -> Was
     let listed = largest
         .into_iter()
         .take(WasteFinding::LISTED)
-        .map(|file| ListedFile { path: format!("/{}", text(file.path)), bytes: file.bytes });
+        .map(|file| FindingFile { path: format!("/{}", text(file.path)), bytes: file.bytes });
     WasteGroup {
         kind,
         layer,

@@ -32,7 +32,7 @@ use crate::size::WastedPart;
 
 pub use self::{
     encoding::{decode, encode},
-    finding::{LayerPlace, ListedFile, WasteFinding, WasteKind, WasteOwner, WritePlace},
+    finding::{FindingFile, LayerPlace, WasteFinding, WasteKind, WasteOwner, WritePlace},
     index::LayerIndex,
     origin::{HistoryEntry, history},
     survey::{HierarchyWaste, ImageLayers, ImageWaste, survey},

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     finding::{
-        LayerPlace, ListedFile, SourceLine, WasteFinding, WasteGroup, WasteKind, WasteOwner,
+        FindingFile, LayerPlace, SourceLine, WasteFinding, WasteGroup, WasteKind, WasteOwner,
     },
     fix::fix,
     fold::{LayerStack, StackFile},
@@ -330,7 +330,7 @@ fn tools_finding(
         listed: largest
             .iter()
             .take(WasteFinding::LISTED)
-            .map(|(name, bytes)| ListedFile { path: (*name).clone(), bytes: **bytes })
+            .map(|(name, bytes)| FindingFile { path: (*name).clone(), bytes: **bytes })
             .collect(),
         is_whole: false,
         bytes: packages.values().copied().fold(0, u64::saturating_add),

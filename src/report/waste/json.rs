@@ -12,7 +12,7 @@ use crate::{
     hierarchy::NodeName,
     image::Digest,
     report::{json, plan::VERSION},
-    waste::{ImageWaste, LayerPlace, ListedFile, WasteFinding, WasteOwner, WritePlace},
+    waste::{FindingFile, ImageWaste, LayerPlace, WasteFinding, WasteOwner, WritePlace},
 };
 
 #[derive(Serialize)]
@@ -31,7 +31,7 @@ struct FindingView<'a> {
     is_certain: bool,
     path: &'a str,
     files: usize,
-    listed: &'a [ListedFile],
+    listed: &'a [FindingFile],
     bytes: u64,
     layer: LayerView<'a>,
     by: Option<LayerView<'a>>,

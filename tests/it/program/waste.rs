@@ -182,6 +182,31 @@ fn one_change_reads_one_layer() {
     assert!(ended.stderr.contains("layers"), "{ended}");
 }
 
+/// A plain run compares the files of a base, but for lists and caches.
+#[test]
+fn a_base_without_its_lists_is_published() {
+    in_both_places(Project::empty, |project, place| {
+        let entries = "  ~os: { context: os }\n  ~app: { context: app }\n";
+        project.write("hierarchy.yaml", &format!("version: 1\nimages:\n{entries}"));
+        project.write_os();
+        project.write("app/Dockerfile", "FROM ~os\nCOPY a /a\n");
+        project.write("app/a", "a");
+        let os = fs::read_to_string(project.path("os/Dockerfile")).unwrap();
+        let fill = "RUN [\"/bin/busybox\", \"sh\", \"-c\", \"\
+                    b=/bin/busybox; $b mkdir -p /var/lib/apt/lists && \
+                    $b head -c 300000 /dev/urandom >/var/lib/apt/lists/x";
+        project.write("os/Dockerfile", &format!("{os}\n{fill}\"]\n"));
+        project.rebuilt(place);
+        let before = found(project, place, "~os");
+        assert_eq!(before["nodes"][0]["wasted"], 300_000, "{before}");
+        let clean = " && $b rm -r /var/lib/apt/lists/x\"]\n";
+        project.write("os/Dockerfile", &format!("{os}\n{fill}{clean}"));
+        project.rebuilt(place);
+        let after = found(project, place, "~os");
+        assert_eq!(after["nodes"][0]["wasted"], 0, "{after}");
+    });
+}
+
 pub(super) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, content) in files {
