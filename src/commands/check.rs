@@ -2,7 +2,7 @@
 //! what they should be.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     env,
     error::Error as _,
     path::{Path, PathBuf},
@@ -15,13 +15,13 @@ use super::{
 };
 use crate::{
     check::{
-        diagnostic::{Diagnostic, Rendering, Severity},
+        diagnostic::{Diagnostic, Rendering, Severity, SourceFile, names},
         rules::{self, RuleCode},
     },
     commands::cli::{CheckArgs, CheckFormat, Common, FailOn, SeverityArg},
     exit::Exit,
-    fingerprint::context::{Context, ContextError},
-    hierarchy::{Hierarchy, LoadOptions, Loaded, json_schema},
+    fingerprint::context::{Context, ContextEntry, ContextError},
+    hierarchy::{Hierarchy, LoadOptions, Loaded, Node, json_schema},
     host::git,
     report::check::{self, Findings},
 };
@@ -71,11 +71,15 @@ pub(super) fn check(common: &Common, arguments: &CheckArgs) -> Result<Exit, Comm
 /// Files of build contexts that a run could not send.
 fn contexts(file: &Path, options: &LoadOptions) -> Vec<Diagnostic> {
     let Ok(Loaded { hierarchy, .. }) = Hierarchy::load(file, options) else { return Vec::new() };
-    let contexts: BTreeSet<(&Path, &Path)> =
-        hierarchy.in_build_order().map(|node| (&*node.context, &*node.dockerfile.path)).collect();
-    let problem = |(root, dockerfile): (&Path, &Path)| {
+    let mut contexts: BTreeMap<(&Path, &Path), Vec<&Node>> = BTreeMap::new();
+    for node in hierarchy.in_build_order() {
+        contexts.entry((&*node.context, &*node.dockerfile.path)).or_default().push(node);
+    }
+    let mut ignored = Vec::new();
+    let problem = |((root, dockerfile), nodes): ((&Path, &Path), Vec<&Node>)| {
         let error = match Context::open(root, dockerfile).and_then(|context| context.entries()) {
             Ok(entries) => {
+                ignored.extend(ignored_sources(root, &entries, &nodes));
                 let path = entries.into_iter().find(|entry| !entry.is_text())?.path;
                 ContextError::NotText { path }
             }
@@ -92,8 +96,39 @@ fn contexts(file: &Path, options: &LoadOptions) -> Vec<Diagnostic> {
         Some(problem)
     };
     let mut problems: Vec<Diagnostic> = contexts.into_iter().filter_map(problem).collect();
+    problems.extend(ignored);
     problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     problems
+}
+
+/// Files that a Dockerfile copies, that exist, and that `.dockerignore` excludes.
+fn ignored_sources(root: &Path, entries: &[ContextEntry], nodes: &[&Node]) -> Vec<Diagnostic> {
+    let sent: BTreeSet<&Path> = entries.iter().map(|entry| &*entry.path).collect();
+    let mut missing: BTreeMap<(usize, String), Vec<&Node>> = BTreeMap::new();
+    for node in nodes.iter().filter(|node| node.prepare.is_none()) {
+        for (line, path) in node.copied_paths() {
+            let parts = path.split('/').filter(|part| !["", ".", ".."].contains(part));
+            let inside: PathBuf = parts.collect();
+            let is_sent = inside.as_os_str().is_empty() || sent.contains(&*inside);
+            if !is_sent && root.join(&inside).symlink_metadata().is_ok() {
+                missing.entry((line, path)).or_default().push(node);
+            }
+        }
+    }
+    let problem = |((line, path), nodes): ((usize, String), Vec<&Node>)| {
+        let all: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+        let message = format!(
+            "`{path}` is not in the context of {}: `.dockerignore` excludes it",
+            names(&all, 3)
+        );
+        let dockerfile = &nodes[0].dockerfile;
+        let source = SourceFile::new(&*dockerfile.path, dockerfile.text.as_str());
+        let start = source.offset(line, 1);
+        let end = start + source.text[start..].lines().next().unwrap_or_default().len();
+        let hint = format!("add `!{path}` to the end of `.dockerignore`");
+        Diagnostic::of(RuleCode::MissingSource, message).at(&source, start..end, "").hint(hint)
+    };
+    missing.into_iter().map(problem).collect()
 }
 
 /// Of the git repository; without one the file's folder.

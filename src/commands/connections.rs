@@ -39,7 +39,7 @@ pub(super) struct Connections {
     pub(super) state: StateFolder,
     /// Of files that were read before.
     pub(super) hashes: Arc<HashCache>,
-    has_engine: bool,
+    pub(super) has_engine: bool,
     /// Images go into the engine alone.
     pub(super) local: Option<LocalOnly>,
     /// Whether upstreams are copied into the mirror.

@@ -24,6 +24,7 @@ use crate::{
         plan::{Planned, TagList},
     },
     run::{
+        Secrets,
         mirror::{MirrorUse, UpstreamMirror},
         observe::{FactSources, Question, due, observe, published_images, sizes},
         state::ProbeOwner,
@@ -57,7 +58,7 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
         &world.publishes_to(&hierarchy),
         "the next `rebuild` first moves the rest",
     );
-    for warning in &warnings {
+    for warning in warnings.iter().chain(&missing_secrets(&hierarchy, &plan, &world)) {
         output::warning(warning);
     }
     let place = world.publishes_to(&hierarchy);
@@ -85,6 +86,15 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
     Box::pin(channels::plan(planned, &hierarchy)).await;
     Ok(if arguments.exit_code && shown.has_work() { Exit::Work } else { Exit::Done })
+}
+
+/// Secrets without which a run would end before its first build.
+fn missing_secrets(hierarchy: &Hierarchy, plan: &Plan, world: &Connections) -> Vec<String> {
+    if !world.has_engine {
+        return Vec::new();
+    }
+    let missing = Secrets::read(hierarchy, plan, &world.info).err().unwrap_or_default();
+    missing.iter().map(|error| format!("a run fails: {error}")).collect()
 }
 
 /// The part of a plan that is printed.

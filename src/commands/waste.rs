@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    connections::registries,
     error::CommandError,
     output,
     project::{load, nodes, tag_values},
@@ -17,7 +18,7 @@ use crate::{
     hierarchy::{Hierarchy, NodeName},
     image::Digest,
     publish::store::{Local, Remote, Store},
-    registry::{Client, Credentials},
+    registry::Client,
     report::{
         count,
         waste::{self, WasteView},
@@ -35,7 +36,7 @@ pub(super) async fn waste(common: &Common, arguments: &WasteArgs) -> Result<Exit
     let named = nodes(&hierarchy, &arguments.nodes)?;
     let cache = StateFolder::of(&hierarchy.file).layers();
     let (place, facts, read) = if let Some(prefix) = &hierarchy.registry {
-        let client = Client::new(Credentials::from_env())?;
+        let client = registries()?;
         let store = Remote::new(client.clone(), prefix, Arc::new(Docker::absent().await?));
         let registries = (!common.offline).then_some(&client);
         let facts = facts(&hierarchy, &store, registries).await?;

@@ -147,6 +147,27 @@ pub enum Check {
     Healthy,
 }
 
+impl Check {
+    /// As it could be typed: `sh -c 'exit 3'`, `healthy`.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Run { argv, .. } => {
+                argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+            }
+            Self::Healthy => "healthy".to_owned(),
+        }
+    }
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/:._-+@%,=".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// Which layers of an image become one after its build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -272,5 +293,23 @@ impl Borrow<str> for NodeName {
 impl fmt::Display for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_as_it_could_be_typed() {
+        let shown = |argv: &[&str]| {
+            let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+            Check::Run { argv, stdout: None }.shown()
+        };
+        assert_eq!(shown(&["cat", "/etc/os-release"]), "cat /etc/os-release");
+        assert_eq!(
+            shown(&["sh", "-c", "echo 'a'; exit 7", ""]),
+            r"sh -c 'echo '\''a'\''; exit 7' ''"
+        );
     }
 }

@@ -564,11 +564,14 @@ fn variables(
 fn refresh(yaml: &Yaml, problems: &mut Problems) -> Option<Refresh> {
     let mut fields = problems.map("`refresh`", "refresh", yaml)?;
     let every = fields.take("every").and_then(|yaml| {
-        problems.parsed("every", yaml, |text| match units::duration(text)? {
-            every if every < SHORTEST_REFRESH => {
-                Err(format!("`every: {text}` is too often: a minute is the shortest"))
+        problems.parsed("every", yaml, |text| {
+            let is_zero =
+                text.starts_with('0') && !text.contains(|c: char| ('1'..='9').contains(&c));
+            match units::duration(text) {
+                Err(error) if !is_zero => Err(error),
+                Ok(every) if every >= SHORTEST_REFRESH => Ok(every),
+                _ => Err(format!("`every: {text}` is too often: a minute is the shortest")),
             }
-            every => Ok(every),
         })
     });
     let packages = fields

@@ -104,11 +104,18 @@ impl fmt::Display for LeftOut {
     }
 }
 
+fn none_readable(count: usize) -> String {
+    match count {
+        1 => "the only Dockerfile cannot be read".to_owned(),
+        _ => format!("none of the {count} Dockerfiles can be read"),
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     #[error("there is no Dockerfile in `{0}`")]
     NoDockerfile(PathBuf),
-    #[error("none of the {count} Dockerfiles can be read: {first}")]
+    #[error("{}: {first}", none_readable(*.count))]
     NoneReadable { count: usize, first: String },
     #[error(transparent)]
     Targets(#[from] TargetsError),

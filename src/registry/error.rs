@@ -45,7 +45,7 @@ fn status_hint(status: u16, host: &str, repository: &str) -> Option<String> {
         ),
         405 => format!(
             "{host} is read-only, or this is switched off there (docker-registry: \
-             `storage.delete.enabled`, `proxy`)"
+             `storage.maintenance.readonly`, `proxy`; for deletions `storage.delete.enabled`)"
         ),
         413 => format!("a proxy in front of {host} limits the size of a request"),
         429 => {

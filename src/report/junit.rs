@@ -16,7 +16,7 @@ use super::{
 use crate::{
     event::{Outcome, StepFailure, StepSummary},
     exit::Exit,
-    hierarchy::{Check, Hierarchy},
+    hierarchy::Hierarchy,
 };
 
 /// What the suite is called, and what a run is that did not begin.
@@ -79,10 +79,7 @@ fn cases(step: &StepSummary, record: &Record, hierarchy: Option<&Hierarchy>) -> 
     let tests = hierarchy.filter(|it| it.get(&step.node).is_some());
     let tests = tests.into_iter().flat_map(|hierarchy| hierarchy.tests(&step.node));
     for (number, test) in (1..).zip(tests) {
-        let what = match &test.check {
-            Check::Run { argv, .. } => argv.join(" "),
-            Check::Healthy => "healthy".to_owned(),
-        };
+        let what = test.check.shown();
         let (name, part) = (format!("test {number}: {}", text(&what)), StepPart::Test(number));
         cases.push(case(node, &name, status_of(part), time(part)));
     }

@@ -25,7 +25,7 @@ use crate::{
         context::{Context, ContextError, Modes},
         source,
     },
-    hierarchy::{Base, Check, Flatten, Hierarchy, Node, NodeName, StepPlace},
+    hierarchy::{Base, Flatten, Hierarchy, Node, NodeName, StepPlace},
     image::{Digest, Tagged},
     plan::{
         Action, Plan, Step,
@@ -651,10 +651,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let mut current = (Phase::Test { number: 1, total }, String::new());
         let progress = |progress| match progress {
             TestProgress::Begins(index) => {
-                let what = match &tests[index].check {
-                    Check::Run { argv, .. } => argv.join(" "),
-                    Check::Healthy => "healthy".to_owned(),
-                };
+                let what = tests[index].check.shown();
                 let number = index + 1;
                 let phase = Phase::Test { number, total };
                 let heading = format!("test {number} of {total}");

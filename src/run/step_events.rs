@@ -76,6 +76,8 @@ pub(super) struct Tell {
     masked: Masked,
     line: Vec<u8>,
     tail: VecDeque<Vec<u8>>,
+    /// The reason for the failure is the last line of the log.
+    has_failed: bool,
 }
 
 impl Tell {
@@ -88,6 +90,7 @@ impl Tell {
             mask,
             line: Vec::new(),
             tail: VecDeque::new(),
+            has_failed: false,
         };
         match run.log(tell.node.as_str()) {
             Ok(log) => tell.log = Some(log),
@@ -111,6 +114,9 @@ impl Tell {
     /// A line of the log with the time.
     pub(super) fn heading(&mut self, heading: &str) {
         self.end_line();
+        if self.has_failed {
+            return;
+        }
         let heading = self.mask.text(heading);
         self.write(format!("--- {} {heading}\n", now()).as_bytes());
     }
@@ -155,6 +161,7 @@ impl Tell {
         let end = if self.line.is_empty() { "" } else { "\n" };
         self.end_line();
         self.write(format!("{end}--- {} failed: {message}\n", now()).as_bytes());
+        self.has_failed = true;
     }
 
     /// Whether the last lines of the output contain this.
@@ -249,6 +256,21 @@ mod tests {
             }
         }
         assert_eq!(warnings, ["the log ends here: Input/output error (os error 5)"]);
+    }
+
+    #[test]
+    fn the_reason_for_a_failure_is_the_last_line_of_a_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inbox, _events) = Inbox::new();
+        let run = RunDir::at(folder.path());
+        let mut tell = Tell::new("os".into(), inbox, (&run, Mask::default()));
+        tell.phase(Phase::Build);
+        tell.failed("`RUN exit 3` ended with exit code 3");
+        tell.phase(Phase::WaitForParents);
+        let log = tell.log.as_ref().unwrap().0.clone();
+        drop(tell);
+        let text = std::fs::read_to_string(log).unwrap();
+        assert!(text.ends_with("failed: `RUN exit 3` ended with exit code 3\n"), "{text}");
     }
 
     #[test]

@@ -1,43 +1,157 @@
 //! What a Dockerfile takes from outside its images: files of the context, and secrets.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{Problems, line, read};
 use crate::{
-    check::{diagnostic::Diagnostic, rules::RuleCode},
+    check::{
+        diagnostic::{Diagnostic, names},
+        nearest,
+        rules::RuleCode,
+    },
     dockerfile::Instruction,
-    hierarchy::load::HierarchySurvey,
+    hierarchy::{Node, draft::Draft, files::DockerfileRead, load::HierarchySurvey},
 };
 
+/// The place of a problem, and what is missing there.
+type MissingInput = (PathBuf, usize, RuleCode, String);
+
 pub(super) fn look(survey: &HierarchySurvey) -> Problems {
-    let mut problems = Vec::new();
+    // The images of a matrix have one Dockerfile.
+    let mut missing: BTreeMap<MissingInput, Vec<(&Draft, &DockerfileRead)>> = BTreeMap::new();
     for (draft, files) in read(survey) {
         let instructions = &files.scan.instructions;
-        let built = built(instructions, draft.image.target.is_some());
-        for (one, is_built) in instructions.iter().zip(built) {
-            let (name, rest) = one.text.split_once(' ').unwrap_or((&one.text, ""));
-            let span = || line(&files.dockerfile, one.line);
-            if is_built && draft.image.prepare.is_none() && matches!(name, "COPY" | "ADD") {
-                for path in sources(rest).filter(|path| !is_there(&files.context, path)) {
-                    let message = format!("`{path}` is not in the context of `{}`", draft.name);
-                    let problem = Diagnostic::of(RuleCode::MissingSource, message);
-                    let hint = "paths are relative to the build context, not to the Dockerfile";
-                    problems.push(problem.at(&files.dockerfile, span(), "").hint(hint));
-                }
-            }
-            for id in
-                secrets(name, rest).filter(|id| !draft.image.secrets.sources.contains_key(*id))
+        let place = |line, code, what| (files.dockerfile.path.clone(), line, code, what);
+        if draft.image.prepare.is_none() {
+            let copied =
+                copied(instructions, (draft.image.target.is_some(), &draft.image.build_args));
+            for (line, path) in
+                copied.into_iter().filter(|(_, path)| !is_there(&files.context, path))
             {
-                let message = format!("`{}` has no secret `{id}`", draft.name);
-                let problem = Diagnostic::of(RuleCode::UndeclaredSecret, message);
-                let hint = format!(
-                    "name its source in hierarchy.yaml: `secrets: {{ {id}: {{ env: NAME }} }}`"
-                );
-                problems.push(problem.at(&files.dockerfile, span(), "").hint(hint));
+                let place = place(line, RuleCode::MissingSource, path);
+                missing.entry(place).or_default().push((draft, files));
+            }
+        }
+        for one in instructions {
+            let (name, rest) = one.text.split_once(' ').unwrap_or((&one.text, ""));
+            let declared = &draft.image.secrets.sources;
+            for id in secrets(name, rest).filter(|id| !declared.contains_key(*id)) {
+                let place = place(one.line, RuleCode::UndeclaredSecret, id.to_owned());
+                missing.entry(place).or_default().push((draft, files));
             }
         }
     }
-    problems
+    let problem =
+        |((_, number, code, what), images): (MissingInput, Vec<(&Draft, &DockerfileRead)>)| {
+            let all: Vec<&str> = images.iter().map(|(draft, _)| draft.name.as_str()).collect();
+            let (all, have) = (names(&all, SHOWN), if all.len() == 1 { "has" } else { "have" });
+            let files = images[0].1;
+            let (message, hint) = if code == RuleCode::MissingSource {
+                let message = format!("`{what}` is not in the context of {all}");
+                (
+                    message,
+                    match near(&files.context, &what) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "paths are relative to the build context, not to the Dockerfile"
+                            .to_owned(),
+                    },
+                )
+            } else {
+                let hint = format!(
+                    "name its source in hierarchy.yaml: `secrets: {{ {what}: {{ env: NAME }} }}`"
+                );
+                (format!("{all} {have} no secret `{what}`"), hint)
+            };
+            let span = line(&files.dockerfile, number);
+            Diagnostic::of(code, message).at(&files.dockerfile, span, "").hint(hint)
+        };
+    missing.into_iter().map(problem).collect()
+}
+
+/// How many images a message names; it counts the others.
+const SHOWN: usize = 3;
+
+impl Node {
+    /// The lines and paths of what its Dockerfile copies from the context, as far as they are known. Of a path with
+    /// wildcards, the folder before them.
+    pub fn copied_paths(&self) -> Vec<(usize, String)> {
+        copied(&self.dockerfile.instructions, (self.target.is_some(), &self.build_args))
+    }
+}
+
+fn copied(
+    instructions: &[Instruction],
+    (has_target, build_args): (bool, &BTreeMap<String, String>),
+) -> Vec<(usize, String)> {
+    let mut paths = Vec::new();
+    let mut values = KnownArguments { build_args, global: BTreeMap::new(), stage: None };
+    for (one, is_built) in instructions.iter().zip(built(instructions, has_target)) {
+        let (name, rest) = one.text.split_once(' ').unwrap_or((&one.text, ""));
+        values.take(name, rest);
+        if is_built && matches!(name, "COPY" | "ADD") {
+            paths.extend(sources(rest, &values).into_iter().map(|path| (one.line, path)));
+        }
+    }
+    paths
+}
+
+/// The values of `ARG` that are known without the images.
+struct KnownArguments<'a> {
+    build_args: &'a BTreeMap<String, String>,
+    global: BTreeMap<String, String>,
+    /// None before the first `FROM`.
+    stage: Option<BTreeMap<String, String>>,
+}
+
+impl KnownArguments<'_> {
+    fn take(&mut self, name: &str, rest: &str) {
+        match (name, &mut self.stage) {
+            ("FROM", stage) => *stage = Some(BTreeMap::new()),
+            ("ARG", stage) => {
+                for word in rest.split(' ') {
+                    let (key, default) = word
+                        .split_once('=')
+                        .map_or((word, None), |(key, value)| (key, Some(value.to_owned())));
+                    let inherited = || self.global.get(key).cloned().filter(|_| stage.is_some());
+                    let value = self.build_args.get(key).cloned().or(default).or_else(inherited);
+                    let value = value.filter(|value| !value.contains(['$', '\\', '"', '\'']));
+                    let values = stage.as_mut().unwrap_or(&mut self.global);
+                    match value {
+                        Some(value) => drop(values.insert(key.to_owned(), value)),
+                        None => drop(values.remove(key)),
+                    }
+                }
+            }
+            // It wins over an `ARG` of its name.
+            ("ENV", Some(stage)) => {
+                for word in rest.split(' ') {
+                    stage.remove(word.split('=').next().unwrap_or_default());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// None if it is not known.
+    fn fill(&self, text: &str) -> Option<String> {
+        let mut pieces = text.split('$');
+        let mut filled = pieces.next()?.to_owned();
+        for piece in pieces {
+            let (name, after) = if let Some(rest) = piece.strip_prefix('{') {
+                rest.split_once('}')?
+            } else {
+                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                piece.split_at(piece.find(|c| !is_name(c)).unwrap_or(piece.len()))
+            };
+            filled += self.stage.as_ref()?.get(name)?;
+            filled += after;
+        }
+        Some(filled)
+    }
 }
 
 /// Whether the builder comes to each instruction: it leaves out stages that the last one does not need.
@@ -68,16 +182,46 @@ fn built(instructions: &[Instruction], has_target: bool) -> Vec<bool> {
 }
 
 /// The paths that a `COPY` or an `ADD` takes from the context, as far as they can be known.
-fn sources(rest: &str) -> impl Iterator<Item = &str> {
-    let is_plain = !rest.contains(['$', '\\', '"', '\'', '[', '<']);
+fn sources(rest: &str, values: &KnownArguments<'_>) -> Vec<String> {
+    let after_flags = rest.split(' ').skip_while(|word| word.starts_with("--"));
+    let text = after_flags.collect::<Vec<_>>().join(" ");
     let comes_from_an_image = rest.split(' ').any(|word| word.starts_with("--from="));
-    let words: Vec<&str> = rest.split(' ').filter(|word| !word.starts_with("--")).collect();
-    let sources = if is_plain && !comes_from_an_image { words.len().saturating_sub(1) } else { 0 };
-    let is_elsewhere = |word: &&str| word.contains("://") || word.starts_with("git@");
-    words
-        .into_iter()
-        .take(sources)
-        .filter(move |word| !is_elsewhere(word) && !word.contains(['*', '?']))
+    let mut words: Vec<String> = if comes_from_an_image {
+        Vec::new()
+    } else if text.starts_with('[') {
+        serde_json::from_str(&text).unwrap_or_default()
+    } else if text.contains(['\\', '"', '\'', '[', '<']) {
+        Vec::new()
+    } else {
+        text.split(' ').map(str::to_owned).collect()
+    };
+    words.pop();
+    let is_elsewhere = |word: &str| word.contains("://") || word.starts_with("git@");
+    let known = words.iter().filter_map(|word| values.fill(word));
+    let inside = known.filter(|word| !is_elsewhere(word) && !word.contains('['));
+    // The builder copies nothing if no path matches, but the folder must exist.
+    let folder = |word: String| match word.find(['*', '?']) {
+        Some(at) => word[..at].rsplit_once('/').map(|(folder, _)| folder.to_owned()),
+        None => Some(word),
+    };
+    inside.filter_map(folder).collect()
+}
+
+/// The path that exists and is nearest to one that does not: `src/main.c` to `Src/main.c`.
+fn near(context: &Path, path: &str) -> Option<String> {
+    let mut found = PathBuf::new();
+    for part in path.split('/').filter(|part| !["", ".", ".."].contains(part)) {
+        let exact = found.join(part);
+        if context.join(&exact).symlink_metadata().is_ok() {
+            found = exact;
+            continue;
+        }
+        let entries = fs::read_dir(context.join(&found)).ok()?.flatten();
+        let names: Vec<String> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        found.push(nearest(part, names.iter().map(String::as_str))?);
+    }
+    (!found.as_os_str().is_empty()).then(|| found.display().to_string())
 }
 
 /// The path cannot leave the context: the builder takes `..` for its root.

@@ -378,6 +378,28 @@ fn good_hierarchies_hear_nothing() {
 }
 
 #[test]
+fn files_that_a_dockerfile_copies_must_be_in_the_context() {
+    let told = told(
+        "== hierarchy.yaml\nversion: 1\nimages:\n  a-{v}:\n    context: a\n    matrix: { v: [x, y] }\n    \
+         build_args: { W: \"2\" }\n    test: [{ run: [x] }]\n== a/Dockerfile\nARG V=1\nFROM scratch\n\
+         COPY [\"ok file\", \"nope two\", \"/d/\"]\nCOPY dir/*.txt /q/\nARG V\nARG W=3\nARG LATE\n\
+         COPY f-$V g-${W} h-$LATE /\nCOPY Src/main.c /\n== a/ok file\n\n== a/f-1\n\n== a/src/main.c\n",
+    );
+    let found: Vec<&str> =
+        told.lines().filter(|line| line.contains("RB054") || line.contains("mean")).collect();
+    assert_eq!(
+        found,
+        [
+            "warning[RB054]: `nope two` is not in the context of `a-x` and `a-y`",
+            "warning[RB054]: `dir` is not in the context of `a-x` and `a-y`",
+            "warning[RB054]: `g-2` is not in the context of `a-x` and `a-y`",
+            "warning[RB054]: `Src/main.c` is not in the context of `a-x` and `a-y`",
+            "  = hint: did you mean `src/main.c`?",
+        ]
+    );
+}
+
+#[test]
 fn advice_names_the_place_and_what_to_do() {
     let files = "\
 == hierarchy.yaml

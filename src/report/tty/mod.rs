@@ -17,7 +17,7 @@ use super::{
     width::{fit, pad, pad_left, width, wrap},
 };
 use crate::{
-    event::{Event, EventKind, Outcome, Reporter, StopReason},
+    event::{Event, EventKind, Outcome, Phase, Reporter, StopReason},
     hierarchy::NodeName,
     plan::Action,
 };
@@ -52,6 +52,8 @@ struct Running {
     node: NodeName,
     since: Duration,
     what: String,
+    /// For other images, not for the engine.
+    waits: bool,
 }
 
 #[derive(Default)]
@@ -123,11 +125,18 @@ impl Tty {
             }
             EventKind::StepStarted { node } => {
                 let what = "starting".to_owned();
-                let running = Running { node: node.clone(), since: event.at, what };
+                let running = Running { node: node.clone(), since: event.at, what, waits: false };
                 self.running.insert(self.starts, running);
                 self.starts += 1;
             }
-            EventKind::PhaseStarted { node, phase } => self.now(node, phase.to_string()),
+            EventKind::PhaseStarted { node, phase } => {
+                self.now(node, phase.to_string());
+                let waits = matches!(phase, Phase::WaitForParents | Phase::WaitForTestJob);
+                let running = self.running.values_mut().find(|running| running.node == *node);
+                if let Some(running) = running {
+                    running.waits = waits;
+                }
+            }
             EventKind::BuildStep { node, stage, number, total, text } => {
                 let of = step::stage(stage.as_deref());
                 self.now(node, format!("[{of}{number}/{total}] {}", sanitize::text(text)));
@@ -278,8 +287,11 @@ impl Tty {
         if let Some(reason) = progress.stopping {
             parts.push(format!("stopping: {}", step::stop(reason)));
         }
-        if !self.running.is_empty() {
-            parts.push(format!("{} running", self.running.len()));
+        let waiting = self.running.values().filter(|running| running.waits).count();
+        for (n, what) in [(self.running.len() - waiting, "running"), (waiting, "waiting")] {
+            if n > 0 {
+                parts.push(format!("{n} {what}"));
+            }
         }
         if progress.failed > 0 {
             parts.push(format!("{} failed", progress.failed));

@@ -8,7 +8,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    event::Phase,
     hierarchy::OnFailure,
     report::scenario::{self, Paper, Story, built, failed, ms, options, plan, wide_plan},
 };
@@ -137,6 +136,16 @@ impl Watched {
         self.frames += usize::from(!written.is_empty());
         self.terminal.show(&written);
     }
+}
+
+#[test]
+fn steps_that_wait_for_others_do_not_count_as_running() {
+    let mut story = Story::new(plan());
+    story.after(200).starts("os-base").starts("tools").phase("tools", Phase::WaitForTestJob);
+    let mut watched = Watched::new(|| Some((80, 24)));
+    watched.see(&story.events).tick(ms(2_000));
+    let screen = watched.terminal.screen();
+    assert!(screen.contains("0/5 images · 1 running · 1 waiting · 0:02"), "{screen}");
 }
 
 #[test]

@@ -19,6 +19,22 @@ fn project() -> Project {
 }
 
 #[test]
+fn an_excluded_file_that_a_dockerfile_copies_is_a_warning() {
+    let project = Project::empty();
+    project.write("hierarchy.yaml", "version: 1\nimages:\n  a: { test: [{ run: [x] }] }\n");
+    project.write("a/Dockerfile", "FROM scratch\nCOPY sent out/x in/* /d/\n");
+    project.write("a/.dockerignore", "out\nin/y\n");
+    for path in ["a/sent", "a/out/x", "a/in/y", "a/in/z"] {
+        project.write(path, "");
+    }
+    let ended = project.rebuild("check").env("DOCKER_HOST", NOBODY).run().exits(0);
+    assert_eq!(ended.stdout.matches("RB054").count(), 1, "{}", ended.stdout);
+    let expected = "`out/x` is not in the context of `a`: `.dockerignore` excludes it";
+    assert!(ended.stdout.contains(expected), "{}", ended.stdout);
+    assert!(ended.stdout.contains("add `!out/x` to the end"), "{}", ended.stdout);
+}
+
+#[test]
 fn a_pipeline_chooses_what_fails_it() {
     let project = project();
     let check = |arguments: &str| {

@@ -174,6 +174,9 @@ fn what_is_missing_is_told_before_the_first_build() {
         "/keys/deploy.pem` cannot be read: No such file or directory",
         "hint: ",
     ]);
+    project.rebuild("plan").run().exits(0).says(&[
+        "warning: a run fails: `~app` needs the secret `token`, and the environment variable `APP_TOKEN` is not set",
+    ]);
     assert!(project.all_tags(Place::Engine).is_empty());
 
     for (value, file, message) in [
