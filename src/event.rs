@@ -9,7 +9,7 @@ use crate::{
     engine::PathDifference,
     exit::Exit,
     fingerprint::Fingerprint,
-    hierarchy::{NodeName, OnFailure},
+    hierarchy::{NodeName, OnFailure, TagTemplate},
     image::{Digest, Tag, Tagged, packages::UpdateLine},
     plan::{Plan, Reason, order::Pushed},
 };
@@ -130,6 +130,8 @@ pub enum Phase {
     Build,
     /// Its layers become one.
     Flatten,
+    /// Its tags are read from it.
+    Tags,
     /// It is compared with its budget.
     Measure,
     /// Its files are compared with those of the published image.
@@ -142,6 +144,11 @@ pub enum Phase {
     /// Waiting for the tests of its parents, or until they are stored.
     WaitForParents,
     WaitForTestJob,
+    /// Gate `number` of `total` runs on this machine.
+    Gate {
+        number: usize,
+        total: usize,
+    },
     /// It is pushed under its build tag.
     Push,
 }
@@ -161,6 +168,8 @@ impl fmt::Display for Phase {
             Self::Build => "building",
             Self::Flatten => "flattening",
             Self::Test { number, total } => return write!(f, "test {number} of {total}"),
+            Self::Tags => "reading its tags",
+            Self::Gate { number, total } => return write!(f, "gate {number} of {total}"),
             Self::Measure => "measuring",
             Self::Compare => "comparing with the published image",
             Self::WaitForParents => "waiting for its parents",
@@ -334,6 +343,8 @@ pub struct StepSummary {
     pub attempts: usize,
     /// The limits that it exceeds with `on_excess: warn`, a sentence each.
     pub over_budget: Vec<String>,
+    /// The reports that its gates wrote.
+    pub reports: Vec<PathBuf>,
     /// The tags that this run moved to it.
     pub promoted: Vec<Tag>,
 }
@@ -398,6 +409,16 @@ impl Outcome {
     }
 }
 
+/// The tags that are known after a build, by their templates.
+pub type ContentTags = BTreeMap<TagTemplate, ContentTag>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentTag {
+    pub tag: Tag,
+    /// Its image when it became known.
+    pub from: Option<Digest>,
+}
+
 /// The outcomes of all steps, before the promotion.
 #[derive(Debug, Default)]
 pub struct Executed {
@@ -406,6 +427,10 @@ pub struct Executed {
     pub attempts: BTreeMap<NodeName, usize>,
     /// The limits that images exceed with `on_excess: warn`, a sentence each.
     pub over_budget: BTreeMap<NodeName, Vec<String>>,
+    /// The reports that the gates of images wrote.
+    pub reports: BTreeMap<NodeName, Vec<PathBuf>>,
+    /// The tags that name something in the image.
+    pub content_tags: BTreeMap<NodeName, ContentTags>,
     /// From the start of each step to the end of its build.
     pub built: BTreeMap<NodeName, Duration>,
     pub stopped: Option<StopReason>,

@@ -185,10 +185,8 @@ impl RunCommand<'_> {
             secrets,
             history: self.world.history(&self.place()),
             origin: origin(head.as_ref(), self.hierarchy.root(), &tag_values),
-            revision: head.filter(|head| head.is_clean).map(|head| Revision {
-                committed: Timestamp::from_second(head.committed).ok(),
-                commit: head.commit,
-            }),
+            tag_values: tag_values.clone(),
+            revision: head.filter(|head| head.is_clean).map(revision),
             overtaken: self.overtaken.clone(),
             options: self.options(),
         });
@@ -363,6 +361,11 @@ impl RunCommand<'_> {
         let (out, result) = (std::io::stderr(), std::io::stdout());
         report::reporter(progress, options, Out::new(out), Out::new(result))
     }
+}
+
+fn revision(head: GitHead) -> Revision {
+    let committed = Timestamp::from_second(head.committed).ok();
+    Revision { committed, commit: head.commit }
 }
 
 /// What images say of where their files come from.

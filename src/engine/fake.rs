@@ -221,6 +221,15 @@ impl Engine for FakeEngine {
     }
 
     /// Answers as apt does.
+    async fn files(
+        &self,
+        _image: &Digest,
+        _paths: &[String],
+        _run: &str,
+    ) -> Result<BTreeMap<String, Vec<u8>>, EngineError> {
+        Ok(BTreeMap::new())
+    }
+
     async fn probe(
         &self,
         image: &Digest,

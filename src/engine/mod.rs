@@ -83,6 +83,15 @@ pub trait Engine: Send + Sync + 'static {
         run: &str,
     ) -> impl Future<Output = Result<ProbeOutput, EngineError>> + Send;
 
+    /// Files of an image by their absolute paths, without those that do not exist. Links are followed. Of a folder, the
+    /// files in it, an empty line between two. Starts no program.
+    fn files(
+        &self,
+        image: &Digest,
+        paths: &[String],
+        run: &str,
+    ) -> impl Future<Output = Result<BTreeMap<String, Vec<u8>>, EngineError>> + Send;
+
     /// Describes a local image by name, `name@digest` or ID. Never pulls.
     fn inspect(
         &self,

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{Epoch, Inputs, Parents};
 use crate::{
-    hierarchy::{Check, Flatten, Node, NodeName, SecretSource, Ssh, Test},
+    hierarchy::{Check, Flatten, Gate, Node, NodeName, SecretSource, Ssh, Test},
     image::{Digest, Platform},
 };
 
@@ -102,6 +102,19 @@ pub fn tests<'a>(max_size: Option<u64>, tests: impl Iterator<Item = &'a Test>) -
     digest(&(max_size, encoded.collect::<Vec<_>>()))
 }
 
+/// The tests with the gates, each with the content of the files that its command names. Without gates, the encoding of
+/// versions that had none.
+pub fn with_gates<'a>(
+    tests: Digest,
+    gates: impl Iterator<Item = (&'a Gate, Vec<Digest>)>,
+) -> Digest {
+    let encoded = gates.map(|(Gate { run, archive, timeout, inherit }, files)| {
+        (run, archive, timeout, inherit, files)
+    });
+    let encoded: Vec<_> = encoded.collect();
+    if encoded.is_empty() { tests } else { digest(&(tests, "gates", encoded)) }
+}
+
 /// A secret's source, never its value.
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -176,6 +189,15 @@ mod tests {
         ];
         let of_tests = tests(Some(7), both.iter());
         let no_tests = tests(None, [].iter());
+        let gate = Gate {
+            run: vec!["scan".to_owned()],
+            archive: true,
+            timeout: Duration::from_secs(60),
+            inherit: false,
+        };
+        let gates = with_gates(no_tests.clone(), [(&gate, vec![Digest::of(b"x")])].into_iter());
+        assert_eq!(with_gates(no_tests.clone(), std::iter::empty()), no_tests);
+        assert_eq!(gates.short(), "44717c2c9131");
 
         let mut inputs = Inputs {
             dockerfile: Digest::of(b"FROM scratch"),

@@ -11,7 +11,7 @@ use super::{
     load::LoadOptions,
     matrix::Room,
     schema::{File, Image},
-    template::TagValues,
+    template::{TagValues, TemplateError},
 };
 use crate::{
     check::rules::RuleCode,
@@ -154,8 +154,11 @@ impl Draft {
         let values = TagValues { date: "20261123".into(), git: Some("0".into()) };
         for tag in &tags.value {
             let parsed = tag.value.parse::<TagTemplate>().and_then(|template| {
-                let is_build_tag =
-                    template.expand(&values, self.name.as_str(), "0")?.as_str().starts_with("rb-");
+                // What is in the image is checked when it is built.
+                let is_build_tag = match template.expand(&values, self.name.as_str(), "0") {
+                    Err(TemplateError::InImage(_)) => template.as_str().starts_with("rb-"),
+                    tag => tag?.as_str().starts_with("rb-"),
+                };
                 Ok((template, is_build_tag))
             });
             match parsed {

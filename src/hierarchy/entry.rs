@@ -43,6 +43,7 @@ impl Entry {
         let dockerfile = || Located { value: "Dockerfile".to_owned(), span: 0..0 };
         image.dockerfile.get_or_insert_with(dockerfile);
         image.test.get_or_insert_default();
+        image.gates.get_or_insert_default();
         image.on_failure.get_or_insert(OnFailure::Block);
         image.timeout.get_or_insert(BUILD_TIMEOUT);
         image.retries.get_or_insert(0);

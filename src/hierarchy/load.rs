@@ -455,6 +455,7 @@ fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)
         ssh: image.ssh.unwrap_or_default(),
         prepare: image.prepare,
         tests,
+        gates: image.gates.unwrap_or_default(),
         on_failure: image.on_failure.unwrap_or(OnFailure::Block),
         timeout: image.timeout.unwrap_or(BUILD_TIMEOUT),
         retries: image.retries.unwrap_or(0),

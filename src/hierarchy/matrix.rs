@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     fields::{Located, Problems},
+    gates::Gate,
     node::{Check, Test},
     schema::{Image, not_a_pattern},
     secrets::{SecretFields, SecretSource},
@@ -405,6 +406,10 @@ impl Image {
                 .test
                 .as_ref()
                 .map(|tests| tests.iter().map(|test| test.filled(combination, room)).collect()),
+            gates: self.gates.as_ref().map(|gates| {
+                let filled = |gate: &Gate| Gate { run: words(&gate.run), ..gate.clone() };
+                gates.iter().map(filled).collect()
+            }),
             volatile: self.volatile.as_ref().map(words),
             allow_build_args: self.allow_build_args.as_ref().map(words),
             context: self.context.as_ref().map(text),

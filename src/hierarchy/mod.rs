@@ -16,6 +16,7 @@ mod env_file;
 mod fields;
 mod files;
 mod find;
+mod gates;
 mod graph;
 mod ignore;
 mod json_schema;
@@ -69,6 +70,7 @@ pub use self::{
     channels::Notify,
     entry::{Entry, entries},
     find::Foreign,
+    gates::Gate,
     graph::GraphError,
     json_schema::json_schema,
     load::{CheckedHierarchy, LoadError, LoadOptions, Loaded, this_machine},
@@ -79,7 +81,7 @@ pub use self::{
     overrides::{BuildArgOverride, FieldOverride, Overrides},
     secrets::{SecretSource, Ssh, looks_secret},
     step_places::StepPlace,
-    template::{TagTemplate, TagValues, TemplateError},
+    template::{TagContent, TagContents, TagTemplate, TagValues, TemplateError},
     trust::Trust,
     units::{bytes, duration},
     variables::Environment,
@@ -195,21 +197,33 @@ impl Hierarchy {
     /// The tests a candidate must pass: those that the images it is `FROM` hand down, eldest
     /// first, then its own. What is only copied from an image does not make it that image.
     pub fn tests(&self, name: &NodeName) -> impl Iterator<Item = &Test> {
-        let mut line: Vec<&Node> =
-            std::iter::successors(self.get(name), |node| self.base(node)).collect();
-        line.reverse();
+        let line = self.line(name);
         line.into_iter().flat_map(move |node| {
             node.tests.iter().filter(move |test| test.inherit || node.name == *name)
+        })
+    }
+
+    /// The gates that a candidate must pass: those that the images it is `FROM` hand down, eldest first, then its
+    /// own.
+    pub fn gates(&self, name: &NodeName) -> impl Iterator<Item = &Gate> {
+        let line = self.line(name);
+        line.into_iter().flat_map(move |node| {
+            node.gates.iter().filter(move |gate| gate.inherit || node.name == *name)
         })
     }
 
     /// The patterns of paths that a candidate may have otherwise and still count as the same: its
     /// own, and those of the images it is `FROM`.
     pub fn volatile(&self, name: &NodeName) -> Vec<String> {
-        let line = std::iter::successors(self.get(name), |node| self.base(node));
-        let mut line: Vec<&Node> = line.collect();
+        self.line(name).into_iter().flat_map(|node| node.volatile.iter().cloned()).collect()
+    }
+
+    /// The node and the nodes that it is `FROM`, the eldest first.
+    fn line(&self, name: &NodeName) -> Vec<&Node> {
+        let mut line: Vec<&Node> =
+            std::iter::successors(self.get(name), |node| self.base(node)).collect();
         line.reverse();
-        line.into_iter().flat_map(|node| node.volatile.iter().cloned()).collect()
+        line
     }
 
     fn beside(&self, name: &NodeName, direction: Direction) -> impl Iterator<Item = &Node> {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     budget::Budget,
     build_fields::BuildSettings,
+    gates::Gate,
     secrets::{SecretSource, Ssh},
     template::TagTemplate,
 };
@@ -59,6 +60,8 @@ pub struct Node {
     pub prepare: Option<Vec<String>>,
     /// Its own tests; a candidate runs those of its ancestors first.
     pub tests: Vec<Test>,
+    /// What must pass it on this machine before it is stored.
+    pub gates: Vec<Gate>,
     pub on_failure: OnFailure,
     /// For one build, from the first byte sent to the last received.
     pub timeout: Duration,

@@ -11,6 +11,7 @@ use super::{
     build_fields::{BuildFields, BuildSettings, INLINE},
     channels::Notify,
     fields::{Fields, Located, Problems},
+    gates::Gate,
     load::LoadOptions,
     matrix::{Combination, Matrix, Room},
     mirror::Mirror,
@@ -55,6 +56,7 @@ pub(super) struct Image {
     pub(super) prepare: Option<Vec<String>>,
     pub(super) tags: Option<Located<Vec<Located<String>>>>,
     pub(super) test: Option<Vec<Test>>,
+    pub(super) gates: Option<Vec<Gate>>,
     /// What the image itself says.
     pub(super) flatten: Option<Located<Flatten>>,
     /// What `defaults` say, for images without a `flatten` of their own.
@@ -95,6 +97,7 @@ pub(super) struct Image {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
     pub(super) prepare: Range<usize>,
+    pub(super) gates: Range<usize>,
     /// One for each test.
     pub(super) tests: Vec<Range<usize>>,
     pub(super) build_args: BTreeMap<String, Range<usize>>,
@@ -231,6 +234,11 @@ impl Image {
             self.places.tests = placed.iter().map(|(_, span)| span.clone()).collect();
             Some(placed.into_iter().map(|(test, _)| test).collect())
         });
+        self.gates = fields.take("gate").and_then(|yaml| {
+            self.places.gates = yaml.span.clone();
+            let items = problems.list("gate", yaml)?;
+            Some(items.iter().filter_map(|item| Gate::read(item, problems)).collect())
+        });
         let build_args = fields.take("build_args");
         self.build_args = variables("build_args", build_args, problems);
         self.places.build_args = keys(build_args);
@@ -338,6 +346,7 @@ impl Image {
     pub(super) fn over(self, defaults: &Self) -> Self {
         let places = Places {
             prepare: (if self.prepare.is_some() { &self } else { defaults }).places.prepare.clone(),
+            gates: (if self.gates.is_some() { &self } else { defaults }).places.gates.clone(),
             tests: (if self.test.is_some() { &self } else { defaults }).places.tests.clone(),
             build_args: merged(self.places.build_args.clone(), &defaults.places.build_args),
             secrets: merged(self.places.secrets.clone(), &defaults.places.secrets),
@@ -366,6 +375,7 @@ impl Image {
             prepare: self.prepare.or_else(|| defaults.prepare.clone()),
             tags: self.tags.or_else(|| defaults.tags.clone()),
             test: self.test.or_else(|| defaults.test.clone()),
+            gates: self.gates.or_else(|| defaults.gates.clone()),
             default_flatten: defaults.flatten.as_ref().map(|flatten| flatten.value),
             flatten: self.flatten,
             budget: self.budget.over(&defaults.budget, has_size),

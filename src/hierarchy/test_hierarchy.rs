@@ -39,6 +39,7 @@ fn node(line: &str) -> Node {
         ssh: Ssh::None,
         prepare: None,
         tests: Vec::new(),
+        gates: Vec::new(),
         on_failure: OnFailure::Block,
         timeout: Duration::from_secs(3600),
         retries: 0,

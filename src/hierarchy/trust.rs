@@ -47,6 +47,10 @@ pub(super) fn refuse(
             let what = "`prepare` runs a program on this machine";
             refused.push((&image.places.prepare, what.to_owned()));
         }
+        if image.gates.iter().flatten().next().is_some() {
+            let what = "`gate` runs a program on this machine";
+            refused.push((&image.places.gates, what.to_owned()));
+        }
         for id in image.secrets.sources.keys() {
             let span = image.places.secrets.get(id).unwrap_or(&draft.span);
             refused

@@ -13,6 +13,7 @@
 //!   names and order, and `manifest.json` comes last. A layer is found by its diff ID instead, the digest of its
 //!   uncompressed tar, which [`Hashed`] computes. A reader that needs the layers in their order writes each to a
 //!   temporary file.
+//! - [`oci_archive`] writes an exported image as an OCI archive.
 //! - [`Entries`] reads one tar: pax records, GNU long names, extended attributes, files with holes. It is also a
 //!   `Read` of the content of the last entry, so a file of 10 GB passes in pieces.
 //! - [`EntryEffect::of`] gives the normalized path (no leading `./` or `/`, no `..`) and says whether the entry
@@ -25,6 +26,7 @@ mod archive;
 mod compression;
 mod effect;
 mod entries;
+mod oci_archive;
 mod sparse;
 mod zstd;
 #[cfg(test)]
@@ -37,6 +39,7 @@ pub use self::{
     compression::{Hashed, decompress},
     effect::EntryEffect,
     entries::{Entries, FileType, TarHeader},
+    oci_archive::oci_archive,
     sparse::DataSegment,
 };
 

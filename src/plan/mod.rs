@@ -179,7 +179,9 @@ fn decide(
         // Its own change is the better reason, because it holds regardless of the parent.
         let own = why_out_of_date(facts, observed, hierarchy).filter(Reason::is_its_own);
         // Tests that it inherits are the change of an ancestor.
-        let has_own_tests = !node.tests.is_empty() || node.budget.enforced_size().is_some();
+        let has_own_tests = !node.tests.is_empty()
+            || !node.gates.is_empty()
+            || node.budget.enforced_size().is_some();
         let own = own.filter(|reason| has_own_tests || !reason.is_of_tests());
         let inherited = Reason::ParentRebuilt { parent: parent.clone() };
         return (build, own.unwrap_or(inherited));

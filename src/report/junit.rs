@@ -83,6 +83,20 @@ fn cases(step: &StepSummary, record: &Record, hierarchy: Option<&Hierarchy>) -> 
         let (name, part) = (format!("test {number}: {}", text(&what)), StepPart::Test(number));
         cases.push(case(node, &name, status_of(part), time(part)));
     }
+    let gates = hierarchy.filter(|it| it.get(&step.node).is_some());
+    let gates = gates.into_iter().flat_map(|hierarchy| hierarchy.gates(&step.node));
+    for (number, gate) in (1..).zip(gates) {
+        let (name, part) =
+            (format!("gate {number}: {}", text(&gate.run.join(" "))), StepPart::Gate(number));
+        let mut gate = case(node, &name, status_of(part), time(part));
+        let suffix = format!(".gate-{number}.report");
+        let mut reports = step.reports.iter().map(|path| path.to_string_lossy());
+        if let Some(report) = reports.find(|path| path.ends_with(&suffix)) {
+            // Jenkins and GitLab read this form.
+            gate.set_system_out(text(&format!("[[ATTACHMENT|{report}]]")));
+        }
+        cases.push(gate);
+    }
     let has_budget =
         hierarchy.and_then(|it| it.get(&step.node)).is_some_and(|it| it.budget.has_limits());
     if has_budget

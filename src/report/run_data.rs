@@ -46,6 +46,8 @@ pub(super) enum StepPart {
     Test(usize),
     /// The comparison with its budget.
     Measure,
+    /// The `n`th gate, from 1.
+    Gate(usize),
     /// What comes after that.
     Store,
 }
@@ -62,7 +64,8 @@ impl StepPart {
             | Phase::WaitForTestJob => Self::Build,
             Phase::Test { number, .. } => Self::Test(*number),
             Phase::Measure => Self::Measure,
-            Phase::Push => Self::Store,
+            Phase::Gate { number, .. } => Self::Gate(*number),
+            Phase::Tags | Phase::Push => Self::Store,
         }
     }
 }

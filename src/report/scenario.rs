@@ -296,7 +296,8 @@ impl Story {
             let (node, reason) = (step.node.clone(), step.reason.clone());
             let attempts = self.attempts(&node);
             let over_budget = self.over_budget(&node);
-            StepSummary { node, reason, outcome, took, attempts, over_budget, promoted }
+            let reports = Vec::new();
+            StepSummary { node, reason, outcome, took, attempts, over_budget, reports, promoted }
         });
         let summary = Summary {
             is_local: false,

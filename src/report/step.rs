@@ -23,6 +23,8 @@ pub(super) fn failed(failure: &StepFailure) -> &'static str {
         Phase::Build | Phase::WaitForParents | Phase::WaitForTestJob => "build failed",
         Phase::Flatten => "flatten failed",
         Phase::Test { .. } => "test failed",
+        Phase::Tags => "tags failed",
+        Phase::Gate { .. } => "gate failed",
         Phase::Measure => "over budget",
         Phase::Compare => "compare failed",
         Phase::Push => "push failed",

@@ -13,8 +13,9 @@ use tokio::{
 use super::{
     RunOptions,
     bases::Pinned,
-    step::{Candidate, Done, Trouble, Work},
+    step::{Candidate, Done, Work},
     step_events::Tell,
+    trouble::Trouble,
 };
 use crate::{
     engine::{BuildRequest, BuildSecrets, Engine, LocalImage},

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::{
     engine_messages::{Outlook, shape},
-    step::Trouble,
     step_events::Tell,
+    trouble::Trouble,
 };
 use crate::{engine::EngineError, publish::store::StoreError, registry::Retry};
 

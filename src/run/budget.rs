@@ -14,8 +14,9 @@ use super::{
     compare::Compared,
     labels::BASE_DIGEST,
     observe::engine_layers,
-    step::{Candidate, Done, Trouble, Work},
+    step::{Candidate, Done, Work},
     step_events::Tell,
+    trouble::Trouble,
 };
 use crate::{
     dockerfile::history::{instruction, may_have_layer},

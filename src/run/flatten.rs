@@ -1,11 +1,6 @@
 //! `flatten`: makes one layer of the layers that a build made.
 
-use super::{
-    attempts::StepRetry,
-    bases::Pinned,
-    step::{Trouble, Work},
-    step_events::Tell,
-};
+use super::{attempts::StepRetry, bases::Pinned, step::Work, step_events::Tell, trouble::Trouble};
 use crate::{
     engine::{Engine, Flattening, LocalImage},
     event::Phase,

@@ -5,10 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    bases::Pinned,
-    step::{Trouble, Work},
-};
+use super::{bases::Pinned, step::Work, trouble::Trouble};
 use crate::{
     engine::Engine,
     fingerprint::{BuiltFrom, LABEL_PREFIX},

@@ -6,8 +6,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     attempts::StepRetry,
-    step::{Candidate, Done, Trouble, Work},
+    step::{Candidate, Done, Work},
     step_events::Tell,
+    trouble::Trouble,
 };
 use crate::{
     engine::{Engine, EngineError},

@@ -10,7 +10,10 @@ mod bases;
 mod budget;
 mod lost_engine;
 mod compare;
+mod content_tags;
 mod flatten;
+mod gates;
+mod host_command;
 mod labels;
 mod lacking;
 mod mask;
@@ -24,6 +27,7 @@ pub mod state;
 mod step;
 mod step_events;
 pub mod trigger;
+mod trouble;
 mod verify;
 
 use std::{
@@ -208,6 +212,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
                     self.settle(node, Outcome::Held { digest });
                 }
                 Action::Keep { digest } => self.settle(node, Outcome::Kept { digest }),
+                Action::Promote { .. } if self.has_content_tags(&node) => self.start(node),
                 Action::Promote { digest } => self.settle(node, Outcome::Reused { digest }),
                 Action::Build { .. } => self.start(node),
             }
@@ -225,6 +230,12 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     /// Whether to store that an image is up to date for an epoch.
     fn is_to_note(&self, node: &NodeName) -> bool {
         self.steps[node].checked.is_some() && self.shop.options.push
+    }
+
+    /// Whether its tags name something in its image.
+    fn has_content_tags(&self, node: &NodeName) -> bool {
+        let node = self.shop.hierarchy.get(node);
+        node.is_some_and(|node| node.tags.iter().any(|tag| tag.contents().next().is_some()))
     }
 
     /// Ends a step that needs no work.
@@ -286,7 +297,11 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.made.insert(node, digest);
     }
 
-    fn finish(&mut self, id: Id, StepEnd { mut outcome, attempts, waited, over_budget }: StepEnd) {
+    fn finish(
+        &mut self,
+        id: Id,
+        StepEnd { mut outcome, attempts, waited, over_budget, content_tags, reports }: StepEnd,
+    ) {
         let (node, since) = self.running.remove(&id).expect("every task is a running step");
         let took = since.elapsed().saturating_sub(waited);
         self.cancels.remove(&node);
@@ -299,6 +314,8 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         if !over_budget.is_empty() && outcome.digest().is_some() {
             self.done.over_budget.insert(node.clone(), over_budget);
         }
+        self.done.content_tags.insert(node.clone(), content_tags);
+        self.done.reports.insert(node.clone(), reports);
         if let Some(failed) = self.skipped.remove(&node) {
             outcome = Outcome::Skipped { failed };
         }

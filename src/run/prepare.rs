@@ -4,27 +4,18 @@ use std::{
     fs, io,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
-    time::Duration,
 };
 
-use process_wrap::tokio::{CommandWrap, KillOnDrop, ProcessGroup};
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
-    sync::mpsc,
-};
 
+use super::host_command::{HostCommand, HostCommandError};
 use crate::{
     fingerprint::context::{Context, ContextError, EntryKind},
     hierarchy::{Hierarchy, Node},
 };
 
-/// How long to read output after the command has ended: a child process may hold the pipe open forever.
-const AFTER_END: Duration = Duration::from_secs(2);
-
 /// The prefix of the temporary folder's name; the run and a random part follow.
-const FOLDER_PREFIX: &str = "rebuild-";
+pub(super) const FOLDER_PREFIX: &str = "rebuild-";
 
 /// The run that made a temporary folder, if its name has the prefix.
 pub fn run_of_folder(name: &str) -> Option<&str> {
@@ -33,21 +24,12 @@ pub fn run_of_folder(name: &str) -> Option<&str> {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PrepareError {
-    #[error("cannot run `{command}`: {source}")]
-    Start { command: String, source: io::Error },
-    #[error("`{command}` ended with {}", ending(*.status))]
-    Failed { command: String, status: ExitStatus },
-    #[error("`{command}` took longer than its timeout of {:?}", .after)]
-    TimedOut { command: String, after: Duration },
+    #[error(transparent)]
+    Command(#[from] HostCommandError),
     #[error(transparent)]
     Context(#[from] ContextError),
     #[error("cannot copy the build context to `{}`: {source}", path.display())]
     Copy { path: PathBuf, source: io::Error },
-}
-
-/// `exit code 3`, as in other messages; for a signal, its name in the system.
-fn ending(status: ExitStatus) -> String {
-    status.code().map_or_else(|| status.to_string(), |code| format!("exit code {code}"))
 }
 
 /// A prepared copy of a context. Removed on drop, even if it contains a read-only folder.
@@ -80,73 +62,22 @@ fn make_writable(folder: &Path) {
 }
 
 /// Runs the command in a copy of the context and returns that copy.
-///
-/// The command is a list of arguments, not a shell line. Its process group is killed at the timeout or when
-/// the run stops.
 pub(super) async fn prepare(
     (hierarchy, node): (&Hierarchy, &Node),
     command: &[String],
     context: &Context,
     run: &str,
-    mut output: impl FnMut(&[u8]) + Send,
+    output: impl FnMut(&[u8]) + Send,
 ) -> Result<Prepared, PrepareError> {
     let scripts = hierarchy.prepare_files(node).map_err(|path| ContextError::Outside { path })?;
     let copy = Prepared(copy_context(context, node, &scripts, run)?);
-    let shown = command.join(" ");
-    let program = command.first().map(String::as_str).unwrap_or_default();
-    // A relative path would be resolved in the working directory of `rebuild`, not in the copy.
-    let program =
-        if program.contains('/') { copy.path().join(program) } else { PathBuf::from(program) };
-    let mut wrap = CommandWrap::with_new(program, |process| {
-        process
-            .args(&command[1..])
-            .current_dir(copy.path())
-            .env("REBUILD_CONTEXT", &node.context)
-            .env("REBUILD_NODE", node.name.as_str())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-    });
-    wrap.wrap(ProcessGroup::leader()).wrap(KillOnDrop);
-    let started = |source| PrepareError::Start { command: shown.clone(), source };
-    let mut child = wrap.spawn().map_err(started)?;
-    let (sender, mut pieces) = mpsc::channel(16);
-    if let Some(stdout) = child.stdout().take() {
-        tokio::spawn(forward(stdout, sender.clone()));
-    }
-    if let Some(stderr) = child.stderr().take() {
-        tokio::spawn(forward(stderr, sender.clone()));
-    }
-    drop(sender);
-
-    let deadline = tokio::time::sleep(node.timeout);
-    tokio::pin!(deadline);
-    let status = loop {
-        tokio::select! {
-            Some(piece) = pieces.recv() => output(&piece),
-            status = child.wait() => break status.map_err(started)?,
-            () = &mut deadline => {
-                _ = child.start_kill();
-                return Err(PrepareError::TimedOut { command: shown, after: node.timeout });
-            }
-        }
-    };
-    let rest = async {
-        while let Some(piece) = pieces.recv().await {
-            output(&piece);
-        }
-    };
-    _ = tokio::time::timeout(AFTER_END, rest).await;
-    if status.success() { Ok(copy) } else { Err(PrepareError::Failed { command: shown, status }) }
-}
-
-async fn forward(mut pipe: impl AsyncRead + Unpin, pieces: mpsc::Sender<Vec<u8>>) {
-    let mut buffer = vec![0; 8 * 1024];
-    while let Ok(length) = pipe.read(&mut buffer).await {
-        if length == 0 || pieces.send(buffer[..length].to_vec()).await.is_err() {
-            return;
-        }
-    }
+    let variables = vec![
+        ("REBUILD_CONTEXT", node.context.clone().into_os_string()),
+        ("REBUILD_NODE", node.name.as_str().into()),
+    ];
+    let (folder, timeout) = (copy.path(), node.timeout);
+    HostCommand { argv: command, folder, variables, timeout }.run(output).await?;
+    Ok(copy)
 }
 
 /// The files for the engine, and also the command's own files and the Dockerfile if they are ignored.

@@ -1,6 +1,6 @@
 //! Runs one step: provide the bases, build, test, and store under the build tag.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -15,23 +15,24 @@ use super::{
     prepare::prepare,
     secrets::Secrets,
     step_events::{Inbox, Tell},
+    trouble::{Trouble, exit_of, with_hint},
 };
 use crate::{
-    engine::{BuildProgress, BuildRequest, Engine, EngineError, LocalImage, TestProgress},
-    event::{Outcome, Phase, StepFailure},
+    engine::{BuildProgress, BuildRequest, Engine, LocalImage, TestProgress},
+    event::{ContentTags, Outcome, Phase, StepFailure},
     exit::Exit,
     fingerprint::{
         BuiltFrom, Epoch, HashCache, Inputs, LABEL_PREFIX, Parents, Revision, TakenIn,
         context::{Context, ContextError, Modes},
         source,
     },
-    hierarchy::{Base, Flatten, Hierarchy, Node, NodeName, StepPlace},
+    hierarchy::{Base, Flatten, Hierarchy, Node, NodeName, StepPlace, TagValues},
     image::{Digest, Tagged},
     plan::{
         Action, Plan, Step,
         order::{History, Pushed},
     },
-    publish::store::{Description, Store, StoreError, StoredSize},
+    publish::store::{Description, Store, StoredSize},
     registry::Client,
     run::state::{LayerCache, RunDir},
     size::Blob,
@@ -62,24 +63,29 @@ pub struct Workshop<E, S> {
     pub revision: Option<Revision>,
     /// The labels for the source of the files.
     pub origin: Origin,
+    /// What the placeholders in tags stand for.
+    pub tag_values: TagValues,
     /// Nodes whose builds newer changes made obsolete, with their descendants. The set only grows.
     pub overtaken: watch::Receiver<BTreeSet<NodeName>>,
     pub options: RunOptions,
 }
 
-/// A failure without its log and its place in the Dockerfile.
-pub(super) struct Trouble {
-    pub(super) phase: Phase,
-    pub(super) message: String,
-    pub(super) exit: Exit,
-    /// The text of the failed Dockerfile step.
-    pub(super) step: Option<String>,
-    /// Whether a retry may succeed.
-    pub(super) again: StepRetry,
+impl<E, S> Workshop<E, S> {
+    /// Where bases come from.
+    pub(super) fn base_sources(&self) -> BaseSources<'_, E, S> {
+        BaseSources {
+            engine: &*self.engine,
+            store: &*self.store,
+            registries: &self.registries,
+            hierarchy: &self.hierarchy,
+            plan: &self.plan,
+        }
+    }
 }
 
 /// The completed parts of a step. A retry does not repeat them.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a part of a step")]
 pub(super) struct Done {
     /// The parents of the build: at first they may be candidates that are still tested.
     pub(super) parents: Parents,
@@ -93,6 +99,11 @@ pub(super) struct Done {
     pub(super) is_measured: bool,
     /// The limits that it exceeds with `on_excess: warn`.
     pub(super) over_budget: Vec<String>,
+    /// The tags that were read from it.
+    pub(super) content_tags: Option<ContentTags>,
+    pub(super) is_past_gates: bool,
+    /// The reports that its gates wrote.
+    pub(super) reports: Vec<PathBuf>,
     /// The store may have written the build tag without an answer.
     is_pushed: bool,
     /// The time spent waiting for a test job, and for the parents' tests.
@@ -122,6 +133,9 @@ impl Done {
         (self.candidate, self.begun_on) = (None, None);
         (self.is_tested, self.is_measured) = (false, false);
         self.over_budget.clear();
+        self.content_tags = None;
+        self.is_past_gates = false;
+        self.reports.clear();
     }
 }
 
@@ -143,12 +157,17 @@ pub(super) struct StepEnd {
     pub(super) waited: Duration,
     /// The limits that its image exceeds with `on_excess: warn`.
     pub(super) over_budget: Vec<String>,
+    /// The tags that were read from its image.
+    pub(super) content_tags: ContentTags,
+    /// The reports that its gates wrote.
+    pub(super) reports: Vec<PathBuf>,
 }
 
 impl StepEnd {
     pub(super) fn cancelled() -> Self {
         let (outcome, waited) = (Outcome::Cancelled, Duration::ZERO);
-        Self { outcome, attempts: 1, waited, over_budget: vec![] }
+        let (over_budget, content_tags, reports) = (vec![], ContentTags::new(), vec![]);
+        Self { outcome, attempts: 1, waited, over_budget, content_tags, reports }
     }
 }
 
@@ -235,7 +254,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             }
         };
         let (attempts, waited, over_budget) = (attempts.count(), done.waited, done.over_budget);
-        StepEnd { outcome, attempts, waited, over_budget }
+        let (content_tags, reports) = (done.content_tags.unwrap_or_default(), done.reports);
+        StepEnd { outcome, attempts, waited, over_budget, content_tags, reports }
     }
 
     /// Names the image of a failed test, so that the engine keeps it after the run.
@@ -249,7 +269,11 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     async fn make(&self, done: &mut Done, tell: &mut Tell) -> Result<Outcome, Trouble> {
         let (fresh, again) = match &self.step.action {
             Action::Build { fresh, again } => (*fresh, *again),
-            Action::Promote { digest } => return Ok(Outcome::Reused { digest: digest.clone() }),
+            Action::Promote { digest } => {
+                let record = self.record(self.step.inputs.epoch, &done.parents);
+                self.read_stored_tags(done, (digest, &record), tell).await?;
+                return Ok(Outcome::Reused { digest: digest.clone() });
+            }
             Action::Keep { digest } => {
                 self.note_checked(digest, tell).await;
                 return Ok(Outcome::Kept { digest: digest.clone() });
@@ -264,6 +288,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 }
                 self.announce(digest.clone());
                 if self.is_settled(done, tell).await {
+                    self.read_stored_tags(done, (digest, &identity.record), tell).await?;
                     return Ok(Outcome::Reused { digest: digest.clone() });
                 }
                 continue;
@@ -275,6 +300,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             }
             if self.is_settled(done, tell).await {
                 self.check_budget(done, tell).await?;
+                self.read_tags(done, &identity.record, tell).await?;
+                self.pass_gates(done, tell).await?;
                 return self.store(done, identity, tell).await;
             }
         }
@@ -465,15 +492,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     }
 
     async fn pin_bases(&self, parents: &Parents) -> Result<Pinned, Trouble> {
-        let sources = BaseSources {
-            engine: &*self.shop.engine,
-            store: &*self.shop.store,
-            registries: &self.shop.registries,
-            hierarchy: &self.shop.hierarchy,
-            plan: &self.shop.plan,
-        };
         self.bases
-            .pin_all(self.node(), parents, &sources)
+            .pin_all(self.node(), parents, &self.shop.base_sources())
             .await
             .map_err(|error| Trouble { step: self.naming(&error), ..Trouble::of_base(&error) })
     }
@@ -628,7 +648,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         asked.cloned()
     }
 
-    async fn inspect(&self, image: &Digest) -> Result<LocalImage, Trouble> {
+    pub(super) async fn inspect(&self, image: &Digest) -> Result<LocalImage, Trouble> {
         let found = self.shop.engine.inspect(image.as_str()).await;
         found.map_err(Trouble::of_build)?.ok_or_else(|| Trouble {
             phase: Phase::Build,
@@ -706,80 +726,4 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
 fn shown(step: String) -> String {
     let ours = step.starts_with("LABEL ") && step.contains(LABEL_PREFIX);
     if ours { "LABEL (what it was built from)".to_owned() } else { step }
-}
-
-/// A stopped engine is the cause of every failure.
-fn exit_of(error: &EngineError, otherwise: Exit) -> Exit {
-    if error.is_gone() { Exit::EngineUnreachable } else { otherwise }
-}
-
-/// The hint is the second line.
-fn with_hint(error: &impl std::fmt::Display, hint: Option<String>) -> String {
-    hint.map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}"))
-}
-
-impl Trouble {
-    /// The message without its hint.
-    pub(super) fn headline(&self) -> &str {
-        self.message.lines().next().unwrap_or_default()
-    }
-
-    pub(super) fn of_build(error: EngineError) -> Self {
-        let exit = exit_of(&error, Exit::BuildFailed);
-        let again = StepRetry::after_engine(&error);
-        let (message, step) = match error {
-            EngineError::Build { step: Some(step), exit_code: Some(code), .. } => {
-                (format!("`{step}` ended with exit code {code}"), Some(step))
-            }
-            EngineError::Build { message, step, .. } => (message, step),
-            other => (other.to_string(), None),
-        };
-        Self { phase: Phase::Build, message, exit, step, again }
-    }
-
-    fn of_store(phase: Phase, error: &StoreError) -> Self {
-        let exit = match error {
-            StoreError::Engine(error) => exit_of(error, Exit::PushFailed),
-            _ => Exit::PushFailed,
-        };
-        let again = StepRetry::after_store(error);
-        let message = with_hint(error, error.hint());
-        Self { phase, message, exit, step: None, again }
-    }
-
-    fn of_base(error: &BaseError) -> Self {
-        let exit = match error {
-            BaseError::Engine(error) | BaseError::Store(StoreError::Engine(error)) => match error {
-                // No registry was asked.
-                EngineError::Refused { .. } | EngineError::Answer { .. } => Exit::EngineUnreachable,
-                error => exit_of(error, Exit::RegistryUnreachable),
-            },
-            BaseError::Files { source, .. } => exit_of(source, Exit::BuildFailed),
-            BaseError::Missing { missing, .. } if missing.is_of_registry => {
-                Exit::RegistryUnreachable
-            }
-            BaseError::Store(StoreError::Gone { .. })
-            | BaseError::NeverPublished(_)
-            | BaseError::Missing { .. } => Exit::BuildFailed,
-            BaseError::Store(_) | BaseError::Registry(_) => Exit::RegistryUnreachable,
-        };
-        let again = match error {
-            BaseError::Engine(error) | BaseError::Files { source: error, .. } => {
-                StepRetry::after_engine(error)
-            }
-            BaseError::Store(error) => StepRetry::after_store(error),
-            BaseError::Registry(_) | BaseError::NeverPublished(_) | BaseError::Missing { .. } => {
-                StepRetry::Never
-            }
-        };
-        let hint = match error {
-            BaseError::Missing { missing, .. } => missing.hint.clone(),
-            BaseError::Engine(error) | BaseError::Files { source: error, .. } => error.hint(),
-            BaseError::Store(error) => error.hint(),
-            BaseError::Registry(error) => error.hint(),
-            BaseError::NeverPublished(_) => None,
-        };
-        let message = with_hint(error, hint);
-        Self { phase: Phase::Pull, message, exit, step: None, again }
-    }
 }

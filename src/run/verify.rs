@@ -7,11 +7,7 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{
-    Executed,
-    bases::{BaseSources, Bases},
-    step::Workshop,
-};
+use super::{Executed, bases::Bases, step::Workshop};
 use crate::{
     engine::{Engine, ImageCommand, Network},
     hierarchy::{Node, NodeName},
@@ -100,14 +96,7 @@ impl<E: Engine, S: Store> Verifying<'_, E, S> {
         digest: &Digest,
     ) -> Result<Installed, String> {
         let shop = self.shop;
-        let sources = BaseSources {
-            engine: &*shop.engine,
-            store: &*shop.store,
-            registries: &shop.registries,
-            hierarchy: &shop.hierarchy,
-            plan: &shop.plan,
-        };
-        let image = self.bases.image(name, digest, &sources).await;
+        let image = self.bases.image(name, digest, &shop.base_sources()).await;
         let image = image.map_err(|error| error.to_string())?;
         let argv = manager.list_installed();
         let probe = ImageCommand { argv, network: Network::None, timeout: LIMIT };

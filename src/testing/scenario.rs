@@ -243,6 +243,7 @@ impl Scenario {
             run: RunDir::at(&self.folder.path().join(".logs")),
             revision: None,
             origin: Origin { tag_values: Some(self.tag_values()), ..Origin::default() },
+            tag_values: self.tag_values(),
             overtaken: self.overtaken.subscribe(),
             options: self.options,
         });

@@ -1,8 +1,7 @@
 //! Package databases in layers: the packages of an image, and the build tools among them.
-//!
-//! Formats: `man 5 deb-control` for dpkg, <https://wiki.alpinelinux.org/wiki/Apk_spec> for apk, `rpm` for rpm.
 
 use super::rpm;
+use crate::image::packages::DatabaseFormat;
 
 /// The packages that a database in a layer lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,25 +37,12 @@ impl PackageDatabase {
             rpm::packages(content)?
         } else {
             let is_apk = APK.contains(&path);
+            let format = if is_apk { DatabaseFormat::Apk } else { DatabaseFormat::Dpkg };
             let text = String::from_utf8_lossy(content);
-            text.split("\n\n").filter_map(|block| package(block, is_apk)).collect()
+            format.entries(&text).map(|one| (one.name.to_owned(), one.bytes)).collect()
         };
         (!packages.is_empty()).then(|| Self { path: path.to_owned(), packages })
     }
-}
-
-fn package(block: &str, is_apk: bool) -> Option<(String, u64)> {
-    let field = |key: &str| block.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
-    if is_apk {
-        let size = field("I:").and_then(|size| size.parse().ok()).unwrap_or(0);
-        return Some((field("P:")?.to_owned(), size));
-    }
-    // A removed package may leave its configuration. Distroless files have no status.
-    if field("Status:").is_some_and(|status| !status.ends_with(" installed")) {
-        return None;
-    }
-    let kibibytes = field("Installed-Size:").and_then(|size| size.parse::<u64>().ok()).unwrap_or(0);
-    Some((field("Package:")?.to_owned(), kibibytes.saturating_mul(1024)))
 }
 
 #[cfg(test)]

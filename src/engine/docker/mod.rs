@@ -22,6 +22,7 @@ mod connected;
 mod container;
 mod container_init;
 mod export;
+mod files;
 mod flatten;
 mod frontend_options;
 mod images;
@@ -199,6 +200,15 @@ impl Engine for Docker {
         run: &str,
     ) -> Result<ProbeOutput, EngineError> {
         self.probe_image(image, probe, run).await
+    }
+
+    async fn files(
+        &self,
+        image: &Digest,
+        paths: &[String],
+        run: &str,
+    ) -> Result<BTreeMap<String, Vec<u8>>, EngineError> {
+        self.read_image_files(image, paths, run).await
     }
 
     async fn inspect(&self, image: &str) -> Result<Option<LocalImage>, EngineError> {

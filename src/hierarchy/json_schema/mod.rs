@@ -62,6 +62,7 @@ pub fn json_schema() -> String {
     schema["$defs"] = json!({
         "image": nullable(object(image())),
         "test": test(),
+        "gate": gate(),
         "text": { "type": ["string", "number", "boolean"] },
         "duration": { "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$", "examples": ["90s", "1h30m"] },
         "command": { "type": "array", "items": text(), "minItems": 1 },
@@ -173,13 +174,18 @@ fn image() -> Vec<Field> {
         ),
         (
             "tags",
-            "What people pull; default `[latest]`. A tag may hold `{date}`, `{git}`, `{fingerprint}`, `{name}`. They move only to tested images.",
+            "What people pull; default `[latest]`. A tag may hold `{date}`, `{git}`, `{fingerprint}`, `{name}`, `{version:PACKAGE}`, `{label:NAME}`, `{file:/PATH}`. They move only to tested images.",
             json!({ "type": "array", "items": text(), "minItems": 1 }),
         ),
         (
             "test",
             "What must hold before a tag moves. Images built from this one run it as well.",
             json!({ "type": "array", "items": { "$ref": "#/$defs/test" } }),
+        ),
+        (
+            "gate",
+            "Commands on this machine that must succeed before the image is stored: scanners, policies.",
+            json!({ "type": "array", "items": { "$ref": "#/$defs/gate" } }),
         ),
         (
             "max_size",
@@ -411,6 +417,29 @@ fn test() -> Value {
         { "required": ["healthy"], "properties": { "stdout": false, "timeout": false, "isolated": false } },
     ]);
     test
+}
+
+fn gate() -> Value {
+    let mut gate = object(vec![
+        (
+            "run",
+            "A command that passes with exit code 0: a list of arguments, no shell.",
+            command(),
+        ),
+        (
+            "archive",
+            "Whether `REBUILD_ARCHIVE` names an OCI archive of the image.",
+            json!({ "type": "boolean", "default": false }),
+        ),
+        ("timeout", "The longest time. Default: `10m`.", duration()),
+        (
+            "inherit",
+            "Whether images built from this one pass it, too.",
+            json!({ "type": "boolean", "default": false }),
+        ),
+    ]);
+    gate["required"] = json!(["run"]);
+    gate
 }
 
 /// A map of these fields, and no others.

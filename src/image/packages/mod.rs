@@ -7,6 +7,7 @@
 
 mod apk;
 mod apt;
+mod database;
 mod build_tools;
 mod dnf;
 mod installed;
@@ -16,6 +17,7 @@ mod verified;
 
 pub use self::{
     build_tools::is_build_tool,
+    database::{DatabaseFormat, PackageEntry},
     installed::Installed,
     update::PackageUpdate,
     verified::{UpdateLine, Verified},

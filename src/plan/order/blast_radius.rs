@@ -71,8 +71,12 @@ impl BlastRadius {
             let known =
                 step.moving.iter().filter(|(_, at)| stays.is_none() || at.as_ref() != stays);
             let known = known.map(|(tag, _)| tag.to_string());
-            let later = node.tags.iter().filter(|template| template.needs_fingerprint());
-            let tags = known.chain(later.map(ToString::to_string));
+            let later = node.tags.iter().filter(|template| template.is_late());
+            let later = later.map(|template| match template.contents().next() {
+                Some(_) => format!("{template} (known after the build)"),
+                None => template.to_string(),
+            });
+            let tags = known.chain(later);
             radius.tags.extend(tags.map(|tag| format!("{}:{tag}", short(hierarchy, node))));
         }
         radius

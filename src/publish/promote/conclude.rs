@@ -20,7 +20,7 @@ pub fn conclude(
 ) -> Summary {
     let Promoted { promotion, mut tags } = promoted;
     let exit = exit(&executed, &promotion);
-    let Executed { outcomes, attempts, mut over_budget, stopped, .. } = executed;
+    let Executed { outcomes, attempts, mut over_budget, mut reports, stopped, .. } = executed;
     let steps = plan
         .steps
         .iter()
@@ -31,7 +31,8 @@ pub fn conclude(
             let promoted = tags.remove(&node).unwrap_or_default();
             let attempts = attempts.get(&node).copied().unwrap_or(1);
             let over_budget = over_budget.remove(&node).unwrap_or_default();
-            StepSummary { node, reason, outcome, took, attempts, over_budget, promoted }
+            let reports = reports.remove(&node).unwrap_or_default();
+            StepSummary { node, reason, outcome, took, attempts, over_budget, reports, promoted }
         })
         .collect();
     Summary { run, is_local: false, steps, stopped, promotion, took, exit }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    event::{Executed, Outcome},
+    event::{ContentTag, Executed, Outcome},
     fingerprint::Parents,
     hierarchy::{Hierarchy, NodeName, OnFailure, TagTemplate, TagValues, TemplateError},
+    image::Tagged,
     plan::{Action, Plan, Step},
     publish::journal::Move,
 };
@@ -75,8 +76,14 @@ pub fn verdict(
         };
         let stays = is_kept || is_refresh_without_news(step, outcome);
         for template in node.tags.iter().filter(|template| !stays || template.is_stable()) {
-            let tag = template.expand(values, node.name.as_str(), fingerprint.hex())?;
-            let from = step.moving.get(&tag).cloned().flatten();
+            let known = executed.content_tags.get(&node.name).and_then(|tags| tags.get(template));
+            let (tag, from) = if let Some(ContentTag { tag, from }) = known {
+                (tag.clone(), from.clone())
+            } else {
+                let tag = template.expand(values, node.name.as_str(), fingerprint.hex())?;
+                let from = step.moving.get(&tag).cloned().flatten();
+                (tag, from)
+            };
             let is_right = from.as_ref() == Some(digest);
             if !is_right {
                 moving.insert(&step.node);
@@ -93,8 +100,21 @@ pub fn verdict(
             }
         }
     }
+    refuse_same_tag(&moves)?;
     moves.sort_by_key(|tag| tag.wave);
     Ok(Verdict::Move { moves, held })
+}
+
+/// What is in images may give two of one repository the same tag.
+fn refuse_same_tag(moves: &[Move]) -> Result<(), TemplateError> {
+    let mut taken: BTreeMap<&Tagged, &NodeName> = BTreeMap::new();
+    for one in moves {
+        if let Some(other) = taken.insert(&one.tag, &one.node).filter(|other| **other != one.node) {
+            let (other, node) = (other.clone(), one.node.clone());
+            return Err(TemplateError::PublishedTwice(other, node, one.tag.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// A refresh that changes nothing publishes nothing, not even a tag with a date.

@@ -2,7 +2,11 @@
 //!
 //! The types of a run are free to change; these are not, without a new [`VERSION`].
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -124,8 +128,10 @@ enum PhaseView {
     Pull,
     Build,
     Flatten,
+    Tags,
     Measure,
     Test { number: usize, total: usize },
+    Gate { number: usize, total: usize },
     Compare,
     Wait,
     Push,
@@ -212,6 +218,8 @@ pub(super) struct EventStepView<'a> {
     attempts: Option<usize>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     over_budget: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    reports: &'a [PathBuf],
     promoted: &'a [Tag],
 }
 
@@ -302,6 +310,8 @@ fn phase_view(phase: &Phase) -> PhaseView {
         Phase::Build => PhaseView::Build,
         Phase::Flatten => PhaseView::Flatten,
         Phase::Test { number, total } => PhaseView::Test { number, total },
+        Phase::Tags => PhaseView::Tags,
+        Phase::Gate { number, total } => PhaseView::Gate { number, total },
         Phase::Measure => PhaseView::Measure,
         Phase::Compare => PhaseView::Compare,
         Phase::WaitForParents | Phase::WaitForTestJob => PhaseView::Wait,
@@ -373,7 +383,8 @@ fn summary_view(summary: &Summary) -> SummaryView<'_> {
 pub(super) fn steps(summary: &Summary) -> Vec<EventStepView<'_>> {
     let view = |step| {
         let step: &StepSummary = step;
-        let StepSummary { node, reason, outcome, took, attempts, over_budget, promoted } = step;
+        let StepSummary { node, reason, outcome, took, attempts, over_budget, reports, promoted } =
+            step;
         EventStepView {
             node,
             why: ReasonView::new(reason),
@@ -381,6 +392,7 @@ pub(super) fn steps(summary: &Summary) -> Vec<EventStepView<'_>> {
             seconds: seconds(*took),
             attempts: several(*attempts),
             over_budget,
+            reports,
             promoted,
         }
     };

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -54,7 +54,7 @@ fn inputs(
         dockerfile: Digest::of(node.dockerfile.text.as_bytes()),
         context: source.digest,
         settings: settings(node, tracked, &question.hierarchy.volatile(&node.name)),
-        tests: encoding::tests(node.budget.enforced_size(), question.hierarchy.tests(&node.name)),
+        tests: tests(node, question.hierarchy),
         platform: node.platform.as_ref().unwrap_or(question.platform).clone(),
         upstreams: named
             .filter_map(|name| Some((name.clone(), upstreams.get(&name)?.digest.clone())))
@@ -62,6 +62,20 @@ fn inputs(
         epoch: None,
     };
     Ok((inputs, Detail::new(node, source.files)))
+}
+
+/// The tests and the gates. A file of the hierarchy's folder that a gate's command names is part of the gate.
+fn tests(node: &Node, hierarchy: &Hierarchy) -> Digest {
+    let tests = encoding::tests(node.budget.enforced_size(), hierarchy.tests(&node.name));
+    let gates = hierarchy.gates(&node.name).map(|gate| {
+        let files = gate.run.iter().filter(|word| Path::new(word).is_relative());
+        let files = files.filter_map(|word| {
+            let bytes = bounded::read(&hierarchy.root().join(word), bounded::TEXT).ok()?;
+            Some(Digest::of(&bytes))
+        });
+        (gate, files.collect())
+    });
+    encoding::with_gates(tests, gates)
 }
 
 /// The content of each secret's file that git tracks.

@@ -253,7 +253,7 @@ fn moving_tags(
     let mut moving = BTreeMap::new();
     for node in hierarchy.in_build_order() {
         let mut tags = Vec::new();
-        for template in node.tags.iter().filter(|template| !template.needs_fingerprint()) {
+        for template in node.tags.iter().filter(|template| !template.is_late()) {
             let tag = template
                 .expand(values, node.name.as_str(), "")
                 .map_err(|source| ObserveError::Tag { node: node.name.clone(), source })?;

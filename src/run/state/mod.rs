@@ -249,6 +249,12 @@ impl RunDir {
         Self { id: "run".to_owned(), path: path.to_owned() }
     }
 
+    /// The path of the report of a node's gate, in a folder that exists.
+    pub fn report(&self, node: &str, gate: usize) -> io::Result<PathBuf> {
+        make(&self.path)?;
+        Ok(self.path.join(format!("{}.gate-{gate}.report", file_name(node))))
+    }
+
     /// Opens a node's log to append to it.
     pub fn log(&self, node: &str) -> io::Result<(PathBuf, File)> {
         make(&self.path)?;
@@ -259,7 +265,11 @@ impl RunDir {
 }
 
 fn log_name(node: &str) -> String {
-    format!("{}.log", node.replace('/', "_"))
+    format!("{}.log", file_name(node))
+}
+
+fn file_name(node: &str) -> String {
+    node.replace('/', "_")
 }
 
 fn new_id() -> String {
