@@ -6,7 +6,7 @@ use super::{error::CommandError, journals, output, project::load_names, target::
 use crate::{
     commands::cli::{Common, Format, HistoryArgs},
     exit::Exit,
-    hierarchy::Hierarchy,
+    hierarchy::{Hierarchy, Node},
     image::Repository,
     publish::{
         journal::{self, PastRun},
@@ -72,7 +72,7 @@ pub(super) async fn all_runs<T: Tags>(
     newest: usize,
 ) -> (Vec<PastRun>, Option<StoreError>) {
     let repositories: BTreeSet<&Repository> =
-        hierarchy.in_build_order().map(|node| &node.repository).collect();
+        hierarchy.in_build_order().flat_map(Node::repositories).collect();
     let state = StateFolder::of(&hierarchy.file);
     let mut asked = newest;
     loop {

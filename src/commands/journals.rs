@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     event::{StopReason, Telling},
-    hierarchy::Hierarchy,
+    hierarchy::{Hierarchy, Node},
     image::{Repository, Tagged},
     publish::{
         journal::{self, Began, Journal, RunRequest},
@@ -109,7 +109,7 @@ fn open(hierarchy: &Hierarchy, place: &str) -> Vec<Journal> {
 /// Whether a tag is one that runs of this hierarchy may move. Whatever a record says, no other is moved.
 pub(super) fn moving_tags(hierarchy: &Hierarchy) -> impl Fn(&Tagged) -> bool {
     let repositories: BTreeSet<&Repository> =
-        hierarchy.in_build_order().map(|node| &node.repository).collect();
+        hierarchy.in_build_order().flat_map(Node::repositories).collect();
     move |tag| repositories.contains(&tag.repository) && is_moving_tag(tag)
 }
 

@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::{connections::Connections, error::CommandError};
 use crate::{
     exit::Exit,
-    hierarchy::Hierarchy,
+    hierarchy::{Hierarchy, Node},
     image::Repository,
     plan::{Action, Plan},
 };
@@ -24,7 +24,8 @@ pub(super) fn pushed_to<'a>(hierarchy: &'a Hierarchy, plan: &Plan) -> BTreeSet<&
     plan.steps
         .iter()
         .filter(|step| !matches!(step.action, Action::Keep { .. }))
-        .filter_map(|step| Some(&hierarchy.get(&step.node)?.repository))
+        .filter_map(|step| hierarchy.get(&step.node))
+        .flat_map(Node::repositories)
         .collect()
 }
 

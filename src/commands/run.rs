@@ -1,6 +1,11 @@
 //! `rebuild`, `rebuild run`: plan, build, test, store, promote, and say what came of it.
 
-use std::{collections::BTreeSet, num::NonZeroUsize, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+    path::Path,
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -21,21 +26,23 @@ use super::{
 use crate::{
     commands::cli::{Common, ProgressArg, RunArgs, SelectionArgs},
     engine::Engine as _,
-    event::{EventKind, Executed, Reporter, StopReason, Summary, TICK, Telling},
+    event::{EventKind, Executed, Promotion, Reporter, StopReason, Summary, TICK, Telling},
     exit::Exit,
     fingerprint::Revision,
     hierarchy::{Hierarchy, NodeName, TagValues},
     host::git::{self, GitHead},
     plan::{Plan, PlanRequest, Selection, order::History},
     publish::{
+        destinations,
         failures::Failures,
         holds,
         journal::{Began, Journal, RunRequest},
-        promote::{Publisher, Verdict, conclude, verdict},
+        promote::{Promoted, Publisher, Verdict, conclude, verdict},
         store::{Remote, Store},
     },
+    registry::Copier,
     report::{self, Out, ProgressMode, Record, Recorder, ReportOptions},
-    run::{Origin, RunOptions, Secrets, Workshop, execute, refuse_lacked},
+    run::{Origin, RunOptions, Secrets, Workshop, execute, refuse_lacked, sign},
 };
 
 pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, CommandError> {
@@ -202,12 +209,12 @@ impl RunCommand<'_> {
         for message in warnings {
             telling.emit(EventKind::Warning { node: None, message });
         }
-        let executed = execute(&shop, stops, &mut telling).await;
+        let mut executed = execute(&shop, stops, &mut telling).await;
         self.remember(shop.history.clone(), &executed);
         let verdict = self.verdict(&plan, &executed, &tag_values)?;
         let mut publisher =
             Publisher { store: &*store, journal: &mut journal, stops, telling: &mut telling };
-        let promoted = publisher.promote(verdict).await;
+        let promoted = self.promote(&mut publisher, (verdict, &mut executed)).await;
         let is_stopped = executed.stopped >= Some(StopReason::Interrupted);
         let quiesced = self.quiesce(&mut publisher, is_stopped).await;
         for message in quiesced {
@@ -232,6 +239,48 @@ impl RunCommand<'_> {
         }
         telling.emit(EventKind::RunFinished { summary });
         Ok(exit)
+    }
+
+    /// Copies the images to the other registries and signs them, and moves the tags of all of them.
+    async fn promote<S: Store>(
+        &self,
+        publisher: &mut Publisher<'_, '_, S>,
+        (verdict, executed): (Verdict, &mut Executed),
+    ) -> Promoted {
+        let (moves, held) = match verdict {
+            Verdict::Move { moves, held }
+                if destinations::has_any(&self.hierarchy, &moves)
+                    || sign::has_any(&self.hierarchy, &moves) =>
+            {
+                (moves, held)
+            }
+            verdict => return publisher.promote(verdict).await,
+        };
+        let (of, client_copier) = (moves.len(), Copier::new(self.world.registries.clone()));
+        let of_hierarchy = (&*self.hierarchy, &self.world.info.platform);
+        let prepared = async {
+            let store = (publisher.store, &client_copier);
+            let moves = destinations::copied(store, of_hierarchy, moves).await?;
+            sign::sign(&self.hierarchy, &moves).await?;
+            Ok::<_, String>(moves)
+        };
+        let verdict = tokio::select! {
+            biased;
+            Some(reason) = publisher.stops.recv() => {
+                publisher.telling.emit(EventKind::StopBegan { reason, running: 0 });
+                executed.stopped = executed.stopped.max(Some(reason));
+                Verdict::Withhold
+            }
+            prepared = prepared => match prepared {
+                Ok(moves) => Verdict::Move { moves, held },
+                Err(why) => {
+                    let why = format!("{why}: no tag was moved");
+                    let promotion = Promotion::Incomplete { moved: 0, of, why };
+                    return Promoted { promotion, tags: BTreeMap::new() };
+                }
+            },
+        };
+        publisher.promote(verdict).await
     }
 
     /// What the run may promote.

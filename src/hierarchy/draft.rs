@@ -30,6 +30,8 @@ pub(super) struct Draft {
     pub(super) image: Image,
     /// None if it is not good, which is among the problems.
     pub(super) repository: Option<Repository>,
+    /// Where it is published, too.
+    pub(super) destinations: Vec<Repository>,
     /// Where the file alone would have published it.
     pub(super) repository_of_file: Option<Repository>,
     pub(super) tags: Vec<TagTemplate>,
@@ -78,6 +80,7 @@ pub(super) fn drafts(file: File, options: &LoadOptions, problems: &mut Problems)
                 span: entry.span.clone(),
                 image,
                 repository: None,
+                destinations: Vec::new(),
                 repository_of_file: None,
                 tags: Vec::new(),
                 tag_spans: Vec::new(),
@@ -85,6 +88,7 @@ pub(super) fn drafts(file: File, options: &LoadOptions, problems: &mut Problems)
             };
             let before = problems.found.len();
             draft.publish(of_file.as_ref(), override_, problems);
+            draft.publish_elsewhere(of_file.as_ref(), override_, problems);
             draft.tag(problems);
             problems.recode(before, RuleCode::WrongName);
             drafts.push(draft);
@@ -140,6 +144,46 @@ impl Draft {
             Err(error) => problems.push(span, error.to_string()),
         }
         self.image.is_broken |= self.repository.is_none();
+    }
+
+    /// Below which other prefixes it is published. An override of the registry is for all of them.
+    fn publish_elsewhere(
+        &mut self,
+        of_file: Option<&Repository>,
+        override_: Option<&Repository>,
+        problems: &mut Problems,
+    ) {
+        let Some(prefixes) = self.image.publish.as_ref().filter(|_| override_.is_none()) else {
+            return;
+        };
+        let Some(by_file) = &self.repository_of_file else { return };
+        if of_file.is_none() && !prefixes.value.is_empty() {
+            problems.push_with_hint(
+                &prefixes.span,
+                "`publish` needs a `registry`",
+                "the build tags and the records of runs are in the `registry`; `publish` lists more registries",
+            );
+            self.image.is_broken = true;
+            return;
+        }
+        let path = below(by_file, of_file);
+        for prefix in &prefixes.value {
+            let repository = prefix.value.parse::<Repository>().and_then(|it| it.join(&path));
+            match repository {
+                Ok(found) if found == *by_file || self.destinations.contains(&found) => {
+                    problems.push(
+                        &prefix.span,
+                        format!("`{}` is published to `{found}` already", self.name),
+                    );
+                    self.image.is_broken = true;
+                }
+                Ok(found) => self.destinations.push(found),
+                Err(error) => {
+                    problems.push(&prefix.span, error.to_string());
+                    self.image.is_broken = true;
+                }
+            }
+        }
     }
 
     fn tag(&mut self, problems: &mut Problems) {

@@ -18,6 +18,7 @@ use crate::{check::diagnostic::SourceFile, image::Repository};
 pub struct Entry {
     image: Image,
     repository: Option<Repository>,
+    destinations: Vec<Repository>,
     tags: Vec<TagTemplate>,
 }
 
@@ -39,7 +40,7 @@ pub fn entries(
 
 impl Entry {
     fn new(draft: Draft) -> Self {
-        let Draft { mut image, repository, tags, .. } = draft;
+        let Draft { mut image, repository, destinations, tags, .. } = draft;
         let dockerfile = || Located { value: "Dockerfile".to_owned(), span: 0..0 };
         image.dockerfile.get_or_insert_with(dockerfile);
         image.test.get_or_insert_default();
@@ -51,10 +52,12 @@ impl Entry {
         (image.flatten, image.default_flatten) = (None, Some(flatten));
         // It changes no image.
         image.keep = None;
+        image.sign = None;
         image.file_labels = None;
         // Said already by the other fields, or only a check of what the Dockerfile says.
         image.tags = None;
         image.repository = None;
+        image.publish = None;
         image.parents = None;
         image.matrix = None;
         image.allow_build_args = None;
@@ -63,7 +66,7 @@ impl Entry {
         // It says how an image is built, and not what is in it.
         image.build.clear("no_cache_filter");
         image.settings.no_cache_filter.clear();
-        Self { image, repository, tags }
+        Self { image, repository, destinations, tags }
     }
 }
 

@@ -431,6 +431,7 @@ fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)
     Some(Node {
         name: draft.name,
         repository: draft.repository?,
+        destinations: draft.destinations,
         tags: draft.tags,
         context,
         contexts,
@@ -456,6 +457,7 @@ fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)
         prepare: image.prepare,
         tests,
         gates: image.gates.unwrap_or_default(),
+        sign: image.sign,
         on_failure: image.on_failure.unwrap_or(OnFailure::Block),
         timeout: image.timeout.unwrap_or(BUILD_TIMEOUT),
         retries: image.retries.unwrap_or(0),

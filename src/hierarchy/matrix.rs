@@ -402,6 +402,7 @@ impl Image {
             |words: &Vec<String>| words.iter().map(|word| fill(word, combination, room)).collect();
         Self {
             prepare: self.prepare.as_ref().map(words),
+            sign: self.sign.as_ref().map(words),
             test: self
                 .test
                 .as_ref()
@@ -427,6 +428,7 @@ impl Image {
             },
             target: self.target.as_ref().map(text),
             repository: self.repository.as_ref().map(text),
+            publish: self.publish.as_ref().map(list),
             labels: map(&self.labels),
             build: self.build.filled(|text| fill(text, combination, room)),
             parents: self.parents.as_ref().map(list),

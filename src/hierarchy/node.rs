@@ -37,6 +37,8 @@ pub struct Node {
     pub name: NodeName,
     /// Where it is published: `<registry>/<name>`, or `repository:` of the file.
     pub repository: Repository,
+    /// Where it is published too, with a registry only.
+    pub destinations: Vec<Repository>,
     /// What people pull. Never empty.
     pub tags: Vec<TagTemplate>,
     /// The build context's folder, absolute.
@@ -62,6 +64,8 @@ pub struct Node {
     pub tests: Vec<Test>,
     /// What must pass it on this machine before it is stored.
     pub gates: Vec<Gate>,
+    /// A command of this machine (argv) that signs it before its tags move.
+    pub sign: Option<Vec<String>>,
     pub on_failure: OnFailure,
     /// For one build, from the first byte sent to the last received.
     pub timeout: Duration,
@@ -212,6 +216,11 @@ impl Node {
 }
 
 impl Node {
+    /// All repositories with its moving tags.
+    pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
+        std::iter::once(&self.repository).chain(&self.destinations)
+    }
+
     /// The image of the hierarchy that its last stage is `FROM`.
     pub fn base(&self) -> Option<&NodeName> {
         self.dockerfile.uses.iter().find(|used| used.is_final)?.base.node()

@@ -57,6 +57,7 @@ pub(super) struct Image {
     pub(super) tags: Option<Located<Vec<Located<String>>>>,
     pub(super) test: Option<Vec<Test>>,
     pub(super) gates: Option<Vec<Gate>>,
+    pub(super) sign: Option<Vec<String>>,
     /// What the image itself says.
     pub(super) flatten: Option<Located<Flatten>>,
     /// What `defaults` say, for images without a `flatten` of their own.
@@ -78,6 +79,8 @@ pub(super) struct Image {
     pub(super) parents: Option<Located<Vec<Located<String>>>>,
     pub(super) on_failure: Option<OnFailure>,
     pub(super) repository: Option<Located<String>>,
+    /// Prefixes of more registries.
+    pub(super) publish: Option<Located<Vec<Located<String>>>>,
     pub(super) timeout: Option<Duration>,
     pub(super) retries: Option<u8>,
     pub(super) keep: Option<NonZeroUsize>,
@@ -98,6 +101,7 @@ pub(super) struct Image {
 pub(super) struct Places {
     pub(super) prepare: Range<usize>,
     pub(super) gates: Range<usize>,
+    pub(super) sign: Range<usize>,
     /// One for each test.
     pub(super) tests: Vec<Range<usize>>,
     pub(super) build_args: BTreeMap<String, Range<usize>>,
@@ -239,6 +243,10 @@ impl Image {
             let items = problems.list("gate", yaml)?;
             Some(items.iter().filter_map(|item| Gate::read(item, problems)).collect())
         });
+        self.sign = fields.take("sign").and_then(|yaml| {
+            self.places.sign = yaml.span.clone();
+            command("sign", yaml, problems)
+        });
         let build_args = fields.take("build_args");
         self.build_args = variables("build_args", build_args, problems);
         self.places.build_args = keys(build_args);
@@ -265,6 +273,7 @@ impl Image {
         }
         self.parents = fields.take("parents").and_then(|yaml| problems.texts("parents", yaml));
         self.repository = text(fields, problems, "repository");
+        self.publish = fields.take("publish").and_then(|yaml| problems.texts("publish", yaml));
         self.file_labels =
             fields.take("file_labels").and_then(|yaml| problems.switch("file_labels", yaml));
         self.refresh = fields.take("refresh").and_then(|yaml| refresh(yaml, problems));
@@ -347,6 +356,7 @@ impl Image {
         let places = Places {
             prepare: (if self.prepare.is_some() { &self } else { defaults }).places.prepare.clone(),
             gates: (if self.gates.is_some() { &self } else { defaults }).places.gates.clone(),
+            sign: (if self.sign.is_some() { &self } else { defaults }).places.sign.clone(),
             tests: (if self.test.is_some() { &self } else { defaults }).places.tests.clone(),
             build_args: merged(self.places.build_args.clone(), &defaults.places.build_args),
             secrets: merged(self.places.secrets.clone(), &defaults.places.secrets),
@@ -376,6 +386,7 @@ impl Image {
             tags: self.tags.or_else(|| defaults.tags.clone()),
             test: self.test.or_else(|| defaults.test.clone()),
             gates: self.gates.or_else(|| defaults.gates.clone()),
+            sign: self.sign.or_else(|| defaults.sign.clone()),
             default_flatten: defaults.flatten.as_ref().map(|flatten| flatten.value),
             flatten: self.flatten,
             budget: self.budget.over(&defaults.budget, has_size),
@@ -392,6 +403,7 @@ impl Image {
             parents: self.parents.or_else(|| defaults.parents.clone()),
             on_failure: self.on_failure.or(defaults.on_failure),
             repository: self.repository.or_else(|| defaults.repository.clone()),
+            publish: self.publish.or_else(|| defaults.publish.clone()),
             timeout: self.timeout.or(defaults.timeout),
             retries: self.retries.or(defaults.retries),
             keep: self.keep.or(defaults.keep),

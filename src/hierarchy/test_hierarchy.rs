@@ -40,6 +40,8 @@ fn node(line: &str) -> Node {
         prepare: None,
         tests: Vec::new(),
         gates: Vec::new(),
+        sign: None,
+        destinations: Vec::new(),
         on_failure: OnFailure::Block,
         timeout: Duration::from_secs(3600),
         retries: 0,

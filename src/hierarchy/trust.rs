@@ -51,6 +51,10 @@ pub(super) fn refuse(
             let what = "`gate` runs a program on this machine";
             refused.push((&image.places.gates, what.to_owned()));
         }
+        if image.sign.is_some() {
+            let what = "`sign` runs a program on this machine";
+            refused.push((&image.places.sign, what.to_owned()));
+        }
         for id in image.secrets.sources.keys() {
             let span = image.places.secrets.get(id).unwrap_or(&draft.span);
             refused

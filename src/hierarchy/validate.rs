@@ -293,8 +293,11 @@ pub(super) fn outside_of_mirror(
 pub(super) fn published_once(drafts: &[Draft], problems: &mut Problems) {
     let mut taken: HashMap<(String, String, String), (&Draft, &Range<usize>)> = HashMap::new();
     for draft in drafts {
-        let Some(repository) = &draft.repository else { continue };
-        for (tag, span) in draft.tags.iter().zip(&draft.tag_spans) {
+        let repositories = draft.repository.iter().chain(&draft.destinations);
+        let tags = repositories.flat_map(|it| {
+            draft.tags.iter().zip(&draft.tag_spans).map(move |(tag, span)| (it, tag, span))
+        });
+        for (repository, tag, span) in tags {
             let tag = tag.as_str().replace("{name}", draft.name.as_str());
             let key = (repository.host().to_owned(), repository.path(), tag.clone());
             let Some((other, other_span)) = taken.insert(key, (draft, span)) else { continue };

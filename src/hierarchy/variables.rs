@@ -22,10 +22,10 @@ use super::{
 use crate::check::{diagnostic::Diagnostic, rules::RuleCode};
 
 /// Where a `$` is for another program, or a value of ours would have no meaning.
-const AS_WRITTEN: [&str; 7] =
-    ["dockerfile_inline", "env_file", "gate", "notify", "prepare", "test", "version"];
+const AS_WRITTEN: [&str; 8] =
+    ["dockerfile_inline", "env_file", "gate", "notify", "prepare", "sign", "test", "version"];
 /// What says where an image is published. The other fields do not matter to a command that reads names only.
-const NAMING: [&str; 4] = ["matrix", "registry", "repository", "tags"];
+const NAMING: [&str; 5] = ["matrix", "publish", "registry", "repository", "tags"];
 /// Of `${A:-${B:-…}}`.
 const DEEPEST: usize = 8;
 

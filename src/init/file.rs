@@ -213,7 +213,7 @@ pub(super) fn names_a_program(text: &str, may_name: &[&str]) -> bool {
     let entries = value.get("images").and_then(serde_json::Value::as_object);
     let entries =
         entries.into_iter().flat_map(serde_json::Map::values).chain(value.get("defaults"));
-    let runs = ["gate", "prepare", "secrets", "ssh"];
+    let runs = ["gate", "prepare", "secrets", "sign", "ssh"];
     let runs = || runs.iter().filter(|field| !may_name.contains(field));
     value.get("notify").is_some()
         || entries.into_iter().any(|entry| runs().any(|field| entry.get(field).is_some()))
@@ -299,6 +299,7 @@ mod tests {
         for evil in [
             "notify: [x]",
             "images: { a: { prepare: [x] } }",
+            "images: { a: { sign: [x] } }",
             "images: { a: { gate: [{ run: [x] }] } }",
             "defaults: { ssh: true }",
             "images: { a: { secrets: { x: { env: X } } } }",

@@ -192,12 +192,18 @@ fn decide(
             why_out_of_date(facts, observed, hierarchy).unwrap_or(Reason::BuildTagGone),
         );
     };
-    let behind: Vec<Tag> = facts
+    let mut behind: Vec<Tag> = facts
         .stable
         .iter()
         .filter(|tag| facts.moving.get(tag).and_then(Option::as_ref) != Some(digest))
         .cloned()
         .collect();
+    let elsewhere = facts.elsewhere.iter().filter(|(_, at)| at.as_ref() != Some(digest));
+    for (tagged, _) in elsewhere {
+        if !behind.contains(&tagged.tag) {
+            behind.push(tagged.tag.clone());
+        }
+    }
     if behind.is_empty() {
         let reason = match &facts.updates {
             Some(updates) if updates.is_empty() => Reason::NothingNewer,

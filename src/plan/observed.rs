@@ -9,7 +9,7 @@ use super::Hold;
 use crate::{
     fingerprint::{BuiltFrom, Detail, Epoch, Fingerprint, Inputs, Parents},
     hierarchy::{Mirror, NodeName},
-    image::{Digest, Reference, Repository, Tag, packages::PackageUpdate},
+    image::{Digest, Reference, Repository, Tag, Tagged, packages::PackageUpdate},
 };
 
 /// The state of the store, the upstreams and the files at one time.
@@ -37,6 +37,8 @@ pub struct NodeFacts {
     pub staged: Option<Digest>,
     /// The digest of each moving tag that does not contain the fingerprint.
     pub moving: BTreeMap<Tag, Option<Digest>>,
+    /// The stable tags in other registries.
+    pub elsewhere: BTreeMap<Tagged, Option<Digest>>,
     /// The stable tags: they decide whether the node is published.
     pub stable: Vec<Tag>,
     /// Whether a refresh is due.

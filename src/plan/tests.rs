@@ -23,6 +23,7 @@ fn reason(built_from: BuiltFrom, today: Inputs) -> Reason {
         detail: Detail::default(),
         staged: None,
         moving: BTreeMap::new(),
+        elsewhere: BTreeMap::new(),
         stable: vec![],
         due: None,
         updates: None,

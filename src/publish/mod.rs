@@ -1,5 +1,6 @@
 //! Stores images, and moves their tags: parents before children, all or none.
 
+pub mod destinations;
 pub mod failures;
 pub mod gc;
 pub mod holds;

@@ -173,10 +173,29 @@ impl Copier {
         (to, tag): (&Repository, &Tag),
         platforms: &BTreeSet<Platform>,
     ) -> Result<CopiedBytes, CopyError> {
+        self.copy_under((from, digest), (to, tag.as_str()), platforms).await
+    }
+
+    /// The same without a tag.
+    pub async fn copy_by_digest(
+        &self,
+        (from, digest): (&Repository, &Digest),
+        to: &Repository,
+        platforms: &BTreeSet<Platform>,
+    ) -> Result<CopiedBytes, CopyError> {
+        self.copy_under((from, digest), (to, digest.as_str()), platforms).await
+    }
+
+    async fn copy_under(
+        &self,
+        (from, digest): (&Repository, &Digest),
+        (to, reference): (&Repository, &str),
+        platforms: &BTreeSet<Platform>,
+    ) -> Result<CopiedBytes, CopyError> {
         let progress = CopyProgress::default();
         let route = Route { from, to, progress: &progress };
         let manifest = self.read(route, digest).await?;
-        self.parts(route, &manifest, platforms, (tag.as_str(), DEEPEST)).await?;
+        self.parts(route, &manifest, platforms, (reference, DEEPEST)).await?;
         let CopyProgress { streamed, mounted, .. } = progress;
         let (streamed, mounted) = (streamed.into_inner(), mounted.into_inner());
         Ok(CopiedBytes { streamed, mounted })

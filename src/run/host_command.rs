@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use process_wrap::tokio::{CommandWrap, KillOnDrop, ProcessGroup};
+use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessGroup};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     sync::mpsc,
@@ -43,6 +43,16 @@ fn ending(status: ExitStatus) -> String {
     status.code().map_or_else(|| status.to_string(), |code| format!("exit code {code}"))
 }
 
+/// Kills the whole group when it is dropped, also what the command left in the background. `KillOnDrop` would kill the
+/// leader only.
+struct KilledGroup(Box<dyn ChildWrapper>);
+
+impl Drop for KilledGroup {
+    fn drop(&mut self) {
+        _ = self.0.start_kill();
+    }
+}
+
 impl HostCommand<'_> {
     /// Runs it until it succeeds. Its process group is killed at the timeout or when the run stops.
     pub(super) async fn run(
@@ -63,9 +73,10 @@ impl HostCommand<'_> {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped());
         });
-        wrap.wrap(ProcessGroup::leader()).wrap(KillOnDrop);
+        wrap.wrap(ProcessGroup::leader());
         let started = |source| HostCommandError::Start { command: command.clone(), source };
-        let mut child = wrap.spawn().map_err(started)?;
+        let mut group = KilledGroup(wrap.spawn().map_err(started)?);
+        let child = &mut group.0;
         let (sender, mut pieces) = mpsc::channel(16);
         if let Some(stdout) = child.stdout().take() {
             tokio::spawn(forward(stdout, sender.clone()));
@@ -82,7 +93,6 @@ impl HostCommand<'_> {
                 Some(piece) = pieces.recv() => output(&piece),
                 status = child.wait() => break status.map_err(started)?,
                 () = &mut deadline => {
-                    _ = child.start_kill();
                     let after = self.timeout;
                     return Err(HostCommandError::TimedOut { command, after });
                 }
@@ -94,8 +104,6 @@ impl HostCommand<'_> {
             }
         };
         _ = tokio::time::timeout(AFTER_END, rest).await;
-        // What it left in the background.
-        _ = child.start_kill();
         if status.success() { Ok(()) } else { Err(HostCommandError::Failed { command, status }) }
     }
 }

@@ -21,6 +21,7 @@ pub mod mirror;
 pub mod observe;
 mod prepare;
 mod secrets;
+pub mod sign;
 mod size_before;
 mod engine_messages;
 pub mod state;

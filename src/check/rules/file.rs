@@ -115,7 +115,7 @@ pub(super) const RULES: &[CheckRule] = &[
         code: RuleCode::Untrusted,
         severity: Error,
         title: "an untrusted hierarchy may not do this",
-        why: "`--untrusted` or `REBUILD_UNTRUSTED=1` is set, as in a CI job for pull requests from forks. A hierarchy then cannot run a program on the machine (`prepare`, `gate`, `notify`), send reports (`notify`), read a secret or a variable of the environment, use the SSH agent, or have a context or a Dockerfile outside its folder. hierarchy.yaml cannot be a link out of its folder.",
+        why: "`--untrusted` or `REBUILD_UNTRUSTED=1` is set, as in a CI job for pull requests from forks. A hierarchy then cannot run a program on the machine (`prepare`, `gate`, `sign`, `notify`), send reports (`notify`), read a secret or a variable of the environment, use the SSH agent, or have a context or a Dockerfile outside its folder. hierarchy.yaml cannot be a link out of its folder.",
         bad: "# REBUILD_UNTRUSTED=1\nnotify: [./tell.sh]",
         good: "# without REBUILD_UNTRUSTED, after a review\nnotify: [./tell.sh]",
         language: Yaml,

@@ -188,6 +188,11 @@ fn image() -> Vec<Field> {
             json!({ "type": "array", "items": { "$ref": "#/$defs/gate" } }),
         ),
         (
+            "sign",
+            "A command on this machine that signs the image before its tags move; `{image}` is its repository with its digest.",
+            command(),
+        ),
+        (
             "max_size",
             "The short form of `budget.size`: a larger image fails.",
             json!({ "type": ["string", "integer"], "pattern": format!("^{SIZE}$"), "minimum": 1 }),
@@ -279,6 +284,11 @@ fn image() -> Vec<Field> {
             "repository",
             "Where it is published, if not at `<registry>/<name>`. Several images may share one, under different tags.",
             text(),
+        ),
+        (
+            "publish",
+            "Prefixes of more registries: the image is also published at `<prefix>/<name>`, with the same tags.",
+            texts(),
         ),
         ("timeout", "For one build. Default: `1h`.", duration()),
         (

@@ -77,7 +77,16 @@ impl BlastRadius {
                 None => template.to_string(),
             });
             let tags = known.chain(later);
-            radius.tags.extend(tags.map(|tag| format!("{}:{tag}", short(hierarchy, node))));
+            let tags: Vec<String> = tags.collect();
+            radius.tags.extend(tags.iter().map(|tag| format!("{}:{tag}", short(hierarchy, node))));
+            if hierarchy.registry.is_some() {
+                for repository in &node.destinations {
+                    let known = step.moving.keys().map(ToString::to_string);
+                    let all: Vec<String> =
+                        if stays.is_some() { known.collect() } else { tags.clone() };
+                    radius.tags.extend(all.iter().map(|tag| format!("{repository}:{tag}")));
+                }
+            }
         }
         radius
     }

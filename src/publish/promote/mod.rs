@@ -165,7 +165,11 @@ impl<S: Tags> Publisher<'_, '_, S> {
         let made: Vec<&Move> = self.journal.past().made().collect();
         let mut tags: BTreeMap<NodeName, Vec<Tag>> = BTreeMap::new();
         for one in moves.iter().filter(|one| made.contains(one)) {
-            tags.entry(one.node.clone()).or_default().push(one.tag.tag.clone());
+            let tags = tags.entry(one.node.clone()).or_default();
+            // It may have moved in several registries.
+            if !tags.contains(&one.tag.tag) {
+                tags.push(one.tag.tag.clone());
+            }
         }
         tags
     }

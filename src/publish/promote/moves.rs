@@ -88,6 +88,15 @@ pub fn verdict(
             if !is_right {
                 moving.insert(&step.node);
             }
+            // Where these are is read when the image is there: `destinations::copied`.
+            let elsewhere = node.destinations.iter().filter(|_| hierarchy.registry.is_some());
+            moves.extend(elsewhere.map(|repository| Move {
+                node: node.name.clone(),
+                tag: repository.tagged(tag.clone()),
+                from: None,
+                to: Some(digest.clone()),
+                wave: 2 * above + wave_in_node(template),
+            }));
             // A tag that is right below one that moves is checked: another run may move it meanwhile.
             if follows || !is_right {
                 moves.push(Move {

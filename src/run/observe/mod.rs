@@ -95,7 +95,9 @@ pub async fn observe<E: Engine, S: Store>(
     let hierarchy = question.hierarchy;
     let selection = &question.request.selection;
     let moving = moving_tags(hierarchy, question.tag_values)?;
-    let heads = sources.store.heads(moving.values().flatten().cloned().collect()).await?;
+    let elsewhere = tags_elsewhere(question, &moving);
+    let asked = moving.values().chain(elsewhere.values()).flatten().cloned().collect();
+    let heads = sources.store.heads(asked).await?;
     let published = published(sources.store, hierarchy, (&moving, &heads)).await?;
     let view = with_unpublished_ancestors(hierarchy, selection, &published);
     let holds = held::holds(sources.store, (question, &published)).await?;
@@ -176,9 +178,9 @@ pub async fn observe<E: Engine, S: Store>(
             due,
             updates,
             checked,
-            moving: tags
-                .iter()
-                .map(|tagged| (tagged.tag.clone(), heads.get(tagged).cloned()))
+            moving: at(tags, &heads).map(|(tagged, at)| (tagged.tag.clone(), at)).collect(),
+            elsewhere: at(&elsewhere[&node.name], &heads)
+                .map(|(tagged, at)| (tagged.clone(), at))
                 .collect(),
             stable: stable_tags(node, tags, question.tag_values),
             hold,
@@ -262,6 +264,31 @@ fn moving_tags(
         moving.insert(node.name.clone(), tags);
     }
     Ok(moving)
+}
+
+/// Where each of these tags is.
+fn at<'a>(
+    tags: &'a [Tagged],
+    heads: &BTreeMap<Tagged, Digest>,
+) -> impl Iterator<Item = (&'a Tagged, Option<Digest>)> {
+    tags.iter().map(|tagged| (tagged, heads.get(tagged).cloned()))
+}
+
+/// The stable tags of each node in its other registries.
+fn tags_elsewhere(
+    question: &Question<'_>,
+    moving: &BTreeMap<NodeName, Vec<Tagged>>,
+) -> BTreeMap<NodeName, Vec<Tagged>> {
+    let tags = |node: &Node| {
+        let stable = stable_tags(node, &moving[&node.name], question.tag_values);
+        let destinations =
+            node.destinations.iter().filter(|_| question.hierarchy.registry.is_some());
+        destinations
+            .flat_map(|repository| stable.iter().map(|tag| repository.tagged(tag.clone())))
+            .collect()
+    };
+    let nodes = question.hierarchy.in_build_order();
+    nodes.map(|node| (node.name.clone(), tags(node))).collect()
 }
 
 /// The tags that decide whether a node is published: its stable tags, or all tags if it has none. Promotion

@@ -5,8 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rebuild::engine::Capability;
+
 use super::everywhere;
-use crate::support::project::Project;
+use crate::support::{engine::lacks, project::Project};
 
 fn hierarchy(project: &Project, gate: &str) {
     let file = format!(
@@ -49,8 +51,13 @@ fn a_gate_gets_the_image_and_its_report_is_kept() {
         project.rebuild("plan --exit-code").to(place).run().exits(0);
         project.edit("gate.sh", "seen-by-gate", "seen-again");
         let ended = project.rebuild("").to(place).run().exits(0);
-        assert!(ended.result().contains("1 unchanged"), "{ended}");
-        assert_eq!(project.tags(place), tags);
+        let log = project.logs().remove("~app").unwrap();
+        assert!(log.contains("seen-again"), "{log}");
+        // Podman does not find the layers in its cache.
+        if !lacks(Capability::BuildKit) {
+            assert!(ended.result().contains("1 unchanged"), "{ended}");
+            assert_eq!(project.tags(place), tags);
+        }
     });
 }
 
