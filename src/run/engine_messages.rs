@@ -31,6 +31,28 @@ pub(super) fn frontend_hint(named: &str, message: &str) -> Option<String> {
     })
 }
 
+/// The message of a step whose source is missing, without what BuildKit calls its cache. github.com/moby/buildkit,
+/// cache/contenthash/checksum.go: the path stands in quotes, with a `/` before it.
+pub(super) fn missing_source(message: &str, step: Option<&str>) -> Option<String> {
+    static MISSING: LazyLock<Regex> = LazyLock::new(|| {
+        let pattern = concat!(
+            "^failed to compute cache key: (?:failed to calculate checksum of ref [^ ]+: |failed to walk [^ ]+: )?",
+            r#""/(?<path>[^"]*)":? not found(?:: not found)?$"#,
+        );
+        Regex::new(pattern).expect("a valid pattern")
+    });
+    let found = MISSING.captures(message)?;
+    let path = &found["path"];
+    let from = step.into_iter().flat_map(|step| step.split([' ', ',']));
+    let from = from.filter_map(|word| word.trim_start_matches("--").strip_prefix("from=")).next();
+    Some(match from {
+        Some(from) => format!("`/{path}` is not in `{from}`"),
+        None => format!(
+            "`{path}` is not in the build context\nhint: paths are relative to the context, and `.dockerignore` may exclude them: `rebuild check`"
+        ),
+    })
+}
+
 /// Each pattern with its meaning, and the source of its text.
 const SHAPES: &[(Outlook, &str)] = &[
     // Go, syscall/zerrors_linux.go: ENOSPC and EDQUOT, which end messages of the operating system.
@@ -106,6 +128,28 @@ pub(super) fn shape(text: &str) -> Option<Outlook> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_source_is_named_without_the_cache_of_the_builder() {
+        let copy = Some("COPY x /x");
+        for (message, step, expected) in [
+            (
+                r#"failed to compute cache key: failed to calculate checksum of ref 5a6553cb-2f74-479e-8cf1-f7498df0b7f0::aznoelvolsc35d72ikgq6heq0: "/app": not found"#,
+                Some("COPY --from=build /app /app"),
+                Some("`/app` is not in `build`"),
+            ),
+            // Docker 20.10.
+            (
+                r#"failed to compute cache key: "/dir/x" not found: not found"#,
+                copy,
+                Some("`dir/x` is not in the build context"),
+            ),
+            ("failed to compute cache key: no space left on device", copy, None),
+        ] {
+            let found = missing_source(message, step);
+            assert_eq!(found.as_deref().and_then(|found| found.lines().next()), expected);
+        }
+    }
 
     #[test]
     fn a_frontend_that_cannot_be_pulled_is_named() {

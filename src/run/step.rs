@@ -10,7 +10,7 @@ use super::{
     attempts::{Attempts, StepRetry},
     bases::{BaseError, BaseSources, Bases, Pinned, failed_image},
     compare::Compared,
-    engine_messages::frontend_hint,
+    engine_messages::{frontend_hint, missing_source},
     labels::Origin,
     prepare::prepare,
     secrets::Secrets,
@@ -584,7 +584,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             let frontend = node.dockerfile.frontend().filter(|_| trouble.step.is_none());
             let hint = frontend.and_then(|named| frontend_hint(named, &trouble.message));
             let step = trouble.step.map(|step| pinned.as_written(step));
-            let message = with_hint(&pinned.as_written(trouble.message), hint);
+            let message = pinned.as_written(trouble.message);
+            let message = missing_source(&message, step.as_deref()).unwrap_or(message);
+            let message = with_hint(&message, hint);
             Trouble { message, step, ..trouble }
         })?;
         let image = self.flattened(image, pinned, tell).await?;
