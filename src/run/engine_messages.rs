@@ -43,8 +43,8 @@ pub(super) fn missing_source(message: &str, step: Option<&str>) -> Option<String
     });
     let found = MISSING.captures(message)?;
     let path = &found["path"];
-    let from = step.into_iter().flat_map(|step| step.split([' ', ',']));
-    let from = from.filter_map(|word| word.trim_start_matches("--").strip_prefix("from=")).next();
+    let mut words = step.into_iter().flat_map(|step| step.split([' ', ',']));
+    let from = words.find_map(|word| word.trim_start_matches("--").strip_prefix("from="));
     Some(match from {
         Some(from) => format!("`/{path}` is not in `{from}`"),
         None => format!(
