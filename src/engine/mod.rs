@@ -204,23 +204,14 @@ pub struct BuildRequest {
     pub secrets: BuildSecrets,
     pub labels: BTreeMap<String, String>,
     pub settings: BuildSettings,
+    /// Where the image will be published.
+    pub repository: Repository,
     pub target: Option<String>,
     /// The stages that only `ONBUILD` instructions of the base name, with their images.
     pub named: BTreeMap<String, String>,
-    /// The base of the final stage, if the Dockerfile names an image there.
-    pub base: Option<BuildBase>,
     pub platform: Option<Platform>,
     pub no_cache: bool,
     pub timeout: Duration,
-}
-
-/// The base of a build.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildBase {
-    /// As the Dockerfile names it.
-    pub name: String,
-    /// The image's ID.
-    pub image: Digest,
 }
 
 /// Which layers of an image become one.

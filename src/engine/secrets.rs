@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
+use crate::registry::Login;
+
 /// Secrets of one build. Shown without their values, so that no log and no panic has one.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct BuildSecrets {
@@ -9,6 +11,8 @@ pub struct BuildSecrets {
     pub values: BTreeMap<String, Vec<u8>>,
     /// The socket of an SSH agent, for `RUN --mount=type=ssh`.
     pub agent: Option<PathBuf>,
+    /// For the registries with the layer cache.
+    pub logins: Vec<Login>,
 }
 
 impl fmt::Debug for BuildSecrets {
@@ -16,6 +20,7 @@ impl fmt::Debug for BuildSecrets {
         f.debug_struct("BuildSecrets")
             .field("values", &self.values.keys())
             .field("agent", &self.agent)
+            .field("logins", &self.logins)
             .finish()
     }
 }

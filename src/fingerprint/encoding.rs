@@ -239,6 +239,9 @@ mod tests {
             ("contexts: { a: x }", true, "it says that `a` is no image"),
             ("dockerfile_inline: FROM scratch", false, "the Dockerfile has its own part"),
             ("secrets: { a: { env: A } }", true, "another source may be another value"),
+            ("cache: { from: registry }", false, "it says how to build"),
+            ("annotations: { a: b }", true, "the manifest has it"),
+            ("attest: { provenance: max }", true, "the index has it"),
             ("no_cache_filter: [x]", false, "it says how to build, as `rebuild --refresh` does"),
         ] {
             assert_eq!(settings_of(option) != without, is_in_it, "{option}: {why}");

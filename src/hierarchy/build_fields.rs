@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt::Display, net::IpAddr, str::FromStr};
 
 use super::{
-    NamedContext,
+    Attestations, CacheKind, CachePlace, LayerCache, NamedContext, attestations,
     fields::{Fields, Located, Problems},
     units,
     yaml::{ValueKind, Yaml},
@@ -18,9 +18,12 @@ pub(super) const INLINE: &str = "dockerfile_inline";
 /// One value each. An image replaces that of `defaults`.
 const TEXTS: [&str; 3] = [INLINE, "network", "shm_size"];
 /// Names with a value. Those of an image and of `defaults` are merged.
-const MAPS: [&str; 3] = ["add_hosts", "contexts", "ulimits"];
+const MAPS: [&str; 5] = ["add_hosts", "annotations", "attest", "contexts", "ulimits"];
 /// An image replaces the list of `defaults`.
 const LISTS: [&str; 1] = ["no_cache_filter"];
+/// Lists within a map.
+const CACHE: &str = "cache";
+const CACHE_LISTS: [(&str, &str); 2] = [("from", "cache.from"), ("to", "cache.to")];
 
 /// The limits that Docker knows (github.com/docker/go-units, `ulimit.go`).
 pub(super) const LIMITS: [&str; 15] = [
@@ -57,6 +60,10 @@ pub struct BuildSettings {
     pub no_cache_filter: Vec<String>,
     /// What the Dockerfile takes instead of images of those names.
     pub contexts: BTreeMap<String, NamedContext>,
+    pub cache: LayerCache,
+    /// Texts by name in the manifest of the image.
+    pub annotations: BTreeMap<String, String>,
+    pub attest: Attestations,
 }
 
 /// The network of `RUN` instructions.
@@ -79,9 +86,19 @@ pub struct Ulimit {
 impl BuildSettings {
     /// What of it is part of the fingerprint, by the names that `why` uses. Empty without any option.
     ///
-    /// `no_cache_filter` is left out: it says how an image is built, and not what is in it.
+    /// `no_cache_filter` and `cache` are left out: they say how an image is built, and not what is in it.
     pub fn named(&self) -> BTreeMap<String, String> {
-        let Self { network, add_hosts, shm_size, ulimits, no_cache_filter: _, contexts } = self;
+        let Self {
+            network,
+            add_hosts,
+            shm_size,
+            ulimits,
+            no_cache_filter: _,
+            contexts,
+            cache: _,
+            annotations: _,
+            attest: _,
+        } = self;
         let contexts = contexts.iter();
         let mut named: BTreeMap<String, String> =
             contexts.map(|(name, source)| (format!("contexts.{name}"), source.kind())).collect();
@@ -93,7 +110,17 @@ impl BuildSettings {
         named.extend(hosts);
         let limits = ulimits.iter();
         named.extend(limits.map(|(name, limit)| (format!("ulimits.{name}"), limit.to_string())));
+        named.extend(self.beside());
         named
+    }
+
+    /// What these options add to an image in a registry beside its files and its configuration.
+    pub fn beside(&self) -> BTreeMap<String, String> {
+        let annotations = self.annotations.iter();
+        let annotations =
+            annotations.map(|(name, text)| (format!("annotations.{name}"), text.clone()));
+        let attest = self.attest.options().into_iter();
+        annotations.chain(attest.map(|(name, text)| (name.to_owned(), text))).collect()
     }
 }
 
@@ -167,7 +194,31 @@ impl BuildFields {
             let list = fields.take(name).and_then(|yaml| problems.texts(name, yaml));
             read.lists.extend(list.map(|list| (name, list.value)));
         }
+        read.read_cache(fields, problems);
         read
+    }
+
+    fn read_cache(&mut self, fields: &mut Fields<'_>, problems: &mut Problems) {
+        let Some(yaml) = fields.take(CACHE) else { return };
+        let ValueKind::Map(entries) = &yaml.kind else {
+            problems.expected(CACHE, "a map with `from` and `to`", yaml);
+            return;
+        };
+        for (key, value) in entries {
+            let Some((_, name)) = CACHE_LISTS.into_iter().find(|(known, _)| *known == key.name)
+            else {
+                problems.push(
+                    &key.span,
+                    format!("`cache` has no field `{}`; it has `from` and `to`", key.name),
+                );
+                continue;
+            };
+            let list = match &value.kind {
+                ValueKind::List(_) => problems.texts(name, value).map(|list| list.value),
+                _ => problems.text(name, value).map(|text| vec![text]),
+            };
+            self.lists.extend(list.map(|list| (name, list)));
+        }
     }
 
     /// These options before those of `defaults`.
@@ -253,7 +304,47 @@ impl BuildFields {
                 .iter()
                 .map(|one| one.value.clone())
                 .collect(),
+            cache: LayerCache {
+                from: self.places("cache.from", problems),
+                to: self.places("cache.to", problems),
+            },
+            annotations: self.each("annotations", problems, |name, text| {
+                if name.is_empty() || name.contains(char::is_whitespace) {
+                    return Err(format!("`{name}` is not the name of an annotation"));
+                }
+                Ok(text.to_owned())
+            }),
+            attest: self.attestations(problems),
         }
+    }
+
+    fn places(&self, name: &str, problems: &mut Problems) -> Vec<CachePlace> {
+        let parse = |text: &Located<String>| {
+            let place = text.value.parse::<CachePlace>().and_then(|place| {
+                if name == "cache.from" && place.kind == CacheKind::Inline {
+                    return Err("an inline cache is in the image: name it, as in `from: [registry.example.com/app:latest]`".to_owned());
+                }
+                Ok(place)
+            });
+            place.map_err(|error| problems.push(&text.span, error)).ok()
+        };
+        self.list(name).iter().filter_map(parse).collect()
+    }
+
+    fn attestations(&self, problems: &mut Problems) -> Attestations {
+        let mut attest = Attestations::default();
+        for (name, text) in self.maps.get("attest").into_iter().flatten() {
+            let read = match name.as_str() {
+                "provenance" => attestations::provenance(&text.value)
+                    .map(|provenance| attest.provenance = provenance),
+                "sbom" => attestations::sbom(&text.value).map(|sbom| attest.sbom = sbom),
+                _ => Err(format!("`attest` has no field `{name}`; it has `provenance` and `sbom`")),
+            };
+            if let Err(error) = read {
+                problems.push(&text.span, error);
+            }
+        }
+        attest
     }
 
     fn parsed<T, E: Display>(

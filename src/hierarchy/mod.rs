@@ -5,7 +5,9 @@
 //! file is YAML.
 
 mod budget;
+mod attestations;
 mod build_fields;
+mod layer_cache;
 mod checkouts;
 pub mod calendar;
 mod channels;
@@ -65,6 +67,7 @@ pub use self::node::{
 #[cfg(test)]
 pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
+    attestations::{Attestations, Provenance, Sbom},
     budget::{Budget, GrowthLimit, OnExcess},
     build_fields::{BuildNetwork, BuildSettings, Ulimit},
     channels::Notify,
@@ -73,6 +76,7 @@ pub use self::{
     gates::Gate,
     graph::GraphError,
     json_schema::json_schema,
+    layer_cache::{CacheKind, CachePlace, LayerCache},
     load::{CheckedHierarchy, LoadError, LoadOptions, Loaded, this_machine},
     mirror::Mirror,
     name_match::NamingError,

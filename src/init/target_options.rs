@@ -15,9 +15,9 @@ use super::{
 pub(super) type OptionTexts = BTreeMap<&'static str, String>;
 
 /// Why something of a target is not in the entry.
-const CACHE: &str = "caches of other machines are not supported yet";
-const ATTEST: &str = "attestations are not supported yet";
-const ANNOTATIONS: &str = "annotations are not supported yet; `labels` are in the image";
+const CACHE: &str = "a cache is `type=registry` or `type=inline`";
+const ATTEST: &str = "`attest` has `provenance` and `sbom`";
+const ANNOTATIONS: &str = "an annotation is `name=value`, for the manifest or the index";
 const NO_CACHE: &str = "the layer cache is used unless `refresh` says otherwise; `rebuild --refresh` builds without it";
 const ENTITLEMENTS: &str = "privileged builds are not supported";
 
@@ -68,22 +68,115 @@ pub(super) fn options(target: &Value) -> (OptionTexts, Vec<String>) {
     if !agents.iter().all(is_ours) {
         leave_out("ssh", "`ssh` is the agent of `SSH_AUTH_SOCK`, with the ID `default`");
     }
-    for (field, why) in [
-        ("annotations", ANNOTATIONS),
-        ("attest", ATTEST),
-        ("cache-from", CACHE),
-        ("cache-to", CACHE),
-        ("no-cache", NO_CACHE),
+    if has("no-cache") {
+        leave_out("no-cache", NO_CACHE);
+    }
+    for (field, why, carried) in [
+        ("annotations", ANNOTATIONS, annotations(target, &mut options)),
+        ("attest", ATTEST, attestations(target, &mut options)),
     ] {
-        if has(field) {
+        if !carried {
             leave_out(field, why);
         }
+    }
+    let places = ["cache-from", "cache-to"].map(|field| cache_places(target.get(field)));
+    for (field, (_, all)) in ["cache-from", "cache-to"].iter().zip(&places) {
+        if !all {
+            leave_out(field, CACHE);
+        }
+    }
+    let lists = ["from", "to"].iter().zip(places).filter(|(_, (places, _))| !places.is_empty());
+    let lists: Vec<String> =
+        lists.map(|(name, (places, _))| format!("{name}: [{}]", places.join(", "))).collect();
+    if !lists.is_empty() {
+        options.insert("cache", format!("{{ {} }}", lists.join(", ")));
     }
     // `network: host` needs no second permission here.
     if list(target.get("entitlements")).iter().any(|one| one != "network.host") {
         leave_out("entitlements", ENTITLEMENTS);
     }
     (options, notes)
+}
+
+/// `key=value`, `manifest:key=value` or `index,manifest:key=value`. Whether all are carried over.
+fn annotations(target: &Value, options: &mut OptionTexts) -> bool {
+    let all = list(target.get("annotations"));
+    let read = |text: &String| {
+        let (name, value) = text.split_once('=')?;
+        let name = match name.split_once(':') {
+            Some((kinds, name)) => {
+                let mut kinds = kinds.split(',');
+                kinds.all(|kind| ["manifest", "index"].contains(&kind)).then_some(name)?
+            }
+            None => name,
+        };
+        Some((name.to_owned(), value.to_owned()))
+    };
+    let known: BTreeMap<String, String> = all.iter().filter_map(read).collect();
+    insert(options, "annotations", &known);
+    all.iter().all(|one| read(one).is_some())
+}
+
+/// `type=provenance,mode=max` or a map of the same. Whether all are carried over.
+fn attestations(target: &Value, options: &mut OptionTexts) -> bool {
+    let mut known = BTreeMap::new();
+    let mut all = true;
+    for fields in entries(target.get("attest")) {
+        let is_off = fields.get("disabled").is_some_and(|off| off == "true");
+        let value = |name: &str| fields.get(name).cloned();
+        match fields.get("type").map(String::as_str) {
+            Some("provenance" | "sbom") if is_off => {}
+            Some("provenance") => {
+                _ = known
+                    .insert("provenance".to_owned(), value("mode").unwrap_or("min".to_owned()));
+            }
+            Some("sbom") => {
+                let scanner = value("generator").unwrap_or("true".to_owned());
+                _ = known.insert("sbom".to_owned(), scanner);
+            }
+            _ => all = false,
+        }
+    }
+    if !known.is_empty() {
+        let pair = |(name, value): (&String, &String)| match value.as_str() {
+            "true" => format!("{name}: true"),
+            value => format!("{name}: {}", quoted(value)),
+        };
+        let pairs: Vec<String> = known.iter().map(pair).collect();
+        options.insert("attest", format!("{{ {} }}", pairs.join(", ")));
+    }
+    all
+}
+
+/// The places that BuildKit in an engine has, in YAML, and whether those are all.
+fn cache_places(value: Option<&Value>) -> (Vec<String>, bool) {
+    let all = entries(value);
+    let count = all.len();
+    let written = |fields: BTreeMap<String, String>| {
+        let kind = fields.get("type").map_or("registry", String::as_str);
+        let is_known = ["registry", "inline"].contains(&kind);
+        let pairs: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        is_known.then(|| quoted(&if kind == "inline" { kind.to_owned() } else { pairs.join(",") }))
+    };
+    let places: Vec<String> = all.into_iter().filter_map(written).collect();
+    let is_all = places.len() == count;
+    (places, is_all)
+}
+
+/// A list of `name=value,…`, of references or of maps.
+fn entries(value: Option<&Value>) -> Vec<BTreeMap<String, String>> {
+    let Some(Value::Array(items)) = value else { return Vec::new() };
+    let read = |item: &Value| match item {
+        Value::String(text) if !text.contains('=') => [("ref".to_owned(), text.clone())].into(),
+        Value::String(text) => text
+            .split(',')
+            .filter_map(|part| part.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        item => map(Some(item)),
+    };
+    items.iter().map(read).collect()
 }
 
 fn insert(options: &mut OptionTexts, field: &'static str, values: &BTreeMap<String, String>) {
@@ -210,8 +303,25 @@ mod tests {
                 "- its `ssh` is left out: `ssh` is the agent of `SSH_AUTH_SOCK`, with the ID `default`",
             ),
             (
-                json!({ "attest": ["type=sbom"] }),
-                "- its `attest` is left out: attestations are not supported yet",
+                json!({ "attest": ["type=sbom", { "type": "provenance", "mode": "max" }] }),
+                "attest: { provenance: max, sbom: true }",
+            ),
+            (
+                json!({ "attest": ["type=sbom,disabled=true", "type=other"] }),
+                "- its `attest` is left out: `attest` has `provenance` and `sbom`",
+            ),
+            (
+                json!({ "annotations": ["a.b=c", "index,manifest:d=e=f", "x:y=z"] }),
+                "annotations: { a.b: c, d: \"e=f\" }\n- its `annotations` is left out: an annotation \
+                 is `name=value`, for the manifest or the index",
+            ),
+            (
+                json!({
+                    "cache-from": ["r.example/a:b", { "type": "gha" }],
+                    "cache-to": ["type=registry,ref=r.example/a:b,mode=max", "type=inline"],
+                }),
+                "cache: { from: [\"ref=r.example/a:b\"], to: [\"mode=max,ref=r.example/a:b,type=registry\", inline] }\n\
+                 - its `cache-from` is left out: a cache is `type=registry` or `type=inline`",
             ),
             (json!({ "cache-to": [], "no-cache": false, "pull": true, "output": ["x"] }), ""),
             (json!({ "entitlements": ["network.host"] }), ""),

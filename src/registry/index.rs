@@ -54,6 +54,14 @@ pub(super) fn members(bytes: &[u8], platforms: &BTreeSet<Platform>) -> Option<Me
     })
 }
 
+/// The image of an index that has only one, beside attestations. `None` for a manifest and for several images.
+pub fn only_image(bytes: &[u8]) -> Option<Digest> {
+    let ImageIndex { manifests } = serde_json::from_slice(bytes).ok()?;
+    let mut images = manifests.into_iter().filter(|one| !one.annotations.contains_key(ATTESTED));
+    let image = images.next()?;
+    images.next().is_none().then_some(image.digest)
+}
+
 #[derive(Deserialize)]
 struct MemberPlatform {
     os: String,

@@ -32,6 +32,7 @@ pub use self::{
     delays::{Delay, Delays},
     error::RegistryError,
     exchange::Options,
+    index::only_image,
     retry::{AttemptFailure, Retry},
     web::{SecretUrl, Web, WebRequest, bearer},
 };

@@ -15,7 +15,7 @@ use regex::Regex;
 use tokio::sync::OnceCell;
 
 use crate::{
-    engine::{BuildBase, BuildRequest, BuildSecrets, Engine, EngineError, LocalImage},
+    engine::{BuildRequest, BuildSecrets, Engine, EngineError, LocalImage},
     fingerprint::{Parents, context::Context},
     hierarchy::{Base, BuildSettings, Hierarchy, Node, NodeName},
     image::{Digest, Platform, Reference, Repository, Tagged},
@@ -97,8 +97,6 @@ pub(super) struct Pinned {
     pub(super) names: BTreeMap<usize, String>,
     /// For each of those names, the text of the Dockerfile.
     written: BTreeMap<String, String>,
-    /// The base of the final stage, as the build names it.
-    pub(super) build_base: Option<BuildBase>,
     /// For each pin, the image's name and digest in its registry.
     pulled: BTreeMap<String, String>,
     /// The base of the final stage: its published name, its digest, and its ID in the engine.
@@ -290,9 +288,8 @@ impl Bases {
             let name = if is_lacking { pulled.clone() } else { pin.clone() };
             pinned.pulled.insert(pin, pulled);
             pinned.written.insert(name.clone(), written.unwrap_or(&called).to_owned());
-            pinned.names.insert(index, name.clone());
+            pinned.names.insert(index, name);
             if used.is_final {
-                pinned.build_base = Some(BuildBase { name, image: image.clone() });
                 pinned.base = Some((called, digest.clone(), image));
             }
         }
@@ -322,9 +319,9 @@ impl Bases {
                 secrets: BuildSecrets::default(),
                 labels: BTreeMap::new(),
                 settings: BuildSettings::default(),
+                repository: node.repository.clone(),
                 target: None,
                 named: BTreeMap::new(),
-                base: None,
                 platform: node.platform.clone(),
                 no_cache: false,
                 timeout: node.timeout,

@@ -1,7 +1,7 @@
 //! Compares a candidate with the published image.
 
 use super::{
-    labels::{BASE_DIGEST, FLATTEN, is_of_the_build},
+    labels::{BASE_DIGEST, BESIDE, FLATTEN, is_of_the_build},
     step::Work,
     step_events::Tell,
 };
@@ -55,14 +55,18 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         // Edges must be consistent: an image on another base than before is published again.
         let is_rebased = before.labels.get(BASE_DIGEST) != now.labels.get(BASE_DIGEST)
             && !self.is_on_same_upstream(&before);
-        let flatten = |image: &Description| image.labels.get(FLATTEN).cloned().unwrap_or_default();
-        let is_reshaped = flatten(&before) != flatten(&now);
+        let label = |image: &Description, name| image.labels.get(name).cloned().unwrap_or_default();
+        let has_other = |name| label(&before, name) != label(&now, name);
+        let (is_reshaped, is_described) = (has_other(FLATTEN), has_other(BESIDE));
         let (before, now) = (content(node, before), content(node, now));
-        if before == now && !is_rebased {
+        if before == now && !is_rebased && !is_described {
             return Ok(Compared::Same(published.clone()));
         }
         // The files are the same whether their layers are one or not.
-        if is_rebased || is_reshaped || !(fresh || self.is_worth_reading(&before, candidate, tell))
+        if is_rebased
+            || is_reshaped
+            || is_described
+            || !(fresh || self.is_worth_reading(&before, candidate, tell))
         {
             return Ok(Compared::Other);
         }

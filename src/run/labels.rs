@@ -10,6 +10,7 @@ use crate::{
     engine::Engine,
     fingerprint::{BuiltFrom, LABEL_PREFIX},
     hierarchy::{Flatten, Node, TagValues},
+    image::Digest,
     publish::store::{BUILT_BY, Store},
 };
 
@@ -18,6 +19,8 @@ pub(super) const BASE_NAME: &str = "org.opencontainers.image.base.name";
 pub(super) const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 /// The `flatten` of the node, if it is set.
 pub(super) const FLATTEN: &str = "rebuild.flatten";
+/// The annotations and attestations of the node, if it has any: a digest of them.
+pub(super) const BESIDE: &str = "rebuild.beside";
 const CREATED: &str = "org.opencontainers.image.created";
 const REVISION: &str = "org.opencontainers.image.revision";
 const SOURCE: &str = "org.opencontainers.image.source";
@@ -54,6 +57,13 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         labels.insert(BUILT_BY.to_owned(), self.shop.run.id.clone());
         let flatten = if node.flatten == Flatten::No { "" } else { node.flatten.as_str() };
         labels.insert(FLATTEN.to_owned(), flatten.to_owned());
+        let beside = node.settings.beside();
+        let beside = if beside.is_empty() {
+            String::new()
+        } else {
+            Digest::of(format!("{beside:?}").as_bytes()).short().to_owned()
+        };
+        labels.insert(BESIDE.to_owned(), beside);
         let origin = &self.shop.origin;
         for (label, value) in [
             (CREATED, origin.committed.clone()),

@@ -28,6 +28,8 @@ pub fn refuse_lacked(
     let options = nodes.flat_map(|node| {
         let options = [
             ("shm_size", node.settings.shm_size.is_some(), Capability::BuildLimits),
+            ("attest", !node.settings.attest.are_none(), Capability::Attestations),
+            ("annotations", !node.settings.annotations.is_empty(), Capability::Attestations),
             ("ulimits", !node.settings.ulimits.is_empty(), Capability::BuildLimits),
         ];
         let set = options.into_iter().filter(|(_, is_set, _)| *is_set);

@@ -552,12 +552,12 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             dockerfile: node.dockerfile.pinned(&pinned.names),
             dockerfile_path,
             build_args: node.build_args.clone(),
-            secrets: self.shop.secrets.of(&node.name),
+            secrets: self.build_secrets().await,
             labels: self.labels(pinned, record).await?,
             settings: node.settings.clone(),
+            repository: node.repository.clone(),
             target: node.target.clone(),
             named: node.dockerfile.named(&pinned.names),
-            base: pinned.build_base.clone(),
             platform: node.platform.clone(),
             // BuildKit identifies the secret of a layer only by its ID: it would reuse a layer that was built
             // with another source.

@@ -1,8 +1,7 @@
 //! BuildKit's control API: starting builds, and following them.
 //!
 //! Docker offers it at `POST /grpc`, as gRPC over HTTP/2 after an upgrade. `buildx` builds the same way. Unlike
-//! `POST /build`, it accepts the result of one build as the base of another, exports caches, and can leave a build
-//! out of the history.
+//! `POST /build`, it exports caches, writes annotations and attestations, and leaves a build out of the history.
 
 mod wire;
 
@@ -15,20 +14,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(in crate::engine) use self::wire::{
-    ControlSolve, ControlSolved, Definition, FrontendSolve, FrontendSolved, ListWorkers, Return,
-    Returned, RpcStatus, StatusRequest, Workers,
+    CacheOptions, CacheOptionsEntry, ControlSolve, ControlSolved, ListWorkers, StatusRequest,
+    Workers,
 };
 use super::session::grpc::{GrpcMessages, put};
 
 pub(in crate::engine) const SOLVE: &str = "/moby.buildkit.v1.Control/Solve";
 pub(in crate::engine) const STATUS: &str = "/moby.buildkit.v1.Control/Status";
 pub(in crate::engine) const LIST_WORKERS: &str = "/moby.buildkit.v1.Control/ListWorkers";
-pub(in crate::engine) const FRONTEND_SOLVE: &str = "/moby.buildkit.v1.frontend.LLBBridge/Solve";
-pub(in crate::engine) const FRONTEND_RETURN: &str = "/moby.buildkit.v1.frontend.LLBBridge/Return";
 
-/// The header with the build that a call of `LLBBridge` is for: `client/buildid` of BuildKit.
-const BUILD: &str = "buildkit-controlapi-buildid";
-/// Definitions contain the text of the Dockerfile.
 const WINDOW: u32 = 16 << 20;
 
 /// A call that BuildKit did not answer with success.
@@ -81,14 +75,13 @@ impl Control {
         Ok(Self { sender, _connection: connection })
     }
 
-    /// A call with one answer. `build`: for a call of `LLBBridge`.
+    /// A call with one answer.
     pub(in crate::engine) async fn call<A: Message + Default>(
         &self,
         method: &str,
-        build: Option<&str>,
         message: &impl Message,
     ) -> Result<A, CallError> {
-        let mut answers = self.stream(method, build, message).await?;
+        let mut answers = self.stream(method, message).await?;
         let answer = answers.next().await?;
         // The status follows the answer.
         while answers.next::<A>().await?.is_some() {}
@@ -99,16 +92,13 @@ impl Control {
     pub(in crate::engine) async fn stream(
         &self,
         method: &str,
-        build: Option<&str>,
         message: &impl Message,
     ) -> Result<Answers, CallError> {
-        let mut request = Request::post(format!("http://buildkit{method}"))
+        let request = Request::post(format!("http://buildkit{method}"))
             .header(header::CONTENT_TYPE, "application/grpc")
-            .header(header::TE, "trailers");
-        if let Some(build) = build {
-            request = request.header(BUILD, build);
-        }
-        let request = request.body(()).map_err(|error| CallError::Broken(error.to_string()))?;
+            .header(header::TE, "trailers")
+            .body(())
+            .map_err(|error| CallError::Broken(error.to_string()))?;
         let mut sender = self.sender.clone().ready().await?;
         let (response, mut body) = sender.send_request(request, false)?;
         let mut frames = BytesMut::new();

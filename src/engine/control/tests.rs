@@ -30,12 +30,11 @@ fn frame(message: &str) -> Bytes {
     frames.freeze()
 }
 
-/// Answers one call, and returns the path, the build and the message of it.
-async fn serve(io: DuplexStream, answer: Answer) -> (String, Option<String>, String) {
+/// Answers one call, and returns its path and its message.
+async fn serve(io: DuplexStream, answer: Answer) -> (String, String) {
     let mut connection = h2::server::handshake(io).await.unwrap();
     let (request, mut respond) = connection.accept().await.unwrap().unwrap();
     let (head, body) = request.into_parts();
-    let build = head.headers.get(BUILD).map(|build| build.to_str().unwrap().to_owned());
     let answering = async {
         let message: Option<StatusRequest> = GrpcMessages::of_answer(body).next().await.unwrap();
         match answer {
@@ -67,7 +66,7 @@ async fn serve(io: DuplexStream, answer: Answer) -> (String, Option<String>, Str
     };
     connection.graceful_shutdown();
     _ = std::future::poll_fn(|cx| connection.poll_closed(cx)).await;
-    (head.uri.path().to_owned(), build, message)
+    (head.uri.path().to_owned(), message)
 }
 
 async fn call(answer: Answer) -> Result<String, CallError> {
@@ -75,10 +74,10 @@ async fn call(answer: Answer) -> Result<String, CallError> {
     let server = tokio::spawn(serve(theirs, answer));
     let control = Control::over(ours).await.unwrap();
     let message = StatusRequest { build: "question".to_owned() };
-    let answered: Result<StatusRequest, _> = control.call(STATUS, Some("b1"), &message).await;
+    let answered: Result<StatusRequest, _> = control.call(STATUS, &message).await;
     drop(control);
     let seen = server.await.unwrap();
-    assert_eq!(seen, (STATUS.to_owned(), Some("b1".to_owned()), "question".to_owned()));
+    assert_eq!(seen, (STATUS.to_owned(), "question".to_owned()));
     answered.map(|answer| answer.build)
 }
 

@@ -6,7 +6,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use bollard::query_parameters::RemoveImageOptions;
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
 use http::{Request, header};
@@ -20,13 +19,12 @@ use super::{
     build_query::build_query,
     call::{EngineRefusal, path_with},
     message::EngineMessages,
-    solve::{Exported, SessionBuild},
-    solved_images::SolvedImage,
+    solve::SessionBuild,
     transcript::Transcript,
 };
 use crate::{
     engine::{
-        BuildBase, BuildProgress, BuildRequest, EngineError, LocalImage,
+        BuildProgress, BuildRequest, EngineError, LocalImage,
         session::{BuildSession, SessionFiles},
         tar,
     },
@@ -50,53 +48,10 @@ impl Docker {
             // The user's own build argument wins, as with `docker build`.
             request.build_args.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        if let Some(base) = request.base.clone()
-            && let Some(solved) = self.solved_base(&base)
-        {
-            match self.build_once(request.clone(), Some(&solved), &mut progress).await {
-                // The store may have lost the base meanwhile.
-                Ok(image)
-                    if image.layers.starts_with(&solved.layers)
-                        && self.inspect_image(base.image.as_str()).await?.is_some() =>
-                {
-                    return Ok(image);
-                }
-                Ok(image) => self.discard(&image).await,
-                // No step of this Dockerfile failed.
-                Err(EngineError::Build { step: None, message, .. }) => {
-                    tracing::debug!(base = base.name, message, "the base cannot be continued");
-                }
-                Err(error) => return Err(error),
-            }
-            self.solved.forget(&base.image);
-        }
-        self.build_once(request, None, &mut progress).await
-    }
-
-    /// The result that made the base, if it is known. BuildKit accepts it since Docker 23, as it accepts heredocs.
-    fn solved_base(&self, base: &BuildBase) -> Option<SolvedImage> {
-        self.solved.get(&base.image).filter(|_| self.capabilities.has(Capability::Heredocs))
-    }
-
-    /// Removes an image without a name. If that fails, the image stays until the user prunes.
-    async fn discard(&self, image: &LocalImage) {
-        let removed =
-            self.api.remove_image(image.id.as_str(), None::<RemoveImageOptions>, None).await;
-        if let Err(error) = removed {
-            tracing::debug!(id = image.id.short(), %error, "cannot remove the image");
-        }
-    }
-
-    async fn build_once(
-        &self,
-        request: BuildRequest,
-        base: Option<&SolvedImage>,
-        progress: &mut (impl FnMut(BuildProgress) + Send),
-    ) -> Result<LocalImage, EngineError> {
         let timeout = request.timeout;
         let activity = Activity::begin();
-        let Exported { id, result } = tokio::select! {
-            built = self.exchange(request, base, &activity, progress) => built?,
+        let id = tokio::select! {
+            built = self.exchange(request, &activity, &mut progress) => built?,
             () = activity.silent_for(self.idle) => {
                 return Err(EngineError::Silent { doing: DOING.to_owned(), after: self.idle });
             }
@@ -109,21 +64,17 @@ impl Docker {
             message: format!("it built `{}`, and then that there is no such image", id.short()),
         })?;
         self.known.learn_image(&built);
-        if let Some(result) = result {
-            self.solved.learn(&id, SolvedImage { result, layers: built.layers.clone() });
-        }
         Ok(built)
     }
 
     async fn exchange(
         &self,
         request: BuildRequest,
-        base: Option<&SolvedImage>,
         activity: &Activity,
         progress: &mut (impl FnMut(BuildProgress) + Send),
-    ) -> Result<Exported, EngineError> {
+    ) -> Result<Digest, EngineError> {
         if self.capabilities.has(Capability::BuildKit) {
-            return self.in_session(request, base, activity, progress).await;
+            return self.in_session(request, activity, progress).await;
         }
         let text = request.dockerfile.clone();
         let dockerfile =
@@ -141,7 +92,7 @@ impl Docker {
         // A context that broke off is the cause of whatever the engine says about it.
         match unreadable.take() {
             Some(message) => Err(EngineError::Context(message)),
-            None => told.map(|id| Exported { id, result: None }),
+            None => told,
         }
     }
 
@@ -149,10 +100,9 @@ impl Docker {
     async fn in_session(
         &self,
         request: BuildRequest,
-        base: Option<&SolvedImage>,
         activity: &Activity,
         progress: &mut (impl FnMut(BuildProgress) + Send),
-    ) -> Result<Exported, EngineError> {
+    ) -> Result<Digest, EngineError> {
         let inside = request.dockerfile_path.strip_prefix(&request.context.root).ok();
         let name = inside.or(request.dockerfile_path.file_name().map(Path::new));
         let name = name.and_then(Path::to_str).unwrap_or("Dockerfile").to_owned();
@@ -173,8 +123,12 @@ impl Docker {
             .upgrade("/session", "h2c", session.headers())
             .await
             .map_err(|failure| self.transport.explain(&failure))?;
-        let build =
-            SessionBuild { request: &request, dockerfile: &name, session: session.id(), base };
+        let build = SessionBuild {
+            request: &request,
+            dockerfile: &name,
+            session: session.id(),
+            exports_caches: self.capabilities.has(Capability::CacheExport),
+        };
         tokio::select! {
             solved = self.solve(build, activity, progress) => solved,
             // The engine never ends a session before the build has answered.

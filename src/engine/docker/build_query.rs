@@ -15,8 +15,7 @@ pub(super) fn build_query(
 ) -> Vec<(&'static str, String)> {
     let is_podman = builder == BuilderKind::Buildah;
     // The Dockerfile that is sent names the images of its contexts.
-    let BuildSettings { network, add_hosts, shm_size, ulimits, no_cache_filter: _, contexts: _ } =
-        settings;
+    let BuildSettings { network, add_hosts, shm_size, ulimits, .. } = settings;
     let mut query = Vec::new();
     match network {
         BuildNetwork::Default => {}

@@ -37,6 +37,8 @@ pub enum Capability {
     BuildLimits,
     /// An image is kept together with attestations of where it comes from.
     Attestations,
+    /// A build writes its layer cache to a registry.
+    CacheExport,
     /// Images with layers that are packed by zstd can be pulled.
     Zstd,
     /// One tag holds images of several platforms.
@@ -104,7 +106,7 @@ pub(super) struct Reported<'a> {
 }
 
 impl Capability {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BuildKit,
         Self::Secrets,
         Self::Ssh,
@@ -112,6 +114,7 @@ impl Capability {
         Self::CacheMounts,
         Self::BuildLimits,
         Self::Attestations,
+        Self::CacheExport,
         Self::Zstd,
         Self::MultiPlatform,
         Self::Healthcheck,
@@ -129,6 +132,7 @@ impl Capability {
             Self::CacheMounts => "cache-mounts",
             Self::BuildLimits => "build-limits",
             Self::Attestations => "attestations",
+            Self::CacheExport => "cache-export",
             Self::Zstd => "zstd",
             Self::MultiPlatform => "multi-platform",
             Self::Healthcheck => "healthcheck",
@@ -198,6 +202,8 @@ impl Capabilities {
             Capability::CacheMounts => self.builder != BuilderKind::Classic,
             Capability::BuildLimits => self.build_limits,
             Capability::Attestations => is_buildkit && self.store == ImageStore::Containerd,
+            // dockerd's `builder-next/controller.go` knows only `inline` without it.
+            Capability::CacheExport => is_buildkit && self.store == ImageStore::Containerd,
             Capability::Zstd => self.zstd,
             Capability::MultiPlatform => self.store == ImageStore::Containerd,
             // Podman keeps it if it is asked for Docker's format of images, and runs it when told to.

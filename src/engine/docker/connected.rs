@@ -140,7 +140,6 @@ pub(super) async fn unconnected(options: &EngineOptions) -> Result<Docker, Engin
         limits: Limits::new(false),
         init: None,
         too_large_to_share: Arc::default(),
-        solved: Arc::default(),
         identity: EngineIdentity::default(),
     })
 }

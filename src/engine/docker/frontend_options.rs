@@ -5,9 +5,14 @@
 
 use std::collections::HashMap;
 
+use serde_json::json;
+
 use crate::{
-    engine::BuildRequest,
-    hierarchy::{BuildNetwork, BuildSettings},
+    engine::{
+        BuildRequest,
+        control::{CacheOptions, CacheOptionsEntry},
+    },
+    hierarchy::{BuildNetwork, BuildSettings, CacheKind, CachePlace},
 };
 
 /// The address that stands for the engine's own machine.
@@ -33,8 +38,17 @@ pub(super) fn frontend_options(
     if let Some(platform) = &request.platform {
         set("platform", platform.to_string());
     }
-    let BuildSettings { network, add_hosts, shm_size, ulimits, no_cache_filter, contexts: _ } =
-        &request.settings;
+    let BuildSettings {
+        network,
+        add_hosts,
+        shm_size,
+        ulimits,
+        no_cache_filter,
+        contexts: _,
+        cache: _,
+        annotations: _,
+        attest,
+    } = &request.settings;
     if request.no_cache {
         set("no-cache", String::new());
     } else if !no_cache_filter.is_empty() {
@@ -58,5 +72,55 @@ pub(super) fn frontend_options(
             .collect::<Vec<_>>();
         set("ulimit", limits.join(","));
     }
+    for (name, value) in attest.options() {
+        options.insert(name.to_owned(), value);
+    }
+    let sources = request.cache_places(&request.settings.cache.from);
+    if !sources.is_empty() {
+        let entry =
+            |place: CacheOptionsEntry| json!({ "Type": place.kind, "Attrs": place.attributes });
+        let sources: Vec<_> = sources.into_iter().map(entry).collect();
+        options.insert("cache-imports".to_owned(), json!(sources).to_string());
+    }
     options
+}
+
+/// The places to which this engine's BuildKit can write.
+pub(super) fn cache_exports(request: &BuildRequest, can_push: bool) -> Option<CacheOptions> {
+    let mut exports = request.cache_places(&request.settings.cache.to);
+    exports.retain(|place| can_push || place.kind == CacheKind::Inline.as_str());
+    for place in &mut exports {
+        // An image without its cache is better than none.
+        place.attributes.entry("ignore-error".to_owned()).or_insert_with(|| "true".to_owned());
+    }
+    (!exports.is_empty()).then_some(CacheOptions { exports })
+}
+
+/// As attributes of the exporter. An image with attestations has an index, too.
+pub(super) fn annotations(settings: &BuildSettings) -> HashMap<String, String> {
+    let kinds: &[&str] = if settings.attest.are_none() {
+        &["annotation"]
+    } else {
+        &["annotation", "annotation-index"]
+    };
+    let all = kinds.iter().flat_map(|kind| {
+        settings
+            .annotations
+            .iter()
+            .map(move |(name, text)| (format!("{kind}.{name}"), text.clone()))
+    });
+    all.collect()
+}
+
+impl BuildRequest {
+    fn cache_places(&self, places: &[CachePlace]) -> Vec<CacheOptionsEntry> {
+        let entry = |place: &CachePlace| {
+            let mut attributes: HashMap<_, _> = place.attributes.clone().into_iter().collect();
+            if let Some(reference) = place.reference(&self.repository) {
+                attributes.insert("ref".to_owned(), reference);
+            }
+            CacheOptionsEntry { kind: place.kind.as_str().to_owned(), attributes }
+        };
+        places.iter().map(entry).collect()
+    }
 }

@@ -38,7 +38,6 @@ mod registry_answer;
 mod room;
 mod shared;
 mod solve;
-mod solved_images;
 mod test;
 mod trace;
 mod transcript;
@@ -67,7 +66,7 @@ pub use self::{
 };
 use self::{
     confined::Limits, container::Containers, known_tags::KnownTags, lifeline::Lifeline,
-    shared::TooLarge, solved_images::SolvedImages,
+    shared::TooLarge,
 };
 use super::{
     BuildProgress, BuildRequest, Engine, EngineError, EngineInfo, Flattening, HistoryStep,
@@ -107,7 +106,6 @@ pub struct Docker {
     /// The first process of a container that tests share, if there is one for the engine's processor.
     init: Option<Arc<[u8]>>,
     too_large_to_share: Arc<TooLarge>,
-    solved: Arc<SolvedImages>,
     /// The engine's own ID, and the time by its clock when it was connected.
     identity: EngineIdentity,
 }

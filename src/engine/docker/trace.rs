@@ -3,10 +3,7 @@
 //! The structs are the fields we read of `StatusResponse` in github.com/moby/buildkit,
 //! `api/services/control/control.proto`; protobuf skips the others.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::LazyLock,
-};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use prost::Message;
 use regex::Regex;
@@ -67,6 +64,9 @@ struct TracedStep {
 /// `daemon/internal/builder-next/exporter` of moby.
 const EXPORT: &str = "exporting to image";
 
+/// `exporting cache to registry`: a failure there is not one of the build.
+const EXPORT_CACHE: &str = "exporting cache to ";
+
 /// What is known of the steps so far. A vertex is told of two or three times; its digest says it
 /// is the same.
 #[derive(Debug, Default)]
@@ -75,16 +75,9 @@ pub(super) struct Trace {
     seen: BTreeMap<String, bool>,
     /// The first step with an error of its own.
     failed: Option<String>,
-    /// The digests of the vertices that another build made. Their steps are not of this Dockerfile.
-    inherited: HashSet<String>,
 }
 
 impl Trace {
-    /// Leaves out vertices, by digest.
-    pub(super) fn inherit(&mut self, vertices: HashSet<String>) {
-        self.inherited = vertices;
-    }
-
     pub(super) fn take(
         &mut self,
         status: StatusResponse,
@@ -103,9 +96,6 @@ impl Trace {
     }
 
     fn take_vertex(&mut self, vertex: Vertex, progress: &mut impl FnMut(BuildProgress)) {
-        if self.inherited.contains(&vertex.digest) {
-            return;
-        }
         let step = TracedStep::parse(&vertex.name);
         let announced = self.seen.entry(vertex.digest).or_default();
         let begun = vertex.started.is_some() || vertex.cached;
@@ -116,6 +106,10 @@ impl Trace {
             } else if vertex.name == EXPORT {
                 progress(BuildProgress::Exporting);
             }
+        }
+        if vertex.name.starts_with(EXPORT_CACHE) && !vertex.error.is_empty() {
+            let text = format!("warning: {}: {}\n", vertex.name, vertex.error);
+            progress(BuildProgress::Output(text.into()));
         }
         // A step that was cancelled because another failed says so as an error too.
         let own = !vertex.error.is_empty() && !vertex.error.contains("context canceled");

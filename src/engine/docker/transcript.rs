@@ -3,7 +3,7 @@
 //! **Invariant:** only positive evidence is success. The classic builder names an ID at the end of
 //! every stage, so there the last one counts once `Successfully built` confirms it.
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::sync::LazyLock;
 
 use regex::Regex;
 use serde::Deserialize;
@@ -85,11 +85,6 @@ impl Transcript {
             step: self.trace.failed().map(str::to_owned).or_else(classic),
             exit_code: exit_code(text).or(code),
         }
-    }
-
-    /// Leaves out the steps of the base, by the digests of their vertices.
-    pub(super) fn inherit(&mut self, vertices: HashSet<String>) {
-        self.trace.inherit(vertices);
     }
 
     /// Takes what BuildKit reports of its steps.

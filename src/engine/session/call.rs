@@ -10,21 +10,28 @@ use super::{
     Served, diffcopy,
     grpc::{self, GrpcCode, GrpcMessages, Status},
     ssh,
-    wire::{GetSecretResponse, HealthCheckResponse, SecretRequest},
+    wire::{
+        CredentialsRequest, CredentialsResponse, GetSecretResponse, HealthCheckResponse,
+        SecretRequest,
+    },
 };
+use crate::registry::LoginSecret;
 
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const FILES: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const AGENT: &str = "/moby.sshforward.v1.SSH/CheckAgent";
 const FORWARD: &str = "/moby.sshforward.v1.SSH/ForwardAgent";
+const CREDENTIALS: &str = "/moby.filesync.v1.Auth/Credentials";
+/// BuildKit's name of Docker Hub: `util/resolver/authorizer.go` asks for the host that it connects to.
+const DOCKER_HUB: &str = "registry-1.docker.io";
 /// What a call about an SSH agent says its ID in: `session/sshforward`, `KeySSHID`.
 const AGENT_ID: &str = "buildkit.ssh.id";
 
 /// What we tell the engine we can. The rest it may try all the same, and is told
-/// `Unimplemented`, which it takes well: credentials, for example, are never needed, as every base
+/// `Unimplemented`, which it takes well. Credentials are only for registries with a layer cache: every base
 /// is in the engine before a build begins.
-pub(super) const METHODS: [&str; 5] = [HEALTH, FILES, SECRET, AGENT, FORWARD];
+pub(super) const METHODS: [&str; 6] = [HEALTH, FILES, SECRET, AGENT, FORWARD, CREDENTIALS];
 
 /// Answers one call. That the engine no longer listens is no failure of ours.
 pub(super) async fn answer(
@@ -37,6 +44,7 @@ pub(super) async fn answer(
     let sent = match method {
         HEALTH => grpc::unary(respond, Ok(HealthCheckResponse { status: 1 })).await,
         SECRET => grpc::unary(respond, secret(&served, body).await).await,
+        CREDENTIALS => grpc::unary(respond, credentials(&served, body).await).await,
         AGENT => grpc::unary(respond, ssh::check(&served, body).await).await,
         FORWARD => {
             let id = head.headers.get(AGENT_ID).map_or(&b""[..], |id| id.as_bytes());
@@ -61,4 +69,19 @@ async fn secret(served: &Served, body: RecvStream) -> Result<GetSecretResponse, 
             Err(Status::new(GrpcCode::NotFound, format!("no secret has the id {}", request.id)))
         }
     }
+}
+
+async fn credentials(served: &Served, body: RecvStream) -> Result<CredentialsResponse, Status> {
+    let request: CredentialsRequest = GrpcMessages::of(body).next().await?.unwrap_or_default();
+    let host = if request.host == DOCKER_HUB { "docker.io" } else { &request.host };
+    let login = served.secrets.logins.iter().find(|login| login.host == host);
+    Ok(match login.map(|login| login.secret.clone()) {
+        Some(LoginSecret::Password { user, password }) => {
+            CredentialsResponse { user, secret: password }
+        }
+        Some(LoginSecret::IdentityToken(token)) => {
+            CredentialsResponse { user: String::new(), secret: token }
+        }
+        None => CredentialsResponse::default(),
+    })
 }

@@ -15,7 +15,7 @@ const FRAME_HEADER: usize = 5;
 
 /// In a session, the engine sends numbers and, at most, an error text.
 const LARGEST_MESSAGE: usize = 1 << 20;
-/// Results of a build contain the text of its Dockerfile and of those of its bases.
+/// Reports of a build contain up to 200 KiB of its output a second.
 const LARGEST_RESULT: usize = 64 << 20;
 
 /// Why a call was refused, or failed.

@@ -76,6 +76,22 @@ pub(super) struct GetSecretResponse {
     pub(super) data: Vec<u8>,
 }
 
+/// `moby.filesync.v1.CredentialsRequest`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct CredentialsRequest {
+    #[prost(string, tag = "1")]
+    pub(super) host: String,
+}
+
+/// `moby.filesync.v1.CredentialsResponse`. An identity token has no user name. Both are empty without a login.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct CredentialsResponse {
+    #[prost(string, tag = "1")]
+    pub(super) user: String,
+    #[prost(string, tag = "2")]
+    pub(super) secret: String,
+}
+
 /// `moby.sshforward.v1.CheckAgentRequest`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(super) struct AgentRequest {

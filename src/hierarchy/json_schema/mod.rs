@@ -259,10 +259,31 @@ fn image() -> Vec<Field> {
                 "additionalProperties": { "type": ["string", "integer"], "pattern": "^(-1|[0-9]+)(:(-1|[0-9]+))?$", "minimum": -1 },
             }),
         ),
+        ("no_cache_filter", "Stages that are built without the layer cache.", texts()),
         (
-            "no_cache_filter",
-            "Stages that are built without the layer cache. With any, the engine uses it for no stage.",
-            texts(),
+            "cache",
+            "Where BuildKit reads the layer cache of other machines (`from`), and where it writes its own (`to`): `registry`, `inline`, or as with `docker buildx build --cache-from`.",
+            json!({
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {
+                    "from": about("The places to read, the first match wins.", text_or_texts()),
+                    "to": about("The places to write. `registry` is the tag `rb-cache` of the image's repository.", text_or_texts()),
+                },
+            }),
+        ),
+        ("annotations", "Texts by name in the manifest of the image.", texts_by_name()),
+        (
+            "attest",
+            "What BuildKit says of the image beside it in the registry: `provenance`, and `sbom` with the packages.",
+            json!({
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {
+                    "provenance": about("How the image was built: `max` adds build arguments and the Dockerfile.", json!({ "enum": ["min", "max", true, false] })),
+                    "sbom": about("The packages in the image, by BuildKit's scanner or by the scanner in this image.", json!({ "type": ["boolean", "string"] })),
+                },
+            }),
         ),
         (
             "platform",
@@ -493,6 +514,16 @@ fn command() -> Value {
 
 fn texts() -> Value {
     json!({ "type": "array", "items": text() })
+}
+
+/// The same with a description.
+fn about(description: &str, mut schema: Value) -> Value {
+    schema["description"] = json!(description);
+    schema
+}
+
+fn text_or_texts() -> Value {
+    json!({ "oneOf": [text(), texts()] })
 }
 
 fn texts_by_name() -> Value {

@@ -6,19 +6,26 @@ use super::{Description, StoreError, StoredSize};
 use crate::{
     engine::{canonical_config, created},
     image::{Digest, Repository},
-    registry::Client,
+    registry::{Client, only_image},
     size::Blob,
 };
 
-/// `None` if the image was deleted, or if it is an index or another artifact, which has no configuration.
+/// `None` if the image was deleted, or if it is an index of several images or another artifact, which has no
+/// configuration.
 pub(super) async fn describe(
     client: &Client,
     repository: &Repository,
     digest: &Digest,
 ) -> Result<Option<Description>, StoreError> {
-    let Some(manifest) = client.manifest(repository, digest.as_str()).await? else {
+    let Some(mut manifest) = client.manifest(repository, digest.as_str()).await? else {
         return Ok(None);
     };
+    if let Some(image) = only_image(&manifest.bytes) {
+        let Some(of_image) = client.manifest(repository, image.as_str()).await? else {
+            return Ok(None);
+        };
+        manifest = of_image;
+    }
     let Ok(image) = serde_json::from_slice::<ImageManifest>(&manifest.bytes) else {
         return Ok(None);
     };

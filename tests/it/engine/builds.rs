@@ -1,11 +1,10 @@
 //! Builds, by whatever builder the engine has.
 
-use std::{fs, process::Command, sync::mpsc, time::Duration};
+use std::{fs, sync::mpsc, time::Duration};
 
 use rebuild::{
-    engine::{BuildBase, BuildProgress, BuildRequest, Capability, Engine, EngineError},
+    engine::{BuildProgress, Capability, Engine, EngineError},
     hierarchy::BuildNetwork,
-    image::Digest,
 };
 
 use crate::support::engine::lacks;
@@ -169,75 +168,5 @@ async fn a_dockerfile_may_lie_outside_its_context() {
     fs::write(&request.dockerfile_path, "FROM not-what-is-built\n").unwrap();
     let (_, _, built) = bench.told(request).await;
     bench.docker.tag(&built.unwrap(), &bench.tagged("1")).await.unwrap();
-    bench.clean().await;
-}
-
-/// What is random in the base, so that a repeated step has another result.
-const RANDOM: &str = "RUN busybox head -c 9 /dev/urandom > /random";
-
-/// A request for an image that is based on one of the bench.
-fn on_base(bench: &Bench, image: &Digest) -> BuildRequest {
-    let name = bench.tagged("base").to_string();
-    BuildRequest {
-        dockerfile: format!("FROM {name}\nRUN busybox cat /random > /copy\n"),
-        base: Some(BuildBase { name, image: image.clone() }),
-        ..bench.request("")
-    }
-}
-
-#[tokio::test]
-async fn a_build_continues_that_of_its_base() {
-    let bench = Bench::new("continues").await;
-    let base = bench.build("base", &format!("LABEL kept=yes\n{RANDOM}")).await;
-    let (steps, _, child) = bench.told(on_base(&bench, &base)).await;
-    let child = child.unwrap();
-    bench.docker.tag(&child, &bench.tagged("child")).await.unwrap();
-    let inspect = async |id: &Digest| bench.docker.inspect(id.as_str()).await.unwrap().unwrap();
-    let (base, child) = (inspect(&base).await, inspect(&child).await);
-    assert_eq!(child.layers[..base.layers.len()], base.layers);
-    assert_eq!(child.layers.len(), base.layers.len() + 1);
-    assert_eq!(child.labels["kept"], "yes");
-    assert!(!steps.iter().any(|step| step.ends_with(RANDOM)), "steps of the base: {steps:?}");
-    // Of a base with that name, the engine's store may have another image by now.
-    bench.docker.untag(&bench.tagged("base")).await.unwrap();
-    bench.clean().await;
-}
-
-#[tokio::test]
-async fn a_base_that_buildkit_has_forgotten_comes_from_the_store() {
-    if lacks(Capability::BuildKit) {
-        return;
-    }
-    let bench = Bench::new("forgotten").await;
-    let base = bench.build("base", &format!("{RANDOM} # {}", bench.name)).await;
-    // The records of this test alone: others run beside it.
-    // The engine may refuse the list while another test removes what is on it.
-    let usage = || {
-        let list = ["system", "df", "--verbose", "--format", "{{json .BuildCache}}"];
-        let output = Command::new("docker").args(list).output().unwrap();
-        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
-    };
-    let usage = (0..50).find_map(|_| usage()).expect("a list of the build cache");
-    let records: Vec<serde_json::Value> = serde_json::from_str(&usage).unwrap();
-    let of_test = |record: &&serde_json::Value| {
-        record["Description"].as_str().unwrap_or_default().contains(&bench.name)
-    };
-    let ids: Vec<_> = records.iter().filter(of_test).map(|record| &record["ID"]).collect();
-    assert!(!ids.is_empty(), "no record of the build: {records:?}");
-    for id in ids {
-        let filter = format!("id={}", id.as_str().unwrap());
-        // The engine may refuse one that is in use.
-        let pruned = Command::new("docker")
-            .args(["builder", "prune", "--all", "--force", "--filter", &filter])
-            .output();
-        pruned.unwrap();
-    }
-    let (_, _, child) = bench.told(on_base(&bench, &base)).await;
-    let child = child.unwrap();
-    bench.docker.tag(&child, &bench.tagged("child")).await.unwrap();
-    let layers =
-        async |id: &Digest| bench.docker.inspect(id.as_str()).await.unwrap().unwrap().layers;
-    let (base, child) = (layers(&base).await, layers(&child).await);
-    assert_eq!(child[..base.len()], base);
     bench.clean().await;
 }

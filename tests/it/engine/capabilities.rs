@@ -20,6 +20,7 @@ use rebuild::{
 use serde_json::{Value, json};
 
 use super::Bench;
+use crate::support::registry::Registry;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -58,6 +59,7 @@ async fn the_engine_does_what_its_capabilities_say() {
                 builds(&bench, &limited).await
             }
             Capability::Attestations => keeps_attestations(&bench),
+            Capability::CacheExport => exports_cache(&bench).await,
             // Of a pull, which needs a registry with such images; and of a test of its own.
             Capability::Zstd | Capability::MultiPlatform | Capability::Cancel => continue,
             Capability::AnyNames => takes_any_names(&bench).await,
@@ -86,6 +88,15 @@ async fn builds(bench: &Bench, request: &BuildRequest) -> bool {
             false
         }
     }
+}
+
+/// Whether the layer cache of a build is in a registry after it.
+async fn exports_cache(bench: &Bench) -> bool {
+    let registry = Registry::start();
+    let mut request = bench.request("");
+    request.repository = format!("{}/cached", registry.host()).parse().unwrap();
+    request.settings.cache.to.push("registry".parse().unwrap());
+    builds(bench, &request).await && registry.head("cached", "rb-cache").is_some()
 }
 
 /// BuildKit alone opens a session.

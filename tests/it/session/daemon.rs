@@ -97,8 +97,10 @@ impl Daemon {
         options: &str,
     ) -> Result<Image<'_>, String> {
         let secrets = secrets.iter().map(|&(id, value)| (id.to_owned(), value.to_vec())).collect();
-        let session =
-            BuildSession::new(files.clone(), BuildSecrets { values: secrets, agent: None });
+        let session = BuildSession::new(
+            files.clone(),
+            BuildSecrets { values: secrets, ..BuildSecrets::default() },
+        );
         let io = self.open(&session).await;
         tokio::select! {
             error = session.serve(io) => panic!("{error}"),

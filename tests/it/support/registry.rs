@@ -113,6 +113,14 @@ impl Registry {
         }
     }
 
+    /// Oracle: the manifest or the index under a tag or a digest, as it is.
+    pub(crate) fn manifest(&self, repository: &str, tag: &str) -> Vec<u8> {
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let answer = self.send("GET", &path, &[("Accept", ANY_MANIFEST)], b"");
+        assert_eq!(answer.status, 200, "{path}");
+        answer.body
+    }
+
     /// Oracle: the bytes of all blobs.
     pub(crate) fn stored(&self) -> u64 {
         let mut folders = vec![self.directory.path().to_owned()];

@@ -10,8 +10,13 @@ use h2::client::SendRequest;
 use prost::Message as _;
 use tempfile::TempDir;
 
+use crate::registry::{Login, LoginSecret};
+
 use super::{
-    wire::{GetSecretResponse, HealthCheckResponse, Packet, SecretRequest, Stat},
+    wire::{
+        CredentialsRequest, CredentialsResponse, GetSecretResponse, HealthCheckResponse, Packet,
+        SecretRequest, Stat,
+    },
     *,
 };
 
@@ -33,7 +38,11 @@ fn session(folder: &TempDir, dockerfile: (&str, &str)) -> BuildSession {
         dockerfile: dockerfile.1.into(),
     };
     let values = [("token".to_owned(), b"hunter2".to_vec())].into();
-    BuildSession::new(files, BuildSecrets { values, agent: None })
+    let login = |host: &str, secret| Login { host: host.to_owned(), secret };
+    let password = LoginSecret::Password { user: "me".to_owned(), password: "hunter2".to_owned() };
+    let token = LoginSecret::IdentityToken("token".to_owned());
+    let logins = vec![login("docker.io", password), login("r.example:5000", token)];
+    BuildSession::new(files, BuildSecrets { values, agent: None, logins })
 }
 
 /// Lets the engine do something in a session.
@@ -231,13 +240,26 @@ async fn calls_get_answers() {
             assert_eq!(secret.status().await, status);
         }
 
+        for (host, user, secret) in [
+            ("registry-1.docker.io", "me", "hunter2"),
+            ("r.example:5000", "", "token"),
+            ("docker.io.example", "", ""),
+        ] {
+            let method = "/moby.filesync.v1.Auth/Credentials";
+            let request = CredentialsRequest { host: host.to_owned() };
+            let mut answer = ask(&engine, method, &request).await;
+            let expected = CredentialsResponse { user: user.to_owned(), secret: secret.to_owned() };
+            assert_eq!(answer.next().await, Some(expected), "{host}");
+            assert_eq!(answer.status().await, "0 ");
+        }
+
         for (method, headers, expected) in [
             (FILES, &[("dir-name", "home")][..], "5 there is no folder home"),
             (FILES, &[], "5 there is no folder "),
             (
-                "/moby.filesync.v1.Auth/Credentials",
+                "/moby.filesync.v1.Auth/FetchToken",
                 &[],
-                "12 /moby.filesync.v1.Auth/Credentials is not part of this session",
+                "12 /moby.filesync.v1.Auth/FetchToken is not part of this session",
             ),
             ("/", &[], "12 / is not part of this session"),
         ] {
@@ -303,6 +325,7 @@ fn headers_and_debug_output() {
         (method, "/moby.buildkit.secrets.v1.Secrets/GetSecret"),
         (method, "/moby.sshforward.v1.SSH/CheckAgent"),
         (method, "/moby.sshforward.v1.SSH/ForwardAgent"),
+        (method, "/moby.filesync.v1.Auth/Credentials"),
     ];
     let headers = one.headers();
     let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), &**value)).collect();
