@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt::Display, net::IpAddr, str::FromStr};
 
 use super::{
-    Attestations, CacheKind, CachePlace, LayerCache, NamedContext, attestations,
+    Attestations, CacheKind, CachePlace, CachePlaces, NamedContext, attestations,
     fields::{Fields, Located, Problems},
     units,
     yaml::{ValueKind, Yaml},
@@ -60,7 +60,7 @@ pub struct BuildSettings {
     pub no_cache_filter: Vec<String>,
     /// What the Dockerfile takes instead of images of those names.
     pub contexts: BTreeMap<String, NamedContext>,
-    pub cache: LayerCache,
+    pub cache: CachePlaces,
     /// Texts by name in the manifest of the image.
     pub annotations: BTreeMap<String, String>,
     pub attest: Attestations,
@@ -304,7 +304,7 @@ impl BuildFields {
                 .iter()
                 .map(|one| one.value.clone())
                 .collect(),
-            cache: LayerCache {
+            cache: CachePlaces {
                 from: self.places("cache.from", problems),
                 to: self.places("cache.to", problems),
             },

@@ -9,7 +9,7 @@ const TAG: &str = "rb-cache";
 
 /// The places of a layer cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LayerCache {
+pub struct CachePlaces {
     pub from: Vec<CachePlace>,
     pub to: Vec<CachePlace>,
 }

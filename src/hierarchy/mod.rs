@@ -76,7 +76,7 @@ pub use self::{
     gates::Gate,
     graph::GraphError,
     json_schema::json_schema,
-    layer_cache::{CacheKind, CachePlace, LayerCache},
+    layer_cache::{CacheKind, CachePlace, CachePlaces},
     load::{CheckedHierarchy, LoadError, LoadOptions, Loaded, this_machine},
     mirror::Mirror,
     name_match::NamingError,
