@@ -201,9 +201,10 @@ impl Capabilities {
             Capability::Heredocs => self.heredocs,
             Capability::CacheMounts => self.builder != BuilderKind::Classic,
             Capability::BuildLimits => self.build_limits,
-            Capability::Attestations => is_buildkit && self.store == ImageStore::Containerd,
-            // dockerd's `builder-next/controller.go` knows only `inline` without it.
-            Capability::CacheExport => is_buildkit && self.store == ImageStore::Containerd,
+            // Without that store, dockerd's `builder-next/controller.go` exports only `inline` caches.
+            Capability::Attestations | Capability::CacheExport => {
+                is_buildkit && self.store == ImageStore::Containerd
+            }
             Capability::Zstd => self.zstd,
             Capability::MultiPlatform => self.store == ImageStore::Containerd,
             // Podman keeps it if it is asked for Docker's format of images, and runs it when told to.
