@@ -12,6 +12,7 @@ use crate::{
     hierarchy::{NodeName, OnFailure, TagTemplate},
     image::{Digest, Tag, Tagged, packages::UpdateLine},
     plan::{Plan, Reason, order::Pushed},
+    size::OverBudget,
 };
 
 /// The interval at which a reporter may redraw animations.
@@ -85,8 +86,8 @@ pub enum EventKind {
         outcome: Outcome,
         took: Duration,
         attempts: usize,
-        /// The limits that it exceeds with `on_excess: warn`, a sentence each.
-        over_budget: Vec<String>,
+        /// The limits that it exceeds: its failure, or warnings.
+        over_budget: Vec<OverBudget>,
     },
     StopBegan {
         reason: StopReason,
@@ -341,8 +342,8 @@ pub struct StepSummary {
     pub took: Duration,
     /// More than one if it was retried, as its `retries` allow.
     pub attempts: usize,
-    /// The limits that it exceeds with `on_excess: warn`, a sentence each.
-    pub over_budget: Vec<String>,
+    /// The limits that it exceeds: its failure, or warnings.
+    pub over_budget: Vec<OverBudget>,
     /// The reports that its gates wrote.
     pub reports: Vec<PathBuf>,
     /// The tags that this run moved to it.
@@ -377,6 +378,11 @@ impl StepSummary {
     /// Whether it failed and then succeeded without a change.
     pub fn is_flaky(&self) -> bool {
         self.attempts > 1 && self.outcome.digest().is_some()
+    }
+
+    /// Whether it exceeds its budget with `on_excess: warn`.
+    pub fn is_warned(&self) -> bool {
+        !self.over_budget.is_empty() && self.outcome.digest().is_some()
     }
 }
 
@@ -425,8 +431,8 @@ pub struct Executed {
     pub outcomes: BTreeMap<NodeName, (Outcome, Duration)>,
     /// The steps with more than one attempt.
     pub attempts: BTreeMap<NodeName, usize>,
-    /// The limits that images exceed with `on_excess: warn`, a sentence each.
-    pub over_budget: BTreeMap<NodeName, Vec<String>>,
+    /// The limits that images exceed.
+    pub over_budget: BTreeMap<NodeName, Vec<OverBudget>>,
     /// The reports that the gates of images wrote.
     pub reports: BTreeMap<NodeName, Vec<PathBuf>>,
     /// The tags that name something in the image.

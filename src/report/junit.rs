@@ -99,14 +99,12 @@ fn cases(step: &StepSummary, record: &Record, hierarchy: Option<&Hierarchy>) -> 
     }
     let has_budget =
         hierarchy.and_then(|it| it.get(&step.node)).is_some_and(|it| it.budget.has_limits());
-    if has_budget
-        || !step.over_budget.is_empty()
-        || failed.is_some_and(|(_, at)| at == StepPart::Measure)
-    {
+    if has_budget || step.is_warned() || failed.is_some_and(|(_, at)| at == StepPart::Measure) {
         let (status, time) = (status_of(StepPart::Measure), time(StepPart::Measure));
         let mut budget = case(node, "budget", status, time);
-        if !step.over_budget.is_empty() {
-            budget.set_system_out(text(&format!("warning: {}", step.over_budget.join("; "))));
+        if step.is_warned() {
+            let warnings: Vec<String> = step.over_budget.iter().map(ToString::to_string).collect();
+            budget.set_system_out(text(&format!("warning: {}", warnings.join("; "))));
         }
         cases.push(budget);
     }

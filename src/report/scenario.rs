@@ -21,6 +21,7 @@ use crate::{
         packages::{PackageUpdate, UpdateLine},
     },
     plan::{Action, Change, Plan, Reason, Step},
+    size::{Excess, OverBudget, causes},
 };
 
 pub(super) fn options() -> ReportOptions {
@@ -173,7 +174,7 @@ pub(super) struct Story {
     steps: BTreeMap<NodeName, (Outcome, Duration, Vec<Tag>)>,
     /// Of those that were tried again.
     attempts: BTreeMap<NodeName, usize>,
-    over_budget: BTreeMap<NodeName, String>,
+    over_budget: BTreeMap<NodeName, OverBudget>,
     stopped: Option<StopReason>,
 }
 
@@ -244,12 +245,13 @@ impl Story {
     }
 
     /// It is larger than its budget, which only warns.
-    pub(super) fn exceeds(&mut self, node: &str, sentence: &str) -> &mut Self {
-        self.over_budget.insert(node.into(), sentence.to_owned());
-        self.warns(Some(node), sentence)
+    pub(super) fn exceeds(&mut self, node: &str, excess: Excess) -> &mut Self {
+        let over = causes(excess, (&[], &[]), &[]);
+        self.over_budget.insert(node.into(), over.clone());
+        self.warns(Some(node), &over.to_string())
     }
 
-    fn over_budget(&self, node: &NodeName) -> Vec<String> {
+    fn over_budget(&self, node: &NodeName) -> Vec<OverBudget> {
         self.over_budget.get(node).cloned().into_iter().collect()
     }
 
@@ -429,7 +431,7 @@ pub(super) fn over_budget() -> Vec<Event> {
     Story::new(Plan { steps, ..Plan::default() })
         .starts("os-base")
         .after(12_000)
-        .exceeds("os-base", "it has 32 layers, 2 more than its `layers` budget of 30")
+        .exceeds("os-base", Excess::Layers { has: 32, limit: 30 })
         .ends("os-base", built("os-base"), 12_000)
         .moves(&["os-base"])
         .finishes(Promotion::Done { moved: 1, took: ms(100), held: BTreeMap::new() }, Exit::Done)

@@ -151,7 +151,7 @@ pub(super) fn cells(step: &StepSummary) -> [String; COLUMNS] {
 
 /// What a reader should know of a good result.
 fn besides(step: &StepSummary) -> String {
-    let notes = [("flaky", step.is_flaky()), ("over budget", !step.over_budget.is_empty())];
+    let notes = [("flaky", step.is_flaky()), ("over budget", step.is_warned())];
     notes.iter().filter(|(_, is)| *is).flat_map(|(note, _)| [", ", note]).collect()
 }
 

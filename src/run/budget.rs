@@ -26,7 +26,9 @@ use crate::{
     hierarchy::{Base, Node, OnExcess},
     image::{Digest, Platform, Repository},
     publish::store::{Store, StoreError},
-    size::{CandidateSize, LayerOwner, LayerShare, LayerStep, WastedPart, causes, excesses},
+    size::{
+        CandidateSize, LayerOwner, LayerShare, LayerStep, OverBudget, WastedPart, causes, excesses,
+    },
     waste::{ImageLayers, LayerIndex, wasted_parts},
 };
 
@@ -42,7 +44,7 @@ struct LayerCut<'a> {
 }
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
-    /// Measures the candidate once. With `on_excess: warn`, `done` has the sentences about it.
+    /// Measures the candidate once. `done` has the limits that it exceeds.
     pub(super) async fn check_budget(
         &self,
         done: &mut Done,
@@ -78,31 +80,23 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 Some(before) => self.shares(before).await,
                 None => vec![],
             };
-            let all: Vec<_> = excesses
-                .iter()
-                .map(|excess| {
-                    (excess.to_string(), causes(excess, (&shares, &shares_before), &wasted))
-                })
-                .collect();
-            if budget.on_excess == OnExcess::Fail {
-                let lines = all.iter().flat_map(|(excess, causes)| {
-                    std::iter::once(excess).chain(&causes.sentences).map(String::as_str)
-                });
-                return Err(Trouble {
-                    phase: Phase::Measure,
-                    message: lines.collect::<Vec<_>>().join("\n"),
-                    exit: Exit::TestFailed,
-                    step: all.iter().find_map(|(_, causes)| causes.step.clone()),
-                    again: StepRetry::Never,
-                });
-            }
-            let sentences = all.into_iter().map(|(excess, causes)| match causes.sentences[..] {
-                [] => excess,
-                ref causes => format!("{excess}: {}", causes.join(", ")),
+            let shares = (&shares[..], &shares_before[..]);
+            let all: Vec<OverBudget> =
+                excesses.into_iter().map(|excess| causes(excess, shares, &wasted)).collect();
+            let failure = (budget.on_excess == OnExcess::Fail).then(|| Trouble {
+                phase: Phase::Measure,
+                message: all.iter().flat_map(OverBudget::lines).collect::<Vec<_>>().join("\n"),
+                exit: Exit::TestFailed,
+                step: all.iter().find_map(OverBudget::own_step).map(str::to_owned),
+                again: StepRetry::Never,
             });
             let mask = self.shop.secrets.mask();
-            done.over_budget = sentences.map(|sentence| mask.text(&sentence)).collect();
-            done.over_budget.iter().for_each(|sentence| tell.warn(sentence));
+            let masked = all.into_iter().map(|over| over.masked(|text| mask.text(text)));
+            done.over_budget = masked.collect();
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            done.over_budget.iter().for_each(|over| tell.warn(&over.to_string()));
         }
         done.is_measured = true;
         Ok(())

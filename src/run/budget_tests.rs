@@ -2,6 +2,7 @@ use crate::{
     event::{EventKind, Outcome, Phase},
     exit::Exit,
     plan::Selection,
+    size::LayerOwner,
     testing::scenario::{Scenario, ScenarioEnd, scenario},
 };
 
@@ -58,6 +59,20 @@ async fn the_causes_name_the_image_that_owns_the_bytes() {
              1 layer of `os`\n1 layer of `web`\n1 layer of its own"
         )
     );
+    let app = ended.summary.steps.iter().find(|step| step.node.as_str() == "app").unwrap();
+    let excesses = app.over_budget.iter().map(|over| {
+        let largest = over.causes[0].owner.clone();
+        (over.excess.key(), over.excess.value_and_limit(), largest)
+    });
+    let os = Some(LayerOwner::Ancestor("os".into()));
+    assert_eq!(
+        excesses.collect::<Vec<_>>(),
+        [
+            ("size", (7000, 6000), os.clone()),
+            ("own", (1000, 500), Some(LayerOwner::Itself)),
+            ("layers", (3, 2), os),
+        ]
+    );
     // The test ran first, and the place of the failure is that of its own largest step.
     let phases = ended.events.iter().filter_map(|event| match &event.kind {
         EventKind::PhaseStarted { node, phase } if node.as_str() == "app" => Some(phase.clone()),
@@ -99,7 +114,8 @@ async fn with_warn_the_image_is_published() {
     assert_eq!((failure(&ended, "os"), ended.summary.exit), (None, Exit::Done));
     let sentence = "it adds 1.0 kB to its base, 500 B more than its `own` budget of 500 B: \
                     1.0 kB by `RUN make os` (os/Dockerfile:2)";
-    assert_eq!(ended.summary.steps[0].over_budget, [sentence]);
+    let over: Vec<_> = ended.summary.steps[0].over_budget.iter().map(ToString::to_string).collect();
+    assert_eq!(over, [sentence]);
     let warnings = ended.events.iter().filter_map(|event| match &event.kind {
         EventKind::Warning { message, .. } => Some(message.as_str()),
         _ => None,

@@ -313,7 +313,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         if attempts > 1 {
             self.done.attempts.insert(node.clone(), attempts);
         }
-        if !over_budget.is_empty() && outcome.digest().is_some() {
+        if !over_budget.is_empty() && !matches!(outcome, Outcome::Cancelled) {
             self.done.over_budget.insert(node.clone(), over_budget);
         }
         self.done.content_tags.insert(node.clone(), content_tags);

@@ -35,7 +35,7 @@ use crate::{
     publish::store::{Description, Store, StoredSize},
     registry::Client,
     run::state::{LayerCache, RunDir},
-    size::Blob,
+    size::{Blob, OverBudget},
 };
 
 /// Upper bound for the watcher to notice a change, even in a large burst.
@@ -97,8 +97,7 @@ pub(super) struct Done {
     is_tested: bool,
     /// Its budget was checked.
     pub(super) is_measured: bool,
-    /// The limits that it exceeds with `on_excess: warn`.
-    pub(super) over_budget: Vec<String>,
+    pub(super) over_budget: Vec<OverBudget>,
     /// The tags that were read from it.
     pub(super) content_tags: Option<ContentTags>,
     pub(super) is_past_gates: bool,
@@ -155,8 +154,7 @@ pub(super) struct StepEnd {
     pub(super) attempts: usize,
     /// The part of its time in which it only waited.
     pub(super) waited: Duration,
-    /// The limits that its image exceeds with `on_excess: warn`.
-    pub(super) over_budget: Vec<String>,
+    pub(super) over_budget: Vec<OverBudget>,
     /// The tags that were read from its image.
     pub(super) content_tags: ContentTags,
     /// The reports that its gates wrote.

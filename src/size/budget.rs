@@ -76,6 +76,33 @@ pub struct WastedPart {
     pub why: String,
 }
 
+/// A limit that an image exceeds, and the largest causes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverBudget {
+    /// As in messages, without the causes: it has 1.0 kB, 1 B more than its `size` budget of 999 B.
+    pub sentence: String,
+    pub excess: Excess,
+    /// The largest first.
+    pub causes: Vec<Cause>,
+}
+
+/// A part of an excess.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// Layers for `layers`, else unpacked bytes.
+    pub amount: u64,
+    /// The image whose layers these are; `None` if the engine's history does not name it.
+    pub owner: Option<LayerOwner>,
+    /// The instruction of a Dockerfile of the hierarchy.
+    pub step: Option<String>,
+    /// The place of the step: `images/os-base/Dockerfile:4`.
+    pub place: Option<String>,
+    /// The wasted path, absolute in the image.
+    pub path: Option<String>,
+    /// 12 MB by `RUN make` (Dockerfile:4).
+    pub sentence: String,
+}
+
 /// The limits that an image exceeds, in the order of `hierarchy.yaml`.
 pub fn excesses(budget: &Budget, found: CandidateSize) -> Vec<Excess> {
     let CandidateSize { size, own, layers, waste, before } = found;
@@ -91,6 +118,78 @@ pub fn excesses(budget: &Budget, found: CandidateSize) -> Vec<Excess> {
         growth.map(|(limit, before)| Excess::Growth { has: size, before, limit }),
     ];
     all.into_iter().flatten().collect()
+}
+
+impl Excess {
+    /// The key in `budget`.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Size { .. } => "size",
+            Self::Own { .. } => "own",
+            Self::Layers { .. } => "layers",
+            Self::Waste { .. } => "waste",
+            Self::Growth { .. } => "growth",
+        }
+    }
+
+    /// What was measured and what is allowed: layers for `layers`, else unpacked bytes. For `growth` both are
+    /// the growth.
+    pub fn value_and_limit(&self) -> (u64, u64) {
+        match *self {
+            Self::Size { has, limit }
+            | Self::Own { has, limit }
+            | Self::Layers { has, limit }
+            | Self::Waste { has, limit } => (has, limit),
+            Self::Growth { has, before, limit } => (has - before, limit.allowed(before)),
+        }
+    }
+}
+
+impl OverBudget {
+    /// The sentence with those of the causes.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.sentence)
+            .chain(self.causes.iter().map(|cause| &cause.sentence))
+            .map(String::as_str)
+    }
+
+    /// The step of the image's own Dockerfile that causes most.
+    pub fn own_step(&self) -> Option<&str> {
+        self.causes.iter().find_map(Cause::own_step)
+    }
+
+    /// Each text from the image goes through `mask`.
+    #[must_use]
+    pub fn masked(mut self, mask: impl Fn(&str) -> String) -> Self {
+        let texts = self.causes.iter_mut().flat_map(|cause| {
+            let Cause { amount: _, owner: _, step, place, path, sentence } = cause;
+            [step.as_mut(), place.as_mut(), path.as_mut(), Some(sentence)]
+        });
+        texts.flatten().chain([&mut self.sentence]).for_each(|text| *text = mask(text));
+        self
+    }
+}
+
+/// On one line.
+impl fmt::Display for OverBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)?;
+        for (n, cause) in self.causes.iter().enumerate() {
+            write!(f, "{} {}", if n == 0 { ":" } else { "," }, cause.sentence)?;
+        }
+        Ok(())
+    }
+}
+
+impl Cause {
+    fn own_step(&self) -> Option<&str> {
+        self.step.as_deref().filter(|_| self.owner == Some(LayerOwner::Itself))
+    }
+
+    fn of(owner: &LayerOwner, amount: u64, sentence: String) -> Self {
+        let owner = Some(owner.clone());
+        Self { amount, owner, step: None, place: None, path: None, sentence }
+    }
 }
 
 impl fmt::Display for Excess {
@@ -131,13 +230,12 @@ fn share(by: u64, before: u64) -> String {
     per_mille.map_or(String::new(), |n| format!(" ({}.{}%)", n / 10, n % 10))
 }
 
-/// The largest causes of an excess, the largest first, with the step of the candidate's own Dockerfile that
-/// causes most. `before` is the published image.
+/// An excess with its largest causes. `before` is the published image.
 pub fn causes(
-    excess: &Excess,
+    excess: Excess,
     (now, before): (&[LayerShare], &[LayerShare]),
     wasted: &[WastedPart],
-) -> Causes {
+) -> OverBudget {
     let mut causes = match excess {
         Excess::Layers { .. } => now.iter().filter_map(of_layers).collect(),
         Excess::Waste { .. } => wasted.iter().map(|part| of_waste(part, now)).collect(),
@@ -150,24 +248,7 @@ pub fn causes(
     };
     causes.sort_by_key(|cause| std::cmp::Reverse(cause.amount));
     causes.truncate(CAUSES);
-    let step = causes.iter().find_map(|cause| cause.own_step.clone());
-    Causes { sentences: causes.into_iter().map(|cause| cause.sentence).collect(), step }
-}
-
-/// Why an image exceeds a limit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Causes {
-    pub sentences: Vec<String>,
-    /// The step of the candidate's own Dockerfile that causes most.
-    pub step: Option<String>,
-}
-
-/// A part of an excess.
-struct Cause {
-    /// Bytes or layers.
-    amount: u64,
-    sentence: String,
-    own_step: Option<String>,
+    OverBudget { sentence: excess.to_string(), excess, causes }
 }
 
 fn of_layers(share: &LayerShare) -> Option<Cause> {
@@ -177,7 +258,7 @@ fn of_layers(share: &LayerShare) -> Option<Cause> {
         LayerOwner::Itself => format!("{layers} of its own"),
         owner => format!("{layers} of {}", owner.name()),
     };
-    (n > 0).then_some(Cause { amount: n, sentence, own_step: None })
+    (n > 0).then(|| Cause::of(&share.owner, n, sentence))
 }
 
 fn of_waste(part: &WastedPart, now: &[LayerShare]) -> Cause {
@@ -191,8 +272,12 @@ fn of_waste(part: &WastedPart, now: &[LayerShare]) -> Cause {
             of_step(owner, step, *amount, " by")
         }
     });
-    let cause = made.unwrap_or(Cause { amount: *amount, sentence: bytes(*amount), own_step: None });
-    Cause { sentence: format!("{}: `{path}`, {why}", cause.sentence), ..cause }
+    let cause = made.unwrap_or_else(|| Cause {
+        owner: None,
+        ..Cause::of(&LayerOwner::Itself, *amount, bytes(*amount))
+    });
+    let sentence = format!("{}: `{path}`, {why}", cause.sentence);
+    Cause { sentence, path: Some(path.clone()), ..cause }
 }
 
 /// The layers of an upstream are one cause: its steps are in no Dockerfile here.
@@ -205,7 +290,7 @@ fn of_bytes(share: &LayerShare) -> Vec<Cause> {
 
 fn outside(owner: &LayerOwner, amount: u64, more: &str) -> Option<Cause> {
     let sentence = format!("{}{more} in {}", bytes(amount), owner.name());
-    (amount > 0).then_some(Cause { amount, sentence, own_step: None })
+    (amount > 0).then(|| Cause::of(owner, amount, sentence))
 }
 
 /// `by` is the words before the instruction.
@@ -216,8 +301,8 @@ fn of_step(owner: &LayerOwner, step: &LayerStep, amount: u64, by: &str) -> Optio
     };
     let place = step.place.as_ref().map_or(String::new(), |place| format!(" ({place})"));
     let sentence = format!("{}{by} `{}`{of}{place}", bytes(amount), shortened(&step.text));
-    let own_step = (*owner == LayerOwner::Itself).then(|| step.text.clone());
-    (amount > 0).then_some(Cause { amount, sentence, own_step })
+    let (text, place) = (Some(step.text.clone()), step.place.clone());
+    (amount > 0).then(|| Cause { step: text, place, ..Cause::of(owner, amount, sentence) })
 }
 
 /// A step is compared with the step of the same text of the same image.
@@ -350,35 +435,38 @@ mod tests {
             (5, 9, "/root/.cache/", "cache of pip"),
         ]
         .map(part);
-        let told = |excess: Excess, before: &[LayerShare]| causes(&excess, (&now, before), &wasted);
+        let sentences = |over: &OverBudget| -> Vec<String> {
+            over.lines().skip(1).map(str::to_owned).collect()
+        };
+        let told = |excess: Excess, before: &[LayerShare]| causes(excess, (&now, before), &wasted);
         let waste = told(Excess::Waste { has: 2, limit: 1 }, &[]);
         assert_eq!(
-            waste.sentences,
+            sentences(&waste),
             [
                 "40 MB by `RUN install a compiler` of `os` (Dockerfile:4): `/usr/lib/gcc/`, deleted",
                 "9.0 MB by `RUN make` (Dockerfile:4): `/root/.cache/`, cache of pip",
                 "1.0 MB in its upstream `debian:12`: `/etc/x`, replaced",
             ]
         );
-        assert_eq!(waste.step.as_deref(), Some("RUN make"));
+        assert_eq!(waste.own_step(), Some("RUN make"));
         let size = told(Excess::Size { has: 2, limit: 1 }, &[]);
         assert_eq!(
-            size.sentences,
+            sentences(&size),
             [
                 "90 MB by `RUN install a compiler` of `os` (Dockerfile:4)",
                 "75 MB in its upstream `debian:12`",
                 "12 MB by `RUN make` (Dockerfile:4)",
             ]
         );
-        assert_eq!(size.step.as_deref(), Some("RUN make"));
+        assert_eq!(size.own_step(), Some("RUN make"));
         let own = told(Excess::Own { has: 2, limit: 1 }, &[]);
         assert_eq!(
-            own.sentences,
+            sentences(&own),
             ["12 MB by `RUN make` (Dockerfile:4)", "3.0 MB by `COPY . /srv`"]
         );
         let layers = told(Excess::Layers { has: 2, limit: 1 }, &[]);
         assert_eq!(
-            layers.sentences,
+            sentences(&layers),
             ["2 layers of its upstream `debian:12`", "2 layers of `os`", "2 layers of its own"]
         );
         let before = shares(&[
@@ -388,7 +476,7 @@ mod tests {
         ]);
         let growth = Excess::Growth { has: 2, before: 1, limit: GrowthLimit::Bytes(1) };
         assert_eq!(
-            told(growth, &before).sentences,
+            sentences(&told(growth, &before)),
             [
                 "12 MB by the new `RUN make` (Dockerfile:4)",
                 "5.0 MB more in its upstream `debian:12`",

@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use self::{
-    budget::{CandidateSize, LayerOwner, LayerShare, LayerStep, WastedPart, causes, excesses},
+    budget::{
+        CandidateSize, Cause, Excess, LayerOwner, LayerShare, LayerStep, OverBudget, WastedPart,
+        causes, excesses,
+    },
     measure::{HierarchySizes, Measured, measure},
     what_if::{
         FlattenForecast, ForecastBytes, NoForecast, ReplacedLayers, flatten_forecast,

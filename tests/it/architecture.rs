@@ -26,7 +26,7 @@ const USES: &[(&str, &[&str])] = &[
     ("waste", &["dockerfile", "hierarchy", "image", "layers", "size"]),
     ("registry", &["image"]),
     ("engine", &["fingerprint", "flatten", "hierarchy", "host", "image", "layers", "registry"]),
-    ("event", &["engine", "exit", "fingerprint", "hierarchy", "image", "plan"]),
+    ("event", &["engine", "exit", "fingerprint", "hierarchy", "image", "plan", "size"]),
     (
         "publish",
         &[

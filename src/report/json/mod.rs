@@ -3,6 +3,7 @@
 //! **Invariant:** each line is one whole JSON object, and safe to print: what a terminal or a CI system
 //! could obey is written as `\u` escapes, so that a program still reads exactly what was printed.
 
+mod budget;
 mod view;
 mod whole;
 

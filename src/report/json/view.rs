@@ -10,7 +10,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::super::plan::{PlanView, ReasonView, VERSION};
+use super::{
+    super::plan::{PlanView, ReasonView, VERSION},
+    budget::BudgetViews,
+};
 use crate::{
     event::{
         Different, Event, EventKind, Outcome, Phase, Promotion, SizeBefore, StepFailure,
@@ -77,8 +80,8 @@ enum EventBody<'a> {
         seconds: f64,
         #[serde(skip_serializing_if = "Option::is_none")]
         attempts: Option<usize>,
-        #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        over_budget: &'a [String],
+        #[serde(flatten)]
+        budget: BudgetViews<'a>,
         #[serde(flatten)]
         outcome: OutcomeView<'a>,
     },
@@ -216,8 +219,8 @@ pub(super) struct EventStepView<'a> {
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<usize>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    over_budget: &'a [String],
+    #[serde(flatten)]
+    budget: BudgetViews<'a>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     reports: &'a [PathBuf],
     promoted: &'a [Tag],
@@ -266,7 +269,7 @@ fn body(kind: &EventKind) -> EventBody<'_> {
                 node,
                 seconds: seconds(*took),
                 attempts: several(*attempts),
-                over_budget,
+                budget: BudgetViews::new(node, outcome, over_budget),
                 outcome: outcome_view(outcome),
             }
         }
@@ -391,7 +394,7 @@ pub(super) fn steps(summary: &Summary) -> Vec<EventStepView<'_>> {
             outcome: outcome_view(outcome),
             seconds: seconds(*took),
             attempts: several(*attempts),
-            over_budget,
+            budget: BudgetViews::new(node, outcome, over_budget),
             reports,
             promoted,
         }
