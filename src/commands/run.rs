@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     commands::cli::{Common, ProgressArg, RunArgs, SelectionArgs},
-    engine::Engine as _,
+    engine::{Capability, Engine as _},
     event::{EventKind, Executed, Promotion, Reporter, StopReason, Summary, TICK, Telling},
     exit::Exit,
     fingerprint::Revision,
@@ -38,11 +38,12 @@ use crate::{
         holds,
         journal::{Began, Journal, RunRequest},
         promote::{Promoted, Publisher, Verdict, conclude, verdict},
+        provenance,
         store::{Remote, Store},
     },
     registry::Copier,
     report::{self, Out, ProgressMode, Record, Recorder, ReportOptions},
-    run::{Origin, RunOptions, Secrets, Workshop, execute, refuse_lacked, sign},
+    run::{Origin, RunOptions, Secrets, Workshop, execute, lost_provenance, refuse_lacked, sign},
 };
 
 pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, CommandError> {
@@ -153,7 +154,9 @@ impl RunCommand<'_> {
             let plan = make(&self.hierarchy, &self.request, &self.world, (&*store, !ONLY_ASKS));
             let (plan, ()) = tokio::join!(plan, killed_runs::remove(&self.world));
             let (plan, mut warnings) = plan?;
-            refuse_lacked(&self.hierarchy, &plan, self.world.info.capabilities)?;
+            let capabilities = self.world.info.capabilities;
+            refuse_lacked(&self.hierarchy, &plan, capabilities)?;
+            warnings.extend(lost_provenance(&self.hierarchy, &plan, capabilities));
             let secrets = Secrets::read(&self.hierarchy, &plan, &self.world.info)?;
             let publishes = !self.arguments.no_push && self.hierarchy.registry.is_some();
             let repositories = publishes.then(|| pushed_to(&self.hierarchy, &plan));
@@ -214,7 +217,7 @@ impl RunCommand<'_> {
         let verdict = self.verdict(&plan, &executed, &tag_values)?;
         let mut publisher =
             Publisher { store: &*store, journal: &mut journal, stops, telling: &mut telling };
-        let promoted = self.promote(&mut publisher, (verdict, &mut executed)).await;
+        let promoted = self.promote(&mut publisher, &plan, (verdict, &mut executed)).await;
         let is_stopped = executed.stopped >= Some(StopReason::Interrupted);
         let quiesced = self.quiesce(&mut publisher, is_stopped).await;
         for message in quiesced {
@@ -241,15 +244,20 @@ impl RunCommand<'_> {
         Ok(exit)
     }
 
-    /// Copies the images to the other registries and signs them, and moves the tags of all of them.
+    /// Copies the images to the other registries, attaches their provenance and signs them, and moves the tags of all
+    /// of them.
     async fn promote<S: Store>(
         &self,
         publisher: &mut Publisher<'_, '_, S>,
+        plan: &Plan,
         (verdict, executed): (Verdict, &mut Executed),
     ) -> Promoted {
+        let attaches = self.hierarchy.registry.is_some()
+            && !self.world.info.capabilities.has(Capability::Attestations);
         let (moves, held) = match verdict {
             Verdict::Move { moves, held }
                 if destinations::has_any(&self.hierarchy, &moves)
+                    || attaches && provenance::has_any(&self.hierarchy, &moves)
                     || sign::has_any(&self.hierarchy, &moves) =>
             {
                 (moves, held)
@@ -261,6 +269,10 @@ impl RunCommand<'_> {
         let prepared = async {
             let store = (publisher.store, &client_copier);
             let moves = destinations::copied(store, of_hierarchy, moves).await?;
+            if attaches {
+                let store = (publisher.store, &self.world.registries);
+                provenance::attach(store, (&self.hierarchy, plan), &moves).await?;
+            }
             sign::sign(&self.hierarchy, &moves).await?;
             Ok::<_, String>(moves)
         };

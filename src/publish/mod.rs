@@ -6,4 +6,5 @@ pub mod gc;
 pub mod holds;
 pub mod journal;
 pub mod promote;
+pub mod provenance;
 pub mod store;

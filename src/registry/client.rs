@@ -40,6 +40,14 @@ pub struct Manifest {
     pub digest: Digest,
 }
 
+impl Manifest {
+    pub fn new(media_type: &str, document: &serde_json::Value) -> Self {
+        let bytes = document.to_string().into_bytes();
+        let digest = Digest::of(&bytes);
+        Self { media_type: media_type.to_owned(), bytes, digest }
+    }
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()
@@ -185,6 +193,16 @@ impl Client {
         reference: &str,
         manifest: &Manifest,
     ) -> Result<(), RegistryError> {
+        self.put(repository, reference, manifest).await.map(drop)
+    }
+
+    /// As [`put_under`](Self::put_under), with the registry's answer.
+    pub(super) async fn put(
+        &self,
+        repository: &Repository,
+        reference: &str,
+        manifest: &Manifest,
+    ) -> Result<Reply, RegistryError> {
         let mut call = manifest_call(repository, reference, Method::PUT)
             .header(header::CONTENT_TYPE, &manifest.media_type);
         call.body = Some(Bytes::copy_from_slice(&manifest.bytes));
@@ -193,7 +211,7 @@ impl Client {
             return Err(call.unexpected(&reply, reply.reason()));
         }
         match digest_of(&reply).filter(|stored| *stored != manifest.digest) {
-            None => Ok(()),
+            None => Ok(reply),
             Some(stored) => {
                 let reason = format!("it stored {} as {stored}", manifest.digest);
                 Err(call.unexpected(&reply, reason))

@@ -18,6 +18,7 @@ mod exchange;
 mod failure;
 mod index;
 mod listing;
+mod referrers;
 mod retry;
 mod tls;
 mod transport;

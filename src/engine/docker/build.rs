@@ -128,6 +128,7 @@ impl Docker {
             dockerfile: &name,
             session: session.id(),
             exports_caches: self.capabilities.has(Capability::CacheExport),
+            attests: self.capabilities.has(Capability::Attestations),
         };
         tokio::select! {
             solved = self.solve(build, activity, progress) => solved,

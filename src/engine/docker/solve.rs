@@ -31,6 +31,8 @@ const FRONTEND: &str = "dockerfile.v0";
 const EXPORTER: &str = "moby";
 /// The image's ID, in the answer of that exporter.
 const IMAGE_ID: &str = "containerimage.digest";
+/// Attributes of the frontend that ask for attestations begin with this.
+const ATTEST: &str = "attest:";
 /// The permission to build with the network of the engine's machine.
 const HOST_NETWORK: &str = "network.host";
 /// The label of BuildKit's worker with the address of the engine's machine.
@@ -48,6 +50,8 @@ pub(super) struct SessionBuild<'a> {
     pub(super) session: &'a str,
     /// Whether BuildKit can write its cache to a registry.
     pub(super) exports_caches: bool,
+    /// Whether the engine keeps an image with its attestations.
+    pub(super) attests: bool,
 }
 
 impl Docker {
@@ -92,12 +96,14 @@ async fn solve(control: &Control, build: SessionBuild<'_>) -> Result<Digest, Cal
     let needs_gateway = settings.add_hosts.values().any(|address| address == HOST_GATEWAY);
     let gateway = if needs_gateway { gateway(control).await? } else { None };
     let has_host_network = settings.network == BuildNetwork::Host;
+    let mut options = frontend_options(build.request, build.dockerfile, gateway.as_deref());
+    options.retain(|name, _| build.attests || !name.starts_with(ATTEST));
     let solve = ControlSolve {
         build: build.session.to_owned(),
         exporter: EXPORTER.to_owned(),
         session: build.session.to_owned(),
         frontend: FRONTEND.to_owned(),
-        options: frontend_options(build.request, build.dockerfile, gateway.as_deref()),
+        options,
         entitlements: has_host_network.then(|| HOST_NETWORK.to_owned()).into_iter().collect(),
         exporter_attributes: annotations(settings),
         cache: cache_exports(build.request, build.exports_caches),

@@ -1,10 +1,10 @@
-//! A text under a tag of a registry: an OCI artifact with one layer.
+//! A text in a registry, under a tag or attached to an image: an OCI artifact with one layer.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    image::{Digest, Tagged},
+    image::{Digest, Repository, Tagged},
     registry::{Client, Manifest, RegistryError},
 };
 
@@ -14,9 +14,9 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// The media types of an artifact.
 #[derive(Clone, Copy)]
-pub(super) struct ArtifactKind {
-    pub(super) artifact: &'static str,
-    pub(super) layer: &'static str,
+pub(in crate::publish) struct ArtifactKind {
+    pub(in crate::publish) artifact: &'static str,
+    pub(in crate::publish) layer: &'static str,
 }
 
 pub(super) async fn push(
@@ -24,19 +24,39 @@ pub(super) async fn push(
     tag: &Tagged,
     (kind, text): (ArtifactKind, &[u8]),
 ) -> Result<(), RegistryError> {
-    let config = client.put_blob(&tag.repository, EMPTY.1).await?;
-    let layer = client.put_blob(&tag.repository, text).await?;
-    let bytes = json!({
+    let document = document(client, &tag.repository, (kind, text)).await?;
+    client.put_manifest(&tag.repository, &tag.tag, &Manifest::new(MANIFEST, &document)).await
+}
+
+/// Stores an artifact that refers to an image of the repository, with annotations.
+pub(in crate::publish) async fn attach(
+    client: &Client,
+    (repository, image): (&Repository, &Manifest),
+    (kind, text): (ArtifactKind, &[u8]),
+    annotations: Value,
+) -> Result<(), RegistryError> {
+    let mut document = document(client, repository, (kind, text)).await?;
+    let Manifest { media_type, bytes, digest } = image;
+    document["subject"] = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
+    document["annotations"] = annotations;
+    client.put_referrer(repository, (digest, &Manifest::new(MANIFEST, &document))).await
+}
+
+/// Stores the blobs of an artifact. Returns its manifest, which is not stored.
+async fn document(
+    client: &Client,
+    repository: &Repository,
+    (kind, text): (ArtifactKind, &[u8]),
+) -> Result<Value, RegistryError> {
+    let config = client.put_blob(repository, EMPTY.1).await?;
+    let layer = client.put_blob(repository, text).await?;
+    Ok(json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "artifactType": kind.artifact,
         "config": {"mediaType": EMPTY.0, "digest": config, "size": EMPTY.1.len()},
         "layers": [{"mediaType": kind.layer, "digest": layer, "size": text.len()}],
-    });
-    let bytes = bytes.to_string().into_bytes();
-    let digest = Digest::of(&bytes);
-    let manifest = Manifest { media_type: MANIFEST.to_owned(), bytes, digest };
-    client.put_manifest(&tag.repository, &tag.tag, &manifest).await
+    }))
 }
 
 /// `None` if the tag does not exist, or is another kind of artifact.

@@ -2,7 +2,7 @@
 //!
 //! With `registry:` it is that registry. Without one it is the engine's own tags, with image IDs as digests.
 
-mod artifact;
+pub(super) mod artifact;
 mod layered;
 mod local;
 mod manifest;
@@ -43,8 +43,13 @@ pub const BUILT_BY: &str = "rebuild.built-by";
 
 /// When `rebuild` built the image with these labels.
 pub fn built_at(labels: &BTreeMap<String, String>) -> Option<Timestamp> {
-    let run = labels.get(BUILT_BY).filter(|run| is_run_id(run))?;
-    let milliseconds = ulid::Ulid::from_string(&run.to_uppercase()).ok()?.timestamp_ms();
+    began_at(labels.get(BUILT_BY)?)
+}
+
+/// When the run with this ID began.
+pub fn began_at(run: &str) -> Option<Timestamp> {
+    let id = Some(run).filter(|run| is_run_id(run))?.to_uppercase();
+    let milliseconds = ulid::Ulid::from_string(&id).ok()?.timestamp_ms();
     Timestamp::from_millisecond(milliseconds.try_into().ok()?).ok()
 }
 

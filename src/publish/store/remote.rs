@@ -177,7 +177,7 @@ impl<E: Engine> Store for Remote<E> {
     ) -> Result<(), StoreError> {
         // DELETE by tag is optional in the specification. DELETE by digest deletes all tags of the image.
         self.client.delete(repository, digest.as_str()).await?;
-        Ok(())
+        Ok(self.client.delete_referrers(repository, digest).await?)
     }
 
     async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {

@@ -1,10 +1,13 @@
 //! What BuildKit adds beside an image: annotations, attestations and the layer cache.
 
-use rebuild::engine::Capability;
-use serde_json::Value;
+use std::process::Command;
+
+use rebuild::{engine::Capability, image::Digest};
+use serde_json::{Value, json};
 
 use crate::support::{
     engine::capabilities,
+    gate::{Gate, Pass},
     project::{Place, Project},
     registry::Registry,
 };
@@ -27,7 +30,8 @@ fn lacks(capability: Capability) -> bool {
 
 #[test]
 fn annotations_and_attestations_are_published_and_compared() {
-    let project = project("annotations: { org.example.team: web }, attest: { provenance: max }");
+    let project =
+        project("annotations: { org.example.team: web }, attest: { provenance: max, sbom: false }");
     let registry = Registry::start();
     let prefix = format!("{}/beside", registry.host());
     let run = |arguments: &str| project.rebuild(&format!("--registry {prefix} {arguments}"));
@@ -35,7 +39,8 @@ fn annotations_and_attestations_are_published_and_compared() {
         let says = |option| {
             format!("`~os` has `{option}`, and this engine lacks the capability `attestations`")
         };
-        run("").run().exits(2).says(&[&says("attest"), &says("annotations")]);
+        project.edit("hierarchy.yaml", "sbom: false", "sbom: true");
+        run("").run().exits(2).says(&[&says("attest.sbom"), &says("annotations")]);
         return;
     }
     run("").run().exits(0);
@@ -69,6 +74,100 @@ fn annotations_and_attestations_are_published_and_compared() {
     let index: Value = serde_json::from_slice(&registry.manifest(&repository, "latest")).unwrap();
     assert_eq!(index["annotations"]["org.example.team"], "base", "{changed}");
     assert_eq!(run("size").run().exits(0).stderr, "");
+}
+
+/// Oracle: what is in the registry under a path, as JSON.
+fn json_at(registry: &Registry, repository: &str, reference: &str) -> Value {
+    serde_json::from_slice(&registry.manifest(repository, reference)).unwrap()
+}
+
+#[test]
+fn without_attestations_of_the_engine_the_provenance_is_a_referrer() {
+    if !lacks(Capability::Attestations) {
+        return;
+    }
+    let project =
+        project("build_args: { TEAM: web }, attest: { provenance: max }, tags: [latest, \"1\"]");
+    project.edit("hierarchy.yaml", "~app: { ", "~app: { attest: { provenance: min }, ");
+    project.edit("os/Dockerfile", "FROM scratch\n", "FROM scratch\nARG TEAM\n");
+    let registry = Registry::start();
+    let gate = Gate::before(registry.host());
+    let run = || project.rebuild(&format!("--registry {}/beside", gate.host())).run();
+    let repository = |name: &str| project.name(&format!("beside/{name}"));
+
+    // No tag moves to an image without its provenance.
+    gate.rule(|method, path| {
+        let is_index = method == "PUT" && path.contains("/manifests/sha256-");
+        if is_index { Pass::Refused(405) } else { Pass::Through }
+    });
+    run().exits(13).says(&["has no provenance: ", ": no tag was moved"]);
+    for name in ["~os", "~app"] {
+        let tags = registry.tags(&repository(name));
+        assert!(tags.iter().all(|tag| tag.starts_with("rb-")), "{tags:?}");
+    }
+    gate.rule(|_, _| Pass::Through);
+    run().exits(0);
+
+    let statement = |name: &str| {
+        let repository = repository(name);
+        let image = registry.head(&repository, "latest").unwrap();
+        let index = json_at(&registry, &repository, &image.replace(':', "-"));
+        let entries = index["manifests"].as_array().unwrap();
+        assert_eq!(entries.len(), 1, "{index}");
+        let artifact = json_at(&registry, &repository, entries[0]["digest"].as_str().unwrap());
+        let bytes = registry.manifest(&repository, "latest");
+        assert_eq!(artifact["subject"]["digest"], image);
+        assert_eq!(artifact["subject"]["size"], bytes.len());
+        assert_eq!(artifact["artifactType"], "application/vnd.in-toto+json");
+        assert_eq!(entries[0]["artifactType"], artifact["artifactType"]);
+        let predicate = "https://slsa.dev/provenance/v1";
+        assert_eq!(entries[0]["annotations"]["in-toto.io/predicate-type"], predicate);
+        let layer = artifact["layers"][0]["digest"].as_str().unwrap();
+        let text = registry.blob(&repository, layer);
+        assert_eq!(Digest::of(&text).as_str(), layer);
+        let statement: Value = serde_json::from_slice(&text).unwrap();
+        let hex = image.strip_prefix("sha256:").unwrap();
+        assert_eq!(statement["subject"][0]["digest"]["sha256"], hex);
+        (image, statement["predicate"]["buildDefinition"].clone())
+    };
+    let (os, build) = statement("~os");
+    let parameters = &build["externalParameters"];
+    assert_eq!(parameters["buildArgs"], json!({ "TEAM": "web" }));
+    let dockerfile = std::fs::read_to_string(project.path("os/Dockerfile")).unwrap();
+    assert_eq!(parameters["dockerfile"], dockerfile);
+    let (_, build) = statement("~app");
+    assert_eq!(build["externalParameters"]["dockerfile"], Value::Null);
+    assert_eq!(build["resolvedDependencies"][0]["digest"]["sha256"], os["sha256:".len()..]);
+
+    // One more tag to the same image: the statement is not attached again.
+    project.edit("hierarchy.yaml", "\"1\"]", "\"1\", \"2\"]");
+    run().exits(0);
+    assert!(registry.head(&repository("~os"), "2").is_some());
+    assert_eq!(statement("~os").0, os);
+    assert_eq!(run().exits(0).result(), "nothing to do: all 2 images are up to date");
+    for command in ["status", "gc", "gc --keep 1ms --yes", "size"] {
+        project.rebuild(&format!("{command} --registry {}/beside", gate.host())).run().exits(0);
+    }
+    assert_eq!(statement("~os").0, os);
+    if Command::new("cosign").arg("version").output().is_ok() {
+        let image = format!("{}/{}@{os}", registry.host(), repository("~os"));
+        let tree = Command::new("cosign")
+            .args(["tree", "--allow-insecure-registry", &image])
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&tree.stdout);
+        assert!(shown.contains("application/vnd.in-toto+json"), "{tree:?}");
+    }
+}
+
+#[test]
+fn provenance_without_a_registry_is_a_warning() {
+    if !lacks(Capability::Attestations) {
+        return;
+    }
+    let project = project("attest: { provenance: min }");
+    let ended = project.rebuild("").run().exits(0);
+    ended.says(&["`attest.provenance` of `~os` has no effect: there is no registry, and this engine lacks the capability `attestations`"]);
 }
 
 #[test]

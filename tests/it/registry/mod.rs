@@ -3,6 +3,7 @@
 mod copies;
 mod faults;
 mod logins;
+mod referrers;
 
 use std::time::Duration;
 

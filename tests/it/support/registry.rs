@@ -121,6 +121,13 @@ impl Registry {
         answer.body
     }
 
+    /// Oracle: a blob.
+    pub(crate) fn blob(&self, repository: &str, digest: &str) -> Vec<u8> {
+        let answer = self.send("GET", &format!("/v2/{repository}/blobs/{digest}"), &[], b"");
+        assert_eq!(answer.status, 200, "{digest}");
+        answer.body
+    }
+
     /// Oracle: the bytes of all blobs.
     pub(crate) fn stored(&self) -> u64 {
         let mut folders = vec![self.directory.path().to_owned()];
@@ -187,7 +194,7 @@ impl Registry {
     pub(crate) fn unpacked(&self, repository: &str, tag: &str) -> Vec<(String, u64)> {
         let layers = self.layers(repository, tag).into_iter();
         let sizes = layers.map(|digest| {
-            let blob = self.send("GET", &format!("/v2/{repository}/blobs/{digest}"), &[], b"").body;
+            let blob = self.blob(repository, &digest);
             let mut tar = Vec::new();
             flate2::read::MultiGzDecoder::new(&blob[..]).read_to_end(&mut tar).unwrap();
             (digest, tar.len() as u64)
