@@ -25,14 +25,14 @@ struct ExcessView<'a> {
     /// The size of the published image, for `growth`.
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<u64>,
-    causes: Vec<CauseView<'a>>,
+    causes: Vec<BudgetCauseView<'a>>,
 }
 
 #[derive(Serialize)]
-struct CauseView<'a> {
+struct BudgetCauseView<'a> {
     #[serde(flatten)]
     amount: AmountView,
-    owner: Option<OwnerView<'a>>,
+    owner: Option<LayerOwnerView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ enum AmountView {
 
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
-enum OwnerView<'a> {
+enum LayerOwnerView<'a> {
     Image(&'a NodeName),
     Upstream(&'a str),
 }
@@ -82,12 +82,12 @@ fn excess<'a>(node: &'a NodeName, over: &'a OverBudget) -> ExcessView<'a> {
         Excess::Layers { .. } => AmountView::Layers(n),
         _ => AmountView::Bytes(n),
     };
-    let cause = |cause: &'a Cause| CauseView {
+    let cause = |cause: &'a Cause| BudgetCauseView {
         amount: amount(cause.amount),
         owner: cause.owner.as_ref().map(|owner| match owner {
-            LayerOwner::Itself => OwnerView::Image(node),
-            LayerOwner::Ancestor(name) => OwnerView::Image(name),
-            LayerOwner::Upstream(name) => OwnerView::Upstream(name),
+            LayerOwner::Itself => LayerOwnerView::Image(node),
+            LayerOwner::Ancestor(name) => LayerOwnerView::Image(name),
+            LayerOwner::Upstream(name) => LayerOwnerView::Upstream(name),
         }),
         step: cause.step.as_deref(),
         place: cause.place.as_deref(),
