@@ -104,6 +104,11 @@ pub(super) struct Pinned {
 }
 
 impl Pinned {
+    /// The names that are no pins. BuildKit looks them up in their registries.
+    pub(super) fn pulled_by_builds(&self) -> impl Iterator<Item = &str> {
+        self.names.values().map(String::as_str).filter(|name| !name.starts_with(PIN_DOMAIN))
+    }
+
     /// Replaces pins in a message of the engine with the names in the Dockerfile.
     pub(super) fn as_written(&self, said: String) -> String {
         if !said.contains(PIN_DOMAIN) {

@@ -8,7 +8,7 @@ mod ahead;
 mod attempts;
 mod bases;
 mod budget;
-mod cache_logins;
+mod build_logins;
 mod lost_engine;
 mod compare;
 mod content_tags;

@@ -550,7 +550,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             dockerfile: node.dockerfile.pinned(&pinned.names),
             dockerfile_path,
             build_args: node.build_args.clone(),
-            secrets: self.build_secrets().await,
+            secrets: self.build_secrets(pinned).await,
             labels: self.labels(pinned, record).await?,
             settings: node.settings.clone(),
             repository: node.repository.clone(),
