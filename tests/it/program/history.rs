@@ -111,7 +111,7 @@ fn a_plan_says_where_to_and_what_it_would_touch() {
             }
         };
         assert_eq!(lines("plan")[0], target);
-        let moves = "moves ~os:1, ~os:latest and 3 more tags";
+        let moves = "moves ~os:1, ~os:latest, ~web:latest, ~app:latest, ~tool:latest";
         assert_eq!(last("plan"), format!("4 images, 5 tags, time unknown, size unknown; {moves}"));
         project.rebuilt(place);
         assert_eq!(lines("plan").last().unwrap(), "4 up to date");
