@@ -21,16 +21,30 @@ pub(super) struct CommandError {
     pub(super) exit: Exit,
     message: String,
     hint: Option<String>,
+    /// The registry of the images does not answer.
+    is_unreachable: bool,
 }
 
 impl CommandError {
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self { exit, message: message.into(), hint: None, is_unreachable: false }
     }
 
     /// Says what had been done before it.
     pub(super) fn after(mut self, done: &str) -> Self {
         self.message = format!("{} ({done})", self.message);
+        self
+    }
+
+    /// For a command that can do its work with the images of the engine.
+    pub(super) fn or_without_registry(mut self) -> Self {
+        if self.is_unreachable {
+            let hint = "`--no-registry` uses the images in the engine instead";
+            self.hint = Some(match self.hint {
+                Some(first) => format!("{first}\n  hint: {hint}"),
+                None => hint.to_owned(),
+            });
+        }
         self
     }
 
@@ -62,8 +76,9 @@ impl From<EngineError> for CommandError {
 impl From<RegistryError> for CommandError {
     fn from(error: RegistryError) -> Self {
         let hint = error.hint();
+        let is_unreachable = matches!(error, RegistryError::Unreachable { .. });
         let error = Self::new(Exit::RegistryUnreachable, error.to_string());
-        Self { hint, ..error }
+        Self { hint, is_unreachable, ..error }
     }
 }
 

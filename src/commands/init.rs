@@ -16,7 +16,10 @@ use super::{
     project::{load_options, start},
 };
 use crate::{
-    check::diagnostic::{Diagnostic, Rendering, Severity, names},
+    check::{
+        diagnostic::{Diagnostic, Rendering, Severity, names},
+        rules::RuleCode,
+    },
     commands::cli::{Common, InitArgs},
     exit::Exit,
     hierarchy::Hierarchy,
@@ -92,12 +95,12 @@ fn update(file: &Path, common: &Common, arguments: &InitArgs) -> Result<Exit, Co
     if is_new && !arguments.dry_run {
         _ = writeln!(page, "next: `{}`", next(file));
     }
+    other_warnings(&update.loaded.warnings, &update.unsure);
     if arguments.dry_run {
         output::line(page.trim());
     } else {
-        answer(page.trim_start_matches('\n'))?;
+        view(page.trim_start_matches('\n'))?;
     }
-    notice(&update.loaded.warnings);
     Ok(ending(arguments, &update.unsure))
 }
 
@@ -174,9 +177,12 @@ fn from(file: &Path, common: &Common, arguments: &InitArgs) -> Result<From, Comm
             std::io::stdin()
                 .read_to_string(&mut text)
                 .map_err(|error| usage(format!("standard input cannot be read: {error}")))?;
-            From::Bake(text)
+            From::Bake(PathBuf::from("docker-bake.json"), text)
         }
-        (Some(path), _) => From::Bake(read(path)?.1),
+        (Some(path), _) => {
+            let (path, text) = read(path)?;
+            From::Bake(path, text)
+        }
         (None, Some(path)) => {
             let (path, text) = read(path)?;
             From::Compose(path, text, environment)
@@ -237,6 +243,27 @@ fn answer(text: &str) -> Result<(), CommandError> {
         .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))
 }
 
+/// Sentences for the user.
+fn view(text: &str) -> Result<(), CommandError> {
+    output::view(text.as_bytes(), true)
+        .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))
+}
+
+/// Prints the warnings that no line below `unsure:` contains.
+fn other_warnings(warnings: &[Diagnostic], unsure: &[String]) {
+    let is_known = |warning: &&Diagnostic| {
+        let image = warning.excerpts.first().and_then(|excerpt| {
+            let span = excerpt.labels.first()?.span.clone();
+            excerpt.source.text.get(span)
+        });
+        warning.code == Some(RuleCode::UnknownTag)
+            && image
+                .is_some_and(|image| unsure.iter().any(|line| line.contains(&format!("`{image}`"))))
+    };
+    let others: Vec<_> = warnings.iter().filter(|one| !is_known(one)).cloned().collect();
+    notice(&others);
+}
+
 /// The tree, what is to be looked at, and what to type next.
 fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, CommandError> {
     let mut text = String::new();
@@ -269,13 +296,16 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
             ),
         };
     }
+    if proposal.loaded.is_ok() {
+        other_warnings(problems, &proposal.unsure);
+    }
     if arguments.dry_run {
         output::line(text.trim_start_matches('\n').trim_end());
     } else {
-        answer(text.trim_start_matches('\n'))?;
+        view(text.trim_start_matches('\n'))?;
     }
-    notice(problems);
     if proposal.loaded.is_err() {
+        notice(problems);
         let is_error = |problem: &&Diagnostic| problem.severity == Severity::Error;
         let errors: Vec<&Diagnostic> = problems.iter().filter(is_error).collect();
         let mut files: Vec<String> = errors

@@ -47,7 +47,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::error::CommandError;
 use crate::{
-    commands::cli::{Cli, Command},
+    commands::cli::{Cli, Command, Common, RunArgs},
     exit::Exit,
 };
 
@@ -111,12 +111,18 @@ fn with_environment(mut cli: Cli) -> Result<Cli, CommandError> {
 fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
     let common = &cli.common;
     match cli.command {
-        None => runtime()?.block_on(run::run(common, &cli.run)),
-        Some(Command::Run(arguments)) => runtime()?.block_on(run::run(common, &arguments)),
+        None => run(common, &cli.run),
+        Some(Command::Run(arguments)) => run(common, &arguments),
         Some(Command::Watch(arguments)) => runtime()?.block_on(watch::watch(common, &arguments)),
-        Some(Command::Plan(arguments)) => runtime()?.block_on(plan::plan(common, &arguments)),
-        Some(Command::Why(arguments)) => runtime()?.block_on(why::why(common, &arguments)),
-        Some(Command::Status(arguments)) => runtime()?.block_on(status::status(common, &arguments)),
+        Some(Command::Plan(arguments)) => runtime()?
+            .block_on(plan::plan(common, &arguments))
+            .map_err(CommandError::or_without_registry),
+        Some(Command::Why(arguments)) => runtime()?
+            .block_on(why::why(common, &arguments))
+            .map_err(CommandError::or_without_registry),
+        Some(Command::Status(arguments)) => runtime()?
+            .block_on(status::status(common, &arguments))
+            .map_err(CommandError::or_without_registry),
         Some(Command::Log(arguments)) => log::log(common, &arguments),
         Some(Command::Shell(arguments)) => runtime()?.block_on(shell::shell(common, &arguments)),
         Some(Command::Check(arguments)) => check::check(common, &arguments),
@@ -138,6 +144,14 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Schema) => check::schema(),
         Some(Command::Completions { shell }) => completions::completions(shell),
         Some(Command::Man { folder }) => man::man(folder.as_deref()),
+    }
+}
+
+fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, CommandError> {
+    let ended = runtime()?.block_on(run::run(common, arguments));
+    match arguments.local {
+        Some(_) => ended.map_err(CommandError::or_without_registry),
+        None => ended,
     }
 }
 

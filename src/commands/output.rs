@@ -17,36 +17,35 @@ use crate::{
 /// Says what went wrong.
 pub(super) fn error(message: &str) {
     let style = anstyle::AnsiColor::Red.on_default().bold();
-    prose(&format!("{style}error{style:#}: {message}"));
+    line(&format!("{style}error{style:#}: {message}"));
 }
 
 /// Says what a person should know though it goes on.
 pub(super) fn warning(message: &str) {
     let style = anstyle::AnsiColor::Yellow.on_default().bold();
-    prose(&format!("{style}warning{style:#}: {message}"));
+    line(&format!("{style}warning{style:#}: {message}"));
 }
 
 /// Text that is already laid out, to stderr, set apart from what follows.
 pub(super) fn notice(text: &str) {
-    line(&format!("{text}\n"));
+    laid_out(&format!("{text}\n"));
 }
 
-/// A line of what is going on, to stderr.
+/// A line of what is going on, to stderr, in the width of the terminal.
 pub(super) fn line(text: &str) {
-    _ = writeln!(anstream::stderr(), "{}", sanitize::lines(text));
+    let columns = report::stderr_size().map(|(columns, _)| columns);
+    laid_out(&report::wrap(&sanitize::lines(text), columns));
 }
 
-/// Sentences, to stderr, in the width of the terminal.
-fn prose(text: &str) {
-    let columns = report::stderr_size().map(|(columns, _)| columns);
-    line(&report::wrap(&sanitize::lines(text), columns));
+fn laid_out(text: &str) {
+    _ = writeln!(anstream::stderr(), "{}", sanitize::lines(text));
 }
 
 /// What clap says of a command line. Help and version are answers, and go to stdout.
 pub(super) fn usage(error: &clap::Error) {
     let text = error.render().ansi().to_string();
     if error.use_stderr() {
-        line(text.trim_end());
+        laid_out(text.trim_end());
     } else {
         _ = answer(text.as_bytes());
     }
@@ -69,7 +68,7 @@ impl Write for LogWriter {
 
 impl Drop for LogWriter {
     fn drop(&mut self) {
-        line(String::from_utf8_lossy(&self.0).trim_end());
+        laid_out(String::from_utf8_lossy(&self.0).trim_end());
     }
 }
 

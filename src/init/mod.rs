@@ -71,8 +71,8 @@ pub enum From {
     /// Every Dockerfile of the folder, with the files that git tracks although it may ignore them,
     /// and the environment, which compose files take variables from.
     Folder { tracked: Vec<PathBuf>, environment: BTreeMap<String, String> },
-    /// What `docker buildx bake --print` says.
-    Bake(String),
+    /// A file and what `docker buildx bake --print` says.
+    Bake(PathBuf, String),
     /// A compose file, its text and the environment.
     Compose(PathBuf, String, BTreeMap<String, String>),
 }
@@ -197,8 +197,11 @@ impl Study {
             From::Folder { tracked, environment } => {
                 found(root, &tracked, &environment, (&mut notes, &mut left_out))?
             }
-            From::Bake(text) => {
-                let targets = bake::targets(&text, Path::new("docker-bake.json"), Path::new(""))?;
+            From::Bake(path, text) => {
+                // Where a file outside is on this machine says nothing on another one.
+                let name = path.file_name().map_or(path.as_path(), Path::new);
+                let shown = path.strip_prefix(root).unwrap_or(name);
+                let targets = bake::targets(&text, shown, Path::new(""))?;
                 notes = targets.notes;
                 targets.found
             }

@@ -151,7 +151,7 @@ impl fmt::Display for Change {
             Self::Dockerfile => "its Dockerfile",
             Self::Context => "its build context",
             Self::Settings => "its settings in the hierarchy",
-            Self::Tests => "its tests or size limit",
+            Self::Tests => "its checks (tests, size limit)",
             Self::Platform => "its platform",
             Self::Upstreams => "its list of upstream images",
             Self::Entry => "its entry in hierarchy.yaml",

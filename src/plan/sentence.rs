@@ -13,7 +13,7 @@ pub(super) fn sentence(what: &[Change], parts: &[ChangedPart], of: Option<&NodeN
     for difference in [ListingDifference::Changed, ListingDifference::New, ListingDifference::Gone]
     {
         let mut subjects = Vec::new();
-        let mut unnamed = 0;
+        let mut unnamed: Vec<&ChangedPart> = Vec::new();
         for change in what {
             let all: Vec<(usize, &ChangedPart)> =
                 parts.iter().filter(|part| part.what == *change).enumerate().collect();
@@ -25,18 +25,13 @@ pub(super) fn sentence(what: &[Change], parts: &[ChangedPart], of: Option<&NodeN
             for (n, part) in all {
                 match part.difference == difference {
                     true if n < named => subjects.push(possessed(&subject(part), of)),
-                    true => unnamed += 1,
+                    true => unnamed.push(part),
                     false => {}
                 }
             }
         }
-        match unnamed {
-            0 => {}
-            1 if subjects.is_empty() => subjects.push("another one".to_owned()),
-            n if subjects.is_empty() => subjects.push(format!("{n} others")),
-            n => subjects.push(format!("{n} more")),
-        }
-        let is_many = subjects.len() > 1 || unnamed > 1;
+        subjects.extend(more(&unnamed));
+        let is_many = subjects.len() > 1 || unnamed.len() > 1;
         if subjects.is_empty() {
             continue;
         }
@@ -51,6 +46,22 @@ pub(super) fn sentence(what: &[Change], parts: &[ChangedPart], of: Option<&NodeN
         clauses.push(format!("{}{owner} {verb}", list(&subjects)));
     }
     list(&clauses)
+}
+
+/// `2 more files`, if there are any.
+fn more(parts: &[&ChangedPart]) -> Option<String> {
+    let all = |is: fn(&ChangedPart) -> bool| parts.iter().all(|part| is(part));
+    let noun = if all(|part| part.what == Change::Settings) {
+        " setting"
+    } else if all(|part| part.what == Change::Context && !part.name.ends_with('/')) {
+        " file"
+    } else if all(|part| part.what == Change::Context) {
+        " path"
+    } else {
+        ""
+    };
+    let s = if parts.len() == 1 || noun.is_empty() { "" } else { "s" };
+    (!parts.is_empty()).then(|| format!("{} more{noun}{s}", parts.len()))
 }
 
 /// Replaces `its` by `the` if the image is named.
@@ -123,8 +134,8 @@ mod tests {
             (
                 &[context],
                 "~a ~b ~c ~d ~e",
-                "`a`, `b`, `c` and 2 more changed",
-                "`a`, `b`, `c` and 2 more of `os` changed",
+                "`a`, `b`, `c` and 2 more files changed",
+                "`a`, `b`, `c` and 2 more files of `os` changed",
             ),
             (
                 &[context],
@@ -135,8 +146,8 @@ mod tests {
             (
                 &[context],
                 "~a +b +c +d -e",
-                "`a` changed, `b`, `c` and 1 more are new and another one is gone",
-                "`a` of `os` changed, `b`, `c` and 1 more of `os` are new and another one of `os` is gone",
+                "`a` changed, `b`, `c` and 1 more file are new and 1 more file is gone",
+                "`a` of `os` changed, `b`, `c` and 1 more file of `os` are new and 1 more file of `os` is gone",
             ),
             (
                 &[settings],

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     event::{Outcome, StepFailure, StepSummary, Summary},
     hierarchy::{NodeName, OnFailure},
-    plan::{ImageState, Step},
+    plan::{ImageState, Reason, Step},
     publish::failures::{Failures, LastFailure, Setback},
 };
 
@@ -82,14 +82,18 @@ fn one(
     if failure.kept.is_some() {
         writeln!(out, "  {} rebuild shell {name}", paint.faint("a shell in that image:"))?;
     }
+    let tags = match step.reason {
+        Reason::NeverBuilt => "it gets no tags",
+        _ => "it keeps its old tags",
+    };
     match failure.on_failure {
         OnFailure::Block => Ok(()),
         OnFailure::Hold => {
-            writeln!(out, "  {} it keeps its old tags", paint.faint("on_failure: hold:"))
+            writeln!(out, "  {} {tags}", paint.faint("on_failure: hold:"))
         }
         OnFailure::Optional => writeln!(
             out,
-            "  {} it keeps its old tags, and the run may still succeed",
+            "  {} {tags}, and the run may still succeed",
             paint.faint("on_failure: optional:")
         ),
     }

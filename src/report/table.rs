@@ -26,6 +26,8 @@ const RIGHT: [bool; COLUMNS] = [false, false, false, true, true, true, false];
 const OPTIONAL: [usize; 3] = [4, 5, 6];
 /// What wraps in a narrow terminal.
 const WHY: usize = 2;
+/// Its width without a terminal, if its words are not longer.
+const WHY_UNBOUNDED: usize = 60;
 /// The columns that may be cut after that, the first first, and how far.
 const FLEXIBLE: [(usize, usize); 3] = [(WHY, 20), (0, 16), (WHY, 3)];
 const GAP: &str = "  ";
@@ -176,7 +178,11 @@ fn widths(rows: &[[String; COLUMNS]], columns: Option<usize>) -> [usize; COLUMNS
             *widest = content.max(width(HEAD[column]));
         }
     }
-    let Some(columns) = columns else { return widths };
+    let Some(columns) = columns else {
+        let words = rows.iter().flat_map(|row| row[WHY].split(' '));
+        widths[WHY] = widths[WHY].min(words.map(width).max().unwrap_or(0).max(WHY_UNBOUNDED));
+        return widths;
+    };
     let used = |widths: &[usize; COLUMNS]| -> usize {
         widths.iter().filter(|w| **w > 0).map(|w| w + GAP.len()).sum()
     };

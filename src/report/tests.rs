@@ -14,6 +14,9 @@ use super::{
 use crate::{
     event::{Event, EventKind, Outcome, Promotion},
     exit::Exit,
+    fingerprint::ListingDifference,
+    hierarchy::OnFailure,
+    plan::{Change, ChangedPart, Reason},
 };
 
 /// The text on stderr and on stdout after a run.
@@ -36,7 +39,7 @@ fn images_that_did_not_begin_have_rows_and_many_are_counted() {
         let nodes: Vec<String> = plan.steps.iter().map(|step| step.node.to_string()).collect();
         let mut story = scenario::Story::new(plan);
         story.starts(&nodes[0]).after(1_000);
-        story.ends(&nodes[0], scenario::failed(crate::hierarchy::OnFailure::Block), 1_000);
+        story.ends(&nodes[0], scenario::failed(OnFailure::Block), 1_000);
         for node in &nodes[1..] {
             story.ends(node, Outcome::Skipped { failed: nodes[0].as_str().into() }, 0);
         }
@@ -56,6 +59,34 @@ fn images_that_did_not_begin_have_rows_and_many_are_counted() {
         assert_eq!(table.matches("  skipped  ").count(), skipped, "{table}");
         assert_eq!(table.lines().last().filter(|line| line.starts_with("and ")), last, "{table}");
     }
+}
+
+#[test]
+fn without_a_terminal_a_long_reason_wraps_and_a_new_image_has_no_old_tags() {
+    let mut plan = scenario::wide_plan(2);
+    let node = plan.steps[0].node.to_string();
+    plan.steps[0].reason = Reason::NeverBuilt;
+    let part = |n| ChangedPart {
+        what: Change::Context,
+        difference: ListingDifference::Changed,
+        name: format!("a/folder/with/many/files/{n}"),
+    };
+    plan.steps[1].reason =
+        Reason::Changed { what: vec![Change::Context], parts: (0..4).map(part).collect() };
+    let other = plan.steps[1].node.to_string();
+    let mut story = scenario::Story::new(plan);
+    for node in [&node, &other] {
+        story.starts(node).ends(node, scenario::failed(OnFailure::Hold), 1_000);
+    }
+    let text = plain(&story.finishes(Promotion::Withheld, Exit::BuildFailed));
+    let (_, table) = text.split_once("image ").unwrap();
+    let (table, failures) = table.split_once("\n\n").unwrap();
+    assert!(table.lines().all(|line| line.len() < 120), "{table}");
+    for n in 0..4 {
+        assert!(table.contains(&format!("`a/folder/with/many/files/{n}`")), "{table}");
+    }
+    assert_eq!(failures.matches("on_failure: hold: it gets no tags\n").count(), 1, "{failures}");
+    assert_eq!(failures.matches("on_failure: hold: it keeps its old tags").count(), 1);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{
     },
     engine::{Capabilities, Capability, Docker, EngineError, EngineInfo, EngineOptions, Tried},
     exit::Exit,
-    report::doctor::{Finding, size},
+    report::doctor::{Finding, Level, size},
 };
 
 /// Says where it is, if it answers.
@@ -33,6 +33,12 @@ async fn places(used: Option<&str>, findings: &mut Vec<Finding>) {
             None => format!("{place}: answers, not used"),
             Some(problem) if is_connected => format!("{place}: not used, {problem}"),
             Some(problem) => {
+                let is_told = |one: &Finding| {
+                    one.level == Level::Problem
+                        && one.message.contains(&place)
+                        && one.message.contains(&problem)
+                };
+                let problem = if findings.iter().any(is_told) { "see above" } else { &problem };
                 findings.push(Finding::warning("place", format!("{place}: {problem}")));
                 continue;
             }

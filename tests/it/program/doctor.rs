@@ -58,6 +58,7 @@ fn no_engine_is_the_first_problem() {
     assert!(about(&ended, "engine")[0].starts_with("problem cannot reach the Docker engine"));
     let [place] = &about(&ended, "place")[..] else { panic!("{ended}") };
     assert!(place.starts_with("warning unix:///nowhere/at/all"), "{ended}");
+    assert_eq!(ended.stdout.matches("there is no such socket").count(), 1, "{ended}");
 
     project.edit("hierarchy.yaml", "version: 1", "version: 2");
     let ended = project.rebuild("doctor --format json").run().exits(2);

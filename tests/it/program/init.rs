@@ -235,6 +235,24 @@ services:
 ";
 
 #[test]
+fn a_tag_that_nothing_makes_is_named_once_and_before_the_next_command() {
+    let project = repository(&[
+        ("os/Dockerfile", "FROM scratch\n"),
+        ("app/Dockerfile", "FROM r.example.com/x/os:13\n"),
+        (
+            "Makefile",
+            "all:\n\tdocker build -t r.example.com/x/os:12 os\n\tdocker build -t r.example.com/x/app:1 app\n",
+        ),
+    ]);
+    let ended = project.rebuild("init").run().exits(0);
+    let [unsure] = &unsure(&ended)[..] else { panic!("{ended}") };
+    assert!(unsure.starts_with("`r.example.com/x/os:13`: "), "{ended}");
+    assert_eq!(ended.stderr, "", "{ended}");
+    let checked = project.rebuild("check").run().exits(0);
+    assert!(checked.stdout.contains("warning[RB035]"), "{checked}");
+}
+
+#[test]
 fn targets_of_bake_and_services_of_compose() {
     let app = "ARG FLAVOUR\nFROM base AS final\nFROM final AS other\n";
     for arguments in ["--from-bake bake.json", "--from-compose compose.yaml"] {
@@ -246,6 +264,7 @@ fn targets_of_bake_and_services_of_compose() {
         ]);
         let ended = project.rebuild(&format!("init {arguments}")).run().exits(0);
         assert_eq!(unsure(&ended), [""; 0], "{}", ended.stdout);
+        assert!(!ended.stdout.contains("docker-bake.json"), "{ended}");
         let hierarchy = loaded(&project.path("").canonicalize().unwrap());
         let node = hierarchy.get(&"app".into()).unwrap();
         let inline = hierarchy.get(&"inline".into()).unwrap();
@@ -255,6 +274,7 @@ fn targets_of_bake_and_services_of_compose() {
             hierarchy.parents(&node.name).map(|parent| parent.name.as_str()).collect();
         assert_eq!(parents, ["base"], "{arguments}");
         let text = fs::read_to_string(project.path("hierarchy.yaml")).unwrap();
+        assert!(!text.contains("docker-bake.json"), "{text}");
         assert!(text.contains("target: final") && text.contains("FLAVOUR: slim"), "{text}");
         project.rebuild("check").run().exits(0);
     }

@@ -96,6 +96,18 @@ fn help_takes_the_name_of_a_command() {
 }
 
 #[test]
+fn messages_break_between_words_in_a_terminal() {
+    let project = Project::empty();
+    project.write("hierarchy.yaml", "version: 1\nimages: { descendant: { context: os } }\n");
+    project.write_os();
+    let run = "script -qec 'stty rows 24 cols 40; \"$REBUILD\" descendant' /dev/null";
+    let ended = project.shell(&project.path(""), run).run().exits(2);
+    let (_, hint) = ended.stdout.split_once("hint: ").unwrap_or_else(|| panic!("{ended}"));
+    assert!(hint.contains("--only"), "{ended}");
+    assert!(hint.lines().all(|line| line.trim_end().len() <= 40), "{ended}");
+}
+
+#[test]
 fn a_build_cannot_act_through_its_output() {
     let project = Project::empty();
     project.write(

@@ -100,6 +100,13 @@ fn no_registry() {
         ended.says(&["127.0.0.1:1"]).never_says(&["building"]);
     }
     assert!(project.all_tags(Place::Engine).is_empty());
+    let hint = "`--no-registry` uses the images in the engine instead";
+    for arguments in ["--local", "status", "why ~app", "plan"] {
+        let ended = project.rebuild(&format!("--registry 127.0.0.1:1/demo {arguments}")).run();
+        ended.exits(21).says(&[hint]);
+    }
+    // A run that publishes needs its registry.
+    project.rebuild("--registry 127.0.0.1:1/demo").run().exits(21).never_says(&[hint]);
 }
 
 #[test]
