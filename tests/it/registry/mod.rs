@@ -126,7 +126,8 @@ async fn says_what_a_registry_does_not_allow() {
     ] {
         let expected = format!(
             "the registry HOST answered 405 to {sentence}\nhint: HOST is read-only, or this is \
-             switched off there (docker-registry: `storage.delete.enabled`, `proxy`)"
+             switched off there (docker-registry: `storage.maintenance.readonly`, \
+             `proxy`; for deletions `storage.delete.enabled`)"
         );
         assert_eq!(told(&error, &names), expected);
     }
