@@ -43,7 +43,7 @@ use crate::{
     },
     registry::Copier,
     report::{self, Out, ProgressMode, Record, Recorder, ReportOptions},
-    run::{Origin, RunOptions, Secrets, Workshop, execute, lost_provenance, refuse_lacked, sign},
+    run::{Origin, RunOptions, Secrets, Workshop, execute, refuse_lacked, sign, without_effect},
 };
 
 pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, CommandError> {
@@ -156,7 +156,7 @@ impl RunCommand<'_> {
             let (plan, mut warnings) = plan?;
             let capabilities = self.world.info.capabilities;
             refuse_lacked(&self.hierarchy, &plan, capabilities)?;
-            warnings.extend(lost_provenance(&self.hierarchy, &plan, capabilities));
+            warnings.extend(without_effect(&self.hierarchy, &plan, capabilities));
             let secrets = Secrets::read(&self.hierarchy, &plan, &self.world.info)?;
             let publishes = !self.arguments.no_push && self.hierarchy.registry.is_some();
             let repositories = publishes.then(|| pushed_to(&self.hierarchy, &plan));

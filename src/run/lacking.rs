@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{Capabilities, Capability},
-    hierarchy::{Hierarchy, Node, NodeName, Provenance, Sbom},
+    hierarchy::{CacheKind, Hierarchy, Node, NodeName, Provenance, Sbom},
     plan::{Action, Plan},
 };
 
@@ -41,25 +41,33 @@ pub fn refuse_lacked(
     if lacked.is_empty() { Ok(()) } else { Err(lacked) }
 }
 
-/// A warning if images to build have `attest.provenance`, and neither this engine nor a registry can keep it.
-pub fn lost_provenance(hierarchy: &Hierarchy, plan: &Plan, engine: Capabilities) -> Option<String> {
-    if hierarchy.registry.is_some() || engine.has(Capability::Attestations) {
-        return None;
-    }
-    let mut lost = built(hierarchy, plan)
-        .filter(|node| node.settings.attest.provenance != Provenance::None)
-        .map(|node| &node.name);
-    let first = lost.next()?;
-    let others = match lost.count() {
-        0 => String::new(),
-        1 => " and 1 other image".to_owned(),
-        n => format!(" and {n} other images"),
+/// A warning for each option of images to build that neither this engine nor a registry can keep.
+pub fn without_effect(hierarchy: &Hierarchy, plan: &Plan, engine: Capabilities) -> Vec<String> {
+    let has_provenance = |node: &Node| {
+        hierarchy.registry.is_none() && node.settings.attest.provenance != Provenance::None
     };
-    let capability = Capability::Attestations;
-    Some(format!(
-        "`attest.provenance` of `{first}`{others} has no effect: there is no registry, and this engine lacks the \
-         capability `{capability}`"
-    ))
+    let writes_cache =
+        |node: &Node| node.settings.cache.to.iter().any(|place| place.kind == CacheKind::Registry);
+    let warning = |option: &str, more: &str, capability, is_set: &dyn Fn(&Node) -> bool| {
+        let mut nodes = built(hierarchy, plan).filter(|node| is_set(node)).map(|node| &node.name);
+        let first = nodes.next().filter(|_| !engine.has(capability))?;
+        let others = match nodes.count() {
+            0 => String::new(),
+            1 => " and 1 other image".to_owned(),
+            n => format!(" and {n} other images"),
+        };
+        Some(format!(
+            "`{option}` of `{first}`{others} has no effect: {more}this engine lacks the capability `{capability}`"
+        ))
+    };
+    let no_registry = "there is no registry, and ";
+    [
+        warning("attest.provenance", no_registry, Capability::Attestations, &has_provenance),
+        warning("cache.to", "", Capability::CacheExport, &writes_cache),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The images that the run builds.

@@ -55,7 +55,7 @@ use self::{
 pub use self::{
     bases::{failed_of_all_runs, pins_of_all_runs, run_of_failed, run_of_pin},
     labels::Origin,
-    lacking::{LackedOption, lost_provenance, refuse_lacked},
+    lacking::{LackedOption, refuse_lacked, without_effect},
     prepare::run_of_folder,
     secrets::{SecretError, Secrets},
     step::Workshop,

@@ -176,7 +176,14 @@ fn the_layer_cache_goes_to_the_registry_and_its_failure_fails_no_image() {
     let registry = Registry::start();
     let prefix = format!("{}/beside", registry.host());
     let run = || project.rebuild(&format!("--registry {prefix}")).run().exits(0);
-    run();
+    let ended = run();
+    let warning =
+        "`cache.to` of `~os` has no effect: this engine lacks the capability `cache-export`";
+    assert_eq!(
+        project.shown(&ended.stderr).contains(warning),
+        lacks(Capability::CacheExport),
+        "{ended}"
+    );
     let repository = project.name("beside/~os");
     let is_there = registry.head(&repository, "rb-cache").is_some();
     assert_eq!(is_there, !lacks(Capability::CacheExport));
