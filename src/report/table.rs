@@ -27,7 +27,7 @@ const OPTIONAL: [usize; 3] = [4, 5, 6];
 /// What wraps in a narrow terminal.
 const WHY: usize = 2;
 /// Its width without a terminal, if its words are not longer.
-const WHY_UNBOUNDED: usize = 60;
+const WHY_UNBOUNDED: usize = 80;
 /// The columns that may be cut after that, the first first, and how far.
 const FLEXIBLE: [(usize, usize); 3] = [(WHY, 20), (0, 16), (WHY, 3)];
 const GAP: &str = "  ";

@@ -174,7 +174,7 @@ fn renamed_deleted_and_oddly_named_files() {
         (
             "for n in 1 2 3 4 5 6; do touch os/$n; done",
             "base",
-            "os: `1`, `2`, `3` and 3 more are new since `base`\n",
+            "os: `1`, `2`, `3` and 3 more files are new since `base`\n",
         ),
     ]);
 }
