@@ -29,6 +29,17 @@ pub enum Sbom {
     By(String),
 }
 
+impl Provenance {
+    /// As the hierarchy file and BuildKit spell it; `None` without one.
+    pub fn mode(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Min => Some("min"),
+            Self::Max => Some("max"),
+        }
+    }
+}
+
 impl Attestations {
     pub fn are_none(&self) -> bool {
         *self == Self::default()
@@ -36,11 +47,7 @@ impl Attestations {
 
     /// As attributes of the Dockerfile frontend.
     pub fn options(&self) -> Vec<(&'static str, String)> {
-        let provenance = match self.provenance {
-            Provenance::None => None,
-            Provenance::Min => Some("mode=min".to_owned()),
-            Provenance::Max => Some("mode=max".to_owned()),
-        };
+        let provenance = self.provenance.mode().map(|mode| format!("mode={mode}"));
         let sbom = match &self.sbom {
             Sbom::None => None,
             Sbom::Default => Some(String::new()),

@@ -44,7 +44,7 @@ pub(super) const LIMITS: [&str; 15] = [
     "stack",
 ];
 /// The engine fills in the address of its own machine.
-const HOST_GATEWAY: &str = "host-gateway";
+pub const HOST_GATEWAY: &str = "host-gateway";
 
 /// The options of a build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -69,7 +69,7 @@ pub(crate) use self::test_hierarchy::test_hierarchy;
 pub use self::{
     attestations::{Attestations, Provenance, Sbom},
     budget::{Budget, GrowthLimit, OnExcess},
-    build_fields::{BuildNetwork, BuildSettings, Ulimit},
+    build_fields::{BuildNetwork, BuildSettings, HOST_GATEWAY, Ulimit},
     channels::Notify,
     entry::{Entry, entries},
     find::Foreign,

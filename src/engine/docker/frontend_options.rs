@@ -12,11 +12,8 @@ use crate::{
         BuildRequest,
         control::{CacheOptions, CacheOptionsEntry},
     },
-    hierarchy::{BuildNetwork, BuildSettings, CacheKind, CachePlace},
+    hierarchy::{BuildNetwork, BuildSettings, CacheKind, CachePlace, HOST_GATEWAY},
 };
-
-/// The address that stands for the engine's own machine.
-pub(super) const HOST_GATEWAY: &str = "host-gateway";
 
 /// `dockerfile`: the name of the Dockerfile in the session. `gateway`: the address of the engine's machine.
 pub(super) fn frontend_options(

@@ -8,7 +8,7 @@ use super::{
     Docker,
     activity::Activity,
     build::DOING,
-    frontend_options::{HOST_GATEWAY, annotations, cache_exports, frontend_options},
+    frontend_options::{annotations, cache_exports, frontend_options},
     trace::StatusResponse,
     transcript::Transcript,
 };
@@ -21,7 +21,7 @@ use crate::{
             Workers,
         },
     },
-    hierarchy::BuildNetwork,
+    hierarchy::{BuildNetwork, HOST_GATEWAY},
     image::Digest,
 };
 

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     fingerprint::BuiltFrom,
-    hierarchy::{Hierarchy, Node, Provenance},
+    hierarchy::{Hierarchy, Node},
     image::{Digest, Repository},
     plan::Plan,
     registry::{Client, only_image},
@@ -48,11 +48,7 @@ fn images<'a>(
     let moving = moves.iter().filter(|one| !one.is_check());
     let with_node = moving.filter_map(|one| {
         let node = hierarchy.get(&one.node)?;
-        let mode = match node.settings.attest.provenance {
-            Provenance::None => return None,
-            Provenance::Min => "min",
-            Provenance::Max => "max",
-        };
+        let mode = node.settings.attest.provenance.mode()?;
         Some(((&one.tag.repository, one.to.as_ref()?), (node, mode)))
     });
     with_node.collect()

@@ -6,7 +6,7 @@ use rebuild::{engine::Capability, image::Digest};
 use serde_json::{Value, json};
 
 use crate::support::{
-    engine::capabilities,
+    engine::lacks,
     gate::{Gate, Pass},
     project::{Place, Project},
     registry::Registry,
@@ -22,10 +22,6 @@ fn project(options: &str) -> Project {
     project.write("hierarchy.yaml", &file);
     project.write("app/Dockerfile", "FROM ~os\nRUN echo app >/app\n");
     project
-}
-
-fn lacks(capability: Capability) -> bool {
-    !capabilities().unwrap().has(capability)
 }
 
 #[test]
