@@ -169,7 +169,7 @@ fn shape((entry, segments): &Placed, axes: &[FoundAxis]) -> InitEntry {
 }
 
 /// The text with `{key}` for each whole word that is the value.
-fn opened(text: &str, key: &str, value: &str) -> String {
+pub(super) fn opened(text: &str, key: &str, value: &str) -> String {
     let mut opened = String::new();
     let mut rest = text;
     while let Some(at) = rest.find(value) {

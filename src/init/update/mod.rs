@@ -3,11 +3,14 @@
 //! **Invariant:** every byte outside of the added and the marked places stays. The images that stay mean the
 //! same as before, and the new text loads, or there is no new text.
 
+mod values;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
+use self::values::NewValues;
 use super::{
     From, InitError, LeftOut, Present, Study, edits::Edits, entry::InitEntry, file, gone, matrix,
     report,
@@ -15,8 +18,8 @@ use super::{
 use crate::{
     check::diagnostic::{Diagnostic, names},
     hierarchy::{
-        Hierarchy, ImageSection, LoadError, LoadOptions, Loaded, Outline, OutlineError, entries,
-        outline,
+        Hierarchy, ImageSection, LoadError, LoadOptions, Loaded, NodeName, Outline, OutlineError,
+        entries, outline,
     },
     image::Repository,
 };
@@ -143,29 +146,42 @@ impl Merge<'_> {
     /// The first way to write the new entries that gives the edges that were decided, else the first.
     fn best(&self, name: &str) -> Result<Merged, UpdateError> {
         let mut first = None;
-        for (may_fold, is_explicit) in [(true, false), (false, false), (false, true)] {
-            match self.merged(may_fold, is_explicit, name) {
-                Ok(merged) if merged.wrong.is_empty() => return Ok(merged),
-                Ok(merged) if first.as_ref().is_none_or(Result::is_err) => first = Some(Ok(merged)),
-                Err(error) if first.is_none() => first = Some(Err(error)),
-                _ => {}
+        let new_values = self.new_values();
+        let values = [&new_values, &NewValues::default()];
+        for values in &values[usize::from(new_values.members.is_empty())..] {
+            for (may_fold, is_explicit) in [(true, false), (false, false), (false, true)] {
+                match self.merged((may_fold, is_explicit), values, name) {
+                    Ok(merged) if merged.wrong.is_empty() => return Ok(merged),
+                    Ok(merged) if first.as_ref().is_none_or(Result::is_err) => {
+                        first = Some(Ok(merged));
+                    }
+                    Err(error) if first.is_none() => first = Some(Err(error)),
+                    _ => {}
+                }
             }
         }
         first.unwrap_or(Err(UpdateError::Changes(String::new())))
     }
 
-    fn merged(&self, may_fold: bool, is_explicit: bool, name: &str) -> Result<Merged, UpdateError> {
+    fn merged(
+        &self,
+        (may_fold, is_explicit): (bool, bool),
+        values: &NewValues,
+        name: &str,
+    ) -> Result<Merged, UpdateError> {
         let study = self.study;
         let mut edits = Edits::of(self.text);
         let sections = &self.outline.sections;
-        let new: Vec<usize> = study.order.iter().copied().filter(|&one| study.new[one]).collect();
+        let is_entry = |one: &usize| study.new[*one] && !values.members.contains(one);
+        let new: Vec<usize> = study.order.iter().copied().filter(is_entry).collect();
         let entries: Vec<InitEntry> = if is_explicit {
             (0..study.entries.len()).map(|one| self.explicit(one)).collect()
         } else {
             study.entries.clone()
         };
         let column = sections.first().map_or(2, |section| section.column);
-        let (mut added, mut all) = (Vec::new(), String::new());
+        values.write(self, &mut edits);
+        let (mut added, mut all) = (values.lines.clone(), String::new());
         for (block, comments) in study.blocks(&new, &entries, may_fold) {
             let members: Vec<usize> = block.members.iter().map(|&member| new[member]).collect();
             let mut lines = String::new();
@@ -186,8 +202,8 @@ impl Merge<'_> {
         }
         let text = edits.applied();
         let diff = edits.diff(name);
-        let new: BTreeSet<&str> =
-            new.iter().map(|&one| study.names.all[one].name.as_str()).collect();
+        let new = new.iter().map(|&one| study.names.all[one].name.as_str());
+        let new: BTreeSet<&str> = new.chain(values.images.iter().map(NodeName::as_str)).collect();
         self.compare(&text, &new)?;
         match Hierarchy::load_text(self.file.to_owned(), text.clone(), self.options) {
             Ok(loaded) if loaded.hierarchy.notify != self.outline.notify => {

@@ -224,6 +224,42 @@ fn values_of_a_matrix_go_with_their_last_image() {
 }
 
 #[test]
+fn a_new_version_is_a_new_value_of_the_matrix() {
+    check(&Case {
+        before: VERSIONS,
+        edit: |text| text,
+        change: &[
+            ("run/4/slim/Dockerfile", "FROM debian:12"),
+            ("run/4/full/Dockerfile", "FROM registry.example.com/run:4-slim"),
+        ],
+        expected: "-  \"run-{version}-{variant}\": { matrix: { version: [\"1\", \"2\", \"3\"], variant: [slim, full] }, repository: registry.example.com/run, context: \"run/{version}/{variant}\",\n+  \"run-{version}-{variant}\": { matrix: { version: [\"1\", \"2\", \"3\", \"4\"], variant: [slim, full] }, repository: registry.example.com/run, context: \"run/{version}/{variant}\",\nadded `4` to `version` of `run-{version}-{variant}`: `run/4/full/Dockerfile` and `run/4/slim/Dockerfile`",
+    });
+    // The names of the keys are the user's, and a value goes.
+    check(&Case {
+        before: VERSIONS,
+        edit: |_| {
+            "version: 1\nimages:\n  \"lang-{v}-{kind}\":\n    repository: registry.example.com/run\n    matrix:\n      v:\n        - 1\n        \
+             - 2 # two\n        - 3\n      kind: [slim, full]\n    context: \"run/{v}/{kind}\"\n    tags: [\"{v}-{kind}\"]\n"
+                .to_owned()
+        },
+        change: &[
+            ("run/3/slim/Dockerfile", ""),
+            ("run/3/full/Dockerfile", ""),
+            ("run/4/slim/Dockerfile", "FROM debian:12"),
+            ("run/4/full/Dockerfile", "FROM registry.example.com/run:4-slim"),
+        ],
+        expected: "-        - 3\n+        # gone: - 3\n+        - 4\nadded `4` to `v` of `lang-{v}-{kind}`: `run/4/full/Dockerfile` and `run/4/slim/Dockerfile`\ngone `lang-{v}-{kind}`: `run/3/slim/Dockerfile` and `run/3/full/Dockerfile` do not exist; removed `3` from `v`",
+    });
+    // The other image of the version is missing.
+    check(&Case {
+        before: VERSIONS,
+        edit: |text| text,
+        change: &[("run/4/slim/Dockerfile", "FROM debian:12")],
+        expected: "+  run-4-slim: { repository: registry.example.com/run, context: run/4/slim, tags: [\"4-slim\"] }  # on debian:12\nadded `run-4-slim`: `run/4/slim/Dockerfile`",
+    });
+}
+
+#[test]
 fn names_repositories_and_tags_fit_those_that_are_there() {
     check(&Case {
         before: &[
@@ -265,7 +301,7 @@ fn a_comment_leaves_dockerfiles_out() {
             text.replace("  tool: {}  # on debian:12\n", "  # rebuild init ignore=tool, samples\n")
         },
         change: &[("samples/one/Dockerfile", "FROM base")],
-        expected: "",
+        expected: "+  run-4-slim: { repository: registry.example.com/run, context: run/4/slim, tags: [\"4-slim\"] }  # on debian:12\nadded `run-4-slim`: `run/4/slim/Dockerfile`",
     });
 }
 
