@@ -1,6 +1,11 @@
 //! What makes an image larger, its builds slower, or its start unsound.
 
-use super::{CheckRule, Language::Dockerfile, RuleCode, Severity::Note};
+use super::{
+    CheckRule,
+    Language::Dockerfile,
+    RuleCode,
+    Severity::{Note, Warning},
+};
 
 pub(super) const RULES: &[CheckRule] = &[
     CheckRule {
@@ -82,6 +87,15 @@ pub(super) const RULES: &[CheckRule] = &[
         why: "The image gets every file of the folder: the Dockerfile, local builds, editor files, `.env`. Each change of one makes the image out of date. List what is not needed in `.dockerignore`, or copy only what is.",
         bad: "COPY . /app        # no .dockerignore",
         good: "COPY src /app/src",
+        language: Dockerfile,
+    },
+    CheckRule {
+        code: RuleCode::SharedContext,
+        severity: Warning,
+        title: "a context contains the folders of other images",
+        why: "Every file of the build context is an input of the image. If the context contains the folders of other images, each change of a file there makes this image out of date, also if its Dockerfile does not copy the file. A `Dockerfile.dockerignore` beside the Dockerfile, or `.dockerignore` in the context, leaves them out. `rebuild why` names the changed file.",
+        bad: "# api/Dockerfile, built with `context: .`, beside web/ and worker/",
+        good: "# api/Dockerfile.dockerignore\n*\n!api\n!common",
         language: Dockerfile,
     },
 ];

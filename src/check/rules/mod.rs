@@ -100,6 +100,7 @@ pub enum RuleCode {
     RunsAsRoot = 67,
     OnbuildForAll = 68,
     NoDockerignore = 69,
+    SharedContext = 70,
 }
 
 /// What is said of a rule.

@@ -1,14 +1,26 @@
 //! Advice on the entries of `hierarchy.yaml` and the folders that they name.
 
-use std::{fs, ops::Range, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    ops::Range,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use super::{Problems, read};
 use crate::{
-    check::{diagnostic::Diagnostic, rules::RuleCode},
+    check::{
+        diagnostic::{self, Diagnostic},
+        rules::RuleCode,
+    },
     hierarchy::{
         Check, SecretSource, draft::Draft, files::DockerfileRead, load::HierarchySurvey, trust,
     },
 };
+
+/// How many images a problem names; it counts the others.
+const NAMED: usize = 3;
 
 pub(super) fn look(survey: &HierarchySurvey) -> Problems {
     let mut problems = Vec::new();
@@ -50,6 +62,7 @@ pub(super) fn look(survey: &HierarchySurvey) -> Problems {
             tell(&span, Diagnostic::of(RuleCode::HostFileInTest, message), hint);
         }
     }
+    problems.extend(shared_contexts(survey));
     for draft in &survey.drafts {
         for (id, source) in &draft.image.secrets.sources {
             let SecretSource::File(path) = source else { continue };
@@ -72,6 +85,50 @@ pub(super) fn look(survey: &HierarchySurvey) -> Problems {
             let hint = "add one that people can name, such as `latest`";
             problems.push(problem.at(file, span.clone(), "").hint(hint));
         }
+    }
+    problems
+}
+
+/// Contexts without a `.dockerignore` that contain the folders of other images, each once.
+fn shared_contexts(survey: &HierarchySurvey) -> Problems {
+    let all: Vec<(&Draft, &DockerfileRead)> = read(survey).collect();
+    let folder = |files: &DockerfileRead| files.dockerfile.path.parent().map(Path::to_owned);
+    let mut contexts: BTreeMap<&Path, Vec<(&Draft, Option<PathBuf>)>> = BTreeMap::new();
+    for (draft, files) in &all {
+        let is_git = matches!(draft.image.git_context(), Ok(Some(_)));
+        if !is_git && !has_dockerignore(files) {
+            contexts.entry(&files.context).or_default().push((draft, folder(files)));
+        }
+    }
+    let folders: BTreeSet<PathBuf> = all.iter().filter_map(|(_, files)| folder(files)).collect();
+    let mut problems = Vec::new();
+    for (context, images) in contexts {
+        let inside = |folder: &&PathBuf| folder.starts_with(context) && *folder != context;
+        let inside: Vec<&PathBuf> = folders.iter().filter(inside).collect();
+        let other = |own: &Option<PathBuf>| {
+            let is_other = |folder: &&&PathBuf| {
+                own.as_ref().is_none_or(|own| !own.starts_with(folder) && !folder.starts_with(own))
+            };
+            inside.iter().find(is_other).copied()
+        };
+        let found: Vec<(&Draft, &PathBuf)> =
+            images.iter().filter_map(|(draft, own)| Some((*draft, other(own)?))).collect();
+        let Some((first, example)) = found.first() else { continue };
+        let mut names: Vec<&str> = found.iter().map(|(draft, _)| draft.name.as_str()).collect();
+        names.dedup();
+        let example = example.strip_prefix(survey.root()).unwrap_or(example).display();
+        let (contexts, contain) =
+            if names.len() == 1 { ("context", "contains") } else { ("contexts", "contain") };
+        let (all, first_name) = (diagnostic::names(&names, NAMED), &first.name);
+        let message = format!(
+            "the {contexts} of {all} {contain} the folders of other images: each change in \
+             `{example}` rebuilds `{first_name}`"
+        );
+        let span = first.image.context.as_ref().map_or(&first.span, |given| &given.span);
+        let hint = "leave them out with a `.dockerignore` in the context, or with a \
+                    `Dockerfile.dockerignore` beside each Dockerfile";
+        let problem = Diagnostic::of(RuleCode::SharedContext, message);
+        problems.push(problem.at(&survey.problems.source, span.clone(), "").hint(hint));
     }
     problems
 }

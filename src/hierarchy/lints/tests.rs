@@ -332,6 +332,40 @@ fn root_is_only_told_if_it_is_known() {
     }
 }
 
+/// Each file of a context is an input, also those of its neighbours.
+#[test]
+fn a_context_with_the_folders_of_other_images_is_told_once() {
+    let all = "{ context: ., dockerfile: a/Dockerfile }";
+    let found = |images: &str, ignore: &str| {
+        let text = format!(
+            "version: 1\ndefaults: {{ test: [{{ run: [x] }}] }}\nimages: {{ {images} }}\n== a/Dockerfile\nFROM scratch\nCOPY a /\n\
+             == b/Dockerfile\nFROM scratch\nCOPY b /\n== a/x\n== b/x\n{ignore}"
+        );
+        let folder = folder(&text);
+        let problems = check(folder.path()).problems;
+        let shared = problems.iter().filter(|one| one.code == Some(RuleCode::SharedContext));
+        shared.map(|one| one.message.clone()).collect::<Vec<_>>().join("\n")
+    };
+    let both = format!("a: {all}, b: {}", all.replace("a/", "b/"));
+    assert_eq!(
+        found(&both, ""),
+        "the contexts of `a` and `b` contain the folders of other images: each change in `b` rebuilds `a`"
+    );
+    assert_eq!(
+        found(&format!("a: {all}, b: {{}}"), ""),
+        "the context of `a` contains the folders of other images: each change in `b` rebuilds `a`"
+    );
+    for (images, ignore) in [
+        ("a: {}, b: {}", ""),
+        (both.as_str(), "== .dockerignore\nb\n"),
+        (&format!("a: {all}"), ""),
+        (&format!("a: {all}, b: {{}}"), "== a/Dockerfile.dockerignore\nb\n"),
+        (&format!("a: {all}, c: {}", all.replace(" }", ", target: x }")), ""),
+    ] {
+        assert_eq!(found(images, ignore), "", "{images} {ignore}");
+    }
+}
+
 /// Looks like a problem, but is not.
 #[test]
 fn good_hierarchies_hear_nothing() {
