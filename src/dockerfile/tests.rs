@@ -343,7 +343,8 @@ fn a_step_is_found_by_what_the_builder_calls_it() {
          COPY --from=alpine:3 a b\n\
          RUN --mount=type=cache,target=/c make install\n\
          COPY same here\n\
-         COPY same here\n",
+         COPY same here\n\
+         COPY --chown=\"${U}:${G}\" \"c\" d\n",
     );
     for (step, expected) in [
         ("RUN make all", Some(3)),
@@ -356,6 +357,8 @@ fn a_step_is_found_by_what_the_builder_calls_it() {
         ("COPY --from=alpine:3 a b", Some(12)),
         ("RUN --mount=type=cache,target=/c make install", Some(13)),
         ("COPY same here", None),
+        ("COPY --chown=1:2 c d", Some(16)),
+        ("COPY --chown=1:2 c e", None),
         ("RUN make", None),
         (
             "FROM docker.io/library/debian:12@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",

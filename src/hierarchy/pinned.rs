@@ -95,7 +95,12 @@ impl Dockerfile {
                     .is_some_and(|rest| rest.starts_with(" (") && rest.ends_with(')'))
         };
         let filled_in = |text: &str| text.contains('$') && glob(&literals(text), step, 0);
-        let by_text: [&dyn Fn(&str) -> bool; 3] = [&|text| text == step, &with_heredoc, &filled_in];
+        // A builder also removes the quotes around a value: `--chown="$USER"`.
+        let bare = |text: &str| text.replace(['"', '\''], "");
+        let unquoted =
+            |text: &str| text.contains('$') && glob(&literals(&bare(text)), &bare(step), 0);
+        let by_text: [&dyn Fn(&str) -> bool; 4] =
+            [&|text| text == step, &with_heredoc, &filled_in, &unquoted];
         let mut found = by_text.into_iter().map(find).filter(|found| !found.is_empty());
         found.next().unwrap_or_else(|| self.from(step))
     }

@@ -292,7 +292,9 @@ impl Bases {
             let is_lacking = lock(&self.lacking).contains(&pin);
             let name = if is_lacking { pulled.clone() } else { pin.clone() };
             pinned.pulled.insert(pin, pulled);
-            pinned.written.insert(name.clone(), written.unwrap_or(&called).to_owned());
+            // With the values of its variables, as builders print it.
+            let shown = written.filter(|text| !text.contains('$')).unwrap_or(&called);
+            pinned.written.insert(name.clone(), shown.to_owned());
             pinned.names.insert(index, name);
             if used.is_final {
                 pinned.base = Some((called, digest.clone(), image));

@@ -123,7 +123,8 @@ impl Tell {
 
     pub(super) fn build_step(&mut self, place: StepPlace, text: &str) {
         let StepPlace { stage, number, total } = place;
-        let text = self.mask.text(text);
+        // BuildKit keeps the indentation of continued lines.
+        let text = self.mask.text(text).split_whitespace().collect::<Vec<_>>().join(" ");
         let of = stage.as_ref().map_or(String::new(), |stage| format!("{stage} "));
         self.heading(&format!("[{of}{number}/{total}] {text}"));
         self.tail.clear();
