@@ -31,6 +31,8 @@ pub enum Delay {
     Busy { host: String, answers: usize, since: Duration },
     /// The engine's push or pull failed, and the engine tries it again after a pause.
     Engine { host: String, action: &'static str, pause: Duration },
+    /// The engine has printed nothing about its push or pull since. Podman retries without a message.
+    SilentEngine { host: String, action: &'static str, since: Duration },
     /// A request failed, and is sent again after a pause.
     Retry { host: String, why: String, attempt: usize, of: usize, pause: Duration },
 }
@@ -42,6 +44,7 @@ impl Delay {
             Self::Silence { host, .. }
             | Self::Busy { host, .. }
             | Self::Engine { host, .. }
+            | Self::SilentEngine { host, .. }
             | Self::Retry { host, .. } => host,
         }
     }
@@ -63,6 +66,14 @@ impl fmt::Display for Delay {
                 write!(
                     f,
                     "the engine's {action} failed at the registry {host}: it retries in {seconds} s"
+                )
+            }
+            Self::SilentEngine { host, action, since } => {
+                let seconds = since.as_secs();
+                write!(
+                    f,
+                    "waiting for the engine's {action} at the registry {host}: no message for \
+                     {seconds} s; the engine may be retrying"
                 )
             }
             Self::Retry { why, attempt, of, pause, .. } => {
@@ -211,6 +222,19 @@ impl Delays {
         }
     }
 
+    /// The engine has printed nothing about a transfer since. Several transfers at once are one report.
+    pub fn silent_engine(&self, host: &str, action: &'static str, since: Duration) {
+        let now = Instant::now();
+        let is_due = self.host(host, |found| {
+            let is_due = found.reported.is_none_or(|at| now - at >= AGAIN);
+            found.reported = if is_due { Some(now) } else { found.reported };
+            is_due
+        });
+        if is_due {
+            self.report(Delay::SilentEngine { host: host.to_owned(), action, since });
+        }
+    }
+
     /// A request failed, and attempt `attempt` of `of` follows after the pause.
     pub(super) fn retry(
         &self,
@@ -345,6 +369,22 @@ mod tests {
                 "the engine's push failed at the registry r.example: it retries in 10 s",
             ]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_prints_nothing_is_reported_every_ten_seconds() {
+        let (delays, told) = listening();
+        for seconds in [10, 10, 15, 20] {
+            delays.silent_engine("r.example", "push", Duration::from_secs(seconds));
+            tokio::time::sleep(Duration::from_secs(4)).await;
+        }
+        let line = |seconds| {
+            format!(
+                "waiting for the engine's push at the registry r.example: no message for {seconds} s; \
+                 the engine may be retrying"
+            )
+        };
+        assert_eq!(*told.lock().unwrap(), [line(10), line(20)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -98,7 +98,7 @@ fn web(channel: &'static str) -> Web {
             Delay::Silence { since, .. } => {
                 output::line(&format!("{sending}: no answer for {} s", since.as_secs()));
             }
-            Delay::Busy { .. } | Delay::Engine { .. } => {}
+            Delay::Busy { .. } | Delay::Engine { .. } | Delay::SilentEngine { .. } => {}
         }
     });
     web

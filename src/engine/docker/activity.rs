@@ -20,6 +20,11 @@ impl Activity {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
+    /// For how long nothing has moved.
+    pub(super) fn silence(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
     /// Ends once nothing has moved for so long.
     pub(super) async fn silent_for(&self, limit: Duration) {
         loop {

@@ -25,6 +25,9 @@ use crate::{
 const PLAIN_HTTP: (&str, &str) = ("tlsVerify", "false");
 const REGISTRY_AUTH: HeaderName = HeaderName::from_static("x-registry-auth");
 
+/// After this time without a message about a transfer, a line says so. Docker prints progress several times a second.
+const SILENCE: Duration = Duration::from_secs(10);
+
 impl Docker {
     /// From now on, this hears of pushes and pulls that the engine retries.
     pub fn report_delays(&mut self, delays: Arc<Delays>) {
@@ -135,11 +138,20 @@ impl Docker {
             }
             Ok(())
         };
+        let (host, action) = (transfer.repository.host(), transfer.action);
+        let report_silence = async {
+            loop {
+                activity.silent_for(SILENCE).await;
+                self.delays.silent_engine(host, action, activity.silence());
+                tokio::time::sleep(SILENCE).await;
+            }
+        };
         tokio::select! {
             done = work => done,
             () = activity.silent_for(self.idle) => {
                 Err(EngineError::Silent { doing: doing.to_owned(), after: self.idle })
             }
+            () = report_silence => unreachable!("it does not end"),
         }
     }
 }
