@@ -179,6 +179,12 @@ fn every_rule_is_broken_by_its_example() {
             ),
         ),
         ("RB069", one(TESTED, "FROM scratch\nCOPY . /")),
+        (
+            "RB070",
+            "== hierarchy.yaml\nversion: 1\ndefaults: { test: [{ run: [x] }] }\nimages: { a: { context: ., dockerfile: a/Dockerfile }, b: {} }\n\
+             == a/Dockerfile\nFROM scratch\nCOPY a /\n== b/Dockerfile\nFROM scratch\nCOPY x /\n== b/x\n"
+                .to_owned(),
+        ),
     ];
     // The command compares contexts: `files_that_cannot_be_sent_are_reported`.
     let known = rules::all().filter(|rule| rule.code != RuleCode::NotSendable);
@@ -338,7 +344,7 @@ fn a_context_with_the_folders_of_other_images_is_told_once() {
     let all = "{ context: ., dockerfile: a/Dockerfile }";
     let found = |images: &str, ignore: &str| {
         let text = format!(
-            "version: 1\ndefaults: {{ test: [{{ run: [x] }}] }}\nimages: {{ {images} }}\n== a/Dockerfile\nFROM scratch\nCOPY a /\n\
+            "== hierarchy.yaml\nversion: 1\ndefaults: {{ test: [{{ run: [x] }}] }}\nimages: {{ {images} }}\n== a/Dockerfile\nFROM scratch\nCOPY a /\n\
              == b/Dockerfile\nFROM scratch\nCOPY b /\n== a/x\n== b/x\n{ignore}"
         );
         let folder = folder(&text);

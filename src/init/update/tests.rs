@@ -301,7 +301,7 @@ fn a_comment_leaves_dockerfiles_out() {
             text.replace("  tool: {}  # on debian:12\n", "  # rebuild init ignore=tool, samples\n")
         },
         change: &[("samples/one/Dockerfile", "FROM base")],
-        expected: "+  run-4-slim: { repository: registry.example.com/run, context: run/4/slim, tags: [\"4-slim\"] }  # on debian:12\nadded `run-4-slim`: `run/4/slim/Dockerfile`",
+        expected: "",
     });
 }
 
