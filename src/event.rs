@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
@@ -97,6 +97,10 @@ pub enum EventKind {
     PackagesFixed {
         lines: Vec<UpdateLine>,
     },
+    /// A task of the whole run begins, after the last step.
+    TaskStarted {
+        task: RunTask,
+    },
     /// All images to promote are stored. Tags move after this event.
     PromotionStarted {
         tags: usize,
@@ -118,6 +122,30 @@ pub enum EventKind {
     RunFinished {
         summary: Summary,
     },
+}
+
+/// A task of the whole run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunTask {
+    /// Images that were rebuilt for updates are asked for the present versions.
+    Packages,
+    /// Images are copied to the other registries of the hierarchy.
+    Copy,
+    /// Their provenance is attached.
+    Provenance,
+    Sign,
+}
+
+impl fmt::Display for RunTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Packages => "checking package versions",
+            Self::Copy => "copying to other registries",
+            Self::Provenance => "attaching provenance",
+            Self::Sign => "signing",
+        })
+    }
 }
 
 /// A phase of a step.
@@ -305,7 +333,7 @@ pub struct StepFailure {
 }
 
 /// Why a run stops early. The order is the severity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopReason {
     /// Newer changes made some of its builds obsolete; the others continued.
@@ -487,12 +515,18 @@ impl<'a> Telling<'a> {
         self.report(kind);
     }
 
-    /// The next event from outside the run's steps, which is not reported yet.
-    pub async fn outside(&mut self) -> EventKind {
-        let Some(outside) = &mut self.outside else { return std::future::pending().await };
-        match outside.recv().await {
-            Some(kind) => kind,
-            None => std::future::pending().await,
+    /// Reports events from outside the run's steps, and lets the reporter redraw, until it is dropped. Without
+    /// such events, as in tests that have no clock, it does nothing.
+    pub async fn wait(&mut self) {
+        loop {
+            let Some(outside) = &mut self.outside else { return std::future::pending().await };
+            tokio::select! {
+                kind = outside.recv() => match kind {
+                    Some(kind) => self.report(kind),
+                    None => self.outside = None,
+                },
+                () = tokio::time::sleep(TICK) => self.tick(),
+            }
         }
     }
 

@@ -25,6 +25,9 @@ use crate::{
     exit::Exit,
     hierarchy::{Hierarchy, LoadOptions, entries},
     host::bounded,
+    publish::journal::{self, PastRun},
+    report::history,
+    run::state::StateFolder,
 };
 
 /// Set by the scripts: for which shell to complete.
@@ -33,7 +36,7 @@ const VARIABLE: &str = "REBUILD_COMPLETE";
 const TAKE_NODES: [(&str, &[&str]); 9] = [
     ("run", &["from", "only", "local"]),
     ("watch", &["from", "only"]),
-    ("plan", &["from", "only", "nodes"]),
+    ("plan", &["from", "only", "local", "nodes"]),
     ("why", &["nodes"]),
     ("status", &["nodes"]),
     ("tree", &["nodes"]),
@@ -68,7 +71,8 @@ pub(super) fn complete(arguments: &[OsString]) -> Result<bool, clap::Error> {
 
 /// The command line, with what can stand for its arguments.
 fn completable(arguments: &[OsString]) -> Command {
-    let file = file(arguments);
+    let of = file(arguments);
+    let file = of.clone();
     let nodes = ArgValueCompleter::new(move |typed: &OsStr| names(file.as_ref(), typed));
     let with_nodes = |mut command: Command, names: &[&'static str]| {
         for name in names {
@@ -80,6 +84,12 @@ fn completable(arguments: &[OsString]) -> Command {
     for (name, takes) in TAKE_NODES {
         command = command.mut_subcommand(name, |command| with_nodes(command, takes));
     }
+    let (state, line) = (of.clone(), arguments.to_vec());
+    let logs = ArgValueCompleter::new(move |typed: &OsStr| logs(state.as_ref(), &line, typed));
+    command = command.mut_subcommand("log", |log| log.mut_arg("run", |run| run.add(logs)));
+    let state = of;
+    let runs = ArgValueCompleter::new(move |typed: &OsStr| runs(state.as_ref(), typed));
+    command = command.mut_subcommand("rollback", |one| one.mut_arg("run", |run| run.add(runs)));
     let codes = ArgValueCompleter::new(|typed: &OsStr| codes(typed));
     command.mut_subcommand("explain", |command| {
         command.mut_arg("code", |argument| argument.add(codes))
@@ -130,6 +140,33 @@ fn names(file: Option<&PathBuf>, typed: &OsStr) -> Vec<CompletionCandidate> {
     let entries = entries(file, &text, &LoadOptions::default()).unwrap_or_default();
     let names = entries.keys().filter(|name| name.as_str().starts_with(typed));
     names.map(|name| CompletionCandidate::new(name.as_str())).collect()
+}
+
+/// The runs of this machine with a log of the images on the line, the newest first.
+fn logs(file: Option<&PathBuf>, line: &[OsString], typed: &OsStr) -> Vec<CompletionCandidate> {
+    let (Some(file), Some(typed)) = (file, typed.to_str()) else { return Vec::new() };
+    let state = StateFolder::of(file);
+    let names = line.iter().filter_map(|word| word.to_str());
+    let mut runs: Vec<String> =
+        names.flat_map(|name| state.logs(name)).map(|(run, _)| run).collect();
+    runs.sort();
+    runs.dedup();
+    let begins_so = runs.into_iter().rev().filter(|run| run.starts_with(typed));
+    begins_so.map(CompletionCandidate::new).collect()
+}
+
+/// The runs of this machine that moved tags, the newest first.
+fn runs(file: Option<&PathBuf>, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let (Some(file), Some(typed)) = (file, typed.to_str()) else { return Vec::new() };
+    let journals = StateFolder::of(file).journals();
+    let moved = journal::all(&journals).filter(PastRun::has_moved);
+    moved
+        .filter(|past| past.began.run.starts_with(typed))
+        .map(|past| {
+            let help = history::summary(&past).into();
+            CompletionCandidate::new(past.began.run).help(Some(help))
+        })
+        .collect()
 }
 
 fn codes(typed: &OsStr) -> Vec<CompletionCandidate> {

@@ -1,6 +1,10 @@
 //! `rebuild gc`: takes away build tags that nobody needs any more, and what dead runs have left.
 
-use std::{cell::Cell, collections::BTreeSet};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    io,
+};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -16,7 +20,7 @@ use super::{
     signals::{self, exit_of},
 };
 use crate::{
-    commands::cli::{Builder, Common, GcArgs},
+    commands::cli::{Builder, Common, Format, GcArgs},
     engine::docker::Docker,
     event::StopReason,
     exit::Exit,
@@ -28,7 +32,10 @@ use crate::{
         journal::PastRun,
         store::{Local, Remote, Store},
     },
-    report::{self, gc::GcPlace},
+    report::{
+        self,
+        gc::{GcPlace, GcReport, PlaceReport},
+    },
     run::state::StateFolder,
 };
 
@@ -42,7 +49,8 @@ pub(super) async fn gc(common: &Common, arguments: &GcArgs) -> Result<Exit, Comm
     let connect = Connections::connect(&hierarchy, Builder::Auto, common.offline);
     let world = signals::unless_stopped(&mut stops, connect).await?;
     let removed = Cell::new(0);
-    let sweeper = Sweeper { hierarchy: &hierarchy, world: &world, arguments, removed };
+    let report = RefCell::default();
+    let sweeper = Sweeper { hierarchy: &hierarchy, world: &world, arguments, removed, report };
     let local = Local::new(world.engine.clone());
     match &hierarchy.registry {
         Some(prefix) => {
@@ -59,6 +67,8 @@ struct Sweeper<'a> {
     arguments: &'a GcArgs,
     /// How many images are gone by now.
     removed: Cell<usize>,
+    /// Of `--format json`.
+    report: RefCell<GcReport>,
 }
 
 impl Sweeper<'_> {
@@ -81,14 +91,24 @@ impl Sweeper<'_> {
         } else {
             journals::tell(self.hierarchy, &place, "`rebuild gc --yes` first moves the rest");
         }
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
             Some(reason) = stops.recv() => {
                 output::warning(&report::gc::stopped(self.removed.get()));
                 Ok(exit_of(reason))
             }
             ended = self.sweep_all(published, local) => ended.map(|()| Exit::Done),
+        };
+        if self.arguments.format == Format::Json {
+            let exit = ended.as_ref().map_or_else(|error| error.exit, |exit| *exit);
+            let mut text = Vec::new();
+            self.report
+                .borrow()
+                .json(exit, &mut text)
+                .and_then(|()| output::view(&text, false))
+                .map_err(|error| cannot_write(&error))?;
         }
+        ended
     }
 
     async fn sweep_all<S: Store>(
@@ -110,7 +130,7 @@ impl Sweeper<'_> {
         }
         found |= self.leftovers().await?;
         if found && !self.arguments.yes {
-            say(&report::gc::invitation())?;
+            self.say(&report::gc::invitation())?;
         }
         Ok(())
     }
@@ -128,7 +148,7 @@ impl Sweeper<'_> {
 
     /// Whether there were any old ones.
     async fn records<S: Store>(&self, store: &S) -> Result<bool, CommandError> {
-        let GcArgs { keep, yes } = *self.arguments;
+        let GcArgs { keep, yes, .. } = *self.arguments;
         let repositories = self.hierarchy.in_build_order().map(|node| &node.repository).collect();
         let mut old = Vec::new();
         // Another hierarchy may publish below the same prefix.
@@ -138,13 +158,14 @@ impl Sweeper<'_> {
                 old.push(run);
             }
         }
+        self.report.borrow_mut().records = old.len();
         let Some(line) = report::gc::records(old.len(), keep, yes) else { return Ok(false) };
         if yes {
             for run in &old {
                 store.forget_record(run).await?;
             }
         }
-        say(&line)?;
+        self.say(&line)?;
         Ok(true)
     }
 
@@ -180,10 +201,17 @@ impl Sweeper<'_> {
             nodes.map(|node| node.repository.clone()).collect();
         let holdings = store.holdings(repositories.into_iter().collect()).await?;
         let sweep = decide(&holdings, needs);
-        let mut text = Vec::new();
-        report::gc::text(&sweep, (place, self.arguments.keep), &mut text)
-            .and_then(|()| output::view(&text, true))
-            .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))?;
+        self.report.borrow_mut().places.push(PlaceReport {
+            place,
+            sweep: sweep.clone(),
+            removed: BTreeSet::new(),
+        });
+        if self.arguments.format == Format::Text {
+            let mut text = Vec::new();
+            report::gc::text(&sweep, (place, self.arguments.keep), &mut text)
+                .and_then(|()| output::view(&text, true))
+                .map_err(|error| cannot_write(&error))?;
+        }
         if self.arguments.yes {
             self.remove(store, &sweep, place).await?;
         }
@@ -202,6 +230,7 @@ impl Sweeper<'_> {
                 Ok(Removed::Gone) => {
                     removed.push(going);
                     self.removed.update(|n| n + 1);
+                    self.report.borrow_mut().removed(going);
                 }
                 Ok(Removed::Changed) => output::warning(&format!(
                     "`{}@{}` stays: its tags have changed meanwhile",
@@ -217,9 +246,17 @@ impl Sweeper<'_> {
             }
         }
         if !removed.is_empty() {
-            say(&report::gc::done(&removed, place))?;
+            self.say(&report::gc::done(&removed, place))?;
         }
         Ok(())
+    }
+
+    fn say(&self, line: &str) -> Result<(), CommandError> {
+        match self.arguments.format {
+            Format::Text => output::view(format!("{line}\n").as_bytes(), true)
+                .map_err(|error| cannot_write(&error)),
+            Format::Json => Ok(()),
+        }
     }
 
     /// Whether there were any.
@@ -227,13 +264,14 @@ impl Sweeper<'_> {
         let engine = &self.world.engine;
         let left = Leftovers::find(engine).await?;
         let counts = [left.containers.len(), left.pins.len(), left.folders.len()];
+        self.report.borrow_mut().leftovers = counts;
         let Some(line) = report::gc::leftovers(counts, self.arguments.yes) else {
             return Ok(false);
         };
         if self.arguments.yes {
             left.remove(engine).await?;
         }
-        say(&line)?;
+        self.say(&line)?;
         Ok(true)
     }
 }
@@ -255,7 +293,6 @@ pub(super) async fn taken_back<S: Store>(
     Ok(digests.flatten().collect())
 }
 
-fn say(line: &str) -> Result<(), CommandError> {
-    output::view(format!("{line}\n").as_bytes(), true)
-        .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))
+fn cannot_write(error: &io::Error) -> CommandError {
+    CommandError::new(Exit::Internal, format!("cannot write: {error}"))
 }

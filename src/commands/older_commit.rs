@@ -8,34 +8,21 @@ use crate::{
     fingerprint::Revision,
     hierarchy::Hierarchy,
     host::git::{self, GitHead},
-    plan::{Action, Plan},
-    publish::store::Store,
-    run::observe::describe,
+    plan::LastBuilds,
 };
 
 /// Refuses if an image that would be replaced was built from a commit that comes after the one that is
 /// checked out. Of a commit that this clone does not have, as a shallow one has few, its time decides.
 ///
 /// Returns a warning if that is not known: of an image that was built later, from files that were not committed.
-pub(super) async fn refuse<S: Store>(
-    store: &S,
+pub(super) fn refuse(
     hierarchy: &Hierarchy,
-    plan: &Plan,
+    published: &LastBuilds,
     ours: &GitHead,
 ) -> Result<Option<String>, CommandError> {
-    let replaced: BTreeSet<_> = plan
-        .steps
-        .iter()
-        .filter(|step| !matches!(step.action, Action::Keep { .. }))
-        .map(|step| step.node.clone())
-        .collect();
-    if replaced.is_empty() {
-        return Ok(None);
-    }
-    let published = describe(store, hierarchy, plan, &replaced).await?;
     let mut seen = BTreeSet::new();
     let mut uncommitted = Vec::new();
-    for (node, last_build) in &published {
+    for (node, last_build) in published {
         let Some(built_from) = &last_build.built_from else { continue };
         let Some(theirs) = &built_from.revision else {
             let is_later = last_build.at().is_some_and(|at| at.as_second() > ours.committed);

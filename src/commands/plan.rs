@@ -7,9 +7,11 @@ use super::{
     connections::Connections,
     error::CommandError,
     journals,
+    local::{local_only, narrow},
     mirror::showing_copies,
-    older_commit, output,
+    output,
     project::{load, nodes, request, tag_values},
+    replaced,
     what_if::forecasts,
 };
 use crate::{
@@ -38,15 +40,21 @@ const ALL: usize = 40;
 pub(super) const ONLY_ASKS: bool = true;
 
 pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, CommandError> {
-    let hierarchy = load(common)?;
-    let request = request(&hierarchy, common, &arguments.selection)?;
+    let mut hierarchy = load(common)?;
+    let local = local_only(&mut hierarchy, arguments.local.as_ref())?;
+    let mut request = request(&hierarchy, common, &arguments.selection)?;
+    narrow(&mut request, &hierarchy, local.as_ref());
     let named = nodes(&hierarchy, &arguments.nodes)?;
-    let world = Connections::asking(&hierarchy, common.offline).await?;
+    let mut world = Connections::asking(&hierarchy, common.offline).await?;
+    world.local = local;
     let ((plan, warnings), flattened) = if let Some(prefix) = &hierarchy.registry {
         let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
         let made = made(&hierarchy, &request, &world, &store).await?;
         let flattened = flattened(&hierarchy, &made.0, &store).await;
         (made, flattened)
+    } else if let Some(store) = world.layered(&hierarchy) {
+        let made = made(&hierarchy, &request, &world, &store).await?;
+        (made, Vec::new())
     } else {
         let store = world.local();
         let made = made(&hierarchy, &request, &world, &store).await?;
@@ -139,14 +147,13 @@ async fn made<S: Store>(
     store: &S,
 ) -> Result<(Plan, Vec<String>), CommandError> {
     let (plan, mut warnings) = make(hierarchy, request, world, (store, ONLY_ASKS)).await?;
-    if let Some(head) = git::head(hierarchy.root()) {
-        match older_commit::refuse(store, hierarchy, &plan, &head).await {
-            Ok(unsure) => warnings.extend(unsure),
-            Err(error) if error.exit == Exit::PromotionFailed => {
-                warnings.push(format!("a run is refused without `--allow-older`: {error}"));
-            }
-            Err(_) => {}
+    let head = git::head(hierarchy.root());
+    match replaced::check(store, hierarchy, &plan, head.as_ref()).await {
+        Ok(found) => warnings.extend(found),
+        Err(error) if error.exit == Exit::PromotionFailed => {
+            warnings.push(format!("a run is refused without `--allow-older`: {error}"));
         }
+        Err(_) => {}
     }
     Ok((plan, warnings))
 }

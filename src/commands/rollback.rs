@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     check::diagnostic::names,
-    commands::cli::{Common, RollbackArgs},
+    commands::cli::{Common, Format, RollbackArgs},
     event::{Promotion, StopReason, Telling},
     exit::Exit,
     hierarchy::Hierarchy,
@@ -25,7 +25,7 @@ use crate::{
         promote::{Publisher, Rollback, Staying, Verdict, rollback as plan},
         store::Tags,
     },
-    report::count,
+    report::{self, count, rollback::RollbackReport},
     run::state::StateFolder,
 };
 
@@ -76,8 +76,14 @@ async fn on<T: Tags>(
         Ok::<_, CommandError>((of, planned, runs))
     };
     let (of, planned, runs) = signals::unless_stopped(&mut stops, compare).await?;
-    say(&planned, &of)?;
+    let report = |by: Option<&str>, exit: Exit| {
+        let (of, left_out) = (&of.began.run, &of.left_out);
+        let rolled_back = RollbackReport { of, by, planned: &planned, left_out, exit };
+        report(&rolled_back, arguments.format)
+    };
+    say(&planned, &of, arguments.format)?;
     if let Some(one) = planned.impossible() {
+        report(None, Exit::PromotionFailed)?;
         let why = format!("`{}` cannot go back, so nothing is moved", one.tag);
         return Err(CommandError::new(Exit::PromotionFailed, why)
             .hint("the image was removed: build it again from its commit, with `--allow-older`"));
@@ -88,6 +94,7 @@ async fn on<T: Tags>(
         Exit::Done
     };
     if arguments.dry_run || planned.moves.is_empty() {
+        report(None, exit)?;
         return Ok(exit);
     }
     if !arguments.yes && io::stdin().is_terminal() {
@@ -98,6 +105,7 @@ async fn on<T: Tags>(
         };
         if !is_confirmed {
             output::line("nothing was moved");
+            report(None, Exit::Done)?;
             return Ok(Exit::Done);
         }
     }
@@ -118,12 +126,14 @@ async fn on<T: Tags>(
         publisher.end(Exit::PromotionFailed).await;
         return Err(CommandError::new(Exit::PromotionFailed, why));
     }
-    let (of, moved) = (&of.began.run, count(planned.moves.len(), "tag"));
-    output::line(&format!("rolled back {moved} of run {of} (this is run {})", run.id));
+    let moved = count(planned.moves.len(), "tag");
+    let line = format!("rolled back {moved} of run {} (this is run {})", of.began.run, run.id);
+    output::line(&line);
     if let Some(holds) = RollbackHolds::of(publisher.journal.past(), &runs) {
         holds.write(tags).await;
     }
     publisher.end(exit).await;
+    report(Some(&run.id), exit)?;
     Ok(exit)
 }
 
@@ -133,21 +143,17 @@ fn chosen(runs: &[PastRun], arguments: &RollbackArgs) -> Result<PastRun, Command
         CommandError::new(Exit::Usage, message).hint("`rebuild history` lists the runs")
     };
     let Some(name) = &arguments.run else {
-        let last = runs.iter().find(|past| has_moved(past));
+        let last = runs.iter().find(|past| past.has_moved());
         return last.cloned().ok_or_else(|| usage("no run has moved a tag".to_owned()));
     };
     let name = name.to_lowercase();
     let mut named = runs.iter().filter(|past| past.began.run.starts_with(&name));
     match (named.next(), named.next()) {
-        (Some(past), None) if has_moved(past) => Ok(past.clone()),
+        (Some(past), None) if past.has_moved() => Ok(past.clone()),
         (Some(past), None) => Err(usage(format!("run {} has moved no tag", past.began.run))),
         (Some(_), Some(_)) => Err(usage(format!("several runs begin with `{name}`"))),
         (None, _) => Err(usage(format!("no run of this hierarchy begins with `{name}`"))),
     }
-}
-
-fn has_moved(past: &PastRun) -> bool {
-    past.wanted().next().is_some() || !past.left_out.is_empty()
 }
 
 /// Asks the user at the terminal.
@@ -165,8 +171,19 @@ async fn confirmed(tags: usize) -> Result<bool, CommandError> {
     Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
+/// Of `--format json`: the only output to stdout, when all is done.
+fn report(rolled_back: &RollbackReport<'_>, format: Format) -> Result<(), CommandError> {
+    if format != Format::Json {
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    report::rollback::json(rolled_back, &mut text)
+        .and_then(|()| output::view(&text, false))
+        .map_err(|error| CommandError::new(Exit::Internal, format!("cannot write: {error}")))
+}
+
 /// What stays, and what moves.
-fn say(planned: &Rollback, of: &PastRun) -> Result<(), CommandError> {
+fn say(planned: &Rollback, of: &PastRun, format: Format) -> Result<(), CommandError> {
     for (one, staying) in &planned.staying {
         output::warning(&format!("`{}` {staying}", one.tag));
     }
@@ -189,6 +206,9 @@ fn say(planned: &Rollback, of: &PastRun) -> Result<(), CommandError> {
         } else {
             format!("nothing to roll back: no tag is where run {run} put it")
         });
+    }
+    if format == Format::Json {
+        return Ok(());
     }
     let mut text = String::new();
     let widest = planned.moves.iter().map(|one| one.tag.to_string().len()).max().unwrap_or(0);

@@ -3,35 +3,38 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
-    path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    connections::{Connections, FAILURES, LocalOnly},
+    connections::{Connections, FAILURES},
     error::CommandError,
     journals, killed_runs,
+    local::{local_only, narrow},
     lock::lock,
-    older_commit, output,
+    output,
     plan::{ONLY_ASKS, make},
     preflight::{preflight, pushed_to},
-    project::{load, nodes, request, tag_values},
-    reports,
+    project::{load, request, tag_values},
+    replaced, reports,
     retention::Tidy,
     signals,
 };
 use crate::{
     commands::cli::{Common, ProgressArg, RunArgs, SelectionArgs},
     engine::{Capability, Engine as _},
-    event::{EventKind, Executed, Promotion, Reporter, StopReason, Summary, TICK, Telling},
+    event::{
+        EventKind, Executed, Promotion, Reporter, RunTask, StopReason, Summary, TICK, Telling,
+    },
     exit::Exit,
     fingerprint::Revision,
     hierarchy::{Hierarchy, NodeName, TagValues},
     host::git::{self, GitHead},
-    plan::{Plan, PlanRequest, Selection, order::History},
+    plan::{Plan, PlanRequest, order::History},
     publish::{
         destinations,
         failures::Failures,
@@ -39,12 +42,15 @@ use crate::{
         journal::{Began, Journal, RunRequest},
         promote::{Promoted, Publisher, Verdict, conclude, verdict},
         provenance,
-        store::{Remote, Store},
+        store::{HierarchyId, Remote, Store},
     },
     registry::Copier,
     report::{self, Out, ProgressMode, Record, Recorder, ReportOptions},
     run::{Origin, RunOptions, Secrets, Workshop, execute, refuse_lacked, sign, without_effect},
 };
+
+/// A plan that takes longer is announced.
+const PLANNED_SILENTLY: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, CommandError> {
     let mut stops = signals::listen()
@@ -52,18 +58,12 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
     let mut record = Record::new(flags(&arguments.selection));
     let (hierarchy, ended) = match load(common) {
         Ok(mut hierarchy) => {
-            let local = local_only(&mut hierarchy, arguments);
+            let local = local_only(&mut hierarchy, arguments.local.as_ref());
             let hierarchy = Arc::new(hierarchy);
             let run = async {
                 let local = local?;
                 let mut request = request(&hierarchy, common, &arguments.selection)?;
-                if let Some(LocalOnly { wanted, .. }) = &local
-                    && !wanted.is_empty()
-                {
-                    let above = wanted.iter().flat_map(|name| hierarchy.ancestors(name));
-                    let above = above.map(|node| node.name.clone());
-                    request.selection = Selection::Within(above.chain(wanted.clone()).collect());
-                }
+                narrow(&mut request, &hierarchy, local.as_ref());
                 let connect =
                     Connections::connect(&hierarchy, arguments.how.builder, common.offline);
                 let mut world = signals::unless_stopped(&mut stops, connect).await?;
@@ -84,16 +84,6 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
     }
     reports::tell(&record, hierarchy.as_deref(), (common, arguments)).await;
     ended
-}
-
-/// Of `--local`: the images that it names.
-fn local_only(
-    hierarchy: &mut Hierarchy,
-    arguments: &RunArgs,
-) -> Result<Option<LocalOnly>, CommandError> {
-    let Some(names) = &arguments.local else { return Ok(None) };
-    let wanted = nodes(hierarchy, names)?;
-    Ok(Some(LocalOnly::of(hierarchy, wanted)))
 }
 
 /// One run, all that it needs at hand.
@@ -161,17 +151,15 @@ impl RunCommand<'_> {
             let publishes = !self.arguments.no_push && self.hierarchy.registry.is_some();
             let repositories = publishes.then(|| pushed_to(&self.hierarchy, &plan));
             warnings.extend(preflight(&self.world, &plan, repositories).await?);
-            if let Some(head) = &head
-                && self.promotes()
-                && !self.arguments.allow_older
-            {
-                let unsure = older_commit::refuse(&*store, &self.hierarchy, &plan, head).await?;
-                warnings.extend(unsure);
+            if self.promotes() {
+                let ours = head.as_ref().filter(|_| !self.arguments.allow_older);
+                warnings.extend(replaced::check(&*store, &self.hierarchy, &plan, ours).await?);
             }
             Ok::<_, CommandError>((Arc::new(plan), warnings, secrets))
         };
         let (plan, warnings, secrets) = tokio::select! {
             decided = decide => decided?,
+            () = self.tell_of_plan() => unreachable!("it does not end"),
             Some(reason) = stops.recv() => {
                 for left in signals::quiesce(&self.world.engine, stops, true).await {
                     output::warning(&left);
@@ -194,7 +182,7 @@ impl RunCommand<'_> {
             layers: self.world.state.layers(),
             secrets,
             history: self.world.history(&self.place()),
-            origin: origin(head.as_ref(), self.hierarchy.root(), &tag_values),
+            origin: origin(head.as_ref(), &self.hierarchy, &tag_values),
             tag_values: tag_values.clone(),
             revision: head.filter(|head| head.is_clean).map(revision),
             overtaken: self.overtaken.clone(),
@@ -244,6 +232,20 @@ impl RunCommand<'_> {
         Ok(exit)
     }
 
+    /// Reports after some time what the user waits for.
+    async fn tell_of_plan(&self) {
+        tokio::time::sleep(PLANNED_SILENTLY).await;
+        if matches!(
+            self.arguments.how.progress,
+            ProgressArg::Auto | ProgressArg::Tty | ProgressArg::Plain
+        ) {
+            let images = report::count(self.hierarchy.len(), "image");
+            let place = self.world.publishes_to(&self.hierarchy);
+            output::line(&format!("comparing {images} with {place}"));
+        }
+        std::future::pending::<()>().await;
+    }
+
     /// Copies the images to the other registries, attaches their provenance and signs them, and moves the tags of all
     /// of them.
     async fn promote<S: Store>(
@@ -266,31 +268,44 @@ impl RunCommand<'_> {
         };
         let (of, client_copier) = (moves.len(), Copier::new(self.world.registries.clone()));
         let of_hierarchy = (&*self.hierarchy, &self.world.info.platform);
+        let (begins, mut tasks) = mpsc::unbounded_channel();
+        let store = publisher.store;
         let prepared = async {
-            let store = (publisher.store, &client_copier);
-            let moves = destinations::copied(store, of_hierarchy, moves).await?;
+            // The receiver lives as long as this.
+            let begin = |task: RunTask, is_needed: bool| is_needed.then(|| begins.send(task));
+            begin(RunTask::Copy, destinations::has_any(&self.hierarchy, &moves));
+            let moves = destinations::copied((store, &client_copier), of_hierarchy, moves).await?;
             if attaches {
-                let store = (publisher.store, &self.world.registries);
+                begin(RunTask::Provenance, provenance::has_any(&self.hierarchy, &moves));
+                let store = (store, &self.world.registries);
                 provenance::attach(store, (&self.hierarchy, plan), &moves).await?;
             }
+            begin(RunTask::Sign, sign::has_any(&self.hierarchy, &moves));
             sign::sign(&self.hierarchy, &moves).await?;
             Ok::<_, String>(moves)
         };
-        let verdict = tokio::select! {
-            biased;
-            Some(reason) = publisher.stops.recv() => {
-                publisher.telling.emit(EventKind::StopBegan { reason, running: 0 });
-                executed.stopped = executed.stopped.max(Some(reason));
-                Verdict::Withhold
-            }
-            prepared = prepared => match prepared {
-                Ok(moves) => Verdict::Move { moves, held },
-                Err(why) => {
-                    let why = format!("{why}: no tag was moved");
-                    let promotion = Promotion::Incomplete { moved: 0, of, why };
-                    return Promoted { promotion, tags: BTreeMap::new() };
+        let mut prepared = std::pin::pin!(prepared);
+        let verdict = loop {
+            tokio::select! {
+                biased;
+                Some(reason) = publisher.stops.recv() => {
+                    publisher.telling.emit(EventKind::StopBegan { reason, running: 0 });
+                    executed.stopped = executed.stopped.max(Some(reason));
+                    break Verdict::Withhold;
                 }
-            },
+                Some(task) = tasks.recv() => {
+                    publisher.telling.emit(EventKind::TaskStarted { task });
+                }
+                prepared = &mut prepared => match prepared {
+                    Ok(moves) => break Verdict::Move { moves, held },
+                    Err(why) => {
+                        let why = format!("{why}: no tag was moved");
+                        let promotion = Promotion::Incomplete { moved: 0, of, why };
+                        return Promoted { promotion, tags: BTreeMap::new() };
+                    }
+                },
+                () = publisher.telling.wait() => {}
+            }
         };
         publisher.promote(verdict).await
     }
@@ -430,14 +445,15 @@ fn revision(head: GitHead) -> Revision {
 }
 
 /// What images say of where their files come from.
-fn origin(head: Option<&GitHead>, folder: &Path, tag_values: &TagValues) -> Origin {
+fn origin(head: Option<&GitHead>, hierarchy: &Hierarchy, tag_values: &TagValues) -> Origin {
     let dirty = |head: &GitHead| if head.is_clean { "" } else { "-dirty" };
     Origin {
         commit: head.map(|head| format!("{}{}", head.commit, dirty(head))),
         committed: head
             .and_then(|head| Timestamp::from_second(head.committed).ok())
             .map(|at| at.to_string()),
-        source: head.and_then(|_| git::source(folder)),
+        source: head.and_then(|_| git::source(hierarchy.root())),
+        hierarchy: HierarchyId::of(&hierarchy.file),
         tag_values: Some(tag_values.clone()),
     }
 }

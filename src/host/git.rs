@@ -84,6 +84,28 @@ pub fn source(folder: &Path) -> Option<String> {
     address(&line(&remote))
 }
 
+/// The name of the repository that holds a folder, which is the same in each clone of it: the address of `origin`
+/// without its scheme and without credentials. If `origin` is a folder, its name; without `origin`, the name of
+/// the repository's own folder, which worktrees share. `None` outside a repository.
+pub fn repository_name(folder: &Path) -> Option<String> {
+    let remote = git(folder, &["config", "--get", "remote.origin.url"]).ok().map(|url| line(&url));
+    if let Some(address) = remote.as_deref().and_then(address) {
+        return address.split_once("://").map(|(_, rest)| rest.to_owned());
+    }
+    let name = |path: &Path| {
+        let name = path.file_name()?.to_string_lossy();
+        Some(name.trim_end_matches(".git").to_owned()).filter(|name| !name.is_empty())
+    };
+    if let Some(name) = remote.and_then(|remote| name(Path::new(&remote))) {
+        return Some(name);
+    }
+    let mut common =
+        git(folder, &["rev-parse", "--path-format=absolute", "--git-common-dir"]).ok()?;
+    common.pop_if(|last| *last == b'\n');
+    let common = PathBuf::from(OsString::from_vec(common));
+    if common.ends_with(".git") { name(common.parent()?) } else { name(&common) }
+}
+
 /// As a browser takes it: `git@github.com:acme/images.git` is `https://github.com/acme/images`.
 fn address(remote: &str) -> Option<String> {
     let (scheme, rest) = match remote.split_once("://") {

@@ -93,6 +93,8 @@ pub struct LastBuild {
     pub size: Option<u64>,
     /// `None` if the label is missing or has an unknown format.
     pub built_from: Option<BuiltFrom>,
+    /// The hierarchy that it was built by; `None` if the label is missing.
+    pub hierarchy: Option<String>,
 }
 
 impl LastBuild {

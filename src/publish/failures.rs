@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::{Outcome, Promotion, StepFailure, Summary},
+    event::{Outcome, Promotion, StepFailure, StepSummary, StopReason, Summary},
     hierarchy::{NodeName, OnFailure},
     image::{Reference, Tagged},
 };
@@ -42,6 +42,8 @@ pub enum Setback {
     },
     /// The failure of another image held it back.
     Blocked { by: NodeName },
+    /// The run stopped before it was built and tested: because of another image's failure, if `by` names one.
+    Cancelled { by: Option<NodeName>, stopped: Option<StopReason> },
 }
 
 impl Failures {
@@ -64,7 +66,12 @@ impl Failures {
         let mut gone = Vec::new();
         for step in &summary.steps {
             let setback = match &step.outcome {
-                Outcome::Cancelled => continue,
+                // Its own failure in an earlier run says more.
+                Outcome::Cancelled if self.has_failed(&step.node) => continue,
+                Outcome::Cancelled => {
+                    let (by, stopped) = (first_failed(summary), summary.stopped);
+                    Some(Setback::Cancelled { by, stopped })
+                }
                 Outcome::Failed(failure) => Some(failed(failure)),
                 Outcome::Skipped { failed } => Some(Setback::Blocked { by: failed.clone() }),
                 Outcome::Kept { .. } | Outcome::Held { .. } => None,
@@ -81,6 +88,17 @@ impl Failures {
         }
         gone
     }
+
+    fn has_failed(&self, node: &NodeName) -> bool {
+        self.of(node).is_some_and(LastFailure::is_own)
+    }
+}
+
+impl LastFailure {
+    /// Whether the image itself failed.
+    pub fn is_own(&self) -> bool {
+        matches!(self.setback, Setback::Failed { .. })
+    }
 }
 
 impl Setback {
@@ -91,7 +109,7 @@ impl Setback {
                 let Reference { repository, tag, .. } = image.as_ref()?.parse().ok()?;
                 Some(repository.tagged(tag?))
             }
-            Self::Blocked { .. } => None,
+            Self::Blocked { .. } | Self::Cancelled { .. } => None,
         }
     }
 }
@@ -109,12 +127,13 @@ fn failed(failure: &StepFailure) -> Setback {
 fn blocker(summary: &Summary, node: &NodeName) -> Option<NodeName> {
     match &summary.promotion {
         Promotion::Done { held, .. } => held.get(node).cloned(),
-        Promotion::Withheld => summary.steps.iter().find_map(|step| match &step.outcome {
-            Outcome::Failed(failure) if failure.on_failure == OnFailure::Block => {
-                Some(step.node.clone())
-            }
-            _ => None,
-        }),
+        Promotion::Withheld => first_failed(summary),
         Promotion::Nothing | Promotion::NotAsked { .. } | Promotion::Incomplete { .. } => None,
     }
+}
+
+/// The first image whose failure stopped the run.
+fn first_failed(summary: &Summary) -> Option<NodeName> {
+    let blocks = |step: &&StepSummary| matches!(&step.outcome, Outcome::Failed(failure) if failure.on_failure == OnFailure::Block);
+    summary.steps.iter().find(blocks).map(|step| step.node.clone())
 }

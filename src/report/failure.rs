@@ -27,6 +27,13 @@ pub(super) fn told(failure: &LastFailure, now: Timestamp) -> String {
     match &failure.setback {
         Setback::Failed { message, .. } => format!("failed {when}: {message}"),
         Setback::Blocked { by } => format!("not published {when}, because `{by}` failed"),
+        Setback::Cancelled { by: Some(by), .. } => {
+            format!("cancelled {when}, because `{by}` failed")
+        }
+        Setback::Cancelled { by: None, stopped } => match stopped {
+            Some(reason) => format!("cancelled {when}: {}", step::stop(*reason)),
+            None => format!("cancelled {when}"),
+        },
     }
 }
 
@@ -39,7 +46,10 @@ pub(super) fn next(node: &NodeName, failure: &LastFailure) -> Vec<String> {
                 image.as_ref().map(|_| format!("a shell in that image: rebuild shell {node}"));
             log.into_iter().chain(shell).collect()
         }
-        Setback::Blocked { by } => vec![format!("its failure: rebuild why {by}")],
+        Setback::Blocked { by } | Setback::Cancelled { by: Some(by), .. } => {
+            vec![format!("its failure: rebuild why {by}")]
+        }
+        Setback::Cancelled { by: None, .. } => Vec::new(),
     }
 }
 

@@ -92,20 +92,32 @@ fn widths(rows: &[[String; COLUMNS]], columns: Option<usize>) -> [usize; COLUMNS
 
 fn row(runs: &Runs<'_>, past: &PastRun) -> [String; 6] {
     let began = &past.began;
-    let asked = match &began.asked {
-        RunRequest::Run { flags } if flags.is_empty() => "what is out of date".to_owned(),
-        RunRequest::Run { flags } => flags.clone(),
-        RunRequest::Rollback { of } => format!("rollback {of}"),
-    };
     [
         began.run.clone(),
-        began.at.strftime("%Y-%m-%d %H:%M").to_string(),
+        time(past),
         result(runs, past),
         began.commit.clone().unwrap_or_else(|| "-".to_owned()),
-        asked,
+        asked(past),
         promoted(past),
     ]
     .map(|cell| sanitize::text(&cell))
+}
+
+fn time(past: &PastRun) -> String {
+    past.began.at.strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+fn asked(past: &PastRun) -> String {
+    match &past.began.asked {
+        RunRequest::Run { flags } if flags.is_empty() => "what is out of date".to_owned(),
+        RunRequest::Run { flags } => flags.clone(),
+        RunRequest::Rollback { of } => format!("rollback {of}"),
+    }
+}
+
+/// A run in a few words, for a list of runs to choose from.
+pub fn summary(past: &PastRun) -> String {
+    sanitize::text(&format!("{}  {}  {}", time(past), asked(past), promoted(past)))
 }
 
 /// `done`, `build-failed`, …; of a run that never said how it ended, how far it came.

@@ -27,6 +27,7 @@ mod plain;
 pub mod plan;
 mod quiet;
 mod run_data;
+pub mod rollback;
 pub mod sanitize;
 mod screen;
 pub mod size;

@@ -150,6 +150,7 @@ impl Reporter for Plain {
             EventKind::ImagesRemoved { images, bytes } => {
                 self.line(at, None, &step::removed(*images, *bytes))
             }
+            EventKind::TaskStarted { task } => self.line(at, None, &task.to_string()),
             EventKind::PromotionStarted { tags } => {
                 self.line(at, None, &format!("promoting {}, parents first", count(*tags, "tag")))
             }

@@ -120,6 +120,7 @@ impl Record {
             | EventKind::RegistryDelayed { .. }
             | EventKind::BuildStep { .. }
             | EventKind::Log { .. }
+            | EventKind::TaskStarted { .. }
             | EventKind::PromotionStarted { .. }
             | EventKind::ImagesRemoved { .. }
             | EventKind::TagMoved { .. } => {}

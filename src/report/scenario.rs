@@ -10,8 +10,8 @@ use std::{
 use super::{Ci, Record, Recorder, ReportOptions};
 use crate::{
     event::{
-        Different, Event, EventKind, Outcome, Phase, Promotion, Reporter, SizeBefore, StepFailure,
-        StepSummary, StopReason, Summary,
+        Different, Event, EventKind, Outcome, Phase, Promotion, Reporter, RunTask, SizeBefore,
+        StepFailure, StepSummary, StopReason, Summary,
     },
     exit::Exit,
     fingerprint::{Epoch, Inputs},
@@ -394,6 +394,7 @@ pub(super) fn refreshed() -> Vec<Event> {
             message: "the registry registry.example.com answered 503: attempt 2 of 5 in 4 s"
                 .to_owned(),
         })
+        .happens(EventKind::TaskStarted { task: RunTask::Packages })
         .happens(EventKind::PackagesFixed { lines: vec![fixed, left] })
         .moves(&["os-base"])
         .happens(EventKind::ImagesRemoved { images: 3, bytes: 12_300_000 })

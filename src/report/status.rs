@@ -43,7 +43,11 @@ pub fn text(
         .iter()
         .map(|step| {
             let since = built(step, last_builds).map_or(String::new(), |then| ago(then, now));
-            let why = sanitize::text(&why(plan, step));
+            let mut why = sanitize::text(&why(plan, step));
+            // A failure of its own has a line of its own.
+            if let Some(failure) = failure::last(step, failures).filter(|last| !last.is_own()) {
+                why = format!("{why}; {}", sanitize::text(&failure::told(failure, now)));
+            }
             let name = sanitize::text(step.node.as_str());
             (*step, [name, step.state().to_string(), since, why])
         })
@@ -60,7 +64,7 @@ pub fn text(
         };
         let (name, since) = (pad(name, widths[0]), pad(since, widths[2]));
         writeln!(out, "{name}  {state}  {since}  {why}")?;
-        if let Some(failure) = failure::last(step, failures) {
+        if let Some(failure) = failure::last(step, failures).filter(|last| last.is_own()) {
             writeln!(
                 out,
                 "{:1$}  {2}",
@@ -82,6 +86,7 @@ fn count(shown: &[&Step]) -> String {
     match (current, shown.len()) {
         (_, 0) => "no images".to_owned(),
         (1, 1) => "the image is current".to_owned(),
+        (0, 1) => "the image is not current".to_owned(),
         (n, all) if n == all => format!("all {n} images are current"),
         (1, all) => format!("1 of {all} images is current"),
         (n, all) => format!("{n} of {all} images are current"),

@@ -99,6 +99,7 @@ fn plain_refreshed() {
     02:59:12  os-base  built in 12 s, 118 MB (+1.0 MB packed): `/etc/os-release`, `/usr/bin/make`, `/var/␛[2J` and 11 more differ
     02:59:12  tools    built, unchanged in 12 s, the published image stays
     02:59:12  the registry registry.example.com answered 503: attempt 2 of 5 in 4 s
+    02:59:12  checking package versions
     02:59:12  fixed: libssl3 3.0.15-1 → 3.0.16-1 in 2 images
     02:59:12  not fixed: libssl3 is still 3.0.15-1 in `web␛[2J`, not 3.0.16-1
     02:59:12  promoting 1 tag, parents first

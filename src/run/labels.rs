@@ -11,7 +11,7 @@ use crate::{
     fingerprint::{BuiltFrom, LABEL_PREFIX},
     hierarchy::{Flatten, Node, TagValues},
     image::Digest,
-    publish::store::{BUILT_BY, Store},
+    publish::store::{BUILT_BY, HIERARCHY, HierarchyId, Store},
 };
 
 /// The base of a node's image.
@@ -36,6 +36,7 @@ pub struct Origin {
     /// The repository's address, without credentials.
     pub source: Option<String>,
     pub tag_values: Option<TagValues>,
+    pub hierarchy: HierarchyId,
 }
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
@@ -55,6 +56,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         labels.insert(BASE_NAME.to_owned(), name);
         labels.insert(BASE_DIGEST.to_owned(), digest);
         labels.insert(BUILT_BY.to_owned(), self.shop.run.id.clone());
+        let hierarchy = self.shop.origin.hierarchy.label(node.file_labels);
+        labels.insert(HIERARCHY.to_owned(), hierarchy);
         let flatten = if node.flatten == Flatten::No { "" } else { node.flatten.as_str() };
         labels.insert(FLATTEN.to_owned(), flatten.to_owned());
         let beside = node.settings.beside();

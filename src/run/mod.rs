@@ -62,7 +62,7 @@ pub use self::{
 };
 use crate::{
     engine::Engine,
-    event::{EventKind, Executed, Outcome, StopReason, TICK, Telling},
+    event::{EventKind, Executed, Outcome, RunTask, StopReason, TICK, Telling},
     fingerprint::Parents,
     hierarchy::{NodeName, OnFailure},
     image::Digest,
@@ -376,7 +376,14 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     /// Reports which images now have the updates.
     async fn verify_updates(&mut self) {
         let verifying = Verifying { shop: self.shop, bases: &self.bases, done: &self.done };
-        let (verified, unknown) = verifying.verify().await;
+        if !verifying.is_needed() {
+            return;
+        }
+        self.telling.emit(EventKind::TaskStarted { task: RunTask::Packages });
+        let (verified, unknown) = tokio::select! {
+            verified = verifying.verify() => verified,
+            () = self.telling.wait() => unreachable!("it does not end"),
+        };
         for (node, why) in unknown {
             let message = format!("which packages it has now is not known: {why}");
             self.telling.emit(EventKind::Warning { node: Some(node), message });
@@ -405,6 +412,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
             tokio::select! {
                 released = released => released.err().map(|error| error.to_string()),
                 () = patience => Some("the engine does not answer".to_owned()),
+                () = self.telling.wait() => unreachable!("it does not end"),
             }
         };
         self.done.stopped = self.done.stopped.max(reason);

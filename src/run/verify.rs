@@ -35,6 +35,11 @@ struct Updated<'a> {
 }
 
 impl<E: Engine, S: Store> Verifying<'_, E, S> {
+    /// Whether an image was rebuilt for updates.
+    pub(super) fn is_needed(&self) -> bool {
+        self.updated().next().is_some()
+    }
+
     /// The packages of each image, and the images whose packages could not be listed, with the reason.
     pub(super) async fn verify(&self) -> (Verified, Vec<(NodeName, String)>) {
         let updated: Vec<Updated<'_>> = self.updated().collect();

@@ -1,8 +1,11 @@
 //! The command line, as structs: every flag, its help, and nothing else.
 
+mod gc;
 mod mirror;
+mod rollback;
 mod size;
 mod waste;
+mod watch;
 
 use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -12,9 +15,12 @@ use clap::{
 };
 
 pub use self::{
+    gc::GcArgs,
     mirror::MirrorArgs,
+    rollback::RollbackArgs,
     size::{SizeArgs, SizeFormat, WhatIf},
     waste::{WasteArgs, WasteFormat},
+    watch::WatchArgs,
 };
 use crate::{
     hierarchy::{BuildArgOverride, FieldOverride, duration},
@@ -51,6 +57,7 @@ Examples:
   rebuild plan                     each image with the reason, below its parent
   rebuild plan --from os-base      what a rebuild of os-base would touch
   rebuild plan 'ruby-*'            these images only
+  rebuild plan --local app         what `rebuild --local app` would build
   rebuild plan --changed           only images that are built or promoted
   rebuild plan --exit-code         in scripts: exit code 3 if there is work, else 0";
 
@@ -86,13 +93,6 @@ Examples:
                                    a picture for a browser; a tooltip says why an image is behind
   rebuild tree --no-state          without an engine and a registry";
 
-const WATCH_EXAMPLES: &str = "\
-Examples:
-  rebuild watch                    build and test on each save, in the engine only
-  rebuild watch --only app         one image, on published parents
-  rebuild watch --push             publish, too
-  rebuild watch --schedule --push  refresh images by their `schedule:`, too";
-
 const WHY_EXAMPLES: &str = "\
 Examples:
   rebuild why app                  why app is out of date, through which parents
@@ -119,13 +119,6 @@ Examples:
   rebuild history                  the last 20 runs
   rebuild history -n 1             the last run";
 
-const ROLLBACK_EXAMPLES: &str = "\
-Examples:
-  rebuild rollback --dry-run       the tags that would move back
-  rebuild rollback                 print the tags of the last run, ask, and move them back
-  rebuild rollback --yes           without asking
-  rebuild rollback 01m852q         a run by the first letters of its ID";
-
 const RESUME_EXAMPLES: &str = "\
 Examples:
   rebuild resume                   all images that were rolled back
@@ -147,16 +140,6 @@ Examples:
   rebuild man | man -l -           read it
   rebuild man ~/.local/share/man/man1
                                    then `man rebuild`, `man rebuild-plan` and so on";
-
-const GC_EXAMPLES: &str = "\
-Examples:
-  rebuild gc                       what would be removed, and why
-  rebuild gc --yes                 remove it
-  rebuild gc --keep 7d --yes       remove images older than a week
-
-`rebuild gc` removes an image only if all its tags are build tags (rb-...), it is older than --keep,
-it is not the image of the current inputs or one of the last 3, and no index contains it. It reads
-every tag again before it deletes, since a registry deletes by digest.";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
@@ -240,7 +223,7 @@ pub enum Command {
     /// First builds what is out of date. Builds and tags images in the engine only, under their names in the
     /// file, on published parents: images of the registry that are up to date are not built. With --push,
     /// publishes them. Ctrl-C ends it.
-    #[command(after_help = WATCH_EXAMPLES)]
+    #[command(after_help = watch::WATCH_EXAMPLES)]
     Watch(WatchArgs),
     /// Print what a run would do and why, and change nothing
     #[command(after_help = PLAN_EXAMPLES)]
@@ -307,7 +290,7 @@ pub enum Command {
     /// Holds the images: later runs do not publish the same files again. `rebuild resume` ends a hold, and so
     /// does a change of a file or setting of the image. If the run rebuilt the image only because of a parent
     /// or an upstream, a new image of that one also ends the hold.
-    #[command(after_help = ROLLBACK_EXAMPLES)]
+    #[command(after_help = rollback::ROLLBACK_EXAMPLES)]
     Rollback(RollbackArgs),
     /// Let runs publish rolled-back images again
     ///
@@ -318,7 +301,7 @@ pub enum Command {
     /// Remove unused build tags, and leftovers of killed runs
     ///
     /// Lists what would be removed. With --yes, removes it.
-    #[command(after_help = GC_EXAMPLES)]
+    #[command(after_help = gc::GC_EXAMPLES)]
     Gc(GcArgs),
     /// Check the engine, the logins, the registries, the disk and the clock; change nothing
     #[command(after_help = DOCTOR_EXAMPLES)]
@@ -554,30 +537,16 @@ pub struct HowArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct WatchArgs {
-    /// Build only these images and their descendants; names or globs
-    #[arg(long, value_name = "NODE,…", value_delimiter = ',', conflicts_with = "only")]
-    pub from: Vec<String>,
-    /// Build only these images; names or globs
-    #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
-    pub only: Vec<String>,
-    /// Publish to the registry, too
-    #[arg(long)]
-    pub push: bool,
-    /// Refresh images by their `schedule:`, too
-    #[arg(long)]
-    pub schedule: bool,
-    #[command(flatten)]
-    pub how: HowArgs,
-}
-
-#[derive(Debug, Args)]
 pub struct PlanArgs {
     /// Print these images only, by name or glob; the totals stay those of the run
     #[arg(value_name = "NODE")]
     pub nodes: Vec<String>,
     #[command(flatten)]
     pub selection: SelectionArgs,
+    /// What `rebuild --local` would do: build, test and tag in the engine only
+    #[arg(long, value_name = "NODE,…", value_delimiter = ',', num_args = 0..)]
+    #[arg(conflicts_with_all = ["from", "only", "since"])]
+    pub local: Option<Vec<String>>,
     /// Print only images that are built or promoted [default with more than 40 images]
     #[arg(long, conflicts_with = "all")]
     pub changed: bool,
@@ -726,36 +695,10 @@ pub struct DoctorArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct RollbackArgs {
-    /// A run, by its ID or the first letters of it [default: the last run that moved a tag]
-    #[arg(value_name = "RUN")]
-    pub run: Option<String>,
-    /// Print the tags that would move, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Do not ask; without a terminal, `rebuild` never asks
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Wait up to this time for another run on this machine with the same target
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub wait: Option<Duration>,
-}
-
-#[derive(Debug, Args)]
 pub struct ResumeArgs {
     /// Which images, by name or glob [default: all that were rolled back]
     #[arg(value_name = "NODE")]
     pub nodes: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct GcArgs {
-    /// Keep images younger than this
-    #[arg(long, value_name = "AGE", default_value = "30d", value_parser = duration)]
-    pub keep: Duration,
-    /// Remove, instead of listing
-    #[arg(long)]
-    pub yes: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -26,12 +26,14 @@ use super::{
     signals::{self, exit_of},
 };
 use crate::{
+    check::diagnostic::names,
     commands::cli::{Common, WatchArgs},
     event::StopReason,
     exit::Exit,
     fingerprint::HashCache,
-    hierarchy::Hierarchy,
+    hierarchy::{Hierarchy, NodeName},
     plan::Selection,
+    report::count,
     run::{
         state::StateFolder,
         trigger::{
@@ -81,6 +83,7 @@ struct Watching<'a> {
     reconcile: Instant,
     /// Why the system does not tell of every change.
     deaf: Option<String>,
+    is_running: bool,
     /// Without `--push`.
     local: Option<LocalOnly>,
 }
@@ -102,6 +105,7 @@ impl<'a> Watching<'a> {
             pending: Pending::new(ledger, arguments.schedule),
             reconcile: Instant::now(),
             deaf: None,
+            is_running: false,
             local: None,
             file,
         }
@@ -152,6 +156,7 @@ impl<'a> Watching<'a> {
         self.pending.tell(&underway);
         let (common, arguments, hashes) = (self.common, self.arguments, self.hashes.clone());
         let how = runs::WatchSetup { common, arguments, hashes, local: self.local.clone() };
+        self.is_running = true;
         let ended = {
             let run = runs::run(how, hierarchy, &underway, stops);
             tokio::pin!(run);
@@ -162,6 +167,7 @@ impl<'a> Watching<'a> {
                 }
             }
         };
+        self.is_running = false;
         self.pending.end(underway, &ended);
         ended
     }
@@ -190,7 +196,8 @@ impl<'a> Watching<'a> {
             ChangedPlaces::Everything => None,
         };
         let look = Look::new(hierarchy.clone(), &self.hashes, before);
-        let changed = self.look.as_ref().map_or_else(Changed::default, |was| look.since(was));
+        let mut changed = self.look.as_ref().map_or_else(Changed::default, |was| look.since(was));
+        self.leave_out(&mut changed, &hierarchy);
         if !changed.is_nothing() {
             let mut cone = changed.cone(&hierarchy);
             cone.extend(self.look.iter().flat_map(|was| changed.cone(&was.hierarchy)));
@@ -211,6 +218,29 @@ impl<'a> Watching<'a> {
             }
             self.deaf = deaf;
         }
+    }
+
+    /// The images of `--from` or `--only`; `None` without them.
+    fn watched(&self, hierarchy: &Hierarchy) -> Option<BTreeSet<NodeName>> {
+        if self.arguments.from.is_empty() && self.arguments.only.is_empty() {
+            return None;
+        }
+        // Unknown names are an error of the run.
+        let narrowed = runs::narrowed(Selection::OutOfDate, hierarchy, self.arguments).ok()?;
+        Some(narrowed.in_view(hierarchy))
+    }
+
+    /// Drops changes of images that are not watched: no run builds them.
+    fn leave_out(&self, changed: &mut Changed, hierarchy: &Hierarchy) {
+        let Some(watched) = self.watched(hierarchy) else { return };
+        let is_watched = |name: &NodeName| watched.contains(name);
+        if !self.is_running && !changed.nodes.keys().any(is_watched) {
+            for what in changed.nodes.values().take(NAMED) {
+                output::line(&format!("{what}; it is not watched"));
+            }
+        }
+        changed.nodes.retain(|name, _| watched.contains(name));
+        changed.gone.retain(|name| watched.contains(name));
     }
 
     /// The hierarchy as it is now; if it is not valid, that is shown once and waited out.
@@ -276,13 +306,19 @@ impl<'a> Watching<'a> {
     /// What is waited for after a run.
     fn tell_rest(&self) {
         let Some(look) = &self.look else { return };
-        let images = look.hierarchy.len();
-        let s = if images == 1 { "" } else { "s" };
+        let all = count(look.hierarchy.len(), "image");
+        let images = match self.watched(&look.hierarchy) {
+            Some(watched) => {
+                let watched: Vec<&NodeName> = watched.iter().collect();
+                format!("{} of {all}", names(&watched, NAMED))
+            }
+            None => all,
+        };
         let next = self.ticks.next(&look.hierarchy).filter(|_| self.arguments.schedule);
         let next = next.map_or(String::new(), |next| {
             format!("; next tick {}", next.strftime("%Y-%m-%d %H:%M UTC"))
         });
         let folder = look.hierarchy.root().display();
-        output::line(&format!("watching {images} image{s} in {folder}{next}; Ctrl-C ends"));
+        output::line(&format!("watching {images} in {folder}{next}; Ctrl-C ends"));
     }
 }

@@ -53,11 +53,13 @@ pub fn open(folders: &[PathBuf], place: &str, is_ours: impl Fn(&Tagged) -> bool)
 
 /// Every run of a folder with this target, the newest first.
 pub fn find(folder: &Path, place: &str) -> Vec<PastRun> {
+    all(folder).filter(|past| past.began.place == place).collect()
+}
+
+/// Every run of a folder, the newest first.
+pub fn all(folder: &Path) -> impl Iterator<Item = PastRun> {
     let files = files(folder).into_iter().rev();
-    files
-        .filter_map(|path| PastRun::read(&bounded::read(&path, LARGEST).ok()?))
-        .filter(|past| past.began.place == place)
-        .collect()
+    files.filter_map(|path| PastRun::read(&bounded::read(&path, LARGEST).ok()?))
 }
 
 /// Sorted by name, which is by time.

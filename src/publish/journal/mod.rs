@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::writer::Memory;
 pub use self::{
     before::{published_between, replaced},
-    folder::{file, find, forget_old, open},
+    folder::{all, file, find, forget_old, open},
     past::{MoveFate, PastRun},
     writer::{Journal, JournalError},
 };

@@ -95,6 +95,11 @@ impl PastRun {
         }
     }
 
+    /// Whether a rollback can undo something of it.
+    pub fn has_moved(&self) -> bool {
+        self.wanted().next().is_some() || !self.left_out.is_empty()
+    }
+
     /// Whether the promotion may be incomplete.
     pub fn is_open(&self) -> bool {
         self.moves.is_some() && self.ended.is_none()

@@ -181,7 +181,7 @@ async fn ignoring_stops<T>(
     loop {
         tokio::select! {
             Some(reason) = stops.recv() => telling.emit(EventKind::StopBegan { reason, running: 0 }),
-            kind = telling.outside() => telling.emit(kind),
+            () = telling.wait() => {}
             done = &mut work => return done,
         }
     }

@@ -3,6 +3,7 @@
 //! With `registry:` it is that registry. Without one it is the engine's own tags, with image IDs as digests.
 
 pub(super) mod artifact;
+mod hierarchy_id;
 mod layered;
 mod local;
 mod manifest;
@@ -21,6 +22,7 @@ use std::{
 use jiff::Timestamp;
 
 pub use self::{
+    hierarchy_id::{HIERARCHY, HierarchyId},
     layered::Layered,
     local::Local,
     read::{Sight, read, read_in_doubt, write},

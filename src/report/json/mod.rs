@@ -143,10 +143,11 @@ mod tests {
             EventKind::Estimated { .. } => 12,
             EventKind::ImagesRemoved { .. } => 13,
             EventKind::RegistryDelayed { .. } => 14,
+            EventKind::TaskStarted { .. } => 15,
         };
         let events = [scenario::success(), scenario::refreshed(), scenario::failure()].concat();
         let kinds: BTreeSet<i32> = events.iter().map(|event| number(&event.kind)).collect();
-        assert_eq!(kinds, (0..15).collect());
+        assert_eq!(kinds, (0..16).collect());
     }
 
     proptest! {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     event::{
-        Different, Event, EventKind, Outcome, Phase, Promotion, SizeBefore, StepFailure,
+        Different, Event, EventKind, Outcome, Phase, Promotion, RunTask, SizeBefore, StepFailure,
         StepSummary, StopReason, Summary,
     },
     exit::Exit,
@@ -92,6 +92,9 @@ enum EventBody<'a> {
     PackagesFixed {
         fixed: Vec<FixedView<'a>>,
         left: Vec<LeftView<'a>>,
+    },
+    TaskStarted {
+        task: RunTask,
     },
     PromotionStarted {
         tags: usize,
@@ -280,6 +283,7 @@ fn body(kind: &EventKind) -> EventBody<'_> {
             let (fixed, left) = packages(lines);
             EventBody::PackagesFixed { fixed, left }
         }
+        EventKind::TaskStarted { task } => EventBody::TaskStarted { task: *task },
         EventKind::PromotionStarted { tags } => EventBody::PromotionStarted { tags: *tags },
         EventKind::ImagesRemoved { images, bytes } => {
             EventBody::ImagesRemoved { images: *images, bytes: *bytes }

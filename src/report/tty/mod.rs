@@ -17,7 +17,7 @@ use super::{
     width::{fit, pad, pad_left, width, wrap},
 };
 use crate::{
-    event::{Event, EventKind, Outcome, Phase, Reporter, StopReason},
+    event::{Event, EventKind, Outcome, Phase, Reporter, RunTask, StopReason},
     hierarchy::NodeName,
     plan::Action,
 };
@@ -52,8 +52,37 @@ struct Running {
     node: NodeName,
     since: Duration,
     what: String,
+    activity: ImageActivity,
+}
+
+/// What is done with an image, as the bar counts it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum ImageActivity {
+    Builds,
+    Tests,
+    Pushes,
     /// For other images, not for the engine.
-    waits: bool,
+    Waits,
+}
+
+impl ImageActivity {
+    const ALL: [(Self, &str); 4] = [
+        (Self::Builds, "building"),
+        (Self::Tests, "testing"),
+        (Self::Pushes, "pushing"),
+        (Self::Waits, "waiting"),
+    ];
+
+    fn of(phase: &Phase) -> Self {
+        match phase {
+            Phase::Prepare | Phase::Pull | Phase::Build | Phase::Flatten | Phase::Compare => {
+                Self::Builds
+            }
+            Phase::Test { .. } | Phase::Gate { .. } | Phase::Tags | Phase::Measure => Self::Tests,
+            Phase::Push => Self::Pushes,
+            Phase::WaitForParents | Phase::WaitForTestJob => Self::Waits,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -64,6 +93,8 @@ struct RunProgress {
     failed: usize,
     stopping: Option<StopReason>,
     eta: Eta,
+    /// What the run does after its last step.
+    task: Option<RunTask>,
     /// Tags moved, of how many.
     promoting: Option<(usize, usize)>,
 }
@@ -125,16 +156,16 @@ impl Tty {
             }
             EventKind::StepStarted { node } => {
                 let what = "starting".to_owned();
-                let running = Running { node: node.clone(), since: event.at, what, waits: false };
+                let activity = ImageActivity::Builds;
+                let running = Running { node: node.clone(), since: event.at, what, activity };
                 self.running.insert(self.starts, running);
                 self.starts += 1;
             }
             EventKind::PhaseStarted { node, phase } => {
                 self.now(node, phase.to_string());
-                let waits = matches!(phase, Phase::WaitForParents | Phase::WaitForTestJob);
                 let running = self.running.values_mut().find(|running| running.node == *node);
                 if let Some(running) = running {
-                    running.waits = waits;
+                    running.activity = ImageActivity::of(phase);
                 }
             }
             EventKind::BuildStep { node, stage, number, total, text } => {
@@ -165,6 +196,7 @@ impl Tty {
             EventKind::ImagesRemoved { images, bytes } => {
                 self.say(&paint.faint(step::removed(*images, *bytes)));
             }
+            EventKind::TaskStarted { task } => self.progress.task = Some(*task),
             EventKind::PromotionStarted { tags } => self.progress.promoting = Some((0, *tags)),
             EventKind::TagMoved { .. } => {
                 self.progress.promoting = self.progress.promoting.map(|(n, of)| (n + 1, of));
@@ -238,8 +270,9 @@ impl Tty {
     fn frame(&self, (columns, rows): Size) -> Vec<ScreenLine> {
         let columns = columns.saturating_sub(1);
         let elapsed = self.elapsed();
-        // One row for the bar, and one for the cursor.
-        let room = rows.saturating_sub(2);
+        // One row for the bar, and one for the cursor. Half of the rows: if the terminal becomes half as wide or half as
+        // high, the top of a higher frame would scroll out, where nothing can remove it.
+        let room = rows.saturating_sub(2).min((rows.saturating_sub(1) / 2).max(4) - 1);
         let shown =
             if self.running.len() <= room { self.running.len() } else { room.saturating_sub(1) };
         let names = self.running.values().map(|running| sanitize::text(running.node.as_str()));
@@ -251,17 +284,17 @@ impl Tty {
             .iter()
             .zip(self.running.values())
             .map(|(name, running)| {
+                // Before the text, so that the line is no longer than that: a narrower terminal wraps fewer lines.
                 let took = format!("{}s", elapsed.saturating_sub(running.since).as_secs());
                 let took = pad_left(&took, 5);
-                let room = columns.saturating_sub(widest + 2 + took.len() + 1);
+                let room = columns.saturating_sub(widest + took.len() + 2);
                 if room < 4 {
                     let text = fit(name, columns);
                     return ScreenLine { width: width(&text), text };
                 }
-                let (name, what) = (pad(name, widest), pad(&running.what, room));
-                let wide = width(&name) + 2 + width(&what) + 1 + took.len();
-                let text =
-                    format!("{}  {what} {}", self.paint.active(name), self.paint.faint(took));
+                let (name, what) = (pad(name, widest), fit(&running.what, room));
+                let wide = width(&name) + took.len() + 2 + width(&what);
+                let text = format!("{}{}  {what}", self.paint.active(name), self.paint.faint(took));
                 ScreenLine { text, width: wide }
             })
             .collect();
@@ -275,30 +308,13 @@ impl Tty {
         frame
     }
 
-    /// `━━━━━━━───────  7/40 images · 2 running · 1 failed · 0:42 · about 3 min left`
+    /// `━━━━━━━───────  7/40 images · 2 building · 1 testing · 1 failed · 0:42 · about 3 min left`
     fn bar(&self, columns: usize, elapsed: Duration) -> ScreenLine {
         let progress = &self.progress;
         let (done, total) = progress.promoting.unwrap_or((progress.ended, progress.work.len()));
-        let mut parts = Vec::new();
-        match progress.promoting {
-            Some((moved, of)) => parts.push(format!("promoting {moved}/{}", count(of, "tag"))),
-            None => parts.push(format!("{done}/{}", count(total, "image"))),
-        }
-        if let Some(reason) = progress.stopping {
-            parts.push(format!("stopping: {}", step::stop(reason)));
-        }
-        let waiting = self.running.values().filter(|running| running.waits).count();
-        for (n, what) in [(self.running.len() - waiting, "running"), (waiting, "waiting")] {
-            if n > 0 {
-                parts.push(format!("{n} {what}"));
-            }
-        }
-        if progress.failed > 0 {
-            parts.push(format!("{} failed", progress.failed));
-        }
-        parts.push(clock(elapsed));
-        parts.extend(progress.eta.left(elapsed));
-        let text = fit(&parts.join(" · "), columns);
+        let in_full = self.bar_text(elapsed, true);
+        let text = if width(&in_full) <= columns { in_full } else { self.bar_text(elapsed, false) };
+        let text = fit(&text, columns);
         if columns < width(&text) + BAR + 2 {
             return ScreenLine { width: width(&text), text };
         }
@@ -307,6 +323,31 @@ impl Tty {
         let wide = BAR + 2 + width(&text);
         let full = if progress.failed > 0 { self.paint.bad(full) } else { self.paint.good(full) };
         ScreenLine { text: format!("{full}{}  {text}", self.paint.faint(rest)), width: wide }
+    }
+
+    /// What happens now. In a narrow terminal without the kinds of work.
+    fn bar_text(&self, elapsed: Duration, names_kinds: bool) -> String {
+        let progress = &self.progress;
+        let mut parts = vec![match progress.promoting {
+            Some((moved, of)) => format!("promoting {moved}/{}", count(of, "tag")),
+            None => format!("{}/{}", progress.ended, count(progress.work.len(), "image")),
+        }];
+        parts.extend(progress.stopping.map(|reason| format!("stopping: {}", step::stop(reason))));
+        let task = progress.task.filter(|_| progress.promoting.is_none());
+        parts.extend(task.map(|task| task.to_string()));
+        let of = |kind| self.running.values().filter(|running| running.activity == kind).count();
+        let waiting = of(ImageActivity::Waits);
+        let kinds: Vec<(usize, &str)> = if names_kinds {
+            ImageActivity::ALL.map(|(kind, name)| (of(kind), name)).to_vec()
+        } else {
+            vec![(self.running.len() - waiting, "running"), (waiting, "waiting")]
+        };
+        let kinds = kinds.into_iter().filter(|(n, _)| *n > 0);
+        parts.extend(kinds.map(|(n, what)| format!("{n} {what}")));
+        parts.extend((progress.failed > 0).then(|| format!("{} failed", progress.failed)));
+        parts.push(clock(elapsed));
+        parts.extend(progress.eta.left(elapsed));
+        parts.join(" · ")
     }
 }
 

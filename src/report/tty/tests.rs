@@ -145,7 +145,7 @@ fn steps_that_wait_for_others_do_not_count_as_running() {
     let mut watched = Watched::new(|| Some((80, 24)));
     watched.see(&story.events).tick(ms(2_000));
     let screen = watched.terminal.screen();
-    assert!(screen.contains("0/5 images · 1 running · 1 waiting · 0:02"), "{screen}");
+    assert!(screen.contains("0/5 images · 1 building · 1 waiting · 0:02"), "{screen}");
 }
 
 #[test]
@@ -161,8 +161,8 @@ fn what_runs_stays_at_the_bottom() {
     assert_snapshot!(watched.terminal.screen(), @"
     run r1: at most 4 to build, 1 to promote, 1 up to date · 2 at once ·
     registry.example.com/base
-    os-base  [2/3] RUN apt-get install -y --no-install-recommends make gcc l…   11s
-    ────────────────────  0/5 images · 1 running · 0:12
+    os-base  11s  [2/3] RUN apt-get install -y --no-install-recommends make gcc li…
+    ────────────────────  0/5 images · 1 building · 0:12
     ");
 
     story.events.clear();
@@ -184,8 +184,8 @@ fn what_runs_stays_at_the_bottom() {
     ✓ os-base      built in 13 s, 118 MB (+1.2 MB)
     warning: a warning
     ✗ webapp-base  build failed after 0.5 s: RUN make: exit code 2
-    tools  building                                                              0s
-    3/5 images · stopping: an image failed · 1 running · 1 failed · 0:14
+    tools   0s  building
+    3/5 images · stopping: an image failed · 1 building · 1 failed · 0:14
     ");
 }
 
@@ -260,10 +260,10 @@ fn how_long_the_rest_takes_is_counted_down() {
         let screen = watched.terminal.screen();
         screen.lines().last().unwrap().trim_start_matches('─').trim().to_owned()
     };
-    assert_eq!(bar(2_000), "0/5 images · 1 running · 0:02 · about 2 min left");
-    assert_eq!(bar(62_000), "0/5 images · 1 running · 1:02 · about 40 s left");
+    assert_eq!(bar(2_000), "0/5 images · 1 building · 0:02 · about 2 min left");
+    assert_eq!(bar(62_000), "0/5 images · 1 building · 1:02 · about 40 s left");
     // Later than it was thought: nobody knows how much.
-    assert_eq!(bar(100_000), "0/5 images · 1 running · 1:40");
+    assert_eq!(bar(100_000), "0/5 images · 1 building · 1:40");
 
     story.events.clear();
     story.after(120_000).estimates(Some(30_000)).after(1_000).estimates(None);
@@ -288,16 +288,63 @@ fn more_than_fits_is_a_number() {
     let mut watched = Watched::new(|| Some((40, 10)));
     watched.see(&story.events).tick(ms(3_000));
     assert_snapshot!(watched.terminal.screen(), @"
-    image-000  building                  3s
-    image-001  building                  3s
-    image-002  building                  3s
-    image-003  building                  3s
-    image-004  building                  3s
-    image-005  building                  3s
-    image-006  building                  3s
-    … and 33 more
-    0/40 images · 40 running · 0:03
+    run r1: 40 to build · 2 at once ·
+    registry.example.com/base
+    image-000   3s  building
+    image-001   3s  building
+    … and 38 more
+    0/40 images · 40 building · 0:03
     ");
+}
+
+/// What happens to each image, and after the last one.
+#[test]
+fn the_bar_names_what_happens_now() {
+    let mut story = Story::new(plan());
+    story
+        .starts("os-base")
+        .starts("tools")
+        .phase("tools", Phase::Test { number: 1, total: 2 })
+        .starts("webapp-base")
+        .phase("webapp-base", Phase::Push)
+        .starts("ruby-3.4")
+        .phase("ruby-3.4", Phase::WaitForParents);
+    let mut watched = Watched::new(|| Some((80, 24)));
+    watched.see(&story.events).tick(ms(2_000));
+    let bar = |watched: &Watched, columns| watched.tty.bar(columns, ms(2_000)).text;
+    let whole = "0/5 images · 1 building · 1 testing · 1 pushing · 1 waiting · 0:02";
+    assert_eq!(bar(&watched, 79), whole);
+    assert_eq!(bar(&watched, 60), "0/5 images · 3 running · 1 waiting · 0:02");
+
+    story.events.clear();
+    for image in ["os-base", "tools", "webapp-base", "ruby-3.4"] {
+        story.ends(image, built(image), 2_000);
+    }
+    story.happens(EventKind::TaskStarted { task: RunTask::Copy });
+    watched.see(&story.events).tick(ms(3_000));
+    let screen = watched.terminal.screen();
+    assert!(screen.contains("4/5 images · copying to other registries · 0:03"), "{screen}");
+    story.events.clear();
+    story.happens(EventKind::PromotionStarted { tags: 21 });
+    watched.see(&story.events).tick(ms(4_000));
+    let screen = watched.terminal.screen();
+    assert!(screen.contains("promoting 0/21 tags · 0:04"), "{screen}");
+}
+
+/// A terminal that is half as wide shows each line of the frame in two rows.
+#[test]
+fn a_narrower_terminal_keeps_no_old_frame() {
+    let mut story = Story::new(wide_plan(40));
+    for n in 0..40 {
+        story.starts(&format!("image-{n:03}")).step(&format!("image-{n:03}"), 1, &"x".repeat(200));
+    }
+    for rows in 8..40 {
+        let mut watched = Watched::new(|| Some((120, 24)));
+        watched.see(&story.events);
+        let frame = watched.tty.frame((120, rows));
+        let wrapped: usize = frame.iter().map(|line| line.width.div_ceil(60)).sum();
+        assert!(wrapped < rows.max(9), "{wrapped} of {rows} rows");
+    }
 }
 
 #[test]

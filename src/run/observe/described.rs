@@ -10,7 +10,7 @@ use crate::{
     hierarchy::{Hierarchy, Node, NodeName},
     image::{Digest, Tagged},
     plan::{LastBuild, LastBuilds, Plan},
-    publish::store::{Store, StoreError, built_at},
+    publish::store::{HIERARCHY, Store, StoreError, built_at},
 };
 
 /// Describes the published images of these nodes.
@@ -97,5 +97,6 @@ pub(super) async fn last_build<S: Store>(
         built: built_at(&image.labels),
         size: Some(image.size),
         built_from: BuiltFrom::from_labels(&image.labels),
+        hierarchy: image.labels.get(HIERARCHY).cloned(),
     }))
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use crate::support::project::Project;
+use crate::support::project::{Place, Project};
 
 const BASH: &str = r#"
 source <(rebuild completions bash)
@@ -15,6 +15,8 @@ try rebuild why ~w
 try rebuild --from ~app,~t
 try rebuild plan --only ~
 try rebuild explain RB04
+try rebuild log ~app --run 01
+try rebuild rollback 01
 cd /
 try rebuild -C "$PROJECT" tree ~a
 try rebuild --directory="$PROJECT" tree ~a
@@ -31,6 +33,9 @@ fn path() -> String {
 #[test]
 fn a_shell_completes_names_of_images() {
     let project = Project::new();
+    project.rebuilt(Place::Engine);
+    let history = project.rebuild("history --format json").run().exits(0);
+    let run = history.events()[0]["runs"][0]["run"].as_str().unwrap().to_owned();
     // A Dockerfile that cannot be read is no reason not to know the names.
     project.write("web/Dockerfile", "FRM x\n");
     let bash = Command::new("bash")
@@ -38,13 +43,16 @@ fn a_shell_completes_names_of_images() {
         .current_dir(project.path(""))
         .env("PATH", path())
         .env("PROJECT", project.path(""))
+        .env("XDG_STATE_HOME", project.state())
         .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
         .output()
         .unwrap();
     let answer = project.shown(&String::from_utf8(bash.stdout).unwrap());
     assert_eq!(
         answer,
-        "~web\n~app,~tool\n~app ~os ~tool ~web\nRB040 RB041 RB042 RB043 RB044 RB045 RB046 RB047 RB048 RB049\n~app\n~app\n~app\n\n",
+        format!(
+            "~web\n~app,~tool\n~app ~os ~tool ~web\nRB040 RB041 RB042 RB043 RB044 RB045 RB046 RB047 RB048 RB049\n{run}\n{run}\n~app\n~app\n~app\n\n"
+        ),
         "{}",
         String::from_utf8_lossy(&bash.stderr)
     );

@@ -1,4 +1,4 @@
-//! `rebuild gc`: build tags that nobody needs go, and nothing else does.
+//! `rebuild gc`: unused build tags go, and nothing else does.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -52,14 +52,25 @@ fn old_build_tags_go_and_everything_people_pull_stays() {
         // The last three of each, and what the last three runs moved tags from.
         let going = (GENERATIONS - 4) * 2;
         for said in [
-            &format!(": {going} images that nobody needs, {going} build tags, up to "),
+            &format!(": {going} unused images, {going} build tags, up to "),
             "nothing was removed: `rebuild gc --yes` does it",
         ] {
             assert!(dry.stdout.contains(said), "{said:?}: {dry}");
         }
 
-        let ended = project.rebuild("gc --keep 1ms --yes").to(place).run().exits(0);
+        let json = |arguments: &str| {
+            let ended = project.rebuild(arguments).to(place).run().exits(0);
+            let document: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+            assert_eq!(document["exit"], "done", "{ended}");
+            let images = document["places"][0]["images"].as_array().unwrap().clone();
+            let removed = images.iter().filter(|image| image["removed"] == true).count();
+            (images.len(), removed)
+        };
+        assert_eq!(json("gc --keep 1ms --format json"), (going, 0));
+        assert_eq!(project.all_tags(place), before);
+        assert_eq!(json("gc --keep 1ms --yes --format json"), (going, going));
         let after = project.all_tags(place);
+        let ended = &dry;
         assert_eq!((count(&after, "~web"), count(&after, "~app")), (4, 4), "{ended}");
         assert_eq!((count(&after, "~os"), count(&after, "~tool")), (1, 1), "{ended}");
         let gone = before.keys().filter(|tag| !after.contains_key(*tag));

@@ -32,6 +32,9 @@ fn local_builds_stand_on_published_parents_and_publish_nothing() {
     assert_eq!(in_engine(&project, &registry, "~os"), None, "nothing is pulled without need");
 
     project.write("app/page", "~app two\n");
+    let plan = run("plan --local ~app");
+    assert!(plan.stdout.contains("tags images in the engine at "), "{plan}");
+    assert!(plan.stdout.contains("\n1 to build, 2 up to date\n"), "{plan}");
     let app = run("--local ~app");
     assert_eq!(app.result(), "done in _: 1 built, 2 up to date", "{app}");
     let first = in_engine(&project, &registry, "~app").unwrap();

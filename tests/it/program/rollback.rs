@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{EDGES, assert_edges_agree, everywhere_of_files};
 use crate::support::{
     gate::{Gate, Pass},
@@ -27,6 +29,11 @@ fn a_run_is_taken_back_and_that_too() {
         let dry = project.rebuild("rollback --dry-run").to(place).run().exits(0);
         assert_eq!(dry.stdout.matches(" → ").count(), 5, "{dry}");
         assert_eq!(project.tags(place), second);
+        let json = project.rebuild("rollback --dry-run --format json").to(place).run().exits(0);
+        let json = json.events().remove(0);
+        assert_eq!(json["moves"].as_array().unwrap().len(), 5, "{json}");
+        assert_eq!((&json["run"], &json["exit_code"]), (&Value::Null, &Value::from(0)), "{json}");
+        assert_eq!(project.tags(place), second);
 
         let ended = project.rebuild("rollback").to(place).run().exits(0);
         assert_eq!(ended.stdout, dry.stdout, "the table comes first");
@@ -37,7 +44,9 @@ fn a_run_is_taken_back_and_that_too() {
         assert!(lines[0].contains("~app:"), "children first: {lines:?}");
         assert!(lines[3].contains("~os:") && lines[4].contains("~os:"), "{lines:?}");
 
-        project.rebuild("rollback").to(place).run().exits(0);
+        let json = project.rebuild("rollback --format json").to(place).run().exits(0);
+        let json = json.events().remove(0);
+        assert!(json["run"].is_string() && json["staying"] == Value::Array(vec![]), "{json}");
         assert_eq!(project.tags(place), second);
 
         let history = project.rebuild("history --format json").to(place).run().exits(0);

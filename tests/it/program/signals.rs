@@ -56,6 +56,8 @@ fn the_first_signal_stops_and_cleans_up() {
         assert_eq!(project.left_after(LIMIT), [""; 0], "{ended}");
         assert_eq!(project.tags(Place::Engine), BTreeMap::new());
         if signal == "INT" {
+            let status = project.rebuild("status").run().exits(0).stdout;
+            assert!(status.contains("cancelled just now: interrupted\n"), "{status}");
             fix(&project);
             project.rebuilt(Place::Engine);
             assert_edges_agree(&project, Place::Engine, EDGES);

@@ -175,3 +175,40 @@ fn a_run_waits_for_another_one_as_long_as_it_may() {
     project.rebuild("--wait 2m").run().exits(0).says(&["waiting: another run is publishing to "]);
     first.end().exits(0);
 }
+
+/// Two hierarchies that give an image the same name replace each other's.
+#[test]
+fn an_image_of_another_hierarchy_is_replaced_with_a_warning() {
+    super::everywhere_of_files(|project, place| {
+        let warning = "was last published by another hierarchy, `";
+        let other = |arguments: &str| {
+            project.rebuild(&format!("-C ../other {arguments}")).to(place).run().exits(0)
+        };
+        let first = project.rebuilt(place);
+        assert!(!first.stderr.contains(warning), "{first}");
+        assert_eq!(
+            project.label(place, "~web:latest", "rebuild.hierarchy"),
+            "project/hierarchy.yaml"
+        );
+
+        let file = "version: 1\nimages:\n  ~web: { context: ., file_labels: false }\n";
+        project.write("../other/hierarchy.yaml", file);
+        project.write("../other/Dockerfile", "FROM scratch\nCOPY page /\n");
+        project.write("../other/page", "~ another page\n");
+        let plan = other("plan");
+        plan.says(&["`~web` was last published by another hierarchy, `project/hierarchy.yaml`"]);
+        other("")
+            .says(&["`~web` was last published by another hierarchy, `project/hierarchy.yaml`"]);
+        let again = other("");
+        assert!(!again.stderr.contains(warning), "{again}");
+        // A digest, since labels are to name no files.
+        let label = project.label(place, "~web:latest", "rebuild.hierarchy");
+        assert_eq!((label.len(), label.contains('/')), (12, false), "{label}");
+        project.edit("../other/page", "another", "other");
+        let own = other("");
+        assert!(!own.stderr.contains(warning), "{own}");
+
+        let back = project.rebuild("").to(place).run().exits(0);
+        back.says(&[&format!("`~web` was last published by another hierarchy, `{label}`")]);
+    });
+}

@@ -1,11 +1,14 @@
 //! `rebuild gc`: what goes, why, and how much that is.
 
+mod json;
+
 use std::{
     fmt,
     io::{self, Write},
     time::Duration,
 };
 
+pub use self::json::{GcReport, PlaceReport};
 use super::{
     numbers::{count, size},
     sanitize,
@@ -55,9 +58,9 @@ pub fn text(
         0 => "nothing to remove".to_owned(),
         n => {
             let tags: usize = sweep.going.iter().map(|going| going.tags.len()).sum();
-            let (images, tags) = (count(n, "image"), count(tags, "build tag"));
+            let (images, tags) = (count(n, "unused image"), count(tags, "build tag"));
             format!(
-                "{images} that nobody needs, {tags}, up to {}: older than {}, under no other tag, \
+                "{images}, {tags}, up to {}: older than {}, under no other tag, \
                  not of the present inputs, not among the last {KEPT_OF_EACH} of their image, not of \
                  the last runs",
                 size(sweep.freed),
