@@ -149,7 +149,7 @@ impl fmt::Display for RunTask {
 }
 
 /// A phase of a step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Its prepare command fills the context.
@@ -277,7 +277,7 @@ impl SizeBefore {
 }
 
 /// The difference of a refreshed image from the published one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Different {
     /// Entrypoint, environment, labels of its own, …
@@ -376,6 +376,8 @@ pub struct StepSummary {
     pub reports: Vec<PathBuf>,
     /// The tags that this run moved to it.
     pub promoted: Vec<Tag>,
+    /// The tags that were read from it.
+    pub content_tags: ContentTags,
 }
 
 /// The result for the moving tags.
@@ -388,6 +390,8 @@ pub enum Promotion {
         /// Whether the images have build tags.
         stored: bool,
     },
+    /// A job of a pipeline stored its images; `rebuild promote` moves their tags.
+    Staged,
     /// A step failed, so no tag moved.
     Withheld,
     /// All other tags moved.

@@ -14,6 +14,7 @@ pub mod hierarchy; //   model: hierarchy.yaml and the Dockerfiles → the graph,
 mod init; //        proposes a hierarchy.yaml for a repository that has none
 pub mod fingerprint; // identity: everything that can change what a build produces
 pub mod plan; //        decides what is out of date and why, in what order, how long it takes
+mod export; //      a plan as the pipeline of a CI system; pure
 mod size; //        whose bytes images are made of; pure
 mod waste; //       bytes that images need not have; pure
 pub mod registry; //    the HTTP API of registries; knows no hierarchy

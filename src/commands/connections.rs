@@ -107,6 +107,19 @@ impl Connections {
         }
     }
 
+    /// For a command that only moves tags of a registry.
+    pub(super) async fn publishing(
+        hierarchy: &Hierarchy,
+        offline: bool,
+    ) -> Result<Self, CommandError> {
+        match Self::connect(hierarchy, Builder::Auto, offline).await {
+            Err(error) if error.exit == Exit::EngineUnreachable => {
+                Self::without_engine(hierarchy, offline).await
+            }
+            connected => connected,
+        }
+    }
+
     async fn without_engine(hierarchy: &Hierarchy, offline: bool) -> Result<Self, CommandError> {
         let info = EngineInfo {
             version: String::new(),
@@ -219,6 +232,6 @@ pub(super) fn exposed(endpoint: &str) -> String {
 }
 
 /// What the history of a place is kept under: a push may take longer than the build before it.
-fn history_of(place: &str) -> String {
+pub(super) fn history_of(place: &str) -> String {
     format!("history-{}", Digest::of(place.as_bytes()).short())
 }

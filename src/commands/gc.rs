@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
     io,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -16,6 +17,7 @@ use super::{
     killed_runs::Leftovers,
     output,
     plan::{ONLY_ASKS, make},
+    plan_source,
     project::load,
     signals::{self, exit_of},
 };
@@ -25,12 +27,12 @@ use crate::{
     event::StopReason,
     exit::Exit,
     hierarchy::Hierarchy,
-    image::{Digest, Repository},
+    image::{Digest, Repository, Tagged},
     plan::{Action, PlanRequest, Selection},
     publish::{
         gc::{Going, KEPT_RUNS, Needs, Removed, Sweep, decide, old_records, remove},
         journal::PastRun,
-        store::{Local, Remote, Store},
+        store::{Local, Remote, Store, began_at},
     },
     report::{
         self,
@@ -124,6 +126,7 @@ impl Sweeper<'_> {
         let mut found = !sweep.going.is_empty();
         if place == GcPlace::Registry {
             found |= self.records(store).await?;
+            found |= self.pipelines().await?;
             // What the engine has of it is only there to be quick.
             let needs = Needs { tags: sweep.kept_tags, ..self.needs() };
             found |= !self.sweep(local, &needs, GcPlace::Engine).await?.going.is_empty();
@@ -163,6 +166,28 @@ impl Sweeper<'_> {
         if yes {
             for run in &old {
                 store.forget_record(run).await?;
+            }
+        }
+        self.say(&line)?;
+        Ok(true)
+    }
+
+    /// Plans of pipelines, and the records of their jobs. Whether there were any old ones.
+    async fn pipelines(&self) -> Result<bool, CommandError> {
+        let GcArgs { keep, yes, .. } = *self.arguments;
+        let records = plan_source::records(self.hierarchy, &self.world.registries)?;
+        let now = Timestamp::now();
+        let is_old = |plan: &str| {
+            let age = began_at(plan).map(|began| Duration::try_from(now.duration_since(began)));
+            age.is_some_and(|age| age.is_ok_and(|age| age > keep))
+        };
+        let all = records.all().await?;
+        let old: Vec<&Tagged> =
+            all.iter().filter(|(plan, _)| is_old(plan)).map(|(_, tag)| tag).collect();
+        let Some(line) = report::gc::pipelines(old.len(), keep, yes) else { return Ok(false) };
+        if yes {
+            for document in old {
+                records.forget(document).await?;
             }
         }
         self.say(&line)?;

@@ -24,6 +24,9 @@ pub(super) struct Leftovers {
 
 /// Best effort: a leftover is untidy, and no reason not to run.
 pub(super) async fn remove(world: &Connections) {
+    if !world.has_engine {
+        return;
+    }
     let (engine, endpoint) = (&*world.engine, &*world.info.endpoint);
     let removed = async {
         if state::may_have_left_pins(endpoint) {

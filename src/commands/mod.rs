@@ -6,7 +6,9 @@ mod check;
 pub mod cli;
 mod completions;
 mod doctor;
+mod durations;
 mod error;
+mod export;
 mod history;
 mod hook;
 mod journals;
@@ -23,17 +25,22 @@ mod older_commit;
 mod output;
 mod target;
 mod plan;
+mod plan_file;
+mod plan_source;
 mod preflight;
 mod project;
+mod promote;
 mod replaced;
 mod reports;
 mod resume;
 mod rollback;
 mod rollback_holds;
 mod run;
+mod run_part;
 mod shell;
 mod signals;
 mod size;
+mod stage;
 mod status;
 mod retention;
 mod tree;
@@ -130,6 +137,11 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Check(arguments)) => check::check(common, &arguments),
         Some(Command::Explain { code }) => check::explain(code.as_deref()),
         Some(Command::Tree(arguments)) => runtime()?.block_on(tree::tree(common, &arguments)),
+        Some(Command::Export(arguments)) => runtime()?.block_on(export::export(common, &arguments)),
+        Some(Command::Stage(arguments)) => runtime()?.block_on(stage::stage(common, &arguments)),
+        Some(Command::Promote(arguments)) => {
+            runtime()?.block_on(promote::promote(common, &arguments))
+        }
         Some(Command::Mirror(arguments)) => runtime()?.block_on(mirror::mirror(common, &arguments)),
         Some(Command::Size(arguments)) => runtime()?.block_on(size::size(common, &arguments)),
         Some(Command::Waste(arguments)) => runtime()?.block_on(waste::waste(common, &arguments)),

@@ -9,8 +9,8 @@ use super::{
     journals,
     local::{local_only, narrow},
     mirror::showing_copies,
-    output,
-    project::{load, nodes, request, tag_values},
+    output, plan_file,
+    project::{load, nodes, request, start, tag_values},
     replaced,
     what_if::forecasts,
 };
@@ -47,17 +47,18 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     let named = nodes(&hierarchy, &arguments.nodes)?;
     let mut world = Connections::asking(&hierarchy, common.offline).await?;
     world.local = local;
+    let asks = if arguments.out.is_some() { !ONLY_ASKS } else { ONLY_ASKS };
     let ((plan, warnings), flattened) = if let Some(prefix) = &hierarchy.registry {
         let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
-        let made = made(&hierarchy, &request, &world, &store).await?;
+        let made = made(&hierarchy, &request, &world, (&store, asks)).await?;
         let flattened = flattened(&hierarchy, &made.0, &store).await;
         (made, flattened)
     } else if let Some(store) = world.layered(&hierarchy) {
-        let made = made(&hierarchy, &request, &world, &store).await?;
+        let made = made(&hierarchy, &request, &world, (&store, asks)).await?;
         (made, Vec::new())
     } else {
         let store = world.local();
-        let made = made(&hierarchy, &request, &world, &store).await?;
+        let made = made(&hierarchy, &request, &world, (&store, asks)).await?;
         let flattened = flattened(&hierarchy, &made.0, &store).await;
         (made, flattened)
     };
@@ -68,6 +69,11 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     );
     for warning in warnings.iter().chain(&missing_secrets(&hierarchy, &plan, &world)) {
         output::warning(warning);
+    }
+    if let Some(path) = &arguments.out {
+        let file = plan_file::of((&hierarchy, &plan), &world, &arguments.selection)?;
+        plan_file::write(&start(common)?.join(path), &file)?;
+        output::line(&format!("wrote `{}`: plan {}", path.display(), file.id));
     }
     let place = world.publishes_to(&hierarchy);
     let history = world.history(&place);
@@ -144,9 +150,9 @@ async fn made<S: Store>(
     hierarchy: &Hierarchy,
     request: &PlanRequest,
     world: &Connections,
-    store: &S,
+    (store, asks): (&S, bool),
 ) -> Result<(Plan, Vec<String>), CommandError> {
-    let (plan, mut warnings) = make(hierarchy, request, world, (store, ONLY_ASKS)).await?;
+    let (plan, mut warnings) = make(hierarchy, request, world, (store, asks)).await?;
     let head = git::head(hierarchy.root());
     match replaced::check(store, hierarchy, &plan, head.as_ref()).await {
         Ok(found) => warnings.extend(found),

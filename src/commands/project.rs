@@ -15,6 +15,7 @@ use crate::{
     exit::Exit,
     hierarchy::{Hierarchy, LoadOptions, NodeName, Overrides, TagTemplate, TagValues, Trust},
     host::git,
+    image::Repository,
     plan::{
         PlanRequest, Selection,
         since::{Since, since},
@@ -24,6 +25,16 @@ use crate::{
 /// Loads the hierarchy; its problems and warnings are printed here, each with its place.
 pub(super) fn load(common: &Common) -> Result<Hierarchy, CommandError> {
     told(common, &load_options(common))
+}
+
+/// The same, publishing below this prefix if the command line names no other.
+pub(super) fn load_to(
+    common: &Common,
+    registry: Option<&Repository>,
+) -> Result<Hierarchy, CommandError> {
+    let options = load_options(common);
+    let registry = options.registry.or_else(|| registry.cloned());
+    told(common, &LoadOptions { registry, ..load_options(common) })
 }
 
 /// The same without Dockerfiles, for commands that need only names and tags: a broken Dockerfile must not stop

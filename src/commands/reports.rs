@@ -31,8 +31,19 @@ pub(super) fn ci() -> Ci {
     }
 }
 
-/// Everything that was asked for, of a run that is over, however it ended.
-pub(super) async fn tell(
+/// The files of a job of a pipeline, and its annotations: the last job reports to people.
+pub(super) fn tell_files(
+    record: &Record,
+    hierarchy: Option<&Hierarchy>,
+    (common, arguments): (&Common, &RunArgs),
+) {
+    save_files(record, hierarchy, (common, arguments));
+    if let Some(hierarchy) = hierarchy.filter(|_| ci() == Ci::GitHub) {
+        annotate(record, hierarchy);
+    }
+}
+
+fn save_files(
     record: &Record,
     hierarchy: Option<&Hierarchy>,
     (common, arguments): (&Common, &RunArgs),
@@ -44,6 +55,16 @@ pub(super) async fn tell(
     if let Some(path) = &arguments.json_report {
         save("--json-report", (&folder, path), |out| whole(record, out));
     }
+}
+
+/// Everything that was asked for, of a run that is over, however it ended.
+pub(super) async fn tell(
+    record: &Record,
+    hierarchy: Option<&Hierarchy>,
+    (common, arguments): (&Common, &RunArgs),
+) {
+    let folder = start(common).unwrap_or_default();
+    save_files(record, hierarchy, (common, arguments));
     if ci() == Ci::GitHub {
         tell_github(record, hierarchy);
     }
@@ -87,13 +108,17 @@ fn save(
     }
 }
 
+fn annotate(record: &Record, hierarchy: &Hierarchy) {
+    let workspace = env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
+    let workspace = workspace.unwrap_or_else(|| hierarchy.root().to_owned());
+    let workspace = fs::canonicalize(&workspace).unwrap_or(workspace);
+    // Nobody reads stderr any more: then nobody needs them.
+    _ = annotations(record, (hierarchy, &workspace), &mut output::stderr());
+}
+
 fn tell_github(record: &Record, hierarchy: Option<&Hierarchy>) {
     if let Some(hierarchy) = hierarchy {
-        let workspace = env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
-        let workspace = workspace.unwrap_or_else(|| hierarchy.root().to_owned());
-        let workspace = fs::canonicalize(&workspace).unwrap_or(workspace);
-        // Nobody reads stderr any more: then nobody needs them.
-        _ = annotations(record, (hierarchy, &workspace), &mut output::stderr());
+        annotate(record, hierarchy);
     }
     let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from) else { return };
     // Other commands of the step may have written to it.

@@ -17,11 +17,10 @@ use super::{
     local::{local_only, narrow},
     lock::lock,
     output,
-    plan::{ONLY_ASKS, make},
-    preflight::{preflight, pushed_to},
-    project::{load, request, tag_values},
-    replaced, reports,
+    project::{load, request},
+    reports,
     retention::Tidy,
+    run_part::RunPart,
     signals,
 };
 use crate::{
@@ -46,7 +45,7 @@ use crate::{
     },
     registry::Copier,
     report::{self, Out, ProgressMode, Record, Recorder, ReportOptions},
-    run::{Origin, RunOptions, Secrets, Workshop, execute, refuse_lacked, sign, without_effect},
+    run::{Origin, RunOptions, Workshop, execute, sign},
 };
 
 /// A plan that takes longer is announced.
@@ -71,7 +70,8 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
                 world.local = local;
                 let (hierarchy, overtaken) = (hierarchy.clone(), watch::Sender::default());
                 let overtaken = overtaken.subscribe();
-                let run = RunCommand { hierarchy, request, world, arguments, overtaken };
+                let part = RunPart::Whole;
+                let run = RunCommand { hierarchy, request, world, arguments, overtaken, part };
                 run.execute(&mut stops, &mut record).await
             };
             let ended = run.await;
@@ -94,6 +94,7 @@ pub(super) struct RunCommand<'a> {
     pub(super) arguments: &'a RunArgs,
     /// Nodes whose builds newer changes have made pointless.
     pub(super) overtaken: watch::Receiver<BTreeSet<NodeName>>,
+    pub(super) part: RunPart,
 }
 
 impl RunCommand<'_> {
@@ -141,23 +142,11 @@ impl RunCommand<'_> {
         let head = git::head(self.hierarchy.root());
         record.commit = head.as_ref().map(GitHead::short);
         let decide = async {
-            let plan = make(&self.hierarchy, &self.request, &self.world, (&*store, !ONLY_ASKS));
-            let (plan, ()) = tokio::join!(plan, killed_runs::remove(&self.world));
-            let (plan, mut warnings) = plan?;
-            let capabilities = self.world.info.capabilities;
-            refuse_lacked(&self.hierarchy, &plan, capabilities)?;
-            warnings.extend(without_effect(&self.hierarchy, &plan, capabilities));
-            let secrets = Secrets::read(&self.hierarchy, &plan, &self.world.info)?;
-            let publishes = !self.arguments.no_push && self.hierarchy.registry.is_some();
-            let repositories = publishes.then(|| pushed_to(&self.hierarchy, &plan));
-            warnings.extend(preflight(&self.world, &plan, repositories).await?);
-            if self.promotes() {
-                let ours = head.as_ref().filter(|_| !self.arguments.allow_older);
-                warnings.extend(replaced::check(&*store, &self.hierarchy, &plan, ours).await?);
-            }
-            Ok::<_, CommandError>((Arc::new(plan), warnings, secrets))
+            let begin = self.begin(&*store, head.as_ref());
+            let (beginning, ()) = tokio::join!(begin, killed_runs::remove(&self.world));
+            beginning
         };
-        let (plan, warnings, secrets) = tokio::select! {
+        let mut beginning = tokio::select! {
             decided = decide => decided?,
             () = self.tell_of_plan() => unreachable!("it does not end"),
             Some(reason) = stops.recv() => {
@@ -167,7 +156,8 @@ impl RunCommand<'_> {
                 return Err(signals::stopped_early(reason));
             }
         };
-        let tag_values = tag_values(&self.hierarchy)?;
+        let tag_values = self.part.tag_values(&self.hierarchy)?;
+        let (plan, all) = (beginning.plan.clone(), beginning.reported.clone());
         let run = self.world.state.begin_run();
         let _alive = run.declare_alive();
         let mut journal = self.journal(&run.id, head.as_ref());
@@ -180,7 +170,7 @@ impl RunCommand<'_> {
             run,
             hashes: self.world.hashes.clone(),
             layers: self.world.state.layers(),
-            secrets,
+            secrets: std::mem::take(&mut beginning.secrets),
             history: self.world.history(&self.place()),
             origin: origin(head.as_ref(), &self.hierarchy, &tag_values),
             tag_values: tag_values.clone(),
@@ -193,14 +183,18 @@ impl RunCommand<'_> {
         let mut telling = Telling::new(&mut reporter).with(self.world.delays());
         telling.emit(EventKind::RunStarted {
             run: shop.run.id.clone(),
-            plan: plan.clone(),
+            plan: all.clone(),
             registry: self.hierarchy.registry.as_ref().map(ToString::to_string),
             jobs: shop.options.jobs.get(),
         });
-        for message in warnings {
+        for message in std::mem::take(&mut beginning.warnings) {
             telling.emit(EventKind::Warning { node: None, message });
         }
-        let mut executed = execute(&shop, stops, &mut telling).await;
+        let executed = match beginning.executed.take() {
+            Some(executed) => tell_ends(&mut telling, &all, executed),
+            None => execute(&shop, stops, &mut telling).await,
+        };
+        let mut executed = beginning.with_blocked(executed);
         self.remember(shop.history.clone(), &executed);
         let verdict = self.verdict(&plan, &executed, &tag_values)?;
         let mut publisher =
@@ -214,7 +208,8 @@ impl RunCommand<'_> {
         self.world.keep_hashes().await;
 
         let took = publisher.telling.elapsed();
-        let mut summary = conclude(shop.run.id.clone(), &plan, executed, promoted, took);
+        let summary = conclude(shop.run.id.clone(), &all, executed, promoted, took);
+        let mut summary = self.part.concluded(summary, &beginning);
         summary.is_local = self.hierarchy.registry.is_none();
         let exit = summary.exit;
         if summary.stopped == Some(StopReason::ReportFailed) {
@@ -342,7 +337,11 @@ impl RunCommand<'_> {
     }
 
     fn journal(&self, run: &str, head: Option<&GitHead>) -> Journal {
-        let asked = RunRequest::Run { flags: flags(&self.arguments.selection) };
+        let flags = match &self.part {
+            RunPart::Promote(staged) => staged.file.asked.clone(),
+            RunPart::Whole | RunPart::Stage(_) => flags(&self.arguments.selection),
+        };
+        let asked = RunRequest::Run { flags };
         let began = Began {
             commit: head.map(GitHead::short),
             committed: head.filter(|head| head.is_clean).map(|head| head.committed),
@@ -357,7 +356,7 @@ impl RunCommand<'_> {
 
     /// Removes images of earlier runs from the engine that this run made unnecessary.
     async fn tidy<S: Store>(&self, summary: &Summary, store: &S) -> Option<EventKind> {
-        if self.arguments.no_push {
+        if self.arguments.no_push || !self.world.has_engine {
             return None;
         }
         let (place, is_locked) = (self.place(), self.promotes());
@@ -366,7 +365,7 @@ impl RunCommand<'_> {
     }
 
     /// Whether tags may move.
-    fn promotes(&self) -> bool {
+    pub(super) fn promotes(&self) -> bool {
         !self.arguments.no_push && !self.arguments.no_promote
     }
 
@@ -439,6 +438,21 @@ impl RunCommand<'_> {
     }
 }
 
+/// Reports the images that other jobs have built.
+fn tell_ends(telling: &mut Telling<'_>, plan: &Plan, executed: Executed) -> Executed {
+    for step in &plan.steps {
+        let Some((outcome, took)) = executed.outcomes.get(&step.node) else { continue };
+        telling.emit(EventKind::StepFinished {
+            node: step.node.clone(),
+            outcome: outcome.clone(),
+            took: *took,
+            attempts: executed.attempts.get(&step.node).copied().unwrap_or(1),
+            over_budget: Vec::new(),
+        });
+    }
+    executed
+}
+
 fn revision(head: GitHead) -> Revision {
     let committed = Timestamp::from_second(head.committed).ok();
     Revision { committed, commit: head.commit }
@@ -459,7 +473,7 @@ fn origin(head: Option<&GitHead>, hierarchy: &Hierarchy, tag_values: &TagValues)
 }
 
 /// What was asked for, as it could be typed.
-fn flags(arguments: &SelectionArgs) -> String {
+pub(super) fn flags(arguments: &SelectionArgs) -> String {
     let mut flags = Vec::new();
     for (flag, nodes) in [("--from", &arguments.from), ("--only", &arguments.only)] {
         if !nodes.is_empty() {

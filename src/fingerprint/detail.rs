@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     encoding,
@@ -16,7 +16,7 @@ use crate::{
 /// In bytes of JSON. Settings beyond this limit are not named.
 const LIMIT: usize = 2 * 1024;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
     pub files: Listing,
     /// Eight digits of a digest for `build_args.VERSION`, `labels.a`, `secrets.b`,

@@ -29,7 +29,7 @@ const ROOT: &str = "./";
 pub struct Listing(BTreeMap<String, String>);
 
 /// The difference of one entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ListingDifference {
     Changed,
@@ -48,6 +48,10 @@ impl fmt::Display for ListingDifference {
 }
 
 impl Listing {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Omits the Dockerfile, which has its own digest.
     pub fn new(manifest: &ContextManifest, dockerfile: Option<&Path>) -> Self {
         let mut all = BTreeMap::new();

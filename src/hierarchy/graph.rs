@@ -62,6 +62,7 @@ impl Hierarchy {
             file,
             registry,
             mirror: None,
+            runners: super::Runners::new(),
             notify: None,
             env_file: None,
             checkouts: Checkouts::default(),

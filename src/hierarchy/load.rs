@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Base, BaseUse, Dockerfile, Environment, Hierarchy, Mirror, Node, Notify, OnFailure, Overrides,
-    Test, Trust,
+    Runners, Test, Trust,
     checkouts::Checkouts,
     draft::{self, Draft},
     fields::Problems,
@@ -127,6 +127,7 @@ pub(super) struct HierarchySurvey {
     path: PathBuf,
     registry: Option<Repository>,
     mirror: Option<Mirror>,
+    runners: Runners,
     notify: Option<Notify>,
     env_file: Option<PathBuf>,
     pub(super) drafts: Vec<Draft>,
@@ -157,6 +158,7 @@ impl HierarchySurvey {
         }
         let root = self.root().to_owned();
         let (notify, mirror, env_file) = (self.notify, self.mirror, self.env_file);
+        let runners = self.runners;
         let nodes: Vec<Node> = self
             .drafts
             .into_iter()
@@ -168,7 +170,14 @@ impl HierarchySurvey {
             Ok(hierarchy) => {
                 let checkouts = self.checkouts;
                 Ok(Loaded {
-                    hierarchy: Hierarchy { mirror, notify, env_file, checkouts, ..hierarchy },
+                    hierarchy: Hierarchy {
+                        mirror,
+                        runners,
+                        notify,
+                        env_file,
+                        checkouts,
+                        ..hierarchy
+                    },
                     warnings,
                 })
             }
@@ -208,7 +217,7 @@ impl HierarchySurvey {
             .registry
             .clone()
             .or_else(|| file.registry.as_ref().map(|registry| registry.value.clone()));
-        let mirror = file.mirror.clone();
+        let (mirror, runners) = (file.mirror.clone(), file.runners.clone());
         let (notify, notify_span) = (file.notify.clone(), file.notify_span.clone());
         let folder = path.parent().unwrap_or(Path::new("/"));
         let env_file = file.variables.as_ref().map(|named| folder.join(&named.value));
@@ -274,6 +283,7 @@ impl HierarchySurvey {
             path,
             registry,
             mirror,
+            runners,
             notify,
             env_file,
             drafts,

@@ -34,6 +34,7 @@ mod overrides;
 mod pinned;
 mod step_places;
 mod prepare;
+mod runners;
 mod schema;
 mod secrets;
 mod template;
@@ -83,6 +84,7 @@ pub use self::{
     named_contexts::{GitAddress, NamedContext},
     outline::{AxisLines, ImageSection, MatrixText, Outline, OutlineError, OutlineImage, outline},
     overrides::{BuildArgOverride, FieldOverride, Overrides},
+    runners::{Runners, check_label},
     secrets::{SecretSource, Ssh, looks_secret},
     step_places::StepPlace,
     template::{TagContent, TagContents, TagTemplate, TagValues, TemplateError},
@@ -102,6 +104,8 @@ pub struct Hierarchy {
     pub registry: Option<Repository>,
     /// Where copies of upstreams are.
     pub mirror: Option<Mirror>,
+    /// Which runners of a CI system build for which platform.
+    pub runners: Runners,
     /// Who hears of a run that is over.
     pub notify: Option<Notify>,
     /// The file of values for `${NAME}`, absolute.

@@ -16,6 +16,7 @@ use super::{
     matrix::{Combination, Matrix, Room},
     mirror::Mirror,
     node::{Check, Flatten, OnFailure, Refresh, Test},
+    runners::{self, Runners},
     secrets::{self, SecretFields, Ssh},
     units, variables,
     yaml::{ValueKind, Yaml},
@@ -39,6 +40,7 @@ pub(super) const MOST_RETRIES: u8 = 5;
 pub(super) struct File {
     pub(super) registry: Option<Located<Repository>>,
     pub(super) mirror: Option<Mirror>,
+    pub(super) runners: Runners,
     /// Who hears of a run that is over.
     pub(super) notify: Option<Notify>,
     pub(super) notify_span: Option<Range<usize>>,
@@ -158,6 +160,8 @@ impl File {
             .take("mirror")
             .and_then(|yaml| problems.parsed("mirror", yaml, Mirror::parse))
             .map(|mirror| mirror.value);
+        let runners = fields.take("runners").map(|yaml| runners::read(yaml, problems));
+        let runners = runners.unwrap_or_default();
         let notify = fields.take("notify");
         let notify_span = notify.map(|yaml| yaml.span.clone());
         let notify = notify.and_then(|yaml| Notify::read(yaml, problems));
@@ -202,7 +206,7 @@ impl File {
             Some(other) => problems.expected("images", "a map", other),
         }
         fields.finish(problems);
-        Some(Self { registry, mirror, notify, notify_span, variables, images })
+        Some(Self { registry, mirror, runners, notify, notify_span, variables, images })
     }
 }
 

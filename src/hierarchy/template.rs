@@ -14,7 +14,7 @@ use crate::image::{ReferenceError, Tag, Tagged};
 pub struct TagTemplate(String);
 
 /// What the placeholders stand for in one run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TagValues {
     /// Today in UTC, `20261123`.
     pub date: String,

@@ -4,6 +4,7 @@ mod cause;
 mod holds;
 mod observed;
 pub mod order;
+mod plan_file;
 mod reason;
 mod selection;
 mod sentence;
@@ -12,7 +13,7 @@ mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     cause::RootCause,
@@ -21,6 +22,7 @@ pub use self::{
         CopyState, DigestSource, Due, LastBuild, LastBuilds, Missing, NodeFacts, Observed,
         Published, Upstream,
     },
+    plan_file::{PlanCommit, PlanFile, PlanFileError, PlannedImage},
     reason::{Change, ChangedPart, Reason},
     selection::{PlanRequest, Selection},
     state::ImageState,
@@ -67,7 +69,7 @@ pub struct Step {
 }
 
 /// The action for an image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "action")]
 pub enum Action {
     /// Build, unless the build tag for its final parents already exists.
@@ -271,6 +273,18 @@ fn why_out_of_date(
             hierarchy.get(parent).is_none() || now != Some(was)
         })
         .map(|(parent, _)| Reason::ParentMoved { parent: parent.clone() })
+}
+
+/// How the present inputs of a node differ from those of a plan, as far as its files and its entry decide.
+pub fn difference((then, detail): (&Inputs, &Detail), now: (&Inputs, &Detail)) -> Option<Reason> {
+    let mut changed = changed(then, now.0);
+    let parts = parts(&changed, detail, now.1);
+    if then.upstreams.keys().ne(now.0.upstreams.keys()) {
+        changed.push(Change::Upstreams);
+    }
+    let is_detailed = !detail.files.is_empty() || !now.1.files.is_empty();
+    (!changed.is_empty())
+        .then(|| Reason::Changed { what: told(changed, is_detailed, &parts), parts })
 }
 
 /// Which kinds of inputs of its own differ.

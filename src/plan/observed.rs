@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Hold;
 use crate::{
@@ -129,7 +129,7 @@ pub enum CopyState {
 }
 
 /// An image from outside the hierarchy, resolved once for the whole run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upstream {
     pub reference: Reference,
     /// The digest in the fingerprint of its children, to which they are pinned.
@@ -147,7 +147,7 @@ impl Upstream {
 }
 
 /// Why an upstream cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
     /// A sentence that names the upstream.
     pub why: String,
@@ -166,7 +166,8 @@ impl Missing {
 }
 
 /// The source of an upstream's digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DigestSource {
     /// A manifest in its registry; pulled by digest.
     Registry,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::sentence::sentence;
 use crate::{
@@ -15,13 +15,13 @@ use crate::{
     image::{Digest, Tag, packages::PackageUpdate},
 };
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reason")]
 pub enum Reason {
     /// The command line names it.
     Requested {
         /// Why it is also out of date.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         besides: Option<Box<Reason>>,
     },
     /// None of its tags exists.
@@ -30,34 +30,34 @@ pub enum Reason {
     Changed {
         what: Vec<Change>,
         /// The changed files and settings, if labels of the published image name them; sorted by `what`.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parts: Vec<ChangedPart>,
     },
     /// An input of its own differs from the commit of `--since`.
     ChangedSince {
         since: String,
         what: Vec<Change>,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parts: Vec<ChangedPart>,
     },
     /// Selected by `--refresh`, with others or alone.
     Refresh {
         /// Why it is also out of date.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         besides: Option<Box<Reason>>,
     },
     /// Its last refresh is older than `every`.
     RefreshDue {
-        #[serde(rename = "every_s", serialize_with = "seconds")]
+        #[serde(rename = "every_s", serialize_with = "seconds", deserialize_with = "of_seconds")]
         every: Duration,
-        #[serde(serialize_with = "text")]
+        #[serde(serialize_with = "text", deserialize_with = "of_text")]
         last: Timestamp,
     },
     /// A tick of its schedule has passed since its last refresh.
     ScheduleDue {
-        #[serde(serialize_with = "text")]
+        #[serde(serialize_with = "text", deserialize_with = "of_text")]
         at: Timestamp,
-        #[serde(serialize_with = "text")]
+        #[serde(serialize_with = "text", deserialize_with = "of_text")]
         last: Timestamp,
     },
     /// Its refresh is due, and updates of packages that it added are available.
@@ -83,7 +83,7 @@ pub enum Reason {
     /// Its tags were rolled back, and stay until its inputs change, or until `rebuild resume`.
     RolledBack {
         run: String,
-        #[serde(serialize_with = "text")]
+        #[serde(serialize_with = "text", deserialize_with = "of_text")]
         at: Timestamp,
     },
     /// Its refresh is due, and no updates of packages that it added are available.
@@ -113,6 +113,14 @@ fn text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Erro
     serializer.collect_str(time)
 }
 
+fn of_seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    u64::deserialize(from).map(Duration::from_secs)
+}
+
+fn of_text<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
 /// What a request hides: a change. The builds of parents have reasons of their own.
 fn cause_of(besides: Option<&Reason>) -> Option<&Reason> {
     let is_change =
@@ -121,7 +129,7 @@ fn cause_of(besides: Option<&Reason>) -> Option<&Reason> {
 }
 
 /// A kind of input of one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
     Dockerfile,
@@ -135,7 +143,7 @@ pub enum Change {
 }
 
 /// One changed file or setting.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ChangedPart {
     pub what: Change,
     #[serde(rename = "is")]

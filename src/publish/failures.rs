@@ -128,7 +128,10 @@ fn blocker(summary: &Summary, node: &NodeName) -> Option<NodeName> {
     match &summary.promotion {
         Promotion::Done { held, .. } => held.get(node).cloned(),
         Promotion::Withheld => first_failed(summary),
-        Promotion::Nothing | Promotion::NotAsked { .. } | Promotion::Incomplete { .. } => None,
+        Promotion::Nothing
+        | Promotion::NotAsked { .. }
+        | Promotion::Staged
+        | Promotion::Incomplete { .. } => None,
     }
 }
 

@@ -5,6 +5,7 @@ pub mod failures;
 pub mod gc;
 pub mod holds;
 pub mod journal;
+pub mod pipeline;
 pub mod promote;
 pub mod provenance;
 pub mod store;

@@ -113,6 +113,9 @@ pub(super) fn promotion(summary: &Summary) -> Vec<String> {
                     .to_owned(),
             ]
         }
+        Promotion::Staged => {
+            vec!["the stored images wait for `rebuild promote`; no tag was moved".to_owned()]
+        }
         Promotion::Withheld => vec![format!("nothing was promoted: {}", withheld(summary))],
         Promotion::Done { moved, took, held } => {
             let images = summary.steps.iter().filter(|s| !s.promoted.is_empty()).count();

@@ -11,6 +11,7 @@ use super::{
     run_data::Record,
     sanitize, size_changes,
     table::{self, HEAD},
+    timeline,
 };
 use crate::event::{Outcome, StepFailure, StepSummary, Summary};
 
@@ -39,6 +40,16 @@ pub fn page(record: &Record, graph: Option<&str>, limit: usize) -> String {
     page.sizes(summary);
     page.failures(summary);
     page.warnings(record);
+    if let Some(first) = timeline::first_failure(&record.jobs) {
+        page.note(&escaped(&first));
+    }
+    if let Some(times) = timeline::gantt(&record.jobs)
+        && !page.add(&format!(
+            "<details><summary>timeline</summary>\n\n```mermaid\n{times}```\n\n</details>\n\n"
+        ))
+    {
+        page.note("The timeline has no room here.");
+    }
     if let Some(graph) = graph
         && !page.add(&format!(
             "<details><summary>graph</summary>\n\n```mermaid\n{graph}```\n\n</details>\n\n"

@@ -36,6 +36,7 @@ pub mod status;
 mod step;
 mod svg;
 mod table;
+pub mod timeline;
 pub mod tree;
 pub mod waste;
 mod tty;

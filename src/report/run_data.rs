@@ -2,10 +2,11 @@
 //!
 //! **Invariant:** nothing in it grows with what builds print.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, io, str::FromStr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
+use super::timeline::JobTime;
 use crate::{
     event::{Event, EventKind, Phase, Reporter, StopReason, Summary},
     exit::Exit,
@@ -32,6 +33,12 @@ pub struct Record {
     pub stopped: Option<StopReason>,
     /// Why it could not begin, or not go on.
     pub error: Option<(Exit, String)>,
+    /// When the run's clock began, of a run that had a plan.
+    pub began_running: Option<Timestamp>,
+    /// The jobs of a pipeline whose images were promoted.
+    pub jobs: Vec<JobTime>,
+    /// From the start of a step to its end, by the run's clock.
+    spans: BTreeMap<NodeName, (Duration, Duration)>,
     /// How long each image spent in each phase; of several tries all together.
     pub(super) phases: BTreeMap<(NodeName, StepPart), Duration>,
     under_way: BTreeMap<NodeName, (StepPart, Duration)>,
@@ -70,6 +77,34 @@ impl StepPart {
     }
 }
 
+impl fmt::Display for StepPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Build => f.write_str("build"),
+            Self::Test(number) => write!(f, "test {number}"),
+            Self::Measure => f.write_str("budget"),
+            Self::Gate(number) => write!(f, "gate {number}"),
+            Self::Store => f.write_str("store"),
+        }
+    }
+}
+
+impl FromStr for StepPart {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let number = |text: &str| text.parse().map_err(|_| ());
+        Ok(match (text, text.split_once(' ')) {
+            ("build", _) => Self::Build,
+            ("budget", _) => Self::Measure,
+            ("store", _) => Self::Store,
+            (_, Some(("test", n))) => Self::Test(number(n)?),
+            (_, Some(("gate", n))) => Self::Gate(number(n)?),
+            _ => return Err(()),
+        })
+    }
+}
+
 impl Record {
     /// Of a run that is asked for now.
     pub fn new(asked: String) -> Self {
@@ -84,6 +119,9 @@ impl Record {
             summary: None,
             stopped: None,
             error: None,
+            began_running: None,
+            jobs: Vec::new(),
+            spans: BTreeMap::new(),
             phases: BTreeMap::new(),
             under_way: BTreeMap::new(),
         }
@@ -101,18 +139,27 @@ impl Record {
     fn take(&mut self, event: &Event) {
         match &event.kind {
             EventKind::RunStarted { plan, registry, .. } => {
+                let millis = i64::try_from(event.at.as_millis()).unwrap_or_default();
+                let began = Timestamp::now().as_millisecond().saturating_sub(millis);
+                self.began_running = Timestamp::from_millisecond(began).ok();
                 self.plan = Some(plan.clone());
                 self.registry.clone_from(registry);
             }
             EventKind::Warning { node, message } => {
                 self.warnings.push((node.clone(), message.clone()));
             }
-            EventKind::StepStarted { node } => self.turn(node, Some(StepPart::Build), event.at),
+            EventKind::StepStarted { node } => {
+                self.spans.insert(node.clone(), (event.at, Duration::ZERO));
+                self.turn(node, Some(StepPart::Build), event.at);
+            }
             EventKind::PhaseStarted { node, phase } => {
                 let part = (!phase.is_wait()).then(|| StepPart::of(phase));
                 self.turn(node, part, event.at);
             }
-            EventKind::StepFinished { node, .. } => self.turn(node, None, event.at),
+            EventKind::StepFinished { node, .. } => {
+                self.spans.entry(node.clone()).or_default().1 = event.at;
+                self.turn(node, None, event.at);
+            }
             EventKind::StopBegan { reason, .. } => self.stopped = self.stopped.max(Some(*reason)),
             EventKind::PackagesFixed { lines } => self.packages.extend(lines.iter().cloned()),
             EventKind::RunFinished { summary } => self.summary = Some(summary.clone()),
@@ -124,6 +171,27 @@ impl Record {
             | EventKind::PromotionStarted { .. }
             | EventKind::ImagesRemoved { .. }
             | EventKind::TagMoved { .. } => {}
+        }
+    }
+
+    /// From the start of a step to its end, by the run's clock.
+    pub fn span_of(&self, node: &NodeName) -> Option<(Duration, Duration)> {
+        self.spans.get(node).copied()
+    }
+
+    /// How long each part of a step took, in milliseconds.
+    pub fn parts_of(&self, node: &NodeName) -> Vec<(String, u64)> {
+        let of_node = self.phases.iter().filter(|((other, _), _)| other == node);
+        let millis = |took: &Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        of_node.map(|((_, part), took)| (part.to_string(), millis(took))).collect()
+    }
+
+    /// Adds the parts of a step that another job has run.
+    pub fn add_parts(&mut self, node: &NodeName, parts: &[(String, u64)]) {
+        for (name, millis) in parts {
+            if let Ok(part) = name.parse() {
+                self.phases.insert((node.clone(), part), Duration::from_millis(*millis));
+            }
         }
     }
 

@@ -299,7 +299,18 @@ impl Story {
             let attempts = self.attempts(&node);
             let over_budget = self.over_budget(&node);
             let reports = Vec::new();
-            StepSummary { node, reason, outcome, took, attempts, over_budget, reports, promoted }
+            let content_tags = crate::event::ContentTags::new();
+            StepSummary {
+                node,
+                reason,
+                outcome,
+                took,
+                attempts,
+                over_budget,
+                reports,
+                promoted,
+                content_tags,
+            }
         });
         let summary = Summary {
             is_local: false,

@@ -22,6 +22,7 @@ const USES: &[(&str, &[&str])] = &[
     ("init", &["check", "dockerfile", "hierarchy", "host", "image"]),
     ("fingerprint", &["hierarchy", "host", "image"]),
     ("plan", &["check", "fingerprint", "hierarchy", "host", "image"]),
+    ("export", &["hierarchy", "image", "plan"]),
     ("size", &["flatten", "hierarchy", "image"]),
     ("waste", &["dockerfile", "hierarchy", "image", "layers", "size"]),
     ("registry", &["image"]),
@@ -86,6 +87,7 @@ const USES: &[(&str, &[&str])] = &[
             "engine",
             "event",
             "exit",
+            "export",
             "fingerprint",
             "flatten",
             "hierarchy",
@@ -171,6 +173,8 @@ const NEVER: &[(&str, &[&str])] = &[
     ("plan", &["std::fs", "std::env", "std::net", "tokio", "async ", "Instant", "SystemTime"]),
     // Asks git.
     ("plan/since", &["std::net", "tokio", "async ", "Instant"]),
+    // A plan in, text out.
+    ("export", &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"]),
     // Reads what it is given.
     ("layers", &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"]),
     // Computes from what was read.

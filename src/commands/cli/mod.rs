@@ -1,7 +1,10 @@
 //! The command line, as structs: every flag, its help, and nothing else.
 
+mod export;
 mod gc;
 mod mirror;
+mod pipeline;
+mod plan;
 mod rollback;
 mod size;
 mod waste;
@@ -15,8 +18,11 @@ use clap::{
 };
 
 pub use self::{
+    export::{CiSystemArg, ExportArgs, RunnerLabel},
     gc::GcArgs,
     mirror::MirrorArgs,
+    pipeline::{PromoteArgs, StageArgs},
+    plan::{PlanArgs, WhyArgs},
     rollback::RollbackArgs,
     size::{SizeArgs, SizeFormat, WhatIf},
     waste::{WasteArgs, WasteFormat},
@@ -52,15 +58,6 @@ Exit codes: 0 done or nothing to do, 1 internal, 2 wrong usage or hierarchy, 10 
 11 a test failed, 12 a push failed, 13 promotion incomplete, 20 no engine, 21 no registry,
 75 another run is publishing, 130 or 143 interrupted.";
 
-const PLAN_EXAMPLES: &str = "\
-Examples:
-  rebuild plan                     each image with the reason, below its parent
-  rebuild plan --from os-base      what a rebuild of os-base would touch
-  rebuild plan 'ruby-*'            these images only
-  rebuild plan --local app         what `rebuild --local app` would build
-  rebuild plan --changed           only images that are built or promoted
-  rebuild plan --exit-code         in scripts: exit code 3 if there is work, else 0";
-
 const INIT_EXAMPLES: &str = "\
 Examples:
   rebuild init                     read every Dockerfile here, and write hierarchy.yaml
@@ -92,11 +89,6 @@ Examples:
   rebuild tree --format svg >hierarchy.svg
                                    a picture for a browser; a tooltip says why an image is behind
   rebuild tree --no-state          without an engine and a registry";
-
-const WHY_EXAMPLES: &str = "\
-Examples:
-  rebuild why app                  why app is out of date, through which parents
-  rebuild why app --format json    the same for a program";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -226,10 +218,10 @@ pub enum Command {
     #[command(after_help = watch::WATCH_EXAMPLES)]
     Watch(WatchArgs),
     /// Print what a run would do and why, and change nothing
-    #[command(after_help = PLAN_EXAMPLES)]
+    #[command(after_help = plan::PLAN_EXAMPLES)]
     Plan(PlanArgs),
     /// Explain why images are out of date or not, and why they were last built
-    #[command(after_help = WHY_EXAMPLES)]
+    #[command(after_help = plan::WHY_EXAMPLES)]
     Why(WhyArgs),
     /// Show the state of each image: current, behind, held back or never built
     #[command(after_help = STATUS_EXAMPLES)]
@@ -278,6 +270,26 @@ pub enum Command {
     /// the same for the upstreams that it needs, before it builds.
     #[command(after_help = mirror::MIRROR_EXAMPLES)]
     Mirror(MirrorArgs),
+    /// Write the plan as a pipeline of a CI system: GitHub, GitLab, Argo, Tekton or Kubernetes Jobs
+    ///
+    /// One job builds, tests and stores one image, after the jobs of its parents; the last job moves all tags, or
+    /// none. Only images that are out of date have jobs. Stores the plan in the registry, where the jobs find it.
+    #[command(after_help = export::EXPORT_EXAMPLES)]
+    Export(ExportArgs),
+    /// Build, test and store images of a plan: what one job of a pipeline does; no tag moves
+    ///
+    /// Builds each image as the plan describes it, on the images that other jobs have stored. Exits with code 2, and
+    /// builds nothing, if the checkout has other inputs than the plan. Writes a record of the result to the
+    /// registry, for `rebuild promote`. Run it again after a failure: what is stored is not built again.
+    #[command(after_help = pipeline::STAGE_EXAMPLES)]
+    Stage(StageArgs),
+    /// Move the tags of a plan's images: what the last job of a pipeline does
+    ///
+    /// Checks that every image of the plan is stored and tested, applies `on_failure`, and moves all tags or none.
+    /// Reports what all jobs did: one table, one junit report, one summary. Needs no engine. Run it again at any
+    /// time: tags that are in place stay there.
+    #[command(after_help = pipeline::PROMOTE_EXAMPLES)]
+    Promote(PromoteArgs),
     /// List past runs: time, request, promoted tags, result
     #[command(after_help = HISTORY_EXAMPLES)]
     History(HistoryArgs),
@@ -534,41 +546,6 @@ pub struct HowArgs {
     /// Print the output of builds and tests that succeed, too
     #[arg(short, long)]
     pub verbose: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct PlanArgs {
-    /// Print these images only, by name or glob; the totals stay those of the run
-    #[arg(value_name = "NODE")]
-    pub nodes: Vec<String>,
-    #[command(flatten)]
-    pub selection: SelectionArgs,
-    /// What `rebuild --local` would do: build, test and tag in the engine only
-    #[arg(long, value_name = "NODE,…", value_delimiter = ',', num_args = 0..)]
-    #[arg(conflicts_with_all = ["from", "only", "since"])]
-    pub local: Option<Vec<String>>,
-    /// Print only images that are built or promoted [default with more than 40 images]
-    #[arg(long, conflicts_with = "all")]
-    pub changed: bool,
-    /// Print all images of the run, also if there are more than 40
-    #[arg(long)]
-    pub all: bool,
-    /// Text, or JSON for programs (docs/events.md)
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
-    /// Exit code 3 if there is work
-    #[arg(long)]
-    pub exit_code: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct WhyArgs {
-    /// Which images, by name or glob: 'ruby-*'
-    #[arg(required = true, value_name = "NODE")]
-    pub nodes: Vec<String>,
-    /// Text, or JSON for programs
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
 }
 
 #[derive(Debug, Args)]

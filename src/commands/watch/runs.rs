@@ -15,6 +15,7 @@ use crate::{
         project::nodes,
         reports,
         run::RunCommand,
+        run_part::RunPart,
         signals::{self, exit_of},
     },
     event::StopReason,
@@ -98,7 +99,8 @@ pub(super) async fn run(
         world.fills_mirror = how.arguments.push && !how.common.untrusted;
         world.local = how.local;
         let (hierarchy, overtaken) = (hierarchy.clone(), underway.overtaken.clone());
-        let run = RunCommand { hierarchy, request, world, arguments: &arguments, overtaken };
+        let part = RunPart::Whole;
+        let run = RunCommand { hierarchy, request, world, arguments: &arguments, overtaken, part };
         run.execute(stops, &mut record).await
     };
     let ended = run.await;

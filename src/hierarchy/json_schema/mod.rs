@@ -28,6 +28,11 @@ pub fn json_schema() -> String {
             text(),
         ),
         (
+            "runners",
+            "The runner label of each platform in pipelines of `rebuild export`: `linux/arm64: ubuntu-24.04-arm`. `default` is that of all other images.",
+            json!({ "type": "object", "additionalProperties": { "type": "string", "pattern": "^[A-Za-z0-9._/=-]+$" } }),
+        ),
+        (
             "notify",
             "Who hears of a run that is over: a command as a list, or a map of channels.",
             json!({ "oneOf": [command(), object(notify())] }),

@@ -91,6 +91,15 @@ impl History {
         past.pushed = pushed.or(past.pushed);
     }
 
+    /// Adds the nodes that it does not know.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        for (node, past) in other.nodes {
+            self.nodes.entry(node).or_insert(past);
+        }
+        self
+    }
+
     /// Removes all other nodes.
     pub fn retain(&mut self, is_kept: impl Fn(&NodeName) -> bool) {
         self.nodes.retain(|node, _| is_kept(node));

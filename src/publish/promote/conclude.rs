@@ -20,7 +20,15 @@ pub fn conclude(
 ) -> Summary {
     let Promoted { promotion, mut tags } = promoted;
     let exit = exit(&executed, &promotion);
-    let Executed { outcomes, attempts, mut over_budget, mut reports, stopped, .. } = executed;
+    let Executed {
+        outcomes,
+        attempts,
+        mut over_budget,
+        mut reports,
+        mut content_tags,
+        stopped,
+        ..
+    } = executed;
     let steps = plan
         .steps
         .iter()
@@ -32,7 +40,18 @@ pub fn conclude(
             let attempts = attempts.get(&node).copied().unwrap_or(1);
             let over_budget = over_budget.remove(&node).unwrap_or_default();
             let reports = reports.remove(&node).unwrap_or_default();
-            StepSummary { node, reason, outcome, took, attempts, over_budget, reports, promoted }
+            let content_tags = content_tags.remove(&node).unwrap_or_default();
+            StepSummary {
+                node,
+                reason,
+                outcome,
+                took,
+                attempts,
+                over_budget,
+                reports,
+                promoted,
+                content_tags,
+            }
         })
         .collect();
     Summary { run, is_local: false, steps, stopped, promotion, took, exit }

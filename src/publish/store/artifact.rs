@@ -1,4 +1,5 @@
-//! A text in a registry, under a tag or attached to an image: an OCI artifact with one layer.
+//! A text in a registry, under a tag or attached to an image: an OCI artifact with one layer, or several for a long
+//! text.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,6 +12,9 @@ use crate::{
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md#guidance-for-an-empty-descriptor>
 const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// In bytes. Registry answers are read up to 4 MiB.
+const LONGEST_LAYER: usize = 3 << 20;
 
 /// The media types of an artifact.
 #[derive(Clone, Copy)]
@@ -49,13 +53,17 @@ async fn document(
     (kind, text): (ArtifactKind, &[u8]),
 ) -> Result<Value, RegistryError> {
     let config = client.put_blob(repository, EMPTY.1).await?;
-    let layer = client.put_blob(repository, text).await?;
+    let mut layers = Vec::new();
+    for piece in text.chunks(LONGEST_LAYER) {
+        let digest = client.put_blob(repository, piece).await?;
+        layers.push(json!({"mediaType": kind.layer, "digest": digest, "size": piece.len()}));
+    }
     Ok(json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "artifactType": kind.artifact,
         "config": {"mediaType": EMPTY.0, "digest": config, "size": EMPTY.1.len()},
-        "layers": [{"mediaType": kind.layer, "digest": layer, "size": text.len()}],
+        "layers": layers,
     }))
 }
 
@@ -68,9 +76,12 @@ pub(super) async fn read(
     let Tagged { repository, tag } = tag;
     let Some(manifest) = client.manifest(repository, tag.as_str()).await? else { return Ok(None) };
     let Ok(artifact) = serde_json::from_slice::<Artifact>(&manifest.bytes) else { return Ok(None) };
-    let layer = artifact.layers.into_iter().find(|layer| layer.media_type == kind.layer);
-    let Some(layer) = layer else { return Ok(None) };
-    client.blob(repository, &layer.digest).await
+    let mut text = None;
+    for layer in artifact.layers.iter().filter(|layer| layer.media_type == kind.layer) {
+        let Some(piece) = client.blob(repository, &layer.digest).await? else { return Ok(None) };
+        text.get_or_insert_with(Vec::new).extend(piece);
+    }
+    Ok(text)
 }
 
 #[derive(Deserialize)]

@@ -8,6 +8,7 @@ mod layered;
 mod local;
 mod manifest;
 mod note;
+mod pipeline_records;
 mod read;
 mod run_record;
 mod remote;
@@ -25,6 +26,7 @@ pub use self::{
     hierarchy_id::{HIERARCHY, HierarchyId},
     layered::Layered,
     local::Local,
+    pipeline_records::PipelineRecords,
     read::{Sight, read, read_in_doubt, write},
     remote::Remote,
     remote_tags::RemoteTags,

@@ -140,6 +140,18 @@ pub fn records(old: usize, keep: Duration, is_removed: bool) -> Option<String> {
     })
 }
 
+/// Plans of pipelines, and the records of their jobs. `None` if none is old.
+pub fn pipelines(old: usize, keep: Duration, is_removed: bool) -> Option<String> {
+    let verb = if is_removed { "removed" } else { "to remove" };
+    (old > 0).then(|| {
+        format!(
+            "in the registry: {verb} {} of pipelines older than {}",
+            count(old, "document"),
+            age_of(keep)
+        )
+    })
+}
+
 /// Somebody wants it to end.
 pub fn stopped(removed: usize) -> String {
     format!("stopped: {} removed, the others stay", count(removed, "image"))

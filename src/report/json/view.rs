@@ -234,6 +234,7 @@ pub(super) struct EventStepView<'a> {
 pub(super) enum PromotionView<'a> {
     Nothing,
     NotAsked { stored: bool },
+    Staged,
     Withheld,
     Done { moved: usize, seconds: f64, held: &'a BTreeMap<NodeName, NodeName> },
     Incomplete { moved: usize, of: usize, why: &'a str },
@@ -390,8 +391,17 @@ fn summary_view(summary: &Summary) -> SummaryView<'_> {
 pub(super) fn steps(summary: &Summary) -> Vec<EventStepView<'_>> {
     let view = |step| {
         let step: &StepSummary = step;
-        let StepSummary { node, reason, outcome, took, attempts, over_budget, reports, promoted } =
-            step;
+        let StepSummary {
+            node,
+            reason,
+            outcome,
+            took,
+            attempts,
+            over_budget,
+            reports,
+            promoted,
+            content_tags: _,
+        } = step;
         EventStepView {
             node,
             why: ReasonView::new(reason),
@@ -410,6 +420,7 @@ pub(super) fn promotion(promotion: &Promotion) -> PromotionView<'_> {
     match promotion {
         Promotion::Nothing => PromotionView::Nothing,
         Promotion::NotAsked { stored } => PromotionView::NotAsked { stored: *stored },
+        Promotion::Staged => PromotionView::Staged,
         Promotion::Withheld => PromotionView::Withheld,
         Promotion::Done { moved, took, held } => {
             PromotionView::Done { moved: *moved, seconds: seconds(*took), held }

@@ -34,6 +34,18 @@ struct Whole<'a> {
     warnings: Vec<WarningView<'a>>,
     fixed: Vec<FixedView<'a>>,
     left: Vec<LeftView<'a>>,
+    jobs: Vec<JobView<'a>>,
+}
+
+/// One image of a job of a pipeline.
+#[derive(Serialize)]
+struct JobView<'a> {
+    node: &'a NodeName,
+    began: String,
+    ended: String,
+    failed: bool,
+    job: Option<&'a str>,
+    runner: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -69,6 +81,18 @@ pub fn whole(record: &Record, out: &mut dyn Write) -> io::Result<()> {
             .collect(),
         fixed,
         left,
+        jobs: record
+            .jobs
+            .iter()
+            .map(|job| JobView {
+                node: &job.node,
+                began: job.began.to_string(),
+                ended: job.ended.to_string(),
+                failed: job.has_failed,
+                job: job.job.as_deref(),
+                runner: job.runner.as_deref(),
+            })
+            .collect(),
     };
     write(&whole, out)
 }

@@ -31,10 +31,10 @@ use self::{
 use crate::{
     check::diagnostic::names,
     engine::{Engine, Volatile},
-    fingerprint::{HashCache, Parents, context::ContextError, ignore::IgnoreError},
+    fingerprint::{Detail, HashCache, Inputs, Parents, context::ContextError, ignore::IgnoreError},
     hierarchy::{BaseUse, Hierarchy, Node, NodeName, TagValues},
     image::{Digest, Platform, Reference, Tag, Tagged},
-    plan::{Missing, NodeFacts, Observed, PlanRequest, Published, Selection},
+    plan::{Missing, NodeFacts, Observed, PlanRequest, Published, Selection, Upstream},
     publish::store::{Store, StoreError},
     registry::Client,
     run::mirror::UpstreamMirror,
@@ -85,6 +85,15 @@ pub enum ObserveError {
     Upstream(Box<UpstreamError>),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The inputs of nodes as their files are now, with upstreams that were resolved before.
+pub fn present_inputs(
+    nodes: &[&Node],
+    question: &Question<'_>,
+    upstreams: &BTreeMap<String, Upstream>,
+) -> Result<BTreeMap<NodeName, (Inputs, Detail)>, ObserveError> {
+    inputs::read(nodes, question, upstreams)
 }
 
 /// The facts, and notices for the user.

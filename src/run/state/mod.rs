@@ -272,7 +272,8 @@ fn file_name(node: &str) -> String {
     node.replace('/', "_")
 }
 
-fn new_id() -> String {
+/// The ID of a new run, or of a new plan: it begins with the time.
+pub fn new_id() -> String {
     ulid::Ulid::from_parts(now_millis(), random::bits()).to_string().to_lowercase()
 }
 

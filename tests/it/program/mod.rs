@@ -34,6 +34,7 @@ mod mirror;
 mod output;
 mod older;
 mod other_users;
+mod pipeline;
 mod prepare;
 mod promotion;
 mod pull_request;
