@@ -61,6 +61,8 @@ pub enum EventKind {
     },
     StepStarted {
         node: NodeName,
+        /// The address of its engine, if the run has several.
+        engine: Option<String>,
     },
     /// The step begins this phase.
     PhaseStarted {

@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, thread};
 
 use tokio::sync::mpsc;
 
-use super::{error::CommandError, output};
+use super::{
+    error::CommandError,
+    output,
+    pool::{self, PooledEngine},
+};
 use crate::{
     commands::cli::Builder,
     engine::{
@@ -33,6 +37,8 @@ const TAGS: &str = "engine-tags";
 pub(super) struct Connections {
     pub(super) engine: Arc<Docker>,
     pub(super) info: EngineInfo,
+    /// All engines, if the hierarchy or the command line names them: the first is the engine above.
+    pub(super) pool: Vec<PooledEngine>,
     pub(super) registries: Client,
     /// Upstreams are what the engine has of them.
     pub(super) offline: bool,
@@ -57,7 +63,7 @@ pub(super) struct LocalOnly {
 impl LocalOnly {
     /// Takes its registry away from a hierarchy. Images keep their names.
     pub(super) fn of(hierarchy: &mut Hierarchy, wanted: BTreeSet<NodeName>) -> Self {
-        Self { registry: hierarchy.registry.take(), wanted }
+        Self { registry: hierarchy.take_registry(), wanted }
     }
 }
 
@@ -73,19 +79,36 @@ impl Connections {
             Builder::Classic => BuilderChoice::Classic,
         };
         let options = EngineOptions { builder, ..EngineOptions::default() };
-        let (mut engine, info) = Docker::connect(&options).await?;
-        if info.is_exposed {
-            output::warning(&exposed(&info.endpoint));
-        }
+        let mut connected = if hierarchy.engines.is_empty() {
+            let (engine, info) = Docker::connect(&options).await?;
+            vec![(engine, info, None)]
+        } else {
+            let connected = pool::connect(&hierarchy.engines, &options).await?;
+            connected.into_iter().map(|(engine, info, entry)| (engine, info, Some(entry))).collect()
+        };
         let registries = registries()?;
-        engine.report_delays(registries.delays());
+        for (engine, info, _) in &mut connected {
+            if info.is_exposed {
+                output::warning(&exposed(&info.endpoint));
+            }
+            engine.report_delays(registries.delays());
+        }
+        let connected = connected.into_iter();
+        let mut connected = connected.map(|(engine, info, entry)| (Arc::new(engine), info, entry));
+        let (engine, info, entry) = connected.next().expect("an engine answers, or it is an error");
+        let first = entry.map(|entry| (engine.clone(), info.clone(), Some(entry)));
+        let pool = first
+            .into_iter()
+            .chain(connected)
+            .filter_map(|(engine, info, entry)| Some(PooledEngine { engine, info, entry: entry? }));
+        let pool: Vec<PooledEngine> = pool.collect();
         let state = StateFolder::of(&hierarchy.file);
         let hashes = Arc::new(HashCache::read(&state.recall(HASHES), &machine()));
         engine.recall(&state.recall(TAGS));
-        let engine = Arc::new(engine);
         Ok(Self {
             engine,
             info,
+            pool,
             registries,
             offline,
             state,
@@ -129,6 +152,7 @@ impl Connections {
             endpoint: String::new(),
             is_exposed: false,
             room: None,
+            machine: None,
         };
         let state = StateFolder::of(&hierarchy.file);
         Ok(Self {
@@ -139,6 +163,7 @@ impl Connections {
             hashes: Arc::new(HashCache::read(&state.recall(HASHES), &machine())),
             state,
             has_engine: false,
+            pool: Vec::new(),
             local: None,
             fills_mirror: false,
         })
@@ -199,7 +224,11 @@ impl Connections {
     /// with four and 5.5 s with eight; with a slower disk 9.1 s with four, 8.5 s with eight and 8.4 s with
     /// sixteen (Docker 28.5, overlay2).
     pub(super) fn jobs(&self) -> NonZeroUsize {
-        NonZeroUsize::MIN.saturating_add(self.info.cpus.max(1) + 3)
+        if self.pool.is_empty() {
+            return NonZeroUsize::MIN.saturating_add(pool::default_jobs(self.info.cpus) - 1);
+        }
+        let slots = pool::slots(&self.pool, None).into_iter();
+        slots.reduce(|sum, slots| sum.saturating_add(slots.get())).unwrap_or(NonZeroUsize::MIN)
     }
 
     /// Where images are published, as people call it.

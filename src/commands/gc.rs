@@ -140,7 +140,12 @@ impl Sweeper<'_> {
 
     fn needs(&self) -> Needs {
         Needs {
-            nodes: self.hierarchy.in_build_order().map(|node| node.name.clone()).collect(),
+            // Images of the time before an image had several platforms are its images, too.
+            nodes: self
+                .hierarchy
+                .in_build_order()
+                .flat_map(|node| [node.name.clone(), node.name.image().into()])
+                .collect(),
             today: BTreeSet::new(),
             rollback: BTreeSet::new(),
             tags: BTreeSet::new(),
@@ -200,6 +205,7 @@ impl Sweeper<'_> {
             selection: Selection::OutOfDate,
             refresh: false,
             by_schedule: false,
+            platforms: BTreeSet::new(),
             now: Timestamp::now(),
         };
         let (plan, warnings) =

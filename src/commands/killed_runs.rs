@@ -27,7 +27,13 @@ pub(super) async fn remove(world: &Connections) {
     if !world.has_engine {
         return;
     }
-    let (engine, endpoint) = (&*world.engine, &*world.info.endpoint);
+    remove_from(&world.engine, &world.info.endpoint).await;
+    for other in world.pool.iter().skip(1) {
+        remove_from(&other.engine, &other.info.endpoint).await;
+    }
+}
+
+async fn remove_from(engine: &Docker, endpoint: &str) {
     let removed = async {
         if state::may_have_left_pins(endpoint) {
             state::expect_pins();

@@ -27,6 +27,7 @@ mod target;
 mod plan;
 mod plan_file;
 mod plan_source;
+mod pool;
 mod preflight;
 mod project;
 mod promote;

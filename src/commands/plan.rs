@@ -10,7 +10,7 @@ use super::{
     local::{local_only, narrow},
     mirror::showing_copies,
     output, plan_file,
-    project::{load, nodes, request, start, tag_values},
+    project::{for_engine, load, nodes, request, start, tag_values},
     replaced,
     what_if::forecasts,
 };
@@ -47,6 +47,11 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     let named = nodes(&hierarchy, &arguments.nodes)?;
     let mut world = Connections::asking(&hierarchy, common.offline).await?;
     world.local = local;
+    let mut of_engine = for_engine(&hierarchy, common, &world.info.platform)?;
+    if let (Some(hierarchy), Some(_)) = (&mut of_engine, &world.local) {
+        hierarchy.take_registry();
+    }
+    let hierarchy = of_engine.unwrap_or(hierarchy);
     let asks = if arguments.out.is_some() { !ONLY_ASKS } else { ONLY_ASKS };
     let ((plan, warnings), flattened) = if let Some(prefix) = &hierarchy.registry {
         let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());

@@ -37,7 +37,16 @@ pub(super) async fn preflight(
 ) -> Result<Option<String>, CommandError> {
     let builds = plan.steps.iter().any(|step| matches!(step.action, Action::Build { .. }));
     let room = world.info.room.filter(|_| builds);
-    let warning = room.map_or(Ok(None), |room| enough(room, &world.info.endpoint))?;
+    let mut warning = match room.map_or(Ok(None), |room| enough(room, &world.info.endpoint)) {
+        // The other engines may have more.
+        Err(error) if world.pool.len() > 1 => Some(error.to_string()),
+        warning => warning?,
+    };
+    for other in world.pool.iter().skip(1) {
+        let room = other.info.room.filter(|_| builds);
+        let found = room.map_or(Ok(None), |room| enough(room, &other.info.endpoint));
+        warning = warning.or(found.unwrap_or_else(|error| Some(error.to_string())));
+    }
     stream::iter(repositories.into_iter().flatten())
         .map(|repository| world.registries.may_push(repository))
         .buffer_unordered(ASKED_AT_ONCE)

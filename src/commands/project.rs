@@ -15,7 +15,7 @@ use crate::{
     exit::Exit,
     hierarchy::{Hierarchy, LoadOptions, NodeName, Overrides, TagTemplate, TagValues, Trust},
     host::git,
-    image::Repository,
+    image::{Platform, Repository},
     plan::{
         PlanRequest, Selection,
         since::{Since, since},
@@ -35,6 +35,27 @@ pub(super) fn load_to(
     let options = load_options(common);
     let registry = options.registry.or_else(|| registry.cloned());
     told(common, &LoadOptions { registry, ..load_options(common) })
+}
+
+/// The hierarchy as an engine of another platform than this machine's builds it: images without a platform get that of
+/// the engine, and so does `$BUILDPLATFORM`. `None`: as it was loaded.
+pub(super) fn for_engine(
+    hierarchy: &Hierarchy,
+    common: &Common,
+    native: &Platform,
+) -> Result<Option<Hierarchy>, CommandError> {
+    if hierarchy.platform == *native {
+        return Ok(None);
+    }
+    let options = LoadOptions { platform: Some(native.clone()), ..load_options(common) };
+    // Its warnings were printed before.
+    let reloaded = read(common, &options).map(|(hierarchy, _)| Some(hierarchy));
+    reloaded.map_err(|(error, problems)| {
+        for problem in &problems {
+            output::notice(problem);
+        }
+        error
+    })
 }
 
 /// The same without Dockerfiles, for commands that need only names and tags: a broken Dockerfile must not stop
@@ -66,7 +87,10 @@ pub(super) fn read(
     match Hierarchy::load(&file, options) {
         Ok(mut loaded) => {
             if common.no_registry {
-                loaded.hierarchy.registry = None;
+                loaded.hierarchy.take_registry();
+            }
+            for engine in &mut loaded.hierarchy.engines {
+                engine.emulate |= common.emulate;
             }
             let warnings = Diagnostic::render_all(loaded.warnings.iter(), rendering);
             Ok((loaded.hierarchy, warnings))
@@ -87,7 +111,8 @@ pub(super) fn load_options(common: &Common) -> LoadOptions {
     let trust = if common.untrusted { Trust::Untrusted } else { Trust::Full };
     let overrides =
         Overrides { fields: common.fields.clone(), build_args: common.build_args.clone() };
-    LoadOptions { registry: common.registry.clone(), trust, overrides, ..LoadOptions::default() }
+    let (registry, engines) = (common.registry.clone(), common.engines.clone());
+    LoadOptions { registry, trust, overrides, engines, ..LoadOptions::default() }
 }
 
 /// The hierarchy's file.
@@ -150,7 +175,26 @@ pub(super) fn request(
     let selection = selection(hierarchy, common, arguments)?;
     // Which images are due is asked of the place where they are published.
     let refresh = arguments.refresh && !arguments.due;
-    Ok(PlanRequest { selection, refresh, by_schedule: arguments.due, now: Timestamp::now() })
+    let platforms = platforms(hierarchy, &arguments.platform)?;
+    let by_schedule = arguments.due;
+    Ok(PlanRequest { selection, refresh, by_schedule, platforms, now: Timestamp::now() })
+}
+
+/// The platforms that `--platform` names.
+fn platforms(
+    hierarchy: &Hierarchy,
+    asked: &[Platform],
+) -> Result<BTreeSet<Platform>, CommandError> {
+    let built_for: BTreeSet<&Platform> =
+        hierarchy.in_build_order().map(|node| hierarchy.platform_of(node)).collect();
+    let asked: BTreeSet<Platform> = asked.iter().cloned().map(Platform::normalized).collect();
+    if let Some(unknown) = asked.iter().find(|platform| !built_for.contains(platform)) {
+        let all: Vec<String> = built_for.iter().map(|it| format!("`{it}`")).collect();
+        let message = format!("no image is built for `{unknown}`");
+        let hint = format!("the images are built for {}", all.join(", "));
+        return Err(CommandError::new(Exit::Usage, message).hint(hint));
+    }
+    Ok(asked)
 }
 
 /// The selection that the command line names. What a person should know about it is printed here.

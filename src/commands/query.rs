@@ -10,6 +10,7 @@ use super::{
     error::CommandError,
     journals, output,
     plan::{ONLY_ASKS, make},
+    project::for_engine,
 };
 use crate::{
     commands::cli::Common,
@@ -37,6 +38,8 @@ pub(super) async fn ask(
     pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
 ) -> Result<QueryAnswer, CommandError> {
     let world = Connections::asking(hierarchy, common.offline).await?;
+    let of_engine = for_engine(hierarchy, common, &world.info.platform)?;
+    let hierarchy = of_engine.as_ref().unwrap_or(hierarchy);
     if let Some(prefix) = &hierarchy.registry {
         let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
         ask_store(hierarchy, &world, &store, pick).await
@@ -53,8 +56,13 @@ async fn ask_store<S: Store>(
     pick: impl Fn(&Plan) -> BTreeSet<NodeName>,
 ) -> Result<QueryAnswer, CommandError> {
     let selection = Selection::OutOfDate;
-    let request =
-        PlanRequest { selection, refresh: false, by_schedule: false, now: Timestamp::now() };
+    let request = PlanRequest {
+        selection,
+        refresh: false,
+        by_schedule: false,
+        platforms: BTreeSet::new(),
+        now: Timestamp::now(),
+    };
     let (plan, warnings) = make(hierarchy, &request, world, (store, ONLY_ASKS)).await?;
     for warning in &warnings {
         output::warning(warning);

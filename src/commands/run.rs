@@ -16,8 +16,8 @@ use super::{
     journals, killed_runs,
     local::{local_only, narrow},
     lock::lock,
-    output,
-    project::{load, request},
+    output, pool,
+    project::{for_engine, load, request},
     reports,
     retention::Tidy,
     run_part::RunPart,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     commands::cli::{Common, ProgressArg, RunArgs, SelectionArgs},
-    engine::{Capability, Engine as _},
+    engine::{Capability, Engine as _, EngineInfo},
     event::{
         EventKind, Executed, Promotion, Reporter, RunTask, StopReason, Summary, TICK, Telling,
     },
@@ -38,8 +38,9 @@ use crate::{
         destinations,
         failures::Failures,
         holds,
+        indexes::{self, Indexes},
         journal::{Began, Journal, RunRequest},
-        promote::{Promoted, Publisher, Verdict, conclude, verdict},
+        promote::{Promoted, Publisher, Verdict, conclude, held_back, verdict},
         provenance,
         store::{HierarchyId, Remote, Store},
     },
@@ -68,7 +69,12 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
                 let mut world = signals::unless_stopped(&mut stops, connect).await?;
                 world.fills_mirror = local.is_none() && !arguments.no_push && !common.untrusted;
                 world.local = local;
-                let (hierarchy, overtaken) = (hierarchy.clone(), watch::Sender::default());
+                let mut of_engine = for_engine(&hierarchy, common, &world.info.platform)?;
+                if let (Some(hierarchy), Some(_)) = (&mut of_engine, &world.local) {
+                    hierarchy.take_registry();
+                }
+                let hierarchy = of_engine.map_or_else(|| hierarchy.clone(), Arc::new);
+                let overtaken = watch::Sender::default();
                 let overtaken = overtaken.subscribe();
                 let part = RunPart::Whole;
                 let run = RunCommand { hierarchy, request, world, arguments, overtaken, part };
@@ -85,6 +91,9 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
     reports::tell(&record, hierarchy.as_deref(), (common, arguments)).await;
     ended
 }
+
+/// Nodes that keep their old tags, or `None` if no tag may move; and indexes by the names of images.
+type HeldAndIndexes = (Option<BTreeMap<NodeName, NodeName>>, Indexes);
 
 /// One run, all that it needs at hand.
 pub(super) struct RunCommand<'a> {
@@ -117,19 +126,25 @@ impl RunCommand<'_> {
         };
         if let Some(prefix) = &self.hierarchy.registry {
             let (registries, engine) = (self.world.registries.clone(), self.world.engine.clone());
-            let store = Remote::new(registries, prefix, engine);
-            Box::pin(self.on(Arc::new(store), stops, record)).await
+            let others = self.world.pool.iter().skip(1).map(|other| {
+                Arc::new(Remote::new(registries.clone(), prefix, other.engine.clone()))
+            });
+            let others = others.collect();
+            let store = Remote::new(registries.clone(), prefix, engine);
+            Box::pin(self.on((Arc::new(store), others), stops, record)).await
         } else if let Some(store) = self.world.layered(&self.hierarchy) {
-            Box::pin(self.on(Arc::new(store), stops, record)).await
+            Box::pin(self.on((Arc::new(store), vec![]), stops, record)).await
         } else {
             let store = self.world.local();
-            Box::pin(self.on(Arc::new(store), stops, record)).await
+            Box::pin(self.on((Arc::new(store), vec![]), stops, record)).await
         }
     }
 
+    /// `others` are stores that use the other engines of the pool.
+    #[expect(clippy::too_many_lines, reason = "the parts of a run in their order")]
     async fn on<S: Store>(
         &self,
-        store: Arc<S>,
+        (store, others): (Arc<S>, Vec<Arc<S>>),
         stops: &mut mpsc::Receiver<StopReason>,
         record: &mut Record,
     ) -> Result<Exit, CommandError> {
@@ -150,7 +165,7 @@ impl RunCommand<'_> {
             decided = decide => decided?,
             () = self.tell_of_plan() => unreachable!("it does not end"),
             Some(reason) = stops.recv() => {
-                for left in signals::quiesce(&self.world.engine, stops, true).await {
+                for left in signals::quiesce(&[&*self.world.engine], stops, true).await {
                     output::warning(&left);
                 }
                 return Err(signals::stopped_early(reason));
@@ -192,14 +207,23 @@ impl RunCommand<'_> {
         }
         let executed = match beginning.executed.take() {
             Some(executed) => tell_ends(&mut telling, &all, executed),
-            None => execute(&shop, stops, &mut telling).await,
+            None => {
+                let jobs = self.arguments.how.jobs;
+                let engines = pool::engines(&self.world, &shop, (others, jobs));
+                execute(&engines, stops, &mut telling).await
+            }
         };
         let mut executed = beginning.with_blocked(executed);
         self.remember(shop.history.clone(), &executed);
-        let verdict = self.verdict(&plan, &executed, &tag_values)?;
         let mut publisher =
             Publisher { store: &*store, journal: &mut journal, stops, telling: &mut telling };
-        let promoted = self.promote(&mut publisher, &plan, (verdict, &mut executed)).await;
+        let promoted = match self.indexes(&mut publisher, &plan, &mut executed).await {
+            Ok(made) => {
+                let verdict = self.verdict((&plan, &executed), &tag_values, made)?;
+                self.promote(&mut publisher, &plan, (verdict, &mut executed)).await
+            }
+            Err(promotion) => Promoted { promotion, tags: BTreeMap::new() },
+        };
         let is_stopped = executed.stopped >= Some(StopReason::Interrupted);
         let quiesced = self.quiesce(&mut publisher, is_stopped).await;
         for message in quiesced {
@@ -249,8 +273,10 @@ impl RunCommand<'_> {
         plan: &Plan,
         (verdict, executed): (Verdict, &mut Executed),
     ) -> Promoted {
-        let attaches = self.hierarchy.registry.is_some()
-            && !self.world.info.capabilities.has(Capability::Attestations);
+        let lacks = |info: &EngineInfo| !info.capabilities.has(Capability::Attestations);
+        let any_lacks =
+            lacks(&self.world.info) || self.world.pool.iter().any(|one| lacks(&one.info));
+        let attaches = self.hierarchy.registry.is_some() && any_lacks;
         let (moves, held) = match verdict {
             Verdict::Move { moves, held }
                 if destinations::has_any(&self.hierarchy, &moves)
@@ -305,17 +331,48 @@ impl RunCommand<'_> {
         publisher.promote(verdict).await
     }
 
+    /// Which nodes keep their old tags, and the new indexes of images with several platforms.
+    async fn indexes<S: Store>(
+        &self,
+        publisher: &mut Publisher<'_, '_, S>,
+        plan: &Plan,
+        executed: &mut Executed,
+    ) -> Result<HeldAndIndexes, Promotion> {
+        let held = held_back(&self.hierarchy, plan, executed).filter(|_| self.promotes());
+        let Some(held) = held else { return Ok((None, Indexes::new())) };
+        let changed = indexes::changed(&self.hierarchy, (plan, executed), &held);
+        if changed.is_empty() {
+            return Ok((Some(held), Indexes::new()));
+        }
+        let of = changed.len();
+        tokio::select! {
+            biased;
+            Some(reason) = publisher.stops.recv() => {
+                publisher.telling.emit(EventKind::StopBegan { reason, running: 0 });
+                executed.stopped = executed.stopped.max(Some(reason));
+                Ok((None, Indexes::new()))
+            }
+            made = indexes::stored(publisher.store, changed) => match made {
+                Ok(made) => Ok((Some(held), made)),
+                Err(why) => {
+                    let why = format!("{why}: no tag was moved");
+                    Err(Promotion::Incomplete { moved: 0, of, why })
+                }
+            },
+        }
+    }
+
     /// What the run may promote.
     fn verdict(
         &self,
-        plan: &Plan,
-        executed: &Executed,
+        of_run: (&Plan, &Executed),
         tag_values: &TagValues,
+        (held, indexes): HeldAndIndexes,
     ) -> Result<Verdict, CommandError> {
         if !self.promotes() {
             return Ok(Verdict::NotAsked { stored: !self.arguments.no_push });
         }
-        verdict(&self.hierarchy, plan, executed, tag_values)
+        verdict(&self.hierarchy, of_run, tag_values, (held, &indexes))
             .map_err(|error| CommandError::new(Exit::Usage, error.to_string()))
     }
 
@@ -326,7 +383,8 @@ impl RunCommand<'_> {
         is_stopped: bool,
     ) -> Vec<String> {
         let mut ticks = tokio::time::interval(TICK);
-        let quiesce = signals::quiesce(&self.world.engine, publisher.stops, is_stopped);
+        let all = pool::answering(&self.world).await;
+        let quiesce = signals::quiesce(&all, publisher.stops, is_stopped);
         tokio::pin!(quiesce);
         loop {
             tokio::select! {
@@ -366,7 +424,8 @@ impl RunCommand<'_> {
 
     /// Whether tags may move.
     pub(super) fn promotes(&self) -> bool {
-        !self.arguments.no_push && !self.arguments.no_promote
+        let selection = &self.arguments.selection;
+        !self.arguments.no_push && !self.arguments.no_promote && selection.platform.is_empty()
     }
 
     /// Keeps how long each build took that succeeded, whatever became of the run.
@@ -406,7 +465,13 @@ impl RunCommand<'_> {
     }
 
     fn options(&self) -> RunOptions {
-        let jobs = self.arguments.how.jobs.unwrap_or_else(|| self.world.jobs());
+        // With several engines, `--jobs` is for each of them.
+        let jobs = match self.arguments.how.jobs {
+            Some(jobs) => jobs.saturating_mul(
+                NonZeroUsize::new(self.world.pool.len()).unwrap_or(NonZeroUsize::MIN),
+            ),
+            None => self.world.jobs(),
+        };
         let most = NonZeroUsize::MIN.saturating_add(3).max(jobs);
         RunOptions {
             jobs,
@@ -483,5 +548,6 @@ pub(super) fn flags(arguments: &SelectionArgs) -> String {
     flags.extend(arguments.since.iter().map(|revision| format!("--since {revision}")));
     flags.extend(arguments.refresh.then(|| "--refresh".to_owned()));
     flags.extend(arguments.due.then(|| "--due".to_owned()));
+    flags.extend(arguments.platform.iter().map(|platform| format!("--platform {platform}")));
     flags.join(" ")
 }

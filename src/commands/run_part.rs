@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     error::CommandError,
     plan::{ONLY_ASKS, make},
+    pool,
     preflight::{preflight, pushed_to},
     project::tag_values,
     promote::StagedImages,
@@ -88,7 +89,10 @@ impl RunCommand<'_> {
         let plan = beginning.plan.clone();
         if beginning.executed.is_none() {
             let capabilities = self.world.info.capabilities;
-            refuse_lacked(&self.hierarchy, &plan, capabilities)?;
+            if self.world.pool.is_empty() {
+                refuse_lacked(&self.hierarchy, &plan, capabilities)?;
+            }
+            pool::refuse_unbuildable(&self.world, &self.hierarchy, &plan)?;
             beginning.warnings.extend(without_effect(&self.hierarchy, &plan, capabilities));
             beginning.secrets = Secrets::read(&self.hierarchy, &plan, &self.world.info)?;
         }

@@ -4,6 +4,7 @@
 
 use std::{thread, time::Duration};
 
+use futures_util::future::join_all;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -77,10 +78,10 @@ fn end(why: &str, exit: Exit) {
     std::process::exit(i32::from(exit.code()));
 }
 
-/// Waits until the engine has removed every container of this process, or, after a stop signal, for
+/// Waits until each engine has removed every container of this process, or, after a stop signal, for
 /// [`CLEANUP`]. Returns a sentence for each container that is left.
 pub(super) async fn quiesce(
-    engine: &Docker,
+    engines: &[&Docker],
     stops: &mut mpsc::Receiver<StopReason>,
     has_stopped: bool,
 ) -> Vec<String> {
@@ -91,10 +92,10 @@ pub(super) async fn quiesce(
         tokio::time::sleep(CLEANUP).await;
     };
     tokio::select! {
-        () = engine.quiesce() => {}
+        _ = join_all(engines.iter().map(|engine| engine.quiesce())) => {}
         () = patience => {}
     }
-    let left = engine.containers_left().into_iter();
+    let left = engines.iter().flat_map(|engine| engine.containers_left());
     left.map(|id| {
         let short = &id[..id.len().min(12)];
         format!("the container `{short}` is left in the engine; the next `rebuild` removes it")

@@ -151,6 +151,7 @@ pub(super) fn of_plan() -> PlanRequest {
         selection: Selection::OutOfDate,
         refresh: false,
         by_schedule: false,
+        platforms: BTreeSet::new(),
         now: Timestamp::now(),
     }
 }

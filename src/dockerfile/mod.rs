@@ -29,7 +29,7 @@ pub use self::survey::{DockerfileSurvey, Mention, UnreadableDockerfile, expand, 
 pub use self::{
     image_stages::image_stages,
     lines::{BOM, frontend},
-    stages::{is_stage_name, words},
+    stages::{is_stage_name, platform_variables, words},
 };
 use crate::image::Platform;
 
@@ -79,6 +79,8 @@ pub struct ImageUse {
     pub is_final: bool,
     /// Whether it is the `FROM` of its stage.
     pub is_from: bool,
+    /// That of `FROM --platform`, with its variables expanded.
+    pub platform: Option<Platform>,
 }
 
 /// A name in an `ONBUILD` instruction.

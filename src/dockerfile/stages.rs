@@ -13,7 +13,7 @@ use super::{
     lines::{DockerfileLines, InstructionLine},
     split_instruction,
 };
-use crate::check::nearest;
+use crate::{check::nearest, image::Platform};
 
 pub(super) const INSTRUCTIONS: [&str; 18] = [
     "ADD",
@@ -208,7 +208,9 @@ impl<'l> Stages<'l> {
     }
 
     fn from(&mut self, line: &InstructionLine, rest: &str) {
-        let arguments = flags::read(rest).rest.trim_end();
+        let flags = flags::read(rest);
+        let arguments = flags.rest.trim_end();
+        let platform = flags.values("platform").last().map(|value| value.text());
         let offset = line.text.trim_end().len() - arguments.len();
         let tokens: Vec<&str> = arguments.split(is_blank).filter(|t| !t.is_empty()).collect();
         let (image, name) = match tokens[..] {
@@ -232,7 +234,11 @@ impl<'l> Stages<'l> {
                 self.problems.push(empty_base(image, span));
                 None
             }
-            Ok(expanded) => self.base(expanded, span, line.number),
+            Ok(expanded) => {
+                let base = self.base(expanded, span, line.number);
+                self.set_platform(platform, base, line);
+                base
+            }
             Err(error) => {
                 self.problems.push(DockerfileProblem::at(
                     span,
@@ -265,8 +271,28 @@ impl<'l> Stages<'l> {
             return None;
         }
         let stage = self.list.len();
-        self.uses.push(ImageUse { span, line, image, stage, is_final: false, is_from: true });
+        let (is_final, is_from, platform) = (false, true, None);
+        self.uses.push(ImageUse { span, line, image, stage, is_final, is_from, platform });
         Some(StageSource::Image)
+    }
+
+    /// What `FROM --platform` names. What is not a platform is left to the builder.
+    fn set_platform(
+        &mut self,
+        written: Option<String>,
+        base: Option<StageSource>,
+        line: &InstructionLine,
+    ) {
+        let (Some(written), Some(StageSource::Image)) = (written, base) else { return };
+        match self.expand(&written) {
+            Ok(text) => {
+                let platform = text.parse::<Platform>().ok().map(Platform::normalized);
+                if let Some(used) = self.uses.last_mut() {
+                    used.platform = platform;
+                }
+            }
+            Err(error) => self.problems.push(DockerfileProblem::at(line.whole(), error)),
+        }
     }
 
     /// `COPY --from=`, `ADD --from=`, `RUN --mount=…,from=`.
@@ -313,7 +339,8 @@ impl<'l> Stages<'l> {
             return self.list[stage].needs.push(other);
         }
         let line = line.number;
-        self.uses.push(ImageUse { span, line, image, stage, is_final: false, is_from: false });
+        let (is_final, is_from, platform) = (false, false, None);
+        self.uses.push(ImageUse { span, line, image, stage, is_final, is_from, platform });
     }
 
     /// Leaves out what is only used by stages after the target. Those before it count even if the
@@ -489,10 +516,10 @@ pub fn words(text: &str, escape: char) -> Vec<String> {
     words
 }
 
-/// What the builder defines by itself. `build_args` win here too.
-fn platform_arguments(settings: Settings<'_>) -> Variables {
-    let mut arguments = Variables::new();
-    for (side, platform) in [("TARGET", settings.platform), ("BUILD", settings.build_platform)] {
+/// `TARGETPLATFORM`, `TARGETARCH`, `BUILDPLATFORM` and so on.
+pub fn platform_variables(target: &Platform, build: &Platform) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    for (side, platform) in [("TARGET", target), ("BUILD", build)] {
         for (name, value) in [
             ("PLATFORM", platform.to_string()),
             ("OS", platform.os.clone()),
@@ -500,9 +527,15 @@ fn platform_arguments(settings: Settings<'_>) -> Variables {
             ("ARCH", platform.architecture.clone()),
             ("VARIANT", platform.variant.clone().unwrap_or_default()),
         ] {
-            arguments.insert(format!("{side}{name}"), value);
+            variables.insert(format!("{side}{name}"), value);
         }
     }
+    variables
+}
+
+/// What the builder defines by itself. `build_args` win here too.
+fn platform_arguments(settings: Settings<'_>) -> Variables {
+    let mut arguments: Variables = platform_variables(settings.platform, settings.build_platform);
     arguments.insert("TARGETSTAGE".into(), settings.target.unwrap_or("default").to_owned());
     for (key, value) in &mut arguments {
         if let Some(given) = settings.build_args.get(key) {

@@ -284,6 +284,7 @@ fn dockerfile(text: &str) -> Dockerfile {
             stage: image.stage,
             is_final: image.is_final,
             on_build: None,
+            platform: None,
         })
         .collect();
     Dockerfile {
@@ -504,6 +505,7 @@ proptest! {
             stage: image.stage,
             is_final: image.is_final,
             on_build: None,
+            platform: None,
         }).collect();
         let file = Dockerfile {
             path: "/Dockerfile".into(), text: text.clone(), uses, instructions: scan.instructions,

@@ -315,6 +315,8 @@ pub struct EngineInfo {
     pub is_exposed: bool,
     /// Its free disk space in bytes, if it is known.
     pub room: Option<u64>,
+    /// The name of its machine, if it is reached by a socket.
+    pub machine: Option<String>,
 }
 
 /// A possible address of an engine.

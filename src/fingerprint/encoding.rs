@@ -38,7 +38,14 @@ pub(super) fn fingerprint(inputs: &Inputs, parents: &Parents) -> Digest {
     let Inputs { dockerfile, context, settings, tests, platform, upstreams, epoch } = inputs;
     let encoded =
         EncodedInputs { dockerfile, context, settings, tests, platform, upstreams, epoch };
-    let parents: &BTreeMap<NodeName, Digest> = parents;
+    // A parent of the same platform has the name of its image, as it has if the image has one platform. So another
+    // platform in the file changes no fingerprint.
+    let own = platform.to_string();
+    let named = |(name, digest): (&NodeName, &Digest)| {
+        let is_own = name.platform() == Some(&own);
+        (if is_own { name.image().into() } else { name.clone() }, digest.clone())
+    };
+    let parents: BTreeMap<NodeName, Digest> = parents.iter().map(named).collect();
     digest(&(VERSION, encoded, parents))
 }
 

@@ -45,7 +45,7 @@ pub fn source(
 
 /// The same without the named contexts.
 fn own(hierarchy: &Hierarchy, node: &Node, cache: &HashCache) -> Result<NodeFiles, ContextError> {
-    let context = Context::open(&node.context, &node.dockerfile.path)?;
+    let context = Context::of(node)?;
     let manifest = context.manifest(cache)?;
     let dockerfile = [&node.context, &context.root]
         .into_iter()

@@ -21,8 +21,8 @@ use crate::{
 /// The end of the repository for records: `rebuild gc` would remove them as images without tags.
 const RECORDS: &str = "/rebuild-runs";
 
-/// An image of the file, a matrix written out.
-#[derive(Debug)]
+/// An image of the file for one platform, a matrix written out.
+#[derive(Clone, Debug)]
 pub(super) struct Draft {
     pub(super) name: NodeName,
     /// Of the entry's name in the file.
@@ -91,7 +91,7 @@ pub(super) fn drafts(file: File, options: &LoadOptions, problems: &mut Problems)
             draft.publish_elsewhere(of_file.as_ref(), override_, problems);
             draft.tag(problems);
             problems.recode(before, RuleCode::WrongName);
-            drafts.push(draft);
+            drafts.extend(draft.for_platforms(problems));
         }
     }
     drafts
@@ -199,7 +199,7 @@ impl Draft {
         for tag in &tags.value {
             let parsed = tag.value.parse::<TagTemplate>().and_then(|template| {
                 // What is in the image is checked when it is built.
-                let is_build_tag = match template.expand(&values, self.name.as_str(), "0") {
+                let is_build_tag = match template.expand(&values, self.name.image(), "0") {
                     Err(TemplateError::InImage(_)) => template.as_str().starts_with("rb-"),
                     tag => tag?.as_str().starts_with("rb-"),
                 };

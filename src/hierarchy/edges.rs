@@ -26,6 +26,7 @@ pub(super) struct NodeIdentity<'n> {
 /// All nodes, by what a reference says.
 #[derive(Debug)]
 pub(super) struct ReferenceIndex<'n> {
+    /// One for each image, whatever platforms it has.
     nodes: Vec<NodeIdentity<'n>>,
     by_repository: HashMap<(String, String), Vec<usize>>,
     by_name: HashMap<&'n str, usize>,
@@ -51,7 +52,7 @@ impl<'n> ReferenceIndex<'n> {
         let mut by_repository: HashMap<_, Vec<usize>> = HashMap::new();
         let mut by_name = HashMap::new();
         for (index, node) in nodes.iter().enumerate() {
-            by_name.entry(node.name.as_str()).or_insert(index);
+            by_name.entry(node.name.image()).or_insert(index);
             for repository in &node.repositories {
                 let same = by_repository.entry(key(repository)).or_default();
                 if same.last() != Some(&index) {
@@ -70,7 +71,7 @@ impl<'n> ReferenceIndex<'n> {
             // A bare name is a node's name before it is a repository of Docker Hub; but to wrap
             // `nginx` in a node `nginx` is not to build it from itself.
             None => match self.by_name.get(reference.repository.as_str()) {
-                Some(&index) if self.nodes[index].name != node => vec![index],
+                Some(&index) if !self.is(index, node) => vec![index],
                 _ => vec![],
             },
         };
@@ -82,7 +83,7 @@ impl<'n> ReferenceIndex<'n> {
         if reference.digest.is_some() {
             return upstream(Some(Warning {
                 code: RuleCode::PinnedParent,
-                message: format!("`{}` is pinned to a digest here", self.nodes[first].name),
+                message: format!("`{}` is pinned to a digest here", self.nodes[first].name.image()),
                 hint:
                     "it will not be rebuilt when that image is; leave the digest out, each build \
                        is pinned anyway"
@@ -97,14 +98,14 @@ impl<'n> ReferenceIndex<'n> {
         };
         // A pattern such as `{date}` would match any tag of an upstream of the same name.
         let pattern = |&&index: &&usize| {
-            self.nodes[index].name != node
+            !self.is(index, node)
                 && self.nodes[index].tags.is_none_or(|tags| tags.iter().any(|t| t.matches(&tag)))
         };
         // `FROM os-base` means the node `os-base`, whatever its tags.
         let bare = |&&index: &&usize| {
             reference.tag.is_none()
-                && self.nodes[index].name.as_str() == reference.repository.as_str()
-                && self.nodes[index].name != node
+                && self.nodes[index].name.image() == reference.repository.as_str()
+                && !self.is(index, node)
         };
         let candidates = || candidates.iter();
         let found = candidates()
@@ -145,6 +146,11 @@ impl<'n> ReferenceIndex<'n> {
 }
 
 impl ReferenceIndex<'_> {
+    /// Whether this is the image of a node.
+    fn is(&self, index: usize, node: &NodeName) -> bool {
+        self.nodes[index].name.image() == node.image()
+    }
+
     /// Name and tag are those of another node, host or path are not.
     fn elsewhere(&self, reference: &Reference, node: &NodeName) -> Option<Warning> {
         let repository = reference.repository.as_str();
@@ -159,18 +165,18 @@ impl ReferenceIndex<'_> {
         let tag = reference.tag_or_latest()?;
         let has_tag =
             named.tags.is_some_and(|tags| tags.iter().any(|one| one.as_str() == tag.as_str()));
-        if !has_tag || named.name == node {
+        if !has_tag || named.name.image() == node.image() {
             return None;
         }
         Some(Warning {
             code: RuleCode::OtherRegistry,
             message: format!(
                 "`{}:{tag}` is an image here, and `{before}` is not its registry",
-                named.name
+                named.name.image()
             ),
             hint: format!(
                 "it is taken for an upstream; `{}:{tag}` names the image here",
-                named.name
+                named.name.image()
             ),
         })
     }

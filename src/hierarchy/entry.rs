@@ -60,6 +60,9 @@ impl Entry {
         image.publish = None;
         image.parents = None;
         image.matrix = None;
+        // Each is an entry of its own, with its `platform`.
+        (image.platforms, image.optional_platforms) = (None, None);
+        image.is_optional_platform = false;
         image.allow_build_args = None;
         image.ssh.get_or_insert_default();
         image.budget = image.budget.normal();

@@ -76,7 +76,7 @@ pub(super) fn read_all(drafts: &[Draft], place: FileLookup<'_>) -> Vec<Option<Re
 /// As if every image had an empty Dockerfile.
 pub(super) fn unread(drafts: &[Draft], place: FileLookup<'_>) -> Vec<Option<Read>> {
     let files = |draft: &Draft| {
-        let name = draft.image.context.as_ref().map_or(draft.name.as_str(), |given| &given.value);
+        let name = draft.image.context.as_ref().map_or(draft.name.image(), |given| &given.value);
         let context = tidy(&place.root.join(name));
         let dockerfile = SourceFile::new(context.join("Dockerfile"), String::new());
         let (scan, contexts) = (Scan::default(), BTreeMap::new());
@@ -147,7 +147,7 @@ pub(super) fn dockerfile(draft: &Draft, root: &Path) -> PathBuf {
     let context = if let Some(given) = &draft.image.context {
         tidy(&root.join(&given.value))
     } else {
-        let [first, last] = usual(draft.name.as_str()).map(|one| root.join(one));
+        let [first, last] = usual(draft.name.image()).map(|one| root.join(one));
         // Of a deleted folder only the one above it is left.
         let has_images = root.join("images").is_dir() && !last.is_dir();
         if first.is_dir() || has_images { first } else { last }
@@ -166,7 +166,7 @@ fn dockerfile_path(context: &Path, draft: &Draft, file: &SourceFile) -> PathBuf 
         return within(context, draft);
     }
     let mut path = file.path.clone().into_os_string();
-    path.push(format!("#{}", draft.name.as_str().replace('/', "-")));
+    path.push(format!("#{}", draft.name.image().replace('/', "-")));
     path.into()
 }
 
@@ -268,7 +268,7 @@ fn context(draft: &Draft, place: FileLookup<'_>) -> Result<PathBuf, Diagnostic> 
                 }))
         };
     }
-    let name = draft.name.as_str();
+    let name = draft.name.image();
     let choices = usual(name);
     if let Some(folder) = choices.iter().map(|one| place.root.join(one)).find(|one| one.is_dir()) {
         return Ok(folder);

@@ -11,7 +11,7 @@ use petgraph::{
     graph::{DiGraph, NodeIndex},
 };
 
-use super::{Hierarchy, Node, NodeName, checkouts::Checkouts};
+use super::{Hierarchy, Node, NodeName, checkouts::Checkouts, this_machine};
 use crate::image::Repository;
 
 /// Why nodes do not make a hierarchy.
@@ -65,6 +65,8 @@ impl Hierarchy {
             runners: super::Runners::new(),
             notify: None,
             env_file: None,
+            engines: Vec::new(),
+            platform: this_machine(),
             checkouts: Checkouts::default(),
             graph,
             index,

@@ -4,17 +4,20 @@ use std::{
     collections::HashSet,
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    sync::LazyLock,
     time::Duration,
 };
 
+use regex::Regex;
+
 use super::{
-    Base, BaseUse, Dockerfile, Environment, Hierarchy, Mirror, Node, Notify, OnFailure, Overrides,
-    Runners, Test, Trust,
+    Base, BaseUse, Dockerfile, EngineEntry, Environment, Hierarchy, Mirror, Node, Notify,
+    OnFailure, Overrides, Runners, Test, Trust,
     checkouts::Checkouts,
     draft::{self, Draft},
     fields::Problems,
     files::{self, DockerfileRead, FileLookup},
-    ignore, lints,
+    ignore, lints, platform_files,
     schema::File,
     trust, validate, yaml,
 };
@@ -47,6 +50,8 @@ pub struct LoadOptions {
     pub environment: Environment,
     /// Fields and build arguments that are given beside the file.
     pub overrides: Overrides,
+    /// The engines of the pool, whatever the file says.
+    pub engines: Vec<EngineEntry>,
 }
 
 #[derive(Debug)]
@@ -130,6 +135,7 @@ pub(super) struct HierarchySurvey {
     runners: Runners,
     notify: Option<Notify>,
     env_file: Option<PathBuf>,
+    engines: Vec<EngineEntry>,
     pub(super) drafts: Vec<Draft>,
     /// Of each draft, if they could be read.
     pub(super) files: Vec<Option<DockerfileRead>>,
@@ -159,27 +165,36 @@ impl HierarchySurvey {
         let root = self.root().to_owned();
         let (notify, mirror, env_file) = (self.notify, self.mirror, self.env_file);
         let runners = self.runners;
+        let (platform, engines) = (self.platform, self.engines);
+        let others = platform_files::of_other_platforms(&self.drafts, &self.files, &platform);
         let nodes: Vec<Node> = self
             .drafts
             .into_iter()
             .zip(self.files)
             .zip(self.uses)
-            .filter_map(|((draft, files), uses)| node(draft, files?, (uses, &root)))
+            .zip(others)
+            .filter_map(|(((draft, files), uses), other_platforms_files)| {
+                let node = node(draft, files?, (uses, &root))?;
+                Some(Node { other_platforms_files, ..node })
+            })
             .collect();
         match Hierarchy::from_nodes(self.path, self.registry, nodes) {
             Ok(hierarchy) => {
                 let checkouts = self.checkouts;
-                Ok(Loaded {
-                    hierarchy: Hierarchy {
-                        mirror,
-                        runners,
-                        notify,
-                        env_file,
-                        checkouts,
-                        ..hierarchy
-                    },
-                    warnings,
-                })
+                let mut hierarchy = Hierarchy {
+                    mirror,
+                    runners,
+                    notify,
+                    env_file,
+                    engines,
+                    platform,
+                    checkouts,
+                    ..hierarchy
+                };
+                if hierarchy.registry.is_none() {
+                    hierarchy.separate_platforms();
+                }
+                Ok(Loaded { hierarchy, warnings })
             }
             Err(error) => Err(failed(vec![Diagnostic::error(error.to_string())], warnings)),
         }
@@ -219,12 +234,19 @@ impl HierarchySurvey {
             .or_else(|| file.registry.as_ref().map(|registry| registry.value.clone()));
         let (mirror, runners) = (file.mirror.clone(), file.runners.clone());
         let (notify, notify_span) = (file.notify.clone(), file.notify_span.clone());
+        let engines_span = file.engines_span.clone();
+        let engines = match &options.engines[..] {
+            [] => file.engines.clone(),
+            given => given.to_vec(),
+        };
         let folder = path.parent().unwrap_or(Path::new("/"));
         let env_file = file.variables.as_ref().map(|named| folder.join(&named.value));
         let mut drafts = draft::drafts(file, options, &mut problems);
         validate::outside_of_mirror(&drafts, mirror.as_ref(), &mut problems);
         if options.trust == Trust::Untrusted {
-            trust::refuse(&drafts, notify.as_ref().zip(notify_span.as_ref()), &mut problems);
+            let notify = notify.as_ref().zip(notify_span.as_ref());
+            let engines = engines_span.as_ref().filter(|_| options.engines.is_empty());
+            trust::refuse(&drafts, notify, engines, &mut problems);
         }
         // What is wrong in the file itself comes in its order.
         problems.found.sort_by_key(|problem| {
@@ -268,7 +290,7 @@ impl HierarchySurvey {
             options.overrides.settle(&mut drafts, &found, &mut problems);
         }
         let mut unfilled = unfilled(&drafts, &mut found, &mut problems, read_problems);
-        let mut uses = validate::resolve(&drafts, &found, &mut problems);
+        let mut uses = validate::resolve((&drafts, &platform), &found, &mut problems);
         validate::without_values(&drafts, &uses, &mut unfilled, &mut problems);
         keep(&mut drafts, &unfilled);
         keep(&mut found, &unfilled);
@@ -286,6 +308,7 @@ impl HierarchySurvey {
             runners,
             notify,
             env_file,
+            engines,
             drafts,
             files: found,
             uses,
@@ -403,8 +426,15 @@ fn once(problems: &mut Vec<Diagnostic>) {
     let mut seen = HashSet::new();
     problems.retain(|problem| {
         let place = problem.position().map(|(file, line, column)| (file.to_owned(), line, column));
-        seen.insert((problem.message.clone(), place))
+        seen.insert((without_platforms(&problem.message), place))
     });
+}
+
+/// A message without the platforms in names of nodes: the nodes of an image share its problems.
+fn without_platforms(message: &str) -> String {
+    static PLATFORM: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r" \([a-z]+/[a-z0-9_./-]+\)`").expect("a valid pattern"));
+    PLATFORM.replace_all(message, "`").into_owned()
 }
 
 /// Whether the file is a link out of its folder. The author of a pull request can commit one, to a file with a login
@@ -444,6 +474,7 @@ fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)
         destinations: draft.destinations,
         tags: draft.tags,
         context,
+        other_platforms_files: Vec::new(),
         contexts,
         dockerfile: Dockerfile {
             path: dockerfile.path.clone(),
@@ -453,6 +484,7 @@ fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)
         },
         target: image.target.map(|target| target.value),
         platform: image.platform.map(|platform| platform.value),
+        is_optional_platform: image.is_optional_platform,
         build_args: image.build_args,
         settings: image.settings,
         labels: image.labels,
@@ -468,7 +500,11 @@ fn node(draft: Draft, files: DockerfileRead, (uses, root): (Vec<BaseUse>, &Path)
         tests,
         gates: image.gates.unwrap_or_default(),
         sign: image.sign,
-        on_failure: image.on_failure.unwrap_or(OnFailure::Block),
+        on_failure: if image.is_optional_platform {
+            OnFailure::Optional
+        } else {
+            image.on_failure.unwrap_or(OnFailure::Block)
+        },
         timeout: image.timeout.unwrap_or(BUILD_TIMEOUT),
         retries: image.retries.unwrap_or(0),
         keep: image.keep.unwrap_or(KEPT),

@@ -13,6 +13,7 @@ pub mod calendar;
 mod channels;
 mod draft;
 mod edges;
+mod engines;
 mod entry;
 mod env_file;
 mod fields;
@@ -20,6 +21,7 @@ mod files;
 mod find;
 mod gates;
 mod graph;
+mod groups;
 mod ignore;
 mod json_schema;
 mod lints;
@@ -32,6 +34,9 @@ mod node;
 mod outline;
 mod overrides;
 mod pinned;
+mod platform_edges;
+mod platform_files;
+mod platforms;
 mod step_places;
 mod prepare;
 mod runners;
@@ -72,6 +77,7 @@ pub use self::{
     budget::{Budget, GrowthLimit, OnExcess},
     build_fields::{BuildNetwork, BuildSettings, HOST_GATEWAY, Ulimit},
     channels::Notify,
+    engines::EngineEntry,
     entry::{Entry, entries},
     find::Foreign,
     gates::Gate,
@@ -93,7 +99,10 @@ pub use self::{
     variables::Environment,
     yaml::value,
 };
-use crate::{check::nearest, image::Repository};
+use crate::{
+    check::nearest,
+    image::{Platform, Repository},
+};
 
 /// Every image we build, each pointing at those built from it.
 #[derive(Debug)]
@@ -110,6 +119,10 @@ pub struct Hierarchy {
     pub notify: Option<Notify>,
     /// The file of values for `${NAME}`, absolute.
     pub env_file: Option<PathBuf>,
+    /// The engines of the pool; none: the one that docker would use.
+    pub engines: Vec<EngineEntry>,
+    /// The platform of images that name none, and of `$BUILDPLATFORM`.
+    pub platform: Platform,
     /// Where contexts from git repositories are.
     #[expect(dead_code, reason = "the folders are removed with it")]
     checkouts: Checkouts,

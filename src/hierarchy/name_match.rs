@@ -46,6 +46,10 @@ impl Hierarchy {
         if let Some(node) = self.get(&NodeName::from(text)) {
             return Ok(vec![&node.name]);
         }
+        let of_image = self.nodes_of(text);
+        if !of_image.is_empty() {
+            return Ok(of_image.into_iter().map(|node| &node.name).collect());
+        }
         if !text.contains(['*', '?', '[', '{']) {
             let near = self.nearest(text).into_iter().cloned().collect();
             return Err(NamingError::Unknown { name: text.to_owned(), near });
@@ -66,7 +70,7 @@ impl Hierarchy {
             return refused("it is too long, or nested too deeply".to_owned());
         };
         let matched: Vec<&NodeName> =
-            self.index.keys().filter(|name| glob.is_match(name.as_str())).collect();
+            self.index.keys().filter(|name| glob.is_match(name.image())).collect();
         if matched.is_empty() {
             let glob = text.to_owned();
             return Err(NamingError::Unmatched { near: self.near_glob(&glob), glob });

@@ -26,12 +26,16 @@ use crate::{
     image::{Platform, Reference, Repository, packages::Manager},
 };
 
-/// A node's name in the hierarchy file. Cheap to clone.
+/// A node's name: that of its image in the hierarchy file, and the platform in parentheses if the image has several:
+/// `app (linux/arm64)`. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct NodeName(Arc<str>);
 
-/// One image that we build.
+/// Between an image and a platform. The name of an image has no space.
+const OPEN: &str = " (";
+
+/// One image that we build, for one platform.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     pub name: NodeName,
@@ -44,12 +48,16 @@ pub struct Node {
     /// The build context's folder, absolute.
     pub context: PathBuf,
     pub dockerfile: Dockerfile,
+    /// Paths of the context that only other platforms of its image use. They are left out.
+    pub other_platforms_files: Vec<String>,
     /// The folders that its Dockerfile takes by a name of `contexts`, absolute.
     pub contexts: BTreeMap<String, PathBuf>,
     /// The stage to build; the last one if not given.
     pub target: Option<String>,
     /// The engine's own if not given.
     pub platform: Option<Platform>,
+    /// Whether its image is published without it if it fails.
+    pub is_optional_platform: bool,
     pub build_args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
     pub settings: BuildSettings,
@@ -113,6 +121,8 @@ pub struct BaseUse {
     /// The name that an `ONBUILD` instruction of the stage's base gives it. This Dockerfile does not name
     /// it: `span` and `line` are those of the base.
     pub on_build: Option<String>,
+    /// The platform of `FROM --platform`, if it differs from that of the node.
+    pub platform: Option<Platform>,
 }
 
 /// What a `FROM` line names.
@@ -273,8 +283,23 @@ impl FromStr for Flatten {
 }
 
 impl NodeName {
+    /// The node of an image for one of its platforms.
+    pub fn of_platform(image: &str, platform: &Platform) -> Self {
+        Self(format!("{image}{OPEN}{platform})").into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name of its image in the file.
+    pub fn image(&self) -> &str {
+        self.0.split_once(OPEN).map_or(&self.0, |(image, _)| image)
+    }
+
+    /// The platform, if its image has several.
+    pub fn platform(&self) -> Option<&str> {
+        self.0.split_once(OPEN)?.1.strip_suffix(')')
     }
 }
 

@@ -116,7 +116,12 @@ pub fn outline(path: &Path, text: &str, options: &LoadOptions) -> Result<Outline
     }
     let (begin, mut sections) = sections(&tree, &source).map_err(OutlineError::Layout)?;
     let root = path.parent().unwrap_or(Path::new("/"));
-    let mut drafts = drafts.into_iter();
+    // Each image once, whatever platforms it has.
+    let mut last = None;
+    let mut drafts = drafts.into_iter().filter(|draft| {
+        let image = draft.name.image().to_owned();
+        last.replace(image.clone()) != Some(image)
+    });
     for (section, combinations) in sections.iter_mut().zip(combinations) {
         let places =
             combinations.into_iter().zip(&mut drafts).map(|(combination, draft)| OutlineImage {
@@ -125,7 +130,7 @@ pub fn outline(path: &Path, text: &str, options: &LoadOptions) -> Result<Outline
                 target: draft.image.target.map(|target| target.value),
                 repository: draft.repository,
                 tags: draft.tags.iter().map(ToString::to_string).collect(),
-                name: draft.name,
+                name: draft.name.image().into(),
                 combination,
             });
         section.nodes = places.collect();

@@ -162,7 +162,7 @@ impl Overrides {
         problems: &mut Problems,
     ) {
         for one in &self.fields {
-            if !drafts.iter().any(|draft| matches(&one.image, draft.name.as_str())) {
+            if !drafts.iter().any(|draft| matches(&one.image, draft.name.image())) {
                 problems.found.push(no_image(one, &one.image, drafts));
             }
         }
@@ -175,14 +175,14 @@ impl Overrides {
             .collect();
         for one in &self.build_args {
             if let Some(image) = &one.image
-                && !drafts.iter().any(|draft| matches(image, draft.name.as_str()))
+                && !drafts.iter().any(|draft| matches(image, draft.name.image()))
             {
                 problems.found.push(no_image(one, image, drafts));
                 continue;
             }
             let (mut is_used, mut others) = (false, BTreeSet::new());
             for (draft, declared) in drafts.iter_mut().zip(&declared) {
-                let is_meant = one.image.as_ref().is_none_or(|it| matches(it, draft.name.as_str()));
+                let is_meant = one.image.as_ref().is_none_or(|it| matches(it, draft.name.image()));
                 let is_own = draft.image.places.build_args.contains_key(&one.name);
                 let has = |all: &BTreeSet<String>| all.contains(&one.name);
                 // Of an image whose Dockerfile cannot be read, nothing is known.
@@ -222,7 +222,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 fn no_image(one: &impl std::fmt::Display, image: &str, drafts: &[Draft]) -> Diagnostic {
     let problem = Diagnostic::error(format!("`{one}`: no image is called `{image}`"));
-    match nearest(image, drafts.iter().map(|draft| draft.name.as_str())) {
+    match nearest(image, drafts.iter().map(|draft| draft.name.image())) {
         Some(near) => problem.hint(format!("did you mean `{near}`?")),
         None => problem.hint("`rebuild tree --no-state` shows all of them"),
     }

@@ -6,10 +6,11 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range, path::Path, time::Duration};
 
 use super::{
-    GitAddress,
+    EngineEntry, GitAddress,
     budget::BudgetFields,
     build_fields::{BuildFields, BuildSettings, INLINE},
     channels::Notify,
+    engines,
     fields::{Fields, Located, Problems},
     gates::Gate,
     load::LoadOptions,
@@ -44,6 +45,9 @@ pub(super) struct File {
     /// Who hears of a run that is over.
     pub(super) notify: Option<Notify>,
     pub(super) notify_span: Option<Range<usize>>,
+    /// The engines of the pool, and where they stand.
+    pub(super) engines: Vec<EngineEntry>,
+    pub(super) engines_span: Option<Range<usize>>,
     /// The file of values that `env_file` names.
     pub(super) variables: Option<Located<String>>,
     /// In the order of the file, `defaults` merged in.
@@ -77,6 +81,11 @@ pub(super) struct Image {
     pub(super) ssh: Option<Ssh>,
     pub(super) target: Option<Located<String>>,
     pub(super) platform: Option<Located<Platform>>,
+    /// Several platforms, of which those of `optional_platforms` may fail.
+    pub(super) platforms: Option<PlatformList>,
+    pub(super) optional_platforms: Option<PlatformList>,
+    /// Of a draft for one of several platforms: whether it is one of `optional_platforms`.
+    pub(super) is_optional_platform: bool,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) parents: Option<Located<Vec<Located<String>>>>,
     pub(super) on_failure: Option<OnFailure>,
@@ -97,6 +106,9 @@ pub(super) struct Image {
     /// Whether something in it could not be read, so that what is missing may not be missing.
     pub(super) is_broken: bool,
 }
+
+/// A list with the place of each platform.
+pub(super) type PlatformList = Located<Vec<Located<Platform>>>;
 
 /// Where the parts of an image stand whose values do not say it.
 #[derive(Clone, Debug, Default)]
@@ -165,6 +177,13 @@ impl File {
         let notify = fields.take("notify");
         let notify_span = notify.map(|yaml| yaml.span.clone());
         let notify = notify.and_then(|yaml| Notify::read(yaml, problems));
+        let emulate = fields.take("emulate").and_then(|yaml| problems.switch("emulate", yaml));
+        let list = fields.take("engines");
+        let engines_span = list.map(|yaml| yaml.span.clone());
+        let mut engines = list.map_or_else(Vec::new, |yaml| engines::read(yaml, problems));
+        for engine in &mut engines {
+            engine.emulate |= emulate.unwrap_or(false);
+        }
         let variables = fields.take("env_file").and_then(|yaml| problems.text("env_file", yaml));
         let defaults = fields.take("defaults").map(|yaml| {
             let image = Image::read("`defaults`", "defaults", yaml, problems);
@@ -206,7 +225,17 @@ impl File {
             Some(other) => problems.expected("images", "a map", other),
         }
         fields.finish(problems);
-        Some(Self { registry, mirror, runners, notify, notify_span, variables, images })
+        Some(Self {
+            registry,
+            mirror,
+            runners,
+            notify,
+            notify_span,
+            engines,
+            engines_span,
+            variables,
+            images,
+        })
     }
 }
 
@@ -303,6 +332,7 @@ impl Image {
                 None => self.set(field, yaml, problems),
             }
         }
+        self.read_platforms(fields, problems);
         let before = problems.found.len();
         self.matrix = fields.take("matrix").and_then(|yaml| Matrix::read(yaml, problems));
         problems.recode(before, RuleCode::WrongMatrix);
@@ -331,7 +361,7 @@ impl Image {
         }
     }
 
-    fn has(&self, field: &str) -> bool {
+    pub(super) fn has(&self, field: &str) -> bool {
         let is_set = match field {
             "flatten" => self.flatten.is_some(),
             "max_size" => self.budget.has_size(),
@@ -365,10 +395,13 @@ impl Image {
             build_args: merged(self.places.build_args.clone(), &defaults.places.build_args),
             secrets: merged(self.places.secrets.clone(), &defaults.places.secrets),
         };
-        let absent = |(field, _): &&(&'static str, Located<String>)| !self.has(field);
+        let absent = |(field, _): &&(&'static str, Located<String>)| {
+            !(self.has(field) || *field == "platform" && self.platforms.is_some())
+        };
         let inherited: Vec<_> = defaults.later.iter().filter(absent).cloned().collect();
         let later = self.later.iter().cloned().chain(inherited).collect();
         let has_size = self.has("max_size");
+        let (platform, platforms, optional_platforms) = self.platforms_over(defaults);
         let (mut build, mut dockerfile) = (defaults.build.clone(), defaults.dockerfile.clone());
         // Each takes the place of the other.
         if self.dockerfile.is_some() {
@@ -402,7 +435,10 @@ impl Image {
             secrets: self.secrets.over(&defaults.secrets),
             ssh: self.ssh.or(defaults.ssh),
             target: self.target.or_else(|| defaults.target.clone()),
-            platform: self.platform.or_else(|| defaults.platform.clone()),
+            platform,
+            platforms,
+            optional_platforms,
+            is_optional_platform: false,
             labels: merged(self.labels, &defaults.labels),
             parents: self.parents.or_else(|| defaults.parents.clone()),
             on_failure: self.on_failure.or(defaults.on_failure),

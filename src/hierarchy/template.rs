@@ -88,6 +88,12 @@ enum TemplatePiece<'t> {
 }
 
 impl TagTemplate {
+    /// The same with more text at its end, which has no placeholder.
+    #[must_use]
+    pub(super) fn followed_by(&self, text: &str) -> Self {
+        Self(format!("{}{text}", self.0))
+    }
+
     /// Whether it names the same tag every day and at every commit.
     pub fn is_stable(&self) -> bool {
         !self.is_late() && !["{date}", "{git}"].iter().any(|open| self.0.contains(open))

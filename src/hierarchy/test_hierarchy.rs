@@ -30,6 +30,8 @@ fn node(line: &str) -> Node {
         context,
         target: None,
         platform: None,
+        is_optional_platform: false,
+        other_platforms_files: Vec::new(),
         build_args: BTreeMap::new(),
         labels: BTreeMap::new(),
         settings: BuildSettings::default(),
@@ -69,6 +71,7 @@ fn dockerfile(path: PathBuf, parents: &str) -> Dockerfile {
             stage: 0,
             is_final: index == 0,
             on_build: None,
+            platform: None,
         });
         text.push_str(parent);
         text.push_str(if index == 0 { "\n" } else { " / /\n" });

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Base, BaseUse, NodeName, draft::Draft, edges::ReferenceIndex, fields::Problems,
-    files::DockerfileRead,
+    Base, BaseUse, NodeName, draft::Draft, fields::Problems, files::DockerfileRead,
+    platform_edges::PlatformEdges,
 };
 use crate::dockerfile::is_stage_name;
 use crate::{
@@ -21,7 +21,7 @@ pub(super) fn triggered<'f>(
     (draft, child): (&Draft, &DockerfileRead),
     uses: &[BaseUse],
     parent: impl Fn(&NodeName) -> Option<&'f DockerfileRead>,
-    (index, problems): (&ReferenceIndex<'_>, &mut Problems),
+    (edges, problems): (&PlatformEdges<'_>, &mut Problems),
 ) -> Vec<BaseUse> {
     let mut known: BTreeSet<String> = child.scan.stages.clone();
     let mut found: Vec<BaseUse> = Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn triggered<'f>(
             if known.contains(&name) {
                 continue;
             }
-            let resolved = index.resolve(&reference, &draft.name).base;
+            let resolved = edges.resolve(&reference, (draft, None), problems).base;
             if !is_stage_name(&name) {
                 problems.found.push(unnameable(&trigger.image, &resolved).at(
                     &parent.dockerfile,
@@ -49,6 +49,7 @@ pub(super) fn triggered<'f>(
                 base: resolved,
                 is_final: false,
                 on_build: Some(name),
+                platform: None,
                 ..base.clone()
             });
         }
@@ -76,11 +77,12 @@ fn unnameable(written: &str, resolved: &Base) -> Diagnostic {
     let message =
         format!("`ONBUILD` takes from {what} by a name that no stage can have: `{written}`");
     Diagnostic::of(code, message).hint(match resolved {
-        Base::Node(name) if is_stage_name(name.as_str()) => format!(
-            "write `--from={name}`: images that are built on this one are sent with a stage of that name"
+        Base::Node(name) if is_stage_name(name.image()) => format!(
+            "write `--from={}`: images that are built on this one are sent with a stage of that name",
+            name.image()
         ),
         Base::Node(name) => {
-            let last = name.as_str().rsplit('/').next().unwrap_or_default();
+            let last = name.image().rsplit('/').next().unwrap_or_default();
             format!(
                 "name it `{last}` in hierarchy.yaml (`repository:` says where it is published), and write \
                  `--from={last}`: images that are built on this one are sent with a stage of that name"

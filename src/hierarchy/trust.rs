@@ -31,6 +31,7 @@ const HINT: &str = "`--untrusted` or `REBUILD_UNTRUSTED` is set: docs/security.m
 pub(super) fn refuse(
     drafts: &[Draft],
     notify: Option<(&Notify, &Range<usize>)>,
+    engines: Option<&Range<usize>>,
     problems: &mut Problems,
 ) {
     let mut refused: Vec<(&Range<usize>, String)> = Vec::new();
@@ -41,6 +42,7 @@ pub(super) fn refuse(
         };
         (span, what.to_owned())
     }));
+    refused.extend(engines.map(|span| (span, "`engines` connects to other machines".to_owned())));
     for draft in drafts {
         let image = &draft.image;
         if image.prepare.is_some() {

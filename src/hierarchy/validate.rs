@@ -18,6 +18,7 @@ use super::{
     files::DockerfileRead,
     graph,
     mirror::Mirror,
+    platform_edges::PlatformEdges,
     triggers,
 };
 use crate::check::nearest;
@@ -27,7 +28,7 @@ use crate::{
         rules::RuleCode,
     },
     dockerfile::ImageUse,
-    image::Reference,
+    image::{Platform, Reference},
 };
 
 /// Edges of a ring that are shown where they stand.
@@ -35,14 +36,18 @@ const SHOWN_EDGES: usize = 8;
 
 /// What each Dockerfile is built from.
 pub(super) fn resolve(
-    drafts: &[Draft],
+    (drafts, native): (&[Draft], &Platform),
     files: &[Option<DockerfileRead>],
     problems: &mut Problems,
 ) -> Vec<Vec<BaseUse>> {
     let all = files;
-    let index = ReferenceIndex::new(drafts.iter().map(named).collect());
+    let first = |&(at, draft): &(usize, &Draft)| {
+        at == 0 || drafts[at - 1].name.image() != draft.name.image()
+    };
+    let images = drafts.iter().enumerate().filter(first).map(|(_, draft)| named(draft));
+    let edges = PlatformEdges::new(ReferenceIndex::new(images.collect()), drafts, native);
     let each = drafts.iter().zip(files).map(|(draft, files)| match files {
-        Some(files) => bases(draft, files, &index, problems),
+        Some(files) => bases(draft, files, &edges, problems),
         None => Vec::new(),
     });
     let mut uses: Vec<Vec<BaseUse>> = each.collect();
@@ -51,7 +56,7 @@ pub(super) fn resolve(
     for (at, (draft, files)) in drafts.iter().zip(files.iter()).enumerate() {
         let Some(child) = files else { continue };
         let parent = |name: &NodeName| all[*names.get(name.as_str())?].as_ref();
-        let triggered = triggers::triggered((draft, child), &uses[at], parent, (&index, problems));
+        let triggered = triggers::triggered((draft, child), &uses[at], parent, (&edges, problems));
         uses[at].extend(triggered);
         uses[at].sort_by_key(|used| used.span.start);
     }
@@ -105,7 +110,7 @@ fn named(draft: &Draft) -> NodeIdentity<'_> {
 fn bases(
     draft: &Draft,
     files: &DockerfileRead,
-    index: &ReferenceIndex<'_>,
+    edges: &PlatformEdges<'_>,
     problems: &mut Problems,
 ) -> Vec<BaseUse> {
     let source = &files.dockerfile;
@@ -118,6 +123,7 @@ fn bases(
             stage: image.stage,
             is_final: image.is_final,
             on_build: None,
+            platform: image.platform.clone().filter(|it| it != edges.platform_of(draft)),
         };
         let context = named_context(draft, &image.image);
         if let Some((name, NamedContext::Folder(_) | NamedContext::Git(_))) = context {
@@ -144,7 +150,7 @@ fn bases(
             Some((_, NamedContext::Image(instead))) => instead.clone(),
             _ => reference,
         };
-        let resolved = index.resolve(&reference, &draft.name);
+        let resolved = edges.resolve(&reference, (draft, image.platform.as_ref()), problems);
         if let Some(warning) = resolved.warning {
             let diagnostic = Diagnostic::of(warning.code, warning.message)
                 .at(source, image.span.clone(), "")
@@ -198,16 +204,17 @@ pub(super) fn parents(
     problems: &mut Problems,
 ) {
     let names: HashMap<&str, &Draft> =
-        drafts.iter().map(|draft| (draft.name.as_str(), draft)).collect();
+        drafts.iter().map(|draft| (draft.name.image(), draft)).collect();
     for ((draft, files), uses) in drafts.iter().zip(files).zip(uses) {
         let Some(declared) = &draft.image.parents else { continue };
         for parent in &declared.value {
             let is_used =
-                uses.iter().any(|one| one.base.node().is_some_and(|n| n.as_str() == parent.value));
+                uses.iter().any(|one| one.base.node().is_some_and(|n| n.image() == parent.value));
             if !names.contains_key(parent.value.as_str()) {
                 let message = format!(
                     "`{}` has a parent `{}`, which is no image here",
-                    draft.name, parent.value
+                    draft.name.image(),
+                    parent.value
                 );
                 match nearest(&parent.value, names.keys().copied()) {
                     Some(near) => {
@@ -218,8 +225,11 @@ pub(super) fn parents(
                 }
                 problems.last_is(RuleCode::UnknownParent);
             } else if let (false, Some(files)) = (is_used, files) {
-                let message =
-                    format!("`{}` is not built from its parent `{}`", draft.name, parent.value);
+                let message = format!(
+                    "`{}` is not built from its parent `{}`",
+                    draft.name.image(),
+                    parent.value
+                );
                 problems.push_with_hint(
                     &parent.span,
                     message,
@@ -232,16 +242,17 @@ pub(super) fn parents(
             }
         }
         let Some(files) = files else { continue };
-        let mut seen: Vec<&NodeName> = Vec::new();
+        let mut seen: Vec<&str> = Vec::new();
         for one in uses {
-            let Some(parent) = one.base.node() else { continue };
-            let is_declared = declared.value.iter().any(|name| name.value == parent.as_str());
+            let Some(parent) = one.base.node().map(NodeName::image) else { continue };
+            let is_declared = declared.value.iter().any(|name| name.value == parent);
             if is_declared || seen.contains(&parent) {
                 continue;
             }
             seen.push(parent);
+            let image = draft.name.image();
             let message =
-                format!("`{}` is built from `{parent}`, which its `parents` leave out", draft.name);
+                format!("`{image}` is built from `{parent}`, which its `parents` leave out");
             problems.found.push(
                 Diagnostic::of(RuleCode::LeftOutParent, message)
                     .at(&files.dockerfile, one.span.clone(), "")
@@ -280,8 +291,10 @@ pub(super) fn outside_of_mirror(
     let Some(mirror) = mirror else { return };
     for draft in drafts {
         if let Some(repository) = draft.repository.as_ref().filter(|one| mirror.contains(one)) {
-            let message =
-                format!("`{}` would be published in the mirror: `{repository}`", draft.name);
+            let message = format!(
+                "`{}` would be published in the mirror: `{repository}`",
+                draft.name.image()
+            );
             let hint =
                 format!("choose another `repository`, or another prefix than `{}`", mirror.prefix);
             problems.push_with_hint(&draft.span, message, hint);
@@ -298,15 +311,16 @@ pub(super) fn published_once(drafts: &[Draft], problems: &mut Problems) {
             draft.tags.iter().zip(&draft.tag_spans).map(move |(tag, span)| (it, tag, span))
         });
         for (repository, tag, span) in tags {
-            let tag = tag.as_str().replace("{name}", draft.name.as_str());
+            let tag = tag.as_str().replace("{name}", draft.name.image());
             let key = (repository.host().to_owned(), repository.path(), tag.clone());
             let Some((other, other_span)) = taken.insert(key, (draft, span)) else { continue };
-            if other.name == draft.name {
+            if other.name.image() == draft.name.image() {
                 continue;
             }
             let message = format!(
                 "`{}` and `{}` would both publish `{repository}:{tag}`",
-                other.name, draft.name
+                other.name.image(),
+                draft.name.image()
             );
             // Both may have their tags from `defaults`, or both be of one matrix.
             let (first, second) =

@@ -40,6 +40,26 @@ impl FromStr for Platform {
     }
 }
 
+impl Platform {
+    /// As BuildKit writes it, so that two spellings are one platform: `linux/arm64/v8` is `linux/arm64`, and
+    /// `linux/aarch64` too: <https://github.com/containerd/platforms/blob/v1.0.0/database.go>.
+    #[must_use]
+    pub fn normalized(self) -> Self {
+        let Self { os, architecture, variant } = self;
+        let (os, architecture) = (os.to_ascii_lowercase(), architecture.to_ascii_lowercase());
+        let (architecture, variant) = match (architecture.as_str(), variant.as_deref()) {
+            ("x86_64" | "x86-64" | "amd64", None | Some("v1")) => ("amd64", None),
+            ("x86_64" | "x86-64", Some(_)) => ("amd64", variant),
+            ("aarch64" | "arm64", None | Some("8" | "v8")) => ("arm64", None),
+            ("i386", _) => ("386", None),
+            ("armhf", _) | ("arm", None | Some("" | "7")) => ("arm", Some("v7".to_owned())),
+            ("armel", _) => ("arm", Some("v6".to_owned())),
+            (_, _) => (architecture.as_str(), variant),
+        };
+        Self { os, architecture: architecture.to_owned(), variant }
+    }
+}
+
 impl TryFrom<String> for Platform {
     type Error = PlatformError;
 
@@ -64,6 +84,23 @@ impl fmt::Display for Platform {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_spellings_are_one_platform() {
+        for (text, expected) in [
+            ("linux/amd64", "linux/amd64"),
+            ("Linux/x86_64", "linux/amd64"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/aarch64", "linux/arm64"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/arm/v6", "linux/arm/v6"),
+            ("linux/amd64/v3", "linux/amd64/v3"),
+            ("linux/s390x", "linux/s390x"),
+        ] {
+            let platform = text.parse::<Platform>().unwrap().normalized();
+            assert_eq!(platform.to_string(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn reads_what_it_writes() {

@@ -15,11 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use self::observed::image_under;
 pub use self::{
     cause::RootCause,
     holds::{Hold, Holds, RolledBack},
     observed::{
-        CopyState, DigestSource, Due, LastBuild, LastBuilds, Missing, NodeFacts, Observed,
+        CopyState, DigestSource, Due, LastBuild, LastBuilds, Members, Missing, NodeFacts, Observed,
         Published, Upstream,
     },
     plan_file::{PlanCommit, PlanFile, PlanFileError, PlannedImage},
@@ -38,7 +39,7 @@ use crate::{
 pub struct Plan {
     /// The closure in build order: every step is after the steps that it waits for.
     pub steps: Vec<Step>,
-    /// The published images of parents outside the closure.
+    /// The published images of parents outside the closure, and of the other platforms of its images.
     pub given: Parents,
     /// Each upstream as it is written in a Dockerfile.
     pub upstreams: BTreeMap<String, Upstream>,
@@ -62,6 +63,8 @@ pub struct Step {
     pub checked: Option<Epoch>,
     /// The present digests of its moving tags. Promotion checks that they have not changed.
     pub moving: BTreeMap<Tag, Option<Digest>>,
+    /// For an image with several platforms: as in [`NodeFacts::members`].
+    pub members: Members,
     /// The published image.
     pub published: Option<Digest>,
     /// Its upstream differs from that of the published image.
@@ -140,6 +143,7 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &PlanRequest) -
             updates: facts.updates.clone().unwrap_or_default(),
             checked: facts.checked,
             moving: facts.moving.clone(),
+            members: facts.members.clone(),
             published: facts.published.as_ref().map(|published| published.digest.clone()),
             has_new_base: has_new_base(node, facts),
         });
@@ -197,10 +201,10 @@ fn decide(
     let mut behind: Vec<Tag> = facts
         .stable
         .iter()
-        .filter(|tag| facts.moving.get(tag).and_then(Option::as_ref) != Some(digest))
+        .filter(|tag| facts.at(facts.moving.get(tag)) != Some(digest))
         .cloned()
         .collect();
-    let elsewhere = facts.elsewhere.iter().filter(|(_, at)| at.as_ref() != Some(digest));
+    let elsewhere = facts.elsewhere.iter().filter(|(_, at)| facts.at(Some(at)) != Some(digest));
     for (tagged, _) in elsewhere {
         if !behind.contains(&tagged.tag) {
             behind.push(tagged.tag.clone());
@@ -334,6 +338,20 @@ fn told(mut changed: Vec<Change>, is_detailed: bool, parts: &[ChangedPart]) -> V
         && !parts.iter().any(|part| part.what == Change::Context);
     changed.retain(|change| !(is_only_dockerfile && *change == Change::Context));
     changed
+}
+
+impl Step {
+    /// The image of this node that one of its moving tags has.
+    pub fn at(&self, tag: &Tag) -> Option<&Digest> {
+        image_under(&self.members, self.moving.get(tag)?.as_ref())
+    }
+}
+
+impl NodeFacts {
+    /// The image of this node that a tag with this digest has.
+    fn at<'f>(&'f self, head: Option<&'f Option<Digest>>) -> Option<&'f Digest> {
+        image_under(&self.members, head?.as_ref())
+    }
 }
 
 impl Plan {

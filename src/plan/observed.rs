@@ -17,7 +17,7 @@ use crate::{
 pub struct Observed {
     /// The nodes in view: the selected ones and their descendants.
     pub nodes: BTreeMap<NodeName, NodeFacts>,
-    /// The published images of parents outside the view.
+    /// The published images of parents outside the view, and of the other platforms of images in view.
     pub outside: Parents,
     /// Each upstream as it is written in a Dockerfile.
     pub upstreams: BTreeMap<String, Upstream>,
@@ -37,6 +37,8 @@ pub struct NodeFacts {
     pub staged: Option<Digest>,
     /// The digest of each moving tag that does not contain the fingerprint.
     pub moving: BTreeMap<Tag, Option<Digest>>,
+    /// For an image with several platforms: the image for this platform under each of the digests that its tags have.
+    pub members: Members,
     /// The stable tags in other registries.
     pub elsewhere: BTreeMap<Tagged, Option<Digest>>,
     /// The stable tags: they decide whether the node is published.
@@ -51,6 +53,19 @@ pub struct NodeFacts {
     pub published: Option<Published>,
     /// Its tags were rolled back, and are held.
     pub hold: Option<Hold>,
+}
+
+/// For each index, the image of one platform. `None`: the index must be made again. A digest that is not in it is an
+/// image itself.
+pub type Members = BTreeMap<Digest, Option<Digest>>;
+
+/// The image that a tag with this digest has for a node.
+pub(super) fn image_under<'m>(
+    members: &'m Members,
+    head: Option<&'m Digest>,
+) -> Option<&'m Digest> {
+    let head = head?;
+    members.get(head).map_or(Some(head), Option::as_ref)
 }
 
 /// A refresh that is due without a request.

@@ -8,6 +8,7 @@ use super::Reason;
 use crate::{
     fingerprint::Epoch,
     hierarchy::{Hierarchy, NodeName},
+    image::Platform,
 };
 
 /// The selection of the command line.
@@ -37,11 +38,25 @@ pub struct PlanRequest {
     pub refresh: bool,
     /// Schedules count: an image is due after a tick of its schedule.
     pub by_schedule: bool,
+    /// Only images for these platforms, and their ancestors that were never published; empty: all.
+    pub platforms: BTreeSet<Platform>,
     /// The time of the request.
     pub now: Timestamp,
 }
 
 impl PlanRequest {
+    /// The nodes in the run, if every parent of them is published. `native` is the platform of nodes that name none.
+    pub fn in_view(&self, hierarchy: &Hierarchy, native: &Platform) -> BTreeSet<NodeName> {
+        let mut view = self.selection.in_view(hierarchy);
+        if !self.platforms.is_empty() {
+            view.retain(|name| {
+                let own = hierarchy.get(name).and_then(|node| node.platform.as_ref());
+                self.platforms.contains(own.unwrap_or(native))
+            });
+        }
+        view
+    }
+
     /// Whether a node is built even if its image is current.
     pub fn forces(&self, name: &NodeName) -> bool {
         self.selection.forces(name) || self.refreshes(name)

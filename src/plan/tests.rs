@@ -23,6 +23,7 @@ fn reason(built_from: BuiltFrom, today: Inputs) -> Reason {
         detail: Detail::default(),
         staged: None,
         moving: BTreeMap::new(),
+        members: BTreeMap::new(),
         elsewhere: BTreeMap::new(),
         stable: vec![],
         due: None,
@@ -36,6 +37,7 @@ fn reason(built_from: BuiltFrom, today: Inputs) -> Reason {
         selection: Selection::OutOfDate,
         refresh: false,
         by_schedule: false,
+        platforms: std::collections::BTreeSet::new(),
         now: jiff::Timestamp::UNIX_EPOCH,
     };
     let plan = plan(&hierarchy, &Observed { nodes, ..Observed::default() }, &request);

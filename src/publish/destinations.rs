@@ -24,7 +24,9 @@ pub fn has_any(hierarchy: &Hierarchy, moves: &[Move]) -> bool {
 
 /// The node of a move in another registry.
 fn node_elsewhere<'h>(hierarchy: &'h Hierarchy, one: &Move) -> Option<&'h Node> {
-    hierarchy.get(&one.node).filter(|node| node.destinations.contains(&one.tag.repository))
+    // The platforms of an image have the same repositories.
+    let node = hierarchy.nodes_of(one.node.as_str()).into_iter().next();
+    node.filter(|node| node.destinations.contains(&one.tag.repository))
 }
 
 /// Copies the images of these moves, and fills in where the tags are. Empty if each tag is where it belongs.
@@ -47,6 +49,7 @@ pub async fn copied<S: Tags>(
     let platforms: BTreeSet<Platform> = nodes
         .iter()
         .flatten()
+        .flat_map(|node| hierarchy.nodes_of(node.name.image()))
         .map(|node| node.platform.as_ref().unwrap_or(platform).clone())
         .collect();
     stream::iter(images)

@@ -4,6 +4,7 @@ pub mod destinations;
 pub mod failures;
 pub mod gc;
 pub mod holds;
+pub mod indexes;
 pub mod journal;
 pub mod pipeline;
 pub mod promote;

@@ -25,6 +25,11 @@ struct IndexMember {
 /// <https://github.com/moby/buildkit/blob/v0.12.0/docs/attestations/attestation-storage.md>.
 const ATTESTED: &str = "vnd.docker.reference.digest";
 
+/// Whether a member of an index is an attestation.
+pub(super) fn is_attestation(member: &serde_json::Value) -> bool {
+    member["annotations"].get(ATTESTED).is_some()
+}
+
 /// The members of an index.
 pub(super) struct Members {
     /// Those for some platforms, with their attestations.

@@ -18,6 +18,7 @@ mod exchange;
 mod failure;
 mod index;
 mod listing;
+mod platform_index;
 mod referrers;
 mod retry;
 mod tls;
@@ -34,6 +35,7 @@ pub use self::{
     error::RegistryError,
     exchange::Options,
     index::only_image,
+    platform_index::{PlatformImages, images_of_index},
     retry::{AttemptFailure, Retry},
     web::{SecretUrl, Web, WebRequest, bearer},
 };

@@ -160,19 +160,26 @@ fn withheld(summary: &Summary) -> String {
 
 /// A line for each failure that holds back its branch.
 fn keep_their_tags(held: &BTreeMap<NodeName, NodeName>) -> Vec<String> {
-    let mut branches: BTreeMap<&NodeName, usize> = BTreeMap::new();
+    // Other platforms of the image, and descendants.
+    let mut branches: BTreeMap<&NodeName, (usize, usize)> = BTreeMap::new();
     for (node, because) in held {
-        *branches.entry(because).or_default() += usize::from(node != because);
+        let (platforms, below) = branches.entry(because).or_default();
+        let is_sibling = node.image() == because.image();
+        *platforms += usize::from(is_sibling && node != because);
+        *below += usize::from(!is_sibling);
     }
-    let line = |(because, below): (&NodeName, usize)| {
+    let line = |(because, (platforms, below)): (&NodeName, (usize, usize))| {
         let name = sanitize::text(because.as_str());
-        match below {
-            0 => format!("`{name}` keeps its tags: it failed"),
-            n => {
-                let below = count(n, "descendant");
-                format!("`{name}` and {below} keep their tags: `{name}` failed")
+        let with = match (platforms, below) {
+            (0, 0) => return format!("`{name}` keeps its tags: it failed"),
+            (0, below) => format!(" and {}", count(below, "descendant")),
+            (platforms, 0) => format!(" and {}", count(platforms, "other platform")),
+            (platforms, below) => {
+                let platforms = count(platforms, "other platform");
+                format!(", {platforms} and {}", count(below, "descendant"))
             }
-        }
+        };
+        format!("`{name}`{with} keep their tags: `{name}` failed")
     };
     branches.into_iter().map(line).collect()
 }

@@ -148,7 +148,7 @@ impl Record {
             EventKind::Warning { node, message } => {
                 self.warnings.push((node.clone(), message.clone()));
             }
-            EventKind::StepStarted { node } => {
+            EventKind::StepStarted { node, .. } => {
                 self.spans.insert(node.clone(), (event.at, Duration::ZERO));
                 self.turn(node, Some(StepPart::Build), event.at);
             }

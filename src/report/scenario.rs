@@ -99,6 +99,7 @@ fn step(node: &str, action: Action, reason: Reason, after: &[&str]) -> Step {
         detail: crate::fingerprint::Detail::default(),
         inputs: inputs(),
         moving: [(tag("latest"), Some(digest("old")))].into(),
+        members: std::collections::BTreeMap::new(),
         published: Some(digest("old")),
         has_new_base: false,
     }
@@ -209,7 +210,7 @@ impl Story {
     }
 
     pub(super) fn starts(&mut self, node: &str) -> &mut Self {
-        self.happens(EventKind::StepStarted { node: node.into() });
+        self.happens(EventKind::StepStarted { node: node.into(), engine: None });
         self.phase(node, Phase::Build)
     }
 

@@ -24,7 +24,7 @@ fn tested_for(seconds: u64, lines: &str) -> Scenario {
 fn times(ended: &ScenarioEnd) -> String {
     let began = |of: &str| {
         ended.events.iter().find_map(|event| match &event.kind {
-            EventKind::StepStarted { node } if node.as_str() == of => Some(event.at.as_secs()),
+            EventKind::StepStarted { node, .. } if node.as_str() == of => Some(event.at.as_secs()),
             _ => None,
         })
     };

@@ -188,9 +188,10 @@ impl StepRetry {
                 again => again,
             },
             // The registry client has already retried.
-            StoreError::Registry(_) | StoreError::Lost { .. } | StoreError::Gone { .. } => {
-                Self::Never
-            }
+            StoreError::Registry(_)
+            | StoreError::Lost { .. }
+            | StoreError::NoIndexes(_)
+            | StoreError::Gone { .. } => Self::Never,
         }
     }
 }

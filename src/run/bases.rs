@@ -152,6 +152,15 @@ pub(super) enum BaseError {
     Missing { missing: Missing, line: usize },
 }
 
+/// Which image of an upstream a build needs.
+#[derive(Clone, Copy)]
+struct WantedImage<'a> {
+    platform: Option<&'a Platform>,
+    /// Whether builds for other platforms may need the same upstream at the same time. Then its image is pulled by its
+    /// own digest: an engine has only one image under the digest of an index.
+    is_of_several: bool,
+}
+
 /// Where bases come from.
 pub(super) struct BaseSources<'a, E, S> {
     pub(super) engine: &'a E,
@@ -273,7 +282,12 @@ impl Bases {
                     (called, &upstream.digest, repository)
                 }
             };
-            let brought = self.bring(&used.base, digest, node.platform.as_ref(), sources).await;
+            let platform = used.platform.as_ref().or(node.platform.as_ref());
+            let wanted = WantedImage {
+                platform,
+                is_of_several: used.platform.is_some() || node.name.platform().is_some(),
+            };
+            let brought = self.bring(&used.base, digest, wanted, sources).await;
             let image = match (brought, used.base.upstream()) {
                 (Err(error), Some(reference))
                     if sources.is_gone(reference, digest, &error).await =>
@@ -346,7 +360,8 @@ impl Bases {
         sources: &BaseSources<'_, E, S>,
     ) -> Result<Digest, BaseError> {
         let platform = sources.hierarchy.get(node).and_then(|node| node.platform.as_ref());
-        self.bring(&Base::Node(node.clone()), digest, platform, sources).await
+        let wanted = WantedImage { platform, is_of_several: false };
+        self.bring(&Base::Node(node.clone()), digest, wanted, sources).await
     }
 
     /// The ID of a base's image in the engine. Pulls the image if it is missing.
@@ -354,7 +369,7 @@ impl Bases {
         &self,
         base: &Base,
         digest: &Digest,
-        platform: Option<&Platform>,
+        WantedImage { platform, is_of_several }: WantedImage<'_>,
         sources: &BaseSources<'_, E, S>,
     ) -> Result<Digest, BaseError> {
         let platform_of_index = match base {
@@ -384,6 +399,13 @@ impl Bases {
                             return Ok(image.id);
                         }
                     }
+                    let member = match platform.filter(|_| is_of_several) {
+                        Some(platform) => {
+                            sources.registries.manifest_for(repository, digest, platform).await?
+                        }
+                        None => None,
+                    };
+                    let digest = member.as_ref().unwrap_or(digest);
                     let pull = |login| async move {
                         Ok(sources.engine.pull(repository, digest, platform, login).await?)
                     };

@@ -79,7 +79,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let contents = self.contents(image, named).await?;
         let mut tags = ContentTags::new();
         for template in self.templates() {
-            let (name, fingerprint) = (self.node().name.as_str(), record.fingerprint.hex());
+            let (name, fingerprint) = (self.node().name.image(), record.fingerprint.hex());
             let tag = template
                 .expand_of(&self.shop.tag_values, (name, fingerprint), &contents)
                 .map_err(|error| failed(format!("the tag `{template}`: {error}")))?;

@@ -98,7 +98,7 @@ fn version(node: &Node, origin: &Origin, record: &BuiltFrom) -> Option<String> {
     let other = || node.tags.iter().find(|tag| tag.as_str() != "latest");
     let tag = unique.or_else(other).or(node.tags.first())?;
     let values = origin.tag_values.as_ref()?;
-    tag.expand(values, node.name.as_str(), record.fingerprint.hex()).ok().map(|tag| tag.to_string())
+    tag.expand(values, node.name.image(), record.fingerprint.hex()).ok().map(|tag| tag.to_string())
 }
 
 fn is_set_by_user(node: &Node, label: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{Capabilities, Capability},
-    hierarchy::{CacheKind, Hierarchy, Node, NodeName, Provenance, Sbom},
+    hierarchy::{CacheKind, Hierarchy, Node, NodeName, Provenance, Sbom, Ssh},
     plan::{Action, Plan},
 };
 
@@ -24,14 +24,7 @@ pub fn refuse_lacked(
     engine: Capabilities,
 ) -> Result<(), Vec<LackedOption>> {
     let options = built(hierarchy, plan).flat_map(|node| {
-        let options = [
-            ("shm_size", node.settings.shm_size.is_some(), Capability::BuildLimits),
-            ("attest.sbom", node.settings.attest.sbom != Sbom::None, Capability::Attestations),
-            ("annotations", !node.settings.annotations.is_empty(), Capability::Attestations),
-            ("ulimits", !node.settings.ulimits.is_empty(), Capability::BuildLimits),
-        ];
-        let set = options.into_iter().filter(|(_, is_set, _)| *is_set);
-        set.map(|(option, _, capability)| LackedOption {
+        options(node).map(|(option, capability)| LackedOption {
             node: node.name.clone(),
             option,
             capability,
@@ -39,6 +32,27 @@ pub fn refuse_lacked(
     });
     let lacked: Vec<LackedOption> = options.filter(|one| !engine.has(one.capability)).collect();
     if lacked.is_empty() { Ok(()) } else { Err(lacked) }
+}
+
+/// Whether an engine has everything that a build needs.
+pub(super) fn can_build(node: &Node, engine: Capabilities) -> bool {
+    let secrets =
+        [(!node.secrets.is_empty(), Capability::Secrets), (node.ssh != Ssh::None, Capability::Ssh)];
+    let mut needed = secrets.into_iter().filter(|(is_set, _)| *is_set).map(|(_, it)| it);
+    needed.all(|capability| engine.has(capability))
+        && options(node).all(|(_, capability)| engine.has(capability))
+}
+
+/// The options of a node that not every engine has.
+fn options(node: &Node) -> impl Iterator<Item = (&'static str, Capability)> {
+    let options = [
+        ("shm_size", node.settings.shm_size.is_some(), Capability::BuildLimits),
+        ("attest.sbom", node.settings.attest.sbom != Sbom::None, Capability::Attestations),
+        ("annotations", !node.settings.annotations.is_empty(), Capability::Attestations),
+        ("ulimits", !node.settings.ulimits.is_empty(), Capability::BuildLimits),
+    ];
+    let set = options.into_iter().filter(|(_, is_set, _)| *is_set);
+    set.map(|(option, _, capability)| (option, capability))
 }
 
 /// A warning for each option of images to build that neither this engine nor a registry can keep.

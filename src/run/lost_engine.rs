@@ -6,7 +6,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     attempts::StepRetry,
-    step::{Candidate, Done, Work},
+    engine_messages::{Outlook, shape},
+    step::{Candidate, Done, LostEngine, Work},
     step_events::Tell,
     trouble::Trouble,
 };
@@ -37,6 +38,19 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         };
         let message = format!("the Docker engine went away: {}", trouble.message);
         Trouble { message, exit: Exit::EngineUnreachable, step: None, again, ..trouble }
+    }
+
+    /// Whether the engine stopped or its disk is full, and another engine may do the step.
+    pub(super) fn lost_engine(&self, trouble: &Trouble, tell: &Tell) -> Option<LostEngine> {
+        if !self.has_others {
+            return None;
+        }
+        let has_stopped =
+            trouble.again == StepRetry::Gone || trouble.exit == Exit::EngineUnreachable;
+        let is_full =
+            shape(&trouble.message) == Some(Outlook::Full) || tell.says("no space left on device");
+        let why = trouble.headline().to_owned();
+        (has_stopped || is_full).then_some(LostEngine { has_stopped, why })
     }
 
     /// Waits until the engine answers, and returns whether it does.

@@ -101,8 +101,10 @@ impl UpstreamMirror {
         let mirror = hierarchy.mirror.clone()?;
         let mut platforms: BTreeMap<Reference, BTreeSet<Platform>> = BTreeMap::new();
         for node in nodes {
-            for reference in node.dockerfile.uses.iter().filter_map(|used| used.base.upstream()) {
-                let platform = node.platform.as_ref().unwrap_or(platform).clone();
+            for used in &node.dockerfile.uses {
+                let Some(reference) = used.base.upstream() else { continue };
+                let own = node.platform.as_ref().unwrap_or(platform);
+                let platform = used.platform.as_ref().unwrap_or(own).clone();
                 platforms.entry(reference.clone()).or_default().insert(platform);
             }
         }

@@ -25,6 +25,7 @@ mod secrets;
 pub mod sign;
 mod size_before;
 mod engine_messages;
+mod pool;
 pub mod state;
 mod step;
 mod step_events;
@@ -39,6 +40,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, Id, JoinSet},
@@ -47,8 +49,8 @@ use tokio::{
 
 use self::{
     ahead::{Ahead, Moved},
-    bases::Bases,
-    step::{StepEnd, Work},
+    pool::{EnginePool, PooledBases, StepEngine},
+    step::{LostEngine, StepEnd, Work},
     step_events::Inbox,
     verify::Verifying,
 };
@@ -56,16 +58,17 @@ pub use self::{
     bases::{failed_of_all_runs, pins_of_all_runs, run_of_failed, run_of_pin},
     labels::Origin,
     lacking::{LackedOption, refuse_lacked, without_effect},
+    pool::{EngineSkills, PoolEngine},
     prepare::run_of_folder,
     secrets::{SecretError, Secrets},
     step::Workshop,
 };
 use crate::{
-    engine::Engine,
+    engine::{Engine, EngineError},
     event::{EventKind, Executed, Outcome, RunTask, StopReason, TICK, Telling},
     fingerprint::Parents,
     hierarchy::{NodeName, OnFailure},
-    image::Digest,
+    image::{Digest, Tagged},
     plan::{
         Action, Step,
         order::{ReadyQueue, RunSoFar, estimate, weighed},
@@ -78,8 +81,6 @@ pub const CLEANUP: Duration = Duration::from_secs(4);
 /// With more remaining steps than this, the estimate is updated once a second instead of after each step:
 /// simulating 10,000 steps takes some milliseconds.
 const FEW: usize = 200;
-/// How many images the engine may write at once, for each job.
-const EXPORTS_A_JOB: usize = 2;
 const ESTIMATE_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
@@ -99,18 +100,23 @@ pub struct RunOptions {
 /// Runs every step of the plan, or as many as it can.
 ///
 /// A failed step is an outcome, not an error. Every step has an outcome.
+///
+/// # Panics
+/// Without an engine.
 pub async fn execute<E: Engine, S: Store>(
-    shop: &Arc<Workshop<E, S>>,
+    engines: &[PoolEngine<E, S>],
     stops: &mut mpsc::Receiver<StopReason>,
     telling: &mut Telling<'_>,
 ) -> Executed {
+    let shop = &engines[0].shop;
+    let (pool, mut returned) = EnginePool::new(engines);
     let (inbox, mut events) = Inbox::new();
     let settled = watch::Sender::new(shop.plan.given.clone());
     let (ahead, mut moved) = Ahead::new(shop.options, settled.subscribe());
     let mut run = Run {
         shop,
         steps: shop.plan.steps.iter().map(|step| (&step.node, step)).collect(),
-        bases: Arc::new(Bases::new(&shop.run.id)),
+        pool,
         ahead: Arc::new(ahead),
         settled,
         queue: ReadyQueue::new(&weighed(&shop.plan, &shop.history)),
@@ -122,6 +128,7 @@ pub async fn execute<E: Engine, S: Store>(
         cancels: HashMap::new(),
         skipped: HashMap::new(),
         pointless: BTreeSet::new(),
+        moving: BTreeSet::new(),
         inbox,
         telling,
         estimated: None,
@@ -145,6 +152,7 @@ pub async fn execute<E: Engine, S: Store>(
             Ok(()) = overtaken.changed() => run.give_up(overtaken.borrow_and_update().clone()),
             Some(event) = events.recv() => run.tell(event),
             Some((node, moved)) = moved.recv() => run.has_moved(node, moved),
+            Some(engine) = returned.recv() => run.engine_is_back(engine),
             Some(ended) = run.tasks.join_next_with_id() => match ended {
                 Ok((id, ended)) => run.finish(id, ended),
                 Err(error) if error.is_cancelled() => run.finish(error.id(), StepEnd::cancelled()),
@@ -173,9 +181,10 @@ pub async fn execute<E: Engine, S: Store>(
 }
 
 struct Run<'a, 't, E, S> {
+    /// That of the first engine.
     shop: &'a Arc<Workshop<E, S>>,
+    pool: EnginePool<'a, E, S>,
     steps: HashMap<&'a NodeName, &'a Step>,
-    bases: Arc<Bases>,
     ahead: Arc<Ahead>,
     /// The state for steps that started before their parents ended.
     settled: watch::Sender<Parents>,
@@ -193,6 +202,8 @@ struct Run<'a, 't, E, S> {
     skipped: HashMap<NodeName, NodeName>,
     /// Steps that newer changes made obsolete.
     pointless: BTreeSet<NodeName>,
+    /// Running steps that are cancelled because their engine is gone, and begin again on another one.
+    moving: BTreeSet<NodeName>,
     inbox: Inbox,
     telling: &'a mut Telling<'t>,
     /// The last estimate and its time.
@@ -202,31 +213,44 @@ struct Run<'a, 't, E, S> {
 
 impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     fn start_ready_steps(&mut self) {
-        while self.done.stopped.is_none() && self.has_place() {
-            let Some(node) = self.queue.next() else { break };
+        while self.done.stopped.is_none()
+            && let Some((node, engine)) = self.next()
+        {
+            self.queue.take(&node);
             if self.pointless.contains(&node) {
                 self.record(node, Outcome::Cancelled, Duration::ZERO);
                 continue;
             }
             match self.steps[&node].action.clone() {
-                Action::Keep { .. } if self.is_to_note(&node) => self.start(node),
+                Action::Keep { .. } if self.is_to_note(&node) => self.start(node, engine),
                 Action::Keep { digest } if self.steps[&node].is_held() => {
                     self.settle(node, Outcome::Held { digest });
                 }
                 Action::Keep { digest } => self.settle(node, Outcome::Kept { digest }),
-                Action::Promote { .. } if self.has_content_tags(&node) => self.start(node),
+                Action::Promote { .. } if self.has_content_tags(&node) => self.start(node, engine),
                 Action::Promote { digest } => self.settle(node, Outcome::Reused { digest }),
-                Action::Build { .. } => self.start(node),
+                Action::Build { .. } => self.start(node, engine),
             }
         }
     }
 
-    /// An image that the engine writes takes no place, since other builds compute meanwhile. With one job,
-    /// images are built strictly one after the other.
-    fn has_place(&self) -> bool {
-        let jobs = self.shop.options.jobs.get();
-        let exporting = if jobs == 1 { 0 } else { self.exporting.len() };
-        exporting < EXPORTS_A_JOB * jobs && self.building.len() - exporting < jobs
+    /// The first ready step for which an engine has a place, and the engine.
+    fn next(&self) -> Option<(NodeName, usize)> {
+        let loads = self.pool.loads(self.building.keys(), &self.exporting);
+        if loads.iter().all(|load| load.free <= 0) {
+            return None;
+        }
+        let place = |name: &NodeName| {
+            let node = self.shop.hierarchy.get(name)?;
+            // What is not built needs no engine of its platform.
+            if !matches!(self.steps[name].action, Action::Build { .. }) {
+                return Some(0);
+            }
+            let parents = self.steps[name].after.iter();
+            let is_made = |parent: &&NodeName| self.made.contains_key(*parent);
+            self.pool.place(node, &loads, (parents.clone(), parents.filter(is_made)))
+        };
+        self.queue.ready().find_map(|name| Some((name.clone(), place(name)?)))
     }
 
     /// Whether to store that an image is up to date for an epoch.
@@ -246,14 +270,20 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.record(node, outcome, Duration::ZERO);
     }
 
-    fn start(&mut self, node: NodeName) {
-        self.telling.emit(EventKind::StepStarted { node: node.clone() });
+    fn start(&mut self, node: NodeName, engine: usize) {
         let parents = self.parents(&node);
         let step = self.steps[&node].clone();
-        let (shop, bases, inbox) = (self.shop.clone(), self.bases.clone(), self.inbox.clone());
-        let ahead = self.ahead.clone();
+        let hierarchy = &self.shop.hierarchy;
+        let of_node = hierarchy.get(&node).expect("a step is a node of the hierarchy");
+        let place = self.pool.begins(of_node, engine);
+        let (ahead, inbox) = (self.ahead.clone(), self.inbox.clone());
+        let engine = self.pool.is_several().then(|| self.pool.name(engine).to_owned());
+        let started = EventKind::StepStarted { node: node.clone(), engine: engine.clone() };
+        self.telling.emit(started);
         let task = self.tasks.spawn(async move {
-            let work = Work { shop: &*shop, bases: &bases, ahead: &ahead, step: &step, parents };
+            let StepEngine { shop, bases, has_others } = place;
+            let (shop, bases, ahead) = (&*shop, &*bases, &*ahead);
+            let work = Work { shop, bases, ahead, step: &step, parents, engine, has_others };
             work.execute(inbox).await
         });
         self.running.insert(task.id(), (node.clone(), Instant::now()));
@@ -302,7 +332,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     fn finish(
         &mut self,
         id: Id,
-        StepEnd { mut outcome, attempts, waited, over_budget, content_tags, reports }: StepEnd,
+        StepEnd { mut outcome, attempts, waited, over_budget, content_tags, reports, lost }: StepEnd,
     ) {
         let (node, since) = self.running.remove(&id).expect("every task is a running step");
         let took = since.elapsed().saturating_sub(waited);
@@ -310,6 +340,9 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.building.remove(&node);
         self.exporting.remove(&node);
         self.made.remove(&node);
+        if self.is_put_back(&node, &outcome, lost.as_ref()) {
+            return;
+        }
         if attempts > 1 {
             self.done.attempts.insert(node.clone(), attempts);
         }
@@ -341,6 +374,71 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         if stops {
             self.stop(StopReason::StepFailed);
         }
+    }
+
+    /// Whether a step that ended begins again, because its engine is gone.
+    fn is_put_back(
+        &mut self,
+        node: &NodeName,
+        outcome: &Outcome,
+        lost: Option<&LostEngine>,
+    ) -> bool {
+        let was_moving = self.moving.remove(node);
+        let of_node = self.shop.hierarchy.get(node).expect("a step is a node of the hierarchy");
+        if self.done.stopped.is_some() || self.skipped.contains_key(node) {
+            return false;
+        }
+        let engine = self.pool.engine_of(node);
+        let has_others = engine.is_some_and(|engine| self.pool.has_others(of_node, engine));
+        if let (Some(lost), Some(engine), true) = (lost, engine, has_others) {
+            self.engine_is_lost(engine, lost);
+        } else if !was_moving || lost.is_none() && *outcome != Outcome::Cancelled {
+            return false;
+        }
+        let has_ended = |parent: &&NodeName| {
+            let ended = self.done.outcomes.get(*parent);
+            ended.is_some_and(|(outcome, _)| outcome.digest().is_some())
+                || self.made.contains_key(*parent)
+        };
+        let after = self.steps[node].after.iter().filter(|parent| !has_ended(parent));
+        self.queue.put_back(node, after.cloned().collect());
+        true
+    }
+
+    /// No more steps begin on this engine. If it stopped, those that run begin again elsewhere.
+    fn engine_is_lost(&mut self, engine: usize, lost: &LostEngine) {
+        let (name, has_stopped) = (self.pool.name(engine).to_owned(), lost.has_stopped);
+        let on_it: Vec<NodeName> = self
+            .running
+            .values()
+            .map(|(node, _)| node)
+            .filter(|node| self.pool.engine_of(node) == Some(engine))
+            .cloned()
+            .collect();
+        if !self.pool.is_lost(engine, has_stopped) {
+            return;
+        }
+        let message = if has_stopped {
+            format!(
+                "the engine at {name} is gone: its builds begin again on other engines: {}",
+                lost.why
+            )
+        } else {
+            format!("the engine at {name} gets no more builds: {}", lost.why)
+        };
+        self.telling.emit(EventKind::Warning { node: None, message });
+        for node in on_it.into_iter().filter(|_| has_stopped) {
+            if let Some(task) = self.cancels.get(&node) {
+                task.abort();
+                self.moving.insert(node);
+            }
+        }
+    }
+
+    fn engine_is_back(&mut self, engine: usize) {
+        self.pool.is_back(engine);
+        let message = format!("the engine at {} answers again", self.pool.name(engine));
+        self.telling.emit(EventKind::Warning { node: None, message });
     }
 
     /// Starts no more steps, and cancels those that run: dropping a step cancels its build.
@@ -375,7 +473,8 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
 
     /// Reports which images now have the updates.
     async fn verify_updates(&mut self) {
-        let verifying = Verifying { shop: self.shop, bases: &self.bases, done: &self.done };
+        let bases = self.pool.first().clone();
+        let verifying = Verifying { shop: self.shop, bases: &bases, done: &self.done };
         if !verifying.is_needed() {
             return;
         }
@@ -397,9 +496,10 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     /// Removes the pins; after a stop signal for at most [`CLEANUP`]. The next run removes the others.
     async fn release(&mut self, stops: &mut mpsc::Receiver<StopReason>) {
         let is_stopped = self.done.stopped >= Some(StopReason::Interrupted);
+        let all = &self.pool.bases();
         let mut reason = None;
         let why = {
-            let released = self.bases.release(&*self.shop.engine);
+            let released = release_all(all);
             let patience = async {
                 if !is_stopped {
                     match stops.recv().await {
@@ -416,7 +516,9 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
             }
         };
         self.done.stopped = self.done.stopped.max(reason);
-        let left = self.bases.pins();
+        let left: Vec<Tagged> = all.iter().flat_map(|one| one.bases.pins()).collect();
+        let is_gone = all.iter().any(|one| one.is_gone);
+        let why = why.or_else(|| is_gone.then(|| "an engine is gone".to_owned()));
         let (Some(why), Some(first)) = (why, left.first()) else { return };
         state::expect_pins();
         let others = match left.len() - 1 {
@@ -478,6 +580,13 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
             self.stop(StopReason::ReportFailed);
         }
     }
+}
+
+/// Removes the pins of each engine.
+async fn release_all<E: Engine>(all: &[PooledBases<E>]) -> Result<(), EngineError> {
+    let here = all.iter().filter(|one| !one.is_gone);
+    let released = here.map(async |one| one.bases.release(&*one.engine).await);
+    join_all(released).await.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ fn is_sent(node: &Node, path: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let path = real(path);
     let named = node.contexts.values().map(|folder| Context::named(folder));
-    let all = named.chain([Context::open(&node.context, &node.dockerfile.path)]);
+    let all = named.chain([Context::of(node)]);
     let mut all = all.filter_map(Result::ok);
     all.any(|context| {
         let root = real(&context.root);

@@ -29,7 +29,7 @@ fn signed<'a>(
 ) -> impl Iterator<Item = (&'a NodeName, &'a Repository, &'a Digest, &'a [String])> {
     let mut seen = BTreeSet::new();
     moves.iter().filter(|one| !one.is_check()).filter_map(move |one| {
-        let command = hierarchy.get(&one.node)?.sign.as_deref()?;
+        let command = hierarchy.nodes_of(one.node.as_str()).first()?.sign.as_deref()?;
         let image = (&one.tag.repository, one.to.as_ref()?);
         seen.insert(image).then_some((&one.node, image.0, image.1, command))
     })

@@ -71,6 +71,28 @@ pub struct Workshop<E, S> {
 }
 
 impl<E, S> Workshop<E, S> {
+    /// The same with another engine, and a store that uses it.
+    #[must_use]
+    pub fn with_engine(&self, engine: Arc<E>, store: Arc<S>) -> Self {
+        Self {
+            engine,
+            store,
+            registries: self.registries.clone(),
+            hierarchy: self.hierarchy.clone(),
+            plan: self.plan.clone(),
+            run: self.run.clone(),
+            hashes: self.hashes.clone(),
+            layers: self.layers.clone(),
+            secrets: self.secrets.clone(),
+            history: self.history.clone(),
+            revision: self.revision.clone(),
+            origin: self.origin.clone(),
+            tag_values: self.tag_values.clone(),
+            overtaken: self.overtaken.clone(),
+            options: self.options,
+        }
+    }
+
     /// Where bases come from.
     pub(super) fn base_sources(&self) -> BaseSources<'_, E, S> {
         BaseSources {
@@ -159,13 +181,22 @@ pub(super) struct StepEnd {
     pub(super) content_tags: ContentTags,
     /// The reports that its gates wrote.
     pub(super) reports: Vec<PathBuf>,
+    /// Its engine is of no more use, and another one may do it.
+    pub(super) lost: Option<LostEngine>,
+}
+
+/// Why an engine gets no more steps.
+pub(super) struct LostEngine {
+    /// It does not answer; otherwise its disk is full.
+    pub(super) has_stopped: bool,
+    pub(super) why: String,
 }
 
 impl StepEnd {
     pub(super) fn cancelled() -> Self {
         let (outcome, waited) = (Outcome::Cancelled, Duration::ZERO);
         let (over_budget, content_tags, reports) = (vec![], ContentTags::new(), vec![]);
-        Self { outcome, attempts: 1, waited, over_budget, content_tags, reports }
+        Self { outcome, attempts: 1, waited, over_budget, content_tags, reports, lost: None }
     }
 }
 
@@ -177,6 +208,10 @@ pub(super) struct Work<'a, E, S> {
     pub(super) step: &'a Step,
     /// The present image of each parent, if it is known.
     pub(super) parents: Parents,
+    /// The address of its engine, if the run has several.
+    pub(super) engine: Option<String>,
+    /// Whether another engine can do it if this one stops.
+    pub(super) has_others: bool,
 }
 
 impl<E: Engine, S: Store> Work<'_, E, S> {
@@ -185,6 +220,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let node = self.node();
         let mut tell =
             Tell::new(node.name.clone(), inbox, (&self.shop.run, self.shop.secrets.mask()));
+        if let Some(engine) = &self.engine {
+            tell.heading(&format!("engine {engine}"));
+        }
         let mut attempts = Attempts::new(node.retries);
         let mut done = Done { parents: self.parents.clone(), ..Done::default() };
         let made = loop {
@@ -193,6 +231,11 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 Ok(outcome) => break Ok(outcome),
                 Err(trouble) => {
                     let mut trouble = self.blame(trouble, losses).await;
+                    if let Some(lost) = self.lost_engine(&trouble, &tell) {
+                        tell.failed(&trouble.message);
+                        tell.finish();
+                        return StepEnd { lost: Some(lost), ..StepEnd::cancelled() };
+                    }
                     self.let_overtake().await;
                     match trouble.again {
                         StepRetry::Gone if !self.is_back(&trouble, &tell).await => {
@@ -253,7 +296,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         };
         let (attempts, waited, over_budget) = (attempts.count(), done.waited, done.over_budget);
         let (content_tags, reports) = (done.content_tags.unwrap_or_default(), done.reports);
-        StepEnd { outcome, attempts, waited, over_budget, content_tags, reports }
+        StepEnd { outcome, attempts, waited, over_budget, content_tags, reports, lost: None }
     }
 
     /// Names the image of a failed test, so that the engine keeps it after the run.
@@ -518,7 +561,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             step: None,
             again,
         };
-        let mut context = Context::open(&node.context, &node.dockerfile.path)
+        let mut context = Context::of(node)
             .map_err(|error| broken(Phase::Build, StepRetry::Never, error.to_string()))?;
         let mut dockerfile_path = node.dockerfile.path.clone();
         // Must live as long as the build.

@@ -17,7 +17,7 @@ const DIAMOND: &str = "
 /// The run as a line for each event that is not about a tag.
 fn told(ended: &ScenarioEnd) -> String {
     let lines = ended.events.iter().filter_map(|event| match &event.kind {
-        EventKind::StepStarted { node } => Some(format!("{node} starts")),
+        EventKind::StepStarted { node, .. } => Some(format!("{node} starts")),
         EventKind::PhaseStarted { node, phase } => Some(format!("{node}: {phase:?}")),
         EventKind::BuildStep { node, number, total, text, .. } => {
             Some(format!("{node}: {number}/{total} {text}"))
@@ -101,7 +101,7 @@ d < a",
         flat.history = history(builds);
         let ended = flat.run(&Selection::OutOfDate).await;
         let started = ended.events.iter().filter_map(|event| match &event.kind {
-            EventKind::StepStarted { node } => Some(node.to_string()),
+            EventKind::StepStarted { node, .. } => Some(node.to_string()),
             _ => None,
         });
         started.collect::<Vec<_>>().join(" ")

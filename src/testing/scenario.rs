@@ -26,13 +26,14 @@ use crate::{
     plan::{Plan, PlanRequest, Selection, order::History, plan},
     publish::{
         holds,
+        indexes::Indexes,
         journal::{Began, Journal, PastRun, RunRequest, test_id},
-        promote::{Publisher, Recovered, Verdict, conclude, rollback, verdict},
+        promote::{Publisher, Recovered, Verdict, conclude, held_back, rollback, verdict},
         store::{Local, StoreError},
     },
     registry::{Client, Credentials},
     run::{
-        Origin, RunOptions, Secrets, Workshop, execute,
+        Origin, PoolEngine, RunOptions, Secrets, Workshop, execute,
         observe::{FactSources, Question, due, observe},
         state::{LayerCache, RunDir},
     },
@@ -173,6 +174,7 @@ impl Scenario {
             selection: selection.clone(),
             refresh: self.refresh,
             by_schedule: self.by_schedule,
+            platforms: BTreeSet::new(),
             now: self.now,
         };
         let hierarchy = self.hierarchy();
@@ -257,9 +259,13 @@ impl Scenario {
             std::future::pending::<()>().await;
         });
         let mut telling = Telling::new(&mut events);
-        let executed = execute(&shop, &mut stops, &mut telling).await;
+        let engines = [PoolEngine::only(shop.clone())];
+        let executed = execute(&engines, &mut stops, &mut telling).await;
         let verdict = if self.options.push {
-            verdict(&shop.hierarchy, &plan, &executed, &self.tag_values()).unwrap()
+            let held = held_back(&shop.hierarchy, &plan, &executed);
+            let of_run = (&*plan, &executed);
+            let indexes = Indexes::new();
+            verdict(&shop.hierarchy, of_run, &self.tag_values(), (held, &indexes)).unwrap()
         } else {
             Verdict::NotAsked { stored: false }
         };

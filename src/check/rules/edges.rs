@@ -80,4 +80,13 @@ pub(super) const RULES: &[CheckRule] = &[
         good: "defaults: { platform: linux/arm64 }\nimages:\n  os-base: {}\n  app: {}",
         language: Yaml,
     },
+    CheckRule {
+        code: RuleCode::MissingPlatform,
+        severity: Error,
+        title: "an image has a platform that its parent lacks",
+        why: "A build for a platform needs the parent for the same platform, or for that of `FROM --platform`. Add the platform to the parent, or remove it from the image.",
+        bad: "images:\n  os-base: { platforms: [linux/amd64] }\n  app: { platforms: [linux/amd64, linux/arm64] }   # FROM os-base",
+        good: "defaults: { platforms: [linux/amd64, linux/arm64] }\nimages:\n  os-base: {}\n  app: {}",
+        language: Yaml,
+    },
 ];

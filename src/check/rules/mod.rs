@@ -70,6 +70,7 @@ pub enum RuleCode {
     UnknownTag = 35,
     PinnedParent = 36,
     OtherPlatform = 37,
+    MissingPlatform = 38,
     Floating = 40,
     NoDigest = 41,
     UnusedArgument = 42,

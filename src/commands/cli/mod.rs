@@ -6,6 +6,7 @@ mod mirror;
 mod pipeline;
 mod plan;
 mod rollback;
+mod selection;
 mod size;
 mod waste;
 mod watch;
@@ -24,12 +25,13 @@ pub use self::{
     pipeline::{PromoteArgs, StageArgs},
     plan::{PlanArgs, WhyArgs},
     rollback::RollbackArgs,
+    selection::SelectionArgs,
     size::{SizeArgs, SizeFormat, WhatIf},
     waste::{WasteArgs, WasteFormat},
     watch::WatchArgs,
 };
 use crate::{
-    hierarchy::{BuildArgOverride, FieldOverride, duration},
+    hierarchy::{BuildArgOverride, EngineEntry, FieldOverride, duration},
     image::Repository,
 };
 
@@ -337,6 +339,7 @@ pub enum Command {
 
 /// Where the hierarchy is, and how to print.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Common {
     /// The hierarchy file [default: hierarchy.yaml here or in a folder above]
     #[arg(short, long, global = true, value_name = "FILE", help_heading = "Global options")]
@@ -366,6 +369,13 @@ pub struct Common {
     #[arg(long = "set", global = true, value_name = "IMAGE.FIELD=VALUE")]
     #[arg(help_heading = "Global options")]
     pub fields: Vec<FieldOverride>,
+    /// Build on these engines instead of one: addresses as in `DOCKER_HOST`, or `context://NAME`; repeat it for
+    /// several
+    #[arg(long = "engine", global = true, value_name = "URL", help_heading = "Global options")]
+    pub engines: Vec<EngineEntry>,
+    /// With several engines: build for platforms that are not an engine's own by emulation
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub emulate: bool,
     /// Colours: auto, always or never
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide = true)]
     #[arg(help_heading = "Global options")]
@@ -378,39 +388,6 @@ pub enum Colour {
     Auto,
     Always,
     Never,
-}
-
-/// Which images.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub struct SelectionArgs {
-    /// Rebuild these images even if they are up to date, and the descendants that change with them;
-    /// names or globs, 'ruby-*'
-    #[arg(long, value_name = "NODE,…", value_delimiter = ',', conflicts_with = "only")]
-    pub from: Vec<String>,
-    /// Rebuild only these images, even if they are up to date, on their published parents; names or
-    /// globs
-    #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
-    pub only: Vec<String>,
-    /// Only images whose files or entry in hierarchy.yaml changed since this commit (A, A..B or A...B), and
-    /// their descendants; uncommitted changes included
-    ///
-    /// Images that are already stored or published are not built again. Compares the working tree
-    /// with the commit; with A...B, with the commit where B branched off A. Changes of files that git
-    /// ignores are not seen; a warning names those that a build uses. A shallow clone must contain the
-    /// commit. Forty zeros, which GitHub sends for a new branch, select everything that is out of date.
-    #[arg(long, value_name = "REV", conflicts_with_all = ["from", "only"])]
-    pub since: Option<String>,
-    /// Build the selected images, by default all, without the layer cache, to install package updates
-    ///
-    /// An image whose files did not change keeps its tags, and its descendants are not rebuilt.
-    /// `refresh:` in hierarchy.yaml does the same automatically, by age.
-    #[arg(long)]
-    pub refresh: bool,
-    /// With --refresh: only images that are due by their `refresh: { every: … }` or their `schedule:`
-    ///
-    /// And descendants of them that are out of date. Several missed ticks count as one.
-    #[arg(long, requires = "refresh", conflicts_with_all = ["from", "only", "since"])]
-    pub due: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Args)]

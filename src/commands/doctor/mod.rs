@@ -56,7 +56,7 @@ fn hierarchy(common: &Common, findings: &mut Vec<Finding>) -> Option<Hierarchy> 
     match Hierarchy::load(&file, &options) {
         Ok(mut loaded) => {
             if common.no_registry {
-                loaded.hierarchy.registry = None;
+                loaded.hierarchy.take_registry();
             }
             let images = match loaded.hierarchy.len() {
                 1 => "1 image".to_owned(),

@@ -83,7 +83,13 @@ pub(super) async fn run(
             return WatchEnd::Failed;
         }
     };
-    let request = PlanRequest { selection, refresh: false, by_schedule, now: Timestamp::now() };
+    let request = PlanRequest {
+        selection,
+        refresh: false,
+        by_schedule,
+        platforms: BTreeSet::new(),
+        now: Timestamp::now(),
+    };
     let arguments = RunArgs {
         // What is checked out is what is wanted, in one's own engine.
         allow_older: !how.arguments.push,

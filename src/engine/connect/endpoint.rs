@@ -14,6 +14,8 @@ use super::{
 use crate::engine::EngineError;
 
 const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
+/// Before the name of a docker context.
+const CONTEXT: &str = "context://";
 const DEFAULT_TLS_ADDRESS: &str = "tcp://localhost:2376";
 
 /// Where an engine is, and who says so.
@@ -57,6 +59,12 @@ impl Endpoint {
         given: Option<&str>,
         environment: Environment,
     ) -> Result<Self, EngineError> {
+        if let Some(name) = given.and_then(|given| given.strip_prefix(CONTEXT)) {
+            let folder = config_dir(environment).ok_or_else(|| context::unknown(name))?;
+            let meant = context::read(&folder, name)?;
+            let source = EndpointSource::Context(name.to_owned());
+            return Self::parse(&meant.host, source, meant.tls.as_ref());
+        }
         if let Some(url) = given {
             return Self::with_environment(url, EndpointSource::Given, environment);
         }

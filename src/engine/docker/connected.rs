@@ -192,6 +192,7 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
     if platform.os == "linux" {
         docker.init = container_init::program(&platform.architecture).map(Into::into);
     }
+    let is_socket = docker.transport.endpoint().url.starts_with("unix://");
     let info = EngineInfo {
         version: version.engine,
         platform,
@@ -199,13 +200,8 @@ pub(super) async fn connect(options: &EngineOptions) -> Result<(Docker, EngineIn
         capabilities: docker.capabilities,
         endpoint: docker.transport.endpoint().url.clone(),
         is_exposed: docker.transport.endpoint().is_exposed(),
-        room: docker
-            .transport
-            .endpoint()
-            .url
-            .starts_with("unix://")
-            .then(|| room(&size.name, &size.docker_root_dir))
-            .flatten(),
+        room: is_socket.then(|| room(&size.name, &size.docker_root_dir)).flatten(),
+        machine: Some(size.name).filter(|name| is_socket && !name.is_empty()),
     };
     Ok((docker, info))
 }

@@ -30,7 +30,7 @@ use super::{
     ignore::{Ignore, IgnoreError},
     listing::readable,
 };
-use crate::{host::bounded, image::Digest};
+use crate::{hierarchy::Node, host::bounded, image::Digest};
 
 /// A build context: a folder and its ignore patterns.
 #[derive(Clone, Debug)]
@@ -150,6 +150,19 @@ impl Context {
             None => read_ignore(&root.join(".dockerignore"), &root)?.unwrap_or_default(),
         };
         Ok(Self { root, ignore, modes: Modes::Git })
+    }
+
+    /// The context of a node, without the files that only other platforms of its image use.
+    pub fn of(node: &Node) -> Result<Self, ContextError> {
+        let context = Self::open(&node.context, &node.dockerfile.path)?;
+        if node.other_platforms_files.is_empty() {
+            return Ok(context);
+        }
+        let lines = node.other_platforms_files.join("\n");
+        let ignore = context.ignore.with(lines.as_bytes());
+        let file = || node.context.clone();
+        let ignore = ignore.map_err(|error| ContextError::Ignore { path: file(), error })?;
+        Ok(Self { ignore, ..context })
     }
 
     /// A folder under a name of `contexts`: without a Dockerfile, and with the `.dockerignore` in it.

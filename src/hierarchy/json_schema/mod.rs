@@ -38,6 +38,16 @@ pub fn json_schema() -> String {
             json!({ "oneOf": [command(), object(notify())] }),
         ),
         (
+            "engines",
+            "The engines that build, instead of the one that `DOCKER_HOST` or the docker context names: addresses, or maps with more.",
+            json!({ "type": "array", "items": { "oneOf": [engine_address(), engine()] } }),
+        ),
+        (
+            "emulate",
+            "Whether every engine of `engines` also builds for platforms that are not its own, by emulation.",
+            json!({ "type": "boolean", "default": false }),
+        ),
+        (
             "env_file",
             "A file with lines of `NAME=value`, relative to this one: values for `${NAME}` that the environment does not have.",
             text(),
@@ -112,6 +122,37 @@ fn or_variable(field: &mut Value) {
     if let Some(about) = about {
         field["description"] = about;
     }
+}
+
+fn engine_address() -> Value {
+    json!({ "type": "string", "pattern": "^(unix|tcp|ssh|npipe|context)://.+", "examples": ["ssh://builder@arm.example.com"] })
+}
+
+fn engine() -> Value {
+    let mut engine = object(vec![
+        (
+            "url",
+            "Its address as in `DOCKER_HOST`, or `context://NAME` for a docker context.",
+            engine_address(),
+        ),
+        (
+            "platforms",
+            "The platforms that it builds without emulation. Default: its own.",
+            platforms(),
+        ),
+        (
+            "slots",
+            "How many images it builds at once. Default: by the number of its processors.",
+            json!({ "type": "integer", "minimum": 1 }),
+        ),
+        (
+            "emulate",
+            "Whether it also builds for other platforms, by emulation.",
+            json!({ "type": "boolean", "default": false }),
+        ),
+    ]);
+    engine["required"] = json!(["url"]);
+    engine
 }
 
 fn notify() -> Vec<Field> {
@@ -293,7 +334,17 @@ fn image() -> Vec<Field> {
         (
             "platform",
             "What it is built for; the engine's own if not given.",
-            json!({ "type": "string", "pattern": "^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$", "examples": ["linux/amd64", "linux/arm64"] }),
+            json!({ "type": "string", "pattern": PLATFORM, "examples": ["linux/amd64", "linux/arm64"] }),
+        ),
+        (
+            "platforms",
+            "The platforms it is built for, instead of `platform`. The tags point at an index of all of them.",
+            platforms(),
+        ),
+        (
+            "optional_platforms",
+            "Platforms whose failure does not hold the others back.",
+            platforms(),
         ),
         ("labels", "Labels that the image gets.", texts_by_name()),
         (
@@ -357,6 +408,8 @@ fn image() -> Vec<Field> {
         ),
     ]
 }
+
+const PLATFORM: &str = "^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$";
 
 /// `120MB`, `1.5GiB`, or bytes.
 const SIZE: &str = "[0-9]+(\\.[0-9]+)?\\s*([kKmMgGtT]([iI]?[bB])?|[bB])?";
@@ -503,6 +556,10 @@ fn secret(name: &'static str, about: &'static str) -> Value {
 fn nullable(mut object: Value) -> Value {
     object["type"] = json!(["object", "null"]);
     object
+}
+
+fn platforms() -> Value {
+    json!({ "type": "array", "items": { "type": "string", "pattern": PLATFORM }, "examples": [["linux/amd64", "linux/arm64"]] })
 }
 
 fn text() -> Value {

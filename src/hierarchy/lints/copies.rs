@@ -88,7 +88,7 @@ fn copied(
     (has_target, build_args): (bool, &BTreeMap<String, String>),
 ) -> Vec<(usize, String)> {
     let mut paths = Vec::new();
-    let mut values = KnownArguments { build_args, global: BTreeMap::new(), stage: None };
+    let mut values = KnownArguments::new(build_args);
     for (one, is_built) in instructions.iter().zip(built(instructions, has_target)) {
         let (name, rest) = one.text.split_once(' ').unwrap_or((&one.text, ""));
         values.take(name, rest);
@@ -100,15 +100,21 @@ fn copied(
 }
 
 /// The values of `ARG` that are known without the images.
-struct KnownArguments<'a> {
+pub(in crate::hierarchy) struct KnownArguments<'a> {
     build_args: &'a BTreeMap<String, String>,
     global: BTreeMap<String, String>,
     /// None before the first `FROM`.
     stage: Option<BTreeMap<String, String>>,
 }
 
+impl<'a> KnownArguments<'a> {
+    pub(in crate::hierarchy) fn new(build_args: &'a BTreeMap<String, String>) -> Self {
+        Self { build_args, global: BTreeMap::new(), stage: None }
+    }
+}
+
 impl KnownArguments<'_> {
-    fn take(&mut self, name: &str, rest: &str) {
+    pub(in crate::hierarchy) fn take(&mut self, name: &str, rest: &str) {
         match (name, &mut self.stage) {
             ("FROM", stage) => *stage = Some(BTreeMap::new()),
             ("ARG", stage) => {
@@ -137,7 +143,7 @@ impl KnownArguments<'_> {
     }
 
     /// None if it is not known.
-    fn fill(&self, text: &str) -> Option<String> {
+    pub(in crate::hierarchy) fn fill(&self, text: &str) -> Option<String> {
         let mut pieces = text.split('$');
         let mut filled = pieces.next()?.to_owned();
         for piece in pieces {

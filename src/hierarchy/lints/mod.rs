@@ -4,7 +4,7 @@
 //! told.
 
 pub(super) mod arguments;
-mod copies;
+pub(super) mod copies;
 mod diet;
 mod dockerfiles;
 mod entries;

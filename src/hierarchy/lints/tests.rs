@@ -118,6 +118,10 @@ fn every_rule_is_broken_by_its_example() {
             )),
         ),
         ("RB037", images("a: { platform: linux/arm64 }\n  b: {}")),
+        (
+            "RB038",
+            images("a: { platform: linux/amd64 }\n  b: { platforms: [linux/amd64, linux/arm64] }"),
+        ),
         ("RB040", one(TESTED, "FROM debian:latest")),
         ("RB041", one(TESTED, "FROM debian:12")),
         ("RB042", images("a: { build_args: { X: y } }")),

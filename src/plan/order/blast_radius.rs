@@ -57,6 +57,7 @@ impl BlastRadius {
             destination: destination(hierarchy),
             repositories: BTreeMap::new(),
         };
+        let mut shared: BTreeSet<&str> = BTreeSet::new();
         for step in &plan.steps {
             let Some(node) = hierarchy.get(&step.node) else { continue };
             let stays = match &step.action {
@@ -68,9 +69,12 @@ impl BlastRadius {
                 }
             };
             radius.repositories.insert(node.name.clone(), node.repository.clone());
-            let known =
-                step.moving.iter().filter(|(_, at)| stays.is_none() || at.as_ref() != stays);
-            let known = known.map(|(tag, _)| tag.to_string());
+            // The platforms of an image share its tags.
+            if !hierarchy.group(&node.name).is_empty() && !shared.insert(node.name.image()) {
+                continue;
+            }
+            let known = step.moving.keys().filter(|tag| stays.is_none() || step.at(tag) != stays);
+            let known = known.map(ToString::to_string);
             let later = node.tags.iter().filter(|template| template.is_late());
             let later = later.map(|template| match template.contents().next() {
                 Some(_) => format!("{template} (known after the build)"),

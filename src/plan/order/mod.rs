@@ -6,6 +6,7 @@
 pub mod blast_radius;
 mod estimate;
 mod history;
+pub mod placement;
 mod queue;
 
 pub use self::{

@@ -49,6 +49,26 @@ impl<K: Clone + Ord> ReadyQueue<K> {
         self.ready.pop_first().map(|(_, step)| step)
     }
 
+    /// The ready steps, the longest remaining path first.
+    pub fn ready(&self) -> impl Iterator<Item = &K> {
+        self.ready.iter().map(|(_, step)| step)
+    }
+
+    /// A step that was taken is to be done again, after these. So is everything that waits for it and was not taken.
+    pub fn put_back(&mut self, step: &K, after: BTreeSet<K>) {
+        if after.is_empty() {
+            self.ready.insert((Reverse(self.weight[step]), step.clone()));
+        } else {
+            self.waiting.insert(step.clone(), after);
+        }
+        for dependent in self.dependents.get(step).into_iter().flatten() {
+            let is_ready = self.ready.remove(&(Reverse(self.weight[dependent]), dependent.clone()));
+            if is_ready || self.waiting.contains_key(dependent) {
+                self.waiting.entry(dependent.clone()).or_default().insert(step.clone());
+            }
+        }
+    }
+
     /// Takes this step if it is ready.
     pub fn take(&mut self, step: &K) -> bool {
         let weight = self.weight.get(step).copied().unwrap_or_default();
@@ -146,6 +166,25 @@ pub(super) mod tests {
         assert!(!queue.take(&'a'));
         queue.succeeded(&'a');
         assert_eq!([queue.next(), queue.next(), queue.next()], [Some('b'), Some('c'), None]);
+    }
+
+    #[test]
+    fn what_waits_for_a_step_that_is_put_back_waits_again() {
+        let mut queue = queue("a b<a c<a d<bc");
+        assert_eq!(queue.next(), Some('a'));
+        queue.succeeded(&'a');
+        assert_eq!(queue.next(), Some('b'));
+        // `b` runs, `c` is ready, `d` waits.
+        queue.put_back(&'a', [].into());
+        assert_eq!(queue.ready().copied().collect::<String>(), "a");
+        queue.put_back(&'b', ['a'].into());
+        assert_eq!(queue.next(), Some('a'));
+        assert_eq!(queue.next(), None);
+        queue.succeeded(&'a');
+        assert_eq!([queue.next(), queue.next(), queue.next()], [Some('b'), Some('c'), None]);
+        queue.succeeded(&'b');
+        queue.succeeded(&'c');
+        assert_eq!([queue.next(), queue.next()], [Some('d'), None]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl<'h> ImageFiles<'h> {
         real_root: &Path,
     ) -> Result<Self, crate::fingerprint::context::ContextError> {
         let root = hierarchy.root();
-        let context = Context::open(&node.context, &node.dockerfile.path)?;
+        let context = Context::of(node)?;
         // As named below the real root, and with all links resolved.
         let ways = |path: &Path| {
             let called = path.strip_prefix(root).map_or(path.to_owned(), |p| real_root.join(p));

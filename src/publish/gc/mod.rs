@@ -158,10 +158,12 @@ fn fate(
 
 /// The newest images of each node in each repository.
 fn recent(holdings: &[Holding]) -> BTreeSet<(&Repository, &Digest)> {
-    let mut of_nodes: BTreeMap<(&Repository, NodeName), Vec<&Holding>> = BTreeMap::new();
+    // Indexes are counted apart from the images in them.
+    let mut of_nodes: BTreeMap<(&Repository, NodeName, bool), Vec<&Holding>> = BTreeMap::new();
     for holding in holdings.iter().filter(|holding| holding.tags.iter().any(is_build_tag)) {
         if let Some(node) = node_of(&holding.labels) {
-            of_nodes.entry((&holding.repository, node)).or_default().push(holding);
+            let is_index = !holding.members.is_empty();
+            of_nodes.entry((&holding.repository, node, is_index)).or_default().push(holding);
         }
     }
     let newest = |mut images: Vec<_>| {

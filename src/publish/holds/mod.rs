@@ -13,7 +13,7 @@ use crate::{
     event::{Outcome, Promotion, Summary},
     fingerprint::{BuiltFrom, TakenIn},
     hierarchy::NodeName,
-    image::Digest,
+    image::{Digest, Repository},
     plan::{Hold, Holds, RolledBack},
 };
 
@@ -51,14 +51,20 @@ pub async fn add<S: Tags>(
             replaced.entry(&one.node).or_insert((one, bad, before));
         }
     }
-    let held: Vec<(NodeName, Hold)> = stream::iter(replaced.into_values())
+    let held: Vec<Vec<(NodeName, Hold)>> = stream::iter(replaced.into_values())
         .map(async |(one, bad, before)| {
-            let image = rolled_back(store, one, (bad, before)).await?;
-            Ok::<_, StoreError>((one.node.clone(), Hold { run: run.to_owned(), at, image }))
+            let mut held = Vec::new();
+            for (node, bad, before) in by_platform(store, one, (bad, before)).await? {
+                let of = (&node, &one.tag.repository);
+                let image = rolled_back(store, of, (&bad, &before)).await?;
+                held.push((node, Hold { run: run.to_owned(), at, image }));
+            }
+            Ok::<_, StoreError>(held)
         })
         .buffered(DESCRIBED_AT_ONCE)
         .try_collect()
         .await?;
+    let held: Vec<(NodeName, Hold)> = held.into_iter().flatten().collect();
     let names = held.iter().map(|(node, _)| node.clone()).collect();
     change(store, |holds| {
         // A process that died may have written them already.
@@ -93,17 +99,37 @@ pub async fn end<S: Tags>(store: &S, summary: &Summary) -> Result<(), StoreError
     change(store, |holds| holds.nodes.retain(|node, _| !made.contains(node))).await
 }
 
-async fn rolled_back<S: Tags>(
+/// The nodes whose image a move replaced, with the images after and before: of an index, those of each platform that
+/// differ.
+async fn by_platform<S: Tags>(
     store: &S,
     one: &Move,
     (bad, before): (&Digest, &Digest),
+) -> Result<Vec<(NodeName, Digest, Digest)>, StoreError> {
+    let repository = &one.tag.repository;
+    let bad_images = store.platform_images(repository, bad).await?.unwrap_or_default();
+    if !bad_images.is_index || bad_images.images.len() < 2 {
+        return Ok(vec![(one.node.clone(), bad.clone(), before.clone())]);
+    }
+    let before = store.platform_images(repository, before).await?.unwrap_or_default();
+    let nodes = bad_images.images.into_iter().filter_map(|(platform, bad)| {
+        let before = before.images.get(&platform).filter(|before| **before != bad)?.clone();
+        Some((NodeName::of_platform(one.node.as_str(), &platform), bad, before))
+    });
+    Ok(nodes.collect())
+}
+
+async fn rolled_back<S: Tags>(
+    store: &S,
+    (node, repository): (&NodeName, &Repository),
+    (bad, before): (&Digest, &Digest),
 ) -> Result<Option<RolledBack>, StoreError> {
     let built_from = async |image: &Digest| {
-        let image = store.describe(&one.tag.repository, image).await?;
+        let image = store.describe(repository, image).await?;
         Ok::<_, StoreError>(image.and_then(|image| BuiltFrom::from_labels(&image.labels)))
     };
-    let note = store.note(one.node.as_str()).await?.unwrap_or_default();
-    let also = TakenIn::read(&note).of(bad);
+    let kept = store.note(node.as_str()).await?.unwrap_or_default();
+    let also = TakenIn::read(&kept).of(bad);
     let before = built_from(before).await?;
     Ok(built_from(bad).await?.map(|bad| RolledBack::new(&bad, before.as_ref(), &also)))
 }

@@ -36,7 +36,9 @@ pub fn conclude(
             let (outcome, took) =
                 outcomes.get(&step.node).cloned().unwrap_or((Outcome::Cancelled, Duration::ZERO));
             let (node, reason) = (step.node.clone(), why(step, &outcomes));
-            let promoted = tags.remove(&node).unwrap_or_default();
+            // The platforms of an image share its tags.
+            let of_image = tags.get(node.image()).filter(|_| outcome.digest().is_some()).cloned();
+            let promoted = tags.remove(&node).or(of_image).unwrap_or_default();
             let attempts = attempts.get(&node).copied().unwrap_or(1);
             let over_budget = over_budget.remove(&node).unwrap_or_default();
             let reports = reports.remove(&node).unwrap_or_default();

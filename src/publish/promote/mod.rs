@@ -14,6 +14,7 @@
 mod back;
 mod conclude;
 mod forward;
+mod held;
 mod moves;
 mod recover;
 mod refusal;
@@ -26,6 +27,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 pub use self::{
     conclude::conclude,
+    held::{held_back, is_withheld as withheld},
     moves::{Verdict, verdict},
     recover::Recovered,
     rollback::{Rollback, Staying, rollback},

@@ -47,11 +47,33 @@ fn images<'a>(
 ) -> BTreeMap<(&'a Repository, &'a Digest), (&'a Node, &'static str)> {
     let moving = moves.iter().filter(|one| !one.is_check());
     let with_node = moving.filter_map(|one| {
-        let node = hierarchy.get(&one.node)?;
+        let node = *hierarchy.nodes_of(one.node.as_str()).first()?;
         let mode = node.settings.attest.provenance.mode()?;
         Some(((&one.tag.repository, one.to.as_ref()?), (node, mode)))
     });
     with_node.collect()
+}
+
+/// The images themselves: of an index, that of each platform.
+async fn of_platforms<'a, S: Tags>(
+    store: &S,
+    hierarchy: &'a Hierarchy,
+    images: BTreeMap<(&'a Repository, &'a Digest), (&'a Node, &'static str)>,
+) -> Result<Vec<(&'a Repository, Digest, &'a Node, &'static str)>, StoreError> {
+    let mut all = Vec::new();
+    for ((repository, digest), (node, mode)) in images {
+        let group = hierarchy.group(&node.name);
+        if group.is_empty() {
+            all.push((repository, digest.clone(), node, mode));
+            continue;
+        }
+        let mut found = store.platform_images(repository, digest).await?.unwrap_or_default();
+        all.extend(group.into_iter().filter_map(|node| {
+            let image = found.images.remove(hierarchy.platform_of(node))?;
+            Some((repository, image, node, mode))
+        }));
+    }
+    Ok(all)
 }
 
 /// Attaches the provenance to each image that has none.
@@ -63,8 +85,10 @@ pub async fn attach<S: Tags>(
     (hierarchy, plan): (&Hierarchy, &Plan),
     moves: &[Move],
 ) -> Result<(), String> {
-    stream::iter(images(hierarchy, moves))
-        .map(async |((repository, digest), (node, mode))| {
+    let images = of_platforms(store, hierarchy, images(hierarchy, moves)).await;
+    stream::iter(images.map_err(|error| error.to_string())?)
+        .map(async |(repository, digest, node, mode)| {
+            let digest = &digest;
             let failed = |error: StoreError| {
                 let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
                 format!("`{}` has no provenance: {error}{hint}", node.name)

@@ -36,7 +36,7 @@ use crate::{
     engine::{EngineError, LocalImage},
     image::{Digest, Platform, Repository, Tag, Tagged},
     publish::journal::is_run_id,
-    registry::RegistryError,
+    registry::{PlatformImages, RegistryError},
     size::Blob,
 };
 
@@ -84,6 +84,24 @@ pub trait Tags: Send + Sync + 'static {
         _digest: &Digest,
     ) -> impl Future<Output = Result<Option<Description>, StoreError>> + Send {
         async { Ok(None) }
+    }
+
+    /// The images under a digest, by platform. `None` if the store has no indexes, or does not have this digest.
+    fn platform_images(
+        &self,
+        _repository: &Repository,
+        _digest: &Digest,
+    ) -> impl Future<Output = Result<Option<PlatformImages>, StoreError>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Stores an index of images that the repository has, under a build tag of its own.
+    fn store_index(
+        &self,
+        repository: &Repository,
+        _images: &BTreeMap<Platform, Digest>,
+    ) -> impl Future<Output = Result<Digest, StoreError>> + Send {
+        async { Err(StoreError::NoIndexes(repository.clone())) }
     }
 
     /// Moves a tag to an image that its repository already has. Reads may show that later.
@@ -261,6 +279,8 @@ pub enum StoreError {
     Engine(#[from] EngineError),
     #[error("`{tag}` was written, and read back it {}", read_back(.found.as_ref(), .wrote.as_ref()))]
     Lost { tag: Tagged, wrote: Option<Digest>, found: Option<Digest> },
+    #[error("`{0}` cannot have an index: it is not in a registry")]
+    NoIndexes(Repository),
     #[error("`{repository}@{digest}` is not there any more")]
     Gone { repository: Repository, digest: Digest },
 }
@@ -271,7 +291,7 @@ impl StoreError {
         match self {
             Self::Registry(error) => error.hint(),
             Self::Engine(error) => error.hint(),
-            Self::Lost { .. } | Self::Gone { .. } => None,
+            Self::Lost { .. } | Self::Gone { .. } | Self::NoIndexes(_) => None,
         }
     }
 
@@ -293,6 +313,7 @@ impl StoreError {
             Self::Registry(RegistryError::Refused { .. } | RegistryError::Credentials { .. })
             | Self::Engine(_)
             | Self::Lost { .. }
+            | Self::NoIndexes(_)
             | Self::Gone { .. } => true,
         }
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     engine::Engine,
     image::{Digest, Platform, Repository, Tag, Tagged},
-    registry::Client,
+    registry::{Client, PlatformImages, images_of_index},
 };
 
 /// [`RemoteTags`] does everything that needs no engine.
@@ -40,10 +40,15 @@ impl<E: Engine> Remote<E> {
         tags: BTreeSet<Tag>,
     ) -> Result<Holding, StoreError> {
         let manifest = self.client.manifest(&repository, digest.as_str()).await?;
-        let contents: Contents = manifest
-            .and_then(|manifest| serde_json::from_slice(&manifest.bytes).ok())
-            .unwrap_or_default();
-        let description = self.describe(&repository, &digest).await?;
+        let bytes = manifest.map(|manifest| manifest.bytes).unwrap_or_default();
+        let contents: Contents = serde_json::from_slice(&bytes).unwrap_or_default();
+        let images = images_of_index(&bytes).unwrap_or_default();
+        let mut description = self.describe(&repository, &digest).await?;
+        // An index of several platforms is of the node that its first image is of.
+        if let (None, Some(first)) = (&description, images.values().next()) {
+            description = self.describe(&repository, first).await?;
+        }
+        let images = images.into_values();
         let (labels, created) =
             description.map(|found| (found.labels, found.created)).unwrap_or_default();
         let created = built_at(&labels).or(created);
@@ -55,7 +60,12 @@ impl<E: Engine> Remote<E> {
             labels,
             created,
             pieces: blobs.map(|blob| (blob.digest, blob.size)).collect(),
-            members: contents.manifests.into_iter().map(|member| member.digest).collect(),
+            members: contents
+                .manifests
+                .into_iter()
+                .map(|member| member.digest)
+                .chain(images)
+                .collect(),
         })
     }
 }
@@ -79,6 +89,22 @@ impl<E: Engine> Tags for Remote<E> {
         digest: &Digest,
     ) -> Result<Option<Description>, StoreError> {
         self.tags.describe(repository, digest).await
+    }
+
+    async fn platform_images(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<PlatformImages>, StoreError> {
+        self.tags.platform_images(repository, digest).await
+    }
+
+    async fn store_index(
+        &self,
+        repository: &Repository,
+        images: &BTreeMap<Platform, Digest>,
+    ) -> Result<Digest, StoreError> {
+        self.tags.store_index(repository, images).await
     }
 
     async fn put(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {

@@ -13,8 +13,8 @@ use super::{
     Description, RecordStage, Recorded, StoreError, Tags, manifest, note, read::PAUSES, run_record,
 };
 use crate::{
-    image::{Digest, Repository, Tagged},
-    registry::{Client, Manifest},
+    image::{Digest, Platform, Repository, Tagged},
+    registry::{Client, Manifest, PlatformImages},
 };
 
 /// How many tags are read at once.
@@ -43,16 +43,17 @@ impl RemoteTags {
         Ok(run_record::all(&self.client, runs).await?)
     }
 
+    fn known(&self, repository: &Repository, digest: &Digest) -> Arc<OnceCell<Manifest>> {
+        let mut manifests = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        manifests.entry((repository.clone(), digest.clone())).or_default().clone()
+    }
+
     async fn manifest(
         &self,
         repository: &Repository,
         digest: &Digest,
     ) -> Result<Manifest, StoreError> {
-        let key = (repository.clone(), digest.clone());
-        let cell = {
-            let mut manifests = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
-            manifests.entry(key).or_default().clone()
-        };
+        let cell = self.known(repository, digest);
         let manifest = cell.get_or_try_init(async || {
             self.client.manifest(repository, digest.as_str()).await?.ok_or_else(|| {
                 StoreError::Gone { repository: repository.clone(), digest: digest.clone() }
@@ -89,6 +90,33 @@ impl Tags for RemoteTags {
         digest: &Digest,
     ) -> Result<Option<Description>, StoreError> {
         manifest::describe(&self.client, repository, digest).await
+    }
+
+    async fn platform_images(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Option<PlatformImages>, StoreError> {
+        Ok(self.client.platform_images(repository, digest).await?)
+    }
+
+    async fn store_index(
+        &self,
+        repository: &Repository,
+        images: &BTreeMap<Platform, Digest>,
+    ) -> Result<Digest, StoreError> {
+        let index = self.client.index_of(repository, images).await?;
+        let index =
+            index.map_err(|digest| StoreError::Gone { repository: repository.clone(), digest })?;
+        let digest = index.digest.clone();
+        // The tag keeps it for a rollback.
+        let tag = format!("rb-{}", &digest.hex()[..32]);
+        let tag = repository.tagged(tag.parse().expect("hexadecimal digits make a tag"));
+        if self.head(&tag).await?.as_ref() != Some(&digest) {
+            self.known(repository, &digest).set(index).ok();
+            self.point(&tag, &digest).await?;
+        }
+        Ok(digest)
     }
 
     async fn put(&self, tag: &Tagged, digest: &Digest) -> Result<(), StoreError> {

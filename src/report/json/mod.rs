@@ -81,8 +81,15 @@ mod tests {
     /// The lines of a run in which everything happens.
     fn everything() -> Vec<Value> {
         let paper = Paper::default();
+        let mut on_several_engines = scenario::success();
+        for event in &mut on_several_engines {
+            if let EventKind::StepStarted { engine, .. } = &mut event.kind {
+                *engine = Some("ssh://builder".to_owned());
+            }
+        }
         let runs = [
             scenario::success(),
+            on_several_engines,
             scenario::refreshed(),
             scenario::failure(),
             scenario::held(),

@@ -58,6 +58,8 @@ enum EventBody<'a> {
     },
     StepStarted {
         node: &'a NodeName,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        engine: Option<&'a str>,
     },
     PhaseStarted {
         node: &'a NodeName,
@@ -259,7 +261,9 @@ fn body(kind: &EventKind) -> EventBody<'_> {
         EventKind::RegistryDelayed { registry, message } => {
             EventBody::RegistryDelayed { registry, message }
         }
-        EventKind::StepStarted { node } => EventBody::StepStarted { node },
+        EventKind::StepStarted { node, engine } => {
+            EventBody::StepStarted { node, engine: engine.as_deref() }
+        }
         EventKind::PhaseStarted { node, phase } => {
             EventBody::PhaseStarted { node, phase: phase_view(phase) }
         }

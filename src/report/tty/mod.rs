@@ -154,7 +154,7 @@ impl Tty {
             EventKind::RegistryDelayed { message, .. } => {
                 self.say_wrapped(&paint.warning(sanitize::text(message)));
             }
-            EventKind::StepStarted { node } => {
+            EventKind::StepStarted { node, .. } => {
                 let what = "starting".to_owned();
                 let activity = ImageActivity::Builds;
                 let running = Running { node: node.clone(), since: event.at, what, activity };

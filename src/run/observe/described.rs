@@ -35,6 +35,7 @@ pub async fn describe<S: Store>(
 /// For each node without a stable tag, the newest image under one of its tags, by its labels and its time.
 pub(super) async fn newest<'n, S: Store>(
     store: &S,
+    hierarchy: &Hierarchy,
     nodes: impl Iterator<Item = &'n Node>,
 ) -> Result<BTreeMap<NodeName, Digest>, StoreError> {
     let mut newest = BTreeMap::new();
@@ -55,7 +56,10 @@ pub(super) async fn newest<'n, S: Store>(
         let images: BTreeSet<&Digest> = tags.map(|(_, digest)| digest).collect();
         let images: Vec<_> = stream::iter(images)
             .map(async |digest| {
-                Ok::<_, StoreError>((store.describe(repository, digest).await?, digest))
+                let Some(digest) = member(store, (hierarchy, node), digest).await? else {
+                    return Ok((None, digest.clone()));
+                };
+                Ok::<_, StoreError>((store.describe(repository, &digest).await?, digest))
             })
             .buffered(DESCRIBED_AT_ONCE)
             .try_collect()
@@ -65,9 +69,22 @@ pub(super) async fn newest<'n, S: Store>(
                 image.filter(|image| node_of(&image.labels).as_ref() == Some(&node.name))?;
             Some((built_at(&image.labels).or(image.created), digest))
         });
-        newest.extend(own.max().map(|(_, digest)| (node.name.clone(), digest.clone())));
+        newest.extend(own.max().map(|(_, digest)| (node.name.clone(), digest)));
     }
     Ok(newest)
+}
+
+/// The image of a node under a digest that a tag has: a member of an index, if its image has several platforms.
+async fn member<S: Store>(
+    store: &S,
+    (hierarchy, node): (&Hierarchy, &Node),
+    digest: &Digest,
+) -> Result<Option<Digest>, StoreError> {
+    if hierarchy.group(&node.name).is_empty() {
+        return Ok(Some(digest.clone()));
+    }
+    let found = store.platform_images(&node.repository, digest).await?;
+    Ok(found.and_then(|mut found| found.images.remove(hierarchy.platform_of(node))))
 }
 
 /// The inputs of later builds that left the published image unchanged.

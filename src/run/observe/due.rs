@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
-use super::{DESCRIBED_AT_ONCE, ObserveError, described::last_build, moving_tags, published};
+use super::{
+    DESCRIBED_AT_ONCE, ObserveError, described::last_build, indexes::PlatformIndexes, moving_tags,
+    published,
+};
 use crate::{
     fingerprint::Epoch,
     hierarchy::{Hierarchy, Node, NodeName, TagValues},
@@ -28,7 +31,8 @@ pub async fn due<S: Store>(
     let moving = moving_tags(hierarchy, tag_values)?;
     let tags = nodes.iter().flat_map(|node| moving[&node.name].clone()).collect();
     let heads = store.heads(tags).await?;
-    let published = &published(store, hierarchy, (&moving, &heads)).await?;
+    let indexes = PlatformIndexes::read(store, hierarchy, &heads).await?;
+    let published = &published(store, hierarchy, (&moving, &heads, &indexes)).await?;
     let asked: Vec<Option<NodeName>> = stream::iter(nodes)
         .map(async |node| {
             let Some(digest) = published.get(&node.name) else { return Ok(None) };

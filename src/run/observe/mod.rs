@@ -6,6 +6,7 @@
 mod described;
 mod due;
 mod held;
+mod indexes;
 mod inputs;
 mod layers;
 mod newer;
@@ -24,6 +25,7 @@ pub use self::{
     upstream::UpstreamError,
 };
 use self::{
+    indexes::{PlatformIndexes, other_platforms},
     newer::Prober,
     staged::{Staged, Staging},
     upstream::ResolvedUpstreams,
@@ -34,7 +36,7 @@ use crate::{
     fingerprint::{Detail, HashCache, Inputs, Parents, context::ContextError, ignore::IgnoreError},
     hierarchy::{BaseUse, Hierarchy, Node, NodeName, TagValues},
     image::{Digest, Platform, Reference, Tag, Tagged},
-    plan::{Missing, NodeFacts, Observed, PlanRequest, Published, Selection, Upstream},
+    plan::{Missing, NodeFacts, Observed, PlanRequest, Published, Upstream},
     publish::store::{Store, StoreError},
     registry::Client,
     run::mirror::UpstreamMirror,
@@ -97,24 +99,27 @@ pub fn present_inputs(
 }
 
 /// The facts, and notices for the user.
+#[expect(clippy::too_many_lines, reason = "the facts in their order")]
 pub async fn observe<E: Engine, S: Store>(
     sources: &FactSources<'_, E, S>,
     question: &Question<'_>,
 ) -> Result<(Observed, Vec<String>), ObserveError> {
     let hierarchy = question.hierarchy;
-    let selection = &question.request.selection;
     let moving = moving_tags(hierarchy, question.tag_values)?;
     let elsewhere = tags_elsewhere(question, &moving);
-    let asked = moving.values().chain(elsewhere.values()).flatten().cloned().collect();
+    let mut seen = BTreeSet::new();
+    let asked = moving.values().chain(elsewhere.values()).flatten();
+    let asked = asked.filter(|tagged| seen.insert(*tagged)).cloned().collect();
     let heads = sources.store.heads(asked).await?;
-    let published = published(sources.store, hierarchy, (&moving, &heads)).await?;
-    let view = with_unpublished_ancestors(hierarchy, selection, &published);
+    let indexes = PlatformIndexes::read(sources.store, hierarchy, &heads).await?;
+    let published = published(sources.store, hierarchy, (&moving, &heads, &indexes)).await?;
+    let view = with_unpublished_ancestors(question, &published);
     let holds = held::holds(sources.store, (question, &published)).await?;
 
     let nodes: Vec<&Node> =
         hierarchy.in_build_order().filter(|node| view.contains(&node.name)).collect();
     volatile_is_good(hierarchy, &nodes)?;
-    let mut warnings = added(hierarchy, selection, &view);
+    let mut warnings = added(question, &view);
     let ResolvedUpstreams {
         upstreams,
         missing,
@@ -139,8 +144,9 @@ pub async fn observe<E: Engine, S: Store>(
     let outside: Parents = nodes
         .iter()
         .flat_map(|node| hierarchy.parents(&node.name))
-        .filter(|parent| !view.contains(&parent.name))
         .filter_map(|parent| Some((parent.name.clone(), published.get(&parent.name)?.clone())))
+        .chain(other_platforms(hierarchy, &nodes, &published))
+        .filter(|(name, _)| !view.contains(name))
         .collect();
     let staging = Staging {
         store: sources.store,
@@ -188,6 +194,11 @@ pub async fn observe<E: Engine, S: Store>(
             updates,
             checked,
             moving: at(tags, &heads).map(|(tagged, at)| (tagged.tag.clone(), at)).collect(),
+            members: indexes.members(
+                (hierarchy, node),
+                tags.iter().chain(&elsewhere[&node.name]),
+                &heads,
+            ),
             elsewhere: at(&elsewhere[&node.name], &heads)
                 .map(|(tagged, at)| (tagged.clone(), at))
                 .collect(),
@@ -266,7 +277,7 @@ fn moving_tags(
         let mut tags = Vec::new();
         for template in node.tags.iter().filter(|template| !template.is_late()) {
             let tag = template
-                .expand(values, node.name.as_str(), "")
+                .expand(values, node.name.image(), "")
                 .map_err(|source| ObserveError::Tag { node: node.name.clone(), source })?;
             tags.push(node.repository.tagged(tag));
         }
@@ -305,7 +316,7 @@ fn tags_elsewhere(
 fn stable_tags(node: &Node, tags: &[Tagged], values: &TagValues) -> Vec<Tag> {
     let stable: Vec<Tag> = node
         .stable_tags()
-        .filter_map(|template| template.expand(values, node.name.as_str(), "").ok())
+        .filter_map(|template| template.expand(values, node.name.image(), "").ok())
         .collect();
     if stable.is_empty() { tags.iter().map(|tagged| tagged.tag.clone()).collect() } else { stable }
 }
@@ -314,33 +325,41 @@ fn stable_tags(node: &Node, tags: &[Tagged], values: &TagValues) -> Vec<Tag> {
 async fn published<S: Store>(
     store: &S,
     hierarchy: &Hierarchy,
-    (moving, heads): (&BTreeMap<NodeName, Vec<Tagged>>, &BTreeMap<Tagged, Digest>),
+    (moving, heads, indexes): (
+        &BTreeMap<NodeName, Vec<Tagged>>,
+        &BTreeMap<Tagged, Digest>,
+        &PlatformIndexes,
+    ),
 ) -> Result<BTreeMap<NodeName, Digest>, StoreError> {
     let first = |node: &Node| {
         let tags = &moving[&node.name];
         let stable: Vec<String> = node.stable_tags().map(ToString::to_string).collect();
         let is_stable = |tagged: &&Tagged| stable.iter().any(|tag| tag == tagged.tag.as_str());
-        tags.iter().filter(is_stable).chain(tags).find_map(|tagged| heads.get(tagged)).cloned()
+        let mut all = tags.iter().filter(is_stable).chain(tags);
+        all.find_map(|tagged| indexes.image_of((hierarchy, node), tagged, heads.get(tagged)?))
     };
     let nodes = || hierarchy.in_build_order();
     let mut published: BTreeMap<NodeName, Digest> =
         nodes().filter_map(|node| Some((node.name.clone(), first(node)?))).collect();
     let unknown = nodes().filter(|node| !published.contains_key(&node.name));
-    let newest = described::newest(store, unknown).await?;
+    let newest = described::newest(store, hierarchy, unknown).await?;
     published.extend(newest);
     Ok(published)
 }
 
 /// The selected nodes, and their ancestors that were never published: the nodes need them as bases.
 fn with_unpublished_ancestors(
-    hierarchy: &Hierarchy,
-    selection: &Selection,
+    question: &Question<'_>,
     published: &BTreeMap<NodeName, Digest>,
 ) -> BTreeSet<NodeName> {
-    let mut view = selection.in_view(hierarchy);
+    let hierarchy = question.hierarchy;
+    let mut view = question.request.in_view(hierarchy, question.platform);
     let mut open: Vec<NodeName> = view.iter().cloned().collect();
     while let Some(name) = open.pop() {
-        for parent in hierarchy.parents(&name) {
+        // An index needs an image for each platform.
+        let makes_indexes = question.request.platforms.is_empty();
+        let siblings = hierarchy.group(&name).into_iter().filter(|_| makes_indexes);
+        for parent in hierarchy.parents(&name).chain(siblings) {
             if !published.contains_key(&parent.name) && view.insert(parent.name.clone()) {
                 open.push(parent.name.clone());
             }
@@ -395,8 +414,9 @@ fn needed_by(
 }
 
 /// Reports images that are built without being selected.
-fn added(hierarchy: &Hierarchy, selection: &Selection, view: &BTreeSet<NodeName>) -> Vec<String> {
-    let selected = selection.in_view(hierarchy);
+fn added(question: &Question<'_>, view: &BTreeSet<NodeName>) -> Vec<String> {
+    let hierarchy = question.hierarchy;
+    let selected = question.request.in_view(hierarchy, question.platform);
     let added: Vec<&NodeName> = hierarchy
         .in_build_order()
         .map(|node| &node.name)

@@ -8,7 +8,7 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::timeout;
 
-use super::{DESCRIBED_AT_ONCE, ObserveError, moving_tags, published};
+use super::{DESCRIBED_AT_ONCE, ObserveError, indexes::PlatformIndexes, moving_tags, published};
 use crate::{
     hierarchy::{Hierarchy, Mirror, Node, NodeName, TagValues, this_machine},
     image::{Digest, Repository},
@@ -29,7 +29,8 @@ pub async fn published_images<S: Store>(
 ) -> Result<BTreeMap<NodeName, Digest>, ObserveError> {
     let moving = moving_tags(hierarchy, values)?;
     let heads = store.heads(moving.values().flatten().cloned().collect()).await?;
-    Ok(published(store, hierarchy, (&moving, &heads)).await?)
+    let indexes = PlatformIndexes::read(store, hierarchy, &heads).await?;
+    Ok(published(store, hierarchy, (&moving, &heads, &indexes)).await?)
 }
 
 /// The published images, their bases and the images to compare them with. A base that cannot be read is

@@ -195,10 +195,25 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         }
         for (name, was) in &then.upstreams {
             let Some(upstream) = self.upstreams.get(name) else { continue };
-            if upstream.digest != *was && self.is_same_image(upstream, was, &today.platform).await {
+            if upstream.digest != *was && self.is_same_for(node, upstream, was).await {
                 staged.same_upstreams.insert(name.clone(), was.clone());
             }
         }
+    }
+
+    /// Whether both digests are the same image for every platform for which a node uses the upstream.
+    async fn is_same_for(&self, node: &Node, upstream: &Upstream, was: &Digest) -> bool {
+        let own = &self.inputs[&node.name].platform;
+        let uses = node.dockerfile.uses.iter();
+        let uses = uses.filter(|used| used.base.upstream() == Some(&upstream.reference));
+        let platforms: BTreeSet<&Platform> =
+            uses.map(|used| used.platform.as_ref().unwrap_or(own)).collect();
+        for platform in platforms {
+            if !self.is_same_image(upstream, was, platform).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether both digests are of one image, or of indexes with the same manifest for this platform.
@@ -242,7 +257,7 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
                 let Some(now) = self.upstreams.get(name).filter(|now| now.digest != *bad) else {
                     continue;
                 };
-                is_same &= self.is_same_image(now, bad, &today.platform).await;
+                is_same &= self.is_same_for(node, now, bad).await;
             }
             if is_same {
                 return Some(hold);

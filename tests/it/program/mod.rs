@@ -35,6 +35,8 @@ mod output;
 mod older;
 mod other_users;
 mod pipeline;
+mod platforms;
+mod pool;
 mod prepare;
 mod promotion;
 mod pull_request;
