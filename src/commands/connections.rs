@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, thread};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{
@@ -21,7 +22,7 @@ use crate::{
     hierarchy::{Hierarchy, NodeName, this_machine},
     image::{Digest, Repository},
     plan::order::History,
-    publish::store::{Layered, Local, Remote},
+    publish::store::{BuildTags, Layered, Local, Remote},
     registry::{Client, Credentials},
     run::state::{StateFolder, machine},
 };
@@ -32,6 +33,8 @@ const HASHES: &str = "hashes";
 pub(super) const FAILURES: &str = "failures";
 /// What the tags of the engine are kept under.
 const TAGS: &str = "engine-tags";
+/// What the build tags of registries are kept under.
+const BUILD_TAGS: &str = "build-tags";
 
 /// Everything outside the program that a command talks to.
 pub(super) struct Connections {
@@ -45,6 +48,7 @@ pub(super) struct Connections {
     pub(super) state: StateFolder,
     /// Of files that were read before.
     pub(super) hashes: Arc<HashCache>,
+    build_tags: Arc<BuildTags>,
     pub(super) has_engine: bool,
     /// Images go into the engine alone.
     pub(super) local: Option<LocalOnly>,
@@ -104,6 +108,7 @@ impl Connections {
         let pool: Vec<PooledEngine> = pool.collect();
         let state = StateFolder::of(&hierarchy.file);
         let hashes = Arc::new(HashCache::read(&state.recall(HASHES), &machine()));
+        let build_tags = Arc::new(BuildTags::read(&state.recall(BUILD_TAGS), Timestamp::now()));
         engine.recall(&state.recall(TAGS));
         Ok(Self {
             engine,
@@ -113,6 +118,7 @@ impl Connections {
             offline,
             state,
             hashes,
+            build_tags,
             has_engine: true,
             local: None,
             fills_mirror: false,
@@ -161,6 +167,7 @@ impl Connections {
             registries: registries()?,
             offline,
             hashes: Arc::new(HashCache::read(&state.recall(HASHES), &machine())),
+            build_tags: Arc::new(BuildTags::read(&state.recall(BUILD_TAGS), Timestamp::now())),
             state,
             has_engine: false,
             pool: Vec::new(),
@@ -188,11 +195,16 @@ impl Connections {
         Local::new(self.engine.clone()).with_notes(self.state.notes())
     }
 
+    /// The registry as the place where images are published.
+    pub(super) fn remote(&self, prefix: &Repository) -> Remote<Docker> {
+        Remote::new(self.registries.clone(), prefix, self.engine.clone())
+            .with_build_tags(self.build_tags.clone())
+    }
+
     /// The engine as the place, with the images of the registry below: of a run that publishes nothing.
     pub(super) fn layered(&self, hierarchy: &Hierarchy) -> Option<Layered<Docker>> {
         let local = self.local.as_ref()?;
-        let published =
-            Remote::new(self.registries.clone(), local.registry.as_ref()?, self.engine.clone());
+        let published = self.remote(local.registry.as_ref()?);
         let wanted = local.wanted.iter().filter_map(|name| hierarchy.get(name));
         let wanted = wanted.map(|node| node.repository.clone()).collect();
         Some(Layered::new(self.engine.clone(), (self.local(), published), wanted))
@@ -207,12 +219,15 @@ impl Connections {
         self.state.keep(&history_of(place), &history.kept());
     }
 
-    /// Keeps what makes the next command quicker: hashes of files that were read, and the engine's tags.
+    /// Keeps what makes the next command quicker: hashes of files that were read, and tags.
     pub(super) async fn keep_hashes(&self) {
         if self.has_engine
             && let Some(tags) = self.engine.kept().await
         {
             self.state.keep(TAGS, &tags);
+        }
+        if let Some(tags) = self.build_tags.kept() {
+            self.state.keep(BUILD_TAGS, &tags);
         }
         if let Some(hashes) = self.hashes.kept() {
             self.state.keep(HASHES, &hashes);

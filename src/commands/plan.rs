@@ -20,7 +20,7 @@ use crate::{
     hierarchy::{Flatten, Hierarchy, NodeName},
     host::git,
     plan::{self, Action, Plan, PlanRequest, Selection, Step, order::BlastRadius},
-    publish::store::{Remote, Store},
+    publish::store::Store,
     report::{
         self,
         plan::{Planned, TagList},
@@ -54,7 +54,7 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     let hierarchy = of_engine.unwrap_or(hierarchy);
     let asks = if arguments.out.is_some() { !ONLY_ASKS } else { ONLY_ASKS };
     let ((plan, warnings), flattened) = if let Some(prefix) = &hierarchy.registry {
-        let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
+        let store = world.remote(prefix);
         let made = made(&hierarchy, &request, &world, (&store, asks)).await?;
         let flattened = flattened(&hierarchy, &made.0, &store).await;
         (made, flattened)

@@ -16,10 +16,7 @@ use crate::{
     commands::cli::Common,
     hierarchy::{Hierarchy, NodeName},
     plan::{LastBuilds, Plan, PlanRequest, Selection},
-    publish::{
-        failures::Failures,
-        store::{Remote, Store},
-    },
+    publish::{failures::Failures, store::Store},
     run::observe::describe,
 };
 
@@ -41,7 +38,7 @@ pub(super) async fn ask(
     let of_engine = for_engine(hierarchy, common, &world.info.platform)?;
     let hierarchy = of_engine.as_ref().unwrap_or(hierarchy);
     if let Some(prefix) = &hierarchy.registry {
-        let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
+        let store = world.remote(prefix);
         ask_store(hierarchy, &world, &store, pick).await
     } else {
         let store = world.local();

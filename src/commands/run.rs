@@ -125,13 +125,12 @@ impl RunCommand<'_> {
             None
         };
         if let Some(prefix) = &self.hierarchy.registry {
-            let (registries, engine) = (self.world.registries.clone(), self.world.engine.clone());
             let others = self.world.pool.iter().skip(1).map(|other| {
-                Arc::new(Remote::new(registries.clone(), prefix, other.engine.clone()))
+                let registries = self.world.registries.clone();
+                Arc::new(Remote::new(registries, prefix, other.engine.clone()))
             });
-            let others = others.collect();
-            let store = Remote::new(registries.clone(), prefix, engine);
-            Box::pin(self.on((Arc::new(store), others), stops, record)).await
+            let stores = (Arc::new(self.world.remote(prefix)), others.collect());
+            Box::pin(self.on(stores, stops, record)).await
         } else if let Some(store) = self.world.layered(&self.hierarchy) {
             Box::pin(self.on((Arc::new(store), vec![]), stops, record)).await
         } else {

@@ -37,9 +37,13 @@ pub(super) enum Moved {
     Building,
     /// Its steps have ended, and the engine writes the image.
     Exporting,
-    /// Its image is built; its tests are not over. The digest is that of the store if it is known, else
-    /// that of the engine.
-    Made(Digest),
+    /// Its image is built; its tests are not over.
+    Made {
+        /// That of the store if it is known, else that of the engine.
+        digest: Digest,
+        /// Whether it has tests or gates. If not, it is stored next.
+        is_tested: bool,
+    },
 }
 
 /// The shared state of all steps.
@@ -84,7 +88,10 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     }
 
     pub(super) fn announce(&self, digest: Digest) {
-        self.moved(Moved::Made(digest));
+        let (hierarchy, node) = (&self.shop.hierarchy, &self.step.node);
+        let is_tested =
+            hierarchy.tests(node).next().is_some() || hierarchy.gates(node).next().is_some();
+        self.moved(Moved::Made { digest, is_tested });
     }
 
     /// The digest of each parent, after all of them have succeeded. If one fails, the loop drops this step.

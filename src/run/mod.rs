@@ -29,6 +29,7 @@ mod pool;
 pub mod state;
 mod step;
 mod step_events;
+mod storage_wait;
 pub mod trigger;
 mod trouble;
 mod verify;
@@ -52,6 +53,7 @@ use self::{
     pool::{EnginePool, PooledBases, StepEngine},
     step::{LostEngine, StepEnd, Work},
     step_events::Inbox,
+    storage_wait::StorageWait,
     verify::Verifying,
 };
 pub use self::{
@@ -125,6 +127,7 @@ pub async fn execute<E: Engine, S: Store>(
         building: HashMap::new(),
         exporting: BTreeSet::new(),
         made: BTreeMap::new(),
+        storage_wait: StorageWait::default(),
         cancels: HashMap::new(),
         skipped: HashMap::new(),
         pointless: BTreeSet::new(),
@@ -158,6 +161,11 @@ pub async fn execute<E: Engine, S: Store>(
                 Err(error) if error.is_cancelled() => run.finish(error.id(), StepEnd::cancelled()),
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
+            nodes = run.storage_wait.expired() => {
+                for node in &nodes {
+                    run.queue.succeeded(node);
+                }
+            }
             _ = tick.tick() => run.telling.tick(),
         }
     }
@@ -197,6 +205,7 @@ struct Run<'a, 't, E, S> {
     exporting: BTreeSet<NodeName>,
     /// The images of the other running steps.
     made: BTreeMap<NodeName, Digest>,
+    storage_wait: StorageWait,
     cancels: HashMap<NodeName, AbortHandle>,
     /// Running steps that are cancelled because another one failed.
     skipped: HashMap<NodeName, NodeName>,
@@ -306,7 +315,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     }
 
     fn has_moved(&mut self, node: NodeName, moved: Moved) {
-        let digest = match moved {
+        let (digest, is_tested) = match moved {
             Moved::Building => {
                 self.exporting.remove(&node);
                 return;
@@ -317,13 +326,13 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
                 }
                 return;
             }
-            Moved::Made(digest) => digest,
+            Moved::Made { digest, is_tested } => (digest, is_tested),
         };
         // Its place is free, and its children may begin.
         self.exporting.remove(&node);
         let Some(since) = self.building.remove(&node) else { return };
         self.done.built.insert(node.clone(), since.elapsed());
-        if self.shop.options.speculate {
+        if self.shop.options.speculate && !self.storage_wait.begins(&node, is_tested) {
             self.queue.succeeded(&node);
         }
         self.made.insert(node, digest);
@@ -339,7 +348,8 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.cancels.remove(&node);
         self.building.remove(&node);
         self.exporting.remove(&node);
-        self.made.remove(&node);
+        let made = self.made.remove(&node);
+        self.storage_wait.ends(&node, made.as_ref().zip(outcome.digest()));
         if self.is_put_back(&node, &outcome, lost.as_ref()) {
             return;
         }

@@ -6,20 +6,17 @@ use super::{Description, StoreError, StoredSize};
 use crate::{
     engine::{canonical_config, created},
     image::{Digest, Repository},
-    registry::{Client, only_image},
+    registry::{Client, Manifest, only_image},
     size::Blob,
 };
 
-/// `None` if the image was deleted, or if it is an index of several images or another artifact, which has no
-/// configuration.
+/// The image of a manifest. `None` if parts of it were deleted, or if it is an index of several images or another artifact,
+/// which has no configuration.
 pub(super) async fn describe(
     client: &Client,
     repository: &Repository,
-    digest: &Digest,
+    mut manifest: Manifest,
 ) -> Result<Option<Description>, StoreError> {
-    let Some(mut manifest) = client.manifest(repository, digest.as_str()).await? else {
-        return Ok(None);
-    };
     if let Some(image) = only_image(&manifest.bytes) {
         let Some(of_image) = client.manifest(repository, image.as_str()).await? else {
             return Ok(None);

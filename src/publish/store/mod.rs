@@ -3,6 +3,7 @@
 //! With `registry:` it is that registry. Without one it is the engine's own tags, with image IDs as digests.
 
 pub(super) mod artifact;
+mod build_tags;
 mod hierarchy_id;
 mod layered;
 mod local;
@@ -23,6 +24,7 @@ use std::{
 use jiff::Timestamp;
 
 pub use self::{
+    build_tags::BuildTags,
     hierarchy_id::{HIERARCHY, HierarchyId},
     layered::Layered,
     local::Local,

@@ -9,8 +9,8 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    Description, Holding, RecordStage, Recorded, RemoteTags, Sight, Store, StoreError, Tags,
-    built_at, manifest::Contents, read, remote_tags::HEADS_AT_ONCE, run_record,
+    BuildTags, Description, Holding, RecordStage, Recorded, RemoteTags, Sight, Store, StoreError,
+    Tags, built_at, manifest::Contents, read, remote_tags::HEADS_AT_ONCE, run_record,
 };
 use crate::{
     engine::Engine,
@@ -29,6 +29,12 @@ pub struct Remote<E> {
 impl<E: Engine> Remote<E> {
     pub fn new(client: Client, prefix: &Repository, engine: Arc<E>) -> Self {
         Self { tags: RemoteTags::new(client.clone(), prefix), client, engine }
+    }
+
+    /// Reads build tags that earlier commands read only if no moving tag shows their image.
+    pub fn with_build_tags(mut self, known: Arc<BuildTags>) -> Self {
+        self.tags.known = known;
+        self
     }
 }
 
@@ -178,7 +184,7 @@ impl<E: Engine> Store for Remote<E> {
 
     async fn tags(&self, repository: &Repository) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
         let tags = self.client.tags(repository).await?;
-        self.heads(tags.into_iter().map(|tag| repository.tagged(tag)).collect()).await
+        self.tags.read(tags.into_iter().map(|tag| repository.tagged(tag)).collect()).await
     }
 
     async fn holdings(&self, repositories: Vec<Repository>) -> Result<Vec<Holding>, StoreError> {

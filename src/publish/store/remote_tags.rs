@@ -10,7 +10,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::OnceCell;
 
 use super::{
-    Description, RecordStage, Recorded, StoreError, Tags, manifest, note, read::PAUSES, run_record,
+    BuildTags, Description, RecordStage, Recorded, StoreError, Tags, manifest, note, read::PAUSES,
+    run_record,
 };
 use crate::{
     image::{Digest, Platform, Repository, Tagged},
@@ -27,6 +28,9 @@ pub struct RemoteTags {
     runs: Option<Repository>,
     /// The manifests to write, read once for all tags of an image.
     manifests: Mutex<HashMap<Stored, Arc<OnceCell<Manifest>>>>,
+    /// The images that were described.
+    described: Mutex<HashMap<Stored, Description>>,
+    pub(super) known: Arc<BuildTags>,
 }
 
 /// An image of a repository. Its bytes never change.
@@ -35,7 +39,25 @@ type Stored = (Repository, Digest);
 impl RemoteTags {
     /// `prefix` is the prefix of the hierarchy's repositories.
     pub fn new(client: Client, prefix: &Repository) -> Self {
-        Self { client, runs: run_record::repository(prefix), manifests: Mutex::default() }
+        let runs = run_record::repository(prefix);
+        let (manifests, described, known) = Default::default();
+        Self { client, runs, manifests, described, known }
+    }
+
+    /// Reads each of these tags.
+    pub(super) async fn read(
+        &self,
+        tags: Vec<Tagged>,
+    ) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
+        let heads: Vec<(Tagged, Option<Digest>)> = stream::iter(tags)
+            .map(async |tag| {
+                let digest = self.head(&tag).await?;
+                Ok::<_, StoreError>((tag, digest))
+            })
+            .buffer_unordered(HEADS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(heads.into_iter().filter_map(|(tag, digest)| Some((tag, digest?))).collect())
     }
 
     pub(super) async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
@@ -65,19 +87,21 @@ impl RemoteTags {
 
 impl Tags for RemoteTags {
     async fn heads(&self, tags: Vec<Tagged>) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
-        let heads: Vec<(Tagged, Option<Digest>)> = stream::iter(tags)
-            .map(async |tag| {
-                let digest = self.head(&tag).await?;
-                Ok::<_, StoreError>((tag, digest))
-            })
-            .buffer_unordered(HEADS_AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(heads.into_iter().filter_map(|(tag, digest)| Some((tag, digest?))).collect())
+        let (mut known, mut open) = (BTreeMap::new(), Vec::new());
+        for tag in tags {
+            match self.known.digest(&tag) {
+                Some(digest) => _ = known.insert(tag, digest),
+                None => open.push(tag),
+            }
+        }
+        known.extend(self.read(open).await?);
+        Ok(known)
     }
 
     async fn head(&self, tag: &Tagged) -> Result<Option<Digest>, StoreError> {
-        Ok(self.client.head(&tag.repository, tag.tag.as_str()).await?)
+        let digest = self.client.head(&tag.repository, tag.tag.as_str()).await?;
+        self.known.learn(tag, digest.as_ref());
+        Ok(digest)
     }
 
     async fn has(&self, repository: &Repository, digest: &Digest) -> Result<bool, StoreError> {
@@ -89,7 +113,21 @@ impl Tags for RemoteTags {
         repository: &Repository,
         digest: &Digest,
     ) -> Result<Option<Description>, StoreError> {
-        manifest::describe(&self.client, repository, digest).await
+        let lock = || self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (repository.clone(), digest.clone());
+        if let Some(known) = lock().get(&key) {
+            return Ok(Some(known.clone()));
+        }
+        let manifest = match self.manifest(repository, digest).await {
+            Ok(manifest) => manifest,
+            Err(StoreError::Gone { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let found = manifest::describe(&self.client, repository, manifest).await?;
+        if let Some(found) = &found {
+            lock().insert(key, found.clone());
+        }
+        Ok(found)
     }
 
     async fn platform_images(
