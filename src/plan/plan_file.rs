@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Action, Missing, Plan, Reason, Step, Upstream};
+use super::{Action, Members, Missing, Plan, Reason, Step, Upstream};
 use crate::{
     fingerprint::{Detail, Epoch, Fingerprint, Inputs, Parents},
     hierarchy::{Hierarchy, Node, NodeName, OnFailure, TagTemplate, TagValues},
@@ -79,6 +79,9 @@ pub struct PlannedImage {
     pub checked: Option<Epoch>,
     /// The digests of its moving tags when the plan was made.
     pub moving: BTreeMap<Tag, Option<Digest>>,
+    /// For an image with several platforms: its image in each index of `moving`.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub members: Members,
     pub published: Option<Digest>,
     pub has_new_base: bool,
 }
@@ -213,6 +216,7 @@ impl PlannedImage {
             updates: step.updates.clone(),
             checked: step.checked,
             moving: step.moving.clone(),
+            members: step.members.clone(),
             published: step.published.clone(),
             has_new_base: step.has_new_base,
         }
@@ -229,6 +233,7 @@ impl PlannedImage {
             updates: self.updates.clone(),
             checked: self.checked,
             moving: self.moving.clone(),
+            members: self.members.clone(),
             published: self.published.clone(),
             has_new_base: self.has_new_base,
         }
