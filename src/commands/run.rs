@@ -140,7 +140,6 @@ impl RunCommand<'_> {
     }
 
     /// `others` are stores that use the other engines of the pool.
-    #[expect(clippy::too_many_lines, reason = "the parts of a run in their order")]
     async fn on<S: Store>(
         &self,
         (store, others): (Arc<S>, Vec<Arc<S>>),
@@ -204,13 +203,12 @@ impl RunCommand<'_> {
         for message in std::mem::take(&mut beginning.warnings) {
             telling.emit(EventKind::Warning { node: None, message });
         }
-        let executed = match beginning.executed.take() {
-            Some(executed) => tell_ends(&mut telling, &all, executed),
-            None => {
-                let jobs = self.arguments.how.jobs;
-                let engines = pool::engines(&self.world, &shop, (others, jobs));
-                execute(&engines, stops, &mut telling).await
-            }
+        let executed = if let Some(executed) = beginning.executed.take() {
+            tell_ends(&mut telling, &all, executed)
+        } else {
+            let jobs = self.arguments.how.jobs;
+            let engines = pool::engines(&self.world, &shop, (others, jobs));
+            execute(&engines, stops, &mut telling).await
         };
         let mut executed = beginning.with_blocked(executed);
         self.remember(shop.history.clone(), &executed);

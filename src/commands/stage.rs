@@ -49,7 +49,7 @@ pub(super) async fn stage(common: &Common, arguments: &StageArgs) -> Result<Exit
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
     let mut left = arguments.retries;
     loop {
-        let ended = once(common, arguments, &mut stops).await;
+        let ended = Box::pin(once(common, arguments, &mut stops)).await;
         if !tries_again(&ended, &mut left, &mut stops).await? {
             return ended;
         }
