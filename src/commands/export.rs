@@ -19,7 +19,7 @@ use crate::{
     hierarchy::Hierarchy,
     host::{git, owner},
     plan::{DigestSource, PlanFile},
-    publish::store::{PipelineRecords, Remote},
+    publish::store::PipelineRecords,
 };
 
 /// Where a workflow of GitHub is if the command line does not say it.
@@ -74,7 +74,7 @@ async fn planned(common: &Common, arguments: &ExportArgs) -> Result<PlanOfPipeli
     let world = Connections::asking(&hierarchy, common.offline).await?;
     let records = plan_source::records(&hierarchy, &world.registries)?;
     let Some(prefix) = &hierarchy.registry else { unreachable!("it was just checked") };
-    let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
+    let store = world.remote(prefix);
     let (plan, warnings) = make(&hierarchy, &request, &world, (&store, !ONLY_ASKS)).await?;
     for warning in &warnings {
         output::warning(warning);

@@ -93,7 +93,7 @@ pub(super) fn slots(engines: &[PooledEngine], jobs: Option<NonZeroUsize>) -> Vec
     engines.iter().map(of).collect()
 }
 
-/// Builds at once for so many processors: [`Connections::jobs`] says why.
+/// The default number of parallel builds for a number of processors: [`Connections::jobs`] says why.
 pub(super) fn default_jobs(cpus: usize) -> usize {
     cpus.max(1) + 4
 }

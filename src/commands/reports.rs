@@ -112,7 +112,7 @@ fn annotate(record: &Record, hierarchy: &Hierarchy) {
     let workspace = env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
     let workspace = workspace.unwrap_or_else(|| hierarchy.root().to_owned());
     let workspace = fs::canonicalize(&workspace).unwrap_or(workspace);
-    // Nobody reads stderr any more: then nobody needs them.
+    // If stderr is closed, the messages are lost.
     _ = annotations(record, (hierarchy, &workspace), &mut output::stderr());
 }
 

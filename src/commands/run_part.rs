@@ -42,7 +42,7 @@ pub(super) struct Beginning {
     pub(super) reported: Arc<Plan>,
     pub(super) warnings: Vec<String>,
     pub(super) secrets: Secrets,
-    /// Images that wait in vain for an image of another job.
+    /// Images that cannot be built, each with the image that no other job has stored.
     pub(super) blocked: BTreeMap<NodeName, NodeName>,
     /// The outcome of every step, if other jobs have executed them.
     pub(super) executed: Option<Executed>,

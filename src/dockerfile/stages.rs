@@ -533,7 +533,7 @@ pub fn platform_variables(target: &Platform, build: &Platform) -> BTreeMap<Strin
     variables
 }
 
-/// What the builder defines by itself. `build_args` win here too.
+/// The variables that the builder defines. `build_args` override them too.
 fn platform_arguments(settings: Settings<'_>) -> Variables {
     let mut arguments: Variables = platform_variables(settings.platform, settings.build_platform);
     arguments.insert("TARGETSTAGE".into(), settings.target.unwrap_or("default").to_owned());

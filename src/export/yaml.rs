@@ -230,7 +230,7 @@ fn text(value: &str) -> String {
     let begins =
         value.strip_prefix('.').unwrap_or(value).starts_with(|c: char| c.is_ascii_alphabetic());
     let lower = value.to_ascii_lowercase();
-    // Words of YAML 1.1 and 1.2, and what may be a number: `e3` is none, `1e3` begins with a digit.
+    // Words of YAML 1.1 and 1.2, and what may be a number: `e3` is not a number, and `1e3` begins with a digit.
     let is_word = matches!(
         lower.as_str(),
         "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n" | ".inf" | ".nan"

@@ -84,7 +84,7 @@ pub fn text(planned: Planned<'_>, (colour, out): (bool, &mut dyn Write)) -> io::
     writeln!(out, "{}{hidden}", counts(run))?;
     if radius.images() > 0 {
         writeln!(out, "{}", touched(radius))?;
-        // Each tag by itself: a long text is cut.
+        // One text for each tag, because a long text is cut.
         let names: Vec<String> = radius.tags.iter().map(|tag| sanitize::text(tag)).collect();
         writeln!(out, "moves {}", moves(&names, tags))?;
     }

@@ -1,6 +1,6 @@
 //! Finds the images of a plan that jobs have stored, and what became of the others.
 //!
-//! A build tag proves that an image of these inputs was built and tested, whoever built it: another job, or a run on
+//! A build tag proves that an image of these inputs was built and tested: by another job, or by a run on
 //! a laptop. The tag of a child contains the digests of its parents, so it is looked for after theirs. Only an image
 //! that is built in any case (`--from`, `--refresh`) may have an older image under its build tag: then the record of
 //! its job decides.
@@ -192,7 +192,7 @@ impl Handover<'_> {
     }
 }
 
-/// An image of which nobody knows why it is not there.
+/// An image that is missing for an unknown reason.
 fn lost(image: &PlannedImage, message: String) -> Outcome {
     Outcome::Failed(StepFailure {
         phase: Phase::Build,

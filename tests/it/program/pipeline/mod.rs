@@ -172,7 +172,7 @@ fn a_job_refuses_another_checkout_and_names_what_differs() {
     pipeline.project.edit("hierarchy.yaml", "build_args: { A: \"1\" }", "on_failure: optional");
     pipeline.stage("~web").exits(2).says(&["`on_failure` of `~web` in hierarchy.yaml changed"]);
     pipeline.promote().exits(2).says(&["`on_failure` of `~web` in hierarchy.yaml changed"]);
-    // An edited plan is none.
+    // An edited file is not a plan.
     let text = fs::read_to_string(pipeline.plan_path()).unwrap();
     fs::write(pipeline.plan_path(), text.replacen("\"block\"", "\"hold\"", 1)).unwrap();
     pipeline.stage("~os").exits(2).says(&["it was changed after it was written"]);
