@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, time::Instant};
 
@@ -43,6 +44,12 @@ pub enum EventKind {
         /// The registry prefix of published images, or `None` for the engine.
         registry: Option<String>,
         jobs: usize,
+        /// The time of the event.
+        began: Timestamp,
+        /// The flags that select images; empty for everything that is out of date.
+        asked: String,
+        /// The checked-out commit, followed by `-dirty` if files differ.
+        commit: Option<String>,
     },
     /// The estimated remaining time, from earlier builds; `None`: the last estimate is no longer valid.
     Estimated {
@@ -519,6 +526,13 @@ impl<'a> Telling<'a> {
     pub fn emit(&mut self, kind: EventKind) {
         self.take_outside();
         self.report(kind);
+    }
+
+    /// Reports problems that are not of one image.
+    pub fn warn(&mut self, messages: Vec<String>) {
+        for message in messages {
+            self.emit(EventKind::Warning { node: None, message });
+        }
     }
 
     /// Reports events from outside the run's steps, and lets the reporter redraw, until it is dropped. Without

@@ -87,6 +87,9 @@ fn completable(arguments: &[OsString]) -> Command {
     let (state, line) = (of.clone(), arguments.to_vec());
     let logs = ArgValueCompleter::new(move |typed: &OsStr| logs(state.as_ref(), &line, typed));
     command = command.mut_subcommand("log", |log| log.mut_arg("run", |run| run.add(logs)));
+    let state = of.clone();
+    let reports = ArgValueCompleter::new(move |typed: &OsStr| reports(state.as_ref(), typed));
+    command = command.mut_subcommand("report", |one| one.mut_arg("run", |run| run.add(reports)));
     let state = of;
     let runs = ArgValueCompleter::new(move |typed: &OsStr| runs(state.as_ref(), typed));
     command = command.mut_subcommand("rollback", |one| one.mut_arg("run", |run| run.add(runs)));
@@ -153,6 +156,13 @@ fn logs(file: Option<&PathBuf>, line: &[OsString], typed: &OsStr) -> Vec<Complet
     runs.dedup();
     let begins_so = runs.into_iter().rev().filter(|run| run.starts_with(typed));
     begins_so.map(CompletionCandidate::new).collect()
+}
+
+/// The runs of this machine whose events are kept, the newest first.
+fn reports(file: Option<&PathBuf>, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let (Some(file), Some(typed)) = (file, typed.to_str()) else { return Vec::new() };
+    let runs = StateFolder::of(file).events().into_iter().map(|(run, _)| run);
+    runs.filter(|run| run.starts_with(typed)).map(CompletionCandidate::new).collect()
 }
 
 /// The runs of this machine that moved tags, the newest first.

@@ -32,6 +32,7 @@ mod preflight;
 mod project;
 mod promote;
 mod replaced;
+mod report;
 mod reports;
 mod resume;
 mod rollback;
@@ -146,6 +147,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Mirror(arguments)) => runtime()?.block_on(mirror::mirror(common, &arguments)),
         Some(Command::Size(arguments)) => runtime()?.block_on(size::size(common, &arguments)),
         Some(Command::Waste(arguments)) => runtime()?.block_on(waste::waste(common, &arguments)),
+        Some(Command::Report(arguments)) => report::report(common, &arguments),
         Some(Command::History(arguments)) => {
             runtime()?.block_on(history::history(common, &arguments))
         }

@@ -65,10 +65,12 @@ async fn once(
         how: arguments.how.clone(),
         junit: arguments.junit.clone(),
         json_report: arguments.json_report.clone(),
+        html: arguments.html.clone(),
         notify: arguments.notify.clone(),
         ..RunArgs::default()
     };
     let mut record = Record::new(format!("promote --plan {}", file.id));
+    record.page = arguments.html.as_ref().map(|_| Box::default());
     let hierarchy = Arc::new(hierarchy);
     let ended = async {
         refuse_other_hierarchy(&hierarchy, &file)?;

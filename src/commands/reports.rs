@@ -13,7 +13,7 @@ use crate::{
     commands::cli::{Common, RunArgs},
     hierarchy::Hierarchy,
     host::owner,
-    report::{Ci, Record, annotations, junit, markdown, mermaid, whole},
+    report::{Ci, Record, annotations, html, junit, markdown, mermaid, whole},
 };
 
 /// GitHub takes so much of a step's summary, and nothing at all of a longer one.
@@ -55,6 +55,9 @@ fn save_files(
     if let Some(path) = &arguments.json_report {
         save("--json-report", (&folder, path), |out| whole(record, out));
     }
+    if let (Some(path), Some(page)) = (&arguments.html, record.whole_page()) {
+        save("--html", (&folder, path), |out| out.write_all(html::page(&page).as_bytes()));
+    }
 }
 
 /// Everything that was asked for, of a run that is over, however it ended.
@@ -84,28 +87,30 @@ pub(super) async fn tell(
     }
 }
 
-/// Writes a file, and the folders above it. A relative path is one of the checkout, whose author
-/// may have made a link of any part of it.
+/// Writes a report; if that fails, a warning names the flag.
 fn save(
     flag: &str,
     (folder, path): (&Path, &Path),
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) {
-    let whole = folder.join(path);
-    let written = || {
-        if path.is_relative() {
-            owner::check_no_links(folder, path)?;
-        }
-        if let Some(folder) = whole.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut out = Vec::new();
-        write(&mut out)?;
-        owner::replace(&whole, &out)
-    };
-    if let Err(error) = written() {
+    let mut out = Vec::new();
+    let written = write(&mut out).and_then(|()| write_file((folder, path), &out));
+    if let Err(error) = written {
         output::warning(&format!("`{flag}`: `{}` cannot be written: {error}", path.display()));
     }
+}
+
+/// Writes a file, and the folders above it. A relative path is one of the checkout, whose author
+/// may have made a link of any part of it.
+pub(super) fn write_file((folder, path): (&Path, &Path), bytes: &[u8]) -> io::Result<()> {
+    let whole = folder.join(path);
+    if path.is_relative() {
+        owner::check_no_links(folder, path)?;
+    }
+    if let Some(folder) = whole.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    owner::replace(&whole, bytes)
 }
 
 fn annotate(record: &Record, hierarchy: &Hierarchy) {

@@ -46,7 +46,7 @@ use crate::{
     },
     registry::Copier,
     report::{self, Out, ProgressMode, Record, Recorder, ReportOptions},
-    run::{Origin, RunOptions, Workshop, execute, sign},
+    run::{Origin, RunOptions, Workshop, execute, sign, state::RunDir},
 };
 
 /// A plan that takes longer is announced.
@@ -56,6 +56,7 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
     let mut stops = signals::listen()
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
     let mut record = Record::new(flags(&arguments.selection));
+    record.page = arguments.html.as_ref().map(|_| Box::default());
     let (hierarchy, ended) = match load(common) {
         Ok(mut hierarchy) => {
             let local = local_only(&mut hierarchy, arguments.local.as_ref());
@@ -192,17 +193,19 @@ impl RunCommand<'_> {
             options: self.options(),
         });
 
-        let mut reporter = Recorder::new(self.reporter(), record);
+        let (asked, commit) = (record.asked.clone(), record.commit.clone());
+        let mut reporter = Recorder::new(self.reporter(&shop.run), record);
         let mut telling = Telling::new(&mut reporter).with(self.world.delays());
         telling.emit(EventKind::RunStarted {
             run: shop.run.id.clone(),
             plan: all.clone(),
             registry: self.hierarchy.registry.as_ref().map(ToString::to_string),
             jobs: shop.options.jobs.get(),
+            began: Timestamp::now(),
+            asked,
+            commit,
         });
-        for message in std::mem::take(&mut beginning.warnings) {
-            telling.emit(EventKind::Warning { node: None, message });
-        }
+        telling.warn(std::mem::take(&mut beginning.warnings));
         let executed = if let Some(executed) = beginning.executed.take() {
             tell_ends(&mut telling, &all, executed)
         } else {
@@ -223,9 +226,7 @@ impl RunCommand<'_> {
         };
         let is_stopped = executed.stopped >= Some(StopReason::Interrupted);
         let quiesced = self.quiesce(&mut publisher, is_stopped).await;
-        for message in quiesced {
-            publisher.telling.emit(EventKind::Warning { node: None, message });
-        }
+        publisher.telling.warn(quiesced);
         self.world.keep_hashes().await;
 
         let took = publisher.telling.elapsed();
@@ -479,7 +480,8 @@ impl RunCommand<'_> {
         }
     }
 
-    fn reporter(&self) -> Box<dyn Reporter> {
+    /// What the user chose, and the file of the run's events.
+    fn reporter(&self, run: &RunDir) -> Box<dyn Reporter> {
         let progress = match self.arguments.how.progress {
             ProgressArg::Auto => ProgressMode::Auto,
             ProgressArg::Tty => ProgressMode::Tty,
@@ -496,7 +498,8 @@ impl RunCommand<'_> {
             now: jiff::ZonedDateTime::now,
         };
         let (out, result) = (std::io::stderr(), std::io::stdout());
-        report::reporter(progress, options, Out::new(out), Out::new(result))
+        let shown = report::reporter(progress, options, Out::new(out), Out::new(result));
+        report::events_kept(shown, run.events())
     }
 }
 

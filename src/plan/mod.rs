@@ -69,6 +69,8 @@ pub struct Step {
     pub published: Option<Digest>,
     /// Its upstream differs from that of the published image.
     pub has_new_base: bool,
+    /// The node or the upstream that it is `FROM`.
+    pub base: Option<String>,
 }
 
 /// The action for an image.
@@ -146,6 +148,7 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &PlanRequest) -
             members: facts.members.clone(),
             published: facts.published.as_ref().map(|published| published.digest.clone()),
             has_new_base: has_new_base(node, facts),
+            base: base(node),
         });
     }
     let Observed { outside, upstreams, missing, .. } = observed.clone();
@@ -159,6 +162,11 @@ fn missing(node: &Node, observed: &Observed) -> Option<Reason> {
         let why = observed.missing.get(&upstream)?.why.clone();
         Some(Reason::UpstreamMissing { upstream, why })
     })
+}
+
+fn base(node: &Node) -> Option<String> {
+    let of_node = node.base().map(ToString::to_string);
+    of_node.or_else(|| node.upstream().map(ToString::to_string))
 }
 
 fn has_new_base(node: &Node, facts: &NodeFacts) -> bool {

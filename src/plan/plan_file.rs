@@ -84,6 +84,9 @@ pub struct PlannedImage {
     pub members: Members,
     pub published: Option<Digest>,
     pub has_new_base: bool,
+    /// For reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
 }
 
 /// Why a plan file cannot be used.
@@ -219,6 +222,7 @@ impl PlannedImage {
             members: step.members.clone(),
             published: step.published.clone(),
             has_new_base: step.has_new_base,
+            base: step.base.clone(),
         }
     }
 
@@ -236,6 +240,7 @@ impl PlannedImage {
             members: self.members.clone(),
             published: self.published.clone(),
             has_new_base: self.has_new_base,
+            base: self.base.clone(),
         }
     }
 

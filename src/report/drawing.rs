@@ -75,6 +75,9 @@ pub enum ImageFate {
     Failed,
     /// Skipped or cancelled.
     NotBuilt,
+    /// Its step has not begun.
+    Waiting,
+    Running,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -213,6 +216,8 @@ impl BoxKind {
             Self::Ended(ImageFate::Kept) => "kept",
             Self::Ended(ImageFate::Failed) => "failed",
             Self::Ended(ImageFate::NotBuilt) => "not-built",
+            Self::Ended(ImageFate::Waiting) => "waiting",
+            Self::Ended(ImageFate::Running) => "running",
             Self::Image(Some(ImageState::Current)) => "current",
             Self::Image(Some(ImageState::Behind)) => "behind",
             Self::Image(Some(ImageState::HeldBack)) => "held-back",

@@ -159,11 +159,11 @@ fn promoted(past: &PastRun) -> String {
 #[derive(Serialize)]
 struct HistoryView<'a> {
     v: u32,
-    runs: Vec<RunView<'a>>,
+    runs: Vec<PastRunView<'a>>,
 }
 
 #[derive(Serialize)]
-struct RunView<'a> {
+struct PastRunView<'a> {
     run: &'a str,
     at: String,
     place: &'a str,
@@ -191,9 +191,9 @@ pub fn json(runs: &Runs<'_>, out: &mut dyn Write) -> io::Result<()> {
     super::json::write(&HistoryView { v: VERSION, runs: views }, out)
 }
 
-fn run_view<'a>(runs: &Runs<'_>, past: &'a PastRun) -> RunView<'a> {
+fn run_view<'a>(runs: &Runs<'_>, past: &'a PastRun) -> PastRunView<'a> {
     let exit = past.ended.as_ref().map(|ended| ended.exit);
-    RunView {
+    PastRunView {
         run: &past.began.run,
         at: past.began.at.to_string(),
         place: &past.began.place,

@@ -20,7 +20,7 @@ const LONGEST: usize = 50_000;
 const NAMES: usize = 3;
 
 /// Fill, line and text of each kind; they can be read on a light page and on a dark one.
-const STYLES: [(&str, &str); 11] = [
+const STYLES: [(&str, &str); 13] = [
     ("image", "fill:#eef1f5,stroke:#7d8896,color:#1c2430"),
     ("current", "fill:#dcf3e2,stroke:#2c8a4b,color:#0f3a1e"),
     ("behind", "fill:#dcebfb,stroke:#2b6cb0,color:#0f2f52"),
@@ -31,6 +31,8 @@ const STYLES: [(&str, &str); 11] = [
     ("kept", "fill:#eef1f5,stroke:#7d8896,color:#1c2430"),
     ("failed", "fill:#fbe0dd,stroke:#c0392b,color:#561710"),
     ("not-built", "fill:#fdf0cd,stroke:#b7791f,color:#4a3208"),
+    ("waiting", "fill:#eef1f5,stroke:#7d8896,color:#3c4653"),
+    ("running", "fill:#e6e0fa,stroke:#6b4fbb,color:#2b1d5c"),
     ("upstream", "fill:#ffffff,stroke:#7d8896,color:#3c4653,stroke-dasharray:4 3"),
 ];
 

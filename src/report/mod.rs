@@ -15,6 +15,7 @@ mod fold;
 pub mod gc;
 mod github;
 pub mod history;
+pub mod html;
 mod json;
 pub mod junit;
 pub mod markdown;
@@ -50,7 +51,7 @@ use jiff::ZonedDateTime;
 use self::paint::Paint;
 pub use self::{
     github::annotations,
-    json::whole,
+    json::{events_kept, whole},
     numbers::count,
     out::Out,
     run_data::{Record, Recorder},

@@ -72,7 +72,7 @@ impl Reporter for Plain {
     fn report(&mut self, event: &Event) -> io::Result<()> {
         let (at, paint) = (event.at, self.paint);
         match &event.kind {
-            EventKind::RunStarted { run, plan, registry, jobs } => {
+            EventKind::RunStarted { run, plan, registry, jobs, .. } => {
                 self.guard.open(&mut self.out)?;
                 self.name_width = name_width(plan);
                 let began = (self.options.now)().saturating_sub(at);

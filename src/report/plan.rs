@@ -308,6 +308,10 @@ struct PlanStepView<'a> {
     #[serde(flatten)]
     why: ReasonView<'a>,
     after: &'a [NodeName],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    upstreams: Vec<&'a str>,
     published: Option<&'a Digest>,
     moving: &'a BTreeMap<Tag, Option<Digest>>,
 }
@@ -336,6 +340,8 @@ impl<'a> PlanView<'a> {
             fresh: matches!(step.action, Action::Build { fresh: true, .. }),
             why: ReasonView::new(&step.reason),
             after: &step.after,
+            base: step.base.as_deref(),
+            upstreams: step.inputs.upstreams.keys().map(String::as_str).collect(),
             published: step.published.as_ref(),
             moving: &step.moving,
         };
@@ -513,6 +519,6 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         insta::assert_snapshot!(json(&Plan::default(), &radius(5, 1, 4)), @r#"{"v":1,"target":{"registry":"registry.example.com/base"},"counts":{"build":0,"promote":0,"keep":0},"steps":[],"blast_radius":{"build":5,"promote":1,"tags":7,"moves":["os-base:1","os-base:2","os-base:3","os-base:4","os-base:5","os-base:6","os-base:7"],"repositories":{},"seconds":170.0,"timed":4,"bytes":120400000,"sized":4}}"#);
-        insta::assert_snapshot!(json(&plan, &radius(0, 1, 0)), @r#"{"v":1,"target":{"registry":"registry.example.com/base"},"counts":{"build":0,"promote":1,"keep":1},"steps":[{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built, not promoted to `latest`","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}],"blast_radius":{"build":0,"promote":1,"tags":7,"moves":["os-base:1","os-base:2","os-base:3","os-base:4","os-base:5","os-base:6","os-base:7"],"repositories":{},"seconds":null,"timed":0,"bytes":null,"sized":0}}"#);
+        insta::assert_snapshot!(json(&plan, &radius(0, 1, 0)), @r#"{"v":1,"target":{"registry":"registry.example.com/base"},"counts":{"build":0,"promote":1,"keep":1},"steps":[{"node":"cron","action":"promote","reason":"tags-behind","tags":["latest"],"why":"built, not promoted to `latest`","after":[],"base":"debian:12","published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}},{"node":"mirror","action":"keep","reason":"up-to-date","why":"up to date","after":[],"base":"debian:12","published":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4","moving":{"latest":"sha256:cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"}}],"blast_radius":{"build":0,"promote":1,"tags":7,"moves":["os-base:1","os-base:2","os-base:3","os-base:4","os-base:5","os-base:6","os-base:7"],"repositories":{},"seconds":null,"timed":0,"bytes":null,"sized":0}}"#);
     }
 }

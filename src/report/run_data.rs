@@ -2,11 +2,11 @@
 //!
 //! **Invariant:** nothing in it grows with what builds print.
 
-use std::{collections::BTreeMap, fmt, io, str::FromStr, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, io, str::FromStr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use super::timeline::JobTime;
+use super::{html::RunView, json, timeline::JobTime};
 use crate::{
     event::{Event, EventKind, Phase, Reporter, StopReason, Summary},
     exit::Exit,
@@ -37,6 +37,8 @@ pub struct Record {
     pub began_running: Option<Timestamp>,
     /// The jobs of a pipeline whose images were promoted.
     pub jobs: Vec<JobTime>,
+    /// For `--html`; it limits what it holds of logs.
+    pub page: Option<Box<RunView>>,
     /// From the start of a step to its end, by the run's clock.
     spans: BTreeMap<NodeName, (Duration, Duration)>,
     /// How long each image spent in each phase; of several tries all together.
@@ -121,6 +123,7 @@ impl Record {
             error: None,
             began_running: None,
             jobs: Vec::new(),
+            page: None,
             spans: BTreeMap::new(),
             phases: BTreeMap::new(),
             under_way: BTreeMap::new(),
@@ -136,7 +139,39 @@ impl Record {
         }
     }
 
+    /// The page of the run, if the record was asked for one.
+    pub fn whole_page(&self) -> Option<Cow<'_, RunView>> {
+        let page = &**self.page.as_ref()?;
+        let error = self.error.as_ref().filter(|_| page.end.is_none());
+        if page.is_started() && error.is_none() && self.jobs.is_empty() {
+            return Some(Cow::Borrowed(page));
+        }
+        let mut page = page.clone();
+        if !page.is_started() {
+            page.asked.clone_from(&self.asked);
+            page.commit.clone_from(&self.commit);
+            page.began = Some(self.began);
+        }
+        if let Some((exit, message)) = error {
+            page.fail(*exit, message);
+        }
+        let first = self.jobs.iter().map(|job| job.began).min();
+        for job in &self.jobs {
+            let since = |at: Timestamp| {
+                first.map_or(0, |first| at.as_millisecond() - first.as_millisecond())
+            };
+            let parts = job.parts.iter().filter_map(|(name, millis)| {
+                Some((name.parse::<StepPart>().ok()?, Duration::from_millis(*millis)))
+            });
+            page.take_job(job.node.as_str(), (since(job.began), since(job.ended)), parts);
+        }
+        Some(Cow::Owned(page))
+    }
+
     fn take(&mut self, event: &Event) {
+        if let Some(page) = &mut self.page {
+            page.take(&json::value(event));
+        }
         match &event.kind {
             EventKind::RunStarted { plan, registry, .. } => {
                 let millis = i64::try_from(event.at.as_millis()).unwrap_or_default();

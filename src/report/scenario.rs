@@ -102,6 +102,7 @@ fn step(node: &str, action: Action, reason: Reason, after: &[&str]) -> Step {
         members: std::collections::BTreeMap::new(),
         published: Some(digest("old")),
         has_new_base: false,
+        base: Some(after.first().copied().unwrap_or("debian:12").to_owned()),
     }
 }
 
@@ -195,6 +196,9 @@ impl Story {
             plan: Arc::new(plan),
             registry: Some("registry.example.com/base".to_owned()),
             jobs: 2,
+            began: "2026-11-24T03:00:01Z".parse().unwrap(),
+            asked: "--since abc".to_owned(),
+            commit: Some("0123456789ab".to_owned()),
         });
         story
     }

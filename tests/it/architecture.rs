@@ -127,6 +127,7 @@ const DOORS: &[(&str, &[&str])] = &[
         &[
             "commands",
             "engine",
+            "event",
             "fingerprint",
             "hierarchy",
             "plan",
@@ -138,6 +139,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ),
     ("getrandom", &["host"]),
     ("globset", &["hierarchy"]),
+    ("maud", &["report"]),
     ("notify", &["run"]),
     ("percent_encoding", &["engine"]),
     ("petgraph", &["hierarchy"]),

@@ -113,6 +113,12 @@ Examples:
   rebuild history                  the last 20 runs
   rebuild history -n 1             the last run";
 
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  rebuild report --html run.html   the last run
+  rebuild report 01m852q --html run.html
+                                   a run by the first letters of its ID";
+
 const RESUME_EXAMPLES: &str = "\
 Examples:
   rebuild resume                   all images that were rolled back
@@ -292,6 +298,12 @@ pub enum Command {
     /// time: tags that are in place stay there.
     #[command(after_help = pipeline::PROMOTE_EXAMPLES)]
     Promote(PromoteArgs),
+    /// Write the report of a past run of this machine as one HTML page
+    ///
+    /// The page has the result, the picture of the hierarchy, the table, the timeline, warnings, moved tags and the
+    /// end of each log. It needs no server and requests nothing. Keeps the last 20 runs that built an image.
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArgs),
     /// List past runs: time, request, promoted tags, result
     #[command(after_help = HISTORY_EXAMPLES)]
     History(HistoryArgs),
@@ -430,6 +442,9 @@ pub struct RunArgs {
     /// Write a report as one JSON object (docs/ci.md), also if the run fails
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub json_report: Option<PathBuf>,
+    /// Write a report as one HTML page for a browser, also if the run fails
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub html: Option<PathBuf>,
     /// Start this program at the end of the run, with the JSON report on its stdin
     ///
     /// A program, or a JSON list of a program and its arguments. No shell. Replaces `notify:` in
@@ -639,6 +654,16 @@ pub struct HistoryArgs {
     /// Text, or JSON for programs
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run, by its ID or the first letters of it [default: the last run]
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// Write the page to this file
+    #[arg(long, value_name = "FILE", required = true)]
+    pub html: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -76,6 +76,9 @@ pub struct PromoteArgs {
     /// Write a report of all jobs as one JSON object (docs/ci.md)
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub json_report: Option<PathBuf>,
+    /// Write a report of all jobs as one HTML page for a browser
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub html: Option<PathBuf>,
     /// Start this program at the end, with the JSON report on its stdin
     ///
     /// A program, or a JSON list of a program and its arguments. No shell. Replaces `notify:` in

@@ -4,6 +4,7 @@
 //! could obey is written as `\u` escapes, so that a program still reads exactly what was printed.
 
 mod budget;
+mod file;
 mod view;
 mod whole;
 
@@ -11,6 +12,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+pub use self::file::events_kept;
 use self::view::EventLine;
 pub(super) use self::view::seconds;
 pub use self::whole::whole;
@@ -33,6 +35,11 @@ impl Reporter for Json {
         // A reader wants to see it now.
         self.out.flush()
     }
+}
+
+/// An event as its line says it.
+pub(super) fn value(event: &Event) -> serde_json::Value {
+    serde_json::to_value(EventLine::new(event)).unwrap_or_default()
 }
 
 /// Writes one line of JSON, harmless to terminals and CI systems.

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
@@ -43,6 +44,9 @@ enum EventBody<'a> {
         run: &'a str,
         registry: Option<&'a str>,
         jobs: usize,
+        began: String,
+        asked: &'a str,
+        commit: Option<&'a str>,
         plan: PlanView<'a>,
     },
     Estimate {
@@ -250,12 +254,17 @@ impl<'a> EventLine<'a> {
 
 fn body(kind: &EventKind) -> EventBody<'_> {
     match kind {
-        EventKind::RunStarted { run, plan, registry, jobs } => EventBody::RunStarted {
-            run,
-            registry: registry.as_deref(),
-            jobs: *jobs,
-            plan: PlanView::new(plan),
-        },
+        EventKind::RunStarted { run, plan, registry, jobs, began, asked, commit } => {
+            EventBody::RunStarted {
+                run,
+                registry: registry.as_deref(),
+                jobs: *jobs,
+                began: whole_seconds(*began),
+                asked,
+                commit: commit.as_deref(),
+                plan: PlanView::new(plan),
+            }
+        }
         EventKind::Estimated { left } => EventBody::Estimate { seconds_left: left.map(seconds) },
         EventKind::Warning { node, message } => EventBody::Warning { node: node.as_ref(), message },
         EventKind::RegistryDelayed { registry, message } => {
@@ -442,6 +451,11 @@ fn several(attempts: usize) -> Option<usize> {
 
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A moment in RFC 3339, in UTC.
+pub(super) fn whole_seconds(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 
 /// Seconds with three decimals.

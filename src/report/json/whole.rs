@@ -4,13 +4,13 @@
 
 use std::io::{self, Write};
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
     super::{plan::VERSION, run_data::Record},
     view::{
         EventStepView, FixedView, LeftView, PromotionView, packages, promotion, seconds, steps,
+        whole_seconds,
     },
     write,
 };
@@ -59,11 +59,10 @@ pub fn whole(record: &Record, out: &mut dyn Write) -> io::Result<()> {
     let summary = record.summary.as_ref();
     let exit = record.exit();
     let (fixed, left) = packages(&record.packages);
-    let began = Timestamp::from_second(record.began.as_second()).unwrap_or(record.began);
     let whole = Whole {
         v: VERSION,
         run: summary.map(|summary| summary.run.as_str()),
-        began: began.to_string(),
+        began: whole_seconds(record.began),
         asked: &record.asked,
         commit: record.commit.as_deref(),
         registry: record.registry.as_deref(),

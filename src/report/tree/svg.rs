@@ -9,7 +9,7 @@ use super::{
     layout::{ArrowPath, HEIGHT, layout},
 };
 use crate::report::{
-    drawing::{BoxKind, Drawing, Link},
+    drawing::{BoxKind, Drawing, ImageFate, Link},
     numbers::{ago, size},
     sanitize,
     svg::{text_width, xml},
@@ -47,32 +47,89 @@ rect{fill:var(--image);stroke:var(--line);stroke-width:1.2}
 g:hover>rect{stroke-width:2.5}
 ";
 
+/// What a picture shows.
+pub(in crate::report) struct Picture<'a> {
+    pub(in crate::report) drawing: &'a Drawing,
+    pub(in crate::report) title: &'a str,
+    /// For a file of its own; without it, the page has the styles.
+    pub(in crate::report) style: Option<&'a str>,
+    /// Of each box.
+    pub(in crate::report) tooltip: &'a dyn Fn(usize) -> String,
+    /// The address that a box leads to.
+    pub(in crate::report) link: &'a dyn Fn(usize) -> Option<String>,
+}
+
 /// The whole picture as one SVG document.
 pub fn svg(view: TreeView<'_>, now: Timestamp) -> String {
     let drawing = view.drawing();
-    let labels: Vec<String> =
-        drawing.boxes.iter().map(|one| fit(&sanitize::text(&one.label), LONGEST)).collect();
-    let widths: Vec<i32> =
-        labels.iter().map(|label| text_width(label) + 2 * PADDING + MARK).collect();
-    let placed = layout(&drawing, &widths);
     let title = format!("{}: {}", project(view), drawing.count());
-    let legend = legend(&drawing);
-    let legend_width: i32 = legend.iter().map(|(_, text)| text_width(text) + 44).sum();
-    let width = placed.width.max(legend_width).max(text_width(&title) * 5 / 4) + 2 * MARGIN;
-    let height = placed.height + HEAD + 2 * MARGIN;
+    let tooltip = |n: usize| tooltip(view, &drawing.boxes[n].label, drawing.boxes[n].kind, now);
+    Picture {
+        drawing: &drawing,
+        title: &title,
+        style: Some(STYLE),
+        tooltip: &tooltip,
+        link: &|_| None,
+    }
+    .draw()
+}
 
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         viewBox=\"0 0 {width} {height}\" role=\"img\">\n<title>{}</title>\n<style>{STYLE}</style>\n\
-         <text class=\"title\" x=\"{MARGIN}\" y=\"{}\">{}</text>\n",
-        xml(&title),
-        MARGIN + 12,
-        xml(&title),
-    );
-    draw_legend(&legend, &mut out);
-    _ = writeln!(out, "<g transform=\"translate({MARGIN} {})\">", HEAD + MARGIN);
+impl Picture<'_> {
+    pub(in crate::report) fn draw(&self) -> String {
+        let Self { drawing, title, style, tooltip, link } = self;
+        let labels: Vec<String> =
+            drawing.boxes.iter().map(|one| fit(&sanitize::text(&one.label), LONGEST)).collect();
+        let widths: Vec<i32> =
+            labels.iter().map(|label| text_width(label) + 2 * PADDING + MARK).collect();
+        let placed = layout(drawing, &widths);
+        let legend = legend(drawing);
+        let legend_width: i32 = legend.iter().map(|(_, text)| text_width(text) + 44).sum();
+        let width = placed.width.max(legend_width).max(text_width(title) * 5 / 4) + 2 * MARGIN;
+        let height = placed.height + HEAD + 2 * MARGIN;
+
+        // Links within an image could not be reached.
+        let role = if style.is_some() { "img" } else { "group" };
+        let style = style.map_or(String::new(), |style| format!("<style>{style}</style>\n"));
+        let mut out = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+             viewBox=\"0 0 {width} {height}\" role=\"{role}\">\n<title>{}</title>\n{style}\
+             <text class=\"title\" x=\"{MARGIN}\" y=\"{}\">{}</text>\n",
+            xml(title),
+            MARGIN + 12,
+            xml(title),
+        );
+        draw_legend(&legend, &mut out);
+        _ = writeln!(out, "<g transform=\"translate({MARGIN} {})\">", HEAD + MARGIN);
+        draw_arrows(drawing, &placed.runs, &mut out);
+        for (n, one) in drawing.boxes.iter().enumerate() {
+            let place = placed.places[n];
+            let link = link(n).map(|link| xml(&link));
+            let (open, close) = match &link {
+                Some(link) => (format!("<a href=\"{link}\">"), "</a>"),
+                None => (String::new(), ""),
+            };
+            _ = writeln!(
+                out,
+                "{open}<g class=\"{}\" transform=\"translate({} {})\"><title>{}</title>\
+                 <rect width=\"{}\" height=\"{HEIGHT}\" rx=\"5\"/>\
+                 <text x=\"{PADDING}\" y=\"17\">{} {}</text></g>{close}",
+                one.kind.class(),
+                place.x,
+                place.y,
+                xml(&tooltip(n)),
+                place.width,
+                mark(one.kind),
+                xml(&labels[n]),
+            );
+        }
+        out.push_str("</g>\n</svg>\n");
+        out
+    }
+}
+
+fn draw_arrows(drawing: &Drawing, runs: &[ArrowPath], out: &mut String) {
     // Those that run straight may pass behind boxes, so they come first.
-    let mut runs: Vec<&ArrowPath> = placed.runs.iter().collect();
+    let mut runs: Vec<&ArrowPath> = runs.iter().collect();
     runs.sort_by_key(|run| run.is_in_band);
     for ArrowPath { arrow, path, .. } in runs {
         let [from, to] =
@@ -84,34 +141,19 @@ pub fn svg(view: TreeView<'_>, now: Timestamp) -> String {
             arrow.link.class()
         );
     }
-    for (n, one) in drawing.boxes.iter().enumerate() {
-        let place = placed.places[n];
-        _ = writeln!(
-            out,
-            "<g class=\"{}\" transform=\"translate({} {})\"><title>{}</title>\
-             <rect width=\"{}\" height=\"{HEIGHT}\" rx=\"5\"/>\
-             <text x=\"{PADDING}\" y=\"17\">{} {}</text></g>",
-            one.kind.class(),
-            place.x,
-            place.y,
-            xml(&tooltip(view, &one.label, one.kind, now)),
-            place.width,
-            mark(one.kind),
-            xml(&labels[n]),
-        );
-    }
-    out.push_str("</g>\n</svg>\n");
-    out
 }
 
 /// Says the same as the colour.
 fn mark(kind: BoxKind) -> &'static str {
     match kind.class() {
-        "current" => "●",
+        "current" | "built" => "●",
         "behind" => "◐",
-        "held-back" => "◌",
-        "never-built" => "○",
+        "held-back" | "not-built" => "◌",
+        "never-built" | "waiting" => "○",
         "upstream" => "↗",
+        "same" => "=",
+        "failed" => "✕",
+        "running" => "▶",
         _ => "·",
     }
 }
@@ -126,6 +168,8 @@ fn legend(drawing: &Drawing) -> Vec<(Option<BoxKind>, String)> {
         let word = match kind {
             BoxKind::Image(None) => "image".to_owned(),
             BoxKind::Image(Some(state)) => state.to_string(),
+            BoxKind::Ended(ImageFate::Same) => "unchanged".to_owned(),
+            BoxKind::Ended(ImageFate::Kept) => "up to date".to_owned(),
             BoxKind::Upstream | BoxKind::Ended(_) => kind.class().replace('-', " "),
         };
         (Some(kind), format!("{} {word} ({count})", mark(kind)))

@@ -138,7 +138,7 @@ impl Tty {
     fn apply(&mut self, event: &Event) {
         let paint = self.paint;
         match &event.kind {
-            EventKind::RunStarted { run, plan, registry, jobs } => {
+            EventKind::RunStarted { run, plan, registry, jobs, .. } => {
                 let work = |action: &Action| !matches!(action, Action::Keep { .. });
                 let steps = plan.steps.iter().filter(|step| work(&step.action));
                 self.name_width = name_width(plan).min(WIDEST_NAME);

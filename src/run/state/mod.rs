@@ -24,6 +24,8 @@ use crate::{
 
 /// The folder of journals, in the folder of a hierarchy.
 const JOURNALS: &str = "journal";
+/// The events of a run, in its folder.
+const EVENTS: &str = "events.jsonl";
 /// Written after all pins of ended runs were removed.
 const SEARCHED: &str = "pins-removed";
 const SEARCHED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -93,6 +95,24 @@ impl StateFolder {
         logs.sort();
         logs.reverse();
         logs
+    }
+
+    /// The runs whose events are kept, as run and file, the newest first.
+    pub fn events(&self) -> Vec<(String, PathBuf)> {
+        let Ok(runs) = fs::read_dir(self.root.join("runs")) else { return Vec::new() };
+        let events = |run: fs::DirEntry| {
+            let path = run.path().join(EVENTS);
+            path.is_file().then(|| (run.file_name().to_string_lossy().into_owned(), path))
+        };
+        let mut all: Vec<(String, PathBuf)> = runs.flatten().filter_map(events).collect();
+        all.sort();
+        all.reverse();
+        all
+    }
+
+    /// The log of a node in a run, which may be missing.
+    pub fn log_of(&self, run: &str, node: &str) -> PathBuf {
+        self.root.join("runs").join(run).join(log_name(node))
     }
 
     /// The folder of the journals of this hierarchy's runs.
@@ -255,6 +275,12 @@ impl RunDir {
         Ok(self.path.join(format!("{}.gate-{gate}.report", file_name(node))))
     }
 
+    /// Creates the file of the run's events.
+    pub fn events(&self) -> io::Result<File> {
+        make(&self.path)?;
+        owner::private().write(true).create_new(true).open(self.path.join(EVENTS))
+    }
+
     /// Opens a node's log to append to it.
     pub fn log(&self, node: &str) -> io::Result<(PathBuf, File)> {
         make(&self.path)?;
@@ -318,9 +344,20 @@ fn forget_old(runs: &Path) {
     let Ok(entries) = fs::read_dir(runs) else { return };
     let mut old: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     old.sort();
-    for path in old.iter().rev().skip(RUNS_KEPT - 1) {
-        _ = fs::remove_dir_all(path);
-    }
+    // Runs that built nothing must not displace the logs of others.
+    let (logs, others): (Vec<&PathBuf>, Vec<&PathBuf>) = old.iter().partition(|run| has_logs(run));
+    let unneeded = |runs: Vec<&PathBuf>| {
+        for path in runs.iter().rev().skip(RUNS_KEPT - 1) {
+            _ = fs::remove_dir_all(path);
+        }
+    };
+    unneeded(logs);
+    unneeded(others);
+}
+
+fn has_logs(run: &Path) -> bool {
+    let is_log = |file: fs::DirEntry| file.path().extension().is_some_and(|end| end == "log");
+    fs::read_dir(run).is_ok_and(|files| files.flatten().any(is_log))
 }
 
 fn now_millis() -> u64 {
@@ -350,6 +387,25 @@ mod tests {
         ] {
             assert_eq!(find(set), expected);
         }
+    }
+
+    #[test]
+    fn runs_that_built_nothing_do_not_displace_logs() {
+        let folder = tempfile::TempDir::new().unwrap();
+        for n in 0..60 {
+            let run = folder.path().join(format!("{n:02}"));
+            fs::create_dir(&run).unwrap();
+            fs::write(run.join(EVENTS), "").unwrap();
+            if n % 10 == 0 {
+                fs::write(run.join("app.log"), "").unwrap();
+            }
+        }
+        forget_old(folder.path());
+        let left = |with_logs| {
+            let runs = fs::read_dir(folder.path()).unwrap().flatten();
+            runs.filter(|run| has_logs(&run.path()) == with_logs).count()
+        };
+        assert_eq!((left(true), left(false)), (6, RUNS_KEPT - 1));
     }
 
     #[test]

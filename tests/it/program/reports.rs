@@ -97,6 +97,46 @@ fn reports_are_written_whatever_comes_of_the_run() {
 }
 
 #[test]
+fn a_run_has_a_page_then_and_later() {
+    let project = Project::new();
+    break_web(&project);
+    let page = |path: &str| project.shown(&fs::read_to_string(project.path(path)).unwrap());
+    project.rebuild("--only ~os --html out/first.html").run().exits(0);
+    project.rebuild("--html out/second.html").run().exits(10);
+    let second = page("out/second.html");
+    // The first log is that of the failed image, and open; its lines are escaped and complete no command.
+    let log = second.split("<details class=\"log\"").nth(1).unwrap();
+    assert!(log.starts_with(" open") && log.contains("~web"), "{log}");
+    assert!(log.contains("::·error::x") && log.contains("exit code"), "{log}");
+    for text in ["<strong>10</strong> build-failed", "No tag moved", "~tool"] {
+        assert!(second.contains(text), "{text}: {second}");
+    }
+
+    // What the run has left on the disk says the same.
+    project.rebuild("report --html later.html").run().exits(0);
+    let later = page("later.html");
+    let part = |page: &str, class: &str| {
+        let (_, part) = page.split_once(&format!("<section class=\"{class}\"")).unwrap();
+        part.split_once("</section>").unwrap().0.to_owned()
+    };
+    for class in ["summary", "picture-part", "images", "timeline"] {
+        assert_eq!(part(&later, class), part(&second, class), "{class}");
+    }
+    assert!(part(&later, "logs").contains("::·error::x"), "{later}");
+
+    let run = page("out/first.html").split_once("<h1>Run ").unwrap().1[..10].to_owned();
+    project.rebuild(&format!("report {run} --html earlier.html")).run().exits(0);
+    assert_eq!(part(&page("earlier.html"), "summary"), part(&page("out/first.html"), "summary"));
+    let unknown = project.rebuild("report 7zz --html never.html").run().exits(2);
+    unknown.says(&["there is no run `7zz` on this machine", "hint: there are the runs "]);
+
+    // No run at all.
+    project.write("hierarchy.yaml", "version: 1\nimages: { ~os: { contxt: os } }\n");
+    project.rebuild("--html out/third.html").run().exits(2);
+    assert!(page("out/third.html").contains("The run could not begin: "));
+}
+
+#[test]
 fn no_engine_is_reported_too() {
     let project = Project::new();
     let start = project.rebuild("--json-report report.json");
