@@ -23,6 +23,7 @@ mod event; //       what happens in a run, as reporters receive it
 mod publish; //     the stores, promotion and its journal, rollback, garbage collection
 mod run; //         observes the store, executes the plan in one loop; never prints
 mod report; //      output: tty, plain, json, reports; never runs anything
+mod serve; //       the server: pages, webhooks, and runs as processes of rebuild
 pub mod commands; //    the command line; one file a subcommand
 
 #[cfg(test)]

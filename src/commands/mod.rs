@@ -39,6 +39,7 @@ mod rollback;
 mod rollback_holds;
 mod run;
 mod run_part;
+mod serve;
 mod shell;
 mod signals;
 mod size;
@@ -58,7 +59,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::error::CommandError;
 use crate::{
-    commands::cli::{Cli, Command, Common, RunArgs},
+    commands::cli::{Cli, Command, Common, LogFormat, RunArgs},
     exit::Exit,
 };
 
@@ -94,16 +95,33 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::from_env("REBUILD_LOG"))
-        .with_writer(output::LogWriter::default)
-        .init();
+    begin_logs(&cli);
     match with_environment(cli).and_then(dispatch) {
         Ok(exit) => exit.into(),
         Err(error) => {
             output::error(&error.to_string());
             error.exit.into()
         }
+    }
+}
+
+/// `REBUILD_LOG` selects what is logged; a server logs what it does.
+fn begin_logs(cli: &Cli) {
+    let server = match &cli.command {
+        Some(Command::Serve(arguments)) => Some(arguments),
+        _ => None,
+    };
+    let by_default = if server.is_some() { "rebuild=info" } else { "" };
+    let filter = env::var("REBUILD_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = EnvFilter::new(filter.as_deref().unwrap_or(by_default));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(output::stderr_has_colour())
+        .with_writer(output::LogWriter::default);
+    if server.is_some_and(|arguments| arguments.log_format == LogFormat::Json) {
+        logs.json().flatten_event(true).init();
+    } else {
+        logs.init();
     }
 }
 
@@ -125,6 +143,8 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         None => run(common, &cli.run),
         Some(Command::Run(arguments)) => run(common, &arguments),
         Some(Command::Watch(arguments)) => runtime()?.block_on(watch::watch(common, &arguments)),
+        Some(Command::Serve(arguments)) => runtime()?.block_on(serve::serve(common, &arguments)),
+        Some(Command::Deliver { file }) => runtime()?.block_on(channels::deliver(&file)),
         Some(Command::Plan(arguments)) => runtime()?
             .block_on(plan::plan(common, &arguments))
             .map_err(CommandError::or_without_registry),

@@ -210,6 +210,9 @@ fn selection(
         }
         return Ok(selection);
     }
+    if !arguments.among.is_empty() {
+        return Ok(Selection::Among(nodes(hierarchy, &arguments.among)?));
+    }
     Ok(match (&arguments.from[..], &arguments.only[..]) {
         ([], []) => Selection::OutOfDate,
         (from, []) => Selection::From(nodes(hierarchy, from)?),

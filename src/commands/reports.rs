@@ -71,6 +71,7 @@ pub(super) async fn tell(
     if ci() == Ci::GitHub {
         tell_github(record, hierarchy);
     }
+    let unsent = arguments.for_server.as_deref();
     match (&arguments.notify, hierarchy) {
         (Some(argv), _) if argv.0.is_empty() => {}
         (Some(argv), _) => {
@@ -80,7 +81,7 @@ pub(super) async fn tell(
         }
         (None, Some(hierarchy)) => {
             if let Some(notify) = &hierarchy.notify {
-                Box::pin(channels::send(notify, record, hierarchy)).await;
+                Box::pin(channels::send(notify, record, (hierarchy, unsent))).await;
             }
         }
         (None, None) => {}

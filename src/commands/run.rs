@@ -53,7 +53,11 @@ use crate::{
 const PLANNED_SILENTLY: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, CommandError> {
-    let mut stops = signals::listen()
+    let listening = match &arguments.for_server {
+        Some(_) => signals::listen_to_server(),
+        None => signals::listen(),
+    };
+    let mut stops = listening
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
     let mut record = Record::new(flags(&arguments.selection));
     record.page = arguments.html.as_ref().map(|_| Box::default());

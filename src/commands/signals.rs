@@ -24,6 +24,22 @@ pub(super) use crate::run::CLEANUP;
 /// background have the process ignore SIGHUP or SIGQUIT, which stays so.
 pub(super) fn listen() -> std::io::Result<mpsc::Receiver<StopReason>> {
     let (sender, receiver) = mpsc::channel(4);
+    listen_with(sender)?;
+    Ok(receiver)
+}
+
+/// Also sends one when stdin ends: the server that started this process has ended.
+pub(super) fn listen_to_server() -> std::io::Result<mpsc::Receiver<StopReason>> {
+    let (sender, receiver) = mpsc::channel(4);
+    listen_with(sender.clone())?;
+    thread::spawn(move || {
+        _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        _ = sender.blocking_send(StopReason::Interrupted);
+    });
+    Ok(receiver)
+}
+
+fn listen_with(sender: mpsc::Sender<StopReason>) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let ignored = ignored();
@@ -56,7 +72,7 @@ pub(super) fn listen() -> std::io::Result<mpsc::Receiver<StopReason>> {
             end("ended at once", exit);
         }
     });
-    Ok(receiver)
+    Ok(())
 }
 
 async fn received(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {

@@ -220,12 +220,17 @@ impl<'y> Fields<'y> {
         (!matches!(value.kind, ValueKind::Null)).then_some(value)
     }
 
-    /// What nobody asked for is a mistake.
+    /// Whether the map has the field.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, _)| key.name == name)
+    }
+
     /// Leaves out fields that anything may stand in.
     pub(super) fn ignore(&mut self, is_ignored: impl Fn(&str) -> bool) {
         self.entries.retain(|(key, _)| !is_ignored(&key.name));
     }
 
+    /// An unknown field is a mistake.
     pub(super) fn finish(mut self, problems: &mut Problems) {
         self.known.sort_unstable();
         for (key, _) in self.entries {

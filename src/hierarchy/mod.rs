@@ -76,7 +76,7 @@ pub use self::{
     attestations::{Attestations, Provenance, Sbom},
     budget::{Budget, GrowthLimit, OnExcess},
     build_fields::{BuildNetwork, BuildSettings, HOST_GATEWAY, Ulimit},
-    channels::Notify,
+    channels::{GitlabTrigger, Notify, RepositoryDispatch},
     engines::EngineEntry,
     entry::{Entry, entries},
     find::Foreign,

@@ -305,6 +305,37 @@ pub fn check_out(url: &str, reference: &str, folder: &Path) -> Result<(), GitErr
     as_git_keeps_them(folder).map_err(GitError::Start)
 }
 
+/// Clones a repository into a new folder, with its history. Without a branch, its default branch.
+pub fn clone(url: &str, branch: Option<&str>, folder: &Path) -> Result<(), GitError> {
+    let parent = folder.parent().unwrap_or(folder);
+    let mut arguments = vec![OsStr::new("clone"), OsStr::new("--quiet")];
+    if let Some(branch) = branch {
+        arguments.extend([OsStr::new("--branch"), OsStr::new(branch)]);
+    }
+    arguments.extend([OsStr::new("--"), OsStr::new(url), folder.as_os_str()]);
+    own_git(parent, &arguments).map(drop)
+}
+
+/// Fetches a branch of `origin`. Returns the commit that it names.
+pub fn fetch(folder: &Path, branch: &str) -> Result<String, GitError> {
+    let refspec = format!("+refs/heads/{branch}:refs/remotes/origin/{branch}");
+    own_git(folder, &["fetch", "--quiet", "--no-tags", "origin", &refspec])?;
+    let commit = format!("refs/remotes/origin/{branch}^{{commit}}");
+    own_git(folder, &["rev-parse", "--verify", &commit]).map(|output| line(&output))
+}
+
+/// Checks out a commit, with its submodules. Changes of tracked files are lost.
+pub fn switch(folder: &Path, commit: &str) -> Result<(), GitError> {
+    own_git(folder, &["checkout", "--quiet", "--force", "--detach", commit, "--"])?;
+    own_git(folder, &["submodule", "--quiet", "update", "--init", "--recursive"]).map(drop)
+}
+
+/// The branch that is checked out; `None` outside a repository, and for a detached commit.
+pub fn branch(folder: &Path) -> Option<String> {
+    let branch = git(folder, &["symbolic-ref", "--quiet", "--short", "HEAD"]).ok()?;
+    Some(line(&branch)).filter(|branch| !branch.is_empty())
+}
+
 /// Removes `.git` and sets the modes, which depend on the umask of the checkout.
 fn as_git_keeps_them(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Action, Reason, Step};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageState {
     /// The tags point at the image of the present inputs.
@@ -18,6 +18,18 @@ pub enum ImageState {
     HeldBack,
     /// No image is published.
     NeverBuilt,
+}
+
+impl ImageState {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Behind => "behind",
+            Self::HeldBack => "held-back",
+            Self::NeverBuilt => "never-built",
+        }
+    }
 }
 
 impl Step {

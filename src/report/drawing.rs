@@ -218,10 +218,7 @@ impl BoxKind {
             Self::Ended(ImageFate::NotBuilt) => "not-built",
             Self::Ended(ImageFate::Waiting) => "waiting",
             Self::Ended(ImageFate::Running) => "running",
-            Self::Image(Some(ImageState::Current)) => "current",
-            Self::Image(Some(ImageState::Behind)) => "behind",
-            Self::Image(Some(ImageState::HeldBack)) => "held-back",
-            Self::Image(Some(ImageState::NeverBuilt)) => "never-built",
+            Self::Image(Some(state)) => state.name(),
         }
     }
 }

@@ -52,7 +52,7 @@ use self::paint::Paint;
 pub use self::{
     github::annotations,
     json::{events_kept, whole},
-    numbers::count,
+    numbers::{ago, count, seconds},
     out::Out,
     run_data::{Record, Recorder},
     table::is_news,

@@ -15,7 +15,7 @@ pub fn count(n: usize, noun: &str) -> String {
 }
 
 /// How long something took: `0.3 s`, `42 s`, `3 min 4 s`, `1 h 2 min`.
-pub(super) fn seconds(took: Duration) -> String {
+pub fn seconds(took: Duration) -> String {
     let tenths = (took.as_millis() + 50) / 100;
     let whole = (took.as_millis() + 500) / 1000;
     match whole {
@@ -40,7 +40,7 @@ pub(super) fn about(time: Duration) -> String {
 }
 
 /// How long ago something was: `3 days ago`.
-pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
+pub fn ago(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.as_second() - then.as_second();
     let (n, unit) = match seconds {
         // Clocks differ.

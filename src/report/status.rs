@@ -123,6 +123,7 @@ pub fn json(standing: StatusReport<'_>, out: &mut dyn Write) -> io::Result<()> {
         state: ImageState,
         since: Option<String>,
         published: Option<&'a Digest>,
+        size: Option<u64>,
         #[serde(flatten)]
         why: ReasonView<'a>,
         cause: String,
@@ -134,6 +135,7 @@ pub fn json(standing: StatusReport<'_>, out: &mut dyn Write) -> io::Result<()> {
         state: step.state(),
         since: built(step, last_builds).map(|then| then.to_string()),
         published: step.published.as_ref(),
+        size: last_builds.get(&step.node).and_then(|last| last.size),
         why: ReasonView::new(&step.reason),
         cause: why(plan, step),
         last_failure: failure::last(step, failures),

@@ -3,20 +3,24 @@
 //! **Invariant:** a channel that fails is a warning, and never changes how the run ends. No message has an address or
 //! a token. No channel takes longer than [`LIMIT`].
 
+mod downstream;
 mod github;
+mod message;
 mod webhook;
 
-use std::{env, future::Future, time::Duration};
+use std::{env, future::Future, path::Path, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use futures_util::future::join_all;
+use serde_json::Value;
 
+pub(super) use self::message::deliver;
+use self::message::{MessageChannel, OutgoingMessage};
 use super::{hook, output};
 use crate::{
     exit::Exit,
     hierarchy::{Hierarchy, Notify},
     host::environment,
-    registry::{Delay, SecretUrl, Web, WebRequest},
+    registry::{Delay, SecretUrl, Web},
     report::{
         Record,
         channels::{comment, slack, teams},
@@ -27,8 +31,13 @@ use crate::{
 /// Of a channel, with all attempts.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Of a run that is over. The command runs in the folder of the hierarchy.
-pub(super) async fn send(notify: &Notify, record: &Record, hierarchy: &Hierarchy) {
+/// Of a run that is over. The command runs in the folder of the hierarchy. With a folder, messages that cannot be sent
+/// are left there, for the server.
+pub(super) async fn send(
+    notify: &Notify,
+    record: &Record,
+    (hierarchy, unsent): (&Hierarchy, Option<&Path>),
+) {
     let job = job();
     let job = job.as_deref();
     let program = async {
@@ -38,20 +47,6 @@ pub(super) async fn send(notify: &Notify, record: &Record, hierarchy: &Hierarchy
             output::warning(&error.to_string());
         }
     };
-    let is_news = is_news(record);
-    let chat = |name,
-                variable: &Option<String>,
-                message: fn(&Record, Option<&str>) -> serde_json::Value| {
-        let variable = variable.as_ref().filter(|_| is_news);
-        let message = variable.map(|_| json(&message(record, job)));
-        channel(name, variable.cloned(), message)
-    };
-    let webhook = async {
-        if let Some(variable) = &notify.webhook {
-            let web = web("webhook");
-            told("webhook", webhook::send(&web, variable, record)).await;
-        }
-    };
     let pull_request = async {
         if notify.github_comment {
             let text = |mark: &str| comment::of_run(record, Some(hierarchy), (mark, job));
@@ -59,13 +54,31 @@ pub(super) async fn send(notify: &Notify, record: &Record, hierarchy: &Hierarchy
             told("github_comment", github::comment(&web, hierarchy, text)).await;
         }
     };
-    tokio::join!(
-        program,
-        chat("slack", &notify.slack, slack::message),
-        chat("teams", &notify.teams, teams::message),
-        webhook,
-        pull_request,
-    );
+    let mut outgoing = Vec::new();
+    let mut add = |channel, variable: &Option<String>, (id, body): (String, Value)| {
+        if let Some(variable) = variable.clone() {
+            outgoing.push(OutgoingMessage { channel, variable, target: None, id, body });
+        }
+    };
+    if is_news(record) {
+        add(MessageChannel::Slack, &notify.slack, (String::new(), slack::message(record, job)));
+        add(MessageChannel::Teams, &notify.teams, (String::new(), teams::message(record, job)));
+    }
+    match webhook::report(record) {
+        Ok(report) => add(MessageChannel::Webhook, &notify.webhook, report),
+        Err(problem) => output::warning(&format!("`notify.webhook`: not sent: {problem}")),
+    }
+    outgoing.extend(downstream::messages(notify, record, hierarchy));
+    let messages = join_all(outgoing.iter().map(|message| async move {
+        let name = message.channel.name();
+        let Some(problem) = sent(message.send(&web(name))).await.err() else { return };
+        warn(name, &problem);
+        if let Some(folder) = unsent {
+            let hierarchy = hierarchy.root().file_name().unwrap_or_default();
+            message.keep(folder, hierarchy.to_string_lossy().into_owned(), problem);
+        }
+    }));
+    tokio::join!(program, pull_request, messages);
 }
 
 /// Of a plan, if it is one of a pull request.
@@ -104,31 +117,6 @@ fn web(channel: &'static str) -> Web {
     web
 }
 
-async fn channel(name: &'static str, variable: Option<String>, body: Option<Bytes>) {
-    let (Some(variable), Some(body)) = (variable, body) else { return };
-    let send = async {
-        let Some(url) = address(&variable, false)? else { return Ok(()) };
-        post(&web(name), url, HeaderMap::new(), body).await
-    };
-    told(name, send).await;
-}
-
-fn json(value: &serde_json::Value) -> Bytes {
-    value.to_string().into()
-}
-
-/// Posts JSON.
-async fn post(
-    web: &Web,
-    url: SecretUrl,
-    mut headers: HeaderMap,
-    body: Bytes,
-) -> Result<(), String> {
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let message = WebRequest { method: Method::POST, url, headers, body: Some(body) };
-    web.retried(|| web.send(&message)).await.map(drop).map_err(|error| error.reason)
-}
-
 /// The address in a variable. Without a value the channel is off, and a CI job gets a warning.
 fn address(variable: &str, may_be_plain: bool) -> Result<Option<SecretUrl>, String> {
     let Some(value) = environment(variable) else {
@@ -141,11 +129,18 @@ fn address(variable: &str, may_be_plain: bool) -> Result<Option<SecretUrl>, Stri
 
 /// Waits for a channel, and warns if it failed.
 async fn told(name: &str, send: impl Future<Output = Result<(), String>>) {
-    let ended = tokio::time::timeout(LIMIT, send).await;
-    let ended = ended.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())));
-    if let Err(reason) = ended {
-        output::warning(&format!("`notify.{name}`: not sent: {reason}"));
+    if let Err(problem) = sent(send).await {
+        warn(name, &problem);
     }
+}
+
+async fn sent(send: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let ended = tokio::time::timeout(LIMIT, send).await;
+    ended.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
+}
+
+fn warn(name: &str, problem: &str) {
+    output::warning(&format!("`notify.{name}`: not sent: {problem}"));
 }
 
 /// Where the log of this CI job is.

@@ -4,34 +4,37 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
+use serde_json::Value;
 
-use super::{address, post};
 use crate::{
     host::environment,
     image::{Digest, hmac_sha256},
-    registry::Web,
     report::{Record, whole},
 };
 
 /// The key: `whsec_` and base64, or any text.
 const SECRET: &str = "REBUILD_WEBHOOK_SECRET";
 
-pub(super) async fn send(web: &Web, variable: &str, record: &Record) -> Result<(), String> {
-    let Some(url) = address(variable, true)? else { return Ok(()) };
+/// The JSON report of a run, and the ID of its message.
+pub(super) fn report(record: &Record) -> Result<(String, Value), String> {
     let mut body = Vec::new();
     whole(record, &mut body).map_err(|error| error.to_string())?;
-    let secret = environment(SECRET);
     // Of a run that did not begin: as good as a number.
     let id = match &record.summary {
         Some(summary) => summary.run.clone(),
         None => format!("{}-{}", record.began.as_millisecond(), Digest::of(&body).short()),
     };
-    let headers = headers((&id, Timestamp::now()), &body, secret.as_deref())?;
-    post(web, url, headers, body.into()).await
+    let body = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+    Ok((id, body))
+}
+
+/// The headers of a message with this ID and time, signed with the secret of the environment.
+pub(super) fn headers(message: (&str, Timestamp), body: &[u8]) -> Result<HeaderMap, String> {
+    signed(message, body, environment(SECRET).as_deref())
 }
 
 /// `webhook-id` stays the same when it is sent again, so that the receiver can tell.
-fn headers(
+fn signed(
     (id, now): (&str, Timestamp),
     body: &[u8],
     secret: Option<&str>,
@@ -70,12 +73,12 @@ mod tests {
         let body = br#"{"test": 2432232314}"#;
         let id = ("msg_p5jXN8AQM9LWM0D4loKWxJek", now);
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-        let headers = headers(id, body, Some(secret)).unwrap();
+        let headers = signed(id, body, Some(secret)).unwrap();
         let expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
         assert_eq!(headers["webhook-signature"], expected);
         assert_eq!(headers["webhook-timestamp"], "1614265330");
-        let error = super::headers(id, body, Some("whsec_~secret~")).unwrap_err();
+        let error = signed(id, body, Some("whsec_~secret~")).unwrap_err();
         assert!(!error.contains("~secret~"), "{error}");
-        assert!(!super::headers(id, body, None).unwrap().contains_key("webhook-signature"));
+        assert!(!signed(id, body, None).unwrap().contains_key("webhook-signature"));
     }
 }

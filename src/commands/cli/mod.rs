@@ -7,6 +7,7 @@ mod pipeline;
 mod plan;
 mod rollback;
 mod selection;
+mod serve;
 mod size;
 mod waste;
 mod watch;
@@ -26,6 +27,7 @@ pub use self::{
     plan::{PlanArgs, WhyArgs},
     rollback::RollbackArgs,
     selection::SelectionArgs,
+    serve::{LogFormat, RepositoryArg, ServeArgs},
     size::{SizeArgs, SizeFormat, WhatIf},
     waste::{WasteArgs, WasteFormat},
     watch::WatchArgs,
@@ -225,6 +227,13 @@ pub enum Command {
     /// publishes them. Ctrl-C ends it.
     #[command(after_help = watch::WATCH_EXAMPLES)]
     Watch(WatchArgs),
+    /// Show the state of hierarchies on a page, and start runs by webhooks and schedules
+    ///
+    /// The page shows what is behind and why, and the runs, also while they go on. Programs get the same as JSON.
+    /// Pushes to repositories and registries start runs by webhooks. Schedules and moved upstreams start runs
+    /// automatically. Ctrl-C ends it, and the next start continues.
+    #[command(after_help = serve::SERVE_EXAMPLES)]
+    Serve(ServeArgs),
     /// Print what a run would do and why, and change nothing
     #[command(after_help = plan::PLAN_EXAMPLES)]
     Plan(PlanArgs),
@@ -335,6 +344,12 @@ pub enum Command {
     /// Print the JSON Schema of hierarchy.yaml, for editors
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
+    /// Send a message that a run of the server could not send
+    #[command(hide = true)]
+    Deliver {
+        /// The file that the run left
+        file: PathBuf,
+    },
     /// Print the completion script of a shell
     ///
     /// It also completes names of images, by running `rebuild`. Generate it again after an update.
@@ -436,6 +451,9 @@ pub struct RunArgs {
     pub keep_going: bool,
     #[command(flatten)]
     pub how: HowArgs,
+    /// Started by `rebuild serve`: stop when stdin ends, and leave messages that cannot be sent in this folder
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub for_server: Option<PathBuf>,
     /// Write a junit report: each build and each test is a test case
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub junit: Option<PathBuf>,

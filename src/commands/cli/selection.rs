@@ -24,6 +24,10 @@ pub struct SelectionArgs {
     /// commit. Forty zeros, which GitHub sends for a new branch, select everything that is out of date.
     #[arg(long, value_name = "REV", conflicts_with_all = ["from", "only"])]
     pub since: Option<String>,
+    /// Of these images and their descendants, only those that are out of date; names or globs
+    #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
+    #[arg(conflicts_with_all = ["from", "only", "since"])]
+    pub among: Vec<String>,
     /// Build the selected images, by default all, without the layer cache, to install package updates
     ///
     /// An image whose files did not change keeps its tags, and its descendants are not rebuilt.
@@ -33,7 +37,7 @@ pub struct SelectionArgs {
     /// With --refresh: only images that are due by their `refresh: { every: … }` or their `schedule:`
     ///
     /// And descendants of them that are out of date. Several missed ticks count as one.
-    #[arg(long, requires = "refresh", conflicts_with_all = ["from", "only", "since"])]
+    #[arg(long, requires = "refresh", conflicts_with_all = ["from", "only", "since", "among"])]
     pub due: bool,
     /// Only images for these platforms: build, test and store them, and move no tag
     ///

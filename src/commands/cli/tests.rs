@@ -2,7 +2,8 @@ use super::*;
 
 fn all() -> Vec<clap::Command> {
     let root = command();
-    root.get_subcommands().cloned().chain([root.clone()]).collect()
+    let shown = root.get_subcommands().filter(|command| !command.is_hide_set());
+    shown.cloned().chain([root.clone()]).collect()
 }
 
 #[test]

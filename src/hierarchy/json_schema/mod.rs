@@ -183,7 +183,62 @@ fn notify() -> Vec<Field> {
             "Whether plans and runs in a pull request write a comment there, and update it.",
             json!({ "type": "boolean", "default": false }),
         ),
+        (
+            "repository_dispatch",
+            "Repositories of GitHub whose workflows start when tags have moved.",
+            downstream(
+                &["repository", "token"],
+                vec![
+                    (
+                        "repository",
+                        "The repository: `owner/name`.",
+                        json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$" }),
+                    ),
+                    (
+                        "event_type",
+                        "The type of the event that the workflow listens to.",
+                        json!({ "type": "string", "minLength": 1, "default": "rebuild" }),
+                    ),
+                    (
+                        "token",
+                        "The environment variable with a token that may write to the repository.",
+                        variable("DISPATCH_TOKEN"),
+                    ),
+                ],
+            ),
+        ),
+        (
+            "gitlab_trigger",
+            "Projects of GitLab whose pipelines start when tags have moved.",
+            downstream(
+                &["project", "token"],
+                vec![
+                    (
+                        "project",
+                        "The address of the project.",
+                        json!({ "type": "string", "pattern": "^https?://[^/]+/.+", "examples": ["https://gitlab.example.com/group/project"] }),
+                    ),
+                    (
+                        "branch",
+                        "The branch of the pipeline.",
+                        json!({ "type": "string", "minLength": 1, "default": "main" }),
+                    ),
+                    (
+                        "token",
+                        "The environment variable with a trigger token of the project.",
+                        variable("TRIGGER_TOKEN"),
+                    ),
+                ],
+            ),
+        ),
     ]
+}
+
+/// A list of maps.
+fn downstream(required: &[&str], fields: Vec<Field>) -> Value {
+    let mut entry = object(fields);
+    entry["required"] = json!(required);
+    json!({ "type": "array", "items": entry })
 }
 
 #[expect(clippy::too_many_lines, reason = "a list")]

@@ -10,7 +10,7 @@ mod timing;
 mod view;
 mod words;
 
-pub use self::{page::page, view::RunView};
+pub use self::{page::page, view::RunView, words::sentence};
 
 /// The style sheet of the parts. The colours are custom properties.
 pub const STYLE: &str = include_str!("page.css");

@@ -10,7 +10,7 @@ pub(super) fn text(text: &str) -> String {
 }
 
 /// A sentence: what is between backticks is code.
-pub(super) fn sentence(text: &str) -> Markup {
+pub fn sentence(text: &str) -> Markup {
     let text = sanitize::text(text);
     let parts: Vec<&str> = text.split('`').collect();
     if parts.len().is_multiple_of(2) {

@@ -9,7 +9,12 @@ mod text;
 use std::collections::BTreeSet;
 
 pub(super) use self::svg::Picture;
-pub use self::{dot::dot, json::json, svg::svg, text::text};
+pub use self::{
+    dot::dot,
+    json::json,
+    svg::{linked_svg, svg},
+    text::text,
+};
 use super::drawing::{Drawing, Standings};
 use crate::hierarchy::{Hierarchy, NodeName};
 

@@ -74,6 +74,18 @@ pub fn svg(view: TreeView<'_>, now: Timestamp) -> String {
     .draw()
 }
 
+/// The same as a part of a page that has the styles. The box of an image leads to the address of its name.
+pub fn linked_svg(view: TreeView<'_>, now: Timestamp, link: &dyn Fn(&str) -> String) -> String {
+    let drawing = view.drawing();
+    let title = drawing.count();
+    let tooltip = |n: usize| tooltip(view, &drawing.boxes[n].label, drawing.boxes[n].kind, now);
+    let link = |n: usize| {
+        let one = &drawing.boxes[n];
+        (one.kind != BoxKind::Upstream).then(|| link(&one.label))
+    };
+    Picture { drawing: &drawing, title: &title, style: None, tooltip: &tooltip, link: &link }.draw()
+}
+
 impl Picture<'_> {
     pub(in crate::report) fn draw(&self) -> String {
         let Self { drawing, title, style, tooltip, link } = self;

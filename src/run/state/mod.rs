@@ -335,6 +335,11 @@ impl Home {
 
 /// The folder of the state. If another user can change it, the result is a path below a file, where reads and
 /// writes fail.
+/// The folder of `rebuild serve`.
+pub fn serve_folder() -> PathBuf {
+    home().join("serve")
+}
+
 fn home() -> PathBuf {
     let folder = Home::find().folder();
     if check(&folder).is_err() { Path::new("/dev/null").join("rebuild") } else { folder }

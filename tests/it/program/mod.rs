@@ -49,6 +49,7 @@ mod rollback;
 mod room;
 mod secrets;
 mod selection;
+mod serve;
 mod signals;
 mod signatures;
 mod size;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::project::{Place, Project};
 
 /// No run of these tests takes nearly as long; one that does hangs.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The program before it is started.
 pub(crate) struct Start<'a> {
@@ -109,6 +109,13 @@ impl Running<'_> {
         stdout.read_line(&mut line).unwrap();
         self.read.push_str(&line);
         line
+    }
+
+    /// Waits until stderr has a line with this text. Returns the line.
+    pub(crate) fn stderr_line_with(&mut self, text: &str) -> String {
+        self.wait_for_stderr(text);
+        let said = String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned();
+        said.lines().find(|line| line.contains(text)).unwrap_or_default().to_owned()
     }
 
     /// Waits until stderr says this.

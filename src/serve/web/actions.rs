@@ -1,0 +1,203 @@
+//! POST requests of users: start, cancel and retry runs, log in and out.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Form, Json,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Redirect, Response},
+};
+use maud::Markup;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    PeerAddress,
+    access::{AccessControl, WebUser, is_same_origin},
+    pages,
+};
+use crate::serve::{
+    Server,
+    database::RunState,
+    request::{RequestedWork, WorkRequest},
+};
+
+/// The fields of all forms. A program may leave them out.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ActionForm {
+    /// What a form of ours holds.
+    secret: Option<String>,
+    /// Images, separated by commas; empty for everything that is out of date.
+    from: String,
+    /// Without the layer cache.
+    refresh: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct LoginForm {
+    token: String,
+}
+
+/// The client, if it may act, and the request is its own.
+fn actor(
+    server: &Server,
+    (headers, PeerAddress(peer)): (&HeaderMap, PeerAddress),
+    form: &ActionForm,
+) -> Result<WebUser, Box<Response>> {
+    let refuse = |status: StatusCode, message: &str| {
+        Err(Box::new((status, Json(json!({ "error": message }))).into_response()))
+    };
+    if !server.web.access.is_possible() {
+        let message = "this server takes no actions: start it with --token-file";
+        return refuse(StatusCode::FORBIDDEN, message);
+    }
+    if !server.web.requests.take(peer) || !server.web.failures.allows(peer) {
+        return refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests");
+    }
+    let Some(actor) = server.web.access.actor(headers, peer) else {
+        if headers.contains_key(header::AUTHORIZATION) {
+            server.web.failures.take(peer);
+        }
+        let message = "log in, or send the token as `Authorization: Bearer TOKEN`";
+        return refuse(StatusCode::UNAUTHORIZED, message);
+    };
+    if !actor.sent(headers, form.secret.as_deref()) {
+        return refuse(StatusCode::FORBIDDEN, "the form is too old: load the page again");
+    }
+    Ok(actor)
+}
+
+/// A browser gets the page of the run, a program its number.
+fn started(headers: &HeaderMap, run: i64) -> Response {
+    let accepts_pages = headers
+        .get(header::ACCEPT)
+        .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
+    if accepts_pages {
+        return Redirect::to(&format!("/runs/{run}")).into_response();
+    }
+    (StatusCode::ACCEPTED, Json(json!({ "run": run }))).into_response()
+}
+
+fn problem(status: StatusCode, message: impl std::fmt::Display) -> Response {
+    (status, Json(json!({ "error": message.to_string() }))).into_response()
+}
+
+pub(super) async fn start(
+    State(server): State<Arc<Server>>,
+    Extension(peer): Extension<PeerAddress>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Form(form): Form<ActionForm>,
+) -> Response {
+    let actor = match actor(&server, (&headers, peer), &form) {
+        Ok(actor) => actor,
+        Err(refusal) => return *refusal,
+    };
+    let Some(hierarchy) = server.served(&name) else {
+        return problem(StatusCode::NOT_FOUND, format!("there is no hierarchy `{name}`"));
+    };
+    let asked = form.from.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let mut images = std::collections::BTreeSet::new();
+    for name in asked {
+        let state = hierarchy.state();
+        match state.hierarchy.as_ref().map(|files| files.named(name)) {
+            Some(Ok(found)) => images.extend(found.into_iter().map(ToString::to_string)),
+            Some(Err(error)) => return problem(StatusCode::BAD_REQUEST, error),
+            None => return problem(StatusCode::CONFLICT, "the files cannot be read"),
+        }
+    }
+    let refresh = form.refresh.is_some();
+    let work = match (images.is_empty(), refresh) {
+        (true, false) => RequestedWork::OutOfDate,
+        (true, true) => RequestedWork::Refresh,
+        (false, refresh) => RequestedWork::Images { images, refresh },
+    };
+    let by =
+        actor.user.map_or("a request of a user".to_owned(), |user| format!("a request of {user}"));
+    match server.start_run(hierarchy, WorkRequest::new(work, by)).await {
+        Ok(run) => started(&headers, run),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, error),
+    }
+}
+
+/// Stops a run, or takes it out of the queue.
+pub(super) async fn cancel(
+    State(server): State<Arc<Server>>,
+    Extension(peer): Extension<PeerAddress>,
+    Path(id): Path<i64>,
+    headers: HeaderMap,
+    Form(form): Form<ActionForm>,
+) -> Response {
+    if let Err(refusal) = actor(&server, (&headers, peer), &form) {
+        return *refusal;
+    }
+    match server.database.cancel_queued(id).await {
+        Ok(true) => {}
+        Ok(false) => {
+            let live = server.hierarchies.iter().filter_map(|entry| entry.live());
+            let Some(live) = live.into_iter().find(|live| live.id == id) else {
+                return problem(StatusCode::CONFLICT, format!("run {id} does not run"));
+            };
+            live.stop(RunState::Cancelled);
+        }
+        Err(error) => return problem(StatusCode::INTERNAL_SERVER_ERROR, error),
+    }
+    started(&headers, id)
+}
+
+/// Queues the request of a run again.
+pub(super) async fn retry(
+    State(server): State<Arc<Server>>,
+    Extension(peer): Extension<PeerAddress>,
+    Path(id): Path<i64>,
+    headers: HeaderMap,
+    Form(form): Form<ActionForm>,
+) -> Response {
+    if let Err(refusal) = actor(&server, (&headers, peer), &form) {
+        return *refusal;
+    }
+    let Ok(Some(run)) = server.database.run(id).await else {
+        return problem(StatusCode::NOT_FOUND, format!("there is no run {id}"));
+    };
+    let Some(entry) = server.served(&run.hierarchy) else {
+        return problem(StatusCode::CONFLICT, "its hierarchy is no longer entry");
+    };
+    let request = WorkRequest::new(run.request.work, format!("retry of run {id}"));
+    match server.start_run(entry, request).await {
+        Ok(run) => started(&headers, run),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, error),
+    }
+}
+
+pub(super) async fn login_form() -> Markup {
+    pages::login(None)
+}
+
+pub(super) async fn login(
+    State(server): State<Arc<Server>>,
+    Extension(PeerAddress(peer)): Extension<PeerAddress>,
+    headers: HeaderMap,
+    Form(form): Form<LoginForm>,
+) -> Response {
+    if !server.web.failures.allows(peer) {
+        let page = pages::login(Some("Too many wrong tokens. Wait a minute."));
+        return (StatusCode::TOO_MANY_REQUESTS, page).into_response();
+    }
+    if !is_same_origin(&headers) || !server.web.access.is_token(&form.token) {
+        server.web.failures.take(peer);
+        let page = pages::login(Some("That is not the token."));
+        return (StatusCode::UNAUTHORIZED, page).into_response();
+    }
+    let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+    let cookie = server.web.access.begin_session(proto == Some("https"));
+    ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+}
+
+pub(super) async fn logout(headers: HeaderMap) -> Response {
+    if !is_same_origin(&headers) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    ([(header::SET_COOKIE, AccessControl::end_session())], Redirect::to("/")).into_response()
+}
