@@ -15,7 +15,8 @@ pub enum Exit {
     Internal = 1,
     /// Wrong usage, or a hierarchy that is not valid, or `check` found a problem.
     Usage = 2,
-    /// `plan --exit-code` and `status --exit-code`: there is work. `init --strict`: it has doubts.
+    /// `plan --exit-code` and `status --exit-code`: there is work. `audit --exit-code`: a base is behind. `init --strict`: it
+    /// has doubts.
     Work = 3,
     BuildFailed = 10,
     TestFailed = 11,

@@ -17,6 +17,7 @@ pub mod plan; //        decides what is out of date and why, in what order, how 
 mod export; //      a plan as the pipeline of a CI system; pure
 mod size; //        whose bytes images are made of; pure
 mod waste; //       bytes that images need not have; pure
+mod audit; //       which images have an outdated base; pure
 pub mod registry; //    the HTTP API of registries; knows no hierarchy
 pub mod engine; //      the Docker API: build, test, tag, push; the only user of bollard
 mod event; //       what happens in a run, as reporters receive it

@@ -1,6 +1,7 @@
 //! Wires a command line to what does it: one file a subcommand.
 
 mod query;
+mod audit;
 mod channels;
 mod check;
 pub mod cli;
@@ -164,6 +165,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Some(Command::Promote(arguments)) => {
             runtime()?.block_on(promote::promote(common, &arguments))
         }
+        Some(Command::Audit(arguments)) => runtime()?.block_on(audit::audit(common, &arguments)),
         Some(Command::Mirror(arguments)) => runtime()?.block_on(mirror::mirror(common, &arguments)),
         Some(Command::Size(arguments)) => runtime()?.block_on(size::size(common, &arguments)),
         Some(Command::Waste(arguments)) => runtime()?.block_on(waste::waste(common, &arguments)),

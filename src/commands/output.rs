@@ -99,6 +99,11 @@ pub(super) fn view(text: &[u8], is_prose: bool) -> io::Result<()> {
     trusted(report::wrap(&text, columns).as_bytes())
 }
 
+/// A page for a browser, to stdout: its writer has made all texts in it harmless, and its style sheet must stay as it is.
+pub(super) fn page(text: &[u8]) -> io::Result<()> {
+    trusted(text)
+}
+
 /// Text to stdout as it is: made of nothing but our own command line, or of commands for a CI system
 /// whose writer has made each text in them harmless. A closed pipe is the reader's way of saying that it
 /// is enough.

@@ -103,6 +103,36 @@ impl Authenticator {
         Ok(answer)
     }
 
+    /// The token server that a host named in its last challenge.
+    pub(super) fn token_server(&self, host: &str) -> Option<Url> {
+        let challenges = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+        match challenges.get(host)? {
+            Challenge::Bearer { realm, .. } => Some(realm.clone()),
+            Challenge::Basic => None,
+        }
+    }
+
+    /// The login for the API of a registry's product: the password, or the password as a token.
+    pub(super) async fn for_api(
+        &self,
+        endpoint: &Endpoint,
+        server: Option<&Url>,
+    ) -> Result<Option<HeaderValue>, RegistryError> {
+        if server.is_some_and(|server| !is_safe(endpoint, server)) {
+            return Ok(None);
+        }
+        let login = self.credentials.get(&endpoint.host).await?;
+        Ok(login.and_then(|login| match (login.secret, server) {
+            (LoginSecret::Password { user, password }, None) => {
+                Some(basic_header(&user, &password))
+            }
+            (LoginSecret::Password { password, .. }, Some(_)) => {
+                secret_header(&format!("Bearer {password}"))
+            }
+            (LoginSecret::IdentityToken(_), _) => None,
+        }))
+    }
+
     /// A header that satisfies the challenge, other than `spent`.
     async fn respond(
         &self,

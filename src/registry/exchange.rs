@@ -256,6 +256,54 @@ impl Exchange {
         Err(AttemptFailure { error: call.unexpected(&reply, reply.reason()), again })
     }
 
+    /// The token server that a host named.
+    pub(super) fn token_server(&self, host: &str) -> Option<Url> {
+        self.auth.token_server(host)
+    }
+
+    /// A GET of the API that a registry's product has beside `/v2/`: on its own host, or on that of its token server.
+    pub(super) async fn api(
+        &self,
+        host: &str,
+        server: Option<&Url>,
+        (path, query): (&str, &str),
+    ) -> Result<Reply, RegistryError> {
+        let endpoint = self.endpoint(host).await?;
+        let mut url = server.unwrap_or(&endpoint.base).clone();
+        url.set_path(path);
+        url.set_query(Some(query));
+        // A user name in the address of a token server would override the login.
+        _ = url.set_username("");
+        _ = url.set_password(None);
+        let authorization = self.auth.for_api(&endpoint, server).await?;
+        let request = HttpRequest {
+            host,
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            limit: 32 << 20,
+            is_secret: false,
+        };
+        retry::run((&self.options.retry, self.delays()), || async {
+            let reply = self.transport.send(request.clone(), authorization.as_ref()).await?;
+            match reply.again() {
+                RequestRetry::Never => Ok(reply),
+                again => {
+                    let error = RegistryError::Answer {
+                        host: host.to_owned(),
+                        status: reply.status.as_u16(),
+                        action: "list",
+                        repository: path.to_owned(),
+                        reason: reply.reason(),
+                    };
+                    Err(AttemptFailure { error, again })
+                }
+            }
+        })
+        .await
+    }
+
     /// The limits of retries.
     pub(super) fn retry(&self) -> &Retry {
         &self.options.retry

@@ -72,7 +72,7 @@ pub(super) async fn tags(
 ///
 /// The scheme may differ: a registry behind a TLS proxy reports plain HTTP. Only path and query are used, so
 /// no request goes to that scheme.
-fn next(reply: &Reply) -> Option<Result<Url, String>> {
+pub(super) fn next(reply: &Reply) -> Option<Result<Url, String>> {
     let target = link(reply.header(http::header::LINK)?)?;
     let Ok(url) = reply.url.join(target) else {
         return Some(Err("its next page has no address".to_owned()));

@@ -7,6 +7,7 @@
 //! the same or a safer scheme.
 
 mod auth;
+mod catalog;
 mod challenge;
 mod client;
 mod copy;

@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here runs anything, and nothing reaches a screen but through [`sanitize`]:
 //! reporters write to [`Out`]. A reporter that cannot write says so, and the run stops.
 
+pub mod audit;
 pub mod channels;
 pub mod check;
 mod closing;

@@ -6,6 +6,7 @@
 
 mod ahead;
 mod attempts;
+pub mod audit;
 mod bases;
 mod budget;
 mod build_logins;

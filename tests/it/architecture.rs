@@ -25,6 +25,7 @@ const USES: &[(&str, &[&str])] = &[
     ("export", &["hierarchy", "image", "plan"]),
     ("size", &["flatten", "hierarchy", "image"]),
     ("waste", &["dockerfile", "hierarchy", "image", "layers", "size"]),
+    ("audit", &["image"]),
     ("registry", &["image"]),
     ("engine", &["fingerprint", "flatten", "hierarchy", "host", "image", "layers", "registry"]),
     ("event", &["engine", "exit", "fingerprint", "hierarchy", "image", "plan", "size"]),
@@ -46,6 +47,7 @@ const USES: &[(&str, &[&str])] = &[
     (
         "run",
         &[
+            "audit",
             "check",
             "dockerfile",
             "engine",
@@ -67,6 +69,7 @@ const USES: &[(&str, &[&str])] = &[
     (
         "report",
         &[
+            "audit",
             "check",
             "event",
             "exit",
@@ -84,6 +87,7 @@ const USES: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
+            "audit",
             "check",
             "engine",
             "event",
@@ -128,6 +132,7 @@ const DOORS: &[(&str, &[&str])] = &[
     (
         "jiff",
         &[
+            "audit",
             "commands",
             "engine",
             "event",
@@ -187,6 +192,10 @@ const NEVER: &[(&str, &[&str])] = &[
     ("layers", &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"]),
     // Computes from what was read.
     ("waste", &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"]),
+    (
+        "audit",
+        &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant", "now()"],
+    ),
     ("size", &["std::fs", "std::env", "std::net", "std::process", "tokio", "async ", "Instant"]),
     // Prints, and can reach nothing.
     ("report", &["std::fs", "std::net", "std::process", "tokio", "async "]),
@@ -298,6 +307,7 @@ fn few_print_around_the_sanitizer() {
     const AROUND: &[(&str, &[&str])] = &[
         // Commands of GitHub, whose texts their writers make harmless.
         ("output::trusted(", &["check.rs", "completions.rs", "man.rs"]),
+        ("output::page(", &["audit.rs"]),
         ("output::stderr()", &["reports.rs"]),
         // A program that the user talks to.
         ("output::session(", &["shell.rs"]),

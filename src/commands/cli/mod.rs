@@ -1,5 +1,6 @@
 //! The command line, as structs: every flag, its help, and nothing else.
 
+mod audit;
 mod export;
 mod gc;
 mod mirror;
@@ -20,6 +21,7 @@ use clap::{
 };
 
 pub use self::{
+    audit::{AuditArgs, AuditFormat, RegistryPath},
     export::{CiSystemArg, ExportArgs, RunnerLabel},
     gc::GcArgs,
     mirror::MirrorArgs,
@@ -281,6 +283,12 @@ pub enum Command {
     /// causes it. Reads the layers from the registry, or from the engine without one; pulls nothing.
     #[command(after_help = waste::WASTE_EXAMPLES)]
     Waste(WasteArgs),
+    /// List the images of a registry that are based on an outdated base, also images that `rebuild` never built
+    ///
+    /// Finds the base by the OCI annotations or labels of an image, else by its layers. The bases are the images of
+    /// hierarchy.yaml, if there is one, and those of --base. Only reads.
+    #[command(after_help = audit::AUDIT_EXAMPLES)]
+    Audit(AuditArgs),
     /// Copy the upstream images into the mirror, so that builds do not depend on their registries
     ///
     /// Copies from registry to registry, without an engine: by digest, for the platforms of the images. A run does

@@ -8,9 +8,13 @@ pub mod parts;
 mod sentence;
 mod timing;
 mod view;
-mod words;
+pub(in crate::report) mod words;
 
-pub use self::{page::page, view::RunView, words::sentence};
+pub use self::{
+    page::{document, page},
+    view::RunView,
+    words::sentence,
+};
 
 /// The style sheet of the parts. The colours are custom properties.
 pub const STYLE: &str = include_str!("page.css");

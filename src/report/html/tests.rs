@@ -117,16 +117,17 @@ fn no_part_has_a_style_or_a_script_of_its_own() {
 #[test]
 fn a_page_is_bounded() {
     let mut view = RunView::default();
-    let steps: Vec<Value> = (0..300).map(|n| json!({"node": format!("image-{n}")})).collect();
+    let steps: Vec<Value> = (0..80).map(|n| json!({"node": format!("image-{n}")})).collect();
     let line = "x".repeat(900);
     take(&mut view, &[json!({"event": "run-started", "plan": {"steps": steps}})]);
-    for n in 0..300 {
-        for _ in 0..400 {
+    // 20 MB, of which each image has less than its own limit.
+    for n in 0..80 {
+        for _ in 0..280 {
             view.take(&json!({"event": "log", "node": format!("image-{n}"), "line": line}));
         }
     }
     let size = page(&view).len();
-    assert!(size < 24 * 1024 * 1024, "{size}");
+    assert!(size < 17 * 1024 * 1024, "{size}");
     assert!(view.images.iter().all(|image| image.log.lines().len() <= 2000));
 }
 

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::report::sanitize;
 
 /// A name or a message in one line.
-pub(super) fn text(text: &str) -> String {
+pub(in crate::report) fn text(text: &str) -> String {
     sanitize::text(text)
 }
 
@@ -24,7 +24,7 @@ pub fn sentence(text: &str) -> Markup {
 }
 
 /// `sha256:9f86d0818842`, and all of it in the tooltip.
-pub(super) fn digest(digest: &str) -> Markup {
+pub(in crate::report) fn digest(digest: &str) -> Markup {
     let digest = sanitize::text(digest);
     let short = match digest.split_once(':') {
         Some((kind, hex)) => format!("{kind}:{}", hex.chars().take(12).collect::<String>()),
@@ -34,12 +34,12 @@ pub(super) fn digest(digest: &str) -> Markup {
 }
 
 /// The address on the page of the log of the image at this place.
-pub(super) fn log_id(place: usize) -> String {
+pub(in crate::report) fn log_id(place: usize) -> String {
     format!("log-{place}")
 }
 
 /// A list of texts, of which at most `most` are shown.
-pub(super) fn first(texts: &[String], most: usize) -> Markup {
+pub(in crate::report) fn first(texts: &[String], most: usize) -> Markup {
     html! {
         @for (n, one) in texts.iter().take(most).enumerate() {
             @if n > 0 { ", " }

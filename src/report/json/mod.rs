@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub use self::file::events_kept;
 use self::view::EventLine;
-pub(super) use self::view::seconds;
+pub(super) use self::view::{seconds, whole_seconds};
 pub use self::whole::whole;
 use super::{Out, sanitize::reorders};
 use crate::event::{Event, Reporter};

@@ -454,7 +454,7 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 /// A moment in RFC 3339, in UTC.
-pub(super) fn whole_seconds(at: Timestamp) -> String {
+pub(in crate::report) fn whole_seconds(at: Timestamp) -> String {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 

@@ -5,6 +5,7 @@
 mod after_failure;
 mod ahead;
 mod attacks;
+mod audit;
 mod beside;
 mod build_options;
 mod builders;

@@ -15,14 +15,14 @@ use crate::support::scripted::{Act, Scripted, Seen, reply};
 const BASIC: &str = "Basic bWU6cHc=";
 
 /// A client that has a login for one host.
-fn with_login(host: &str, auth: &serde_json::Value) -> (Client, TempDir) {
+pub(super) fn with_login(host: &str, auth: &serde_json::Value) -> (Client, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.json");
     std::fs::write(&path, serde_json::json!({"auths": {host: auth}}).to_string()).unwrap();
     (client(Credentials::from_file(path)), directory)
 }
 
-fn password() -> serde_json::Value {
+pub(super) fn password() -> serde_json::Value {
     serde_json::json!({"username": "me", "password": "pw"})
 }
 

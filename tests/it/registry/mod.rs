@@ -2,6 +2,7 @@
 
 mod copies;
 mod faults;
+mod lists;
 mod logins;
 mod referrers;
 

@@ -56,6 +56,22 @@ pub(crate) struct LayerUpload {
     pub(crate) diff_id: Digest,
 }
 
+/// An image that a test pushes; each text is the content of a layer.
+#[derive(Clone, Copy)]
+pub(crate) struct ImageUpload<'a> {
+    pub(crate) layers: &'a [String],
+    pub(crate) labels: &'a serde_json::Value,
+    pub(crate) created: Option<&'a str>,
+    pub(crate) architecture: &'a str,
+}
+
+impl Default for ImageUpload<'_> {
+    fn default() -> Self {
+        const NONE: &serde_json::Value = &serde_json::Value::Null;
+        Self { layers: &[], labels: NONE, created: None, architecture: "amd64" }
+    }
+}
+
 impl Registry {
     pub(crate) fn start() -> Self {
         Self::with(&Setup::default())
@@ -219,25 +235,47 @@ impl Registry {
         let (blob, diff_id) = (content.as_bytes().to_vec(), Digest::of(content.as_bytes()));
         let layer = LayerUpload { media_type: LAYER.to_owned(), blob, diff_id };
         let labels = serde_json::json!({ "content": content });
-        self.push_image((repository, tag), &labels, &[layer])
+        let config = serde_json::json!({
+            "architecture": "amd64", "os": "linux", "config": {"Labels": labels},
+            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id.as_str()]},
+        });
+        self.push_image((repository, tag), &config, &[layer])
+    }
+
+    /// Pushes an image, with its labels and its time.
+    pub(crate) fn push_upload(&self, at: (&str, &str), image: &ImageUpload<'_>) -> Pushed {
+        let layer = |content: &String| {
+            let (blob, diff_id) = (content.as_bytes().to_vec(), Digest::of(content.as_bytes()));
+            LayerUpload { media_type: LAYER.to_owned(), blob, diff_id }
+        };
+        let layers: Vec<LayerUpload> = image.layers.iter().map(layer).collect();
+        let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
+        let mut config = serde_json::json!({
+            "architecture": image.architecture, "os": "linux", "config": {"Labels": image.labels},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        });
+        if let Some(created) = image.created {
+            config["created"] = created.into();
+        }
+        self.push_image(at, &config, &layers)
     }
 
     /// Pushes an image of these layers.
     pub(crate) fn push_layers(&self, repository: &str, tag: &str, layers: &[LayerUpload]) {
-        self.push_image((repository, tag), &serde_json::json!({}), layers);
+        let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
+        let config = serde_json::json!({
+            "architecture": "amd64", "os": "linux", "config": {"Labels": {}},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        });
+        self.push_image((repository, tag), &config, layers);
     }
 
     fn push_image(
         &self,
         (repository, tag): (&str, &str),
-        labels: &serde_json::Value,
+        config: &serde_json::Value,
         layers: &[LayerUpload],
     ) -> Pushed {
-        let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
-        let config = serde_json::json!({
-            "architecture": "amd64", "os": "linux", "config": {"Labels": labels},
-            "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        });
         let config = config.to_string().into_bytes();
         for layer in layers {
             self.upload(repository, &layer.blob);
