@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{Chrome, moment, run_address};
-use crate::report::html::sentence;
+use crate::report::{count, html::sentence};
 use crate::serve::database::{Delivery, DeliveryState, MessageState, StoredMessage};
 
 pub(in crate::serve::web) fn deliveries(
@@ -102,7 +102,15 @@ pub(in crate::serve::web) fn fleet(
 
 fn fleet_table(audit: &Value) -> Markup {
     let images = audit["images"].as_array();
+    let unread = audit["unread"].as_array().map_or(0, Vec::len);
     html! {
+        div.lag {
+            @for (key, class, word) in FLEET {
+                @let count = audit["counts"][key].as_u64().unwrap_or_default();
+                div.number.(class) { strong { (count) } span { (word) } }
+            }
+        }
+        @if unread > 0 { p.problem { (count(unread, "image")) " cannot be read." } }
         label.search {
             "Search: "
             input type="search" data-filter="#fleet" autocomplete="off" aria-label="Search images";
@@ -110,18 +118,42 @@ fn fleet_table(audit: &Value) -> Markup {
         }
         table #fleet {
             thead { tr { th { "image" } th { "base" } th { "state" } th { "versions behind" } th { "days behind" } th { "owner" } } }
-            tbody {
-                @for image in images.into_iter().flatten() {
-                    tr {
-                        th scope="row" { (shown(&image["image"])) }
-                        td data-label="base" { (shown(&image["base"])) }
-                        td data-label="state" { (shown(&image["state"])) }
-                        td.number data-label="versions" { (shown(&image["versions_behind"])) }
-                        td.number data-label="days" { (shown(&image["days_behind"])) }
-                        td data-label="owner" { (shown(&image["owner"])) }
-                    }
-                }
+            tbody { @for image in images.into_iter().flatten() { (fleet_row(image)) } }
+        }
+    }
+}
+
+/// The counts of an audit: the key, the class of the colour, and the words.
+const FLEET: [(&str, &str, &str); 5] = [
+    ("current", "current", "with a current base"),
+    ("behind", "never-built", "with an outdated base"),
+    ("not_published", "held-back", "on a base that is not published"),
+    ("unchecked", "behind", "not checked"),
+    ("unknown", "behind", "with an unknown base"),
+];
+
+/// The fields: docs/audit.md.
+fn fleet_row(image: &Value) -> Markup {
+    let tags: Vec<&str> =
+        image["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let base = &image["base"];
+    let state = shown(&image["state"]);
+    let class = match &*state {
+        "current" => "built",
+        "behind" => "failed",
+        _ => "not-built",
+    };
+    html! {
+        tr {
+            th scope="row" {
+                (shown(&image["repository"])) @if !tags.is_empty() { ":" (tags.join(", ")) }
+                @if let Some(platform) = image["platform"].as_str() { " " span.note { (platform) } }
             }
+            td data-label="base" { (shown(&base["name"])) }
+            td data-label="state" { span.badge.(class) { (state.replace('-', " ")) } }
+            td.number data-label="versions" { (shown(&base["versions_behind"])) }
+            td.number data-label="days" { (shown(&base["days_behind"])) }
+            td data-label="owner" { (shown(&image["owner"])) }
         }
     }
 }
