@@ -394,11 +394,8 @@ pub struct StepSummary {
 pub enum Promotion {
     /// No tag had to move.
     Nothing,
-    /// `--no-push` or `--no-promote`: the run built and tested images, and moves no tag.
-    NotAsked {
-        /// Whether the images have build tags.
-        stored: bool,
-    },
+    /// The run built and tested images, and moves no tag.
+    NotAsked(WithoutPromotion),
     /// A job of a pipeline stored its images; `rebuild promote` moves their tags.
     Staged,
     /// A step failed, so no tag moved.
@@ -413,6 +410,24 @@ pub enum Promotion {
     },
     /// The promotion began and did not finish.
     Incomplete { moved: usize, of: usize, why: String },
+}
+
+/// Why a run moves no tag, whatever happens in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutPromotion {
+    /// `--no-push`: its images have no build tags either.
+    NoPush,
+    /// `--no-promote`.
+    NoPromote,
+    /// `--platform`: it has only a part of the images of an index.
+    Platform,
+}
+
+impl WithoutPromotion {
+    /// Whether the images have build tags.
+    pub fn are_stored(self) -> bool {
+        self != Self::NoPush
+    }
 }
 
 impl StepSummary {

@@ -1,6 +1,6 @@
 //! Connects a command to the engine, to registries and to the store.
 
-use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, thread};
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -13,13 +13,14 @@ use super::{
 use crate::{
     commands::cli::Builder,
     engine::{
-        Capabilities, EngineInfo,
+        AnyEngine, Capabilities, EngineInfo,
         docker::{BuilderChoice, Docker, EngineOptions},
     },
     event::EventKind,
     exit::Exit,
     fingerprint::HashCache,
     hierarchy::{Hierarchy, NodeName, this_machine},
+    host,
     image::{Digest, Repository},
     plan::order::History,
     publish::store::{BuildTags, Layered, Local, Remote},
@@ -38,7 +39,11 @@ const BUILD_TAGS: &str = "build-tags";
 
 /// Everything outside the program that a command talks to.
 pub(super) struct Connections {
+    /// The first engine with the Docker API; one that does not answer if there is none.
     pub(super) engine: Arc<Docker>,
+    /// The first engine that builds: mostly the same.
+    pub(super) builder: Arc<AnyEngine>,
+    /// Of the first engine that builds.
     pub(super) info: EngineInfo,
     /// All engines, if the hierarchy or the command line names them: the first is the engine above.
     pub(super) pool: Vec<PooledEngine>,
@@ -49,6 +54,7 @@ pub(super) struct Connections {
     /// Of files that were read before.
     pub(super) hashes: Arc<HashCache>,
     build_tags: Arc<BuildTags>,
+    /// Whether an engine with the Docker API answers.
     pub(super) has_engine: bool,
     /// Images go into the engine alone.
     pub(super) local: Option<LocalOnly>,
@@ -83,35 +89,42 @@ impl Connections {
             Builder::Classic => BuilderChoice::Classic,
         };
         let options = EngineOptions { builder, ..EngineOptions::default() };
-        let mut connected = if hierarchy.engines.is_empty() {
-            let (engine, info) = Docker::connect(&options).await?;
-            vec![(engine, info, None)]
-        } else {
-            let connected = pool::connect(&hierarchy.engines, &options).await?;
-            connected.into_iter().map(|(engine, info, entry)| (engine, info, Some(entry))).collect()
-        };
         let registries = registries()?;
-        for (engine, info, _) in &mut connected {
-            if info.is_exposed {
-                output::warning(&exposed(&info.endpoint));
+        let pool = if hierarchy.engines.is_empty() {
+            Vec::new()
+        } else {
+            pool::connect(&hierarchy.engines, &options, &registries).await?
+        };
+        pool::refuse_without_registry(hierarchy, &pool)?;
+        let (engine, builder, info) = match pool.first() {
+            Some(PooledEngine { engine, info, .. }) => {
+                let docker = match engine.docker() {
+                    Some(docker) => docker.clone(),
+                    None => Docker::absent().await?,
+                };
+                (docker, engine.clone(), info.clone())
             }
-            engine.report_delays(registries.delays());
+            None => {
+                let (mut engine, info) = Docker::connect(&options).await?;
+                engine.report_delays(registries.delays());
+                let builder = AnyEngine::Docker(Box::new(engine.clone()));
+                (engine, Arc::new(builder), info)
+            }
+        };
+        let engine = Arc::new(engine);
+        let all =
+            if pool.is_empty() { vec![&info] } else { pool.iter().map(|it| &it.info).collect() };
+        for exposed_one in all.into_iter().filter(|info| info.is_exposed) {
+            output::warning(&exposed(&exposed_one.endpoint));
         }
-        let connected = connected.into_iter();
-        let mut connected = connected.map(|(engine, info, entry)| (Arc::new(engine), info, entry));
-        let (engine, info, entry) = connected.next().expect("an engine answers, or it is an error");
-        let first = entry.map(|entry| (engine.clone(), info.clone(), Some(entry)));
-        let pool = first
-            .into_iter()
-            .chain(connected)
-            .filter_map(|(engine, info, entry)| Some(PooledEngine { engine, info, entry: entry? }));
-        let pool: Vec<PooledEngine> = pool.collect();
         let state = StateFolder::of(&hierarchy.file);
         let hashes = Arc::new(HashCache::read(&state.recall(HASHES), &machine()));
         let build_tags = Arc::new(BuildTags::read(&state.recall(BUILD_TAGS), Timestamp::now()));
         engine.recall(&state.recall(TAGS));
         Ok(Self {
+            has_engine: builder.docker().is_some(),
             engine,
+            builder,
             info,
             pool,
             registries,
@@ -119,7 +132,6 @@ impl Connections {
             state,
             hashes,
             build_tags,
-            has_engine: true,
             local: None,
             fills_mirror: false,
         })
@@ -153,7 +165,7 @@ impl Connections {
         let info = EngineInfo {
             version: String::new(),
             platform: this_machine(),
-            cpus: thread::available_parallelism().map_or(1, usize::from),
+            cpus: host::processors(),
             capabilities: Capabilities::UNKNOWN,
             endpoint: String::new(),
             is_exposed: false,
@@ -161,8 +173,10 @@ impl Connections {
             machine: None,
         };
         let state = StateFolder::of(&hierarchy.file);
+        let engine = Docker::absent().await?;
         Ok(Self {
-            engine: Arc::new(Docker::absent().await?),
+            builder: Arc::new(AnyEngine::Docker(Box::new(engine.clone()))),
+            engine: Arc::new(engine),
             info,
             registries: registries()?,
             offline,
@@ -196,15 +210,17 @@ impl Connections {
     }
 
     /// The registry as the place where images are published.
-    pub(super) fn remote(&self, prefix: &Repository) -> Remote<Docker> {
-        Remote::new(self.registries.clone(), prefix, self.engine.clone())
+    pub(super) fn remote(&self, prefix: &Repository) -> Remote<AnyEngine> {
+        Remote::new(self.registries.clone(), prefix, self.builder.clone())
             .with_build_tags(self.build_tags.clone())
     }
 
     /// The engine as the place, with the images of the registry below: of a run that publishes nothing.
     pub(super) fn layered(&self, hierarchy: &Hierarchy) -> Option<Layered<Docker>> {
         let local = self.local.as_ref()?;
-        let published = self.remote(local.registry.as_ref()?);
+        let published =
+            Remote::new(self.registries.clone(), local.registry.as_ref()?, self.engine.clone())
+                .with_build_tags(self.build_tags.clone());
         let wanted = local.wanted.iter().filter_map(|name| hierarchy.get(name));
         let wanted = wanted.map(|node| node.repository.clone()).collect();
         Some(Layered::new(self.engine.clone(), (self.local(), published), wanted))

@@ -29,7 +29,9 @@ pub(super) async fn remove(world: &Connections) {
     }
     remove_from(&world.engine, &world.info.endpoint).await;
     for other in world.pool.iter().skip(1) {
-        remove_from(&other.engine, &other.info.endpoint).await;
+        if let Some(engine) = other.engine.docker() {
+            remove_from(engine, &other.info.endpoint).await;
+        }
     }
 }
 

@@ -187,7 +187,7 @@ pub(super) async fn make<S: Store>(
     let asked = (&world.registries, &world.info.platform);
     let mirror = UpstreamMirror::of(hierarchy, hierarchy.in_build_order(), asked, does);
     let sources = FactSources {
-        engine: &*world.engine,
+        engine: &*world.builder,
         store,
         registries: &world.registries,
         mirror: mirror.as_ref(),

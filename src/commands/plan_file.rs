@@ -22,14 +22,6 @@ pub(super) fn of(
     selection: &SelectionArgs,
 ) -> Result<PlanFile, CommandError> {
     plan_source::records(hierarchy, &world.registries)?;
-    if let Some(image) = plan.steps.iter().find(|step| step.node.platform().is_some()) {
-        let message = format!(
-            "`{}` has several platforms, and a plan for other machines cannot have such images yet",
-            image.node.image()
-        );
-        let hint = "run `rebuild` with the engines of all platforms: docs/platforms.md";
-        return Err(CommandError::new(Exit::Usage, message).hint(hint));
-    }
     let Some(registry) = hierarchy.registry.clone() else { unreachable!("it was just checked") };
     let text = bounded::read(&hierarchy.file, bounded::TEXT).unwrap_or_default();
     let target = (registry, world.info.platform.clone());

@@ -14,15 +14,16 @@ use super::{connections::Connections, error::CommandError, output};
 use crate::{
     check::diagnostic::names,
     engine::{
-        Engine as _, EngineError, EngineInfo,
+        AnyEngine, Buildkitd, Engine as _, EngineError, EngineInfo, TestHost,
         docker::{Docker, EngineOptions},
     },
     exit::Exit,
-    hierarchy::{EngineEntry, Hierarchy, NodeName},
+    hierarchy::{EngineEntry, Hierarchy, Node, NodeName},
     image::Platform,
     plan::{Action, Plan, order::placement::Fitness},
     publish::store::Store,
-    run::{EngineSkills, PoolEngine, Workshop},
+    registry::Client,
+    run::{Elsewhere, EngineSkills, PoolEngine, Workshop},
 };
 
 /// How many images a message names; it counts the others.
@@ -32,22 +33,31 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// A connected engine.
 pub(super) struct PooledEngine {
-    pub(super) engine: Arc<Docker>,
+    pub(super) engine: Arc<AnyEngine>,
     pub(super) info: EngineInfo,
     pub(super) entry: EngineEntry,
 }
 
-/// Connects to each engine. One that does not answer is left out.
+/// Connects to each engine. One that does not answer is left out. Those that run containers come first.
 ///
 /// # Errors
 /// None of them answers.
 pub(super) async fn connect(
     entries: &[EngineEntry],
     options: &EngineOptions,
-) -> Result<Vec<(Docker, EngineInfo, EngineEntry)>, EngineError> {
+    registries: &Client,
+) -> Result<Vec<PooledEngine>, EngineError> {
     let connecting = entries.iter().map(async |entry| {
+        if entry.is_buildkitd() {
+            let connect = Buildkitd::connect(&entry.url, registries.clone(), options.idle);
+            let (engine, info) = connect.await?;
+            return Ok((AnyEngine::Buildkitd(Box::new(engine)), info));
+        }
         let host = Some(entry.url.clone());
-        Docker::connect(&EngineOptions { host, ..options.clone() }).await
+        let options = EngineOptions { host, ..options.clone() };
+        let (mut engine, info) = Docker::connect(&options).await?;
+        engine.report_delays(registries.delays());
+        Ok((AnyEngine::Docker(Box::new(engine)), info))
     });
     let (mut connected, mut failed) = (Vec::new(), Vec::new());
     for (entry, result) in entries.iter().zip(join_all(connecting).await) {
@@ -56,6 +66,25 @@ pub(super) async fn connect(
             Err(error) => failed.push(error),
         }
     }
+    connected.sort_by_key(|(engine, _, _)| engine.docker().is_none());
+    let hosts = connected.iter().filter_map(|(engine, info, entry)| {
+        Some(TestHost {
+            engine: engine.docker()?.clone(),
+            name: info.endpoint.clone(),
+            platforms: platforms_of(info, entry),
+            emulates: entry.emulate,
+        })
+    });
+    let hosts: Vec<TestHost> = hosts.collect();
+    let connected: Vec<PooledEngine> = connected
+        .into_iter()
+        .map(|(mut engine, info, entry)| {
+            if let AnyEngine::Buildkitd(engine) = &mut engine {
+                engine.use_hosts(hosts.clone());
+            }
+            PooledEngine { engine: Arc::new(engine), info, entry }
+        })
+        .collect();
     if connected.is_empty()
         && let Some(first) = failed.pop()
     {
@@ -70,11 +99,28 @@ pub(super) async fn connect(
 impl PooledEngine {
     /// The platforms that it builds without emulation.
     fn platforms(&self) -> BTreeSet<Platform> {
-        let own = self.info.platform.clone().normalized();
-        match &self.entry.platforms[..] {
-            [] => [own].into(),
-            given => given.iter().cloned().collect(),
+        platforms_of(&self.info, &self.entry)
+    }
+
+    /// Where its containers run, if not in itself.
+    fn elsewhere(&self, pool: &[Self]) -> Option<Elsewhere> {
+        if self.engine.docker().is_some() {
+            return None;
         }
+        let hosts = || pool.iter().filter(|one| one.engine.docker().is_some());
+        Some(Elsewhere {
+            platforms: hosts().flat_map(Self::platforms).collect(),
+            emulates: hosts().any(|one| one.entry.emulate),
+        })
+    }
+}
+
+/// The platforms that an engine builds without emulation.
+fn platforms_of(info: &EngineInfo, entry: &EngineEntry) -> BTreeSet<Platform> {
+    let own = info.platform.clone().normalized();
+    match &entry.platforms[..] {
+        [] => [own].into(),
+        given => given.iter().cloned().collect(),
     }
 }
 
@@ -101,21 +147,57 @@ pub(super) fn default_jobs(cpus: usize) -> usize {
 /// The engines that a run has to wait for at its end: without those of a pool that are gone.
 pub(super) async fn answering(world: &Connections) -> Vec<&Docker> {
     if world.pool.len() < 2 {
-        return vec![&*world.engine];
+        return world.has_engine.then_some(&*world.engine).into_iter().collect();
     }
-    let asked = world.pool.iter().map(async |one| {
-        let answer = timeout(ANSWERS_WITHIN, one.engine.ping()).await;
-        matches!(answer, Ok(Ok(()))).then_some(&*one.engine)
+    let asked = world.pool.iter().filter_map(|one| one.engine.docker()).map(async |engine| {
+        let answer = timeout(ANSWERS_WITHIN, engine.ping()).await;
+        matches!(answer, Ok(Ok(()))).then_some(engine)
     });
     join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// Every engine that runs containers and keeps images, the first one first.
+pub(super) fn with_docker_api(world: &Connections) -> Vec<&Docker> {
+    match &world.pool[..] {
+        [] => vec![&*world.engine],
+        pool => pool.iter().filter_map(|one| one.engine.docker()).collect(),
+    }
+}
+
+/// The engine for containers of a node: one of its platform, else the first.
+pub(super) fn engine_for<'w>(
+    world: &'w Connections,
+    (hierarchy, node): (&Hierarchy, &Node),
+) -> &'w Docker {
+    let platform = hierarchy.platform_of(node);
+    let is_fit = |one: &&PooledEngine| one.platforms().contains(platform);
+    let native = world.pool.iter().filter(is_fit).find_map(|one| one.engine.docker());
+    native.unwrap_or(&*world.engine)
+}
+
+/// # Errors
+/// A `buildkitd` has no registry for its images.
+pub(super) fn refuse_without_registry(
+    hierarchy: &Hierarchy,
+    pool: &[PooledEngine],
+) -> Result<(), CommandError> {
+    let buildkitd = pool.iter().find(|one| one.engine.docker().is_none());
+    let Some(buildkitd) = buildkitd.filter(|_| hierarchy.registry.is_none()) else {
+        return Ok(());
+    };
+    let url = &buildkitd.info.endpoint;
+    let message =
+        format!("`{url}` needs a registry: buildkitd keeps no images, and pushes each one");
+    Err(CommandError::new(Exit::Usage, message)
+        .hint("name one with `registry:` or `--registry`, or use only Docker or podman engines"))
 }
 
 /// The engines of a run. `stores` are those that use the engines after the first.
 pub(super) fn engines<S: Store>(
     world: &Connections,
-    shop: &Arc<Workshop<Docker, S>>,
+    shop: &Arc<Workshop<AnyEngine, S>>,
     (stores, jobs): (Vec<Arc<S>>, Option<NonZeroUsize>),
-) -> Vec<PoolEngine<Docker, S>> {
+) -> Vec<PoolEngine<AnyEngine, S>> {
     if world.pool.is_empty() {
         return vec![PoolEngine::only(shop.clone())];
     }
@@ -129,6 +211,7 @@ pub(super) fn engines<S: Store>(
         platforms: one.platforms(),
         emulates: one.entry.emulate,
         capabilities: one.info.capabilities,
+        elsewhere: one.elsewhere(&world.pool),
         slots,
     })
     .collect()
@@ -139,7 +222,7 @@ pub(super) fn engines<S: Store>(
 pub(super) fn refuse_unbuildable(
     world: &Connections,
     hierarchy: &Hierarchy,
-    plan: &Plan,
+    (plan, pushes): (&Plan, bool),
 ) -> Result<(), CommandError> {
     if world.pool.is_empty() {
         return Ok(());
@@ -150,14 +233,23 @@ pub(super) fn refuse_unbuildable(
             usage("several engines need a `registry`: they exchange images through it".into());
         return Err(error.hint("name one with `registry:` or `--registry`, or use one engine"));
     }
+    if !pushes && world.pool.iter().any(|one| one.engine.docker().is_none()) {
+        let error = usage("a buildkitd engine keeps no images, and pushes each one".to_owned());
+        return Err(error.hint("`--no-push` needs a Docker or podman engine"));
+    }
     let skills: Vec<BTreeSet<Platform>> = world.pool.iter().map(PooledEngine::platforms).collect();
-    let is_fit = |node| {
-        world.pool.iter().zip(&skills).any(|(one, platforms)| {
+    let elsewhere: Vec<Option<Elsewhere>> =
+        world.pool.iter().map(|one| one.elsewhere(&world.pool)).collect();
+    let fits = |node: &Node, has_hosts: bool| {
+        let mut all = world.pool.iter().zip(&skills).zip(&elsewhere);
+        all.any(|((one, platforms), elsewhere)| {
             let (emulates, capabilities) = (one.entry.emulate, one.info.capabilities);
-            let skills = EngineSkills { platforms, emulates, capabilities };
+            let elsewhere = elsewhere.as_ref().filter(|_| has_hosts);
+            let skills = EngineSkills { platforms, emulates, capabilities, elsewhere };
             skills.fitness(hierarchy, node) != Fitness::Unfit
         })
     };
+    let is_fit = |node: &Node| fits(node, true);
     let builds = plan.steps.iter().filter(|step| matches!(step.action, Action::Build { .. }));
     let nodes = builds.filter_map(|step| hierarchy.get(&step.node));
     let unfit: Vec<_> = nodes.filter(|node| !is_fit(node)).collect();
@@ -170,7 +262,19 @@ pub(super) fn refuse_unbuildable(
         .collect();
     let list = names(&of_platform, NAMED);
     let is_native = skills.iter().any(|platforms| platforms.contains(platform));
-    let (message, hint) = if is_native {
+    let (message, hint) = if fits(first, false) {
+        let what = Elsewhere::lacking(hierarchy, first);
+        (
+            format!(
+                "{list} {} {what}, and no Docker or podman engine of the pool runs {platform}",
+                if of_platform.len() == 1 { "has" } else { "have" }
+            ),
+            format!(
+                "buildkitd only builds; add a Docker or podman engine for {platform} to `engines`, \
+                 or one with `emulate: true`"
+            ),
+        )
+    } else if is_native {
         (
             format!("no engine for {platform} can build {list}"),
             "`DOCKER_HOST=URL rebuild doctor` prints the capabilities of an engine".to_owned(),

@@ -25,8 +25,8 @@ use crate::{
     commands::cli::{Common, ProgressArg, PromoteArgs, RunArgs},
     event::{Promotion, StopReason},
     exit::Exit,
-    hierarchy::{Hierarchy, NodeName},
-    image::Tagged,
+    hierarchy::{Hierarchy, Node, NodeName},
+    image::{Digest, Platform, Tagged},
     plan::{Action, Plan, PlanFile, PlannedImage},
     publish::{
         pipeline::{Handover, StageRecord, Staged, present},
@@ -226,14 +226,40 @@ impl StagedImages {
             })
             .collect();
         let heads = store.heads(tags.into_iter().collect()).await?;
+        let wanted_of = |name: &NodeName| {
+            let published = || plan.step(name).and_then(|step| step.published.as_ref());
+            staged.get(name).or_else(published).cloned()
+        };
+        let of_groups: BTreeMap<NodeName, BTreeMap<Platform, Digest>> = plan
+            .steps
+            .iter()
+            .map(|step| {
+                let group = hierarchy.group(&step.node).into_iter();
+                let image = |node: &Node| {
+                    Some((hierarchy.platform_of(node).clone(), wanted_of(&node.name)?))
+                };
+                (step.node.clone(), group.filter_map(image).collect())
+            })
+            .collect();
         for step in &mut plan.steps {
             let (Some(node), Some(wanted)) = (hierarchy.get(&step.node), staged.get(&step.node))
             else {
                 continue;
             };
+            let images = &of_groups[&step.node];
             for (tag, planned) in &mut step.moving {
                 let now = heads.get(&node.repository.tagged(tag.clone()));
-                *planned = present(planned.as_ref(), now, wanted);
+                if images.is_empty() {
+                    *planned = present(planned.as_ref(), now, wanted);
+                    continue;
+                }
+                let Some(now) = now.filter(|now| planned.as_ref() != Some(*now)) else { continue };
+                let found = store.platform_images(&node.repository, now).await?;
+                // The promotion of this plan is repeated.
+                if found.is_some_and(|found| found.is_index && found.images == *images) {
+                    *planned = Some(now.clone());
+                    step.members.insert(now.clone(), Some(wanted.clone()));
+                }
             }
         }
         Ok(plan)

@@ -1,4 +1,4 @@
-//! After a successful run: removes images from the engine that newer ones have replaced.
+//! After a successful run: removes images from the engines that newer ones have replaced.
 //!
 //! **Invariant:** only images go that a run of this hierarchy has stored, that say so in their labels, and
 //! whose tags are all build tags of this hierarchy. The engine refuses to remove an image of a container.
@@ -7,9 +7,9 @@ use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{connections::Connections, error::CommandError, gc::taken_back};
+use super::{connections::Connections, error::CommandError, gc::taken_back, pool};
 use crate::{
-    engine::{Engine as _, LocalImage},
+    engine::{Docker, Engine as _, LocalImage},
     event::{EventKind, Outcome, Summary},
     exit::Exit,
     fingerprint::{is_build_tag, node_of},
@@ -129,13 +129,26 @@ impl Tidy<'_> {
 
     async fn remove_old(&self, node: &Node, tag: &Tag, needed: &BTreeSet<Digest>) -> OldImage {
         let tagged = node.repository.tagged(tag.clone());
-        match self.world.engine.inspect(&tagged.to_string()).await {
-            Ok(None) => OldImage::Absent,
-            Ok(Some(image)) if self.is_free(&image, node, needed) => {
-                if self.remove(&image, &tagged).await { OldImage::Removed } else { OldImage::Stays }
-            }
-            Ok(Some(_)) | Err(_) => OldImage::Stays,
+        let mut all = OldImage::Absent;
+        for engine in pool::with_docker_api(self.world) {
+            let end = match engine.inspect(&tagged.to_string()).await {
+                Ok(None) => OldImage::Absent,
+                Ok(Some(image)) if self.is_free(&image, node, needed) => {
+                    if remove(engine, &image, &tagged).await {
+                        OldImage::Removed
+                    } else {
+                        OldImage::Stays
+                    }
+                }
+                Ok(Some(_)) | Err(_) => OldImage::Stays,
+            };
+            all = match (all, end) {
+                (OldImage::Stays, _) | (_, OldImage::Stays) => OldImage::Stays,
+                (OldImage::Removed, _) | (_, OldImage::Removed) => OldImage::Removed,
+                (OldImage::Absent, OldImage::Absent) => OldImage::Absent,
+            };
         }
+        all
     }
 
     fn is_free(&self, image: &LocalImage, node: &Node, needed: &BTreeSet<Digest>) -> bool {
@@ -148,15 +161,15 @@ impl Tidy<'_> {
             && !needed.contains(&image.id)
             && image.tags.iter().all(is_ours)
     }
+}
 
-    /// Whether the engine has removed it. The tag that is remembered goes last, so that it is found again.
-    async fn remove(&self, image: &LocalImage, tagged: &Tagged) -> bool {
-        let others = image.tags.iter().filter(|one| *one != tagged);
-        for tagged in others.chain([tagged]) {
-            if self.world.engine.untag(tagged).await.is_err() {
-                return false;
-            }
+/// Whether the engine has removed it. The tag that is remembered goes last, so that it is found again.
+async fn remove(engine: &Docker, image: &LocalImage, tagged: &Tagged) -> bool {
+    let others = image.tags.iter().filter(|one| *one != tagged);
+    for tagged in others.chain([tagged]) {
+        if engine.untag(tagged).await.is_err() {
+            return false;
         }
-        true
     }
+    true
 }

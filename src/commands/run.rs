@@ -28,6 +28,7 @@ use crate::{
     engine::{Capability, Engine as _, EngineInfo},
     event::{
         EventKind, Executed, Promotion, Reporter, RunTask, StopReason, Summary, TICK, Telling,
+        WithoutPromotion,
     },
     exit::Exit,
     fingerprint::Revision,
@@ -180,7 +181,7 @@ impl RunCommand<'_> {
         let _alive = run.declare_alive();
         let mut journal = self.journal(&run.id, head.as_ref());
         let shop = Arc::new(Workshop {
-            engine: self.world.engine.clone(),
+            engine: self.world.builder.clone(),
             store: store.clone(),
             registries: self.world.registries.clone(),
             hierarchy: self.hierarchy.clone(),
@@ -372,7 +373,14 @@ impl RunCommand<'_> {
         (held, indexes): HeldAndIndexes,
     ) -> Result<Verdict, CommandError> {
         if !self.promotes() {
-            return Ok(Verdict::NotAsked { stored: !self.arguments.no_push });
+            let why = if self.arguments.no_push {
+                WithoutPromotion::NoPush
+            } else if self.arguments.no_promote {
+                WithoutPromotion::NoPromote
+            } else {
+                WithoutPromotion::Platform
+            };
+            return Ok(Verdict::NotAsked(why));
         }
         verdict(&self.hierarchy, of_run, tag_values, (held, &indexes))
             .map_err(|error| CommandError::new(Exit::Usage, error.to_string()))
@@ -454,7 +462,9 @@ impl RunCommand<'_> {
         }
         for image in gone {
             // It may be gone already, and the engine too.
-            _ = self.world.engine.untag(&image).await;
+            for engine in pool::with_docker_api(&self.world) {
+                _ = engine.untag(&image).await;
+            }
         }
     }
 

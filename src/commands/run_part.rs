@@ -92,7 +92,8 @@ impl RunCommand<'_> {
             if self.world.pool.is_empty() {
                 refuse_lacked(&self.hierarchy, &plan, capabilities)?;
             }
-            pool::refuse_unbuildable(&self.world, &self.hierarchy, &plan)?;
+            let of_plan = (&*plan, !self.arguments.no_push);
+            pool::refuse_unbuildable(&self.world, &self.hierarchy, of_plan)?;
             beginning.warnings.extend(without_effect(&self.hierarchy, &plan, capabilities));
             beginning.secrets = Secrets::read(&self.hierarchy, &plan, &self.world.info)?;
         }

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _, Read as _},
+    sync::Arc,
     thread,
 };
 
@@ -14,12 +15,12 @@ use tokio::{
 use super::{
     connections::{Connections, FAILURES},
     error::CommandError,
-    output,
+    output, pool,
     project::{load_names, node},
 };
 use crate::{
     commands::cli::{Builder, Common, ShellArgs},
-    engine::{Engine as _, ShellSession},
+    engine::{Docker, Engine as _, ShellSession},
     exit::Exit,
     fingerprint::{is_build_tag, node_of},
     hierarchy::{Hierarchy, Node, NodeName},
@@ -37,16 +38,21 @@ pub(super) async fn shell(common: &Common, arguments: &ShellArgs) -> Result<Exit
     let name = node(&hierarchy, &arguments.node)?;
     let node = hierarchy.get(&name).expect("it was found by its name");
     let world = Connections::connect(&hierarchy, Builder::Auto, common.offline).await?;
+    if !world.has_engine {
+        let message = "no Docker or podman engine is in the pool: buildkitd runs no containers";
+        return Err(CommandError::new(Exit::EngineUnreachable, message));
+    }
     let failed = if arguments.published { None } else { failed(&world, node).await? };
-    let image = match failed {
-        Some((image, failure)) => {
+    let native = pool::engine_for(&world, (&hierarchy, node));
+    let (engine, image) = match failed {
+        Some((engine, image, failure)) => {
             let Setback::Failed { message, .. } = &failure.setback else {
                 unreachable!("it failed")
             };
             output::line(&format!("image of run {}: {message}", failure.run));
-            image
+            (engine, image)
         }
-        None => published(&hierarchy, &world, node).await?,
+        None => (native, published((&hierarchy, &world), native, node).await?),
     };
     let argv = match &arguments.command[..] {
         [] => vec!["sh".to_owned()],
@@ -62,9 +68,9 @@ pub(super) async fn shell(common: &Common, arguments: &ShellArgs) -> Result<Exit
         sizes: resized()?,
     };
     let print = |bytes: &[u8]| output::session(bytes);
-    let ended = world.engine.interact(&image, session, (&asking.id, print)).await;
+    let ended = engine.interact(&image, session, (&asking.id, print)).await;
     drop(terminal);
-    world.engine.quiesce().await;
+    engine.quiesce().await;
     match ended {
         Ok(0) => Ok(Exit::Done),
         Ok(_) => Ok(Exit::TestFailed),
@@ -91,26 +97,30 @@ fn not_started(program: &str, why: &str, node: &NodeName) -> CommandError {
         .hint(format!("`rebuild shell {node} -- PROGRAM` starts another program of the image"))
 }
 
-/// The image whose test failed in the last run, if the engine still has it.
-async fn failed(
-    world: &Connections,
+/// The image whose test failed in the last run, if an engine still has it, and the engine.
+async fn failed<'w>(
+    world: &'w Connections,
     node: &Node,
-) -> Result<Option<(Digest, LastFailure)>, CommandError> {
+) -> Result<Option<(&'w Docker, Digest, LastFailure)>, CommandError> {
     let failures = Failures::read(&world.state.recall(FAILURES));
     let Some(failure) = failures.of(&node.name) else { return Ok(None) };
     let Some(tag) = failure.setback.image() else { return Ok(None) };
-    let image = world.engine.inspect(&tag.to_string()).await?;
-    Ok(image.map(|image| (image.id, failure.clone())))
+    for engine in pool::with_docker_api(world) {
+        if let Some(image) = engine.inspect(&tag.to_string()).await? {
+            return Ok(Some((engine, image.id, failure.clone())));
+        }
+    }
+    Ok(None)
 }
 
 /// The image under the first tag that exists.
 async fn published(
-    hierarchy: &Hierarchy,
-    world: &Connections,
+    (hierarchy, world): (&Hierarchy, &Connections),
+    engine: &Docker,
     node: &Node,
 ) -> Result<Digest, CommandError> {
     if let Some(prefix) = &hierarchy.registry {
-        let store = Remote::new(world.registries.clone(), prefix, world.engine.clone());
+        let store = Remote::new(world.registries.clone(), prefix, Arc::new(engine.clone()));
         fetched(&store, node).await
     } else {
         fetched(&world.local(), node).await

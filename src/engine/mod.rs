@@ -1,7 +1,9 @@
 //! The operations of a container engine.
 //!
-//! [`Docker`] uses the Docker API. The engine for unit tests follows a script.
+//! [`Docker`] uses the Docker API, [`Buildkitd`] BuildKit's own. The engine for unit tests follows a script.
 
+mod any;
+mod buildkitd;
 mod connect;
 mod control;
 pub mod docker;
@@ -14,6 +16,8 @@ mod tar;
 mod tree;
 
 pub use self::{
+    any::AnyEngine,
+    buildkitd::{Buildkitd, TestHost},
     docker::{
         About, BuilderChoice, BuilderKind, Capabilities, Capability, Docker, EngineOptions,
         ImageStore, Leftover, ShellSession, SizeMeaning, canonical_config, created,
@@ -331,15 +335,15 @@ pub struct Tried {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// No engine answers there.
-    #[error("cannot reach the Docker engine at {endpoint}: {reason}")]
+    #[error("cannot reach {}: {reason}", engine_at(.endpoint))]
     Unreachable { endpoint: String, reason: String },
     /// The user named no engine, and none answers at the usual sockets.
     #[error("no engine answers{}", listed(.tried))]
     NoEngine { tried: Vec<Tried>, hint: String },
     /// It accepts a request, and does not answer, also not the second time if the request was repeated.
     #[error(
-        "the Docker engine at {endpoint} hangs: no answer within {}{} while {doing}",
-        seconds(*.after), if *.is_repeated { ", twice," } else { "" }
+        "{} hangs: no answer within {}{} while {doing}",
+        engine_at(.endpoint), seconds(*.after), if *.is_repeated { ", twice," } else { "" }
     )]
     Hangs { endpoint: String, doing: String, after: Duration, is_repeated: bool },
     /// Its API version is not supported.
@@ -416,6 +420,12 @@ impl EngineError {
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Hangs { .. } | Self::NoEngine { .. })
     }
+}
+
+/// `the Docker engine at unix:///var/run/docker.sock`
+fn engine_at(endpoint: &str) -> String {
+    let engine = if connect::is_buildkitd(endpoint) { "buildkitd" } else { "the Docker engine" };
+    format!("{engine} at {endpoint}")
 }
 
 /// The registry's answer, or else the engine's text.

@@ -201,9 +201,9 @@ impl Pipeline {
 }
 
 impl PipelineJob {
-    /// The images as arguments of `rebuild stage`. Names of images have no character that a shell expands.
+    /// The images as arguments of `rebuild stage`, without a character that a shell expands.
     pub fn arguments(&self) -> String {
-        self.nodes.iter().map(NodeName::as_str).collect::<Vec<_>>().join(" ")
+        self.nodes.iter().map(NodeName::argument).collect::<Vec<_>>().join(" ")
     }
 
     fn timeout_minutes(&self) -> u64 {
@@ -295,7 +295,7 @@ fn jobs(
         let first = group[0];
         let is_optional = |node: &&Node| node.on_failure == crate::hierarchy::OnFailure::Optional;
         jobs.push(PipelineJob {
-            id: ids.of(first.name.as_str()),
+            id: ids.of(&first.name.argument()),
             nodes: group.iter().map(|node| node.name.clone()).collect(),
             needs: needs.into_iter().collect(),
             level,

@@ -11,7 +11,7 @@ use crate::image::Platform;
 /// An engine of a pool, as the file or `--engine` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineEntry {
-    /// As `DOCKER_HOST` would name it, or a docker context as `context://NAME`.
+    /// As `DOCKER_HOST` would name it, a docker context as `context://NAME`, or a `buildkitd`.
     pub url: String,
     /// The platforms that it builds without emulation; the engine's own if none is given.
     pub platforms: Vec<Platform>,
@@ -22,7 +22,15 @@ pub struct EngineEntry {
 }
 
 /// The forms of an address.
-const SCHEMES: [&str; 5] = ["unix://", "tcp://", "ssh://", "npipe://", "context://"];
+const SCHEMES: [&str; 7] = [
+    "unix://",
+    "tcp://",
+    "ssh://",
+    "npipe://",
+    "context://",
+    "buildkitd+unix://",
+    "buildkitd+tcp://",
+];
 
 impl FromStr for EngineEntry {
     type Err = String;
@@ -35,6 +43,13 @@ impl FromStr for EngineEntry {
             ));
         }
         Ok(Self { url: url.to_owned(), platforms: Vec::new(), slots: None, emulate: false })
+    }
+}
+
+impl EngineEntry {
+    /// Whether it is a `buildkitd`, which has no Docker API.
+    pub fn is_buildkitd(&self) -> bool {
+        self.url.starts_with("buildkitd+")
     }
 }
 

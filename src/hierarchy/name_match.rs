@@ -3,7 +3,7 @@
 use globset::{GlobBuilder, GlobSetBuilder};
 
 use super::{Hierarchy, NodeName};
-use crate::check::slips;
+use crate::{check::slips, image::Platform};
 
 /// The most groups, such as `{a,b}`, of a glob.
 const GROUPS: usize = 20;
@@ -44,6 +44,12 @@ impl Hierarchy {
     /// over `/` too: a name with one in it is no path.
     pub fn named(&self, text: &str) -> Result<Vec<&NodeName>, NamingError> {
         if let Some(node) = self.get(&NodeName::from(text)) {
+            return Ok(vec![&node.name]);
+        }
+        if let Some((image, platform)) = text.split_once('@')
+            && let Ok(platform) = platform.parse::<Platform>()
+            && let Some(node) = self.get(&NodeName::of_platform(image, &platform.normalized()))
+        {
             return Ok(vec![&node.name]);
         }
         let of_image = self.nodes_of(text);

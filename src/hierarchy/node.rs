@@ -292,6 +292,14 @@ impl NodeName {
         &self.0
     }
 
+    /// The same without a character that a shell reads: `app@linux/arm64`.
+    pub fn argument(&self) -> String {
+        match self.platform() {
+            Some(platform) => format!("{}@{platform}", self.image()),
+            None => self.0.to_string(),
+        }
+    }
+
     /// The name of its image in the file.
     pub fn image(&self) -> &str {
         self.0.split_once(OPEN).map_or(&self.0, |(image, _)| image)

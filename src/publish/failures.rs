@@ -129,7 +129,7 @@ fn blocker(summary: &Summary, node: &NodeName) -> Option<NodeName> {
         Promotion::Done { held, .. } => held.get(node).cloned(),
         Promotion::Withheld => first_failed(summary),
         Promotion::Nothing
-        | Promotion::NotAsked { .. }
+        | Promotion::NotAsked(_)
         | Promotion::Staged
         | Promotion::Incomplete { .. } => None,
     }

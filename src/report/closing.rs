@@ -1,7 +1,7 @@
 //! How a report ends: the table, the failures, the promotion, and one line that says it all.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
 };
 
@@ -12,7 +12,7 @@ use super::{
     width::wrap,
 };
 use crate::{
-    event::{Outcome, Promotion, StepSummary, StopReason, Summary},
+    event::{Outcome, Promotion, StepSummary, StopReason, Summary, WithoutPromotion},
     exit::Exit,
     hierarchy::{NodeName, OnFailure},
 };
@@ -104,21 +104,16 @@ fn came_out_the_same(summary: &Summary) -> Option<String> {
 pub(super) fn promotion(summary: &Summary) -> Vec<String> {
     match &summary.promotion {
         Promotion::Nothing => came_out_the_same(summary).into_iter().collect(),
-        Promotion::NotAsked { stored: false } => {
-            vec!["nothing was promoted: `--no-push` was given".to_owned()]
-        }
-        Promotion::NotAsked { stored: true } => {
-            vec![
-                "no tag was moved: `--no-promote` was given; the built images are stored"
-                    .to_owned(),
-            ]
-        }
+        Promotion::NotAsked(why) => vec![not_asked(*why).to_owned()],
         Promotion::Staged => {
             vec!["the stored images wait for `rebuild promote`; no tag was moved".to_owned()]
         }
         Promotion::Withheld => vec![format!("nothing was promoted: {}", withheld(summary))],
         Promotion::Done { moved, took, held } => {
-            let images = summary.steps.iter().filter(|s| !s.promoted.is_empty()).count();
+            let promoted = summary.steps.iter().filter(|step| !step.promoted.is_empty());
+            // The platforms of an image share its tags.
+            let images: BTreeSet<&str> = promoted.map(|step| step.node.image()).collect();
+            let images = images.len();
             let mut lines = Vec::new();
             if *moved > 0 {
                 lines.push(format!(
@@ -140,6 +135,19 @@ pub(super) fn promotion(summary: &Summary) -> Vec<String> {
             ),
             "hint: the built images are stored, and the next `rebuild` only moves tags".to_owned(),
         ],
+    }
+}
+
+fn not_asked(why: WithoutPromotion) -> &'static str {
+    match why {
+        WithoutPromotion::NoPush => "nothing was promoted: `--no-push` was given",
+        WithoutPromotion::NoPromote => {
+            "no tag was moved: `--no-promote` was given; the built images are stored"
+        }
+        WithoutPromotion::Platform => {
+            "no tag was moved: a run with `--platform` builds a part of each image; the built images are stored, and \
+             `rebuild` without it moves the tags"
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub use self::{
     bases::{failed_of_all_runs, pins_of_all_runs, run_of_failed, run_of_pin},
     labels::Origin,
     lacking::{LackedOption, refuse_lacked, without_effect},
-    pool::{EngineSkills, PoolEngine},
+    pool::{Elsewhere, EngineSkills, PoolEngine},
     prepare::run_of_folder,
     secrets::{SecretError, Secrets},
     step::Workshop,

@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, time::sleep};
 use super::{bases::Bases, lacking::can_build, step::Workshop};
 use crate::{
     engine::{Capabilities, Engine},
-    hierarchy::{Hierarchy, Node, NodeName},
+    hierarchy::{Flatten, Hierarchy, Node, NodeName},
     image::Platform,
     plan::order::placement::{EngineLoad, Fitness, choose, is_possible},
 };
@@ -37,16 +37,19 @@ pub struct PoolEngine<E, S> {
     /// Whether it also builds for other platforms.
     pub emulates: bool,
     pub capabilities: Capabilities,
+    /// Where its containers run, if not in itself.
+    pub elsewhere: Option<Elsewhere>,
     /// How many images may be built at once.
     pub slots: NonZeroUsize,
 }
 
 impl<E, S> Clone for PoolEngine<E, S> {
     fn clone(&self) -> Self {
-        let Self { shop, name, platforms, emulates, capabilities, slots } = self;
+        let Self { shop, name, platforms, emulates, capabilities, elsewhere, slots } = self;
         let (shop, name, platforms) = (shop.clone(), name.clone(), platforms.clone());
         let (emulates, capabilities, slots) = (*emulates, *capabilities, *slots);
-        Self { shop, name, platforms, emulates, capabilities, slots }
+        let elsewhere = elsewhere.clone();
+        Self { shop, name, platforms, emulates, capabilities, elsewhere, slots }
     }
 }
 
@@ -56,7 +59,46 @@ impl<E, S> PoolEngine<E, S> {
         let slots = shop.options.jobs;
         let (name, platforms) = (String::new(), BTreeSet::new());
         let capabilities = Capabilities::UNKNOWN;
-        Self { shop, name, platforms, emulates: true, capabilities, slots }
+        let (emulates, elsewhere) = (true, None);
+        Self { shop, name, platforms, emulates, capabilities, elsewhere, slots }
+    }
+}
+
+/// The engines that run the containers of an engine that only builds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    pub platforms: BTreeSet<Platform>,
+    /// Whether one of them runs other platforms, too.
+    pub emulates: bool,
+}
+
+impl Elsewhere {
+    /// Whether an image gets all that it needs beside its build.
+    fn can_finish(&self, hierarchy: &Hierarchy, node: &Node) -> bool {
+        // A flattened image would be in the other engine only.
+        if node.flatten != Flatten::No {
+            return false;
+        }
+        let is_run = self.emulates || self.platforms.contains(hierarchy.platform_of(node));
+        is_run || Self::needed(hierarchy, node).is_none()
+    }
+
+    /// What of an image buildkitd alone cannot do.
+    pub fn lacking(hierarchy: &Hierarchy, node: &Node) -> &'static str {
+        let flatten = (node.flatten != Flatten::No).then_some("`flatten`");
+        flatten.or_else(|| Self::needed(hierarchy, node)).unwrap_or("containers")
+    }
+
+    fn needed(hierarchy: &Hierarchy, node: &Node) -> Option<&'static str> {
+        if hierarchy.tests(&node.name).next().is_some() {
+            Some("tests")
+        } else if !node.gates.is_empty() {
+            Some("`gates`")
+        } else if node.tags.iter().any(|tag| tag.contents().next().is_some()) {
+            Some("tags that name something in the image")
+        } else {
+            None
+        }
     }
 }
 
@@ -66,6 +108,7 @@ pub struct EngineSkills<'a> {
     pub platforms: &'a BTreeSet<Platform>,
     pub emulates: bool,
     pub capabilities: Capabilities,
+    pub elsewhere: Option<&'a Elsewhere>,
 }
 
 impl EngineSkills<'_> {
@@ -79,7 +122,8 @@ impl EngineSkills<'_> {
             let platform = used.platform.as_ref().filter(|it| **it == hierarchy.platform);
             platform.is_none_or(|platform| self.platforms.contains(platform))
         });
-        if !builds_here || !can_build(node, self.capabilities) {
+        let can_finish = self.elsewhere.is_none_or(|it| it.can_finish(hierarchy, node));
+        if !builds_here || !can_finish || !can_build(node, self.capabilities) {
             return Fitness::Unfit;
         }
         if self.platforms.contains(hierarchy.platform_of(node)) {
@@ -200,10 +244,12 @@ impl<'a, E: Engine, S> EnginePool<'a, E, S> {
     }
 
     fn fitness(&self, engine: usize, node: &Node) -> Fitness {
-        let PoolEngine { shop, platforms, emulates, capabilities, .. } =
+        let PoolEngine { shop, platforms, emulates, capabilities, elsewhere, .. } =
             self.engines[engine].engine;
         let (emulates, capabilities) = (*emulates, *capabilities);
-        EngineSkills { platforms, emulates, capabilities }.fitness(&shop.hierarchy, node)
+        let elsewhere = elsewhere.as_ref();
+        let skills = EngineSkills { platforms, emulates, capabilities, elsewhere };
+        skills.fitness(&shop.hierarchy, node)
     }
 
     /// A step begins on an engine.

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     engine::fake::{FakeEngine, FakeState},
-    event::{Event, EventKind, Reporter, StopReason, Summary, Telling},
+    event::{Event, EventKind, Reporter, StopReason, Summary, Telling, WithoutPromotion},
     exit::Exit,
     fingerprint::HashCache,
     hierarchy::{Hierarchy, LoadOptions, NodeName, TagValues},
@@ -267,7 +267,7 @@ impl Scenario {
             let indexes = Indexes::new();
             verdict(&shop.hierarchy, of_run, &self.tag_values(), (held, &indexes)).unwrap()
         } else {
-            Verdict::NotAsked { stored: false }
+            Verdict::NotAsked(WithoutPromotion::NoPush)
         };
         let number = self.runs.fetch_add(1, Ordering::SeqCst);
         let began = Began::new(test_id(number), "here", RunRequest::Run { flags: String::new() });

@@ -16,6 +16,8 @@ use crate::engine::EngineError;
 const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
 /// Before the name of a docker context.
 const CONTEXT: &str = "context://";
+/// Before the address of a `buildkitd`.
+pub(super) const BUILDKITD: &str = "buildkitd+";
 const DEFAULT_TLS_ADDRESS: &str = "tcp://localhost:2376";
 
 /// Where an engine is, and who says so.
@@ -88,6 +90,32 @@ impl Endpoint {
                 Self::with_environment(url, EndpointSource::Default, environment)
             }
         }
+    }
+
+    /// A `buildkitd`, by an address such as `buildkitd+unix:///run/buildkit/buildkitd.sock`.
+    pub(in crate::engine) fn buildkitd(
+        url: &str,
+        environment: Environment,
+    ) -> Result<Self, EngineError> {
+        let refuse = |reason: &str| refuse(url, &EndpointSource::Given, reason.to_owned());
+        let address = url.strip_prefix(BUILDKITD).unwrap_or(url);
+        match address.split_once("://") {
+            Some(("unix", _)) => {}
+            Some(("tcp", rest)) => {
+                let port = Url::parse(&format!("tcp://{rest}")).ok().and_then(|url| url.port());
+                if port.is_none() {
+                    return Err(refuse("the port is missing; buildkitd often listens on 1234"));
+                }
+            }
+            _ => return Err(refuse("buildkitd+unix:// and buildkitd+tcp:// are supported")),
+        }
+        let mut found = Self::with_environment(address, EndpointSource::Given, environment)?;
+        if let EngineAddress::Tls { config, .. } = &mut found.address {
+            // Servers of gRPC refuse connections that do not agree on HTTP/2.
+            Arc::make_mut(config).alpn_protocols = vec![b"h2".to_vec()];
+        }
+        found.url = format!("{BUILDKITD}{}", found.url);
+        Ok(found)
     }
 
     fn with_environment(
@@ -194,6 +222,11 @@ impl Endpoint {
             host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
         };
         matches!(&self.address, EngineAddress::Tcp { host, .. } if !is_local(host))
+    }
+
+    /// Whether it is the address of a `buildkitd`.
+    pub(super) fn is_buildkitd(&self) -> bool {
+        self.url.starts_with(BUILDKITD)
     }
 
     /// Whether the user named no engine.

@@ -15,11 +15,17 @@ mod unreachable;
 
 pub(super) use self::{
     discover::{discover, survey},
+    endpoint::Endpoint,
     proxies::proxies,
     transport::{Failure, Reply, Transport},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Whether an address is that of a `buildkitd`.
+pub(super) fn is_buildkitd(url: &str) -> bool {
+    url.starts_with(endpoint::BUILDKITD)
+}
 
 /// Looks up an environment variable; one that is empty counts as not set, as docker has it.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;

@@ -33,10 +33,18 @@ fn broken(reason: &str) -> String {
 
 fn opening(endpoint: &Endpoint, address: &EngineAddress, error: &io::Error) -> String {
     // Of several places that were tried one question would not be answered better than another.
-    let question = if endpoint.is_default() { "" } else { "; is the docker daemon running?" };
+    let question = match endpoint.is_default() {
+        true => "",
+        false if endpoint.is_buildkitd() => "; is buildkitd running?",
+        false => "; is the docker daemon running?",
+    };
     match (address, error.kind()) {
         (EngineAddress::Unix(_), io::ErrorKind::NotFound) => {
             format!("there is no such socket{question}")
+        }
+        (EngineAddress::Unix(_), io::ErrorKind::PermissionDenied) if endpoint.is_buildkitd() => {
+            "permission denied; `buildkitd --group NAME` gives a group access to its socket"
+                .to_owned()
         }
         (EngineAddress::Unix(_), io::ErrorKind::PermissionDenied) => {
             "permission denied; a member of the group `docker` may use it \

@@ -1,26 +1,31 @@
 //! BuildKit's control API: starting builds, and following them.
 //!
-//! Docker offers it at `POST /grpc`, as gRPC over HTTP/2 after an upgrade. `buildx` builds the same way. Unlike
-//! `POST /build`, it exports caches, writes annotations and attestations, and leaves a build out of the history.
+//! Docker offers it at `POST /grpc`, as gRPC over HTTP/2 after an upgrade; `buildkitd` speaks it on its socket. `buildx`
+//! builds the same way. Unlike `POST /build`, it exports caches, writes annotations and attestations, and leaves a
+//! build out of the history.
 
 mod wire;
 
 use bytes::{Bytes, BytesMut};
-use h2::{RecvStream, client::SendRequest};
-use http::{HeaderMap, Request, header};
+use h2::{
+    RecvStream, SendStream,
+    client::{ResponseFuture, SendRequest},
+};
+use http::{HeaderMap, HeaderName, Request, header};
 use percent_encoding::percent_decode_str;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(in crate::engine) use self::wire::{
-    CacheOptions, CacheOptionsEntry, ControlSolve, ControlSolved, ListWorkers, StatusRequest,
-    Workers,
+    CacheOptions, CacheOptionsEntry, ControlBytes, ControlSolve, ControlSolved, ListWorkers,
+    StatusRequest, Worker, Workers,
 };
 use super::session::grpc::{GrpcMessages, put};
 
 pub(in crate::engine) const SOLVE: &str = "/moby.buildkit.v1.Control/Solve";
 pub(in crate::engine) const STATUS: &str = "/moby.buildkit.v1.Control/Status";
+pub(in crate::engine) const SESSION: &str = "/moby.buildkit.v1.Control/Session";
 pub(in crate::engine) const LIST_WORKERS: &str = "/moby.buildkit.v1.Control/ListWorkers";
 
 const WINDOW: u32 = 16 << 20;
@@ -58,7 +63,7 @@ impl From<h2::Error> for CallError {
 }
 
 impl Control {
-    /// Speaks on a connection that `POST /grpc` has upgraded.
+    /// Speaks on a connection to `buildkitd`, or on one that `POST /grpc` has upgraded.
     pub(in crate::engine) async fn over<T>(io: T) -> Result<Self, CallError>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -94,25 +99,42 @@ impl Control {
         method: &str,
         message: &impl Message,
     ) -> Result<Answers, CallError> {
-        let request = Request::post(format!("http://buildkit{method}"))
-            .header(header::CONTENT_TYPE, "application/grpc")
-            .header(header::TE, "trailers")
-            .body(())
-            .map_err(|error| CallError::Broken(error.to_string()))?;
-        let mut sender = self.sender.clone().ready().await?;
-        let (response, mut body) = sender.send_request(request, false)?;
+        let (mut body, response) = self.begin(method, vec![]).await?;
         let mut frames = BytesMut::new();
         put(message, &mut frames);
         // h2 keeps what the other side does not accept yet.
         body.send_data(frames.freeze(), true)?;
-        let (head, body) = response.await?.into_parts();
-        // An error may come without a body.
-        ended_well(&head.headers)?;
-        Ok(Answers { messages: GrpcMessages::of_answer(body) })
+        Answers::of(response).await
+    }
+
+    /// A call with any number of messages, and of answers. A header may come several times.
+    pub(in crate::engine) async fn begin(
+        &self,
+        method: &str,
+        headers: Vec<(HeaderName, String)>,
+    ) -> Result<(SendStream<Bytes>, ResponseFuture), CallError> {
+        let mut request = Request::post(format!("http://buildkit{method}"))
+            .header(header::CONTENT_TYPE, "application/grpc")
+            .header(header::TE, "trailers");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(()).map_err(|error| CallError::Broken(error.to_string()))?;
+        let mut sender = self.sender.clone().ready().await?;
+        let (response, body) = sender.send_request(request, false)?;
+        Ok((body, response))
     }
 }
 
 impl Answers {
+    /// Waits for the head of the answers.
+    pub(in crate::engine) async fn of(response: ResponseFuture) -> Result<Self, CallError> {
+        let (head, body) = response.await?.into_parts();
+        // An error may come without a body.
+        ended_well(&head.headers)?;
+        Ok(Self { messages: GrpcMessages::of_answer(body) })
+    }
+
     /// `None`: all answers came, and the call succeeded.
     pub(in crate::engine) async fn next<A: Message + Default>(
         &mut self,

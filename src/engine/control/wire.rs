@@ -75,4 +75,34 @@ pub(in crate::engine) struct Workers {
 pub(in crate::engine) struct Worker {
     #[prost(map = "string, string", tag = "2")]
     pub(in crate::engine) labels: HashMap<String, String>,
+    /// Its own first, then those that it emulates.
+    #[prost(message, repeated, tag = "3")]
+    pub(in crate::engine) platforms: Vec<WorkerPlatform>,
+    #[prost(message, optional, tag = "5")]
+    pub(in crate::engine) version: Option<BuildkitVersion>,
+}
+
+/// `pb.Platform`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(in crate::engine) struct WorkerPlatform {
+    #[prost(string, tag = "1")]
+    pub(in crate::engine) architecture: String,
+    #[prost(string, tag = "2")]
+    pub(in crate::engine) os: String,
+    #[prost(string, tag = "3")]
+    pub(in crate::engine) variant: String,
+}
+
+/// `moby.buildkit.v1.types.BuildkitVersion`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(in crate::engine) struct BuildkitVersion {
+    #[prost(string, tag = "2")]
+    pub(in crate::engine) version: String,
+}
+
+/// `moby.buildkit.v1.BytesMessage`: a piece of a session.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(in crate::engine) struct ControlBytes {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(in crate::engine) data: Vec<u8>,
 }

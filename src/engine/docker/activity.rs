@@ -9,24 +9,24 @@ use tokio::time::{Instant, sleep_until};
 
 /// Touched by every piece that is sent or received. Clones share the clock.
 #[derive(Clone, Debug)]
-pub(super) struct Activity(Arc<Mutex<Instant>>);
+pub(in crate::engine) struct Activity(Arc<Mutex<Instant>>);
 
 impl Activity {
-    pub(super) fn begin() -> Self {
+    pub(in crate::engine) fn begin() -> Self {
         Self(Arc::new(Mutex::new(Instant::now())))
     }
 
-    pub(super) fn touch(&self) {
+    pub(in crate::engine) fn touch(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// For how long nothing has moved.
-    pub(super) fn silence(&self) -> Duration {
+    pub(in crate::engine) fn silence(&self) -> Duration {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Ends once nothing has moved for so long.
-    pub(super) async fn silent_for(&self, limit: Duration) {
+    pub(in crate::engine) async fn silent_for(&self, limit: Duration) {
         loop {
             let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // A limit beyond all time is no limit.

@@ -31,7 +31,7 @@ use crate::{
     image::Digest,
 };
 
-pub(super) const DOING: &str = "building";
+pub(in crate::engine) const DOING: &str = "building";
 /// Podman makes OCI images unless told otherwise, and those have no `HEALTHCHECK`. Docker ignores it.
 const OUTPUT_FORMAT: (&str, &str) =
     ("outputformat", "application/vnd.docker.distribution.manifest.v2+json");
@@ -103,9 +103,7 @@ impl Docker {
         activity: &Activity,
         progress: &mut (impl FnMut(BuildProgress) + Send),
     ) -> Result<Digest, EngineError> {
-        let inside = request.dockerfile_path.strip_prefix(&request.context.root).ok();
-        let name = inside.or(request.dockerfile_path.file_name().map(Path::new));
-        let name = name.and_then(Path::to_str).unwrap_or("Dockerfile").to_owned();
+        let name = dockerfile_name(&request);
         let files = SessionFiles {
             context: request.context.clone(),
             dockerfile_name: name.clone(),
@@ -202,6 +200,13 @@ impl Docker {
     }
 }
 
+/// The name of the Dockerfile in a session.
+pub(in crate::engine) fn dockerfile_name(request: &BuildRequest) -> String {
+    let inside = request.dockerfile_path.strip_prefix(&request.context.root).ok();
+    let name = inside.or(request.dockerfile_path.file_name().map(Path::new));
+    name.and_then(Path::to_str).unwrap_or("Dockerfile").to_owned()
+}
+
 /// Why the context could not be sent to its end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UnreadableContext(Arc<Mutex<Option<String>>>);
@@ -230,7 +235,7 @@ pub(super) fn observed(
 }
 
 /// `cannot read `x` of the build context: permission denied`
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(in crate::engine) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -154,6 +154,17 @@ impl Capabilities {
         any_names: false,
     };
 
+    /// Of a `buildkitd` with a Dockerfile frontend of 2022 or later.
+    pub(in crate::engine) const BUILDKITD: Self = Self {
+        builder: BuilderKind::BuildKit,
+        store: ImageStore::Containerd,
+        sizes_are_by_manifest: false,
+        heredocs: true,
+        build_limits: true,
+        zstd: true,
+        any_names: false,
+    };
+
     pub(super) fn of(engine: &Reported<'_>) -> Self {
         let header = |name| engine.ping.get(name).and_then(|value| value.to_str().ok());
         // Podman accepts `version=2`, and builds with buildah anyway.

@@ -64,6 +64,13 @@ pub use self::{
     images::created,
     interact::ShellSession,
 };
+pub(super) use self::{
+    activity::Activity,
+    build::{DOING, dockerfile_name, with_causes},
+    registry_answer::Transfer,
+    solve::{IMAGE_ID, SessionBuild, solve_followed},
+    transcript::Transcript,
+};
 use self::{
     confined::Limits, container::Containers, known_tags::KnownTags, lifeline::Lifeline,
     shared::TooLarge,

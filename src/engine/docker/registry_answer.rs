@@ -29,18 +29,18 @@ const CODES: [(&str, u16); 9] = [
 
 /// A push to or pull from a repository.
 #[derive(Clone, Copy)]
-pub(super) struct Transfer<'a> {
+pub(in crate::engine) struct Transfer<'a> {
     /// The verb in "refuses to … `repository`".
-    pub(super) action: &'static str,
-    pub(super) repository: &'a Repository,
-    pub(super) login: Option<&'a Login>,
+    pub(in crate::engine) action: &'static str,
+    pub(in crate::engine) repository: &'a Repository,
+    pub(in crate::engine) login: Option<&'a Login>,
     /// What to do about a registry without TLS.
-    pub(super) plain_http: &'static str,
+    pub(in crate::engine) plain_http: &'static str,
 }
 
 impl Transfer<'_> {
     /// `None` if the text names neither an answer nor a broken connection.
-    pub(super) fn registry_error(&self, text: &str) -> Option<RegistryError> {
+    pub(in crate::engine) fn registry_error(&self, text: &str) -> Option<RegistryError> {
         static MANIFEST: LazyLock<Regex> =
             LazyLock::new(|| pattern(r"uploading manifest \S+ to \S+: ([^()]+)\)"));
         static REQUEST: LazyLock<Regex> = LazyLock::new(|| {

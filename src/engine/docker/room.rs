@@ -1,14 +1,15 @@
 //! How much room an engine on this machine has for images.
 
-use std::{fs, path::Path};
+use std::path::Path;
+
+use crate::host;
 
 /// The bytes that are free where the engine keeps its images; `None` if that is not for us to know.
 ///
 /// A socket may lead into another machine or a container, where the path of the same name here has
 /// nothing to do with it: the engine must call this machine by the name that it has.
 pub(super) fn room(machine: &str, root: &Path) -> Option<u64> {
-    let here = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    if here.trim() != machine || !root.is_absolute() {
+    if host::name()? != machine || !root.is_absolute() {
         return None;
     }
     let disk = rustix::fs::statvfs(root).ok()?;
@@ -18,6 +19,8 @@ pub(super) fn room(machine: &str, root: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

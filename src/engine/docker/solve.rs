@@ -1,6 +1,6 @@
 //! One build by BuildKit, through its control API.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tokio::time::timeout;
 
@@ -30,7 +30,7 @@ const FRONTEND: &str = "dockerfile.v0";
 /// Docker's own exporter: into its image store.
 const EXPORTER: &str = "moby";
 /// The image's ID, in the answer of that exporter.
-const IMAGE_ID: &str = "containerimage.digest";
+pub(in crate::engine) const IMAGE_ID: &str = "containerimage.digest";
 /// Attributes of the frontend that ask for attestations begin with this.
 const ATTEST: &str = "attest:";
 /// The permission to build with the network of the engine's machine.
@@ -42,16 +42,16 @@ const LAST_MESSAGES: Duration = Duration::from_secs(2);
 
 /// A build whose session is open.
 #[derive(Clone, Copy)]
-pub(super) struct SessionBuild<'a> {
-    pub(super) request: &'a BuildRequest,
+pub(in crate::engine) struct SessionBuild<'a> {
+    pub(in crate::engine) request: &'a BuildRequest,
     /// The name of the Dockerfile in the session.
-    pub(super) dockerfile: &'a str,
+    pub(in crate::engine) dockerfile: &'a str,
     /// The session's ID, which also becomes the build's.
-    pub(super) session: &'a str,
+    pub(in crate::engine) session: &'a str,
     /// Whether BuildKit can write its cache to a registry.
-    pub(super) exports_caches: bool,
+    pub(in crate::engine) exports_caches: bool,
     /// Whether the engine keeps an image with its attestations.
-    pub(super) attests: bool,
+    pub(in crate::engine) attests: bool,
 }
 
 impl Docker {
@@ -65,24 +65,16 @@ impl Docker {
         let io = self.transport.upgrade("/grpc", "h2c", []).await;
         let io = io.map_err(|failure| self.transport.explain(&failure))?;
         let mut transcript = Transcript::default();
-        let ended = match Control::over(io).await {
-            Ok(control) => {
-                let following = follow(&control, build.session, activity, |status| {
-                    transcript.status(status, progress);
-                });
-                let solving = solve(&control, build);
-                tokio::pin!(following, solving);
-                tokio::select! {
-                    ended = &mut solving => {
-                        // The failed step may be in the last messages.
-                        _ = timeout(LAST_MESSAGES, following).await;
-                        ended
-                    }
-                    () = &mut following => solving.await,
-                }
-            }
-            Err(error) => Err(error),
+        let ended = async {
+            let control = Control::over(io).await?;
+            let solve = docker_solve(&control, build).await?;
+            let answer = solve_followed(&control, &solve, activity, |status| {
+                transcript.status(status, progress);
+            });
+            let id = answer.await?.remove(IMAGE_ID).unwrap_or_default();
+            id.parse().map_err(|_| CallError::Invalid(format!("`{id}` as the image's ID")))
         };
+        let ended: Result<Digest, CallError> = ended.await;
         ended.map_err(|error| match error {
             CallError::Refused { message, .. } => transcript.failure(&message, None),
             CallError::Broken(reason) => self.transport.explain(&Failure::Lost(reason)),
@@ -91,27 +83,56 @@ impl Docker {
     }
 }
 
-async fn solve(control: &Control, build: SessionBuild<'_>) -> Result<Digest, CallError> {
-    let settings = &build.request.settings;
-    let needs_gateway = settings.add_hosts.values().any(|address| address == HOST_GATEWAY);
+/// Into Docker's image store.
+async fn docker_solve(
+    control: &Control,
+    build: SessionBuild<'_>,
+) -> Result<ControlSolve, CallError> {
+    let needs_gateway =
+        build.request.settings.add_hosts.values().any(|address| address == HOST_GATEWAY);
     let gateway = if needs_gateway { gateway(control).await? } else { None };
-    let has_host_network = settings.network == BuildNetwork::Host;
-    let mut options = frontend_options(build.request, build.dockerfile, gateway.as_deref());
-    options.retain(|name, _| build.attests || !name.starts_with(ATTEST));
-    let solve = ControlSolve {
-        build: build.session.to_owned(),
-        exporter: EXPORTER.to_owned(),
-        session: build.session.to_owned(),
-        frontend: FRONTEND.to_owned(),
-        options,
-        entitlements: has_host_network.then(|| HOST_NETWORK.to_owned()).into_iter().collect(),
-        exporter_attributes: annotations(settings),
-        cache: cache_exports(build.request, build.exports_caches),
-        internal: true,
+    Ok(build.solve(EXPORTER, gateway.as_deref()))
+}
+
+impl SessionBuild<'_> {
+    pub(in crate::engine) fn solve(&self, exporter: &str, gateway: Option<&str>) -> ControlSolve {
+        let settings = &self.request.settings;
+        let has_host_network = settings.network == BuildNetwork::Host;
+        let mut options = frontend_options(self.request, self.dockerfile, gateway);
+        options.retain(|name, _| self.attests || !name.starts_with(ATTEST));
+        ControlSolve {
+            build: self.session.to_owned(),
+            exporter: exporter.to_owned(),
+            session: self.session.to_owned(),
+            frontend: FRONTEND.to_owned(),
+            options,
+            entitlements: has_host_network.then(|| HOST_NETWORK.to_owned()).into_iter().collect(),
+            exporter_attributes: annotations(settings),
+            cache: cache_exports(self.request, self.exports_caches),
+            internal: true,
+        }
+    }
+}
+
+/// Runs a build, and passes on what BuildKit reports. Returns what the exporter says.
+pub(in crate::engine) async fn solve_followed(
+    control: &Control,
+    solve: &ControlSolve,
+    activity: &Activity,
+    take: impl FnMut(StatusResponse),
+) -> Result<HashMap<String, String>, CallError> {
+    let following = follow(control, &solve.build, activity, take);
+    let solving = control.call::<ControlSolved>(control::SOLVE, solve);
+    tokio::pin!(following, solving);
+    let solved = tokio::select! {
+        ended = &mut solving => {
+            // The failed step may be in the last messages.
+            _ = timeout(LAST_MESSAGES, following).await;
+            ended
+        }
+        () = &mut following => solving.await,
     };
-    let mut solved: ControlSolved = control.call(control::SOLVE, &solve).await?;
-    let id = solved.exporter.remove(IMAGE_ID).unwrap_or_default();
-    id.parse().map_err(|_| CallError::Invalid(format!("`{id}` as the image's ID")))
+    Ok(solved?.exporter)
 }
 
 /// The address of the engine's machine, if BuildKit knows it.

@@ -11,7 +11,7 @@ use regex::Regex;
 use crate::engine::BuildProgress;
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct StatusResponse {
+pub(in crate::engine) struct StatusResponse {
     #[prost(message, repeated, tag = "1")]
     vertexes: Vec<Vertex>,
     #[prost(message, repeated, tag = "3")]
@@ -70,7 +70,7 @@ const EXPORT_CACHE: &str = "exporting cache to ";
 /// What is known of the steps so far. A vertex is told of two or three times; its digest says it
 /// is the same.
 #[derive(Debug, Default)]
-pub(super) struct Trace {
+pub(in crate::engine) struct Trace {
     /// Whether each vertex was announced.
     seen: BTreeMap<String, bool>,
     /// The first step with an error of its own.
@@ -78,7 +78,7 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    pub(super) fn take(
+    pub(in crate::engine) fn take(
         &mut self,
         status: StatusResponse,
         progress: &mut impl FnMut(BuildProgress),
@@ -119,7 +119,7 @@ impl Trace {
     }
 
     /// The step that failed, as the Dockerfile has it: `RUN make`.
-    pub(super) fn failed(&self) -> Option<&str> {
+    pub(in crate::engine) fn failed(&self) -> Option<&str> {
         self.failed.as_deref()
     }
 }

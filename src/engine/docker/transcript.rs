@@ -27,7 +27,7 @@ const WRAPPING: [&str; 5] = [
 ];
 
 #[derive(Debug, Default)]
-pub(super) struct Transcript {
+pub(in crate::engine) struct Transcript {
     trace: Trace,
     /// The classic builder's step that runs: number, total, text.
     step: Option<(usize, usize, String)>,
@@ -70,7 +70,7 @@ impl Transcript {
     }
 
     /// The image's ID, if the end of the stream was the end of the build.
-    pub(super) fn finish(self) -> Result<Digest, EngineError> {
+    pub(in crate::engine) fn finish(self) -> Result<Digest, EngineError> {
         match self.id {
             Some(id) if self.confirmed => Ok(id),
             _ => Err(answer("the end of the build's messages, and no image".to_owned())),
@@ -78,7 +78,7 @@ impl Transcript {
     }
 
     /// What an error of the engine means for the build.
-    pub(super) fn failure(&self, text: &str, code: Option<i64>) -> EngineError {
+    pub(in crate::engine) fn failure(&self, text: &str, code: Option<i64>) -> EngineError {
         let classic = || self.step.as_ref().map(|(_, _, text)| text.clone());
         EngineError::Build {
             message: unwrap(text).to_owned(),
@@ -88,7 +88,7 @@ impl Transcript {
     }
 
     /// Takes what BuildKit reports of its steps.
-    pub(super) fn status(
+    pub(in crate::engine) fn status(
         &mut self,
         status: StatusResponse,
         progress: &mut impl FnMut(BuildProgress),

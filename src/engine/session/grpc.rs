@@ -132,6 +132,22 @@ impl GrpcMessages {
     }
 }
 
+/// Sends whole frames, no faster than the other side takes them.
+pub(in crate::engine) async fn send(
+    stream: &mut SendStream<Bytes>,
+    mut frames: Bytes,
+) -> Result<(), h2::Error> {
+    while !frames.is_empty() {
+        stream.reserve_capacity(frames.len());
+        let Some(capacity) = poll_fn(|cx| stream.poll_capacity(cx)).await.transpose()? else {
+            return Err(h2::Reason::CANCEL.into());
+        };
+        let now = frames.split_to(capacity.min(frames.len()));
+        stream.send_data(now, false)?;
+    }
+    Ok(())
+}
+
 /// The answer to one call, begun.
 pub(super) struct GrpcAnswer(SendStream<Bytes>);
 
@@ -141,16 +157,8 @@ impl GrpcAnswer {
     }
 
     /// Sends whole frames, no faster than the engine takes them.
-    pub(super) async fn send(&mut self, mut frames: Bytes) -> Result<(), h2::Error> {
-        while !frames.is_empty() {
-            self.0.reserve_capacity(frames.len());
-            let Some(capacity) = poll_fn(|cx| self.0.poll_capacity(cx)).await.transpose()? else {
-                return Err(h2::Reason::CANCEL.into());
-            };
-            let now = frames.split_to(capacity.min(frames.len()));
-            self.0.send_data(now, false)?;
-        }
-        Ok(())
+    pub(super) async fn send(&mut self, frames: Bytes) -> Result<(), h2::Error> {
+        send(&mut self.0, frames).await
     }
 
     pub(super) fn end(mut self, outcome: Result<(), Status>) -> Result<(), h2::Error> {

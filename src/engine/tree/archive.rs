@@ -25,14 +25,20 @@ impl Layers {
         let mut layers = Self::default();
         each_file(archive, &mut |file| {
             if let ArchivedFile::Layer(tar) = file {
-                let mut entries = Entries::new(Hashed::new(tar));
-                let layer = LayerChanges::read(&mut entries)?;
-                // What fills up the last block of the tar belongs to the layer too.
-                layers.0.insert(entries.into_rest().finish()?, layer);
+                layers.add(tar)?;
             }
             Ok(())
         })?;
         Ok(layers)
+    }
+
+    /// Reads one more layer.
+    pub(super) fn add(&mut self, tar: impl Read) -> io::Result<()> {
+        let mut entries = Entries::new(Hashed::new(tar));
+        let layer = LayerChanges::read(&mut entries)?;
+        // What fills up the last block of the tar belongs to the layer too.
+        self.0.insert(entries.into_rest().finish()?, layer);
+        Ok(())
     }
 
     pub(super) fn get(&self, digest: &Digest) -> io::Result<&LayerChanges> {

@@ -49,3 +49,24 @@ pub(super) fn differences(
     let (old, new) = (Tree::of(old, &layers)?, Tree::of(new, &layers)?);
     Ok(compare::differences(&old, &new, volatile))
 }
+
+/// The layers of two images that come one by one.
+#[derive(Debug, Default)]
+pub(super) struct LayerTars(Layers);
+
+impl LayerTars {
+    /// Reads a layer, unpacked.
+    pub(super) fn add(&mut self, tar: impl Read) -> io::Result<()> {
+        self.0.add(tar)
+    }
+
+    pub(super) fn differences(
+        &self,
+        old: &Stack,
+        new: &Stack,
+        volatile: &Volatile,
+    ) -> io::Result<Vec<PathDifference>> {
+        let (old, new) = (Tree::of(old, &self.0)?, Tree::of(new, &self.0)?);
+        Ok(compare::differences(&old, &new, volatile))
+    }
+}

@@ -82,7 +82,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
     pub async fn promote(&mut self, verdict: Verdict) -> Promoted {
         let nothing = |promotion| Promoted { promotion, tags: BTreeMap::new() };
         let (moves, held) = match verdict {
-            Verdict::NotAsked { stored } => return nothing(Promotion::NotAsked { stored }),
+            Verdict::NotAsked(why) => return nothing(Promotion::NotAsked(why)),
             Verdict::Withhold => return nothing(Promotion::Withheld),
             Verdict::Move { moves, held } if moves.is_empty() && held.is_empty() => {
                 return nothing(Promotion::Nothing);

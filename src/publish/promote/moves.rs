@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::held::{is_changed, is_withheld};
 use crate::{
-    event::{ContentTag, Executed, Outcome},
+    event::{ContentTag, Executed, Outcome, WithoutPromotion},
     fingerprint::Parents,
     hierarchy::{Hierarchy, Node, NodeName, TagTemplate, TagValues, TemplateError},
     image::{Digest, Tag, Tagged},
@@ -19,8 +19,8 @@ const PASSES: usize = 8;
 /// Which moving tags a run may move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// None, because of `--no-push`, or `--no-promote` if the images are stored.
-    NotAsked { stored: bool },
+    /// None, because of an argument.
+    NotAsked(WithoutPromotion),
     /// None, because a step failed or never ran.
     Withhold,
     /// These may move, parents before children.

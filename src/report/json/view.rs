@@ -432,7 +432,7 @@ pub(super) fn steps(summary: &Summary) -> Vec<EventStepView<'_>> {
 pub(super) fn promotion(promotion: &Promotion) -> PromotionView<'_> {
     match promotion {
         Promotion::Nothing => PromotionView::Nothing,
-        Promotion::NotAsked { stored } => PromotionView::NotAsked { stored: *stored },
+        Promotion::NotAsked(why) => PromotionView::NotAsked { stored: why.are_stored() },
         Promotion::Staged => PromotionView::Staged,
         Promotion::Withheld => PromotionView::Withheld,
         Promotion::Done { moved, took, held } => {

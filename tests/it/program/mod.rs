@@ -9,6 +9,7 @@ mod audit;
 mod beside;
 mod build_options;
 mod builders;
+mod buildkitd;
 mod channels;
 mod check;
 mod ci;

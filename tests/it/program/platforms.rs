@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::support::{
+    judges::judge,
     project::{Place, Project},
     registry::Registry,
 };
@@ -128,14 +129,89 @@ fn tags_point_at_an_index_and_only_a_changed_platform_is_built() {
 }
 
 #[test]
+fn other_programs_read_the_index() {
+    let chain = Chain::new();
+    let Chain { project, registry } = &chain;
+    project.rebuild("").run().exits(0);
+    let name = format!("{}/{}:latest", registry.host(), project.name("demo/~leaf"));
+    let published = chain.platforms("leaf");
+    for (platform, digest) in &published {
+        let (_, architecture) = platform.split_once('/').unwrap();
+        let found = judge("crane", &["digest", "--platform", platform, &name]);
+        assert!(found.is_none_or(|found| found == *digest), "{platform}");
+        let config = judge("crane", &["config", "--platform", platform, &name]);
+        let config: Option<Value> = config.map(|text| serde_json::from_str(&text).unwrap());
+        assert!(config.is_none_or(|config| config["architecture"] == architecture), "{platform}");
+        let docker = format!("docker://{name}");
+        let override_arch = ["--override-os", "linux", "--override-arch", architecture];
+        let inspect = ["inspect", "--tls-verify=false", docker.as_str()];
+        let found = judge("skopeo", &[&override_arch[..], &inspect[..]].concat());
+        let found: Option<Value> = found.map(|text| serde_json::from_str(&text).unwrap());
+        assert!(found.is_none_or(|found| found["Architecture"] == architecture), "{platform}");
+    }
+    let raw =
+        judge("skopeo", &["inspect", "--raw", "--tls-verify=false", &format!("docker://{name}")]);
+    if let Some(raw) = raw {
+        let index: Value = serde_json::from_str(&raw).unwrap();
+        assert_eq!(index["manifests"].as_array().unwrap().len(), published.len(), "{raw}");
+    }
+    let valid = judge("crane", &["validate", "--fast", "--remote", &name]);
+    assert!(valid.is_none_or(|said| said.is_empty() || said.contains("PASS")));
+}
+
+#[test]
+fn jobs_build_platforms_and_the_last_one_makes_the_indexes() {
+    let chain = Chain::new();
+    let Chain { project, .. } = &chain;
+    let stage = |image: &str| {
+        let state = project.path(&format!("../state-{}", image.replace(['~', '/', '@'], "-")));
+        let stage = project.rebuild(&format!("stage {image} --plan ../plan.json"));
+        stage.env("XDG_STATE_HOME", state).run().exits(0)
+    };
+    let promote = || project.rebuild("promote --plan ../plan.json").run();
+    project.rebuild("plan --out ../plan.json").run().exits(0);
+    stage("~base");
+    for platform in ["linux/arm64", "linux/amd64"] {
+        stage(&format!("~app@{platform}"));
+    }
+    stage("~leaf@linux/amd64");
+    promote().exits(10).says(&["~leaf (linux/arm64)"]);
+    assert_eq!(chain.heads(), BTreeMap::new());
+    stage("~leaf@linux/arm64");
+    promote().exits(0);
+    let (heads, before) = (chain.heads(), chain.platforms("leaf"));
+    assert_eq!(before.len(), 2);
+    assert_eq!(heads["~leaf:latest"], heads["~leaf:1"]);
+    // Again: nothing moves.
+    promote().exits(0).says(&["every tag of the plan is already where it belongs"]);
+    assert_eq!(chain.heads(), heads);
+    project.rebuild("plan --exit-code").run().exits(0);
+
+    project.write("leaf/page-arm64", "~leaf changed");
+    project.rebuild("plan --out ../plan.json").run().exits(0);
+    let exported = project.rebuild("export github --plan ../plan.json").run().exits(0);
+    let shown = project.shown(&exported.stdout);
+    assert!(shown.contains("rebuild stage ~leaf@linux/arm64 --plan"), "{shown}");
+    stage("~leaf@linux/arm64");
+    promote().exits(0);
+    let after = chain.platforms("leaf");
+    assert_eq!(after["linux/amd64"], before["linux/amd64"]);
+    assert_ne!(after["linux/arm64"], before["linux/arm64"]);
+    assert_eq!(chain.heads()["~app:latest"], heads["~app:latest"]);
+    project.rebuild("plan --exit-code").run().exits(0);
+}
+
+#[test]
 fn a_run_for_one_platform_stores_it_and_moves_no_tag() {
     let chain = Chain::new();
     let Chain { project, .. } = &chain;
-    project.rebuild("--platform linux/arm64").run().exits(0);
+    let ended = project.rebuild("--platform linux/arm64").run().exits(0);
+    ended.says(&["a run with `--platform` builds a part of each image"]);
     assert_eq!(chain.heads(), BTreeMap::new());
     project.rebuild("--platform linux/s390x").run().exits(2).says(&["no image is built for"]);
     // The other run builds the rest only.
-    project.rebuild("").run().exits(0).says(&["3 built"]);
+    let ended = project.rebuild("").run().exits(0);
+    ended.says(&["3 built", "promoted 6 tags of 3 images"]);
     assert_eq!(chain.platforms("leaf").len(), 2);
 }
 

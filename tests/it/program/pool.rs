@@ -1,13 +1,111 @@
 //! Several engines: here one engine by several addresses, since a test has no other.
 
-use std::os::unix::fs::symlink;
+use std::{collections::BTreeMap, os::unix::fs::symlink, time::Duration};
 
+use rebuild::engine::Capability;
 use serde_json::Value;
 
 use crate::support::{
+    engine::lacks,
     project::{Place, Project},
+    proxy::{Fault, Proxy},
     registry::Registry,
 };
+
+/// Images beside each other, and two on top of each.
+const BRANCHES: usize = 6;
+
+/// The request of a build. BuildKit builds by calls on a connection that is upgraded.
+fn build() -> (&'static str, &'static str) {
+    ("POST", if lacks(Capability::BuildKit) { "/build?" } else { "/grpc" })
+}
+
+/// A base, and branches of images that take a moment.
+fn branches() -> Project {
+    let project = Project::empty();
+    project.write_os();
+    let mut file = "version: 1\nimages:\n  ~os: { context: os }\n".to_owned();
+    for branch in 0..BRANCHES {
+        for (name, parent) in [("a", "~os".to_owned()), ("b", format!("~a{branch}"))] {
+            file += &format!(
+                "  ~{name}{branch}: {{ context: {name}{branch}, test: [{{ run: [test, -e, /{name}] }}] }}\n"
+            );
+            let text = format!("FROM {parent}\nRUN sleep 1 && echo ~{name}{branch} >/{name}\n");
+            project.write(&format!("{name}{branch}/Dockerfile"), &text);
+        }
+    }
+    project.write("hierarchy.yaml", &file);
+    project
+}
+
+/// How often something happened to each image.
+fn counted(events: &[Value], event: &str) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for event in events.iter().filter(|one| one["event"] == event) {
+        *counts.entry(event["node"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn an_engine_that_dies_costs_no_tag_and_no_finished_work() {
+    for is_first in [false, true] {
+        let (project, registry) = (branches(), Registry::start());
+        let victim = Proxy::to_engine(project.engine());
+        victim.spoil_after(1, build(), 1, Fault::Gone(Duration::from_secs(3600)));
+        let (first, second) = if is_first {
+            (victim.address(), project.engine())
+        } else {
+            (project.engine(), victim.address())
+        };
+        let arguments = format!("--engine {first} --engine {second} --progress json");
+        let ended = project.rebuild(&arguments).to(Place::Registry(&registry)).run().exits(0);
+        victim.assert_all_spoilt();
+        let events = ended.events();
+        let warns = |event: &&Value| {
+            event["event"] == "warning"
+                && event["message"]
+                    .as_str()
+                    .unwrap()
+                    .contains("its builds begin again on other engines")
+        };
+        assert_eq!(events.iter().filter(warns).count(), 1, "{ended}");
+        let finished = counted(&events, "step-finished");
+        assert_eq!(finished.len(), 1 + 2 * BRANCHES, "{ended}");
+        assert!(finished.values().all(|count| *count == 1), "{finished:?}");
+        // What was finished before does not begin again.
+        let mut ends: BTreeMap<&str, bool> = BTreeMap::new();
+        for event in &events {
+            let Some(node) = event["node"].as_str() else { continue };
+            match event["event"].as_str() {
+                Some("step-started") => assert!(!ends.contains_key(node), "{node} again\n{ended}"),
+                Some("step-finished") => _ = ends.insert(node, true),
+                _ => {}
+            }
+        }
+        let at = |event: &Value| event["at"].as_f64().unwrap();
+        let last_step = events.iter().filter(|event| event["event"] == "step-finished").map(at);
+        let waited = at(events.last().unwrap()) - last_step.fold(0.0, f64::max);
+        assert!(waited < 20.0, "{waited} s after the last image\n{ended}");
+        assert_eq!(project.tags(Place::Registry(&registry)).len(), 1 + 2 * BRANCHES);
+        victim.behave();
+        project.rebuild("plan --exit-code").to(Place::Registry(&registry)).run().exits(0);
+    }
+}
+
+#[test]
+fn a_slow_engine_takes_part_and_changes_nothing() {
+    let (project, registry) = (branches(), Registry::start());
+    let slow = Proxy::to_engine(project.engine());
+    slow.spoil(build(), 100, Fault::Delay(Duration::from_secs(2)));
+    slow.spoil(("GET", "/images/"), 1000, Fault::Delay(Duration::from_millis(200)));
+    let arguments =
+        format!("--engine {} --engine {} --progress json", project.engine(), slow.address());
+    let ended = project.rebuild(&arguments).to(Place::Registry(&registry)).run().exits(0);
+    let started = counted(&ended.events(), "step-started");
+    assert!(started.values().all(|count| *count == 1), "{started:?}");
+    assert_eq!(project.tags(Place::Registry(&registry)).len(), 1 + 2 * BRANCHES);
+}
 
 /// Another address of the engine.
 fn other_address(project: &Project) -> Option<String> {

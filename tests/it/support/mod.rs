@@ -1,5 +1,6 @@
 //! What several tests stand on: real registries, and servers that misbehave on purpose.
 
+pub(crate) mod buildkitd;
 pub(crate) mod busybox;
 pub(crate) mod certificates;
 pub(crate) mod debian;
@@ -7,6 +8,7 @@ pub(crate) mod engine;
 pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod invariants;
+pub(crate) mod judges;
 pub(crate) mod project;
 pub(crate) mod proxy;
 pub(crate) mod registry;
