@@ -96,20 +96,18 @@ impl Connections {
             pool::connect(&hierarchy.engines, &options, &registries).await?
         };
         pool::refuse_without_registry(hierarchy, &pool)?;
-        let (engine, builder, info) = match pool.first() {
-            Some(PooledEngine { engine, info, .. }) => {
-                let docker = match engine.docker() {
-                    Some(docker) => docker.clone(),
-                    None => Docker::absent().await?,
-                };
-                (docker, engine.clone(), info.clone())
-            }
-            None => {
-                let (mut engine, info) = Docker::connect(&options).await?;
-                engine.report_delays(registries.delays());
-                let builder = AnyEngine::Docker(Box::new(engine.clone()));
-                (engine, Arc::new(builder), info)
-            }
+        let (engine, builder, info) = if let Some(PooledEngine { engine, info, .. }) = pool.first()
+        {
+            let docker = match engine.docker() {
+                Some(docker) => docker.clone(),
+                None => Docker::absent().await?,
+            };
+            (docker, engine.clone(), info.clone())
+        } else {
+            let (mut engine, info) = Docker::connect(&options).await?;
+            engine.report_delays(registries.delays());
+            let builder = AnyEngine::Docker(Box::new(engine.clone()));
+            (engine, Arc::new(builder), info)
         };
         let engine = Arc::new(engine);
         let all =

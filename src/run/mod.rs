@@ -257,6 +257,10 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
                 return Some(0);
             }
             let parents = self.steps[name].after.iter();
+            // A parent that begins again gives no image until then.
+            if parents.clone().any(|parent| self.moving.contains(parent)) {
+                return None;
+            }
             let is_made = |parent: &&NodeName| self.made.contains_key(*parent);
             self.pool.place(node, &loads, (parents.clone(), parents.filter(is_made)))
         };
@@ -316,6 +320,9 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
     }
 
     fn has_moved(&mut self, node: NodeName, moved: Moved) {
+        if self.moving.contains(&node) {
+            return;
+        }
         let (digest, is_tested) = match moved {
             Moved::Building => {
                 self.exporting.remove(&node);
@@ -439,6 +446,9 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         };
         self.telling.emit(EventKind::Warning { node: None, message });
         for node in on_it.into_iter().filter(|_| has_stopped) {
+            // Its image went with the engine: nothing may be built on it.
+            self.made.remove(&node);
+            self.storage_wait.ends(&node, None);
             if let Some(task) = self.cancels.get(&node) {
                 task.abort();
                 self.moving.insert(node);

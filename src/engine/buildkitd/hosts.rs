@@ -34,8 +34,11 @@ impl TestHost {
 pub(super) struct Hosts {
     all: Vec<TestHost>,
     /// The IDs in a host of images that it has pulled. The first use pulls.
-    pulled: Mutex<HashMap<(usize, Digest), Arc<OnceCell<Digest>>>>,
+    pulled: Mutex<PulledImages>,
 }
+
+/// By the number of the host, and the image.
+type PulledImages = HashMap<(usize, Digest), Arc<OnceCell<Digest>>>;
 
 impl Hosts {
     pub(super) fn new(all: Vec<TestHost>) -> Self {

@@ -83,7 +83,7 @@ impl Buildkitd {
                 return Err(EngineError::TimedOut { doing: DOING.to_owned(), after: timeout });
             }
         };
-        let id = built.map_err(|error| self.explained(error, &bases, &repository))?;
+        let id = built.map_err(|error| explained(error, &bases, &repository))?;
         self.learn_pushed(&repository, &id).await
     }
 
@@ -157,29 +157,24 @@ impl Buildkitd {
             message: format!("`{id}` as the image's digest"),
         })
     }
+}
 
-    /// Names bases as the build request does, and a push that failed.
-    fn explained(
-        &self,
-        error: EngineError,
-        bases: &RegistryBases,
-        repository: &Repository,
-    ) -> EngineError {
-        match error {
-            EngineError::Build { message, .. } if message.starts_with(PUSH_FAILED) => {
-                let transfer =
-                    Transfer { action: "push", repository, login: None, plain_http: PLAIN_HTTP };
-                let cause = transfer.registry_error(&message).map(Box::new);
-                let doing = format!("pushing an image to `{repository}`");
-                EngineError::Transfer { doing, message, cause }
-            }
-            EngineError::Build { message, step, exit_code } => EngineError::Build {
-                message: bases.as_named(&message),
-                step: step.map(|step| bases.as_named(&step)),
-                exit_code,
-            },
-            other => other,
+/// Names bases as the build request does, and a push that failed.
+fn explained(error: EngineError, bases: &RegistryBases, repository: &Repository) -> EngineError {
+    match error {
+        EngineError::Build { message, .. } if message.starts_with(PUSH_FAILED) => {
+            let transfer =
+                Transfer { action: "push", repository, login: None, plain_http: PLAIN_HTTP };
+            let cause = transfer.registry_error(&message).map(Box::new);
+            let doing = format!("pushing an image to `{repository}`");
+            EngineError::Transfer { doing, message, cause }
         }
+        EngineError::Build { message, step, exit_code } => EngineError::Build {
+            message: bases.as_named(&message),
+            step: step.map(|step| bases.as_named(&step)),
+            exit_code,
+        },
+        other => other,
     }
 }
 

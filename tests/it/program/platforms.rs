@@ -164,9 +164,9 @@ fn jobs_build_platforms_and_the_last_one_makes_the_indexes() {
     let chain = Chain::new();
     let Chain { project, .. } = &chain;
     let stage = |image: &str| {
-        let state = project.path(&format!("../state-{}", image.replace(['~', '/', '@'], "-")));
+        let folder = project.path(&format!("../state-{}", image.replace(['~', '/', '@'], "-")));
         let stage = project.rebuild(&format!("stage {image} --plan ../plan.json"));
-        stage.env("XDG_STATE_HOME", state).run().exits(0)
+        stage.env("XDG_STATE_HOME", folder).run().exits(0)
     };
     let promote = || project.rebuild("promote --plan ../plan.json").run();
     project.rebuild("plan --out ../plan.json").run().exits(0);

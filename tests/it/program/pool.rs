@@ -27,9 +27,10 @@ fn branches() -> Project {
     let mut file = "version: 1\nimages:\n  ~os: { context: os }\n".to_owned();
     for branch in 0..BRANCHES {
         for (name, parent) in [("a", "~os".to_owned()), ("b", format!("~a{branch}"))] {
-            file += &format!(
-                "  ~{name}{branch}: {{ context: {name}{branch}, test: [{{ run: [test, -e, /{name}] }}] }}\n"
+            let entry = format!(
+                "  ~{name}{branch}: {{ context: {name}{branch}, test: [{{ run: [sh, -c, \"sleep 1; test -e /{name}\"] }}] }}\n"
             );
+            file.push_str(&entry);
             let text = format!("FROM {parent}\nRUN sleep 1 && echo ~{name}{branch} >/{name}\n");
             project.write(&format!("{name}{branch}/Dockerfile"), &text);
         }
@@ -49,10 +50,11 @@ fn counted(events: &[Value], event: &str) -> BTreeMap<String, usize> {
 
 #[test]
 fn an_engine_that_dies_costs_no_tag_and_no_finished_work() {
-    for is_first in [false, true] {
+    // While it tests the parents of what it builds.
+    for (is_first, builds) in [(false, 4), (true, 5)] {
         let (project, registry) = (branches(), Registry::start());
         let victim = Proxy::to_engine(project.engine());
-        victim.spoil_after(1, build(), 1, Fault::Gone(Duration::from_secs(3600)));
+        victim.spoil_after(builds, build(), 1, Fault::Gone(Duration::from_secs(3600)));
         let (first, second) = if is_first {
             (victim.address(), project.engine())
         } else {
