@@ -12,6 +12,7 @@ mod context;
 mod engine;
 mod numbers;
 mod plan;
+mod pool;
 mod program;
 mod registry;
 mod tags;
@@ -25,13 +26,14 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// What a benchmark is called, and what runs it.
 type Goal = (&'static str, fn() -> Result<()>);
 
-const GOALS: [Goal; 6] = [
+const GOALS: [Goal; 7] = [
     ("bake", bake::run),
     ("tree", tree::run),
     ("chain", chain::run),
     ("plan", plan::run),
     ("context", context::run),
     ("tags", tags::run),
+    ("pool", pool::run),
 ];
 
 fn main() -> ExitCode {
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
     let asked: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     if let Some(unknown) = asked.iter().find(|word| GOALS.iter().all(|(name, _)| name != word)) {
         println!(
-            "no benchmark is called `{unknown}`: there are bake, tree, chain, plan, context and tags"
+            "no benchmark is called `{unknown}`: there are bake, tree, chain, plan, context, tags and pool"
         );
         return ExitCode::FAILURE;
     }

@@ -21,7 +21,7 @@ use crate::{
     hierarchy::{EngineEntry, Hierarchy, Node, NodeName},
     image::Platform,
     plan::{Action, Plan, order::placement::Fitness},
-    publish::store::Store,
+    publish::store::{Store, StreamNames, Streamed},
     registry::Client,
     run::{Elsewhere, EngineSkills, PoolEngine, Workshop},
 };
@@ -192,6 +192,16 @@ pub(super) fn refuse_without_registry(
         .hint("name one with `registry:` or `--registry`, or use only Docker or podman engines"))
 }
 
+/// Without a registry, the first engine has the tags, and images move between it and the others.
+pub(super) fn streamed(world: &Connections, names: &Arc<StreamNames>) -> Vec<Arc<Streamed>> {
+    let all = with_docker_api(world).into_iter();
+    let store = |(n, engine): (usize, &Docker)| {
+        let away = (n > 0).then(|| engine.clone());
+        Arc::new(Streamed::new((world.local(), (*world.engine).clone()), away, names.clone()))
+    };
+    all.enumerate().map(store).collect()
+}
+
 /// The engines of a run. `stores` are those that use the engines after the first.
 pub(super) fn engines<S: Store>(
     world: &Connections,
@@ -228,11 +238,6 @@ pub(super) fn refuse_unbuildable(
         return Ok(());
     }
     let usage = |message: String| CommandError::new(Exit::Usage, message);
-    if hierarchy.registry.is_none() && world.pool.len() > 1 {
-        let error =
-            usage("several engines need a `registry`: they exchange images through it".into());
-        return Err(error.hint("name one with `registry:` or `--registry`, or use one engine"));
-    }
     if !pushes && world.pool.iter().any(|one| one.engine.docker().is_none()) {
         let error = usage("a buildkitd engine keeps no images, and pushes each one".to_owned());
         return Err(error.hint("`--no-push` needs a Docker or podman engine"));

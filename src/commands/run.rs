@@ -8,7 +8,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 
 use super::{
     connections::{Connections, FAILURES},
@@ -43,13 +46,19 @@ use crate::{
         journal::{Began, Journal, RunRequest},
         promote::{Promoted, Publisher, Verdict, conclude, held_back, verdict},
         provenance,
-        store::{HierarchyId, Remote, Store},
+        store::{HierarchyId, Remote, Store, StreamNames},
     },
     registry::Copier,
     report::{self, Out, ProgressMode, Record, Recorder, ReportOptions},
-    run::{Origin, RunOptions, Workshop, execute, sign, state::RunDir},
+    run::{
+        Origin, RunOptions, Workshop, execute, sign,
+        state::{self, ProbeOwner, RunDir},
+        streamed_images,
+    },
 };
 
+/// How long the end of a run waits until names of images that moved between engines are removed.
+const RELEASED_WITHIN: Duration = Duration::from_secs(2);
 /// A plan that takes longer is announced.
 const PLANNED_SILENTLY: Duration = Duration::from_secs(2);
 
@@ -73,6 +82,10 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
                 let connect =
                     Connections::connect(&hierarchy, arguments.how.builder, common.offline);
                 let mut world = signals::unless_stopped(&mut stops, connect).await?;
+                if local.is_some() {
+                    // One engine has the images in the end.
+                    world.pool.truncate(1);
+                }
                 world.fills_mirror = local.is_none() && !arguments.no_push && !common.untrusted;
                 world.local = local;
                 let mut of_engine = for_engine(&hierarchy, common, &world.info.platform)?;
@@ -139,6 +152,18 @@ impl RunCommand<'_> {
             Box::pin(self.on(stores, stops, record)).await
         } else if let Some(store) = self.world.layered(&self.hierarchy) {
             Box::pin(self.on((Arc::new(store), vec![]), stops, record)).await
+        } else if self.world.pool.len() > 1 {
+            let owner = ProbeOwner::begin();
+            let names = Arc::new(StreamNames::new(streamed_images(&owner.id)));
+            let mut stores = pool::streamed(&self.world, &names);
+            let others = stores.split_off(1);
+            let first = stores.remove(0);
+            let ended = Box::pin(self.on((first, others), stops, record)).await;
+            // The next command removes what is left.
+            if !matches!(timeout(RELEASED_WITHIN, names.release()).await, Ok(Ok(()))) {
+                state::expect_pins();
+            }
+            ended
         } else {
             let store = self.world.local();
             Box::pin(self.on((Arc::new(store), vec![]), stops, record)).await

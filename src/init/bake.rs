@@ -107,24 +107,16 @@ impl Targets {
                 ));
             }
         }
-        let platform: Option<Platform> = match &list(fields.get("platforms"))[..] {
-            [] => None,
-            [only] => only.parse().ok(),
-            several => {
-                note(format!(
-                    "it is built for {}; here it is built for one, the engine's own",
-                    several.join(", ")
-                ));
-                None
-            }
-        };
+        let platforms = list(fields.get("platforms"));
+        let platforms = platforms.iter().filter_map(|text| text.parse::<Platform>().ok());
+        let platforms: Vec<Platform> = platforms.collect();
         let outputs = list(fields.get("tags")).into_iter().map(Open);
-        let given = Given {
+        let mut given = Given {
             name: Some(name.to_owned()),
             target: text("target"),
             build_args,
             labels: map(fields.get("labels")),
-            platform,
+            platforms: Vec::new(),
             outputs: outputs.filter_map(|tag| PublishedImage::read(&tag)).collect(),
             contexts: contexts(map(fields.get("contexts")), folder),
             inline: text("dockerfile-inline"),
@@ -132,6 +124,7 @@ impl Targets {
             context: Some(tidy(&folder.join(&context).to_string_lossy())),
             dropped: Vec::new(),
         };
+        given.take_platforms(platforms);
         let usual = || match &given.inline {
             Some(_) => format!("{name}.Dockerfile"),
             None => "Dockerfile".to_owned(),

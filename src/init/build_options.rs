@@ -25,9 +25,6 @@ const ARGUMENT: &str =
 const LABEL: &str = "the value of the label is not known, and it is left out; check `labels`";
 const TARGET: &str = "the value of the option is not known, and it is left out; check `target`";
 const PLATFORM: &str = "the value of the option is not known, and it is left out; check `platform`";
-/// See [`Given::take_platform`].
-const PLATFORMS: &str =
-    "it is built for several platforms; here it is built for one, the engine's own";
 const CONTEXT: &str =
     "the named context is left out; write the image or the files into the Dockerfile";
 const SECRETS: &str = "the option is left out; say it with `secrets:`";
@@ -135,17 +132,11 @@ impl BuildOptions {
         let platforms: Option<Vec<String>> = self.platforms.iter().map(known).collect();
         let platforms = platforms.map(|all| all.join(","));
         let each = platforms.iter().flat_map(|all| all.split(','));
-        let mut each: Vec<&str> = each.map(str::trim).collect();
-        each.retain(|one| !one.is_empty());
-        each.dedup();
-        match (&platforms, &each[..]) {
-            (Some(_), []) => {}
-            (Some(_), [one]) => match one.parse() {
-                Ok(platform) => given.platform = Some(platform),
-                Err(_) => drop(PLATFORM, "--platform"),
-            },
-            (Some(_), several) => drop(PLATFORMS, &several.join(", ")),
-            (None, _) => drop(PLATFORM, "--platform"),
+        let each: Vec<&str> = each.map(str::trim).filter(|one| !one.is_empty()).collect();
+        let parsed: Result<Vec<Platform>, _> = each.into_iter().map(str::parse).collect();
+        match (&platforms, parsed) {
+            (Some(_), Ok(parsed)) => given.take_platforms(parsed),
+            (Some(_), Err(_)) | (None, _) => drop(PLATFORM, "--platform"),
         }
         given.contexts = bake::contexts(contexts, Path::new(""));
         given
@@ -153,22 +144,12 @@ impl BuildOptions {
 }
 
 impl Given {
-    /// Adds the platform of another build of the same image. An image with several has none of its own.
-    pub(super) fn take_platform(&mut self, other: Option<Platform>) {
-        let Some(other) = other else { return };
-        let several = self.dropped.iter_mut().find(|one| one.cause == PLATFORMS);
-        match (several, self.platform.take()) {
-            (Some(several), _) => {
-                let other = other.to_string();
-                if !several.item.split(", ").any(|known| known == other) {
-                    several.item = format!("{}, {other}", several.item);
-                }
+    /// Adds the platforms of another build of the same image.
+    pub(super) fn take_platforms(&mut self, others: Vec<Platform>) {
+        for other in others.into_iter().map(Platform::normalized) {
+            if !self.platforms.contains(&other) {
+                self.platforms.push(other);
             }
-            (None, Some(own)) if own != other => {
-                let item = format!("{own}, {other}");
-                self.dropped.push(DroppedOption { cause: PLATFORMS, item });
-            }
-            (None, _) => self.platform = Some(other),
         }
     }
 }
@@ -214,8 +195,8 @@ mod tests {
         for (options, expected) in [
             (&[("--platform", "linux/arm64")][..], "linux/arm64"),
             (
-                &[("--platform", "linux/arm64,linux/amd64")],
-                "linux/arm64, linux/amd64: it is built for several",
+                &[("--platform", "linux/arm64/v8,linux/amd64,linux/arm64")],
+                "linux/arm64 linux/amd64",
             ),
             (&[("--platform", "linux/\u{1}A\u{2}")], "--platform: the value"),
             (&[("--label", "a=b=c")], "a: b=c"),
@@ -232,8 +213,9 @@ mod tests {
             let dropped = given.dropped.iter().map(|one| format!("{}: {}", one.item, one.cause));
             let pairs = given.labels.iter().chain(&given.build_args);
             let pairs = pairs.map(|(key, value)| format!("{key}: {value}"));
-            let platform = given.platform.iter().map(ToString::to_string);
-            let shown: Vec<String> = platform.chain(pairs).chain(dropped).collect();
+            let platforms: Vec<String> = given.platforms.iter().map(ToString::to_string).collect();
+            let platforms = Some(platforms.join(" ")).filter(|all| !all.is_empty());
+            let shown: Vec<String> = platforms.into_iter().chain(pairs).chain(dropped).collect();
             assert!(
                 shown.len() <= 1 && shown.concat().starts_with(expected),
                 "{shown:?} {expected}"

@@ -44,7 +44,8 @@ pub(super) struct Given {
     pub(super) target: Option<String>,
     pub(super) build_args: BTreeMap<String, String>,
     pub(super) labels: BTreeMap<String, String>,
-    pub(super) platform: Option<Platform>,
+    /// Several are of one image.
+    pub(super) platforms: Vec<Platform>,
     pub(super) outputs: Vec<PublishedImage>,
     /// What the builder takes instead of an image of that name.
     pub(super) contexts: BTreeMap<String, ContextSource>,
@@ -96,7 +97,7 @@ impl ImageCandidate {
         if text.contains("{{") || text.contains("{%") || text.contains("<%=") {
             return Err(failed("it is a template of Dockerfiles".into()));
         }
-        let platform = given.platform.as_ref().unwrap_or(host);
+        let platform = given.platforms.first().unwrap_or(host);
         let (mut args, mut fill_in) = (given.build_args.clone(), Vec::new());
         // A stand-in for each value that is missing, so that the rest can be read.
         let survey = loop {

@@ -17,6 +17,8 @@ pub(super) struct InitEntry {
     pub(super) tags: Vec<String>,
     pub(super) target: Option<String>,
     pub(super) platform: Option<String>,
+    /// Several, of one index.
+    pub(super) platforms: Vec<String>,
     pub(super) build_args: BTreeMap<String, String>,
     pub(super) labels: BTreeMap<String, String>,
     /// Other fields, in YAML.

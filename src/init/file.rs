@@ -166,6 +166,7 @@ fn items(block: &Block) -> Vec<String> {
     ] {
         items.extend(value.as_ref().map(|value| format!("{key}: {}", quoted(value))));
     }
+    items.extend(list("platforms", &entry.platforms));
     items.extend(list("tags", &entry.tags));
     items.extend(wrapped("build_args: { ", pairs(entry.build_args.iter().collect()), " }"));
     items.extend(wrapped("labels: { ", pairs(entry.labels.iter().collect()), " }"));

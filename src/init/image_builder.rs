@@ -136,7 +136,7 @@ mod tests {
         }"#;
         let found = images(folder.path(), Path::new("manifest.json"), text);
         let shown = found.iter().map(|one| {
-            let platform = one.given.platform.as_ref().map(ToString::to_string);
+            let platform = one.given.platforms.first().map(ToString::to_string);
             format!("{} {}", one.shown(), platform.unwrap_or_default())
         });
         assert_eq!(

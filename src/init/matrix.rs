@@ -162,6 +162,7 @@ fn shape((entry, segments): &Placed, axes: &[FoundAxis]) -> InitEntry {
         tags: entry.tags.iter().map(open).collect(),
         target: entry.target.clone(),
         platform: entry.platform.clone(),
+        platforms: entry.platforms.clone(),
         build_args: map(&entry.build_args),
         labels: map(&entry.labels),
         options: entry.options.clone(),

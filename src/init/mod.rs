@@ -33,6 +33,7 @@ mod target_options;
 #[cfg(test)]
 mod tests;
 mod path_words;
+mod platforms;
 mod update;
 
 use std::{
@@ -262,8 +263,9 @@ impl Study {
         unsure.extend(report::collisions(&names, &candidates));
         unsure.extend(report::unknown_tags(&names, &new));
         unsure.extend(report::grouped(notes).into_iter().filter(|_| !is_update));
-        let entries = entries(root, (&candidates, &new), &names.all, &mut unsure);
+        let mut entries = entries(root, (&candidates, &new), &names.all, &mut unsure);
         unsure.extend(report::fill_in(&candidates, &names.all, &new));
+        unsure.extend(platforms::give_to_bases(&mut entries, &resolved.parents, &new));
         let expected = report::expected(&resolved, &names.all);
         let order = order(&expected, &names.all);
         Ok(Self { candidates, resolved, names, entries, order, expected, new, unsure, left_out })
@@ -462,11 +464,15 @@ fn entries(
             repository: named.repository.clone(),
             tags: named.tags.clone(),
             target: given.target.clone(),
-            platform: given
-                .platform
-                .as_ref()
-                .map(ToString::to_string)
-                .or_else(|| named.platform.map(str::to_owned)),
+            platform: match &given.platforms[..] {
+                [] => named.platform.map(str::to_owned),
+                [only] => Some(only.to_string()),
+                _ => None,
+            },
+            platforms: match &given.platforms[..] {
+                [] | [_] => Vec::new(),
+                several => several.iter().map(ToString::to_string).collect(),
+            },
             build_args: candidate
                 .fill_in
                 .iter()

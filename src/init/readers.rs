@@ -144,7 +144,7 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
             let is_other = kept.given.name.is_some() && one.given.name.is_some();
             let is_same = !is_other
                 && kept.given.target == one.given.target
-                && kept.given.platform == one.given.platform
+                && kept.given.platforms == one.given.platforms
                 && (kept.given.build_args == one.given.build_args || kept.given.outputs.is_empty());
             shares
                 || is_same
@@ -154,7 +154,7 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
             if kept.given.outputs.is_empty() && !one.given.outputs.is_empty() {
                 *kept = one;
             } else if kept.rule == one.rule {
-                kept.given.take_platform(one.given.platform);
+                kept.given.take_platforms(one.given.platforms);
                 for output in one.given.outputs {
                     if !kept.given.outputs.contains(&output) {
                         kept.given.outputs.push(output);
@@ -198,7 +198,7 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
                 && repositories(kept).iter().any(|name| own.contains(name))
         };
         if let Some(kept) = variants.iter_mut().find(is_same_build) {
-            kept.given.take_platform(one.given.platform);
+            kept.given.take_platforms(one.given.platforms);
         }
     }
     let all = dockerfiles.iter().flat_map(|path| match kept.remove(path) {

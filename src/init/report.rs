@@ -236,12 +236,12 @@ pub(super) fn differences(hierarchy: &Hierarchy, expected: &Expected) -> Vec<Str
     let mut lines = Vec::new();
     for node in hierarchy.in_build_order() {
         let parents: BTreeSet<String> =
-            hierarchy.parents(&node.name).map(|parent| parent.name.to_string()).collect();
-        let decided = expected.get(node.name.as_str()).cloned().unwrap_or_default();
+            hierarchy.parents(&node.name).map(|it| it.name.image().to_owned()).collect();
+        let decided = expected.get(node.name.image()).cloned().unwrap_or_default();
         // `ONBUILD` instructions of a base add edges that no reference of its own makes.
         let uses = node.dockerfile.uses.iter().filter(|one| one.on_build.is_none());
         let mut named = uses.filter_map(|one| match &one.base {
-            Base::Node(name) => Some(name.to_string()),
+            Base::Node(name) => Some(name.image().to_owned()),
             Base::Upstream(_) | Base::Files(_) => None,
         });
         if !decided.is_subset(&parents) || !named.all(|name| decided.contains(&name)) {

@@ -373,15 +373,14 @@ fn options_of_builds_are_written_or_reported() {
     let expected = [
         "arm: { platform: linux/arm64, tags: [arm64], labels: { a: b } }",
         "ci: { platform: linux/arm64, tags: [\"1\"], labels: { c: d } }",
-        "digests: { tags: [\"1\"] }",
-        "many: { tags: [\"1\"] }",
-        "turns: { tags: [\"sha-{git}-a\"] }",
+        "digests: { platforms: [linux/amd64, linux/arm64], tags: [\"1\"] }",
+        "many: { platforms: [linux/amd64, linux/arm64], tags: [\"1\"] }",
+        "turns: { platforms: [linux/amd64, linux/arm64], tags: [\"sha-{git}-a\"] }",
         "twice-arm64: { repository: corp/twice, context: twice, platform: linux/arm64, tags: [arm64] }",
         "twice-amd64: { repository: corp/twice, context: twice, platform: linux/amd64, tags: [amd64] }",
     ];
     assert_eq!(entries(&proposal), expected);
     let expected = [
-        "`digests: linux/amd64, linux/arm64`, `many: linux/amd64, linux/arm64` and `turns: linux/amd64, linux/arm64`: it is built for several platforms; here it is built for one, the engine's own",
         "`arm: --secret` and `ci: --secret`: the option is left out; say it with `secrets:`",
         "`many: V`: the value of the argument is not known, and it is left out; check `build_args`",
     ];

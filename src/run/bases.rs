@@ -63,6 +63,11 @@ pub fn pins_of_all_runs() -> String {
     format!("{PIN_DOMAIN}/*/*")
 }
 
+/// Where names of images are that move between the engines of a command with this ID. They end with it, as pins do.
+pub fn streamed_images(command: &str) -> Repository {
+    format!("{PIN_DOMAIN}/{command}/nstreamed").parse().expect("an ID makes a name")
+}
+
 /// The run that made a pin, if this is the name of a pin.
 pub fn run_of_pin(name: &Tagged) -> Option<&str> {
     let rest = name.repository.as_str().strip_prefix(PIN_DOMAIN)?.strip_prefix('/')?;
@@ -388,7 +393,13 @@ impl Bases {
                 Base::Upstream(reference) => {
                     let upstream = &sources.plan.upstreams[&reference.to_string()];
                     if upstream.place == DigestSource::Engine {
-                        return Ok::<_, BaseError>(digest.clone());
+                        if sources.engine.inspect(digest.as_str()).await?.is_some() {
+                            return Ok::<_, BaseError>(digest.clone());
+                        }
+                        // The first engine of a pool has it.
+                        let from = (&reference.repository, digest, platform);
+                        let fetched = sources.store.fetch(from.0, from.1, from.2).await;
+                        return Ok(fetched.unwrap_or_else(|_| digest.clone()));
                     }
                     let repository = &upstream.repository(sources.hierarchy.mirror.as_ref());
                     for repository in BTreeSet::from([repository, &reference.repository]) {

@@ -58,7 +58,7 @@ use self::{
     verify::Verifying,
 };
 pub use self::{
-    bases::{failed_of_all_runs, pins_of_all_runs, run_of_failed, run_of_pin},
+    bases::{failed_of_all_runs, pins_of_all_runs, run_of_failed, run_of_pin, streamed_images},
     labels::Origin,
     lacking::{LackedOption, refuse_lacked, without_effect},
     pool::{Elsewhere, EngineSkills, PoolEngine},
@@ -261,10 +261,18 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
             if parents.clone().any(|parent| self.moving.contains(parent)) {
                 return None;
             }
-            let is_made = |parent: &&NodeName| self.made.contains_key(*parent);
+            let is_made = |parent: &&NodeName| {
+                self.made.contains_key(*parent) || self.is_in_one_engine(parent)
+            };
             self.pool.place(node, &loads, (parents.clone(), parents.filter(is_made)))
         };
         self.queue.ready().find_map(|name| Some((name.clone(), place(name)?)))
+    }
+
+    /// Whether this run has built it, and puts it in no store.
+    fn is_in_one_engine(&self, node: &NodeName) -> bool {
+        let outcome = self.done.outcomes.get(node).map(|(outcome, _)| outcome);
+        !self.shop.options.push && matches!(outcome, Some(Outcome::Built { .. }))
     }
 
     /// Whether to store that an image is up to date for an epoch.
@@ -538,7 +546,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         };
         self.done.stopped = self.done.stopped.max(reason);
         let left: Vec<Tagged> = all.iter().flat_map(|one| one.bases.pins()).collect();
-        let is_gone = all.iter().any(|one| one.is_gone);
+        let is_gone = all.iter().any(|one| one.has_stopped);
         let why = why.or_else(|| is_gone.then(|| "an engine is gone".to_owned()));
         let (Some(why), Some(first)) = (why, left.first()) else { return };
         state::expect_pins();
@@ -605,7 +613,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
 
 /// Removes the pins of each engine.
 async fn release_all<E: Engine>(all: &[PooledBases<E>]) -> Result<(), EngineError> {
-    let here = all.iter().filter(|one| !one.is_gone);
+    let here = all.iter().filter(|one| !one.has_stopped);
     let released = here.map(async |one| one.bases.release(&*one.engine).await);
     join_all(released).await.into_iter().collect()
 }

@@ -151,13 +151,14 @@ struct PoolMember<'a, E, S> {
     before: Vec<Arc<Bases>>,
     /// It stopped, or its disk is full.
     is_gone: bool,
+    has_stopped: bool,
 }
 
 /// The images of a run in one engine.
 pub(super) struct PooledBases<E> {
     pub(super) engine: Arc<E>,
     pub(super) bases: Arc<Bases>,
-    pub(super) is_gone: bool,
+    pub(super) has_stopped: bool,
 }
 
 /// What a step needs of its engine.
@@ -177,6 +178,7 @@ impl<'a, E: Engine, S> EnginePool<'a, E, S> {
             bases: Arc::new(Bases::new(&engine.shop.run.id)),
             before: Vec::new(),
             is_gone: false,
+            has_stopped: false,
         };
         let engines = engines.iter().map(member).collect();
         (Self { engines, at: HashMap::new(), returns }, returned)
@@ -280,6 +282,7 @@ impl<'a, E: Engine, S> EnginePool<'a, E, S> {
     /// answers.
     pub(super) fn is_lost(&mut self, engine: usize, has_stopped: bool) -> bool {
         let member = &mut self.engines[engine];
+        member.has_stopped |= has_stopped;
         if std::mem::replace(&mut member.is_gone, true) {
             return false;
         }
@@ -302,7 +305,7 @@ impl<'a, E: Engine, S> EnginePool<'a, E, S> {
     /// The engine answers again. What it had may be gone.
     pub(super) fn is_back(&mut self, engine: usize) {
         let member = &mut self.engines[engine];
-        member.is_gone = false;
+        (member.is_gone, member.has_stopped) = (false, false);
         let bases = Arc::new(Bases::new(&member.engine.shop.run.id));
         member.before.push(std::mem::replace(&mut member.bases, bases));
     }
@@ -312,15 +315,15 @@ impl<'a, E: Engine, S> EnginePool<'a, E, S> {
         &self.engines[0].bases
     }
 
-    /// The bases of each engine. Of an engine that is gone, they are not removed.
+    /// The bases of each engine. Of an engine that stopped, they are not removed.
     pub(super) fn bases(&self) -> Vec<PooledBases<E>> {
         let of = |member: &PoolMember<'_, E, S>| {
-            let (engine, is_gone) = (member.engine.shop.engine.clone(), member.is_gone);
+            let (engine, has_stopped) = (member.engine.shop.engine.clone(), member.has_stopped);
             let all = member.before.iter().chain([&member.bases]);
             let of_engine = move |bases: &Arc<Bases>| PooledBases {
                 engine: engine.clone(),
                 bases: bases.clone(),
-                is_gone,
+                has_stopped,
             };
             all.map(of_engine).collect::<Vec<_>>()
         };

@@ -86,7 +86,7 @@ impl Docker {
         }
     }
 
-    async fn post_archive(
+    pub(super) async fn post_archive(
         &self,
         doing: &str,
         archive: impl Stream<Item = std::io::Result<hyper::body::Frame<Bytes>>> + Send + 'static,

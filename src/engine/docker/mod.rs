@@ -38,6 +38,7 @@ mod registry_answer;
 mod room;
 mod shared;
 mod solve;
+mod stream;
 mod test;
 mod trace;
 mod transcript;

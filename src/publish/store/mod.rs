@@ -14,6 +14,7 @@ mod read;
 mod run_record;
 mod remote;
 mod remote_tags;
+mod streamed;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,6 +34,7 @@ pub use self::{
     remote::Remote,
     remote_tags::RemoteTags,
     run_record::{RecordStage, Recorded},
+    streamed::{StreamNames, Streamed},
 };
 use crate::{
     engine::{EngineError, LocalImage},

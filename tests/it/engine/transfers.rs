@@ -1,7 +1,7 @@
 //! Push and pull, with Debian's `docker-registry` and a password.
 
 use rebuild::{
-    engine::Engine,
+    engine::{Docker, Engine, EngineOptions},
     image::{Digest, Repository},
     registry::{Login, LoginSecret},
 };
@@ -53,5 +53,27 @@ async fn what_is_pushed_can_be_pulled_by_its_digest() {
     let error = docker.pull(&repository, &missing, None, login(PASSWORD)).await.unwrap_err();
     let error = error.to_string();
     assert!(error.starts_with(&format!("pulling `{repository}@{missing}`: ")), "{error}");
+    bench.clean().await;
+}
+
+#[tokio::test]
+async fn an_image_streams_from_one_engine_to_another() {
+    let bench = Bench::new("stream").await;
+    // Without a second engine, an engine gets its own image back.
+    let host = std::env::var("REBUILD_TEST_SECOND_ENGINE").ok();
+    let options = EngineOptions { host, ..EngineOptions::default() };
+    let (other, _) = Docker::connect(&options).await.unwrap();
+    let name = bench.tagged("1");
+    let id = bench.build("1", "RUN echo streamed > file").await;
+    let image = bench.docker.inspect(id.as_str()).await.unwrap().unwrap();
+    let copy = bench.docker.stream_to(&name, &other).await.unwrap();
+    assert_eq!(copy.layers, image.layers);
+    assert_eq!((copy.config, copy.labels), (image.config, image.labels));
+    let missing = bench.tagged("missing");
+    let error = bench.docker.stream_to(&missing, &other).await.unwrap_err().to_string();
+    assert!(error.contains("it has no such image"), "{error}");
+    if options.host.is_some() {
+        other.untag(&name).await.unwrap();
+    }
     bench.clean().await;
 }

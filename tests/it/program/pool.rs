@@ -1,6 +1,10 @@
 //! Several engines: here one engine by several addresses, since a test has no other.
 
-use std::{collections::BTreeMap, os::unix::fs::symlink, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::fs::symlink,
+    time::Duration,
+};
 
 use rebuild::engine::Capability;
 use serde_json::Value;
@@ -159,7 +163,6 @@ fn what_no_engine_of_a_pool_builds_is_an_error_before_the_first_build() {
     let (project, registry) = (Project::of_files(), Registry::start());
     let Some(other) = other_address(&project) else { return };
     let engines = format!("--engine {} --engine {other}", project.engine());
-    project.rebuild(&engines).run().exits(2).says(&["several engines need a `registry`"]);
     let ended = project
         .rebuild(&format!("{engines} --set ~app.platform=linux/s390x"))
         .to(Place::Registry(&registry))
@@ -168,4 +171,25 @@ fn what_no_engine_of_a_pool_builds_is_an_error_before_the_first_build() {
     let said = project.shown(&ended.stderr);
     assert!(said.contains("no engine builds for linux/s390x: `~app`"), "{said}");
     assert!(said.contains("`--emulate`"), "{said}");
+}
+
+#[test]
+fn without_a_registry_the_first_engine_has_all_tags() {
+    let project = branches();
+    let second = Proxy::to_engine(project.engine());
+    let engines = format!("--engine {} --engine {}", project.engine(), second.address());
+    let ended = project.rebuild(&format!("{engines} --progress json")).run().exits(0);
+    let used: BTreeSet<String> = ended
+        .events()
+        .iter()
+        .filter_map(|event| Some(event["engine"].as_str()?.to_owned()))
+        .collect();
+    assert_eq!(used.len(), 2, "{ended}");
+    assert_eq!(project.tags(Place::Engine).len(), 1 + 2 * BRANCHES);
+    assert_eq!(project.under_way(), [""; 0]);
+    project.rebuild(&format!("{engines} plan --exit-code")).run().exits(0);
+    // `--local` uses the first engine only.
+    project.write("a0/Dockerfile", "FROM ~os\nRUN echo ~changed >/a\n");
+    let ended = project.rebuild(&format!("{engines} --local --progress json")).run().exits(0);
+    assert!(ended.events().iter().all(|event| event["engine"].is_null()), "{ended}");
 }
