@@ -10,6 +10,7 @@ use std::{
 
 use super::{error::CommandError, output, project, signals};
 use crate::{
+    check::diagnostic::{Diagnostic, Rendering},
     commands::cli::{Common, RepositoryArg, ServeArgs},
     exit::Exit,
     host::environment,
@@ -19,6 +20,8 @@ use crate::{
 
 /// The secret of webhooks, if no file has it.
 const WEBHOOK_SECRET: &str = "REBUILD_WEBHOOK_SECRET";
+/// The page shows so many problems of the files.
+const PROBLEMS: usize = 20;
 /// The shortest secret and token: they are not meant to be remembered.
 const SHORTEST: usize = 8;
 
@@ -104,8 +107,13 @@ fn load(common: &Common) -> Arc<serve::LoadHierarchy> {
         if !file.is_file() {
             return Err(format!("`{}` does not exist", file.display()));
         }
+        let folder = file.parent().unwrap_or(file);
+        let shown = |problems: &[Diagnostic]| {
+            let rendering = Rendering { colour: false, current_dir: folder };
+            Diagnostic::render_all(problems.iter().take(PROBLEMS), rendering).concat()
+        };
         let mut loaded = crate::hierarchy::Hierarchy::load(file, &options)
-            .map_err(|error| error.to_string())?
+            .map_err(|error| shown(&error.problems))?
             .hierarchy;
         if no_registry {
             loaded.take_registry();

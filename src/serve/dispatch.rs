@@ -87,9 +87,9 @@ fn of_push(push: &PushEvent, why: &str, all: &[DispatchTarget]) -> Decision {
             notes.push(format!("`{}` builds the branch `{built}`", target.served.name));
             continue;
         }
-        let (start, note) = of_push_to(push, why, target);
+        let (start, more) = of_push_to(push, why, target);
         starts.push(start);
-        notes.extend(note);
+        notes.extend(more);
     }
     if starts.is_empty() && notes.is_empty() {
         let known: Vec<String> = all
@@ -125,7 +125,7 @@ fn is_of(push: &PushEvent, target: &DispatchTarget) -> bool {
         || target.has(&push.after)
 }
 
-fn of_push_to(push: &PushEvent, why: &str, target: &DispatchTarget) -> (Start, Option<String>) {
+fn of_push_to(push: &PushEvent, why: &str, target: &DispatchTarget) -> (Start, Vec<String>) {
     let served = &target.served;
     let state = served.state();
     let by_files = state.hierarchy.as_deref().and_then(|hierarchy| {
@@ -134,14 +134,17 @@ fn of_push_to(push: &PushEvent, why: &str, target: &DispatchTarget) -> (Start, O
     });
     let (overtakes, images) = by_files.unwrap_or_default();
     let is_clone = matches!(served.source, HierarchySource::Clone { .. });
+    let not_here = (!is_clone && !is_checked_out(&target.folder, &push.after)).then(|| {
+        format!(
+            "`{}`: the pushed commit is not checked out, so the run builds the files as they are",
+            served.name
+        )
+    });
     let (work, note) = if push.is_new_branch() {
         (RequestedWork::OutOfDate, None)
     } else if is_clone || target.has(&push.before) {
-        let note = (!is_clone && !is_checked_out(&target.folder, &push.after)).then(|| {
-            format!("`{}`: the pushed commit is not checked out, so the run builds the files as they are", served.name)
-        });
         let since = BTreeSet::from([push.before.clone()]);
-        (RequestedWork::Changed { since, images: BTreeSet::new() }, note)
+        (RequestedWork::Changed { since, images: BTreeSet::new() }, None)
     } else if images.is_empty() {
         let note =
             format!("`{}`: unknown commit, so the run builds what is out of date", served.name);
@@ -153,7 +156,8 @@ fn of_push_to(push: &PushEvent, why: &str, target: &DispatchTarget) -> (Start, O
         (RequestedWork::Images { images, refresh: false }, Some(note))
     };
     let request = WorkRequest::new(work, why);
-    (Start { hierarchy: served.name.clone(), request, overtakes }, note)
+    let notes: Vec<String> = note.into_iter().chain(not_here).collect();
+    (Start { hierarchy: served.name.clone(), request, overtakes }, notes)
 }
 
 fn is_checked_out(folder: &Path, commit: &str) -> bool {

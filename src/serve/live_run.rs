@@ -4,7 +4,7 @@
 //! process holds a lock on the file, and ends when the server ends: its standard input is a pipe.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs::{self, File, TryLockError},
     io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
@@ -82,6 +82,8 @@ pub struct Progress {
     /// The images whose step runs.
     pub running: BTreeSet<String>,
     pub done: usize,
+    /// The outcome of each finished image.
+    pub outcomes: BTreeMap<String, String>,
     pub is_promoting: bool,
     /// The last event, once it came.
     pub finished: Option<Value>,
@@ -106,6 +108,8 @@ impl Progress {
                 self.running.remove(&node);
                 if self.unfinished.remove(&node) {
                     self.done += 1;
+                    let outcome = event["outcome"].as_str().unwrap_or_default();
+                    self.outcomes.insert(node, outcome.to_owned());
                 }
             }
             "promotion-started" => self.is_promoting = true,

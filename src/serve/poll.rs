@@ -48,6 +48,8 @@ impl Server {
                 () = tokio::time::sleep(until_tick) => self.tick(&served).await,
                 () = tokio::time::sleep_until(next) => {
                     self.poll_once(&served, &mut tried).await;
+                    // The files may have a new schedule.
+                    self.tick(&served).await;
                     next = Instant::now() + self.options.poll;
                 }
             }
@@ -59,7 +61,9 @@ impl Server {
         if let Err(error) = self.database.forget_deliveries(old).await {
             tracing::warn!(%error, "old deliveries cannot be deleted");
         }
-        self.poll_branch(served).await;
+        if !self.poll_branch(served).await {
+            return;
+        }
         self.read_files(served).await;
         self.read_states(served).await;
         let state = served.state();
@@ -81,9 +85,9 @@ impl Server {
         }
     }
 
-    /// Looks whether the branch of a clone moved.
-    async fn poll_branch(&self, served: &Arc<ServedHierarchy>) {
-        let HierarchySource::Clone { folder, .. } = &served.source else { return };
+    /// Looks whether the branch of a clone moved. Returns whether there are files to read.
+    async fn poll_branch(&self, served: &Arc<ServedHierarchy>) -> bool {
+        let HierarchySource::Clone { folder, .. } = &served.source else { return true };
         let (source, folder) = (served.source.clone(), folder.clone());
         let polled = {
             let _alone = served.checkout.lock().await;
@@ -106,17 +110,26 @@ impl Server {
                 let work =
                     RequestedWork::Changed { since: [before].into(), images: BTreeSet::new() };
                 self.queue(served, WorkRequest::new(work, why)).await;
+                true
             }
-            Ok(None) => {}
+            Ok(None) => true,
             Err(problem) => {
-                tracing::warn!(hierarchy = served.name, %problem, "the repository cannot be read");
+                if served.state().problem.as_ref() != Some(&problem) {
+                    tracing::warn!(hierarchy = served.name, %problem, "the repository cannot be read");
+                }
                 served.update(|state| state.problem = Some(problem));
+                false
             }
         }
     }
 
     /// Reads `hierarchy.yaml` and the Dockerfiles.
     pub(super) async fn read_files(&self, served: &Arc<ServedHierarchy>) {
+        if let HierarchySource::Clone { folder, .. } = &served.source
+            && !folder.join(".git").exists()
+        {
+            return;
+        }
         let (load, source) = (Arc::clone(&self.options.load), served.clone());
         let read = tokio::task::spawn_blocking(move || {
             let commit = git::head(&source.folder()).map(|head| head.short());
@@ -137,6 +150,11 @@ impl Server {
 
     /// Asks for the state of each image, by `rebuild status`.
     pub(super) async fn read_states(&self, served: &Arc<ServedHierarchy>) {
+        let state = served.state();
+        // The problem of the files says why there are no states.
+        if state.problem.is_some() || state.hierarchy.is_none() {
+            return;
+        }
         let mut arguments = self.command(served, "status");
         arguments.extend(["--format".into(), "json".into()]);
         let images = self.query(arguments).await.and_then(|answer| {
@@ -145,8 +163,11 @@ impl Server {
         });
         let images = match images {
             Ok(images) => images,
+            Err(_) if self.is_stopping() => return,
             Err(problem) => {
-                tracing::warn!(hierarchy = served.name, %problem, "states cannot be read");
+                if state.check_problem.as_ref() != Some(&problem) {
+                    tracing::warn!(hierarchy = served.name, %problem, "states cannot be read");
+                }
                 served.update(|state| state.check_problem = Some(problem));
                 return;
             }

@@ -81,7 +81,7 @@ pub struct ImageStatus {
     pub since: Option<Timestamp>,
     /// The digest of the published image.
     pub published: Option<String>,
-    /// The unpacked size of the published image in bytes, if it is known.
+    /// The size of the published image in bytes: compressed in a registry, unpacked in an engine.
     #[serde(default)]
     pub size: Option<u64>,
     /// The name of the reason: docs/events.md.
@@ -113,6 +113,8 @@ pub struct HierarchyState {
     /// When the next schedule is due.
     pub next_tick: Option<Timestamp>,
     pub commit: Option<String>,
+    /// When a run that found no engine, no registry or another run starts again, and what it said.
+    pub retry: Option<(Timestamp, String)>,
 }
 
 pub struct ServedHierarchy {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
@@ -68,6 +69,9 @@ impl Server {
                     .any(|exit| i32::from(exit.code()) == code)
             });
             let pause = retry.map_or(FIRST_RETRY, |(_, pause)| (pause * 2).min(LAST_RETRY));
+            let retry_at = Timestamp::now().saturating_add(pause).ok().filter(|_| is_unreachable);
+            let result = ended.result.clone();
+            served.update(|state| state.retry = retry_at.map(|at| (at, result)));
             self.record_end(&served, &run, ended, is_unreachable).await;
             retry = is_unreachable.then(|| (Instant::now() + pause, pause));
             self.forget_old(&served).await;
@@ -135,6 +139,7 @@ impl Server {
             return failed(problem);
         }
         self.read_files(served).await;
+        served.update(|state| state.retry = None);
         let arguments = self.arguments(served, &run.request.work).await;
         let data = &self.options.data;
         let started = LiveRun::start((run.id, data), &self.options.program, &arguments);

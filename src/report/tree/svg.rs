@@ -1,6 +1,6 @@
 //! A picture that a browser shows, light or dark, without a script.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use jiff::Timestamp;
 
@@ -75,8 +75,18 @@ pub fn svg(view: TreeView<'_>, now: Timestamp) -> String {
 }
 
 /// The same as a part of a page that has the styles. The box of an image leads to the address of its name.
-pub fn linked_svg(view: TreeView<'_>, now: Timestamp, link: &dyn Fn(&str) -> String) -> String {
-    let drawing = view.drawing();
+/// What a run makes of images replaces their states.
+pub fn linked_svg(
+    view: TreeView<'_>,
+    (now, fates): (Timestamp, &BTreeMap<&str, ImageFate>),
+    link: &dyn Fn(&str) -> String,
+) -> String {
+    let mut drawing = view.drawing();
+    for one in drawing.boxes.iter_mut().filter(|one| one.kind != BoxKind::Upstream) {
+        if let Some(fate) = fates.get(&*one.label) {
+            one.kind = BoxKind::Ended(*fate);
+        }
+    }
     let title = drawing.count();
     let tooltip = |n: usize| tooltip(view, &drawing.boxes[n].label, drawing.boxes[n].kind, now);
     let link = |n: usize| {

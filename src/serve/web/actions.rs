@@ -1,16 +1,17 @@
 //! POST requests of users: start, cancel and retry runs, log in and out.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Extension, Form, Json,
+    body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Redirect, Response},
 };
 use maud::Markup;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     PeerAddress,
@@ -24,15 +25,48 @@ use crate::serve::{
 };
 
 /// The fields of all forms. A program may leave them out.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct ActionForm {
+#[derive(Default)]
+struct ActionForm {
     /// What a form of ours holds.
     secret: Option<String>,
     /// Images, separated by commas; empty for everything that is out of date.
     from: String,
     /// Without the layer cache.
-    refresh: Option<String>,
+    refresh: bool,
+}
+
+impl ActionForm {
+    /// Of a form, of a JSON object, or of nothing.
+    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, String> {
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let fields: Vec<(String, String)> = if kind.is_some_and(|kind| kind.contains("json")) {
+            let fields: BTreeMap<String, Value> =
+                serde_json::from_slice(body).map_err(|error| format!("the body: {error}"))?;
+            let text = |value: Value| match value {
+                Value::String(text) => text,
+                other => other.to_string(),
+            };
+            fields.into_iter().map(|(name, value)| (name, text(value))).collect()
+        } else {
+            url::form_urlencoded::parse(body).into_owned().collect()
+        };
+        let mut form = Self::default();
+        for (name, value) in fields {
+            match &*name {
+                "secret" => form.secret = Some(value),
+                "from" => form.from = value,
+                "refresh" => {
+                    form.refresh = match &*value {
+                        "1" | "true" => true,
+                        "0" | "false" | "" => false,
+                        other => return Err(format!("`refresh` is `1` or `0`, not `{other}`")),
+                    }
+                }
+                other => return Err(format!("there is no field `{other}`: `from` and `refresh`")),
+            }
+        }
+        Ok(form)
+    }
 }
 
 #[derive(Deserialize)]
@@ -40,33 +74,41 @@ pub(super) struct LoginForm {
     token: String,
 }
 
-/// The client, if it may act, and the request is its own.
+/// The client, if it may act, and the request is its own; and the fields of the request.
 fn actor(
     server: &Server,
     (headers, PeerAddress(peer)): (&HeaderMap, PeerAddress),
-    form: &ActionForm,
-) -> Result<WebUser, Box<Response>> {
-    let refuse = |status: StatusCode, message: &str| {
-        Err(Box::new((status, Json(json!({ "error": message }))).into_response()))
-    };
+    body: &[u8],
+) -> Result<(WebUser, ActionForm), Box<Response>> {
+    let refuse =
+        |status: StatusCode, message: &str| Err(Box::new(problem(status, message.to_owned())));
     if !server.web.access.is_possible() {
         let message = "this server takes no actions: start it with --token-file";
         return refuse(StatusCode::FORBIDDEN, message);
     }
-    if !server.web.requests.take(peer) || !server.web.failures.allows(peer) {
+    if !server.web.requests.take(peer) {
         return refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests");
     }
     let Some(actor) = server.web.access.actor(headers, peer) else {
-        if headers.contains_key(header::AUTHORIZATION) {
-            server.web.failures.take(peer);
+        if !headers.contains_key(header::AUTHORIZATION) {
+            let message = "log in, or send the token as `Authorization: Bearer TOKEN`";
+            return refuse(StatusCode::UNAUTHORIZED, message);
         }
-        let message = "log in, or send the token as `Authorization: Bearer TOKEN`";
-        return refuse(StatusCode::UNAUTHORIZED, message);
+        // Others with the same address are not kept out: behind a proxy, all clients have one.
+        if !server.web.failures.take(peer) {
+            return refuse(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens: wait 5 seconds");
+        }
+        return refuse(StatusCode::UNAUTHORIZED, "the token is wrong");
+    };
+    let form = match ActionForm::read(headers, body) {
+        Ok(form) => form,
+        Err(message) => return refuse(StatusCode::BAD_REQUEST, &message),
     };
     if !actor.sent(headers, form.secret.as_deref()) {
-        return refuse(StatusCode::FORBIDDEN, "the form is too old: load the page again");
+        let message = "the form has no valid secret: load the page again";
+        return refuse(StatusCode::FORBIDDEN, message);
     }
-    Ok(actor)
+    Ok((actor, form))
 }
 
 /// A browser gets the page of the run, a program its number.
@@ -89,10 +131,10 @@ pub(super) async fn start(
     Extension(peer): Extension<PeerAddress>,
     Path(name): Path<String>,
     headers: HeaderMap,
-    Form(form): Form<ActionForm>,
+    body: Bytes,
 ) -> Response {
-    let actor = match actor(&server, (&headers, peer), &form) {
-        Ok(actor) => actor,
+    let (actor, form) = match actor(&server, (&headers, peer), &body) {
+        Ok(both) => both,
         Err(refusal) => return *refusal,
     };
     let Some(hierarchy) = server.served(&name) else {
@@ -108,7 +150,7 @@ pub(super) async fn start(
             None => return problem(StatusCode::CONFLICT, "the files cannot be read"),
         }
     }
-    let refresh = form.refresh.is_some();
+    let refresh = form.refresh;
     let work = match (images.is_empty(), refresh) {
         (true, false) => RequestedWork::OutOfDate,
         (true, true) => RequestedWork::Refresh,
@@ -128,9 +170,9 @@ pub(super) async fn cancel(
     Extension(peer): Extension<PeerAddress>,
     Path(id): Path<i64>,
     headers: HeaderMap,
-    Form(form): Form<ActionForm>,
+    body: Bytes,
 ) -> Response {
-    if let Err(refusal) = actor(&server, (&headers, peer), &form) {
+    if let Err(refusal) = actor(&server, (&headers, peer), &body) {
         return *refusal;
     }
     match server.database.cancel_queued(id).await {
@@ -153,9 +195,9 @@ pub(super) async fn retry(
     Extension(peer): Extension<PeerAddress>,
     Path(id): Path<i64>,
     headers: HeaderMap,
-    Form(form): Form<ActionForm>,
+    body: Bytes,
 ) -> Response {
-    if let Err(refusal) = actor(&server, (&headers, peer), &form) {
+    if let Err(refusal) = actor(&server, (&headers, peer), &body) {
         return *refusal;
     }
     let Ok(Some(run)) = server.database.run(id).await else {
@@ -181,12 +223,11 @@ pub(super) async fn login(
     headers: HeaderMap,
     Form(form): Form<LoginForm>,
 ) -> Response {
-    if !server.web.failures.allows(peer) {
-        let page = pages::login(Some("Too many wrong tokens. Wait a minute."));
-        return (StatusCode::TOO_MANY_REQUESTS, page).into_response();
-    }
     if !is_same_origin(&headers) || !server.web.access.is_token(&form.token) {
-        server.web.failures.take(peer);
+        if !server.web.failures.take(peer) {
+            let page = pages::login(Some("Too many wrong tokens. Wait 5 seconds."));
+            return (StatusCode::TOO_MANY_REQUESTS, page).into_response();
+        }
         let page = pages::login(Some("That is not the token."));
         return (StatusCode::UNAUTHORIZED, page).into_response();
     }

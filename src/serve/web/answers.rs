@@ -113,7 +113,11 @@ pub(super) async fn hierarchy(
     }
 }
 
-async fn hierarchy_page(asked: &Asked<'_>, entry: &ServedHierarchy) -> Response {
+async fn hierarchy_page(asked: &Asked<'_>, entry: &Arc<ServedHierarchy>) -> Response {
+    // A user who repaired the files looks here next.
+    if entry.state().problem.is_some() {
+        asked.server.read_files(entry).await;
+    }
     let view = asked.server.hierarchy_view(entry).await;
     asked.answer(&view, |chrome| pages::hierarchy(&chrome, &view, &entry.state()))
 }
@@ -158,12 +162,14 @@ pub(super) async fn log(
 
 pub(super) async fn run(
     State(server): State<Arc<Server>>,
-    Path(id): Path<i64>,
+    Path(name): Path<String>,
     parts: Parts,
 ) -> Response {
     let asked = Asked::new(&server, &parts);
+    // No run has the number 0.
+    let id = name.parse().unwrap_or(0);
     let Ok(Some(stored)) = server.database.run(id).await else {
-        return asked.missing(&format!("there is no run {id}"));
+        return asked.missing(&format!("there is no run {name}"));
     };
     let entry = server.served(&stored.hierarchy).map(|entry| &**entry);
     let deliveries = server.database.causes(id).await.unwrap_or_default();
@@ -180,10 +186,11 @@ pub(super) async fn run(
 /// The report of a run in one file.
 pub(super) async fn report(
     State(server): State<Arc<Server>>,
-    Path(id): Path<i64>,
+    Path(name): Path<String>,
     parts: Parts,
 ) -> Response {
     let asked = Asked::new(&server, &parts);
+    let id = name.parse().unwrap_or(0);
     let files = RunFiles::new(&server.options.data, id);
     if !files.events.is_file() {
         return asked.missing(&format!("there are no events of run {id}"));
@@ -217,6 +224,9 @@ pub(super) async fn fleet(State(server): State<Arc<Server>>, parts: Parts) -> Re
     let view = match &fleet {
         Some(Ok(audit)) => audit.clone(),
         Some(Err(problem)) => json!({ "error": problem }),
+        None if server.options.audit.is_none() => {
+            json!({ "error": "start the server with `--audit REGISTRY/PREFIX`" })
+        }
         None => json!({ "error": "the registry was not read yet" }),
     };
     asked.answer(&view, |chrome| {
@@ -255,13 +265,18 @@ pub(super) async fn health() -> &'static str {
 
 /// The database answers, the files of all hierarchies were read, and the server does not end.
 pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
-    let is_read = |entry: &Arc<ServedHierarchy>| entry.state().hierarchy.is_some();
+    let unread = server.hierarchies.iter().find_map(|entry| {
+        let state = entry.state();
+        let problem = state.problem.clone();
+        let problem = problem.or_else(|| state.hierarchy.is_none().then(|| "not read yet".into()));
+        Some(format!("the files of `{}` cannot be read: {}", entry.name, problem?.trim()))
+    });
     let problem = if server.is_stopping() {
-        "the server ends"
-    } else if server.database.queue_length().await.is_err() {
-        "the database does not answer"
-    } else if !server.hierarchies.iter().all(is_read) {
-        "the files of a hierarchy cannot be read"
+        "the server ends".to_owned()
+    } else if let Err(error) = server.database.queue_length().await {
+        error.to_string()
+    } else if let Some(unread) = unread {
+        unread
     } else {
         return "ready\n".into_response();
     };

@@ -31,11 +31,6 @@ impl Limiter {
         })
     }
 
-    /// Whether there is one.
-    pub fn allows(&self, address: IpAddr) -> bool {
-        self.with(address, |left| *left >= 1.0)
-    }
-
     fn with<T>(&self, address: IpAddr, change: impl FnOnce(&mut f64) -> T) -> T {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

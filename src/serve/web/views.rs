@@ -20,6 +20,8 @@ use crate::{
 const RUNS: u32 = 30;
 /// How much of a log a page shows, from its end.
 const LOG: u64 = 256 * 1024;
+/// How much of a log tells whether it is of a build.
+const HEAD: u64 = 4096;
 
 #[derive(Serialize)]
 pub struct OverviewView {
@@ -48,6 +50,8 @@ pub struct HierarchyView {
     pub checked_at: Option<Timestamp>,
     pub check_problem: Option<String>,
     pub next_schedule: Option<Timestamp>,
+    /// When a run that found no engine or registry starts again, and what it said.
+    pub retry: Option<(Timestamp, String)>,
     pub lag: LagView,
     pub images: Vec<ImageRow>,
     pub running: Option<RunRow>,
@@ -88,12 +92,14 @@ pub struct ImageRow {
     pub behind_since: Option<Timestamp>,
     pub why: Option<String>,
     pub digest: Option<String>,
-    /// Unpacked, in bytes.
+    /// In bytes: compressed in a registry, unpacked in an engine.
     pub size: Option<u64>,
     pub repository: String,
     pub parents: Vec<String>,
-    /// Whether a run builds it now.
-    pub is_building: bool,
+    /// What the current run does with it: `building`, `waiting`, or its outcome.
+    pub in_run: Option<String>,
+    /// Whether its own build or test failed in its last run.
+    pub has_failed: bool,
 }
 
 #[derive(Clone, Serialize)]
@@ -121,6 +127,7 @@ pub struct ImageDetails {
     #[serde(flatten)]
     pub row: ImageRow,
     pub tags: Vec<String>,
+    pub is_in_registry: bool,
     pub upstreams: Vec<String>,
     pub children: Vec<String>,
     pub descendants: Vec<String>,
@@ -213,7 +220,16 @@ impl LagView {
 /// The rows of all images, in build order.
 fn rows(served: &ServedHierarchy, state: &HierarchyState) -> Vec<ImageRow> {
     let live = served.live();
-    let building = live.map(|live| live.progress().running.clone()).unwrap_or_default();
+    let in_run = |name: &str| {
+        let progress = live.as_ref()?.progress();
+        if progress.running.contains(name) {
+            return Some("building".to_owned());
+        }
+        if progress.unfinished.contains(name) {
+            return Some("waiting".to_owned());
+        }
+        progress.outcomes.get(name).cloned()
+    };
     let row = |node: &Node| {
         let name = node.name.to_string();
         let status = state.images.get(&name);
@@ -227,7 +243,10 @@ fn rows(served: &ServedHierarchy, state: &HierarchyState) -> Vec<ImageRow> {
             size: status.and_then(|status| status.size),
             repository: node.repository.to_string(),
             parents: parents.map(|parent| parent.name.to_string()).collect(),
-            is_building: building.contains(&name),
+            in_run: in_run(&name),
+            has_failed: status
+                .and_then(|status| status.last_failure.as_ref())
+                .is_some_and(|failure| failure["setback"]["result"] == "failed"),
             name,
         }
     };
@@ -269,6 +288,7 @@ impl Server {
             checked_at: state.checked_at,
             check_problem: state.check_problem.clone(),
             next_schedule: state.next_tick,
+            retry: state.retry.clone(),
             lag: LagView::of(&state),
             images: rows(served, &state),
             running: of(|state| state == RunState::Running).pop(),
@@ -302,6 +322,7 @@ impl Server {
             hierarchy: served.name.clone(),
             row,
             tags: node.tags.iter().map(ToString::to_string).collect(),
+            is_in_registry: hierarchy.registry.is_some(),
             upstreams,
             children: names(hierarchy.children(&name).collect()),
             descendants: names(hierarchy.descendants(&name).collect()),
@@ -364,7 +385,14 @@ fn tests(hierarchy: &Hierarchy, node: &Node) -> Vec<TestView> {
 
 /// The end of the log of an image's last build.
 pub(super) fn log(hierarchy: &Hierarchy, image: &str) -> Option<LogView> {
-    let (run, path) = StateFolder::of(&hierarchy.file).logs(image).into_iter().next()?;
+    let logs = StateFolder::of(&hierarchy.file).logs(image);
+    // The newest of a build. A run that found the image stored has a log of two lines.
+    let is_of_build = |(_, path): &&(String, PathBuf)| {
+        let mut head = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+        read.is_ok() && String::from_utf8_lossy(&head).contains(" building\n")
+    };
+    let (run, path) = logs.iter().find(is_of_build).or(logs.first())?.clone();
     let mut file = File::open(&path).ok()?;
     let length = file.metadata().ok()?.len();
     let is_cut = length > LOG;

@@ -1,6 +1,6 @@
 //! The first page, and the page of a hierarchy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use maud::{Markup, PreEscaped, html};
@@ -12,7 +12,7 @@ use crate::{
     hierarchy::{NodeName, bytes},
     plan::ImageState,
     report::{
-        drawing::{DrawnStanding, Standings},
+        drawing::{DrawnStanding, ImageFate, Standings},
         html::sentence,
         tree::{self, TreeView},
     },
@@ -22,6 +22,9 @@ use crate::{
     },
 };
 
+/// The runs that are shown at once.
+const FIRST_RUNS: usize = 5;
+
 pub(in crate::serve::web) fn overview(chrome: &Chrome, view: &OverviewView) -> Markup {
     let body = html! {
         h1 { "Hierarchies" }
@@ -30,7 +33,7 @@ pub(in crate::serve::web) fn overview(chrome: &Chrome, view: &OverviewView) -> M
                 article.card {
                     h2 { a href=(hierarchy_address(&card.name)) { (card.name) } }
                     p.note { (card.source) @if let Some(commit) = &card.commit { " at " code { (commit) } } }
-                    @if let Some(problem) = &card.problem { p.problem { (problem) } }
+                    @if let Some(problem) = &card.problem { p.problem { (sentence(problem)) } }
                     (lag(&card.lag))
                     @if let Some(run) = &card.running { (running(run)) }
                     @if let Some(run) = &card.last {
@@ -50,13 +53,17 @@ pub(in crate::serve::web) fn hierarchy(
     state: &HierarchyState,
 ) -> Markup {
     let body = html! {
+        (start_form(chrome, view))
         div #live {
             header.top {
                 h1 { (view.name) }
                 span.note { (view.source) @if let Some(commit) = &view.commit { " at " code { (commit) } } }
             }
             @if let Some(problem) = &view.problem {
-                div.problem role="alert" { p { "The files cannot be read. The page shows their last valid state." } pre { (problem) } }
+                div.problem role="alert" {
+                    p { "The files cannot be read." @if view.hierarchy.is_some() { " The page shows their last valid state." } }
+                    pre { (problem) }
+                }
             }
             @if let Some(problem) = &view.check_problem {
                 p.problem role="alert" { "The states cannot be read: " (sentence(problem)) }
@@ -65,10 +72,14 @@ pub(in crate::serve::web) fn hierarchy(
             @for run in &view.queued {
                 p { (state_badge(run.state)) " " a href=(run_address(run.id)) { "run #" (run.id) } ": " (reasons(&run.why)) }
             }
+            @if let Some((at, problem)) = &view.retry {
+                p.problem role="alert" { "A run starts again at " (at.strftime("%H:%M:%S").to_string()) ": " (sentence(problem)) }
+            }
             (lag(&view.lag))
             p.note {
                 @match view.checked_at {
                     Some(at) => { "States read " (moment(at)) "." },
+                    None if view.problem.is_some() => "",
                     None => "The states are being read.",
                 }
                 @if let Some(next) = view.next_schedule {
@@ -76,12 +87,17 @@ pub(in crate::serve::web) fn hierarchy(
                 }
             }
             (picture(view, state))
-            (images(view))
             @if !view.runs.is_empty() {
-                section aria-labelledby="runs-heading" { h2 #runs-heading { "Runs" } (runs_table(&view.runs)) }
+                section aria-labelledby="runs-heading" {
+                    h2 #runs-heading { "Runs" }
+                    (runs_table(&view.runs[..view.runs.len().min(FIRST_RUNS)]))
+                    @if view.runs.len() > FIRST_RUNS {
+                        details { summary { "Older runs" } (runs_table(&view.runs[FIRST_RUNS..])) }
+                    }
+                }
             }
+            (images(view))
         }
-        (start_form(chrome, view))
     };
     let events = format!("{}/events", hierarchy_address(&view.name));
     chrome.page(&view.name, Some(&events), &body)
@@ -138,12 +154,29 @@ fn picture(view: &HierarchyView, state: &HierarchyState) -> Markup {
     let is_asked = !standings.is_empty();
     let drawn = TreeView { hierarchy, shown: &shown, standings: is_asked.then_some(&standings) };
     let link = |image: &str| image_address(&view.name, image);
-    let svg = tree::linked_svg(drawn, Timestamp::now(), &link);
+    let fates: BTreeMap<&str, ImageFate> = view
+        .images
+        .iter()
+        .filter_map(|row| Some((&*row.name, fate(row.in_run.as_deref()?))))
+        .collect();
+    let svg = tree::linked_svg(drawn, (Timestamp::now(), &fates), &link);
     html! {
         section.picture-part aria-labelledby="picture-heading" {
             h2 #picture-heading { "Hierarchy" }
             div.picture.scroll role="region" aria-label="Picture of the hierarchy" tabindex="0" { (PreEscaped(svg)) }
         }
+    }
+}
+
+/// The colour of an image in the current run.
+fn fate(in_run: &str) -> ImageFate {
+    match in_run {
+        "building" => ImageFate::Running,
+        "waiting" => ImageFate::Waiting,
+        "built" => ImageFate::Built,
+        "failed" => ImageFate::Failed,
+        "skipped" | "cancelled" => ImageFate::NotBuilt,
+        _ => ImageFate::Same,
     }
 }
 
@@ -158,10 +191,18 @@ fn images(view: &HierarchyView) -> Markup {
             }
             table #images {
                 thead { tr { th { "image" } th { "state" } th { "built" } th { "size" } th { "why" } th { "digest" } } }
-                tbody { @for row in &view.images { (image_row(&view.name, row)) } }
+                tbody {
+                    // Those that need a look come first.
+                    @for row in view.images.iter().filter(|row| !is_fine(row)) { (image_row(&view.name, row)) }
+                    @for row in view.images.iter().filter(|row| is_fine(row)) { (image_row(&view.name, row)) }
+                }
             }
         }
     }
+}
+
+fn is_fine(row: &ImageRow) -> bool {
+    row.state == Some(ImageState::Current) && row.in_run.is_none()
 }
 
 fn image_row(hierarchy: &str, row: &ImageRow) -> Markup {
@@ -169,24 +210,32 @@ fn image_row(hierarchy: &str, row: &ImageRow) -> Markup {
         tr {
             th scope="row" { a href=(image_address(hierarchy, &row.name)) { (row.name) } }
             td data-label="state" {
-                @if row.is_building { span.badge.running { "building" } } @else { (image_badge(row.state)) }
+                (row_badge(row))
             }
             td.number data-label="built" { @if let Some(at) = row.built_at { (moment(at)) } }
             td.number data-label="size" { @if let Some(size) = row.size { (bytes(size)) } }
             td.why data-label="why" {
                 @if let (Some(why), true) = (&row.why, row.state != Some(ImageState::Current)) { (sentence(why)) }
-                @if let Some(since) = row.behind_since { span.note { " seen " (moment(since)) } }
+                @if let Some(since) = row.behind_since { span.note { ", since " (moment(since)) } }
             }
             td.digest data-label="digest" { @if let Some(digest) = &row.digest { code title=(digest) { (short(digest)) } } }
         }
     }
 }
 
-pub(super) fn image_badge(state: Option<ImageState>) -> Markup {
+/// What the current run does with an image, else its state.
+pub(super) fn row_badge(row: &ImageRow) -> Markup {
     html! {
-        @match state {
-            Some(state) => span.badge.(state.name()) { (state) },
-            None => span.badge { "unknown" },
+        @match (row.in_run.as_deref(), row.state) {
+            (Some("building"), _) => span.badge.running { "building" },
+            (Some("waiting"), _) => span.badge.not-built { "waiting" },
+            (Some("failed"), _) => span.badge.failed { "failed" },
+            (Some(outcome), _) => span.badge.built { (outcome) },
+            (None, Some(state)) if row.has_failed && state != ImageState::Current => {
+                span.badge.failed { "failed" } " " span.badge.(state.name()) { (state) }
+            },
+            (None, Some(state)) => span.badge.(state.name()) { (state) },
+            (None, None) => span.badge { "unknown" },
         }
     }
 }
@@ -198,14 +247,13 @@ pub(super) fn short(digest: &str) -> &str {
 
 fn start_form(chrome: &Chrome, view: &HierarchyView) -> Markup {
     let fields = html! {
-        label { "Images " input type="text" name="from" placeholder="all that are out of date" list="names"; }
+        label { "Images, separated by commas " input type="text" name="from" placeholder="all that are out of date" list="names"; }
         datalist #names { @for row in &view.images { option value=(row.name) {} } }
         label { input type="checkbox" name="refresh" value="1"; " without the layer cache" }
     };
     let address = format!("{}/run", hierarchy_address(&view.name));
     html! {
-        section.start aria-labelledby="start-heading" {
-            h2 #start-heading { "Start a run" }
+        section.start aria-label="Start a run" {
             @if chrome.actor.is_some() {
                 (chrome.action(&address, "Rebuild", &fields))
             } @else if chrome.can_log_in {

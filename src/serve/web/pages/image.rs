@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{
-    Chrome, hierarchy::image_badge, hierarchy::short, hierarchy_address, image_address,
+    Chrome, hierarchy::row_badge, hierarchy::short, hierarchy_address, image_address,
     log_address, moment,
 };
 use crate::{
@@ -24,8 +24,7 @@ pub(in crate::serve::web) fn image(chrome: &Chrome, view: &ImageDetails) -> Mark
             p { a href=(hierarchy_address(&view.hierarchy)) { (view.hierarchy) } }
             header.top {
                 h1 { (row.name) }
-                @if row.is_building { span.badge.running { "building" } }
-                (image_badge(row.state))
+                (row_badge(row))
             }
             section.summary {
                 @if let Some(why) = &row.why { p.result { (sentence(why)) } }
@@ -33,7 +32,7 @@ pub(in crate::serve::web) fn image(chrome: &Chrome, view: &ImageDetails) -> Mark
                     div { dt { "Built" } dd { @match row.built_at { Some(at) => (moment(at)), None => "never" } } }
                     @if let Some(since) = row.behind_since { div { dt { "Not current since" } dd { (moment(since)) } } }
                     @if let Some(digest) = &row.digest { div { dt { "Digest" } dd { code title=(digest) { (short(digest)) } } } }
-                    @if let Some(size) = row.size { div { dt { "Size, unpacked" } dd { (bytes(size)) } } }
+                    @if let Some(size) = row.size { div { dt { @if view.is_in_registry { "Size in the registry, compressed" } @else { "Size, unpacked" } } dd { (bytes(size)) } } }
                     div { dt { "Repository" } dd { code { (row.repository) } } }
                     div { dt { "Tags" } dd { @for tag in &view.tags { code { (tag) } " " } } }
                 }
