@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::{
-    Chrome, hierarchy::row_badge, hierarchy::short, hierarchy_address, image_address,
-    log_address, moment,
+    Chrome, hierarchy::row_badge, hierarchy::short, hierarchy_address, image_address, log_address,
+    moment,
 };
 use crate::{
     hierarchy::bytes,

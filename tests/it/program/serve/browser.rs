@@ -168,6 +168,8 @@ fn a_run_is_followed_live_and_retried_by_a_click() {
     browser.wait("document.getElementById('live-log').textContent.includes('seen live')");
     browser.wait("document.querySelector('.badge.failed') !== null");
     browser.wait("document.body.innerText.includes('exit code: 3') || document.body.innerText.includes('exit code 3')");
+    // The page of a run that is over is loaded again, without the live log.
+    browser.wait("document.getElementById('live-log') === null");
     browser.wait("document.querySelector('details.log[open]') !== null");
     // Search in the log of the failed image.
     browser.value(
