@@ -1,6 +1,6 @@
 //! A run that goes on: a process of `rebuild` that writes its events to a file.
 //!
-//! **Invariant:** the events are in the file before anybody sees them, so that a server that is killed loses none. The
+//! **Invariant:** the events are in the file before a client gets them, so that a server that is killed loses none. The
 //! process holds a lock on the file, and ends when the server ends: its standard input is a pipe.
 
 use std::{

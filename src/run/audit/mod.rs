@@ -80,7 +80,7 @@ pub async fn audit(
         Fleet::Registry { host, .. } => Some(host.as_str()),
         Fleet::Images(_) => None,
     };
-    // A label may name a base that nobody else does. Other registries are not asked.
+    // A label may name a base that no other source has. Other registries are not asked.
     for named in images.iter().filter_map(named_base).filter(|one| Some(one.host()) == host) {
         if !bases.keys().any(|base| base.is_same(&named)) {
             bases.insert(named, None);

@@ -47,7 +47,7 @@ async fn repositories_of_applications_are_told_what_moved() {
     assert_eq!((&sent["ref"], &sent["token"]), (&json!("release"), &json!("gitlab-token")));
     let passed = sent["variables"]["REBUILD_PAYLOAD"].as_str().unwrap();
     assert_eq!(serde_json::from_str::<Value>(passed).unwrap(), *payload);
-    // Nothing moved, so nobody is told.
+    // No tag moved, so no message is sent.
     run().exits(0);
     assert_eq!(server.seen().len(), 2);
 }
