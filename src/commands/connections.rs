@@ -39,7 +39,7 @@ const BUILD_TAGS: &str = "build-tags";
 
 /// Everything outside the program that a command talks to.
 pub(super) struct Connections {
-    /// The first engine with the Docker API; one that does not answer if there is none.
+    /// The first engine with the Docker API. Without one: an engine that does not answer.
     pub(super) engine: Arc<Docker>,
     /// The first engine that builds: mostly the same.
     pub(super) builder: Arc<AnyEngine>,

@@ -20,7 +20,7 @@ use crate::{
 
 /// The secret of webhooks, if no file has it.
 const WEBHOOK_SECRET: &str = "REBUILD_WEBHOOK_SECRET";
-/// The page shows so many problems of the files.
+/// The most problems of the files that the page shows.
 const PROBLEMS: usize = 20;
 /// The shortest secret and token: they are not meant to be remembered.
 const SHORTEST: usize = 8;
@@ -79,17 +79,14 @@ pub(super) async fn serve(common: &Common, arguments: &ServeArgs) -> Result<Exit
     }
     // The last line: a program that waits for it may begin.
     output::line(&format!("serving http://{}; Ctrl-C ends", listening.address));
-    let mut reason = None;
     listening
         .serve(async {
-            reason = stops.recv().await;
+            _ = stops.recv().await;
             output::line(
                 "stopping: a run that goes on is cancelled, and continues after the next start",
             );
         })
         .await;
-    // It was asked to end, and did.
-    _ = reason;
     Ok(Exit::Done)
 }
 

@@ -259,7 +259,7 @@ fn narrow(
     }
 }
 
-/// The commit that came before all others; `None` if there is none, or this clone does not have them all.
+/// The commit that came before all others. `None` without such a commit, or if this clone lacks one of them.
 fn oldest(folder: &Path, commits: &BTreeSet<String>) -> Option<String> {
     let is_first = |commit: &&String| {
         git::commit(folder, commit).is_ok_and(|found| found.is_some())

@@ -15,7 +15,7 @@ use crate::engine::{
     session::grpc::{put, send},
 };
 
-/// A message has at most so many bytes, as `buildctl` sends them.
+/// The most bytes of a message, as `buildctl` sends them.
 const PIECE: usize = 32 << 10;
 /// What may wait in either direction.
 const BUFFER: usize = 256 << 10;

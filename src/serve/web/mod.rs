@@ -60,7 +60,7 @@ pub struct WebState {
     pub failures: Limiter,
     bodies: Semaphore,
     event_clients: Arc<Semaphore>,
-    /// The last audit as JSON, or why there is none.
+    /// The last audit as JSON, or the error of it. `None` before the first one.
     pub fleet: std::sync::RwLock<Option<Result<serde_json::Value, String>>>,
 }
 

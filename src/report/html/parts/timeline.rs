@@ -16,7 +16,7 @@ use crate::report::{
 /// The width of a bar in its own units.
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 16.0;
-/// The scale has at most so many parts.
+/// The most parts of the scale.
 const PARTS: f64 = 6.0;
 /// The most images of the chain that are named.
 const CHAIN: usize = 12;
