@@ -87,8 +87,7 @@ fn an_image_that_is_stored_but_not_promoted_can_be_entered() {
 fn answers_about_images_in_a_registry_need_no_engine() {
     let (registry, project) = (Registry::start(), Project::new());
     let upstream = project.name(&format!("{}/up/~base:1", registry.host()));
-    let folder = project.path("os");
-    docker(&["build", "--quiet", "--tag", &upstream, folder.to_str().unwrap()]).unwrap();
+    engine::build(&project.path("os"), &upstream);
     engine::push(&upstream);
     project.write("tool/Dockerfile", &format!("FROM {upstream}\nRUN echo tool >/tool\n"));
     let place = Place::Registry(&registry);

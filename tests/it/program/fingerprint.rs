@@ -9,7 +9,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::support::project::{Project, docker};
+use crate::support::{
+    engine,
+    project::{Project, docker},
+};
 
 /// What a change does to `~app`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +100,9 @@ const CHANGES: &[(Becomes, &str, Change)] = &[
     (Same, "a limit of its size", |p| p.edit("hierarchy.yaml", "context: app,", "context: app, max_size: 1GB,")),
     (Kept, "its tags", |p| p.edit("hierarchy.yaml", "context: app,", "context: app, tags: [latest, new],")),
     (Kept, "what a failure means", |p| p.edit("hierarchy.yaml", "context: app,", "context: app, on_failure: hold, timeout: 5m,")),
-    (Kept, "when it is refreshed", |p| p.edit("hierarchy.yaml", "context: app,", "context: app, refresh: { every: 9d }, volatile: [x],")),
+    (Kept, "when it is refreshed", |p| p.edit("hierarchy.yaml", "context: app,", "context: app, refresh: { every: 9d },")),
+    // An image that was kept because only these paths differ may not be one for other paths.
+    (Same, "the paths that a comparison leaves out", |p| p.edit("hierarchy.yaml", "context: app,", "context: app, volatile: [x],")),
     (Kept, "the order and the comments of the file", |p| p.edit("hierarchy.yaml", "images:\n", "images:\n  # all\n")),
     (Kept, "the time of a parent's file", |p| touch(&p.path("os/name"))),
     (Other, "a file of the parent", |p| p.write("os/name", "~os, other\n")),
@@ -141,8 +146,7 @@ fn project() -> Project {
     for (upstream, content) in [("~up:1", "~ up"), ("~old:1", "~ old")] {
         project.write("upstream/Dockerfile", "FROM scratch\nCOPY name /etc/name\n");
         project.write("upstream/name", content);
-        let folder = project.path("upstream").display().to_string();
-        docker(&["build", "--quiet", "--tag", &project.name(upstream), &folder]).unwrap();
+        engine::build(&project.path("upstream"), &project.name(upstream));
     }
     project
 }

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{everywhere, everywhere_of_files};
 use crate::support::{
-    project::{Place, Project, docker},
+    engine,
+    project::{Place, Project},
     registry::Registry,
     running::Ended,
 };
@@ -176,8 +177,7 @@ fn the_size_of_a_plan_is_what_the_registry_grows_by() {
         let noise: Vec<u8> = noise.take(1_000_000).collect();
         project.write("upstream/Dockerfile", "FROM scratch\nCOPY noise /\n");
         fs::write(project.path("upstream/noise"), noise).unwrap();
-        let folder = project.path("upstream");
-        docker(&["build", "--quiet", "--tag", &upstream, folder.to_str().unwrap()]).unwrap();
+        engine::build(&project.path("upstream"), &upstream);
     };
     make(1);
     let images = "  ~web: { context: web }\n  ~app: { context: app }\n";

@@ -45,8 +45,8 @@ impl Mirrored {
     /// Publishes an upstream with this content, and leaves nothing of it in the engine.
     fn push(&self, content: &str) -> String {
         self.project.write("os/name", content);
-        let (name, folder) = (self.project.name(&self.name), self.project.path("os"));
-        docker(&["build", "--quiet", "--tag", &name, folder.to_str().unwrap()]).unwrap();
+        let name = self.project.name(&self.name);
+        engine::build(&self.project.path("os"), &name);
         engine::push(&name);
         self.forget();
         self.upstream.as_ref().unwrap().head(&self.project.name("upstream/~base"), "1").unwrap()

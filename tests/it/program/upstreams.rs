@@ -21,15 +21,13 @@ fn project(upstream: &str) -> Project {
     project
 }
 
-/// Makes an image with the docker command, as somebody else would, and returns its ID.
+/// Makes an image as somebody else would, and returns its ID.
 fn make(project: &Project, tag: &str, name: &str) -> String {
     if !project.path("os").exists() {
         project.write_os();
     }
     project.write("os/name", name);
-    let (tag, folder) = (project.name(tag), project.path("os"));
-    docker(&["build", "--quiet", "--tag", &tag, folder.to_str().unwrap()]).unwrap();
-    docker(&["inspect", "--format", "{{.Id}}", &tag]).unwrap().trim().to_owned()
+    engine::build(&project.path("os"), &project.name(tag))
 }
 
 fn push(project: &Project, tag: &str) {

@@ -423,7 +423,7 @@ pub(crate) fn large_layer() -> String {
 fn configuration(setup: &Setup<'_>, directory: &TempDir) -> String {
     let mut config = serde_json::json!({
         "version": "0.1",
-        "log": {"level": "info"},
+        "log": {"level": "info", "accesslog": {"disabled": true}},
         "storage": {
             "filesystem": {"rootdirectory": directory.path().join("data")},
             "delete": {"enabled": setup.delete},
