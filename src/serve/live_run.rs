@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use super::database::RunState;
+use crate::report::html::RunView;
 
 /// How often the file is read.
 const POLL: Duration = Duration::from_millis(100);
@@ -125,6 +126,8 @@ pub struct LiveRun {
     /// The bytes of the events file that are complete lines.
     pub length: watch::Sender<u64>,
     progress: Mutex<Progress>,
+    /// What the page of the run shows.
+    view: Mutex<RunView>,
     /// How it is to end, if the server stopped it.
     stopped: Mutex<Option<RunState>>,
     process: Option<rustix::process::Pid>,
@@ -178,6 +181,7 @@ impl LiveRun {
             files,
             length: watch::Sender::new(0),
             progress: Mutex::default(),
+            view: Mutex::default(),
             stopped: Mutex::default(),
             process,
         };
@@ -191,6 +195,7 @@ impl LiveRun {
             files: RunFiles::new(data, id),
             length: watch::Sender::new(0),
             progress: Mutex::default(),
+            view: Mutex::default(),
             stopped: Mutex::default(),
             process: None,
         }
@@ -198,6 +203,10 @@ impl LiveRun {
 
     pub fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn view(&self) -> MutexGuard<'_, RunView> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops it as Ctrl-C does: builds are cancelled, stored images stay, a promotion that began is finished.
@@ -255,6 +264,7 @@ impl LiveRun {
         while let Some(event) = reader.next()? {
             if let Ok(event) = serde_json::from_str(event) {
                 self.progress().take(&event);
+                self.view().take(&event);
             }
         }
         if reader.offset > before {

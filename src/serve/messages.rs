@@ -49,6 +49,7 @@ impl Server {
             }
             tokio::select! {
                 () = tokio::time::sleep(POLL) => {}
+                () = self.resend.notified() => {}
                 () = self.stopped() => return,
             }
         }

@@ -95,6 +95,8 @@ pub struct Server {
     metrics: Metrics,
     /// There are deliveries to process.
     delivered: tokio::sync::Notify,
+    /// A message is to be sent now.
+    resend: tokio::sync::Notify,
     /// Becomes true when the server is to end.
     stopping: watch::Sender<bool>,
     web: web::WebState,
@@ -132,6 +134,7 @@ pub async fn listen(options: ServeOptions) -> Result<Listening, ServeError> {
         hierarchies: hierarchies.collect(),
         metrics: Metrics::default(),
         delivered: tokio::sync::Notify::new(),
+        resend: tokio::sync::Notify::new(),
         stopping: watch::Sender::new(false),
         web: web::WebState::new(&options),
         options,

@@ -74,6 +74,20 @@ impl Database {
         .await
     }
 
+    /// Makes a message due now. Returns whether there is one that is not sent.
+    pub async fn resend(&self, id: &str) -> Result<bool, DatabaseError> {
+        let (id, now) = (id.to_owned(), millis(Timestamp::now()));
+        self.call(move |connection| {
+            let changed = connection
+                .prepare_cached(
+                    "UPDATE messages SET state = 'waiting', next_at = ? WHERE id = ? AND state <> 'sent'",
+                )?
+                .execute(params![now, id])?;
+            Ok(changed > 0)
+        })
+        .await
+    }
+
     /// The newest messages, the newest first.
     pub async fn messages(&self, limit: u32) -> Result<Vec<StoredMessage>, DatabaseError> {
         self.call(move |connection| {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Extension, Form, Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::{FromRequest, Path, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Redirect, Response},
 };
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     PeerAddress,
-    access::{AccessControl, WebUser, is_same_origin},
+    access::{AccessControl, is_same_origin},
     pages,
 };
 use crate::serve::{
@@ -74,52 +74,70 @@ pub(super) struct LoginForm {
     token: String,
 }
 
-/// The client, if it may act, and the request is its own; and the fields of the request.
-fn actor(
-    server: &Server,
-    (headers, PeerAddress(peer)): (&HeaderMap, PeerAddress),
-    body: &[u8],
-) -> Result<(WebUser, ActionForm), Box<Response>> {
-    let refuse =
-        |status: StatusCode, message: &str| Err(Box::new(problem(status, message.to_owned())));
-    if !server.web.access.is_possible() {
-        let message = "this server takes no actions: start it with --token-file";
-        return refuse(StatusCode::FORBIDDEN, message);
-    }
-    if !server.web.requests.take(peer) {
-        return refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests");
-    }
-    let Some(actor) = server.web.access.actor(headers, peer) else {
-        if !headers.contains_key(header::AUTHORIZATION) {
-            let message = "log in, or send the token as `Authorization: Bearer TOKEN`";
-            return refuse(StatusCode::UNAUTHORIZED, message);
-        }
-        // Others with the same address are not kept out: behind a proxy, all clients have one.
-        if !server.web.failures.take(peer) {
-            return refuse(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens: wait 5 seconds");
-        }
-        return refuse(StatusCode::UNAUTHORIZED, "the token is wrong");
-    };
-    let form = match ActionForm::read(headers, body) {
-        Ok(form) => form,
-        Err(message) => return refuse(StatusCode::BAD_REQUEST, &message),
-    };
-    if !actor.sent(headers, form.secret.as_deref()) {
-        let message = "the form has no valid secret: load the page again";
-        return refuse(StatusCode::FORBIDDEN, message);
-    }
-    Ok((actor, form))
+/// A request of a client that may act, and that is its own.
+pub(super) struct ActionRequest {
+    user: Option<String>,
+    form: ActionForm,
+    accepts_pages: bool,
 }
 
-/// A browser gets the page of the run, a program its number.
-fn started(headers: &HeaderMap, run: i64) -> Response {
-    let accepts_pages = headers
-        .get(header::ACCEPT)
-        .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
-    if accepts_pages {
-        return Redirect::to(&format!("/runs/{run}")).into_response();
+impl FromRequest<Arc<Server>> for ActionRequest {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, server: &Arc<Server>) -> Result<Self, Response> {
+        let refuse = |status: StatusCode, message: &str| Err(problem(status, message));
+        let headers = request.headers().clone();
+        // Each connection has one: web/mod.rs.
+        let Some(&PeerAddress(peer)) = request.extensions().get() else {
+            return refuse(StatusCode::INTERNAL_SERVER_ERROR, "the address is not known");
+        };
+        if !server.web.access.is_possible() {
+            let message = "this server takes no actions: start it with --token-file";
+            return refuse(StatusCode::FORBIDDEN, message);
+        }
+        if !server.web.requests.take(peer) {
+            return refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests");
+        }
+        let Some(user) = server.web.access.actor(&headers, peer) else {
+            if !headers.contains_key(header::AUTHORIZATION) {
+                let message = "log in, or send the token as `Authorization: Bearer TOKEN`";
+                return refuse(StatusCode::UNAUTHORIZED, message);
+            }
+            // Others with the same address are not kept out: behind a proxy, all clients have one.
+            if !server.web.failures.take(peer) {
+                let message = "too many wrong tokens: wait 5 seconds";
+                return refuse(StatusCode::TOO_MANY_REQUESTS, message);
+            }
+            return refuse(StatusCode::UNAUTHORIZED, "the token is wrong");
+        };
+        let body =
+            Bytes::from_request(request, server).await.map_err(|error| error.into_response())?;
+        let form = match ActionForm::read(&headers, &body) {
+            Ok(form) => form,
+            Err(message) => return refuse(StatusCode::BAD_REQUEST, &message),
+        };
+        if !user.sent(&headers, form.secret.as_deref()) {
+            let message = "the form has no valid secret: load the page again";
+            return refuse(StatusCode::FORBIDDEN, message);
+        }
+        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let accepts_pages = accept.is_some_and(|accept| accept.contains("text/html"));
+        Ok(Self { user: user.user, form, accepts_pages })
     }
-    (StatusCode::ACCEPTED, Json(json!({ "run": run }))).into_response()
+}
+
+impl ActionRequest {
+    /// A browser gets the page, a program the data.
+    fn accepted(&self, page: &str, data: Value) -> Response {
+        if self.accepts_pages {
+            return Redirect::to(page).into_response();
+        }
+        (StatusCode::ACCEPTED, Json(data)).into_response()
+    }
+
+    fn started(&self, run: i64) -> Response {
+        self.accepted(&format!("/runs/{run}"), json!({ "run": run }))
+    }
 }
 
 fn problem(status: StatusCode, message: impl std::fmt::Display) -> Response {
@@ -128,19 +146,13 @@ fn problem(status: StatusCode, message: impl std::fmt::Display) -> Response {
 
 pub(super) async fn start(
     State(server): State<Arc<Server>>,
-    Extension(peer): Extension<PeerAddress>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    action: ActionRequest,
 ) -> Response {
-    let (actor, form) = match actor(&server, (&headers, peer), &body) {
-        Ok(both) => both,
-        Err(refusal) => return *refusal,
-    };
     let Some(hierarchy) = server.served(&name) else {
         return problem(StatusCode::NOT_FOUND, format!("there is no hierarchy `{name}`"));
     };
-    let asked = form.from.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let asked = action.form.from.split(',').map(str::trim).filter(|name| !name.is_empty());
     let mut images = std::collections::BTreeSet::new();
     for name in asked {
         let state = hierarchy.state();
@@ -150,16 +162,15 @@ pub(super) async fn start(
             None => return problem(StatusCode::CONFLICT, "the files cannot be read"),
         }
     }
-    let refresh = form.refresh;
-    let work = match (images.is_empty(), refresh) {
+    let work = match (images.is_empty(), action.form.refresh) {
         (true, false) => RequestedWork::OutOfDate,
         (true, true) => RequestedWork::Refresh,
         (false, refresh) => RequestedWork::Images { images, refresh },
     };
-    let by =
-        actor.user.map_or("a request of a user".to_owned(), |user| format!("a request of {user}"));
+    let by = action.user.as_deref().unwrap_or("a user");
+    let by = format!("a request of {by}");
     match server.start_run(hierarchy, WorkRequest::new(work, by)).await {
-        Ok(run) => started(&headers, run),
+        Ok(run) => action.started(run),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, error),
     }
 }
@@ -167,14 +178,9 @@ pub(super) async fn start(
 /// Stops a run, or takes it out of the queue.
 pub(super) async fn cancel(
     State(server): State<Arc<Server>>,
-    Extension(peer): Extension<PeerAddress>,
     Path(id): Path<i64>,
-    headers: HeaderMap,
-    body: Bytes,
+    action: ActionRequest,
 ) -> Response {
-    if let Err(refusal) = actor(&server, (&headers, peer), &body) {
-        return *refusal;
-    }
     match server.database.cancel_queued(id).await {
         Ok(true) => {}
         Ok(false) => {
@@ -186,29 +192,40 @@ pub(super) async fn cancel(
         }
         Err(error) => return problem(StatusCode::INTERNAL_SERVER_ERROR, error),
     }
-    started(&headers, id)
+    action.started(id)
 }
 
 /// Queues the request of a run again.
 pub(super) async fn retry(
     State(server): State<Arc<Server>>,
-    Extension(peer): Extension<PeerAddress>,
     Path(id): Path<i64>,
-    headers: HeaderMap,
-    body: Bytes,
+    action: ActionRequest,
 ) -> Response {
-    if let Err(refusal) = actor(&server, (&headers, peer), &body) {
-        return *refusal;
-    }
     let Ok(Some(run)) = server.database.run(id).await else {
         return problem(StatusCode::NOT_FOUND, format!("there is no run {id}"));
     };
     let Some(entry) = server.served(&run.hierarchy) else {
-        return problem(StatusCode::CONFLICT, "its hierarchy is no longer entry");
+        return problem(StatusCode::CONFLICT, "this server no longer has its hierarchy");
     };
     let request = WorkRequest::new(run.request.work, format!("retry of run {id}"));
     match server.start_run(entry, request).await {
-        Ok(run) => started(&headers, run),
+        Ok(run) => action.started(run),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, error),
+    }
+}
+
+/// Sends a message again now.
+pub(super) async fn resend(
+    State(server): State<Arc<Server>>,
+    Path(id): Path<String>,
+    action: ActionRequest,
+) -> Response {
+    match server.database.resend(&id).await {
+        Ok(true) => {
+            server.resend.notify_one();
+            action.accepted("/messages", json!({ "message": id }))
+        }
+        Ok(false) => problem(StatusCode::NOT_FOUND, format!("no message `{id}` waits")),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, error),
     }
 }

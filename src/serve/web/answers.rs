@@ -177,6 +177,10 @@ pub(super) async fn run(
     if !asked.wants_page() {
         return asked.answer(&page, |chrome| pages::missing(&chrome, ""));
     }
+    // Many clients may follow a run: its file is not read for each.
+    if let Some(live) = entry.and_then(ServedHierarchy::live).filter(|live| live.id == id) {
+        return asked.answer(&page, |chrome| pages::run(&chrome, &page, &live.view()));
+    }
     let files = RunFiles::new(&server.options.data, id);
     let read = tokio::task::spawn_blocking(move || pages::read_events(&files)).await;
     let events = read.unwrap_or_default();

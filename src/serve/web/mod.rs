@@ -149,6 +149,7 @@ fn router(server: Arc<Server>) -> Router {
         .route("/runs/{run}/retry", post(actions::retry))
         .route("/deliveries", get(answers::deliveries))
         .route("/messages", get(answers::messages))
+        .route("/messages/{message}/retry", post(actions::resend))
         .route("/fleet", get(answers::fleet))
         .route("/login", get(actions::login_form).post(actions::login))
         .route("/logout", post(actions::logout))

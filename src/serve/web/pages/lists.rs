@@ -57,7 +57,7 @@ pub(in crate::serve::web) fn messages(chrome: &Chrome, messages: &[StoredMessage
         p { "Messages to the channels of " code { "notify:" } " that a run could not send. The server tries again with growing pauses, for a day." }
         @if messages.is_empty() { p.note { "none" } } @else {
             table {
-                thead { tr { th { "channel" } th { "hierarchy" } th { "when" } th { "state" } th { "attempts" } th { "problem" } } }
+                thead { tr { th { "channel" } th { "hierarchy" } th { "when" } th { "state" } th { "attempts" } th { "next attempt" } th { "problem" } th { "" } } }
                 tbody {
                     @for message in messages {
                         tr {
@@ -72,7 +72,11 @@ pub(in crate::serve::web) fn messages(chrome: &Chrome, messages: &[StoredMessage
                                 }
                             }
                             td.number data-label="attempts" { (message.attempts) }
+                            td.number data-label="next attempt" { @if message.state == MessageState::Waiting { (message.next_at.strftime("%H:%M:%S").to_string()) } }
                             td.why data-label="problem" { (sentence(&message.problem)) }
+                            td { @if message.state != MessageState::Sent {
+                                (chrome.action(&format!("/messages/{}/retry", message.id), "Send now", &html! {}))
+                            } }
                         }
                     }
                 }

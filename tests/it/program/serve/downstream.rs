@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Server, commit, push};
 use crate::support::{
+    http::send,
     project::{Place, Project},
     scripted::{Scripted, Seen, reply},
 };
@@ -62,8 +63,10 @@ async fn a_message_that_was_not_sent_is_shown_and_sent_later() {
     project.edit("hierarchy.yaml", "images:", "notify: { webhook: HOOK }\nimages:");
     let before = commit(&project);
     project.write("../secret", super::SECRET);
-    let start = project
-        .rebuild("serve --listen 127.0.0.1:0 --data ../serve --webhook-secret-file ../secret");
+    project.write("../token", super::TOKEN);
+    let start = project.rebuild(
+        "serve --listen 127.0.0.1:0 --data ../serve --webhook-secret-file ../secret --token-file ../token",
+    );
     let server = Server::of(
         start
             .env("HOOK", format!("http://{}/hook", receiver.host()))
@@ -77,7 +80,15 @@ async fn a_message_that_was_not_sent_is_shown_and_sent_later() {
     assert_eq!((&message["channel"], &message["state"]), (&json!("webhook"), &json!("waiting")));
     assert!(message["problem"].as_str().unwrap().contains("422"), "{message:#}");
     IS_BROKEN.store(false, Ordering::SeqCst);
+    // A user does not wait for the next attempt.
+    let retry = format!("/messages/{}/retry", message["id"].as_str().unwrap());
+    assert_eq!(send(&server.host, None, "POST", &retry, &[], b"").status, 401);
+    let bearer = format!("Bearer {}", super::TOKEN);
+    let post = |path| send(&server.host, None, "POST", path, &[("Authorization", &*bearer)], b"");
+    assert_eq!(post("/messages/unknown/retry").status, 404);
+    assert_eq!(post(&retry).status, 202);
     server.wait("/messages", |page| page["messages"][0]["state"] == "sent");
+    assert_eq!(post(&retry).status, 404, "it is sent");
     let seen = receiver.seen();
     let ids: Vec<&String> = seen.iter().map(|seen| &seen.headers["webhook-id"]).collect();
     assert!(ids.len() >= 2 && ids.windows(2).all(|two| two[0] == two[1]), "{ids:?}");
