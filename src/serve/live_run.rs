@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::database::RunState;
-use crate::report::html::RunView;
+use crate::report::html::{RunView, outcome_word};
 
 /// How often the file is read.
 const POLL: Duration = Duration::from_millis(100);
@@ -313,7 +313,7 @@ fn result_of(event: &Value) -> String {
     for outcome in ["built", "unchanged", "reused", "cancelled"] {
         let count = outcomes(outcome);
         if count > 0 {
-            parts.push(format!("{count} {outcome}"));
+            parts.push(format!("{count} {}", outcome_word(outcome)));
         }
     }
     if moved > 0 {

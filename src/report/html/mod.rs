@@ -12,7 +12,7 @@ pub(in crate::report) mod words;
 
 pub use self::{
     page::{document, page},
-    view::RunView,
+    view::{RunView, outcome_word},
     words::sentence,
 };
 

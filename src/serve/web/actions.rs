@@ -82,10 +82,10 @@ pub(super) struct ActionRequest {
 }
 
 impl FromRequest<Arc<Server>> for ActionRequest {
-    type Rejection = Response;
+    type Rejection = ActionRefusal;
 
-    async fn from_request(request: Request, server: &Arc<Server>) -> Result<Self, Response> {
-        let refuse = |status: StatusCode, message: &str| Err(problem(status, message));
+    async fn from_request(request: Request, server: &Arc<Server>) -> Result<Self, ActionRefusal> {
+        let refuse = |status: StatusCode, message: &str| Err(refusal(status, message));
         let headers = request.headers().clone();
         // Each connection has one: web/mod.rs.
         let Some(&PeerAddress(peer)) = request.extensions().get() else {
@@ -110,8 +110,8 @@ impl FromRequest<Arc<Server>> for ActionRequest {
             }
             return refuse(StatusCode::UNAUTHORIZED, "the token is wrong");
         };
-        let body =
-            Bytes::from_request(request, server).await.map_err(|error| error.into_response())?;
+        let body = Bytes::from_request(request, server).await;
+        let body = body.map_err(|error| refusal(error.status(), error.body_text()))?;
         let form = match ActionForm::read(&headers, &body) {
             Ok(form) => form,
             Err(message) => return refuse(StatusCode::BAD_REQUEST, &message),
@@ -140,8 +140,15 @@ impl ActionRequest {
     }
 }
 
+/// An answer that says why.
+type ActionRefusal = (StatusCode, Json<Value>);
+
+fn refusal(status: StatusCode, message: impl std::fmt::Display) -> ActionRefusal {
+    (status, Json(json!({ "error": message.to_string() })))
+}
+
 fn problem(status: StatusCode, message: impl std::fmt::Display) -> Response {
-    (status, Json(json!({ "error": message.to_string() }))).into_response()
+    refusal(status, message).into_response()
 }
 
 pub(super) async fn start(

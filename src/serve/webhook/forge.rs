@@ -12,7 +12,8 @@ pub(super) fn github(event: &str, body: &Value) -> Result<HookEvent, String> {
     match event {
         "push" => {
             let urls = ["clone_url", "ssh_url", "html_url"];
-            push(body, ("/repository/full_name", "/repository"), &urls)
+            let pusher = ["/pusher/name", "/pusher/login"];
+            push(body, ("/repository/full_name", "/repository"), &urls, pusher)
         }
         // <https://docs.github.com/en/webhooks/webhook-events-and-payloads#registry_package>
         "registry_package" | "package" => {
@@ -39,13 +40,15 @@ pub(super) fn gitlab(event: &str, body: &Value) -> Result<HookEvent, String> {
         return Ok(HookEvent::Other { event: event.chars().take(100).collect() });
     }
     let urls = ["git_http_url", "git_ssh_url", "web_url"];
-    push(body, ("/project/path_with_namespace", "/project"), &urls)
+    let pusher = ["/user_username", "/user_name"];
+    push(body, ("/project/path_with_namespace", "/project"), &urls, pusher)
 }
 
 fn push(
     body: &Value,
     (name, repository): (&str, &str),
     urls: &[&str],
+    pusher: [&str; 2],
 ) -> Result<HookEvent, String> {
     let need = |pointer: &str| {
         let missing = || format!("the body has no `{}`", pointer[1..].replace('/', "."));
@@ -69,6 +72,7 @@ fn push(
         reference: need("/ref")?,
         before: commit(need("/before")?)?,
         after: commit(need("/after")?)?,
+        pusher: pusher.into_iter().find_map(|key| text(body, key)).map(str::to_owned),
         files: files.into_iter().map(str::to_owned).collect(),
     }))
 }

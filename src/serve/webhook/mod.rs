@@ -82,6 +82,9 @@ pub struct PushEvent {
     pub reference: String,
     pub before: String,
     pub after: String,
+    /// The user who pushed, by the server's word.
+    #[serde(default)]
+    pub pusher: Option<String>,
     /// The paths that its commits name.
     pub files: Vec<String>,
 }
@@ -109,7 +112,8 @@ impl fmt::Display for HookEvent {
             Self::Push(push) => {
                 let short = |commit: &str| commit.get(..12).unwrap_or(commit).to_owned();
                 let to = push.branch().unwrap_or(&push.reference);
-                write!(f, "push to `{to}` of {}: ", push.repository)?;
+                let by = push.pusher.as_ref().map_or(String::new(), |by| format!(" by {by}"));
+                write!(f, "push to `{to}` of {}{by}: ", push.repository)?;
                 write!(f, "{}..{}", short(&push.before), short(&push.after))
             }
             Self::Images { images } => match &images[..] {

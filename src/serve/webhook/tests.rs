@@ -102,6 +102,7 @@ fn pushes_of_the_forges_say_the_same() {
     let (before, after) = ("1".repeat(40), "2".repeat(40));
     let github = json!({
         "ref": "refs/heads/main", "before": before, "after": after, "commits": commits,
+        "pusher": { "name": "jane", "email": "jane@example.com" },
         "repository": {
             "full_name": "acme/images", "clone_url": "https://user:pw@h/acme/images.git",
             "ssh_url": "git@h:acme/images.git",
@@ -109,7 +110,7 @@ fn pushes_of_the_forges_say_the_same() {
     });
     let gitlab = json!({
         "object_kind": "push", "ref": "refs/heads/main", "before": before, "after": after,
-        "commits": commits,
+        "commits": commits, "user_name": "Jane", "user_username": "jane",
         "project": {
             "path_with_namespace": "acme/images", "git_http_url": "https://h/acme/images.git",
             "git_ssh_url": "git@h:acme/images.git",
@@ -121,6 +122,7 @@ fn pushes_of_the_forges_say_the_same() {
         reference: "refs/heads/main".to_owned(),
         before,
         after,
+        pusher: Some("jane".to_owned()),
         files: ["a", "b", "c", "d"].map(str::to_owned).to_vec(),
     });
     let push = |event| [("x-github-event", event)];

@@ -113,6 +113,11 @@ impl BarPart {
     }
 }
 
+/// The word that people read for an outcome of an event.
+pub fn outcome_word(outcome: &str) -> &str {
+    ImageOutcome::of(outcome).map_or(outcome, |known| known.word())
+}
+
 impl ImageOutcome {
     fn of(word: &str) -> Option<Self> {
         Some(match word {

@@ -16,7 +16,7 @@ use self::{
     json::{list, number, seconds, text, words},
 };
 pub use self::{
-    image::{BarPart, ImageFailure, ImageOutcome, ImageSize, ImageView, PackageRow},
+    image::{BarPart, ImageFailure, ImageOutcome, ImageSize, ImageView, PackageRow, outcome_word},
     log::LogTail,
 };
 use crate::{exit::Exit, report::run_data};

@@ -13,7 +13,7 @@ use crate::{
     plan::ImageState,
     report::{
         drawing::{DrawnStanding, ImageFate, Standings},
-        html::sentence,
+        html::{outcome_word, sentence},
         tree::{self, TreeView},
     },
     serve::{
@@ -230,7 +230,7 @@ pub(super) fn row_badge(row: &ImageRow) -> Markup {
             (Some("building"), _) => span.badge.running { "building" },
             (Some("waiting"), _) => span.badge.not-built { "waiting" },
             (Some("failed"), _) => span.badge.failed { "failed" },
-            (Some(outcome), _) => span.badge.built { (outcome) },
+            (Some(outcome), _) => span.badge.built { (outcome_word(outcome)) },
             (None, Some(state)) if row.has_failed && state != ImageState::Current => {
                 span.badge.failed { "failed" } " " span.badge.(state.name()) { (state) }
             },
