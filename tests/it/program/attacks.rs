@@ -1,24 +1,12 @@
 //! What the author of a pull request, another user of the machine and a repository of someone else may
 //! try, and do not achieve: docs/security.md.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use crate::support::{
     project::{Place, Project, docker},
     registry::Registry,
 };
-
-/// Runs git in a folder, as nobody in particular.
-pub(super) fn git(folder: &Path, arguments: &str) {
-    let status = Command::new("git")
-        .args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"])
-        .args(arguments.split(' '))
-        .current_dir(folder)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .status();
-    assert!(status.unwrap().success(), "git {arguments}");
-}
 
 /// An image that keeps its secret, so that the image says which one it was built with.
 fn with_mirror() -> Project {
@@ -37,9 +25,9 @@ fn with_mirror() -> Project {
     );
     project.write("mirrors/good", "https://mirror.example.com/good\n");
     project.write("mirrors/evil", "https://mirror.example.com/evil\n");
-    git(&project.path(""), "init -q -b main .");
-    git(&project.path(""), "add --all");
-    git(&project.path(""), "commit -q -m first");
+    project.git("init -q -b main .");
+    project.git("add --all");
+    project.git("commit -q -m first");
     project
 }
 

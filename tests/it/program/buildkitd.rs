@@ -1,9 +1,12 @@
 //! A `buildkitd` without Docker: it builds and pushes by digest, and another engine tests.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::support::{
     buildkitd::Buildkitd,
+    certificates::Authority,
     project::{HIERARCHY, Place, Project},
     registry::{Registry, Setup},
 };
@@ -83,7 +86,7 @@ fn logins_pass_through_the_session() {
     let registry = Registry::with(&Setup { login: Some(("me", "p+ss/w:rd")), ..Setup::default() });
     let login = json!({ "username": "me", "password": "p+ss/w:rd" });
     let config = json!({ "auths": { registry.host(): login } });
-    std::fs::write(project.docker_config().join("config.json"), config.to_string()).unwrap();
+    fs::write(project.docker_config().join("config.json"), config.to_string()).unwrap();
     let place = Place::Registry(&registry);
     project.rebuild(&format!("--engine {}", buildkitd.address())).to(place).run().exits(0);
     assert_eq!(project.tags(place).len(), 5);
@@ -100,4 +103,26 @@ fn a_build_that_fails_names_its_line_and_its_base() {
         .says(&["web/Dockerfile:3", "ended with exit code 7"])
         .never_says(&["rebuild.invalid", "@sha256:"]);
     assert_eq!(project.tags(Place::Registry(&registry)).len(), 0);
+}
+
+#[test]
+fn a_port_with_tls_gets_the_certificate_of_the_client() {
+    let (project, registry) = (Project::of_files(), Registry::start());
+    let Some(buildkitd) = Buildkitd::start(&project) else { return };
+    let authority = Authority::new();
+    let [server, client] =
+        ["IP:127.0.0.1", "DNS:client"].map(|name| authority.issue(name, "20200101", "20491231"));
+    let address = buildkitd.tls_address(&authority, &server);
+    let folder = project.path("../certificates");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(authority.root(), folder.join("ca.pem")).unwrap();
+    let run = || {
+        let run = project.rebuild(&format!("--engine {address}")).to(Place::Registry(&registry));
+        run.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", &folder).run()
+    };
+    run().exits(20).says(&["TLS", "`DOCKER_CERT_PATH`"]);
+    fs::copy(client.certificate, folder.join("cert.pem")).unwrap();
+    fs::copy(client.key, folder.join("key.pem")).unwrap();
+    run().exits(0);
+    assert_eq!(project.tags(Place::Registry(&registry)).len(), 5);
 }

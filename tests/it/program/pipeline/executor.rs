@@ -201,7 +201,7 @@ fn one(pipeline: &Pipeline, job: &Job, engine: Option<&str>) -> Ended {
     _ = fs::remove_dir_all(&folder);
     fs::create_dir(&folder).unwrap();
     if job.is_checked_out {
-        pipeline.git(&format!("clone -q . {}", folder.display()));
+        pipeline.project.git(&format!("clone -q . {}", folder.display()));
     }
     let mut last = None;
     for script in &job.scripts {

@@ -43,7 +43,7 @@ fn built(ended: &BTreeMap<String, Ended>) -> usize {
 fn every_system_builds_each_image_once_and_promotes_once() {
     for (number, (system, read)) in SYSTEMS.into_iter().enumerate() {
         let pipeline = Pipeline::of(Project::of_files());
-        pipeline.commit();
+        pipeline.project.commit();
         let text = pipeline.export(system, "");
         // The names of a project contain digits that make them unique.
         let text = pipeline.project.name(&text);
@@ -67,14 +67,14 @@ fn every_system_builds_each_image_once_and_promotes_once() {
 fn a_failure_leaves_every_tag_on_every_system_and_a_rerun_ends_right() {
     for (system, read) in SYSTEMS {
         let pipeline = Pipeline::of(Project::of_files());
-        pipeline.commit();
+        pipeline.project.commit();
         pipeline.rebuild("").exits(0);
         let before = pipeline.project.tags(pipeline.place());
         for image in ["os", "web", "app", "tool"] {
             pipeline.project.edit(&format!("{image}/page"), "one", "two");
         }
         pipeline.project.edit("web/Dockerfile", "COPY page /web", "COPY none /web");
-        pipeline.commit();
+        pipeline.project.commit();
         let text = pipeline.project.name(&pipeline.export(system, ""));
         let ended = execute(&pipeline, &read(&text));
         let promote = ended.iter().find(|(name, _)| name.starts_with("promote")).unwrap().1;
@@ -83,7 +83,7 @@ fn a_failure_leaves_every_tag_on_every_system_and_a_rerun_ends_right() {
         assert_eq!(pipeline.project.tags(pipeline.place()), before, "{system}");
 
         pipeline.project.edit("web/Dockerfile", "COPY none /web", "COPY page /web");
-        pipeline.commit();
+        pipeline.project.commit();
         let text = pipeline.project.name(&pipeline.export(system, "--merge-chains"));
         let ended = execute(&pipeline, &read(&text));
         for (job, end) in &ended {
@@ -97,7 +97,7 @@ fn a_failure_leaves_every_tag_on_every_system_and_a_rerun_ends_right() {
 #[test]
 fn exported_files_pass_the_checkers_that_are_installed() {
     let pipeline = Pipeline::of(Project::of_files());
-    pipeline.commit();
+    pipeline.project.commit();
     let check = |program: &str, arguments: &[&str], path: &str| {
         if !is_installed(program) {
             println!("skipped: {program} is not installed");
@@ -192,7 +192,7 @@ fn wrong(value: &Value, of: &Value, at: &str, fields: &Value) -> Vec<String> {
 #[test]
 fn exported_objects_have_the_fields_of_their_types() {
     let pipeline = Pipeline::of(Project::of_files());
-    pipeline.commit();
+    pipeline.project.commit();
     let fields = fields();
     let repository = "--repository https://git.example.com/images.git --runner arm64";
     let export = |flags: &str| pipeline.rebuild(&format!("export {flags}")).exits(0).stdout;

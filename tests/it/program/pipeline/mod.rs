@@ -4,7 +4,7 @@ mod act;
 mod executor;
 mod exported;
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 
@@ -75,36 +75,6 @@ impl Pipeline {
     fn report(&self) -> Value {
         let text = fs::read_to_string(self.project.path("../report.json")).unwrap();
         serde_json::from_str(&self.project.shown(&text)).unwrap()
-    }
-
-    /// Makes a git repository of the project.
-    fn commit(&self) -> String {
-        if !self.project.path(".git").exists() {
-            self.git("init -q -b main .");
-        }
-        self.git("add --all");
-        self.git("commit -q --allow-empty -m change");
-        self.git("rev-parse HEAD")
-    }
-
-    fn git(&self, arguments: &str) -> String {
-        let output = Command::new("git")
-            .args(arguments.split_whitespace())
-            .current_dir(self.project.path(""))
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_AUTHOR_NAME", "Somebody")
-            .env("GIT_AUTHOR_EMAIL", "somebody@example.com")
-            .env("GIT_COMMITTER_NAME", "Somebody")
-            .env("GIT_COMMITTER_EMAIL", "somebody@example.com")
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "git {arguments}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 }
 

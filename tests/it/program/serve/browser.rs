@@ -11,7 +11,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
-use super::{Server, TOKEN, commit, push};
+use super::{Server, TOKEN, push};
 use crate::support::{
     is_installed,
     project::{Place, Project},
@@ -152,7 +152,7 @@ fn a_run_is_followed_live_and_retried_by_a_click() {
         "COPY page /page",
         "COPY page /page\nRUN echo seen live; sleep 4; exit 3",
     );
-    let before = commit(&project);
+    let before = project.commit();
     let server = Server::start(&project);
     let host = server.host.clone();
     let mut browser = Browser::start(&project.path("../profile"), (1280, 900));

@@ -4,7 +4,7 @@ use std::{fs, thread, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Server, commit, push};
+use super::{Server, push};
 use crate::support::{
     is_whole,
     project::{Place, Project},
@@ -26,7 +26,7 @@ fn results(server: &Server<'_>) -> Vec<Vec<String>> {
 #[test]
 fn a_killed_server_loses_no_delivery_and_runs_none_twice() {
     let project = Project::of_files();
-    commit(&project);
+    project.commit();
     project.rebuilt(Place::Engine);
     let kills = if is_whole() { 20 } else { 4 };
     let mut accepted = 0;
@@ -61,7 +61,7 @@ fn a_killed_server_loses_no_delivery_and_runs_none_twice() {
 fn a_stopped_server_cancels_its_run_and_the_next_one_continues() {
     let project = Project::new();
     project.edit("web/Dockerfile", "COPY page /page", "COPY page /page\nRUN sleep 60");
-    let before = commit(&project);
+    let before = project.commit();
     let mut server = Server::start(&project);
     server.deliver(&push(&"0".repeat(40), &before, &[]));
     server.wait("/runs/1", |run| run["done"].as_u64() >= Some(1));
@@ -79,7 +79,7 @@ fn a_stopped_server_cancels_its_run_and_the_next_one_continues() {
 fn a_run_ends_with_its_killed_server() {
     let project = Project::new();
     project.edit("web/Dockerfile", "COPY page /page", "COPY page /page\nRUN sleep 60");
-    let before = commit(&project);
+    let before = project.commit();
     let mut server = Server::start(&project);
     server.deliver(&push(&"0".repeat(40), &before, &[]));
     server.wait("/runs/1", |run| run["done"].as_u64() >= Some(1));

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use super::{Server, commit, push};
+use super::{Server, push};
 use crate::support::{
     http::send,
     project::{Place, Project},
@@ -61,7 +61,7 @@ async fn a_message_that_was_not_sent_is_shown_and_sent_later() {
             .await;
     let project = Project::of_files();
     project.edit("hierarchy.yaml", "images:", "notify: { webhook: HOOK }\nimages:");
-    let before = commit(&project);
+    let before = project.commit();
     project.write("../secret", super::SECRET);
     project.write("../token", super::TOKEN);
     let start = project.rebuild(

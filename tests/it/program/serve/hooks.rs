@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{SECRET, Server, commit, push, signature};
+use super::{SECRET, Server, push, signature};
 use crate::program::waste::{gzip, tar};
 use crate::support::{
     http::send,
@@ -13,10 +13,10 @@ use crate::support::{
 #[test]
 fn a_signed_push_rebuilds_the_images_that_it_changed_and_their_descendants() {
     let project = Project::of_files();
-    let before = commit(&project);
+    let before = project.commit();
     project.rebuilt(Place::Engine);
     project.write("web/page", "two\n");
-    let after = commit(&project);
+    let after = project.commit();
     let server = Server::start(&project);
     let (status, answer) = server.deliver(&push(&before, &after, &["web/page"]));
     assert_eq!((status, &answer["status"]), (202, &json!("received")));
@@ -39,7 +39,7 @@ fn a_signed_push_rebuilds_the_images_that_it_changed_and_their_descendants() {
 #[test]
 fn an_unknown_commit_selects_by_the_files_of_the_event() {
     let project = Project::of_files();
-    commit(&project);
+    project.commit();
     project.rebuilt(Place::Engine);
     let server = Server::start(&project);
     let (one, two) = ("1".repeat(40), "2".repeat(40));
@@ -53,8 +53,8 @@ fn an_unknown_commit_selects_by_the_files_of_the_event() {
 #[test]
 fn what_is_not_for_a_hierarchy_is_ignored_with_the_reason() {
     let project = Project::of_files();
-    let before = commit(&project);
-    super::git(&project, "remote add origin https://git.example.com/acme/images.git");
+    let before = project.commit();
+    project.git("remote add origin https://git.example.com/acme/images.git");
     let server = Server::start(&project);
     let zero = "0".repeat(40);
     let mut other_branch = push(&before, &before, &[]);
@@ -175,17 +175,17 @@ fn a_pushed_upstream_rebuilds_the_images_on_it() {
 fn a_burst_is_one_run_and_a_newer_push_overtakes_what_it_makes_pointless() {
     let project = Project::new();
     project.edit("web/Dockerfile", "COPY page /page", "COPY page /page\nRUN sleep 4");
-    let before = commit(&project);
+    let before = project.commit();
     let server = Server::start(&project);
     let mut last = before.clone();
     project.write("web/page", "first\n");
-    let after = commit(&project);
+    let after = project.commit();
     server.deliver(&push(&last, &after, &["web/page"]));
     server.wait("/runs/1", |run| run["state"] == "running" && !run["run"].is_null());
     last = after;
     for n in 0..5 {
         project.write("web/page", &format!("{n}\n"));
-        let after = commit(&project);
+        let after = project.commit();
         server.deliver(&push(&last, &after, &["web/page"]));
         last = after;
     }

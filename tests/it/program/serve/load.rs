@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use super::{SECRET, Server, commit, push, signature};
+use super::{SECRET, Server, push, signature};
 use crate::support::{
     http::send,
     project::{Place, Project},
@@ -24,7 +24,7 @@ fn peak(process: u32) -> u64 {
 #[test]
 fn a_thousand_deliveries_and_hundreds_of_readers_need_little_memory() {
     let project = Project::of_files();
-    commit(&project);
+    project.commit();
     project.rebuilt(Place::Engine);
     let server = Server::start(&project);
     let open = |path: &str| {

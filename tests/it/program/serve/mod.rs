@@ -9,7 +9,6 @@ mod load;
 mod pages;
 
 use std::{
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -142,30 +141,4 @@ fn push(before: &str, after: &str, files: &[&str]) -> Value {
         "repository": { "full_name": "acme/images", "clone_url": "https://git.example.com/acme/images.git" },
         "commits": [{ "id": after, "added": [], "removed": [], "modified": files }],
     })
-}
-
-/// A commit of everything in the project. Returns its ID.
-fn commit(project: &Project) -> String {
-    if !project.path(".git").exists() {
-        git(project, "init -q -b main .");
-    }
-    git(project, "add --all");
-    git(project, "commit -q --allow-empty -m change");
-    git(project, "rev-parse HEAD")
-}
-
-fn git(project: &Project, arguments: &str) -> String {
-    let output = Command::new("git")
-        .args(arguments.split_whitespace())
-        .current_dir(project.path(""))
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_AUTHOR_NAME", "Somebody")
-        .env("GIT_AUTHOR_EMAIL", "somebody@example.com")
-        .env("GIT_COMMITTER_NAME", "Somebody")
-        .env("GIT_COMMITTER_EMAIL", "somebody@example.com")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{Server, commit, push};
+use super::{Server, push};
 use crate::support::{
     http::send,
     project::{Place, Project},
@@ -80,7 +80,7 @@ fn no_text_of_a_build_becomes_markup() {
         "COPY page /page",
         &format!("COPY page /page\nRUN echo '{EVIL}'; exit 3"),
     );
-    let before = commit(&project);
+    let before = project.commit();
     let server = Server::start(&project);
     server.deliver(&push(&"0".repeat(40), &before, &[EVIL]));
     let run = server.ended(1);
@@ -100,7 +100,7 @@ fn no_text_of_a_build_becomes_markup() {
 #[test]
 fn events_of_a_run_come_from_the_first_one_and_end() {
     let project = Project::of_files();
-    let before = commit(&project);
+    let before = project.commit();
     let server = Server::start(&project);
     server.deliver(&push(&"0".repeat(40), &before, &[]));
     server.wait("/runs/1", |run| run["state"] != "queued");
@@ -125,14 +125,14 @@ fn events_of_a_run_come_from_the_first_one_and_end() {
 #[test]
 fn a_repository_is_cloned_and_followed() {
     let project = Project::of_files();
-    let before = commit(&project);
+    let before = project.commit();
     let url = project.path("").canonicalize().unwrap();
     let server = Server::with(&project, &format!("--repo {}#main --poll 1h", url.display()));
     // Named by the folder of the repository.
     let page = server.wait("/h/project", |page| page["lag"]["never_built"] == 4);
     assert!(before.starts_with(page["commit"].as_str().unwrap()), "{page:#}");
     project.write("web/page", "two\n");
-    let after = commit(&project);
+    let after = project.commit();
     server.deliver(&push(&before, &after, &["web/page"]));
     let run = server.ended(1);
     assert_eq!(run["state"], "succeeded", "{run:#}");
