@@ -63,17 +63,19 @@ impl Server {
             };
             let ended = self.run(&served, &run).await;
             self.metrics.run_ended(&served.name, &run, &ended);
-            let is_unreachable = ended.exit_code.is_some_and(|code| {
-                [Exit::EngineUnreachable, Exit::RegistryUnreachable, Exit::Locked]
+            let goes_on_later = match ended.exit_code {
+                Some(code) => [Exit::EngineUnreachable, Exit::RegistryUnreachable, Exit::Locked]
                     .iter()
-                    .any(|exit| i32::from(exit.code()) == code)
-            });
+                    .any(|exit| i32::from(exit.code()) == code),
+                // Killed, for example because the memory was full: perhaps not the next time.
+                None => ended.state == RunState::Failed && retry.is_none(),
+            };
             let pause = retry.map_or(FIRST_RETRY, |(_, pause)| (pause * 2).min(LAST_RETRY));
-            let retry_at = Timestamp::now().saturating_add(pause).ok().filter(|_| is_unreachable);
+            let retry_at = Timestamp::now().saturating_add(pause).ok().filter(|_| goes_on_later);
             let result = ended.result.clone();
             served.update(|state| state.retry = retry_at.map(|at| (at, result)));
-            self.record_end(&served, &run, ended, is_unreachable).await;
-            retry = is_unreachable.then(|| (Instant::now() + pause, pause));
+            self.record_end(&served, &run, ended, goes_on_later).await;
+            retry = goes_on_later.then(|| (Instant::now() + pause, pause));
             self.forget_old(&served).await;
             if !self.is_stopping() {
                 self.read_states(&served).await;

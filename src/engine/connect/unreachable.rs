@@ -15,19 +15,17 @@ pub(super) fn reason(endpoint: &Endpoint, failure: &Failure) -> String {
             let said = deepest(error);
             if said.starts_with(program) { said } else { format!("`{program}` says: {said}") }
         }
-        // The other side ends the handshake when it misses our certificate, after we are done.
-        (Failure::Broken(error), EngineAddress::Tls { .. })
-            if deepest(error).contains("fatal alert") =>
-        {
-            format!("TLS failed ({}); see `DOCKER_CERT_PATH`", deepest(error))
-        }
-        (Failure::Broken(error), _) => broken(&deepest(error)),
-        (Failure::Lost(reason), _) => broken(reason),
+        (Failure::Broken(error), address) => broken(address, &deepest(error)),
+        (Failure::Lost(reason), address) => broken(address, reason),
         (Failure::Request(error), _) => error.to_string(),
     }
 }
 
-fn broken(reason: &str) -> String {
+fn broken(address: &EngineAddress, reason: &str) -> String {
+    // The other side ends the handshake when it misses our certificate, after we are done.
+    if matches!(address, EngineAddress::Tls { .. }) && reason.contains("fatal alert") {
+        return format!("TLS failed ({reason}); see `DOCKER_CERT_PATH`");
+    }
     format!("the connection broke ({reason}); is the engine still running?")
 }
 

@@ -1,6 +1,6 @@
 //! A server that is killed loses no delivery, and runs none twice.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, process::Command, thread, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -87,6 +87,33 @@ fn a_run_ends_with_its_killed_server() {
     // The lock of the run is free again.
     project.edit("web/Dockerfile", "RUN sleep 60", "RUN sleep 0");
     project.rebuild("run --wait 20s").run().exits(0);
+}
+
+#[test]
+#[ignore = "slow: CONTRIBUTING.md"]
+fn a_run_that_is_killed_starts_again() {
+    let project = Project::new();
+    project.edit("web/Dockerfile", "COPY page /page", "COPY page /page\nRUN sleep 60");
+    let before = project.commit();
+    let server = Server::start(&project);
+    server.deliver(&push(&"0".repeat(40), &before, &[]));
+    server.wait("/runs/1", |run| run["done"].as_u64() >= Some(1));
+    let file = project.path("hierarchy.yaml").canonicalize().unwrap().display().to_string();
+    let is_of_run = |command: &[u8]| {
+        let command = String::from_utf8_lossy(command);
+        command.contains("--for-server") && command.contains(&file)
+    };
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let run = processes
+        .map(|process| process.path())
+        .find(|process| fs::read(process.join("cmdline")).is_ok_and(|it| is_of_run(&it)))
+        .expect("the process of the run");
+    let run = run.file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(Command::new("kill").args(["-KILL", &run]).status().unwrap().success());
+    assert_eq!(server.ended(1)["result"], "the process of the run was killed");
+    project.edit("web/Dockerfile", "RUN sleep 60", "RUN sleep 0");
+    assert_eq!(server.ended(2)["state"], "succeeded");
+    assert_eq!(server.json("/deliveries")["deliveries"][0]["runs"], json!([1, 2]));
 }
 
 #[test]
