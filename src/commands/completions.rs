@@ -3,6 +3,7 @@
 //! **Invariant:** completing asks no engine and no registry, and says nothing of what is wrong.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::{OsStr, OsString},
     path::PathBuf,
@@ -23,7 +24,7 @@ use crate::{
     check::rules,
     commands::cli,
     exit::Exit,
-    hierarchy::{Hierarchy, LoadOptions, entries},
+    hierarchy::{FieldOverride, Hierarchy, LoadOptions, NodeName, entries},
     host::bounded,
     publish::journal::{self, PastRun},
     report::history,
@@ -73,6 +74,8 @@ pub(super) fn complete(arguments: &[OsString]) -> Result<bool, clap::Error> {
 fn completable(arguments: &[OsString]) -> Command {
     let of = file(arguments);
     let file = of.clone();
+    let fields = ArgValueCompleter::new(move |typed: &OsStr| fields(file.as_ref(), typed));
+    let file = of.clone();
     let nodes = ArgValueCompleter::new(move |typed: &OsStr| names(file.as_ref(), typed));
     let with_nodes = |mut command: Command, names: &[&'static str]| {
         for name in names {
@@ -81,6 +84,7 @@ fn completable(arguments: &[OsString]) -> Command {
         command
     };
     let mut command = with_nodes(cli::command(), &["from", "only", "local"]);
+    command = command.mut_arg("fields", |argument| argument.add(fields));
     for (name, takes) in TAKE_NODES {
         command = command.mut_subcommand(name, |command| with_nodes(command, takes));
     }
@@ -143,6 +147,21 @@ fn names(file: Option<&PathBuf>, typed: &OsStr) -> Vec<CompletionCandidate> {
     let entries = entries(file, &text, &LoadOptions::default()).unwrap_or_default();
     let names = entries.keys().filter(|name| name.as_str().starts_with(typed));
     names.map(|name| CompletionCandidate::new(name.as_str())).collect()
+}
+
+/// `IMAGE.FIELD=` for each image and each field that `--set` can give, with what the field takes.
+fn fields(file: Option<&PathBuf>, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let (Some(file), Some(typed)) = (file, typed.to_str()) else { return Vec::new() };
+    let text = bounded::read(file, bounded::TEXT).unwrap_or_default();
+    let entries = entries(file, &text, &LoadOptions::default()).unwrap_or_default();
+    let images: BTreeSet<&str> = entries.keys().map(NodeName::image).collect();
+    let all = FieldOverride::fields().flat_map(|(field, takes)| {
+        let candidate = move |image| (format!("{image}.{field}="), takes.clone());
+        images.iter().map(candidate)
+    });
+    all.filter(|(text, _)| text.starts_with(typed))
+        .map(|(text, takes)| CompletionCandidate::new(text).help(Some(takes.into())))
+        .collect()
 }
 
 /// The runs of this machine with a log of the images on the line, the newest first.

@@ -151,7 +151,7 @@ fn digest(value: &impl Serialize) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hierarchy::{BuildNetwork, Hierarchy, LoadOptions, test_hierarchy};
+    use crate::hierarchy::{BuildNetwork, test_hierarchy};
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -224,35 +224,6 @@ mod tests {
             [plain, full, secrets, volatile, flat, options, of_tests, no_tests, without, with];
         let found: Vec<&str> = found.iter().map(Digest::short).collect();
         assert_eq!(found, EXPECTED);
-    }
-
-    /// Each option of a build: whether it is in the fingerprint, and why.
-    #[test]
-    fn options_that_change_the_image_are_in_the_fingerprint() {
-        let settings_of = |option: &str| {
-            let text = format!("version: 1\nimages: {{ a: {{ {option} }} }}\n");
-            let options = LoadOptions { names_only: true, ..LoadOptions::default() };
-            let loaded = Hierarchy::load_text("/h.yaml".into(), text, &options).unwrap();
-            settings(loaded.hierarchy.get(&"a".into()).unwrap(), &BTreeMap::new(), &[])
-        };
-        let without = settings_of("");
-        for (option, is_in_it, why) in [
-            ("network: none", true, "a RUN reaches other servers"),
-            ("network: default", false, "it says what is so anyway"),
-            ("add_hosts: { a: 10.0.0.1 }", true, "a RUN reaches other servers"),
-            ("shm_size: 1MB", true, "a RUN may succeed only with it"),
-            ("ulimits: { nofile: 5 }", true, "a RUN may succeed only with it"),
-            ("contexts: { a: docker-image://x }", true, "it says which image `a` is"),
-            ("contexts: { a: x }", true, "it says that `a` is no image"),
-            ("dockerfile_inline: FROM scratch", false, "the Dockerfile has its own part"),
-            ("secrets: { a: { env: A } }", true, "another source may be another value"),
-            ("cache: { from: registry }", false, "it says how to build"),
-            ("annotations: { a: b }", true, "the manifest has it"),
-            ("attest: { provenance: max }", true, "the index has it"),
-            ("no_cache_filter: [x]", false, "it says how to build, as `rebuild --refresh` does"),
-        ] {
-            assert_eq!(settings_of(option) != without, is_in_it, "{option}: {why}");
-        }
     }
 
     const EXPECTED: [&str; 10] = [

@@ -1,12 +1,13 @@
 //! Options of a build: what its `RUN` instructions see, beside the files and the arguments.
 //!
-//! The tables below are all that reading, `defaults` and matrices need. A new option is a row of a table, a line in
-//! [`BuildFields::settings`], one in [`BuildSettings::named`] if it is part of the fingerprint, and one in `json_schema`.
+//! Its row in `field_table` is all that reading, `defaults` and matrices need. A new option is a row, a line in
+//! [`BuildFields::settings`], and one in [`BuildSettings::named`] if it is part of the fingerprint.
 
 use std::{collections::BTreeMap, fmt::Display, net::IpAddr, str::FromStr};
 
 use super::{
     Attestations, CacheKind, CachePlace, CachePlaces, NamedContext, attestations,
+    field_table::{FieldShape, IMAGE},
     fields::{Fields, Located, Problems},
     units,
     yaml::{ValueKind, Yaml},
@@ -15,14 +16,7 @@ use crate::image::Reference;
 
 /// The text of a Dockerfile, beside `dockerfile`, which names its file.
 pub(super) const INLINE: &str = "dockerfile_inline";
-/// One value each. An image replaces that of `defaults`.
-const TEXTS: [&str; 3] = [INLINE, "network", "shm_size"];
-/// Names with a value. Those of an image and of `defaults` are merged.
-const MAPS: [&str; 5] = ["add_hosts", "annotations", "attest", "contexts", "ulimits"];
-/// An image replaces the list of `defaults`.
-const LISTS: [&str; 1] = ["no_cache_filter"];
-/// Lists within a map.
-const CACHE: &str = "cache";
+/// The lists of `cache`.
 const CACHE_LISTS: [(&str, &str); 2] = [("from", "cache.from"), ("to", "cache.to")];
 
 /// The limits that Docker knows (github.com/docker/go-units, `ulimit.go`).
@@ -182,26 +176,29 @@ pub(super) struct BuildFields {
 impl BuildFields {
     pub(super) fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Self {
         let mut read = Self::default();
-        for name in TEXTS {
-            let text = fields.take(name).and_then(|yaml| problems.text(name, yaml));
-            read.texts.extend(text.map(|text| (name, text)));
+        for row in IMAGE.iter().filter(|row| row.is_build_option) {
+            let name = row.key;
+            let Some(yaml) = fields.take(name) else { continue };
+            match row.shape {
+                FieldShape::Value => {
+                    read.texts.extend(problems.text(name, yaml).map(|text| (name, text)));
+                }
+                FieldShape::Map => {
+                    read.maps.extend(map(name, yaml, problems).map(|map| (name, map)));
+                }
+                FieldShape::List => {
+                    let list = problems.texts(name, yaml);
+                    read.lists.extend(list.map(|list| (name, list.value)));
+                }
+                FieldShape::MapOfLists => read.read_cache(yaml, problems),
+            }
         }
-        for name in MAPS {
-            let map = fields.take(name).and_then(|yaml| map(name, yaml, problems));
-            read.maps.extend(map.map(|map| (name, map)));
-        }
-        for name in LISTS {
-            let list = fields.take(name).and_then(|yaml| problems.texts(name, yaml));
-            read.lists.extend(list.map(|list| (name, list.value)));
-        }
-        read.read_cache(fields, problems);
         read
     }
 
-    fn read_cache(&mut self, fields: &mut Fields<'_>, problems: &mut Problems) {
-        let Some(yaml) = fields.take(CACHE) else { return };
+    fn read_cache(&mut self, yaml: &Yaml, problems: &mut Problems) {
         let ValueKind::Map(entries) = &yaml.kind else {
-            problems.expected(CACHE, "a map with `from` and `to`", yaml);
+            problems.expected("cache", "a map with `from` and `to`", yaml);
             return;
         };
         for (key, value) in entries {

@@ -22,7 +22,7 @@ pub struct EngineEntry {
 }
 
 /// The forms of an address.
-const SCHEMES: [&str; 7] = [
+pub(super) const SCHEMES: [&str; 7] = [
     "unix://",
     "tcp://",
     "ssh://",

@@ -7,10 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use super::yaml::{MappingKey, ValueKind, Yaml};
-use crate::check::nearest;
+use super::{
+    field_table::{self, MatrixKeys},
+    yaml::{MappingKey, ValueKind, Yaml},
+};
 use crate::check::{
     diagnostic::{Diagnostic, ExcerptExtent, SourceFile},
+    nearest,
     rules::RuleCode,
 };
 
@@ -118,8 +121,10 @@ impl Problems {
     /// A wrong value, with a hint if it looks like a value of a matrix.
     fn push_unfilled(&mut self, span: &Range<usize>, message: String, value: &str) {
         if value.contains('{') {
-            let hint = "`{key}` is a value of the image's `matrix`; `budget`, `refresh`, `schedule`, `ssh`, \
-                        `file_labels` and the times of tests take none";
+            let none = field_table::list(|row| row.matrix == MatrixKeys::Never);
+            let hint = format!(
+                "`{{key}}` is a value of the image's `matrix`; {none} and the times of tests take none"
+            );
             self.push_with_hint(span, message, hint);
         } else {
             self.push(span, message);

@@ -16,6 +16,7 @@ mod edges;
 mod engines;
 mod entry;
 mod env_file;
+mod field_table;
 mod fields;
 mod files;
 mod find;
@@ -67,6 +68,8 @@ use petgraph::{
 };
 
 use self::checkouts::Checkouts;
+#[cfg(test)]
+pub(crate) use self::field_table::tests::FieldSample;
 pub use self::node::{
     Base, BaseUse, Check, Dockerfile, Flatten, Node, NodeName, OnFailure, Refresh, Test,
 };

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, ops::Range, path::Path, str::FromStr};
 
 use super::{
     draft::Draft,
+    field_table::{FieldShape, IMAGE},
     fields::Problems,
     files::DockerfileRead,
     lints,
@@ -19,27 +20,6 @@ use crate::check::{
     nearest,
     rules::RuleCode,
 };
-
-/// The fields of one value.
-const FIELDS: [&str; 17] = [
-    "context",
-    "dockerfile",
-    "dockerfile_inline",
-    "file_labels",
-    "flatten",
-    "keep",
-    "max_size",
-    "network",
-    "on_failure",
-    "platform",
-    "repository",
-    "retries",
-    "schedule",
-    "shm_size",
-    "ssh",
-    "target",
-    "timeout",
-];
 
 /// What the command line says instead of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,10 +54,12 @@ impl FromStr for FieldOverride {
         let (place, value) = text.split_once('=').ok_or_else(wrong)?;
         let (image, field) =
             place.rsplit_once('.').filter(|(image, _)| !image.is_empty()).ok_or_else(wrong)?;
-        let known = FIELDS.into_iter().find(|known| *known == field);
+        let keys: Vec<&str> = Self::fields().map(|(key, _)| key).collect();
+        let known = keys.iter().find(|known| **known == field);
         let field = known.ok_or_else(|| {
-            let near = nearest(field, FIELDS).map(|near| format!("; did you mean `{near}`?"));
-            let near = near.unwrap_or_else(|| format!("; it is one of {}", FIELDS.join(", ")));
+            let near = nearest(field, keys.iter().copied());
+            let near = near.map(|near| format!("; did you mean `{near}`?"));
+            let near = near.unwrap_or_else(|| format!("; it is one of {}", keys.join(", ")));
             format!("`{field}` is not a field of one value{near}")
         })?;
         Ok(Self { image: image.to_owned(), field, value: value.to_owned() })
@@ -255,6 +237,12 @@ impl BuildArgOverride {
 }
 
 impl FieldOverride {
+    /// The fields that it can give, and what they take.
+    pub fn fields() -> impl Iterator<Item = (&'static str, String)> {
+        let rows = IMAGE.iter().filter(|row| row.shape == FieldShape::Value);
+        rows.map(|row| (row.key, row.takes()))
+    }
+
     fn applied(&self, image: Image, span: &Range<usize>, problems: &mut Problems) -> Image {
         // Its problems point into the argument, and its value stands at the entry.
         let text = format!("{}.{}={}", self.image, self.field, self.value);

@@ -1,7 +1,6 @@
 //! `hierarchy.yaml`, field for field. Nothing here is checked beyond the shape of each value.
 //!
-//! A new field is a member of [`Image`], a line in [`Image::read`] and one in [`Image::over`], and one in
-//! `json_schema`.
+//! A new field is a row of `field_table`, a member of [`Image`], a line in [`Image::fill`] and one in [`Image::over`].
 
 use std::{collections::BTreeMap, num::NonZeroUsize, ops::Range, path::Path, time::Duration};
 
@@ -11,6 +10,7 @@ use super::{
     build_fields::{BuildFields, BuildSettings, INLINE},
     channels::Notify,
     engines,
+    field_table::{IMAGE, MatrixKeys},
     fields::{Fields, Located, Problems},
     gates::Gate,
     load::LoadOptions,
@@ -32,9 +32,6 @@ use crate::{
 const SHORTEST_REFRESH: Duration = Duration::from_secs(60);
 /// A test that says nothing of its timeout gets this.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// The fields of one value that are no text.
-const FILLED_LATER: [&str; 7] =
-    ["flatten", "keep", "max_size", "on_failure", "platform", "retries", "timeout"];
 pub(super) const MOST_RETRIES: u8 = 5;
 
 #[derive(Debug)]
@@ -325,7 +322,8 @@ impl Image {
                 hint,
             );
         }
-        for field in FILLED_LATER {
+        for row in IMAGE.iter().filter(|row| row.matrix == MatrixKeys::Later) {
+            let field = row.key;
             let Some(yaml) = fields.take(field) else { continue };
             match yaml.scalar().filter(|text| text.contains('{')) {
                 Some(value) => self.later.push((field, Located { value, span: yaml.span.clone() })),
@@ -338,7 +336,7 @@ impl Image {
         problems.recode(before, RuleCode::WrongMatrix);
     }
 
-    /// Gives one of the fields in [`FILLED_LATER`] its value.
+    /// Gives one of the fields with [`MatrixKeys::Later`] its value.
     pub(super) fn set(&mut self, field: &'static str, yaml: &Yaml, problems: &mut Problems) {
         fn read<T, E: std::fmt::Display>(
             (field, yaml, problems): (&str, &Yaml, &mut Problems),

@@ -734,10 +734,7 @@ fn a_matrix_fills_in_fields_that_are_no_text() {
     for (entry, expected) in [
         ("platform: \"{size}\", ", "a platform is `os/architecture`"),
         ("retries: \"{sise}\", ", "`{sise}`"),
-        (
-            "ssh: \"{policy}\", ",
-            "`schedule`, `ssh`, `file_labels` and the times of tests take none",
-        ),
+        ("ssh: \"{policy}\", ", "`schedule` and the times of tests take none"),
     ] {
         let told = problems(&hierarchy("", entry));
         assert!(told.contains(expected) && told.contains("hierarchy.yaml:4:"), "{told}");

@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     env_file,
+    field_table::{self, TOP, VariableUse},
     fields::Problems,
     load::LoadOptions,
     looks_secret,
@@ -21,11 +22,6 @@ use super::{
 };
 use crate::check::{diagnostic::Diagnostic, rules::RuleCode};
 
-/// Where a `$` is for another program, or a value of ours would have no meaning.
-const AS_WRITTEN: [&str; 8] =
-    ["dockerfile_inline", "env_file", "gate", "notify", "prepare", "sign", "test", "version"];
-/// What says where an image is published. The other fields do not matter to a command that reads names only.
-const NAMING: [&str; 5] = ["matrix", "publish", "registry", "repository", "tags"];
 /// Of `${A:-${B:-…}}`.
 const DEEPEST: usize = 8;
 
@@ -66,6 +62,9 @@ pub(super) fn expand(
             is_incomplete = !variables.expand_fields(value, &of_defaults, problems);
         }
     }
+    let is_as_written = |name: &str| {
+        TOP.iter().any(|row| row.key == name && row.variables == VariableUse::AsWritten)
+    };
     for (key, value) in &mut *entries {
         match (key.name.as_str(), &mut value.kind) {
             ("images", ValueKind::Map(images)) => {
@@ -76,8 +75,7 @@ pub(super) fn expand(
                     }
                 }
             }
-            ("defaults" | "images", _) => {}
-            (name, _) if name.starts_with("x-") || AS_WRITTEN.contains(&name) => {}
+            (name, _) if name.starts_with("x-") || is_as_written(name) => {}
             _ => {
                 if !variables.expand_value(value, &BTreeSet::new(), problems) {
                     value.kind = ValueKind::Null;
@@ -127,11 +125,11 @@ impl Variables<'_> {
         let ValueKind::Map(fields) = &mut entry.kind else { return true };
         let mut is_complete = true;
         fields.retain_mut(|(key, value)| {
-            let name = key.name.as_str();
-            if AS_WRITTEN.contains(&name) {
+            let usage = field_table::of_image(&key.name).map(|row| row.variables);
+            if usage == Some(VariableUse::AsWritten) {
                 return true;
             }
-            let is_needed = !self.options.names_only || NAMING.contains(&name);
+            let is_needed = !self.options.names_only || usage == Some(VariableUse::ForNames);
             let before = problems.found.len();
             let is_good = self.expand_value(value, allowed, problems);
             if !is_needed {

@@ -115,3 +115,60 @@ fn settings(node: &Node, tracked: &Tracked, volatile: &[String]) -> Digest {
     });
     encoding::settings(node, &contents.collect(), volatile)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        fingerprint::{Fingerprint, HashCache, Parents},
+        hierarchy::{FieldSample, LoadOptions, TagValues},
+        plan::{PlanRequest, Selection},
+    };
+
+    #[test]
+    fn fields_change_the_fingerprint_as_their_table_says() {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            (".env", "X=1\n"),
+            ("images/os/Dockerfile", "FROM scratch\n"),
+            ("images/a/Dockerfile", "FROM os AS one\nFROM one AS two\n"),
+            ("images/a/Dockerfile.b", "FROM os\nLABEL b=\n"),
+            ("other/Dockerfile", "FROM os\n"),
+        ] {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let fingerprints = |text: &str| -> BTreeMap<NodeName, Fingerprint> {
+            let path = folder.path().join("hierarchy.yaml");
+            let loaded = Hierarchy::load_text(path, text.to_owned(), &LoadOptions::default());
+            let hierarchy = &loaded.unwrap_or_else(|error| panic!("{error}: {text}")).hierarchy;
+            let question = Question {
+                hierarchy,
+                request: &PlanRequest {
+                    selection: Selection::OutOfDate,
+                    refresh: false,
+                    by_schedule: false,
+                    platforms: BTreeSet::new(),
+                    now: jiff::Timestamp::UNIX_EPOCH,
+                },
+                platform: &"linux/amd64".parse().unwrap(),
+                tag_values: &TagValues { date: String::new(), git: None },
+                hashes: &HashCache::read(b"", ""),
+                offline: true,
+                only_asks: true,
+                run: "",
+            };
+            let nodes: Vec<&Node> = hierarchy.in_build_order().collect();
+            let inputs = read(&nodes, &question, &BTreeMap::new()).unwrap().into_iter();
+            inputs.map(|(name, (inputs, _))| (name, inputs.fingerprint(&Parents::new()))).collect()
+        };
+        let without = fingerprints(&FieldSample::without());
+        for sample in FieldSample::all() {
+            let is_other = fingerprints(&sample.file) != without;
+            assert_eq!(is_other, sample.changes_fingerprint, "{}", sample.key);
+        }
+    }
+}

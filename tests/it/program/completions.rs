@@ -14,6 +14,7 @@ try() {
 try rebuild why ~w
 try rebuild --from ~app,~t
 try rebuild plan --only ~
+try rebuild plan --set ~web.tar
 try rebuild explain RB04
 try rebuild log ~app --run 01
 try rebuild rollback 01
@@ -51,7 +52,7 @@ fn a_shell_completes_names_of_images() {
     assert_eq!(
         answer,
         format!(
-            "~web\n~app,~tool\n~app ~os ~tool ~web\nRB040 RB041 RB042 RB043 RB044 RB045 RB046 RB047 RB048 RB049\n{run}\n{run}\n~app\n~app\n~app\n\n"
+            "~web\n~app,~tool\n~app ~os ~tool ~web\n~web.target=\nRB040 RB041 RB042 RB043 RB044 RB045 RB046 RB047 RB048 RB049\n{run}\n{run}\n~app\n~app\n~app\n\n"
         ),
         "{}",
         String::from_utf8_lossy(&bash.stderr)
