@@ -32,7 +32,7 @@ use crate::{
     publish::{
         gc::{Going, KEPT_RUNS, Needs, Removed, Sweep, decide, old_records, remove},
         journal::PastRun,
-        store::{Local, Remote, Store, began_at},
+        store::{Inventory, Local, Remote, Store, Tags, began_at},
     },
     report::{
         self,
@@ -74,7 +74,7 @@ struct Sweeper<'a> {
 }
 
 impl Sweeper<'_> {
-    async fn work<S: Store>(
+    async fn work<S: Inventory>(
         &self,
         published: (&S, GcPlace),
         local: &Local<Docker>,
@@ -113,7 +113,7 @@ impl Sweeper<'_> {
         ended
     }
 
-    async fn sweep_all<S: Store>(
+    async fn sweep_all<S: Inventory>(
         &self,
         (store, place): (&S, GcPlace),
         local: &Local<Docker>,
@@ -155,7 +155,7 @@ impl Sweeper<'_> {
     }
 
     /// Whether there were any old ones.
-    async fn records<S: Store>(&self, store: &S) -> Result<bool, CommandError> {
+    async fn records<S: Inventory>(&self, store: &S) -> Result<bool, CommandError> {
         let GcArgs { keep, yes, .. } = *self.arguments;
         let repositories = self.hierarchy.in_build_order().map(|node| &node.repository).collect();
         let mut old = Vec::new();
@@ -221,7 +221,7 @@ impl Sweeper<'_> {
     }
 
     /// Says what goes and, if that was asked for, takes it away.
-    async fn sweep<S: Store>(
+    async fn sweep<S: Inventory>(
         &self,
         store: &S,
         needs: &Needs,
@@ -249,7 +249,7 @@ impl Sweeper<'_> {
         Ok(sweep)
     }
 
-    async fn remove<S: Store>(
+    async fn remove<S: Inventory>(
         &self,
         store: &S,
         sweep: &Sweep,
@@ -308,7 +308,7 @@ impl Sweeper<'_> {
 }
 
 /// The images that the last runs moved tags from and to.
-pub(super) async fn taken_back<S: Store>(
+pub(super) async fn taken_back<S: Tags>(
     hierarchy: &Hierarchy,
     place: (&str, &S),
 ) -> Result<BTreeSet<Digest>, CommandError> {

@@ -30,7 +30,7 @@ use crate::{
     plan::{Action, Plan, PlanFile, PlannedImage},
     publish::{
         pipeline::{Handover, StageRecord, Staged, present},
-        store::{PipelineRecords, RemoteTags, Store},
+        store::{PipelineRecords, RemoteTags, Store, Tags},
     },
     report::{self, Record},
 };
@@ -210,7 +210,7 @@ impl StagedImages {
         Ok(Beginning { reported: Arc::new(reported), executed: Some(executed), ..beginning })
     }
 
-    async fn with_present_tags<S: Store>(
+    async fn with_present_tags<S: Tags>(
         &self,
         store: &S,
         (hierarchy, staged): (&Hierarchy, &Staged),

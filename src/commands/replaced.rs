@@ -11,7 +11,7 @@ use crate::{
     host::git::GitHead,
     image::Digest,
     plan::{Action, Plan, Step},
-    publish::store::{HIERARCHY, HierarchyId, Store, StoreError},
+    publish::store::{HIERARCHY, HierarchyId, StoreError, Tags},
     run::observe::describe,
 };
 
@@ -21,7 +21,7 @@ const AT_ONCE: usize = 8;
 const NAMED: usize = 3;
 
 /// Warnings about the images that the plan replaces. `ours`: the checked-out commit, if an older one is to be refused.
-pub(super) async fn check<S: Store>(
+pub(super) async fn check<S: Tags>(
     store: &S,
     hierarchy: &Hierarchy,
     plan: &Plan,
@@ -55,7 +55,7 @@ pub(super) async fn check<S: Store>(
 }
 
 /// The hierarchies of other images to which tags of these nodes point.
-async fn further<S: Store>(
+async fn further<S: Tags>(
     store: &S,
     hierarchy: &Hierarchy,
     replaced: &[&Step],

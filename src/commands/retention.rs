@@ -17,7 +17,7 @@ use crate::{
     image::{Digest, Repository, Tag, Tagged},
     publish::{
         gc::{Stored, StoredImage},
-        store::Store,
+        store::Tags,
     },
 };
 
@@ -51,7 +51,7 @@ enum OldImage {
 
 impl Tidy<'_> {
     /// Remembers what the run has stored. After a success, removes what is old. `None` if nothing went.
-    pub(super) async fn after<S: Store>(&self, summary: &Summary, store: &S) -> Option<EventKind> {
+    pub(super) async fn after<S: Tags>(&self, summary: &Summary, store: &S) -> Option<EventKind> {
         let name = format!("stored-{}", Digest::of(self.place.as_bytes()).short());
         let mut stored = Stored::read(&self.world.state.recall(&name));
         let mut built = Vec::new();
@@ -105,7 +105,7 @@ impl Tidy<'_> {
     }
 
     /// Images that are current, and those that a rollback wants.
-    async fn needed<S: Store>(
+    async fn needed<S: Tags>(
         &self,
         summary: &Summary,
         store: &S,

@@ -46,7 +46,7 @@ use crate::{
         journal::{Began, Journal, RunRequest},
         promote::{Promoted, Publisher, Verdict, conclude, held_back, verdict},
         provenance,
-        store::{HierarchyId, Remote, Store, StreamNames},
+        store::{HierarchyId, Remote, Store, StreamNames, Tags},
     },
     registry::Copier,
     report::{self, Out, ProgressMode, Record, Recorder, ReportOptions},
@@ -295,7 +295,7 @@ impl RunCommand<'_> {
 
     /// Copies the images to the other registries, attaches their provenance and signs them, and moves the tags of all
     /// of them.
-    async fn promote<S: Store>(
+    async fn promote<S: Tags>(
         &self,
         publisher: &mut Publisher<'_, '_, S>,
         plan: &Plan,
@@ -360,7 +360,7 @@ impl RunCommand<'_> {
     }
 
     /// Which nodes keep their old tags, and the new indexes of images with several platforms.
-    async fn indexes<S: Store>(
+    async fn indexes<S: Tags>(
         &self,
         publisher: &mut Publisher<'_, '_, S>,
         plan: &Plan,
@@ -412,7 +412,7 @@ impl RunCommand<'_> {
     }
 
     /// Waits until nothing of this run is under way. The clock on a screen goes on meanwhile.
-    async fn quiesce<S: Store>(
+    async fn quiesce<S: Tags>(
         &self,
         publisher: &mut Publisher<'_, '_, S>,
         is_stopped: bool,
@@ -448,7 +448,7 @@ impl RunCommand<'_> {
     }
 
     /// Removes images of earlier runs from the engine that this run made unnecessary.
-    async fn tidy<S: Store>(&self, summary: &Summary, store: &S) -> Option<EventKind> {
+    async fn tidy<S: Tags>(&self, summary: &Summary, store: &S) -> Option<EventKind> {
         if self.arguments.no_push || !self.world.has_engine {
             return None;
         }

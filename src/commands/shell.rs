@@ -27,7 +27,7 @@ use crate::{
     image::{Digest, Tagged},
     publish::{
         failures::{Failures, LastFailure, Setback},
-        store::{Remote, Store},
+        store::{Inventory, Remote},
     },
     report,
     run::state::ProbeOwner,
@@ -127,7 +127,7 @@ async fn published(
     }
 }
 
-async fn fetched<S: Store>(store: &S, node: &Node) -> Result<Digest, CommandError> {
+async fn fetched<S: Inventory>(store: &S, node: &Node) -> Result<Digest, CommandError> {
     for tag in node.stable_tags().filter_map(|tag| tag.to_string().parse().ok()) {
         let tag = node.repository.tagged(tag);
         if let Some(digest) = store.head(&tag).await? {
@@ -149,7 +149,7 @@ async fn fetched<S: Store>(store: &S, node: &Node) -> Result<Digest, CommandErro
 }
 
 /// The newest image of the node that has a build tag.
-async fn newest_build<S: Store>(
+async fn newest_build<S: Inventory>(
     store: &S,
     node: &Node,
 ) -> Result<Option<(Tagged, Digest)>, CommandError> {

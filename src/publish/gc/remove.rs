@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Going;
 use crate::{
     image::{Digest, Tag},
-    publish::store::{Store, StoreError},
+    publish::store::{Inventory, StoreError},
 };
 
 /// The result for one image.
@@ -18,7 +18,7 @@ pub enum Removed {
 
 /// Reads all tags of the repository again, and deletes the image if its tags have not changed since the
 /// decision: a registry deletes by digest, with every tag.
-pub async fn remove<S: Store>(store: &S, going: &Going) -> Result<Removed, StoreError> {
+pub async fn remove<S: Inventory>(store: &S, going: &Going) -> Result<Removed, StoreError> {
     let now = store.tags(&going.repository).await?;
     let pointing = |digest: &Digest| -> BTreeSet<Tag> {
         let here = now.iter().filter(|(_, at)| *at == digest);

@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Description, Holding, Local, RecordStage, Recorded, Remote, Store, StoreError, Tags};
+use super::{Description, Local, RecordStage, Remote, Store, StoreError, Tags};
 use crate::{
     engine::Engine,
-    image::{Digest, Platform, Repository, Tag, Tagged},
+    image::{Digest, Platform, Repository, Tagged},
 };
 
 /// An image that was pulled from the registry keeps the registry's digest. So fingerprints equal those of
@@ -166,30 +166,5 @@ impl<E: Engine> Store for Layered<E> {
             tags.insert(tag, digest);
         }
         Ok(tags)
-    }
-
-    async fn holdings(&self, repositories: Vec<Repository>) -> Result<Vec<Holding>, StoreError> {
-        self.local.holdings(repositories).await
-    }
-
-    async fn forget(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-        tags: &BTreeSet<Tag>,
-    ) -> Result<(), StoreError> {
-        self.local.forget(repository, digest, tags).await
-    }
-
-    async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
-        self.local.recorded().await
-    }
-
-    async fn read_record(&self, run: &Recorded) -> Result<Option<Vec<u8>>, StoreError> {
-        self.local.read_record(run).await
-    }
-
-    async fn forget_record(&self, run: &Recorded) -> Result<(), StoreError> {
-        self.local.forget_record(run).await
     }
 }

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Description, Holding, RecordStage, Recorded, Store, StoreError, Tags, built_at};
+use super::{
+    Description, Holding, Inventory, RecordStage, Recorded, Store, StoreError, Tags, built_at,
+};
 use crate::{
     engine::{Engine, LocalImage},
     host::{bounded, owner},
@@ -141,7 +143,9 @@ impl<E: Engine> Store for Local<E> {
     async fn tags(&self, repository: &Repository) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
         Ok(self.engine.tags_of(vec![repository.to_string()]).await?)
     }
+}
 
+impl<E: Engine> Inventory for Local<E> {
     async fn holdings(&self, repositories: Vec<Repository>) -> Result<Vec<Holding>, StoreError> {
         let names = repositories.iter().map(ToString::to_string).collect();
         let tags = self.engine.tags_of(names).await?;

@@ -193,7 +193,10 @@ pub trait Store: Tags {
         &self,
         repository: &Repository,
     ) -> impl Future<Output = Result<BTreeMap<Tagged, Digest>, StoreError>> + Send;
+}
 
+/// What a store has, to list and to delete it. A run has only a [`Store`], which deletes nothing but moving tags.
+pub trait Inventory: Store {
     /// Every image of these repositories that has a tag.
     fn holdings(
         &self,

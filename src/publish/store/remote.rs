@@ -9,8 +9,8 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    BuildTags, Description, Holding, RecordStage, Recorded, RemoteTags, Sight, Store, StoreError,
-    Tags, built_at, manifest::Contents, read, remote_tags::HEADS_AT_ONCE, run_record,
+    BuildTags, Description, Holding, Inventory, RecordStage, Recorded, RemoteTags, Sight, Store,
+    StoreError, Tags, built_at, manifest::Contents, read, remote_tags::HEADS_AT_ONCE, run_record,
 };
 use crate::{
     engine::Engine,
@@ -186,7 +186,9 @@ impl<E: Engine> Store for Remote<E> {
         let tags = self.client.tags(repository).await?;
         self.tags.read(tags.into_iter().map(|tag| repository.tagged(tag)).collect()).await
     }
+}
 
+impl<E: Engine> Inventory for Remote<E> {
     async fn holdings(&self, repositories: Vec<Repository>) -> Result<Vec<Holding>, StoreError> {
         let mut images: BTreeMap<(Repository, Digest), BTreeSet<Tag>> = BTreeMap::new();
         for repository in repositories {

@@ -10,10 +10,10 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-use super::{Description, Holding, Local, RecordStage, Recorded, Store, StoreError, Tags};
+use super::{Description, Local, RecordStage, Store, StoreError, Tags};
 use crate::{
     engine::{Docker, Engine as _, EngineError},
-    image::{Digest, Platform, Repository, Tag, Tagged},
+    image::{Digest, Platform, Repository, Tagged},
 };
 
 /// Names that images have while they move, and after it as long as the command runs.
@@ -180,30 +180,5 @@ impl Store for Streamed {
 
     async fn tags(&self, repository: &Repository) -> Result<BTreeMap<Tagged, Digest>, StoreError> {
         self.home.tags(repository).await
-    }
-
-    async fn holdings(&self, repositories: Vec<Repository>) -> Result<Vec<Holding>, StoreError> {
-        self.home.holdings(repositories).await
-    }
-
-    async fn forget(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-        tags: &BTreeSet<Tag>,
-    ) -> Result<(), StoreError> {
-        self.home.forget(repository, digest, tags).await
-    }
-
-    async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
-        self.home.recorded().await
-    }
-
-    async fn read_record(&self, run: &Recorded) -> Result<Option<Vec<u8>>, StoreError> {
-        self.home.read_record(run).await
-    }
-
-    async fn forget_record(&self, run: &Recorded) -> Result<(), StoreError> {
-        self.home.forget_record(run).await
     }
 }

@@ -10,11 +10,11 @@ use crate::{
     hierarchy::{Hierarchy, Node, NodeName},
     image::{Digest, Tagged},
     plan::{LastBuild, LastBuilds, Plan},
-    publish::store::{HIERARCHY, Store, StoreError, built_at},
+    publish::store::{HIERARCHY, Store, StoreError, Tags, built_at},
 };
 
 /// Describes the published images of these nodes.
-pub async fn describe<S: Store>(
+pub async fn describe<S: Tags>(
     store: &S,
     hierarchy: &Hierarchy,
     plan: &Plan,
@@ -75,7 +75,7 @@ pub(super) async fn newest<'n, S: Store>(
 }
 
 /// The image of a node under a digest that a tag has: a member of an index, if its image has several platforms.
-async fn member<S: Store>(
+async fn member<S: Tags>(
     store: &S,
     (hierarchy, node): (&Hierarchy, &Node),
     digest: &Digest,
@@ -88,7 +88,7 @@ async fn member<S: Store>(
 }
 
 /// The inputs of later builds that left the published image unchanged.
-pub(super) async fn taken_in<S: Store>(
+pub(super) async fn taken_in<S: Tags>(
     store: &S,
     published: impl Iterator<Item = (NodeName, Digest)>,
 ) -> Result<BTreeMap<NodeName, Vec<BuiltFrom>>, StoreError> {
@@ -103,7 +103,7 @@ pub(super) async fn taken_in<S: Store>(
 }
 
 /// Describes one published image of a node; `None` if it was deleted, or has no such labels.
-pub(super) async fn last_build<S: Store>(
+pub(super) async fn last_build<S: Tags>(
     store: &S,
     node: &Node,
     published: &Digest,

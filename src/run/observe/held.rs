@@ -10,12 +10,12 @@ use crate::{
     plan::Hold,
     publish::{
         holds,
-        store::{Store, StoreError},
+        store::{StoreError, Tags},
     },
 };
 
 /// The rollbacks of published images that the command line does not name.
-pub(super) async fn holds<S: Store>(
+pub(super) async fn holds<S: Tags>(
     store: &S,
     (question, published): (&Question<'_>, &BTreeMap<NodeName, Digest>),
 ) -> Result<BTreeMap<NodeName, Vec<Hold>>, StoreError> {

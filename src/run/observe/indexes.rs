@@ -9,7 +9,7 @@ use crate::{
     hierarchy::{Hierarchy, Node, NodeName},
     image::{Digest, Platform, Repository, Tagged},
     plan::Members,
-    publish::store::{Store, StoreError},
+    publish::store::{StoreError, Tags},
     registry::PlatformImages,
 };
 
@@ -19,7 +19,7 @@ pub(super) struct PlatformIndexes(BTreeMap<(Repository, Digest), PlatformImages>
 
 impl PlatformIndexes {
     /// Reads what these tags point at.
-    pub(super) async fn read<S: Store>(
+    pub(super) async fn read<S: Tags>(
         store: &S,
         hierarchy: &Hierarchy,
         heads: &BTreeMap<Tagged, Digest>,

@@ -12,7 +12,7 @@ use super::{DESCRIBED_AT_ONCE, ObserveError, indexes::PlatformIndexes, moving_ta
 use crate::{
     hierarchy::{Hierarchy, Mirror, Node, NodeName, TagValues, this_machine},
     image::{Digest, Repository},
-    publish::store::{Description, Store, StoreError},
+    publish::store::{Description, Store, StoreError, Tags},
     registry::Client,
     run::labels::BASE_DIGEST,
     size::{Facts, MeasuredImage},
@@ -35,7 +35,7 @@ pub async fn published_images<S: Store>(
 
 /// The published images, their bases and the images to compare them with. A base that cannot be read is
 /// missing; an upstream is only read from a registry if `registries` is given.
-pub async fn sizes<S: Store>(
+pub async fn sizes<S: Tags>(
     store: &S,
     hierarchy: &Hierarchy,
     (published, before): (BTreeMap<NodeName, Digest>, BTreeMap<NodeName, Digest>),
@@ -93,7 +93,7 @@ fn image(found: Description) -> MeasuredImage {
 }
 
 /// The upstream images that were built on, by the digests in the labels.
-async fn upstreams<'h, S: Store>(
+async fn upstreams<'h, S: Tags>(
     store: &S,
     nodes: impl Iterator<Item = &'h Node>,
     (published, images): (&BTreeMap<NodeName, Digest>, &BTreeMap<Digest, MeasuredImage>),
