@@ -45,6 +45,7 @@ pub(super) async fn serve(common: &Common, arguments: &ServeArgs) -> Result<Exit
         },
         token: arguments.token_file.as_deref().map(secret).transpose()?,
         trusted_header: arguments.trusted_header.clone(),
+        public_hosts: arguments.public_host.clone(),
         poll: arguments.poll,
         audit: arguments.audit.clone(),
     };
@@ -127,17 +128,22 @@ fn hierarchies(
 ) -> Result<Vec<(String, HierarchySource)>, CommandError> {
     let mut hierarchies: Vec<(String, HierarchySource)> = Vec::new();
     let mut add = |name: &str, source: HierarchySource| {
+        if hierarchies.iter().any(|(_, other)| *other == source) {
+            let error = format!("{} is named twice", source.shown());
+            return Err(CommandError::new(Exit::Usage, error));
+        }
         let name = slug(name);
         let is_used = |name: &String| hierarchies.iter().any(|(other, _)| other == name);
         let mut names = (2..).map(|n| format!("{name}-{n}"));
         let name = if is_used(&name) { names.find(|name| !is_used(name)) } else { Some(name) };
         hierarchies.push((name.unwrap_or_default(), source));
+        Ok(())
     };
     if repositories.is_empty() || common.file.is_some() {
         let file = project::find(common)?;
         let file = fs::canonicalize(&file).unwrap_or(file);
         let folder = file.parent().and_then(Path::file_name).unwrap_or_default();
-        add(&folder.to_string_lossy(), HierarchySource::File(file.clone()));
+        add(&folder.to_string_lossy(), HierarchySource::File(file.clone()))?;
     }
     for RepositoryArg { url, branch, path } in repositories {
         let last = url.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
@@ -155,7 +161,7 @@ fn hierarchies(
         };
         let source =
             HierarchySource::Clone { url, branch: branch.clone(), path: path.clone(), folder };
-        add(&name, source);
+        add(&name, source)?;
     }
     Ok(hierarchies)
 }

@@ -15,7 +15,20 @@ pub fn fetch(source: &HierarchySource) -> Result<Option<String>, String> {
     let branch = branch.clone().or_else(|| default_branch(folder));
     let branch = branch.ok_or_else(|| format!("{}: unknown branch", source.shown()))?;
     let fetched = git::fetch(folder, &branch);
-    fetched.map(Some).map_err(|error| format!("cannot fetch {}: {error}", source.shown()))
+    let cannot = |error: git::GitError| {
+        format!("cannot fetch {}: {}", source.shown(), without_login(&error.to_string(), url))
+    };
+    fetched.map(Some).map_err(cannot)
+}
+
+/// What git says, without the user and the password of an address.
+fn without_login(text: &str, url: &str) -> String {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split('/').next().unwrap_or(host);
+    match host.rsplit_once('@') {
+        Some((login, _)) if !login.is_empty() => text.replace(&format!("{login}@"), ""),
+        _ => text.to_owned(),
+    }
 }
 
 /// Into a folder beside it first, so that a clone that was cut off is not used.
@@ -29,7 +42,8 @@ fn clone(url: &str, branch: Option<&str>, folder: &Path) -> Result<(), String> {
     if let Some(parent) = folder.parent() {
         fs::create_dir_all(parent).map_err(cannot)?;
     }
-    git::clone(url, branch, &partial).map_err(|error| format!("cannot clone: {error}"))?;
+    git::clone(url, branch, &partial)
+        .map_err(|error| format!("cannot clone: {}", without_login(&error.to_string(), url)))?;
     fs::rename(&partial, folder).map_err(cannot)
 }
 
@@ -44,4 +58,22 @@ pub fn switch(source: &HierarchySource, commit: &str) -> Result<(), String> {
 pub fn default_branch(folder: &Path) -> Option<String> {
     let head = fs::read_to_string(folder.join(".git/refs/remotes/origin/HEAD")).ok()?;
     Some(head.trim().strip_prefix("ref: refs/remotes/origin/")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_login;
+
+    #[test]
+    fn an_error_of_git_has_no_login() {
+        let url = "https://user:pass@git.example.com/a.git";
+        let said = format!("git clone {url}: unable to access '{url}/': no answer");
+        assert_eq!(
+            without_login(&said, url),
+            "git clone https://git.example.com/a.git: unable to access 'https://git.example.com/a.git/': no answer"
+        );
+        for url in ["/srv/a@b.git", "https://git.example.com/a@b.git"] {
+            assert_eq!(without_login(url, url), url);
+        }
+    }
 }

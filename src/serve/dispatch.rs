@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    checkout,
     request::{RequestedWork, WorkRequest},
     served::{HierarchySource, ServedHierarchy, cone, images_of_files, users_of},
     webhook::{HookEvent, PushEvent},
@@ -111,8 +112,16 @@ fn of_push(push: &PushEvent, why: &str, all: &[DispatchTarget]) -> Decision {
 /// Whether a push is to the repository of a hierarchy.
 fn is_of(push: &PushEvent, target: &DispatchTarget) -> bool {
     let Some(own) = &target.repository else {
-        // Without an address of its own, every signed push may mean it.
-        return true;
+        // The addresses of a repository of this machine; without one, every signed push may mean it.
+        let of =
+            |url: &str| url.strip_prefix("file://").unwrap_or(url).trim_end_matches('/').to_owned();
+        let mut local = push.urls.iter().filter(|url| of(url).starts_with('/')).peekable();
+        let own = match &target.served.source {
+            HierarchySource::Clone { url, .. } => of(url),
+            HierarchySource::File(_) => target.work_tree.display().to_string(),
+        };
+        let own = own.trim_end_matches("/.git");
+        return local.peek().is_none() || local.any(|url| of(url).trim_end_matches("/.git") == own);
     };
     let is_same = |other: &str| {
         let other = other.to_lowercase();
@@ -142,7 +151,10 @@ fn of_push_to(push: &PushEvent, why: &str, target: &DispatchTarget) -> (Start, V
     });
     let (work, note) = if push.is_new_branch() {
         (RequestedWork::OutOfDate, None)
-    } else if is_clone || target.has(&push.before) {
+    } else if target.has(&push.before)
+        // After a time without deliveries, the clone is old.
+        || is_clone && checkout::fetch(&served.source).is_ok() && target.has(&push.before)
+    {
         let since = BTreeSet::from([push.before.clone()]);
         (RequestedWork::Changed { since, images: BTreeSet::new() }, None)
     } else if images.is_empty() {

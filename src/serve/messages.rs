@@ -31,9 +31,9 @@ struct MessageHead {
 }
 
 impl Server {
-    /// Where runs leave messages.
-    pub(super) fn messages_folder(&self) -> PathBuf {
-        self.options.data.join("messages")
+    /// Where runs of a hierarchy leave messages.
+    pub(super) fn messages_folder(&self, hierarchy: &str) -> PathBuf {
+        self.options.data.join("messages").join(hierarchy)
     }
 
     /// Sends what runs could not send, until the server is to end.
@@ -57,9 +57,12 @@ impl Server {
 
     /// Takes new files into the database.
     async fn take_messages(&self) {
-        let folder = self.messages_folder();
-        let Ok(files) = std::fs::read_dir(&folder) else { return };
-        for path in files.flatten().map(|file| file.path()) {
+        let mut paths = Vec::new();
+        for entry in &self.hierarchies {
+            let Ok(files) = std::fs::read_dir(self.messages_folder(&entry.name)) else { continue };
+            paths.extend(files.flatten().map(|file| file.path()));
+        }
+        for path in paths {
             let Some(id) = path.file_stem().and_then(|id| id.to_str()).map(str::to_owned) else {
                 continue;
             };
@@ -88,7 +91,7 @@ impl Server {
     }
 
     async fn send_message(&self, message: &StoredMessage) {
-        let file = self.messages_folder().join(format!("{}.json", message.id));
+        let file = self.messages_folder(&message.hierarchy).join(format!("{}.json", message.id));
         let sent = if file.is_file() {
             self.query(vec!["deliver".into(), file.clone().into()]).await
         } else {

@@ -70,6 +70,8 @@ pub struct ServeOptions {
     pub token: Option<String>,
     /// A header with the name of the user, which a proxy on this machine sets.
     pub trusted_header: Option<HeaderName>,
+    /// The names that a loopback address answers to, beside `localhost`.
+    pub public_hosts: Vec<String>,
     /// How often branches and upstreams are read.
     pub poll: Duration,
     /// The registry, or the part of one, of the page "fleet".

@@ -98,9 +98,9 @@ impl WorkRequest {
 impl std::fmt::Display for RequestedWork {
     /// `rebuild --since 1f3c…`: as a user would type it, but for images among which `rebuild` selects.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let list = |names: &BTreeSet<String>| {
-            names.iter().map(String::as_str).collect::<Vec<_>>().join(",")
-        };
+        // `app@linux/arm64` of `app (linux/arm64)`.
+        let typed = |name: &String| name.replace(" (", "@").replace(')', "");
+        let list = |names: &BTreeSet<String>| names.iter().map(typed).collect::<Vec<_>>().join(",");
         match self {
             Self::OutOfDate => f.write_str("rebuild"),
             Self::Changed { since, images } => {

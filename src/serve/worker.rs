@@ -142,6 +142,11 @@ impl Server {
         }
         self.read_files(served).await;
         served.update(|state| state.retry = None);
+        if let Some(problem) = &served.state().problem {
+            let words: Vec<&str> = problem.split_whitespace().collect();
+            let exit_code = Some(Exit::Usage.code().into());
+            return EndedRun { exit_code, ..failed(words.join(" ")) };
+        }
         let arguments = self.arguments(served, &run.request.work).await;
         let data = &self.options.data;
         let started = LiveRun::start((run.id, data), &self.options.program, &arguments);
@@ -181,7 +186,7 @@ impl Server {
     ) -> Vec<OsString> {
         let mut arguments = self.command(served, "run");
         arguments.extend(["--progress".into(), "json".into()]);
-        arguments.extend(["--for-server".into(), self.messages_folder().into()]);
+        arguments.extend(["--for-server".into(), self.messages_folder(&served.name).into()]);
         arguments.extend(self.options.run_arguments.iter().cloned());
         let list = |images: &BTreeSet<String>| {
             OsString::from(images.iter().map(String::as_str).collect::<Vec<_>>().join(","))

@@ -117,8 +117,9 @@ impl OutgoingMessage {
         Ok(server.join(&["api", "v4", "projects", &path, "trigger", "pipeline"], None))
     }
 
-    /// Leaves it for the server, which tries again.
-    pub(super) fn keep(&self, folder: &Path, hierarchy: String, problem: String) {
+    /// Leaves it for the server, which tries again. The folder has the name that the server gives the hierarchy.
+    pub(super) fn keep(&self, folder: &Path, problem: String) {
+        let hierarchy = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let unsent =
             UnsentMessage { message: self.clone(), hierarchy, at: Timestamp::now(), problem };
         let written = || {

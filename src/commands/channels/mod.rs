@@ -30,6 +30,8 @@ use crate::{
 
 /// Of a channel, with all attempts.
 const LIMIT: Duration = Duration::from_secs(60);
+/// The same if the server sends later what fails: its next run waits for this one.
+const SERVED_LIMIT: Duration = Duration::from_secs(5);
 
 /// Of a run that is over. The command runs in the folder of the hierarchy. With a folder, messages that cannot be sent
 /// are left there, for the server.
@@ -71,11 +73,11 @@ pub(super) async fn send(
     outgoing.extend(downstream::messages(notify, record, hierarchy));
     let messages = join_all(outgoing.iter().map(|message| async move {
         let name = message.channel.name();
-        let Some(problem) = sent(message.send(&web(name))).await.err() else { return };
+        let limit = if unsent.is_some() { SERVED_LIMIT } else { LIMIT };
+        let Some(problem) = sent(message.send(&web(name)), limit).await.err() else { return };
         warn(name, &problem);
         if let Some(folder) = unsent {
-            let hierarchy = hierarchy.root().file_name().unwrap_or_default();
-            message.keep(folder, hierarchy.to_string_lossy().into_owned(), problem);
+            message.keep(folder, problem);
         }
     }));
     tokio::join!(program, pull_request, messages);
@@ -129,14 +131,17 @@ fn address(variable: &str, may_be_plain: bool) -> Result<Option<SecretUrl>, Stri
 
 /// Waits for a channel, and warns if it failed.
 async fn told(name: &str, send: impl Future<Output = Result<(), String>>) {
-    if let Err(problem) = sent(send).await {
+    if let Err(problem) = sent(send, LIMIT).await {
         warn(name, &problem);
     }
 }
 
-async fn sent(send: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    let ended = tokio::time::timeout(LIMIT, send).await;
-    ended.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
+async fn sent(
+    send: impl Future<Output = Result<(), String>>,
+    limit: Duration,
+) -> Result<(), String> {
+    let ended = tokio::time::timeout(limit, send).await;
+    ended.unwrap_or_else(|_| Err(format!("not sent within {} s", limit.as_secs())))
 }
 
 fn warn(name: &str, problem: &str) {

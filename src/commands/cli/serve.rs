@@ -41,6 +41,12 @@ pub struct ServeArgs {
     /// The proxy must remove the header from requests of its clients.
     #[arg(long, value_name = "HEADER")]
     pub trusted_header: Option<http::HeaderName>,
+    /// Also answer to this name in addresses; repeat it for several
+    ///
+    /// On a loopback address without `--trusted-header`, the server answers to `localhost` and IP addresses only: a
+    /// page of another site could otherwise read it under a name of its own.
+    #[arg(long, value_name = "NAME")]
+    pub public_host: Vec<String>,
     /// Read states, branches and upstreams at this interval
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration)]
     pub poll: Duration,

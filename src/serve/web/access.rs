@@ -1,17 +1,27 @@
-//! Who may start and cancel runs.
+//! Who may start and cancel runs, and under which names the server answers.
 //!
 //! **Invariant:** reading needs no login, and changes nothing. An action needs a token, a session that began with the
 //! token, or a user that a proxy on this machine names; and from a browser also the secret of a form of ours.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::{
     host::random,
     image::hmac_sha256,
-    serve::webhook::{equal, hex},
+    serve::{
+        ServeOptions, Server,
+        webhook::{equal, hex},
+    },
 };
 
 const COOKIE: &str = "rebuild_session";
@@ -120,6 +130,46 @@ impl WebUser {
     }
 }
 
+/// The names under which the server answers; `None` for any.
+pub struct HostNames(Option<Vec<String>>);
+
+impl HostNames {
+    pub fn new(options: &ServeOptions) -> Self {
+        // Other machines and proxies have names for it that it does not know.
+        let is_limited = options.listen.ip().is_loopback()
+            && (options.trusted_header.is_none() || !options.public_hosts.is_empty());
+        let names = options.public_hosts.iter().map(|name| name.to_lowercase());
+        Self(is_limited.then(|| names.collect()))
+    }
+
+    /// Whether a page of another site cannot have this name: <https://en.wikipedia.org/wiki/DNS_rebinding>.
+    fn has(&self, authority: &str) -> bool {
+        let Some(names) = &self.0 else { return true };
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => authority,
+        };
+        let host = host.to_lowercase();
+        let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        is_address || host == "localhost" || host.ends_with(".localhost") || names.contains(&host)
+    }
+}
+
+/// Refuses a request to a name that is not the server's. Webhooks are signed, and may come through a tunnel.
+pub async fn check_host(
+    State(server): State<Arc<Server>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = host.unwrap_or("localhost").to_owned();
+    if request.uri().path().starts_with("/hooks/") || server.web.hosts.has(&host) {
+        return next.run(request).await;
+    }
+    let message = format!("this server does not answer to `{host}`: start it with --public-host");
+    (StatusCode::MISDIRECTED_REQUEST, Json(json!({ "error": message }))).into_response()
+}
+
 /// What the browser says of the page that sent a request: <https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site>.
 pub fn is_same_origin(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
@@ -186,6 +236,24 @@ mod tests {
         assert!(!access.is_session(session, later));
         let longer = format!("9{session}");
         assert!(!access.is_session(&longer, Timestamp::now()), "its end is signed");
+    }
+
+    #[test]
+    fn a_name_of_another_site_is_none_of_the_server() {
+        let hosts = HostNames(Some(vec!["ci.example.com".to_owned()]));
+        for (authority, expected) in [
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("localhost", true),
+            ("rebuild.localhost:80", true),
+            ("CI.example.com:8080", true),
+            ("evil.example.com", false),
+            ("127.0.0.1.evil.example.com:8080", false),
+            ("", false),
+        ] {
+            assert_eq!(hosts.has(authority), expected, "{authority}");
+        }
+        assert!(HostNames(None).has("evil.example.com"));
     }
 
     #[test]

@@ -42,9 +42,10 @@ impl ActionForm {
         let fields: Vec<(String, String)> = if kind.is_some_and(|kind| kind.contains("json")) {
             let fields: BTreeMap<String, Value> =
                 serde_json::from_slice(body).map_err(|error| format!("the body: {error}"))?;
+            let one = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
             let text = |value: Value| match value {
-                Value::String(text) => text,
-                other => other.to_string(),
+                Value::Array(list) => list.iter().map(one).collect::<Vec<_>>().join(","),
+                other => one(&other),
             };
             fields.into_iter().map(|(name, value)| (name, text(value))).collect()
         } else {
@@ -193,7 +194,10 @@ pub(super) async fn cancel(
         Ok(false) => {
             let live = server.hierarchies.iter().filter_map(|entry| entry.live());
             let Some(live) = live.into_iter().find(|live| live.id == id) else {
-                return problem(StatusCode::CONFLICT, format!("run {id} does not run"));
+                return match server.database.run(id).await {
+                    Ok(None) => problem(StatusCode::NOT_FOUND, format!("there is no run {id}")),
+                    _ => problem(StatusCode::CONFLICT, format!("run {id} does not run")),
+                };
             };
             live.stop(RunState::Cancelled);
         }
@@ -232,7 +236,9 @@ pub(super) async fn resend(
             server.resend.notify_one();
             action.accepted("/messages", json!({ "message": id }))
         }
-        Ok(false) => problem(StatusCode::NOT_FOUND, format!("no message `{id}` waits")),
+        Ok(false) => {
+            problem(StatusCode::NOT_FOUND, format!("the message `{id}` is sent, or there is none"))
+        }
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, error),
     }
 }

@@ -17,7 +17,7 @@ use crate::serve::{
     Server,
     database::{NewDelivery, Receipt},
     metrics::DeliveryResult,
-    webhook::{self, HookFormat},
+    webhook::{self, HookEvent, HookFormat},
 };
 
 #[derive(Deserialize)]
@@ -71,6 +71,11 @@ pub(super) async fn receive(
         }
     };
     drop(body);
+    // A registry tells of every request.
+    if format == HookFormat::Registry && matches!(event, HookEvent::Other { .. }) {
+        server.metrics.delivery(label, DeliveryResult::Accepted);
+        return (StatusCode::ACCEPTED, Json(json!({ "status": "ignored" }))).into_response();
+    }
     let received = server.database.receive(NewDelivery { key, hook: name.clone(), event }).await;
     let (id, status) = match received {
         Ok(Receipt::New(id)) => {

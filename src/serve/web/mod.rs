@@ -22,6 +22,7 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
     http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -31,7 +32,10 @@ use tower_http::{
     catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, timeout::TimeoutLayer,
 };
 
-use self::{access::AccessControl, limiter::Limiter};
+use self::{
+    access::{AccessControl, HostNames},
+    limiter::Limiter,
+};
 use super::{ServeOptions, Server};
 
 /// The most connections. Further ones wait.
@@ -54,6 +58,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// What the pages need besides the hierarchies.
 pub struct WebState {
     pub access: AccessControl,
+    pub hosts: HostNames,
     /// Of POST requests, by address.
     pub requests: Limiter,
     /// Of wrong tokens and signatures, by address.
@@ -68,6 +73,7 @@ impl WebState {
     pub fn new(options: &ServeOptions) -> Self {
         Self {
             access: AccessControl::new(options.token.as_deref(), options.trusted_header.clone()),
+            hosts: HostNames::new(options),
             requests: Limiter::new(2000.0, 200.0),
             failures: Limiter::new(20.0, 0.2),
             bodies: Semaphore::new(BODIES),
@@ -166,6 +172,7 @@ fn router(server: Arc<Server>) -> Router {
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::REFERRER_POLICY, "same-origin"))
         .layer(header(header::CACHE_CONTROL, "no-store"))
+        .layer(from_fn_with_state(Arc::clone(&server), access::check_host))
         .layer(CatchPanicLayer::new())
         .with_state(server)
 }

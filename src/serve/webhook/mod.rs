@@ -51,6 +51,13 @@ impl HookFormat {
     }
 }
 
+/// The body of a request to build.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct GenericBody {
+    refresh: bool,
+}
+
 /// What a delivery says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -163,8 +170,11 @@ pub fn read(
         HookFormat::Harbor => registry_event::harbor(&body_value(body)?)?,
         HookFormat::DockerHub => registry_event::docker_hub(&body_value(body)?)?,
         HookFormat::Generic => {
-            let refresh = !body.is_empty()
-                && body_value(body)?.get("refresh").and_then(Value::as_bool).unwrap_or_default();
+            let GenericBody { refresh } = match body {
+                [] => GenericBody::default(),
+                body => serde_json::from_value(body_value(body)?)
+                    .map_err(|error| format!("the body: {error}"))?,
+            };
             HookEvent::Start { name: name.to_owned(), refresh }
         }
     };

@@ -13,11 +13,18 @@ pub(super) fn distribution(body: &Value) -> Result<HookEvent, String> {
         }
         let repository = text(event, "/target/repository")?;
         let tag = text(event, "/target/tag")?;
+        // Our own build tags and records.
+        if tag.starts_with("rb-") || repository.ends_with("rebuild-runs") {
+            return None;
+        }
         // The host as the client of the push named it.
         let host = text(event, "/request/host").map(|host| format!("{host}/")).unwrap_or_default();
         Some(format!("{host}{repository}:{tag}"))
     };
-    Ok(images(events.iter().filter_map(image), "a pull, or a push of a digest"))
+    Ok(images(
+        events.iter().filter_map(image),
+        "a pull, or a push without a tag that can be a base",
+    ))
 }
 
 /// <https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks/>

@@ -28,7 +28,7 @@ pub(in crate::serve::web) fn deliveries(
                     tbody {
                         @for delivery in deliveries {
                             tr {
-                                th scope="row" { (delivery.id) }
+                                th.number scope="row" { (delivery.id) }
                                 td.number data-label="when" { (moment(delivery.at)) }
                                 td data-label="hook" { code { (delivery.hook) } }
                                 td.why data-label="event" { (sentence(&delivery.summary)) }

@@ -1,5 +1,10 @@
 //! Reading needs no login, actions do.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
 use serde_json::json;
 
 use super::{Server, TOKEN};
@@ -94,4 +99,26 @@ fn a_run_is_cancelled_and_retried() {
     assert_eq!(post(&server, "/runs/1/retry", &bearer, "").status, 202);
     let run = server.ended(2);
     assert_eq!((&run["state"], &run["why"]), (&json!("succeeded"), &json!(["retry of run 1"])));
+}
+
+#[test]
+fn a_page_of_another_site_cannot_read_the_server() {
+    let project = Project::of_files();
+    let status = |server: &Server<'_>, host: &str| {
+        let mut stream = TcpStream::connect(&server.host).unwrap();
+        write!(stream, "GET / HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+    };
+    let server = Server::plain(&project, "--public-host ci.example.com");
+    for (host, expected) in
+        [("localhost", 200), ("127.0.0.1", 200), ("ci.example.com", 200), ("evil.example", 421)]
+    {
+        assert_eq!(status(&server, host), expected, "{host}");
+    }
+    drop(server);
+    // A proxy may pass on any name.
+    let server = Server::plain(&project, "--trusted-header X-User");
+    assert_eq!(status(&server, "other.example.com"), 200);
 }

@@ -123,6 +123,9 @@ fn a_request_names_an_image_or_a_hierarchy() {
     server.ended(2);
     assert_eq!(post("project", r#"{"refresh": true}"#).status, 202);
     assert_eq!(server.ended(3)["request"], "rebuild --refresh");
+    for mistake in [r#"{"refesh": true}"#, r#"{"refresh": "yes"}"#, "[]", "{"] {
+        assert_eq!(post("project", mistake).status, 400, "{mistake}");
+    }
     assert_eq!(post("nothing", "").status, 202);
     let page = server.wait("/deliveries", |page| page["deliveries"][0]["state"] == "ignored");
     let outcome = page["deliveries"][0]["outcome"].as_str().unwrap();
