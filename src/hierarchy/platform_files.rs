@@ -11,33 +11,53 @@ use crate::{
     image::Platform,
 };
 
-/// For each draft, the paths of its context that only other platforms of its image use.
+/// The platforms that files of a context may be for. The platforms of the image do not matter: the context for one of
+/// them stays the same if another is added or removed.
+const KNOWN: [&str; 20] = [
+    "linux/386",
+    "linux/amd64",
+    "linux/amd64/v2",
+    "linux/amd64/v3",
+    "linux/amd64/v4",
+    "linux/arm/v5",
+    "linux/arm/v6",
+    "linux/arm/v7",
+    "linux/arm64",
+    "linux/loong64",
+    "linux/mips",
+    "linux/mips64",
+    "linux/mips64le",
+    "linux/mipsle",
+    "linux/ppc64",
+    "linux/ppc64le",
+    "linux/riscv64",
+    "linux/s390x",
+    "windows/amd64",
+    "windows/arm64",
+];
+
+/// For each draft of an image with `platforms`, the paths of its context that only other platforms use.
 pub(super) fn of_other_platforms(
     drafts: &[Draft],
     files: &[Option<DockerfileRead>],
     native: &Platform,
 ) -> Vec<Vec<String>> {
-    let mut found = vec![Vec::new(); drafts.len()];
-    let mut from = 0;
-    while from < drafts.len() {
-        let image = drafts[from].name.image();
-        let is_other = |draft: &Draft| draft.name.image() != image;
-        let to = drafts[from..].iter().position(is_other).map_or(drafts.len(), |n| from + n);
-        if to - from > 1 {
-            let taken: Vec<Option<TakenPaths>> = (from..to)
-                .map(|n| TakenPaths::of(&drafts[n], files[n].as_ref()?, native))
-                .collect();
-            for (n, own) in taken.iter().enumerate() {
-                let Some(own) = own else { continue };
-                let others: BTreeSet<&String> =
-                    taken.iter().flatten().flat_map(|it| &it.exact).collect();
-                let others = others.into_iter().filter(|path| !own.touches(path));
-                found[from + n] = others.cloned().collect();
-            }
-        }
-        from = to;
-    }
-    found
+    let known: Vec<Platform> = KNOWN.iter().filter_map(|text| text.parse().ok()).collect();
+    let left_out = |(draft, files): (&Draft, &Option<DockerfileRead>)| {
+        let files = files.as_ref().filter(|files| draft.has_platforms() && has_variables(files))?;
+        let platform = draft.image.platform.as_ref().map_or(native, |it| &it.value);
+        let own = TakenPaths::of(draft, files, (platform, native))?;
+        let each = known.iter().filter_map(|it| TakenPaths::of(draft, files, (it, native)));
+        let others: BTreeSet<String> = each.flat_map(|it| it.exact).collect();
+        Some(others.into_iter().filter(|path| !own.touches(path)).collect())
+    };
+    drafts.iter().zip(files).map(|it| left_out(it).unwrap_or_default()).collect()
+}
+
+/// Whether a path of a `COPY` or an `ADD` can depend on the platform.
+fn has_variables(files: &DockerfileRead) -> bool {
+    let copies = |text: &str| text.starts_with("COPY ") || text.starts_with("ADD ");
+    files.scan.instructions.iter().any(|it| copies(&it.text) && it.text.contains('$'))
 }
 
 /// What the instructions of a Dockerfile take from the context for one platform.
@@ -50,11 +70,14 @@ struct TakenPaths {
 
 impl TakenPaths {
     /// `None` if not all of them are known.
-    fn of(draft: &Draft, files: &DockerfileRead, native: &Platform) -> Option<Self> {
+    fn of(
+        draft: &Draft,
+        files: &DockerfileRead,
+        (platform, native): (&Platform, &Platform),
+    ) -> Option<Self> {
         if draft.image.prepare.is_some() {
             return None;
         }
-        let platform = draft.image.platform.as_ref().map_or(native, |it| &it.value);
         let mut values: BTreeMap<String, String> = platform_variables(platform, native);
         values.extend(draft.image.build_args.clone());
         let mut known = KnownArguments::new(&values);
@@ -136,19 +159,37 @@ mod tests {
 
     use crate::hierarchy::{Hierarchy, LoadOptions};
 
-    /// The paths left out for arm64.
-    fn left_out(dockerfile: &str) -> String {
+    /// The paths left out for a node.
+    fn left_out(dockerfile: &str, (platforms, node): (&str, &str)) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("app")).unwrap();
         fs::write(folder.path().join("app/Dockerfile"), dockerfile.replace("; ", "\n")).unwrap();
         let file = folder.path().join("hierarchy.yaml");
-        fs::write(
-            &file,
-            "version: 1\nregistry: r.example/x\nimages:\n  app: { platforms: [linux/amd64, linux/arm64] }\n",
-        )
-        .unwrap();
+        let text =
+            format!("version: 1\nregistry: r.example/x\nimages:\n  app: {{ {platforms} }}\n");
+        fs::write(&file, text).unwrap();
         let hierarchy = Hierarchy::load(&file, &LoadOptions::default()).unwrap().hierarchy;
-        hierarchy.get(&"app (linux/arm64)".into()).unwrap().other_platforms_files.join(" ")
+        hierarchy.get(&node.into()).unwrap().other_platforms_files.clone()
+    }
+
+    const BOTH: &str = "platforms: [linux/amd64, linux/arm64]";
+
+    /// A platform that is added or removed does not rebuild the others.
+    #[test]
+    fn the_other_platforms_of_the_image_change_nothing() {
+        let dockerfile = "FROM scratch; ARG TARGETARCH; COPY bin-$TARGETARCH /bin";
+        let both = left_out(dockerfile, (BOTH, "app (linux/arm64)"));
+        assert!(both.contains(&"bin-amd64".to_owned()) && both.contains(&"bin-s390x".to_owned()));
+        for (platforms, node) in [
+            ("platforms: [linux/arm64]", "app"),
+            ("platforms: [linux/arm64], optional_platforms: [linux/s390x]", "app (linux/arm64)"),
+        ] {
+            assert_eq!(left_out(dockerfile, (platforms, node)), both, "{platforms}");
+        }
+        // Their fingerprints are older than `platforms`.
+        for platforms in ["platform: linux/arm64", ""] {
+            assert!(left_out(dockerfile, (platforms, "app")).is_empty(), "{platforms}");
+        }
     }
 
     #[test]
@@ -171,7 +212,9 @@ mod tests {
                 "amd64",
             ),
         ] {
-            assert_eq!(left_out(dockerfile), expected, "{dockerfile}");
+            let mut found = left_out(dockerfile, (BOTH, "app (linux/arm64)"));
+            found.retain(|path| path.contains("amd64"));
+            assert_eq!(found.join(" "), expected, "{dockerfile}");
         }
     }
 }

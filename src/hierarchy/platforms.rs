@@ -92,6 +92,11 @@ impl Draft {
         built_for.into_iter().map(of_platform).collect()
     }
 
+    /// Whether its platforms are in a list, even if it is one.
+    pub(super) fn has_platforms(&self) -> bool {
+        self.image.platforms.is_some() || self.image.optional_platforms.is_some()
+    }
+
     /// Where its platform is written; else where its entry is.
     pub(super) fn platform_span(&self) -> Range<usize> {
         self.image.platform.as_ref().map_or(&self.span, |platform| &platform.span).clone()

@@ -205,6 +205,8 @@ fn jobs_build_platforms_and_the_last_one_makes_the_indexes() {
 fn a_run_for_one_platform_stores_it_and_moves_no_tag() {
     let chain = Chain::new();
     let Chain { project, .. } = &chain;
+    let plan = project.rebuild("plan --platform linux/arm64").run().exits(0);
+    assert!(plan.stdout.contains("moves no tag\n"), "{plan}");
     let ended = project.rebuild("--platform linux/arm64").run().exits(0);
     ended.says(&["a run with `--platform` builds a part of each image"]);
     assert_eq!(chain.heads(), BTreeMap::new());
@@ -213,6 +215,13 @@ fn a_run_for_one_platform_stores_it_and_moves_no_tag() {
     let ended = project.rebuild("").run().exits(0);
     ended.says(&["3 built", "promoted 6 tags of 3 images"]);
     assert_eq!(chain.platforms("leaf").len(), 2);
+}
+
+#[test]
+fn a_plan_warns_if_no_engine_builds_for_a_platform() {
+    let chain = Chain::new();
+    let plan = chain.project.rebuild(&format!("plan --engine {}", chain.project.engine()));
+    plan.run().exits(0).says(&["a run fails: no engine builds for linux/arm64"]);
 }
 
 #[test]
@@ -235,10 +244,10 @@ fn a_platform_that_is_added_or_removed_does_not_rebuild_the_others() {
     project.rebuild("").run().exits(0);
     let head = chain.heads()["~leaf:latest"].clone();
     chain.file("");
-    project.rebuild("").run().exits(0).says(&["1 built"]);
+    project.rebuild("").run().exits(0).says(&["1 built"]).never_says(&["unchanged"]);
     assert_eq!(chain.platforms("leaf")["linux/amd64"], head);
     chain.file(", platforms: [linux/amd64]");
-    project.rebuild("").run().exits(0).never_says(&["1 built"]);
+    project.rebuild("").run().exits(0).never_says(&["1 built", "unchanged"]);
     assert_eq!(chain.heads()["~leaf:latest"], head);
 }
 
