@@ -216,6 +216,8 @@ pub struct BuildRequest {
     pub platform: Option<Platform>,
     pub no_cache: bool,
     pub timeout: Duration,
+    /// The run that builds it.
+    pub run: String,
 }
 
 /// Which layers of an image become one.

@@ -168,6 +168,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             platform: node.platform.clone(),
             no_cache: false,
             timeout: node.timeout,
+            run: self.shop.run.id.clone(),
         };
         let image = engine.build(request, |_| {}).await.map_err(Trouble::of_build)?;
         pin(&image.id).await?;

@@ -351,6 +351,7 @@ impl Bases {
                 platform: node.platform.clone(),
                 no_cache: false,
                 timeout: node.timeout,
+                run: self.run.clone(),
             };
             Ok(engine.build(request, |_| {}).await.map_err(failed)?.id)
         };

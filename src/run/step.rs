@@ -604,6 +604,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             // with another source.
             no_cache: fresh || !node.secrets.is_empty(),
             timeout: node.timeout,
+            run: self.shop.run.id.clone(),
         };
         tell.phase(Phase::Build);
         self.moved(Moved::Building);

@@ -48,7 +48,7 @@ impl Docker {
             // The user's own build argument wins, as with `docker build`.
             request.build_args.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        let timeout = request.timeout;
+        let (timeout, run) = (request.timeout, request.run.clone());
         let activity = Activity::begin();
         let id = tokio::select! {
             built = self.exchange(request, &activity, &mut progress) => built?,
@@ -59,7 +59,7 @@ impl Docker {
                 return Err(EngineError::TimedOut { doing: DOING.to_owned(), after: timeout });
             }
         };
-        let built = self.inspect_image(id.as_str()).await?.ok_or_else(|| EngineError::Answer {
+        let built = self.inspect_built(&id, &run).await?.ok_or_else(|| EngineError::Answer {
             doing: DOING.to_owned(),
             message: format!("it built `{}`, and then that there is no such image", id.short()),
         })?;

@@ -130,6 +130,7 @@ pub(super) fn request(root: &std::path::Path) -> BuildRequest {
         platform: None,
         no_cache: false,
         timeout: Duration::from_secs(60),
+        run: "01".to_owned(),
     }
 }
 

@@ -117,6 +117,23 @@ impl Docker {
         }))
     }
 
+    /// An image that was just built. The containerd image store unpacks one of another platform when it is first used,
+    /// and knows only its packed size until then.
+    pub(super) async fn inspect_built(
+        &self,
+        id: &Digest,
+        run: &str,
+    ) -> Result<Option<LocalImage>, EngineError> {
+        if self.capabilities.sizes_are_by_manifest
+            && let Some(image) = self.inspect_raw(id.as_str()).await?
+            && image.unpacked_size().is_none()
+        {
+            // Creating a container unpacks it. The build does not fail because its size is not known.
+            _ = self.read_image_files(id, &[], run).await;
+        }
+        self.inspect_image(id.as_str()).await
+    }
+
     pub(super) async fn inspect_raw(&self, name: &str) -> Result<Option<Inspected>, EngineError> {
         let doing = format!("looking at the image `{name}`");
         // Podman's Docker API leaves `HEALTHCHECK` out, its own has it.
@@ -320,10 +337,14 @@ impl Inspected {
         pairs.find(|(it, _)| *it == name).map(|(_, value)| value.to_owned())
     }
 
-    fn into_image(self) -> LocalImage {
+    fn unpacked_size(&self) -> Option<u64> {
         let manifests = self.manifests.iter().flatten();
         let images = manifests.filter_map(|manifest| manifest.image_data.as_ref());
-        let unpacked = images.map(|image| image.size.unpacked).find(|size| *size > 0);
+        images.map(|image| image.size.unpacked).find(|size| *size > 0)
+    }
+
+    fn into_image(self) -> LocalImage {
+        let unpacked = self.unpacked_size();
         let config = self.config.unwrap_or_default();
         let labels = config.get("Labels").and_then(Value::as_object);
         let label = |(name, value): (&String, &Value)| {

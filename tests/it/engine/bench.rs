@@ -77,6 +77,7 @@ impl Bench {
             platform: None,
             no_cache: false,
             timeout: Duration::from_secs(300),
+            run: name.clone(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use rebuild::engine::{Engine, SizeMeaning};
+use rebuild::engine::{BuildRequest, Engine, SizeMeaning};
 
 use super::Bench;
 
@@ -44,15 +44,20 @@ async fn the_size_of_an_image_is_that_of_its_unpacked_files() {
         println!("skipped: the engine reports packed sizes");
         return;
     }
-    let size = async |tag, lines| {
-        let id = bench.build(tag, lines).await;
-        bench.docker.inspect(id.as_str()).await.unwrap().unwrap().size
-    };
-    let without = size("without", "").await;
     File::create(bench.folder().join("zeros")).unwrap().set_len(ZEROS).unwrap();
-    let with = size("with", "COPY zeros /").await;
-    // Image stores count the blocks of a disk, or the headers of an archive, too.
-    let added = with - without;
-    assert!((ZEROS..ZEROS + (1 << 20)).contains(&added), "{without} {with}");
+    for platform in ["linux/amd64", "linux/arm64"] {
+        let size = async |tag, lines| {
+            let platform = Some(platform.parse().unwrap());
+            let request = BuildRequest { platform, ..bench.request(lines) };
+            let built = bench.docker.build(request, |_| ()).await.unwrap();
+            bench.docker.tag(&built.id, &bench.tagged(tag)).await.unwrap();
+            built.size
+        };
+        let without = size("without", "").await;
+        let with = size("with", "COPY zeros /").await;
+        // Image stores count the blocks of a disk, or the headers of an archive, too.
+        let added = with - without;
+        assert!((ZEROS..ZEROS + (1 << 20)).contains(&added), "{platform}: {without} {with}");
+    }
     bench.clean().await;
 }

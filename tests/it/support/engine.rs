@@ -44,6 +44,7 @@ pub(crate) fn build(folder: &Path, name: &str) -> String {
         platform: None,
         no_cache: false,
         timeout: Duration::from_secs(300),
+        run: String::new(),
     };
     wait_for(async move || {
         let (docker, _) = Docker::connect(&EngineOptions::default()).await.unwrap();
