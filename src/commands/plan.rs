@@ -9,7 +9,7 @@ use super::{
     journals,
     local::{local_only, narrow},
     mirror::showing_copies,
-    output, plan_file,
+    output, plan_file, pool,
     project::{for_engine, load, nodes, request, start, tag_values},
     replaced,
     what_if::forecasts,
@@ -72,7 +72,7 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
         &world.publishes_to(&hierarchy),
         "the next `rebuild` first moves the rest",
     );
-    for warning in warnings.iter().chain(&missing_secrets(&hierarchy, &plan, &world)) {
+    for warning in warnings.iter().chain(&refusals(&hierarchy, &plan, &world)) {
         output::warning(warning);
     }
     if let Some(path) = &arguments.out {
@@ -82,7 +82,11 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     }
     let place = world.publishes_to(&hierarchy);
     let history = world.history(&place);
-    let radius = BlastRadius::of(&plan, &hierarchy, &history, world.jobs());
+    let mut radius = BlastRadius::of(&plan, &hierarchy, &history, world.jobs());
+    if !request.platforms.is_empty() {
+        // Such a run builds a part of each image.
+        radius.tags.clear();
+    }
     let shown = shown(&plan, &named, arguments);
     let planned = Planned {
         run: &plan,
@@ -107,13 +111,15 @@ pub(super) async fn plan(common: &Common, arguments: &PlanArgs) -> Result<Exit, 
     Ok(if arguments.exit_code && shown.has_work() { Exit::Work } else { Exit::Done })
 }
 
-/// Secrets without which a run would end before its first build.
-fn missing_secrets(hierarchy: &Hierarchy, plan: &Plan, world: &Connections) -> Vec<String> {
-    if !world.has_engine {
-        return Vec::new();
-    }
-    let missing = Secrets::read(hierarchy, plan, &world.info).err().unwrap_or_default();
-    missing.iter().map(|error| format!("a run fails: {error}")).collect()
+/// Why a run would end before its first build.
+fn refusals(hierarchy: &Hierarchy, plan: &Plan, world: &Connections) -> Vec<String> {
+    const PUSHES: bool = true;
+    let unbuildable = pool::refuse_unbuildable(world, hierarchy, (plan, PUSHES)).err();
+    let secrets = world.has_engine.then(|| Secrets::read(hierarchy, plan, &world.info).err());
+    let secrets = secrets.flatten().unwrap_or_default();
+    let all = unbuildable.iter().map(ToString::to_string);
+    let all = all.chain(secrets.iter().map(ToString::to_string));
+    all.map(|error| format!("a run fails: {error}")).collect()
 }
 
 /// The part of a plan that is printed.

@@ -47,23 +47,12 @@ pub(super) async fn connect(
     options: &EngineOptions,
     registries: &Client,
 ) -> Result<Vec<PooledEngine>, EngineError> {
-    let connecting = entries.iter().map(async |entry| {
-        if entry.is_buildkitd() {
-            let connect = Buildkitd::connect(&entry.url, registries.clone(), options.idle);
-            let (engine, info) = connect.await?;
-            return Ok((AnyEngine::Buildkitd(Box::new(engine)), info));
-        }
-        let host = Some(entry.url.clone());
-        let options = EngineOptions { host, ..options.clone() };
-        let (mut engine, info) = Docker::connect(&options).await?;
-        engine.report_delays(registries.delays());
-        Ok((AnyEngine::Docker(Box::new(engine)), info))
-    });
+    let connecting = entries.iter().map(|entry| connect_one(entry, options, registries));
     let (mut connected, mut failed) = (Vec::new(), Vec::new());
     for (entry, result) in entries.iter().zip(join_all(connecting).await) {
         match result {
             Ok((engine, info)) => connected.push((engine, info, entry.clone())),
-            Err(error) => failed.push(error),
+            Err(error) => failed.push((entry, error)),
         }
     }
     connected.sort_by_key(|(engine, _, _)| engine.docker().is_none());
@@ -86,14 +75,40 @@ pub(super) async fn connect(
         })
         .collect();
     if connected.is_empty()
-        && let Some(first) = failed.pop()
+        && let Some((_, first)) = failed.pop()
     {
         return Err(first);
     }
-    for error in failed {
-        output::warning(&format!("{error}: the other engines build without it"));
+    for (entry, error) in failed {
+        let message = with_address(entry, &error.to_string());
+        output::warning(&format!("{message}: the other engines build without it"));
     }
     Ok(connected)
+}
+
+pub(super) async fn connect_one(
+    entry: &EngineEntry,
+    options: &EngineOptions,
+    registries: &Client,
+) -> Result<(AnyEngine, EngineInfo), EngineError> {
+    if entry.is_buildkitd() {
+        let connect = Buildkitd::connect(&entry.url, registries.clone(), options.idle);
+        let (engine, info) = connect.await?;
+        return Ok((AnyEngine::Buildkitd(Box::new(engine)), info));
+    }
+    let host = Some(entry.url.clone());
+    let options = EngineOptions { host, ..options.clone() };
+    let (mut engine, info) = Docker::connect(&options).await?;
+    engine.report_delays(registries.delays());
+    Ok((AnyEngine::Docker(Box::new(engine)), info))
+}
+
+/// A message about an engine, with its address as it is written.
+pub(super) fn with_address(entry: &EngineEntry, message: &str) -> String {
+    if message.contains(&entry.url) {
+        return message.to_owned();
+    }
+    format!("`{entry}`: {message}")
 }
 
 impl PooledEngine {
@@ -295,4 +310,20 @@ pub(super) fn refuse_unbuildable(
         )
     };
     Err(CommandError::new(Exit::EngineUnreachable, message).hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_address;
+
+    #[test]
+    fn a_message_about_an_engine_names_it_once() {
+        let entry = "unix:///x.sock".parse().unwrap();
+        for (message, expected) in [
+            ("no such socket: unix:///x.sock", "no such socket: unix:///x.sock"),
+            ("the engine answered: 404", "`unix:///x.sock`: the engine answered: 404"),
+        ] {
+            assert_eq!(with_address(&entry, message), expected);
+        }
+    }
 }

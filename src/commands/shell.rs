@@ -93,8 +93,10 @@ fn not_started(program: &str, why: &str, node: &NodeName) -> CommandError {
         let reason = known.into_iter().find(|reason| why.contains(reason)).unwrap_or(why);
         format!("`{program}` cannot be started: {reason}")
     };
-    CommandError::new(Exit::NotStarted, message)
-        .hint(format!("`rebuild shell {node} -- PROGRAM` starts another program of the image"))
+    CommandError::new(Exit::NotStarted, message).hint(format!(
+        "`rebuild shell {} -- PROGRAM` starts another program of the image",
+        node.argument()
+    ))
 }
 
 /// The image whose test failed in the last run, if an engine still has it, and the engine.

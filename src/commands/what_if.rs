@@ -61,10 +61,14 @@ where
     F: Future<Output = Result<BTreeMap<Digest, FlatLayerRead>, CommandError>>,
 {
     let usage = |message: String| CommandError::new(Exit::Usage, message);
-    let name = NodeName::from(change.node.as_str());
-    let node = hierarchy
-        .get(&name)
-        .ok_or_else(|| usage(format!("no image of this hierarchy is named `{name}`")))?;
+    let named = hierarchy.named(&change.node).unwrap_or_default();
+    let node = match named[..] {
+        [name] => hierarchy.get(name),
+        _ => None,
+    };
+    let missing = || usage(format!("no image of this hierarchy is named `{}`", change.node));
+    let node = node.ok_or_else(missing)?;
+    let name = node.name.clone();
     if change.flatten == Flatten::Own && node.base().is_none() {
         return Err(usage(format!("`{name}` has no parent in this hierarchy")));
     }

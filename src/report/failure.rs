@@ -41,13 +41,14 @@ pub(super) fn told(failure: &LastFailure, now: Timestamp) -> String {
 pub(super) fn next(node: &NodeName, failure: &LastFailure) -> Vec<String> {
     match &failure.setback {
         Setback::Failed { log, image, .. } => {
-            let log = log.as_ref().map(|_| format!("whole log: rebuild log {node}"));
+            let name = node.argument();
+            let log = log.as_ref().map(|_| format!("whole log: rebuild log {name}"));
             let shell =
-                image.as_ref().map(|_| format!("a shell in that image: rebuild shell {node}"));
+                image.as_ref().map(|_| format!("a shell in that image: rebuild shell {name}"));
             log.into_iter().chain(shell).collect()
         }
         Setback::Blocked { by } | Setback::Cancelled { by: Some(by), .. } => {
-            vec![format!("its failure: rebuild why {by}")]
+            vec![format!("its failure: rebuild why {}", by.argument())]
         }
         Setback::Cancelled { by: None, .. } => Vec::new(),
     }
@@ -90,6 +91,7 @@ fn one(
         writeln!(out, "  {} {log}", paint.faint("whole log:"))?;
     }
     if failure.kept.is_some() {
+        let name = paint.strong(sanitize::text(&step.node.argument()));
         writeln!(out, "  {} rebuild shell {name}", paint.faint("a shell in that image:"))?;
     }
     let tags = match step.reason {
@@ -121,4 +123,26 @@ fn skipped(
         return Ok(());
     }
     writeln!(out, "  {} {skipped}", paint.faint("skipped because of it:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_have_no_character_that_a_shell_reads() {
+        let after = |setback| {
+            let failure = LastFailure { run: "01".to_owned(), at: Timestamp::UNIX_EPOCH, setback };
+            next(&"app (linux/arm64)".into(), &failure).join("\n")
+        };
+        let (log, image) = (Some("/log".into()), Some("image".to_owned()));
+        let failed = after(Setback::Failed { message: String::new(), log, image });
+        let blocked = after(Setback::Blocked { by: "base (linux/arm64)".into() });
+        assert_eq!(
+            format!("{failed}\n{blocked}"),
+            "whole log: rebuild log app@linux/arm64\n\
+             a shell in that image: rebuild shell app@linux/arm64\n\
+             its failure: rebuild why base@linux/arm64"
+        );
+    }
 }

@@ -85,7 +85,8 @@ pub(super) fn sentences(forecast: &FlattenForecast) -> Vec<String> {
         _ => sentences.push("no other image needs these layers: it costs nothing".to_owned()),
     }
     let own = if forecast.flatten == Flatten::Own { ":own" } else { "" };
-    sentences.push(format!("`rebuild size --what-if flatten={node}{own}` reads them"));
+    let argument = sanitize::text(&forecast.node.argument());
+    sentences.push(format!("`rebuild size --what-if flatten={argument}{own}` reads them"));
     sentences
 }
 

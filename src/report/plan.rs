@@ -86,7 +86,8 @@ pub fn text(planned: Planned<'_>, (colour, out): (bool, &mut dyn Write)) -> io::
         writeln!(out, "{}", touched(radius))?;
         // One text for each tag, because a long text is cut.
         let names: Vec<String> = radius.tags.iter().map(|tag| sanitize::text(tag)).collect();
-        writeln!(out, "moves {}", moves(&names, tags))?;
+        let names = if names.is_empty() { "no tag".to_owned() } else { moves(&names, tags) };
+        writeln!(out, "moves {names}")?;
     }
     for forecast in flattened {
         writeln!(out, "flattens {}", flatten::sentences(forecast).join("; "))?;

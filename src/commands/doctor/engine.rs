@@ -1,22 +1,43 @@
-//! The engine: does it answer, which versions has it, is there disk space?
+//! The engine, or each engine of a pool: does it answer, which versions has it, is there disk space?
 
 use std::path::Path;
 
 use crate::{
     commands::{
-        connections::exposed,
+        connections::{exposed, registries},
         error::CommandError,
+        pool::{connect_one, with_address},
         preflight::{LITTLE, TOO_LITTLE},
     },
     engine::{Capabilities, Capability, Docker, EngineError, EngineInfo, EngineOptions, Tried},
     exit::Exit,
+    hierarchy::EngineEntry,
     report::doctor::{Finding, Level, size},
 };
 
-/// Says where it is, if it answers.
-pub(super) async fn check(findings: &mut Vec<Finding>) -> Option<String> {
-    let used = connect(findings).await;
-    places(used.as_deref(), findings).await;
+/// Says where it is, if it answers. Of the engines of a pool: where the first one is that answers.
+pub(super) async fn check(entries: &[EngineEntry], findings: &mut Vec<Finding>) -> Option<String> {
+    if entries.is_empty() {
+        let connected = Docker::connect(&EngineOptions::default()).await;
+        let connected = connected.map(|(engine, info)| (Some(engine), info));
+        let used = one(connected, None, findings).await;
+        places(used.as_deref(), findings).await;
+        return used;
+    }
+    let registries = match registries() {
+        Ok(registries) => registries,
+        Err(error) => {
+            findings.push(Finding::problem("engine", error.exit, error.to_string()));
+            return None;
+        }
+    };
+    let mut used = None;
+    for entry in entries {
+        let connected = connect_one(entry, &EngineOptions::default(), &registries).await;
+        let connected = connected.map(|(engine, info)| (engine.docker().cloned(), info));
+        let endpoint = one(connected, Some(entry), findings).await;
+        used = used.or(endpoint);
+    }
     used
 }
 
@@ -47,13 +68,20 @@ async fn places(used: Option<&str>, findings: &mut Vec<Finding>) {
     }
 }
 
-async fn connect(findings: &mut Vec<Finding>) -> Option<String> {
-    let (engine, info) = match Docker::connect(&EngineOptions::default()).await {
+/// What one engine is. One with the Docker API also says what its parts are.
+async fn one(
+    connected: Result<(Option<Docker>, EngineInfo), EngineError>,
+    entry: Option<&EngineEntry>,
+    findings: &mut Vec<Finding>,
+) -> Option<String> {
+    let (engine, info) = match connected {
         Ok(connected) => connected,
         Err(error) => {
             let what = if let EngineError::Builder { .. } = error { "builder" } else { "engine" };
             let error = CommandError::from(error);
-            findings.push(Finding::problem(what, error.exit, error.to_string()));
+            let message = error.to_string();
+            let message = entry.map_or(message.clone(), |entry| with_address(entry, &message));
+            findings.push(Finding::problem(what, error.exit, message));
             return None;
         }
     };
@@ -68,6 +96,7 @@ async fn connect(findings: &mut Vec<Finding>) -> Option<String> {
     }
     findings.push(Finding::ok("builder", info.capabilities.builder.to_string()));
     findings.push(capabilities(info.capabilities));
+    let Some(engine) = engine else { return Some(info.endpoint) };
     match engine.about().await {
         Ok(about) => {
             for (name, version) in &about.components {

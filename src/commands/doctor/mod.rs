@@ -16,7 +16,8 @@ pub(super) async fn doctor(common: &Common, arguments: &DoctorArgs) -> Result<Ex
     output::choose_colour(common.color);
     let mut findings = Vec::new();
     let hierarchy = hierarchy(common, &mut findings);
-    let endpoint = engine::check(&mut findings).await;
+    let engines = hierarchy.as_ref().map_or(&common.engines, |hierarchy| &hierarchy.engines);
+    let endpoint = engine::check(engines, &mut findings).await;
     state::check(hierarchy.as_ref(), endpoint, &mut findings);
     if let Some(hierarchy) = &hierarchy {
         registries::check(hierarchy, common.offline, &mut findings).await;

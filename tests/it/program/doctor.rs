@@ -69,6 +69,17 @@ fn no_engine_is_the_first_problem() {
 }
 
 #[test]
+fn each_engine_of_a_pool_is_checked() {
+    let project = Project::new();
+    let engines = format!("--engine {} --engine unix:///nowhere.sock", project.engine());
+    let ended = project.rebuild(&format!("doctor {engines}")).run().exits(20);
+    let [here, missing] = &about(&ended, "engine")[..] else { panic!("{ended}") };
+    assert!(here.starts_with("ok ") && here.contains(&project.engine()), "{ended}");
+    assert!(missing.starts_with("problem cannot reach the Docker engine at unix:///nowhere.sock"));
+    assert_eq!(about(&ended, "place"), [""; 0]);
+}
+
+#[test]
 fn logins_are_tried_and_never_shown() {
     let setup = Setup { login: Some(("me", PASSWORD)), ..Setup::default() };
     let (project, registry) = (Project::new(), Registry::with(&setup));

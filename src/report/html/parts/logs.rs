@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::{
-    hierarchy::bytes,
+    hierarchy::{NodeName, bytes},
     report::{
         html::{
             view::{ImageFailure, ImageView, LogTail, RunView},
@@ -71,6 +71,7 @@ fn failed(failure: &ImageFailure) -> Markup {
 
 fn lines(run: &RunView, image: &ImageView) -> Markup {
     let name = text(&image.name);
+    let argument = NodeName::from(&*image.name).argument();
     let tail = image.failure.as_ref().map(|failure| &failure.tail[..]).unwrap_or_default();
     let path = image.failure.as_ref().and_then(|failure| failure.log.as_deref());
     let is_empty = image.log.lines().len() == 0;
@@ -98,7 +99,7 @@ fn lines(run: &RunView, image: &ImageView) -> Markup {
         p.note {
             "Whole log: "
             @if let Some(path) = path { code { (text(path)) } ", or " }
-            code { "rebuild log " (name) @if !run.run.is_empty() { " --run " (text(&run.run)) } }
+            code { "rebuild log " (text(&argument)) @if !run.run.is_empty() { " --run " (text(&run.run)) } }
             " on the machine of the run."
         }
     }
