@@ -74,7 +74,7 @@ fn each_engine_of_a_pool_is_checked() {
     let engines = format!("--engine {} --engine unix:///nowhere.sock", project.engine());
     let ended = project.rebuild(&format!("doctor {engines}")).run().exits(20);
     let [here, missing] = &about(&ended, "engine")[..] else { panic!("{ended}") };
-    assert!(here.starts_with("ok ") && here.contains(&project.engine()), "{ended}");
+    assert!(here.starts_with("ok ") && here.contains(project.engine()), "{ended}");
     assert!(missing.starts_with("problem cannot reach the Docker engine at unix:///nowhere.sock"));
     assert_eq!(about(&ended, "place"), [""; 0]);
 }
