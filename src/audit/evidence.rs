@@ -33,10 +33,13 @@ pub(super) fn identified<'a>(
         if name.is_none() && digest.is_none() {
             continue;
         }
-        if evidence == BaseEvidence::Label
-            && let Some(base) = inherited_from(image, bases)
-        {
-            return Ok(of_known(base, BaseEvidence::InheritedLabels));
+        if evidence == BaseEvidence::Label {
+            if let Some(base) = inherited_from(image, bases) {
+                return Ok(of_known(base, BaseEvidence::InheritedLabels));
+            }
+            if other_node(image, bases).is_some() {
+                break;
+            }
         }
         let digest = digest.or_else(|| name.as_ref().and_then(|name| name.digest.clone()));
         let known = digest.as_ref().and_then(|digest| claimed(image, bases, (digest, &name)));
@@ -70,23 +73,43 @@ fn claimed<'a>(
     known.iter().find(fits).or(known.first()).copied()
 }
 
-/// A base that gave the image its labels, so that they say what that base is based on. `rebuild` sets all of its labels on
-/// each image, so an image with the fingerprint of another one inherited it.
+/// The node in the labels of `rebuild`, if the image is not an image of that node. Then it inherited all labels.
+fn other_node<'a>(image: &'a FleetImage, bases: &BaseHistory) -> Option<&'a str> {
+    let node = node_of(&image.facts)?;
+    let is_own = image.is_built_here
+        || bases.nodes.contains_key(&(image.repository.clone(), node.to_owned()))
+        || image.repository.as_str().rsplit('/').next() == Some(node);
+    Some(node).filter(|_| !is_own)
+}
+
+/// Whether the image has the layers of the base, and others. An image with the same layers is a copy.
+fn extends(image: &FleetImage, base: &KnownBase) -> bool {
+    let (own, of_base) = (&image.facts.layers, &base.facts.layers);
+    !of_base.is_empty() && of_base.len() < own.len() && own.starts_with(of_base)
+}
+
+/// A base that gave the image its labels, so that they describe the base of that base. `rebuild` sets all of its labels on
+/// each image, so an image of another node or with more layers inherited the fingerprint.
 fn inherited_from<'a>(image: &FleetImage, bases: &'a BaseHistory) -> Option<&'a KnownBase> {
     let print = fingerprint_of(&image.facts);
     let others = bases.images.iter().filter(|base| !is_version_of(image, base, bases));
-    let begins = |base: &KnownBase| {
-        !base.facts.layers.is_empty() && image.facts.layers.starts_with(&base.facts.layers)
-    };
+    let is_of_other_node = other_node(image, bases).is_some();
     let gave = |base: &&KnownBase| match (print, base.fingerprint()) {
-        (Some(own), Some(print)) => own == print && base.node() == node_of(&image.facts),
+        (Some(own), Some(print)) => {
+            let is_squashed = || is_of_other_node && base.facts.layers != image.facts.layers;
+            own == print
+                && base.node() == node_of(&image.facts)
+                && (extends(image, base) || is_squashed())
+        }
         (None, None) => {
             let labels = &base.facts.labels;
-            labels.contains_key(BASE_DIGEST) && begins(base) && has_all_labels(image, base)
+            labels.contains_key(BASE_DIGEST) && extends(image, base) && has_all_labels(image, base)
         }
         _ => false,
     };
-    others.filter(gave).max_by_key(|base| (begins(base), base.facts.layers.len(), base.at()))
+    others
+        .filter(gave)
+        .max_by_key(|base| (extends(image, base), base.facts.layers.len(), base.at()))
 }
 
 /// Whether an image is this base, or another version of it.
@@ -118,15 +141,18 @@ fn by_layers<'a>(
     image: &FleetImage,
     bases: &'a BaseHistory,
 ) -> Result<Identified<'a>, UnknownBase> {
-    let layers = &image.facts.layers;
+    let node = other_node(image, bases);
     let fitting: Vec<&KnownBase> = bases
         .images
         .iter()
-        .filter(|base| !base.facts.layers.is_empty() && layers.starts_with(&base.facts.layers))
-        .filter(|base| !is_version_of(image, base, bases))
+        .filter(|base| extends(image, base) && !is_version_of(image, base, bases))
+        .filter(|base| node.is_none() || base.node() == node)
         .collect();
     let Some(longest) = fitting.iter().map(|base| base.facts.layers.len()).max() else {
-        return Err(UnknownBase::NoEvidence);
+        return Err(match node {
+            Some(node) => UnknownBase::LabelsOf(node.to_owned()),
+            None => UnknownBase::NoEvidence,
+        });
     };
     let mut best: Vec<&KnownBase> =
         fitting.into_iter().filter(|base| base.facts.layers.len() == longest).collect();

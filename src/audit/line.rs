@@ -25,7 +25,7 @@ impl Line<'_> {
 }
 
 /// The moving tag of a version: the tag that a label names, the one that the user named for the repository, that of its
-/// node, or the longest moving tag of which one of its own tags is a version.
+/// node, the longest moving tag of which one of its own tags is a version, or that of the newest version of its node.
 pub(super) fn line_of<'a>(
     base: &'a KnownBase,
     named: Option<&Tagged>,
@@ -37,6 +37,11 @@ pub(super) fn line_of<'a>(
     if let Some(tag) = named.or_else(|| bases.moving.get(repository)).or_else(node) {
         return line(bases, repository, tag);
     }
+    line_of_tags(base, bases).or_else(|| line_of_newest(base, bases))
+}
+
+fn line_of_tags<'a>(base: &'a KnownBase, bases: &'a BaseHistory) -> Option<Line<'a>> {
+    let repository = &base.repository;
     let own: BTreeSet<&Tag> = base.tags.iter().chain(former_tags(base, bases)).collect();
     let all: Vec<&Tag> = bases.tags_of(repository).collect();
     let fits = |tag: &&&Tag| {
@@ -51,6 +56,19 @@ pub(super) fn line_of<'a>(
     let is_its = |tag: &&Tag| line(bases, repository, tag).is_some_and(|line| line.is_newest(base));
     let only = all.iter().find(|_| all.iter().all(&is_its));
     line(bases, repository, longest.or(latest).or(only)?)
+}
+
+/// The moving tag of the published version of this node that was built last; without one, its tag with a date.
+fn line_of_newest<'a>(base: &'a KnownBase, bases: &'a BaseHistory) -> Option<Line<'a>> {
+    let node = base.node()?;
+    let is_its =
+        |other: &&KnownBase| other.repository == base.repository && other.node() == Some(node);
+    let lines = bases.images.iter().filter(is_its).filter_map(|other| {
+        let mut tags = other.tags.iter();
+        let dated = || line(bases, &base.repository, tags.find(|tag| is_dated(tag.as_str()))?);
+        Some((other.at()?, line_of_tags(other, bases).or_else(dated)?))
+    });
+    lines.max_by_key(|(at, _)| *at).map(|(_, line)| line)
 }
 
 /// Whether a tag is known to move: it has moved, or other tags are its versions.
@@ -186,7 +204,8 @@ fn later_moves(bases: &BaseHistory, line: &Line<'_>, own: &BTreeSet<&Digest>) ->
     later.contains(line.newest).then_some(later.len())
 }
 
-/// The versions with the same moving tag that were built later, up to the newest. `None` if a time is missing.
+/// The versions with the same moving tag that were built later, up to the newest. `None` if a time is missing,
+/// or if it is not known whether a build was published.
 fn later_images(
     bases: &BaseHistory,
     known: &KnownBase,
@@ -194,14 +213,21 @@ fn later_images(
     (own, newest): (Option<Timestamp>, Option<Timestamp>),
 ) -> Option<usize> {
     let (own, newest) = (own?, newest?);
+    let has_record = bases.moves.iter().any(|one| is_of(line, &one.tag));
     let mut later: BTreeSet<&Digest> = BTreeSet::new();
     for base in &bases.images {
         let is_version = base.repository == known.repository && base.node() == known.node();
-        let was_published = !base.tags.is_empty() || former_tags(base, bases).next().is_some();
-        if !is_version || !was_published || line_of(base, None, bases).as_ref() != Some(line) {
+        if !is_version || line_of(base, None, bases).as_ref() != Some(line) {
             continue;
         }
         let at = base.at()?;
+        if base.tags.is_empty() && former_tags(base, bases).next().is_none() {
+            // Without records of runs, this build may have been published.
+            if !has_record && own < at && at <= newest {
+                return None;
+            }
+            continue;
+        }
         if own < at && at <= newest {
             later.insert(&base.version);
         }

@@ -46,6 +46,8 @@ pub struct FleetImage {
     pub platform: Option<Platform>,
     /// The digests of the image itself: its manifest, and the index of it.
     pub digests: BTreeSet<Digest>,
+    /// Whether its repository has the build tag of its fingerprint.
+    pub is_built_here: bool,
     pub facts: ImageFacts,
 }
 
@@ -122,6 +124,8 @@ pub enum UnknownBase {
     NoEvidence,
     /// Several bases have these layers.
     Several(Vec<String>),
+    /// Its labels are inherited from an image of this node, which was not found.
+    LabelsOf(String),
 }
 
 /// The result.

@@ -92,6 +92,7 @@ impl Registry {
             digests: [digest.clone()].into(),
             digest,
             platform: None,
+            is_built_here: false,
             facts: facts(layers, Some(0), labels),
         });
         self
@@ -215,15 +216,74 @@ fn inherited_labels_are_those_of_the_base() {
         .base(("foreign", "f"), "latest", ("d f", 5), &foreign)
         .image("child", "d a2 x", &of_os("2"))
         .image("squashed-old", "q", &of_os("1"))
-        .image("sibling", "d x", &of_os("3"))
+        .image("of-deleted", "d x", &of_os("3"))
+        .image("team/os", "d x", &of_os("3"))
         .image("of-foreign", "d f x", &foreign)
         .image("on-debian", "d x", &own);
-    insta::assert_snapshot!(registry.says(), @"
+    insta::assert_snapshot!(registry.says(), @r#"
     child: os:12 by InheritedLabels: Current
+    of-deleted: LabelsOf("os")
     of-foreign: foreign:latest by InheritedLabels: Current
     on-debian: docker.io/library/debian:12 by Label: Unchecked(NotRead), of shop team
-    sibling: docker.io/library/debian:12 by Label: Unchecked(NotRead)
     squashed-old: os:12 by InheritedLabels: behind Some(1) Some(10)
+    team/os: docker.io/library/debian:12 by Label: Unchecked(NotRead)
+    "#);
+}
+
+/// Only the base of the base was read: its label is current, but the image is not based on it.
+#[test]
+fn a_label_of_another_node_does_not_name_the_base() {
+    let os = label_of("r.example.com/os:12", "os 1");
+    let of_web = |print: &'static str| {
+        let mut labels = as_labels(&os);
+        labels.extend([("rebuild.node", "web"), ("rebuild.fingerprint", print)]);
+        labels
+    };
+    let mut registry = Registry::default();
+    registry
+        .base(("os", "os 1"), "12", ("a1", 1), &[])
+        .image("foreign", "a1 w1 x", &of_web("1"))
+        .image("foreign/web", "a1 w1", &of_web("1"))
+        .image("renamed", "a1 w1", &of_web("1"));
+    registry.images[2].is_built_here = true;
+    insta::assert_snapshot!(registry.says(), @r#"
+    foreign/web: os:12 by Label: Current
+    foreign: LabelsOf("web")
+    renamed: os:12 by Label: Current
+    "#);
+    registry.base(("web", "web 1"), "", ("a1 w1", 2), &of_web("1")).base(
+        ("web", "web 2"),
+        "latest latest-20261109",
+        ("a1 w2", 9),
+        &of_web("2"),
+    );
+    registry.bases.nodes.insert((repository("web"), "web".to_owned()), Tag::latest());
+    insta::assert_snapshot!(registry.says(), @"
+    foreign/web: os:12 by Label: Current
+    foreign: web:latest by InheritedLabels: behind Some(1) Some(7)
+    renamed: os:12 by Label: Current
+    ");
+}
+
+/// Equal inputs that two teams built: the labels are equal, the layers need not be.
+#[test]
+fn copies_are_not_each_other_s_bases() {
+    let labels = [("rebuild.node", "os"), ("rebuild.fingerprint", "1")];
+    let mut registry = Registry::default();
+    registry
+        .base(("a/os", "a"), "latest", ("s", 1), &labels)
+        .base(("b/os", "b"), "latest", ("s", 1), &labels)
+        .base(("c/os", "c"), "latest", ("t", 1), &labels)
+        .base(("flat", "flat"), "latest", ("f", 1), &[])
+        .image("a/os", "s", &labels)
+        .image("b/os", "s", &labels)
+        .image("c/os", "t", &labels)
+        .image("copy", "f", &[]);
+    insta::assert_snapshot!(registry.says(), @"
+    a/os: NoEvidence
+    b/os: NoEvidence
+    c/os: NoEvidence
+    copy: NoEvidence
     ");
 }
 
@@ -294,6 +354,32 @@ fn bases_with_the_same_layers_are_no_guess() {
     registry.bases.images[1].facts = facts("a1", Some(2), &[("team", "meta")]);
     registry.images[0].facts = facts("a1 x", Some(3), &[("team", "meta"), ("own", "x")]);
     assert_eq!(registry.says(), "app: meta:latest by Layers: behind Some(1) Some(7)");
+}
+
+/// A rebuild on the same day moves the tag with the date, too, and the version before it has its build tag only.
+#[test]
+fn a_version_without_tags_is_behind_the_newest_of_its_node() {
+    let web = [("rebuild.node", "web")];
+    let mut registry = Registry::default();
+    registry
+        .base(("web", "web 1"), "12-20261101", ("w1", 1), &web)
+        .base(("web", "web 2"), "12-20261109", ("w2", 8), &web)
+        .base(("web", "web 3"), "12-20261109", ("w3", 9), &web)
+        .base(("web", "other"), "nightly", ("o", 20), &[("rebuild.node", "other")])
+        .image("on-1", "w1 x", &[])
+        .image("on-2", "w2 x", &[])
+        .image("on-3", "w3 x", &[]);
+    insta::assert_snapshot!(registry.says(), @"
+    on-1: web:12-20261109 by Layers: behind None Some(8)
+    on-2: web:12-20261109 by Layers: behind Some(1) Some(1)
+    on-3: web:12-20261109 by Layers: Current
+    ");
+    registry.base(("web", "web 4"), "12 latest 12-20261111", ("w4", 11), &web);
+    insta::assert_snapshot!(registry.says(), @"
+    on-1: web:12 by Layers: behind None Some(10)
+    on-2: web:12 by Layers: behind Some(2) Some(3)
+    on-3: web:12 by Layers: behind Some(1) Some(2)
+    ");
 }
 
 #[test]

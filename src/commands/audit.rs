@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     audit::{Audit, BaseMove},
-    commands::cli::{AuditArgs, AuditFormat, Common},
+    commands::cli::{AuditArgs, AuditFormat, Common, RegistryPath},
     exit::Exit,
     hierarchy::Hierarchy,
     host::bounded,
@@ -59,6 +59,9 @@ pub(super) async fn audit(common: &Common, arguments: &AuditArgs) -> Result<Exit
     };
     let audited = signals::unless_stopped(&mut stops, Box::pin(work)).await?;
     tell_unread(&audited);
+    if audited.findings.is_empty() && audited.unread.is_empty() {
+        return Err(nothing(arguments));
+    }
     print(&audited, arguments)?;
     let is_behind = audited.counts().behind > 0;
     Ok(if arguments.exit_code && is_behind { Exit::Work } else { Exit::Done })
@@ -82,6 +85,7 @@ async fn request(
         nodes = moving_tags(&hierarchy);
         moves = past_moves(&hierarchy, client).await?;
     }
+    missing_bases(client, arguments).await;
     for base in &arguments.bases {
         bases.insert(base.repository.clone(), base.tag.clone());
     }
@@ -193,6 +197,31 @@ fn unlisted(error: RegistryError, arguments: &AuditArgs) -> CommandError {
         text = format!("{hint}, or {text}");
     }
     error.hint(text)
+}
+
+/// The registry has no image for this command line.
+fn nothing(arguments: &AuditArgs) -> CommandError {
+    let place = match &arguments.fleet {
+        Some(RegistryPath { host, path: None }) => format!("`{host}`"),
+        Some(below) => format!("`{below}` or below that path"),
+        None => "the registry for a name of the list".to_owned(),
+    };
+    let tags: Vec<String> = arguments.tags.iter().map(|tag| format!("`{tag}`")).collect();
+    let of_tags = match tags.as_slice() {
+        [] => String::new(),
+        tags => format!(" with the tag {}", tags.join(" or ")),
+    };
+    CommandError::new(Exit::Usage, format!("there is no image{of_tags} in {place}"))
+}
+
+/// The bases of the command line that the registry does not have. An error is printed when their tags are read again.
+async fn missing_bases(client: &Client, arguments: &AuditArgs) {
+    for base in &arguments.bases {
+        let Ok(tags) = client.tags(&base.repository).await else { continue };
+        if tags.is_empty() || base.tag.as_ref().is_some_and(|tag| !tags.contains(tag)) {
+            output::warning(&format!("`--base {base}` does not exist in the registry"));
+        }
+    }
 }
 
 fn tell_unread(audited: &Audit) {

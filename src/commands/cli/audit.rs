@@ -72,8 +72,15 @@ impl FromStr for RegistryPath {
         let below: Reference = format!("{host}/{}", path.unwrap_or("x")).parse().map_err(|_| {
             "it is not a registry and a path, such as `registry.example.com/team`".to_owned()
         })?;
-        if below.repository.host() != host || below.tag.is_some() || below.digest.is_some() {
+        if below.repository.host() != host {
             return Err("the first part must be a host, such as `registry.example.com`".to_owned());
+        }
+        if below.digest.is_some() {
+            return Err("leave the digest out: it audits all images below a path".to_owned());
+        }
+        if let (Some(tag), Some(_)) = (&below.tag, path) {
+            let repository = text.trim_end_matches(&format!(":{tag}"));
+            return Err(format!("`{tag}` is a tag: write `{repository} --tag {tag}`"));
         }
         Ok(Self { host: host.to_owned(), path: path.map(str::to_owned) })
     }
@@ -112,7 +119,8 @@ mod tests {
             ("localhost/x", Ok("localhost/x")),
             ("https://r.io", Err("leave `https://` out")),
             ("team", Err("the first part must be a host, such as `registry.example.com`")),
-            ("r.io/app:1", Err("the first part must be a host, such as `registry.example.com`")),
+            ("r.io/app:1", Err("`1` is a tag: write `r.io/app --tag 1`")),
+            ("r.io:5000/a/b:1.2", Err("`1.2` is a tag: write `r.io:5000/a/b --tag 1.2`")),
             (
                 "r.io/App",
                 Err("it is not a registry and a path, such as `registry.example.com/team`"),

@@ -31,7 +31,7 @@ struct AuditedView<'a> {
     owner: Option<&'a str>,
     state: &'static str,
     base: Option<FoundBaseView<'a>>,
-    candidates: &'a [String],
+    candidates: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -90,8 +90,9 @@ fn finding(finding: &AuditFinding) -> AuditedView<'_> {
         state: word(finding),
         base: finding.base.as_ref().map(base),
         candidates: match &finding.why {
-            Some(UnknownBase::Several(names)) => names,
-            _ => &[],
+            Some(UnknownBase::Several(names)) => names.iter().map(String::as_str).collect(),
+            Some(UnknownBase::LabelsOf(node)) => vec![node],
+            Some(UnknownBase::NoEvidence) | None => Vec::new(),
         },
     }
 }

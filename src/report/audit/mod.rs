@@ -34,12 +34,12 @@ struct BaseCount {
 }
 
 impl AuditView<'_> {
-    /// By the name of the base, those with the most outdated images first.
+    /// By the repository of the base, those with the most outdated images first.
     fn bases(&self) -> Vec<(&str, BaseCount)> {
         let mut bases: BTreeMap<&str, BaseCount> = BTreeMap::new();
         for finding in &self.audit.findings {
             let Some(base) = &finding.base else { continue };
-            let counted = bases.entry(&base.name).or_default();
+            let counted = bases.entry(repository_of(&base.name)).or_default();
             counted.images += 1;
             if let Standing::Behind { days, .. } = base.standing {
                 counted.behind += 1;
@@ -74,12 +74,26 @@ impl AuditView<'_> {
     }
 }
 
+/// The name without tag and digest: versions of one image have several names.
+fn repository_of(name: &str) -> &str {
+    let tagged = name.split_once('@').map_or(name, |(tagged, _)| tagged);
+    match tagged.rsplit_once(':') {
+        Some((repository, tag)) if repository.contains('/') && !tag.contains('/') => repository,
+        _ => tagged,
+    }
+}
+
 /// `3 versions, 12 days behind`.
 fn state(finding: &AuditFinding) -> String {
     match finding.base.as_ref().map(|base| &base.standing) {
         None => match &finding.why {
             Some(UnknownBase::Several(names)) => {
                 format!("base unknown: {} have the same layers", names.join(" and "))
+            }
+            Some(UnknownBase::LabelsOf(node)) => {
+                format!(
+                    "base unknown: the labels are of `{node}`; name its repository with `--base`"
+                )
             }
             _ => "base unknown".to_owned(),
         },

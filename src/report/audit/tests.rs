@@ -49,6 +49,7 @@ fn example(owner: &str) -> Audit {
             digests: [digest.clone()].into(),
             digest,
             platform: None,
+            is_built_here: false,
             facts: facts(layers, 20, &[("org.opencontainers.image.vendor", owner)]),
         }
     };
@@ -75,6 +76,18 @@ fn a_table_for_people() {
     insta::assert_snapshot!(print(AuditView { all: false, ..view(&audit) }, Some(60)));
     let empty = Audit::default();
     assert_eq!(print(view(&empty), None), "none of 0 images is based on an outdated base\n");
+}
+
+#[test]
+fn bases_are_counted_by_repository() {
+    for (name, expected) in [
+        ("r.io:5000/os:12", "r.io:5000/os"),
+        ("r.io:5000/os", "r.io:5000/os"),
+        ("r.io/os:12@sha256:ab", "r.io/os"),
+        ("sha256:ab", "sha256:ab"),
+    ] {
+        assert_eq!(repository_of(name), expected);
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use super::AuditProgress;
 use crate::{
     audit::ImageFacts,
+    fingerprint::BuiltFrom,
     image::{Digest, Platform, Reference, Repository, Tag},
     registry::{Client, Manifest, RegistryError},
 };
@@ -38,6 +39,8 @@ pub(super) struct ReadImage {
     pub(super) platform: Option<Platform>,
     /// Its manifest, and the indexes with it.
     pub(super) digests: BTreeSet<Digest>,
+    /// Whether its repository has the build tag of its fingerprint.
+    pub(super) is_built_here: bool,
     pub(super) facts: Arc<ImageFacts>,
 }
 
@@ -152,11 +155,17 @@ impl<'a> ImageReader<'a> {
             let tags = name.tag.iter().cloned().collect();
             return Ok((self.version(repository, digest.as_str(), tags).await?, Unread::new()));
         }
-        let tags = match &name.tag {
-            Some(tag) => vec![tag.clone()],
-            None => self.client.tags(repository).await?.into_iter().filter(is_wanted).collect(),
-        };
-        Ok(self.tagged(repository, tags).await)
+        if let Some(tag) = &name.tag {
+            return Ok(self.tagged(repository, vec![tag.clone()]).await);
+        }
+        let all: BTreeSet<Tag> = self.client.tags(repository).await?.into_iter().collect();
+        let wanted = all.iter().filter(|tag| is_wanted(tag)).cloned().collect();
+        let (mut images, unread) = self.tagged(repository, wanted).await;
+        for image in &mut images {
+            let built = BuiltFrom::from_labels(&image.facts.labels);
+            image.is_built_here = built.is_some_and(|it| all.contains(&it.fingerprint.build_tag()));
+        }
+        Ok((images, unread))
     }
 
     /// The images under these tags; tags of one image are together.
@@ -211,6 +220,7 @@ impl<'a> ImageReader<'a> {
             version: version.clone(),
             platform,
             digests,
+            is_built_here: false,
             facts,
         };
         let Ok(index) = serde_json::from_slice::<ReadIndex>(&manifest.bytes) else {

@@ -6,7 +6,7 @@ mod bases;
 mod images;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -15,8 +15,10 @@ use self::{
     images::{ImageReader, ReadImage},
 };
 use crate::{
-    audit::{self, Audit, BASE_NAME, BaseHistory, BaseMove, FleetImage},
-    image::{Reference, Repository, Tag},
+    audit::{self, Audit, BASE_DIGEST, BASE_NAME, BaseHistory, BaseMove, FleetImage},
+    fingerprint::node_of,
+    hierarchy::NodeName,
+    image::{Digest, Reference, Repository, Tag},
     registry::{Client, RegistryError},
 };
 
@@ -81,9 +83,14 @@ pub async fn audit(
         Fleet::Images(_) => None,
     };
     // A label may name a base that no other source has. Other registries are not asked.
-    for named in images.iter().filter_map(named_base).filter(|one| Some(one.host()) == host) {
-        if !bases.keys().any(|base| base.is_same(&named)) {
-            bases.insert(named, None);
+    let named = images.iter().filter_map(named_base).filter(|one| Some(one.host()) == host);
+    let mut found: BTreeSet<Repository> = named.chain(givers(&images)).collect();
+    if let Fleet::Registry { host, .. } = &request.fleet {
+        found.extend(of_nodes(client, host, &nodes_elsewhere(&images, request)).await);
+    }
+    for repository in found {
+        if !bases.keys().any(|base| base.is_same(&repository)) {
+            bases.insert(repository, None);
         }
     }
     let (known, not_read) = BaseReader { reader: &reader, moves: &request.moves }.read(bases).await;
@@ -101,14 +108,51 @@ fn named_base(image: &ReadImage) -> Option<Repository> {
     Some(name.parse::<Reference>().ok()?.repository)
 }
 
+/// The repositories of images with the same labels and fewer layers: `docker build` copied their labels.
+fn givers(images: &[ReadImage]) -> BTreeSet<Repository> {
+    let key = |image: &ReadImage| image.facts.labels.get(BASE_DIGEST).cloned();
+    let labelled = || images.iter().filter_map(|image| Some((key(image)?, image)));
+    let of_layers: HashMap<(String, &[Digest]), &ReadImage> =
+        labelled().map(|(base, image)| ((base, &*image.facts.layers), image)).collect();
+    let givers = labelled().flat_map(|(base, image)| {
+        let layers = &image.facts.layers;
+        let of_layers = &of_layers;
+        (1..layers.len()).filter_map(move |n| of_layers.get(&(base.clone(), &layers[..n])))
+    });
+    givers.map(|giver| giver.repository.clone()).collect()
+}
+
+/// The nodes in the labels of images that may have inherited these labels.
+fn nodes_elsewhere(images: &[ReadImage], request: &AuditRequest) -> BTreeSet<NodeName> {
+    let others = images.iter().filter(|image| !image.is_built_here);
+    let labelled = others.filter_map(|image| Some((image, node_of(&image.facts.labels)?)));
+    let is_elsewhere = |(image, node): &(&ReadImage, NodeName)| {
+        !request.nodes.contains_key(&(image.repository.clone(), node.to_string()))
+    };
+    labelled.filter(is_elsewhere).map(|(_, node)| node).collect()
+}
+
+/// The repositories of a registry with the names of these nodes. Without its list, none.
+async fn of_nodes(client: &Client, host: &str, nodes: &BTreeSet<NodeName>) -> Vec<Repository> {
+    if nodes.is_empty() {
+        return Vec::new();
+    }
+    let all = client.repositories(host, None).await.unwrap_or_default();
+    let is_named = |one: &Repository| {
+        one.as_str().rsplit('/').next().is_some_and(|name| nodes.contains(&NodeName::from(name)))
+    };
+    all.into_iter().filter(is_named).collect()
+}
+
 fn fleet_image(image: ReadImage) -> FleetImage {
-    let ReadImage { repository, tags, version, platform, digests, facts } = image;
+    let ReadImage { repository, tags, version, platform, digests, is_built_here, facts } = image;
     FleetImage {
         repository,
         tags: tags.into_iter().collect(),
         digest: version,
         platform,
         digests,
+        is_built_here,
         facts: (*facts).clone(),
     }
 }

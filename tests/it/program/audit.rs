@@ -266,6 +266,18 @@ fn a_list_of_images_stands_for_the_registry() {
     assert_eq!(names, [format!("{host}/other/app"), format!("{host}/team/app")]);
     let below = with_login(&format!("audit {host}/team --tag 2 --format csv")).exits(0);
     assert_eq!(below.stdout.lines().count(), 2, "{}", below.stdout);
+    for (arguments, message) in [
+        ("/nothere --exit-code", "there is no image in `HOST/nothere` or below that path"),
+        ("/team --tag nope", "there is no image with the tag `nope` in `HOST/team` or below"),
+        ("/team/app:1", "`1` is a tag: write `HOST/team/app --tag 1`"),
+    ] {
+        let ended = with_login(&format!("audit {host}{arguments}")).exits(2);
+        ended.says(&[&message.replace("HOST", host)]);
+    }
+    for base in ["team/nope", "team/app:3"] {
+        let ended = with_login(&format!("audit {host}/other --base {host}/{base}")).exits(0);
+        ended.says(&[&format!("`--base {host}/{base}` does not exist in the registry")]);
+    }
     project.write("list", "ok\nNot A Name\n");
     with_login("audit --images list").exits(2).says(&["line 2 of `list`: "]);
 }
@@ -294,6 +306,9 @@ fn an_image_that_rebuild_never_built_falls_behind() {
     let ended = project.rebuild(&audit).to(place).run().exits(3);
     assert!(ended.stdout.contains("2 versions"), "{}", ended.stdout);
     assert!(ended.stdout.contains("1 of 1 image is based on an outdated base"), "{}", ended.stdout);
+    // Without the hierarchy: the labels name the base of `~web`, and `~web` itself is found by its name.
+    let ended = Project::empty().rebuild(&audit).run().exits(3);
+    assert!(project.shown(&ended.stdout).contains("~web:latest"), "{}", ended.stdout);
     let page = project.rebuild(&(audit + " --format html")).to(place).run().exits(3);
     assert!(
         page.stdout.starts_with("<!DOCTYPE html>") && page.stdout.contains("by inherited labels")
