@@ -28,6 +28,8 @@ const QUERY: Duration = Duration::from_secs(300);
 const AUDIT: Duration = Duration::from_secs(3600);
 /// How many runs of the records in the registry are restored.
 const RESTORED: &str = "100";
+const RESTORE_TRIES: u32 = 5;
+const RESTORE_PAUSE: Duration = Duration::from_secs(2);
 /// These reasons come from outside, and start runs. Changed files start them by a push.
 const FROM_OUTSIDE: [&str; 3] = ["upstream-moved", "refresh-due", "updates-available"];
 
@@ -255,12 +257,18 @@ impl Server {
     pub(super) async fn restore_history(&self, served: &Arc<ServedHierarchy>) {
         let mut arguments = self.command(served, "history");
         arguments.extend(["--format".into(), "json".into(), "-n".into(), RESTORED.into()]);
-        let history = match self.query(arguments).await {
-            Ok(history) => history,
-            Err(problem) => {
-                tracing::warn!(hierarchy = served.name, %problem, "past runs cannot be restored");
+        let mut tries = 0;
+        let history = loop {
+            let problem = match self.query(arguments.clone()).await {
+                Ok(history) => break history,
+                Err(problem) => problem,
+            };
+            tracing::warn!(hierarchy = served.name, %problem, "past runs cannot be restored");
+            tries += 1;
+            if tries == RESTORE_TRIES {
                 return;
             }
+            tokio::time::sleep(RESTORE_PAUSE).await;
         };
         let runs = history["runs"].as_array().cloned().unwrap_or_default();
         // The oldest gets the lowest number.

@@ -83,8 +83,8 @@ pub async fn audit(
         Fleet::Images(_) => None,
     };
     // A label may name a base that no other source has. Other registries are not asked.
-    let named = images.iter().filter_map(named_base).filter(|one| Some(one.host()) == host);
-    let mut found: BTreeSet<Repository> = named.chain(givers(&images)).collect();
+    let labelled = images.iter().filter_map(named_base).filter(|one| Some(one.host()) == host);
+    let mut found: BTreeSet<Repository> = labelled.chain(givers(&images)).collect();
     if let Fleet::Registry { host, .. } = &request.fleet {
         found.extend(of_nodes(client, host, &nodes_elsewhere(&images, request)).await);
     }

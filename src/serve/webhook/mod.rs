@@ -172,8 +172,12 @@ pub fn read(
         HookFormat::Generic => {
             let GenericBody { refresh } = match body {
                 [] => GenericBody::default(),
-                body => serde_json::from_value(body_value(body)?)
-                    .map_err(|error| format!("the body: {error}"))?,
+                body => {
+                    let fields = body_value(body)?;
+                    let fields = fields.as_object().ok_or("the body is not an object")?.clone();
+                    serde_json::from_value(fields.into())
+                        .map_err(|error| format!("the body: {error}"))?
+                }
             };
             HookEvent::Start { name: name.to_owned(), refresh }
         }

@@ -29,7 +29,7 @@ fn a_thousand_deliveries_and_hundreds_of_readers_need_little_memory() {
     let server = Server::start(&project);
     let open = |path: &str| {
         let mut stream = TcpStream::connect(&server.host).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         stream
     };
     let mut readers: Vec<TcpStream> = (0..200).map(|_| open("/h/project/events")).collect();
