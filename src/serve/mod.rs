@@ -39,7 +39,7 @@ use self::{
 };
 use crate::hierarchy::Hierarchy;
 
-/// Processed deliveries are kept so long, and a copy of one is recognized.
+/// For this time, processed deliveries are kept, and a copy of one is recognized.
 const DELIVERIES_KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(90 * 24);
 /// So many ended runs of a hierarchy are kept.
 const RUNS_KEPT: u32 = 500;

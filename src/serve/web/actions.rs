@@ -236,9 +236,7 @@ pub(super) async fn resend(
             server.resend.notify_one();
             action.accepted("/messages", json!({ "message": id }))
         }
-        Ok(false) => {
-            problem(StatusCode::NOT_FOUND, format!("the message `{id}` is sent, or there is none"))
-        }
+        Ok(false) => problem(StatusCode::NOT_FOUND, format!("no message `{id}` waits to be sent")),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, error),
     }
 }
