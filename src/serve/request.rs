@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hierarchy::NodeName;
+
 /// The most reasons that a request keeps.
 const REASONS: usize = 20;
 
@@ -98,8 +100,7 @@ impl WorkRequest {
 impl std::fmt::Display for RequestedWork {
     /// `rebuild --since 1f3c…`: as a user would type it, but for images among which `rebuild` selects.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // `app@linux/arm64` of `app (linux/arm64)`.
-        let typed = |name: &String| name.replace(" (", "@").replace(')', "");
+        let typed = |name: &String| NodeName::from(name.as_str()).argument();
         let list = |names: &BTreeSet<String>| names.iter().map(typed).collect::<Vec<_>>().join(",");
         match self {
             Self::OutOfDate => f.write_str("rebuild"),

@@ -110,11 +110,14 @@ impl Docker {
         &self,
         name: &str,
     ) -> Result<Option<LocalImage>, EngineError> {
-        let image = self.inspect_raw(name).await?.map(Inspected::into_image);
-        Ok(image.map(|image| {
-            let familiar = |name: &Tagged| tagged(self.familiar(&name.to_string()));
-            LocalImage { tags: image.tags.iter().filter_map(familiar).collect(), ..image }
-        }))
+        Ok(self.inspect_raw(name).await?.map(|seen| self.local_image(seen)))
+    }
+
+    /// With the tags as the docker command shows them.
+    fn local_image(&self, seen: Inspected) -> LocalImage {
+        let image = seen.into_image();
+        let familiar = |name: &Tagged| tagged(self.familiar(&name.to_string()));
+        LocalImage { tags: image.tags.iter().filter_map(familiar).collect(), ..image }
     }
 
     /// An image that was just built. The containerd image store unpacks one of another platform when it is first used,
@@ -124,14 +127,14 @@ impl Docker {
         id: &Digest,
         run: &str,
     ) -> Result<Option<LocalImage>, EngineError> {
-        if self.capabilities.sizes_are_by_manifest
-            && let Some(image) = self.inspect_raw(id.as_str()).await?
-            && image.unpacked_size().is_none()
-        {
+        let seen = self.inspect_raw(id.as_str()).await?;
+        let is_packed = |image: &Inspected| image.unpacked_size().is_none();
+        if self.capabilities.sizes_are_by_manifest && seen.as_ref().is_some_and(is_packed) {
             // Creating a container unpacks it. The build does not fail because its size is not known.
             _ = self.read_image_files(id, &[], run).await;
+            return self.inspect_image(id.as_str()).await;
         }
-        self.inspect_image(id.as_str()).await
+        Ok(seen.map(|seen| self.local_image(seen)))
     }
 
     pub(super) async fn inspect_raw(&self, name: &str) -> Result<Option<Inspected>, EngineError> {

@@ -21,7 +21,7 @@ fn project(upstream: &str) -> Project {
     project
 }
 
-/// Makes an image as somebody else would, and returns its ID.
+/// Makes an image outside of the hierarchy, and returns its ID.
 fn make(project: &Project, tag: &str, name: &str) -> String {
     if !project.path("os").exists() {
         project.write_os();
