@@ -21,6 +21,7 @@ mod worker;
 
 use std::{
     ffi::OsString,
+    fs::{File, TryLockError},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
@@ -109,7 +110,7 @@ pub struct Listening {
     server: Arc<Server>,
     listener: TcpListener,
     /// Held until the process ends.
-    _lock: std::fs::File,
+    _lock: File,
     pub address: SocketAddr,
     /// The new name of a damaged database.
     pub damaged: Option<PathBuf>,
@@ -119,10 +120,7 @@ pub struct Listening {
 pub async fn listen(options: ServeOptions) -> Result<Listening, ServeError> {
     let data = |source| ServeError::Data { path: options.data.clone(), source };
     std::fs::create_dir_all(&options.data).map_err(data)?;
-    let lock = std::fs::File::create(options.data.join("lock")).map_err(data)?;
-    if lock.try_lock().is_err() {
-        return Err(ServeError::InUse(options.data.clone()));
-    }
+    let lock = lock(&options.data).await?;
     let address = options.listen;
     let cannot = |source| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
@@ -146,6 +144,21 @@ pub async fn listen(options: ServeOptions) -> Result<Listening, ServeError> {
         server.read_files(served).await;
     }
     Ok(Listening { server, listener, _lock: lock, address, damaged })
+}
+
+/// The lock of a data folder. A server that was killed while it started a process leaves the lock to it until the
+/// process begins its own program, so a lock that is held is tried again for 5 seconds.
+async fn lock(folder: &Path) -> Result<File, ServeError> {
+    let data = |source| ServeError::Data { path: folder.to_owned(), source };
+    let file = File::create(folder.join("lock")).map_err(data)?;
+    for _ in 0..50 {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(source)) => return Err(data(source)),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+    Err(ServeError::InUse(folder.to_owned()))
 }
 
 impl Listening {

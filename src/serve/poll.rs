@@ -314,10 +314,12 @@ fn restored(served: &ServedHierarchy, run: &Value) -> Option<StoredRun> {
         request: WorkRequest::new(RequestedWork::OutOfDate, format!("rebuild {flags}").trim()),
         state: if exit_code == Some(0) { RunState::Succeeded } else { RunState::Failed },
         queued_at: at,
-        began_at: Some(at),
+        // The record has no duration.
+        began_at: None,
         ended_at: Some(at),
         exit_code,
         run: Some(run["run"].as_str()?.to_owned()),
         result: Some(format!("{result}; read from its record")),
+        followed_by: None,
     })
 }

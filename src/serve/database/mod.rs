@@ -28,7 +28,7 @@ pub use self::{
 /// The most calls of one commit.
 const TOGETHER: usize = 256;
 /// Each brings the file to the version of its place in the list, counted from 1 (`PRAGMA user_version`).
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("followed_by.sql")];
 
 /// A handle to the thread that owns the connection. Cheap to clone.
 #[derive(Clone)]

@@ -61,10 +61,12 @@ pub struct StoredRun {
     pub run: Option<String>,
     /// The result as a sentence.
     pub result: Option<String>,
+    /// The run for which its request was queued again.
+    pub followed_by: Option<i64>,
 }
 
-const COLUMNS: &str =
-    "id, hierarchy, request, state, queued_at, began_at, ended_at, exit_code, run, result";
+const COLUMNS: &str = "id, hierarchy, request, state, queued_at, began_at, ended_at, exit_code, run, result, \
+    followed_by";
 
 impl Database {
     /// Queues a run, or adds its request to the queued run of its lane. Returns its number.
@@ -117,6 +119,9 @@ impl Database {
                 .execute(params![state.name(), now, exit_code, name, result, id])?;
             if again {
                 let again = enqueue(connection, (&run.hierarchy, &run.request), now)?;
+                connection
+                    .prepare_cached("UPDATE runs SET followed_by = ? WHERE id = ?")?
+                    .execute([again, id])?;
                 connection
                     .prepare_cached(
                         "INSERT OR IGNORE INTO delivery_runs \
@@ -284,5 +289,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredRun> {
         exit_code: row.get(7)?,
         run: row.get(8)?,
         result: row.get(9)?,
+        followed_by: row.get(10)?,
     })
 }

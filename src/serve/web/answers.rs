@@ -84,9 +84,14 @@ impl<'a> Asked<'a> {
     }
 
     fn missing(&self, what: &str) -> Response {
+        self.refusal(StatusCode::NOT_FOUND, what)
+    }
+
+    fn refusal(&self, status: StatusCode, what: &str) -> Response {
+        let title = status.canonical_reason().unwrap_or("Error");
         let mut response =
-            self.answer(&json!({ "error": what }), |chrome| pages::missing(&chrome, what));
-        *response.status_mut() = StatusCode::NOT_FOUND;
+            self.answer(&json!({ "error": what }), |chrome| pages::refusal(&chrome, title, what));
+        *response.status_mut() = status;
         response
     }
 }
@@ -175,7 +180,7 @@ pub(super) async fn run(
     let deliveries = server.database.causes(id).await.unwrap_or_default();
     let page = RunPage { run: RunRow::of(&stored, entry), deliveries };
     if !asked.wants_page() {
-        return asked.answer(&page, |chrome| pages::missing(&chrome, ""));
+        return asked.answer(&page, |_| Markup::default());
     }
     // Many clients may follow a run: its file is not read for each.
     if let Some(live) = entry.and_then(ServedHierarchy::live).filter(|live| live.id == id) {
@@ -289,4 +294,13 @@ pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
 
 pub(super) async fn not_found(State(server): State<Arc<Server>>, parts: Parts) -> Response {
     Asked::new(&server, &parts).missing("there is no such page")
+}
+
+/// The header `Allow`, which the router adds, names the methods.
+pub(super) async fn method_not_allowed(
+    State(server): State<Arc<Server>>,
+    parts: Parts,
+) -> Response {
+    let asked = Asked::new(&server, &parts);
+    asked.refusal(StatusCode::METHOD_NOT_ALLOWED, "this address takes another method, see `Allow`")
 }

@@ -166,6 +166,7 @@ fn router(server: Arc<Server>) -> Router {
         .route("/healthz", get(answers::health))
         .route("/readyz", get(answers::ready))
         .fallback(answers::not_found)
+        .method_not_allowed_fallback(answers::method_not_allowed)
         .layer(DefaultBodyLimit::max(64 * 1024))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST))
         .layer(header(header::CONTENT_SECURITY_POLICY, POLICY))

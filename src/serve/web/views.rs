@@ -116,6 +116,8 @@ pub struct RunRow {
     pub exit_code: Option<i64>,
     pub run: Option<String>,
     pub result: Option<String>,
+    /// The run for which its request was queued again.
+    pub followed_by: Option<i64>,
     /// Of the run that goes on: the images that are finished, and all that it builds.
     pub done: Option<usize>,
     pub total: Option<usize>,
@@ -187,6 +189,7 @@ impl RunRow {
             exit_code: run.exit_code,
             run: run.run.clone().or(name),
             result: run.result.clone(),
+            followed_by: run.followed_by,
             done,
             total,
         }

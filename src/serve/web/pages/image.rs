@@ -70,12 +70,17 @@ fn links(hierarchy: &str, names: &[String]) -> Markup {
 fn last_failure(failure: &serde_json::Value) -> Markup {
     let text = |key: &str| failure[key].as_str().unwrap_or_default().to_owned();
     let setback = &failure["setback"];
+    let others = setback["others"].as_array().into_iter().flatten();
     html! {
         div.failure {
             p { strong { "Not published in its last run" } " " span.note { (text("run")) } }
             @match (setback["message"].as_str(), setback["by"].as_str()) {
                 (Some(message), _) => pre { (message) },
-                (None, Some(by)) => p { "because " code { (by) } " failed" },
+                (None, Some(by)) => p {
+                    "because " code { (by) }
+                    @for other in others.filter_map(|other| other.as_str()) { ", " code { (other) } }
+                    " failed"
+                },
                 (None, None) => {}
             }
         }

@@ -125,13 +125,13 @@ pub(super) fn login(problem: Option<&str>) -> Markup {
     chrome.page("Log in", None, &body)
 }
 
-pub(super) fn missing(chrome: &Chrome, what: &str) -> Markup {
+pub(super) fn refusal(chrome: &Chrome, title: &str, what: &str) -> Markup {
     let body = html! {
-        h1 { "Not found" }
+        h1 { (title) }
         p { (what) "." }
         p { a href="/" { "All hierarchies" } }
     };
-    chrome.page("Not found", None, &body)
+    chrome.page(title, None, &body)
 }
 
 fn hierarchy_address(name: &str) -> String {

@@ -36,6 +36,9 @@ pub(in crate::serve::web) fn run(chrome: &Chrome, page: &RunPage, events: &RunVi
                 (None, RunState::Queued) => p.result { "waits for the run before it" },
                 _ => {}
             }
+            @if let Some(next) = run.followed_by {
+                p { "Its request was queued again as " a href=(run_address(next)) { "run #" (next) } "." }
+            }
             @if !run.why.is_empty() {
                 p { "Started by:" }
                 ul { @for why in &run.why { li { (sentence(why)) } } }
