@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::{DockerfileProblem, lex::Lex};
+use super::{DockerfileProblem, HeredocText, lex::Lex};
 
 pub const BOM: &str = "\u{feff}";
 
@@ -21,6 +21,7 @@ pub(super) struct InstructionLine {
     pub(super) number: usize,
     /// Where pieces of `text` begin, in `text` and in the file.
     pieces: Vec<(usize, usize)>,
+    pub(super) heredocs: Vec<HeredocText>,
 }
 
 /// The lines, and what the directives above them say.
@@ -101,8 +102,12 @@ pub(super) fn read(text: &str) -> Result<DockerfileLines, DockerfileProblem> {
             comments.extend((!is_directive).then(|| first.in_file()));
             continue;
         }
-        let mut line =
-            InstructionLine { text: String::new(), number: first.number, pieces: Vec::new() };
+        let mut line = InstructionLine {
+            text: String::new(),
+            number: first.number,
+            pieces: Vec::new(),
+            heredocs: Vec::new(),
+        };
         let mut goes_on = line.push(first, directives.escape);
         while goes_on && let Some(next) = raw.next() {
             directives.read(next)?;
@@ -114,8 +119,17 @@ pub(super) fn read(text: &str) -> Result<DockerfileLines, DockerfileProblem> {
             }
         }
         for heredoc in heredocs(&line)? {
-            let body = &mut raw;
-            if !body.any(|raw| heredoc.ends_at(raw.text)) {
+            let mut text = HeredocText { name: heredoc.name.clone(), body: String::new() };
+            let has_end = raw.by_ref().any(|raw| {
+                let is_end = heredoc.ends_at(raw.text);
+                if !is_end {
+                    text.body.push_str(raw.text);
+                    text.body.push('\n');
+                }
+                is_end
+            });
+            line.heredocs.push(text);
+            if !has_end {
                 return Err(DockerfileProblem {
                     span: line.whole(),
                     message: format!("the heredoc `{}` has no end", heredoc.name),

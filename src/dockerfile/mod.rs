@@ -39,6 +39,21 @@ pub struct Instruction {
     /// Where it begins, counted from 1.
     pub line: usize,
     pub text: String,
+    pub heredocs: Vec<HeredocText>,
+}
+
+/// The lines between `<<NAME` and `NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeredocText {
+    pub name: String,
+    /// With the tabs that `<<-` takes off.
+    pub body: String,
+}
+
+impl Instruction {
+    pub fn new(line: usize, text: impl Into<String>) -> Self {
+        Self { line, text: text.into(), heredocs: Vec::new() }
+    }
 }
 
 /// What decides how the variables of a Dockerfile are expanded, and which stage is built.
@@ -126,7 +141,10 @@ pub fn scan(text: &str, settings: Settings<'_>) -> Result<Scan, ScanError> {
     let instructions = lines
         .all
         .iter()
-        .map(|line| Instruction { line: line.number, text: normal(&line.text) })
+        .map(|line| Instruction {
+            heredocs: line.heredocs.clone(),
+            ..Instruction::new(line.number, normal(&line.text))
+        })
         .collect();
     Ok(Scan { uses, triggers, stages, counted, instructions })
 }

@@ -79,10 +79,7 @@ fn dockerfile(path: PathBuf, parents: &str) -> Dockerfile {
     if uses.is_empty() {
         text.push_str("FROM scratch\n");
     }
-    let instructions = text
-        .lines()
-        .enumerate()
-        .map(|(index, line)| Instruction { line: index + 1, text: line.to_owned() })
-        .collect();
+    let instructions =
+        text.lines().enumerate().map(|(index, line)| Instruction::new(index + 1, line)).collect();
     Dockerfile { path, text, uses, instructions }
 }

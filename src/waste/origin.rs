@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dockerfile::Instruction;
+use crate::dockerfile::{HeredocText, Instruction};
 
 /// An entry of `history`: <https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md>.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,9 +67,10 @@ pub(super) fn onbuild(instructions: &[Instruction], target: Option<&str>) -> Vec
     let (all, stages) = crate::dockerfile::image_stages(instructions, target);
     let own = all.iter().filter(|(stage, _)| stages.contains(stage));
     let triggers = own.filter_map(|(_, one)| {
-        Some(Instruction { line: one.line, text: one.text.strip_prefix("ONBUILD ")?.to_owned() })
+        let text = one.text.strip_prefix("ONBUILD ")?.to_owned();
+        Some(Instruction { text, ..(*one).clone() })
     });
-    let from = Instruction { line: 0, text: "FROM parent".to_owned() };
+    let from = Instruction::new(0, "FROM parent");
     [from].into_iter().chain(triggers).collect()
 }
 
@@ -81,8 +82,13 @@ fn is_made_by(text: &str, one: &Instruction) -> bool {
         return false;
     }
     if name == "RUN" {
-        let command = squeezed(without_flags(rest));
-        return !command.is_empty() && squeezed(text).ends_with(&command);
+        let (text, command) = (squeezed(text), squeezed(without_flags(rest)));
+        let is_end = |end: &str| !end.is_empty() && text.ends_with(end);
+        return if one.heredocs.is_empty() {
+            is_end(&command)
+        } else {
+            heredoc_texts(&command, &one.heredocs).iter().any(|end| is_end(end))
+        };
     }
     // Sources are hashes in some builders, and variables are expanded.
     let destination = |text: &str| {
@@ -93,15 +99,34 @@ fn is_made_by(text: &str, one: &Instruction) -> bool {
     made.ends_with(&written) && (made.is_empty() || !written.is_empty())
 }
 
-/// The same instruction, whose text cannot be compared: it has variables, a heredoc or a relative path.
+/// How builders word a command with heredocs: BuildKit with the lines that end them, podman without. Of `RUN <<NAME`,
+/// BuildKit has the lines only, or the name of the file with them if they begin with `#!`.
+fn heredoc_texts(command: &str, heredocs: &[HeredocText]) -> Vec<String> {
+    let lines = |has_names: bool| -> String {
+        let each = heredocs.iter().map(|one| {
+            let name = if has_names { one.name.as_str() } else { "" };
+            squeezed(&one.body) + name
+        });
+        each.collect()
+    };
+    let mut texts = vec![format!("{command}{}", lines(true)), format!("{command}{}", lines(false))];
+    if let [only] = heredocs
+        && command.trim_start_matches(['<', '-', '"', '\'']).trim_end_matches(['"', '\''])
+            == only.name
+    {
+        texts.extend([lines(false), format!("/dev/pipes/{}", only.name)]);
+    }
+    texts
+}
+
+/// The same instruction, whose text cannot be compared: it has variables, a list or a relative path.
 fn is_alike(text: &str, one: &Instruction) -> bool {
     let name = one.text.split(' ').next().unwrap_or_default();
     let rest = one.text.strip_prefix(name).unwrap_or_default().trim_start();
     // The shell expands the variables of a `RUN`, so that its text is that of the Dockerfile.
     let is_vague = if name == "RUN" {
         let words = serde_json::from_str::<Vec<String>>(without_flags(rest));
-        let is_list = words.is_ok_and(|words| squeezed(text).ends_with(&squeezed(&words.concat())));
-        is_list || rest.contains("<<")
+        words.is_ok_and(|words| squeezed(text).ends_with(&squeezed(&words.concat())))
     } else {
         rest.contains(['$', '[']) || [" .", " ./"].iter().any(|end| rest.ends_with(end))
     };
@@ -135,13 +160,11 @@ fn squeezed(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dockerfile::Settings;
 
     fn lines(dockerfile: &str, texts: &[&str]) -> String {
-        let all: Vec<Instruction> = dockerfile
-            .lines()
-            .enumerate()
-            .map(|(n, text)| Instruction { line: n + 1, text: text.to_owned() })
-            .collect();
+        let all: Vec<Instruction> =
+            dockerfile.lines().enumerate().map(|(n, text)| Instruction::new(n + 1, text)).collect();
         let texts: Vec<Option<&str>> = texts.iter().map(|text| Some(*text)).collect();
         let found = instructions(&all, None, &texts);
         let line =
@@ -180,8 +203,44 @@ mod tests {
         let edited = "FROM a\nRUN chmod 711 /x\nRUN for i in $(seq 3)";
         let texts = ["RUN /bin/sh -c chmod 700 /x # buildkit", "RUN /bin/sh -c for i in $(seq 3)"];
         assert_eq!(lines(edited, &texts), "- 3");
-        let vague = "FROM a\nRUN [\"a\", \"b\"]\nCOPY x $Y\nRUN <<E";
-        assert_eq!(lines(vague, &["RUN a b", "COPY x /y # buildkit", "RUN /bin/sh -c c"]), "2 3 4");
+        let vague = "FROM a\nRUN [\"a\", \"b\"]\nCOPY x $Y";
+        assert_eq!(lines(vague, &["RUN a b", "COPY x /y # buildkit"]), "2 3");
+    }
+
+    /// Copied from Docker 28.5 and podman 5.8, after a layer of an image that is not of the hierarchy.
+    #[test]
+    fn heredocs_are_found_by_their_lines() {
+        let dockerfile = "FROM a\nRUN <<EOF\necho hi > /hi\necho b > /b\nEOF\nRUN cat <<EOF >/x\nbody\nEOF\n\
+                          RUN <<EOF\n#!/bin/sh\necho c > /c\nEOF\nRUN <<-'A' cat >/y && cat <<B >/z\n\tone\nA\ntwo\nB\n";
+        let (args, platform) = (std::collections::BTreeMap::new(), "linux/amd64".parse().unwrap());
+        let settings = Settings {
+            build_args: &args,
+            target: None,
+            platform: &platform,
+            build_platform: &platform,
+        };
+        let scan = crate::dockerfile::scan(dockerfile, settings).unwrap();
+        for texts in [
+            [
+                "RUN /bin/sh -c mkdir /of-the-base # buildkit",
+                "RUN /bin/sh -c echo hi > /hi\necho b > /b\n # buildkit",
+                "RUN /bin/sh -c cat <<EOF >/x\nbody\nEOF # buildkit",
+                "RUN /bin/sh -c /dev/pipes/EOF # buildkit",
+                "RUN /bin/sh -c <<-'A' cat >/y && cat <<B >/z\n one\nA\ntwo\nB # buildkit",
+            ],
+            [
+                "/bin/sh -c mkdir /of-the-base",
+                "/bin/sh -c <<EOF\necho hi > /hi\necho b > /b",
+                "/bin/sh -c cat <<EOF >/x\nbody",
+                "/bin/sh -c <<EOF\n#!/bin/sh\necho c > /c",
+                "/bin/sh -c <<-'A' cat >/y && cat <<B >/z\none\ntwo",
+            ],
+        ] {
+            let found = instructions(&scan.instructions, None, &texts.map(Some));
+            let found: Vec<usize> =
+                found.into_iter().map(|it| it.map_or(0, |it| it.line)).collect();
+            assert_eq!(found, [0, 2, 6, 9, 13]);
+        }
     }
 
     #[test]

@@ -144,7 +144,7 @@ pub(crate) fn surveyed(hierarchy: &str, images: &str) -> (Hierarchy, HierarchyWa
         let is_flat = images.contains(&format!("{}:\n{FLATTENED}", node.name));
         node.flatten = if is_flat { Flatten::All } else { Flatten::No };
         node.dockerfile.instructions =
-            text.map(|(n, text)| Instruction { line: n + 1, text: text.to_owned() }).collect();
+            text.map(|(n, text)| Instruction::new(n + 1, text)).collect();
         node
     });
     let hierarchy = Hierarchy::from_nodes(hierarchy.file.clone(), None, nodes.collect()).unwrap();
