@@ -30,6 +30,8 @@ pub(super) struct ReferenceIndex<'n> {
     nodes: Vec<NodeIdentity<'n>>,
     by_repository: HashMap<(String, String), Vec<usize>>,
     by_name: HashMap<&'n str, usize>,
+    /// By the last part of the repository.
+    by_last_part: HashMap<&'n str, Vec<usize>>,
 }
 
 /// What a reference turned out to be.
@@ -51,6 +53,7 @@ impl<'n> ReferenceIndex<'n> {
     pub(super) fn new(nodes: Vec<NodeIdentity<'n>>) -> Self {
         let mut by_repository: HashMap<_, Vec<usize>> = HashMap::new();
         let mut by_name = HashMap::new();
+        let mut by_last_part: HashMap<_, Vec<usize>> = HashMap::new();
         for (index, node) in nodes.iter().enumerate() {
             by_name.entry(node.name.image()).or_insert(index);
             for repository in &node.repositories {
@@ -58,9 +61,10 @@ impl<'n> ReferenceIndex<'n> {
                 if same.last() != Some(&index) {
                     same.push(index);
                 }
+                by_last_part.entry(last_part(repository)).or_default().push(index);
             }
         }
-        Self { nodes, by_repository, by_name }
+        Self { nodes, by_repository, by_name, by_last_part }
     }
 
     /// What a reference in the Dockerfile of this node means.
@@ -160,26 +164,28 @@ impl ReferenceIndex<'_> {
         if path.starts_with("library/") || reference.digest.is_some() {
             return None;
         }
-        let named =
-            &self.nodes[*self.by_name.get(last).or_else(|| self.by_name.get(path.as_str()))?];
         let tag = reference.tag_or_latest()?;
-        let has_tag =
-            named.tags.is_some_and(|tags| tags.iter().any(|one| one.as_str() == tag.as_str()));
-        if !has_tag || named.name.image() == node.image() {
-            return None;
-        }
+        let by_name = self.by_name.get(last).or_else(|| self.by_name.get(path.as_str()));
+        let mut same = by_name.into_iter().chain(self.by_last_part.get(last).into_iter().flatten());
+        let named = same.find(|&&index| {
+            let tags = self.nodes[index].tags.unwrap_or_default();
+            !self.is(index, node) && tags.iter().any(|one| one.as_str() == tag.as_str())
+        })?;
+        let named = self.nodes[*named].name.image();
+        let made = match named {
+            name if name == last || name == path => format!("`{name}:{tag}` is an image here"),
+            name => format!("`{last}:{tag}` is made here by `{name}`"),
+        };
         Some(Warning {
             code: RuleCode::OtherRegistry,
-            message: format!(
-                "`{}:{tag}` is an image here, and `{before}` is not its registry",
-                named.name.image()
-            ),
-            hint: format!(
-                "it is taken for an upstream; `{}:{tag}` names the image here",
-                named.name.image()
-            ),
+            message: format!("{made}, and `{before}` is not its registry"),
+            hint: format!("it is taken for an upstream; `{named}:{tag}` names the image here"),
         })
     }
+}
+
+fn last_part(repository: &Repository) -> &str {
+    repository.as_str().rsplit('/').next().unwrap_or_default()
 }
 
 fn key(repository: &Repository) -> (String, String) {
@@ -256,6 +262,12 @@ mod tests {
                 "upstream other.io/nginx\n\
                  `nginx:latest` is an image here, and `other.io` is not its registry\n\
                  it is taken for an upstream; `nginx:latest` names the image here",
+            ),
+            (
+                "other.io/net:8.0",
+                "upstream other.io/net:8.0\n\
+                 `net:8.0` is made here by `runtime-8`, and `other.io` is not its registry\n\
+                 it is taken for an upstream; `runtime-8:8.0` names the image here",
             ),
             ("docker.io/library/os:12", "upstream docker.io/library/os:12"),
             (

@@ -144,6 +144,8 @@ pub(super) struct HierarchySurvey {
     /// What an image without a `platform` is built for.
     pub(super) platform: Platform,
     pub(super) problems: Problems,
+    /// Whether images without a value for an argument were left out.
+    pub(super) is_partial: bool,
     checkouts: Checkouts,
 }
 
@@ -314,6 +316,7 @@ impl HierarchySurvey {
             uses,
             platform,
             problems,
+            is_partial: unfilled.contains(&true),
             checkouts,
         })
     }

@@ -92,8 +92,13 @@ fn copied(
     for (one, is_built) in instructions.iter().zip(built(instructions, has_target)) {
         let (name, rest) = one.text.split_once(' ').unwrap_or((&one.text, ""));
         values.take(name, rest);
-        if is_built && matches!(name, "COPY" | "ADD") {
-            paths.extend(sources(rest, &values).into_iter().map(|path| (one.line, path)));
+        if is_built {
+            let paths_of_line = match name {
+                "COPY" | "ADD" => sources(rest, &values),
+                "RUN" => bound(rest).filter_map(|path| values.fill(path)).collect(),
+                _ => Vec::new(),
+            };
+            paths.extend(paths_of_line.into_iter().map(|path| (one.line, path)));
         }
     }
     paths
@@ -230,25 +235,50 @@ fn near(context: &Path, path: &str) -> Option<String> {
     (!found.as_os_str().is_empty()).then(|| found.display().to_string())
 }
 
-/// The path cannot leave the context: the builder takes `..` for its root.
+/// The path cannot leave the context: `..` of the context is the context.
 fn is_there(context: &Path, path: &str) -> bool {
-    let parts = path.split('/').filter(|part| !["", ".", ".."].contains(part));
-    context.join(parts.collect::<PathBuf>()).symlink_metadata().is_ok()
+    let mut inside = PathBuf::new();
+    for part in path.split('/').filter(|part| !["", "."].contains(part)) {
+        if part == ".." { _ = inside.pop() } else { inside.push(part) }
+    }
+    context.join(inside).symlink_metadata().is_ok()
 }
 
-/// The IDs of secrets that a `RUN` mounts.
-fn secrets<'t>(name: &str, rest: &'t str) -> impl Iterator<Item = &'t str> {
+/// The mounts of a `RUN`.
+fn mounts(rest: &str) -> impl Iterator<Item = MountFlag<'_>> {
     let flags = rest.split(' ').take_while(|word| word.starts_with("--"));
-    let mounts = flags.filter_map(|flag| flag.strip_prefix("--mount="));
+    flags.filter_map(|flag| flag.strip_prefix("--mount=")).map(MountFlag)
+}
+
+/// `type=secret,id=npm`.
+struct MountFlag<'t>(&'t str);
+
+impl<'t> MountFlag<'t> {
+    fn field(&self, keys: &[&str]) -> Option<&'t str> {
+        let fields = self.0.split(',').filter_map(|field| field.split_once('='));
+        fields.into_iter().find(|(key, _)| keys.contains(key)).map(|(_, value)| value)
+    }
+
+    fn is_of(&self, kind: &str) -> bool {
+        self.field(&["type"]).unwrap_or("bind") == kind
+    }
+}
+
+/// The paths of the context that a `RUN` mounts.
+fn bound(rest: &str) -> impl Iterator<Item = &str> {
+    let binds =
+        mounts(rest).filter(|mount| mount.is_of("bind") && mount.field(&["from"]).is_none());
+    binds.filter_map(|mount| mount.field(&["source", "src"]))
+}
+
+/// The IDs of secrets that a `RUN` mounts, without those that it says it can do without.
+fn secrets<'t>(name: &str, rest: &'t str) -> impl Iterator<Item = &'t str> {
     let is_run = name == "RUN";
-    mounts.filter(move |_| is_run).filter_map(|mount| {
-        let field = |key: &str| {
-            mount.split(',').find_map(|field| field.strip_prefix(key)?.strip_prefix('='))
-        };
-        let is_secret = field("type") == Some("secret") && !mount.contains('$');
+    mounts(rest).filter(move |_| is_run).filter_map(|mount| {
+        let is_needed = mount.field(&["required"]) != Some("false");
         // Without an ID it is the last part of where it is mounted.
-        let target = || field("target").or_else(|| field("dst")).or_else(|| field("destination"));
-        let id = field("id").or_else(|| target()?.rsplit('/').next());
-        id.filter(|_| is_secret)
+        let target = || mount.field(&["target", "dst", "destination"])?.rsplit('/').next();
+        let id = mount.field(&["id"]).or_else(target);
+        id.filter(|_| mount.is_of("secret") && is_needed && !mount.0.contains('$'))
     })
 }

@@ -99,8 +99,8 @@ fn fetched(rest: &str) -> Found {
     let url = url.trim_matches(['"', '[', ',']);
     Some((
         RuleCode::UnsummedAdd,
-        format!("nobody notices when `{url}` changes"),
-        "add `--checksum=sha256:…`: then a change of it is one of the Dockerfile".to_owned(),
+        format!("no image is rebuilt when `{url}` changes"),
+        "add `--checksum=sha256:…`: the build fails when the file changes, and a new checksum is a change of the Dockerfile".to_owned(),
     ))
 }
 

@@ -25,7 +25,7 @@ const IGNORED: &str = "rebuild ignore=";
 
 pub(super) fn dockerfiles(survey: &HierarchySurvey) -> Problems {
     // An image whose Dockerfile could not be read may be built from any of them.
-    if survey.files.iter().any(Option::is_none) {
+    if survey.is_partial || survey.files.iter().any(Option::is_none) {
         return Vec::new();
     }
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
