@@ -103,7 +103,7 @@ impl Targets {
                 value.clear();
                 note(format!(
                     "its argument `{key}` looks like a secret, and its value is left out; fill it in if it is not a \
-                     secret, otherwise say it with `secrets:`"
+                     secret, otherwise use `secrets:`"
                 ));
             }
         }
@@ -113,7 +113,8 @@ impl Targets {
         let outputs = list(fields.get("tags")).into_iter().map(Open);
         let mut given = Given {
             name: Some(name.to_owned()),
-            target: text("target"),
+            // Builders take an empty target for none.
+            target: text("target").filter(|target| !target.is_empty()),
             build_args,
             labels: map(fields.get("labels")),
             platforms: Vec::new(),

@@ -19,7 +19,7 @@ pub(super) struct DroppedOption {
 }
 
 const SECRET: &str = "the argument looks like a secret, and its value is left out; fill it in if it is not a secret, \
-                      otherwise say it with `secrets:`";
+                      otherwise use `secrets:`";
 const ARGUMENT: &str =
     "the value of the argument is not known, and it is left out; check `build_args`";
 const LABEL: &str = "the value of the label is not known, and it is left out; check `labels`";
@@ -27,8 +27,8 @@ const TARGET: &str = "the value of the option is not known, and it is left out; 
 const PLATFORM: &str = "the value of the option is not known, and it is left out; check `platform`";
 const CONTEXT: &str =
     "the named context is left out; write the image or the files into the Dockerfile";
-const SECRETS: &str = "the option is left out; say it with `secrets:`";
-const SSH: &str = "the option is left out; say it with `ssh:`";
+const SECRETS: &str = "the option is left out; use `secrets:`";
+const SSH: &str = "the option is left out; use `ssh:`";
 const NO_CACHE: &str =
     "the option is left out; `rebuild` uses the layer cache, see `refresh` to build without it";
 const OTHER: &str = "the option is left out; check whether the image needs it";
@@ -61,7 +61,8 @@ impl BuildOptions {
             "--build-arg" => self.arguments.push(value),
             "--label" => self.labels.push(value),
             "--build-context" => self.contexts.push(value),
-            "--target" => self.target = Some(value),
+            // Builders take an empty target for none.
+            "--target" => self.target = Some(value).filter(|value| !value.0.is_empty()),
             _ => {
                 let cause = match name {
                     "--secret" => SECRETS,

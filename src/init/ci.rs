@@ -114,6 +114,33 @@ impl Workflow {
         let at = self.text.find(first).filter(|_| !first.is_empty());
         at.map_or(1, |at| self.text[..at].matches('\n').count() + 1)
     }
+
+    /// The line of a step that uses an action: of several with the same one, the first with all these inputs.
+    fn line_of_step(&self, uses: &str, inputs: Option<&Map<String, Value>>) -> usize {
+        let places = self.text.match_indices(uses).map(|(at, _)| at);
+        let place = places.clone().find(|at| {
+            let step = &self.text[at + uses.len()..];
+            let step = &step[..step.find("uses:").unwrap_or(step.len())];
+            let texts = inputs
+                .into_iter()
+                .flatten()
+                .filter_map(|(key, value)| Some((key, value.as_str()?.lines().next()?.trim())));
+            texts.into_iter().all(|(key, text)| step.lines().any(|line| is_input(line, key, text)))
+        });
+        let at = place.or_else(|| places.clone().next());
+        at.map_or(1, |at| self.text[..at].matches('\n').count() + 1)
+    }
+}
+
+/// Whether a line has this input, or is the first line of its text.
+fn is_input(line: &str, key: &str, text: &str) -> bool {
+    let written = line.split_once(&format!("{key}:")).map(|(_, value)| value.trim_start());
+    let value = written.map(|value| value.trim_start_matches(['"', '\'']));
+    let rest = value.and_then(|value| value.strip_prefix(text));
+    line.trim() == text
+        || rest.is_some_and(|rest| {
+            !rest.starts_with(|c: char| c.is_alphanumeric() || "-_./:".contains(c))
+        })
 }
 
 struct WorkflowWalk<'a> {
@@ -222,7 +249,8 @@ impl WorkflowWalk<'_> {
                     }
                 }
             }
-            let place = self.place(uses);
+            let line = self.workflow.line_of_step(uses, with);
+            let place = format!("{}:{line}", self.workflow.path.display());
             shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
         }
         // Cloud Build: `name: gcr.io/cloud-builders/docker`, `args: [build, -t, X, .]`.
@@ -429,6 +457,28 @@ web:
         ] {
             assert_eq!(read(path, text, &[]).join("|"), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn each_step_has_its_own_line() {
+        let text = "jobs:
+  a:
+    steps:
+      - uses: docker/build-push-action@v6
+        with: { context: base, tags: acme/base:1 }
+      - uses: docker/build-push-action@v6
+        with:
+          context: web
+          tags: |
+            acme/web:1
+            acme/web:2
+";
+        let files = ["base/Dockerfile", "web/Dockerfile"].map(PathBuf::from).into();
+        let mut found = Vec::new();
+        let workflow = Workflow::parse(Path::new("ci.yml"), text.to_owned()).unwrap();
+        workflow.read(&[], &files, &mut found);
+        let places: Vec<&str> = found.iter().map(|one| one.place.as_str()).collect();
+        assert_eq!(places, ["ci.yml:4", "ci.yml:6"]);
     }
 
     #[test]

@@ -239,16 +239,7 @@ impl Open {
     pub(super) fn fill(&self, values: &Values) -> Self {
         let filled = self.pieces().into_iter().map(|piece| match piece {
             PatternPiece::Text(text) => text.to_owned(),
-            PatternPiece::Variable(name) => {
-                let plain = name.strip_prefix("base:").unwrap_or(name);
-                match values.get(name).or_else(|| values.get(plain)) {
-                    Some(value) if plain != name => {
-                        value.trim_end_matches('/').rsplit('/').next().unwrap_or("").to_owned()
-                    }
-                    Some(value) => value.clone(),
-                    None => unknown(name),
-                }
-            }
+            PatternPiece::Variable(name) => filled(name, values).unwrap_or_else(|| unknown(name)),
         });
         Self(filled.collect())
     }
@@ -256,10 +247,55 @@ impl Open {
     /// The names of its variables.
     pub(super) fn variables(&self) -> BTreeSet<&str> {
         let names = self.pieces().into_iter().filter_map(|piece| match piece {
-            PatternPiece::Variable(name) => Some(name.strip_prefix("base:").unwrap_or(name)),
+            PatternPiece::Variable(name) => Some(name.rsplit(':').next().unwrap_or(name)),
             PatternPiece::Text(_) => None,
         });
         names.collect()
+    }
+}
+
+/// The value of a variable, or the part of it that `base:` and `dir:` before its name ask for.
+fn filled(name: &str, values: &Values) -> Option<String> {
+    if let Some(value) = values.get(name) {
+        return Some(value.clone());
+    }
+    let (part, rest) = name.split_once(':')?;
+    let part = PathPart::ALL.into_iter().find(|one| one.name() == part)?;
+    Some(part.of(&filled(rest, values)?))
+}
+
+/// A part of a path that a command or a function gives.
+#[derive(Clone, Copy)]
+enum PathPart {
+    /// The last part.
+    Base,
+    /// The folder.
+    Dir,
+}
+
+impl PathPart {
+    const ALL: [Self; 2] = [Self::Base, Self::Dir];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Dir => "dir",
+        }
+    }
+
+    fn of(self, path: &str) -> String {
+        let path = path.trim_end_matches('/');
+        let (folder, last) = path.rsplit_once('/').unwrap_or((".", path));
+        if let Self::Base = self { last } else { folder }.to_owned()
+    }
+
+    /// Of a text, which may be a variable without a value.
+    fn of_open(self, text: &str) -> Option<String> {
+        if Open(text.to_owned()).is_known() {
+            return Some(self.of(text));
+        }
+        let name = text.trim_end_matches('/').strip_prefix(OPEN)?.strip_suffix(CLOSE)?;
+        (!name.contains(OPEN)).then(|| unknown(&format!("{}:{name}", self.name())))
     }
 }
 
@@ -371,8 +407,39 @@ fn closing(text: &str, open: char) -> Option<usize> {
 /// More levels of variables in values are not followed.
 const DEEPEST: usize = 8;
 
+/// `$(basename "$X")`, `$(notdir $@)`: the last part of a path. `$(dirname "$X")`: its folder.
+fn part_of_path(
+    written: &str,
+    values: &Values,
+    syntax: Syntax,
+    open: &mut Vec<String>,
+) -> Option<String> {
+    let (command, argument) = written.trim().split_once(' ')?;
+    let part = match command {
+        "basename" | "notdir" => PathPart::Base,
+        "dirname" => PathPart::Dir,
+        _ => return None,
+    };
+    // The folder of the script itself is where it runs.
+    let is_script = ["$0", "BASH_SOURCE", "%x"].iter().any(|one| argument.contains(one));
+    if is_script || open.len() >= DEEPEST {
+        return None;
+    }
+    open.push(String::new());
+    let text = expand_to(argument.trim().trim_matches(['"', '\'']), values, syntax, open);
+    open.pop();
+    part.of_open(&text).or_else(|| {
+        let is_end = |c: char| !(c.is_alphanumeric() || "_@*.".contains(c));
+        let name = argument.trim_matches(is_end);
+        matches!(part, PathPart::Base).then(|| unknown(&format!("base:{name}")))
+    })
+}
+
 /// `open` are the variables whose values are being read.
 fn value(written: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>) -> String {
+    if let Some(part) = part_of_path(written, values, syntax, open) {
+        return part;
+    }
     let mut look = |name: &str| {
         let text = values.get(name)?;
         if open.len() >= DEEPEST || open.iter().any(|one| one == name) {
@@ -383,16 +450,7 @@ fn value(written: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>)
         open.pop();
         Some(text)
     };
-    let bare = |text: &str| -> String {
-        text.trim_matches(|c: char| !(c.is_alphanumeric() || "_@*.".contains(c))).to_owned()
-    };
     let written = written.trim();
-    // `$(basename "$X")`, `$(notdir $@)`, `$(@F)`, `${X##*/}`: the last part of a path.
-    for base in ["basename ", "notdir "] {
-        if let Some(name) = written.strip_prefix(base) {
-            return last_part(&bare(name), look(&bare(name)));
-        }
-    }
     // `$(or $(X),y)`: the first that is set.
     if let Some(choices) = written.strip_prefix("or ") {
         let mut known = choices.split(',').filter_map(|one| {
@@ -437,7 +495,11 @@ fn value(written: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>)
     };
     let plain = ["matrix.", "env.", "inputs.", "vars.", "parameters."];
     let plain = plain.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
-    match (look(plain), default) {
+    let found = look(plain).map(|value| match written.strip_suffix("%/") {
+        Some(_) => value.trim_end_matches('/').to_owned(),
+        None => value,
+    });
+    match (found, default) {
         (Some(value), _) if !value.is_empty() => value,
         (_, Some(_)) if open.len() >= DEEPEST => unknown(plain),
         (_, Some(default)) => {
@@ -452,12 +514,8 @@ fn value(written: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>)
 }
 
 fn last_part(name: &str, value: Option<String>) -> String {
-    match value {
-        Some(value) if !value.contains(OPEN) => {
-            value.trim_end_matches('/').rsplit('/').next().unwrap_or("").to_owned()
-        }
-        _ => unknown(&format!("base:{name}")),
-    }
+    let value = value.filter(|value| Open(value.clone()).is_known());
+    value.map_or_else(|| unknown(&format!("base:{name}")), |value| PathPart::Base.of(&value))
 }
 
 /// Without `.` and without `folder/..`.

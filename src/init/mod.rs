@@ -382,7 +382,27 @@ fn found(
     }
     let evidence = readers::read(root, &found, environment, notes);
     notes.extend(found.unreadable);
-    Ok(readers::variants(evidence, &found.dockerfiles))
+    let (links, evidence): (Vec<Evidence>, Vec<Evidence>) =
+        readers::variants(evidence, &found.dockerfiles)
+            .into_iter()
+            .partition(|one| is_link_to_another(root, one, &found.dockerfiles));
+    if !links.is_empty() {
+        let places = links.iter().map(|one| one.dockerfile.display().to_string());
+        let cause = "links to other Dockerfiles here, and no build names them".to_owned();
+        left_out.push(LeftOut { cause, places: places.collect() });
+    }
+    Ok(evidence)
+}
+
+/// Whether a Dockerfile that no build names is a link to one of the others.
+fn is_link_to_another(root: &Path, one: &Evidence, dockerfiles: &[PathBuf]) -> bool {
+    let link = root.join(&one.dockerfile);
+    let is_link = one.rule == EvidenceRule::Path && link.is_symlink();
+    is_link
+        && link.canonicalize().is_ok_and(|target| {
+            let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+            dockerfiles.iter().any(|path| real.join(path) == target)
+        })
 }
 
 /// Removes the fields that only a file that the user names may give.
@@ -390,9 +410,7 @@ fn without_secrets(evidence: &mut Evidence) -> Vec<String> {
     let given = &mut evidence.given;
     let name = given.name.clone().unwrap_or_default();
     let removed = SECRET_FIELDS.into_iter().filter(|field| given.options.remove(field).is_some());
-    removed
-        .map(|field| format!("`{name}`: its `{field}` is left out; say it with `{field}:`"))
-        .collect()
+    removed.map(|field| format!("`{name}`: its `{field}` is left out; use `{field}:`")).collect()
 }
 
 /// Images for Windows need an engine on Windows, and so do images based on them.
@@ -511,7 +529,7 @@ fn entries(
     }
     if !missing.is_empty() {
         unsure.push(format!(
-            "{}: copied, and neither beside the Dockerfile nor above; check `context`, or `prepare` it",
+            "{}: `COPY` names it, and it is not in the folder of the Dockerfile or in one above; check `context`, or make the file with `prepare`",
             names(&missing, 3)
         ));
     }

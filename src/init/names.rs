@@ -33,8 +33,8 @@ pub(super) struct Names {
     pub(super) tags: Vec<String>,
     /// Images whose tag was taken by another.
     pub(super) collided: Vec<usize>,
-    /// Images whose builds have a tag that is not known.
-    pub(super) unknown: Vec<usize>,
+    /// Images whose builds have a tag that is not known, and whether they have others.
+    pub(super) unknown: Vec<(usize, bool)>,
 }
 
 struct NameProposal {
@@ -96,7 +96,7 @@ pub(super) fn names(
         }
     });
     let unknown = raws.iter().enumerate().filter(|(_, raw)| raw.is_unknown);
-    let unknown = unknown.map(|(index, _)| index).collect();
+    let unknown = unknown.map(|(index, raw)| (index, !raw.tags.is_empty())).collect();
     Names { all: all.collect(), registry, tags, collided, unknown }
 }
 
@@ -131,18 +131,16 @@ fn raws(
             // A build that says no tag makes the one that its siblings' paths say.
             let by_shape = made.tags.is_empty().then(|| by_shape(true)).flatten();
             let by_shape = by_shape.filter(|(one, _)| split(one).1 == split(&made.repository).1);
-            let tags = made.tags.iter().map(|tag| tag.as_str().to_owned()).collect();
-            let (repository, tags) = match by_shape {
-                Some((repository, tag)) => (repository, BTreeSet::from([tag])),
-                None if made.tags.is_empty() => {
-                    let own = outputs.iter().filter(|one| one.is_of(&made.repository));
-                    let templates: BTreeSet<String> =
-                        own.clone().filter_map(|one| one.template.clone()).collect();
-                    raw.is_unknown = templates.is_empty() && own.count() > 0;
-                    (made.repository.clone(), templates)
-                }
-                None => (made.repository.clone(), tags),
-            };
+            let (repository, tags) = by_shape.map_or_else(
+                || {
+                    let own = || outputs.iter().filter(|one| one.is_of(&made.repository));
+                    let tags = made.tags.iter().map(|tag| tag.as_str().to_owned());
+                    let templates = own().filter_map(|one| one.template.clone());
+                    raw.is_unknown = own().any(|one| one.tag.is_none() && one.template.is_none());
+                    (made.repository.clone(), tags.chain(templates).collect())
+                },
+                |(repository, tag)| (repository, BTreeSet::from([tag])),
+            );
             split(&repository).1.clone_into(&mut raw.own);
             (raw.repository, raw.tags) = (Some(repository), tags);
         } else if let Some(name) = name {
@@ -442,8 +440,15 @@ fn called(
             candidate.segments.iter().map(|one| kebab(one)).filter(|one| !one.is_empty()).collect();
         choices.push(base.clone());
         for from in (0..path.len()).rev() {
-            choices.push(format!("{base}-{}", path[from..].join("-")));
+            // `red/base` has the name in it.
+            let of_path = path[from..].join("-");
+            choices.push(if of_path.ends_with(&format!("-{base}")) {
+                of_path
+            } else {
+                format!("{base}-{of_path}")
+            });
         }
+        choices.retain(|name| *name != format!("{base}-{base}"));
         let suffix =
             candidate.given.target.as_ref().map(|one| format!("{base}-{}", name_part(one)));
         choices.extend(suffix);

@@ -108,19 +108,20 @@ pub(super) fn collisions(all: &Names, candidates: &[ImageCandidate]) -> Option<S
 }
 
 /// Images whose builds say a tag that cannot be read.
-pub(super) fn unknown_tags(all: &Names, new: &[bool]) -> Option<String> {
-    let unknown: Vec<String> = all
-        .unknown
-        .iter()
-        .filter(|&&one| new[one])
-        .map(|&one| format!("{} ({})", all.all[one].name, all.all[one].place))
-        .collect();
-    (!unknown.is_empty()).then(|| {
-        format!(
-            "{}: the value of the tag is not known, and `latest` is written; check `tags`",
-            names(&unknown, SHOWN)
-        )
-    })
+pub(super) fn unknown_tags(all: &Names, new: &[bool]) -> Vec<String> {
+    let line = |has_others: bool, what: &str| {
+        let unknown = all.unknown.iter().filter(|(one, others)| new[*one] && *others == has_others);
+        let unknown: Vec<String> = unknown
+            .map(|&(one, _)| format!("{} ({})", all.all[one].name, all.all[one].place))
+            .collect();
+        let listed = || format!("{}: {what}; check `tags`", names(&unknown, SHOWN));
+        (!unknown.is_empty()).then(listed)
+    };
+    let lines = [
+        line(false, "the value of the tag is not known, and `latest` is written"),
+        line(true, "the value of another tag is not known, and it is left out"),
+    ];
+    lines.into_iter().flatten().collect()
 }
 
 /// Images with arguments that have no value.
@@ -200,7 +201,9 @@ pub(super) fn dropped(
     let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for ((candidate, named), _) in candidates.iter().zip(named).zip(new).filter(|(_, new)| **new) {
         let mut own: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for one in &candidate.given.dropped {
+        // Arguments to fill in have a line of their own.
+        let dropped = &candidate.given.dropped;
+        for one in dropped.iter().filter(|one| !candidate.fill_in.contains(&one.item)) {
             own.entry(one.cause).or_default().push(&one.item);
         }
         for (cause, items) in own {

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use globset::GlobBuilder;
+
 use super::{
     build_options::BuildOptions,
     candidate::Given,
@@ -47,6 +49,8 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
             .iter()
             .fold(line, |line, word| line.strip_prefix(word).unwrap_or(line));
         for part in line.split("; ").flat_map(|part| part.split(" && ")) {
+            let part = part.trim_start();
+            let part = part.strip_prefix("do ").unwrap_or(part);
             let Some((name, value)) = part.split_once('=') else { continue };
             let name = match syntax {
                 Syntax::Shell => name.trim_start(),
@@ -141,7 +145,7 @@ impl Script<'_> {
                     }
                 }
             }
-            loops(trimmed, &values, syntax, &mut lists);
+            loops(trimmed, (&values, syntax), (&folder, dockerfiles), &mut lists);
             if is_recipe {
                 self.folder.clone_into(&mut folder);
             }
@@ -200,7 +204,12 @@ fn targets(line: &str, values: &Values, lists: &mut BTreeMap<String, Vec<String>
 }
 
 /// `for x in a b; do`: what `$x` may be.
-fn loops(line: &str, values: &Values, syntax: Syntax, lists: &mut BTreeMap<String, Vec<String>>) {
+fn loops(
+    line: &str,
+    (values, syntax): (&Values, Syntax),
+    (folder, dockerfiles): (&Path, &BTreeSet<PathBuf>),
+    lists: &mut BTreeMap<String, Vec<String>>,
+) {
     for part in line.split(';') {
         let Some((name, rest)) =
             part.trim().strip_prefix("for ").and_then(|rest| rest.split_once(" in "))
@@ -209,15 +218,41 @@ fn loops(line: &str, values: &Values, syntax: Syntax, lists: &mut BTreeMap<Strin
         };
         let rest = rest.split(';').next().unwrap_or("").trim_end_matches(" do");
         let rest = expand(rest, values, syntax);
-        let is_known = Open(rest.clone()).is_known() && !rest.contains(['*', '?', '(', '@']);
+        let is_known = Open(rest.clone()).is_known() && !rest.contains(['(', '@']);
+        let words = rest.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
         let words: Vec<String> =
-            rest.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned()).collect();
+            words.flat_map(|word| matching(word, folder, dockerfiles)).collect();
         if is_known && !words.is_empty() {
             lists.insert(name.trim().to_owned(), words);
         } else {
             lists.remove(name.trim());
         }
     }
+}
+
+/// What the shell makes of a word: of one with wildcards, the folders of Dockerfiles and the Dockerfiles that match it,
+/// in the script's folder or in one above it.
+fn matching(word: &str, folder: &Path, dockerfiles: &BTreeSet<PathBuf>) -> Vec<String> {
+    if !word.contains(['*', '?']) {
+        return vec![word.to_owned()];
+    }
+    let (pattern, end) = match word.strip_suffix('/') {
+        Some(pattern) => (pattern, "/"),
+        None => (word, ""),
+    };
+    let pattern = pattern.trim_start_matches("./");
+    let Ok(glob) = GlobBuilder::new(pattern).literal_separator(true).build() else {
+        return Vec::new();
+    };
+    let glob = glob.compile_matcher();
+    let matches_below = |base: &Path| -> BTreeSet<String> {
+        let below = dockerfiles.iter().filter_map(|path| path.strip_prefix(base).ok());
+        let all = below.flat_map(|path| path.ancestors().skip(usize::from(!end.is_empty())));
+        let shown = all.filter(|path| glob.is_match(path)).map(|path| path.display().to_string());
+        shown.filter(|path| !path.starts_with('.') && !path.contains("/.")).collect()
+    };
+    let found = folder.ancestors().map(matches_below).find(|found| !found.is_empty());
+    found.unwrap_or_default().into_iter().map(|path| path + end).collect()
 }
 
 /// The values of each turn of the loops that a line is in.
@@ -516,6 +551,24 @@ mod tests {
                 "all.sh",
                 "for d in */; do docker buildx build -t \"$R/${d%/}\" \"$d\"; done",
                 vec!["base/Dockerfile base:latest", "web/Dockerfile web:latest"],
+            ),
+            (
+                EvidenceRule::Script,
+                "all.sh",
+                "for f in */Dockerfile; do\n  docker build -t acme/$(basename $(dirname \"$f\")):1 $(dirname $f)\ndone",
+                vec!["base/Dockerfile acme/base:1", "web/Dockerfile acme/web:1"],
+            ),
+            (
+                EvidenceRule::Script,
+                "all.sh",
+                "for d in */*/; do t=$(basename $(dirname $d)); n=$(basename $d); docker build -t $t/$n:1 $d; done",
+                vec!["tools/base/Dockerfile tools/base:1"],
+            ),
+            (
+                EvidenceRule::Script,
+                "all.sh",
+                "for f in $(git ls-files '*Dockerfile'); do\n  docker build -t acme/$(basename $(dirname $f)) $(dirname $f)\ndone",
+                vec!["base/Dockerfile acme/base:latest", "web/Dockerfile acme/web:latest"],
             ),
             (
                 EvidenceRule::Script,

@@ -58,7 +58,7 @@ pub(super) fn options(target: &Value) -> (OptionTexts, Vec<String>) {
         options.insert("secrets", format!("{{ {} }}", secrets.join(", ")));
     }
     if unknown {
-        leave_out("secret", "its ID or its source is not known; say it with `secrets:`");
+        leave_out("secret", "its ID or its source is not known; use `secrets:`");
     }
     let agents = agents(target.get("ssh"));
     let is_ours = |agent: &String| agent == "default";

@@ -326,6 +326,8 @@ fn an_unknown_tag_is_not_that_of_a_sibling() {
         ("1-$(git rev-parse --short HEAD)", "tool: { tags: [\"1-{git}\"] }", false),
         ("$GITHUB_SHA", "tool: { tags: [\"{git}\"] }", false),
         ("$(date +%F)", "tool: { tags: [latest] }", true),
+        ("2 -t example/tool:$GITHUB_SHA", "tool: { tags: [\"2\", \"{git}\"] }", false),
+        ("2 -t example/tool:$(date +%F)", "tool: { tags: [\"2\"] }", true),
     ] {
         let script = format!(
             "docker build -t example/app:v1 app\ndocker build -t example/web:v1 web\ndocker build -t example/tool:{tag} tool\n"
@@ -338,7 +340,7 @@ fn an_unknown_tag_is_not_that_of_a_sibling() {
         ]);
         let all = entries(&proposal);
         assert!(all.contains(&expected), "{}", proposal.text);
-        let doubts = proposal.unsure.iter().filter(|line| line.contains("the value of the tag"));
+        let doubts = proposal.unsure.iter().filter(|line| line.contains("the value of "));
         assert_eq!(doubts.count() > 0, is_doubt, "{:?}", proposal.unsure);
     }
 }
@@ -381,7 +383,7 @@ fn options_of_builds_are_written_or_reported() {
     ];
     assert_eq!(entries(&proposal), expected);
     let expected = [
-        "`arm: --secret` and `ci: --secret`: the option is left out; say it with `secrets:`",
+        "`arm: --secret` and `ci: --secret`: the option is left out; use `secrets:`",
         "`many: V`: the value of the argument is not known, and it is left out; check `build_args`",
     ];
     assert_eq!(proposal.unsure[1..], expected);
@@ -399,8 +401,8 @@ fn compose_files_of_a_folder_report_what_is_left_out() {
         ),
     ]);
     let expected = [
-        "`app`: its `secret` is left out: its ID or its source is not known; say it with `secrets:`",
-        "`app`: its argument `NPM_TOKEN` looks like a secret, and its value is left out; fill it in if it is not a secret, otherwise say it with `secrets:`",
+        "`app`: its `secret` is left out: its ID or its source is not known; use `secrets:`",
+        "`app`: its argument `NPM_TOKEN` looks like a secret, and its value is left out; fill it in if it is not a secret, otherwise use `secrets:`",
     ];
     assert_eq!(proposal.unsure, expected);
 }

@@ -147,7 +147,7 @@ const DOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("getrandom", &["host"]),
-    ("globset", &["hierarchy"]),
+    ("globset", &["hierarchy", "init"]),
     ("maud", &["report", "serve"]),
     ("notify", &["run"]),
     ("percent_encoding", &["engine"]),

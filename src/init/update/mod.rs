@@ -18,10 +18,10 @@ use super::{
 use crate::{
     check::diagnostic::{Diagnostic, names},
     hierarchy::{
-        Hierarchy, ImageSection, LoadError, LoadOptions, Loaded, NodeName, Outline, OutlineError,
-        entries, outline,
+        Base, Hierarchy, ImageSection, LoadError, LoadOptions, Loaded, NodeName, Outline,
+        OutlineError, OutlineImage, entries, outline,
     },
-    image::Repository,
+    image::{Reference, Repository},
 };
 
 /// A comment with files and folders that are not to be added again.
@@ -86,10 +86,40 @@ pub fn update(
     let merge = Merge { file, text, outline: &outline, study: &study, root, options };
     let merged = merge.best(name)?;
     study.unsure.splice(0..0, merged.wrong);
+    study.unsure.extend(left_without(&outline, &merged.loaded.hierarchy));
     let explained = report::explained(&study.names, &study.candidates, &study.new);
     let Study { unsure, left_out, .. } = study;
     let Merged { text, diff, loaded, added, gone, .. } = merged;
     Ok(FileUpdate { text, diff, loaded, added, gone, unsure, left_out, explained })
+}
+
+/// The images that were based on one whose Dockerfile is gone.
+fn left_without(outline: &Outline, hierarchy: &Hierarchy) -> Vec<String> {
+    let all = outline.sections.iter().flat_map(|section| &section.nodes);
+    let gone = all.filter(|node| node.has_file && !node.dockerfile.is_file());
+    let line = |gone: &OutlineImage| {
+        let is_gone = |base: &Reference| {
+            base.repository.as_str() == gone.name.image()
+                || gone.repository.as_ref().is_some_and(|one| one.is_same(&base.repository))
+        };
+        let users: Vec<&NodeName> = hierarchy
+            .in_build_order()
+            .filter(|node| {
+                let mut uses = node.dockerfile.uses.iter();
+                uses.any(|used| matches!(&used.base, Base::Upstream(base) if is_gone(base)))
+            })
+            .map(|node| &node.name)
+            .collect();
+        let line = || {
+            format!(
+                "{}: based on `{}`, whose Dockerfile is gone; its published image is now an upstream",
+                names(&users, report::SHOWN),
+                gone.name.image()
+            )
+        };
+        (!users.is_empty()).then(line)
+    };
+    gone.filter_map(line).collect()
 }
 
 impl Present {

@@ -146,6 +146,16 @@ fn edits_comments_order_and_line_breaks_stay() {
 }
 
 #[test]
+fn a_deleted_base_is_named_with_the_images_on_it() {
+    check(&Case {
+        before: THREE,
+        edit: |text| text,
+        change: &[("base/Dockerfile", "")],
+        expected: "+  # gone: `base/Dockerfile` does not exist. Delete these lines, or correct the path and uncomment them.\n-  base: {}  # on debian:12; [reference web/Dockerfile:1]\n+  # base: {}  # on debian:12; [reference web/Dockerfile:1]\ngone `base`: `base/Dockerfile` does not exist; its entry is now a comment\nunsure `web`: based on `base`, whose Dockerfile is gone; its published image is now an upstream",
+    });
+}
+
+#[test]
 fn deleted_dockerfiles_become_comments() {
     check(&Case {
         before: THREE,

@@ -403,3 +403,19 @@ fn an_update_prints_a_diff_writes_it_and_then_has_nothing_to_do() {
     project.rebuild("init --update").run().exits(2).says(&["is a link, which is not followed"]);
     assert_eq!(fs::read_to_string(project.path("real.yaml")).unwrap(), after);
 }
+
+#[test]
+fn a_link_to_another_dockerfile_is_an_image_if_a_build_names_it() {
+    let project = repository(&[
+        ("images/tool/Dockerfile", "FROM debian:12\n"),
+        ("build.sh", "docker build -t acme/linked:1 -f linked.Dockerfile .\n"),
+    ]);
+    for link in ["linked.Dockerfile", "other.Dockerfile"] {
+        symlink("images/tool/Dockerfile", project.path(link)).unwrap();
+    }
+    let ended = project.rebuild("init").run().exits(0);
+    let left_out = "`other.Dockerfile`: links to other Dockerfiles here, and no build names them";
+    assert!(ended.stdout.contains(left_out), "{ended}");
+    let shown = shown(&project);
+    assert!(shown.contains("linked acme/linked:1") && !shown.contains("other"), "{shown}");
+}
