@@ -24,7 +24,7 @@ pub use self::{
         Published, Upstream,
     },
     plan_file::{PlanCommit, PlanFile, PlanFileError, PlannedImage},
-    reason::{Change, ChangedPart, Reason},
+    reason::{BehindCause, Change, ChangedPart, Reason},
     selection::{PlanRequest, Selection},
     state::ImageState,
 };
@@ -225,7 +225,26 @@ fn decide(
         };
         (Action::Keep { digest: digest.clone() }, reason)
     } else {
-        (Action::Promote { digest: digest.clone() }, Reason::TagsBehind { tags: behind })
+        let cause = behind_cause(facts, &behind);
+        (Action::Promote { digest: digest.clone() }, Reason::TagsBehind { tags: behind, cause })
+    }
+}
+
+fn behind_cause(facts: &NodeFacts, behind: &[Tag]) -> BehindCause {
+    let Some(published) = &facts.published else { return BehindCause::NotPromoted };
+    let heads = |tag: &Tag| {
+        let others = facts.elsewhere.iter().filter(|(tagged, _)| tagged.tag == *tag);
+        let all = facts.moving.get(tag).into_iter().chain(others.map(|(_, head)| head));
+        all.flatten().cloned().collect::<Vec<Digest>>()
+    };
+    let heads: Vec<Vec<Digest>> = behind.iter().map(heads).collect();
+    let is_foreign = published.built_from.is_none() && published.taken_in.is_empty();
+    if heads.iter().all(Vec::is_empty) {
+        BehindCause::Missing
+    } else if is_foreign && heads.iter().flatten().all(|head| *head == published.digest) {
+        BehindCause::Foreign
+    } else {
+        BehindCause::NotPromoted
     }
 }
 

@@ -79,7 +79,11 @@ pub enum Reason {
     /// The published image has the present inputs, but its build tag was deleted.
     BuildTagGone,
     /// The tested image is stored, and these tags point elsewhere.
-    TagsBehind { tags: Vec<Tag> },
+    TagsBehind {
+        tags: Vec<Tag>,
+        #[serde(default, skip_serializing_if = "BehindCause::is_usual")]
+        cause: BehindCause,
+    },
     /// Its tags were rolled back, and stay until its inputs change, or until `rebuild resume`.
     RolledBack {
         run: String,
@@ -90,6 +94,25 @@ pub enum Reason {
     NothingNewer,
     /// Every tag points at the image of the present inputs.
     UpToDate,
+}
+
+/// Why tags do not point at the image of the present inputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BehindCause {
+    /// A run did not move them, or they were moved since.
+    #[default]
+    NotPromoted,
+    /// The image is published under other tags, and these do not exist.
+    Missing,
+    /// They point at an image without the labels of `rebuild`.
+    Foreign,
+}
+
+impl BehindCause {
+    fn is_usual(&self) -> bool {
+        *self == Self::NotPromoted
+    }
 }
 
 /// In the syntax of the file: `1d`, `12h`, `1h30m`.
@@ -171,8 +194,8 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Requested { besides } => match cause_of(besides.as_deref()) {
-                Some(cause) => write!(f, "{cause} (and asked for)"),
-                None => f.write_str("asked for"),
+                Some(cause) => write!(f, "{cause} (and requested)"),
+                None => f.write_str("requested"),
             },
             Self::NeverBuilt => f.write_str("never built"),
             Self::Changed { what, parts } => f.write_str(&sentence(what, parts, None)),
@@ -180,8 +203,8 @@ impl fmt::Display for Reason {
                 write!(f, "{} since `{since}`", sentence(what, parts, None))
             }
             Self::Refresh { besides } => match cause_of(besides.as_deref()) {
-                Some(cause) => write!(f, "{cause} (and a refresh was asked for)"),
-                None => f.write_str("a refresh was asked for"),
+                Some(cause) => write!(f, "{cause} (and a refresh was requested)"),
+                None => f.write_str("a refresh was requested"),
             },
             Self::RefreshDue { every, last } => {
                 write!(f, "its refresh is due: every {}, last {last:.0}", span(*every))
@@ -204,9 +227,20 @@ impl fmt::Display for Reason {
             Self::Unknown => f.write_str("what it was built from is not known"),
             Self::NewFormat => f.write_str("new fingerprint format"),
             Self::BuildTagGone => f.write_str("its build tag is missing"),
-            Self::TagsBehind { tags } => {
-                let tags: Vec<String> = tags.iter().map(|tag| format!("`{tag}`")).collect();
-                write!(f, "built, not promoted to {}", tags.join(", "))
+            Self::TagsBehind { tags, cause } => {
+                let all: Vec<String> = tags.iter().map(|tag| format!("`{tag}`")).collect();
+                let all = all.join(", ");
+                match (cause, tags.len()) {
+                    (BehindCause::NotPromoted, _) => write!(f, "built, not promoted to {all}"),
+                    (BehindCause::Missing, 1) => write!(f, "its tag {all} does not exist"),
+                    (BehindCause::Missing, _) => write!(f, "its tags {all} do not exist"),
+                    (BehindCause::Foreign, 1) => {
+                        write!(f, "{all} points at an image that `rebuild` did not build")
+                    }
+                    (BehindCause::Foreign, _) => {
+                        write!(f, "{all} point at an image that `rebuild` did not build")
+                    }
+                }
             }
             Self::RolledBack { run, .. } => write!(f, "rolled back by run {run}"),
             Self::UpToDate => f.write_str("up to date"),
@@ -238,8 +272,8 @@ impl Reason {
     pub fn of(&self, node: &NodeName) -> String {
         match self {
             Self::Requested { besides } => match cause_of(besides.as_deref()) {
-                Some(cause) => format!("{} (and asked for)", cause.of(node)),
-                None => format!("`{node}` was asked for"),
+                Some(cause) => format!("{} (and requested)", cause.of(node)),
+                None => format!("`{node}` was requested"),
             },
             Self::NeverBuilt => format!("`{node}` was never built"),
             Self::Changed { what, parts } => sentence(what, parts, Some(node)),
@@ -247,8 +281,8 @@ impl Reason {
                 format!("{} since `{since}`", sentence(what, parts, Some(node)))
             }
             Self::Refresh { besides } => match cause_of(besides.as_deref()) {
-                Some(cause) => format!("{} (and a refresh was asked for)", cause.of(node)),
-                None => format!("a refresh of `{node}` was asked for"),
+                Some(cause) => format!("{} (and a refresh was requested)", cause.of(node)),
+                None => format!("a refresh of `{node}` was requested"),
             },
             Self::RefreshDue { every, last } => {
                 format!("the refresh of `{node}` was due: every {}, last {last:.0}", span(*every))

@@ -41,7 +41,14 @@ pub enum Setback {
         image: Option<String>,
     },
     /// The failure of another image held it back.
-    Blocked { by: NodeName },
+    Blocked {
+        by: NodeName,
+        /// Further failed images, each of which held it back.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<NodeName>,
+    },
+    /// Every image was ready, and the tags could not move.
+    NotPromoted { message: String },
     /// The run stopped before it was built and tested: because of another image's failure, if `by` names one.
     Cancelled { by: Option<NodeName>, stopped: Option<StopReason> },
 }
@@ -69,13 +76,13 @@ impl Failures {
                 // Its own failure in an earlier run says more.
                 Outcome::Cancelled if self.has_failed(&step.node) => continue,
                 Outcome::Cancelled => {
-                    let (by, stopped) = (first_failed(summary), summary.stopped);
+                    let (by, stopped) = (blocking(summary).next(), summary.stopped);
                     Some(Setback::Cancelled { by, stopped })
                 }
                 Outcome::Failed(failure) => Some(failed(failure)),
-                Outcome::Skipped { failed } => Some(Setback::Blocked { by: failed.clone() }),
+                Outcome::Skipped { failed } => blocked(vec![failed.clone()]),
                 Outcome::Kept { .. } | Outcome::Held { .. } => None,
-                _ => blocker(summary, &step.node).map(|by| Setback::Blocked { by }),
+                _ => held_back(summary, &step.node),
             };
             let before = match setback {
                 Some(setback) => {
@@ -109,34 +116,42 @@ impl Setback {
                 let Reference { repository, tag, .. } = image.as_ref()?.parse().ok()?;
                 Some(repository.tagged(tag?))
             }
-            Self::Blocked { .. } | Self::Cancelled { .. } => None,
+            Self::Blocked { .. } | Self::NotPromoted { .. } | Self::Cancelled { .. } => None,
         }
     }
 }
 
 fn failed(failure: &StepFailure) -> Setback {
-    let mut lines = failure.message.lines().filter(|line| !line.trim().is_empty());
     Setback::Failed {
-        message: lines.next().unwrap_or_default().to_owned(),
+        message: first_line(&failure.message),
         log: failure.log.clone(),
         image: failure.kept.as_ref().map(ToString::to_string),
     }
 }
 
-/// The image whose failure holds back another, successful image.
-fn blocker(summary: &Summary, node: &NodeName) -> Option<NodeName> {
+fn first_line(text: &str) -> String {
+    text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
+}
+
+fn blocked(by: Vec<NodeName>) -> Option<Setback> {
+    let mut by = by.into_iter();
+    Some(Setback::Blocked { by: by.next()?, others: by.collect() })
+}
+
+/// What keeps a successful image from being published.
+fn held_back(summary: &Summary, node: &NodeName) -> Option<Setback> {
     match &summary.promotion {
-        Promotion::Done { held, .. } => held.get(node).cloned(),
-        Promotion::Withheld => first_failed(summary),
-        Promotion::Nothing
-        | Promotion::NotAsked(_)
-        | Promotion::Staged
-        | Promotion::Incomplete { .. } => None,
+        Promotion::Done { held, .. } => blocked(held.get(node).cloned().into_iter().collect()),
+        Promotion::Withheld => blocked(blocking(summary).collect()),
+        Promotion::Incomplete { why, .. } => {
+            Some(Setback::NotPromoted { message: first_line(why) })
+        }
+        Promotion::Nothing | Promotion::NotAsked(_) | Promotion::Staged => None,
     }
 }
 
-/// The first image whose failure stopped the run.
-fn first_failed(summary: &Summary) -> Option<NodeName> {
+/// The images whose failures keep the run from publishing.
+fn blocking(summary: &Summary) -> impl Iterator<Item = NodeName> {
     let blocks = |step: &&StepSummary| matches!(&step.outcome, Outcome::Failed(failure) if failure.on_failure == OnFailure::Block);
-    summary.steps.iter().find(blocks).map(|step| step.node.clone())
+    summary.steps.iter().filter(blocks).map(|step| step.node.clone())
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Paint,
-    numbers::{ago, seconds},
+    numbers::{ago, names, seconds},
     sanitize, step,
 };
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
     plan::{ImageState, Reason, Step},
     publish::failures::{Failures, LastFailure, Setback},
 };
+
+/// More images that failed are not named.
+const NAMED: usize = 3;
 
 /// Of an image that is not published as it would be today: what kept it back last.
 pub(super) fn last<'a>(step: &Step, failures: &'a Failures) -> Option<&'a LastFailure> {
@@ -26,7 +29,11 @@ pub(super) fn told(failure: &LastFailure, now: Timestamp) -> String {
     let when = ago(failure.at, now);
     match &failure.setback {
         Setback::Failed { message, .. } => format!("failed {when}: {message}"),
-        Setback::Blocked { by } => format!("not published {when}, because `{by}` failed"),
+        Setback::Blocked { by, others } => {
+            let all: Vec<&NodeName> = [by].into_iter().chain(others).collect();
+            format!("not published {when}, because {} failed", names(&all, NAMED))
+        }
+        Setback::NotPromoted { message } => format!("not published {when}: {message}"),
         Setback::Cancelled { by: Some(by), .. } => {
             format!("cancelled {when}, because `{by}` failed")
         }
@@ -47,10 +54,10 @@ pub(super) fn next(node: &NodeName, failure: &LastFailure) -> Vec<String> {
                 image.as_ref().map(|_| format!("a shell in that image: rebuild shell {name}"));
             log.into_iter().chain(shell).collect()
         }
-        Setback::Blocked { by } | Setback::Cancelled { by: Some(by), .. } => {
+        Setback::Blocked { by, .. } | Setback::Cancelled { by: Some(by), .. } => {
             vec![format!("its failure: rebuild why {}", by.argument())]
         }
-        Setback::Cancelled { by: None, .. } => Vec::new(),
+        Setback::NotPromoted { .. } | Setback::Cancelled { by: None, .. } => Vec::new(),
     }
 }
 
@@ -137,7 +144,8 @@ mod tests {
         };
         let (log, image) = (Some("/log".into()), Some("image".to_owned()));
         let failed = after(Setback::Failed { message: String::new(), log, image });
-        let blocked = after(Setback::Blocked { by: "base (linux/arm64)".into() });
+        let blocked =
+            after(Setback::Blocked { by: "base (linux/arm64)".into(), others: Vec::new() });
         assert_eq!(
             format!("{failed}\n{blocked}"),
             "whole log: rebuild log app@linux/arm64\n\

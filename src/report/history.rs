@@ -115,6 +115,11 @@ fn asked(past: &PastRun) -> String {
     }
 }
 
+/// `run 01k… of 2026-11-30 22:10 (--from os)`.
+pub fn title(past: &PastRun) -> String {
+    sanitize::text(&format!("run {} of {} ({})", past.began.run, time(past), asked(past)))
+}
+
 /// A run in a few words, for a list of runs to choose from.
 pub fn summary(past: &PastRun) -> String {
     sanitize::text(&format!("{}  {}  {}", time(past), asked(past), promoted(past)))

@@ -107,7 +107,7 @@ fn plain_refreshed() {
     02:59:12  removed 3 old images from the engine, about 12 MB
 
     image    result            why                                                         time    size          change  tags
-    os-base  built             a refresh was asked for                                     12 s  118 MB  +1.0 MB packed  latest
+    os-base  built             a refresh was requested                                     12 s  118 MB  +1.0 MB packed  latest
     tools    built, unchanged  its refresh is due: every 1d12h, last 2026-11-22T00:00:00Z  12 s
 
     promoted 1 tag of 1 image in 0.1 s, parents first

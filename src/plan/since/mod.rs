@@ -66,7 +66,7 @@ impl SinceError {
     /// The hint for the user.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Empty => Some("is the variable set that it comes from?".to_owned()),
+            Self::Empty => Some("if it comes from a variable, is that variable set?".to_owned()),
             Self::Unknown(_) => Some("`git fetch` it first, or name one of `git log`".to_owned()),
             Self::Shallow { needed, .. } => {
                 let depth = needed.map_or(String::new(), |depth| {
@@ -231,11 +231,10 @@ fn unseen(places: &[ImageFiles<'_>], work_tree: &Path) -> Result<Option<String>,
         }
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let them = if names.len() == 1 { "it" } else { "they" };
+    let they = if names.len() == 1 { "it" } else { "they" };
     Ok((!names.is_empty()).then(|| {
         format!(
-            "git ignores {}, and build contexts take {} in: `--since` does not see whether {them} \
-             changed",
+            "git ignores {}, but build contexts contain {}: `--since` does not see whether {they} changed",
             diagnostic::names(&names, NAMED),
             if names.len() == 1 { "it" } else { "them" },
         )

@@ -58,7 +58,7 @@ impl<S: Tags> Publisher<'_, '_, S> {
                             Some(format!("`{tag}` is where the other run wants it"))
                         }
                         PutBackResult::New => Some(format!(
-                            "`{tag}` is new, and the registry does not let us take it away"
+                            "`{tag}` is new, and the registry cannot delete a single tag"
                         )),
                     };
                     match ended {

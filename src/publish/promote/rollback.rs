@@ -110,7 +110,7 @@ impl std::fmt::Display for Staying {
                 write!(f, "was moved since, and is left at {}", shown(found.as_ref()))
             }
             Self::Gone => f.write_str("cannot go back: the image that it showed is gone"),
-            Self::New => f.write_str("was new, and a registry does not let us take it away"),
+            Self::New => f.write_str("was new, and a registry cannot delete a single tag"),
         }
     }
 }

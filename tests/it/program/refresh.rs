@@ -25,7 +25,7 @@ fn a_refresh_of_the_same_files_promotes_nothing_and_says_why() {
         assert_eq!(ended.result(), "done in _: 4 unchanged", "{ended}");
         ended.says(&[
             "nothing was promoted: the 4 built images are unchanged",
-            "a refresh was asked for",
+            "a refresh was requested",
         ]);
         assert_eq!(project.all_tags(place), tags, "not even a build tag is new");
 
@@ -88,7 +88,7 @@ fn a_refresh_of_other_files_is_promoted_with_everything_below() {
         let ended = project.rebuild("").to(place).run().exits(0);
         assert_eq!(ended.result(), "nothing to do: all 4 images are up to date", "{ended}");
         let why = project.rebuild("why ~web").to(place).run().exits(0);
-        assert!(why.stdout.contains("because a refresh of `~web` was asked for"), "{}", why.stdout);
+        assert!(why.stdout.contains("because a refresh of `~web` was requested"), "{}", why.stdout);
         // Nobody gets the older package back with the next change.
         project.write("web/page", "two\n");
         project.rebuild("").to(place).run().exits(0);

@@ -123,7 +123,7 @@ async fn only_builds_on_published_parents_and_adds_those_never_published() {
     let stack = scenario(STACK);
     assert_eq!(
         stack.planned(&Selection::Only(names(&["web"]))).await,
-        "os: build: never built\nweb: build: asked for\n"
+        "os: build: never built\nweb: build: requested\n"
     );
     let said = std::mem::take(&mut *stack.warnings.lock().unwrap());
     assert_eq!(said, ["`os` was never published: it is built first"]);
@@ -143,7 +143,7 @@ async fn a_request_does_not_hide_a_change() {
     let web = || names(&["web"]);
     assert_eq!(
         stack.planned(&Selection::Only(web())).await,
-        "web: build: `file` is new (and asked for)\n"
+        "web: build: `file` is new (and requested)\n"
     );
     let plan = stack.plan(&Selection::From(names(&["os"]))).await;
     let causes: Vec<String> = plan.causes(&"web".into()).iter().map(ToString::to_string).collect();
