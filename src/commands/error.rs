@@ -16,18 +16,40 @@ use crate::{
     },
 };
 
+/// More causes are not in a report.
+const SHOWN_CAUSES: usize = 5;
+
 #[derive(Debug)]
 pub(super) struct CommandError {
     pub(super) exit: Exit,
     message: String,
     hint: Option<String>,
+    /// What was printed before it, for the reports of a run.
+    causes: Vec<String>,
     /// The registry of the images does not answer.
     is_unreachable: bool,
 }
 
 impl CommandError {
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None, is_unreachable: false }
+        let (message, hint, causes) = (message.into(), None, Vec::new());
+        Self { exit, message, hint, causes, is_unreachable: false }
+    }
+
+    /// Its causes were printed already.
+    pub(super) fn caused_by(mut self, causes: Vec<String>) -> Self {
+        self.causes = causes;
+        self
+    }
+
+    /// For a report, which has nothing that was printed before.
+    pub(super) fn with_causes(&self) -> String {
+        let shown = self.causes.iter().take(SHOWN_CAUSES).map(String::as_str);
+        let more = self.causes.len().saturating_sub(SHOWN_CAUSES);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        let causes = shown.chain(more.as_deref()).collect::<Vec<_>>().join("; ");
+        let separator = if causes.is_empty() { "" } else { ": " };
+        format!("{self}{separator}{causes}")
     }
 
     /// Says what had been done before it.

@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HookError {
-    #[error("nobody was notified: cannot run `{command}`: {source}")]
+    #[error("no notification was sent: cannot run `{command}`: {source}")]
     Start { command: String, source: io::Error },
     #[error("`{command}`, which was to notify of the run, ended with {}", ending(*.status))]
     Failed { command: String, status: ExitStatus },

@@ -13,16 +13,16 @@ use jiff::Timestamp;
 use super::{
     error::CommandError,
     output,
-    project::{load_options, start},
+    project::{self, load_options, start},
 };
 use crate::{
     check::{
-        diagnostic::{Diagnostic, Rendering, Severity, names},
+        diagnostic::{Diagnostic, Rendering},
         rules::RuleCode,
     },
     commands::cli::{Common, InitArgs},
     exit::Exit,
-    hierarchy::Hierarchy,
+    hierarchy::{Hierarchy, Loaded},
     host::{bounded, git, owner},
     init::{self, From, InitError, LeftOut, Proposal, TargetsError, UpdateError, propose},
     report::{count, tree},
@@ -88,7 +88,7 @@ fn update(file: &Path, common: &Common, arguments: &InitArgs) -> Result<Exit, Co
     ]);
     _ = if is_new {
         let verb = if arguments.dry_run { "would update" } else { "updated" };
-        writeln!(page, "\n{verb} `{shown}`: {}", size(&update.loaded.hierarchy))
+        writeln!(page, "\n{verb} `{shown}`: {}", size(&update.loaded))
     } else {
         writeln!(page, "\n`{shown}` has every Dockerfile here: nothing to update")
     };
@@ -199,8 +199,8 @@ fn failed(error: InitError) -> CommandError {
     let message = error.to_string();
     match error {
         InitError::NoDockerfile(_) => usage(message).hint(
-            "they are called `Dockerfile`, `Dockerfile.x`, `x.Dockerfile` or `Containerfile`; those that git \
-             ignores are not looked at",
+            "they are called `Dockerfile`, `Dockerfile.x`, `x.Dockerfile` or `Containerfile`; `init` does not \
+             read those that git ignores",
         ),
         InitError::Targets(TargetsError::Yaml(problem)) => {
             notice(&[*problem]);
@@ -283,7 +283,7 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
     let shown = shown(file);
     let verb = if arguments.dry_run { "would write" } else { "wrote" };
     _ = match &proposal.loaded {
-        Ok(loaded) => writeln!(text, "\n{verb} `{shown}`: {}", size(&loaded.hierarchy)),
+        Ok(loaded) => writeln!(text, "\n{verb} `{shown}`: {}", size(loaded)),
         Err(_) => writeln!(text, "\n{verb} `{shown}`, which is not right yet"),
     };
     if let (Ok(loaded), false) = (&proposal.loaded, arguments.dry_run) {
@@ -306,30 +306,10 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
     }
     if proposal.loaded.is_err() {
         notice(problems);
-        let is_error = |problem: &&Diagnostic| problem.severity == Severity::Error;
-        let errors: Vec<&Diagnostic> = problems.iter().filter(is_error).collect();
-        let mut files: Vec<String> = errors
-            .iter()
-            .map(|problem| place(problem, file))
-            .map(|path| self::shown(&path))
-            .collect();
-        files.sort();
-        files.dedup();
-        let verb = if files.len() == 1 { "has" } else { "have" };
-        let problems = match errors.len() {
-            1 => "a problem".to_owned(),
-            count => format!("{count} problems"),
-        };
-        return Err(usage(format!("{} {verb} {problems}", names(&files, 3)))
+        return Err(usage(project::told_where(problems, file, self::shown))
             .hint("correct the text there, and then try `rebuild plan`"));
     }
     Ok(ending(arguments, &proposal.unsure))
-}
-
-/// The file that has a problem: `file` if the problem does not say it.
-fn place(problem: &Diagnostic, file: &Path) -> PathBuf {
-    let excerpt = problem.excerpts.first().map(|excerpt| &excerpt.source.path);
-    excerpt.or(problem.file.as_ref()).map_or_else(|| file.to_owned(), Clone::clone)
 }
 
 fn ending(arguments: &InitArgs, unsure: &[String]) -> Exit {
@@ -380,10 +360,17 @@ fn whole(one: &LeftOut) -> Vec<String> {
     [head].into_iter().chain(one.places.iter().map(|place| format!("  {place}"))).collect()
 }
 
-fn size(hierarchy: &Hierarchy) -> String {
+fn size(loaded: &Loaded) -> String {
+    let hierarchy = &loaded.hierarchy;
     let edges: usize =
         hierarchy.in_build_order().map(|node| hierarchy.parents(&node.name).count()).sum();
-    format!("{}, {}", count(hierarchy.len(), "image"), count(edges, "edge"))
+    // An image whose Dockerfile cannot be read without the value of an argument is a warning.
+    let lacks_value = |one: &&Diagnostic| one.code == Some(RuleCode::BrokenDockerfile);
+    let lacking = match loaded.warnings.iter().filter(lacks_value).count() {
+        0 => String::new(),
+        n => format!(", and {} without a value that it needs", count(n, "image")),
+    };
+    format!("{}, {}{lacking}", count(hierarchy.len(), "image"), count(edges, "edge"))
 }
 
 /// As short as it can be said from here.

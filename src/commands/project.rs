@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{error::CommandError, output};
 use crate::{
-    check::diagnostic::{Diagnostic, Rendering, Severity},
+    check::diagnostic::{Diagnostic, Rendering, Severity, names},
     commands::cli::{Common, SelectionArgs},
     exit::Exit,
     hierarchy::{Hierarchy, LoadOptions, NodeName, Overrides, TagTemplate, TagValues, Trust},
@@ -97,14 +97,37 @@ pub(super) fn read(
         }
         Err(error) => {
             let problems = error.problems.iter().map(|problem| problem.render(rendering)).collect();
-            let is_error = |problem: &&Diagnostic| problem.severity == Severity::Error;
-            let message = match error.problems.iter().filter(is_error).count() {
-                1 => format!("`{}` has a problem", file.display()),
-                n => format!("`{}` has {n} problems", file.display()),
-            };
-            Err((CommandError::new(Exit::Usage, message), problems))
+            let message = told_where(&error.problems, &file, |path| path.display().to_string());
+            let causes = errors(&error.problems).map(|it| it.line(&current_dir));
+            Err((CommandError::new(Exit::Usage, message).caused_by(causes.collect()), problems))
         }
     }
+}
+
+fn errors(problems: &[Diagnostic]) -> impl Iterator<Item = &Diagnostic> + Clone {
+    problems.iter().filter(|problem| problem.severity == Severity::Error)
+}
+
+/// Which files the errors are in, and how many they are. `file` is that of the hierarchy.
+pub(super) fn told_where(
+    problems: &[Diagnostic],
+    file: &Path,
+    shown: impl Fn(&Path) -> String,
+) -> String {
+    let errors = errors(problems);
+    let count = match errors.clone().count() {
+        1 => "a problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    let excerpt = |it: &&Diagnostic| it.excerpts.first().map(|excerpt| excerpt.source.path.clone());
+    let places = errors.filter_map(|it| excerpt(&it).or_else(|| it.file.clone()));
+    let files: BTreeSet<String> = places.map(|path| shown(&path)).collect();
+    let verb = if files.len() == 1 { "has" } else { "have" };
+    if files.is_empty() {
+        // For example, an option of the command line names an image that is not there.
+        return format!("`{}` cannot be loaded", shown(file));
+    }
+    format!("{} {verb} {count}", names(&Vec::from_iter(files), 3))
 }
 
 pub(super) fn load_options(common: &Common) -> LoadOptions {

@@ -97,7 +97,7 @@ async fn once(
     };
     let ended = ended.await;
     if let Err(error) = &ended {
-        record.error = Some((error.exit, error.to_string()));
+        record.error = Some((error.exit, error.with_causes()));
     }
     tell(&record);
     if let Err(error) = durations::keep(&hierarchy, &record).await {

@@ -100,8 +100,11 @@ async fn on<T: Tags>(
     if !arguments.yes && io::stdin().is_terminal() {
         let is_confirmed = tokio::select! {
             biased;
-            Some(reason) = stops.recv() => return Ok(signals::exit_of(reason)),
-            answer = confirmed(planned.moves.len()) => answer?,
+            Some(reason) = stops.recv() => {
+                output::line("\nnothing was moved");
+                return Ok(signals::exit_of(reason));
+            }
+            answer = confirmed(planned.moves.len(), &of) => answer?,
         };
         if !is_confirmed {
             output::line("nothing was moved");
@@ -157,8 +160,9 @@ fn chosen(runs: &[PastRun], arguments: &RollbackArgs) -> Result<PastRun, Command
 }
 
 /// Asks the user at the terminal.
-async fn confirmed(tags: usize) -> Result<bool, CommandError> {
-    output::line(&format!("move {} back? [y/N]", count(tags, "tag")));
+async fn confirmed(tags: usize, of: &PastRun) -> Result<bool, CommandError> {
+    let (tags, run) = (count(tags, "tag"), report::history::title(of));
+    output::line(&format!("undo {run}: move {tags} back? [y/N]"));
     let (answered, answer) = oneshot::channel();
     // A thread of its own: the program can end while it waits.
     std::thread::spawn(move || {

@@ -105,7 +105,7 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
         Err(error) => (None, Err(error)),
     };
     if let Err(error) = &ended {
-        record.error = Some((error.exit, error.to_string()));
+        record.error = Some((error.exit, error.with_causes()));
     }
     reports::tell(&record, hierarchy.as_deref(), (common, arguments)).await;
     ended

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     commands::cli::{Builder, Common, ShellArgs},
-    engine::{Docker, Engine as _, ShellSession},
+    engine::{Docker, Engine as _, ShellSession, not_started_because},
     exit::Exit,
     fingerprint::{is_build_tag, node_of},
     hierarchy::{Hierarchy, Node, NodeName},
@@ -81,19 +81,8 @@ pub(super) async fn shell(common: &Common, arguments: &ShellArgs) -> Result<Exit
     }
 }
 
-/// The engine's message names its runtime before the reason.
 fn not_started(program: &str, why: &str, node: &NodeName) -> CommandError {
-    let is_missing = ["executable file not found", "no such file or directory", "not found"]
-        .iter()
-        .any(|reason| why.contains(reason));
-    let message = if is_missing {
-        format!("the image has no program `{program}`")
-    } else {
-        let known = ["permission denied", "is a directory"];
-        let reason = known.into_iter().find(|reason| why.contains(reason)).unwrap_or(why);
-        format!("`{program}` cannot be started: {reason}")
-    };
-    CommandError::new(Exit::NotStarted, message).hint(format!(
+    CommandError::new(Exit::NotStarted, not_started_because(program, why)).hint(format!(
         "`rebuild shell {} -- PROGRAM` starts another program of the image",
         node.argument()
     ))
@@ -147,7 +136,8 @@ async fn fetched<S: Inventory>(store: &S, node: &Node) -> Result<Digest, Command
     }
     let message =
         format!("no tag of `{}` exists, and no image of a failed test is kept", node.repository);
-    Err(CommandError::new(Exit::Usage, message))
+    let log = format!("if its build failed: `rebuild log {}`", node.name.argument());
+    Err(CommandError::new(Exit::Usage, message).hint(log))
 }
 
 /// The newest image of the node that has a build tag.

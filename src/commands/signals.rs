@@ -88,8 +88,8 @@ fn ignored() -> u64 {
 
 fn end(why: &str, exit: Exit) {
     output::warning(&format!(
-        "{why}: containers, names and temporary files of this run may be left, and tags be moved in \
-         part; the next `rebuild` removes the ones and moves the rest"
+        "{why}: containers and temporary files of this run may be left, and only some tags may have moved; the \
+         next `rebuild` removes the leftovers and moves the other tags"
     ));
     std::process::exit(i32::from(exit.code()));
 }

@@ -119,7 +119,7 @@ async fn once(
     let ended = job_run((common, &run_arguments), (hierarchy.clone(), job), stops, &mut record);
     let mut ended = Box::pin(ended).await;
     if let Err(error) = &ended {
-        record.error = Some((error.exit, error.to_string()));
+        record.error = Some((error.exit, error.with_causes()));
     }
     let kept = keep_records(&records, (&*file, &wanted), &record, (&*hierarchy, began)).await;
     if let Err(error) = kept

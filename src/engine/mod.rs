@@ -392,6 +392,19 @@ pub enum EngineError {
 /// What [`EngineError::Refused`] names if a container does not start.
 const STARTING: &str = "starting a container";
 
+/// Says it about the program. The engine's message names its runtime before the reason.
+pub fn not_started_because(program: &str, why: &str) -> String {
+    let is_missing = ["executable file not found", "no such file or directory", "not found"]
+        .iter()
+        .any(|reason| why.contains(reason));
+    if is_missing {
+        return format!("the image has no program `{program}`");
+    }
+    let known = ["permission denied", "is a directory"];
+    let reason = known.into_iter().find(|reason| why.contains(reason)).unwrap_or(why);
+    format!("`{program}` cannot be started: {reason}")
+}
+
 impl EngineError {
     /// Why a program of an image could not be started: usually the image does not have it.
     pub fn not_started(&self) -> Option<&str> {

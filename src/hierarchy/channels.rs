@@ -177,7 +177,7 @@ fn variable(
     problems.push_secret(
         &yaml.span,
         format!("`notify.{name}` must be the name of an environment variable"),
-        "the variable has the address or the token, such as `SLACK_WEBHOOK_URL`; it does not belong into this file",
+        "the variable has the address or the token, such as `SLACK_WEBHOOK_URL`; keep the value out of this file",
     );
     None
 }

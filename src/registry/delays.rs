@@ -59,7 +59,7 @@ impl fmt::Display for Delay {
             }
             Self::Busy { host, answers, since } => {
                 let (s, seconds) = (if *answers == 1 { "" } else { "s" }, since.as_secs());
-                write!(f, "waiting for the registry {host}: {answers} answer{s} in {seconds} s")
+                write!(f, "the registry {host} is slow: {answers} answer{s} in {seconds} s")
             }
             Self::Engine { host, action, pause } => {
                 let seconds = pause.as_secs();
@@ -329,8 +329,8 @@ mod tests {
         assert_eq!(
             *told.lock().unwrap(),
             [
-                "waiting for the registry r.example: 2 answers in 5 s",
-                "waiting for the registry r.example: 7 answers in 15 s",
+                "the registry r.example is slow: 2 answers in 5 s",
+                "the registry r.example is slow: 7 answers in 15 s",
             ]
         );
     }

@@ -53,6 +53,14 @@ pub(super) fn missing_source(message: &str, step: Option<&str>) -> Option<String
     })
 }
 
+/// The same for a secret that the image does not declare. BuildKit, session/secrets: `secret npm: not found`.
+pub(super) fn missing_secret(message: &str) -> Option<String> {
+    let id = message.strip_prefix("secret ")?.strip_suffix(": not found")?;
+    Some(format!(
+        "the image has no secret `{id}`\nhint: name its source in hierarchy.yaml: `secrets: {{ {id}: {{ env: NAME }} }}`"
+    ))
+}
+
 /// Each pattern with its meaning, and the source of its text.
 const SHAPES: &[(Outlook, &str)] = &[
     // Go, syscall/zerrors_linux.go: ENOSPC and EDQUOT, which end messages of the operating system.

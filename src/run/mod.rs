@@ -127,6 +127,7 @@ pub async fn execute<E: Engine, S: Store>(
         running: HashMap::new(),
         building: HashMap::new(),
         exporting: BTreeSet::new(),
+        waiting: BTreeSet::new(),
         made: BTreeMap::new(),
         storage_wait: StorageWait::default(),
         cancels: HashMap::new(),
@@ -204,6 +205,8 @@ struct Run<'a, 't, E, S> {
     building: HashMap<NodeName, Instant>,
     /// Those of `building` whose image the engine writes.
     exporting: BTreeSet<NodeName>,
+    /// The running steps of which nothing happens.
+    waiting: BTreeSet<NodeName>,
     /// The images of the other running steps.
     made: BTreeMap<NodeName, Digest>,
     storage_wait: StorageWait,
@@ -364,6 +367,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.cancels.remove(&node);
         self.building.remove(&node);
         self.exporting.remove(&node);
+        self.waiting.remove(&node);
         let made = self.made.remove(&node);
         self.storage_wait.ends(&node, made.as_ref().zip(outcome.digest()));
         if self.is_put_back(&node, &outcome, lost.as_ref()) {
@@ -477,7 +481,8 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         }
         self.done.stopped = Some(reason);
         self.tell_estimate(None);
-        self.telling.emit(EventKind::StopBegan { reason, running: self.tasks.len() });
+        let running = self.tasks.len() - self.waiting.len();
+        self.telling.emit(EventKind::StopBegan { reason, running });
         self.tasks.abort_all();
     }
 
@@ -563,6 +568,13 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
 
     fn tell(&mut self, event: EventKind) {
         self.inbox.taken(&event);
+        match &event {
+            EventKind::PhaseStarted { node, phase } if phase.is_wait() => {
+                _ = self.waiting.insert(node.clone());
+            }
+            EventKind::PhaseStarted { node, .. } => _ = self.waiting.remove(node),
+            _ => {}
+        }
         self.telling.emit(event);
         self.stop_if_nobody_listens();
     }

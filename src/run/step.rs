@@ -10,7 +10,7 @@ use super::{
     attempts::{Attempts, StepRetry},
     bases::{BaseError, BaseSources, Bases, Pinned, failed_image},
     compare::Compared,
-    engine_messages::{frontend_hint, missing_source},
+    engine_messages::{frontend_hint, missing_secret, missing_source},
     labels::Origin,
     prepare::prepare,
     secrets::Secrets,
@@ -276,7 +276,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             Err(mut trouble) => {
                 trouble.message = self.shop.secrets.mask().text(&trouble.message);
                 tell.failed(&trouble.message);
-                let tail = tell.tail();
+                let tail = tell.tail_of(&trouble.phase);
                 // A parent with failing tests may be the cause.
                 self.settled(&mut done, &mut tell).await;
                 let kept = self.keep_failed(&done).await;
@@ -627,7 +627,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             let hint = frontend.and_then(|named| frontend_hint(named, &trouble.message));
             let step = trouble.step.map(|step| pinned.as_written(step));
             let message = pinned.as_written(trouble.message);
-            let message = missing_source(&message, step.as_deref()).unwrap_or(message);
+            let missing = missing_source(&message, step.as_deref());
+            let message = missing.or_else(|| missing_secret(&message)).unwrap_or(message);
             let message = with_hint(&message, hint);
             Trouble { message, step, ..trouble }
         })?;

@@ -76,6 +76,8 @@ pub(super) struct Tell {
     masked: Masked,
     line: Vec<u8>,
     tail: VecDeque<Vec<u8>>,
+    /// What the tail is the output of.
+    phase: Option<Phase>,
     /// The reason for the failure is the last line of the log.
     has_failed: bool,
 }
@@ -90,6 +92,7 @@ impl Tell {
             mask,
             line: Vec::new(),
             tail: VecDeque::new(),
+            phase: None,
             has_failed: false,
         };
         match run.log(tell.node.as_str()) {
@@ -108,6 +111,7 @@ impl Tell {
     pub(super) fn phase_with(&mut self, phase: Phase, heading: &str) {
         self.heading(heading);
         self.tail.clear();
+        self.phase = Some(phase.clone());
         self.inbox.send(EventKind::PhaseStarted { node: self.node.clone(), phase });
     }
 
@@ -171,9 +175,10 @@ impl Tell {
         self.tail.iter().chain([&self.line]).any(has)
     }
 
-    /// The last lines of the output.
-    pub(super) fn tail(&self) -> Vec<Vec<u8>> {
-        self.tail.iter().cloned().collect()
+    /// The last lines of the output of a phase.
+    pub(super) fn tail_of(&self, phase: &Phase) -> Vec<Vec<u8>> {
+        let is_of = self.phase.as_ref() == Some(phase);
+        self.tail.iter().filter(|_| is_of).cloned().collect()
     }
 
     /// Ends the log and syncs it before a failure is reported. Returns its last lines.

@@ -269,7 +269,7 @@ fn what_a_revision_means() {
         (
             "",
             "",
-            "error: `--since` was given no commit\nhint: is the variable set that it comes from?\n",
+            "error: `--since` was given no commit\nhint: if it comes from a variable, is that variable set?\n",
         ),
         (
             "git switch -q --orphan other; git commit -q --allow-empty -m other\n\
@@ -374,7 +374,7 @@ fn what_git_cannot_see_is_told() {
             "echo '*.tmp' >.gitignore; git add .; git commit -qm ignore\n\
              touch os/a.tmp web/b.tmp docs/c.tmp",
             "HEAD",
-            "notice: git ignores `os/a.tmp` and `web/b.tmp`, and build contexts take them in: \
+            "notice: git ignores `os/a.tmp` and `web/b.tmp`, but build contexts contain them: \
              `--since` does not see whether they changed\n",
         ),
         (

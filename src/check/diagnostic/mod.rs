@@ -211,6 +211,17 @@ impl Diagnostic {
         Some((&excerpt.source.path, line, column))
     }
 
+    /// `path:line: message`, the path relative to this folder.
+    pub fn line(&self, current_dir: &Path) -> String {
+        match self.position() {
+            Some((path, line, _)) => {
+                let path = path.strip_prefix(current_dir).unwrap_or(path);
+                format!("{}:{line}: {}", path.display(), self.message)
+            }
+            None => self.message.clone(),
+        }
+    }
+
     /// Advice with the same words is one problem with several places.
     pub fn grouped<'a>(problems: impl Iterator<Item = &'a Self>) -> Vec<Vec<&'a Self>> {
         let mut groups: Vec<Vec<&Self>> = Vec::new();

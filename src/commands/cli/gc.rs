@@ -11,8 +11,8 @@ Examples:
   rebuild gc --yes                 remove it
   rebuild gc --keep 7d --yes       remove images older than a week
 
-`rebuild gc` removes an image only if all its tags are build tags (rb-...), it is older than --keep,
-it is not the image of the current inputs or one of the last 3, and no index contains it. It reads
+`rebuild gc` removes an image only if all its tags are build tags (rb-...), it is older than --keep, \
+it is not the image of the current inputs or one of the last 3, and no index contains it. It reads \
 every tag again before it deletes, since a registry deletes by digest.";
 
 #[derive(Debug, Args)]

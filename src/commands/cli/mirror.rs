@@ -13,7 +13,7 @@ Examples:
 In hierarchy.yaml:
   mirror: registry.example.com/mirror
 
-Exit code: 10 if neither its registry nor the mirror has an upstream, 21 if a registry does not answer
+Exit code: 10 if neither its registry nor the mirror has an upstream, 21 if a registry does not answer \
 and the mirror has no copy, or if the mirror refuses one.";
 
 #[derive(Debug, Args)]

@@ -37,6 +37,7 @@ pub use self::{
 use crate::{
     hierarchy::{BuildArgOverride, EngineEntry, FieldOverride, duration},
     image::Repository,
+    report,
 };
 
 const EXAMPLES: &str = "\
@@ -60,8 +61,8 @@ Examples:
   rebuild rollback                 move the tags of the last run back
   rebuild mirror                   copy upstream images into your registry
 
-Exit codes: 0 done or nothing to do, 1 internal, 2 wrong usage or hierarchy, 10 a build failed,
-11 a test failed, 12 a push failed, 13 promotion incomplete, 20 no engine, 21 no registry,
+Exit codes: 0 done or nothing to do, 1 internal, 2 wrong usage or hierarchy, 10 a build failed, \
+11 a test failed, 12 a push failed, 13 promotion incomplete, 20 no engine, 21 no registry, \
 75 another run is publishing, 130 or 143 interrupted.";
 
 const INIT_EXAMPLES: &str = "\
@@ -191,10 +192,21 @@ pub fn command() -> clap::Command {
     Cli::command().help_template(HELP).mut_subcommands(|command| command.help_template(HELP))
 }
 
+/// With examples whose descriptions stay below each other in a narrow terminal.
+fn command_for_terminal() -> clap::Command {
+    // clap's own width without a terminal.
+    let columns = Some(report::stdout_size().map_or(100, |(columns, _)| columns.into()));
+    let wrapped = |command: clap::Command| match command.get_after_help().map(ToString::to_string) {
+        Some(help) => command.after_help(report::wrap(&help, columns)),
+        None => command,
+    };
+    wrapped(command()).mut_subcommands(wrapped)
+}
+
 impl Cli {
     /// What a command line says.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let matches = command().try_get_matches_from(arguments)?;
+        let matches = command_for_terminal().try_get_matches_from(arguments)?;
         let cli = Self::from_arg_matches(&matches);
         cli.map_err(|error| error.format(&mut command()))?.checked()
     }
@@ -463,13 +475,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", hide = true)]
     pub for_server: Option<PathBuf>,
     /// Write a junit report: each build and each test is a test case
-    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    #[arg(long, value_name = "FILE", value_parser = report_file, help_heading = "Reports")]
     pub junit: Option<PathBuf>,
     /// Write a report as one JSON object (docs/ci.md), also if the run fails
-    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    #[arg(long, value_name = "FILE", value_parser = report_file, help_heading = "Reports")]
     pub json_report: Option<PathBuf>,
     /// Write a report as one HTML page for a browser, also if the run fails
-    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    #[arg(long, value_name = "FILE", value_parser = report_file, help_heading = "Reports")]
     pub html: Option<PathBuf>,
     /// Start this program at the end of the run, with the JSON report on its stdin
     ///
@@ -482,6 +494,14 @@ pub struct RunArgs {
 /// clap's own words for 0 are those of Rust.
 fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "it must be a whole number, at least 1".to_owned())
+}
+
+/// Other programs take `-` for stdout, which has the result of a run.
+fn report_file(path: &str) -> Result<PathBuf, String> {
+    match path {
+        "" | "-" => Err("name a file: a report is not written to stdout".to_owned()),
+        path => Ok(path.into()),
+    }
 }
 
 /// A program and its arguments; empty for none.
@@ -688,7 +708,7 @@ pub struct ReportArgs {
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
     /// Write the page to this file
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", value_parser = report_file, required = true)]
     pub html: PathBuf,
 }
 

@@ -10,8 +10,8 @@ Examples:
   rebuild serve                    the page of the hierarchy here: http://127.0.0.1:8080
   rebuild serve --webhook-secret-file hook.secret --token-file admin.token
                                    take pushes of GitHub, GitLab or Gitea, and actions of users
-  rebuild serve --repo https://github.com/acme/images --repo https://github.com/acme/tools#main:docker
-                                   clone repositories and keep them up to date
+  rebuild serve --repo https://github.com/acme/tools#main:docker
+                                   clone a repository and keep it up to date
   curl http://127.0.0.1:8080       the same as JSON";
 
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub struct ServeArgs {
     /// Let users with the token in this file start, cancel and retry runs
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub token_file: Option<PathBuf>,
-    /// Let users act that a proxy on this machine names in this header, such as `X-Forwarded-User`
+    /// Take the name of a user from this header, which a proxy on this machine sets, such as `X-Forwarded-User`
     ///
     /// The proxy must remove the header from requests of its clients.
     #[arg(long, value_name = "HEADER")]

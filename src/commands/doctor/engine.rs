@@ -49,7 +49,7 @@ async fn places(used: Option<&str>, findings: &mut Vec<Finding>) {
         let message = match problem {
             None if is_used => {
                 used = None;
-                format!("{place}: used")
+                format!("{place}: answers, and is used")
             }
             None => format!("{place}: answers, not used"),
             Some(problem) if is_connected => format!("{place}: not used, {problem}"),

@@ -41,7 +41,7 @@ fn hierarchy(common: &Common, findings: &mut Vec<Finding>) -> Option<Hierarchy> 
         let start = project::start(common).ok()?;
         findings.push(Finding::ok(
             WHAT,
-            format!("none in `{}` or above it: registries are not looked at", start.display()),
+            format!("none in `{}` or above it: registries are not checked", start.display()),
         ));
         return None;
     }

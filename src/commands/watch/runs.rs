@@ -149,7 +149,7 @@ fn conclude(record: &mut Record, ended: Result<Exit, CommandError>) -> WatchEnd 
         Err(error) => {
             output::error(&error.to_string());
             let exit = error.exit;
-            record.error = Some((exit, error.to_string()));
+            record.error = Some((exit, error.with_causes()));
             match exit {
                 Exit::Interrupted | Exit::Terminated => WatchEnd::Stopped(exit),
                 Exit::EngineUnreachable | Exit::RegistryUnreachable | Exit::Locked => {

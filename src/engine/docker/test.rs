@@ -18,7 +18,7 @@ use super::{
     shared::{Ran, SharedContainer},
 };
 use crate::{
-    engine::{EngineError, TestProgress, seconds},
+    engine::{EngineError, TestProgress, not_started_because, seconds},
     hierarchy::{Check, Test},
     image::Digest,
 };
@@ -129,7 +129,13 @@ impl Docker {
             // Nothing of that name in the image, mostly: the image's fault, not the engine's.
             Err(error) => match error.not_started() {
                 Some(message) => {
-                    let verdict = format!("it cannot be started: {message}");
+                    let verdict = match &test.check {
+                        Check::Run { argv, .. } => {
+                            let program = argv.first().map_or("", String::as_str);
+                            not_started_because(program, message)
+                        }
+                        Check::Healthy => format!("it cannot be started: {message}"),
+                    };
                     return Ok((Some(verdict), CommandOutput::default()));
                 }
                 None => return Err(error),

@@ -91,7 +91,8 @@ fn reports_are_written_whatever_comes_of_the_run() {
     project.rebuild(arguments).run().exits(2);
     let report = json(&project, "out/report.json");
     assert_eq!(report["exit"], "usage");
-    assert!(report["error"].as_str().unwrap().ends_with("has a problem"), "{report}");
+    let cause = "has a problem: hierarchy.yaml:2: an image has no `contxt`";
+    assert!(report["error"].as_str().unwrap().contains(cause), "{report}");
     let xml = fs::read_to_string(project.path("out/junit.xml")).unwrap();
     assert!(xml.contains("tests=\"1\" skipped=\"0\" errors=\"1\""), "{xml}");
 }
@@ -186,7 +187,7 @@ fn a_program_that_fails_changes_nothing() {
     let ended = project.rebuild(failing).run().exits(0);
     ended.says(&["which was to notify of the run, ended with exit code 3"]);
     let ended = project.rebuild("--notify no-such-program-anywhere").run().exits(0);
-    ended.says(&["warning: nobody was notified: cannot run `no-such-program-anywhere`: "]);
+    ended.says(&["warning: no notification was sent: cannot run `no-such-program-anywhere`: "]);
     let ended = project.rebuild("--notify [1]").run().exits(2);
     ended.says(&["it is not a JSON list of texts"]);
 }

@@ -146,7 +146,7 @@ fn what_was_new_is_taken_away_from_the_engine_and_stays_in_a_registry() {
             Place::Engine => assert_eq!(project.tags(place).len(), 0, "{ended}"),
             Place::Registry(_) => {
                 assert_eq!(project.tags(place), all);
-                let said = "was new, and a registry does not let us take it away";
+                let said = "was new, and a registry cannot delete a single tag";
                 assert_eq!(ended.stderr.matches(said).count(), 5, "{ended}");
                 ended.says(&["nothing to roll back: before run "]);
             }
