@@ -248,10 +248,9 @@ impl Connections {
         }
     }
 
-    /// The default of `--jobs`: four builds more than processors, since a build also waits for the engine's
-    /// disk and for containers to start. On two processors, 40 small images took 6.3 s with two jobs, 5.4 s
-    /// with four and 5.5 s with eight; with a slower disk 9.1 s with four, 8.5 s with eight and 8.4 s with
-    /// sixteen (Docker 28.5, overlay2).
+    /// The default of `--jobs`: ten builds more than processors, since a build also waits for the engine's
+    /// disk and for containers to start. On two processors, 40 small images took 10.3 s with six jobs, 9.6 s with
+    /// twelve and 9.5 s with 27 (Docker 28.5, overlay2); 24.8, 19.4 and 19.9 s (containerd image store).
     pub(super) fn jobs(&self) -> NonZeroUsize {
         if self.pool.is_empty() {
             return NonZeroUsize::MIN.saturating_add(pool::default_jobs(self.info.cpus) - 1);

@@ -156,7 +156,7 @@ pub(super) fn slots(engines: &[PooledEngine], jobs: Option<NonZeroUsize>) -> Vec
 
 /// The default number of parallel builds for a number of processors: [`Connections::jobs`] says why.
 pub(super) fn default_jobs(cpus: usize) -> usize {
-    cpus.max(1) + 4
+    cpus.max(1) + 10
 }
 
 /// The engines that a run has to wait for at its end: without those of a pool that are gone.

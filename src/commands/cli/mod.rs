@@ -564,7 +564,7 @@ pub struct InitArgs {
 /// How images are built, and what is printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct HowArgs {
-    /// Build at most N images at once [default: the engine's processors plus four]
+    /// Build at most N images at once [default: the engine's processors plus ten]
     #[arg(short, long, value_name = "N", value_parser = at_least_one)]
     pub jobs: Option<NonZeroUsize>,
     /// Test at most N images at once [default: as --jobs, and at least 4]

@@ -53,7 +53,7 @@ pub struct ServeArgs {
     /// Show the images of this registry, or of a part of it, and their bases: the page "fleet"
     #[arg(long, value_name = "REGISTRY[/PREFIX]")]
     pub audit: Option<String>,
-    /// Build at most N images at once [default: the engine's processors plus four]
+    /// Build at most N images at once [default: the engine's processors plus ten]
     #[arg(short, long, value_name = "N", value_parser = at_least_one)]
     pub jobs: Option<NonZeroUsize>,
     /// After a failure, continue with images that do not depend on the failed one
