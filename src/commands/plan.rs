@@ -119,7 +119,7 @@ fn refusals(hierarchy: &Hierarchy, plan: &Plan, world: &Connections) -> Vec<Stri
     let secrets = secrets.flatten().unwrap_or_default();
     let all = unbuildable.iter().map(ToString::to_string);
     let all = all.chain(secrets.iter().map(ToString::to_string));
-    all.map(|error| format!("a run fails: {error}")).collect()
+    all.map(|error| format!("a run would fail: {error}")).collect()
 }
 
 /// The part of a plan that is printed.

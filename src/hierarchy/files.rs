@@ -264,7 +264,7 @@ fn context(draft: &Draft, place: FileLookup<'_>) -> Result<PathBuf, Diagnostic> 
                 .at(place.file, given.span.clone(), "")
                 .hint(match beside(&folder, Path::is_dir) {
                     Some(near) => format!("did you mean `{}`?", shown(&near, place.root)),
-                    None => "a context is relative to the folder of this file".to_owned(),
+                    None => "a context is relative to the folder of this file; `rebuild init --update` comments out images whose files were deleted".to_owned(),
                 }))
         };
     }
@@ -279,7 +279,7 @@ fn context(draft: &Draft, place: FileLookup<'_>) -> Result<PathBuf, Diagnostic> 
             draft.span.clone(),
             format!("neither `{}` nor `{}` is a folder", choices[0], choices[1]),
         )
-        .hint("make one of the two, or name another with `context:`"))
+        .hint("make one of the two, or name another with `context:`; if it was deleted: `rebuild init --update`"))
 }
 
 fn text(draft: &Draft, path: &Path, place: FileLookup<'_>) -> Result<Arc<SourceFile>, Diagnostic> {

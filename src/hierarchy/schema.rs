@@ -145,7 +145,7 @@ impl File {
             problems.last_is(RuleCode::MissingField);
             return None;
         }
-        let mut fields = problems.map("the file", "the file", yaml)?;
+        let mut fields = problems.map("the file", "hierarchy.yaml", yaml)?;
         // As in compose files: a place for anchors.
         fields.ignore(|key| key.starts_with("x-"));
         match fields.take("version") {

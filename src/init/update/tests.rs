@@ -326,7 +326,7 @@ fn files_that_cannot_be_edited_are_refused() {
             "Layout(\"`base` is not on a line of its own below `images:`\")",
         ),
         ("version: 1\nimages:\n  base: { tag: x }\n", "problem an image has no `tag`"),
-        ("images", "problem `the file` must be a map, not the text `images`"),
+        ("images", "problem `hierarchy.yaml` must be a map, not the text `images`"),
     ] {
         assert_eq!(shown(&updated(&root, text)), expected, "{text}");
     }

@@ -175,7 +175,7 @@ fn what_is_missing_is_told_before_the_first_build() {
         "hint: ",
     ]);
     project.rebuild("plan").run().exits(0).says(&[
-        "warning: a run fails: `~app` needs the secret `token`, and the environment variable `APP_TOKEN` is not set",
+        "warning: a run would fail: `~app` needs the secret `token`, and the environment variable `APP_TOKEN` is not set",
     ]);
     assert!(project.all_tags(Place::Engine).is_empty());
 
