@@ -115,12 +115,29 @@ impl Workflow {
         at.map_or(1, |at| self.text[..at].matches('\n').count() + 1)
     }
 
+    /// The lines of the list item that a place is in.
+    fn item_around(&self, at: usize) -> &str {
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let is_item = |line: &str| line.trim_start().starts_with("- ");
+        let starts = self.text[..at].match_indices('\n').map(|(end, _)| end + 1);
+        let starts = std::iter::once(0).chain(starts);
+        let line_at = |start: usize| self.text[start..].lines().next().unwrap_or_default();
+        let start = starts.filter(|start| is_item(line_at(*start))).last().unwrap_or(at);
+        let (own, mut end) = (indent(line_at(start)), start);
+        for (number, line) in self.text[start..].split_inclusive('\n').enumerate() {
+            if number > 0 && is_item(line) && indent(line) <= own {
+                break;
+            }
+            end += line.len();
+        }
+        &self.text[start..end]
+    }
+
     /// The line of a step that uses an action: of several with the same one, the first with all these inputs.
     fn line_of_step(&self, uses: &str, inputs: Option<&Map<String, Value>>) -> usize {
         let places = self.text.match_indices(uses).map(|(at, _)| at);
         let place = places.clone().find(|at| {
-            let step = &self.text[at + uses.len()..];
-            let step = &step[..step.find("uses:").unwrap_or(step.len())];
+            let step = self.item_around(*at);
             let texts = inputs
                 .into_iter()
                 .flatten()
@@ -472,13 +489,15 @@ web:
           tags: |
             acme/web:1
             acme/web:2
+      - with: { context: base, tags: acme/other:1 }
+        uses: docker/build-push-action@v6
 ";
         let files = ["base/Dockerfile", "web/Dockerfile"].map(PathBuf::from).into();
         let mut found = Vec::new();
         let workflow = Workflow::parse(Path::new("ci.yml"), text.to_owned()).unwrap();
         workflow.read(&[], &files, &mut found);
         let places: Vec<&str> = found.iter().map(|one| one.place.as_str()).collect();
-        assert_eq!(places, ["ci.yml:4", "ci.yml:6"]);
+        assert_eq!(places, ["ci.yml:4", "ci.yml:6", "ci.yml:13"]);
     }
 
     #[test]

@@ -88,8 +88,9 @@ pub(super) struct PublishedImage {
 impl PublishedImage {
     pub(super) fn read(text: &Open) -> Option<Self> {
         let text = text.0.trim();
-        let name_start = text.rfind('/').map_or(0, |at| at + 1);
-        let (repository, tag) = match text[name_start..].find(':') {
+        let plain = without_names(text);
+        let name_start = plain.rfind('/').map_or(0, |at| at + 1);
+        let (repository, tag) = match plain[name_start..].find(':') {
             Some(at) => (&text[..name_start + at], Some(&text[name_start + at + 1..])),
             None => (text, Some("latest")),
         };
@@ -138,6 +139,16 @@ pub(super) fn names_other_tags(outputs: &[PublishedImage], reference: &Reference
         tag.is_some_and(|tag| tag != wanted.as_str() && (is_own || tag != "latest"))
     };
     tags.peek().is_some() && tags.all(says)
+}
+
+/// The text with another character for each byte of a variable's name, which may have `:` and `/`.
+fn without_names(text: &str) -> String {
+    let mut is_name = false;
+    let bytes = text.bytes().map(|byte| {
+        is_name = (is_name || char::from(byte) == OPEN) && char::from(byte) != CLOSE;
+        if is_name || !byte.is_ascii() { '.' } else { char::from(byte) }
+    });
+    bytes.collect()
 }
 
 /// A tag with `{git}` in the place of the commit, if nothing else in it is unknown.
@@ -219,7 +230,7 @@ impl Open {
             if at > 0 {
                 pieces.push(PatternPiece::Text(&rest[..at]));
             }
-            let Some(end) = rest.find(CLOSE) else { break };
+            let Some(end) = rest[at..].find(CLOSE).map(|end| at + end) else { break };
             pieces.push(PatternPiece::Variable(&rest[at + 1..end]));
             rest = &rest[end + 1..];
         }
@@ -289,11 +300,8 @@ impl PathPart {
         if let Self::Base = self { last } else { folder }.to_owned()
     }
 
-    /// Of a text, which may be a variable without a value.
+    /// Of a variable without a value.
     fn of_open(self, text: &str) -> Option<String> {
-        if Open(text.to_owned()).is_known() {
-            return Some(self.of(text));
-        }
         let name = text.trim_end_matches('/').strip_prefix(OPEN)?.strip_suffix(CLOSE)?;
         (!name.contains(OPEN)).then(|| unknown(&format!("{}:{name}", self.name())))
     }
@@ -415,6 +423,13 @@ fn part_of_path(
     open: &mut Vec<String>,
 ) -> Option<String> {
     let (command, argument) = written.trim().split_once(' ')?;
+    // `basename "$X" .Dockerfile`
+    let (argument, suffix) = match argument.rsplit_once(' ') {
+        Some((argument, suffix)) if command == "basename" && suffix.starts_with('.') => {
+            (argument, suffix)
+        }
+        _ => (argument, ""),
+    };
     let part = match command {
         "basename" | "notdir" => PathPart::Base,
         "dirname" => PathPart::Dir,
@@ -428,7 +443,12 @@ fn part_of_path(
     open.push(String::new());
     let text = expand_to(argument.trim().trim_matches(['"', '\'']), values, syntax, open);
     open.pop();
-    part.of_open(&text).or_else(|| {
+    if Open(text.clone()).is_known() {
+        let whole = part.of(&text);
+        return Some(whole.strip_suffix(suffix).unwrap_or(&whole).to_owned());
+    }
+    let open = part.of_open(&text).filter(|_| suffix.is_empty());
+    open.or_else(|| {
         let is_end = |c: char| !(c.is_alphanumeric() || "_@*.".contains(c));
         let name = argument.trim_matches(is_end);
         matches!(part, PathPart::Base).then(|| unknown(&format!("base:{name}")))
@@ -552,6 +572,7 @@ mod tests {
             ("${C:-$A}", "x"),
             ("${A:-z}", "x"),
             ("$(basename \"$D\")", "b"),
+            ("$(basename q/x.Dockerfile .Dockerfile)", "x"),
             ("${D##*/}", "b"),
             ("$PWD/x", "./x"),
             ("v`git describe`", "v\u{1}git describe\u{2}"),
@@ -579,6 +600,8 @@ mod tests {
             ("\u{1}R\u{2}/web:1", Some("web false 1")),
             ("acme/\u{1}R\u{2}", None),
             ("\u{1}R\u{2}", None),
+            ("acme/\u{1}base:dir:E\u{2}:\u{1}git describe a/b:c\u{2}", None),
+            ("acme/web:\u{1}git describe a/b:c\u{2}", Some("acme/web true ?")),
         ] {
             let shown = PublishedImage::read(&Open(text.to_owned())).map(|one| {
                 let tag = one.tag.unwrap_or_else(|| "?".to_owned());

@@ -396,12 +396,11 @@ fn found(
 
 /// Whether a Dockerfile that no build names is a link to one of the others.
 fn is_link_to_another(root: &Path, one: &Evidence, dockerfiles: &[PathBuf]) -> bool {
-    let link = root.join(&one.dockerfile);
-    let is_link = one.rule == EvidenceRule::Path && link.is_symlink();
-    is_link
-        && link.canonicalize().is_ok_and(|target| {
-            let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-            dockerfiles.iter().any(|path| real.join(path) == target)
+    let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    one.rule == EvidenceRule::Path
+        && root.join(&one.dockerfile).canonicalize().is_ok_and(|target| {
+            target != real.join(&one.dockerfile)
+                && dockerfiles.iter().any(|path| real.join(path) == target)
         })
 }
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobMatcher};
 
 use super::{
     build_options::BuildOptions,
@@ -222,7 +222,8 @@ fn loops(
         let words = rest.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
         let words: Vec<String> =
             words.flat_map(|word| matching(word, folder, dockerfiles)).collect();
-        if is_known && !words.is_empty() {
+        let has_wildcard = rest.contains(['*', '?']);
+        if is_known && (!words.is_empty() || has_wildcard && !may_match(&rest, dockerfiles)) {
             lists.insert(name.trim().to_owned(), words);
         } else {
             lists.remove(name.trim());
@@ -241,10 +242,7 @@ fn matching(word: &str, folder: &Path, dockerfiles: &BTreeSet<PathBuf>) -> Vec<S
         None => (word, ""),
     };
     let pattern = pattern.trim_start_matches("./");
-    let Ok(glob) = GlobBuilder::new(pattern).literal_separator(true).build() else {
-        return Vec::new();
-    };
-    let glob = glob.compile_matcher();
+    let Some(glob) = glob(pattern) else { return Vec::new() };
     let matches_below = |base: &Path| -> BTreeSet<String> {
         let below = dockerfiles.iter().filter_map(|path| path.strip_prefix(base).ok());
         let all = below.flat_map(|path| path.ancestors().skip(usize::from(!end.is_empty())));
@@ -253,6 +251,20 @@ fn matching(word: &str, folder: &Path, dockerfiles: &BTreeSet<PathBuf>) -> Vec<S
     };
     let found = folder.ancestors().map(matches_below).find(|found| !found.is_empty());
     found.unwrap_or_default().into_iter().map(|path| path + end).collect()
+}
+
+/// Whether one of the words matches in any folder: the script may run in one that is not known.
+fn may_match(words: &str, dockerfiles: &BTreeSet<PathBuf>) -> bool {
+    words.split_whitespace().any(|word| {
+        let word = word.trim_matches(['"', '\'']).trim_start_matches("./").trim_end_matches('/');
+        let Some(glob) = glob(&format!("**/{word}")) else { return true };
+        dockerfiles.iter().any(|path| path.ancestors().any(|part| glob.is_match(part)))
+    })
+}
+
+fn glob(pattern: &str) -> Option<GlobMatcher> {
+    let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+    glob.ok().map(|glob| glob.compile_matcher())
 }
 
 /// The values of each turn of the loops that a line is in.
@@ -265,6 +277,9 @@ fn rows(line: &str, lists: &BTreeMap<String, Vec<String>>, values: &Values) -> V
     };
     for (name, words) in lists {
         let is_used = uses(name, line) || values.values().any(|value| uses(name, value));
+        if is_used && words.is_empty() {
+            return Vec::new();
+        }
         if is_used {
             rows = turns(rows, words, |row, word| _ = row.insert(name.clone(), word.clone()));
         }
@@ -557,6 +572,12 @@ mod tests {
                 "all.sh",
                 "for f in */Dockerfile; do\n  docker build -t acme/$(basename $(dirname \"$f\")):1 $(dirname $f)\ndone",
                 vec!["base/Dockerfile acme/base:1", "web/Dockerfile acme/web:1"],
+            ),
+            (
+                EvidenceRule::Script,
+                "all.sh",
+                "for f in */Dockerfile.prod; do\n  docker build -t no/$(basename $(dirname $f)) $(dirname $f)\ndone\nfor d in zz*/; do docker build -t no/${d%/} $d; done",
+                vec![],
             ),
             (
                 EvidenceRule::Script,

@@ -99,27 +99,31 @@ fn left_without(outline: &Outline, hierarchy: &Hierarchy) -> Vec<String> {
     let gone = all.filter(|node| node.has_file && !node.dockerfile.is_file());
     let line = |gone: &OutlineImage| {
         let is_gone = |base: &Reference| {
-            base.repository.as_str() == gone.name.image()
-                || gone.repository.as_ref().is_some_and(|one| one.is_same(&base.repository))
+            let is_named = base.repository.as_str() == gone.name.image();
+            let is_same = gone.repository.as_ref().is_some_and(|one| one.is_same(&base.repository));
+            let tag = base.tag_or_latest().map(|tag| tag.to_string());
+            let has_tag = tag.is_some_and(|tag| gone.tags.contains(&tag));
+            (is_named && base.tag.is_none()) || ((is_named || is_same) && has_tag)
         };
-        let users: Vec<&NodeName> = hierarchy
-            .in_build_order()
-            .filter(|node| {
-                let mut uses = node.dockerfile.uses.iter();
-                uses.any(|used| matches!(&used.base, Base::Upstream(base) if is_gone(base)))
-            })
-            .map(|node| &node.name)
-            .collect();
-        let line = || {
+        let mut users: BTreeMap<String, Vec<&NodeName>> = BTreeMap::new();
+        for node in hierarchy.in_build_order() {
+            for used in &node.dockerfile.uses {
+                if let Base::Upstream(base) = &used.base
+                    && is_gone(base)
+                {
+                    users.entry(base.to_string()).or_default().push(&node.name);
+                }
+            }
+        }
+        let lines = users.into_iter().map(|(base, users)| {
+            let (users, gone) = (names(&users, report::SHOWN), gone.name.image());
             format!(
-                "{}: based on `{}`, whose Dockerfile is gone; its published image is now an upstream",
-                names(&users, report::SHOWN),
-                gone.name.image()
+                "{users}: the Dockerfile of its base `{gone}` is gone; `{base}` is now an upstream"
             )
-        };
-        (!users.is_empty()).then(line)
+        });
+        lines.collect::<Vec<_>>()
     };
-    gone.filter_map(line).collect()
+    gone.flat_map(line).collect()
 }
 
 impl Present {

@@ -151,7 +151,7 @@ fn a_deleted_base_is_named_with_the_images_on_it() {
         before: THREE,
         edit: |text| text,
         change: &[("base/Dockerfile", "")],
-        expected: "+  # gone: `base/Dockerfile` does not exist. Delete these lines, or correct the path and uncomment them.\n-  base: {}  # on debian:12; [reference web/Dockerfile:1]\n+  # base: {}  # on debian:12; [reference web/Dockerfile:1]\ngone `base`: `base/Dockerfile` does not exist; its entry is now a comment\nunsure `web`: based on `base`, whose Dockerfile is gone; its published image is now an upstream",
+        expected: "+  # gone: `base/Dockerfile` does not exist. Delete these lines, or correct the path and uncomment them.\n-  base: {}  # on debian:12; [reference web/Dockerfile:1]\n+  # base: {}  # on debian:12; [reference web/Dockerfile:1]\ngone `base`: `base/Dockerfile` does not exist; its entry is now a comment\nunsure `web`: the Dockerfile of its base `base` is gone; `base` is now an upstream",
     });
 }
 
