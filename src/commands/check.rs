@@ -21,7 +21,7 @@ use crate::{
     commands::cli::{CheckArgs, CheckFormat, Common, FailOn, SeverityArg},
     exit::Exit,
     fingerprint::context::{Context, ContextEntry, ContextError},
-    hierarchy::{Hierarchy, LoadOptions, Loaded, Node, json_schema},
+    hierarchy::{Hierarchy, LoadOptions, Loaded, Node, json_schema, path_in_context},
     host::git,
     report::check::{self, Findings},
 };
@@ -107,10 +107,14 @@ fn ignored_sources(root: &Path, entries: &[ContextEntry], nodes: &[&Node]) -> Ve
     let mut missing: BTreeMap<(usize, String), Vec<&Node>> = BTreeMap::new();
     for node in nodes.iter().filter(|node| node.prepare.is_none()) {
         for (line, path) in node.copied_paths() {
-            let parts = path.split('/').filter(|part| !["", ".", ".."].contains(part));
-            let inside: PathBuf = parts.collect();
+            let inside = path_in_context(&path);
             let is_sent = inside.as_os_str().is_empty() || sent.contains(&*inside);
-            if !is_sent && root.join(&inside).symlink_metadata().is_ok() {
+            // The builder follows a link to another folder, whose files are listed there.
+            let is_linked = inside
+                .ancestors()
+                .skip(1)
+                .any(|folder| !folder.as_os_str().is_empty() && root.join(folder).is_symlink());
+            if !is_sent && !is_linked && root.join(&inside).symlink_metadata().is_ok() {
                 missing.entry((line, path)).or_default().push(node);
             }
         }

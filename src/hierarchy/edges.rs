@@ -161,12 +161,17 @@ impl ReferenceIndex<'_> {
         // Docker Hub's own images have short names that nodes may have, too.
         let (before, last) = repository.rsplit_once('/')?;
         let path = reference.repository.path();
-        if path.starts_with("library/") || reference.digest.is_some() {
+        if path.split('/').any(|part| part == "library") || reference.digest.is_some() {
             return None;
         }
         let tag = reference.tag_or_latest()?;
         let by_name = self.by_name.get(last).or_else(|| self.by_name.get(path.as_str()));
-        let mut same = by_name.into_iter().chain(self.by_last_part.get(last).into_iter().flatten());
+        // Several repositories of one registry may end in the same name.
+        let host = reference.repository.host();
+        let is_elsewhere =
+            |index: &&usize| self.nodes[**index].repositories.iter().all(|own| own.host() != host);
+        let by_last_part = self.by_last_part.get(last).into_iter().flatten().filter(is_elsewhere);
+        let mut same = by_name.into_iter().chain(by_last_part);
         let named = same.find(|&&index| {
             let tags = self.nodes[index].tags.unwrap_or_default();
             !self.is(index, node) && tags.iter().any(|one| one.as_str() == tag.as_str())

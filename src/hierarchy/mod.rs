@@ -87,6 +87,7 @@ pub use self::{
     graph::GraphError,
     json_schema::json_schema,
     layer_cache::{CacheKind, CachePlace, CachePlaces},
+    lints::copies::path_in_context,
     load::{CheckedHierarchy, LoadError, LoadOptions, Loaded, this_machine},
     mirror::Mirror,
     name_match::NamingError,

@@ -138,7 +138,7 @@ pub(super) const RULES: &[CheckRule] = &[
         code: RuleCode::MissingSource,
         severity: Warning,
         title: "a file to copy is not in the context",
-        why: "Paths of `COPY` and `ADD` are relative to the build context, not to the Dockerfile. The build fails unless something creates the file before it: then use a `prepare` command, so that the fingerprint contains the file. The rule does not check contexts with a `prepare` command, and paths with variables of unknown value. Of a path with wildcards it checks the folder before them.",
+        why: "Paths of `COPY` and `ADD` are relative to the build context, not to the Dockerfile. The build fails unless something creates the file before it: then use a `prepare` command, so that the fingerprint contains the file. It also checks `RUN --mount=type=bind`, and the `ONBUILD` instructions of bases in the hierarchy. The rule does not check contexts with a `prepare` command, and paths with variables of unknown value. Of a path with wildcards it checks the folder before them.",
         bad: "COPY etc/app.conf /etc/     # the file is config/app.conf",
         good: "COPY config/app.conf /etc/",
         language: Dockerfile,

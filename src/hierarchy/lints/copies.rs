@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Problems, line, read};
+use super::{Problems, line};
 use crate::{
     check::{
         diagnostic::{Diagnostic, names},
@@ -14,18 +14,21 @@ use crate::{
         rules::RuleCode,
     },
     dockerfile::Instruction,
-    hierarchy::{Node, draft::Draft, files::DockerfileRead, load::HierarchySurvey},
+    hierarchy::{
+        Base, BaseUse, Node, NodeName, draft::Draft, files::DockerfileRead, load::HierarchySurvey,
+    },
 };
 
-/// The place of a problem, and what is missing there.
-type MissingInput = (PathBuf, usize, RuleCode, String);
+/// The place of a problem, what is missing there, and the image whose `ONBUILD` copies it.
+type MissingInput = (PathBuf, usize, RuleCode, String, Option<NodeName>);
 
 pub(super) fn look(survey: &HierarchySurvey) -> Problems {
     // The images of a matrix have one Dockerfile.
     let mut missing: BTreeMap<MissingInput, Vec<(&Draft, &DockerfileRead)>> = BTreeMap::new();
-    for (draft, files) in read(survey) {
+    for ((draft, files), uses) in survey.drafts.iter().zip(&survey.files).zip(&survey.uses) {
+        let Some(files) = files else { continue };
         let instructions = &files.scan.instructions;
-        let place = |line, code, what| (files.dockerfile.path.clone(), line, code, what);
+        let place = |line, code, what| (files.dockerfile.path.clone(), line, code, what, None);
         if draft.image.prepare.is_none() {
             let copied =
                 copied(instructions, (draft.image.target.is_some(), &draft.image.build_args));
@@ -35,40 +38,53 @@ pub(super) fn look(survey: &HierarchySurvey) -> Problems {
                 let place = place(line, RuleCode::MissingSource, path);
                 missing.entry(place).or_default().push((draft, files));
             }
+            for (line, base, path) in copied_by_bases(survey, uses) {
+                if !is_there(&files.context, &path) {
+                    let (path_of_file, code) =
+                        (files.dockerfile.path.clone(), RuleCode::MissingSource);
+                    let place = (path_of_file, line, code, path, Some(base));
+                    missing.entry(place).or_default().push((draft, files));
+                }
+            }
         }
         for one in instructions {
             let (name, rest) = one.text.split_once(' ').unwrap_or((&one.text, ""));
             let declared = &draft.image.secrets.sources;
-            for id in secrets(name, rest).filter(|id| !declared.contains_key(*id)) {
-                let place = place(one.line, RuleCode::UndeclaredSecret, id.to_owned());
+            for id in secrets(name, rest).filter(|id| !declared.contains_key(id)) {
+                let place = place(one.line, RuleCode::UndeclaredSecret, id);
                 missing.entry(place).or_default().push((draft, files));
             }
         }
     }
-    let problem =
-        |((_, number, code, what), images): (MissingInput, Vec<(&Draft, &DockerfileRead)>)| {
-            let all: Vec<&str> = images.iter().map(|(draft, _)| draft.name.as_str()).collect();
-            let (all, have) = (names(&all, SHOWN), if all.len() == 1 { "has" } else { "have" });
-            let files = images[0].1;
-            let (message, hint) = if code == RuleCode::MissingSource {
-                let message = format!("`{what}` is not in the context of {all}");
-                (
-                    message,
-                    match near(&files.context, &what) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => "paths are relative to the build context, not to the Dockerfile"
-                            .to_owned(),
-                    },
-                )
-            } else {
-                let hint = format!(
-                    "name its source in hierarchy.yaml: `secrets: {{ {what}: {{ env: NAME }} }}`"
-                );
-                (format!("{all} {have} no secret `{what}`"), hint)
-            };
-            let span = line(&files.dockerfile, number);
-            Diagnostic::of(code, message).at(&files.dockerfile, span, "").hint(hint)
+    let problem = |((_, number, code, what, base), images): (
+        MissingInput,
+        Vec<(&Draft, &DockerfileRead)>,
+    )| {
+        let all: Vec<&str> = images.iter().map(|(draft, _)| draft.name.as_str()).collect();
+        let (all, have) = (names(&all, SHOWN), if all.len() == 1 { "has" } else { "have" });
+        let files = images[0].1;
+        let (message, hint) = if code == RuleCode::MissingSource {
+            let by =
+                base.map_or(String::new(), |base| format!(", and `ONBUILD` of `{base}` copies it"));
+            let message = format!("`{what}` is not in the context of {all}{by}");
+            (
+                message,
+                match near(&files.context, &what) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => {
+                        "paths are relative to the build context, not to the Dockerfile".to_owned()
+                    }
+                },
+            )
+        } else {
+            let hint = format!(
+                "name its source in hierarchy.yaml: `secrets: {{ {what}: {{ env: NAME }} }}`"
+            );
+            (format!("{all} {have} no secret `{what}`"), hint)
         };
+        let span = line(&files.dockerfile, number);
+        Diagnostic::of(code, message).at(&files.dockerfile, span, "").hint(hint)
+    };
     missing.into_iter().map(problem).collect()
 }
 
@@ -95,13 +111,36 @@ fn copied(
         if is_built {
             let paths_of_line = match name {
                 "COPY" | "ADD" => sources(rest, &values),
-                "RUN" => bound(rest).filter_map(|path| values.fill(path)).collect(),
+                "RUN" => bound(rest).filter_map(|path| values.fill(&path)).collect(),
                 _ => Vec::new(),
             };
             paths.extend(paths_of_line.into_iter().map(|path| (one.line, path)));
         }
     }
     paths
+}
+
+/// What the `ONBUILD` instructions of an image's bases copy: the line of the `FROM`, the base, and the path.
+fn copied_by_bases<'s>(
+    survey: &'s HierarchySurvey,
+    uses: &'s [BaseUse],
+) -> impl Iterator<Item = (usize, NodeName, String)> + 's {
+    let bases = uses.iter().filter(|used| used.is_final && used.on_build.is_none());
+    bases.flat_map(|used| {
+        let Base::Node(name) = &used.base else { return Vec::new() };
+        let base = survey.drafts.iter().position(|draft| draft.name == *name);
+        let files = base.and_then(|base| survey.files[base].as_ref());
+        let all = files.map_or(&[][..], |files| &files.scan.instructions);
+        let last = all.iter().rposition(|one| one.text.starts_with("FROM ")).unwrap_or(0);
+        let build_args = BTreeMap::new();
+        let none = KnownArguments::new(&build_args);
+        let copies = all[last.min(all.len())..].iter().filter_map(|one| {
+            let text = one.text.strip_prefix("ONBUILD ")?;
+            text.strip_prefix("COPY ").or_else(|| text.strip_prefix("ADD "))
+        });
+        let paths = copies.flat_map(|rest| sources(rest, &none));
+        paths.map(|path| (used.line, name.clone(), path)).collect()
+    })
 }
 
 /// The values of `ARG` that are known without the images.
@@ -235,50 +274,67 @@ fn near(context: &Path, path: &str) -> Option<String> {
     (!found.as_os_str().is_empty()).then(|| found.display().to_string())
 }
 
-/// The path cannot leave the context: `..` of the context is the context.
-fn is_there(context: &Path, path: &str) -> bool {
+/// A path of an instruction, relative to the context. It cannot leave the context: `..` of the context is the context.
+pub fn path_in_context(path: &str) -> PathBuf {
     let mut inside = PathBuf::new();
     for part in path.split('/').filter(|part| !["", "."].contains(part)) {
-        if part == ".." { _ = inside.pop() } else { inside.push(part) }
+        if part == ".." {
+            inside.pop();
+        } else {
+            inside.push(part);
+        }
     }
-    context.join(inside).symlink_metadata().is_ok()
+    inside
 }
 
-/// The mounts of a `RUN`.
-fn mounts(rest: &str) -> impl Iterator<Item = MountFlag<'_>> {
+fn is_there(context: &Path, path: &str) -> bool {
+    context.join(path_in_context(path)).symlink_metadata().is_ok()
+}
+
+/// The mounts of a `RUN`, without those that have escaped characters or spaces in quotes.
+fn mounts(rest: &str) -> impl Iterator<Item = MountFlag> {
     let flags = rest.split(' ').take_while(|word| word.starts_with("--"));
-    flags.filter_map(|flag| flag.strip_prefix("--mount=")).map(MountFlag)
+    let values = flags.filter_map(|flag| flag.strip_prefix("--mount="));
+    let is_plain = |text: &&str| {
+        !text.contains('\\')
+            && ['"', '\''].iter().all(|quote| text.matches(*quote).count() % 2 == 0)
+    };
+    values.filter(is_plain).map(|text| MountFlag(text.replace(['"', '\''], "")))
 }
 
-/// `type=secret,id=npm`.
-struct MountFlag<'t>(&'t str);
+/// `type=secret,id=npm`: <https://docs.docker.com/reference/dockerfile/#run---mount>. Keys and types may have any case.
+struct MountFlag(String);
 
-impl<'t> MountFlag<'t> {
-    fn field(&self, keys: &[&str]) -> Option<&'t str> {
-        let fields = self.0.split(',').filter_map(|field| field.split_once('='));
-        fields.into_iter().find(|(key, _)| keys.contains(key)).map(|(_, value)| value)
+impl MountFlag {
+    fn field(&self, keys: &[&str]) -> Option<&str> {
+        let mut fields = self.0.split(',').filter_map(|field| field.split_once('='));
+        let is_one = |key: &str| keys.iter().any(|one| key.eq_ignore_ascii_case(one));
+        fields.find(|(key, _)| is_one(key)).map(|(_, value)| value)
     }
 
     fn is_of(&self, kind: &str) -> bool {
-        self.field(&["type"]).unwrap_or("bind") == kind
+        self.field(&["type"]).unwrap_or("bind").eq_ignore_ascii_case(kind)
     }
 }
 
 /// The paths of the context that a `RUN` mounts.
-fn bound(rest: &str) -> impl Iterator<Item = &str> {
+fn bound(rest: &str) -> impl Iterator<Item = String> {
     let binds =
         mounts(rest).filter(|mount| mount.is_of("bind") && mount.field(&["from"]).is_none());
-    binds.filter_map(|mount| mount.field(&["source", "src"]))
+    binds.filter_map(|mount| mount.field(&["source", "src"]).map(str::to_owned))
 }
 
 /// The IDs of secrets that a `RUN` mounts, without those that it says it can do without.
-fn secrets<'t>(name: &str, rest: &'t str) -> impl Iterator<Item = &'t str> {
+fn secrets(name: &str, rest: &str) -> impl Iterator<Item = String> {
+    /// Go, strconv.ParseBool.
+    const FALSE: [&str; 6] = ["0", "f", "F", "false", "FALSE", "False"];
     let is_run = name == "RUN";
     mounts(rest).filter(move |_| is_run).filter_map(|mount| {
-        let is_needed = mount.field(&["required"]) != Some("false");
+        let is_needed = !mount.field(&["required"]).is_some_and(|value| FALSE.contains(&value));
         // Without an ID it is the last part of where it is mounted.
         let target = || mount.field(&["target", "dst", "destination"])?.rsplit('/').next();
         let id = mount.field(&["id"]).or_else(target);
-        id.filter(|_| mount.is_of("secret") && is_needed && !mount.0.contains('$'))
+        let id = id.filter(|_| mount.is_of("secret") && is_needed && !mount.0.contains('$'));
+        id.map(str::to_owned)
     })
 }

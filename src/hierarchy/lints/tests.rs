@@ -444,6 +444,27 @@ fn files_that_a_dockerfile_copies_must_be_in_the_context() {
 }
 
 #[test]
+fn mounts_and_instructions_of_bases_need_files_too() {
+    let told = told(
+        "== hierarchy.yaml\nversion: 1\nimages: { a: { test: [{ run: [x] }] }, b: {}, c: {} }\n\
+         == a/Dockerfile\nFROM scratch AS other\nONBUILD COPY other /\nFROM scratch\n\
+         ONBUILD COPY ./x y/../z $V /\nONBUILD ADD https://x.org/r.git /\n\
+         RUN --mount=type=bind,source=nope,target=/m --mount=source=\"there\",target=/n --mount=FROM=other,source=q,target=/o x\n\
+         RUN --mount=type=secret,id=s,required=0 --mount=type=secret,id=t,required=true x\n== a/there\n\n\
+         == b/Dockerfile\nFROM a\n== b/x\n\n== b/z\n\n== c/Dockerfile\nFROM a\n== c/z\n\n",
+    );
+    let found: Vec<&str> = told.lines().filter(|line| line.starts_with("warning")).collect();
+    assert_eq!(
+        found,
+        [
+            "warning[RB054]: `nope` is not in the context of `a`",
+            "warning[RB055]: `a` has no secret `t`",
+            "warning[RB054]: `./x` is not in the context of `c`, and `ONBUILD` of `a` copies it",
+        ]
+    );
+}
+
+#[test]
 fn advice_names_the_place_and_what_to_do() {
     let files = "\
 == hierarchy.yaml
