@@ -24,7 +24,7 @@ pub use self::{
         Published, Upstream,
     },
     plan_file::{PlanCommit, PlanFile, PlanFileError, PlannedImage},
-    reason::{BehindCause, Change, ChangedPart, Reason},
+    reason::{Change, ChangedPart, Reason},
     selection::{PlanRequest, Selection},
     state::ImageState,
 };
@@ -225,27 +225,26 @@ fn decide(
         };
         (Action::Keep { digest: digest.clone() }, reason)
     } else {
-        let cause = behind_cause(facts, &behind);
-        (Action::Promote { digest: digest.clone() }, Reason::TagsBehind { tags: behind, cause })
+        (Action::Promote { digest: digest.clone() }, tags_behind(facts, behind))
     }
 }
 
-fn behind_cause(facts: &NodeFacts, behind: &[Tag]) -> BehindCause {
-    let Some(published) = &facts.published else { return BehindCause::NotPromoted };
-    let heads = |tag: &Tag| {
-        let others = facts.elsewhere.iter().filter(|(tagged, _)| tagged.tag == *tag);
-        let all = facts.moving.get(tag).into_iter().chain(others.map(|(_, head)| head));
-        all.flatten().cloned().collect::<Vec<Digest>>()
-    };
-    let heads: Vec<Vec<Digest>> = behind.iter().map(heads).collect();
-    let is_foreign = published.built_from.is_none() && published.taken_in.is_empty();
-    if heads.iter().all(Vec::is_empty) {
-        BehindCause::Missing
-    } else if is_foreign && heads.iter().flatten().all(|head| *head == published.digest) {
-        BehindCause::Foreign
-    } else {
-        BehindCause::NotPromoted
+fn tags_behind(facts: &NodeFacts, tags: Vec<Tag>) -> Reason {
+    let (mut missing, mut foreign) = (Vec::new(), Vec::new());
+    if let Some(published) = &facts.published {
+        let is_foreign = published.built_from.is_none() && published.taken_in.is_empty();
+        for tag in &tags {
+            let others = facts.elsewhere.iter().filter(|(tagged, _)| tagged.tag == *tag);
+            let all = facts.moving.get(tag).into_iter().chain(others.map(|(_, head)| head));
+            let heads: Vec<&Digest> = all.flatten().collect();
+            if heads.is_empty() {
+                missing.push(tag.clone());
+            } else if is_foreign && heads.iter().all(|head| **head == published.digest) {
+                foreign.push(tag.clone());
+            }
+        }
     }
+    Reason::TagsBehind { tags, missing, foreign }
 }
 
 /// How the present inputs differ from those of the published image.

@@ -81,8 +81,12 @@ pub enum Reason {
     /// The tested image is stored, and these tags point elsewhere.
     TagsBehind {
         tags: Vec<Tag>,
-        #[serde(default, skip_serializing_if = "BehindCause::is_usual")]
-        cause: BehindCause,
+        /// Those of them that do not exist, though the image is published under others.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<Tag>,
+        /// Those of them that point at an image without the labels of `rebuild`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        foreign: Vec<Tag>,
     },
     /// Its tags were rolled back, and stay until its inputs change, or until `rebuild resume`.
     RolledBack {
@@ -94,25 +98,6 @@ pub enum Reason {
     NothingNewer,
     /// Every tag points at the image of the present inputs.
     UpToDate,
-}
-
-/// Why tags do not point at the image of the present inputs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BehindCause {
-    /// A run did not move them, or they were moved since.
-    #[default]
-    NotPromoted,
-    /// The image is published under other tags, and these do not exist.
-    Missing,
-    /// They point at an image without the labels of `rebuild`.
-    Foreign,
-}
-
-impl BehindCause {
-    fn is_usual(&self) -> bool {
-        *self == Self::NotPromoted
-    }
 }
 
 /// In the syntax of the file: `1d`, `12h`, `1h30m`.
@@ -227,20 +212,31 @@ impl fmt::Display for Reason {
             Self::Unknown => f.write_str("what it was built from is not known"),
             Self::NewFormat => f.write_str("new fingerprint format"),
             Self::BuildTagGone => f.write_str("its build tag is missing"),
-            Self::TagsBehind { tags, cause } => {
-                let all: Vec<String> = tags.iter().map(|tag| format!("`{tag}`")).collect();
-                let all = all.join(", ");
-                match (cause, tags.len()) {
-                    (BehindCause::NotPromoted, _) => write!(f, "built, not promoted to {all}"),
-                    (BehindCause::Missing, 1) => write!(f, "its tag {all} does not exist"),
-                    (BehindCause::Missing, _) => write!(f, "its tags {all} do not exist"),
-                    (BehindCause::Foreign, 1) => {
-                        write!(f, "{all} points at an image that `rebuild` did not build")
-                    }
-                    (BehindCause::Foreign, _) => {
-                        write!(f, "{all} point at an image that `rebuild` did not build")
-                    }
-                }
+            Self::TagsBehind { tags, missing, foreign } => {
+                let others: Vec<&Tag> = tags
+                    .iter()
+                    .filter(|tag| !missing.contains(tag) && !foreign.contains(tag))
+                    .collect();
+                let list = |tags: &[&Tag]| {
+                    let tags = tags.iter().map(|tag| format!("`{tag}`"));
+                    tags.collect::<Vec<_>>().join(", ")
+                };
+                let (missing, foreign) = (Vec::from_iter(missing), Vec::from_iter(foreign));
+                let clause = |tags: &[&Tag], one: &str, several: &str| {
+                    let text = if tags.len() == 1 { one } else { several };
+                    (!tags.is_empty()).then(|| text.replace("TAGS", &list(tags)))
+                };
+                let clauses = [
+                    clause(&others, "built, not promoted to TAGS", "built, not promoted to TAGS"),
+                    clause(
+                        &foreign,
+                        "TAGS points at an image that `rebuild` did not build",
+                        "TAGS point at an image that `rebuild` did not build",
+                    ),
+                    clause(&missing, "its tag TAGS does not exist", "its tags TAGS do not exist"),
+                ];
+                let clauses: Vec<String> = clauses.into_iter().flatten().collect();
+                f.write_str(&clauses.join("; "))
             }
             Self::RolledBack { run, .. } => write!(f, "rolled back by run {run}"),
             Self::UpToDate => f.write_str("up to date"),

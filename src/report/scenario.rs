@@ -20,7 +20,7 @@ use crate::{
         Digest, Tag,
         packages::{PackageUpdate, UpdateLine},
     },
-    plan::{Action, BehindCause, Change, Plan, Reason, Step},
+    plan::{Action, Change, Plan, Reason, Step},
     size::{Excess, OverBudget, causes},
 };
 
@@ -117,7 +117,7 @@ fn build(node: &str, parent: Option<&str>) -> Step {
 
 /// One base with two branches below it, one image to promote and one to keep.
 pub(super) fn plan() -> Plan {
-    let behind = Reason::TagsBehind { tags: vec![tag("latest")], cause: BehindCause::NotPromoted };
+    let behind = Reason::TagsBehind { tags: vec![tag("latest")], missing: vec![], foreign: vec![] };
     Plan {
         steps: vec![
             build("os-base", None),

@@ -56,6 +56,8 @@ pub(super) fn missing_source(message: &str, step: Option<&str>) -> Option<String
 /// The same for a secret that the image does not declare. BuildKit, session/secrets: `secret npm: not found`.
 pub(super) fn missing_secret(message: &str) -> Option<String> {
     let id = message.strip_prefix("secret ")?.strip_suffix(": not found")?;
+    // Docker 20.10: `secret npm not found: not found`.
+    let id = id.strip_suffix(" not found").unwrap_or(id);
     Some(format!(
         "the image has no secret `{id}`\nhint: name its source in hierarchy.yaml: `secrets: {{ {id}: {{ env: NAME }} }}`"
     ))

@@ -114,7 +114,11 @@ fn heredoc_texts(command: &str, heredocs: &[HeredocText]) -> Vec<String> {
         && command.trim_start_matches(['<', '-', '"', '\'']).trim_end_matches(['"', '\''])
             == only.name
     {
-        texts.extend([lines(false), format!("/dev/pipes/{}", only.name)]);
+        texts.push(if only.body.trim_start().starts_with("#!") {
+            format!("/dev/pipes/{}", only.name)
+        } else {
+            lines(false)
+        });
     }
     texts
 }
@@ -124,6 +128,7 @@ fn is_alike(text: &str, one: &Instruction) -> bool {
     let name = one.text.split(' ').next().unwrap_or_default();
     let rest = one.text.strip_prefix(name).unwrap_or_default().trim_start();
     // The shell expands the variables of a `RUN`, so that its text is that of the Dockerfile.
+    let text = text.strip_suffix("# buildkit").unwrap_or(text);
     let is_vague = if name == "RUN" {
         let words = serde_json::from_str::<Vec<String>>(without_flags(rest));
         words.is_ok_and(|words| squeezed(text).ends_with(&squeezed(&words.concat())))
@@ -204,7 +209,7 @@ mod tests {
         let texts = ["RUN /bin/sh -c chmod 700 /x # buildkit", "RUN /bin/sh -c for i in $(seq 3)"];
         assert_eq!(lines(edited, &texts), "- 3");
         let vague = "FROM a\nRUN [\"a\", \"b\"]\nCOPY x $Y";
-        assert_eq!(lines(vague, &["RUN a b", "COPY x /y # buildkit"]), "2 3");
+        assert_eq!(lines(vague, &["RUN a b # buildkit", "COPY x /y # buildkit"]), "2 3");
     }
 
     /// Copied from Docker 28.5 and podman 5.8, after a layer of an image that is not of the hierarchy.
