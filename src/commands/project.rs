@@ -125,7 +125,7 @@ pub(super) fn told_where(
     let verb = if files.len() == 1 { "has" } else { "have" };
     if files.is_empty() {
         // For example, an option of the command line names an image that is not there.
-        return format!("`{}` cannot be loaded", shown(file));
+        return format!("`{}` cannot be loaded with these options", shown(file));
     }
     format!("{} {verb} {count}", names(&Vec::from_iter(files), 3))
 }

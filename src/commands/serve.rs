@@ -108,7 +108,7 @@ fn load(common: &Common) -> Arc<serve::LoadHierarchy> {
         let folder = file.parent().unwrap_or(file);
         let shown = |problems: &[Diagnostic]| {
             let rendering = Rendering { colour: false, current_dir: folder };
-            Diagnostic::render_all(problems.iter().take(PROBLEMS), rendering).concat()
+            Diagnostic::render_all(problems.iter().take(PROBLEMS), rendering).join("\n")
         };
         let mut loaded = crate::hierarchy::Hierarchy::load(file, &options)
             .map_err(|error| shown(&error.problems))?

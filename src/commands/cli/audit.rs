@@ -14,7 +14,8 @@ Examples:
                                    images below a path, and a base outside hierarchy.yaml
   rebuild audit registry.example.com --format html >fleet.html
                                    a page for a browser
-  kubectl get pods -A -o jsonpath='{..image}' | tr ' ' '\\n' | rebuild audit --images -
+  kubectl get pods -A -o jsonpath='{..image}' | tr ' ' '\\n' |
+    rebuild audit --images -
                                    the images that run in a cluster
   rebuild audit registry.example.com --exit-code
                                    in scripts: exit code 3 if a base is behind";

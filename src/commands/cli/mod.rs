@@ -87,7 +87,7 @@ const SCHEMA_EXAMPLES: &str = "\
 Examples:
   rebuild schema >hierarchy.schema.json
                                    then in the first line of hierarchy.yaml:
-                                   # yaml-language-server: $schema=hierarchy.schema.json";
+    # yaml-language-server: $schema=hierarchy.schema.json";
 
 const TREE_EXAMPLES: &str = "\
 Examples:
