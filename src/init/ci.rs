@@ -120,9 +120,9 @@ impl Workflow {
         let indent = |line: &str| line.len() - line.trim_start().len();
         let is_item = |line: &str| line.trim_start().starts_with("- ");
         let starts = self.text[..at].match_indices('\n').map(|(end, _)| end + 1);
-        let starts = std::iter::once(0).chain(starts);
+        let mut starts = std::iter::once(0).chain(starts);
         let line_at = |start: usize| self.text[start..].lines().next().unwrap_or_default();
-        let start = starts.filter(|start| is_item(line_at(*start))).last().unwrap_or(at);
+        let start = starts.rfind(|start| is_item(line_at(*start))).unwrap_or(at);
         let (own, mut end) = (indent(line_at(start)), start);
         for (number, line) in self.text[start..].split_inclusive('\n').enumerate() {
             if number > 0 && is_item(line) && indent(line) <= own {

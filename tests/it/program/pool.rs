@@ -64,7 +64,7 @@ fn an_engine_that_dies_costs_no_tag_and_no_finished_work() {
         } else {
             (project.engine(), victim.address())
         };
-        let arguments = format!("--engine {first} --engine {second} --progress json");
+        let arguments = format!("--engine {first} --engine {second} --jobs 3 --progress json");
         let ended = project.rebuild(&arguments).to(Place::Registry(&registry)).run().exits(0);
         victim.assert_all_spoilt();
         let events = ended.events();
@@ -105,8 +105,11 @@ fn a_slow_engine_takes_part_and_changes_nothing() {
     let slow = Proxy::to_engine(project.engine());
     slow.spoil(build(), 100, Fault::Delay(Duration::from_secs(2)));
     slow.spoil(("GET", "/images/"), 1000, Fault::Delay(Duration::from_millis(200)));
-    let arguments =
-        format!("--engine {} --engine {} --progress json", project.engine(), slow.address());
+    let arguments = format!(
+        "--engine {} --engine {} --jobs 3 --progress json",
+        project.engine(),
+        slow.address()
+    );
     let ended = project.rebuild(&arguments).to(Place::Registry(&registry)).run().exits(0);
     let started = counted(&ended.events(), "step-started");
     assert!(started.values().all(|count| *count == 1), "{started:?}");
@@ -178,7 +181,7 @@ fn without_a_registry_the_first_engine_has_all_tags() {
     let project = branches();
     let second = Proxy::to_engine(project.engine());
     let engines = format!("--engine {} --engine {}", project.engine(), second.address());
-    let ended = project.rebuild(&format!("{engines} --progress json")).run().exits(0);
+    let ended = project.rebuild(&format!("{engines} --jobs 3 --progress json")).run().exits(0);
     let used: BTreeSet<String> = ended
         .events()
         .iter()

@@ -31,7 +31,7 @@ fn a_moving_tag_that_is_gone_is_put_back_without_a_build() {
     }
     let next = project.rebuilt(Place::Engine).says(&[
         "built, not promoted to `latest`",
-        "built, not promoted to `1`",
+        "its tag `1` does not exist",
         "promoted 2 tags of 2 images in ",
     ]);
     assert!(next.result().ends_with(": 2 already built, 2 up to date"), "{next}");
