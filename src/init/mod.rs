@@ -382,10 +382,11 @@ fn found(
     }
     let evidence = readers::read(root, &found, environment, notes);
     notes.extend(found.unreadable);
+    let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     let (links, evidence): (Vec<Evidence>, Vec<Evidence>) =
         readers::variants(evidence, &found.dockerfiles)
             .into_iter()
-            .partition(|one| is_link_to_another(root, one, &found.dockerfiles));
+            .partition(|one| is_link_to_another(&real, one, &found.dockerfiles));
     if !links.is_empty() {
         let places = links.iter().map(|one| one.dockerfile.display().to_string());
         let cause = "links to other Dockerfiles here, and no build names them".to_owned();
@@ -395,10 +396,9 @@ fn found(
 }
 
 /// Whether a Dockerfile that no build names is a link to one of the others.
-fn is_link_to_another(root: &Path, one: &Evidence, dockerfiles: &[PathBuf]) -> bool {
-    let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+fn is_link_to_another(real: &Path, one: &Evidence, dockerfiles: &[PathBuf]) -> bool {
     one.rule == EvidenceRule::Path
-        && root.join(&one.dockerfile).canonicalize().is_ok_and(|target| {
+        && real.join(&one.dockerfile).canonicalize().is_ok_and(|target| {
             target != real.join(&one.dockerfile)
                 && dockerfiles.iter().any(|path| real.join(path) == target)
         })

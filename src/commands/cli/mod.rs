@@ -206,8 +206,12 @@ fn command_for_terminal() -> clap::Command {
 impl Cli {
     /// What a command line says.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let matches = command_for_terminal().try_get_matches_from(arguments)?;
-        let cli = Self::from_arg_matches(&matches);
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let mut matches = command().try_get_matches_from(&arguments);
+        if matches.as_ref().is_err_and(|error| error.kind() == ErrorKind::DisplayHelp) {
+            matches = command_for_terminal().try_get_matches_from(arguments);
+        }
+        let cli = Self::from_arg_matches(&matches?);
         cli.map_err(|error| error.format(&mut command()))?.checked()
     }
 

@@ -1,12 +1,12 @@
 //! What a Dockerfile takes from outside its images: files of the context, and secrets.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs,
     path::{Path, PathBuf},
 };
 
-use super::{Problems, line};
+use super::{Problems, line, read};
 use crate::{
     check::{
         diagnostic::{Diagnostic, names},
@@ -25,24 +25,25 @@ type MissingInput = (PathBuf, usize, RuleCode, String, Option<NodeName>);
 pub(super) fn look(survey: &HierarchySurvey) -> Problems {
     // The images of a matrix have one Dockerfile.
     let mut missing: BTreeMap<MissingInput, Vec<(&Draft, &DockerfileRead)>> = BTreeMap::new();
+    let by_name: HashMap<&NodeName, &DockerfileRead> =
+        read(survey).map(|(draft, files)| (&draft.name, files)).collect();
     for ((draft, files), uses) in survey.drafts.iter().zip(&survey.files).zip(&survey.uses) {
         let Some(files) = files else { continue };
         let instructions = &files.scan.instructions;
-        let place = |line, code, what| (files.dockerfile.path.clone(), line, code, what, None);
+        let place =
+            |line, code, what, base| (files.dockerfile.path.clone(), line, code, what, base);
         if draft.image.prepare.is_none() {
             let copied =
                 copied(instructions, (draft.image.target.is_some(), &draft.image.build_args));
             for (line, path) in
                 copied.into_iter().filter(|(_, path)| !is_there(&files.context, path))
             {
-                let place = place(line, RuleCode::MissingSource, path);
+                let place = place(line, RuleCode::MissingSource, path, None);
                 missing.entry(place).or_default().push((draft, files));
             }
-            for (line, base, path) in copied_by_bases(survey, uses) {
+            for (line, base, path) in copied_by_bases(&by_name, uses) {
                 if !is_there(&files.context, &path) {
-                    let (path_of_file, code) =
-                        (files.dockerfile.path.clone(), RuleCode::MissingSource);
-                    let place = (path_of_file, line, code, path, Some(base));
+                    let place = place(line, RuleCode::MissingSource, path, Some(base));
                     missing.entry(place).or_default().push((draft, files));
                 }
             }
@@ -51,7 +52,7 @@ pub(super) fn look(survey: &HierarchySurvey) -> Problems {
             let (name, rest) = one.text.split_once(' ').unwrap_or((&one.text, ""));
             let declared = &draft.image.secrets.sources;
             for id in secrets(name, rest).filter(|id| !declared.contains_key(id)) {
-                let place = place(one.line, RuleCode::UndeclaredSecret, id);
+                let place = place(one.line, RuleCode::UndeclaredSecret, id, None);
                 missing.entry(place).or_default().push((draft, files));
             }
         }
@@ -122,15 +123,13 @@ fn copied(
 
 /// What the `ONBUILD` instructions of an image's bases copy: the line of the `FROM`, the base, and the path.
 fn copied_by_bases<'s>(
-    survey: &'s HierarchySurvey,
+    by_name: &'s HashMap<&NodeName, &DockerfileRead>,
     uses: &'s [BaseUse],
 ) -> impl Iterator<Item = (usize, NodeName, String)> + 's {
     let bases = uses.iter().filter(|used| used.is_final && used.on_build.is_none());
     bases.flat_map(|used| {
         let Base::Node(name) = &used.base else { return Vec::new() };
-        let base = survey.drafts.iter().position(|draft| draft.name == *name);
-        let files = base.and_then(|base| survey.files[base].as_ref());
-        let all = files.map_or(&[][..], |files| &files.scan.instructions);
+        let all = by_name.get(name).map_or(&[][..], |files| &files.scan.instructions);
         let last = all.iter().rposition(|one| one.text.starts_with("FROM ")).unwrap_or(0);
         let build_args = BTreeMap::new();
         let none = KnownArguments::new(&build_args);
