@@ -67,9 +67,7 @@ impl GitAddress {
         let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
         let url =
             if url.starts_with("github.com/") { format!("https://{url}") } else { url.to_owned() };
-        let is_scp = url.split_once(':').is_some_and(|(host, path)| {
-            host.contains('@') && !host.contains('/') && !path.is_empty()
-        });
+        let is_scp = is_scp(&url);
         let is_git = ["ssh://", "git://", "file://"].iter().any(|scheme| url.starts_with(scheme));
         let is_web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
         if !is_scp && !is_git && !is_web {
@@ -99,6 +97,12 @@ impl GitAddress {
             folder: folder.trim_matches('/').to_owned(),
         }))
     }
+}
+
+/// Whether it is an address as `git@example.com:acme/app.git`.
+pub(super) fn is_scp(url: &str) -> bool {
+    url.split_once(':')
+        .is_some_and(|(host, path)| host.contains('@') && !host.contains('/') && !path.is_empty())
 }
 
 #[cfg(test)]

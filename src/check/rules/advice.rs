@@ -84,7 +84,7 @@ pub(super) const RULES: &[CheckRule] = &[
         code: RuleCode::UnsummedAdd,
         severity: Warning,
         title: "a file is downloaded without a checksum",
-        why: "The content of a URL is not part of the fingerprint. If it changes, `rebuild` does not rebuild the image, and two builds of the same files differ.",
+        why: "The content of a URL is not part of the fingerprint. If it changes, `rebuild` does not rebuild the image, and two builds of the same files differ. For a git repository, name the full commit: `ADD https://example.com/tool.git#<commit> /opt/`.",
         bad: "ADD https://example.com/tool.tar.gz /opt/",
         good: "ADD --checksum=sha256:… https://example.com/tool.tar.gz /opt/",
         language: Dockerfile,

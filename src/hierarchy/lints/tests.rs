@@ -392,7 +392,7 @@ fn good_hierarchies_hear_nothing() {
         one("{ test: [{ run: [sh, t/x] }] }", "FROM scratch\nCOPY t /t\n== a/t/x\n"),
         one("{ test: [{ run: [/t/x, ./y, t] }] }", "FROM scratch\n== a/t/x\n"),
         one("{ test: [{ healthy: 1s }] }", "FROM scratch\nHEALTHCHECK CMD x"),
-        one(TESTED, "FROM scratch\nADD --checksum=sha256:x https://x.org/y /\nADD https://x.org/r.git /r"),
+        one(TESTED, "FROM scratch\nADD --checksum=sha256:x https://x.org/y /\nADD https://x.org/r.git#0123456789012345678901234567890123456789 /r"),
         one(&format!("{{ {tested}, tags: ['{{date}}', x] }}"), "FROM scratch"),
         // A base may have what its children need.
         "== hierarchy.yaml\nversion: 1\nimages:\n  a: { test: [{ run: [x] }] }\n  b: { test: [{ healthy: 1s }] }\n\
@@ -401,7 +401,7 @@ fn good_hierarchies_hear_nothing() {
         one(
             TESTED,
             "FROM scratch AS unused\nCOPY nofile /\nFROM scratch\nARG X\nCOPY $X /\nCOPY nofile* ./a1 /\n\
-             ADD https://x.org/r.git /r\n== a/a1\n",
+             ADD https://x.org/r.git#0123456789012345678901234567890123456789 /r\n== a/a1\n",
         ),
         one(&format!("{{ {tested}, prepare: [make] }}"), "FROM scratch\nCOPY made /"),
         one(
