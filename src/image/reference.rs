@@ -61,16 +61,35 @@ fn name_hint(name: &str) -> String {
     if let Some((scheme @ ("http" | "https" | "docker" | "oci"), _)) = name.split_once("://") {
         return format!(": leave `{scheme}://` out");
     }
-    match name.trim_end_matches('/').rsplit_once(':') {
-        Some((host, port))
-            if (host == "localhost" || host.contains('.'))
-                && !host.contains('/')
-                && port.parse::<u16>().is_ok() =>
-        {
+    if let Some((host, port)) = name.trim_end_matches('/').rsplit_once(':')
+        && (host == "localhost" || host.contains('.'))
+        && !host.contains('/')
+        && port.bytes().all(|b| b.is_ascii_digit())
+    {
+        let is_port = port.parse::<u16>().is_ok();
+        return if is_port {
             format!(": add a path, such as `{host}:{port}/demo`")
-        }
-        _ => String::new(),
+        } else {
+            String::new()
+        };
     }
+    tag_hint(name).unwrap_or_default()
+}
+
+/// A reference with a tag or a digest is not a repository.
+fn tag_hint(name: &str) -> Option<String> {
+    let reference: Reference = name.to_ascii_lowercase().parse().ok()?;
+    let repository = reference.repository.as_str();
+    let rest = &name[repository.len()..];
+    let what = match (reference.tag, reference.digest) {
+        (Some(_), None) => "the tag",
+        (None, Some(_)) => "the digest",
+        _ => "the tag and the digest",
+    };
+    // An upper-case host is valid.
+    let is_lower = name[..repository.len()].parse::<Repository>().is_ok();
+    let case = if is_lower { "" } else { "repository names are lower case, and " };
+    (!rest.is_empty()).then(|| format!(": {case}leave {what} `{rest}` out"))
 }
 
 impl Repository {
@@ -335,6 +354,22 @@ mod tests {
             "team/App".parse::<Reference>().unwrap_err().to_string(),
             "`team/App` is not an image name: repository names are lower case"
         );
+        let digest = Digest::of(b"");
+        for (text, hint) in [
+            ("127.0.0.1:5877/nuc:latest", ": leave the tag `:latest` out".to_owned()),
+            ("team/app:V1", ": leave the tag `:V1` out".to_owned()),
+            (
+                "127.0.0.1:5877/Nuc:1",
+                ": repository names are lower case, and leave the tag `:1` out".to_owned(),
+            ),
+            (&format!("app@{digest}"), format!(": leave the digest `@{digest}` out")),
+            (&format!("a:1@{digest}"), format!(": leave the tag and the digest `:1@{digest}` out")),
+            ("127.0.0.1:99999", String::new()),
+            ("a b", String::new()),
+        ] {
+            let told = text.parse::<Repository>().unwrap_err().to_string();
+            assert_eq!(told, format!("`{text}` is not an image name{hint}"));
+        }
     }
 
     #[test]

@@ -224,12 +224,27 @@ impl SecretError {
             SecretTrouble::NotSet { .. } => {
                 "set it where `rebuild` runs; in CI, a job may have to be allowed to see it"
             }
-            SecretTrouble::Unreadable { .. } | SecretTrouble::Empty { .. } => {
-                "a file of a secret is relative to hierarchy.yaml"
-            }
+            SecretTrouble::Unreadable { .. } => "a file of a secret is relative to hierarchy.yaml",
+            SecretTrouble::Empty { .. } => "write the value into it, or set `required: false`",
             SecretTrouble::TooLarge { .. } => "BuildKit hands over no larger ones",
             SecretTrouble::InContext { .. } => "name it in `.dockerignore`, or keep it elsewhere",
             SecretTrouble::NoAgent { .. } => "start one, `eval $(ssh-agent)`, and `ssh-add` a key",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_for_an_empty_file_is_about_its_content() {
+        let (id, path) = ("npm".to_owned(), PathBuf::from("/srv/.npmrc"));
+        let hint = |trouble| SecretError { node: "app".into(), trouble }.hint();
+        let empty = SecretTrouble::Empty { id: id.clone(), path: path.clone() };
+        assert_eq!(hint(empty), "write the value into it, or set `required: false`");
+        let why = "No such file or directory".to_owned();
+        let missing = SecretTrouble::Unreadable { id, path, why };
+        assert_eq!(hint(missing), "a file of a secret is relative to hierarchy.yaml");
     }
 }
