@@ -222,18 +222,30 @@ impl Hierarchy {
     /// The tests a candidate must pass: those that the images it is `FROM` hand down, eldest
     /// first, then its own. What is only copied from an image does not make it that image.
     pub fn tests(&self, name: &NodeName) -> impl Iterator<Item = &Test> {
+        self.tests_with_origin(name).map(|(_, test)| test)
+    }
+
+    /// The same, each with the node whose entry has it.
+    pub fn tests_with_origin(&self, name: &NodeName) -> impl Iterator<Item = (&Node, &Test)> {
         let line = self.line(name);
         line.into_iter().flat_map(move |node| {
-            node.tests.iter().filter(move |test| test.inherit || node.name == *name)
+            let tests = node.tests.iter().filter(move |test| test.inherit || node.name == *name);
+            tests.map(move |test| (node, test))
         })
     }
 
     /// The gates that a candidate must pass: those that the images it is `FROM` hand down, eldest first, then its
     /// own.
     pub fn gates(&self, name: &NodeName) -> impl Iterator<Item = &Gate> {
+        self.gates_with_origin(name).map(|(_, gate)| gate)
+    }
+
+    /// The same, each with the node whose entry has it.
+    pub fn gates_with_origin(&self, name: &NodeName) -> impl Iterator<Item = (&Node, &Gate)> {
         let line = self.line(name);
         line.into_iter().flat_map(move |node| {
-            node.gates.iter().filter(move |gate| gate.inherit || node.name == *name)
+            let gates = node.gates.iter().filter(move |gate| gate.inherit || node.name == *name);
+            gates.map(move |gate| (node, gate))
         })
     }
 

@@ -17,7 +17,7 @@ use crate::{
     engine::Engine,
     event::Phase,
     exit::Exit,
-    hierarchy::Gate,
+    hierarchy::Node,
     image::{Digest, Tagged},
     layers::oci_archive,
     publish::store::Store,
@@ -26,7 +26,7 @@ use crate::{
 impl<E: Engine, S: Store> Work<'_, E, S> {
     /// Runs each gate once for a candidate.
     pub(super) async fn pass_gates(&self, done: &mut Done, tell: &mut Tell) -> Result<(), Trouble> {
-        let gates: Vec<&Gate> = self.shop.hierarchy.gates(&self.step.node).collect();
+        let gates: Vec<_> = self.shop.hierarchy.gates_with_origin(&self.step.node).collect();
         let Some(candidate) = done.candidate.as_ref().filter(|_| !gates.is_empty()) else {
             return Ok(());
         };
@@ -41,9 +41,10 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let name = name.map_err(Trouble::of_build)?;
         let mut archive = None;
         done.reports.clear();
-        for (number, gate) in (1..).zip(gates) {
+        for (number, (origin, gate)) in (1..).zip(gates) {
             let phase = Phase::Gate { number, total };
-            let heading = format!("gate {number} of {total}");
+            let of = self.inherited_from(origin);
+            let heading = format!("gate {number} of {total}{of}");
             tell.phase_with(phase.clone(), &format!("{heading}: {}", gate.run.join(" ")));
             if gate.archive && archive.is_none() {
                 archive = Some(self.archive(&id, &phase).await?);
@@ -74,6 +75,12 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         }
         done.is_past_gates = true;
         Ok(())
+    }
+
+    /// ` (of `toolbox`)` for a test or a gate that the entry of another image has.
+    pub(super) fn inherited_from(&self, origin: &Node) -> String {
+        let image = origin.name.image();
+        if origin.name == self.step.node { String::new() } else { format!(" (of `{image}`)") }
     }
 
     fn variables(&self, (name, id): (&Tagged, &Digest)) -> Vec<(&'static str, OsString)> {

@@ -705,7 +705,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     }
 
     async fn test(&self, done: &mut Done, tell: &mut Tell) -> Result<(), Trouble> {
-        let tests: Vec<_> = self.shop.hierarchy.tests(&self.step.node).collect();
+        let tests = self.shop.hierarchy.tests_with_origin(&self.step.node);
+        let (origins, tests): (Vec<_>, Vec<_>) = tests.unzip();
         let Some(candidate) = done.candidate.as_ref().filter(|_| !tests.is_empty()) else {
             return Ok(());
         };
@@ -719,7 +720,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 let what = tests[index].check.shown();
                 let number = index + 1;
                 let phase = Phase::Test { number, total };
-                let heading = format!("test {number} of {total}");
+                let of = self.inherited_from(origins[index]);
+                let heading = format!("test {number} of {total}{of}");
                 tell.phase_with(phase.clone(), &format!("{heading}: {what}"));
                 current = (phase, format!("{heading}, `{what}`"));
             }

@@ -298,3 +298,25 @@ async fn what_is_pointless_before_it_begins_is_not_begun() {
     assert_eq!(ended.outcomes(), "os: cancelled\nweb: cancelled\ntool: built\n");
     assert_eq!(stack.built(), ["tool".to_owned()].into());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_failure_of_an_inherited_test_names_its_image() {
+    let stack = scenario("os\nweb < os");
+    stack.write(
+        "hierarchy.yaml",
+        "version: 1\nimages:\n  os: { test: [{ run: [check] }] }\n  web: { test: [{ run: [own] }] }\n",
+    );
+    stack.engine(|engine| _ = engine.tests_fail.insert("web".to_owned()));
+    let ended = stack.run(&Selection::OutOfDate).await;
+    let failure = "test 1 of 2 (of `os`), `check`: exit code 1";
+    assert_eq!(ended.outcomes(), format!("os: built\nweb: failed: {failure}\n"));
+    let Outcome::Failed(failure) = &ended.summary.steps[1].outcome else { panic!() };
+    let log = std::fs::read_to_string(failure.log.as_ref().unwrap()).unwrap();
+    assert!(log.contains(" test 1 of 2 (of `os`): check\n"), "{log}");
+
+    stack.engine(|engine| engine.tests_fail = ["os".to_owned()].into());
+    stack.write("os/Dockerfile", "FROM scratch\nRUN make os again\n");
+    let ended = stack.run(&Selection::OutOfDate).await;
+    let own = "os: failed: test 1 of 1, `check`: exit code 1\n";
+    assert!(ended.outcomes().starts_with(own), "{}", ended.outcomes());
+}

@@ -372,18 +372,11 @@ fn inputs(hierarchy: &Hierarchy, node: &Node) -> Vec<(String, String)> {
 
 /// The tests that a candidate must pass, inherited ones first.
 fn tests(hierarchy: &Hierarchy, node: &Node) -> Vec<TestView> {
-    let inherited = hierarchy.in_build_order().filter(|ancestor| {
-        hierarchy.ancestors(&node.name).any(|other| other.name == ancestor.name)
+    let tests = hierarchy.tests_with_origin(&node.name).map(|(origin, test)| TestView {
+        test: test.check.shown(),
+        from: (origin.name != node.name).then(|| origin.name.to_string()),
     });
-    let inherited = inherited.flat_map(|ancestor| {
-        let tests = ancestor.tests.iter().filter(|test| test.inherit);
-        tests.map(|test| TestView {
-            test: test.check.shown(),
-            from: Some(ancestor.name.to_string()),
-        })
-    });
-    let own = node.tests.iter().map(|test| TestView { test: test.check.shown(), from: None });
-    inherited.chain(own).collect()
+    tests.collect()
 }
 
 /// The end of the log of an image's last build.

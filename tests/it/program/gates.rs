@@ -86,7 +86,8 @@ fn a_failed_gate_fails_the_image_and_no_tag_moves() {
             )
         };
         project.write("hierarchy.yaml", &file("true"));
-        project.rebuild("").to(place).run().exits(11);
+        let ended = project.rebuild("").to(place).run().exits(11);
+        ended.says(&["gate 1 of 1 (of `~os`): "]);
         project.write("hierarchy.yaml", &file("false"));
         project.rebuild("").to(place).run().exits(0);
         project.rebuild("check --untrusted").run().exits(2);
