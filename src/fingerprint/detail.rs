@@ -15,6 +15,8 @@ use crate::{
 
 /// In bytes of JSON. Settings beyond this limit are not named.
 const LIMIT: usize = 2 * 1024;
+/// The prefix of the checks among the settings.
+const CHECKS: &str = "checks.";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
@@ -22,12 +24,32 @@ pub struct Detail {
     /// Eight digits of a digest for `build_args.VERSION`, `labels.a`, `secrets.b`,
     /// `target`, `prepare`, `volatile`, `flatten`, `ssh`, and options of the build such as `network` and `add_hosts.db`. It contains no values, but a short one can be guessed: do not put secrets
     /// into build arguments.
+    ///
+    /// The checks are beside them, as `checks.tests`: see [`Checks::parts`](super::Checks::parts). Older versions of
+    /// `rebuild` left them out.
     pub settings: BTreeMap<String, String>,
 }
 
 impl Detail {
-    pub fn new(node: &Node, files: Listing) -> Self {
-        Self { files, settings: settings(node) }
+    pub fn new(node: &Node, files: Listing, checks: &BTreeMap<String, Digest>) -> Self {
+        let mut all = settings(node);
+        let checks = checks.iter().map(|(name, digest)| (format!("{CHECKS}{name}"), short(digest)));
+        let without = all.clone();
+        all.extend(checks);
+        Self { files, settings: if size(&all) > LIMIT { without } else { all } }
+    }
+
+    /// The settings of the build.
+    pub fn build_settings(&self) -> BTreeMap<&str, &str> {
+        let all = self.settings.iter().map(|(name, digest)| (name.as_str(), digest.as_str()));
+        all.filter(|(name, _)| !name.starts_with(CHECKS)).collect()
+    }
+
+    /// The parts of the checks; empty if they are not known.
+    pub fn checks(&self) -> BTreeMap<&str, &str> {
+        let all = self.settings.iter();
+        all.filter_map(|(name, digest)| Some((name.strip_prefix(CHECKS)?, digest.as_str())))
+            .collect()
     }
 }
 
@@ -58,8 +80,11 @@ fn settings(node: &Node) -> BTreeMap<String, String> {
     if node.ssh == Ssh::Agent {
         settings.insert("ssh".to_owned(), digest(&true));
     }
-    let size = serde_json::to_string(&settings).map_or(usize::MAX, |text| text.len());
-    if size > LIMIT { BTreeMap::new() } else { settings }
+    if size(&settings) > LIMIT { BTreeMap::new() } else { settings }
+}
+
+fn size(settings: &BTreeMap<String, String>) -> usize {
+    serde_json::to_string(settings).map_or(usize::MAX, |text| text.len())
 }
 
 fn digest(value: &impl Serialize) -> String {

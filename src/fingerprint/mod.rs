@@ -5,6 +5,7 @@
 
 mod built_from;
 mod cache;
+mod checks;
 pub mod context;
 mod detail;
 pub mod encoding;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     built_from::{BuiltFrom, LABEL_PREFIX, Revision, node_of},
     cache::HashCache,
+    checks::Checks,
     detail::Detail,
     epoch::Epoch,
     listing::{Listing, ListingDifference, readable},

@@ -40,7 +40,14 @@ impl Plan {
             if !matches!(reason, Reason::ParentRebuilt { .. }) {
                 let below = |name: &&NodeName| child_of.get(*name).copied();
                 let path = std::iter::successors(Some(&step.node), below).cloned().collect();
-                causes.push(RootCause { node: step.node.clone(), reason: reason.clone(), path });
+                let cause = RootCause { node: step.node.clone(), reason: reason.clone(), path };
+                let cause = self.at_origin(cause);
+                // Two descendants may inherit the same tests.
+                let is_same =
+                    |other: &RootCause| other.node == cause.node && other.reason == cause.reason;
+                if !causes.iter().any(is_same) {
+                    causes.push(cause);
+                }
             }
             for parent in step.after.iter().filter_map(|parent| steps.get(parent)) {
                 if parent.node != *node && !child_of.contains_key(&parent.node) {
@@ -50,6 +57,19 @@ impl Plan {
             }
         }
         causes
+    }
+
+    /// The cause of changed tests is the image whose entry has them.
+    fn at_origin(&self, cause: RootCause) -> RootCause {
+        let Some((origin, reason)) = cause.reason.at_origin() else { return cause };
+        let base = |node: &NodeName| Some(NodeName::from(self.step(node)?.base.as_deref()?));
+        let line: Vec<NodeName> = std::iter::successors(Some(cause.node.clone()), base).collect();
+        let at = line.iter().position(|node| node.image() == origin);
+        // The plan may be of some images only.
+        let ancestors = at.map_or_else(|| vec![NodeName::from(origin)], |at| line[1..=at].to_vec());
+        let node = ancestors.last().unwrap_or(&cause.node).clone();
+        let path = ancestors.into_iter().rev().chain(cause.path).collect();
+        RootCause { node, reason, path }
     }
 }
 

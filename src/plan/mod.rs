@@ -196,7 +196,7 @@ fn decide(
         let has_own_tests = !node.tests.is_empty()
             || !node.gates.is_empty()
             || node.budget.enforced_size().is_some();
-        let own = own.filter(|reason| has_own_tests || !reason.is_of_tests());
+        let own = own.filter(|reason| !reason.is_of_inherited_tests(has_own_tests));
         let inherited = Reason::ParentRebuilt { parent: parent.clone() };
         return (build, own.unwrap_or(inherited));
     }
@@ -331,7 +331,7 @@ fn changed(then: &Inputs, now: &Inputs) -> Vec<Change> {
     .collect()
 }
 
-/// Which files and which settings changed.
+/// Which files, settings and checks changed.
 fn parts(changed: &[Change], then: &Detail, now: &Detail) -> Vec<ChangedPart> {
     let mut parts = Vec::new();
     let part = |what| move |(difference, name)| ChangedPart { what, difference, name };
@@ -339,21 +339,35 @@ fn parts(changed: &[Change], then: &Detail, now: &Detail) -> Vec<ChangedPart> {
         parts.extend(then.files.differences(&now.files).into_iter().map(part(Change::Context)));
     }
     if changed.contains(&Change::Settings) {
-        let (then, now) = (&then.settings, &now.settings);
-        let names: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-        let differences = names.into_iter().filter_map(|name| {
-            let difference = match (then.get(name), now.get(name)) {
-                (Some(then), Some(now)) if then == now => return None,
-                (Some(_), Some(_)) => ListingDifference::Changed,
-                (None, _) => ListingDifference::New,
-                (_, None) => ListingDifference::Gone,
-            };
-            Some((difference, name.clone()))
-        });
-        parts.extend(differences.map(part(Change::Settings)));
+        let differences = differences(&then.build_settings(), &now.build_settings());
+        parts.extend(differences.into_iter().map(part(Change::Settings)));
+    }
+    let (then, now) = (then.checks(), now.checks());
+    if changed.contains(&Change::Tests) && !then.is_empty() && !now.is_empty() {
+        // The first and the last test of an image change its list of tests.
+        let changes = differences(&then, &now).into_iter();
+        let changes = changes.map(|(_, name)| (ListingDifference::Changed, name));
+        parts.extend(changes.map(part(Change::Tests)));
     }
     parts.sort();
     parts
+}
+
+fn differences(
+    then: &BTreeMap<&str, &str>,
+    now: &BTreeMap<&str, &str>,
+) -> Vec<(ListingDifference, String)> {
+    let names: BTreeSet<&str> = then.keys().chain(now.keys()).copied().collect();
+    let differences = names.into_iter().filter_map(|name| {
+        let difference = match (then.get(name), now.get(name)) {
+            (Some(then), Some(now)) if then == now => return None,
+            (Some(_), Some(_)) => ListingDifference::Changed,
+            (None, _) => ListingDifference::New,
+            (_, None) => ListingDifference::Gone,
+        };
+        Some((difference, name.to_owned()))
+    });
+    differences.collect()
 }
 
 /// A Dockerfile in the context is part of it: if nothing else in the context changed, only the Dockerfile is

@@ -157,8 +157,25 @@ pub struct ChangedPart {
     #[serde(rename = "is")]
     pub difference: ListingDifference,
     /// A path in the context, `build_args.NAME`, `labels.NAME`, `secrets.ID`, `target`,
-    /// `prepare`, `ssh`.
+    /// `prepare`, `ssh`. Of checks: `tests`, `gates`, `max_size`, and inherited ones: `tests.IMAGE`, `gates.IMAGE`.
     pub name: String,
+}
+
+impl ChangedPart {
+    /// The image that an inherited test or gate comes from.
+    fn origin(&self) -> Option<&str> {
+        match self.what {
+            Change::Tests => self.name.split_once('.').map(|(_, image)| image),
+            _ => None,
+        }
+    }
+
+    /// The subject of a sentence for inherited tests or gates: it names their image.
+    pub(super) fn inherited(&self) -> Option<String> {
+        let image = self.origin()?;
+        let (kind, _) = self.name.split_once('.')?;
+        Some(format!("the {kind} of `{image}`"))
+    }
 }
 
 impl fmt::Display for Change {
@@ -167,7 +184,7 @@ impl fmt::Display for Change {
             Self::Dockerfile => "its Dockerfile",
             Self::Context => "its build context",
             Self::Settings => "its settings in the hierarchy",
-            Self::Tests => "its checks (tests, size limit)",
+            Self::Tests => "its checks (own or inherited tests, gates, size limit)",
             Self::Platform => "its platform",
             Self::Upstreams => "its list of upstream images",
             Self::Entry => "its entry in hierarchy.yaml",
@@ -259,9 +276,30 @@ impl Reason {
         )
     }
 
-    /// Whether nothing but tests changed.
-    pub(super) fn is_of_tests(&self) -> bool {
-        matches!(self, Self::Changed { what, .. } if *what == [Change::Tests])
+    /// Whether nothing but inherited tests and gates changed. If the parts are not known, an image with checks of its
+    /// own has changed itself.
+    pub(super) fn is_of_inherited_tests(&self, has_own: bool) -> bool {
+        match self {
+            Self::Changed { what, parts } if *what == [Change::Tests] => match &parts[..] {
+                [] => !has_own,
+                parts => parts.iter().all(|part| part.origin().is_some()),
+            },
+            _ => false,
+        }
+    }
+
+    /// The only ancestor whose tests or gates changed, if nothing else did, and the reason as one of that ancestor.
+    pub(super) fn at_origin(&self) -> Option<(&str, Self)> {
+        let Self::Changed { what, parts } = self else { return None };
+        let origin = parts.first()?.origin()?;
+        let is_only =
+            *what == [Change::Tests] && parts.iter().all(|part| part.origin() == Some(origin));
+        let own = |part: &ChangedPart| {
+            let kind = part.name.split_once('.').map_or(&*part.name, |(kind, _)| kind);
+            ChangedPart { name: kind.to_owned(), ..part.clone() }
+        };
+        let parts = parts.iter().map(own).collect();
+        is_only.then(|| (origin, Self::Changed { what: what.clone(), parts }))
     }
 
     /// The sentence with the name of the node: `` `files/x` of `os-base` changed ``.

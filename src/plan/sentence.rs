@@ -9,10 +9,11 @@ const NAMED: usize = 3;
 /// The sentence without the image's name (`its Dockerfile changed`), or with it (`the Dockerfile of `os-base`
 /// changed`).
 pub(super) fn sentence(what: &[Change], parts: &[ChangedPart], of: Option<&NodeName>) -> String {
+    let owner = of.map_or(String::new(), |node| format!(" of `{node}`"));
     let mut clauses = Vec::new();
     for difference in [ListingDifference::Changed, ListingDifference::New, ListingDifference::Gone]
     {
-        let mut subjects = Vec::new();
+        let (mut subjects, mut inherited) = (Vec::new(), Vec::new());
         let mut unnamed: Vec<&ChangedPart> = Vec::new();
         for change in what {
             let all: Vec<(usize, &ChangedPart)> =
@@ -22,20 +23,23 @@ pub(super) fn sentence(what: &[Change], parts: &[ChangedPart], of: Option<&NodeN
             }
             // One more name is as short as "1 more".
             let named = if all.len() == NAMED + 1 { NAMED + 1 } else { NAMED };
-            for (n, part) in all {
-                match part.difference == difference {
-                    true if n < named => subjects.push(possessed(&subject(part), of)),
-                    true => unnamed.push(part),
-                    false => {}
+            for (n, part) in all.into_iter().filter(|(_, part)| part.difference == difference) {
+                match part.inherited() {
+                    _ if n >= named => unnamed.push(part),
+                    Some(subject) => inherited.push(subject),
+                    None => subjects.push(possessed(&subject(part), of)),
                 }
             }
         }
         subjects.extend(more(&unnamed));
         let is_many = subjects.len() > 1 || unnamed.len() > 1;
+        if !subjects.is_empty() && of.is_some() {
+            subjects = vec![format!("{}{owner}", list(&subjects))];
+        }
+        subjects.extend(inherited);
         if subjects.is_empty() {
             continue;
         }
-        let owner = of.map_or(String::new(), |node| format!(" of `{node}`"));
         let verb = match (difference, is_many) {
             (ListingDifference::Changed, _) => "changed",
             (ListingDifference::New, false) => "is new",
@@ -43,7 +47,7 @@ pub(super) fn sentence(what: &[Change], parts: &[ChangedPart], of: Option<&NodeN
             (ListingDifference::Gone, false) => "is gone",
             (ListingDifference::Gone, true) => "are gone",
         };
-        clauses.push(format!("{}{owner} {verb}", list(&subjects)));
+        clauses.push(format!("{} {verb}", list(&subjects)));
     }
     list(&clauses)
 }
@@ -83,6 +87,8 @@ fn subject(part: &ChangedPart) -> String {
             _ if name == "prepare" => "its prepare command".to_owned(),
             _ => format!("its {name}"),
         },
+        Change::Tests if name == "max_size" => "its size limit".to_owned(),
+        Change::Tests => format!("its {name}"),
         // The whole context, because it has too many files to name.
         _ if name == "./" => Change::Context.to_string(),
         _ => format!("`{name}`"),

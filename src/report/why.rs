@@ -381,6 +381,48 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn changed_tests_are_a_change_of_the_image_that_has_them() {
+        let stack = scenario(STACK);
+        let file = |test: &str| {
+            let own = "{ test: [{ run: [check], inherit: false }] }";
+            let images = format!(
+                "  os: {{ test: [{{ run: [{test}] }}] }}\n  web: {own}\n  app: {{}}\n  tool: {{}}\n"
+            );
+            stack.write("hierarchy.yaml", &format!("version: 1\nimages:\n{images}"));
+        };
+        file("one");
+        stack.run(&Selection::OutOfDate).await;
+        file("two");
+        let (why, status) = asked(&stack, "app").await;
+        let first = why.lines().next().unwrap();
+        assert_eq!(first, "`app` is out of date because the tests of `os` changed: os → web → app");
+        insta::assert_snapshot!(status, @"
+        os    behind  3 days ago  its tests changed
+        web   behind  3 days ago  the tests of `os` changed
+        app   behind  3 days ago  the tests of `os` changed
+        tool  behind  3 days ago  the tests of `os` changed
+
+        0 of 4 images are current
+        ");
+
+        // `os` passes, and is the same image.
+        stack.run(&Selection::Only(names(&["os"]))).await;
+        let (why, status) = asked(&stack, "app").await;
+        let first = why.lines().next().unwrap();
+        assert_eq!(first, "`app` is out of date because the tests of `os` changed: os → web → app");
+        insta::assert_snapshot!(status, @"
+        os    current  3 days ago  up to date
+        web   behind   3 days ago  the tests of `os` changed
+        app   behind   3 days ago  the tests of `os` changed
+        tool  behind   3 days ago  the tests of `os` changed
+
+        1 of 4 images is current
+        ");
+        let plan = stack.planned(&Selection::OutOfDate).await;
+        assert!(plan.contains("web: build: the tests of `os` changed\n"), "{plan}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn several_causes_are_all_named() {
         let stack = scenario(STACK);
         stack.run(&Selection::OutOfDate).await;

@@ -9,8 +9,8 @@ use std::{
 
 use super::{ObserveError, Question};
 use crate::{
-    fingerprint::{Detail, Inputs, context::ContextError, encoding, source},
-    hierarchy::{Base, Hierarchy, Node, NodeName, SecretSource},
+    fingerprint::{Checks, Detail, Inputs, context::ContextError, encoding, source},
+    hierarchy::{Base, Gate, Hierarchy, Node, NodeName, SecretSource},
     host::{bounded, git},
     image::Digest,
     plan::Upstream,
@@ -50,32 +50,30 @@ fn inputs(
         Base::Node(_) | Base::Files(_) => None,
     });
     let source = source(question.hierarchy, node, question.hashes)?;
+    let root = question.hierarchy.root();
+    let checks = Checks::of(node, question.hierarchy, |gate| gate_files(gate, root));
     let inputs = Inputs {
         dockerfile: Digest::of(node.dockerfile.text.as_bytes()),
         context: source.digest,
         settings: settings(node, tracked, &question.hierarchy.volatile(&node.name)),
-        tests: tests(node, question.hierarchy),
+        tests: checks.digest,
         platform: node.platform.as_ref().unwrap_or(question.platform).clone(),
         upstreams: named
             .filter_map(|name| Some((name.clone(), upstreams.get(&name)?.digest.clone())))
             .collect(),
         epoch: None,
     };
-    Ok((inputs, Detail::new(node, source.files)))
+    Ok((inputs, Detail::new(node, source.files, &checks.parts)))
 }
 
-/// The tests and the gates. A file of the hierarchy's folder that a gate's command names is part of the gate.
-fn tests(node: &Node, hierarchy: &Hierarchy) -> Digest {
-    let tests = encoding::tests(node.budget.enforced_size(), hierarchy.tests(&node.name));
-    let gates = hierarchy.gates(&node.name).map(|gate| {
-        let files = gate.run.iter().filter(|word| Path::new(word).is_relative());
-        let files = files.filter_map(|word| {
-            let bytes = bounded::read(&hierarchy.root().join(word), bounded::TEXT).ok()?;
-            Some(Digest::of(&bytes))
-        });
-        (gate, files.collect())
+/// A file of the hierarchy's folder that a gate's command names is part of the gate.
+fn gate_files(gate: &Gate, root: &Path) -> Vec<Digest> {
+    let files = gate.run.iter().filter(|word| Path::new(word).is_relative());
+    let files = files.filter_map(|word| {
+        let bytes = bounded::read(&root.join(word), bounded::TEXT).ok()?;
+        Some(Digest::of(&bytes))
     });
-    encoding::with_gates(tests, gates)
+    files.collect()
 }
 
 /// The content of each secret's file that git tracks.

@@ -94,9 +94,10 @@ impl Changed {
 
 fn context(hierarchy: &Hierarchy, node: &Node, hashes: &HashCache) -> ContextSnapshot {
     match source(hierarchy, node, hashes) {
-        Ok(source) => {
-            ContextSnapshot { digest: Ok(source.digest), detail: Detail::new(node, source.files) }
-        }
+        Ok(source) => ContextSnapshot {
+            digest: Ok(source.digest),
+            detail: Detail::new(node, source.files, &BTreeMap::new()),
+        },
         Err(error) => ContextSnapshot { digest: Err(error.to_string()), detail: Detail::default() },
     }
 }
