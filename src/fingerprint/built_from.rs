@@ -59,8 +59,8 @@ impl BuiltFrom {
         self.fingerprint != self.inputs.fingerprint(&self.parents)
     }
 
-    /// The labels of the image. Equal inputs give equal labels except cause and revision. Therefore
-    /// comparisons ignore these labels.
+    /// The labels of the image. Equal inputs give equal labels except cause, revision and the paths of the entry.
+    /// Therefore comparisons ignore these labels.
     ///
     /// All labels are always set: an image inherits the labels of its base, and would otherwise have values
     /// of the base.

@@ -156,11 +156,15 @@ impl Listing {
 
     /// The changed, new and deleted entries, each in order of path.
     ///
-    /// For a new or deleted folder with several entries, only the folder.
+    /// For a new or deleted folder with several entries, only the folder. If no entry remained, the whole context is
+    /// new.
     pub fn differences(&self, now: &Self) -> Vec<(ListingDifference, String)> {
         let (mut then, mut now) = (self.clone(), now.clone());
         then.as_coarse_as(&now);
         now.as_coarse_as(&then);
+        if then.is_other_folder(&now) {
+            return vec![(ListingDifference::New, ROOT.to_owned())];
+        }
         let mut found: Vec<(ListingDifference, String)> = Vec::new();
         for (path, digest) in &then.0 {
             if now.0.get(path).is_some_and(|now| now != digest) {
@@ -183,6 +187,14 @@ impl Listing {
             }
         }
         found
+    }
+
+    /// Whether both have entries, one of them three or more, and none in common.
+    fn is_other_folder(&self, now: &Self) -> bool {
+        const LEAST: usize = 3;
+        self.0.len().min(now.0.len()) > 0
+            && self.0.len().max(now.0.len()) >= LEAST
+            && self.0.keys().all(|path| !now.0.contains_key(path))
     }
 
     /// Replaces folders by digests where the other listing has only digests.
@@ -299,6 +311,11 @@ mod tests {
             ("a=1", "a=1 empty/", "new empty/"),
             ("a=1 empty/", "a=1 empty/x=1", "changed empty/"),
             ("a/b=1", "a=1", "new a, gone a/b"),
+            ("a=1 b=1", "c=1", "new c, gone a, gone b"),
+            (".env=1 l/x=1 l/y=1", "x=1 y=1", "new ./"),
+            ("x=1 y=1", ".env=1 l/x=1 l/y=1", "new ./"),
+            ("a=1 b=1 c=1", "a=2 d=1 e=1", "changed a, new d, new e, gone b, gone c"),
+            ("", "a=1 b=1 c=1", "new a, new b, new c"),
         ] {
             assert_eq!(told(then, now), expected, "{then} to {now}");
         }

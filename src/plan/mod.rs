@@ -331,13 +331,35 @@ fn changed(then: &Inputs, now: &Inputs) -> Vec<Change> {
     .collect()
 }
 
+/// The fields of an entry that select files.
+const PATHS: [&str; 2] = ["context", "dockerfile"];
+
 /// Which files, settings and checks changed.
 fn parts(changed: &[Change], then: &Detail, now: &Detail) -> Vec<ChangedPart> {
     let mut parts = Vec::new();
     let part = |what| move |(difference, name)| ChangedPart { what, difference, name };
+    let path = |field: &str| part(Change::Settings)((ListingDifference::Changed, field.to_owned()));
+    let mut files = Vec::new();
     if changed.contains(&Change::Context) {
-        parts.extend(then.files.differences(&now.files).into_iter().map(part(Change::Context)));
+        files = then.files.differences(&now.files);
+        if then.has_other_path("context", now) {
+            // A file of another folder is neither new nor deleted.
+            files.retain(|(how, _)| *how == ListingDifference::Changed);
+            parts.push(path("context"));
+        }
     }
+    if changed.iter().any(|change| [Change::Context, Change::Dockerfile].contains(change))
+        && then.has_other_path("dockerfile", now)
+    {
+        // Listings leave the Dockerfile out.
+        files.retain(|(how, name)| match how {
+            ListingDifference::New => !then.is_dockerfile(name),
+            ListingDifference::Gone => !now.is_dockerfile(name),
+            ListingDifference::Changed => true,
+        });
+        parts.push(path("dockerfile"));
+    }
+    parts.extend(files.into_iter().map(part(Change::Context)));
     if changed.contains(&Change::Settings) {
         let differences = differences(&then.build_settings(), &now.build_settings());
         parts.extend(differences.into_iter().map(part(Change::Settings)));
@@ -371,12 +393,19 @@ fn differences(
 }
 
 /// A Dockerfile in the context is part of it: if nothing else in the context changed, only the Dockerfile is
-/// named.
+/// named. The same holds for a setting that selects other files.
 fn told(mut changed: Vec<Change>, is_detailed: bool, parts: &[ChangedPart]) -> Vec<Change> {
-    let is_only_dockerfile = is_detailed
-        && changed.contains(&Change::Dockerfile)
+    let is_path =
+        |part: &ChangedPart| part.what == Change::Settings && PATHS.contains(&&*part.name);
+    let has_other_path = parts.iter().any(is_path);
+    let is_named = is_detailed
+        && (has_other_path || changed.contains(&Change::Dockerfile))
         && !parts.iter().any(|part| part.what == Change::Context);
-    changed.retain(|change| !(is_only_dockerfile && *change == Change::Context));
+    changed.retain(|change| !(is_named && *change == Change::Context));
+    if has_other_path && !changed.contains(&Change::Settings) {
+        changed.push(Change::Settings);
+        changed.sort();
+    }
     changed
 }
 

@@ -10,7 +10,7 @@ const NAMED: usize = 3;
 /// changed`).
 pub(super) fn sentence(what: &[Change], parts: &[ChangedPart], of: Option<&NodeName>) -> String {
     let owner = of.map_or(String::new(), |node| format!(" of `{node}`"));
-    let mut clauses = Vec::new();
+    let (mut clauses, mut others) = (Vec::new(), Vec::new());
     for difference in [ListingDifference::Changed, ListingDifference::New, ListingDifference::Gone]
     {
         let (mut subjects, mut inherited) = (Vec::new(), Vec::new());
@@ -26,6 +26,7 @@ pub(super) fn sentence(what: &[Change], parts: &[ChangedPart], of: Option<&NodeN
             for (n, part) in all.into_iter().filter(|(_, part)| part.difference == difference) {
                 match part.inherited() {
                     _ if n >= named => unnamed.push(part),
+                    _ if is_other_context(part) => others.push(part),
                     Some(subject) => inherited.push(subject),
                     None => subjects.push(possessed(&subject(part), of)),
                 }
@@ -49,7 +50,16 @@ pub(super) fn sentence(what: &[Change], parts: &[ChangedPart], of: Option<&NodeN
         };
         clauses.push(format!("{} {verb}", list(&subjects)));
     }
+    if !others.is_empty() {
+        let context = possessed(&Change::Context.to_string(), of);
+        clauses.push(format!("{context}{owner} is another folder, or all of its files changed"));
+    }
     list(&clauses)
+}
+
+/// Whether the build context has none of its former files.
+fn is_other_context(part: &ChangedPart) -> bool {
+    part.what == Change::Context && part.difference == ListingDifference::New && part.name == "./"
 }
 
 /// `2 more files`, if there are any.
@@ -83,6 +93,7 @@ fn subject(part: &ChangedPart) -> String {
             Some(("build_args", argument)) => format!("build arg `{argument}`"),
             Some(("labels", label)) => format!("label `{label}`"),
             Some(("secrets", id)) => format!("secret `{id}`"),
+            _ if name == "context" || name == "dockerfile" => format!("its `{name}` setting"),
             _ if name == "ssh" => "its SSH agent".to_owned(),
             _ if name == "prepare" => "its prepare command".to_owned(),
             _ => format!("its {name}"),
@@ -117,7 +128,8 @@ mod tests {
                 "-" => ListingDifference::Gone,
                 _ => ListingDifference::Changed,
             };
-            let is_setting = name.contains('.') || ["target", "prepare"].contains(&name);
+            let is_setting =
+                (name.contains('.') && name != "./") || ["target", "prepare"].contains(&name);
             let what = if is_setting { Change::Settings } else { Change::Context };
             ChangedPart { what, name: name.to_owned(), difference }
         };
@@ -130,6 +142,12 @@ mod tests {
             (&[context], "~a ~b", "`a` and `b` changed", "`a` and `b` of `os` changed"),
             (&[context], "+x", "`x` is new", "`x` of `os` is new"),
             (&[context], "-x -y", "`x` and `y` are gone", "`x` and `y` of `os` are gone"),
+            (
+                &[context],
+                "+./",
+                "its build context is another folder, or all of its files changed",
+                "the build context of `os` is another folder, or all of its files changed",
+            ),
             (&[context], "~./", "its build context changed", "the build context of `os` changed"),
             (
                 &[dockerfile, context],

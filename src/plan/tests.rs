@@ -74,6 +74,7 @@ fn changed_checks_are_named_if_both_images_list_them() {
         ("checks.max_size", "2"),
         ("checks.tests.os", "2"),
         ("checks.tests.tool", "1"),
+        ("entry.context", "1"),
     ]);
     let changed = |what, then, now| {
         let (what, parts) = (vec![what], parts(&[what], then, now));

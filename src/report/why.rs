@@ -423,6 +423,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn another_context_or_dockerfile_is_not_reported_as_files() {
+        let stack = scenario("os");
+        let file = |fields: &str| {
+            let entry = format!("os: {{ {fields}, test: [{{ run: [check], inherit: false }}] }}");
+            stack.write("hierarchy.yaml", &format!("version: 1\nimages:\n  {entry}\n"));
+        };
+        for path in ["os/a", "os/b", "legacy/a", "legacy/x"] {
+            stack.write(path, "");
+        }
+        stack.write("os/Other", "FROM scratch\nRUN make other\n");
+        stack.write("legacy/Dockerfile", "FROM scratch\nRUN make os\n");
+        stack.run(&Selection::OutOfDate).await;
+        for (fields, reason) in [
+            ("dockerfile: Other", "its Dockerfile and its `dockerfile` setting changed"),
+            ("context: legacy", "its `context` setting changed"),
+            (
+                "context: legacy, labels: { l: x }",
+                "its `context` setting changed and label `l` is new",
+            ),
+        ] {
+            file(fields);
+            let planned = stack.planned(&Selection::OutOfDate).await;
+            assert_eq!(planned, format!("os: build: {reason}\n"));
+        }
+        stack.write("legacy/a", "new");
+        file("context: legacy");
+        assert_eq!(
+            stack.planned(&Selection::OutOfDate).await,
+            "os: build: `a` and its `context` setting changed\n"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn several_causes_are_all_named() {
         let stack = scenario(STACK);
         stack.run(&Selection::OutOfDate).await;

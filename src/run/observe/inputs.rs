@@ -63,7 +63,7 @@ fn inputs(
             .collect(),
         epoch: None,
     };
-    Ok((inputs, Detail::new(node, source.files, &checks.parts)))
+    Ok((inputs, Detail::new((question.hierarchy, node), source.files, &checks.parts)))
 }
 
 /// A file of the hierarchy's folder that a gate's command names is part of the gate.

@@ -96,7 +96,7 @@ fn context(hierarchy: &Hierarchy, node: &Node, hashes: &HashCache) -> ContextSna
     match source(hierarchy, node, hashes) {
         Ok(source) => ContextSnapshot {
             digest: Ok(source.digest),
-            detail: Detail::new(node, source.files, &BTreeMap::new()),
+            detail: Detail::new((hierarchy, node), source.files, &BTreeMap::new()),
         },
         Err(error) => ContextSnapshot { digest: Err(error.to_string()), detail: Detail::default() },
     }
