@@ -8,6 +8,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,9 @@ use crate::{
 };
 
 const ROUNDS: usize = 5;
+/// Before each run: three seconds after a build of bake, BuildKit writes its trace, which takes a third of the
+/// processor time of such a build. Without a pause, the next program would pay for it.
+const PAUSE: Duration = Duration::from_secs(5);
 /// What is timed in a round, in this order, and the most that `rebuild` may take of bake's time.
 const STEPS: [(&str, f64); 4] = [
     ("everything for the first time", 1.0),
@@ -98,6 +102,7 @@ impl<'a> Side<'a> {
     fn ours(&self, flags: &[&str]) -> Result<Duration> {
         let registry: Vec<&str> = self.to.into_iter().flat_map(|to| ["--registry", to]).collect();
         let arguments = [&["--progress", "plain"], &registry[..], flags].concat();
+        thread::sleep(PAUSE);
         Ok(rebuild_ending(0, self.folder.path(), &arguments)?.took)
     }
 
@@ -107,6 +112,7 @@ impl<'a> Side<'a> {
 }
 
 fn bake(folder: &Path, is_pushed: bool) -> Result<Duration> {
+    thread::sleep(PAUSE);
     let began = Instant::now();
     let ended = Command::new("docker")
         .args(["buildx", "bake", "--progress", "plain", "-f", "docker-bake.json"])

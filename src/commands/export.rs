@@ -60,9 +60,9 @@ pub(super) async fn export(common: &Common, arguments: &ExportArgs) -> Result<Ex
     let jobs = pipeline.jobs.len() + 1;
     let images = pipeline.images();
     output::line(&if pipeline.is_empty() {
-        format!("wrote {place}: nothing to do, every image is up to date")
+        format!("wrote a pipeline without jobs to {place}: every image is up to date")
     } else {
-        format!("wrote {place}: plan {}, {jobs} jobs for {images} images", file.id)
+        format!("wrote the pipeline to {place}: plan {}, {jobs} jobs for {images} images", file.id)
     });
     Ok(Exit::Done)
 }

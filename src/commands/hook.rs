@@ -14,18 +14,21 @@ use process_wrap::tokio::{CommandWrap, KillOnDrop, ProcessGroup};
 use tokio::io::AsyncWriteExt as _;
 
 use super::output;
-use crate::report::{Record, whole};
+use crate::{
+    hierarchy::command_line,
+    report::{Record, whole},
+};
 
 /// A process that waits for the run would wait for the program, too.
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HookError {
-    #[error("no notification was sent: cannot run `{command}`: {source}")]
-    Start { command: String, source: io::Error },
-    #[error("`{command}`, which was to notify of the run, ended with {}", ending(*.status))]
+    #[error("no notification was sent: cannot run `{command}`: {source}{hint}")]
+    Start { command: String, source: io::Error, hint: &'static str },
+    #[error("the notification command `{command}` ended with {}", ending(*.status))]
     Failed { command: String, status: ExitStatus },
-    #[error("`{command}`, which was to notify of the run, took longer than {} s and was killed", LIMIT.as_secs())]
+    #[error("the notification command `{command}` took longer than {} s and was killed", LIMIT.as_secs())]
     TimedOut { command: String },
 }
 
@@ -39,8 +42,12 @@ pub(super) async fn start(
     folder: &Path,
     record: &Record,
 ) -> Result<(), HookError> {
-    let command = argv.join(" ");
-    let failed = |source| HookError::Start { command: command.clone(), source };
+    let command = command_line(argv);
+    let hint = match argv {
+        [one] if one.contains(' ') => "; write a program with arguments as a JSON list",
+        _ => "",
+    };
+    let failed = |source| HookError::Start { command: command.clone(), source, hint };
     let mut report = Vec::new();
     whole(record, &mut report).map_err(failed)?;
     let program = argv.first().map(String::as_str).unwrap_or_default();
@@ -61,7 +68,7 @@ pub(super) async fn start(
     let over = async {
         let write = async {
             if let Some(mut stdin) = stdin {
-                // Who does not read it does not want to know.
+                // The program need not read it.
                 _ = stdin.write_all(&report).await;
                 _ = stdin.shutdown().await;
             }

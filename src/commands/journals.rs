@@ -45,7 +45,7 @@ pub(super) async fn finish<S: Tags>(
         let mut publisher =
             Publisher { store, journal: &mut journal, stops, telling: &mut telling };
         let recovered = publisher.recover(neighbors).await.map_err(|error| {
-            let hint = "the run is finished by the next `rebuild` that can";
+            let hint = "the next `rebuild` that reaches the registry finishes it";
             output::warning(&format!("run {run} was cut off while it moved tags: {hint}"));
             CommandError::from(error)
         })?;

@@ -37,11 +37,10 @@ pub(super) fn refuse(
         }
     }
     Ok((!uncommitted.is_empty()).then(|| {
+        let was = if uncommitted.len() == 1 { "was" } else { "were" };
         format!(
-            "the published {} {} built after commit {}, which is checked out, from files that were not \
-             committed: this may publish older files",
+            "{} {was} published from uncommitted files, after commit {} was made: this checkout may have older files",
             uncommitted.join(", "),
-            if uncommitted.len() == 1 { "was" } else { "were" },
             git::short(&ours.commit)
         )
     }))

@@ -89,7 +89,10 @@ pub(super) fn clear() {
 
 /// An answer, to stdout.
 pub(super) fn answer(text: &[u8]) -> io::Result<()> {
-    trusted(sanitize::lines(&String::from_utf8_lossy(text)).as_bytes())
+    // A file with CRLF, or a change of one, stays so.
+    let text = String::from_utf8_lossy(text);
+    let lines: Vec<_> = text.split("\r\n").map(sanitize::lines).collect();
+    trusted(lines.join("\r\n").as_bytes())
 }
 
 /// An answer, to stdout. Text for people (`is_prose`) is wrapped in the width of the terminal.

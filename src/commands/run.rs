@@ -432,7 +432,13 @@ impl RunCommand<'_> {
     fn journal(&self, run: &str, head: Option<&GitHead>) -> Journal {
         let flags = match &self.part {
             RunPart::Promote(staged) => staged.file.asked.clone(),
-            RunPart::Whole | RunPart::Stage(_) => flags(&self.arguments.selection),
+            RunPart::Whole | RunPart::Stage(_) => {
+                let selection = flags(&self.arguments.selection);
+                let no_push = if self.arguments.no_push { "--no-push" } else { "" };
+                let no_promote = if self.arguments.no_promote { "--no-promote" } else { "" };
+                let all = [selection.as_str(), no_push, no_promote];
+                all.into_iter().filter(|one| !one.is_empty()).collect::<Vec<_>>().join(" ")
+            }
         };
         let asked = RunRequest::Run { flags };
         let began = Began {
@@ -440,7 +446,8 @@ impl RunCommand<'_> {
             committed: head.filter(|head| head.is_clean).map(|head| head.committed),
             ..Began::new(run, self.place(), asked)
         };
-        if self.promotes() {
+        // `rebuild history` lists runs that move no tag, too. Of a plan's jobs, it lists the one that promotes.
+        if self.promotes() || matches!(self.part, RunPart::Whole) {
             journals::begin(&self.world.state, began)
         } else {
             Journal::none(began)
@@ -579,7 +586,9 @@ fn origin(head: Option<&GitHead>, hierarchy: &Hierarchy, tag_values: &TagValues)
 /// What was asked for, as it could be typed.
 pub(super) fn flags(arguments: &SelectionArgs) -> String {
     let mut flags = Vec::new();
-    for (flag, nodes) in [("--from", &arguments.from), ("--only", &arguments.only)] {
+    for (flag, nodes) in
+        [("--from", &arguments.from), ("--only", &arguments.only), ("--among", &arguments.among)]
+    {
         if !nodes.is_empty() {
             flags.push(format!("{flag} {}", nodes.join(",")));
         }

@@ -603,6 +603,29 @@ pub(super) fn of_image(key: &str) -> Option<&'static FieldRow> {
     IMAGE.iter().find(|row| row.key == key)
 }
 
+/// What has a field of this name, if it was written beside these fields: one of them, or an image.
+pub(super) fn place_of(key: &str, beside: &[&str]) -> Option<String> {
+    if beside.contains(&"images") {
+        return of_image(key)
+            .map(|_| "images: write it under `defaults` or an entry of `images`".to_owned());
+    }
+    let rows = IMAGE.iter().filter(|row| beside.contains(&row.key) && of_image(key).is_none());
+    let mut rows = rows.filter(|row| has_property(&(row.schema)(), key));
+    rows.next().map(|row| format!("`{}`", row.key))
+}
+
+/// Whether a JSON schema or a part of it has the property.
+fn has_property(schema: &Value, key: &str) -> bool {
+    match schema {
+        Value::Object(map) => {
+            map.get("properties").is_some_and(|properties| properties.get(key).is_some())
+                || map.values().any(|part| has_property(part, key))
+        }
+        Value::Array(parts) => parts.iter().any(|part| has_property(part, key)),
+        _ => false,
+    }
+}
+
 /// The keys of these fields of an image, as a list in a sentence.
 pub(super) fn list(is_meant: impl Fn(&FieldRow) -> bool) -> String {
     let keys = IMAGE.iter().filter(|row| is_meant(row)).map(|row| format!("`{}`", row.key));

@@ -240,15 +240,17 @@ impl<'y> Fields<'y> {
         self.known.sort_unstable();
         for (key, _) in self.entries {
             let message = format!("{} has no `{}`", self.of, key.name);
-            if let Some(known) = nearest(&key.name, self.known.iter().copied()) {
-                let hint = format!("did you mean `{known}`?");
-                problems.push_with_hint(&key.span, message, hint);
+            let near = nearest(&key.name, self.known.iter().copied());
+            let hint = if let Some(known) = near {
+                format!("did you mean `{known}`?")
+            } else if let Some(place) = field_table::place_of(&key.name, &self.known) {
+                format!("`{}` is a field of {place}", key.name)
             } else {
                 let known: Vec<String> =
                     self.known.iter().map(|name| format!("`{name}`")).collect();
-                let hint = format!("it has {}", known.join(", "));
-                problems.push_with_hint(&key.span, message, hint);
-            }
+                format!("it has {}", known.join(", "))
+            };
+            problems.push_with_hint(&key.span, message, hint);
             problems.last_is(RuleCode::UnknownField);
         }
     }

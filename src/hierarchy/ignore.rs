@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -15,6 +15,14 @@ use crate::check::{
 };
 
 const MARK: &str = "rebuild ignore=";
+
+/// Files and folders that `rebuild init` is to leave out, in comments of hierarchy.yaml.
+pub fn ignored_by_init(text: &str) -> Vec<PathBuf> {
+    let comments = text.lines().filter_map(|line| line.trim().strip_prefix('#'));
+    let lists = comments.filter_map(|line| line.trim().strip_prefix("rebuild init ignore="));
+    let paths = lists.flat_map(|list| list.split([',', ' ']));
+    paths.filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+}
 
 /// A word behind the mark, and where it stands.
 struct Word<'s> {

@@ -293,6 +293,11 @@ impl HierarchySurvey {
         }
         let mut unfilled = unfilled(&drafts, &mut found, &mut problems, read_problems);
         let mut uses = validate::resolve((&drafts, &platform), &found, &mut problems);
+        // Against a registry that is not valid, every reference seems to be one to another.
+        let has_no_registry = |problem: &Diagnostic| problem.code == Some(RuleCode::WrongValue);
+        if registry.is_none() && problems.found.iter().any(has_no_registry) {
+            problems.found.retain(|problem| problem.code != Some(RuleCode::OtherRegistry));
+        }
         validate::without_values(&drafts, &uses, &mut unfilled, &mut problems);
         keep(&mut drafts, &unfilled);
         keep(&mut found, &unfilled);
@@ -319,6 +324,10 @@ impl HierarchySurvey {
             is_partial: unfilled.contains(&true),
             checkouts,
         })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The folder of the file.

@@ -72,6 +72,7 @@ use self::checkouts::Checkouts;
 pub(crate) use self::field_table::tests::FieldSample;
 pub use self::node::{
     Base, BaseUse, Check, Dockerfile, Flatten, Node, NodeName, OnFailure, Refresh, Test,
+    command_line,
 };
 #[cfg(test)]
 pub(crate) use self::test_hierarchy::test_hierarchy;
@@ -85,6 +86,7 @@ pub use self::{
     find::Foreign,
     gates::Gate,
     graph::GraphError,
+    ignore::ignored_by_init,
     json_schema::json_schema,
     layer_cache::{CacheKind, CachePlace, CachePlaces},
     lints::copies::path_in_context,

@@ -168,12 +168,15 @@ impl Check {
     /// As it could be typed: `sh -c 'exit 3'`, `healthy`.
     pub fn shown(&self) -> String {
         match self {
-            Self::Run { argv, .. } => {
-                argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
-            }
+            Self::Run { argv, .. } => command_line(argv),
             Self::Healthy => "healthy".to_owned(),
         }
     }
+}
+
+/// A command as it could be typed into a shell.
+pub fn command_line(argv: &[String]) -> String {
+    argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// A word for a shell.

@@ -712,6 +712,22 @@ fn fuzz_hierarchy() {
 }
 
 #[test]
+fn a_field_in_the_wrong_place_is_told_its_place() {
+    let image = |field: &str| format!("images: {{a: {{context: a, {field}}}}}");
+    for (text, expected) in [
+        (image("exclude: [{v: 1}]"), "`exclude` is a field of `matrix`"),
+        (image("packages: apt"), "`packages` is a field of `refresh`"),
+        (
+            "images: {}\nbuild_args: {A: b}".to_owned(),
+            "`build_args` is a field of images: write it under `defaults` or an entry of `images`",
+        ),
+    ] {
+        let told = problems(&format!("== hierarchy.yaml\nversion: 1\n{text}\n== a/x\n"));
+        assert!(told.contains(&format!("= hint: {expected}")), "{told}");
+    }
+}
+
+#[test]
 fn a_matrix_fills_in_fields_that_are_no_text() {
     let entry = "platform: \"linux/{arch}\", max_size: \"{size}0MB\", timeout: \"{size}m\", retries: \"{size}\", \
                  keep: \"{size}\", on_failure: \"{policy}\"";

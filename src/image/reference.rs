@@ -218,6 +218,20 @@ impl Reference {
             (None, None) => Some(Tag::latest()),
         }
     }
+
+    /// Whether it is a base image of Microsoft that only an engine on Windows can run:
+    /// <https://learn.microsoft.com/en-us/virtualization/windowscontainers/manage-containers/container-base-images>.
+    pub fn is_for_windows(&self) -> bool {
+        let Some(path) = self.repository.as_str().strip_prefix("mcr.microsoft.com/") else {
+            return false;
+        };
+        let names_windows = |tag: &Tag| {
+            ["nanoserver", "windowsservercore"].iter().any(|word| tag.as_str().contains(word))
+        };
+        path == "windows"
+            || path.starts_with("windows/")
+            || self.tag.as_ref().is_some_and(names_windows)
+    }
 }
 
 impl FromStr for Reference {

@@ -24,6 +24,8 @@ pub(super) struct Targets {
 pub enum TargetsError {
     #[error("this is not a bake file: {0}")]
     NotBake(String),
+    #[error("syntax error in line {line}: {problem}")]
+    Syntax { line: usize, problem: String },
     #[error("this has no `services`: it is not a compose file")]
     NoServices,
     #[error("none of the services is built: there is no `build` in this file")]
@@ -38,11 +40,13 @@ pub enum TargetsError {
 pub(super) fn targets(text: &str, file: &Path, folder: &Path) -> Result<Targets, TargetsError> {
     let not_bake = |error: String| TargetsError::NotBake(error);
     let all = if text.trim_start().starts_with('{') {
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| not_bake(error.to_string()))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| TargetsError::Syntax {
+            line: error.line(),
+            problem: error.to_string().split(" at line ").next().unwrap_or_default().to_owned(),
+        })?;
         value.get("target").and_then(Value::as_object).cloned()
     } else {
-        hcl::targets(text)
+        Some(hcl::targets(text)?)
     };
     let all = all.filter(|all| !all.is_empty());
     let all = all.ok_or_else(|| not_bake("it has no `target`".to_owned()))?;
@@ -96,6 +100,11 @@ impl Targets {
         }
         let (options, left_out) = options(fields);
         left_out.into_iter().for_each(&mut note);
+        for key in without_value(fields.get("args")) {
+            note(format!(
+                "its argument `{key}` takes its value from the environment and is left out"
+            ));
+        }
         let mut build_args = map(fields.get("args"));
         build_args.retain(|_, value| Open(value.clone()).is_known());
         for (key, value) in &mut build_args {
@@ -123,6 +132,7 @@ impl Targets {
             inline: text("dockerfile-inline"),
             options,
             context: Some(tidy(&folder.join(&context).to_string_lossy())),
+            is_local: false,
             dropped: Vec::new(),
         };
         given.take_platforms(platforms);
@@ -180,6 +190,19 @@ pub(super) fn map(value: Option<&Value>) -> BTreeMap<String, String> {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),
         _ => BTreeMap::new(),
+    }
+}
+
+/// The keys of such a map or list that have no value.
+fn without_value(value: Option<&Value>) -> Vec<String> {
+    match value {
+        Some(Value::Object(map)) => {
+            map.iter().filter(|(_, value)| value.is_null()).map(|(key, _)| key.clone()).collect()
+        }
+        Some(Value::Array(_)) => {
+            list(value).into_iter().filter(|item| !item.contains('=')).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

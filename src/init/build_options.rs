@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
 use super::{
     bake,
     candidate::Given,
     evidence::{Open, unknown},
     path_words::is_one_of,
+    target_options::options,
 };
 use crate::{hierarchy::looks_secret, image::Platform};
 
@@ -33,10 +36,18 @@ const NO_CACHE: &str =
     "the option is left out; `rebuild` uses the layer cache, see `refresh` to build without it";
 const OTHER: &str = "the option is left out; check whether the image needs it";
 
+/// Options with a field of bake targets, and whether it is a list.
+const FIELDS: [(&str, &str, bool); 6] = [
+    ("--add-host", "extra-hosts", true),
+    ("--annotation", "annotations", true),
+    ("--network", "network", false),
+    ("--no-cache-filter", "no-cache-filter", true),
+    ("--shm-size", "shm-size", false),
+    ("--ulimit", "ulimits", true),
+];
 /// Options that change the image or the build, and that no field of an entry stands for.
 const OTHERS: &str = "\
-    --network --add-host --shm-size --ulimit --annotation --squash --allow --volume -v --cap-add \
-    --device --security-opt --env --from --memory -m";
+    --squash --allow --volume -v --cap-add --device --security-opt --env --from --memory -m";
 
 /// Options of a build, beside those that say which Dockerfile is built and what it makes.
 #[derive(Debug, Default)]
@@ -49,6 +60,8 @@ pub(super) struct BuildOptions {
     /// `NAME=place`.
     contexts: Vec<Open>,
     target: Option<Open>,
+    /// Values of [`FIELDS`].
+    fields: Vec<(usize, Open)>,
     dropped: Vec<DroppedOption>,
 }
 
@@ -64,10 +77,13 @@ impl BuildOptions {
             // Builders take an empty target for none.
             "--target" => self.target = Some(value).filter(|value| !value.0.is_empty()),
             _ => {
+                if let Some(field) = FIELDS.iter().position(|(option, ..)| *option == name) {
+                    return self.fields.push((field, value));
+                }
                 let cause = match name {
                     "--secret" => SECRETS,
                     "--ssh" => SSH,
-                    "--no-cache" | "--no-cache-filter" => NO_CACHE,
+                    "--no-cache" => NO_CACHE,
                     _ if is_one_of(name, OTHERS) => OTHER,
                     _ => return,
                 };
@@ -116,6 +132,27 @@ impl BuildOptions {
                 Some((None, key)) => drop(LABEL, &key),
                 None => drop(LABEL, "--label"),
             }
+        }
+        let mut fields = Map::new();
+        for (field, value) in &self.fields {
+            let (option, field, is_list) = FIELDS[*field];
+            match known(value) {
+                None => drop(OTHER, option),
+                Some(value) if !is_list => _ = fields.insert(field.to_owned(), value.into()),
+                Some(value) => {
+                    let all = fields.entry(field).or_insert_with(|| Value::Array(Vec::new()));
+                    // Only stages may be several in one option.
+                    let separator = if option == "--no-cache-filter" { "," } else { "\n" };
+                    let values = value.split(separator).map(Value::from);
+                    all.as_array_mut().into_iter().for_each(|all| all.extend(values.clone()));
+                }
+            }
+        }
+        let (options, left_out) = options(&Value::Object(fields));
+        given.options = options;
+        if !left_out.is_empty() {
+            let options = self.fields.iter().map(|(field, _)| FIELDS[*field].0);
+            options.for_each(|option| drop(OTHER, option));
         }
         let mut contexts = std::collections::BTreeMap::new();
         for context in &self.contexts {
@@ -207,7 +244,11 @@ mod tests {
             (&[("--secret", "id=x"), ("--cache-from", "x")], "--secret: the option"),
             (&[("--target", "\u{1}T\u{2}")], "--target: the value"),
             (&[("--no-cache", "")], "--no-cache: the option"),
-            (&[("--network", "host")], "--network: the option"),
+            (&[("--network", "host")], "network: host"),
+            (&[("--network", "shared")], "--network: the option"),
+            (&[("--ulimit", "nofile=10"), ("--ulimit", "core=0")], "ulimits: {"),
+            (&[("--annotation", "a=b,c")], "annotations: { a: \"b,c\" }"),
+            (&[("--add-host", "\u{1}H\u{2}:::1")], "--add-host: the option"),
             (&[("--pull", "")], ""),
         ] {
             let given = given(options);
@@ -216,6 +257,8 @@ mod tests {
             let pairs = pairs.map(|(key, value)| format!("{key}: {value}"));
             let platforms: Vec<String> = given.platforms.iter().map(ToString::to_string).collect();
             let platforms = Some(platforms.join(" ")).filter(|all| !all.is_empty());
+            let fields = given.options.iter().map(|(key, value)| format!("{key}: {value}"));
+            let pairs = pairs.chain(fields);
             let shown: Vec<String> = platforms.into_iter().chain(pairs).chain(dropped).collect();
             assert!(
                 shown.len() <= 1 && shown.concat().starts_with(expected),

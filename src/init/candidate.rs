@@ -53,6 +53,8 @@ pub(super) struct Given {
     pub(super) inline: Option<String>,
     /// Other fields of the entry.
     pub(super) options: OptionTexts,
+    /// The build is one for this machine, such as one for tests.
+    pub(super) is_local: bool,
     /// What the entry of the image cannot say.
     pub(super) dropped: Vec<DroppedOption>,
 }
@@ -143,8 +145,6 @@ impl ImageCandidate {
                 }
             }
         }
-        // What is built from an image does not make it: a script that says so builds a test of it.
-        given.outputs.retain(|output| !uses.iter().any(|(one, _)| output.makes(one)));
         let segments = segments(&dockerfile);
         let words = segments.iter().map(|segment| path_words::words(segment)).collect();
         let said = (!place.is_empty()).then_some((rule, place));
@@ -167,6 +167,23 @@ pub(super) fn variables(text: &str) -> Vec<String> {
         rest[..end.unwrap_or(rest.len())].to_owned()
     });
     names.filter(|name| !name.is_empty()).collect()
+}
+
+/// What is built from an image does not make it: a script that says so builds a test of it. A command that builds
+/// several Dockerfiles, with tags that are not known, may make one of them from another.
+pub(super) fn drop_tests(candidates: &mut [ImageCandidate]) {
+    let mut builds: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, place) in candidates.iter().filter_map(|one| one.said.as_ref()) {
+        *builds.entry(place.clone()).or_default() += 1;
+    }
+    for candidate in candidates {
+        let ImageCandidate { given, uses, said, .. } = candidate;
+        let is_one_of_many = said.as_ref().is_some_and(|(_, place)| builds[place] > 1);
+        given.outputs.retain(|output| {
+            let is_used = uses.iter().any(|(one, _)| output.makes(one));
+            !is_used || (output.tag.is_none() && is_one_of_many)
+        });
+    }
 }
 
 /// Whether there is an `ARG` of that name.

@@ -12,14 +12,16 @@ use serde_json::{Map, Value};
 
 use super::{
     bake::{list, text_of},
-    evidence::{Evidence, EvidenceRule, Open, Syntax, Values, expand, tidy, turns},
+    evidence::{EvidenceRule, FoundBuilds, Open, Syntax, Values, expand, tidy, turns},
+    gitlab,
     path_words::is_one_of,
-    shell::{self, BuildCommand, Script},
+    shell::{self, BuildCommand, Script, with_dollars},
 };
 use crate::{check::diagnostic::SourceFile, hierarchy};
 
 /// Fields with commands in them.
-const COMMANDS: &str = "run script before_script after_script command commands bash sh install";
+const COMMANDS: &str =
+    "run script before_script after_script command commands cmd cmds bash sh install";
 /// Fields with variables in them.
 const VARIABLES: [&str; 5] = ["env", "variables", "environment", "substitutions", "vars"];
 
@@ -50,31 +52,39 @@ pub(super) struct Workflow {
 }
 
 impl Workflow {
-    pub(super) fn parse(path: &Path, text: String) -> Option<Self> {
+    /// `root` is the folder that the path is in.
+    pub(super) fn parse(root: &Path, path: &Path, text: String) -> Option<Self> {
         let value = hierarchy::value(&SourceFile::new(path, text.clone())).ok()?;
+        let is_gitlab = path.to_string_lossy().contains(".gitlab-ci");
+        let value = if is_gitlab { gitlab::jobs(root, value) } else { value };
         Some(Self { path: path.to_owned(), text, value })
     }
 
-    /// The workflows that this one calls, with what it gives them.
-    pub(super) fn calls(&self) -> Vec<(String, Values)> {
+    /// The last parts of the paths of the workflows and actions that this one calls, with what it gives them.
+    pub(super) fn calls(&self) -> Vec<(PathBuf, Values)> {
         let mut calls = Vec::new();
         let global = variables(self.value.as_object(), &Values::new());
-        for job in
-            self.value.get("jobs").and_then(Value::as_object).into_iter().flat_map(Map::values)
-        {
-            let Some(uses) = job.get("uses").and_then(Value::as_str) else { continue };
-            let name = uses.rsplit('/').next().unwrap_or(uses).split('@').next().unwrap_or(uses);
-            for row in matrix(job, &global) {
-                let mut given = Values::new();
-                for (key, value) in job.get("with").and_then(Value::as_object).into_iter().flatten()
-                {
-                    let Some(value) = text_of(Some(value)) else { continue };
-                    let value = expand(&value, &row, Syntax::Shell);
-                    if Open(value.clone()).is_known() {
-                        given.insert(key.clone(), value);
-                    }
-                }
-                calls.push((name.to_owned(), given));
+        let jobs = self.value.get("jobs").and_then(Value::as_object);
+        for job in jobs.into_iter().flat_map(Map::values) {
+            let rows = matrix(job, &variables(job.as_object(), &global));
+            let steps = job.get("steps").and_then(Value::as_array).into_iter().flatten();
+            for call in std::iter::once(job).chain(steps) {
+                let Some(uses) = call.get("uses").and_then(Value::as_str) else { continue };
+                let path = uses.split('@').next().unwrap_or(uses).trim_end_matches('/');
+                let name = Path::new(path).file_name().unwrap_or_default();
+                let files = match path.strip_prefix("./") {
+                    // An action of this repository is a folder.
+                    Some(_) if !path.ends_with("ml") => ["action.yml", "action.yaml"]
+                        .map(|file| Path::new(name).join(file))
+                        .to_vec(),
+                    _ => vec![PathBuf::from(name)],
+                };
+                let given = rows.iter().map(|row| given(call, row)).collect::<Vec<_>>();
+                calls.extend(
+                    files
+                        .iter()
+                        .flat_map(|file| given.iter().map(|given| (file.clone(), given.clone()))),
+                );
             }
         }
         calls
@@ -95,7 +105,7 @@ impl Workflow {
         &self,
         called: &[Values],
         dockerfiles: &BTreeSet<PathBuf>,
-        found: &mut Vec<Evidence>,
+        found: &mut FoundBuilds,
     ) {
         let none = [Values::new()];
         for row in if called.is_empty() { &none } else { called } {
@@ -103,7 +113,7 @@ impl Workflow {
             values.extend(row.clone());
             let mut walk =
                 WorkflowWalk { workflow: self, dockerfiles, found, ids: BTreeMap::new() };
-            walk.value(&self.value, &values);
+            walk.value(&self.value, &values, None);
         }
     }
 
@@ -160,38 +170,50 @@ fn is_input(line: &str, key: &str, text: &str) -> bool {
         })
 }
 
+/// The inputs of a call whose values are known.
+fn given(call: &Value, row: &Values) -> Values {
+    let with = call.get("with").and_then(Value::as_object).into_iter().flatten();
+    let texts = with.filter_map(|(key, value)| Some((key, text_of(Some(value))?)));
+    let known = texts.map(|(key, text)| (key.clone(), expand(&text, row, Syntax::Shell)));
+    known.filter(|(_, value)| Open(value.clone()).is_known()).collect()
+}
+
 struct WorkflowWalk<'a> {
     workflow: &'a Workflow,
     dockerfiles: &'a BTreeSet<PathBuf>,
-    found: &'a mut Vec<Evidence>,
+    found: &'a mut FoundBuilds,
     /// The images that `docker/metadata-action` steps name, by the step's id.
     ids: BTreeMap<String, Vec<String>>,
 }
 
 impl WorkflowWalk<'_> {
-    fn value(&mut self, value: &Value, values: &Values) {
+    /// `folder` is where commands run unless a map below says another one.
+    fn value(&mut self, value: &Value, values: &Values, folder: Option<&str>) {
         match value {
             Value::Array(items) => {
                 for item in items {
-                    self.value(item, values);
+                    self.value(item, values, folder);
                 }
             }
             Value::Object(map) => {
                 let values = variables(Some(map), values);
-                let working = map
+                // Of a workflow or a job, for the steps in it.
+                let outer = map
                     .get("defaults")
-                    .and_then(|one| one.get("run"))
-                    .and_then(|one| one.get("working-directory"))
-                    .or_else(|| map.get("working-directory"))
+                    .and_then(|one| one.get("run")?.get("working-directory"))
                     .or_else(|| map.get("working_directory"))
-                    .or_else(|| map.get("dir"))
-                    .and_then(Value::as_str);
+                    .and_then(Value::as_str)
+                    .or(folder);
+                let own = map.get("working-directory").or_else(|| map.get("dir"));
+                let working = own.and_then(Value::as_str).or(outer);
                 for row in matrix(value, &values) {
                     let folder = working.map(|one| expand(one, &row, Syntax::Shell));
                     let folder =
                         folder.filter(|one| Open(one.clone()).is_known() && !one.starts_with('~'));
                     let folder = folder.map_or_else(|| folder_of(working, self), |one| tidy(&one));
-                    self.step(map, &row, &folder);
+                    // An action runs in the folder of the repository.
+                    let is_action = map.contains_key("uses");
+                    self.step(map, &row, if is_action { Path::new("") } else { &folder });
                     for (key, item) in map {
                         if is_one_of(key, COMMANDS) && !item.is_object() {
                             self.commands(item, &row, &folder);
@@ -199,7 +221,7 @@ impl WorkflowWalk<'_> {
                         // A matrix has no commands, and is walked once for each of its rows.
                         let is_matrix = ["strategy", "parallel"].contains(&key.as_str());
                         if (item.is_object() || item.is_array()) && !is_matrix {
-                            self.value(item, &row);
+                            self.value(item, &row, outer);
                         }
                     }
                 }
@@ -210,6 +232,8 @@ impl WorkflowWalk<'_> {
 
     fn commands(&mut self, item: &Value, values: &Values, folder: &Path) {
         let text = list(Some(item)).join("\n");
+        // Variables of Taskfiles are those of Go templates.
+        let text = if self.workflow.text.contains("{{.") { with_dollars(&text) } else { text };
         let script = Script {
             rule: EvidenceRule::Ci,
             path: &self.workflow.path,
@@ -243,7 +267,7 @@ impl WorkflowWalk<'_> {
         } else if uses.contains("build-push-action") {
             let mut command = BuildCommand {
                 dockerfile: field("file"),
-                context: field("context").or_else(|| field("path")),
+                context: field("context").or_else(|| field("path")).map(without_default_context),
                 ..BuildCommand::default()
             };
             let tags = field("tags").map(|tags| tags.0).unwrap_or_default();
@@ -266,6 +290,9 @@ impl WorkflowWalk<'_> {
                     }
                 }
             }
+            let is = |input: &str, value: &str| field(input).is_some_and(|text| text.0 == value);
+            let is_pushed = field("push").is_some() && !is("push", "false");
+            command.is_local = !is_pushed && field("outputs").is_none();
             let line = self.workflow.line_of_step(uses, with);
             let place = format!("{}:{line}", self.workflow.path.display());
             shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
@@ -295,6 +322,14 @@ fn folder_of(working: Option<&str>, walk: &WorkflowWalk<'_>) -> PathBuf {
     let own = walk.workflow.path.parent().unwrap_or(Path::new(""));
     let is_hidden = own.iter().any(|part| part.to_string_lossy().starts_with('.'));
     if working.is_some() || is_hidden { PathBuf::new() } else { own.to_owned() }
+}
+
+/// `{{defaultContext}}:folder` of `docker/build-push-action` is a folder of the repository.
+fn without_default_context(context: Open) -> Open {
+    match context.0.strip_prefix("{{defaultContext}}") {
+        Some(rest) => Open(rest.strip_prefix(':').unwrap_or(".").to_owned()),
+        None => context,
+    }
 }
 
 fn lines(text: &str) -> impl Iterator<Item = String> {
@@ -409,14 +444,14 @@ fn include_row(include: &Value, values: &Values, map: &Map<String, Value>, rows:
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::evidence::Evidence, *};
 
     fn read(path: &str, text: &str, called: &[Values]) -> Vec<String> {
         let files = ["base/Dockerfile", "web/Dockerfile"].map(PathBuf::from).into();
-        let mut found = Vec::new();
-        let workflow = Workflow::parse(Path::new(path), text.to_owned()).unwrap();
+        let mut found = FoundBuilds::default();
+        let workflow = Workflow::parse(Path::new(""), Path::new(path), text.to_owned()).unwrap();
         workflow.read(called, &files, &mut found);
-        found.iter().map(Evidence::shown).collect()
+        found.known.iter().map(Evidence::shown).collect()
     }
 
     #[test]
@@ -467,6 +502,21 @@ web:
                 "web/Dockerfile web:latest",
             ),
             (
+                github,
+                "defaults: { run: { working-directory: web } }
+jobs:
+  a: { steps: [{ run: docker build -t acme/web:1 . }] }
+  b: { steps: [{ run: docker build -t acme/base:1 ., working-directory: base }] }
+  c: { steps: [{ uses: docker/build-push-action@v6, with: { context: '{{defaultContext}}:base', tags: acme/c } }] }
+",
+                "web/Dockerfile acme/web:1|base/Dockerfile acme/base:1|base/Dockerfile acme/c:latest",
+            ),
+            (
+                "Taskfile.yml",
+                "vars: { R: acme }\ntasks: { a: { dir: web, cmds: ['docker build -t {{.R}}/web:1 .'] }, b: { cmds: [{ cmd: docker build -t x/base base }] } }",
+                "web/Dockerfile acme/web:1|base/Dockerfile x/base:latest",
+            ),
+            (
                 ".circleci/config.yml",
                 "jobs: { b: { steps: [checkout, { run: { command: \"docker build -t acme/web:2 web\" } }] } }",
                 "web/Dockerfile acme/web:2",
@@ -493,20 +543,35 @@ web:
         uses: docker/build-push-action@v6
 ";
         let files = ["base/Dockerfile", "web/Dockerfile"].map(PathBuf::from).into();
-        let mut found = Vec::new();
-        let workflow = Workflow::parse(Path::new("ci.yml"), text.to_owned()).unwrap();
+        let mut found = FoundBuilds::default();
+        let workflow =
+            Workflow::parse(Path::new(""), Path::new("ci.yml"), text.to_owned()).unwrap();
         workflow.read(&[], &files, &mut found);
-        let places: Vec<&str> = found.iter().map(|one| one.place.as_str()).collect();
+        let places: Vec<&str> = found.known.iter().map(|one| one.place.as_str()).collect();
         assert_eq!(places, ["ci.yml:4", "ci.yml:6", "ci.yml:13"]);
+    }
+
+    #[test]
+    fn actions_of_the_repository_get_what_a_step_gives() {
+        let caller = "jobs: { a: { env: { N: w }, steps: [{ uses: ./.github/actions/build, with: { d: web, n: 'acme/${{ env.N }}' } }, { uses: actions/checkout@v5 }] } }";
+        let caller = Workflow::parse(Path::new(""), Path::new("a.yml"), caller.to_owned()).unwrap();
+        let mut calls = caller.calls().into_iter();
+        let (path, given) = calls.next().unwrap();
+        assert_eq!(path, Path::new("build/action.yml"));
+        let text = "inputs: { d: { default: . }, n: {} }
+runs: { steps: [{ run: 'docker build -t ${{ inputs.n }}:1 ${{ inputs.d }}' }] }";
+        let found = read(".github/actions/build/action.yml", text, &[given]);
+        assert_eq!(found, ["web/Dockerfile acme/w:1"]);
     }
 
     #[test]
     fn called_workflows_get_what_the_caller_gives() {
         let caller = "jobs: { a: { uses: ./.github/workflows/b.yml, strategy: { matrix: { d: [base, web] } }, with: { dir: '${{ matrix.d }}' } } }";
         let caller =
-            Workflow::parse(Path::new(".github/workflows/a.yml"), caller.to_owned()).unwrap();
+            Workflow::parse(Path::new(""), Path::new(".github/workflows/a.yml"), caller.to_owned())
+                .unwrap();
         let calls = caller.calls();
-        assert!(calls.iter().all(|(name, _)| name == "b.yml"));
+        assert!(calls.iter().all(|(path, _)| path == Path::new("b.yml")));
         let given: Vec<Values> = calls.into_iter().map(|(_, values)| values).collect();
         let text = "on: { workflow_call: { inputs: { dir: { type: string }, tag: { default: 3 } } } }
 jobs: { b: { steps: [{ run: 'docker build -t acme/${{ inputs.dir }}:${{ inputs.tag }} ${{ inputs.dir }}' }] } }";

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{
     bake::{Targets, TargetsError, list, text_of},
     candidate::variables,
-    evidence::{EvidenceRule, tidy},
+    evidence::{EvidenceRule, tidy, unknown},
 };
 use crate::{
     check::diagnostic::SourceFile,
@@ -19,19 +19,73 @@ use crate::{
     host::{bounded, git},
 };
 
-/// Services that extend each other are followed to this depth.
+/// Services that extend each other, and files that include each other, are followed to this depth.
 const DEEPEST: usize = 8;
 
-/// Reads services. `folder` is that of the file, seen from the folder of the hierarchy.
+/// Reads services, and those of the files that the file includes. `folder` is that of the file, seen from the
+/// folder of the hierarchy.
 pub(super) fn targets(
     file: &Path,
     text: String,
     folder: &Path,
     process: &BTreeMap<String, String>,
 ) -> Result<Targets, TargetsError> {
+    with_included((file, text), folder, process, DEEPEST)
+}
+
+fn with_included(
+    (file, text): (&Path, String),
+    folder: &Path,
+    process: &BTreeMap<String, String>,
+    depth: usize,
+) -> Result<Targets, TargetsError> {
     let source = SourceFile::new(file, text);
-    let mut value =
+    let value =
         hierarchy::value(&source).map_err(|problem| TargetsError::Yaml(Box::new(problem)))?;
+    let own = file.parent().unwrap_or(Path::new(""));
+    let mut found = Targets::default();
+    for name in included(value.get("include")).into_iter().filter(|_| depth > 0) {
+        let path = own.join(&name);
+        // As with `extends`: no file outside is read.
+        let is_inside = !name.starts_with('/') && !name.split('/').any(|part| part == "..");
+        let Some(text) = is_inside.then(|| bounded::text(&path).ok()).flatten() else { continue };
+        let below = folder.join(&name).parent().map(tidy_path).unwrap_or_default();
+        if let Ok(targets) = with_included((&path, text), &below, process, depth - 1) {
+            found.found.extend(targets.found);
+            found.notes.extend(targets.notes);
+        }
+    }
+    match services(file, value, folder, process) {
+        Ok(targets) => {
+            found.found.extend(targets.found);
+            found.notes.extend(targets.notes);
+            Ok(found)
+        }
+        Err(_) if !found.found.is_empty() => Ok(found),
+        Err(error) => Err(error),
+    }
+}
+
+fn tidy_path(path: &Path) -> PathBuf {
+    tidy(&path.to_string_lossy())
+}
+
+/// The files of an `include`: <https://docs.docker.com/reference/compose-file/include/>.
+fn included(include: Option<&Value>) -> Vec<String> {
+    let path = |one: &Value| match one.get("path") {
+        Some(path) => list(Some(path)),
+        None => list(Some(one)),
+    };
+    include.and_then(Value::as_array).into_iter().flatten().flat_map(path).collect()
+}
+
+/// The services of a file alone.
+fn services(
+    file: &Path,
+    mut value: Value,
+    folder: &Path,
+    process: &BTreeMap<String, String>,
+) -> Result<Targets, TargetsError> {
     let own = file.parent().unwrap_or(Path::new(""));
     let (mut variables, mut public) = (BTreeMap::new(), BTreeMap::new());
     if let Ok(text) = bounded::text(&own.join(".env")) {
@@ -48,6 +102,9 @@ pub(super) fn targets(
     let mut notes = Vec::new();
     leave_out_values(&mut value, (&variables, &public), own, &mut notes);
     variables.retain(|key, _| !looks_secret(key));
+    for service in value.get_mut("services").and_then(Value::as_object_mut).into_iter().flatten() {
+        mark_unset(service.1, &variables);
+    }
     fill(&mut value, &variables);
     let Some(services) = value.get("services").and_then(Value::as_object) else {
         return Err(TargetsError::NoServices);
@@ -93,8 +150,8 @@ fn extended(services: &Map<String, Value>, name: &str, folder: &Path, depth: usi
     value
 }
 
-/// A map of compose on top of another.
-fn lay(under: &mut Value, over: Value) {
+/// A map of a compose or CI file on top of another.
+pub(super) fn lay(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (key, value) in over {
@@ -148,6 +205,27 @@ fn secret_sources(named: &Value, sources: Option<&Value>, folder: &Path) -> Valu
     };
     // Without an ID the secret is reported as not known.
     items.map(|item| source(item).unwrap_or_else(|| json!({ "unknown": "" }))).collect()
+}
+
+/// In names and tags of images, a variable that is not set has a value that is not known.
+fn mark_unset(service: &mut Value, variables: &BTreeMap<String, String>) {
+    if let Some(image) = service.get_mut("image") {
+        mark(image, variables);
+    }
+    let tags = service.get_mut("build").and_then(|build| build.get_mut("tags"));
+    tags.and_then(Value::as_array_mut).into_iter().flatten().for_each(|tag| mark(tag, variables));
+}
+
+fn mark(value: &mut Value, known: &BTreeMap<String, String>) {
+    let mut known = known.clone();
+    let text = value.as_str().unwrap_or_default();
+    for name in variables(text) {
+        let has = |sign: &&str| text.contains(&format!("${{{name}{sign}"));
+        if ![":-", "-", ":+", "+"].iter().any(|sign| has(&sign)) {
+            known.entry(name.clone()).or_insert_with(|| unknown(&name));
+        }
+    }
+    fill(value, &known);
 }
 
 /// Compose fills in variables everywhere. What is not set is empty; `$$` is a dollar sign.
@@ -291,7 +369,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let other = "services: { s: { build: { context: sub, target: t } } }\n";
         std::fs::write(folder.path().join("other.yaml"), other).unwrap();
+        std::fs::create_dir(folder.path().join("inc")).unwrap();
+        let included = "services: { i: { image: x/i, build: one } }\n";
+        std::fs::write(folder.path().join("inc/sub.yaml"), included).unwrap();
         let file = "\
+include: [inc/sub.yaml, { path: [missing.yaml, ../x.yaml] }]
 services:
   a: { image: x/a, profiles: [all], build: { context: a, args: { A: 1, B: 1 } } }
   b: { extends: { service: a }, image: x/b, build: { args: { B: 2 } } }
@@ -304,11 +386,23 @@ services:
         assert_eq!(
             shown,
             [
+                "inc/one/Dockerfile x/i:latest",
                 "a/Dockerfile x/a:latest A=1 B=1",
                 "a/Dockerfile x/b:latest A=1 B=2",
                 "sub/Dockerfile x/c:latest @t"
             ]
         );
+    }
+
+    #[test]
+    fn a_variable_without_a_value_makes_no_tag() {
+        let file = "services: { a: { image: \"x/a:${T?no}\", build: a }, b: { image: \"x/b:1-$T\", build: { context: b, args: [B] } }, c: { image: \"x/c:${T:-3}\", build: c } }";
+        let none = BTreeMap::new();
+        let targets = targets(Path::new("c.yaml"), file.to_owned(), Path::new(""), &none).unwrap();
+        let shown: Vec<String> = targets.found.iter().map(Evidence::shown).collect();
+        assert_eq!(shown, ["a/Dockerfile x/a:?", "b/Dockerfile x/b:?", "c/Dockerfile x/c:3"]);
+        let told = "`b`: its argument `B` takes its value from the environment and is left out";
+        assert_eq!(targets.notes, [told]);
     }
 
     /// The base is `x/base` with a version of `.env`, which git tracks or not.

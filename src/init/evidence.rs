@@ -57,6 +57,14 @@ pub(super) struct Evidence {
     pub(super) given: Given,
 }
 
+/// What the files of a repository say of builds.
+#[derive(Debug, Default)]
+pub(super) struct FoundBuilds {
+    pub(super) known: Vec<Evidence>,
+    /// Commands that build a Dockerfile that is not known: `file:line (image)`.
+    pub(super) unknown: Vec<String>,
+}
+
 #[cfg(test)]
 impl Evidence {
     /// `Dockerfile repository:tag,… @target ARG=value …`
@@ -219,6 +227,16 @@ pub(super) fn turns<R: Clone, V>(rows: Vec<R>, values: &[V], put: impl Fn(&mut R
 }
 
 impl Open {
+    /// As a shell script would have it: `$NAME`, `$(command)`.
+    pub(super) fn shown(&self) -> String {
+        let pieces = self.pieces().into_iter().map(|piece| match piece {
+            PatternPiece::Text(text) => text.to_owned(),
+            PatternPiece::Variable(name) if name.contains(' ') => format!("$({name})"),
+            PatternPiece::Variable(name) => format!("${name}"),
+        });
+        pieces.collect()
+    }
+
     pub(super) fn is_known(&self) -> bool {
         !self.0.contains(OPEN)
     }
@@ -414,6 +432,18 @@ fn closing(text: &str, open: char) -> Option<usize> {
 
 /// More levels of variables in values are not followed.
 const DEEPEST: usize = 8;
+/// The folder of the repository in GitHub Actions, GitLab CI, Azure Pipelines, Jenkins, `CircleCI`, Travis CI,
+/// Bitbucket and Buildkite.
+const WORKSPACES: [&str; 8] = [
+    "GITHUB_WORKSPACE",
+    "CI_PROJECT_DIR",
+    "BUILD_SOURCESDIRECTORY",
+    "WORKSPACE",
+    "CIRCLE_WORKING_DIRECTORY",
+    "TRAVIS_BUILD_DIR",
+    "BITBUCKET_CLONE_DIR",
+    "BUILDKITE_BUILD_CHECKOUT_PATH",
+];
 
 /// `$(basename "$X")`, `$(notdir $@)`: the last part of a path. `$(dirname "$X")`: its folder.
 fn part_of_path(
@@ -486,7 +516,7 @@ fn value(written: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>)
         return last_part(name, look(name));
     }
     let is_here = ["pwd", "PWD", "CURDIR", "github.workspace", "dirname", "git rev-parse --show"];
-    if is_here.iter().any(|one| written.starts_with(one)) {
+    if is_here.iter().any(|one| written.starts_with(one)) || WORKSPACES.contains(&written) {
         return ".".to_owned();
     }
     if let Some(rest) = written.strip_prefix("shell ").or(Some(written))
@@ -575,6 +605,7 @@ mod tests {
             ("$(basename q/x.Dockerfile .Dockerfile)", "x"),
             ("${D##*/}", "b"),
             ("$PWD/x", "./x"),
+            ("${CI_PROJECT_DIR}/x", "./x"),
             ("v`git describe`", "v\u{1}git describe\u{2}"),
         ] {
             assert_eq!(expand(text, &values, Syntax::Shell), expected, "{text}");

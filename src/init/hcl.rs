@@ -12,7 +12,10 @@ use hcl::{
 };
 use serde_json::{Map, Value};
 
-use super::evidence::{turns, unknown};
+use super::{
+    bake::TargetsError,
+    evidence::{turns, unknown},
+};
 
 /// The parser and the evaluation are recursive.
 const DEEPEST: usize = 64;
@@ -23,12 +26,12 @@ type Names = Map<String, Value>;
 type Fields = BTreeMap<String, Expression>;
 
 /// The targets of a file by name, with the fields that `docker buildx bake --print` has.
-pub(super) fn targets(text: &str) -> Option<Map<String, Value>> {
+pub(super) fn targets(text: &str) -> Result<Map<String, Value>, TargetsError> {
     let mut file = HclFile { steps: Cell::new(STEPS), ..HclFile::default() };
     if nesting(text) > DEEPEST {
-        return None;
+        return Err(TargetsError::NotBake("its brackets are nested too deeply".to_owned()));
     }
-    file.read(hcl::parse(text).ok()?);
+    file.read(hcl::parse(text).map_err(syntax)?);
     let mut all = Map::new();
     for (name, fields) in &file.targets {
         for row in file.rows(fields) {
@@ -37,7 +40,17 @@ pub(super) fn targets(text: &str) -> Option<Map<String, Value>> {
             all.insert(own, Value::Object(fields));
         }
     }
-    Some(all)
+    Ok(all)
+}
+
+fn syntax(error: hcl::Error) -> TargetsError {
+    match error {
+        hcl::Error::Parse(error) => TargetsError::Syntax {
+            line: error.location().line(),
+            problem: error.message().trim().replace('\n', "; "),
+        },
+        other => TargetsError::Syntax { line: 1, problem: other.to_string() },
+    }
 }
 
 /// How many brackets are open at once.
@@ -356,7 +369,7 @@ mod tests {
     #[test]
     fn hostile_expressions_end() {
         let deep = format!("target \"a\" {{ tags = {}1{} }}", "[".repeat(9999), "]".repeat(9999));
-        assert!(targets(&deep).is_none());
+        assert!(targets(&deep).is_err());
         let ring = r#"
     variable "A" { default = "${B}${B}" }
     variable "B" { default = "${A}${A}" }
@@ -364,7 +377,7 @@ mod tests {
       inherits = ["a", "a"]
       tags = [A]
     }"#;
-        assert!(targets(ring).is_some());
+        assert!(targets(ring).is_ok());
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod entry;
 mod evidence;
 mod file;
 mod find;
+mod gitlab;
 mod gone;
 mod hcl;
 mod image_builder;
@@ -32,6 +33,7 @@ mod shell;
 mod target_options;
 #[cfg(test)]
 mod tests;
+mod path_fit;
 mod path_words;
 mod platforms;
 mod update;
@@ -49,7 +51,7 @@ pub use self::{
 use self::{
     candidate::{ContextSource, ImageCandidate},
     entry::InitEntry,
-    evidence::{Evidence, EvidenceRule},
+    evidence::{Evidence, EvidenceRule, PublishedImage},
     file::Frame,
     names::{NamedImage, Names, Taken},
     resolve::{RepositoryFacts, Resolution},
@@ -60,7 +62,6 @@ use crate::{
         Hierarchy, LoadError, LoadOptions, Loaded, NamedContext, looks_secret, this_machine,
     },
     host::bounded,
-    image::Reference,
 };
 
 /// Fields that give secrets of this machine to builds. Only a bake or compose file that the user names may give them.
@@ -148,6 +149,8 @@ struct Present {
     published: BTreeSet<(String, String)>,
     /// The images of each Dockerfile: target and name.
     by_path: BTreeMap<PathBuf, Vec<(Option<String>, String)>>,
+    /// Where each image is published, by its name.
+    outputs: BTreeMap<String, Vec<PublishedImage>>,
     /// Files and folders that its comments leave out.
     ignored: Vec<PathBuf>,
 }
@@ -158,6 +161,20 @@ impl Present {
         let all = self.by_path.get(&candidate.dockerfile)?;
         let same = all.iter().find(|(target, _)| *target == candidate.given.target);
         same.or_else(|| all.first()).map(|(_, name)| name)
+    }
+
+    /// What the file says of a Dockerfile is stronger than what builds say.
+    fn correct(&self, candidate: &mut ImageCandidate) {
+        let all = self.by_path.get(&candidate.dockerfile).map_or(&[][..], Vec::as_slice);
+        let target = &candidate.given.target;
+        let is_same = |one: &&(Option<String>, String)| one.0 == *target;
+        let same = all.iter().filter(|one| is_same(one) || !all.iter().any(|one| is_same(&one)));
+        let outputs = same.filter_map(|(_, name)| self.outputs.get(name)).flatten().cloned();
+        let outputs: Vec<PublishedImage> = outputs.collect();
+        if !outputs.is_empty() {
+            candidate.given.outputs = outputs;
+            candidate.said = Some((EvidenceRule::Bake, String::new()));
+        }
     }
 }
 
@@ -224,10 +241,14 @@ impl Study {
         let (mut candidates, mut unreadable) = (Vec::new(), Vec::new());
         for one in evidence {
             match ImageCandidate::read(root, one, &host) {
-                Ok(candidate) => candidates.push(candidate),
+                Ok(mut candidate) => {
+                    present.correct(&mut candidate);
+                    candidates.push(candidate);
+                }
                 Err(error) => unreadable.push(error),
             }
         }
+        candidate::drop_tests(&mut candidates);
         left_out.extend(report::left_out(&unreadable));
         left_out.extend(leave_out_windows(&mut candidates));
         if candidates.is_empty() {
@@ -262,6 +283,8 @@ impl Study {
         unsure.extend(report::dropped(&candidates, &names.all, &new));
         unsure.extend(report::collisions(&names, &candidates));
         unsure.extend(report::unknown_tags(&names, &new));
+        unsure.extend(report::other_repositories(&resolved, &candidates, &names.all, &new));
+        unsure.extend(report::unbuilt(&candidates, &names.all, &new));
         unsure.extend(report::grouped(notes).into_iter().filter(|_| !is_update));
         let mut entries = entries(root, (&candidates, &new), &names.all, &mut unsure);
         unsure.extend(report::fill_in(&candidates, &names.all, &new));
@@ -414,16 +437,8 @@ fn without_secrets(evidence: &mut Evidence) -> Vec<String> {
 
 /// Images for Windows need an engine on Windows, and so do images based on them.
 fn leave_out_windows(candidates: &mut Vec<ImageCandidate>) -> Option<LeftOut> {
-    let is_windows = |reference: &Reference| {
-        let text = reference.repository.as_str();
-        text.starts_with("mcr.microsoft.com/windows/")
-            || text.starts_with("mcr.microsoft.com/windows:")
-            || reference.tag.as_ref().is_some_and(|tag| {
-                ["nanoserver", "windowsservercore"].iter().any(|word| tag.as_str().contains(word))
-                    && text.starts_with("mcr.microsoft.com/")
-            })
-    };
-    let is_for_windows = |one: &ImageCandidate| one.uses.iter().any(|(image, _)| is_windows(image));
+    let is_for_windows =
+        |one: &ImageCandidate| one.uses.iter().any(|(image, _)| image.is_for_windows());
     let windows = candidates.iter().filter(|one| is_for_windows(one));
     let places: Vec<String> = windows.map(|one| one.dockerfile.display().to_string()).collect();
     candidates.retain(|one| !is_for_windows(one));
@@ -522,7 +537,7 @@ fn entries(
     }
     if !elsewhere.is_empty() {
         unsure.push(format!(
-            "{}: built in a folder above the Dockerfile, where the files are that it copies; check `context`",
+            "{}: its `context` is a folder above the Dockerfile, since that has the files of `COPY`; check `context`",
             names(&elsewhere, 3)
         ));
     }

@@ -149,8 +149,10 @@ fn raws(
             let last = output.repository.rsplit('/').next();
             last.unwrap_or_default().clone_into(&mut raw.own);
             raw.repository = published(&raw.own);
-            raw.tags = output.tag.iter().chain(&output.template).cloned().collect();
-            raw.is_unknown = raw.tags.is_empty();
+            let same = || outputs.iter().filter(|one| one.repository == output.repository);
+            raw.tags =
+                same().flat_map(|one| one.tag.iter().chain(&one.template).cloned()).collect();
+            raw.is_unknown = same().any(|one| one.tag.is_none() && one.template.is_none());
         } else if let Some((repository, tag)) = by_shape(false) {
             split(&repository).1.clone_into(&mut raw.own);
             (raw.repository, raw.is_guessed) = (Some(repository), true);

@@ -6,13 +6,16 @@ use std::{
 };
 
 use super::{
-    bake, ci, compose,
-    evidence::{Evidence, EvidenceRule, PublishedImage, Syntax, Values, expand, tidy},
+    bake::{self, TargetsError},
+    candidate::Given,
+    ci, compose,
+    evidence::{Evidence, EvidenceRule, FoundBuilds, PublishedImage, Syntax, Values, expand, tidy},
     find::{BuildFileKind, FoundFiles},
     image_builder,
-    shell::{self, Script},
+    report::SHOWN,
+    shell::{self, Script, with_dollars},
 };
-use crate::host::bounded;
+use crate::{check::diagnostic::names, host::bounded};
 
 /// A file that is larger is no build script.
 const LARGEST: u64 = 256 * 1024;
@@ -28,19 +31,30 @@ pub(super) fn read(
     notes: &mut Vec<String>,
 ) -> Vec<Evidence> {
     let dockerfiles: BTreeSet<PathBuf> = found.dockerfiles.iter().cloned().collect();
-    let (mut all, mut workflows) = (Vec::new(), Vec::new());
+    let (mut all, mut workflows, mut services) = (FoundBuilds::default(), Vec::new(), Vec::new());
     for (path, kind) in &found.texts {
         let Ok(text) = bounded::text(&root.join(path)) else { continue };
         match kind {
             BuildFileKind::Bake => {
                 // Bake runs in the folder of the file, or in one above it.
                 let own = path.parent().unwrap_or(Path::new(""));
+                if path.ends_with(OVERRIDE) && root.join(path.with_file_name(BAKE)).is_file() {
+                    continue;
+                }
+                let text = with_override(root, path, text);
+                if let Err(error @ TargetsError::Syntax { .. }) = bake::targets(&text, path, own) {
+                    notes.push(format!("`{}` is not used: {error}", path.display()));
+                    continue;
+                }
                 let read = |folder: &Path| bake::targets(&text, path, folder).ok();
-                let is_known = |one: &Evidence| dockerfiles.contains(&one.dockerfile);
+                let is_known = |one: &Evidence| {
+                    one.given.inline.is_some() || dockerfiles.contains(&one.dockerfile)
+                };
                 let mut read = own.ancestors().filter_map(read);
                 if let Some(targets) = read.find(|all| all.found.iter().any(is_known)) {
                     notes.extend(targets.notes_of(|one| dockerfiles.contains(&one.dockerfile)));
-                    all.extend(targets.found);
+                    notes.extend(inline_notes(&targets.found, "--from-bake", path));
+                    all.known.extend(targets.found);
                 }
             }
             BuildFileKind::Compose => {
@@ -48,18 +62,28 @@ pub(super) fn read(
                 let targets = compose::targets(&root.join(path), text, folder, environment);
                 // Without an `image`, a service is a program to run, not an image to publish.
                 let is_image = |one: &Evidence| !one.given.outputs.is_empty();
-                if let Ok(targets) = targets {
-                    let is_known =
-                        |one: &Evidence| is_image(one) && dockerfiles.contains(&one.dockerfile);
-                    notes.extend(targets.notes_of(is_known));
-                    all.extend(targets.found.into_iter().filter(is_image));
+                match targets {
+                    Ok(targets) => {
+                        let is_known =
+                            |one: &Evidence| is_image(one) && dockerfiles.contains(&one.dockerfile);
+                        notes.extend(targets.notes_of(is_known));
+                        notes.extend(inline_notes(&targets.found, "--from-compose", path));
+                        let (images, others): (Vec<Evidence>, Vec<Evidence>) =
+                            targets.found.into_iter().partition(is_image);
+                        all.known.extend(images);
+                        services.extend(others);
+                    }
+                    Err(TargetsError::Yaml(problem)) => {
+                        notes.push(format!("{}; the file is not used", problem.line(root)));
+                    }
+                    Err(_) => {}
                 }
             }
             BuildFileKind::ImageBuilder if text.contains("\"dockerfile\"") => {
-                all.extend(image_builder::images(root, path, &text));
+                all.known.extend(image_builder::images(root, path, &text));
             }
             BuildFileKind::Workflow if is_about_builds(&text) || text.contains("uses:") => {
-                workflows.extend(ci::Workflow::parse(path, text));
+                workflows.extend(ci::Workflow::parse(root, path, text));
             }
             BuildFileKind::Makefile | BuildFileKind::Script
                 if text.len() as u64 <= LARGEST && is_about_builds(&text) =>
@@ -72,6 +96,12 @@ pub(super) fn read(
                     _ => (EvidenceRule::Script, Syntax::Shell),
                 };
                 let folder = path.parent().unwrap_or(Path::new(""));
+                let is_just = path.to_string_lossy().to_ascii_lowercase().contains("justfile");
+                let text = match rule {
+                    _ if is_just => with_dollars(&text).replace(" := ", "="),
+                    EvidenceRule::Ci => shell::of_jenkins(&text),
+                    _ => text,
+                };
                 let values = included(root, folder, &text, syntax, DEEPEST);
                 Script { rule, path, text: &text, first_line: 1, folder, values: &values }
                     .read(&dockerfiles, &mut all);
@@ -79,17 +109,56 @@ pub(super) fn read(
             _ => {}
         }
     }
-    let mut calls: BTreeMap<String, Vec<Values>> = BTreeMap::new();
-    for (name, values) in workflows.iter().flat_map(ci::Workflow::calls) {
-        calls.entry(name).or_default().push(values);
-    }
+    let calls: Vec<(PathBuf, Values)> = workflows.iter().flat_map(ci::Workflow::calls).collect();
     for workflow in &workflows {
-        let name = workflow.path.file_name().unwrap_or_default().to_string_lossy();
-        let called = calls.get(name.as_ref()).map_or(&[][..], Vec::as_slice);
-        workflow.read(called, &dockerfiles, &mut all);
+        let own = calls.iter().filter(|(path, _)| workflow.path.ends_with(path));
+        let called: Vec<Values> = own.map(|(_, values)| values.clone()).collect();
+        workflow.read(&called, &dockerfiles, &mut all);
     }
-    all.retain(|one| one.given.inline.is_none() && dockerfiles.contains(&one.dockerfile));
-    all
+    let FoundBuilds { mut known, unknown } = all;
+    known.retain(|one| one.given.inline.is_none() && dockerfiles.contains(&one.dockerfile));
+    // That it is built is all that a service without an image says.
+    for service in services.into_iter().filter(|one| dockerfiles.contains(&one.dockerfile)) {
+        if !known.iter().any(|one| one.dockerfile == service.dockerfile) {
+            known.push(Evidence { given: Given::default(), ..service });
+        }
+    }
+    let has_build = |path: &PathBuf| {
+        known.iter().any(|one| one.dockerfile == *path && !one.given.outputs.is_empty())
+    };
+    // Beside a build for every Dockerfile, others are of other repositories.
+    if !unknown.is_empty() && !dockerfiles.iter().all(has_build) {
+        notes.push(format!(
+            "{}: it is not known which Dockerfile is built there; check the images without a build",
+            names(&unknown, SHOWN)
+        ));
+    }
+    known
+}
+
+/// Bake reads it on top of the other file of its folder:
+/// <https://docs.docker.com/build/bake/reference/#file-format>.
+const OVERRIDE: &str = "docker-bake.override.hcl";
+const BAKE: &str = "docker-bake.hcl";
+
+/// A bake file with the one that overrides its targets and variables.
+fn with_override(root: &Path, path: &Path, text: String) -> String {
+    let over = path.ends_with(BAKE).then(|| path.with_file_name(OVERRIDE));
+    let over = over.and_then(|over| bounded::text(&root.join(over)).ok()).unwrap_or_default();
+    format!("{text}\n{over}")
+}
+
+/// Of targets and services whose Dockerfile is a text in them: only a file that the user names makes an image of it.
+fn inline_notes(found: &[Evidence], option: &str, path: &Path) -> Vec<String> {
+    let inline = found.iter().filter(|one| one.given.inline.is_some());
+    let named = inline.filter_map(|one| one.given.name.as_ref());
+    let line = |name: &String| {
+        format!(
+            "`{name}`: its Dockerfile is inside of `{0}`, and it is left out; `rebuild init {option} {0}` writes it",
+            path.display()
+        )
+    };
+    named.map(line).collect()
 }
 
 fn is_about_builds(text: &str) -> bool {
@@ -131,12 +200,22 @@ fn included(root: &Path, folder: &Path, text: &str, syntax: Syntax, depth: usize
     values
 }
 
+/// Of several builds of an image, the one that publishes it counts: one that is not for this machine, and whose name
+/// has a registry, or at least a path.
+fn remoteness(one: &Evidence) -> (bool, bool, bool) {
+    let first = one.given.outputs.first();
+    let host = first.and_then(|one| Some(one.repository.split_once('/')?.0));
+    let has_host = host.is_some_and(|host| host.contains(['.', ':']));
+    let is_open = first.is_some_and(|one| !one.is_whole);
+    (!one.given.is_local, has_host || is_open, host.is_some())
+}
+
 /// The images that each Dockerfile makes: one for each target and set of arguments whose output is
 /// another. Evidence of a weaker rule adds nothing that a stronger one says otherwise.
 pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> Vec<Evidence> {
     evidence.sort_by_key(|one| one.rule);
     let mut kept: BTreeMap<PathBuf, Vec<Evidence>> = BTreeMap::new();
-    for one in evidence {
+    for mut one in evidence {
         let variants = kept.entry(one.dockerfile.clone()).or_default();
         let same = variants.iter_mut().find(|kept| {
             let shares = kept.given.outputs.iter().any(|output| one.given.outputs.contains(output));
@@ -154,9 +233,13 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
             if kept.given.outputs.is_empty() && !one.given.outputs.is_empty() {
                 *kept = one;
             } else if kept.rule == one.rule {
+                if remoteness(&one) > remoteness(kept) {
+                    std::mem::swap(kept, &mut one);
+                }
                 kept.given.take_platforms(one.given.platforms);
                 for output in one.given.outputs {
-                    if !kept.given.outputs.contains(&output) {
+                    let is_test = one.given.is_local && !kept.given.is_local;
+                    if !is_test && !kept.given.outputs.contains(&output) {
                         kept.given.outputs.push(output);
                     }
                 }
@@ -207,7 +290,7 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
             rule: EvidenceRule::Path,
             place: String::new(),
             dockerfile: path.clone(),
-            given: super::candidate::Given::default(),
+            given: Given::default(),
         }],
     });
     all.collect()

@@ -8,6 +8,7 @@ use std::{
 use super::{
     LeftOut,
     candidate::{ContextSource as Instead, ImageCandidate},
+    evidence::EvidenceRule,
     names::{NamedImage, Names},
     resolve::{DoubtCause, InitDoubt, Resolution, split},
 };
@@ -122,6 +123,51 @@ pub(super) fn unknown_tags(all: &Names, new: &[bool]) -> Vec<String> {
         line(true, "the value of another tag is not known, and it is left out"),
     ];
     lines.into_iter().flatten().collect()
+}
+
+/// Images that no build makes, where builds make most of the others.
+pub(super) fn unbuilt(
+    candidates: &[ImageCandidate],
+    named: &[NamedImage],
+    new: &[bool],
+) -> Option<String> {
+    // What the hierarchy file says of its images has no place.
+    let has_build = |one: &&ImageCandidate| one.said.as_ref().is_some_and(|(_, at)| !at.is_empty());
+    let built = candidates.iter().filter(has_build).count();
+    let all = candidates.iter().zip(named).zip(new).filter(|(_, is_new)| **is_new);
+    let unbuilt =
+        all.filter(|((one, named), _)| one.said.is_none() && named.rule == EvidenceRule::Path);
+    let unbuilt: Vec<&str> = unbuilt.map(|((_, named), _)| named.name.as_str()).collect();
+    (!unbuilt.is_empty() && built * 2 >= candidates.len()).then(|| {
+        format!(
+            "{}: no file here builds it; delete the entry of an image that is not used, otherwise check `tags`",
+            names(&unbuilt, SHOWN)
+        )
+    })
+}
+
+/// Images that a build also publishes to another repository.
+pub(super) fn other_repositories(
+    resolved: &Resolution,
+    candidates: &[ImageCandidate],
+    named: &[NamedImage],
+    new: &[bool],
+) -> Option<String> {
+    let mut all: Vec<String> = Vec::new();
+    for (index, candidate) in candidates.iter().enumerate().filter(|(index, _)| new[*index]) {
+        let Some(made) = &resolved.made[index] else { continue };
+        for output in candidate.given.outputs.iter().filter(|one| one.is_whole) {
+            // A name without a registry is one of this machine.
+            let is_other = output.repository.contains('/') && !output.is_of(&made.repository);
+            let text = format!("{}: {}", named[index].name, output.repository);
+            if is_other && !all.contains(&text) {
+                all.push(text);
+            }
+        }
+    }
+    (!all.is_empty()).then(|| {
+        format!("{}: a build publishes the image there, too; see `publish`", names(&all, SHOWN))
+    })
 }
 
 /// Images with arguments that have no value.

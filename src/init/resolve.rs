@@ -3,16 +3,15 @@
 //! **Invariant:** the edges make no ring. An edge that is not certain has a doubt.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
 };
 
 use super::{
     candidate::{ContextSource as Instead, ImageCandidate},
     evidence::{EvidenceRule, PublishedImage, names_other_tags},
-    path_words::{
-        self, distribution, is_near, is_official, is_one_of, is_version, is_weak, platform, usual,
-    },
+    path_fit::{Fit, Paths, run},
+    path_words::{self, is_official, is_one_of, is_version, usual},
 };
 use crate::image::{Reference, Repository, Tag};
 
@@ -79,35 +78,16 @@ pub(super) struct RepositoryFacts<'a> {
     pub(super) host: &'a str,
 }
 
-/// How well a path says what a reference says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Fit {
-    /// The tag is for another processor.
-    is_other: bool,
-    /// Words of the tag that the path does not have.
-    unexplained: usize,
-    /// Those of them that are no numbers.
-    strange: usize,
-    /// Words of the path that neither name nor tag have.
-    leftover: usize,
-    /// 0: a part of the path is the name. 1: the path has the words. 2: the repository is.
-    strength: u8,
-    is_foreign: bool,
-    /// Words that the path has and the tag says.
-    explained: usize,
-    candidate: usize,
-}
-
 /// A reference, and the candidates that use it.
-struct Wanted {
-    reference: Reference,
-    tag: Tag,
-    namespace: String,
-    name: Vec<String>,
-    tag_words: Vec<String>,
-    users: Vec<usize>,
+pub(super) struct WantedImage {
+    pub(super) reference: Reference,
+    pub(super) tag: Tag,
+    pub(super) namespace: String,
+    pub(super) name: Vec<String>,
+    pub(super) tag_words: Vec<String>,
+    pub(super) users: Vec<usize>,
     /// An image of Docker Hub's, unless this is the repository of that image.
-    is_official: bool,
+    pub(super) is_official: bool,
 }
 
 pub(super) fn resolve(candidates: &[ImageCandidate], known: &RepositoryFacts<'_>) -> Resolution {
@@ -191,8 +171,8 @@ fn aliases(candidates: &[ImageCandidate], resolved: &mut Resolution) {
     }
 }
 
-fn wanted(candidates: &[ImageCandidate], roots: &[String]) -> Vec<Wanted> {
-    let mut all: BTreeMap<(String, String, String), Wanted> = BTreeMap::new();
+fn wanted(candidates: &[ImageCandidate], roots: &[String]) -> Vec<WantedImage> {
+    let mut all: BTreeMap<(String, String, String), WantedImage> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
         for (reference, _) in &candidate.uses {
             let Some(tag) = reference.tag_or_latest() else { continue };
@@ -206,7 +186,7 @@ fn wanted(candidates: &[ImageCandidate], roots: &[String]) -> Vec<Wanted> {
                 let is_own = roots.iter().any(|root| root == name);
                 let tag_words =
                     if tag.as_str() == "latest" { vec![] } else { path_words::words(tag.as_str()) };
-                Wanted {
+                WantedImage {
                     namespace: namespace.to_owned(),
                     name: path_words::words(name),
                     reference: reference.clone(),
@@ -226,7 +206,7 @@ fn wanted(candidates: &[ImageCandidate], roots: &[String]) -> Vec<Wanted> {
 
 /// Takes off what all names of a namespace begin or end with, if no path has it; and forgets the one
 /// tag that all images of it have.
-fn common_words(candidates: &[ImageCandidate], wanted: &mut [Wanted], roots: &[String]) {
+fn common_words(candidates: &[ImageCandidate], wanted: &mut [WantedImage], roots: &[String]) {
     let has = |word: &String| {
         candidates.iter().any(|one| one.words.iter().flatten().any(|own| own == word))
     };
@@ -275,149 +255,7 @@ fn common_words(candidates: &[ImageCandidate], wanted: &mut [Wanted], roots: &[S
     }
 }
 
-/// All paths, by their words.
-struct Paths<'a> {
-    candidates: &'a [ImageCandidate],
-    known: &'a RepositoryFacts<'a>,
-    roots: Vec<Vec<String>>,
-    by_word: HashMap<&'a str, Vec<usize>>,
-    /// Words that every path has.
-    common: BTreeSet<&'a str>,
-}
-
-impl<'a> Paths<'a> {
-    fn of(candidates: &'a [ImageCandidate], known: &'a RepositoryFacts<'a>) -> Self {
-        let mut by_word: HashMap<&str, Vec<usize>> = HashMap::new();
-        for (index, candidate) in candidates.iter().enumerate() {
-            let own: BTreeSet<&str> =
-                candidate.words.iter().flatten().map(String::as_str).collect();
-            for word in own {
-                by_word.entry(word).or_default().push(index);
-            }
-        }
-        let is_common = |all: &Vec<usize>| all.len() == candidates.len() && all.len() > 1;
-        let common =
-            by_word.iter().filter(|(_, all)| is_common(all)).map(|(word, _)| *word).collect();
-        let roots = known.roots.iter().map(|root| path_words::words(root)).collect();
-        Self { candidates, known, roots, by_word, common }
-    }
-
-    /// The candidates whose paths have the name, the best first.
-    fn fits(&self, wanted: &Wanted) -> Vec<Fit> {
-        let is_root = self.roots.contains(&wanted.name);
-        let mut places: Vec<usize> =
-            match wanted.name.first().and_then(|one| self.by_word.get(one.as_str())) {
-                Some(places) => places.clone(),
-                None => Vec::new(),
-            };
-        if is_root {
-            places = (0..self.candidates.len()).collect();
-        }
-        let fits = places.into_iter().filter(|index| {
-            let candidate = &self.candidates[*index];
-            // What is built from an image does not make it.
-            !candidate.uses.iter().any(|(one, _)| is_same(one, wanted))
-        });
-        let mut fits: Vec<Fit> =
-            fits.filter_map(|index| self.fit(wanted, index, is_root)).collect();
-        fits.sort();
-        fits
-    }
-
-    fn fit(&self, wanted: &Wanted, index: usize, is_root: bool) -> Option<Fit> {
-        let candidate = &self.candidates[index];
-        let all: Vec<&str> = candidate.words.iter().flatten().map(String::as_str).collect();
-        let (mut rest, strength) = match run(&candidate.words, &wanted.name) {
-            Some(rest) => (rest, 0),
-            None => match without(&all, &wanted.name) {
-                Some(rest) => (rest, 1),
-                None if is_root => (all.clone(), 2),
-                None => return None,
-            },
-        };
-        // Words of the namespace may stand in the path as well.
-        let above = path_words::words(&wanted.namespace);
-        let (mut unexplained, mut strange, mut explained) = (0, 0, 0);
-        let own = rest.iter().find_map(|word| platform(word));
-        let mut open: Vec<&String> = Vec::new();
-        for word in &wanted.tag_words {
-            match rest.iter().position(|one| one == word) {
-                Some(at) => {
-                    rest.remove(at);
-                    explained += 1;
-                }
-                None => open.push(word),
-            }
-        }
-        for word in open {
-            // `trixie` says `debian`, unless a path says `trixie`.
-            let of = distribution(word).filter(|_| !self.by_word.contains_key(word.as_str()));
-            match rest.iter().position(|one| is_near(one, word) || of == Some(one)) {
-                Some(at) => {
-                    rest.remove(at);
-                    explained += 1;
-                }
-                // A tag repeats the name, or says a processor that no path says.
-                None if all.contains(&word.as_str()) || platform(word).is_some() => {}
-                None => {
-                    unexplained += 1;
-                    strange += usize::from(!is_version(word));
-                }
-            }
-        }
-        let said = wanted.tag_words.iter().find_map(|word| platform(word));
-        let is_foreign = own.is_some_and(|own| own != said.unwrap_or(self.known.host));
-        let is_other = said.is_some() && is_foreign;
-        let counts = |word: &&&str| {
-            let is_free = is_weak(word)
-                || self.common.contains(**word)
-                || platform(word).is_some()
-                || above.iter().any(|one| one == *word)
-                || (wanted.tag.as_str() == "latest" && **word == "latest");
-            !is_free
-        };
-        let leftover = rest.iter().filter(counts).count();
-        Some(Fit {
-            is_other,
-            unexplained,
-            strange,
-            leftover,
-            strength,
-            is_foreign,
-            explained,
-            candidate: index,
-        })
-    }
-}
-
-/// The words outside of the parts of the path that are the name, the last such parts.
-fn run<'w>(path: &'w [Vec<String>], name: &[String]) -> Option<Vec<&'w str>> {
-    for start in (0..path.len()).rev() {
-        for end in start + 1..=path.len() {
-            let joined = path[start..end].iter().flatten();
-            if joined.clone().count() > name.len() {
-                break;
-            }
-            if joined.eq(name.iter()) {
-                let rest = path[..start].iter().chain(&path[end..]).flatten();
-                return Some(rest.map(String::as_str).collect());
-            }
-        }
-    }
-    None
-}
-
-/// The words without those of the name; `None` if one of them is missing.
-fn without<'w>(all: &[&'w str], name: &[String]) -> Option<Vec<&'w str>> {
-    let mut rest = all.to_vec();
-    for word in name {
-        let at = rest.iter().rposition(|one| one == word)?;
-        rest.remove(at);
-    }
-    Some(rest)
-}
-
-fn is_same(one: &Reference, wanted: &Wanted) -> bool {
+pub(super) fn is_same(one: &Reference, wanted: &WantedImage) -> bool {
     one.digest.is_none()
         && one.repository.is_same(&wanted.reference.repository)
         && one.tag_or_latest().as_ref() == Some(&wanted.tag)
@@ -430,7 +268,7 @@ type NameAndTag<'w> = (&'w [String], &'w [String]);
 fn namespaces(
     candidates: &[ImageCandidate],
     known: &RepositoryFacts<'_>,
-    wanted: &[Wanted],
+    wanted: &[WantedImage],
     fits: &[Vec<Fit>],
     resolved: &Resolution,
 ) -> BTreeMap<String, bool> {
@@ -499,7 +337,7 @@ fn namespaces(
 
 impl Resolution {
     /// Decides by what builds say that they publish; `false` if they do not say it.
-    fn by_output(&mut self, candidates: &[ImageCandidate], wanted: &Wanted) -> bool {
+    fn by_output(&mut self, candidates: &[ImageCandidate], wanted: &WantedImage) -> bool {
         let reference = &wanted.reference;
         let makers = |is_it: &dyn Fn(&PublishedImage) -> bool| -> Vec<usize> {
             let all = candidates.iter().enumerate();
@@ -513,6 +351,12 @@ impl Resolution {
         }
         // What is built from an image does not make it, even if its script says so.
         found.retain(|&one| !candidates[one].uses.iter().any(|(used, _)| is_same(used, wanted)));
+        // What the hierarchy file says of its images, and has no place, is stronger.
+        let is_of_file =
+            |&one: &usize| candidates[one].said.as_ref().is_some_and(|(_, at)| at.is_empty());
+        if found.iter().any(is_of_file) {
+            found.retain(is_of_file);
+        }
         if found.len() > 1 {
             // Of several that make the repository, the one whose variant the tag says.
             let says = |&index: &usize| {
@@ -551,7 +395,7 @@ impl Resolution {
 
     /// The one build that publishes the repository, but under another tag. With an edge, the next
     /// run would move that tag to other content.
-    fn by_repository(&mut self, candidates: &[ImageCandidate], wanted: &Wanted) -> bool {
+    fn by_repository(&mut self, candidates: &[ImageCandidate], wanted: &WantedImage) -> bool {
         let publishes = |one: &&ImageCandidate| {
             let is_of = |output: &PublishedImage| {
                 output.is_whole && output.is_of(&wanted.reference.repository)
@@ -573,7 +417,7 @@ impl Resolution {
     fn by_path(
         &mut self,
         candidates: &[ImageCandidate],
-        wanted: &Wanted,
+        wanted: &WantedImage,
         fits: &[Fit],
         is_proven: bool,
     ) {
@@ -686,7 +530,7 @@ impl Resolution {
         &mut self,
         candidates: &[ImageCandidate],
         one: usize,
-        wanted: &Wanted,
+        wanted: &WantedImage,
         is_proven: bool,
     ) {
         if self.take(candidates, one, wanted) {
@@ -696,7 +540,7 @@ impl Resolution {
     }
 
     /// Says that a candidate makes an image, unless it would then be built from itself.
-    fn take(&mut self, candidates: &[ImageCandidate], index: usize, wanted: &Wanted) -> bool {
+    fn take(&mut self, candidates: &[ImageCandidate], index: usize, wanted: &WantedImage) -> bool {
         let users = &wanted.users;
         if users.iter().any(|&user| user == index || self.stands_on(index, user)) {
             if users.iter().any(|&user| user != index) {
@@ -751,7 +595,7 @@ impl Resolution {
         false
     }
 
-    fn doubt(&mut self, cause: DoubtCause, wanted: &Wanted, candidates: Vec<usize>) {
+    fn doubt(&mut self, cause: DoubtCause, wanted: &WantedImage, candidates: Vec<usize>) {
         self.doubts.push(InitDoubt { cause, image: wanted.reference.to_string(), candidates });
     }
 }

@@ -10,13 +10,16 @@ use globset::{GlobBuilder, GlobMatcher};
 use super::{
     build_options::BuildOptions,
     candidate::Given,
-    evidence::{Evidence, EvidenceRule, Open, PublishedImage, Syntax, Values, expand, tidy, turns},
+    evidence::{
+        Evidence, EvidenceRule, FoundBuilds, Open, PublishedImage, Syntax, Values, expand, tidy,
+        turns,
+    },
     path_words::is_one_of,
 };
 
 /// Options of `build` that take no value.
 const FLAGS: &str = "\
-    --pull --no-cache --push --load --rm --force-rm --squash -q --quiet --compress --layers \
+    --pull --no-cache --rm --force-rm --squash -q --quiet --compress --layers \
     --debug -D --tls-verify --isolation --disable-content-trust";
 
 /// Commands, and where they are.
@@ -37,6 +40,10 @@ pub(super) struct BuildCommand {
     pub(super) dockerfile: Option<Open>,
     pub(super) context: Option<Open>,
     pub(super) tags: Vec<Open>,
+    /// The Dockerfile comes from standard input, without a context.
+    pub(super) has_no_context: bool,
+    /// The image is for this machine: it is loaded into the engine, or not kept at all.
+    pub(super) is_local: bool,
     pub(super) options: BuildOptions,
 }
 
@@ -81,6 +88,54 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
     values
 }
 
+/// The commands of a Jenkinsfile, each in its line: `sh '…'`, and `docker.build("image", "folder")` of the plugin
+/// Docker Pipeline: <https://www.jenkins.io/doc/book/pipeline/docker/>.
+pub(super) fn of_jenkins(text: &str) -> String {
+    let argument = |text: &str| {
+        let text = text.trim_start_matches(['(', ' ']);
+        let quote = text.chars().next().filter(|c| ['"', '\''].contains(c))?;
+        let mut ends = text.match_indices(quote).skip(1).map(|(at, _)| at);
+        let end = ends.find(|at| !text[..*at].ends_with('\\')).unwrap_or(text.len());
+        let inside = text[1..end].to_owned();
+        let rest = text.get(end + 1..).unwrap_or_default().to_owned();
+        (!inside.is_empty()).then_some((inside, rest))
+    };
+    let line = |line: &str| {
+        let build = line.split_once("docker.build").and_then(|(_, rest)| argument(rest));
+        if let Some((image, rest)) = build {
+            let rest = rest.trim_start().strip_prefix(',').and_then(argument);
+            return format!("docker build -t {image} {}", rest.map_or(".".to_owned(), |one| one.0));
+        }
+        let is_step =
+            |before: &str| !before.ends_with(|c: char| c.is_alphanumeric() || "_.-".contains(c));
+        let step = line.match_indices("sh").find_map(|(at, _)| {
+            let rest = line[at + 2..].trim_start_matches("(script:").trim_start_matches(" script:");
+            argument(rest).filter(|_| is_step(&line[..at]) && rest.starts_with(['(', ' ']))
+        });
+        step.map_or_else(|| line.to_owned(), |(command, _)| command)
+    };
+    // Groovy's quotes inside of texts.
+    text.lines().map(|text| line(text).replace("\\\"", "\"")).collect::<Vec<_>>().join("\n")
+}
+
+/// `{{name}}` of just and `{{.NAME}}` of Task as `${NAME}`.
+pub(super) fn with_dollars(text: &str) -> String {
+    let mut parts = text.split("{{");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let inside = part.split_once("}}").map(|(name, rest)| (name.trim(), rest));
+        let is_name = |name: &str| {
+            !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-".contains(c))
+        };
+        let named = inside.map(|(name, rest)| (name.strip_prefix('.').unwrap_or(name), rest));
+        match named.filter(|(name, _)| is_name(name) && !out.ends_with('$')) {
+            Some((name, rest)) => out.extend(["${", name, "}", rest]),
+            None => out.extend(["{{", part]),
+        }
+    }
+    out
+}
+
 /// The files that a Makefile or a script reads, as they are written.
 pub(super) fn includes(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim_start);
@@ -89,6 +144,29 @@ pub(super) fn includes(text: &str) -> Vec<String> {
         words.iter().find_map(|word| line.strip_prefix(word))
     });
     named.map(|name| name.trim().trim_matches(['"', '\'']).to_owned()).collect()
+}
+
+/// Empties the lines of here-documents that are only printed or written into a file.
+fn without_prints(text: &str) -> String {
+    let mut end: Option<String> = None;
+    let line = |line| {
+        let line: &str = line;
+        if let Some(word) = &end {
+            if line.trim() == word {
+                end = None;
+            }
+            return "";
+        }
+        if let Some((command, rest)) = line.split_once("<<")
+            && command.split_whitespace().any(|word| ["cat", "tee"].contains(&word))
+        {
+            let word = rest.trim_start_matches(['-', ' ']).split([' ', ';', '|', '>']).next();
+            let word = word.unwrap_or_default().trim_matches(['"', '\'', '\\']);
+            end = Some(word.to_owned()).filter(|word| !word.is_empty());
+        }
+        line
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Lines that end in a backslash are one, with the number of the first.
@@ -116,19 +194,20 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
 
 impl Script<'_> {
     /// The builds of a script, each with the Dockerfiles that it is for.
-    pub(super) fn read(&self, dockerfiles: &BTreeSet<PathBuf>, found: &mut Vec<Evidence>) {
+    pub(super) fn read(&self, dockerfiles: &BTreeSet<PathBuf>, found: &mut FoundBuilds) {
         if !["build", "bud", "executor"].iter().any(|word| self.text.contains(word)) {
             return;
         }
         let syntax = if self.rule == EvidenceRule::Makefile { Syntax::Make } else { Syntax::Shell };
-        let mut values = assignments(self.text, syntax);
+        let text = without_prints(self.text);
+        let mut values = assignments(&text, syntax);
         values.extend(self.values.iter().map(|(key, value)| (key.clone(), value.clone())));
         // Of several assignments, the first after the last build counts: the others are those of
         // other branches.
         let mut assigned: BTreeSet<String> = BTreeSet::new();
         let mut folder = self.folder.to_owned();
         let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (number, line) in logical_lines(self.text) {
+        for (number, line) in logical_lines(&text) {
             let is_recipe = line.starts_with('\t');
             let trimmed = line.trim_start_matches(['\t', ' ', '@', '-']);
             if trimmed.starts_with('#') {
@@ -171,7 +250,7 @@ impl Script<'_> {
                         continue;
                     }
                     if let Some(names) = renamed(&words) {
-                        rename(&names, found);
+                        rename(&names, &mut found.known);
                         continue;
                     }
                     let Some(command) = command(&words, &row) else { continue };
@@ -399,6 +478,10 @@ fn options(words: &[String], values: &Values) -> BuildCommand {
             places.push(Open(word.clone()));
             continue;
         }
+        if ["--load", "--push"].contains(&word.as_str()) {
+            command.is_local = word == "--load";
+            continue;
+        }
         if is_one_of(word, FLAGS) {
             command.options.take(word, Open(String::new()));
             continue;
@@ -427,6 +510,7 @@ fn options(words: &[String], values: &Values) -> BuildCommand {
     let known: Vec<Open> = places.iter().filter(is_place).cloned().collect();
     // `$OPTIONS .`: what stands last is the folder.
     command.context = known.last().cloned();
+    command.has_no_context = known.is_empty() && places.iter().any(|place| place.0 == "-");
     command
 }
 
@@ -437,7 +521,7 @@ pub(super) fn bind(
     folder: &Path,
     command: &BuildCommand,
     dockerfiles: &BTreeSet<PathBuf>,
-    found: &mut Vec<Evidence>,
+    found: &mut FoundBuilds,
 ) {
     let context = command.context.clone().unwrap_or_else(|| Open(".".to_owned()));
     if context.0.contains("://") {
@@ -490,10 +574,18 @@ pub(super) fn bind(
                 continue;
             }
             for (path, values) in hits {
-                found.push(evidence(rule, place, path, &values, &context, command));
+                found.known.push(evidence(rule, place, path, &values, &context, command));
             }
             return;
         }
+    }
+    let tags: Vec<String> = command.tags.iter().map(Open::shown).collect();
+    let unknown = match &tags[..] {
+        [] => place.to_owned(),
+        tags => format!("{place} ({})", tags.join(", ")),
+    };
+    if !found.unknown.contains(&unknown) {
+        found.unknown.push(unknown);
     }
 }
 
@@ -516,7 +608,8 @@ fn evidence(
         }
     }
     let given = Given {
-        context: known(context).map(|context| tidy(&context)),
+        is_local: command.is_local,
+        context: known(context).filter(|_| !command.has_no_context).map(|path| tidy(&path)),
         outputs,
         ..command.options.give(known)
     };
@@ -527,15 +620,49 @@ fn evidence(
 mod tests {
     use super::*;
 
-    fn read(rule: EvidenceRule, path: &str, text: &str, files: &[&str]) -> Vec<String> {
+    fn found(rule: EvidenceRule, path: &str, text: &str, files: &[&str]) -> FoundBuilds {
         let files = files.iter().map(PathBuf::from).collect();
-        let mut found = Vec::new();
+        let mut found = FoundBuilds::default();
         let folder = Path::new(path).parent().unwrap();
         let values = Values::new();
         let script =
             Script { rule, path: Path::new(path), text, first_line: 1, folder, values: &values };
         script.read(&files, &mut found);
-        found.iter().map(Evidence::shown).collect()
+        found
+    }
+
+    fn read(rule: EvidenceRule, path: &str, text: &str, files: &[&str]) -> Vec<String> {
+        found(rule, path, text, files).known.iter().map(Evidence::shown).collect()
+    }
+
+    #[test]
+    fn commands_without_a_known_dockerfile_are_listed() {
+        let text = "docker build -t acme/one:$V \"$1\"\ndocker build -t acme/two no\ndocker build https://x.org/y.git";
+        let found = found(EvidenceRule::Script, "b.sh", text, &["a/Dockerfile", "b/Dockerfile"]);
+        assert!(found.known.is_empty());
+        assert_eq!(found.unknown, ["b.sh:1 (acme/one:$V)", "b.sh:2 (acme/two)"]);
+    }
+
+    #[test]
+    fn commands_of_jenkinsfiles_and_justfiles() {
+        let text = "node {\n  docker.build(\"r.x/n/why:1\", './y').push('latest')\n  sh 'docker build -t r.x/n/zed:1 z'\n  \
+                    sh(script: \"docker build --label 'a' \\\"b\\\" $A\")\n  sh \"\"\"\n    docker push x\n  \"\"\"\n}";
+        assert_eq!(
+            of_jenkins(text),
+            "node {\ndocker build -t r.x/n/why:1 ./y\ndocker build -t r.x/n/zed:1 z\ndocker build --label 'a' \"b\" $A\n  sh \"\"\"\n    docker push x\n  \"\"\"\n}"
+        );
+        assert_eq!(
+            with_dollars("a {{ b }} {{.C}} ${{ d }} {{e f}} {{"),
+            "a ${b} ${C} ${{ d }} {{e f}} {{"
+        );
+    }
+
+    #[test]
+    fn a_dockerfile_from_standard_input_has_no_context() {
+        let text = "docker build -t acme/pad - < legacy/Dockerfile";
+        let found = found(EvidenceRule::Script, "b.sh", text, &["legacy/Dockerfile"]);
+        assert_eq!(found.known[0].shown(), "legacy/Dockerfile acme/pad:latest");
+        assert_eq!(found.known[0].given.context, None);
     }
 
     #[test]
@@ -614,6 +741,12 @@ mod tests {
                 "web/Makefile",
                 "all:\n\tbuildah bud -t acme/web-slim -f Dockerfile.slim .\n\tdocker tag acme/web-slim acme/web-slim:2\n",
                 vec!["web/Dockerfile.slim acme/web-slim:latest,acme/web-slim:2"],
+            ),
+            (
+                EvidenceRule::Script,
+                "x.sh",
+                "usage() {\ncat <<-'USAGE'\n  docker build -t acme/usage:1 web\nUSAGE\n}\ndocker build -t acme/real:3 web",
+                vec!["web/Dockerfile acme/real:3"],
             ),
             (EvidenceRule::Script, "x.sh", "# docker build -t acme/base base\necho build", vec![]),
         ] {

@@ -191,7 +191,8 @@ fn bake_files_in_hcl_are_evidence() {
         ),
     ]);
     assert_eq!(edges(&proposal), ["images/web/Dockerfile < images/base/Dockerfile"]);
-    assert_eq!(proposal.unsure, Vec::<String>::new());
+    let unbuilt = "`web`: no file here builds it; delete the entry of an image that is not used, otherwise check `tags`";
+    assert_eq!(proposal.unsure, [unbuilt]);
     assert!(proposal.text.contains("[bake ci/docker-bake.hcl"), "{}", proposal.text);
 }
 
@@ -217,6 +218,65 @@ fn a_tag_may_leave_out_what_the_paths_say() {
     assert_eq!(edges(&proposal), expected, "{:?}", proposal.unsure);
     for image in ["base:2-bookworm", "run:1-alpine", "acme/core"] {
         assert!(proposal.unsure.iter().any(|line| line.contains(image)), "{:?}", proposal.unsure);
+    }
+}
+
+#[test]
+fn an_image_of_a_team_is_in_the_folder_of_that_team() {
+    for head in ["teams/", "", "src/teams/"] {
+        let team = format!("{head}blue/base/Dockerfile");
+        let app = format!("{head}blue/app/Dockerfile");
+        let proposal = of(&[
+            ("base/Dockerfile", "FROM debian:12"),
+            (&team, "FROM acme/base:latest"),
+            (&app, "FROM blue/base"),
+            ("tool/Dockerfile", "FROM acme/base:latest"),
+        ]);
+        let expected = [
+            format!("{app} < {team}"),
+            format!("{team} < base/Dockerfile"),
+            "tool/Dockerfile < base/Dockerfile".to_owned(),
+        ];
+        let found: std::collections::BTreeSet<String> = edges(&proposal).into_iter().collect();
+        assert_eq!(found, expected.into(), "{}", proposal.text);
+    }
+}
+
+#[test]
+fn builds_with_an_unknown_tag_make_the_images_that_their_paths_say() {
+    let proposal = of(&[
+        ("7/Dockerfile", "FROM scratch"),
+        ("8/Dockerfile", "FROM scratch"),
+        ("8-slim/Dockerfile", "FROM ghcr.io/acme/php:8"),
+        ("8/fpm/Dockerfile", "FROM ghcr.io/acme/php:8-slim"),
+        (
+            "Makefile",
+            "V := 7 8 8-slim\n$(V):\n\tdocker build -t ghcr.io/acme/php:$(subst x,y,$@) $@\n",
+        ),
+    ]);
+    let expected = ["8-slim/Dockerfile < 8/Dockerfile", "8/fpm/Dockerfile < 8-slim/Dockerfile"];
+    assert_eq!(edges(&proposal), expected, "{}", proposal.text);
+}
+
+#[test]
+fn the_build_that_publishes_an_image_names_it() {
+    let pushed = "      - { uses: docker/build-push-action@v6, with: { context: a, push: true, tags: 'ghcr.io/acme/app:1' } }\n";
+    let tested = "      - { uses: docker/build-push-action@v6, with: { context: a, load: true, tags: 'user/app:test' } }\n";
+    for (path, text) in [
+        (".github/workflows/w.yml", format!("jobs:\n  a:\n    steps:\n{tested}{pushed}")),
+        (".github/workflows/w.yml", format!("jobs:\n  a:\n    steps:\n{pushed}{tested}")),
+        ("b.sh", "docker build -t localtest a\ndocker build -t ghcr.io/acme/app:1 a".to_owned()),
+        (
+            "b.sh",
+            "docker buildx build --load -t r.io/t/t:1 a\ndocker build -t ghcr.io/acme/app:1 a"
+                .to_owned(),
+        ),
+    ] {
+        let proposal = of(&[("a/Dockerfile", "FROM scratch"), (path, &text)]);
+        let expected = "registry: ghcr.io/acme\n";
+        assert!(proposal.text.contains(expected), "{text}\n{}", proposal.text);
+        assert!(proposal.text.contains("tags: [\"1\"]"), "{text}\n{}", proposal.text);
+        assert_eq!(proposal.unsure, Vec::<String>::new(), "{text}");
     }
 }
 

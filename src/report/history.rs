@@ -34,7 +34,7 @@ const PROMOTED: usize = 5;
 /// What a narrow terminal has no room for, the first first: commit, arguments, promoted tags. `rebuild history
 /// --format json` has all.
 const OPTIONAL: [usize; 3] = [3, 4, PROMOTED];
-/// The last column is cut rather than left out while it keeps this width.
+/// The last column shows only the number of tags rather than being left out while it keeps this width: `120 of 300 tags`.
 const ENOUGH: usize = 16;
 
 /// Writes a line for each run, not wider than the terminal has columns if its other columns fit.
@@ -54,7 +54,10 @@ pub fn text(
     let widths = widths(&rows, columns);
     for (number, row) in rows.iter().enumerate() {
         let mut cells: [String; COLUMNS] = std::array::from_fn(|column| {
-            let cell = fit(&row[column], widths[column]);
+            // Images that have no room are left out, so that no name is cut.
+            let is_long = column == PROMOTED && width(&row[column]) > widths[column];
+            let names = row[column].find(": ").filter(|_| is_long);
+            let cell = fit(&row[column][..names.unwrap_or(row[column].len())], widths[column]);
             pad(&cell, widths[column])
         });
         if let Some(past) = number.checked_sub(1).map(|index| &past[index]) {

@@ -35,6 +35,7 @@ pub(super) struct Plain {
     folds: Folds,
     name_width: usize,
     eta: Option<Eta>,
+    is_promoting: bool,
     /// When the run began, in the local time zone.
     began: Option<ZonedDateTime>,
     out: Out,
@@ -44,7 +45,17 @@ impl Plain {
     pub(super) fn new(options: ReportOptions, out: Out) -> Self {
         let paint = Paint { colour: options.colour };
         let (guard, folds) = (Guard::new(options.ci), Folds::new(options.ci));
-        Self { options, paint, guard, folds, name_width: 0, eta: None, began: None, out }
+        Self {
+            options,
+            paint,
+            guard,
+            folds,
+            name_width: 0,
+            eta: None,
+            is_promoting: false,
+            began: None,
+            out,
+        }
     }
 
     /// Whether what is printed is kept for a fold, and not shown line by line.
@@ -141,7 +152,12 @@ impl Reporter for Plain {
                     n => format!(", {} still running", count(*n, "image")),
                 };
                 let stopping = paint.warning("stopping");
-                let what = format!("{stopping}: {}{rest}", step::stop(*reason));
+                let reason = step::stop(*reason);
+                let what = if self.is_promoting {
+                    format!("{}: {}", paint.warning(reason), step::STOP_LATER)
+                } else {
+                    format!("{stopping}: {reason}{rest}")
+                };
                 self.line(at, None, &what)
             }
             EventKind::PackagesFixed { lines } => {
@@ -152,6 +168,7 @@ impl Reporter for Plain {
             }
             EventKind::TaskStarted { task } => self.line(at, None, &task.to_string()),
             EventKind::PromotionStarted { tags } => {
+                self.is_promoting = true;
                 self.line(at, None, &format!("promoting {}, parents first", count(*tags, "tag")))
             }
             EventKind::TagMoved { node, tag, from, to } => {

@@ -86,6 +86,9 @@ pub(super) fn stop(reason: StopReason) -> &'static str {
     }
 }
 
+/// Of a run that gets a signal while it moves tags.
+pub(super) const STOP_LATER: &str = "stopping after the remaining tags are moved";
+
 /// Names of nodes, sanitised, at most ten of them.
 pub(super) fn nodes<'a>(nodes: impl IntoIterator<Item = &'a crate::hierarchy::NodeName>) -> String {
     let all: Vec<String> = nodes.into_iter().map(|node| sanitize::text(node.as_str())).collect();

@@ -17,7 +17,7 @@ use crate::{
     engine::Engine,
     event::Phase,
     exit::Exit,
-    hierarchy::Node,
+    hierarchy::{Node, command_line},
     image::{Digest, Tagged},
     layers::oci_archive,
     publish::store::Store,
@@ -45,7 +45,7 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             let phase = Phase::Gate { number, total };
             let of = self.inherited_from(origin);
             let heading = format!("gate {number} of {total}{of}");
-            tell.phase_with(phase.clone(), &format!("{heading}: {}", gate.run.join(" ")));
+            tell.phase_with(phase.clone(), &format!("{heading}: {}", command_line(&gate.run)));
             if gate.archive && archive.is_none() {
                 archive = Some(self.archive(&id, &phase).await?);
             }

@@ -16,6 +16,8 @@ use tokio::{
     sync::mpsc,
 };
 
+use crate::hierarchy::command_line;
+
 /// How long to read output after the command has ended: a child process may hold the pipe open forever.
 const AFTER_END: Duration = Duration::from_secs(2);
 
@@ -59,7 +61,7 @@ impl HostCommand<'_> {
         self,
         mut output: impl FnMut(&[u8]) + Send,
     ) -> Result<(), HostCommandError> {
-        let command = self.argv.join(" ");
+        let command = command_line(&self.argv);
         let program = self.argv.first().map(String::as_str).unwrap_or_default();
         // A relative path would be resolved in the working directory of `rebuild`.
         let program =

@@ -408,9 +408,10 @@ fn good_hierarchies_hear_nothing() {
             &format!("{{ {tested}, secrets: {{ npm: {{ env: X }} }} }}"),
             "FROM scratch\nRUN --mount=type=secret,target=/run/npm x",
         ),
-        "== hierarchy.yaml\nversion: 1\nimages:\n  a-{v}:\n    context: a\n    matrix: { v: [\"1.0\"] }\n    \
+        "== hierarchy.yaml\nversion: 1\nimages:\n  # rebuild init ignore=old\n  a-{v}:\n    context: a\n    matrix: { v: [\"1.0\"] }\n    \
          test: [{ run: [x], stdout: \"^{v} [0-9]{2}$\" }]\n== a/Dockerfile\nFROM scratch\n\
-         == node_modules/x/Dockerfile\nFROM x\n== x/Dockerfile\n# rebuild ignore=RB058\nFROM x\n".to_owned(),
+         == node_modules/x/Dockerfile\nFROM x\n== x/Dockerfile\n# rebuild ignore=RB058\nFROM x\n\
+         == old/x/Dockerfile\nFROM x\n== win/Dockerfile\nARG V=ltsc2022\nFROM mcr.microsoft.com/windows/servercore:$V\n".to_owned(),
         // A build arg of `defaults` need not be for everybody.
         "== hierarchy.yaml\nversion: 1\ndefaults: { build_args: { X: y }, test: [{ run: [x] }] }\nimages: {a: {}, b: {}}\n\
          == a/Dockerfile\nFROM scratch\n== b/Dockerfile\nARG X\nFROM scratch\n".to_owned(),

@@ -12,9 +12,10 @@ use crate::{
         diagnostic::{Diagnostic, SourceFile},
         rules::RuleCode,
     },
-    dockerfile::file_name::is_dockerfile,
-    hierarchy::load::HierarchySurvey,
+    dockerfile::{self, file_name::is_dockerfile},
+    hierarchy::{ignored_by_init, load::HierarchySurvey},
     host::{bounded, git},
+    image::{Platform, Reference},
 };
 
 /// Folders of what other people wrote.
@@ -53,7 +54,9 @@ pub(super) fn dockerfiles(survey: &HierarchySurvey) -> Problems {
             }
         }
     }
-    let ignored = ignored(&real(survey.root()));
+    let mut ignored = ignored(&real(survey.root()));
+    let file = bounded::text(survey.path()).unwrap_or_default();
+    ignored.extend(ignored_by_init(&file).iter().map(|path| real(&survey.root().join(path))));
     let unused = found.into_iter().filter(|(real, _)| {
         !used.contains(real) && !ignored.iter().any(|path| real.starts_with(path))
     });
@@ -75,6 +78,10 @@ fn told(path: &Path, root: &Path) -> Option<Diagnostic> {
     if ignored.any(|codes| codes.split(',').any(|one| one.trim().parse() == Ok(code))) {
         return None;
     }
+    // `rebuild init` proposes no images for Windows.
+    if needs_windows(&text) {
+        return None;
+    }
     let shown = path.strip_prefix(root).unwrap_or(path).display();
     let message = format!("no image uses `{shown}`");
     let length = text.lines().next().unwrap_or_default().len();
@@ -82,4 +89,13 @@ fn told(path: &Path, root: &Path) -> Option<Diagnostic> {
     let hint =
         "add an entry with its folder as `context`, or `# rebuild ignore=RB058` in the first line";
     Some(Diagnostic::of(code, message).at(&source, 0..length, "").hint(hint))
+}
+
+fn needs_windows(text: &str) -> bool {
+    let platform =
+        Platform { os: "windows".to_owned(), architecture: "amd64".to_owned(), variant: None };
+    let survey = dockerfile::survey(text, &BTreeMap::new(), None, &platform);
+    let images = survey.map(|survey| survey.images).unwrap_or_default();
+    let mut references = images.iter().filter_map(|one| one.image.parse::<Reference>().ok());
+    references.any(|reference| reference.is_for_windows())
 }

@@ -12,20 +12,17 @@ use std::{
 
 use self::values::NewValues;
 use super::{
-    From, InitError, LeftOut, Present, Study, edits::Edits, entry::InitEntry, file, gone, matrix,
-    report,
+    From, InitError, LeftOut, Present, Study, edits::Edits, entry::InitEntry,
+    evidence::PublishedImage, file, gone, matrix, report,
 };
 use crate::{
     check::diagnostic::{Diagnostic, names},
     hierarchy::{
         Base, Hierarchy, ImageSection, LoadError, LoadOptions, Loaded, NodeName, Outline,
-        OutlineError, OutlineImage, entries, outline,
+        OutlineError, OutlineImage, entries, ignored_by_init, outline,
     },
     image::{Reference, Repository},
 };
-
-/// A comment with files and folders that are not to be added again.
-const IGNORE: &str = "rebuild init ignore=";
 
 #[derive(Debug)]
 pub struct FileUpdate {
@@ -139,6 +136,14 @@ impl Present {
                 let tags = node.tags.iter().map(|tag| (repository.clone(), tag.clone()));
                 present.published.extend(tags);
             }
+            let repository = node.repository.as_ref().map_or(node.name.image(), |one| one.as_str());
+            let output = |tag: &String| PublishedImage {
+                repository: repository.to_owned(),
+                is_whole: true,
+                tag: Some(tag.clone()).filter(|tag| !tag.contains('{')),
+                template: Some(tag.clone()).filter(|tag| tag.contains('{')),
+            };
+            present.outputs.insert(node.name.to_string(), node.tags.iter().map(output).collect());
             let real = node.dockerfile.canonicalize().ok();
             let paths: BTreeSet<PathBuf> = [Some(node.dockerfile.clone()), real]
                 .into_iter()
@@ -150,10 +155,7 @@ impl Present {
                 present.by_path.entry(path).or_default().push(image);
             }
         }
-        let comments = text.lines().filter_map(|line| line.trim().strip_prefix('#'));
-        let lists = comments.filter_map(|line| line.trim().strip_prefix(IGNORE));
-        let paths = lists.flat_map(|list| list.split([',', ' ']));
-        present.ignored.extend(paths.filter(|path| !path.is_empty()).map(PathBuf::from));
+        present.ignored = ignored_by_init(text);
         present
     }
 }

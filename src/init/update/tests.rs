@@ -132,6 +132,28 @@ fn a_new_name_without_a_registry_is_published_where_the_others_are() {
 }
 
 #[test]
+fn an_edited_entry_makes_the_base_of_a_new_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    write(
+        &root,
+        &[
+            ("a/Dockerfile", "FROM scratch"),
+            ("b/Dockerfile", "FROM r.x/n/tool:stable"),
+            ("c/Dockerfile", "FROM r.x/n/tool:stable"),
+            ("b.sh", "docker build -t r.x/n/bee:1 b"),
+        ],
+    );
+    let text = "version: 1\nregistry: r.x/n\nimages:\n  tool: { context: a, tags: [stable] }\n  bee: { context: b, tags: [\"1\"] }\n";
+    let update = updated(&root, text).unwrap();
+    assert!(update.text.ends_with("\n  c: {}\n"), "{}", update.text);
+    assert_eq!(update.unsure, Vec::<String>::new());
+    let name = "c".into();
+    let parents = update.loaded.hierarchy.parents(&name).map(|one| one.name.to_string());
+    assert_eq!(parents.collect::<Vec<_>>(), ["tool"]);
+}
+
+#[test]
 fn edits_comments_order_and_line_breaks_stay() {
     check(&Case {
         before: THREE,
@@ -176,7 +198,7 @@ fn a_renamed_folder_is_gone_and_new() {
         before: THREE,
         edit: |text| text,
         change: &[("web/Dockerfile", ""), ("site/web/Dockerfile", "FROM base")],
-        expected: "+  site-web: { context: site/web }\n+  # gone: `web/Dockerfile` does not exist. Delete these lines, or correct the path and uncomment them.\n-  web: {}\n+  # web: {}\nadded `site-web`: `site/web/Dockerfile`\ngone `web`: `web/Dockerfile` does not exist; its entry is now a comment\nunsure `base`: taken for `base/Dockerfile` by the name alone; if it is an upstream, rename the image `base`",
+        expected: "+  site-web: { context: site/web }\n+  # gone: `web/Dockerfile` does not exist. Delete these lines, or correct the path and uncomment them.\n-  web: {}\n+  # web: {}\nadded `site-web`: `site/web/Dockerfile`\ngone `web`: `web/Dockerfile` does not exist; its entry is now a comment",
     });
 }
 
@@ -299,7 +321,7 @@ fn a_new_image_takes_no_tag_of_another() {
             ("flow/cuda/Dockerfile", "FROM debian:12"),
             ("build.sh", "docker build -t quay.io/acme/flow flow/cuda"),
         ],
-        expected: "+  flow-cuda: { context: flow/cuda }  # on debian:12; [script build.sh:1]\nadded `flow-cuda`: `flow/cuda/Dockerfile`\nunsure `web` is not built from `flow/cuda/Dockerfile`; check their `repository` and `tags`\nunsure `flow/cuda/Dockerfile`: another Dockerfile makes the same image and tag; they have names of their own, check `repository` and `tags`",
+        expected: "+  flow-cuda: { context: flow/cuda }  # on debian:12; [script build.sh:1]\nadded `flow-cuda`: `flow/cuda/Dockerfile`\nunsure `flow/cuda/Dockerfile`: another Dockerfile makes the same image and tag; they have names of their own, check `repository` and `tags`",
     });
 }
 

@@ -332,7 +332,10 @@ impl Tty {
             Some((moved, of)) => format!("promoting {moved}/{}", count(of, "tag")),
             None => format!("{}/{}", progress.ended, count(progress.work.len(), "image")),
         }];
-        parts.extend(progress.stopping.map(|reason| format!("stopping: {}", step::stop(reason))));
+        parts.extend(progress.stopping.map(|reason| match progress.promoting {
+            Some(_) => step::STOP_LATER.to_owned(),
+            None => format!("stopping: {}", step::stop(reason)),
+        }));
         let task = progress.task.filter(|_| progress.promoting.is_none());
         parts.extend(task.map(|task| task.to_string()));
         let of = |kind| self.running.values().filter(|running| running.activity == kind).count();

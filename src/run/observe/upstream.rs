@@ -11,7 +11,7 @@ use crate::{
     check::diagnostic::names,
     engine::{Engine, EngineError, LocalImage},
     hierarchy::Node,
-    image::{Digest, Reference},
+    image::{Digest, Reference, Repository},
     plan::{DigestSource, Missing, Upstream},
     registry::{Client, RegistryError},
     run::mirror::UpstreamMirror,
@@ -133,7 +133,7 @@ struct UpstreamLookup<'a, E> {
 }
 
 impl<E: Engine> UpstreamLookup<'_, E> {
-    /// Uses an image that only this engine has. Looks up any other image in its registry, and uses the
+    /// Uses an image that was built on this engine, unless its name is that of a registry. Looks up any other image in its registry, and uses the
     /// engine's copy if the registry does not answer.
     async fn one(&self, reference: &Reference) -> Result<Lookup, EngineError> {
         let Some(tag) = reference.tag_or_latest().filter(|_| reference.digest.is_none()) else {
@@ -157,7 +157,9 @@ impl<E: Engine> UpstreamLookup<'_, E> {
             of_one_image.insert(reference.to_string(), digests);
             here
         });
-        if local.is_some_and(|image| image.repo_digests.is_empty())
+        let is_unpushed = local.is_some_and(|image| image.repo_digests.is_empty());
+        if is_unpushed
+            && !names_registry(&reference.repository)
             && let Some(here) = here
         {
             return Ok(Lookup::Sure(here));
@@ -177,6 +179,7 @@ impl<E: Engine> UpstreamLookup<'_, E> {
         }
         match self.registries.head(&reference.repository, tag.as_str()).await {
             Ok(Some(digest)) => Ok(Lookup::Sure(of_registry(reference, digest))),
+            Ok(None) if is_unpushed => Ok(here.map_or(Lookup::Nowhere, Lookup::Sure)),
             Ok(None) => Ok(here.map_or(Lookup::Nowhere, Lookup::OnlyHere)),
             Err(error) => {
                 if is_of_host(&error) {
@@ -225,6 +228,12 @@ impl<E: Engine> UpstreamLookup<'_, E> {
     fn lock_down(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, RegistryError>> {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a repository names its registry. Builds on this machine give names without one, or with that of podman.
+fn names_registry(repository: &Repository) -> bool {
+    let host = repository.host();
+    host != "localhost" && repository.as_str().starts_with(host)
 }
 
 /// A manifest in the upstream's own registry.

@@ -87,7 +87,10 @@ fn every_command_has_a_man_page() {
     for page in ["rebuild.1", "rebuild-plan.1", "rebuild-check.1", "rebuild-tree.1"] {
         assert!(pages.contains(&page.to_owned()), "{pages:?}");
         let text = fs::read_to_string(project.path("pages/man1").join(page)).unwrap();
-        assert!(text.contains(".SH NAME") && text.contains("Examples:"), "{page}: {text}");
+        assert!(
+            text.contains(".SH NAME") && text.contains(".SH EXAMPLES\n.nf\n"),
+            "{page}: {text}"
+        );
     }
     assert!(project.rebuild("man").run().exits(0).stdout.contains(".TH rebuild 1"));
     project.write("file", "");

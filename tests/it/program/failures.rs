@@ -78,7 +78,7 @@ fn a_failed_test_moves_no_tag() {
 
         project.rebuild("").to(place).run().exits(11).says(&[
             "~web: test failed after ",
-            "test 1 of 1, `sh -c 'echo looked; ! test -e /page'`: exit code 1",
+            "test 1 of 1 (of `~os`), `sh -c 'echo looked; ! test -e /page'`: exit code 1",
             "  | looked\n",
             "  skipped because of it: `~app`",
             "nothing was promoted: `~web` failed, every tag is where it was",

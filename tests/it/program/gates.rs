@@ -67,12 +67,12 @@ fn a_failed_gate_fails_the_image_and_no_tag_moves() {
         for (gate, expected) in [
             (
                 "{ run: [sh, -c, 'echo bad >$REBUILD_REPORT; exit 3'] }",
-                "gate 1 of 1: `sh -c echo bad >$REBUILD_REPORT; exit 3` ended with exit code 3; report: ",
+                "gate 1 of 1: `sh -c 'echo bad >$REBUILD_REPORT; exit 3'` ended with exit code 3; report: ",
             ),
             ("{ run: [no-such-program] }", "gate 1 of 1: cannot run `no-such-program`"),
             (
                 "{ run: [sh, -c, 'sleep 60 & sleep 60'], timeout: 1s }",
-                "gate 1 of 1: `sh -c sleep 60 & sleep 60` took longer than its timeout of 1s",
+                "gate 1 of 1: `sh -c 'sleep 60 & sleep 60'` took longer than its timeout of 1s",
             ),
         ] {
             hierarchy(project, gate);

@@ -195,7 +195,7 @@ fn several_hierarchies_contexts_and_variants_of_one_repository() {
     lang-3.12-slim registry.example.com/lang:3.12-slim
     web registry.example.com/shop/web:latest < base
     ");
-    insta::assert_snapshot!(unsure(&ended).join("\n"), @"`base`: built in a folder above the Dockerfile, where the files are that it copies; check `context`");
+    insta::assert_snapshot!(unsure(&ended).join("\n"), @"`base`: its `context` is a folder above the Dockerfile, since that has the files of `COPY`; check `context`");
     let strict = project.rebuild("init --dry-run --explain --strict").run().exits(3);
     let place = "lang/3.11/full/Containerfile:1";
     assert!(

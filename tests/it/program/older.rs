@@ -64,8 +64,8 @@ fn an_older_commit_is_refused_before_anything_is_built() {
         project.rebuilt(place);
         assert_eq!(project.label(place, "~web:latest", "rebuild.revision"), "");
         git(project, &["checkout", "-q", "--force", "main"]);
-        let warning = "from files that were not committed: this may publish older files";
-        project.rebuild("plan").to(place).run().exits(0).says(&["the published `~", warning]);
+        let warning = "published from uncommitted files, after commit";
+        project.rebuild("plan").to(place).run().exits(0).says(&["`~web`", warning]);
         project.edit("web/page", "one", "four");
         git(project, &["commit", "-qam", "four"]);
         project.rebuilt(place);
