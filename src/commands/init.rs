@@ -25,7 +25,7 @@ use crate::{
     hierarchy::{Hierarchy, Loaded},
     host::{bounded, git, owner},
     init::{self, From, InitError, LeftOut, Proposal, TargetsError, UpdateError, propose},
-    report::{count, tree},
+    report::{count, sanitize, tree},
 };
 
 const FILE: &str = "hierarchy.yaml";
@@ -322,7 +322,8 @@ fn lists(all: &[(&str, &[String])]) -> String {
     for (what, lines) in all.iter().filter(|(_, lines)| !lines.is_empty()) {
         _ = writeln!(text, "\n{what}:");
         for line in *lines {
-            _ = writeln!(text, "  {line}");
+            // A name of a file may have line breaks.
+            _ = writeln!(text, "  {}", sanitize::text(line));
         }
     }
     text

@@ -444,7 +444,7 @@ impl RunCommand<'_> {
         let began = Began {
             commit: head.map(GitHead::short),
             committed: head.filter(|head| head.is_clean).map(|head| head.committed),
-            ..Began::new(run, self.place(), asked)
+            ..Began::new(run, self.world.publishes_to(&self.hierarchy), asked)
         };
         // `rebuild history` lists runs that move no tag, too. Of a plan's jobs, it lists the one that promotes.
         if self.promotes() || matches!(self.part, RunPart::Whole) {

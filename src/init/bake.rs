@@ -36,8 +36,10 @@ pub enum TargetsError {
     NothingUsable(String),
 }
 
-/// Reads targets. Contexts are relative to the folder that bake runs in, `folder`.
-pub(super) fn targets(text: &str, file: &Path, folder: &Path) -> Result<Targets, TargetsError> {
+/// Reads targets. Contexts are relative to the folder that bake runs in, `folder`. In HCL, a text may override those
+/// before it.
+pub(super) fn targets(texts: &[&str], file: &Path, folder: &Path) -> Result<Targets, TargetsError> {
+    let text = texts.first().copied().unwrap_or_default();
     let not_bake = |error: String| TargetsError::NotBake(error);
     let all = if text.trim_start().starts_with('{') {
         let value: Value = serde_json::from_str(text).map_err(|error| TargetsError::Syntax {
@@ -46,7 +48,7 @@ pub(super) fn targets(text: &str, file: &Path, folder: &Path) -> Result<Targets,
         })?;
         value.get("target").and_then(Value::as_object).cloned()
     } else {
-        Some(hcl::targets(text)?)
+        Some(hcl::targets(texts)?)
     };
     let all = all.filter(|all| !all.is_empty());
     let all = all.ok_or_else(|| not_bake("it has no `target`".to_owned()))?;
@@ -227,7 +229,11 @@ mod fuzz_tests {
     fn fuzz_bake() {
         let example: &[u8] = b"{\"target\":{\"a\":{\"context\":\".\",\"dockerfile\":\"D\",\"args\":{\"A\":\"1\",\"B\":null},\"tags\":[\"acme/a:1\"],\"contexts\":{\"b\":\"target:b\"},\"platforms\":[\"linux/amd64\"]}}}";
         crate::testing::fuzz::each(&[example], &WORDS, |text| {
-            _ = super::targets(&String::from_utf8_lossy(text), Path::new("x.json"), Path::new(""));
+            _ = super::targets(
+                &[&String::from_utf8_lossy(text)],
+                Path::new("x.json"),
+                Path::new(""),
+            );
         });
     }
 

@@ -1,7 +1,7 @@
 //! The services of a compose file that are built.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Component, Path, PathBuf},
 };
 
@@ -11,6 +11,7 @@ use super::{
     bake::{Targets, TargetsError, list, text_of},
     candidate::variables,
     evidence::{EvidenceRule, tidy, unknown},
+    readers::text_inside,
 };
 use crate::{
     check::diagnostic::SourceFile,
@@ -19,8 +20,10 @@ use crate::{
     host::{bounded, git},
 };
 
-/// Services that extend each other, and files that include each other, are followed to this depth.
+/// Services that extend each other are followed to this depth.
 const DEEPEST: usize = 8;
+/// More files that include each other are not read.
+const FILES: usize = 64;
 
 /// Reads services, and those of the files that the file includes. `folder` is that of the file, seen from the
 /// folder of the hierarchy.
@@ -30,27 +33,32 @@ pub(super) fn targets(
     folder: &Path,
     process: &BTreeMap<String, String>,
 ) -> Result<Targets, TargetsError> {
-    with_included((file, text), folder, process, DEEPEST)
+    with_included((file, text), folder, process, &mut BTreeSet::new())
 }
 
 fn with_included(
     (file, text): (&Path, String),
     folder: &Path,
     process: &BTreeMap<String, String>,
-    depth: usize,
+    read: &mut BTreeSet<PathBuf>,
 ) -> Result<Targets, TargetsError> {
     let source = SourceFile::new(file, text);
     let value =
         hierarchy::value(&source).map_err(|problem| TargetsError::Yaml(Box::new(problem)))?;
     let own = file.parent().unwrap_or(Path::new(""));
     let mut found = Targets::default();
-    for name in included(value.get("include")).into_iter().filter(|_| depth > 0) {
-        let path = own.join(&name);
+    read.insert(file.to_owned());
+    for name in included(value.get("include")) {
+        let path = tidy_path(&own.join(&name));
+        if read.len() >= FILES || !read.insert(path.clone()) {
+            continue;
+        }
         // As with `extends`: no file outside is read.
         let is_inside = !name.starts_with('/') && !name.split('/').any(|part| part == "..");
-        let Some(text) = is_inside.then(|| bounded::text(&path).ok()).flatten() else { continue };
+        let text = if is_inside { text_inside(own, &path) } else { None };
+        let Some(text) = text else { continue };
         let below = folder.join(&name).parent().map(tidy_path).unwrap_or_default();
-        if let Ok(targets) = with_included((&path, text), &below, process, depth - 1) {
+        if let Ok(targets) = with_included((&path, text), &below, process, read) {
             found.found.extend(targets.found);
             found.notes.extend(targets.notes);
         }
@@ -140,7 +148,7 @@ fn extended(services: &Map<String, Value>, name: &str, folder: &Path, depth: usi
         Some(other) => {
             let path = folder.join(&other);
             let is_inside = !other.starts_with('/') && !other.split('/').any(|part| part == "..");
-            let text = is_inside.then(|| bounded::text(&path).ok()).flatten();
+            let text = if is_inside { text_inside(folder, &path) } else { None };
             let all = text.and_then(|text| hierarchy::value(&SourceFile::new(&path, text)).ok());
             let all = all.and_then(|all| all.get("services")?.as_object().cloned());
             all.map(|all| extended(&all, &base, folder, depth - 1)).unwrap_or_default()
@@ -373,7 +381,7 @@ mod tests {
         let included = "services: { i: { image: x/i, build: one } }\n";
         std::fs::write(folder.path().join("inc/sub.yaml"), included).unwrap();
         let file = "\
-include: [inc/sub.yaml, { path: [missing.yaml, ../x.yaml] }]
+include: [inc/sub.yaml, compose.yaml, ./inc/sub.yaml, { path: [missing.yaml, ../x.yaml] }]
 services:
   a: { image: x/a, profiles: [all], build: { context: a, args: { A: 1, B: 1 } } }
   b: { extends: { service: a }, image: x/b, build: { args: { B: 2 } } }

@@ -1,38 +1,43 @@
 //! `include` and `extends` of GitLab CI files: <https://docs.gitlab.com/ci/yaml/>.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value};
 
-use super::{bake::list, compose::lay, evidence::tidy};
-use crate::{check::diagnostic::SourceFile, hierarchy, host::bounded};
+use super::{bake::list, compose::lay, evidence::tidy, readers::text_inside};
+use crate::{check::diagnostic::SourceFile, hierarchy};
 
-/// GitLab's own limit for `extends`.
+/// GitLab's own limits for `extends` and `include`.
 const DEEPEST: usize = 11;
+const FILES: usize = 150;
 
 /// The jobs of a file as GitLab runs them: with the local files that it includes, each on top of those that it
 /// extends, and without hidden jobs.
 pub(super) fn jobs(root: &Path, value: Value) -> Value {
-    let all = with_included(root, value, DEEPEST);
+    let all = with_included(root, value, &mut BTreeSet::new(), DEEPEST);
     let Value::Object(all) = all else { return all };
-    let jobs = all.iter().filter(|(name, _)| !name.starts_with('.'));
-    let jobs = jobs.map(|(name, _)| (name.clone(), extended(&all, name, DEEPEST)));
+    let mut known = BTreeMap::new();
+    let jobs = all.keys().filter(|name| !name.starts_with('.'));
+    let jobs = jobs.map(|name| (name.clone(), extended(&all, name, &mut known, DEEPEST)));
     Value::Object(jobs.collect())
 }
 
-fn with_included(root: &Path, value: Value, depth: usize) -> Value {
+/// Reads each file once.
+fn with_included(root: &Path, value: Value, read: &mut BTreeSet<PathBuf>, depth: usize) -> Value {
     let mut all = Value::Object(Map::new());
     for name in included(value.get("include")).into_iter().filter(|_| depth > 0) {
         let path = tidy(name.trim_start_matches('/'));
-        let file = root.join(&path);
-        let is_inside = !path.starts_with("..")
-            && file
-                .canonicalize()
-                .is_ok_and(|file| root.canonicalize().is_ok_and(|root| file.starts_with(root)));
-        let text = is_inside.then(|| bounded::text(&file).ok()).flatten();
-        let found = text.and_then(|text| hierarchy::value(&SourceFile::new(&file, text)).ok());
+        if read.len() >= FILES || !read.insert(path.clone()) {
+            continue;
+        }
+        let is_outside = path.starts_with("..");
+        let text = if is_outside { None } else { text_inside(root, &path) };
+        let found = text.and_then(|text| hierarchy::value(&SourceFile::new(&path, text)).ok());
         if let Some(found) = found {
-            lay(&mut all, with_included(root, found, depth - 1));
+            lay(&mut all, with_included(root, found, read, depth - 1));
         }
     }
     lay(&mut all, value);
@@ -49,18 +54,28 @@ fn included(include: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// A job on top of those that it extends.
-fn extended(jobs: &Map<String, Value>, name: &str, depth: usize) -> Value {
+/// A job on top of those that it extends. `known` has the jobs that were read; one of a ring is as it is written.
+fn extended(
+    jobs: &Map<String, Value>,
+    name: &str,
+    known: &mut BTreeMap<String, Value>,
+    depth: usize,
+) -> Value {
+    if let Some(job) = known.get(name) {
+        return job.clone();
+    }
     let own = jobs.get(name).cloned().unwrap_or_default();
     let bases = list(own.get("extends"));
     if bases.is_empty() || depth == 0 {
         return own;
     }
+    known.insert(name.to_owned(), own.clone());
     let mut job = Value::Object(Map::new());
     for base in bases {
-        lay(&mut job, extended(jobs, &base, depth - 1));
+        lay(&mut job, extended(jobs, &base, known, depth - 1));
     }
     lay(&mut job, own);
+    known.insert(name.to_owned(), job.clone());
     job
 }
 
@@ -71,15 +86,14 @@ mod tests {
     #[test]
     fn jobs_have_what_they_extend_and_include() {
         let root = tempfile::tempdir().unwrap();
-        std::fs::write(
-            root.path().join("t.yml"),
-            ".b: { script: [x $N], variables: { N: no, M: m } }",
-        )
-        .unwrap();
+        let write = |name, text: &str| std::fs::write(root.path().join(name), text).unwrap();
+        write("t.yml", "include: ring.yml\n.b: { script: [x $N], variables: { N: no, M: m } }");
+        write("ring.yml", "include: [t.yml, t.yml, t.yml, ring.yml, ring.yml, ring.yml, ring.yml]");
         let text = "include: [{ local: /t.yml }, 'https://x.org/y.yml', { local: ../z.yml }]
 a: { extends: .b, variables: { N: a } }
 c: { extends: [a], script: y }
-ring: { extends: ring }
+ring: { extends: [ring, ring, ring, other, other, other] }
+other: { extends: [ring, ring, ring, other, other, other] }
 ";
         let value = hierarchy::value(&SourceFile::new(Path::new("x.yml"), text)).unwrap();
         let jobs = jobs(root.path(), value);

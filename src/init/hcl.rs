@@ -25,13 +25,16 @@ const STEPS: usize = 20_000;
 type Names = Map<String, Value>;
 type Fields = BTreeMap<String, Expression>;
 
-/// The targets of a file by name, with the fields that `docker buildx bake --print` has.
-pub(super) fn targets(text: &str) -> Result<Map<String, Value>, TargetsError> {
+/// The targets of files by name, with the fields that `docker buildx bake --print` has. A later file overrides those
+/// before it.
+pub(super) fn targets(texts: &[&str]) -> Result<Map<String, Value>, TargetsError> {
     let mut file = HclFile { steps: Cell::new(STEPS), ..HclFile::default() };
-    if nesting(text) > DEEPEST {
-        return Err(TargetsError::NotBake("its brackets are nested too deeply".to_owned()));
+    for text in texts {
+        if nesting(text) > DEEPEST {
+            return Err(TargetsError::NotBake("its brackets are nested too deeply".to_owned()));
+        }
+        file.read(hcl::parse(text).map_err(syntax)?);
     }
-    file.read(hcl::parse(text).map_err(syntax)?);
     let mut all = Map::new();
     for (name, fields) in &file.targets {
         for row in file.rows(fields) {
@@ -354,7 +357,7 @@ mod tests {
     }
     target "loose" { tags = ["${REPO}:${TAG}", format("%s/%s", "a", "b")] }
 "#;
-        let all = targets(text).unwrap();
+        let all = targets(&[text]).unwrap();
         for (name, key, expected) in [
             ("base", "args", r#"{"A":1,"B":"c"}"#),
             ("base", "tags", r#"["acme/app-base:1",""]"#),
@@ -367,9 +370,18 @@ mod tests {
     }
 
     #[test]
+    fn a_later_file_overrides_attributes_and_variables() {
+        let own = "N = 1\nvariable \"V\" { default = \"a\" }\ntarget \"t\" {\ntags = [\"r/x:${V}-${N}\"]\ncontext = \"c\"\n}";
+        let over = "N = 2\nvariable \"V\" { default = \"b\" }\ntarget \"t\" { target = \"x\" }";
+        let all = targets(&[own, over]).unwrap();
+        let expected = serde_json::json!({ "context": "c", "tags": ["r/x:b-2"], "target": "x" });
+        assert_eq!(all["t"], expected);
+    }
+
+    #[test]
     fn hostile_expressions_end() {
         let deep = format!("target \"a\" {{ tags = {}1{} }}", "[".repeat(9999), "]".repeat(9999));
-        assert!(targets(&deep).is_err());
+        assert!(targets(&[&deep]).is_err());
         let ring = r#"
     variable "A" { default = "${B}${B}" }
     variable "B" { default = "${A}${A}" }
@@ -377,7 +389,7 @@ mod tests {
       inherits = ["a", "a"]
       tags = [A]
     }"#;
-        assert!(targets(ring).is_ok());
+        assert!(targets(&[ring]).is_ok());
     }
 
     #[test]
@@ -385,7 +397,7 @@ mod tests {
         let words = ["{", "}", "[", "\"", "${", "=", "target", "for", "in", ":", "?", "<<E\n", "("];
         let example: &[u8] = b"variable \"V\" { default = \"1\" }\ntarget \"a\" {\n  tags = [\"a:${V}\", V == 1 ? \"x\" : f(2)]\n}\n";
         crate::testing::fuzz::each(&[example], &words, |text| {
-            _ = targets(&String::from_utf8_lossy(text));
+            _ = targets(&[&String::from_utf8_lossy(text)]);
         });
     }
 }

@@ -24,6 +24,7 @@ mod gitlab;
 mod gone;
 mod hcl;
 mod image_builder;
+mod jenkins;
 mod matrix;
 mod names;
 mod readers;
@@ -219,7 +220,7 @@ impl Study {
                 // Where a file outside is on this machine says nothing on another one.
                 let name = path.file_name().map_or(path.as_path(), Path::new);
                 let shown = path.strip_prefix(root).unwrap_or(name);
-                let targets = bake::targets(&text, shown, Path::new(""))?;
+                let targets = bake::targets(&[&text], shown, Path::new(""))?;
                 notes = targets.notes;
                 targets.found
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::{
     candidate::ImageCandidate,
     path_words::{self, distribution, is_near, is_version, is_weak, platform},
-    resolve::{RepositoryFacts, WantedImage, is_same},
+    resolve::{RepositoryFacts, WantedReference, is_same},
 };
 
 /// How well a path says what a reference says.
@@ -55,7 +55,7 @@ impl<'a> Paths<'a> {
     }
 
     /// The candidates whose paths have the name, the best first.
-    pub(super) fn fits(&self, wanted: &WantedImage) -> Vec<Fit> {
+    pub(super) fn fits(&self, wanted: &WantedReference) -> Vec<Fit> {
         let is_root = self.roots.contains(&wanted.name);
         let mut places: Vec<usize> =
             match wanted.name.first().and_then(|one| self.by_word.get(one.as_str())) {
@@ -86,7 +86,7 @@ impl<'a> Paths<'a> {
         fits
     }
 
-    fn fit(&self, wanted: &WantedImage, index: usize, is_root: bool) -> Option<Fit> {
+    fn fit(&self, wanted: &WantedReference, index: usize, is_root: bool) -> Option<Fit> {
         let candidate = &self.candidates[index];
         let all: Vec<&str> = candidate.words.iter().flatten().map(String::as_str).collect();
         let (mut rest, strength) = match run(&candidate.words, &wanted.name) {

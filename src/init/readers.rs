@@ -11,7 +11,7 @@ use super::{
     ci, compose,
     evidence::{Evidence, EvidenceRule, FoundBuilds, PublishedImage, Syntax, Values, expand, tidy},
     find::{BuildFileKind, FoundFiles},
-    image_builder,
+    image_builder, jenkins,
     report::SHOWN,
     shell::{self, Script, with_dollars},
 };
@@ -41,12 +41,14 @@ pub(super) fn read(
                 if path.ends_with(OVERRIDE) && root.join(path.with_file_name(BAKE)).is_file() {
                     continue;
                 }
-                let text = with_override(root, path, text);
-                if let Err(error @ TargetsError::Syntax { .. }) = bake::targets(&text, path, own) {
+                if let Err(error @ TargetsError::Syntax { .. }) = bake::targets(&[&text], path, own)
+                {
                     notes.push(format!("`{}` is not used: {error}", path.display()));
                     continue;
                 }
-                let read = |folder: &Path| bake::targets(&text, path, folder).ok();
+                let over = path.ends_with(BAKE).then(|| overriding(root, path, notes)).flatten();
+                let texts: Vec<&str> = [&text].into_iter().chain(&over).map(|it| &**it).collect();
+                let read = |folder: &Path| bake::targets(&texts, path, folder).ok();
                 let is_known = |one: &Evidence| {
                     one.given.inline.is_some() || dockerfiles.contains(&one.dockerfile)
                 };
@@ -99,7 +101,7 @@ pub(super) fn read(
                 let is_just = path.to_string_lossy().to_ascii_lowercase().contains("justfile");
                 let text = match rule {
                     _ if is_just => with_dollars(&text).replace(" := ", "="),
-                    EvidenceRule::Ci => shell::of_jenkins(&text),
+                    EvidenceRule::Ci => jenkins::commands(&text),
                     _ => text,
                 };
                 let values = included(root, folder, &text, syntax, DEEPEST);
@@ -141,11 +143,24 @@ pub(super) fn read(
 const OVERRIDE: &str = "docker-bake.override.hcl";
 const BAKE: &str = "docker-bake.hcl";
 
-/// A bake file with the one that overrides its targets and variables.
-fn with_override(root: &Path, path: &Path, text: String) -> String {
-    let over = path.ends_with(BAKE).then(|| path.with_file_name(OVERRIDE));
-    let over = over.and_then(|over| bounded::text(&root.join(over)).ok()).unwrap_or_default();
-    format!("{text}\n{over}")
+/// The file that overrides targets and variables of a bake file.
+fn overriding(root: &Path, path: &Path, notes: &mut Vec<String>) -> Option<String> {
+    let path = path.with_file_name(OVERRIDE);
+    let text = text_inside(root, &path)?;
+    match bake::targets(&[&text], &path, Path::new("")) {
+        Err(error @ TargetsError::Syntax { .. }) => {
+            notes.push(format!("`{}` is not used: {error}", path.display()));
+            None
+        }
+        _ => Some(text),
+    }
+}
+
+/// A file below a folder that is also there if links are followed.
+pub(super) fn text_inside(root: &Path, path: &Path) -> Option<String> {
+    let (root, file) = (root.canonicalize().ok()?, root.join(path).canonicalize().ok()?);
+    let is_inside = file.starts_with(root) && file.is_file();
+    is_inside.then(|| bounded::text(&file).ok()).flatten()
 }
 
 /// Of targets and services whose Dockerfile is a text in them: only a file that the user names makes an image of it.
@@ -180,15 +195,8 @@ fn included(root: &Path, folder: &Path, text: &str, syntax: Syntax, depth: usize
             for base in [folder, Path::new("")] {
                 let path = tidy(&base.join(name).to_string_lossy());
                 let is_outside = path.is_absolute() || path.starts_with("..");
-                let inside = !is_outside
-                    && root.join(&path).canonicalize().is_ok_and(|file| {
-                        root.canonicalize().is_ok_and(|root| file.starts_with(root))
-                            && file.is_file()
-                    });
-                let Some(text) = inside.then(|| bounded::text(&root.join(&path)).ok()).flatten()
-                else {
-                    continue;
-                };
+                let text = if is_outside { None } else { text_inside(root, &path) };
+                let Some(text) = text else { continue };
                 values.extend(included(root, folder, &text, syntax, depth - 1));
                 for (key, value) in shell::assignments(&text, syntax) {
                     values.entry(key).or_insert(value);

@@ -79,7 +79,7 @@ pub(super) struct RepositoryFacts<'a> {
 }
 
 /// A reference, and the candidates that use it.
-pub(super) struct WantedImage {
+pub(super) struct WantedReference {
     pub(super) reference: Reference,
     pub(super) tag: Tag,
     pub(super) namespace: String,
@@ -171,8 +171,8 @@ fn aliases(candidates: &[ImageCandidate], resolved: &mut Resolution) {
     }
 }
 
-fn wanted(candidates: &[ImageCandidate], roots: &[String]) -> Vec<WantedImage> {
-    let mut all: BTreeMap<(String, String, String), WantedImage> = BTreeMap::new();
+fn wanted(candidates: &[ImageCandidate], roots: &[String]) -> Vec<WantedReference> {
+    let mut all: BTreeMap<(String, String, String), WantedReference> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
         for (reference, _) in &candidate.uses {
             let Some(tag) = reference.tag_or_latest() else { continue };
@@ -186,7 +186,7 @@ fn wanted(candidates: &[ImageCandidate], roots: &[String]) -> Vec<WantedImage> {
                 let is_own = roots.iter().any(|root| root == name);
                 let tag_words =
                     if tag.as_str() == "latest" { vec![] } else { path_words::words(tag.as_str()) };
-                WantedImage {
+                WantedReference {
                     namespace: namespace.to_owned(),
                     name: path_words::words(name),
                     reference: reference.clone(),
@@ -206,7 +206,7 @@ fn wanted(candidates: &[ImageCandidate], roots: &[String]) -> Vec<WantedImage> {
 
 /// Takes off what all names of a namespace begin or end with, if no path has it; and forgets the one
 /// tag that all images of it have.
-fn common_words(candidates: &[ImageCandidate], wanted: &mut [WantedImage], roots: &[String]) {
+fn common_words(candidates: &[ImageCandidate], wanted: &mut [WantedReference], roots: &[String]) {
     let has = |word: &String| {
         candidates.iter().any(|one| one.words.iter().flatten().any(|own| own == word))
     };
@@ -255,7 +255,7 @@ fn common_words(candidates: &[ImageCandidate], wanted: &mut [WantedImage], roots
     }
 }
 
-pub(super) fn is_same(one: &Reference, wanted: &WantedImage) -> bool {
+pub(super) fn is_same(one: &Reference, wanted: &WantedReference) -> bool {
     one.digest.is_none()
         && one.repository.is_same(&wanted.reference.repository)
         && one.tag_or_latest().as_ref() == Some(&wanted.tag)
@@ -268,7 +268,7 @@ type NameAndTag<'w> = (&'w [String], &'w [String]);
 fn namespaces(
     candidates: &[ImageCandidate],
     known: &RepositoryFacts<'_>,
-    wanted: &[WantedImage],
+    wanted: &[WantedReference],
     fits: &[Vec<Fit>],
     resolved: &Resolution,
 ) -> BTreeMap<String, bool> {
@@ -337,7 +337,7 @@ fn namespaces(
 
 impl Resolution {
     /// Decides by what builds say that they publish; `false` if they do not say it.
-    fn by_output(&mut self, candidates: &[ImageCandidate], wanted: &WantedImage) -> bool {
+    fn by_output(&mut self, candidates: &[ImageCandidate], wanted: &WantedReference) -> bool {
         let reference = &wanted.reference;
         let makers = |is_it: &dyn Fn(&PublishedImage) -> bool| -> Vec<usize> {
             let all = candidates.iter().enumerate();
@@ -395,7 +395,7 @@ impl Resolution {
 
     /// The one build that publishes the repository, but under another tag. With an edge, the next
     /// run would move that tag to other content.
-    fn by_repository(&mut self, candidates: &[ImageCandidate], wanted: &WantedImage) -> bool {
+    fn by_repository(&mut self, candidates: &[ImageCandidate], wanted: &WantedReference) -> bool {
         let publishes = |one: &&ImageCandidate| {
             let is_of = |output: &PublishedImage| {
                 output.is_whole && output.is_of(&wanted.reference.repository)
@@ -417,7 +417,7 @@ impl Resolution {
     fn by_path(
         &mut self,
         candidates: &[ImageCandidate],
-        wanted: &WantedImage,
+        wanted: &WantedReference,
         fits: &[Fit],
         is_proven: bool,
     ) {
@@ -530,7 +530,7 @@ impl Resolution {
         &mut self,
         candidates: &[ImageCandidate],
         one: usize,
-        wanted: &WantedImage,
+        wanted: &WantedReference,
         is_proven: bool,
     ) {
         if self.take(candidates, one, wanted) {
@@ -540,7 +540,12 @@ impl Resolution {
     }
 
     /// Says that a candidate makes an image, unless it would then be built from itself.
-    fn take(&mut self, candidates: &[ImageCandidate], index: usize, wanted: &WantedImage) -> bool {
+    fn take(
+        &mut self,
+        candidates: &[ImageCandidate],
+        index: usize,
+        wanted: &WantedReference,
+    ) -> bool {
         let users = &wanted.users;
         if users.iter().any(|&user| user == index || self.stands_on(index, user)) {
             if users.iter().any(|&user| user != index) {
@@ -595,7 +600,7 @@ impl Resolution {
         false
     }
 
-    fn doubt(&mut self, cause: DoubtCause, wanted: &WantedImage, candidates: Vec<usize>) {
+    fn doubt(&mut self, cause: DoubtCause, wanted: &WantedReference, candidates: Vec<usize>) {
         self.doubts.push(InitDoubt { cause, image: wanted.reference.to_string(), candidates });
     }
 }

@@ -88,36 +88,6 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
     values
 }
 
-/// The commands of a Jenkinsfile, each in its line: `sh '…'`, and `docker.build("image", "folder")` of the plugin
-/// Docker Pipeline: <https://www.jenkins.io/doc/book/pipeline/docker/>.
-pub(super) fn of_jenkins(text: &str) -> String {
-    let argument = |text: &str| {
-        let text = text.trim_start_matches(['(', ' ']);
-        let quote = text.chars().next().filter(|c| ['"', '\''].contains(c))?;
-        let mut ends = text.match_indices(quote).skip(1).map(|(at, _)| at);
-        let end = ends.find(|at| !text[..*at].ends_with('\\')).unwrap_or(text.len());
-        let inside = text[1..end].to_owned();
-        let rest = text.get(end + 1..).unwrap_or_default().to_owned();
-        (!inside.is_empty()).then_some((inside, rest))
-    };
-    let line = |line: &str| {
-        let build = line.split_once("docker.build").and_then(|(_, rest)| argument(rest));
-        if let Some((image, rest)) = build {
-            let rest = rest.trim_start().strip_prefix(',').and_then(argument);
-            return format!("docker build -t {image} {}", rest.map_or(".".to_owned(), |one| one.0));
-        }
-        let is_step =
-            |before: &str| !before.ends_with(|c: char| c.is_alphanumeric() || "_.-".contains(c));
-        let step = line.match_indices("sh").find_map(|(at, _)| {
-            let rest = line[at + 2..].trim_start_matches("(script:").trim_start_matches(" script:");
-            argument(rest).filter(|_| is_step(&line[..at]) && rest.starts_with(['(', ' ']))
-        });
-        step.map_or_else(|| line.to_owned(), |(command, _)| command)
-    };
-    // Groovy's quotes inside of texts.
-    text.lines().map(|text| line(text).replace("\\\"", "\"")).collect::<Vec<_>>().join("\n")
-}
-
 /// `{{name}}` of just and `{{.NAME}}` of Task as `${NAME}`.
 pub(super) fn with_dollars(text: &str) -> String {
     let mut parts = text.split("{{");
@@ -148,6 +118,7 @@ pub(super) fn includes(text: &str) -> Vec<String> {
 
 /// Empties the lines of here-documents that are only printed or written into a file.
 fn without_prints(text: &str) -> String {
+    let lines: BTreeSet<&str> = text.lines().map(str::trim).collect();
     let mut end: Option<String> = None;
     let line = |line| {
         let line: &str = line;
@@ -158,11 +129,13 @@ fn without_prints(text: &str) -> String {
             return "";
         }
         if let Some((command, rest)) = line.split_once("<<")
+            && !rest.starts_with('<')
             && command.split_whitespace().any(|word| ["cat", "tee"].contains(&word))
         {
             let word = rest.trim_start_matches(['-', ' ']).split([' ', ';', '|', '>']).next();
             let word = word.unwrap_or_default().trim_matches(['"', '\'', '\\']);
-            end = Some(word.to_owned()).filter(|word| !word.is_empty());
+            end = Some(word.to_owned())
+                .filter(|word| !word.is_empty() && lines.contains(word.as_str()));
         }
         line
     };
@@ -644,17 +617,9 @@ mod tests {
     }
 
     #[test]
-    fn commands_of_jenkinsfiles_and_justfiles() {
-        let text = "node {\n  docker.build(\"r.x/n/why:1\", './y').push('latest')\n  sh 'docker build -t r.x/n/zed:1 z'\n  \
-                    sh(script: \"docker build --label 'a' \\\"b\\\" $A\")\n  sh \"\"\"\n    docker push x\n  \"\"\"\n}";
-        assert_eq!(
-            of_jenkins(text),
-            "node {\ndocker build -t r.x/n/why:1 ./y\ndocker build -t r.x/n/zed:1 z\ndocker build --label 'a' \"b\" $A\n  sh \"\"\"\n    docker push x\n  \"\"\"\n}"
-        );
-        assert_eq!(
-            with_dollars("a {{ b }} {{.C}} ${{ d }} {{e f}} {{"),
-            "a ${b} ${C} ${{ d }} {{e f}} {{"
-        );
+    fn variables_in_braces_are_those_of_a_shell() {
+        let text = "a {{ b }} {{.C}} ${{ d }} {{e f}} {{";
+        assert_eq!(with_dollars(text), "a ${b} ${C} ${{ d }} {{e f}} {{");
     }
 
     #[test]
@@ -745,7 +710,7 @@ mod tests {
             (
                 EvidenceRule::Script,
                 "x.sh",
-                "usage() {\ncat <<-'USAGE'\n  docker build -t acme/usage:1 web\nUSAGE\n}\ndocker build -t acme/real:3 web",
+                "cat <<<x >f\ntee f << MISSING\nusage() {\ncat <<-'USAGE'\n  docker build -t acme/usage:1 web\nUSAGE\n}\ndocker build -t acme/real:3 web",
                 vec!["web/Dockerfile acme/real:3"],
             ),
             (EvidenceRule::Script, "x.sh", "# docker build -t acme/base base\necho build", vec![]),

@@ -247,8 +247,8 @@ impl fmt::Display for Reason {
                     clause(&others, "built, not promoted to TAGS", "built, not promoted to TAGS"),
                     clause(
                         &foreign,
-                        "TAGS points at an image that `rebuild` did not build",
-                        "TAGS point at an image that `rebuild` did not build",
+                        "TAGS points at an image that was not built for it",
+                        "TAGS point at an image that was not built for it",
                     ),
                     clause(&missing, "its tag TAGS does not exist", "its tags TAGS do not exist"),
                 ];

@@ -237,6 +237,7 @@ impl<'a> WhyNodeView<'a> {
 mod tests {
     use super::*;
     use crate::{
+        image::Tagged,
         plan::Selection,
         publish::store::Local,
         report::status,
@@ -378,6 +379,23 @@ mod tests {
         std::fs::remove_file(stack.file("web/b")).unwrap();
         let planned = stack.planned(&Selection::OutOfDate).await;
         assert!(planned.contains("web: build: `os` is rebuilt\n"), "{planned}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tag_that_points_at_the_image_of_another_node_is_no_build_that_waits() {
+        let stack = scenario(STACK);
+        stack.run(&Selection::OutOfDate).await;
+        let tag = |node: &str| Tagged {
+            repository: node.parse().unwrap(),
+            tag: "latest".parse().unwrap(),
+        };
+        stack.engine(|engine| {
+            let os = engine.tags[&tag("os")].clone();
+            engine.tags.insert(tag("tool"), os);
+        });
+        let planned = stack.planned(&Selection::OutOfDate).await;
+        let expected = "tool: promote: `latest` points at an image that was not built for it\n";
+        assert!(planned.contains(expected), "{planned}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,8 +10,11 @@ use crate::{host::bounded, image::Tagged};
 
 /// The extension of a journal file.
 const SUFFIX: &str = "jsonl";
-/// How many journals of a hierarchy are kept. A journal with 300 tags has 100 kB.
+/// How many journals of a hierarchy are kept, of runs that moved tags, and of others. A journal with 300 tags has
+/// 100 kB.
 const KEPT: usize = 100;
+/// The line of a run that moves tags: `JournalLine::Committed`.
+const COMMITTED: &[u8] = b"{\"committed\":";
 /// In bytes. A larger file is not read.
 pub(super) const LARGEST: u64 = 64 * 1024 * 1024;
 
@@ -22,11 +25,23 @@ pub fn file(folder: &Path, run: &str) -> PathBuf {
 
 /// Removes the oldest journals, but no unfinished ones.
 pub fn forget_old(folder: &Path) {
-    for path in files(folder).into_iter().rev().skip(KEPT) {
-        if matches!(Journal::reopen(&path), Ok(None)) {
+    let all = files(folder);
+    if all.len() <= KEPT {
+        return;
+    }
+    // A rollback needs those of runs that moved tags.
+    let (promotions, others): (Vec<PathBuf>, Vec<PathBuf>) =
+        all.into_iter().rev().partition(|path| moved_tags(path));
+    for path in [promotions, others].iter().flat_map(|paths| paths.iter().skip(KEPT)) {
+        if matches!(Journal::reopen(path), Ok(None)) {
             _ = fs::remove_file(path);
         }
     }
+}
+
+fn moved_tags(path: &Path) -> bool {
+    let bytes = bounded::read(path, LARGEST).unwrap_or_default();
+    bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(COMMITTED))
 }
 
 /// The journals of runs that were cut off while they published to this target, the oldest first. Ignores
@@ -72,4 +87,36 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        exit::Exit,
+        image::{Digest, Tagged},
+        publish::journal::{Began, Move, RunRequest},
+    };
+
+    #[test]
+    fn runs_that_move_no_tag_do_not_displace_promotions() {
+        let folder = tempfile::tempdir().unwrap();
+        let begin = |run: &str| {
+            let asked = RunRequest::Run { flags: String::new() };
+            Journal::begin(&file(folder.path(), run), Began::new(run, "here", asked))
+        };
+        let mut promotion = begin("01m8mdceb39jn4adyn2z700000");
+        let tag = Tagged { repository: "os".parse().unwrap(), tag: "latest".parse().unwrap() };
+        let (node, to) = ("os".into(), Some(Digest::of(b"")));
+        promotion.commit(&[Move { node, tag, from: None, to, wave: 0 }]).unwrap();
+        promotion.moved(0);
+        promotion.end(Exit::Done, false);
+        for number in 0..KEPT + 5 {
+            begin(&format!("01m8mdceb39jn4adyn2z7q{number:04}")).end(Exit::Done, false);
+        }
+        forget_old(folder.path());
+        let runs: Vec<PastRun> = find(folder.path(), "here");
+        assert_eq!(runs.len(), KEPT + 1);
+        assert_eq!(runs.iter().filter(|past| past.moves.is_some()).count(), 1);
+    }
 }

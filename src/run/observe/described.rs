@@ -10,7 +10,7 @@ use crate::{
     hierarchy::{Hierarchy, Node, NodeName},
     image::{Digest, Tagged},
     plan::{LastBuild, LastBuilds, Plan},
-    publish::store::{HIERARCHY, Store, StoreError, Tags, built_at},
+    publish::store::{Description, HIERARCHY, Store, StoreError, Tags, built_at},
 };
 
 /// Describes the published images of these nodes.
@@ -25,7 +25,9 @@ pub async fn describe<S: Tags>(
         Some((node, step.published.as_ref()?))
     });
     stream::iter(asked)
-        .map(async |(node, digest)| Ok((node.name.clone(), last_build(store, node, digest).await?)))
+        .map(async |(node, digest)| {
+            Ok((node.name.clone(), last_build(store, (hierarchy, node), digest).await?))
+        })
         .buffer_unordered(DESCRIBED_AT_ONCE)
         .try_filter_map(async |(name, last_build)| Ok(last_build.map(|found| (name, found))))
         .try_collect()
@@ -105,15 +107,20 @@ pub(super) async fn taken_in<S: Tags>(
 /// Describes one published image of a node; `None` if it was deleted, or has no such labels.
 pub(super) async fn last_build<S: Tags>(
     store: &S,
-    node: &Node,
+    (hierarchy, node): (&Hierarchy, &Node),
     published: &Digest,
 ) -> Result<Option<LastBuild>, StoreError> {
     let description = store.describe(&node.repository, published).await?;
+    // A user may have moved a tag to the image of another node. An image of a former name of this node is its own.
+    let is_of_other = |image: &Description| {
+        node_of(&image.labels)
+            .is_some_and(|of| of.image() != node.name.image() && hierarchy.get(&of).is_some())
+    };
     Ok(description.map(|image| LastBuild {
         created: image.created,
         built: built_at(&image.labels),
         size: Some(image.size),
-        built_from: BuiltFrom::from_labels(&image.labels),
+        built_from: BuiltFrom::from_labels(&image.labels).filter(|_| !is_of_other(&image)),
         hierarchy: image.labels.get(HIERARCHY).cloned(),
     }))
 }

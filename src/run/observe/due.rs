@@ -36,7 +36,7 @@ pub async fn due<S: Store>(
     let asked: Vec<Option<NodeName>> = stream::iter(nodes)
         .map(async |node| {
             let Some(digest) = published.get(&node.name) else { return Ok(None) };
-            let last = last_build(store, node, digest).await?.unwrap_or_default();
+            let last = last_build(store, (hierarchy, node), digest).await?.unwrap_or_default();
             let epoch = last.built_from.as_ref().and_then(|record| record.inputs.epoch);
             let last = epoch.map(Epoch::time).or(last.created);
             let is_due = last.is_some_and(|last| is_due(node, last, now));

@@ -413,7 +413,8 @@ impl<E: Engine, S: Store> Staging<'_, E, S> {
         stream::iter(nodes.iter().copied())
             .map(async |node| {
                 let Some(digest) = self.published.get(&node.name) else { return Ok((node, None)) };
-                Ok((node, Some(last_build(self.store, node, digest).await?.unwrap_or_default())))
+                let last = last_build(self.store, (self.hierarchy, node), digest).await?;
+                Ok((node, Some(last.unwrap_or_default())))
             })
             .buffered(DESCRIBED_AT_ONCE)
             .try_collect()

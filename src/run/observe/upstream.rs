@@ -385,7 +385,7 @@ fn uncertain(
     if !only_here.is_empty() {
         let (verb, n) = (if only_here.len() == 1 { "is" } else { "are" }, only_here.len());
         warnings.push(format!(
-            "{} {verb} not in the registry any more: using {} that the engine has",
+            "{} {verb} not in the registry: using {} that the engine has",
             names(only_here, NAMED),
             images_that(n)
         ));
@@ -546,7 +546,7 @@ mod tests {
             (
                 "a: gone",
                 false,
-                "1: `a` is not in the registry any more: using the image that the engine has",
+                "1: `a` is not in the registry: using the image that the engine has",
             ),
             (
                 "a: copy\nb: sure\nc: copy",
