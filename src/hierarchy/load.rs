@@ -293,11 +293,7 @@ impl HierarchySurvey {
         }
         let mut unfilled = unfilled(&drafts, &mut found, &mut problems, read_problems);
         let mut uses = validate::resolve((&drafts, &platform), &found, &mut problems);
-        // Against a registry that is not valid, every reference seems to be one to another.
-        let has_no_registry = |problem: &Diagnostic| problem.code == Some(RuleCode::WrongValue);
-        if registry.is_none() && problems.found.iter().any(has_no_registry) {
-            problems.found.retain(|problem| problem.code != Some(RuleCode::OtherRegistry));
-        }
+        without_false_advice(registry.as_ref(), &mut problems);
         validate::without_values(&drafts, &uses, &mut unfilled, &mut problems);
         keep(&mut drafts, &unfilled);
         keep(&mut found, &unfilled);
@@ -333,6 +329,15 @@ impl HierarchySurvey {
     /// The folder of the file.
     pub(super) fn root(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
+    }
+}
+
+/// If the registry of the file is not valid, every reference seems to be one to another registry.
+fn without_false_advice(registry: Option<&Repository>, problems: &mut Problems) {
+    let is = |problem: &Diagnostic, code| problem.code == Some(code);
+    let mut wrong = problems.found.iter().filter(|problem| is(problem, RuleCode::WrongValue));
+    if registry.is_none() && wrong.next().is_some() {
+        problems.found.retain(|problem| !is(problem, RuleCode::OtherRegistry));
     }
 }
 

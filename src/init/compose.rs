@@ -228,8 +228,8 @@ fn mark(value: &mut Value, known: &BTreeMap<String, String>) {
     let mut known = known.clone();
     let text = value.as_str().unwrap_or_default();
     for name in variables(text) {
-        let has = |sign: &&str| text.contains(&format!("${{{name}{sign}"));
-        if ![":-", "-", ":+", "+"].iter().any(|sign| has(&sign)) {
+        let has = |sign: &str| text.contains(&format!("${{{name}{sign}"));
+        if ![":-", "-", ":+", "+"].into_iter().any(has) {
             known.entry(name.clone()).or_insert_with(|| unknown(&name));
         }
     }

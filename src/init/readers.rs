@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    bake::{self, TargetsError},
+    bake::{self, Targets, TargetsError},
     candidate::Given,
     ci, compose,
     evidence::{Evidence, EvidenceRule, FoundBuilds, PublishedImage, Syntax, Values, expand, tidy},
@@ -36,28 +36,8 @@ pub(super) fn read(
         let Ok(text) = bounded::text(&root.join(path)) else { continue };
         match kind {
             BuildFileKind::Bake => {
-                // Bake runs in the folder of the file, or in one above it.
-                let own = path.parent().unwrap_or(Path::new(""));
-                if path.ends_with(OVERRIDE) && root.join(path.with_file_name(BAKE)).is_file() {
-                    continue;
-                }
-                if let Err(error @ TargetsError::Syntax { .. }) = bake::targets(&[&text], path, own)
-                {
-                    notes.push(format!("`{}` is not used: {error}", path.display()));
-                    continue;
-                }
-                let over = path.ends_with(BAKE).then(|| overriding(root, path, notes)).flatten();
-                let texts: Vec<&str> = [&text].into_iter().chain(&over).map(|it| &**it).collect();
-                let read = |folder: &Path| bake::targets(&texts, path, folder).ok();
-                let is_known = |one: &Evidence| {
-                    one.given.inline.is_some() || dockerfiles.contains(&one.dockerfile)
-                };
-                let mut read = own.ancestors().filter_map(read);
-                if let Some(targets) = read.find(|all| all.found.iter().any(is_known)) {
-                    notes.extend(targets.notes_of(|one| dockerfiles.contains(&one.dockerfile)));
-                    notes.extend(inline_notes(&targets.found, "--from-bake", path));
-                    all.known.extend(targets.found);
-                }
+                let targets = bake_targets(root, (path, &text), &dockerfiles, notes);
+                all.known.extend(targets.into_iter().flat_map(|targets| targets.found));
             }
             BuildFileKind::Compose => {
                 let folder = path.parent().unwrap_or(Path::new(""));
@@ -136,6 +116,33 @@ pub(super) fn read(
         ));
     }
     known
+}
+
+/// The targets of a bake file and of the one that overrides it, if one of them has a Dockerfile here.
+fn bake_targets(
+    root: &Path,
+    (path, text): (&Path, &str),
+    dockerfiles: &BTreeSet<PathBuf>,
+    notes: &mut Vec<String>,
+) -> Option<Targets> {
+    if path.ends_with(OVERRIDE) && root.join(path.with_file_name(BAKE)).is_file() {
+        return None;
+    }
+    let own = path.parent().unwrap_or(Path::new(""));
+    if let Err(error @ TargetsError::Syntax { .. }) = bake::targets(&[text], path, own) {
+        notes.push(format!("`{}` is not used: {error}", path.display()));
+        return None;
+    }
+    let over = path.ends_with(BAKE).then(|| overriding(root, path, notes)).flatten();
+    let texts: Vec<&str> = std::iter::once(text).chain(over.as_deref()).collect();
+    let has_dockerfile = |one: &Evidence| dockerfiles.contains(&one.dockerfile);
+    let is_known = |one: &Evidence| one.given.inline.is_some() || has_dockerfile(one);
+    // Bake runs in the folder of the file, or in one above it.
+    let mut read = own.ancestors().filter_map(|folder| bake::targets(&texts, path, folder).ok());
+    let targets = read.find(|targets| targets.found.iter().any(is_known))?;
+    notes.extend(targets.notes_of(has_dockerfile));
+    notes.extend(inline_notes(&targets.found, "--from-bake", path));
+    Some(targets)
 }
 
 /// Bake reads it on top of the other file of its folder:

@@ -367,9 +367,9 @@ fn parts(changed: &[Change], then: &Detail, now: &Detail) -> Vec<ChangedPart> {
     let (then, now) = (then.checks(), now.checks());
     if changed.contains(&Change::Tests) && !then.is_empty() && !now.is_empty() {
         // The first and the last test of an image change its list of tests.
-        let changes = differences(&then, &now).into_iter();
-        let changes = changes.map(|(_, name)| (ListingDifference::Changed, name));
-        parts.extend(changes.map(part(Change::Tests)));
+        let names = differences(&then, &now).into_iter().map(|(_, name)| name);
+        let checks = names.map(|name| (ListingDifference::Changed, name));
+        parts.extend(checks.map(part(Change::Tests)));
     }
     parts.sort();
     parts

@@ -20,7 +20,7 @@ use super::{
     width::{pad, width},
 };
 use crate::{
-    event::{Event, EventKind, Outcome, Reporter},
+    event::{Event, EventKind, Outcome, Reporter, StopReason},
     hierarchy::NodeName,
     plan::{Action, Plan},
 };
@@ -55,6 +55,17 @@ impl Plain {
             is_promoting: false,
             began: None,
             out,
+        }
+    }
+
+    fn stopping(&self, reason: StopReason, running: usize) -> String {
+        let (stopping, reason) = (self.paint.warning("stopping"), step::stop(reason));
+        match running {
+            _ if self.is_promoting => {
+                format!("{}: {}", self.paint.warning(reason), step::STOP_LATER)
+            }
+            0 => format!("{stopping}: {reason}"),
+            n => format!("{stopping}: {reason}, {} still running", count(n, "image")),
         }
     }
 
@@ -147,18 +158,7 @@ impl Reporter for Plain {
                 self.folds.show(node, &title, (&self.guard, &mut self.out))
             }
             EventKind::StopBegan { reason, running } => {
-                let rest = match running {
-                    0 => String::new(),
-                    n => format!(", {} still running", count(*n, "image")),
-                };
-                let stopping = paint.warning("stopping");
-                let reason = step::stop(*reason);
-                let what = if self.is_promoting {
-                    format!("{}: {}", paint.warning(reason), step::STOP_LATER)
-                } else {
-                    format!("{stopping}: {reason}{rest}")
-                };
-                self.line(at, None, &what)
+                self.line(at, None, &self.stopping(*reason, *running))
             }
             EventKind::PackagesFixed { lines } => {
                 lines.iter().try_for_each(|line| self.line(at, None, &step::package(line, paint)))

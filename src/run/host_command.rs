@@ -61,7 +61,7 @@ impl HostCommand<'_> {
         self,
         mut output: impl FnMut(&[u8]) + Send,
     ) -> Result<(), HostCommandError> {
-        let command = command_line(&self.argv);
+        let command = command_line(self.argv);
         let program = self.argv.first().map(String::as_str).unwrap_or_default();
         // A relative path would be resolved in the working directory of `rebuild`.
         let program =

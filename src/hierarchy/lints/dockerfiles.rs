@@ -96,7 +96,7 @@ fn fetched(rest: &str) -> Found {
     let words = rest.split(' ').filter(|word| !word.starts_with("--"));
     let words = words.map(|word| word.trim_matches(['"', '[', ',', ']']));
     let (url, hint) = words.into_iter().find_map(|word| match GitSource::read(word) {
-        Some(git) => (!git.is_fixed()).then(|| (word, COMMIT)),
+        Some(git) => (!git.is_fixed()).then_some((word, COMMIT)),
         None => is_web(word).then_some((word, CHECKSUM)),
     })?;
     let message = format!("no image is rebuilt when `{url}` changes");
