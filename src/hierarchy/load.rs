@@ -322,10 +322,6 @@ impl HierarchySurvey {
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The folder of the file.
     pub(super) fn root(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))

@@ -55,8 +55,8 @@ pub(super) fn dockerfiles(survey: &HierarchySurvey) -> Problems {
         }
     }
     let mut ignored = ignored(&real(survey.root()));
-    let file = bounded::text(survey.path()).unwrap_or_default();
-    ignored.extend(ignored_by_init(&file).iter().map(|path| real(&survey.root().join(path))));
+    let by_init = ignored_by_init(&survey.problems.source.text);
+    ignored.extend(by_init.iter().map(|path| real(&survey.root().join(path))));
     let unused = found.into_iter().filter(|(real, _)| {
         !used.contains(real) && !ignored.iter().any(|path| real.starts_with(path))
     });

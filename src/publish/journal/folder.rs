@@ -1,7 +1,8 @@
 //! Finds the journals of runs in their folders.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
 };
 
@@ -39,9 +40,12 @@ pub fn forget_old(folder: &Path) {
     }
 }
 
+/// Reads no more than the first block of a promotion: each run asks this of up to 200 journals.
 fn moved_tags(path: &Path) -> bool {
-    let bytes = bounded::read(path, LARGEST).unwrap_or_default();
-    bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(COMMITTED))
+    let is_file = path.metadata().is_ok_and(|found| found.is_file());
+    let Some(file) = is_file.then(|| File::open(path).ok()).flatten() else { return false };
+    let mut lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
+    lines.any(|line| line.starts_with(COMMITTED))
 }
 
 /// The journals of runs that were cut off while they published to this target, the oldest first. Ignores
