@@ -81,6 +81,7 @@ fn update(file: &Path, common: &Common, arguments: &InitArgs) -> Result<Exit, Co
     let left_out = if is_told { left_out(&update.left_out, arguments) } else { Vec::new() };
     let mut page = lists(&[
         ("added", &update.added),
+        ("moved", &update.moved),
         ("gone", &update.gone),
         ("explained", explained),
         ("left out", &left_out),

@@ -3,6 +3,7 @@
 //! Dockerfiles and contexts may be missing: this reads none of them.
 
 use std::{
+    collections::BTreeMap,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -40,6 +41,8 @@ pub struct ImageSection {
     pub lines: Range<usize>,
     /// How far it is indented, in bytes.
     pub column: usize,
+    /// `None` for an entry without fields of its own, or of an alias.
+    pub fields: Option<FieldsText>,
     pub matrix: Option<MatrixText>,
     pub nodes: Vec<OutlineImage>,
 }
@@ -58,6 +61,17 @@ pub struct OutlineImage {
     pub tags: Vec<String>,
     /// Its values of the matrix.
     pub combination: Vec<(String, String)>,
+}
+
+/// Where the fields of an entry are written.
+#[derive(Debug)]
+pub struct FieldsText {
+    /// Of the first key, or behind the bracket of `{}`.
+    pub first_key: usize,
+    /// Whether they are `{ … }`.
+    pub is_flow: bool,
+    /// The fields of one value.
+    pub values: BTreeMap<String, Range<usize>>,
 }
 
 /// Where a matrix is written.
@@ -173,14 +187,12 @@ fn sections(tree: &Yaml, source: &Arc<SourceFile>) -> Result<(usize, Vec<ImageSe
     }
     let column = column.unwrap_or(2);
     let ends = starts.iter().skip(1).copied().chain([end]);
-    let sections =
-        starts.iter().zip(ends).zip(entries).map(|((&start, end), (key, value))| ImageSection {
-            name: key.name.clone(),
-            lines: start..last_line(text, start..end, column),
-            column,
-            matrix: matrix(value, text),
-            nodes: Vec::new(),
-        });
+    let sections = starts.iter().zip(ends).zip(entries).map(|((&start, end), (key, value))| {
+        let lines = start..last_line(text, start..end, column);
+        let (name, nodes) = (key.name.clone(), Vec::new());
+        let fields = fields_text(value, text, &lines);
+        ImageSection { name, lines, column, fields, matrix: matrix(value, text), nodes }
+    });
     Ok((begin, sections.collect()))
 }
 
@@ -197,6 +209,18 @@ fn last_line(text: &str, lines: Range<usize>, column: usize) -> usize {
         }
     }
     end
+}
+
+fn fields_text(entry: &Yaml, text: &str, lines: &Range<usize>) -> Option<FieldsText> {
+    let ValueKind::Map(fields) = &entry.kind else { return None };
+    let is_flow = text[entry.span.start..].starts_with('{');
+    let first = fields.iter().map(|(key, _)| key.span.start).min();
+    let first_key = if is_flow { entry.span.start + 1 } else { first? };
+    // Those of an anchor are elsewhere.
+    let is_own = |(_, value): &&(MappingKey, Yaml)| lines.contains(&value.span.start);
+    let own = fields.iter().filter(|field| field.1.scalar().is_some()).filter(is_own);
+    let values = own.map(|(key, value)| (key.name.clone(), value.span.clone())).collect();
+    lines.contains(&first_key).then_some(FieldsText { first_key, is_flow, values })
 }
 
 fn matrix(entry: &Yaml, text: &str) -> Option<MatrixText> {

@@ -42,10 +42,17 @@ fn with_included(
     process: &BTreeMap<String, String>,
     read: &mut BTreeSet<PathBuf>,
 ) -> Result<Targets, TargetsError> {
-    let source = SourceFile::new(file, text);
-    let value =
-        hierarchy::value(&source).map_err(|problem| TargetsError::Yaml(Box::new(problem)))?;
+    let read_value = |file: &Path, text: String| {
+        let value = hierarchy::value(&SourceFile::new(file, text));
+        value.map_err(|problem| TargetsError::Yaml(Box::new(problem)))
+    };
+    let mut value = read_value(file, text)?;
     let own = file.parent().unwrap_or(Path::new(""));
+    for path in overrides(file) {
+        if let Some(text) = text_inside(own, &path) {
+            lay(&mut value, read_value(&path, text)?);
+        }
+    }
     let mut found = Targets::default();
     read.insert(file.to_owned());
     for name in included(value.get("include")) {
@@ -72,6 +79,23 @@ fn with_included(
         Err(_) if !found.found.is_empty() => Ok(found),
         Err(error) => Err(error),
     }
+}
+
+/// What compose reads on top of a file with a usual name, if it is there:
+/// <https://docs.docker.com/compose/how-tos/multiple-compose-files/merge/>.
+fn overrides(file: &Path) -> Vec<PathBuf> {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let is_usual = ["compose", "docker-compose"].iter().any(|usual| stem == *usual);
+    let names =
+        ["yml", "yaml"].map(|ending| file.with_file_name(format!("{stem}.override.{ending}")));
+    names.into_iter().filter(|_| is_usual).collect()
+}
+
+/// Whether compose reads a file only on top of another one.
+pub(super) fn is_override(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let Some((stem, "yml" | "yaml")) = name.split_once(".override.") else { return false };
+    ["yml", "yaml"].iter().any(|ending| file.with_file_name(format!("{stem}.{ending}")).is_file())
 }
 
 fn tidy_path(path: &Path) -> PathBuf {
@@ -400,6 +424,21 @@ services:
                 "sub/Dockerfile x/c:latest @t"
             ]
         );
+    }
+
+    #[test]
+    fn an_override_lies_on_top() {
+        let folder = tempfile::tempdir().unwrap();
+        let over = "services: { a: { image: x/a:2, build: { target: t } }, b: { build: b } }\n";
+        std::fs::write(folder.path().join("compose.override.yaml"), over).unwrap();
+        let file = "services: { a: { image: x/a, build: { context: a } }, b: { image: x/b } }\n";
+        let path = folder.path().join("compose.yaml");
+        let targets = targets(&path, file.to_owned(), Path::new(""), &BTreeMap::new()).unwrap();
+        let shown: Vec<String> = targets.found.iter().map(Evidence::shown).collect();
+        assert_eq!(shown, ["a/Dockerfile x/a:2 @t", "b/Dockerfile x/b:latest"]);
+        std::fs::write(&path, file).unwrap();
+        assert!(is_override(&folder.path().join("compose.override.yaml")));
+        assert!(!is_override(&folder.path().join("other.override.yaml")));
     }
 
     #[test]

@@ -29,12 +29,17 @@ impl InitEntry {
     /// Says where it is built, and leaves out what is so anyway.
     pub(super) fn place(&mut self, root: &Path, context: &Path, dockerfile: &Path) {
         let folder = shown(context);
-        let usual = [format!("images/{}", self.name), self.name.clone()];
-        let usual = usual.iter().find(|folder| root.join(folder).is_dir());
-        self.context = (usual != Some(&folder)).then_some(folder);
+        let usual = usual_folder(root, &self.name);
+        self.context = (usual.as_ref() != Some(&folder)).then_some(folder);
         let file = relative(dockerfile, context);
         self.dockerfile = (file != Path::new("Dockerfile")).then(|| shown(&file));
     }
+}
+
+/// The context of an entry that gives none.
+pub(super) fn usual_folder(root: &Path, name: &str) -> Option<String> {
+    let usual = [format!("images/{name}"), name.to_owned()];
+    usual.into_iter().find(|folder| root.join(folder).is_dir())
 }
 
 /// A path as the file says it: `.` for the folder itself.

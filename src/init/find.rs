@@ -37,6 +37,8 @@ pub(super) enum BuildFileKind {
     Workflow,
     Makefile,
     Script,
+    /// `scripts` of a package.json.
+    PackageScripts,
 }
 
 impl BuildFileKind {
@@ -49,6 +51,8 @@ impl BuildFileKind {
             Some(Self::Bake)
         } else if ending == "json" && name.starts_with("manifest") {
             Some(Self::ImageBuilder)
+        } else if name == "package.json" {
+            Some(Self::PackageScripts)
         } else if is_yaml && name.contains("compose") {
             Some(Self::Compose)
         } else if is_yaml {

@@ -20,11 +20,13 @@ mod entry;
 mod evidence;
 mod file;
 mod find;
+mod functions;
 mod gitlab;
 mod gone;
 mod hcl;
 mod image_builder;
 mod jenkins;
+mod loops;
 mod matrix;
 mod names;
 mod readers;
@@ -69,7 +71,7 @@ use crate::{
 const SECRET_FIELDS: [&str; 2] = ["secrets", "ssh"];
 
 /// Where the images are read from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum From {
     /// Every Dockerfile of the folder, with the files that git tracks although it may ignore them,
     /// and the environment, which compose files take variables from.

@@ -39,6 +39,7 @@ pub(super) fn read(
                 let targets = bake_targets(root, (path, &text), &dockerfiles, notes);
                 all.known.extend(targets.into_iter().flat_map(|targets| targets.found));
             }
+            BuildFileKind::Compose if compose::is_override(&root.join(path)) => {}
             BuildFileKind::Compose => {
                 let folder = path.parent().unwrap_or(Path::new(""));
                 let targets = compose::targets(&root.join(path), text, folder, environment);
@@ -67,7 +68,7 @@ pub(super) fn read(
             BuildFileKind::Workflow if is_about_builds(&text) || text.contains("uses:") => {
                 workflows.extend(ci::Workflow::parse(root, path, text));
             }
-            BuildFileKind::Makefile | BuildFileKind::Script
+            BuildFileKind::Makefile | BuildFileKind::Script | BuildFileKind::PackageScripts
                 if text.len() as u64 <= LARGEST && is_about_builds(&text) =>
             {
                 let (rule, syntax) = match kind {
@@ -80,6 +81,7 @@ pub(super) fn read(
                 let folder = path.parent().unwrap_or(Path::new(""));
                 let is_just = path.to_string_lossy().to_ascii_lowercase().contains("justfile");
                 let text = match rule {
+                    _ if *kind == BuildFileKind::PackageScripts => package_scripts(&text),
                     _ if is_just => with_dollars(&text).replace(" := ", "="),
                     EvidenceRule::Ci => jenkins::commands(&text),
                     _ => text,
@@ -181,6 +183,20 @@ fn inline_notes(found: &[Evidence], option: &str, path: &Path) -> Vec<String> {
         )
     };
     named.map(line).collect()
+}
+
+/// The commands of `scripts`, each in its line: <https://docs.npmjs.com/cli/using-npm/scripts>.
+fn package_scripts(text: &str) -> String {
+    let package: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let scripts = package["scripts"].as_object();
+    let line = |line: &str| {
+        let key = line.trim().strip_prefix('"').and_then(|line| Some(line.split_once('"')?.0));
+        let command = key.and_then(|key| scripts?.get(key)?.as_str());
+        // An object may have a key of the same name elsewhere.
+        let shown = |command: &&str| line.contains(&serde_json::Value::from(*command).to_string());
+        command.filter(shown).unwrap_or_default().to_owned()
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn is_about_builds(text: &str) -> bool {
@@ -309,4 +325,16 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
         }],
     });
     all.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_of_a_package_are_commands_in_their_lines() {
+        let text = "{\n  \"build\": \"docker build no\",\n  \"scripts\": {\n    \"build\": \"docker build -t \\\"x/a\\\" a\",\n    \"test\": \"true\"\n  }\n}\n";
+        assert_eq!(package_scripts(text), "\n\n\ndocker build -t \"x/a\" a\ntrue\n\n");
+        assert_eq!(package_scripts("not JSON"), "");
+    }
 }

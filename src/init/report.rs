@@ -101,10 +101,15 @@ fn line(
 
 /// Images that lost their tag to another one.
 pub(super) fn collisions(all: &Names, candidates: &[ImageCandidate]) -> Option<String> {
-    let paths: Vec<String> =
-        all.collided.iter().map(|&one| candidates[one].dockerfile.display().to_string()).collect();
+    let shown = |&one: &usize| {
+        let path = &candidates[one].dockerfile;
+        let same = candidates.iter().filter(|other| other.dockerfile == *path).count();
+        let name = if same == 1 { String::new() } else { format!(" ({})", all.all[one].name) };
+        format!("{}{name}", path.display())
+    };
+    let paths: Vec<String> = all.collided.iter().map(shown).collect();
     (!paths.is_empty()).then(|| {
-        format!("{}: another Dockerfile makes the same image and tag; they have names of their own, check `repository` and `tags`", names(&paths, SHOWN))
+        format!("{}: another build makes the same image and tag; they have names of their own, check `repository` and `tags`", names(&paths, SHOWN))
     })
 }
 

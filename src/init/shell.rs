@@ -5,15 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use globset::{GlobBuilder, GlobMatcher};
-
 use super::{
     build_options::BuildOptions,
     candidate::Given,
     evidence::{
         Evidence, EvidenceRule, FoundBuilds, Open, PublishedImage, Syntax, Values, expand, tidy,
-        turns,
     },
+    functions::{Functions, NumberedLine},
+    loops::{loops, rows, targets},
     path_words::is_one_of,
 };
 
@@ -21,6 +20,9 @@ use super::{
 const FLAGS: &str = "\
     --pull --no-cache --rm --force-rm --squash -q --quiet --compress --layers \
     --debug -D --tls-verify --isolation --disable-content-trust";
+
+/// Functions that call each other are followed to this depth.
+const DEEPEST_CALL: usize = 4;
 
 /// Commands, and where they are.
 pub(super) struct Script<'a> {
@@ -52,12 +54,18 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
     let mut values = Values::new();
     for (_, line) in logical_lines(text) {
         let line = line.trim_start_matches(['\t', ' ']);
-        let line = ["export ", "local ", "readonly ", "declare ", "typeset ", "override "]
+        let declared = ["export ", "local ", "readonly ", "declare ", "typeset ", "override "]
             .iter()
             .fold(line, |line, word| line.strip_prefix(word).unwrap_or(line));
-        for part in line.split("; ").flat_map(|part| part.split(" && ")) {
-            let part = part.trim_start();
-            let part = part.strip_prefix("do ").unwrap_or(part);
+        let parts = declared.split("; ").flat_map(|part| part.split(" && "));
+        let parts = parts.map(|part| part.trim_start().strip_prefix("do ").unwrap_or(part));
+        // Behind the first other word are the arguments of a command.
+        let is_leading = |word: &&str| declared != line || word.contains('=');
+        let one_or_more = |part| match syntax {
+            Syntax::Shell => words(part).into_iter().take_while(is_leading).collect(),
+            Syntax::Make => vec![part],
+        };
+        for part in parts.flat_map(one_or_more) {
             let Some((name, value)) = part.split_once('=') else { continue };
             let name = match syntax {
                 Syntax::Shell => name.trim_start(),
@@ -86,6 +94,23 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
         }
     }
     values
+}
+
+/// The words of a part of a line as they are written: what is in quotes or brackets is not taken apart.
+fn words(part: &str) -> Vec<&str> {
+    let (mut quote, mut depth) = (None, 0usize);
+    let is_between = |c: char| {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (None, '(' | '{') => depth += 1,
+            (None, ')' | '}') => depth = depth.saturating_sub(1),
+            (None, c) => return depth == 0 && c.is_whitespace(),
+        }
+        false
+    };
+    part.split(is_between).filter(|word| !word.is_empty()).collect()
 }
 
 /// `{{name}}` of just and `{{.NAME}}` of Task as `${NAME}`.
@@ -143,8 +168,8 @@ fn without_prints(text: &str) -> String {
 }
 
 /// Lines that end in a backslash are one, with the number of the first.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
-    let mut lines: Vec<(usize, String)> = Vec::new();
+fn logical_lines(text: &str) -> Vec<NumberedLine> {
+    let mut lines: Vec<NumberedLine> = Vec::new();
     let mut continues = false;
     for (number, line) in text.lines().enumerate() {
         let (part, goes_on) = match line.trim_end().strip_suffix('\\') {
@@ -165,55 +190,116 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
     lines
 }
 
+/// What is known in a line of a script.
+struct ScriptState {
+    values: Values,
+    /// Of several assignments, the first after the last build counts: the others are those of other branches.
+    assigned: BTreeSet<String>,
+    folder: PathBuf,
+    /// What the variables of loops may be.
+    lists: BTreeMap<String, Vec<String>>,
+    /// How many calls of functions this is in.
+    depth: usize,
+}
+
+impl ScriptState {
+    /// In a function that is called with these words.
+    fn called(&self, row: &Values, folder: &Path, arguments: &[String]) -> Self {
+        let mut values = row.clone();
+        for number in 1..10 {
+            values.remove(&number.to_string());
+        }
+        for (number, argument) in arguments.iter().enumerate() {
+            values.insert((number + 1).to_string(), argument.clone());
+        }
+        let all = [arguments.join(" ")];
+        for name in ["@", "*"] {
+            values.insert(name.to_owned(), all[0].clone());
+        }
+        let lists = ["@", "*"].map(|name| (name.to_owned(), all.to_vec()));
+        let (lists, folder) = (lists.into(), folder.to_owned());
+        Self { values, assigned: BTreeSet::new(), folder, lists, depth: self.depth + 1 }
+    }
+}
+
 impl Script<'_> {
     /// The builds of a script, each with the Dockerfiles that it is for.
     pub(super) fn read(&self, dockerfiles: &BTreeSet<PathBuf>, found: &mut FoundBuilds) {
         if !["build", "bud", "executor"].iter().any(|word| self.text.contains(word)) {
             return;
         }
-        let syntax = if self.rule == EvidenceRule::Makefile { Syntax::Make } else { Syntax::Shell };
+        let syntax = self.syntax();
         let text = without_prints(self.text);
         let mut values = assignments(&text, syntax);
         values.extend(self.values.iter().map(|(key, value)| (key.clone(), value.clone())));
-        // Of several assignments, the first after the last build counts: the others are those of
-        // other branches.
-        let mut assigned: BTreeSet<String> = BTreeSet::new();
-        let mut folder = self.folder.to_owned();
-        let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (number, line) in logical_lines(&text) {
+        let mut lines = logical_lines(&text);
+        let mut functions = match syntax {
+            Syntax::Shell => Functions::take(&mut lines),
+            Syntax::Make => Functions::default(),
+        };
+        let start = || ScriptState {
+            values: values.clone(),
+            assigned: BTreeSet::new(),
+            folder: self.folder.to_owned(),
+            lists: BTreeMap::new(),
+            depth: 0,
+        };
+        self.lines(&lines, start(), &mut functions, (dockerfiles, &mut *found));
+        for body in functions.others() {
+            self.lines(&body, start(), &mut functions, (dockerfiles, &mut *found));
+        }
+    }
+
+    fn syntax(&self) -> Syntax {
+        if self.rule == EvidenceRule::Makefile { Syntax::Make } else { Syntax::Shell }
+    }
+
+    fn lines(
+        &self,
+        lines: &[NumberedLine],
+        mut state: ScriptState,
+        functions: &mut Functions,
+        (dockerfiles, found): (&BTreeSet<PathBuf>, &mut FoundBuilds),
+    ) {
+        let syntax = self.syntax();
+        for (number, line) in lines {
             let is_recipe = line.starts_with('\t');
             let trimmed = line.trim_start_matches(['\t', ' ', '@', '-']);
             if trimmed.starts_with('#') {
                 continue;
             }
-            if self.rule == EvidenceRule::Makefile && !is_recipe {
-                targets(&line, &values, &mut lists);
+            if syntax == Syntax::Make && !is_recipe {
+                targets(line, &state.values, &mut state.lists);
                 continue;
             }
+            // All arguments are words of their own, also in quotes.
+            let trimmed = &trimmed.replace("\"$@\"", "$@");
             if syntax == Syntax::Shell {
                 for (name, value) in assignments(trimmed, syntax) {
-                    if assigned.insert(name.clone()) && !self.values.contains_key(&name) {
-                        values.insert(name, value);
+                    if state.assigned.insert(name.clone()) && !self.values.contains_key(&name) {
+                        state.values.insert(name, value);
                     }
                 }
             }
-            loops(trimmed, (&values, syntax), (&folder, dockerfiles), &mut lists);
+            let place = (state.folder.as_path(), dockerfiles);
+            loops(trimmed, (&state.values, syntax), place, &mut state.lists);
             if is_recipe {
-                self.folder.clone_into(&mut folder);
+                self.folder.clone_into(&mut state.folder);
             }
-            let plain = commands(&expand(trimmed, &values, syntax));
+            let plain = commands(&expand(trimmed, &state.values, syntax));
             let concerns = |words: &Vec<String>| {
                 ["cd", "pushd"].iter().any(|one| words[0] == *one)
+                    || called(words).first().is_some_and(|name| functions.has(name))
                     || renamed(words).is_some()
-                    || command(words, &values).is_some()
+                    || command(words, &state.values).is_some()
             };
             // Most lines build nothing, and need no turn for each value of a loop.
             if !plain.iter().any(concerns) {
                 continue;
             }
-            for row in rows(trimmed, &lists, &values) {
+            for row in rows(trimmed, &state.lists, &state.values) {
                 let expanded = expand(trimmed, &row, syntax);
-                let mut here = folder.clone();
+                let mut here = state.folder.clone();
                 for words in commands(&expanded) {
                     if let ["cd" | "pushd", to, ..] =
                         &words[..].iter().map(String::as_str).collect::<Vec<_>>()[..]
@@ -226,125 +312,25 @@ impl Script<'_> {
                         rename(&names, &mut found.known);
                         continue;
                     }
+                    if state.depth < DEEPEST_CALL
+                        && let [name, arguments @ ..] = called(&words)
+                        && let Some(body) = functions.call(name, arguments)
+                    {
+                        let inside = state.called(&row, &here, arguments);
+                        self.lines(&body, inside, functions, (dockerfiles, &mut *found));
+                        continue;
+                    }
                     let Some(command) = command(&words, &row) else { continue };
-                    assigned.clear();
+                    state.assigned.clear();
                     let place = format!("{}:{}", self.path.display(), self.first_line + number);
                     bind(self.rule, &place, &here, &command, dockerfiles, found);
                 }
                 if !is_recipe && !trimmed.contains('(') {
-                    folder = here;
+                    state.folder = here;
                 }
             }
         }
     }
-}
-
-/// `a b: c`: what `$@` may be in the recipe.
-fn targets(line: &str, values: &Values, lists: &mut BTreeMap<String, Vec<String>>) {
-    let Some((names, rest)) = line.split_once(':') else { return };
-    if rest.starts_with('=') || names.contains('=') || names.starts_with(' ') {
-        return;
-    }
-    lists.remove("@");
-    lists.remove("*");
-    let names = expand(names, values, Syntax::Make);
-    let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
-    let is_known = |name: &String| !name.contains('%') && Open(name.clone()).is_known();
-    if !names.is_empty() && names.iter().all(is_known) {
-        lists.insert("@".to_owned(), names);
-    }
-}
-
-/// `for x in a b; do`: what `$x` may be.
-fn loops(
-    line: &str,
-    (values, syntax): (&Values, Syntax),
-    (folder, dockerfiles): (&Path, &BTreeSet<PathBuf>),
-    lists: &mut BTreeMap<String, Vec<String>>,
-) {
-    for part in line.split(';') {
-        let Some((name, rest)) =
-            part.trim().strip_prefix("for ").and_then(|rest| rest.split_once(" in "))
-        else {
-            continue;
-        };
-        let rest = rest.split(';').next().unwrap_or("").trim_end_matches(" do");
-        let rest = expand(rest, values, syntax);
-        let is_known = Open(rest.clone()).is_known() && !rest.contains(['(', '@']);
-        let words = rest.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
-        let words: Vec<String> =
-            words.flat_map(|word| matching(word, folder, dockerfiles)).collect();
-        let has_wildcard = rest.contains(['*', '?']);
-        if is_known && (!words.is_empty() || has_wildcard && !may_match(&rest, dockerfiles)) {
-            lists.insert(name.trim().to_owned(), words);
-        } else {
-            lists.remove(name.trim());
-        }
-    }
-}
-
-/// What the shell makes of a word: of one with wildcards, the folders of Dockerfiles and the Dockerfiles that match it,
-/// in the script's folder or in one above it.
-fn matching(word: &str, folder: &Path, dockerfiles: &BTreeSet<PathBuf>) -> Vec<String> {
-    if !word.contains(['*', '?']) {
-        return vec![word.to_owned()];
-    }
-    let (pattern, end) = match word.strip_suffix('/') {
-        Some(pattern) => (pattern, "/"),
-        None => (word, ""),
-    };
-    let pattern = pattern.trim_start_matches("./");
-    let Some(glob) = glob(pattern) else { return Vec::new() };
-    let matches_below = |base: &Path| -> BTreeSet<String> {
-        let below = dockerfiles.iter().filter_map(|path| path.strip_prefix(base).ok());
-        let all = below.flat_map(|path| path.ancestors().skip(usize::from(!end.is_empty())));
-        let shown = all.filter(|path| glob.is_match(path)).map(|path| path.display().to_string());
-        shown.filter(|path| !path.starts_with('.') && !path.contains("/.")).collect()
-    };
-    let found = folder.ancestors().map(matches_below).find(|found| !found.is_empty());
-    found.unwrap_or_default().into_iter().map(|path| path + end).collect()
-}
-
-/// Whether one of the words matches in any folder: the script may run in one that is not known.
-fn may_match(words: &str, dockerfiles: &BTreeSet<PathBuf>) -> bool {
-    words.split_whitespace().any(|word| {
-        let word = word.trim_matches(['"', '\'']).trim_start_matches("./").trim_end_matches('/');
-        let Some(glob) = glob(&format!("**/{word}")) else { return true };
-        dockerfiles.iter().any(|path| path.ancestors().any(|part| glob.is_match(part)))
-    })
-}
-
-fn glob(pattern: &str) -> Option<GlobMatcher> {
-    let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-    glob.ok().map(|glob| glob.compile_matcher())
-}
-
-/// The values of each turn of the loops that a line is in.
-fn rows(line: &str, lists: &BTreeMap<String, Vec<String>>, values: &Values) -> Vec<Values> {
-    let mut rows = vec![values.clone()];
-    let uses = |name: &str, text: &str| {
-        ["", "{", "(", "(notdir ", "(basename ", "(basename \""]
-            .iter()
-            .any(|open| text.contains(&format!("${open}{name}")))
-    };
-    for (name, words) in lists {
-        let is_used = uses(name, line) || values.values().any(|value| uses(name, value));
-        if is_used && words.is_empty() {
-            return Vec::new();
-        }
-        if is_used {
-            rows = turns(rows, words, |row, word| _ = row.insert(name.clone(), word.clone()));
-        }
-    }
-    for row in &mut rows {
-        // A loop over files, or a pattern rule: what it is shows in the path.
-        for name in ["@", "*"] {
-            if !lists.contains_key(name) {
-                row.remove(name);
-            }
-        }
-    }
-    rows
 }
 
 /// The words of each simple command of a line.
@@ -384,6 +370,12 @@ pub(super) fn commands(line: &str) -> Vec<Vec<String>> {
         all.push(words);
     }
     all
+}
+
+/// A command without the words of the shell before it.
+fn called(words: &[String]) -> &[String] {
+    let skip = words.iter().take_while(|word| is_one_of(word, "do then else if ! { time"));
+    &words[skip.count()..]
 }
 
 fn is_engine(word: &str) -> bool {
@@ -714,6 +706,18 @@ mod tests {
                 vec!["web/Dockerfile acme/real:3"],
             ),
             (EvidenceRule::Script, "x.sh", "# docker build -t acme/base base\necho build", vec![]),
+            (
+                EvidenceRule::Script,
+                "x.sh",
+                "build() {\n  local name=$1 v=${2:-latest}\n  docker build -t acme/$name:$v $3 \"$name\"\n}\nbuild base 3\nfor i in web; do build $i; done\nbuild",
+                vec!["base/Dockerfile acme/base:3", "web/Dockerfile acme/web:latest"],
+            ),
+            (
+                EvidenceRule::Script,
+                "x.sh",
+                "main() { with-log all; }\nwith-log() {\n  \"$@\"\n}\nall() {\n  b -t acme/base:1 base; b -t acme/web:2 web\n}\nb() { docker build --pull \"$@\"; }\nmain \"$@\"",
+                vec!["base/Dockerfile acme/base:1", "web/Dockerfile acme/web:2"],
+            ),
         ] {
             assert_eq!(read(rule, path, text, &files), expected, "{text}");
         }

@@ -191,6 +191,7 @@ impl Listening {
             tracing::warn!("a run did not end within {} s", DRAIN.as_secs());
         }
         pages.abort();
+        server.database.close().await;
     }
 }
 

@@ -428,7 +428,7 @@ pub struct Common {
     #[arg(long, global = true, help_heading = "Global options")]
     pub emulate: bool,
     /// Colours: auto, always or never
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide = true)]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     #[arg(help_heading = "Global options")]
     pub color: Colour,
 }

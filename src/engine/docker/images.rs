@@ -183,6 +183,9 @@ impl Docker {
             let found = |name: Tagged| Some((name.clone(), all.get(&name)?.clone()));
             return Ok(names.into_iter().filter_map(found).collect());
         }
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         self.read_events().await?;
         let mut asked = self.known.split(names);
         let images: Vec<(Tagged, Option<LocalImage>)> =
@@ -214,11 +217,15 @@ impl Docker {
         }
         let seconds =
             |time: Timestamp| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
-        let (since, until) = (seconds(self.known.since()), seconds(self.identity.now()));
-        let path = path_with("/events", &[("since", &since), ("until", &until)]);
-        let events: Vec<EngineEvent> = self.get_lines("asking for its last events", &path).await?;
-        self.known.take(&self.identity.id, &events);
-        Ok(())
+        let read = async || {
+            let (since, until) = (seconds(self.known.since()), seconds(self.identity.now()));
+            let path = path_with("/events", &[("since", &since), ("until", &until)]);
+            let doing = "asking for its last events";
+            let events: Vec<EngineEvent> = self.get_lines(doing, &path).await?;
+            self.known.take(&self.identity.id, &events);
+            Ok(())
+        };
+        self.known.read(read).await
     }
 
     pub(super) async fn list_tags(

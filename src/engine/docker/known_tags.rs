@@ -11,7 +11,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use jiff::Timestamp;
@@ -24,7 +27,20 @@ use crate::{
 
 /// Kept from one run to the next.
 #[derive(Debug, Default)]
-pub(super) struct KnownTags(Mutex<TagKnowledge>);
+pub(super) struct KnownTags {
+    knowledge: Mutex<TagKnowledge>,
+    reads: EventReads,
+}
+
+/// Lets one reading of the events go on at a time: an older answer that comes after a newer one would prove nothing.
+/// All who wait share the next reading.
+#[derive(Debug, Default)]
+struct EventReads {
+    begun: AtomicU64,
+    /// The last one that succeeded.
+    done: AtomicU64,
+    turn: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct TagKnowledge {
@@ -35,8 +51,12 @@ struct TagKnowledge {
     asked: BTreeSet<String>,
     /// Changes of this process that no event has shown yet, by key, the oldest first.
     pending: BTreeMap<String, VecDeque<Option<Digest>>>,
-    /// How often events were read: an answer to a question from before may be outdated.
+    /// How often events were read.
     round: u64,
+    /// The round whose events last concerned a tag, by key: an answer to a question from before may be outdated.
+    concerned: BTreeMap<String, u64>,
+    /// The same for all tags.
+    all_concerned: u64,
     has_changed: bool,
 }
 
@@ -123,6 +143,20 @@ impl KnownTags {
         !known.is_proven || known.pending.is_empty()
     }
 
+    /// Reads the events, unless a reading succeeds that began after this call.
+    pub(super) async fn read<E>(&self, read: impl AsyncFnOnce() -> Result<(), E>) -> Result<(), E> {
+        let EventReads { begun, done, turn } = &self.reads;
+        let before = begun.load(Ordering::SeqCst);
+        let _turn = turn.lock().await;
+        if done.load(Ordering::SeqCst) > before {
+            return Ok(());
+        }
+        let number = begun.fetch_add(1, Ordering::SeqCst) + 1;
+        read().await?;
+        done.store(number, Ordering::SeqCst);
+        Ok(())
+    }
+
     /// The moment from which events are needed, for [`Self::take`].
     pub(super) fn since(&self) -> Timestamp {
         let last = self.lock().kept.last.as_ref().map_or(0, |event| event.time);
@@ -133,6 +167,7 @@ impl KnownTags {
     pub(super) fn take(&self, engine: &str, events: &[EngineEvent]) {
         let mut guard = self.lock();
         let known = &mut *guard;
+        known.round += 1;
         let last = known.kept.last.as_ref();
         let seen = last.and_then(|last| events.iter().position(|event| event == last));
         match seen {
@@ -141,13 +176,12 @@ impl KnownTags {
                     known.apply(event.change());
                 }
             }
-            _ => known.kept.tags.clear(),
+            _ => known.apply(TagChange::Everything),
         }
         engine.clone_into(&mut known.kept.engine);
         known.has_changed |= known.kept.last.as_ref() != events.last();
         known.kept.last = events.last().cloned();
         known.is_proven = true;
-        known.round += 1;
     }
 
     pub(super) fn split(&self, names: Vec<Tagged>) -> TagAnswers {
@@ -170,7 +204,8 @@ impl KnownTags {
         let mut known = self.lock();
         let key = key(&name.repository, &name.tag);
         // Without an event to go by, the next process could prove nothing.
-        let is_of_now = known.round == asked.round && !known.pending.contains_key(&key);
+        let concerned = known.concerned.get(&key).copied().unwrap_or(0).max(known.all_concerned);
+        let is_of_now = concerned <= asked.round && !known.pending.contains_key(&key);
         if known.is_proven && known.kept.last.is_some() && is_of_now {
             known.asked.insert(key.clone());
             known.kept.tags.insert(key, digest.cloned());
@@ -204,12 +239,19 @@ impl KnownTags {
     }
 
     fn lock(&self) -> MutexGuard<'_, TagKnowledge> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.knowledge.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 impl TagKnowledge {
     fn apply(&mut self, change: TagChange) {
+        match &change {
+            TagChange::Nothing => {}
+            TagChange::Tag(key, _) | TagChange::Doubt(key) => {
+                self.concerned.insert(key.clone(), self.round);
+            }
+            TagChange::Image(_) | TagChange::Everything => self.all_concerned = self.round,
+        }
         let tags = &mut self.kept.tags;
         match change {
             TagChange::Nothing => {}
@@ -399,6 +441,27 @@ mod tests {
         assert_eq!(shown(&tags), "a:1=y b:1=y c:1=-", "another user's change after ours");
     }
 
+    #[tokio::test]
+    async fn those_who_wait_share_the_next_reading() {
+        let tags = KnownTags::default();
+        let (begun, release) = (AtomicU64::new(0), tokio::sync::Semaphore::new(0));
+        let read = || {
+            tags.read(async || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                release.acquire().await.map(|permit| permit.forget()).map_err(|_| "closed")?;
+                // The first one fails, so the next one reads again.
+                if begun.load(Ordering::SeqCst) == 1 { Err("failed") } else { Ok(()) }
+            })
+        };
+        let all = async { tokio::join!(read(), read(), read(), read()) };
+        let (all, ()) = tokio::join!(all, async { release.add_permits(2) });
+        assert_eq!(all, (Err("failed"), Ok(()), Ok(()), Ok(())));
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
+        release.add_permits(1);
+        assert_eq!(read().await, Ok(()));
+        assert_eq!(begun.load(Ordering::SeqCst), 3, "none goes on that it could share");
+    }
+
     #[test]
     fn an_answer_from_before_an_event_is_not_kept() {
         let tags = first();
@@ -407,5 +470,18 @@ mod tests {
         tags.learn(&asked, &tagged("d:1"), None);
         let now = tags.split(vec![tagged("d:1")]);
         assert_eq!(now.found[&tagged("d:1")], Digest::of(b"z"));
+        // An event of another tag leaves the answer as it is, one of an image does not.
+        for (name, change, is_kept) in [
+            ("e:1", event(3, "tag", "z", "f:1"), true),
+            ("g:1", event(4, "untag", "z", &Digest::of(b"z").to_string()), false),
+        ] {
+            let asked = tags.split(vec![tagged(name)]);
+            tags.take(
+                "one",
+                &[last(), event(2, "tag", "z", "d:1"), event(3, "tag", "z", "f:1"), change],
+            );
+            tags.learn(&asked, &tagged(name), None);
+            assert_eq!(tags.split(vec![tagged(name)]).open.is_empty(), is_kept, "{name}");
+        }
     }
 }

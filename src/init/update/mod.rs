@@ -3,6 +3,7 @@
 //! **Invariant:** every byte outside of the added and the marked places stays. The images that stay mean the
 //! same as before, and the new text loads, or there is no new text.
 
+mod moved;
 mod values;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::values::NewValues;
+use self::{moved::Moved, values::NewValues};
 use super::{
     From, InitError, LeftOut, Present, Study, edits::Edits, entry::InitEntry,
     evidence::PublishedImage, file, gone, matrix, report,
@@ -33,6 +34,7 @@ pub struct FileUpdate {
     pub loaded: Loaded,
     /// A line for each entry.
     pub added: Vec<String>,
+    pub moved: Vec<String>,
     pub gone: Vec<String>,
     /// As in a proposal, of the new images.
     pub unsure: Vec<String>,
@@ -70,8 +72,30 @@ pub fn update(
         OutlineError::Problems(problems) => UpdateError::Problems(problems),
         OutlineError::Layout(reason) => UpdateError::Layout(reason),
     })?;
-    let present = Present::of(&outline, root, text);
-    let mut study = Study::of(file, from, options, &present)?;
+    let place = (file, name, text);
+    let plain =
+        Study::of(file, from.clone(), options, &Present::of(&outline, place, &Moved::default()))?;
+    let moved = Moved::of(&outline, &plain, root);
+    if !moved.is_empty() {
+        let study = Study::of(file, from, options, &Present::of(&outline, place, &moved))?;
+        let update = merged(place, (&outline, study), &moved, options);
+        if let Ok(update) = update
+            && moved.is_in(&outline, &update.loaded.hierarchy)
+        {
+            return Ok(update);
+        }
+    }
+    merged(place, (&outline, plain), &Moved::default(), options)
+}
+
+fn merged(
+    (file, name, text): (&Path, &str, &str),
+    (outline, mut study): (&Outline, Study),
+    moved: &Moved,
+    options: &LoadOptions,
+) -> Result<FileUpdate, UpdateError> {
+    let root = file.parent().unwrap_or(Path::new("/"));
+    let present = Present::of(outline, (file, name, text), moved);
     let is_known = |place: &String| {
         let path = place.rsplit_once(':').map_or(place.as_str(), |(path, _)| path);
         [path, place].iter().any(|path| present.by_path.contains_key(Path::new(path)))
@@ -80,20 +104,20 @@ pub fn update(
         left_out.places.retain(|place| !is_known(place));
     }
     study.left_out.retain(|left_out| !left_out.places.is_empty());
-    let merge = Merge { file, text, outline: &outline, study: &study, root, options };
+    let merge = Merge { file, text, outline, study: &study, root, options, moved };
     let merged = merge.best(name)?;
     study.unsure.splice(0..0, merged.wrong);
-    study.unsure.extend(left_without(&outline, &merged.loaded.hierarchy));
+    study.unsure.extend(left_without(outline, moved, &merged.loaded.hierarchy));
     let explained = report::explained(&study.names, &study.candidates, &study.new);
     let Study { unsure, left_out, .. } = study;
-    let Merged { text, diff, loaded, added, gone, .. } = merged;
-    Ok(FileUpdate { text, diff, loaded, added, gone, unsure, left_out, explained })
+    let Merged { text, diff, loaded, added, moved, gone, .. } = merged;
+    Ok(FileUpdate { text, diff, loaded, added, moved, gone, unsure, left_out, explained })
 }
 
 /// The images that were based on one whose Dockerfile is gone.
-fn left_without(outline: &Outline, hierarchy: &Hierarchy) -> Vec<String> {
+fn left_without(outline: &Outline, moved: &Moved, hierarchy: &Hierarchy) -> Vec<String> {
     let all = outline.sections.iter().flat_map(|section| &section.nodes);
-    let gone = all.filter(|node| node.has_file && !node.dockerfile.is_file());
+    let gone = all.filter(|node| node.has_file && !moved.dockerfile(node).is_file());
     let line = |gone: &OutlineImage| {
         let is_gone = |base: &Reference| {
             let is_named = base.repository.as_str() == gone.name.image();
@@ -124,10 +148,12 @@ fn left_without(outline: &Outline, hierarchy: &Hierarchy) -> Vec<String> {
 }
 
 impl Present {
-    fn of(outline: &Outline, root: &Path, text: &str) -> Self {
+    fn of(outline: &Outline, (file, _, text): (&Path, &str, &str), moved: &Moved) -> Self {
+        let root = file.parent().unwrap_or(Path::new("/"));
         let mut present = Self::default();
         for node in outline.sections.iter().flat_map(|section| &section.nodes) {
-            if !node.dockerfile.is_file() {
+            let dockerfile = moved.dockerfile(node);
+            if !dockerfile.is_file() {
                 continue;
             }
             present.names.insert(node.name.to_string());
@@ -144,8 +170,8 @@ impl Present {
                 template: Some(tag.clone()).filter(|tag| tag.contains('{')),
             };
             present.outputs.insert(node.name.to_string(), node.tags.iter().map(output).collect());
-            let real = node.dockerfile.canonicalize().ok();
-            let paths: BTreeSet<PathBuf> = [Some(node.dockerfile.clone()), real]
+            let real = dockerfile.canonicalize().ok();
+            let paths: BTreeSet<PathBuf> = [Some(dockerfile.to_owned()), real]
                 .into_iter()
                 .flatten()
                 .filter_map(|path| path.strip_prefix(root).map(Path::to_owned).ok())
@@ -167,6 +193,7 @@ struct Merge<'a> {
     study: &'a Study,
     root: &'a Path,
     options: &'a LoadOptions,
+    moved: &'a Moved,
 }
 
 struct Merged {
@@ -174,6 +201,7 @@ struct Merged {
     diff: String,
     loaded: Loaded,
     added: Vec<String>,
+    moved: Vec<String>,
     gone: Vec<String>,
     wrong: Vec<String>,
 }
@@ -227,8 +255,10 @@ impl Merge<'_> {
             added.push(self.shown(&block, &members));
         }
         // After the others: a new entry may end where a deleted one begins.
+        let moved = self.moved.write(self, &mut edits);
         let gone: Vec<String> = sections
             .iter()
+            .filter(|section| !self.moved.has(section))
             .filter_map(|section| gone::remove(section, (self.text, self.root), &mut edits))
             .collect();
         if file::names_a_program(&format!("images:\n{all}"), &self.study.may_name())
@@ -247,7 +277,7 @@ impl Merge<'_> {
             }
             Ok(loaded) => {
                 let wrong = self.differences(&loaded.hierarchy);
-                Ok(Merged { text, diff, loaded, added, gone, wrong })
+                Ok(Merged { text, diff, loaded, added, moved, gone, wrong })
             }
             Err(error) => Err(UpdateError::Broken(error, diff)),
         }
@@ -312,7 +342,9 @@ impl Merge<'_> {
         for node in nodes.filter(|node| node.is_gone()) {
             before.remove(&node.name);
         }
-        after.retain(|name, _| before.contains_key(name) || !new.contains(name.as_str()));
+        let is_new =
+            |name: &NodeName| new.contains(name.as_str()) || self.moved.makes(self.outline, name);
+        after.retain(|name, _| before.contains_key(name) || !is_new(name));
         let differs: BTreeSet<String> = before
             .iter()
             .filter(|(name, entry)| after.get(*name) != Some(*entry))

@@ -193,12 +193,54 @@ fn deleted_dockerfiles_become_comments() {
 }
 
 #[test]
-fn a_renamed_folder_is_gone_and_new() {
+fn a_moved_dockerfile_keeps_its_entry() {
+    for (entry, to, expected) in [
+        ("{}", "site/web", "{ context: site/web }"),
+        ("{ retries: 2 }", "site/web", "{ context: site/web, retries: 2 }"),
+        (
+            "{ context: web, retries: 2 } # ours",
+            "site/web",
+            "{ context: site/web, retries: 2 } # ours",
+        ),
+        (
+            "\n    # ours\n    retries: 2",
+            "site/web",
+            "\n    # ours\n    context: site/web\n    retries: 2",
+        ),
+        ("\n    context: \"web\"", "images/web", "\n    context: images/web"),
+        (
+            "{ context: ., dockerfile: web/Dockerfile }",
+            "a/web",
+            "{ context: a/web, dockerfile: Dockerfile }",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        write(&root, THREE);
+        let text = format!("version: 1\nimages:\n  base: {{}}\n  web: {entry}\n  tool: {{}}\n");
+        write(&root, &[("web/Dockerfile", ""), (&format!("{to}/Dockerfile"), "FROM base")]);
+        let update = updated(&root, &text).unwrap();
+        let (before, after) = (format!("  web: {entry}\n"), format!("  web: {expected}\n"));
+        assert_eq!(update.text, text.replace(&before, &after));
+        assert_eq!(update.moved, [format!("`web`: `web/Dockerfile` is now `{to}/Dockerfile`")]);
+        assert_eq!((update.added, update.gone, update.unsure), (vec![], vec![], vec![]));
+        let web = "web".into();
+        let parents = update.loaded.hierarchy.parents(&web);
+        assert_eq!(parents.map(|one| one.name.as_str()).collect::<Vec<_>>(), ["base"]);
+    }
+}
+
+#[test]
+fn which_of_two_was_moved_is_not_guessed() {
     check(&Case {
         before: THREE,
         edit: |text| text,
-        change: &[("web/Dockerfile", ""), ("site/web/Dockerfile", "FROM base")],
-        expected: "+  site-web: { context: site/web }\n+  # gone: `web/Dockerfile` does not exist. Delete these lines, or correct the path and uncomment them.\n-  web: {}\n+  # web: {}\nadded `site-web`: `site/web/Dockerfile`\ngone `web`: `web/Dockerfile` does not exist; its entry is now a comment",
+        change: &[
+            ("web/Dockerfile", ""),
+            ("one/web/Dockerfile", "FROM base"),
+            ("two/web/Dockerfile", "FROM base"),
+        ],
+        expected: "+  one-web: { context: one/web }\n+  two-web: { context: two/web }\n+  # gone: `web/Dockerfile` does not exist. Delete these lines, or correct the path and uncomment them.\n-  web: {}\n+  # web: {}\nadded `one-web`: `one/web/Dockerfile`\nadded `two-web`: `two/web/Dockerfile`\ngone `web`: `web/Dockerfile` does not exist; its entry is now a comment",
     });
 }
 
@@ -321,7 +363,7 @@ fn a_new_image_takes_no_tag_of_another() {
             ("flow/cuda/Dockerfile", "FROM debian:12"),
             ("build.sh", "docker build -t quay.io/acme/flow flow/cuda"),
         ],
-        expected: "+  flow-cuda: { context: flow/cuda }  # on debian:12; [script build.sh:1]\nadded `flow-cuda`: `flow/cuda/Dockerfile`\nunsure `flow/cuda/Dockerfile`: another Dockerfile makes the same image and tag; they have names of their own, check `repository` and `tags`",
+        expected: "+  flow-cuda: { context: flow/cuda }  # on debian:12; [script build.sh:1]\nadded `flow-cuda`: `flow/cuda/Dockerfile`\nunsure `flow/cuda/Dockerfile`: another build makes the same image and tag; they have names of their own, check `repository` and `tags`",
     });
 }
 

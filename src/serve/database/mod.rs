@@ -8,7 +8,7 @@ mod runs;
 mod undelivered;
 
 use std::{
-    fs, io,
+    fs, io, iter,
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
@@ -33,7 +33,7 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("followed
 /// A handle to the thread that owns the connection. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
-    calls: mpsc::Sender<Call>,
+    jobs: mpsc::Sender<Job>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,12 @@ pub enum DatabaseError {
 type Call = Box<dyn FnOnce(&Connection) -> AfterCommit + Send>;
 type AfterCommit = Box<dyn FnOnce(Result<(), &rusqlite::Error>) + Send>;
 
+enum Job {
+    Call(Call),
+    /// Dropped when the file is closed.
+    Close(oneshot::Sender<()>),
+}
+
 impl Database {
     /// Opens the file, or creates it. A file that `SQLite` calls damaged is renamed; the second value is its new name.
     ///
@@ -67,12 +73,20 @@ impl Database {
             }
             Err(error) => return Err(error),
         };
-        let (calls, received) = mpsc::channel();
+        let (jobs, received) = mpsc::channel();
         thread::Builder::new()
             .name("database".to_owned())
             .spawn(move || work(connection, &received))
             .map_err(|source| DatabaseError::File { path: path.to_owned(), source })?;
-        Ok((Self { calls }, damaged))
+        Ok((Self { jobs }, damaged))
+    }
+
+    /// Closes the file after the calls before this one, without a write-ahead log. Calls after it fail.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.jobs.send(Job::Close(done)).is_ok() {
+            _ = closed.await;
+        }
     }
 
     /// Runs statements in a transaction, and returns after its commit. An error undoes these statements only.
@@ -91,7 +105,7 @@ impl Database {
                 _ = answer.send(result);
             })
         });
-        self.calls.send(call).map_err(|_| DatabaseError::Closed)?;
+        self.jobs.send(Job::Call(call)).map_err(|_| DatabaseError::Closed)?;
         answered.await.map_err(|_| DatabaseError::Closed)?
     }
 }
@@ -151,15 +165,23 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-fn work(mut connection: Connection, calls: &mpsc::Receiver<Call>) {
-    while let Ok(first) = calls.recv() {
+fn work(mut connection: Connection, jobs: &mpsc::Receiver<Job>) {
+    let mut closing = None;
+    while closing.is_none()
+        && let Ok(first) = jobs.recv()
+    {
         let mut after = Vec::new();
         let committed = (|| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            after.push(first(&transaction));
-            for call in calls.try_iter().take(TOGETHER) {
-                after.push(call(&transaction));
+            for job in iter::once(first).chain(jobs.try_iter().take(TOGETHER)) {
+                match job {
+                    Job::Call(call) => after.push(call(&transaction)),
+                    Job::Close(done) => {
+                        closing = Some(done);
+                        break;
+                    }
+                }
             }
             transaction.commit()
         })();
@@ -167,6 +189,8 @@ fn work(mut connection: Connection, calls: &mpsc::Receiver<Call>) {
             answer(committed.as_ref().copied());
         }
     }
+    drop(connection);
+    drop(closing);
 }
 
 fn in_savepoint<T>(
