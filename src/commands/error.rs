@@ -121,6 +121,9 @@ impl From<ObserveError> for CommandError {
             ObserveError::Context { .. }
             | ObserveError::Tag { .. }
             | ObserveError::Volatile { .. } => Self::new(Exit::Usage, message),
+            ObserveError::Unreachable { source, .. } => {
+                Self { hint: hint_of(&source), ..Self::new(Exit::RegistryUnreachable, message) }
+            }
             ObserveError::Upstream(error) => match *error {
                 UpstreamError::Engine(error) => error.into(),
                 error => {

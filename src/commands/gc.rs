@@ -293,8 +293,9 @@ impl Sweeper<'_> {
     /// Whether there were any.
     async fn leftovers(&self) -> Result<bool, CommandError> {
         let engine = &self.world.engine;
-        let left = Leftovers::find(engine).await?;
-        let counts = [left.containers.len(), left.pins.len(), left.folders.len()];
+        let left = Leftovers::find(engine).await?.with_images(engine, &self.needs().nodes).await?;
+        let Leftovers { containers, pins, folders, images } = &left;
+        let counts = [containers.len(), pins.len(), folders.len(), images.len()];
         self.report.borrow_mut().leftovers = counts;
         let Some(line) = report::gc::leftovers(counts, self.arguments.yes) else {
             return Ok(false);

@@ -22,7 +22,7 @@ use crate::{
     },
     commands::cli::{Common, InitArgs},
     exit::Exit,
-    hierarchy::{Hierarchy, Loaded},
+    hierarchy::{Hierarchy, LoadOptions, Loaded},
     host::{bounded, git, owner},
     init::{self, From, InitError, LeftOut, Proposal, TargetsError, UpdateError, propose},
     report::{count, sanitize, tree},
@@ -41,13 +41,18 @@ pub(super) fn init(common: &Common, arguments: &InitArgs) -> Result<Exit, Comman
             .hint("`--update` adds new Dockerfiles to it; `--dry-run` prints what would be written; `--force` writes over it"));
     }
     let from = from(&file, common, arguments)?;
-    let proposal = propose(&file, from, &load_options(common)).map_err(failed)?;
+    let proposal = propose(&file, from, &options(common)).map_err(failed)?;
     if arguments.dry_run {
         answer(&proposal.text)?;
     } else {
         write(&file, &proposal.text, arguments.force)?;
     }
-    tell(&proposal, &file, arguments)
+    tell(&proposal, &file, (common, arguments))
+}
+
+/// What the file says is read without the registry of this run.
+fn options(common: &Common) -> LoadOptions {
+    LoadOptions { registry: None, ..load_options(common) }
 }
 
 /// Changes a file that is there, and keeps what its user wrote.
@@ -63,7 +68,7 @@ fn update(file: &Path, common: &Common, arguments: &InitArgs) -> Result<Exit, Co
         _ => usage(format!("`{shown}` cannot be read: {error}")),
     })?;
     let from = from(file, common, arguments)?;
-    let updated = init::update((file, &shown, &text), from, &load_options(common));
+    let updated = init::update((file, &shown, &text), from, &options(common));
     let update = updated.map_err(|error| not_updated(error, &shown, arguments.dry_run))?;
     let is_new = !update.diff.is_empty();
     if arguments.dry_run {
@@ -266,7 +271,11 @@ fn other_warnings(warnings: &[Diagnostic], unsure: &[String]) {
 }
 
 /// The tree, what is to be looked at, and what to type next.
-fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, CommandError> {
+fn tell(
+    proposal: &Proposal,
+    file: &Path,
+    (common, arguments): (&Common, &InitArgs),
+) -> Result<Exit, CommandError> {
     let mut text = String::new();
     if let Ok(loaded) = &proposal.loaded {
         text.push_str(&tree(&loaded.hierarchy)?);
@@ -289,7 +298,7 @@ fn tell(proposal: &Proposal, file: &Path, arguments: &InitArgs) -> Result<Exit, 
     };
     if let (Ok(loaded), false) = (&proposal.loaded, arguments.dry_run) {
         let next = next(file);
-        _ = match &loaded.hierarchy.registry {
+        _ = match common.registry.as_ref().or(loaded.hierarchy.registry.as_ref()) {
             None => writeln!(text, "next: `{next}`"),
             Some(registry) => writeln!(
                 text,

@@ -2,16 +2,23 @@
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf, time::Duration};
 
+use jiff::Timestamp;
+
 use super::{connections::Connections, output};
 use crate::{
     engine::{Docker, Engine as _, EngineError, Leftover},
+    fingerprint::{NODE, node_of},
+    hierarchy::NodeName,
     host::owner,
-    image::Tagged,
+    image::{Digest, Tagged},
     run::{failed_of_all_runs, pins_of_all_runs, run_of_failed, run_of_folder, run_of_pin, state},
 };
 
 /// For so long an image whose test failed stays, if nothing newer takes its place.
 const FAILED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// A younger image without a tag may be one of a run that goes on.
+const UNTAGGED_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// Of runs that are over, and of no others.
 #[derive(Debug, Default)]
@@ -20,6 +27,8 @@ pub(super) struct Leftovers {
     pub(super) pins: Vec<Tagged>,
     /// Copies of build contexts that prepare commands have filled.
     pub(super) folders: Vec<PathBuf>,
+    /// Images without a tag.
+    pub(super) images: Vec<Digest>,
 }
 
 /// Best effort: a leftover is untidy, and no reason not to run.
@@ -66,7 +75,20 @@ impl Leftovers {
     async fn find_but_pins(engine: &Docker) -> Result<Self, EngineError> {
         let mut containers = engine.leftovers().await?;
         containers.retain(|container| state::is_over(&container.run));
-        Ok(Self { containers, pins: Vec::new(), folders: folders() })
+        let (pins, images) = (Vec::new(), Vec::new());
+        Ok(Self { containers, pins, folders: folders(), images })
+    }
+
+    /// Adds the images of these nodes that no tag names. A run that goes on may have a younger one.
+    pub(super) async fn with_images(
+        self,
+        engine: &Docker,
+        nodes: &BTreeSet<NodeName>,
+    ) -> Result<Self, EngineError> {
+        let before = Timestamp::now() - UNTAGGED_KEPT;
+        let mut images = engine.untagged(NODE, before).await?;
+        images.retain(|(_, labels)| node_of(labels).is_some_and(|node| nodes.contains(&node)));
+        Ok(Self { images: images.into_iter().map(|(id, _)| id).collect(), ..self })
     }
 
     pub(super) async fn remove(&self, engine: &Docker) -> Result<(), EngineError> {
@@ -76,6 +98,9 @@ impl Leftovers {
         }
         for name in &self.pins {
             engine.untag(name).await?;
+        }
+        for image in &self.images {
+            engine.remove_untagged(image).await?;
         }
         for folder in &self.folders {
             _ = fs::remove_dir_all(folder);

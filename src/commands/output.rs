@@ -147,7 +147,7 @@ pub(super) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether a person looks at stderr.
+/// Whether a person looks at stderr, on a terminal that can move its cursor.
 pub(super) fn stderr_is_terminal() -> bool {
-    io::stderr().is_terminal()
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -36,7 +36,7 @@ async fn on<T: Tags>(
     let is_resumed = |name: &NodeName| {
         hierarchy.get(name).is_some() && (named.is_empty() || named.contains(name))
     };
-    let mut resumed: Vec<NodeName> = Vec::new();
+    let (mut resumed, mut others): (Vec<NodeName>, Vec<NodeName>) = (Vec::new(), Vec::new());
     // Parents that a rolled-back run had changed, if they are still held.
     let mut awaited: BTreeSet<NodeName> = BTreeSet::new();
     holds::change(tags, |holds| {
@@ -50,10 +50,19 @@ async fn on<T: Tags>(
             false
         });
         awaited.retain(|parent| holds.nodes.contains_key(parent));
+        others.extend(holds.nodes.keys().cloned());
     })
     .await?;
     if resumed.is_empty() {
-        output::line("nothing to resume: no image is held");
+        let verb = if others.len() == 1 { "is" } else { "are" };
+        output::line(&match (&named.iter().collect::<Vec<_>>()[..], &others[..]) {
+            ([], _) | (_, []) => "nothing to resume: no image is held".to_owned(),
+            (asked, held) => format!(
+                "nothing to resume: {} {verb} held, and not {}",
+                names(held, NAMED),
+                names(asked, NAMED)
+            ),
+        });
         return Ok(Exit::Done);
     }
     let list: Vec<String> = resumed.iter().map(|name| format!("`{name}`")).collect();

@@ -21,7 +21,7 @@ use crate::{
     host::git,
     image::Digest,
     publish::{
-        journal::{Began, Move, PastRun, RunRequest},
+        journal::{Began, PastRun, RunRequest},
         promote::{Publisher, Rollback, Staying, Verdict, rollback as plan},
         store::Tags,
     },
@@ -204,11 +204,13 @@ fn say(planned: &Rollback, of: &PastRun, format: Format) -> Result<(), CommandEr
         ));
     }
     if planned.moves.is_empty() {
-        let is_new = |(_, staying): &(Move, Staying)| *staying == Staying::New;
-        output::line(&if planned.staying.iter().any(is_new) {
-            format!("nothing to roll back: before run {run} there was nothing to go back to")
-        } else {
-            format!("nothing to roll back: no tag is where run {run} put it")
+        let new = planned.staying.iter().filter(|(_, staying)| *staying == Staying::New).count();
+        output::line(&match new {
+            0 => format!("nothing to roll back: no tag is where run {run} put it"),
+            new if new == planned.staying.len() => {
+                format!("nothing to roll back: before run {run} there was nothing to go back to")
+            }
+            _ => format!("nothing to roll back: no tag of run {run} can be moved back"),
         });
     }
     if format == Format::Json {

@@ -9,7 +9,7 @@ use crate::hierarchy::NodeName;
 
 /// The prefix of all labels of `rebuild`. Comparisons of two images ignore them.
 pub const LABEL_PREFIX: &str = "rebuild.";
-const NODE: &str = "rebuild.node";
+pub const NODE: &str = "rebuild.node";
 const FINGERPRINT: &str = "rebuild.fingerprint";
 const INPUTS: &str = "rebuild.inputs";
 const PARENTS: &str = "rebuild.parents";

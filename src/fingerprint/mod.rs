@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    built_from::{BuiltFrom, LABEL_PREFIX, Revision, node_of},
+    built_from::{BuiltFrom, LABEL_PREFIX, NODE, Revision, node_of},
     cache::HashCache,
     checks::Checks,
     detail::Detail,

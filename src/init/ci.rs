@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{
     bake::{list, text_of},
-    evidence::{EvidenceRule, FoundBuilds, Open, Syntax, Values, expand, tidy, turns},
+    evidence::{EvidenceRule, FoundBuilds, Open, Syntax, Values, expand, tidy, turns, unknown},
     gitlab,
     path_words::is_one_of,
     shell::{self, BuildCommand, Script, with_dollars},
@@ -182,8 +182,8 @@ struct WorkflowWalk<'a> {
     workflow: &'a Workflow,
     dockerfiles: &'a BTreeSet<PathBuf>,
     found: &'a mut FoundBuilds,
-    /// The images that `docker/metadata-action` steps name, by the step's id.
-    ids: BTreeMap<String, Vec<String>>,
+    /// The images and tags that `docker/metadata-action` steps make, by the step's id.
+    ids: BTreeMap<String, Vec<Open>>,
 }
 
 impl WorkflowWalk<'_> {
@@ -263,7 +263,12 @@ impl WorkflowWalk<'_> {
                     .unwrap_or(&one)
                     .to_owned()
             });
-            self.ids.insert(format!("steps.{id}.outputs.tags"), images.collect());
+            let tags = field("tags").map(|tags| tags.0).unwrap_or_default();
+            let tags = metadata_tags(&tags);
+            let named = images.flat_map(|image| {
+                tags.iter().map(move |tag| Open(format!("{image}:{tag}"))).collect::<Vec<_>>()
+            });
+            self.ids.insert(format!("steps.{id}.outputs.tags"), named.collect());
         } else if uses.contains("build-push-action") {
             let mut command = BuildCommand {
                 dockerfile: field("file"),
@@ -274,10 +279,7 @@ impl WorkflowWalk<'_> {
             for tag in lines(&tags) {
                 let id = self.ids.iter().find(|(id, _)| tag.contains(id.as_str()));
                 match id {
-                    // The action makes the tags of the branch.
-                    Some((_, images)) => command
-                        .tags
-                        .extend(images.iter().map(|image| Open(format!("{image}:\u{1}tag\u{2}")))),
+                    Some((_, named)) => command.tags.extend(named.iter().cloned()),
                     None => command.tags.push(Open(tag)),
                 }
             }
@@ -303,7 +305,9 @@ impl WorkflowWalk<'_> {
         if !["docker", "executor", "buildah"].contains(&name) {
             return;
         }
-        let args = list(map.get("args")).into_iter().map(|arg| expand(&arg, values, Syntax::Shell));
+        // GitLab's `image` has a name, too.
+        let Some(args) = map.get("args") else { return };
+        let args = list(Some(args)).into_iter().map(|arg| expand(&arg, values, Syntax::Shell));
         let engine = if name == "executor" { "/kaniko/executor" } else { name };
         let words: Vec<String> = [engine.to_owned()].into_iter().chain(args).collect();
         if let Some(command) = shell::command(&words, values) {
@@ -322,6 +326,33 @@ fn folder_of(working: Option<&str>, walk: &WorkflowWalk<'_>) -> PathBuf {
     let own = walk.workflow.path.parent().unwrap_or(Path::new(""));
     let is_hidden = own.iter().any(|part| part.to_string_lossy().starts_with('.'));
     if working.is_some() || is_hidden { PathBuf::new() } else { own.to_owned() }
+}
+
+/// The tags of `docker/metadata-action`: <https://github.com/docker/metadata-action#tags-input>. Those of a branch or of
+/// a version are not known.
+fn metadata_tags(rules: &str) -> BTreeSet<String> {
+    let tag = |rule: &str| {
+        let field = |name: &str| {
+            rule.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
+        };
+        let (kind, value) = match field("type") {
+            Some(kind) => (kind, field("value").unwrap_or_default()),
+            None => ("raw", rule),
+        };
+        match kind {
+            _ if field("enable") == Some("false") => None,
+            "sha" => {
+                Some(format!("{}{}", field("prefix").unwrap_or("sha-"), unknown("GITHUB_SHA")))
+            }
+            "raw" if !value.contains("{{") => Some(value.to_owned()),
+            _ => Some(unknown("tag")),
+        }
+    };
+    let rules: Vec<&str> = rules.lines().map(str::trim).filter(|rule| !rule.is_empty()).collect();
+    match &rules[..] {
+        [] => BTreeSet::from([unknown("tag")]),
+        rules => rules.iter().filter_map(|rule| tag(rule)).collect(),
+    }
 }
 
 /// `{{defaultContext}}:folder` of `docker/build-push-action` is a folder of the repository.
@@ -579,5 +610,23 @@ jobs: { b: { steps: [{ run: 'docker build -t acme/${{ inputs.dir }}:${{ inputs.t
             read(".github/workflows/b.yml", text, &given),
             ["base/Dockerfile acme/base:3", "web/Dockerfile acme/web:3"]
         );
+    }
+
+    #[test]
+    fn tags_of_the_metadata_action() {
+        let shown = |rules| {
+            let tags = metadata_tags(rules).into_iter().map(|tag| Open(tag).shown());
+            tags.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(shown(""), "$tag");
+        assert_eq!(
+            shown("type=sha\ntype=raw,value=latest,enable={{is_default_branch}}"),
+            "latest sha-$GITHUB_SHA"
+        );
+        assert_eq!(
+            shown("type=sha,prefix=\n3.1\ntype=raw,value=x,enable=false"),
+            "$GITHUB_SHA 3.1"
+        );
+        assert_eq!(shown("type=semver,pattern={{version}}\ntype=ref,event=branch"), "$tag");
     }
 }

@@ -42,17 +42,10 @@ fn with_included(
     process: &BTreeMap<String, String>,
     read: &mut BTreeSet<PathBuf>,
 ) -> Result<Targets, TargetsError> {
-    let read_value = |file: &Path, text: String| {
-        let value = hierarchy::value(&SourceFile::new(file, text));
-        value.map_err(|problem| TargetsError::Yaml(Box::new(problem)))
-    };
-    let mut value = read_value(file, text)?;
+    let source = SourceFile::new(file, text);
+    let value =
+        hierarchy::value(&source).map_err(|problem| TargetsError::Yaml(Box::new(problem)))?;
     let own = file.parent().unwrap_or(Path::new(""));
-    for path in overrides(file) {
-        if let Some(text) = text_inside(own, &path) {
-            lay(&mut value, read_value(&path, text)?);
-        }
-    }
     let mut found = Targets::default();
     read.insert(file.to_owned());
     for name in included(value.get("include")) {
@@ -81,17 +74,7 @@ fn with_included(
     }
 }
 
-/// What compose reads on top of a file with a usual name, if it is there:
-/// <https://docs.docker.com/compose/how-tos/multiple-compose-files/merge/>.
-fn overrides(file: &Path) -> Vec<PathBuf> {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let is_usual = ["compose", "docker-compose"].iter().any(|usual| stem == *usual);
-    let names =
-        ["yml", "yaml"].map(|ending| file.with_file_name(format!("{stem}.override.{ending}")));
-    names.into_iter().filter(|_| is_usual).collect()
-}
-
-/// Whether compose reads a file only on top of another one.
+/// Whether compose reads a file on top of another one: <https://docs.docker.com/compose/how-tos/multiple-compose-files/merge/>.
 pub(super) fn is_override(file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let Some((stem, "yml" | "yaml")) = name.split_once(".override.") else { return false };
@@ -427,18 +410,14 @@ services:
     }
 
     #[test]
-    fn an_override_lies_on_top() {
+    fn an_override_is_beside_its_file() {
         let folder = tempfile::tempdir().unwrap();
-        let over = "services: { a: { image: x/a:2, build: { target: t } }, b: { build: b } }\n";
-        std::fs::write(folder.path().join("compose.override.yaml"), over).unwrap();
-        let file = "services: { a: { image: x/a, build: { context: a } }, b: { image: x/b } }\n";
-        let path = folder.path().join("compose.yaml");
-        let targets = targets(&path, file.to_owned(), Path::new(""), &BTreeMap::new()).unwrap();
-        let shown: Vec<String> = targets.found.iter().map(Evidence::shown).collect();
-        assert_eq!(shown, ["a/Dockerfile x/a:2 @t", "b/Dockerfile x/b:latest"]);
-        std::fs::write(&path, file).unwrap();
-        assert!(is_override(&folder.path().join("compose.override.yaml")));
-        assert!(!is_override(&folder.path().join("other.override.yaml")));
+        std::fs::write(folder.path().join("compose.yaml"), "services: {}").unwrap();
+        for (name, is_one) in
+            [("compose.override.yml", true), ("other.override.yml", false), ("compose.yaml", false)]
+        {
+            assert_eq!(is_override(&folder.path().join(name)), is_one, "{name}");
+        }
     }
 
     #[test]

@@ -222,7 +222,20 @@ impl Study {
                 // Where a file outside is on this machine says nothing on another one.
                 let name = path.file_name().map_or(path.as_path(), Path::new);
                 let shown = path.strip_prefix(root).unwrap_or(name);
-                let targets = bake::targets(&[&text], shown, Path::new(""))?;
+                // Bake runs in the folder of the hierarchy, or in one nearer to the file.
+                let mut folders: Vec<&Path> = shown.ancestors().skip(1).collect();
+                folders.reverse();
+                let has_file = |targets: &bake::Targets| {
+                    targets.found.iter().any(|one| root.join(&one.dockerfile).is_file())
+                };
+                let mut all = folders.iter().map(|folder| bake::targets(&[&text], shown, folder));
+                let first =
+                    all.next().unwrap_or_else(|| bake::targets(&[&text], shown, Path::new("")))?;
+                let targets = if has_file(&first) {
+                    first
+                } else {
+                    all.filter_map(Result::ok).find(has_file).unwrap_or(first)
+                };
                 notes = targets.notes;
                 targets.found
             }
@@ -287,6 +300,7 @@ impl Study {
         unsure.extend(report::collisions(&names, &candidates));
         unsure.extend(report::unknown_tags(&names, &new));
         unsure.extend(report::other_repositories(&resolved, &candidates, &names.all, &new));
+        unsure.extend(report::left_out_bases(&candidates, &unreadable, &new));
         unsure.extend(report::unbuilt(&candidates, &names.all, &new));
         unsure.extend(report::grouped(notes).into_iter().filter(|_| !is_update));
         let mut entries = entries(root, (&candidates, &new), &names.all, &mut unsure);
@@ -435,7 +449,14 @@ fn without_secrets(evidence: &mut Evidence) -> Vec<String> {
     let given = &mut evidence.given;
     let name = given.name.clone().unwrap_or_default();
     let removed = SECRET_FIELDS.into_iter().filter(|field| given.options.remove(field).is_some());
-    removed.map(|field| format!("`{name}`: its `{field}` is left out; use `{field}:`")).collect()
+    let option = if evidence.rule == EvidenceRule::Bake { "--from-bake" } else { "--from-compose" };
+    let file = evidence.place.split(" `").next().unwrap_or_default();
+    let line = |field| {
+        format!(
+            "`{name}`: its field `{field}` is left out; `rebuild init {option} {file}` writes it"
+        )
+    };
+    removed.map(line).collect()
 }
 
 /// Images for Windows need an engine on Windows, and so do images based on them.

@@ -39,7 +39,14 @@ pub(super) fn read(
                 let targets = bake_targets(root, (path, &text), &dockerfiles, notes);
                 all.known.extend(targets.into_iter().flat_map(|targets| targets.found));
             }
-            BuildFileKind::Compose if compose::is_override(&root.join(path)) => {}
+            BuildFileKind::Compose if compose::is_override(&root.join(path)) => {
+                if text.contains("build:") {
+                    notes.push(format!(
+                        "`{}` is not used: images are built as without it",
+                        path.display()
+                    ));
+                }
+            }
             BuildFileKind::Compose => {
                 let folder = path.parent().unwrap_or(Path::new(""));
                 let targets = compose::targets(&root.join(path), text, folder, environment);

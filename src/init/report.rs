@@ -78,7 +78,7 @@ fn line(
             "{images}: several Dockerfiles may make it ({paths}), and it has no edge; add `tags: [\"{tag}\"]` and the `repository` to the right one, for example to `{first}`"
         ),
         DoubtCause::NothingMakes => format!(
-            "{images}: the namespace is of this repository, but no Dockerfile here makes it; if one does, set its `repository` and `tags`"
+            "{images}: the namespace is of this repository, but no image here makes it; if one does, set its `repository` and `tags`"
         ),
         DoubtCause::OtherTag => format!(
             "{images}: the builds of {paths} have other tags, so it is taken for an upstream; if `{first}` makes it, add `{tag}` to its `tags`"
@@ -202,6 +202,26 @@ pub(super) fn left_out(all: &[(PathBuf, UnreadableDockerfile)]) -> Vec<LeftOut> 
         LeftOut { cause: format!("{message}{hint}"), places }
     };
     groups.into_iter().map(line).collect()
+}
+
+/// Bases that have the name of the folder of a Dockerfile that is left out.
+pub(super) fn left_out_bases(
+    candidates: &[ImageCandidate],
+    unreadable: &[(PathBuf, UnreadableDockerfile)],
+    new: &[bool],
+) -> Vec<String> {
+    let new = candidates.iter().zip(new).filter(|(_, is_new)| **is_new);
+    let bases = new.flat_map(|(candidate, _)| &candidate.uses).map(|(reference, _)| reference);
+    let bases: BTreeSet<String> =
+        bases.filter(|base| base.tag.is_none()).map(|base| base.repository.to_string()).collect();
+    let line = |(path, _): &(PathBuf, UnreadableDockerfile)| {
+        let name = path.parent()?.file_name()?.to_str()?;
+        let line = || {
+            format!("`{name}`: taken for an upstream, since `{}` cannot be read", path.display())
+        };
+        bases.contains(name).then(line)
+    };
+    unreadable.iter().filter_map(line).collect()
 }
 
 /// `name: repository:tags by rule, place`.

@@ -117,6 +117,9 @@ pub(super) fn resolve(candidates: &[ImageCandidate], known: &RepositoryFacts<'_>
             None => drop(resolved.by_repository(candidates, one)),
         }
     }
+    for one in &wanted {
+        resolved.by_last_part(one);
+    }
     for made in resolved.made.iter().flatten() {
         let namespace = split(&made.repository).0.to_owned();
         if !namespace.is_empty() {
@@ -523,6 +526,29 @@ impl Resolution {
                 self.doubt(DoubtCause::Tag, wanted, vec![index]);
             }
         }
+    }
+
+    /// A bare name is that of the one image here whose repository ends in it: people tag it so on their machines.
+    fn by_last_part(&mut self, wanted: &WantedReference) {
+        let is_bare = wanted.namespace.is_empty() && wanted.reference.tag.is_none();
+        let usual = usual(&wanted.reference);
+        if !is_bare || wanted.is_official || self.made_here.contains_key(&usual) {
+            return;
+        }
+        let name = split(&wanted.reference.repository).1;
+        let has_name = |made: &Option<Made>| {
+            made.as_ref().is_some_and(|made| split(&made.repository).1 == name)
+        };
+        let mut all = (0..self.made.len()).filter(|&one| has_name(&self.made[one]));
+        let (Some(only), None) = (all.next(), all.next()) else { return };
+        if wanted.users.iter().any(|&user| user == only || self.stands_on(only, user)) {
+            return;
+        }
+        for &user in &wanted.users {
+            self.parents[user].insert(only);
+        }
+        self.made_here.insert(usual, only);
+        self.doubt(DoubtCause::Namespace, wanted, vec![only]);
     }
 
     /// Makes an edge that a person should check.

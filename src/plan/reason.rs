@@ -276,6 +276,11 @@ impl Reason {
         )
     }
 
+    /// Whether nothing but tests, gates and limits changed.
+    pub fn is_of_tests(&self) -> bool {
+        matches!(self, Self::Changed { what, .. } if *what == [Change::Tests])
+    }
+
     /// Whether nothing but inherited tests and gates changed. If the parts are not known, an image with checks of its
     /// own has changed itself.
     pub(super) fn is_of_inherited_tests(&self, has_own: bool) -> bool {

@@ -133,7 +133,7 @@ pub(super) fn promotion(summary: &Summary) -> Vec<String> {
                 count(*of, "tag"),
                 sanitize::text(why)
             ),
-            "hint: the built images are stored, and the next `rebuild` only moves tags".to_owned(),
+            "hint: run `rebuild` again: what is stored is not built again".to_owned(),
         ],
     }
 }

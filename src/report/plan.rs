@@ -121,8 +121,14 @@ pub(super) fn target(radius: &BlastRadius, place: &str) -> String {
     }
 }
 
+/// Of more tags, each has a line of its own where all are listed.
+const IN_A_LINE: usize = 6;
+
 /// `os:1, os:latest and 3 more tags`, in at most [`COLUMNS`], or all of them.
 pub(super) fn moves(tags: &[String], list: TagList) -> String {
+    if list == TagList::All && tags.len() > IN_A_LINE {
+        return format!("{}:\n  {}", count(tags.len(), "tag"), tags.join("\n  "));
+    }
     if list == TagList::All {
         return tags.join(", ");
     }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::image::Reference;
+use crate::{dockerfile::Instruction, image::Reference};
 
 /// The expected result of another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,37 @@ pub(super) fn frontend_hint(named: &str, message: &str) -> Option<String> {
         format!(
             "`# syntax={named}` in the Dockerfile makes the engine pull this image; without the line, the engine uses its own builder"
         )
+    })
+}
+
+/// The instruction that a message of the Dockerfile's parser is about. The engine sends no line with it: `ENV must have
+/// two arguments`, `unsupported mount type "chache"`, `invalid containerPort: abc`.
+pub(super) fn refused_instruction<'d>(
+    message: &str,
+    instructions: &'d [Instruction],
+) -> Option<&'d Instruction> {
+    let quoted = message.split('"').nth(1);
+    let last = message.rsplit_once(": ").map(|(_, last)| last);
+    let word = quoted.or(last).map(str::trim).filter(|word| word.len() > 1);
+    let is_keyword =
+        |word: &&str| word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    let firsts = [Some(message), last].into_iter().flatten();
+    let keyword = firsts.filter_map(|text| text.split_whitespace().next()).find(is_keyword);
+    let words = |one: &Instruction| one.text.split_whitespace().count();
+    let is_it = |one: &&Instruction| match (keyword, word) {
+        (Some(keyword), _) => {
+            one.text.split_whitespace().next().is_some_and(|own| own.eq_ignore_ascii_case(keyword))
+        }
+        (None, Some(word)) => one.text.contains(word),
+        (None, None) => false,
+    };
+    let found: Vec<&Instruction> = instructions.iter().filter(is_it).collect();
+    // Too few arguments.
+    let is_short = |one: &&Instruction| words(one) < 3 && !one.text.contains('=');
+    let short: Vec<&Instruction> = found.iter().copied().filter(is_short).collect();
+    [found, short].into_iter().find_map(|found| match found[..] {
+        [only] => Some(only),
+        _ => None,
     })
 }
 
@@ -138,6 +169,32 @@ pub(super) fn shape(text: &str) -> Option<Outlook> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_instruction_is_found() {
+        let line = |(line, text): (usize, &str)| Instruction {
+            line,
+            text: text.to_owned(),
+            heredocs: Vec::new(),
+        };
+        let all = [
+            (1, "FROM x"),
+            (2, "ENV A=b"),
+            (3, "ENV B c"),
+            (4, "ENV C"),
+            (5, "RUN --mount=type=chache true"),
+            (6, "EXPOSE abc"),
+        ]
+        .map(line);
+        let found = |message| refused_instruction(message, &all).map(|one| one.line);
+        assert_eq!(found("ENV must have two arguments"), Some(4));
+        // Buildah's.
+        assert_eq!(found("parsing main Dockerfile: /x: ENV must have two arguments"), Some(4));
+        assert_eq!(found("unsupported mount type \"chache\""), Some(5));
+        assert_eq!(found("invalid containerPort: abc"), Some(6));
+        assert_eq!(found("LABEL must have two arguments"), None);
+        assert_eq!(found("something else"), None);
+    }
 
     #[test]
     fn a_missing_source_is_named_without_the_cache_of_the_builder() {

@@ -8,7 +8,7 @@ use crate::{
 
 /// An option of an image that the engine ignores.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{node}` has `{option}`, and this engine lacks the capability `{capability}`")]
+#[error("`{node}` has {option}, and this engine lacks the capability `{capability}`")]
 pub struct LackedOption {
     pub node: NodeName,
     /// `ulimits`
@@ -45,11 +45,24 @@ pub(super) fn can_build(node: &Node, engine: Capabilities) -> bool {
 
 /// The options of a node that not every engine has.
 fn options(node: &Node) -> impl Iterator<Item = (&'static str, Capability)> {
+    // Podman writes labels into the Dockerfile, where no quotes keep these.
+    let is_odd = |(name, value): (&String, &String)| {
+        name.is_empty()
+            || name.contains('=')
+            || name.contains(char::is_control)
+            || value.contains(char::is_control)
+    };
+    let has_odd_label = node.labels.iter().any(is_odd);
     let options = [
-        ("shm_size", node.settings.shm_size.is_some(), Capability::BuildLimits),
-        ("attest.sbom", node.settings.attest.sbom != Sbom::None, Capability::Attestations),
-        ("annotations", !node.settings.annotations.is_empty(), Capability::Attestations),
-        ("ulimits", !node.settings.ulimits.is_empty(), Capability::BuildLimits),
+        (
+            "labels with control characters, or with `=` in their names",
+            has_odd_label,
+            Capability::BuildKit,
+        ),
+        ("`shm_size`", node.settings.shm_size.is_some(), Capability::BuildLimits),
+        ("`attest.sbom`", node.settings.attest.sbom != Sbom::None, Capability::Attestations),
+        ("`annotations`", !node.settings.annotations.is_empty(), Capability::Attestations),
+        ("`ulimits`", !node.settings.ulimits.is_empty(), Capability::BuildLimits),
     ];
     let set = options.into_iter().filter(|(_, is_set, _)| *is_set);
     set.map(|(option, _, capability)| (option, capability))

@@ -10,7 +10,7 @@ use super::{
     attempts::{Attempts, StepRetry},
     bases::{BaseError, BaseSources, Bases, Pinned, failed_image},
     compare::Compared,
-    engine_messages::{frontend_hint, missing_secret, missing_source},
+    engine_messages::{frontend_hint, missing_secret, missing_source, refused_instruction},
     labels::Origin,
     prepare::prepare,
     secrets::Secrets,
@@ -29,7 +29,7 @@ use crate::{
     hierarchy::{Base, Flatten, Hierarchy, Node, NodeName, StepPlace, TagValues},
     image::{Digest, Tagged},
     plan::{
-        Action, Plan, Step,
+        Action, Plan, RootCause, Step,
         order::{History, Pushed},
     },
     publish::store::{Description, Store, StoredSize},
@@ -627,6 +627,8 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
             let hint = frontend.and_then(|named| frontend_hint(named, &trouble.message));
             let step = trouble.step.map(|step| pinned.as_written(step));
             let message = pinned.as_written(trouble.message);
+            let refused = || refused_instruction(&message, &node.dockerfile.instructions);
+            let step = step.or_else(|| Some(refused()?.text.clone()));
             let missing = missing_source(&message, step.as_deref());
             let message = missing.or_else(|| missing_secret(&message)).unwrap_or(message);
             let message = with_hint(&message, hint);
@@ -755,7 +757,9 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
     fn record(&self, epoch: Option<Epoch>, parents: &Parents) -> BuiltFrom {
         let told = self.node().file_labels;
         let causes = self.shop.plan.causes(&self.step.node);
-        let cause = causes.first().filter(|_| told);
+        // Tests of its own change no image.
+        let changes_it = |cause: &&RootCause| !cause.reason.is_of_tests();
+        let cause = causes.iter().find(changes_it).or(causes.first()).filter(|_| told);
         BuiltFrom {
             detail: told.then(|| self.step.detail.clone()),
             revision: self.shop.revision.clone(),

@@ -7,14 +7,16 @@
 mod names;
 
 use std::{
+    borrow::Cow,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use annotate_snippets::{
     Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet, renderer::DecorStyle,
 };
+use regex::{Captures, Regex};
 
 pub use self::names::names;
 pub use crate::check::rules::{RuleCode, Severity};
@@ -293,8 +295,18 @@ pub fn render(diagnostics: &[Diagnostic], rendering: Rendering<'_>) -> String {
     each.join("\n\n")
 }
 
+/// Stars for the passwords of addresses, as many as they have bytes.
+fn without_passwords(text: &str) -> Cow<'_, str> {
+    static PASSWORD: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#"(://[^\s/:@"']*:)([^\s/@"']+)@"#).expect("a valid pattern"));
+    PASSWORD.replace_all(text, |found: &Captures<'_>| {
+        format!("{}{}@", &found[1], "*".repeat(found[2].len()))
+    })
+}
+
 /// What would steer a terminal is shown as what it is.
 fn printable(text: &str) -> String {
+    let text = without_passwords(text);
     let is_bidi = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars()
         .map(|c| match c {
@@ -340,7 +352,7 @@ impl Excerpt {
                 let span = span.start.saturating_sub(start)..span.end.saturating_sub(start);
                 kind.span(span).label((!label.text.is_empty()).then(|| printable(&label.text)))
             });
-        Snippet::source(shown)
+        Snippet::source(without_passwords(shown))
             .line_start(line)
             .path(relative(path, current_dir))
             .annotations(annotations)

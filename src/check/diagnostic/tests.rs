@@ -34,6 +34,21 @@ warning: this is nothing
 }
 
 #[test]
+fn passwords_of_addresses_are_stars() {
+    let source = SourceFile::new(
+        "/a/h",
+        "registry: https://user:pä/ss@r.example.com\nb: ftp://me:secret@x:1/y@z\n",
+    );
+    let at = source.text.find("ftp").unwrap();
+    let problem =
+        Diagnostic::error("`ftp://me:secret@x:1/y@z` is no registry").at(&source, at..at + 24, "");
+    let shown = plain(&[problem], "/a");
+    assert!(shown.starts_with("error: `ftp://me:******@x:1/y@z` is no registry"), "{shown}");
+    assert!(shown.contains("2 | b: ftp://me:******@x:1/y@z\n"), "{shown}");
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[test]
 fn places_in_several_files_and_far_apart() {
     let one = SourceFile::new("/a/one", format!("first\n{}last\n", "line\n".repeat(500)));
     let two = SourceFile::new("/a/two", "x");

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::{
     Capability, Docker,
     activity::Activity,
-    build_query::build_query,
+    build_query::{build_query, label_query},
     call::{EngineRefusal, path_with},
     message::EngineMessages,
     solve::SessionBuild,
@@ -174,7 +174,7 @@ impl Docker {
     ) -> String {
         let json = |map| serde_json::to_string(map).unwrap_or_default();
         let arguments = json(&request.build_args);
-        let labels = json(&request.labels);
+        let labels = label_query(&request.labels, self.capabilities.builder);
         let platform = request.platform.as_ref().map(ToString::to_string);
         // Podman has one switch for all stages.
         let has_no_cache = request.no_cache || !request.settings.no_cache_filter.is_empty();

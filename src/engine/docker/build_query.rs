@@ -3,10 +3,25 @@
 //! Docker: docs.docker.com/reference/api/engine, `ImageBuild`. Podman: github.com/containers/podman,
 //! `pkg/api/handlers/compat/images_build.go`, which ignores `networkmode=none` and `host`.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::BuilderKind;
 use crate::hierarchy::{BuildNetwork, BuildSettings};
+
+/// The labels as `POST /build` takes them. Podman writes them into a `LABEL` of the Dockerfile, in which a `$` begins a
+/// variable: one without a value and a quoted `$` as its default stands for it (github.com/containers/buildah,
+/// imagebuildah/stage_executor.go).
+pub(super) fn label_query(labels: &BTreeMap<String, String>, builder: BuilderKind) -> String {
+    let quoted = |text: &String| match builder {
+        BuilderKind::Buildah => text.replace('$', "${rebuild_dollar:-'$'}"),
+        _ => text.clone(),
+    };
+    let labels: BTreeMap<String, String> =
+        labels.iter().map(|(name, value)| (quoted(name), quoted(value))).collect();
+    json!(labels).to_string()
+}
 
 /// The parameters, in order. Options that are not set have none.
 pub(super) fn build_query(

@@ -12,7 +12,7 @@ use bollard::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de::Error as _};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{Capability, Docker, ImageStore, call::path_with, config, known_tags::EngineEvent};
@@ -252,6 +252,40 @@ impl Docker {
             }
         }
         Ok(tags)
+    }
+
+    /// Images with a label and without a tag, that were made before a time: their IDs and labels.
+    pub async fn untagged(
+        &self,
+        label: &str,
+        before: Timestamp,
+    ) -> Result<Vec<(Digest, BTreeMap<String, String>)>, EngineError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct UntaggedImage {
+            #[serde(deserialize_with = "digest_or_hex")]
+            id: Digest,
+            #[serde(default)]
+            labels: Option<BTreeMap<String, String>>,
+            /// Seconds since 1970.
+            created: i64,
+        }
+        let filters = json!({ "dangling": ["true"], "label": [label] }).to_string();
+        let path = path_with("/images/json", &[("filters", &filters)]);
+        let listed: Vec<UntaggedImage> = self.get_json("listing images", &path).await?;
+        let old = listed.into_iter().filter(|image| image.created < before.as_second());
+        Ok(old.map(|image| (image.id, image.labels.unwrap_or_default())).collect())
+    }
+
+    /// Removes an image without a tag, unless the engine needs it.
+    pub async fn remove_untagged(&self, image: &Digest) -> Result<(), EngineError> {
+        let doing = format!("removing the image {}", image.short());
+        let removed = self.api.remove_image(image.as_str(), None::<RemoveImageOptions>, None);
+        let removed = async { removed.await.map_err(|error| self.answer(&doing, error)) };
+        match self.patiently(&doing, removed).await {
+            Err(EngineError::Refused { status: 404 | 409, .. }) => Ok(()),
+            ended => ended.map(drop),
+        }
     }
 
     /// A name without what podman's Docker API puts before short ones.

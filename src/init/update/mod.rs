@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::{moved::Moved, values::NewValues};
+use self::{moved::MovedFiles, values::NewValues};
 use super::{
     From, InitError, LeftOut, Present, Study, edits::Edits, entry::InitEntry,
     evidence::PublishedImage, file, gone, matrix, report,
@@ -73,9 +73,13 @@ pub fn update(
         OutlineError::Layout(reason) => UpdateError::Layout(reason),
     })?;
     let place = (file, name, text);
-    let plain =
-        Study::of(file, from.clone(), options, &Present::of(&outline, place, &Moved::default()))?;
-    let moved = Moved::of(&outline, &plain, root);
+    let plain = Study::of(
+        file,
+        from.clone(),
+        options,
+        &Present::of(&outline, place, &MovedFiles::default()),
+    )?;
+    let moved = MovedFiles::of(&outline, &plain, root);
     if !moved.is_empty() {
         let study = Study::of(file, from, options, &Present::of(&outline, place, &moved))?;
         let update = merged(place, (&outline, study), &moved, options);
@@ -85,13 +89,13 @@ pub fn update(
             return Ok(update);
         }
     }
-    merged(place, (&outline, plain), &Moved::default(), options)
+    merged(place, (&outline, plain), &MovedFiles::default(), options)
 }
 
 fn merged(
     (file, name, text): (&Path, &str, &str),
     (outline, mut study): (&Outline, Study),
-    moved: &Moved,
+    moved: &MovedFiles,
     options: &LoadOptions,
 ) -> Result<FileUpdate, UpdateError> {
     let root = file.parent().unwrap_or(Path::new("/"));
@@ -115,7 +119,7 @@ fn merged(
 }
 
 /// The images that were based on one whose Dockerfile is gone.
-fn left_without(outline: &Outline, moved: &Moved, hierarchy: &Hierarchy) -> Vec<String> {
+fn left_without(outline: &Outline, moved: &MovedFiles, hierarchy: &Hierarchy) -> Vec<String> {
     let all = outline.sections.iter().flat_map(|section| &section.nodes);
     let gone = all.filter(|node| node.has_file && !moved.dockerfile(node).is_file());
     let line = |gone: &OutlineImage| {
@@ -148,7 +152,7 @@ fn left_without(outline: &Outline, moved: &Moved, hierarchy: &Hierarchy) -> Vec<
 }
 
 impl Present {
-    fn of(outline: &Outline, (file, _, text): (&Path, &str, &str), moved: &Moved) -> Self {
+    fn of(outline: &Outline, (file, _, text): (&Path, &str, &str), moved: &MovedFiles) -> Self {
         let root = file.parent().unwrap_or(Path::new("/"));
         let mut present = Self::default();
         for node in outline.sections.iter().flat_map(|section| &section.nodes) {
@@ -193,7 +197,7 @@ struct Merge<'a> {
     study: &'a Study,
     root: &'a Path,
     options: &'a LoadOptions,
-    moved: &'a Moved,
+    moved: &'a MovedFiles,
 }
 
 struct Merged {

@@ -13,9 +13,9 @@ use crate::hierarchy::{Hierarchy, ImageSection, NodeName, Outline, OutlineImage}
 
 /// Where Dockerfiles are now, by their absolute paths of before.
 #[derive(Debug, Default)]
-pub(super) struct Moved(BTreeMap<PathBuf, PathBuf>);
+pub(super) struct MovedFiles(BTreeMap<PathBuf, PathBuf>);
 
-impl Moved {
+impl MovedFiles {
     /// A Dockerfile that is gone was moved if exactly one new one has its name, and no other that is gone has it.
     pub(super) fn of(outline: &Outline, study: &Study, root: &Path) -> Self {
         let can_change = |section: &&ImageSection| {

@@ -231,6 +231,28 @@ fn a_moved_dockerfile_keeps_its_entry() {
 }
 
 #[test]
+fn a_bare_name_is_that_of_the_image_whose_repository_ends_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let files = [
+        ("base/os/Dockerfile", "FROM scratch"),
+        ("a/Dockerfile", "FROM r.x/n/acme-base:12"),
+        ("b/Dockerfile", "FROM r.x/n/acme-base:12"),
+        ("tools/Dockerfile", "FROM acme-base"),
+        ("b.sh", "docker build -t r.x/n/acme-base:12 base/os"),
+    ];
+    write(&root, &files);
+    let file = root.join("hierarchy.yaml");
+    let proposal = super::super::propose(&file, from(), &LoadOptions::default()).unwrap();
+    let hierarchy = proposal.loaded.unwrap().hierarchy;
+    let tools = "tools".into();
+    let parents = hierarchy.parents(&tools).map(|one| one.name.to_string());
+    assert_eq!(parents.collect::<Vec<_>>(), ["acme-base"], "{}", proposal.text);
+    let doubt = "`acme-base`: taken for `base/os/Dockerfile` by the name alone; if it is an upstream, rename the image `acme-base`";
+    assert_eq!(proposal.unsure, [doubt]);
+}
+
+#[test]
 fn which_of_two_was_moved_is_not_guessed() {
     check(&Case {
         before: THREE,
@@ -324,6 +346,19 @@ fn a_new_version_is_a_new_value_of_the_matrix() {
         ],
         expected: "-        - 3\n+        # gone: - 3\n+        - 4\nadded `4` to `v` of `lang-{v}-{kind}`: `run/4/full/Dockerfile` and `run/4/slim/Dockerfile`\ngone `lang-{v}-{kind}`: `run/3/slim/Dockerfile` and `run/3/full/Dockerfile` do not exist; removed `3` from `v`",
     });
+    // Each value is an image of its own name.
+    for text in [
+        "version: 1\nimages:\n  \"py-{v}\": { matrix: { v: [a, b] }, context: \"py-{v}\" }\n",
+        "version: 1\nregistry: r.x/n\nimages:\n  \"py-{v}\": { matrix: { v: [a, b] }, context: \"py-{v}\", tags: [\"1\"] }\n",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let path = |name| format!("py-{name}/Dockerfile");
+        let paths = ["a", "b", "c"].map(path);
+        write(&root, &paths.each_ref().map(|path| (path.as_str(), "FROM debian:12")));
+        let update = updated(&root, text).unwrap();
+        assert_eq!(update.text, text.replace("[a, b]", "[a, b, c]"));
+    }
     // The other image of the version is missing.
     check(&Case {
         before: VERSIONS,

@@ -92,7 +92,8 @@ impl Merge<'_> {
                 let value = value_in(&template, &candidate.dockerfile.to_string_lossy());
                 let Some(value) = value.filter(|value| !is_value(axis, value)) else { continue };
                 let new = &self.study.entries[one];
-                let is_alike = entry.is_none_or(|entry| shape(entry, own) == shape(new, &value));
+                let is_alike =
+                    entry.is_none_or(|entry| self.shape(entry, own) == self.shape(new, &value));
                 if is_alike && new.target == node.target {
                     values.entry(value).or_default().insert(one);
                 }
@@ -108,6 +109,27 @@ impl Merge<'_> {
             !new[one] && candidates[one].dockerfile == path && entries[one].target == node.target
         };
         (0..candidates.len()).find(is_it).map(|one| &entries[one])
+    }
+
+    /// The fields of an entry, with the key in the place of the value.
+    fn shape(&self, entry: &InitEntry, value: &str) -> InitEntry {
+        let open = |text: &String| opened(text, KEY, value);
+        let map = |map: &BTreeMap<String, String>| {
+            map.iter().map(|(key, value)| (key.clone(), open(value))).collect()
+        };
+        let registry = self.outline.registry.as_ref().map(|one| format!("{one}/"));
+        let usual = format!("{}{}", registry.unwrap_or_default(), entry.name);
+        let repository = entry.repository.as_ref().filter(|one| **one != usual);
+        InitEntry {
+            name: String::new(),
+            repository: repository.map(open),
+            context: entry.context.as_ref().map(open),
+            dockerfile: entry.dockerfile.as_ref().map(open),
+            tags: entry.tags.iter().map(open).collect(),
+            build_args: map(&entry.build_args),
+            labels: map(&entry.labels),
+            ..entry.clone()
+        }
     }
 
     /// The images that the value makes, by their Dockerfiles; `None` if one of them is not wanted or has no file.
@@ -145,23 +167,6 @@ impl Merge<'_> {
 }
 
 const KEY: &str = "value";
-
-/// The fields of an entry, with the key in the place of the value.
-fn shape(entry: &InitEntry, value: &str) -> InitEntry {
-    let open = |text: &String| opened(text, KEY, value);
-    let map = |map: &BTreeMap<String, String>| {
-        map.iter().map(|(key, value)| (key.clone(), open(value))).collect()
-    };
-    InitEntry {
-        name: String::new(),
-        context: entry.context.as_ref().map(open),
-        dockerfile: entry.dockerfile.as_ref().map(open),
-        tags: entry.tags.iter().map(open).collect(),
-        build_args: map(&entry.build_args),
-        labels: map(&entry.labels),
-        ..entry.clone()
-    }
-}
 
 fn is_value(axis: &AxisLines, value: &str) -> bool {
     axis.values.iter().any(|(known, _)| known == value)

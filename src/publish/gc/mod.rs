@@ -53,6 +53,8 @@ pub enum Stays {
     /// Another tag than a build tag points at it, or an index with such a tag contains it.
     Published,
     Today,
+    /// Of the engine: the registry keeps its build tag.
+    InRegistry,
     Rollback,
     Young,
     /// It is one of the last images of its node.
@@ -134,9 +136,11 @@ fn fate(
     if !holding.tags.iter().all(is_build_tag) {
         return Err(Stays::Published);
     }
-    let is_needed = |tag: &Tag| needs.tags.contains(tag);
-    if needs.today.contains(&holding.digest) || holding.tags.iter().any(is_needed) {
+    if needs.today.contains(&holding.digest) {
         return Err(Stays::Today);
+    }
+    if holding.tags.iter().any(|tag| needs.tags.contains(tag)) {
+        return Err(Stays::InRegistry);
     }
     if needs.rollback.contains(&holding.digest) {
         return Err(Stays::Rollback);

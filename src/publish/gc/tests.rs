@@ -71,7 +71,7 @@ fn what_nobody_needs_goes() {
         // A tag that only looks like one of ours is somebody else's.
         ("old app 31: !old rb-mine", Some(Stays::Published)),
         ("today app 31: !old", Some(Stays::Today)),
-        ("old app 31: !elsewhere", Some(Stays::Today)),
+        ("old app 31: !elsewhere", Some(Stays::InRegistry)),
         ("before app 31: !old", Some(Stays::Rollback)),
         ("old app 30: !old", Some(Stays::Young)),
         ("old app -5: !old", Some(Stays::Young)),

@@ -59,19 +59,24 @@ pub fn conclude(
     Summary { run, is_local: false, steps, stopped, promotion, took, exit }
 }
 
-/// The reason of the plan, unless the run found it void: the parent was built, and is unchanged.
+/// The reason of the plan, unless the run found it void: the parent was built, and is unchanged. Another parent may
+/// have changed.
 fn why(step: &Step, outcomes: &BTreeMap<NodeName, (Outcome, Duration)>) -> Reason {
-    let outcome = |node| outcomes.get(node).map(|(outcome, _)| outcome);
-    match (&step.reason, outcome(&step.node)) {
-        (Reason::ParentRebuilt { parent }, Some(Outcome::Reused { .. }))
-            if matches!(
-                outcome(parent),
-                Some(Outcome::Unchanged { .. } | Outcome::Reused { .. })
-            ) =>
-        {
+    let outcome = |node: &NodeName| outcomes.get(node).map(|(outcome, _)| outcome);
+    let Reason::ParentRebuilt { parent } = &step.reason else { return step.reason.clone() };
+    let is_unchanged = |parent: &NodeName| {
+        matches!(outcome(parent), Some(Outcome::Unchanged { .. } | Outcome::Reused { .. }))
+    };
+    let is_built = |parent: &&NodeName| matches!(outcome(parent), Some(Outcome::Built { .. }));
+    match outcome(&step.node) {
+        Some(Outcome::Reused { .. }) if is_unchanged(parent) => {
             Reason::ParentUnchanged { parent: parent.clone() }
         }
-        (reason, _) => reason.clone(),
+        Some(Outcome::Built { .. }) if is_unchanged(parent) => {
+            let parent = step.after.iter().find(is_built).unwrap_or(parent);
+            Reason::ParentRebuilt { parent: parent.clone() }
+        }
+        _ => step.reason.clone(),
     }
 }
 

@@ -41,10 +41,13 @@ impl MoveDoubt {
 
 impl PromoteRefusal {
     pub(super) fn superseded(tag: &Tagged, found: Option<Digest>) -> Self {
-        let why = format!(
-            "`{tag}` was moved by somebody else meanwhile: it points at {}",
-            shown(found.as_ref())
-        );
+        let why = match &found {
+            Some(found) => format!(
+                "`{tag}` was moved by somebody else meanwhile: it points at {}",
+                found.short()
+            ),
+            None => format!("`{tag}` was deleted by somebody else meanwhile"),
+        };
         Self::new(why, Some((tag.clone(), found)))
     }
 

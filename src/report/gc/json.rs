@@ -23,7 +23,7 @@ pub struct GcReport {
     /// Old records of runs in the registry.
     pub records: usize,
     /// Containers, pins and folders of killed runs.
-    pub leftovers: [usize; 3],
+    pub leftovers: [usize; 4],
 }
 
 #[derive(Debug)]
@@ -57,15 +57,16 @@ impl GcReport {
             containers: usize,
             pins: usize,
             folders: usize,
+            images: usize,
         }
-        let [containers, pins, folders] = self.leftovers;
+        let [containers, pins, folders, images] = self.leftovers;
         let document = GcDocument {
             v: VERSION,
             exit,
             exit_code: exit.code(),
             places: self.places.iter().map(PlaceReport::view).collect(),
             records: self.records,
-            leftovers: LeftoverCounts { containers, pins, folders },
+            leftovers: LeftoverCounts { containers, pins, folders, images },
         };
         json::write(&document, out)
     }
@@ -113,6 +114,7 @@ fn name(stays: Stays) -> &'static str {
     match stays {
         Stays::Published => "published",
         Stays::Today => "current-inputs",
+        Stays::InRegistry => "in-registry",
         Stays::Rollback => "rollback",
         Stays::Young => "young",
         Stays::Recent => "recent",

@@ -76,6 +76,7 @@ pub fn text(
             let why = match stays {
                 Stays::Published => "published".to_owned(),
                 Stays::Today => "needed today".to_owned(),
+                Stays::InRegistry => "that the registry keeps too".to_owned(),
                 Stays::Rollback => "of the last runs, for `rebuild rollback`".to_owned(),
                 Stays::Young => format!("younger than {}", age_of(keep)),
                 Stays::Recent => format!("among the last {KEPT_OF_EACH} of their image"),
@@ -157,12 +158,13 @@ pub fn stopped(removed: usize) -> String {
     format!("stopped: {} removed, the others stay", count(removed, "image"))
 }
 
-/// What killed runs have left: containers, pins, folders. `None` if there is nothing.
-pub fn leftovers([containers, pins, folders]: [usize; 3], is_removed: bool) -> Option<String> {
-    let parts = [(containers, "container"), (pins, "pin"), (folders, "temporary folder")];
+/// What killed runs have left: containers, pins, folders, images. `None` if there is nothing.
+pub fn leftovers(left: [usize; 4], is_removed: bool) -> Option<String> {
+    let nouns = ["container", "pin", "temporary folder", "untagged image"];
+    let parts = left.into_iter().zip(nouns);
     let parts: Vec<String> =
-        parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(n, noun)).collect();
+        parts.filter(|(n, _)| *n > 0).map(|(n, noun)| count(n, noun)).collect();
     let verb = if is_removed { "removed" } else { "to remove" };
     (!parts.is_empty())
-        .then(|| format!("left by runs that were killed: {verb} {}", parts.join(", ")))
+        .then(|| format!("left by runs that were stopped or killed: {verb} {}", parts.join(", ")))
 }

@@ -85,6 +85,9 @@ pub enum ObserveError {
     Volatile { node: NodeName, source: IgnoreError },
     #[error(transparent)]
     Upstream(Box<UpstreamError>),
+    /// No image can be built without them.
+    #[error("{source}: needed by {places}")]
+    Unreachable { source: Box<UpstreamError>, places: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -129,7 +132,8 @@ pub async fn observe<E: Engine, S: Store>(
         unreachable,
     } = resolved(sources, question, (&nodes, &published)).await?;
     if let Some(error) = unreachable.filter(|_| all_need_one(hierarchy, &nodes, &missing)) {
-        return Err(ObserveError::Upstream(Box::new(error)));
+        let places = places(hierarchy, &nodes, |upstream| missing.contains_key(upstream));
+        return Err(ObserveError::Unreachable { source: Box::new(error), places });
     }
     warnings.extend(more);
     warnings.extend(
@@ -393,11 +397,16 @@ fn needed_by(
     nodes: &[&Node],
     (upstream, missing): (&str, &Missing),
 ) -> String {
+    format!("{}: needed by {}", missing.why, places(hierarchy, nodes, |named| named == upstream))
+}
+
+/// The images that need certain upstreams, each with the place of the name.
+fn places(hierarchy: &Hierarchy, nodes: &[&Node], is_one: impl Fn(&str) -> bool) -> String {
     let places: Vec<String> = nodes
         .iter()
         .filter_map(|node| {
             let names_it = |used: &&BaseUse| {
-                used.base.upstream().is_some_and(|named| named.to_string() == upstream)
+                used.base.upstream().is_some_and(|named| is_one(&named.to_string()))
             };
             let used = node.dockerfile.uses.iter().find(names_it)?;
             let path = &node.dockerfile.path;
@@ -410,7 +419,7 @@ fn needed_by(
         n => format!(" and {n} more"),
     };
     let shown = places[..places.len().min(ADDED)].join(", ");
-    format!("{}: needed by {shown}{more}", missing.why)
+    format!("{shown}{more}")
 }
 
 /// Reports images that are built without being selected.

@@ -26,6 +26,7 @@ async fn a_build_is_an_image_with_all_that_was_asked_for() {
     request.no_cache = true;
     request.build_args.insert("WHAT".to_owned(), "a b&c=d".to_owned());
     request.labels.insert("of".to_owned(), "\"us\" & them".to_owned());
+    request.labels.insert("$HOME".to_owned(), "$$ ${HOME} '${x' \\$1 é".to_owned());
     let (steps, output, built) = bench.told(request).await;
     let id = built.unwrap();
     bench.docker.tag(&id, &bench.tagged("1")).await.unwrap();
@@ -45,6 +46,7 @@ async fn a_build_is_an_image_with_all_that_was_asked_for() {
     assert_eq!(image.id, id);
     assert_eq!(image.platform, bench.info.platform);
     assert_eq!(image.labels["of"], "\"us\" & them");
+    assert_eq!(image.labels["$HOME"], "$$ ${HOME} '${x' \\$1 é");
     assert!(image.config.starts_with(r#"{"Cmd":["sh"],"Env":["PATH="#), "{}", image.config);
     let seen = docker(&["inspect", "--format", "{{.Id}} {{len .RootFS.Layers}}", id.as_str()]);
     assert_eq!(seen.trim(), format!("{id} {}", image.layers.len()));

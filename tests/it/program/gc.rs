@@ -231,13 +231,13 @@ fn what_dead_runs_left_is_told_and_removed() {
         start.env("TMPDIR", project.path("tmp")).run().exits(0)
     };
     let dry = gc("");
-    assert!(dry.stdout.contains("left by runs that were killed: to remove "), "{dry}");
+    assert!(dry.stdout.contains("left by runs that were stopped or killed: to remove "), "{dry}");
     assert!(dry.stdout.contains("1 temporary folder\n"), "{dry}");
     assert!(folder.exists());
     let pin = project.name(&format!("rebuild.invalid/{run}/n~os:0123456789abcdef"));
     docker(&["tag", &project.name("~os:latest"), &pin]).unwrap();
     let ended = gc("--yes");
-    assert!(ended.stdout.contains("left by runs that were killed: removed "), "{ended}");
+    assert!(ended.stdout.contains("left by runs that were stopped or killed: removed "), "{ended}");
     assert!(!folder.exists() && other.exists());
     assert_eq!(project.under_way(), [""; 0]);
 }
