@@ -99,7 +99,7 @@ pub(super) async fn run(common: &Common, arguments: &RunArgs) -> Result<Exit, Co
                 let run = RunCommand { hierarchy, request, world, arguments, overtaken, part };
                 run.execute(&mut stops, &mut record).await
             };
-            let ended = run.await.map_err(CommandError::or_without_registry);
+            let ended = run.await;
             (Some(hierarchy), ended)
         }
         Err(error) => (None, Err(error)),

@@ -106,8 +106,8 @@ fn raws(
     roots: &[String],
     registry: Option<&str>,
 ) -> Vec<NameProposal> {
-    let shapes = PathPattern::all(candidates, resolved);
     let shared = shared_start(candidates);
+    let shapes = PathPattern::all(candidates, resolved, |one| by_path(one, shared, roots));
     let published = |own: &str| registry.and_then(|one| format!("{one}/{own}").parse().ok());
     let raw = |(candidate, made): (&ImageCandidate, &Option<Made>)| {
         let mut raw = NameProposal {
@@ -180,8 +180,13 @@ struct PathPattern {
 }
 
 impl PathPattern {
-    /// The shapes, each with the paths that have it.
-    fn all(candidates: &[ImageCandidate], resolved: &Resolution) -> Shapes {
+    /// The shapes, each with the paths that have it. An image of the hierarchy file that has the name of its path says
+    /// nothing of others.
+    fn all(
+        candidates: &[ImageCandidate],
+        resolved: &Resolution,
+        by_path: impl Fn(&ImageCandidate) -> String,
+    ) -> Shapes {
         let made = || candidates.iter().zip(&resolved.made);
         let heads = made().filter_map(|(candidate, made)| {
             let name = split(&made.as_ref()?.repository).1.to_owned();
@@ -193,6 +198,10 @@ impl PathPattern {
             let Some(made) = made else { continue };
             let [tag] = &made.tags.iter().collect::<Vec<_>>()[..] else { continue };
             let (namespace, name) = split(&made.repository);
+            let is_of_file = candidate.said.as_ref().is_some_and(|(_, at)| at.is_empty());
+            if is_of_file && by_path(candidate) == name {
+                continue;
+            }
             let parts = shapes.parts(candidate);
             let open = |text: &str| opened(text, &parts);
             let name = open(name);

@@ -18,6 +18,8 @@ const STDOUT_KEPT: usize = 1 << 20;
 pub(super) struct CommandOutput {
     /// The end of stdout and stderr, in the order they were printed.
     pub(super) both: Vec<u8>,
+    /// How many bytes of both went before.
+    dropped: usize,
     /// The beginning of stdout alone.
     pub(super) stdout: Vec<u8>,
 }
@@ -27,7 +29,7 @@ impl CommandOutput {
         let bytes = piece.as_ref();
         self.both.extend_from_slice(bytes);
         if self.both.len() > 2 * OUTPUT_KEPT {
-            self.end();
+            self.trim();
         }
         if matches!(piece, LogOutput::StdOut { .. }) {
             let room = STDOUT_KEPT.saturating_sub(self.stdout.len());
@@ -35,10 +37,20 @@ impl CommandOutput {
         }
     }
 
-    /// Call it after the last piece.
-    pub(super) fn end(&mut self) {
+    fn trim(&mut self) {
         let surplus = self.both.len().saturating_sub(OUTPUT_KEPT);
         self.both.drain(..surplus);
+        self.dropped += surplus;
+    }
+
+    /// Call it after the last piece.
+    pub(super) fn end(&mut self) {
+        self.trim();
+        if self.dropped > 0 {
+            let mark = format!("… {} bytes before these\n", self.dropped);
+            self.both.splice(0..0, mark.into_bytes());
+            self.dropped = 0;
+        }
     }
 }
 
@@ -74,8 +86,10 @@ mod tests {
             output.take(&LogOutput::StdErr { message: piece(b'!') });
         }
         output.end();
-        assert_eq!(output.both.len(), OUTPUT_KEPT);
-        assert_eq!((output.both[0], output.both[OUTPUT_KEPT - 1]), (b'z', b'!'));
+        let mark = format!("… {} bytes before these\n", (52 * 40 << 10) - OUTPUT_KEPT);
+        let kept = output.both.strip_prefix(mark.as_bytes()).unwrap();
+        assert_eq!(kept.len(), OUTPUT_KEPT);
+        assert_eq!((kept[0], kept[OUTPUT_KEPT - 1]), (b'z', b'!'));
         assert_eq!(output.stdout.len(), STDOUT_KEPT);
         assert_eq!((output.stdout[0], output.stdout[STDOUT_KEPT - 1]), (b'a', b'z'));
         assert!(!output.stdout.contains(&b'!'));

@@ -253,6 +253,20 @@ fn a_bare_name_is_that_of_the_image_whose_repository_ends_in_it() {
 }
 
 #[test]
+fn a_new_image_gets_the_name_that_init_would_give_it() {
+    check(&Case {
+        before: &[
+            ("third_party/nginx/Dockerfile", "FROM debian:12"),
+            ("third_party/redis/Dockerfile", "FROM debian:12"),
+            ("services/billing/Dockerfile", "FROM third_party-nginx"),
+        ],
+        edit: |text| text,
+        change: &[("services/orders/Dockerfile", "FROM third_party-nginx")],
+        expected: "+  orders: { context: services/orders }\nadded `orders`: `services/orders/Dockerfile`",
+    });
+}
+
+#[test]
 fn which_of_two_was_moved_is_not_guessed() {
     check(&Case {
         before: THREE,
