@@ -12,13 +12,18 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
 
 /// How many slips of the keyboard make one of the other, if they are near enough.
 pub fn slips(word: &str, known: &str) -> Option<usize> {
-    let letters = |text: &str| text.to_lowercase().chars().collect::<Vec<char>>();
+    let [a, b] = [word, known].map(|text| text.to_lowercase().chars().collect::<Vec<char>>());
     // One slip in a word of three letters, two in one of six, and so on.
-    let limit = word.chars().count().div_ceil(3);
-    if known.chars().count().abs_diff(word.chars().count()) > limit {
+    let limit = a.len().div_ceil(3);
+    if a.len().abs_diff(b.len()) > limit {
         return None;
     }
-    Some(distance(&letters(word), &letters(known))).filter(|distance| *distance <= limit)
+    // Any word of one or two letters is one slip from any other: only swapped letters are one.
+    let is_short = a.len().max(b.len()) < 3;
+    if is_short && (a.len() != b.len() || a.iter().any(|letter| !b.contains(letter))) {
+        return None;
+    }
+    Some(distance(&a, &b)).filter(|distance| *distance <= limit)
 }
 
 /// Letters to insert, delete, replace or swap with their neighbour.
@@ -74,8 +79,22 @@ mod tests {
             ("os-bsae", Some("os-base")),
             ("python", None),
             ("", None),
+            ("x", None),
         ] {
             assert_eq!(nearest(word, known), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn short_words_are_not_near() {
+        for (word, known, expected) in [
+            ("z", "x", None),
+            ("ab", "ac", None),
+            ("so", "os", Some(1)),
+            ("A", "a", Some(0)),
+            ("pi", "pip", Some(1)),
+        ] {
+            assert_eq!(slips(word, known), expected, "{word} {known}");
         }
     }
 

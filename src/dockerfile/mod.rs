@@ -98,6 +98,13 @@ pub struct ImageUse {
     pub platform: Option<Platform>,
 }
 
+impl ImageUse {
+    /// Whether it may be meant to name a stage.
+    pub fn is_word(&self) -> bool {
+        self.image.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    }
+}
+
 /// A name in an `ONBUILD` instruction.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OnbuildTrigger {

@@ -98,7 +98,7 @@ pub(super) struct BudgetFields {
 
 impl BudgetFields {
     pub(super) fn read(yaml: &Yaml, problems: &mut Problems) -> Option<Self> {
-        let mut fields = problems.map("`budget`", "budget", yaml)?;
+        let mut fields = problems.map("`budget`", "`budget`", yaml)?;
         let mut limit = |name, problems: &mut Problems| {
             let yaml = fields.take(name)?;
             problems.parsed(name, yaml, |text| or_none(text, units::size)).map(|read| read.value)

@@ -4,7 +4,7 @@
 //! that has it.
 
 use super::{
-    fields::{Fields, Located, Problems},
+    fields::{Fields, Located, Problems, item},
     schema::command,
     yaml::{ValueKind, Yaml},
 };
@@ -54,7 +54,7 @@ impl Notify {
             let command = Some(command("notify", yaml, problems)?);
             return Some(Self { command, ..Self::default() });
         }
-        let mut fields = problems.map("`notify`", "notify", yaml)?;
+        let mut fields = problems.map("`notify`", "`notify`", yaml)?;
         let notify = Self {
             command: fields
                 .take("command")
@@ -86,7 +86,7 @@ fn downstream<T>(
     let entries = problems.list(&field, list).unwrap_or_default();
     let mut all = Vec::new();
     for entry in entries {
-        let Some(mut fields) = problems.map("the entry", &field, entry) else { continue };
+        let Some(mut fields) = problems.map("the entry", &item(&field), entry) else { continue };
         all.extend(read(&mut fields, entry, problems));
         fields.finish(problems);
     }

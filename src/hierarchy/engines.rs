@@ -3,7 +3,7 @@
 use std::{fmt, num::NonZeroUsize, str::FromStr};
 
 use super::{
-    fields::Problems,
+    fields::{Problems, item},
     yaml::{ValueKind, Yaml},
 };
 use crate::image::Platform;
@@ -75,18 +75,16 @@ pub(super) fn read(yaml: &Yaml, problems: &mut Problems) -> Vec<EngineEntry> {
 }
 
 fn engine(yaml: &Yaml, problems: &mut Problems) -> Option<EngineEntry> {
-    let address = |yaml: &Yaml, problems: &mut Problems| {
-        problems.parsed("engines", yaml, str::parse::<EngineEntry>).map(|engine| engine.value)
-    };
+    let parse = str::parse::<EngineEntry>;
     if !matches!(yaml.kind, ValueKind::Map(_)) {
-        return address(yaml, problems);
+        return problems.parsed_item("engines", yaml, parse).map(|engine| engine.value);
     }
-    let mut fields = problems.map("an engine", "engines", yaml)?;
-    let url = fields.take("url").map(|yaml| address(yaml, problems));
+    let mut fields = problems.map("an engine", &item("engines"), yaml)?;
+    let url = fields.take("url").map(|yaml| problems.parsed("url", yaml, parse));
     let platforms = fields.take("platforms").and_then(|yaml| {
         let items = problems.list("platforms", yaml)?;
         let parse = |text: &str| text.parse::<Platform>().map(Platform::normalized);
-        let parsed = items.iter().filter_map(|item| problems.parsed("platforms", item, parse));
+        let parsed = items.iter().filter_map(|one| problems.parsed_item("platforms", one, parse));
         Some(parsed.map(|platform| platform.value).collect())
     });
     let slots = fields.take("slots").and_then(|yaml| {
@@ -111,7 +109,7 @@ fn engine(yaml: &Yaml, problems: &mut Problems) -> Option<EngineEntry> {
         platforms: platforms.unwrap_or_default(),
         slots: slots.map(|slots| slots.value),
         emulate: emulate.unwrap_or(false),
-        ..url?
+        ..url?.value
     })
 }
 

@@ -603,11 +603,14 @@ pub(super) fn of_image(key: &str) -> Option<&'static FieldRow> {
     IMAGE.iter().find(|row| row.key == key)
 }
 
-/// What has a field of this name, if it was written beside these fields: one of them, or an image.
+/// What has a field of this name, if it was written beside these fields: one of them, an image, or the file.
 pub(super) fn place_of(key: &str, beside: &[&str]) -> Option<String> {
     if beside.contains(&"images") {
         return of_image(key)
             .map(|_| "images: write it under `defaults` or an entry of `images`".to_owned());
+    }
+    if TOP.iter().any(|row| row.key == key) {
+        return Some("the file: write it at the top, beside `images`".to_owned());
     }
     let rows = IMAGE.iter().filter(|row| beside.contains(&row.key) && of_image(key).is_none());
     let mut rows = rows.filter(|row| has_property(&(row.schema)(), key));

@@ -131,24 +131,29 @@ impl Problems {
         }
     }
 
-    /// `…: expected this, found that`.
+    /// A value of another type than the field has.
     pub(super) fn expected(&mut self, field: &str, expected: &str, found: &Yaml) {
-        let message = format!("`{field}` must be {expected}, not {}", found.what());
+        self.mismatch(&format!("`{field}`"), expected, found);
+    }
+
+    /// The same for a subject that is not a field, such as [`item`].
+    pub(super) fn mismatch(&mut self, subject: &str, expected: &str, found: &Yaml) {
+        let message = format!("{subject} must be {expected}, not {}", found.what());
         self.push_unfilled(&found.span, message, &found.scalar().unwrap_or_default());
     }
 
-    /// The entries; null is a map without any.
+    /// The entries; null is a map without any. `subject` names the value in the message about another type.
     pub(super) fn map<'y>(
         &mut self,
         of: &'static str,
-        field: &str,
+        subject: &str,
         yaml: &'y Yaml,
     ) -> Option<Fields<'y>> {
         let entries = match &yaml.kind {
             ValueKind::Null => Vec::new(),
             ValueKind::Map(entries) => entries.iter().map(|(key, value)| (key, value)).collect(),
             _ => {
-                self.expected(field, "a map", yaml);
+                self.mismatch(subject, "a map", yaml);
                 return None;
             }
         };
@@ -165,14 +170,18 @@ impl Problems {
     }
 
     pub(super) fn text(&mut self, field: &str, yaml: &Yaml) -> Option<Located<String>> {
+        self.text_of(&format!("`{field}`"), yaml)
+    }
+
+    fn text_of(&mut self, subject: &str, yaml: &Yaml) -> Option<Located<String>> {
         match yaml.scalar() {
             Some(value) if !value.is_empty() => Some(Located { value, span: yaml.span.clone() }),
             Some(_) => {
-                self.push(&yaml.span, format!("`{field}` must not be empty"));
+                self.push(&yaml.span, format!("{subject} must not be empty"));
                 None
             }
             None => {
-                self.expected(field, "a text", yaml);
+                self.mismatch(subject, "a text", yaml);
                 None
             }
         }
@@ -194,7 +203,8 @@ impl Problems {
         yaml: &Yaml,
     ) -> Option<Located<Vec<Located<String>>>> {
         let items = self.list(field, yaml)?;
-        let value = items.iter().filter_map(|item| self.text(field, item)).collect();
+        let subject = item(field);
+        let value = items.iter().filter_map(|one| self.text_of(&subject, one)).collect();
         Some(Located { value, span: yaml.span.clone() })
     }
 
@@ -205,7 +215,26 @@ impl Problems {
         yaml: &Yaml,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<Located<T>> {
-        let Located { value, span } = self.text(field, yaml)?;
+        self.parsed_of(&format!("`{field}`"), yaml, parse)
+    }
+
+    /// The same for an item of a list.
+    pub(super) fn parsed_item<T, E: Display>(
+        &mut self,
+        field: &str,
+        yaml: &Yaml,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<Located<T>> {
+        self.parsed_of(&item(field), yaml, parse)
+    }
+
+    fn parsed_of<T, E: Display>(
+        &mut self,
+        subject: &str,
+        yaml: &Yaml,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<Located<T>> {
+        let Located { value, span } = self.text_of(subject, yaml)?;
         match parse(&value) {
             Ok(value) => Some(Located { value, span }),
             Err(error) => {
@@ -214,6 +243,11 @@ impl Problems {
             }
         }
     }
+}
+
+/// The subject of a message about an item of a list.
+pub(super) fn item(field: &str) -> String {
+    format!("an item of `{field}`")
 }
 
 impl<'y> Fields<'y> {

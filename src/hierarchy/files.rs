@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     check::nearest,
-    dockerfile::{self, NotText, Scan, ScanError, Settings},
+    dockerfile::{
+        self, NotText, Scan, ScanError, Settings,
+        file_name::{is_dockerfile, stem},
+    },
 };
 use crate::{
     check::{
@@ -308,14 +311,7 @@ fn text(draft: &Draft, path: &Path, place: FileLookup<'_>) -> Result<Arc<SourceF
             return diagnostic
                 .hint("there is a `Containerfile`: write `dockerfile: Containerfile`");
         }
-        match beside(path, Path::is_file).as_deref().and_then(Path::file_name) {
-            Some(near) => diagnostic.hint(format!(
-                "there is a `{}` beside it: name it with `dockerfile:`",
-                near.display()
-            )),
-            None => diagnostic
-                .hint("a Dockerfile is relative to its context; name it with `dockerfile:`"),
-        }
+        diagnostic.hint(no_dockerfile(draft, path))
     })?;
     let source = match trust::outside(path, place.root) {
         Some(_) => SourceFile::outside,
@@ -327,6 +323,28 @@ fn text(draft: &Draft, path: &Path, place: FileLookup<'_>) -> Result<Arc<SourceF
             .at(&source(path, text), span, "the first byte that is not")
             .hint("save it as UTF-8; other bytes may stand in comments only")
     })
+}
+
+/// What to do about a Dockerfile that does not exist: another file in its folder may be meant.
+fn no_dockerfile(draft: &Draft, path: &Path) -> String {
+    let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
+    let is_known = |other: &Path| is_dockerfile(&name(other)) && other.is_file();
+    // Not a template, a backup or the notes of a Dockerfile.
+    let may_be_one =
+        |other: &Path| is_known(other) || stem(&name(other)).is_none() && other.is_file();
+    let near = beside(path, may_be_one).as_deref().map(name);
+    let files = path.parent().and_then(|folder| folder.read_dir().ok()).into_iter().flatten();
+    let known = files.flatten().map(|entry| entry.path()).filter(|path| is_known(path)).min();
+    match (near, known.as_deref().map(name)) {
+        (Some(near), _) if draft.image.dockerfile.is_some() => format!("did you mean `{near}`?"),
+        (_, Some(other)) | (Some(other), None) => format!(
+            "there is a `{other}` beside it: name it with `dockerfile:`; if `{}` was moved or deleted: \
+             `rebuild init --update`",
+            name(path)
+        ),
+        _ => "a Dockerfile is relative to its context: name it with `dockerfile:`; if it was moved or deleted: `rebuild init --update`"
+            .to_owned(),
+    }
 }
 
 fn unknown_target(
@@ -354,7 +372,7 @@ fn unknown_target(
 }
 
 /// What there is in the same folder with nearly the same name.
-fn beside(path: &Path, is_kind: fn(&Path) -> bool) -> Option<PathBuf> {
+fn beside(path: &Path, is_kind: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let names: Vec<String> = fs::read_dir(path.parent()?)
         .ok()?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

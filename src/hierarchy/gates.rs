@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::{fields::Problems, schema::command, units, yaml::Yaml};
+use super::{
+    fields::{Problems, item},
+    schema::command,
+    units,
+    yaml::Yaml,
+};
 
 /// A scanner downloads its database in some minutes.
 const TIMEOUT: Duration = Duration::from_secs(10 * 60);
@@ -20,7 +25,7 @@ pub struct Gate {
 
 impl Gate {
     pub(super) fn read(yaml: &Yaml, problems: &mut Problems) -> Option<Self> {
-        let mut fields = problems.map("a gate", "gate", yaml)?;
+        let mut fields = problems.map("a gate", &item("gate"), yaml)?;
         let run = fields.take("run");
         let archive = fields.take("archive").and_then(|yaml| problems.switch("archive", yaml));
         let timeout = fields

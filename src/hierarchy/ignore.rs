@@ -64,7 +64,10 @@ pub(super) fn apply_all<'s>(
                 ),
                 Ok(code) => (
                     format!("there is no {code} here to ignore"),
-                    "take the comment out".to_owned(),
+                    match line_of(problems, code, path) {
+                        Some(line) => format!("write the comment on line {line} or right above it"),
+                        None => "take the comment out".to_owned(),
+                    },
                 ),
             };
             let problem = Diagnostic::of(RuleCode::UselessIgnore, message);
@@ -72,6 +75,13 @@ pub(super) fn apply_all<'s>(
         }
     }
     (before - problems.len(), useless)
+}
+
+/// The line of the first problem of a rule in a file.
+fn line_of(problems: &[Diagnostic], code: RuleCode, path: &Path) -> Option<usize> {
+    let of_code = problems.iter().filter(|problem| problem.code == Some(code));
+    let mut places = of_code.filter_map(Diagnostic::position);
+    places.find(|(file, ..)| *file == path).map(|(_, line, _)| line)
 }
 
 /// The words that ignore it, as file and byte.
@@ -124,12 +134,17 @@ fn words(text: &str, line: Range<usize>) -> Vec<Word<'_>> {
     let shown = &text[line.clone()];
     let mark = shown.find(MARK).filter(|at| shown[..*at].trim_end().ends_with('#'));
     let Some(mark) = mark else { return Vec::new() };
-    let mut at = line.start + mark + MARK.len();
-    let list = text[at..line.end].split_whitespace().next().unwrap_or_default();
+    let mut rest = &shown[mark + MARK.len()..];
     let mut words = Vec::new();
-    for text in list.split(',') {
-        words.push(Word { text, span: at..at + text.len() });
-        at += text.len() + 1;
+    loop {
+        rest = rest.trim_start();
+        let length = rest.find(|c: char| c == ',' || c.is_whitespace()).unwrap_or(rest.len());
+        let at = line.end - rest.len();
+        words.push(Word { text: &rest[..length], span: at..at + length });
+        match rest[length..].trim_start().strip_prefix(',') {
+            Some(more) if !more.trim().is_empty() => rest = more,
+            // The reason.
+            _ => return words,
+        }
     }
-    words
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    fields::{Located, Problems},
+    fields::{Located, Problems, item},
     gates::Gate,
     node::{Check, Test},
     schema::{Image, not_a_pattern},
@@ -223,12 +223,12 @@ fn rows(
 ) -> Vec<Located<Combination>> {
     let Some(items) = yaml.and_then(|yaml| problems.list(field, yaml)) else { return Vec::new() };
     let mut rows = Vec::new();
-    for item in items {
-        let ValueKind::Map(entries) = &item.kind else {
-            problems.expected(field, "a list of maps", item);
+    for row in items {
+        let ValueKind::Map(entries) = &row.kind else {
+            problems.mismatch(&item(field), "a map", row);
             continue;
         };
-        let mut row = Vec::new();
+        let mut values = Vec::new();
         for (key, value) in entries {
             if !keys.contains(&key.name.as_str()) {
                 let message = format!("the matrix has no key `{}`", key.name);
@@ -240,10 +240,10 @@ fn rows(
                     None => problems.push(&key.span, message),
                 }
             } else if let Some(value) = problems.text(&key.name, value) {
-                row.push((key.name.clone(), value.value));
+                values.push((key.name.clone(), value.value));
             }
         }
-        rows.push(Located { value: row, span: item.span.clone() });
+        rows.push(Located { value: values, span: row.span.clone() });
     }
     rows
 }

@@ -112,7 +112,7 @@ fn platforms(field: &str, yaml: &Yaml, problems: &mut Problems) -> Option<Platfo
     let mut found: Vec<Located<Platform>> = Vec::new();
     for item in items {
         let parse = |text: &str| text.parse::<Platform>().map(Platform::normalized);
-        let Some(platform) = problems.parsed(field, item, parse) else { continue };
+        let Some(platform) = problems.parsed_item(field, item, parse) else { continue };
         if found.contains(&platform) {
             let message = format!("the platform `{}` is given twice", platform.value);
             problems.push(&platform.span, message);

@@ -11,7 +11,7 @@ use super::{
     channels::Notify,
     engines,
     field_table::{IMAGE, MatrixKeys},
-    fields::{Fields, Located, Problems},
+    fields::{Fields, Located, Problems, item},
     gates::Gate,
     load::LoadOptions,
     matrix::{Combination, Matrix, Room},
@@ -145,7 +145,7 @@ impl File {
             problems.last_is(RuleCode::MissingField);
             return None;
         }
-        let mut fields = problems.map("the file", "hierarchy.yaml", yaml)?;
+        let mut fields = problems.map("the file", "`hierarchy.yaml`", yaml)?;
         // As in compose files: a place for anchors.
         fields.ignore(|key| key.starts_with("x-"));
         match fields.take("version") {
@@ -240,7 +240,7 @@ impl Image {
     pub(super) fn read(of: &'static str, name: &str, yaml: &Yaml, problems: &mut Problems) -> Self {
         let before = problems.found.len();
         let mut image = Self::default();
-        if let Some(mut fields) = problems.map(of, name, yaml) {
+        if let Some(mut fields) = problems.map(of, &format!("`{name}`"), yaml) {
             image.fill(&mut fields, problems);
             fields.finish(problems);
         }
@@ -488,13 +488,12 @@ pub(super) fn command(field: &str, yaml: &Yaml, problems: &mut Problems) -> Opti
     let items = problems.list(field, yaml)?;
     let argv: Vec<String> = items
         .iter()
-        .filter_map(|item| {
-            if let Some(word) = item.scalar() {
-                Some(word)
-            } else {
-                problems.expected(field, "a list of words", item);
-                None
+        .filter_map(|word| {
+            let text = word.scalar();
+            if text.is_none() {
+                problems.mismatch(&item(field), "a text", word);
             }
+            text
         })
         .collect();
     if argv.first().is_none_or(String::is_empty) {
@@ -505,7 +504,7 @@ pub(super) fn command(field: &str, yaml: &Yaml, problems: &mut Problems) -> Opti
 }
 
 fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
-    let mut fields = problems.map("a test", "test", yaml)?;
+    let mut fields = problems.map("a test", &item("test"), yaml)?;
     let run = fields.take("run").map(|yaml| (yaml, command("run", yaml, problems)));
     let healthy = fields
         .take("healthy")
@@ -622,7 +621,7 @@ fn variables(
 
 /// When its packages are taken in anew.
 fn refresh(yaml: &Yaml, problems: &mut Problems) -> Option<Refresh> {
-    let mut fields = problems.map("`refresh`", "refresh", yaml)?;
+    let mut fields = problems.map("`refresh`", "`refresh`", yaml)?;
     let every = fields.take("every").and_then(|yaml| {
         problems.parsed("every", yaml, |text| {
             let is_zero =
@@ -648,7 +647,7 @@ fn schedule(yaml: &Yaml, problems: &mut Problems) -> Option<Schedule> {
         let parse = |text: &str| Schedule::new(text, None, Duration::ZERO);
         return problems.parsed("schedule", yaml, parse).map(|schedule| schedule.value);
     }
-    let mut fields = problems.map("`schedule`", "schedule", yaml)?;
+    let mut fields = problems.map("`schedule`", "`schedule`", yaml)?;
     let cron = fields.take("cron");
     let zone = fields.take("timezone").map(|yaml| (yaml, problems.text("timezone", yaml)));
     let jitter =

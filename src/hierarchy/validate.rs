@@ -5,10 +5,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use petgraph::graph::{DiGraph, NodeIndex};
+use regex::Regex;
 
 use super::{
     Base, BaseUse, Flatten, NamedContext, NodeName,
@@ -141,7 +142,9 @@ fn bases(
                     format!("`{}` when it is expanded", image.image)
                 };
                 let error = Diagnostic::of(RuleCode::WrongReference, error.to_string());
-                problems.found.push(error.at(source, image.span.clone(), label));
+                let mut error = error.at(source, image.span.clone(), label);
+                error.hint = without_value(written, &image.image);
+                problems.found.push(error);
                 continue;
             }
         };
@@ -171,6 +174,19 @@ fn bases(
     bases
 }
 
+/// The variables of a reference with an empty part, one of which has no value.
+fn without_value(written: &str, expanded: &str) -> Option<String> {
+    static NAME: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\$\{?([A-Za-z_]\w*)").expect("a valid pattern"));
+    let names: Vec<String> =
+        NAME.captures_iter(written).map(|name| format!("`{}`", &name[1])).collect();
+    let is_empty = expanded.split(['/', ':', '@']).any(str::is_empty);
+    (is_empty && !names.is_empty()).then(|| {
+        let names = names.join(" or ");
+        format!("{names} has no value: give it one with `ARG` before the first `FROM`, or in `build_args`")
+    })
+}
+
 /// The context of the image that takes the place of an image of this name, as BuildKit compares them:
 /// `alpine` is `docker.io/library/alpine:latest`.
 fn named_context<'d>(draft: &'d Draft, written: &str) -> Option<(&'d String, &'d NamedContext)> {
@@ -189,8 +205,7 @@ fn named_context<'d>(draft: &'d Draft, written: &str) -> Option<(&'d String, &'d
 
 /// The stage that a `--from` was probably meant to name.
 fn near_stage<'f>(image: &ImageUse, base: &Base, files: &'f DockerfileRead) -> Option<&'f str> {
-    let is_word = image.image.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if image.is_from || !is_word || base.node().is_some() {
+    if image.is_from || !image.is_word() || base.node().is_some() {
         return None;
     }
     nearest(&image.image, files.scan.stages.iter().map(String::as_str))

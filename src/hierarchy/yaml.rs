@@ -269,6 +269,8 @@ fn syntax_error(source: &Arc<SourceFile>, error: &Error) -> Diagnostic {
         let line = at.and_then(|at| source.text.lines().nth(source.position(at).0 - 1));
         if message.contains("mapping values") {
             Some("quote a text that contains `: ` or ends with `:`, such as `'^root:'`")
+        } else if message.contains("a tab cannot") {
+            Some("indent with spaces")
         } else {
             line.filter(|line| line.contains("${"))
                 .map(|_| "quote a `${NAME}` between braces or brackets: `\"${NAME}\"`")
@@ -293,6 +295,12 @@ fn in_our_words(message: &str) -> String {
     let is = |what: &str| message.contains(what);
     if is("recursion limit") || is("breached: Depth") {
         return "this is nested too deeply".to_owned();
+    }
+    if is("weak recursion") {
+        return "an alias stands inside the value of its own anchor".to_owned();
+    }
+    if is("tabs disallowed") {
+        return "a tab cannot indent a line".to_owned();
     }
     if is("budget breached") || is("alias replay") || is("alias expansion") {
         return "this file is too large when its aliases are written out".to_owned();

@@ -65,7 +65,12 @@ fn upstreams(survey: &HierarchySurvey) -> Problems {
                 None => (
                     RuleCode::Floating,
                     format!("`{repository}` may be any version: it has no tag"),
-                    VERSIONS.to_owned(),
+                    match files.scan.uses.iter().find(|image| image.span == used.span) {
+                        Some(image) if !image.is_from && image.is_word() && image.image == repository => {
+                            format!("there is no stage `{}`, so it names an upstream; {VERSIONS}", image.image)
+                        }
+                        _ => VERSIONS.to_owned(),
+                    },
                 ),
                 Some("latest") => (
                     RuleCode::Floating,

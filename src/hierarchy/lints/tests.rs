@@ -492,6 +492,63 @@ COPY --from=debian / /
 }
 
 #[test]
+fn hints_say_what_to_change() {
+    let with = |entry: &str, files: &str| {
+        format!("== hierarchy.yaml\nversion: 1\nimages:\n  a: {entry}\n{files}\n")
+    };
+    let beside = "there is a `x.Dockerfile` beside it: name it with `dockerfile:`; if `Dockerfile` was moved or \
+                  deleted: `rebuild init --update`";
+    for (files, expected) in [
+        (
+            with("{ dockerfile: Dockerfil }", "== a/Dockerfile\nFROM scratch"),
+            "did you mean `Dockerfile`?",
+        ),
+        (with("{}", "== a/x.Dockerfile\nFROM scratch\n== a/Dockerfile.j2\nx"), beside),
+        (
+            with("{}", "== a/Dockerfile.j2\nx\n== a/Dockerfile.bak\nx"),
+            "a Dockerfile is relative to its context: name it with `dockerfile:`; if it was moved or deleted: `rebuild init --update`",
+        ),
+        (
+            one(TESTED, "FROM scratch\nCOPY --from=build /x /"),
+            "there is no stage `build`, so it names an upstream; name a line of versions by its tag, such as `12` or `3.4`",
+        ),
+        (
+            one(TESTED, "ARG V\nFROM x:$V"),
+            "`V` has no value: give it one with `ARG` before the first `FROM`, or in `build_args`",
+        ),
+        (
+            one("{ notify: [x] }", "FROM scratch"),
+            "`notify` is a field of the file: write it at the top, beside `images`",
+        ),
+        (
+            one(TESTED, "# rebuild ignore=RB041, RB040\n\nFROM debian:12"),
+            "write the comment on line 3 or right above it",
+        ),
+    ] {
+        let told = told(&files);
+        assert!(
+            told.lines().any(|line| line.trim_start() == format!("= hint: {expected}")),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn unused_dockerfiles_are_reported_only_if_all_images_are_known() {
+    let files = "== a/Dockerfile\nFROM scratch\n== b/Dockerfile\nFROM scratch\n";
+    for (file, expected) in [
+        ("version: 1\nimages: { a: {} }", 1),
+        ("version: 1\nimage: { a: {} }", 0),
+        ("images: { a: {} }", 0),
+        ("version: 1\nimages: [a]", 0),
+        ("version: 1\nimages: { a: {}, b: { tag: x } }", 0),
+    ] {
+        let found = codes(&format!("== hierarchy.yaml\n{file}\n{files}"));
+        assert_eq!(found.iter().filter(|code| *code == "RB058").count(), expected, "{file}");
+    }
+}
+
+#[test]
 fn comments_take_problems_away() {
     let floating = |comment: &str| one(TESTED, &format!("{comment}\nFROM debian"));
     let unused = |before: &str, behind: &str| {
@@ -505,6 +562,7 @@ fn comments_take_problems_away() {
         (floating("#rebuild ignore=rb040 we always want the newest"), vec![]),
         (floating("# rebuild ignore=RB040\n# another comment"), vec![]),
         (floating("# rebuild ignore=RB041,RB040"), vec!["RB060"]),
+        (floating("# rebuild ignore=RB041, RB040 , RB042,"), vec!["RB060", "RB060"]),
         (floating("# rebuild ignore=RB041"), vec!["RB040", "RB060"]),
         (floating("# rebuild ignore=RB040\n"), vec!["RB040", "RB060"]),
         (floating("# do not rebuild ignore=RB040"), vec!["RB040"]),

@@ -4,12 +4,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::Problems;
 use crate::{
     check::{
-        diagnostic::{Diagnostic, SourceFile},
+        diagnostic::{Diagnostic, Severity, SourceFile},
         rules::RuleCode,
     },
     dockerfile::{self, file_name::is_dockerfile},
@@ -26,7 +27,7 @@ const IGNORED: &str = "rebuild ignore=";
 
 pub(super) fn dockerfiles(survey: &HierarchySurvey) -> Problems {
     // An image whose Dockerfile could not be read may be built from any of them.
-    if survey.is_partial || survey.files.iter().any(Option::is_none) {
+    if survey.is_partial || survey.files.iter().any(Option::is_none) || has_error(survey) {
         return Vec::new();
     }
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -63,6 +64,13 @@ pub(super) fn dockerfiles(survey: &HierarchySurvey) -> Problems {
     unused.filter_map(|(_, path)| told(&path, survey.root())).collect()
 }
 
+/// Whether hierarchy.yaml has an error, so that it may have more images than were read.
+fn has_error(survey: &HierarchySurvey) -> bool {
+    let (source, found) = (&survey.problems.source, &survey.problems.found);
+    let mut errors = found.iter().filter(|problem| problem.severity == Severity::Error);
+    errors.any(|error| error.excerpts.first().is_some_and(|it| Arc::ptr_eq(&it.source, source)))
+}
+
 /// What git ignores and does not track: `rebuild init` proposes no images for it either.
 fn ignored(root: &Path) -> Vec<PathBuf> {
     let Ok(work_tree) = git::work_tree(root) else { return Vec::new() };
@@ -75,7 +83,7 @@ fn told(path: &Path, root: &Path) -> Option<Diagnostic> {
     let code = RuleCode::UnusedDockerfile;
     let comments = text.lines().take_while(|line| line.starts_with('#'));
     let mut ignored = comments.filter_map(|line| Some(line.split_once(IGNORED)?.1));
-    if ignored.any(|codes| codes.split(',').any(|one| one.trim().parse() == Ok(code))) {
+    if ignored.any(|codes| codes.split([',', ' ']).any(|one| one.parse() == Ok(code))) {
         return None;
     }
     // `rebuild init` proposes no images for Windows.
