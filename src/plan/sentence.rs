@@ -45,10 +45,15 @@ pub(super) fn sentence(what: &[Change], parts: &[ChangedPart], of: Option<&NodeN
             (ListingDifference::Changed, _) => "changed",
             (ListingDifference::New, false) => "is new",
             (ListingDifference::New, true) => "are new",
-            (ListingDifference::Gone, false) => "is gone",
-            (ListingDifference::Gone, true) => "are gone",
+            (ListingDifference::Gone, false) => "was removed",
+            (ListingDifference::Gone, true) => "were removed",
         };
-        clauses.push(format!("{} {verb}", list(&subjects)));
+        // The file may still exist: `.dockerignore` excludes it.
+        let is_gone = |part: &&ChangedPart| part.difference == ListingDifference::Gone;
+        let all_files = parts.iter().filter(is_gone).all(|part| part.what == Change::Context);
+        let is_excluded = difference == ListingDifference::Gone && all_files;
+        let from = if is_excluded { " from the context" } else { "" };
+        clauses.push(format!("{} {verb}{from}", list(&subjects)));
     }
     if !others.is_empty() {
         let context = possessed(&Change::Context.to_string(), of);
@@ -141,7 +146,12 @@ mod tests {
             (&[context], "~a", "`a` changed", "`a` of `os` changed"),
             (&[context], "~a ~b", "`a` and `b` changed", "`a` and `b` of `os` changed"),
             (&[context], "+x", "`x` is new", "`x` of `os` is new"),
-            (&[context], "-x -y", "`x` and `y` are gone", "`x` and `y` of `os` are gone"),
+            (
+                &[context],
+                "-x -y",
+                "`x` and `y` were removed from the context",
+                "`x` and `y` of `os` were removed from the context",
+            ),
             (
                 &[context],
                 "+./",
@@ -170,9 +180,10 @@ mod tests {
             (
                 &[context],
                 "~a +b +c +d -e",
-                "`a` changed, `b`, `c` and 1 more file are new and 1 more file is gone",
-                "`a` of `os` changed, `b`, `c` and 1 more file of `os` are new and 1 more file of `os` is gone",
+                "`a` changed, `b`, `c` and 1 more file are new and 1 more file was removed from the context",
+                "`a` of `os` changed, `b`, `c` and 1 more file of `os` are new and 1 more file of `os` was removed from the context",
             ),
+            (&[settings], "-target", "its target was removed", "the target of `os` was removed"),
             (
                 &[settings],
                 "~build_args.VERSION +labels.a.b ~target",

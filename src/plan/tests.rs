@@ -91,7 +91,7 @@ fn changed_checks_are_named_if_both_images_list_them() {
     // An older version of `rebuild` did not list them.
     let unknown = "its checks (own or inherited tests, gates, size limit) changed";
     assert_eq!(changed(Change::Tests, &without, &now).to_string(), unknown);
-    assert_eq!(changed(Change::Settings, &without, &now).to_string(), "its target is gone");
+    assert_eq!(changed(Change::Settings, &without, &now).to_string(), "its target was removed");
 }
 
 #[test]

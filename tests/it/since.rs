@@ -138,8 +138,8 @@ fn files_of_images() {
         (
             "echo y >os/file; echo y >web/file; rm r/file",
             "HEAD",
-            "os: `file` changed since `HEAD`\nr-1: `file` is gone since `HEAD`\n\
-             r-2: `file` is gone since `HEAD`\nweb: `file` changed since `HEAD`\n",
+            "os: `file` changed since `HEAD`\nr-1: `file` was removed from the context since `HEAD`\n\
+             r-2: `file` was removed from the context since `HEAD`\nweb: `file` changed since `HEAD`\n",
         ),
     ]);
 }
@@ -147,19 +147,23 @@ fn files_of_images() {
 #[test]
 fn renamed_deleted_and_oddly_named_files() {
     check(&[
-        ("git rm -q os/file; git commit -qm rm", "base", "os: `file` is gone since `base`\n"),
-        ("rm os/file", "base", "os: `file` is gone since `base`\n"),
+        (
+            "git rm -q os/file; git commit -qm rm",
+            "base",
+            "os: `file` was removed from the context since `base`\n",
+        ),
+        ("rm os/file", "base", "os: `file` was removed from the context since `base`\n"),
         // Git knows nothing of it any more, so it may have changed.
         ("git rm -q --cached os/file", "base", "os: `file` changed since `base`\n"),
         (
             "git mv os/file web/moved; git commit -qm mv",
             "base",
-            "os: `file` is gone since `base`\nweb: `moved` is new since `base`\n",
+            "os: `file` was removed from the context since `base`\nweb: `moved` is new since `base`\n",
         ),
         (
             "git mv os/file os/moved; git config diff.renames true",
             "base",
-            "os: `moved` is new and `file` is gone since `base`\n",
+            "os: `moved` is new and `file` was removed from the context since `base`\n",
         ),
         (
             "mkdir 'os/a folder'; echo y >'os/a folder/ä \"file\"'; git add .; git commit -qm odd",
