@@ -254,6 +254,8 @@ fn impatient(check: HealthConfig, limit: Duration) -> HealthConfig {
     let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
     HealthConfig {
         interval: Some(NANOSECONDS_A_SECOND),
+        // Within it, Docker 25 and later check every 5 seconds. 0 would keep that of the image.
+        start_period: Some(NANOSECONDS_A_SECOND / 1000),
         retries: Some(seconds.saturating_add(1)),
         ..check
     }
@@ -277,12 +279,14 @@ fn how_it_ended(state: &ContainerState) -> String {
     format!("exit code {code}{memory}")
 }
 
-/// `: <what the last check printed>`, if it printed anything.
+/// `: <the output of the last check>`, or its exit code if it printed nothing.
 fn last_check(state: &ContainerState) -> String {
     let log = state.health.as_ref().and_then(|health| health.log.as_ref());
-    let last = log.and_then(|log| log.last()).and_then(|check| check.output.as_deref());
-    last.map(str::trim).filter(|text| !text.is_empty()).map_or(String::new(), |text| {
-        let text: String = text.chars().take(500).collect();
-        format!(": {text}")
-    })
+    let Some(last) = log.and_then(|log| log.last()) else { return String::new() };
+    let output = last.output.as_deref().unwrap_or_default().trim();
+    match last.exit_code {
+        _ if !output.is_empty() => format!(": {}", output.chars().take(500).collect::<String>()),
+        Some(code) => format!(": the last check printed nothing, exit code {code}"),
+        None => String::new(),
+    }
 }
