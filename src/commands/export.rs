@@ -20,6 +20,7 @@ use crate::{
     host::{git, owner},
     plan::{DigestSource, PlanFile},
     publish::store::PipelineRecords,
+    report::count,
 };
 
 /// Where a workflow of GitHub is if the command line does not say it.
@@ -58,11 +59,11 @@ pub(super) async fn export(common: &Common, arguments: &ExportArgs) -> Result<Ex
     let place =
         arguments.out.as_ref().map_or("stdout".to_owned(), |out| format!("`{}`", out.display()));
     let jobs = pipeline.jobs.len() + 1;
-    let images = pipeline.images();
+    let (jobs, images) = (count(jobs, "job"), count(pipeline.images(), "image"));
     output::line(&if pipeline.is_empty() {
         format!("wrote a pipeline without jobs to {place}: every image is up to date")
     } else {
-        format!("wrote the pipeline to {place}: plan {}, {jobs} jobs for {images} images", file.id)
+        format!("wrote the pipeline to {place}: plan {}, {jobs} for {images}", file.id)
     });
     Ok(Exit::Done)
 }

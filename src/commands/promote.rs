@@ -126,7 +126,10 @@ async fn jobs_of_plan(
             return Ok(jobs);
         };
         if !is_told {
-            output::line(&format!("waiting for {} images, such as `{first}`", open.len()));
+            output::line(&format!(
+                "waiting for {}, such as `{first}`",
+                report::count(open.len(), "image")
+            ));
             is_told = true;
         }
         tokio::time::sleep(PAUSE.min(patience)).await;

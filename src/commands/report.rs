@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     error::CommandError,
+    output,
     project::{load_names, start},
     reports,
 };
@@ -36,6 +37,7 @@ pub(super) fn report(common: &Common, arguments: &ReportArgs) -> Result<Exit, Co
         let path = arguments.html.display();
         CommandError::new(Exit::Internal, format!("`{path}` cannot be written: {error}"))
     })?;
+    output::line(&format!("wrote `{}`: run {run}", arguments.html.display()));
     Ok(Exit::Done)
 }
 

@@ -94,6 +94,9 @@ async fn on<T: Tags>(
         Exit::Done
     };
     if arguments.dry_run || planned.moves.is_empty() {
+        if !planned.moves.is_empty() {
+            output::line(&format!("would {}", request(planned.moves.len(), &of)));
+        }
         report(None, exit)?;
         return Ok(exit);
     }
@@ -159,10 +162,14 @@ fn chosen(runs: &[PastRun], arguments: &RollbackArgs) -> Result<PastRun, Command
     }
 }
 
+/// `undo run 01k… of 2026-11-30 22:10 (--from os): move 3 tags back`.
+fn request(tags: usize, of: &PastRun) -> String {
+    format!("undo {}: move {} back", report::history::title(of), count(tags, "tag"))
+}
+
 /// Asks the user at the terminal.
 async fn confirmed(tags: usize, of: &PastRun) -> Result<bool, CommandError> {
-    let (tags, run) = (count(tags, "tag"), report::history::title(of));
-    output::line(&format!("undo {run}: move {tags} back? [y/N]"));
+    output::line(&format!("{}? [y/N]", request(tags, of)));
     let (answered, answer) = oneshot::channel();
     // A thread of its own: the program can end while it waits.
     std::thread::spawn(move || {

@@ -30,8 +30,8 @@ use crate::{
     commands::cli::{Common, ProgressArg, RunArgs, SelectionArgs},
     engine::{Capability, Engine as _, EngineInfo},
     event::{
-        EventKind, Executed, Promotion, Reporter, RunTask, StopReason, Summary, TICK, Telling,
-        WithoutPromotion,
+        EventKind, Executed, Outcome, Promotion, Reporter, RunTask, StopReason, Summary, TICK,
+        Telling, WithoutPromotion,
     },
     exit::Exit,
     fingerprint::Revision,
@@ -267,6 +267,8 @@ impl RunCommand<'_> {
         if summary.stopped == Some(StopReason::ReportFailed) {
             publisher.journal.output_is_closed();
         }
+        let failed = summary.steps.iter().filter(|it| matches!(it.outcome, Outcome::Failed(_)));
+        publisher.journal.images_failed(failed.map(|step| step.node.clone()).collect());
         publisher.end(exit).await;
         self.remember_failures(&summary).await;
         if let Err(error) = holds::end(&*store, &summary).await {

@@ -41,8 +41,7 @@ pub(super) fn explain(
     let cause = cause_of(error);
     let server = authority(url);
     let reason = cause.reason(url.host_str().unwrap_or_default(), idle);
-    // Names a token server or a blob store of the registry, because it is another machine.
-    let reason = if server == host { reason } else { format!("`{server}`: {reason}") };
+    let reason = about(&server, host, reason);
     AttemptFailure {
         error: RegistryError::Unreachable {
             host: host.to_owned(),
@@ -51,6 +50,12 @@ pub(super) fn explain(
         },
         again: cause.again(has_answered),
     }
+}
+
+/// Names a token server or a blob store of the registry, because it is another machine, unless the reason names it.
+fn about(server: &str, host: &str, reason: String) -> String {
+    let is_named = server == host || reason.contains(&format!("`{server}`"));
+    if is_named { reason } else { format!("`{server}`: {reason}") }
 }
 
 impl NoAnswerCause {
@@ -217,5 +222,23 @@ fn tls(error: &rustls::Error) -> NoAnswerCause {
             NoAnswerCause::UnknownAuthority
         }
         other => NoAnswerCause::Tls(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_server_is_named_once() {
+        let (host, server) = ("docker.io", "registry-1.docker.io");
+        let no_host = NoAnswerCause::NoSuchHost.reason(server, Duration::ZERO);
+        for (server, reason, expected) in [
+            (server, no_host, "there is no host `registry-1.docker.io`"),
+            (server, "connection refused".to_owned(), "`registry-1.docker.io`: connection refused"),
+            (host, "connection refused".to_owned(), "connection refused"),
+        ] {
+            assert_eq!(about(server, host, reason), expected);
+        }
     }
 }

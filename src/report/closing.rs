@@ -15,6 +15,7 @@ use crate::{
     event::{Outcome, Promotion, StepSummary, StopReason, Summary, WithoutPromotion},
     exit::Exit,
     hierarchy::{NodeName, OnFailure},
+    plan::Reason,
 };
 
 /// Everything, the most important last, where people look first.
@@ -37,14 +38,11 @@ pub(super) fn write(
 
 /// `done in 42 s: 3 built, 12 up to date`.
 pub(super) fn result(summary: &Summary, paint: Paint) -> String {
-    let all = &summary.steps;
-    let is_kept = |step: &&StepSummary| matches!(step.outcome, Outcome::Kept { .. });
-    let is_held = |step: &&StepSummary| matches!(step.outcome, Outcome::Held { .. });
-    let kept = all.iter().filter(is_kept).count();
-    let rolled_back = all.iter().filter(is_held).count();
-    if summary.exit == Exit::Done && kept + rolled_back == all.len() {
+    if had_nothing_to_do(summary) {
+        let held = summary.steps.iter().filter(|step| matches!(step.outcome, Outcome::Held { .. }));
+        let held = held.count();
         let nothing = paint.good("nothing to do");
-        return match (kept, rolled_back) {
+        return match (summary.steps.len() - held, held) {
             (0, 0) => nothing,
             (1, 0) => format!("{nothing}: the image is up to date"),
             (n, 0) => format!("{nothing}: all {n} images are up to date"),
@@ -64,6 +62,12 @@ pub(super) fn result(summary: &Summary, paint: Paint) -> String {
     };
     let totals = totals(summary);
     if totals.is_empty() { head } else { format!("{head}: {totals}") }
+}
+
+fn had_nothing_to_do(summary: &Summary) -> bool {
+    let is_kept =
+        |outcome: &Outcome| matches!(outcome, Outcome::Kept { .. } | Outcome::Held { .. });
+    summary.exit == Exit::Done && summary.steps.iter().all(|step| is_kept(&step.outcome))
 }
 
 /// How many images came to which end, the ends that matter first.
@@ -104,6 +108,7 @@ fn came_out_the_same(summary: &Summary) -> Option<String> {
 pub(super) fn promotion(summary: &Summary) -> Vec<String> {
     match &summary.promotion {
         Promotion::Nothing => came_out_the_same(summary).into_iter().collect(),
+        Promotion::NotAsked(_) if had_nothing_to_do(summary) => Vec::new(),
         Promotion::NotAsked(why) => vec![not_asked(*why).to_owned()],
         Promotion::Staged => {
             vec!["the stored images wait for `rebuild promote`; no tag was moved".to_owned()]
@@ -124,7 +129,7 @@ pub(super) fn promotion(summary: &Summary) -> Vec<String> {
                     seconds(*took)
                 ));
             }
-            lines.extend(keep_their_tags(held));
+            lines.extend(keep_their_tags(held, summary));
             lines
         }
         Promotion::Incomplete { moved, of, why } => vec![
@@ -167,18 +172,22 @@ fn withheld(summary: &Summary) -> String {
 }
 
 /// A line for each failure that holds back its branch.
-fn keep_their_tags(held: &BTreeMap<NodeName, NodeName>) -> Vec<String> {
-    // Other platforms of the image, and descendants.
-    let mut branches: BTreeMap<&NodeName, (usize, usize)> = BTreeMap::new();
+fn keep_their_tags(held: &BTreeMap<NodeName, NodeName>, summary: &Summary) -> Vec<String> {
+    let new = summary.steps.iter().filter(|step| step.reason == Reason::NeverBuilt);
+    let new: BTreeSet<&NodeName> = new.map(|step| &step.node).collect();
+    // Other platforms of the image, descendants, and whether one of all has no tags yet.
+    let mut branches: BTreeMap<&NodeName, (usize, usize, bool)> = BTreeMap::new();
     for (node, because) in held {
-        let (platforms, below) = branches.entry(because).or_default();
+        let (platforms, below, has_new) = branches.entry(because).or_default();
+        *has_new |= new.contains(node);
         let is_sibling = node.image() == because.image();
         *platforms += usize::from(is_sibling && node != because);
         *below += usize::from(!is_sibling);
     }
-    let line = |(because, (platforms, below)): (&NodeName, (usize, usize))| {
+    let line = |(because, (platforms, below, has_new)): (&NodeName, (usize, usize, bool))| {
         let name = sanitize::text(because.as_str());
         let with = match (platforms, below) {
+            (0, 0) if has_new => return format!("`{name}` gets no tags: it failed"),
             (0, 0) => return format!("`{name}` keeps its tags: it failed"),
             (0, below) => format!(" and {}", count(below, "descendant")),
             (platforms, 0) => format!(" and {}", count(platforms, "other platform")),
@@ -187,7 +196,8 @@ fn keep_their_tags(held: &BTreeMap<NodeName, NodeName>) -> Vec<String> {
                 format!(", {platforms} and {}", count(below, "descendant"))
             }
         };
-        format!("`{name}`{with} keep their tags: `{name}` failed")
+        let tags = if has_new { "get no new tags" } else { "keep their tags" };
+        format!("`{name}`{with} {tags}: `{name}` failed")
     };
     branches.into_iter().map(line).collect()
 }

@@ -31,7 +31,7 @@ pub(super) fn told(failure: &LastFailure, now: Timestamp) -> String {
         Setback::Failed { message, .. } => format!("failed {when}: {message}"),
         Setback::Blocked { by, others } => {
             let all: Vec<&NodeName> = [by].into_iter().chain(others).collect();
-            format!("not published {when}, because {} failed", names(&all, NAMED))
+            format!("not published: {} failed {when}", names(&all, NAMED))
         }
         Setback::NotPromoted { message } => format!("not published {when}: {message}"),
         Setback::Cancelled { by: Some(by), .. } => {

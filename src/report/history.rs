@@ -148,8 +148,24 @@ fn name(exit: Exit) -> String {
         .unwrap_or_default()
 }
 
-/// `3 tags: app, os`; of a run that was cut off, the moves that it recorded: `1 of 3 tags: os`.
+/// What the run promoted, and which images failed: `3 tags: app os; web failed`.
 fn promoted(past: &PastRun) -> String {
+    let tags = promoted_tags(past);
+    let failed = failed(past);
+    if failed.is_empty() {
+        return tags;
+    }
+    let separator = if tags.contains(": ") { ';' } else { ':' };
+    let failed: Vec<&str> = failed.iter().map(NodeName::as_str).collect();
+    format!("{tags}{separator} {} failed", failed.join(" "))
+}
+
+fn failed(past: &PastRun) -> &[NodeName] {
+    past.ended.as_ref().map_or(&[], |ended| &ended.failed)
+}
+
+/// `3 tags: app os`; of a run that was cut off, the moves that it recorded: `1 of 3 tags: os`.
+fn promoted_tags(past: &PastRun) -> String {
     let images: BTreeSet<&str> = past.made().map(|one| one.node.as_str()).collect();
     let (made, standing) = (past.made().count(), past.standing().count());
     let tags = match made {
@@ -182,6 +198,7 @@ struct PastRunView<'a> {
     exit_code: Option<u8>,
     recovered: bool,
     promoted: Vec<&'a NodeName>,
+    failed: &'a [NodeName],
     tags: Vec<TagView<'a>>,
 }
 
@@ -212,6 +229,7 @@ fn run_view<'a>(runs: &Runs<'_>, past: &'a PastRun) -> PastRunView<'a> {
         exit_code: exit.map(Exit::code),
         recovered: past.ended.as_ref().is_some_and(|ended| ended.recovered),
         promoted: past.promoted().into_iter().collect(),
+        failed: failed(past),
         tags: past
             .standing()
             .map(|one| TagView {
@@ -252,6 +270,15 @@ mod tests {
         journal.moved(2);
         journal.end(Exit::Done, false);
         assert_eq!(promoted(journal.past()), "3 tags: app os web");
+    }
+
+    #[test]
+    fn a_run_that_failed_names_the_images_that_failed() {
+        let asked = RunRequest::Run { flags: String::new() };
+        let mut journal = Journal::none(Began::new("01m8mdceb39jn4adyn2z7qn2dx", "here", asked));
+        journal.images_failed(["app", "web"].map(NodeName::from).to_vec());
+        journal.end(Exit::BuildFailed, false);
+        assert_eq!(promoted(journal.past()), "nothing: app web failed");
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(super) fn outcome(outcome: &Outcome, took: std::time::Duration, paint: Paint
             format!("{} in {took}, {} ({change}){different}", paint.good("built"), size(*bytes))
         }
         Outcome::Unchanged { .. } => {
-            format!("{} in {took}, the published image stays", paint.good("built, unchanged"))
+            format!("{} in {took}, {}", paint.good("built"), paint.good("unchanged"))
         }
         Outcome::Reused { digest } => {
             format!("{} (found {})", paint.good("already built"), digest.short())

@@ -1,6 +1,9 @@
 //! Whole reports of whole runs.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -12,7 +15,7 @@ use super::{
     scenario::{self, Paper, options, tell},
 };
 use crate::{
-    event::{Event, EventKind, Outcome, Promotion},
+    event::{Event, EventKind, Outcome, Promotion, WithoutPromotion},
     exit::Exit,
     fingerprint::ListingDifference,
     hierarchy::OnFailure,
@@ -97,7 +100,7 @@ fn plain_refreshed() {
     02:59:00  tools    building
     02:59:12  os-base  comparing with the published image
     02:59:12  os-base  built in 12 s, 118 MB (+1.0 MB packed): `/etc/os-release`, `/usr/bin/make`, `/var/␛[2J` and 11 more differ
-    02:59:12  tools    built, unchanged in 12 s, the published image stays
+    02:59:12  tools    built in 12 s, unchanged
     02:59:12  the registry registry.example.com answered 503: attempt 2 of 5 in 4 s
     02:59:12  checking package versions
     02:59:12  fixed: libssl3 3.0.15-1 → 3.0.16-1 in 2 images
@@ -130,7 +133,7 @@ fn plain_success() {
     02:59:12  webapp-base  building
     02:59:12  tools        building
     02:59:12  tools        warning: `debian:1` is a tag nobody makes
-    02:59:42  tools        built, unchanged in 30 s, the published image stays · about 1 min left
+    02:59:42  tools        built in 30 s, unchanged · about 1 min left
     02:59:42  webapp-base  built in 30 s, 118 MB (+1.2 MB) · about 1 min left
     02:59:42  ruby-3.4     building
     03:00:43  ruby-3.4     built in 1 min 1 s, 118 MB (+1.2 MB)
@@ -205,7 +208,7 @@ fn plain_held() {
     02:59:42  webapp-base  build failed after 30 s: RUN make: exit code 2
     02:59:42  tools        warning: attempt 1 of 3 failed: `RUN make` ended with exit code 2
     02:59:42  tools        warning: failed once and then succeeded: `RUN make` ended with exit code 2
-    02:59:42  tools        built, unchanged in 30 s, the published image stays
+    02:59:42  tools        built in 30 s, unchanged
     02:59:42  promoting 2 tags, parents first
     02:59:42  cron         registry.example.com/base/cron:latest moved from cba06b5736fa to c374eea599bb
     02:59:42  os-base      registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
@@ -257,6 +260,38 @@ fn plain_interrupted() {
     nothing was promoted: interrupted, every tag is where it was
     interrupted after 13 s: 3 cancelled, 1 built, 1 already built, 1 up to date
     ");
+}
+
+#[test]
+fn a_failed_image_keeps_its_tags_only_if_it_has_some() {
+    let mut plan = scenario::wide_plan(2);
+    let nodes = [plan.steps[0].node.clone(), plan.steps[1].node.clone()];
+    plan.steps[0].reason = Reason::NeverBuilt;
+    let mut story = scenario::Story::new(plan);
+    for node in &nodes {
+        story.starts(node.as_str()).ends(node.as_str(), scenario::failed(OnFailure::Hold), 1_000);
+    }
+    let held = nodes.iter().map(|node| (node.clone(), node.clone())).collect();
+    let promotion = Promotion::Done { moved: 0, took: Duration::ZERO, held };
+    let text = plain(&story.finishes(promotion, Exit::BuildFailed));
+    for line in [
+        format!("`{}` gets no tags: it failed\n", nodes[0]),
+        format!("`{}` keeps its tags: it failed\n", nodes[1]),
+    ] {
+        assert!(text.contains(&line), "{text}");
+    }
+}
+
+#[test]
+fn a_run_with_nothing_to_do_does_not_explain_why_no_tag_moved() {
+    let mut events = scenario::nothing_to_do();
+    let Some(EventKind::RunFinished { summary }) = events.last_mut().map(|last| &mut last.kind)
+    else {
+        panic!("the last event ends the run");
+    };
+    summary.promotion = Promotion::NotAsked(WithoutPromotion::NoPromote);
+    let text = plain(&events);
+    assert!(text.ends_with("\n\nnothing to do: the image is up to date\n"), "{text}");
 }
 
 #[test]

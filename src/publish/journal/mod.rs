@@ -118,6 +118,9 @@ pub struct JournalEnd {
     /// The run stopped because the reader of its output closed it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub output_closed: bool,
+    /// The images that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<NodeName>,
 }
 
 /// Whether a text is the ID of a run: a lower-case ULID, which is safe in a path and in a tag. Records with

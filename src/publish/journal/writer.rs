@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use super::{Began, JournalEnd, JournalLine, JournalTime, Move, PastRun, folder::LARGEST};
 use crate::{
     exit::Exit,
+    hierarchy::NodeName,
     host::{bounded, owner},
 };
 
@@ -36,6 +37,7 @@ pub struct Journal {
     /// Set if a later command must finish the run.
     stays_open: bool,
     output_closed: bool,
+    failed: Vec<NodeName>,
     /// Why the last line was not written, until the caller takes it.
     failure: Option<JournalError>,
     /// Replaces the file in tests.
@@ -70,6 +72,7 @@ impl Journal {
             is_kept: true,
             stays_open: false,
             output_closed: false,
+            failed: Vec::new(),
             failure: None,
             #[cfg(test)]
             memory: Memory::default(),
@@ -158,13 +161,19 @@ impl Journal {
         self.output_closed = true;
     }
 
+    /// The last line names these images.
+    pub fn images_failed(&mut self, failed: Vec<NodeName>) {
+        self.failed = failed;
+    }
+
     /// Writes the last line, unless a later command must finish the run.
     pub fn end(&mut self, exit: Exit, recovered: bool) {
         if self.stays_open {
             return;
         }
         let (at, output_closed) = (Timestamp::now(), self.output_closed);
-        self.note(JournalLine::Ended(JournalEnd { at, exit, recovered, output_closed }));
+        let failed = std::mem::take(&mut self.failed);
+        self.note(JournalLine::Ended(JournalEnd { at, exit, recovered, output_closed, failed }));
         if let Some(file) = &self.file {
             _ = file.sync_data();
         }

@@ -90,8 +90,8 @@ fn promotion(run: &RunView, end: &RunEnd) -> String {
                     0 => String::new(),
                     n => format!(" and {}", count(n, "descendant")),
                 };
-                let keep = if n == 0 { "keeps its" } else { "keep their" };
-                _ = write!(text, " `{because}`{more} {keep} tags, because it failed.");
+                let get = if n == 0 { "gets" } else { "get" };
+                _ = write!(text, " `{because}`{more} {get} no new tags, because it failed.");
             }
             text
         }

@@ -201,7 +201,7 @@ fn whole_runs() {
     ✓ cron         already built (found c374eea599bb)
     ✓ os-base      built in 12 s, 118 MB (+1.2 MB)
     warning: tools: `debian:1` is a tag nobody makes
-    ✓ tools        built, unchanged in 30 s, the published image stays
+    ✓ tools        built in 30 s, unchanged
     ✓ webapp-base  built in 30 s, 118 MB (+1.2 MB)
     ✓ ruby-3.4     built in 1 min 1 s, 118 MB (+1.2 MB)
 

@@ -86,7 +86,7 @@ pub enum ObserveError {
     #[error(transparent)]
     Upstream(Box<UpstreamError>),
     /// No image can be built without them.
-    #[error("{source}: needed by {places}")]
+    #[error("{source}; needed by {places}")]
     Unreachable { source: Box<UpstreamError>, places: String },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -397,7 +397,7 @@ fn needed_by(
     nodes: &[&Node],
     (upstream, missing): (&str, &Missing),
 ) -> String {
-    format!("{}: needed by {}", missing.why, places(hierarchy, nodes, |named| named == upstream))
+    format!("{}; needed by {}", missing.why, places(hierarchy, nodes, |named| named == upstream))
 }
 
 /// The images that need certain upstreams, each with the place of the name.

@@ -30,7 +30,7 @@ fn the_last_failure_is_told_and_its_image_can_be_entered() {
         let status = run("status").exits(0).stdout;
         let told = "failed just now: test 1 of 1, `cat /nothing`: exit code 1\n";
         assert!(status.contains(told), "{status}\n{failed}");
-        let held = "not published just now, because `~app` failed\n";
+        let held = "not published: `~app` failed just now\n";
         assert!(project.shown(&status).contains(held), "{status}");
         let why = run("why ~app").exits(0).stdout;
         for part in [told.trim_end(), "whole log: rebuild log ~app", "rebuild shell ~app"] {

@@ -114,7 +114,7 @@ fn a_run_has_a_page_then_and_later() {
     }
 
     // What the run has left on the disk says the same.
-    project.rebuild("report --html later.html").run().exits(0);
+    project.rebuild("report --html later.html").run().exits(0).says(&["wrote `later.html`: run "]);
     let later = page("later.html");
     let part = |page: &str, class: &str| {
         let (_, part) = page.split_once(&format!("<section class=\"{class}\"")).unwrap();

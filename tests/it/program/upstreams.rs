@@ -194,7 +194,7 @@ fn an_upstream_that_is_gone_concerns_the_images_that_need_it() {
 
     let sentence =
         format!("`{upstream}` does not exist: neither the engine nor its registry has it");
-    let needed = ": needed by `~web` (web/Dockerfile:1)";
+    let needed = "; needed by `~web` (web/Dockerfile:1)";
     let plan = project.rebuild("plan").run().exits(0).says(&[&format!("{sentence}{needed}")]);
     assert!(plan.stdout.contains("4 to build") && plan.stdout.contains(&sentence), "{plan}");
     let why = project.rebuild(&project.name("why ~web")).run().exits(0);

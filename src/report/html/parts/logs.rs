@@ -61,7 +61,7 @@ fn failed(failure: &ImageFailure) -> Markup {
                 p { code { (text(place)) } @if !instruction.is_empty() { ": " code { (text(instruction)) } } }
             }
             @match failure.on_failure.as_str() {
-                "hold" => p.note { (sentence("`on_failure: hold`: the image and its descendants keep their tags")) },
+                "hold" => p.note { (sentence("`on_failure: hold`: the image and its descendants get no new tags")) },
                 "optional" => p.note { (sentence("`on_failure: optional`: the run continues")) },
                 _ => {}
             }
