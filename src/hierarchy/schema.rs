@@ -496,11 +496,14 @@ pub(super) fn command(field: &str, yaml: &Yaml, problems: &mut Problems) -> Opti
             text
         })
         .collect();
+    if argv.len() < items.len() {
+        return None;
+    }
     if argv.first().is_none_or(String::is_empty) {
         problems.push(&yaml.span, format!("`{field}` names no program"));
         return None;
     }
-    (argv.len() == items.len()).then_some(argv)
+    Some(argv)
 }
 
 fn test(yaml: &Yaml, problems: &mut Problems) -> Option<Test> {
