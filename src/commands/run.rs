@@ -264,11 +264,7 @@ impl RunCommand<'_> {
         let mut summary = self.part.concluded(summary, &beginning);
         summary.is_local = self.hierarchy.registry.is_none();
         let exit = summary.exit;
-        if summary.stopped == Some(StopReason::ReportFailed) {
-            publisher.journal.output_is_closed();
-        }
-        let failed = summary.steps.iter().filter(|it| matches!(it.outcome, Outcome::Failed(_)));
-        publisher.journal.images_failed(failed.map(|step| step.node.clone()).collect());
+        describe_end(publisher.journal, &summary);
         publisher.end(exit).await;
         self.remember_failures(&summary).await;
         if let Err(error) = holds::end(&*store, &summary).await {
@@ -549,6 +545,15 @@ impl RunCommand<'_> {
         let shown = report::reporter(progress, options, Out::new(out), Out::new(result));
         report::events_kept(shown, run.events())
     }
+}
+
+/// What the last line of the journal says about the run beside its exit code.
+fn describe_end(journal: &mut Journal, summary: &Summary) {
+    if summary.stopped == Some(StopReason::ReportFailed) {
+        journal.output_is_closed();
+    }
+    let failed = summary.steps.iter().filter(|step| matches!(step.outcome, Outcome::Failed(_)));
+    journal.images_failed(failed.map(|step| step.node.clone()).collect());
 }
 
 /// Reports the images that other jobs have built.

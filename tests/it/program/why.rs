@@ -135,7 +135,7 @@ fn arguments_are_named_and_their_values_are_not() {
         project.edit("hierarchy.yaml", "V: s3same, W: a", "V: s3other, X: a");
         let why = asked(project, place, "why ~app");
         let expected = "`~app` is out of date because build arg `V` of `~app` changed, build arg `X` \
-                        of `~app` is new and build arg `W` of `~app` is gone\n";
+                        of `~app` is new and build arg `W` of `~app` was removed\n";
         assert!(why.starts_with(expected), "{why}");
         project.rebuilt(place);
         let labels = project.config(place, "~app:latest")["Labels"].to_string();
