@@ -75,16 +75,13 @@ impl Functions {
 /// The name of the function that a line begins, and what is behind its bracket.
 fn definition(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
-    let (name, rest) = match line.strip_prefix("function ") {
-        Some(rest) => {
-            let end = rest.find(['(', ' ', '{']).unwrap_or(rest.len());
-            let (name, rest) = rest.split_at(end);
-            (name, rest.trim_start().strip_prefix("()").unwrap_or(rest))
-        }
-        None => {
-            let (name, rest) = line.split_once("()")?;
-            (name.trim_end(), rest)
-        }
+    let (name, rest) = if let Some(rest) = line.strip_prefix("function ") {
+        let end = rest.find(['(', ' ', '{']).unwrap_or(rest.len());
+        let (name, rest) = rest.split_at(end);
+        (name, rest.trim_start().strip_prefix("()").unwrap_or(rest))
+    } else {
+        let (name, rest) = line.split_once("()")?;
+        (name.trim_end(), rest)
     };
     let is_name = |c: char| c.is_alphanumeric() || "_-.:".contains(c);
     let rest = rest.trim();

@@ -40,12 +40,9 @@ pub(super) fn read(
                 all.known.extend(targets.into_iter().flat_map(|targets| targets.found));
             }
             BuildFileKind::Compose if compose::is_override(&root.join(path)) => {
-                if text.contains("build:") {
-                    notes.push(format!(
-                        "`{}` is not used: images are built as without it",
-                        path.display()
-                    ));
-                }
+                let note = "is not used: images are built as without it";
+                let is_about_builds = text.contains("build:");
+                notes.extend(is_about_builds.then(|| format!("`{}` {note}", path.display())));
             }
             BuildFileKind::Compose => {
                 let folder = path.parent().unwrap_or(Path::new(""));

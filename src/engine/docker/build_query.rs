@@ -12,7 +12,7 @@ use crate::hierarchy::{BuildNetwork, BuildSettings};
 
 /// The labels as `POST /build` takes them. Podman writes them into a `LABEL` of the Dockerfile, in which a `$` begins a
 /// variable: one without a value and a quoted `$` as its default stands for it (github.com/containers/buildah,
-/// imagebuildah/stage_executor.go).
+/// `imagebuildah/stage_executor.go`).
 pub(super) fn label_query(labels: &BTreeMap<String, String>, builder: BuilderKind) -> String {
     let quoted = |text: &String| match builder {
         BuilderKind::Buildah => text.replace('$', "${rebuild_dollar:-'$'}"),

@@ -448,7 +448,7 @@ mod tests {
         let read = || {
             tags.read(async || {
                 begun.fetch_add(1, Ordering::SeqCst);
-                release.acquire().await.map(|permit| permit.forget()).map_err(|_| "closed")?;
+                release.acquire().await.map_err(|_| "closed")?.forget();
                 // The first one fails, so the next one reads again.
                 if begun.load(Ordering::SeqCst) == 1 { Err("failed") } else { Ok(()) }
             })

@@ -86,7 +86,7 @@ mod tests {
             output.take(&LogOutput::StdErr { message: piece(b'!') });
         }
         output.end();
-        let mark = format!("… {} bytes before these\n", (52 * 40 << 10) - OUTPUT_KEPT);
+        let mark = format!("… {} bytes before these\n", 52 * (40 << 10) - OUTPUT_KEPT);
         let kept = output.both.strip_prefix(mark.as_bytes()).unwrap();
         assert_eq!(kept.len(), OUTPUT_KEPT);
         assert_eq!((kept[0], kept[OUTPUT_KEPT - 1]), (b'z', b'!'));

@@ -254,16 +254,32 @@ fn a_bare_name_is_that_of_the_image_whose_repository_ends_in_it() {
 
 #[test]
 fn a_new_image_gets_the_name_that_init_would_give_it() {
-    check(&Case {
-        before: &[
-            ("third_party/nginx/Dockerfile", "FROM debian:12"),
-            ("third_party/redis/Dockerfile", "FROM debian:12"),
-            ("services/billing/Dockerfile", "FROM third_party-nginx"),
-        ],
-        edit: |text| text,
-        change: &[("services/orders/Dockerfile", "FROM third_party-nginx")],
-        expected: "+  orders: { context: services/orders }\nadded `orders`: `services/orders/Dockerfile`",
-    });
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let files = [
+        ("services/billing/Dockerfile", "FROM debian:12"),
+        ("services/web/Dockerfile", "FROM debian:12"),
+        ("third_party/nginx/Dockerfile", "FROM debian:12"),
+        ("third_party/redis/Dockerfile", "FROM debian:12"),
+        (
+            "b.sh",
+            "docker build -t r.x/n/billing services/billing\ndocker build -t r.x/n/web services/web",
+        ),
+    ];
+    write(&root, &files);
+    let file = root.join("hierarchy.yaml");
+    let propose = || super::super::propose(&file, from(), &LoadOptions::default()).unwrap();
+    let before = propose().text;
+    write(&root, &[("services/orders/Dockerfile", "FROM debian:12")]);
+    let images = |text: &str| {
+        let lines = text.lines().filter(|line| line.starts_with("  ") && line.contains('{'));
+        lines.map(|line| line.split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (fresh, updated) = (propose().text, updated(&root, &before).unwrap().text);
+    assert!(
+        images(&updated).iter().all(|name| images(&fresh).contains(name)),
+        "{updated}\n{fresh}"
+    );
 }
 
 #[test]
