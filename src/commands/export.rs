@@ -1,6 +1,6 @@
 //! `rebuild export`: a plan as the pipeline of a CI system.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{
     connections::{self, Connections},
@@ -13,12 +13,13 @@ use super::{
     project::{load, request, start},
 };
 use crate::{
+    check::diagnostic::names,
     commands::cli::{CiSystemArg, Common, ExportArgs},
     exit::Exit,
     export::{CiSystem, ExportOptions, Pipeline, preview},
-    hierarchy::Hierarchy,
+    hierarchy::{Hierarchy, Notify, SecretSource},
     host::{git, owner},
-    plan::{DigestSource, PlanFile},
+    plan::{Action, DigestSource, PlanFile},
     publish::store::PipelineRecords,
     report::count,
 };
@@ -33,7 +34,8 @@ pub(super) async fn export(common: &Common, arguments: &ExportArgs) -> Result<Ex
     };
     let PlanOfPipeline { file, hierarchy, records } = source;
     let options = options(arguments, &hierarchy)?;
-    warn(&file, arguments);
+    refuse_overrides(common, arguments)?;
+    warn((&file, &hierarchy), arguments);
     let history = durations::read(&hierarchy).await;
     let pipeline = Pipeline::new(&file, (&hierarchy, &history), &options);
     let system: CiSystem = arguments.system.into();
@@ -127,8 +129,51 @@ fn options(arguments: &ExportArgs, hierarchy: &Hierarchy) -> Result<ExportOption
     })
 }
 
+/// The jobs find another plan than theirs without the values of this command line, which may be secrets.
+fn refuse_overrides(common: &Common, arguments: &ExportArgs) -> Result<(), CommandError> {
+    let fields = common.fields.iter().map(ToString::to_string);
+    let mut all: Vec<String> =
+        fields.chain(common.build_args.iter().map(ToString::to_string)).collect();
+    all.retain(|one| {
+        let option = one.split(' ').next().unwrap_or(one);
+        !arguments.rebuild.contains(option)
+    });
+    if all.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the jobs of the pipeline would not have `{}`", all.join("`, `"));
+    Err(CommandError::new(Exit::Usage, message).hint(
+        "write the value into hierarchy.yaml, or give it in the command of the jobs: `--rebuild`",
+    ))
+}
+
+/// The variables of the environment that the builds and the notifications of a plan need.
+fn variables(file: &PlanFile, hierarchy: &Hierarchy) -> BTreeSet<String> {
+    let plan = file.plan();
+    let built = plan.steps.iter().filter(|step| matches!(step.action, Action::Build { .. }));
+    let nodes = built.filter_map(|step| hierarchy.get(&step.node));
+    let secrets = nodes.flat_map(|node| node.secrets.values()).filter_map(|source| match source {
+        SecretSource::Env(name) => Some(name.clone()),
+        SecretSource::File(_) => None,
+    });
+    let notify = hierarchy.notify.iter().flat_map(|notify| {
+        let Notify { slack, teams, webhook, repository_dispatch, gitlab_trigger, .. } = notify;
+        let tokens = repository_dispatch.iter().map(|one| &one.token);
+        let tokens = tokens.chain(gitlab_trigger.iter().map(|one| &one.token));
+        [slack, teams, webhook].into_iter().flatten().chain(tokens).cloned()
+    });
+    secrets.chain(notify).collect()
+}
+
 /// What may fail on another machine.
-fn warn(file: &PlanFile, arguments: &ExportArgs) {
+fn warn((file, hierarchy): (&PlanFile, &Hierarchy), arguments: &ExportArgs) {
+    let variables: Vec<String> = variables(file, hierarchy).into_iter().collect();
+    if !variables.is_empty() {
+        output::warning(&format!(
+            "the jobs need {} in their environment: add them to the file, as secrets of the CI system",
+            names(&variables, variables.len())
+        ));
+    }
     if file.commit.as_ref().is_some_and(|commit| !commit.is_clean) {
         output::warning(
             "files are not committed: a job whose checkout has other files refuses to build",

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     commands::cli::{Common, ProgressArg, PromoteArgs, RunArgs},
-    event::{Promotion, StopReason},
+    event::{Executed, Promotion, StopReason},
     exit::Exit,
     hierarchy::{Hierarchy, Node, NodeName},
     image::{Digest, Platform, Tagged},
@@ -188,6 +188,22 @@ pub(super) struct StagedImages {
     records: Arc<BTreeMap<NodeName, StageRecord>>,
 }
 
+/// A tag that was read from an image may be there since an earlier promotion of the plan.
+async fn with_present_content_tags<S: Tags>(
+    store: &S,
+    (hierarchy, staged): (&Hierarchy, &Staged),
+    executed: &mut Executed,
+) -> Result<(), CommandError> {
+    for (name, tags) in &mut executed.content_tags {
+        let (Some(node), Some(wanted)) = (hierarchy.get(name), staged.get(name)) else { continue };
+        for one in tags.values_mut() {
+            let now = store.head(&node.repository.tagged(one.tag.clone())).await?;
+            one.from = present(one.from.as_ref(), now.as_ref(), wanted);
+        }
+    }
+    Ok(())
+}
+
 impl StagedImages {
     /// Finds the image of each step, and where the tags are now.
     pub(super) async fn begin<S: Store>(
@@ -197,7 +213,8 @@ impl StagedImages {
     ) -> Result<Beginning, CommandError> {
         let handover = Handover { hierarchy, file: &self.file, records: &self.records };
         let staged = handover.staged(store, None).await?;
-        let executed = handover.executed(&staged);
+        let mut executed = handover.executed(&staged);
+        with_present_content_tags(store, (hierarchy, &staged), &mut executed).await?;
         let plan = self.with_present_tags(store, (hierarchy, &staged)).await?;
         let mut reported = plan.clone();
         for step in &mut reported.steps {

@@ -114,7 +114,8 @@ impl ImageCandidate {
             };
             let missing = missing.iter().flat_map(|written| variables(written));
             let missing: Vec<String> = missing
-                .filter(|name| args.get(name).is_none_or(String::is_empty) && declares(&text, name))
+                .filter(|name| args.get(name).is_none_or(String::is_empty))
+                .filter(|name| declares(&text, name, |default| default.is_none_or(str::is_empty)))
                 .collect();
             if missing.is_empty() {
                 break survey?;
@@ -187,12 +188,20 @@ pub(super) fn drop_tests(candidates: &mut [ImageCandidate]) {
 }
 
 /// Whether there is an `ARG` of that name.
-fn declares(text: &str, name: &str) -> bool {
-    text.lines().any(|line| {
+/// Whether an argument is declared, and its first default is like this.
+fn declares(text: &str, name: &str, is_like: impl Fn(Option<&str>) -> bool) -> bool {
+    let arguments = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
-        words.next().is_some_and(|word| word.eq_ignore_ascii_case("ARG"))
-            && words.any(|word| word.split('=').next() == Some(name))
-    })
+        words.next().filter(|word| word.eq_ignore_ascii_case("ARG"))?;
+        words.find_map(|word| {
+            let (own, default) = match word.split_once('=') {
+                Some((own, default)) => (own, Some(default)),
+                None => (word, None),
+            };
+            (own == name).then_some(default)
+        })
+    });
+    arguments.into_iter().next().is_some_and(is_like)
 }
 
 fn segments(dockerfile: &Path) -> Vec<String> {

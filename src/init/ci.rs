@@ -234,6 +234,9 @@ impl WorkflowWalk<'_> {
         let text = list(Some(item)).join("\n");
         // Variables of Taskfiles are those of Go templates.
         let text = if self.workflow.text.contains("{{.") { with_dollars(&text) } else { text };
+        // Parameters of CircleCI, `<< pipeline.parameters.v >>`.
+        let is_circle = self.workflow.path.starts_with(".circleci");
+        let text = if is_circle { text.replace("<<", "${").replace(">>", "}") } else { text };
         let script = Script {
             rule: EvidenceRule::Ci,
             path: &self.workflow.path,
@@ -299,6 +302,9 @@ impl WorkflowWalk<'_> {
             let place = format!("{}:{line}", self.workflow.path.display());
             shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
         }
+        if map.get("task").and_then(Value::as_str).is_some_and(|task| task.starts_with("Docker@")) {
+            self.docker_task(map, values, folder);
+        }
         // Cloud Build: `name: gcr.io/cloud-builders/docker`, `args: [build, -t, X, .]`.
         let builder = map.get("name").and_then(Value::as_str).unwrap_or_default();
         let name = builder.rsplit('/').next().unwrap_or("").split([':', '@']).next().unwrap_or("");
@@ -314,6 +320,42 @@ impl WorkflowWalk<'_> {
             let place = self.place(builder);
             shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
         }
+    }
+
+    /// `Docker@2` of Azure Pipelines:
+    /// <https://learn.microsoft.com/azure/devops/pipelines/tasks/reference/docker-v2>.
+    fn docker_task(&mut self, map: &Map<String, Value>, values: &Values, folder: &Path) {
+        let inputs = map.get("inputs").and_then(Value::as_object);
+        let input = |name: &str| {
+            let mut all = inputs?.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+            Some(expand(&text_of(all.next().map(|(_, value)| value))?, values, Syntax::Shell))
+        };
+        let command = input("command").unwrap_or_else(|| "buildAndPush".to_owned());
+        let Some(repository) = input("repository") else { return };
+        if !["build", "buildandpush"].contains(&command.to_ascii_lowercase().as_str()) {
+            return;
+        }
+        let has_host = repository.split('/').next().is_some_and(|first| first.contains(['.', ':']));
+        // The registry is that of a connection, which no file names.
+        let repository = match input("containerRegistry") {
+            Some(_) if !has_host => format!("{}/{repository}", unknown("containerRegistry")),
+            _ => repository,
+        };
+        let tags = input("tags").unwrap_or_else(|| unknown("Build.BuildId"));
+        let dockerfile = input("Dockerfile").filter(|path| !path.contains('*'));
+        let beside = dockerfile.as_deref().and_then(|path| path.rsplit_once('/')).map(|it| it.0);
+        let context = input("buildContext").filter(|path| !path.contains('*'));
+        let command = BuildCommand {
+            context: context.or(beside.map(str::to_owned)).map(Open),
+            dockerfile: dockerfile.clone().map(Open),
+            tags: lines(&tags).map(|tag| Open(format!("{repository}:{tag}"))).collect(),
+            is_local: command.eq_ignore_ascii_case("build"),
+            ..BuildCommand::default()
+        };
+        let text =
+            ["repository", "Dockerfile"].into_iter().find_map(|name| text_of(inputs?.get(name)));
+        let place = self.place(&text.unwrap_or_default());
+        shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
     }
 
     fn place(&self, text: &str) -> String {
@@ -517,6 +559,23 @@ jobs:
         with: { context: '${{ matrix.dir }}', tags: '${{ steps.meta.outputs.tags }}' }
 ",
                 "base/Dockerfile ghcr.io/acme/b:?|web/Dockerfile ghcr.io/acme/w:?",
+            ),
+            (
+                "azure-pipelines.yml",
+                "steps:
+- task: Docker@2
+  inputs: { command: build, repository: acme.azurecr.io/ml/base, Dockerfile: base/Dockerfile, tags: 'v1' }
+- task: Docker@2
+  inputs: { containerRegistry: prod, repository: ml/web, dockerfile: web/Dockerfile, buildContext: '**', tags: \"$(Build.BuildId)\\nlatest\" }
+- task: Docker@2
+  inputs: { command: login, containerRegistry: prod }
+",
+                "base/Dockerfile acme.azurecr.io/ml/base:v1|web/Dockerfile ml/web:?,ml/web:latest",
+            ),
+            (
+                ".circleci/config.yml",
+                "jobs: { b: { steps: [{ run: 'docker build -t acme/web:<< pipeline.parameters.v >> web' }] } }",
+                "web/Dockerfile acme/web:?",
             ),
             (
                 ".gitlab-ci.yml",

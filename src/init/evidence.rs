@@ -159,15 +159,22 @@ fn without_names(text: &str) -> String {
     bytes.collect()
 }
 
-/// A tag with `{git}` in the place of the commit, if nothing else in it is unknown.
+/// A tag with `{git}` and `{date}` in the places of the commit and the date, if nothing else in it is unknown.
 fn by_commit(tag: &str) -> Option<String> {
     let open = Open(tag.to_owned());
-    let is_template = !open.is_known() && open.variables().into_iter().all(is_commit);
     let pieces = open.pieces().into_iter().map(|piece| match piece {
-        PatternPiece::Text(text) => text,
-        PatternPiece::Variable(_) => "{git}",
+        PatternPiece::Text(text) => Some(text),
+        PatternPiece::Variable(name) if is_commit(name) => Some("{git}"),
+        PatternPiece::Variable(name) => is_date(name).then_some("{date}"),
     });
-    is_template.then(|| pieces.collect())
+    (!open.is_known()).then(|| pieces.collect()).flatten()
+}
+
+/// Whether a command prints the date as `20261130`.
+fn is_date(command: &str) -> bool {
+    let words = command.strip_prefix("shell ").unwrap_or(command).split_whitespace();
+    let words: Vec<&str> = words.filter(|word| !["-u", "--utc"].contains(word)).collect();
+    matches!(words[..], ["date", format] if format.trim_matches(['"', '\'']) == "+%Y%m%d")
 }
 
 /// Whether a variable or a command is the commit of the working tree.

@@ -145,7 +145,7 @@ pub(super) fn unbuilt(
     let unbuilt: Vec<&str> = unbuilt.map(|((_, named), _)| named.name.as_str()).collect();
     (!unbuilt.is_empty() && built * 2 >= candidates.len()).then(|| {
         format!(
-            "{}: no file here builds it; delete the entry of an image that is not used, otherwise check `tags`",
+            "{}: no file that `init` reads builds it; check its `tags`, or delete the entry if the image is not used",
             names(&unbuilt, SHOWN)
         )
     })

@@ -152,7 +152,7 @@ fn official_names_and_colliding_tags_are_not_published() {
 #[test]
 fn an_image_that_misses_a_value_is_written_and_the_others_load() {
     let proposal = of(&[
-        ("base/Dockerfile", "ARG VERSION\nFROM debian:$VERSION"),
+        ("base/Dockerfile", "ARG VERSION\nARG KIND=slim\nFROM debian:$VERSION-$KIND"),
         ("web/Dockerfile", "FROM debian:12"),
     ]);
     let line = "build_args: { VERSION: \"\" } }  # fill in `build_args`";
@@ -191,7 +191,7 @@ fn bake_files_in_hcl_are_evidence() {
         ),
     ]);
     assert_eq!(edges(&proposal), ["images/web/Dockerfile < images/base/Dockerfile"]);
-    let unbuilt = "`web`: no file here builds it; delete the entry of an image that is not used, otherwise check `tags`";
+    let unbuilt = "`web`: no file that `init` reads builds it; check its `tags`, or delete the entry if the image is not used";
     assert_eq!(proposal.unsure, [unbuilt]);
     assert!(proposal.text.contains("[bake ci/docker-bake.hcl"), "{}", proposal.text);
 }
@@ -385,6 +385,7 @@ fn an_unknown_tag_is_not_that_of_a_sibling() {
         ("$(git rev-parse HEAD)", "tool: { tags: [\"{git}\"] }", false),
         ("1-$(git rev-parse --short HEAD)", "tool: { tags: [\"1-{git}\"] }", false),
         ("$GITHUB_SHA", "tool: { tags: [\"{git}\"] }", false),
+        ("$(date -u +%Y%m%d)", "tool: { tags: [\"{date}\"] }", false),
         ("$(date +%F)", "tool: { tags: [latest] }", true),
         ("2 -t example/tool:$GITHUB_SHA", "tool: { tags: [\"2\", \"{git}\"] }", false),
         ("2 -t example/tool:$(date +%F)", "tool: { tags: [\"2\"] }", true),

@@ -62,6 +62,16 @@ pub(super) fn refused_instruction<'d>(
     })
 }
 
+/// The hint for a program of another platform than the engine's. Linux, ENOEXEC.
+pub(super) fn emulation_hint(output: &[Vec<u8>], platform: &str) -> Option<String> {
+    let is_it = |line: &Vec<u8>| {
+        String::from_utf8_lossy(line).to_ascii_lowercase().contains("exec format error")
+    };
+    output.iter().any(is_it).then(|| {
+        format!("the engine cannot run programs for {platform}: it needs emulation, or an engine of that platform: docs/platforms.md")
+    })
+}
+
 /// The message of a step whose source is missing, without what BuildKit calls its cache. github.com/moby/buildkit,
 /// cache/contenthash/checksum.go: the path stands in quotes, with a `/` before it.
 pub(super) fn missing_source(message: &str, step: Option<&str>) -> Option<String> {

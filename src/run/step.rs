@@ -10,7 +10,9 @@ use super::{
     attempts::{Attempts, StepRetry},
     bases::{BaseError, BaseSources, Bases, Pinned, failed_image},
     compare::Compared,
-    engine_messages::{frontend_hint, missing_secret, missing_source, refused_instruction},
+    engine_messages::{
+        emulation_hint, frontend_hint, missing_secret, missing_source, refused_instruction,
+    },
     labels::Origin,
     prepare::prepare,
     secrets::Secrets,
@@ -274,9 +276,11 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 outcome
             }
             Err(mut trouble) => {
+                let tail = tell.tail_of(&trouble.phase);
+                let platform = self.shop.hierarchy.platform_of(node).to_string();
+                trouble.message = with_hint(&trouble.message, emulation_hint(&tail, &platform));
                 trouble.message = self.shop.secrets.mask().text(&trouble.message);
                 tell.failed(&trouble.message);
-                let tail = tell.tail_of(&trouble.phase);
                 // A parent with failing tests may be the cause.
                 self.settled(&mut done, &mut tell).await;
                 let kept = self.keep_failed(&done).await;

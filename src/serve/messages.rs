@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
@@ -11,6 +12,7 @@ use super::{
     database::{MessageState, StoredMessage},
 };
 
+const SENT_AT_ONCE: usize = 16;
 /// The folder is read so often.
 const POLL: Duration = Duration::from_secs(5);
 /// The pause before an attempt doubles from the first to the last.
@@ -42,11 +44,12 @@ impl Server {
             self.take_messages().await;
             let now = Timestamp::now();
             let waiting = self.database.messages(500).await.unwrap_or_default();
-            for message in waiting {
-                if message.state == MessageState::Waiting && message.next_at <= now {
-                    self.send_message(&message).await;
-                }
-            }
+            let due = waiting
+                .into_iter()
+                .filter(|message| message.state == MessageState::Waiting && message.next_at <= now);
+            // A channel that does not answer delays no other.
+            let sent = stream::iter(due).map(async |message| self.send_message(&message).await);
+            sent.buffer_unordered(SENT_AT_ONCE).collect::<()>().await;
             tokio::select! {
                 () = tokio::time::sleep(POLL) => {}
                 () = self.resend.notified() => {}

@@ -86,8 +86,8 @@ pub enum ObserveError {
     #[error(transparent)]
     Upstream(Box<UpstreamError>),
     /// No image can be built without them.
-    #[error("{source}; needed by {places}")]
-    Unreachable { source: Box<UpstreamError>, places: String },
+    #[error("{source}; needed by {needed}")]
+    Unreachable { source: Box<UpstreamError>, needed: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -132,8 +132,11 @@ pub async fn observe<E: Engine, S: Store>(
         unreachable,
     } = resolved(sources, question, (&nodes, &published)).await?;
     if let Some(error) = unreachable.filter(|_| all_need_one(hierarchy, &nodes, &missing)) {
-        let places = places(hierarchy, &nodes, |upstream| missing.contains_key(upstream));
-        return Err(ObserveError::Unreachable { source: Box::new(error), places });
+        let mut needed = places(hierarchy, &nodes, |upstream| error.names(upstream));
+        for (name, missing) in missing.iter().filter(|(name, _)| !error.names(name)) {
+            needed = format!("{needed}\n{}", needed_by(hierarchy, &nodes, (name, missing)));
+        }
+        return Err(ObserveError::Unreachable { source: Box::new(error), needed });
     }
     warnings.extend(more);
     warnings.extend(

@@ -56,6 +56,19 @@ pub(super) struct ResolvedUpstreams {
 }
 
 impl UpstreamError {
+    /// Whether it is about an upstream, by the text of the Dockerfiles.
+    pub(super) fn names(&self, upstream: &str) -> bool {
+        match self {
+            Self::Registry { references, .. }
+            | Self::Mirror { references, .. }
+            | Self::NotHere { references } => {
+                references.iter().any(|reference| reference.to_string() == upstream)
+            }
+            Self::Several { several } => several.iter().any(|one| one.names(upstream)),
+            Self::Engine(_) => false,
+        }
+    }
+
     fn of(mut several: Vec<Self>) -> Option<Self> {
         match several.len() {
             0 | 1 => several.pop(),

@@ -88,8 +88,10 @@ async fn a_test_passes_or_says_what_was_wrong() {
     let long = run(long, Some("(?m)^1$"), 60);
     for tests in [&[&long][..], &[&run("exit 0", None, 60), &long]] {
         let (failure, output) = tested(&bench.docker, &image, tests, &bench.name).await;
-        assert_eq!((failure, output.len()), (None, 64 << 10));
-        assert!(output.ends_with("39999\n40000\n"));
+        let (mark, kept) = output.split_once('\n').unwrap();
+        assert!(mark.starts_with("… ") && mark.ends_with(" bytes before these"), "{mark}");
+        assert_eq!((failure, kept.len()), (None, 64 << 10));
+        assert!(kept.ends_with("39999\n40000\n"));
     }
 
     let mut missing = run("", None, 60);

@@ -291,6 +291,25 @@ fn an_image_that_is_built_in_any_case_takes_its_children_along() {
 }
 
 #[test]
+fn a_repeated_promotion_moves_no_tag_that_was_read_from_an_image() {
+    let pipeline = Pipeline::of(Project::new());
+    let file = "~web: { context: web, tags: [latest, \"{file:/page}\"]";
+    pipeline.project.edit("hierarchy.yaml", "~web: { context: web", file);
+    pipeline.rebuild("").exits(0);
+    pipeline.project.edit("web/page", "one", "two");
+    pipeline.plan("");
+    for images in ["~web", "~app"] {
+        pipeline.stage(images).exits(0);
+    }
+    pipeline.promote().exits(0).says(&["promoted 3 tags of 2 images"]);
+    pipeline.promote().exits(0).says(&["every tag of the plan is already where it belongs"]);
+    let back = pipeline.rebuild("rollback --dry-run").exits(0).says(&["~web:two` was new"]);
+    for image in ["~web", "~app"] {
+        assert!(back.stdout.contains(&format!("{image}:latest")), "{back}");
+    }
+}
+
+#[test]
 fn a_promotion_never_replaces_what_came_after_its_plan() {
     let pipeline = Pipeline::of(Project::of_files());
     pipeline.plan("");
