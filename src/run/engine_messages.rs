@@ -8,7 +8,10 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::{dockerfile::Instruction, image::Reference};
+use crate::{
+    dockerfile::Instruction,
+    image::{Platform, Reference},
+};
 
 /// The expected result of another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +65,13 @@ pub(super) fn refused_instruction<'d>(
     })
 }
 
-/// The hint for a program of another platform than the engine's. Linux, ENOEXEC.
-pub(super) fn emulation_hint(output: &[Vec<u8>], platform: &str) -> Option<String> {
-    let is_it = |line: &Vec<u8>| {
-        String::from_utf8_lossy(line).to_ascii_lowercase().contains("exec format error")
-    };
-    output.iter().any(is_it).then(|| {
-        format!("the engine cannot run programs for {platform}: it needs emulation, or an engine of that platform: docs/platforms.md")
-    })
+/// What running a program of another platform than the engine's prints, in small letters. Linux, ENOEXEC.
+pub(super) const FOREIGN_PROGRAM: &str = "exec format error";
+
+pub(super) fn emulation_hint(platform: &Platform) -> String {
+    format!(
+        "the engine cannot run programs for {platform}: it needs emulation, or an engine of that platform: docs/platforms.md"
+    )
 }
 
 /// The message of a step whose source is missing, without what BuildKit calls its cache. github.com/moby/buildkit,

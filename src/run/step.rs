@@ -11,7 +11,8 @@ use super::{
     bases::{BaseError, BaseSources, Bases, Pinned, failed_image},
     compare::Compared,
     engine_messages::{
-        emulation_hint, frontend_hint, missing_secret, missing_source, refused_instruction,
+        FOREIGN_PROGRAM, emulation_hint, frontend_hint, missing_secret, missing_source,
+        refused_instruction,
     },
     labels::Origin,
     prepare::prepare,
@@ -276,11 +277,12 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
                 outcome
             }
             Err(mut trouble) => {
-                let tail = tell.tail_of(&trouble.phase);
-                let platform = self.shop.hierarchy.platform_of(node).to_string();
-                trouble.message = with_hint(&trouble.message, emulation_hint(&tail, &platform));
+                let platform = self.shop.hierarchy.platform_of(node);
+                let hint = tell.says(FOREIGN_PROGRAM).then(|| emulation_hint(platform));
+                trouble.message = with_hint(&trouble.message, hint);
                 trouble.message = self.shop.secrets.mask().text(&trouble.message);
                 tell.failed(&trouble.message);
+                let tail = tell.tail_of(&trouble.phase);
                 // A parent with failing tests may be the cause.
                 self.settled(&mut done, &mut tell).await;
                 let kept = self.keep_failed(&done).await;
