@@ -318,8 +318,7 @@ impl Docker {
 
     /// Not before whatever is pending is done: a tag that is just being set would come back, and an
     /// image does not lose its last name while a container of it is being removed.
-    /// Returns whether the tag was there.
-    pub async fn untag_image(&self, name: &Tagged) -> Result<bool, EngineError> {
+    pub(super) async fn untag_image(&self, name: &Tagged) -> Result<(), EngineError> {
         self.known.expect(name, None);
         self.quiesce().await;
         let (doing, name) = (format!("taking the tag `{name}` away"), name.to_string());
@@ -337,11 +336,10 @@ impl Docker {
             removed = self.patiently(&doing, remove()).await;
         }
         match removed {
-            Ok(_) => Ok(true),
-            Err(EngineError::Refused { status: 404, .. }) => Ok(false),
+            Ok(_) | Err(EngineError::Refused { status: 404, .. }) => Ok(()),
             Err(error) if error.is_gone() => Err(error),
             // Another job may remove the image at the same moment: the tag is gone then, as it should.
-            Err(_) if matches!(self.inspect_image(&name).await, Ok(None)) => Ok(true),
+            Err(_) if matches!(self.inspect_image(&name).await, Ok(None)) => Ok(()),
             Err(error) => Err(error),
         }
     }

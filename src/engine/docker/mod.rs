@@ -165,11 +165,6 @@ impl Docker {
         self.known.kept()
     }
 
-    /// Whether the engine looks for unused layers after each removal of an image.
-    pub fn collects_garbage(&self) -> bool {
-        self.capabilities.store == ImageStore::Containerd
-    }
-
     /// Waits until every test container is removed. Call it last, before the runtime goes.
     pub async fn quiesce(&self) {
         self.pending.wait().await;
@@ -257,7 +252,7 @@ impl Engine for Docker {
     }
 
     async fn untag(&self, name: &Tagged) -> Result<(), EngineError> {
-        self.untag_image(name).await.map(drop)
+        self.untag_image(name).await
     }
 
     async fn push(&self, name: &Tagged, login: Option<Login>) -> Result<(), EngineError> {
