@@ -72,34 +72,30 @@ pub fn update(
         OutlineError::Problems(problems) => UpdateError::Problems(problems),
         OutlineError::Layout(reason) => UpdateError::Layout(reason),
     })?;
-    let place = (file, name, text);
-    let plain = Study::of(
-        file,
-        from.clone(),
-        options,
-        &Present::of(&outline, place, &MovedFiles::default()),
-    )?;
-    let moved = MovedFiles::of(&outline, &plain, root);
+    let (place, none) = ((file, name, text), MovedFiles::default());
+    let present = Present::of(&outline, root, text, &none);
+    let study = Study::of(file, from.clone(), options, &present)?;
+    let moved = MovedFiles::of(&outline, &study, root);
     if !moved.is_empty() {
-        let study = Study::of(file, from, options, &Present::of(&outline, place, &moved))?;
-        let update = merged(place, (&outline, study), &moved, options);
+        let present = Present::of(&outline, root, text, &moved);
+        let study = Study::of(file, from, options, &present)?;
+        let update = merged(place, (&outline, study), (&present, &moved), options);
         if let Ok(update) = update
             && moved.is_in(&outline, &update.loaded.hierarchy)
         {
             return Ok(update);
         }
     }
-    merged(place, (&outline, plain), &MovedFiles::default(), options)
+    merged(place, (&outline, study), (&present, &none), options)
 }
 
 fn merged(
     (file, name, text): (&Path, &str, &str),
     (outline, mut study): (&Outline, Study),
-    moved: &MovedFiles,
+    (present, moved): (&Present, &MovedFiles),
     options: &LoadOptions,
 ) -> Result<FileUpdate, UpdateError> {
     let root = file.parent().unwrap_or(Path::new("/"));
-    let present = Present::of(outline, (file, name, text), moved);
     let is_known = |place: &String| {
         let path = place.rsplit_once(':').map_or(place.as_str(), |(path, _)| path);
         [path, place].iter().any(|path| present.by_path.contains_key(Path::new(path)))
@@ -152,8 +148,7 @@ fn left_without(outline: &Outline, moved: &MovedFiles, hierarchy: &Hierarchy) ->
 }
 
 impl Present {
-    fn of(outline: &Outline, (file, _, text): (&Path, &str, &str), moved: &MovedFiles) -> Self {
-        let root = file.parent().unwrap_or(Path::new("/"));
+    fn of(outline: &Outline, root: &Path, text: &str, moved: &MovedFiles) -> Self {
         let mut present = Self::default();
         for node in outline.sections.iter().flat_map(|section| &section.nodes) {
             let dockerfile = moved.dockerfile(node);

@@ -6,7 +6,12 @@ use std::{
 };
 
 use super::{
-    super::{Study, edits::Edits, entry::usual_folder, file},
+    super::{
+        Study,
+        edits::Edits,
+        entry::{InitEntry, usual_folder},
+        file,
+    },
     Merge,
 };
 use crate::hierarchy::{Hierarchy, ImageSection, NodeName, Outline, OutlineImage};
@@ -71,15 +76,12 @@ impl MovedFiles {
             let [node] = &section.nodes[..] else { continue };
             let shown = |path: &Path| path.strip_prefix(merge.root).unwrap_or(path).to_owned();
             let (old, new) = (shown(&node.dockerfile), shown(self.dockerfile(node)));
-            let of_image = |&one: &usize| {
-                let candidate = &merge.study.candidates[one];
-                candidate.dockerfile == new && candidate.given.target == node.target
-            };
-            let all = 0..merge.study.candidates.len();
-            let is_new = |&one: &usize| merge.study.candidates[one].dockerfile == new;
-            let found = all.clone().find(of_image).or_else(|| all.clone().find(is_new));
-            let Some(one) = found else { continue };
-            place(section, (merge.study, one), merge, edits);
+            let candidates = merge.study.candidates.iter().zip(&merge.study.entries);
+            let of_file = candidates.filter(|(candidate, _)| candidate.dockerfile == new);
+            // The one of its target, else the first.
+            let found = of_file.min_by_key(|(candidate, _)| candidate.given.target != node.target);
+            let Some((_, entry)) = found else { continue };
+            place(section, entry, merge, edits);
             lines.push(format!(
                 "`{}`: `{}` is now `{}`",
                 section.name,
@@ -110,13 +112,8 @@ fn name_of(path: &Path) -> PathBuf {
 }
 
 /// Sets `context` and `dockerfile` of an entry, or leaves them out where they are so anyway.
-fn place(
-    section: &ImageSection,
-    (study, one): (&Study, usize),
-    merge: &Merge<'_>,
-    edits: &mut Edits<'_>,
-) {
-    let (Some(fields), entry) = (&section.fields, &study.entries[one]) else { return };
+fn place(section: &ImageSection, entry: &InitEntry, merge: &Merge<'_>, edits: &mut Edits<'_>) {
+    let Some(fields) = &section.fields else { return };
     let usual = usual_folder(merge.root, &section.name).unwrap_or_default();
     let mut added = Vec::new();
     for (field, value, usual) in

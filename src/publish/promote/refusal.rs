@@ -46,7 +46,7 @@ impl PromoteRefusal {
                 "`{tag}` was moved by somebody else meanwhile: it points at {}",
                 found.short()
             ),
-            None => format!("`{tag}` was deleted by somebody else meanwhile"),
+            None => format!("`{tag}` was deleted during the run"),
         };
         Self::new(why, Some((tag.clone(), found)))
     }
