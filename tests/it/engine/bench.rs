@@ -22,7 +22,7 @@ use rebuild::{
 };
 use tempfile::TempDir;
 
-use crate::support::{busybox::busybox, missing};
+use crate::support::{busybox::busybox, containers::containers, missing};
 
 pub(crate) struct Bench {
     pub(crate) docker: Docker,
@@ -135,7 +135,12 @@ pub(crate) fn runs(word: &str) -> bool {
     let mut commands = processes.filter_map(|path: PathBuf| fs::read(path.join("cmdline")).ok());
     let has = |command: &[u8]| String::from_utf8_lossy(command).contains(word);
     commands.any(|command| has(&command))
-        || has(docker(&["ps", "-a", "--no-trunc", "--format", "{{.Command}}"]).as_bytes())
+        || containers("", "{{.Command}}").iter().any(|command| command.contains(word))
+}
+
+/// The states of a run's containers.
+pub(crate) fn left(run: &str) -> String {
+    containers(&format!("rebuild.run={run}"), "{{.Status}}").join("\n")
 }
 
 /// Polls, as nothing on the outside tells when it happens; a minute is for a busy machine.

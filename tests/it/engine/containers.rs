@@ -8,7 +8,11 @@ use rebuild::{
     image::Digest,
 };
 
-use super::{Bench, bench::docker, wait_until};
+use super::{
+    Bench,
+    bench::{docker, left},
+    wait_until,
+};
 
 fn run(script: &str, stdout: Option<&str>, seconds: u64) -> Test {
     let argv = ["sh", "-c", script].map(str::to_owned).into();
@@ -341,10 +345,4 @@ async fn leftovers_of_a_run_are_removed_and_no_others() {
     assert_eq!(bench.docker.remove_leftovers(&other).await.unwrap(), 1);
     assert_eq!(bench.docker.remove_leftovers(&other).await.unwrap(), 0);
     bench.clean().await;
-}
-
-/// What `docker` knows of a run's containers.
-fn left(run: &str) -> String {
-    let filter = format!("label=rebuild.run={run}");
-    docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Status}}"])
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rebuild::engine::{Engine, ImageCommand, Network, ProbeOutput};
 
-use super::{Bench, bench::docker, wait_until};
+use super::{Bench, bench::left, wait_until};
 
 fn probe(script: &str, network: Network, seconds: u64) -> ImageCommand {
     let argv = ["sh", "-c", script].map(str::to_owned).into();
@@ -72,10 +72,4 @@ async fn a_dropped_probe_leaves_no_container() {
     bench.docker.quiesce().await;
     assert_eq!(left(&bench.name), "");
     bench.clean().await;
-}
-
-/// What `docker` knows of a run's containers.
-fn left(run: &str) -> String {
-    let filter = format!("label=rebuild.run={run}");
-    docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Status}}"])
 }

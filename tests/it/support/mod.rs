@@ -3,6 +3,7 @@
 pub(crate) mod buildkitd;
 pub(crate) mod busybox;
 pub(crate) mod certificates;
+pub(crate) mod containers;
 pub(crate) mod debian;
 pub(crate) mod engine;
 pub(crate) mod gate;

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use super::{
     busybox::busybox,
+    containers::containers,
     engine::capabilities,
     git::git,
     missing,
@@ -366,9 +367,8 @@ impl Project {
                 found.push(format!("process {}", self.shown(&line)));
             }
         }
-        let format = "{{.Names}} {{.Image}} {{.Command}} {{.Labels}}";
-        let containers = docker(&["ps", "--all", "--no-trunc", "--format", format]).unwrap();
-        let ours = containers.lines().filter(|line| line.contains(&self.prefix));
+        let all = containers("", "{{.Names}} {{.Image}} {{.Command}} {{.Labels}}");
+        let ours = all.iter().filter(|line| line.contains(&self.prefix));
         found.extend(ours.map(|line| format!("container {}", self.shown(line))));
         found.extend(self.pins().into_iter().map(|pin| format!("name {}", self.shown(&pin))));
         found
