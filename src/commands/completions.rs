@@ -9,10 +9,7 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{
-    Command,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::Command;
 use clap_complete::{
     CompleteEnv, Shell,
     engine::{ArgValueCompleter, CompletionCandidate},
@@ -124,19 +121,13 @@ fn file(arguments: &[OsString]) -> Option<PathBuf> {
     }
 }
 
-/// The image that stands where a command would.
-pub(super) fn image_as_command(error: &clap::Error) -> Option<String> {
-    if error.kind() != ErrorKind::InvalidSubcommand {
-        return None;
-    }
-    let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else {
-        return None;
-    };
+/// Whether the hierarchy file of this command line has such an image.
+pub(super) fn is_image(word: &str) -> bool {
     let arguments: Vec<OsString> = env::args_os().collect();
-    let file = file(&arguments)?;
-    let text = bounded::read(&file, bounded::TEXT).ok()?;
-    let entries = entries(&file, &text, &LoadOptions::default())?;
-    entries.keys().any(|name| name.as_str() == word).then(|| word.clone())
+    let Some(file) = file(&arguments) else { return false };
+    let text = bounded::read(&file, bounded::TEXT).unwrap_or_default();
+    let entries = entries(&file, &text, &LoadOptions::default()).unwrap_or_default();
+    entries.keys().any(|name| name.as_str() == word)
 }
 
 /// The images whose names begin so. Only the file itself is read, so that it is quick; a broken entry

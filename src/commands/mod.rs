@@ -87,11 +87,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             output::usage(&error);
-            if let Some(image) = completions::image_as_command(&error) {
-                output::line(&format!(
-                    "\n  hint: `{image}` is an image: `rebuild --from {image}` rebuilds it and its descendants, \
-                     `rebuild --only {image}` the image alone"
-                ));
+            if let Some(hint) = cli::hint(&error, completions::is_image) {
+                output::line(&format!("\n  hint: {hint}"));
             }
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }

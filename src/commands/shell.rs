@@ -52,7 +52,12 @@ pub(super) async fn shell(common: &Common, arguments: &ShellArgs) -> Result<Exit
             output::line(&format!("image of run {}: {message}", failure.run));
             (engine, image)
         }
-        None => (native, published((&hierarchy, &world), native, node).await?),
+        None => {
+            if !arguments.published {
+                tell_failed_build(&world, node);
+            }
+            (native, published((&hierarchy, &world), native, node).await?)
+        }
     };
     let argv = match &arguments.command[..] {
         [] => vec!["sh".to_owned()],
@@ -102,6 +107,17 @@ async fn failed<'w>(
         }
     }
     Ok(None)
+}
+
+/// A build that failed left no image.
+fn tell_failed_build(world: &Connections, node: &Node) {
+    let failures = Failures::read(&world.state.recall(FAILURES));
+    let Some(LastFailure { run, setback: Setback::Failed { message, image: None, .. }, .. }) =
+        failures.of(&node.name)
+    else {
+        return;
+    };
+    output::line(&format!("run {run} has no image of it ({message}): this is an earlier one"));
 }
 
 /// The image under the first tag that exists.

@@ -73,6 +73,9 @@ fn name_hint(name: &str) -> String {
             String::new()
         };
     }
+    if name.strip_suffix('/').is_some_and(|rest| rest.parse::<Repository>().is_ok()) {
+        return ": leave the last `/` out".to_owned();
+    }
     tag_hint(name).unwrap_or_default()
 }
 
@@ -378,6 +381,7 @@ mod tests {
             ),
             (&format!("app@{digest}"), format!(": leave the digest `@{digest}` out")),
             (&format!("a:1@{digest}"), format!(": leave the tag and the digest `:1@{digest}` out")),
+            ("127.0.0.1:5877/base/", ": leave the last `/` out".to_owned()),
             ("127.0.0.1:99999", String::new()),
             ("a b", String::new()),
         ] {

@@ -29,7 +29,7 @@ pub use self::{
     state::ImageState,
 };
 use crate::{
-    fingerprint::{Detail, Epoch, Inputs, ListingDifference, Parents},
+    fingerprint::{BuiltFrom, Detail, Epoch, Inputs, ListingDifference, Parents},
     hierarchy::{Hierarchy, Node, NodeName},
     image::{Digest, Tag, packages::PackageUpdate},
 };
@@ -190,15 +190,18 @@ fn decide(
         return (Action::Keep { digest }, Reason::RolledBack { run, at });
     }
     if let Some(parent) = rebuilt_parent {
-        // Its own change is the better reason, because it holds regardless of the parent.
-        let own = why_out_of_date(facts, observed, hierarchy).filter(Reason::is_its_own);
         // Tests that it inherits are the change of an ancestor.
         let has_own_tests = !node.tests.is_empty()
             || !node.gates.is_empty()
             || node.budget.enforced_size().is_some();
-        let own = own.filter(|reason| !reason.is_of_inherited_tests(has_own_tests));
-        let inherited = Reason::ParentRebuilt { parent: parent.clone() };
-        return (build, own.unwrap_or(inherited));
+        // Its own change is the better reason, because it holds regardless of the parent.
+        let is_better =
+            |own: &Reason| own.is_its_own() && !own.is_of_inherited_tests(has_own_tests);
+        let reason = match why_out_of_date(facts, observed, hierarchy) {
+            Some(own) if is_better(&own) => own,
+            other => Reason::ParentRebuilt { parent: parent.clone(), besides: other.map(Box::new) },
+        };
+        return (build, reason);
     }
     let Some(digest) = &facts.staged else {
         return (
@@ -269,6 +272,13 @@ fn why_out_of_date(
         return Some(Reason::NewFormat);
     }
     let now = &facts.inputs;
+    let moved = || parent_moved(then, observed, hierarchy);
+    // Tests change no image, and another parent does.
+    if changed == [Change::Tests]
+        && let Some(moved) = moved()
+    {
+        return Some(moved);
+    }
     if !changed.is_empty() {
         let what = told(changed, then.detail.is_some(), &parts);
         return Some(Reason::Changed { what, parts });
@@ -293,11 +303,19 @@ fn why_out_of_date(
             }
         });
     }
+    moved()
+}
+
+/// A parent of which another image is stored now than the one that an image is based on.
+fn parent_moved(then: &BuiltFrom, observed: &Observed, hierarchy: &Hierarchy) -> Option<Reason> {
     then.parents
         .iter()
         .find(|(parent, was)| {
             let now = match observed.nodes.get(*parent) {
-                Some(facts) => facts.staged.as_ref(),
+                // Of a parent that is built first, the published image counts.
+                Some(NodeFacts { staged, published, .. }) => {
+                    staged.as_ref().or(published.as_ref().map(|published| &published.digest))
+                }
                 None => observed.outside.get(*parent),
             };
             hierarchy.get(parent).is_none() || now != Some(was)

@@ -67,10 +67,15 @@ pub enum Reason {
     /// An upstream cannot be used, so the build will fail.
     UpstreamMissing { upstream: String, why: String },
     /// The run rebuilds a parent first, which may change it.
-    ParentRebuilt { parent: NodeName },
+    ParentRebuilt {
+        parent: NodeName,
+        /// Why it is also out of date: the reason if the parent stays the same image.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        besides: Option<Box<Reason>>,
+    },
     /// Only of a run that has ended: the parent was built, and is the same image as before.
     ParentUnchanged { parent: NodeName },
-    /// Its published image is based on an older image of the parent.
+    /// Its published image is based on another image of the parent.
     ParentMoved { parent: NodeName },
     /// The published image does not name its inputs.
     Unknown,
@@ -223,9 +228,9 @@ impl fmt::Display for Reason {
                 write!(f, "`{upstream}` moved from {} to {}", was.short(), now.short())
             }
             Self::UpstreamMissing { why, .. } => f.write_str(why),
-            Self::ParentRebuilt { parent } => write!(f, "`{parent}` is rebuilt"),
+            Self::ParentRebuilt { parent, .. } => write!(f, "`{parent}` is rebuilt"),
             Self::ParentUnchanged { parent } => write!(f, "`{parent}` is unchanged"),
-            Self::ParentMoved { parent } => write!(f, "it is based on an older `{parent}`"),
+            Self::ParentMoved { parent } => write!(f, "it is based on another `{parent}`"),
             Self::Unknown => f.write_str("what it was built from is not known"),
             Self::NewFormat => f.write_str("new fingerprint format"),
             Self::BuildTagGone => f.write_str("its build tag is missing"),
@@ -336,7 +341,7 @@ impl Reason {
             Self::NothingNewer => format!("`{node}` is up to date, and so are its packages"),
             Self::UpstreamMoved { .. } => format!("{self} below `{node}`"),
             Self::UpstreamMissing { .. } => format!("{self}, and `{node}` needs it"),
-            Self::ParentMoved { parent } => format!("`{node}` is based on an older `{parent}`"),
+            Self::ParentMoved { parent } => format!("`{node}` is based on another `{parent}`"),
             Self::Unknown => format!("what `{node}` was built from is not known"),
             Self::NewFormat => format!("new fingerprint format of `{node}`"),
             Self::BuildTagGone => format!("the build tag of `{node}` is missing"),

@@ -216,7 +216,7 @@ pub(super) fn counts(plan: &Plan) -> String {
         part(keep - held, "up to date"),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { "no images".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() { "no image is selected".to_owned() } else { parts.join(", ") }
 }
 
 pub(super) fn verb(action: &Action) -> &'static str {
@@ -470,8 +470,7 @@ mod tests {
         let mut out = Vec::new();
         let engine = BlastRadius { destination: Destination::Engine, ..radius(0, 0, 0) };
         text(planned(&Plan::default(), &engine), (true, &mut out)).unwrap();
-        let expected =
-            "tags images in the engine at registry.example.com/base (no registry)\nno images\n";
+        let expected = "tags images in the engine at registry.example.com/base (no registry)\nno image is selected\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

@@ -110,7 +110,7 @@ fn build(node: &str, parent: Option<&str>) -> Step {
     let again = parent.is_none().then(|| Epoch::at("2026-11-23T12:00:00Z".parse().unwrap()));
     let reason = match parent {
         None => Reason::Changed { what: vec![Change::Dockerfile], parts: vec![] },
-        Some(parent) => Reason::ParentRebuilt { parent: parent.into() },
+        Some(parent) => Reason::ParentRebuilt { parent: parent.into(), besides: None },
     };
     step(node, Action::Build { fresh: false, again }, reason, parent.as_slice())
 }

@@ -337,7 +337,7 @@ mod tests {
         stack.run(&Selection::Only(names(&["os"]))).await;
         let (why, status) = asked(&stack, "app").await;
         insta::assert_snapshot!(why, @"
-        `app` is out of date because `web` is based on an older `os`: web → app
+        `app` is out of date because `web` is based on another `os`: web → app
           `os` was built meanwhile, because `files/x` of `os` changed
 
         its published image DIGEST was built 3 days ago (2026-11-20 12:00 UTC)
@@ -346,9 +346,9 @@ mod tests {
         ");
         insta::assert_snapshot!(status, @"
         os    current  3 days ago  up to date
-        web   behind   3 days ago  it is based on an older `os`
-        app   behind   3 days ago  `web` is based on an older `os`
-        tool  behind   3 days ago  it is based on an older `os`
+        web   behind   3 days ago  it is based on another `os`
+        app   behind   3 days ago  `web` is based on another `os`
+        tool  behind   3 days ago  it is based on another `os`
 
         1 of 4 images is current
         ");

@@ -32,7 +32,7 @@ use crate::{
     hierarchy::{Base, Flatten, Hierarchy, Node, NodeName, StepPlace, TagValues},
     image::{Digest, Tagged},
     plan::{
-        Action, Plan, RootCause, Step,
+        Action, Plan, Reason, RootCause, Step,
         order::{History, Pushed},
     },
     publish::store::{Description, Store, StoredSize},
@@ -765,12 +765,26 @@ impl<E: Engine, S: Store> Work<'_, E, S> {
         let causes = self.shop.plan.causes(&self.step.node);
         // Tests of its own change no image.
         let changes_it = |cause: &&RootCause| !cause.reason.is_of_tests();
-        let cause = causes.iter().find(changes_it).or(causes.first()).filter(|_| told);
+        let cause = causes.iter().find(changes_it).map(ToString::to_string);
+        let cause = cause.or_else(|| self.moved_parent());
+        let cause = cause.or_else(|| causes.first().map(ToString::to_string)).filter(|_| told);
         BuiltFrom {
             detail: told.then(|| self.step.detail.clone()),
             revision: self.shop.revision.clone(),
-            cause: cause.map_or(String::new(), ToString::to_string),
+            cause: cause.unwrap_or_default(),
             ..BuiltFrom::new(Inputs { epoch, ..self.step.inputs.clone() }, parents.clone())
+        }
+    }
+
+    /// That a parent was another image already before this run.
+    fn moved_parent(&self) -> Option<String> {
+        match &self.step.reason {
+            Reason::ParentRebuilt { besides: Some(besides), .. }
+                if matches!(**besides, Reason::ParentMoved { .. }) =>
+            {
+                Some(besides.of(&self.step.node))
+            }
+            _ => None,
         }
     }
 

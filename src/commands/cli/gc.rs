@@ -23,6 +23,9 @@ pub struct GcArgs {
     /// Remove, instead of listing
     #[arg(long)]
     pub yes: bool,
+    /// List only: the default
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
     /// Text, or JSON for programs (docs/events.md)
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,

@@ -3,6 +3,7 @@
 mod audit;
 mod export;
 mod gc;
+mod hints;
 mod mirror;
 mod pipeline;
 mod plan;
@@ -20,6 +21,8 @@ use clap::{
     builder::FalseyValueParser, error::ErrorKind,
 };
 
+pub(super) use self::hints::hint;
+use self::hints::without_values;
 pub use self::{
     audit::{AuditArgs, AuditFormat, RegistryPath},
     export::{CiSystemArg, ExportArgs, RunnerLabel},
@@ -209,9 +212,10 @@ impl Cli {
         let arguments: Vec<OsString> = arguments.into_iter().collect();
         let mut matches = command().try_get_matches_from(&arguments);
         if matches.as_ref().is_err_and(|error| error.kind() == ErrorKind::DisplayHelp) {
-            matches = command_for_terminal().try_get_matches_from(arguments);
+            matches = command_for_terminal().try_get_matches_from(&arguments);
         }
-        let cli = Self::from_arg_matches(&matches?);
+        let matches = matches.map_err(|error| without_values(&arguments, error))?;
+        let cli = Self::from_arg_matches(&matches);
         cli.map_err(|error| error.format(&mut command()))?.checked()
     }
 

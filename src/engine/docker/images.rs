@@ -7,7 +7,10 @@ use std::{
 
 use bollard::{
     models::HealthConfig,
-    query_parameters::{ListImagesOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder},
+    query_parameters::{
+        ListImagesOptionsBuilder, RemoveImageOptions, RemoveImageOptionsBuilder,
+        TagImageOptionsBuilder,
+    },
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -280,12 +283,18 @@ impl Docker {
     /// Removes an image without a tag, unless the engine needs it.
     pub async fn remove_untagged(&self, image: &Digest) -> Result<(), EngineError> {
         let doing = format!("removing the image {}", image.short());
-        let removed = self.api.remove_image(image.as_str(), None::<RemoveImageOptions>, None);
+        let removed = self.api.remove_image(image.as_str(), self.without_parents(), None);
         let removed = async { removed.await.map_err(|error| self.answer(&doing, error)) };
         match self.patiently(&doing, removed).await {
             Err(EngineError::Refused { status: 404 | 409, .. }) => Ok(()),
             ended => ended.map(drop),
         }
+    }
+
+    /// BuildKit makes no untagged parents. containerd's image store would read all images to look for some.
+    fn without_parents(&self) -> Option<RemoveImageOptions> {
+        let is_slow = self.capabilities.store == ImageStore::Containerd;
+        is_slow.then(|| RemoveImageOptionsBuilder::default().noprune(true).build())
     }
 
     /// A name without what podman's Docker API puts before short ones.
@@ -322,8 +331,9 @@ impl Docker {
         self.known.expect(name, None);
         self.quiesce().await;
         let (doing, name) = (format!("taking the tag `{name}` away"), name.to_string());
+        let options = self.without_parents();
         let remove = async || {
-            let removed = self.api.remove_image(&name, None::<RemoveImageOptions>, None).await;
+            let removed = self.api.remove_image(&name, options.clone(), None).await;
             removed.map_err(|error| self.answer(&doing, error))
         };
         let mut removed = self.patiently(&doing, remove()).await;

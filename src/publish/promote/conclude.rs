@@ -63,7 +63,9 @@ pub fn conclude(
 /// have changed.
 fn why(step: &Step, outcomes: &BTreeMap<NodeName, (Outcome, Duration)>) -> Reason {
     let outcome = |node: &NodeName| outcomes.get(node).map(|(outcome, _)| outcome);
-    let Reason::ParentRebuilt { parent } = &step.reason else { return step.reason.clone() };
+    let Reason::ParentRebuilt { parent, besides } = &step.reason else {
+        return step.reason.clone();
+    };
     let is_unchanged = |parent: &NodeName| {
         matches!(outcome(parent), Some(Outcome::Unchanged { .. } | Outcome::Reused { .. }))
     };
@@ -72,9 +74,14 @@ fn why(step: &Step, outcomes: &BTreeMap<NodeName, (Outcome, Duration)>) -> Reaso
         Some(Outcome::Reused { .. }) if is_unchanged(parent) => {
             Reason::ParentUnchanged { parent: parent.clone() }
         }
-        Some(Outcome::Built { .. }) if is_unchanged(parent) => {
-            let parent = step.after.iter().find(is_built).unwrap_or(parent);
-            Reason::ParentRebuilt { parent: parent.clone() }
+        Some(Outcome::Built { .. } | Outcome::Unchanged { .. }) if is_unchanged(parent) => {
+            match (step.after.iter().find(is_built), besides) {
+                (None, Some(besides)) => (**besides).clone(),
+                (built, besides) => {
+                    let parent = built.unwrap_or(parent).clone();
+                    Reason::ParentRebuilt { parent, besides: besides.clone() }
+                }
+            }
         }
         _ => step.reason.clone(),
     }

@@ -75,7 +75,7 @@ fn a_changed_env_file_is_a_change_since_a_commit() {
         let plan = project.rebuild("plan --since HEAD").run().exits(0);
         assert!(plan.stdout.contains(part), "{plan}");
     };
-    plan("no images");
+    plan("no image is selected");
     project.write("values.env", "VERSION=1.0\nCOLOR=blue\n");
     plan("1 to build, 2 up to date");
 }

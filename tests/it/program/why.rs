@@ -28,6 +28,28 @@ fn field(project: &Project, place: Place<'_>, arguments: &str, field: &str) -> S
 }
 
 #[test]
+fn the_table_names_what_really_changed_an_image() {
+    let (project, place) = (Project::new(), Place::Engine);
+    let tests =
+        |program: &str| format!("{{ context: os, test: [{{ run: [{program}, /bin/sh] }}], ");
+    project.edit("hierarchy.yaml", "{ context: os, ", &tests("ls"));
+    project.rebuilt(place);
+
+    project.edit("hierarchy.yaml", &tests("ls"), &tests("cat"));
+    let tested = project.rebuilt(place).says(&["the tests of `~os` changed"]);
+    assert!(!tested.stdout.contains("is rebuilt"), "{tested}");
+
+    // The parent is another image than the one that `~web` is based on, and its tests changed.
+    project.edit("os/name", "~os", "~os, the second");
+    project.rebuild("--only ~os").to(place).run().exits(0);
+    project.edit("hierarchy.yaml", &tests("cat"), &tests("ls"));
+    let plan = project.rebuild("plan ~web --format json").to(place).run().exits(0);
+    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(plan["steps"][0]["besides"]["reason"], "parent-moved", "{plan}");
+    project.rebuilt(place).says(&["it is based on another `~os`"]);
+}
+
+#[test]
 fn why_names_the_file_before_the_run_and_after_it() {
     everywhere_of_files(|project, place| {
         assert_eq!(asked(project, place, "why ~app"), "`~app` was never built\n");
