@@ -125,6 +125,7 @@ fn options(arguments: &ExportArgs, hierarchy: &Hierarchy) -> Result<ExportOption
         image: arguments.image.clone(),
         docker_host: arguments.docker_host.clone(),
         repository,
+        submodules: git::submodules(hierarchy.root()).is_ok_and(|found| !found.is_empty()),
         path,
     })
 }

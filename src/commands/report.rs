@@ -57,8 +57,11 @@ fn find(
             .hint("`rebuild --html FILE` writes the report of the run that it begins"),
         (wanted, runs) => {
             let some: Vec<&str> = runs.iter().map(|(run, _)| run.as_str()).take(3).collect();
-            usage(format!("there is no run `{}` on this machine", wanted.unwrap_or_default()))
-                .hint(format!("there are the runs {}", some.join(", ")))
+            usage(format!("this machine keeps no report of a run `{}`", wanted.unwrap_or_default()))
+                .hint(format!(
+                    "it keeps those of the last 20 runs that built an image: {}, …",
+                    some.join(", ")
+                ))
         }
     })
 }

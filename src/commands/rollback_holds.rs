@@ -47,8 +47,9 @@ impl RollbackHolds {
             if self.is_hold {
                 return holds::add(tags, (&self.run, Timestamp::now()), &self.moves).await;
             }
-            holds::change(tags, |holds| holds.remove_run(&self.of)).await?;
-            Ok(Vec::new())
+            let mut free = Vec::new();
+            holds::change(tags, |holds| free = holds.remove_run(&self.of)).await?;
+            Ok(free)
         };
         let removed = self.moves.iter().filter(|one| one.to.is_none()).map(|one| &one.node);
         let removed: Vec<&NodeName> = removed.collect::<BTreeSet<_>>().into_iter().collect();
@@ -58,12 +59,15 @@ impl RollbackHolds {
             output::line(&format!("{list} {was} new: the next run publishes {it} again"));
         }
         match changed.await {
-            Ok(held) if held.is_empty() => {}
-            Ok(held) => {
-                let (list, are) = (names(&held, NAMED), if held.len() == 1 { "is" } else { "are" });
-                output::line(&format!(
-                    "{list} {are} held: runs publish no new image until the inputs change, or until `rebuild resume`"
-                ));
+            Ok(changed) if changed.is_empty() => {}
+            Ok(changed) => {
+                let are = if changed.len() == 1 { "is" } else { "are" };
+                let state = if self.is_hold {
+                    "held: runs publish no new image until the inputs change, or until `rebuild resume`"
+                } else {
+                    "no longer held"
+                };
+                output::line(&format!("{} {are} {state}", names(&changed, NAMED)));
             }
             Err(error) if self.is_hold => output::warning(&format!(
                 "the images are not held, so the next run may publish the same images again: {error}"
@@ -76,7 +80,7 @@ impl RollbackHolds {
 
     /// After the rollback was itself put back.
     pub(super) async fn take_back<T: Tags>(&self, tags: &T) {
-        let removed = holds::change(tags, |holds| holds.remove_run(&self.run)).await;
+        let removed = holds::change(tags, |holds| _ = holds.remove_run(&self.run)).await;
         if let Err(error) = removed {
             output::warning(&format!(
                 "the images are still held: {error}; `rebuild resume` ends that"

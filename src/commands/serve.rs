@@ -83,9 +83,7 @@ pub(super) async fn serve(common: &Common, arguments: &ServeArgs) -> Result<Exit
     listening
         .serve(async {
             _ = stops.recv().await;
-            output::line(
-                "stopping: a run that goes on is cancelled, and continues after the next start",
-            );
+            output::line("stopping: a run under way is cancelled; the next start begins it again");
         })
         .await;
     Ok(Exit::Done)

@@ -228,9 +228,11 @@ fn steps(
     (name, command): (&str, &str),
     variable: Option<(&str, &str)>,
 ) -> Vec<YamlMap> {
-    let checkout = YamlMap::new()
-        .with("uses", CHECKOUT)
-        .flow("with", YamlMap::new().with("persist-credentials", false));
+    let mut with = YamlMap::new().with("persist-credentials", false);
+    if options.submodules {
+        with = with.with("submodules", "recursive");
+    }
+    let checkout = YamlMap::new().with("uses", CHECKOUT).flow("with", with);
     let login = YamlMap::new()
         .with("name", "Log in to the registry")
         .with("run", YamlValue::Block(vec![LOGIN.to_owned()]))

@@ -54,7 +54,8 @@ fn file(pipeline: &Pipeline, options: &ExportOptions) -> String {
     before.push(LOGIN.to_owned());
     let variables = YamlMap::new()
         .with("REBUILD_REGISTRY", &pipeline.registry)
-        .with_some("DOCKER_HOST", options.docker_host.as_ref());
+        .with_some("DOCKER_HOST", options.docker_host.as_ref())
+        .with_some("GIT_SUBMODULE_STRATEGY", options.submodules.then_some("recursive"));
     let template = YamlMap::new()
         .with("stage", "build")
         .with("image", &options.image)

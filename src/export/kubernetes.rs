@@ -13,18 +13,22 @@ const ENGINE: &str =
 const OWN_ENGINE: &str = "tcp://127.0.0.1:2375";
 
 /// Clones the commit of the plan into the working folder.
-pub(super) fn clone() -> Vec<String> {
-    vec![
+pub(super) fn clone(options: &ExportOptions) -> Vec<String> {
+    let mut lines = vec![
         "git init --quiet source".to_owned(),
         "cd source".to_owned(),
         "git fetch --quiet --depth 1 \"$REPOSITORY\" \"$COMMIT\"".to_owned(),
         "git checkout --quiet FETCH_HEAD".to_owned(),
-    ]
+    ];
+    if options.submodules {
+        lines.push("git submodule --quiet update --init --recursive --depth 1".to_owned());
+    }
+    lines
 }
 
 /// A whole script: setup, checkout, and the command of the job.
 pub(super) fn script(options: &ExportOptions, command: &str) -> Vec<String> {
-    options.setup.iter().cloned().chain(clone()).chain([command.to_owned()]).collect()
+    options.setup.iter().cloned().chain(clone(options)).chain([command.to_owned()]).collect()
 }
 
 /// The environment of a container, as Kubernetes writes it.

@@ -102,7 +102,7 @@ fn pod(
         environment.push(job.flow("valueFrom", name.clone()));
         map.with("env", environment).with("volumeMounts", mounts())
     };
-    let mut init = vec![with_environment(container("checkout", clone(), ""))];
+    let mut init = vec![with_environment(container("checkout", clone(options), ""))];
     // The engine is a sidecar: an init container that goes on (Kubernetes 1.29).
     init.extend(engine(options).map(|engine| engine.with("restartPolicy", "Always")));
     let inside = vec!["cd source".to_owned()];

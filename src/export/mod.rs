@@ -68,6 +68,8 @@ pub struct ExportOptions {
     pub docker_host: Option<String>,
     /// Where pods clone the checkout from.
     pub repository: Option<String>,
+    /// Whether the checkout has submodules.
+    pub submodules: bool,
     /// The path of the file, for a workflow that runs when it changes.
     pub path: String,
 }

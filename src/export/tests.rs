@@ -25,6 +25,7 @@ fn options() -> ExportOptions {
         image: "rebuild:1".to_owned(),
         docker_host: None,
         repository: Some("https://git.example.com/images.git".to_owned()),
+        submodules: false,
         path: ".github/workflows/rebuild.yaml".to_owned(),
     }
 }
@@ -243,6 +244,18 @@ fn runners_follow_the_platform() {
     let file = &documents(&text)[0];
     assert_eq!(file["jobs"]["web"]["runs-on"], "arm");
     assert_eq!(file["jobs"]["promote"]["runs-on"], "big");
+}
+
+#[test]
+fn jobs_fetch_submodules_if_there_are_some() {
+    for submodules in [true, false] {
+        let options = ExportOptions { submodules, ..options() };
+        let pipeline = pipeline(HIERARCHY, &options);
+        for system in ALL {
+            let (text, _) = pipeline.written(system, &options).unwrap();
+            assert_eq!(text.to_lowercase().contains("submodule"), submodules, "{system:?}: {text}");
+        }
+    }
 }
 
 /// Names come from a file that a stranger may have written, addresses from the environment.

@@ -311,7 +311,7 @@ mod tests {
     fn mistakes_are_reported() {
         for (entry, expected) in [
             ("max_size: 7, budget: { size: 7 }", "the image has `max_size` and `budget.size`"),
-            ("budget: { sise: 7 }", "`budget` has no `sise`"),
+            ("budget: { sise: 7 }", "unknown field `sise` of `budget`"),
             ("budget: 7", "`budget` must be a map, not the number `7`"),
             ("budget: { layers: 0 }", "`layers` must be a number of layers, at least 1, not `0`"),
             ("budget: { on_excess: stop }", "`on_excess` must be `warn` or `fail`, not `stop`"),

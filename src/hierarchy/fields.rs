@@ -273,7 +273,7 @@ impl<'y> Fields<'y> {
     pub(super) fn finish(mut self, problems: &mut Problems) {
         self.known.sort_unstable();
         for (key, _) in self.entries {
-            let message = format!("{} has no `{}`", self.of, key.name);
+            let message = format!("unknown field `{}` of {}", key.name, self.of);
             let near = nearest(&key.name, self.known.iter().copied());
             let hint = if let Some(known) = near {
                 format!("did you mean `{known}`?")

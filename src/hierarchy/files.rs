@@ -30,7 +30,7 @@ use crate::{
         diagnostic::{Diagnostic, SourceFile},
         rules::RuleCode,
     },
-    host::bounded,
+    host::{bounded, git},
     image::Platform,
 };
 
@@ -265,9 +265,10 @@ fn context(draft: &Draft, place: FileLookup<'_>) -> Result<PathBuf, Diagnostic> 
             let message = format!("there is no folder `{}`", given.value);
             Err(Diagnostic::of(RuleCode::NoContext, message)
                 .at(place.file, given.span.clone(), "")
-                .hint(match beside(&folder, Path::is_dir) {
-                    Some(near) => format!("did you mean `{}`?", shown(&near, place.root)),
-                    None => "a context is relative to the folder of this file; `rebuild init --update` comments out images whose files were deleted".to_owned(),
+                .hint(match (empty_submodule(&folder, place.root), beside(&folder, Path::is_dir)) {
+                    (Some(submodule), _) => submodule,
+                    (None, Some(near)) => format!("did you mean `{}`?", shown(&near, place.root)),
+                    (None, None) => "a context is relative to the folder of this file; `rebuild init --update` comments out images whose files were deleted".to_owned(),
                 }))
         };
     }
@@ -311,7 +312,8 @@ fn text(draft: &Draft, path: &Path, place: FileLookup<'_>) -> Result<Arc<SourceF
             return diagnostic
                 .hint("there is a `Containerfile`: write `dockerfile: Containerfile`");
         }
-        diagnostic.hint(no_dockerfile(draft, path))
+        let submodule = empty_submodule(path, place.root);
+        diagnostic.hint(submodule.unwrap_or_else(|| no_dockerfile(draft, path)))
     })?;
     let source = match trust::outside(path, place.root) {
         Some(_) => SourceFile::outside,
@@ -322,6 +324,21 @@ fn text(draft: &Draft, path: &Path, place: FileLookup<'_>) -> Result<Arc<SourceF
         Diagnostic::of(RuleCode::BrokenDockerfile, message)
             .at(&source(path, text), span, "the first byte that is not")
             .hint("save it as UTF-8; other bytes may stand in comments only")
+    })
+}
+
+/// What to do about a path in a submodule that a clone left out.
+fn empty_submodule(path: &Path, root: &Path) -> Option<String> {
+    // git resolves links in its answer.
+    let path = root.canonicalize().ok()?.join(path.strip_prefix(root).ok()?);
+    let submodules = git::submodules(root).ok()?;
+    let submodule = submodules.iter().find(|submodule| path.starts_with(submodule))?;
+    let is_empty = fs::read_dir(submodule).map_or(true, |mut files| files.next().is_none());
+    let name = submodule.file_name()?.display();
+    is_empty.then(|| {
+        format!(
+            "the submodule `{name}` is empty: `git submodule update --init --recursive` fills it"
+        )
     })
 }
 

@@ -13,6 +13,7 @@ use super::{
     fields::{Located, Problems},
     yaml::{MappingKey, ValueKind, Yaml},
 };
+use crate::check::nearest;
 
 /// Where the value of a secret is found when it is needed.
 ///
@@ -152,6 +153,7 @@ pub(super) fn read(yaml: Option<&Yaml>, problems: &mut Problems) -> SecretFields
                 secrets.sources.insert(id.clone(), source);
                 secrets.optional.extend((!is_required).then(|| id.clone()));
             }
+            None if refuse_misspelled(value, problems) => {}
             None => wrong(
                 span,
                 format!(
@@ -162,6 +164,23 @@ pub(super) fn read(yaml: Option<&Yaml>, problems: &mut Problems) -> SecretFields
         }
     }
     secrets
+}
+
+/// Reports misspelled keys, and returns whether there are any. Other keys are not shown: one may be the secret.
+fn refuse_misspelled(yaml: &Yaml, problems: &mut Problems) -> bool {
+    const KEYS: [&str; 3] = ["env", "file", "required"];
+    let ValueKind::Map(entries) = &yaml.kind else { return false };
+    let mut found = false;
+    for (MappingKey { name, span }, _) in
+        entries.iter().filter(|(key, _)| !KEYS.contains(&&*key.name))
+    {
+        if let Some(known) = nearest(name, KEYS) {
+            let message = format!("unknown field `{name}` of a secret");
+            problems.push_secret(span, message, format!("did you mean `{known}`?"));
+            found = true;
+        }
+    }
+    found
 }
 
 fn wrong(span: &Range<usize>, message: impl Into<String>, problems: &mut Problems) {

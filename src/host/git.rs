@@ -244,6 +244,14 @@ pub fn index(work_tree: &Path) -> Result<Vec<(PathBuf, IndexMode)>, GitError> {
     Ok(entries.collect())
 }
 
+/// The folders of the submodules of a folder's work tree.
+pub fn submodules(folder: &Path) -> Result<Vec<PathBuf>, GitError> {
+    let work_tree = work_tree(folder)?;
+    let submodules =
+        index(&work_tree)?.into_iter().filter(|(_, mode)| *mode == IndexMode::Submodule);
+    Ok(submodules.map(|(path, _)| work_tree.join(path)).collect())
+}
+
 /// Whether git trusts this work tree to keep which files can be executed: `core.fileMode`.
 pub fn keeps_modes(work_tree: &Path) -> bool {
     let arguments = ["config", "--type=bool", "--get", "core.fileMode"];

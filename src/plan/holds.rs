@@ -86,10 +86,13 @@ impl Holds {
         serde_json::to_vec(self).expect("plain data is always JSON")
     }
 
-    /// Removes the holds of a rollback that was itself undone.
-    pub fn remove_run(&mut self, run: &str) {
+    /// Removes the holds of a rollback that was itself undone. Returns the images without another hold.
+    pub fn remove_run(&mut self, run: &str) -> Vec<NodeName> {
         self.nodes.values_mut().for_each(|holds| holds.retain(|hold| hold.run != run));
-        self.nodes.retain(|_, holds| !holds.is_empty());
+        let nodes = std::mem::take(&mut self.nodes);
+        let (free, held) = nodes.into_iter().partition(|(_, holds)| holds.is_empty());
+        self.nodes = held;
+        BTreeMap::into_keys(free).collect()
     }
 }
 

@@ -110,6 +110,9 @@ pub(super) fn promotion(summary: &Summary) -> Vec<String> {
         Promotion::Nothing => came_out_the_same(summary).into_iter().collect(),
         Promotion::NotAsked(_) if had_nothing_to_do(summary) => Vec::new(),
         Promotion::NotAsked(why) => vec![not_asked(*why).to_owned()],
+        Promotion::Staged if summary.steps.iter().all(|step| step.outcome.digest().is_none()) => {
+            Vec::new()
+        }
         Promotion::Staged => {
             vec!["the stored images wait for `rebuild promote`; no tag was moved".to_owned()]
         }

@@ -82,7 +82,13 @@ fn one(
     let name = paint.strong(sanitize::text(step.node.as_str()));
     let what = paint.bad(step::failed(failure));
     let first = sanitize::text(message.next().unwrap_or_default());
-    writeln!(out, "\n{name}: {what} after {}: {first}", seconds(step.took))?;
+    // A job of a pipeline that never ran.
+    let what = if step.took.is_zero() {
+        paint.bad("not built")
+    } else {
+        format!("{what} after {}", seconds(step.took))
+    };
+    writeln!(out, "\n{name}: {what}: {first}")?;
     for line in message {
         writeln!(out, "  {}", sanitize::text(line))?;
     }

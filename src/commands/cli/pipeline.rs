@@ -51,7 +51,18 @@ pub struct StageArgs {
     pub json_report: Option<PathBuf>,
 }
 
+/// What promotions accept, and do not need.
+fn of_builds(argument: clap::Arg) -> clap::Arg {
+    argument.hide(true)
+}
+
 #[derive(Debug, Args)]
+#[command(
+    mut_arg("jobs", of_builds),
+    mut_arg("test_jobs", of_builds),
+    mut_arg("no_speculate", of_builds),
+    mut_arg("builder", of_builds)
+)]
 pub struct PromoteArgs {
     /// A file of `rebuild plan --out`, or the ID of a plan in the registry
     #[arg(long, value_name = "PLAN")]

@@ -454,7 +454,7 @@ fn files_that_cannot_be_edited_are_refused() {
             "version: 1\nimages: { base: {} }\n",
             "Layout(\"`base` is not on a line of its own below `images:`\")",
         ),
-        ("version: 1\nimages:\n  base: { tag: x }\n", "problem an image has no `tag`"),
+        ("version: 1\nimages:\n  base: { tag: x }\n", "problem unknown field `tag` of an image"),
         ("images", "problem `hierarchy.yaml` must be a map, not the text `images`"),
     ] {
         assert_eq!(shown(&updated(&root, text)), expected, "{text}");

@@ -173,7 +173,7 @@ impl Handover<'_> {
                 (lost(image, message), record.took())
             }
             None => {
-                let message = "its job left no record: it did not run, or it was killed";
+                let message = "nothing is known of its job: it has not run, or it was killed before it wrote its record";
                 (lost(image, message.to_owned()), Duration::ZERO)
             }
         }

@@ -78,10 +78,14 @@ impl<'a> Findings<'a> {
             asides.push(format!("{} not shown: `--severity {word}`", hidden.join(" and ")));
         }
         let what = if shown.is_empty() { "no problems".to_owned() } else { shown };
-        let images = count(self.checked.images, "image");
+        // A broken file has none.
+        let images = match self.checked.images {
+            0 => String::new(),
+            images => format!(" in {}", count(images, "image")),
+        };
         match asides.join("; ") {
-            asides if asides.is_empty() => format!("{what}{places} in {images}"),
-            asides => format!("{what}{places} in {images} ({asides})"),
+            asides if asides.is_empty() => format!("{what}{places}{images}"),
+            asides => format!("{what}{places}{images} ({asides})"),
         }
     }
 }

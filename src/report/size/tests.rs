@@ -65,7 +65,7 @@ fn a_table_with_totals() {
       tool   2.0 MB     1.0 MB      3.0 MB  1 of 2
 
     4 images, 5 layers: 12 MB compressed in r.example/base, shared layers counted once (20 MB without sharing)
-    on a host: unknown, since a registry has no unpacked sizes (4 images)
+    on a host: unknown until `rebuild waste` has read the layers of 4 images
     `new` is not published
     ");
 }

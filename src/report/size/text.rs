@@ -149,7 +149,7 @@ fn totals(view: SizeView<'_>) -> Vec<String> {
     if view.is_registry && !view.sizes.images.is_empty() {
         let unknown = count(total.unknown, "image");
         lines.push(total.once.unpacked.map_or_else(
-            || format!("on a host: unknown, since a registry has no unpacked sizes ({unknown})"),
+            || format!("on a host: unknown until `rebuild waste` has read the layers of {unknown}"),
             |unpacked| format!("on a host: {} unpacked", size(unpacked)),
         ));
     }

@@ -1,10 +1,10 @@
 //! `rebuild check` and `rebuild explain`: without an engine, and as a pipeline uses them.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::support::project::Project;
+use crate::support::{git::git, project::Project};
 
 const NOBODY: &str = "unix:///nowhere/docker.sock";
 
@@ -32,6 +32,37 @@ fn an_excluded_file_that_a_dockerfile_copies_is_a_warning() {
     let expected = "`out/x` is not in the context of `a`: `.dockerignore` excludes it";
     assert!(ended.stdout.contains(expected), "{}", ended.stdout);
     assert!(ended.stdout.contains("add `!out/x` to the end"), "{}", ended.stdout);
+}
+
+#[test]
+fn an_empty_submodule_is_named_and_not_taken_for_deleted_files() {
+    let (certificates, project) = (Project::empty(), Project::empty());
+    let commit = |folder: &Path| {
+        git(folder, "init -q");
+        git(folder, "add .");
+        git(folder, "commit -qm first");
+    };
+    certificates.write("certs/Dockerfile", "FROM scratch\nCOPY . /\n");
+    certificates.write("Dockerfile", "FROM scratch\nCOPY . /\n");
+    commit(&certificates.path(""));
+    let entries = "{ certs: { context: shared/certs }, all: { context: shared } }";
+    project.write("hierarchy.yaml", &format!("version: 1\nimages: {entries}\n"));
+    let root = project.path("");
+    git(&root, "init -q");
+    let url = certificates.path("");
+    git(
+        &root,
+        &format!("-c protocol.file.allow=always submodule --quiet add {} shared", url.display()),
+    );
+    commit(&root);
+    let check = || project.rebuild("check").env("DOCKER_HOST", NOBODY).run();
+    check().exits(0);
+
+    git(&root, "submodule --quiet deinit --force shared");
+    let told = check().exits(2).stdout;
+    let hint =
+        "the submodule `shared` is empty: `git submodule update --init --recursive` fills it";
+    assert_eq!(told.matches(hint).count(), 2, "{told}");
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn reports_are_written_whatever_comes_of_the_run() {
     project.rebuild(arguments).run().exits(2);
     let report = json(&project, "out/report.json");
     assert_eq!(report["exit"], "usage");
-    let cause = "has a problem: hierarchy.yaml:2: an image has no `contxt`";
+    let cause = "has a problem: hierarchy.yaml:2: unknown field `contxt` of an image";
     assert!(report["error"].as_str().unwrap().contains(cause), "{report}");
     let xml = fs::read_to_string(project.path("out/junit.xml")).unwrap();
     assert!(xml.contains("tests=\"1\" skipped=\"0\" errors=\"1\""), "{xml}");
@@ -129,7 +129,10 @@ fn a_run_has_a_page_then_and_later() {
     project.rebuild(&format!("report {run} --html earlier.html")).run().exits(0);
     assert_eq!(part(&page("earlier.html"), "summary"), part(&page("out/first.html"), "summary"));
     let unknown = project.rebuild("report 7zz --html never.html").run().exits(2);
-    unknown.says(&["there is no run `7zz` on this machine", "hint: there are the runs "]);
+    unknown.says(&[
+        "keeps no report of a run `7zz`",
+        "hint: it keeps those of the last 20 runs that built an image: ",
+    ]);
 
     // No run at all.
     project.write("hierarchy.yaml", "version: 1\nimages: { ~os: { contxt: os } }\n");

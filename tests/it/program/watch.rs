@@ -204,7 +204,7 @@ fn what_is_not_valid_is_shown_and_waited_out() {
     next_run(&project, &mut running);
     let file = fs::read_to_string(project.path("hierarchy.yaml")).unwrap();
     project.write("hierarchy.yaml", "version: 1\nimages: { ~os: { contxt: os } }\n");
-    running.wait_for_stderr("an image has no `contxt`");
+    running.wait_for_stderr("unknown field `contxt` of an image");
     // An image more, whose folder comes later.
     fs::write(
         project.path("hierarchy.yaml"),
@@ -229,7 +229,7 @@ fn what_is_not_valid_is_shown_and_waited_out() {
     project.edit("web/Dockerfile", "COPY pages /page", "COPY page /page");
     next_run(&project, &mut running);
     running.signal("INT").end().exits(130).says(&[
-        "an image has no `contxt`",
+        "unknown field `contxt` of an image",
         "has a problem\nwaiting until it is valid\n",
         "the hierarchy is valid again\n",
     ]);

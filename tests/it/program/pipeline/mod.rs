@@ -230,7 +230,7 @@ fn a_job_that_never_ran_is_named_and_nothing_moves() {
     let pipeline = Pipeline::of(Project::of_files());
     pipeline.plan("");
     pipeline.stage("~os").exits(0);
-    pipeline.promote().exits(10).says(&["its job left no record"]);
+    pipeline.promote().exits(10).says(&["nothing is known of its job"]);
     assert_eq!(pipeline.project.tags(pipeline.place()).len(), 0);
     // A run elsewhere builds the rest, and the pipeline finds it.
     pipeline.rebuild("--no-promote").exits(0);
