@@ -54,6 +54,9 @@ pub(super) struct Workflow {
 impl Workflow {
     /// `root` is the folder that the path is in.
     pub(super) fn parse(root: &Path, path: &Path, text: String) -> Option<Self> {
+        // Variables of a Taskfile are those of Go templates.
+        let is_task = text.contains("{{.") && text.lines().any(|line| line.starts_with("tasks:"));
+        let text = if is_task { with_dollars(&text) } else { text };
         let value = hierarchy::value(&SourceFile::new(path, text.clone())).ok()?;
         let is_gitlab = path.to_string_lossy().contains(".gitlab-ci");
         let value = if is_gitlab { gitlab::jobs(root, value) } else { value };
@@ -117,12 +120,16 @@ impl Workflow {
         }
     }
 
-    /// The line of a text; the first one if it cannot be found.
-    fn line(&self, text: &str) -> usize {
-        let first = text.lines().map(str::trim).find(|line| line.contains("build")).unwrap_or(text);
-        let first = first.split(['"', '\\']).next().unwrap_or(first);
-        let at = self.text.find(first).filter(|_| !first.is_empty());
-        at.map_or(1, |at| self.text[..at].matches('\n').count() + 1)
+    /// The line of a text, and which of the text's own lines that is: the first with a build. The first line of the
+    /// file if it cannot be found.
+    fn line(&self, text: &str) -> (usize, usize) {
+        let mut lines = text.lines().map(str::trim).enumerate();
+        let (number, first) = lines.find(|(_, line)| line.contains("build")).unwrap_or((0, text));
+        // Quotes may be written in another way in the file.
+        let begin = first.split(['"', '\\']).next().unwrap_or(first);
+        let at = [first, begin].into_iter().filter(|one| !one.is_empty());
+        let at = at.into_iter().find_map(|one| self.text.find(one));
+        at.map_or((1, 0), |at| (self.text[..at].matches('\n').count() + 1, number))
     }
 
     /// The lines of the list item that a place is in.
@@ -232,8 +239,7 @@ impl WorkflowWalk<'_> {
 
     fn commands(&mut self, item: &Value, values: &Values, folder: &Path) {
         let text = list(Some(item)).join("\n");
-        // Variables of Taskfiles are those of Go templates.
-        let text = if self.workflow.text.contains("{{.") { with_dollars(&text) } else { text };
+        let (line, number) = self.workflow.line(&text);
         // Parameters of CircleCI, `<< pipeline.parameters.v >>`.
         let is_circle = self.workflow.path.starts_with(".circleci");
         let text = if is_circle { text.replace("<<", "${").replace(">>", "}") } else { text };
@@ -241,7 +247,7 @@ impl WorkflowWalk<'_> {
             rule: EvidenceRule::Ci,
             path: &self.workflow.path,
             text: &text,
-            first_line: self.workflow.line(&text),
+            first_line: line.saturating_sub(number),
             folder,
             values,
         };
@@ -359,7 +365,7 @@ impl WorkflowWalk<'_> {
     }
 
     fn place(&self, text: &str) -> String {
-        format!("{}:{}", self.workflow.path.display(), self.workflow.line(text))
+        format!("{}:{}", self.workflow.path.display(), self.workflow.line(text).0)
     }
 }
 
@@ -410,18 +416,22 @@ fn lines(text: &str) -> impl Iterator<Item = String> {
     lines.map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
-/// The values that stand above, and those of this map.
+/// The values that stand above, and those of this map. A value that needs one from below, such as that of a matrix,
+/// stays as it is written.
 fn variables(map: Option<&Map<String, Value>>, values: &Values) -> Values {
     let mut values = values.clone();
     for field in VARIABLES {
         match map.and_then(|map| map.get(field)) {
             Some(Value::Object(own)) => {
                 for (key, value) in own {
-                    if let Some(value) =
-                        text_of(Some(value)).or_else(|| text_of(value.get("value")))
-                    {
-                        let value = expand(&value, &values, Syntax::Shell);
-                        values.insert(key.clone(), value);
+                    let text = text_of(Some(value)).or_else(|| text_of(value.get("value")));
+                    let Some(text) = text else { continue };
+                    let above = expand(&text, &values, Syntax::Shell);
+                    values.insert(key.clone(), text);
+                    // The jobs of GitLab and Azure Pipelines fill in `variables`, with values of their own.
+                    let is_late = field == "variables" && is_known(key, &values);
+                    if !is_late && Open(above.clone()).is_known() {
+                        values.insert(key.clone(), above);
                     }
                 }
             }
@@ -437,6 +447,10 @@ fn variables(map: Option<&Map<String, Value>>, values: &Values) -> Values {
         }
     }
     values
+}
+
+fn is_known(name: &str, values: &Values) -> bool {
+    Open(expand(&format!("${{{name}}}"), values, Syntax::Shell)).is_known()
 }
 
 /// The rows of a matrix, each with the values above it; one row without a matrix.
@@ -617,6 +631,40 @@ jobs:
     }
 
     #[test]
+    fn values_that_need_those_of_a_matrix_or_a_job_are_filled_in_later() {
+        for (path, text, expected) in [
+            (
+                ".gitlab-ci.yml",
+                "variables: { R: reg.io/acme, I: $R/$N, O: '--build-arg Z=$Z --build-arg C' }
+.build: { script: [docker build $O -t $I:$T web], variables: { N: no, T: $Z } }
+web:
+  extends: .build
+  parallel: { matrix: [{ Z: [eu, us] }] }
+  variables: { N: web, C: $Z-$LOOP, LOOP: $LOOP }
+",
+                "web/Dockerfile reg.io/acme/web:eu Z=eu|web/Dockerfile reg.io/acme/web:us Z=us",
+            ),
+            (
+                ".github/workflows/build.yml",
+                "jobs:
+  b:
+    env: { T: '${{ matrix.z }}', O: '--build-arg Z=${{ matrix.z }}' }
+    strategy: { matrix: { z: [eu, us] } }
+    steps: [{ run: docker build $O -t acme/web:$T web }]
+",
+                "web/Dockerfile acme/web:eu Z=eu|web/Dockerfile acme/web:us Z=us",
+            ),
+            (
+                "Taskfile.yml",
+                "vars: { R: 'acme/{{.N}}', N: web }\ntasks: { a: { dir: '{{.N}}', cmds: ['docker build -t {{.R}}:1 .'] } }",
+                "web/Dockerfile acme/web:1",
+            ),
+        ] {
+            assert_eq!(read(path, text, &[]).join("|"), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn each_step_has_its_own_line() {
         let text = "jobs:
   a:
@@ -639,6 +687,38 @@ jobs:
         workflow.read(&[], &files, &mut found);
         let places: Vec<&str> = found.known.iter().map(|one| one.place.as_str()).collect();
         assert_eq!(places, ["ci.yml:4", "ci.yml:6", "ci.yml:13"]);
+    }
+
+    #[test]
+    fn each_command_has_its_own_line() {
+        let places = |path: &str, text: &str| {
+            let files = ["base/Dockerfile", "web/Dockerfile"].map(PathBuf::from).into();
+            let mut found = FoundBuilds::default();
+            let workflow = Workflow::parse(Path::new(""), Path::new(path), text.to_owned());
+            workflow.unwrap().read(&[], &files, &mut found);
+            found.known.into_iter().map(|one| one.place).collect::<Vec<_>>()
+        };
+        let text = "tasks:
+  a:
+    cmds:
+      - echo {{.N}}
+      - docker build -t {{.R}}/base:1 base
+      - docker build -t \"{{.R}}/web:1\" web
+";
+        assert_eq!(places("Taskfile.yml", text), ["Taskfile.yml:5", "Taskfile.yml:6"]);
+        let text = "jobs:
+  a:
+    steps:
+      - run: |
+          cd .
+          docker build -t \"acme/base:1\" base
+      - run: docker build -t \"acme/web:1\" web
+";
+        assert_eq!(places("ci.yml", text), ["ci.yml:6", "ci.yml:7"]);
+        let text = "jobs: { b: { steps: [
+  checkout,
+  { run: docker build -t acme/web:<< pipeline.number >> web }] } }";
+        assert_eq!(places(".circleci/config.yml", text), [".circleci/config.yml:3"]);
     }
 
     #[test]

@@ -370,10 +370,36 @@ pub(super) enum Syntax {
 
 /// Fills in what has a value. Values may contain variables themselves.
 pub(super) fn expand(text: &str, values: &Values, syntax: Syntax) -> String {
-    expand_to(text, values, syntax, &mut Vec::new())
+    expand_to(text, values, syntax, &mut Expansion { open: Vec::new(), left: LONGEST })
 }
 
-fn expand_to(text: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>) -> String {
+/// The state of one call of [`expand`].
+struct Expansion {
+    /// The variables whose values are being read, and an empty name for each default and command.
+    open: Vec<String>,
+    /// How many bytes of values may still be read: values that use each other several times grow with each level.
+    left: usize,
+}
+
+impl Expansion {
+    /// Whether the value of a variable may be read. A variable that uses itself has none.
+    fn enter(&mut self, name: &str, text: &str) -> bool {
+        let is_in_itself = !name.is_empty() && self.open.iter().any(|one| one == name);
+        let left = self.left.checked_sub(1 + text.len());
+        let Some(left) = left.filter(|_| self.open.len() < DEEPEST && !is_in_itself) else {
+            return false;
+        };
+        self.left = left;
+        self.open.push(name.to_owned());
+        true
+    }
+
+    fn leave(&mut self) {
+        self.open.pop();
+    }
+}
+
+fn expand_to(text: &str, values: &Values, syntax: Syntax, state: &mut Expansion) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find(['$', '`']) {
@@ -414,7 +440,7 @@ fn expand_to(text: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>
             }
         };
         rest = after;
-        out.push_str(&value(name, values, syntax, open));
+        out.push_str(&value(name, values, syntax, state));
     }
     out.push_str(rest);
     out
@@ -439,6 +465,8 @@ fn closing(text: &str, open: char) -> Option<usize> {
 
 /// More levels of variables in values are not followed.
 const DEEPEST: usize = 8;
+/// More bytes of values are not read for one text.
+const LONGEST: usize = 64 * 1024;
 /// The folder of the repository in GitHub Actions, GitLab CI, Azure Pipelines, Jenkins, `CircleCI`, Travis CI,
 /// Bitbucket and Buildkite.
 const WORKSPACES: [&str; 8] = [
@@ -457,7 +485,7 @@ fn part_of_path(
     written: &str,
     values: &Values,
     syntax: Syntax,
-    open: &mut Vec<String>,
+    state: &mut Expansion,
 ) -> Option<String> {
     let (command, argument) = written.trim().split_once(' ')?;
     // `basename "$X" .Dockerfile`
@@ -474,12 +502,11 @@ fn part_of_path(
     };
     // The folder of the script itself is where it runs.
     let is_script = ["$0", "BASH_SOURCE", "%x"].iter().any(|one| argument.contains(one));
-    if is_script || open.len() >= DEEPEST {
+    if is_script || !state.enter("", argument) {
         return None;
     }
-    open.push(String::new());
-    let text = expand_to(argument.trim().trim_matches(['"', '\'']), values, syntax, open);
-    open.pop();
+    let text = expand_to(argument.trim().trim_matches(['"', '\'']), values, syntax, state);
+    state.leave();
     if Open(text.clone()).is_known() {
         let whole = part.of(&text);
         return Some(whole.strip_suffix(suffix).unwrap_or(&whole).to_owned());
@@ -492,30 +519,29 @@ fn part_of_path(
     })
 }
 
-/// `open` are the variables whose values are being read.
-fn value(written: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>) -> String {
-    if let Some(part) = part_of_path(written, values, syntax, open) {
+fn value(written: &str, values: &Values, syntax: Syntax, state: &mut Expansion) -> String {
+    if let Some(part) = part_of_path(written, values, syntax, state) {
         return part;
     }
     let mut look = |name: &str| {
         let text = values.get(name)?;
-        if open.len() >= DEEPEST || open.iter().any(|one| one == name) {
+        if !state.enter(name, text) {
             return None;
         }
-        open.push(name.to_owned());
-        let text = expand_to(text, values, syntax, open);
-        open.pop();
+        let text = expand_to(text, values, syntax, state);
+        state.leave();
         Some(text)
     };
     let written = written.trim();
     // `$(or $(X),y)`: the first that is set.
     if let Some(choices) = written.strip_prefix("or ") {
         let mut known = choices.split(',').filter_map(|one| {
-            open.push(String::new());
-            let text = expand_to(one.trim(), values, syntax, open);
-            open.pop();
-            (Open(text.clone()).is_known() && !text.is_empty() && open.len() < DEEPEST)
-                .then_some(text)
+            if !state.enter("", one) {
+                return None;
+            }
+            let text = expand_to(one.trim(), values, syntax, state);
+            state.leave();
+            (Open(text.clone()).is_known() && !text.is_empty()).then_some(text)
         });
         return known.next().unwrap_or_else(|| unknown(written));
     }
@@ -558,15 +584,13 @@ fn value(written: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>)
     });
     match (found, default) {
         (Some(value), _) if !value.is_empty() => value,
-        (_, Some(_)) if open.len() >= DEEPEST => unknown(plain),
-        (_, Some(default)) => {
-            open.push(String::new());
-            let text = expand_to(default, values, syntax, open);
-            open.pop();
+        (_, Some(default)) if state.enter("", default) => {
+            let text = expand_to(default, values, syntax, state);
+            state.leave();
             text
         }
         (Some(value), None) => value,
-        (None, None) => unknown(plain),
+        (_, Some(_)) | (None, None) => unknown(plain),
     }
 }
 
@@ -626,6 +650,15 @@ mod tests {
             assert_eq!(expand(text, &values, Syntax::Make), expected, "{text}");
         }
         assert!(!Open(expand("$LOOP", &values, Syntax::Shell)).is_known());
+    }
+
+    #[test]
+    fn values_that_use_each_other_many_times_end() {
+        let names = ["A", "B", "C", "D", "E", "F", "G", "H", "I"];
+        let uses = |pair: &[&str]| (pair[0].to_owned(), format!("${}", pair[1]).repeat(100));
+        let values: Values = names.windows(2).map(uses).collect();
+        let text = expand("$A", &values, Syntax::Shell);
+        assert!(!Open(text.clone()).is_known() && text.len() < 4 * LONGEST);
     }
 
     #[test]

@@ -464,7 +464,8 @@ fn options(words: &[String], values: &Values) -> BuildCommand {
             "-f" | "--file" | "--dockerfile" => command.dockerfile = Some(value),
             "--context" => places.push(value),
             "--build-arg" => {
-                let own = values.get(&value.0).map(|own| Open(format!("{}={own}", value.0)));
+                let own = values.get(&value.0).map(|own| expand(own, values, Syntax::Shell));
+                let own = own.map(|own| Open(format!("{}={own}", value.0)));
                 command.options.take(name, own.unwrap_or(value));
             }
             _ => command.options.take(name, value),
@@ -704,6 +705,12 @@ mod tests {
                 "x.sh",
                 "cat <<<x >f\ntee f << MISSING\nusage() {\ncat <<-'USAGE'\n  docker build -t acme/usage:1 web\nUSAGE\n}\ndocker build -t acme/real:3 web",
                 vec!["web/Dockerfile acme/real:3"],
+            ),
+            (
+                EvidenceRule::Script,
+                "x.sh",
+                "V=3\nA=$V\nexport A\nOPTS=\"--build-arg A --build-arg B=$A\"\ndocker build $OPTS -t acme/base:1 base",
+                vec!["base/Dockerfile acme/base:1 A=3 B=3"],
             ),
             (EvidenceRule::Script, "x.sh", "# docker build -t acme/base base\necho build", vec![]),
             (
