@@ -68,7 +68,9 @@ fn update(file: &Path, common: &Common, arguments: &InitArgs) -> Result<Exit, Co
         _ => usage(format!("`{shown}` cannot be read: {error}")),
     })?;
     let from = from(file, common, arguments)?;
-    let updated = init::update((file, &shown, &text), from, &options(common));
+    let folder = file.parent().unwrap_or(file);
+    let committed = |path: &Path| git::last_text(folder, path);
+    let updated = init::update((file, &shown, &text), from, &options(common), &committed);
     let update = updated.map_err(|error| not_updated(error, &shown, arguments.dry_run))?;
     let is_new = !update.diff.is_empty();
     if arguments.dry_run {

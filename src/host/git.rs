@@ -296,6 +296,19 @@ pub fn file_at(work_tree: &Path, commit: &str, path: &Path) -> Result<Option<Vec
     git(work_tree, &[OsStr::new("cat-file"), OsStr::new("blob"), &object]).map(Some)
 }
 
+/// The text that a file had in the last commit with it, also if a later one deleted it. The path is relative to the
+/// folder.
+pub fn last_text(folder: &Path, path: &Path) -> Option<String> {
+    let arguments = ["rev-list", "--max-count=1", "HEAD", "--"].map(OsStr::new);
+    let arguments: Vec<&OsStr> = arguments.into_iter().chain([path.as_os_str()]).collect();
+    let commit = line(&git(folder, &arguments).ok()?);
+    // Git takes a path that begins so as one of the folder.
+    let path = Path::new(".").join(path);
+    let mut with_it = [commit.clone(), format!("{commit}^")].into_iter();
+    let text = with_it.find_map(|commit| file_at(folder, &commit, &path).ok().flatten());
+    text.filter(|_| !commit.is_empty()).and_then(|text| String::from_utf8(text).ok())
+}
+
 /// Fetches the commit that a ref of another repository names now, and puts its files into an empty folder, with
 /// those of its submodules and without `.git`. Modes are git's: 0755 for folders and programs, else 0644.
 pub fn check_out(url: &str, reference: &str, folder: &Path) -> Result<(), GitError> {

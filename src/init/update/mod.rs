@@ -61,11 +61,13 @@ impl std::convert::From<InitError> for UpdateError {
     }
 }
 
-/// The new text of a hierarchy file. `file` is absolute; `name` is what the diff calls it.
+/// The new text of a hierarchy file. `file` is absolute; `name` is what the diff calls it. `committed` is the last
+/// text in git of a deleted file, by its path in the folder of the hierarchy.
 pub fn update(
     (file, name, text): (&Path, &str, &str),
     from: From,
     options: &LoadOptions,
+    committed: &dyn Fn(&Path) -> Option<String>,
 ) -> Result<FileUpdate, UpdateError> {
     let root = file.parent().unwrap_or(Path::new("/"));
     let outline = outline(file, text, options).map_err(|error| match error {
@@ -75,7 +77,7 @@ pub fn update(
     let (place, none) = ((file, name, text), MovedFiles::default());
     let present = Present::of(&outline, root, text, &none);
     let study = Study::of(file, from.clone(), options, &present)?;
-    let moved = MovedFiles::of(&outline, &study, root);
+    let moved = MovedFiles::of((&outline, &study), root, committed);
     if !moved.is_empty() {
         let present = Present::of(&outline, root, text, &moved);
         let study = Study::of(file, from, options, &present)?;

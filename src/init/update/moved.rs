@@ -1,7 +1,7 @@
 //! Entries whose Dockerfile was moved: only its place in them changes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -14,40 +14,74 @@ use super::{
     },
     Merge,
 };
-use crate::hierarchy::{Hierarchy, ImageSection, NodeName, Outline, OutlineImage};
+use crate::{
+    hierarchy::{Hierarchy, ImageSection, NodeName, Outline, OutlineImage},
+    host::bounded,
+};
 
 /// Where Dockerfiles are now, by their absolute paths of before.
 #[derive(Debug, Default)]
 pub(super) struct MovedFiles(BTreeMap<PathBuf, PathBuf>);
 
 impl MovedFiles {
-    /// A Dockerfile that is gone was moved if exactly one new one has its name, and no other that is gone has it.
-    pub(super) fn of(outline: &Outline, study: &Study, root: &Path) -> Self {
+    /// Pairs each Dockerfile that is gone with the new one that has its text. Of the others, with the one that has its
+    /// name, and then with the one that is in its folder. Each time, no second one of either kind may be like it.
+    /// `committed` is the last text of a file in git, by its path in the root.
+    pub(super) fn of(
+        (outline, study): (&Outline, &Study),
+        root: &Path,
+        committed: &dyn Fn(&Path) -> Option<String>,
+    ) -> Self {
         let can_change = |section: &&ImageSection| {
             section.matrix.is_none() && section.nodes.iter().all(OutlineImage::is_gone)
         };
         let entries = outline.sections.iter().filter(can_change);
         let with_fields = entries.filter(|section| section.fields.is_some());
-        let mut gone: Vec<&Path> = with_fields
-            .flat_map(|section| &section.nodes)
-            .map(|node| node.dockerfile.as_path())
-            .collect();
+        let gone = with_fields.flat_map(|section| &section.nodes);
+        let gone: BTreeSet<PathBuf> = gone.map(|node| node.dockerfile.clone()).collect();
         let new = study.candidates.iter().zip(&study.new).filter(|(_, is_new)| **is_new);
-        let mut new: Vec<&Path> = new.map(|(one, _)| one.dockerfile.as_path()).collect();
-        for paths in [&mut gone, &mut new] {
-            paths.sort_unstable();
-            paths.dedup();
+        let new: BTreeSet<PathBuf> = new.map(|(one, _)| root.join(&one.dockerfile)).collect();
+        let mut open = (gone, new);
+        let mut moved = Self::default();
+        // Line breaks may differ: git converts them on some machines.
+        let text = |text: String| text.lines().collect::<Vec<_>>().join("\n");
+        let old = |path: &Path| committed(path.strip_prefix(root).ok()?).map(text);
+        moved.pair(&mut open, old, |path| bounded::text(path).ok().map(text));
+        let name = |path: &Path| Some(name_of(path));
+        moved.pair(&mut open, name, name);
+        let folder = |path: &Path| path.parent().map(Path::to_owned);
+        moved.pair(&mut open, folder, folder);
+        moved
+    }
+
+    /// Takes those out that are the only ones with their key.
+    fn pair<K: Ord>(
+        &mut self,
+        (gone, new): &mut (BTreeSet<PathBuf>, BTreeSet<PathBuf>),
+        key_of_gone: impl Fn(&Path) -> Option<K>,
+        key_of_new: impl Fn(&Path) -> Option<K>,
+    ) {
+        if gone.is_empty() || new.is_empty() {
+            return;
         }
-        let only = |paths: &[&Path], name: &Path| {
-            let mut same = paths.iter().filter(|path| name_of(path) == name);
-            let first = same.next().copied();
-            first.filter(|_| same.next().is_none()).map(|path| root.join(path))
-        };
-        let pair = |path: &&Path| {
-            let name = name_of(path);
-            Some((only(&gone, &name)?, only(&new, &name)?))
-        };
-        Self(gone.iter().filter_map(pair).collect())
+        let mut alike: BTreeMap<K, (Vec<PathBuf>, Vec<PathBuf>)> = BTreeMap::new();
+        for path in &*gone {
+            if let Some(key) = key_of_gone(path) {
+                alike.entry(key).or_default().0.push(path.clone());
+            }
+        }
+        for path in &*new {
+            if let Some(key) = key_of_new(path) {
+                alike.entry(key).or_default().1.push(path.clone());
+            }
+        }
+        for (old, now) in alike.into_values() {
+            if let ([old], [now]) = (&old[..], &now[..]) {
+                gone.remove(old);
+                new.remove(now);
+                self.0.insert(old.clone(), now.clone());
+            }
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -81,7 +115,7 @@ impl MovedFiles {
             // The one of its target, else the first.
             let found = of_file.min_by_key(|(candidate, _)| candidate.given.target != node.target);
             let Some((_, entry)) = found else { continue };
-            place(section, entry, merge, edits);
+            place(section, (&old, &new), (entry, merge), edits);
             lines.push(format!(
                 "`{}`: `{}` is now `{}`",
                 section.name,
@@ -112,20 +146,36 @@ fn name_of(path: &Path) -> PathBuf {
 }
 
 /// Sets `context` and `dockerfile` of an entry, or leaves them out where they are so anyway.
-fn place(section: &ImageSection, entry: &InitEntry, merge: &Merge<'_>, edits: &mut Edits<'_>) {
+fn place(
+    section: &ImageSection,
+    (old, new): (&Path, &Path),
+    (entry, merge): (&InitEntry, &Merge<'_>),
+    edits: &mut Edits<'_>,
+) {
     let Some(fields) = &section.fields else { return };
     let usual = usual_folder(merge.root, &section.name).unwrap_or_default();
+    let written = fields.values.get("dockerfile").map(|span| &merge.text[span.clone()]);
+    let renamed = renamed(written, (old, new));
+    let context = ("context", entry.context.clone(), usual);
+    let dockerfile = renamed.clone().or_else(|| entry.dockerfile.clone());
+    let dockerfile = ("dockerfile", dockerfile, "Dockerfile".to_owned());
     let mut added = Vec::new();
+    // In the same folder, the context stays.
     for (field, value, usual) in
-        [("context", &entry.context, usual), ("dockerfile", &entry.dockerfile, "Dockerfile".into())]
+        [context, dockerfile].into_iter().skip(usize::from(renamed.is_some()))
     {
         match (fields.values.get(field), value) {
             (Some(span), value) => {
-                edits.replace(span.clone(), &file::quoted(value.as_ref().unwrap_or(&usual)));
+                edits.replace(span.clone(), &file::quoted(&value.unwrap_or(usual)));
             }
-            (None, Some(value)) => added.push(format!("{field}: {}", file::quoted(value))),
+            (None, Some(value)) => added.push(format!("{field}: {}", file::quoted(&value))),
             (None, None) => {}
         }
+    }
+    let beside = fields.values.get("context").filter(|_| fields.is_flow && !added.is_empty());
+    if let Some(context) = beside {
+        edits.replace(context.end..context.end, &format!(", {}", added.join(", ")));
+        return;
     }
     let at = fields.first_key;
     let line = merge.text[..at].rfind('\n').map_or(0, |end| end + 1);
@@ -140,4 +190,12 @@ fn place(section: &ImageSection, entry: &InitEntry, merge: &Merge<'_>, edits: &m
         added if is_empty => edits.replace(at..at, &format!(" {} ", added.join(", "))),
         added => edits.replace(at..at, &format!(" {},", added.join(", "))),
     }
+}
+
+/// The value of `dockerfile` with the new name of a file that is in the folder of before.
+fn renamed(written: Option<&str>, (old, new): (&Path, &Path)) -> Option<String> {
+    let path = Path::new(written.map_or("Dockerfile", |text| text.trim_matches(['"', '\''])));
+    let is_it = old.parent() == new.parent() && path.file_name() == old.file_name();
+    let renamed = new.file_name().filter(|_| is_it).map(|name| path.with_file_name(name));
+    renamed.map(|path| path.display().to_string())
 }

