@@ -556,7 +556,7 @@ pub struct InitArgs {
     #[arg(long)]
     pub force: bool,
     /// Print the file to stdout, or the changes as a diff with --update, and write nothing
-    #[arg(long, conflicts_with = "force")]
+    #[arg(long)]
     pub dry_run: bool,
     /// Print the rule and the place behind each decision
     #[arg(long)]

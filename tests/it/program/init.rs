@@ -337,6 +337,9 @@ fn what_is_there_is_not_written_over() {
     project.write("hierarchy.yaml", "mine\n");
     let refused = project.rebuild("init").run().exits(2);
     assert!(refused.stderr.contains("is already there"), "{}", refused.stderr);
+    let forced = project.rebuild("init --force --dry-run").run().exits(0);
+    assert_eq!(forced.stdout, dry.stdout);
+    assert_eq!(fs::read_to_string(project.path("hierarchy.yaml")).unwrap(), "mine\n");
     project.rebuild("init --force").run().exits(0);
     let written = fs::read_to_string(project.path("hierarchy.yaml")).unwrap();
     assert_eq!(written, dry.stdout);
