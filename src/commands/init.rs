@@ -24,7 +24,9 @@ use crate::{
     exit::Exit,
     hierarchy::{Hierarchy, LoadOptions, Loaded},
     host::{bounded, git, owner},
-    init::{self, From, InitError, LeftOut, Proposal, TargetsError, UpdateError, propose},
+    init::{
+        self, From, InitError, LeftOut, Proposal, TargetsError, UnsureLine, UpdateError, propose,
+    },
     report::{count, sanitize, tree},
 };
 
@@ -92,7 +94,7 @@ fn update(file: &Path, common: &Common, arguments: &InitArgs) -> Result<Exit, Co
         ("gone", &update.gone),
         ("explained", explained),
         ("left out", &left_out),
-        ("unsure", &update.unsure),
+        ("unsure", &unsure(&update.unsure, arguments)),
     ]);
     _ = if is_new {
         let verb = if arguments.dry_run { "would update" } else { "updated" };
@@ -258,15 +260,16 @@ fn view(text: &str) -> Result<(), CommandError> {
 }
 
 /// Prints the warnings that no line below `unsure:` contains.
-fn other_warnings(warnings: &[Diagnostic], unsure: &[String]) {
+fn other_warnings(warnings: &[Diagnostic], unsure: &[UnsureLine]) {
     let is_known = |warning: &&Diagnostic| {
         let image = warning.excerpts.first().and_then(|excerpt| {
             let span = excerpt.labels.first()?.span.clone();
             excerpt.source.text.get(span)
         });
         warning.code == Some(RuleCode::UnknownTag)
-            && image
-                .is_some_and(|image| unsure.iter().any(|line| line.contains(&format!("`{image}`"))))
+            && image.is_some_and(|image| {
+                unsure.iter().any(|line| line.whole.contains(&format!("`{image}`")))
+            })
     };
     let others: Vec<_> = warnings.iter().filter(|one| !is_known(one)).cloned().collect();
     notice(&others);
@@ -286,7 +289,7 @@ fn tell(
     text.push_str(&lists(&[
         ("explained", explained),
         ("left out", &left_out(&proposal.left_out, arguments)),
-        ("unsure", &proposal.unsure),
+        ("unsure", &unsure(&proposal.unsure, arguments)),
     ]));
     let problems = match &proposal.loaded {
         Ok(loaded) => &loaded.warnings,
@@ -324,7 +327,7 @@ fn tell(
     Ok(ending(arguments, &proposal.unsure))
 }
 
-fn ending(arguments: &InitArgs, unsure: &[String]) -> Exit {
+fn ending(arguments: &InitArgs, unsure: &[UnsureLine]) -> Exit {
     if arguments.strict && !unsure.is_empty() { Exit::Work } else { Exit::Done }
 }
 
@@ -347,6 +350,19 @@ fn left_out(all: &[LeftOut], arguments: &InitArgs) -> Vec<String> {
     } else {
         all.iter().map(ToString::to_string).collect()
     }
+}
+
+fn unsure(all: &[UnsureLine], arguments: &InitArgs) -> Vec<String> {
+    if arguments.verbose {
+        return all.iter().map(|line| line.whole.clone()).collect();
+    }
+    let is_cut = all.iter().any(|line| line.short != line.whole);
+    let option = if arguments.update { " --update" } else { "" };
+    // Without `--dry-run`, an update has written the images that its lines are about.
+    let can_repeat = !arguments.update || arguments.dry_run;
+    let hint = format!("`rebuild init{option} --dry-run -v` names all of them");
+    let lines = all.iter().map(|line| line.short.clone());
+    lines.chain((is_cut && can_repeat).then_some(hint)).collect()
 }
 
 /// Longer trees are cut.

@@ -49,6 +49,7 @@ use std::{
 
 pub use self::{
     bake::TargetsError,
+    report::UnsureLine,
     update::{UpdateError, update},
 };
 use self::{
@@ -89,7 +90,7 @@ pub struct Proposal {
     /// How it will be loaded.
     pub loaded: Result<Loaded, LoadError>,
     /// What a person should check, a line each, the worst first.
-    pub unsure: Vec<String>,
+    pub unsure: Vec<UnsureLine>,
     /// Dockerfiles that are not in it.
     pub left_out: Vec<LeftOut>,
     /// The rule and the place by which each image got its name.
@@ -193,7 +194,7 @@ struct Study {
     /// Whether the file does not have it yet.
     new: Vec<bool>,
     /// Doubts about the new ones.
-    unsure: Vec<String>,
+    unsure: Vec<UnsureLine>,
     left_out: Vec<LeftOut>,
 }
 
@@ -317,7 +318,7 @@ impl Study {
         &self,
         file: &Path,
         options: &LoadOptions,
-    ) -> (String, Result<Loaded, LoadError>, Vec<String>) {
+    ) -> (String, Result<Loaded, LoadError>, Vec<UnsureLine>) {
         let root = file.parent().unwrap_or(Path::new("/"));
         let frame = Frame {
             registry: self.names.registry.as_deref(),
@@ -501,7 +502,7 @@ fn entries(
     root: &Path,
     (candidates, new): (&[ImageCandidate], &[bool]),
     named: &[NamedImage],
-    unsure: &mut Vec<String>,
+    unsure: &mut Vec<UnsureLine>,
 ) -> Vec<InitEntry> {
     let mut missing: Vec<String> = Vec::new();
     let mut elsewhere: Vec<String> = Vec::new();
@@ -559,18 +560,8 @@ fn entries(
         }
         entries.push(entry);
     }
-    if !elsewhere.is_empty() {
-        unsure.push(format!(
-            "{}: its `context` is a folder above the Dockerfile, since that has the files of `COPY`; check `context`",
-            names(&elsewhere, 3)
-        ));
-    }
-    if !missing.is_empty() {
-        unsure.push(format!(
-            "{}: `COPY` names it, and it is not in the folder of the Dockerfile or in one above; check `context`, or make the file with `prepare`",
-            names(&missing, 3)
-        ));
-    }
+    unsure.extend(report::listed(&elsewhere, "its `context` is a folder above the Dockerfile, since that has the files of `COPY`; check `context`"));
+    unsure.extend(report::listed(&missing, "`COPY` names it, and it is not in the folder of the Dockerfile or in one above; check `context`, or make the file with `prepare`"));
     entries
 }
 

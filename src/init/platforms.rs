@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::entry::InitEntry;
-use crate::check::diagnostic::names;
-
-/// How many images a line names.
-const NAMED: usize = 3;
+use super::{
+    entry::InitEntry,
+    report::{UnsureLine, listed},
+};
 
 /// Gives the platforms of images to their bases, of which no evidence says any. An image whose base is for fewer
 /// platforms gets those of its base. Returns a line for each of both, about new images.
@@ -14,7 +13,7 @@ pub(super) fn give_to_bases(
     entries: &mut [InitEntry],
     parents: &[BTreeSet<usize>],
     new: &[bool],
-) -> Vec<String> {
+) -> Vec<UnsureLine> {
     let (mut given, mut fewer) = (BTreeSet::new(), BTreeSet::new());
     // Each pass goes one level up; a line of evidence does not make a cycle longer.
     for _ in 0..entries.len() {
@@ -30,7 +29,7 @@ pub(super) fn give_to_bases(
     }
     let line = |images: &BTreeSet<usize>, why: &str| {
         let images: Vec<&String> = images.iter().map(|&one| &entries[one].name).collect();
-        (!images.is_empty()).then(|| format!("{}: {why}", names(&images, NAMED)))
+        listed(&images, why)
     };
     let given = line(
         &given,
@@ -108,7 +107,7 @@ mod tests {
             let all: Vec<String> = entry.platform.iter().chain(&entry.platforms).cloned().collect();
             format!("{} {}", entry.name, all.join(","))
         });
-        (shown.collect(), said)
+        (shown.collect(), said.into_iter().map(|line| line.short).collect())
     }
 
     #[test]

@@ -12,10 +12,9 @@ use super::{
     evidence::{Evidence, EvidenceRule, FoundBuilds, PublishedImage, Syntax, Values, expand, tidy},
     find::{BuildFileKind, FoundFiles},
     image_builder, jenkins,
-    report::SHOWN,
     shell::{self, Script, with_dollars},
 };
-use crate::{check::diagnostic::names, host::bounded};
+use crate::host::bounded;
 
 /// A file that is larger is no build script.
 const LARGEST: u64 = 256 * 1024;
@@ -116,10 +115,9 @@ pub(super) fn read(
     };
     // Beside a build for every Dockerfile, others are of other repositories.
     if !unknown.is_empty() && !dockerfiles.iter().all(has_build) {
-        notes.push(format!(
-            "{}: it is not known which Dockerfile is built there; check the images without a build",
-            names(&unknown, SHOWN)
-        ));
+        let what =
+            "it is not known which Dockerfile is built there; check the images without a build";
+        notes.extend(unknown.iter().map(|place| format!("`{place}`: {what}")));
     }
     known
 }

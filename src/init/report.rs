@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     path::{Path, PathBuf},
 };
 
@@ -21,8 +22,27 @@ use crate::{
 
 /// So many of one cause are named.
 pub(super) const SHOWN: usize = 3;
+/// All of one cause are named.
+const ALL: usize = usize::MAX - 1;
+
 /// Images without an edge are worth a word from this many on.
 const MANY: usize = 5;
+
+/// A decision for the user to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsureLine {
+    /// With the first images or files that it concerns.
+    pub short: String,
+    /// With all of them.
+    pub whole: String,
+}
+
+impl UnsureLine {
+    /// `line` gets how many images or files it names.
+    pub(super) fn new(line: impl Fn(usize) -> String) -> Self {
+        Self { short: line(SHOWN), whole: line(ALL) }
+    }
+}
 
 /// The names of the parents of each image, by its name.
 pub(super) type Expected = BTreeMap<String, BTreeSet<String>>;
@@ -34,12 +54,17 @@ pub(super) fn expected(resolved: &Resolution, named: &[NamedImage]) -> Expected 
     named.iter().enumerate().map(|(index, one)| (one.name.clone(), parents(index))).collect()
 }
 
+/// Images or files, and what they have in common; `None` without any.
+pub(super) fn listed<T: Display>(all: &[T], what: &str) -> Option<UnsureLine> {
+    (!all.is_empty()).then(|| UnsureLine::new(|shown| format!("{}: {what}", names(all, shown))))
+}
+
 /// A line for each cause, and for each repository that it concerns.
 pub(super) fn doubts(
     resolved: &Resolution,
     candidates: &[ImageCandidate],
     named: &[NamedImage],
-) -> Vec<String> {
+) -> Vec<UnsureLine> {
     let mut groups: BTreeMap<(DoubtCause, String), Vec<&InitDoubt>> = BTreeMap::new();
     for doubt in &resolved.doubts {
         let about = doubt.image.parse::<Reference>().map(|one| match doubt.cause {
@@ -50,28 +75,30 @@ pub(super) fn doubts(
         });
         groups.entry((doubt.cause, about.unwrap_or_default())).or_default().push(doubt);
     }
-    let mut lines: Vec<String> =
-        groups.iter().map(|((cause, _), doubts)| line(*cause, doubts, candidates, named)).collect();
+    let line = |((cause, _), doubts): (&(DoubtCause, String), &Vec<&InitDoubt>)| {
+        UnsureLine::new(|shown| line(*cause, (doubts, shown), candidates, named))
+    };
+    let mut lines: Vec<UnsureLine> = groups.iter().map(line).collect();
     if named.len() >= MANY && resolved.parents.iter().all(BTreeSet::is_empty) {
-        lines.insert(0, format!("{} images and no edge: no image here is built from another one; check `registry` and the names", named.len()));
+        lines.insert(0, UnsureLine::new(|_| format!("{} images and no edge: no image here is built from another one; check `registry` and the names", named.len())));
     }
     lines
 }
 
 fn line(
     cause: DoubtCause,
-    doubts: &[&InitDoubt],
+    (doubts, shown): (&[&InitDoubt], usize),
     candidates: &[ImageCandidate],
     named: &[NamedImage],
 ) -> String {
     let images: Vec<&str> = doubts.iter().map(|doubt| doubt.image.as_str()).collect();
     let tag = images.first().and_then(|one| one.parse::<Reference>().ok()?.tag_or_latest());
     let tag = tag.map_or_else(|| "latest".to_owned(), |tag| tag.to_string());
-    let images = names(&images, SHOWN);
+    let images = names(&images, shown);
     let all: BTreeSet<usize> = doubts.iter().flat_map(|doubt| doubt.candidates.clone()).collect();
     let paths: Vec<String> =
         all.iter().map(|&one| candidates[one].dockerfile.display().to_string()).collect();
-    let paths = names(&paths, SHOWN);
+    let paths = names(&paths, shown);
     let first = all.first().map_or("IMAGE", |&one| named[one].name.as_str());
     match cause {
         DoubtCause::Several => format!(
@@ -100,32 +127,32 @@ fn line(
 }
 
 /// Images that lost their tag to another one.
-pub(super) fn collisions(all: &Names, candidates: &[ImageCandidate]) -> Option<String> {
-    let shown = |&one: &usize| {
+pub(super) fn collisions(all: &Names, candidates: &[ImageCandidate]) -> Option<UnsureLine> {
+    let path = |&one: &usize| {
         let path = &candidates[one].dockerfile;
         let same = candidates.iter().filter(|other| other.dockerfile == *path).count();
         let name = if same == 1 { String::new() } else { format!(" ({})", all.all[one].name) };
         format!("{}{name}", path.display())
     };
-    let paths: Vec<String> = all.collided.iter().map(shown).collect();
-    (!paths.is_empty()).then(|| {
-        format!("{}: another build makes the same image and tag; they have names of their own, check `repository` and `tags`", names(&paths, SHOWN))
-    })
+    let paths: Vec<String> = all.collided.iter().map(path).collect();
+    listed(
+        &paths,
+        "another build makes the same image and tag; they have names of their own, check `repository` and `tags`",
+    )
 }
 
 /// Images whose builds say a tag that cannot be read.
-pub(super) fn unknown_tags(all: &Names, new: &[bool]) -> Vec<String> {
+pub(super) fn unknown_tags(all: &Names, new: &[bool]) -> Vec<UnsureLine> {
     let line = |has_others: bool, what: &str| {
         let unknown = all.unknown.iter().filter(|(one, others)| new[*one] && *others == has_others);
         let unknown: Vec<String> = unknown
             .map(|&(one, _)| format!("{} ({})", all.all[one].name, all.all[one].place))
             .collect();
-        let listed = || format!("{}: {what}; check `tags`", names(&unknown, SHOWN));
-        (!unknown.is_empty()).then(listed)
+        listed(&unknown, what)
     };
     let lines = [
-        line(false, "the value of the tag is not known, and `latest` is written"),
-        line(true, "the value of another tag is not known, and it is left out"),
+        line(false, "the value of the tag is not known, and `latest` is written; check `tags`"),
+        line(true, "the value of another tag is not known, and it is left out; check `tags`"),
     ];
     lines.into_iter().flatten().collect()
 }
@@ -135,7 +162,7 @@ pub(super) fn unbuilt(
     candidates: &[ImageCandidate],
     named: &[NamedImage],
     new: &[bool],
-) -> Option<String> {
+) -> Option<UnsureLine> {
     // What the hierarchy file says of its images has no place.
     let has_build = |one: &&ImageCandidate| one.said.as_ref().is_some_and(|(_, at)| !at.is_empty());
     let built = candidates.iter().filter(has_build).count();
@@ -143,12 +170,8 @@ pub(super) fn unbuilt(
     let unbuilt =
         all.filter(|((one, named), _)| one.said.is_none() && named.rule == EvidenceRule::Path);
     let unbuilt: Vec<&str> = unbuilt.map(|((_, named), _)| named.name.as_str()).collect();
-    (!unbuilt.is_empty() && built * 2 >= candidates.len()).then(|| {
-        format!(
-            "{}: no file that `init` reads builds it; check its `tags`, or delete the entry if the image is not used",
-            names(&unbuilt, SHOWN)
-        )
-    })
+    let what = "no file that `init` reads builds it; check its `tags`, or delete the entry if the image is not used";
+    listed(&unbuilt, what).filter(|_| built * 2 >= candidates.len())
 }
 
 /// Images that a build also publishes to another repository.
@@ -157,7 +180,7 @@ pub(super) fn other_repositories(
     candidates: &[ImageCandidate],
     named: &[NamedImage],
     new: &[bool],
-) -> Option<String> {
+) -> Option<UnsureLine> {
     let mut all: Vec<String> = Vec::new();
     for (index, candidate) in candidates.iter().enumerate().filter(|(index, _)| new[*index]) {
         let Some(made) = &resolved.made[index] else { continue };
@@ -170,9 +193,7 @@ pub(super) fn other_repositories(
             }
         }
     }
-    (!all.is_empty()).then(|| {
-        format!("{}: a build publishes the image there, too; see `publish`", names(&all, SHOWN))
-    })
+    listed(&all, "a build publishes the image there, too; see `publish`")
 }
 
 /// Images with arguments that have no value.
@@ -180,14 +201,12 @@ pub(super) fn fill_in(
     candidates: &[ImageCandidate],
     named: &[NamedImage],
     new: &[bool],
-) -> Option<String> {
+) -> Option<UnsureLine> {
     let new = candidates.iter().zip(named).zip(new).filter(|(_, is_new)| **is_new);
     let missing = new.map(|(one, _)| one).filter(|(one, _)| !one.fill_in.is_empty());
     let missing: Vec<String> =
         missing.map(|(one, named)| format!("{}: {}", named.name, one.fill_in.join(", "))).collect();
-    (!missing.is_empty()).then(|| {
-        format!("{}: arguments without a value; fill in `build_args`", names(&missing, SHOWN))
-    })
+    listed(&missing, "arguments without a value; fill in `build_args`")
 }
 
 /// Dockerfiles that cannot be read, those of one fault in one line.
@@ -209,17 +228,15 @@ pub(super) fn left_out_bases(
     candidates: &[ImageCandidate],
     unreadable: &[(PathBuf, UnreadableDockerfile)],
     new: &[bool],
-) -> Vec<String> {
+) -> Vec<UnsureLine> {
     let new = candidates.iter().zip(new).filter(|(_, is_new)| **is_new);
     let bases = new.flat_map(|(candidate, _)| &candidate.uses).map(|(reference, _)| reference);
     let bases: BTreeSet<String> =
         bases.filter(|base| base.tag.is_none()).map(|base| base.repository.to_string()).collect();
     let line = |(path, _): &(PathBuf, UnreadableDockerfile)| {
         let name = path.parent()?.file_name()?.to_str()?;
-        let line = || {
-            format!("`{name}`: taken for an upstream, since `{}` cannot be read", path.display())
-        };
-        bases.contains(name).then(line)
+        let what = format!("taken for an upstream, since `{}` cannot be read", path.display());
+        listed(&[name], &what).filter(|_| bases.contains(name))
     };
     unreadable.iter().filter_map(line).collect()
 }
@@ -245,18 +262,19 @@ pub(super) fn contexts(
     candidates: &[ImageCandidate],
     named: &[NamedImage],
     new: &[bool],
-) -> Vec<String> {
+) -> Vec<UnsureLine> {
     let line = |candidate: &ImageCandidate, name: &str, image: &str| {
         let start = format!("`{name}`: `{image}` in its Dockerfile stands for");
         match candidate.given.contexts.get(image)? {
             Instead::Target(_) | Instead::Image(_) => None,
             Instead::Files(place) if super::is_context(root, place) => None,
             Instead::Files(place) => {
-                Some(format!("{start} `{place}`, which is no folder here and no git repository"))
+                let what = "which is no folder here and no git repository";
+                Some(UnsureLine::new(|_| format!("{start} `{place}`, {what}")))
             }
         }
     };
-    let of = |one: &ImageCandidate, name: &str| -> Vec<String> {
+    let of = |one: &ImageCandidate, name: &str| -> Vec<UnsureLine> {
         one.survey.images.iter().filter_map(|image| line(one, name, &image.image)).collect()
     };
     let new = candidates.iter().zip(named).zip(new).filter(|(_, is_new)| **is_new);
@@ -268,7 +286,7 @@ pub(super) fn dropped(
     candidates: &[ImageCandidate],
     named: &[NamedImage],
     new: &[bool],
-) -> Vec<String> {
+) -> Vec<UnsureLine> {
     let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for ((candidate, named), _) in candidates.iter().zip(named).zip(new).filter(|(_, new)| **new) {
         let mut own: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -282,11 +300,11 @@ pub(super) fn dropped(
             groups.entry(cause).or_default().push(line);
         }
     }
-    groups.iter().map(|(cause, all)| format!("{}: {cause}", names(all, SHOWN))).collect()
+    groups.iter().filter_map(|(cause, all)| listed(all, cause)).collect()
 }
 
 /// Notes "`image`: text", those of one text in one line, in the order in which they came.
-pub(super) fn grouped(notes: Vec<String>) -> Vec<String> {
+pub(super) fn grouped(notes: Vec<String>) -> Vec<UnsureLine> {
     let mut groups: Vec<(Vec<String>, String)> = Vec::new();
     for note in notes {
         let (images, text) = match note.strip_prefix('`').and_then(|note| note.split_once("`: ")) {
@@ -298,15 +316,14 @@ pub(super) fn grouped(notes: Vec<String>) -> Vec<String> {
             None => groups.push((images, text)),
         }
     }
-    let line = |(images, text): (Vec<String>, String)| match images.len() {
-        0 => text,
-        _ => format!("{}: {text}", names(&images, SHOWN)),
+    let line = |(images, text): (Vec<String>, String)| {
+        listed(&images, &text).unwrap_or_else(|| UnsureLine::new(|_| text.clone()))
     };
     groups.into_iter().map(line).collect()
 }
 
 /// Where what would be loaded has other edges than were decided.
-pub(super) fn differences(hierarchy: &Hierarchy, expected: &Expected) -> Vec<String> {
+pub(super) fn differences(hierarchy: &Hierarchy, expected: &Expected) -> Vec<UnsureLine> {
     let mut lines = Vec::new();
     for node in hierarchy.in_build_order() {
         let parents: BTreeSet<String> =
@@ -319,16 +336,16 @@ pub(super) fn differences(hierarchy: &Hierarchy, expected: &Expected) -> Vec<Str
             Base::Upstream(_) | Base::Files(_) => None,
         });
         if !decided.is_subset(&parents) || !named.all(|name| decided.contains(&name)) {
-            let list = |all: &BTreeSet<String>| match all.len() {
+            let list = |all: &BTreeSet<String>, shown: usize| match all.len() {
                 0 => "no image here".to_owned(),
-                _ => names(&all.iter().collect::<Vec<_>>(), SHOWN),
+                _ => names(&all.iter().collect::<Vec<_>>(), shown),
             };
-            lines.push(format!(
+            lines.push(UnsureLine::new(|shown| format!(
                 "`{}` would be built from {}, but its Dockerfile and the builds here say {}; check their `tags` and names",
                 node.name,
-                list(&parents),
-                list(&decided)
-            ));
+                list(&parents, shown),
+                list(&decided, shown)
+            )));
         }
     }
     lines

@@ -42,6 +42,28 @@ fn of(lines: &[(&str, &str)]) -> Proposal {
     proposed(&lines.iter().map(owned).collect::<Vec<_>>())
 }
 
+/// The lines for the user to check.
+fn unsure(proposal: &Proposal) -> Vec<String> {
+    proposal.unsure.iter().map(|line| line.short.clone()).collect()
+}
+
+#[test]
+fn a_short_line_names_three_images_and_the_whole_line_names_all() {
+    let names = ["a", "b", "c", "d", "e"];
+    let file = |name: &str| (format!("{name}/Dockerfile"), "FROM debian:12".to_owned());
+    let mut files: Vec<(String, String)> = names.map(file).into();
+    let build = |name: &str| format!("docker build -t acme/{name}:$V {name}\n");
+    files.push(("b.sh".to_owned(), names.map(build).concat()));
+    let proposal = proposed(&files);
+    let [_, line] = &proposal.unsure[..] else { panic!("{:?}", proposal.unsure) };
+    let text = "the value of the tag is not known, and `latest` is written; check `tags`";
+    assert_eq!(line.short, format!("`a (b.sh:1)`, `b (b.sh:2)`, `c (b.sh:3)` and 2 more: {text}"));
+    assert_eq!(
+        line.whole,
+        format!("`a (b.sh:1)`, `b (b.sh:2)`, `c (b.sh:3)`, `d (b.sh:4)` and `e (b.sh:5)`: {text}")
+    );
+}
+
 /// Three images, each from the one before, in every combination of how paths name them, which tags
 /// they have, and what says so.
 #[test]
@@ -89,9 +111,9 @@ fn layouts_of_names_tags_and_evidence_give_the_same_two_edges() {
                 expected.sort();
                 let about = format!("{} {tag} {evidence}\n{}", path("web"), proposal.text);
                 assert_eq!(edges(&proposal), expected, "{about}");
-                let doubts: Vec<&String> =
-                    proposal.unsure.iter().filter(|line| !line.contains("folder above")).collect();
-                assert_eq!(doubts, Vec::<&String>::new(), "{about}");
+                let mut doubts = unsure(&proposal);
+                doubts.retain(|line| !line.contains("folder above"));
+                assert_eq!(doubts, Vec::<String>::new(), "{about}");
             }
         }
     }
@@ -108,7 +130,11 @@ fn weak_evidence_makes_no_edge_without_a_doubt() {
         ("ftp/Dockerfile", "FROM acme/base"),
     ]);
     assert_eq!(edges(&several).len(), 2, "{}", several.text);
-    assert!(several.unsure[0].contains("several Dockerfiles may make it"), "{:?}", several.unsure);
+    assert!(
+        unsure(&several)[0].contains("several Dockerfiles may make it"),
+        "{:?}",
+        unsure(&several)
+    );
     // One word in common, and prose.
     let common = of(&[
         ("base-tools/7/Dockerfile", "# builds acme/base\nFROM debian:12"),
@@ -121,7 +147,11 @@ fn weak_evidence_makes_no_edge_without_a_doubt() {
         edges(&common),
         ["three/Dockerfile < two/Dockerfile", "two/Dockerfile < core/Dockerfile"]
     );
-    assert!(common.unsure.iter().any(|line| line.contains("`acme/base`")), "{:?}", common.unsure);
+    assert!(
+        unsure(&common).iter().any(|line| line.contains("`acme/base`")),
+        "{:?}",
+        unsure(&common)
+    );
 }
 
 #[test]
@@ -146,7 +176,7 @@ fn official_names_and_colliding_tags_are_not_published() {
         !images.iter().any(|one| one.starts_with("nginx:") || one.starts_with("alpine:")),
         "{images:?}"
     );
-    assert!(proposal.unsure.iter().any(|line| line.contains("the same image and tag")));
+    assert!(unsure(&proposal).iter().any(|line| line.contains("the same image and tag")));
 }
 
 #[test]
@@ -192,7 +222,7 @@ fn bake_files_in_hcl_are_evidence() {
     ]);
     assert_eq!(edges(&proposal), ["images/web/Dockerfile < images/base/Dockerfile"]);
     let unbuilt = "`web`: no file that `init` reads builds it; check its `tags`, or delete the entry if the image is not used";
-    assert_eq!(proposal.unsure, [unbuilt]);
+    assert_eq!(unsure(&proposal), [unbuilt]);
     assert!(proposal.text.contains("[bake ci/docker-bake.hcl"), "{}", proposal.text);
 }
 
@@ -215,9 +245,13 @@ fn a_tag_may_leave_out_what_the_paths_say() {
         "src/app/Dockerfile < src/run/1/alpine3.10/Dockerfile",
         "src/web/Dockerfile < src/base-debian/Dockerfile",
     ];
-    assert_eq!(edges(&proposal), expected, "{:?}", proposal.unsure);
+    assert_eq!(edges(&proposal), expected, "{:?}", unsure(&proposal));
     for image in ["base:2-bookworm", "run:1-alpine", "acme/core"] {
-        assert!(proposal.unsure.iter().any(|line| line.contains(image)), "{:?}", proposal.unsure);
+        assert!(
+            unsure(&proposal).iter().any(|line| line.contains(image)),
+            "{:?}",
+            unsure(&proposal)
+        );
     }
 }
 
@@ -276,7 +310,7 @@ fn the_build_that_publishes_an_image_names_it() {
         let expected = "registry: ghcr.io/acme\n";
         assert!(proposal.text.contains(expected), "{text}\n{}", proposal.text);
         assert!(proposal.text.contains("tags: [\"1\"]"), "{text}\n{}", proposal.text);
-        assert_eq!(proposal.unsure, Vec::<String>::new(), "{text}");
+        assert_eq!(unsure(&proposal), Vec::<String>::new(), "{text}");
     }
 }
 
@@ -290,7 +324,7 @@ fn another_namespace_on_the_same_public_host_is_of_others() {
         ("tool/Dockerfile", "FROM quay.io/others/python:3"),
     ]);
     let expected = ["shop/Dockerfile < web/Dockerfile", "web/Dockerfile < base/Dockerfile"];
-    assert_eq!(edges(&proposal), expected, "{:?}", proposal.unsure);
+    assert_eq!(edges(&proposal), expected, "{:?}", unsure(&proposal));
 }
 
 #[test]
@@ -365,7 +399,7 @@ fn a_tag_that_no_build_makes_is_a_doubt_and_is_not_written() {
         assert_eq!(edges(&proposal), Vec::<String>::new(), "{command} {from}: {}", proposal.text);
         let doubt =
             |line: &String| line.contains("taken for an upstream") && line.contains("corp/base");
-        assert!(proposal.unsure.iter().any(doubt), "{command} {from}: {:?}", proposal.unsure);
+        assert!(unsure(&proposal).iter().any(doubt), "{command} {from}: {:?}", unsure(&proposal));
         let all = entries(&proposal);
         assert!(all.iter().any(|one| one.starts_with("base:") && one.contains(entry)), "{all:?}");
     }
@@ -376,7 +410,7 @@ fn a_tag_that_no_build_makes_is_a_doubt_and_is_not_written() {
         ("build.sh", "docker build -t corp/base:latest -t corp/base:$VERSION base"),
     ]);
     assert_eq!(edges(&open), ["app/Dockerfile < base/Dockerfile"]);
-    assert!(open.unsure[0].contains("nothing says its tag"), "{:?}", open.unsure);
+    assert!(unsure(&open)[0].contains("nothing says its tag"), "{:?}", unsure(&open));
 }
 
 #[test]
@@ -401,8 +435,8 @@ fn an_unknown_tag_is_not_that_of_a_sibling() {
         ]);
         let all = entries(&proposal);
         assert!(all.contains(&expected), "{}", proposal.text);
-        let doubts = proposal.unsure.iter().filter(|line| line.contains("the value of "));
-        assert_eq!(doubts.count() > 0, is_doubt, "{:?}", proposal.unsure);
+        let doubts = unsure(&proposal).into_iter().filter(|line| line.contains("the value of "));
+        assert_eq!(doubts.count() > 0, is_doubt, "{:?}", unsure(&proposal));
     }
 }
 
@@ -447,7 +481,7 @@ fn options_of_builds_are_written_or_reported() {
         "`arm: --secret` and `ci: --secret`: the option is left out; use `secrets:`",
         "`many: V`: the value of the argument is not known, and it is left out; check `build_args`",
     ];
-    assert_eq!(proposal.unsure[1..], expected);
+    assert_eq!(unsure(&proposal)[1..], expected);
     assert!(proposal.text.contains("it is Docker Hub's: docker.io/corp."), "{}", proposal.text);
 }
 
@@ -465,7 +499,7 @@ fn compose_files_of_a_folder_report_what_is_left_out() {
         "`app`: its `secret` is left out: its ID or its source is not known; use `secrets:`",
         "`app`: its argument `NPM_TOKEN` looks like a secret, and its value is left out; fill it in if it is not a secret, otherwise use `secrets:`",
     ];
-    assert_eq!(proposal.unsure, expected);
+    assert_eq!(unsure(&proposal), expected);
 }
 
 #[test]
@@ -478,7 +512,7 @@ fn a_name_without_a_registry_is_the_name_of_the_image() {
     assert_eq!(entries(&proposal), ["base: {}", "app: { tags: [\"1\"] }"]);
     assert_eq!(edges(&proposal), ["app/Dockerfile < base/Dockerfile"]);
     assert_eq!(
-        proposal.unsure,
+        unsure(&proposal),
         [
             "`base`: taken for `base/Dockerfile` by the name alone; if it is an upstream, rename the image `base`"
         ]
@@ -494,7 +528,7 @@ fn edges_by_onbuild_are_no_doubt() {
         ("build.sh", "for i in toolbox web-onbuild blog; do docker build -t $i $i; done"),
     ]);
     assert!(edges(&proposal).contains(&"blog/Dockerfile < toolbox/Dockerfile".to_owned()));
-    assert_eq!(proposal.unsure, Vec::<String>::new());
+    assert_eq!(unsure(&proposal), Vec::<String>::new());
 }
 
 #[test]

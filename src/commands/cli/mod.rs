@@ -564,7 +564,7 @@ pub struct InitArgs {
     /// Exit code 3 if there are lines below `unsure:`
     #[arg(long)]
     pub strict: bool,
-    /// List every file that is left out, by cause
+    /// List every file that is left out, by cause, and every image and file of a line below `unsure:`
     #[arg(short, long)]
     pub verbose: bool,
 }

@@ -13,7 +13,7 @@ use std::{
 
 use self::{moved::MovedFiles, values::NewValues};
 use super::{
-    From, InitError, LeftOut, Present, Study, edits::Edits, entry::InitEntry,
+    From, InitError, LeftOut, Present, Study, UnsureLine, edits::Edits, entry::InitEntry,
     evidence::PublishedImage, file, gone, matrix, report,
 };
 use crate::{
@@ -37,7 +37,7 @@ pub struct FileUpdate {
     pub moved: Vec<String>,
     pub gone: Vec<String>,
     /// As in a proposal, of the new images.
-    pub unsure: Vec<String>,
+    pub unsure: Vec<UnsureLine>,
     pub left_out: Vec<LeftOut>,
     pub explained: Vec<String>,
 }
@@ -117,7 +117,7 @@ fn merged(
 }
 
 /// The images that were based on one whose Dockerfile is gone.
-fn left_without(outline: &Outline, moved: &MovedFiles, hierarchy: &Hierarchy) -> Vec<String> {
+fn left_without(outline: &Outline, moved: &MovedFiles, hierarchy: &Hierarchy) -> Vec<UnsureLine> {
     let all = outline.sections.iter().flat_map(|section| &section.nodes);
     let gone = all.filter(|node| node.has_file && !moved.dockerfile(node).is_file());
     let line = |gone: &OutlineImage| {
@@ -138,11 +138,11 @@ fn left_without(outline: &Outline, moved: &MovedFiles, hierarchy: &Hierarchy) ->
                 }
             }
         }
-        let lines = users.into_iter().map(|(base, users)| {
-            let (users, gone) = (names(&users, report::SHOWN), gone.name.image());
-            format!(
-                "{users}: the Dockerfile of its base `{gone}` is gone; `{base}` is now an upstream"
-            )
+        let lines = users.into_iter().filter_map(|(base, users)| {
+            let gone = gone.name.image();
+            let what =
+                format!("the Dockerfile of its base `{gone}` is gone; `{base}` is now an upstream");
+            report::listed(&users, &what)
         });
         lines.collect::<Vec<_>>()
     };
@@ -204,7 +204,7 @@ struct Merged {
     added: Vec<String>,
     moved: Vec<String>,
     gone: Vec<String>,
-    wrong: Vec<String>,
+    wrong: Vec<UnsureLine>,
 }
 
 impl Merge<'_> {
@@ -361,7 +361,7 @@ impl Merge<'_> {
     }
 
     /// Edges from or to new images that are not those that were decided.
-    fn differences(&self, hierarchy: &Hierarchy) -> Vec<String> {
+    fn differences(&self, hierarchy: &Hierarchy) -> Vec<UnsureLine> {
         let study = self.study;
         let path = |one: usize| &study.candidates[one].dockerfile;
         let mut parents: BTreeMap<&str, BTreeSet<PathBuf>> = BTreeMap::new();
@@ -389,11 +389,12 @@ impl Merge<'_> {
         }
         let line = |(missing, children): (Vec<String>, Vec<&str>)| {
             let verb = if children.len() == 1 { "is" } else { "are" };
-            let (children, missing) =
-                (names(&children, report::SHOWN), names(&missing, report::SHOWN));
-            format!(
-                "{children} {verb} not built from {missing}; check their `repository` and `tags`"
-            )
+            UnsureLine::new(|shown| {
+                let (children, missing) = (names(&children, shown), names(&missing, shown));
+                format!(
+                    "{children} {verb} not built from {missing}; check their `repository` and `tags`"
+                )
+            })
         };
         lines.into_iter().map(line).collect()
     }
