@@ -19,6 +19,7 @@ pub(super) enum EvidenceRule {
     Ci,
     Makefile,
     Script,
+    Skaffold,
     Reference,
     Path,
 }
@@ -41,6 +42,7 @@ impl EvidenceRule {
             Self::Ci => "ci",
             Self::Makefile => "makefile",
             Self::Script => "script",
+            Self::Skaffold => "skaffold",
             Self::Reference => "reference",
             Self::Path => "path",
         }

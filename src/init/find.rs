@@ -37,6 +37,7 @@ pub(super) enum BuildFileKind {
     Workflow,
     Makefile,
     Script,
+    Skaffold,
     /// `scripts` of a package.json.
     PackageScripts,
 }
@@ -55,6 +56,8 @@ impl BuildFileKind {
             Some(Self::PackageScripts)
         } else if is_yaml && name.contains("compose") {
             Some(Self::Compose)
+        } else if is_yaml && begins(&["skaffold"]) {
+            Some(Self::Skaffold)
         } else if is_yaml {
             Some(Self::Workflow)
         } else if begins(&["makefile", "gnumakefile"]) || is_one_of(ending, "mk mak make") {

@@ -33,6 +33,7 @@ mod readers;
 mod report;
 mod resolve;
 mod shell;
+mod skaffold;
 mod target_options;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use super::{
     find::{BuildFileKind, FoundFiles},
     image_builder, jenkins,
     shell::{self, Script, with_dollars},
+    skaffold,
 };
 use crate::host::bounded;
 
@@ -68,6 +69,7 @@ pub(super) fn read(
             BuildFileKind::ImageBuilder if text.contains("\"dockerfile\"") => {
                 all.known.extend(image_builder::images(root, path, &text));
             }
+            BuildFileKind::Skaffold => skaffold::read(path, &text, &dockerfiles, &mut all),
             BuildFileKind::Workflow if is_about_builds(&text) || text.contains("uses:") => {
                 workflows.extend(ci::Workflow::parse(root, path, text));
             }
