@@ -357,10 +357,9 @@ fn unsure(all: &[UnsureLine], arguments: &InitArgs) -> Vec<String> {
         return all.iter().map(|line| line.whole.clone()).collect();
     }
     let is_cut = all.iter().any(|line| line.short != line.whole);
-    let option = if arguments.update { " --update" } else { "" };
     // Without `--dry-run`, an update has written the images that its lines are about.
     let can_repeat = !arguments.update || arguments.dry_run;
-    let hint = format!("`rebuild init{option} --dry-run -v` names all of them");
+    let hint = "`-v` with `--dry-run` names the others".to_owned();
     let lines = all.iter().map(|line| line.short.clone());
     lines.chain((is_cut && can_repeat).then_some(hint)).collect()
 }
