@@ -534,7 +534,9 @@ fn value(written: &str, values: &Values, syntax: Syntax, state: &mut Expansion) 
         state.leave();
         Some(text)
     };
-    let written = written.trim();
+    // All items of an array of bash.
+    let plain = written.replace("[@]", "").replace("[*]", "");
+    let written = plain.trim();
     // `$(or $(X),y)`: the first that is set.
     if let Some(choices) = written.strip_prefix("or ") {
         let mut known = choices.split(',').filter_map(|one| {
@@ -637,6 +639,7 @@ mod tests {
             ("$(basename \"$D\")", "b"),
             ("$(basename q/x.Dockerfile .Dockerfile)", "x"),
             ("${D##*/}", "b"),
+            ("${A[@]+${A[@]}} ${B[*]}", "x x-y"),
             ("$PWD/x", "./x"),
             ("${CI_PROJECT_DIR}/x", "./x"),
             ("v`git describe`", "v\u{1}git describe\u{2}"),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    arrays::{self, added, items},
     build_options::BuildOptions,
     candidate::Given,
     evidence::{
@@ -52,8 +53,12 @@ pub(super) struct BuildCommand {
 /// The assignments of a file, and of the files that it includes.
 pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
     let mut values = Values::new();
+    let mut conditions = 0usize;
     for (_, line) in logical_lines(text) {
         let line = line.trim_start_matches(['\t', ' ']);
+        if syntax == Syntax::Make {
+            arrays::count(line, ("ifeq ifneq ifdef ifndef", "endif"), &mut conditions);
+        }
         let declared = ["export ", "local ", "readonly ", "declare ", "typeset ", "override "]
             .iter()
             .fold(line, |line, word| line.strip_prefix(word).unwrap_or(line));
@@ -67,6 +72,7 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
         };
         for part in parts.flat_map(one_or_more) {
             let Some((name, value)) = part.split_once('=') else { continue };
+            let is_more = syntax == Syntax::Make && name.trim_end().ends_with('+');
             let name = match syntax {
                 Syntax::Shell => name.trim_start(),
                 Syntax::Make => name.trim_end_matches([':', '?', '+', ' ']).trim_start(),
@@ -79,6 +85,12 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
                 let is_quoted = value.len() > 1
                     && ['"', '\''].iter().any(|q| value.starts_with(*q) && value.ends_with(*q));
                 let value = if is_quoted { &value[1..value.len() - 1] } else { value };
+                let value = if syntax == Syntax::Shell { items(value) } else { value };
+                if is_more && values.contains_key(name) {
+                    let present = values.get_mut(name).filter(|_| conditions == 0);
+                    _ = present.map(|present| present.extend([" ", value]));
+                    continue;
+                }
                 // The first is the default; a value that takes the variable itself adds to it.
                 let own = [format!("${name}"), format!("${{{name}"), format!("$({name})")];
                 if !own.iter().any(|own| value.contains(own))
@@ -97,7 +109,7 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
 }
 
 /// The words of a part of a line as they are written: what is in quotes or brackets is not taken apart.
-fn words(part: &str) -> Vec<&str> {
+pub(super) fn words(part: &str) -> Vec<&str> {
     let (mut quote, mut depth) = (None, 0usize);
     let is_between = |c: char| {
         match (quote, c) {
@@ -171,9 +183,11 @@ fn without_prints(text: &str) -> String {
 fn logical_lines(text: &str) -> Vec<NumberedLine> {
     let mut lines: Vec<NumberedLine> = Vec::new();
     let mut continues = false;
+    let open = arrays::open_lines(text);
     for (number, line) in text.lines().enumerate() {
         let (part, goes_on) = match line.trim_end().strip_suffix('\\') {
             Some(part) => (part, true),
+            None if open.contains(&number) => (line.split(" #").next().unwrap_or(line), true),
             None => (line, false),
         };
         match lines.last_mut() {
@@ -198,6 +212,8 @@ struct ScriptState {
     folder: PathBuf,
     /// What the variables of loops may be.
     lists: BTreeMap<String, Vec<String>>,
+    /// How many conditions the line is in.
+    conditions: usize,
     /// How many calls of functions this is in.
     depth: usize,
 }
@@ -218,7 +234,18 @@ impl ScriptState {
         }
         let lists = ["@", "*"].map(|name| (name.to_owned(), all.to_vec()));
         let (lists, folder) = (lists.into(), folder.to_owned());
-        Self { values, assigned: BTreeSet::new(), folder, lists, depth: self.depth + 1 }
+        let (assigned, depth) = (BTreeSet::new(), self.depth + 1);
+        Self { values, assigned, folder, lists, conditions: 0, depth }
+    }
+
+    /// Takes what a line adds to a variable. What only a condition adds is not in every build.
+    fn add(&mut self, line: &str) {
+        arrays::count(line, ("if case", "fi esac"), &mut self.conditions);
+        if let Some((name, more)) = added(line).filter(|_| self.conditions == 0)
+            && let Some(value) = self.values.get_mut(name)
+        {
+            value.push_str(&more);
+        }
     }
 }
 
@@ -242,6 +269,7 @@ impl Script<'_> {
             assigned: BTreeSet::new(),
             folder: self.folder.to_owned(),
             lists: BTreeMap::new(),
+            conditions: 0,
             depth: 0,
         };
         self.lines(&lines, start(), &mut functions, (dockerfiles, &mut *found));
@@ -273,13 +301,14 @@ impl Script<'_> {
                 continue;
             }
             // All arguments are words of their own, also in quotes.
-            let trimmed = &trimmed.replace("\"$@\"", "$@");
+            let trimmed = &arrays::unquoted(&trimmed.replace("\"$@\"", "$@"));
             if syntax == Syntax::Shell {
                 for (name, value) in assignments(trimmed, syntax) {
                     if state.assigned.insert(name.clone()) && !self.values.contains_key(&name) {
                         state.values.insert(name, value);
                     }
                 }
+                state.add(trimmed);
             }
             let place = (state.folder.as_path(), dockerfiles);
             loops(trimmed, (&state.values, syntax), place, &mut state.lists);
@@ -711,6 +740,18 @@ mod tests {
                 "x.sh",
                 "V=3\nA=$V\nexport A\nOPTS=\"--build-arg A --build-arg B=$A\"\ndocker build $OPTS -t acme/base:1 base",
                 vec!["base/Dockerfile acme/base:1 A=3 B=3"],
+            ),
+            (
+                EvidenceRule::Script,
+                "x.sh",
+                "A=(--build-arg A=1)\nB=(\n  --build-arg \"B=2 3\" # two\n  # three\n)\nA+=(\"${B[@]}\")\nC=\"--build-arg C=4\"\nif x; then C=\"$C --build-arg NO=5\"; fi\nif x\nthen\n  C+=\" --build-arg NO=5\"\nfi\nC=\"$C --build-arg D=6\"\ndocker build \"${A[@]}\" $C -t acme/base:1 base",
+                vec!["base/Dockerfile acme/base:1 A=1 B=2 3 C=4 D=6"],
+            ),
+            (
+                EvidenceRule::Makefile,
+                "Makefile",
+                "A := --build-arg A=1\nA += --build-arg B=2\nifdef X\nA += --build-arg NO=3\nendif\nx:\n\tdocker build $(A) -t acme/base:1 base\n",
+                vec!["base/Dockerfile acme/base:1 A=1 B=2"],
             ),
             (EvidenceRule::Script, "x.sh", "# docker build -t acme/base base\necho build", vec![]),
             (
