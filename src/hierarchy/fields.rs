@@ -165,6 +165,11 @@ impl Problems {
             Some(items)
         } else {
             self.expected(field, "a list", yaml);
+            if let (Some(text), Some(last)) = (yaml.scalar(), self.found.last_mut())
+                && !text.is_empty()
+            {
+                last.hint.get_or_insert_with(|| format!("write `[{text}]`"));
+            }
             None
         }
     }

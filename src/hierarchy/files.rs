@@ -57,12 +57,19 @@ pub(super) struct FileLookup<'a> {
 
 type Read = Result<DockerfileRead, Vec<Diagnostic>>;
 
-/// The files of every image, in order. None for those whose entry is broken.
+/// The files of every image, in order. Of a broken entry, at most that its context is missing.
 pub(super) fn read_all(drafts: &[Draft], place: FileLookup<'_>) -> Vec<Option<Read>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = drafts.len().div_ceil(threads).max(1);
     let of_share = |drafts: &[Draft]| -> Vec<Option<Read>> {
-        drafts.iter().map(|draft| (!draft.image.is_broken).then(|| read(draft, place))).collect()
+        let of = |draft: &Draft| {
+            if draft.image.is_broken {
+                no_context(draft, place).map(|problem| Err(vec![problem]))
+            } else {
+                Some(read(draft, place))
+            }
+        };
+        drafts.iter().map(of).collect()
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> =
@@ -86,6 +93,12 @@ pub(super) fn unread(drafts: &[Draft], place: FileLookup<'_>) -> Vec<Option<Read
         Ok(DockerfileRead { context, dockerfile, scan, contexts })
     };
     drafts.iter().map(|draft| (!draft.image.is_broken).then(|| files(draft))).collect()
+}
+
+/// That the context of a broken entry is missing, which its other problems do not explain.
+fn no_context(draft: &Draft, place: FileLookup<'_>) -> Option<Diagnostic> {
+    let is_folder = matches!(draft.image.git_context(), Ok(None));
+    (draft.image.context.is_some() && is_folder).then(|| context(draft, place).err())?
 }
 
 fn read(draft: &Draft, place: FileLookup<'_>) -> Read {

@@ -271,6 +271,8 @@ fn syntax_error(source: &Arc<SourceFile>, error: &Error) -> Diagnostic {
             Some("quote a text that contains `: ` or ends with `:`, such as `'^root:'`")
         } else if message.contains("a tab cannot") {
             Some("indent with spaces")
+        } else if message == NOT_IN_COLUMN {
+            Some("entries of one map begin in the same column: compare this line with the ones above")
         } else {
             line.filter(|line| line.contains("${"))
                 .map(|_| "quote a `${NAME}` between braces or brackets: `\"${NAME}\"`")
@@ -291,6 +293,8 @@ fn syntax_error(source: &Arc<SourceFile>, error: &Error) -> Diagnostic {
 
 /// Without the place, which the excerpt shows. Limits are told by their text alone, because within
 /// an alias the reader wraps them in an error that is only text.
+const NOT_IN_COLUMN: &str = "this is no entry of the map above";
+
 fn in_our_words(message: &str) -> String {
     let is = |what: &str| message.contains(what);
     if is("recursion limit") || is("breached: Depth") {
@@ -301,6 +305,9 @@ fn in_our_words(message: &str) -> String {
     }
     if is("tabs disallowed") {
         return "a tab cannot indent a line".to_owned();
+    }
+    if is("while parsing a block mapping, did not find expected key") {
+        return NOT_IN_COLUMN.to_owned();
     }
     if is("budget breached") || is("alias replay") || is("alias expansion") {
         return "this file is too large when its aliases are written out".to_owned();
