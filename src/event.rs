@@ -12,7 +12,10 @@ use crate::{
     fingerprint::Fingerprint,
     hierarchy::{NodeName, OnFailure, TagTemplate},
     image::{Digest, Tag, Tagged, packages::UpdateLine},
-    plan::{Plan, Reason, order::Pushed},
+    plan::{
+        Plan, Reason,
+        order::{BuildSizes, Pushed},
+    },
     size::OverBudget,
 };
 
@@ -501,16 +504,19 @@ pub struct Executed {
 impl Executed {
     /// The built images, with the time until their children could start, and the size of their new layers in
     /// the engine and in a registry.
-    pub fn builds(
-        &self,
-    ) -> impl Iterator<Item = (&NodeName, Duration, (Option<u64>, Option<Pushed>))> {
+    pub fn builds(&self) -> impl Iterator<Item = (&NodeName, Duration, BuildSizes)> {
         self.outcomes.iter().filter_map(|(node, (outcome, took))| {
             let built = *self.built.get(node).unwrap_or(took);
             match outcome {
-                Outcome::Built { added, pushed, .. } => {
-                    Some((node, built, (Some(*added), *pushed)))
+                Outcome::Built { digest, size, added, pushed, .. } => {
+                    let unpacked = Some((digest.clone(), *size));
+                    Some((
+                        node,
+                        built,
+                        BuildSizes { added: Some(*added), pushed: *pushed, unpacked },
+                    ))
                 }
-                Outcome::Unchanged { .. } => Some((node, built, (None, None))),
+                Outcome::Unchanged { .. } => Some((node, built, BuildSizes::default())),
                 _ => None,
             }
         })

@@ -4,7 +4,7 @@ use super::{connections, error::CommandError};
 use crate::{
     event::Outcome,
     hierarchy::Hierarchy,
-    plan::order::History,
+    plan::order::{BuildSizes, History},
     publish::store::{RemoteTags, Tags as _},
     report::Record,
     run::state::StateFolder,
@@ -38,7 +38,7 @@ pub(super) async fn keep(hierarchy: &Hierarchy, record: &Record) -> Result<(), C
     for step in &summary.steps {
         let is_build = matches!(step.outcome, Outcome::Built { .. } | Outcome::Unchanged { .. });
         if is_build && !step.took.is_zero() {
-            history.record(&step.node, step.took, (None, None));
+            history.record(&step.node, step.took, BuildSizes::default());
         }
     }
     history.retain(|node| hierarchy.get(node).is_some());

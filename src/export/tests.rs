@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     hierarchy::{TagValues, test_hierarchy},
     image::Digest,
-    plan::Selection,
+    plan::{Selection, order::BuildSizes},
     testing::scenario::{Scenario, scenario},
 };
 
@@ -53,7 +53,7 @@ fn pipeline(lines: &str, options: &ExportOptions) -> Pipeline {
     let mut history = History::default();
     for (n, node) in nodes.iter().enumerate() {
         let took = Duration::from_secs(10 * (n as u64 + 1));
-        history.record(&node.name, took, (None, None));
+        history.record(&node.name, took, BuildSizes::default());
     }
     Pipeline {
         plan: "01m8zzzzzzzzzzzzzzzzzzzzzz".to_owned(),

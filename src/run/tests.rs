@@ -3,7 +3,10 @@ use std::{collections::BTreeSet, num::NonZeroUsize};
 use super::*;
 use crate::{
     exit::Exit,
-    plan::{Selection, order::History},
+    plan::{
+        Selection,
+        order::{BuildSizes, History},
+    },
     testing::scenario::{ScenarioEnd, names, scenario},
 };
 
@@ -83,7 +86,7 @@ async fn an_image_that_the_engine_writes_takes_no_place() {
 fn history(builds: &[(&str, u64)]) -> History {
     let mut history = History::default();
     for (node, seconds) in builds {
-        history.record(&(*node).into(), Duration::from_secs(*seconds), (None, None));
+        history.record(&(*node).into(), Duration::from_secs(*seconds), BuildSizes::default());
     }
     history
 }

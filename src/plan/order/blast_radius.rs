@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        plan::Selection,
+        plan::{Selection, order::BuildSizes},
         testing::scenario::{Scenario, names, scenario},
     };
 
@@ -181,7 +181,11 @@ mod tests {
         );
 
         for (node, seconds, added) in [("os", 10, 800), ("web", 20, 50), ("tool", 90, 70)] {
-            history.record(&node.into(), Duration::from_secs(seconds), (Some(added), None));
+            history.record(
+                &node.into(),
+                Duration::from_secs(seconds),
+                BuildSizes { added: Some(added), ..Default::default() },
+            );
         }
         let from = |node| Selection::From(names(&[node]));
         // App is taken to be as long as these usually are; its size is not known.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{middle, millis};
-use crate::hierarchy::NodeName;
+use crate::{hierarchy::NodeName, image::Digest};
 
 /// The version of the file. Other versions count as empty.
 const VERSION: u32 = 1;
@@ -31,6 +31,19 @@ struct PastBuild {
     added: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pushed: Option<Pushed>,
+    /// The digest of the image, and its size in the engine in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unpacked: Option<(Digest, u64)>,
+}
+
+/// Sizes of the image of a build, as far as they are known.
+#[derive(Clone, Debug, Default)]
+pub struct BuildSizes {
+    /// In bytes: the layers above its base, uncompressed.
+    pub added: Option<u64>,
+    pub pushed: Option<Pushed>,
+    /// The digest of the image, and its size in the engine in bytes.
+    pub unpacked: Option<(Digest, u64)>,
 }
 
 /// The size of an image in a registry, in bytes.
@@ -75,20 +88,16 @@ impl History {
         serde_json::to_vec(&document).expect("plain data is always JSON")
     }
 
-    /// Adds a successful build. `added` and `pushed` are `None` if the image did not change.
-    pub fn record(
-        &mut self,
-        node: &NodeName,
-        took: Duration,
-        (added, pushed): (Option<u64>, Option<Pushed>),
-    ) {
+    /// Adds a successful build, without sizes if the image did not change.
+    pub fn record(&mut self, node: &NodeName, took: Duration, sizes: BuildSizes) {
         let past = self.nodes.entry(node.clone()).or_default();
         past.took.push(u64::try_from(took.as_millis()).unwrap_or(LONGEST).min(LONGEST));
         if past.took.len() > REMEMBERED {
             past.took.remove(0);
         }
-        past.added = added.or(past.added);
-        past.pushed = pushed.or(past.pushed);
+        past.added = sizes.added.or(past.added);
+        past.pushed = sizes.pushed.or(past.pushed);
+        past.unpacked = sizes.unpacked.or(past.unpacked.take());
     }
 
     /// Adds the nodes that it does not know.
@@ -121,6 +130,12 @@ impl History {
         self.nodes.get(node)?.added
     }
 
+    /// The size in the engine, in bytes, of the node's last image, if it has this digest.
+    pub fn unpacked(&self, node: &NodeName, image: &Digest) -> Option<u64> {
+        let (digest, size) = self.nodes.get(node)?.unpacked.as_ref()?;
+        (digest == image).then_some(*size)
+    }
+
     /// The size of the node's last image in a registry.
     pub fn pushed(&self, node: &NodeName) -> Option<Pushed> {
         self.nodes.get(node)?.pushed
@@ -134,7 +149,11 @@ mod tests {
     fn history(builds: &[(&str, u64, Option<u64>)]) -> History {
         let mut history = History::default();
         for (node, millis, added) in builds {
-            history.record(&(*node).into(), Duration::from_millis(*millis), (*added, None));
+            history.record(
+                &(*node).into(),
+                Duration::from_millis(*millis),
+                BuildSizes { added: *added, ..BuildSizes::default() },
+            );
         }
         history
     }

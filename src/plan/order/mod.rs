@@ -12,7 +12,7 @@ mod queue;
 pub use self::{
     blast_radius::{BlastRadius, Destination},
     estimate::{Estimate, RunSoFar, estimate},
-    history::{History, Pushed},
+    history::{BuildSizes, History, Pushed},
     queue::ReadyQueue,
 };
 use crate::{
