@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{
     bake::{list, text_of},
+    bind::bind,
     evidence::{EvidenceRule, FoundBuilds, Open, Syntax, Values, expand, tidy, turns, unknown},
     gitlab,
     path_words::is_one_of,
@@ -300,7 +301,7 @@ impl WorkflowWalk<'_> {
             command.is_local = !is_pushed && field("outputs").is_none();
             let line = self.workflow.line_of_step(uses, with);
             let place = format!("{}:{line}", self.workflow.path.display());
-            shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
+            bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
         }
         if map.get("task").and_then(Value::as_str).is_some_and(|task| task.starts_with("Docker@")) {
             self.docker_task(map, values, folder);
@@ -318,7 +319,7 @@ impl WorkflowWalk<'_> {
         let words: Vec<String> = [engine.to_owned()].into_iter().chain(args).collect();
         if let Some(command) = shell::command(&words, values) {
             let place = self.place(builder);
-            shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
+            bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
         }
     }
 
@@ -355,7 +356,7 @@ impl WorkflowWalk<'_> {
         let text =
             ["repository", "Dockerfile"].into_iter().find_map(|name| text_of(inputs?.get(name)));
         let place = self.place(&text.unwrap_or_default());
-        shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
+        bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
     }
 
     fn place(&self, text: &str) -> String {

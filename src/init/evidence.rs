@@ -20,15 +20,18 @@ pub(super) enum EvidenceRule {
     Makefile,
     Script,
     Reference,
+    /// A build command whose Dockerfile depends on a variable without a known value.
+    Guess,
     Path,
 }
 
 impl EvidenceRule {
-    /// Rank 1 says it; rank 2 concludes it from references; rank 3 concludes it from paths.
+    /// Rank 1 says it; rank 2 concludes it from references; rank 3 concludes it from paths, also from those that fit a
+    /// command.
     pub(super) fn rank(self) -> u8 {
         match self {
             Self::Reference => 2,
-            Self::Path => 3,
+            Self::Guess | Self::Path => 3,
             _ => 1,
         }
     }
@@ -42,6 +45,7 @@ impl EvidenceRule {
             Self::Makefile => "makefile",
             Self::Script => "script",
             Self::Reference => "reference",
+            Self::Guess => "guess",
             Self::Path => "path",
         }
     }

@@ -7,7 +7,10 @@ use std::{
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::evidence::{Open, Syntax, Values, expand, turns};
+use super::{
+    evidence::{Open, Syntax, Values, expand, turns},
+    path_words::is_one_of,
+};
 
 /// `a b: c`: what `$@` may be in the recipe.
 pub(super) fn targets(line: &str, values: &Values, lists: &mut BTreeMap<String, Vec<String>>) {
@@ -30,7 +33,7 @@ pub(super) fn loops(
     line: &str,
     (values, syntax): (&Values, Syntax),
     (folder, dockerfiles): (&Path, &BTreeSet<PathBuf>),
-    lists: &mut BTreeMap<String, Vec<String>>,
+    (lists, files): (&mut BTreeMap<String, Vec<String>>, &mut BTreeSet<String>),
 ) {
     for part in line.split(';') {
         let Some((name, rest)) =
@@ -40,6 +43,7 @@ pub(super) fn loops(
         };
         let rest = rest.split(';').next().unwrap_or("").trim_end_matches(" do");
         let rest = expand(rest, values, syntax);
+        files.remove(name.trim());
         let is_known = Open(rest.clone()).is_known() && !rest.contains(['(', '@']);
         let words = rest.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
         let words: Vec<String> =
@@ -49,8 +53,17 @@ pub(super) fn loops(
             lists.insert(name.trim().to_owned(), words);
         } else {
             lists.remove(name.trim());
+            if names_files(&rest) {
+                files.insert(name.trim().to_owned());
+            }
         }
     }
+}
+
+/// Whether the words of a loop are files: those that match a wildcard, or that a command finds.
+fn names_files(words: &str) -> bool {
+    let mut all = words.split(|c: char| !c.is_alphanumeric());
+    words.contains(['*', '?']) || all.any(|word| is_one_of(word, "find ls git fd tree wildcard"))
 }
 
 /// What the shell makes of a word: of one with wildcards, the folders of Dockerfiles and the Dockerfiles that match it,
@@ -89,6 +102,13 @@ fn glob(pattern: &str) -> Option<GlobMatcher> {
     glob.ok().map(|glob| glob.compile_matcher())
 }
 
+/// Whether a text takes the value of a variable.
+pub(super) fn uses(name: &str, text: &str) -> bool {
+    ["", "{", "(", "(notdir ", "(basename ", "(basename \""]
+        .iter()
+        .any(|open| text.contains(&format!("${open}{name}")))
+}
+
 /// The values of each turn of the loops that a line is in.
 pub(super) fn rows(
     line: &str,
@@ -96,11 +116,6 @@ pub(super) fn rows(
     values: &Values,
 ) -> Vec<Values> {
     let mut rows = vec![values.clone()];
-    let uses = |name: &str, text: &str| {
-        ["", "{", "(", "(notdir ", "(basename ", "(basename \""]
-            .iter()
-            .any(|open| text.contains(&format!("${open}{name}")))
-    };
     for (name, words) in lists {
         let is_used = uses(name, line) || values.values().any(|value| uses(name, value));
         if is_used && words.is_empty() {

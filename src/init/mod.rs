@@ -10,6 +10,7 @@
 //! `rebuild` will load it, and each edge that differs from the decision is reported.
 
 mod bake;
+mod bind;
 mod build_options;
 mod candidate;
 mod ci;
@@ -299,6 +300,7 @@ impl Study {
         unsure.extend(report::dropped(&candidates, &names.all, &new));
         unsure.extend(report::collisions(&names, &candidates));
         unsure.extend(report::unknown_tags(&names, &new));
+        unsure.extend(report::guesses(&names.all, &new));
         unsure.extend(report::other_repositories(&resolved, &candidates, &names.all, &new));
         unsure.extend(report::left_out_bases(&candidates, &unreadable, &new));
         unsure.extend(report::unbuilt(&candidates, &names.all, &new));

@@ -95,7 +95,8 @@ pub(super) fn names(
             place: raw.place.clone(),
         }
     });
-    let unknown = raws.iter().enumerate().filter(|(_, raw)| raw.is_unknown);
+    let is_unknown = |raw: &NameProposal| raw.is_unknown && raw.rule != EvidenceRule::Guess;
+    let unknown = raws.iter().enumerate().filter(|(_, raw)| is_unknown(raw));
     let unknown = unknown.map(|(index, raw)| (index, !raw.tags.is_empty())).collect();
     Names { all: all.collect(), registry, tags, collided, unknown }
 }

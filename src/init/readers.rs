@@ -245,13 +245,34 @@ fn remoteness(one: &Evidence) -> (bool, bool, bool) {
     (!one.given.is_local, has_host || is_open, host.is_some())
 }
 
+/// What only fits a Dockerfile is a guess, beside a command that names the Dockerfile.
+fn demote_matches(evidence: &mut [Evidence]) {
+    let named = evidence.iter().filter(|one| {
+        one.rule != EvidenceRule::Guess && !one.given.is_only_match && !one.given.outputs.is_empty()
+    });
+    let named: BTreeSet<PathBuf> = named.map(|one| one.dockerfile.clone()).collect();
+    for one in evidence.iter_mut().filter(|one| one.given.is_only_match) {
+        if named.contains(&one.dockerfile) {
+            one.rule = EvidenceRule::Guess;
+        }
+    }
+}
+
 /// The images that each Dockerfile makes: one for each target and set of arguments whose output is
 /// another. Evidence of a weaker rule adds nothing that a stronger one says otherwise.
 pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> Vec<Evidence> {
+    demote_matches(&mut evidence);
     evidence.sort_by_key(|one| one.rule);
     let mut kept: BTreeMap<PathBuf, Vec<Evidence>> = BTreeMap::new();
     for mut one in evidence {
         let variants = kept.entry(one.dockerfile.clone()).or_default();
+        // A guess adds nothing to what other commands say.
+        let is_other = |kept: &Evidence| {
+            !kept.given.outputs.is_empty() && (kept.rule, &kept.place) != (one.rule, &one.place)
+        };
+        if one.rule == EvidenceRule::Guess && variants.iter().any(is_other) {
+            continue;
+        }
         let same = variants.iter_mut().find(|kept| {
             let shares = kept.given.outputs.iter().any(|output| one.given.outputs.contains(output));
             // Targets of bake and services of compose are images of their own.

@@ -130,6 +130,16 @@ pub(super) fn unknown_tags(all: &Names, new: &[bool]) -> Vec<String> {
     lines.into_iter().flatten().collect()
 }
 
+/// Images that a command may build whose Dockerfile depends on a variable.
+pub(super) fn guesses(named: &[NamedImage], new: &[bool]) -> Option<String> {
+    let all =
+        named.iter().zip(new).filter(|(one, is_new)| **is_new && one.rule == EvidenceRule::Guess);
+    let all: Vec<String> = all.map(|(one, _)| format!("{} ({})", one.name, one.place)).collect();
+    (!all.is_empty()).then(|| {
+        format!("{}: the command may build it, but the value of a variable in the path of its Dockerfile is not known; check `repository`, `tags` and `build_args`", names(&all, SHOWN))
+    })
+}
+
 /// Images that no build makes, where builds make most of the others.
 pub(super) fn unbuilt(
     candidates: &[ImageCandidate],
@@ -160,7 +170,8 @@ pub(super) fn other_repositories(
 ) -> Option<String> {
     let mut all: Vec<String> = Vec::new();
     for (index, candidate) in candidates.iter().enumerate().filter(|(index, _)| new[*index]) {
-        let Some(made) = &resolved.made[index] else { continue };
+        let made = resolved.made[index].as_ref().filter(|made| made.rule != EvidenceRule::Guess);
+        let Some(made) = made else { continue };
         for output in candidate.given.outputs.iter().filter(|one| one.is_whole) {
             // A name without a registry is one of this machine.
             let is_other = output.repository.contains('/') && !output.is_of(&made.repository);

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
+    bind::bind,
     build_options::BuildOptions,
-    candidate::Given,
     evidence::{
         Evidence, EvidenceRule, FoundBuilds, Open, PublishedImage, Syntax, Values, expand, tidy,
     },
@@ -46,6 +46,8 @@ pub(super) struct BuildCommand {
     pub(super) has_no_context: bool,
     /// The image is for this machine: it is loaded into the engine, or not kept at all.
     pub(super) is_local: bool,
+    /// Variables of loops over files.
+    pub(super) files: BTreeSet<String>,
     pub(super) options: BuildOptions,
 }
 
@@ -198,6 +200,8 @@ struct ScriptState {
     folder: PathBuf,
     /// What the variables of loops may be.
     lists: BTreeMap<String, Vec<String>>,
+    /// Variables of loops over files.
+    files: BTreeSet<String>,
     /// How many calls of functions this is in.
     depth: usize,
 }
@@ -217,8 +221,8 @@ impl ScriptState {
             values.insert(name.to_owned(), all[0].clone());
         }
         let lists = ["@", "*"].map(|name| (name.to_owned(), all.to_vec()));
-        let (lists, folder) = (lists.into(), folder.to_owned());
-        Self { values, assigned: BTreeSet::new(), folder, lists, depth: self.depth + 1 }
+        let (lists, folder, files) = (lists.into(), folder.to_owned(), self.files.clone());
+        Self { values, assigned: BTreeSet::new(), folder, lists, files, depth: self.depth + 1 }
     }
 }
 
@@ -242,6 +246,7 @@ impl Script<'_> {
             assigned: BTreeSet::new(),
             folder: self.folder.to_owned(),
             lists: BTreeMap::new(),
+            files: BTreeSet::new(),
             depth: 0,
         };
         self.lines(&lines, start(), &mut functions, (dockerfiles, &mut *found));
@@ -282,7 +287,8 @@ impl Script<'_> {
                 }
             }
             let place = (state.folder.as_path(), dockerfiles);
-            loops(trimmed, (&state.values, syntax), place, &mut state.lists);
+            let known = (&state.values, syntax);
+            loops(trimmed, known, place, (&mut state.lists, &mut state.files));
             if is_recipe {
                 self.folder.clone_into(&mut state.folder);
             }
@@ -320,7 +326,8 @@ impl Script<'_> {
                         self.lines(&body, inside, functions, (dockerfiles, &mut *found));
                         continue;
                     }
-                    let Some(command) = command(&words, &row) else { continue };
+                    let Some(mut command) = command(&words, &row) else { continue };
+                    command.files.clone_from(&state.files);
                     state.assigned.clear();
                     let place = format!("{}:{}", self.path.display(), self.first_line + number);
                     bind(self.rule, &place, &here, &command, dockerfiles, found);
@@ -477,108 +484,6 @@ fn options(words: &[String], values: &Values) -> BuildCommand {
     command.context = known.last().cloned();
     command.has_no_context = known.is_empty() && places.iter().any(|place| place.0 == "-");
     command
-}
-
-/// Finds the Dockerfiles that a build is for.
-pub(super) fn bind(
-    rule: EvidenceRule,
-    place: &str,
-    folder: &Path,
-    command: &BuildCommand,
-    dockerfiles: &BTreeSet<PathBuf>,
-    found: &mut FoundBuilds,
-) {
-    let context = command.context.clone().unwrap_or_else(|| Open(".".to_owned()));
-    if context.0.contains("://") {
-        return;
-    }
-    let join = |base: &Path, path: &Open| {
-        Open(
-            tidy(&base.join(path.0.trim_start_matches("./")).to_string_lossy())
-                .to_string_lossy()
-                .into_owned(),
-        )
-    };
-    // Scripts run in their own folder, or in one above it.
-    for base in folder.ancestors() {
-        let context = join(base, &context);
-        let files: Vec<Open> = match &command.dockerfile {
-            Some(file) => vec![join(base, file), join(Path::new(&context.0), file)],
-            None => ["Dockerfile", "Containerfile"]
-                .map(|name| join(Path::new(&context.0), &Open(name.to_owned())))
-                .into(),
-        };
-        for file in files {
-            let mut hits: Vec<(PathBuf, Values)> = Vec::new();
-            if file.is_known() {
-                let path = PathBuf::from(&file.0);
-                if dockerfiles.contains(&path) {
-                    hits.push((path, Values::new()));
-                }
-            } else {
-                hits.extend(
-                    dockerfiles
-                        .iter()
-                        .filter_map(|path| Some((path.clone(), file.bind(path.to_str()?)?))),
-                );
-                // A loop over `*/` sees one level.
-                let is_flat =
-                    |(_, values): &(PathBuf, Values)| values.values().all(|one| !one.contains('/'));
-                if hits.iter().any(is_flat) {
-                    hits.retain(is_flat);
-                }
-                let named = command.tags.iter().flat_map(Open::variables);
-                let named: BTreeSet<&str> = named.collect();
-                let by_path = file.variables();
-                // The path must say what the name is.
-                if hits.len() > 1 && by_path.is_disjoint(&named) {
-                    hits.clear();
-                }
-            }
-            if hits.is_empty() {
-                continue;
-            }
-            for (path, values) in hits {
-                found.known.push(evidence(rule, place, path, &values, &context, command));
-            }
-            return;
-        }
-    }
-    let tags: Vec<String> = command.tags.iter().map(Open::shown).collect();
-    let unknown = match &tags[..] {
-        [] => place.to_owned(),
-        tags => format!("{place} ({})", tags.join(", ")),
-    };
-    if !found.unknown.contains(&unknown) {
-        found.unknown.push(unknown);
-    }
-}
-
-fn evidence(
-    rule: EvidenceRule,
-    place: &str,
-    dockerfile: PathBuf,
-    values: &Values,
-    context: &Open,
-    command: &BuildCommand,
-) -> Evidence {
-    let known = |open: &Open| {
-        let open = open.fill(values);
-        open.is_known().then_some(open.0)
-    };
-    let mut outputs: Vec<PublishedImage> = Vec::new();
-    for output in command.tags.iter().filter_map(|tag| PublishedImage::read(&tag.fill(values))) {
-        if !outputs.contains(&output) {
-            outputs.push(output);
-        }
-    }
-    let given = Given {
-        is_local: command.is_local,
-        context: known(context).filter(|_| !command.has_no_context).map(|path| tidy(&path)),
-        outputs,
-        ..command.options.give(known)
-    };
-    Evidence { rule, place: place.to_owned(), dockerfile, given }
 }
 
 #[cfg(test)]
