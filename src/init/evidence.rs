@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::candidate::Given;
+use super::{arrays, candidate::Given};
 use crate::image::{Reference, Repository};
 
 /// The rules by which an image gets its name, its tags and its edges, the strongest first.
@@ -512,6 +512,14 @@ fn value(written: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>)
         Some(text)
     };
     let written = written.trim();
+    if let Some((array, key)) = written.strip_suffix(']').and_then(|it| it.split_once('['))
+        && let Some(text) = values.get(array)
+    {
+        open.push(String::new());
+        let key = expand_to(key, values, syntax, open);
+        open.pop();
+        return arrays::element(text, &key).unwrap_or_else(|| unknown(written));
+    }
     // `$(or $(X),y)`: the first that is set.
     if let Some(choices) = written.strip_prefix("or ") {
         let mut known = choices.split(',').filter_map(|one| {

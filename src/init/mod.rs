@@ -9,6 +9,7 @@
 //! **Invariant:** nothing is written, and only files are read. What is proposed was loaded as
 //! `rebuild` will load it, and each edge that differs from the decision is reported.
 
+mod arrays;
 mod bake;
 mod bind;
 mod build_options;

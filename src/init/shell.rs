@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    arrays,
     bind::bind,
     build_options::BuildOptions,
     evidence::{
@@ -99,7 +100,7 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
 }
 
 /// The words of a part of a line as they are written: what is in quotes or brackets is not taken apart.
-fn words(part: &str) -> Vec<&str> {
+pub(super) fn words(part: &str) -> Vec<&str> {
     let (mut quote, mut depth) = (None, 0usize);
     let is_between = |c: char| {
         match (quote, c) {
@@ -234,6 +235,10 @@ impl Script<'_> {
         }
         let syntax = self.syntax();
         let text = without_prints(self.text);
+        let text = match syntax {
+            Syntax::Shell => arrays::read_loops(&arrays::on_one_line(&text)),
+            Syntax::Make => text,
+        };
         let mut values = assignments(&text, syntax);
         values.extend(self.values.iter().map(|(key, value)| (key.clone(), value.clone())));
         let mut lines = logical_lines(&text);
@@ -616,6 +621,24 @@ mod tests {
                 "x.sh",
                 "build() {\n  local name=$1 v=${2:-latest}\n  docker build -t acme/$name:$v $3 \"$name\"\n}\nbuild base 3\nfor i in web; do build $i; done\nbuild",
                 vec!["base/Dockerfile acme/base:3", "web/Dockerfile acme/web:latest"],
+            ),
+            (
+                EvidenceRule::Script,
+                "x.sh",
+                "declare -A V=( [base]=1.2 [web]=3 )\nfor n in \"${!V[@]}\"; do\n  v=${V[$n]}\n  docker build --build-arg \"V=$v\" -t \"acme/$n:$v\" \"$n\"\ndone",
+                vec!["base/Dockerfile acme/base:1.2 V=1.2", "web/Dockerfile acme/web:3 V=3"],
+            ),
+            (
+                EvidenceRule::Script,
+                "x.sh",
+                "while read -r n t; do\n  docker build -t acme/$n:$t $n\ndone <<LIST\nbase 5\nweb 6\nLIST",
+                vec!["base/Dockerfile acme/base:5", "web/Dockerfile acme/web:6"],
+            ),
+            (
+                EvidenceRule::Script,
+                "x.sh",
+                "ALL=(\n  base # one\n  web\n)\nfor n in \"${ALL[@]}\"; do docker build -t acme/$n:1 $n; done",
+                vec!["base/Dockerfile acme/base:1", "web/Dockerfile acme/web:1"],
             ),
             (
                 EvidenceRule::Script,
