@@ -17,6 +17,7 @@ use super::{
     gitlab,
     path_words::is_one_of,
     shell::{self, BuildCommand, Script, with_dollars},
+    taskfile,
 };
 use crate::{check::diagnostic::SourceFile, hierarchy};
 
@@ -57,7 +58,11 @@ impl Workflow {
     pub(super) fn parse(root: &Path, path: &Path, text: String) -> Option<Self> {
         let value = hierarchy::value(&SourceFile::new(path, text.clone())).ok()?;
         let is_gitlab = path.to_string_lossy().contains(".gitlab-ci");
-        let value = if is_gitlab { gitlab::jobs(root, value) } else { value };
+        let value = match value {
+            value if is_gitlab => gitlab::jobs(root, value),
+            value if taskfile::is_taskfile(path) => taskfile::with_calls(value),
+            value => value,
+        };
         Some(Self { path: path.to_owned(), text, value })
     }
 
@@ -606,6 +611,12 @@ jobs:
                 "Taskfile.yml",
                 "vars: { R: acme }\ntasks: { a: { dir: web, cmds: ['docker build -t {{.R}}/web:1 .'] }, b: { cmds: [{ cmd: docker build -t x/base base }] } }",
                 "web/Dockerfile acme/web:1|base/Dockerfile x/base:latest",
+            ),
+            (
+                "Taskfile.yml",
+                "tasks: { all: { cmds: [{ task: image, vars: { N: base, T: 5 } }, { for: [web], task: image, vars: { N: '{{.ITEM}}' } }] },
+  image: { vars: { T: '{{.T | default \"6\"}}' }, cmds: ['docker build -t acme/{{.N}}:{{.T}} {{.N}}'] } }",
+                "base/Dockerfile acme/base:5|web/Dockerfile acme/web:6",
             ),
             (
                 ".circleci/config.yml",

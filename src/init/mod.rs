@@ -32,10 +32,12 @@ mod loops;
 mod matrix;
 mod names;
 mod readers;
+mod recipes;
 mod report;
 mod resolve;
 mod shell;
 mod target_options;
+mod taskfile;
 #[cfg(test)]
 mod tests;
 mod path_fit;

@@ -11,7 +11,7 @@ use super::{
     ci, compose,
     evidence::{Evidence, EvidenceRule, FoundBuilds, PublishedImage, Syntax, Values, expand, tidy},
     find::{BuildFileKind, FoundFiles},
-    image_builder, jenkins,
+    image_builder, jenkins, recipes,
     report::SHOWN,
     shell::{self, Script, with_dollars},
 };
@@ -83,10 +83,9 @@ pub(super) fn read(
                     _ => (EvidenceRule::Script, Syntax::Shell),
                 };
                 let folder = path.parent().unwrap_or(Path::new(""));
-                let is_just = path.to_string_lossy().to_ascii_lowercase().contains("justfile");
                 let text = match rule {
                     _ if *kind == BuildFileKind::PackageScripts => package_scripts(&text),
-                    _ if is_just => with_dollars(&text).replace(" := ", "="),
+                    _ if recipes::is_justfile(path) => with_dollars(&text).replace(" := ", "="),
                     EvidenceRule::Ci => jenkins::commands(&text),
                     _ => text,
                 };

@@ -15,6 +15,7 @@ use super::{
     functions::{Functions, NumberedLine},
     loops::{loops, rows, targets},
     path_words::is_one_of,
+    recipes,
 };
 
 /// Options of `build` that take no value.
@@ -242,10 +243,13 @@ impl Script<'_> {
         let mut values = assignments(&text, syntax);
         values.extend(self.values.iter().map(|(key, value)| (key.clone(), value.clone())));
         let mut lines = logical_lines(&text);
-        let mut functions = match syntax {
-            Syntax::Shell => Functions::take(&mut lines),
-            Syntax::Make => Functions::default(),
-        };
+        let mut functions = Functions::default();
+        if recipes::is_justfile(self.path) {
+            recipes::take(&mut lines, &mut functions);
+        }
+        if syntax == Syntax::Shell {
+            functions.take(&mut lines);
+        }
         let start = || ScriptState {
             values: values.clone(),
             assigned: BTreeSet::new(),
@@ -386,7 +390,7 @@ pub(super) fn commands(line: &str) -> Vec<Vec<String>> {
 
 /// A command without the words of the shell before it.
 fn called(words: &[String]) -> &[String] {
-    let skip = words.iter().take_while(|word| is_one_of(word, "do then else if ! { time"));
+    let skip = words.iter().take_while(|word| is_one_of(word, "do then else if ! { time just"));
     &words[skip.count()..]
 }
 
@@ -639,6 +643,16 @@ mod tests {
                 "x.sh",
                 "ALL=(\n  base # one\n  web\n)\nfor n in \"${ALL[@]}\"; do docker build -t acme/$n:1 $n; done",
                 vec!["base/Dockerfile acme/base:1", "web/Dockerfile acme/web:1"],
+            ),
+            (
+                EvidenceRule::Script,
+                "justfile",
+                "owner=\"acme\"\nimage name tag=\"6\":\n    docker build -t ${owner}/${name}:${tag} ${name}\nf: (image \"base\")\ng: && (image \"web\" '7')\n    just image tools/base",
+                vec![
+                    "base/Dockerfile acme/base:6",
+                    "web/Dockerfile acme/web:7",
+                    "tools/base/Dockerfile acme/tools/base:6",
+                ],
             ),
             (
                 EvidenceRule::Script,
