@@ -425,7 +425,7 @@ fn expand_to(text: &str, values: &Values, syntax: Syntax, open: &mut Vec<String>
 }
 
 /// Where a bracket that begins the text ends.
-fn closing(text: &str, open: char) -> Option<usize> {
+pub(super) fn closing(text: &str, open: char) -> Option<usize> {
     let close = if open == '{' { '}' } else { ')' };
     let mut depth = 0;
     for (at, c) in text.char_indices() {

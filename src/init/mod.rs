@@ -29,6 +29,7 @@ mod hcl;
 mod image_builder;
 mod jenkins;
 mod loops;
+mod makefile;
 mod matrix;
 mod names;
 mod readers;

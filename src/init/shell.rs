@@ -14,6 +14,7 @@ use super::{
     },
     functions::{Functions, NumberedLine},
     loops::{loops, rows, targets},
+    makefile,
     path_words::is_one_of,
     recipes,
 };
@@ -247,8 +248,9 @@ impl Script<'_> {
         if recipes::is_justfile(self.path) {
             recipes::take(&mut lines, &mut functions);
         }
-        if syntax == Syntax::Shell {
-            functions.take(&mut lines);
+        match syntax {
+            Syntax::Shell => functions.take(&mut lines),
+            Syntax::Make => makefile::take(&mut lines, &mut functions),
         }
         let start = || ScriptState {
             values: values.clone(),
@@ -280,6 +282,11 @@ impl Script<'_> {
             let is_recipe = line.starts_with('\t');
             let trimmed = line.trim_start_matches(['\t', ' ', '@', '-']);
             if trimmed.starts_with('#') {
+                continue;
+            }
+            if syntax == Syntax::Make
+                && self.calls((*number, line), &state, functions, (dockerfiles, &mut *found))
+            {
                 continue;
             }
             if syntax == Syntax::Make && !is_recipe {
@@ -346,6 +353,40 @@ impl Script<'_> {
                 }
             }
         }
+    }
+}
+
+impl Script<'_> {
+    /// Reads what a line of a Makefile calls; `false` if it calls nothing.
+    fn calls(
+        &self,
+        (number, line): (usize, &str),
+        state: &ScriptState,
+        functions: &mut Functions,
+        (dockerfiles, found): (&BTreeSet<PathBuf>, &mut FoundBuilds),
+    ) -> bool {
+        if state.depth >= DEEPEST_CALL || !line.contains("$(call ") {
+            return false;
+        }
+        let mut is_one = false;
+        for row in rows(line, &state.lists, &state.values) {
+            for (name, arguments) in makefile::calls(line, &row) {
+                // `name = docker build …` is one line.
+                let variable = || vec![(number, row.get(&name).cloned().unwrap_or_default())];
+                let mut body = functions.call(&name, &arguments).unwrap_or_else(variable);
+                if line.starts_with('\t') || !functions.has(&name) {
+                    body.iter_mut().for_each(|(_, line)| line.insert(0, '\t'));
+                }
+                is_one = true;
+                let mut inside = state.called(&row, &state.folder, &arguments);
+                // `$@` is the target of the rule.
+                inside.lists.clone_from(&state.lists);
+                inside.values.remove("@");
+                inside.values.extend(row.get("@").map(|own| ("@".to_owned(), own.clone())));
+                self.lines(&body, inside, functions, (dockerfiles, &mut *found));
+            }
+        }
+        is_one
     }
 }
 
@@ -606,6 +647,21 @@ mod tests {
                 "Makefile",
                 "IMAGES = base web\n$(IMAGES):\n\tdocker build -t acme/$@:$(shell git describe) $@\n",
                 vec!["base/Dockerfile acme/base:?", "web/Dockerfile acme/web:?"],
+            ),
+            (
+                EvidenceRule::Makefile,
+                "Makefile",
+                "IMAGES := base web\ndefine rule\n.PHONY: $(1)\n$(1):\n\tdocker build -t acme/team-$(1):1 -t acme/$(1):$(shell git) $(1)\nendef\n$(foreach i,$(IMAGES),$(eval $(call rule,$(i))))\n",
+                vec![
+                    "base/Dockerfile acme/team-base:1,acme/base:?",
+                    "web/Dockerfile acme/team-web:1,acme/web:?",
+                ],
+            ),
+            (
+                EvidenceRule::Makefile,
+                "Makefile",
+                "define build\ndocker build -t acme/$(1):$(2) $@\nendef\none = docker build -t acme/one $(1)\nbase:\n\t$(call build,core,3)\nw:\n\t$(call one,web)\n",
+                vec!["base/Dockerfile acme/core:3", "web/Dockerfile acme/one:latest"],
             ),
             (
                 EvidenceRule::Makefile,
