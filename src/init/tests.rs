@@ -466,6 +466,27 @@ fn a_guess_takes_no_edge() {
 }
 
 #[test]
+fn the_tag_of_a_few_images_is_not_that_of_others() {
+    let files = [
+        ("a/Dockerfile", "FROM debian:12"),
+        ("b/Dockerfile", "FROM debian:12"),
+        ("c/Dockerfile", "FROM debian:12"),
+        ("d/Dockerfile", "FROM debian:12"),
+        ("build.sh", "docker build -t corp/a:v3 a\ndocker build -t corp/b:4 b\n"),
+    ];
+    let expected = ["a: { tags: [v3] }", "b: { tags: [\"4\"] }", "c: {}", "d: {}"];
+    assert_eq!(entries(&of(&files)), expected);
+    let mut files = files;
+    files[4].1 = "docker build -t corp/a:v3 a\ndocker build -t corp/b:v3 b\n";
+    let two = of(&files);
+    assert_eq!(entries(&two), ["a: { tags: [v3] }", "b: { tags: [v3] }", "c: {}", "d: {}"]);
+    files[4].1 = "for i in a b c; do docker build -t corp/$i:v3 $i; done\n";
+    let most = of(&files);
+    assert_eq!(entries(&most), ["a: {}", "b: {}", "c: {}", "d: {}"]);
+    assert!(most.text.contains("tags: [v3]"), "{}", most.text);
+}
+
+#[test]
 fn options_of_builds_are_written_or_reported() {
     let proposal = of(&[
         ("arm/Dockerfile", "FROM debian:12"),
