@@ -10,15 +10,13 @@ use super::{
     candidate::Given,
     ci, compose,
     evidence::{Evidence, EvidenceRule, FoundBuilds, PublishedImage, Syntax, Values, expand, tidy},
-    find::{BuildFileKind, FoundFiles},
+    find::{BuildFileKind, FoundFiles, LARGEST_SCRIPT},
     image_builder, jenkins, recipes,
     report::SHOWN,
     shell::{self, Script, with_dollars},
 };
 use crate::{check::diagnostic::names, host::bounded};
 
-/// A file that is larger is no build script.
-const LARGEST: u64 = 256 * 1024;
 /// Files that include each other are read to this depth.
 const DEEPEST: usize = 4;
 
@@ -73,7 +71,7 @@ pub(super) fn read(
                 workflows.extend(ci::Workflow::parse(root, path, text));
             }
             BuildFileKind::Makefile | BuildFileKind::Script | BuildFileKind::PackageScripts
-                if text.len() as u64 <= LARGEST && is_about_builds(&text) =>
+                if text.len() as u64 <= LARGEST_SCRIPT && is_about_builds(&text) =>
             {
                 let (rule, syntax) = match kind {
                     BuildFileKind::Makefile => (EvidenceRule::Makefile, Syntax::Make),
@@ -84,14 +82,19 @@ pub(super) fn read(
                 };
                 let folder = path.parent().unwrap_or(Path::new(""));
                 let text = match rule {
-                    _ if *kind == BuildFileKind::PackageScripts => package_scripts(&text),
                     _ if recipes::is_justfile(path) => with_dollars(&text).replace(" := ", "="),
                     EvidenceRule::Ci => jenkins::commands(&text),
                     _ => text,
                 };
                 let values = included(root, folder, &text, syntax, DEEPEST);
-                Script { rule, path, text: &text, first_line: 1, folder, values: &values }
-                    .read(&dockerfiles, &mut all);
+                let texts = match kind {
+                    BuildFileKind::PackageScripts => package_scripts(&text),
+                    _ => vec![(1, text)],
+                };
+                for (first_line, text) in texts {
+                    Script { rule, path, text: &text, first_line, folder, values: &values }
+                        .read(&dockerfiles, &mut all);
+                }
             }
             _ => {}
         }
@@ -188,18 +191,17 @@ fn inline_notes(found: &[Evidence], option: &str, path: &Path) -> Vec<String> {
     named.map(line).collect()
 }
 
-/// The commands of `scripts`, each in its line: <https://docs.npmjs.com/cli/using-npm/scripts>.
-fn package_scripts(text: &str) -> String {
+/// The commands of `scripts`, each with the number of its line: <https://docs.npmjs.com/cli/using-npm/scripts>.
+fn package_scripts(text: &str) -> Vec<(usize, String)> {
     let package: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    let scripts = package["scripts"].as_object();
-    let line = |line: &str| {
-        let key = line.trim().strip_prefix('"').and_then(|line| Some(line.split_once('"')?.0));
-        let command = key.and_then(|key| scripts?.get(key)?.as_str());
+    let line = |(key, command): (&String, &serde_json::Value)| {
         // An object may have a key of the same name elsewhere.
-        let shown = |command: &&str| line.contains(&serde_json::Value::from(*command).to_string());
-        command.filter(shown).unwrap_or_default().to_owned()
+        let written = command.to_string();
+        let has_both = |line: &str| line.contains(&format!("\"{key}\"")) && line.contains(&written);
+        let number = text.lines().position(has_both).map_or(1, |at| at + 1);
+        Some((number, command.as_str()?.to_owned()))
     };
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
+    package["scripts"].as_object().into_iter().flatten().filter_map(line).collect()
 }
 
 fn is_about_builds(text: &str) -> bool {
@@ -358,7 +360,12 @@ mod tests {
     #[test]
     fn scripts_of_a_package_are_commands_in_their_lines() {
         let text = "{\n  \"build\": \"docker build no\",\n  \"scripts\": {\n    \"build\": \"docker build -t \\\"x/a\\\" a\",\n    \"test\": \"true\"\n  }\n}\n";
-        assert_eq!(package_scripts(text), "\n\n\ndocker build -t \"x/a\" a\ntrue\n\n");
-        assert_eq!(package_scripts("not JSON"), "");
+        let command = |number, text: &str| (number, text.to_owned());
+        let expected = [command(4, "docker build -t \"x/a\" a"), command(5, "true")];
+        assert_eq!(package_scripts(text), expected);
+        let text = r#"{"name":"x","scripts":{"d":"cd d; make","e":"docker build -t x/e:5 ./e"}}"#;
+        let expected = [command(1, "cd d; make"), command(1, "docker build -t x/e:5 ./e")];
+        assert_eq!(package_scripts(text), expected);
+        assert_eq!(package_scripts("not JSON"), []);
     }
 }
