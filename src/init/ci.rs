@@ -51,6 +51,8 @@ pub(super) struct Workflow {
     pub(super) path: PathBuf,
     text: String,
     value: Value,
+    /// Variables that the service sets.
+    predefined: Values,
 }
 
 impl Workflow {
@@ -63,7 +65,11 @@ impl Workflow {
             value if taskfile::is_taskfile(path) => taskfile::with_calls(value),
             value => value,
         };
-        Some(Self { path: path.to_owned(), text, value })
+        let predefined = match is_gitlab {
+            true => gitlab::predefined(super::remote(root).as_deref()),
+            false => Values::new(),
+        };
+        Some(Self { path: path.to_owned(), text, value, predefined })
     }
 
     /// The last parts of the paths of the workflows and actions that this one calls, with what it gives them.
@@ -115,7 +121,8 @@ impl Workflow {
     ) {
         let none = [Values::new()];
         for row in if called.is_empty() { &none } else { called } {
-            let mut values = self.inputs();
+            let mut values = self.predefined.clone();
+            values.extend(self.inputs());
             values.extend(row.clone());
             let mut walk =
                 WorkflowWalk { workflow: self, dockerfiles, found, ids: BTreeMap::new() };

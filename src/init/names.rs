@@ -178,6 +178,7 @@ fn raws(
 struct PathPattern {
     length: usize,
     repository: String,
+    /// Empty if no part of the path says it.
     tag: String,
 }
 
@@ -209,7 +210,9 @@ impl PathPattern {
             let name = open(name);
             let repository =
                 if namespace.is_empty() { name } else { format!("{namespace}/{name}") };
-            let shape = Self { length: parts.len(), repository, tag: open(tag.as_str()) };
+            // A tag that no part of the path says is that of one image.
+            let tag = Some(open(tag.as_str())).filter(|tag| tag.contains('{')).unwrap_or_default();
+            let shape = Self { length: parts.len(), repository, tag };
             shapes.all.entry(shape).or_default().push(parts);
         }
         shapes
@@ -304,8 +307,7 @@ fn shape_of(
         if has_own && !shape.tag.contains('{') {
             return None;
         }
-        // A tag that no part of the path says is that of the sibling.
-        let tag = shape.tag.contains('{').then(|| fill(&shape.tag));
+        let tag = (!shape.tag.is_empty()).then(|| fill(&shape.tag));
         Some(((nearest, count), repository.parse::<Repository>().ok()?, tag))
     });
     let (_, repository, tag) = filled.max_by_key(|(weight, ..)| *weight)?;

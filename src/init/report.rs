@@ -10,7 +10,7 @@ use super::{
     candidate::{ContextSource as Instead, ImageCandidate},
     evidence::EvidenceRule,
     names::{NamedImage, Names},
-    resolve::{DoubtCause, InitDoubt, Resolution, split},
+    resolve::{DoubtCause, InitDoubt, Made, Resolution, split},
 };
 use crate::{
     check::diagnostic::names,
@@ -137,6 +137,35 @@ pub(super) fn guesses(named: &[NamedImage], new: &[bool]) -> Option<String> {
     let all: Vec<String> = all.map(|(one, _)| format!("{} ({})", one.name, one.place)).collect();
     (!all.is_empty()).then(|| {
         format!("{}: the command may build it, but the value of a variable in the path of its Dockerfile is not known; check `repository`, `tags` and `build_args`", names(&all, SHOWN))
+    })
+}
+
+/// Images whose builds have a registry that is not known, beside one that most images have. There is no doubt if a
+/// reference says that another build with such a registry publishes there.
+pub(super) fn unknown_registries(
+    all: &Names,
+    resolved: &Resolution,
+    candidates: &[ImageCandidate],
+    new: &[bool],
+) -> Option<String> {
+    let registry = all.registry.as_ref()?;
+    let open = |one: &ImageCandidate| one.given.outputs.iter().any(|one| !one.is_whole);
+    let is_there = |(candidate, made): (&ImageCandidate, &Option<Made>)| {
+        let made = made.as_ref().filter(|made| split(&made.repository).0 == registry);
+        open(candidate) && made.is_some()
+    };
+    if candidates.iter().zip(&resolved.made).any(is_there) {
+        return None;
+    }
+    let unknown = (0..candidates.len()).filter(|&at| {
+        let given = &candidates[at].given;
+        let has_open_name = given.outputs.first().is_some_and(|one| !one.is_whole);
+        new[at] && has_open_name && given.name.is_none() && resolved.made[at].is_none()
+    });
+    let unknown: Vec<String> =
+        unknown.map(|at| format!("{} ({})", all.all[at].name, all.all[at].place)).collect();
+    (!unknown.is_empty()).then(|| {
+        format!("{}: the registry of the build is not known, and `{registry}` is taken; check `repository`", names(&unknown, SHOWN))
     })
 }
 

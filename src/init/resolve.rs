@@ -151,7 +151,10 @@ fn said(candidate: &ImageCandidate) -> Option<Made> {
 /// The first image that builds of a candidate publish, if its whole name is known.
 fn published(candidate: &ImageCandidate, rule: EvidenceRule, place: String) -> Option<Made> {
     let outputs = &candidate.given.outputs;
-    let first = outputs.iter().find(|one| one.is_whole)?;
+    let mut whole = outputs.iter().filter(|one| one.is_whole);
+    // Of several repositories, one with a known tag.
+    let has_tag = |one: &&PublishedImage| one.tag.is_some() || one.template.is_some();
+    let first = whole.clone().find(has_tag).or_else(|| whole.next())?;
     let repository: Repository = first.repository.parse().ok()?;
     // A local name such as `test` or `app` is no proof of where it is published.
     let is_local = !first.repository.contains('/')

@@ -496,6 +496,9 @@ fn options(words: &[String], values: &Values) -> BuildCommand {
             command.dockerfile = words.next().cloned().map(Open);
             continue;
         }
+        if word == "--" {
+            continue;
+        }
         if !word.starts_with('-') || word == "-" {
             places.push(Open(word.clone()));
             continue;
@@ -585,7 +588,7 @@ mod tests {
             (
                 EvidenceRule::Script,
                 "build.sh",
-                "docker build -t acme/base:1 base",
+                "exec docker build -t acme/base:1 -- base",
                 vec!["base/Dockerfile acme/base:1"],
             ),
             (

@@ -487,6 +487,30 @@ fn the_tag_of_a_few_images_is_not_that_of_others() {
 }
 
 #[test]
+fn an_unknown_registry_is_not_that_of_the_others() {
+    let files = [
+        ("a/Dockerfile", "FROM debian:12"),
+        ("b/Dockerfile", "FROM debian:12"),
+        ("build.sh", "docker build -t reg.example.com/base/a:1 a"),
+        (".gitlab-ci.yml", "b: { script: ['docker build -t $CI_REGISTRY_IMAGE/b:2 b'] }"),
+    ];
+    let proposal = of(&files);
+    let doubt = "`b (.gitlab-ci.yml:1)`: the registry of the build is not known, and `reg.example.com/base` is taken; check `repository`";
+    assert_eq!(proposal.unsure, [doubt]);
+    let remote =
+        (".git/config", "[remote \"origin\"]\n\turl = https://gitlab.com/acme/images.git\n");
+    let proposal = of(&[&files[..], &[remote]].concat());
+    assert_eq!(proposal.unsure, Vec::<String>::new());
+    let b = "b: { repository: registry.gitlab.com/acme/images/b, tags: [\"2\"] }";
+    assert!(entries(&proposal).contains(&b), "{}", proposal.text);
+    // A reference says where builds with the same variable publish.
+    let based =
+        [("c/Dockerfile", "FROM reg.example.com/base/d"), ("d/Dockerfile", "FROM debian:12")];
+    let script = ("d.sh", "docker build -t $R/d d\ndocker build -t $R/c c");
+    assert_eq!(of(&[&based[..], &[script]].concat()).unsure, Vec::<String>::new());
+}
+
+#[test]
 fn options_of_builds_are_written_or_reported() {
     let proposal = of(&[
         ("arm/Dockerfile", "FROM debian:12"),
