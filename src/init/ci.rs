@@ -65,10 +65,8 @@ impl Workflow {
             value if taskfile::is_taskfile(path) => taskfile::with_calls(value),
             value => value,
         };
-        let predefined = match is_gitlab {
-            true => gitlab::predefined(super::remote(root).as_deref()),
-            false => Values::new(),
-        };
+        let remote = is_gitlab.then(|| super::remote(root)).flatten();
+        let predefined = gitlab::predefined(remote.as_deref());
         Some(Self { path: path.to_owned(), text, value, predefined })
     }
 

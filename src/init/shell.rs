@@ -375,7 +375,9 @@ impl Script<'_> {
                 let variable = || vec![(number, row.get(&name).cloned().unwrap_or_default())];
                 let mut body = functions.call(&name, &arguments).unwrap_or_else(variable);
                 if line.starts_with('\t') || !functions.has(&name) {
-                    body.iter_mut().for_each(|(_, line)| line.insert(0, '\t'));
+                    for (_, line) in &mut body {
+                        line.insert(0, '\t');
+                    }
                 }
                 is_one = true;
                 let mut inside = state.called(&row, &state.folder, &arguments);
@@ -653,21 +655,6 @@ mod tests {
             ),
             (
                 EvidenceRule::Makefile,
-                "Makefile",
-                "IMAGES := base web\ndefine rule\n.PHONY: $(1)\n$(1):\n\tdocker build -t acme/team-$(1):1 -t acme/$(1):$(shell git) $(1)\nendef\n$(foreach i,$(IMAGES),$(eval $(call rule,$(i))))\n",
-                vec![
-                    "base/Dockerfile acme/team-base:1,acme/base:?",
-                    "web/Dockerfile acme/team-web:1,acme/web:?",
-                ],
-            ),
-            (
-                EvidenceRule::Makefile,
-                "Makefile",
-                "define build\ndocker build -t acme/$(1):$(2) $@\nendef\none = docker build -t acme/one $(1)\nbase:\n\t$(call build,core,3)\nw:\n\t$(call one,web)\n",
-                vec!["base/Dockerfile acme/core:3", "web/Dockerfile acme/one:latest"],
-            ),
-            (
-                EvidenceRule::Makefile,
                 "web/Makefile",
                 "all:\n\tbuildah bud -t acme/web-slim -f Dockerfile.slim .\n\tdocker tag acme/web-slim acme/web-slim:2\n",
                 vec!["web/Dockerfile.slim acme/web-slim:latest,acme/web-slim:2"],
@@ -684,6 +671,36 @@ mod tests {
                 "x.sh",
                 "build() {\n  local name=$1 v=${2:-latest}\n  docker build -t acme/$name:$v $3 \"$name\"\n}\nbuild base 3\nfor i in web; do build $i; done\nbuild",
                 vec!["base/Dockerfile acme/base:3", "web/Dockerfile acme/web:latest"],
+            ),
+            (
+                EvidenceRule::Script,
+                "x.sh",
+                "main() { with-log all; }\nwith-log() {\n  \"$@\"\n}\nall() {\n  b -t acme/base:1 base; b -t acme/web:2 web\n}\nb() { docker build --pull \"$@\"; }\nmain \"$@\"",
+                vec!["base/Dockerfile acme/base:1", "web/Dockerfile acme/web:2"],
+            ),
+        ] {
+            assert_eq!(read(rule, path, text, &files), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn arrays_loops_and_calls_of_scripts_and_makefiles() {
+        let files = ["base/Dockerfile", "web/Dockerfile", "tools/base/Dockerfile"];
+        for (rule, path, text, expected) in [
+            (
+                EvidenceRule::Makefile,
+                "Makefile",
+                "IMAGES := base web\ndefine rule\n.PHONY: $(1)\n$(1):\n\tdocker build -t acme/team-$(1):1 -t acme/$(1):$(shell git) $(1)\nendef\n$(foreach i,$(IMAGES),$(eval $(call rule,$(i))))\n",
+                vec![
+                    "base/Dockerfile acme/team-base:1,acme/base:?",
+                    "web/Dockerfile acme/team-web:1,acme/web:?",
+                ],
+            ),
+            (
+                EvidenceRule::Makefile,
+                "Makefile",
+                "define build\ndocker build -t acme/$(1):$(2) $@\nendef\none = docker build -t acme/one $(1)\nbase:\n\t$(call build,core,3)\nw:\n\t$(call one,web)\n",
+                vec!["base/Dockerfile acme/core:3", "web/Dockerfile acme/one:latest"],
             ),
             (
                 EvidenceRule::Script,
@@ -712,12 +729,6 @@ mod tests {
                     "web/Dockerfile acme/web:7",
                     "tools/base/Dockerfile acme/tools/base:6",
                 ],
-            ),
-            (
-                EvidenceRule::Script,
-                "x.sh",
-                "main() { with-log all; }\nwith-log() {\n  \"$@\"\n}\nall() {\n  b -t acme/base:1 base; b -t acme/web:2 web\n}\nb() { docker build --pull \"$@\"; }\nmain \"$@\"",
-                vec!["base/Dockerfile acme/base:1", "web/Dockerfile acme/web:2"],
             ),
         ] {
             assert_eq!(read(rule, path, text, &files), expected, "{text}");

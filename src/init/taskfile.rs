@@ -104,12 +104,11 @@ fn with_defaults(text: &str) -> String {
     let inside = text.trim().strip_prefix("{{").and_then(|text| text.strip_suffix("}}"));
     let parts = inside.and_then(|inside| {
         let inside = inside.trim();
-        let (name, default) = match inside.split_once('|') {
-            Some((name, rest)) => (name, rest.trim().strip_prefix("default ")?),
-            None => {
-                let (default, name) = inside.strip_prefix("default ")?.rsplit_once(' ')?;
-                (name, default)
-            }
+        let (name, default) = if let Some((name, rest)) = inside.split_once('|') {
+            (name, rest.trim().strip_prefix("default ")?)
+        } else {
+            let (default, name) = inside.strip_prefix("default ")?.rsplit_once(' ')?;
+            (name, default)
         };
         Some((name.trim().strip_prefix('.')?, default.trim().trim_matches(['"', '\''])))
     });
