@@ -212,7 +212,7 @@ ls
   }
   excludes { exclude { axis { name 'IMG'; values 'f' }; axis { name 'V'; values '2', '3' } } }
   stages { sh 'docker build -t x/$IMG:$V img/$IMG' }
-}
+ }
 axes { axis { name 'A'; values a } }
 axes { axis { name 'A'; values 'a' }; axis { name 'B'; values } }";
         let expected = [(1, "for IMG V in f 1 g 1 g 2; do".to_owned())];
