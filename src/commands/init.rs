@@ -398,7 +398,7 @@ fn size(loaded: &Loaded) -> String {
         0 => String::new(),
         n => format!(", and {} without a value that it needs", count(n, "image")),
     };
-    format!("{}, {}{lacking}", count(hierarchy.len(), "image"), count(edges, "edge"))
+    format!("{}, {}{lacking}", count(hierarchy.images(), "image"), count(edges, "edge"))
 }
 
 /// As short as it can be said from here.

@@ -284,7 +284,7 @@ impl RunCommand<'_> {
             self.arguments.how.progress,
             ProgressArg::Auto | ProgressArg::Tty | ProgressArg::Plain
         ) {
-            let images = report::count(self.hierarchy.len(), "image");
+            let images = report::count(self.hierarchy.images(), "image");
             let place = self.world.publishes_to(&self.hierarchy);
             output::line(&format!("comparing {images} with {place}"));
         }

@@ -11,7 +11,7 @@ use std::{
 use regex::Regex;
 
 use super::{
-    Base, BaseUse, Dockerfile, EngineEntry, Environment, Hierarchy, Mirror, Node, Notify,
+    Base, BaseUse, Dockerfile, EngineEntry, Environment, Hierarchy, Mirror, Node, NodeName, Notify,
     OnFailure, Overrides, Runners, Test, Trust,
     checkouts::Checkouts,
     draft::{self, Draft},
@@ -113,7 +113,11 @@ impl Hierarchy {
             ignore::apply_all(&mut problems, dockerfiles.chain([&survey.problems.source]));
         problems.extend(useless);
         let problems = presented(problems, Presentation::Check);
-        CheckedHierarchy { problems, ignored, images: survey.drafts.len() }
+        CheckedHierarchy {
+            problems,
+            ignored,
+            images: NodeName::images(survey.drafts.iter().map(|draft| &draft.name)),
+        }
     }
 }
 

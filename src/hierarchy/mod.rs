@@ -147,6 +147,11 @@ impl Hierarchy {
         self.order.len()
     }
 
+    /// How many images it has. One with several platforms has a node for each.
+    pub fn images(&self) -> usize {
+        NodeName::images(self.index.keys())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }

@@ -308,6 +308,11 @@ impl NodeName {
         self.0.split_once(OPEN).map_or(&self.0, |(image, _)| image)
     }
 
+    /// How many images nodes are: the platforms of an image are one.
+    pub fn images<'n>(names: impl IntoIterator<Item = &'n Self>) -> usize {
+        names.into_iter().map(Self::image).collect::<BTreeSet<_>>().len()
+    }
+
     /// The platform, if its image has several.
     pub fn platform(&self) -> Option<&str> {
         self.0.split_once(OPEN)?.1.strip_suffix(')')
@@ -347,6 +352,12 @@ impl fmt::Display for NodeName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_platforms_of_an_image_are_one_image() {
+        let names = ["app (linux/amd64)", "app (linux/arm64)", "app2"].map(NodeName::from);
+        assert_eq!(NodeName::images(&names), 2);
+    }
 
     #[test]
     fn a_command_is_shown_as_it_could_be_typed() {

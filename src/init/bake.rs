@@ -135,6 +135,7 @@ impl Targets {
             options,
             context: Some(tidy(&folder.join(&context).to_string_lossy())),
             is_local: false,
+            is_only_match: false,
             dropped: Vec::new(),
         };
         given.take_platforms(platforms);

@@ -21,6 +21,13 @@ pub(super) struct DroppedOption {
     pub(super) item: String,
 }
 
+impl DroppedOption {
+    /// Whether it has a variable without a known value.
+    pub(super) fn is_unknown(&self) -> bool {
+        [ARGUMENT, LABEL, TARGET, PLATFORM].contains(&self.cause)
+    }
+}
+
 const SECRET: &str = "the argument looks like a secret, and its value is left out; fill it in if it is not a secret, \
                       otherwise use `secrets:`";
 const ARGUMENT: &str =

@@ -55,6 +55,8 @@ pub(super) struct Given {
     pub(super) options: OptionTexts,
     /// The build is one for this machine, such as one for tests.
     pub(super) is_local: bool,
+    /// A variable without a known value is in the path of the Dockerfile, and no other Dockerfile fits.
+    pub(super) is_only_match: bool,
     /// What the entry of the image cannot say.
     pub(super) dropped: Vec<DroppedOption>,
 }
@@ -150,6 +152,11 @@ impl ImageCandidate {
         let words = segments.iter().map(|segment| path_words::words(segment)).collect();
         let said = (!place.is_empty()).then_some((rule, place));
         Ok(Self { dockerfile, given, said, survey, uses, segments, words, fill_in })
+    }
+
+    /// Whether a command only fits it.
+    pub(super) fn is_guess(&self) -> bool {
+        matches!(self.said, Some((EvidenceRule::Guess, _)))
     }
 
     pub(super) fn folder(&self) -> &Path {

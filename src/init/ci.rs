@@ -12,10 +12,12 @@ use serde_json::{Map, Value};
 
 use super::{
     bake::{list, text_of},
+    bind::bind,
     evidence::{EvidenceRule, FoundBuilds, Open, Syntax, Values, expand, tidy, turns, unknown},
     gitlab,
     path_words::is_one_of,
     shell::{self, BuildCommand, Script, with_dollars},
+    taskfile,
 };
 use crate::{check::diagnostic::SourceFile, hierarchy};
 
@@ -49,6 +51,8 @@ pub(super) struct Workflow {
     pub(super) path: PathBuf,
     text: String,
     value: Value,
+    /// Variables that the service sets.
+    predefined: Values,
 }
 
 impl Workflow {
@@ -59,8 +63,14 @@ impl Workflow {
         let text = if is_task { with_dollars(&text) } else { text };
         let value = hierarchy::value(&SourceFile::new(path, text.clone())).ok()?;
         let is_gitlab = path.to_string_lossy().contains(".gitlab-ci");
-        let value = if is_gitlab { gitlab::jobs(root, value) } else { value };
-        Some(Self { path: path.to_owned(), text, value })
+        let value = match value {
+            value if is_gitlab => gitlab::jobs(root, value),
+            value if taskfile::is_taskfile(path) => taskfile::with_calls(value),
+            value => value,
+        };
+        let remote = is_gitlab.then(|| super::remote(root)).flatten();
+        let predefined = gitlab::predefined(remote.as_deref());
+        Some(Self { path: path.to_owned(), text, value, predefined })
     }
 
     /// The last parts of the paths of the workflows and actions that this one calls, with what it gives them.
@@ -112,7 +122,8 @@ impl Workflow {
     ) {
         let none = [Values::new()];
         for row in if called.is_empty() { &none } else { called } {
-            let mut values = self.inputs();
+            let mut values = self.predefined.clone();
+            values.extend(self.inputs());
             values.extend(row.clone());
             let mut walk =
                 WorkflowWalk { workflow: self, dockerfiles, found, ids: BTreeMap::new() };
@@ -306,7 +317,7 @@ impl WorkflowWalk<'_> {
             command.is_local = !is_pushed && field("outputs").is_none();
             let line = self.workflow.line_of_step(uses, with);
             let place = format!("{}:{line}", self.workflow.path.display());
-            shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
+            bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
         }
         if map.get("task").and_then(Value::as_str).is_some_and(|task| task.starts_with("Docker@")) {
             self.docker_task(map, values, folder);
@@ -324,7 +335,7 @@ impl WorkflowWalk<'_> {
         let words: Vec<String> = [engine.to_owned()].into_iter().chain(args).collect();
         if let Some(command) = shell::command(&words, values) {
             let place = self.place(builder);
-            shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
+            bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
         }
     }
 
@@ -361,7 +372,7 @@ impl WorkflowWalk<'_> {
         let text =
             ["repository", "Dockerfile"].into_iter().find_map(|name| text_of(inputs?.get(name)));
         let place = self.place(&text.unwrap_or_default());
-        shell::bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
+        bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
     }
 
     fn place(&self, text: &str) -> String {
@@ -619,6 +630,12 @@ jobs:
                 "Taskfile.yml",
                 "vars: { R: acme }\ntasks: { a: { dir: web, cmds: ['docker build -t {{.R}}/web:1 .'] }, b: { cmds: [{ cmd: docker build -t x/base base }] } }",
                 "web/Dockerfile acme/web:1|base/Dockerfile x/base:latest",
+            ),
+            (
+                "Taskfile.yml",
+                "tasks: { all: { cmds: [{ task: image, vars: { N: base, T: 5 } }, { for: [web], task: image, vars: { N: '{{.ITEM}}' } }] },
+  image: { vars: { T: '{{.T | default \"6\"}}' }, cmds: ['docker build -t acme/{{.N}}:{{.T}} {{.N}}'] } }",
+                "base/Dockerfile acme/base:5|web/Dockerfile acme/web:6",
             ),
             (
                 ".circleci/config.yml",

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::candidate::Given;
+use super::{arrays, candidate::Given};
 use crate::image::{Reference, Repository};
 
 /// The rules by which an image gets its name, its tags and its edges, the strongest first.
@@ -21,15 +21,18 @@ pub(super) enum EvidenceRule {
     Script,
     Skaffold,
     Reference,
+    /// A build command whose Dockerfile depends on a variable without a known value.
+    Guess,
     Path,
 }
 
 impl EvidenceRule {
-    /// Rank 1 says it; rank 2 concludes it from references; rank 3 concludes it from paths.
+    /// Rank 1 says it; rank 2 concludes it from references; rank 3 concludes it from paths, also from those that fit a
+    /// command.
     pub(super) fn rank(self) -> u8 {
         match self {
             Self::Reference => 2,
-            Self::Path => 3,
+            Self::Guess | Self::Path => 3,
             _ => 1,
         }
     }
@@ -44,6 +47,7 @@ impl EvidenceRule {
             Self::Script => "script",
             Self::Skaffold => "skaffold",
             Self::Reference => "reference",
+            Self::Guess => "guess",
             Self::Path => "path",
         }
     }
@@ -449,7 +453,7 @@ fn expand_to(text: &str, values: &Values, syntax: Syntax, state: &mut Expansion)
 }
 
 /// Where a bracket that begins the text ends.
-fn closing(text: &str, open: char) -> Option<usize> {
+pub(super) fn closing(text: &str, open: char) -> Option<usize> {
     let close = if open == '{' { '}' } else { ')' };
     let mut depth = 0;
     for (at, c) in text.char_indices() {
@@ -530,13 +534,26 @@ fn value(written: &str, values: &Values, syntax: Syntax, state: &mut Expansion) 
         if !state.enter(name, text) {
             return None;
         }
+        let text = if syntax == Syntax::Shell { arrays::items(text) } else { text };
         let text = expand_to(text, values, syntax, state);
         state.leave();
         Some(text)
     };
+    let written = written.trim();
+    if let Some((array, key)) = written.strip_suffix(']').and_then(|it| it.split_once('['))
+        && !matches!(key, "@" | "*")
+        && let Some(text) = values.get(array)
+    {
+        if !state.enter("", key) {
+            return unknown(written);
+        }
+        let key = expand_to(key, values, syntax, state);
+        state.leave();
+        return arrays::element(text, &key).unwrap_or_else(|| unknown(written));
+    }
     // All items of an array of bash.
     let plain = written.replace("[@]", "").replace("[*]", "");
-    let written = plain.trim();
+    let written = plain.as_str();
     // `$(or $(X),y)`: the first that is set.
     if let Some(choices) = written.strip_prefix("or ") {
         let mut known = choices.split(',').filter_map(|one| {

@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::Read as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +13,13 @@ use crate::dockerfile::file_name::{self, is_dockerfile, is_template};
 
 /// Folders of what other people wrote.
 const SKIPPED: [&str; 3] = ["node_modules", "vendor", "testdata"];
+
+/// More executable files without an ending are not opened.
+const MOST_PROGRAMS: usize = 1000;
+/// A file that is larger is no build script.
+pub(super) const LARGEST_SCRIPT: u64 = 256 * 1024;
+/// How much of a file is read to see whether it is a script.
+const FIRST_BYTES: u64 = 128;
 
 /// What was found, all of it relative to the folder and in order.
 #[derive(Debug, Default)]
@@ -117,8 +126,15 @@ pub(super) fn find(root: &Path, tracked: &[PathBuf]) -> FoundFiles {
             found.follow(root, path);
         }
     }
+    let mut opened = 0;
     for path in tracked.iter().filter(|path| !is_inside_skipped(root, path)) {
         found.add(root, path);
+        if BuildFileKind::of(path).is_none() && opened < MOST_PROGRAMS && is_program(root, path) {
+            opened += 1;
+            if is_shell_script(&root.join(path)) {
+                found.texts.insert((path.clone(), BuildFileKind::Script));
+            }
+        }
     }
     for all in [&mut found.dockerfiles, &mut found.templates, &mut found.skipped] {
         all.sort();
@@ -155,6 +171,25 @@ impl FoundFiles {
             self.templates.push(path.to_owned());
         }
     }
+}
+
+/// An executable file whose name has no ending.
+fn is_program(root: &Path, path: &Path) -> bool {
+    let is_executable = |data: fs::Metadata| {
+        data.is_file() && data.len() <= LARGEST_SCRIPT && data.permissions().mode() & 0o111 != 0
+    };
+    path.extension().is_none() && root.join(path).symlink_metadata().is_ok_and(is_executable)
+}
+
+/// Whether the first line of a file names a shell: `#!/bin/sh`, `#!/usr/bin/env bash`.
+fn is_shell_script(path: &Path) -> bool {
+    let mut first = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(FIRST_BYTES).read_to_end(&mut first));
+    let text = String::from_utf8_lossy(&first);
+    let line = text.lines().next().unwrap_or_default();
+    let words = line.strip_prefix("#!").into_iter().flat_map(|line| line.split([' ', '/', '\t']));
+    let mut shells = words.filter(|word| is_one_of(word, "sh bash dash ash zsh ksh"));
+    read.is_ok() && shells.next().is_some()
 }
 
 /// A file, or a link to a file of the same folder.
@@ -224,7 +259,30 @@ mod tests {
         std::os::unix::fs::symlink("kept/Dockerfile", root.join("Dockerfile-link")).unwrap();
         std::os::unix::fs::symlink("/etc/hosts", root.join("Dockerfile-outside")).unwrap();
         let found = find(root, &["kept/Dockerfile".into()]);
+        assert_eq!(found.texts, BTreeSet::new());
         let expected = [".devcontainer/Dockerfile", "Dockerfile-link", "kept/Dockerfile"];
         assert_eq!(found.dockerfiles, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn tracked_programs_that_begin_with_a_shell_are_scripts() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let files = [
+            ("ship", "#!/bin/sh\n", 0o755),
+            ("pack", "#!/usr/bin/env -S bash -e\n", 0o755),
+            ("other", "#!/usr/bin/env python3\n# sh", 0o755),
+            ("text", "#!/bin/sh\n", 0o644),
+            ("ship.py", "#!/bin/sh\n", 0o755),
+            ("untracked", "#!/bin/sh\n", 0o755),
+        ];
+        for (path, text, mode) in files {
+            fs::write(root.join(path), text).unwrap();
+            fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let tracked: Vec<PathBuf> = files[..5].iter().map(|(path, ..)| path.into()).collect();
+        let found = find(root, &tracked).texts.into_iter();
+        let expected = ["pack", "ship"].map(|path| (path.into(), BuildFileKind::Script));
+        assert_eq!(found.collect::<Vec<_>>(), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Functions of shell scripts: a build in one is a build for each call.
+//! Functions of shell scripts, and what is like them: a build in one is a build for each call.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +18,7 @@ pub(super) struct Functions {
 
 impl Functions {
     /// Takes the bodies out of the lines. A function ends at the first `}` that is indented as much as its name.
-    pub(super) fn take(lines: &mut Vec<NumberedLine>) -> Self {
-        let mut functions = Self::default();
+    pub(super) fn take(&mut self, lines: &mut Vec<NumberedLine>) {
         let (mut rest, mut all) = (Vec::new(), std::mem::take(lines).into_iter().peekable());
         while let Some((number, line)) = all.next() {
             let Some((name, after)) = definition(&line) else {
@@ -45,10 +44,13 @@ impl Functions {
                     body.push((number, line));
                 }
             }
-            functions.bodies.entry(name.to_owned()).or_insert(body);
+            self.insert(name, body);
         }
         *lines = rest;
-        functions
+    }
+
+    pub(super) fn insert(&mut self, name: &str, body: Vec<NumberedLine>) {
+        self.bodies.entry(name.to_owned()).or_insert(body);
     }
 
     /// The body of a function that is called; empty if it lacks arguments, or after many calls.
@@ -98,7 +100,8 @@ mod tests {
     fn bodies_are_taken_out() {
         let text = "a\nb() {\n  c\n  if d; then { e; } fi\n}\nfunction f { g; }\nh ()\n{\n  i\n}\nx=$(y)\nj(){ k";
         let mut lines: Vec<NumberedLine> = text.lines().map(str::to_owned).enumerate().collect();
-        let mut functions = Functions::take(&mut lines);
+        let mut functions = Functions::default();
+        functions.take(&mut lines);
         assert_eq!(lines, [(0, "a".to_owned()), (10, "x=$(y)".to_owned())]);
         let mut body = |name| {
             let body = functions.call(name, &[]).unwrap();

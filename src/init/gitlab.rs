@@ -7,12 +7,41 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{bake::list, compose::lay, evidence::tidy, readers::text_inside};
+use super::{
+    bake::list,
+    compose::lay,
+    evidence::{Values, tidy},
+    readers::text_inside,
+};
 use crate::{check::diagnostic::SourceFile, hierarchy};
 
 /// GitLab's own limits for `extends` and `include`.
 const DEEPEST: usize = 11;
 const FILES: usize = 150;
+
+/// The variables of a project on gitlab.com that the address of the remote repository says:
+/// <https://docs.gitlab.com/ci/variables/predefined_variables/>.
+pub(super) fn predefined(remote: Option<&str>) -> Values {
+    let path = remote.and_then(|url| {
+        let (before, path) = url.split_once("gitlab.com")?;
+        let is_host = before.is_empty() || before.ends_with(['/', '@']);
+        let path = path.strip_prefix([':', '/']).filter(|_| is_host)?.trim_end_matches('/');
+        Some(path.strip_suffix(".git").unwrap_or(path))
+    });
+    let Some((namespace, name)) = path.and_then(|path| path.rsplit_once('/')) else {
+        return Values::new();
+    };
+    let path = format!("{namespace}/{name}");
+    let image = format!("registry.gitlab.com/{}", path.to_ascii_lowercase());
+    let all = [
+        ("CI_REGISTRY", "registry.gitlab.com"),
+        ("CI_REGISTRY_IMAGE", &image),
+        ("CI_PROJECT_PATH", &path),
+        ("CI_PROJECT_NAMESPACE", namespace),
+        ("CI_PROJECT_NAME", name),
+    ];
+    all.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
 
 /// The jobs of a file as GitLab runs them: with the local files that it includes, each on top of those that it
 /// extends, and without hidden jobs.
@@ -100,5 +129,25 @@ other: { extends: [ring, ring, ring, other, other, other] }
         assert_eq!(jobs["a"]["script"], serde_json::json!(["x $N"]));
         assert_eq!(jobs["c"]["variables"], serde_json::json!({ "N": "a", "M": "m" }));
         assert_eq!((&jobs["c"]["script"], jobs.get(".b")), (&"y".into(), None));
+    }
+
+    #[test]
+    fn variables_of_a_project_on_gitlab_com() {
+        for (remote, expected) in [
+            (
+                "https://gitlab.com/Globex/tools/images.git",
+                "registry.gitlab.com/globex/tools/images",
+            ),
+            ("git@gitlab.com:globex/images", "registry.gitlab.com/globex/images"),
+            ("https://x:y@gitlab.com/globex/images/", "registry.gitlab.com/globex/images"),
+            ("https://gitlab.com/images", ""),
+            ("https://notgitlab.com/a/b", ""),
+            ("https://gitlab.com.example.org/a/b", ""),
+        ] {
+            let all = predefined(Some(remote));
+            let image = all.get("CI_REGISTRY_IMAGE").map_or("", String::as_str);
+            assert_eq!(image, expected, "{remote}");
+        }
+        assert_eq!(predefined(None), Values::new());
     }
 }

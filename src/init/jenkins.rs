@@ -1,12 +1,17 @@
 //! The commands of a Jenkinsfile, as lines of a shell script.
 
+use std::collections::BTreeMap;
+
+use super::evidence::turns;
+
 /// `sh '…'`, and `docker.build("image", "folder")` of the plugin Docker Pipeline, each in its line and in the folder of
 /// its `dir("…")`: <https://www.jenkins.io/doc/book/pipeline/docker/>. Other lines stay, as those of texts of several
 /// lines. Comments are empty lines.
 pub(super) fn commands(text: &str) -> String {
     let (mut folders, mut depth): (Vec<(usize, String)>, usize) = (Vec::new(), 0);
     let mut is_comment = false;
-    let line = |line: &str| {
+    let loops = axes(text);
+    let line = |(number, line): (usize, &str)| {
         let Some(line) = without_comment(line, &mut is_comment) else { return String::new() };
         let mut rest = line;
         if let Some((folder, after)) = call(line, "dir")
@@ -25,10 +30,86 @@ pub(super) fn commands(text: &str) -> String {
         let command = command(rest).map_or_else(|| line.to_owned(), in_folder);
         depth = (depth + line.matches('{').count()).saturating_sub(line.matches('}').count());
         folders.retain(|(inside, _)| *inside <= depth);
+        let command = match loops.get(&number) {
+            Some(start) => format!("{start} {command}"),
+            None => command,
+        };
         // Groovy's quotes inside of texts.
         command.replace("\\\"", "\"")
     };
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
+    text.lines().enumerate().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The matrices of declarative pipelines as the beginnings of loops, by the number of the line of `axes`:
+/// <https://www.jenkins.io/doc/book/pipeline/syntax/#declarative-matrix>.
+fn axes(text: &str) -> BTreeMap<usize, String> {
+    let mut loops = BTreeMap::new();
+    for (at, _) in text.match_indices("axes") {
+        let Some((inside, rest)) = block(&text[at..], "axes") else { continue };
+        let axes: Vec<(String, Vec<String>)> = axes_in(inside);
+        let mut excludes = Vec::new();
+        let mut open = block(rest.trim_start(), "excludes").map_or("", |(inside, _)| inside);
+        while let Some((one, after)) = block(open.trim_start(), "exclude") {
+            excludes.push((axes_in(one), one.contains("notValues")));
+            open = after;
+        }
+        let is_word = |value: &String| !value.is_empty() && !value.contains([' ', '*', '$']);
+        let is_known = !axes.is_empty()
+            && axes.iter().all(|(_, values)| !values.is_empty() && values.iter().all(is_word))
+            && !excludes.iter().any(|(_, is_negated)| *is_negated);
+        if !is_known {
+            continue;
+        }
+        let mut rows: Vec<Vec<String>> = vec![Vec::new()];
+        for (_, values) in &axes {
+            rows = turns(rows, values, |row, value| row.push(value.clone()));
+        }
+        let has = |row: &[String], (name, values): &(String, Vec<String>)| {
+            let mut pairs = axes.iter().zip(row);
+            pairs.any(|((axis, _), own)| axis == name && values.iter().any(|value| value == own))
+        };
+        rows.retain(|row| {
+            row.len() == axes.len()
+                && !excludes.iter().any(|(all, _)| all.iter().all(|one| has(row, one)))
+        });
+        let names: Vec<&str> = axes.iter().map(|(name, _)| name.as_str()).collect();
+        let line = format!("for {} in {}; do", names.join(" "), rows.concat().join(" "));
+        loops.insert(text[..at].matches('\n').count(), line);
+    }
+    loops
+}
+
+/// The names and values of `axis { name 'A'; values 'a', 'b' }`.
+fn axes_in(mut text: &str) -> Vec<(String, Vec<String>)> {
+    let mut all = Vec::new();
+    while let Some(at) = text.find("axis") {
+        let Some((inside, rest)) = block(&text[at..], "axis") else { break };
+        let name = call(inside, "name").map(|(name, _)| name);
+        let mut values = Vec::new();
+        let mut open = call(inside, "values");
+        while let Some((value, rest)) = open {
+            values.push(value);
+            open = rest.trim_start().strip_prefix(',').and_then(quoted);
+        }
+        all.extend(name.map(|name| (name, values)));
+        text = rest;
+    }
+    all
+}
+
+/// What is between the brackets behind a word that the text begins with, and what follows them.
+fn block<'t>(text: &'t str, word: &str) -> Option<(&'t str, &'t str)> {
+    let inside = text.strip_prefix(word)?.trim_start().strip_prefix('{')?;
+    let mut depth = 1;
+    let end = inside.char_indices().find(|(_, c)| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    end.map(|(end, _)| (&inside[..end], &inside[end + 1..]))
 }
 
 /// The line without comments that begin in it or before it.
@@ -120,9 +201,43 @@ ls
     }
 
     #[test]
+    fn a_matrix_is_a_loop_over_its_combinations() {
+        let text = "matrix {
+  axes { axis { name 'IMG'; values 'f', 'g' }
+    axis {
+      name \"V\"
+      values '1',
+        '2'
+    }
+  }
+  excludes { exclude { axis { name 'IMG'; values 'f' }; axis { name 'V'; values '2', '3' } } }
+  stages { sh 'docker build -t x/$IMG:$V img/$IMG' }
+ }
+axes { axis { name 'A'; values a } }
+axes { axis { name 'A'; values 'a' }; axis { name 'B'; values } }";
+        let expected = [(1, "for IMG V in f 1 g 1 g 2; do".to_owned())];
+        assert_eq!(axes(text), expected.into());
+        let shown = commands("axes { axis { name 'A'; values 'a', 'b' } }; sh 'x $A'");
+        assert_eq!(shown, "for A in a b; do x $A");
+    }
+
+    #[test]
     fn fuzz_jenkins() {
-        const WORDS: [&str; 10] =
-            ["dir(", "docker.build(", "sh ", "'", "\"", "{", "}", "/*", "*/", "\\"];
+        const WORDS: [&str; 13] = [
+            "dir(",
+            "docker.build(",
+            "sh ",
+            "'",
+            "\"",
+            "{",
+            "}",
+            "/*",
+            "*/",
+            "\\",
+            "axes {",
+            "axis { name 'a' values 'b', ",
+            "excludes { exclude { ",
+        ];
         crate::testing::fuzz::each(&[b"dir('a') { sh 'x' }\n"], &WORDS, |text| {
             _ = commands(&String::from_utf8_lossy(text));
         });

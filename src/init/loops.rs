@@ -7,7 +7,11 @@ use std::{
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::evidence::{Open, Syntax, Values, expand, turns};
+use super::{
+    arrays,
+    evidence::{Open, Syntax, Values, expand, turns},
+    path_words::is_one_of,
+};
 
 /// `a b: c`: what `$@` may be in the recipe.
 pub(super) fn targets(line: &str, values: &Values, lists: &mut BTreeMap<String, Vec<String>>) {
@@ -25,32 +29,46 @@ pub(super) fn targets(line: &str, values: &Values, lists: &mut BTreeMap<String, 
     }
 }
 
-/// `for x in a b; do`: what `$x` may be.
+/// `for x in a b; do`: what `$x` may be. Several variables are one key, and have as many words each, as in zsh.
 pub(super) fn loops(
     line: &str,
     (values, syntax): (&Values, Syntax),
     (folder, dockerfiles): (&Path, &BTreeSet<PathBuf>),
-    lists: &mut BTreeMap<String, Vec<String>>,
+    (lists, files): (&mut BTreeMap<String, Vec<String>>, &mut BTreeSet<String>),
 ) {
     for part in line.split(';') {
-        let Some((name, rest)) =
-            part.trim().strip_prefix("for ").and_then(|rest| rest.split_once(" in "))
+        let part = part.trim();
+        let Some((names, words)) = part
+            .strip_prefix("do ")
+            .unwrap_or(part)
+            .strip_prefix("for ")
+            .and_then(|rest| rest.split_once(" in "))
         else {
             continue;
         };
-        let rest = rest.split(';').next().unwrap_or("").trim_end_matches(" do");
-        let rest = expand(rest, values, syntax);
-        let is_known = Open(rest.clone()).is_known() && !rest.contains(['(', '@']);
-        let words = rest.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
-        let words: Vec<String> =
-            words.flat_map(|word| matching(word, folder, dockerfiles)).collect();
-        let has_wildcard = rest.contains(['*', '?']);
-        if is_known && (!words.is_empty() || has_wildcard && !may_match(&rest, dockerfiles)) {
-            lists.insert(name.trim().to_owned(), words);
-        } else {
-            lists.remove(name.trim());
+        let names: Vec<&str> = names.split_whitespace().collect();
+        let is_other = |key: &str| !key.split(' ').any(|one| names.contains(&one));
+        lists.retain(|key, _| is_other(key));
+        files.retain(|name| is_other(name));
+        let words = arrays::expanded(words.trim_end_matches(" do"), |name| values.get(name));
+        let words = expand(&words, values, syntax);
+        let is_known = Open(words.clone()).is_known() && !words.contains(['(', '@']);
+        let all = words.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+        let all: Vec<String> = all.flat_map(|word| matching(word, folder, dockerfiles)).collect();
+        let has_wildcard = words.contains(['*', '?']);
+        if is_known && (!all.is_empty() || has_wildcard && !may_match(&words, dockerfiles)) {
+            let turns = all.chunks(names.len().max(1)).map(|words| words.join(" "));
+            lists.insert(names.join(" "), turns.collect());
+        } else if names_files(&words) {
+            files.extend(names.iter().map(|name| (*name).to_owned()));
         }
     }
+}
+
+/// Whether the words of a loop are files: those that match a wildcard, or that a command finds.
+fn names_files(words: &str) -> bool {
+    let mut all = words.split(|c: char| !c.is_alphanumeric());
+    words.contains(['*', '?']) || all.any(|word| is_one_of(word, "find ls git fd tree wildcard"))
 }
 
 /// What the shell makes of a word: of one with wildcards, the folders of Dockerfiles and the Dockerfiles that match it,
@@ -89,6 +107,13 @@ fn glob(pattern: &str) -> Option<GlobMatcher> {
     glob.ok().map(|glob| glob.compile_matcher())
 }
 
+/// Whether a text takes the value of a variable.
+pub(super) fn uses(name: &str, text: &str) -> bool {
+    ["", "{", "(", "(notdir ", "(basename ", "(basename \""]
+        .iter()
+        .any(|open| text.contains(&format!("${open}{name}")))
+}
+
 /// The values of each turn of the loops that a line is in.
 pub(super) fn rows(
     line: &str,
@@ -96,18 +121,22 @@ pub(super) fn rows(
     values: &Values,
 ) -> Vec<Values> {
     let mut rows = vec![values.clone()];
-    let uses = |name: &str, text: &str| {
-        ["", "{", "(", "(notdir ", "(basename ", "(basename \""]
+    for (key, words) in lists {
+        let names: Vec<&str> = key.split(' ').collect();
+        let is_used = names
             .iter()
-            .any(|open| text.contains(&format!("${open}{name}")))
-    };
-    for (name, words) in lists {
-        let is_used = uses(name, line) || values.values().any(|value| uses(name, value));
+            .any(|name| uses(name, line) || values.values().any(|value| uses(name, value)));
         if is_used && words.is_empty() {
             return Vec::new();
         }
         if is_used {
-            rows = turns(rows, words, |row, word| _ = row.insert(name.clone(), word.clone()));
+            rows = turns(rows, words, |row, word| match &names[..] {
+                [name] => _ = row.insert((*name).to_owned(), word.clone()),
+                names => {
+                    let pairs = names.iter().zip(word.split(' '));
+                    row.extend(pairs.map(|(name, word)| ((*name).to_owned(), word.to_owned())));
+                }
+            });
         }
     }
     for row in &mut rows {

@@ -11,6 +11,7 @@
 
 mod arrays;
 mod bake;
+mod bind;
 mod build_options;
 mod candidate;
 mod ci;
@@ -28,14 +29,17 @@ mod hcl;
 mod image_builder;
 mod jenkins;
 mod loops;
+mod makefile;
 mod matrix;
 mod names;
 mod readers;
+mod recipes;
 mod report;
 mod resolve;
 mod shell;
 mod skaffold;
 mod target_options;
+mod taskfile;
 #[cfg(test)]
 mod tests;
 mod path_fit;
@@ -302,6 +306,8 @@ impl Study {
         unsure.extend(report::dropped(&candidates, &names.all, &new));
         unsure.extend(report::collisions(&names, &candidates));
         unsure.extend(report::unknown_tags(&names, &new));
+        unsure.extend(report::guesses(&names.all, &new));
+        unsure.extend(report::unknown_registries(&names, &resolved, &candidates, &new));
         unsure.extend(report::other_repositories(&resolved, &candidates, &names.all, &new));
         unsure.extend(report::left_out_bases(&candidates, &unreadable, &new));
         unsure.extend(report::unbuilt(&candidates, &names.all, &new));
@@ -472,19 +478,23 @@ fn leave_out_windows(candidates: &mut Vec<ImageCandidate>) -> Option<LeftOut> {
     (!places.is_empty()).then(|| LeftOut { cause: "for Windows".to_owned(), places })
 }
 
+/// The address of the first remote repository.
+fn remote(root: &Path) -> Option<String> {
+    let config = bounded::text(&root.join(".git/config")).ok()?;
+    let mut urls = config.lines().filter_map(|line| line.trim().strip_prefix("url"));
+    Some(urls.find_map(|rest| rest.trim_start().strip_prefix('='))?.trim().to_owned())
+}
+
 /// What the repository is called, by where it came from and by its folder; and the owner there.
 fn origin(root: &Path) -> (Vec<String>, Option<String>) {
     let (mut names, mut owner) = (Vec::new(), None);
-    if let Ok(config) = bounded::text(&root.join(".git/config")) {
-        let mut urls = config.lines().filter_map(|line| line.trim().strip_prefix("url"));
-        let url = urls.find_map(|rest| rest.trim_start().strip_prefix('='));
-        let mut parts = url.into_iter().flat_map(|url| url.trim().rsplit(['/', ':']));
-        if let Some(name) = parts.next() {
-            names.push(name.trim_end_matches(".git").to_owned());
-            // A path of this machine has no owner.
-            let is_remote = url.is_some_and(|url| url.contains("://") || url.contains('@'));
-            owner = parts.next().filter(|_| is_remote).map(str::to_owned);
-        }
+    let url = remote(root);
+    let mut parts = url.iter().flat_map(|url| url.rsplit(['/', ':']));
+    if let Some(name) = parts.next() {
+        names.push(name.trim_end_matches(".git").to_owned());
+        // A path of this machine has no owner.
+        let is_remote = url.as_ref().is_some_and(|url| url.contains("://") || url.contains('@'));
+        owner = parts.next().filter(|_| is_remote).map(str::to_owned);
     }
     names.extend(root.file_name().map(|name| name.to_string_lossy().into_owned()));
     let mut good: Vec<String> = Vec::new();

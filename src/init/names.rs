@@ -95,7 +95,8 @@ pub(super) fn names(
             place: raw.place.clone(),
         }
     });
-    let unknown = raws.iter().enumerate().filter(|(_, raw)| raw.is_unknown);
+    let is_unknown = |raw: &NameProposal| raw.is_unknown && raw.rule != EvidenceRule::Guess;
+    let unknown = raws.iter().enumerate().filter(|(_, raw)| is_unknown(raw));
     let unknown = unknown.map(|(index, raw)| (index, !raw.tags.is_empty())).collect();
     Names { all: all.collect(), registry, tags, collided, unknown }
 }
@@ -130,6 +131,7 @@ fn raws(
             (raw.rule, raw.place) = (made.rule, made.place.clone());
             // A build that says no tag makes the one that its siblings' paths say.
             let by_shape = made.tags.is_empty().then(|| by_shape(true)).flatten();
+            let by_shape = by_shape.and_then(|(one, tag)| Some((one, tag?)));
             let by_shape = by_shape.filter(|(one, _)| split(one).1 == split(&made.repository).1);
             let (repository, tags) = by_shape.map_or_else(
                 || {
@@ -156,7 +158,7 @@ fn raws(
         } else if let Some((repository, tag)) = by_shape(false) {
             split(&repository).1.clone_into(&mut raw.own);
             (raw.repository, raw.is_guessed) = (Some(repository), true);
-            raw.tags.insert(tag);
+            raw.tags.extend(tag);
         } else {
             raw.own = by_path(candidate, shared, roots);
             (raw.repository, raw.is_guessed) = (published(&raw.own), true);
@@ -176,6 +178,7 @@ fn raws(
 struct PathPattern {
     length: usize,
     repository: String,
+    /// Empty if no part of the path says it.
     tag: String,
 }
 
@@ -207,7 +210,9 @@ impl PathPattern {
             let name = open(name);
             let repository =
                 if namespace.is_empty() { name } else { format!("{namespace}/{name}") };
-            let shape = Self { length: parts.len(), repository, tag: open(tag.as_str()) };
+            // A tag that no part of the path says is that of one image.
+            let tag = Some(open(tag.as_str())).filter(|tag| tag.contains('{')).unwrap_or_default();
+            let shape = Self { length: parts.len(), repository, tag };
             shapes.all.entry(shape).or_default().push(parts);
         }
         shapes
@@ -267,7 +272,7 @@ fn shape_of(
     shapes: &Shapes,
     candidate: &ImageCandidate,
     says_tag: bool,
-) -> Option<(Repository, String)> {
+) -> Option<(Repository, Option<String>)> {
     let parts = shapes.parts(candidate);
     let of_length = shapes
         .all
@@ -302,10 +307,13 @@ fn shape_of(
         if has_own && !shape.tag.contains('{') {
             return None;
         }
-        Some(((nearest, count), repository.parse::<Repository>().ok()?, fill(&shape.tag)))
+        let tag = (!shape.tag.is_empty()).then(|| fill(&shape.tag));
+        Some(((nearest, count), repository.parse::<Repository>().ok()?, tag))
     });
     let (_, repository, tag) = filled.max_by_key(|(weight, ..)| *weight)?;
-    tag.parse::<Tag>().ok()?;
+    if let Some(tag) = &tag {
+        tag.parse::<Tag>().ok()?;
+    }
     Some((repository, tag))
 }
 
@@ -346,17 +354,18 @@ fn by_path(candidate: &ImageCandidate, shared: usize, roots: &[String]) -> Strin
     name_part(&name)
 }
 
-/// Tags that more than half of the images have in common, and at least two.
+/// Tags that more than half of the images have in common, and at least two. An image without evidence of its tags has
+/// `latest`.
 fn common_tags(raws: &[NameProposal], count: usize) -> Vec<String> {
     let mut counts: BTreeMap<Vec<String>, usize> = BTreeMap::new();
-    let known = raws.iter().filter(|raw| !raw.tags.is_empty());
-    for raw in known.clone() {
+    for raw in raws.iter().filter(|raw| !raw.tags.is_empty()) {
         *counts.entry(raw.tags.iter().cloned().collect()).or_default() += 1;
     }
     let best = counts.into_iter().max_by_key(|(_, count)| *count);
-    let all = known.count();
     match best {
-        Some((tags, most)) if tags != ["latest"] && most * 2 > all && (most > 1 || count == 1) => {
+        Some((tags, most))
+            if tags != ["latest"] && most * 2 > count && (most > 1 || count == 1) =>
+        {
             tags
         }
         _ => Vec::new(),

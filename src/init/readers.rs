@@ -10,15 +10,13 @@ use super::{
     candidate::Given,
     ci, compose,
     evidence::{Evidence, EvidenceRule, FoundBuilds, PublishedImage, Syntax, Values, expand, tidy},
-    find::{BuildFileKind, FoundFiles},
-    image_builder, jenkins,
+    find::{BuildFileKind, FoundFiles, LARGEST_SCRIPT},
+    image_builder, jenkins, recipes,
     shell::{self, Script, with_dollars},
     skaffold,
 };
 use crate::host::bounded;
 
-/// A file that is larger is no build script.
-const LARGEST: u64 = 256 * 1024;
 /// Files that include each other are read to this depth.
 const DEEPEST: usize = 4;
 
@@ -74,7 +72,7 @@ pub(super) fn read(
                 workflows.extend(ci::Workflow::parse(root, path, text));
             }
             BuildFileKind::Makefile | BuildFileKind::Script | BuildFileKind::PackageScripts
-                if text.len() as u64 <= LARGEST && is_about_builds(&text) =>
+                if text.len() as u64 <= LARGEST_SCRIPT && is_about_builds(&text) =>
             {
                 let (rule, syntax) = match kind {
                     BuildFileKind::Makefile => (EvidenceRule::Makefile, Syntax::Make),
@@ -84,16 +82,20 @@ pub(super) fn read(
                     _ => (EvidenceRule::Script, Syntax::Shell),
                 };
                 let folder = path.parent().unwrap_or(Path::new(""));
-                let is_just = path.to_string_lossy().to_ascii_lowercase().contains("justfile");
                 let text = match rule {
-                    _ if *kind == BuildFileKind::PackageScripts => package_scripts(&text),
-                    _ if is_just => with_dollars(&text).replace(" := ", "="),
+                    _ if recipes::is_justfile(path) => with_dollars(&text).replace(" := ", "="),
                     EvidenceRule::Ci => jenkins::commands(&text),
                     _ => text,
                 };
                 let values = included(root, folder, &text, syntax, DEEPEST);
-                Script { rule, path, text: &text, first_line: 1, folder, values: &values }
-                    .read(&dockerfiles, &mut all);
+                let texts = match kind {
+                    BuildFileKind::PackageScripts => package_scripts(&text),
+                    _ => vec![(1, text)],
+                };
+                for (first_line, text) in texts {
+                    Script { rule, path, text: &text, first_line, folder, values: &values }
+                        .read(&dockerfiles, &mut all);
+                }
             }
             _ => {}
         }
@@ -189,18 +191,17 @@ fn inline_notes(found: &[Evidence], option: &str, path: &Path) -> Vec<String> {
     named.map(line).collect()
 }
 
-/// The commands of `scripts`, each in its line: <https://docs.npmjs.com/cli/using-npm/scripts>.
-fn package_scripts(text: &str) -> String {
+/// The commands of `scripts`, each with the number of its line: <https://docs.npmjs.com/cli/using-npm/scripts>.
+fn package_scripts(text: &str) -> Vec<(usize, String)> {
     let package: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    let scripts = package["scripts"].as_object();
-    let line = |line: &str| {
-        let key = line.trim().strip_prefix('"').and_then(|line| Some(line.split_once('"')?.0));
-        let command = key.and_then(|key| scripts?.get(key)?.as_str());
+    let line = |(key, command): (&String, &serde_json::Value)| {
         // An object may have a key of the same name elsewhere.
-        let shown = |command: &&str| line.contains(&serde_json::Value::from(*command).to_string());
-        command.filter(shown).unwrap_or_default().to_owned()
+        let written = command.to_string();
+        let has_both = |line: &str| line.contains(&format!("\"{key}\"")) && line.contains(&written);
+        let number = text.lines().position(has_both).map_or(1, |at| at + 1);
+        Some((number, command.as_str()?.to_owned()))
     };
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
+    package["scripts"].as_object().into_iter().flatten().filter_map(line).collect()
 }
 
 fn is_about_builds(text: &str) -> bool {
@@ -245,13 +246,34 @@ fn remoteness(one: &Evidence) -> (bool, bool, bool) {
     (!one.given.is_local, has_host || is_open, host.is_some())
 }
 
+/// What only fits a Dockerfile is a guess, beside a command that names the Dockerfile.
+fn demote_matches(evidence: &mut [Evidence]) {
+    let named = evidence.iter().filter(|one| {
+        one.rule != EvidenceRule::Guess && !one.given.is_only_match && !one.given.outputs.is_empty()
+    });
+    let named: BTreeSet<PathBuf> = named.map(|one| one.dockerfile.clone()).collect();
+    for one in evidence.iter_mut().filter(|one| one.given.is_only_match) {
+        if named.contains(&one.dockerfile) {
+            one.rule = EvidenceRule::Guess;
+        }
+    }
+}
+
 /// The images that each Dockerfile makes: one for each target and set of arguments whose output is
 /// another. Evidence of a weaker rule adds nothing that a stronger one says otherwise.
 pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> Vec<Evidence> {
+    demote_matches(&mut evidence);
     evidence.sort_by_key(|one| one.rule);
     let mut kept: BTreeMap<PathBuf, Vec<Evidence>> = BTreeMap::new();
     for mut one in evidence {
         let variants = kept.entry(one.dockerfile.clone()).or_default();
+        // A guess adds nothing to what other commands say.
+        let is_other = |kept: &Evidence| {
+            !kept.given.outputs.is_empty() && (kept.rule, &kept.place) != (one.rule, &one.place)
+        };
+        if one.rule == EvidenceRule::Guess && variants.iter().any(is_other) {
+            continue;
+        }
         let same = variants.iter_mut().find(|kept| {
             let shares = kept.given.outputs.iter().any(|output| one.given.outputs.contains(output));
             // Targets of bake and services of compose are images of their own.
@@ -338,7 +360,12 @@ mod tests {
     #[test]
     fn scripts_of_a_package_are_commands_in_their_lines() {
         let text = "{\n  \"build\": \"docker build no\",\n  \"scripts\": {\n    \"build\": \"docker build -t \\\"x/a\\\" a\",\n    \"test\": \"true\"\n  }\n}\n";
-        assert_eq!(package_scripts(text), "\n\n\ndocker build -t \"x/a\" a\ntrue\n\n");
-        assert_eq!(package_scripts("not JSON"), "");
+        let command = |number, text: &str| (number, text.to_owned());
+        let expected = [command(4, "docker build -t \"x/a\" a"), command(5, "true")];
+        assert_eq!(package_scripts(text), expected);
+        let text = r#"{"name":"x","scripts":{"d":"cd d; make","e":"docker build -t x/e:5 ./e"}}"#;
+        let expected = [command(1, "cd d; make"), command(1, "docker build -t x/e:5 ./e")];
+        assert_eq!(package_scripts(text), expected);
+        assert_eq!(package_scripts("not JSON"), []);
     }
 }

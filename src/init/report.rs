@@ -11,7 +11,7 @@ use super::{
     candidate::{ContextSource as Instead, ImageCandidate},
     evidence::EvidenceRule,
     names::{NamedImage, Names},
-    resolve::{DoubtCause, InitDoubt, Resolution, split},
+    resolve::{DoubtCause, InitDoubt, Made, Resolution, split},
 };
 use crate::{
     check::diagnostic::names,
@@ -157,6 +157,47 @@ pub(super) fn unknown_tags(all: &Names, new: &[bool]) -> Vec<UnsureLine> {
     lines.into_iter().flatten().collect()
 }
 
+/// Images that a command may build whose Dockerfile depends on a variable.
+pub(super) fn guesses(named: &[NamedImage], new: &[bool]) -> Option<UnsureLine> {
+    let all =
+        named.iter().zip(new).filter(|(one, is_new)| **is_new && one.rule == EvidenceRule::Guess);
+    let all: Vec<String> = all.map(|(one, _)| format!("{} ({})", one.name, one.place)).collect();
+    listed(
+        &all,
+        "the command may build it, but the value of a variable in the path of its Dockerfile is not known; check `repository`, `tags` and `build_args`",
+    )
+}
+
+/// Images whose builds have a registry that is not known, beside one that most images have. There is no doubt if a
+/// reference says that another build with such a registry publishes there.
+pub(super) fn unknown_registries(
+    all: &Names,
+    resolved: &Resolution,
+    candidates: &[ImageCandidate],
+    new: &[bool],
+) -> Option<UnsureLine> {
+    let registry = all.registry.as_ref()?;
+    let open = |one: &ImageCandidate| one.given.outputs.iter().any(|one| !one.is_whole);
+    let is_there = |(candidate, made): (&ImageCandidate, &Option<Made>)| {
+        let made = made.as_ref().filter(|made| split(&made.repository).0 == registry);
+        open(candidate) && made.is_some()
+    };
+    if candidates.iter().zip(&resolved.made).any(is_there) {
+        return None;
+    }
+    let unknown = (0..candidates.len()).filter(|&at| {
+        let given = &candidates[at].given;
+        let has_open_name = given.outputs.first().is_some_and(|one| !one.is_whole);
+        new[at] && has_open_name && given.name.is_none() && resolved.made[at].is_none()
+    });
+    let unknown: Vec<String> =
+        unknown.map(|at| format!("{} ({})", all.all[at].name, all.all[at].place)).collect();
+    let what = format!(
+        "the registry of the build is not known, and `{registry}` is taken; check `repository`"
+    );
+    listed(&unknown, &what)
+}
+
 /// Images that no build makes, where builds make most of the others.
 pub(super) fn unbuilt(
     candidates: &[ImageCandidate],
@@ -183,7 +224,8 @@ pub(super) fn other_repositories(
 ) -> Option<UnsureLine> {
     let mut all: Vec<String> = Vec::new();
     for (index, candidate) in candidates.iter().enumerate().filter(|(index, _)| new[*index]) {
-        let Some(made) = &resolved.made[index] else { continue };
+        let made = resolved.made[index].as_ref().filter(|made| made.rule != EvidenceRule::Guess);
+        let Some(made) = made else { continue };
         for output in candidate.given.outputs.iter().filter(|one| one.is_whole) {
             // A name without a registry is one of this machine.
             let is_other = output.repository.contains('/') && !output.is_of(&made.repository);

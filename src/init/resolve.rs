@@ -117,6 +117,7 @@ pub(super) fn resolve(candidates: &[ImageCandidate], known: &RepositoryFacts<'_>
             None => drop(resolved.by_repository(candidates, one)),
         }
     }
+    resolved.guess(candidates);
     for one in &wanted {
         resolved.by_last_part(one);
     }
@@ -143,9 +144,17 @@ pub(super) fn split(repository: &Repository) -> (&str, &str) {
 
 /// What the evidence of a candidate says without a doubt.
 fn said(candidate: &ImageCandidate) -> Option<Made> {
-    let (rule, place) = candidate.said.clone()?;
+    let (rule, place) = candidate.said.clone().filter(|(rule, _)| *rule != EvidenceRule::Guess)?;
+    published(candidate, rule, place)
+}
+
+/// The first image that builds of a candidate publish, if its whole name is known.
+fn published(candidate: &ImageCandidate, rule: EvidenceRule, place: String) -> Option<Made> {
     let outputs = &candidate.given.outputs;
-    let first = outputs.iter().find(|one| one.is_whole)?;
+    let mut whole = outputs.iter().filter(|one| one.is_whole);
+    // Of several repositories, one with a known tag.
+    let has_tag = |one: &&PublishedImage| one.tag.is_some() || one.template.is_some();
+    let first = whole.clone().find(has_tag).or_else(|| whole.next())?;
     let repository: Repository = first.repository.parse().ok()?;
     // A local name such as `test` or `app` is no proof of where it is published.
     let is_local = !first.repository.contains('/')
@@ -354,6 +363,10 @@ impl Resolution {
         }
         // What is built from an image does not make it, even if its script says so.
         found.retain(|&one| !candidates[one].uses.iter().any(|(used, _)| is_same(used, wanted)));
+        let is_guess = |&one: &usize| candidates[one].is_guess();
+        if !found.iter().all(is_guess) {
+            found.retain(|one| !is_guess(one));
+        }
         // What the hierarchy file says of its images, and has no place, is stronger.
         let is_of_file =
             |&one: &usize| candidates[one].said.as_ref().is_some_and(|(_, at)| at.is_empty());
@@ -392,6 +405,17 @@ impl Resolution {
             _ => {
                 self.doubt(DoubtCause::Several, wanted, found);
                 true
+            }
+        }
+    }
+
+    /// What nothing else says, a command says whose Dockerfile is not known.
+    fn guess(&mut self, candidates: &[ImageCandidate]) {
+        for (made, candidate) in self.made.iter_mut().zip(candidates) {
+            if made.is_none()
+                && let Some((rule @ EvidenceRule::Guess, place)) = &candidate.said
+            {
+                *made = published(candidate, *rule, place.clone());
             }
         }
     }
@@ -441,7 +465,8 @@ impl Resolution {
             None => true,
         };
         let has_other_tags = |fit: &&Fit| {
-            names_other_tags(&candidates[fit.candidate].given.outputs, &wanted.reference)
+            let one = &candidates[fit.candidate];
+            !one.is_guess() && names_other_tags(&one.given.outputs, &wanted.reference)
         };
         let (others, free): (Vec<&Fit>, Vec<&Fit>) =
             fits.iter().filter(is_free).partition(has_other_tags);
@@ -594,11 +619,12 @@ impl Resolution {
             let known = self.made[index].take();
             let (rule, place) = match (&candidates[index].said, known) {
                 (Some(said), _)
-                    if candidates[index]
-                        .given
-                        .outputs
-                        .iter()
-                        .any(|one| one.is_of(&wanted.reference.repository)) =>
+                    if said.0 != EvidenceRule::Guess
+                        && candidates[index]
+                            .given
+                            .outputs
+                            .iter()
+                            .any(|one| one.is_of(&wanted.reference.repository)) =>
                 {
                     said.clone()
                 }

@@ -6,15 +6,17 @@ use std::{
 };
 
 use super::{
-    arrays::{self, added, items},
+    arrays::{self, added},
+    bind::bind,
     build_options::BuildOptions,
-    candidate::Given,
     evidence::{
         Evidence, EvidenceRule, FoundBuilds, Open, PublishedImage, Syntax, Values, expand, tidy,
     },
     functions::{Functions, NumberedLine},
     loops::{loops, rows, targets},
+    makefile,
     path_words::is_one_of,
+    recipes,
 };
 
 /// Options of `build` that take no value.
@@ -47,6 +49,8 @@ pub(super) struct BuildCommand {
     pub(super) has_no_context: bool,
     /// The image is for this machine: it is loaded into the engine, or not kept at all.
     pub(super) is_local: bool,
+    /// Variables of loops over files.
+    pub(super) files: BTreeSet<String>,
     pub(super) options: BuildOptions,
 }
 
@@ -85,7 +89,6 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
                 let is_quoted = value.len() > 1
                     && ['"', '\''].iter().any(|q| value.starts_with(*q) && value.ends_with(*q));
                 let value = if is_quoted { &value[1..value.len() - 1] } else { value };
-                let value = if syntax == Syntax::Shell { items(value) } else { value };
                 if is_more && values.contains_key(name) {
                     let present = values.get_mut(name).filter(|_| conditions == 0);
                     _ = present.map(|present| present.extend([" ", value]));
@@ -183,11 +186,9 @@ fn without_prints(text: &str) -> String {
 fn logical_lines(text: &str) -> Vec<NumberedLine> {
     let mut lines: Vec<NumberedLine> = Vec::new();
     let mut continues = false;
-    let open = arrays::open_lines(text);
     for (number, line) in text.lines().enumerate() {
         let (part, goes_on) = match line.trim_end().strip_suffix('\\') {
             Some(part) => (part, true),
-            None if open.contains(&number) => (line.split(" #").next().unwrap_or(line), true),
             None => (line, false),
         };
         match lines.last_mut() {
@@ -214,6 +215,8 @@ struct ScriptState {
     lists: BTreeMap<String, Vec<String>>,
     /// How many conditions the line is in.
     conditions: usize,
+    /// Variables of loops over files.
+    files: BTreeSet<String>,
     /// How many calls of functions this is in.
     depth: usize,
 }
@@ -233,9 +236,9 @@ impl ScriptState {
             values.insert(name.to_owned(), all[0].clone());
         }
         let lists = ["@", "*"].map(|name| (name.to_owned(), all.to_vec()));
-        let (lists, folder) = (lists.into(), folder.to_owned());
+        let (lists, folder, files) = (lists.into(), folder.to_owned(), self.files.clone());
         let (assigned, depth) = (BTreeSet::new(), self.depth + 1);
-        Self { values, assigned, folder, lists, conditions: 0, depth }
+        Self { values, assigned, folder, lists, files, conditions: 0, depth }
     }
 
     /// Takes what a line adds to a variable. What only a condition adds is not in every build.
@@ -244,7 +247,9 @@ impl ScriptState {
         if let Some((name, more)) = added(line).filter(|_| self.conditions == 0)
             && let Some(value) = self.values.get_mut(name)
         {
-            value.push_str(&more);
+            let end = if value.starts_with('(') && value.ends_with(')') { ")" } else { "" };
+            value.truncate(value.len() - end.len());
+            value.extend([more.as_str(), end]);
         }
     }
 }
@@ -257,19 +262,28 @@ impl Script<'_> {
         }
         let syntax = self.syntax();
         let text = without_prints(self.text);
+        let text = match syntax {
+            Syntax::Shell => arrays::read_loops(&arrays::on_one_line(&text)),
+            Syntax::Make => text,
+        };
         let mut values = assignments(&text, syntax);
         values.extend(self.values.iter().map(|(key, value)| (key.clone(), value.clone())));
         let mut lines = logical_lines(&text);
-        let mut functions = match syntax {
-            Syntax::Shell => Functions::take(&mut lines),
-            Syntax::Make => Functions::default(),
-        };
+        let mut functions = Functions::default();
+        if recipes::is_justfile(self.path) {
+            recipes::take(&mut lines, &mut functions);
+        }
+        match syntax {
+            Syntax::Shell => functions.take(&mut lines),
+            Syntax::Make => makefile::take(&mut lines, &mut functions),
+        }
         let start = || ScriptState {
             values: values.clone(),
             assigned: BTreeSet::new(),
             folder: self.folder.to_owned(),
             lists: BTreeMap::new(),
             conditions: 0,
+            files: BTreeSet::new(),
             depth: 0,
         };
         self.lines(&lines, start(), &mut functions, (dockerfiles, &mut *found));
@@ -296,6 +310,11 @@ impl Script<'_> {
             if trimmed.starts_with('#') {
                 continue;
             }
+            if syntax == Syntax::Make
+                && self.calls((*number, line), &state, functions, (dockerfiles, &mut *found))
+            {
+                continue;
+            }
             if syntax == Syntax::Make && !is_recipe {
                 targets(line, &state.values, &mut state.lists);
                 continue;
@@ -311,7 +330,8 @@ impl Script<'_> {
                 state.add(trimmed);
             }
             let place = (state.folder.as_path(), dockerfiles);
-            loops(trimmed, (&state.values, syntax), place, &mut state.lists);
+            let known = (&state.values, syntax);
+            loops(trimmed, known, place, (&mut state.lists, &mut state.files));
             if is_recipe {
                 self.folder.clone_into(&mut state.folder);
             }
@@ -349,7 +369,8 @@ impl Script<'_> {
                         self.lines(&body, inside, functions, (dockerfiles, &mut *found));
                         continue;
                     }
-                    let Some(command) = command(&words, &row) else { continue };
+                    let Some(mut command) = command(&words, &row) else { continue };
+                    command.files.clone_from(&state.files);
                     state.assigned.clear();
                     let place = format!("{}:{}", self.path.display(), self.first_line + number);
                     bind(self.rule, &place, &here, &command, dockerfiles, found);
@@ -359,6 +380,42 @@ impl Script<'_> {
                 }
             }
         }
+    }
+}
+
+impl Script<'_> {
+    /// Reads what a line of a Makefile calls; `false` if it calls nothing.
+    fn calls(
+        &self,
+        (number, line): (usize, &str),
+        state: &ScriptState,
+        functions: &mut Functions,
+        (dockerfiles, found): (&BTreeSet<PathBuf>, &mut FoundBuilds),
+    ) -> bool {
+        if state.depth >= DEEPEST_CALL || !line.contains("$(call ") {
+            return false;
+        }
+        let mut is_one = false;
+        for row in rows(line, &state.lists, &state.values) {
+            for (name, arguments) in makefile::calls(line, &row) {
+                // `name = docker build …` is one line.
+                let variable = || vec![(number, row.get(&name).cloned().unwrap_or_default())];
+                let mut body = functions.call(&name, &arguments).unwrap_or_else(variable);
+                if line.starts_with('\t') || !functions.has(&name) {
+                    for (_, line) in &mut body {
+                        line.insert(0, '\t');
+                    }
+                }
+                is_one = true;
+                let mut inside = state.called(&row, &state.folder, &arguments);
+                // `$@` is the target of the rule.
+                inside.lists.clone_from(&state.lists);
+                inside.values.remove("@");
+                inside.values.extend(row.get("@").map(|own| ("@".to_owned(), own.clone())));
+                self.lines(&body, inside, functions, (dockerfiles, &mut *found));
+            }
+        }
+        is_one
     }
 }
 
@@ -403,7 +460,7 @@ pub(super) fn commands(line: &str) -> Vec<Vec<String>> {
 
 /// A command without the words of the shell before it.
 fn called(words: &[String]) -> &[String] {
-    let skip = words.iter().take_while(|word| is_one_of(word, "do then else if ! { time"));
+    let skip = words.iter().take_while(|word| is_one_of(word, "do then else if ! { time just"));
     &words[skip.count()..]
 }
 
@@ -468,6 +525,9 @@ fn options(words: &[String], values: &Values) -> BuildCommand {
             command.dockerfile = words.next().cloned().map(Open);
             continue;
         }
+        if word == "--" {
+            continue;
+        }
         if !word.starts_with('-') || word == "-" {
             places.push(Open(word.clone()));
             continue;
@@ -507,108 +567,6 @@ fn options(words: &[String], values: &Values) -> BuildCommand {
     command.context = known.last().cloned();
     command.has_no_context = known.is_empty() && places.iter().any(|place| place.0 == "-");
     command
-}
-
-/// Finds the Dockerfiles that a build is for.
-pub(super) fn bind(
-    rule: EvidenceRule,
-    place: &str,
-    folder: &Path,
-    command: &BuildCommand,
-    dockerfiles: &BTreeSet<PathBuf>,
-    found: &mut FoundBuilds,
-) {
-    let context = command.context.clone().unwrap_or_else(|| Open(".".to_owned()));
-    if context.0.contains("://") {
-        return;
-    }
-    let join = |base: &Path, path: &Open| {
-        Open(
-            tidy(&base.join(path.0.trim_start_matches("./")).to_string_lossy())
-                .to_string_lossy()
-                .into_owned(),
-        )
-    };
-    // Scripts run in their own folder, or in one above it.
-    for base in folder.ancestors() {
-        let context = join(base, &context);
-        let files: Vec<Open> = match &command.dockerfile {
-            Some(file) => vec![join(base, file), join(Path::new(&context.0), file)],
-            None => ["Dockerfile", "Containerfile"]
-                .map(|name| join(Path::new(&context.0), &Open(name.to_owned())))
-                .into(),
-        };
-        for file in files {
-            let mut hits: Vec<(PathBuf, Values)> = Vec::new();
-            if file.is_known() {
-                let path = PathBuf::from(&file.0);
-                if dockerfiles.contains(&path) {
-                    hits.push((path, Values::new()));
-                }
-            } else {
-                hits.extend(
-                    dockerfiles
-                        .iter()
-                        .filter_map(|path| Some((path.clone(), file.bind(path.to_str()?)?))),
-                );
-                // A loop over `*/` sees one level.
-                let is_flat =
-                    |(_, values): &(PathBuf, Values)| values.values().all(|one| !one.contains('/'));
-                if hits.iter().any(is_flat) {
-                    hits.retain(is_flat);
-                }
-                let named = command.tags.iter().flat_map(Open::variables);
-                let named: BTreeSet<&str> = named.collect();
-                let by_path = file.variables();
-                // The path must say what the name is.
-                if hits.len() > 1 && by_path.is_disjoint(&named) {
-                    hits.clear();
-                }
-            }
-            if hits.is_empty() {
-                continue;
-            }
-            for (path, values) in hits {
-                found.known.push(evidence(rule, place, path, &values, &context, command));
-            }
-            return;
-        }
-    }
-    let tags: Vec<String> = command.tags.iter().map(Open::shown).collect();
-    let unknown = match &tags[..] {
-        [] => place.to_owned(),
-        tags => format!("{place} ({})", tags.join(", ")),
-    };
-    if !found.unknown.contains(&unknown) {
-        found.unknown.push(unknown);
-    }
-}
-
-fn evidence(
-    rule: EvidenceRule,
-    place: &str,
-    dockerfile: PathBuf,
-    values: &Values,
-    context: &Open,
-    command: &BuildCommand,
-) -> Evidence {
-    let known = |open: &Open| {
-        let open = open.fill(values);
-        open.is_known().then_some(open.0)
-    };
-    let mut outputs: Vec<PublishedImage> = Vec::new();
-    for output in command.tags.iter().filter_map(|tag| PublishedImage::read(&tag.fill(values))) {
-        if !outputs.contains(&output) {
-            outputs.push(output);
-        }
-    }
-    let given = Given {
-        is_local: command.is_local,
-        context: known(context).filter(|_| !command.has_no_context).map(|path| tidy(&path)),
-        outputs,
-        ..command.options.give(known)
-    };
-    Evidence { rule, place: place.to_owned(), dockerfile, given }
 }
 
 #[cfg(test)]
@@ -660,7 +618,7 @@ mod tests {
             (
                 EvidenceRule::Script,
                 "build.sh",
-                "docker build -t acme/base:1 base",
+                "exec docker build -t acme/base:1 -- base",
                 vec!["base/Dockerfile acme/base:1"],
             ),
             (
@@ -765,6 +723,58 @@ mod tests {
                 "x.sh",
                 "main() { with-log all; }\nwith-log() {\n  \"$@\"\n}\nall() {\n  b -t acme/base:1 base; b -t acme/web:2 web\n}\nb() { docker build --pull \"$@\"; }\nmain \"$@\"",
                 vec!["base/Dockerfile acme/base:1", "web/Dockerfile acme/web:2"],
+            ),
+        ] {
+            assert_eq!(read(rule, path, text, &files), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn arrays_loops_and_calls_of_scripts_and_makefiles() {
+        let files = ["base/Dockerfile", "web/Dockerfile", "tools/base/Dockerfile"];
+        for (rule, path, text, expected) in [
+            (
+                EvidenceRule::Makefile,
+                "Makefile",
+                "IMAGES := base web\ndefine rule\n.PHONY: $(1)\n$(1):\n\tdocker build -t acme/team-$(1):1 -t acme/$(1):$(shell git) $(1)\nendef\n$(foreach i,$(IMAGES),$(eval $(call rule,$(i))))\n",
+                vec![
+                    "base/Dockerfile acme/team-base:1,acme/base:?",
+                    "web/Dockerfile acme/team-web:1,acme/web:?",
+                ],
+            ),
+            (
+                EvidenceRule::Makefile,
+                "Makefile",
+                "define build\ndocker build -t acme/$(1):$(2) $@\nendef\none = docker build -t acme/one $(1)\nbase:\n\t$(call build,core,3)\nw:\n\t$(call one,web)\n",
+                vec!["base/Dockerfile acme/core:3", "web/Dockerfile acme/one:latest"],
+            ),
+            (
+                EvidenceRule::Script,
+                "x.sh",
+                "declare -A V=( [base]=1.2 [web]=3 )\nfor n in \"${!V[@]}\"; do\n  v=${V[$n]}\n  docker build --build-arg \"V=$v\" -t \"acme/$n:$v\" \"$n\"\ndone",
+                vec!["base/Dockerfile acme/base:1.2 V=1.2", "web/Dockerfile acme/web:3 V=3"],
+            ),
+            (
+                EvidenceRule::Script,
+                "x.sh",
+                "while read -r n t; do\n  docker build -t acme/$n:$t $n\ndone <<LIST\nbase 5\nweb 6\nLIST",
+                vec!["base/Dockerfile acme/base:5", "web/Dockerfile acme/web:6"],
+            ),
+            (
+                EvidenceRule::Script,
+                "x.sh",
+                "ALL=(\n  base # one\n  web\n)\nfor n in \"${ALL[@]}\"; do docker build -t acme/$n:1 $n; done",
+                vec!["base/Dockerfile acme/base:1", "web/Dockerfile acme/web:1"],
+            ),
+            (
+                EvidenceRule::Script,
+                "justfile",
+                "owner=\"acme\"\nimage name tag=\"6\":\n    docker build -t ${owner}/${name}:${tag} ${name}\nf: (image \"base\")\ng: && (image \"web\" '7')\n    just image tools/base",
+                vec![
+                    "base/Dockerfile acme/base:6",
+                    "web/Dockerfile acme/web:7",
+                    "tools/base/Dockerfile acme/tools/base:6",
+                ],
             ),
         ] {
             assert_eq!(read(rule, path, text, &files), expected, "{text}");

@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 
 use super::{
     bake::text_of,
+    bind::bind,
     build_options::BuildOptions,
     evidence::{EvidenceRule, FoundBuilds, Open, unknown},
-    shell::{self, BuildCommand},
+    shell::BuildCommand,
 };
 use crate::{check::diagnostic::SourceFile, hierarchy};
 
@@ -46,7 +47,7 @@ pub(super) fn read(
             let line = text.lines().position(is_it).map_or(1, |number| number + 1);
             let place = format!("{}:{line}", path.display());
             let command = command(artifact, format!("{image}:{tag}"));
-            shell::bind(EvidenceRule::Skaffold, &place, folder, &command, dockerfiles, found);
+            bind(EvidenceRule::Skaffold, &place, folder, &command, dockerfiles, found);
         }
     }
 }

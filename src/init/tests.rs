@@ -441,6 +441,110 @@ fn an_unknown_tag_is_not_that_of_a_sibling() {
 }
 
 #[test]
+fn a_variable_without_a_value_in_a_path_is_a_guess() {
+    let proposal = of(&[
+        ("img/a/Dockerfile", "FROM debian:12"),
+        ("img/b/Dockerfile", "FROM debian:12"),
+        ("img/c/Dockerfile", "FROM debian:12"),
+        ("one/Dockerfile.x", "FROM debian:12"),
+        // Read before the script.
+        (
+            ".gitlab-ci.yml",
+            "b: { script: ['docker build --build-arg V=$V -t corp/team-$NAME:prod img/$NAME', 'docker build -t corp/two-$NAME:$V img/$NAME'] }",
+        ),
+        (
+            "build.sh",
+            "docker build -t corp/a:1 img/a\ndocker build -t corp/b:2 img/b\ndocker build -t corp/x:1 -f $D/Dockerfile.x .",
+        ),
+        ("z.sh", "docker build -t corp/one:1 -f one/Dockerfile.x ."),
+    ]);
+    let expected = [
+        "a: { context: img/a, tags: [\"1\"] }",
+        "b: { context: img/b, tags: [\"2\"] }",
+        "team-c: { context: img/c, tags: [prod] }",
+        "one: { context: ., dockerfile: one/Dockerfile.x, tags: [\"1\"] }",
+    ];
+    assert_eq!(entries(&proposal), expected, "{}", proposal.text);
+    assert!(proposal.text.contains("[guess .gitlab-ci.yml:1]"), "{}", proposal.text);
+    assert_eq!(
+        unsure(&proposal)[..],
+        [
+            "`team-c (.gitlab-ci.yml:1)`: the command may build it, but the value of a variable in the path of its Dockerfile is not known; check `repository`, `tags` and `build_args`"
+        ]
+    );
+    assert!(proposal.explained.iter().any(|line| line.contains("`guess` (rank 3)")));
+    // A variable of a loop over files stands for them.
+    let files = [
+        ("a/Dockerfile", "FROM debian:12"),
+        ("b/Dockerfile", "FROM debian:12"),
+        (
+            "build.sh",
+            "for d in $(find . -name x); do\n  n=$(basename $d)\n  docker build -t corp/$n:1 $n\ndone",
+        ),
+    ];
+    assert_eq!(unsure(&of(&files)), Vec::<String>::new());
+}
+
+/// A reference says more than a guess.
+#[test]
+fn a_guess_takes_no_edge() {
+    let proposal = of(&[
+        ("base/Dockerfile", "FROM debian:12"),
+        ("web/Dockerfile", "FROM other.io/x/base:3"),
+        ("app/Dockerfile", "FROM other.io/x/web:3"),
+        ("build.sh", "docker build -t corp/$1:9 $1"),
+    ]);
+    let expected = ["app/Dockerfile < web/Dockerfile", "web/Dockerfile < base/Dockerfile"];
+    assert_eq!(edges(&proposal), expected, "{}", proposal.text);
+    assert!(proposal.text.contains("registry: other.io/x"), "{}", proposal.text);
+}
+
+#[test]
+fn the_tag_of_a_few_images_is_not_that_of_others() {
+    let files = [
+        ("a/Dockerfile", "FROM debian:12"),
+        ("b/Dockerfile", "FROM debian:12"),
+        ("c/Dockerfile", "FROM debian:12"),
+        ("d/Dockerfile", "FROM debian:12"),
+        ("build.sh", "docker build -t corp/a:v3 a\ndocker build -t corp/b:4 b\n"),
+    ];
+    let expected = ["a: { tags: [v3] }", "b: { tags: [\"4\"] }", "c: {}", "d: {}"];
+    assert_eq!(entries(&of(&files)), expected);
+    let mut files = files;
+    files[4].1 = "docker build -t corp/a:v3 a\ndocker build -t corp/b:v3 b\n";
+    let two = of(&files);
+    assert_eq!(entries(&two), ["a: { tags: [v3] }", "b: { tags: [v3] }", "c: {}", "d: {}"]);
+    files[4].1 = "for i in a b c; do docker build -t corp/$i:v3 $i; done\n";
+    let most = of(&files);
+    assert_eq!(entries(&most), ["a: {}", "b: {}", "c: {}", "d: {}"]);
+    assert!(most.text.contains("tags: [v3]"), "{}", most.text);
+}
+
+#[test]
+fn an_unknown_registry_is_not_that_of_the_others() {
+    let files = [
+        ("a/Dockerfile", "FROM debian:12"),
+        ("b/Dockerfile", "FROM debian:12"),
+        ("build.sh", "docker build -t reg.example.com/base/a:1 a"),
+        (".gitlab-ci.yml", "b: { script: ['docker build -t $CI_REGISTRY_IMAGE/b:2 b'] }"),
+    ];
+    let proposal = of(&files);
+    let doubt = "`b (.gitlab-ci.yml:1)`: the registry of the build is not known, and `reg.example.com/base` is taken; check `repository`";
+    assert_eq!(unsure(&proposal), [doubt]);
+    let remote =
+        (".git/config", "[remote \"origin\"]\n\turl = https://gitlab.com/acme/images.git\n");
+    let proposal = of(&[&files[..], &[remote]].concat());
+    assert_eq!(unsure(&proposal), Vec::<String>::new());
+    let b = "b: { repository: registry.gitlab.com/acme/images/b, tags: [\"2\"] }";
+    assert!(entries(&proposal).contains(&b), "{}", proposal.text);
+    // A reference says where builds with the same variable publish.
+    let based =
+        [("c/Dockerfile", "FROM reg.example.com/base/d"), ("d/Dockerfile", "FROM debian:12")];
+    let script = ("d.sh", "docker build -t $R/d d\ndocker build -t $R/c c");
+    assert_eq!(unsure(&of(&[&based[..], &[script]].concat())), Vec::<String>::new());
+}
+
+#[test]
 fn options_of_builds_are_written_or_reported() {
     let proposal = of(&[
         ("arm/Dockerfile", "FROM debian:12"),

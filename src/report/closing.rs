@@ -42,7 +42,8 @@ pub(super) fn result(summary: &Summary, paint: Paint) -> String {
         let held = summary.steps.iter().filter(|step| matches!(step.outcome, Outcome::Held { .. }));
         let held = held.count();
         let nothing = paint.good("nothing to do");
-        return match (summary.steps.len() - held, held) {
+        let all = NodeName::images(summary.steps.iter().map(|step| &step.node));
+        return match (all.saturating_sub(held), held) {
             (0, 0) => nothing,
             (1, 0) => format!("{nothing}: the image is up to date"),
             (n, 0) => format!("{nothing}: all {n} images are up to date"),

@@ -174,8 +174,11 @@ impl Drawing {
 
     /// `8 images`, `8 images on 2 upstreams`.
     pub(super) fn count(&self) -> String {
-        let upstreams = self.boxes.iter().filter(|one| one.kind == BoxKind::Upstream).count();
-        let images = numbers::count(self.boxes.len() - upstreams, "image");
+        let (upstreams, images): (Vec<&Drawn>, Vec<&Drawn>) =
+            self.boxes.iter().partition(|one| one.kind == BoxKind::Upstream);
+        let upstreams = upstreams.len();
+        let nodes: Vec<NodeName> = images.iter().map(|one| one.label.as_str().into()).collect();
+        let images = numbers::count(NodeName::images(&nodes), "image");
         match upstreams {
             0 => images,
             n => format!("{images} on {}", numbers::count(n, "upstream")),

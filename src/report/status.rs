@@ -82,8 +82,11 @@ pub fn text(
 
 /// `2 of 4 images are current`.
 fn count(shown: &[&Step]) -> String {
-    let current = shown.iter().filter(|step| step.state() == ImageState::Current).count();
-    match (current, shown.len()) {
+    let all = NodeName::images(shown.iter().map(|step| &step.node));
+    // All platforms of a current image are current.
+    let others = shown.iter().filter(|step| step.state() != ImageState::Current);
+    let current = all - NodeName::images(others.map(|step| &step.node));
+    match (current, all) {
         (_, 0) => "no images".to_owned(),
         (1, 1) => "the image is current".to_owned(),
         (0, 1) => "the image is not current".to_owned(),

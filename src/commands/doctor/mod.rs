@@ -59,7 +59,7 @@ fn hierarchy(common: &Common, findings: &mut Vec<Finding>) -> Option<Hierarchy> 
             if common.no_registry {
                 loaded.hierarchy.take_registry();
             }
-            let images = match loaded.hierarchy.len() {
+            let images = match loaded.hierarchy.images() {
                 1 => "1 image".to_owned(),
                 n => format!("{n} images"),
             };

@@ -306,7 +306,7 @@ impl<'a> Watching<'a> {
     /// What is waited for after a run.
     fn tell_rest(&self) {
         let Some(look) = &self.look else { return };
-        let all = count(look.hierarchy.len(), "image");
+        let all = count(look.hierarchy.images(), "image");
         let images = match self.watched(&look.hierarchy) {
             Some(watched) => {
                 let watched: Vec<&NodeName> = watched.iter().collect();

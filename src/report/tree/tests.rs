@@ -9,7 +9,7 @@ use super::{
 use crate::{
     hierarchy::test_hierarchy,
     plan::ImageState,
-    report::drawing::{DrawnStanding, Standings},
+    report::drawing::{BoxKind, Drawing, Drawn, DrawnStanding, Standings},
 };
 
 fn names(hierarchy: &Hierarchy) -> BTreeSet<NodeName> {
@@ -52,6 +52,19 @@ fn shown_in(lines: &str, asked: bool, columns: Option<usize>) -> String {
     let mut out = Vec::new();
     text(view, (now(), columns), (false, &mut out)).unwrap();
     String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn the_platforms_of_an_image_are_counted_once() {
+    let one = |label: &str, kind| Drawn { label: label.to_owned(), kind };
+    let image = BoxKind::Image(None);
+    let boxes = vec![
+        one("debian:12", BoxKind::Upstream),
+        one("app (linux/amd64)", image),
+        one("app (linux/arm64)", image),
+        one("web", image),
+    ];
+    assert_eq!(Drawing { boxes, arrows: Vec::new() }.count(), "2 images on 1 upstream");
 }
 
 #[test]

@@ -160,9 +160,11 @@ fn lines<'a>(view: TreeView<'a>) -> Vec<TreeLine<'a>> {
 fn count(view: TreeView<'_>) -> String {
     let all = view.drawing().count();
     let Some(standings) = view.standings.filter(|_| !view.shown.is_empty()) else { return all };
-    let states = view.shown.iter().filter_map(|name| standings.get(name));
-    match states.filter(|one| one.state == ImageState::Current).count() {
-        n if n == view.shown.len() => format!("{all}, all current"),
+    let is_current =
+        |name: &&NodeName| standings.get(*name).is_some_and(|one| one.state == ImageState::Current);
+    let shown = NodeName::images(view.shown);
+    match shown - NodeName::images(view.shown.iter().filter(|name| !is_current(name))) {
+        n if n == shown => format!("{all}, all current"),
         n => format!("{all}, {n} current"),
     }
 }
