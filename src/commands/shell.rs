@@ -44,20 +44,15 @@ pub(super) async fn shell(common: &Common, arguments: &ShellArgs) -> Result<Exit
     }
     let failed = if arguments.published { None } else { failed(&world, node).await? };
     let native = pool::engine_for(&world, (&hierarchy, node));
-    let (engine, image) = match failed {
-        Some((engine, image, failure)) => {
-            let Setback::Failed { message, .. } = &failure.setback else {
-                unreachable!("it failed")
-            };
-            output::line(&format!("image of run {}: {message}", failure.run));
-            (engine, image)
+    let (engine, image) = if let Some((engine, image, failure)) = failed {
+        let Setback::Failed { message, .. } = &failure.setback else { unreachable!("it failed") };
+        output::line(&format!("image of run {}: {message}", failure.run));
+        (engine, image)
+    } else {
+        if !arguments.published {
+            tell_failed_build(&world, node);
         }
-        None => {
-            if !arguments.published {
-                tell_failed_build(&world, node);
-            }
-            (native, published((&hierarchy, &world), native, node).await?)
-        }
+        (native, published((&hierarchy, &world), native, node).await?)
     };
     let argv = match &arguments.command[..] {
         [] => vec!["sh".to_owned()],

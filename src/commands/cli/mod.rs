@@ -192,7 +192,10 @@ const HELP: &str = "\
 
 /// The command line, for parsing, for help, for man pages and for completion.
 pub fn command() -> clap::Command {
-    Cli::command().help_template(HELP).mut_subcommands(|command| command.help_template(HELP))
+    let command = Cli::command().help_template(HELP);
+    command
+        .mut_subcommands(|command| command.help_template(HELP))
+        .mut_subcommand("promote", pipeline::without_builds)
 }
 
 /// With examples whose descriptions stay below each other in a narrow terminal.

@@ -51,18 +51,14 @@ pub struct StageArgs {
     pub json_report: Option<PathBuf>,
 }
 
-/// What promotions accept, and do not need.
-fn of_builds(argument: clap::Arg) -> clap::Arg {
-    argument.hide(true)
+/// Hides the flags that promotions accept, and do not need.
+pub(super) fn without_builds(command: clap::Command) -> clap::Command {
+    ["jobs", "test_jobs", "no_speculate", "builder"]
+        .into_iter()
+        .fold(command, |command, flag| command.mut_arg(flag, |argument| argument.hide(true)))
 }
 
 #[derive(Debug, Args)]
-#[command(
-    mut_arg("jobs", of_builds),
-    mut_arg("test_jobs", of_builds),
-    mut_arg("no_speculate", of_builds),
-    mut_arg("builder", of_builds)
-)]
 pub struct PromoteArgs {
     /// A file of `rebuild plan --out`, or the ID of a plan in the registry
     #[arg(long, value_name = "PLAN")]
