@@ -19,8 +19,10 @@ use crate::{
     export::{CiSystem, ExportOptions, Pipeline, preview},
     hierarchy::{Hierarchy, Notify, SecretSource},
     host::{git, owner},
+    image::Repository,
     plan::{Action, DigestSource, PlanFile},
     publish::store::PipelineRecords,
+    registry::is_loopback,
     report::count,
 };
 
@@ -186,6 +188,16 @@ fn warn((file, hierarchy): (&PlanFile, &Hierarchy), arguments: &ExportArgs) {
                 "`{name}` is an image of this engine only: other machines do not have it"
             ));
         }
+    }
+    let host = hierarchy.registry.as_ref().map(Repository::host);
+    if let Some(host) = host.filter(|host| is_loopback(host)) {
+        output::warning(&format!(
+            "`{host}` is this machine: jobs on other machines do not reach it"
+        ));
+    }
+    let has_no_setup = arguments.setup.is_empty() && arguments.rebuild == "rebuild";
+    if arguments.system == CiSystemArg::Github && has_no_setup && !arguments.dry_run {
+        output::line("jobs start `rebuild`, which their runners need: `--setup` installs it");
     }
     let is_default = arguments.image.starts_with("rebuild:");
     if arguments.system != CiSystemArg::Github && is_default && !arguments.dry_run {

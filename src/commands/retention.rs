@@ -1,7 +1,7 @@
 //! After a successful run: removes images from the engines that newer ones have replaced.
 //!
-//! **Invariant:** only images go that a run of this hierarchy has stored, that say so in their labels, and
-//! whose tags are all build tags of this hierarchy. The engine refuses to remove an image of a container.
+//! **Invariant:** only images go that a run of this hierarchy has stored, and whose tags are all build tags of this
+//! hierarchy. The engine refuses to remove an image of a container.
 
 use std::{collections::BTreeSet, num::NonZeroUsize};
 
@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{connections::Connections, error::CommandError, gc::taken_back, pool};
 use crate::{
-    engine::{Docker, Engine as _, LocalImage},
+    engine::{Docker, Engine as _, LocalImage, TagRemoval},
     event::{EventKind, Outcome, Summary},
     exit::Exit,
     fingerprint::{is_build_tag, node_of},
@@ -131,16 +131,9 @@ impl Tidy<'_> {
         let tagged = node.repository.tagged(tag.clone());
         let mut all = OldImage::Absent;
         for engine in pool::with_docker_api(self.world) {
-            let end = match engine.inspect(&tagged.to_string()).await {
-                Ok(None) => OldImage::Absent,
-                Ok(Some(image)) if self.is_free(&image, node, needed) => {
-                    if remove(engine, &image, &tagged).await {
-                        OldImage::Removed
-                    } else {
-                        OldImage::Stays
-                    }
-                }
-                Ok(Some(_)) | Err(_) => OldImage::Stays,
+            let end = match self.hierarchy.registry {
+                Some(_) => in_registry(engine, &tagged).await,
+                None => self.remove_if_free(engine, (node, &tagged), needed).await,
             };
             all = match (all, end) {
                 (OldImage::Stays, _) | (_, OldImage::Stays) => OldImage::Stays,
@@ -149,6 +142,23 @@ impl Tidy<'_> {
             };
         }
         all
+    }
+
+    async fn remove_if_free(
+        &self,
+        engine: &Docker,
+        (node, tagged): (&Node, &Tagged),
+        needed: &BTreeSet<Digest>,
+    ) -> OldImage {
+        match engine.inspect(&tagged.to_string()).await {
+            Ok(None) => OldImage::Absent,
+            Ok(Some(image))
+                if self.is_free(&image, node, needed) && remove(engine, &image, tagged).await =>
+            {
+                OldImage::Removed
+            }
+            Ok(Some(_)) | Err(_) => OldImage::Stays,
+        }
     }
 
     fn is_free(&self, image: &LocalImage, node: &Node, needed: &BTreeSet<Digest>) -> bool {
@@ -160,6 +170,15 @@ impl Tidy<'_> {
         node_of(&image.labels).as_ref() == Some(&node.name)
             && !needed.contains(&image.id)
             && image.tags.iter().all(is_ours)
+    }
+}
+
+/// The registry has it, so its build tag goes whatever else names it here. The engine keeps an image with other tags.
+async fn in_registry(engine: &Docker, tagged: &Tagged) -> OldImage {
+    match engine.remove_tag(tagged).await {
+        Ok(TagRemoval::WithImage) => OldImage::Removed,
+        Ok(TagRemoval::OfSeveral | TagRemoval::Absent) => OldImage::Absent,
+        Err(_) => OldImage::Stays,
     }
 }
 

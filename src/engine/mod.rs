@@ -20,7 +20,7 @@ pub use self::{
     buildkitd::{Buildkitd, TestHost},
     docker::{
         About, BuilderChoice, BuilderKind, Capabilities, Capability, Docker, EngineOptions,
-        ImageStore, Leftover, ShellSession, SizeMeaning, canonical_config, created,
+        ImageStore, Leftover, ShellSession, SizeMeaning, TagRemoval, canonical_config, created,
     },
     secrets::BuildSecrets,
     tree::{PathDifference, Volatile},

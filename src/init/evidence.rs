@@ -244,7 +244,7 @@ impl Open {
     pub(super) fn shown(&self) -> String {
         let pieces = self.pieces().into_iter().map(|piece| match piece {
             PatternPiece::Text(text) => text.to_owned(),
-            PatternPiece::Variable(name) if name.contains(' ') => format!("$({name})"),
+            PatternPiece::Variable(name) if name.contains([' ', '<']) => format!("$({name})"),
             PatternPiece::Variable(name) => format!("${name}"),
         });
         pieces.collect()
@@ -568,6 +568,12 @@ fn value(written: &str, values: &Values, syntax: Syntax, state: &mut Expansion) 
     }
     if let Some(name) = written.strip_suffix("##*/").or_else(|| (written == "@F").then_some("@")) {
         return last_part(name, look(name));
+    }
+    // `$(<D)`: the folder of the first prerequisite.
+    if let Some(name) = ["@D", "<D"].iter().find_map(|it| (*it == written).then_some(&it[..1]))
+        && let Some(text) = look(name)
+    {
+        return PathPart::Dir.of(&text);
     }
     let is_here = ["pwd", "PWD", "CURDIR", "github.workspace", "dirname", "git rev-parse --show"];
     if is_here.iter().any(|one| written.starts_with(one)) || WORKSPACES.contains(&written) {

@@ -40,11 +40,14 @@ pub(super) fn commands(text: &str) -> String {
     text.lines().enumerate().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// A Jenkinsfile with more is not written by hand.
+const MOST_MATRICES: usize = 64;
+
 /// The matrices of declarative pipelines as the beginnings of loops, by the number of the line of `axes`:
 /// <https://www.jenkins.io/doc/book/pipeline/syntax/#declarative-matrix>.
 fn axes(text: &str) -> BTreeMap<usize, String> {
     let mut loops = BTreeMap::new();
-    for (at, _) in text.match_indices("axes") {
+    for (at, _) in text.match_indices("axes").take(MOST_MATRICES) {
         let Some((inside, rest)) = block(&text[at..], "axes") else { continue };
         let axes: Vec<(String, Vec<String>)> = axes_in(inside);
         let mut excludes = Vec::new();

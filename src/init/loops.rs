@@ -13,19 +13,33 @@ use super::{
     path_words::is_one_of,
 };
 
-/// `a b: c`: what `$@` may be in the recipe.
-pub(super) fn targets(line: &str, values: &Values, lists: &mut BTreeMap<String, Vec<String>>) {
+/// What `%` stands for in a pattern rule of a Makefile.
+const STEM: &str = "$(*)";
+
+/// `a b: c`: what `$@` may be in the recipe. Of `x-%: y/%`, `$@` and `$<` have the stem `$*`.
+pub(super) fn targets(line: &str, values: &mut Values, lists: &mut BTreeMap<String, Vec<String>>) {
     let Some((names, rest)) = line.split_once(':') else { return };
-    if rest.starts_with('=') || names.contains('=') || names.starts_with(' ') {
+    // `a: X = y` is a variable of a target.
+    if rest.contains('=') || names.contains('=') || names.starts_with(' ') {
         return;
     }
     lists.remove("@");
     lists.remove("*");
-    let names = expand(names, values, Syntax::Make);
-    let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
+    values.retain(|name, _| !["@", "<"].contains(&name.as_str()));
+    let words = |text: &str| -> Vec<String> {
+        expand(text, values, Syntax::Make).split_whitespace().map(str::to_owned).collect()
+    };
+    let (names, files) = (words(names), words(rest.split(';').next().unwrap_or_default()));
     let is_known = |name: &String| !name.contains('%') && Open(name.clone()).is_known();
-    if !names.is_empty() && names.iter().all(is_known) {
-        lists.insert("@".to_owned(), names);
+    let stem = |pattern: &String| pattern.replacen('%', STEM, 1);
+    match &names[..] {
+        [] => {}
+        [pattern] if pattern.contains('%') => _ = values.insert("@".to_owned(), stem(pattern)),
+        names if names.iter().all(is_known) => _ = lists.insert("@".to_owned(), names.to_vec()),
+        _ => {}
+    }
+    if let Some(first) = files.first().filter(|first| Open((*first).clone()).is_known()) {
+        values.insert("<".to_owned(), stem(first));
     }
 }
 
@@ -141,11 +155,10 @@ pub(super) fn rows(
     }
     for row in &mut rows {
         // A loop over files, or a pattern rule: what it is shows in the path.
-        for name in ["@", "*"] {
-            if !lists.contains_key(name) {
-                row.remove(name);
-            }
-        }
+        let is_pattern = |value: &String| value.contains(STEM);
+        row.retain(|name, value| {
+            !["@", "*"].contains(&&**name) || lists.contains_key(name) || is_pattern(value)
+        });
     }
     rows
 }

@@ -316,7 +316,7 @@ impl Script<'_> {
                 continue;
             }
             if syntax == Syntax::Make && !is_recipe {
-                targets(line, &state.values, &mut state.lists);
+                targets(line, &mut state.values, &mut state.lists);
                 continue;
             }
             // All arguments are words of their own, also in quotes.
@@ -680,6 +680,16 @@ mod tests {
                 "Makefile",
                 "IMAGES = base web\n$(IMAGES):\n\tdocker build -t acme/$@:$(shell git describe) $@\n",
                 vec!["base/Dockerfile acme/base:?", "web/Dockerfile acme/web:?"],
+            ),
+            (
+                EvidenceRule::Makefile,
+                "Makefile",
+                "image-web: V = 1\nimage-%: %/Dockerfile all\n\tdocker build -t acme/$@:2 $(<D)\nbase: base/Dockerfile\n\tdocker build -t acme/one -f $< .\n",
+                vec![
+                    "base/Dockerfile acme/image-base:2",
+                    "web/Dockerfile acme/image-web:2",
+                    "base/Dockerfile acme/one:latest",
+                ],
             ),
             (
                 EvidenceRule::Makefile,

@@ -19,7 +19,7 @@ use crate::{
     fingerprint::Parents,
     hierarchy::NodeName,
     image::Digest,
-    plan::{ImageState, LastBuild, LastBuilds, Plan, Reason, RootCause, Step},
+    plan::{Action, ImageState, LastBuild, LastBuilds, Plan, Reason, RootCause, Step},
     publish::failures::{Failures, LastFailure},
 };
 
@@ -59,7 +59,7 @@ pub fn text(
         if n > 0 {
             writeln!(out, "  also because {}", sanitize::text(&told(cause)))?;
         }
-        if let Some(earlier) = earlier(cause, last_builds) {
+        if let Some(earlier) = earlier(cause, plan, last_builds) {
             writeln!(out, "  {}", sanitize::text(&earlier))?;
         }
     }
@@ -111,8 +111,12 @@ fn told(cause: &RootCause) -> String {
 }
 
 /// Of a parent that moved on by itself: why it did.
-fn earlier(cause: &RootCause, last_builds: &LastBuilds) -> Option<String> {
+fn earlier(cause: &RootCause, plan: &Plan, last_builds: &LastBuilds) -> Option<String> {
     let Reason::ParentMoved { parent } = &cause.reason else { return None };
+    // The last build is that of the published image, which an image without its tags has not replaced.
+    if plan.step(parent).is_some_and(|step| matches!(step.action, Action::Promote { .. })) {
+        return Some(format!("the newer image of `{parent}` is not promoted"));
+    }
     let record = last_builds.get(parent)?.built_from.as_ref()?;
     (!record.cause.is_empty())
         .then(|| format!("`{parent}` was built meanwhile, because {}", record.cause))

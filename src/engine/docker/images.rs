@@ -35,6 +35,17 @@ const MANY: usize = 1000;
 const BUILD_ENDS: Duration = Duration::from_secs(10);
 const BETWEEN_REMOVALS: Duration = Duration::from_millis(500);
 
+/// What the removal of a tag removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagRemoval {
+    /// The image had no other tag, and is gone.
+    WithImage,
+    /// The image has other tags.
+    OfSeveral,
+    /// There was no such tag.
+    Absent,
+}
+
 /// What we read of `GET /images/{name}/json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -327,7 +338,7 @@ impl Docker {
 
     /// Not before whatever is pending is done: a tag that is just being set would come back, and an
     /// image does not lose its last name while a container of it is being removed.
-    pub(super) async fn untag_image(&self, name: &Tagged) -> Result<(), EngineError> {
+    pub async fn remove_tag(&self, name: &Tagged) -> Result<TagRemoval, EngineError> {
         self.known.expect(name, None);
         self.quiesce().await;
         let (doing, name) = (format!("taking the tag `{name}` away"), name.to_string());
@@ -346,10 +357,14 @@ impl Docker {
             removed = self.patiently(&doing, remove()).await;
         }
         match removed {
-            Ok(_) | Err(EngineError::Refused { status: 404, .. }) => Ok(()),
+            Ok(parts) if parts.iter().any(|part| part.deleted.is_some()) => {
+                Ok(TagRemoval::WithImage)
+            }
+            Ok(_) => Ok(TagRemoval::OfSeveral),
+            Err(EngineError::Refused { status: 404, .. }) => Ok(TagRemoval::Absent),
             Err(error) if error.is_gone() => Err(error),
             // Another job may remove the image at the same moment: the tag is gone then, as it should.
-            Err(_) if matches!(self.inspect_image(&name).await, Ok(None)) => Ok(()),
+            Err(_) if matches!(self.inspect_image(&name).await, Ok(None)) => Ok(TagRemoval::Absent),
             Err(error) => Err(error),
         }
     }

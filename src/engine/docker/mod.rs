@@ -62,7 +62,7 @@ pub use self::{
     config::canonical as canonical_config,
     connected::EngineOptions,
     container::Leftover,
-    images::created,
+    images::{TagRemoval, created},
     interact::ShellSession,
 };
 pub(super) use self::{
@@ -252,7 +252,7 @@ impl Engine for Docker {
     }
 
     async fn untag(&self, name: &Tagged) -> Result<(), EngineError> {
-        self.untag_image(name).await
+        self.remove_tag(name).await.map(drop)
     }
 
     async fn push(&self, name: &Tagged, login: Option<Login>) -> Result<(), EngineError> {
