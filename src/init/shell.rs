@@ -683,16 +683,6 @@ mod tests {
             ),
             (
                 EvidenceRule::Makefile,
-                "Makefile",
-                "image-web: V = 1\nimage-%: %/Dockerfile all\n\tdocker build -t acme/$@:2 $(<D)\nbase: base/Dockerfile\n\tdocker build -t acme/one -f $< .\n",
-                vec![
-                    "base/Dockerfile acme/image-base:2",
-                    "web/Dockerfile acme/image-web:2",
-                    "base/Dockerfile acme/one:latest",
-                ],
-            ),
-            (
-                EvidenceRule::Makefile,
                 "web/Makefile",
                 "all:\n\tbuildah bud -t acme/web-slim -f Dockerfile.slim .\n\tdocker tag acme/web-slim acme/web-slim:2\n",
                 vec!["web/Dockerfile.slim acme/web-slim:latest,acme/web-slim:2"],
@@ -750,6 +740,16 @@ mod tests {
                 vec![
                     "base/Dockerfile acme/team-base:1,acme/base:?",
                     "web/Dockerfile acme/team-web:1,acme/web:?",
+                ],
+            ),
+            (
+                EvidenceRule::Makefile,
+                "Makefile",
+                "image-web: V = 1\nimage-%: %/Dockerfile all\n\tdocker build -t acme/$@:2 $(<D)\nbase: base/Dockerfile\n\tdocker build -t acme/one -f $< .\n",
+                vec![
+                    "base/Dockerfile acme/image-base:2",
+                    "web/Dockerfile acme/image-web:2",
+                    "base/Dockerfile acme/one:latest",
                 ],
             ),
             (
