@@ -42,16 +42,16 @@ pub(super) async fn shell(common: &Common, arguments: &ShellArgs) -> Result<Exit
         let message = "no Docker or podman engine is in the pool: buildkitd runs no containers";
         return Err(CommandError::new(Exit::EngineUnreachable, message));
     }
-    let failed = if arguments.published { None } else { failed(&world, node).await? };
+    let failures = Failures::read(&world.state.recall(FAILURES));
+    let failure = failures.of(&node.name).filter(|_| !arguments.published);
+    let failed = failed(&world, failure).await?;
     let native = pool::engine_for(&world, (&hierarchy, node));
     let (engine, image) = if let Some((engine, image, failure)) = failed {
         let Setback::Failed { message, .. } = &failure.setback else { unreachable!("it failed") };
         output::line(&format!("image of run {}: {message}", failure.run));
         (engine, image)
     } else {
-        if !arguments.published {
-            tell_failed_build(&world, node);
-        }
+        tell_failed_build(failure);
         (native, published((&hierarchy, &world), native, node).await?)
     };
     let argv = match &arguments.command[..] {
@@ -89,26 +89,24 @@ fn not_started(program: &str, why: &str, node: &NodeName) -> CommandError {
 }
 
 /// The image whose test failed in the last run, if an engine still has it, and the engine.
-async fn failed<'w>(
+async fn failed<'w, 'f>(
     world: &'w Connections,
-    node: &Node,
-) -> Result<Option<(&'w Docker, Digest, LastFailure)>, CommandError> {
-    let failures = Failures::read(&world.state.recall(FAILURES));
-    let Some(failure) = failures.of(&node.name) else { return Ok(None) };
+    failure: Option<&'f LastFailure>,
+) -> Result<Option<(&'w Docker, Digest, &'f LastFailure)>, CommandError> {
+    let Some(failure) = failure else { return Ok(None) };
     let Some(tag) = failure.setback.image() else { return Ok(None) };
     for engine in pool::with_docker_api(world) {
         if let Some(image) = engine.inspect(&tag.to_string()).await? {
-            return Ok(Some((engine, image.id, failure.clone())));
+            return Ok(Some((engine, image.id, failure)));
         }
     }
     Ok(None)
 }
 
 /// A build that failed left no image.
-fn tell_failed_build(world: &Connections, node: &Node) {
-    let failures = Failures::read(&world.state.recall(FAILURES));
+fn tell_failed_build(failure: Option<&LastFailure>) {
     let Some(LastFailure { run, setback: Setback::Failed { message, image: None, .. }, .. }) =
-        failures.of(&node.name)
+        failure
     else {
         return;
     };

@@ -291,10 +291,10 @@ fn syntax_error(source: &Arc<SourceFile>, error: &Error) -> Diagnostic {
     }
 }
 
-/// Without the place, which the excerpt shows. Limits are told by their text alone, because within
-/// an alias the reader wraps them in an error that is only text.
 const NOT_IN_COLUMN: &str = "this is no entry of the map above";
 
+/// Without the place, which the excerpt shows. Limits are told by their text alone, because within
+/// an alias the reader wraps them in an error that is only text.
 fn in_our_words(message: &str) -> String {
     let is = |what: &str| message.contains(what);
     if is("recursion limit") || is("breached: Depth") {
