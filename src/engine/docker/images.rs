@@ -302,9 +302,14 @@ impl Docker {
         }
     }
 
+    /// Whether the engine answers a removal only after it has collected garbage.
+    pub fn answers_after_collecting(&self) -> bool {
+        self.capabilities.store == ImageStore::Containerd
+    }
+
     /// BuildKit makes no untagged parents. containerd's image store would read all images to look for some.
     fn without_parents(&self) -> Option<RemoveImageOptions> {
-        let is_slow = self.capabilities.store == ImageStore::Containerd;
+        let is_slow = self.answers_after_collecting();
         is_slow.then(|| RemoveImageOptionsBuilder::default().noprune(true).build())
     }
 
