@@ -198,9 +198,11 @@ fn from(file: &Path, common: &Common, arguments: &InitArgs) -> Result<From, Comm
             From::Compose(path, text, environment)
         }
         (None, None) => {
+            let folder = file.parent().unwrap_or(file);
+            let repository = git::work_tree(folder).ok();
             // Without git, or outside of a work tree, nothing is tracked.
-            let tracked = git::tracked(file.parent().unwrap_or(file)).unwrap_or_default();
-            From::Folder { tracked, environment }
+            let tracked = git::tracked(repository.as_deref().unwrap_or(folder));
+            From::Folder { repository, tracked: tracked.unwrap_or_default(), environment }
         }
     })
 }

@@ -9,11 +9,12 @@ use std::{
 };
 
 use super::{
+    build_command::BuildCommand,
     build_options::DroppedOption,
     candidate::Given,
+    copies::CopiedFiles,
     evidence::{Evidence, EvidenceRule, FoundBuilds, Open, PublishedImage, Values, tidy},
     loops,
-    shell::BuildCommand,
 };
 
 /// Finds the Dockerfiles that a build is for.
@@ -78,7 +79,8 @@ pub(super) fn bind(
             let is_one_of_many = hits.len() > 1;
             let rule = if is_open && is_one_of_many { EvidenceRule::Guess } else { rule };
             for (path, values) in hits {
-                let mut one = evidence(rule, place, path, &values, &context, command);
+                let files = CopiedFiles::new(&found.root, folder);
+                let mut one = evidence(rule, place, (path, &values), (&context, files), command);
                 one.given.is_only_match = is_open && !is_one_of_many;
                 found.known.push(one);
             }
@@ -105,30 +107,48 @@ impl BuildCommand {
     }
 }
 
+/// The images that a build publishes, and the names that are not known. Beside other tags of its repository, a
+/// conditional tag is that of some builds only.
+fn outputs(tags: &[Open]) -> (Vec<PublishedImage>, Vec<DroppedOption>) {
+    let (mut outputs, mut unknown): (Vec<PublishedImage>, Vec<DroppedOption>) = (vec![], vec![]);
+    let (later, first): (Vec<&Open>, Vec<&Open>) =
+        tags.iter().partition(|tag| tag.is_conditional());
+    for tag in first.into_iter().chain(later) {
+        let output = PublishedImage::read(tag);
+        let is_beside_others = |output: &PublishedImage| {
+            tag.is_conditional() && outputs.iter().any(|one| one.repository == output.repository)
+        };
+        match output {
+            Some(output) if is_beside_others(&output) => unknown.push(DroppedOption::of_tag(tag)),
+            Some(output) if !outputs.contains(&output) => outputs.push(output),
+            None if !tag.is_known() => unknown.push(DroppedOption::of_tag(tag)),
+            _ => {}
+        }
+    }
+    unknown.sort();
+    unknown.dedup();
+    (outputs, unknown)
+}
+
 fn evidence(
     rule: EvidenceRule,
     place: &str,
-    dockerfile: PathBuf,
-    values: &Values,
-    context: &Open,
+    (dockerfile, values): (PathBuf, &Values),
+    (context, files): (&Open, CopiedFiles<'_>),
     command: &BuildCommand,
 ) -> Evidence {
-    let known = |open: &Open| {
-        let open = open.fill(values);
-        open.is_known().then_some(open.0)
-    };
-    let mut outputs: Vec<PublishedImage> = Vec::new();
-    for output in command.tags.iter().filter_map(|tag| PublishedImage::read(&tag.fill(values))) {
-        if !outputs.contains(&output) {
-            outputs.push(output);
-        }
-    }
+    let fill = |open: &Open| files.fill(&open.fill(values));
+    let known = |open: &Open| Some(fill(open)).filter(Open::is_known).map(|open| open.0);
+    let tags: Vec<Open> = command.tags.iter().map(fill).collect();
+    let (outputs, unknown) = outputs(&tags);
     let mut given = Given {
         is_local: command.is_local,
         context: known(context).filter(|_| !command.has_no_context).map(|path| tidy(&path)),
         outputs,
         ..command.options.give(known)
     };
+    given.dropped.extend(unknown);
+    given.dropped.extend(files.into_used().iter().map(|file| DroppedOption::of_copy(file)));
     // That of a guess has one line for all that is not known.
     let is_said = |one: &DroppedOption| rule != EvidenceRule::Guess || !one.is_unknown();
     given.dropped.retain(is_said);

@@ -24,9 +24,29 @@ pub(super) struct DroppedOption {
 impl DroppedOption {
     /// Whether it has a variable without a known value.
     pub(super) fn is_unknown(&self) -> bool {
-        [ARGUMENT, LABEL, TARGET, PLATFORM].contains(&self.cause)
+        self.is_tag() || [ARGUMENT, LABEL, TARGET, PLATFORM].contains(&self.cause)
+    }
+
+    /// A tag whose image is not known, or that only some builds have.
+    pub(super) fn of_tag(tag: &Open) -> Self {
+        let cause = if tag.is_conditional() { CONDITION } else { IMAGE };
+        Self { cause, item: tag.shown() }
+    }
+
+    /// A value that is the content of a file.
+    pub(super) fn of_copy(file: &Path) -> Self {
+        Self { cause: COPY, item: file.display().to_string() }
+    }
+
+    pub(super) fn is_tag(&self) -> bool {
+        [CONDITION, IMAGE].contains(&self.cause)
     }
 }
+
+const COPY: &str = "the entry has a copy of the file's content; change it with the file, or write `${VERSION}` and set that variable in each run";
+const CONDITION: &str =
+    "the tag depends on a condition without a known result, and it is left out; check `tags`";
+const IMAGE: &str = "the name of an image of the build is not known, and it is left out; check `repository` and `tags`";
 
 const SECRET: &str = "the argument looks like a secret, and its value is left out; fill it in if it is not a secret, \
                       otherwise use `secrets:`";

@@ -4,20 +4,25 @@
 //! that it is run with, whatever the service calls them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
 use serde_json::{Map, Value};
 
 use super::{
+    actions::{self, MetadataImages},
     bake::{list, text_of},
     bind::bind,
-    evidence::{EvidenceRule, FoundBuilds, Open, Syntax, Values, expand, tidy, turns, unknown},
+    build_command::{BuildCommand, command},
+    circleci,
+    evidence::{EvidenceRule, FoundBuilds, Open, Values, tidy, unknown},
     gitlab,
+    job_matrix::matrix,
     path_words::is_one_of,
-    shell::{self, BuildCommand, Script, with_dollars},
+    shell::{Script, with_dollars},
     taskfile,
+    variables::{Syntax, expand},
 };
 use crate::{check::diagnostic::SourceFile, hierarchy};
 
@@ -26,25 +31,6 @@ const COMMANDS: &str =
     "run script before_script after_script command commands cmd cmds bash sh install";
 /// Fields with variables in them.
 const VARIABLES: [&str; 5] = ["env", "variables", "environment", "substitutions", "vars"];
-
-/// Inputs of `docker/build-push-action`, and the options that they stand for.
-const INPUTS: [(&str, &str); 15] = [
-    ("add-hosts", "--add-host"),
-    ("allow", "--allow"),
-    ("annotations", "--annotation"),
-    ("build-args", "--build-arg"),
-    ("build-contexts", "--build-context"),
-    ("labels", "--label"),
-    ("network", "--network"),
-    ("no-cache", "--no-cache"),
-    ("platforms", "--platform"),
-    ("secret-envs", "--secret"),
-    ("secret-files", "--secret"),
-    ("secrets", "--secret"),
-    ("shm-size", "--shm-size"),
-    ("ssh", "--ssh"),
-    ("target", "--target"),
-];
 
 /// A CI file, as data.
 pub(super) struct Workflow {
@@ -63,8 +49,11 @@ impl Workflow {
         let text = if is_task { with_dollars(&text) } else { text };
         let value = hierarchy::value(&SourceFile::new(path, text.clone())).ok()?;
         let is_gitlab = path.to_string_lossy().contains(".gitlab-ci");
+        let is_circle = path.starts_with(".circleci");
+        let text = if is_circle { circleci::with_dollars(&text) } else { text };
         let value = match value {
             value if is_gitlab => gitlab::jobs(root, value),
+            value if is_circle => circleci::with_calls(value),
             value if taskfile::is_taskfile(path) => taskfile::with_calls(value),
             value => value,
         };
@@ -125,8 +114,12 @@ impl Workflow {
             let mut values = self.predefined.clone();
             values.extend(self.inputs());
             values.extend(row.clone());
-            let mut walk =
-                WorkflowWalk { workflow: self, dockerfiles, found, ids: BTreeMap::new() };
+            let mut walk = WorkflowWalk {
+                workflow: self,
+                dockerfiles,
+                found,
+                metadata: MetadataImages::new(),
+            };
             walk.value(&self.value, &values, None);
         }
     }
@@ -188,20 +181,18 @@ fn is_input(line: &str, key: &str, text: &str) -> bool {
         })
 }
 
-/// The inputs of a call whose values are known.
+/// The inputs of a call. One whose value is not known has no default.
 fn given(call: &Value, row: &Values) -> Values {
     let with = call.get("with").and_then(Value::as_object).into_iter().flatten();
     let texts = with.filter_map(|(key, value)| Some((key, text_of(Some(value))?)));
-    let known = texts.map(|(key, text)| (key.clone(), expand(&text, row, Syntax::Shell)));
-    known.filter(|(_, value)| Open(value.clone()).is_known()).collect()
+    texts.map(|(key, text)| (key.clone(), expand(&text, row, Syntax::Shell))).collect()
 }
 
 struct WorkflowWalk<'a> {
     workflow: &'a Workflow,
     dockerfiles: &'a BTreeSet<PathBuf>,
     found: &'a mut FoundBuilds,
-    /// The images and tags that `docker/metadata-action` steps make, by the step's id.
-    ids: BTreeMap<String, Vec<Open>>,
+    metadata: MetadataImages,
 }
 
 impl WorkflowWalk<'_> {
@@ -251,9 +242,6 @@ impl WorkflowWalk<'_> {
     fn commands(&mut self, item: &Value, values: &Values, folder: &Path) {
         let text = list(Some(item)).join("\n");
         let (line, number) = self.workflow.line(&text);
-        // Parameters of CircleCI, `<< pipeline.parameters.v >>`.
-        let is_circle = self.workflow.path.starts_with(".circleci");
-        let text = if is_circle { text.replace("<<", "${").replace(">>", "}") } else { text };
         let script = Script {
             rule: EvidenceRule::Ci,
             path: &self.workflow.path,
@@ -273,48 +261,13 @@ impl WorkflowWalk<'_> {
             let text = text_of(with?.get(name))?;
             Some(Open(expand(&text, values, Syntax::Shell)))
         };
-        if uses.starts_with("docker/metadata-action")
-            && let (Some(id), Some(images)) =
-                (map.get("id").and_then(Value::as_str), field("images"))
-        {
-            let images = lines(&images.0).map(|one| {
-                one.split(',')
-                    .find_map(|part| part.strip_prefix("name="))
-                    .unwrap_or(&one)
-                    .to_owned()
-            });
-            let tags = field("tags").map(|tags| tags.0).unwrap_or_default();
-            let tags = metadata_tags(&tags);
-            let named = images.flat_map(|image| {
-                tags.iter().map(move |tag| Open(format!("{image}:{tag}"))).collect::<Vec<_>>()
-            });
-            self.ids.insert(format!("steps.{id}.outputs.tags"), named.collect());
+        if uses.starts_with("docker/metadata-action") {
+            let images = actions::metadata_images(field);
+            if let (Some(id), Some(images)) = (map.get("id").and_then(Value::as_str), images) {
+                self.metadata.insert(format!("steps.{id}.outputs.tags"), images);
+            }
         } else if uses.contains("build-push-action") {
-            let mut command = BuildCommand {
-                dockerfile: field("file"),
-                context: field("context").or_else(|| field("path")).map(without_default_context),
-                ..BuildCommand::default()
-            };
-            let tags = field("tags").map(|tags| tags.0).unwrap_or_default();
-            for tag in lines(&tags) {
-                let id = self.ids.iter().find(|(id, _)| tag.contains(id.as_str()));
-                match id {
-                    Some((_, named)) => command.tags.extend(named.iter().cloned()),
-                    None => command.tags.push(Open(tag)),
-                }
-            }
-            for (input, option) in INPUTS {
-                let text = field(input).map(|text| text.0).unwrap_or_default();
-                for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-                    let is_off = option == "--no-cache" && line == "false";
-                    if !is_off {
-                        command.options.take(option, Open(line.to_owned()));
-                    }
-                }
-            }
-            let is = |input: &str, value: &str| field(input).is_some_and(|text| text.0 == value);
-            let is_pushed = field("push").is_some() && !is("push", "false");
-            command.is_local = !is_pushed && field("outputs").is_none();
+            let command = actions::build(field, &self.metadata);
             let line = self.workflow.line_of_step(uses, with);
             let place = format!("{}:{line}", self.workflow.path.display());
             bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
@@ -333,7 +286,7 @@ impl WorkflowWalk<'_> {
         let args = list(Some(args)).into_iter().map(|arg| expand(&arg, values, Syntax::Shell));
         let engine = if name == "executor" { "/kaniko/executor" } else { name };
         let words: Vec<String> = [engine.to_owned()].into_iter().chain(args).collect();
-        if let Some(command) = shell::command(&words, values) {
+        if let Some(command) = command(&words, values) {
             let place = self.place(builder);
             bind(EvidenceRule::Ci, &place, folder, &command, self.dockerfiles, self.found);
         }
@@ -365,7 +318,11 @@ impl WorkflowWalk<'_> {
         let command = BuildCommand {
             context: context.or(beside.map(str::to_owned)).map(Open),
             dockerfile: dockerfile.clone().map(Open),
-            tags: lines(&tags).map(|tag| Open(format!("{repository}:{tag}"))).collect(),
+            tags: Open(tags)
+                .items()
+                .into_iter()
+                .map(|tag| Open(format!("{repository}:{}", tag.0)))
+                .collect(),
             is_local: command.eq_ignore_ascii_case("build"),
             ..BuildCommand::default()
         };
@@ -385,46 +342,6 @@ fn folder_of(working: Option<&str>, walk: &WorkflowWalk<'_>) -> PathBuf {
     let own = walk.workflow.path.parent().unwrap_or(Path::new(""));
     let is_hidden = own.iter().any(|part| part.to_string_lossy().starts_with('.'));
     if working.is_some() || is_hidden { PathBuf::new() } else { own.to_owned() }
-}
-
-/// The tags of `docker/metadata-action`: <https://github.com/docker/metadata-action#tags-input>. Those of a branch or of
-/// a version are not known.
-fn metadata_tags(rules: &str) -> BTreeSet<String> {
-    let tag = |rule: &str| {
-        let field = |name: &str| {
-            rule.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
-        };
-        let (kind, value) = match field("type") {
-            Some(kind) => (kind, field("value").unwrap_or_default()),
-            None => ("raw", rule),
-        };
-        match kind {
-            _ if field("enable") == Some("false") => None,
-            "sha" => {
-                Some(format!("{}{}", field("prefix").unwrap_or("sha-"), unknown("GITHUB_SHA")))
-            }
-            "raw" if !value.contains("{{") => Some(value.to_owned()),
-            _ => Some(unknown("tag")),
-        }
-    };
-    let rules: Vec<&str> = rules.lines().map(str::trim).filter(|rule| !rule.is_empty()).collect();
-    match &rules[..] {
-        [] => BTreeSet::from([unknown("tag")]),
-        rules => rules.iter().filter_map(|rule| tag(rule)).collect(),
-    }
-}
-
-/// `{{defaultContext}}:folder` of `docker/build-push-action` is a folder of the repository.
-fn without_default_context(context: Open) -> Open {
-    match context.0.strip_prefix("{{defaultContext}}") {
-        Some(rest) => Open(rest.strip_prefix(':').unwrap_or(".").to_owned()),
-        None => context,
-    }
-}
-
-fn lines(text: &str) -> impl Iterator<Item = String> {
-    let lines = text.split(['\n', ',']).map(str::trim).filter(|line| !line.is_empty());
-    lines.map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
 /// The values that stand above, and those of this map. A value that needs one from below, such as that of a matrix,
@@ -462,82 +379,6 @@ fn variables(map: Option<&Map<String, Value>>, values: &Values) -> Values {
 
 fn is_known(name: &str, values: &Values) -> bool {
     Open(expand(&format!("${{{name}}}"), values, Syntax::Shell)).is_known()
-}
-
-/// The rows of a matrix, each with the values above it; one row without a matrix.
-fn matrix(job: &Value, values: &Values) -> Vec<Values> {
-    let strategy = job.get("strategy").or_else(|| job.get("parallel"));
-    let Some(matrix) = strategy.and_then(|one| one.get("matrix")).or_else(|| job.get("matrix"))
-    else {
-        return vec![values.clone()];
-    };
-    let mut rows = vec![values.clone()];
-    match matrix {
-        // GitLab: a list of maps of lists.
-        Value::Array(parts) => {
-            rows = parts.iter().flat_map(|part| product(part.as_object(), values)).collect();
-        }
-        Value::Object(map) => {
-            rows = product(Some(map), values);
-            for include in map.get("include").and_then(Value::as_array).into_iter().flatten() {
-                include_row(include, values, map, &mut rows);
-            }
-        }
-        _ => {}
-    }
-    if rows.is_empty() {
-        rows.push(values.clone());
-    }
-    rows
-}
-
-fn product(map: Option<&Map<String, Value>>, values: &Values) -> Vec<Values> {
-    let mut rows = vec![values.clone()];
-    for (key, items) in
-        map.into_iter().flatten().filter(|(key, _)| !["include", "exclude"].contains(&key.as_str()))
-    {
-        let items = items.as_array().map_or(&[][..], Vec::as_slice);
-        rows = turns(rows, items, |row, item| put(key, item, row));
-    }
-    rows
-}
-
-/// A value of a matrix; those of a map are `key.field`.
-fn put(key: &str, item: &Value, row: &mut Values) {
-    match item {
-        Value::Object(fields) => {
-            for (field, value) in fields {
-                put(&format!("{key}.{field}"), value, row);
-            }
-        }
-        item => {
-            if let Some(text) = text_of(Some(item)) {
-                row.insert(key.to_owned(), text);
-            }
-        }
-    }
-}
-
-fn include_row(include: &Value, values: &Values, map: &Map<String, Value>, rows: &mut Vec<Values>) {
-    let mut own = Values::new();
-    for (key, value) in include.as_object().into_iter().flatten() {
-        put(key, value, &mut own);
-    }
-    let has_axes = map.keys().any(|key| key != "include" && key != "exclude");
-    let fits = |row: &Values| {
-        let keys = own.iter().filter(|(key, _)| map.contains_key(*key));
-        keys.clone().count() > 0 && keys.into_iter().all(|(key, value)| row.get(key) == Some(value))
-    };
-    if has_axes && rows.iter().any(fits) {
-        rows.iter_mut().filter(|row| fits(row)).for_each(|row| row.extend(own.clone()));
-    } else {
-        if !has_axes && rows.len() == 1 && rows[0] == *values {
-            rows.clear();
-        }
-        let mut row = values.clone();
-        row.extend(own);
-        rows.push(row);
-    }
 }
 
 #[cfg(test)]
@@ -601,6 +442,40 @@ jobs:
                 ".circleci/config.yml",
                 "jobs: { b: { steps: [{ run: 'docker build -t acme/web:<< pipeline.parameters.v >> web' }] } }",
                 "web/Dockerfile acme/web:?",
+            ),
+            (
+                ".circleci/config.yml",
+                "parameters: { r: { default: acme } }
+commands:
+  image:
+    parameters: { name: {}, tag: { default: '1' }, push: { default: false } }
+    steps:
+      - run: docker build -t << pipeline.parameters.r >>/<< parameters.name >>:<< parameters.tag >> << parameters.name >>
+      - when: { condition: << parameters.push >>, steps: [{ run: docker build -t acme/pushed base }] }
+  two: { parameters: { name: {} }, steps: [{ image: { name: << parameters.name >>, tag: 2 } }] }
+jobs:
+  a: { steps: [checkout, { image: { name: base } }] }
+  b: { parameters: { dir: {}, name: { default: no } }, steps: [{ two: { name: << parameters.dir >> } }] }
+workflows:
+  w: { jobs: [a, { b: { matrix: { parameters: { dir: [base, web, x] }, exclude: [{ dir: x }] } } }] }
+",
+                "base/Dockerfile acme/base:1|base/Dockerfile acme/base:2|web/Dockerfile acme/web:2",
+            ),
+            (
+                ".circleci/config.yml",
+                "orbs: { d: circleci/docker@3.0.0 }
+jobs: { b: { steps: [{ d/build: { image: acme/web, tag: 'x,y', path: web, docker-context: web } }] } }
+workflows: { w: { jobs: [{ d/publish: { image: acme/base, path: base } }] } }
+",
+                "web/Dockerfile docker.io/acme/web:x,docker.io/acme/web:y|base/Dockerfile docker.io/acme/base:?",
+            ),
+            (
+                ".gitlab-ci.yml",
+                "a: { script: [docker build -t r.io/x/$CI_JOB_NAME:1 base] }
+'b c': { extends: a, parallel: { matrix: [{ D: [web] }] }, script: ['docker build -t r.io/x/$D:$CI_JOB_NAME $D'] }
+web: { script: [cd $CI_JOB_NAME_SLUG, 'docker build -t r.io/x/w:1 .'] }
+",
+                "base/Dockerfile r.io/x/a:1|web/Dockerfile r.io/x/web:?|web/Dockerfile r.io/x/w:1",
             ),
             (
                 ".gitlab-ci.yml",
@@ -766,23 +641,5 @@ jobs: { b: { steps: [{ run: 'docker build -t acme/${{ inputs.dir }}:${{ inputs.t
             read(".github/workflows/b.yml", text, &given),
             ["base/Dockerfile acme/base:3", "web/Dockerfile acme/web:3"]
         );
-    }
-
-    #[test]
-    fn tags_of_the_metadata_action() {
-        let shown = |rules| {
-            let tags = metadata_tags(rules).into_iter().map(|tag| Open(tag).shown());
-            tags.collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(shown(""), "$tag");
-        assert_eq!(
-            shown("type=sha\ntype=raw,value=latest,enable={{is_default_branch}}"),
-            "latest sha-$GITHUB_SHA"
-        );
-        assert_eq!(
-            shown("type=sha,prefix=\n3.1\ntype=raw,value=x,enable=false"),
-            "$GITHUB_SHA 3.1"
-        );
-        assert_eq!(shown("type=semver,pattern={{version}}\ntype=ref,event=branch"), "$tag");
     }
 }

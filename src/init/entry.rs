@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::target_options::OptionTexts;
+use super::{evidence::tidy, target_options::OptionTexts};
 
 /// The fields that init gives, as texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +31,9 @@ impl InitEntry {
         let folder = shown(context);
         let usual = usual_folder(root, &self.name);
         self.context = (usual.as_ref() != Some(&folder)).then_some(folder);
-        let file = relative(dockerfile, context);
+        // A context above the folder has its Dockerfile in a folder whose name only the whole path says.
+        let place = |path: &Path| tidy(&root.join(path).to_string_lossy());
+        let file = relative(&place(dockerfile), &place(context));
         self.dockerfile = (file != Path::new("Dockerfile")).then(|| shown(&file));
     }
 }
@@ -49,7 +51,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// The path seen from a folder; both are relative to the same place.
-fn relative(path: &Path, from: &Path) -> PathBuf {
+pub(super) fn relative(path: &Path, from: &Path) -> PathBuf {
     let (path, from) = (parts(path), parts(from));
     let shared = path.iter().zip(&from).take_while(|(a, b)| a == b).count();
     let up = from[shared..].iter().map(|_| Component::ParentDir);

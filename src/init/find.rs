@@ -126,21 +126,32 @@ pub(super) fn find(root: &Path, tracked: &[PathBuf]) -> FoundFiles {
             found.follow(root, path);
         }
     }
-    let mut opened = 0;
-    for path in tracked.iter().filter(|path| !is_inside_skipped(root, path)) {
-        found.add(root, path);
-        if BuildFileKind::of(path).is_none() && opened < MOST_PROGRAMS && is_program(root, path) {
-            opened += 1;
-            if is_shell_script(&root.join(path)) {
-                found.texts.insert((path.clone(), BuildFileKind::Script));
-            }
-        }
-    }
+    let tracked = || tracked.iter().filter(|path| !is_inside_skipped(root, path));
+    tracked().for_each(|path| found.add(root, path));
+    found.texts.extend(texts(root, tracked()));
     for all in [&mut found.dockerfiles, &mut found.templates, &mut found.skipped] {
         all.sort();
         all.dedup();
     }
     found
+}
+
+/// Those of some files that may say how images are built.
+pub(super) fn texts<'p>(
+    root: &Path,
+    files: impl Iterator<Item = &'p PathBuf>,
+) -> BTreeSet<(PathBuf, BuildFileKind)> {
+    let mut opened = 0;
+    let text = |path: &'p PathBuf| match BuildFileKind::of(path) {
+        Some(kind) => is_file_inside(root, path).then_some((path.clone(), kind)),
+        None if opened < MOST_PROGRAMS && is_program(root, path) => {
+            opened += 1;
+            let is_script = is_shell_script(&root.join(path));
+            is_script.then_some((path.clone(), BuildFileKind::Script))
+        }
+        None => None,
+    };
+    files.filter_map(text).collect()
 }
 
 impl FoundFiles {
@@ -217,7 +228,7 @@ fn is_inside_skipped(root: &Path, path: &Path) -> bool {
     })
 }
 
-fn has_hierarchy(folder: &Path) -> bool {
+pub(super) fn has_hierarchy(folder: &Path) -> bool {
     ["hierarchy.yaml", "hierarchy.yml"].iter().any(|name| folder.join(name).is_file())
 }
 

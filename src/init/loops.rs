@@ -9,15 +9,22 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use super::{
     arrays,
-    evidence::{Open, Syntax, Values, expand, turns},
+    evidence::{Open, Values, turns},
     path_words::is_one_of,
+    variables::{Syntax, expand},
 };
+
+/// The values of the variables of loops in each turn. A key may be several variables between spaces.
+pub(super) type Lists = BTreeMap<String, Vec<String>>;
+
+/// What is between the values of several variables.
+pub(super) const SEPARATOR: char = '\u{1f}';
 
 /// What `%` stands for in a pattern rule of a Makefile.
 const STEM: &str = "$(*)";
 
 /// `a b: c`: what `$@` may be in the recipe. Of `x-%: y/%`, `$@` and `$<` have the stem `$*`.
-pub(super) fn targets(line: &str, values: &mut Values, lists: &mut BTreeMap<String, Vec<String>>) {
+pub(super) fn targets(line: &str, values: &mut Values, lists: &mut Lists) {
     let Some((names, rest)) = line.split_once(':') else { return };
     // `a: X = y` is a variable of a target.
     if rest.contains('=') || names.contains('=') || names.starts_with(' ') {
@@ -48,7 +55,7 @@ pub(super) fn loops(
     line: &str,
     (values, syntax): (&Values, Syntax),
     (folder, dockerfiles): (&Path, &BTreeSet<PathBuf>),
-    (lists, files): (&mut BTreeMap<String, Vec<String>>, &mut BTreeSet<String>),
+    (lists, files): (&mut Lists, &mut BTreeSet<String>),
 ) {
     for part in line.split(';') {
         let part = part.trim();
@@ -71,7 +78,8 @@ pub(super) fn loops(
         let all: Vec<String> = all.flat_map(|word| matching(word, folder, dockerfiles)).collect();
         let has_wildcard = words.contains(['*', '?']);
         if is_known && (!all.is_empty() || has_wildcard && !may_match(&words, dockerfiles)) {
-            let turns = all.chunks(names.len().max(1)).map(|words| words.join(" "));
+            let turns =
+                all.chunks(names.len().max(1)).map(|words| words.join(&SEPARATOR.to_string()));
             lists.insert(names.join(" "), turns.collect());
         } else if names_files(&words) {
             files.extend(names.iter().map(|name| (*name).to_owned()));
@@ -128,12 +136,22 @@ pub(super) fn uses(name: &str, text: &str) -> bool {
         .any(|open| text.contains(&format!("${open}{name}")))
 }
 
+/// Forgets what the arms of a `case` assign to a variable. That of a loop has its values until the loop ends.
+pub(super) fn forget(name: &str, lists: &mut Lists) {
+    let position = |key: &str| key.split(' ').position(|one| one == name);
+    let key = lists.keys().find(|key| position(key).is_some_and(|at| at > 0)).cloned();
+    let Some((at, key)) = key.and_then(|key| Some((position(&key)?, key))) else { return };
+    let without = |text: &str, between: char| {
+        let parts = text.split(between).enumerate().filter(|(own, _)| *own != at);
+        parts.map(|(_, part)| part).collect::<Vec<_>>().join(&between.to_string())
+    };
+    let rows = lists.remove(&key).unwrap_or_default();
+    let rows = rows.iter().map(|row| without(row, SEPARATOR)).collect();
+    lists.insert(without(&key, ' '), rows);
+}
+
 /// The values of each turn of the loops that a line is in.
-pub(super) fn rows(
-    line: &str,
-    lists: &BTreeMap<String, Vec<String>>,
-    values: &Values,
-) -> Vec<Values> {
+pub(super) fn rows(line: &str, lists: &Lists, values: &Values) -> Vec<Values> {
     let mut rows = vec![values.clone()];
     for (key, words) in lists {
         let names: Vec<&str> = key.split(' ').collect();
@@ -147,7 +165,7 @@ pub(super) fn rows(
             rows = turns(rows, words, |row, word| match &names[..] {
                 [name] => _ = row.insert((*name).to_owned(), word.clone()),
                 names => {
-                    let pairs = names.iter().zip(word.split(' '));
+                    let pairs = names.iter().zip(word.split(SEPARATOR));
                     row.extend(pairs.map(|(name, word)| ((*name).to_owned(), word.to_owned())));
                 }
             });

@@ -1,8 +1,9 @@
 //! `define` and `$(call …)` of Makefiles: <https://www.gnu.org/software/make/manual/html_node/Call-Function.html>.
 
 use super::{
-    evidence::{Open, Syntax, Values, closing, expand},
+    evidence::{Open, Values},
     functions::{Functions, NumberedLine},
+    variables::{Syntax, closing, expand},
 };
 
 /// Calls in calls are read to this depth.

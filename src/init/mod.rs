@@ -9,17 +9,23 @@
 //! **Invariant:** nothing is written, and only files are read. What is proposed was loaded as
 //! `rebuild` will load it, and each edge that differs from the decision is reported.
 
+mod actions;
 mod arrays;
 mod bake;
 mod bind;
+mod build_command;
 mod build_options;
 mod candidate;
+mod cases;
 mod ci;
+mod circleci;
 mod compose;
 mod context;
+mod copies;
 mod edits;
 mod entry;
 mod evidence;
+mod expressions;
 mod file;
 mod find;
 mod functions;
@@ -28,14 +34,17 @@ mod gone;
 mod hcl;
 mod image_builder;
 mod jenkins;
+mod job_matrix;
 mod loops;
 mod makefile;
 mod matrix;
 mod names;
+mod options;
 mod readers;
 mod recipes;
 mod report;
 mod resolve;
+mod script_calls;
 mod shell;
 mod skaffold;
 mod target_options;
@@ -46,6 +55,8 @@ mod path_fit;
 mod path_words;
 mod platforms;
 mod update;
+mod variables;
+mod work_tree;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -65,6 +76,7 @@ use self::{
     file::Frame,
     names::{NamedImage, Names, Taken},
     resolve::{RepositoryFacts, Resolution},
+    work_tree::FolderOfTree,
 };
 use crate::{
     check::diagnostic::names,
@@ -80,9 +92,13 @@ const SECRET_FIELDS: [&str; 2] = ["secrets", "ssh"];
 /// Where the images are read from.
 #[derive(Clone, Debug)]
 pub enum From {
-    /// Every Dockerfile of the folder, with the files that git tracks although it may ignore them,
-    /// and the environment, which compose files take variables from.
-    Folder { tracked: Vec<PathBuf>, environment: BTreeMap<String, String> },
+    /// Every Dockerfile of the folder, with the root of the git repository that it is in, the files that git tracks
+    /// there although it may ignore them, and the environment, which compose files take variables from.
+    Folder {
+        repository: Option<PathBuf>,
+        tracked: Vec<PathBuf>,
+        environment: BTreeMap<String, String>,
+    },
     /// A file and what `docker buildx bake --print` says.
     Bake(PathBuf, String),
     /// A compose file, its text and the environment.
@@ -221,9 +237,14 @@ impl Study {
         let host = options.platform.clone().unwrap_or_else(this_machine);
         let (mut notes, mut left_out) = (Vec::new(), Vec::new());
         let is_named = !matches!(from, From::Folder { .. });
+        let repository = match &from {
+            From::Folder { repository, .. } => repository.as_deref(),
+            From::Bake(..) | From::Compose(..) => None,
+        };
+        let tree = FolderOfTree::new(root, repository);
         let mut evidence = match from {
-            From::Folder { tracked, environment } => {
-                found(root, &tracked, &environment, (&mut notes, &mut left_out))?
+            From::Folder { tracked, environment, .. } => {
+                found(root, &tree, (&tracked, &environment), (&mut notes, &mut left_out))?
             }
             From::Bake(path, text) => {
                 // Where a file outside is on this machine says nothing on another one.
@@ -279,7 +300,7 @@ impl Study {
             return Err(InitError::NoneReadable { count, first });
         }
 
-        let (roots, owner) = origin(root);
+        let (roots, owner) = origin(root, &tree.repository);
         let known =
             RepositoryFacts { roots: &roots, owner: owner.as_deref(), host: &host.to_string() };
         let mut resolved = resolve::resolve(&candidates, &known);
@@ -312,7 +333,8 @@ impl Study {
         unsure.extend(report::left_out_bases(&candidates, &unreadable, &new));
         unsure.extend(report::unbuilt(&candidates, &names.all, &new));
         unsure.extend(report::grouped(notes).into_iter().filter(|_| !is_update));
-        let mut entries = entries(root, (&candidates, &new), &names.all, &mut unsure);
+        let place = (root, tree.depth());
+        let mut entries = entries(place, (&candidates, &new), &names.all, &mut unsure);
         unsure.extend(report::fill_in(&candidates, &names.all, &new));
         unsure.extend(platforms::give_to_bases(&mut entries, &resolved.parents, &new));
         let expected = report::expected(&resolved, &names.all);
@@ -407,11 +429,11 @@ impl Study {
 /// The Dockerfiles of a folder, with the evidence of the files around them.
 fn found(
     root: &Path,
-    tracked: &[PathBuf],
-    environment: &BTreeMap<String, String>,
+    tree: &FolderOfTree,
+    (tracked, environment): (&[PathBuf], &BTreeMap<String, String>),
     (notes, left_out): (&mut Vec<String>, &mut Vec<LeftOut>),
 ) -> Result<Vec<Evidence>, InitError> {
-    let found = find::find(root, tracked);
+    let found = find::find(root, &tree.inside(tracked));
     if found.dockerfiles.is_empty() {
         return Err(InitError::NoDockerfile(root.to_owned()));
     }
@@ -429,7 +451,7 @@ fn found(
             "in a folder for files of others (`node_modules`, `vendor` or `testdata`)".to_owned();
         left_out.push(LeftOut { cause, places: places.collect() });
     }
-    let evidence = readers::read(root, &found, environment, notes);
+    let evidence = tree.evidence(&found, tracked, environment, notes);
     notes.extend(found.unreadable);
     let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     let (links, evidence): (Vec<Evidence>, Vec<Evidence>) =
@@ -486,9 +508,9 @@ fn remote(root: &Path) -> Option<String> {
 }
 
 /// What the repository is called, by where it came from and by its folder; and the owner there.
-fn origin(root: &Path) -> (Vec<String>, Option<String>) {
+fn origin(root: &Path, repository: &Path) -> (Vec<String>, Option<String>) {
     let (mut names, mut owner) = (Vec::new(), None);
-    let url = remote(root);
+    let url = remote(repository);
     let mut parts = url.iter().flat_map(|url| url.rsplit(['/', ':']));
     if let Some(name) = parts.next() {
         names.push(name.trim_end_matches(".git").to_owned());
@@ -496,7 +518,10 @@ fn origin(root: &Path) -> (Vec<String>, Option<String>) {
         let is_remote = url.as_ref().is_some_and(|url| url.contains("://") || url.contains('@'));
         owner = parts.next().filter(|_| is_remote).map(str::to_owned);
     }
-    names.extend(root.file_name().map(|name| name.to_string_lossy().into_owned()));
+    let own = root.file_name().map(|name| name.to_string_lossy().into_owned());
+    // The name of the repository is not that of one folder of it.
+    let at = if root == repository { names.len() } else { 0 };
+    names.splice(at..at, own);
     let mut good: Vec<String> = Vec::new();
     for name in names {
         let name = path_words::name_part(&name);
@@ -511,21 +536,27 @@ fn origin(root: &Path) -> (Vec<String>, Option<String>) {
 }
 
 fn entries(
-    root: &Path,
+    (root, depth): (&Path, usize),
     (candidates, new): (&[ImageCandidate], &[bool]),
     named: &[NamedImage],
     unsure: &mut Vec<UnsureLine>,
 ) -> Vec<InitEntry> {
-    let mut missing: Vec<String> = Vec::new();
-    let mut elsewhere: Vec<String> = Vec::new();
+    let (mut missing, mut elsewhere): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    let (mut outside, mut shared): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     let (mut entries, all_named) = (Vec::new(), named);
     for ((candidate, is_new), named) in candidates.iter().zip(new).zip(named) {
-        let context = context::context(root, candidate);
+        let context = context::context(root, candidate, depth);
         if let Some(first) = context.missing.first().filter(|_| *is_new) {
             missing.push(format!("{}: {first}", candidate.dockerfile.display()));
         }
         if *is_new && candidate.given.context.is_none() && context.folder != candidate.folder() {
             elsewhere.push(named.name.clone());
+        }
+        if *is_new && context.folder.starts_with("..") {
+            outside.push(&named.name);
+        }
+        if *is_new && context::is_shared(root, (&context.folder, candidate), candidates) {
+            shared.push(&named.name);
         }
         let given = &candidate.given;
         let mut entry = InitEntry {
@@ -573,6 +604,8 @@ fn entries(
         entries.push(entry);
     }
     unsure.extend(report::listed(&elsewhere, "its `context` is a folder above the Dockerfile, since that has the files of `COPY`; check `context`"));
+    unsure.extend(report::listed(&outside, "its `context` is outside the folder of hierarchy.yaml, see RB052; run `rebuild init` at the root of the repository instead, or move the image's files"));
+    unsure.extend(report::listed(&shared, "the build context has files of other images, so each commit that changes a file there rebuilds it; leave files out with a `.dockerignore`, or choose a smaller `context`, see RB070"));
     unsure.extend(report::listed(&missing, "`COPY` names it, and it is not in the folder of the Dockerfile or in one above; check `context`, or make the file with `prepare`"));
     entries
 }

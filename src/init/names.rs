@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    build_options::DroppedOption,
     candidate::{Given, ImageCandidate},
-    evidence::EvidenceRule,
+    evidence::{EvidenceRule, PublishedImage},
     path_words::{self, is_official, is_version, is_weak, kebab, name_part, platform, usual},
     resolve::{Made, Resolution, split},
 };
@@ -33,8 +34,19 @@ pub(super) struct Names {
     pub(super) tags: Vec<String>,
     /// Images whose tag was taken by another.
     pub(super) collided: Vec<usize>,
-    /// Images whose builds have a tag that is not known, and whether they have others.
-    pub(super) unknown: Vec<(usize, bool)>,
+    /// Images whose builds have a tag that is not known.
+    pub(super) unknown: Vec<(usize, UnknownTag)>,
+}
+
+/// What is written for a tag whose value is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UnknownTag {
+    /// Nothing, and no other tag is known: the image has `latest`.
+    Latest,
+    /// Nothing, beside other tags.
+    LeftOut,
+    /// The words of the path, since builds publish several images in the repository.
+    Path,
 }
 
 struct NameProposal {
@@ -45,8 +57,7 @@ struct NameProposal {
     rule: EvidenceRule,
     place: String,
     is_guessed: bool,
-    /// A build says a tag, and its value is not known.
-    is_unknown: bool,
+    unknown: Option<UnknownTag>,
 }
 
 /// What a hierarchy file gives its images already, which the new ones may not have.
@@ -95,9 +106,8 @@ pub(super) fn names(
             place: raw.place.clone(),
         }
     });
-    let is_unknown = |raw: &NameProposal| raw.is_unknown && raw.rule != EvidenceRule::Guess;
-    let unknown = raws.iter().enumerate().filter(|(_, raw)| is_unknown(raw));
-    let unknown = unknown.map(|(index, raw)| (index, !raw.tags.is_empty())).collect();
+    let said = raws.iter().enumerate().filter(|(_, raw)| raw.rule != EvidenceRule::Guess);
+    let unknown = said.filter_map(|(index, raw)| Some((index, raw.unknown?))).collect();
     Names { all: all.collect(), registry, tags, collided, unknown }
 }
 
@@ -118,7 +128,7 @@ fn raws(
             rule: EvidenceRule::Path,
             place: candidate.dockerfile.display().to_string(),
             is_guessed: false,
-            is_unknown: false,
+            unknown: None,
         };
         let Given { name, outputs, .. } = &candidate.given;
         if let (Some((rule, place)), true) =
@@ -129,22 +139,23 @@ fn raws(
         let by_shape = |says_tag: bool| shape_of(&shapes, candidate, says_tag);
         if let Some(made) = made {
             (raw.rule, raw.place) = (made.rule, made.place.clone());
-            // A build that says no tag makes the one that its siblings' paths say.
-            let by_shape = made.tags.is_empty().then(|| by_shape(true)).flatten();
-            let by_shape = by_shape.and_then(|(one, tag)| Some((one, tag?)));
-            let by_shape = by_shape.filter(|(one, _)| split(one).1 == split(&made.repository).1);
-            let (repository, tags) = by_shape.map_or_else(
-                || {
-                    let own = || outputs.iter().filter(|one| one.is_of(&made.repository));
-                    let tags = made.tags.iter().map(|tag| tag.as_str().to_owned());
-                    let templates = own().filter_map(|one| one.template.clone());
-                    raw.is_unknown = own().any(|one| one.tag.is_none() && one.template.is_none());
-                    (made.repository.clone(), tags.chain(templates).collect())
-                },
-                |(repository, tag)| (repository, BTreeSet::from([tag])),
-            );
+            let own = || outputs.iter().filter(|one| one.is_of(&made.repository));
+            raw.tags = made.tags.iter().map(|tag| tag.as_str().to_owned()).collect();
+            raw.tags.extend(own().filter_map(|one| one.template.clone()));
+            raw.unknown = unknown_tag(own(), &raw.tags);
+            let mut repository = made.repository.clone();
+            let is_same = |one: &&Made| one.repository.is_same(&made.repository);
+            // Images that share a repository need different tags: those that the paths of siblings say.
+            if raw.unknown == Some(UnknownTag::Latest)
+                && resolved.made.iter().flatten().filter(is_same).count() > 1
+                && let Some((shape, Some(tag))) = by_shape(true)
+                && split(&shape).1 == split(&repository).1
+            {
+                (repository, raw.tags) = (shape, BTreeSet::from([tag]));
+                raw.unknown = Some(UnknownTag::Path);
+            }
             split(&repository).1.clone_into(&mut raw.own);
-            (raw.repository, raw.tags) = (Some(repository), tags);
+            raw.repository = Some(repository);
         } else if let Some(name) = name {
             raw.own = name_part(name);
         } else if let Some(output) = outputs.first() {
@@ -154,11 +165,13 @@ fn raws(
             let same = || outputs.iter().filter(|one| one.repository == output.repository);
             raw.tags =
                 same().flat_map(|one| one.tag.iter().chain(&one.template).cloned()).collect();
-            raw.is_unknown = same().any(|one| one.tag.is_none() && one.template.is_none());
+            raw.unknown = unknown_tag(same(), &raw.tags);
         } else if let Some((repository, tag)) = by_shape(false) {
             split(&repository).1.clone_into(&mut raw.own);
             (raw.repository, raw.is_guessed) = (Some(repository), true);
-            raw.tags.extend(tag);
+            // A build says the tag, but not its value.
+            let has_tag = candidate.given.dropped.iter().any(DroppedOption::is_tag);
+            raw.tags.extend(tag.filter(|_| !has_tag));
         } else {
             raw.own = by_path(candidate, shared, roots);
             (raw.repository, raw.is_guessed) = (published(&raw.own), true);
@@ -171,6 +184,16 @@ fn raws(
         raw
     };
     candidates.iter().zip(&resolved.made).map(raw).collect()
+}
+
+/// What to write for a tag of some outputs that is not known, beside known ones.
+fn unknown_tag<'o>(
+    mut outputs: impl Iterator<Item = &'o PublishedImage>,
+    known: &BTreeSet<String>,
+) -> Option<UnknownTag> {
+    let is_unknown = outputs.any(|one| one.tag.is_none() && one.template.is_none());
+    let case = if known.is_empty() { UnknownTag::Latest } else { UnknownTag::LeftOut };
+    is_unknown.then_some(case)
 }
 
 /// How the paths of named images say their names: `{1}` is the second part of the path.

@@ -9,11 +9,12 @@ use super::{
     bake::{self, Targets, TargetsError},
     candidate::Given,
     ci, compose,
-    evidence::{Evidence, EvidenceRule, FoundBuilds, PublishedImage, Syntax, Values, expand, tidy},
+    evidence::{Evidence, EvidenceRule, FoundBuilds, PublishedImage, Values, tidy},
     find::{BuildFileKind, FoundFiles, LARGEST_SCRIPT},
     image_builder, jenkins, recipes,
     shell::{self, Script, with_dollars},
     skaffold,
+    variables::{Syntax, expand},
 };
 use crate::host::bounded;
 
@@ -29,9 +30,12 @@ pub(super) fn read(
     notes: &mut Vec<String>,
 ) -> Vec<Evidence> {
     let dockerfiles: BTreeSet<PathBuf> = found.dockerfiles.iter().cloned().collect();
-    let (mut all, mut workflows, mut services) = (FoundBuilds::default(), Vec::new(), Vec::new());
+    let (mut all, mut workflows, mut services) =
+        (FoundBuilds { root: root.to_owned(), ..FoundBuilds::default() }, Vec::new(), Vec::new());
+    all.scripts.texts = scripts(root, found);
     for (path, kind) in &found.texts {
         let Ok(text) = bounded::text(&root.join(path)) else { continue };
+        let is_about_builds = |text: &str| is_about_builds(text) || all.scripts.are_named_in(text);
         match kind {
             BuildFileKind::Bake => {
                 let targets = bake_targets(root, (path, &text), &dockerfiles, notes);
@@ -106,7 +110,7 @@ pub(super) fn read(
         let called: Vec<Values> = own.map(|(_, values)| values.clone()).collect();
         workflow.read(&called, &dockerfiles, &mut all);
     }
-    let FoundBuilds { mut known, unknown } = all;
+    let FoundBuilds { mut known, unknown, .. } = all;
     known.retain(|one| one.given.inline.is_none() && dockerfiles.contains(&one.dockerfile));
     // That it is built is all that a service without an image says.
     for service in services.into_iter().filter(|one| dockerfiles.contains(&one.dockerfile)) {
@@ -124,6 +128,20 @@ pub(super) fn read(
         notes.extend(unknown.iter().map(|place| format!("`{place}`: {what}")));
     }
     known
+}
+
+/// The scripts that build images, which other files may call.
+fn scripts(root: &Path, found: &FoundFiles) -> BTreeMap<PathBuf, String> {
+    let scripts = found.texts.iter().filter(|(path, kind)| {
+        let is_other = recipes::is_justfile(path) || path.to_string_lossy().contains("Jenkinsfile");
+        *kind == BuildFileKind::Script && !is_other
+    });
+    let texts = scripts.filter_map(|(path, _)| {
+        let text = bounded::text(&root.join(path)).ok()?;
+        let is_one = text.len() as u64 <= LARGEST_SCRIPT && is_about_builds(&text);
+        is_one.then(|| (path.clone(), text))
+    });
+    texts.collect()
 }
 
 /// The targets of a bake file and of the one that overrides it, if one of them has a Dockerfile here.
@@ -301,7 +319,9 @@ pub(super) fn variants(mut evidence: Vec<Evidence>, dockerfiles: &[PathBuf]) -> 
                     }
                 }
                 for dropped in one.given.dropped {
-                    if !kept.given.dropped.contains(&dropped) {
+                    // Another command may be one for tests.
+                    let is_of_other = dropped.is_tag() && kept.place != one.place;
+                    if !is_of_other && !kept.given.dropped.contains(&dropped) {
                         kept.given.dropped.push(dropped);
                     }
                 }

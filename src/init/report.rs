@@ -10,7 +10,7 @@ use super::{
     LeftOut,
     candidate::{ContextSource as Instead, ImageCandidate},
     evidence::EvidenceRule,
-    names::{NamedImage, Names},
+    names::{NamedImage, Names, UnknownTag},
     resolve::{DoubtCause, InitDoubt, Made, Resolution, split},
 };
 use crate::{
@@ -143,16 +143,26 @@ pub(super) fn collisions(all: &Names, candidates: &[ImageCandidate]) -> Option<U
 
 /// Images whose builds say a tag that cannot be read.
 pub(super) fn unknown_tags(all: &Names, new: &[bool]) -> Vec<UnsureLine> {
-    let line = |has_others: bool, what: &str| {
-        let unknown = all.unknown.iter().filter(|(one, others)| new[*one] && *others == has_others);
+    let line = |case: UnknownTag, what: &str| {
+        let unknown = all.unknown.iter().filter(|(one, own)| new[*one] && *own == case);
         let unknown: Vec<String> = unknown
             .map(|&(one, _)| format!("{} ({})", all.all[one].name, all.all[one].place))
             .collect();
         listed(&unknown, what)
     };
     let lines = [
-        line(false, "the value of the tag is not known, and `latest` is written; check `tags`"),
-        line(true, "the value of another tag is not known, and it is left out; check `tags`"),
+        line(
+            UnknownTag::Latest,
+            "the value of the tag is not known, and `latest` is written; check `tags`",
+        ),
+        line(
+            UnknownTag::Path,
+            "the value of the tag is not known, and the words of the path are written; check `tags`",
+        ),
+        line(
+            UnknownTag::LeftOut,
+            "the value of another tag is not known, and it is left out; check `tags`",
+        ),
     ];
     lines.into_iter().flatten().collect()
 }

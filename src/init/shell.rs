@@ -8,21 +8,17 @@ use std::{
 use super::{
     arrays::{self, added},
     bind::bind,
-    build_options::BuildOptions,
-    evidence::{
-        Evidence, EvidenceRule, FoundBuilds, Open, PublishedImage, Syntax, Values, expand, tidy,
-    },
+    build_command::{command, rename, renamed},
+    cases::{self, KnownHere, OpenCases},
+    evidence::{Evidence, EvidenceRule, FoundBuilds, Open, Values, tidy},
     functions::{Functions, NumberedLine},
-    loops::{loops, rows, targets},
+    loops::{self, Lists, loops, rows, targets},
     makefile,
     path_words::is_one_of,
     recipes,
+    script_calls::{self, ScriptCall},
+    variables::{Syntax, expand},
 };
-
-/// Options of `build` that take no value.
-const FLAGS: &str = "\
-    --pull --no-cache --rm --force-rm --squash -q --quiet --compress --layers \
-    --debug -D --tls-verify --isolation --disable-content-trust";
 
 /// Functions that call each other are followed to this depth.
 const DEEPEST_CALL: usize = 4;
@@ -37,21 +33,6 @@ pub(super) struct Script<'a> {
     /// The folder that the commands run in; empty for the folder of the hierarchy.
     pub(super) folder: &'a Path,
     pub(super) values: &'a Values,
-}
-
-/// A build command with its variables filled in.
-#[derive(Debug, Default)]
-pub(super) struct BuildCommand {
-    pub(super) dockerfile: Option<Open>,
-    pub(super) context: Option<Open>,
-    pub(super) tags: Vec<Open>,
-    /// The Dockerfile comes from standard input, without a context.
-    pub(super) has_no_context: bool,
-    /// The image is for this machine: it is loaded into the engine, or not kept at all.
-    pub(super) is_local: bool,
-    /// Variables of loops over files.
-    pub(super) files: BTreeSet<String>,
-    pub(super) options: BuildOptions,
 }
 
 /// The assignments of a file, and of the files that it includes.
@@ -212,9 +193,10 @@ struct ScriptState {
     assigned: BTreeSet<String>,
     folder: PathBuf,
     /// What the variables of loops may be.
-    lists: BTreeMap<String, Vec<String>>,
+    lists: Lists,
     /// How many conditions the line is in.
     conditions: usize,
+    cases: OpenCases,
     /// Variables of loops over files.
     files: BTreeSet<String>,
     /// How many calls of functions this is in.
@@ -238,12 +220,19 @@ impl ScriptState {
         let lists = ["@", "*"].map(|name| (name.to_owned(), all.to_vec()));
         let (lists, folder, files) = (lists.into(), folder.to_owned(), self.files.clone());
         let (assigned, depth) = (BTreeSet::new(), self.depth + 1);
-        Self { values, assigned, folder, lists, files, conditions: 0, depth }
+        let cases = OpenCases::default();
+        Self { values, assigned, folder, lists, files, conditions: 0, cases, depth }
+    }
+
+    /// Whether the first line is a part of a `case`, or in an arm of one that is not run.
+    fn is_of_case(&mut self, lines: &[NumberedLine]) -> bool {
+        let (values, lists, assigned) = (&mut self.values, &mut self.lists, &mut self.assigned);
+        self.cases.take(lines, KnownHere { values, lists, assigned })
     }
 
     /// Takes what a line adds to a variable. What only a condition adds is not in every build.
     fn add(&mut self, line: &str) {
-        arrays::count(line, ("if case", "fi esac"), &mut self.conditions);
+        arrays::count(line, ("if", "fi"), &mut self.conditions);
         if let Some((name, more)) = added(line).filter(|_| self.conditions == 0)
             && let Some(value) = self.values.get_mut(name)
         {
@@ -257,7 +246,18 @@ impl ScriptState {
 impl Script<'_> {
     /// The builds of a script, each with the Dockerfiles that it is for.
     pub(super) fn read(&self, dockerfiles: &BTreeSet<PathBuf>, found: &mut FoundBuilds) {
-        if !["build", "bud", "executor"].iter().any(|word| self.text.contains(word)) {
+        self.read_with(&[], dockerfiles, found);
+    }
+
+    /// Those of a script that is called with arguments.
+    fn read_with(
+        &self,
+        arguments: &[String],
+        dockerfiles: &BTreeSet<PathBuf>,
+        found: &mut FoundBuilds,
+    ) {
+        let is_call = !found.scripts.texts.is_empty();
+        if !is_call && !["build", "bud", "executor"].iter().any(|word| self.text.contains(word)) {
             return;
         }
         let syntax = self.syntax();
@@ -266,9 +266,15 @@ impl Script<'_> {
             Syntax::Shell => arrays::read_loops(&arrays::on_one_line(&text)),
             Syntax::Make => text,
         };
-        let mut values = assignments(&text, syntax);
-        values.extend(self.values.iter().map(|(key, value)| (key.clone(), value.clone())));
         let mut lines = logical_lines(&text);
+        let mut values = match syntax {
+            Syntax::Shell => {
+                lines = cases::apart(lines);
+                assignments(&cases::outside(&lines), syntax)
+            }
+            Syntax::Make => assignments(&text, syntax),
+        };
+        values.extend(self.values.iter().map(|(key, value)| (key.clone(), value.clone())));
         let mut functions = Functions::default();
         if recipes::is_justfile(self.path) {
             recipes::take(&mut lines, &mut functions);
@@ -283,10 +289,15 @@ impl Script<'_> {
             folder: self.folder.to_owned(),
             lists: BTreeMap::new(),
             conditions: 0,
+            cases: OpenCases::default(),
             files: BTreeSet::new(),
             depth: 0,
         };
-        self.lines(&lines, start(), &mut functions, (dockerfiles, &mut *found));
+        let first = match arguments {
+            [] => start(),
+            arguments => start().called(&values, self.folder, arguments),
+        };
+        self.lines(&lines, first, &mut functions, (dockerfiles, &mut *found));
         for body in functions.others() {
             self.lines(&body, start(), &mut functions, (dockerfiles, &mut *found));
         }
@@ -304,7 +315,11 @@ impl Script<'_> {
         (dockerfiles, found): (&BTreeSet<PathBuf>, &mut FoundBuilds),
     ) {
         let syntax = self.syntax();
-        for (number, line) in lines {
+        let has_environment = self.rule == EvidenceRule::Ci && !self.values.is_empty();
+        for (at, (number, line)) in lines.iter().enumerate() {
+            if syntax == Syntax::Shell && state.is_of_case(&lines[at..]) {
+                continue;
+            }
             let is_recipe = line.starts_with('\t');
             let trimmed = line.trim_start_matches(['\t', ' ', '@', '-']);
             if trimmed.starts_with('#') {
@@ -324,6 +339,7 @@ impl Script<'_> {
             if syntax == Syntax::Shell {
                 for (name, value) in assignments(trimmed, syntax) {
                     if state.assigned.insert(name.clone()) && !self.values.contains_key(&name) {
+                        loops::forget(&name, &mut state.lists);
                         state.values.insert(name, value);
                     }
                 }
@@ -340,6 +356,7 @@ impl Script<'_> {
                 ["cd", "pushd"].iter().any(|one| words[0] == *one)
                     || called(words).first().is_some_and(|name| functions.has(name))
                     || renamed(words).is_some()
+                    || found.scripts.has(called(words), &state.folder)
                     || command(words, &state.values).is_some()
             };
             // Most lines build nothing, and need no turn for each value of a loop.
@@ -369,6 +386,11 @@ impl Script<'_> {
                         self.lines(&body, inside, functions, (dockerfiles, &mut *found));
                         continue;
                     }
+                    if let Some(call) = found.scripts.called(called(&words), &here, has_environment)
+                    {
+                        self.follow(&call, dockerfiles, found);
+                        continue;
+                    }
                     let Some(mut command) = command(&words, &row) else { continue };
                     command.files.clone_from(&state.files);
                     state.assigned.clear();
@@ -384,6 +406,26 @@ impl Script<'_> {
 }
 
 impl Script<'_> {
+    /// Reads a script that a command calls. The variables of a CI file are those of its environment.
+    fn follow(&self, call: &ScriptCall, dockerfiles: &BTreeSet<PathBuf>, found: &mut FoundBuilds) {
+        let mut values = match self.rule {
+            EvidenceRule::Ci => self.values.clone(),
+            _ => Values::new(),
+        };
+        values.extend(call.variables.clone());
+        let script = Script {
+            rule: EvidenceRule::Script,
+            path: &call.path,
+            text: &call.text,
+            first_line: 1,
+            folder: &call.folder,
+            values: &script_calls::not_set_in(&call.text, &values),
+        };
+        found.scripts.enter(true);
+        script.read_with(&call.arguments, dockerfiles, found);
+        found.scripts.enter(false);
+    }
+
     /// Reads what a line of a Makefile calls; `false` if it calls nothing.
     fn calls(
         &self,
@@ -462,111 +504,6 @@ pub(super) fn commands(line: &str) -> Vec<Vec<String>> {
 fn called(words: &[String]) -> &[String] {
     let skip = words.iter().take_while(|word| is_one_of(word, "do then else if ! { time just"));
     &words[skip.count()..]
-}
-
-fn is_engine(word: &str) -> bool {
-    let name = word.rsplit('/').next().unwrap_or(word).to_ascii_lowercase();
-    let is_variable = word.starts_with('\u{1}') && word.ends_with('\u{2}');
-    ["docker", "podman", "buildah", "nerdctl"].contains(&name.as_str())
-        || (is_variable
-            && ["docker", "podman", "engine", "container", "buildah"]
-                .iter()
-                .any(|one| name.contains(one)))
-}
-
-/// What follows the name of the engine and its own options.
-fn after_engine(words: &[String]) -> Option<&[String]> {
-    let at = words.iter().position(|word| is_engine(word))?;
-    let rest = &words[at + 1..];
-    let skip = rest.iter().take_while(|word| word.starts_with('-')).count();
-    Some(&rest[skip..])
-}
-
-/// `docker tag A B`.
-fn renamed(words: &[String]) -> Option<[Open; 2]> {
-    match after_engine(words)? {
-        [tag, from, to] if tag == "tag" => Some([Open(from.clone()), Open(to.clone())]),
-        _ => None,
-    }
-}
-
-fn rename([from, to]: &[Open; 2], found: &mut [Evidence]) {
-    let (Some(from), Some(to)) = (PublishedImage::read(from), PublishedImage::read(to)) else {
-        return;
-    };
-    for one in found {
-        if one.given.outputs.contains(&from) && !one.given.outputs.contains(&to) {
-            one.given.outputs.push(to.clone());
-        }
-    }
-}
-
-/// A build, if the words are one.
-pub(super) fn command(words: &[String], values: &Values) -> Option<BuildCommand> {
-    if words.iter().any(|word| word.ends_with("kaniko/executor")) {
-        return Some(options(words, values));
-    }
-    let rest = after_engine(words)?;
-    let rest = match rest.first()?.as_str() {
-        "buildx" | "image" | "builder" => &rest[1..],
-        _ => rest,
-    };
-    ["build", "bud", "b", "build-using-dockerfile"]
-        .contains(&rest.first()?.as_str())
-        .then(|| options(&rest[1..], values))
-}
-
-fn options(words: &[String], values: &Values) -> BuildCommand {
-    let mut command = BuildCommand::default();
-    let mut places: Vec<Open> = Vec::new();
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        if word == "<" {
-            command.dockerfile = words.next().cloned().map(Open);
-            continue;
-        }
-        if word == "--" {
-            continue;
-        }
-        if !word.starts_with('-') || word == "-" {
-            places.push(Open(word.clone()));
-            continue;
-        }
-        if ["--load", "--push"].contains(&word.as_str()) {
-            command.is_local = word == "--load";
-            continue;
-        }
-        if is_one_of(word, FLAGS) {
-            command.options.take(word, Open(String::new()));
-            continue;
-        }
-        let (name, value) = match word.split_once('=') {
-            Some((name, value)) if word.starts_with("--") => (name, value.to_owned()),
-            _ => match words.next() {
-                Some(value) => (word.as_str(), value.clone()),
-                None => break,
-            },
-        };
-        let value = Open(value);
-        match name {
-            "-t" | "--tag" | "--destination" => command.tags.push(value),
-            "-f" | "--file" | "--dockerfile" => command.dockerfile = Some(value),
-            "--context" => places.push(value),
-            "--build-arg" => {
-                let own = values.get(&value.0).map(|own| expand(own, values, Syntax::Shell));
-                let own = own.map(|own| Open(format!("{}={own}", value.0)));
-                command.options.take(name, own.unwrap_or(value));
-            }
-            _ => command.options.take(name, value),
-        }
-    }
-    let is_place =
-        |place: &&Open| place.0 != "-" && !place.0.starts_with('>') && !place.0.starts_with("2>");
-    let known: Vec<Open> = places.iter().filter(is_place).cloned().collect();
-    // `$OPTIONS .`: what stands last is the folder.
-    command.context = known.last().cloned();
-    command.has_no_context = known.is_empty() && places.iter().any(|place| place.0 == "-");
-    command
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 use super::{
     bake::text_of,
     bind::bind,
+    build_command::BuildCommand,
     build_options::BuildOptions,
     evidence::{EvidenceRule, FoundBuilds, Open, unknown},
-    shell::BuildCommand,
 };
 use crate::{check::diagnostic::SourceFile, hierarchy};
 

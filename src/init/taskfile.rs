@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::{
     bake::text_of,
-    evidence::{Open, Syntax, Values, expand},
+    evidence::{Open, Values},
     shell::with_dollars,
+    variables::{Syntax, expand},
 };
 
 /// Tasks that call each other are followed to this depth.

@@ -29,7 +29,7 @@ fn write(root: &Path, files: &[(&str, &str)]) {
 }
 
 fn from() -> From {
-    From::Folder { tracked: Vec::new(), environment: BTreeMap::new() }
+    From::Folder { repository: None, tracked: Vec::new(), environment: BTreeMap::new() }
 }
 
 fn updated(root: &Path, text: &str) -> Result<FileUpdate, UpdateError> {
