@@ -106,10 +106,8 @@ impl MetadataTags {
         let tag = match kind.as_str() {
             _ if enable == "false" => return None,
             _ if enable != "true" && !is_default_branch(&enable) => {
-                return Some(match Open(enable.clone()).is_known() {
-                    true => unknown(&enable),
-                    false => enable,
-                });
+                let is_known = Open(enable.clone()).is_known();
+                return Some(if is_known { unknown(&enable) } else { enable });
             }
             "sha" => unknown("GITHUB_SHA"),
             "raw" => filled(&value),

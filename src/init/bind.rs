@@ -97,6 +97,25 @@ pub(super) fn bind(
     }
 }
 
+/// Of builds of one image of which a run does only one, the tags that all have are known.
+pub(super) fn keep_common_tags(builds: &mut [Evidence]) {
+    let all = builds.to_vec();
+    for one in builds {
+        let is_same = |other: &&Evidence| {
+            (&other.dockerfile, &other.given.target) == (&one.dockerfile, &one.given.target)
+                && other.given.build_args == one.given.build_args
+        };
+        let same: Vec<&Evidence> = all.iter().filter(is_same).collect();
+        for output in &mut one.given.outputs {
+            if !same.iter().all(|other| other.given.outputs.contains(output)) {
+                (output.tag, output.template) = (None, None);
+            }
+        }
+        one.given.outputs.sort();
+        one.given.outputs.dedup();
+    }
+}
+
 impl BuildCommand {
     /// Whether a variable stands for the files that a loop or a pattern rule of a Makefile goes over.
     fn is_file(&self, rule: EvidenceRule, name: &str) -> bool {

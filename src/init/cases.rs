@@ -167,6 +167,8 @@ pub(super) struct KnownHere<'s> {
     pub(super) values: &'s mut Values,
     pub(super) lists: &'s mut Lists,
     pub(super) assigned: &'s mut BTreeSet<String>,
+    /// The keys of lists of which each run has one turn.
+    pub(super) alternatives: &'s mut BTreeSet<String>,
 }
 
 /// The `case`s that a line is in.
@@ -272,6 +274,9 @@ impl OpenCase {
         }
         if let Some(name) = self.variable.as_ref().filter(|_| !own.is_empty() && !self.is_parser) {
             keep_only(known.lists, name, &own);
+            if self.subjects.is_none() {
+                known.alternatives.insert(name.clone());
+            }
         }
         self.current = Some(own);
     }
@@ -343,6 +348,9 @@ impl OpenCase {
         let all = key.iter().map(String::as_str).chain(names.iter().map(|name| name.as_str()));
         let all: Vec<&str> = all.flat_map(|names| names.split(' ')).collect();
         known.lists.retain(|key, _| !key.split(' ').any(|one| all.contains(&one)));
+        if self.subjects.is_none() {
+            known.alternatives.insert(all.join(" "));
+        }
         known.lists.insert(all.join(" "), rows);
     }
 }
@@ -457,12 +465,16 @@ mod tests {
             let text = String::from_utf8_lossy(text);
             let lines = apart(text.lines().map(str::to_owned).enumerate().collect());
             _ = outside(&lines);
-            let (mut values, mut lists, mut assigned) =
-                (Values::new(), Lists::new(), BTreeSet::new());
+            let (mut values, mut lists) = (Values::new(), Lists::new());
+            let (mut assigned, mut alternatives) = (BTreeSet::new(), BTreeSet::new());
             let mut cases = OpenCases::default();
             for at in 0..lines.len() {
-                let known =
-                    KnownHere { values: &mut values, lists: &mut lists, assigned: &mut assigned };
+                let known = KnownHere {
+                    values: &mut values,
+                    lists: &mut lists,
+                    assigned: &mut assigned,
+                    alternatives: &mut alternatives,
+                };
                 cases.take(&lines[at..], known);
             }
         });

@@ -20,8 +20,9 @@ use super::{
     gitlab,
     job_matrix::matrix,
     path_words::is_one_of,
+    remote,
     shell::{Script, with_dollars},
-    taskfile,
+    step_outputs, taskfile,
     variables::{Syntax, expand},
 };
 use crate::{check::diagnostic::SourceFile, hierarchy};
@@ -57,8 +58,12 @@ impl Workflow {
             value if taskfile::is_taskfile(path) => taskfile::with_calls(value),
             value => value,
         };
-        let remote = is_gitlab.then(|| super::remote(root)).flatten();
-        let predefined = gitlab::predefined(remote.as_deref());
+        let remote = remote::address(root);
+        let predefined = match remote.as_deref() {
+            remote if is_gitlab => gitlab::predefined(remote),
+            remote if is_circle || path.starts_with(".github") => remote::of_github(remote),
+            _ => Values::new(),
+        };
         Some(Self { path: path.to_owned(), text, value, predefined })
     }
 
@@ -119,6 +124,7 @@ impl Workflow {
                 dockerfiles,
                 found,
                 metadata: MetadataImages::new(),
+                outputs: Values::new(),
             };
             walk.value(&self.value, &values, None);
         }
@@ -193,6 +199,8 @@ struct WorkflowWalk<'a> {
     dockerfiles: &'a BTreeSet<PathBuf>,
     found: &'a mut FoundBuilds,
     metadata: MetadataImages,
+    /// What the steps of this job gave to later ones.
+    outputs: Values,
 }
 
 impl WorkflowWalk<'_> {
@@ -205,7 +213,9 @@ impl WorkflowWalk<'_> {
                 }
             }
             Value::Object(map) => {
-                let values = variables(Some(map), values);
+                let mut above = values.clone();
+                above.extend(self.outputs.clone());
+                let values = variables(Some(map), &above);
                 // Of a workflow or a job, for the steps in it.
                 let outer = map
                     .get("defaults")
@@ -216,12 +226,16 @@ impl WorkflowWalk<'_> {
                 let own = map.get("working-directory").or_else(|| map.get("dir"));
                 let working = own.and_then(Value::as_str).or(outer);
                 for row in matrix(value, &values) {
+                    if map.contains_key("steps") {
+                        self.outputs.clear();
+                    }
                     let folder = working.map(|one| expand(one, &row, Syntax::Shell));
                     let folder =
                         folder.filter(|one| Open(one.clone()).is_known() && !one.starts_with('~'));
                     let folder = folder.map_or_else(|| folder_of(working, self), |one| tidy(&one));
                     // An action runs in the folder of the repository.
                     let is_action = map.contains_key("uses");
+                    self.give(map, &row);
                     self.step(map, &row, if is_action { Path::new("") } else { &folder });
                     for (key, item) in map {
                         if is_one_of(key, COMMANDS) && !item.is_object() {
@@ -236,6 +250,18 @@ impl WorkflowWalk<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Keeps what a step gives to later ones.
+    fn give(&mut self, map: &Map<String, Value>, values: &Values) {
+        let id = map.get("id").and_then(Value::as_str);
+        if let Some(id) = id {
+            let own = format!("steps.{id}.");
+            self.outputs.retain(|name, _| !name.starts_with(&own));
+        }
+        if let Some(text) = map.get("run").and_then(Value::as_str) {
+            self.outputs.extend(step_outputs::given(id, text, values));
         }
     }
 

@@ -25,6 +25,8 @@ const FIRST_BYTES: u64 = 128;
 #[derive(Debug, Default)]
 pub(super) struct FoundFiles {
     pub(super) dockerfiles: Vec<PathBuf>,
+    /// Dockerfiles outside of the folder, which make no image here.
+    pub(super) outside: Vec<PathBuf>,
     /// What Dockerfiles are generated from.
     pub(super) templates: Vec<PathBuf>,
     /// Dockerfiles in [`SKIPPED`] folders.

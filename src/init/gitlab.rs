@@ -13,6 +13,7 @@ use super::{
     compose::lay,
     evidence::{Values, tidy},
     readers::text_inside,
+    remote,
 };
 use crate::{check::diagnostic::SourceFile, hierarchy};
 
@@ -26,7 +27,7 @@ const OTHER_HOSTS: [&str; 4] = ["github.com", "bitbucket.org", "dev.azure.com", 
 /// The variables of a project that the address of the remote repository says, and on gitlab.com also those of its
 /// registry: <https://docs.gitlab.com/ci/variables/predefined_variables/>.
 pub(super) fn predefined(remote: Option<&str>) -> Values {
-    let Some((host, path)) = remote.and_then(host_and_path) else { return Values::new() };
+    let Some((host, path)) = remote.and_then(remote::host_and_path) else { return Values::new() };
     let Some((namespace, name)) = path.rsplit_once('/') else { return Values::new() };
     if OTHER_HOSTS.contains(&host) {
         return Values::new();
@@ -45,21 +46,6 @@ pub(super) fn predefined(remote: Option<&str>) -> Values {
         all.extend([("CI_REGISTRY", "registry.gitlab.com"), ("CI_REGISTRY_IMAGE", &image)]);
     }
     all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-/// The host and the path of `https://host:port/path.git` and of `user@host:path`.
-fn host_and_path(remote: &str) -> Option<(&str, &str)> {
-    let (scheme, rest) = remote.split_once("://").map_or((None, remote), |(a, b)| (Some(a), b));
-    let end = rest.find('/').unwrap_or(rest.len());
-    let rest = rest[..end].rfind('@').map_or(rest, |at| &rest[at + 1..]);
-    let (host, path) = match scheme {
-        Some("file") => return None,
-        Some(_) => rest.split_once('/')?,
-        None => rest.split_once(':')?,
-    };
-    let host = host.split(':').next().unwrap_or(host);
-    let path = path.trim_matches('/');
-    Some((host, path.strip_suffix(".git").unwrap_or(path)))
 }
 
 /// A name as a part of an address: <https://docs.gitlab.com/ci/variables/predefined_variables/>.

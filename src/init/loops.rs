@@ -150,14 +150,17 @@ pub(super) fn forget(name: &str, lists: &mut Lists) {
     lists.insert(without(&key, ' '), rows);
 }
 
+/// Whether a line takes a value of one of the variables of a key.
+pub(super) fn takes(line: &str, key: &str, values: &Values) -> bool {
+    key.split(' ').any(|name| uses(name, line) || values.values().any(|value| uses(name, value)))
+}
+
 /// The values of each turn of the loops that a line is in.
 pub(super) fn rows(line: &str, lists: &Lists, values: &Values) -> Vec<Values> {
     let mut rows = vec![values.clone()];
     for (key, words) in lists {
         let names: Vec<&str> = key.split(' ').collect();
-        let is_used = names
-            .iter()
-            .any(|name| uses(name, line) || values.values().any(|value| uses(name, value)));
+        let is_used = takes(line, key, values);
         if is_used && words.is_empty() {
             return Vec::new();
         }

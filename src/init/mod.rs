@@ -42,11 +42,13 @@ mod names;
 mod options;
 mod readers;
 mod recipes;
+mod remote;
 mod report;
 mod resolve;
 mod script_calls;
 mod shell;
 mod skaffold;
+mod step_outputs;
 mod target_options;
 mod taskfile;
 #[cfg(test)]
@@ -83,7 +85,6 @@ use crate::{
     hierarchy::{
         Hierarchy, LoadError, LoadOptions, Loaded, NamedContext, looks_secret, this_machine,
     },
-    host::bounded,
 };
 
 /// Fields that give secrets of this machine to builds. Only a bake or compose file that the user names may give them.
@@ -500,17 +501,10 @@ fn leave_out_windows(candidates: &mut Vec<ImageCandidate>) -> Option<LeftOut> {
     (!places.is_empty()).then(|| LeftOut { cause: "for Windows".to_owned(), places })
 }
 
-/// The address of the first remote repository.
-fn remote(root: &Path) -> Option<String> {
-    let config = bounded::text(&root.join(".git/config")).ok()?;
-    let mut urls = config.lines().filter_map(|line| line.trim().strip_prefix("url"));
-    Some(urls.find_map(|rest| rest.trim_start().strip_prefix('='))?.trim().to_owned())
-}
-
 /// What the repository is called, by where it came from and by its folder; and the owner there.
 fn origin(root: &Path, repository: &Path) -> (Vec<String>, Option<String>) {
     let (mut names, mut owner) = (Vec::new(), None);
-    let url = remote(repository);
+    let url = remote::address(repository);
     let mut parts = url.iter().flat_map(|url| url.rsplit(['/', ':']));
     if let Some(name) = parts.next() {
         names.push(name.trim_end_matches(".git").to_owned());

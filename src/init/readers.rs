@@ -29,7 +29,8 @@ pub(super) fn read(
     environment: &Values,
     notes: &mut Vec<String>,
 ) -> Vec<Evidence> {
-    let dockerfiles: BTreeSet<PathBuf> = found.dockerfiles.iter().cloned().collect();
+    let dockerfiles = found.dockerfiles.iter().chain(&found.outside);
+    let dockerfiles: BTreeSet<PathBuf> = dockerfiles.cloned().collect();
     let (mut all, mut workflows, mut services) =
         (FoundBuilds { root: root.to_owned(), ..FoundBuilds::default() }, Vec::new(), Vec::new());
     all.scripts.texts = scripts(root, found);
@@ -72,7 +73,11 @@ pub(super) fn read(
                 all.known.extend(image_builder::images(root, path, &text));
             }
             BuildFileKind::Skaffold => skaffold::read(path, &text, &dockerfiles, &mut all),
-            BuildFileKind::Workflow if is_about_builds(&text) || text.contains("uses:") => {
+            BuildFileKind::Workflow
+                if is_about_builds(&text)
+                    || text.contains("uses:")
+                    || path.to_string_lossy().contains(".gitlab-ci") =>
+            {
                 workflows.extend(ci::Workflow::parse(root, path, text));
             }
             BuildFileKind::Makefile | BuildFileKind::Script | BuildFileKind::PackageScripts
@@ -96,10 +101,12 @@ pub(super) fn read(
                     BuildFileKind::PackageScripts => package_scripts(&text),
                     _ => vec![(1, text)],
                 };
+                all.begin(path);
                 for (first_line, text) in texts {
                     Script { rule, path, text: &text, first_line, folder, values: &values }
                         .read(&dockerfiles, &mut all);
                 }
+                all.end();
             }
             _ => {}
         }
@@ -110,6 +117,17 @@ pub(super) fn read(
         let called: Vec<Values> = own.map(|(_, values)| values.clone()).collect();
         workflow.read(&called, &dockerfiles, &mut all);
     }
+    all.drop_called();
+    finished(all, (found, services), &dockerfiles, notes)
+}
+
+/// All builds, with those of services without an image, and notes about builds without a known Dockerfile.
+fn finished(
+    all: FoundBuilds,
+    (found, services): (&FoundFiles, Vec<Evidence>),
+    dockerfiles: &BTreeSet<PathBuf>,
+    notes: &mut Vec<String>,
+) -> Vec<Evidence> {
     let FoundBuilds { mut known, unknown, .. } = all;
     known.retain(|one| one.given.inline.is_none() && dockerfiles.contains(&one.dockerfile));
     // That it is built is all that a service without an image says.
@@ -122,7 +140,7 @@ pub(super) fn read(
         known.iter().any(|one| one.dockerfile == *path && !one.given.outputs.is_empty())
     };
     // Beside a build for every Dockerfile, others are of other repositories.
-    if !unknown.is_empty() && !dockerfiles.iter().all(has_build) {
+    if !unknown.is_empty() && !found.dockerfiles.iter().all(has_build) {
         let what =
             "it is not known which Dockerfile is built there; check the images without a build";
         notes.extend(unknown.iter().map(|place| format!("`{place}`: {what}")));

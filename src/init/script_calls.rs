@@ -1,12 +1,13 @@
 //! Scripts that other scripts, Makefiles and CI files call with arguments: `./build.sh web 1.2`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
 use super::{
-    evidence::{Open, Values, tidy},
+    evidence::{FoundBuilds, Open, Values, tidy},
     path_words::is_one_of,
 };
 
@@ -21,6 +22,61 @@ pub(super) struct Scripts {
     pub(super) texts: BTreeMap<PathBuf, String>,
     depth: usize,
     count: usize,
+    called: BTreeSet<PathBuf>,
+    /// What each file says on its own: the positions of its builds that are known, and of those that are not.
+    own: Vec<OwnBuilds>,
+}
+
+#[derive(Debug)]
+struct OwnBuilds {
+    path: PathBuf,
+    known: Range<usize>,
+    unknown: Range<usize>,
+}
+
+impl FoundBuilds {
+    /// Begins what a file says on its own, without a call.
+    pub(super) fn begin(&mut self, path: &Path) {
+        let (known, unknown) = (self.known.len(), self.unknown.len());
+        let (known, unknown) = (known..known, unknown..unknown);
+        self.scripts.own.push(OwnBuilds { path: path.to_owned(), known, unknown });
+    }
+
+    pub(super) fn end(&mut self) {
+        if let Some(own) = self.scripts.own.last_mut() {
+            (own.known.end, own.unknown.end) = (self.known.len(), self.unknown.len());
+        }
+    }
+
+    /// Drops what a script says on its own of the Dockerfiles that its calls build, which have their arguments.
+    pub(super) fn drop_called(&mut self) {
+        let called = &self.scripts.called;
+        let own = self.scripts.own.iter().filter(|own| called.contains(&own.path));
+        let (mut known, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+        for own in own {
+            let is_of = |place: &str| {
+                place
+                    .strip_prefix(&*own.path.to_string_lossy())
+                    .is_some_and(|rest| rest.starts_with(':'))
+            };
+            let by_calls = self.known.iter().enumerate();
+            let by_calls =
+                by_calls.filter(|(at, one)| !own.known.contains(at) && is_of(&one.place));
+            let built: BTreeSet<&Path> =
+                by_calls.map(|(_, one)| one.dockerfile.as_path()).collect();
+            let is_built = |at: &usize| {
+                is_of(&self.known[*at].place)
+                    && built.contains(self.known[*at].dockerfile.as_path())
+            };
+            known.extend(own.known.clone().filter(is_built));
+            let is_own = |at: &usize| is_of(&self.unknown[*at]) && !built.is_empty();
+            unknown.extend(own.unknown.clone().filter(is_own));
+        }
+        let mut at = 0..;
+        self.known.retain(|_| !at.next().is_some_and(|at| known.contains(&at)));
+        let mut at = 0..;
+        self.unknown.retain(|_| !at.next().is_some_and(|at| unknown.contains(&at)));
+    }
 }
 
 /// A call of a script.
@@ -64,6 +120,7 @@ impl Scripts {
             return None;
         }
         self.count += 1;
+        self.called.insert(path.clone());
         let text = self.texts.get(&path)?.clone();
         // A script that names its own folder goes there.
         let names_own = ["$0", "${0", "BASH_SOURCE"].iter().any(|one| text.contains(one));

@@ -7,10 +7,10 @@ use std::{
 
 use super::{
     arrays::{self, added},
-    bind::bind,
+    bind::{bind, keep_common_tags},
     build_command::{command, rename, renamed},
     cases::{self, KnownHere, OpenCases},
-    evidence::{Evidence, EvidenceRule, FoundBuilds, Open, Values, tidy},
+    evidence::{EvidenceRule, FoundBuilds, Open, Values, tidy},
     functions::{Functions, NumberedLine},
     loops::{self, Lists, loops, rows, targets},
     makefile,
@@ -47,7 +47,7 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
         let declared = ["export ", "local ", "readonly ", "declare ", "typeset ", "override "]
             .iter()
             .fold(line, |line, word| line.strip_prefix(word).unwrap_or(line));
-        let parts = declared.split("; ").flat_map(|part| part.split(" && "));
+        let parts = parts(declared).into_iter();
         let parts = parts.map(|part| part.trim_start().strip_prefix("do ").unwrap_or(part));
         // Behind the first other word are the arguments of a command.
         let is_leading = |word: &&str| declared != line || word.contains('=');
@@ -90,6 +90,27 @@ pub(super) fn assignments(text: &str, syntax: Syntax) -> Values {
         }
     }
     values
+}
+
+/// The parts of a line between `;` and `&&` outside of quotes.
+fn parts(line: &str) -> Vec<&str> {
+    let (mut parts, mut quote, mut start) = (Vec::new(), None, 0);
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (None, _) => {
+                let ends = ["; ", " && "].into_iter().find(|end| line[at..].starts_with(end));
+                if let Some(end) = ends.filter(|_| at >= start) {
+                    parts.push(&line[start..at]);
+                    start = at + end.len();
+                }
+            }
+            _ => {}
+        }
+    }
+    parts.push(&line[start..]);
+    parts
 }
 
 /// The words of a part of a line as they are written: what is in quotes or brackets is not taken apart.
@@ -197,6 +218,8 @@ struct ScriptState {
     /// How many conditions the line is in.
     conditions: usize,
     cases: OpenCases,
+    /// Keys of `lists` of which each run has one turn.
+    alternatives: BTreeSet<String>,
     /// Variables of loops over files.
     files: BTreeSet<String>,
     /// How many calls of functions this is in.
@@ -220,14 +243,21 @@ impl ScriptState {
         let lists = ["@", "*"].map(|name| (name.to_owned(), all.to_vec()));
         let (lists, folder, files) = (lists.into(), folder.to_owned(), self.files.clone());
         let (assigned, depth) = (BTreeSet::new(), self.depth + 1);
-        let cases = OpenCases::default();
-        Self { values, assigned, folder, lists, files, conditions: 0, cases, depth }
+        let (cases, alternatives) = (OpenCases::default(), BTreeSet::new());
+        Self { values, assigned, folder, lists, files, conditions: 0, cases, alternatives, depth }
     }
 
     /// Whether the first line is a part of a `case`, or in an arm of one that is not run.
     fn is_of_case(&mut self, lines: &[NumberedLine]) -> bool {
         let (values, lists, assigned) = (&mut self.values, &mut self.lists, &mut self.assigned);
-        self.cases.take(lines, KnownHere { values, lists, assigned })
+        let alternatives = &mut self.alternatives;
+        self.cases.take(lines, KnownHere { values, lists, assigned, alternatives })
+    }
+
+    /// Whether each run has only one of the turns of a line.
+    fn is_one_of_several(&self, line: &str) -> bool {
+        let mut keys = self.alternatives.iter().filter(|key| self.lists.contains_key(*key));
+        keys.any(|key| loops::takes(line, key, &self.values))
     }
 
     /// Takes what a line adds to a variable. What only a condition adds is not in every build.
@@ -290,6 +320,7 @@ impl Script<'_> {
             lists: BTreeMap::new(),
             conditions: 0,
             cases: OpenCases::default(),
+            alternatives: BTreeSet::new(),
             files: BTreeSet::new(),
             depth: 0,
         };
@@ -363,6 +394,7 @@ impl Script<'_> {
             if !plain.iter().any(concerns) {
                 continue;
             }
+            let start = found.known.len();
             for row in rows(trimmed, &state.lists, &state.values) {
                 let expanded = expand(trimmed, &row, syntax);
                 let mut here = state.folder.clone();
@@ -400,6 +432,9 @@ impl Script<'_> {
                 if !is_recipe && !trimmed.contains('(') {
                     state.folder = here;
                 }
+            }
+            if state.is_one_of_several(trimmed) {
+                keep_common_tags(&mut found.known[start..]);
             }
         }
     }
@@ -508,7 +543,7 @@ fn called(words: &[String]) -> &[String] {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::evidence::Evidence, *};
 
     fn found(rule: EvidenceRule, path: &str, text: &str, files: &[&str]) -> FoundBuilds {
         let files = files.iter().map(PathBuf::from).collect();

@@ -200,9 +200,28 @@ fn copied(command: &str, values: &Values, syntax: Syntax, state: &mut Expansion)
     })
 }
 
+/// The folder of `cd "$(dirname "$0")/.." && pwd`.
+fn entered(
+    written: &str,
+    values: &Values,
+    syntax: Syntax,
+    state: &mut Expansion,
+) -> Option<String> {
+    let (path, print) = written.trim().strip_prefix("cd ")?.rsplit_once("&&")?;
+    let path = path.split('>').next()?.trim();
+    let path = path.strip_prefix("-- ").unwrap_or(path).trim().trim_matches(['"', '\'']);
+    if !print.trim().starts_with("pwd") || path.contains("&&") || !state.enter("", path) {
+        return None;
+    }
+    let path = expand_to(path, values, syntax, state);
+    state.leave();
+    Open(path.clone()).is_known().then_some(path)
+}
+
 fn value(written: &str, values: &Values, syntax: Syntax, state: &mut Expansion) -> String {
     let part = part_of_path(written, values, syntax, state);
-    if let Some(known) = part.or_else(|| copied(written, values, syntax, state)) {
+    let part = part.or_else(|| copied(written, values, syntax, state));
+    if let Some(known) = part.or_else(|| entered(written, values, syntax, state)) {
         return known;
     }
     let mut look = |name: &str| {
@@ -273,7 +292,7 @@ fn value(written: &str, values: &Values, syntax: Syntax, state: &mut Expansion) 
         let end = end.filter(|_| !written.contains('.') || written.contains(":-"));
         let (name, rest) = written.split_at(end.unwrap_or(written.len()));
         // What is cut out of a value is another value.
-        if rest.starts_with(['%', '#', '/', '^', ',']) && rest != "%/" {
+        if rest.starts_with(['%', '#', '/', '^', ',']) && !["%/", ",,"].contains(&rest) {
             return unknown(written);
         }
         let rest = rest.strip_prefix(':').unwrap_or(rest);
@@ -281,9 +300,10 @@ fn value(written: &str, values: &Values, syntax: Syntax, state: &mut Expansion) 
     };
     let plain = ["matrix.", "env.", "inputs.", "vars.", "parameters."];
     let plain = plain.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
-    let found = look(name).or_else(|| look(plain)).map(|value| match written.strip_suffix("%/") {
-        Some(_) => value.trim_end_matches('/').to_owned(),
-        None => value,
+    let found = look(name).or_else(|| look(plain)).map(|value| match written {
+        _ if written.ends_with("%/") => value.trim_end_matches('/').to_owned(),
+        _ if written.ends_with(",,") && Open(value.clone()).is_known() => value.to_lowercase(),
+        _ => value,
     });
     match (found, default) {
         (Some(value), _) if !value.is_empty() => value,
@@ -308,10 +328,16 @@ mod tests {
 
     #[test]
     fn variables_of_scripts_and_makefiles() {
-        let values: Values =
-            [("A", "x"), ("B", "$A-y"), ("LOOP", "$LOOP"), ("D", "a/b/"), ("V.W", "no")]
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into();
+        let values: Values = [
+            ("A", "x"),
+            ("B", "$A-y"),
+            ("LOOP", "$LOOP"),
+            ("D", "a/b/"),
+            ("U", "X"),
+            ("V.W", "no"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
         for (text, expected) in [
             ("$A:${B}", "x:x-y"),
             ("${{ matrix.A }}", "x"),
@@ -321,8 +347,11 @@ mod tests {
             ("$(basename \"$D\")", "b"),
             ("$(basename q/x.Dockerfile .Dockerfile)", "x"),
             ("${D##*/}", "b"),
+            ("${U,,}", "x"),
             ("${A[@]+${A[@]}} ${B[*]}", "x x-y"),
             ("$PWD/x", "./x"),
+            ("$(cd \"$(dirname \"${BASH_SOURCE[0]}\")/..\" && pwd)/x", "./../x"),
+            ("$(cd -- $(dirname $0) >/dev/null 2>&1 && pwd -P)", "."),
             ("${CI_PROJECT_DIR}/x", "./x"),
             ("v`git describe`", "v\u{1}git describe\u{2}"),
         ] {

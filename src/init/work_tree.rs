@@ -14,6 +14,7 @@ use super::{
     find::{self, FoundFiles},
     readers,
 };
+use crate::dockerfile::file_name::is_dockerfile;
 
 /// A folder, and the repository that it is in.
 pub(super) struct FolderOfTree {
@@ -55,12 +56,16 @@ impl FolderOfTree {
             return readers::read(&self.repository, found, environment, notes);
         }
         let outside = tracked.iter().filter(|path| !path.starts_with(&self.below));
-        let outside = outside.filter(|path| !self.is_of_another_hierarchy(path));
-        let mut texts = find::texts(&self.repository, outside);
+        let outside = || outside.clone().filter(|path| !self.is_of_another_hierarchy(path));
+        let mut texts = find::texts(&self.repository, outside());
         let inside = found.texts.iter().map(|(path, kind)| (self.below.join(path), *kind));
         texts.extend(inside);
         let dockerfiles = found.dockerfiles.iter().map(|path| self.below.join(path)).collect();
-        let all = FoundFiles { dockerfiles, texts, ..FoundFiles::default() };
+        let is_one = |path: &&PathBuf| {
+            path.file_name().is_some_and(|name| is_dockerfile(&name.to_string_lossy()))
+        };
+        let outside = outside().filter(is_one).cloned().collect();
+        let all = FoundFiles { dockerfiles, outside, texts, ..FoundFiles::default() };
         let evidence = readers::read(&self.repository, &all, environment, notes);
         evidence.into_iter().filter_map(|one| self.seen_from_folder(one)).collect()
     }

@@ -140,6 +140,13 @@ fn a_script_is_read_for_each_call_with_arguments() {
             "T=${T:-7}\ndocker build -t r.io/acme/$I:$T $I",
             ["\"6\"", "\"7\""],
         ),
+        // Its own default is not that of its calls.
+        (
+            "Makefile",
+            "a:\n\tci/build.sh web 5\n\tci/build.sh api 6\n",
+            "ROOT=\"$(cd \"$(dirname \"$0\")/..\" && pwd)\"\ncase $1 in\n  web|api) D=$1 ;;\nesac\ndocker build -t r.io/acme/$D:${2:-latest} \"$ROOT/$D\"",
+            ["\"6\"", "\"5\""],
+        ),
         // What the script sets itself counts.
         (
             ".github/workflows/w.yml",
@@ -165,6 +172,21 @@ fn a_script_is_read_for_each_call_with_arguments() {
         };
         assert_eq!(entries(&proposal), expected, "{text}");
         assert_eq!(super::unsure(&proposal), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn a_tag_that_only_some_arms_give_is_not_known() {
+    for text in [
+        "case $1 in\n  prod) T=stable ;;\n  dev) T=edge ;;\nesac\ndocker build -t r.io/acme/web:$T web",
+        "case $(uname -m) in\n  x86_64) T=amd64 ;;\n  *) T=arm64 ;;\nesac\ndocker build -t r.io/acme/web:$T web",
+        "case $1 in\n  stable|edge) docker build -t r.io/acme/web:$1 web ;;\nesac",
+    ] {
+        let script = format!("docker build -t r.io/acme/api:2 api\n{text}");
+        let (entries, unsure) = of_file("build.sh", &script);
+        assert_eq!(entries, ["api: { tags: [\"2\"] }", "web: {}"], "{text}");
+        let line = "the value of the tag is not known, and `latest` is written; check `tags`";
+        assert!(unsure.len() == 1 && unsure[0].ends_with(line), "{unsure:?}");
     }
 }
 
@@ -195,6 +217,11 @@ fn a_tag_from_a_file_is_a_copy_of_it() {
             "Makefile",
             "V := $(shell cat VERSION)\nweb:\n\tdocker build -t r.io/acme/web:$(V) web\napi:\n\tdocker build -t r.io/acme/api:v$(shell cat api/VERSION | tr -d '\\n') api\n",
             [("api", "v7", "api/VERSION"), ("web", "1.4.2", "VERSION")],
+        ),
+        (
+            ".github/workflows/w.yml",
+            "jobs: { a: { strategy: { matrix: { include: [{ d: web, f: VERSION }, { d: api, f: api/VERSION }] } }, steps: [{ id: v, run: 'echo \"v=$(cat ${{ matrix.f }})\" >> $GITHUB_OUTPUT' }, { uses: docker/build-push-action@v6, with: { context: '${{ matrix.d }}', push: true, tags: 'r.io/acme/${{ matrix.d }}:${{ steps.v.outputs.v }}' } }] } }",
+            [("api", "7", "api/VERSION"), ("web", "1.4.2", "VERSION")],
         ),
     ] {
         let proposal = of(&[
@@ -254,12 +281,37 @@ fn a_context_with_the_files_of_other_images_is_reported_once() {
 }
 
 #[test]
+fn the_repository_of_a_workflow_is_that_of_origin() {
+    let remote = (".git/config", "[remote \"origin\"]\n\turl = git@github.com:Acme/Shop.git\n");
+    for (path, text) in [
+        (
+            ".github/workflows/w.yml",
+            "jobs: { a: { steps: [{ run: 'docker build -t ghcr.io/${GITHUB_REPOSITORY,,}:2 web' }, { uses: docker/build-push-action@v6, with: { context: api, push: true, tags: 'ghcr.io/${{ github.repository_owner }}/api:2' } }] } }",
+        ),
+        (
+            ".circleci/config.yml",
+            "jobs: { a: { steps: [{ run: 'docker build -t ghcr.io/$CIRCLE_PROJECT_USERNAME/$CIRCLE_PROJECT_REPONAME:2 web' }, { run: 'docker build -t ghcr.io/$CIRCLE_PROJECT_USERNAME/api:2 api' }] } }",
+        ),
+    ] {
+        let files = [("web/Dockerfile", DEBIAN), ("api/Dockerfile", DEBIAN), remote, (path, text)];
+        let proposal = of(&files);
+        assert_eq!(entries(&proposal), ["api: {}", "shop: { context: web }"], "{}", proposal.text);
+        assert!(proposal.text.contains("registry: ghcr.io/acme"), "{}", proposal.text);
+        assert_eq!(unsure(&proposal), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn jobs_of_gitlab_know_their_name() {
-    let text = ".image: { script: ['docker build -t $CI_REGISTRY_IMAGE/$CI_JOB_NAME:$CI_JOB_STAGE $CI_JOB_NAME'] }\nweb: { extends: .image, stage: s1 }\napi: { extends: .image }\n";
+    let text = ".image: { script: ['docker build -t $CI_REGISTRY_IMAGE/$CI_JOB_NAME:$CI_JOB_STAGE $CI_JOB_NAME'] }\n";
     let proposal = of(&[
         ("web/Dockerfile", DEBIAN),
         ("api/Dockerfile", DEBIAN),
-        (".gitlab-ci.yml", text),
+        (
+            ".gitlab-ci.yml",
+            "include: 'ci/*.yml'\nweb: { extends: .image, stage: s1 }\napi: { extends: .image }\n",
+        ),
+        ("ci/image.yml", text),
         (".git/config", "[remote \"origin\"]\n\turl = https://gitlab.com/acme/images.git\n"),
     ]);
     assert_eq!(entries(&proposal), ["api: { tags: [test] }", "web: { tags: [s1] }"]);

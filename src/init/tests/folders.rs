@@ -31,6 +31,8 @@ fn evidence_of_the_whole_repository_counts_for_a_folder_of_it() {
     let unsure = unsure(&proposal);
     let outside = "`api` and `job`: its `context` is outside the folder of hierarchy.yaml, see RB052; run `rebuild init` at the root of the repository instead, or move the image's files";
     assert!(unsure.iter().any(|line| line == outside), "{unsure:?}");
+    // The Dockerfile of a build outside of the folder is known.
+    assert!(!unsure.iter().any(|line| line.contains("r.io/acme/other")), "{unsure:?}");
     let hierarchy = &proposal.loaded.as_ref().unwrap().hierarchy;
     let api = hierarchy.in_build_order().find(|node| node.name.as_str() == "api").unwrap();
     assert!(api.dockerfile.path.ends_with("images/api/Dockerfile"));

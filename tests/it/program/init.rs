@@ -195,7 +195,10 @@ fn several_hierarchies_contexts_and_variants_of_one_repository() {
     lang-3.12-slim registry.example.com/lang:3.12-slim
     web registry.example.com/shop/web:latest < base
     ");
-    insta::assert_snapshot!(unsure(&ended).join("\n"), @"`base`: its `context` is a folder above the Dockerfile, since that has the files of `COPY`; check `context`");
+    insta::assert_snapshot!(unsure(&ended).join("\n"), @r"
+    `base`: its `context` is a folder above the Dockerfile, since that has the files of `COPY`; check `context`
+    `base`: the build context has files of other images, so each commit that changes a file there rebuilds it; leave files out with a `.dockerignore`, or choose a smaller `context`, see RB070
+    ");
     let strict = project.rebuild("init --dry-run --explain --strict").run().exits(3);
     let place = "lang/3.11/full/Containerfile:1";
     assert!(
@@ -263,7 +266,8 @@ fn targets_of_bake_and_services_of_compose() {
             ("docker/app.Dockerfile", app),
         ]);
         let ended = project.rebuild(&format!("init {arguments}")).run().exits(0);
-        assert_eq!(unsure(&ended), [""; 0], "{}", ended.stdout);
+        let unsure = unsure(&ended);
+        assert!(unsure.len() == 1 && unsure[0].contains("RB070"), "{}", ended.stdout);
         assert!(!ended.stdout.contains("docker-bake.json"), "{ended}");
         let hierarchy = loaded(&project.path("").canonicalize().unwrap());
         let node = hierarchy.get(&"app".into()).unwrap();
@@ -430,6 +434,20 @@ fn a_file_that_git_renamed_keeps_its_entry_before_and_after_the_commit() {
     let before = update();
     project.commit();
     assert_eq!(update(), before);
+}
+
+#[test]
+fn a_folder_of_a_git_repository_has_the_evidence_of_its_root() {
+    let project = repository(&[
+        ("images/web/Dockerfile", "FROM debian:12\n"),
+        ("build.sh", "docker build -t r.io/acme/site:3 images/web\n"),
+    ]);
+    project.commit();
+    project.rebuild("init images").run().exits(0);
+    let text = fs::read_to_string(project.path("images/hierarchy.yaml")).unwrap();
+    assert!(text.contains("registry: r.io/acme\n"), "{text}");
+    assert!(text.contains("site: { context: web }"), "{text}");
+    assert!(text.contains("[script ../build.sh:1]"), "{text}");
 }
 
 #[test]
