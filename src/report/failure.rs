@@ -12,7 +12,7 @@ use super::{
 use crate::{
     event::{Outcome, StepFailure, StepSummary, Summary},
     hierarchy::{NodeName, OnFailure},
-    plan::{ImageState, Reason, Step},
+    plan::{ImageState, Step},
     publish::failures::{Failures, LastFailure, Setback},
 };
 
@@ -24,9 +24,11 @@ pub(super) fn last<'a>(step: &Step, failures: &'a Failures) -> Option<&'a LastFa
     failures.of(&step.node).filter(|_| step.state() != ImageState::Current)
 }
 
-/// `last run, 5 minutes ago: test 1 of 1, `cat /page`: exit code 1`.
-pub(super) fn told(failure: &LastFailure, now: Timestamp) -> String {
+/// `failed 5 minutes ago: test 1 of 1, `cat /page`: exit code 1`. Of an image that is built, a run that was cancelled
+/// is named: the image itself was not.
+pub(super) fn told(step: &Step, failure: &LastFailure, now: Timestamp) -> String {
     let when = ago(failure.at, now);
+    let is_built = step.state() == ImageState::NotPromoted;
     match &failure.setback {
         Setback::Failed { message, .. } => format!("failed {when}: {message}"),
         Setback::Blocked { by, others } => {
@@ -34,6 +36,11 @@ pub(super) fn told(failure: &LastFailure, now: Timestamp) -> String {
             format!("not published: {} failed {when}", names(&all, NAMED))
         }
         Setback::NotPromoted { message } => format!("not published {when}: {message}"),
+        Setback::Cancelled { by, .. } if is_built => {
+            let run = &failure.run;
+            let why = by.as_ref().map_or(String::new(), |by| format!(", because `{by}` failed"));
+            format!("run {run} was cancelled {when}, before the promotion{why}")
+        }
         Setback::Cancelled { by: Some(by), .. } => {
             format!("cancelled {when}, because `{by}` failed")
         }
@@ -107,10 +114,8 @@ fn one(
         let name = paint.strong(sanitize::text(&step.node.argument()));
         writeln!(out, "  {} rebuild shell {name}", paint.faint("a shell in that image:"))?;
     }
-    let tags = match step.reason {
-        Reason::NeverBuilt => "it gets no tags",
-        _ => "it keeps its old tags",
-    };
+    let tags =
+        if step.reason.is_unpublished() { "it gets no tags" } else { "it keeps its old tags" };
     match failure.on_failure {
         OnFailure::Block => Ok(()),
         OnFailure::Hold => {
@@ -130,7 +135,7 @@ fn skipped(
     paint: Paint,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let because = |step: &&StepSummary| matches!(&step.outcome, Outcome::Skipped { failed } if failed == node);
+    let because = |step: &&StepSummary| matches!(&step.outcome, Outcome::Skipped { failed } if failed.contains(node));
     let skipped = step::nodes(summary.steps.iter().filter(because).map(|step| &step.node));
     if skipped.is_empty() {
         return Ok(());

@@ -44,7 +44,7 @@ fn images_that_did_not_begin_have_rows_and_many_are_counted() {
         story.starts(&nodes[0]).after(1_000);
         story.ends(&nodes[0], scenario::failed(OnFailure::Block), 1_000);
         for node in &nodes[1..] {
-            story.ends(node, Outcome::Skipped { failed: nodes[0].as_str().into() }, 0);
+            story.ends(node, Outcome::Skipped { failed: vec![nodes[0].as_str().into()] }, 0);
         }
         let events = story.finishes(Promotion::Withheld, Exit::BuildFailed);
         let Some(EventKind::RunFinished { summary }) = events.last().map(|event| &event.kind)

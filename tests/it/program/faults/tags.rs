@@ -127,7 +127,7 @@ fn a_tag_that_a_person_moves_meanwhile_is_left_alone_and_the_others_go_back() {
         let mut expected = before.clone();
         expected.insert("~base:latest".to_owned(), old);
         assert_eq!(disturbed.tags(), expected, "{ended}");
-        ended.says(&["~base:latest` was moved by somebody else meanwhile"]);
+        ended.says(&["~base:latest` was moved by another user or program"]);
     }
 }
 
