@@ -180,13 +180,12 @@ fn already_undone(runs: &[PastRun], (last, of): (&str, &str)) -> CommandError {
     let hint = match in_effect(runs) {
         Some(past) => {
             let run = &past.began.run;
-            format!("`rebuild rollback {run}` undoes {}; {again}", report::history::title(past))
+            let at = report::history::time(past);
+            format!("`rebuild rollback {run}` undoes the run of {at} as well; {again}")
         }
         None => again,
     };
-    let message = format!(
-        "the last run that moved tags is a rollback: run {last} has already undone run {of}"
-    );
+    let message = format!("the last run that moved tags is a rollback: run {last} undid run {of}");
     CommandError::new(Exit::Usage, message).hint(hint)
 }
 

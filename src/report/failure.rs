@@ -61,6 +61,10 @@ pub(super) fn next(node: &NodeName, failure: &LastFailure) -> Vec<String> {
                 image.as_ref().map(|_| format!("a shell in that image: rebuild shell {name}"));
             log.into_iter().chain(shell).collect()
         }
+        Setback::Blocked { by, others } if !others.is_empty() => {
+            let all = [by].into_iter().chain(others).take(NAMED).map(NodeName::argument);
+            vec![format!("their failures: rebuild why {}", all.collect::<Vec<_>>().join(" "))]
+        }
         Setback::Blocked { by, .. } | Setback::Cancelled { by: Some(by), .. } => {
             vec![format!("its failure: rebuild why {}", by.argument())]
         }
@@ -157,6 +161,11 @@ mod tests {
         let failed = after(Setback::Failed { message: String::new(), log, image });
         let blocked =
             after(Setback::Blocked { by: "base (linux/arm64)".into(), others: Vec::new() });
+        let others = vec!["web".into(), "app".into(), "tool".into()];
+        assert_eq!(
+            after(Setback::Blocked { by: "os".into(), others }),
+            "their failures: rebuild why os web app"
+        );
         assert_eq!(
             format!("{failed}\n{blocked}"),
             "whole log: rebuild log app@linux/arm64\n\

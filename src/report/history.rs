@@ -17,8 +17,8 @@ use super::{
 use crate::{
     exit::Exit,
     hierarchy::NodeName,
-    image::{Digest, Tagged},
-    publish::journal::{PastRun, RunRequest},
+    image::Digest,
+    publish::journal::{Move, PastRun, RunRequest},
 };
 
 /// The newest first.
@@ -34,7 +34,7 @@ const HEAD: [&str; COLUMNS] = ["run", "when", "result", "commit", "request", "pr
 /// The columns of a narrow terminal's first line of a run; the others have lines of their own.
 const FIRST_LINE: usize = 3;
 /// More tags are counted only.
-const NAMED: usize = 5;
+const NAMED: usize = 3;
 
 /// A line of the list.
 enum HistoryLine<'a> {
@@ -81,8 +81,9 @@ pub fn text(
             return format!("{}\n", cells.join("  ").trim_end());
         }
         let mut text = format!("{}\n", cells[..FIRST_LINE].join("  ").trim_end());
-        for cell in row[FIRST_LINE..].iter().filter(|cell| past.is_some() && *cell != "-") {
-            text += &format!("  {cell}\n");
+        let named = HEAD.iter().zip(&row).skip(FIRST_LINE);
+        for (name, cell) in named.filter(|(_, cell)| past.is_some() && *cell != "-") {
+            text += &format!("  {name}: {cell}\n");
         }
         text
     };
@@ -145,8 +146,9 @@ const FINISH: &str = "the next `rebuild` moves the rest";
 
 /// The tags of a promotion that moved and those that did not: ``moved `a:1`; not moved: `b:1` ``.
 pub fn not_moved(past: &PastRun) -> String {
-    let made: Vec<&Tagged> = past.made().map(|one| &one.tag).collect();
-    let unmade: Vec<&Tagged> = past.unmade().map(|one| &one.tag).collect();
+    let tag = |one: &Move| format!("{}:{}", one.node, one.tag.tag);
+    let made: Vec<String> = past.made().map(tag).collect();
+    let unmade: Vec<String> = past.unmade().map(tag).collect();
     match (made.is_empty(), unmade.is_empty()) {
         (true, true) => "no tag moved".to_owned(),
         (true, false) => format!("not moved: {}", names(&unmade, NAMED)),
@@ -170,7 +172,8 @@ fn row(runs: &Runs<'_>, past: &PastRun) -> [String; 6] {
     .map(|cell| sanitize::text(&cell))
 }
 
-fn time(past: &PastRun) -> String {
+/// When it began, in UTC: `2026-11-30 22:10`.
+pub fn time(past: &PastRun) -> String {
     past.began.at.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
@@ -311,7 +314,10 @@ fn run_view<'a>(runs: &Runs<'_>, past: &'a PastRun) -> PastRunView<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::journal::{Began, Journal, Move};
+    use crate::{
+        image::Tagged,
+        publish::journal::{Began, Journal},
+    };
 
     #[test]
     fn a_run_that_was_cut_off_names_the_tags_that_it_moved() {
@@ -390,9 +396,9 @@ mod tests {
         insta::assert_snapshot!(shown(&[past], Some(60), false), @"
         run                         when              result
         00000000000000000000000003  2026-11-23 23:18  done
-          8c1d02f4a6be
-          what is out of date
-          3 tags: application-with-a-long-name os web
+          commit: 8c1d02f4a6be
+          request: what is out of date
+          promoted: 3 tags: application-with-a-long-name os web
         ");
     }
 

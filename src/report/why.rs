@@ -544,7 +544,10 @@ mod tests {
         stack.write("hierarchy.yaml", &text);
         // Without the change of the parent, the tests are the cause.
         let (why, _) = asked(&stack, "app").await;
-        assert!(why.starts_with("`app` is out of date because its tests changed\n"), "{why}");
+        assert!(
+            why.starts_with("`app` is out of date because the tests of `app` changed\n"),
+            "{why}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

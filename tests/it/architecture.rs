@@ -138,6 +138,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "event",
             "fingerprint",
             "hierarchy",
+            "host",
             "plan",
             "publish",
             "registry",

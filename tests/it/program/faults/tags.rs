@@ -179,6 +179,8 @@ fn a_rollback_that_is_killed_is_finished_and_holds_its_images() {
             disturbed.killed(arguments, path);
         }
         let ended = disturbed.rebuild().run().exits(0).says(&["are held"]);
+        assert_eq!(ended.stderr.matches(" held since a rollback").count(), 1, "{ended}");
+        assert_eq!(ended.stderr.matches("are held").count(), 1, "{ended}");
         assert_eq!(disturbed.tags(), first, "{kills:?} {ended}");
         disturbed.with("resume").run().exits(0);
         disturbed.rebuild().run().exits(0);

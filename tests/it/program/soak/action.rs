@@ -60,7 +60,7 @@ impl What {
                 true
             }
             (Self::Rollback, Some(2)) => {
-                let refusals = ["no run has moved a tag", "has already undone run"];
+                let refusals = ["no run has moved a tag", "undid run"];
                 refusals.iter().any(|refusal| ended.stderr.contains(refusal))
             }
             _ => false,
