@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
+    check::diagnostic::names,
     engine::PathDifference,
     exit::Exit,
     fingerprint::Fingerprint,
@@ -21,6 +22,9 @@ use crate::{
 
 /// The interval at which a reporter may redraw animations.
 pub const TICK: Duration = Duration::from_millis(100);
+
+/// How many failed images the sentence of a skipped one names; it counts the others.
+const NAMED: usize = 3;
 
 /// Receives the events in order. An error stops the run.
 pub trait Reporter: Send {
@@ -256,7 +260,8 @@ pub enum Outcome {
     Failed(StepFailure),
     /// Not started, or cancelled, because a step that it waits for failed.
     Skipped {
-        failed: NodeName,
+        /// At least one. During the run the first, at its end all.
+        failed: Vec<NodeName>,
     },
     /// Not started, or cancelled, because the run stopped.
     Cancelled,
@@ -412,7 +417,13 @@ pub enum Promotion {
         held: BTreeMap<NodeName, NodeName>,
     },
     /// The promotion began and did not finish.
-    Incomplete { moved: usize, of: usize, why: String },
+    Incomplete {
+        moved: usize,
+        of: usize,
+        why: String,
+        /// The tags that did not move, or moved back.
+        left: Vec<Tagged>,
+    },
 }
 
 /// Why a run moves no tag, whatever happens in it.
@@ -454,7 +465,7 @@ impl fmt::Display for Outcome {
             Self::Kept { .. } => f.write_str("up to date"),
             Self::Held { .. } => f.write_str("held since a rollback"),
             Self::Failed(failure) => write!(f, "failed: {}", failure.message),
-            Self::Skipped { failed } => write!(f, "skipped: `{failed}` failed"),
+            Self::Skipped { failed } => write!(f, "skipped: {} failed", names(failed, NAMED)),
             Self::Cancelled => f.write_str("cancelled"),
         }
     }

@@ -19,15 +19,31 @@ use crate::{
 /// So many records are read at most until there are enough of this hierarchy.
 const LOOKED_THROUGH: usize = 320;
 
+/// How many runs are read.
+#[derive(Clone, Copy)]
+pub(super) struct NewestRuns {
+    runs: usize,
+    /// Runs with nothing to do are read too, and do not count.
+    without_idle: bool,
+}
+
+impl From<usize> for NewestRuns {
+    fn from(runs: usize) -> Self {
+        Self { runs, without_idle: false }
+    }
+}
+
 pub(super) async fn history(
     common: &Common,
     arguments: &HistoryArgs,
 ) -> Result<Exit, CommandError> {
     let hierarchy = load_names(common)?;
     let limit = arguments.limit.get();
+    let folds = arguments.format == Format::Text && !arguments.all;
+    let newest = NewestRuns { runs: limit, without_idle: folds };
     let runs = match &TagTarget::of(&hierarchy).await? {
-        TagTarget::Registry { name, tags } => past_runs(&hierarchy, (name, tags), limit).await?,
-        TagTarget::Engine { name, tags } => past_runs(&hierarchy, (name, tags), limit).await?,
+        TagTarget::Registry { name, tags } => past_runs(&hierarchy, (name, tags), newest).await?,
+        TagTarget::Engine { name, tags } => past_runs(&hierarchy, (name, tags), newest).await?,
     };
     let open = runs.iter().filter(|past| past.ended.is_none()).map(|past| &past.began.run);
     let going_on = open.filter(|run| state::is_going_on(run)).cloned().collect();
@@ -36,7 +52,8 @@ pub(super) async fn history(
     match arguments.format {
         Format::Text => {
             let columns = report::stdout_size().map(|(columns, _)| columns.into());
-            report::history::text(&runs, columns, (output::stdout_has_colour(), &mut text))
+            let colour = output::stdout_has_colour();
+            report::history::text(&runs, (columns, !folds), (colour, &mut text))
         }
         Format::Json => report::history::json(&runs, &mut text),
     }
@@ -51,7 +68,7 @@ pub(super) async fn history(
 pub(super) async fn past_runs<T: Tags>(
     hierarchy: &Hierarchy,
     place: (&str, &T),
-    newest: usize,
+    newest: impl Into<NewestRuns>,
 ) -> Result<Vec<PastRun>, CommandError> {
     let (runs, failure) = all_runs(hierarchy, place, newest).await;
     match failure {
@@ -69,8 +86,9 @@ pub(super) async fn past_runs<T: Tags>(
 pub(super) async fn all_runs<T: Tags>(
     hierarchy: &Hierarchy,
     (place, tags): (&str, &T),
-    newest: usize,
+    newest: impl Into<NewestRuns>,
 ) -> (Vec<PastRun>, Option<StoreError>) {
+    let NewestRuns { runs: newest, without_idle } = newest.into();
     let repositories: BTreeSet<&Repository> =
         hierarchy.in_build_order().flat_map(Node::repositories).collect();
     let state = StateFolder::of(&hierarchy.file);
@@ -85,8 +103,11 @@ pub(super) async fn all_runs<T: Tags>(
         let is_ours = journals::moving_tags(hierarchy);
         let mut runs: Vec<PastRun> = runs.into_iter().map(|past| past.only(&is_ours)).collect();
         // Another hierarchy may publish below the same prefix, and more often.
-        if runs.len() >= newest || records.len() < asked || asked >= LOOKED_THROUGH {
-            runs.truncate(newest);
+        let mut counted =
+            runs.iter().enumerate().filter(|(_, past)| !without_idle || !past.had_nothing_to_do());
+        let end = counted.nth(newest.saturating_sub(1)).map(|(index, _)| index + 1);
+        if end.is_some() || records.len() < asked || asked >= LOOKED_THROUGH {
+            runs.truncate(end.unwrap_or(runs.len()));
             return (runs, failure);
         }
         asked *= 4;

@@ -5,8 +5,12 @@ use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
 use super::{
-    error::CommandError, history::past_runs, output, rollback::LOOKED_THROUGH,
-    rollback_holds::RollbackHolds, tag_progress::TagProgress,
+    error::CommandError,
+    history::past_runs,
+    output,
+    rollback::LOOKED_THROUGH,
+    rollback_holds::{HoldReport, RollbackHolds},
+    tag_progress::TagProgress,
 };
 use crate::{
     event::{StopReason, Telling},
@@ -17,6 +21,7 @@ use crate::{
         promote::{Publisher, Recovered},
         store::Tags,
     },
+    report,
     run::state::{self, StateFolder},
 };
 
@@ -38,13 +43,18 @@ pub(super) async fn finish<S: Tags>(
             holds = RollbackHolds::of(past, &runs.unwrap_or_default());
         }
         if let Some(holds) = &holds {
-            holds.write(store).await;
+            // The command reports which images are held.
+            holds.write(store, HoldReport::Failure).await;
         }
         let neighbors = folders.iter().flat_map(|folder| journal::find(folder, place)).collect();
         let mut telling = Telling::new(&mut lines);
         let mut publisher =
             Publisher { store, journal: &mut journal, stops, telling: &mut telling };
-        let recovered = publisher.recover(neighbors).await.map_err(|error| {
+        let recovered = publisher.recover(neighbors).await;
+        if let Some(rest) = lines.rest() {
+            output::line(&rest);
+        }
+        let recovered = recovered.map_err(|error| {
             let hint = "the next `rebuild` that reaches the registry finishes it";
             output::warning(&format!("run {run} was cut off while it moved tags: {hint}"));
             CommandError::from(error)
@@ -88,9 +98,12 @@ pub(super) fn tell(hierarchy: &Hierarchy, place: &str, what_next: &str) {
 pub(super) fn cut_off(hierarchy: &Hierarchy, place: &str) -> Vec<String> {
     open(hierarchy, place)
         .iter()
-        .map(|journal| &journal.past().began.run)
-        .filter(|run| !state::is_going_on(run))
-        .map(|run| format!("run {run} was cut off while it moved tags"))
+        .map(Journal::past)
+        .filter(|past| !state::is_going_on(&past.began.run))
+        .map(|past| {
+            let (run, tags) = (&past.began.run, report::history::not_moved(past));
+            format!("run {run} was cut off while it moved tags ({tags})")
+        })
         .collect()
 }
 

@@ -48,6 +48,7 @@ mod stage;
 mod status;
 mod retention;
 mod tree;
+mod unpublished;
 mod waste;
 mod watch;
 mod what_if;
@@ -83,11 +84,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return Exit::Usage.into();
         }
     }
-    let cli = match Cli::read(arguments) {
+    let cli = match Cli::read(arguments.clone()) {
         Ok(cli) => cli,
         Err(error) => {
             output::usage(&error);
-            if let Some(hint) = cli::hint(&error, completions::is_image) {
+            if let Some(hint) = cli::hint(&error, &arguments, completions::is_image) {
                 output::line(&format!("\n  hint: {hint}"));
             }
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();

@@ -11,7 +11,7 @@ use super::{
     mirror::showing_copies,
     output, plan_file, pool,
     project::{for_engine, load, nodes, request, start, tag_values},
-    replaced,
+    replaced, unpublished,
     what_if::forecasts,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     hierarchy::{Flatten, Hierarchy, NodeName},
     host::git,
     plan::{self, Action, Plan, PlanRequest, Selection, Step, order::BlastRadius},
-    publish::store::Store,
+    publish::{journal, store::Store},
     report::{
         self,
         plan::{Planned, TagList},
@@ -215,5 +215,13 @@ pub(super) async fn make<S: Store>(
     for copied in mirror.iter().flat_map(UpstreamMirror::copied) {
         output::line(&format!("copied `{}` to {}", copied.reference, copied.repository));
     }
-    Ok((plan::plan(hierarchy, &observed, request), warnings))
+    let mut plan = plan::plan(hierarchy, &observed, request);
+    if world.local.is_some() {
+        unpublished::mark_local(&mut plan);
+    } else if unpublished::is_open(&plan) {
+        let place = world.publishes_to(hierarchy);
+        let runs = journal::find(&world.state.journals(), &place);
+        unpublished::mark_deleted(&mut plan, &runs);
+    }
+    Ok((plan, warnings))
 }

@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use super::{
     connections::{Connections, FAILURES},
     error::CommandError,
+    history::all_runs,
     journals, output,
     plan::{ONLY_ASKS, make},
     project::for_engine,
+    unpublished,
 };
 use crate::{
     commands::cli::Common,
@@ -19,6 +21,9 @@ use crate::{
     publish::{failures::Failures, store::Store},
     run::observe::describe,
 };
+
+/// Among how many of the newest runs one is searched that published an image without tags.
+const LOOKED_THROUGH: usize = 20;
 
 /// How images stand.
 pub(super) struct QueryAnswer {
@@ -60,7 +65,7 @@ async fn ask_store<S: Store>(
         platforms: BTreeSet::new(),
         now: Timestamp::now(),
     };
-    let (plan, warnings) = make(hierarchy, &request, world, (store, ONLY_ASKS)).await?;
+    let (mut plan, warnings) = make(hierarchy, &request, world, (store, ONLY_ASKS)).await?;
     for warning in &warnings {
         output::warning(warning);
     }
@@ -69,6 +74,11 @@ async fn ask_store<S: Store>(
         &world.publishes_to(hierarchy),
         "the next `rebuild` first moves the rest",
     );
+    if unpublished::is_open(&plan) {
+        let place = world.publishes_to(hierarchy);
+        let (runs, _) = all_runs(hierarchy, (&place, store), LOOKED_THROUGH).await;
+        unpublished::mark_deleted(&mut plan, &runs);
+    }
     let last_builds = describe(store, hierarchy, &plan, &pick(&plan)).await?;
     let failures = Failures::read(&world.state.recall(FAILURES));
     Ok(QueryAnswer { plan, last_builds, failures })

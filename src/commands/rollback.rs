@@ -1,7 +1,7 @@
 //! `rebuild rollback`: moves the tags of a run back to where they were.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     io::{self, IsTerminal as _},
 };
@@ -9,8 +9,16 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    error::CommandError, history::past_runs, journals, lock::lock, output, project::load_names,
-    rollback_holds::RollbackHolds, signals, tag_progress::TagProgress, target::TagTarget,
+    error::CommandError,
+    history::past_runs,
+    journals,
+    lock::lock,
+    output,
+    project::load_names,
+    rollback_holds::{HoldReport, RollbackHolds, is_hold},
+    signals,
+    tag_progress::TagProgress,
+    target::TagTarget,
 };
 use crate::{
     check::diagnostic::names,
@@ -61,11 +69,7 @@ async fn on<T: Tags>(
         Some(signals::unless_stopped(&mut stops, lock(place, wait)).await?)
     };
     if arguments.dry_run {
-        journals::tell(
-            hierarchy,
-            place,
-            "`rebuild rollback` first moves the rest, and then takes back all of them",
-        );
+        journals::tell(hierarchy, place, "`rebuild rollback` first moves the rest");
     } else if let Some(reason) = journals::finish(tags, (hierarchy, place), &mut stops).await? {
         return Ok(signals::exit_of(reason));
     }
@@ -82,6 +86,10 @@ async fn on<T: Tags>(
         report(&rolled_back, arguments.format)
     };
     say(&planned, &of, arguments.format)?;
+    if let RunRequest::Rollback { of: undone } = &of.began.asked {
+        let run = &of.began.run;
+        output::warning(&format!("run {run} is a rollback: undoing it {}", undoes(&runs, undone)));
+    }
     if let Some(one) = planned.impossible() {
         report(None, Exit::PromotionFailed)?;
         let why = format!("`{}` cannot go back, so nothing is moved", one.tag);
@@ -122,7 +130,7 @@ async fn on<T: Tags>(
     let asked = RunRequest::Rollback { of: of.began.run.clone() };
     let began = Began { commit, ..Began::new(&run.id, place, asked) };
     let mut journal = journals::begin(&state, began);
-    let mut lines = TagProgress { is_listed: true, ..TagProgress::default() };
+    let mut lines = TagProgress::listed();
     let mut telling = Telling::new(&mut lines);
     let mut publisher =
         Publisher { store: tags, journal: &mut journal, stops: &mut stops, telling: &mut telling };
@@ -136,7 +144,7 @@ async fn on<T: Tags>(
     let line = format!("rolled back {moved} of run {} (this is run {})", of.began.run, run.id);
     output::line(&line);
     if let Some(holds) = RollbackHolds::of(publisher.journal.past(), &runs) {
-        holds.write(tags).await;
+        holds.write(tags, HoldReport::Images).await;
     }
     publisher.end(exit).await;
     report(Some(&run.id), exit)?;
@@ -150,7 +158,11 @@ fn chosen(runs: &[PastRun], arguments: &RollbackArgs) -> Result<PastRun, Command
     };
     let Some(name) = &arguments.run else {
         let last = runs.iter().find(|past| past.has_moved());
-        return last.cloned().ok_or_else(|| usage("no run has moved a tag".to_owned()));
+        let last = last.ok_or_else(|| usage("no run has moved a tag".to_owned()))?;
+        return match &last.began.asked {
+            RunRequest::Run { .. } => Ok(last.clone()),
+            RunRequest::Rollback { of } => Err(already_undone(runs, (&last.began.run, of))),
+        };
     };
     let name = name.to_lowercase();
     let mut named = runs.iter().filter(|past| past.began.run.starts_with(&name));
@@ -160,6 +172,43 @@ fn chosen(runs: &[PastRun], arguments: &RollbackArgs) -> Result<PastRun, Command
         (Some(_), Some(_)) => Err(usage(format!("several runs begin with `{name}`"))),
         (None, _) => Err(usage(format!("no run of this hierarchy begins with `{name}`"))),
     }
+}
+
+/// A rollback without a name never undoes a rollback: that would publish the images again that were taken back.
+fn already_undone(runs: &[PastRun], (last, of): (&str, &str)) -> CommandError {
+    let again = format!("`rebuild rollback {last}` {}", undoes(runs, of));
+    let hint = match in_effect(runs) {
+        Some(past) => {
+            let run = &past.began.run;
+            let at = report::history::time(past);
+            format!("`rebuild rollback {run}` undoes the run of {at} as well; {again}")
+        }
+        None => again,
+    };
+    let message = format!("the last run that moved tags is a rollback: run {last} undid run {of}");
+    CommandError::new(Exit::Usage, message).hint(hint)
+}
+
+/// The effect of undoing the rollback of this run.
+fn undoes(runs: &[PastRun], of: &str) -> String {
+    if is_hold(runs, of) {
+        format!("publishes the images of run {of} again")
+    } else {
+        "puts the older images back again".to_owned()
+    }
+}
+
+/// The newest run whose images are in place: it is not a rollback, and no rollback undid it. Runs are the newest first.
+fn in_effect(runs: &[PastRun]) -> Option<&PastRun> {
+    let mut undone: BTreeSet<&str> = BTreeSet::new();
+    for past in runs.iter().filter(|past| past.has_moved()) {
+        match &past.began.asked {
+            _ if undone.contains(past.began.run.as_str()) => {}
+            RunRequest::Rollback { of } => _ = undone.insert(of),
+            RunRequest::Run { .. } => return Some(past),
+        }
+    }
+    None
 }
 
 /// `undo run 01k… of 2026-11-30 22:10 (--from os): move 3 tags back`.

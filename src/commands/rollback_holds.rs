@@ -21,6 +21,14 @@ use crate::{
 /// How many images a message names; it counts the others.
 const NAMED: usize = 3;
 
+/// Which lines are printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum HoldReport {
+    /// The held images too.
+    Images,
+    Failure,
+}
+
 pub(super) struct RollbackHolds {
     run: String,
     of: String,
@@ -41,8 +49,8 @@ impl RollbackHolds {
         })
     }
 
-    /// Holds the images, or ends the holds of the rollback that this one undid. Reports which.
-    pub(super) async fn write<T: Tags>(&self, tags: &T) {
+    /// Holds the images, or ends the holds of the rollback that this one undid.
+    pub(super) async fn write<T: Tags>(&self, tags: &T, report: HoldReport) {
         let changed = async {
             if self.is_hold {
                 return holds::add(tags, (&self.run, Timestamp::now()), &self.moves).await;
@@ -59,7 +67,7 @@ impl RollbackHolds {
             output::line(&format!("{list} {was} new: the next run publishes {it} again"));
         }
         match changed.await {
-            Ok(changed) if changed.is_empty() => {}
+            Ok(changed) if changed.is_empty() || self.is_hold && report == HoldReport::Failure => {}
             Ok(changed) => {
                 let are = if changed.len() == 1 { "is" } else { "are" };
                 let state = if self.is_hold {
@@ -90,7 +98,7 @@ impl RollbackHolds {
 }
 
 /// Whether undoing this run leaves older images in place: yes, unless the run itself did.
-fn is_hold(runs: &[PastRun], of: &str) -> bool {
+pub(super) fn is_hold(runs: &[PastRun], of: &str) -> bool {
     let undone = runs.iter().find(|past| past.began.run == of).map(|past| &past.began.asked);
     match undone {
         // A rollback is younger than the run that it undid, so this ends.

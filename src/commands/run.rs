@@ -347,7 +347,7 @@ impl RunCommand<'_> {
                     Ok(moves) => break Verdict::Move { moves, held },
                     Err(why) => {
                         let why = format!("{why}: no tag was moved");
-                        let promotion = Promotion::Incomplete { moved: 0, of, why };
+                        let promotion = Promotion::Incomplete { moved: 0, of, why, left: Vec::new() };
                         return Promoted { promotion, tags: BTreeMap::new() };
                     }
                 },
@@ -382,7 +382,7 @@ impl RunCommand<'_> {
                 Ok(made) => Ok((Some(held), made)),
                 Err(why) => {
                     let why = format!("{why}: no tag was moved");
-                    Err(Promotion::Incomplete { moved: 0, of, why })
+                    Err(Promotion::Incomplete { moved: 0, of, why, left: Vec::new() })
                 }
             },
         }
@@ -553,7 +553,10 @@ fn describe_end(journal: &mut Journal, summary: &Summary) {
         journal.output_is_closed();
     }
     let failed = summary.steps.iter().filter(|step| matches!(step.outcome, Outcome::Failed(_)));
-    journal.images_failed(failed.map(|step| step.node.clone()).collect());
+    let is_built =
+        |outcome: &Outcome| matches!(outcome, Outcome::Built { .. } | Outcome::Unchanged { .. });
+    let built = summary.steps.iter().filter(|step| is_built(&step.outcome)).count();
+    journal.images_ended(failed.map(|step| step.node.clone()).collect(), built);
 }
 
 /// Reports the images that other jobs have built.

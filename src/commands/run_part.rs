@@ -127,7 +127,7 @@ impl Beginning {
     /// Adds what never began.
     pub(super) fn with_blocked(&self, mut executed: Executed) -> Executed {
         let skipped = self.blocked.iter().map(|(node, parent)| {
-            let outcome = Outcome::Skipped { failed: parent.clone() };
+            let outcome = Outcome::Skipped { failed: vec![parent.clone()] };
             (node.clone(), (outcome, std::time::Duration::ZERO))
         });
         executed.outcomes.extend(skipped);

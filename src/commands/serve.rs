@@ -80,13 +80,22 @@ pub(super) async fn serve(common: &Common, arguments: &ServeArgs) -> Result<Exit
     }
     // The last line: a program that waits for it may begin.
     output::line(&format!("serving http://{}; Ctrl-C ends", listening.address));
-    listening
-        .serve(async {
-            _ = stops.recv().await;
-            output::line("stopping: a run under way is cancelled; the next start begins it again");
-        })
-        .await;
+    let stop = async { _ = stops.recv().await };
+    listening.serve(stop, |runs| output::line(&stopping(runs))).await;
     Ok(Exit::Done)
+}
+
+/// What the end of the server waits for.
+fn stopping(runs: usize) -> String {
+    let (them, it) = match runs {
+        0 => return "stopping".to_owned(),
+        1 => ("the current run".to_owned(), "it"),
+        n => (format!("{n} runs"), "them"),
+    };
+    format!(
+        "stopping: cancels {them} and waits at most 10 seconds; a promotion that has begun finishes first\n\
+         the next start of the server begins {it} again; a second Ctrl-C ends the server at once"
+    )
 }
 
 /// `rebuild` itself, also after its file was replaced.
@@ -179,7 +188,7 @@ fn secret(file: &Path) -> Result<String, CommandError> {
         .map_err(|error| usage(format!("`{}` cannot be read: {error}", file.display())))?;
     let text = text.trim();
     if text.len() < SHORTEST || text.contains('\n') {
-        let error = usage(format!("`{}` does not hold a secret", file.display()));
+        let error = usage(format!("`{}` does not contain a secret", file.display()));
         let hint = format!(
             "one line with at least {SHORTEST} characters, such as `openssl rand -hex 32` prints"
         );
@@ -229,4 +238,22 @@ fn run_arguments(arguments: &ServeArgs) -> Vec<OsString> {
         run.push("--keep-going".into());
     }
     run
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_server_names_what_it_waits_for_and_the_second_signal() {
+        assert_eq!(stopping(0), "stopping");
+        assert_eq!(
+            stopping(1),
+            "stopping: cancels the current run and waits at most 10 seconds; a promotion that has begun finishes first\n\
+             the next start of the server begins it again; a second Ctrl-C ends the server at once"
+        );
+        assert!(
+            stopping(2).contains("cancels 2 runs") && stopping(2).contains("begins them again")
+        );
+    }
 }

@@ -51,7 +51,7 @@ pub(super) async fn why(common: &Common, arguments: &WhyArgs) -> Result<Exit, Co
 fn picked(plan: &Plan, asked: &[NodeName]) -> BTreeSet<NodeName> {
     let causes = asked.iter().flat_map(|node| plan.causes(node));
     let moved = causes.filter_map(|cause| match cause.reason {
-        Reason::ParentMoved { parent } => Some(parent),
+        Reason::ParentMoved { parent, .. } => Some(parent),
         _ => None,
     });
     moved.chain(asked.iter().cloned()).collect()

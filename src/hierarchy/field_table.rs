@@ -282,7 +282,7 @@ pub(super) const IMAGE: &[FieldRow] = &[
     FieldRow {
         key: "optional_platforms",
         takes: "list of platforms",
-        meaning: "platforms that may fail without holding the others back",
+        meaning: "platforms that may fail without an effect on the others",
         schema: json_schema::platforms,
         matrix: Never,
         ..LIST
@@ -456,7 +456,7 @@ pub(super) const IMAGE: &[FieldRow] = &[
         takes: "`block`, `hold`, `optional`",
         default: "`block`",
         meaning: "the effect of a failed build or test on the run: [below](#on_failure)",
-        detail: "`block` promotes nothing of the run; `hold` holds back the image and its descendants; `optional` does too, and the run succeeds.",
+        detail: "`block` promotes nothing of the run; with `hold`, the image and its descendants keep their tags; with `optional` too, and the run succeeds.",
         schema: || json!({ "enum": ["block", "hold", "optional"], "default": "block" }),
         change: Since,
         matrix: Later,

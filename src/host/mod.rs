@@ -1,7 +1,8 @@
-//! This machine: files of unknown size or owner, random numbers, the user's git, and the environment.
+//! This machine: files of unknown size or owner, random numbers, times, the user's git, and the environment.
 
 pub mod bounded;
 pub mod git;
+pub mod moment;
 pub mod owner;
 pub mod random;
 

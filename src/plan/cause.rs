@@ -30,18 +30,27 @@ impl Plan {
         let Some(start) = steps.get(node) else { return vec![] };
         let mut child_of: BTreeMap<&NodeName, &NodeName> = BTreeMap::new();
         let mut queue = VecDeque::from([*start]);
-        let mut causes = Vec::new();
+        let mut causes: Vec<RootCause> = Vec::new();
+        // Tests change no image, so they come after what does.
+        let mut of_tests = Vec::new();
         while let Some(step) = queue.pop_front() {
             let reason = match &step.reason {
                 // A request is not a cause.
                 Reason::Requested { besides: Some(besides) } => besides,
                 reason => reason,
             };
+            let below = |name: &&NodeName| child_of.get(*name).copied();
+            let path = || std::iter::successors(Some(&step.node), below).cloned().collect();
+            let cause = |reason: &Reason| RootCause {
+                node: step.node.clone(),
+                reason: reason.clone(),
+                path: path(),
+            };
+            if matches!(reason, Reason::ParentRebuilt { .. } | Reason::ParentMoved { .. }) {
+                of_tests.extend(reason.own_tests().map(&cause));
+            }
             if !matches!(reason, Reason::ParentRebuilt { .. }) {
-                let below = |name: &&NodeName| child_of.get(*name).copied();
-                let path = std::iter::successors(Some(&step.node), below).cloned().collect();
-                let cause = RootCause { node: step.node.clone(), reason: reason.clone(), path };
-                let cause = self.at_origin(cause);
+                let cause = self.at_origin(cause(reason));
                 // Two descendants may inherit the same tests.
                 let is_same =
                     |other: &RootCause| other.node == cause.node && other.reason == cause.reason;
@@ -56,6 +65,7 @@ impl Plan {
                 }
             }
         }
+        causes.extend(of_tests);
         causes
     }
 

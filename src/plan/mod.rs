@@ -119,7 +119,7 @@ pub fn plan(hierarchy: &Hierarchy, observed: &Observed, request: &PlanRequest) -
             Some(reason) if facts.hold.is_none() => {
                 (Action::Build { fresh: false, again: None }, reason)
             }
-            _ => decide((node, facts), rebuilt_parent, observed, hierarchy),
+            _ => decide(facts, rebuilt_parent, observed, hierarchy),
         };
         let is_build = matches!(action, Action::Build { .. });
         // A hold ends for a named image, but not for all images that a refresh selects.
@@ -178,7 +178,7 @@ fn has_new_base(node: &Node, facts: &NodeFacts) -> bool {
 
 /// The action for a node that the command line does not name.
 fn decide(
-    (node, facts): (&Node, &NodeFacts),
+    facts: &NodeFacts,
     rebuilt_parent: Option<&NodeName>,
     observed: &Observed,
     hierarchy: &Hierarchy,
@@ -190,13 +190,8 @@ fn decide(
         return (Action::Keep { digest }, Reason::RolledBack { run, at });
     }
     if let Some(parent) = rebuilt_parent {
-        // Tests that it inherits are the change of an ancestor.
-        let has_own_tests = !node.tests.is_empty()
-            || !node.gates.is_empty()
-            || node.budget.enforced_size().is_some();
-        // Its own change is the better reason, because it holds regardless of the parent.
-        let is_better =
-            |own: &Reason| own.is_its_own() && !own.is_of_inherited_tests(has_own_tests);
+        // Its own change is the better reason, because it applies regardless of the parent. Tests change no image.
+        let is_better = |own: &Reason| own.is_its_own() && !own.is_of_tests();
         let reason = match why_out_of_date(facts, observed, hierarchy) {
             Some(own) if is_better(&own) => own,
             other => Reason::ParentRebuilt { parent: parent.clone(), besides: other.map(Box::new) },
@@ -275,9 +270,11 @@ fn why_out_of_date(
     let moved = || parent_moved(then, observed, hierarchy);
     // Tests change no image, and another parent does.
     if changed == [Change::Tests]
-        && let Some(moved) = moved()
+        && let Some(Reason::ParentMoved { parent, .. }) = moved()
     {
-        return Some(moved);
+        let tests = Reason::Changed { what: changed, parts };
+        let besides = tests.own_tests().is_some().then(|| Box::new(tests));
+        return Some(Reason::ParentMoved { parent, besides });
     }
     if !changed.is_empty() {
         let what = told(changed, then.detail.is_some(), &parts);
@@ -320,7 +317,7 @@ fn parent_moved(then: &BuiltFrom, observed: &Observed, hierarchy: &Hierarchy) ->
             };
             hierarchy.get(parent).is_none() || now != Some(was)
         })
-        .map(|(parent, _)| Reason::ParentMoved { parent: parent.clone() })
+        .map(|(parent, _)| Reason::ParentMoved { parent: parent.clone(), besides: None })
 }
 
 /// How the present inputs of a node differ from those of a plan, as far as its files and its entry decide.

@@ -12,8 +12,12 @@ use super::sentence::sentence;
 use crate::{
     fingerprint::ListingDifference,
     hierarchy::NodeName,
+    host::moment,
     image::{Digest, Tag, packages::PackageUpdate},
 };
+
+/// How many tags a sentence names; it counts the others.
+const NAMED_TAGS: usize = 5;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reason")]
@@ -26,6 +30,10 @@ pub enum Reason {
     },
     /// None of its tags exists.
     NeverBuilt,
+    /// Of a local run: the engine has none of its tags. The registry may have them.
+    NotInEngine,
+    /// None of its tags exists, and this run published it.
+    TagsDeleted { run: String },
     /// An input of its own changed since the build of the published image.
     Changed {
         what: Vec<Change>,
@@ -50,14 +58,14 @@ pub enum Reason {
     RefreshDue {
         #[serde(rename = "every_s", serialize_with = "seconds", deserialize_with = "of_seconds")]
         every: Duration,
-        #[serde(serialize_with = "text", deserialize_with = "of_text")]
+        #[serde(serialize_with = "moment::whole", deserialize_with = "of_text")]
         last: Timestamp,
     },
     /// A tick of its schedule has passed since its last refresh.
     ScheduleDue {
-        #[serde(serialize_with = "text", deserialize_with = "of_text")]
+        #[serde(serialize_with = "moment::whole", deserialize_with = "of_text")]
         at: Timestamp,
-        #[serde(serialize_with = "text", deserialize_with = "of_text")]
+        #[serde(serialize_with = "moment::whole", deserialize_with = "of_text")]
         last: Timestamp,
     },
     /// Its refresh is due, and updates of packages that it added are available.
@@ -76,7 +84,12 @@ pub enum Reason {
     /// Only of a run that has ended: the parent was built, and is the same image as before.
     ParentUnchanged { parent: NodeName },
     /// Its published image is based on another image of the parent.
-    ParentMoved { parent: NodeName },
+    ParentMoved {
+        parent: NodeName,
+        /// The change of tests of its own, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        besides: Option<Box<Reason>>,
+    },
     /// The published image does not name its inputs.
     Unknown,
     /// Another version of `rebuild` built the published image and encoded its inputs differently.
@@ -96,7 +109,7 @@ pub enum Reason {
     /// Its tags were rolled back, and stay until its inputs change, or until `rebuild resume`.
     RolledBack {
         run: String,
-        #[serde(serialize_with = "text", deserialize_with = "of_text")]
+        #[serde(serialize_with = "moment::whole", deserialize_with = "of_text")]
         at: Timestamp,
     },
     /// Its refresh is due, and no updates of packages that it added are available.
@@ -122,10 +135,6 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
     serializer.serialize_u64(duration.as_secs())
 }
 
-fn text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(time)
-}
-
 fn of_seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     u64::deserialize(from).map(Duration::from_secs)
 }
@@ -136,8 +145,9 @@ fn of_text<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
 
 /// What a request hides: a change. The builds of parents have reasons of their own.
 fn cause_of(besides: Option<&Reason>) -> Option<&Reason> {
-    let is_change =
-        |reason: &&Reason| !matches!(reason, Reason::ParentRebuilt { .. } | Reason::NeverBuilt);
+    let is_change = |reason: &&Reason| {
+        !matches!(reason, Reason::ParentRebuilt { .. }) && !reason.is_unpublished()
+    };
     besides.filter(is_change)
 }
 
@@ -205,6 +215,10 @@ impl fmt::Display for Reason {
                 None => f.write_str("requested"),
             },
             Self::NeverBuilt => f.write_str("never built"),
+            Self::NotInEngine => f.write_str("not in the local engine yet"),
+            Self::TagsDeleted { run } => {
+                write!(f, "its tags were deleted after run {run} published it")
+            }
             Self::Changed { what, parts } => f.write_str(&sentence(what, parts, None)),
             Self::ChangedSince { since, what, parts } => {
                 write!(f, "{} since `{since}`", sentence(what, parts, None))
@@ -228,9 +242,15 @@ impl fmt::Display for Reason {
                 write!(f, "`{upstream}` moved from {} to {}", was.short(), now.short())
             }
             Self::UpstreamMissing { why, .. } => f.write_str(why),
-            Self::ParentRebuilt { parent, .. } => write!(f, "`{parent}` is rebuilt"),
+            Self::ParentRebuilt { parent, .. } => {
+                write!(f, "`{parent}` is rebuilt")?;
+                self.own_tests().map_or(Ok(()), |tests| write!(f, ", and {tests}"))
+            }
             Self::ParentUnchanged { parent } => write!(f, "`{parent}` is unchanged"),
-            Self::ParentMoved { parent } => write!(f, "it is based on another `{parent}`"),
+            Self::ParentMoved { parent, .. } => {
+                write!(f, "it is based on another `{parent}`")?;
+                self.own_tests().map_or(Ok(()), |tests| write!(f, ", and {tests}"))
+            }
             Self::Unknown => f.write_str("what it was built from is not known"),
             Self::NewFormat => f.write_str("new fingerprint format"),
             Self::BuildTagGone => f.write_str("its build tag is missing"),
@@ -240,8 +260,14 @@ impl fmt::Display for Reason {
                     .filter(|tag| !missing.contains(tag) && !foreign.contains(tag))
                     .collect();
                 let list = |tags: &[&Tag]| {
-                    let tags = tags.iter().map(|tag| format!("`{tag}`"));
-                    tags.collect::<Vec<_>>().join(", ")
+                    // One more name is as short as "1 more".
+                    let named = if tags.len() <= NAMED_TAGS + 1 { tags.len() } else { NAMED_TAGS };
+                    let names: Vec<String> =
+                        tags[..named].iter().map(|tag| format!("`{tag}`")).collect();
+                    match tags.len() - named {
+                        0 => names.join(", "),
+                        more => format!("{} and {more} more", names.join(", ")),
+                    }
                 };
                 let (missing, foreign) = (Vec::from_iter(missing), Vec::from_iter(foreign));
                 let clause = |tags: &[&Tag], one: &str, several: &str| {
@@ -272,6 +298,8 @@ impl Reason {
         matches!(
             self,
             Self::NeverBuilt
+                | Self::NotInEngine
+                | Self::TagsDeleted { .. }
                 | Self::Changed { .. }
                 | Self::UpstreamMoved { .. }
                 | Self::UpstreamMissing { .. }
@@ -281,20 +309,26 @@ impl Reason {
         )
     }
 
+    /// Whether none of its tags exists.
+    pub fn is_unpublished(&self) -> bool {
+        matches!(self, Self::NeverBuilt | Self::NotInEngine | Self::TagsDeleted { .. })
+    }
+
     /// Whether nothing but tests, gates and limits changed.
     pub fn is_of_tests(&self) -> bool {
         matches!(self, Self::Changed { what, .. } if *what == [Change::Tests])
     }
 
-    /// Whether nothing but inherited tests and gates changed. If the parts are not known, an image with checks of its
-    /// own has changed itself.
-    pub(super) fn is_of_inherited_tests(&self, has_own: bool) -> bool {
+    /// The change of tests, gates and limits of its own, beside another parent or alone.
+    pub(super) fn own_tests(&self) -> Option<&Self> {
         match self {
-            Self::Changed { what, parts } if *what == [Change::Tests] => match &parts[..] {
-                [] => !has_own,
-                parts => parts.iter().all(|part| part.origin().is_some()),
-            },
-            _ => false,
+            Self::Changed { what, parts } if *what == [Change::Tests] => {
+                parts.iter().any(|part| part.origin().is_none()).then_some(self)
+            }
+            Self::ParentRebuilt { besides, .. } | Self::ParentMoved { besides, .. } => {
+                besides.as_ref()?.own_tests()
+            }
+            _ => None,
         }
     }
 
@@ -320,6 +354,10 @@ impl Reason {
                 None => format!("`{node}` was requested"),
             },
             Self::NeverBuilt => format!("`{node}` was never built"),
+            Self::NotInEngine => format!("`{node}` is not in the local engine yet"),
+            Self::TagsDeleted { run } => {
+                format!("the tags of `{node}` were deleted after run {run} published it")
+            }
             Self::Changed { what, parts } => sentence(what, parts, Some(node)),
             Self::ChangedSince { since, what, parts } => {
                 format!("{} since `{since}`", sentence(what, parts, Some(node)))
@@ -341,7 +379,7 @@ impl Reason {
             Self::NothingNewer => format!("`{node}` is up to date, and so are its packages"),
             Self::UpstreamMoved { .. } => format!("{self} below `{node}`"),
             Self::UpstreamMissing { .. } => format!("{self}, and `{node}` needs it"),
-            Self::ParentMoved { parent } => format!("`{node}` is based on another `{parent}`"),
+            Self::ParentMoved { parent, .. } => format!("`{node}` is based on another `{parent}`"),
             Self::Unknown => format!("what `{node}` was built from is not known"),
             Self::NewFormat => format!("new fingerprint format of `{node}`"),
             Self::BuildTagGone => format!("the build tag of `{node}` is missing"),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     event::{Outcome, Promotion, StepFailure, StepSummary, StopReason, Summary},
     hierarchy::{NodeName, OnFailure},
+    host::moment,
     image::{Reference, Tagged},
 };
 
@@ -24,6 +25,7 @@ pub struct Failures {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastFailure {
     pub run: String,
+    #[serde(serialize_with = "moment::whole")]
     pub at: Timestamp,
     pub setback: Setback,
 }
@@ -49,7 +51,7 @@ pub enum Setback {
     },
     /// Every image was ready, and the tags could not move.
     NotPromoted { message: String },
-    /// The run stopped before it was built and tested: because of another image's failure, if `by` names one.
+    /// The run stopped before the promotion: because of another image's failure, if `by` names one.
     Cancelled { by: Option<NodeName>, stopped: Option<StopReason> },
 }
 
@@ -80,7 +82,7 @@ impl Failures {
                     Some(Setback::Cancelled { by, stopped })
                 }
                 Outcome::Failed(failure) => Some(failed(failure)),
-                Outcome::Skipped { failed } => blocked(vec![failed.clone()]),
+                Outcome::Skipped { failed } => blocked(failed.clone()),
                 Outcome::Kept { .. } | Outcome::Held { .. } => None,
                 _ => held_back(summary, &step.node),
             };
@@ -142,7 +144,9 @@ fn blocked(by: Vec<NodeName>) -> Option<Setback> {
 fn held_back(summary: &Summary, node: &NodeName) -> Option<Setback> {
     match &summary.promotion {
         Promotion::Done { held, .. } => blocked(held.get(node).cloned().into_iter().collect()),
-        Promotion::Withheld => blocked(blocking(summary).collect()),
+        Promotion::Withheld => blocked(blocking(summary).collect()).or_else(|| {
+            summary.stopped.map(|reason| Setback::Cancelled { by: None, stopped: Some(reason) })
+        }),
         Promotion::Incomplete { why, .. } => {
             Some(Setback::NotPromoted { message: first_line(why) })
         }

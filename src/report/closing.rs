@@ -15,8 +15,10 @@ use crate::{
     event::{Outcome, Promotion, StepSummary, StopReason, Summary, WithoutPromotion},
     exit::Exit,
     hierarchy::{NodeName, OnFailure},
-    plan::Reason,
 };
+
+/// More tags that did not move are counted only.
+const LEFT: usize = 5;
 
 /// Everything, the most important last, where people look first.
 pub(super) fn write(
@@ -136,14 +138,19 @@ pub(super) fn promotion(summary: &Summary) -> Vec<String> {
             lines.extend(keep_their_tags(held, summary));
             lines
         }
-        Promotion::Incomplete { moved, of, why } => vec![
-            format!(
+        Promotion::Incomplete { moved, of, why, left } => {
+            let mut lines = vec![format!(
                 "promotion incomplete: {moved} of {} moved: {}",
                 count(*of, "tag"),
                 sanitize::text(why)
-            ),
-            "hint: run `rebuild` again: what is stored is not built again".to_owned(),
-        ],
+            )];
+            // If no tag moved, or all of them, the first line says it.
+            if left.len() < *of && !left.is_empty() {
+                lines.push(format!("not moved: {}", sanitize::text(&names(left, LEFT))));
+            }
+            lines.push("hint: run `rebuild` again: what is stored is not built again".to_owned());
+            lines
+        }
     }
 }
 
@@ -177,16 +184,23 @@ fn withheld(summary: &Summary) -> String {
 
 /// A line for each failure that holds back its branch.
 fn keep_their_tags(held: &BTreeMap<NodeName, NodeName>, summary: &Summary) -> Vec<String> {
-    let new = summary.steps.iter().filter(|step| step.reason == Reason::NeverBuilt);
+    let new = summary.steps.iter().filter(|step| step.reason.is_unpublished());
     let new: BTreeSet<&NodeName> = new.map(|step| &step.node).collect();
     // Other platforms of the image, descendants, and whether one of all has no tags yet.
     let mut branches: BTreeMap<&NodeName, (usize, usize, bool)> = BTreeMap::new();
     for (node, because) in held {
-        let (platforms, below, has_new) = branches.entry(because).or_default();
-        *has_new |= new.contains(node);
-        let is_sibling = node.image() == because.image();
-        *platforms += usize::from(is_sibling && node != because);
-        *below += usize::from(!is_sibling);
+        let step = summary.steps.iter().find(|step| step.node == *node);
+        let all = match step.map(|step| &step.outcome) {
+            Some(Outcome::Skipped { failed }) => &failed[..],
+            _ => std::slice::from_ref(because),
+        };
+        for because in all {
+            let (platforms, below, has_new) = branches.entry(because).or_default();
+            *has_new |= new.contains(node);
+            let is_sibling = node.image() == because.image();
+            *platforms += usize::from(is_sibling && node != because);
+            *below += usize::from(!is_sibling);
+        }
     }
     let line = |(because, (platforms, below, has_new)): (&NodeName, (usize, usize, bool))| {
         let name = sanitize::text(because.as_str());

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     event::{Outcome, StepFailure, StepSummary, Summary},
     hierarchy::{NodeName, OnFailure},
-    plan::{ImageState, Reason, Step},
+    plan::{ImageState, Step},
     publish::failures::{Failures, LastFailure, Setback},
 };
 
@@ -24,9 +24,11 @@ pub(super) fn last<'a>(step: &Step, failures: &'a Failures) -> Option<&'a LastFa
     failures.of(&step.node).filter(|_| step.state() != ImageState::Current)
 }
 
-/// `last run, 5 minutes ago: test 1 of 1, `cat /page`: exit code 1`.
-pub(super) fn told(failure: &LastFailure, now: Timestamp) -> String {
+/// `failed 5 minutes ago: test 1 of 1, `cat /page`: exit code 1`. Of an image that is built, a run that was cancelled
+/// is named: the image itself was not.
+pub(super) fn told(step: &Step, failure: &LastFailure, now: Timestamp) -> String {
     let when = ago(failure.at, now);
+    let is_built = step.state() == ImageState::NotPromoted;
     match &failure.setback {
         Setback::Failed { message, .. } => format!("failed {when}: {message}"),
         Setback::Blocked { by, others } => {
@@ -34,6 +36,11 @@ pub(super) fn told(failure: &LastFailure, now: Timestamp) -> String {
             format!("not published: {} failed {when}", names(&all, NAMED))
         }
         Setback::NotPromoted { message } => format!("not published {when}: {message}"),
+        Setback::Cancelled { by, .. } if is_built => {
+            let run = &failure.run;
+            let why = by.as_ref().map_or(String::new(), |by| format!(", because `{by}` failed"));
+            format!("run {run} was cancelled {when}, before the promotion{why}")
+        }
         Setback::Cancelled { by: Some(by), .. } => {
             format!("cancelled {when}, because `{by}` failed")
         }
@@ -53,6 +60,10 @@ pub(super) fn next(node: &NodeName, failure: &LastFailure) -> Vec<String> {
             let shell =
                 image.as_ref().map(|_| format!("a shell in that image: rebuild shell {name}"));
             log.into_iter().chain(shell).collect()
+        }
+        Setback::Blocked { by, others } if !others.is_empty() => {
+            let all = [by].into_iter().chain(others).take(NAMED).map(NodeName::argument);
+            vec![format!("their failures: rebuild why {}", all.collect::<Vec<_>>().join(" "))]
         }
         Setback::Blocked { by, .. } | Setback::Cancelled { by: Some(by), .. } => {
             vec![format!("its failure: rebuild why {}", by.argument())]
@@ -107,10 +118,8 @@ fn one(
         let name = paint.strong(sanitize::text(&step.node.argument()));
         writeln!(out, "  {} rebuild shell {name}", paint.faint("a shell in that image:"))?;
     }
-    let tags = match step.reason {
-        Reason::NeverBuilt => "it gets no tags",
-        _ => "it keeps its old tags",
-    };
+    let tags =
+        if step.reason.is_unpublished() { "it gets no tags" } else { "it keeps its old tags" };
     match failure.on_failure {
         OnFailure::Block => Ok(()),
         OnFailure::Hold => {
@@ -130,7 +139,7 @@ fn skipped(
     paint: Paint,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let because = |step: &&StepSummary| matches!(&step.outcome, Outcome::Skipped { failed } if failed == node);
+    let because = |step: &&StepSummary| matches!(&step.outcome, Outcome::Skipped { failed } if failed.contains(node));
     let skipped = step::nodes(summary.steps.iter().filter(because).map(|step| &step.node));
     if skipped.is_empty() {
         return Ok(());
@@ -152,6 +161,11 @@ mod tests {
         let failed = after(Setback::Failed { message: String::new(), log, image });
         let blocked =
             after(Setback::Blocked { by: "base (linux/arm64)".into(), others: Vec::new() });
+        let others = vec!["web".into(), "app".into(), "tool".into()];
+        assert_eq!(
+            after(Setback::Blocked { by: "os".into(), others }),
+            "their failures: rebuild why os web app"
+        );
         assert_eq!(
             format!("{failed}\n{blocked}"),
             "whole log: rebuild log app@linux/arm64\n\

@@ -8,59 +8,68 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Paint,
-    numbers::count,
+    Paint, json,
+    numbers::{count, names},
     plan::VERSION,
     sanitize,
-    width::{fit, pad, width},
+    width::{pad, width, wrap},
 };
 use crate::{
     exit::Exit,
     hierarchy::NodeName,
     image::Digest,
-    publish::journal::{PastRun, RunRequest},
+    publish::journal::{Move, PastRun, RunRequest},
 };
 
 /// The newest first.
 pub struct Runs<'a> {
     pub past: &'a [PastRun],
-    /// Those that have not ended since they are still going on.
+    /// Those that have not ended and still run.
     pub going_on: BTreeSet<String>,
 }
 
 const COLUMNS: usize = 6;
 const RESULT: usize = 2;
-const PROMOTED: usize = 5;
-/// What a narrow terminal has no room for, the first first: commit, arguments, promoted tags. `rebuild history
-/// --format json` has all.
-const OPTIONAL: [usize; 3] = [3, 4, PROMOTED];
-/// The last column shows only the number of tags rather than being left out while it keeps this width: `120 of 300 tags`.
-const ENOUGH: usize = 16;
+const HEAD: [&str; COLUMNS] = ["run", "when", "result", "commit", "request", "promoted"];
+/// The columns of a narrow terminal's first line of a run; the others have lines of their own.
+const FIRST_LINE: usize = 3;
+/// More tags are counted only.
+const NAMED: usize = 3;
 
-/// Writes a line for each run, not wider than the terminal has columns if its other columns fit.
+/// A line of the list.
+enum HistoryLine<'a> {
+    Run(&'a PastRun),
+    /// Runs in a row that had nothing to do, the newest first.
+    Idle(Vec<&'a PastRun>),
+}
+
+/// Writes a line for each run. A run that is wider than the terminal takes several lines: nothing is left out. Unless
+/// `all`, runs in a row with nothing to do are one line.
 pub fn text(
     runs: &Runs<'_>,
-    columns: Option<usize>,
+    (columns, all): (Option<usize>, bool),
     (colour, out): (bool, &mut dyn Write),
 ) -> io::Result<()> {
     let paint = Paint { colour };
-    let past = runs.past;
-    if past.is_empty() {
+    if runs.past.is_empty() {
         return writeln!(out, "no runs");
     }
-    let head = ["run", "when", "result", "commit", "request", "promoted"].map(str::to_owned);
+    let lines = lines(runs.past, all);
+    let shown = lines.iter().filter_map(|line| match line {
+        HistoryLine::Run(past) => Some(row(runs, past)),
+        HistoryLine::Idle(_) => None,
+    });
     let rows: Vec<[String; COLUMNS]> =
-        std::iter::once(head).chain(past.iter().map(|past| row(runs, past))).collect();
-    let widths = widths(&rows, columns);
-    for (number, row) in rows.iter().enumerate() {
-        let mut cells: [String; COLUMNS] = std::array::from_fn(|column| {
-            // Images that have no room are left out, so that no name is cut.
-            let is_long = column == PROMOTED && width(&row[column]) > widths[column];
-            let names = row[column].find(": ").filter(|_| is_long);
-            let cell = fit(&row[column][..names.unwrap_or(row[column].len())], widths[column]);
-            pad(&cell, widths[column])
-        });
-        if let Some(past) = number.checked_sub(1).map(|index| &past[index]) {
+        std::iter::once(HEAD.map(str::to_owned)).chain(shown).collect();
+    let widths: [usize; COLUMNS] =
+        std::array::from_fn(|column| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0));
+    let whole = widths.iter().sum::<usize>() + 2 * (COLUMNS - 1);
+    let is_narrow = columns.is_some_and(|columns| whole > columns);
+    let mut rows = rows.into_iter();
+    let write_row = |row: [String; COLUMNS], past: Option<&PastRun>| {
+        let mut cells: [String; COLUMNS] =
+            std::array::from_fn(|column| pad(&row[column], widths[column]));
+        if let Some(past) = past {
             let cell = std::mem::take(&mut cells[RESULT]);
             cells[RESULT] = match past.ended.as_ref().map(|ended| ended.exit) {
                 Some(Exit::Done) => paint.good(cell),
@@ -68,29 +77,86 @@ pub fn text(
                 None => paint.warning(cell),
             };
         }
-        let shown = cells.into_iter().zip(widths).filter(|(_, width)| *width > 0);
-        let shown: Vec<String> = shown.map(|(cell, _)| cell).collect();
-        writeln!(out, "{}", shown.join("  ").trim_end())?;
+        if !is_narrow {
+            return format!("{}\n", cells.join("  ").trim_end());
+        }
+        let mut text = format!("{}\n", cells[..FIRST_LINE].join("  ").trim_end());
+        let named = HEAD.iter().zip(&row).skip(FIRST_LINE);
+        for (name, cell) in named.filter(|(_, cell)| past.is_some() && *cell != "-") {
+            text += &format!("  {name}: {cell}\n");
+        }
+        text
+    };
+    let head = rows.next().unwrap_or_default();
+    let mut text = write_row(head, None);
+    for line in &lines {
+        match line {
+            HistoryLine::Run(past) => {
+                text += &write_row(rows.next().unwrap_or_default(), Some(past));
+                if let Some(rest) = unfinished(runs, past) {
+                    text += &format!("  {}\n", sanitize::text(&rest));
+                }
+            }
+            HistoryLine::Idle(idle) => text += &format!("{}\n", paint.faint(folded(idle))),
+        }
     }
-    Ok(())
+    out.write_all(wrap(&text, columns).as_bytes())
 }
 
-/// The width of each column; 0 for a column that is left out.
-fn widths(rows: &[[String; COLUMNS]], columns: Option<usize>) -> [usize; COLUMNS] {
-    let mut widths: [usize; COLUMNS] =
-        std::array::from_fn(|column| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0));
-    let Some(columns) = columns else { return widths };
-    for left_out in OPTIONAL {
-        let shown = widths.iter().filter(|width| **width > 0).count();
-        let all = widths.iter().sum::<usize>() + 2 * shown.saturating_sub(1);
-        let excess = all.saturating_sub(columns);
-        if excess <= widths[PROMOTED].saturating_sub(ENOUGH) {
-            widths[PROMOTED] -= excess;
-            break;
+fn lines(past: &[PastRun], all: bool) -> Vec<HistoryLine<'_>> {
+    let mut lines = Vec::new();
+    for past in past {
+        match lines.last_mut() {
+            _ if all || !past.had_nothing_to_do() => lines.push(HistoryLine::Run(past)),
+            Some(HistoryLine::Idle(idle)) => idle.push(past),
+            _ => lines.push(HistoryLine::Idle(vec![past])),
         }
-        widths[left_out] = 0;
     }
-    widths
+    lines
+}
+
+/// `3 runs with nothing to do, 2026-11-23 21:02 to 2026-11-23 23:18`.
+fn folded(idle: &[&PastRun]) -> String {
+    let runs = count(idle.len(), "run");
+    let times = match idle {
+        [newest, .., oldest] if time(oldest) != time(newest) => {
+            format!("{} to {}", time(oldest), time(newest))
+        }
+        _ => idle.first().map(|past| time(past)).unwrap_or_default(),
+    };
+    format!("{runs} with nothing to do, {times}")
+}
+
+/// Of a promotion that is not complete: the tags that did not move, and the command that finishes it, or why the run
+/// moved its tags back.
+fn unfinished(runs: &Runs<'_>, past: &PastRun) -> Option<String> {
+    if past.is_open() {
+        let is_going_on = runs.going_on.contains(&past.began.run);
+        return (!is_going_on).then(|| format!("{}: {FINISH}", not_moved(past)));
+    }
+    let why = past.turned.as_ref()?;
+    Some(match past.made().count() {
+        0 => format!("no tag points at an image of this run: {why}"),
+        _ => format!("{}: {why}", not_moved(past)),
+    })
+}
+
+/// The command that finishes a promotion.
+const FINISH: &str = "the next `rebuild` moves the rest";
+
+/// The tags of a promotion that moved and those that did not: ``moved `a:1`; not moved: `b:1` ``.
+pub fn not_moved(past: &PastRun) -> String {
+    let tag = |one: &Move| format!("{}:{}", one.node, one.tag.tag);
+    let made: Vec<String> = past.made().map(tag).collect();
+    let unmade: Vec<String> = past.unmade().map(tag).collect();
+    match (made.is_empty(), unmade.is_empty()) {
+        (true, true) => "no tag moved".to_owned(),
+        (true, false) => format!("not moved: {}", names(&unmade, NAMED)),
+        (false, true) => format!("moved {}", names(&made, NAMED)),
+        (false, false) => {
+            format!("moved {}; not moved: {}", names(&made, NAMED), names(&unmade, NAMED))
+        }
+    }
 }
 
 fn row(runs: &Runs<'_>, past: &PastRun) -> [String; 6] {
@@ -106,7 +172,8 @@ fn row(runs: &Runs<'_>, past: &PastRun) -> [String; 6] {
     .map(|cell| sanitize::text(&cell))
 }
 
-fn time(past: &PastRun) -> String {
+/// When it began, in UTC: `2026-11-30 22:10`.
+pub fn time(past: &PastRun) -> String {
     past.began.at.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
@@ -199,6 +266,7 @@ struct PastRunView<'a> {
     recovered: bool,
     promoted: Vec<&'a NodeName>,
     failed: &'a [NodeName],
+    built: Option<usize>,
     tags: Vec<TagView<'a>>,
 }
 
@@ -213,14 +281,14 @@ struct TagView<'a> {
 /// Writes one JSON object: `docs/events.md`.
 pub fn json(runs: &Runs<'_>, out: &mut dyn Write) -> io::Result<()> {
     let views = runs.past.iter().map(|past| run_view(runs, past)).collect();
-    super::json::write(&HistoryView { v: VERSION, runs: views }, out)
+    json::write(&HistoryView { v: VERSION, runs: views }, out)
 }
 
 fn run_view<'a>(runs: &Runs<'_>, past: &'a PastRun) -> PastRunView<'a> {
     let exit = past.ended.as_ref().map(|ended| ended.exit);
     PastRunView {
         run: &past.began.run,
-        at: past.began.at.to_string(),
+        at: json::whole_seconds(past.began.at),
         place: &past.began.place,
         asked: &past.began.asked,
         commit: past.began.commit.as_deref(),
@@ -230,6 +298,7 @@ fn run_view<'a>(runs: &Runs<'_>, past: &'a PastRun) -> PastRunView<'a> {
         recovered: past.ended.as_ref().is_some_and(|ended| ended.recovered),
         promoted: past.promoted().into_iter().collect(),
         failed: failed(past),
+        built: past.ended.as_ref().and_then(|ended| ended.built),
         tags: past
             .standing()
             .map(|one| TagView {
@@ -247,22 +316,15 @@ mod tests {
     use super::*;
     use crate::{
         image::Tagged,
-        publish::journal::{Began, Journal, Move},
+        publish::journal::{Began, Journal},
     };
 
     #[test]
     fn a_run_that_was_cut_off_names_the_tags_that_it_moved() {
         let asked = RunRequest::Run { flags: String::new() };
         let mut journal = Journal::none(Began::new("01m8mdceb39jn4adyn2z7qn2dx", "here", asked));
-        let image = |node: &str| Move {
-            node: node.into(),
-            tag: Tagged { repository: node.parse().unwrap(), tag: "latest".parse().unwrap() },
-            from: None,
-            to: Some(Digest::of(node.as_bytes())),
-            wave: 0,
-        };
         assert_eq!(promoted(journal.past()), "nothing");
-        journal.commit(&["os", "web", "app"].map(image)).unwrap();
+        journal.commit(&["os", "web", "app"].map(moved)).unwrap();
         assert_eq!(promoted(journal.past()), "0 of 3 tags");
         journal.moved(0);
         journal.moved(1);
@@ -276,23 +338,90 @@ mod tests {
     fn a_run_that_failed_names_the_images_that_failed() {
         let asked = RunRequest::Run { flags: String::new() };
         let mut journal = Journal::none(Began::new("01m8mdceb39jn4adyn2z7qn2dx", "here", asked));
-        journal.images_failed(["app", "web"].map(NodeName::from).to_vec());
+        journal.images_ended(["app", "web"].map(NodeName::from).to_vec(), 0);
         journal.end(Exit::BuildFailed, false);
         assert_eq!(promoted(journal.past()), "nothing: app web failed");
     }
 
-    #[test]
-    fn a_narrow_terminal_shows_fewer_columns() {
-        let row = [26, 16, 12, 7, 30, 40].map(|width| "x".repeat(width));
-        for (columns, expected) in [
-            (None, [26, 16, 12, 7, 30, 40]),
-            (Some(141), [26, 16, 12, 7, 30, 40]),
-            (Some(120), [26, 16, 12, 7, 30, 19]),
-            (Some(100), [26, 16, 12, 0, 0, 40]),
-            (Some(80), [26, 16, 12, 0, 0, 20]),
-            (Some(60), [26, 16, 12, 0, 0, 0]),
-        ] {
-            assert_eq!(widths(std::slice::from_ref(&row), columns), expected, "{columns:?}");
+    /// A run that ended well; `images` were built, and their tags moved.
+    fn ended(run: &str, images: &[&str]) -> PastRun {
+        let asked = RunRequest::Run { flags: String::new() };
+        let mut began = Began::new(format!("{run:0>26}"), "here", asked);
+        began.at = "2026-11-23T23:18:00Z".parse().unwrap();
+        let mut journal = Journal::none(began);
+        let moves: Vec<Move> = images.iter().map(|image| moved(image)).collect();
+        if !moves.is_empty() {
+            journal.commit(&moves).unwrap();
+            (0..moves.len()).for_each(|index| journal.moved(index));
         }
+        journal.images_ended(Vec::new(), images.len());
+        journal.end(Exit::Done, false);
+        journal.past().clone()
+    }
+
+    fn moved(node: &str) -> Move {
+        Move {
+            node: node.into(),
+            tag: Tagged { repository: node.parse().unwrap(), tag: "latest".parse().unwrap() },
+            from: None,
+            to: Some(Digest::of(node.as_bytes())),
+            wave: 0,
+        }
+    }
+
+    fn shown(past: &[PastRun], columns: Option<usize>, all: bool) -> String {
+        let runs = Runs { past, going_on: BTreeSet::new() };
+        let mut out = Vec::new();
+        text(&runs, (columns, all), (false, &mut out)).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn runs_with_nothing_to_do_are_one_line() {
+        let mut past = [ended("5", &[]), ended("4", &[]), ended("3", &["os"]), ended("2", &[])];
+        past[0].began.at = "2026-11-24T01:00:00Z".parse().unwrap();
+        insta::assert_snapshot!(shown(&past, None, false), @"
+        run                         when              result  commit  request              promoted
+        2 runs with nothing to do, 2026-11-23 23:18 to 2026-11-24 01:00
+        00000000000000000000000003  2026-11-23 23:18  done    -       what is out of date  1 tag: os
+        1 run with nothing to do, 2026-11-23 23:18
+        ");
+        assert_eq!(shown(&past, None, true).lines().count(), 5);
+    }
+
+    #[test]
+    fn a_narrow_terminal_leaves_nothing_out() {
+        let mut past = ended("3", &["os", "web", "application-with-a-long-name"]);
+        past.began.commit = Some("8c1d02f4a6be".to_owned());
+        insta::assert_snapshot!(shown(&[past], Some(60), false), @"
+        run                         when              result
+        00000000000000000000000003  2026-11-23 23:18  done
+          commit: 8c1d02f4a6be
+          request: what is out of date
+          promoted: 3 tags: application-with-a-long-name os web
+        ");
+    }
+
+    #[test]
+    fn an_incomplete_promotion_names_the_tags_and_the_command_that_finishes_it() {
+        let asked = RunRequest::Run { flags: String::new() };
+        let mut began = Began::new(format!("{:0>26}", 1), "here", asked);
+        began.at = "2026-11-23T23:18:00Z".parse().unwrap();
+        let mut journal = Journal::none(began);
+        journal.commit(&["os", "web", "app"].map(moved)).unwrap();
+        journal.moved(0);
+        insta::assert_snapshot!(shown(&[journal.past().clone()], None, false), @"
+        run                         when              result      commit  request              promoted
+        00000000000000000000000001  2026-11-23 23:18  unfinished  -       what is out of date  1 of 3 tags: os
+          moved `os:latest`; not moved: `web:latest` and `app:latest`: the next `rebuild` moves the rest
+        ");
+        journal.turned("the registry refused `app:latest`");
+        journal.back(0);
+        journal.end(Exit::PromotionFailed, false);
+        insta::assert_snapshot!(shown(&[journal.past().clone()], None, false), @"
+        run                         when              result            commit  request              promoted
+        00000000000000000000000001  2026-11-23 23:18  promotion-failed  -       what is out of date  nothing
+          no tag points at an image of this run: the registry refused `app:latest`
+        ");
     }
 }

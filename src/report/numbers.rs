@@ -59,13 +59,13 @@ pub(super) fn clock(elapsed: Duration) -> String {
     if h == 0 { format!("{m}:{s:02}") } else { format!("{h}:{m:02}:{s:02}") }
 }
 
-/// How a size changed: `+1.2 MB`, `-340 kB`, `+1.1 MB packed`, `same`, `new`, `?`. `unpacked` is the present size.
+/// How a size changed: `+1.2 MB`, `-340 kB`, `+1.1 MB packed`, `unchanged`, `new`, `?`. `unpacked` is the present size.
 pub(super) fn size_change(unpacked: u64, before: SizeBefore) -> String {
     let packed = if let SizeBefore::Packed { .. } = before { " packed" } else { "" };
     match before.compared(unpacked) {
         None if before == SizeBefore::New => "new".to_owned(),
         None => "?".to_owned(),
-        Some((before, now)) if before == now => "same".to_owned(),
+        Some((before, now)) if before == now => "unchanged".to_owned(),
         Some((before, now)) if before < now => format!("+{}{packed}", size(now - before)),
         Some((before, now)) => format!("-{}{packed}", size(before - now)),
     }
@@ -111,7 +111,7 @@ mod tests {
         ];
         assert_eq!(
             changes.map(|(now, before)| size_change(now, before)),
-            ["new", "?", "same", "+2.5 kB", "-2.5 kB", "+10 B packed"]
+            ["new", "?", "unchanged", "+2.5 kB", "-2.5 kB", "+10 B packed"]
         );
         assert_eq!([0, 1, 2].map(|n| count(n, "tag")), ["0 tags", "1 tag", "2 tags"]);
     }

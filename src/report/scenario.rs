@@ -421,7 +421,7 @@ pub(super) fn failure() -> Vec<Event> {
     begun()
         .after(30_000)
         .ends("webapp-base", failed(OnFailure::Block), 30_000)
-        .ends("ruby-3.4", Outcome::Skipped { failed: "webapp-base".into() }, 0)
+        .ends("ruby-3.4", Outcome::Skipped { failed: vec!["webapp-base".into()] }, 0)
         .stops(StopReason::StepFailed, 1)
         .ends("tools", Outcome::Cancelled, 30_000)
         .finishes(Promotion::Withheld, Exit::BuildFailed)
@@ -433,7 +433,7 @@ pub(super) fn held() -> Vec<Event> {
     begun()
         .after(30_000)
         .ends("webapp-base", failed(OnFailure::Hold), 30_000)
-        .ends("ruby-3.4", Outcome::Skipped { failed: "webapp-base".into() }, 0)
+        .ends("ruby-3.4", Outcome::Skipped { failed: vec!["webapp-base".into()] }, 0)
         .fails_once("tools", "`RUN make` ended with exit code 2")
         .warns(Some("tools"), "failed once and then succeeded: `RUN make` ended with exit code 2")
         .ends("tools", Outcome::Unchanged { digest: digest("tools") }, 30_000)
@@ -483,7 +483,10 @@ pub(super) fn hostile(bytes: &[u8]) -> Vec<Event> {
         .step("image-000", 1, &text)
         .log("image-000", bytes)
         .ends("image-000", Outcome::Failed(failure), 1)
-        .finishes(Promotion::Incomplete { moved: 0, of: 1, why: text }, Exit::PushFailed)
+        .finishes(
+            Promotion::Incomplete { moved: 0, of: 1, why: text, left: Vec::new() },
+            Exit::PushFailed,
+        )
 }
 
 /// So many images are built.

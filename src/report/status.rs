@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Paint, failure,
+    Paint, failure, json,
     numbers::ago,
     plan::{ReasonView, VERSION},
     sanitize,
@@ -46,7 +46,7 @@ pub fn text(
             let mut why = sanitize::text(&why(plan, step));
             // A failure of its own has a line of its own.
             if let Some(failure) = failure::last(step, failures).filter(|last| !last.is_own()) {
-                why = format!("{why}; {}", sanitize::text(&failure::told(failure, now)));
+                why = format!("{why}; {}", sanitize::text(&failure::told(step, failure, now)));
             }
             let name = sanitize::text(step.node.as_str());
             (*step, [name, step.state().to_string(), since, why])
@@ -59,8 +59,8 @@ pub fn text(
         let state = match step.state() {
             ImageState::Current => paint.good(state),
             ImageState::Behind => paint.active(state),
-            ImageState::HeldBack => paint.warning(state),
-            ImageState::NeverBuilt => paint.bad(state),
+            ImageState::NotPromoted | ImageState::Held => paint.warning(state),
+            ImageState::NeverBuilt | ImageState::Missing => paint.bad(state),
         };
         let (name, since) = (pad(name, widths[0]), pad(since, widths[2]));
         writeln!(out, "{name}  {state}  {since}  {why}")?;
@@ -70,7 +70,7 @@ pub fn text(
                 "{:1$}  {2}",
                 "",
                 widths[0],
-                sanitize::text(&failure::told(failure, now))
+                sanitize::text(&failure::told(step, failure, now))
             )?;
         }
     }
@@ -136,12 +136,12 @@ pub fn json(standing: StatusReport<'_>, out: &mut dyn Write) -> io::Result<()> {
     let nodes = shown.iter().map(|step| StatusNodeView {
         node: &step.node,
         state: step.state(),
-        since: built(step, last_builds).map(|then| then.to_string()),
+        since: built(step, last_builds).map(json::whole_seconds),
         published: step.published.as_ref(),
         size: last_builds.get(&step.node).and_then(|last| last.size),
         why: ReasonView::new(&step.reason),
         cause: why(plan, step),
         last_failure: failure::last(step, failures),
     });
-    super::json::write(&StatusDocument { v: VERSION, nodes: nodes.collect() }, out)
+    json::write(&StatusDocument { v: VERSION, nodes: nodes.collect() }, out)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Paint,
-    numbers::{seconds, size, size_change},
+    numbers::{names, seconds, size, size_change},
     sanitize, step,
     width::{fit, pad, pad_left, width},
 };
@@ -31,6 +31,8 @@ const WHY_UNBOUNDED: usize = 80;
 /// The columns that may be cut after that, the first first, and how far.
 const FLEXIBLE: [(usize, usize); 3] = [(WHY, 20), (0, 16), (WHY, 3)];
 const GAP: &str = "  ";
+/// More failed images are counted only.
+const NAMED: usize = 3;
 /// The most rows of images that were skipped or cancelled.
 const UNFINISHED: usize = 10;
 
@@ -160,7 +162,7 @@ fn besides(step: &StepSummary) -> String {
 /// The report of the failure has the whole sentence.
 fn why(step: &StepSummary) -> String {
     match (&step.outcome, &step.reason) {
-        (Outcome::Skipped { failed }, _) => format!("`{failed}` failed"),
+        (Outcome::Skipped { failed }, _) => format!("{} failed", names(failed, NAMED)),
         // The result says it.
         (Outcome::Kept { .. }, Reason::UpToDate) => String::new(),
         (_, Reason::UpstreamMissing { upstream, .. }) => format!("`{upstream}` is not available"),

@@ -19,6 +19,7 @@ use crate::{
     exit::Exit,
     fingerprint::ListingDifference,
     hierarchy::OnFailure,
+    image::Tagged,
     plan::{Change, ChangedPart, Reason},
 };
 
@@ -44,7 +45,7 @@ fn images_that_did_not_begin_have_rows_and_many_are_counted() {
         story.starts(&nodes[0]).after(1_000);
         story.ends(&nodes[0], scenario::failed(OnFailure::Block), 1_000);
         for node in &nodes[1..] {
-            story.ends(node, Outcome::Skipped { failed: nodes[0].as_str().into() }, 0);
+            story.ends(node, Outcome::Skipped { failed: vec![nodes[0].as_str().into()] }, 0);
         }
         let events = story.finishes(Promotion::Withheld, Exit::BuildFailed);
         let Some(EventKind::RunFinished { summary }) = events.last().map(|event| &event.kind)
@@ -280,6 +281,27 @@ fn a_failed_image_keeps_its_tags_only_if_it_has_some() {
     ] {
         assert!(text.contains(&line), "{text}");
     }
+}
+
+#[test]
+fn an_incomplete_promotion_names_the_tags_that_did_not_move() {
+    let mut events = scenario::success();
+    let Some(EventKind::RunFinished { summary }) = events.last_mut().map(|last| &mut last.kind)
+    else {
+        panic!("the last event ends the run");
+    };
+    let tag =
+        |image: &str| Tagged { repository: image.parse().unwrap(), tag: "latest".parse().unwrap() };
+    summary.promotion = Promotion::Incomplete {
+        moved: 1,
+        of: 3,
+        why: "the registry does not answer".to_owned(),
+        left: ["web", "app"].map(tag).to_vec(),
+    };
+    let text = plain(&events);
+    let lines = "promotion incomplete: 1 of 3 tags moved: the registry does not answer\n\
+                 not moved: `web:latest` and `app:latest`\nhint: run `rebuild` again";
+    assert!(text.contains(lines), "{text}");
 }
 
 #[test]

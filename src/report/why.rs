@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Paint, failure,
+    Paint, failure, json,
     numbers::ago,
     plan::{ReasonView, VERSION},
     sanitize,
@@ -47,13 +47,11 @@ pub fn text(
     let paint = Paint { colour };
     let mut causes = plan.causes(node);
     // Of an image that was never built, all above it that was not either says nothing more.
-    let is_news = |cause: &RootCause| cause.node == *node || cause.reason != Reason::NeverBuilt;
-    causes.retain(|cause| step.state() != ImageState::NeverBuilt || is_news(cause));
+    let is_news = |cause: &RootCause| cause.node == *node || !cause.reason.is_unpublished();
+    causes.retain(|cause| !step.reason.is_unpublished() || is_news(cause));
     let (head, rest) = verdict(step, &causes);
-    let head = match step.state() {
-        ImageState::Current => paint.good(head),
-        ImageState::Behind | ImageState::HeldBack | ImageState::NeverBuilt => paint.active(head),
-    };
+    let head =
+        if step.state() == ImageState::Current { paint.good(head) } else { paint.active(head) };
     writeln!(out, "`{}` {head}{}", sanitize::text(node.as_str()), sanitize::text(&rest))?;
     for (n, cause) in causes.iter().enumerate().take(TOLD) {
         if n > 0 {
@@ -67,8 +65,10 @@ pub fn text(
         writeln!(out, "  and for {} more reasons", causes.len() - TOLD)?;
     }
     if let Some(failure) = failure::last(step, failures) {
-        let told = failure::told(failure, now);
-        writeln!(out, "\n{} (run {})", sanitize::text(&told), sanitize::text(&failure.run))?;
+        let told = failure::told(step, failure, now);
+        let run = format!(" (run {})", failure.run);
+        let run = if told.contains(&failure.run) { "" } else { &run };
+        writeln!(out, "\n{}", sanitize::text(&format!("{told}{run}")))?;
         for line in failure::next(&step.node, failure) {
             writeln!(out, "  {}", sanitize::text(&line))?;
         }
@@ -82,11 +82,17 @@ fn verdict(step: &Step, causes: &[RootCause]) -> (&'static str, String) {
         (ImageState::Current, _) => {
             ("is up to date", ": its tags point at the image of the present inputs".to_owned())
         }
-        (ImageState::HeldBack, _) => {
-            let until =
-                if step.is_held() { ", until its inputs change or `rebuild resume`" } else { "" };
-            ("is held back", format!(": {}{until}", step.reason))
+        (ImageState::NotPromoted, _) => {
+            let reason = step.reason.to_string();
+            match reason.strip_prefix("built, not promoted") {
+                Some(rest) => ("is built", format!(", but not promoted{rest}")),
+                None => ("is not promoted", format!(": {reason}")),
+            }
         }
+        (ImageState::Held, _) => {
+            ("is held", format!(": {}, until its inputs change or `rebuild resume`", step.reason))
+        }
+        (ImageState::Missing, _) => ("is missing", format!(": {}", step.reason)),
         (_, Some(cause)) if cause.node == step.node && cause.reason == Reason::NeverBuilt => {
             ("was never built", String::new())
         }
@@ -112,7 +118,7 @@ fn told(cause: &RootCause) -> String {
 
 /// Of a parent that moved on by itself: why it did.
 fn earlier(cause: &RootCause, plan: &Plan, last_builds: &LastBuilds) -> Option<String> {
-    let Reason::ParentMoved { parent } = &cause.reason else { return None };
+    let Reason::ParentMoved { parent, .. } = &cause.reason else { return None };
     // The last build is that of the published image, which an image without its tags has not replaced.
     if plan.step(parent).is_some_and(|step| matches!(step.action, Action::Promote { .. })) {
         return Some(format!("the newer image of `{parent}` is not promoted"));
@@ -175,7 +181,7 @@ pub fn json(
         ..WhyNodeView::new(plan, step, last_builds)
     });
     let nodes = nodes.collect();
-    super::json::write(&WhyDocument { v: VERSION, nodes }, out)
+    json::write(&WhyDocument { v: VERSION, nodes }, out)
 }
 
 #[derive(Serialize)]
@@ -223,7 +229,7 @@ impl<'a> WhyNodeView<'a> {
                 ),
                 None => Default::default(),
             };
-            let created = found.and_then(LastBuild::at).map(|at| at.to_string());
+            let created = found.and_then(LastBuild::at).map(json::whole_seconds);
             LastBuildView { digest, created, cause, parents, upstreams }
         });
         Self {
@@ -241,6 +247,7 @@ impl<'a> WhyNodeView<'a> {
 mod tests {
     use super::*;
     use crate::{
+        event::StopReason,
         image::Tagged,
         plan::Selection,
         publish::store::Local,
@@ -255,20 +262,24 @@ mod tests {
 
     /// What `why` says of a node, and what `status` says of all; the digests left out.
     async fn asked(stack: &Scenario, node: &str) -> (String, String) {
+        asked_after(stack, node, &Failures::default()).await
+    }
+
+    async fn asked_after(stack: &Scenario, node: &str, failures: &Failures) -> (String, String) {
         let plan = stack.plan(&Selection::OutOfDate).await;
         let store = Local::new(stack.engine.clone());
         let all = plan.steps.iter().map(|step| step.node.clone()).collect();
         let last_builds = describe(&store, &stack.hierarchy(), &plan, &all).await.unwrap();
         let now = NOW.parse().unwrap();
         let (mut why, mut table) = (Vec::new(), Vec::new());
-        let past = PastRuns { last_builds: &last_builds, failures: &Failures::default(), now };
+        let past = PastRuns { last_builds: &last_builds, failures, now };
         text(&plan, &node.into(), past, (false, &mut why)).unwrap();
         let shown: Vec<_> = plan.steps.iter().collect();
         let standing = status::StatusReport {
             plan: &plan,
             shown: &shown,
             last_builds: &last_builds,
-            failures: &Failures::default(),
+            failures,
         };
         status::text(standing, now, (false, &mut table)).unwrap();
         let without_digests = |text: Vec<u8>| {
@@ -493,5 +504,80 @@ mod tests {
           the first image of `app`
           on web  DIGEST
         ");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rebuilt_parent_is_the_cause_before_tests_of_its_own() {
+        let stack = scenario(STACK);
+        stack.run(&Selection::OutOfDate).await;
+        stack.write("os/files/x", "new");
+        let text = std::fs::read_to_string(stack.file("hierarchy.yaml")).unwrap();
+        let before = "  app:\n    test: [{ run: [check]";
+        assert!(text.contains(before), "{text}");
+        let after = "  app:\n    test: [{ run: [check, more]";
+        stack.write("hierarchy.yaml", &text.replace(before, after));
+        let planned = stack.planned(&Selection::OutOfDate).await;
+        assert!(
+            planned.contains("app: build: `web` is rebuilt, and its tests changed\n"),
+            "{planned}"
+        );
+        insta::assert_snapshot!(asked(&stack, "app").await.0, @"
+        `app` is out of date because `files/x` of `os` is new: os → web → app
+          also because the tests of `app` changed
+
+        its published image DIGEST was built 3 days ago (2026-11-20 12:00 UTC)
+          the first image of `app`
+          on web  DIGEST
+        ");
+        // The same if the parent was rebuilt before.
+        stack.run(&Selection::Only(names(&["os", "web"]))).await;
+        insta::assert_snapshot!(asked(&stack, "app").await.0, @"
+        `app` is out of date because `app` is based on another `web`
+          `web` was built meanwhile, because `files/x` of `os` is new
+          also because the tests of `app` changed
+
+        its published image DIGEST was built 3 days ago (2026-11-20 12:00 UTC)
+          the first image of `app`
+          on web  DIGEST
+        ");
+        stack.run(&Selection::OutOfDate).await;
+        stack.write("hierarchy.yaml", &text);
+        // Without the change of the parent, the tests are the cause.
+        let (why, _) = asked(&stack, "app").await;
+        assert!(
+            why.starts_with("`app` is out of date because the tests of `app` changed\n"),
+            "{why}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_image_of_a_cancelled_run_is_built_and_names_the_run() {
+        let mut stack = scenario(STACK);
+        stack.stop_at(2500, StopReason::Interrupted);
+        let ended = stack.run(&Selection::OutOfDate).await;
+        assert!(ended.outcomes().starts_with("os: built\n"), "{}", ended.outcomes());
+        let mut failures = Failures::default();
+        failures.update(&ended.summary, NOW.parse().unwrap());
+        let (why, status) = asked_after(&stack, "os", &failures).await;
+        insta::assert_snapshot!(why, @"
+        `os` is built, but not promoted to `latest`
+
+        run run was cancelled just now, before the promotion
+        ");
+        insta::assert_snapshot!(status, @"
+        os    not promoted    built, not promoted to `latest`; run run was cancelled just now, before the promotion
+        web   not promoted    built, not promoted to `latest`; run run was cancelled just now, before the promotion
+        app   never built     none of its tags exists; cancelled just now: interrupted
+        tool  not promoted    built, not promoted to `latest`; run run was cancelled just now, before the promotion
+
+        0 of 4 images are current
+        ");
+        // The next run is cancelled before it comes to the image: it is built all the same.
+        stack.never_stop();
+        stack.stop_at(0, StopReason::Interrupted);
+        let ended = stack.run(&Selection::OutOfDate).await;
+        assert!(ended.outcomes().starts_with("os: already built\n"), "{}", ended.outcomes());
+        failures.update(&ended.summary, NOW.parse().unwrap());
+        assert_eq!(asked_after(&stack, "os", &failures).await.1, status);
     }
 }

@@ -117,8 +117,8 @@ mod tests {
                 "nothing was promoted: `api` failed,\nevery tag is where it was\n",
             ),
             (
-                "os    held back  built and tested, but `latest` does not point at it",
-                "os    held back  built and tested, but\n                 `latest` does not point\n                 at it",
+                "os    behind     built and tested, but `latest` does not point at it",
+                "os    behind     built and tested, but\n                 `latest` does not point\n                 at it",
             ),
             (
                 "  hint: put the certificate among those of the system",

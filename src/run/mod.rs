@@ -382,7 +382,7 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
         self.done.content_tags.insert(node.clone(), content_tags);
         self.done.reports.insert(node.clone(), reports);
         if let Some(failed) = self.skipped.remove(&node) {
-            outcome = Outcome::Skipped { failed };
+            outcome = Outcome::Skipped { failed: vec![failed] };
         }
         let Outcome::Failed(failure) = &outcome else {
             if outcome.digest().is_some() {
@@ -398,7 +398,8 @@ impl<E: Engine, S: Store> Run<'_, '_, E, S> {
                 task.abort();
                 self.skipped.insert(skipped, node.clone());
             } else if !self.done.outcomes.contains_key(&skipped) {
-                self.record(skipped, Outcome::Skipped { failed: node.clone() }, Duration::ZERO);
+                let outcome = Outcome::Skipped { failed: vec![node.clone()] };
+                self.record(skipped, outcome, Duration::ZERO);
             }
         }
         if stops {

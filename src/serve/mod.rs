@@ -162,8 +162,9 @@ async fn lock(folder: &Path) -> Result<File, ServeError> {
 }
 
 impl Listening {
-    /// Serves until `stop` completes. The run that goes on is then stopped, and is queued again.
-    pub async fn serve(self, stop: impl Future<Output = ()>) {
+    /// Serves until `stop` completes. Then reports the number of current runs to `stopping`, stops them, and queues
+    /// them again.
+    pub async fn serve(self, stop: impl Future<Output = ()>, stopping: impl FnOnce(usize)) {
         let Self { server, listener, damaged, .. } = self;
         if damaged.is_some() {
             for served in &server.hierarchies {
@@ -181,10 +182,10 @@ impl Listening {
         let pages = tokio::spawn(web::serve(Arc::clone(&server), listener));
         stop.await;
         server.stopping.send_replace(true);
-        for served in &server.hierarchies {
-            if let Some(live) = served.live() {
-                live.stop(RunState::Superseded);
-            }
+        let live: Vec<_> = server.hierarchies.iter().filter_map(|served| served.live()).collect();
+        stopping(live.len());
+        for run in live {
+            run.stop(RunState::Superseded);
         }
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, ended).await.is_err() {

@@ -163,7 +163,7 @@ impl Server {
             let nodes = answer.get("nodes").cloned().unwrap_or_default();
             serde_json::from_value::<Vec<ImageStatus>>(nodes).map_err(|error| error.to_string())
         });
-        let images = match images {
+        let mut images = match images {
             Ok(images) => images,
             Err(_) if self.is_stopping() => return,
             Err(problem) => {
@@ -174,6 +174,9 @@ impl Server {
                 return;
             }
         };
+        for image in &mut images {
+            image.state = image.state.with_reason(&image.reason);
+        }
         let sizes = images
             .iter()
             .filter_map(|image| Some((image.node.clone(), image.published.clone()?, image.size?)));

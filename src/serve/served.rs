@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::live_run::LiveRun;
 use crate::{
     hierarchy::{Base, Hierarchy, Node, NodeName},
-    host::git,
+    host::{git, moment},
     image::Reference,
     plan::ImageState,
     run::trigger::Ticks,
@@ -78,6 +78,7 @@ pub struct ImageStatus {
     pub node: String,
     pub state: ImageState,
     /// When the published image was built.
+    #[serde(serialize_with = "moment::whole_or_null")]
     pub since: Option<Timestamp>,
     /// The digest of the published image.
     pub published: Option<String>,

@@ -28,7 +28,7 @@ const USES: &[(&str, &[&str])] = &[
     ("audit", &["image"]),
     ("registry", &["image"]),
     ("engine", &["fingerprint", "flatten", "hierarchy", "host", "image", "layers", "registry"]),
-    ("event", &["engine", "exit", "fingerprint", "hierarchy", "image", "plan", "size"]),
+    ("event", &["check", "engine", "exit", "fingerprint", "hierarchy", "image", "plan", "size"]),
     (
         "publish",
         &[
@@ -138,6 +138,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "event",
             "fingerprint",
             "hierarchy",
+            "host",
             "plan",
             "publish",
             "registry",

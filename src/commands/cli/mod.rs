@@ -102,7 +102,7 @@ Examples:
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
-  rebuild status                   each image: current, behind, held back or never built
+  rebuild status                   each image: current, behind, not promoted, held or never built
   rebuild status --exit-code       in scripts: exit code 3 if an image is not current";
 
 const LOG_EXAMPLES: &str = "\
@@ -119,6 +119,7 @@ Examples:
 const HISTORY_EXAMPLES: &str = "\
 Examples:
   rebuild history                  the last 20 runs
+  rebuild history --all            also each run with nothing to do
   rebuild history -n 1             the last run";
 
 const REPORT_EXAMPLES: &str = "\
@@ -265,7 +266,7 @@ pub enum Command {
     /// Explain why images are out of date or not, and why they were last built
     #[command(after_help = plan::WHY_EXAMPLES)]
     Why(WhyArgs),
-    /// Show the state of each image: current, behind, held back or never built
+    /// Show the state of each image: current, behind, not promoted, held or never built
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
     /// Print the log of an image's last build and tests on this machine
@@ -705,9 +706,12 @@ pub enum TreeFormat {
 
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// List the newest N runs
+    /// List the newest N runs; runs with nothing to do do not count
     #[arg(short = 'n', long, default_value = "20", value_name = "N", value_parser = at_least_one)]
     pub limit: std::num::NonZeroUsize,
+    /// List each run with nothing to do, instead of one line for several
+    #[arg(short, long)]
+    pub all: bool,
     /// Text, or JSON for programs
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,

@@ -14,7 +14,8 @@ Examples:
 
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
-    /// A run, by its ID or the first letters of it [default: the last run that moved a tag]
+    /// A run, by its ID or the first letters of it [default: the last run that moved a tag, unless
+    /// it is a rollback]
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
     /// Print the tags that would move, and change nothing

@@ -1,6 +1,6 @@
 //! When a hold ends.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::{
     image::Tagged,
@@ -173,4 +173,31 @@ async fn later_builds_that_left_the_bad_image_unchanged_are_held_too() {
     assert_eq!(ended.outcomes(), "app: built, unchanged\n");
     stack.roll_back(1).await;
     assert_eq!(held(&stack).await, ["app"]);
+}
+
+/// `hold` is what a rollback does. Other things are kept, blocked, contained or not promoted.
+#[test]
+fn the_documentation_uses_the_word_for_rollbacks_only() {
+    let words = regex::Regex::new(r"(?i)\b(hold|holds|held|holding)\b").unwrap();
+    let code = regex::Regex::new("`[^`]*`|on_failure: hold").unwrap();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir(docs).unwrap().flatten() {
+        if entry.path().extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(entry.path()).unwrap();
+        let mut heading = "";
+        for line in text.lines() {
+            heading = line.strip_prefix('#').unwrap_or(heading);
+            let is_of_rollbacks = heading.ends_with(" Holds")
+                || ["roll", "resume", "#holds"].iter().any(|word| line.contains(word));
+            // apt's own word.
+            let is_of_apt = line.contains("packages") || line.contains("Packages");
+            if words.is_match(&code.replace_all(line, "")) && !is_of_rollbacks && !is_of_apt {
+                wrong.push(format!("{}: {line}", entry.file_name().display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

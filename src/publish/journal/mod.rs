@@ -121,6 +121,9 @@ pub struct JournalEnd {
     /// The images that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<NodeName>,
+    /// The number of images that it built; older journals do not contain it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built: Option<usize>,
 }
 
 /// Whether a text is the ID of a run: a lower-case ULID, which is safe in a path and in a tag. Records with

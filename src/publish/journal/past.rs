@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::{Began, JournalEnd, JournalLine, JournalTime, Move, RunRequest, is_run_id};
 use crate::{
+    exit::Exit,
     hierarchy::NodeName,
     image::{Repository, Tagged},
 };
@@ -176,6 +177,25 @@ impl PastRun {
     pub fn concerns(&self, repositories: &BTreeSet<&Repository>) -> bool {
         let mut moves = self.moves.iter().flatten().peekable();
         moves.peek().is_none() || moves.any(|one| repositories.contains(&one.tag.repository))
+    }
+
+    /// Whether it ended well, and neither built an image nor moved a tag.
+    pub fn had_nothing_to_do(&self) -> bool {
+        self.ended.as_ref().is_some_and(|ended| {
+            ended.exit == Exit::Done && ended.built == Some(0) && ended.failed.is_empty()
+        }) && self.standing().next().is_none()
+    }
+
+    /// The moves that it did not record, and those that it undid.
+    pub fn unmade(&self) -> impl Iterator<Item = &Move> {
+        let gave_way = self.turned.is_some();
+        let is_there = move |fate: Option<&MoveFate>| match fate {
+            Some(MoveFate::Moved) => true,
+            Some(MoveFate::Left) => !gave_way,
+            Some(MoveFate::Back) | None => false,
+        };
+        let moves = self.tags().filter(move |(index, _)| !is_there(self.fates.get(index)));
+        moves.map(|(_, one)| one)
     }
 
     /// The images that it promoted.

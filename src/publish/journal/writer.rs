@@ -38,6 +38,7 @@ pub struct Journal {
     stays_open: bool,
     output_closed: bool,
     failed: Vec<NodeName>,
+    built: Option<usize>,
     /// Why the last line was not written, until the caller takes it.
     failure: Option<JournalError>,
     /// Replaces the file in tests.
@@ -73,6 +74,7 @@ impl Journal {
             stays_open: false,
             output_closed: false,
             failed: Vec::new(),
+            built: None,
             failure: None,
             #[cfg(test)]
             memory: Memory::default(),
@@ -161,9 +163,9 @@ impl Journal {
         self.output_closed = true;
     }
 
-    /// The last line names these images.
-    pub fn images_failed(&mut self, failed: Vec<NodeName>) {
-        self.failed = failed;
+    /// The last line names these images, and how many others were built.
+    pub fn images_ended(&mut self, failed: Vec<NodeName>, built: usize) {
+        (self.failed, self.built) = (failed, Some(built));
     }
 
     /// Writes the last line, unless a later command must finish the run.
@@ -172,8 +174,9 @@ impl Journal {
             return;
         }
         let (at, output_closed) = (Timestamp::now(), self.output_closed);
-        let failed = std::mem::take(&mut self.failed);
-        self.note(JournalLine::Ended(JournalEnd { at, exit, recovered, output_closed, failed }));
+        let (failed, built) = (std::mem::take(&mut self.failed), self.built);
+        let ended = JournalEnd { at, exit, recovered, output_closed, failed, built };
+        self.note(JournalLine::Ended(ended));
         if let Some(file) = &self.file {
             _ = file.sync_data();
         }

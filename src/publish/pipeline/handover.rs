@@ -159,11 +159,11 @@ impl Handover<'_> {
         }
         let cause = |parent: &NodeName| match before.get(parent).map(|(outcome, _)| outcome) {
             Some(Outcome::Failed(_)) => Some(parent.clone()),
-            Some(Outcome::Skipped { failed }) => Some(failed.clone()),
+            Some(Outcome::Skipped { failed }) => failed.first().cloned(),
             _ => None,
         };
         if let Some(failed) = image.after.iter().find_map(cause) {
-            return (Outcome::Skipped { failed }, Duration::ZERO);
+            return (Outcome::Skipped { failed: vec![failed] }, Duration::ZERO);
         }
         match self.records.get(&image.node) {
             Some(record) if record.has_failed() => (record.outcome(root), record.took()),

@@ -181,7 +181,7 @@ impl StageRecord {
             }
             StageOutcome::Unchanged { digest } => Outcome::Unchanged { digest },
             StageOutcome::Reused { digest } => Outcome::Reused { digest },
-            StageOutcome::Skipped { failed } => Outcome::Skipped { failed },
+            StageOutcome::Skipped { failed } => Outcome::Skipped { failed: vec![failed] },
             StageOutcome::Cancelled => Outcome::Cancelled,
             StageOutcome::Failed(failure) => {
                 let StagedFailure { phase, mut message, exit, on_failure, at, tail } = *failure;
@@ -240,7 +240,10 @@ impl StageOutcome {
             Outcome::Reused { digest } | Outcome::Kept { digest } | Outcome::Held { digest } => {
                 Self::Reused { digest }
             }
-            Outcome::Skipped { failed } => Self::Skipped { failed },
+            Outcome::Skipped { failed } => match failed.into_iter().next() {
+                Some(failed) => Self::Skipped { failed },
+                None => Self::Cancelled,
+            },
             Outcome::Cancelled => Self::Cancelled,
             Outcome::Failed(StepFailure { phase, message, exit, on_failure, at, tail, .. }) => {
                 let relative = |path: PathBuf| {
@@ -317,7 +320,7 @@ mod tests {
             },
             Outcome::Unchanged { digest: digest.clone() },
             Outcome::Reused { digest },
-            Outcome::Skipped { failed: "web".into() },
+            Outcome::Skipped { failed: vec!["web".into()] },
             Outcome::Cancelled,
         ] {
             let record = record(outcome.clone());

@@ -1,13 +1,16 @@
 //! The summary of a run: the outcome of every step, and the exit code.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::Promoted;
 use crate::{
     event::{Executed, Outcome, Promotion, StepSummary, StopReason, Summary},
     exit::Exit,
     hierarchy::{NodeName, OnFailure},
-    plan::{Plan, Reason, Step},
+    plan::{Action, Plan, Reason, Step},
 };
 
 /// Builds the summary.
@@ -29,12 +32,22 @@ pub fn conclude(
         stopped,
         ..
     } = executed;
+    let mut blocked = blocked(plan, &outcomes);
     let steps = plan
         .steps
         .iter()
         .map(|step| {
-            let (outcome, took) =
+            let (mut outcome, took) =
                 outcomes.get(&step.node).cloned().unwrap_or((Outcome::Cancelled, Duration::ZERO));
+            // The run stopped before it came to an image that an earlier run had built.
+            if let (Outcome::Cancelled, Action::Promote { digest }) = (&outcome, &step.action) {
+                outcome = Outcome::Reused { digest: digest.clone() };
+            }
+            if let Outcome::Skipped { failed } = &mut outcome {
+                failed.extend(blocked.remove(&step.node).unwrap_or_default());
+                let mut seen = BTreeSet::new();
+                failed.retain(|node| seen.insert(node.clone()));
+            }
             let (node, reason) = (step.node.clone(), why(step, &outcomes));
             // The platforms of an image share its tags.
             let of_image = tags.get(node.image()).filter(|_| outcome.digest().is_some()).cloned();
@@ -57,6 +70,25 @@ pub fn conclude(
         })
         .collect();
     Summary { run, is_local: false, steps, stopped, promotion, took, exit }
+}
+
+/// The failed ancestors of each skipped image. When the run skipped it, only the first of them had failed.
+fn blocked(
+    plan: &Plan,
+    outcomes: &BTreeMap<NodeName, (Outcome, Duration)>,
+) -> BTreeMap<NodeName, BTreeSet<NodeName>> {
+    let mut blocked: BTreeMap<NodeName, BTreeSet<NodeName>> = BTreeMap::new();
+    for step in &plan.steps {
+        let by = step.after.iter().flat_map(|parent| match outcomes.get(parent) {
+            Some((Outcome::Failed(_), _)) => [parent.clone()].into(),
+            _ => blocked.get(parent).cloned().unwrap_or_default(),
+        });
+        let by: BTreeSet<NodeName> = by.collect();
+        if let Some((Outcome::Skipped { .. }, _)) = outcomes.get(&step.node) {
+            blocked.insert(step.node.clone(), by);
+        }
+    }
+    blocked
 }
 
 /// The reason of the plan, unless the run found it void: the parent was built, and is unchanged. Another parent may

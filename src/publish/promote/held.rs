@@ -24,7 +24,9 @@ pub fn held_back(
                 return None;
             }
             Some(Outcome::Failed(_)) => _ = held.insert(step.node.clone(), step.node.clone()),
-            Some(Outcome::Skipped { failed }) => _ = held.insert(step.node.clone(), failed.clone()),
+            Some(Outcome::Skipped { failed }) => {
+                held.extend(failed.first().map(|failed| (step.node.clone(), failed.clone())));
+            }
             Some(Outcome::Cancelled) | None => return None,
             Some(_) => {}
         }

@@ -97,7 +97,8 @@ impl<S: Tags> Publisher<'_, '_, S> {
             Ok(over) => over,
             Err(error) => {
                 let why = format!("{error}: no tag was moved");
-                return nothing(Promotion::Incomplete { moved: 0, of, why });
+                let left = self.left();
+                return nothing(Promotion::Incomplete { moved: 0, of, why, left });
             }
         };
         self.telling.emit(EventKind::PromotionStarted { tags: of });
@@ -106,7 +107,8 @@ impl<S: Tags> Publisher<'_, '_, S> {
             Ok(()) => Promotion::Done { moved: self.made(), took: began.elapsed(), held },
             Err((refusal, wanted)) => {
                 let why = self.give_up(refusal, &wanted).await;
-                Promotion::Incomplete { moved: self.made(), of, why }
+                let left = self.left();
+                Promotion::Incomplete { moved: self.made(), of, why, left }
             }
         };
         Promoted { promotion, tags: self.tags_in_order(&moves) }
@@ -156,6 +158,11 @@ impl<S: Tags> Publisher<'_, '_, S> {
         }
         self.journal.stay_open();
         format!("{why}; the next `rebuild` moves the rest")
+    }
+
+    /// The tags that did not move, or moved back.
+    fn left(&self) -> Vec<Tagged> {
+        self.journal.past().unmade().map(|one| one.tag.clone()).collect()
     }
 
     fn made(&self) -> usize {

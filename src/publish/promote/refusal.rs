@@ -43,7 +43,7 @@ impl PromoteRefusal {
     pub(super) fn superseded(tag: &Tagged, found: Option<Digest>) -> Self {
         let why = match &found {
             Some(found) => format!(
-                "`{tag}` was moved by somebody else meanwhile: it points at {}",
+                "`{tag}` was moved by another user or program: it points at {}",
                 found.short()
             ),
             None => format!("`{tag}` was deleted during the run"),

@@ -23,6 +23,7 @@ use crate::{
     exit::Exit,
     fingerprint::Fingerprint,
     hierarchy::{NodeName, OnFailure},
+    host::moment,
     image::{
         Digest, Tag,
         packages::{self, PackageUpdate},
@@ -183,7 +184,9 @@ enum OutcomeView<'a> {
         failure: Box<FailureView<'a>>,
     },
     Skipped {
-        failed: &'a NodeName,
+        failed: Option<&'a NodeName>,
+        #[serde(skip_serializing_if = "<[NodeName]>::is_empty")]
+        others: &'a [NodeName],
     },
     Cancelled,
 }
@@ -243,7 +246,7 @@ pub(super) enum PromotionView<'a> {
     Staged,
     Withheld,
     Done { moved: usize, seconds: f64, held: &'a BTreeMap<NodeName, NodeName> },
-    Incomplete { moved: usize, of: usize, why: &'a str },
+    Incomplete { moved: usize, of: usize, why: &'a str, left: Vec<String> },
 }
 
 impl<'a> EventLine<'a> {
@@ -366,7 +369,10 @@ fn outcome_view(outcome: &Outcome) -> OutcomeView<'_> {
         Outcome::Failed(failure) => {
             OutcomeView::Failed { failure: Box::new(failure_view(failure)) }
         }
-        Outcome::Skipped { failed } => OutcomeView::Skipped { failed },
+        Outcome::Skipped { failed } => OutcomeView::Skipped {
+            failed: failed.first(),
+            others: failed.get(1..).unwrap_or_default(),
+        },
         Outcome::Cancelled => OutcomeView::Cancelled,
     }
 }
@@ -438,9 +444,12 @@ pub(super) fn promotion(promotion: &Promotion) -> PromotionView<'_> {
         Promotion::Done { moved, took, held } => {
             PromotionView::Done { moved: *moved, seconds: seconds(*took), held }
         }
-        Promotion::Incomplete { moved, of, why } => {
-            PromotionView::Incomplete { moved: *moved, of: *of, why }
-        }
+        Promotion::Incomplete { moved, of, why, left } => PromotionView::Incomplete {
+            moved: *moved,
+            of: *of,
+            why,
+            left: left.iter().map(ToString::to_string).collect(),
+        },
     }
 }
 
@@ -455,7 +464,7 @@ fn lossy(bytes: &[u8]) -> String {
 
 /// A moment in RFC 3339, in UTC.
 pub(in crate::report) fn whole_seconds(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+    moment::whole_seconds(at).to_string()
 }
 
 /// Seconds with three decimals.

@@ -85,8 +85,8 @@ pub fn whole(record: &Record, out: &mut dyn Write) -> io::Result<()> {
             .iter()
             .map(|job| JobView {
                 node: &job.node,
-                began: job.began.to_string(),
-                ended: job.ended.to_string(),
+                began: whole_seconds(job.began),
+                ended: whole_seconds(job.ended),
                 failed: job.has_failed,
                 job: job.job.as_deref(),
                 runner: job.runner.as_deref(),

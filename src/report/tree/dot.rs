@@ -18,7 +18,7 @@ pub fn dot(view: TreeView<'_>) -> String {
         let look = match kind.class() {
             "current" => ", fillcolor=\"#dcf3e2\", tooltip=\"current\"",
             "behind" => ", fillcolor=\"#dcebfb\", tooltip=\"behind\"",
-            "held-back" => ", fillcolor=\"#fdf0cd\", tooltip=\"held back\"",
+            "held-back" => ", fillcolor=\"#fdf0cd\", tooltip=\"not promoted\"",
             "never-built" => ", fillcolor=\"#fbe0dd\", tooltip=\"never built\"",
             _ if *kind == BoxKind::Upstream => ", style=dashed, tooltip=\"upstream\"",
             _ => "",

@@ -10,6 +10,7 @@ use crate::{
     plan::ImageState,
     report::{
         drawing::{Link, bases_of},
+        json::whole_seconds,
         plan::VERSION,
     },
 };
@@ -57,7 +58,7 @@ pub fn json(view: TreeView<'_>, out: &mut dyn Write) -> io::Result<()> {
             base,
             children: view.hierarchy.children(&node.name).map(|child| &child.name).collect(),
             state: standing.map(|standing| standing.state),
-            since: standing.and_then(|standing| Some(standing.since?.to_string())),
+            since: standing.and_then(|standing| Some(whole_seconds(standing.since?))),
             size: standing.and_then(|standing| standing.size),
         }
     });

@@ -23,7 +23,7 @@ fn now() -> Timestamp {
 /// One of every state.
 fn standings(names: &BTreeSet<NodeName>) -> Standings {
     let states =
-        [ImageState::Current, ImageState::Behind, ImageState::HeldBack, ImageState::NeverBuilt];
+        [ImageState::Current, ImageState::Behind, ImageState::NotPromoted, ImageState::NeverBuilt];
     let standing = |(n, name): (usize, &NodeName)| {
         let state = states[n % states.len()];
         let is_there = state != ImageState::NeverBuilt;
@@ -83,10 +83,10 @@ fn an_image_stands_below_what_it_is_from_and_is_named_below_the_others() {
     7 images
     ");
     insta::assert_snapshot!(shown("os\nweb < os\ntool < os web", true), @r"
-    os          current    3 days ago  4.2 MB
-    ├─ web      held back  3 days ago  4.2 MB
-    │  └─ tool                                 shown below
-    └─ tool     behind     3 days ago  4.2 MB  takes from web
+    os          current       3 days ago  4.2 MB
+    ├─ web      not promoted  3 days ago  4.2 MB
+    │  └─ tool                                    shown below
+    └─ tool     behind        3 days ago  4.2 MB  takes from web
 
     3 images, 1 current
     ");
@@ -97,18 +97,18 @@ fn an_image_stands_below_what_it_is_from_and_is_named_below_the_others() {
 fn a_narrow_terminal_gets_no_sizes_and_then_no_times() {
     let shown = |columns| shown_in("os\nweb < os\ntool < os web", true, Some(columns));
     insta::assert_snapshot!(shown(55), @"
-    os          current    3 days ago
-    ├─ web      held back  3 days ago
-    │  └─ tool                         shown below
-    └─ tool     behind     3 days ago  takes from web
+    os          current       3 days ago
+    ├─ web      not promoted  3 days ago
+    │  └─ tool                            shown below
+    └─ tool     behind        3 days ago  takes from web
 
     3 images, 1 current
     ");
     insta::assert_snapshot!(shown(40), @"
     os          current
-    ├─ web      held back
-    │  └─ tool             shown below
-    └─ tool     behind     takes from web
+    ├─ web      not promoted
+    │  └─ tool                shown below
+    └─ tool     behind        takes from web
 
     3 images, 1 current
     ");
@@ -228,7 +228,7 @@ fn a_picture_has_every_name_and_nothing_that_acts() {
         }
         assert!(
             picture.contains(
-                "held back: `a&lt;b&gt;` &amp; &quot;c&quot; changed\n3 days ago, 4.2 MB"
+                "not promoted: `a&lt;b&gt;` &amp; &quot;c&quot; changed\n3 days ago, 4.2 MB"
             ),
             "{picture}"
         );

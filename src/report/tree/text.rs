@@ -74,8 +74,8 @@ pub fn text(
                 match standing(line.node).filter(|_| line.elsewhere.is_none()).map(|it| it.state) {
                     Some(ImageState::Current) => paint.good(state),
                     Some(ImageState::Behind) => paint.active(state),
-                    Some(ImageState::HeldBack) => paint.warning(state),
-                    Some(ImageState::NeverBuilt) => paint.bad(state),
+                    Some(ImageState::NotPromoted | ImageState::Held) => paint.warning(state),
+                    Some(ImageState::NeverBuilt | ImageState::Missing) => paint.bad(state),
                     None => state,
                 },
             );

@@ -175,7 +175,7 @@ fn what_runs_stays_at_the_bottom() {
         .warns(None, "a warning")
         .after(500)
         .ends("webapp-base", failed(OnFailure::Block), 500)
-        .ends("ruby-3.4", Outcome::Skipped { failed: "webapp-base".into() }, 0)
+        .ends("ruby-3.4", Outcome::Skipped { failed: vec!["webapp-base".into()] }, 0)
         .stops(StopReason::StepFailed, 1);
     watched.see(&story.events).tick(ms(14_000));
     assert_snapshot!(watched.terminal.screen(), @"

@@ -5,7 +5,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 
 use super::{Database, DatabaseError, millis, time};
-use crate::serve::{request::WorkRequest, webhook::HookEvent};
+use crate::{
+    host::moment,
+    serve::{request::WorkRequest, webhook::HookEvent},
+};
 
 /// A delivery whose signature is valid.
 #[derive(Clone, Debug)]
@@ -37,6 +40,7 @@ pub enum DeliveryState {
 #[derive(Clone, Debug, Serialize)]
 pub struct Delivery {
     pub id: i64,
+    #[serde(serialize_with = "moment::whole")]
     pub at: Timestamp,
     pub hook: String,
     pub summary: String,

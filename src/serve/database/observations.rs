@@ -7,12 +7,14 @@ use rusqlite::params;
 use serde::Serialize;
 
 use super::{Database, DatabaseError, millis, time};
+use crate::host::moment;
 
 /// The size of a published image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PublishedSize {
     pub digest: String,
     /// When the server first saw it.
+    #[serde(serialize_with = "moment::whole")]
     pub seen_at: Timestamp,
     pub bytes: u64,
 }

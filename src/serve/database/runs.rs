@@ -5,7 +5,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 
 use super::{Database, DatabaseError, deliveries::to_sql, millis, time};
-use crate::serve::{live_run::EndedRun, request::WorkRequest};
+use crate::{
+    host::moment,
+    serve::{live_run::EndedRun, request::WorkRequest},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -53,8 +56,11 @@ pub struct StoredRun {
     pub hierarchy: String,
     pub request: WorkRequest,
     pub state: RunState,
+    #[serde(serialize_with = "moment::whole")]
     pub queued_at: Timestamp,
+    #[serde(serialize_with = "moment::whole_or_null")]
     pub began_at: Option<Timestamp>,
+    #[serde(serialize_with = "moment::whole_or_null")]
     pub ended_at: Option<Timestamp>,
     pub exit_code: Option<i64>,
     /// The ID that `rebuild` gave it.

@@ -5,6 +5,7 @@ use rusqlite::{Row, params};
 use serde::Serialize;
 
 use super::{Database, DatabaseError, millis, time};
+use crate::host::moment;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -20,9 +21,11 @@ pub struct StoredMessage {
     pub id: String,
     pub hierarchy: String,
     pub channel: String,
+    #[serde(serialize_with = "moment::whole")]
     pub at: Timestamp,
     pub state: MessageState,
     pub attempts: i64,
+    #[serde(serialize_with = "moment::whole")]
     pub next_at: Timestamp,
     /// Why the last attempt failed.
     pub problem: String,

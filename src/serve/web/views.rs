@@ -1,4 +1,4 @@
-//! What pages show, and what their JSON holds: the same data.
+//! What pages show, and what their JSON has: the same data.
 
 use std::{fs::File, io::Read as _, io::Seek as _, path::PathBuf, sync::Arc};
 
@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::{
     hierarchy::{Base, Hierarchy, Node, NodeName},
+    host::moment,
     plan::ImageState,
     run::state::StateFolder,
     serve::{
@@ -47,8 +48,10 @@ pub struct HierarchyView {
     /// Why the files cannot be read.
     pub problem: Option<String>,
     /// When the states were read, and why they cannot be read now.
+    #[serde(serialize_with = "moment::whole_or_null")]
     pub checked_at: Option<Timestamp>,
     pub check_problem: Option<String>,
+    #[serde(serialize_with = "moment::whole_or_null")]
     pub next_schedule: Option<Timestamp>,
     /// When a run that found no engine or registry starts again, and what it said.
     pub retry: Option<(Timestamp, String)>,
@@ -74,12 +77,14 @@ pub struct LagView {
     /// Images that wait for package updates.
     pub updates_pending: usize,
     /// Since when the first image is not current.
+    #[serde(serialize_with = "moment::whole_or_null")]
     pub behind_since: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
 pub struct OldestView {
     pub image: String,
+    #[serde(serialize_with = "moment::whole")]
     pub built_at: Timestamp,
 }
 
@@ -88,7 +93,9 @@ pub struct ImageRow {
     pub name: String,
     /// `null` until the states were read.
     pub state: Option<ImageState>,
+    #[serde(serialize_with = "moment::whole_or_null")]
     pub built_at: Option<Timestamp>,
+    #[serde(serialize_with = "moment::whole_or_null")]
     pub behind_since: Option<Timestamp>,
     pub why: Option<String>,
     pub digest: Option<String>,
@@ -110,8 +117,11 @@ pub struct RunRow {
     pub request: String,
     pub why: Vec<String>,
     pub state: RunState,
+    #[serde(serialize_with = "moment::whole")]
     pub queued_at: Timestamp,
+    #[serde(serialize_with = "moment::whole_or_null")]
     pub began_at: Option<Timestamp>,
+    #[serde(serialize_with = "moment::whole_or_null")]
     pub ended_at: Option<Timestamp>,
     pub exit_code: Option<i64>,
     pub run: Option<String>,
@@ -205,8 +215,8 @@ impl LagView {
             images: all.max(state.images.len()),
             current: count(ImageState::Current),
             behind: count(ImageState::Behind),
-            held_back: count(ImageState::HeldBack),
-            never_built: count(ImageState::NeverBuilt),
+            held_back: count(ImageState::NotPromoted) + count(ImageState::Held),
+            never_built: count(ImageState::NeverBuilt) + count(ImageState::Missing),
             oldest: built
                 .min()
                 .map(|(built_at, image)| OldestView { image: image.clone(), built_at }),
@@ -291,7 +301,7 @@ impl Server {
             checked_at: state.checked_at,
             check_problem: state.check_problem.clone(),
             next_schedule: state.next_tick,
-            retry: state.retry.clone(),
+            retry: state.retry.clone().map(|(at, why)| (moment::whole_seconds(at), why)),
             lag: LagView::of(&state),
             images: rows(served, &state),
             running: of(|state| state == RunState::Running).pop(),

@@ -33,6 +33,7 @@ fn local_builds_stand_on_published_parents_and_publish_nothing() {
 
     project.write("app/page", "~app two\n");
     let plan = run("plan --local ~app");
+    assert!(plan.stdout.contains("~app  not in the local engine yet\n"), "{plan}");
     assert!(plan.stdout.contains("tags images in the engine at "), "{plan}");
     assert!(plan.stdout.contains("\n1 to build, 2 up to date\n"), "{plan}");
     let app = run("--local ~app");

@@ -57,13 +57,13 @@ fn the_whole_output_of_a_run() {
          ~app  [2/2] RUN cp /page /other\n\
          ~app  test 1 of 1\n\
          ~app  pushing\n\
-         ~app  built in _, 2.0 MB (same)\n\
+         ~app  built in _, 2.0 MB (unchanged)\n\
          promoting 1 tag, parents first\n\
          ~app  HOST/demo/~app:latest moved from DIGEST to DIGEST\n\
          removing 1 old image from the engine, about 4 B\n\
          \n\
          image  result  why  time  size  change  tags\n\
-         ~app  built  its Dockerfile changed  _  2.0 MB  same  latest\n\
+         ~app  built  its Dockerfile changed  _  2.0 MB  unchanged  latest\n\
          \n\
          promoted 1 tag of 1 image in _, parents first\n\
          done in _: 1 built, 3 up to date\n"

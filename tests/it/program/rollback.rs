@@ -22,6 +22,15 @@ fn twice(project: &Project, place: Place<'_>) -> [std::collections::BTreeMap<Str
     [first, second]
 }
 
+/// The newest run that moved a tag.
+fn last_run(project: &Project, place: Place<'_>) -> String {
+    let history = project.rebuild("history --format json").to(place).run().exits(0);
+    let history = &history.events()[0]["runs"];
+    let mut runs = history.as_array().unwrap().iter();
+    let last = runs.find(|run| run["tags"] != Value::Array(vec![])).unwrap();
+    last["run"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_run_is_taken_back_and_that_too() {
     everywhere_of_files(|project, place| {
@@ -45,11 +54,23 @@ fn a_run_is_taken_back_and_that_too() {
         assert!(lines[0].contains("~app:"), "children first: {lines:?}");
         assert!(lines[3].contains("~os:") && lines[4].contains("~os:"), "{lines:?}");
 
-        let json = project.rebuild("rollback --format json").to(place).run().exits(0);
+        let refused = project.rebuild("rollback").to(place).run().exits(2);
+        let by = last_run(project, place);
+        refused.says(&[&format!("run {by} undid run "), " undoes the run of "]);
+        assert_eq!(project.tags(place), first);
+        let dry = project.rebuild(&format!("rollback {by} --dry-run")).to(place).run().exits(0);
+        dry.says(&[&format!("run {by} is a rollback: undoing it publishes the images of run ")]);
+        let again = format!("rollback {by} --format json");
+        let json = project.rebuild(&again).to(place).run().exits(0);
         let json = json.events().remove(0);
         assert!(json["run"].is_string() && json["staying"] == Value::Array(vec![]), "{json}");
         assert_eq!(project.tags(place), second);
 
+        let fraction = regex::Regex::new(r#":\d\d\.\d+Z""#).unwrap();
+        for command in ["history", "status", "why ~app", "tree"] {
+            let json = project.rebuild(&format!("{command} --format json")).to(place).run();
+            assert!(!fraction.is_match(&json.stdout), "{command}: {json}");
+        }
         let history = project.rebuild("history --format json").to(place).run().exits(0);
         let history = &history.events()[0]["runs"];
         let asked: Vec<String> = (0..4).map(|n| history[n]["asked"].to_string()).collect();
@@ -93,14 +114,15 @@ fn images_that_were_rolled_back_are_held() {
         run("").exits(0);
         let third = project.tags(place);
         run("rollback").exits(0);
-        run("rollback").exits(0);
+        run(&format!("rollback {}", last_run(project, place))).exits(0);
         assert_eq!(project.tags(place), third);
         let again = run("").exits(0);
         assert_eq!(again.result(), "nothing to do: all 4 images are up to date", "{again}");
         run("resume").exits(0).says(&["nothing to resume"]);
 
         // A third one leaves the older images in place, and holds them again.
-        run("rollback").exits(0).says(&["are held: "]);
+        let third_one = format!("rollback {}", last_run(project, place));
+        run(&third_one).exits(0).says(&["are held: "]);
         let rolled_back = project.tags(place);
         assert_ne!(rolled_back, third);
         run("").exits(0);
@@ -194,7 +216,8 @@ fn another_machine_without_an_engine_knows_the_runs_and_takes_them_back() {
     there("rollback").exits(0);
     assert_eq!(project.tags(place), first);
     // And here the rollback that was done there is known.
-    project.rebuild("rollback").to(place).run().exits(0);
+    let by = last_run(&project, place);
+    project.rebuild(&format!("rollback {by}")).to(place).run().exits(0);
     assert_eq!(project.tags(place), second);
 
     // Records are artifacts of their own kind, beside the images, and never move.
@@ -321,7 +344,7 @@ fn a_broken_dockerfile_stops_no_rollback() {
         run("rollback").exits(0);
         assert_eq!(project.tags(place), first);
         run("resume").exits(0);
-        run("rollback").exits(0);
+        run(&format!("rollback {}", last_run(project, place))).exits(0);
         assert_eq!(project.tags(place), second);
     });
 }

@@ -8,6 +8,7 @@ use crate::{
     hierarchy::NodeName,
     image::Tagged,
     plan::Selection,
+    publish::failures::{Failures, Setback},
     testing::scenario::{names, scenario},
 };
 
@@ -195,6 +196,37 @@ async fn an_image_on_hold_keeps_its_branch_and_the_rest_is_promoted() {
         let stayed: Vec<&String> =
             before.keys().filter(|tag| before[*tag] == after[*tag]).collect();
         assert_eq!(stayed, ["app:latest", "site:latest", "web:latest"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_behind_two_failed_parents_names_both() {
+    for policy in ["block", "hold"] {
+        let policy = format!(": on_failure={policy}");
+        let mut stack = scenario(&format!(
+            "os\nweb < os {policy}\nlang < os {policy}\nsite < web lang\ntop < site"
+        ));
+        stack.run(&all()).await;
+        stack.write("os/file", "new");
+        stack.options.keep_going = true;
+        stack.engine(|engine| {
+            engine.builds_fail.extend(["web", "lang"].map(str::to_owned));
+        });
+        let ended = stack.run(&all()).await;
+        let outcomes = ended.outcomes();
+        for node in ["site", "top"] {
+            let names = |first: &str, second: &str| {
+                outcomes.contains(&format!("{node}: skipped: `{first}` and `{second}` failed\n"))
+            };
+            assert!(names("web", "lang") || names("lang", "web"), "{outcomes}");
+        }
+        let mut failures = Failures::default();
+        failures.update(&ended.summary, jiff::Timestamp::UNIX_EPOCH);
+        let setback = &failures.of(&"top".into()).unwrap().setback;
+        let Setback::Blocked { by, others } = setback else { panic!("{setback:?}") };
+        let all: BTreeSet<&str> =
+            [by].into_iter().chain(others).map(|node| node.as_str()).collect();
+        assert_eq!(all, BTreeSet::from(["lang", "web"]));
     }
 }
 

@@ -125,8 +125,8 @@ fn lag(lag: &LagView) -> Markup {
         div.lag {
             (number("current", lag.current, "current"))
             (number("behind", lag.behind, "behind"))
-            (number("held-back", lag.held_back, "held back"))
-            (number("never-built", lag.never_built, "never built"))
+            (number("held-back", lag.held_back, "not promoted"))
+            (number("never-built", lag.never_built, "not built"))
             @if lag.updates_pending > 0 { (number("behind", lag.updates_pending, "updates pending")) }
             @if let Some(since) = lag.behind_since { div.number { strong { (moment(since)) } span { "first image behind" } } }
             @if let Some(oldest) = &lag.oldest { div.number { strong { (moment(oldest.built_at)) } span { "oldest: " (oldest.image) } } }

@@ -127,7 +127,7 @@ fn a_tag_that_a_person_moves_meanwhile_is_left_alone_and_the_others_go_back() {
         let mut expected = before.clone();
         expected.insert("~base:latest".to_owned(), old);
         assert_eq!(disturbed.tags(), expected, "{ended}");
-        ended.says(&["~base:latest` was moved by somebody else meanwhile"]);
+        ended.says(&["~base:latest` was moved by another user or program"]);
     }
 }
 
@@ -179,6 +179,8 @@ fn a_rollback_that_is_killed_is_finished_and_holds_its_images() {
             disturbed.killed(arguments, path);
         }
         let ended = disturbed.rebuild().run().exits(0).says(&["are held"]);
+        assert_eq!(ended.stderr.matches(" held since a rollback").count(), 1, "{ended}");
+        assert_eq!(ended.stderr.matches("are held").count(), 1, "{ended}");
         assert_eq!(disturbed.tags(), first, "{kills:?} {ended}");
         disturbed.with("resume").run().exits(0);
         disturbed.rebuild().run().exits(0);

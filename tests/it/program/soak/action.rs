@@ -59,7 +59,10 @@ impl What {
             (_, Some(0 | 12 | 13 | 20 | 21 | 75)) | (Self::Run | Self::Refresh, Some(10 | 11)) => {
                 true
             }
-            (Self::Rollback, Some(2)) => ended.stderr.contains("no run has moved a tag"),
+            (Self::Rollback, Some(2)) => {
+                let refusals = ["no run has moved a tag", "undid run"];
+                refusals.iter().any(|refusal| ended.stderr.contains(refusal))
+            }
             _ => false,
         }
     }
