@@ -203,13 +203,16 @@ fn wrong(value: &Value, of: &Value, at: &str, fields: &Value) -> Vec<String> {
 
 #[test]
 fn exported_objects_have_the_fields_of_their_types() {
-    let pipeline = with_secrets();
+    let with_secrets = with_secrets();
+    let pipeline = Pipeline::of(Project::of_files());
+    pipeline.project.commit();
     let fields = fields();
     let repository = "--repository https://git.example.com/images.git --runner arm64";
     let export = |flags: &str| pipeline.rebuild(&format!("export {flags}")).exits(0).stdout;
     for system in ["argo", "tekton", "jobs"] {
         let mut texts = vec![
             export(&format!("{system} {repository}")),
+            with_secrets.rebuild(&format!("export {system} {repository}")).exits(0).stdout,
             export(&format!(
                 "{system} {repository} --merge-chains --max-parallel 2 --docker-host tcp://e:1"
             )),
