@@ -1,8 +1,7 @@
 //! Which base an image is based on.
 
 use super::{
-    BASE_DIGEST, BASE_NAME, BaseEvidence, BaseHistory, FleetImage, KnownBase, Standing,
-    UnknownBase,
+    BASE_DIGEST, BASE_NAME, BaseEvidence, BaseHistory, FleetImage, KnownBase, NoBase, Standing,
     base::{fingerprint_of, node_of},
     line::{Line, is_version, line_of, standing},
 };
@@ -21,7 +20,7 @@ pub(super) struct Identified<'a> {
 pub(super) fn identified<'a>(
     image: &FleetImage,
     bases: &'a BaseHistory,
-) -> Result<Identified<'a>, UnknownBase> {
+) -> Result<Identified<'a>, NoBase> {
     let facts = &image.facts;
     let claims =
         [(&facts.annotations, BaseEvidence::Annotation), (&facts.labels, BaseEvidence::Label)];
@@ -49,7 +48,19 @@ pub(super) fn identified<'a>(
     if let Some(base) = inherited_from(image, bases) {
         return Ok(of_known(base, BaseEvidence::InheritedLabels));
     }
+    if is_from_scratch(image, bases) {
+        return Err(NoBase::FromScratch);
+    }
     by_layers(image, bases)
+}
+
+/// Whether `rebuild` built this image, which sets the labels of the base on each image that has one.
+fn is_from_scratch(image: &FleetImage, bases: &BaseHistory) -> bool {
+    let is_of_node = |node: &str| {
+        bases.nodes.contains_key(&(image.repository.clone(), node.to_owned()))
+            || image.is_built_here
+    };
+    node_of(&image.facts).is_some_and(is_of_node)
 }
 
 fn of_known(base: &KnownBase, evidence: BaseEvidence) -> Identified<'_> {
@@ -137,10 +148,7 @@ fn has_all_labels(image: &FleetImage, base: &KnownBase) -> bool {
 }
 
 /// The base with the most layers that the image begins with.
-fn by_layers<'a>(
-    image: &FleetImage,
-    bases: &'a BaseHistory,
-) -> Result<Identified<'a>, UnknownBase> {
+fn by_layers<'a>(image: &FleetImage, bases: &'a BaseHistory) -> Result<Identified<'a>, NoBase> {
     let node = other_node(image, bases);
     let fitting: Vec<&KnownBase> = bases
         .images
@@ -150,8 +158,8 @@ fn by_layers<'a>(
         .collect();
     let Some(longest) = fitting.iter().map(|base| base.facts.layers.len()).max() else {
         return Err(match node {
-            Some(node) => UnknownBase::LabelsOf(node.to_owned()),
-            None => UnknownBase::NoEvidence,
+            Some(node) => NoBase::LabelsOf(node.to_owned()),
+            None => NoBase::NoEvidence,
         });
     };
     let mut best: Vec<&KnownBase> =
@@ -190,5 +198,5 @@ fn by_layers<'a>(
     }
     let mut names: Vec<String> = standings.into_iter().map(|(name, ..)| name).collect();
     names.dedup();
-    Err(UnknownBase::Several(names))
+    Err(NoBase::Several(names))
 }

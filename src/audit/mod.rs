@@ -59,9 +59,9 @@ pub struct AuditFinding {
     pub digest: Digest,
     pub platform: Option<Platform>,
     pub owner: Option<String>,
-    /// `None`: the base is unknown, for the reason in `why`.
+    /// `None`: it has no base, or that is unknown, for the reason in `why`.
     pub base: Option<FoundBase>,
-    pub why: Option<UnknownBase>,
+    pub why: Option<NoBase>,
 }
 
 /// The base of an image.
@@ -117,9 +117,11 @@ pub enum Unchecked {
     NoDigest,
 }
 
-/// Why the base of an image is unknown.
+/// Why no base is known for an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UnknownBase {
+pub enum NoBase {
+    /// `rebuild` built it `FROM scratch`.
+    FromScratch,
     /// It has no label, and does not begin with the layers of a known base.
     NoEvidence,
     /// Several bases have these layers.
@@ -145,6 +147,7 @@ pub struct AuditCounts {
     pub behind: usize,
     pub not_published: usize,
     pub unchecked: usize,
+    pub from_scratch: usize,
     pub unknown: usize,
 }
 
@@ -197,6 +200,7 @@ fn rank(finding: &AuditFinding) -> (u8, i64, usize) {
             (0, -days.unwrap_or(0), usize::MAX - versions.unwrap_or(0))
         }
         Some(Standing::NotPublished) => (1, 0, 0),
+        None if finding.is_from_scratch() => (5, 0, 0),
         None => (2, 0, 0),
         Some(Standing::Unchecked(_)) => (3, 0, 0),
         Some(Standing::Current) => (4, 0, 0),
@@ -208,6 +212,7 @@ impl Audit {
         let mut counts = AuditCounts { images: self.findings.len(), ..AuditCounts::default() };
         for finding in &self.findings {
             *match finding.base.as_ref().map(|base| &base.standing) {
+                None if finding.is_from_scratch() => &mut counts.from_scratch,
                 None => &mut counts.unknown,
                 Some(Standing::Current) => &mut counts.current,
                 Some(Standing::Behind { .. }) => &mut counts.behind,
@@ -220,6 +225,10 @@ impl Audit {
 }
 
 impl AuditFinding {
+    pub fn is_from_scratch(&self) -> bool {
+        self.why == Some(NoBase::FromScratch)
+    }
+
     /// `registry.example.com/team/app:1.4`; without a tag, by digest.
     pub fn name(&self) -> String {
         match self.tags.first() {

@@ -464,3 +464,27 @@ fn the_oldest_bases_are_first() {
         AuditCounts { images: 4, current: 1, behind: 2, unknown: 1, ..AuditCounts::default() };
     assert_eq!(audit.counts(), counts);
 }
+
+#[test]
+fn an_image_that_was_built_from_scratch_has_no_base() {
+    let labels = [("rebuild.node", "os"), ("rebuild.fingerprint", "f1")];
+    let mut registry = Registry::default();
+    registry
+        .base(("base/tools", "tools 1"), "1", ("a1", 1), &[])
+        .image("base/os", "a1 b1", &labels)
+        .image("team/os", "a2 b1", &labels)
+        .image("team/other", "c1", &[]);
+    assert_eq!(
+        registry.says(),
+        "base/os: base/tools:1 by Layers: Current\nteam/os: NoEvidence\nteam/other: NoEvidence",
+        "another program may have built it on an image of that name"
+    );
+    registry.bases.nodes.insert((repository("base/os"), "os".to_owned()), Tag::latest());
+    registry.images[1].is_built_here = true;
+    assert_eq!(
+        registry.says(),
+        "base/os: FromScratch\nteam/os: FromScratch\nteam/other: NoEvidence"
+    );
+    let counts = audit(&registry.images, &registry.bases, None).counts();
+    assert_eq!((counts.from_scratch, counts.unknown), (2, 1));
+}

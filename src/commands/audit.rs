@@ -51,8 +51,10 @@ pub(super) async fn audit(common: &Common, arguments: &AuditArgs) -> Result<Exit
         .map_err(|error| CommandError::new(Exit::Internal, format!("no signals: {error}")))?;
     output::choose_colour(common.color);
     let client = registries()?;
+    let hierarchy = hierarchy(common)?;
+    let arguments = &with_fleet(common, arguments, hierarchy.as_ref())?;
     let work = async {
-        let request = request(common, arguments, &client).await?;
+        let request = request(common, (arguments, hierarchy.as_ref()), &client).await?;
         let progress = AuditProgress::default();
         let audited = read_and_decide(&client, &request, &progress);
         showing_progress(&progress, audited).await.map_err(|error| unlisted(error, arguments))
@@ -69,7 +71,7 @@ pub(super) async fn audit(common: &Common, arguments: &AuditArgs) -> Result<Exit
 
 async fn request(
     common: &Common,
-    arguments: &AuditArgs,
+    (arguments, hierarchy): (&AuditArgs, Option<&Hierarchy>),
     client: &Client,
 ) -> Result<AuditRequest, CommandError> {
     let fleet = match (&arguments.fleet, &arguments.images) {
@@ -80,10 +82,10 @@ async fn request(
         (None, None) => Fleet::Images(Vec::new()),
     };
     let (mut bases, mut nodes, mut moves) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    if let Some(hierarchy) = hierarchy(common)? {
-        bases.extend(repositories(&hierarchy).into_iter().map(|name| (name, None)));
-        nodes = moving_tags(&hierarchy);
-        moves = past_moves(&hierarchy, client).await?;
+    if let Some(hierarchy) = hierarchy {
+        bases.extend(repositories(hierarchy).into_iter().map(|name| (name, None)));
+        nodes = moving_tags(hierarchy);
+        moves = past_moves(hierarchy, client).await?;
     }
     missing_bases(client, arguments).await;
     for base in &arguments.bases {
@@ -92,6 +94,28 @@ async fn request(
     let tags = arguments.tags.iter().cloned().collect();
     let owner_label = arguments.owner_label.clone();
     Ok(AuditRequest { fleet, bases, nodes, moves, tags, owner_label })
+}
+
+/// The arguments with the registry of the hierarchy, if they name nothing to audit.
+fn with_fleet(
+    common: &Common,
+    arguments: &AuditArgs,
+    hierarchy: Option<&Hierarchy>,
+) -> Result<AuditArgs, CommandError> {
+    if arguments.fleet.is_some() || arguments.images.is_some() {
+        return Ok(arguments.clone());
+    }
+    let of_hierarchy = hierarchy.and_then(|hierarchy| hierarchy.registry.as_ref());
+    let prefix = common.registry.as_ref().or(of_hierarchy);
+    let fleet = prefix.and_then(RegistryPath::of).ok_or_else(|| {
+        let why = match hierarchy {
+            Some(_) => "hierarchy.yaml has no `registry`",
+            None => "there is no hierarchy.yaml here",
+        };
+        CommandError::new(Exit::Usage, format!("there is no registry to audit: {why}"))
+            .hint("name it: `rebuild audit registry.example.com/team`, or `--images FILE` for a list of images")
+    })?;
+    Ok(AuditArgs { fleet: Some(fleet), ..arguments.clone() })
 }
 
 /// The hierarchy, if there is one here or if the command line names one.

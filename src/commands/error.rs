@@ -190,7 +190,7 @@ impl From<LockError> for CommandError {
     fn from(error: LockError) -> Self {
         match error {
             LockError::Held { .. } => Self::new(Exit::Locked, error.to_string())
-                .hint("nothing was changed; `--wait 10m` waits for it to end"),
+                .hint("nothing was changed; run the command again when that run has ended"),
             LockError::Io { ref source, .. } => {
                 let message = format!("{error}: {source}");
                 let hint = match source.kind() {

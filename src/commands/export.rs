@@ -1,6 +1,6 @@
 //! `rebuild export`: a plan as the pipeline of a CI system.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{fs, path::Path};
 
 use super::{
     connections::{self, Connections},
@@ -17,10 +17,10 @@ use crate::{
     commands::cli::{CiSystemArg, Common, ExportArgs},
     exit::Exit,
     export::{CiSystem, ExportOptions, Pipeline, preview},
-    hierarchy::{Hierarchy, Notify, SecretSource},
+    hierarchy::Hierarchy,
     host::{git, owner},
     image::Repository,
-    plan::{Action, DigestSource, PlanFile},
+    plan::{DigestSource, PlanFile},
     publish::store::PipelineRecords,
     registry::is_loopback,
     report::count,
@@ -41,6 +41,7 @@ pub(super) async fn export(common: &Common, arguments: &ExportArgs) -> Result<Ex
     let history = durations::read(&hierarchy).await;
     let pipeline = Pipeline::new(&file, (&hierarchy, &history), &options);
     let system: CiSystem = arguments.system.into();
+    tell_variables(&pipeline, system);
     let (text, notes) = pipeline
         .written(system, &options)
         .map_err(|note| CommandError::new(Exit::Usage, note.limit).hint(note.done))?;
@@ -150,33 +151,25 @@ fn refuse_overrides(common: &Common, arguments: &ExportArgs) -> Result<(), Comma
     ))
 }
 
-/// The variables of the environment that the builds and the notifications of a plan need.
-fn variables(file: &PlanFile, hierarchy: &Hierarchy) -> BTreeSet<String> {
-    let plan = file.plan();
-    let built = plan.steps.iter().filter(|step| matches!(step.action, Action::Build { .. }));
-    let nodes = built.filter_map(|step| hierarchy.get(&step.node));
-    let secrets = nodes.flat_map(|node| node.secrets.values()).filter_map(|source| match source {
-        SecretSource::Env(name) => Some(name.clone()),
-        SecretSource::File(_) => None,
-    });
-    let notify = hierarchy.notify.iter().flat_map(|notify| {
-        let Notify { slack, teams, webhook, repository_dispatch, gitlab_trigger, .. } = notify;
-        let tokens = repository_dispatch.iter().map(|one| &one.token);
-        let tokens = tokens.chain(gitlab_trigger.iter().map(|one| &one.token));
-        [slack, teams, webhook].into_iter().flatten().chain(tokens).cloned()
-    });
-    secrets.chain(notify).collect()
+/// Where the jobs get their variables.
+fn tell_variables(pipeline: &Pipeline, system: CiSystem) {
+    let variables: Vec<String> = pipeline.variables().into_iter().collect();
+    if variables.is_empty() {
+        return;
+    }
+    let place = match system {
+        CiSystem::GitHub => "the secrets of the GitHub repository",
+        CiSystem::GitLab => "the CI/CD variables of the GitLab project",
+        CiSystem::Argo | CiSystem::Tekton | CiSystem::Jobs => {
+            "the Kubernetes secret `rebuild-secrets`"
+        }
+    };
+    let names = names(&variables, variables.len());
+    output::line(&format!("jobs read {names} from {place}: add them there"));
 }
 
 /// What may fail on another machine.
 fn warn((file, hierarchy): (&PlanFile, &Hierarchy), arguments: &ExportArgs) {
-    let variables: Vec<String> = variables(file, hierarchy).into_iter().collect();
-    if !variables.is_empty() {
-        output::warning(&format!(
-            "the jobs need {} in their environment: add them to the file, as secrets of the CI system",
-            names(&variables, variables.len())
-        ));
-    }
     if file.commit.as_ref().is_some_and(|commit| !commit.is_clean) {
         output::warning(
             "files are not committed: a job whose checkout has other files refuses to build",

@@ -99,14 +99,20 @@ impl RunCommand<'_> {
         }
         let publishes = !self.arguments.no_push && self.hierarchy.registry.is_some();
         let repositories = publishes.then(|| pushed_to(&self.hierarchy, &plan));
-        if beginning.executed.is_none() {
-            beginning.warnings.extend(preflight(&self.world, &plan, repositories).await?);
-        }
-        if self.promotes() {
+        let builds = beginning.executed.is_none();
+        let of_push = async {
+            if builds { preflight(&self.world, &plan, repositories).await } else { Ok(None) }
+        };
+        let of_replaced = async {
             let ours = head.filter(|_| !self.arguments.allow_older);
-            let found = replaced::check(store, &self.hierarchy, &plan, ours).await?;
-            beginning.warnings.extend(found);
-        }
+            if !self.promotes() {
+                return Ok(Vec::new());
+            }
+            replaced::check(store, &self.hierarchy, &plan, ours).await
+        };
+        let (of_push, of_replaced) = tokio::join!(of_push, of_replaced);
+        beginning.warnings.extend(of_push?);
+        beginning.warnings.extend(of_replaced?);
         Ok(beginning)
     }
 }

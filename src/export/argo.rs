@@ -2,10 +2,13 @@
 //!
 //! Fields: <https://argo-workflows.readthedocs.io/en/latest/fields/>.
 
+use std::collections::BTreeSet;
+
 use super::{
     ExportOptions, LimitNote, Pipeline, PipelineJob, RETRIES, heading,
     kubernetes::{engine, environment, mounts, node_selector, script, volumes},
     limits::KUBERNETES_OBJECT,
+    variables,
     yaml::{YamlMap, YamlValue},
 };
 
@@ -59,8 +62,9 @@ fn file(pipeline: &Pipeline, options: &ExportOptions) -> String {
     }
     let mut templates = Vec::new();
     if !pipeline.jobs.is_empty() {
-        templates.push(graph(pipeline));
-        templates.push(stage(pipeline, options));
+        let stages = variables::templates(pipeline, "stage");
+        templates.push(graph(pipeline, &stages));
+        templates.extend(stages.iter().map(|of_stage| stage(pipeline, options, of_stage)));
     }
     templates.push(promote(pipeline, options));
     let mut spec = YamlMap::new();
@@ -78,12 +82,15 @@ fn file(pipeline: &Pipeline, options: &ExportOptions) -> String {
         spec.push("nodeSelector", selector);
     }
     spec.push_comment("The login: `kubectl create secret docker-registry rebuild-registry`. Without it, pods push without a login.");
+    if let Some(comment) = variables::comment(pipeline) {
+        spec.push_comment(&comment);
+    }
     let spec = spec.with("volumes", volumes()).with("templates", templates);
     file.push("spec", spec);
     file.written()
 }
 
-fn graph(pipeline: &Pipeline) -> YamlMap {
+fn graph(pipeline: &Pipeline, stages: &[(&BTreeSet<String>, String)]) -> YamlMap {
     let task = |job: &PipelineJob| {
         let parameter = |name: &str, value: String| {
             YamlValue::Flow(Box::new(YamlMap::new().with("name", name).with("value", value).into()))
@@ -95,7 +102,8 @@ fn graph(pipeline: &Pipeline) -> YamlMap {
         if let Some(runner) = &job.runner {
             parameters.push(parameter("runner", runner.clone()));
         }
-        let mut task = YamlMap::new().with("name", &job.id).with("template", "stage");
+        let template = variables::template_of(stages, job);
+        let mut task = YamlMap::new().with("name", &job.id).with("template", template);
         if !job.needs.is_empty() {
             let needs: Vec<&str> = job.needs.iter().map(|need| &*pipeline.jobs[*need].id).collect();
             task.push("dependencies", YamlValue::Flow(Box::new(needs.into())));
@@ -110,7 +118,11 @@ fn graph(pipeline: &Pipeline) -> YamlMap {
     YamlMap::new().with("name", "pipeline").with("dag", dag)
 }
 
-fn stage(pipeline: &Pipeline, options: &ExportOptions) -> YamlMap {
+fn stage(
+    pipeline: &Pipeline,
+    options: &ExportOptions,
+    (secrets, name): &(&BTreeSet<String>, String),
+) -> YamlMap {
     let inputs: Vec<YamlValue> = ["images", "seconds"]
         .iter()
         .map(|name| YamlValue::Flow(Box::new(YamlMap::new().with("name", *name).into())))
@@ -118,10 +130,10 @@ fn stage(pipeline: &Pipeline, options: &ExportOptions) -> YamlMap {
     let command = format!("{} stage $IMAGES --plan {}", options.rebuild, pipeline.plan);
     let more = [("IMAGES", "{{inputs.parameters.images}}".into()), ("REBUILD_JOB", JOB.into())];
     let template = YamlMap::new()
-        .with("name", "stage")
+        .with("name", name)
         .with("inputs", YamlMap::new().with("parameters", inputs))
         .with("activeDeadlineSeconds", "{{inputs.parameters.seconds}}");
-    with_container(template, pipeline, (options, &command), &more)
+    with_container(template, pipeline, (options, &command), (&more, secrets))
 }
 
 fn promote(pipeline: &Pipeline, options: &ExportOptions) -> YamlMap {
@@ -129,7 +141,8 @@ fn promote(pipeline: &Pipeline, options: &ExportOptions) -> YamlMap {
     let template = YamlMap::new()
         .with("name", "promote")
         .with("activeDeadlineSeconds", pipeline.promote_timeout.as_secs());
-    with_container(template, pipeline, (options, &command), &[("REBUILD_JOB", JOB.into())])
+    let more = (&[("REBUILD_JOB", JOB.into())][..], &pipeline.notify);
+    with_container(template, pipeline, (options, &command), more)
 }
 
 /// What a report calls a job: pods have no page of their own.
@@ -139,7 +152,7 @@ fn with_container(
     template: YamlMap,
     pipeline: &Pipeline,
     (options, command): (&ExportOptions, &str),
-    more: &[(&str, YamlValue)],
+    more: (&[(&str, YamlValue)], &BTreeSet<String>),
 ) -> YamlMap {
     // Exit codes 20 and 21: the engine or the registry does not answer. `Error`: the pod was lost.
     let expression = "lastRetry.status == 'Error' || lastRetry.exitCode in ['20', '21']";

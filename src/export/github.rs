@@ -1,5 +1,7 @@
 //! GitHub Actions: a reusable workflow with one job a node, or a matrix for each level where limits demand it.
 
+use std::collections::BTreeSet;
+
 use super::{
     ExportOptions, LimitNote, Pipeline, PipelineJob, RETRIES, heading,
     limits::{GITHUB_FILE, GITHUB_HOSTED_MINUTES, GITHUB_MATRIX},
@@ -82,16 +84,29 @@ fn file(pipeline: &Pipeline, options: &ExportOptions, jobs: (YamlMap, Vec<String
         jobs.push_comment("Runs also if a job failed: moves the tags that `on_failure` allows, and reports the first failure.");
         jobs.push("promote", promote(pipeline, options, &needs));
     }
-    let password = YamlMap::new().flow("REGISTRY_PASSWORD", YamlMap::new().with("required", false));
+    let mut passed: BTreeSet<String> = pipeline.variables();
+    // GitHub passes its own secret `GITHUB_TOKEN` to every workflow.
+    passed.retain(|name| !name.to_ascii_uppercase().starts_with("GITHUB_"));
+    passed.insert("REGISTRY_PASSWORD".to_owned());
+    let secrets = passed
+        .iter()
+        .fold(YamlMap::new(), |map, name| map.flow(name, YamlMap::new().with("required", false)));
     let events = YamlMap::new()
         .comment("A commit of this file starts it.")
         .flow("push", YamlMap::new().with("paths", vec![&options.path]))
         .with("workflow_dispatch", YamlMap::new())
         .comment("Another workflow can call it: `uses: ./FILE` with `secrets: inherit`.")
-        .with("workflow_call", YamlMap::new().with("secrets", password));
+        .with("workflow_call", YamlMap::new().with("secrets", secrets));
     let mut file = YamlMap::new();
     for line in heading(pipeline) {
         file.push_comment(&line);
+    }
+    let names: Vec<String> = pipeline.variables().into_iter().collect();
+    if !names.is_empty() {
+        file.push_comment(&format!(
+            "Secrets of the repository that jobs need: {}.",
+            names.join(", ")
+        ));
     }
     let file = file
         .comment("Secret REGISTRY_PASSWORD and variable REGISTRY_USER: the login; without the secret, the runner's own.")
@@ -137,7 +152,11 @@ fn one_job_a_node(pipeline: &Pipeline, options: &ExportOptions) -> (YamlMap, Vec
         }
         map.push(
             "steps",
-            steps(options, (STAGE, &stage(pipeline, options, &job.arguments())), None),
+            steps(
+                options,
+                (STAGE, &stage(pipeline, options, &job.arguments())),
+                job.secrets.iter().map(|name| (name.clone(), secret(name))).collect(),
+            ),
         );
         jobs.push(&job.id, map);
     }
@@ -197,11 +216,35 @@ fn matrix(
         strategy.push("max-parallel", limit.get() as u64);
     }
     let command = stage(pipeline, options, "$IMAGES");
+    let variables = of_matrix(members);
     let images = strategy.with("matrix", YamlMap::new().with("images", images));
     map.with("runs-on", runner(label, options))
         .with("timeout-minutes", minutes(timeout))
         .with("strategy", images)
-        .with("steps", steps(options, (STAGE, &command), Some(("IMAGES", "${{ matrix.images }}"))))
+        .with("steps", steps(options, (STAGE, &command), variables))
+}
+
+fn secret(name: &str) -> String {
+    format!("${{{{ secrets.{name} }}}}")
+}
+
+/// The variables of the jobs of a matrix: its images, and for each job the secrets that it needs.
+fn of_matrix(members: &[&PipelineJob]) -> Vec<(String, String)> {
+    let images = ("IMAGES".to_owned(), "${{ matrix.images }}".to_owned());
+    let names: BTreeSet<&String> = members.iter().flat_map(|job| &job.secrets).collect();
+    let secrets = names.into_iter().map(|name| {
+        let needing: Vec<&&PipelineJob> =
+            members.iter().filter(|job| job.secrets.contains(name)).collect();
+        if needing.len() == members.len() {
+            return (name.clone(), secret(name));
+        }
+        let images: Vec<String> = needing.iter().map(|job| job.arguments()).collect();
+        let images = serde_json::to_string(&images).expect("texts are always JSON");
+        let is_needed =
+            format!("contains(fromJSON('{}'), matrix.images)", images.replace('\'', "''"));
+        (name.clone(), format!("${{{{ {is_needed} && secrets.{name} || '' }}}}"))
+    });
+    std::iter::once(images).chain(secrets).collect()
 }
 
 fn promote(pipeline: &Pipeline, options: &ExportOptions, needs: &[String]) -> YamlMap {
@@ -214,9 +257,10 @@ fn promote(pipeline: &Pipeline, options: &ExportOptions, needs: &[String]) -> Ya
         "{} promote --plan {} --retries {RETRIES} --junit junit.xml",
         options.rebuild, pipeline.plan
     );
+    let variables = pipeline.notify.iter().map(|name| (name.clone(), secret(name))).collect();
     map.with("runs-on", runner(None, options))
         .with("timeout-minutes", minutes(pipeline.promote_timeout))
-        .with("steps", steps(options, ("Move the tags", &command), None))
+        .with("steps", steps(options, ("Move the tags", &command), variables))
 }
 
 fn stage(pipeline: &Pipeline, options: &ExportOptions, images: &str) -> String {
@@ -226,7 +270,7 @@ fn stage(pipeline: &Pipeline, options: &ExportOptions, images: &str) -> String {
 fn steps(
     options: &ExportOptions,
     (name, command): (&str, &str),
-    variable: Option<(&str, &str)>,
+    variables: Vec<(String, String)>,
 ) -> Vec<YamlMap> {
     let mut with = YamlMap::new().with("persist-credentials", false);
     if options.submodules {
@@ -249,8 +293,14 @@ fn steps(
     }
     steps.push(login);
     let mut run = YamlMap::new().with("name", name).with("run", command);
-    if let Some((name, value)) = variable {
+    let variables: Vec<(&str, &str)> =
+        variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    if let [(name, value)] = variables[..] {
         run.push("env", YamlValue::Flow(Box::new(YamlMap::new().with(name, value).into())));
+    } else if !variables.is_empty() {
+        let all =
+            variables.iter().fold(YamlMap::new(), |map, (name, value)| map.with(name, *value));
+        run.push("env", all);
     }
     steps.push(run);
     steps

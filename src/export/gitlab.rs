@@ -50,6 +50,13 @@ fn file(pipeline: &Pipeline, options: &ExportOptions) -> String {
             YamlMap::new().with("script", vec!["echo 'nothing to do: every image is up to date'"]);
         return file.with("nothing-to-do", job).written();
     }
+    let names: Vec<String> = pipeline.variables().into_iter().collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        file.push_comment(&format!(
+            "Jobs need these variables of the project, masked: {names}. GitLab passes all of them to each job."
+        ));
+    }
     let mut before: Vec<String> = options.setup.clone();
     before.push(LOGIN.to_owned());
     let variables = YamlMap::new()

@@ -1,7 +1,9 @@
 //! What the jobs of Argo, Tekton and Kubernetes have in common: pods that clone the checkout and start `rebuild`.
 
+use std::collections::BTreeSet;
+
 use super::{
-    ExportOptions, Pipeline,
+    ExportOptions, Pipeline, variables,
     yaml::{YamlMap, YamlValue},
 };
 
@@ -35,7 +37,7 @@ pub(super) fn script(options: &ExportOptions, command: &str) -> Vec<String> {
 pub(super) fn environment(
     pipeline: &Pipeline,
     options: &ExportOptions,
-    more: &[(&str, YamlValue)],
+    (more, secrets): (&[(&str, YamlValue)], &BTreeSet<String>),
 ) -> Vec<YamlMap> {
     let engine = options.docker_host.clone().unwrap_or_else(|| OWN_ENGINE.to_owned());
     let set = |name: &str, value: YamlValue| YamlMap::new().with("name", name).with("value", value);
@@ -47,6 +49,7 @@ pub(super) fn environment(
         set("DOCKER_CONFIG", "/docker".into()),
     ];
     environment.extend(more.iter().map(|(name, value)| set(name, value.clone())));
+    environment.extend(variables::in_kubernetes(secrets));
     environment
 }
 

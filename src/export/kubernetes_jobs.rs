@@ -2,12 +2,13 @@
 //!
 //! Fields: <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/>.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     ExportOptions, LimitNote, Pipeline, PipelineJob, RETRIES, heading,
     kubernetes::{clone, engine, environment, mounts, node_selector, volumes},
     limits::KUBERNETES_OBJECT,
+    variables,
     yaml::{YamlMap, YamlValue},
 };
 
@@ -37,6 +38,7 @@ pub(super) fn written(
         return Ok((documents.concat(), notes));
     }
     let mut head = heading(pipeline);
+    head.extend(variables::comment(pipeline));
     head.push("The login: `kubectl create secret docker-registry rebuild-registry`. Without it, pods push without a login.".to_owned());
     for job in &pipeline.jobs {
         documents.push(one_job(std::mem::take(&mut head), pipeline, (options, job)));
@@ -63,7 +65,7 @@ fn one_job(
     let images = job.arguments();
     let stage = format!("{} stage {images} --plan {}", options.rebuild, pipeline.plan);
     let wait = (!job.needs.is_empty()).then(|| format!("{stage} --wait {WAIT} --only-wait"));
-    let mut pod = pod(pipeline, options, (wait.as_deref(), &stage));
+    let mut pod = pod(pipeline, (options, &job.secrets), (wait.as_deref(), &stage));
     if let Some(selector) = node_selector(job.runner.as_ref()) {
         pod.push("nodeSelector", selector);
     }
@@ -74,13 +76,13 @@ fn promote(head: Vec<String>, pipeline: &Pipeline, options: &ExportOptions) -> S
     let wait =
         if pipeline.jobs.is_empty() { String::new() } else { format!(" --wait-for-images {WAIT}") };
     let command = format!("{} promote --plan {}{wait}", options.rebuild, pipeline.plan);
-    let pod = pod(pipeline, options, (None, &command));
+    let pod = pod(pipeline, (options, &pipeline.notify), (None, &command));
     document(head, ("promote", pipeline), (pipeline.promote_timeout + WAIT_TIME, pod))
 }
 
 fn pod(
     pipeline: &Pipeline,
-    options: &ExportOptions,
+    (options, secrets): (&ExportOptions, &BTreeSet<String>),
     (wait, command): (Option<&str>, &str),
 ) -> YamlMap {
     let name = YamlMap::new().with("fieldRef", YamlMap::new().with("fieldPath", "metadata.name"));
@@ -96,22 +98,23 @@ fn pod(
             .flow("command", vec!["sh", "-ec"])
             .with("args", vec![YamlValue::Block(lines)])
     };
-    let with_environment = |map: YamlMap| {
-        let mut environment = environment(pipeline, options, &[]);
+    let none = BTreeSet::new();
+    let with_environment = |map: YamlMap, secrets: &BTreeSet<String>| {
+        let mut environment = environment(pipeline, options, (&[], secrets));
         let job = YamlMap::new().with("name", "REBUILD_JOB");
         environment.push(job.flow("valueFrom", name.clone()));
         map.with("env", environment).with("volumeMounts", mounts())
     };
-    let mut init = vec![with_environment(container("checkout", clone(options), ""))];
+    let mut init = vec![with_environment(container("checkout", clone(options), ""), &none)];
     // The engine is a sidecar: an init container that goes on (Kubernetes 1.29).
     init.extend(engine(options).map(|engine| engine.with("restartPolicy", "Always")));
     let inside = vec!["cd source".to_owned()];
-    init.extend(wait.map(|wait| with_environment(container("wait", inside.clone(), wait))));
+    init.extend(wait.map(|wait| with_environment(container("wait", inside.clone(), wait), &none)));
     YamlMap::new()
         .with("restartPolicy", "Never")
         .with("volumes", volumes())
         .with("initContainers", init)
-        .with("containers", vec![with_environment(container("rebuild", inside, command))])
+        .with("containers", vec![with_environment(container("rebuild", inside, command), secrets)])
 }
 
 fn document(

@@ -15,6 +15,7 @@ mod limits;
 mod preview;
 mod simulation;
 mod tekton;
+mod variables;
 mod yaml;
 
 use std::{
@@ -90,6 +91,8 @@ pub struct Pipeline {
     pub promoted: usize,
     /// The longest that the last job takes.
     pub promote_timeout: Duration,
+    /// The variables with addresses and tokens of `notify`, which the last job needs.
+    pub notify: BTreeSet<String>,
 }
 
 /// One job.
@@ -111,6 +114,8 @@ pub struct PipelineJob {
     pub expected: Option<Duration>,
     /// Its failure leaves the pipeline successful, and no job waits for it.
     pub may_fail: bool,
+    /// The variables with the secrets of its builds.
+    pub secrets: BTreeSet<String>,
 }
 
 impl Pipeline {
@@ -164,8 +169,15 @@ impl Pipeline {
             about,
             promoted,
             promote_timeout: AROUND_A_JOB * 3,
+            notify: variables::of_notify(hierarchy),
             jobs,
         }
+    }
+
+    /// The variables of the environment that some job needs.
+    pub fn variables(&self) -> BTreeSet<String> {
+        let secrets = self.jobs.iter().flat_map(|job| &job.secrets);
+        secrets.chain(self.notify.iter().filter(|_| !self.is_empty())).cloned().collect()
     }
 
     /// Whether there is nothing to build and nothing to promote.
@@ -306,6 +318,7 @@ fn jobs(
             timeout: timeout(hierarchy, group),
             expected,
             may_fail: group.iter().all(is_optional),
+            secrets: variables::of_secrets(group),
         });
     }
     let needed: BTreeSet<usize> = jobs.iter().flat_map(|job| job.needs.clone()).collect();

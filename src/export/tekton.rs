@@ -2,10 +2,13 @@
 //!
 //! Fields: <https://tekton.dev/docs/pipelines/pipeline-api/>.
 
+use std::collections::BTreeSet;
+
 use super::{
     ExportOptions, LimitNote, Pipeline, PipelineJob, RETRIES, heading,
     kubernetes::{engine, environment, mounts, script, volumes},
     limits::KUBERNETES_OBJECT,
+    variables,
     yaml::{YamlMap, YamlValue},
 };
 
@@ -55,11 +58,18 @@ fn file(pipeline: &Pipeline, options: &ExportOptions) -> String {
         let spec = YamlMap::new().with("pipelineSpec", YamlMap::new().with("tasks", vec![task]));
         return document(head, "PipelineRun", ("generateName", "rebuild-"), spec);
     }
-    let name = format!("rebuild-{}", pipeline.plan);
-    let staging = document(head, "Task", ("name", &name), stage(pipeline, options));
+    if let Some(comment) = variables::comment(pipeline) {
+        head.push_comment(&comment);
+    }
+    let stages = variables::templates(pipeline, &format!("rebuild-{}", pipeline.plan));
+    let of_stages = stages.iter().map(|(secrets, name)| {
+        let head = std::mem::take(&mut head);
+        document(head, "Task", ("name", name), stage(pipeline, options, secrets))
+    });
+    let staging: Vec<String> = of_stages.collect();
     let run = YamlMap::new();
-    let mut tasks: Vec<YamlMap> =
-        pipeline.jobs.iter().map(|job| task(pipeline, &name, job)).collect();
+    let of_job = |job| task(pipeline, variables::template_of(&stages, job), job);
+    let mut tasks: Vec<YamlMap> = pipeline.jobs.iter().map(of_job).collect();
     let promote = promote(pipeline, options);
     let mut spec = YamlMap::new();
     if tasks.is_empty() {
@@ -80,7 +90,7 @@ fn file(pipeline: &Pipeline, options: &ExportOptions) -> String {
         run_spec.push("taskRunSpecs", selected);
     }
     let run = document(run, "PipelineRun", ("generateName", "rebuild-"), run_spec);
-    if pipeline.jobs.is_empty() { run } else { format!("{staging}---\n{run}") }
+    staging.into_iter().chain([run]).collect::<Vec<_>>().join("---\n")
 }
 
 fn document(head: YamlMap, kind: &str, (key, name): (&str, &str), spec: YamlMap) -> String {
@@ -112,7 +122,7 @@ fn selected(job: &PipelineJob) -> Option<YamlMap> {
     Some(YamlMap::new().with("pipelineTaskName", &job.id).with("podTemplate", template))
 }
 
-fn stage(pipeline: &Pipeline, options: &ExportOptions) -> YamlMap {
+fn stage(pipeline: &Pipeline, options: &ExportOptions, secrets: &BTreeSet<String>) -> YamlMap {
     let parameter = YamlMap::new().with("name", "images").with("type", "string");
     let command =
         format!("{} stage $IMAGES --plan {} --retries {RETRIES}", options.rebuild, pipeline.plan);
@@ -121,14 +131,15 @@ fn stage(pipeline: &Pipeline, options: &ExportOptions) -> YamlMap {
         ("REBUILD_JOB", "task run $(context.taskRun.name)".into()),
     ];
     let spec = YamlMap::new().with("params", vec![YamlValue::Flow(Box::new(parameter.into()))]);
-    with_step(spec, pipeline, (options, &command), &more)
+    with_step(spec, pipeline, (options, &command), (&more, secrets))
 }
 
 fn promote(pipeline: &Pipeline, options: &ExportOptions) -> YamlMap {
     let command =
         format!("{} promote --plan {} --retries {RETRIES}", options.rebuild, pipeline.plan);
     let more = [("REBUILD_JOB", "task run $(context.taskRun.name)".into())];
-    let spec = with_step(YamlMap::new(), pipeline, (options, &command), &more);
+    let more = (&more[..], &pipeline.notify);
+    let spec = with_step(YamlMap::new(), pipeline, (options, &command), more);
     YamlMap::new()
         .with("name", "promote")
         .with("timeout", format!("{}m0s", super::minutes(pipeline.promote_timeout)))
@@ -139,7 +150,7 @@ fn with_step(
     spec: YamlMap,
     pipeline: &Pipeline,
     (options, command): (&ExportOptions, &str),
-    more: &[(&str, YamlValue)],
+    more: (&[(&str, YamlValue)], &BTreeSet<String>),
 ) -> YamlMap {
     let mut lines = vec!["#!/bin/sh".to_owned(), "set -e".to_owned()];
     lines.extend(script(options, command));

@@ -63,6 +63,7 @@ fn pipeline(lines: &str, options: &ExportOptions) -> Pipeline {
         jobs: jobs(&hierarchy, &groups, (&history, options)),
         promoted: 0,
         promote_timeout: Duration::from_secs(1800),
+        notify: BTreeSet::new(),
     }
 }
 
@@ -255,6 +256,81 @@ fn jobs_fetch_submodules_if_there_are_some() {
             let (text, _) = pipeline.written(system, &options).unwrap();
             assert_eq!(text.to_lowercase().contains("submodule"), submodules, "{system:?}: {text}");
         }
+    }
+}
+
+/// The place of a variable in each container of a file: the job, and what the variable is set to.
+fn set_in(system: CiSystem, text: &str, name: &str) -> Vec<String> {
+    fn find(value: &Value, (path, name): (&str, &str), found: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                if map.get("name").and_then(Value::as_str) == Some(name) {
+                    found.push(format!("{path}: {}", map["valueFrom"]["secretKeyRef"]));
+                }
+                for (key, value) in map {
+                    if let (true, Some(text)) = (key == name, value.as_str()) {
+                        found.push(format!("{path}: {text}"));
+                    }
+                    let path = if ["steps", "env"].contains(&&**key) { path } else { key };
+                    find(value, (path, name), found);
+                }
+            }
+            Value::Array(all) => all.iter().for_each(|one| find(one, (path, name), found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    for document in documents(text) {
+        // Of GitHub, what is passed to a workflow is declared as well.
+        let part = if system == CiSystem::GitHub { &document["jobs"] } else { &document };
+        find(part, ("file", name), &mut found);
+    }
+    found
+}
+
+#[test]
+fn secrets_of_the_environment_reach_the_jobs_that_need_them() {
+    let mut pipeline = pipeline(HIERARCHY, &options());
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    for job in &mut pipeline.jobs {
+        job.secrets = match &*job.id {
+            "web" => set(&["NPM_TOKEN"]),
+            "tool" => set(&["GITHUB_TOKEN", "NPM_TOKEN"]),
+            _ => BTreeSet::new(),
+        };
+    }
+    pipeline.notify = set(&["SLACK_URL"]);
+    let all = |system: CiSystem, options: &ExportOptions| {
+        let (text, _) = pipeline.written(system, options).unwrap();
+        let of = |name: &str| set_in(system, &text, name).join(", ");
+        let comments = text.lines().filter(|line| line.trim_start().starts_with("# "));
+        let comment = comments.filter(|line| line.contains("NPM_TOKEN")).count();
+        (of("NPM_TOKEN"), of("SLACK_URL"), comment, text)
+    };
+    let (npm, slack, comment, text) = all(CiSystem::GitHub, &options());
+    assert_eq!(npm, "tool: ${{ secrets.NPM_TOKEN }}, web: ${{ secrets.NPM_TOKEN }}", "{text}");
+    assert_eq!((&*slack, comment), ("promote: ${{ secrets.SLACK_URL }}", 1), "{text}");
+    let declared = &documents(&text)[0]["on"]["workflow_call"]["secrets"];
+    let declared: Vec<&String> = declared.as_object().unwrap().keys().collect();
+    assert_eq!(declared, ["NPM_TOKEN", "REGISTRY_PASSWORD", "SLACK_URL"], "{text}");
+
+    let of_levels = ExportOptions { max_parallel: NonZeroUsize::new(2), ..options() };
+    let (npm, _, _, text) = all(CiSystem::GitHub, &of_levels);
+    let expected = "level-2: ${{ contains(fromJSON('[\"web\",\"tool\"]'), matrix.images) && \
+                    secrets.NPM_TOKEN || '' }}";
+    assert_eq!(npm, expected, "{text}");
+
+    let (npm, _, comment, text) = all(CiSystem::GitLab, &options());
+    assert_eq!((&*npm, comment), ("", 1), "{text}");
+
+    let key =
+        |name: &str| format!(r#"{{"key":"{name}","name":"rebuild-secrets","optional":true}}"#);
+    for system in [CiSystem::Argo, CiSystem::Tekton, CiSystem::Jobs] {
+        let (npm, slack, comment, text) = all(system, &options());
+        // Two templates, or two jobs.
+        assert_eq!(npm.matches(&key("NPM_TOKEN")).count(), 2, "{system:?}: {npm}\n{text}");
+        assert_eq!(slack.matches(&key("SLACK_URL")).count(), 1, "{system:?}: {slack}\n{text}");
+        assert_eq!(comment, 1, "{text}");
     }
 }
 

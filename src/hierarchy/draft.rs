@@ -74,7 +74,7 @@ pub(super) fn drafts(file: File, options: &LoadOptions, problems: &mut Problems)
                     continue;
                 }
             }
-            let image = options.overrides.applied(&name, (image, &entry.span), problems);
+            let image = options.overrides.applied(&name, image, problems);
             let mut draft = Draft {
                 name: NodeName::from(name),
                 span: entry.span.clone(),

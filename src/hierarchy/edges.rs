@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Base, NodeName, TagTemplate};
 use crate::{
-    check::rules::RuleCode,
+    check::{nearest, rules::RuleCode},
     image::{Reference, Repository},
 };
 
@@ -32,6 +32,8 @@ pub(super) struct ReferenceIndex<'n> {
     by_name: HashMap<&'n str, usize>,
     /// By the last part of the repository.
     by_last_part: HashMap<&'n str, Vec<usize>>,
+    /// The registries of the hierarchy: the folders of its repositories.
+    registries: Vec<&'n Repository>,
 }
 
 /// What a reference turned out to be.
@@ -64,7 +66,12 @@ impl<'n> ReferenceIndex<'n> {
                 by_last_part.entry(last_part(repository)).or_default().push(index);
             }
         }
-        Self { nodes, by_repository, by_name, by_last_part }
+        Self { nodes, by_repository, by_name, by_last_part, registries: Vec::new() }
+    }
+
+    /// Where the hierarchy publishes.
+    pub(super) fn in_registries(self, registries: Vec<&'n Repository>) -> Self {
+        Self { registries, ..self }
     }
 
     /// What a reference in the Dockerfile of this node means.
@@ -82,7 +89,7 @@ impl<'n> ReferenceIndex<'n> {
         let upstream =
             |warning| ResolvedReference { base: Base::Upstream(reference.clone()), warning };
         let Some(&first) = candidates.first() else {
-            return upstream(self.elsewhere(reference, node));
+            return upstream(self.elsewhere(reference, node).or_else(|| self.not_built(reference)));
         };
         if reference.digest.is_some() {
             return upstream(Some(Warning {
@@ -189,6 +196,43 @@ impl ReferenceIndex<'_> {
     }
 }
 
+impl ReferenceIndex<'_> {
+    /// Its repository is beside those of the images, and belongs to none of them.
+    fn not_built(&self, reference: &Reference) -> Option<Warning> {
+        let repository = &reference.repository;
+        let folder = |one: &Repository| {
+            let path = one.path();
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            (one.host().to_owned(), folder.to_owned())
+        };
+        let its_folder = folder(repository);
+        // A registry without a path is a host only with a name behind it.
+        let is_beside =
+            |own: &&Repository| own.join("x").is_ok_and(|one| folder(&one) == its_folder);
+        let is_official = its_folder.0 == "docker.io" && its_folder.1 == "library";
+        let is_pinned = reference.digest.is_some();
+        if is_official || is_pinned || !self.registries.iter().any(is_beside) {
+            return None;
+        }
+        let near = nearest(last_part(repository), self.by_name.keys().copied());
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!(
+                "add it to hierarchy.yaml; if another hierarchy builds it, write `# rebuild ignore={}` above this line",
+                RuleCode::NotBuilt
+            ),
+        };
+        Some(Warning {
+            code: RuleCode::NotBuilt,
+            message: format!(
+                "`{repository}` is in the registry of this hierarchy, but no image of hierarchy.yaml builds it: no run \
+                 rebuilds it"
+            ),
+            hint,
+        })
+    }
+}
+
 fn last_part(repository: &Repository) -> &str {
     repository.as_str().rsplit('/').next().unwrap_or_default()
 }
@@ -222,6 +266,8 @@ mod tests {
                 })
                 .collect(),
         );
+        let registry = "reg.io/base".parse().unwrap();
+        let index = index.in_registries(vec![&registry]);
         let resolved = index.resolve(&reference.parse().unwrap(), &from.into());
         let base = match resolved.base {
             Base::Node(name) => format!("node {name}"),
@@ -276,6 +322,23 @@ mod tests {
             ),
             ("docker.io/library/os:12", "upstream docker.io/library/os:12"),
             (
+                "reg.io/base/gone:1",
+                "upstream reg.io/base/gone:1\n\
+                 `reg.io/base/gone` is in the registry of this hierarchy, but no image of hierarchy.yaml builds it: no \
+                 run rebuilds it\n\
+                 add it to hierarchy.yaml; if another hierarchy builds it, write `# rebuild ignore=RB039` above this \
+                 line",
+            ),
+            (
+                "reg.io/base/ngnix",
+                "upstream reg.io/base/ngnix\n\
+                 `reg.io/base/ngnix` is in the registry of this hierarchy, but no image of hierarchy.yaml builds it: no \
+                 run rebuilds it\n\
+                 did you mean `nginx`?",
+            ),
+            ("reg.io/base/team/gone", "upstream reg.io/base/team/gone"),
+            ("reg.io/gone", "upstream reg.io/gone"),
+            (
                 "reg.io/base/os",
                 "upstream reg.io/base/os\n\
                  no image here makes the tag `latest` of `reg.io/base/os`\n\
@@ -290,6 +353,8 @@ mod tests {
         ] {
             assert_eq!(resolve(nodes, reference, "app"), expected, "{reference}");
         }
+        let of_no_entry = format!("reg.io/base/gone@{}", crate::image::Digest::of(b""));
+        assert_eq!(resolve(nodes, &of_no_entry, "app"), format!("upstream {of_no_entry}"));
         let digest = format!("os@{}", crate::image::Digest::of(b""));
         assert!(resolve(nodes, &digest, "app").starts_with("upstream os@sha256:"));
         // A node that wraps an upstream of its own name.

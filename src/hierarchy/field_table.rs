@@ -409,7 +409,7 @@ pub(super) const IMAGE: &[FieldRow] = &[
         takes: "list of [tags](#tags)",
         default: "`[latest]`",
         meaning: "the tags that users pull; at least one. They move only to tested images",
-        detail: "A tag may contain `{date}`, `{git}`, `{fingerprint}`, `{name}`, `{version:PACKAGE}`, `{label:NAME}`, `{file:/PATH}`.",
+        detail: "A tag may contain `{date}`, `{git}` (twelve digits of the commit), `{fingerprint}`, `{name}`, `{version:PACKAGE}`, `{label:NAME}`, `{file:/PATH}`.",
         schema: || json!({ "type": "array", "items": json_schema::text(), "minItems": 1 }),
         change: Since,
         variables: ForNames,
@@ -605,16 +605,18 @@ pub(super) fn of_image(key: &str) -> Option<&'static FieldRow> {
 
 /// What has a field of this name, if it was written beside these fields: one of them, an image, or the file.
 pub(super) fn place_of(key: &str, beside: &[&str]) -> Option<String> {
-    if beside.contains(&"images") {
-        return of_image(key)
-            .map(|_| "images: write it under `defaults` or an entry of `images`".to_owned());
+    let is_file = beside.contains(&"images");
+    if is_file && of_image(key).is_some() {
+        return Some("images: write it under `defaults` or an entry of `images`".to_owned());
     }
     if TOP.iter().any(|row| row.key == key) {
         return Some("the file: write it at the top, beside `images`".to_owned());
     }
-    let rows = IMAGE.iter().filter(|row| beside.contains(&row.key) && of_image(key).is_none());
+    let is_near = |row: &&FieldRow| is_file || beside.contains(&row.key);
+    let rows = IMAGE.iter().filter(|row| is_near(row) && of_image(key).is_none());
     let mut rows = rows.filter(|row| has_property(&(row.schema)(), key));
-    rows.next().map(|row| format!("`{}`", row.key))
+    let of = if is_file { " of an image" } else { "" };
+    rows.next().map(|row| format!("`{}`{of}", row.key))
 }
 
 /// Whether a JSON schema or a part of it has the property.

@@ -12,10 +12,13 @@ use super::{
     yaml::{MappingKey, ValueKind, Yaml},
 };
 use crate::check::{
-    diagnostic::{Diagnostic, ExcerptExtent, SourceFile},
+    diagnostic::{Diagnostic, Excerpt, ExcerptExtent, Label, SourceFile},
     nearest,
     rules::RuleCode,
 };
+
+/// A hint names at most so many fields.
+const LISTED: usize = 12;
 
 /// A value and where it stands in the file. Two are equal if they say the same, wherever it stands.
 #[derive(Clone, Debug)]
@@ -39,12 +42,14 @@ pub(super) struct Problems {
     pub(super) expanded: BTreeMap<usize, String>,
     /// The places of entries with a variable that has no value: what they lack may not be missing.
     pub(super) incomplete: BTreeSet<usize>,
+    /// The values of flags. Their spans are behind the end of the file: each flag begins at this place.
+    flags: Vec<(usize, Arc<SourceFile>)>,
 }
 
 /// The entries of one map. What is asked for is what is known.
 pub(super) struct Fields<'y> {
     entries: Vec<(&'y MappingKey, &'y Yaml)>,
-    known: Vec<&'static str>,
+    pub(super) known: Vec<&'static str>,
     /// What the map is, for the message about a key that it does not have.
     of: &'static str,
 }
@@ -52,12 +57,30 @@ pub(super) struct Fields<'y> {
 impl Problems {
     pub(super) fn new(source: &Arc<SourceFile>) -> Self {
         let (expanded, incomplete) = (BTreeMap::new(), BTreeSet::new());
-        Self { source: Arc::clone(source), found: Vec::new(), expanded, incomplete }
+        let (source, found, flags) = (Arc::clone(source), Vec::new(), Vec::new());
+        Self { source, found, expanded, incomplete, flags }
+    }
+
+    /// The span of a value that a flag gives instead of the file. `value` is its place in the flag.
+    pub(super) fn span_in_flag(
+        &mut self,
+        flag: &Arc<SourceFile>,
+        value: Range<usize>,
+    ) -> Range<usize> {
+        let known = self.flags.iter().find(|(_, known)| known.text == flag.text);
+        let last = self.flags.last();
+        let end = last.map_or(self.source.text.len(), |(start, last)| start + last.text.len());
+        let start = known.map_or(end + 1, |(start, _)| *start);
+        if start > end {
+            self.flags.push((start, Arc::clone(flag)));
+        }
+        start + value.start..start + value.end
     }
 
     /// What was found. At a value with variables, the excerpt says what they made of it.
     pub(super) fn take(&mut self) -> Vec<Diagnostic> {
         let mut found = std::mem::take(&mut self.found);
+        found.iter_mut().for_each(|problem| self.point_into_flags(problem));
         for excerpt in found.iter_mut().filter_map(|problem| problem.excerpts.first_mut()) {
             let is_shown = excerpt.shown == ExcerptExtent::Text;
             let Some(label) = excerpt.labels.first_mut().filter(|label| label.text.is_empty())
@@ -72,6 +95,28 @@ impl Problems {
             }
         }
         found
+    }
+
+    /// A place behind the end of the file is in a flag.
+    fn point_into_flags(&self, problem: &mut Diagnostic) {
+        let is_in_flag = |excerpt: &Excerpt| {
+            let is_behind = |label: &Label| label.span.start > self.source.text.len();
+            Arc::ptr_eq(&excerpt.source, &self.source) && excerpt.labels.iter().any(is_behind)
+        };
+        if !problem.excerpts.iter().any(is_in_flag) {
+            return;
+        }
+        for excerpt in std::mem::take(&mut problem.excerpts) {
+            for label in excerpt.labels {
+                let before = self.flags.iter().rfind(|(start, _)| *start <= label.span.start);
+                let flag = before.filter(|_| Arc::ptr_eq(&excerpt.source, &self.source));
+                let (source, span) = match flag {
+                    Some((start, flag)) => (flag, label.span.start - start..label.span.end - start),
+                    None => (&excerpt.source, label.span),
+                };
+                problem.show(source, Label { span, text: label.text }, excerpt.shown);
+            }
+        }
     }
 
     /// A wrong value, unless [`recode`](Self::recode) says otherwise.
@@ -284,6 +329,8 @@ impl<'y> Fields<'y> {
                 format!("did you mean `{known}`?")
             } else if let Some(place) = field_table::place_of(&key.name, &self.known) {
                 format!("`{}` is a field of {place}", key.name)
+            } else if self.known.len() > LISTED {
+                format!("docs/hierarchy.md lists the fields of {}", self.of)
             } else {
                 let known: Vec<String> =
                     self.known.iter().map(|name| format!("`{name}`")).collect();

@@ -16,6 +16,7 @@ use super::{
     draft::Draft,
     fields::Located,
     prepare,
+    submodules::Submodules,
     trust::{self, Trust},
 };
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
         diagnostic::{Diagnostic, SourceFile},
         rules::RuleCode,
     },
-    host::{bounded, git},
+    host::bounded,
     image::Platform,
 };
 
@@ -53,6 +54,7 @@ pub(super) struct FileLookup<'a> {
     pub(super) platform: &'a Platform,
     pub(super) trust: Trust,
     pub(super) checkouts: &'a Checkouts,
+    pub(super) submodules: &'a Submodules,
 }
 
 type Read = Result<DockerfileRead, Vec<Diagnostic>>;
@@ -278,10 +280,10 @@ fn context(draft: &Draft, place: FileLookup<'_>) -> Result<PathBuf, Diagnostic> 
             let message = format!("there is no folder `{}`", given.value);
             Err(Diagnostic::of(RuleCode::NoContext, message)
                 .at(place.file, given.span.clone(), "")
-                .hint(match (empty_submodule(&folder, place.root), beside(&folder, Path::is_dir)) {
+                .hint(match (place.submodules.empty_at(&folder, place.root), beside(&folder, Path::is_dir)) {
                     (Some(submodule), _) => submodule,
                     (None, Some(near)) => format!("did you mean `{}`?", shown(&near, place.root)),
-                    (None, None) => "a context is relative to the folder of this file; `rebuild init --update` comments out images whose files were deleted".to_owned(),
+                    (None, None) => "a context is relative to the folder of hierarchy.yaml; `rebuild init --update` comments out images whose files were deleted".to_owned(),
                 }))
         };
     }
@@ -325,7 +327,7 @@ fn text(draft: &Draft, path: &Path, place: FileLookup<'_>) -> Result<Arc<SourceF
             return diagnostic
                 .hint("there is a `Containerfile`: write `dockerfile: Containerfile`");
         }
-        let submodule = empty_submodule(path, place.root);
+        let submodule = place.submodules.empty_at(path, place.root);
         diagnostic.hint(submodule.unwrap_or_else(|| no_dockerfile(draft, path)))
     })?;
     let source = match trust::outside(path, place.root) {
@@ -337,21 +339,6 @@ fn text(draft: &Draft, path: &Path, place: FileLookup<'_>) -> Result<Arc<SourceF
         Diagnostic::of(RuleCode::BrokenDockerfile, message)
             .at(&source(path, text), span, "the first byte that is not")
             .hint("save it as UTF-8; other bytes may stand in comments only")
-    })
-}
-
-/// What to do about a path in a submodule that a clone left out.
-fn empty_submodule(path: &Path, root: &Path) -> Option<String> {
-    // git resolves links in its answer.
-    let path = root.canonicalize().ok()?.join(path.strip_prefix(root).ok()?);
-    let submodules = git::submodules(root).ok()?;
-    let submodule = submodules.iter().find(|submodule| path.starts_with(submodule))?;
-    let is_empty = fs::read_dir(submodule).map_or(true, |mut files| files.next().is_none());
-    let name = submodule.file_name()?.display();
-    is_empty.then(|| {
-        format!(
-            "the submodule `{name}` is empty: `git submodule update --init --recursive` fills it"
-        )
     })
 }
 

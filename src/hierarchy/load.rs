@@ -19,6 +19,7 @@ use super::{
     files::{self, DockerfileRead, FileLookup},
     ignore, lints, platform_files,
     schema::File,
+    submodules::Submodules,
     trust, validate, yaml,
 };
 use crate::{
@@ -234,10 +235,8 @@ impl HierarchySurvey {
         let Some(file) = File::expanded(&mut tree, &path, options, &mut problems) else {
             return Err(problems.take());
         };
-        let registry = options
-            .registry
-            .clone()
-            .or_else(|| file.registry.as_ref().map(|registry| registry.value.clone()));
+        let of_file = file.registry.as_ref().map(|registry| registry.value.clone());
+        let registry = options.registry.clone().or_else(|| of_file.clone());
         let (mirror, runners) = (file.mirror.clone(), file.runners.clone());
         let (notify, notify_span) = (file.notify.clone(), file.notify_span.clone());
         let engines_span = file.engines_span.clone();
@@ -265,7 +264,7 @@ impl HierarchySurvey {
 
         let platform = options.platform.clone().unwrap_or_else(this_machine);
         let root = path.parent().unwrap_or(Path::new("/"));
-        let checkouts = Checkouts::default();
+        let (checkouts, submodules) = (Checkouts::default(), Submodules::default());
         if !options.names_only {
             options.overrides.offer(&mut drafts);
         }
@@ -275,6 +274,7 @@ impl HierarchySurvey {
             platform: &platform,
             trust: options.trust,
             checkouts: &checkouts,
+            submodules: &submodules,
         };
         let mut found: Vec<Option<DockerfileRead>> = Vec::with_capacity(drafts.len());
         let mut read_problems: Vec<Vec<Diagnostic>> = Vec::with_capacity(drafts.len());
@@ -296,7 +296,8 @@ impl HierarchySurvey {
             options.overrides.settle(&mut drafts, &found, &mut problems);
         }
         let mut unfilled = unfilled(&drafts, &mut found, &mut problems, read_problems);
-        let mut uses = validate::resolve((&drafts, &platform), &found, &mut problems);
+        let own: Vec<&Repository> = registry.iter().chain(&of_file).collect();
+        let mut uses = validate::resolve((&drafts, &platform), &found, own, &mut problems);
         without_false_advice(registry.as_ref(), &mut problems);
         validate::without_values(&drafts, &uses, &mut unfilled, &mut problems);
         keep(&mut drafts, &unfilled);
@@ -335,6 +336,10 @@ impl HierarchySurvey {
 /// If the registry of the file is not valid, every reference seems to be one to another registry.
 fn without_false_advice(registry: Option<&Repository>, problems: &mut Problems) {
     let is = |problem: &Diagnostic, code| problem.code == Some(code);
+    let is_wrong = |one: &Diagnostic| is(one, RuleCode::WrongValue) || is(one, RuleCode::WrongName);
+    if problems.found.iter().any(is_wrong) {
+        problems.found.retain(|problem| !is(problem, RuleCode::NotBuilt));
+    }
     let mut wrong = problems.found.iter().filter(|problem| is(problem, RuleCode::WrongValue));
     if registry.is_none() && wrong.next().is_some() {
         problems.found.retain(|problem| !is(problem, RuleCode::OtherRegistry));

@@ -43,6 +43,7 @@ mod prepare;
 mod runners;
 mod schema;
 mod secrets;
+mod submodules;
 mod template;
 mod triggers;
 mod trust;

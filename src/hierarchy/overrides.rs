@@ -100,16 +100,11 @@ impl std::fmt::Display for BuildArgOverride {
 }
 
 impl Overrides {
-    /// The image with the fields and arguments that are given for its name. `span` is the place of its entry.
-    pub(super) fn applied(
-        &self,
-        name: &str,
-        (image, span): (Image, &Range<usize>),
-        problems: &mut Problems,
-    ) -> Image {
+    /// The image with the fields and arguments that are given for its name.
+    pub(super) fn applied(&self, name: &str, image: Image, problems: &mut Problems) -> Image {
         let mut image = image;
         for one in self.fields.iter().filter(|one| matches(&one.image, name)) {
-            image = one.applied(image, span, problems);
+            image = one.applied(image, problems);
         }
         for one in &self.build_args {
             let is_meant = match &one.image {
@@ -243,18 +238,15 @@ impl FieldOverride {
         rows.map(|row| (row.key, row.takes()))
     }
 
-    fn applied(&self, image: Image, span: &Range<usize>, problems: &mut Problems) -> Image {
-        // Its problems point into the argument, and its value stands at the entry.
+    fn applied(&self, image: Image, problems: &mut Problems) -> Image {
         let text = format!("{}.{}={}", self.image, self.field, self.value);
-        let source = SourceFile::new(Path::new("--set"), text.clone());
-        let mut of_argument = Problems::new(&source);
-        let given = self.read(text.len() - self.value.len()..text.len(), &mut of_argument);
-        if !of_argument.found.is_empty() {
-            problems.found.append(&mut of_argument.found);
+        let value = text.len() - self.value.len()..text.len();
+        let span = problems.span_in_flag(&SourceFile::new(Path::new("--set"), text), value);
+        let before = problems.found.len();
+        let given = self.read(span, problems);
+        if problems.found.len() > before {
             return Image { is_broken: true, ..image };
         }
-        drop(given);
-        let given = self.read(span.clone(), &mut of_argument);
         let (flatten, default_flatten) = (image.flatten.clone(), image.default_flatten);
         let mut merged = given.over(&image);
         // `over` takes a field of an image for one of `defaults`.

@@ -249,6 +249,15 @@ impl Image {
         image
     }
 
+    /// The fields that it reads.
+    #[cfg(test)]
+    pub(super) fn known(problems: &mut Problems) -> std::collections::BTreeSet<String> {
+        let empty = Yaml { kind: ValueKind::Map(Vec::new()), span: 0..0 };
+        let mut fields = problems.map("an image", "", &empty).expect("it is a map");
+        Self::default().fill(&mut fields, problems);
+        fields.known.into_iter().map(str::to_owned).collect()
+    }
+
     fn fill(&mut self, fields: &mut Fields<'_>, problems: &mut Problems) {
         let text = |fields: &mut Fields<'_>, problems: &mut Problems, name| {
             fields.take(name).and_then(|yaml| problems.text(name, yaml))

@@ -13,7 +13,10 @@ use super::{
     fields::{Located, Problems},
     yaml::{MappingKey, ValueKind, Yaml},
 };
-use crate::check::nearest;
+use crate::check::{
+    diagnostic::{Diagnostic, RuleCode},
+    nearest,
+};
 
 /// Where the value of a secret is found when it is needed.
 ///
@@ -101,15 +104,13 @@ pub(super) fn suspects(yaml: Option<&Yaml>) -> Vec<Located<String>> {
 pub(super) fn refuse(suspects: &[Located<String>], allowed: &[String], problems: &mut Problems) {
     for Located { value: name, span } in suspects.iter().filter(|one| !allowed.contains(&one.value))
     {
-        problems.push_secret(
-            span,
-            format!(
-                "the build arg `{name}` looks like a secret, and build args can be read from the image"
-            ),
-            format!(
-                "give it under `secrets`, or write `allow_build_args: [{name}]` if it is not a secret"
-            ),
+        let message = format!(
+            "the build arg `{name}` looks like a secret, and build args can be read from the image"
         );
+        let problem = Diagnostic::of(RuleCode::WrongValue, message);
+        problems.found.push(problem.at_name(&problems.source, span.clone()).hint(format!(
+            "give it under `secrets`, or write `allow_build_args: [{name}]` if it is not a secret"
+        )));
     }
 }
 

@@ -717,6 +717,8 @@ fn a_field_in_the_wrong_place_is_told_its_place() {
     for (text, expected) in [
         (image("exclude: [{v: 1}]"), "`exclude` is a field of `matrix`"),
         (image("packages: apt"), "`packages` is a field of `refresh`"),
+        (image("strategy: {}"), "docs/hierarchy.md lists the fields of an image"),
+        ("images: {}\nexclude: []".to_owned(), "`exclude` is a field of `matrix` of an image"),
         (
             "images: {}\nbuild_args: {A: b}".to_owned(),
             "`build_args` is a field of images: write it under `defaults` or an entry of `images`",

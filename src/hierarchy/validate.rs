@@ -29,7 +29,7 @@ use crate::{
         rules::RuleCode,
     },
     dockerfile::ImageUse,
-    image::{Platform, Reference},
+    image::{Platform, Reference, Repository},
 };
 
 /// Edges of a ring that are shown where they stand.
@@ -39,6 +39,7 @@ const SHOWN_EDGES: usize = 8;
 pub(super) fn resolve(
     (drafts, native): (&[Draft], &Platform),
     files: &[Option<DockerfileRead>],
+    registries: Vec<&Repository>,
     problems: &mut Problems,
 ) -> Vec<Vec<BaseUse>> {
     let all = files;
@@ -46,7 +47,8 @@ pub(super) fn resolve(
         at == 0 || drafts[at - 1].name.image() != draft.name.image()
     };
     let images = drafts.iter().enumerate().filter(first).map(|(_, draft)| named(draft));
-    let edges = PlatformEdges::new(ReferenceIndex::new(images.collect()), drafts, native);
+    let index = ReferenceIndex::new(images.collect()).in_registries(registries);
+    let edges = PlatformEdges::new(index, drafts, native);
     let each = drafts.iter().zip(files).map(|(draft, files)| match files {
         Some(files) => bases(draft, files, &edges, problems),
         None => Vec::new(),

@@ -12,8 +12,8 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// How many digits of a commit a tag carries.
-const SHORT: &str = "--short=12";
+/// How many digits of a commit tags and messages have.
+const DIGITS: usize = 12;
 
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -34,12 +34,12 @@ pub enum PathChange {
 /// The commit that is checked out, `-dirty` behind it if anything in this folder differs from it;
 /// `None` outside a repository, and before its first commit.
 pub fn describe(folder: &Path) -> Result<Option<String>, GitError> {
-    let Ok(commit) = git(folder, &["rev-parse", SHORT, "--verify", "--quiet", "HEAD"]) else {
+    let Ok(commit) = git(folder, &["rev-parse", "--verify", "--quiet", "HEAD"]) else {
         return Ok(None);
     };
     let changes = git(folder, &["status", "--porcelain", "-z", "--", "."])?;
     let dirty = if changes.is_empty() { "" } else { "-dirty" };
-    Ok(Some(format!("{}{dirty}", line(&commit))))
+    Ok(Some(format!("{}{dirty}", short(&line(&commit)))))
 }
 
 /// What is checked out.
@@ -64,7 +64,7 @@ impl GitHead {
 
 /// The first digits of a commit, for people.
 pub fn short(commit: &str) -> String {
-    commit.chars().take(12).collect()
+    commit.chars().take(DIGITS).collect()
 }
 
 /// The commit that is checked out; `None` outside a repository, and before its first commit.

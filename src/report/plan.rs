@@ -81,18 +81,29 @@ pub fn text(planned: Planned<'_>, (colour, out): (bool, &mut dyn Write)) -> io::
         0 => String::new(),
         n => format!(" ({n} not shown)"),
     };
-    writeln!(out, "{}{hidden}", counts(run))?;
+    // A reader takes totals for those of the images above.
+    let (of_run, indent) =
+        if shows_all_work(run, shown) { ("", "") } else { ("the whole run: ", "  ") };
+    writeln!(out, "{of_run}{}{hidden}", counts(run))?;
     if radius.images() > 0 {
-        writeln!(out, "{}", touched(radius))?;
+        writeln!(out, "{indent}{}", touched(radius))?;
         // One text for each tag, because a long text is cut.
         let names: Vec<String> = radius.tags.iter().map(|tag| sanitize::text(tag)).collect();
         let names = if names.is_empty() { "no tag".to_owned() } else { moves(&names, tags) };
-        writeln!(out, "moves {names}")?;
+        writeln!(out, "{indent}moves {}", names.replace('\n', &format!("\n{indent}")))?;
     }
     for forecast in flattened {
         writeln!(out, "flattens {}", flatten::sentences(forecast).join("; "))?;
     }
     Ok(())
+}
+
+/// Whether the images that are not shown stay as they are.
+fn shows_all_work(run: &Plan, shown: &Plan) -> bool {
+    let work = |plan: &Plan| {
+        plan.steps.iter().filter(|step| !matches!(step.action, Action::Keep { .. })).count()
+    };
+    work(run) == work(shown)
 }
 
 /// `publishes to registry.example.com/base`: where the images of the run go.
@@ -463,9 +474,9 @@ mod tests {
         publishes to registry.example.com/base
         build    tools  `os-base` is rebuilt
 
-        at most 4 to build, 1 to promote, 1 up to date (5 not shown)
-        5 images, 7 tags, about 3 min, about 120 MB to push (packed)
-        moves os-base:1, os-base:2, os-base:3, os-base:4, os-base:5 and 2 more tags
+        the whole run: at most 4 to build, 1 to promote, 1 up to date (5 not shown)
+          5 images, 7 tags, about 3 min, about 120 MB to push (packed)
+          moves os-base:1, os-base:2, os-base:3, os-base:4, os-base:5 and 2 more tags
         ");
         let mut out = Vec::new();
         let engine = BlastRadius { destination: Destination::Engine, ..radius(0, 0, 0) };

@@ -55,6 +55,8 @@ pub struct WasteFinding {
     pub layer: LayerPlace,
     /// The later layer that hides them.
     pub by: Option<LayerPlace>,
+    /// Of a single file: where the same content is.
+    pub same: Option<String>,
     /// How many other published images contain them.
     pub carried_by: usize,
     pub fix: WasteFix,

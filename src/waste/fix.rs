@@ -41,7 +41,7 @@ fn proposed(
             match (cache, Copied::whole(source, group)) {
                 // Instructions between may need it.
                 (Some(_), _) if is_same_image => fixed(
-                    "delete the cache in the `RUN` that fills it: a later layer cannot",
+                    "delete the cache in the `RUN` that fills it: deleting it in a later layer frees nothing",
                     joined(between),
                 ),
                 (None, Some(copied)) if is_same_image => fixed(
@@ -52,17 +52,19 @@ fn proposed(
                     "create, use and delete it in one `RUN`: then no layer contains it",
                     joined(between),
                 ),
-                _ => {
-                    fixed(&format!("deleting it frees nothing: `{name}` has to leave it out"), None)
-                }
+                _ => fixed(
+                    &format!("leave it out of `{name}`: deleting it here frees nothing"),
+                    None,
+                ),
             }
         }
         WasteKind::Replaced if is_same_image => {
-            fixed("write the final content where the file is added", joined(between))
+            fixed("add the file once, with its final content", joined(between))
         }
-        WasteKind::Replaced => {
-            fixed(&format!("if all images replace it, `{name}` can leave it out"), None)
-        }
+        WasteKind::Replaced => fixed(
+            &format!("leave it out of `{name}`, if every image based on it replaces it"),
+            None,
+        ),
         WasteKind::Rewritten(cause) => rewritten(group, cause, layer, between, is_same_image),
         WasteKind::Moved => {
             let target = group.same.as_deref().map(|path| format!("/{path}"));
@@ -112,10 +114,9 @@ fn proposed(
                 appended(source, &command)
             }),
         ),
-        WasteKind::BuildTools => fixed(
-            "compile in a stage of its own, and `COPY --from` it: the final image needs only the result",
-            None,
-        ),
+        WasteKind::BuildTools => {
+            fixed("compile in another stage, and copy only the result with `COPY --from`", None)
+        }
         WasteKind::Duplicate => fixed(
             "add the file once, and link to it",
             group.same.as_deref().zip(source).and_then(|(same, source)| {
@@ -127,7 +128,7 @@ fn proposed(
             }),
         ),
         WasteKind::Secret => fixed(
-            "if it is a secret, replace it, since every user of the image can read it; then keep it out",
+            "if it is a secret, revoke it: every user of the image can read it. Then keep it out of the image",
             source.filter(|_| group.files == 1).and_then(|source| without_secret(source, &path)),
         ),
     }
@@ -160,7 +161,7 @@ fn rewritten(
         (true, true) => "mode and the owner",
         (false, false) => {
             return fixed(
-                "write the file once: this layer contains it again, with another time or attribute",
+                "write the file once: the later layer changes only its time or an attribute, and contains it again",
                 joined(between),
             );
         }
@@ -483,7 +484,7 @@ mod tests {
         let lines = &["RUN a", "RUN b"];
         assert_eq!(
             told(WasteKind::Deleted, "x", lines, "base"),
-            "deleting it frees nothing: `base` has to leave it out"
+            "leave it out of `base`: deleting it here frees nothing"
         );
         let owner = WasteKind::Rewritten(RewriteCause { mode: false, owner: true });
         assert_eq!(

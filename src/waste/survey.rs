@@ -305,6 +305,7 @@ fn finding(
         fix: fix(group, (layer, by), &sources),
         layer: layer.clone(),
         by: by.cloned(),
+        same: group.same.as_ref().filter(|_| group.files == 1).map(|same| format!("/{same}")),
         carried_by,
     }
 }
@@ -348,6 +349,7 @@ fn tools_finding(
         path: group.path,
         layer: place,
         by: None,
+        same: None,
         carried_by,
     }
 }

@@ -54,6 +54,8 @@ pub struct Excerpt {
 pub enum ExcerptExtent {
     /// Its lines.
     Text,
+    /// The words of the place: what stands beside them may be a secret.
+    Words,
     /// File, line and column: what stands there may be a secret.
     Place,
 }
@@ -155,16 +157,20 @@ impl Diagnostic {
         span: Range<usize>,
         label: impl Into<String>,
     ) -> Self {
-        let label = Label { span, text: label.into() };
+        let shown = if source.is_outside { ExcerptExtent::Place } else { ExcerptExtent::Text };
+        self.show(source, Label { span, text: label.into() }, shown);
+        self
+    }
+
+    /// Adds a label to the last excerpt, or an excerpt if that is of another file.
+    pub fn show(&mut self, source: &Arc<SourceFile>, label: Label, shown: ExcerptExtent) {
         match self.excerpts.last_mut() {
             Some(last) if Arc::ptr_eq(&last.source, source) => last.labels.push(label),
-            _ => self.excerpts.push(Excerpt {
-                source: Arc::clone(source),
-                labels: vec![label],
-                shown: if source.is_outside { ExcerptExtent::Place } else { ExcerptExtent::Text },
-            }),
+            _ => {
+                let source = Arc::clone(source);
+                self.excerpts.push(Excerpt { source, labels: vec![label], shown });
+            }
         }
-        self
     }
 
     /// Names a place and shows nothing of what is written there.
@@ -173,6 +179,14 @@ impl Diagnostic {
         let labels = vec![Label { span, text: String::new() }];
         let source = Arc::clone(source);
         self.excerpts.push(Excerpt { source, labels, shown: ExcerptExtent::Place });
+        self
+    }
+
+    /// Shows a name, and nothing of the values beside it.
+    #[must_use]
+    pub fn at_name(mut self, source: &Arc<SourceFile>, span: Range<usize>) -> Self {
+        let shown = if source.is_outside { ExcerptExtent::Place } else { ExcerptExtent::Words };
+        self.show(source, Label { span, text: String::new() }, shown);
         self
     }
 
@@ -275,6 +289,7 @@ impl Diagnostic {
         for excerpt in &self.excerpts {
             group = match excerpt.shown {
                 ExcerptExtent::Text => group.element(excerpt.snippet(rendering.current_dir)),
+                ExcerptExtent::Words => group.element(excerpt.words(rendering.current_dir)),
                 ExcerptExtent::Place => group.element(excerpt.origin(rendering.current_dir)),
             };
         }
@@ -356,6 +371,27 @@ impl Excerpt {
             .line_start(line)
             .path(relative(path, current_dir))
             .annotations(annotations)
+    }
+
+    /// The words of the first label, with `…` for the rest of their line.
+    fn words(&self, current_dir: &Path) -> Snippet<'static, Annotation<'static>> {
+        let SourceFile { path, text, .. } = &*self.source;
+        let span = self.labels.first().map_or(0..0, |label| self.source.within(label.span.clone()));
+        let line = self.source.line(span.start);
+        let before =
+            text[self.source.starts()[line - 1]..span.start].trim_start_matches('\u{feff}');
+        let after = text[span.end..].split(['\r', '\n']).next().unwrap_or_default();
+        let is_alone = before.trim().is_empty();
+        // The column stays the same.
+        let spaces = " ".repeat(before.chars().count().saturating_sub(1));
+        let before = if is_alone { before.to_owned() } else { format!("…{spaces}") };
+        let after = if after.trim().is_empty() { "" } else { " …" };
+        let words = text[span].lines().next().unwrap_or_default();
+        let marked = before.len()..before.len() + words.len();
+        Snippet::source(format!("{before}{words}{after}"))
+            .line_start(line)
+            .path(relative(path, current_dir))
+            .annotation(AnnotationKind::Primary.span(marked))
     }
 }
 

@@ -134,3 +134,21 @@ fn a_place_can_be_named_without_what_is_written_there() {
     assert_eq!(text, "error: wrong\n--> hierarchy.yaml:2:13\n = hint: do so");
     assert_eq!(diagnostic.position().map(|(_, line, column)| (line, column)), Some((2, 13)));
 }
+
+#[test]
+fn a_name_is_shown_without_the_values_beside_it() {
+    let lines = "    KEY: hunter2\n    a: { X: hunter2, KEY: hunter2 }\n    KEY\n";
+    let source = SourceFile::new("/h/hierarchy.yaml", lines);
+    let rendering = Rendering { colour: false, current_dir: Path::new("/h") };
+    let shown = |at: usize| {
+        let problem = Diagnostic::error("wrong").at_name(&source, at..at + 3);
+        problem.render(rendering).lines().skip(3).collect::<Vec<_>>().join("\n")
+    };
+    let places: Vec<usize> = lines.match_indices("KEY").map(|(at, _)| at).collect();
+    let expected = [
+        "1 |     KEY …\n  |     ^^^",
+        "2 | …                    KEY …\n  |                      ^^^",
+        "3 |     KEY\n  |     ^^^",
+    ];
+    assert_eq!(places.into_iter().map(shown).collect::<Vec<_>>(), expected);
+}

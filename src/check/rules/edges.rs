@@ -89,4 +89,13 @@ pub(super) const RULES: &[CheckRule] = &[
         good: "defaults: { platforms: [linux/amd64, linux/arm64] }\nimages:\n  os-base: {}\n  app: {}",
         language: Yaml,
     },
+    CheckRule {
+        code: RuleCode::NotBuilt,
+        severity: Warning,
+        title: "an upstream is in the registry of the hierarchy",
+        why: "The repository is beside those of the images, but no entry of `hierarchy.yaml` publishes it. Usually the entry was deleted or renamed. The reference counts as an upstream image: no run rebuilds it, and its image becomes old. Add the entry, or name another image. If another hierarchy builds it, ignore the warning.",
+        bad: "# registry: registry.example.com/base, without an entry web-base\nFROM registry.example.com/base/web-base:12",
+        good: "# hierarchy.yaml: images: { web-base: {} }\nFROM registry.example.com/base/web-base:12",
+        language: Dockerfile,
+    },
 ];

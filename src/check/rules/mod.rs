@@ -71,6 +71,7 @@ pub enum RuleCode {
     PinnedParent = 36,
     OtherPlatform = 37,
     MissingPlatform = 38,
+    NotBuilt = 39,
     Floating = 40,
     NoDigest = 41,
     UnusedArgument = 42,

@@ -4,10 +4,11 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
 
-use crate::image::{Reference, Tag};
+use crate::image::{Reference, Repository, Tag};
 
 pub(super) const AUDIT_EXAMPLES: &str = "\
 Examples:
+  rebuild audit                    the images below the `registry` of hierarchy.yaml
   rebuild audit registry.example.com
                                    all images of a registry
   rebuild audit registry.example.com/team --base registry.example.com/base/os:12
@@ -20,10 +21,10 @@ Examples:
   rebuild audit registry.example.com --exit-code
                                    in scripts: exit code 3 if a base is behind";
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct AuditArgs {
-    /// The registry, and a path in it
-    #[arg(value_name = "REGISTRY[/PATH]", required_unless_present = "images")]
+    /// The registry, and a path in it [default: the `registry` of hierarchy.yaml]
+    #[arg(value_name = "REGISTRY[/PATH]")]
     pub fleet: Option<RegistryPath>,
     /// Audit the images of this file instead, one name a line; `-`: of stdin
     ///
@@ -55,6 +56,17 @@ pub struct AuditArgs {
 pub struct RegistryPath {
     pub host: String,
     pub path: Option<String>,
+}
+
+impl RegistryPath {
+    /// The prefix of a hierarchy.
+    pub fn of(prefix: &Repository) -> Option<Self> {
+        // A prefix may be a host only, which is a host only with a name behind it.
+        let inside = prefix.join("x").ok()?;
+        let path = inside.path();
+        let path = path.strip_suffix("/x").map(str::to_owned);
+        Some(Self { host: inside.host().to_owned(), path })
+    }
 }
 
 impl FromStr for RegistryPath {
@@ -110,6 +122,19 @@ pub enum AuditFormat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_prefix_of_a_hierarchy_is_a_registry_and_a_path() {
+        for (prefix, shown) in [
+            ("registry.example.com/base", "registry.example.com/base"),
+            ("registry.example.com", "registry.example.com"),
+            ("127.0.0.1:5000/a/b", "127.0.0.1:5000/a/b"),
+            ("acme", "docker.io/acme"),
+        ] {
+            let found = RegistryPath::of(&prefix.parse().unwrap()).unwrap();
+            assert_eq!(found.to_string(), shown);
+        }
+    }
 
     #[test]
     fn a_registry_may_have_a_path() {

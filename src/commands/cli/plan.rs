@@ -23,7 +23,7 @@ Examples:
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// Print these images only, by name or glob; the totals stay those of the run
+    /// Print these images only, by name or glob; the totals below them are those of the whole run
     #[arg(value_name = "NODE")]
     pub nodes: Vec<String>,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! What the engine knows of images, and their tags.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -129,7 +129,10 @@ impl Docker {
 
     /// With the tags as the docker command shows them.
     fn local_image(&self, seen: Inspected) -> LocalImage {
-        let image = seen.into_image();
+        let mut image = seen.into_image();
+        if self.capabilities.store == ImageStore::Podman {
+            image.repo_digests = without_own_names(image.repo_digests);
+        }
         let familiar = |name: &Tagged| tagged(self.familiar(&name.to_string()));
         LocalImage { tags: image.tags.iter().filter_map(familiar).collect(), ..image }
     }
@@ -381,6 +384,19 @@ fn digest_or_hex<'de, D: Deserializer<'de>>(from: D) -> Result<Digest, D::Error>
     text.parse().map_err(D::Error::custom)
 }
 
+/// The names under which podman pulled an image. It lists the digest of its own manifest for each name, also of an image
+/// that was never in a registry. Images that it builds have the host `localhost`, or the names of official images of
+/// Docker Hub. Those are indexes, and podman lists two digests of an index: its own, and that of the image in it.
+fn without_own_names(names: Vec<Reference>) -> Vec<Reference> {
+    let digests: BTreeSet<_> = names.iter().map(|name| name.digest.clone()).collect();
+    let is_own = |name: &Reference| {
+        let (host, path) = (name.repository.host(), name.repository.path());
+        let is_official = host == "docker.io" && path.starts_with("library/");
+        host == "localhost" || is_official && digests.len() == 1
+    };
+    names.into_iter().filter(|name| !is_own(name)).collect()
+}
+
 impl Inspected {
     /// The check among the rest of the configuration, where Docker has it.
     fn with_healthcheck(mut self) -> Self {
@@ -444,6 +460,36 @@ impl Inspected {
                 architecture: self.architecture,
                 variant: self.variant.filter(|variant| !variant.is_empty()),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As podman 5.8 lists them.
+    #[test]
+    fn podman_lists_digests_of_images_that_were_never_in_a_registry() {
+        let [one, two] = [b"one", b"two"].map(|text| Digest::of(text));
+        let kept = |names: &[(&str, &Digest)]| {
+            let names = names.iter().map(|(name, digest)| format!("{name}@{digest}"));
+            let names = names.map(|name| name.parse().unwrap()).collect();
+            let kept = without_own_names(names);
+            kept.iter().map(|name| name.repository.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        for (names, expected) in [
+            (&[("docker.io/library/mine", &one), ("docker.io/library/named", &one)][..], ""),
+            (&[("localhost/mine", &one)], ""),
+            (&[("r.io:5000/base/os", &one)], "r.io:5000/base/os"),
+            (&[("docker.io/acme/app", &one)], "docker.io/acme/app"),
+            (
+                &[("docker.io/library/debian", &one), ("docker.io/library/debian", &two)],
+                "docker.io/library/debian docker.io/library/debian",
+            ),
+            (&[("docker.io/library/mine", &one), ("r.io/mine", &one)], "r.io/mine"),
+        ] {
+            assert_eq!(kept(names), expected, "{names:?}");
         }
     }
 }

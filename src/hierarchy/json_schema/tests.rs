@@ -8,7 +8,7 @@ use crate::{
     hierarchy::{
         Environment, LoadOptions, draft,
         fields::Problems,
-        schema::File,
+        schema::{File, Image},
         yaml::{self, ValueKind, Yaml},
     },
 };
@@ -125,7 +125,12 @@ fn the_fields_are_those_that_are_read_and_documented() {
         let fields: BTreeSet<String> = fields.keys().cloned().collect();
         let (_, problems) = read(&text);
         let [problem] = &problems[..] else { panic!("{problems:?}") };
-        assert_eq!(quoted(problem.hint.as_deref().unwrap()), fields, "{place}");
+        // A longer list is not in the hint.
+        let read = match heading {
+            "An image" => Image::known(&mut Problems::new(&SourceFile::new("x", ""))),
+            _ => quoted(problem.hint.as_deref().unwrap()),
+        };
+        assert_eq!(read, fields, "{place}");
         assert_eq!(documented(heading), fields, "{heading}");
     }
     let mut image = schema["$defs"]["image"]["properties"].clone();

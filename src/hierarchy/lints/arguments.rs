@@ -67,8 +67,7 @@ pub(super) fn unused(survey: &HierarchySurvey) -> Problems {
     let problem = |((_, name), one): ((usize, &str), Useless<'_>)| {
         let message = format!("no `ARG` declares the build arg `{name}`");
         let problem = Diagnostic::of(RuleCode::UnusedArgument, message);
-        // The value beside it is nobody's business here.
-        let problem = problem.at_secret(&survey.problems.source, one.span.clone());
+        let problem = problem.at_name(&survey.problems.source, one.span.clone());
         problem.hint(match nearest(name, one.declared.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("write `ARG {name}` into the Dockerfile, or leave it out"),

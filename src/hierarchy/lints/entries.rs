@@ -74,7 +74,7 @@ pub(super) fn look(survey: &HierarchySurvey) -> Problems {
                 let message = format!("the secret `{id}` is in a file that is not here");
                 let hint = "a run that builds the image needs it";
                 let problem = Diagnostic::of(RuleCode::NoSecretFile, message);
-                problems.push(problem.at_secret(file, span.clone()).hint(hint));
+                problems.push(problem.at_name(file, span.clone()).hint(hint));
             }
         }
         let is_stable = draft.tags.iter().any(crate::hierarchy::TagTemplate::is_stable);
@@ -117,15 +117,15 @@ fn shared_contexts(survey: &HierarchySurvey) -> Problems {
         let mut names: Vec<&str> = found.iter().map(|(draft, _)| draft.name.as_str()).collect();
         names.dedup();
         let example = example.strip_prefix(survey.root()).unwrap_or(example).display();
-        let (contexts, contain) =
-            if names.len() == 1 { ("context", "contains") } else { ("contexts", "contain") };
+        let folder = context.strip_prefix(survey.root()).unwrap_or(context);
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let (all, first_name) = (diagnostic::names(&names, NAMED), &first.name);
         let message = format!(
-            "the {contexts} of {all} {contain} the folders of other images: each change in \
-             `{example}` rebuilds `{first_name}`"
+            "the context `{}` of {all} contains other images: a change in `{example}` also rebuilds `{first_name}`",
+            folder.display()
         );
         let span = first.image.context.as_ref().map_or(&first.span, |given| &given.span);
-        let hint = "leave them out with a `.dockerignore` in the context, or with a \
+        let hint = "name the folders of the other images in `.dockerignore` in the context, or in \
                     `Dockerfile.dockerignore` beside each Dockerfile";
         let problem = Diagnostic::of(RuleCode::SharedContext, message);
         problems.push(problem.at(&survey.problems.source, span.clone(), "").hint(hint));

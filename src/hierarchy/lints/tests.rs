@@ -122,6 +122,12 @@ fn every_rule_is_broken_by_its_example() {
             "RB038",
             images("a: { platform: linux/amd64 }\n  b: { platforms: [linux/amd64, linux/arm64] }"),
         ),
+        (
+            "RB039",
+            file(&format!(
+                "version: 1\nregistry: r.io/base\ndefaults: {TESTED}\nimages:\n  a: {{}}\n  c: {{}}\n== c/Dockerfile\nFROM r.io/base/gone:1"
+            )),
+        ),
         ("RB040", one(TESTED, "FROM debian:latest")),
         ("RB041", one(TESTED, "FROM debian:12")),
         ("RB042", images("a: { build_args: { X: y } }")),
@@ -359,11 +365,11 @@ fn a_context_with_the_folders_of_other_images_is_told_once() {
     let both = format!("a: {all}, b: {}", all.replace("a/", "b/"));
     assert_eq!(
         found(&both, ""),
-        "the contexts of `a` and `b` contain the folders of other images: each change in `b` rebuilds `a`"
+        "the context `.` of `a` and `b` contains other images: a change in `b` also rebuilds `a`"
     );
     assert_eq!(
         found(&format!("a: {all}, b: {{}}"), ""),
-        "the context of `a` contains the folders of other images: each change in `b` rebuilds `a`"
+        "the context `.` of `a` contains other images: a change in `b` also rebuilds `a`"
     );
     for (images, ignore) in [
         ("a: {}, b: {}", ""),

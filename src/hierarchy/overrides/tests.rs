@@ -1,7 +1,10 @@
 use std::fs;
 
 use super::*;
-use crate::hierarchy::{Hierarchy, LoadOptions, Node};
+use crate::{
+    check::diagnostic::{self, Rendering},
+    hierarchy::{Hierarchy, LoadError, LoadOptions, Node},
+};
 
 const FILE: &str = "\
 version: 1
@@ -14,24 +17,62 @@ images:
 /// The images with these flags; or the message of each problem.
 fn load(fields: &[&str], build_args: &[&str]) -> Result<Vec<Node>, Vec<String>> {
     let folder = tempfile::tempdir().unwrap();
+    let messages =
+        |error: LoadError| error.problems.iter().map(|one| one.message.clone()).collect::<Vec<_>>();
+    Ok(loaded(folder.path(), fields, build_args)
+        .map_err(messages)?
+        .in_build_order()
+        .cloned()
+        .collect())
+}
+
+fn loaded(folder: &Path, fields: &[&str], build_args: &[&str]) -> Result<Hierarchy, LoadError> {
     for (path, text) in [
         ("os/Dockerfile", "FROM scratch\nARG A\nARG NPM_TOKEN\n"),
         ("app/Dockerfile", "ARG V=1\nFROM os AS prod\nARG B\nFROM prod AS debug\nARG NPM_TOKEN\n"),
     ] {
-        fs::create_dir_all(folder.path().join(path).parent().unwrap()).unwrap();
-        fs::write(folder.path().join(path), text).unwrap();
+        fs::create_dir_all(folder.join(path).parent().unwrap()).unwrap();
+        fs::write(folder.join(path), text).unwrap();
     }
     let overrides = Overrides {
         fields: fields.iter().map(|one| one.parse().unwrap()).collect(),
         build_args: build_args.iter().map(|one| one.parse().unwrap()).collect(),
     };
     let options = LoadOptions { overrides, ..LoadOptions::default() };
-    let loaded =
-        Hierarchy::load_text(folder.path().join("hierarchy.yaml"), FILE.to_owned(), &options);
-    let messages = |error: crate::hierarchy::LoadError| {
-        error.problems.iter().map(|one| one.message.clone()).collect::<Vec<_>>()
+    let file = folder.join("hierarchy.yaml");
+    Ok(Hierarchy::load_text(file, FILE.to_owned(), &options)?.hierarchy)
+}
+
+#[test]
+fn a_problem_with_a_value_of_a_flag_shows_the_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |fields: &[&str]| {
+        let error = loaded(folder.path(), fields, &[]).unwrap_err();
+        let rendering = Rendering { colour: false, current_dir: folder.path() };
+        diagnostic::render(&error.problems, rendering)
     };
-    Ok(loaded.map_err(messages)?.hierarchy.in_build_order().cloned().collect())
+    insta::assert_snapshot!(told(&["os.context=nowhere"]), @"
+    error[RB020]: there is no folder `nowhere`
+     --> --set:1:12
+      |
+    1 | os.context=nowhere
+      |            ^^^^^^^
+      |
+      = hint: a context is relative to the folder of hierarchy.yaml; `rebuild init --update` comments out images whose files were deleted
+    ");
+    for (fields, shown) in [
+        (&["os.retries=9"][..], "1 | os.retries=9\n  |            ^"),
+        // Each of several has its own excerpt.
+        (&["os.retries=1", "app-1.target=none"], "1 | app-1.target=none\n  |              ^^^^"),
+        (&["app-1.target=none", "os.retries=1"], "1 | app-1.target=none\n  |              ^^^^"),
+        (
+            &["app-1.target=none", "app-2.dockerfile=nofile"],
+            "1 | app-2.dockerfile=nofile\n  |                  ^^^^^^",
+        ),
+    ] {
+        let told = told(fields);
+        assert!(told.contains("\n --> --set:1:") && told.contains(shown), "{told}");
+    }
 }
 
 #[test]

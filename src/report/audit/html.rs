@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{AuditView, in_days, state, word};
+use super::{AuditView, in_days, is_fine, state, word};
 use crate::{
     audit::{AuditFinding, BaseEvidence},
     report::{
@@ -112,7 +112,7 @@ fn row(finding: &AuditFinding) -> Markup {
             }
             td role="cell" data-label="State" {
                 span.badge.(class) { (word(finding).replace('-', " ")) }
-                @if !["current", "unknown"].contains(&word(finding)) || state(finding).len() > 20 {
+                @if !(is_fine(finding) || word(finding) == "unknown") || state(finding).len() > 20 {
                     " " span.note { (sentence(&state(finding))) }
                 }
             }

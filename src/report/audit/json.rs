@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{AuditView, behind, word};
 use crate::{
-    audit::{AuditCounts, AuditFinding, BaseEvidence, FoundBase, Standing, UnknownBase},
+    audit::{AuditCounts, AuditFinding, BaseEvidence, FoundBase, NoBase, Standing},
     image::{Digest, Platform, Repository, Tag},
     report::{json, plan::VERSION},
 };
@@ -90,9 +90,9 @@ fn finding(finding: &AuditFinding) -> AuditedView<'_> {
         state: word(finding),
         base: finding.base.as_ref().map(base),
         candidates: match &finding.why {
-            Some(UnknownBase::Several(names)) => names.iter().map(String::as_str).collect(),
-            Some(UnknownBase::LabelsOf(node)) => vec![node],
-            Some(UnknownBase::NoEvidence) | None => Vec::new(),
+            Some(NoBase::Several(names)) => names.iter().map(String::as_str).collect(),
+            Some(NoBase::LabelsOf(node)) => vec![node],
+            Some(NoBase::NoEvidence | NoBase::FromScratch) | None => Vec::new(),
         },
     }
 }

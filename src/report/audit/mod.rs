@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 pub use self::{csv::csv, html::page, json::json, text::text};
 use super::numbers::count;
-use crate::audit::{Audit, AuditFinding, FoundBase, Standing, Unchecked, UnknownBase};
+use crate::audit::{Audit, AuditFinding, FoundBase, NoBase, Standing, Unchecked};
 
 /// The audit to print.
 #[derive(Clone, Copy, Debug)]
@@ -87,10 +87,11 @@ fn repository_of(name: &str) -> &str {
 fn state(finding: &AuditFinding) -> String {
     match finding.base.as_ref().map(|base| &base.standing) {
         None => match &finding.why {
-            Some(UnknownBase::Several(names)) => {
+            Some(NoBase::FromScratch) => "FROM scratch".to_owned(),
+            Some(NoBase::Several(names)) => {
                 format!("base unknown: {} have the same layers", names.join(" and "))
             }
-            Some(UnknownBase::LabelsOf(node)) => {
+            Some(NoBase::LabelsOf(node)) => {
                 format!(
                     "base unknown: the labels are of `{node}`; name its repository with `--base`"
                 )
@@ -125,12 +126,18 @@ fn in_days(days: i64) -> String {
 /// `current`, `behind`, …: a word for programs and style sheets.
 fn word(finding: &AuditFinding) -> &'static str {
     match finding.base.as_ref().map(|base| &base.standing) {
+        None if finding.is_from_scratch() => "from-scratch",
         None => "unknown",
         Some(Standing::Current) => "current",
         Some(Standing::Behind { .. }) => "behind",
         Some(Standing::NotPublished) => "not-published",
         Some(Standing::Unchecked(_)) => "unchecked",
     }
+}
+
+/// Whether there is nothing to say about its base.
+fn is_fine(finding: &AuditFinding) -> bool {
+    ["current", "from-scratch"].contains(&word(finding))
 }
 
 /// The versions and days that it is behind.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{AuditView, behind, state, word};
+use super::{AuditView, behind, is_fine, state, word};
 use crate::{
     audit::AuditFinding,
     report::{
@@ -24,12 +24,8 @@ pub fn text(
     (colour, out): (bool, &mut dyn Write),
 ) -> io::Result<()> {
     let paint = Paint { colour };
-    let shown: Vec<&AuditFinding> = view
-        .audit
-        .findings
-        .iter()
-        .filter(|finding| view.all || word(finding) != "current")
-        .collect();
+    let shown: Vec<&AuditFinding> =
+        view.audit.findings.iter().filter(|finding| view.all || !is_fine(finding)).collect();
     let rows: Vec<[String; 4]> = shown.iter().map(|finding| row(finding)).collect();
     let mut widths: [usize; 4] = HEADINGS.map(width);
     for row in &rows {
@@ -57,7 +53,7 @@ pub fn text(
         let text = line(cells);
         let text = match word(finding) {
             "behind" => paint.warning(text),
-            "current" => paint.faint(text),
+            "current" | "from-scratch" => paint.faint(text),
             _ => text,
         };
         writeln!(out, "{text}")?;
@@ -74,13 +70,18 @@ pub fn text(
         writeln!(out, "{}: {} of {images} behind{days}", sanitize::text(name), counted.behind)?;
     }
     writeln!(out, "{}", view.total())?;
-    let hidden = view.audit.findings.len() - shown.len();
-    if hidden > 0 {
-        writeln!(
-            out,
-            "{} with a current base not shown: `--all` lists them",
-            count(hidden, "image")
-        )?;
+    if !view.all {
+        let counts = view.audit.counts();
+        let parts = [
+            (counts.current, "with a current base"),
+            (counts.from_scratch, "built `FROM scratch`"),
+        ];
+        let parts = parts.into_iter().filter(|(n, _)| *n > 0);
+        let parts: Vec<String> =
+            parts.map(|(n, what)| format!("{} {what}", count(n, "image"))).collect();
+        if !parts.is_empty() {
+            writeln!(out, "not shown: {}; `--all` lists them", parts.join(", "))?;
+        }
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ fn findings_with_their_fixes() {
 fn a_limit_hides_small_findings_and_no_secrets() {
     let (text, json) = shown(1, &["app"]);
     assert!(text.contains("looks like a secret") && text.contains("deleted by a later layer"));
-    assert!(text.contains("and 1 smaller finding (`--all`)"), "{text}");
+    assert!(text.contains("not shown: 1 smaller finding; `--all` prints all"), "{text}");
     assert!(!text.contains("os: "), "{text}");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["findings"].as_array().unwrap().len(), 3);

@@ -36,7 +36,7 @@ pub fn text(view: WasteView<'_>, (colour, out): (bool, &mut dyn Write)) -> io::R
     let all = view.findings().count();
     let hidden = all.saturating_sub(view.limit.saturating_add(secrets));
     if hidden > 0 {
-        writeln!(out, "and {} (`--all`)\n", count(hidden, "smaller finding"))?;
+        writeln!(out, "not shown: {}; `--all` prints all\n", count(hidden, "smaller finding"))?;
     }
     if shown.iter().any(|finding| finding.files > 1) {
         writeln!(out, "{}\n", paint.faint("`--format json` lists the files of each folder"))?;
@@ -68,7 +68,24 @@ fn heading(finding: &WasteFinding, (paint, out): (Paint, &mut dyn Write)) -> io:
     let path = paint.strong(sanitize::text(&finding.path));
     let owner = sanitize::text(&owner(&finding.owner));
     let bytes = pad_left(&size(finding.bytes), 8);
-    writeln!(out, "{bytes}  {owner}: {path}{files}: {}", finding.kind)
+    let same = match (finding.kind, &finding.same) {
+        (WasteKind::Duplicate, Some(same)) => format!("same content as {}", sanitize::text(same)),
+        (WasteKind::Moved, Some(same)) => {
+            format!("same content again, as {}", sanitize::text(same))
+        }
+        (kind, _) => kind.to_string(),
+    };
+    writeln!(out, "{bytes}  {owner}: {path}{files}: {same}")
+}
+
+/// What the later layer does.
+fn verb(kind: WasteKind) -> &'static str {
+    match kind {
+        WasteKind::Deleted => "deleted in",
+        WasteKind::Replaced => "replaced in",
+        WasteKind::Secret => "hidden in",
+        _ => "again in",
+    }
 }
 
 fn details(
@@ -77,23 +94,33 @@ fn details(
     (paint, out): (Paint, &mut dyn Write),
 ) -> io::Result<()> {
     let indent = " ".repeat(8);
-    writeln!(out, "{indent}  {} {}", paint.faint("in"), place(view, &finding.layer, finding))?;
+    writeln!(
+        out,
+        "{indent}  {} {}",
+        paint.faint("added in"),
+        place(view, &finding.layer, finding)
+    )?;
     if let Some(by) = &finding.by {
-        writeln!(out, "{indent}  {} {}", paint.faint("then"), place(view, by, finding))?;
+        writeln!(
+            out,
+            "{indent}  {} {}",
+            paint.faint(verb(finding.kind)),
+            place(view, by, finding)
+        )?;
     }
     if finding.carried_by > 0 {
         let carried = count(finding.carried_by, "other image");
-        writeln!(out, "{indent}  {} {carried}", paint.faint("carried by"))?;
+        writeln!(out, "{indent}  {} {carried}", paint.faint("also in"))?;
     }
     writeln!(out, "{indent}  {} {}", paint.faint("fix:"), sanitize::text(&finding.fix.advice))?;
     if let Some((place, line)) = &finding.fix.write {
         let place = match place {
             WritePlace::Instead(file, number) => {
-                format!("{}:{number}", view.relative(file).display())
+                format!("change {}:{number} to:", view.relative(file).display())
             }
-            WritePlace::Append(file) => view.relative(file).display().to_string(),
+            WritePlace::Append(file) => format!("add to {}:", view.relative(file).display()),
         };
-        let place = paint.faint(format!("{}:", sanitize::text(&place)));
+        let place = paint.faint(sanitize::text(&place));
         writeln!(out, "{indent}  {place} {}", paint.good(sanitize::text(line)))?;
     }
     Ok(())
@@ -119,7 +146,7 @@ fn place(view: WasteView<'_>, layer: &LayerPlace, finding: &WasteFinding) -> Str
 }
 
 fn table(view: WasteView<'_>, (paint, out): (Paint, &mut dyn Write)) -> io::Result<()> {
-    let head = ["image", "files", "wasted", "inherited"].map(String::from);
+    let head = ["image", "size", "wasted", "wasted in bases"].map(String::from);
     let row = |image: &crate::waste::ImageWaste| {
         [
             sanitize::text(image.node.as_str()),
@@ -159,7 +186,7 @@ fn totals(view: WasteView<'_>, out: &mut dyn Write) -> io::Result<()> {
     let findings = count(view.findings().count(), "finding");
     writeln!(
         out,
-        "{}, {findings}: {} wasted, and {} that some images do not need (unpacked, counted once)",
+        "{}, {findings}: {} wasted, and {} that the images may not need (unpacked; shared bytes count once)",
         count(images, "image"),
         size(sum(true)),
         size(sum(false))

@@ -31,7 +31,7 @@ struct Truth {
 type Said = BTreeMap<(String, String), Truth>;
 
 fn said(report: &Value) -> Said {
-    let states = ["current", "behind", "not-published", "unchecked", "unknown"];
+    let states = ["current", "behind", "not-published", "unchecked", "unknown", "from-scratch"];
     let images = report["images"].as_array().unwrap().iter();
     let truth = |image: &Value| {
         let base = &image["base"];

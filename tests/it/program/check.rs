@@ -76,8 +76,12 @@ fn a_pipeline_chooses_what_fails_it() {
         ended.stdout,
         "\
 warning[RB042]: no `ARG` declares the build arg `VERISON`
---> deep/er/hierarchy.yaml:5:19
- = hint: did you mean `VERSION`?
+ --> deep/er/hierarchy.yaml:5:19
+  |
+5 | …                 VERISON …
+  |                   ^^^^^^^
+  |
+  = hint: did you mean `VERSION`?
 
 warning[RB040]: `debian` may be any version: it has no tag
  --> deep/er/a/Dockerfile:2:6

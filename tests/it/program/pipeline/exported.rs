@@ -93,11 +93,23 @@ fn a_failure_leaves_every_tag_on_every_system_and_a_rerun_ends_right() {
     }
 }
 
+/// `~web` and `~app` need secrets of the environment, and the last job an address.
+fn with_secrets() -> Pipeline {
+    let pipeline = Pipeline::of(Project::of_files());
+    let (web, app) = ("~web: { context: web", "~app: { context: app");
+    let secrets = "secrets: { npm: { env: NPM_TOKEN } }";
+    pipeline.project.edit("hierarchy.yaml", web, &format!("{web}, {secrets}"));
+    let secrets = "secrets: { npm: { env: NPM_TOKEN }, key: { env: APP_KEY, required: false } }";
+    pipeline.project.edit("hierarchy.yaml", app, &format!("{app}, {secrets}"));
+    pipeline.project.edit("hierarchy.yaml", "images:", "notify: { slack: SLACK_URL }\nimages:");
+    pipeline.project.commit();
+    pipeline
+}
+
 /// The built-in schemas of check-jsonschema, and the security audits of zizmor.
 #[test]
 fn exported_files_pass_the_checkers_that_are_installed() {
-    let pipeline = Pipeline::of(Project::of_files());
-    pipeline.project.commit();
+    let pipeline = with_secrets();
     let check = |program: &str, arguments: &[&str], path: &str| {
         if !is_installed(program) {
             println!("skipped: {program} is not installed");
@@ -191,6 +203,7 @@ fn wrong(value: &Value, of: &Value, at: &str, fields: &Value) -> Vec<String> {
 
 #[test]
 fn exported_objects_have_the_fields_of_their_types() {
+    let with_secrets = with_secrets();
     let pipeline = Pipeline::of(Project::of_files());
     pipeline.project.commit();
     let fields = fields();
@@ -199,6 +212,7 @@ fn exported_objects_have_the_fields_of_their_types() {
     for system in ["argo", "tekton", "jobs"] {
         let mut texts = vec![
             export(&format!("{system} {repository}")),
+            with_secrets.rebuild(&format!("export {system} {repository}")).exits(0).stdout,
             export(&format!(
                 "{system} {repository} --merge-chains --max-parallel 2 --docker-host tcp://e:1"
             )),
