@@ -155,7 +155,7 @@ fn one_job_a_node(pipeline: &Pipeline, options: &ExportOptions) -> (YamlMap, Vec
             steps(
                 options,
                 (STAGE, &stage(pipeline, options, &job.arguments())),
-                job.secrets.iter().map(|name| (name.clone(), secret(name))).collect(),
+                &of_names(&job.secrets),
             ),
         );
         jobs.push(&job.id, map);
@@ -221,11 +221,15 @@ fn matrix(
     map.with("runs-on", runner(label, options))
         .with("timeout-minutes", minutes(timeout))
         .with("strategy", images)
-        .with("steps", steps(options, (STAGE, &command), variables))
+        .with("steps", steps(options, (STAGE, &command), &variables))
 }
 
 fn secret(name: &str) -> String {
     format!("${{{{ secrets.{name} }}}}")
+}
+
+fn of_names(names: &BTreeSet<String>) -> Vec<(String, String)> {
+    names.iter().map(|name| (name.clone(), secret(name))).collect()
 }
 
 /// The variables of the jobs of a matrix: its images, and for each job the secrets that it needs.
@@ -257,10 +261,10 @@ fn promote(pipeline: &Pipeline, options: &ExportOptions, needs: &[String]) -> Ya
         "{} promote --plan {} --retries {RETRIES} --junit junit.xml",
         options.rebuild, pipeline.plan
     );
-    let variables = pipeline.notify.iter().map(|name| (name.clone(), secret(name))).collect();
+    let variables = of_names(&pipeline.notify);
     map.with("runs-on", runner(None, options))
         .with("timeout-minutes", minutes(pipeline.promote_timeout))
-        .with("steps", steps(options, ("Move the tags", &command), variables))
+        .with("steps", steps(options, ("Move the tags", &command), &variables))
 }
 
 fn stage(pipeline: &Pipeline, options: &ExportOptions, images: &str) -> String {
@@ -270,7 +274,7 @@ fn stage(pipeline: &Pipeline, options: &ExportOptions, images: &str) -> String {
 fn steps(
     options: &ExportOptions,
     (name, command): (&str, &str),
-    variables: Vec<(String, String)>,
+    variables: &[(String, String)],
 ) -> Vec<YamlMap> {
     let mut with = YamlMap::new().with("persist-credentials", false);
     if options.submodules {

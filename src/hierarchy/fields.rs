@@ -65,7 +65,7 @@ impl Problems {
     pub(super) fn span_in_flag(
         &mut self,
         flag: &Arc<SourceFile>,
-        value: Range<usize>,
+        value: &Range<usize>,
     ) -> Range<usize> {
         let known = self.flags.iter().find(|(_, known)| known.text == flag.text);
         let last = self.flags.last();

@@ -241,7 +241,7 @@ impl FieldOverride {
     fn applied(&self, image: Image, problems: &mut Problems) -> Image {
         let text = format!("{}.{}={}", self.image, self.field, self.value);
         let value = text.len() - self.value.len()..text.len();
-        let span = problems.span_in_flag(&SourceFile::new(Path::new("--set"), text), value);
+        let span = problems.span_in_flag(&SourceFile::new(Path::new("--set"), text), &value);
         let before = problems.found.len();
         let given = self.read(span, problems);
         if problems.found.len() > before {
