@@ -8,15 +8,13 @@ pub fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-/// For `serialize_with`.
-pub fn whole<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&whole_seconds(*at))
-}
-
-/// For `serialize_with` of a time that may be missing.
-pub fn whole_or_null<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => whole(at, to),
+/// For `serialize_with`, of a time or of one that may be missing.
+pub fn whole<T: Copy + Into<Option<Timestamp>>, S: Serializer>(
+    at: &T,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match (*at).into() {
+        Some(at) => to.collect_str(&whole_seconds(at)),
         None => to.serialize_none(),
     }
 }
@@ -31,7 +29,7 @@ mod tests {
         struct Times {
             #[serde(serialize_with = "whole")]
             at: Timestamp,
-            #[serde(serialize_with = "whole_or_null")]
+            #[serde(serialize_with = "whole")]
             ended: Option<Timestamp>,
         }
         let at: Timestamp = "2026-11-23T12:00:00.123456789Z".parse().unwrap();

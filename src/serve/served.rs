@@ -78,7 +78,7 @@ pub struct ImageStatus {
     pub node: String,
     pub state: ImageState,
     /// When the published image was built.
-    #[serde(serialize_with = "moment::whole_or_null")]
+    #[serde(serialize_with = "moment::whole")]
     pub since: Option<Timestamp>,
     /// The digest of the published image.
     pub published: Option<String>,

@@ -58,9 +58,9 @@ pub struct StoredRun {
     pub state: RunState,
     #[serde(serialize_with = "moment::whole")]
     pub queued_at: Timestamp,
-    #[serde(serialize_with = "moment::whole_or_null")]
+    #[serde(serialize_with = "moment::whole")]
     pub began_at: Option<Timestamp>,
-    #[serde(serialize_with = "moment::whole_or_null")]
+    #[serde(serialize_with = "moment::whole")]
     pub ended_at: Option<Timestamp>,
     pub exit_code: Option<i64>,
     /// The ID that `rebuild` gave it.

@@ -48,10 +48,10 @@ pub struct HierarchyView {
     /// Why the files cannot be read.
     pub problem: Option<String>,
     /// When the states were read, and why they cannot be read now.
-    #[serde(serialize_with = "moment::whole_or_null")]
+    #[serde(serialize_with = "moment::whole")]
     pub checked_at: Option<Timestamp>,
     pub check_problem: Option<String>,
-    #[serde(serialize_with = "moment::whole_or_null")]
+    #[serde(serialize_with = "moment::whole")]
     pub next_schedule: Option<Timestamp>,
     /// When a run that found no engine or registry starts again, and what it said.
     pub retry: Option<(Timestamp, String)>,
@@ -77,7 +77,7 @@ pub struct LagView {
     /// Images that wait for package updates.
     pub updates_pending: usize,
     /// Since when the first image is not current.
-    #[serde(serialize_with = "moment::whole_or_null")]
+    #[serde(serialize_with = "moment::whole")]
     pub behind_since: Option<Timestamp>,
 }
 
@@ -93,9 +93,9 @@ pub struct ImageRow {
     pub name: String,
     /// `null` until the states were read.
     pub state: Option<ImageState>,
-    #[serde(serialize_with = "moment::whole_or_null")]
+    #[serde(serialize_with = "moment::whole")]
     pub built_at: Option<Timestamp>,
-    #[serde(serialize_with = "moment::whole_or_null")]
+    #[serde(serialize_with = "moment::whole")]
     pub behind_since: Option<Timestamp>,
     pub why: Option<String>,
     pub digest: Option<String>,
@@ -119,9 +119,9 @@ pub struct RunRow {
     pub state: RunState,
     #[serde(serialize_with = "moment::whole")]
     pub queued_at: Timestamp,
-    #[serde(serialize_with = "moment::whole_or_null")]
+    #[serde(serialize_with = "moment::whole")]
     pub began_at: Option<Timestamp>,
-    #[serde(serialize_with = "moment::whole_or_null")]
+    #[serde(serialize_with = "moment::whole")]
     pub ended_at: Option<Timestamp>,
     pub exit_code: Option<i64>,
     pub run: Option<String>,
