@@ -145,9 +145,11 @@ fn raws(
             raw.unknown = unknown_tag(own(), &raw.tags);
             let mut repository = made.repository.clone();
             let is_same = |one: &&Made| one.repository.is_same(&made.repository);
-            // Images that share a repository need different tags: those that the paths of siblings say.
-            if raw.unknown == Some(UnknownTag::Latest)
-                && resolved.made.iter().flatten().filter(is_same).count() > 1
+            let is_shared = || resolved.made.iter().flatten().filter(is_same).count() > 1;
+            // Images that share a repository need different tags: those that the paths of siblings say. So do images
+            // with the commit in each tag, which a later step gives another one.
+            let is_commit = made.tags.is_empty() && raw.unknown.is_none();
+            if (is_commit || raw.unknown == Some(UnknownTag::Latest) && is_shared())
                 && let Some((shape, Some(tag))) = by_shape(true)
                 && split(&shape).1 == split(&repository).1
             {
