@@ -28,7 +28,7 @@ use crate::{
 const REMOVED_AT_ONCE: usize = 256;
 /// containerd answers a removal after it has collected garbage, which takes 0.4 to 2 s. It removes the name before,
 /// also if the client no longer waits: Docker 28.5, `daemon/containerd/image_delete.go`.
-const ANSWERED_WITHIN: Duration = Duration::from_millis(200);
+const ANSWERED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Of one hierarchy.
 pub(super) struct Tidy<'a> {
@@ -198,8 +198,8 @@ async fn remove(old: &Old<'_>) -> Removal {
 }
 
 /// The ends of removals in their order. Waits no longer than this for the answers to the last requests.
-async fn answers<'a>(
-    removals: Vec<LocalBoxFuture<'a, Removal>>,
+async fn answers(
+    removals: Vec<LocalBoxFuture<'_, Removal>>,
     within: Option<Duration>,
 ) -> Vec<Removal> {
     let mut ends = vec![Removal::Unanswered; removals.len()];
@@ -231,7 +231,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(*after)).await;
             Removal::Done
         });
-        let removals = removals.map(|one| one.boxed_local()).collect();
+        let removals = removals.map(futures_util::FutureExt::boxed_local).collect();
         let began = Instant::now();
         let ends = answers(removals, within.map(Duration::from_millis)).await;
         let done = ends.iter().filter(|end| **end == Removal::Done).count();

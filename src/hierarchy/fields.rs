@@ -80,7 +80,9 @@ impl Problems {
     /// What was found. At a value with variables, the excerpt says what they made of it.
     pub(super) fn take(&mut self) -> Vec<Diagnostic> {
         let mut found = std::mem::take(&mut self.found);
-        found.iter_mut().for_each(|problem| self.point_into_flags(problem));
+        for problem in &mut found {
+            self.point_into_flags(problem);
+        }
         for excerpt in found.iter_mut().filter_map(|problem| problem.excerpts.first_mut()) {
             let is_shown = excerpt.shown == ExcerptExtent::Text;
             let Some(label) = excerpt.labels.first_mut().filter(|label| label.text.is_empty())

@@ -36,6 +36,25 @@ pub enum TargetsError {
     NothingUsable(String),
 }
 
+/// The targets of a bake file that is named.
+pub(super) fn of_file(root: &Path, path: &Path, text: &str) -> Result<Targets, TargetsError> {
+    // Where a file outside is on this machine says nothing on another one.
+    let name = path.file_name().map_or(path, Path::new);
+    let shown = path.strip_prefix(root).unwrap_or(name);
+    // Bake runs in the folder of the hierarchy, or in one nearer to the file.
+    let mut folders: Vec<&Path> = shown.ancestors().skip(1).collect();
+    folders.reverse();
+    let has_file =
+        |targets: &Targets| targets.found.iter().any(|one| root.join(&one.dockerfile).is_file());
+    let mut all = folders.iter().map(|folder| targets(&[text], shown, folder));
+    let first = all.next().unwrap_or_else(|| targets(&[text], shown, Path::new("")))?;
+    Ok(if has_file(&first) {
+        first
+    } else {
+        all.filter_map(Result::ok).find(has_file).unwrap_or(first)
+    })
+}
+
 /// Reads targets. Contexts are relative to the folder that bake runs in, `folder`. In HCL, a text may override those
 /// before it.
 pub(super) fn targets(texts: &[&str], file: &Path, folder: &Path) -> Result<Targets, TargetsError> {

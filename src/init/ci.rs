@@ -465,37 +465,6 @@ jobs:
                 "base/Dockerfile acme.azurecr.io/ml/base:v1|web/Dockerfile ml/web:?,ml/web:latest",
             ),
             (
-                ".circleci/config.yml",
-                "jobs: { b: { steps: [{ run: 'docker build -t acme/web:<< pipeline.parameters.v >> web' }] } }",
-                "web/Dockerfile acme/web:?",
-            ),
-            (
-                ".circleci/config.yml",
-                "parameters: { r: { default: acme } }
-commands:
-  image:
-    parameters: { name: {}, tag: { default: '1' }, push: { default: false } }
-    steps:
-      - run: docker build -t << pipeline.parameters.r >>/<< parameters.name >>:<< parameters.tag >> << parameters.name >>
-      - when: { condition: << parameters.push >>, steps: [{ run: docker build -t acme/pushed base }] }
-  two: { parameters: { name: {} }, steps: [{ image: { name: << parameters.name >>, tag: 2 } }] }
-jobs:
-  a: { steps: [checkout, { image: { name: base } }] }
-  b: { parameters: { dir: {}, name: { default: no } }, steps: [{ two: { name: << parameters.dir >> } }] }
-workflows:
-  w: { jobs: [a, { b: { matrix: { parameters: { dir: [base, web, x] }, exclude: [{ dir: x }] } } }] }
-",
-                "base/Dockerfile acme/base:1|base/Dockerfile acme/base:2|web/Dockerfile acme/web:2",
-            ),
-            (
-                ".circleci/config.yml",
-                "orbs: { d: circleci/docker@3.0.0 }
-jobs: { b: { steps: [{ d/build: { image: acme/web, tag: 'x,y', path: web, docker-context: web } }] } }
-workflows: { w: { jobs: [{ d/publish: { image: acme/base, path: base } }] } }
-",
-                "web/Dockerfile docker.io/acme/web:x,docker.io/acme/web:y|base/Dockerfile docker.io/acme/base:?",
-            ),
-            (
                 ".gitlab-ci.yml",
                 "a: { script: [docker build -t r.io/x/$CI_JOB_NAME:1 base] }
 'b c': { extends: a, parallel: { matrix: [{ D: [web] }] }, script: ['docker build -t r.io/x/$D:$CI_JOB_NAME $D'] }
@@ -538,13 +507,48 @@ jobs:
   image: { vars: { T: '{{.T | default \"6\"}}' }, cmds: ['docker build -t acme/{{.N}}:{{.T}} {{.N}}'] } }",
                 "base/Dockerfile acme/base:5|web/Dockerfile acme/web:6",
             ),
+        ] {
+            assert_eq!(read(path, text, &[]).join("|"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn builds_of_circleci() {
+        for (text, expected) in [
             (
-                ".circleci/config.yml",
+                "jobs: { b: { steps: [{ run: 'docker build -t acme/web:<< pipeline.parameters.v >> web' }] } }",
+                "web/Dockerfile acme/web:?",
+            ),
+            (
+                "parameters: { r: { default: acme } }
+commands:
+  image:
+    parameters: { name: {}, tag: { default: '1' }, push: { default: false } }
+    steps:
+      - run: docker build -t << pipeline.parameters.r >>/<< parameters.name >>:<< parameters.tag >> << parameters.name >>
+      - when: { condition: << parameters.push >>, steps: [{ run: docker build -t acme/pushed base }] }
+  two: { parameters: { name: {} }, steps: [{ image: { name: << parameters.name >>, tag: 2 } }] }
+jobs:
+  a: { steps: [checkout, { image: { name: base } }] }
+  b: { parameters: { dir: {}, name: { default: no } }, steps: [{ two: { name: << parameters.dir >> } }] }
+workflows:
+  w: { jobs: [a, { b: { matrix: { parameters: { dir: [base, web, x] }, exclude: [{ dir: x }] } } }] }
+",
+                "base/Dockerfile acme/base:1|base/Dockerfile acme/base:2|web/Dockerfile acme/web:2",
+            ),
+            (
+                "orbs: { d: circleci/docker@3.0.0 }
+jobs: { b: { steps: [{ d/build: { image: acme/web, tag: 'x,y', path: web, docker-context: web } }] } }
+workflows: { w: { jobs: [{ d/publish: { image: acme/base, path: base } }] } }
+",
+                "web/Dockerfile docker.io/acme/web:x,docker.io/acme/web:y|base/Dockerfile docker.io/acme/base:?",
+            ),
+            (
                 "jobs: { b: { steps: [checkout, { run: { command: \"docker build -t acme/web:2 web\" } }] } }",
                 "web/Dockerfile acme/web:2",
             ),
         ] {
-            assert_eq!(read(path, text, &[]).join("|"), expected, "{text}");
+            assert_eq!(read(".circleci/config.yml", text, &[]).join("|"), expected, "{text}");
         }
     }
 

@@ -67,7 +67,7 @@ struct ExpressionParser<'t, L> {
     depth: usize,
 }
 
-impl<'t, L: FnMut(&str) -> Option<String>> ExpressionParser<'t, L> {
+impl<L: FnMut(&str) -> Option<String>> ExpressionParser<'_, L> {
     fn take(&mut self, sign: &str) -> bool {
         let rest = self.rest.trim_start().strip_prefix(sign);
         self.rest = rest.unwrap_or(self.rest);
@@ -205,7 +205,7 @@ impl<'t, L: FnMut(&str) -> Option<String>> ExpressionParser<'t, L> {
         let known = known.as_deref();
         let lower = |text: &str| text.to_lowercase();
         Some(match (name.to_lowercase().as_str(), known) {
-            ("format", _) => self.formatted(&arguments),
+            ("format", _) => formatted(&arguments),
             ("contains", Some([text, part])) => Term::of_bool(lower(text).contains(&lower(part))),
             ("startswith", Some([text, part])) => {
                 Term::of_bool(lower(text).starts_with(&lower(part)))
@@ -214,24 +214,24 @@ impl<'t, L: FnMut(&str) -> Option<String>> ExpressionParser<'t, L> {
             _ => Term::Unknown,
         })
     }
+}
 
-    /// `format('{0}:{1}', a, b)`.
-    fn formatted(&self, arguments: &[Term]) -> Term {
-        let Some((Term::Text(pattern), values)) = arguments.split_first() else {
-            return Term::Unknown;
+/// `format('{0}:{1}', a, b)`.
+fn formatted(arguments: &[Term]) -> Term {
+    let Some((Term::Text(pattern), values)) = arguments.split_first() else {
+        return Term::Unknown;
+    };
+    let mut text = pattern.clone();
+    for (number, value) in values.iter().enumerate() {
+        let value = match value {
+            Term::Text(text) => text.clone(),
+            Term::Falsy(text) => (*text).to_owned(),
+            Term::Unset(name) => unknown(name),
+            Term::Unknown => return Term::Unknown,
         };
-        let mut text = pattern.clone();
-        for (number, value) in values.iter().enumerate() {
-            let value = match value {
-                Term::Text(text) => text.clone(),
-                Term::Falsy(text) => (*text).to_owned(),
-                Term::Unset(name) => unknown(name),
-                Term::Unknown => return Term::Unknown,
-            };
-            text = text.replace(&format!("{{{number}}}"), &value);
-        }
-        if text.contains("{{") { Term::Unknown } else { Term::Text(text) }
+        text = text.replace(&format!("{{{number}}}"), &value);
     }
+    if text.contains("{{") { Term::Unknown } else { Term::Text(text) }
 }
 
 fn is_typed(name: &str) -> bool {

@@ -248,23 +248,7 @@ impl Study {
                 found(root, &tree, (&tracked, &environment), (&mut notes, &mut left_out))?
             }
             From::Bake(path, text) => {
-                // Where a file outside is on this machine says nothing on another one.
-                let name = path.file_name().map_or(path.as_path(), Path::new);
-                let shown = path.strip_prefix(root).unwrap_or(name);
-                // Bake runs in the folder of the hierarchy, or in one nearer to the file.
-                let mut folders: Vec<&Path> = shown.ancestors().skip(1).collect();
-                folders.reverse();
-                let has_file = |targets: &bake::Targets| {
-                    targets.found.iter().any(|one| root.join(&one.dockerfile).is_file())
-                };
-                let mut all = folders.iter().map(|folder| bake::targets(&[&text], shown, folder));
-                let first =
-                    all.next().unwrap_or_else(|| bake::targets(&[&text], shown, Path::new("")))?;
-                let targets = if has_file(&first) {
-                    first
-                } else {
-                    all.filter_map(Result::ok).find(has_file).unwrap_or(first)
-                };
+                let targets = bake::of_file(root, &path, &text)?;
                 notes = targets.notes;
                 targets.found
             }

@@ -54,7 +54,7 @@ fn arms(lines: &[NumberedLine]) -> (Vec<OptionArm<'_>>, usize) {
                 arms.push(OptionArm { patterns: patterns.collect(), lines: Vec::new() });
             }
             None if depth == 1 => {
-                arms.iter_mut().rev().take(1).for_each(|arm| arm.lines.push(line))
+                arms.iter_mut().rev().take(1).for_each(|arm| arm.lines.push(line));
             }
             None if depth == 0 => {
                 behind += shifts(line);

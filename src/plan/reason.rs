@@ -261,10 +261,10 @@ impl fmt::Display for Reason {
                     .collect();
                 let list = |tags: &[&Tag]| {
                     // One more name is as short as "1 more".
-                    let named = if tags.len() <= NAMED_TAGS + 1 { tags.len() } else { NAMED_TAGS };
+                    let most = if tags.len() <= NAMED_TAGS + 1 { tags.len() } else { NAMED_TAGS };
                     let names: Vec<String> =
-                        tags[..named].iter().map(|tag| format!("`{tag}`")).collect();
-                    match tags.len() - named {
+                        tags[..most].iter().map(|tag| format!("`{tag}`")).collect();
+                    match tags.len() - most {
                         0 => names.join(", "),
                         more => format!("{} and {more} more", names.join(", ")),
                     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     io::{self, Write},
 };
 
@@ -83,7 +84,7 @@ pub fn text(
         let mut text = format!("{}\n", cells[..FIRST_LINE].join("  ").trim_end());
         let named = HEAD.iter().zip(&row).skip(FIRST_LINE);
         for (name, cell) in named.filter(|(_, cell)| past.is_some() && *cell != "-") {
-            text += &format!("  {name}: {cell}\n");
+            _ = writeln!(text, "  {name}: {cell}");
         }
         text
     };
@@ -94,10 +95,10 @@ pub fn text(
             HistoryLine::Run(past) => {
                 text += &write_row(rows.next().unwrap_or_default(), Some(past));
                 if let Some(rest) = unfinished(runs, past) {
-                    text += &format!("  {}\n", sanitize::text(&rest));
+                    _ = writeln!(text, "  {}", sanitize::text(&rest));
                 }
             }
-            HistoryLine::Idle(idle) => text += &format!("{}\n", paint.faint(folded(idle))),
+            HistoryLine::Idle(idle) => _ = writeln!(text, "{}", paint.faint(folded(idle))),
         }
     }
     out.write_all(wrap(&text, columns).as_bytes())

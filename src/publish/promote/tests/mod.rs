@@ -224,8 +224,7 @@ async fn an_image_behind_two_failed_parents_names_both() {
         failures.update(&ended.summary, jiff::Timestamp::UNIX_EPOCH);
         let setback = &failures.of(&"top".into()).unwrap().setback;
         let Setback::Blocked { by, others } = setback else { panic!("{setback:?}") };
-        let all: BTreeSet<&str> =
-            [by].into_iter().chain(others).map(|node| node.as_str()).collect();
+        let all: BTreeSet<&str> = [by].into_iter().chain(others).map(NodeName::as_str).collect();
         assert_eq!(all, BTreeSet::from(["lang", "web"]));
     }
 }
