@@ -50,7 +50,7 @@ struct Old<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Removal {
+enum OldImageEnd {
     Absent,
     Done,
     /// The engine has the request and goes on after the run. The next run asks again.
@@ -85,11 +85,11 @@ impl<'a> Tidy<'a> {
             let removals = old.iter().map(|old| remove(old).boxed_local()).collect();
             let ends = answers(removals, is_slow.then_some(ANSWERED_WITHIN)).await;
             for (old, end) in old.iter().zip(ends) {
-                if matches!(end, Removal::Done | Removal::Unanswered) {
+                if matches!(end, OldImageEnd::Done | OldImageEnd::Unanswered) {
                     images += 1;
                     bytes += old.bytes;
                 }
-                if matches!(end, Removal::Done | Removal::Absent) {
+                if matches!(end, OldImageEnd::Done | OldImageEnd::Absent) {
                     stored.remove(&old.node.name, &old.tag);
                 }
             }
@@ -181,28 +181,28 @@ impl<'a> Tidy<'a> {
 }
 
 /// Removes the tags from each engine.
-async fn remove(old: &Old<'_>) -> Removal {
+async fn remove(old: &Old<'_>) -> OldImageEnd {
     let of_engines = old.tags.iter().map(async |(engine, tags)| {
-        let Some(tags) = tags else { return Removal::Refused };
-        let mut end = Removal::Absent;
+        let Some(tags) = tags else { return OldImageEnd::Refused };
+        let mut end = OldImageEnd::Absent;
         for tag in tags {
             match engine.remove_tag(tag).await {
-                Ok(TagRemoval::WithImage) => end = Removal::Done,
+                Ok(TagRemoval::WithImage) => end = OldImageEnd::Done,
                 Ok(TagRemoval::OfSeveral | TagRemoval::Absent) => {}
-                Err(_) => return Removal::Refused,
+                Err(_) => return OldImageEnd::Refused,
             }
         }
         end
     });
-    join_all(of_engines).await.into_iter().max().unwrap_or(Removal::Absent)
+    join_all(of_engines).await.into_iter().max().unwrap_or(OldImageEnd::Absent)
 }
 
 /// The ends of removals in their order. Waits no longer than this for the answers to the last requests.
 async fn answers(
-    removals: Vec<LocalBoxFuture<'_, Removal>>,
+    removals: Vec<LocalBoxFuture<'_, OldImageEnd>>,
     within: Option<Duration>,
-) -> Vec<Removal> {
-    let mut ends = vec![Removal::Unanswered; removals.len()];
+) -> Vec<OldImageEnd> {
+    let mut ends = vec![OldImageEnd::Unanswered; removals.len()];
     let mut unsent = removals.into_iter().enumerate();
     while unsent.len() > 0 {
         let sent = unsent.by_ref().take(REMOVED_AT_ONCE);
@@ -229,12 +229,12 @@ mod tests {
     async fn answered(after: &[u64], within: Option<u64>) -> (usize, u128) {
         let removals = after.iter().map(async |after| {
             tokio::time::sleep(Duration::from_millis(*after)).await;
-            Removal::Done
+            OldImageEnd::Done
         });
         let removals = removals.map(futures_util::FutureExt::boxed_local).collect();
         let began = Instant::now();
         let ends = answers(removals, within.map(Duration::from_millis)).await;
-        let done = ends.iter().filter(|end| **end == Removal::Done).count();
+        let done = ends.iter().filter(|end| **end == OldImageEnd::Done).count();
         (done, began.elapsed().as_millis())
     }
 
