@@ -147,8 +147,8 @@ impl<'a> Tidy<'a> {
         old.buffer_unordered(REMOVED_AT_ONCE).filter_map(async |old| old).collect().await
     }
 
-    /// The tags to remove. `None` if the image stays. With a registry, the build tag goes whatever else names the image:
-    /// the engine keeps an image with other tags.
+    /// The tags to remove. `None` if the image stays. With a registry, this is the build tag: the engine keeps an image
+    /// with other tags.
     async fn tags(
         &self,
         engine: &Docker,
