@@ -211,7 +211,7 @@ fn in_effect(runs: &[PastRun]) -> Option<&PastRun> {
     None
 }
 
-/// `undo run 01k… of 2026-11-30 22:10 (--from os): move 3 tags back`.
+/// `undo run 01k… of 2026-11-30 22:10 (request: --from os): move 3 tags back`.
 fn request(tags: usize, of: &PastRun) -> String {
     format!("undo {}: move {} back", report::history::title(of), count(tags, "tag"))
 }

@@ -110,7 +110,7 @@ fn tell_failed_build(failure: Option<&LastFailure>) {
     else {
         return;
     };
-    output::line(&format!("run {run} has no image of it ({message}): this is an earlier one"));
+    output::line(&format!("run {run} has no image of it ({message}): looking for an earlier one"));
 }
 
 /// The image under the first tag that exists.

@@ -47,6 +47,8 @@ pub enum ReferenceError {
     Repository(String),
     #[error("`{0}` is not an image name: repository names are lower case")]
     UpperCase(String),
+    #[error("the tag is empty")]
+    EmptyTag,
     #[error(
         "`{0}` is not a tag: a tag is at most 128 letters, digits, `_`, `.` and `-`, and starts \
          with a letter, a digit or `_`"
@@ -208,7 +210,11 @@ impl FromStr for Tag {
         let good = s.len() <= 128
             && bytes.next().is_some_and(word)
             && bytes.all(|b| word(b) || b == b'.' || b == b'-');
-        if good { Ok(Self(s.to_owned())) } else { Err(ReferenceError::Tag(s.to_owned())) }
+        match good {
+            true => Ok(Self(s.to_owned())),
+            false if s.is_empty() => Err(ReferenceError::EmptyTag),
+            false => Err(ReferenceError::Tag(s.to_owned())),
+        }
     }
 }
 

@@ -98,6 +98,10 @@ fn totals(summary: &Summary) -> String {
 /// Why there was nothing to move though images were built.
 fn came_out_the_same(summary: &Summary) -> Option<String> {
     let same = |step: &&StepSummary| matches!(step.outcome, Outcome::Unchanged { .. });
+    // With `rebuild promote`, tags may point at new images already.
+    if summary.steps.iter().any(|step| matches!(step.outcome, Outcome::Built { .. })) {
+        return None;
+    }
     let n = summary.steps.iter().filter(same).count();
     let what = match n {
         0 => return None,

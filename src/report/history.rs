@@ -186,9 +186,9 @@ fn asked(past: &PastRun) -> String {
     }
 }
 
-/// `run 01k… of 2026-11-30 22:10 (--from os)`.
+/// `run 01k… of 2026-11-30 22:10 (request: --from os)`.
 pub fn title(past: &PastRun) -> String {
-    sanitize::text(&format!("run {} of {} ({})", past.began.run, time(past), asked(past)))
+    sanitize::text(&format!("run {} of {} (request: {})", past.began.run, time(past), asked(past)))
 }
 
 /// A run in a few words, for a list of runs to choose from.

@@ -125,8 +125,23 @@ impl Pinned {
         if !said.contains(PIN_DOMAIN) {
             return said;
         }
-        other_pins().replace_all(&said, "$image").into_owned()
+        let said = other_pins().replace_all(&said, "$image");
+        absent_pin()
+            .replace(&said, "the engine has no image of `$image` for the platform of this build")
+            .into_owned()
     }
+}
+
+/// A pin that the engine does not have, or not for this platform: BuildKit then asks the host of its name.
+fn absent_pin() -> &'static Regex {
+    static PIN: LazyLock<Regex> = LazyLock::new(|| {
+        let domain = regex::escape(PIN_DOMAIN);
+        let pin = format!(
+            r#"^(?:\S+: )?failed to resolve source metadata for (?<image>\S+): failed to do request: \S+ "https?://{domain}/.*"#
+        );
+        Regex::new(&pin).expect("a valid pattern")
+    });
+    &PIN
 }
 
 /// The pins of this file's [`Bases::pins_of`].
@@ -549,6 +564,14 @@ mod tests {
                 "FROM web-onbuild AS x",
             ),
             ("FROM a".to_owned(), "FROM a"),
+            (
+                format!(
+                    "{own}: failed to resolve source metadata for {own}: failed to do request: Head \
+                     \"https://rebuild.invalid/v2/01m8/nos/manifests/0123456789abcdef\": dial tcp: lookup \
+                     rebuild.invalid on 10.0.0.53:53: no such host"
+                ),
+                "the engine has no image of `r.io/os:12` for the platform of this build",
+            ),
         ] {
             assert_eq!(pinned.as_written(said), expected);
         }

@@ -44,7 +44,9 @@ pub(super) struct Pending {
     open: Vec<u64>,
     /// Those of ticks.
     ticks: Vec<u64>,
-    retry: Option<(Instant, Duration)>,
+    retry_at: Option<Instant>,
+    /// Before the last retry. `None` after a run that ended, or a change.
+    pause: Option<Duration>,
     /// To tell the run that goes on.
     overtaken: watch::Sender<BTreeSet<NodeName>>,
 }
@@ -83,7 +85,8 @@ impl Pending {
             left: Scope::Nothing,
             open,
             ticks,
-            retry: None,
+            retry_at: None,
+            pause: None,
             overtaken: watch::Sender::default(),
         }
     }
@@ -92,7 +95,7 @@ impl Pending {
         self.open.push(self.ledger.begin(trigger, Timestamp::now()));
         self.scope = std::mem::take(&mut self.scope).and(scope);
         // A saved file must not wait for the next try.
-        self.retry = None;
+        (self.retry_at, self.pause) = (None, None);
         self.tell_trouble();
     }
 
@@ -121,7 +124,7 @@ impl Pending {
 
     /// The next run, if there is anything to do. Files come first: somebody waits for them.
     pub(super) fn begin(&mut self) -> Option<CurrentRun> {
-        if self.retry.is_some() {
+        if self.retry_at.is_some() {
             return None;
         }
         self.overtaken = watch::Sender::default();
@@ -172,7 +175,7 @@ impl Pending {
                 return self.put_back(what, triggers);
             }
         };
-        self.retry = None;
+        (self.retry_at, self.pause) = (None, None);
         // The newest tells how it ended; those before it were done with it.
         if let Some((last, before)) = triggers.split_last() {
             let others = if how == TriggerResult::Cancelled {
@@ -216,17 +219,17 @@ impl Pending {
     }
 
     fn retry_later(&mut self) {
-        let pause = self.retry.map_or(FIRST_RETRY, |(_, pause)| (pause * 2).min(LAST_RETRY));
-        self.retry = Some((Instant::now() + pause, pause));
+        let pause = self.pause.map_or(FIRST_RETRY, |pause| (pause * 2).min(LAST_RETRY));
+        (self.retry_at, self.pause) = (Some(Instant::now() + pause), Some(pause));
         output::line(&format!("trying again in {} s, or when a file changes", pause.as_secs()));
     }
 
     pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.retry.map(|(at, _)| at)
+        self.retry_at
     }
 
     pub(super) fn retry_now(&mut self) {
-        self.retry = None;
+        self.retry_at = None;
     }
 
     fn tell_trouble(&mut self) {

@@ -154,7 +154,7 @@ fn a_plan_says_where_to_and_what_it_would_touch() {
         let some = lines("plan --from ~os ~app");
         assert_eq!(project.shown(&some[1]), "build    ~app  `~web` is rebuilt");
         assert_eq!(some[3], "the whole run: at most 4 to build (3 not shown)");
-        assert!(some[4].starts_with("4 images, 5 tags, "), "{some:?}");
+        assert!(some[4].starts_with("  4 images, 5 tags, "), "{some:?}");
         project.write("os/page", "~os, the second\n");
         project.rebuilt(place);
         project.write("os/page", "~os one\n");

@@ -37,7 +37,8 @@ fn a_run_is_taken_back_and_that_too() {
         let [first, second] = twice(project, place);
         let dry = project.rebuild("rollback --dry-run").to(place).run().exits(0);
         assert_eq!(dry.stdout.matches(" → ").count(), 5, "{dry}");
-        let dry = dry.says(&["would undo run ", " (what is out of date): move 5 tags back"]);
+        let dry =
+            dry.says(&["would undo run ", " (request: what is out of date): move 5 tags back"]);
         assert_eq!(project.tags(place), second);
         let json = project.rebuild("rollback --dry-run --format json").to(place).run().exits(0);
         let json = json.events().remove(0);

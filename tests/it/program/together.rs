@@ -93,7 +93,7 @@ impl Together {
                 Some(0) if ended[1 - index].status.code() != Some(0) => assert!(is_theirs, "{end}"),
                 Some(13) => {
                     // Found before the write, or by the read after it.
-                    let why = ["by somebody else", "read back it points at"];
+                    let why = ["by another user or program", "read back it points at"];
                     assert!(why.iter().any(|why| end.stderr.contains(why)), "{end}");
                 }
                 Some(75) => assert!(end.stderr.contains("another run is publishing"), "{end}"),
