@@ -3,14 +3,9 @@
 //! **Invariant:** only images go that a run of this hierarchy has stored, and whose tags are all build tags of this
 //! hierarchy. The engine refuses to remove an image of a container.
 
-use std::{collections::BTreeSet, num::NonZeroUsize, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroUsize};
 
-use futures_util::{
-    FutureExt as _, StreamExt as _,
-    future::{LocalBoxFuture, join_all},
-    stream::{self, FuturesUnordered},
-};
-use tokio::time::{Instant, timeout_at};
+use futures_util::{StreamExt as _, stream};
 
 use super::{connections::Connections, error::CommandError, gc::taken_back, pool};
 use crate::{
@@ -20,15 +15,15 @@ use crate::{
     fingerprint::{is_build_tag, node_of},
     hierarchy::{Hierarchy, Node},
     image::{Digest, Repository, Tag, Tagged},
-    publish::{gc::Stored, store::Tags},
+    publish::{
+        gc::{Stored, StoredImage},
+        store::Tags,
+    },
 };
 
 /// How many images are removed at once. containerd collects garbage after each removal, and once for all that
 /// wait: measured on Docker 28.5, 40 images take 2.6 s at 40 at once, 3.8 s at 20, 10 s at 8.
-const REMOVED_AT_ONCE: usize = 256;
-/// containerd answers a removal after it has collected garbage, which takes 0.4 to 2 s. It removes the name before,
-/// also if the client no longer waits: Docker 28.5, `daemon/containerd/image_delete.go`.
-const ANSWERED_WITHIN: Duration = Duration::from_millis(100);
+const REMOVED_AT_ONCE: usize = 64;
 
 /// Of one hierarchy.
 pub(super) struct Tidy<'a> {
@@ -40,26 +35,21 @@ pub(super) struct Tidy<'a> {
     pub(super) is_locked: bool,
 }
 
-/// An image beyond those to keep.
-struct Old<'a> {
-    node: &'a Node,
-    tag: Tag,
+/// What went, and the bytes that it took.
+#[derive(Default)]
+struct Gone {
+    images: usize,
     bytes: u64,
-    /// By engine: the tags to remove, that of the build last, so that an interrupted removal is continued.
-    tags: Vec<(&'a Docker, Option<Vec<Tagged>>)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum OldImageEnd {
+enum OldImage {
     Absent,
-    Done,
-    /// The engine has the request and goes on after the run. The next run asks again.
-    Unanswered,
-    /// Another image or container needs it, or the engine refused: the next run asks again.
-    Refused,
+    Removed,
+    /// It is still necessary, or the engine did not answer: the next run looks again.
+    Stays,
 }
 
-impl<'a> Tidy<'a> {
+impl Tidy<'_> {
     /// Remembers what the run has stored. After a success, removes what is old. `None` if nothing went.
     pub(super) async fn after<S: Tags>(&self, summary: &Summary, store: &S) -> Option<EventKind> {
         let name = format!("stored-{}", Digest::of(self.place.as_bytes()).short());
@@ -74,27 +64,43 @@ impl<'a> Tidy<'a> {
         if built.is_empty() {
             return None;
         }
-        let (mut images, mut bytes) = (0, 0);
+        let mut gone = Gone::default();
         // What the next rollback needs is not known if it cannot be read: then everything stays.
         if self.is_locked
             && summary.exit == Exit::Done
             && let Ok(needed) = self.needed(summary, store).await
         {
-            let old = self.old(&stored, built, &needed).await;
-            let is_slow = self.engines().iter().any(|engine| engine.answers_after_collecting());
-            let removals = old.iter().map(|old| remove(old).boxed_local()).collect();
-            let ends = answers(removals, is_slow.then_some(ANSWERED_WITHIN)).await;
-            for (old, end) in old.iter().zip(ends) {
-                if matches!(end, OldImageEnd::Done | OldImageEnd::Unanswered) {
-                    images += 1;
-                    bytes += old.bytes;
+            let old: Vec<(&Node, StoredImage)> = built
+                .into_iter()
+                .flat_map(|node| {
+                    stored
+                        .beyond(&node.name, self.keep(node))
+                        .into_iter()
+                        .map(move |old| (node, old))
+                })
+                .collect();
+            let mut ended = stream::iter(old)
+                .map(async |(node, old)| {
+                    let tag = old.build_tag()?;
+                    let end = self.remove_old(node, &tag, &needed).await;
+                    Some((node, tag, old.added, end))
+                })
+                .buffer_unordered(REMOVED_AT_ONCE);
+            while let Some(ended) = ended.next().await {
+                let Some((node, tag, bytes, end)) = ended else { continue };
+                match end {
+                    OldImage::Stays => continue,
+                    OldImage::Absent => {}
+                    OldImage::Removed => {
+                        gone.images += 1;
+                        gone.bytes += bytes;
+                    }
                 }
-                if matches!(end, OldImageEnd::Done | OldImageEnd::Absent) {
-                    stored.remove(&old.node.name, &old.tag);
-                }
+                stored.remove(&node.name, &tag);
             }
         }
         self.world.state.keep(&name, &stored.kept());
+        let Gone { images, bytes } = gone;
         (images > 0).then_some(EventKind::ImagesRemoved { images, bytes })
     }
 
@@ -121,50 +127,37 @@ impl<'a> Tidy<'a> {
         }
     }
 
-    fn engines(&self) -> Vec<&'a Docker> {
-        pool::with_docker_api(self.world)
+    async fn remove_old(&self, node: &Node, tag: &Tag, needed: &BTreeSet<Digest>) -> OldImage {
+        let tagged = node.repository.tagged(tag.clone());
+        let mut all = OldImage::Absent;
+        for engine in pool::with_docker_api(self.world) {
+            let end = match self.hierarchy.registry {
+                Some(_) => in_registry(engine, &tagged).await,
+                None => self.remove_if_free(engine, (node, &tagged), needed).await,
+            };
+            all = match (all, end) {
+                (OldImage::Stays, _) | (_, OldImage::Stays) => OldImage::Stays,
+                (OldImage::Removed, _) | (_, OldImage::Removed) => OldImage::Removed,
+                (OldImage::Absent, OldImage::Absent) => OldImage::Absent,
+            };
+        }
+        all
     }
 
-    /// The images of these nodes that are beyond those to keep, and free.
-    async fn old(
-        &self,
-        stored: &Stored,
-        built: Vec<&'a Node>,
-        needed: &BTreeSet<Digest>,
-    ) -> Vec<Old<'a>> {
-        let beyond = built.into_iter().flat_map(|node| {
-            stored.beyond(&node.name, self.keep(node)).into_iter().map(move |old| (node, old))
-        });
-        let old = stream::iter(beyond).map(async |(node, old)| {
-            let tag = old.build_tag()?;
-            let tagged = node.repository.tagged(tag.clone());
-            let tags = self
-                .engines()
-                .into_iter()
-                .map(async |engine| (engine, self.tags(engine, (node, &tagged), needed).await));
-            Some(Old { node, tag, bytes: old.added, tags: join_all(tags).await })
-        });
-        old.buffer_unordered(REMOVED_AT_ONCE).filter_map(async |old| old).collect().await
-    }
-
-    /// The tags to remove. `None` if the image stays. With a registry, this is the build tag: the engine keeps an image
-    /// with other tags.
-    async fn tags(
+    async fn remove_if_free(
         &self,
         engine: &Docker,
         (node, tagged): (&Node, &Tagged),
         needed: &BTreeSet<Digest>,
-    ) -> Option<Vec<Tagged>> {
-        if self.hierarchy.registry.is_some() {
-            return Some(vec![tagged.clone()]);
-        }
+    ) -> OldImage {
         match engine.inspect(&tagged.to_string()).await {
-            Ok(None) => Some(vec![]),
-            Ok(Some(image)) if self.is_free(&image, node, needed) => {
-                let others = image.tags.into_iter().filter(|one| one != tagged);
-                Some(others.chain([tagged.clone()]).collect())
+            Ok(None) => OldImage::Absent,
+            Ok(Some(image))
+                if self.is_free(&image, node, needed) && remove(engine, &image, tagged).await =>
+            {
+                OldImage::Removed
             }
-            Ok(Some(_)) | Err(_) => None,
+            Ok(Some(_)) | Err(_) => OldImage::Stays,
         }
     }
 
@@ -180,71 +173,22 @@ impl<'a> Tidy<'a> {
     }
 }
 
-/// Removes the tags from each engine.
-async fn remove(old: &Old<'_>) -> OldImageEnd {
-    let of_engines = old.tags.iter().map(async |(engine, tags)| {
-        let Some(tags) = tags else { return OldImageEnd::Refused };
-        let mut end = OldImageEnd::Absent;
-        for tag in tags {
-            match engine.remove_tag(tag).await {
-                Ok(TagRemoval::WithImage) => end = OldImageEnd::Done,
-                Ok(TagRemoval::OfSeveral | TagRemoval::Absent) => {}
-                Err(_) => return OldImageEnd::Refused,
-            }
-        }
-        end
-    });
-    join_all(of_engines).await.into_iter().max().unwrap_or(OldImageEnd::Absent)
+/// The registry has it, so its build tag goes whatever else names it here. The engine keeps an image with other tags.
+async fn in_registry(engine: &Docker, tagged: &Tagged) -> OldImage {
+    match engine.remove_tag(tagged).await {
+        Ok(TagRemoval::WithImage) => OldImage::Removed,
+        Ok(TagRemoval::OfSeveral | TagRemoval::Absent) => OldImage::Absent,
+        Err(_) => OldImage::Stays,
+    }
 }
 
-/// The ends of removals in their order. Waits no longer than this for the answers to the last requests.
-async fn answers(
-    removals: Vec<LocalBoxFuture<'_, OldImageEnd>>,
-    within: Option<Duration>,
-) -> Vec<OldImageEnd> {
-    let mut ends = vec![OldImageEnd::Unanswered; removals.len()];
-    let mut unsent = removals.into_iter().enumerate();
-    while unsent.len() > 0 {
-        let sent = unsent.by_ref().take(REMOVED_AT_ONCE);
-        let sent = sent.map(|(number, removal)| removal.map(move |end| (number, end)));
-        let mut sent: FuturesUnordered<_> = sent.collect();
-        let deadline = within.filter(|_| unsent.len() == 0).map(|within| Instant::now() + within);
-        loop {
-            let next = match deadline {
-                Some(deadline) => timeout_at(deadline, sent.next()).await.ok().flatten(),
-                None => sent.next().await,
-            };
-            let Some((number, end)) = next else { break };
-            ends[number] = end;
+/// Whether the engine has removed it. The tag that is remembered goes last, so that it is found again.
+async fn remove(engine: &Docker, image: &LocalImage, tagged: &Tagged) -> bool {
+    let others = image.tags.iter().filter(|one| *one != tagged);
+    for tagged in others.chain([tagged]) {
+        if engine.untag(tagged).await.is_err() {
+            return false;
         }
     }
-    ends
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Removals that are answered after these milliseconds.
-    async fn answered(after: &[u64], within: Option<u64>) -> (usize, u128) {
-        let removals = after.iter().map(async |after| {
-            tokio::time::sleep(Duration::from_millis(*after)).await;
-            OldImageEnd::Done
-        });
-        let removals = removals.map(futures_util::FutureExt::boxed_local).collect();
-        let began = Instant::now();
-        let ends = answers(removals, within.map(Duration::from_millis)).await;
-        let done = ends.iter().filter(|end| **end == OldImageEnd::Done).count();
-        (done, began.elapsed().as_millis())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn only_the_last_requests_are_not_waited_for() {
-        assert_eq!(answered(&[], Some(200)).await, (0, 0));
-        assert_eq!(answered(&[10, 900], None).await, (2, 900));
-        assert_eq!(answered(&[900, 10, 900], Some(200)).await, (1, 200));
-        assert_eq!(answered(&[10, 20], Some(200)).await, (2, 20));
-        // All but the last six are answered before those are sent.
-        assert_eq!(answered(&[900; REMOVED_AT_ONCE + 6], Some(200)).await, (REMOVED_AT_ONCE, 1100));
-    }
+    true
 }

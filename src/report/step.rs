@@ -40,9 +40,9 @@ pub(super) fn package(line: &packages::UpdateLine, paint: Paint) -> String {
     }
 }
 
-/// What the engine removes, with containerd after the run: `removing 3 old images from the engine, about 12 MB`.
+/// What the engine no longer has: `removed 3 old images from the engine, about 12 MB`.
 pub(super) fn removed(images: usize, bytes: u64) -> String {
-    format!("removing {} from the engine, about {}", count(images, "old image"), size(bytes))
+    format!("removed {} from the engine, about {}", count(images, "old image"), size(bytes))
 }
 
 /// What became of a step, for a line: `built in 42 s, 118 MB (+1.2 MB)`.

@@ -108,7 +108,7 @@ fn plain_refreshed() {
     02:59:12  not fixed: libssl3 is still 3.0.15-1 in `web␛[2J`, not 3.0.16-1
     02:59:12  promoting 1 tag, parents first
     02:59:12  os-base  registry.example.com/base/os-base:latest moved from cba06b5736fa to 6c090fe2e232
-    02:59:12  removing 3 old images from the engine, about 12 MB
+    02:59:12  removed 3 old images from the engine, about 12 MB
 
     image    result            why                                                         time    size          change  tags
     os-base  built             a refresh was requested                                     12 s  118 MB  +1.0 MB packed  latest

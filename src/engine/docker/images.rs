@@ -305,14 +305,9 @@ impl Docker {
         }
     }
 
-    /// Whether the engine answers a removal only after it has collected garbage.
-    pub fn answers_after_collecting(&self) -> bool {
-        self.capabilities.store == ImageStore::Containerd
-    }
-
     /// BuildKit makes no untagged parents. containerd's image store would read all images to look for some.
     fn without_parents(&self) -> Option<RemoveImageOptions> {
-        let is_slow = self.answers_after_collecting();
+        let is_slow = self.capabilities.store == ImageStore::Containerd;
         is_slow.then(|| RemoveImageOptionsBuilder::default().noprune(true).build())
     }
 

@@ -19,7 +19,7 @@ pub use self::{
     freed::freed,
     records::{KEPT_RUNS, old_records},
     remove::{Removed, remove},
-    stored::Stored,
+    stored::{Stored, StoredImage},
 };
 use crate::{
     fingerprint::{is_build_tag, node_of},

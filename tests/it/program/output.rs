@@ -60,7 +60,7 @@ fn the_whole_output_of_a_run() {
          ~app  built in _, 2.0 MB (unchanged)\n\
          promoting 1 tag, parents first\n\
          ~app  HOST/demo/~app:latest moved from DIGEST to DIGEST\n\
-         removing 1 old image from the engine, about 4 B\n\
+         removed 1 old image from the engine, about 4 B\n\
          \n\
          image  result  why  time  size  change  tags\n\
          ~app  built  its Dockerfile changed  _  2.0 MB  unchanged  latest\n\

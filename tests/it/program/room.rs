@@ -25,7 +25,7 @@ fn old_images_leave_the_engine_and_needed_ones_stay() {
         let kept = if matches!(place, Place::Engine) { 4 } else { 1 };
         assert_eq!(build_tags(project).len(), kept);
         change(project, 7);
-        project.rebuilt(place).says(&["removing 1 old image from the engine, about "]);
+        project.rebuilt(place).says(&["removed 1 old image from the engine, about "]);
         assert_eq!(build_tags(project).len(), kept);
         project.rebuild("plan --exit-code").to(place).run().exits(0);
         project.rebuild("rollback").to(place).run().exits(0);
@@ -56,5 +56,5 @@ fn an_image_with_another_tag_or_a_container_stays() {
     docker(&["rmi", &project.name("~app:mine")]).unwrap();
     // Both are old now, and nothing needs them.
     change(&project, 10);
-    project.rebuilt(Place::Engine).says(&["removing 3 old images from the engine"]);
+    project.rebuilt(Place::Engine).says(&["removed 3 old images from the engine"]);
 }
