@@ -17,7 +17,7 @@ use crate::check::{
     rules::RuleCode,
 };
 
-/// A hint names at most so many fields.
+/// The most fields that a hint names.
 const LISTED: usize = 12;
 
 /// A value and where it stands in the file. Two are equal if they say the same, wherever it stands.

@@ -210,10 +210,12 @@ impl FromStr for Tag {
         let good = s.len() <= 128
             && bytes.next().is_some_and(word)
             && bytes.all(|b| word(b) || b == b'.' || b == b'-');
-        match good {
-            true => Ok(Self(s.to_owned())),
-            false if s.is_empty() => Err(ReferenceError::EmptyTag),
-            false => Err(ReferenceError::Tag(s.to_owned())),
+        if good {
+            Ok(Self(s.to_owned()))
+        } else if s.is_empty() {
+            Err(ReferenceError::EmptyTag)
+        } else {
+            Err(ReferenceError::Tag(s.to_owned()))
         }
     }
 }

@@ -10,8 +10,8 @@ pub(super) struct InitContext {
     pub(super) missing: Vec<String>,
 }
 
-/// The Dockerfile's own folder if it has what is copied; else the nearest above it that does, in the folder of the
-/// hierarchy or in so many above that.
+/// The Dockerfile's own folder if it has what is copied; else the nearest above it that does, at most
+/// `above` folders above that of the hierarchy.
 pub(super) fn context(root: &Path, candidate: &ImageCandidate, above: usize) -> InitContext {
     if let Some(folder) = &candidate.given.context {
         return InitContext { folder: folder.clone(), missing: Vec::new() };
